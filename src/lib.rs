@@ -1,0 +1,37 @@
+//! warpdrive turns a Python web application's source tree into an OCI image.
+//!
+//! The way of the data, which is also the order in which to read the modules:
+//!
+//! ```text
+//!  source tree ──► plan ──► base ──► assemble ──► layers ──► commit ──► ship
+//!   (source)      (app)   (store,   (sandbox +   (layer)     (oci)   (registry,
+//!                          registry)  s2i)                            transport)
+//! ```
+//!
+//! [`build`] joins these parts; [`cli`] turns words into calls and results into words. Arrows go
+//! down only: `cli → build → {source, app, s2i, transport, registry, sandbox, container, audit} →
+//! {layer, store} → oci`. [`app`] is all that the static executable inside images knows; it is
+//! compiled without the `host` feature.
+
+pub mod app;
+#[cfg(feature = "host")]
+pub mod build;
+#[cfg(feature = "host")]
+pub mod builder;
+pub mod cli;
+#[cfg(feature = "host")]
+pub mod container;
+#[cfg(feature = "host")]
+pub mod layer;
+#[cfg(feature = "host")]
+pub mod oci;
+#[cfg(feature = "host")]
+pub mod registry;
+#[cfg(feature = "host")]
+pub mod sandbox;
+#[cfg(feature = "host")]
+pub mod source;
+#[cfg(feature = "host")]
+pub mod store;
+#[cfg(feature = "host")]
+pub mod transport;

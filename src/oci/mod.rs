@@ -1,0 +1,56 @@
+//! The types of the OCI image and distribution specifications, as this project uses them.
+//!
+//! Here: digests, references, canonical JSON, image configurations. Not here: where bytes lie
+//! (`store`), how they travel (`registry`, `transport`), what is in a layer (`layer`).
+//!
+//! `oci-spec` gives descriptors, manifests and indexes. A *configuration* is kept as JSON
+//! ([`ImageConfig`]), because the typed struct drops Docker's fields and its maps would give
+//! another digest from run to run.
+
+mod canonical;
+mod config;
+mod digest;
+mod reference;
+
+pub use canonical::{from_json, to_canonical_json};
+pub use config::{HistoryEntry, ImageConfig};
+pub use digest::{Sha256Reader, Sha256Writer, parse_digest, sha256, sha256_hex};
+pub use oci_spec::image::{
+    Descriptor, DescriptorBuilder, Digest, ImageIndex, ImageIndexBuilder, ImageManifest,
+    ImageManifestBuilder, MediaType, Platform, PlatformBuilder,
+};
+pub use reference::{Reference, ReferenceError};
+
+/// `org.opencontainers.image.ref.name`: the annotation that names an image in an `index.json`.
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// Largest manifest, index or configuration that is read, in bytes (distribution-spec suggests 4 MiB).
+pub const MAX_METADATA: u64 = 4 * 1024 * 1024;
+
+/// Docker's media types, which `oci-spec` knows as "other".
+pub mod docker {
+    pub const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+    pub const MANIFEST_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+    pub const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+    pub const LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+    pub const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+}
+
+/// What went wrong while reading or writing the specifications' documents.
+#[derive(Debug, thiserror::Error)]
+pub enum OciError {
+    #[error("{what} is not valid JSON: {source}")]
+    Json {
+        what: String,
+        source: serde_json::Error,
+    },
+    #[error("{what} is not what the OCI image specification asks for: {problem}")]
+    Shape { what: String, problem: String },
+    #[error("`{value}` is not a digest of the form sha256:HEX")]
+    Digest { value: String },
+}
+
+/// Makes a descriptor of a media type, a digest and a size in bytes.
+pub fn descriptor(media_type: impl Into<MediaType>, digest: Digest, size: u64) -> Descriptor {
+    Descriptor::new(media_type.into(), size, digest)
+}

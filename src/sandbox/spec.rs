@@ -1,0 +1,129 @@
+//! What a sandbox is asked to do: a root file system, mounts, a user, a command, limits.
+//!
+//! Plain data, so that it can travel to the sandbox's own process as JSON.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A command in a root file system of its own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Spec {
+    pub root: Root,
+    /// Mounts above the root, in order. `/proc`, `/dev`, `/sys` (masked) are always there.
+    pub mounts: Vec<Mount>,
+    pub network: Network,
+    pub hostname: String,
+    /// Program and arguments. A program without a slash is looked up in `PATH` of `env`, inside.
+    pub command: Vec<String>,
+    /// The whole environment; nothing is inherited.
+    pub env: Vec<(String, String)>,
+    /// Absolute, inside the root.
+    pub cwd: PathBuf,
+    /// Numeric user and group inside the sandbox. In the single-uid mode only 1001:0 exists.
+    pub uid: u32,
+    pub gid: u32,
+    /// umask of the command.
+    pub umask: u32,
+    /// A pid 1 that reaps children and forwards signals stands in front of the command, so the
+    /// command is not pid 1 itself. `warpdrive run` leaves it out: there the command is pid 1.
+    pub init: bool,
+    pub limits: Limits,
+}
+
+/// The root file system: an overlay, or a directory as it is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Root {
+    /// Unpacked layers, the uppermost first.
+    pub lowers: Vec<PathBuf>,
+    /// Where changes go; without one the root is read-only.
+    pub upper: Option<Upper>,
+    /// The root is mounted read-only but for these absolute paths inside, which stay as the upper
+    /// directory has them. `None`: all of it can be written (if there is an upper directory).
+    pub writable_only: Option<Vec<PathBuf>>,
+}
+
+/// overlayfs's two directories; both on one file system.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Upper {
+    pub upper: PathBuf,
+    pub work: PathBuf,
+}
+
+/// Something mounted inside. Mount points are made beneath the root without following links out of
+/// it, and never reach the upper directory: where one is missing, it is made on a tmpfs or on a
+/// read-only tree of empty mount points that lies below the upper directory.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Mount {
+    /// A file or directory of the host.
+    Bind {
+        source: PathBuf,
+        target: PathBuf,
+        read_only: bool,
+    },
+    Tmpfs {
+        target: PathBuf,
+        /// Bytes; `None` is half of the memory.
+        size: Option<u64>,
+        mode: u32,
+    },
+    /// An overlay of one lower directory and a private upper one (the wheel cache, for example).
+    Overlay {
+        lower: PathBuf,
+        upper: Upper,
+        target: PathBuf,
+    },
+    /// A small file on a tmpfs, owned by the command's user (secrets, `resolv.conf`).
+    File {
+        target: PathBuf,
+        #[serde(with = "serde_bytes_as_vec")]
+        contents: Vec<u8>,
+        mode: u32,
+    },
+}
+
+mod serde_bytes_as_vec {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        bytes.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        Vec::deserialize(from)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Network {
+    /// The host's, fenced from its abstract sockets (Landlock scope) where the kernel can.
+    Host,
+    /// A namespace with only loopback.
+    None,
+    /// A namespace with loopback, whose sockets the port proxy reaches; outbound traffic through
+    /// pasta or slirp4netns where there is one.
+    Private,
+}
+
+/// What the command may use. `None` is no limit.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Limits {
+    pub timeout: Option<Duration>,
+    /// Bytes.
+    pub memory: Option<u64>,
+    /// Number of CPUs, 1.5 for one and a half.
+    pub cpus: Option<f64>,
+    pub pids: Option<u64>,
+}
+
+/// How a sandboxed command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+    /// `limits.timeout` ran out and everything inside was killed.
+    TimedOut,
+    /// This process was interrupted (SIGINT, SIGTERM) and everything inside was killed.
+    Interrupted,
+}
