@@ -1,1 +1,7 @@
-fn main() {}
+//! The `warpdrive` executable: the sandbox's child first, then the command line.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    warpdrive::cli::main()
+}
