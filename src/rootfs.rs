@@ -1,0 +1,128 @@
+//! An image's layers as overlay lower directories: joins the store's blobs with the layer applier.
+//!
+//! Each layer is unpacked once per id map (`unpacked/MAP/DIFFID`), its blob's digest and its
+//! uncompressed digest verified on the way.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::layer::{self, ApplyOptions, LayerError};
+use crate::oci::{Descriptor, Digest, Sha256Reader};
+use crate::store::{Image, Store, StoreError};
+
+/// How files are owned in this process's user namespace; mirrors `sandbox::IdMode`, which this
+/// module does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ownership {
+    /// Names the directory below `unpacked/`.
+    pub map_name: &'static str,
+    /// Files get the owners that the layer names; otherwise everything belongs to this process.
+    pub keep: bool,
+    /// Opaque marks are `user.overlay.*` (inside a user namespace) instead of `trusted.overlay.*`.
+    pub userxattr: bool,
+    /// Device nodes can be made.
+    pub devices: bool,
+}
+
+/// Why a layer could not be laid out.
+#[derive(Debug, thiserror::Error)]
+pub enum RootfsError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("could not unpack layer {digest}: {source}")]
+    Layer { digest: Digest, source: LayerError },
+    #[error("could not read layer {digest}: {source}")]
+    Read { digest: Digest, source: io::Error },
+    #[error("layer {digest} holds {found}, but the image's configuration says {expected}")]
+    DiffId {
+        digest: Digest,
+        expected: Digest,
+        found: Digest,
+    },
+    #[error("the image has {layers} layers and {diff_ids} diff_ids: it is malformed")]
+    LayerCount { layers: usize, diff_ids: usize },
+}
+
+/// Largest unpacked layer, in bytes (1 TiB), and most entries: a bound against archives that grow
+/// without end.
+const MAX_LAYER_BYTES: u64 = 1 << 40;
+const MAX_LAYER_ENTRIES: u64 = 10_000_000;
+
+/// The lower directories of an image, the uppermost layer first, as overlayfs wants them.
+pub fn lowers(
+    store: &Store,
+    image: &Image,
+    ownership: Ownership,
+) -> Result<Vec<PathBuf>, RootfsError> {
+    let layers = image.manifest.layers();
+    let diff_ids = image.config.diff_ids();
+    if layers.len() != diff_ids.len() {
+        return Err(RootfsError::LayerCount {
+            layers: layers.len(),
+            diff_ids: diff_ids.len(),
+        });
+    }
+    let mut lowers = Vec::with_capacity(layers.len());
+    for (layer, diff_id) in layers.iter().zip(&diff_ids) {
+        lowers.push(unpacked_layer(store, layer, diff_id, ownership)?);
+    }
+    lowers.reverse();
+    Ok(lowers)
+}
+
+/// The directory of one unpacked layer; unpacks it when it is not there yet.
+pub fn unpacked_layer(
+    store: &Store,
+    layer: &Descriptor,
+    diff_id: &Digest,
+    ownership: Ownership,
+) -> Result<PathBuf, RootfsError> {
+    store.unpacked(ownership.map_name, diff_id, |directory| {
+        let digest = layer.digest().clone();
+        let read = |source| RootfsError::Read {
+            digest: digest.clone(),
+            source,
+        };
+        let blob = store.open_blob(&digest)?;
+        let mut compressed = Sha256Reader::new(io::BufReader::with_capacity(1 << 20, blob));
+        let plain = layer::decompressor(layer.media_type(), &mut compressed).map_err(|source| {
+            RootfsError::Layer {
+                digest: digest.clone(),
+                source,
+            }
+        })?;
+        let mut plain = Sha256Reader::new(plain);
+        let options = ApplyOptions {
+            ownership: ownership.keep,
+            userxattr: ownership.userxattr,
+            devices: ownership.devices,
+            max_bytes: MAX_LAYER_BYTES,
+            max_entries: MAX_LAYER_ENTRIES,
+        };
+        layer::apply(&mut plain, directory, &options).map_err(|source| RootfsError::Layer {
+            digest: digest.clone(),
+            source,
+        })?;
+        // What follows the archive's end belongs to the digests too.
+        io::copy(&mut plain, &mut io::sink()).map_err(read)?;
+        let (rest, found, _) = plain.finish();
+        drop(rest);
+        io::copy(&mut compressed, &mut io::sink()).map_err(read)?;
+        let (_, found_blob, _) = compressed.finish();
+        if found_blob != digest {
+            store.set_aside(&digest)?;
+            return Err(RootfsError::Store(StoreError::Corrupt {
+                digest,
+                found: found_blob,
+            }));
+        }
+        if found != *diff_id {
+            return Err(RootfsError::DiffId {
+                digest,
+                expected: diff_id.clone(),
+                found,
+            });
+        }
+        Ok(())
+    })
+}
