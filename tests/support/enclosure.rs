@@ -64,7 +64,7 @@ impl Enclosure {
     /// When the namespaces cannot be made: not root, and no `sudo` without a password either.
     #[track_caller]
     pub fn new() -> Self {
-        for name in ["bash", "setpriv", "unshare", "nsenter", "env"] {
+        for name in ["bash", "setpriv", "unshare", "nsenter", "mount", "env"] {
             process::tool(name);
         }
         // Short, since the path of a socket has 108 bytes at most.
