@@ -1,5 +1,9 @@
 # Django settings for opal_demo project.
 import os
+import tempfile
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.utils import get_random_secret_key
 
 # Build paths inside the project like this: os.path.join(BASE_DIR, ...)
 BASE_DIR = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -8,18 +12,14 @@ PROJECT_PATH = os.path.realpath(os.path.dirname(__file__))
 # Quick-start development settings - unsuitable for production
 # See https://docs.djangoproject.com/en/1.10/howto/deployment/checklist/
 
-# SECURITY WARNING: keep the secret key used in production secret!
-# Make this unique, and don't share it with anybody.
-SECRET_KEY = 'the one that startproject made is not published'
-
 # SECURITY WARNING: don't run with debug turned on in production!
-DEBUG = True
+DEBUG = os.environ.get('DJANGO_DEBUG') == '1'
 
-ALLOWED_HOSTS = [
-    'localhost',
-    '127.0.0.1',
-    '.herokuapp.com'
-]
+# The secret key is found below the database, where it may have to lie.
+
+ALLOWED_HOSTS = os.environ.get(
+    'DJANGO_ALLOWED_HOSTS', 'localhost,127.0.0.1,.herokuapp.com'
+).split(',')
 
 INSTALLED_APPS = [
     'django.contrib.auth',
@@ -118,6 +118,48 @@ except ImportError:
         }
     }
 
+# Secret key
+# From the environment. Without it a demo on sqlite keeps a key of its own beside
+# the database, so that every worker and every restart has the same; with another
+# database there is no such place, and the application does not start.
+def secret_key():
+    key = os.environ.get('DJANGO_SECRET_KEY')
+    if key:
+        return key
+    if os.environ.get('WARPDRIVE_PHASE') == 'build':
+        return 'collectstatic needs no secret'
+    if 'sqlite' in DATABASES['default']['ENGINE']:
+        path = os.path.join(
+            os.path.dirname(os.path.abspath(DATABASES['default']['NAME'])),
+            'secret_key'
+        )
+        try:
+            return keep_secret_key(path)
+        except OSError as e:
+            raise ImproperlyConfigured(
+                'Set DJANGO_SECRET_KEY; no key can be kept here: %s' % e
+            )
+    raise ImproperlyConfigured('Set DJANGO_SECRET_KEY')
+
+
+def keep_secret_key(path):
+    if not os.path.exists(path):
+        # Complete before it has its name, and never replaced: workers start together.
+        fd, new = tempfile.mkstemp(dir=os.path.dirname(path))
+        with os.fdopen(fd, 'w') as f:
+            f.write(get_random_secret_key())
+        try:
+            os.link(new, path)
+        except FileExistsError:
+            pass
+        finally:
+            os.unlink(new)
+    with open(path) as f:
+        return f.read()
+
+
+SECRET_KEY = secret_key()
+
 # Password validation
 # https://docs.djangoproject.com/en/1.10/ref/settings/#auth-password-validators
 AUTH_PASSWORD_VALIDATORS = [
@@ -157,6 +199,10 @@ STATICFILES_FINDERS = (
     'django.contrib.staticfiles.finders.AppDirectoriesFinder',
     'compressor.finders.CompressorFinder',
 )
+
+# The compressor would write into STATIC_ROOT at the first request, and the image
+# is read-only.
+COMPRESS_ENABLED = False
 
 # Django Site identifier
 SITE_ID = 1
