@@ -21,7 +21,8 @@ rm -f etc/apt/apt.conf.d/99mmdebstrap
 find . -xdev -type f -perm /6000 -exec chmod ug-s {} +
 
 # Byte code that is valid whatever the time of its source. Before 3.11 Python writes
-# constant sets in the order of their hashes, hence the fixed seed.
+# constant sets in the order of their hashes, hence the fixed seed; and with -j the
+# bytes of some files differ, hence one process.
 find usr/lib/python3* -depth -name __pycache__ -exec rm -rf {} +
 export PYTHONHASHSEED=0
 exec chroot . sh -c 'exec python3 -s -m compileall -q \
