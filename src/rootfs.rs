@@ -4,7 +4,7 @@
 //! uncompressed digest verified on the way.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -82,18 +82,13 @@ pub fn unpacked_layer(
 ) -> Result<PathBuf, RootfsError> {
     store.unpacked(ownership.map_name, diff_id, |directory| {
         let digest = layer.digest().clone();
-        let read = |source| RootfsError::Read {
+        let wrong = |source| RootfsError::Layer {
             digest: digest.clone(),
             source,
         };
-        let blob = store.open_blob(&digest)?;
-        let mut compressed = Sha256Reader::new(io::BufReader::with_capacity(1 << 20, blob));
-        let plain = layer::decompressor(layer.media_type(), &mut compressed).map_err(|source| {
-            RootfsError::Layer {
-                digest: digest.clone(),
-                source,
-            }
-        })?;
+        let mut blob = store.open_verified(&digest)?;
+        let plain = layer::decompressor(layer.media_type(), BufReader::with_capacity(1 << 20, &mut blob))
+            .map_err(wrong)?;
         let mut plain = Sha256Reader::new(plain);
         let options = ApplyOptions {
             ownership: ownership.keep,
@@ -102,23 +97,15 @@ pub fn unpacked_layer(
             max_bytes: MAX_LAYER_BYTES,
             max_entries: MAX_LAYER_ENTRIES,
         };
-        layer::apply(&mut plain, directory, &options).map_err(|source| RootfsError::Layer {
+        layer::apply(&mut plain, directory, &options).map_err(wrong)?;
+        // What follows the archive's end belongs to the digests too.
+        io::copy(&mut plain, &mut io::sink()).map_err(|source| RootfsError::Read {
             digest: digest.clone(),
             source,
         })?;
-        // What follows the archive's end belongs to the digests too.
-        io::copy(&mut plain, &mut io::sink()).map_err(read)?;
         let (rest, found, _) = plain.finish();
         drop(rest);
-        io::copy(&mut compressed, &mut io::sink()).map_err(read)?;
-        let (_, found_blob, _) = compressed.finish();
-        if found_blob != digest {
-            store.set_aside(&digest)?;
-            return Err(RootfsError::Store(StoreError::Corrupt {
-                digest,
-                found: found_blob,
-            }));
-        }
+        blob.finish()?;
         if found != *diff_id {
             return Err(RootfsError::DiffId {
                 digest,
