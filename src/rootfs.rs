@@ -3,8 +3,11 @@
 //! Each layer is unpacked once per id map (`unpacked/MAP/DIFFID`), its blob's digest and its
 //! uncompressed digest verified on the way.
 
-use std::io;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::layer::{self, ApplyOptions, LayerError};
 use crate::oci::{Descriptor, Digest, Sha256Reader};
@@ -125,4 +128,37 @@ pub fn unpacked_layer(
         }
         Ok(())
     })
+}
+
+/// Reads a file of an unpacked tree, of at most `max` bytes, without following any link.
+///
+/// `None` when there is no such file, or something else is in its place.
+pub fn read_beneath(root: &Path, path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
+    use rustix::io::Errno;
+    let directory = File::open(root)?;
+    let found = rustix::fs::openat2(
+        &directory,
+        path,
+        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK,
+        Mode::empty(),
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+    );
+    let file = match found {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Ok(None);
+    }
+    if metadata.len() > max {
+        return Err(io::Error::other(format!(
+            "it has {} bytes, more than the {max} that are read",
+            metadata.len()
+        )));
+    }
+    let mut bytes = Vec::new();
+    file.take(max).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
 }
