@@ -6,12 +6,11 @@ use clap::ValueEnum;
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
-use super::printer::Printer;
+use super::progress::Console;
 use crate::container::{
     self, Attach, ContainerError, PortMapping, RunOptions, Variable, Volume, parse_signal,
     parse_size, parse_variable, read_env_file,
 };
-use crate::progress::Progress;
 use crate::sandbox::{self, Limits};
 use crate::store::Store;
 
@@ -139,7 +138,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
 }
 
 fn start(store: &Store, options: &RunOptions, context: &Context) -> Result<u8, ContainerError> {
-    let words = Words(&context.printer);
+    let words = Console::new(&context.printer);
     let prepared = container::prepare(store, options, caller_env, &words)?;
     let announce = |ports: &[PortMapping]| {
         for (asked, got) in options.ports.iter().zip(ports) {
@@ -164,25 +163,6 @@ fn start(store: &Store, options: &RunOptions, context: &Context) -> Result<u8, C
     let (record, spec) = (&prepared.record, &prepared.spec);
     let status = container::run(store, record, spec, attach, &mut |ports| announce(ports))?;
     Ok(u8::try_from(status).unwrap_or(u8::MAX))
-}
-
-/// Says what happens while a container is made ready.
-struct Words<'a>(&'a Printer);
-
-impl Progress for Words<'_> {
-    fn step(&self, line: &str) {
-        self.0.progress(line);
-    }
-
-    fn warning(&self, text: &str) {
-        self.0.warning(text);
-    }
-
-    fn output(&self, line: &str) {
-        self.0.progress(line);
-    }
-
-    fn moved(&self, _what: &str, _done: u64, _total: Option<u64>) {}
 }
 
 fn options(args: &Args) -> Result<RunOptions, ContainerError> {
