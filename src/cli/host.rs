@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use super::context::Context;
 use super::error::CommandError;
 use super::printer::Printer;
-use super::version;
+use super::{container, run, version};
 
 /// Turns a Python web application's source tree into a production-ready OCI image
 #[derive(Debug, Parser)]
@@ -37,6 +37,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Args),
+    Container(container::Args),
     Version(version::Args),
 }
 
@@ -44,12 +46,16 @@ impl Command {
     /// Whether the user asked for JSON, so that an error becomes JSON too.
     fn json(&self) -> bool {
         match self {
+            Self::Run(_) => false,
+            Self::Container(args) => args.json(),
             Self::Version(args) => args.json,
         }
     }
 
     fn run(&self, context: &Context) -> Result<u8, CommandError> {
         match self {
+            Self::Run(args) => run::run(args, context),
+            Self::Container(args) => container::run(args, context),
             Self::Version(args) => version::run(args, context),
         }
     }

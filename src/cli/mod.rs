@@ -5,6 +5,8 @@
 //! [`app`] holds the commands that the executable inside images has too.
 
 #[cfg(feature = "host")]
+mod container;
+#[cfg(feature = "host")]
 mod context;
 #[cfg(feature = "host")]
 mod error;
@@ -12,6 +14,8 @@ mod error;
 mod host;
 #[cfg(feature = "host")]
 mod printer;
+#[cfg(feature = "host")]
+mod run;
 #[cfg(feature = "host")]
 mod version;
 
