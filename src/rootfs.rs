@@ -1,4 +1,5 @@
-//! An image's layers as overlay lower directories: joins the store's blobs with the layer applier.
+//! An image's layers as overlay lower directories: joins the store's blobs, the layer applier and
+//! the sandbox's way of mapping ids.
 //!
 //! Each layer is unpacked once per id map (`unpacked/MAP/DIFFID`), its blob's digest and its
 //! uncompressed digest verified on the way.
@@ -11,10 +12,10 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::layer::{self, ApplyOptions, LayerError};
 use crate::oci::{Descriptor, Digest, Sha256Reader};
+use crate::sandbox::IdMode;
 use crate::store::{Image, Store, StoreError};
 
-/// How files are owned in this process's user namespace; mirrors `sandbox::IdMode`, which this
-/// module does not know.
+/// How files are owned in this process's user namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ownership {
     /// Names the directory below `unpacked/`.
@@ -25,6 +26,17 @@ pub struct Ownership {
     pub userxattr: bool,
     /// Device nodes can be made.
     pub devices: bool,
+}
+
+impl From<IdMode> for Ownership {
+    fn from(mode: IdMode) -> Self {
+        Self {
+            map_name: mode.map_name(),
+            keep: mode.chown_allowed(),
+            userxattr: mode.userxattr(),
+            devices: mode == IdMode::Root,
+        }
+    }
 }
 
 /// Why a layer could not be laid out.
@@ -87,8 +99,7 @@ pub fn unpacked_layer(
             source,
         };
         let mut blob = store.open_verified(&digest)?;
-        let plain = layer::decompressor(layer.media_type(), BufReader::with_capacity(1 << 20, &mut blob))
-            .map_err(wrong)?;
+        let plain = layer::decompressor(BufReader::with_capacity(1 << 20, &mut blob));
         let mut plain = Sha256Reader::new(plain);
         let options = ApplyOptions {
             ownership: ownership.keep,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::app::PythonRequest;
 use crate::builder::layer::StoredLayer;
 use crate::builder::python::Python;
-use crate::builder::{self, BuilderError, choose, ownership};
+use crate::builder::{self, BuilderError, choose};
 use crate::oci::Reference;
 use crate::progress::Progress;
 use crate::registry::{Client, ClientOptions};
@@ -16,6 +16,7 @@ use crate::store::{Image, Store};
 
 use super::error::BuildError;
 use super::request::Request;
+use super::transfers::Transfers;
 
 /// A builder image, ready to build on.
 pub(super) struct Base {
@@ -47,7 +48,7 @@ impl Base {
 
     /// Overlay lower directories, the uppermost first.
     pub(super) fn lowers(&self, store: &Store) -> Result<Vec<PathBuf>, BuildError> {
-        let ownership = ownership(IdMode::current());
+        let ownership = IdMode::current().into();
         let mut lowers = vec![rootfs::unpacked_layer(
             store,
             &self.builder_layer.descriptor,
@@ -114,8 +115,8 @@ fn pull(store: &Store, reference: &str, progress: &dyn Progress) -> Result<Image
         .parse()
         .map_err(|error| BuilderError::BadReference { error })?;
     progress.step(&format!("---> Pulling {}", parsed.canonical()));
-    let client = Client::new(ClientOptions::from_environment())?;
-    let descriptor = client.pull(&parsed, store, progress)?;
+    let client = Client::new(ClientOptions::default())?;
+    let descriptor = client.pull(&parsed, store, &Transfers::new(progress))?;
     store.tag(reference, &descriptor)?;
     Ok(store.image_at(&descriptor)?)
 }

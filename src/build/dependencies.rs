@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::app;
 use crate::app::project::Phase;
 use crate::builder::layer::{StoredLayer, parent_directory};
-use crate::builder::{APP_GID, APP_UID, FIXED_TIME, ownership};
+use crate::builder::{APP_GID, APP_UID, FIXED_TIME};
 use crate::layer::{self, Compression, Entry, Kind, Mtime};
 use crate::oci::{Descriptor, descriptor, sha256_hex, to_canonical_json};
 use crate::progress::Progress;
@@ -28,7 +28,9 @@ use super::error::BuildError;
 use super::request::Request;
 use super::split::{self, Distribution};
 use super::tools::{self, Tools};
-use super::tree::{APP_ROOT, make_app_root, normalize, without_implied_directories};
+use super::tree::{
+    APP_ROOT, exists_below, make_app_root, normalize, without_implied_directories,
+};
 
 /// Phase 1 says with this status that something has no wheel: "run me again where code may run".
 const NEEDS_SDISTS: i32 = 75;
@@ -279,7 +281,7 @@ pub(super) fn lowers(store: &Store, phase: &Phase1) -> Result<Vec<PathBuf>, Buil
             store,
             &titled.layer.descriptor,
             &titled.layer.diff_id(),
-            ownership(mode),
+            mode.into(),
         )?);
     }
     Ok(lowers)
@@ -293,8 +295,10 @@ fn site_packages(base: &Base) -> PathBuf {
 fn into_layers(store: &Store, base: &Base, upper: &Path) -> Result<Dependencies, BuildError> {
     let site = site_packages(base);
     let distributions = distributions(upper, &site)?;
-    let scan = layer::scan(upper, &[])?;
-    let entries: Vec<Entry> = normalize(scan.entries, Mtime::Fixed(FIXED_TIME), FIXED_TIME)
+    let mut scan = layer::scan(upper, &[])?;
+    let below = base.lowers(store)?;
+    layer::retain_opaque(&mut scan.entries, |path| exists_below(&below, path));
+    let entries: Vec<Entry> = normalize(scan.entries, Mtime::Fixed(FIXED_TIME))
         .into_iter()
         // The staged dependency files are below; whatever happened to them is the application's.
         .filter(|entry| {

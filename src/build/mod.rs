@@ -17,6 +17,7 @@ mod request;
 mod ship;
 mod split;
 mod tools;
+mod transfers;
 mod tree;
 
 use std::collections::BTreeMap;

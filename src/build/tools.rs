@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::oci::parse_digest;
 use crate::progress::Progress;
-use crate::registry;
+use crate::registry::{Client, ClientOptions};
 use crate::store::Store;
 
 use super::error::BuildError;
@@ -117,7 +117,7 @@ fn fetch(pin: &Pin, into: &Path, progress: &dyn Progress) -> Result<PathBuf, Bui
         source,
     })?;
     let digest = parse_digest(&format!("sha256:{}", pin.sha256))?;
-    registry::download(&url, &digest, MAX_WHEEL, &mut file)?;
+    Client::new(ClientOptions::default())?.download(&url, &digest, MAX_WHEEL, &mut file)?;
     Ok(path)
 }
 

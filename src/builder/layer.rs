@@ -16,7 +16,7 @@ use crate::sandbox::IdMode;
 use crate::store::{Image, Store};
 
 use super::python::Python;
-use super::{APP_GID, APP_UID, BuilderError, FIXED_TIME, ownership};
+use super::{APP_GID, APP_UID, BuilderError, FIXED_TIME};
 
 /// The S2I scripts, thin: they call the in-image `warpdrive`.
 const SCRIPTS: [(&str, &str); 4] = [
@@ -102,7 +102,7 @@ fn base_file(
     path: &Path,
     reference: &str,
 ) -> Result<Option<Vec<u8>>, BuilderError> {
-    for lower in rootfs::lowers(store, base, ownership(IdMode::current()))? {
+    for lower in rootfs::lowers(store, base, IdMode::current().into())? {
         match rootfs::read_beneath(&lower, path, 1 << 20) {
             Ok(None) => {}
             Ok(found) => return Ok(found),

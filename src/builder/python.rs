@@ -11,7 +11,7 @@ use crate::rootfs;
 use crate::sandbox::{self, IdMode, Io, Limits, Network, Root, Spec, Stream};
 use crate::store::{Image, Store};
 
-use super::{APP_GID, APP_UID, BuilderError, ownership};
+use super::{APP_GID, APP_UID, BuilderError};
 
 /// What a base image's interpreter says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +62,7 @@ pub fn find(store: &Store, image: &Image, reference: &str) -> Result<Python, Bui
         return Ok(record.python);
     }
     let mode = IdMode::current();
-    let lowers: Vec<PathBuf> = rootfs::lowers(store, image, ownership(mode))?;
+    let lowers: Vec<PathBuf> = rootfs::lowers(store, image, mode.into())?;
     let spec = Spec {
         root: Root {
             lowers,
