@@ -11,6 +11,7 @@
 
 pub mod docker;
 pub mod enclosure;
+pub mod fake_registry;
 pub mod http;
 pub mod images;
 pub mod podman;
