@@ -114,7 +114,10 @@ fn an_image_goes_there_and_back() {
 
     let report = client().push(&manifest, &here, &target, &Silent).unwrap();
     assert_eq!(report.digest, manifest.digest().to_string());
-    assert_eq!((report.uploaded, report.mounted, report.existing), (3, 0, 0));
+    assert_eq!(
+        (report.uploaded, report.mounted, report.existing),
+        (3, 0, 0)
+    );
     assert_eq!(registry.tags("crew/opal"), ["1.2"]);
 
     // Other people's tool reads it.
@@ -133,7 +136,12 @@ fn an_image_goes_there_and_back() {
     assert_eq!(ears.0.into_inner().unwrap(), [Outcome::Transferred; 3]);
     let parsed: serde_json::Value =
         serde_json::from_slice(&there.read_blob(manifest.digest(), 1 << 20).unwrap()).unwrap();
-    for blob in parsed["layers"].as_array().unwrap().iter().chain([&parsed["config"]]) {
+    for blob in parsed["layers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .chain([&parsed["config"]])
+    {
         let blob: Descriptor = serde_json::from_value(blob.clone()).unwrap();
         there.verify_blob(&blob).unwrap();
     }
@@ -162,7 +170,10 @@ fn by_digest_what_is_here_needs_no_network() {
         .unwrap();
     assert_eq!(client().resolve(&by_digest).unwrap().descriptor, manifest);
     drop(registry);
-    assert_eq!(client().pull(&by_digest, &store, &Silent).unwrap().digest(), manifest.digest());
+    assert_eq!(
+        client().pull(&by_digest, &store, &Silent).unwrap().digest(),
+        manifest.digest()
+    );
     assert!(client().pull(&target, &store, &Silent).is_err());
 }
 
@@ -193,7 +204,10 @@ fn an_index_is_pushed_whole_and_pulled_for_this_machine() {
     let (_b, there) = store();
     let this = image(&here, &[b"mine"], &[]);
     let other = image(&here, &[b"other"], &[("other", "yes")]);
-    let (os, architecture) = this_platform().split_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let (os, architecture) = this_platform()
+        .split_once('/')
+        .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        .unwrap();
     let mut entries = Vec::new();
     for (entry, architecture) in [(&other, "s390x"), (&this, architecture.as_str())] {
         let mut entry = serde_json::to_value(entry).unwrap();
@@ -218,7 +232,13 @@ fn an_index_is_pushed_whole_and_pulled_for_this_machine() {
         })
         .unwrap()
     };
-    assert_eq!(other_client("linux/s390x").resolve(&target).unwrap().descriptor, other);
+    assert_eq!(
+        other_client("linux/s390x")
+            .resolve(&target)
+            .unwrap()
+            .descriptor,
+        other
+    );
     let error = other_client("linux/riscv64").resolve(&target).unwrap_err();
     assert!(error.to_string().contains("linux/s390x"), "{error}");
 }
@@ -232,7 +252,10 @@ fn reachable(storage: &Path) -> Registry {
 }
 
 fn stored(storage: &Path, hex: &str) -> std::path::PathBuf {
-    storage.join(format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))
+    storage.join(format!(
+        "docker/registry/v2/blobs/sha256/{}/{hex}/data",
+        &hex[..2]
+    ))
 }
 
 #[test]
@@ -253,9 +276,15 @@ fn damaged_blobs_are_refused() {
     let (_b, there) = store();
     let error = client().pull(&target, &there, &Silent).unwrap_err();
     assert!(matches!(error, RegistryError::Digest { .. }), "{error}");
-    assert!(error.to_string().contains(sha256(&gzip).as_ref()), "{error}");
+    assert!(
+        error.to_string().contains(sha256(&gzip).as_ref()),
+        "{error}"
+    );
     assert!(!there.has_blob(&sha256(&gzip)));
-    assert!(!there.has_blob(manifest.digest()), "the manifest comes last");
+    assert!(
+        !there.has_blob(manifest.digest()),
+        "the manifest comes last"
+    );
     assert_eq!(leftovers(&there), 0);
 
     for wrong in [&gzip[..60_000], &[gzip.as_slice(), b"more"].concat()] {
@@ -278,13 +307,23 @@ fn a_refusal_names_registry_and_repository() {
     let missing = name(&registry, "crew/nothing:9");
     let error = client().resolve(&missing).unwrap_err();
     let text = error.to_string();
-    for part in [registry.address(), "crew/nothing", "`9`", "MANIFEST_UNKNOWN"] {
+    for part in [
+        registry.address(),
+        "crew/nothing",
+        "`9`",
+        "MANIFEST_UNKNOWN",
+    ] {
         assert!(text.contains(part), "{part} in {text}");
     }
     assert!(error.hint().unwrap().contains("check the name"));
-    let closed: Reference = format!("127.0.0.1:{}/x", support::http::free_port()).parse().unwrap();
+    let closed: Reference = format!("127.0.0.1:{}/x", support::http::free_port())
+        .parse()
+        .unwrap();
     let error = client().resolve(&closed).unwrap_err();
-    assert!(error.to_string().contains("cannot reach 127.0.0.1"), "{error}");
+    assert!(
+        error.to_string().contains("cannot reach 127.0.0.1"),
+        "{error}"
+    );
     assert!(error.to_string().contains("refused"), "{error}");
 }
 
@@ -294,7 +333,9 @@ fn images_of_skopeo_come_in() {
     let (dir, here) = store();
     // Docker's media types, from another tool.
     let manifest = image(&here, &[b"x"], &[]);
-    client().push(&manifest, &here, &name(&registry, "a:1"), &Silent).unwrap();
+    client()
+        .push(&manifest, &here, &name(&registry, "a:1"), &Silent)
+        .unwrap();
     process::run(skopeo::command("copy").args([
         "--src-tls-verify=false",
         "--dest-tls-verify=false",
@@ -302,9 +343,16 @@ fn images_of_skopeo_come_in() {
         &format!("docker://{}", registry.reference("a:1")),
         &format!("docker://{}", registry.reference("b:1")),
     ]));
-    let docker = client().pull(&name(&registry, "b:1"), &here, &Silent).unwrap();
-    assert_eq!(docker.media_type().to_string(), warpdrive::oci::docker::MANIFEST);
-    let report = client().push(&docker, &here, &name(&registry, "c:1"), &Silent).unwrap();
+    let docker = client()
+        .pull(&name(&registry, "b:1"), &here, &Silent)
+        .unwrap();
+    assert_eq!(
+        docker.media_type().to_string(),
+        warpdrive::oci::docker::MANIFEST
+    );
+    let report = client()
+        .push(&docker, &here, &name(&registry, "c:1"), &Silent)
+        .unwrap();
     assert_eq!(report.digest, docker.digest().to_string());
     drop(dir);
 }
