@@ -1,1 +1,3 @@
-fn main() {}
+fn main() {
+    warpdrive::sandbox::dispatch_child();
+}
