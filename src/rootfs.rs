@@ -87,8 +87,7 @@ pub fn unpacked_layer(
             source,
         };
         let mut blob = store.open_verified(&digest)?;
-        let plain = layer::decompressor(layer.media_type(), BufReader::with_capacity(1 << 20, &mut blob))
-            .map_err(wrong)?;
+        let plain = layer::decompressor(BufReader::with_capacity(1 << 20, &mut blob));
         let mut plain = Sha256Reader::new(plain);
         let options = ApplyOptions {
             ownership: ownership.keep,

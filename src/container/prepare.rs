@@ -24,6 +24,10 @@ const MAX_HOSTNAME: usize = 64;
 
 /// What the user asked for.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub struct RunOptions {
     pub image: String,
     pub name: Option<String>,
@@ -333,7 +337,10 @@ fn named_volume(store: &Store, name: &str, uid: u32, gid: u32) -> Result<PathBuf
     }
     let metadata = fs::symlink_metadata(&path).map_err(|error| io("look at the volume", error))?;
     if !metadata.is_dir() {
-        return Err(io("use the volume", std::io::ErrorKind::NotADirectory.into()));
+        return Err(io(
+            "use the volume",
+            std::io::ErrorKind::NotADirectory.into(),
+        ));
     }
     let own = (metadata.uid(), metadata.gid()) == (uid, gid);
     let empty = fs::read_dir(&path)
