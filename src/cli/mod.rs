@@ -15,6 +15,8 @@ mod host;
 #[cfg(feature = "host")]
 mod printer;
 #[cfg(feature = "host")]
+mod progress;
+#[cfg(feature = "host")]
 mod run;
 #[cfg(feature = "host")]
 mod version;

@@ -19,6 +19,10 @@ use crate::store::Store;
 /// The command is process 1 of the container and gets the signals. Exits with the command's own
 /// status; 125, 126 and 127 are failures to start it, as with docker.
 #[derive(Debug, clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 #[command(after_long_help = "Examples:
   warpdrive run opal -p 8080:8080              foreground, http://127.0.0.1:8080
   warpdrive run opal -d -p 0:8080 --name web   in the background, on a free port
@@ -140,7 +144,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
 fn start(store: &Store, options: &RunOptions, context: &Context) -> Result<u8, ContainerError> {
     let words = Console::new(&context.printer);
     let prepared = container::prepare(store, options, caller_env, &words)?;
-    let announce = |ports: &[PortMapping]| {
+    let announce = |ports: &[PortMapping], notes: &[String]| {
+        for note in notes {
+            context.printer.warning(note);
+        }
         for (asked, got) in options.ports.iter().zip(ports) {
             if asked.host == 0 {
                 let (port, listen) = (got.port, got.listen());
@@ -151,9 +158,9 @@ fn start(store: &Store, options: &RunOptions, context: &Context) -> Result<u8, C
         }
     };
     if options.detached {
-        let ports = container::start_detached(store, &prepared)?;
+        let started = container::start_detached(store, &prepared)?;
         context.printer.result(&prepared.record.config.id);
-        announce(&ports);
+        announce(&started.ports, &started.notes);
         return Ok(0);
     }
     let attach = Attach {
@@ -161,7 +168,9 @@ fn start(store: &Store, options: &RunOptions, context: &Context) -> Result<u8, C
         interactive: options.interactive,
     };
     let (record, spec) = (&prepared.record, &prepared.spec);
-    let status = container::run(store, record, spec, attach, &mut |ports| announce(ports))?;
+    let status = container::run(store, record, spec, attach, &mut |ports, notes| {
+        announce(ports, notes);
+    })?;
     Ok(u8::try_from(status).unwrap_or(u8::MAX))
 }
 

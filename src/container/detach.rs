@@ -40,6 +40,7 @@ struct Start {
 enum Answer {
     Running {
         ports: Vec<PortMapping>,
+        notes: Vec<String>,
     },
     Failed {
         code: String,
@@ -49,8 +50,17 @@ enum Answer {
     },
 }
 
-/// Starts a supervisor for a prepared container; comes back when the command runs, with its ports.
-pub fn start(store: &Store, prepared: &Prepared) -> Result<Vec<PortMapping>, ContainerError> {
+/// A container that runs.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// As they are, free ones chosen.
+    pub ports: Vec<PortMapping>,
+    /// What the user may want to know: no outbound network, for example.
+    pub notes: Vec<String>,
+}
+
+/// Starts a supervisor for a prepared container; comes back when the command runs.
+pub fn start(store: &Store, prepared: &Prepared) -> Result<Started, ContainerError> {
     let answer = exchange(store, prepared);
     if answer.is_err() {
         // The supervisor does this too, unless it was killed.
@@ -59,7 +69,7 @@ pub fn start(store: &Store, prepared: &Prepared) -> Result<Vec<PortMapping>, Con
     answer
 }
 
-fn exchange(store: &Store, prepared: &Prepared) -> Result<Vec<PortMapping>, ContainerError> {
+fn exchange(store: &Store, prepared: &Prepared) -> Result<Started, ContainerError> {
     let record = &prepared.record;
     let words = record.directory().join("supervisor");
     let failed = |error| io_failed("start the container's supervisor", error);
@@ -96,7 +106,7 @@ fn exchange(store: &Store, prepared: &Prepared) -> Result<Vec<PortMapping>, Cont
             .map_err(failed)?;
     }
     match serde_json::from_slice(&bytes) {
-        Ok(Answer::Running { ports }) => Ok(ports),
+        Ok(Answer::Running { ports, notes }) => Ok(Started { ports, notes }),
         Ok(Answer::Failed {
             code,
             message,
@@ -147,9 +157,10 @@ pub fn supervise(store: &Store) -> Result<i32, ContainerError> {
             foreground: false,
             interactive: false,
         };
-        supervise::run(store, &record, &start.spec, attach, &mut |ports| {
+        supervise::run(store, &record, &start.spec, attach, &mut |ports, notes| {
             answer(&Answer::Running {
                 ports: ports.to_vec(),
+                notes: notes.to_vec(),
             });
             silence(Silenced::Stdout);
         })
@@ -184,6 +195,7 @@ fn answer(answer: &Answer) {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Silenced {
     Stdin,
     Stdout,

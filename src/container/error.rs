@@ -80,9 +80,18 @@ pub enum ContainerError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Rootfs(#[from] RootfsError),
+    Rootfs(Box<RootfsError>),
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+}
+
+impl From<RootfsError> for ContainerError {
+    fn from(error: RootfsError) -> Self {
+        match error {
+            RootfsError::Store(error) => Self::Store(error),
+            error => Self::Rootfs(Box::new(error)),
+        }
+    }
 }
 
 impl ContainerError {

@@ -1,16 +1,18 @@
 //! `container exec`: a command beside the one that runs, in its namespaces, with its environment.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::ContainerError;
 use super::environment::{Variable, merge};
-use super::log::Stream;
-use super::output::pump;
 use super::record::{Record, Status};
-use super::session::{Session, exit_status, io_failed};
+use super::session::{Session, exit_status};
 use super::supervise::Attach;
 use super::user::find_user_in;
 use crate::sandbox;
+
+/// How long a command's last output is waited for when its children hold its streams still.
+const LINGER: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone)]
 pub struct ExecOptions {
@@ -64,23 +66,17 @@ pub fn exec(
         foreground: true,
         interactive: options.interactive,
     };
-    let mut session = Session::new(options.terminal, attach)?;
+    let mut session = Session::new(options.terminal, attach, config.stop_signal)?;
     let mut joined = sandbox::join(
         process.pid,
         (uid, gid),
         &env,
         &cwd,
         &options.command,
-        session.io_for_exec(),
+        session.io(true),
     )?;
-    let shown = session
-        .take_master(&mut joined)?
-        .map(|master| pump(master, Stream::Stdout, None, true))
-        .transpose()
-        .map_err(|error| io_failed("read what the command prints", error))?;
+    session.connect(&mut joined, None)?;
     let exit = session.wait(&mut joined)?;
-    if let Some(shown) = shown {
-        let _ = shown.join();
-    }
+    session.drain(Some(LINGER));
     Ok(exit_status(exit))
 }

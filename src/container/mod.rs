@@ -39,7 +39,7 @@ mod user;
 mod volumes;
 
 pub use control::{kill, remove, stop};
-pub use detach::{start as start_detached, supervise};
+pub use detach::{Started, start as start_detached, supervise};
 pub use environment::{Variable, parse_variable, read_env_file};
 pub use error::ContainerError;
 pub use exec::{ExecOptions, exec};

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -11,7 +10,7 @@ use super::log::{LineSplitter, LogWriter, Stream};
 /// Copies until the end on a thread of its own. What cannot be written is dropped: a container must
 /// not stop because nobody reads it or the disk is full.
 pub(super) fn pump(
-    from: OwnedFd,
+    mut from: File,
     stream: Stream,
     log: Option<Arc<LogWriter>>,
     show: bool,
@@ -20,7 +19,6 @@ pub(super) fn pump(
         .name("output".to_owned())
         .spawn(move || {
             let mut log = log.as_deref().map(|log| LineSplitter::new(log, stream));
-            let mut from = File::from(from);
             let mut shown = show;
             let mut buffer = vec![0_u8; 64 * 1024];
             loop {

@@ -93,7 +93,7 @@ fn parse_address(text: &str) -> Option<IpAddr> {
 }
 
 /// Refuses two mappings of one address and port of the host.
-pub fn check_ports(ports: &[PortMapping]) -> Result<(), ContainerError> {
+pub(super) fn check_ports(ports: &[PortMapping]) -> Result<(), ContainerError> {
     for (index, mapping) in ports.iter().enumerate() {
         let twice = mapping.host != 0
             && ports[..index]

@@ -24,6 +24,10 @@ const MAX_HOSTNAME: usize = 64;
 
 /// What the user asked for.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub struct RunOptions {
     pub image: String,
     pub name: Option<String>,

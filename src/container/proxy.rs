@@ -23,7 +23,7 @@ const MAX_CONNECTIONS: usize = 1024;
 const BUFFER: usize = 32 * 1024;
 
 /// Opens connections to ports inside.
-pub trait Dial: Send + Sync + 'static {
+pub(super) trait Dial: Send + Sync + 'static {
     fn dial(&self, port: u16) -> io::Result<TcpStream>;
 }
 

@@ -32,6 +32,10 @@ const MAX_RECORD: u64 = 8 * 1024 * 1024;
 
 /// What was asked for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub struct Config {
     pub id: String,
     pub name: String,
@@ -267,7 +271,7 @@ pub(super) fn valid_name(name: &str) -> bool {
 }
 
 /// 128 random bits in hexadecimal.
-pub fn new_id() -> Result<String, ContainerError> {
+pub(super) fn new_id() -> Result<String, ContainerError> {
     let mut bytes = [0; 16];
     File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut bytes))
@@ -275,7 +279,7 @@ pub fn new_id() -> Result<String, ContainerError> {
             doing: "read random bytes",
             source,
         })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
 /// All containers, oldest first. What cannot be read is left out.

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 
 /// What stops a container when nothing else is said.
-pub const TERM: i32 = 15;
+pub(super) const TERM: i32 = 15;
 
 const NAMES: [(&str, i32); 17] = [
     ("HUP", 1),

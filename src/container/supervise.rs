@@ -6,13 +6,10 @@
 //!                                                          ─► its end ─► write it down (or remove)
 //! ```
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use super::ContainerError;
-use super::log::{LogWriter, Stream};
-use super::output::pump;
+use super::log::LogWriter;
 use super::ports::PortMapping;
 use super::process::Process;
 use super::proxy::{self, Dial, Proxy};
@@ -37,7 +34,7 @@ impl Dial for Dialer {
 }
 
 /// Runs a prepared container to its end and gives its exit status. `ready` is called when it runs,
-/// with its ports, before anything that it prints is shown.
+/// with its ports and what the user may want to know, before anything that it prints is shown.
 ///
 /// A container that could not be started is removed, so that its name is free again. To be called
 /// from the main thread: the sandbox ends when the thread that started it does.
@@ -46,7 +43,7 @@ pub fn run(
     record: &Record,
     spec: &Spec,
     attach: Attach,
-    ready: &mut dyn FnMut(&[PortMapping]),
+    ready: &mut dyn FnMut(&[PortMapping], &[String]),
 ) -> Result<i32, ContainerError> {
     let started = start(record, spec, attach);
     let running = match started {
@@ -56,8 +53,8 @@ pub fn run(
             return Err(error);
         }
     };
-    ready(&running.state.ports);
-    let status = running.finish(record, attach);
+    ready(&running.state.ports, running.sandbox.notes());
+    let status = running.finish(record);
     if record.config.remove {
         record.remove(store)?;
     }
@@ -79,8 +76,8 @@ fn start(record: &Record, spec: &Spec, attach: Attach) -> Result<Running, Contai
         path: record.log(),
         source,
     })?;
-    let session = Session::new(record.config.terminal, attach)?;
-    let mut sandbox = sandbox::spawn(spec, session.io())?;
+    let session = Session::new(record.config.terminal, attach, record.config.stop_signal)?;
+    let mut sandbox = sandbox::spawn(spec, session.io(false))?;
     let ports: Vec<PortMapping> = listeners.iter().map(|(mapping, _)| *mapping).collect();
     let state = State {
         supervisor: Process::this(),
@@ -107,7 +104,7 @@ fn start(record: &Record, spec: &Spec, attach: Attach) -> Result<Running, Contai
             state,
         }),
         Err(error) => {
-            sandbox.kill();
+            let _ = sandbox.kill();
             let _ = sandbox.wait();
             Err(error)
         }
@@ -116,13 +113,13 @@ fn start(record: &Record, spec: &Spec, attach: Attach) -> Result<Running, Contai
 
 impl Running {
     /// Waits for the end and writes it down.
-    fn finish(mut self, record: &Record, attach: Attach) -> Result<i32, ContainerError> {
-        let ended = self.attend(attach);
+    fn finish(mut self, record: &Record) -> Result<i32, ContainerError> {
+        let ended = self.attend();
         drop(self.proxy.take());
         let status = match ended {
             Ok(status) => status,
             Err(error) => {
-                self.sandbox.kill();
+                let _ = self.sandbox.kill();
                 self.state.error = Some(error.to_string());
                 self.state.exit = Some(125);
                 self.state.finished = Some(record::now());
@@ -140,25 +137,10 @@ impl Running {
         Ok(status)
     }
 
-    fn attend(&mut self, attach: Attach) -> Result<i32, ContainerError> {
-        let mut pumps: Vec<JoinHandle<()>> = Vec::new();
-        let outputs: [(Option<OwnedFd>, Stream); 3] = [
-            (self.session.take_master(&mut self.sandbox)?, Stream::Stdout),
-            (self.sandbox.take_stdout(), Stream::Stdout),
-            (self.sandbox.take_stderr(), Stream::Stderr),
-        ];
-        for (from, stream) in outputs {
-            if let Some(from) = from {
-                let log = Some(Arc::clone(&self.log));
-                let pump = pump(from, stream, log, attach.foreground)
-                    .map_err(|error| io_failed("read what the container prints", error))?;
-                pumps.push(pump);
-            }
-        }
+    fn attend(&mut self) -> Result<i32, ContainerError> {
+        self.session.connect(&mut self.sandbox, Some(&self.log))?;
         let exit = self.session.wait(&mut self.sandbox)?;
-        for pump in pumps {
-            let _ = pump.join();
-        }
+        self.session.drain(None);
         Ok(exit_status(exit))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use rustix::termios::{
     OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
@@ -53,17 +53,16 @@ pub(super) fn follow_size(master: impl AsFd) {
     }
 }
 
-/// Copies standard input to the container's terminal, on a thread that lives as long as the
+/// Copies standard input to the command (its terminal, or a pipe), on a thread that lives as long as the
 /// process: there is no waiting for somebody who types nothing.
-pub(super) fn feed(master: OwnedFd) -> io::Result<()> {
+pub(super) fn feed(mut to: File) -> io::Result<()> {
     std::thread::Builder::new()
         .name("stdin".to_owned())
         .spawn(move || {
-            let mut master = File::from(master);
             let mut stdin = io::stdin().lock();
             let mut buffer = [0_u8; 4096];
             while let Ok(count @ 1..) = stdin.read(&mut buffer) {
-                if master.write_all(&buffer[..count]).is_err() {
+                if to.write_all(&buffer[..count]).is_err() {
                     return;
                 }
             }
