@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use crate::app::project::Phase;
 use crate::builder::{APP_GID, APP_ROOT, APP_UID};
 use crate::progress::Progress;
-use crate::sandbox::{self, Exit, Io, Limits, Mount, Root, Spec, Stream, Upper};
+use crate::sandbox::{self, Exit, Io, Limits, Mount, Root, Spec, Upper};
 
 use super::environment::Redactor;
 use super::error::BuildError;
@@ -61,14 +61,9 @@ pub(super) fn run(
             ..Limits::default()
         },
     };
-    let io = Io {
-        stdin: Stream::Null,
-        stdout: Stream::Piped,
-        stderr: Stream::Piped,
-    };
     let redactor = Redactor::new(request);
     let tail = Mutex::new(VecDeque::with_capacity(TAIL));
-    let mut sandbox = sandbox::spawn(&spec, io)?;
+    let mut sandbox = sandbox::spawn(&spec, Io::piped())?;
     let stdout = sandbox.take_stdout();
     let stderr = sandbox.take_stderr();
     let exit = std::thread::scope(|scope| {

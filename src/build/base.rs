@@ -7,7 +7,7 @@ use crate::app::PythonRequest;
 use crate::builder::layer::StoredLayer;
 use crate::builder::python::Python;
 use crate::builder::{self, BuilderError, choose};
-use crate::oci::Reference;
+use crate::oci::{Reference, this_architecture};
 use crate::progress::Progress;
 use crate::registry::{Client, ClientOptions};
 use crate::rootfs;
@@ -78,7 +78,7 @@ pub(super) fn take(
         Some(image) => image,
         None => pull(store, &choice.reference, progress)?,
     };
-    let machine = oci_architecture();
+    let machine = this_architecture();
     if image.config.architecture() != machine || image.config.os() != "linux" {
         return Err(BuilderError::WrongPlatform {
             found: format!("{}/{}", image.config.os(), image.config.architecture()),
@@ -119,13 +119,4 @@ fn pull(store: &Store, reference: &str, progress: &dyn Progress) -> Result<Image
     let descriptor = client.pull(&parsed, store, &Transfers::new(progress))?;
     store.tag(reference, &descriptor)?;
     Ok(store.image_at(&descriptor)?)
-}
-
-/// This machine's architecture in the words of the image specification (Go's `GOARCH`).
-pub(super) fn oci_architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::oci::Descriptor;
 use crate::rootfs;
-use crate::sandbox::{self, IdMode, Io, Limits, Network, Root, Spec, Stream};
+use crate::sandbox::{self, IdMode, Io, Limits, Network, Root, SandboxError, Spec, Stream};
 use crate::store::{Image, Store};
 
 use super::{APP_GID, APP_UID, BuilderError};
@@ -90,14 +90,17 @@ pub fn find(store: &Store, image: &Image, reference: &str) -> Result<Python, Bui
         reference: reference.to_owned(),
         detail,
     };
-    let io = Io {
+    let io = Io::Streams {
         stdin: Stream::Null,
         stdout: Stream::Piped,
         stderr: Stream::Null,
     };
     let mut sandbox = match sandbox::spawn(&spec, io) {
         Ok(sandbox) => sandbox,
-        Err(error) if error.is_missing_program() => return Err(no_python(error.to_string())),
+        Err(
+            error @ (SandboxError::CommandNotFound { .. }
+            | SandboxError::CommandNotExecutable { .. }),
+        ) => return Err(no_python(error.to_string())),
         Err(error) => return Err(error.into()),
     };
     let mut answer = Vec::new();
