@@ -114,3 +114,53 @@ impl From<crate::store::StoreError> for CommandError {
         Self::new(ExitStatus::Failure, "store", error.to_string())
     }
 }
+
+impl From<crate::sandbox::SandboxError> for CommandError {
+    fn from(error: crate::sandbox::SandboxError) -> Self {
+        Self::new(ExitStatus::Failure, "sandbox", error.to_string())
+            .with_hint("`warpdrive doctor` says what this machine allows and how to get the rest")
+    }
+}
+
+impl From<crate::builder::BuilderError> for CommandError {
+    fn from(error: crate::builder::BuilderError) -> Self {
+        use crate::builder::BuilderError as E;
+        let message = error.to_string();
+        let failure = |code| Self::new(ExitStatus::Failure, code, message.clone());
+        match error {
+            E::Store(error) => error.into(),
+            E::Sandbox(error) => error.into(),
+            E::UnknownDefinition { known, .. } => {
+                Self::new(ExitStatus::Usage, "builder-unknown", message).with_hint(format!(
+                    "give one of these names, or a directory with a builder.toml: {}",
+                    known.join(", ")
+                ))
+            }
+            E::NoMmdebstrap => failure("mmdebstrap-missing").with_hint(
+                "on Debian and Ubuntu: `sudo apt-get install mmdebstrap uidmap debian-archive-keyring`; \
+                 elsewhere pull or import a builder: `warpdrive pull docker.io/library/python:3.13-slim`",
+            ),
+            E::NoSubordinateIds => failure("subuid-missing").with_hint(
+                "an administrator can give you a range: `sudo usermod --add-subuids 100000-165535 \
+                 --add-subgids 100000-165535 $USER`; or use a builder that somebody else made: \
+                 `warpdrive import oci-archive:FILE` or `warpdrive pull docker.io/library/python:3.13-slim`",
+            ),
+            E::Mmdebstrap { status, tail, .. } => {
+                let mut error = failure("mmdebstrap-failed").with_hint(
+                    "the lines above are mmdebstrap's own; a mirror near you can be given with --mirror",
+                );
+                error.status = Some(status);
+                error.tail = tail;
+                error
+            }
+            E::NoPython { detail, .. } => failure("builder-without-python").with_hint(format!(
+                "a builder is any image with Python 3 ({detail}); `warpdrive builder list` shows \
+                 those that can be made here"
+            )),
+            E::WrongPython { wanted, .. } => failure("builder-python").with_hint(format!(
+                "leave --builder out so that one with Python {wanted} is chosen, or change what the app asks for"
+            )),
+            _ => failure("builder"),
+        }
+    }
+}

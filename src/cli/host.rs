@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use super::context::Context;
 use super::error::CommandError;
 use super::printer::Printer;
-use super::{container, run, version};
+use super::{builder, container, image, run, version};
 
 /// Turns a Python web application's source tree into a production-ready OCI image
 #[derive(Debug, Parser)]
@@ -37,8 +37,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Image(image::Args),
     Run(run::Args),
     Container(container::Args),
+    Builder(builder::Args),
     Version(version::Args),
 }
 
@@ -46,14 +48,18 @@ impl Command {
     /// Whether the user asked for JSON, so that an error becomes JSON too.
     fn json(&self) -> bool {
         match self {
+            Self::Image(args) => args.json,
             Self::Run(_) => false,
             Self::Container(args) => args.json(),
+            Self::Builder(args) => args.json(),
             Self::Version(args) => args.json,
         }
     }
 
     fn run(&self, context: &Context) -> Result<u8, CommandError> {
         match self {
+            Self::Image(args) => image::run(args, context),
+            Self::Builder(args) => builder::run(args, context),
             Self::Run(args) => run::run(args, context),
             Self::Container(args) => container::run(args, context),
             Self::Version(args) => version::run(args, context),

@@ -5,6 +5,8 @@
 //! [`app`] holds the commands that the executable inside images has too.
 
 #[cfg(feature = "host")]
+mod builder;
+#[cfg(feature = "host")]
 mod container;
 #[cfg(feature = "host")]
 mod context;
@@ -12,6 +14,8 @@ mod context;
 mod error;
 #[cfg(feature = "host")]
 mod host;
+#[cfg(feature = "host")]
+mod image;
 #[cfg(feature = "host")]
 mod printer;
 #[cfg(feature = "host")]
