@@ -21,3 +21,4 @@ pub mod run;
 pub mod runc;
 pub mod skopeo;
 pub mod users;
+pub mod warpdrive;
