@@ -11,7 +11,7 @@
 //! and capabilities; directories' times at the end.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -22,6 +22,7 @@ use std::rc::Rc;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
+use super::error::quoted;
 use super::reader::{Member, MemberKind, TarReader};
 use super::remove::remove_at;
 use super::root::{Root, below_whiteout, clean, is_whiteout, open_child, stat_at};
@@ -119,6 +120,9 @@ struct Applier<'a> {
     applied: Applied,
     buffer: Vec<u8>,
 }
+
+/// Sets one attribute of something that was just made.
+type SetAttribute<'a> = dyn Fn(&OsStr, &[u8]) -> Result<(), Errno> + 'a;
 
 /// A cleaned path, its parent opened.
 struct Place<'p> {
@@ -301,15 +305,9 @@ impl Applier<'_> {
         };
         match stat_at(&place.parent, place.name).map_err(place.failed("examine"))? {
             None => {
-                let mode = Mode::empty();
-                let made = rustix::fs::mknodat(
-                    &place.parent,
-                    place.name,
-                    FileType::CharacterDevice,
-                    mode,
-                    0,
-                );
-                made.map_err(place.failed("make the whiteout of"))
+                let kind = FileType::CharacterDevice;
+                rustix::fs::mknodat(&place.parent, place.name, kind, Mode::empty(), 0)
+                    .map_err(place.failed("make the whiteout of"))
             }
             // This layer has it: what is below is hidden, what is here stays.
             Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
@@ -398,11 +396,16 @@ impl Applier<'_> {
         target: &Path,
     ) -> Result<(), LayerError> {
         let refuse = |problem: String| LayerError::refused(&member.path, problem);
-        let target = clean(target)
-            .map_err(|problem| refuse(format!("its target {target:?} is refused: {problem}")))?;
+        let target = clean(target).map_err(|problem| {
+            refuse(format!(
+                "its target {} is refused: {problem}",
+                quoted(target)
+            ))
+        })?;
         let missing = || {
             refuse(format!(
-                "it is a hard link to {target:?}, which this layer does not have before it"
+                "it is a hard link to {}, which this layer does not have before it",
+                quoted(&target)
             ))
         };
         let Some(target_name) = target.file_name() else {
@@ -424,7 +427,8 @@ impl Applier<'_> {
             FileType::RegularFile | FileType::Symlink
         ) {
             return Err(refuse(format!(
-                "it is a hard link to {target:?}, which is no file"
+                "it is a hard link to {}, which is no file",
+                quoted(&target)
             )));
         }
         if let Some(present) =
@@ -529,7 +533,7 @@ impl Applier<'_> {
         &mut self,
         member: &Member,
         path: &Path,
-        set: &dyn Fn(&OsString, &[u8]) -> Result<(), Errno>,
+        set: &SetAttribute<'_>,
     ) -> Result<(), LayerError> {
         for (name, value) in &member.xattrs {
             let reason = match classify(name) {
@@ -545,7 +549,7 @@ impl Applier<'_> {
                     }
                 },
             };
-            self.skip(path, &format!("its attribute {name:?} {reason}"));
+            self.skip(path, &format!("its attribute {} {reason}", quoted(name)));
         }
         Ok(())
     }
