@@ -36,6 +36,8 @@ mod write;
 mod xattr;
 
 #[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
 mod roundtrip_tests;

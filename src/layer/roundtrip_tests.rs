@@ -533,3 +533,50 @@ proptest! {
         prop_assert_eq!(loaded(found.entries), entries);
     }
 }
+
+/// By hand: `WARPDRIVE_BENCH_TREE=/usr/lib cargo test --release --lib layer::roundtrip_tests::speed
+/// -- --ignored --nocapture`, on a quiet machine.
+#[test]
+#[ignore = "a measurement"]
+#[allow(clippy::print_stderr, clippy::cast_precision_loss)]
+fn speed() {
+    let tree = std::env::var_os("WARPDRIVE_BENCH_TREE").unwrap();
+    let mut scan = scan(Path::new(&tree), &[]).unwrap();
+    scan.entries
+        .retain(|entry| !matches!(entry.kind, Kind::Whiteout | Kind::Opaque));
+    for compression in [
+        Compression::None,
+        Compression::Gzip(6),
+        Compression::Zstd(3),
+    ] {
+        for reference in [None, Some(1_700_000_000)] {
+            for entry in &mut scan.entries {
+                if let Some(reference) = reference {
+                    entry.mtime = Mtime::OfContent { reference };
+                }
+            }
+            let begin = std::time::Instant::now();
+            let written = write(&scan.entries, compression, std::io::sink()).unwrap();
+            let seconds = begin.elapsed().as_secs_f64();
+            eprintln!(
+                "{compression:?} of-content={}: {} MB in {seconds:.2} s, {:.0} MB/s, ratio {:.3}",
+                reference.is_some(),
+                written.uncompressed / 1_000_000,
+                written.uncompressed as f64 / 1e6 / seconds,
+                written.size as f64 / written.uncompressed as f64,
+            );
+        }
+    }
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM"));
+    eprintln!("{} entries, {peak:?}", scan.entries.len());
+    let mut packed = Vec::new();
+    write(&scan.entries, Compression::Gzip(6), &mut packed).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let begin = std::time::Instant::now();
+    unpack(&packed, directory.path());
+    eprintln!("unpacked in {:.2} s", begin.elapsed().as_secs_f64());
+    let begin = std::time::Instant::now();
+    remove_tree(directory.path()).unwrap();
+    eprintln!("removed in {:.2} s", begin.elapsed().as_secs_f64());
+}
