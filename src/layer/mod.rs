@@ -19,6 +19,7 @@
 //! compression and this program's release.
 
 mod apply;
+mod archive;
 mod compress;
 mod decompress;
 mod entry;
@@ -43,6 +44,7 @@ mod hostile_tests;
 mod roundtrip_tests;
 
 pub use apply::{Applied, ApplyOptions, Skipped, apply};
+pub use archive::{Flat, flatten};
 pub use compress::Compression;
 pub use decompress::decompressor;
 pub use entry::{Entry, Kind, Mtime, retain_opaque, with_parents};
