@@ -409,13 +409,14 @@ fn mounts_made_by_overlayfs_scan_as_the_changes() {
     if !mount.is_ok_and(|status| status.success()) {
         return; // not root, or no overlayfs: covered where there is
     }
+    let unmount = Unmount(path("merged"));
     let script = "rm gone d/old; rm -r d/sub; mkdir d/sub new; echo x >d/sub/y; ln d/sub/y new/z; mkfifo pipe";
     let done = Command::new("sh")
         .args(["-c", script])
         .current_dir(path("merged"))
         .status();
-    let unmounted = Command::new("umount").arg(path("merged")).status().unwrap();
-    assert!(done.unwrap().success() && unmounted.success());
+    drop(unmount);
+    assert!(done.unwrap().success());
     let mut scan = scan(&path("upper"), &[]).unwrap();
     assert_eq!(scan.skipped, [PathBuf::from("pipe")]);
     let lower = path("lower");
@@ -476,9 +477,9 @@ fn leaf() -> impl Strategy<Value = Kind> {
     ]
 }
 
-fn tree() -> impl Strategy<Value = Vec<Entry>> {
+fn tree(name: impl Strategy<Value = OsString>) -> impl Strategy<Value = Vec<Entry>> {
     let one = (
-        prop::collection::vec(name(), 1..5),
+        prop::collection::vec(name, 1..5),
         leaf(),
         0_u32..0o10000,
         0_i64..5_000_000_000,
@@ -520,11 +521,103 @@ fn tree() -> impl Strategy<Value = Vec<Entry>> {
     })
 }
 
+/// Paths, kinds and sizes as the kernel shows three layers, the lowest first; `None` if this
+/// process may not mount.
+fn merged(layers: &[Vec<u8>]) -> Option<Vec<String>> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let mut lowers = Vec::new();
+    for (index, bytes) in layers.iter().enumerate() {
+        let lower = path(&index.to_string());
+        fs::create_dir(&lower).unwrap();
+        unpack(bytes, &lower);
+        lowers.insert(0, lower.display().to_string());
+    }
+    fs::create_dir(path("merged")).unwrap();
+    let mounted = Command::new("mount")
+        .args(["-t", "overlay", "overlay", "-o"])
+        .arg(format!("lowerdir={}", lowers.join(":")))
+        .arg(path("merged"))
+        .stderr(Stdio::null())
+        .status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        return None;
+    }
+    let _unmount = Unmount(path("merged"));
+    let mut seen = Vec::new();
+    let mut pending = vec![PathBuf::new()];
+    while let Some(at) = pending.pop() {
+        for child in fs::read_dir(path("merged").join(&at)).unwrap() {
+            let child = child.unwrap();
+            // A whiteout of nothing, in a directory that only one layer has, is listed by the
+            // kernel, but is not there.
+            let Ok(meta) = child.metadata() else {
+                continue;
+            };
+            let path = at.join(child.file_name());
+            let size = if meta.is_file() { meta.len() } else { 0 };
+            seen.push(format!("{path:?} {:o} {size}", meta.mode()));
+            if meta.is_dir() {
+                pending.push(path);
+            }
+        }
+    }
+    seen.sort();
+    Some(seen)
+}
+
+struct Unmount(PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+fn flattened(layers: &[Vec<u8>]) -> Vec<String> {
+    let flat = flatten(layers.iter().map(Vec::as_slice), Limits::default()).unwrap();
+    let mut seen: Vec<_> = flat
+        .iter()
+        .map(|(path, flat)| {
+            let kind = match flat.member.kind {
+                MemberKind::Directory => 0o040_000,
+                MemberKind::Symlink(_) => 0o120_000,
+                _ => 0o100_000,
+            };
+            format!(
+                "{path:?} {:o} {}",
+                kind | flat.member.mode,
+                flat.member.size
+            )
+        })
+        .collect();
+    seen.sort();
+    seen
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig {
+        cases: 48,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    /// The kernel's overlayfs is the judge of whiteouts and opaque directories.
+    #[test]
+    fn stacked_layers_look_as_the_kernel_shows_them(
+        trees in prop::collection::vec(tree("[abc]".prop_map(OsString::from)), 3)
+    ) {
+        let layers: Vec<_> = trees
+            .iter()
+            .map(|entries| packed(entries, Compression::None).0)
+            .collect();
+        if let Some(merged) = merged(&layers) {
+            prop_assert_eq!(flattened(&layers), merged);
+        }
+    }
 
     #[test]
-    fn any_tree_survives_writing_and_unpacking(entries in tree()) {
+    fn any_tree_survives_writing_and_unpacking(entries in tree(name())) {
         let (bytes, _) = packed(&entries, Compression::None);
         let directory = tempfile::tempdir().unwrap();
         let applied = unpack(&bytes, directory.path());
