@@ -10,7 +10,8 @@ use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::reader::{Member, MemberKind, TarReader};
+use super::member::{Member, MemberKind};
+use super::reader::TarReader;
 use super::root::{below_whiteout, clean};
 use super::{LayerError, Limits, OPAQUE_NAME, WHITEOUT_PREFIX};
 

@@ -177,6 +177,55 @@ fn system_tools_read_what_is_written() {
 }
 
 #[test]
+fn archives_of_gnu_tar_unpack_as_they_were_packed() {
+    let place = tempfile::tempdir().unwrap();
+    let tree = place.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    let script = r#"
+        long=$(printf 'n%.0s' $(seq 200))
+        mkdir -p "d/$long/$long" empty sticky
+        echo text >"d/$long/$long/$long"; echo x >plain; ln plain other; ln -s plain link
+        ln -s "$long/$long" longlink; chmod 4751 plain; chmod 1777 sticky; mkfifo pipe
+        printf x >'odd name: ü\n'; touch -d '1969-12-31 23:00:00.25 UTC' old; truncate -s 100000 zeros
+        touch -d '2001-02-03 04:05:06 UTC' d empty "d/$long"
+    "#;
+    let made = Command::new("sh")
+        .args(["-ec", script])
+        .current_dir(&tree)
+        .status();
+    assert!(made.unwrap().success());
+    let look = |directory: &Path| {
+        let list = Command::new("find")
+            .args([".", "-printf", "%p|%y|%m|%U:%G|%n|%l|%Ts\\n"])
+            .current_dir(directory)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&list.stdout).into_owned();
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    for format in ["gnu", "pax"] {
+        let packed = Command::new("tar")
+            .arg(format!("--format={format}"))
+            .args(["-c", "."])
+            .current_dir(&tree)
+            .output()
+            .unwrap();
+        assert!(packed.status.success());
+        let unpacked = place.path().join(format);
+        fs::create_dir(&unpacked).unwrap();
+        let applied = unpack(&packed.stdout, &unpacked);
+        assert_eq!(applied.skipped, []);
+        assert_eq!(look(&unpacked), look(&tree), "{format}");
+        for file in ["plain", "other", "zeros"] {
+            let read = |directory: &Path| fs::read(directory.join(file)).unwrap();
+            assert!(read(&tree) == read(&unpacked), "{format}: {file}");
+        }
+    }
+}
+
+#[test]
 fn the_number_of_threads_and_the_order_of_entries_change_nothing() {
     let mut entries = sample();
     let noise: Vec<u8> = (0..9_000_000_u32)
