@@ -175,7 +175,7 @@ mod tests {
         symlink(&outside, tree.join("link")).unwrap();
         symlink(&outside, tree.join("work/link")).unwrap();
         for path in ["work/work/deep", "work/work", "work"] {
-            fs::set_permissions(tree.join(path), fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(tree.join(path), fs::Permissions::from_mode(0o0)).unwrap();
         }
         remove_tree(&tree).unwrap();
         assert!(!tree.exists());
