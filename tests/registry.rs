@@ -3,20 +3,16 @@
 mod support;
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
 
 use support::registry::Registry;
+use support::stored::{image, layer, leftovers, noise, store};
 use support::{process, skopeo};
-use warpdrive::oci::{
-    Descriptor, HistoryEntry, ImageConfig, MediaType, Reference, descriptor, sha256,
-    to_canonical_json,
-};
+use warpdrive::oci::{Descriptor, MediaType, Reference, descriptor, sha256, to_canonical_json};
 use warpdrive::registry::{
     Client, ClientOptions, Event, Outcome, Progress, RegistryError, Silent, this_platform,
 };
-use warpdrive::store::Store;
 
 fn client() -> Client {
     Client::new(ClientOptions::default()).unwrap()
@@ -24,72 +20,6 @@ fn client() -> Client {
 
 fn name(registry: &Registry, name: &str) -> Reference {
     registry.reference(name).parse().unwrap()
-}
-
-/// A tar with one file, gzipped: enough of a layer for any tool.
-fn layer(content: &[u8]) -> (Vec<u8>, Vec<u8>) {
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_size(content.len() as u64);
-    header.set_mode(0o644);
-    header.set_mtime(1);
-    tar.append_data(&mut header, "file", content).unwrap();
-    let tar = tar.into_inner().unwrap();
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(&tar).unwrap();
-    (tar, gzip.finish().unwrap())
-}
-
-/// Puts an image of some layers into the store.
-fn image(store: &Store, contents: &[&[u8]], annotations: &[(&str, &str)]) -> Descriptor {
-    let mut config = ImageConfig::new("linux", this_platform().split_once('/').unwrap().1);
-    let mut layers = Vec::new();
-    for content in contents {
-        let (tar, gzip) = layer(content);
-        let (digest, size) = store.put_blob(&gzip).unwrap();
-        layers.push(descriptor(MediaType::ImageLayerGzip, digest, size));
-        let history = HistoryEntry {
-            created: "1980-01-01T00:00:01Z".into(),
-            created_by: "test".into(),
-            empty_layer: false,
-        };
-        config.push_layer(&sha256(&tar), &history);
-    }
-    let (digest, size) = store.put_blob(&config.to_bytes()).unwrap();
-    let config = descriptor(MediaType::ImageConfig, digest, size);
-    let annotations: std::collections::BTreeMap<_, _> = annotations.iter().copied().collect();
-    let manifest = serde_json::json!({
-        "schemaVersion": 2,
-        "mediaType": MediaType::ImageManifest,
-        "config": config,
-        "layers": layers,
-        "annotations": annotations,
-    });
-    let (digest, size) = store.put_blob(&to_canonical_json(&manifest)).unwrap();
-    descriptor(MediaType::ImageManifest, digest, size)
-}
-
-fn store() -> (tempfile::TempDir, Store) {
-    let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(Some(&dir.path().join("store"))).unwrap();
-    (dir, store)
-}
-
-fn leftovers(store: &Store) -> usize {
-    fs::read_dir(store.root().join("tmp")).unwrap().count()
-}
-
-/// Bytes that do not compress.
-fn noise(length: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed | 1;
-    let mut bytes = Vec::with_capacity(length);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes
 }
 
 #[derive(Default)]
@@ -114,7 +44,10 @@ fn an_image_goes_there_and_back() {
 
     let report = client().push(&manifest, &here, &target, &Silent).unwrap();
     assert_eq!(report.digest, manifest.digest().to_string());
-    assert_eq!((report.uploaded, report.mounted, report.existing), (3, 0, 0));
+    assert_eq!(
+        (report.uploaded, report.mounted, report.existing),
+        (3, 0, 0)
+    );
     assert_eq!(registry.tags("crew/opal"), ["1.2"]);
 
     // Other people's tool reads it.
@@ -133,7 +66,12 @@ fn an_image_goes_there_and_back() {
     assert_eq!(ears.0.into_inner().unwrap(), [Outcome::Transferred; 3]);
     let parsed: serde_json::Value =
         serde_json::from_slice(&there.read_blob(manifest.digest(), 1 << 20).unwrap()).unwrap();
-    for blob in parsed["layers"].as_array().unwrap().iter().chain([&parsed["config"]]) {
+    for blob in parsed["layers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .chain([&parsed["config"]])
+    {
         let blob: Descriptor = serde_json::from_value(blob.clone()).unwrap();
         there.verify_blob(&blob).unwrap();
     }
@@ -162,7 +100,10 @@ fn by_digest_what_is_here_needs_no_network() {
         .unwrap();
     assert_eq!(client().resolve(&by_digest).unwrap().descriptor, manifest);
     drop(registry);
-    assert_eq!(client().pull(&by_digest, &store, &Silent).unwrap().digest(), manifest.digest());
+    assert_eq!(
+        client().pull(&by_digest, &store, &Silent).unwrap().digest(),
+        manifest.digest()
+    );
     assert!(client().pull(&target, &store, &Silent).is_err());
 }
 
@@ -193,7 +134,10 @@ fn an_index_is_pushed_whole_and_pulled_for_this_machine() {
     let (_b, there) = store();
     let this = image(&here, &[b"mine"], &[]);
     let other = image(&here, &[b"other"], &[("other", "yes")]);
-    let (os, architecture) = this_platform().split_once('/').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let (os, architecture) = this_platform()
+        .split_once('/')
+        .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        .unwrap();
     let mut entries = Vec::new();
     for (entry, architecture) in [(&other, "s390x"), (&this, architecture.as_str())] {
         let mut entry = serde_json::to_value(entry).unwrap();
@@ -218,7 +162,13 @@ fn an_index_is_pushed_whole_and_pulled_for_this_machine() {
         })
         .unwrap()
     };
-    assert_eq!(other_client("linux/s390x").resolve(&target).unwrap().descriptor, other);
+    assert_eq!(
+        other_client("linux/s390x")
+            .resolve(&target)
+            .unwrap()
+            .descriptor,
+        other
+    );
     let error = other_client("linux/riscv64").resolve(&target).unwrap_err();
     assert!(error.to_string().contains("linux/s390x"), "{error}");
 }
@@ -232,7 +182,10 @@ fn reachable(storage: &Path) -> Registry {
 }
 
 fn stored(storage: &Path, hex: &str) -> std::path::PathBuf {
-    storage.join(format!("docker/registry/v2/blobs/sha256/{}/{hex}/data", &hex[..2]))
+    storage.join(format!(
+        "docker/registry/v2/blobs/sha256/{}/{hex}/data",
+        &hex[..2]
+    ))
 }
 
 #[test]
@@ -253,9 +206,15 @@ fn damaged_blobs_are_refused() {
     let (_b, there) = store();
     let error = client().pull(&target, &there, &Silent).unwrap_err();
     assert!(matches!(error, RegistryError::Digest { .. }), "{error}");
-    assert!(error.to_string().contains(sha256(&gzip).as_ref()), "{error}");
+    assert!(
+        error.to_string().contains(sha256(&gzip).as_ref()),
+        "{error}"
+    );
     assert!(!there.has_blob(&sha256(&gzip)));
-    assert!(!there.has_blob(manifest.digest()), "the manifest comes last");
+    assert!(
+        !there.has_blob(manifest.digest()),
+        "the manifest comes last"
+    );
     assert_eq!(leftovers(&there), 0);
 
     for wrong in [&gzip[..60_000], &[gzip.as_slice(), b"more"].concat()] {
@@ -278,13 +237,23 @@ fn a_refusal_names_registry_and_repository() {
     let missing = name(&registry, "crew/nothing:9");
     let error = client().resolve(&missing).unwrap_err();
     let text = error.to_string();
-    for part in [registry.address(), "crew/nothing", "`9`", "MANIFEST_UNKNOWN"] {
+    for part in [
+        registry.address(),
+        "crew/nothing",
+        "`9`",
+        "MANIFEST_UNKNOWN",
+    ] {
         assert!(text.contains(part), "{part} in {text}");
     }
     assert!(error.hint().unwrap().contains("check the name"));
-    let closed: Reference = format!("127.0.0.1:{}/x", support::http::free_port()).parse().unwrap();
+    let closed: Reference = format!("127.0.0.1:{}/x", support::http::free_port())
+        .parse()
+        .unwrap();
     let error = client().resolve(&closed).unwrap_err();
-    assert!(error.to_string().contains("cannot reach 127.0.0.1"), "{error}");
+    assert!(
+        error.to_string().contains("cannot reach 127.0.0.1"),
+        "{error}"
+    );
     assert!(error.to_string().contains("refused"), "{error}");
 }
 
@@ -294,7 +263,9 @@ fn images_of_skopeo_come_in() {
     let (dir, here) = store();
     // Docker's media types, from another tool.
     let manifest = image(&here, &[b"x"], &[]);
-    client().push(&manifest, &here, &name(&registry, "a:1"), &Silent).unwrap();
+    client()
+        .push(&manifest, &here, &name(&registry, "a:1"), &Silent)
+        .unwrap();
     process::run(skopeo::command("copy").args([
         "--src-tls-verify=false",
         "--dest-tls-verify=false",
@@ -302,9 +273,16 @@ fn images_of_skopeo_come_in() {
         &format!("docker://{}", registry.reference("a:1")),
         &format!("docker://{}", registry.reference("b:1")),
     ]));
-    let docker = client().pull(&name(&registry, "b:1"), &here, &Silent).unwrap();
-    assert_eq!(docker.media_type().to_string(), warpdrive::oci::docker::MANIFEST);
-    let report = client().push(&docker, &here, &name(&registry, "c:1"), &Silent).unwrap();
+    let docker = client()
+        .pull(&name(&registry, "b:1"), &here, &Silent)
+        .unwrap();
+    assert_eq!(
+        docker.media_type().to_string(),
+        warpdrive::oci::docker::MANIFEST
+    );
+    let report = client()
+        .push(&docker, &here, &name(&registry, "c:1"), &Silent)
+        .unwrap();
     assert_eq!(report.digest, docker.digest().to_string());
     drop(dir);
 }

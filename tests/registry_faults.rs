@@ -46,7 +46,9 @@ fn store() -> (tempfile::TempDir, Store) {
 }
 
 fn name(registry: &FakeRegistry) -> Reference {
-    format!("{}/crew/opal:1", registry.address()).parse().unwrap()
+    format!("{}/crew/opal:1", registry.address())
+        .parse()
+        .unwrap()
 }
 
 /// An image with one layer of these bytes (which need not be a layer for a registry).
@@ -58,7 +60,9 @@ struct Image {
 }
 
 fn image(layer: Vec<u8>) -> Image {
-    let config = br#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#.to_vec();
+    let config =
+        br#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#
+            .to_vec();
     let manifest = serde_json::json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST,
@@ -74,7 +78,11 @@ fn image(layer: Vec<u8>) -> Image {
 
 impl Image {
     fn descriptor(&self) -> Descriptor {
-        descriptor(MediaType::ImageManifest, sha256(&self.manifest), self.manifest.len() as u64)
+        descriptor(
+            MediaType::ImageManifest,
+            sha256(&self.manifest),
+            self.manifest.len() as u64,
+        )
     }
 
     fn put(&self, store: &Store) -> Descriptor {
@@ -92,7 +100,9 @@ impl Image {
     fn serve(&self, asked: &Asked) -> Reply {
         let blob = |digest: Digest| asked.target == format!("/v2/crew/opal/blobs/{digest}");
         if asked.target.starts_with("/v2/crew/opal/manifests/") {
-            Reply::new(200).header("content-type", MANIFEST).body(self.manifest.clone())
+            Reply::new(200)
+                .header("content-type", MANIFEST)
+                .body(self.manifest.clone())
         } else if blob(sha256(&self.layer)) {
             Reply::new(200).body(self.layer.clone())
         } else if blob(sha256(&self.config)) {
@@ -106,7 +116,9 @@ impl Image {
 }
 
 fn bytes(length: usize) -> Vec<u8> {
-    (0..length).map(|n| u8::try_from(n * 7 % 251).unwrap()).collect()
+    (0..length)
+        .map(|n| u8::try_from(n * 7 % 251).unwrap())
+        .collect()
 }
 
 fn nothing_secret(text: &str) {
@@ -123,7 +135,10 @@ fn a_token_is_fetched_once_and_used() {
         let host = asked.header("host").unwrap().to_owned();
         if asked.target.starts_with("/token?") {
             // captain:hunter2
-            assert_eq!(asked.header("authorization"), Some("Basic Y2FwdGFpbjpodW50ZXIy"));
+            assert_eq!(
+                asked.header("authorization"),
+                Some("Basic Y2FwdGFpbjpodW50ZXIy")
+            );
             return Reply::new(200).body(r#"{"token": "t0ken", "expires_in": 300}"#);
         }
         if asked.header("authorization") != Some("Bearer t0ken") {
@@ -138,7 +153,10 @@ fn a_token_is_fetched_once_and_used() {
     let (_b, store) = store();
     client.pull(&name(&registry), &store, &Silent).unwrap();
     let lines = registry.lines();
-    let tokens: Vec<_> = lines.iter().filter(|line| line.contains("/token")).collect();
+    let tokens: Vec<_> = lines
+        .iter()
+        .filter(|line| line.contains("/token"))
+        .collect();
     assert_eq!(
         tokens,
         ["GET /token?service=test&scope=repository%3Acrew%2Fopal%3Apull"],
@@ -162,18 +180,27 @@ fn an_identity_token_is_exchanged() {
             return Reply::new(200).body(r#"{"access_token": "t0ken"}"#);
         }
         if asked.header("authorization") != Some("Bearer t0ken") {
-            return Reply::new(401).header("WWW-Authenticate", format!(r#"Bearer realm="http://{host}/token""#));
+            return Reply::new(401).header(
+                "WWW-Authenticate",
+                format!(r#"Bearer realm="http://{host}/token""#),
+            );
         }
         served.serve(asked)
     });
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("config.json");
-    let json = format!(r#"{{"auths": {{"{}/crew": {{"identitytoken": "hunter2"}}}}}}"#, registry.address());
+    let json = format!(
+        r#"{{"auths": {{"{}/crew": {{"identitytoken": "hunter2"}}}}}}"#,
+        registry.address()
+    );
     fs::write(&path, json).unwrap();
     let mut options = options();
     options.auth_files.push(path);
     let client = Client::new(options).unwrap();
-    assert_eq!(client.resolve(&name(&registry)).unwrap().descriptor, good.descriptor());
+    assert_eq!(
+        client.resolve(&name(&registry)).unwrap().descriptor,
+        good.descriptor()
+    );
 }
 
 #[test]
@@ -221,11 +248,23 @@ fn a_wrong_login_is_said_without_the_password() {
     let (_dir, client) = client_with_login(registry.address());
     let error = client.resolve(&name(&registry)).unwrap_err();
     let text = format!("{error} {}", error.hint().unwrap());
-    assert!(text.contains("captain") && text.contains("authentication required"), "{text}");
+    assert!(
+        text.contains("captain") && text.contains("authentication required"),
+        "{text}"
+    );
     nothing_secret(&format!("{text} {error:?}"));
-    let anonymous = Client::new(options()).unwrap().resolve(&name(&registry)).unwrap_err();
-    assert!(anonymous.to_string().contains("without a login"), "{anonymous}");
-    assert!(anonymous.hint().unwrap().contains("podman login"), "{anonymous}");
+    let anonymous = Client::new(options())
+        .unwrap()
+        .resolve(&name(&registry))
+        .unwrap_err();
+    assert!(
+        anonymous.to_string().contains("without a login"),
+        "{anonymous}"
+    );
+    assert!(
+        anonymous.hint().unwrap().contains("podman login"),
+        "{anonymous}"
+    );
 }
 
 #[test]
@@ -235,10 +274,16 @@ fn a_token_server_that_refuses_is_no_endless_loop() {
         if asked.target.starts_with("/token") {
             return Reply::new(200).body(r#"{"token": "t0ken"}"#);
         }
-        Reply::new(401).header("WWW-Authenticate", format!(r#"Bearer realm="http://{host}/token""#))
+        Reply::new(401).header(
+            "WWW-Authenticate",
+            format!(r#"Bearer realm="http://{host}/token""#),
+        )
     });
     let error = client().resolve(&name(&registry)).unwrap_err();
-    assert!(matches!(error, RegistryError::Unauthorized { .. }), "{error}");
+    assert!(
+        matches!(error, RegistryError::Unauthorized { .. }),
+        "{error}"
+    );
     nothing_secret(&format!("{error} {error:?}"));
     assert!(registry.asked().len() < 12, "{:#?}", registry.lines());
 }
@@ -264,8 +309,17 @@ fn what_may_pass_is_tried_again() {
     let (_a, store) = store();
     let begin = Instant::now();
     client().pull(&name(&registry), &store, &Silent).unwrap();
-    assert!(seen.lock().unwrap()[0] - begin >= Duration::from_secs(1), "Retry-After counts");
-    store.verify_blob(&descriptor(MediaType::ImageLayerGzip, sha256(&good.layer), 3000)).unwrap();
+    assert!(
+        seen.lock().unwrap()[0] - begin >= Duration::from_secs(1),
+        "Retry-After counts"
+    );
+    store
+        .verify_blob(&descriptor(
+            MediaType::ImageLayerGzip,
+            sha256(&good.layer),
+            3000,
+        ))
+        .unwrap();
 }
 
 #[test]
@@ -298,23 +352,33 @@ fn a_cut_download_goes_on_where_it_was_cut() {
                         .parse()
                         .unwrap();
                     let rest = &served.layer[first..];
-                    let reply = Reply::new(206)
-                        .header("Content-Range", format!("bytes {first}-{}/{whole}", whole - 1));
+                    let reply = Reply::new(206).header(
+                        "Content-Range",
+                        format!("bytes {first}-{}/{whole}", whole - 1),
+                    );
                     // Cut once more.
                     if asked.before == 1 {
-                        reply.body(&rest[..rest.len() / 2]).length(rest.len() as u64)
+                        reply
+                            .body(&rest[..rest.len() / 2])
+                            .length(rest.len() as u64)
                     } else {
                         reply.body(rest)
                     }
                 }
                 Some(_) => Reply::new(200).body(served.layer.clone()),
-                None => Reply::new(200).body(&served.layer[..150_000]).length(whole as u64),
+                None => Reply::new(200)
+                    .body(&served.layer[..150_000])
+                    .length(whole as u64),
             }
         });
         let (_a, store) = store();
         client().pull(&name(&registry), &store, &Silent).unwrap();
         store
-            .verify_blob(&descriptor(MediaType::ImageLayerGzip, sha256(&good.layer), 400_000))
+            .verify_blob(&descriptor(
+                MediaType::ImageLayerGzip,
+                sha256(&good.layer),
+                400_000,
+            ))
             .unwrap();
     }
 }
@@ -330,7 +394,9 @@ fn a_download_that_is_always_cut_leaves_nothing() {
         served.serve(asked)
     });
     let (_a, store) = store();
-    let error = client().pull(&name(&registry), &store, &Silent).unwrap_err();
+    let error = client()
+        .pull(&name(&registry), &store, &Silent)
+        .unwrap_err();
     assert!(matches!(error, RegistryError::Truncated { .. }), "{error}");
     assert_eq!(fs::read_dir(store.root().join("tmp")).unwrap().count(), 0);
     assert!(!store.has_blob(&sha256(&good.manifest)));
@@ -340,7 +406,10 @@ fn a_download_that_is_always_cut_leaves_nothing() {
 fn huge_and_ambiguous_manifests_are_refused() {
     let huge = FakeRegistry::start(|asked| match asked.target.as_str() {
         "/v2/" => Reply::new(200),
-        _ => Reply::new(200).header("content-type", MANIFEST).length(300 << 20).body(bytes(1 << 16)),
+        _ => Reply::new(200)
+            .header("content-type", MANIFEST)
+            .length(300 << 20)
+            .body(bytes(1 << 16)),
     });
     let error = client().resolve(&name(&huge)).unwrap_err();
     assert!(matches!(error, RegistryError::TooLarge { .. }), "{error}");
@@ -353,7 +422,10 @@ fn huge_and_ambiguous_manifests_are_refused() {
             .body(r#"{"schemaVersion":2,"manifests":[],"layers":[]}"#),
     });
     let error = client().resolve(&name(&lists)).unwrap_err();
-    assert!(error.to_string().contains("as an image and as an index"), "{error}");
+    assert!(
+        error.to_string().contains("as an image and as an index"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -379,7 +451,10 @@ fn indexes_of_indexes_end() {
         }
         let top = chain.last().unwrap();
         let asked = asked.target.rsplit('/').next().unwrap();
-        let found = chain.iter().find(|bytes| sha256(bytes).as_ref() == asked).unwrap_or(top);
+        let found = chain
+            .iter()
+            .find(|bytes| sha256(bytes).as_ref() == asked)
+            .unwrap_or(top);
         Reply::new(200)
             .header("content-type", "application/vnd.oci.image.index.v1+json")
             .body(found.clone())
@@ -432,7 +507,9 @@ fn a_cut_upload_goes_on_where_it_was_cut() {
         }
     });
     let (_a, store) = store();
-    let report = client().push(&good.put(&store), &store, &name(&registry), &Silent).unwrap();
+    let report = client()
+        .push(&good.put(&store), &store, &name(&registry), &Silent)
+        .unwrap();
     assert_eq!((report.uploaded, report.existing), (1, 1));
     assert!(state.lock().unwrap().received == good.layer);
 }
@@ -445,14 +522,19 @@ fn an_upload_that_is_lost_begins_anew() {
         match asked.method.as_str() {
             "GET" if target == "/v2/" => Reply::new(200),
             "HEAD" => Reply::new(404),
-            "POST" => Reply::new(202).header("Location", format!("/v2/crew/opal/blobs/uploads/{}", asked.before)),
+            "POST" => Reply::new(202).header(
+                "Location",
+                format!("/v2/crew/opal/blobs/uploads/{}", asked.before),
+            ),
             "PUT" if target.contains("/uploads/0?") => Reply::new(502),
             "PUT" => Reply::new(201),
             _ => Reply::new(404).body(r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}"#),
         }
     });
     let (_a, store) = store();
-    let report = client().push(&good.put(&store), &store, &name(&registry), &Silent).unwrap();
+    let report = client()
+        .push(&good.put(&store), &store, &name(&registry), &Silent)
+        .unwrap();
     assert_eq!(report.uploaded, 2);
 }
 
@@ -464,7 +546,9 @@ fn a_registry_that_stores_another_manifest_is_found_out() {
         _ => Reply::new(201).header("Docker-Content-Digest", sha256(b"other").to_string()),
     });
     let (_a, store) = store();
-    let error = client().push(&good.put(&store), &store, &name(&registry), &Silent).unwrap_err();
+    let error = client()
+        .push(&good.put(&store), &store, &name(&registry), &Silent)
+        .unwrap_err();
     assert!(matches!(error, RegistryError::Digest { .. }), "{error}");
 }
 
@@ -472,33 +556,61 @@ fn a_registry_that_stores_another_manifest_is_found_out() {
 fn files_are_downloaded_and_verified() {
     let content = bytes(300_000);
     let served = content.clone();
-    let server = FakeRegistry::start(move |asked| match (asked.target.as_str(), asked.header("range")) {
-        ("/file", None) => Reply::new(200).body(&served[..100_000]).length(300_000),
-        ("/file", Some(range)) => {
-            assert_eq!(range, "bytes=100000-");
-            Reply::new(206)
-                .header("Content-Range", "bytes 100000-299999/300000")
-                .body(&served[100_000..])
-        }
-        ("/moved", _) => Reply::new(302).header("Location", "/file"),
-        ("/simple/uv/", _) => Reply::new(200)
-            .header("content-type", "application/vnd.pypi.simple.v1+json")
-            .body(r#"{"files": []}"#),
-        _ => Reply::new(404),
-    });
+    let server =
+        FakeRegistry::start(
+            move |asked| match (asked.target.as_str(), asked.header("range")) {
+                ("/file", None) => Reply::new(200).body(&served[..100_000]).length(300_000),
+                ("/file", Some(range)) => {
+                    assert_eq!(range, "bytes=100000-");
+                    Reply::new(206)
+                        .header("Content-Range", "bytes 100000-299999/300000")
+                        .body(&served[100_000..])
+                }
+                ("/moved", _) => Reply::new(302).header("Location", "/file"),
+                ("/simple/uv/", _) => Reply::new(200)
+                    .header("content-type", "application/vnd.pypi.simple.v1+json")
+                    .body(r#"{"files": []}"#),
+                _ => Reply::new(404),
+            },
+        );
     let at = |path: &str| format!("http://{}{path}", server.address());
     let mut into = Vec::new();
-    client().download(&at("/moved"), &sha256(&content), 1 << 20, &mut into).unwrap();
+    client()
+        .download(&at("/moved"), &sha256(&content), 1 << 20, &mut into)
+        .unwrap();
     assert!(into == content);
     let download = |path: &str, digest: &Digest, max| {
-        client().download(&at(path), digest, max, &mut Vec::new()).unwrap_err()
+        client()
+            .download(&at(path), digest, max, &mut Vec::new())
+            .unwrap_err()
     };
-    assert!(matches!(download("/file", &sha256(b"x"), 1 << 20), RegistryError::Digest { .. }));
-    assert!(matches!(download("/file", &sha256(&content), 299_999), RegistryError::TooLarge { .. }));
-    assert!(download("/none", &sha256(&content), 10).to_string().contains("404"));
-    let page = client().fetch_text(&at("/simple/uv/"), "application/vnd.pypi.simple.v1+json", 1000).unwrap();
-    assert_eq!((page.text.as_str(), page.url), (r#"{"files": []}"#, at("/simple/uv/")));
+    assert!(matches!(
+        download("/file", &sha256(b"x"), 1 << 20),
+        RegistryError::Digest { .. }
+    ));
+    assert!(matches!(
+        download("/file", &sha256(&content), 299_999),
+        RegistryError::TooLarge { .. }
+    ));
+    assert!(
+        download("/none", &sha256(&content), 10)
+            .to_string()
+            .contains("404")
+    );
+    let page = client()
+        .fetch_text(
+            &at("/simple/uv/"),
+            "application/vnd.pypi.simple.v1+json",
+            1000,
+        )
+        .unwrap();
+    assert_eq!(
+        (page.text.as_str(), page.url),
+        (r#"{"files": []}"#, at("/simple/uv/"))
+    );
     assert!(client().fetch_text(&at("/simple/uv/"), "*/*", 3).is_err());
-    let error = client().fetch_text("http://pypi.example/simple/", "*/*", 3).unwrap_err();
+    let error = client()
+        .fetch_text("http://pypi.example/simple/", "*/*", 3)
+        .unwrap_err();
     assert!(error.to_string().contains("neither https"), "{error}");
 }

@@ -89,7 +89,10 @@ impl FakeRegistry {
         Self::start_on("127.0.0.1:0", answer)
     }
 
-    pub fn start_on(address: &str, answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+    pub fn start_on(
+        address: &str,
+        answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(address).expect("a port on the loopback");
         let address = listener.local_addr().expect("its address").to_string();
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
@@ -122,11 +125,7 @@ impl FakeRegistry {
     }
 }
 
-fn serve(
-    stream: &TcpStream,
-    answer: &Answer,
-    log: &Mutex<Vec<Asked>>,
-) -> std::io::Result<()> {
+fn serve(stream: &TcpStream, answer: &Answer, log: &Mutex<Vec<Asked>>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     loop {
         let mut line = String::new();
@@ -165,7 +164,9 @@ fn serve(
         // The body is not known to the answer when it hangs up in the middle of it.
         let mut reply = answer(&asked);
         if let Some(limit) = reply.hang_up_after {
-            (&mut reader).take(limit as u64).read_to_end(&mut asked.body)?;
+            (&mut reader)
+                .take(limit as u64)
+                .read_to_end(&mut asked.body)?;
             log.lock().expect("the log").push(asked);
             return Ok(());
         }

@@ -20,4 +20,5 @@ pub mod registry;
 pub mod run;
 pub mod runc;
 pub mod skopeo;
+pub mod stored;
 pub mod users;
