@@ -129,15 +129,7 @@ impl Document {
 
 /// The platform of this machine in the words of OCI: `linux/amd64`.
 pub fn this_platform() -> String {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "x86" => "386",
-        "aarch64" => "arm64",
-        "powerpc64" => "ppc64le",
-        "loongarch64" => "loong64",
-        other => other,
-    };
-    format!("linux/{architecture}")
+    format!("linux/{}", crate::oci::this_architecture())
 }
 
 /// Chooses the entry of an index for a platform (`OS/ARCH[/VARIANT]`).
