@@ -52,7 +52,6 @@ pub(crate) struct Auth {
 pub(crate) struct Purpose<'a> {
     pub client: &'a Client,
     pub host: &'a str,
-    pub base: &'a Url,
     pub repository: &'a str,
     pub scopes: &'a [String],
     pub action: &'a str,

@@ -289,14 +289,16 @@ impl Http {
                 ));
             }
         }
-        self.drive(url, builder, &counter, sent)
+        self.drive(url, builder, IDLE_TIMEOUT, &counter, sent)
     }
 
-    /// Sends what is built, watching that something happens all the time.
+    /// Sends what is built, watching that something happens all the time: no longer than `idle` may
+    /// nothing move.
     pub(crate) fn drive(
         &self,
         url: &Url,
         builder: reqwest::RequestBuilder,
+        idle: Duration,
         counter: &AtomicU64,
         sent: &dyn Fn(u64),
     ) -> Result<Response<'_>, Failure> {
@@ -312,7 +314,7 @@ impl Http {
                         let now = counter.load(Ordering::Relaxed);
                         if now == last {
                             quiet += TICK;
-                            if quiet > IDLE_TIMEOUT {
+                            if quiet > idle {
                                 return None;
                             }
                         } else {
@@ -328,9 +330,10 @@ impl Http {
                 inner,
                 http: self,
                 url: url.clone(),
+                idle,
             }),
             Some(Err(error)) => Err(failure(url, error)),
-            None => Err(timeout(url)),
+            None => Err(timeout(url, idle)),
         }
     }
 }
@@ -341,6 +344,7 @@ pub(crate) struct Response<'a> {
     http: &'a Http,
     /// Where it came from in the end.
     pub url: Url,
+    idle: Duration,
 }
 
 impl Response<'_> {
@@ -375,11 +379,11 @@ impl Response<'_> {
         let outcome = self
             .http
             .runtime
-            .block_on(async { tokio::time::timeout(IDLE_TIMEOUT, self.inner.chunk()).await });
+            .block_on(async { tokio::time::timeout(self.idle, self.inner.chunk()).await });
         match outcome {
             Ok(Ok(bytes)) => Ok(bytes),
             Ok(Err(error)) => Err(failure(&self.url, error)),
-            Err(_) => Err(timeout(&self.url)),
+            Err(_) => Err(timeout(&self.url, self.idle)),
         }
     }
 
@@ -510,11 +514,11 @@ pub(crate) fn shown(url: &Url) -> String {
     tame(url.as_str(), 300)
 }
 
-fn timeout(url: &Url) -> Failure {
+fn timeout(url: &Url, idle: Duration) -> Failure {
     Failure {
         host: authority(url),
         kind: Unreachable::Timeout,
-        cause: format!("nothing happened for {} seconds", IDLE_TIMEOUT.as_secs()),
+        cause: format!("nothing happened for {} seconds", idle.as_secs()),
         connecting: false,
     }
 }

@@ -37,6 +37,7 @@ mod session;
 mod upload;
 
 pub use blobs::{BlobError, BlobSink, Blobs};
+pub use daemon::Daemon;
 pub use error::{Detail, RegistryError, Unreachable};
 pub use fetch::{Page, join_url};
 pub use manifest::{Document, Resolved, choose, this_platform};

@@ -306,7 +306,6 @@ impl<'c> Repository<'c> {
         let purpose = Purpose {
             client: self.client,
             host: name,
-            base,
             repository: &self.name,
             scopes: call.scopes,
             action: call.action,

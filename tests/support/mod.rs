@@ -20,5 +20,6 @@ pub mod registry;
 pub mod run;
 pub mod runc;
 pub mod skopeo;
+pub mod stored;
 pub mod users;
 pub mod warpdrive;
