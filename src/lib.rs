@@ -26,7 +26,11 @@ pub mod layer;
 #[cfg(feature = "host")]
 pub mod oci;
 #[cfg(feature = "host")]
+pub mod progress;
+#[cfg(feature = "host")]
 pub mod registry;
+#[cfg(feature = "host")]
+pub mod rootfs;
 #[cfg(feature = "host")]
 pub mod sandbox;
 #[cfg(feature = "host")]

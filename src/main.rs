@@ -1,1 +1,8 @@
-fn main() {}
+//! The `warpdrive` executable: the sandbox's child first, then the command line.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    warpdrive::sandbox::dispatch_child();
+    warpdrive::cli::main()
+}

@@ -1,1 +1,204 @@
-//! build
+//! The pipeline: seven steps, one direction, each step's output the next one's input.
+//!
+//! [`image`] reads as the story: collect the source, plan, take the builder, assemble the
+//! dependencies and the application, commit, ship. The steps lie in the files beside this one; what
+//! they are made of lies in the modules below (`source`, `app`, `builder`, `sandbox`, `layer`,
+//! `store`, `transport`, `registry`).
+
+mod application;
+mod assemble;
+mod base;
+mod commit;
+mod dependencies;
+mod environment;
+mod error;
+mod files;
+mod request;
+mod ship;
+mod split;
+mod tools;
+mod transfers;
+mod tree;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::app;
+use crate::progress::Progress;
+use crate::source::{self, CollectOptions, Tree};
+use crate::store::Store;
+
+pub use environment::PASSED_ON;
+pub use error::BuildError;
+pub use request::{
+    CacheReport, CacheState, LayerKind, LayerReport, NameAndDigest, Report, Request, Secret,
+};
+
+/// The time of application files where neither `SOURCE_DATE_EPOCH` nor a commit gives one:
+/// 2010-01-01T00:00:00Z.
+const DEFAULT_SOURCE_TIME: i64 = 1_262_304_000;
+
+/// Measures the steps for the report.
+struct Timings {
+    started: Instant,
+    steps: BTreeMap<String, u64>,
+}
+
+impl Timings {
+    fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            steps: BTreeMap::new(),
+        }
+    }
+
+    /// Ends a step and begins the next.
+    fn step(&mut self, name: &str) {
+        let took = self.started.elapsed().as_millis();
+        self.steps
+            .insert(name.to_owned(), u64::try_from(took).unwrap_or(u64::MAX));
+        self.started = Instant::now();
+    }
+}
+
+/// What `--dry-run` shows: everything that is known before anything is fetched or run.
+pub struct Preview {
+    pub tree: Tree,
+    pub detected: app::Detected,
+}
+
+/// Steps 1 and 2 alone.
+pub fn preview(request: &Request, progress: &dyn Progress) -> Result<Preview, BuildError> {
+    let tree = collect(request, progress)?;
+    let detected = app::detect(&files::TreeFiles::new(&tree), &environment_of(request))?;
+    Ok(Preview { tree, detected })
+}
+
+/// Builds an image, gives it its name in the store, and ships it.
+pub fn image(
+    store: &Store,
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<Report, BuildError> {
+    let mut timings = Timings::new();
+    let _in_use = store.lock_shared()?;
+
+    let tree = collect(request, progress)?;
+    let source_digest = tree.digest_with(store)?;
+    timings.step("source");
+
+    let reader = files::TreeFiles::new(&tree);
+    let detected = app::detect(&reader, &environment_of(request))?;
+    for warning in &detected.warnings {
+        progress.warning(warning);
+    }
+    timings.step("plan");
+
+    let base = base::take(
+        store,
+        detected.builder_image.as_deref(),
+        detected.python.as_ref(),
+        request,
+        progress,
+    )?;
+    timings.step("base");
+
+    progress.step("---> Installing application source");
+    progress.step("---> Building application from source");
+    let phase1 = dependencies::phase(store, &tree, &base, request, progress)?;
+    timings.step("dependencies");
+
+    let time = request
+        .source_date_epoch
+        .or_else(|| tree.commit.as_ref().map(|commit| commit.time));
+    let phase2 = application::phase(
+        store,
+        &tree,
+        &source_digest,
+        time.unwrap_or(DEFAULT_SOURCE_TIME),
+        &base,
+        &phase1,
+        request,
+        progress,
+    )?;
+    timings.step("application");
+
+    let committed = commit::commit(
+        store,
+        &commit::Parts {
+            base: &base,
+            dependencies: &phase1.result,
+            dependencies_hit: phase1.hit,
+            application: &phase2.result,
+            application_hit: phase2.hit,
+        },
+        &commit::Facts {
+            request,
+            commit: tree.commit.as_ref(),
+            project: &detected.metadata,
+            created: commit::rfc3339(time.unwrap_or(crate::builder::FIXED_TIME)),
+        },
+    )?;
+    timings.step("commit");
+
+    let pushed = ship::ship(store, &committed.descriptor, request, progress)?;
+    timings.step("ship");
+
+    let state = |hit| {
+        if hit {
+            CacheState::Hit
+        } else {
+            CacheState::Miss
+        }
+    };
+    let builder = NameAndDigest {
+        reference: base.reference.clone(),
+        digest: base.image.descriptor.digest().to_string(),
+    };
+    Ok(Report {
+        name: request.name.as_given().to_owned(),
+        digest: committed.descriptor.digest().to_string(),
+        config_digest: committed.config.digest().to_string(),
+        media_type: committed.descriptor.media_type().to_string(),
+        user: crate::builder::APP_UID.to_string(),
+        base: builder.clone(),
+        builder,
+        layers: committed.layers,
+        cache: CacheReport {
+            dependencies: state(phase1.hit),
+            application: state(phase2.hit),
+        },
+        plan: phase2.result.plan,
+        timings_ms: timings.steps,
+        pushed,
+    })
+}
+
+/// Step 1: the files that go into the image, and what git knows of them.
+fn collect(request: &Request, progress: &dyn Progress) -> Result<Tree, BuildError> {
+    if !request.path.is_dir() {
+        return Err(BuildError::NotADirectory {
+            path: request.path.clone(),
+        });
+    }
+    let tree = source::collect(&request.path, &CollectOptions::default())?;
+    for warning in &tree.warnings {
+        progress.warning(warning);
+    }
+    if tree.is_empty() {
+        return Err(BuildError::EmptySource {
+            path: request.path.clone(),
+        });
+    }
+    Ok(tree)
+}
+
+/// The variables that decide about the app at build time.
+fn environment_of(request: &Request) -> BTreeMap<String, String> {
+    request
+        .env
+        .iter()
+        .chain(&request.build_env)
+        .cloned()
+        .collect()
+}

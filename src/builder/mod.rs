@@ -1,1 +1,34 @@
-//! builder
+//! Builder images: what an application is built on.
+//!
+//! Here: the definitions below `builder-images/` ([`definition`]), making one from Debian's signed
+//! packages ([`debian`]), finding the Python in a base ([`python`]), the *builder layer* that turns
+//! any image with a Python into a builder ([`layer`]), and choosing one for an application
+//! ([`choose`]). Not here: running assemble (`build`), fetching an image (`registry`).
+
+pub mod choose;
+pub mod debian;
+pub mod definition;
+mod error;
+pub mod layer;
+pub mod python;
+
+pub use error::BuilderError;
+
+/// Where every image that warpdrive makes has its virtual environment and home.
+pub const APP_ROOT: &str = "/opt/app-root";
+
+/// Owner of everything below [`APP_ROOT`].
+pub const APP_UID: u32 = 1001;
+pub const APP_GID: u32 = 0;
+
+/// The one time that base-independent layers bear: 1980-01-01T00:00:01Z, since zip files cannot
+/// name an earlier one.
+pub const FIXED_TIME: i64 = 315_532_801;
+pub const FIXED_TIME_RFC3339: &str = "1980-01-01T00:00:01Z";
+
+/// Label of images made by `warpdrive builder build`: the definition's name.
+pub const LABEL_NAME: &str = "io.warpdrive.builder.name";
+/// Label: the Python version, `3.11`.
+pub const LABEL_PYTHON: &str = "io.warpdrive.builder.python";
+/// Label: `build` (with compilers) or `run` (slim).
+pub const LABEL_KIND: &str = "io.warpdrive.builder.kind";

@@ -1,0 +1,177 @@
+//! Phase 2 of assemble: the source, the application's own build, static files, byte-code; and the
+//! one layer that comes of it. A hit in the cache runs nothing.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::app::project::Phase;
+use crate::builder::layer::parent_directory;
+use crate::builder::{APP_GID, APP_UID};
+use crate::layer::{self, Entry, Kind, Mtime};
+use crate::oci::{Descriptor, Digest, sha256_hex, to_canonical_json};
+use crate::progress::Progress;
+use crate::rootfs::read_beneath;
+use crate::sandbox::{Exit, IdMode, Upper};
+use crate::source::Tree;
+use crate::store::Store;
+
+use super::assemble::{self, Stage};
+use super::base::Base;
+use super::dependencies::{self, Carried, Phase1, TitledLayer, overlay_owned, store_layer};
+use super::environment::{self, WheelCache};
+use super::error::BuildError;
+use super::request::Request;
+use super::tools;
+use super::tree::{exists_below, make_app_root, normalize};
+
+/// Where the in-image tool records how the application is started.
+const PLAN: &str = "opt/app-root/etc/warpdrive/plan.json";
+const MAX_PLAN: u64 = 1024 * 1024;
+
+/// What phase 2 gave, as the build cache keeps it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Application {
+    pub(super) layer: TitledLayer,
+    pub(super) plan: Value,
+    pub(super) blobs: Vec<Descriptor>,
+}
+
+/// The result of phase 2 and where it came from.
+pub(super) struct Phase2 {
+    pub(super) hit: bool,
+    pub(super) result: Application,
+}
+
+fn key(source: &Digest, time: i64, base: &Base, phase1: &Phase1, request: &Request) -> String {
+    let dependencies: Vec<&str> = phase1
+        .result
+        .layers
+        .iter()
+        .map(|titled| titled.layer.diff_id.as_str())
+        .collect();
+    let document = json!({
+        "format": 1,
+        "source": source.to_string(),
+        "time": time,
+        "base": base.identity(),
+        "dependencies": dependencies,
+        "carried": phase1.result.carried,
+        "tools": tools::versions(),
+        "env": request.env,
+        "build_env": request.build_env,
+        "secrets": request.secrets.iter().map(|s| &s.id).collect::<Vec<_>>(),
+    });
+    sha256_hex(&to_canonical_json(&document))
+}
+
+/// Runs phase 2, or finds its result. `time` is the reference time of the application's files.
+pub(super) fn phase(
+    store: &Store,
+    tree: &Tree,
+    source: &Digest,
+    time: i64,
+    base: &Base,
+    phase1: &Phase1,
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<Phase2, BuildError> {
+    let key = key(source, time, base, phase1, request);
+    if !request.no_cache
+        && let Some(result) = store.cached::<Application>("application", &key)?
+        && result
+            .blobs
+            .iter()
+            .all(|blob| store.has_blob(blob.digest()))
+    {
+        progress.step(" -----> Application unchanged");
+        return Ok(Phase2 { hit: true, result });
+    }
+    let mode = IdMode::current();
+    let tools = tools::ensure(store, progress)?;
+    let scratch = store.scratch("application")?;
+    let upper = Upper {
+        upper: scratch.path().join("upper"),
+        work: scratch.path().join("work"),
+    };
+    let chown = mode.chown_allowed().then_some((APP_UID, APP_GID));
+    let src = make_app_root(&upper.upper, chown.is_some())?;
+    std::fs::create_dir(&upper.work).map_err(|error| BuildError::Write {
+        path: upper.work.clone(),
+        source: error,
+    })?;
+    tree.stage(&src, chown)?;
+    let mut lowers: Vec<PathBuf> = dependencies::lowers(store, phase1)?;
+    lowers.extend(base.lowers(store)?);
+    let below = lowers.clone();
+    let cache = WheelCache::Private {
+        shared: dependencies::wheel_cache(store, mode)?,
+        upper: overlay_owned(&scratch, "cache", mode)?,
+    };
+    let outcome = assemble::run(
+        Stage {
+            lowers,
+            upper: upper.clone(),
+            mounts: environment::mounts(request, &tools, cache),
+            env: environment::variables(
+                request,
+                Phase::Application,
+                &base.environment(),
+                &base.search_path(),
+                time,
+            ),
+        },
+        request,
+        progress,
+    )?;
+    if outcome.exit != Exit::Code(0) {
+        return Err(assemble::failure(Phase::Application, outcome));
+    }
+    let plan = read_beneath(&upper.upper, Path::new(PLAN), MAX_PLAN)
+        .ok()
+        .flatten()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .ok_or(BuildError::NoPlan)?;
+    let mut scan = layer::scan(&upper.upper, &[])?;
+    layer::retain_opaque(&mut scan.entries, |path| exists_below(&below, path));
+    for path in &scan.skipped {
+        progress.warning(&format!(
+            "{} is neither a file, a directory nor a link, and is left out",
+            path.display()
+        ));
+    }
+    let reference = Mtime::OfContent { reference: time };
+    let mut entries = normalize(scan.entries, reference);
+    for carried in &phase1.result.carried {
+        add_carried(&mut entries, carried, reference);
+    }
+    let entries = layer::with_parents(entries, parent_directory);
+    let layer = TitledLayer {
+        layer: store_layer(store, &entries)?,
+        title: "source, static files, start plan".into(),
+    };
+    let result = Application {
+        blobs: vec![layer.layer.descriptor.clone()],
+        layer,
+        plan,
+    };
+    store.remember("application", &key, &result)?;
+    Ok(Phase2 { hit: false, result })
+}
+
+/// Adds a file of phase 1 unless phase 2 replaced or removed it.
+fn add_carried(entries: &mut Vec<Entry>, carried: &Carried, mtime: Mtime) {
+    if entries.iter().any(|entry| entry.path == carried.path) {
+        return;
+    }
+    entries.push(Entry {
+        path: carried.path.clone(),
+        kind: Kind::Bytes(carried.contents.clone()),
+        mode: 0o664,
+        uid: APP_UID,
+        gid: APP_GID,
+        mtime,
+        xattrs: std::collections::BTreeMap::new(),
+    });
+}

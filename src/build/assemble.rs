@@ -1,0 +1,142 @@
+//! Runs one phase of the builder's `assemble` in a sandbox, and shows what it prints.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use crate::app::project::Phase;
+use crate::builder::{APP_GID, APP_ROOT, APP_UID};
+use crate::progress::Progress;
+use crate::sandbox::{self, Exit, Io, Limits, Mount, Root, Spec, Upper};
+
+use super::environment::Redactor;
+use super::error::BuildError;
+use super::request::Request;
+
+/// Lines that are repeated below an error.
+const TAIL: usize = 30;
+/// Longest line that is shown, in bytes.
+const MAX_LINE: u64 = 16 * 1024;
+
+/// What a phase runs on.
+pub(super) struct Stage {
+    /// The uppermost first.
+    pub(super) lowers: Vec<PathBuf>,
+    pub(super) upper: Upper,
+    pub(super) mounts: Vec<Mount>,
+    pub(super) env: Vec<(String, String)>,
+}
+
+/// How a phase ended, with its last lines.
+pub(super) struct Outcome {
+    pub(super) exit: Exit,
+    pub(super) tail: Vec<String>,
+}
+
+/// Runs `/opt/app-root/s2i/bin/assemble` with the source in place.
+pub(super) fn run(
+    stage: Stage,
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<Outcome, BuildError> {
+    let spec = Spec {
+        root: Root {
+            lowers: stage.lowers,
+            upper: Some(stage.upper),
+            writable_only: Some(vec![PathBuf::from(APP_ROOT)]),
+        },
+        mounts: stage.mounts,
+        network: request.network,
+        hostname: "warpdrive".into(),
+        command: vec![format!("{APP_ROOT}/s2i/bin/assemble")],
+        env: stage.env,
+        cwd: format!("{APP_ROOT}/src").into(),
+        uid: APP_UID,
+        gid: APP_GID,
+        umask: 0o002,
+        init: true,
+        limits: Limits {
+            timeout: request.timeout,
+            ..Limits::default()
+        },
+    };
+    let redactor = Redactor::new(request);
+    let tail = Mutex::new(VecDeque::with_capacity(TAIL));
+    let mut sandbox = sandbox::spawn(&spec, Io::piped())?;
+    let stdout = sandbox.take_stdout();
+    let stderr = sandbox.take_stderr();
+    let exit = std::thread::scope(|scope| {
+        let show = |line: &str| {
+            let line = redactor.clean(line);
+            progress.output(&line);
+            if let Ok(mut tail) = tail.lock() {
+                if tail.len() == TAIL {
+                    tail.pop_front();
+                }
+                tail.push_back(line);
+            }
+        };
+        let show = &show;
+        if let Some(stdout) = stdout {
+            scope.spawn(move || lines(stdout, show));
+        }
+        if let Some(stderr) = stderr {
+            scope.spawn(move || lines(stderr, show));
+        }
+        sandbox.wait()
+    })?;
+    if exit == Exit::Interrupted {
+        return Err(BuildError::Interrupted);
+    }
+    Ok(Outcome {
+        exit,
+        tail: tail.into_inner().map(Vec::from).unwrap_or_default(),
+    })
+}
+
+/// The error of a phase that did not end with status 0.
+pub(super) fn failure(phase: Phase, outcome: Outcome) -> BuildError {
+    BuildError::Assemble {
+        phase: phase.name(),
+        exit: outcome.exit,
+        tail: outcome.tail,
+    }
+}
+
+/// Calls `show` for every line, however long, whatever its bytes.
+fn lines(stream: impl Read, show: &dyn Fn(&str)) {
+    let mut reader = BufReader::new(stream);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {
+                let text = String::from_utf8_lossy(&line);
+                show(&printable(text.trim_end_matches(['\n', '\r'])));
+            }
+        }
+    }
+}
+
+/// Without control characters, which could drive the terminal; colours and tabs stay.
+fn printable(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control() || matches!(c, '\t' | '\u{1b}'))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_is_shown_line_by_line_without_control_characters() {
+        let shown = Mutex::new(Vec::new());
+        lines(&b"one\r\ntwo\x00\x07\xff\nend"[..], &|line: &str| {
+            shown.lock().unwrap().push(line.to_owned());
+        });
+        assert_eq!(shown.into_inner().unwrap(), ["one", "two\u{fffd}", "end"]);
+    }
+}

@@ -1,0 +1,287 @@
+//! Step 6: layers, configuration and manifest become an image in the store.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use crate::builder::{APP_ROOT, APP_UID, FIXED_TIME_RFC3339};
+use crate::oci::{
+    Descriptor, HistoryEntry, ImageConfig, ImageManifestBuilder, MediaType, descriptor, docker,
+    to_canonical_json,
+};
+use crate::source::Commit;
+use crate::store::Store;
+
+use super::application::Application;
+use super::base::Base;
+use super::dependencies::{Dependencies, TitledLayer};
+use super::error::BuildError;
+use super::request::{LayerKind, LayerReport, Request};
+
+/// The S2I scripts' place in every image.
+const SCRIPTS: &str = "/opt/app-root/s2i/bin";
+
+/// What the image says of itself besides its layers.
+pub(super) struct Facts<'a> {
+    pub(super) request: &'a Request,
+    pub(super) commit: Option<&'a Commit>,
+    /// `[project] name`, `version` and `description`.
+    pub(super) project: &'a crate::app::project::Metadata,
+    /// RFC 3339.
+    pub(super) created: String,
+}
+
+/// The parts of an image, lowest first.
+pub(super) struct Parts<'a> {
+    pub(super) base: &'a Base,
+    pub(super) dependencies: &'a Dependencies,
+    pub(super) dependencies_hit: bool,
+    pub(super) application: &'a Application,
+    pub(super) application_hit: bool,
+}
+
+/// An image in the store.
+pub(super) struct Committed {
+    pub(super) descriptor: Descriptor,
+    pub(super) config: Descriptor,
+    pub(super) layers: Vec<LayerReport>,
+}
+
+/// Writes configuration and manifest, and gives the image its name.
+pub(super) fn commit(
+    store: &Store,
+    parts: &Parts<'_>,
+    facts: &Facts<'_>,
+) -> Result<Committed, BuildError> {
+    let mut config = parts.base.image.config.clone();
+    let mut layers: Vec<(Descriptor, LayerReport)> = Vec::new();
+    let diff_ids = config.diff_ids();
+    for (layer, diff_id) in parts.base.image.manifest.layers().iter().zip(&diff_ids) {
+        let layer = in_oci_words(layer);
+        let report = report(
+            &layer,
+            &diff_id.to_string(),
+            LayerKind::Base,
+            true,
+            &parts.base.reference,
+        );
+        layers.push((layer, report));
+    }
+    let mut push = |titled: &TitledLayer, kind, cached, created: &str, created_by: &str| {
+        config.push_layer(
+            &titled.layer.diff_id(),
+            &HistoryEntry {
+                created: created.to_owned(),
+                created_by: created_by.to_owned(),
+                empty_layer: false,
+            },
+        );
+        let report = report(
+            &titled.layer.descriptor,
+            &titled.layer.diff_id,
+            kind,
+            cached,
+            &titled.title,
+        );
+        layers.push((titled.layer.descriptor.clone(), report));
+    };
+    push(
+        &TitledLayer {
+            layer: parts.base.builder_layer.clone(),
+            title: "warpdrive, empty virtual environment".into(),
+        },
+        LayerKind::Builder,
+        parts.base.builder_layer_cached,
+        FIXED_TIME_RFC3339,
+        "warpdrive: builder layer",
+    );
+    for titled in &parts.dependencies.layers {
+        let created_by = format!("warpdrive: {}", titled.title);
+        push(
+            titled,
+            LayerKind::Dependencies,
+            parts.dependencies_hit,
+            FIXED_TIME_RFC3339,
+            &created_by,
+        );
+    }
+    push(
+        &parts.application.layer,
+        LayerKind::Application,
+        parts.application_hit,
+        &facts.created,
+        "warpdrive: application",
+    );
+    configure(&mut config, parts, facts);
+
+    let (config_digest, config_size) = store.put_blob(&config.to_bytes())?;
+    let config_descriptor = descriptor(MediaType::ImageConfig, config_digest, config_size);
+    let (descriptors, reports): (Vec<Descriptor>, Vec<LayerReport>) = layers.into_iter().unzip();
+    let manifest = ImageManifestBuilder::default()
+        .schema_version(2u32)
+        .media_type(MediaType::ImageManifest)
+        .config(config_descriptor.clone())
+        .layers(descriptors)
+        .annotations(annotations(parts, facts))
+        .build()
+        .map_err(|error| crate::oci::OciError::Shape {
+            what: "the new manifest".into(),
+            problem: error.to_string(),
+        })?;
+    let (digest, size) = store.put_blob(&to_canonical_json(&manifest))?;
+    let descriptor = descriptor(MediaType::ImageManifest, digest, size);
+    store.tag(facts.request.name.as_given(), &descriptor)?;
+    Ok(Committed {
+        descriptor,
+        config: config_descriptor,
+        layers: reports,
+    })
+}
+
+fn report(
+    layer: &Descriptor,
+    diff_id: &str,
+    kind: LayerKind,
+    cached: bool,
+    title: &str,
+) -> LayerReport {
+    LayerReport {
+        digest: layer.digest().to_string(),
+        diff_id: diff_id.to_owned(),
+        size: layer.size(),
+        media_type: layer.media_type().to_string(),
+        kind,
+        cached,
+        title: title.to_owned(),
+    }
+}
+
+/// A base layer's descriptor with OCI's media type; the bytes are the same.
+fn in_oci_words(layer: &Descriptor) -> Descriptor {
+    let media_type = match layer.media_type().to_string().as_str() {
+        docker::LAYER_GZIP => MediaType::ImageLayerGzip,
+        docker::LAYER => MediaType::ImageLayer,
+        _ => layer.media_type().clone(),
+    };
+    descriptor(media_type, layer.digest().clone(), layer.size())
+}
+
+/// Sets what containers are started with (DESIGN: "The image").
+fn configure(config: &mut ImageConfig, parts: &Parts<'_>, facts: &Facts<'_>) {
+    let path = parts.base.search_path();
+    config.set("User", json!(APP_UID.to_string()));
+    config.set("WorkingDir", json!(format!("{APP_ROOT}/src")));
+    config.set("Entrypoint", Value::Null);
+    config.set("Cmd", json!([format!("{SCRIPTS}/run")]));
+    config.set("ExposedPorts", json!({"8080/tcp": {}}));
+    config.set("StopSignal", json!("SIGTERM"));
+    config.set_env("PATH", &format!("{APP_ROOT}/bin:{path}"));
+    config.set_env("HOME", APP_ROOT);
+    config.set_env("VIRTUAL_ENV", APP_ROOT);
+    config.set_env("WARPDRIVE_APP_ROOT", APP_ROOT);
+    for (name, value) in &facts.request.env {
+        config.set_env(name, value);
+    }
+    config.set_created(&facts.created);
+    for (key, value) in labels(parts, facts) {
+        if !value.is_empty() {
+            config.set_label(&key, &value);
+        }
+    }
+}
+
+fn labels(parts: &Parts<'_>, facts: &Facts<'_>) -> Vec<(String, String)> {
+    let mut labels = vec![
+        ("io.openshift.s2i.scripts-url", format!("image://{SCRIPTS}")),
+        ("io.openshift.expose-services", "8080:http".to_owned()),
+        (
+            "io.k8s.display-name",
+            facts.project.name.clone().unwrap_or_default(),
+        ),
+        (
+            "io.k8s.description",
+            facts.project.description.clone().unwrap_or_default(),
+        ),
+        ("io.openshift.s2i.build.image", parts.base.reference.clone()),
+        ("io.warpdrive.version", env!("CARGO_PKG_VERSION").to_owned()),
+        (
+            "io.warpdrive.plan",
+            String::from_utf8_lossy(&to_canonical_json(&parts.application.plan)).into_owned(),
+        ),
+    ];
+    if let Some(commit) = facts.commit {
+        labels.extend([
+            ("io.openshift.s2i.build.commit.id", commit.id.clone()),
+            (
+                "io.openshift.s2i.build.commit.author",
+                commit.author.clone(),
+            ),
+            ("io.openshift.s2i.build.commit.date", rfc3339(commit.time)),
+            // S2I keeps 80 characters of the message.
+            (
+                "io.openshift.s2i.build.commit.message",
+                commit.message.chars().take(80).collect(),
+            ),
+            (
+                "io.openshift.s2i.build.source-location",
+                commit.remote.clone().unwrap_or_default(),
+            ),
+        ]);
+    }
+    labels
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
+}
+
+fn annotations(parts: &Parts<'_>, facts: &Facts<'_>) -> HashMap<String, String> {
+    let mut annotations = HashMap::new();
+    let mut add = |key: &str, value: String| {
+        if !value.is_empty() {
+            annotations.insert(format!("org.opencontainers.image.{key}"), value);
+        }
+    };
+    add("created", facts.created.clone());
+    add("version", facts.project.version.clone().unwrap_or_default());
+    add("base.name", parts.base.reference.clone());
+    add(
+        "base.digest",
+        parts.base.image.descriptor.digest().to_string(),
+    );
+    if let Some(commit) = facts.commit {
+        let mark = if commit.dirty { "-dirty" } else { "" };
+        add("revision", format!("{}{mark}", commit.id));
+        add("source", commit.remote.clone().unwrap_or_default());
+    }
+    annotations
+}
+
+/// Seconds since 1970 as RFC 3339 in UTC.
+pub(super) fn rfc3339(seconds: i64) -> String {
+    use std::time::{Duration, UNIX_EPOCH};
+    let magnitude = Duration::from_secs(seconds.unsigned_abs());
+    let time = if seconds < 0 {
+        UNIX_EPOCH.checked_sub(magnitude)
+    } else {
+        UNIX_EPOCH.checked_add(magnitude)
+    };
+    // humantime covers the years 1970 to 9999; a commit of another age gets the fixed time.
+    time.filter(|_| (0..253_402_300_800).contains(&seconds))
+        .map_or_else(
+            || FIXED_TIME_RFC3339.to_owned(),
+            |time| humantime::format_rfc3339_seconds(time).to_string(),
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rfc3339;
+
+    #[test]
+    fn times_in_utc() {
+        assert_eq!(rfc3339(315_532_801), "1980-01-01T00:00:01Z");
+        assert_eq!(rfc3339(1_700_000_000), "2023-11-14T22:13:20Z");
+        assert_eq!(rfc3339(-1), "1980-01-01T00:00:01Z");
+        assert_eq!(rfc3339(i64::MAX), "1980-01-01T00:00:01Z");
+    }
+}

@@ -1,0 +1,404 @@
+//! Phase 1 of assemble: installs what the application depends on, from the dependency files only,
+//! and turns it into layers that other applications share. A hit in the cache runs nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::app;
+use crate::app::project::Phase;
+use crate::builder::layer::{StoredLayer, parent_directory};
+use crate::builder::{APP_GID, APP_UID, FIXED_TIME};
+use crate::layer::{self, Compression, Entry, Kind, Mtime};
+use crate::oci::{Descriptor, descriptor, sha256_hex, to_canonical_json};
+use crate::progress::Progress;
+use crate::rootfs::{self, read_beneath};
+use crate::sandbox::{Exit, IdMode, Upper};
+use crate::source::Tree;
+use crate::store::{Scratch, Store};
+
+use super::assemble::{self, Stage};
+use super::base::Base;
+use super::environment::{self, WheelCache};
+use super::error::BuildError;
+use super::request::Request;
+use super::split::{self, Distribution};
+use super::tools::{self, Tools};
+use super::tree::{APP_ROOT, exists_below, make_app_root, normalize, without_implied_directories};
+
+/// Phase 1 says with this status that something has no wheel: "run me again where code may run".
+const NEEDS_SDISTS: i32 = 75;
+/// Largest RECORD that is read, in bytes.
+const MAX_RECORD: u64 = 64 * 1024 * 1024;
+
+/// A layer of ours and what it holds, in a few words.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct TitledLayer {
+    pub(super) layer: StoredLayer,
+    pub(super) title: String,
+}
+
+/// A small file that the application layer takes over (`.pth`).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Carried {
+    pub(super) path: PathBuf,
+    pub(super) contents: Vec<u8>,
+}
+
+/// What phase 1 gave, as the build cache keeps it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Dependencies {
+    pub(super) layers: Vec<TitledLayer>,
+    pub(super) carried: Vec<Carried>,
+    /// Normalized names and versions.
+    pub(super) resolved: Vec<(String, String)>,
+    /// Seconds since 1970.
+    pub(super) resolved_at: u64,
+    /// What the store must keep for this record.
+    pub(super) blobs: Vec<Descriptor>,
+}
+
+/// The result of phase 1 and where it came from.
+pub(super) struct Phase1 {
+    pub(super) key: String,
+    pub(super) hit: bool,
+    pub(super) result: Dependencies,
+}
+
+/// Everything that decides what phase 1 gives.
+fn key(source: &Tree, base: &Base, request: &Request) -> Result<String, BuildError> {
+    let indexes: BTreeMap<&str, String> = environment::PASSED_ON
+        .iter()
+        .filter(|name| name.contains("INDEX"))
+        .filter_map(|name| {
+            let value = request.host_env.get(*name)?;
+            Some((*name, environment::without_credentials(value)))
+        })
+        .collect();
+    let document = json!({
+        "format": 1,
+        "files": source.digest(None)?.to_string(),
+        "base": base.identity(),
+        "python": base.python,
+        "tools": tools::versions(),
+        "build_env": request.build_env,
+        "indexes": indexes,
+        "secrets": request.secrets.iter().map(|s| &s.id).collect::<Vec<_>>(),
+    });
+    Ok(sha256_hex(&to_canonical_json(&document)))
+}
+
+/// Runs phase 1, or finds its result.
+pub(super) fn phase(
+    store: &Store,
+    tree: &Tree,
+    base: &Base,
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<Phase1, BuildError> {
+    let reader = super::files::TreeFiles::new(tree);
+    let source = if app::dependencies::needs_all_source(&reader) {
+        tree.clone()
+    } else {
+        tree.subset(&app::dependencies::files(&reader))
+    };
+    let key = key(&source, base, request)?;
+    if !request.no_cache
+        && !request.upgrade
+        && let Some(result) = store.cached::<Dependencies>("dependencies", &key)?
+        && result
+            .blobs
+            .iter()
+            .all(|blob| store.has_blob(blob.digest()))
+    {
+        progress.step(&format!(
+            " -----> Dependencies unchanged, {} distributions resolved {}",
+            result.resolved.len(),
+            age(result.resolved_at)
+        ));
+        return Ok(Phase1 {
+            key,
+            hit: true,
+            result,
+        });
+    }
+    let tools = tools::ensure(store, progress)?;
+    let scratch = store.scratch("dependencies")?;
+    let upper = install(store, &source, base, request, &tools, &scratch, progress)?;
+    let result = into_layers(store, base, &upper)?;
+    store.remember("dependencies", &key, &result)?;
+    store.keep_unpacked(IdMode::current().map_name(), &unpacked_key(&key), upper)?;
+    Ok(Phase1 {
+        key,
+        hit: false,
+        result,
+    })
+}
+
+fn unpacked_key(key: &str) -> String {
+    format!("dependencies-{key}")
+}
+
+/// Runs assemble, at first where only uv's own code runs, then where sdists may be built.
+/// Gives the upper directory that holds what was installed.
+fn install(
+    store: &Store,
+    source: &Tree,
+    base: &Base,
+    request: &Request,
+    tools: &Tools,
+    scratch: &Scratch,
+    progress: &dyn Progress,
+) -> Result<PathBuf, BuildError> {
+    let mode = IdMode::current();
+    let chown = mode.chown_allowed().then_some((APP_UID, APP_GID));
+    let staged = scratch.path().join("source");
+    let src = make_app_root(&staged, chown.is_some())?;
+    source.stage(&src, chown)?;
+    let shared = wheel_cache(store, mode)?;
+    let mut lowers = vec![staged];
+    lowers.extend(base.lowers(store)?);
+    let hooks_run_first =
+        app::dependencies::needs_all_source(&super::files::TreeFiles::new(source));
+    for sdists in [false, true] {
+        if hooks_run_first && !sdists {
+            // A pre-build hook is foreign code.
+            continue;
+        }
+        let name = if sdists { "with-sdists" } else { "wheels-only" };
+        let upper = overlay(scratch, name)?;
+        let cache = if sdists {
+            WheelCache::Private {
+                shared: shared.clone(),
+                upper: overlay_owned(scratch, "cache", mode)?,
+            }
+        } else {
+            WheelCache::Shared(shared.clone())
+        };
+        let mut env = environment::variables(
+            request,
+            Phase::Dependencies,
+            &base.environment(),
+            &base.search_path(),
+            FIXED_TIME,
+        );
+        if sdists {
+            env.push(("WARPDRIVE_BUILD_SDISTS".into(), "1".into()));
+        }
+        if request.upgrade {
+            env.push(("WARPDRIVE_UPGRADE".into(), "1".into()));
+        }
+        let outcome = assemble::run(
+            Stage {
+                lowers: lowers.clone(),
+                upper: upper.clone(),
+                mounts: environment::mounts(request, tools, cache),
+                env,
+            },
+            request,
+            progress,
+        )?;
+        match outcome.exit {
+            Exit::Code(0) => return Ok(upper.upper),
+            Exit::Code(NEEDS_SDISTS) if !sdists => {}
+            _ => return Err(assemble::failure(Phase::Dependencies, outcome)),
+        }
+    }
+    unreachable!("the second round returns")
+}
+
+/// An empty upper directory and its work directory.
+pub(super) fn overlay(scratch: &Scratch, name: &str) -> Result<Upper, BuildError> {
+    let place = scratch.path().join(name);
+    let upper = Upper {
+        upper: place.join("upper"),
+        work: place.join("work"),
+    };
+    for path in [&upper.upper, &upper.work] {
+        fs::create_dir_all(path).map_err(|source| BuildError::Write {
+            path: path.clone(),
+            source,
+        })?;
+    }
+    Ok(upper)
+}
+
+/// The same, writable for the command's user.
+pub(super) fn overlay_owned(
+    scratch: &Scratch,
+    name: &str,
+    mode: IdMode,
+) -> Result<Upper, BuildError> {
+    let upper = overlay(scratch, name)?;
+    give_to_app(&upper.upper, mode)?;
+    Ok(upper)
+}
+
+fn give_to_app(path: &Path, mode: IdMode) -> Result<(), BuildError> {
+    if mode.chown_allowed() {
+        std::os::unix::fs::chown(path, Some(APP_UID), Some(APP_GID)).map_err(|source| {
+            BuildError::Write {
+                path: path.to_owned(),
+                source,
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// The wheel cache of this id map, shared by all builds of this store.
+pub(super) fn wheel_cache(store: &Store, mode: IdMode) -> Result<PathBuf, BuildError> {
+    let path = store
+        .root()
+        .join("cache")
+        .join(format!("wheels-{}", mode.map_name()));
+    if !path.is_dir() {
+        fs::create_dir_all(&path).map_err(|source| BuildError::Write {
+            path: path.clone(),
+            source,
+        })?;
+        give_to_app(&path, mode)?;
+    }
+    Ok(path)
+}
+
+/// The overlay lower directories of a finished phase 1, the uppermost first.
+pub(super) fn lowers(store: &Store, phase: &Phase1) -> Result<Vec<PathBuf>, BuildError> {
+    let mode = IdMode::current();
+    if let Some(kept) = store.find_unpacked(mode.map_name(), &unpacked_key(&phase.key)) {
+        return Ok(vec![kept]);
+    }
+    let mut lowers = Vec::new();
+    for titled in phase.result.layers.iter().rev() {
+        lowers.push(rootfs::unpacked_layer(
+            store,
+            &titled.layer.descriptor,
+            &titled.layer.diff_id(),
+            mode.into(),
+        )?);
+    }
+    Ok(lowers)
+}
+
+/// Where distributions are installed, relative to the image's root.
+fn site_packages(base: &Base) -> PathBuf {
+    Path::new(APP_ROOT).join(format!("lib/python{}/site-packages", base.python.minor))
+}
+
+fn into_layers(store: &Store, base: &Base, upper: &Path) -> Result<Dependencies, BuildError> {
+    let site = site_packages(base);
+    let distributions = distributions(upper, &site)?;
+    let mut scan = layer::scan(upper, &[])?;
+    let below = base.lowers(store)?;
+    layer::retain_opaque(&mut scan.entries, |path| exists_below(&below, path));
+    let entries: Vec<Entry> = normalize(scan.entries, Mtime::Fixed(FIXED_TIME))
+        .into_iter()
+        // The staged dependency files are below; whatever happened to them is the application's.
+        .filter(|entry| {
+            !(entry.path.starts_with("opt/app-root/src") && matches!(entry.kind, Kind::Whiteout))
+        })
+        .collect();
+    let split = split::split(without_implied_directories(entries), &distributions, &site);
+    let mut layers = Vec::new();
+    for share in split.shares {
+        let entries = layer::with_parents(share.entries, parent_directory);
+        layers.push(TitledLayer {
+            layer: store_layer(store, &entries)?,
+            title: share.title,
+        });
+    }
+    let mut carried = Vec::new();
+    for entry in split.for_application {
+        if matches!(entry.kind, Kind::File { .. })
+            && let Some(contents) =
+                read_beneath(upper, &entry.path, MAX_RECORD).map_err(|source| BuildError::Read {
+                    path: entry.path.clone(),
+                    source,
+                })?
+        {
+            carried.push(Carried {
+                path: entry.path,
+                contents,
+            });
+        }
+    }
+    let resolved = distributions
+        .into_iter()
+        .map(|distribution| (distribution.name, distribution.version))
+        .collect();
+    Ok(Dependencies {
+        blobs: layers
+            .iter()
+            .map(|titled| titled.layer.descriptor.clone())
+            .collect(),
+        layers,
+        carried,
+        resolved,
+        resolved_at: now(),
+    })
+}
+
+/// Writes entries as a layer into the store.
+pub(super) fn store_layer(store: &Store, entries: &[Entry]) -> Result<StoredLayer, BuildError> {
+    let mut blob = store.blob_writer()?;
+    let written = layer::write(entries, Compression::Gzip(6), &mut blob)?;
+    blob.commit(Some(&written.digest))?;
+    Ok(StoredLayer {
+        descriptor: descriptor(written.media_type, written.digest, written.size),
+        diff_id: written.diff_id.to_string(),
+    })
+}
+
+/// The installed distributions, by name.
+fn distributions(upper: &Path, site: &Path) -> Result<Vec<Distribution>, BuildError> {
+    let directory = upper.join(site);
+    let failed = |source| BuildError::Read {
+        path: directory.clone(),
+        source,
+    };
+    let mut found = Vec::new();
+    let listing = match fs::read_dir(&directory) {
+        Ok(listing) => listing,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        Err(error) => return Err(failed(error)),
+    };
+    for item in listing {
+        let item = item.map_err(failed)?;
+        let Some((name, version)) = item.file_name().to_str().and_then(split::parse_dist_info)
+        else {
+            continue;
+        };
+        let record = site.join(item.file_name()).join("RECORD");
+        if let Some(bytes) = read_beneath(upper, &record, MAX_RECORD).map_err(failed)? {
+            found.push(Distribution {
+                name,
+                version,
+                files: split::parse_record(&String::from_utf8_lossy(&bytes), site),
+            });
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+/// "3 days ago", in the largest unit that fits.
+fn age(then: u64) -> String {
+    let seconds = now().saturating_sub(then);
+    for (unit, length) in [("day", 86_400), ("hour", 3600), ("minute", 60)] {
+        let count = seconds / length;
+        if count > 0 {
+            return format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" });
+        }
+    }
+    "just now".into()
+}

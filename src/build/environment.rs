@@ -1,0 +1,274 @@
+//! What a program sees during the build: its variables, the files mounted for its time only, and
+//! which words must not appear in its output.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::app::project::Phase;
+use crate::builder::{APP_ROOT, FIXED_TIME};
+use crate::sandbox::Mount;
+
+use super::request::Request;
+use super::tools::Tools;
+
+/// Where everything that is there for the build only is mounted.
+const RUN: &str = "/run/warpdrive";
+
+/// The host's variables about indexes and proxies that a build may use. They reach no layer, no
+/// configuration and no log; credentials in them are redacted.
+pub const PASSED_ON: &[&str] = &[
+    "UV_DEFAULT_INDEX",
+    "UV_INDEX",
+    "UV_INDEX_URL",
+    "UV_EXTRA_INDEX_URL",
+    "UV_INDEX_STRATEGY",
+    "PIP_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_TRUSTED_HOST",
+    "PIP_DEFAULT_TIMEOUT",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+
+/// Where Linux distributions keep the bundle of certificate authorities.
+const CA_BUNDLES: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+const CA_INSIDE: &str = "/run/warpdrive/ca-certificates.crt";
+
+/// The host's certificate bundle: `SSL_CERT_FILE`, else the distribution's.
+fn ca_bundle(host_env: &BTreeMap<String, String>) -> Option<PathBuf> {
+    host_env
+        .get("SSL_CERT_FILE")
+        .map(PathBuf::from)
+        .into_iter()
+        .chain(CA_BUNDLES.iter().map(PathBuf::from))
+        .find(|path| path.is_file())
+}
+
+/// The variables of a phase. `path` is the base image's search path, `time` what
+/// `SOURCE_DATE_EPOCH` says inside.
+pub(super) fn variables(
+    request: &Request,
+    phase: Phase,
+    base_env: &[(String, String)],
+    path: &str,
+    time: i64,
+) -> Vec<(String, String)> {
+    let mut env: BTreeMap<String, String> = base_env.iter().cloned().collect();
+    let mut set = |name: &str, value: &str| {
+        env.insert(name.to_owned(), value.to_owned());
+    };
+    set("PATH", &format!("{APP_ROOT}/bin:{RUN}/tools/bin:{path}"));
+    set("HOME", APP_ROOT);
+    set("VIRTUAL_ENV", APP_ROOT);
+    set("WARPDRIVE_APP_ROOT", APP_ROOT);
+    set("WARPDRIVE_SRC_ROOT", &format!("{APP_ROOT}/src"));
+    set("WARPDRIVE_PHASE", "build");
+    set("WARPDRIVE_BUILD_SYSTEM", "warpdrive");
+    set("WARPDRIVE_BUILD_PHASE", phase.name());
+    set("XDG_CACHE_HOME", "/tmp/.cache");
+    set("TMPDIR", "/tmp");
+    set("UV_CACHE_DIR", &format!("{RUN}/cache"));
+    set("UV_LINK_MODE", "copy");
+    set("UV_NO_PROGRESS", "1");
+    set("UV_PYTHON_DOWNLOADS", "never");
+    set("PIP_NO_CACHE_DIR", "1");
+    set("PIP_DISABLE_PIP_VERSION_CHECK", "1");
+    set("PYTHONHASHSEED", "0");
+    set("PYTHONDONTWRITEBYTECODE", "1");
+    let time = match phase {
+        Phase::Dependencies => FIXED_TIME,
+        Phase::Application => time,
+    };
+    set("SOURCE_DATE_EPOCH", &time.to_string());
+    if ca_bundle(&request.host_env).is_some() {
+        for name in [
+            "SSL_CERT_FILE",
+            "PIP_CERT",
+            "REQUESTS_CA_BUNDLE",
+            "CURL_CA_BUNDLE",
+            "GIT_SSL_CAINFO",
+        ] {
+            set(name, CA_INSIDE);
+        }
+    }
+    for name in PASSED_ON {
+        if let Some(value) = request.host_env.get(*name) {
+            set(name, value);
+        }
+    }
+    if phase == Phase::Application {
+        for (name, value) in &request.env {
+            set(name, value);
+        }
+    }
+    for (name, value) in &request.build_env {
+        set(name, value);
+    }
+    env.into_iter().collect()
+}
+
+/// How the wheel cache is mounted.
+pub(super) enum WheelCache {
+    /// Nobody's code runs in this sandbox but uv's: it may fill the shared cache.
+    Shared(PathBuf),
+    /// Foreign code runs: it reads the shared cache, and writes go to a directory of its own.
+    Private {
+        shared: PathBuf,
+        upper: crate::sandbox::Upper,
+    },
+}
+
+/// The mounts of a phase.
+pub(super) fn mounts(request: &Request, tools: &Tools, cache: WheelCache) -> Vec<Mount> {
+    let tmpfs = |target: &str, mode| Mount::Tmpfs {
+        target: target.into(),
+        size: None,
+        mode,
+    };
+    let mut mounts = vec![
+        tmpfs("/tmp", 0o1777),
+        tmpfs("/var/tmp", 0o1777),
+        tmpfs("/run", 0o755),
+        Mount::Bind {
+            source: tools.directory.clone(),
+            target: format!("{RUN}/tools").into(),
+            read_only: true,
+        },
+    ];
+    let target = PathBuf::from(format!("{RUN}/cache"));
+    mounts.push(match cache {
+        WheelCache::Shared(source) => Mount::Bind {
+            source,
+            target,
+            read_only: false,
+        },
+        WheelCache::Private { shared, upper } => Mount::Overlay {
+            lower: shared,
+            upper,
+            target,
+        },
+    });
+    if let Some(source) = ca_bundle(&request.host_env) {
+        mounts.push(Mount::Bind {
+            source,
+            target: CA_INSIDE.into(),
+            read_only: true,
+        });
+    }
+    for name in ["/etc/resolv.conf", "/etc/hosts"] {
+        if let Ok(contents) = fs::read(name) {
+            mounts.push(Mount::File {
+                target: name.into(),
+                contents,
+                mode: 0o644,
+            });
+        }
+    }
+    for secret in &request.secrets {
+        mounts.push(Mount::File {
+            target: Path::new("/run/secrets").join(&secret.id),
+            contents: secret.contents.clone(),
+            mode: 0o400,
+        });
+    }
+    mounts
+}
+
+/// Replaces what must not be shown: secrets and the credentials of URLs.
+pub(super) struct Redactor {
+    words: Vec<String>,
+}
+
+impl Redactor {
+    pub(super) fn new(request: &Request) -> Self {
+        let mut words: Vec<String> = Vec::new();
+        for (_, value) in request
+            .host_env
+            .iter()
+            .chain(request.build_env.iter().map(|(name, value)| (name, value)))
+        {
+            words.extend(credentials(value));
+        }
+        for secret in &request.secrets {
+            if let Ok(text) = std::str::from_utf8(&secret.contents) {
+                words.extend(text.lines().map(|line| line.trim().to_owned()));
+            }
+        }
+        // Shorter words would make the output unreadable and are no secrets worth the name.
+        words.retain(|word| word.len() >= 4);
+        words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+        words.dedup();
+        Self { words }
+    }
+
+    pub(super) fn clean(&self, line: &str) -> String {
+        let mut line = line.to_owned();
+        for word in &self.words {
+            if line.contains(word.as_str()) {
+                line = line.replace(word.as_str(), "****");
+            }
+        }
+        line
+    }
+}
+
+/// The `user:password` parts of the URLs in a value, whole and as password alone.
+fn credentials(value: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for word in value.split_whitespace() {
+        let Some((_, rest)) = word.split_once("://") else {
+            continue;
+        };
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+        if let Some((user_info, _)) = authority.rsplit_once('@') {
+            found.push(user_info.to_owned());
+            if let Some((_, password)) = user_info.split_once(':') {
+                found.push(password.to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// A URL list without its credentials, for cache keys.
+pub(super) fn without_credentials(value: &str) -> String {
+    let mut clean = value.to_owned();
+    for word in credentials(value) {
+        clean = clean.replace(&format!("{word}@"), "");
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_found_in_every_url_of_a_value() {
+        let value = "https://me:hunter22@a.example/simple https://token@b.example:8080/x";
+        assert_eq!(credentials(value), ["me:hunter22", "hunter22", "token"]);
+        assert_eq!(
+            without_credentials(value),
+            "https://a.example/simple https://b.example:8080/x"
+        );
+    }
+
+    #[test]
+    fn output_shows_no_secret() {
+        let redactor = Redactor {
+            words: vec!["hunter22".into()],
+        };
+        assert_eq!(redactor.clean("got hunter22!"), "got ****!");
+    }
+}

@@ -1,0 +1,68 @@
+//! Why a build did not give an image.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::builder::BuilderError;
+use crate::layer::LayerError;
+use crate::oci::OciError;
+use crate::registry::RegistryError;
+use crate::rootfs::RootfsError;
+use crate::sandbox::{Exit, SandboxError};
+use crate::source::SourceError;
+use crate::store::StoreError;
+use crate::transport::TransportError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error("{title}")]
+    Detect { title: String, hint: Option<String> },
+    #[error("the {phase} phase of assemble {}", describe(*exit))]
+    Assemble {
+        phase: &'static str,
+        exit: Exit,
+        /// The last lines that it printed.
+        tail: Vec<String>,
+    },
+    #[error("interrupted")]
+    Interrupted,
+    #[error("there is no `uv` for {architecture} in this release of warpdrive")]
+    NoInstaller { architecture: &'static str },
+    #[error("{} is not a directory", path.display())]
+    NotADirectory { path: PathBuf },
+    #[error("{} holds no file that would go into the image", path.display())]
+    EmptySource { path: PathBuf },
+    #[error("could not write {}: {source}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("could not read {}: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("the application phase left no plan at /opt/app-root/etc/warpdrive/plan.json")]
+    NoPlan,
+    #[error(transparent)]
+    Builder(#[from] BuilderError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Rootfs(#[from] RootfsError),
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    #[error(transparent)]
+    Oci(#[from] OciError),
+}
+
+fn describe(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("failed with status {code}"),
+        Exit::Signal(signal) => format!("was killed by signal {signal}"),
+        Exit::TimedOut => "did not finish within the time limit".into(),
+        Exit::Interrupted => "was interrupted".into(),
+    }
+}

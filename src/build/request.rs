@@ -1,0 +1,108 @@
+//! What a build is asked for, and what it reports.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::oci::Reference;
+use crate::sandbox::Network;
+use crate::transport::Destination;
+
+/// One `warpdrive image`.
+#[derive(Debug)]
+pub struct Request {
+    pub name: Reference,
+    /// The source tree.
+    pub path: PathBuf,
+    /// `--builder`; otherwise the app's own wish or what fits its Python version.
+    pub builder: Option<String>,
+    /// Committed to the image and seen by the application phase.
+    pub env: Vec<(String, String)>,
+    /// Seen by the build only.
+    pub build_env: Vec<(String, String)>,
+    pub secrets: Vec<Secret>,
+    pub outputs: Vec<Destination>,
+    pub push: bool,
+    /// Look nothing up in the build cache.
+    pub no_cache: bool,
+    /// Resolve unpinned requirements anew.
+    pub upgrade: bool,
+    pub network: Network,
+    pub timeout: Option<Duration>,
+    /// `SOURCE_DATE_EPOCH` (reproducible-builds.org), seconds.
+    pub source_date_epoch: Option<i64>,
+    /// The host's variables that concern package indexes, proxies and certificates.
+    pub host_env: BTreeMap<String, String>,
+}
+
+/// A file on a tmpfs below `/run/secrets`, for the time of the build.
+pub struct Secret {
+    pub id: String,
+    pub contents: Vec<u8>,
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Secret({})", self.id)
+    }
+}
+
+/// `image --json`; the keys are a contract.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub name: String,
+    pub digest: String,
+    pub config_digest: String,
+    pub media_type: String,
+    pub user: String,
+    pub base: NameAndDigest,
+    pub builder: NameAndDigest,
+    pub layers: Vec<LayerReport>,
+    pub cache: CacheReport,
+    pub plan: serde_json::Value,
+    pub timings_ms: BTreeMap<String, u64>,
+    pub pushed: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct NameAndDigest {
+    pub reference: String,
+    pub digest: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct LayerReport {
+    pub digest: String,
+    pub diff_id: String,
+    pub size: u64,
+    pub media_type: String,
+    pub kind: LayerKind,
+    pub cached: bool,
+    /// What the layer holds, in a few words.
+    #[serde(skip)]
+    pub title: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LayerKind {
+    Base,
+    Builder,
+    Dependencies,
+    Application,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct CacheReport {
+    pub dependencies: CacheState,
+    pub application: CacheState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheState {
+    Hit,
+    Miss,
+}

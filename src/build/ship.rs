@@ -1,0 +1,38 @@
+//! Step 7: copies of the finished image go where the user wants them.
+
+use crate::oci::Descriptor;
+use crate::progress::Progress;
+use crate::registry::{Client, ClientOptions};
+use crate::store::Store;
+use crate::transport;
+
+use super::error::BuildError;
+use super::request::Request;
+use super::transfers::Transfers;
+
+/// Writes every `--output` and pushes; gives the references that were pushed.
+pub(super) fn ship(
+    store: &Store,
+    image: &Descriptor,
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<Vec<String>, BuildError> {
+    for output in &request.outputs {
+        progress.step(&format!("---> Writing {output}"));
+        transport::export(
+            store,
+            image,
+            request.name.as_given(),
+            output,
+            &Transfers::new(progress),
+        )?;
+    }
+    let mut pushed = Vec::new();
+    if request.push {
+        progress.step(&format!("---> Pushing {}", request.name.canonical()));
+        let client = Client::new(ClientOptions::default())?;
+        client.push(image, store, &request.name, &Transfers::new(progress))?;
+        pushed.push(request.name.canonical());
+    }
+    Ok(pushed)
+}

@@ -1,0 +1,317 @@
+//! Makes a builder image from Debian's signed packages with `mmdebstrap`; no registry is asked.
+//!
+//! `builder-images/README.md` says what goes in and why the result is the same for everyone.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use crate::layer::{self, Compression, Edit, Member};
+use crate::oci::{
+    Descriptor, HistoryEntry, ImageConfig, ImageManifestBuilder, MediaType, OciError, descriptor,
+    to_canonical_json,
+};
+use crate::progress::Progress;
+use crate::sandbox::IdMode;
+use crate::store::Store;
+
+use super::definition::Definition;
+use super::{BuilderError, FIXED_TIME, FIXED_TIME_RFC3339, LABEL_KIND, LABEL_NAME, LABEL_PYTHON};
+
+/// Runs in the new tree before it becomes an archive.
+const FINISH: &str = include_str!("../../builder-images/finish.sh");
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+const MIRROR: &str = "http://deb.debian.org/debian";
+/// Lines that are repeated below an error.
+const TAIL: usize = 20;
+
+/// How mmdebstrap may work for this user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Privilege {
+    Root,
+    /// With a range of subordinate ids.
+    Unshare,
+}
+
+/// What this process may do. `None`: neither root nor subordinate ids.
+pub fn privilege(mode: IdMode) -> Option<Privilege> {
+    match mode {
+        IdMode::Root => Some(Privilege::Root),
+        IdMode::Subuid => Some(Privilege::Unshare),
+        IdMode::SingleUid => None,
+    }
+}
+
+/// Makes the image and gives it the definition's name.
+pub fn build(
+    store: &Store,
+    definition: &Definition,
+    privilege: Privilege,
+    mirror: Option<&str>,
+    architecture: &str,
+    progress: &dyn Progress,
+) -> Result<Descriptor, BuilderError> {
+    let suite = definition.suite().ok_or_else(|| BuilderError::Definition {
+        path: definition.name.clone().into(),
+        problem: format!("`from = \"{}\"` is not `debian:SUITE`", definition.from),
+    })?;
+    let _in_use = store.lock_shared()?;
+    let scratch = store.scratch("mmdebstrap")?;
+    let hook = scratch.path().join("finish.sh");
+    write_executable(&hook, FINISH).map_err(|source| BuilderError::Start {
+        program: hook.display().to_string(),
+        source,
+    })?;
+    progress.step(&format!(
+        "---> Making {} from Debian's packages ({suite})",
+        definition.name
+    ));
+    let mut command = Command::new("mmdebstrap");
+    command
+        .args(arguments(
+            definition,
+            &suite,
+            privilege,
+            mirror,
+            architecture,
+            &hook,
+        ))
+        .env("SOURCE_DATE_EPOCH", FIXED_TIME.to_string())
+        .env("TMPDIR", scratch_place(privilege, scratch.path()))
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => BuilderError::NoMmdebstrap,
+        _ => BuilderError::Start {
+            program: "mmdebstrap".into(),
+            source,
+        },
+    })?;
+    let stdout = child.stdout.take();
+    let stderr = child.stderr.take();
+    let mut tail = VecDeque::new();
+    let written = std::thread::scope(|scope| {
+        let tail = &mut tail;
+        if let Some(stderr) = stderr {
+            scope.spawn(move || {
+                for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+                    let line = String::from_utf8_lossy(&line).into_owned();
+                    progress.output(&line);
+                    if tail.len() == TAIL {
+                        tail.pop_front();
+                    }
+                    tail.push_back(line);
+                }
+            });
+        }
+        let mut blob = store.blob_writer()?;
+        let written = match stdout {
+            Some(stdout) => layer::rewrite(stdout, &mut keep, Compression::Gzip(6), &mut blob),
+            None => unreachable!("stdout is piped"),
+        };
+        Ok::<_, BuilderError>((blob, written))
+    });
+    let status = child.wait().map_err(|source| BuilderError::Start {
+        program: "mmdebstrap".into(),
+        source,
+    })?;
+    if !status.success() {
+        return Err(BuilderError::Mmdebstrap {
+            name: definition.name.clone(),
+            status: status.code().unwrap_or(-1),
+            tail: tail.into(),
+        });
+    }
+    let (blob, written) = written?;
+    let written = written?;
+    blob.commit(Some(&written.digest))?;
+    let layer = descriptor(written.media_type, written.digest, written.size);
+    let config = config(definition, &written.diff_id, &suite, architecture);
+    commit(store, definition, layer, &config)
+}
+
+/// mmdebstrap's own scratch directory: with subordinate ids it is entered by other uids, which the
+/// store's mode 0700 would refuse.
+fn scratch_place(privilege: Privilege, scratch: &Path) -> OsString {
+    match privilege {
+        Privilege::Root => scratch.as_os_str().to_owned(),
+        Privilege::Unshare => std::env::temp_dir().into_os_string(),
+    }
+}
+
+fn arguments(
+    definition: &Definition,
+    suite: &str,
+    privilege: Privilege,
+    mirror: Option<&str>,
+    architecture: &str,
+    hook: &Path,
+) -> Vec<OsString> {
+    let mirror = mirror.unwrap_or(MIRROR).trim_end_matches('/');
+    let mode = match privilege {
+        Privilege::Root => "root",
+        Privilege::Unshare => "unshare",
+    };
+    let mut arguments: Vec<OsString> = vec![
+        format!("--mode={mode}").into(),
+        "--variant=essential".into(),
+        "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr".into(),
+        "--format=tar".into(),
+        format!("--architectures={architecture}").into(),
+        format!("--include={}", definition.packages.join(",")).into(),
+    ];
+    for option in [
+        "Apt::Install-Recommends \"false\"",
+        "Acquire::Languages \"none\"",
+        "Acquire::Retries \"5\"",
+    ] {
+        arguments.push(format!("--aptopt={option}").into());
+    }
+    for option in [
+        "path-exclude=/usr/share/man/*",
+        "path-exclude=/usr/share/info/*",
+        "path-exclude=/usr/share/locale/*",
+        "path-include=/usr/share/locale/locale.alias",
+        "path-exclude=/usr/share/doc/*",
+        "path-include=/usr/share/doc/*/copyright",
+        "path-exclude=/usr/share/lintian/*",
+    ] {
+        arguments.push(format!("--dpkgopt={option}").into());
+    }
+    let mut customize = OsString::from("--customize-hook=");
+    customize.push(hook);
+    arguments.push(customize);
+    arguments.extend(["--quiet".into(), suite.into(), "-".into()]);
+    for source in &definition.suites {
+        // Security updates lie beside the main archive, on every mirror that has them.
+        let archive = if source.ends_with("-security") {
+            format!("{mirror}-security")
+        } else {
+            mirror.to_owned()
+        };
+        arguments.push(format!("deb [signed-by={KEYRING}] {archive} {source} main").into());
+    }
+    arguments
+}
+
+/// Device nodes belong to whoever runs a container, not to an image.
+fn keep(member: &mut Member) -> Edit {
+    if is_device_file(&member.path) {
+        Edit::Drop
+    } else {
+        Edit::Keep
+    }
+}
+
+fn is_device_file(path: &Path) -> bool {
+    let relative = path.strip_prefix("./").unwrap_or(path);
+    relative.starts_with("dev") && relative != Path::new("dev")
+}
+
+fn config(
+    definition: &Definition,
+    diff_id: &crate::oci::Digest,
+    suite: &str,
+    architecture: &str,
+) -> ImageConfig {
+    let mut config = ImageConfig::new("linux", architecture);
+    config.set_created(FIXED_TIME_RFC3339);
+    config.set("Cmd", json!(["python3"]));
+    config.set_env(
+        "PATH",
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    );
+    for (name, value) in &definition.env {
+        config.set_env(name, value);
+    }
+    for (name, value) in &definition.labels {
+        config.set_label(name, value);
+    }
+    config.set_label(LABEL_NAME, &definition.name);
+    config.set_label(LABEL_PYTHON, &definition.python);
+    config.set_label(LABEL_KIND, definition.kind.name());
+    config.push_layer(
+        diff_id,
+        &HistoryEntry {
+            created: FIXED_TIME_RFC3339.into(),
+            created_by: format!("mmdebstrap {suite}"),
+            empty_layer: false,
+        },
+    );
+    config
+}
+
+fn commit(
+    store: &Store,
+    definition: &Definition,
+    layer: Descriptor,
+    config: &ImageConfig,
+) -> Result<Descriptor, BuilderError> {
+    let (digest, size) = store.put_blob(&config.to_bytes())?;
+    let manifest = ImageManifestBuilder::default()
+        .schema_version(2u32)
+        .media_type(MediaType::ImageManifest)
+        .config(descriptor(MediaType::ImageConfig, digest, size))
+        .layers(vec![layer])
+        .build()
+        .map_err(|error| OciError::Shape {
+            what: "the builder image's manifest".into(),
+            problem: error.to_string(),
+        })?;
+    let (digest, size) = store.put_blob(&to_canonical_json(&manifest))?;
+    let image = descriptor(MediaType::ImageManifest, digest, size);
+    store.tag(&definition.name, &image)?;
+    Ok(image)
+}
+
+fn write_executable(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = std::fs::File::create_new(path)?;
+    file.write_all(text.as_bytes())?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o755))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_nodes_are_dropped_and_dev_is_kept() {
+        for (path, dropped) in [
+            ("./dev/", false),
+            ("dev", false),
+            ("./dev/null", true),
+            ("./usr/lib/dev/x", false),
+            ("./development", false),
+        ] {
+            assert_eq!(is_device_file(Path::new(path)), dropped, "{path}");
+        }
+    }
+
+    #[test]
+    fn security_updates_come_from_beside_the_mirror() {
+        let definition = super::super::definition::find("debian-12-python-3.11").unwrap();
+        let words: Vec<String> = arguments(
+            &definition,
+            "bookworm",
+            Privilege::Root,
+            Some("https://mirror.example/debian/"),
+            "amd64",
+            Path::new("/x/finish.sh"),
+        )
+        .into_iter()
+        .map(|word| word.into_string().unwrap())
+        .collect();
+        let sources: Vec<&String> = words.iter().filter(|w| w.starts_with("deb ")).collect();
+        assert!(sources[0].ends_with("https://mirror.example/debian bookworm main"));
+        assert!(
+            sources[2].ends_with("https://mirror.example/debian-security bookworm-security main")
+        );
+    }
+}

@@ -1,0 +1,173 @@
+//! `builder.toml`: what a builder image is made from. The definitions below `builder-images/` are
+//! compiled in, so that an installed `warpdrive` has them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::BuilderError;
+
+/// A builder image to be.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Definition {
+    /// The image's name in the store.
+    pub name: String,
+    #[serde(default)]
+    pub description: String,
+    /// `debian:SUITE`, or the reference of an image to be pulled.
+    pub from: String,
+    /// For `debian:`, where packages come from.
+    #[serde(default)]
+    pub suites: Vec<String>,
+    /// `3.11`.
+    pub python: String,
+    pub kind: Kind,
+    #[serde(default)]
+    pub packages: Vec<String>,
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+}
+
+/// What an image is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Has compilers and headers.
+    Build,
+    /// Slim.
+    Run,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Build => "build",
+            Self::Run => "run",
+        }
+    }
+}
+
+const SHIPPED: [(&str, &str); 6] = [
+    (
+        "debian-11-python-3.9",
+        include_str!("../../builder-images/debian-11-python-3.9/builder.toml"),
+    ),
+    (
+        "debian-11-python-3.9-run",
+        include_str!("../../builder-images/debian-11-python-3.9-run/builder.toml"),
+    ),
+    (
+        "debian-12-python-3.11",
+        include_str!("../../builder-images/debian-12-python-3.11/builder.toml"),
+    ),
+    (
+        "debian-12-python-3.11-run",
+        include_str!("../../builder-images/debian-12-python-3.11-run/builder.toml"),
+    ),
+    (
+        "debian-13-python-3.13",
+        include_str!("../../builder-images/debian-13-python-3.13/builder.toml"),
+    ),
+    (
+        "debian-13-python-3.13-run",
+        include_str!("../../builder-images/debian-13-python-3.13-run/builder.toml"),
+    ),
+];
+
+/// The definitions that come with this release.
+pub fn shipped() -> Result<Vec<Definition>, BuilderError> {
+    SHIPPED
+        .iter()
+        .map(|(name, text)| parse(text, Path::new(name)))
+        .collect()
+}
+
+/// A shipped definition by name, or the one in a directory.
+pub fn find(name_or_directory: &str) -> Result<Definition, BuilderError> {
+    if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == name_or_directory) {
+        return parse(text, Path::new(name));
+    }
+    let directory = Path::new(name_or_directory);
+    if !directory.is_dir() {
+        return Err(BuilderError::UnknownDefinition {
+            name: name_or_directory.to_owned(),
+            known: SHIPPED.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        });
+    }
+    let path = directory.join("builder.toml");
+    let text = fs::read_to_string(&path).map_err(|source| BuilderError::ReadDefinition {
+        path: path.clone(),
+        source,
+    })?;
+    parse(&text, &path)
+}
+
+fn parse(text: &str, path: &Path) -> Result<Definition, BuilderError> {
+    let bad = |problem: String| BuilderError::Definition {
+        path: path.to_owned(),
+        problem,
+    };
+    let definition: Definition = toml::from_str(text).map_err(|error| bad(error.to_string()))?;
+    let word = |text: &str| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'+' | b'_'))
+            && !text.starts_with('-')
+    };
+    for package in &definition.packages {
+        if !word(package) {
+            return Err(bad(format!(
+                "`{package}` is not the name of a Debian package"
+            )));
+        }
+    }
+    for suite in definition.suites.iter().chain(definition.suite().as_ref()) {
+        if !word(suite) {
+            return Err(bad(format!("`{suite}` is not the name of a Debian suite")));
+        }
+    }
+    Ok(definition)
+}
+
+impl Definition {
+    /// The Debian suite of `from = "debian:SUITE"`.
+    pub fn suite(&self) -> Option<String> {
+        self.from.strip_prefix("debian:").map(str::to_owned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shipped_can_be_read_and_bears_its_own_name() {
+        let shipped = shipped().unwrap();
+        for (definition, (name, _)) in shipped.iter().zip(SHIPPED) {
+            assert_eq!(definition.name, name);
+            assert!(name.contains(&definition.python));
+            assert_eq!(definition.kind == Kind::Run, name.ends_with("-run"));
+        }
+    }
+
+    #[test]
+    fn a_definition_cannot_smuggle_options_to_mmdebstrap() {
+        let text = |package: &str| {
+            format!(
+                "name='x'\nfrom='debian:bookworm'\npython='3.11'\nkind='run'\npackages=['{package}']\n"
+            )
+        };
+        assert!(parse(&text("git"), Path::new("x")).is_ok());
+        for bad in ["--hook=x", "a b", "", "a;b"] {
+            assert!(parse(&text(bad), Path::new("x")).is_err(), "{bad}");
+        }
+        let error = parse("nme='x'", Path::new("x")).unwrap_err().to_string();
+        assert!(error.contains("nme"), "{error}");
+    }
+}

@@ -1,0 +1,257 @@
+//! The *builder layer*: what turns any image with a Python into a builder.
+//!
+//! The in-image `warpdrive`, the S2I scripts, uid 1001 in `/etc/passwd`, and `/opt/app-root` as an
+//! empty virtual environment without pip. Made once per base, the same bytes every time.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::app::app_tool;
+use crate::layer::{self, Compression, Entry, Kind, Mtime};
+use crate::oci::{Descriptor, Digest, descriptor, parse_digest, sha256_hex};
+use crate::rootfs;
+use crate::sandbox::IdMode;
+use crate::store::{Image, Store};
+
+use super::python::Python;
+use super::{APP_GID, APP_UID, BuilderError, FIXED_TIME};
+
+/// The S2I scripts, thin: they call the in-image `warpdrive`.
+const SCRIPTS: [(&str, &str); 4] = [
+    ("assemble", include_str!("../../s2i/bin/assemble")),
+    ("run", include_str!("../../s2i/bin/run")),
+    (
+        "save-artifacts",
+        include_str!("../../s2i/bin/save-artifacts"),
+    ),
+    ("usage", include_str!("../../s2i/bin/usage")),
+];
+
+/// A layer in the store, and what it unpacks to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StoredLayer {
+    pub descriptor: Descriptor,
+    /// `sha256:HEX` of the uncompressed archive.
+    pub diff_id: String,
+}
+
+impl StoredLayer {
+    /// The parsed diff ID; a record that was damaged gives the layer's own digest, which then
+    /// fails verification.
+    pub fn diff_id(&self) -> Digest {
+        parse_digest(&self.diff_id).unwrap_or_else(|_| self.descriptor.digest().clone())
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    layer: StoredLayer,
+    blobs: Vec<Descriptor>,
+}
+
+/// The builder layer of a base image: from the cache, or made and written to the store.
+///
+/// The second value tells whether it was there already.
+pub fn make(
+    store: &Store,
+    base: &Image,
+    python: &Python,
+    reference: &str,
+) -> Result<(StoredLayer, bool), BuilderError> {
+    let key = key(base, python);
+    if let Some(record) = store.cached::<Record>("builder-layer", &key)?
+        && store.has_blob(record.layer.descriptor.digest())
+    {
+        return Ok((record.layer, true));
+    }
+    let passwd = base_file(store, base, Path::new("etc/passwd"), reference)?;
+    let entries = entries(python, passwd.as_deref());
+    let mut blob = store.blob_writer()?;
+    let written = layer::write(&entries, Compression::Gzip(6), &mut blob)?;
+    blob.commit(Some(&written.digest))?;
+    let layer = StoredLayer {
+        descriptor: descriptor(written.media_type, written.digest, written.size),
+        diff_id: written.diff_id.to_string(),
+    };
+    let record = Record {
+        blobs: vec![layer.descriptor.clone()],
+        layer,
+    };
+    store.remember("builder-layer", &key, &record)?;
+    Ok((record.layer, false))
+}
+
+fn key(base: &Image, python: &Python) -> String {
+    let scripts: Vec<&str> = SCRIPTS.iter().map(|(_, text)| *text).collect();
+    sha256_hex(
+        serde_json::json!({
+            "format": 1,
+            "base": base.manifest.config().digest().to_string(),
+            "python": python,
+            "tool": app_tool::sha256_hex(),
+            "scripts": scripts,
+        })
+        .to_string()
+        .as_bytes(),
+    )
+}
+
+/// A file of the base image, from its uppermost layer that has it.
+fn base_file(
+    store: &Store,
+    base: &Image,
+    path: &Path,
+    reference: &str,
+) -> Result<Option<Vec<u8>>, BuilderError> {
+    for lower in rootfs::lowers(store, base, IdMode::current().into())? {
+        match rootfs::read_beneath(&lower, path, 1 << 20) {
+            Ok(None) => {}
+            Ok(found) => return Ok(found),
+            Err(source) => {
+                return Err(BuilderError::ReadBase {
+                    what: path.display().to_string(),
+                    reference: reference.to_owned(),
+                    source,
+                });
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The layer's entries: a tree below `opt/app-root`, and `etc/passwd` with the user in it.
+fn entries(python: &Python, passwd: Option<&[u8]>) -> Vec<Entry> {
+    let site_packages = format!("lib/python{}/site-packages", python.minor);
+    let home = Path::new(&python.executable)
+        .parent()
+        .unwrap_or(Path::new("/usr/bin"));
+    let config = format!(
+        "home = {}\ninclude-system-site-packages = false\nversion = {}\nprompt = app-root\n",
+        home.display(),
+        python.version
+    );
+    let mut entries = vec![
+        app_file("pyvenv.cfg", config.into_bytes(), false),
+        app_link("bin/python", &python.executable),
+        app_link("bin/python3", "python"),
+        app_link(&format!("bin/python{}", python.minor), "python"),
+        app_file("bin/activate", ACTIVATE.as_bytes().to_vec(), false),
+        app_file("bin/warpdrive", app_tool::bytes().to_vec(), true),
+        app_link("lib64", "lib"),
+        app_directory(&site_packages),
+        app_directory("src"),
+        app_directory("etc/warpdrive"),
+    ];
+    for (name, text) in SCRIPTS {
+        entries.push(app_file(
+            &format!("s2i/bin/{name}"),
+            text.as_bytes().to_vec(),
+            true,
+        ));
+    }
+    if let Some(passwd) = passwd_with_user(passwd) {
+        let mut entry = entry("etc/passwd".into(), Kind::Bytes(passwd), 0o644);
+        (entry.uid, entry.gid) = (0, 0);
+        entries.push(entry);
+    }
+    layer::with_parents(entries, parent_directory)
+}
+
+const ACTIVATE: &str = "# Sourced by shells and hooks: puts the application's environment first.
+VIRTUAL_ENV=/opt/app-root
+export VIRTUAL_ENV
+PATH=/opt/app-root/bin:$PATH
+export PATH
+";
+
+fn entry(path: PathBuf, kind: Kind, mode: u32) -> Entry {
+    Entry {
+        path,
+        kind,
+        mode,
+        uid: APP_UID,
+        gid: APP_GID,
+        mtime: Mtime::Fixed(FIXED_TIME),
+        xattrs: BTreeMap::new(),
+    }
+}
+
+fn below_app_root(path: &str) -> PathBuf {
+    Path::new("opt/app-root").join(path)
+}
+
+fn app_file(path: &str, bytes: Vec<u8>, executable: bool) -> Entry {
+    let mode = if executable { 0o775 } else { 0o664 };
+    entry(below_app_root(path), Kind::Bytes(bytes), mode)
+}
+
+fn app_link(path: &str, target: &str) -> Entry {
+    entry(below_app_root(path), Kind::Symlink(target.into()), 0o777)
+}
+
+fn app_directory(path: &str) -> Entry {
+    entry(below_app_root(path), Kind::Directory, 0o775)
+}
+
+/// A parent directory as every layer of ours names it, so that no layer changes what another said.
+pub fn parent_directory(path: &Path) -> Entry {
+    let mut parent = entry(path.to_owned(), Kind::Directory, 0o775);
+    if !path.starts_with("opt/app-root") {
+        (parent.uid, parent.gid, parent.mode) = (0, 0, 0o755);
+    }
+    parent
+}
+
+/// The base's accounts with ours added; `None` when uid 1001 is there already.
+fn passwd_with_user(base: Option<&[u8]>) -> Option<Vec<u8>> {
+    let mut text = match base {
+        Some(base) => base.to_vec(),
+        None => b"root:x:0:0:root:/root:/bin/sh\n".to_vec(),
+    };
+    let has_user = text
+        .split(|byte| *byte == b'\n')
+        .any(|line| line.split(|byte| *byte == b':').nth(2) == Some(b"1001"));
+    if has_user {
+        return None;
+    }
+    if !text.ends_with(b"\n") && !text.is_empty() {
+        text.push(b'\n');
+    }
+    text.extend_from_slice(
+        b"default:x:1001:0:Default Application User:/opt/app-root:/sbin/nologin\n",
+    );
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_account_is_added_once() {
+        let added = passwd_with_user(Some(b"root:x:0:0::/root:/bin/sh")).unwrap();
+        let text = String::from_utf8(added.clone()).unwrap();
+        assert!(text.starts_with("root:x:0:0::/root:/bin/sh\ndefault:x:1001:0:"));
+        assert!(passwd_with_user(Some(&added)).is_none());
+    }
+
+    #[test]
+    fn every_entry_below_the_app_root_can_be_used_by_group_zero() {
+        let python = Python {
+            executable: "/usr/bin/python3.11".into(),
+            version: "3.11.2".into(),
+            minor: "3.11".into(),
+            abi: String::new(),
+            libc: String::new(),
+        };
+        for entry in entries(&python, Some(b"")) {
+            if entry.path.starts_with("opt/app-root") {
+                assert_eq!((entry.uid, entry.gid), (1001, 0), "{entry:?}");
+                assert_eq!(entry.mode & 0o060, 0o060, "{entry:?}");
+            }
+            assert_eq!(entry.mode & 0o7000, 0);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Finds the Python in a base image, by asking it, once per image.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::oci::Descriptor;
+use crate::rootfs;
+use crate::sandbox::{self, IdMode, Io, Limits, Network, Root, SandboxError, Spec, Stream};
+use crate::store::{Image, Store};
+
+use super::{APP_GID, APP_UID, BuilderError};
+
+/// What a base image's interpreter says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Python {
+    /// Real path of the executable, `/usr/bin/python3.11`.
+    pub executable: String,
+    /// `3.11.2`.
+    pub version: String,
+    /// `3.11`.
+    pub minor: String,
+    /// `cpython-311-x86_64-linux-gnu`.
+    pub abi: String,
+    /// `glibc 2.36`, or empty.
+    pub libc: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    python: Python,
+    blobs: Vec<Descriptor>,
+}
+
+const QUESTION: &str = "import json, os, platform, sys, sysconfig
+print(json.dumps({
+    'executable': os.path.realpath(sys.executable),
+    'version': '.'.join(map(str, sys.version_info[:3])),
+    'minor': '.'.join(map(str, sys.version_info[:2])),
+    'abi': sysconfig.get_config_var('SOABI') or '',
+    'libc': ' '.join(platform.libc_ver(sys.executable)).strip(),
+}))";
+
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The search path that an image's configuration gives, else the usual one.
+pub fn search_path(image: &Image) -> String {
+    image
+        .config
+        .env()
+        .into_iter()
+        .find(|(name, _)| name == "PATH")
+        .map_or_else(|| DEFAULT_PATH.to_owned(), |(_, value)| value)
+}
+
+/// Asks the image's `python3`; the answer is kept with the image's configuration digest.
+pub fn find(store: &Store, image: &Image, reference: &str) -> Result<Python, BuilderError> {
+    let key = image.manifest.config().digest().digest().to_owned();
+    if let Some(record) = store.cached::<Record>("python", &key)? {
+        return Ok(record.python);
+    }
+    let mode = IdMode::current();
+    let lowers: Vec<PathBuf> = rootfs::lowers(store, image, mode.into())?;
+    let spec = Spec {
+        root: Root {
+            lowers,
+            upper: None,
+            writable_only: None,
+        },
+        mounts: Vec::new(),
+        network: Network::None,
+        hostname: "warpdrive".into(),
+        command: ["python3", "-I", "-S", "-c", QUESTION]
+            .map(str::to_owned)
+            .to_vec(),
+        env: vec![("PATH".into(), search_path(image))],
+        cwd: "/".into(),
+        uid: APP_UID,
+        gid: APP_GID,
+        umask: 0o022,
+        init: true,
+        limits: Limits {
+            timeout: Some(Duration::from_secs(60)),
+            ..Limits::default()
+        },
+    };
+    let no_python = |detail: String| BuilderError::NoPython {
+        reference: reference.to_owned(),
+        detail,
+    };
+    let io = Io::Streams {
+        stdin: Stream::Null,
+        stdout: Stream::Piped,
+        stderr: Stream::Null,
+    };
+    let mut sandbox = match sandbox::spawn(&spec, io) {
+        Ok(sandbox) => sandbox,
+        Err(
+            error @ (SandboxError::CommandNotFound { .. }
+            | SandboxError::CommandNotExecutable { .. }),
+        ) => return Err(no_python(error.to_string())),
+        Err(error) => return Err(error.into()),
+    };
+    let mut answer = Vec::new();
+    if let Some(stdout) = sandbox.take_stdout() {
+        let _ = stdout.take(64 * 1024).read_to_end(&mut answer);
+    }
+    let exit = sandbox.wait()?;
+    let python: Python = serde_json::from_slice(&answer).map_err(|_| {
+        no_python(format!(
+            "`python3` ended with {exit:?} and said nothing usable"
+        ))
+    })?;
+    if !python.minor.starts_with("3.") {
+        return Err(no_python(format!("it has Python {}", python.version)));
+    }
+    store.remember(
+        "python",
+        &key,
+        &Record {
+            python: python.clone(),
+            blobs: Vec::new(),
+        },
+    )?;
+    Ok(python)
+}

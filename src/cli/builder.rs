@@ -1,0 +1,205 @@
+//! `warpdrive builder`: make, list and look at builder images.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use crate::builder::{choose, debian, definition};
+use crate::oci::this_architecture;
+use crate::sandbox;
+
+use super::context::Context;
+use super::error::{CommandError, ExitStatus};
+use super::printer::{human_size, table};
+use super::progress::Console;
+
+/// Make, list and look at builder images
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make a builder image from Debian's signed packages, without a registry
+    Build {
+        /// One of `warpdrive builder list`, or a directory with a builder.toml
+        #[arg(value_name = "DIR|NAME")]
+        what: String,
+        /// Debian mirror
+        #[arg(long, env = "WARPDRIVE_DEBIAN_MIRROR", value_name = "URL")]
+        mirror: Option<String>,
+        /// Make it again even if it is there
+        #[arg(long)]
+        force: bool,
+        /// One JSON object on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// The builder images that can be made and those that are in the store
+    List {
+        /// One JSON object on stdout
+        #[arg(long)]
+        json: bool,
+    },
+    /// A builder image's Python, labels and size
+    Inspect {
+        /// Name of an image in the store
+        image: String,
+        /// One JSON object on stdout
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Args {
+    pub(super) fn json(&self) -> bool {
+        match &self.command {
+            Action::Build { json, .. } | Action::List { json } | Action::Inspect { json, .. } => {
+                *json
+            }
+        }
+    }
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
+    match &args.command {
+        Action::Build {
+            what,
+            mirror,
+            force,
+            json,
+        } => build(what, mirror.as_deref(), *force, *json, context),
+        Action::List { json } => list(*json, context),
+        Action::Inspect { image, json } => inspect(image, *json, context),
+    }
+}
+
+fn build(
+    what: &str,
+    mirror: Option<&str>,
+    force: bool,
+    json: bool,
+    context: &Context,
+) -> Result<u8, CommandError> {
+    let definition = definition::find(what)?;
+    let store = context.open_store()?;
+    let (image, cached) = match store.resolve(&definition.name)? {
+        Some(image) if !force => (image, true),
+        _ => {
+            let privilege = debian::privilege(sandbox::available())
+                .ok_or(crate::builder::BuilderError::NoSubordinateIds)?;
+            let console = Console::new(&context.printer);
+            let image = debian::build(
+                &store,
+                &definition,
+                privilege,
+                mirror,
+                this_architecture(),
+                &console,
+            )?;
+            (image, false)
+        }
+    };
+    if json {
+        context.printer.json(&json!({
+            "name": definition.name,
+            "digest": image.digest().to_string(),
+            "cached": cached,
+        }));
+    } else {
+        if cached {
+            context
+                .printer
+                .progress("It is there already; --force makes it again");
+        }
+        context
+            .printer
+            .result(format!("{}@{}", definition.name, image.digest()));
+    }
+    Ok(0)
+}
+
+fn list(json: bool, context: &Context) -> Result<u8, CommandError> {
+    let store = context.open_store()?;
+    let local = choose::local(&store)?;
+    let shipped = definition::shipped()?;
+    if json {
+        let local: Vec<_> = local
+            .iter()
+            .map(|b| json!({"name": b.reference, "python": b.python, "kind": b.kind, "digest": b.digest, "size": b.size}))
+            .collect();
+        let shipped: Vec<_> = shipped
+            .iter()
+            .map(|d| json!({"name": d.name, "python": d.python, "kind": d.kind.name(), "from": d.from, "description": d.description}))
+            .collect();
+        context
+            .printer
+            .json(&json!({"local": local, "definitions": shipped}));
+        return Ok(0);
+    }
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for definition in &shipped {
+        let made = local.iter().find(|b| b.reference == definition.name);
+        rows.push(vec![
+            definition.name.clone(),
+            definition.python.clone(),
+            definition.kind.name().to_owned(),
+            made.map_or("-".to_owned(), |b| human_size(b.size)),
+            definition.description.clone(),
+        ]);
+    }
+    for builder in &local {
+        if shipped.iter().all(|d| d.name != builder.reference) {
+            rows.push(vec![
+                builder.reference.clone(),
+                builder.python.clone(),
+                builder.kind.clone(),
+                human_size(builder.size),
+                String::new(),
+            ]);
+        }
+    }
+    for line in table(&["NAME", "PYTHON", "KIND", "IN STORE", "WHAT"], &rows) {
+        context.printer.result(line);
+    }
+    Ok(0)
+}
+
+fn inspect(name: &str, json: bool, context: &Context) -> Result<u8, CommandError> {
+    sandbox::enter()?;
+    let store = context.open_store()?;
+    let image = store.image(name)?.ok_or_else(|| {
+        CommandError::new(
+            ExitStatus::Failure,
+            "builder-missing",
+            format!("there is no image `{name}` in the store"),
+        )
+        .with_hint("`warpdrive builder list` shows what there is")
+    })?;
+    let python = crate::builder::python::find(&store, &image, name)?;
+    let size: u64 = image.manifest.layers().iter().map(|l| l.size()).sum();
+    if json {
+        context.printer.json(&json!({
+            "name": name,
+            "digest": image.descriptor.digest().to_string(),
+            "size": size,
+            "python": python,
+            "s2i": image.config.label("io.openshift.s2i.scripts-url"),
+            "labels": image.config.labels(),
+        }));
+        return Ok(0);
+    }
+    let printer = &context.printer;
+    printer.result(format!("name    {name}"));
+    printer.result(format!("digest  {}", image.descriptor.digest()));
+    printer.result(format!("size    {}", human_size(size)));
+    printer.result(format!(
+        "python  {} at {} ({}, {})",
+        python.version, python.executable, python.abi, python.libc
+    ));
+    for (key, value) in image.config.labels() {
+        printer.result(format!("label   {key}={value}"));
+    }
+    Ok(0)
+}

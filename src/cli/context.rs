@@ -1,0 +1,22 @@
+//! What every command is given: where the store is, where words go, whether to speak JSON.
+
+use std::path::PathBuf;
+
+use crate::store::Store;
+
+use super::error::CommandError;
+use super::printer::Printer;
+
+/// The options that all commands share.
+pub(super) struct Context {
+    /// `--store`, else `WARPDRIVE_STORE` (clap reads both); `None` means the default place.
+    pub(super) store: Option<PathBuf>,
+    pub(super) printer: Printer,
+}
+
+impl Context {
+    /// Opens the content store.
+    pub(super) fn open_store(&self) -> Result<Store, CommandError> {
+        Ok(Store::open(self.store.as_deref())?)
+    }
+}

@@ -1,0 +1,303 @@
+//! `warpdrive image`: a source tree becomes an image.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::build::{self, LayerReport, PASSED_ON, Report, Request, Secret};
+use crate::oci::Reference;
+use crate::sandbox::{self, Network};
+use crate::transport::Destination;
+
+use super::context::Context;
+use super::error::CommandError;
+use super::printer::{human_size, table};
+use super::progress::Console;
+
+/// Build an OCI image from the source in the current directory
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  warpdrive image opal
+  warpdrive image registry.example.com/team/opal:1.2 --push
+  warpdrive image opal --path ~/opal --output docker-archive:opal.tar
+  warpdrive image opal --dry-run
+")]
+pub(super) struct Args {
+    /// Name of the image: opal, opal:1.2, registry.example.com/team/opal:1.2
+    name: String,
+    /// The source tree
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    path: PathBuf,
+    /// Builder image, in the store or in a registry
+    #[arg(long, value_name = "IMAGE")]
+    builder: Option<String>,
+    /// Variable for the application phase and the image
+    #[arg(short, long = "env", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    env: Vec<(String, String)>,
+    /// Variable for the build only
+    #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
+    build_env: Vec<(String, String)>,
+    /// File for the build only, at /run/secrets/ID
+    #[arg(long, value_name = "id=ID,src=FILE")]
+    secret: Vec<String>,
+    /// Copy the image: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, docker-daemon:REF, docker://REF
+    #[arg(long, value_name = "DEST")]
+    output: Vec<String>,
+    /// Push the image to the registry in its name
+    #[arg(long)]
+    push: bool,
+    /// Use nothing of earlier builds
+    #[arg(long)]
+    no_cache: bool,
+    /// Resolve unpinned requirements anew
+    #[arg(long)]
+    upgrade: bool,
+    /// Network of the build: host or none
+    #[arg(long, value_name = "MODE", default_value = "host", value_parser = ["host", "none"])]
+    network: String,
+    /// Stop a phase that takes longer, for example 90s or 15m
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+    /// Show what would be built, and what would be left out
+    #[arg(long)]
+    dry_run: bool,
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` is not of the form NAME=VALUE"))?;
+    let good = !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !good {
+        return Err(format!("`{name}` is not the name of a variable"));
+    }
+    if value.contains(['\n', '\0']) {
+        return Err(format!("the value of {name} has a line feed or a NUL in it"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
+    let request = request(args)?;
+    let console = Console::new(&context.printer);
+    if args.dry_run {
+        return preview(args, &request, context, &console);
+    }
+    sandbox::enter()?;
+    sandbox::install_interrupt_handler()?;
+    let store = context.open_store()?;
+    let report = build::image(&store, &request, &console)?;
+    if args.json {
+        context.printer.json(&report);
+    } else {
+        summary(&report, context);
+    }
+    Ok(0)
+}
+
+fn request(args: &Args) -> Result<Request, CommandError> {
+    let name: Reference = args.name.parse()?;
+    if name.digest().is_some() {
+        return Err(CommandError::usage(format!(
+            "`{name}` has a digest in it, but the digest is what a build gives"
+        )));
+    }
+    if args.push && !name.has_host() {
+        return Err(CommandError::usage(format!(
+            "`--push` needs a registry in the name, and `{name}` has none"
+        ))
+        .with_hint(format!("for example registry.example.com/team/{name}")));
+    }
+    Ok(Request {
+        name,
+        path: args.path.clone(),
+        builder: args.builder.clone().or_else(|| None),
+        env: args.env.clone(),
+        build_env: args.build_env.clone(),
+        secrets: args
+            .secret
+            .iter()
+            .map(|text| secret(text))
+            .collect::<Result<_, _>>()?,
+        outputs: args
+            .output
+            .iter()
+            .map(|text| Ok(Destination::parse(text)?))
+            .collect::<Result<_, CommandError>>()?,
+        push: args.push,
+        no_cache: args.no_cache,
+        upgrade: args.upgrade,
+        network: if args.network == "none" {
+            Network::None
+        } else {
+            Network::Host
+        },
+        timeout: args.timeout,
+        source_date_epoch: source_date_epoch()?,
+        host_env: host_env(),
+    })
+}
+
+/// `id=ID,src=FILE` or `id=ID,env=NAME`.
+fn secret(text: &str) -> Result<Secret, CommandError> {
+    let usage = |problem: &str| CommandError::usage(format!("--secret {text}: {problem}"));
+    let (mut id, mut contents) = (None, None);
+    for part in text.split(',') {
+        match part.split_once('=') {
+            Some(("id", value)) => id = Some(value),
+            Some(("src" | "source", path)) => {
+                contents = Some(
+                    std::fs::read(path)
+                        .map_err(|error| usage(&format!("could not read {path}: {error}")))?,
+                );
+            }
+            Some(("env", name)) => {
+                let value = std::env::var(name)
+                    .map_err(|_| usage(&format!("the variable {name} is not set")))?;
+                contents = Some(value.into_bytes());
+            }
+            _ => return Err(usage("it is of the form id=ID,src=FILE or id=ID,env=NAME")),
+        }
+    }
+    let id = id.ok_or_else(|| usage("there is no id="))?;
+    let good = !id.is_empty()
+        && !id.starts_with('.')
+        && id
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
+    if !good {
+        return Err(usage("an id has letters, digits, `_`, `-` and `.`"));
+    }
+    Ok(Secret {
+        id: id.to_owned(),
+        contents: contents.ok_or_else(|| usage("there is neither src= nor env="))?,
+    })
+}
+
+fn source_date_epoch() -> Result<Option<i64>, CommandError> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Err(_) => Ok(None),
+        Ok(text) if text.is_empty() => Ok(None),
+        Ok(text) => text
+            .parse::<u32>()
+            .map(|seconds| Some(i64::from(seconds)))
+            .map_err(|_| {
+                CommandError::usage(format!(
+                    "SOURCE_DATE_EPOCH is `{text}`, which is not a number of seconds since 1970"
+                ))
+            }),
+    }
+}
+
+/// The variables of this process that a build may see.
+fn host_env() -> BTreeMap<String, String> {
+    PASSED_ON
+        .iter()
+        .chain(&["SSL_CERT_FILE", "WARPDRIVE_BUILDER_IMAGE"])
+        .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
+        .filter(|(_, value)| !value.is_empty())
+        .collect()
+}
+
+fn preview(
+    args: &Args,
+    request: &Request,
+    context: &Context,
+    console: &Console<'_>,
+) -> Result<u8, CommandError> {
+    let preview = build::preview(request, console)?;
+    let left_out = &preview.tree.left_out;
+    let (files, bytes) = preview.tree.totals();
+    if args.json {
+        let paths: Vec<_> = left_out
+            .paths
+            .iter()
+            .map(|(path, reason)| json!({"path": path.to_string_lossy(), "reason": reason}))
+            .collect();
+        context.printer.json(&json!({
+            "name": request.name.as_given(),
+            "source": {"files": files, "bytes": bytes},
+            "left_out": {"files": left_out.files, "bytes": left_out.bytes, "paths": paths},
+            "plan": preview.detected.summary(),
+        }));
+        return Ok(0);
+    }
+    let printer = &context.printer;
+    printer.result(format!("{files} files, {} go into the image", human_size(bytes)));
+    printer.result(format!(
+        "{} files, {} are left out:",
+        left_out.files,
+        human_size(left_out.bytes)
+    ));
+    for (path, reason) in &left_out.paths {
+        printer.result(format!("  {}  ({reason})", path.display()));
+    }
+    for line in preview.detected.describe() {
+        printer.result(line);
+    }
+    Ok(0)
+}
+
+/// The table of layers, the digest, and what to type next.
+fn summary(report: &Report, context: &Context) {
+    let printer = &context.printer;
+    let rows: Vec<Vec<String>> = report.layers.iter().map(row).collect();
+    printer.progress("");
+    for line in table(&["KIND", "SIZE", "STATE", "LAYER"], &rows) {
+        printer.progress(line);
+    }
+    printer.progress("");
+    printer.result(format!("{}@{}", report.name, report.digest));
+    for reference in &report.pushed {
+        printer.progress(format!("pushed {reference}"));
+    }
+    let name = &report.name;
+    printer.progress(format!(
+        "\nNext:  warpdrive run -p 8080:8080 {name}\n       warpdrive inspect {name}"
+    ));
+}
+
+fn row(layer: &LayerReport) -> Vec<String> {
+    let mut title: String = layer.title.chars().take(60).collect();
+    if layer.title.chars().count() > 60 {
+        title.push('…');
+    }
+    vec![
+        format!("{:?}", layer.kind).to_lowercase(),
+        human_size(layer.size),
+        if layer.cached { "cached" } else { "new" }.to_owned(),
+        title,
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_have_names() {
+        assert_eq!(
+            name_and_value("A_1=x=y,z"),
+            Ok(("A_1".into(), "x=y,z".into()))
+        );
+        for bad in ["A", "=x", "1A=x", "A-B=x", "A=x\ny"] {
+            assert!(name_and_value(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_secret_needs_an_id_that_is_a_file_name() {
+        for bad in ["src=/etc/hosts", "id=../x,src=/etc/hosts", "id=x", "id"] {
+            assert!(secret(bad).is_err(), "{bad}");
+        }
+        assert_eq!(secret("id=x,src=/etc/hosts").unwrap().id, "x");
+    }
+}

@@ -1,0 +1,122 @@
+//! Where words go: results to stdout, progress and build output to stderr.
+//!
+//! A closed pipe ends output quietly, as in any Unix tool.
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+/// Writes results and progress.
+pub(super) struct Printer {
+    quiet: bool,
+    colour: bool,
+}
+
+impl Printer {
+    pub(super) fn new(quiet: bool) -> Self {
+        let colour = io::stderr().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none()
+            && std::env::var("TERM").map_or(true, |term| term != "dumb");
+        Self { quiet, colour }
+    }
+
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// A line of the result, on stdout.
+    pub(super) fn result(&self, line: impl AsRef<str>) {
+        let _ = writeln!(io::stdout().lock(), "{}", line.as_ref());
+    }
+
+    /// The result as one JSON object on stdout.
+    pub(super) fn json<T: Serialize>(&self, value: &T) {
+        let text = serde_json::to_string_pretty(value).unwrap_or_default();
+        let _ = writeln!(io::stdout().lock(), "{text}");
+    }
+
+    /// A line of progress, on stderr; nothing with `--quiet`.
+    pub(super) fn progress(&self, line: impl AsRef<str>) {
+        if !self.quiet {
+            let _ = writeln!(io::stderr().lock(), "{}", line.as_ref());
+        }
+    }
+
+    /// A warning, on stderr, also with `--quiet`.
+    pub(super) fn warning(&self, text: impl AsRef<str>) {
+        let word = self.paint("33", "warning");
+        let _ = writeln!(io::stderr().lock(), "{word}: {}", text.as_ref());
+    }
+
+    /// Text in a colour (an SGR number) where stderr is a terminal; meaning never hangs on it.
+    pub(super) fn paint(&self, sgr: &str, text: &str) -> String {
+        if self.colour {
+            format!("\u{1b}[{sgr}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+/// A table with aligned columns, for `images`, `container ls` and the like.
+pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> Vec<String> {
+    let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut text = String::new();
+        for (cell, width) in cells.zip(&widths) {
+            text.push_str(cell);
+            text.extend(std::iter::repeat_n(' ', width + 2 - cell.chars().count()));
+        }
+        text.trim_end().to_owned()
+    };
+    let mut lines = vec![line(&mut header.iter().copied())];
+    for row in rows {
+        lines.push(line(&mut row.iter().map(String::as_str)));
+    }
+    lines
+}
+
+/// Bytes for people: `512 B`, `1.5 kB`, `34.2 MB` (powers of 1000, as docker and podman count).
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+pub(super) fn human_size(bytes: u64) -> String {
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1000.0;
+    for unit in ["kB", "MB", "GB"] {
+        if value < 999.95 {
+            return format!("{value:.1} {unit}");
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_for_people() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1500, "1.5 kB"),
+            (34_200_000, "34.2 MB"),
+            (5_000_000_000, "5.0 GB"),
+        ] {
+            assert_eq!(human_size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn columns_are_aligned_and_lines_not_padded() {
+        let rows = vec![vec!["opal".into(), "1".into()]];
+        assert_eq!(table(&["NAME", "N"], &rows), ["NAME  N", "opal  1"]);
+    }
+}

@@ -1,0 +1,24 @@
+//! `warpdrive version`: an example of the pattern that every command follows.
+
+use super::context::Context;
+use super::error::CommandError;
+
+/// Show the version
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
+    let version = env!("CARGO_PKG_VERSION");
+    if args.json {
+        context
+            .printer
+            .json(&serde_json::json!({"version": version}));
+    } else {
+        context.printer.result(format!("warpdrive {version}"));
+    }
+    Ok(0)
+}

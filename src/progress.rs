@@ -1,0 +1,29 @@
+//! How the library says what it is doing, without printing.
+//!
+//! The command line implements [`Progress`]; tests use [`Silent`].
+
+/// Receives what happens, from any thread.
+pub trait Progress: Sync {
+    /// A step begins: one of the lines of a build that people know by heart
+    /// (`---> Installing application source`).
+    fn step(&self, line: &str);
+
+    /// Something that the user should know although the work goes on.
+    fn warning(&self, text: &str);
+
+    /// A line that a program inside the sandbox printed, without its line feed.
+    fn output(&self, line: &str);
+
+    /// Bytes of something have moved: `what` names it ("layer 3f0c…"), `total` where it is known.
+    fn moved(&self, what: &str, done: u64, total: Option<u64>);
+}
+
+/// Says nothing.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn step(&self, _line: &str) {}
+    fn warning(&self, _text: &str) {}
+    fn output(&self, _line: &str) {}
+    fn moved(&self, _what: &str, _done: u64, _total: Option<u64>) {}
+}

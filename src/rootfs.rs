@@ -1,0 +1,162 @@
+//! An image's layers as overlay lower directories: joins the store's blobs, the layer applier and
+//! the sandbox's way of mapping ids.
+//!
+//! Each layer is unpacked once per id map (`unpacked/MAP/DIFFID`), its blob's digest and its
+//! uncompressed digest verified on the way.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+
+use crate::layer::{self, ApplyOptions, LayerError};
+use crate::oci::{Descriptor, Digest, Sha256Reader};
+use crate::sandbox::IdMode;
+use crate::store::{Image, Store, StoreError};
+
+/// How files are owned in this process's user namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ownership {
+    /// Names the directory below `unpacked/`.
+    pub map_name: &'static str,
+    /// Files get the owners that the layer names; otherwise everything belongs to this process.
+    pub keep: bool,
+    /// Opaque marks are `user.overlay.*` (inside a user namespace) instead of `trusted.overlay.*`.
+    pub userxattr: bool,
+    /// Device nodes can be made.
+    pub devices: bool,
+}
+
+impl From<IdMode> for Ownership {
+    fn from(mode: IdMode) -> Self {
+        Self {
+            map_name: mode.map_name(),
+            keep: mode.chown_allowed(),
+            userxattr: mode.userxattr(),
+            devices: mode == IdMode::Root,
+        }
+    }
+}
+
+/// Why a layer could not be laid out.
+#[derive(Debug, thiserror::Error)]
+pub enum RootfsError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("could not unpack layer {digest}: {source}")]
+    Layer { digest: Digest, source: LayerError },
+    #[error("could not read layer {digest}: {source}")]
+    Read { digest: Digest, source: io::Error },
+    #[error("layer {digest} holds {found}, but the image's configuration says {expected}")]
+    DiffId {
+        digest: Digest,
+        expected: Digest,
+        found: Digest,
+    },
+    #[error("the image has {layers} layers and {diff_ids} diff_ids: it is malformed")]
+    LayerCount { layers: usize, diff_ids: usize },
+}
+
+/// Largest unpacked layer, in bytes (1 TiB), and most entries: a bound against archives that grow
+/// without end.
+const MAX_LAYER_BYTES: u64 = 1 << 40;
+const MAX_LAYER_ENTRIES: u64 = 10_000_000;
+
+/// The lower directories of an image, the uppermost layer first, as overlayfs wants them.
+pub fn lowers(
+    store: &Store,
+    image: &Image,
+    ownership: Ownership,
+) -> Result<Vec<PathBuf>, RootfsError> {
+    let layers = image.manifest.layers();
+    let diff_ids = image.config.diff_ids();
+    if layers.len() != diff_ids.len() {
+        return Err(RootfsError::LayerCount {
+            layers: layers.len(),
+            diff_ids: diff_ids.len(),
+        });
+    }
+    let mut lowers = Vec::with_capacity(layers.len());
+    for (layer, diff_id) in layers.iter().zip(&diff_ids) {
+        lowers.push(unpacked_layer(store, layer, diff_id, ownership)?);
+    }
+    lowers.reverse();
+    Ok(lowers)
+}
+
+/// The directory of one unpacked layer; unpacks it when it is not there yet.
+pub fn unpacked_layer(
+    store: &Store,
+    layer: &Descriptor,
+    diff_id: &Digest,
+    ownership: Ownership,
+) -> Result<PathBuf, RootfsError> {
+    store.unpacked(ownership.map_name, diff_id, |directory| {
+        let digest = layer.digest().clone();
+        let wrong = |source| RootfsError::Layer {
+            digest: digest.clone(),
+            source,
+        };
+        let mut blob = store.open_verified(&digest)?;
+        let plain = layer::decompressor(BufReader::with_capacity(1 << 20, &mut blob));
+        let mut plain = Sha256Reader::new(plain);
+        let options = ApplyOptions {
+            ownership: ownership.keep,
+            userxattr: ownership.userxattr,
+            devices: ownership.devices,
+            max_bytes: MAX_LAYER_BYTES,
+            max_entries: MAX_LAYER_ENTRIES,
+        };
+        layer::apply(&mut plain, directory, &options).map_err(wrong)?;
+        // What follows the archive's end belongs to the digests too.
+        io::copy(&mut plain, &mut io::sink()).map_err(|source| RootfsError::Read {
+            digest: digest.clone(),
+            source,
+        })?;
+        let (rest, found, _) = plain.finish();
+        drop(rest);
+        blob.finish()?;
+        if found != *diff_id {
+            return Err(RootfsError::DiffId {
+                digest,
+                expected: diff_id.clone(),
+                found,
+            });
+        }
+        Ok(())
+    })
+}
+
+/// Reads a file of an unpacked tree, of at most `max` bytes, without following any link.
+///
+/// `None` when there is no such file, or something else is in its place.
+pub fn read_beneath(root: &Path, path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
+    use rustix::io::Errno;
+    let directory = File::open(root)?;
+    let found = rustix::fs::openat2(
+        &directory,
+        path,
+        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK,
+        Mode::empty(),
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+    );
+    let file = match found {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Ok(None);
+    }
+    if metadata.len() > max {
+        return Err(io::Error::other(format!(
+            "it has {} bytes, more than the {max} that are read",
+            metadata.len()
+        )));
+    }
+    let mut bytes = Vec::new();
+    file.take(max).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}

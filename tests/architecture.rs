@@ -1,0 +1,158 @@
+//! Holds the arrows between the modules: a part knows nothing of the parts above it.
+//!
+//! Reads every `use crate::…` and `crate::…::` path below `src/` and compares it with the table
+//! below, which is the one in `src/lib.rs` and docs/architecture.md in another form.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Module → the modules that it may name.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("oci", &[]),
+    ("progress", &[]),
+    ("layer", &["oci"]),
+    ("store", &["oci", "layer"]),
+    ("rootfs", &["layer", "store", "oci"]),
+    ("sandbox", &[]),
+    ("app", &[]),
+    ("source", &["oci", "store", "layer"]),
+    ("registry", &["oci", "store", "layer", "progress"]),
+    (
+        "transport",
+        &["oci", "store", "layer", "registry", "progress"],
+    ),
+    (
+        "container",
+        &["oci", "store", "layer", "rootfs", "sandbox", "progress"],
+    ),
+    (
+        "builder",
+        &[
+            "oci", "store", "layer", "rootfs", "sandbox", "app", "progress",
+        ],
+    ),
+    (
+        "build",
+        &[
+            "oci",
+            "store",
+            "layer",
+            "rootfs",
+            "sandbox",
+            "app",
+            "source",
+            "registry",
+            "transport",
+            "builder",
+            "progress",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "oci",
+            "store",
+            "layer",
+            "rootfs",
+            "sandbox",
+            "app",
+            "source",
+            "registry",
+            "transport",
+            "builder",
+            "build",
+            "container",
+            "progress",
+        ],
+    ),
+];
+
+fn rust_files(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for item in fs::read_dir(directory).unwrap() {
+        let path = item.unwrap().path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// The modules that a line names behind `crate::`.
+fn named(line: &str) -> Vec<String> {
+    line.match_indices("crate::")
+        .map(|(at, word)| {
+            line[at + word.len()..]
+                .chars()
+                .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+                .collect()
+        })
+        .collect()
+}
+
+#[test]
+fn a_part_names_only_parts_below_it() {
+    let arrows: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    let mut checked = 0;
+    for path in rust_files(&src) {
+        let relative = path.strip_prefix(&src).unwrap();
+        let module = relative
+            .components()
+            .next()
+            .unwrap()
+            .as_os_str()
+            .to_str()
+            .unwrap()
+            .trim_end_matches(".rs");
+        let Some(allowed) = arrows.get(module) else {
+            // lib.rs, main.rs and bin/ stand above everything.
+            assert!(
+                matches!(module, "lib" | "main" | "bin"),
+                "new module {module}"
+            );
+            continue;
+        };
+        for (number, line) in fs::read_to_string(&path).unwrap().lines().enumerate() {
+            if line.trim_start().starts_with("//") {
+                continue;
+            }
+            for name in named(line) {
+                checked += 1;
+                let known = arrows.contains_key(name.as_str());
+                if known && name != module && !allowed.contains(&name.as_str()) {
+                    wrong.push(format!(
+                        "src/{}:{}: {module} must not know {name}",
+                        relative.display(),
+                        number + 1
+                    ));
+                }
+            }
+        }
+    }
+    assert!(checked > 50, "the test reads the sources: {checked}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn unsafe_code_lies_in_the_sandbox_only() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for path in rust_files(&src) {
+        let relative = path.strip_prefix(&src).unwrap();
+        if relative.starts_with("sandbox") {
+            continue;
+        }
+        for line in fs::read_to_string(&path).unwrap().lines() {
+            let code = line.split("//").next().unwrap_or("");
+            assert!(
+                !code.contains("unsafe {") && !code.contains("allow(unsafe_code)"),
+                "{}: {line}",
+                relative.display()
+            );
+        }
+    }
+}

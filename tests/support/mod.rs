@@ -1,0 +1,23 @@
+//! Real registries, container engines and users for the integration tests.
+//!
+//! Every fixture lives in an [`enclosure::Enclosure`]: a process and mount namespace of its own that
+//! takes all its processes, mounts, files and control groups with it when the fixture is dropped,
+//! when the test panics and when the test is killed. A tool that is not there is a failure that
+//! names `make test-deps`, never a skipped test.
+
+// Each integration test is a crate of its own and uses a part of this one.
+#![allow(dead_code, unreachable_pub)]
+#![allow(clippy::must_use_candidate, clippy::missing_panics_doc)]
+
+pub mod docker;
+pub mod enclosure;
+pub mod fake_registry;
+pub mod http;
+pub mod images;
+pub mod podman;
+pub mod process;
+pub mod registry;
+pub mod run;
+pub mod runc;
+pub mod skopeo;
+pub mod users;
