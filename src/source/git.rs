@@ -52,9 +52,8 @@ pub(super) fn find(directory: &Path) -> Result<Found, SourceError> {
     };
     match repository.run(&["rev-parse", "--is-inside-work-tree"]) {
         Ok(answer) if answer.trim_ascii() == b"true" => {}
-        Ok(_) => return Ok(Found::Nothing),
         Err(error) if has_git => return Ok(Found::Unusable(error.to_string())),
-        Err(_) => return Ok(Found::Nothing),
+        _ => return Ok(Found::Nothing),
     }
     repository.disarm();
     repository.list()?;

@@ -145,7 +145,8 @@ impl Tree {
             .entries
             .iter()
             .zip(keep)
-            .filter_map(|(entry, keep)| keep.then(|| entry.clone()))
+            .filter(|(_, keep)| *keep)
+            .map(|(entry, _)| entry.clone())
             .collect();
         let mut subset = self.clone();
         subset.entries = Arc::new(entries);
@@ -188,19 +189,19 @@ fn plain(path: &Path) -> Option<PathBuf> {
 
 /// Where a link at `path` leads, relative to the root; `None` when out of it.
 fn resolve(path: &Path, target: &Path) -> Option<PathBuf> {
-    if target.is_absolute() {
-        return None;
-    }
     let mut led: PathBuf = path.parent().unwrap_or(Path::new("")).to_owned();
     for component in target.components() {
-        match component {
-            Component::ParentDir => {
-                if !led.pop() {
-                    return None;
-                }
+        let inside = match component {
+            Component::ParentDir => led.pop(),
+            Component::Normal(name) => {
+                led.push(name);
+                true
             }
-            Component::Normal(name) => led.push(name),
-            _ => {}
+            Component::CurDir => true,
+            Component::RootDir | Component::Prefix(_) => false,
+        };
+        if !inside {
+            return None;
         }
     }
     Some(led)

@@ -22,7 +22,7 @@ use walkdir::WalkDir;
 
 use crate::oci::{Digest, MAX_METADATA, parse_digest};
 
-use super::unpacked::last_use;
+use super::unpacked::{directories, last_use};
 use super::{Store, StoreError, cache, names};
 
 /// What to keep.
@@ -251,22 +251,33 @@ impl Store {
                 });
             }
         }
-        let cache = self.root().join("cache");
-        for file in WalkDir::new(&cache).min_depth(2).max_depth(2) {
-            let Ok(file) = file else { continue };
-            let path = file.into_path();
-            let used = fs::symlink_metadata(&path)
-                .and_then(|metadata| metadata.modified())
-                .unwrap_or(SystemTime::UNIX_EPOCH);
-            let record = path.extension().is_some_and(|e| e == "json");
-            let kind = if record && path.is_file() {
+        for kind in directories(&self.root().join("cache"))? {
+            let records: Vec<PathBuf> = fs::read_dir(&kind)
+                .map_err(|e| StoreError::io("read", &kind, e))?
+                .flatten()
+                .map(|entry| entry.path())
+                .collect();
+            // A directory of something else (installers, wheels) stays or goes as a whole.
+            let is_record = |path: &PathBuf| path.extension().is_some_and(|e| e == "json");
+            if !records.iter().all(is_record) {
+                let used = records.iter().map(|path| modified(path)).max();
+                items.push(Item {
+                    used: used.unwrap_or(SystemTime::UNIX_EPOCH).max(modified(&kind)),
+                    kind: ItemKind::Other {
+                        bytes: tree_size(&kind),
+                    },
+                    path: kind,
+                });
+                continue;
+            }
+            for path in records {
                 let value = read_json(&path, u64::MAX).unwrap_or_default();
-                ItemKind::Record(cache::needs(&value))
-            } else {
-                let bytes = tree_size(&path);
-                ItemKind::Other { bytes }
-            };
-            items.push(Item { path, used, kind });
+                items.push(Item {
+                    used: modified(&path),
+                    kind: ItemKind::Record(cache::needs(&value)),
+                    path,
+                });
+            }
         }
         Ok(items)
     }
@@ -330,6 +341,12 @@ impl Store {
             fs::remove_file(path).map_err(|e| StoreError::io("remove", path, e))
         }
     }
+}
+
+fn modified(path: &Path) -> SystemTime {
+    fs::symlink_metadata(path)
+        .and_then(|metadata| metadata.modified())
+        .unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// The document of a file, if it is a JSON object or list of at most `max` bytes.
@@ -574,6 +591,18 @@ mod tests {
             store.prune(&options),
             Err(StoreError::Locked { .. })
         ));
+    }
+
+    #[test]
+    fn a_directory_that_is_no_list_of_records_goes_as_a_whole() {
+        let (_dir, store) = store();
+        let tools = store.root().join("cache/tools-uv-1");
+        fs::create_dir_all(tools.join("bin")).unwrap();
+        fs::write(tools.join("bin/uv"), vec![0; 20_000]).unwrap();
+        prune(&store, 100_000);
+        assert!(tools.join("bin/uv").exists());
+        prune(&store, 0);
+        assert!(!tools.exists());
     }
 
     #[test]

@@ -205,7 +205,8 @@ fn state_file(tree: &Path) -> PathBuf {
     name.into()
 }
 
-fn directories(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
+/// The directories in a directory, sorted.
+pub(super) fn directories(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(path).map_err(|e| StoreError::io("read", path, e))? {
         let entry = entry.map_err(|e| StoreError::io("read", path, e))?;
