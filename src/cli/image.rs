@@ -80,7 +80,9 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
         return Err(format!("`{name}` is not the name of a variable"));
     }
     if value.contains(['\n', '\0']) {
-        return Err(format!("the value of {name} has a line feed or a NUL in it"));
+        return Err(format!(
+            "the value of {name} has a line feed or a NUL in it"
+        ));
     }
     Ok((name.to_owned(), value.to_owned()))
 }
@@ -231,7 +233,10 @@ fn preview(
         return Ok(0);
     }
     let printer = &context.printer;
-    printer.result(format!("{files} files, {} go into the image", human_size(bytes)));
+    printer.result(format!(
+        "{files} files, {} go into the image",
+        human_size(bytes)
+    ));
     printer.result(format!(
         "{} files, {} are left out:",
         left_out.files,

@@ -22,7 +22,9 @@ pub fn binary() -> &'static Path {
 
 /// A directory of the repository's examples.
 pub fn example(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("examples")
+        .join(name)
 }
 
 /// The store that has this builder image, and the wheels that earlier tests fetched.
@@ -34,14 +36,23 @@ fn shared(builder: &str) -> PathBuf {
     let store = place.join(builder);
     if !store.join("made").exists() {
         let mut command = Command::new(binary());
-        command.arg("--store").arg(&store).args(["builder", "build", builder]);
+        command
+            .arg("--store")
+            .arg(&store)
+            .args(["builder", "build", builder]);
         process::run(&mut command);
         // The Python in it is found, and the installers are fetched, once for all tests.
         let empty = tempfile::tempdir().unwrap();
-        fs::write(empty.path().join("app.py"), "def app(environ, start_response): pass\n").unwrap();
+        fs::write(
+            empty.path().join("app.py"),
+            "def app(environ, start_response): pass\n",
+        )
+        .unwrap();
         let mut command = Command::new(binary());
         command.arg("--store").arg(&store);
-        command.args(["image", "warm-up", "--builder", builder, "--path"]).arg(empty.path());
+        command
+            .args(["image", "warm-up", "--builder", builder, "--path"])
+            .arg(empty.path());
         process::run(&mut command);
         File::create(store.join("made")).unwrap();
     }
@@ -76,19 +87,26 @@ impl Warpdrive {
     /// The same as another user, whose store is empty but for the builder image.
     pub fn as_user(user: User, builder: &str) -> Self {
         let shared = shared(builder);
-        let archive = user.directory().join("builder.tar");
+        let directory = tempfile::tempdir().unwrap();
+        let archive = directory.path().join("builder.tar");
         let mut command = Command::new(binary());
         command.arg("--store").arg(&shared);
-        command.args(["export", builder]).arg(format!("oci-archive:{}:{builder}", archive.display()));
+        command
+            .args(["export", builder])
+            .arg(format!("oci-archive:{}:{builder}", archive.display()));
         process::run(&mut command);
-        process::run(Command::new("chmod").arg("0644").arg(&archive));
+        let archive = user.give(&archive, "builder.tar");
         let program = user.give(binary(), "warpdrive");
         let this = Self {
-            directory: tempfile::tempdir().unwrap(),
+            directory,
             user: Some(user),
             program,
         };
-        this.run(&["import", &format!("oci-archive:{}:{builder}", archive.display()), builder]);
+        this.run(&[
+            "import",
+            &format!("oci-archive:{}:{builder}", archive.display()),
+            builder,
+        ]);
         this
     }
 
@@ -116,7 +134,7 @@ impl Warpdrive {
 
     pub fn store(&self) -> PathBuf {
         match &self.user {
-            Some(user) => user.directory().join("store"),
+            Some(user) => user.home().join("store"),
             None => self.directory.path().join("store"),
         }
     }
@@ -124,8 +142,16 @@ impl Warpdrive {
     /// A directory of the test's, which the user may read.
     pub fn place(&self) -> PathBuf {
         match &self.user {
-            Some(user) => user.directory(),
+            Some(user) => user.home().to_owned(),
             None => self.directory.path().to_owned(),
+        }
+    }
+
+    /// A source tree where the user can read it.
+    pub fn give(&self, source: &Path, name: &str) -> PathBuf {
+        match &self.user {
+            Some(user) => user.give(source, name),
+            None => source.to_owned(),
         }
     }
 
@@ -171,7 +197,13 @@ impl Warpdrive {
     }
 
     /// The same with variables of the environment.
-    pub fn image_with(&self, name: &str, source: &Path, env: &[&str], more: &[&str]) -> serde_json::Value {
+    pub fn image_with(
+        &self,
+        name: &str,
+        source: &Path,
+        env: &[&str],
+        more: &[&str],
+    ) -> serde_json::Value {
         let mut arguments = vec!["image", name, "--json"];
         arguments.extend_from_slice(more);
         let output = process::output_within(
@@ -204,7 +236,11 @@ impl Warpdrive {
     /// Copies an image into an archive for `docker load`.
     pub fn docker_archive(&self, name: &str) -> PathBuf {
         let archive = self.place().join(format!("{name}.tar"));
-        self.run(&["export", name, &format!("docker-archive:{}:{name}", archive.display())]);
+        self.run(&[
+            "export",
+            name,
+            &format!("docker-archive:{}:{name}", archive.display()),
+        ]);
         archive
     }
 }
@@ -222,8 +258,18 @@ impl Drop for Warpdrive {
 /// time when `git` is true.
 pub fn copy_of(source: &Path, git: bool) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
-    fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    process::run(Command::new("cp").arg("--recursive").arg("--no-target-directory").arg(source).arg(directory.path()));
+    fs::set_permissions(
+        directory.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    process::run(
+        Command::new("cp")
+            .arg("--recursive")
+            .arg("--no-target-directory")
+            .arg(source)
+            .arg(directory.path()),
+    );
     if git {
         commit(directory.path());
     }
