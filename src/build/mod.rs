@@ -33,6 +33,7 @@ pub use error::BuildError;
 pub use request::{
     CacheReport, CacheState, LayerKind, LayerReport, NameAndDigest, Report, Request, Secret,
 };
+pub use transfers::Transfers;
 
 /// The time of application files where neither `SOURCE_DATE_EPOCH` nor a commit gives one:
 /// 2010-01-01T00:00:00Z.

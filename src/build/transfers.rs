@@ -7,13 +7,13 @@ use crate::progress::Progress;
 use crate::registry::{Event, Progress as Listener};
 
 /// Turns a transfer's events into lines and bars.
-pub(super) struct Transfers<'a> {
+pub struct Transfers<'a> {
     progress: &'a dyn Progress,
     sizes: Mutex<HashMap<String, u64>>,
 }
 
 impl<'a> Transfers<'a> {
-    pub(super) fn new(progress: &'a dyn Progress) -> Self {
+    pub fn new(progress: &'a dyn Progress) -> Self {
         Self {
             progress,
             sizes: Mutex::default(),

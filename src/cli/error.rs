@@ -122,6 +122,52 @@ impl From<crate::sandbox::SandboxError> for CommandError {
     }
 }
 
+impl From<crate::registry::RegistryError> for CommandError {
+    fn from(error: crate::registry::RegistryError) -> Self {
+        use crate::registry::RegistryError as E;
+        let exit = if error.is_remote() {
+            ExitStatus::Network
+        } else {
+            ExitStatus::Failure
+        };
+        let code = match &error {
+            E::Unreachable { .. } => "registry-unreachable",
+            E::Unauthorized { .. } | E::Challenge { .. } => "registry-unauthorized",
+            E::NotFound { .. } => "registry-not-found",
+            E::Digest { .. } | E::Truncated { .. } => "download-damaged",
+            E::Platform { .. } => "platform-missing",
+            E::Daemon { .. } => "docker-daemon",
+            _ => "registry",
+        };
+        let hint = error.hint();
+        let mut found = Self::new(exit, code, error.to_string());
+        found.hint = hint;
+        found
+    }
+}
+
+impl From<crate::transport::TransportError> for CommandError {
+    fn from(error: crate::transport::TransportError) -> Self {
+        use crate::transport::TransportError as E;
+        let (exit, code) = match error {
+            E::Store(error) => return error.into(),
+            E::Registry(error) => return error.into(),
+            E::Oci(error) => return error.into(),
+            E::Place { .. } => (ExitStatus::Usage, "place-invalid"),
+            E::NoSuchImage { .. } | E::Ambiguous { .. } => (ExitStatus::Failure, "image-missing"),
+            E::Malformed { .. } | E::Digest { .. } | E::Archive { .. } => {
+                (ExitStatus::Failure, "image-malformed")
+            }
+            E::Program { .. } => (ExitStatus::Failure, "podman"),
+            E::Io { .. } => (ExitStatus::Failure, "transport"),
+        };
+        let hint = error.hint();
+        let mut found = Self::new(exit, code, error.to_string());
+        found.hint = hint;
+        found
+    }
+}
+
 impl From<crate::builder::BuilderError> for CommandError {
     fn from(error: crate::builder::BuilderError) -> Self {
         use crate::builder::BuilderError as E;

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use super::context::Context;
 use super::error::CommandError;
 use super::printer::Printer;
-use super::{builder, container, image, run, version};
+use super::{builder, container, export, image, import, pull, push, run, version};
 
 /// Turns a Python web application's source tree into a production-ready OCI image
 #[derive(Debug, Parser)]
@@ -41,6 +41,10 @@ enum Command {
     Run(run::Args),
     Container(container::Args),
     Builder(builder::Args),
+    Push(push::Args),
+    Pull(pull::Args),
+    Export(export::Args),
+    Import(import::Args),
     Version(version::Args),
 }
 
@@ -52,6 +56,10 @@ impl Command {
             Self::Run(_) => false,
             Self::Container(args) => args.json(),
             Self::Builder(args) => args.json(),
+            Self::Push(args) => args.json,
+            Self::Pull(args) => args.json,
+            Self::Export(args) => args.json,
+            Self::Import(args) => args.json,
             Self::Version(args) => args.json,
         }
     }
@@ -60,6 +68,10 @@ impl Command {
         match self {
             Self::Image(args) => image::run(args, context),
             Self::Builder(args) => builder::run(args, context),
+            Self::Push(args) => push::run(args, context),
+            Self::Pull(args) => pull::run(args, context),
+            Self::Export(args) => export::run(args, context),
+            Self::Import(args) => import::run(args, context),
             Self::Run(args) => run::run(args, context),
             Self::Container(args) => container::run(args, context),
             Self::Version(args) => version::run(args, context),

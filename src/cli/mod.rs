@@ -13,13 +13,21 @@ mod context;
 #[cfg(feature = "host")]
 mod error;
 #[cfg(feature = "host")]
+mod export;
+#[cfg(feature = "host")]
 mod host;
 #[cfg(feature = "host")]
 mod image;
 #[cfg(feature = "host")]
+mod import;
+#[cfg(feature = "host")]
 mod printer;
 #[cfg(feature = "host")]
 mod progress;
+#[cfg(feature = "host")]
+mod pull;
+#[cfg(feature = "host")]
+mod push;
 #[cfg(feature = "host")]
 mod run;
 #[cfg(feature = "host")]
