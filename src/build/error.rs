@@ -15,15 +15,10 @@ use crate::transport::TransportError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    #[error("{title}")]
-    Detect { title: String, hint: Option<String> },
-    #[error("the {phase} phase of assemble {}", describe(*exit))]
-    Assemble {
-        phase: &'static str,
-        exit: Exit,
-        /// The last lines that it printed.
-        tail: Vec<String>,
-    },
+    #[error(transparent)]
+    Settings(#[from] crate::app::settings::SettingsError),
+    #[error(transparent)]
+    Detect(#[from] crate::app::DetectError),
     #[error("interrupted")]
     Interrupted,
     #[error("there is no `uv` for {architecture} in this release of warpdrive")]
