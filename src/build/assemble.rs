@@ -82,18 +82,18 @@ pub(super) fn run(
     let mut sandbox = sandbox::spawn(&spec, Io::piped())?;
     let stdout = sandbox.take_stdout();
     let stderr = sandbox.take_stderr();
-    let exit = std::thread::scope(|scope| {
-        let show = |line: &str| {
-            let line = redactor.clean(line);
-            progress.output(&line);
-            if let Ok(mut tail) = tail.lock() {
-                if tail.len() == TAIL {
-                    tail.pop_front();
-                }
-                tail.push_back(line);
+    let show = |line: &str| {
+        let line = redactor.clean(line);
+        progress.output(&line);
+        if let Ok(mut tail) = tail.lock() {
+            if tail.len() == TAIL {
+                tail.pop_front();
             }
-        };
-        let show = &show;
+            tail.push_back(line);
+        }
+    };
+    let show = &show;
+    let exit = std::thread::scope(|scope| {
         if let Some(stdout) = stdout {
             scope.spawn(move || lines(stdout, show));
         }

@@ -19,6 +19,13 @@ pub enum BuildError {
     Settings(#[from] crate::app::settings::SettingsError),
     #[error(transparent)]
     Detect(#[from] crate::app::DetectError),
+    #[error("the {phase} phase of assemble {}", describe(*exit))]
+    Assemble {
+        phase: &'static str,
+        exit: Exit,
+        /// The last lines that it printed.
+        tail: Vec<String>,
+    },
     #[error("interrupted")]
     Interrupted,
     #[error("there is no `uv` for {architecture} in this release of warpdrive")]
