@@ -6,7 +6,7 @@ use crate::store::{Image, Named, Store};
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
-use super::printer::{human_size, table};
+use super::printer::{human_size, table, visible};
 
 /// List the images in the store
 #[derive(Debug, clap::Args)]
@@ -65,11 +65,11 @@ fn row(named: &Named, image: Option<&Image>) -> Vec<String> {
     let digest = named.descriptor.digest().digest();
     let unknown = || "?".to_owned();
     vec![
-        named.name.clone(),
+        visible(&named.name),
         digest.get(..12).unwrap_or(digest).to_owned(),
-        image
-            .and_then(created)
-            .map_or_else(unknown, |created| created.chars().take(10).collect()),
+        image.and_then(created).map_or_else(unknown, |created| {
+            visible(&created).chars().take(10).collect()
+        }),
         image.map_or_else(unknown, |image| human_size(size(image))),
     ]
 }

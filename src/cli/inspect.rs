@@ -7,7 +7,7 @@ use crate::store::{Image, Store};
 use super::context::Context;
 use super::error::CommandError;
 use super::images::{created, find, platform, size};
-use super::printer::{human_size, table};
+use super::printer::{human_size, table, visible};
 
 /// Show what an image is made of
 #[derive(Debug, clap::Args)]
@@ -108,7 +108,7 @@ fn prose(store: &Store, image: &Image) -> Result<Vec<String>, CommandError> {
     let mut lines = Vec::new();
     let mut say = |key: &str, value: &str| {
         if !value.is_empty() {
-            lines.push(format!("{key:<12}{value}"));
+            lines.push(format!("{key:<12}{}", visible(value)));
         }
     };
     say("names", &names(store, image)?.join(", "));
@@ -165,11 +165,7 @@ fn history(image: &Image) -> Vec<String> {
         .map(|entry| {
             let text = entry.get("created_by").and_then(Value::as_str);
             let words: Vec<_> = text.unwrap_or_default().split_whitespace().collect();
-            let line: String = words
-                .join(" ")
-                .chars()
-                .filter(|c| !c.is_control())
-                .collect();
+            let line = visible(&words.join(" "));
             match line.char_indices().nth(70) {
                 Some((end, _)) => format!("{}…", &line[..end]),
                 None => line,
