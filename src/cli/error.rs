@@ -114,7 +114,7 @@ impl From<crate::oci::OciError> for CommandError {
 
 impl From<crate::store::StoreError> for CommandError {
     fn from(error: crate::store::StoreError) -> Self {
-        Self::new(ExitStatus::Failure, "store", error.to_string())
+        Self::new(ExitStatus::Failure, error.code(), error.to_string())
     }
 }
 

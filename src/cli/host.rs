@@ -8,7 +8,10 @@ use clap::{Parser, Subcommand};
 use super::context::Context;
 use super::error::CommandError;
 use super::printer::Printer;
-use super::{builder, container, export, image, import, pull, push, run, version};
+use super::{
+    builder, container, export, image, images, import, inspect, prune, pull, push, rm, run, tag,
+    version,
+};
 
 /// Turns a Python web application's source tree into a production-ready OCI image
 #[derive(Debug, Parser)]
@@ -38,6 +41,11 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Image(image::Args),
+    Images(images::Args),
+    Inspect(inspect::Args),
+    Tag(tag::Args),
+    Rm(rm::Args),
+    Prune(prune::Args),
     Run(run::Args),
     Container(container::Args),
     Builder(builder::Args),
@@ -53,6 +61,11 @@ impl Command {
     fn json(&self) -> bool {
         match self {
             Self::Image(args) => args.json,
+            Self::Images(args) => args.json,
+            Self::Inspect(args) => args.json,
+            Self::Tag(args) => args.json,
+            Self::Rm(args) => args.json,
+            Self::Prune(args) => args.json,
             Self::Run(_) => false,
             Self::Container(args) => args.json(),
             Self::Builder(args) => args.json(),
@@ -67,6 +80,11 @@ impl Command {
     fn run(&self, context: &Context) -> Result<u8, CommandError> {
         match self {
             Self::Image(args) => image::run(args, context),
+            Self::Images(args) => images::run(args, context),
+            Self::Inspect(args) => inspect::run(args, context),
+            Self::Tag(args) => tag::run(args, context),
+            Self::Rm(args) => rm::run(args, context),
+            Self::Prune(args) => prune::run(args, context),
             Self::Builder(args) => builder::run(args, context),
             Self::Push(args) => push::run(args, context),
             Self::Pull(args) => pull::run(args, context),

@@ -21,6 +21,10 @@ mod image;
 #[cfg(feature = "host")]
 mod import;
 #[cfg(feature = "host")]
+mod images;
+#[cfg(feature = "host")]
+mod inspect;
+#[cfg(feature = "host")]
 mod printer;
 #[cfg(feature = "host")]
 mod progress;
@@ -29,7 +33,13 @@ mod pull;
 #[cfg(feature = "host")]
 mod push;
 #[cfg(feature = "host")]
+mod prune;
+#[cfg(feature = "host")]
+mod rm;
+#[cfg(feature = "host")]
 mod run;
+#[cfg(feature = "host")]
+mod tag;
 #[cfg(feature = "host")]
 mod version;
 
