@@ -1,5 +1,7 @@
 //! Pulling and pushing against the reference implementation of the distribution specification.
 
+#![allow(clippy::unwrap_used)] // outside of #[test] functions too
+
 mod support;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! What a registry may do wrong, and what the client makes of it.
 
+#![allow(clippy::unwrap_used)] // outside of #[test] functions too
+
 mod support;
 
 use std::fs;
@@ -280,10 +282,7 @@ fn a_token_server_that_refuses_is_no_endless_loop() {
         )
     });
     let error = client().resolve(&name(&registry)).unwrap_err();
-    assert!(
-        matches!(error, RegistryError::Unauthorized { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, RegistryError::Unauthorized(_)), "{error}");
     nothing_secret(&format!("{error} {error:?}"));
     assert!(registry.asked().len() < 12, "{:#?}", registry.lines());
 }
@@ -481,7 +480,6 @@ fn a_cut_upload_goes_on_where_it_was_cut() {
         match asked.method.as_str() {
             "GET" if target == "/v2/" => Reply::new(200),
             "HEAD" if target.ends_with(config.as_ref()) => Reply::new(200).length(78),
-            "HEAD" => Reply::new(404),
             "POST" => Reply::new(202).header("Location", "/v2/crew/opal/blobs/uploads/1?state=a"),
             "PUT" if target.contains("/manifests/") => Reply::new(201),
             "PUT" if target.contains("state=a") => Reply::hang_up_after(200_000),
@@ -556,7 +554,7 @@ fn a_registry_that_stores_another_manifest_is_found_out() {
 fn files_are_downloaded_and_verified() {
     let content = bytes(300_000);
     let served = content.clone();
-    let server =
+    let index =
         FakeRegistry::start(
             move |asked| match (asked.target.as_str(), asked.header("range")) {
                 ("/file", None) => Reply::new(200).body(&served[..100_000]).length(300_000),
@@ -573,7 +571,7 @@ fn files_are_downloaded_and_verified() {
                 _ => Reply::new(404),
             },
         );
-    let at = |path: &str| format!("http://{}{path}", server.address());
+    let at = |path: &str| format!("http://{}{path}", index.address());
     let mut into = Vec::new();
     client()
         .download(&at("/moved"), &sha256(&content), 1 << 20, &mut into)

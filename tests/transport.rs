@@ -1,5 +1,7 @@
 //! Images in and out of other people's forms, with skopeo as the other side.
 
+#![allow(clippy::unwrap_used)] // outside of #[test] functions too
+
 mod support;
 
 use std::fs;

@@ -53,7 +53,6 @@ impl Listener for Transfers<'_> {
                 "{what}: {reason}; trying again in {} s",
                 wait.as_secs()
             )),
-            _ => {}
         }
     }
 }

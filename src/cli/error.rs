@@ -135,7 +135,7 @@ impl From<crate::registry::RegistryError> for CommandError {
         };
         let code = match &error {
             E::Unreachable { .. } => "registry-unreachable",
-            E::Unauthorized { .. } | E::Challenge { .. } => "registry-unauthorized",
+            E::Unauthorized(_) | E::Challenge { .. } => "registry-unauthorized",
             E::NotFound { .. } => "registry-not-found",
             E::Digest { .. } | E::Truncated { .. } => "download-damaged",
             E::Platform { .. } => "platform-missing",

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::build::Transfers;
 use crate::transport::{self, Destination};
 
-use super::context::Context;
+use super::context::{Context, image};
 use super::error::CommandError;
 use super::progress::Console;
 
@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// Name of the image in the store
     name: String,
     /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], docker-daemon:REF,
-    /// containers-storage:REF or docker://REF
+    /// containers-storage:REF or `docker://REF`
     dest: String,
     /// One JSON object on stdout
     #[arg(long)]
@@ -39,7 +39,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
         ));
     }
     let store = context.open_store()?;
-    let image = context.image(&store, &args.name)?;
+    let image = image(&store, &args.name)?;
     let console = Console::new(&context.printer);
     transport::export(
         &store,

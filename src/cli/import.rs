@@ -22,7 +22,7 @@ Examples:
 Archives may be compressed with gzip or zstd. Digests and layers are verified.")]
 pub(super) struct Args {
     /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], docker-daemon:REF,
-    /// containers-storage:REF or docker://REF
+    /// containers-storage:REF or `docker://REF`
     source: String,
     /// Name in the store [default: the name that the image has there]
     name: Option<String>,
@@ -60,6 +60,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
 }
 
 fn no_name(source: &str) -> CommandError {
-    CommandError::usage(format!("the image in {source} has no name that could be kept"))
-        .with_hint(format!("give it one: `warpdrive import {source} NAME`"))
+    CommandError::usage(format!(
+        "the image in {source} has no name that could be kept"
+    ))
+    .with_hint(format!("give it one: `warpdrive import {source} NAME`"))
 }

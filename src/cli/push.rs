@@ -4,7 +4,7 @@ use crate::build::Transfers;
 use crate::oci::Reference;
 use crate::registry::{Client, ClientOptions};
 
-use super::context::Context;
+use super::context::{Context, image};
 use super::error::CommandError;
 use super::printer::human_size;
 use super::progress::Console;
@@ -38,7 +38,7 @@ pub(super) struct RegistryArgs {
     /// Auth file to look at first, as `podman login --authfile` writes it
     #[arg(long, value_name = "FILE")]
     authfile: Option<std::path::PathBuf>,
-    /// Registry that may speak plain HTTP or have any certificate; also WARPDRIVE_INSECURE_REGISTRIES
+    /// Registry that may speak plain HTTP or have any certificate; also `WARPDRIVE_INSECURE_REGISTRIES`
     #[arg(long, value_name = "HOST[:PORT]")]
     insecure_registry: Vec<String>,
 }
@@ -57,18 +57,17 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let target = args.dest.as_deref().unwrap_or(&args.name);
     let target: Reference = target.strip_prefix("docker://").unwrap_or(target).parse()?;
     if !target.has_host() {
-        return Err(CommandError::usage(format!(
-            "`{target}` names no registry"
-        ))
-        .with_hint(format!(
-            "for example `warpdrive push {} registry.example.com/team/{}`",
-            args.name,
-            target.short_name()
-        )));
+        return Err(
+            CommandError::usage(format!("`{target}` names no registry")).with_hint(format!(
+                "for example `warpdrive push {} registry.example.com/team/{}`",
+                args.name,
+                target.short_name()
+            )),
+        );
     }
     let store = context.open_store()?;
     let _in_use = store.lock_shared()?;
-    let image = context.image(&store, &args.name)?;
+    let image = image(&store, &args.name)?;
     let console = Console::new(&context.printer);
     let report = Client::new(args.registry.options())?.push(
         &image,

@@ -1,5 +1,5 @@
 //! Logging in: which way a registry asks for, and the tokens that it gave (distribution-spec,
-//! "Token Authentication" and "OAuth2" of the distribution project).
+//! "Token Authentication" and "`OAuth2`" of the distribution project).
 //!
 //! A login goes to the registry itself or to the token server (`realm`) that the registry names,
 //! and only encrypted, unless the registry itself is spoken to in the clear. A challenge from
@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::challenge;
 use super::credentials::{Credential, Found, Secret};
-use super::error::{RegistryError, tame};
+use super::error::{Denied, RegistryError, tame};
 use super::http::{Method, Payload, Request, Response, Url, authority, shown};
 use super::session::{Client, detail};
 
@@ -234,14 +234,14 @@ fn fetch(
     match response.status() {
         200 => {}
         400 | 401 | 403 => {
-            return Err(RegistryError::Unauthorized {
+            return Err(RegistryError::Unauthorized(Box::new(Denied {
                 host: purpose.host.to_owned(),
                 repository: purpose.repository.to_owned(),
                 action: purpose.action.to_owned(),
                 login: login.credential.as_ref().map(|c| tame(c.user(), 100)),
                 detail: detail(&mut response),
                 note: login.note.clone(),
-            });
+            })));
         }
         status => {
             return Err(RegistryError::Status {

@@ -49,7 +49,7 @@ pub(crate) enum Credential {
         user: String,
         password: Secret,
     },
-    /// An OAuth2 refresh token, to be exchanged for access tokens.
+    /// An `OAuth2` refresh token, to be exchanged for access tokens.
     IdentityToken(Secret),
     /// A bearer token to be used as it is.
     RegistryToken(Secret),

@@ -15,7 +15,7 @@ use super::session::{Client, detail};
 use crate::oci::Reference;
 
 /// The daemon may think for long: it unpacks what it has got, and packs what it shall give.
-const IDLE: Duration = Duration::from_secs(900);
+const IDLE: Duration = Duration::from_mins(15);
 const MAX_ANSWER: u64 = 4 * 1024 * 1024;
 
 /// A Docker daemon (or podman's service, which speaks the same).

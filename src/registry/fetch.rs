@@ -39,9 +39,8 @@ impl Client {
         let mut received = 0;
         let mut failed = 0;
         loop {
-            let reason = match self.rest(&url, &what, max_bytes, &mut into, &mut received)? {
-                None => break,
-                Some(reason) => reason,
+            let Some(reason) = self.rest(&url, &what, max_bytes, &mut into, &mut received)? else {
+                break;
             };
             failed += 1;
             if failed >= self.retry.attempts {

@@ -12,7 +12,7 @@ use super::credentials::{Credential, Secret};
 use super::error::tame;
 
 /// A helper may ask its user something, or a cloud's service.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const MAX_ANSWER: u64 = 1024 * 1024;
 
 #[derive(Deserialize)]

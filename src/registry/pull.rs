@@ -289,9 +289,8 @@ impl Download<'_> {
             }
             let chunk = match response.chunk() {
                 Ok(Some(chunk)) => chunk,
-                Ok(None) if *received == size => return Ok(Ended::Whole),
+                Ok(None) | Err(_) if *received == size => return Ok(Ended::Whole),
                 Ok(None) => return Ok(Ended::Cut("it ended too early".into())),
-                Err(_) if *received == size => return Ok(Ended::Whole),
                 Err(failure) => return Ok(Ended::Cut(failure.cause)),
             };
             let mut bytes = chunk.as_ref();

@@ -165,7 +165,7 @@ impl Push<'_> {
             sent: &|_| {},
         };
         let response = repository.must(&request, &call)?;
-        if !matches!(response.status(), 200 | 201 | 202) {
+        if !matches!(response.status(), 200..=202) {
             return Err(repository.refusal(response, &action, None));
         }
         match response.header("docker-content-digest") {

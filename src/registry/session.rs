@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::auth::{Auth, Purpose};
 use super::certificates;
 use super::credentials::{Credentials, Secret};
-use super::error::{Detail, RegistryError, Unreachable, tame};
+use super::error::{Denied, Detail, RegistryError, Unreachable, tame};
 use super::http::{Http, Request, Response, Url, same_origin};
 use super::progress::{Event, Progress, Silent};
 use super::retry::{self, Retry};
@@ -389,14 +389,14 @@ impl<'c> Repository<'c> {
                     .auth
                     .login(self.client, &self.host.name, &self.name)
                     .unwrap_or_default();
-                RegistryError::Unauthorized {
+                RegistryError::Unauthorized(Box::new(Denied {
                     host,
                     repository: self.name.clone(),
                     action: action.to_owned(),
                     login: login.credential.map(|c| tame(c.user(), 100)),
                     detail,
                     note: login.note,
-                }
+                }))
             }
             (404, Some(thing)) => RegistryError::NotFound {
                 host,

@@ -169,9 +169,10 @@ impl<'a> Upload<'a> {
             .url(&format!("blobs/{}", self.blob.digest()))?;
         let response = self.answer(&Request::new(Method::HEAD, url))?;
         Ok(match response.status() {
+            // Some gateways answer a HEAD with a length of 0.
             200 => response
                 .content_length()
-                .is_none_or(|length| length == self.blob.size()),
+                .is_none_or(|length| length == 0 || length == self.blob.size()),
             // Whatever else it is, the upload says it with words.
             _ => false,
         })

@@ -13,7 +13,7 @@ use crate::oci::{
 use crate::registry::{Document, Event, Outcome, Progress, choose, this_platform};
 use crate::store::Store;
 
-/// The name that containerd and BuildKit give beside `ref.name`, which is only a tag there.
+/// The name that containerd and `BuildKit` give beside `ref.name`, which is only a tag there.
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// An index may point to an index, but not for ever.
 const MAX_DEPTH: usize = 3;

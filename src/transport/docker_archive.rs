@@ -70,9 +70,10 @@ pub(super) fn write(
     for (layer, diff_id) in image.manifest.layers().iter().zip(image.config.diff_ids()) {
         let member = format!("{}.tar", layer.digest().digest());
         if !layers.contains(&member) {
-            let plain = match layer.media_type().to_string().ends_with("zstd") {
-                true => Some(unpacked_size(store, layer, &diff_id)?),
-                false => None,
+            let plain = if layer.media_type().to_string().ends_with("zstd") {
+                Some(unpacked_size(store, layer, &diff_id)?)
+            } else {
+                None
             };
             tar.file(
                 &member,

@@ -25,7 +25,7 @@ mod oci_archive;
 mod place;
 mod podman;
 
-use crate::oci::Descriptor;
+use crate::oci::{Descriptor, Reference};
 use crate::registry::{Client, ClientOptions, Progress};
 use crate::store::Store;
 
@@ -58,9 +58,7 @@ pub fn export(
             oci_archive::export(store, image, file, tag.as_deref(), progress)
         }
         Place::DockerArchive { file, reference } => {
-            let name = reference
-                .as_ref()
-                .map_or(name, |reference| reference.as_given());
+            let name = reference.as_ref().map_or(name, Reference::as_given);
             docker_archive::export(store, image, name, file, progress)
         }
         Place::DockerDaemon(reference) => daemon::export(store, image, reference, progress),
@@ -86,7 +84,7 @@ pub fn import(
             oci_archive::import(store, file, tag.as_deref(), progress)
         }
         Place::DockerArchive { file, reference } => {
-            let wanted = reference.as_ref().map(|reference| reference.as_given());
+            let wanted = reference.as_ref().map(Reference::as_given);
             docker_archive::import(store, file, wanted, progress)
         }
         Place::DockerDaemon(reference) => daemon::import(store, reference, progress),

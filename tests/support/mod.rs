@@ -7,7 +7,11 @@
 
 // Each integration test is a crate of its own and uses a part of this one.
 #![allow(dead_code, unreachable_pub)]
-#![allow(clippy::must_use_candidate, clippy::missing_panics_doc)]
+#![allow(
+    clippy::must_use_candidate,
+    clippy::missing_panics_doc,
+    clippy::unwrap_used
+)]
 
 pub mod docker;
 pub mod enclosure;
