@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use super::context::Context;
 use super::error::CommandError;
 use super::printer::Printer;
 use super::{
-    builder, container, export, image, images, import, inspect, prune, pull, push, rm, run, tag,
-    version,
+    builder, completions, container, export, image, images, import, inspect, prune, pull, push, rm,
+    run, tag, version,
 };
 
 /// Turns a Python web application's source tree into a production-ready OCI image
@@ -53,6 +53,8 @@ enum Command {
     Pull(pull::Args),
     Export(export::Args),
     Import(import::Args),
+    Completions(completions::Args),
+    Man(completions::ManArgs),
     Version(version::Args),
 }
 
@@ -73,6 +75,7 @@ impl Command {
             Self::Pull(args) => args.json,
             Self::Export(args) => args.json,
             Self::Import(args) => args.json,
+            Self::Completions(_) | Self::Man(_) => false,
             Self::Version(args) => args.json,
         }
     }
@@ -92,6 +95,8 @@ impl Command {
             Self::Import(args) => import::run(args, context),
             Self::Run(args) => run::run(args, context),
             Self::Container(args) => container::run(args, context),
+            Self::Completions(args) => Ok(completions::run(args, Cli::command())),
+            Self::Man(args) => completions::man(args, Cli::command(), context),
             Self::Version(args) => version::run(args, context),
         }
     }

@@ -7,6 +7,8 @@
 #[cfg(feature = "host")]
 mod builder;
 #[cfg(feature = "host")]
+mod completions;
+#[cfg(feature = "host")]
 mod container;
 #[cfg(feature = "host")]
 mod context;
