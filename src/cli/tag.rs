@@ -6,7 +6,6 @@ use crate::oci::Reference;
 
 use super::context::Context;
 use super::error::CommandError;
-use super::images::missing;
 
 /// Give an image in the store another name
 #[derive(Debug, clap::Args)]
@@ -38,9 +37,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
         ));
     }
     let store = context.open_store()?;
-    let descriptor = store
-        .resolve(&args.from)?
-        .ok_or_else(|| missing(&store, &args.from))?;
+    let descriptor = context.image(&store, &args.from)?;
     store.tag(new.as_given(), &descriptor)?;
     if args.json {
         context.printer.json(&json!({
