@@ -28,9 +28,7 @@ use super::error::BuildError;
 use super::request::Request;
 use super::split::{self, Distribution};
 use super::tools::{self, Tools};
-use super::tree::{
-    APP_ROOT, exists_below, make_app_root, normalize, without_implied_directories,
-};
+use super::tree::{APP_ROOT, exists_below, make_app_root, normalize, without_implied_directories};
 
 /// Phase 1 says with this status that something has no wheel: "run me again where code may run".
 const NEEDS_SDISTS: i32 = 75;
@@ -164,9 +162,8 @@ fn install(
     let shared = wheel_cache(store, mode)?;
     let mut lowers = vec![staged];
     lowers.extend(base.lowers(store)?);
-    let hooks_run_first = app::dependencies::needs_all_source(
-        &super::files::TreeFiles::new(source),
-    );
+    let hooks_run_first =
+        app::dependencies::needs_all_source(&super::files::TreeFiles::new(source));
     for sdists in [false, true] {
         if hooks_run_first && !sdists {
             // A pre-build hook is foreign code.

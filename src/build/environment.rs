@@ -193,12 +193,11 @@ pub(super) struct Redactor {
 impl Redactor {
     pub(super) fn new(request: &Request) -> Self {
         let mut words: Vec<String> = Vec::new();
-        for (_, value) in request.host_env.iter().chain(
-            request
-                .build_env
-                .iter()
-                .map(|(name, value)| (name, value)),
-        ) {
+        for (_, value) in request
+            .host_env
+            .iter()
+            .chain(request.build_env.iter().map(|(name, value)| (name, value)))
+        {
             words.extend(credentials(value));
         }
         for secret in &request.secrets {

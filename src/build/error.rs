@@ -16,10 +16,7 @@ use crate::transport::TransportError;
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     #[error("{title}")]
-    Detect {
-        title: String,
-        hint: Option<String>,
-    },
+    Detect { title: String, hint: Option<String> },
     #[error("the {phase} phase of assemble {}", describe(*exit))]
     Assemble {
         phase: &'static str,

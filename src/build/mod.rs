@@ -144,7 +144,13 @@ pub fn image(
     let pushed = ship::ship(store, &committed.descriptor, request, progress)?;
     timings.step("ship");
 
-    let state = |hit| if hit { CacheState::Hit } else { CacheState::Miss };
+    let state = |hit| {
+        if hit {
+            CacheState::Hit
+        } else {
+            CacheState::Miss
+        }
+    };
     let builder = NameAndDigest {
         reference: base.reference.clone(),
         digest: base.image.descriptor.digest().to_string(),

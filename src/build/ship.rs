@@ -19,7 +19,13 @@ pub(super) fn ship(
 ) -> Result<Vec<String>, BuildError> {
     for output in &request.outputs {
         progress.step(&format!("---> Writing {output}"));
-        transport::export(store, image, request.name.as_given(), output, &Transfers::new(progress))?;
+        transport::export(
+            store,
+            image,
+            request.name.as_given(),
+            output,
+            &Transfers::new(progress),
+        )?;
     }
     let mut pushed = Vec::new();
     if request.push {

@@ -83,12 +83,14 @@ pub(super) fn ensure(store: &Store, progress: &dyn Progress) -> Result<Tools, Bu
     }
     let uv = fetch(pin, scratch.path(), progress)?;
     extract(&uv, &place, |name| {
-        name.ends_with("/scripts/uv").then(|| PathBuf::from("bin/uv"))
+        name.ends_with("/scripts/uv")
+            .then(|| PathBuf::from("bin/uv"))
     })
     .map_err(|e| made(&uv, e))?;
     let pip = fetch(&PIP, scratch.path(), progress)?;
     extract(&pip, &place, |name| {
-        name.starts_with("pip/").then(|| Path::new("lib").join(name))
+        name.starts_with("pip/")
+            .then(|| Path::new("lib").join(name))
     })
     .map_err(|e| made(&pip, e))?;
     write_executable(
@@ -144,7 +146,9 @@ fn extract(
         if let Some(parent) = target.parent() {
             fs::create_dir_all(parent)?;
         }
-        let executable = target.parent().is_some_and(|parent| parent.ends_with("bin"));
+        let executable = target
+            .parent()
+            .is_some_and(|parent| parent.ends_with("bin"));
         let mut file = fs::OpenOptions::new()
             .write(true)
             .create_new(true)

@@ -48,7 +48,12 @@ pub fn local(store: &Store) -> Result<Vec<LocalBuilder>, BuilderError> {
                 python,
                 kind,
                 digest: named.descriptor.digest().to_string(),
-                size: image.manifest.layers().iter().map(|layer| layer.size()).sum(),
+                size: image
+                    .manifest
+                    .layers()
+                    .iter()
+                    .map(|layer| layer.size())
+                    .sum(),
             });
         }
     }

@@ -21,9 +21,7 @@ use crate::sandbox::IdMode;
 use crate::store::Store;
 
 use super::definition::Definition;
-use super::{
-    BuilderError, FIXED_TIME, FIXED_TIME_RFC3339, LABEL_KIND, LABEL_NAME, LABEL_PYTHON,
-};
+use super::{BuilderError, FIXED_TIME, FIXED_TIME_RFC3339, LABEL_KIND, LABEL_NAME, LABEL_PYTHON};
 
 /// Runs in the new tree before it becomes an archive.
 const FINISH: &str = include_str!("../../builder-images/finish.sh");
@@ -75,7 +73,14 @@ pub fn build(
     ));
     let mut command = Command::new("mmdebstrap");
     command
-        .args(arguments(definition, &suite, privilege, mirror, architecture, &hook))
+        .args(arguments(
+            definition,
+            &suite,
+            privilege,
+            mirror,
+            architecture,
+            &hook,
+        ))
         .env("SOURCE_DATE_EPOCH", FIXED_TIME.to_string())
         .env("TMPDIR", scratch_place(privilege, scratch.path()))
         .env("LC_ALL", "C.UTF-8")

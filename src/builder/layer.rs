@@ -22,7 +22,10 @@ use super::{APP_GID, APP_UID, BuilderError, FIXED_TIME};
 const SCRIPTS: [(&str, &str); 4] = [
     ("assemble", include_str!("../../s2i/bin/assemble")),
     ("run", include_str!("../../s2i/bin/run")),
-    ("save-artifacts", include_str!("../../s2i/bin/save-artifacts")),
+    (
+        "save-artifacts",
+        include_str!("../../s2i/bin/save-artifacts"),
+    ),
     ("usage", include_str!("../../s2i/bin/usage")),
 ];
 

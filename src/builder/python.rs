@@ -105,8 +105,11 @@ pub fn find(store: &Store, image: &Image, reference: &str) -> Result<Python, Bui
         let _ = stdout.take(64 * 1024).read_to_end(&mut answer);
     }
     let exit = sandbox.wait()?;
-    let python: Python = serde_json::from_slice(&answer)
-        .map_err(|_| no_python(format!("`python3` ended with {exit:?} and said nothing usable")))?;
+    let python: Python = serde_json::from_slice(&answer).map_err(|_| {
+        no_python(format!(
+            "`python3` ended with {exit:?} and said nothing usable"
+        ))
+    })?;
     if !python.minor.starts_with("3.") {
         return Err(no_python(format!("it has Python {}", python.version)));
     }

@@ -74,7 +74,12 @@ struct Exec {
     /// Name or id of the container
     container: String,
     /// The command and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CMD"
+    )]
     command: Vec<String>,
 }
 
@@ -196,9 +201,7 @@ fn object(record: &Record, status: Status, state: &State) -> Value {
 
 fn row(record: &Record, status: Status, state: &State) -> Vec<String> {
     let config = &record.config;
-    let since = |time: &Option<String>| {
-        time.as_deref().and_then(age).unwrap_or_default()
-    };
+    let since = |time: &Option<String>| time.as_deref().and_then(age).unwrap_or_default();
     let words = match status {
         Status::Created => "created".to_owned(),
         Status::Running => format!("running{}", since(&state.started)),

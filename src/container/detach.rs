@@ -172,7 +172,8 @@ fn read_start() -> Result<Start, ContainerError> {
         .take(MAX_DOCUMENT)
         .read_to_end(&mut bytes)
         .map_err(|error| io_failed("read what to supervise", error))?;
-    serde_json::from_slice(&bytes).map_err(|error| io_failed("read what to supervise", error.into()))
+    serde_json::from_slice(&bytes)
+        .map_err(|error| io_failed("read what to supervise", error.into()))
 }
 
 /// Nobody may be listening any more; then there is nobody to tell.

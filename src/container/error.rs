@@ -28,7 +28,9 @@ pub enum ContainerError {
         "cannot run as {uid}:{gid}: this machine gives you one uid only, which is 1001:0 inside the container"
     )]
     OnlyOneUid { uid: u32, gid: u32 },
-    #[error("`{name}` is not a name: letters, digits, `_`, `.`, `-`, beginning with a letter or digit, 64 at most")]
+    #[error(
+        "`{name}` is not a name: letters, digits, `_`, `.`, `-`, beginning with a letter or digit, 64 at most"
+    )]
     Name { name: String },
     #[error("the name `{name}` is taken by container {id}")]
     NameTaken { name: String, id: String },
@@ -103,7 +105,10 @@ impl ContainerError {
             Self::PortsWithoutNetwork { .. } | Self::NoTerminal => "usage",
             Self::Supervisor { code, .. } => {
                 let known = ["port-unavailable", "sandbox"];
-                known.into_iter().find(|word| word == code).unwrap_or("container")
+                known
+                    .into_iter()
+                    .find(|word| word == code)
+                    .unwrap_or("container")
             }
             Self::Io { .. } | Self::System { .. } | Self::Record { .. } => "container",
             Self::Store(_) => "store",
@@ -129,8 +134,14 @@ impl ContainerError {
             Self::NoImage { name } => format!(
                 "`warpdrive images` lists them; `warpdrive image {name}` builds one, `warpdrive pull` fetches one"
             ),
-            Self::NoCommand { .. } => "give one after the name: `warpdrive run NAME -- CMD`".to_owned(),
-            Self::Listen { address, port, source } => match source.kind() {
+            Self::NoCommand { .. } => {
+                "give one after the name: `warpdrive run NAME -- CMD`".to_owned()
+            }
+            Self::Listen {
+                address,
+                port,
+                source,
+            } => match source.kind() {
                 io::ErrorKind::AddrInUse => format!(
                     "something listens there already (`ss -ltnp` shows what); take another port, \
                      or `-p 0:{port}` for a free one"

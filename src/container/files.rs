@@ -86,11 +86,15 @@ mod tests {
 
     #[test]
     fn resolvers_on_loopback_are_left_out() {
-        let text = "# x\nnameserver 127.0.0.53\nnameserver fe80::1%eth0\nnameserver 10.0.0.1\nsearch a\n";
+        let text =
+            "# x\nnameserver 127.0.0.53\nnameserver fe80::1%eth0\nnameserver 10.0.0.1\nsearch a\n";
         let expected = "# x\nnameserver fe80::1%eth0\nnameserver 10.0.0.1\nsearch a\n";
         assert_eq!(without_loopback(text), expected);
         assert_eq!(nameservers(text).count(), 3);
-        assert_eq!(nameservers("nameserver\nnameserver x\noptions 1.1.1.1").count(), 0);
+        assert_eq!(
+            nameservers("nameserver\nnameserver x\noptions 1.1.1.1").count(),
+            0
+        );
     }
 
     #[test]
@@ -98,7 +102,9 @@ mod tests {
         let files = network_files(Network::None, "name");
         let text = |path: &str| {
             files.iter().find_map(|mount| match mount {
-                Mount::File { target, contents, .. } if target.to_str() == Some(path) => {
+                Mount::File {
+                    target, contents, ..
+                } if target.to_str() == Some(path) => {
                     Some(String::from_utf8(contents.clone()).unwrap())
                 }
                 _ => None,

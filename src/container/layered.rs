@@ -22,11 +22,7 @@ enum Found {
 
 /// Reads the file at `path` (absolute, inside the image); `None` when there is none.
 /// A file larger than `max` bytes is an error.
-pub(super) fn read_file(
-    lowers: &[PathBuf],
-    path: &Path,
-    max: u64,
-) -> io::Result<Option<Vec<u8>>> {
+pub(super) fn read_file(lowers: &[PathBuf], path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
     let mut done: Vec<OsString> = Vec::new();
     let mut todo: Vec<OsString> = components(path);
     todo.reverse();
@@ -175,7 +171,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         let (top, bottom) = (root.join("top"), root.join("bottom"));
-        for path in ["top/etc", "top/hidden", "bottom/etc", "bottom/usr/etc", "bottom/hidden"] {
+        for path in [
+            "top/etc",
+            "top/hidden",
+            "bottom/etc",
+            "bottom/usr/etc",
+            "bottom/hidden",
+        ] {
             fs::create_dir_all(root.join(path)).unwrap();
         }
         fs::write(top.join("etc/passwd"), "top").unwrap();

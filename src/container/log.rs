@@ -172,7 +172,10 @@ mod tests {
         }
         err.push(b"\xff\n");
         assert!(out.finish().is_none() && err.finish().is_none());
-        let got: Vec<(String, Stream)> = lines(&path).into_iter().map(|l| (l.log, l.stream)).collect();
+        let got: Vec<(String, Stream)> = lines(&path)
+            .into_iter()
+            .map(|l| (l.log, l.stream))
+            .collect();
         let expected = [
             ("one\n", Stream::Stdout),
             ("two\n", Stream::Stdout),
@@ -190,7 +193,8 @@ mod tests {
         let path = directory.path().join("log");
         let log = LogWriter::with_limit(&path, 400).unwrap();
         for number in 0..20 {
-            log.write(Stream::Stdout, format!("{number}\n").as_bytes()).unwrap();
+            log.write(Stream::Stdout, format!("{number}\n").as_bytes())
+                .unwrap();
         }
         let mut kept = lines(&rotated(&path));
         kept.extend(lines(&path));

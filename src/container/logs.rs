@@ -73,10 +73,7 @@ fn follow(
 ) -> io::Result<()> {
     loop {
         // Asked before reading: what was written before the end is read after it.
-        let ended = !matches!(
-            record.status(),
-            Ok((Status::Running | Status::Created, _))
-        );
+        let ended = !matches!(record.status(), Ok((Status::Running | Status::Created, _)));
         loop {
             if let Some(log) = &mut current {
                 while let Some(line) = log.next()? {

@@ -19,9 +19,7 @@ pub(super) fn pump(
     std::thread::Builder::new()
         .name("output".to_owned())
         .spawn(move || {
-            let mut log = log
-                .as_deref()
-                .map(|log| LineSplitter::new(log, stream));
+            let mut log = log.as_deref().map(|log| LineSplitter::new(log, stream));
             let mut from = File::from(from);
             let mut shown = show;
             let mut buffer = vec![0_u8; 64 * 1024];

@@ -45,19 +45,20 @@ impl FromStr for PortMapping {
             Some((_, "udp" | "sctp")) => return Err(wrong("only TCP ports can be published")),
             Some(_) => return Err(wrong("what follows `/` can only be `tcp`")),
         };
-        let (front, inside) = text.rsplit_once(':').ok_or_else(|| {
-            wrong("write HOST:PORT; `0:PORT` chooses a free port of the host")
-        })?;
+        let (front, inside) = text
+            .rsplit_once(':')
+            .ok_or_else(|| wrong("write HOST:PORT; `0:PORT` chooses a free port of the host"))?;
         let port = number(inside)
             .filter(|port| *port != 0)
             .ok_or_else(|| wrong("the port inside is a number from 1 to 65535"))?;
         let (address, host) = match front.rsplit_once(':') {
             None => (IpAddr::V4(Ipv4Addr::LOCALHOST), front),
-            Some((address, host)) => {
-                (parse_address(address).ok_or_else(|| {
+            Some((address, host)) => (
+                parse_address(address).ok_or_else(|| {
                     wrong("the address is an IPv4 address or an IPv6 address in brackets")
-                })?, host)
-            }
+                })?,
+                host,
+            ),
         };
         let host = if host.is_empty() && front.contains(':') {
             0 // docker's `127.0.0.1::8080`
@@ -82,7 +83,10 @@ fn parse_address(text: &str) -> Option<IpAddr> {
     if text == "localhost" {
         return Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
-    match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+    match text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
         Some(inner) => inner.parse().ok().map(IpAddr::V6),
         None => text.parse().ok().map(IpAddr::V4),
     }
@@ -128,8 +132,23 @@ mod tests {
     #[test]
     fn what_is_no_mapping_is_refused() {
         for text in [
-            "", ":", "80", ":80", "80:", "80:0", "a:80", "80:65536", "80:80/udp", "80:80/x",
-            "::1:80:80", "1.2.3:80:80", "+1:80", " 1:80", "1: 80", "[1.2.3.4]:1:2", "-1:80",
+            "",
+            ":",
+            "80",
+            ":80",
+            "80:",
+            "80:0",
+            "a:80",
+            "80:65536",
+            "80:80/udp",
+            "80:80/x",
+            "::1:80:80",
+            "1.2.3:80:80",
+            "+1:80",
+            " 1:80",
+            "1: 80",
+            "[1.2.3.4]:1:2",
+            "-1:80",
             "80:80:80",
         ] {
             assert!(text.parse::<PortMapping>().is_err(), "{text}");

@@ -333,7 +333,10 @@ fn named_volume(store: &Store, name: &str, uid: u32, gid: u32) -> Result<PathBuf
     }
     let metadata = fs::symlink_metadata(&path).map_err(|error| io("look at the volume", error))?;
     if !metadata.is_dir() {
-        return Err(io("use the volume", std::io::ErrorKind::NotADirectory.into()));
+        return Err(io(
+            "use the volume",
+            std::io::ErrorKind::NotADirectory.into(),
+        ));
     }
     let own = (metadata.uid(), metadata.gid()) == (uid, gid);
     let empty = fs::read_dir(&path)

@@ -130,7 +130,10 @@ mod tests {
 
     #[test]
     fn a_killed_process_is_gone() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
         let process = Process::of(i32::try_from(child.id()).unwrap()).unwrap();
         assert!(!process.wait_gone(Duration::from_millis(20)));
         assert!(process.signal(Signal::KILL).unwrap());

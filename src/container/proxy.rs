@@ -241,7 +241,10 @@ mod tests {
 
     #[test]
     fn nobody_inside_is_a_reset_and_the_end_closes_all() {
-        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let nobody = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let (proxy, at) = proxy_to(nobody);
         let mut client = TcpStream::connect(at).unwrap();
         let error = client.read(&mut [0; 1]).unwrap_err();
@@ -255,7 +258,10 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
         let error = bind(&[format!("{port}:80").parse().unwrap()]).unwrap_err();
-        assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
+        assert!(
+            error.to_string().contains(&format!("127.0.0.1:{port}")),
+            "{error}"
+        );
         assert!(error.hint().unwrap().contains("0:80"));
     }
 }

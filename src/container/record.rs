@@ -260,7 +260,9 @@ pub fn short(id: &str) -> &str {
 pub(super) fn valid_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     name.len() <= 64
-        && bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+        && bytes
+            .next()
+            .is_some_and(|byte| byte.is_ascii_alphanumeric())
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }
 
@@ -295,7 +297,8 @@ pub fn list(store: &Store) -> Result<Vec<Record>, ContainerError> {
         .filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."))
         .filter_map(|entry| Record::read(entry.path()).ok())
         .collect();
-    records.sort_by(|a, b| (&a.config.created, &a.config.id).cmp(&(&b.config.created, &b.config.id)));
+    records
+        .sort_by(|a, b| (&a.config.created, &a.config.id).cmp(&(&b.config.created, &b.config.id)));
     Ok(records)
 }
 
@@ -310,7 +313,10 @@ pub fn find(store: &Store, wanted: &str) -> Result<Record, ContainerError> {
     }
     records.retain(|record| !wanted.is_empty() && record.config.id.starts_with(wanted));
     if records.len() > 1 {
-        let ids: Vec<&str> = records.iter().map(|record| short(&record.config.id)).collect();
+        let ids: Vec<&str> = records
+            .iter()
+            .map(|record| short(&record.config.id))
+            .collect();
         return Err(ContainerError::Ambiguous {
             name: wanted.to_owned(),
             ids: ids.join(", "),
@@ -359,7 +365,11 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ContainerError> {
     serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))
 }
 
-fn write_atomic<T: Serialize>(directory: &Path, name: &str, value: &T) -> Result<(), ContainerError> {
+fn write_atomic<T: Serialize>(
+    directory: &Path,
+    name: &str,
+    value: &T,
+) -> Result<(), ContainerError> {
     let path = directory.join(name);
     let write = || -> io::Result<()> {
         let mut file = tempfile::Builder::new()

@@ -58,12 +58,13 @@ fn resolve(passwd: &str, group: &str, text: &str) -> Result<User, String> {
     };
     let user = if user.is_empty() { "0" } else { user };
     let number = parse_id(user);
-    let line = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| {
-        match number {
+    let line = passwd
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| match number {
             Some(uid) => fields.get(2).and_then(|text| parse_id(text)) == Some(uid),
             None => fields.first() == Some(&user),
-        }
-    });
+        });
     let field = |index: usize| line.as_ref().and_then(|fields| fields.get(index).copied());
     let uid = match number {
         Some(uid) => uid,
@@ -102,7 +103,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nbroken\napp:x:1001:0::/opt/app-root:\nodd:x:7:8:::\n";
+    const PASSWD: &str =
+        "root:x:0:0:root:/root:/bin/sh\nbroken\napp:x:1001:0::/opt/app-root:\nodd:x:7:8:::\n";
     const GROUP: &str = "root:x:0:\nstaff:x:50:app\n:::\n";
 
     #[test]
@@ -121,13 +123,25 @@ mod tests {
             ("app:", 1001, 0, "/opt/app-root"),
         ] {
             let home = home.to_owned();
-            assert_eq!(resolve(PASSWD, GROUP, text), Ok(User { uid, gid, home }), "{text}");
+            assert_eq!(
+                resolve(PASSWD, GROUP, text),
+                Ok(User { uid, gid, home }),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn who_is_not_there_is_refused() {
-        for text in ["nobody", "broken", "app:wheel", "-1", "4294967295", "+1", "99999999999"] {
+        for text in [
+            "nobody",
+            "broken",
+            "app:wheel",
+            "-1",
+            "4294967295",
+            "+1",
+            "99999999999",
+        ] {
             assert!(resolve(PASSWD, GROUP, text).is_err(), "{text}");
         }
     }

@@ -195,7 +195,10 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 /// Makes a host path absolute and there. Tells through `say` when a directory had to be made.
-pub fn resolve_host_path(path: &Path, say: &mut dyn FnMut(&str)) -> Result<PathBuf, ContainerError> {
+pub fn resolve_host_path(
+    path: &Path,
+    say: &mut dyn FnMut(&str),
+) -> Result<PathBuf, ContainerError> {
     let io = |doing, source| ContainerError::Io {
         doing,
         path: path.to_owned(),
@@ -246,7 +249,10 @@ mod tests {
                 "type=bind,source=/a:b,target=/c,readonly",
                 volume(path("/a:b"), "/c", true),
             ),
-            ("src=data,dst=/c,ro=false", volume(name("data"), "/c", false)),
+            (
+                "src=data,dst=/c,ro=false",
+                volume(name("data"), "/c", false),
+            ),
             (
                 "type=tmpfs,target=/t,tmpfs-size=64m",
                 volume(VolumeSource::Tmpfs(Some(64 << 20)), "/t", false),
@@ -259,14 +265,35 @@ mod tests {
     #[test]
     fn what_is_no_volume_is_refused() {
         for text in [
-            "", "data", "/data", ":/data", "data:", "data:data", "data:/", "data:/..", "data:/a/../b",
-            "a:/b:ro:x", "a:/b:z", "-x:/b", "a b:/b", "a:/proc", "a:/proc/x", "a:/dev", "a:/sys/fs",
+            "",
+            "data",
+            "/data",
+            ":/data",
+            "data:",
+            "data:data",
+            "data:/",
+            "data:/..",
+            "data:/a/../b",
+            "a:/b:ro:x",
+            "a:/b:z",
+            "-x:/b",
+            "a b:/b",
+            "a:/proc",
+            "a:/proc/x",
+            "a:/dev",
+            "a:/sys/fs",
         ] {
             assert!(text.parse::<Volume>().is_err(), "{text}");
         }
         for text in [
-            "", "type=bind", "type=bind,target=/x", "type=tmpfs,source=a,target=/x", "type=nfs,source=a,target=/x",
-            "source=a,target=/x,tmpfs-size=1", "source=a,target=/x,wat", "type=tmpfs,target=/x,tmpfs-size=x",
+            "",
+            "type=bind",
+            "type=bind,target=/x",
+            "type=tmpfs,source=a,target=/x",
+            "type=nfs,source=a,target=/x",
+            "source=a,target=/x,tmpfs-size=1",
+            "source=a,target=/x,wat",
+            "type=tmpfs,target=/x,tmpfs-size=x",
         ] {
             assert!(Volume::from_mount_option(text).is_err(), "{text}");
         }
@@ -284,7 +311,17 @@ mod tests {
         ] {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
-        for text in ["", "k", "1.", ".5", "1x", "-1", "99999999999999999999", "17179869184g", "1.2.3"] {
+        for text in [
+            "",
+            "k",
+            "1.",
+            ".5",
+            "1x",
+            "-1",
+            "99999999999999999999",
+            "17179869184g",
+            "1.2.3",
+        ] {
             assert!(parse_size(text).is_err(), "{text}");
         }
     }

@@ -30,10 +30,7 @@ const MAX_TOKEN: usize = 64 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Way {
     Basic,
-    Bearer {
-        realm: Url,
-        service: Option<String>,
-    },
+    Bearer { realm: Url, service: Option<String> },
 }
 
 struct Token {
@@ -117,7 +114,10 @@ impl Auth {
     }
 
     /// The value of the `Authorization` header for a purpose; `None` to go without.
-    pub(crate) fn authorization(&self, purpose: &Purpose<'_>) -> Result<Option<Secret>, RegistryError> {
+    pub(crate) fn authorization(
+        &self,
+        purpose: &Purpose<'_>,
+    ) -> Result<Option<Secret>, RegistryError> {
         let Some(way) = lock(&self.way).clone() else {
             return Ok(None);
         };
@@ -164,8 +164,12 @@ fn realm(client: &Client, host: &str, base: &Url, text: &str) -> Result<Url, Reg
         host: host.to_owned(),
         problem,
     };
-    let url = Url::parse(text)
-        .map_err(|_| refuse(format!("`{}` is not a token server's address", tame(text, 200))))?;
+    let url = Url::parse(text).map_err(|_| {
+        refuse(format!(
+            "`{}` is not a token server's address",
+            tame(text, 200)
+        ))
+    })?;
     let trusted = match url.scheme() {
         "https" => true,
         "http" => base.scheme() == "http" && client.http.may_be_plain(&url),
@@ -178,7 +182,9 @@ fn realm(client: &Client, host: &str, base: &Url, text: &str) -> Result<Url, Reg
         )));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(refuse("the token server's address has a login in it".into()));
+        return Err(refuse(
+            "the token server's address has a login in it".into(),
+        ));
     }
     Ok(url)
 }
@@ -201,7 +207,8 @@ fn fetch(
 ) -> Result<Token, RegistryError> {
     let mut fields: Vec<(&str, &str)> = Vec::new();
     fields.extend(service.map(|service| ("service", service)));
-    let (request, authorization) = if let Some(Credential::IdentityToken(token)) = &login.credential {
+    let (request, authorization) = if let Some(Credential::IdentityToken(token)) = &login.credential
+    {
         let scopes = purpose.scopes.join(" ");
         fields.extend([
             ("grant_type", "refresh_token"),
@@ -255,8 +262,8 @@ fn fetch(
         .bytes(MAX_ANSWER)?
         .ok_or_else(|| bad("answered more than a mebibyte"))?;
     // The parser's message could repeat the token.
-    let answer: Answer =
-        serde_json::from_slice(&bytes).map_err(|_| bad("answered something that is not a token in JSON"))?;
+    let answer: Answer = serde_json::from_slice(&bytes)
+        .map_err(|_| bad("answered something that is not a token in JSON"))?;
     let value = answer
         .token
         .filter(|token| !token.is_empty())
@@ -310,7 +317,11 @@ mod tests {
             (&https, "file:///etc/passwd", false),
             (&https, "", false),
         ] {
-            assert_eq!(realm(&client, "h", base, text).is_ok(), good, "{base} {text}");
+            assert_eq!(
+                realm(&client, "h", base, text).is_ok(),
+                good,
+                "{base} {text}"
+            );
         }
     }
 }

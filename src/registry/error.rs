@@ -40,7 +40,9 @@ pub enum RegistryError {
     },
     #[error("{host} asks for a login in a way that cannot be trusted: {problem}")]
     Challenge { host: String, problem: String },
-    #[error("{what} arrived with the digest {found} instead of {expected}: the bytes were changed on the way or in the registry")]
+    #[error(
+        "{what} arrived with the digest {found} instead of {expected}: the bytes were changed on the way or in the registry"
+    )]
     Digest {
         what: String,
         expected: String,
@@ -123,7 +125,12 @@ fn list(found: &[String]) -> String {
     if found.is_empty() {
         return "no platform at all".into();
     }
-    let mut text = found.iter().take(12).cloned().collect::<Vec<_>>().join(", ");
+    let mut text = found
+        .iter()
+        .take(12)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
     if found.len() > 12 {
         text.push_str(", …");
     }
@@ -182,12 +189,18 @@ impl RegistryError {
 
     /// Whether the registry, the network or a login is to blame (exit code 5), not the local machine.
     pub fn is_remote(&self) -> bool {
-        !matches!(self, Self::File { .. } | Self::Local { .. } | Self::Store { .. })
+        !matches!(
+            self,
+            Self::File { .. } | Self::Local { .. } | Self::Store { .. }
+        )
     }
 }
 
 fn is_docker_hub(host: &str) -> bool {
-    matches!(host, "docker.io" | "registry-1.docker.io" | "auth.docker.io")
+    matches!(
+        host,
+        "docker.io" | "registry-1.docker.io" | "auth.docker.io"
+    )
 }
 
 /// Makes text from outside fit for a message: one line, no control characters, bounded.

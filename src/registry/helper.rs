@@ -90,7 +90,11 @@ mod tests {
     #[test]
     fn a_name_that_is_a_path_is_refused() {
         for name in ["", "../x", "a/b", "a b"] {
-            assert!(get(name, "x.example").unwrap_err().contains("not a helper's name"));
+            assert!(
+                get(name, "x.example")
+                    .unwrap_err()
+                    .contains("not a helper's name")
+            );
         }
     }
 }

@@ -90,7 +90,10 @@ pub(crate) struct Failure {
 impl Failure {
     /// Whether the same may work a moment later.
     pub(crate) fn may_pass(&self) -> bool {
-        matches!(self.kind, Unreachable::Timeout | Unreachable::Broken | Unreachable::Refused)
+        matches!(
+            self.kind,
+            Unreachable::Timeout | Unreachable::Broken | Unreachable::Refused
+        )
     }
 }
 
@@ -178,7 +181,10 @@ impl Http {
     }
 
     /// A client that speaks to a Unix socket, whatever host is asked for.
-    pub(crate) fn unix_client(&self, socket: &std::path::Path) -> Result<reqwest::Client, RegistryError> {
+    pub(crate) fn unix_client(
+        &self,
+        socket: &std::path::Path,
+    ) -> Result<reqwest::Client, RegistryError> {
         reqwest::Client::builder()
             .user_agent(&self.user_agent)
             .redirect(reqwest::redirect::Policy::none())
@@ -236,7 +242,10 @@ impl Http {
             if url.scheme() == "https" && next.scheme() != "https" {
                 return Err(RegistryError::Url {
                     url: shown(&url),
-                    problem: format!("it redirects from https to {}, which is not encrypted", shown(&next)),
+                    problem: format!(
+                        "it redirects from https to {}, which is not encrypted",
+                        shown(&next)
+                    ),
                 });
             }
             url = next;
@@ -255,7 +264,9 @@ impl Http {
         headers: HeaderMap,
         sent: &dyn Fn(u64),
     ) -> Result<Response<'_>, Failure> {
-        let mut builder = client.request(request.method.clone(), url.clone()).headers(headers);
+        let mut builder = client
+            .request(request.method.clone(), url.clone())
+            .headers(headers);
         let counter = Arc::new(AtomicU64::new(0));
         match &request.payload {
             Payload::None => {
@@ -270,9 +281,12 @@ impl Http {
                 offset,
                 length,
             } => {
-                builder = builder
-                    .header("content-length", *length)
-                    .body(file_body(Arc::clone(file), *offset, *length, Arc::clone(&counter)));
+                builder = builder.header("content-length", *length).body(file_body(
+                    Arc::clone(file),
+                    *offset,
+                    *length,
+                    Arc::clone(&counter),
+                ));
             }
         }
         self.drive(url, builder, &counter, sent)
@@ -344,7 +358,11 @@ impl Response<'_> {
         let values = self.inner.headers().get_all(name);
         values
             .iter()
-            .filter_map(|value| std::str::from_utf8(value.as_bytes()).ok().map(str::to_owned))
+            .filter_map(|value| {
+                std::str::from_utf8(value.as_bytes())
+                    .ok()
+                    .map(str::to_owned)
+            })
             .collect()
     }
 
@@ -432,7 +450,10 @@ fn read_at(file: &File, offset: u64, want: usize) -> io::Result<Vec<u8>> {
 }
 
 /// A body of unknown length from anything that can be read, for the Docker daemon.
-pub(crate) fn reader_body(mut reader: impl Read + Send + 'static, counter: Arc<AtomicU64>) -> reqwest::Body {
+pub(crate) fn reader_body(
+    mut reader: impl Read + Send + 'static,
+    counter: Arc<AtomicU64>,
+) -> reqwest::Body {
     let pieces = futures_util::stream::unfold(0u64, move |done| {
         let mut bytes = vec![0; PIECE];
         let next = match reader.read(&mut bytes) {
@@ -586,7 +607,9 @@ mod tests {
 
     #[test]
     fn a_url_in_a_message_has_no_secret() {
-        let text = shown(&url("https://user:hunter2@x.example:1/p?sig=hunter2#hunter2"));
+        let text = shown(&url(
+            "https://user:hunter2@x.example:1/p?sig=hunter2#hunter2",
+        ));
         assert_eq!(text, "https://x.example:1/p");
     }
 
@@ -594,7 +617,11 @@ mod tests {
     fn origins_differ_by_scheme_host_and_port() {
         let base = url("https://a.example/x");
         assert!(same_origin(&base, &url("https://a.example:443/y")));
-        for other in ["http://a.example/x", "https://b.example/x", "https://a.example:444/x"] {
+        for other in [
+            "http://a.example/x",
+            "https://b.example/x",
+            "https://a.example:444/x",
+        ] {
             assert!(!same_origin(&base, &url(other)), "{other}");
         }
     }
