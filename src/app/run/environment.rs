@@ -584,7 +584,7 @@ mod tests {
                 ("TMPDIR", fixture.root()),
             ])
             .unwrap();
-        assert_eq!(text(&found, "HOME"), "/proc");
+        assert_eq!(text(&found, "HOME"), "/nonexistent");
         assert_eq!(text(&found, "MPLCONFIGDIR"), "/mine");
         let cache = Path::new(found.value("XDG_CACHE_HOME").unwrap()).to_owned();
         assert!(cache.starts_with(fixture.root()));

@@ -22,7 +22,7 @@ const SHELL_VARIABLES: &[&str] = &["PWD", "OLDPWD", "SHLVL", "_"];
 
 /// Reads `$1` and prints the status of its last command and the variables, separated by NUL. What
 /// the fragment itself prints goes to stderr; `command -p` finds `env` even if it changed PATH.
-const SCRIPT: &str = r#"set -a; . "$1" 1>&2; printf '%s\0' "$?"; exec command -p env -0"#;
+const SCRIPT: &str = r#"set -a; . "$1" 1>&2; printf '%s\0' "$?"; command -p env -0"#;
 
 /// What a fragment leaves.
 #[derive(Debug, PartialEq, Eq)]
