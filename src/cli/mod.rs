@@ -4,6 +4,8 @@
 //! catalogue that turns every error of the library into title, cause, remedy and exit code.
 //! [`app`] holds the commands that the executable inside images has too.
 
+pub mod app;
+
 #[cfg(feature = "host")]
 mod builder;
 #[cfg(feature = "host")]
