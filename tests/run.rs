@@ -688,6 +688,48 @@ fn interrupted(host: &Host) {
     }
 }
 
+fn terminal(host: &Host) {
+    // `script` gives a terminal; what it reads are the keys.
+    let typed = |words: &str, keys: &[&str]| {
+        let line = format!(
+            "stty rows 33 cols 99; WARPDRIVE_STORE={} {} {words}; echo status $?; stty -a",
+            host.store.display(),
+            host.program.display()
+        );
+        let mut child = host
+            .any("script", &[])
+            .args(["-qec", &line, "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        for key in keys {
+            std::thread::sleep(Duration::from_secs(1));
+            stdin.write_all(key.as_bytes()).unwrap();
+        }
+        let output = child.wait_with_output().unwrap();
+        text(&output).replace('\r', "")
+    };
+    let script = "'stty size; trap \"echo int; exit 5\" INT; read x; echo got $x; sleep 9 & wait'";
+    let out = typed(
+        &format!("run busy -it --rm --name tty -- sh -c {script}"),
+        &["hello\n", "\u{3}"],
+    );
+    for part in ["33 99\n", "got hello\n", "int\n", "status 5\n", " icanon"] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+    host.ok(&["run", "busy", "-d", "--name", "shell"]);
+    let out = typed("container exec -it shell sh", &["stty size; exit 4\n"]);
+    for part in ["33 99\n", "status 4\n"] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+    host.ok(&["container", "rm", "-f", "shell"]);
+    let refused = host.fails(125, &["run", "busy", "-it"]);
+    assert!(refused.contains("terminal"), "{refused}");
+    host.is_clean();
+}
+
 macro_rules! as_each {
     ($($name:ident)*) => {$(
         mod $name {
@@ -711,4 +753,4 @@ macro_rules! as_each {
     )*};
 }
 
-as_each! { foreground detached exec ports volumes read_only users killed_supervisor interrupted }
+as_each! { foreground detached exec ports volumes read_only users killed_supervisor interrupted terminal }
