@@ -288,3 +288,67 @@ fn images_of_skopeo_come_in() {
     assert_eq!(report.digest, docker.digest().to_string());
     drop(dir);
 }
+
+#[test]
+fn a_registry_with_a_certificate_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    process::run(
+        std::process::Command::new(process::tool("openssl"))
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+            ])
+            .args(["-nodes", "-days", "2", "-subj", "/CN=registry", "-addext"])
+            .arg("subjectAltName=IP:127.0.0.1,DNS:localhost")
+            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+            .args(["-keyout", &path("key.pem"), "-out", &path("cert.pem")]),
+    );
+    let registry = Registry::start_with(&[
+        &format!("REGISTRY_HTTP_TLS_CERTIFICATE={}", path("cert.pem")),
+        &format!("REGISTRY_HTTP_TLS_KEY={}", path("key.pem")),
+    ]);
+    let (_a, store) = store();
+    let manifest = image(&store, &[&noise(2_000_000, 4)], &[]);
+    let target = name(&registry, "opal:1");
+    let push = |options: ClientOptions| {
+        Client::new(options)
+            .unwrap()
+            .push(&manifest, &store, &target, &Silent)
+    };
+
+    // Unknown: refused, and not tried again without encryption.
+    let error = push(ClientOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
+    assert!(
+        error
+            .hint()
+            .unwrap()
+            .contains("/etc/containers/certs.d/127.0.0.1:"),
+        "{error}"
+    );
+
+    // Laid down for this very host and port.
+    let certificates = dir.path().join("certs.d");
+    let host = certificates.join(registry.address());
+    fs::create_dir_all(&host).unwrap();
+    fs::copy(path("cert.pem"), host.join("ca.crt")).unwrap();
+    let report = push(ClientOptions {
+        certificate_dirs: vec![certificates],
+        ..ClientOptions::default()
+    })
+    .unwrap();
+    assert_eq!(report.uploaded, 2);
+
+    // Listed as insecure.
+    let report = push(ClientOptions {
+        insecure_registries: vec![registry.address().to_owned()],
+        ..ClientOptions::default()
+    })
+    .unwrap();
+    assert_eq!(report.existing, 2);
+}
