@@ -46,6 +46,8 @@ pub enum RootfsError {
     Store(#[from] StoreError),
     #[error("could not unpack layer {digest}: {source}")]
     Layer { digest: Digest, source: LayerError },
+    #[error("could not read the marks of an unpacked layer: {0}")]
+    Mark(LayerError),
     #[error("could not read layer {digest}: {source}")]
     Read { digest: Digest, source: io::Error },
     #[error("layer {digest} holds {found}, but the image's configuration says {expected}")]
@@ -82,6 +84,13 @@ pub fn lowers(
         lowers.push(unpacked_layer(store, layer, diff_id, ownership)?);
     }
     lowers.reverse();
+    // The kernel ignores an opaque mark on a lower directory's own root: whoever has one is the last.
+    for (index, lower) in lowers.iter().enumerate() {
+        if layer::hides_all_below(lower).map_err(RootfsError::Mark)? {
+            lowers.truncate(index + 1);
+            break;
+        }
+    }
     Ok(lowers)
 }
 

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::app::project::Phase;
 use crate::builder::layer::parent_directory;
 use crate::builder::{APP_GID, APP_UID};
 use crate::layer::{self, Entry, Kind, Mtime};
@@ -17,7 +16,7 @@ use crate::sandbox::{Exit, IdMode, Upper};
 use crate::source::Tree;
 use crate::store::Store;
 
-use super::assemble::{self, Stage};
+use super::assemble::{self, Phase, Stage};
 use super::base::Base;
 use super::dependencies::{self, Carried, Phase1, TitledLayer, overlay_owned, store_layer};
 use super::environment::{self, WheelCache};

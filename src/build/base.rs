@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::app::PythonRequest;
+use crate::app::python::PythonRequest;
 use crate::builder::layer::StoredLayer;
 use crate::builder::python::Python;
 use crate::builder::{self, BuilderError, choose};
@@ -89,7 +89,7 @@ pub(super) fn take(
     }
     let found = builder::python::find(store, &image, &choice.reference)?;
     if let Some(wanted) = python
-        && !wanted.matches(&found.minor)
+        && !wanted.matches(found.minor())
     {
         return Err(BuilderError::WrongPython {
             reference: choice.reference,
@@ -113,7 +113,7 @@ pub(super) fn take(
 fn pull(store: &Store, reference: &str, progress: &dyn Progress) -> Result<Image, BuildError> {
     let parsed: Reference = reference
         .parse()
-        .map_err(|error| BuilderError::BadReference { error })?;
+        .map_err(|error| BuilderError::Reference { error })?;
     progress.step(&format!("---> Pulling {}", parsed.canonical()));
     let client = Client::new(ClientOptions::default())?;
     let descriptor = client.pull(&parsed, store, &Transfers::new(progress))?;

@@ -26,7 +26,7 @@ pub(super) struct Facts<'a> {
     pub(super) request: &'a Request,
     pub(super) commit: Option<&'a Commit>,
     /// `[project] name`, `version` and `description`.
-    pub(super) project: &'a crate::app::project::Metadata,
+    pub(super) project: &'a crate::app::metadata::Metadata,
     /// RFC 3339.
     pub(super) created: String,
 }

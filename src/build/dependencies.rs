@@ -9,8 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::app;
-use crate::app::project::Phase;
+use crate::app::Detected;
 use crate::builder::layer::{StoredLayer, parent_directory};
 use crate::builder::{APP_GID, APP_UID, FIXED_TIME};
 use crate::layer::{self, Compression, Entry, Kind, Mtime};
@@ -21,7 +20,7 @@ use crate::sandbox::{Exit, IdMode, Upper};
 use crate::source::Tree;
 use crate::store::{Scratch, Store};
 
-use super::assemble::{self, Stage};
+use super::assemble::{self, Phase, Stage};
 use super::base::Base;
 use super::environment::{self, WheelCache};
 use super::error::BuildError;
@@ -70,7 +69,12 @@ pub(super) struct Phase1 {
 }
 
 /// Everything that decides what phase 1 gives.
-fn key(source: &Tree, base: &Base, request: &Request) -> Result<String, BuildError> {
+fn key(
+    source: &Tree,
+    detected: &Detected,
+    base: &Base,
+    request: &Request,
+) -> Result<String, BuildError> {
     let indexes: BTreeMap<&str, String> = environment::PASSED_ON
         .iter()
         .filter(|name| name.contains("INDEX"))
@@ -86,6 +90,7 @@ fn key(source: &Tree, base: &Base, request: &Request) -> Result<String, BuildErr
         "python": base.python,
         "tools": tools::versions(),
         "build_env": request.build_env,
+        "plan": detected.phase_one_environment(),
         "indexes": indexes,
         "secrets": request.secrets.iter().map(|s| &s.id).collect::<Vec<_>>(),
     });
@@ -96,17 +101,17 @@ fn key(source: &Tree, base: &Base, request: &Request) -> Result<String, BuildErr
 pub(super) fn phase(
     store: &Store,
     tree: &Tree,
+    detected: &Detected,
     base: &Base,
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<Phase1, BuildError> {
-    let reader = super::files::TreeFiles::new(tree);
-    let source = if app::dependencies::needs_all_source(&reader) {
+    let source = if detected.needs_all_source.is_some() {
         tree.clone()
     } else {
-        tree.subset(&app::dependencies::files(&reader))
+        tree.subset(&detected.dependency_files)
     };
-    let key = key(&source, base, request)?;
+    let key = key(&source, detected, base, request)?;
     if !request.no_cache
         && !request.upgrade
         && let Some(result) = store.cached::<Dependencies>("dependencies", &key)?
@@ -128,7 +133,9 @@ pub(super) fn phase(
     }
     let tools = tools::ensure(store, progress)?;
     let scratch = store.scratch("dependencies")?;
-    let upper = install(store, &source, base, request, &tools, &scratch, progress)?;
+    let upper = install(
+        store, &source, detected, base, request, &tools, &scratch, progress,
+    )?;
     let result = into_layers(store, base, &upper)?;
     store.remember("dependencies", &key, &result)?;
     store.keep_unpacked(IdMode::current().map_name(), &unpacked_key(&key), upper)?;
@@ -148,6 +155,7 @@ fn unpacked_key(key: &str) -> String {
 fn install(
     store: &Store,
     source: &Tree,
+    detected: &Detected,
     base: &Base,
     request: &Request,
     tools: &Tools,
@@ -162,11 +170,9 @@ fn install(
     let shared = wheel_cache(store, mode)?;
     let mut lowers = vec![staged];
     lowers.extend(base.lowers(store)?);
-    let hooks_run_first =
-        app::dependencies::needs_all_source(&super::files::TreeFiles::new(source));
     for sdists in [false, true] {
-        if hooks_run_first && !sdists {
-            // A pre-build hook is foreign code.
+        if detected.needs_all_source.is_some() && !sdists {
+            // Foreign code runs: a hook, or the build of the app's own metadata.
             continue;
         }
         let name = if sdists { "with-sdists" } else { "wheels-only" };
@@ -186,6 +192,7 @@ fn install(
             &base.search_path(),
             FIXED_TIME,
         );
+        env.extend(detected.phase_one_environment());
         if sdists {
             env.push(("WARPDRIVE_BUILD_SDISTS".into(), "1".into()));
         }

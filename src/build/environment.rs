@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::app::project::Phase;
 use crate::builder::{APP_ROOT, FIXED_TIME};
 use crate::sandbox::Mount;
 
+use super::assemble::Phase;
 use super::request::Request;
 use super::tools::Tools;
 

@@ -24,7 +24,7 @@ impl Files for TreeFiles<'_> {
     fn list(&self, directory: &str) -> Vec<Entry> {
         let mut entries: Vec<Entry> = self
             .tree
-            .files
+            .entries()
             .iter()
             .filter(|entry| entry.path.parent() == Some(Path::new(directory)))
             .filter_map(|entry| {

@@ -56,6 +56,8 @@ pub enum BuilderError {
         reference: String,
         source: io::Error,
     },
+    #[error("the builder image's name: {error}")]
+    Reference { error: crate::oci::ReferenceError },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::app::python::PythonVersion;
 use crate::oci::Descriptor;
 use crate::rootfs;
 use crate::sandbox::{self, IdMode, Io, Limits, Network, Root, SandboxError, Spec, Stream};
@@ -26,6 +27,13 @@ pub struct Python {
     pub abi: String,
     /// `glibc 2.36`, or empty.
     pub libc: String,
+}
+
+impl Python {
+    /// `3.11` as a version. The probe gives nothing else.
+    pub fn minor(&self) -> PythonVersion {
+        self.minor.parse().unwrap_or(PythonVersion::new(3, 0))
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use crate::oci::Descriptor;
 use crate::store::Store;
 
-use super::error::{CommandError, ExitStatus};
+use super::error::CommandError;
+use super::images::missing;
 use super::printer::Printer;
 
 /// The options that all commands share.
@@ -20,13 +21,9 @@ impl Context {
     pub(super) fn open_store(&self) -> Result<Store, CommandError> {
         Ok(Store::open(self.store.as_deref())?)
     }
-}
 
-/// The image of a name in the store.
-pub(super) fn image(store: &Store, name: &str) -> Result<Descriptor, CommandError> {
-    store.resolve(name)?.ok_or_else(|| {
-        let message = format!("there is no image `{name}` in the store");
-        CommandError::new(ExitStatus::Failure, "image-missing", message)
-            .with_hint("`warpdrive images` lists those that there are")
-    })
+    /// The image of a name in the store.
+    pub(super) fn image(&self, store: &Store, name: &str) -> Result<Descriptor, CommandError> {
+        store.resolve(name)?.ok_or_else(|| missing(store, name))
+    }
 }

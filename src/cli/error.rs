@@ -7,6 +7,9 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
+use crate::app::advice::{Advice, Explain};
+use crate::sandbox::Exit;
+
 use super::printer::Printer;
 
 /// Exit codes of warpdrive's own work (a contract, see docs/reference/exit-codes.md).
@@ -111,7 +114,7 @@ impl From<crate::oci::OciError> for CommandError {
 
 impl From<crate::store::StoreError> for CommandError {
     fn from(error: crate::store::StoreError) -> Self {
-        Self::new(ExitStatus::Failure, "store", error.to_string())
+        Self::new(ExitStatus::Failure, error.code(), error.to_string())
     }
 }
 
@@ -207,6 +210,81 @@ impl From<crate::builder::BuilderError> for CommandError {
                 "leave --builder out so that one with Python {wanted} is chosen, or change what the app asks for"
             )),
             _ => failure("builder"),
+        }
+    }
+}
+
+impl From<crate::rootfs::RootfsError> for CommandError {
+    fn from(error: crate::rootfs::RootfsError) -> Self {
+        Self::new(ExitStatus::Failure, "layer", error.to_string())
+    }
+}
+
+impl From<crate::layer::LayerError> for CommandError {
+    fn from(error: crate::layer::LayerError) -> Self {
+        Self::new(ExitStatus::Failure, "layer", error.to_string())
+    }
+}
+
+impl From<crate::source::SourceError> for CommandError {
+    fn from(error: crate::source::SourceError) -> Self {
+        Self::new(ExitStatus::Failure, "source", error.to_string())
+    }
+}
+
+impl From<Advice> for CommandError {
+    fn from(advice: Advice) -> Self {
+        let mut message = advice.title;
+        for cause in &advice.causes {
+            message.push_str("\n  ");
+            message.push_str(&cause.replace('\n', "\n  "));
+        }
+        let mut error = Self::new(ExitStatus::AppBuildFailed, "app", message);
+        if !advice.remedies.is_empty() {
+            error.hint = Some(advice.remedies.join("\n      "));
+        }
+        error.tail = advice.tail;
+        error
+    }
+}
+
+impl From<crate::build::BuildError> for CommandError {
+    fn from(error: crate::build::BuildError) -> Self {
+        use crate::build::BuildError as E;
+        let message = error.to_string();
+        match error {
+            E::Settings(error) => error.advice().into(),
+            E::Detect(error) => error.advice().into(),
+            E::Builder(error) => error.into(),
+            E::Source(error) => error.into(),
+            E::Store(error) => error.into(),
+            E::Rootfs(error) => error.into(),
+            E::Layer(error) => error.into(),
+            E::Sandbox(error) => error.into(),
+            E::Registry(error) => error.into(),
+            E::Transport(error) => error.into(),
+            E::Oci(error) => error.into(),
+            E::Interrupted => Self::new(ExitStatus::Interrupted, "interrupted", message),
+            E::Assemble { exit, tail, .. } => {
+                let mut error = Self::new(ExitStatus::AppBuildFailed, "assemble-failed", message);
+                error.status = match exit {
+                    Exit::Code(code) => Some(code),
+                    Exit::Signal(signal) => Some(128 + signal),
+                    Exit::TimedOut | Exit::Interrupted => None,
+                };
+                error.tail = tail;
+                error.with_hint(match exit {
+                    Exit::TimedOut => "give it more with --timeout, or find out what it waits for",
+                    _ => "the lines above are the last that it printed; the previous image and the cache are as they were",
+                })
+            }
+            E::NotADirectory { .. } | E::EmptySource { .. } => {
+                Self::new(ExitStatus::Usage, "source", message)
+                    .with_hint("--path names the directory with the app; without it, it is the current one")
+            }
+            E::NoInstaller { .. } | E::Write { .. } | E::Read { .. } | E::NoPlan => {
+                Self::new(ExitStatus::Failure, "build", message)
+            }
         }
     }
 }

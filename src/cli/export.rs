@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::build::Transfers;
 use crate::transport::{self, Destination};
 
-use super::context::{Context, image};
+use super::context::Context;
 use super::error::CommandError;
 use super::progress::Console;
 
@@ -39,7 +39,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
         ));
     }
     let store = context.open_store()?;
-    let image = image(&store, &args.name)?;
+    let image = context.image(&store, &args.name)?;
     let console = Console::new(&context.printer);
     transport::export(
         &store,

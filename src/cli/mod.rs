@@ -7,6 +7,8 @@
 #[cfg(feature = "host")]
 mod builder;
 #[cfg(feature = "host")]
+mod completions;
+#[cfg(feature = "host")]
 mod container;
 #[cfg(feature = "host")]
 mod context;
@@ -21,6 +23,10 @@ mod image;
 #[cfg(feature = "host")]
 mod import;
 #[cfg(feature = "host")]
+mod images;
+#[cfg(feature = "host")]
+mod inspect;
+#[cfg(feature = "host")]
 mod printer;
 #[cfg(feature = "host")]
 mod progress;
@@ -29,7 +35,13 @@ mod pull;
 #[cfg(feature = "host")]
 mod push;
 #[cfg(feature = "host")]
+mod prune;
+#[cfg(feature = "host")]
+mod rm;
+#[cfg(feature = "host")]
 mod run;
+#[cfg(feature = "host")]
+mod tag;
 #[cfg(feature = "host")]
 mod version;
 

@@ -4,7 +4,7 @@ use crate::build::Transfers;
 use crate::oci::Reference;
 use crate::registry::{Client, ClientOptions};
 
-use super::context::{Context, image};
+use super::context::Context;
 use super::error::CommandError;
 use super::printer::human_size;
 use super::progress::Console;
@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     }
     let store = context.open_store()?;
     let _in_use = store.lock_shared()?;
-    let image = image(&store, &args.name)?;
+    let image = context.image(&store, &args.name)?;
     let console = Console::new(&context.printer);
     let report = Client::new(args.registry.options())?.push(
         &image,

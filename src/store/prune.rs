@@ -23,7 +23,7 @@ use walkdir::WalkDir;
 use crate::oci::{Digest, MAX_METADATA, parse_digest};
 
 use super::unpacked::{directories, last_use};
-use super::{Store, StoreError, cache, names};
+use super::{Store, StoreError, cache, names, remove_tree};
 
 /// What to keep.
 #[derive(Debug, Clone)]
@@ -121,7 +121,7 @@ impl Store {
             }
             let bytes = tree_size(&item.path);
             let done = options.dry_run || {
-                let result = self.remove_tree_or_file(&item.path);
+                let result = remove_tree(&item.path);
                 pruned.note(&item.path, result)
             };
             if done {
@@ -142,7 +142,7 @@ impl Store {
                 self.need(entry.digest(), &mut live);
             }
         }
-        for file in WalkDir::new(self.containers_dir()).max_depth(3) {
+        for file in WalkDir::new(self.containers_dir()).max_depth(2) {
             let Ok(file) = file else { continue };
             let is_record = file.path().extension().is_some_and(|e| e == "json");
             if !is_record || !file.file_type().is_file() {
@@ -332,14 +332,6 @@ impl Store {
             }
         }
         Ok(())
-    }
-
-    fn remove_tree_or_file(&self, path: &Path) -> Result<(), StoreError> {
-        if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir()) {
-            self.remove_tree(path)
-        } else {
-            fs::remove_file(path).map_err(|e| StoreError::io("remove", path, e))
-        }
     }
 }
 
