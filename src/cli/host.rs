@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use super::app::{self, AppCommand};
 use super::context::Context;
 use super::error::CommandError;
 use super::printer::Printer;
@@ -56,6 +57,8 @@ enum Command {
     Completions(completions::Args),
     Man(completions::ManArgs),
     Version(version::Args),
+    #[command(flatten)]
+    App(AppCommand),
 }
 
 impl Command {
@@ -77,6 +80,7 @@ impl Command {
             Self::Import(args) => args.json,
             Self::Completions(_) | Self::Man(_) => false,
             Self::Version(args) => args.json,
+            Self::App(command) => command.json(),
         }
     }
 
@@ -98,6 +102,7 @@ impl Command {
             Self::Completions(args) => Ok(completions::run(args, Cli::command())),
             Self::Man(args) => completions::man(args, Cli::command(), context),
             Self::Version(args) => version::run(args, context),
+            Self::App(command) => Ok(app::run(command)),
         }
     }
 }

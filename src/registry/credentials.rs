@@ -49,11 +49,7 @@ pub(crate) enum Credential {
         user: String,
         password: Secret,
     },
-<<<<<<< HEAD
     /// An `OAuth2` refresh token, to be exchanged for access tokens.
-=======
-    /// An OAuth2 refresh token, to be exchanged for access tokens.
->>>>>>> apprun
     IdentityToken(Secret),
     /// A bearer token to be used as it is.
     RegistryToken(Secret),
