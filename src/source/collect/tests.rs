@@ -404,7 +404,7 @@ fn what_cannot_be_read_is_named() {
     if rustix::process::geteuid().is_root() {
         return; // root reads everything
     }
-    fs::set_permissions(dir.path().join("app.py"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(dir.path().join("app.py"), fs::Permissions::from_mode(0o000)).unwrap();
     let error = take(dir.path()).digest(None).unwrap_err();
     assert!(matches!(error, SourceError::Unreadable { .. }), "{error}");
 }
