@@ -89,12 +89,7 @@ fn object(named: &Named, image: Option<&Image>) -> Value {
 
 /// The bytes of an image as it is pushed.
 pub(super) fn size(image: &Image) -> u64 {
-    let layers: u64 = image
-        .manifest
-        .layers()
-        .iter()
-        .map(Descriptor::size)
-        .sum();
+    let layers: u64 = image.manifest.layers().iter().map(Descriptor::size).sum();
     layers + image.manifest.config().size() + image.manifest_bytes.len() as u64
 }
 
