@@ -1,4 +1,5 @@
-//! An image's layers as overlay lower directories: joins the store's blobs with the layer applier.
+//! An image's layers as overlay lower directories: joins the store's blobs, the layer applier and
+//! the sandbox's way of mapping ids.
 //!
 //! Each layer is unpacked once per id map (`unpacked/MAP/DIFFID`), its blob's digest and its
 //! uncompressed digest verified on the way.
@@ -11,10 +12,10 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::layer::{self, ApplyOptions, LayerError};
 use crate::oci::{Descriptor, Digest, Sha256Reader};
+use crate::sandbox::IdMode;
 use crate::store::{Image, Store, StoreError};
 
-/// How files are owned in this process's user namespace; mirrors `sandbox::IdMode`, which this
-/// module does not know.
+/// How files are owned in this process's user namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ownership {
     /// Names the directory below `unpacked/`.
@@ -27,6 +28,17 @@ pub struct Ownership {
     pub devices: bool,
 }
 
+impl From<IdMode> for Ownership {
+    fn from(mode: IdMode) -> Self {
+        Self {
+            map_name: mode.map_name(),
+            keep: mode.chown_allowed(),
+            userxattr: mode.userxattr(),
+            devices: mode == IdMode::Root,
+        }
+    }
+}
+
 /// Why a layer could not be laid out.
 #[derive(Debug, thiserror::Error)]
 pub enum RootfsError {
@@ -34,6 +46,8 @@ pub enum RootfsError {
     Store(#[from] StoreError),
     #[error("could not unpack layer {digest}: {source}")]
     Layer { digest: Digest, source: LayerError },
+    #[error("could not read the marks of an unpacked layer: {0}")]
+    Mark(LayerError),
     #[error("could not read layer {digest}: {source}")]
     Read { digest: Digest, source: io::Error },
     #[error("layer {digest} holds {found}, but the image's configuration says {expected}")]
@@ -70,6 +84,13 @@ pub fn lowers(
         lowers.push(unpacked_layer(store, layer, diff_id, ownership)?);
     }
     lowers.reverse();
+    // The kernel ignores an opaque mark on a lower directory's own root: whoever has one is the last.
+    for (index, lower) in lowers.iter().enumerate() {
+        if layer::hides_all_below(lower).map_err(RootfsError::Mark)? {
+            lowers.truncate(index + 1);
+            break;
+        }
+    }
     Ok(lowers)
 }
 

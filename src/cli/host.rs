@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use super::context::Context;
 use super::error::CommandError;
 use super::printer::Printer;
-use super::{container, run, version};
+use super::{
+    builder, completions, container, export, image, images, import, inspect, prune, pull, push, rm,
+    run, tag, version,
+};
 
 /// Turns a Python web application's source tree into a production-ready OCI image
 #[derive(Debug, Parser)]
@@ -37,8 +40,21 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Image(image::Args),
+    Images(images::Args),
+    Inspect(inspect::Args),
+    Tag(tag::Args),
+    Rm(rm::Args),
+    Prune(prune::Args),
     Run(run::Args),
     Container(container::Args),
+    Builder(builder::Args),
+    Push(push::Args),
+    Pull(pull::Args),
+    Export(export::Args),
+    Import(import::Args),
+    Completions(completions::Args),
+    Man(completions::ManArgs),
     Version(version::Args),
 }
 
@@ -46,16 +62,41 @@ impl Command {
     /// Whether the user asked for JSON, so that an error becomes JSON too.
     fn json(&self) -> bool {
         match self {
+            Self::Image(args) => args.json,
+            Self::Images(args) => args.json,
+            Self::Inspect(args) => args.json,
+            Self::Tag(args) => args.json,
+            Self::Rm(args) => args.json,
+            Self::Prune(args) => args.json,
             Self::Run(_) => false,
             Self::Container(args) => args.json(),
+            Self::Builder(args) => args.json(),
+            Self::Push(args) => args.json,
+            Self::Pull(args) => args.json,
+            Self::Export(args) => args.json,
+            Self::Import(args) => args.json,
+            Self::Completions(_) | Self::Man(_) => false,
             Self::Version(args) => args.json,
         }
     }
 
     fn run(&self, context: &Context) -> Result<u8, CommandError> {
         match self {
+            Self::Image(args) => image::run(args, context),
+            Self::Images(args) => images::run(args, context),
+            Self::Inspect(args) => inspect::run(args, context),
+            Self::Tag(args) => tag::run(args, context),
+            Self::Rm(args) => rm::run(args, context),
+            Self::Prune(args) => prune::run(args, context),
+            Self::Builder(args) => builder::run(args, context),
+            Self::Push(args) => push::run(args, context),
+            Self::Pull(args) => pull::run(args, context),
+            Self::Export(args) => export::run(args, context),
+            Self::Import(args) => import::run(args, context),
             Self::Run(args) => run::run(args, context),
             Self::Container(args) => container::run(args, context),
+            Self::Completions(args) => Ok(completions::run(args, Cli::command())),
+            Self::Man(args) => completions::man(args, Cli::command(), context),
             Self::Version(args) => version::run(args, context),
         }
     }

@@ -29,7 +29,7 @@ enum Decompressor<'a, R: Read> {
     /// Empty after an error.
     Start(Option<R>),
     Plain(Input<R>),
-    Gzip(flate2::bufread::MultiGzDecoder<Input<R>>),
+    Gzip(Box<flate2::bufread::MultiGzDecoder<Input<R>>>),
     Zstd(zstd::stream::read::Decoder<'a, Input<R>>),
 }
 
@@ -56,7 +56,7 @@ fn open<'a, R: Read>(mut reader: R) -> io::Result<Decompressor<'a, R>> {
     let (gzip, zstd) = (first.starts_with(&GZIP), first == ZSTD);
     let input = BufReader::with_capacity(BUFFER, Cursor::new(first).chain(reader));
     Ok(if gzip {
-        Decompressor::Gzip(flate2::bufread::MultiGzDecoder::new(input))
+        Decompressor::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(input)))
     } else if zstd {
         let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
         decoder.window_log_max(MAX_WINDOW_LOG)?;

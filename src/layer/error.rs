@@ -1,5 +1,6 @@
 //! What can go wrong with a layer.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum LayerError {
     /// A system call on a file of this machine failed.
-    #[error("cannot {action} {path:?}: {source}")]
+    #[error("cannot {action} {}: {source}", quoted(path))]
     Io {
         action: &'static str,
         path: PathBuf,
@@ -24,17 +25,31 @@ pub enum LayerError {
     #[error("the layer is not a valid tar archive: {problem} (at byte {offset})")]
     Malformed { problem: String, offset: u64 },
     /// One entry of the incoming stream asks for something that is never done.
-    #[error("the layer's entry {path:?} is refused: {problem}")]
+    #[error("the layer's entry {} is refused: {problem}", quoted(path))]
     Refused { path: PathBuf, problem: String },
     /// The incoming stream is larger than allowed.
     #[error("the layer has more than {limit} {unit}, which is the limit")]
     Limit { limit: u64, unit: &'static str },
     /// A file is not what it was when it was looked at.
-    #[error("{path:?} changed while it was read")]
+    #[error("{} changed while it was read", quoted(path))]
     Changed { path: PathBuf },
     /// An entry that cannot stand in a layer.
-    #[error("{path:?} cannot be written into a layer: {problem}")]
+    #[error("{} cannot be written into a layer: {problem}", quoted(path))]
     Entry { path: PathBuf, problem: String },
+}
+
+/// A name from an archive, fit for a terminal: no control characters, no invalid bytes.
+pub(super) fn quoted(name: impl AsRef<OsStr>) -> String {
+    let mut quoted = String::from("`");
+    for character in name.as_ref().to_string_lossy().chars() {
+        if character.is_control() {
+            quoted.extend(character.escape_default());
+        } else {
+            quoted.push(character);
+        }
+    }
+    quoted.push('`');
+    quoted
 }
 
 impl LayerError {

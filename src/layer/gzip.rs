@@ -224,7 +224,7 @@ mod tests {
         (0..length)
             .map(|_| {
                 state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (state >> 27) as u8
+                state.to_le_bytes()[3] >> 3
             })
             .collect()
     }
@@ -252,7 +252,7 @@ mod tests {
                 state ^= state << 13;
                 state ^= state >> 7;
                 state ^= state << 17;
-                (state >> 32) as u8
+                state.to_le_bytes()[4]
             })
             .collect();
         for level in [0, 1, 6, 9] {

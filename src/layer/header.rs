@@ -9,8 +9,9 @@ use std::os::unix::ffi::OsStrExt;
 
 use tar::{EntryType, Header};
 
+use super::member::{Member, MemberKind};
 use super::pax;
-use super::reader::{BLOCK, Member, MemberKind};
+use super::reader::BLOCK;
 
 /// Largest values of ustar's octal fields.
 const MAX_OCTAL_7: u64 = 0o7_777_777;
@@ -36,7 +37,7 @@ pub(super) fn write_header(out: &mut impl Write, member: &Member) -> io::Result<
     header.set_entry_type(flag);
     header.set_mode(member.mode & 0o7777);
 
-    if member.gid as u64 <= MAX_OCTAL_7 {
+    if u64::from(member.gid) <= MAX_OCTAL_7 {
         header.set_gid(member.gid.into());
     } else {
         pax::push(&mut records, b"gid", member.gid.to_string().as_bytes());
@@ -73,7 +74,7 @@ pub(super) fn write_header(out: &mut impl Write, member: &Member) -> io::Result<
         pax::push(&mut records, b"size", member.size.to_string().as_bytes());
         header.set_size(0);
     }
-    if member.uid as u64 <= MAX_OCTAL_7 {
+    if u64::from(member.uid) <= MAX_OCTAL_7 {
         header.set_uid(member.uid.into());
     } else {
         pax::push(&mut records, b"uid", member.uid.to_string().as_bytes());

@@ -12,10 +12,11 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use super::error::quoted;
 use super::limits::{MAX_NAME, MAX_PATH};
 use super::{LayerError, WHITEOUT_PREFIX};
 
-/// Links followed on the way to a parent, as in the kernel (path_resolution(7)).
+/// Links followed on the way to a parent, as in the kernel (`path_resolution(7)`).
 const MAX_LINKS: u32 = 40;
 
 pub(super) struct Root {
@@ -104,7 +105,7 @@ impl Root {
                 Some(_) => {
                     return Err(LayerError::refused(
                         path,
-                        format!("{next:?} is not a directory"),
+                        format!("{} is not a directory", quoted(&next)),
                     ));
                 }
             };

@@ -11,9 +11,10 @@ use rustix::fs::OFlags;
 
 use super::compress::{Compressor, threads};
 use super::entry::by_path;
+use super::error::quoted;
 use super::header::{write_end, write_header, write_padding};
 use super::limits::{MAX_NAME, MAX_PATH};
-use super::reader::{Member, MemberKind};
+use super::member::{Member, MemberKind};
 use super::{Compression, Entry, Kind, LayerError, Mtime, WHITEOUT_PREFIX};
 use crate::oci::{Sha256Writer, sha256};
 
@@ -141,7 +142,10 @@ fn check(sorted: &[(std::path::PathBuf, &Entry)]) -> Result<(), LayerError> {
                 {
                     return Err(LayerError::entry(
                         &entry.path,
-                        format!("it is a hard link to {target:?}, which is no file before it"),
+                        format!(
+                            "it is a hard link to {}, which is no file before it",
+                            quoted(target)
+                        ),
                     ));
                 }
             }

@@ -25,7 +25,7 @@ pub(super) enum Class {
     /// Means something to overlayfs. From an archive it would forge whiteouts and redirects out of
     /// the layer (CVE-2023-0386 and its kin), so it is never taken from one, nor put into one.
     Overlay,
-    /// Belongs to a machine: SELinux labels, ACLs, IMA, `trusted.*`.
+    /// Belongs to a machine: `SELinux` labels, ACLs, IMA, `trusted.*`.
     Foreign,
 }
 

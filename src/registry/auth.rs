@@ -1,5 +1,5 @@
 //! Logging in: which way a registry asks for, and the tokens that it gave (distribution-spec,
-//! "Token Authentication" and "OAuth2" of the distribution project).
+//! "Token Authentication" and "`OAuth2`" of the distribution project).
 //!
 //! A login goes to the registry itself or to the token server (`realm`) that the registry names,
 //! and only encrypted, unless the registry itself is spoken to in the clear. A challenge from
@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::challenge;
 use super::credentials::{Credential, Found, Secret};
-use super::error::{RegistryError, tame};
+use super::error::{Denied, RegistryError, tame};
 use super::http::{Method, Payload, Request, Response, Url, authority, shown};
 use super::session::{Client, detail};
 
@@ -30,10 +30,7 @@ const MAX_TOKEN: usize = 64 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Way {
     Basic,
-    Bearer {
-        realm: Url,
-        service: Option<String>,
-    },
+    Bearer { realm: Url, service: Option<String> },
 }
 
 struct Token {
@@ -55,7 +52,6 @@ pub(crate) struct Auth {
 pub(crate) struct Purpose<'a> {
     pub client: &'a Client,
     pub host: &'a str,
-    pub base: &'a Url,
     pub repository: &'a str,
     pub scopes: &'a [String],
     pub action: &'a str,
@@ -117,7 +113,10 @@ impl Auth {
     }
 
     /// The value of the `Authorization` header for a purpose; `None` to go without.
-    pub(crate) fn authorization(&self, purpose: &Purpose<'_>) -> Result<Option<Secret>, RegistryError> {
+    pub(crate) fn authorization(
+        &self,
+        purpose: &Purpose<'_>,
+    ) -> Result<Option<Secret>, RegistryError> {
         let Some(way) = lock(&self.way).clone() else {
             return Ok(None);
         };
@@ -164,8 +163,12 @@ fn realm(client: &Client, host: &str, base: &Url, text: &str) -> Result<Url, Reg
         host: host.to_owned(),
         problem,
     };
-    let url = Url::parse(text)
-        .map_err(|_| refuse(format!("`{}` is not a token server's address", tame(text, 200))))?;
+    let url = Url::parse(text).map_err(|_| {
+        refuse(format!(
+            "`{}` is not a token server's address",
+            tame(text, 200)
+        ))
+    })?;
     let trusted = match url.scheme() {
         "https" => true,
         "http" => base.scheme() == "http" && client.http.may_be_plain(&url),
@@ -178,7 +181,9 @@ fn realm(client: &Client, host: &str, base: &Url, text: &str) -> Result<Url, Reg
         )));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(refuse("the token server's address has a login in it".into()));
+        return Err(refuse(
+            "the token server's address has a login in it".into(),
+        ));
     }
     Ok(url)
 }
@@ -201,7 +206,8 @@ fn fetch(
 ) -> Result<Token, RegistryError> {
     let mut fields: Vec<(&str, &str)> = Vec::new();
     fields.extend(service.map(|service| ("service", service)));
-    let (request, authorization) = if let Some(Credential::IdentityToken(token)) = &login.credential {
+    let (request, authorization) = if let Some(Credential::IdentityToken(token)) = &login.credential
+    {
         let scopes = purpose.scopes.join(" ");
         fields.extend([
             ("grant_type", "refresh_token"),
@@ -228,14 +234,14 @@ fn fetch(
     match response.status() {
         200 => {}
         400 | 401 | 403 => {
-            return Err(RegistryError::Unauthorized {
+            return Err(RegistryError::Unauthorized(Box::new(Denied {
                 host: purpose.host.to_owned(),
                 repository: purpose.repository.to_owned(),
                 action: purpose.action.to_owned(),
                 login: login.credential.as_ref().map(|c| tame(c.user(), 100)),
                 detail: detail(&mut response),
                 note: login.note.clone(),
-            });
+            })));
         }
         status => {
             return Err(RegistryError::Status {
@@ -255,8 +261,8 @@ fn fetch(
         .bytes(MAX_ANSWER)?
         .ok_or_else(|| bad("answered more than a mebibyte"))?;
     // The parser's message could repeat the token.
-    let answer: Answer =
-        serde_json::from_slice(&bytes).map_err(|_| bad("answered something that is not a token in JSON"))?;
+    let answer: Answer = serde_json::from_slice(&bytes)
+        .map_err(|_| bad("answered something that is not a token in JSON"))?;
     let value = answer
         .token
         .filter(|token| !token.is_empty())
@@ -310,7 +316,11 @@ mod tests {
             (&https, "file:///etc/passwd", false),
             (&https, "", false),
         ] {
-            assert_eq!(realm(&client, "h", base, text).is_ok(), good, "{base} {text}");
+            assert_eq!(
+                realm(&client, "h", base, text).is_ok(),
+                good,
+                "{base} {text}"
+            );
         }
     }
 }

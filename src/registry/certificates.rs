@@ -40,8 +40,12 @@ pub(crate) fn add(
                     let mut pem = read(&path.with_extension("key"))?;
                     pem.push(b'\n');
                     pem.extend(read(&path)?);
-                    let identity = reqwest::Identity::from_pem(&pem)
-                        .map_err(|_| bad(&path, "it and its .key are not a client certificate in PEM form"))?;
+                    let identity = reqwest::Identity::from_pem(&pem).map_err(|_| {
+                        bad(
+                            &path,
+                            "it and its .key are not a client certificate in PEM form",
+                        )
+                    })?;
                     builder = builder.identity(identity);
                 }
                 _ => {}

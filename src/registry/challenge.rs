@@ -153,7 +153,10 @@ mod tests {
                 ],
             ),
             ("Negotiate, Basic", &[("negotiate", &[]), ("basic", &[])]),
-            (r#"Bearer realm="unfinished"#, &[("bearer", &[("realm", "unfinished")])]),
+            (
+                r#"Bearer realm="unfinished"#,
+                &[("bearer", &[("realm", "unfinished")])],
+            ),
             (r#"x="1""#, &[]),
             ("", &[]),
             (",,\u{1};=", &[]),
@@ -164,7 +167,10 @@ mod tests {
                 .iter()
                 .map(|c| {
                     let p = c.parameters.iter();
-                    (c.scheme.as_str(), p.map(|(k, v)| (k.as_str(), v.as_str())).collect())
+                    (
+                        c.scheme.as_str(),
+                        p.map(|(k, v)| (k.as_str(), v.as_str())).collect(),
+                    )
                 })
                 .collect();
             let mut sorted: Vec<(&str, Vec<(&str, &str)>)> =

@@ -45,8 +45,11 @@ impl fmt::Debug for Secret {
 /// A way to log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Credential {
-    Basic { user: String, password: Secret },
-    /// An OAuth2 refresh token, to be exchanged for access tokens.
+    Basic {
+        user: String,
+        password: Secret,
+    },
+    /// An `OAuth2` refresh token, to be exchanged for access tokens.
     IdentityToken(Secret),
     /// A bearer token to be used as it is.
     RegistryToken(Secret),
@@ -245,12 +248,11 @@ impl AuthFile {
             for (server, entry) in &self.auths {
                 if normalise(server) == *key
                     && let Some(entry) = entry
-                    && let Some(found) = entry.credential().map_err(|problem| {
-                        RegistryError::File {
+                    && let Some(found) =
+                        entry.credential().map_err(|problem| RegistryError::File {
                             path: path.to_owned(),
                             problem: format!("the login for `{}` {problem}", tame(server, 120)),
-                        }
-                    })?
+                        })?
                 {
                     return Ok(Some(found));
                 }
@@ -348,8 +350,16 @@ mod tests {
             ("quay.example", "team", Some(basic("b", "2"))),
             ("quay.example", "teams/opal", Some(basic("a", "1\n"))),
             ("docker.io", "library/python", Some(basic("c", "3"))),
-            ("tok.example", "x", Some(Credential::IdentityToken(Secret::new("idt")))),
-            ("reg.example", "x", Some(Credential::RegistryToken(Secret::new("rt")))),
+            (
+                "tok.example",
+                "x",
+                Some(Credential::IdentityToken(Secret::new("idt"))),
+            ),
+            (
+                "reg.example",
+                "x",
+                Some(Credential::RegistryToken(Secret::new("rt"))),
+            ),
             ("plain.example", "x", Some(basic("u", "p"))),
             ("empty.example", "x", None),
             ("null.example", "x", None),
@@ -382,7 +392,10 @@ mod tests {
         let found = look_up(json, "x.example", "a").unwrap();
         assert_eq!(found.credential, None);
         let note = found.note.unwrap();
-        assert!(note.contains("docker-credential-no-such-helper-here"), "{note}");
+        assert!(
+            note.contains("docker-credential-no-such-helper-here"),
+            "{note}"
+        );
     }
 
     #[test]

@@ -27,20 +27,13 @@ pub enum RegistryError {
         what: String,
         detail: Detail,
     },
-    #[error("{host} did not allow {action}{}{detail}{}", with_login(.login.as_deref()), with_note(.note.as_deref()))]
-    Unauthorized {
-        host: String,
-        repository: String,
-        action: String,
-        /// The user name that was tried; `None` when no login was found.
-        login: Option<String>,
-        detail: Detail,
-        /// A credential helper that failed, say.
-        note: Option<String>,
-    },
+    #[error(transparent)]
+    Unauthorized(Box<Denied>),
     #[error("{host} asks for a login in a way that cannot be trusted: {problem}")]
     Challenge { host: String, problem: String },
-    #[error("{what} arrived with the digest {found} instead of {expected}: the bytes were changed on the way or in the registry")]
+    #[error(
+        "{what} arrived with the digest {found} instead of {expected}: the bytes were changed on the way or in the registry"
+    )]
     Digest {
         what: String,
         expected: String,
@@ -77,6 +70,31 @@ pub enum RegistryError {
     Daemon { socket: String, problem: String },
 }
 
+/// A refusal for want of a login, or of rights.
+#[derive(Debug, thiserror::Error)]
+#[error("{host} did not allow {action} {}{detail}{}", who(login.as_deref()), beside(note.as_deref()))]
+pub struct Denied {
+    pub host: String,
+    pub repository: String,
+    pub action: String,
+    /// The user name that was tried; `None` when no login was found.
+    pub login: Option<String>,
+    pub detail: Detail,
+    /// A credential helper that failed, say.
+    pub note: Option<String>,
+}
+
+fn who(login: Option<&str>) -> String {
+    login.map_or_else(
+        || "without a login".to_owned(),
+        |user| format!("for {user}"),
+    )
+}
+
+fn beside(note: Option<&str>) -> String {
+    note.map_or_else(String::new, |note| format!(" ({note})"))
+}
+
 /// Why there was no connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unreachable {
@@ -108,22 +126,16 @@ impl fmt::Display for Detail {
     }
 }
 
-fn with_login(user: Option<&str>) -> String {
-    user.map_or_else(
-        || " without a login".to_owned(),
-        |user| format!(" for {user}"),
-    )
-}
-
-fn with_note(note: Option<&str>) -> String {
-    note.map_or_else(String::new, |note| format!(" ({note})"))
-}
-
 fn list(found: &[String]) -> String {
     if found.is_empty() {
         return "no platform at all".into();
     }
-    let mut text = found.iter().take(12).cloned().collect::<Vec<_>>().join(", ");
+    let mut text = found
+        .iter()
+        .take(12)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
     if found.len() > 12 {
         text.push_str(", …");
     }
@@ -150,10 +162,10 @@ impl RegistryError {
                     "try again; if it stays so, check the network and HTTPS_PROXY".into()
                 }
             }),
-            Self::Unauthorized { host, login, .. } => Some(if login.is_some() {
-                format!("check that this user may use the repository, or log in anew: `podman login {host}` or `docker login {host}`")
+            Self::Unauthorized(denied) => Some(if denied.login.is_some() {
+                format!("check that this user may use the repository, or log in anew: `podman login {0}` or `docker login {0}`", denied.host)
             } else {
-                format!("log in with `podman login {host}` or `docker login {host}`; check the name too: many registries answer so for a repository that does not exist")
+                format!("log in with `podman login {0}` or `docker login {0}`; check the name too: many registries answer so for a repository that does not exist", denied.host)
             }),
             Self::NotFound { .. } => Some("check the name and the tag".into()),
             Self::Status { status: 429, .. } => Some(
@@ -182,12 +194,18 @@ impl RegistryError {
 
     /// Whether the registry, the network or a login is to blame (exit code 5), not the local machine.
     pub fn is_remote(&self) -> bool {
-        !matches!(self, Self::File { .. } | Self::Local { .. } | Self::Store { .. })
+        !matches!(
+            self,
+            Self::File { .. } | Self::Local { .. } | Self::Store { .. }
+        )
     }
 }
 
 fn is_docker_hub(host: &str) -> bool {
-    matches!(host, "docker.io" | "registry-1.docker.io" | "auth.docker.io")
+    matches!(
+        host,
+        "docker.io" | "registry-1.docker.io" | "auth.docker.io"
+    )
 }
 
 /// Makes text from outside fit for a message: one line, no control characters, bounded.

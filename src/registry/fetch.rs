@@ -39,9 +39,8 @@ impl Client {
         let mut received = 0;
         let mut failed = 0;
         loop {
-            let reason = match self.rest(&url, &what, max_bytes, &mut into, &mut received)? {
-                None => break,
-                Some(reason) => reason,
+            let Some(reason) = self.rest(&url, &what, max_bytes, &mut into, &mut received)? else {
+                break;
             };
             failed += 1;
             if failed >= self.retry.attempts {
@@ -83,7 +82,13 @@ impl Client {
             status => return Err(refused(&mut response, what, status)),
         };
         let length = response.content_length();
-        let whole = length.map(|length| if response.status() == 206 { *received + length } else { length });
+        let whole = length.map(|length| {
+            if response.status() == 206 {
+                *received + length
+            } else {
+                length
+            }
+        });
         let too_large = || RegistryError::TooLarge {
             what: what.to_owned(),
             limit: max_bytes,
@@ -107,10 +112,11 @@ impl Client {
             if *received + bytes.len() as u64 > max_bytes {
                 return Err(too_large());
             }
-            into.write_all(bytes).map_err(|source| RegistryError::Local {
-                doing: format!("writing {what}"),
-                source,
-            })?;
+            into.write_all(bytes)
+                .map_err(|source| RegistryError::Local {
+                    doing: format!("writing {what}"),
+                    source,
+                })?;
             *received += bytes.len() as u64;
         }
     }
@@ -129,17 +135,22 @@ impl Client {
             let status = response.status();
             return Err(refused(&mut response, &what, status));
         }
-        let bytes = response.bytes(max_bytes)?.ok_or_else(|| RegistryError::TooLarge {
-            what: what.clone(),
-            limit: max_bytes,
-        })?;
+        let bytes = response
+            .bytes(max_bytes)?
+            .ok_or_else(|| RegistryError::TooLarge {
+                what: what.clone(),
+                limit: max_bytes,
+            })?;
         let text = String::from_utf8(bytes).map_err(|_| RegistryError::Url {
             url: what,
             problem: "it is not text in UTF-8".into(),
         })?;
         Ok(Page {
             url: response.url.to_string(),
-            content_type: response.header("content-type").unwrap_or_default().to_owned(),
+            content_type: response
+                .header("content-type")
+                .unwrap_or_default()
+                .to_owned(),
             text,
         })
     }
@@ -157,9 +168,11 @@ fn refused(response: &mut super::http::Response<'_>, what: &str, status: u16) ->
 
 /// Resolves a link on a page (`../../packages/x.whl#sha256=…`) against the page's address.
 pub fn join_url(page: &str, link: &str) -> Result<String, RegistryError> {
-    let joined = parse(page)?.join(link).map_err(|error| RegistryError::Url {
-        url: super::error::tame(link, 300),
-        problem: error.to_string(),
-    })?;
+    let joined = parse(page)?
+        .join(link)
+        .map_err(|error| RegistryError::Url {
+            url: super::error::tame(link, 300),
+            problem: error.to_string(),
+        })?;
     Ok(joined.to_string())
 }

@@ -12,7 +12,7 @@ use super::credentials::{Credential, Secret};
 use super::error::tame;
 
 /// A helper may ask its user something, or a cloud's service.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const MAX_ANSWER: u64 = 1024 * 1024;
 
 #[derive(Deserialize)]
@@ -90,7 +90,11 @@ mod tests {
     #[test]
     fn a_name_that_is_a_path_is_refused() {
         for name in ["", "../x", "a/b", "a b"] {
-            assert!(get(name, "x.example").unwrap_err().contains("not a helper's name"));
+            assert!(
+                get(name, "x.example")
+                    .unwrap_err()
+                    .contains("not a helper's name")
+            );
         }
     }
 }

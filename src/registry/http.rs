@@ -90,7 +90,10 @@ pub(crate) struct Failure {
 impl Failure {
     /// Whether the same may work a moment later.
     pub(crate) fn may_pass(&self) -> bool {
-        matches!(self.kind, Unreachable::Timeout | Unreachable::Broken | Unreachable::Refused)
+        matches!(
+            self.kind,
+            Unreachable::Timeout | Unreachable::Broken | Unreachable::Refused
+        )
     }
 }
 
@@ -178,7 +181,10 @@ impl Http {
     }
 
     /// A client that speaks to a Unix socket, whatever host is asked for.
-    pub(crate) fn unix_client(&self, socket: &std::path::Path) -> Result<reqwest::Client, RegistryError> {
+    pub(crate) fn unix_client(
+        &self,
+        socket: &std::path::Path,
+    ) -> Result<reqwest::Client, RegistryError> {
         reqwest::Client::builder()
             .user_agent(&self.user_agent)
             .redirect(reqwest::redirect::Policy::none())
@@ -236,7 +242,10 @@ impl Http {
             if url.scheme() == "https" && next.scheme() != "https" {
                 return Err(RegistryError::Url {
                     url: shown(&url),
-                    problem: format!("it redirects from https to {}, which is not encrypted", shown(&next)),
+                    problem: format!(
+                        "it redirects from https to {}, which is not encrypted",
+                        shown(&next)
+                    ),
                 });
             }
             url = next;
@@ -255,7 +264,9 @@ impl Http {
         headers: HeaderMap,
         sent: &dyn Fn(u64),
     ) -> Result<Response<'_>, Failure> {
-        let mut builder = client.request(request.method.clone(), url.clone()).headers(headers);
+        let mut builder = client
+            .request(request.method.clone(), url.clone())
+            .headers(headers);
         let counter = Arc::new(AtomicU64::new(0));
         match &request.payload {
             Payload::None => {
@@ -270,19 +281,24 @@ impl Http {
                 offset,
                 length,
             } => {
-                builder = builder
-                    .header("content-length", *length)
-                    .body(file_body(Arc::clone(file), *offset, *length, Arc::clone(&counter)));
+                builder = builder.header("content-length", *length).body(file_body(
+                    Arc::clone(file),
+                    *offset,
+                    *length,
+                    Arc::clone(&counter),
+                ));
             }
         }
-        self.drive(url, builder, &counter, sent)
+        self.drive(url, builder, IDLE_TIMEOUT, &counter, sent)
     }
 
-    /// Sends what is built, watching that something happens all the time.
+    /// Sends what is built, watching that something happens all the time: no longer than `idle` may
+    /// nothing move.
     pub(crate) fn drive(
         &self,
         url: &Url,
         builder: reqwest::RequestBuilder,
+        idle: Duration,
         counter: &AtomicU64,
         sent: &dyn Fn(u64),
     ) -> Result<Response<'_>, Failure> {
@@ -298,7 +314,7 @@ impl Http {
                         let now = counter.load(Ordering::Relaxed);
                         if now == last {
                             quiet += TICK;
-                            if quiet > IDLE_TIMEOUT {
+                            if quiet > idle {
                                 return None;
                             }
                         } else {
@@ -314,9 +330,10 @@ impl Http {
                 inner,
                 http: self,
                 url: url.clone(),
+                idle,
             }),
             Some(Err(error)) => Err(failure(url, error)),
-            None => Err(timeout(url)),
+            None => Err(timeout(url, idle)),
         }
     }
 }
@@ -327,6 +344,7 @@ pub(crate) struct Response<'a> {
     http: &'a Http,
     /// Where it came from in the end.
     pub url: Url,
+    idle: Duration,
 }
 
 impl Response<'_> {
@@ -344,7 +362,11 @@ impl Response<'_> {
         let values = self.inner.headers().get_all(name);
         values
             .iter()
-            .filter_map(|value| std::str::from_utf8(value.as_bytes()).ok().map(str::to_owned))
+            .filter_map(|value| {
+                std::str::from_utf8(value.as_bytes())
+                    .ok()
+                    .map(str::to_owned)
+            })
             .collect()
     }
 
@@ -357,11 +379,11 @@ impl Response<'_> {
         let outcome = self
             .http
             .runtime
-            .block_on(async { tokio::time::timeout(IDLE_TIMEOUT, self.inner.chunk()).await });
+            .block_on(async { tokio::time::timeout(self.idle, self.inner.chunk()).await });
         match outcome {
             Ok(Ok(bytes)) => Ok(bytes),
             Ok(Err(error)) => Err(failure(&self.url, error)),
-            Err(_) => Err(timeout(&self.url)),
+            Err(_) => Err(timeout(&self.url, self.idle)),
         }
     }
 
@@ -432,7 +454,10 @@ fn read_at(file: &File, offset: u64, want: usize) -> io::Result<Vec<u8>> {
 }
 
 /// A body of unknown length from anything that can be read, for the Docker daemon.
-pub(crate) fn reader_body(mut reader: impl Read + Send + 'static, counter: Arc<AtomicU64>) -> reqwest::Body {
+pub(crate) fn reader_body(
+    mut reader: impl Read + Send + 'static,
+    counter: Arc<AtomicU64>,
+) -> reqwest::Body {
     let pieces = futures_util::stream::unfold(0u64, move |done| {
         let mut bytes = vec![0; PIECE];
         let next = match reader.read(&mut bytes) {
@@ -489,11 +514,11 @@ pub(crate) fn shown(url: &Url) -> String {
     tame(url.as_str(), 300)
 }
 
-fn timeout(url: &Url) -> Failure {
+fn timeout(url: &Url, idle: Duration) -> Failure {
     Failure {
         host: authority(url),
         kind: Unreachable::Timeout,
-        cause: format!("nothing happened for {} seconds", IDLE_TIMEOUT.as_secs()),
+        cause: format!("nothing happened for {} seconds", idle.as_secs()),
         connecting: false,
     }
 }
@@ -586,7 +611,9 @@ mod tests {
 
     #[test]
     fn a_url_in_a_message_has_no_secret() {
-        let text = shown(&url("https://user:hunter2@x.example:1/p?sig=hunter2#hunter2"));
+        let text = shown(&url(
+            "https://user:hunter2@x.example:1/p?sig=hunter2#hunter2",
+        ));
         assert_eq!(text, "https://x.example:1/p");
     }
 
@@ -594,7 +621,11 @@ mod tests {
     fn origins_differ_by_scheme_host_and_port() {
         let base = url("https://a.example/x");
         assert!(same_origin(&base, &url("https://a.example:443/y")));
-        for other in ["http://a.example/x", "https://b.example/x", "https://a.example:444/x"] {
+        for other in [
+            "http://a.example/x",
+            "https://b.example/x",
+            "https://a.example:444/x",
+        ] {
             assert!(!same_origin(&base, &url(other)), "{other}");
         }
     }

@@ -48,11 +48,19 @@ impl Document {
         };
         let json = |error: crate::oci::OciError| bad(tame(&error.to_string(), 300));
         let value: Value = from_json(bytes, "it").map_err(json)?;
-        let own = value.get("mediaType").and_then(Value::as_str).map(str::to_owned);
+        let own = value
+            .get("mediaType")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
         let own = own.as_deref();
         let claimed = claimed
             .map(|text| text.split(';').next().unwrap_or_default().trim())
-            .filter(|text| !matches!(*text, "" | "application/json" | "application/octet-stream" | "text/plain"));
+            .filter(|text| {
+                !matches!(
+                    *text,
+                    "" | "application/json" | "application/octet-stream" | "text/plain"
+                )
+            });
         if let (Some(own), Some(claimed)) = (own, claimed)
             && own != claimed
         {
@@ -63,26 +71,44 @@ impl Document {
             )));
         }
         if value.get("schemaVersion").and_then(Value::as_u64) == Some(1) {
-            return Err(bad("it has Docker's old schema 1; push the image anew with a current tool".into()));
+            return Err(bad(
+                "it has Docker's old schema 1; push the image anew with a current tool".into(),
+            ));
         }
         let media_type = own.or(claimed);
-        match (value.get("manifests").is_some(), value.get("layers").is_some()) {
+        match (
+            value.get("manifests").is_some(),
+            value.get("layers").is_some(),
+        ) {
             (true, true) => Err(bad("it could be read as an image and as an index".into())),
             (true, false) => {
                 let media_type = media_type.unwrap_or("application/vnd.oci.image.index.v1+json");
-                if !matches!(media_type, docker::MANIFEST_LIST | "application/vnd.oci.image.index.v1+json") {
-                    return Err(bad(format!("it has the media type {}", tame(media_type, 100))));
+                if !matches!(
+                    media_type,
+                    docker::MANIFEST_LIST | "application/vnd.oci.image.index.v1+json"
+                ) {
+                    return Err(bad(format!(
+                        "it has the media type {}",
+                        tame(media_type, 100)
+                    )));
                 }
-                let index = serde_json::from_value(value).map_err(|error| bad(tame(&error.to_string(), 300)))?;
+                let index = serde_json::from_value(value)
+                    .map_err(|error| bad(tame(&error.to_string(), 300)))?;
                 Ok((media_type.into(), Self::Index(Box::new(index))))
             }
             (false, _) => {
                 let media_type = media_type.unwrap_or("application/vnd.oci.image.manifest.v1+json");
-                if !matches!(media_type, docker::MANIFEST | "application/vnd.oci.image.manifest.v1+json") {
-                    return Err(bad(format!("it has the media type {}", tame(media_type, 100))));
+                if !matches!(
+                    media_type,
+                    docker::MANIFEST | "application/vnd.oci.image.manifest.v1+json"
+                ) {
+                    return Err(bad(format!(
+                        "it has the media type {}",
+                        tame(media_type, 100)
+                    )));
                 }
-                let manifest: ImageManifest =
-                    serde_json::from_value(value).map_err(|error| bad(tame(&error.to_string(), 300)))?;
+                let manifest: ImageManifest = serde_json::from_value(value)
+                    .map_err(|error| bad(tame(&error.to_string(), 300)))?;
                 if manifest.layers().len() > MAX_LAYERS {
                     return Err(bad(format!("it has more than {MAX_LAYERS} layers")));
                 }
@@ -91,7 +117,9 @@ impl Document {
                     parse_digest(blob.digest().as_ref()).map_err(|error| bad(error.to_string()))?;
                 }
                 if manifest.config().size() > MAX_METADATA {
-                    return Err(bad(format!("its configuration is larger than {MAX_METADATA} bytes")));
+                    return Err(bad(format!(
+                        "its configuration is larger than {MAX_METADATA} bytes"
+                    )));
                 }
                 Ok((media_type.into(), Self::Manifest(Box::new(manifest))))
             }
@@ -101,15 +129,7 @@ impl Document {
 
 /// The platform of this machine in the words of OCI: `linux/amd64`.
 pub fn this_platform() -> String {
-    let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "x86" => "386",
-        "aarch64" => "arm64",
-        "powerpc64" => "ppc64le",
-        "loongarch64" => "loong64",
-        other => other,
-    };
-    format!("linux/{architecture}")
+    format!("linux/{}", crate::oci::this_architecture())
 }
 
 /// Chooses the entry of an index for a platform (`OS/ARCH[/VARIANT]`).
@@ -152,22 +172,25 @@ pub fn choose<'i>(
         [only] if only.platform().is_none() => Some(only),
         _ => None,
     };
-    found.copied().or(only).ok_or_else(|| RegistryError::Platform {
-        what: what.to_owned(),
-        wanted: platform.to_owned(),
-        found: index
-            .manifests()
-            .iter()
-            .filter_map(|entry| entry.platform().as_ref())
-            .map(|p| match p.variant() {
-                Some(variant) => format!("{}/{}/{variant}", p.os(), p.architecture()),
-                None => format!("{}/{}", p.os(), p.architecture()),
-            })
-            // Attestations of BuildKit.
-            .filter(|text| text != "unknown/unknown")
-            .map(|text| tame(&text, 60))
-            .collect(),
-    })
+    found
+        .copied()
+        .or(only)
+        .ok_or_else(|| RegistryError::Platform {
+            what: what.to_owned(),
+            wanted: platform.to_owned(),
+            found: index
+                .manifests()
+                .iter()
+                .filter_map(|entry| entry.platform().as_ref())
+                .map(|p| match p.variant() {
+                    Some(variant) => format!("{}/{}/{variant}", p.os(), p.architecture()),
+                    None => format!("{}/{}", p.os(), p.architecture()),
+                })
+                // Attestations of BuildKit.
+                .filter(|text| text != "unknown/unknown")
+                .map(|text| tame(&text, 60))
+                .collect(),
+        })
 }
 
 fn accept(request: Request) -> Request {
@@ -177,7 +200,9 @@ fn accept(request: Request) -> Request {
         docker::MANIFEST,
         docker::MANIFEST_LIST,
     ];
-    types.iter().fold(request, |request, media_type| request.header("accept", *media_type))
+    types.iter().fold(request, |request, media_type| {
+        request.header("accept", *media_type)
+    })
 }
 
 impl Client {
@@ -204,10 +229,20 @@ impl Client {
     /// Fetches the manifest that a name means: for an index, that of the client's platform.
     pub fn resolve(&self, reference: &Reference) -> Result<Resolved, RegistryError> {
         let repository = self.repository(reference)?;
-        let (top, bytes) = fetch(&repository, reference.as_given(), reference.tag_or_digest(), None)?;
+        let (top, bytes) = fetch(
+            &repository,
+            reference.as_given(),
+            reference.tag_or_digest(),
+            None,
+        )?;
         self.descend(reference.as_given(), top, bytes, &mut |entry| {
-            fetch(&repository, reference.as_given(), entry.digest().as_ref(), Some(entry))
-                .map(|(_, bytes)| bytes)
+            fetch(
+                &repository,
+                reference.as_given(),
+                entry.digest().as_ref(),
+                Some(entry),
+            )
+            .map(|(_, bytes)| bytes)
         })
     }
 
@@ -240,7 +275,11 @@ impl Client {
                 what: what.to_owned(),
                 problem: error.to_string(),
             })?;
-            let next = descriptor(entry.media_type().clone(), entry.digest().clone(), entry.size());
+            let next = descriptor(
+                entry.media_type().clone(),
+                entry.digest().clone(),
+                entry.size(),
+            );
             let bytes = get(&next)?;
             index = index.or(Some(found));
             current = (next, bytes);
@@ -286,7 +325,11 @@ pub(super) fn fetch(
     let mut response = ask(repository, request, name)?;
     if response.status() != 200 {
         let thing = format!("`{tag_or_digest}` in {}", repository.name);
-        return Err(repository.refusal(response, &format!("the question for {name}"), Some(&thing)));
+        return Err(repository.refusal(
+            response,
+            &format!("the question for {name}"),
+            Some(&thing),
+        ));
     }
     let bytes = response
         .bytes(MAX_METADATA)
@@ -308,7 +351,11 @@ pub(super) fn fetch(
         });
     }
     let claimed = response.header("content-type").map(str::to_owned);
-    let (media_type, _) = Document::parse(&bytes, claimed.as_deref(), &format!("the manifest of {name}"))?;
+    let (media_type, _) = Document::parse(
+        &bytes,
+        claimed.as_deref(),
+        &format!("the manifest of {name}"),
+    )?;
     let size = bytes.len() as u64;
     Ok((descriptor(media_type, digest, size), bytes))
 }
@@ -356,20 +403,34 @@ mod tests {
             ("linux/arm", 0),
             ("linux/arm64", 5),
         ] {
-            assert_eq!(choose(&list, platform, "x").unwrap().size(), place, "{platform}");
+            assert_eq!(
+                choose(&list, platform, "x").unwrap().size(),
+                place,
+                "{platform}"
+            );
         }
         let error = choose(&list, "linux/s390x", "x").unwrap_err().to_string();
-        assert!(error.contains("linux/arm/v7") && !error.contains("unknown"), "{error}");
+        assert!(
+            error.contains("linux/arm/v7") && !error.contains("unknown"),
+            "{error}"
+        );
     }
 
     #[test]
     fn documents_are_told_apart() {
         let config = blob("application/vnd.oci.image.config.v1+json");
         let manifest = json!({"schemaVersion": 2, "config": config, "layers": []});
-        let parse = |value: &Value, claimed| Document::parse(value.to_string().as_bytes(), claimed, "it");
-        assert!(matches!(parse(&manifest, None), Ok((_, Document::Manifest(_)))));
+        let parse =
+            |value: &Value, claimed| Document::parse(value.to_string().as_bytes(), claimed, "it");
+        assert!(matches!(
+            parse(&manifest, None),
+            Ok((_, Document::Manifest(_)))
+        ));
         let list = json!({"schemaVersion": 2, "manifests": []});
-        assert!(matches!(parse(&list, Some("application/json")), Ok((_, Document::Index(_)))));
+        assert!(matches!(
+            parse(&list, Some("application/json")),
+            Ok((_, Document::Index(_)))
+        ));
         let mut both = manifest.clone();
         both["manifests"] = json!([]);
         let mut lying = manifest.clone();
@@ -380,9 +441,17 @@ mod tests {
         huge["config"]["size"] = json!(MAX_METADATA + 1);
         for (value, claimed, part) in [
             (&both, None, "as an image and as an index"),
-            (&lying, Some("application/vnd.oci.image.manifest.v1+json"), "calls itself"),
+            (
+                &lying,
+                Some("application/vnd.oci.image.manifest.v1+json"),
+                "calls itself",
+            ),
             (&manifest, Some(docker::MANIFEST_LIST), "has the media type"),
-            (&json!({"schemaVersion": 1, "fsLayers": []}), None, "schema 1"),
+            (
+                &json!({"schemaVersion": 1, "fsLayers": []}),
+                None,
+                "schema 1",
+            ),
             (&json!([]), None, "cannot be used"),
             (&sha512, None, "not a digest"),
             (&huge, None, "larger than"),

@@ -37,7 +37,8 @@ mod session;
 mod upload;
 
 pub use blobs::{BlobError, BlobSink, Blobs};
-pub use error::{Detail, RegistryError, Unreachable};
+pub use daemon::Daemon;
+pub use error::{Denied, Detail, RegistryError, Unreachable};
 pub use fetch::{Page, join_url};
 pub use manifest::{Document, Resolved, choose, this_platform};
 pub use progress::{Direction, Event, Outcome, Progress, Silent};

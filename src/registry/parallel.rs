@@ -60,8 +60,13 @@ mod tests {
         let mut done = each(&items, 4, |n, _| Ok::<_, ()>(Some(n * 2))).unwrap();
         done.sort_unstable();
         assert_eq!(done, items.iter().map(|n| n * 2).collect::<Vec<_>>());
-        let failed = each(&items, 4, |n, _| if *n == 50 { Err("fifty") } else { Ok(Some(())) });
+        let failed = each(&items, 4, |n, _| {
+            if *n == 50 { Err("fifty") } else { Ok(Some(())) }
+        });
         assert_eq!(failed, Err("fifty"));
-        assert_eq!(each(&[] as &[u32], 4, |_, _| Ok::<Option<()>, ()>(None)), Ok(vec![]));
+        assert_eq!(
+            each(&[] as &[u32], 4, |_, _| Ok::<Option<()>, ()>(None)),
+            Ok(vec![])
+        );
     }
 }

@@ -26,7 +26,6 @@ pub enum Outcome {
 
 /// One thing that happened.
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 pub enum Event<'a> {
     /// A blob's transfer begins.
     Start {

@@ -92,27 +92,48 @@ impl Client {
         let top = known.and_then(|known| {
             let bytes = local(&known)?;
             let (media_type, _) = Document::parse(&bytes, None, name).ok()?;
-            Some((descriptor(media_type, known.digest().clone(), bytes.len() as u64), bytes))
+            Some((
+                descriptor(media_type, known.digest().clone(), bytes.len() as u64),
+                bytes,
+            ))
         });
         let (top, bytes) = match top {
             Some(found) => found,
-            None => fetch(&self.repository(reference)?, name, reference.tag_or_digest(), None)?,
+            None => fetch(
+                &self.repository(reference)?,
+                name,
+                reference.tag_or_digest(),
+                None,
+            )?,
         };
-        let is_index = matches!(Document::parse(&bytes, None, name), Ok((_, Document::Index(_))));
+        let is_index = matches!(
+            Document::parse(&bytes, None, name),
+            Ok((_, Document::Index(_)))
+        );
         if is_index {
             // Kept too: next time the same digest is asked for, it is here.
             keep(blobs, &top, &bytes, name)?;
         }
         self.descend(name, top, bytes, &mut |entry| match local(entry) {
             Some(bytes) => Ok(bytes),
-            None => fetch(&self.repository(reference)?, name, entry.digest().as_ref(), Some(entry))
-                .map(|(_, bytes)| bytes),
+            None => fetch(
+                &self.repository(reference)?,
+                name,
+                entry.digest().as_ref(),
+                Some(entry),
+            )
+            .map(|(_, bytes)| bytes),
         })
     }
 }
 
 /// Puts a manifest's bytes among the blobs.
-fn keep(blobs: &dyn Blobs, entry: &Descriptor, bytes: &[u8], what: &str) -> Result<(), RegistryError> {
+fn keep(
+    blobs: &dyn Blobs,
+    entry: &Descriptor,
+    bytes: &[u8],
+    what: &str,
+) -> Result<(), RegistryError> {
     if blobs.has(entry) {
         return Ok(());
     }
@@ -120,10 +141,11 @@ fn keep(blobs: &dyn Blobs, entry: &Descriptor, bytes: &[u8], what: &str) -> Resu
     let mut sink = blobs
         .writer()
         .map_err(|error| error.into_error(what, doing, entry.digest()))?;
-    sink.write_all(bytes).map_err(|source| RegistryError::Local {
-        doing: doing.into(),
-        source,
-    })?;
+    sink.write_all(bytes)
+        .map_err(|source| RegistryError::Local {
+            doing: doing.into(),
+            source,
+        })?;
     sink.commit(entry.digest())
         .map_err(|error| error.into_error(what, doing, entry.digest()))
 }
@@ -161,7 +183,9 @@ impl Download<'_> {
         });
         match self.whole(blobs) {
             // Pieces of a resumed download may come from different bytes: once more, from the start.
-            Err((RegistryError::Digest { .. }, true)) => self.whole(blobs).map_err(|(error, _)| error),
+            Err((RegistryError::Digest { .. }, true)) => {
+                self.whole(blobs).map_err(|(error, _)| error)
+            }
             outcome => outcome.map_err(|(error, _)| error),
         }
     }
@@ -189,7 +213,11 @@ impl Download<'_> {
                 Ended::Stopped => return Ok(None),
                 Ended::Cut(reason) => {
                     // What made headway is not held against it.
-                    failed = if received > before + 1024 * 1024 { 1 } else { failed + 1 };
+                    failed = if received > before + 1024 * 1024 {
+                        1
+                    } else {
+                        failed + 1
+                    };
                     let retry = &self.repository.client.retry;
                     if failed >= retry.attempts {
                         return Err(fresh(RegistryError::Truncated {
@@ -221,7 +249,10 @@ impl Download<'_> {
     /// One request for what is still missing.
     fn part(&self, sink: &mut dyn BlobSink, received: &mut u64) -> Result<Ended, RegistryError> {
         let size = self.blob.size();
-        let mut request = Request::get(self.repository.url(&format!("blobs/{}", self.blob.digest()))?);
+        let mut request = Request::get(
+            self.repository
+                .url(&format!("blobs/{}", self.blob.digest()))?,
+        );
         if *received > 0 {
             request = request.header("range", format!("bytes={received}-{}", size - 1));
         }
@@ -258,9 +289,8 @@ impl Download<'_> {
             }
             let chunk = match response.chunk() {
                 Ok(Some(chunk)) => chunk,
-                Ok(None) if *received == size => return Ok(Ended::Whole),
+                Ok(None) | Err(_) if *received == size => return Ok(Ended::Whole),
                 Ok(None) => return Ok(Ended::Cut("it ended too early".into())),
-                Err(_) if *received == size => return Ok(Ended::Whole),
                 Err(failure) => return Ok(Ended::Cut(failure.cause)),
             };
             let mut bytes = chunk.as_ref();
@@ -270,10 +300,11 @@ impl Download<'_> {
             if *received + bytes.len() as u64 > size {
                 return Err(self.wrong_size(*received + bytes.len() as u64));
             }
-            sink.write_all(bytes).map_err(|source| RegistryError::Local {
-                doing: format!("writing {} into the store", self.blob.digest()),
-                source,
-            })?;
+            sink.write_all(bytes)
+                .map_err(|source| RegistryError::Local {
+                    doing: format!("writing {} into the store", self.blob.digest()),
+                    source,
+                })?;
             *received += bytes.len() as u64;
             if *received - told >= 256 * 1024 || *received == size {
                 told = *received;
@@ -298,6 +329,9 @@ impl Download<'_> {
 
 /// `bytes 100-199/200` → 100.
 fn range_start(response: &Response<'_>) -> Option<u64> {
-    let range = response.header("content-range")?.trim().strip_prefix("bytes")?;
+    let range = response
+        .header("content-range")?
+        .trim()
+        .strip_prefix("bytes")?;
     range.trim().split('-').next()?.parse().ok()
 }

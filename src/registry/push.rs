@@ -99,7 +99,11 @@ impl Push<'_> {
         self.manifest(entry, media_type.as_ref(), bytes, tag_or_digest)
     }
 
-    fn image(&self, manifest: &ImageManifest, report: &mut PushReport) -> Result<(), RegistryError> {
+    fn image(
+        &self,
+        manifest: &ImageManifest,
+        report: &mut PushReport,
+    ) -> Result<(), RegistryError> {
         let mut wanted: Vec<&Descriptor> = Vec::new();
         // The layers first: they take longest.
         for blob in manifest.layers().iter().chain([manifest.config()]) {
@@ -161,7 +165,7 @@ impl Push<'_> {
             sent: &|_| {},
         };
         let response = repository.must(&request, &call)?;
-        if !matches!(response.status(), 200 | 201 | 202) {
+        if !matches!(response.status(), 200..=202) {
             return Err(repository.refusal(response, &action, None));
         }
         match response.header("docker-content-digest") {
@@ -177,7 +181,12 @@ impl Push<'_> {
 
 /// The repository on the same registry that an image is built on: its layers are there already.
 fn mount_source(manifest: &ImageManifest, repository: &Repository<'_>) -> Option<String> {
-    let base: Reference = manifest.annotations().as_ref()?.get(BASE_NAME)?.parse().ok()?;
+    let base: Reference = manifest
+        .annotations()
+        .as_ref()?
+        .get(BASE_NAME)?
+        .parse()
+        .ok()?;
     let source = base.repository();
     (base.has_host() && base.registry() == repository.host() && source != repository.name)
         .then_some(source)

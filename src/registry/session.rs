@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::auth::{Auth, Purpose};
 use super::certificates;
 use super::credentials::{Credentials, Secret};
-use super::error::{Detail, RegistryError, Unreachable, tame};
+use super::error::{Denied, Detail, RegistryError, Unreachable, tame};
 use super::http::{Http, Request, Response, Url, same_origin};
 use super::progress::{Event, Progress, Silent};
 use super::retry::{self, Retry};
@@ -71,7 +71,10 @@ impl Client {
     pub fn new(options: ClientOptions) -> Result<Self, RegistryError> {
         let mut insecure = options.insecure_registries;
         if let Ok(listed) = std::env::var("WARPDRIVE_INSECURE_REGISTRIES") {
-            let listed = listed.split(',').map(str::trim).filter(|host| !host.is_empty());
+            let listed = listed
+                .split(',')
+                .map(str::trim)
+                .filter(|host| !host.is_empty());
             insecure.extend(listed.map(str::to_owned));
         }
         let variable = |name: &str| {
@@ -106,7 +109,10 @@ impl Client {
     }
 
     /// The repository of a name, on a registry that has answered at least once.
-    pub(super) fn repository(&self, reference: &Reference) -> Result<Repository<'_>, RegistryError> {
+    pub(super) fn repository(
+        &self,
+        reference: &Reference,
+    ) -> Result<Repository<'_>, RegistryError> {
         let name = reference.registry();
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let host = if let Some(host) = hosts.get(name) {
@@ -125,7 +131,11 @@ impl Client {
 
     /// Finds out how a registry is reached (`GET /v2/`): https, or http where that is allowed.
     fn find(&self, name: &str) -> Result<Host, RegistryError> {
-        let address = if name == "docker.io" { "registry-1.docker.io" } else { name };
+        let address = if name == "docker.io" {
+            "registry-1.docker.io"
+        } else {
+            name
+        };
         let parse = |scheme: &str| {
             Url::parse(&format!("{scheme}://{address}/")).map_err(|error| RegistryError::Url {
                 url: tame(name, 300),
@@ -207,7 +217,9 @@ impl Client {
                 format!("it answered {}", response.status()),
                 retry::retry_after(response.header("retry-after")),
             ),
-            Err(failure) if failure.may_pass() => (failure.host.clone(), failure.cause.clone(), None),
+            Err(failure) if failure.may_pass() => {
+                (failure.host.clone(), failure.cause.clone(), None)
+            }
             _ => return None,
         };
         let wait = self.retry.wait(failed, asked);
@@ -294,7 +306,6 @@ impl<'c> Repository<'c> {
         let purpose = Purpose {
             client: self.client,
             host: name,
-            base,
             repository: &self.name,
             scopes: call.scopes,
             action: call.action,
@@ -303,8 +314,15 @@ impl<'c> Repository<'c> {
         let mut failed = 0;
         let mut renewed = false;
         loop {
-            let authorization = if home { auth.authorization(&purpose)? } else { None };
-            let outcome = self.client.http.send(request, authorization.as_ref(), call.sent)?;
+            let authorization = if home {
+                auth.authorization(&purpose)?
+            } else {
+                None
+            };
+            let outcome = self
+                .client
+                .http
+                .send(request, authorization.as_ref(), call.sent)?;
             if let Ok(response) = &outcome
                 && response.status() == 401
                 && same_origin(&response.url, base)
@@ -328,7 +346,11 @@ impl<'c> Repository<'c> {
     }
 
     /// Like [`Self::call`], with a lost connection as an error.
-    pub(super) fn must(&self, request: &Request, call: &Call<'_>) -> Result<Response<'c>, RegistryError> {
+    pub(super) fn must(
+        &self,
+        request: &Request,
+        call: &Call<'_>,
+    ) -> Result<Response<'c>, RegistryError> {
         self.call(request, call)?
             .map_err(|failure| self.lost(failure))
     }
@@ -367,14 +389,14 @@ impl<'c> Repository<'c> {
                     .auth
                     .login(self.client, &self.host.name, &self.name)
                     .unwrap_or_default();
-                RegistryError::Unauthorized {
+                RegistryError::Unauthorized(Box::new(Denied {
                     host,
                     repository: self.name.clone(),
                     action: action.to_owned(),
                     login: login.credential.map(|c| tame(c.user(), 100)),
                     detail,
                     note: login.note,
-                }
+                }))
             }
             (404, Some(thing)) => RegistryError::NotFound {
                 host,
@@ -426,17 +448,23 @@ fn words(bytes: &[u8]) -> Detail {
         // Plain text helps; a proxy's HTML page does not.
         let text = String::from_utf8_lossy(bytes);
         let text = text.trim();
-        return Detail(if text.starts_with('<') { String::new() } else { tame(text, 200) });
+        return Detail(if text.starts_with('<') {
+            String::new()
+        } else {
+            tame(text, 200)
+        });
     };
     let mut parts: Vec<String> = errors
         .errors
         .iter()
         .take(3)
-        .map(|error| match (error.code.as_str(), error.message.as_str()) {
-            ("", message) => tame(message, 300),
-            (code, "") => tame(code, 60),
-            (code, message) => format!("{} ({})", tame(message, 300), tame(code, 60)),
-        })
+        .map(
+            |error| match (error.code.as_str(), error.message.as_str()) {
+                ("", message) => tame(message, 300),
+                (code, "") => tame(code, 60),
+                (code, message) => format!("{} ({})", tame(message, 300), tame(code, 60)),
+            },
+        )
         .collect();
     if parts.is_empty() {
         parts.extend(errors.message.map(|message| tame(&message, 300)));

@@ -164,12 +164,15 @@ impl<'a> Upload<'a> {
     }
 
     fn exists(&self) -> Result<bool, RegistryError> {
-        let url = self.repository.url(&format!("blobs/{}", self.blob.digest()))?;
+        let url = self
+            .repository
+            .url(&format!("blobs/{}", self.blob.digest()))?;
         let response = self.answer(&Request::new(Method::HEAD, url))?;
         Ok(match response.status() {
+            // Some gateways answer a HEAD with a length of 0.
             200 => response
                 .content_length()
-                .is_none_or(|length| length == self.blob.size()),
+                .is_none_or(|length| length == 0 || length == self.blob.size()),
             // Whatever else it is, the upload says it with words.
             _ => false,
         })
@@ -207,10 +210,15 @@ impl<'a> Upload<'a> {
 
     /// Where an upload goes on, from an answer's `Location`.
     fn place(&self, response: &Response<'_>) -> Result<Place, RegistryError> {
-        let given = response.header("location").ok_or_else(|| RegistryError::Url {
-            url: http::shown(&response.url),
-            problem: format!("{} opened an upload without saying where", self.repository.host()),
-        })?;
+        let given = response
+            .header("location")
+            .ok_or_else(|| RegistryError::Url {
+                url: http::shown(&response.url),
+                problem: format!(
+                    "{} opened an upload without saying where",
+                    self.repository.host()
+                ),
+            })?;
         Ok(Place {
             url: self.repository.location(given, &response.url)?,
             offset: 0,
@@ -239,15 +247,17 @@ impl<'a> Upload<'a> {
                     .header("content-type", "application/octet-stream")
                     .header("content-range", format!("{offset}-{}", size - 1))
                     .payload(rest);
-                let response = match self.finish(self.ask(&request, false, &sent)?, &[202, 201, 204])? {
-                    Ok(response) => response,
-                    Err(interrupted) => return Ok(interrupted),
-                };
+                let response =
+                    match self.finish(self.ask(&request, false, &sent)?, &[202, 201, 204])? {
+                        Ok(response) => response,
+                        Err(interrupted) => return Ok(interrupted),
+                    };
                 url = self.place(&response)?.url;
             }
             payload = Payload::None;
         }
-        url.query_pairs_mut().append_pair("digest", self.blob.digest().as_ref());
+        url.query_pairs_mut()
+            .append_pair("digest", self.blob.digest().as_ref());
         let request = Request::new(Method::PUT, url)
             .header("content-type", "application/octet-stream")
             .payload(payload);

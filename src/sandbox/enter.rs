@@ -26,7 +26,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Doing, Failure, SandboxError};
-use super::id_map::{self, Plan, State};
+use super::id_map::{self, IdMode, Plan, State};
 use super::{child, exe, probe, sys, wire};
 
 /// Set in the inner process, so that it never enters twice.
@@ -55,6 +55,17 @@ pub fn enter() -> Result<(), SandboxError> {
     match inner {
         Ok(child) => std::process::exit(wait(child)),
         Err(Started::NotMapped(error) | Started::Failed(error)) => Err(error),
+    }
+}
+
+/// The way of mapping ids that [`enter`] would give, without entering.
+pub fn available() -> IdMode {
+    match State::current() {
+        State::Ready(mode) => mode,
+        State::Outside => match id_map::plan() {
+            Plan::Subuid { .. } => IdMode::Subuid,
+            Plan::Single(_) => IdMode::SingleUid,
+        },
     }
 }
 
