@@ -651,6 +651,35 @@ fn killed_supervisor(host: &Host) {
     host.is_clean();
 }
 
+fn umask(host: &Host) {
+    let words = [
+        "run",
+        "busy",
+        "--rm",
+        "--",
+        "sh",
+        "-c",
+        "umask; ls / > /work/f && cat /etc/hostname",
+    ];
+    for option in ["--network=private", "--read-only"] {
+        let words = [&words[..2], &[option], &words[2..]].concat();
+        let store = format!("WARPDRIVE_STORE={}", host.store.display());
+        let mut command = host.any("sh", &[&store]);
+        let command = command
+            .args(["-c", "umask 077; exec \"$0\" \"$@\""])
+            .arg(&host.program)
+            .args(words);
+        let out = text(&process::output(command));
+        assert!(out.starts_with("0022\n"), "{out}");
+        assert_eq!(
+            out.contains("denied") || out.contains("Read-only"),
+            option == "--read-only",
+            "{out}"
+        );
+    }
+    host.is_clean();
+}
+
 fn interrupted(host: &Host) {
     for (signal, status) in [("-TERM", 3), ("-KILL", 137)] {
         let mut child = host
@@ -753,4 +782,4 @@ macro_rules! as_each {
     )*};
 }
 
-as_each! { foreground detached exec ports volumes read_only users killed_supervisor interrupted terminal }
+as_each! { foreground detached exec ports volumes read_only users killed_supervisor interrupted terminal umask }

@@ -227,6 +227,8 @@ impl From<ContainerError> for CommandError {
     fn from(error: ContainerError) -> Self {
         match error {
             ContainerError::Store(error) => error.into(),
+            ContainerError::Sandbox(error) if error.shell_status() == 125 => error.into(),
+            ContainerError::Rootfs(error) => (*error).into(),
             error => {
                 let mut told = Self::new(ExitStatus::Failure, error.code(), error.to_string());
                 told.hint = error.hint();

@@ -227,9 +227,10 @@ impl Greeting {
     fn take(&mut self, message: Message, attached: Option<OwnedFd>) {
         match message {
             Message::Started => {
+                // 0 when it has ended and is reaped before we look: then it is nobody's number.
                 self.pid = attached
                     .as_ref()
-                    .and_then(|pidfd| sys::pid_of(pidfd.as_fd()));
+                    .map(|pidfd| sys::pid_of(pidfd.as_fd()).unwrap_or(0));
                 self.pidfd = attached;
             }
             Message::Terminal => self.terminal = attached,
