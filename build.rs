@@ -9,7 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// All that the in-image executable is made of.
-const INPUTS: &[&str] = &["build.rs", "Cargo.lock", "src/app", "src/bin", "src/cli/app"];
+const INPUTS: &[&str] = &[
+    "build.rs",
+    "Cargo.lock",
+    "src/app",
+    "src/bin",
+    "src/cli/app",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
@@ -25,7 +31,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         None => compile()?,
     };
-    println!("cargo::rustc-env=WARPDRIVE_APP_TOOL_FILE={}", file.display());
+    println!(
+        "cargo::rustc-env=WARPDRIVE_APP_TOOL_FILE={}",
+        file.display()
+    );
     Ok(())
 }
 
@@ -47,7 +56,8 @@ fn compile() -> Result<PathBuf, Box<dyn Error>> {
     let rustc = env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     let sysroot = Command::new(&rustc).args(["--print", "sysroot"]).output()?;
     let sysroot = String::from_utf8(sysroot.stdout)?;
-    let cargo_home = env::var("CARGO_HOME").or_else(|_| env::var("HOME").map(|home| format!("{home}/.cargo")))?;
+    let cargo_home = env::var("CARGO_HOME")
+        .or_else(|_| env::var("HOME").map(|home| format!("{home}/.cargo")))?;
     let flags = [
         "-Ctarget-feature=+crt-static".to_owned(),
         "-Clink-arg=-Wl,--build-id=none".to_owned(),
@@ -61,15 +71,25 @@ fn compile() -> Result<PathBuf, Box<dyn Error>> {
         let name = name.to_string_lossy().into_owned();
         let inherited = ["CARGO_HOME", "CARGO_MAKEFLAGS", "CARGO_NET_OFFLINE"];
         if (name.starts_with("CARGO") && !inherited.contains(&name.as_str()))
-            || (name.starts_with("RUST") && !matches!(name.as_str(), "RUSTUP_HOME" | "RUSTUP_TOOLCHAIN"))
-            || matches!(name.as_str(), "TARGET" | "HOST" | "OUT_DIR" | "PROFILE" | "OPT_LEVEL" | "DEBUG" | "NUM_JOBS")
+            || (name.starts_with("RUST")
+                && !matches!(name.as_str(), "RUSTUP_HOME" | "RUSTUP_TOOLCHAIN"))
+            || matches!(
+                name.as_str(),
+                "TARGET" | "HOST" | "OUT_DIR" | "PROFILE" | "OPT_LEVEL" | "DEBUG" | "NUM_JOBS"
+            )
         {
             cargo.env_remove(name);
         }
     }
     let status = cargo
         .current_dir(&manifest)
-        .args(["build", "--locked", "--profile", "in-image", "--no-default-features"])
+        .args([
+            "build",
+            "--locked",
+            "--profile",
+            "in-image",
+            "--no-default-features",
+        ])
         .args(["--bin", "warpdrive-app", "--target", &target])
         .arg("--target-dir")
         .arg(&target_directory)

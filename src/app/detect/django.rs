@@ -49,7 +49,9 @@ pub fn find(files: &dyn Files, home: &str) -> Option<Django> {
     let asgi_application = setting("ASGI_APPLICATION");
     let static_url = setting("STATIC_URL");
     // Without the setting: the module that `django-admin startproject` makes.
-    let package = settings_module.as_deref().and_then(|name| name.split('.').next());
+    let package = settings_module
+        .as_deref()
+        .and_then(|name| name.split('.').next());
     let guess = |module: &str| {
         let module = format!("{}.{module}", package?);
         evaluator

@@ -62,7 +62,8 @@ pub(super) fn parse(
     let package = if is_package {
         name.to_owned()
     } else {
-        name.rsplit_once('.').map_or(String::new(), |(package, _)| package.to_owned())
+        name.rsplit_once('.')
+            .map_or(String::new(), |(package, _)| package.to_owned())
     };
     module.read(parsed.suite(), &package);
     Ok(module)
@@ -92,9 +93,10 @@ impl Module {
                         self.bind(&assign.target, value);
                     }
                 }
-                Stmt::FunctionDef(function) => self
-                    .bindings
-                    .push((function.name.to_string(), Binding::Function(function.clone()))),
+                Stmt::FunctionDef(function) => self.bindings.push((
+                    function.name.to_string(),
+                    Binding::Function(function.clone()),
+                )),
                 Stmt::ClassDef(class) => self
                     .bindings
                     .push((class.name.to_string(), Binding::Class(class.clone()))),
@@ -191,7 +193,13 @@ pub(super) fn imports(statement: &Stmt, package: &str) -> (Vec<(String, Binding)
                         (first.clone(), first)
                     }
                 };
-                bindings.push((name, Binding::Import { module, attribute: None }));
+                bindings.push((
+                    name,
+                    Binding::Import {
+                        module,
+                        attribute: None,
+                    },
+                ));
             }
         }
         Stmt::ImportFrom(import) => {

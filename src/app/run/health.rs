@@ -61,15 +61,25 @@ pub fn probe(port: u16) -> Result<(), HealthError> {
         match stream.read(&mut block) {
             Ok(0) => break,
             Ok(read) => answer.extend_from_slice(&block[..read]),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                ) =>
+            {
                 return Err(HealthError::Slow { port });
             }
             Err(error) => return Err(connect(error)),
         }
     }
-    let line = String::from_utf8_lossy(answer.split(|byte| *byte == b'\n').next().unwrap_or_default())
-        .trim()
-        .to_owned();
+    let line = String::from_utf8_lossy(
+        answer
+            .split(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or_default(),
+    )
+    .trim()
+    .to_owned();
     let code = line
         .strip_prefix("HTTP/")
         .and_then(|rest| rest.split(' ').nth(1))
@@ -103,9 +113,18 @@ mod tests {
         assert!(probe(serve("HTTP/1.1 200 OK\r\n\r\n")).is_ok());
         assert!(probe(serve("HTTP/1.1 404 Not Found\r\n\r\n")).is_ok());
         let error = probe(serve("HTTP/1.1 500 Oh\r\n\r\n")).unwrap_err();
-        assert!(error.to_string().ends_with("answers HTTP/1.1 500 Oh"), "{error}");
+        assert!(
+            error.to_string().ends_with("answers HTTP/1.1 500 Oh"),
+            "{error}"
+        );
         assert!(matches!(probe(serve("")), Err(HealthError::Status { .. })));
-        let port = { TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port() };
+        let port = {
+            TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+                .port()
+        };
         assert!(matches!(probe(port), Err(HealthError::Connect { .. })));
     }
 }

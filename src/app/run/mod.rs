@@ -38,7 +38,10 @@ pub enum RunError {
     #[error("the hook {name} failed with status {status}")]
     Hook { name: String, status: i32 },
     #[error("`{value}` is no port ({variable})")]
-    Port { variable: &'static str, value: String },
+    Port {
+        variable: &'static str,
+        value: String,
+    },
     #[error("{server} is not installed in this image")]
     ServerMissing { server: String },
     #[error("cannot {doing} {path}")]
@@ -99,7 +102,9 @@ pub(crate) enum HookState {
 
 pub(crate) fn hook_state(path: &Path) -> HookState {
     match fs::metadata(path) {
-        Ok(data) if data.is_file() && data.permissions().mode() & 0o111 != 0 => HookState::Executable,
+        Ok(data) if data.is_file() && data.permissions().mode() & 0o111 != 0 => {
+            HookState::Executable
+        }
         Ok(data) if data.is_file() => HookState::NotExecutable,
         _ => HookState::Absent,
     }
@@ -115,9 +120,16 @@ pub(crate) fn python_path(roots: &Roots, plan: &Plan, given: &Environment) -> St
     parts.push(roots.source.clone());
     parts.extend(plan.python_path.iter().map(|path| roots.source.join(path)));
     let own = parts.len();
-    let mut parts: Vec<String> = parts.iter().map(|path| path.display().to_string()).collect();
+    let mut parts: Vec<String> = parts
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
     if let Some(more) = given.get("PYTHONPATH") {
-        parts.extend(more.split(':').filter(|part| !part.is_empty()).map(str::to_owned));
+        parts.extend(
+            more.split(':')
+                .filter(|part| !part.is_empty())
+                .map(str::to_owned),
+        );
     }
     let mut seen = Vec::with_capacity(own);
     parts.retain(|part| {
@@ -132,7 +144,11 @@ pub(crate) fn python_path(roots: &Roots, plan: &Plan, given: &Environment) -> St
 ///
 /// # Errors
 /// If the app's own files cannot be understood, or a hook fails.
-pub fn environment_for(roots: &Roots, plan: Option<&Plan>, given: &Environment) -> Result<Environment, RunError> {
+pub fn environment_for(
+    roots: &Roots,
+    plan: Option<&Plan>,
+    given: &Environment,
+) -> Result<Environment, RunError> {
     let mut environment = given.clone();
     let home = roots.home(plan.map_or("", |plan| plan.home.as_str()));
     let app = roots.app.display().to_string();
@@ -145,7 +161,10 @@ pub fn environment_for(roots: &Roots, plan: Option<&Plan>, given: &Environment) 
     ] {
         environment.insert(name.to_owned(), value);
     }
-    let path = given.get("PATH").cloned().unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
+    let path = given
+        .get("PATH")
+        .cloned()
+        .unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
     let bin = format!("{app}/bin");
     if !path.split(':').any(|part| part == bin) {
         environment.insert("PATH".to_owned(), format!("{bin}:{path}"));
@@ -156,7 +175,9 @@ pub fn environment_for(roots: &Roots, plan: Option<&Plan>, given: &Environment) 
     }
     environment::apply_file(&mut environment, &roots.source)?;
     for (name, value) in plan.map(|plan| &plan.environment).into_iter().flatten() {
-        environment.entry(name.clone()).or_insert_with(|| value.clone());
+        environment
+            .entry(name.clone())
+            .or_insert_with(|| value.clone());
     }
     let hook = roots.source.join(".warpdrive/action_hooks/deploy-env");
     if hook.is_file() {
@@ -175,7 +196,9 @@ pub fn environment_for(roots: &Roots, plan: Option<&Plan>, given: &Environment) 
         environment.insert("PYTHONPATH".to_owned(), path);
     }
     if roots.image {
-        environment.entry("PYTHONUNBUFFERED".to_owned()).or_insert_with(|| "1".to_owned());
+        environment
+            .entry("PYTHONUNBUFFERED".to_owned())
+            .or_insert_with(|| "1".to_owned());
     }
     Ok(environment)
 }
@@ -198,7 +221,9 @@ fn hook(
         HookState::Absent => Ok(None),
         HookState::NotExecutable => {
             let shown = format!(".warpdrive/action_hooks/{name}");
-            progress.warn(&format!("{shown} is not executable and is not run: chmod +x {shown}"));
+            progress.warn(&format!(
+                "{shown} is not executable and is not run: chmod +x {shown}"
+            ));
             Ok(None)
         }
         HookState::Executable => {
@@ -216,7 +241,11 @@ fn hook(
 }
 
 /// The hook `deploy-cfg`, once per container.
-fn configure(roots: &Roots, environment: &Environment, progress: &dyn Progress) -> Result<(), RunError> {
+fn configure(
+    roots: &Roots,
+    environment: &Environment,
+    progress: &dyn Progress,
+) -> Result<(), RunError> {
     let path = roots.source.join(".warpdrive/action_hooks/deploy-cfg");
     if hook_state(&path) == HookState::Absent {
         return Ok(());
@@ -228,9 +257,16 @@ fn configure(roots: &Roots, environment: &Environment, progress: &dyn Progress) 
     }
     if let Some(status) = hook("deploy-cfg", roots, environment, progress, false)? {
         if status != 0 {
-            return Err(RunError::Hook { name: "deploy-cfg".to_owned(), status });
+            return Err(RunError::Hook {
+                name: "deploy-cfg".to_owned(),
+                status,
+            });
         }
-        fs::write(&marker, b"").map_err(|source| RunError::Io { doing: "write", path: marker, source })?;
+        fs::write(&marker, b"").map_err(|source| RunError::Io {
+            doing: "write",
+            path: marker,
+            source,
+        })?;
     }
     Ok(())
 }
@@ -240,14 +276,21 @@ fn configure(roots: &Roots, environment: &Environment, progress: &dyn Progress) 
 ///
 /// # Errors
 /// If the environment or a hook cannot be run.
-pub fn action(name: &str, roots: &Roots, given: &Environment, progress: &dyn Progress) -> Result<i32, RunError> {
+pub fn action(
+    name: &str,
+    roots: &Roots,
+    given: &Environment,
+    progress: &dyn Progress,
+) -> Result<i32, RunError> {
     let plan = plan_of(roots);
     let environment = environment_for(roots, plan.as_ref(), given)?;
     configure(roots, &environment, progress)?;
     match hook(name, roots, &environment, progress, true)? {
         Some(status) => Ok(status),
         None => {
-            progress.note(&format!("there is no hook .warpdrive/action_hooks/{name}: nothing to do"));
+            progress.note(&format!(
+                "there is no hook .warpdrive/action_hooks/{name}: nothing to do"
+            ));
             Ok(0)
         }
     }
@@ -257,7 +300,12 @@ pub fn action(name: &str, roots: &Roots, given: &Environment, progress: &dyn Pro
 ///
 /// # Errors
 /// If the hook cannot be run, or the app does not answer.
-pub fn check(name: &str, roots: &Roots, given: &Environment, progress: &dyn Progress) -> Result<i32, RunError> {
+pub fn check(
+    name: &str,
+    roots: &Roots,
+    given: &Environment,
+    progress: &dyn Progress,
+) -> Result<i32, RunError> {
     let plan = plan_of(roots);
     let environment = environment_for(roots, plan.as_ref(), given)?;
     if let Some(status) = hook(name, roots, &environment, progress, true)? {
@@ -305,9 +353,14 @@ pub fn shell(roots: &Roots, given: &Environment) -> Result<i32, RunError> {
 ///
 /// # Errors
 /// If they cannot be understood.
-pub fn settings(roots: &Roots, given: &Environment) -> Result<super::settings::Settings, super::settings::SettingsError> {
+pub fn settings(
+    roots: &Roots,
+    given: &Environment,
+) -> Result<super::settings::Settings, super::settings::SettingsError> {
     match Directory::open(&roots.source) {
-        Ok(files) => super::settings::Settings::load(&files, given, &std::collections::BTreeMap::new()),
+        Ok(files) => {
+            super::settings::Settings::load(&files, given, &std::collections::BTreeMap::new())
+        }
         Err(_) => Ok(super::settings::Settings::default()),
     }
 }

@@ -52,21 +52,32 @@ fn temporary(environment: &Environment) -> PathBuf {
 }
 
 pub(super) fn is_writable(path: &Path) -> bool {
-    rustix::fs::access(path, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
+    rustix::fs::access(
+        path,
+        rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK,
+    )
+    .is_ok()
 }
 
 /// A directory of our own that can be written: in `/tmp` in an image, below the virtual environment
 /// on a laptop.
 pub(super) fn run_directory(roots: &Roots) -> Result<PathBuf, RunError> {
     let path = if roots.image {
-        let temporary = std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+        let temporary =
+            std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
         temporary.join(format!("warpdrive-{}", user()))
     } else {
         roots.app.join("tmp")
     };
-    let failed = |source| RunError::Io { doing: "make", path: path.clone(), source };
+    let failed = |source| RunError::Io {
+        doing: "make",
+        path: path.clone(),
+        source,
+    };
     match fs::DirBuilder::new().mode(0o700).create(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(failed(error)),
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(failed(error));
+        }
         _ => {}
     }
     // Somebody else's directory, or a link to one, is not ours to trust.
@@ -89,9 +100,13 @@ mod tests {
         ]);
         move_home(&mut environment);
         assert_eq!(environment["XDG_CACHE_HOME"], "/mine");
-        assert!(environment["MPLCONFIGDIR"].starts_with("/tmp/") || environment["MPLCONFIGDIR"].contains("warpdrive-home"));
+        assert!(
+            environment["MPLCONFIGDIR"].starts_with("/tmp/")
+                || environment["MPLCONFIGDIR"].contains("warpdrive-home")
+        );
         let home = tempfile::tempdir().unwrap();
-        let mut environment = Environment::from([("HOME".to_owned(), home.path().display().to_string())]);
+        let mut environment =
+            Environment::from([("HOME".to_owned(), home.path().display().to_string())]);
         move_home(&mut environment);
         assert_eq!(environment.len(), 1);
     }

@@ -19,7 +19,10 @@ pub fn port(environment: &Environment) -> Result<u16, RunError> {
         if let Some(value) = environment.get(variable).filter(|value| !value.is_empty()) {
             return match value.parse() {
                 Ok(port) if port > 0 => Ok(port),
-                _ => Err(RunError::Port { variable, value: value.clone() }),
+                _ => Err(RunError::Port {
+                    variable,
+                    value: value.clone(),
+                }),
             };
         }
     }
@@ -30,7 +33,11 @@ pub fn port(environment: &Environment) -> Result<u16, RunError> {
 ///
 /// # Errors
 /// If `server_args` cannot be understood, or there is nowhere to write.
-pub fn server_line(roots: &Roots, plan: &Plan, environment: &Environment) -> Result<Vec<String>, RunError> {
+pub fn server_line(
+    roots: &Roots,
+    plan: &Plan,
+    environment: &Environment,
+) -> Result<Vec<String>, RunError> {
     let home = roots.home(&plan.home).display().to_string();
     let needs_directory = plan.server() == Some(super::super::server::Server::ModWsgi);
     let run_directory = if needs_directory && roots.image {
@@ -68,16 +75,31 @@ pub fn start(roots: &Roots, given: &Environment, progress: &dyn Progress) -> Res
     if let Some(status) = hook("deploy", roots, &environment, progress, false)?
         && status != 0
     {
-        return Err(RunError::Hook { name: "deploy".to_owned(), status });
+        return Err(RunError::Hook {
+            name: "deploy".to_owned(),
+            status,
+        });
     }
     let line = server_line(roots, &plan, &environment)?;
     progress.step(&format!("Starting: {}", line.join(" ")));
     environment.insert("WARPDRIVE_ACTION".to_owned(), "start".to_owned());
+    // gunicorn's control socket, for one, would else go to HOME, which is the image.
+    if roots.image
+        && !environment.contains_key("XDG_RUNTIME_DIR")
+        && let Ok(directory) = places::run_directory(roots)
+    {
+        environment.insert(
+            "XDG_RUNTIME_DIR".to_owned(),
+            directory.display().to_string(),
+        );
+    }
     let home = roots.home(&plan.home);
     if let (Start::Server { server, .. }, Some(program)) = (&plan.start, line.first())
         && process::which(program, &environment).is_none()
     {
-        return Err(RunError::ServerMissing { server: server.name().to_owned() });
+        return Err(RunError::ServerMissing {
+            server: server.name().to_owned(),
+        });
     }
     Ok(process::become_program(&line, &home, &environment)?)
 }

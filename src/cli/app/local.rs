@@ -15,11 +15,19 @@ use crate::app::run;
 use super::{ProjectArguments, Words, print_advice};
 
 /// `project`: makes the environment if asked to, and prints what a shell has to evaluate.
-pub(super) fn project(arguments: &ProjectArguments, environment: &BTreeMap<String, String>, words: &Words) -> i32 {
+pub(super) fn project(
+    arguments: &ProjectArguments,
+    environment: &BTreeMap<String, String>,
+    words: &Words,
+) -> i32 {
     let root = environment
         .get("WARPDRIVE_VIRTUALENVS")
         .map(PathBuf::from)
-        .or_else(|| environment.get("HOME").map(|home| Path::new(home).join(".warpdrive")));
+        .or_else(|| {
+            environment
+                .get("HOME")
+                .map(|home| Path::new(home).join(".warpdrive"))
+        });
     let Some(root) = root else {
         words.failure("HOME is not set");
         return 1;
@@ -35,15 +43,28 @@ pub(super) fn project(arguments: &ProjectArguments, environment: &BTreeMap<Strin
     }
     let quiet = Words { to_stderr: true };
     if exists {
-        quiet.note(&format!("Switching to warpdrive project '{}'.", arguments.name));
+        quiet.note(&format!(
+            "Switching to warpdrive project '{}'.",
+            arguments.name
+        ));
     } else {
-        quiet.note(&format!("Initializing warpdrive project '{}'.", arguments.name));
-        let python = arguments.python.clone().unwrap_or_else(|| "python3".to_owned());
+        quiet.note(&format!(
+            "Initializing warpdrive project '{}'.",
+            arguments.name
+        ));
+        let python = arguments
+            .python
+            .clone()
+            .unwrap_or_else(|| "python3".to_owned());
         let path = directory.display().to_string();
         let line: Vec<String> = if process::which("uv", environment).is_some() {
-            ["uv", "venv", "--quiet", "--python", &python, &path].map(str::to_owned).to_vec()
+            ["uv", "venv", "--quiet", "--python", &python, &path]
+                .map(str::to_owned)
+                .to_vec()
         } else {
-            [python.as_str(), "-m", "venv", &path].map(str::to_owned).to_vec()
+            [python.as_str(), "-m", "venv", &path]
+                .map(str::to_owned)
+                .to_vec()
         };
         let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
         match process::run(&line, &here, environment) {
@@ -58,7 +79,9 @@ pub(super) fn project(arguments: &ProjectArguments, environment: &BTreeMap<Strin
             }
         }
     }
-    let here = std::env::current_dir().map(|path| path.display().to_string()).unwrap_or_default();
+    let here = std::env::current_dir()
+        .map(|path| path.display().to_string())
+        .unwrap_or_default();
     for (name, value) in [
         ("WARPDRIVE_ENV_NAME", arguments.name.clone()),
         ("WARPDRIVE_APP_ROOT", directory.display().to_string()),
@@ -66,7 +89,10 @@ pub(super) fn project(arguments: &ProjectArguments, environment: &BTreeMap<Strin
     ] {
         words.out(&format!("export {name}={}", quote(&value)));
     }
-    words.out(&format!(". {}", quote(&directory.join("bin/activate").display().to_string())));
+    words.out(&format!(
+        ". {}",
+        quote(&directory.join("bin/activate").display().to_string())
+    ));
     0
 }
 
@@ -112,7 +138,12 @@ pub(super) fn wheels(roots: &Roots, environment: &BTreeMap<String, String>, word
 }
 
 /// `env --explain`.
-pub(super) fn explain(roots: &Roots, environment: &BTreeMap<String, String>, json: bool, words: &Words) -> i32 {
+pub(super) fn explain(
+    roots: &Roots,
+    environment: &BTreeMap<String, String>,
+    json: bool,
+    words: &Words,
+) -> i32 {
     let settings = match run::settings(roots, environment) {
         Ok(settings) => settings,
         Err(error) => {
@@ -128,7 +159,10 @@ pub(super) fn explain(roots: &Roots, environment: &BTreeMap<String, String>, jso
                 let value = value.map(|value| {
                     serde_json::json!({ "value": value.text, "from": value.origin.to_string() })
                 });
-                (key.name.to_owned(), value.unwrap_or(serde_json::Value::Null))
+                (
+                    key.name.to_owned(),
+                    value.unwrap_or(serde_json::Value::Null),
+                )
             })
             .collect();
         words.out(&serde_json::Value::Object(object).to_string());
@@ -136,7 +170,10 @@ pub(super) fn explain(roots: &Roots, environment: &BTreeMap<String, String>, jso
     }
     for (key, value) in settings.explain() {
         match value {
-            Some(value) => words.out(&format!("{:22} {:24} {}", key.name, value.text, value.origin)),
+            Some(value) => words.out(&format!(
+                "{:22} {:24} {}",
+                key.name, value.text, value.origin
+            )),
             None => words.out(&format!("{:22} {:24} {}", key.name, "-", key.help)),
         }
     }

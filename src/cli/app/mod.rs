@@ -46,7 +46,12 @@ pub enum AppCommand {
     #[command(disable_help_flag = true)]
     Exec {
         /// The command and its arguments
-        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+        #[arg(
+            required = true,
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "COMMAND"
+        )]
         command: Vec<String>,
     },
     /// Start a shell in the app's environment
@@ -89,7 +94,9 @@ pub struct ProjectArguments {
 /// This process's environment, as far as it is text.
 pub fn process_environment() -> BTreeMap<String, String> {
     std::env::vars_os()
-        .filter_map(|(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter_map(|(name, value): (OsString, OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        })
         .collect()
 }
 
@@ -98,7 +105,9 @@ pub fn run(command: AppCommand, words: &Words) -> i32 {
     let environment = process_environment();
     let roots = match (&command, Roots::find(&environment)) {
         (AppCommand::Fixup { path }, _) => return fix(path),
-        (AppCommand::Project(arguments), _) => return local::project(arguments, &environment, words),
+        (AppCommand::Project(arguments), _) => {
+            return local::project(arguments, &environment, words);
+        }
         (_, Ok(roots)) => roots,
         (_, Err(error)) => {
             let mut advice = crate::app::advice::Advice::new(error.to_string());
@@ -114,12 +123,16 @@ pub fn run(command: AppCommand, words: &Words) -> i32 {
     let result = match command {
         AppCommand::Build => return report(assemble::build(&roots, &environment, words)),
         AppCommand::Assemble => {
-            let name = environment.get("WARPDRIVE_BUILD_PHASE").filter(|name| !name.is_empty());
+            let name = environment
+                .get("WARPDRIVE_BUILD_PHASE")
+                .filter(|name| !name.is_empty());
             let phase = match name.map(|name| (name, Phase::from_name(name))) {
                 None => None,
                 Some((_, Some(phase))) => Some(phase),
                 Some((name, None)) => {
-                    words.failure(&format!("WARPDRIVE_BUILD_PHASE={name} is neither dependencies nor application"));
+                    words.failure(&format!(
+                        "WARPDRIVE_BUILD_PHASE={name} is neither dependencies nor application"
+                    ));
                     return 2;
                 }
             };
@@ -127,18 +140,27 @@ pub fn run(command: AppCommand, words: &Words) -> i32 {
         }
         AppCommand::Wheels => return local::wheels(&roots, &environment, words),
         AppCommand::SaveArtifacts => return local::save_artifacts(&roots),
-        AppCommand::Env { explain: true, json } => return local::explain(&roots, &environment, json, words),
-        AppCommand::Env { explain: false, json } => run::environment_for(&roots, run::plan_of(&roots).as_ref(), &environment)
-            .map(|after| {
+        AppCommand::Env {
+            explain: true,
+            json,
+        } => return local::explain(&roots, &environment, json, words),
+        AppCommand::Env {
+            explain: false,
+            json,
+        } => {
+            run::environment_for(&roots, run::plan_of(&roots).as_ref(), &environment).map(|after| {
                 print_environment(&environment, &after, json, words);
                 0
-            }),
-        AppCommand::Start { dry_run: true } => Plan::load(&roots.app).map_err(Into::into).and_then(|plan| {
-            let after = run::environment_for(&roots, Some(&plan), &environment)?;
-            let line = run::server_line(&roots, &plan, &after)?;
-            words.out(&line.join(" "));
-            Ok(0)
-        }),
+            })
+        }
+        AppCommand::Start { dry_run: true } => {
+            Plan::load(&roots.app).map_err(Into::into).and_then(|plan| {
+                let after = run::environment_for(&roots, Some(&plan), &environment)?;
+                let line = run::server_line(&roots, &plan, &after)?;
+                words.out(&line.join(" "));
+                Ok(0)
+            })
+        }
         AppCommand::Start { dry_run: false } => run::start(&roots, &environment, words),
         AppCommand::Setup => run::action("setup", &roots, &environment, words),
         AppCommand::Migrate => run::action("migrate", &roots, &environment, words),
@@ -174,15 +196,24 @@ fn fix(path: &std::path::Path) -> i32 {
     match fixup::fixup(path) {
         Ok(_) => 0,
         Err(error) => {
-            print_advice(&crate::app::advice::Advice::new(error.to_string()).cause(error.source.to_string()));
+            print_advice(
+                &crate::app::advice::Advice::new(error.to_string()).cause(error.source.to_string()),
+            );
             1
         }
     }
 }
 
 /// What is new or different, quoted for a shell.
-fn print_environment(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>, json: bool, words: &Words) {
-    let changed = after.iter().filter(|(name, value)| before.get(*name) != Some(*value));
+fn print_environment(
+    before: &BTreeMap<String, String>,
+    after: &BTreeMap<String, String>,
+    json: bool,
+    words: &Words,
+) {
+    let changed = after
+        .iter()
+        .filter(|(name, value)| before.get(*name) != Some(*value));
     if json {
         let object: BTreeMap<_, _> = changed.collect();
         words.out(&serde_json::to_string(&object).unwrap_or_default());
