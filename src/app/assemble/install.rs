@@ -33,7 +33,7 @@ pub(super) struct Installer<'a> {
 
 impl<'a> Installer<'a> {
     /// Finds the installer that the app wants.
-    pub fn find(
+    pub(super) fn find(
         roots: &'a Roots,
         environment: &'a BTreeMap<String, String>,
         project: &Project,
@@ -43,17 +43,7 @@ impl<'a> Installer<'a> {
         let python = roots.python().display().to_string();
         let uv = process::which("uv", environment);
         let pip = project.uses_pip() || (uv.is_none() && !roots.image);
-        let line = if !pip {
-            let mut line = vec![
-                uv.ok_or(BuildError::NoInstaller { name: "uv" })?
-                    .display()
-                    .to_string(),
-            ];
-            line.extend(["pip", "install", "--python"].map(str::to_owned));
-            line.push(python);
-            line.extend(["--link-mode", "copy", "--no-python-downloads"].map(str::to_owned));
-            line
-        } else {
+        let line = if pip {
             // In the sandbox pip is not in the virtual environment but a wrapper on PATH.
             let wrapper = Path::new("/run/warpdrive/bin/pip");
             let mut line = if roots.image && wrapper.is_file() {
@@ -76,6 +66,16 @@ impl<'a> Installer<'a> {
                 line.push("--no-warn-script-location".to_owned());
             }
             line
+        } else {
+            let mut line = vec![
+                uv.ok_or(BuildError::NoInstaller { name: "uv" })?
+                    .display()
+                    .to_string(),
+            ];
+            line.extend(["pip", "install", "--python"].map(str::to_owned));
+            line.push(python);
+            line.extend(["--link-mode", "copy", "--no-python-downloads"].map(str::to_owned));
+            line
         };
         Ok(Installer {
             roots,
@@ -88,16 +88,16 @@ impl<'a> Installer<'a> {
         })
     }
 
-    pub fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         if self.pip { "pip" } else { "uv" }
     }
 
-    pub fn is_pip(&self) -> bool {
+    pub(super) fn is_pip(&self) -> bool {
         self.pip
     }
 
     /// Installs what the arguments name.
-    pub fn install(&self, arguments: &[String]) -> Result<(), BuildError> {
+    pub(super) fn install(&self, arguments: &[String]) -> Result<(), BuildError> {
         let mut line = self.line.clone();
         if !self.build {
             if self.pip {

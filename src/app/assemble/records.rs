@@ -76,32 +76,29 @@ fn parse(text: &str) -> Vec<Entry> {
     text.lines()
         .filter(|line| !line.trim().is_empty())
         .map(|line| {
-            let (path, rest) = match line.strip_prefix('"') {
-                Some(quoted) => {
-                    let mut path = String::new();
-                    let mut rest = quoted;
-                    loop {
-                        match rest.split_once('"') {
-                            Some((part, after)) => {
-                                path.push_str(part);
-                                rest = after;
-                                match rest.strip_prefix('"') {
-                                    Some(after) => {
-                                        path.push('"');
-                                        rest = after;
-                                    }
-                                    None => break,
+            let (path, rest) = if let Some(quoted) = line.strip_prefix('"') {
+                let mut path = String::new();
+                let mut rest = quoted;
+                loop {
+                    match rest.split_once('"') {
+                        Some((part, after)) => {
+                            path.push_str(part);
+                            rest = after;
+                            match rest.strip_prefix('"') {
+                                Some(after) => {
+                                    path.push('"');
+                                    rest = after;
                                 }
+                                None => break,
                             }
-                            None => break,
                         }
+                        None => break,
                     }
-                    (path, rest.strip_prefix(',').unwrap_or(rest))
                 }
-                None => {
-                    let (path, rest) = line.split_once(',').unwrap_or((line, ""));
-                    (path.to_owned(), rest)
-                }
+                (path, rest.strip_prefix(',').unwrap_or(rest))
+            } else {
+                let (path, rest) = line.split_once(',').unwrap_or((line, ""));
+                (path.to_owned(), rest)
             };
             let (hash, size) = rest.split_once(',').unwrap_or((rest, ""));
             Entry {

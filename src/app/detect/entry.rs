@@ -85,7 +85,7 @@ pub struct Found {
 }
 
 /// Looks for applications below `home`.
-pub fn search(files: &dyn Files, home: &str) -> Found {
+pub(super) fn search(files: &dyn Files, home: &str) -> Found {
     let mut found = Found::default();
     let places = places(files, home);
     let source = under(home, "src");
@@ -177,7 +177,7 @@ pub fn search(files: &dyn Files, home: &str) -> Found {
 }
 
 /// Reads one named entry point, `module:object` or `module:factory()`.
-pub fn named(files: &dyn Files, home: &str, reference: &str) -> Result<Candidate, String> {
+pub(super) fn named(files: &dyn Files, home: &str, reference: &str) -> Result<Candidate, String> {
     let (module_name, object) = reference
         .split_once(':')
         .unwrap_or((reference, "application"));

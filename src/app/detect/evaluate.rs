@@ -65,7 +65,7 @@ struct Scope<'s> {
 }
 
 impl<'f> Evaluator<'f> {
-    pub fn new(files: &'f dyn Files, roots: Vec<String>) -> Evaluator<'f> {
+    pub(super) fn new(files: &'f dyn Files, roots: Vec<String>) -> Evaluator<'f> {
         Evaluator {
             files,
             roots,
@@ -76,7 +76,7 @@ impl<'f> Evaluator<'f> {
     }
 
     /// A module of the tree by its file.
-    pub fn module_at(&self, path: &str, name: &str) -> Option<Rc<Module>> {
+    pub(super) fn module_at(&self, path: &str, name: &str) -> Option<Rc<Module>> {
         if let Some(known) = self.modules.borrow().get(path) {
             return known.clone();
         }
@@ -97,12 +97,12 @@ impl<'f> Evaluator<'f> {
     }
 
     /// A module of the tree by its dotted name.
-    pub fn module(&self, name: &str) -> Option<Rc<Module>> {
+    pub(super) fn module(&self, name: &str) -> Option<Rc<Module>> {
         let path = self.path_of(name)?;
         self.module_at(&path, name)
     }
 
-    pub fn path_of(&self, name: &str) -> Option<String> {
+    pub(super) fn path_of(&self, name: &str) -> Option<String> {
         if name.is_empty() {
             return None;
         }
@@ -120,17 +120,17 @@ impl<'f> Evaluator<'f> {
     }
 
     /// What a module-level name is in the end.
-    pub fn name(&self, module: &Rc<Module>, name: &str) -> Option<Value> {
+    pub(super) fn name(&self, module: &Rc<Module>, name: &str) -> Option<Value> {
         self.lookup(module, name, None, 0)
     }
 
     /// What a function returns when it is an application.
-    pub fn returned(&self, module: &Rc<Module>, function: &ast::StmtFunctionDef) -> Option<App> {
+    pub(super) fn returned(&self, module: &Rc<Module>, function: &ast::StmtFunctionDef) -> Option<App> {
         self.returns(module, function, 0)
     }
 
     /// Whether a call at the top level of a module serves, so that an import of it would not end.
-    pub fn serves(&self, module: &Rc<Module>) -> bool {
+    pub(super) fn serves(&self, module: &Rc<Module>) -> bool {
         let scope = Scope {
             module,
             before: None,

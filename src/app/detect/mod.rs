@@ -745,7 +745,7 @@ pub fn python_request(
     Ok(python::request(files, &settings))
 }
 
-/// The old PyPI package `warpdrive`, which would overwrite the in-image tool.
+/// The old `PyPI` package `warpdrive`, which would overwrite the in-image tool.
 pub(crate) fn is_old_package(line: &requirement::Line) -> bool {
     matches!(
         &line.kind,

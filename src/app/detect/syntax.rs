@@ -84,8 +84,13 @@ impl Module {
         for statement in body {
             match statement {
                 Stmt::Assign(assign) => {
+                    // `app = application = Flask()`: the second is the first, not another.
+                    let mut value: &Expr = &assign.value;
                     for target in &assign.targets {
-                        self.bind(target, &assign.value);
+                        self.bind(target, value);
+                        if let Expr::Name(_) = target {
+                            value = target;
+                        }
                     }
                 }
                 Stmt::AnnAssign(assign) => {
@@ -167,7 +172,7 @@ impl Module {
     }
 
     /// The last binding of a name, or the last before `before`.
-    pub fn find(&self, name: &str, before: Option<usize>) -> Option<(usize, &Binding)> {
+    pub(super) fn find(&self, name: &str, before: Option<usize>) -> Option<(usize, &Binding)> {
         self.bindings
             .iter()
             .enumerate()

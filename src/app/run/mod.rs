@@ -285,14 +285,11 @@ pub fn action(
     let plan = plan_of(roots);
     let environment = environment_for(roots, plan.as_ref(), given)?;
     configure(roots, &environment, progress)?;
-    match hook(name, roots, &environment, progress, true)? {
-        Some(status) => Ok(status),
-        None => {
-            progress.note(&format!(
-                "there is no hook .warpdrive/action_hooks/{name}: nothing to do"
-            ));
-            Ok(0)
-        }
+    if let Some(status) = hook(name, roots, &environment, progress, true)? { Ok(status) } else {
+        progress.note(&format!(
+            "there is no hook .warpdrive/action_hooks/{name}: nothing to do"
+        ));
+        Ok(0)
     }
 }
 
