@@ -8,15 +8,29 @@ use super::project::{Project, Source, hook};
 
 /// Read wherever they are: metadata and lock files at the root.
 const ROOT_FILES: &[&str] = &[
-    ".python-version", "Pipfile", "Pipfile.lock", "poetry.lock", "pylock.toml", "pyproject.toml",
-    "requirements.txt", "runtime.txt", "setup.cfg", "uv.lock", "uv.toml",
+    ".python-version",
+    "Pipfile",
+    "Pipfile.lock",
+    "poetry.lock",
+    "pylock.toml",
+    "pyproject.toml",
+    "requirements.txt",
+    "runtime.txt",
+    "setup.cfg",
+    "uv.lock",
+    "uv.toml",
 ];
 
 /// Below `.warpdrive` these change nothing that phase one does.
 const NOT_IN_PHASE_ONE: &[&str] = &[
-    ".warpdrive/action_hooks/alive", ".warpdrive/action_hooks/build", ".warpdrive/action_hooks/deploy",
-    ".warpdrive/action_hooks/deploy-cfg", ".warpdrive/action_hooks/deploy-env",
-    ".warpdrive/action_hooks/migrate", ".warpdrive/action_hooks/ready", ".warpdrive/action_hooks/setup",
+    ".warpdrive/action_hooks/alive",
+    ".warpdrive/action_hooks/build",
+    ".warpdrive/action_hooks/deploy",
+    ".warpdrive/action_hooks/deploy-cfg",
+    ".warpdrive/action_hooks/deploy-env",
+    ".warpdrive/action_hooks/migrate",
+    ".warpdrive/action_hooks/ready",
+    ".warpdrive/action_hooks/setup",
     ".warpdrive/action_hooks/verify",
 ];
 
@@ -104,7 +118,10 @@ mod tests {
     #[test]
     fn only_what_decides() {
         let tree = Memory::new()
-            .with("requirements.txt", "-r requirements/prod.txt\n-c pins.txt\n-e ./lib\n--find-links wheels\n")
+            .with(
+                "requirements.txt",
+                "-r requirements/prod.txt\n-c pins.txt\n-e ./lib\n--find-links wheels\n",
+            )
             .with("requirements/prod.txt", "flask")
             .with("requirements/dev.txt", "pytest")
             .with("pins.txt", "")
@@ -132,7 +149,9 @@ mod tests {
         let load = |tree: &Memory| Project::load(tree, &BTreeMap::new(), &BTreeMap::new()).unwrap();
         let tree = Memory::new().with_program(".warpdrive/action_hooks/pre-build", "");
         assert!(needs_all_source(&load(&tree), &tree).is_some());
-        let tree = tree.with(".warpdrive/pre_build_reads", "versions.json").with("versions.json", "");
+        let tree = tree
+            .with(".warpdrive/pre_build_reads", "versions.json")
+            .with("versions.json", "");
         assert_eq!(needs_all_source(&load(&tree), &tree), None);
         assert!(files(&tree, &BTreeMap::new()).contains(&"versions.json".to_owned()));
         let tree = Memory::new().with("setup.py", "");

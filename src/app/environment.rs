@@ -23,10 +23,7 @@ pub enum EnvironmentError {
     #[error("{path} is not UTF-8 (byte {offset})")]
     NotText { path: String, offset: usize },
     #[error("{path} failed with status {status}")]
-    Failed {
-        path: PathBuf,
-        status: i32,
-    },
+    Failed { path: PathBuf, status: i32 },
     #[error("{path} cannot be run")]
     Run {
         path: PathBuf,
@@ -86,7 +83,10 @@ fn parse(text: &str) -> Option<Vec<Assignment>> {
         if words.len() > 1 || unquoted(&value, &[';', '&', '|', '<', '>', '(']) {
             return None;
         }
-        assignments.push(Assignment { name: name.to_owned(), value });
+        assignments.push(Assignment {
+            name: name.to_owned(),
+            value,
+        });
     }
     Some(assignments)
 }
@@ -182,14 +182,12 @@ pub fn apply_file(environment: &mut Environment, source: &Path) -> Result<(), En
 }
 
 fn mentions(value: &str, name: &str) -> bool {
-    value
-        .match_indices(name)
-        .any(|(at, _)| {
-            let before = &value[..at];
-            let after = value[at + name.len()..].chars().next();
-            (before.ends_with('$') || before.ends_with("${"))
-                && !after.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_')
-        })
+    value.match_indices(name).any(|(at, _)| {
+        let before = &value[..at];
+        let after = value[at + name.len()..].chars().next();
+        (before.ends_with('$') || before.ends_with("${"))
+            && !after.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_')
+    })
 }
 
 /// Runs a script in a shell that exports all it sets, and takes over its environment.
@@ -209,7 +207,11 @@ pub fn apply_script(
     };
     // What `cat` was started with is the shell's environment, names and values to the byte.
     let output = Command::new("/bin/sh")
-        .args(["-c", "set -ea; . \"$1\" 1>&2; exec cat /proc/self/environ", "sh"])
+        .args([
+            "-c",
+            "set -ea; . \"$1\" 1>&2; exec cat /proc/self/environ",
+            "sh",
+        ])
         .arg(script)
         .env_clear()
         .envs(environment.iter())
@@ -230,7 +232,9 @@ pub fn apply_script(
         };
         let name = String::from_utf8_lossy(&pair[..split]).into_owned();
         let value = String::from_utf8_lossy(&pair[split + 1..]).into_owned();
-        if matches!(name.as_str(), "_" | "PWD" | "OLDPWD" | "SHLVL") || (keep && environment.contains_key(&name) && name != "PATH") {
+        if matches!(name.as_str(), "_" | "PWD" | "OLDPWD" | "SHLVL")
+            || (keep && environment.contains_key(&name) && name != "PATH")
+        {
             continue;
         }
         environment.insert(name, value);
@@ -271,7 +275,11 @@ mod tests {
             ("E", "a\nb"),
             ("F", "1/b"),
         ] {
-            assert_eq!(environment.get(name).map(String::as_str), Some(value), "{name}");
+            assert_eq!(
+                environment.get(name).map(String::as_str),
+                Some(value),
+                "{name}"
+            );
         }
     }
 
@@ -280,17 +288,27 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join(".warpdrive")).unwrap();
         let file = directory.path().join(FILE);
-        std::fs::write(&file, "if true; then A=$(echo x); fi\necho noise\nB='1\n2'\n").unwrap();
+        std::fs::write(
+            &file,
+            "if true; then A=$(echo x); fi\necho noise\nB='1\n2'\n",
+        )
+        .unwrap();
         let mut environment = Environment::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
         apply_file(&mut environment, directory.path()).unwrap();
         assert_eq!(environment["A"], "x");
         assert_eq!(environment["B"], "1\n2");
         std::fs::write(&file, "if true; then exit 7; fi").unwrap();
         let error = apply_file(&mut environment, directory.path()).unwrap_err();
-        assert!(matches!(error, EnvironmentError::Failed { status: 7, .. }), "{error}");
+        assert!(
+            matches!(error, EnvironmentError::Failed { status: 7, .. }),
+            "{error}"
+        );
         std::fs::write(&file, b"A=\xff").unwrap();
         let error = apply_file(&mut environment, directory.path()).unwrap_err();
-        assert_eq!(error.to_string(), ".warpdrive/environment is not UTF-8 (byte 2)");
+        assert_eq!(
+            error.to_string(),
+            ".warpdrive/environment is not UTF-8 (byte 2)"
+        );
     }
 
     #[test]

@@ -239,10 +239,16 @@ mod tests {
 
     #[test]
     fn memory_lists_directories_once() {
-        let files = Memory::new().with("a/b.py", "").with("a/c.py", "").with_program("run", "");
+        let files = Memory::new()
+            .with("a/b.py", "")
+            .with("a/c.py", "")
+            .with_program("run", "");
         let names: Vec<_> = files.list("").into_iter().map(|entry| entry.name).collect();
         assert_eq!(names, ["a", "run"]);
         assert!(files.is_directory("a"));
-        assert_eq!(files.kind("run"), Some(EntryKind::File { executable: true }));
+        assert_eq!(
+            files.kind("run"),
+            Some(EntryKind::File { executable: true })
+        );
     }
 }

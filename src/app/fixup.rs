@@ -41,7 +41,10 @@ fn wanted(mode: u32, directory: bool) -> u32 {
 }
 
 fn one(path: &Path, user: u32, fixed: &mut Fixed) -> Result<(), FixupError> {
-    let failed = |source| FixupError { path: path.to_owned(), source };
+    let failed = |source| FixupError {
+        path: path.to_owned(),
+        source,
+    };
     let data = fs::symlink_metadata(path).map_err(failed)?;
     fixed.looked_at += 1;
     let ours = user == 0 || data.uid() == user;
@@ -99,7 +102,10 @@ mod tests {
         fs::set_permissions(tree.path().join("file"), fs::Permissions::from_mode(0o600)).unwrap();
         fixup(tree.path()).unwrap();
         assert_eq!(fs::metadata(outside.path()).unwrap().mode() & 0o777, 0o600);
-        assert_eq!(fs::metadata(tree.path().join("file")).unwrap().mode() & 0o777, 0o660);
+        assert_eq!(
+            fs::metadata(tree.path().join("file")).unwrap().mode() & 0o777,
+            0o660
+        );
         assert_eq!(fixup(tree.path()).unwrap().changed, 0);
         assert!(fixup(&tree.path().join("gone")).is_err());
     }

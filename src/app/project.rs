@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::files::{EntryKind, Files};
-use super::requirement::{LineKind, Requirements, name_of, normalize};
+use super::requirement::{LineKind, Requirements, normalize};
 use super::settings::{Settings, SettingsError};
 
 /// Where the dependencies of an app stand.
@@ -14,7 +14,10 @@ pub enum Source {
     Requirements(Vec<String>),
     /// `[project] dependencies` or `setup.cfg`'s `install_requires`: the file and the requirements.
     /// Phase two installs the project itself.
-    Static { file: String, requirements: Vec<String> },
+    Static {
+        file: String,
+        requirements: Vec<String>,
+    },
     /// Only a build backend knows them: `setup.py`, `dynamic = ["dependencies"]`, Poetry's table.
     Dynamic { file: String },
     /// Nothing: the app uses the standard library only.
@@ -41,9 +44,11 @@ impl Project {
         command_line: &BTreeMap<String, String>,
     ) -> Result<Project, SettingsError> {
         let settings = Settings::load(files, environment, command_line)?;
-        let named = settings
-            .get("requirements")
-            .map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        let named = settings.get("requirements").map(|list| {
+            list.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        });
         let said = named.is_some();
         let present: Vec<String> = named
             .unwrap_or_else(|| vec!["requirements.txt".to_owned()])
@@ -68,9 +73,13 @@ impl Project {
         } else {
             Source::Requirements(present)
         };
-        if let Source::Static { file, requirements: list } = &source {
+        if let Source::Static {
+            file,
+            requirements: list,
+        } = &source
+        {
             requirements.files.insert(file.clone());
-        let text = list.join("\n");
+            let text = list.join("\n");
             let memory = super::files::Memory::new().with(file, text);
             requirements.add(&memory, file, 0);
         }
@@ -152,7 +161,10 @@ fn static_metadata(files: &dyn Files) -> Option<Source> {
             let dynamic = project
                 .get("dynamic")
                 .and_then(toml::Value::as_array)
-                .is_some_and(|list| list.iter().any(|item| item.as_str() == Some("dependencies")));
+                .is_some_and(|list| {
+                    list.iter()
+                        .any(|item| item.as_str() == Some("dependencies"))
+                });
             let file = "pyproject.toml".to_owned();
             if dynamic {
                 return Some(Source::Dynamic { file });
@@ -169,9 +181,10 @@ fn static_metadata(files: &dyn Files) -> Option<Source> {
                 .unwrap_or_default();
             return Some(Source::Static { file, requirements });
         }
-        let poetry = document
-            .get("tool")
-            .is_some_and(|tool| tool.get("poetry").is_some_and(|p| p.get("dependencies").is_some()));
+        let poetry = document.get("tool").is_some_and(|tool| {
+            tool.get("poetry")
+                .is_some_and(|p| p.get("dependencies").is_some())
+        });
         if poetry && build_system {
             return Some(Source::Dynamic {
                 file: "pyproject.toml".to_owned(),
@@ -239,11 +252,6 @@ pub(crate) fn has(names: &BTreeSet<String>, name: &str) -> bool {
     names.contains(&normalize(name))
 }
 
-/// The normalized name a requirement text begins with.
-pub(crate) fn normalized_name(text: &str) -> Option<String> {
-    name_of(text).map(|(name, _)| normalize(name))
-}
-
 /// Whether a hook is there at all, executable or not.
 pub fn hook(files: &dyn Files, name: &str) -> Option<bool> {
     match files.kind(&format!(".warpdrive/action_hooks/{name}")) {
@@ -304,7 +312,9 @@ mod tests {
 
     #[test]
     fn a_named_file_that_is_missing_is_remembered() {
-        let files = Memory::new().with(".warpdrive/requirements", "a.txt requirements/b.txt").with("a.txt", "x");
+        let files = Memory::new()
+            .with(".warpdrive/requirements", "a.txt requirements/b.txt")
+            .with("a.txt", "x");
         let project = load(&files);
         assert_eq!(project.requirements.missing.len(), 1);
     }

@@ -49,9 +49,14 @@ impl FromStr for PythonVersion {
     fn from_str(text: &str) -> Result<PythonVersion, String> {
         let wrong = || format!("`{text}` is not a Python version");
         let mut parts = text.trim().split('.');
-        let major = parts.next().and_then(|part| part.parse().ok()).ok_or_else(wrong)?;
+        let major = parts
+            .next()
+            .and_then(|part| part.parse().ok())
+            .ok_or_else(wrong)?;
         let minor = parts.next().ok_or_else(wrong)?;
-        let digits = minor.find(|c: char| !c.is_ascii_digit()).unwrap_or(minor.len());
+        let digits = minor
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(minor.len());
         let minor = minor[..digits].parse().map_err(|_| wrong())?;
         Ok(PythonVersion { major, minor })
     }
@@ -70,9 +75,10 @@ impl PythonRequest {
     /// Whether some release of this minor version fits. What cannot be understood fits always: the
     /// installer will read it again.
     pub fn matches(&self, version: PythonVersion) -> bool {
-        self.text
-            .split("||")
-            .any(|part| part.split(',').all(|clause| clause_allows(clause.trim(), version)))
+        self.text.split("||").any(|part| {
+            part.split(',')
+                .all(|clause| clause_allows(clause.trim(), version))
+        })
     }
 }
 
@@ -91,11 +97,16 @@ fn clause_allows(clause: &str, have: PythonVersion) -> bool {
     let split = clause
         .find(|c: char| c.is_ascii_digit() || c == 'v')
         .unwrap_or(clause.len());
-    let (operator, version) = (clause[..split].trim(), clause[split..].trim_start_matches('v'));
+    let (operator, version) = (
+        clause[..split].trim(),
+        clause[split..].trim_start_matches('v'),
+    );
     let numbers: Vec<u32> = version
         .split('.')
         .map_while(|part| {
-            let end = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+            let end = part
+                .find(|c: char| !c.is_ascii_digit())
+                .unwrap_or(part.len());
             part[..end].parse().ok()
         })
         .collect();
@@ -155,7 +166,10 @@ pub fn request(files: &dyn Files, settings: &Settings) -> Option<PythonRequest> 
             .or_else(|| version.strip_prefix("python-"))
             .or_else(|| version.starts_with(|c: char| c.is_ascii_digit() || "<>=~!".contains(c)).then_some(version))
     {
-        return found(version.split('-').next().unwrap_or(version), ".python-version");
+        return found(
+            version.split('-').next().unwrap_or(version),
+            ".python-version",
+        );
     }
     if let Some(text) = files.text("runtime.txt")
         && let Some(version) = text.trim().strip_prefix("python-")
@@ -228,12 +242,21 @@ mod tests {
             ("3.9 || 3.11", vec![9, 11], vec![10]),
             ("*", vec![9], vec![]),
         ] {
-            let request = PythonRequest { text: text.into(), source: String::new() };
+            let request = PythonRequest {
+                text: text.into(),
+                source: String::new(),
+            };
             for minor in yes {
-                assert!(request.matches(PythonVersion::new(3, minor)), "{text} 3.{minor}");
+                assert!(
+                    request.matches(PythonVersion::new(3, minor)),
+                    "{text} 3.{minor}"
+                );
             }
             for minor in no {
-                assert!(!request.matches(PythonVersion::new(3, minor)), "{text} not 3.{minor}");
+                assert!(
+                    !request.matches(PythonVersion::new(3, minor)),
+                    "{text} not 3.{minor}"
+                );
             }
         }
     }
@@ -241,13 +264,37 @@ mod tests {
     #[test]
     fn places() {
         let cases: &[(&str, &str, Option<&str>)] = &[
-            (".python-version", "# x\n3.12.1\n", Some("3.12.1 (.python-version)")),
+            (
+                ".python-version",
+                "# x\n3.12.1\n",
+                Some("3.12.1 (.python-version)"),
+            ),
             (".python-version", "pypy3.10-7.3\n", None),
-            ("runtime.txt", "python-3.9.18\n", Some("3.9.18 (runtime.txt)")),
-            ("Pipfile", "[requires]\npython_version = '3.11'\n", Some("3.11 (Pipfile)")),
-            ("pyproject.toml", "[project]\nrequires-python='>=3.10'\n", Some(">=3.10 (pyproject.toml requires-python)")),
-            ("pyproject.toml", "[tool.poetry.dependencies]\npython='^3.10'\n", Some("^3.10 (pyproject.toml [tool.poetry.dependencies])")),
-            ("setup.cfg", "[options]\npython_requires = >=3.8\n", Some(">=3.8 (setup.cfg python_requires)")),
+            (
+                "runtime.txt",
+                "python-3.9.18\n",
+                Some("3.9.18 (runtime.txt)"),
+            ),
+            (
+                "Pipfile",
+                "[requires]\npython_version = '3.11'\n",
+                Some("3.11 (Pipfile)"),
+            ),
+            (
+                "pyproject.toml",
+                "[project]\nrequires-python='>=3.10'\n",
+                Some(">=3.10 (pyproject.toml requires-python)"),
+            ),
+            (
+                "pyproject.toml",
+                "[tool.poetry.dependencies]\npython='^3.10'\n",
+                Some("^3.10 (pyproject.toml [tool.poetry.dependencies])"),
+            ),
+            (
+                "setup.cfg",
+                "[options]\npython_requires = >=3.8\n",
+                Some(">=3.8 (setup.cfg python_requires)"),
+            ),
             ("app.py", "", None),
         ];
         for (file, text, expected) in cases {

@@ -29,10 +29,18 @@ pub enum LineKind {
     /// `name`, `name[extra]==1.0`, `name @ https://…`. The name is normalized.
     Named { name: String, url: Option<String> },
     /// `git+https://…#egg=name`, `https://…/x.whl`; the name if the text tells it.
-    Url { url: String, name: Option<String>, editable: bool },
+    Url {
+        url: String,
+        name: Option<String>,
+        editable: bool,
+    },
     /// `.`, `./lib`, `-e .`, `file:lib`: a directory or archive of the tree, relative to the tree.
     /// `None`: it lies outside the tree.
-    Local { path: Option<String>, extras: String, editable: bool },
+    Local {
+        path: Option<String>,
+        extras: String,
+        editable: bool,
+    },
     /// `-r FILE`; the path is relative to the tree.
     Include(Option<String>),
     /// `-c FILE`.
@@ -164,7 +172,10 @@ fn target(text: &str, directory: &str, editable: bool) -> LineKind {
         && !editable
     {
         let after_extras = match rest.strip_prefix('[') {
-            Some(inner) => inner.split_once(']').map_or("", |(_, rest)| rest).trim_start(),
+            Some(inner) => inner
+                .split_once(']')
+                .map_or("", |(_, rest)| rest)
+                .trim_start(),
             None => rest,
         };
         if let Some(url) = after_extras.strip_prefix('@') {
@@ -177,7 +188,9 @@ fn target(text: &str, directory: &str, editable: bool) -> LineKind {
                 url: Some(url.to_owned()),
             };
         }
-        let looks_like_archive = [".whl", ".tar.gz", ".zip"].iter().any(|s| bare.ends_with(s));
+        let looks_like_archive = [".whl", ".tar.gz", ".zip"]
+            .iter()
+            .any(|s| bare.ends_with(s));
         if !looks_like_archive {
             return LineKind::Named {
                 name: normalize(name),
@@ -315,9 +328,10 @@ impl Requirements {
         self.lines
             .iter()
             .filter_map(|line| match &line.kind {
-                LineKind::Named { name, .. } | LineKind::Url { name: Some(name), .. } => {
-                    Some(name.clone())
-                }
+                LineKind::Named { name, .. }
+                | LineKind::Url {
+                    name: Some(name), ..
+                } => Some(name.clone()),
                 _ => None,
             })
             .collect()
@@ -395,7 +409,10 @@ mod tests {
             ("-i https://x", LineKind::Option),
             ("-r other.txt", LineKind::Include(Some("other.txt".into()))),
             ("-rother.txt", LineKind::Include(Some("other.txt".into()))),
-            ("--requirement=a/b.txt", LineKind::Include(Some("a/b.txt".into()))),
+            (
+                "--requirement=a/b.txt",
+                LineKind::Include(Some("a/b.txt".into())),
+            ),
             ("-r ../out.txt", LineKind::Include(None)),
             ("-c c.txt", LineKind::Constraint(Some("c.txt".into()))),
             (
@@ -454,7 +471,13 @@ mod tests {
         let requirements = read(&files, "requirements.txt");
         assert_eq!(
             requirements.files.iter().collect::<Vec<_>>(),
-            ["constraints.txt", "pins.txt", "requirements.txt", "requirements/base.txt", "requirements/more.txt"]
+            [
+                "constraints.txt",
+                "pins.txt",
+                "requirements.txt",
+                "requirements/base.txt",
+                "requirements/more.txt"
+            ]
         );
         assert_eq!(
             requirements.names().into_iter().collect::<Vec<_>>(),

@@ -31,7 +31,12 @@ impl Roots {
     /// # Errors
     /// If there is none of these.
     pub fn find(environment: &BTreeMap<String, String>) -> Result<Roots, RootsError> {
-        let variable = |name: &str| environment.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let variable = |name: &str| {
+            environment
+                .get(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
         let in_image = Path::new(APP_ROOT).join("s2i/bin").is_dir();
         let app = variable("WARPDRIVE_APP_ROOT")
             .or_else(|| in_image.then(|| PathBuf::from(APP_ROOT)))

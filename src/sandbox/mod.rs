@@ -30,7 +30,7 @@ mod terminal;
 mod wire;
 
 pub use child::dispatch_child;
-pub use enter::enter;
+pub use enter::{available, enter};
 pub use error::{Failure, FailureKind, SandboxError};
 pub use id_map::IdMode;
 pub use interrupt::{install_interrupt_handler, interrupt_fd, interrupted};

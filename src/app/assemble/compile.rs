@@ -8,8 +8,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::BuildError;
 use super::super::process::status_of;
+use super::BuildError;
 
 const SCRIPT: &str = include_str!("compile.py");
 
@@ -21,7 +21,11 @@ pub(super) enum Check {
 }
 
 /// Compiles every `.py` below the directories. Files that are no Python 3 are left as they are.
-pub(super) fn compile(python: &Path, directories: &[PathBuf], check: Check) -> Result<(), BuildError> {
+pub(super) fn compile(
+    python: &Path,
+    directories: &[PathBuf],
+    check: Check,
+) -> Result<(), BuildError> {
     let mut paths = Vec::new();
     for directory in directories {
         python_files(directory, &mut paths).map_err(|source| BuildError::Io {
@@ -53,7 +57,10 @@ pub(super) fn compile(python: &Path, directories: &[PathBuf], check: Check) -> R
         })
         .arg(workers.to_string())
         .env_clear()
-        .envs(BTreeMap::from([("PYTHONHASHSEED", "0"), ("LC_ALL", "C.UTF-8")]))
+        .envs(BTreeMap::from([
+            ("PYTHONHASHSEED", "0"),
+            ("LC_ALL", "C.UTF-8"),
+        ]))
         .current_dir("/")
         .stdin(Stdio::piped())
         .spawn()

@@ -81,15 +81,25 @@ pub(super) fn ask(
     .iter()
     .map(|part| part.display().to_string())
     .collect();
-    let heard = process::listen(process::command(&line, &directory, environment)?, "manage.py", |_| true)?;
+    let heard = process::listen(
+        process::command(&line, &directory, environment)?,
+        "manage.py",
+        |_| true,
+    )?;
     let answer = std::fs::read(&answer)
         .ok()
         .and_then(|text| serde_json::from_slice::<Answer>(&text).ok());
     match answer {
-        Some(Answer::Facts { facts }) if facts.missing_dirs.is_empty() || !collect || !facts.has_staticfiles => Ok(facts),
+        Some(Answer::Facts { facts })
+            if facts.missing_dirs.is_empty() || !collect || !facts.has_staticfiles =>
+        {
+            Ok(facts)
+        }
         Some(Answer::Facts { facts }) => Err(BuildError::StaticDirectory {
             paths: facts.missing_dirs,
-            settings: facts.settings_module.unwrap_or_else(|| "the settings".to_owned()),
+            settings: facts
+                .settings_module
+                .unwrap_or_else(|| "the settings".to_owned()),
             source_root: roots.source.display().to_string(),
         }),
         Some(Answer::Failure(failure)) => Err(BuildError::Django {
@@ -134,7 +144,11 @@ impl Failure {
         } else {
             format!("{}: {}", self.kind, self.message)
         };
-        let advice = if line.is_empty() { advice } else { advice.cause(line.clone()) };
+        let advice = if line.is_empty() {
+            advice
+        } else {
+            advice.cause(line.clone())
+        };
         let advice = hints(advice, &self.kind, &line, self.name.as_deref());
         let keep = self.traceback.len().saturating_sub(12);
         let advice = advice.tail(self.traceback.iter().skip(keep).cloned());
@@ -147,14 +161,18 @@ impl Failure {
 }
 
 /// Remedies for the failures that are seen most.
-pub(crate) fn hints(advice: Advice, kind: &str, line: &str, module: Option<&str>) -> Advice {
+fn hints(advice: Advice, kind: &str, line: &str, module: Option<&str>) -> Advice {
     let text = line.to_lowercase();
     if text.contains("secret_key") || (kind == "KeyError" && text.contains("secret")) {
         return advice
             .cause("The settings need a secret key, and a build has none.")
             .remedy("give a throw-away value to the build only:\n  warpdrive image NAME --build-env SECRET_KEY=build-only\nor in .warpdrive/action_hooks/build-env:\n  SECRET_KEY=build-only");
     }
-    if kind == "KeyError" || kind == "UndefinedValueError" || text.contains("environment variable") || text.contains("set the") {
+    if kind == "KeyError"
+        || kind == "UndefinedValueError"
+        || text.contains("environment variable")
+        || text.contains("set the")
+    {
         return advice
             .cause("The settings read an environment variable that the build does not have.")
             .remedy("give it a default in the settings, or a value to the build:\n  warpdrive image NAME --build-env VARIABLE=value\nor in .warpdrive/action_hooks/build-env");
@@ -167,15 +185,22 @@ pub(crate) fn hints(advice: Advice, kind: &str, line: &str, module: Option<&str>
     if kind == "ModuleNotFoundError" {
         let name = module.unwrap_or("the module");
         return advice
-            .cause(format!("{name} is neither in the source nor among the requirements."))
-            .remedy(format!("add the distribution that has {name} to requirements.txt"));
+            .cause(format!(
+                "{name} is neither in the source nor among the requirements."
+            ))
+            .remedy(format!(
+                "add the distribution that has {name} to requirements.txt"
+            ));
     }
     if text.contains("cannot open shared object file") {
         return advice
             .cause("A system library is missing from the image.")
             .remedy("use a builder image that has it, or a package with the library in its wheel (psycopg2-binary …)");
     }
-    if text.contains("could not connect") || text.contains("connection refused") || kind == "OperationalError" {
+    if text.contains("could not connect")
+        || text.contains("connection refused")
+        || kind == "OperationalError"
+    {
         return advice
             .cause("Importing the settings or the apps opens a connection; at build there is no database.")
             .remedy("connect when the first request comes, or only if WARPDRIVE_PHASE is not \"build\"");

@@ -146,12 +146,36 @@ impl Explain for BuildError {
 fn compiler_hints(advice: Advice, tail: &[String]) -> Advice {
     let text = tail.join("\n");
     for (sign, cause, remedy) in [
-        ("pg_config", "psycopg2 is compiled, and PostgreSQL's headers are missing.", "use a builder with libpq-dev, or psycopg2-binary"),
-        ("Python.h", "An extension is compiled, and Python's headers are missing.", "use a builder image with compilers (kind \"build\")"),
-        ("gcc", "An extension is compiled, and there is no compiler.", "use a builder image with compilers (kind \"build\")"),
-        ("apxs", "mod_wsgi is compiled, and Apache's headers are missing.", "use a builder with apache2-dev, or mod_wsgi-standalone"),
-        ("Could not resolve host", "The network cannot be reached.", "check the network, a proxy, or --network"),
-        ("dns error", "The package index cannot be reached.", "check the network, a proxy, or UV_INDEX_URL"),
+        (
+            "pg_config",
+            "psycopg2 is compiled, and PostgreSQL's headers are missing.",
+            "use a builder with libpq-dev, or psycopg2-binary",
+        ),
+        (
+            "Python.h",
+            "An extension is compiled, and Python's headers are missing.",
+            "use a builder image with compilers (kind \"build\")",
+        ),
+        (
+            "gcc",
+            "An extension is compiled, and there is no compiler.",
+            "use a builder image with compilers (kind \"build\")",
+        ),
+        (
+            "apxs",
+            "mod_wsgi is compiled, and Apache's headers are missing.",
+            "use a builder with apache2-dev, or mod_wsgi-standalone",
+        ),
+        (
+            "Could not resolve host",
+            "The network cannot be reached.",
+            "check the network, a proxy, or --network",
+        ),
+        (
+            "dns error",
+            "The package index cannot be reached.",
+            "check the network, a proxy, or UV_INDEX_URL",
+        ),
     ] {
         if text.contains(sign) {
             return advice.cause(cause).remedy(remedy);

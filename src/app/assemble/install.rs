@@ -33,7 +33,7 @@ pub(super) struct Installer<'a> {
 
 impl<'a> Installer<'a> {
     /// Finds the installer that the app wants.
-    pub fn find(
+    pub(super) fn find(
         roots: &'a Roots,
         environment: &'a BTreeMap<String, String>,
         project: &Project,
@@ -43,15 +43,7 @@ impl<'a> Installer<'a> {
         let python = roots.python().display().to_string();
         let uv = process::which("uv", environment);
         let pip = project.uses_pip() || (uv.is_none() && !roots.image);
-        let line = if !pip {
-            let mut line = vec![
-                uv.ok_or(BuildError::NoInstaller { name: "uv" })?.display().to_string(),
-            ];
-            line.extend(["pip", "install", "--python"].map(str::to_owned));
-            line.push(python);
-            line.extend(["--link-mode", "copy", "--no-python-downloads"].map(str::to_owned));
-            line
-        } else {
+        let line = if pip {
             // In the sandbox pip is not in the virtual environment but a wrapper on PATH.
             let wrapper = Path::new("/run/warpdrive/bin/pip");
             let mut line = if roots.image && wrapper.is_file() {
@@ -60,13 +52,29 @@ impl<'a> Installer<'a> {
                 vec![python, "-m".to_owned(), "pip".to_owned()]
             };
             line.extend(
-                ["install", "--no-compile", "--disable-pip-version-check", "--no-input", "--exists-action=w"]
-                    .map(str::to_owned),
+                [
+                    "install",
+                    "--no-compile",
+                    "--disable-pip-version-check",
+                    "--no-input",
+                    "--exists-action=w",
+                ]
+                .map(str::to_owned),
             );
             if roots.image {
                 // Requirements of the base's Python do not count.
                 line.push("--no-warn-script-location".to_owned());
             }
+            line
+        } else {
+            let mut line = vec![
+                uv.ok_or(BuildError::NoInstaller { name: "uv" })?
+                    .display()
+                    .to_string(),
+            ];
+            line.extend(["pip", "install", "--python"].map(str::to_owned));
+            line.push(python);
+            line.extend(["--link-mode", "copy", "--no-python-downloads"].map(str::to_owned));
             line
         };
         Ok(Installer {
@@ -80,16 +88,16 @@ impl<'a> Installer<'a> {
         })
     }
 
-    pub fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         if self.pip { "pip" } else { "uv" }
     }
 
-    pub fn is_pip(&self) -> bool {
+    pub(super) fn is_pip(&self) -> bool {
         self.pip
     }
 
     /// Installs what the arguments name.
-    pub fn install(&self, arguments: &[String]) -> Result<(), BuildError> {
+    pub(super) fn install(&self, arguments: &[String]) -> Result<(), BuildError> {
         let mut line = self.line.clone();
         if !self.build {
             if self.pip {
@@ -116,7 +124,9 @@ impl<'a> Installer<'a> {
         let may_hold = !self.build;
         let heard = process::listen(command, self.name(), |text| {
             let start = text.trim_start();
-            let error = start.starts_with('×') || start.starts_with("error:") || start.starts_with("ERROR:");
+            let error = start.starts_with('×')
+                || start.starts_with("error:")
+                || start.starts_with("ERROR:");
             if may_hold && (error || !held.is_empty()) {
                 held.push_str(text);
                 return false;
@@ -163,9 +173,16 @@ fn wants_code(errors: &str) -> bool {
 /// The first package that has no wheel.
 fn without_wheel(errors: &str) -> String {
     let errors: String = errors.split_whitespace().collect::<Vec<_>>().join(" ");
-    for (before, after) in [("Wheels are required for `", '`'), ("distribution found for ", ' ')] {
+    for (before, after) in [
+        ("Wheels are required for `", '`'),
+        ("distribution found for ", ' '),
+    ] {
         if let Some(start) = errors.find(before).map(|at| at + before.len()) {
-            return errors[start..].split(after).next().unwrap_or_default().to_owned();
+            return errors[start..]
+                .split(after)
+                .next()
+                .unwrap_or_default()
+                .to_owned();
         }
     }
     String::new()
@@ -260,29 +277,46 @@ pub(super) fn arguments(
                 continue;
             }
             LineKind::Url { url, editable, .. } => {
-                wants_code |= !url.split(['#', '?']).next().unwrap_or(url).ends_with(".whl");
+                wants_code |= !url
+                    .split(['#', '?'])
+                    .next()
+                    .unwrap_or(url)
+                    .ends_with(".whl");
                 some = true;
                 if *editable {
                     // An editable checkout would lie outside of the environment.
                     changed = true;
-                    let text = line.text.trim_start_matches("-e").trim_start_matches("--editable");
+                    let text = line
+                        .text
+                        .trim_start_matches("-e")
+                        .trim_start_matches("--editable");
                     flat.push_str(text.trim_start_matches('=').trim());
                     flat.push('\n');
                     continue;
                 }
             }
             LineKind::Named { url, .. } => {
-                wants_code |= url
-                    .as_ref()
-                    .is_some_and(|url| !url.split(['#', '?']).next().unwrap_or(url).ends_with(".whl"));
+                wants_code |= url.as_ref().is_some_and(|url| {
+                    !url.split(['#', '?'])
+                        .next()
+                        .unwrap_or(url)
+                        .ends_with(".whl")
+                });
                 some = true;
             }
             LineKind::Constraint(Some(path)) => {
-                flat.push_str(&format!("-c {}\n", installer.directory.join(path).display()));
+                flat.push_str(&format!(
+                    "-c {}\n",
+                    installer.directory.join(path).display()
+                ));
                 continue;
             }
             LineKind::Option => {
-                flat.push_str(&absolute_option(&line.text, &line.file, installer.directory));
+                flat.push_str(&absolute_option(
+                    &line.text,
+                    &line.file,
+                    installer.directory,
+                ));
                 flat.push('\n');
                 continue;
             }
@@ -299,7 +333,12 @@ pub(super) fn arguments(
             .into_iter()
             .flat_map(|file| ["-r".to_owned(), file])
             .collect();
-        return Ok(Some(Arguments { arguments, names, temporary: None, wants_code }));
+        return Ok(Some(Arguments {
+            arguments,
+            names,
+            temporary: None,
+            wants_code,
+        }));
     }
     let path = temporary_directory.join(format!("requirements-{}.txt", std::process::id()));
     std::fs::write(&path, flat).map_err(|source| BuildError::Io {
@@ -323,7 +362,11 @@ fn absolute_option(text: &str, file: &str, directory: &Path) -> String {
             if !value.contains("://") && !value.starts_with('/') {
                 let beside = Path::new(file).parent().unwrap_or(Path::new(""));
                 let path = directory.join(beside).join(value);
-                let path = if path.exists() { path } else { directory.join(value) };
+                let path = if path.exists() {
+                    path
+                } else {
+                    directory.join(value)
+                };
                 return format!("--find-links {}", path.display());
             }
         }

@@ -29,7 +29,6 @@ use super::roots::Roots;
 use super::server::pins::pinned;
 
 pub use django::Failure;
-pub(crate) use django::hints;
 pub use error::{BuildError, NEEDS_SDISTS};
 
 use install::Installer;
@@ -99,7 +98,11 @@ struct Build<'a> {
 
 impl<'a> Build<'a> {
     fn new(roots: &'a Roots, given: &'a Environment, progress: &'a dyn Progress) -> Build<'a> {
-        Build { roots, given, progress }
+        Build {
+            roots,
+            given,
+            progress,
+        }
     }
 
     /// Both phases, one after the other.
@@ -193,7 +196,9 @@ impl<'a> Build<'a> {
     }
 
     fn temporary(&self, environment: &Environment) -> PathBuf {
-        environment.get("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
+        environment
+            .get("TMPDIR")
+            .map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
     }
 
     /// Phase one.
@@ -209,10 +214,17 @@ impl<'a> Build<'a> {
             BTreeMap::new()
         };
         // A laptop runs the code of packages as pip does; in an image the pipeline says when.
-        let asked = environment.get("WARPDRIVE_BUILD_SDISTS").is_some_and(|value| value == "1");
+        let asked = environment
+            .get("WARPDRIVE_BUILD_SDISTS")
+            .is_some_and(|value| value == "1");
         let phased = environment.contains_key("WARPDRIVE_BUILD_PHASE");
-        let mut installer =
-            Installer::find(roots, &environment, &project, self.progress, asked || !roots.image)?;
+        let mut installer = Installer::find(
+            roots,
+            &environment,
+            &project,
+            self.progress,
+            asked || !roots.image,
+        )?;
         let temporary = self.temporary(&environment);
         if let Some(arguments) = install::arguments(&project, &installer, &temporary)? {
             self.progress.step(&format!(
@@ -221,13 +233,16 @@ impl<'a> Build<'a> {
                 arguments.names
             ));
             let result = if arguments.wants_code && !installer.build {
-                Err(BuildError::NeedsSdists { what: String::new() })
+                Err(BuildError::NeedsSdists {
+                    what: String::new(),
+                })
             } else {
                 installer.install(&arguments.arguments)
             };
             match result {
                 Err(BuildError::NeedsSdists { .. }) if !phased => {
-                    self.progress.note("some packages have no wheel and are built from source");
+                    self.progress
+                        .note("some packages have no wheel and are built from source");
                     installer.build = true;
                     installer.install(&arguments.arguments)?;
                 }
@@ -292,7 +307,8 @@ impl<'a> Build<'a> {
         if missing.is_empty() {
             return Ok(());
         }
-        self.progress.step(&format!("Installing the server ({})", missing.join(", ")));
+        self.progress
+            .step(&format!("Installing the server ({})", missing.join(", ")));
         match installer.install(&missing) {
             Err(BuildError::NeedsSdists { .. }) if !phased => {
                 installer.build = true;
@@ -335,8 +351,14 @@ impl<'a> Build<'a> {
         again.dedup();
         // The last one to be installed has its way, so the first by name comes last.
         for index in again.iter().rev() {
-            let Some(distribution) = distributions.get(*index) else { continue };
-            let option = if installer.is_pip() { "--force-reinstall" } else { "--reinstall" };
+            let Some(distribution) = distributions.get(*index) else {
+                continue;
+            };
+            let option = if installer.is_pip() {
+                "--force-reinstall"
+            } else {
+                "--reinstall"
+            };
             installer.install(&[
                 option.to_owned(),
                 "--no-deps".to_owned(),
@@ -381,7 +403,11 @@ impl<'a> Build<'a> {
             })?;
         }
         let static_files = plan.static_files.clone();
-        if let Start::Server { server, application: Some(application) } = &mut plan.start {
+        if let Start::Server {
+            server,
+            application: Some(application),
+        } = &mut plan.start
+        {
             application.wrapper = wrapper::write(&roots.app, *server, application, &static_files)?;
         }
         plan.save(&roots.app)?;
@@ -396,13 +422,22 @@ impl<'a> Build<'a> {
     }
 
     /// `-e .`, `./lib`, and a project that is the source itself.
-    fn install_projects(&self, environment: &Environment, detected: &Detected) -> Result<(), BuildError> {
+    fn install_projects(
+        &self,
+        environment: &Environment,
+        detected: &Detected,
+    ) -> Result<(), BuildError> {
         let projects = detected.project.local_projects();
         if projects.is_empty() {
             return Ok(());
         }
-        let installer =
-            Installer::find(self.roots, environment, &detected.project, self.progress, true)?;
+        let installer = Installer::find(
+            self.roots,
+            environment,
+            &detected.project,
+            self.progress,
+            true,
+        )?;
         let names: Vec<String> = projects
             .iter()
             .map(|project| match project.path.as_str() {
@@ -416,11 +451,20 @@ impl<'a> Build<'a> {
             names.join(", ")
         ));
         // Phase one installed what the requirements and static metadata name.
-        let complete = !matches!(detected.project.source, super::project::Source::Dynamic { .. });
+        let complete = !matches!(
+            detected.project.source,
+            super::project::Source::Dynamic { .. }
+        );
         for (project, name) in projects.iter().zip(names) {
             let mut arguments = Vec::new();
-            if complete && project.path.is_empty() && project.extras.is_empty() && detected.project.installable
-                && !matches!(detected.project.source, super::project::Source::Requirements(_))
+            if complete
+                && project.path.is_empty()
+                && project.extras.is_empty()
+                && detected.project.installable
+                && !matches!(
+                    detected.project.source,
+                    super::project::Source::Requirements(_)
+                )
             {
                 arguments.push("--no-deps".to_owned());
             }
@@ -448,15 +492,24 @@ impl<'a> Build<'a> {
             return Ok(());
         };
         let collect = detected.project.settings.is_on("collectstatic")
-            && environment.get("DISABLE_COLLECTSTATIC").is_none_or(|value| value.is_empty() || value == "0");
+            && environment
+                .get("DISABLE_COLLECTSTATIC")
+                .is_none_or(|value| value.is_empty() || value == "0");
         if collect {
             self.progress.step("Collecting static files for Django");
         } else {
             self.progress.step("Reading the settings of Django");
         }
-        let facts = django::ask(self.roots, &django, environment, &self.temporary(environment), collect)?;
+        let facts = django::ask(
+            self.roots,
+            &django,
+            environment,
+            &self.temporary(environment),
+            collect,
+        )?;
         if collect && !facts.has_staticfiles {
-            self.progress.note("django.contrib.staticfiles is not installed: nothing to collect");
+            self.progress
+                .note("django.contrib.staticfiles is not installed: nothing to collect");
         }
         let asked = DjangoPlan {
             manage: django.manage,
@@ -464,7 +517,11 @@ impl<'a> Build<'a> {
             wsgi_application: facts.wsgi_application.or(django.wsgi_application),
             asgi_application: facts.asgi_application.or(django.asgi_application),
         };
-        if let Start::Server { server, application: Some(application) } = &mut plan.start {
+        if let Start::Server {
+            server,
+            application: Some(application),
+        } = &mut plan.start
+        {
             let asgi = application.interface == Interface::Asgi;
             let found = django_application(&asked, asgi).unwrap_or(Application {
                 // A project without a WSGI module: Django's own.
@@ -474,12 +531,20 @@ impl<'a> Build<'a> {
                 interface: Interface::Wsgi,
                 wrapper: None,
             });
-            if plan.framework == "django" && server.serves(found.interface) && detected.project.settings.said("application").is_none() {
+            if plan.framework == "django"
+                && server.serves(found.interface)
+                && detected.project.settings.said("application").is_none()
+            {
                 *application = found;
             }
         }
         if plan.static_files.is_empty()
-            && !(facts.own_whitenoise && !facts.static_root.as_deref().unwrap_or("").starts_with(&self.roots.app.join("static").display().to_string()))
+            && !(facts.own_whitenoise
+                && !facts
+                    .static_root
+                    .as_deref()
+                    .unwrap_or("")
+                    .starts_with(&self.roots.app.join("static").display().to_string()))
             && let Some(root) = &facts.static_root
             && (facts.collected || Path::new(root).is_dir())
             && let Some(url) = &facts.static_url
@@ -574,7 +639,11 @@ fn take_source(from: &Path, to: &Path) -> Result<(), BuildError> {
 fn copy_tree(from: &Path, to: &Path) -> Result<(), BuildError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
-        move |source| BuildError::Io { doing: "copy", path, source }
+        move |source| BuildError::Io {
+            doing: "copy",
+            path,
+            source,
+        }
     };
     fs::create_dir_all(to).map_err(failed(to))?;
     for entry in fs::read_dir(from).map_err(failed(from))? {

@@ -35,7 +35,11 @@ pub(super) struct Entry {
 pub(super) fn read_all(site: &Path) -> Result<Vec<Distribution>, BuildError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
-        move |source| BuildError::Io { doing: "read", path, source }
+        move |source| BuildError::Io {
+            doing: "read",
+            path,
+            source,
+        }
     };
     let mut found = Vec::new();
     if !site.is_dir() {
@@ -72,32 +76,29 @@ fn parse(text: &str) -> Vec<Entry> {
     text.lines()
         .filter(|line| !line.trim().is_empty())
         .map(|line| {
-            let (path, rest) = match line.strip_prefix('"') {
-                Some(quoted) => {
-                    let mut path = String::new();
-                    let mut rest = quoted;
-                    loop {
-                        match rest.split_once('"') {
-                            Some((part, after)) => {
-                                path.push_str(part);
-                                rest = after;
-                                match rest.strip_prefix('"') {
-                                    Some(after) => {
-                                        path.push('"');
-                                        rest = after;
-                                    }
-                                    None => break,
+            let (path, rest) = if let Some(quoted) = line.strip_prefix('"') {
+                let mut path = String::new();
+                let mut rest = quoted;
+                loop {
+                    match rest.split_once('"') {
+                        Some((part, after)) => {
+                            path.push_str(part);
+                            rest = after;
+                            match rest.strip_prefix('"') {
+                                Some(after) => {
+                                    path.push('"');
+                                    rest = after;
                                 }
+                                None => break,
                             }
-                            None => break,
                         }
+                        None => break,
                     }
-                    (path, rest.strip_prefix(',').unwrap_or(rest))
                 }
-                None => {
-                    let (path, rest) = line.split_once(',').unwrap_or((line, ""));
-                    (path.to_owned(), rest)
-                }
+                (path, rest.strip_prefix(',').unwrap_or(rest))
+            } else {
+                let (path, rest) = line.split_once(',').unwrap_or((line, ""));
+                (path.to_owned(), rest)
             };
             let (hash, size) = rest.split_once(',').unwrap_or((rest, ""));
             Entry {
@@ -178,7 +179,11 @@ pub(super) fn refuse_intruders(
 pub(super) fn protected_files(app_root: &Path) -> BTreeMap<PathBuf, String> {
     let mut files = vec![app_root.join("pyvenv.cfg")];
     for directory in ["bin", "s2i/bin"] {
-        for entry in fs::read_dir(app_root.join(directory)).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(app_root.join(directory))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let path = entry.path();
             if path.strip_prefix(app_root).is_ok_and(is_protected) {
                 files.push(path);
@@ -214,7 +219,10 @@ pub(super) fn collisions(distributions: &[Distribution], site: &Path) -> Vec<Col
     for (index, distribution) in distributions.iter().enumerate() {
         for entry in &distribution.entries {
             if !entry.hash.is_empty() {
-                owners.entry(&entry.path).or_default().push((index, &entry.hash));
+                owners
+                    .entry(&entry.path)
+                    .or_default()
+                    .push((index, &entry.hash));
             }
         }
     }
@@ -225,7 +233,9 @@ pub(super) fn collisions(distributions: &[Distribution], site: &Path) -> Vec<Col
             if owners.iter().all(|(_, other)| *other == hash) {
                 return None;
             }
-            let actual = fs::read(site.join(path)).ok().map(|bytes| record_hash(&bytes));
+            let actual = fs::read(site.join(path))
+                .ok()
+                .map(|bytes| record_hash(&bytes));
             Some(Collision {
                 path: path.to_owned(),
                 winner,
@@ -245,7 +255,11 @@ pub(super) fn collisions(distributions: &[Distribution], site: &Path) -> Vec<Col
 pub(super) fn normalise(distribution: &Distribution, site: &Path) -> Result<(), BuildError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
-        move |source| BuildError::Io { doing: "write", path, source }
+        move |source| BuildError::Io {
+            doing: "write",
+            path,
+            source,
+        }
     };
     let record = distribution.dist_info.join("RECORD");
     if !record.is_file() {
@@ -302,9 +316,15 @@ fn public_origin(text: &str) -> Option<String> {
         return None;
     }
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
     // `git@` of ssh is a name, not a secret.
-    let host = if authority.starts_with("git@") { authority } else { host };
+    let host = if authority.starts_with("git@") {
+        authority
+    } else {
+        host
+    };
     value["url"] = format!("{scheme}://{host}/{path}").into();
     Some(value.to_string())
 }
@@ -372,7 +392,11 @@ mod tests {
 
     #[test]
     fn intruders() {
-        let roots = Roots { app: "/opt/app-root".into(), source: "/opt/app-root/src".into(), image: true };
+        let roots = Roots {
+            app: "/opt/app-root".into(),
+            source: "/opt/app-root/src".into(),
+            image: true,
+        };
         let site = Path::new("/opt/app-root/lib/python3.11/site-packages");
         for (path, refused) in [
             ("flask/__init__.py", false),
@@ -404,13 +428,21 @@ mod tests {
         ];
         assert_eq!(
             collisions(&all, site.path()),
-            [Collision { path: "tests/__init__.py".into(), winner: 0, others: vec![1], wrong: true }]
+            [Collision {
+                path: "tests/__init__.py".into(),
+                winner: 0,
+                others: vec![1],
+                wrong: true
+            }]
         );
     }
 
     #[test]
     fn origins_lose_credentials_and_local_paths() {
-        assert_eq!(public_origin(r#"{"url":"file:///home/x","dir_info":{}}"#), None);
+        assert_eq!(
+            public_origin(r#"{"url":"file:///home/x","dir_info":{}}"#),
+            None
+        );
         assert_eq!(
             public_origin(r#"{"url":"https://u:p@example.com/x.git","vcs_info":{"vcs":"git","commit_id":"1"}}"#).unwrap(),
             r#"{"url":"https://example.com/x.git","vcs_info":{"commit_id":"1","vcs":"git"}}"#

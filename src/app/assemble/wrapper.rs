@@ -17,7 +17,8 @@ pub(super) fn write(
 ) -> Result<Option<String>, BuildError> {
     let asgi = application.interface == Interface::Asgi;
     let wrapped = !static_files.is_empty() && !server.serves_static_files();
-    let cannot_call = application.factory && matches!(server, Server::ModWsgi | Server::Daphne | Server::Uwsgi);
+    let cannot_call =
+        application.factory && matches!(server, Server::ModWsgi | Server::Daphne | Server::Uwsgi);
     // A dotted object (`main:server.app`) is more than a name.
     let (name, template) = match (wrapped, asgi, cannot_call) {
         (true, true, _) => ("whitenoise_asgi", include_str!("wrapper_asgi.py")),

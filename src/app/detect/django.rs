@@ -10,7 +10,7 @@ use super::syntax::{self, Binding};
 
 /// A Django project, as its text tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Django {
+pub(super) struct Django {
     /// Path of `manage.py`.
     pub manage: String,
     /// `mysite.settings`, where `manage.py` says it plainly.
@@ -25,7 +25,7 @@ pub struct Django {
 const VARIABLE: &str = "DJANGO_SETTINGS_MODULE";
 
 /// Looks for a project whose `manage.py` is in `home`.
-pub fn find(files: &dyn Files, home: &str) -> Option<Django> {
+pub(super) fn find(files: &dyn Files, home: &str) -> Option<Django> {
     let manage = under(home, "manage.py");
     let source = files.text(&manage)?;
     let settings_module = match ruff_python_parser::parse_module(&source) {
@@ -49,7 +49,9 @@ pub fn find(files: &dyn Files, home: &str) -> Option<Django> {
     let asgi_application = setting("ASGI_APPLICATION");
     let static_url = setting("STATIC_URL");
     // Without the setting: the module that `django-admin startproject` makes.
-    let package = settings_module.as_deref().and_then(|name| name.split('.').next());
+    let package = settings_module
+        .as_deref()
+        .and_then(|name| name.split('.').next());
     let guess = |module: &str| {
         let module = format!("{}.{module}", package?);
         evaluator

@@ -19,8 +19,24 @@ const MODULES: &[&str] = &["wsgi", "asgi", "app", "main"];
 
 /// Directories that are no application's package.
 const NOT_PACKAGES: &[&str] = &[
-    "bin", "build", "data", "dist", "doc", "docs", "examples", "migrations", "node_modules", "notebooks", "scripts",
-    "static", "templates", "test", "testing", "tests", "tools", "venv",
+    "bin",
+    "build",
+    "data",
+    "dist",
+    "doc",
+    "docs",
+    "examples",
+    "migrations",
+    "node_modules",
+    "notebooks",
+    "scripts",
+    "static",
+    "templates",
+    "test",
+    "testing",
+    "tests",
+    "tools",
+    "venv",
 ];
 
 /// Something that a server can serve.
@@ -37,7 +53,10 @@ pub struct Candidate {
     pub framework: String,
     /// Directory that must be on `sys.path`, relative to the tree, if it is not the home.
     pub root: String,
+    /// Names that are this very application: (file, name).
     through: BTreeSet<(String, String)>,
+    /// Names that stand in its expression or are given to its methods.
+    mentions: BTreeSet<(String, String)>,
     order: usize,
 }
 
@@ -66,7 +85,7 @@ pub struct Found {
 }
 
 /// Looks for applications below `home`.
-pub fn search(files: &dyn Files, home: &str) -> Found {
+pub(super) fn search(files: &dyn Files, home: &str) -> Found {
     let mut found = Found::default();
     let places = places(files, home);
     let source = under(home, "src");
@@ -77,14 +96,33 @@ pub fn search(files: &dyn Files, home: &str) -> Found {
             continue;
         };
         found.looked_at.push(place.path.clone());
+        if let Some(name) = sibling_import(files, place, &module) {
+            found.notes.push(format!(
+                "{} imports {name}, which lies beside it: its directory would be the home",
+                place.path
+            ));
+            continue;
+        }
         if module.has_main {
             found.programs.insert(place.path.clone());
         }
         if evaluator.serves(&module) {
             found.serving.insert(place.path.clone());
         }
-        let names: BTreeSet<&str> = module.bindings.iter().map(|(name, _)| name.as_str()).collect();
-        for name in names {
+        let mut names: BTreeSet<String> = module
+            .bindings
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect();
+        for star in module
+            .stars
+            .iter()
+            .filter_map(|star| evaluator.module(star))
+        {
+            names.extend(star.bindings.iter().map(|(name, _)| name.clone()));
+        }
+        for name in &names {
+            let name = name.as_str();
             let (factory, app) = match evaluator.name(&module, name) {
                 Some(Value::App(app)) => (false, app),
                 Some(Value::Function(home, function)) if FACTORIES.contains(&name) => {
@@ -98,20 +136,27 @@ pub fn search(files: &dyn Files, home: &str) -> Found {
                         ));
                         continue;
                     }
-                    app.through.insert((home.path.clone(), function.name.to_string()));
+                    app.through
+                        .insert((home.path.clone(), function.name.to_string()));
                     (true, app)
                 }
                 _ => continue,
             };
             let mut through = app.through;
             // `app.mount("/api", api)`: `api` is a part of `app`.
-            for (_, arguments) in module.uses.iter().filter(|(receiver, _)| receiver == name) {
-                for argument in arguments {
-                    through.insert((place.path.clone(), argument.clone()));
-                }
-            }
-            through.extend(mentioned(&module, name).into_iter().map(|other| (place.path.clone(), other)));
-            through.remove(&(place.path.clone(), name.to_owned()));
+            let given = module
+                .uses
+                .iter()
+                .filter(|(receiver, _)| receiver == name)
+                .flat_map(|(_, arguments)| arguments.clone());
+            let itself = (place.path.clone(), name.to_owned());
+            let mentions = mentioned(&module, name)
+                .into_iter()
+                .chain(given)
+                .map(|other| (place.path.clone(), other))
+                .filter(|other| *other != itself)
+                .collect();
+            through.remove(&itself);
             candidates.push(Candidate {
                 module: place.module.clone(),
                 path: place.path.clone(),
@@ -121,6 +166,7 @@ pub fn search(files: &dyn Files, home: &str) -> Found {
                 framework: app.framework,
                 root: place.root.clone(),
                 through,
+                mentions,
                 order,
             });
         }
@@ -131,8 +177,10 @@ pub fn search(files: &dyn Files, home: &str) -> Found {
 }
 
 /// Reads one named entry point, `module:object` or `module:factory()`.
-pub fn named(files: &dyn Files, home: &str, reference: &str) -> Result<Candidate, String> {
-    let (module_name, object) = reference.split_once(':').unwrap_or((reference, "application"));
+pub(super) fn named(files: &dyn Files, home: &str, reference: &str) -> Result<Candidate, String> {
+    let (module_name, object) = reference
+        .split_once(':')
+        .unwrap_or((reference, "application"));
     let (object, call) = match object.strip_suffix("()") {
         Some(object) => (object, true),
         None => (object, false),
@@ -154,7 +202,11 @@ pub fn named(files: &dyn Files, home: &str, reference: &str) -> Result<Candidate
         let file = module_name.replace('.', "/");
         return Err(format!("there is neither {file}.py nor {file}/__init__.py"));
     };
-    let root = if path.starts_with(&format!("{source}/")) { source } else { home.to_owned() };
+    let root = if path.starts_with(&format!("{source}/")) {
+        source
+    } else {
+        home.to_owned()
+    };
     let Some(module) = evaluator.module_at(&path, module_name) else {
         let error = evaluator.errors.into_inner().pop();
         return Err(error.map_or_else(
@@ -168,7 +220,9 @@ pub fn named(files: &dyn Files, home: &str, reference: &str) -> Result<Candidate
         Some(Value::App(app)) => (call, Some(app.interface), app.framework),
         Some(Value::Function(home, function)) => {
             let app = evaluator.returned(&home, &function);
-            let framework = app.as_ref().map_or(String::new(), |app| app.framework.clone());
+            let framework = app
+                .as_ref()
+                .map_or(String::new(), |app| app.framework.clone());
             (true, app.map(|app| app.interface), framework)
         }
         Some(Value::Class(app)) => (true, Some(app.interface), app.framework),
@@ -191,6 +245,7 @@ pub fn named(files: &dyn Files, home: &str, reference: &str) -> Result<Candidate
         framework,
         root,
         through: BTreeSet::new(),
+        mentions: BTreeSet::new(),
         order: 0,
     })
 }
@@ -247,12 +302,41 @@ fn places(files: &dyn Files, home: &str) -> Vec<Place> {
                         "__init__" => name.clone(),
                         module => format!("{name}.{module}"),
                     };
-                    places.push(Place { path, module, root: root.clone() });
+                    places.push(Place {
+                        path,
+                        module,
+                        root: root.clone(),
+                    });
                 }
             }
         }
     }
     places
+}
+
+/// A module that lies beside the file and is imported as if its directory were on `sys.path`, which
+/// it is not.
+fn sibling_import(
+    files: &dyn Files,
+    place: &Place,
+    module: &super::syntax::Module,
+) -> Option<String> {
+    let directory = super::super::files::parent(&place.path);
+    if directory == place.root {
+        return None;
+    }
+    module.bindings.iter().find_map(|(_, binding)| {
+        let Binding::Import { module, .. } = binding else {
+            return None;
+        };
+        let first = module.split('.').next()?;
+        // Relative imports have been made absolute, so they begin at the root.
+        let at = |directory: &str| {
+            let path = under(directory, first);
+            files.is_file(&format!("{path}.py")) || files.is_directory(&path)
+        };
+        (!first.is_empty() && at(directory) && !at(&place.root)).then(|| first.to_owned())
+    })
 }
 
 /// Plain names in the value that a name is bound to.
@@ -281,33 +365,35 @@ fn group(candidates: Vec<Candidate>) -> Vec<Candidate> {
     let mut by_origin: BTreeMap<(String, String), usize> = BTreeMap::new();
     let mut inner: BTreeSet<usize> = BTreeSet::new();
     for (index, candidate) in candidates.iter().enumerate() {
-        for origin in &candidate.through {
-            let other = owners.get(origin).copied();
+        for origin in candidate.through.iter().chain(&candidate.mentions) {
+            let mut other = owners.get(origin).copied();
             if let Some(other) = other {
                 inner.insert(other);
+            } else if candidate.through.contains(origin) {
+                // A name in a file that was not looked at joins those that come from it.
+                other = Some(*by_origin.entry(origin.clone()).or_insert(index));
             }
-            // An origin that is no candidate itself still joins those that come from it, if it is
-            // a name in a file that was not looked at.
-            let other = other.or_else(|| by_origin.get(origin).copied());
-            match other {
-                Some(other) => {
-                    let (a, b) = (root(&mut parent, index), root(&mut parent, other));
-                    parent[a] = b;
-                }
-                None => {
-                    by_origin.insert(origin.clone(), index);
-                }
+            if let Some(other) = other {
+                let (a, b) = (root(&mut parent, index), root(&mut parent, other));
+                parent[a] = b;
             }
         }
     }
     let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for index in 0..candidates.len() {
-        groups.entry(root(&mut parent, index)).or_default().push(index);
+        groups
+            .entry(root(&mut parent, index))
+            .or_default()
+            .push(index);
     }
     let mut best: Vec<Candidate> = groups
         .into_values()
         .filter_map(|members| {
-            let outer: Vec<usize> = members.iter().copied().filter(|index| !inner.contains(index)).collect();
+            let outer: Vec<usize> = members
+                .iter()
+                .copied()
+                .filter(|index| !inner.contains(index))
+                .collect();
             let from = if outer.is_empty() { members } else { outer };
             from.into_iter()
                 .min_by_key(|index| rank(&candidates[*index]))
@@ -322,6 +408,15 @@ fn rank(candidate: &Candidate) -> (bool, usize, usize, String) {
     let name = ["application", "app", "wsgi_app", "asgi_app"]
         .iter()
         .position(|name| *name == candidate.object)
-        .unwrap_or(if candidate.object.starts_with('_') { 9 } else { 8 });
-    (candidate.factory, candidate.order, name, candidate.object.clone())
+        .unwrap_or(if candidate.object.starts_with('_') {
+            9
+        } else {
+            8
+        });
+    (
+        candidate.factory,
+        candidate.order,
+        name,
+        candidate.object.clone(),
+    )
 }

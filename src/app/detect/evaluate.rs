@@ -65,7 +65,7 @@ struct Scope<'s> {
 }
 
 impl<'f> Evaluator<'f> {
-    pub fn new(files: &'f dyn Files, roots: Vec<String>) -> Evaluator<'f> {
+    pub(super) fn new(files: &'f dyn Files, roots: Vec<String>) -> Evaluator<'f> {
         Evaluator {
             files,
             roots,
@@ -76,7 +76,7 @@ impl<'f> Evaluator<'f> {
     }
 
     /// A module of the tree by its file.
-    pub fn module_at(&self, path: &str, name: &str) -> Option<Rc<Module>> {
+    pub(super) fn module_at(&self, path: &str, name: &str) -> Option<Rc<Module>> {
         if let Some(known) = self.modules.borrow().get(path) {
             return known.clone();
         }
@@ -97,12 +97,12 @@ impl<'f> Evaluator<'f> {
     }
 
     /// A module of the tree by its dotted name.
-    pub fn module(&self, name: &str) -> Option<Rc<Module>> {
+    pub(super) fn module(&self, name: &str) -> Option<Rc<Module>> {
         let path = self.path_of(name)?;
         self.module_at(&path, name)
     }
 
-    pub fn path_of(&self, name: &str) -> Option<String> {
+    pub(super) fn path_of(&self, name: &str) -> Option<String> {
         if name.is_empty() {
             return None;
         }
@@ -120,18 +120,22 @@ impl<'f> Evaluator<'f> {
     }
 
     /// What a module-level name is in the end.
-    pub fn name(&self, module: &Rc<Module>, name: &str) -> Option<Value> {
+    pub(super) fn name(&self, module: &Rc<Module>, name: &str) -> Option<Value> {
         self.lookup(module, name, None, 0)
     }
 
     /// What a function returns when it is an application.
-    pub fn returned(&self, module: &Rc<Module>, function: &ast::StmtFunctionDef) -> Option<App> {
+    pub(super) fn returned(&self, module: &Rc<Module>, function: &ast::StmtFunctionDef) -> Option<App> {
         self.returns(module, function, 0)
     }
 
     /// Whether a call at the top level of a module serves, so that an import of it would not end.
-    pub fn serves(&self, module: &Rc<Module>) -> bool {
-        let scope = Scope { module, before: None, locals: None };
+    pub(super) fn serves(&self, module: &Rc<Module>) -> bool {
+        let scope = Scope {
+            module,
+            before: None,
+            locals: None,
+        };
         module.calls.iter().any(|call| {
             let Expr::Call(call) = call else { return false };
             if let Some(Value::Path(path)) = self.eval(scope, &call.func, 0)
@@ -142,7 +146,9 @@ impl<'f> Evaluator<'f> {
             if let Expr::Attribute(attribute) = call.func.as_ref() {
                 let receiver = self.eval(scope, &attribute.value, 0);
                 return match attribute.attr.as_str() {
-                    "run" | "listen" => matches!(receiver, Some(Value::App(_) | Value::Instance(_))),
+                    "run" | "listen" => {
+                        matches!(receiver, Some(Value::App(_) | Value::Instance(_)))
+                    }
                     "serve_forever" | "run_forever" => true,
                     _ => false,
                 };
@@ -156,7 +162,13 @@ impl<'f> Evaluator<'f> {
         depth < MAX_DEPTH && self.steps.get() < MAX_STEPS
     }
 
-    fn lookup(&self, module: &Rc<Module>, name: &str, before: Option<usize>, depth: u32) -> Option<Value> {
+    fn lookup(
+        &self,
+        module: &Rc<Module>,
+        name: &str,
+        before: Option<usize>,
+        depth: u32,
+    ) -> Option<Value> {
         if !self.step(depth) {
             return None;
         }
@@ -166,12 +178,22 @@ impl<'f> Evaluator<'f> {
                 self.lookup(&star, name, None, depth + 1)
             });
         };
-        let scope = Scope { module, before: Some(index), locals: None };
+        let scope = Scope {
+            module,
+            before: Some(index),
+            locals: None,
+        };
         let value = self.binding(scope, name, binding, depth)?;
         Some(through(value, &module.path, name))
     }
 
-    fn binding(&self, scope: Scope<'_>, name: &str, binding: &Binding, depth: u32) -> Option<Value> {
+    fn binding(
+        &self,
+        scope: Scope<'_>,
+        name: &str,
+        binding: &Binding,
+        depth: u32,
+    ) -> Option<Value> {
         match binding {
             Binding::Value(expression) => {
                 let value = self.eval(scope, expression, depth + 1);
@@ -183,12 +205,12 @@ impl<'f> Evaluator<'f> {
                     value => value,
                 }
             }
-            Binding::Function(function) => {
-                Some(match raw_application(&function.parameters, function.is_async, 0) {
+            Binding::Function(function) => Some(
+                match raw_application(&function.parameters, function.is_async, 0) {
                     Some(interface) => Value::App(App::new((interface, ""))),
                     None => Value::Function(Rc::clone(scope.module), function.clone()),
-                })
-            }
+                },
+            ),
             Binding::Class(class) => self.class(scope, class, depth).map(Value::Class),
             Binding::Import { module, attribute } => match attribute {
                 None => Some(Value::Path(module.clone())),
@@ -211,7 +233,10 @@ impl<'f> Evaluator<'f> {
         if let Some((locals, before)) = scope.locals
             && let Some((index, binding)) = locals.find(name, before)
         {
-            let inner = Scope { locals: Some((locals, Some(index))), ..scope };
+            let inner = Scope {
+                locals: Some((locals, Some(index))),
+                ..scope
+            };
             return self.binding(inner, name, binding, depth + 1);
         }
         self.lookup(scope.module, name, scope.before, depth + 1)
@@ -240,8 +265,9 @@ impl<'f> Evaluator<'f> {
                     Value::Instance(dotted) => kinds::holder(&dotted, name)
                         .map(|kind| Value::App(App::new(kind)))
                         .or(Some(Value::Instance(format!("{dotted}.{name}")))),
-                    Value::App(app) => kinds::attribute(name)
-                        .map(|interface| Value::App(App { interface, ..app })),
+                    Value::App(app) => {
+                        kinds::attribute(name).map(|interface| Value::App(App { interface, ..app }))
+                    }
                     _ => None,
                 }
             }
@@ -265,12 +291,13 @@ impl<'f> Evaluator<'f> {
         }
         match self.eval(scope, &call.func, depth + 1)? {
             Value::Class(app) => Some(Value::App(app)),
-            Value::Function(module, function) => self
-                .returns(&module, &function, depth + 1)
-                .map(|mut app| {
-                    app.through.insert((module.path.clone(), function.name.to_string()));
+            Value::Function(module, function) => {
+                self.returns(&module, &function, depth + 1).map(|mut app| {
+                    app.through
+                        .insert((module.path.clone(), function.name.to_string()));
                     Value::App(app)
-                }),
+                })
+            }
             Value::Path(path) => {
                 if let Some(kind) = kinds::constructor(&path) {
                     let mut app = App::new(kind);
@@ -298,15 +325,23 @@ impl<'f> Evaluator<'f> {
     }
 
     /// `app = Unknown(app)`, `application = anything(app)`: an application by its name.
-    fn wrapped_as(&self, scope: Scope<'_>, name: &str, expression: &Expr, depth: u32) -> Option<App> {
-        let Expr::Call(call) = expression else { return None };
+    fn wrapped_as(
+        &self,
+        scope: Scope<'_>,
+        name: &str,
+        expression: &Expr,
+        depth: u32,
+    ) -> Option<App> {
+        let Expr::Call(call) = expression else {
+            return None;
+        };
         let conventional = matches!(
             name,
             "app" | "application" | "wsgi_app" | "asgi_app" | "wsgi" | "asgi" | "handler"
         );
-        let rebinds = syntax::arguments(call).any(|argument| {
-            matches!(argument, Expr::Name(argument) if argument.id.as_str() == name)
-        });
+        let rebinds = syntax::arguments(call).any(
+            |argument| matches!(argument, Expr::Name(argument) if argument.id.as_str() == name),
+        );
         if !conventional && !rebinds {
             return None;
         }
@@ -323,25 +358,35 @@ impl<'f> Evaluator<'f> {
             }
         }
         let arguments = class.arguments.as_ref()?;
-        arguments.args.iter().find_map(|base| {
-            match self.eval(scope, base, depth + 1)? {
+        arguments
+            .args
+            .iter()
+            .find_map(|base| match self.eval(scope, base, depth + 1)? {
                 Value::Class(app) => Some(app),
                 Value::Path(path) => kinds::constructor(&path).map(App::new),
                 _ => None,
-            }
-        })
+            })
     }
 
-    fn returns(&self, module: &Rc<Module>, function: &ast::StmtFunctionDef, depth: u32) -> Option<App> {
+    fn returns(
+        &self,
+        module: &Rc<Module>,
+        function: &ast::StmtFunctionDef,
+        depth: u32,
+    ) -> Option<App> {
         if function.is_async || !self.step(depth) {
             return None;
         }
         let package = module.path.trim_end_matches(".py").replace('/', ".");
-        let package = package.strip_suffix(".__init__").unwrap_or(
-            package.rsplit_once('.').map_or("", |(package, _)| package),
-        );
+        let package = package
+            .strip_suffix(".__init__")
+            .unwrap_or(package.rsplit_once('.').map_or("", |(package, _)| package));
         let locals = syntax::body(&module.path, package, &function.body);
-        let scope = Scope { module, before: None, locals: Some((&locals, None)) };
+        let scope = Scope {
+            module,
+            before: None,
+            locals: Some((&locals, None)),
+        };
         let mut found = None;
         each_return(&function.body, &mut |expression| {
             if found.is_none() {
@@ -380,7 +425,10 @@ fn raw_application(parameters: &ast::Parameters, is_async: bool, skip: usize) ->
         .map(|parameter| parameter.parameter.name.as_str())
         .collect();
     match (is_async, names.as_slice()) {
-        (false, [environ, start]) if environ.trim_start_matches('_').starts_with("env") && start.trim_start_matches('_').starts_with("start") => {
+        (false, [environ, start])
+            if environ.trim_start_matches('_').starts_with("env")
+                && start.trim_start_matches('_').starts_with("start") =>
+        {
             Some(Interface::Wsgi)
         }
         (true, ["scope", "receive", "send"]) => Some(Interface::Asgi),

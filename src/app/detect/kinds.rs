@@ -85,8 +85,14 @@ const ATTRIBUTES: &[(&str, Interface)] = &[("wsgi_app", Wsgi), ("asgi_app", Asgi
 /// Callables whose result is an application of the kind of their argument. Anything whose name ends
 /// in `Middleware` is one, too.
 const WRAPPERS: &[&str] = &[
-    "Cling", "MediaCling", "ProxyFix", "WhiteNoise", "WSGIApplicationWrapper", "ASGIApplicationWrapper",
-    "DebuggedApplication", "AuthMiddlewareStack",
+    "Cling",
+    "MediaCling",
+    "ProxyFix",
+    "WhiteNoise",
+    "WSGIApplicationWrapper",
+    "ASGIApplicationWrapper",
+    "DebuggedApplication",
+    "AuthMiddlewareStack",
 ];
 
 pub(super) fn constructor(dotted: &str) -> Option<(Interface, &'static str)> {
@@ -123,15 +129,30 @@ pub(super) fn wraps(dotted: &str) -> bool {
 }
 
 /// Functions of these names that return an application are factories.
-pub(super) const FACTORIES: &[&str] =
-    &["create_app", "make_app", "create_application", "make_application", "build_app", "get_app", "app_factory"];
+pub(super) const FACTORIES: &[&str] = &[
+    "create_app",
+    "make_app",
+    "create_application",
+    "make_application",
+    "build_app",
+    "get_app",
+    "app_factory",
+];
 
 /// Calls that serve and do not return.
 pub(super) fn serves(dotted: &str) -> bool {
     matches!(
         dotted,
-        "uvicorn.run" | "waitress.serve" | "hypercorn.run" | "aiohttp.web.run_app" | "bottle.run"
-            | "granian.Granian.serve" | "gevent.pywsgi.WSGIServer.serve_forever"
-            | "cherrypy.quickstart" | "cherrypy.engine.block" | "asyncio.run" | "tornado.ioloop.IOLoop.current.start"
+        "uvicorn.run"
+            | "waitress.serve"
+            | "hypercorn.run"
+            | "aiohttp.web.run_app"
+            | "bottle.run"
+            | "granian.Granian.serve"
+            | "gevent.pywsgi.WSGIServer.serve_forever"
+            | "cherrypy.quickstart"
+            | "cherrypy.engine.block"
+            | "asyncio.run"
+            | "tornado.ioloop.IOLoop.current.start"
     )
 }

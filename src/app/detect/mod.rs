@@ -107,7 +107,9 @@ pub enum DetectError {
     MissingRequirements { named_in: String, file: String },
     #[error("{path} is not executable")]
     NotExecutable { path: String },
-    #[error("{module} runs only its own server ({framework}) and has no `if __name__ == \"__main__\"`")]
+    #[error(
+        "{module} runs only its own server ({framework}) and has no `if __name__ == \"__main__\"`"
+    )]
     OwnServer { module: String, framework: String },
     #[error("the app wants Python {request}; the builder has {builder}")]
     Python {
@@ -206,11 +208,20 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
     let mut file_environment = settings.environment.clone();
     file_environment.extend(environment::plain(files)?);
     let names = project.names();
-    let finder = Finder { files, project: &project, home: &home };
+    let finder = Finder {
+        files,
+        project: &project,
+        home: &home,
+    };
     let chosen = finder.choose()?;
     let server_packages = match &chosen.start {
-        Start::Server { server, application } => {
-            let interface = application.as_ref().map_or(Interface::Wsgi, |app| app.interface);
+        Start::Server {
+            server,
+            application,
+        } => {
+            let interface = application
+                .as_ref()
+                .map_or(Interface::Wsgi, |app| app.interface);
             let wrapped = chosen.django.is_some() || settings.said("wsgi_static_root").is_some();
             server.missing_packages(&names, interface, wrapped)
         }
@@ -238,7 +249,9 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
         django: chosen.django,
         static_files: static_setting(settings, app_root).into_iter().collect(),
         python_path: chosen.python_path,
-        server_args: settings.arguments_for(server_name).map(|text| text.trim().to_owned()),
+        server_args: settings
+            .arguments_for(server_name)
+            .map(|text| text.trim().to_owned()),
         environment: file_environment,
         installer: settings.get("installer").unwrap_or_default(),
         python_request,
@@ -270,7 +283,8 @@ fn home(files: &dyn Files, settings: &Settings) -> Result<String, DetectError> {
         origin: value.origin.to_string(),
         reason,
     };
-    let home = super::files::join("", &value.text).ok_or_else(|| wrong("lies outside the source"))?;
+    let home =
+        super::files::join("", &value.text).ok_or_else(|| wrong("lies outside the source"))?;
     if files.is_directory(&home) {
         Ok(home)
     } else {
@@ -307,9 +321,12 @@ fn warnings(files: &dyn Files, project: &Project) -> Vec<String> {
         warnings.push(format!("{path} means nothing; {meant} would"));
     }
     for name in HOOKS {
-        if project::hook(files, name) == Some(false) && !matches!(*name, "build-env" | "deploy-env") {
+        if project::hook(files, name) == Some(false) && !matches!(*name, "build-env" | "deploy-env")
+        {
             let path = format!(".warpdrive/action_hooks/{name}");
-            warnings.push(format!("{path} is not executable and is not run: chmod +x {path}"));
+            warnings.push(format!(
+                "{path} is not executable and is not run: chmod +x {path}"
+            ));
         }
     }
     for line in project.requirements.moving() {
@@ -353,9 +370,11 @@ impl Finder<'_> {
         let settings = &self.project.settings;
         let mode = settings.get("deploy_mode").unwrap_or_default();
         match mode.as_str() {
-            "shell" => return self.shell(true).and_then(|found| {
-                found.ok_or_else(|| self.needs(&mode, "shell_file"))
-            }),
+            "shell" => {
+                return self
+                    .shell(true)
+                    .and_then(|found| found.ok_or_else(|| self.needs(&mode, "shell_file")));
+            }
             "python" => {
                 let program = settings.get("python_file").unwrap_or_default();
                 if !self.files.is_file(&entry::under(self.home, &program)) {
@@ -376,7 +395,10 @@ impl Finder<'_> {
         }
         // The original's modes `gunicorn`, `uwsgi` …: the owner gives all arguments.
         if let Some(server) = Server::from_name(&mode) {
-            return Ok(Chosen::simple(Start::Server { server, application: None }));
+            return Ok(Chosen::simple(Start::Server {
+                server,
+                application: None,
+            }));
         }
         if mode == "auto"
             && let Some(chosen) = self.shell(false)?
@@ -389,7 +411,10 @@ impl Finder<'_> {
     fn needs(&self, mode: &str, key: &str) -> DetectError {
         DetectError::ModeNeeds {
             mode: mode.to_owned(),
-            file: entry::under(self.home, &self.project.settings.get(key).unwrap_or_default()),
+            file: entry::under(
+                self.home,
+                &self.project.settings.get(key).unwrap_or_default(),
+            ),
         }
     }
 
@@ -417,7 +442,9 @@ impl Finder<'_> {
             .said("wsgi_module_name")
             .or_else(|| settings.said("wsgi_callable_object"))
         {
-            let module = settings.get("wsgi_module_name").unwrap_or_else(|| "wsgi".to_owned());
+            let module = settings
+                .get("wsgi_module_name")
+                .unwrap_or_else(|| "wsgi".to_owned());
             let object = settings
                 .get("wsgi_callable_object")
                 .unwrap_or_else(|| "application".to_owned());
@@ -425,9 +452,12 @@ impl Finder<'_> {
         } else {
             return Ok(None);
         };
-        let candidate = entry::named(self.files, self.home, &value).map_err(|reason| {
-            DetectError::Named { value, origin, reason }
-        })?;
+        let candidate =
+            entry::named(self.files, self.home, &value).map_err(|reason| DetectError::Named {
+                value,
+                origin,
+                reason,
+            })?;
         let mut chosen = self.serve(candidate)?;
         if chosen.framework == "django" {
             chosen.django = self.django_plan();
@@ -438,8 +468,12 @@ impl Finder<'_> {
     fn search(&self, mode: &str) -> Result<Chosen, DetectError> {
         let mut found = entry::search(self.files, self.home);
         match mode {
-            "wsgi" => found.applications.retain(|one| one.interface == Interface::Wsgi),
-            "asgi" => found.applications.retain(|one| one.interface == Interface::Asgi),
+            "wsgi" => found
+                .applications
+                .retain(|one| one.interface == Interface::Wsgi),
+            "asgi" => found
+                .applications
+                .retain(|one| one.interface == Interface::Asgi),
             _ => {}
         }
         let program = self.project.settings.get("python_file").unwrap_or_default();
@@ -463,7 +497,10 @@ impl Finder<'_> {
                 && other.path == program_path
             {
                 return Err(DetectError::Ambiguous {
-                    candidates: vec![other.reference(), "Django (deploy_mode = django)".to_owned()],
+                    candidates: vec![
+                        other.reference(),
+                        "Django (deploy_mode = django)".to_owned(),
+                    ],
                 });
             }
             if let Some(chosen) = self.django()? {
@@ -524,7 +561,10 @@ impl Finder<'_> {
         if settings.get("deploy_mode").as_deref() == Some("asgi") {
             return true;
         }
-        if let Some(server) = settings.get("server_type").and_then(|name| Server::from_name(&name)) {
+        if let Some(server) = settings
+            .get("server_type")
+            .and_then(|name| Server::from_name(&name))
+        {
             return !server.serves(Interface::Wsgi);
         }
         let names = self.project.names();
@@ -549,7 +589,10 @@ impl Finder<'_> {
         };
         let server = self.server_for(&application)?;
         Ok(Chosen {
-            start: Start::Server { server, application: Some(application) },
+            start: Start::Server {
+                server,
+                application: Some(application),
+            },
             framework,
             django: None,
             python_path,
@@ -560,8 +603,14 @@ impl Finder<'_> {
     fn server_for(&self, application: &Application) -> Result<Server, DetectError> {
         let settings = &self.project.settings;
         let interface = application.interface;
-        let mode = settings.get("deploy_mode").and_then(|name| Server::from_name(&name));
-        let said = mode.or_else(|| settings.get("server_type").and_then(|name| Server::from_name(&name)));
+        let mode = settings
+            .get("deploy_mode")
+            .and_then(|name| Server::from_name(&name));
+        let said = mode.or_else(|| {
+            settings
+                .get("server_type")
+                .and_then(|name| Server::from_name(&name))
+        });
         if let Some(server) = said {
             if server.serves(interface) {
                 return Ok(server);
@@ -569,7 +618,11 @@ impl Finder<'_> {
             return Err(DetectError::WrongServer {
                 server,
                 reference: application.reference(),
-                kind: if interface == Interface::Asgi { "ASGI" } else { "WSGI" },
+                kind: if interface == Interface::Asgi {
+                    "ASGI"
+                } else {
+                    "WSGI"
+                },
                 others: Server::ALL
                     .iter()
                     .filter(|server| server.serves(interface))
@@ -577,10 +630,12 @@ impl Finder<'_> {
                     .collect(),
             });
         }
-        Ok(Server::brought_by(&self.project.names(), interface).unwrap_or(match interface {
-            Interface::Asgi => Server::Uvicorn,
-            _ => Server::Gunicorn,
-        }))
+        Ok(
+            Server::brought_by(&self.project.names(), interface).unwrap_or(match interface {
+                Interface::Asgi => Server::Uvicorn,
+                _ => Server::Gunicorn,
+            }),
+        )
     }
 
     fn django_plan(&self) -> Option<DjangoPlan> {
@@ -607,7 +662,10 @@ impl Finder<'_> {
         });
         let server = self.server_for(&application)?;
         Ok(Some(Chosen {
-            start: Start::Server { server, application: Some(application) },
+            start: Start::Server {
+                server,
+                application: Some(application),
+            },
             framework: "django".to_owned(),
             django: Some(django),
             python_path: Vec::new(),
@@ -663,13 +721,16 @@ pub(crate) fn django_application(django: &DjangoPlan, asgi: bool) -> Option<Appl
 
 fn has_python(files: &dyn Files, directory: &str, depth: usize) -> bool {
     depth < 4
-        && files.list(directory).into_iter().any(|entry| match entry.kind {
-            EntryKind::File { .. } => entry.name.ends_with(".py"),
-            EntryKind::Directory => {
-                has_python(files, &entry::under(directory, &entry.name), depth + 1)
-            }
-            EntryKind::Other => false,
-        })
+        && files
+            .list(directory)
+            .into_iter()
+            .any(|entry| match entry.kind {
+                EntryKind::File { .. } => entry.name.ends_with(".py"),
+                EntryKind::Directory => {
+                    has_python(files, &entry::under(directory, &entry.name), depth + 1)
+                }
+                EntryKind::Other => false,
+            })
 }
 
 /// The wanted Python version alone, for choosing a builder before anything else.
@@ -684,7 +745,7 @@ pub fn python_request(
     Ok(python::request(files, &settings))
 }
 
-/// The old PyPI package `warpdrive`, which would overwrite the in-image tool.
+/// The old `PyPI` package `warpdrive`, which would overwrite the in-image tool.
 pub(crate) fn is_old_package(line: &requirement::Line) -> bool {
     matches!(
         &line.kind,

@@ -62,7 +62,8 @@ pub(super) fn parse(
     let package = if is_package {
         name.to_owned()
     } else {
-        name.rsplit_once('.').map_or(String::new(), |(package, _)| package.to_owned())
+        name.rsplit_once('.')
+            .map_or(String::new(), |(package, _)| package.to_owned())
     };
     module.read(parsed.suite(), &package);
     Ok(module)
@@ -83,8 +84,13 @@ impl Module {
         for statement in body {
             match statement {
                 Stmt::Assign(assign) => {
+                    // `app = application = Flask()`: the second is the first, not another.
+                    let mut value: &Expr = &assign.value;
                     for target in &assign.targets {
-                        self.bind(target, &assign.value);
+                        self.bind(target, value);
+                        if let Expr::Name(_) = target {
+                            value = target;
+                        }
                     }
                 }
                 Stmt::AnnAssign(assign) => {
@@ -92,9 +98,10 @@ impl Module {
                         self.bind(&assign.target, value);
                     }
                 }
-                Stmt::FunctionDef(function) => self
-                    .bindings
-                    .push((function.name.to_string(), Binding::Function(function.clone()))),
+                Stmt::FunctionDef(function) => self.bindings.push((
+                    function.name.to_string(),
+                    Binding::Function(function.clone()),
+                )),
                 Stmt::ClassDef(class) => self
                     .bindings
                     .push((class.name.to_string(), Binding::Class(class.clone()))),
@@ -165,7 +172,7 @@ impl Module {
     }
 
     /// The last binding of a name, or the last before `before`.
-    pub fn find(&self, name: &str, before: Option<usize>) -> Option<(usize, &Binding)> {
+    pub(super) fn find(&self, name: &str, before: Option<usize>) -> Option<(usize, &Binding)> {
         self.bindings
             .iter()
             .enumerate()
@@ -191,7 +198,13 @@ pub(super) fn imports(statement: &Stmt, package: &str) -> (Vec<(String, Binding)
                         (first.clone(), first)
                     }
                 };
-                bindings.push((name, Binding::Import { module, attribute: None }));
+                bindings.push((
+                    name,
+                    Binding::Import {
+                        module,
+                        attribute: None,
+                    },
+                ));
             }
         }
         Stmt::ImportFrom(import) => {

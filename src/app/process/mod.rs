@@ -55,15 +55,17 @@ impl Explain for ProcessError {
     fn advice(&self) -> Advice {
         let advice = Advice::new(self.to_string());
         match self {
-            ProcessError::NotRunnable { program, source }
-                if source.raw_os_error() == Some(8) =>
-            {
-                advice.remedy(format!("does {program} begin with a line such as #!/bin/sh?"))
+            ProcessError::NotRunnable { program, source } if source.raw_os_error() == Some(8) => {
+                advice.remedy(format!(
+                    "does {program} begin with a line such as #!/bin/sh?"
+                ))
             }
             ProcessError::NotRunnable { program, source }
                 if source.kind() == io::ErrorKind::PermissionDenied =>
             {
-                advice.remedy(format!("chmod +x {program}"))
+                advice.remedy(format!("chmod +x {program}")).remedy(
+                    "if it is executable: may this user execute the interpreter of its first line?",
+                )
             }
             _ => advice,
         }
@@ -137,7 +139,11 @@ pub struct Heard {
 impl Heard {
     /// Its last lines.
     pub fn tail(&self, lines: usize) -> Vec<String> {
-        let all: Vec<&str> = self.errors.lines().filter(|line| !line.trim().is_empty()).collect();
+        let all: Vec<&str> = self
+            .errors
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
         all[all.len().saturating_sub(lines)..]
             .iter()
             .map(|line| (*line).to_owned())
@@ -163,7 +169,10 @@ pub fn listen(
     if let Some(stderr) = child.stderr.take() {
         let mut reader = BufReader::new(stderr);
         let mut line = Vec::new();
-        while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+        while reader
+            .read_until(b'\n', &mut line)
+            .is_ok_and(|read| read > 0)
+        {
             let text = String::from_utf8_lossy(&line).into_owned();
             if pass(&text) {
                 let _ = io::stderr().write_all(&line);

@@ -54,7 +54,9 @@ fn words(
                 continue;
             }
             (_, '\\') => {
-                let Some(next) = after.chars().next() else { break };
+                let Some(next) = after.chars().next() else {
+                    break;
+                };
                 if next != '\n' {
                     if quote.is_some() && !matches!(next, '"' | '\\' | '$' | '`') {
                         word.get_or_insert_default().push('\\');
@@ -128,7 +130,10 @@ pub(crate) fn variable<'t>(
         let end = name_end(body);
         let value = environment.get(&body[..end]);
         let value = match body[end..].strip_prefix(":-") {
-            Some(default) => value.filter(|value| !value.is_empty()).cloned().unwrap_or(default.to_owned()),
+            Some(default) => value
+                .filter(|value| !value.is_empty())
+                .cloned()
+                .unwrap_or(default.to_owned()),
             None => match body[end..].strip_prefix('-') {
                 Some(default) => value.cloned().unwrap_or(default.to_owned()),
                 None => value.cloned().unwrap_or_default(),
@@ -159,7 +164,10 @@ mod tests {
         ]);
         for (text, expected) in [
             ("--workers ${W:-3}", vec!["--workers", "7"]),
-            ("--workers ${X:-3}\n--threads=$W", vec!["--workers", "3", "--threads=7"]),
+            (
+                "--workers ${X:-3}\n--threads=$W",
+                vec!["--workers", "3", "--threads=7"],
+            ),
             ("${EMPTY:-5} ${EMPTY-6}", vec!["5"]),
             ("$OPTS x", vec!["--a", "--b", "x"]),
             ("\"$OPTS\" '$W'", vec!["--a --b", "$W"]),
@@ -179,7 +187,10 @@ mod tests {
                 Err(ArgumentsError::CommandSubstitution(_))
             ));
         }
-        assert_eq!(expand("'a", &BTreeMap::new()), Err(ArgumentsError::OpenQuote));
+        assert_eq!(
+            expand("'a", &BTreeMap::new()),
+            Err(ArgumentsError::OpenQuote)
+        );
     }
 
     proptest::proptest! {

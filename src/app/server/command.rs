@@ -40,7 +40,10 @@ pub fn command(plan: &Plan, context: &Context<'_>) -> Result<Vec<String>, Argume
             line.extend(["python".to_owned(), program.clone()]);
             line.extend(extra);
         }
-        Start::Server { server, application } => {
+        Start::Server {
+            server,
+            application,
+        } => {
             let application = application.as_ref();
             line = base(*server, context, application);
             if *server == Server::ModWsgi {
@@ -61,7 +64,8 @@ fn base(server: Server, context: &Context<'_>, application: Option<&Application>
     let asgi = application.is_some_and(|application| application.interface == Interface::Asgi);
     let text = match server {
         Server::Gunicorn => {
-            let mut text = format!("gunicorn --log-file - --bind 0.0.0.0:{port} --access-logfile -");
+            let mut text =
+                format!("gunicorn --log-file - --bind 0.0.0.0:{port} --access-logfile -");
             if let Some(directory) = context.worker_directory {
                 text.push_str(" --worker-tmp-dir ");
                 text.push_str(directory);
@@ -98,8 +102,16 @@ fn target(server: Server, application: &Application, static_files: &[StaticMap])
         Some(module) => (format!("{module}:application"), false),
         None => (application.reference(), application.factory),
     };
-    let (module, object) = reference.split_once(':').unwrap_or((&reference, "application"));
-    let call = |text: &str| if factory { format!("{text}()") } else { text.to_owned() };
+    let (module, object) = reference
+        .split_once(':')
+        .unwrap_or((&reference, "application"));
+    let call = |text: &str| {
+        if factory {
+            format!("{text}()")
+        } else {
+            text.to_owned()
+        }
+    };
     let mut line = Vec::new();
     match server {
         Server::Gunicorn | Server::Daphne => line.push(call(&reference)),
@@ -123,7 +135,10 @@ fn target(server: Server, application: &Application, static_files: &[StaticMap])
                 line.extend(["--callable".to_owned(), object.to_owned()]);
             }
             for map in static_files {
-                line.extend(["--static-map".to_owned(), format!("{}={}", map.url, map.root)]);
+                line.extend([
+                    "--static-map".to_owned(),
+                    format!("{}={}", map.url, map.root),
+                ]);
             }
         }
         Server::Waitress => {
@@ -144,4 +159,180 @@ fn target(server: Server, application: &Application, static_files: &[StaticMap])
         Server::Hypercorn => line.push(call(&reference)),
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(server: Server, interface: Interface) -> Plan {
+        let wrapped = !server.serves_static_files();
+        let module = if interface == Interface::Asgi {
+            "mysite.asgi"
+        } else {
+            "mysite.wsgi"
+        };
+        let wrapper = if interface == Interface::Asgi {
+            "whitenoise_asgi"
+        } else {
+            "whitenoise_wrapper"
+        };
+        Plan {
+            start: Start::Server {
+                server,
+                application: Some(Application {
+                    module: module.to_owned(),
+                    object: "application".to_owned(),
+                    factory: false,
+                    interface,
+                    wrapper: wrapped.then(|| wrapper.to_owned()),
+                }),
+            },
+            static_files: vec![StaticMap {
+                url: "/static/".to_owned(),
+                root: "A/static/django/".to_owned(),
+            }],
+            ..empty()
+        }
+    }
+
+    fn empty() -> Plan {
+        Plan {
+            version: 1,
+            start: Start::Python {
+                program: "app.py".to_owned(),
+            },
+            framework: String::new(),
+            django: None,
+            static_files: Vec::new(),
+            home: String::new(),
+            python_path: Vec::new(),
+            server_args: None,
+            environment: BTreeMap::new(),
+            installer: "uv".to_owned(),
+            python_request: None,
+            python: None,
+            server_packages: Vec::new(),
+            hooks: Vec::new(),
+        }
+    }
+
+    fn line(plan: &Plan, variables: &[(&str, &str)]) -> String {
+        let environment = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let context = Context {
+            port: 8080,
+            home: "/opt/app-root/src",
+            run_directory: "A",
+            worker_directory: Some("/dev/shm"),
+            environment: &environment,
+        };
+        command(plan, &context).unwrap().join(" ")
+    }
+
+    #[test]
+    fn django_under_every_server() {
+        let lines: Vec<String> = Server::ALL
+            .iter()
+            .map(|server| {
+                let interface = if server.serves(Interface::Wsgi) {
+                    Interface::Wsgi
+                } else {
+                    Interface::Asgi
+                };
+                line(&plan(*server, interface), &[])
+            })
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn an_asgi_application_under_every_server_that_can() {
+        let lines: Vec<String> = Server::ALL
+            .iter()
+            .filter(|server| server.serves(Interface::Asgi))
+            .map(|server| {
+                let mut plan = plan(*server, Interface::Asgi);
+                if let Start::Server {
+                    application: Some(application),
+                    ..
+                } = &mut plan.start
+                {
+                    *application = Application {
+                        module: "main".to_owned(),
+                        object: "create_app".to_owned(),
+                        factory: *server != Server::Daphne,
+                        interface: Interface::Asgi,
+                        wrapper: None,
+                    };
+                }
+                plan.static_files.clear();
+                line(&plan, &[])
+            })
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn programs_and_bare_servers() {
+        let shell = Plan {
+            start: Start::Shell {
+                program: "app.sh".to_owned(),
+            },
+            ..empty()
+        };
+        let bare = |server| Plan {
+            start: Start::Server {
+                server,
+                application: None,
+            },
+            ..empty()
+        };
+        let arguments = Plan {
+            server_args: Some("--workers ${W:-3}\n--preload".to_owned()),
+            ..plan(Server::Gunicorn, Interface::Wsgi)
+        };
+        insta::assert_snapshot!(
+            [
+                line(&empty(), &[]),
+                line(&shell, &[]),
+                line(&bare(Server::Gunicorn), &[]),
+                line(
+                    &bare(Server::ModWsgi),
+                    &[("MOD_WSGI_PROCESSES", "3"), ("MOD_WSGI_SERVER_STATUS", "1")]
+                ),
+                line(&arguments, &[("W", "7")]),
+            ]
+            .join("\n")
+        );
+    }
+
+    #[test]
+    fn factories() {
+        let lines: Vec<String> = [
+            Server::Gunicorn,
+            Server::Uwsgi,
+            Server::Waitress,
+            Server::Granian,
+            Server::Hypercorn,
+        ]
+        .into_iter()
+        .map(|server| {
+            let start = Start::Server {
+                server,
+                application: Some(Application {
+                    module: "shop".to_owned(),
+                    object: "create_app".to_owned(),
+                    factory: true,
+                    interface: Interface::Wsgi,
+                    wrapper: None,
+                }),
+            };
+            line(&Plan { start, ..empty() }, &[])
+        })
+        .collect();
+        insta::assert_snapshot!(lines.join("\n"));
+    }
 }

@@ -32,8 +32,9 @@ pub enum Server {
 use Server::{Daphne, Granian, Gunicorn, Hypercorn, ModWsgi, Uvicorn, Uwsgi, Waitress};
 
 impl Server {
-    pub const ALL: [Server; 8] =
-        [Gunicorn, ModWsgi, Uwsgi, Waitress, Uvicorn, Hypercorn, Daphne, Granian];
+    pub const ALL: [Server; 8] = [
+        Gunicorn, ModWsgi, Uwsgi, Waitress, Uvicorn, Hypercorn, Daphne, Granian,
+    ];
 
     /// The name in `.warpdrive/server_type`.
     pub fn name(self) -> &'static str {
@@ -134,7 +135,11 @@ mod tests {
 
     #[test]
     fn what_requirements_bring() {
-        let names = |list: &str| list.split_whitespace().map(str::to_owned).collect::<BTreeSet<_>>();
+        let names = |list: &str| {
+            list.split_whitespace()
+                .map(str::to_owned)
+                .collect::<BTreeSet<_>>()
+        };
         for (list, interface, expected) in [
             ("flask gunicorn waitress", Interface::Wsgi, Some(Gunicorn)),
             ("flask waitress", Interface::Wsgi, Some(Waitress)),
@@ -144,7 +149,11 @@ mod tests {
             ("fastapi daphne", Interface::Asgi, Some(Daphne)),
             ("flask uvicorn", Interface::Wsgi, None),
         ] {
-            assert_eq!(Server::brought_by(&names(list), interface), expected, "{list}");
+            assert_eq!(
+                Server::brought_by(&names(list), interface),
+                expected,
+                "{list}"
+            );
         }
         assert_eq!(
             Gunicorn.missing_packages(&names("gunicorn"), Interface::Wsgi, true),

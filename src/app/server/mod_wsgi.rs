@@ -29,7 +29,11 @@ const OPTIONS: &[(&str, &[&str], bool)] = &[
     ("SERVER_MPM", &["--server-mpm"], false),
     ("LOG_LEVEL", &["--log-level"], false),
     ("RELOAD_ON_CHANGES", &["--reload-on-changes"], true),
-    ("ENABLE_DEBUGGER", &["--debug-mode", "--enable-debugger"], true),
+    (
+        "ENABLE_DEBUGGER",
+        &["--debug-mode", "--enable-debugger"],
+        true,
+    ),
     ("WORKING_DIRECTORY", &["--working-directory"], false),
     ("APPLICATION_TYPE", &["--application-type"], false),
     ("ENTRY_POINT", &["--entry-point"], false),
@@ -41,7 +45,9 @@ const OPTIONS: &[(&str, &[&str], bool)] = &[
 pub(super) fn options(environment: &BTreeMap<String, String>) -> Vec<String> {
     let mut arguments = Vec::new();
     for (name, options, flag) in OPTIONS {
-        let value = environment.get(&format!("MOD_WSGI_{name}")).filter(|value| !value.is_empty());
+        let value = environment
+            .get(&format!("MOD_WSGI_{name}"))
+            .filter(|value| !value.is_empty());
         if let Some(value) = value {
             arguments.extend(options.iter().map(|option| (*option).to_owned()));
             if !flag {
@@ -51,7 +57,11 @@ pub(super) fn options(environment: &BTreeMap<String, String>) -> Vec<String> {
     }
     if ["NEW_RELIC_LICENSE_KEY", "NEW_RELIC_CONFIG_FILE"]
         .iter()
-        .any(|name| environment.get(*name).is_some_and(|value| !value.is_empty()))
+        .any(|name| {
+            environment
+                .get(*name)
+                .is_some_and(|value| !value.is_empty())
+        })
     {
         arguments.push("--with-newrelic".to_owned());
     }

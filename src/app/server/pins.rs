@@ -49,6 +49,9 @@ mod tests {
                 assert!(text.contains("=="), "{text} for 3.{minor}");
             }
         }
-        assert_eq!(pinned("gunicorn", PythonVersion::new(3, 9)), "gunicorn==23.0.0");
+        assert_eq!(
+            pinned("gunicorn", PythonVersion::new(3, 9)),
+            "gunicorn==23.0.0"
+        );
     }
 }

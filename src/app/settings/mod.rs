@@ -367,7 +367,10 @@ mod tests {
     #[test]
     fn the_first_place_that_says_something_wins() {
         let files = Memory::new()
-            .with("pyproject.toml", "[tool.warpdrive]\nserver-type = 'waitress'\nhome = 'web'\n")
+            .with(
+                "pyproject.toml",
+                "[tool.warpdrive]\nserver-type = 'waitress'\nhome = 'web'\n",
+            )
             .with(".warpdrive/server_type", " mod-wsgi \n");
         let settings = load(&files, &[]).unwrap();
         assert_eq!(settings.get("server_type").unwrap(), "mod_wsgi");
@@ -375,10 +378,16 @@ mod tests {
         let settings = load(&files, &[("WARPDRIVE_SERVER_TYPE", "uwsgi")]).unwrap();
         let value = settings.value("server_type").unwrap();
         assert_eq!(value.text, "uwsgi");
-        assert_eq!(value.origin.to_string(), "environment: WARPDRIVE_SERVER_TYPE");
+        assert_eq!(
+            value.origin.to_string(),
+            "environment: WARPDRIVE_SERVER_TYPE"
+        );
         let line = BTreeMap::from([("server_type".to_owned(), "gunicorn".to_owned())]);
         let settings = Settings::load(&files, &BTreeMap::new(), &line).unwrap();
-        assert_eq!(settings.value("server_type").unwrap().origin, Origin::CommandLine);
+        assert_eq!(
+            settings.value("server_type").unwrap().origin,
+            Origin::CommandLine
+        );
         assert_eq!(settings.value("installer").unwrap().origin, Origin::Default);
     }
 
