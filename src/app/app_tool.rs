@@ -23,6 +23,9 @@ pub static SHA256: LazyLock<String> = LazyLock::new(|| {
 pub static S2I_SCRIPTS: &[(&str, &str)] = &[
     ("assemble", include_str!("../../s2i/bin/assemble")),
     ("run", include_str!("../../s2i/bin/run")),
-    ("save-artifacts", include_str!("../../s2i/bin/save-artifacts")),
+    (
+        "save-artifacts",
+        include_str!("../../s2i/bin/save-artifacts"),
+    ),
     ("usage", include_str!("../../s2i/bin/usage")),
 ];

@@ -23,9 +23,9 @@ mod host;
 #[cfg(feature = "host")]
 mod image;
 #[cfg(feature = "host")]
-mod import;
-#[cfg(feature = "host")]
 mod images;
+#[cfg(feature = "host")]
+mod import;
 #[cfg(feature = "host")]
 mod inspect;
 #[cfg(feature = "host")]
@@ -33,11 +33,11 @@ mod printer;
 #[cfg(feature = "host")]
 mod progress;
 #[cfg(feature = "host")]
+mod prune;
+#[cfg(feature = "host")]
 mod pull;
 #[cfg(feature = "host")]
 mod push;
-#[cfg(feature = "host")]
-mod prune;
 #[cfg(feature = "host")]
 mod rm;
 #[cfg(feature = "host")]

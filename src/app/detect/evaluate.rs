@@ -125,7 +125,11 @@ impl<'f> Evaluator<'f> {
     }
 
     /// What a function returns when it is an application.
-    pub(super) fn returned(&self, module: &Rc<Module>, function: &ast::StmtFunctionDef) -> Option<App> {
+    pub(super) fn returned(
+        &self,
+        module: &Rc<Module>,
+        function: &ast::StmtFunctionDef,
+    ) -> Option<App> {
         self.returns(module, function, 0)
     }
 

@@ -83,7 +83,11 @@ fn announcement(plan: &Plan, port: u16) -> [String; 2] {
             server,
             application,
         } => (
-            if plan.django.is_some() { "django" } else { "wsgi" },
+            if plan.django.is_some() {
+                "django"
+            } else {
+                "wsgi"
+            },
             match application {
                 Some(application) => format!("{server} for {}", application.reference()),
                 None => server.to_string(),
