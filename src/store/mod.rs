@@ -1,16 +1,334 @@
-//! The local content store.
+//! The local store: an OCI image layout that several processes share, and what speeds up builds.
+//!
+//! ```text
+//! oci-layout, index.json   names (`names`)          ┐ an OCI image layout: skopeo and crane read
+//! blobs/sha256/HEX         content (`blobs`)        ┘ it as it stands
+//! unpacked/MAP/KEY/        overlay lower directories, per way of mapping ids (`unpacked`)
+//! cache/KIND/KEY.json      records of what need not be done again (`cache`)
+//! containers/              the records of running containers (written by `container`)
+//! tmp/                     work in progress, swept when its process is gone (`scratch`)
+//! lock                     held shared while working, exclusively by `prune` (`locks`)
+//! ```
+//!
+//! Everything that appears under its final name is complete: it is written to `tmp/` (the same file
+//! system), verified, synced and renamed. Nothing here knows tar, registries or Python; unpacking is
+//! a closure that the caller gives.
+//!
+//! **Removing trees.** An overlay work directory has mode 000 and layers hold files of other ids, so
+//! commands that remove trees run after `sandbox::enter()`, where the process has the capability to
+//! do so; [`Store::with_remover`] takes a better remover than the standard library's.
 
-use std::path::Path;
+mod blobs;
+mod cache;
+mod error;
+mod image;
+mod locks;
+mod names;
+mod prune;
+mod scratch;
+mod unpacked;
 
-/// The local content store.
-pub struct Store {}
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
-/// Why the store could not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {}
+pub use blobs::{BlobWriter, VerifiedBlob};
+pub use error::StoreError;
+pub use image::Image;
+pub use locks::Lock;
+pub use names::Named;
+pub use prune::{PruneOptions, Pruned};
+pub use scratch::Scratch;
+
+/// Removes a whole tree without following links; a missing one is no error.
+pub type Remover = fn(&Path) -> io::Result<()>;
+
+const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+const DIRECTORIES: [&str; 6] = [
+    "blobs",
+    "blobs/sha256",
+    "unpacked",
+    "cache",
+    "containers",
+    "tmp",
+];
+
+/// A handle of the store; cheap to clone, usable from any thread.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+    remover: Remover,
+}
 
 impl Store {
-    pub fn open(_root: Option<&Path>) -> Result<Self, StoreError> {
-        Ok(Self {})
+    /// Opens the store, making it if need be, and sweeps what killed processes left in it.
+    ///
+    /// The place is `root`, else `$WARPDRIVE_STORE`, else `$XDG_DATA_HOME/warpdrive`, else
+    /// `~/.local/share/warpdrive`. A directory that holds anything else is refused.
+    pub fn open(root: Option<&Path>) -> Result<Self, StoreError> {
+        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+        let root = match root {
+            Some(root) => root.to_owned(),
+            None => place(variable).ok_or(StoreError::NoPlace)?,
+        };
+        let root = std::path::absolute(&root).map_err(|e| StoreError::io("find", &root, e))?;
+        let store = Self {
+            root,
+            remover: remove_dir_all,
+        };
+        store.prepare()?;
+        // What cannot be removed here (files of other ids, before `sandbox::enter`) is `prune`'s.
+        let _ = store.sweep();
+        Ok(store)
+    }
+
+    /// Removes trees with `remover` from here on.
+    #[must_use]
+    pub fn with_remover(mut self, remover: Remover) -> Self {
+        self.remover = remover;
+        self
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where `container` keeps its records. Every digest and tree that stands in a JSON file in
+    /// here is kept by `prune`.
+    pub fn containers_dir(&self) -> PathBuf {
+        self.root.join("containers")
+    }
+
+    fn prepare(&self) -> Result<(), StoreError> {
+        let root = &self.root;
+        match fs::read_dir(root) {
+            Ok(entries) => check_is_ours(root, entries)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(StoreError::io("open the store", root, error)),
+        }
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(root)
+            .map_err(|e| StoreError::io("create the store", root, e))?;
+        make_private(root)?;
+        for name in DIRECTORIES {
+            let path = root.join(name);
+            match make_private_dir(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(StoreError::io("create", &path, error)),
+            }
+        }
+        let layout = root.join("oci-layout");
+        if !layout.exists() {
+            self.replace(&layout, LAYOUT.as_bytes())?;
+        }
+        self.create_index()
+    }
+
+    /// Writes a small file whole: temporary file, sync, rename, sync of the directory.
+    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        let (mut file, temporary) = self.tmp_file("file")?;
+        file.write_all(bytes)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| fs::rename(&temporary, path))
+            .map_err(|error| {
+                let _ = fs::remove_file(&temporary);
+                StoreError::io("write", path, error)
+            })?;
+        path.parent().map_or(Ok(()), sync_dir)
+    }
+
+    fn remove_tree(&self, path: &Path) -> Result<(), StoreError> {
+        (self.remover)(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => StoreError::Remove {
+                path: path.to_owned(),
+                message: "part of it vanished meanwhile".into(),
+            },
+            _ => StoreError::Remove {
+                path: path.to_owned(),
+                message: error.to_string(),
+            },
+        })
+    }
+}
+
+/// The standard place, by the variables of the environment.
+fn place(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    let set = |name: &str| variable(name).filter(|value| !value.as_os_str().is_empty());
+    set("WARPDRIVE_STORE")
+        .or_else(|| {
+            // The XDG specification: relative paths are to be ignored.
+            set("XDG_DATA_HOME")
+                .filter(|path| path.is_absolute())
+                .map(|path| path.join("warpdrive"))
+        })
+        .or_else(|| set("HOME").map(|home| home.join(".local/share/warpdrive")))
+}
+
+/// Refuses a directory of somebody else's, which would get mode 0700 and be pruned.
+fn check_is_ours(root: &Path, entries: fs::ReadDir) -> Result<(), StoreError> {
+    let layout = root.join("oci-layout");
+    match fs::read_to_string(&layout) {
+        Ok(text) => {
+            let version = serde_json::from_str::<serde_json::Value>(&text)
+                .ok()
+                .and_then(|value| Some(value.get("imageLayoutVersion")?.as_str()?.to_owned()));
+            return match version.as_deref() {
+                Some("1.0.0") => Ok(()),
+                other => Err(StoreError::LayoutVersion {
+                    path: root.to_owned(),
+                    version: other.unwrap_or("unknown").to_owned(),
+                }),
+            };
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(StoreError::io("read", &layout, error)),
+    }
+    // Another process may be making the store at this moment, or was killed while doing so.
+    for entry in entries {
+        let name = entry
+            .map_err(|e| StoreError::io("read", root, e))?
+            .file_name();
+        let ours = name.to_str().is_some_and(|name| {
+            DIRECTORIES.contains(&name)
+                || [
+                    "oci-layout",
+                    "index.json",
+                    "index.json.lock",
+                    "lock",
+                    "lost+found",
+                ]
+                .contains(&name)
+        });
+        if !ours {
+            return Err(StoreError::Foreign {
+                path: root.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Takes away what others may do with the store's root, where it is ours.
+fn make_private(root: &Path) -> Result<(), StoreError> {
+    let metadata = fs::metadata(root).map_err(|e| StoreError::io("open the store", root, e))?;
+    let open_to_others = metadata.mode() & 0o077 != 0;
+    if open_to_others && metadata.uid() == rustix::process::geteuid().as_raw() {
+        fs::set_permissions(root, fs::Permissions::from_mode(0o700))
+            .map_err(|e| StoreError::io("protect the store", root, e))?;
+    }
+    Ok(())
+}
+
+fn make_private_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)
+}
+
+fn sync_dir(path: &Path) -> Result<(), StoreError> {
+    File::open(path)
+        .and_then(|dir| dir.sync_all())
+        .map_err(|e| StoreError::io("sync", path, e))
+}
+
+fn remove_dir_all(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A store in a temporary directory.
+    pub(super) fn store() -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(Some(&dir.path().join("store"))).unwrap();
+        (dir, store)
+    }
+
+    #[test]
+    fn the_place_by_the_environment() {
+        type Environment<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(Environment, Option<&str>); 6] = [
+            (
+                &[
+                    ("WARPDRIVE_STORE", "/s"),
+                    ("XDG_DATA_HOME", "/x"),
+                    ("HOME", "/h"),
+                ],
+                Some("/s"),
+            ),
+            (
+                &[
+                    ("WARPDRIVE_STORE", ""),
+                    ("XDG_DATA_HOME", "/x"),
+                    ("HOME", "/h"),
+                ],
+                Some("/x/warpdrive"),
+            ),
+            (
+                &[("XDG_DATA_HOME", "rel"), ("HOME", "/h")],
+                Some("/h/.local/share/warpdrive"),
+            ),
+            (&[("HOME", "/h")], Some("/h/.local/share/warpdrive")),
+            (&[("HOME", "")], None),
+            (&[], None),
+        ];
+        for (environment, expected) in cases {
+            let found = place(|name| {
+                let (_, value) = environment.iter().find(|(key, _)| *key == name)?;
+                Some(PathBuf::from(value))
+            });
+            assert_eq!(found, expected.map(PathBuf::from), "{environment:?}");
+        }
+    }
+
+    #[test]
+    fn a_store_is_private_and_opens_again() {
+        let (_dir, store) = store();
+        assert_eq!(fs::metadata(store.root()).unwrap().mode() & 0o777, 0o700);
+        fs::set_permissions(store.root(), fs::Permissions::from_mode(0o755)).unwrap();
+        let again = Store::open(Some(store.root())).unwrap();
+        assert_eq!(fs::metadata(again.root()).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn somebody_elses_directory_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("thesis.txt"), b"").unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(matches!(
+            Store::open(Some(dir.path())),
+            Err(StoreError::Foreign { .. })
+        ));
+        assert_eq!(fs::metadata(dir.path()).unwrap().mode() & 0o777, 0o755);
+        fs::write(
+            dir.path().join("oci-layout"),
+            br#"{"imageLayoutVersion":"9"}"#,
+        )
+        .unwrap();
+        assert!(matches!(
+            Store::open(Some(dir.path())),
+            Err(StoreError::LayoutVersion { .. })
+        ));
+    }
+
+    #[test]
+    fn many_open_a_new_store_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("deep/er/store");
+        std::thread::scope(|scope| {
+            let handles: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| Store::open(Some(&root)).map(|_| ())))
+                .collect();
+            for handle in handles {
+                handle.join().unwrap().unwrap();
+            }
+        });
     }
 }
