@@ -1,1 +1,59 @@
-//! layer
+//! File trees and tar streams: unpacking layers, finding what changed, writing and compressing.
+//!
+//! Here: everything that knows the bytes of a layer (image-spec `layer.md`) and how overlayfs
+//! stores the same facts in a directory. Not here: where blobs lie (`store`), mounts (`sandbox`),
+//! which files belong to which layer (`build`).
+//!
+//! ```text
+//!  blob ─► decompressor ─► TarReader ─► apply ─────► directory (an overlay's lower)
+//!                              │
+//!                              ├──────► rewrite ─┐
+//!                              └──────► flatten  │ (read only: what the stacked layers hold)
+//!  overlay's upper ─► scan ─► [Entry] ─► write ──┴─► tar ─► SHA-256 ─► gzip|zstd ─► SHA-256 ─► blob
+//!                                                        (diff ID)              (digest)
+//! ```
+//!
+//! All functions are synchronous and hold a bounded amount of memory however large the layer.
+//! Bytes that come in are hostile: see `reader` (limits, ambiguous archives), `apply` and `root`
+//! (paths stay beneath the root). Bytes that go out depend on nothing but the entries, the
+//! compression and this program's release.
+
+mod apply;
+mod compress;
+mod decompress;
+mod entry;
+mod error;
+mod gzip;
+mod header;
+mod limits;
+mod pax;
+mod reader;
+mod remove;
+mod rewrite;
+mod root;
+mod scan;
+mod write;
+mod xattr;
+
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod roundtrip_tests;
+
+pub use apply::{Applied, ApplyOptions, Skipped, apply};
+pub use compress::Compression;
+pub use decompress::decompressor;
+pub use entry::{Entry, Kind, Mtime, retain_opaque, with_parents};
+pub use error::LayerError;
+pub use limits::Limits;
+pub use reader::{Member, MemberKind, TarReader};
+pub use remove::remove_tree;
+pub use rewrite::{Edit, rewrite};
+pub use scan::{Scan, scan};
+pub use write::{Written, write};
+
+/// What the name of a whiteout begins with (image-spec, `layer.md`, "Whiteouts").
+pub const WHITEOUT_PREFIX: &str = ".wh.";
+
+/// The name, inside a directory, that hides all that lower layers have in it.
+pub const OPAQUE_NAME: &str = ".wh..wh..opq";

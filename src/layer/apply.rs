@@ -1,0 +1,567 @@
+//! Unpacks one layer into a directory of its own, as a lower directory for overlayfs.
+//!
+//! Deletions become what overlayfs understands: `.wh.NAME` a character device 0:0 (which may be
+//! made without privileges too), `.wh..wh..opq` an `overlay.opaque` attribute of its directory.
+//! A layer knows nothing of those below it; where it deletes and adds the same name, the added one
+//! stands and hides all that was below (image-spec, `layer.md`: a whiteout hides what lower layers
+//! have, never what its own layer has).
+//!
+//! Everything happens beneath the root ([`super::root`]); what an entry replaces is removed before,
+//! never written through. Order: owner, attributes, mode, time, because chown clears setuid bits
+//! and capabilities; directories' times at the end.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{BufReader, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use super::error::quoted;
+use super::reader::{Member, MemberKind, TarReader};
+use super::remove::remove_at;
+use super::root::{Root, below_whiteout, clean, is_whiteout, open_child, stat_at};
+use super::xattr::{Class, classify, opaque_name};
+use super::{LayerError, Limits, OPAQUE_NAME, WHITEOUT_PREFIX};
+
+/// How a layer is unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApplyOptions {
+    /// Entries get the owners that the layer names. Without it (one id only, no root) all belongs
+    /// to the caller, who is not above the modes then: so that the trees stay usable and removable,
+    /// directories get `u+rwx` and files `u+r` on top of their modes, and file capabilities are
+    /// left out.
+    pub ownership: bool,
+    /// Opaque marks are `user.overlay.opaque`, for mounts with `userxattr` in a user namespace,
+    /// instead of `trusted.overlay.opaque`, which only root may set.
+    pub userxattr: bool,
+    /// Device nodes are made; otherwise they are skipped and reported.
+    pub devices: bool,
+    /// Limits on the uncompressed stream: bytes, headers and padding included, and headers.
+    pub max_bytes: u64,
+    pub max_entries: u64,
+}
+
+impl Default for ApplyOptions {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            ownership: true,
+            userxattr: false,
+            devices: true,
+            max_bytes: limits.max_bytes,
+            max_entries: limits.max_entries,
+        }
+    }
+}
+
+/// What became of a layer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    pub entries: u64,
+    /// Bytes of the uncompressed stream.
+    pub bytes: u64,
+    /// Entries and attributes that are not in the directory, and why. At most 1000 are named.
+    pub skipped: Vec<Skipped>,
+    /// Directories that no entry describes; they are 0755 and 0:0, and in the merged tree they hide
+    /// the mode and owner that lower layers give them. At most 1000 are named.
+    pub implied: Vec<PathBuf>,
+}
+
+/// Something that was left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    pub path: PathBuf,
+    pub reason: String,
+}
+
+const MAX_REPORTED: usize = 1000;
+
+/// Times that file systems can store.
+const TIMES: std::ops::RangeInclusive<i64> = -0x8000_0000..=0x3_7fff_ffff;
+
+/// Unpacks an uncompressed tar stream into the existing, empty directory `root`, and reads the
+/// stream to its end (so that a digest taken of it is the diff ID).
+///
+/// The stream is hostile: see the module. On an error the directory is half full; remove it.
+pub fn apply(tar: impl Read, root: &Path, options: &ApplyOptions) -> Result<Applied, LayerError> {
+    let limits = Limits {
+        max_bytes: options.max_bytes,
+        max_entries: options.max_entries,
+    };
+    let mut reader = TarReader::new(BufReader::with_capacity(128 * 1024, tar), limits);
+    let mut applier = Applier {
+        root: Root::open(root)?,
+        options,
+        parent: None,
+        directory_times: BTreeMap::new(),
+        applied: Applied::default(),
+        buffer: vec![0; 128 * 1024],
+    };
+    while let Some(member) = reader.next_member()? {
+        applier.applied.entries += 1;
+        applier.member(&member, &mut reader)?;
+    }
+    applier.applied.bytes = reader.drain()?;
+    applier.finish()
+}
+
+struct Applier<'a> {
+    root: Root,
+    options: &'a ApplyOptions,
+    /// The last parent directory; entries mostly come directory by directory.
+    parent: Option<(PathBuf, Rc<OwnedFd>)>,
+    directory_times: BTreeMap<PathBuf, (i64, u32)>,
+    applied: Applied,
+    buffer: Vec<u8>,
+}
+
+/// Sets one attribute of something that was just made.
+type SetAttribute<'a> = dyn Fn(&OsStr, &[u8]) -> Result<(), Errno> + 'a;
+
+/// A cleaned path, its parent opened.
+struct Place<'p> {
+    path: &'p Path,
+    parent: Rc<OwnedFd>,
+    name: &'p OsStr,
+}
+
+impl Place<'_> {
+    fn failed(&self, action: &'static str) -> impl Fn(Errno) -> LayerError + '_ {
+        move |error| LayerError::io(action, self.path, error)
+    }
+}
+
+impl Applier<'_> {
+    fn member<R: Read>(
+        &mut self,
+        member: &Member,
+        reader: &mut TarReader<R>,
+    ) -> Result<(), LayerError> {
+        let refuse = |problem: &str| LayerError::refused(&member.path, problem);
+        let path = clean(&member.path).map_err(refuse)?;
+        if below_whiteout(&path) {
+            return Err(refuse("it lies in a directory whose name means a deletion"));
+        }
+        let Some(name) = path.file_name() else {
+            return self.root_directory(member);
+        };
+        if name.as_bytes().starts_with(WHITEOUT_PREFIX.as_bytes()) {
+            return self.whiteout(member, &path, name);
+        }
+        let place = Place {
+            path: &path,
+            parent: self.parent_of(&path)?,
+            name,
+        };
+        match &member.kind {
+            MemberKind::Directory => self.directory(member, &place),
+            MemberKind::File => self.file(member, &place, reader),
+            MemberKind::Symlink(target) => self.symlink(member, &place, target),
+            MemberKind::HardLink(target) => self.hard_link(member, &place, target),
+            MemberKind::Fifo => self.node(member, &place, FileType::Fifo, (0, 0)),
+            MemberKind::CharDevice { major: 0, minor: 0 } => {
+                self.skip(&path, "a device 0:0 would mean a deletion to overlayfs");
+                Ok(())
+            }
+            MemberKind::CharDevice { major, minor } => {
+                self.node(member, &place, FileType::CharacterDevice, (*major, *minor))
+            }
+            MemberKind::BlockDevice { major, minor } => {
+                self.node(member, &place, FileType::BlockDevice, (*major, *minor))
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<Applied, LayerError> {
+        for (path, (seconds, nanos)) in std::mem::take(&mut self.directory_times) {
+            let opened = match (path.parent(), path.file_name()) {
+                (Some(parent), Some(name)) => self
+                    .root
+                    .open_dir(parent)
+                    .and_then(|parent| open_child(&parent, name)),
+                _ => self.root.open_dir(&path),
+            };
+            match opened {
+                Ok(fd) => rustix::fs::futimens(&fd, &times(seconds, nanos))
+                    .map_err(|error| LayerError::io("set the time of", &path, error))?,
+                // A later entry took its place.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                Err(error) => return Err(LayerError::io("open", &path, error)),
+            }
+        }
+        Ok(self.applied)
+    }
+
+    fn skip(&mut self, path: &Path, reason: &str) {
+        if self.applied.skipped.len() < MAX_REPORTED {
+            self.applied.skipped.push(Skipped {
+                path: path.to_owned(),
+                reason: reason.to_owned(),
+            });
+        }
+    }
+
+    fn parent_of(&mut self, path: &Path) -> Result<Rc<OwnedFd>, LayerError> {
+        self.open_dir(path.parent().unwrap_or(Path::new("")))
+    }
+
+    /// Opens a directory of this layer, and makes it if no entry did.
+    fn open_dir(&mut self, path: &Path) -> Result<Rc<OwnedFd>, LayerError> {
+        if let Some((known, fd)) = &self.parent
+            && known == path
+        {
+            return Ok(Rc::clone(fd));
+        }
+        let (fd, made) = self.root.ensure_dir(path)?;
+        for made in made {
+            if self.options.ownership || made.over_whiteout {
+                let fd = self
+                    .root
+                    .open_dir(&made.path)
+                    .map_err(|error| LayerError::io("open", &made.path, error))?;
+                if self.options.ownership {
+                    rustix::fs::fchown(&fd, Some(Uid::ROOT), Some(Gid::ROOT)).map_err(|error| {
+                        LayerError::io("change the owner of", &made.path, error)
+                    })?;
+                }
+                if made.over_whiteout {
+                    self.make_opaque(&fd, &made.path)?;
+                }
+            }
+            self.directory_times.insert(made.path.clone(), (0, 0));
+            if self.applied.implied.len() < MAX_REPORTED {
+                self.applied.implied.push(made.path);
+            }
+        }
+        let fd = Rc::new(fd);
+        self.parent = Some((path.to_owned(), Rc::clone(&fd)));
+        Ok(fd)
+    }
+
+    /// Removes what stands in an entry's place. True if it was a whiteout.
+    fn clear(&mut self, place: &Place<'_>) -> Result<bool, LayerError> {
+        let Some(stat) = stat_at(&place.parent, place.name).map_err(place.failed("examine"))?
+        else {
+            return Ok(false);
+        };
+        // The open parent might be, or lie in, what goes, or be reached through a link that does.
+        self.parent = None;
+        remove_at(place.parent.as_fd(), place.name).map_err(place.failed("replace"))?;
+        Ok(is_whiteout(&stat))
+    }
+
+    fn make_opaque(&self, fd: &OwnedFd, path: &Path) -> Result<(), LayerError> {
+        let name = opaque_name(self.options.userxattr);
+        rustix::fs::fsetxattr(fd, name, b"y", XattrFlags::empty())
+            .map_err(|error| LayerError::io("mark as opaque", path, error))
+    }
+
+    fn root_directory(&mut self, member: &Member) -> Result<(), LayerError> {
+        if member.kind != MemberKind::Directory {
+            return Err(LayerError::refused(
+                &member.path,
+                "the root can only be a directory",
+            ));
+        }
+        let path = Path::new("");
+        let fd = self
+            .root
+            .open_dir(path)
+            .map_err(|error| LayerError::io("open", "/", error))?;
+        self.metadata(&fd, member, Path::new("/"))?;
+        self.directory_times
+            .insert(path.to_owned(), (member.mtime, member.nanos));
+        Ok(())
+    }
+
+    fn whiteout(&mut self, member: &Member, path: &Path, name: &OsStr) -> Result<(), LayerError> {
+        let refuse = |problem: &str| Err(LayerError::refused(&member.path, problem));
+        if member.kind == MemberKind::Directory {
+            return refuse("it is a directory, and its name means a deletion");
+        }
+        if name == OPAQUE_NAME {
+            let parent_path = path.parent().unwrap_or(Path::new(""));
+            let parent = self.parent_of(path)?;
+            return self.make_opaque(&parent, parent_path);
+        }
+        let hidden = &name.as_bytes()[WHITEOUT_PREFIX.len()..];
+        if hidden.starts_with(WHITEOUT_PREFIX.as_bytes()) {
+            self.skip(path, "aufs's own bookkeeping");
+            return Ok(());
+        }
+        if matches!(hidden, b"" | b"." | b"..") {
+            return refuse("it is a whiteout of nothing that can be deleted");
+        }
+        let place = Place {
+            path,
+            parent: self.parent_of(path)?,
+            name: OsStr::from_bytes(hidden),
+        };
+        match stat_at(&place.parent, place.name).map_err(place.failed("examine"))? {
+            None => {
+                let kind = FileType::CharacterDevice;
+                rustix::fs::mknodat(&place.parent, place.name, kind, Mode::empty(), 0)
+                    .map_err(place.failed("make the whiteout of"))
+            }
+            // This layer has it: what is below is hidden, what is here stays.
+            Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+                let fd = open_child(&place.parent, place.name).map_err(place.failed("open"))?;
+                self.make_opaque(&fd, path)
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn directory(&mut self, member: &Member, place: &Place<'_>) -> Result<(), LayerError> {
+        let fd = match open_child(&place.parent, place.name) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+                let over_whiteout = self.clear(place)?;
+                rustix::fs::mkdirat(&place.parent, place.name, Mode::RWXU)
+                    .map_err(place.failed("make the directory"))?;
+                let fd = open_child(&place.parent, place.name).map_err(place.failed("open"))?;
+                if over_whiteout {
+                    self.make_opaque(&fd, place.path)?;
+                }
+                fd
+            }
+            Err(error) => return Err(place.failed("open")(error)),
+        };
+        self.metadata(&fd, member, place.path)?;
+        self.directory_times
+            .insert(place.path.to_owned(), (member.mtime, member.nanos));
+        Ok(())
+    }
+
+    fn file<R: Read>(
+        &mut self,
+        member: &Member,
+        place: &Place<'_>,
+        reader: &mut TarReader<R>,
+    ) -> Result<(), LayerError> {
+        let create = || {
+            let flags =
+                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(&place.parent, place.name, flags, Mode::RUSR | Mode::WUSR)
+        };
+        let fd = match create() {
+            Err(Errno::EXIST) => {
+                self.clear(place)?;
+                create()
+            }
+            other => other,
+        }
+        .map_err(place.failed("create"))?;
+        let mut file = File::from(fd);
+        loop {
+            let count = reader.read_content(&mut self.buffer)?;
+            if count == 0 {
+                break;
+            }
+            file.write_all(&self.buffer[..count])
+                .map_err(|error| LayerError::io("write", place.path, error))?;
+        }
+        let fd = OwnedFd::from(file);
+        self.metadata(&fd, member, place.path)?;
+        rustix::fs::futimens(&fd, &times(member.mtime, member.nanos))
+            .map_err(place.failed("set the time of"))
+    }
+
+    fn symlink(
+        &mut self,
+        member: &Member,
+        place: &Place<'_>,
+        target: &Path,
+    ) -> Result<(), LayerError> {
+        if target.as_os_str().is_empty() {
+            return Err(LayerError::refused(&member.path, "it is a link to nothing"));
+        }
+        self.clear(place)?;
+        rustix::fs::symlinkat(target, &place.parent, place.name)
+            .map_err(place.failed("make the link"))?;
+        self.metadata_by_name(member, place, false)
+    }
+
+    /// The link's own owner, mode and time are those of the file it links to, and stay.
+    fn hard_link(
+        &mut self,
+        member: &Member,
+        place: &Place<'_>,
+        target: &Path,
+    ) -> Result<(), LayerError> {
+        let refuse = |problem: String| LayerError::refused(&member.path, problem);
+        let target = clean(target).map_err(|problem| {
+            refuse(format!(
+                "its target {} is refused: {problem}",
+                quoted(target)
+            ))
+        })?;
+        let missing = || {
+            refuse(format!(
+                "it is a hard link to {}, which this layer does not have before it",
+                quoted(&target)
+            ))
+        };
+        let Some(target_name) = target.file_name() else {
+            return Err(missing());
+        };
+        let target_parent = match self.root.open_dir(target.parent().unwrap_or(Path::new(""))) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Err(missing()),
+            Err(error) => return Err(LayerError::io("open", &target, error)),
+        };
+        let Some(stat) = stat_at(&target_parent, target_name)
+            .map_err(|error| LayerError::io("examine", &target, error))?
+        else {
+            return Err(missing());
+        };
+        // A link to a symbolic link makes another name for it; it is not followed.
+        if !matches!(
+            FileType::from_raw_mode(stat.st_mode),
+            FileType::RegularFile | FileType::Symlink
+        ) {
+            return Err(refuse(format!(
+                "it is a hard link to {}, which is no file",
+                quoted(&target)
+            )));
+        }
+        if let Some(present) =
+            stat_at(&place.parent, place.name).map_err(place.failed("examine"))?
+            && (present.st_dev, present.st_ino) == (stat.st_dev, stat.st_ino)
+        {
+            return Ok(());
+        }
+        // Removing a directory in the link's place may take the target with it.
+        self.clear(place)?;
+        match rustix::fs::linkat(
+            &target_parent,
+            target_name,
+            &place.parent,
+            place.name,
+            AtFlags::empty(),
+        ) {
+            Ok(()) => Ok(()),
+            Err(Errno::NOENT) => Err(missing()),
+            Err(error) => Err(place.failed("make the hard link")(error)),
+        }
+    }
+
+    fn node(
+        &mut self,
+        member: &Member,
+        place: &Place<'_>,
+        kind: FileType,
+        (major, minor): (u32, u32),
+    ) -> Result<(), LayerError> {
+        if kind != FileType::Fifo && !self.options.devices {
+            self.skip(place.path, "device nodes cannot be made here");
+            return Ok(());
+        }
+        self.clear(place)?;
+        let device = rustix::fs::makedev(major, minor);
+        let mode = Mode::RUSR | Mode::WUSR;
+        rustix::fs::mknodat(&place.parent, place.name, kind, mode, device)
+            .map_err(place.failed("make the device or pipe"))?;
+        self.metadata_by_name(member, place, true)
+    }
+
+    /// Owner, attributes and mode of an open file or directory.
+    fn metadata(&mut self, fd: &OwnedFd, member: &Member, path: &Path) -> Result<(), LayerError> {
+        if self.options.ownership {
+            let (uid, gid) = (Uid::from_raw(member.uid), Gid::from_raw(member.gid));
+            rustix::fs::fchown(fd, Some(uid), Some(gid))
+                .map_err(|error| LayerError::io("change the owner of", path, error))?;
+        }
+        self.attributes(member, path, &|name, value| {
+            rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty())
+        })?;
+        let more = match (self.options.ownership, &member.kind) {
+            (true, _) => 0,
+            (false, MemberKind::Directory) => 0o700,
+            (false, _) => 0o400,
+        };
+        rustix::fs::fchmod(fd, Mode::from_raw_mode(member.mode | more))
+            .map_err(|error| LayerError::io("set the mode of", path, error))
+    }
+
+    /// The same for what cannot be opened: links, pipes and devices, just made by us.
+    fn metadata_by_name(
+        &mut self,
+        member: &Member,
+        place: &Place<'_>,
+        has_mode: bool,
+    ) -> Result<(), LayerError> {
+        if self.options.ownership {
+            rustix::fs::chownat(
+                &place.parent,
+                place.name,
+                Some(Uid::from_raw(member.uid)),
+                Some(Gid::from_raw(member.gid)),
+                AtFlags::SYMLINK_NOFOLLOW,
+            )
+            .map_err(place.failed("change the owner of"))?;
+        }
+        if !member.xattrs.is_empty() {
+            let mut path = PathBuf::from(format!("/proc/self/fd/{}", place.parent.as_raw_fd()));
+            path.push(place.name);
+            self.attributes(member, place.path, &|name, value| {
+                rustix::fs::lsetxattr(&path, name, value, XattrFlags::empty())
+            })?;
+        }
+        if has_mode {
+            // Follows links, but this is the pipe or device of a moment ago.
+            let mode = Mode::from_raw_mode(member.mode);
+            rustix::fs::chmodat(&place.parent, place.name, mode, AtFlags::empty())
+                .map_err(place.failed("set the mode of"))?;
+        }
+        rustix::fs::utimensat(
+            &place.parent,
+            place.name,
+            &times(member.mtime, member.nanos),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+        .map_err(place.failed("set the time of"))
+    }
+
+    fn attributes(
+        &mut self,
+        member: &Member,
+        path: &Path,
+        set: &SetAttribute<'_>,
+    ) -> Result<(), LayerError> {
+        for (name, value) in &member.xattrs {
+            let reason = match classify(name) {
+                Class::Overlay => "belongs to overlayfs",
+                Class::Foreign => "belongs to the machine that it comes from",
+                Class::Capability if !self.options.ownership => "needs root",
+                Class::Capability | Class::User => match set(name, value) {
+                    Ok(()) => continue,
+                    // user.* is for files and directories only; some file systems have none.
+                    Err(Errno::OPNOTSUPP | Errno::PERM) => "cannot be set here",
+                    Err(error) => {
+                        return Err(LayerError::io("set an attribute of", path, error));
+                    }
+                },
+            };
+            self.skip(path, &format!("its attribute {} {reason}", quoted(name)));
+        }
+        Ok(())
+    }
+}
+
+fn times(seconds: i64, nanos: u32) -> Timestamps {
+    let time = Timespec {
+        tv_sec: seconds.clamp(*TIMES.start(), *TIMES.end()),
+        tv_nsec: nanos.into(),
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
+}

@@ -1,0 +1,89 @@
+//! What a layer is compressed with, and the writer that does it.
+
+use std::io::{self, Write};
+
+use oci_spec::image::MediaType;
+
+use super::gzip::GzipWriter;
+
+/// A layer's compression and its level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    None,
+    /// 0 (stored) to 9; 6 unless there is a reason.
+    Gzip(u32),
+    /// 1 to 19; 3 unless there is a reason.
+    Zstd(i32),
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Self::Gzip(6)
+    }
+}
+
+impl Compression {
+    /// The OCI media type of a layer so compressed.
+    pub fn media_type(self) -> MediaType {
+        match self {
+            Self::None => MediaType::ImageLayer,
+            Self::Gzip(_) => MediaType::ImageLayerGzip,
+            Self::Zstd(_) => MediaType::ImageLayerZstd,
+        }
+    }
+}
+
+/// zstd's threads hold up to four windows each; more of them would be more memory than use.
+const MAX_ZSTD_WORKERS: usize = 4;
+
+/// A writer that compresses into the one below.
+pub(super) enum Compressor<W: Write> {
+    None(W),
+    Gzip(GzipWriter<W>),
+    Zstd(zstd::stream::write::Encoder<'static, W>),
+}
+
+impl<W: Write> Compressor<W> {
+    pub(super) fn new(out: W, compression: Compression, threads: usize) -> io::Result<Self> {
+        Ok(match compression {
+            Compression::None => Self::None(out),
+            Compression::Gzip(level) => Self::Gzip(GzipWriter::new(out, level, threads)?),
+            Compression::Zstd(level) => {
+                let mut encoder = zstd::stream::write::Encoder::new(out, level.clamp(1, 19))?;
+                // With workers the bytes do not depend on how many; without any they differ.
+                let workers = threads.clamp(1, MAX_ZSTD_WORKERS);
+                encoder.multithread(u32::try_from(workers).unwrap_or(1))?;
+                encoder.include_checksum(true)?;
+                Self::Zstd(encoder)
+            }
+        })
+    }
+
+    pub(super) fn finish(self) -> io::Result<W> {
+        match self {
+            Self::None(out) => Ok(out),
+            Self::Gzip(writer) => writer.finish(),
+            Self::Zstd(encoder) => encoder.finish(),
+        }
+    }
+}
+
+impl<W: Write> Write for Compressor<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::None(out) => out.write(bytes),
+            Self::Gzip(writer) => writer.write(bytes),
+            Self::Zstd(encoder) => encoder.write(bytes),
+        }
+    }
+
+    /// Does nothing: a flush in the middle would change the bytes.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// As many threads as `RAYON_NUM_THREADS` or the machine (its cgroup's quota counted) give.
+pub(super) fn threads() -> usize {
+    rayon::current_num_threads()
+}

@@ -1,0 +1,81 @@
+//! What can go wrong with a layer.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Paths are shown quoted and escaped: they come from archives, and end on terminals.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayerError {
+    /// A system call on a file of this machine failed.
+    #[error("cannot {action} {}: {source}", quoted(path))]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// The incoming stream ended early, is corrupt, or its source failed.
+    #[error("the layer cannot be read: {source}")]
+    Read { source: io::Error },
+    /// The outgoing stream's destination failed.
+    #[error("the layer cannot be written: {source}")]
+    Output { source: io::Error },
+    /// The incoming stream is no tar archive, or one that programs read differently.
+    #[error("the layer is not a valid tar archive: {problem} (at byte {offset})")]
+    Malformed { problem: String, offset: u64 },
+    /// One entry of the incoming stream asks for something that is never done.
+    #[error("the layer's entry {} is refused: {problem}", quoted(path))]
+    Refused { path: PathBuf, problem: String },
+    /// The incoming stream is larger than allowed.
+    #[error("the layer has more than {limit} {unit}, which is the limit")]
+    Limit { limit: u64, unit: &'static str },
+    /// A file is not what it was when it was looked at.
+    #[error("{} changed while it was read", quoted(path))]
+    Changed { path: PathBuf },
+    /// An entry that cannot stand in a layer.
+    #[error("{} cannot be written into a layer: {problem}", quoted(path))]
+    Entry { path: PathBuf, problem: String },
+}
+
+/// A name from an archive, fit for a terminal: no control characters, no invalid bytes.
+pub(super) fn quoted(name: impl AsRef<OsStr>) -> String {
+    let mut quoted = String::from("`");
+    for character in name.as_ref().to_string_lossy().chars() {
+        if character.is_control() {
+            quoted.extend(character.escape_default());
+        } else {
+            quoted.push(character);
+        }
+    }
+    quoted.push('`');
+    quoted
+}
+
+impl LayerError {
+    pub(super) fn io(
+        action: &'static str,
+        path: impl AsRef<Path>,
+        source: impl Into<io::Error>,
+    ) -> Self {
+        Self::Io {
+            action,
+            path: path.as_ref().to_owned(),
+            source: source.into(),
+        }
+    }
+
+    pub(super) fn refused(path: impl AsRef<Path>, problem: impl Into<String>) -> Self {
+        Self::Refused {
+            path: path.as_ref().to_owned(),
+            problem: problem.into(),
+        }
+    }
+
+    pub(super) fn entry(path: impl AsRef<Path>, problem: impl Into<String>) -> Self {
+        Self::Entry {
+            path: path.as_ref().to_owned(),
+            problem: problem.into(),
+        }
+    }
+}

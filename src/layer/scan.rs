@@ -1,0 +1,158 @@
+//! Finds what changed: walks the upper directory of an overlay.
+//!
+//! What overlayfs left there (kernel, `Documentation/filesystems/overlayfs.rst`) is turned into
+//! entries: a character device 0:0 is a whiteout, an `overlay.opaque` attribute an opaque mark, and
+//! all `overlay.*` attributes are dropped. Owners are those that this process sees: in a user
+//! namespace, those inside. The tree must be at rest: nothing runs in it any more.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::ffi::OsString;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::entry::by_path;
+use super::xattr::{self, Class};
+use super::{Entry, Kind, LayerError, Mtime};
+
+/// The changes in an upper directory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// Sorted by path.
+    pub entries: Vec<Entry>,
+    /// Sockets, pipes and devices: they have no place in a layer that a build makes.
+    pub skipped: Vec<PathBuf>,
+}
+
+/// Walks `root`. The paths in `skip`, relative to it, and all that is below them are left out.
+///
+/// Overlayfs marks every directory that it makes as opaque, needed or not: see
+/// [`super::retain_opaque`].
+pub fn scan(root: &Path, skip: &[&Path]) -> Result<Scan, LayerError> {
+    let mut found = Vec::new();
+    let mut result = Scan::default();
+    let mut pending = vec![PathBuf::new()];
+    while let Some(directory) = pending.pop() {
+        let on_disk = root.join(&directory);
+        let failed = |error| LayerError::io("read the directory", &on_disk, error);
+        for child in fs::read_dir(&on_disk).map_err(failed)? {
+            let child = child.map_err(failed)?;
+            let path = directory.join(child.file_name());
+            if skip.contains(&path.as_path()) {
+                continue;
+            }
+            let source = child.path();
+            let metadata = child
+                .metadata()
+                .map_err(|error| LayerError::io("examine", &source, error))?;
+            if metadata.is_dir() {
+                pending.push(path.clone());
+            }
+            found.push((path, source, metadata));
+        }
+    }
+    found.sort_by(|a, b| by_path(&a.0, &b.0));
+    let mut links = HashMap::new();
+    for (path, source, metadata) in found {
+        add(&mut result, &mut links, path, source, &metadata)?;
+    }
+    Ok(result)
+}
+
+fn add(
+    result: &mut Scan,
+    links: &mut HashMap<(u64, u64), PathBuf>,
+    path: PathBuf,
+    source: PathBuf,
+    metadata: &Metadata,
+) -> Result<(), LayerError> {
+    let kind = metadata.file_type();
+    let mut entry = Entry {
+        path,
+        kind: Kind::Directory,
+        mode: metadata.mode() & 0o7777,
+        uid: metadata.uid(),
+        gid: metadata.gid(),
+        mtime: Mtime::Fixed(metadata.mtime()),
+        xattrs: std::collections::BTreeMap::new(),
+    };
+    if kind.is_char_device() && metadata.rdev() == 0 {
+        result.entries.push(whiteout(entry));
+        return Ok(());
+    }
+    if !(kind.is_dir() || kind.is_file() || kind.is_symlink()) {
+        result.skipped.push(entry.path);
+        return Ok(());
+    }
+    let attributes = xattr::read_all(&source)?;
+    let has = |name: &str| {
+        attributes
+            .iter()
+            .any(|(key, value)| xattr::is_overlay(key, name) && value != b"n")
+    };
+    if kind.is_file() && metadata.len() == 0 && has("whiteout") {
+        result.entries.push(whiteout(entry));
+        return Ok(());
+    }
+    // The value `x` only says that whiteouts inside are attributes.
+    let opaque = kind.is_dir()
+        && attributes
+            .iter()
+            .any(|(key, value)| xattr::is_overlay(key, "opaque") && value == b"y");
+    entry.kind = if kind.is_dir() {
+        Kind::Directory
+    } else if kind.is_symlink() {
+        let target = fs::read_link(&source)
+            .map_err(|error| LayerError::io("read the link", &source, error))?;
+        Kind::Symlink(target)
+    } else {
+        let first = if metadata.nlink() > 1 {
+            match links.entry((metadata.dev(), metadata.ino())) {
+                Slot::Occupied(slot) => Some(slot.get().clone()),
+                Slot::Vacant(slot) => {
+                    slot.insert(entry.path.clone());
+                    None
+                }
+            }
+        } else {
+            None
+        };
+        match first {
+            Some(first) => Kind::HardLink(first),
+            None => Kind::File {
+                source,
+                size: metadata.len(),
+            },
+        }
+    };
+    if !matches!(entry.kind, Kind::HardLink(_)) {
+        entry.xattrs = attributes
+            .into_iter()
+            .filter_map(|(name, value)| match xattr::classify(&name) {
+                Class::User => Some((name, value)),
+                Class::Capability => Some((name, xattr::portable_capability(value))),
+                Class::Overlay | Class::Foreign => None,
+            })
+            .collect::<std::collections::BTreeMap<OsString, Vec<u8>>>();
+    }
+    let mark = opaque.then(|| Entry {
+        kind: Kind::Opaque,
+        ..whiteout(entry.clone())
+    });
+    result.entries.push(entry);
+    result.entries.extend(mark);
+    Ok(())
+}
+
+/// Whiteouts have no metadata of their own (image-spec: empty files); 0:0, 0644.
+fn whiteout(entry: Entry) -> Entry {
+    Entry {
+        kind: Kind::Whiteout,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        xattrs: std::collections::BTreeMap::new(),
+        ..entry
+    }
+}
