@@ -114,3 +114,20 @@ impl From<crate::store::StoreError> for CommandError {
         Self::new(ExitStatus::Failure, "store", error.to_string())
     }
 }
+
+impl From<crate::audit::AuditError> for CommandError {
+    fn from(error: crate::audit::AuditError) -> Self {
+        use crate::audit::AuditError;
+        let message = error.to_string();
+        match error {
+            AuditError::Store(error) => error.into(),
+            AuditError::Oci(error) => error.into(),
+            AuditError::Policy(_) => Self::new(ExitStatus::Usage, "policy-invalid", message),
+            AuditError::NoSuchImage { .. } => {
+                Self::new(ExitStatus::Failure, "image-unknown", message)
+            }
+            _ => Self::new(ExitStatus::Failure, "audit-failed", message)
+                .with_hint("the image was not judged: this is no pass"),
+        }
+    }
+}

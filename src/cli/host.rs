@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use super::audit;
 use super::context::Context;
 use super::error::CommandError;
 use super::printer::Printer;
@@ -37,6 +38,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Audit(audit::Args),
     Version(version::Args),
 }
 
@@ -44,12 +46,14 @@ impl Command {
     /// Whether the user asked for JSON, so that an error becomes JSON too.
     fn json(&self) -> bool {
         match self {
+            Self::Audit(args) => args.json,
             Self::Version(args) => args.json,
         }
     }
 
     fn run(&self, context: &Context) -> Result<u8, CommandError> {
         match self {
+            Self::Audit(args) => audit::run(args, context),
             Self::Version(args) => version::run(args, context),
         }
     }

@@ -5,6 +5,8 @@
 //! [`app`] holds the commands that the executable inside images has too.
 
 #[cfg(feature = "host")]
+mod audit;
+#[cfg(feature = "host")]
 mod context;
 #[cfg(feature = "host")]
 mod error;

@@ -13,6 +13,7 @@ pub mod docker;
 pub mod enclosure;
 pub mod http;
 pub mod images;
+pub mod made;
 pub mod podman;
 pub mod process;
 pub mod registry;

@@ -1,0 +1,58 @@
+//! Blobs that travel, told as progress.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use crate::progress::Progress;
+use crate::registry::{Event, Progress as Listener};
+
+/// Turns a transfer's events into lines and bars.
+pub struct Transfers<'a> {
+    progress: &'a dyn Progress,
+    sizes: Mutex<HashMap<String, u64>>,
+}
+
+impl<'a> Transfers<'a> {
+    pub fn new(progress: &'a dyn Progress) -> Self {
+        Self {
+            progress,
+            sizes: Mutex::default(),
+        }
+    }
+
+    fn size(&self, digest: &str) -> Option<u64> {
+        self.sizes.lock().ok()?.get(digest).copied()
+    }
+}
+
+/// A blob's short name: the first twelve digits, as docker shows them.
+fn short(digest: &crate::oci::Digest) -> String {
+    digest.digest().chars().take(12).collect()
+}
+
+impl Listener for Transfers<'_> {
+    fn event(&self, event: &Event<'_>) {
+        match event {
+            Event::Start { digest, size, .. } => {
+                if let Ok(mut sizes) = self.sizes.lock() {
+                    sizes.insert(short(digest), *size);
+                }
+            }
+            Event::Advance { digest, bytes } => {
+                let name = short(digest);
+                let total = self.size(&name);
+                self.progress.moved(&name, *bytes, total);
+            }
+            Event::Done { digest, .. } => {
+                let name = short(digest);
+                if let Some(size) = self.size(&name) {
+                    self.progress.moved(&name, size, Some(size));
+                }
+            }
+            Event::Retry { what, reason, wait } => self.progress.warning(&format!(
+                "{what}: {reason}; trying again in {} s",
+                wait.as_secs()
+            )),
+        }
+    }
+}
