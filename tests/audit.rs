@@ -640,6 +640,7 @@ fn token() -> String {
 fn secrets_in_any_layer() {
     for (path, content, rule, severity) in [
         ("etc/ssl/private/server.key", key(), "secret-key", High),
+        ("usr/lib/libgnutls.so.30", key(), "secret-key", Low),
         (
             "usr/lib/python3.13/test/keycert.pem",
             key(),

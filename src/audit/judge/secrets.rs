@@ -2,6 +2,7 @@
 //! configuration.
 
 use super::super::finding::{Finding, Severity};
+use super::super::paths::{is_beneath, split};
 use super::super::secrets::{self, SecretKind};
 use super::{Subject, quoted};
 
@@ -83,16 +84,19 @@ fn describe(kind: SecretKind, path: &[u8]) -> (&'static str, Severity, String) {
     }
 }
 
-/// Whether a key there is likely one that the whole world has: test data and examples of packages.
+/// Whether a key there is likely one that the whole world has: test data and examples of packages,
+/// and what is compiled into the system's libraries (GnuTLS tests itself with keys of its own).
 fn is_published(path: &[u8]) -> bool {
+    let (directory, name) = split(path);
+    let system = [&b"usr/lib"[..], b"lib", b"usr/lib64", b"lib64"];
+    let library = name.windows(3).any(|part| part == b".so")
+        && system.iter().any(|tree| is_beneath(directory, tree));
     let package = path
         .windows(15)
         .any(|part| part == b"/site-packages/" || part == b"/dist-packages/");
-    let directory = path.split(|&byte| byte == b'/').any(|part| {
-        matches!(
-            part,
-            b"test" | b"tests" | b"testing" | b"testdata" | b"examples" | b"doc"
-        )
+    let samples = directory.split(|&byte| byte == b'/').any(|part| {
+        let known = [&b"test"[..], b"tests", b"testing", b"testdata", b"examples", b"doc"];
+        known.contains(&part)
     });
-    directory && (package || path.starts_with(b"usr/"))
+    library || (samples && (package || path.starts_with(b"usr/")))
 }
