@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    warpdrive::sandbox::dispatch_child();
     warpdrive::cli::main()
 }

@@ -1,20 +1,21 @@
-//! An image's layers as overlay lower directories: joins the store's blobs with the layer applier.
+//! An image's layers as overlay lower directories: joins the store's blobs, the layer applier and
+//! the sandbox's way of mapping ids.
 //!
 //! Each layer is unpacked once per id map (`unpacked/MAP/DIFFID`), its blob's digest and its
 //! uncompressed digest verified on the way.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::layer::{self, ApplyOptions, LayerError};
 use crate::oci::{Descriptor, Digest, Sha256Reader};
+use crate::sandbox::IdMode;
 use crate::store::{Image, Store, StoreError};
 
-/// How files are owned in this process's user namespace; mirrors `sandbox::IdMode`, which this
-/// module does not know.
+/// How files are owned in this process's user namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ownership {
     /// Names the directory below `unpacked/`.
@@ -27,6 +28,17 @@ pub struct Ownership {
     pub devices: bool,
 }
 
+impl From<IdMode> for Ownership {
+    fn from(mode: IdMode) -> Self {
+        Self {
+            map_name: mode.map_name(),
+            keep: mode.chown_allowed(),
+            userxattr: mode.userxattr(),
+            devices: mode == IdMode::Root,
+        }
+    }
+}
+
 /// Why a layer could not be laid out.
 #[derive(Debug, thiserror::Error)]
 pub enum RootfsError {
@@ -34,6 +46,8 @@ pub enum RootfsError {
     Store(#[from] StoreError),
     #[error("could not unpack layer {digest}: {source}")]
     Layer { digest: Digest, source: LayerError },
+    #[error("could not read the marks of an unpacked layer: {0}")]
+    Mark(LayerError),
     #[error("could not read layer {digest}: {source}")]
     Read { digest: Digest, source: io::Error },
     #[error("layer {digest} holds {found}, but the image's configuration says {expected}")]
@@ -70,6 +84,13 @@ pub fn lowers(
         lowers.push(unpacked_layer(store, layer, diff_id, ownership)?);
     }
     lowers.reverse();
+    // The kernel ignores an opaque mark on a lower directory's own root: whoever has one is the last.
+    for (index, lower) in lowers.iter().enumerate() {
+        if layer::hides_all_below(lower).map_err(RootfsError::Mark)? {
+            lowers.truncate(index + 1);
+            break;
+        }
+    }
     Ok(lowers)
 }
 
@@ -82,18 +103,12 @@ pub fn unpacked_layer(
 ) -> Result<PathBuf, RootfsError> {
     store.unpacked(ownership.map_name, diff_id, |directory| {
         let digest = layer.digest().clone();
-        let read = |source| RootfsError::Read {
+        let wrong = |source| RootfsError::Layer {
             digest: digest.clone(),
             source,
         };
-        let blob = store.open_blob(&digest)?;
-        let mut compressed = Sha256Reader::new(io::BufReader::with_capacity(1 << 20, blob));
-        let plain = layer::decompressor(layer.media_type(), &mut compressed).map_err(|source| {
-            RootfsError::Layer {
-                digest: digest.clone(),
-                source,
-            }
-        })?;
+        let mut blob = store.open_verified(&digest)?;
+        let plain = layer::decompressor(BufReader::with_capacity(1 << 20, &mut blob));
         let mut plain = Sha256Reader::new(plain);
         let options = ApplyOptions {
             ownership: ownership.keep,
@@ -102,23 +117,15 @@ pub fn unpacked_layer(
             max_bytes: MAX_LAYER_BYTES,
             max_entries: MAX_LAYER_ENTRIES,
         };
-        layer::apply(&mut plain, directory, &options).map_err(|source| RootfsError::Layer {
+        layer::apply(&mut plain, directory, &options).map_err(wrong)?;
+        // What follows the archive's end belongs to the digests too.
+        io::copy(&mut plain, &mut io::sink()).map_err(|source| RootfsError::Read {
             digest: digest.clone(),
             source,
         })?;
-        // What follows the archive's end belongs to the digests too.
-        io::copy(&mut plain, &mut io::sink()).map_err(read)?;
         let (rest, found, _) = plain.finish();
         drop(rest);
-        io::copy(&mut compressed, &mut io::sink()).map_err(read)?;
-        let (_, found_blob, _) = compressed.finish();
-        if found_blob != digest {
-            store.set_aside(&digest)?;
-            return Err(RootfsError::Store(StoreError::Corrupt {
-                digest,
-                found: found_blob,
-            }));
-        }
+        blob.finish()?;
         if found != *diff_id {
             return Err(RootfsError::DiffId {
                 digest,

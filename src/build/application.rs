@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::app::project::Phase;
 use crate::builder::layer::parent_directory;
 use crate::builder::{APP_GID, APP_UID};
 use crate::layer::{self, Entry, Kind, Mtime};
@@ -17,14 +16,14 @@ use crate::sandbox::{Exit, IdMode, Upper};
 use crate::source::Tree;
 use crate::store::Store;
 
-use super::assemble::{self, Stage};
+use super::assemble::{self, Phase, Stage};
 use super::base::Base;
 use super::dependencies::{self, Carried, Phase1, TitledLayer, overlay_owned, store_layer};
 use super::environment::{self, WheelCache};
 use super::error::BuildError;
 use super::request::Request;
 use super::tools;
-use super::tree::{make_app_root, normalize};
+use super::tree::{exists_below, make_app_root, normalize};
 
 /// Where the in-image tool records how the application is started.
 const PLAN: &str = "opt/app-root/etc/warpdrive/plan.json";
@@ -104,6 +103,7 @@ pub(super) fn phase(
     tree.stage(&src, chown)?;
     let mut lowers: Vec<PathBuf> = dependencies::lowers(store, phase1)?;
     lowers.extend(base.lowers(store)?);
+    let below = lowers.clone();
     let cache = WheelCache::Private {
         shared: dependencies::wheel_cache(store, mode)?,
         upper: overlay_owned(&scratch, "cache", mode)?,
@@ -132,7 +132,8 @@ pub(super) fn phase(
         .flatten()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .ok_or(BuildError::NoPlan)?;
-    let scan = layer::scan(&upper.upper, &[])?;
+    let mut scan = layer::scan(&upper.upper, &[])?;
+    layer::retain_opaque(&mut scan.entries, |path| exists_below(&below, path));
     for path in &scan.skipped {
         progress.warning(&format!(
             "{} is neither a file, a directory nor a link, and is left out",
@@ -140,7 +141,7 @@ pub(super) fn phase(
         ));
     }
     let reference = Mtime::OfContent { reference: time };
-    let mut entries = normalize(scan.entries, reference, time);
+    let mut entries = normalize(scan.entries, reference);
     for carried in &phase1.result.carried {
         add_carried(&mut entries, carried, reference);
     }

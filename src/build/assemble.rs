@@ -5,10 +5,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use crate::app::project::Phase;
 use crate::builder::{APP_GID, APP_ROOT, APP_UID};
 use crate::progress::Progress;
-use crate::sandbox::{self, Exit, Io, Limits, Mount, Root, Spec, Stream, Upper};
+use crate::sandbox::{self, Exit, Io, Limits, Mount, Root, Spec, Upper};
 
 use super::environment::Redactor;
 use super::error::BuildError;
@@ -18,6 +17,23 @@ use super::request::Request;
 const TAIL: usize = 30;
 /// Longest line that is shown, in bytes.
 const MAX_LINE: u64 = 16 * 1024;
+
+/// The two halves of assemble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Dependencies,
+    Application,
+}
+
+impl Phase {
+    /// `WARPDRIVE_BUILD_PHASE`.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Dependencies => "dependencies",
+            Self::Application => "application",
+        }
+    }
+}
 
 /// What a phase runs on.
 pub(super) struct Stage {
@@ -61,28 +77,23 @@ pub(super) fn run(
             ..Limits::default()
         },
     };
-    let io = Io {
-        stdin: Stream::Null,
-        stdout: Stream::Piped,
-        stderr: Stream::Piped,
-    };
     let redactor = Redactor::new(request);
     let tail = Mutex::new(VecDeque::with_capacity(TAIL));
-    let mut sandbox = sandbox::spawn(&spec, io)?;
+    let mut sandbox = sandbox::spawn(&spec, Io::piped())?;
     let stdout = sandbox.take_stdout();
     let stderr = sandbox.take_stderr();
-    let exit = std::thread::scope(|scope| {
-        let show = |line: &str| {
-            let line = redactor.clean(line);
-            progress.output(&line);
-            if let Ok(mut tail) = tail.lock() {
-                if tail.len() == TAIL {
-                    tail.pop_front();
-                }
-                tail.push_back(line);
+    let show = |line: &str| {
+        let line = redactor.clean(line);
+        progress.output(&line);
+        if let Ok(mut tail) = tail.lock() {
+            if tail.len() == TAIL {
+                tail.pop_front();
             }
-        };
-        let show = &show;
+            tail.push_back(line);
+        }
+    };
+    let show = &show;
+    let exit = std::thread::scope(|scope| {
         if let Some(stdout) = stdout {
             scope.spawn(move || lines(stdout, show));
         }

@@ -3,11 +3,11 @@
 
 use std::path::PathBuf;
 
-use crate::app::PythonRequest;
+use crate::app::python::PythonRequest;
 use crate::builder::layer::StoredLayer;
 use crate::builder::python::Python;
-use crate::builder::{self, BuilderError, choose, ownership};
-use crate::oci::Reference;
+use crate::builder::{self, BuilderError, choose};
+use crate::oci::{Reference, this_architecture};
 use crate::progress::Progress;
 use crate::registry::{Client, ClientOptions};
 use crate::rootfs;
@@ -16,6 +16,7 @@ use crate::store::{Image, Store};
 
 use super::error::BuildError;
 use super::request::Request;
+use super::transfers::Transfers;
 
 /// A builder image, ready to build on.
 pub(super) struct Base {
@@ -47,7 +48,7 @@ impl Base {
 
     /// Overlay lower directories, the uppermost first.
     pub(super) fn lowers(&self, store: &Store) -> Result<Vec<PathBuf>, BuildError> {
-        let ownership = ownership(IdMode::current());
+        let ownership = IdMode::current().into();
         let mut lowers = vec![rootfs::unpacked_layer(
             store,
             &self.builder_layer.descriptor,
@@ -77,7 +78,7 @@ pub(super) fn take(
         Some(image) => image,
         None => pull(store, &choice.reference, progress)?,
     };
-    let machine = oci_architecture();
+    let machine = this_architecture();
     if image.config.architecture() != machine || image.config.os() != "linux" {
         return Err(BuilderError::WrongPlatform {
             found: format!("{}/{}", image.config.os(), image.config.architecture()),
@@ -88,7 +89,7 @@ pub(super) fn take(
     }
     let found = builder::python::find(store, &image, &choice.reference)?;
     if let Some(wanted) = python
-        && !wanted.matches(&found.minor)
+        && !wanted.matches(found.minor())
     {
         return Err(BuilderError::WrongPython {
             reference: choice.reference,
@@ -112,19 +113,10 @@ pub(super) fn take(
 fn pull(store: &Store, reference: &str, progress: &dyn Progress) -> Result<Image, BuildError> {
     let parsed: Reference = reference
         .parse()
-        .map_err(|error| BuilderError::BadReference { error })?;
+        .map_err(|error| BuilderError::Reference { error })?;
     progress.step(&format!("---> Pulling {}", parsed.canonical()));
-    let client = Client::new(ClientOptions::from_environment())?;
-    let descriptor = client.pull(&parsed, store, progress)?;
+    let client = Client::new(ClientOptions::default())?;
+    let descriptor = client.pull(&parsed, store, &Transfers::new(progress))?;
     store.tag(reference, &descriptor)?;
     Ok(store.image_at(&descriptor)?)
-}
-
-/// This machine's architecture in the words of the image specification (Go's `GOARCH`).
-pub(super) fn oci_architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
 }

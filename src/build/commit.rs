@@ -26,7 +26,7 @@ pub(super) struct Facts<'a> {
     pub(super) request: &'a Request,
     pub(super) commit: Option<&'a Commit>,
     /// `[project] name`, `version` and `description`.
-    pub(super) project: &'a crate::app::project::Metadata,
+    pub(super) project: &'a crate::app::metadata::Metadata,
     /// RFC 3339.
     pub(super) created: String,
 }
@@ -58,7 +58,13 @@ pub(super) fn commit(
     let diff_ids = config.diff_ids();
     for (layer, diff_id) in parts.base.image.manifest.layers().iter().zip(&diff_ids) {
         let layer = in_oci_words(layer);
-        let report = report(&layer, &diff_id.to_string(), LayerKind::Base, true, &parts.base.reference);
+        let report = report(
+            &layer,
+            &diff_id.to_string(),
+            LayerKind::Base,
+            true,
+            &parts.base.reference,
+        );
         layers.push((layer, report));
     }
     let mut push = |titled: &TitledLayer, kind, cached, created: &str, created_by: &str| {
@@ -188,20 +194,38 @@ fn labels(parts: &Parts<'_>, facts: &Facts<'_>) -> Vec<(String, String)> {
     let mut labels = vec![
         ("io.openshift.s2i.scripts-url", format!("image://{SCRIPTS}")),
         ("io.openshift.expose-services", "8080:http".to_owned()),
-        ("io.k8s.display-name", facts.project.name.clone().unwrap_or_default()),
-        ("io.k8s.description", facts.project.description.clone().unwrap_or_default()),
+        (
+            "io.k8s.display-name",
+            facts.project.name.clone().unwrap_or_default(),
+        ),
+        (
+            "io.k8s.description",
+            facts.project.description.clone().unwrap_or_default(),
+        ),
         ("io.openshift.s2i.build.image", parts.base.reference.clone()),
         ("io.warpdrive.version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("io.warpdrive.plan", String::from_utf8_lossy(&to_canonical_json(&parts.application.plan)).into_owned()),
+        (
+            "io.warpdrive.plan",
+            String::from_utf8_lossy(&to_canonical_json(&parts.application.plan)).into_owned(),
+        ),
     ];
     if let Some(commit) = facts.commit {
         labels.extend([
             ("io.openshift.s2i.build.commit.id", commit.id.clone()),
-            ("io.openshift.s2i.build.commit.author", commit.author.clone()),
+            (
+                "io.openshift.s2i.build.commit.author",
+                commit.author.clone(),
+            ),
             ("io.openshift.s2i.build.commit.date", rfc3339(commit.time)),
             // S2I keeps 80 characters of the message.
-            ("io.openshift.s2i.build.commit.message", commit.message.chars().take(80).collect()),
-            ("io.openshift.s2i.build.source-location", commit.remote.clone().unwrap_or_default()),
+            (
+                "io.openshift.s2i.build.commit.message",
+                commit.message.chars().take(80).collect(),
+            ),
+            (
+                "io.openshift.s2i.build.source-location",
+                commit.remote.clone().unwrap_or_default(),
+            ),
         ]);
     }
     labels
@@ -220,7 +244,10 @@ fn annotations(parts: &Parts<'_>, facts: &Facts<'_>) -> HashMap<String, String> 
     add("created", facts.created.clone());
     add("version", facts.project.version.clone().unwrap_or_default());
     add("base.name", parts.base.reference.clone());
-    add("base.digest", parts.base.image.descriptor.digest().to_string());
+    add(
+        "base.digest",
+        parts.base.image.descriptor.digest().to_string(),
+    );
     if let Some(commit) = facts.commit {
         let mark = if commit.dirty { "-dirty" } else { "" };
         add("revision", format!("{}{mark}", commit.id));

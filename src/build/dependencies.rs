@@ -9,10 +9,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::app;
-use crate::app::project::Phase;
+use crate::app::Detected;
 use crate::builder::layer::{StoredLayer, parent_directory};
-use crate::builder::{APP_GID, APP_UID, FIXED_TIME, ownership};
+use crate::builder::{APP_GID, APP_UID, FIXED_TIME};
 use crate::layer::{self, Compression, Entry, Kind, Mtime};
 use crate::oci::{Descriptor, descriptor, sha256_hex, to_canonical_json};
 use crate::progress::Progress;
@@ -21,14 +20,14 @@ use crate::sandbox::{Exit, IdMode, Upper};
 use crate::source::Tree;
 use crate::store::{Scratch, Store};
 
-use super::assemble::{self, Stage};
+use super::assemble::{self, Phase, Stage};
 use super::base::Base;
 use super::environment::{self, WheelCache};
 use super::error::BuildError;
 use super::request::Request;
 use super::split::{self, Distribution};
 use super::tools::{self, Tools};
-use super::tree::{APP_ROOT, make_app_root, normalize, without_implied_directories};
+use super::tree::{APP_ROOT, exists_below, make_app_root, normalize, without_implied_directories};
 
 /// Phase 1 says with this status that something has no wheel: "run me again where code may run".
 const NEEDS_SDISTS: i32 = 75;
@@ -70,7 +69,12 @@ pub(super) struct Phase1 {
 }
 
 /// Everything that decides what phase 1 gives.
-fn key(source: &Tree, base: &Base, request: &Request) -> Result<String, BuildError> {
+fn key(
+    source: &Tree,
+    detected: &Detected,
+    base: &Base,
+    request: &Request,
+) -> Result<String, BuildError> {
     let indexes: BTreeMap<&str, String> = environment::PASSED_ON
         .iter()
         .filter(|name| name.contains("INDEX"))
@@ -86,6 +90,7 @@ fn key(source: &Tree, base: &Base, request: &Request) -> Result<String, BuildErr
         "python": base.python,
         "tools": tools::versions(),
         "build_env": request.build_env,
+        "plan": detected.phase_one_environment(),
         "indexes": indexes,
         "secrets": request.secrets.iter().map(|s| &s.id).collect::<Vec<_>>(),
     });
@@ -96,17 +101,17 @@ fn key(source: &Tree, base: &Base, request: &Request) -> Result<String, BuildErr
 pub(super) fn phase(
     store: &Store,
     tree: &Tree,
+    detected: &Detected,
     base: &Base,
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<Phase1, BuildError> {
-    let reader = super::files::TreeFiles::new(tree);
-    let source = if app::dependencies::needs_all_source(&reader) {
+    let source = if detected.needs_all_source.is_some() {
         tree.clone()
     } else {
-        tree.subset(&app::dependencies::files(&reader))
+        tree.subset(&detected.dependency_files)
     };
-    let key = key(&source, base, request)?;
+    let key = key(&source, detected, base, request)?;
     if !request.no_cache
         && !request.upgrade
         && let Some(result) = store.cached::<Dependencies>("dependencies", &key)?
@@ -128,7 +133,9 @@ pub(super) fn phase(
     }
     let tools = tools::ensure(store, progress)?;
     let scratch = store.scratch("dependencies")?;
-    let upper = install(store, &source, base, request, &tools, &scratch, progress)?;
+    let upper = install(
+        store, &source, detected, base, request, &tools, &scratch, progress,
+    )?;
     let result = into_layers(store, base, &upper)?;
     store.remember("dependencies", &key, &result)?;
     store.keep_unpacked(IdMode::current().map_name(), &unpacked_key(&key), upper)?;
@@ -148,6 +155,7 @@ fn unpacked_key(key: &str) -> String {
 fn install(
     store: &Store,
     source: &Tree,
+    detected: &Detected,
     base: &Base,
     request: &Request,
     tools: &Tools,
@@ -162,12 +170,9 @@ fn install(
     let shared = wheel_cache(store, mode)?;
     let mut lowers = vec![staged];
     lowers.extend(base.lowers(store)?);
-    let hooks_run_first = app::dependencies::needs_all_source(
-        &super::files::TreeFiles::new(source),
-    );
     for sdists in [false, true] {
-        if hooks_run_first && !sdists {
-            // A pre-build hook is foreign code.
+        if detected.needs_all_source.is_some() && !sdists {
+            // Foreign code runs: a hook, or the build of the app's own metadata.
             continue;
         }
         let name = if sdists { "with-sdists" } else { "wheels-only" };
@@ -187,6 +192,7 @@ fn install(
             &base.search_path(),
             FIXED_TIME,
         );
+        env.extend(detected.phase_one_environment());
         if sdists {
             env.push(("WARPDRIVE_BUILD_SDISTS".into(), "1".into()));
         }
@@ -279,7 +285,7 @@ pub(super) fn lowers(store: &Store, phase: &Phase1) -> Result<Vec<PathBuf>, Buil
             store,
             &titled.layer.descriptor,
             &titled.layer.diff_id(),
-            ownership(mode),
+            mode.into(),
         )?);
     }
     Ok(lowers)
@@ -293,8 +299,10 @@ fn site_packages(base: &Base) -> PathBuf {
 fn into_layers(store: &Store, base: &Base, upper: &Path) -> Result<Dependencies, BuildError> {
     let site = site_packages(base);
     let distributions = distributions(upper, &site)?;
-    let scan = layer::scan(upper, &[])?;
-    let entries: Vec<Entry> = normalize(scan.entries, Mtime::Fixed(FIXED_TIME), FIXED_TIME)
+    let mut scan = layer::scan(upper, &[])?;
+    let below = base.lowers(store)?;
+    layer::retain_opaque(&mut scan.entries, |path| exists_below(&below, path));
+    let entries: Vec<Entry> = normalize(scan.entries, Mtime::Fixed(FIXED_TIME))
         .into_iter()
         // The staged dependency files are below; whatever happened to them is the application's.
         .filter(|entry| {

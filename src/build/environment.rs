@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::app::project::Phase;
 use crate::builder::{APP_ROOT, FIXED_TIME};
 use crate::sandbox::Mount;
 
+use super::assemble::Phase;
 use super::request::Request;
 use super::tools::Tools;
 
@@ -193,12 +193,11 @@ pub(super) struct Redactor {
 impl Redactor {
     pub(super) fn new(request: &Request) -> Self {
         let mut words: Vec<String> = Vec::new();
-        for (_, value) in request.host_env.iter().chain(
-            request
-                .build_env
-                .iter()
-                .map(|(name, value)| (name, value)),
-        ) {
+        for (_, value) in request
+            .host_env
+            .iter()
+            .chain(request.build_env.iter().map(|(name, value)| (name, value)))
+        {
             words.extend(credentials(value));
         }
         for secret in &request.secrets {

@@ -15,11 +15,10 @@ use crate::transport::TransportError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    #[error("{title}")]
-    Detect {
-        title: String,
-        hint: Option<String>,
-    },
+    #[error(transparent)]
+    Settings(#[from] crate::app::settings::SettingsError),
+    #[error(transparent)]
+    Detect(#[from] crate::app::DetectError),
     #[error("the {phase} phase of assemble {}", describe(*exit))]
     Assemble {
         phase: &'static str,

@@ -1,12 +1,9 @@
 //! The collected source tree, as the application's detection reads it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::app::files::Files;
+use crate::app::files::{Entry, EntryKind, Files, MAX_FILE};
 use crate::source::{SourceKind, Tree};
-
-/// Largest file that detection reads, in bytes.
-const MAX_FILE: u64 = 4 * 1024 * 1024;
 
 /// A [`Tree`] seen through the eyes of `app`.
 pub(super) struct TreeFiles<'a> {
@@ -20,16 +17,29 @@ impl<'a> TreeFiles<'a> {
 }
 
 impl Files for TreeFiles<'_> {
-    fn read(&self, path: &Path) -> Option<Vec<u8>> {
-        self.tree.read(path, MAX_FILE).ok().flatten()
+    fn read(&self, path: &str) -> Option<Vec<u8>> {
+        self.tree.read(Path::new(path), MAX_FILE).ok().flatten()
     }
 
-    fn list(&self) -> Vec<PathBuf> {
-        self.tree
+    fn list(&self, directory: &str) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = self
+            .tree
             .entries()
             .iter()
-            .filter(|entry| matches!(entry.kind, SourceKind::File { .. }))
-            .map(|entry| entry.path.clone())
-            .collect()
+            .filter(|entry| entry.path.parent() == Some(Path::new(directory)))
+            .filter_map(|entry| {
+                let kind = match &entry.kind {
+                    SourceKind::Directory => EntryKind::Directory,
+                    SourceKind::File { executable, .. } => EntryKind::File {
+                        executable: *executable,
+                    },
+                    SourceKind::Symlink(_) => EntryKind::Other,
+                };
+                let name = entry.path.file_name()?.to_str()?.to_owned();
+                Some(Entry { name, kind })
+            })
+            .collect();
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        entries
     }
 }

@@ -17,12 +17,13 @@ mod request;
 mod ship;
 mod split;
 mod tools;
+mod transfers;
 mod tree;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::app;
+use crate::app::{self, python::PythonVersion};
 use crate::progress::Progress;
 use crate::source::{self, CollectOptions, Tree};
 use crate::store::Store;
@@ -32,6 +33,7 @@ pub use error::BuildError;
 pub use request::{
     CacheReport, CacheState, LayerKind, LayerReport, NameAndDigest, Report, Request, Secret,
 };
+pub use transfers::Transfers;
 
 /// The time of application files where neither `SOURCE_DATE_EPOCH` nor a commit gives one:
 /// 2010-01-01T00:00:00Z.
@@ -69,7 +71,7 @@ pub struct Preview {
 /// Steps 1 and 2 alone.
 pub fn preview(request: &Request, progress: &dyn Progress) -> Result<Preview, BuildError> {
     let tree = collect(request, progress)?;
-    let detected = app::detect(&files::TreeFiles::new(&tree), &environment_of(request))?;
+    let detected = app::detect(&files::TreeFiles::new(&tree), &detection(request, None))?;
     Ok(Preview { tree, detected })
 }
 
@@ -87,24 +89,23 @@ pub fn image(
     timings.step("source");
 
     let reader = files::TreeFiles::new(&tree);
-    let detected = app::detect(&reader, &environment_of(request))?;
+    let options = detection(request, None);
+    let python = app::python_request(&reader, &options.environment)?;
+    // An app that cannot be started is refused before anything is fetched.
+    let detected = app::detect(&reader, &options)?;
+    timings.step("plan");
+
+    let wish = detected.project.settings.get("builder_image");
+    let base = base::take(store, wish.as_deref(), python.as_ref(), request, progress)?;
+    let detected = app::detect(&reader, &detection(request, Some(base.python.minor())))?;
     for warning in &detected.warnings {
         progress.warning(warning);
     }
-    timings.step("plan");
-
-    let base = base::take(
-        store,
-        detected.builder_image.as_deref(),
-        detected.python.as_ref(),
-        request,
-        progress,
-    )?;
     timings.step("base");
 
     progress.step("---> Installing application source");
     progress.step("---> Building application from source");
-    let phase1 = dependencies::phase(store, &tree, &base, request, progress)?;
+    let phase1 = dependencies::phase(store, &tree, &detected, &base, request, progress)?;
     timings.step("dependencies");
 
     let time = request
@@ -134,7 +135,7 @@ pub fn image(
         &commit::Facts {
             request,
             commit: tree.commit.as_ref(),
-            project: &detected.metadata,
+            project: &app::metadata::read(&reader),
             created: commit::rfc3339(time.unwrap_or(crate::builder::FIXED_TIME)),
         },
     )?;
@@ -143,7 +144,13 @@ pub fn image(
     let pushed = ship::ship(store, &committed.descriptor, request, progress)?;
     timings.step("ship");
 
-    let state = |hit| if hit { CacheState::Hit } else { CacheState::Miss };
+    let state = |hit| {
+        if hit {
+            CacheState::Hit
+        } else {
+            CacheState::Miss
+        }
+    };
     let builder = NameAndDigest {
         reference: base.reference.clone(),
         digest: base.image.descriptor.digest().to_string(),
@@ -186,12 +193,17 @@ fn collect(request: &Request, progress: &dyn Progress) -> Result<Tree, BuildErro
     Ok(tree)
 }
 
-/// The variables that decide about the app at build time.
-fn environment_of(request: &Request) -> BTreeMap<String, String> {
-    request
-        .env
-        .iter()
-        .chain(&request.build_env)
-        .cloned()
-        .collect()
+/// What detection knows besides the tree: the variables of the build, and the builder's Python.
+fn detection(request: &Request, python: Option<PythonVersion>) -> app::Options {
+    app::Options {
+        environment: request
+            .env
+            .iter()
+            .chain(&request.build_env)
+            .cloned()
+            .collect(),
+        python,
+        app_root: Some(crate::builder::APP_ROOT.to_owned()),
+        ..app::Options::default()
+    }
 }

@@ -8,6 +8,7 @@ use crate::transport;
 
 use super::error::BuildError;
 use super::request::Request;
+use super::transfers::Transfers;
 
 /// Writes every `--output` and pushes; gives the references that were pushed.
 pub(super) fn ship(
@@ -18,13 +19,19 @@ pub(super) fn ship(
 ) -> Result<Vec<String>, BuildError> {
     for output in &request.outputs {
         progress.step(&format!("---> Writing {output}"));
-        transport::export(store, image, request.name.as_given(), output, progress)?;
+        transport::export(
+            store,
+            image,
+            request.name.as_given(),
+            output,
+            &Transfers::new(progress),
+        )?;
     }
     let mut pushed = Vec::new();
     if request.push {
         progress.step(&format!("---> Pushing {}", request.name.canonical()));
-        let client = Client::new(ClientOptions::from_environment())?;
-        client.push(image, store, &request.name, progress)?;
+        let client = Client::new(ClientOptions::default())?;
+        client.push(image, store, &request.name, &Transfers::new(progress))?;
         pushed.push(request.name.canonical());
     }
     Ok(pushed)

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::oci::parse_digest;
 use crate::progress::Progress;
-use crate::registry;
+use crate::registry::{Client, ClientOptions};
 use crate::store::Store;
 
 use super::error::BuildError;
@@ -83,12 +83,14 @@ pub(super) fn ensure(store: &Store, progress: &dyn Progress) -> Result<Tools, Bu
     }
     let uv = fetch(pin, scratch.path(), progress)?;
     extract(&uv, &place, |name| {
-        name.ends_with("/scripts/uv").then(|| PathBuf::from("bin/uv"))
+        name.ends_with("/scripts/uv")
+            .then(|| PathBuf::from("bin/uv"))
     })
     .map_err(|e| made(&uv, e))?;
     let pip = fetch(&PIP, scratch.path(), progress)?;
     extract(&pip, &place, |name| {
-        name.starts_with("pip/").then(|| Path::new("lib").join(name))
+        name.starts_with("pip/")
+            .then(|| Path::new("lib").join(name))
     })
     .map_err(|e| made(&pip, e))?;
     write_executable(
@@ -117,7 +119,7 @@ fn fetch(pin: &Pin, into: &Path, progress: &dyn Progress) -> Result<PathBuf, Bui
         source,
     })?;
     let digest = parse_digest(&format!("sha256:{}", pin.sha256))?;
-    registry::download(&url, &digest, MAX_WHEEL, &mut file)?;
+    Client::new(ClientOptions::default())?.download(&url, &digest, MAX_WHEEL, &mut file)?;
     Ok(path)
 }
 
@@ -144,7 +146,9 @@ fn extract(
         if let Some(parent) = target.parent() {
             fs::create_dir_all(parent)?;
         }
-        let executable = target.parent().is_some_and(|parent| parent.ends_with("bin"));
+        let executable = target
+            .parent()
+            .is_some_and(|parent| parent.ends_with("bin"));
         let mut file = fs::OpenOptions::new()
             .write(true)
             .create_new(true)

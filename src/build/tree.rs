@@ -1,6 +1,6 @@
 //! Directories and entries as every image of ours has them: owner 1001:0, two modes, no xattrs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -43,9 +43,14 @@ pub(super) fn make_app_root(directory: &Path, chown: bool) -> Result<PathBuf, Bu
     Ok(src)
 }
 
-/// Keeps what lies below the app root, with the metadata that images have. `mtime` gives a file's
-/// time and another entry's.
-pub(super) fn normalize(entries: Vec<Entry>, file_time: Mtime, other_time: i64) -> Vec<Entry> {
+/// Keeps what lies below the app root, with the metadata that images have. Hard links become files:
+/// their ends may go to different layers.
+pub(super) fn normalize(entries: Vec<Entry>, time: Mtime) -> Vec<Entry> {
+    let files: HashMap<PathBuf, Kind> = entries
+        .iter()
+        .filter(|entry| matches!(entry.kind, Kind::File { .. }))
+        .map(|entry| (entry.path.clone(), entry.kind.clone()))
+        .collect();
     entries
         .into_iter()
         .filter(|entry| entry.path.starts_with(APP_ROOT) && entry.path != Path::new(APP_ROOT))
@@ -53,13 +58,21 @@ pub(super) fn normalize(entries: Vec<Entry>, file_time: Mtime, other_time: i64) 
             let executable = entry.mode & 0o100 != 0;
             (entry.uid, entry.gid) = (APP_UID, APP_GID);
             entry.xattrs.clear();
-            entry.mtime = Mtime::Fixed(other_time);
+            entry.mtime = time;
+            if let Kind::HardLink(target) = &entry.kind
+                && let Some(file) = files.get(target)
+            {
+                entry.kind = file.clone();
+            }
             entry.mode = match &entry.kind {
                 Kind::Directory | Kind::Opaque => 0o775,
                 Kind::Symlink(_) => 0o777,
                 Kind::File { .. } | Kind::Bytes(_) | Kind::HardLink(_) => {
-                    entry.mtime = file_time;
-                    if executable { 0o775 } else { 0o664 }
+                    if executable {
+                        0o775
+                    } else {
+                        0o664
+                    }
                 }
                 Kind::Whiteout => entry.mode,
             };
@@ -84,4 +97,11 @@ pub(super) fn without_implied_directories(entries: Vec<Entry>) -> Vec<Entry> {
         .into_iter()
         .filter(|entry| !matches!(entry.kind, Kind::Directory) || !implied.contains(&entry.path))
         .collect()
+}
+
+/// Whether any of the lower directories has something at this path.
+pub(super) fn exists_below(lowers: &[PathBuf], path: &Path) -> bool {
+    lowers
+        .iter()
+        .any(|lower| lower.join(path).symlink_metadata().is_ok())
 }

@@ -1,6 +1,6 @@
 //! Which builder image an application gets when nobody said which.
 
-use crate::app::PythonRequest;
+use crate::app::python::{PythonRequest, PythonVersion};
 use crate::store::Store;
 
 use super::{BuilderError, LABEL_KIND, LABEL_NAME, LABEL_PYTHON};
@@ -48,7 +48,12 @@ pub fn local(store: &Store) -> Result<Vec<LocalBuilder>, BuilderError> {
                 python,
                 kind,
                 digest: named.descriptor.digest().to_string(),
-                size: image.manifest.layers().iter().map(|layer| layer.size()).sum(),
+                size: image
+                    .manifest
+                    .layers()
+                    .iter()
+                    .map(|layer| layer.size())
+                    .sum(),
             });
         }
     }
@@ -83,7 +88,7 @@ fn among(local: &[LocalBuilder], python: Option<&PythonRequest>) -> Choice {
     let fitting = local
         .iter()
         .filter(|builder| builder.kind == "build")
-        .find(|builder| python.is_none_or(|wanted| wanted.matches(&builder.python)));
+        .find(|builder| python.is_none_or(|wanted| builder.python.parse().is_ok_and(|version| wanted.matches(version))));
     if let Some(builder) = fitting {
         return Choice {
             reference: builder.reference.clone(),
@@ -95,7 +100,7 @@ fn among(local: &[LocalBuilder], python: Option<&PythonRequest>) -> Choice {
         None => DEFAULT_PYTHON.to_owned(),
         Some(wanted) => std::iter::once(DEFAULT_PYTHON.to_owned())
             .chain((8..=14).rev().map(|minor| format!("3.{minor}")))
-            .find(|version| wanted.matches(version))
+            .find(|version| version.parse().is_ok_and(|version| wanted.matches(version)))
             .unwrap_or_else(|| DEFAULT_PYTHON.to_owned()),
     };
     Choice {
@@ -104,10 +109,9 @@ fn among(local: &[LocalBuilder], python: Option<&PythonRequest>) -> Choice {
     }
 }
 
-/// `3.11` → (3, 11), so that 3.9 is older.
-fn minor(version: &str) -> (u32, u32) {
-    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
-    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+/// `3.11` is newer than `3.9`; what is no version is oldest.
+fn minor(version: &str) -> Option<PythonVersion> {
+    version.parse().ok()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::layer::{self, Compression, Decision};
+use crate::layer::{self, Compression, Edit, Member};
 use crate::oci::{
     Descriptor, HistoryEntry, ImageConfig, ImageManifestBuilder, MediaType, OciError, descriptor,
     to_canonical_json,
@@ -21,9 +21,7 @@ use crate::sandbox::IdMode;
 use crate::store::Store;
 
 use super::definition::Definition;
-use super::{
-    BuilderError, FIXED_TIME, FIXED_TIME_RFC3339, LABEL_KIND, LABEL_NAME, LABEL_PYTHON,
-};
+use super::{BuilderError, FIXED_TIME, FIXED_TIME_RFC3339, LABEL_KIND, LABEL_NAME, LABEL_PYTHON};
 
 /// Runs in the new tree before it becomes an archive.
 const FINISH: &str = include_str!("../../builder-images/finish.sh");
@@ -75,7 +73,14 @@ pub fn build(
     ));
     let mut command = Command::new("mmdebstrap");
     command
-        .args(arguments(definition, &suite, privilege, mirror, architecture, &hook))
+        .args(arguments(
+            definition,
+            &suite,
+            privilege,
+            mirror,
+            architecture,
+            &hook,
+        ))
         .env("SOURCE_DATE_EPOCH", FIXED_TIME.to_string())
         .env("TMPDIR", scratch_place(privilege, scratch.path()))
         .env("LC_ALL", "C.UTF-8")
@@ -197,13 +202,17 @@ fn arguments(
 }
 
 /// Device nodes belong to whoever runs a container, not to an image.
-fn keep(path: &Path) -> Decision {
-    let relative = path.strip_prefix("./").unwrap_or(path);
-    if relative.starts_with("dev") && relative != Path::new("dev") {
-        Decision::Drop
+fn keep(member: &mut Member) -> Edit {
+    if is_device_file(&member.path) {
+        Edit::Drop
     } else {
-        Decision::Keep
+        Edit::Keep
     }
+}
+
+fn is_device_file(path: &Path) -> bool {
+    let relative = path.strip_prefix("./").unwrap_or(path);
+    relative.starts_with("dev") && relative != Path::new("dev")
 }
 
 fn config(
@@ -274,14 +283,14 @@ mod tests {
 
     #[test]
     fn device_nodes_are_dropped_and_dev_is_kept() {
-        for (path, kept) in [
-            ("./dev/", true),
-            ("dev", true),
-            ("./dev/null", false),
-            ("./usr/lib/dev/x", true),
-            ("./development", true),
+        for (path, dropped) in [
+            ("./dev/", false),
+            ("dev", false),
+            ("./dev/null", true),
+            ("./usr/lib/dev/x", false),
+            ("./development", false),
         ] {
-            assert_eq!(matches!(keep(Path::new(path)), Decision::Keep), kept, "{path}");
+            assert_eq!(is_device_file(Path::new(path)), dropped, "{path}");
         }
     }
 

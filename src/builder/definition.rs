@@ -122,7 +122,9 @@ fn parse(text: &str, path: &Path) -> Result<Definition, BuilderError> {
     };
     for package in &definition.packages {
         if !word(package) {
-            return Err(bad(format!("`{package}` is not the name of a Debian package")));
+            return Err(bad(format!(
+                "`{package}` is not the name of a Debian package"
+            )));
         }
     }
     for suite in definition.suites.iter().chain(definition.suite().as_ref()) {

@@ -17,7 +17,9 @@ pub enum BuilderError {
     ReadDefinition { path: PathBuf, source: io::Error },
     #[error("{} is not a builder definition: {problem}", path.display())]
     Definition { path: PathBuf, problem: String },
-    #[error("`mmdebstrap` is not installed, and it is what makes a builder image from Debian's packages")]
+    #[error(
+        "`mmdebstrap` is not installed, and it is what makes a builder image from Debian's packages"
+    )]
     NoMmdebstrap,
     #[error("could not start {program}: {source}")]
     Start { program: String, source: io::Error },
@@ -27,11 +29,15 @@ pub enum BuilderError {
         status: i32,
         tail: Vec<String>,
     },
-    #[error("making a builder image needs root, or a range of subordinate ids for this user in /etc/subuid and /etc/subgid")]
+    #[error(
+        "making a builder image needs root, or a range of subordinate ids for this user in /etc/subuid and /etc/subgid"
+    )]
     NoSubordinateIds,
     #[error("the builder image `{reference}` has no Python 3 on its PATH")]
     NoPython { reference: String, detail: String },
-    #[error("the app asks for Python {wanted} ({wanted_by}), but the builder image `{reference}` has Python {found}")]
+    #[error(
+        "the app asks for Python {wanted} ({wanted_by}), but the builder image `{reference}` has Python {found}"
+    )]
     WrongPython {
         reference: String,
         wanted: String,
@@ -50,6 +56,8 @@ pub enum BuilderError {
         reference: String,
         source: io::Error,
     },
+    #[error("the builder image's name: {error}")]
+    Reference { error: crate::oci::ReferenceError },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]

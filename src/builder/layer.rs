@@ -16,13 +16,16 @@ use crate::sandbox::IdMode;
 use crate::store::{Image, Store};
 
 use super::python::Python;
-use super::{APP_GID, APP_UID, BuilderError, FIXED_TIME, ownership};
+use super::{APP_GID, APP_UID, BuilderError, FIXED_TIME};
 
 /// The S2I scripts, thin: they call the in-image `warpdrive`.
 const SCRIPTS: [(&str, &str); 4] = [
     ("assemble", include_str!("../../s2i/bin/assemble")),
     ("run", include_str!("../../s2i/bin/run")),
-    ("save-artifacts", include_str!("../../s2i/bin/save-artifacts")),
+    (
+        "save-artifacts",
+        include_str!("../../s2i/bin/save-artifacts"),
+    ),
     ("usage", include_str!("../../s2i/bin/usage")),
 ];
 
@@ -87,7 +90,7 @@ fn key(base: &Image, python: &Python) -> String {
             "format": 1,
             "base": base.manifest.config().digest().to_string(),
             "python": python,
-            "tool": app_tool::sha256_hex(),
+            "tool": *app_tool::SHA256,
             "scripts": scripts,
         })
         .to_string()
@@ -102,7 +105,7 @@ fn base_file(
     path: &Path,
     reference: &str,
 ) -> Result<Option<Vec<u8>>, BuilderError> {
-    for lower in rootfs::lowers(store, base, ownership(IdMode::current()))? {
+    for lower in rootfs::lowers(store, base, IdMode::current().into())? {
         match rootfs::read_beneath(&lower, path, 1 << 20) {
             Ok(None) => {}
             Ok(found) => return Ok(found),
@@ -135,7 +138,7 @@ fn entries(python: &Python, passwd: Option<&[u8]>) -> Vec<Entry> {
         app_link("bin/python3", "python"),
         app_link(&format!("bin/python{}", python.minor), "python"),
         app_file("bin/activate", ACTIVATE.as_bytes().to_vec(), false),
-        app_file("bin/warpdrive", app_tool::bytes().to_vec(), true),
+        app_file("bin/warpdrive", app_tool::BYTES.to_vec(), true),
         app_link("lib64", "lib"),
         app_directory(&site_packages),
         app_directory("src"),

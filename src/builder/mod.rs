@@ -14,9 +14,6 @@ pub mod python;
 
 pub use error::BuilderError;
 
-use crate::rootfs::Ownership;
-use crate::sandbox::IdMode;
-
 /// Where every image that warpdrive makes has its virtual environment and home.
 pub const APP_ROOT: &str = "/opt/app-root";
 
@@ -35,13 +32,3 @@ pub const LABEL_NAME: &str = "io.warpdrive.builder.name";
 pub const LABEL_PYTHON: &str = "io.warpdrive.builder.python";
 /// Label: `build` (with compilers) or `run` (slim).
 pub const LABEL_KIND: &str = "io.warpdrive.builder.kind";
-
-/// How files are owned while this process runs, in the words of `rootfs`.
-pub fn ownership(mode: IdMode) -> Ownership {
-    Ownership {
-        map_name: mode.map_name(),
-        keep: mode.chown_allowed(),
-        userxattr: mode.userxattr(),
-        devices: mode == IdMode::Root,
-    }
-}

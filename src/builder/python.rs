@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::app::python::PythonVersion;
 use crate::oci::Descriptor;
 use crate::rootfs;
-use crate::sandbox::{self, IdMode, Io, Limits, Network, Root, Spec, Stream};
+use crate::sandbox::{self, IdMode, Io, Limits, Network, Root, SandboxError, Spec, Stream};
 use crate::store::{Image, Store};
 
-use super::{APP_GID, APP_UID, BuilderError, ownership};
+use super::{APP_GID, APP_UID, BuilderError};
 
 /// What a base image's interpreter says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,13 @@ pub struct Python {
     pub abi: String,
     /// `glibc 2.36`, or empty.
     pub libc: String,
+}
+
+impl Python {
+    /// `3.11` as a version. The probe gives nothing else.
+    pub fn minor(&self) -> PythonVersion {
+        self.minor.parse().unwrap_or(PythonVersion::new(3, 0))
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -62,7 +70,7 @@ pub fn find(store: &Store, image: &Image, reference: &str) -> Result<Python, Bui
         return Ok(record.python);
     }
     let mode = IdMode::current();
-    let lowers: Vec<PathBuf> = rootfs::lowers(store, image, ownership(mode))?;
+    let lowers: Vec<PathBuf> = rootfs::lowers(store, image, mode.into())?;
     let spec = Spec {
         root: Root {
             lowers,
@@ -90,14 +98,17 @@ pub fn find(store: &Store, image: &Image, reference: &str) -> Result<Python, Bui
         reference: reference.to_owned(),
         detail,
     };
-    let io = Io {
+    let io = Io::Streams {
         stdin: Stream::Null,
         stdout: Stream::Piped,
         stderr: Stream::Null,
     };
     let mut sandbox = match sandbox::spawn(&spec, io) {
         Ok(sandbox) => sandbox,
-        Err(error) if error.is_missing_program() => return Err(no_python(error.to_string())),
+        Err(
+            error @ (SandboxError::CommandNotFound { .. }
+            | SandboxError::CommandNotExecutable { .. }),
+        ) => return Err(no_python(error.to_string())),
         Err(error) => return Err(error.into()),
     };
     let mut answer = Vec::new();
@@ -105,8 +116,11 @@ pub fn find(store: &Store, image: &Image, reference: &str) -> Result<Python, Bui
         let _ = stdout.take(64 * 1024).read_to_end(&mut answer);
     }
     let exit = sandbox.wait()?;
-    let python: Python = serde_json::from_slice(&answer)
-        .map_err(|_| no_python(format!("`python3` ended with {exit:?} and said nothing usable")))?;
+    let python: Python = serde_json::from_slice(&answer).map_err(|_| {
+        no_python(format!(
+            "`python3` ended with {exit:?} and said nothing usable"
+        ))
+    })?;
     if !python.minor.starts_with("3.") {
         return Err(no_python(format!("it has Python {}", python.version)));
     }

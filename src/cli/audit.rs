@@ -4,10 +4,15 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::audit::{self, Date, Finding, Image, Policy, Report, Severity};
+use crate::build::Transfers;
 use crate::oci::Reference;
+use crate::registry::Client;
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
+use super::images::find;
+use super::progress::Console;
+use super::push::RegistryArgs;
 
 /// Judge an image: its user, accounts, privileged files and secrets
 #[derive(Debug, clap::Args)]
@@ -21,7 +26,8 @@ Examples:
 
 Exits with 0 when the image passes, with 4 when it is refused.")]
 pub(super) struct Args {
-    /// An image of the store, or `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`, `docker-archive:FILE[:REF]`
+    /// An image of the store or of a registry, or `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
+    /// `docker-archive:FILE[:REF]`, `docker://REF`
     #[arg(required_unless_present = "rules")]
     image: Option<String>,
     /// One JSON object on stdout
@@ -39,6 +45,8 @@ pub(super) struct Args {
     /// List the rules
     #[arg(long, conflicts_with_all = ["image", "sarif", "policy", "explain"])]
     rules: bool,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
@@ -60,7 +68,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let name = args.image.as_deref().unwrap_or_default();
     let report = match outside(name) {
         Some(image) => audit::audit(&image?, &policy, today)?,
-        None => of_store(name, &policy, today, context)?,
+        None => of_store(args, name, &policy, today, context)?,
     };
     if args.json {
         context.printer.json(&report.to_json());
@@ -97,22 +105,33 @@ fn outside(name: &str) -> Option<Opened> {
     Some(open(Path::new(path), tag))
 }
 
+/// An image of the store; or of a registry, whose layers come into the store on the way, unnamed,
+/// until the next `prune`.
 fn of_store(
+    args: &Args,
     name: &str,
     policy: &Policy,
     today: Date,
     context: &Context,
 ) -> Result<Report, CommandError> {
-    let reference: Reference = name.parse()?;
     let store = context.open_store()?;
-    let _held = store.lock_shared()?;
-    let Some(image) = store.image(reference.as_given())? else {
-        let message = format!("there is no image `{name}` in the store");
-        return Err(
-            CommandError::new(ExitStatus::Failure, "image-unknown", message).with_hint(format!(
-                "`warpdrive images` lists the store's; `warpdrive pull {name}` fetches one"
-            )),
-        );
+    let _in_use = store.lock_shared()?;
+    let remote = name.strip_prefix("docker://");
+    let reference: Option<Reference> = remote.unwrap_or(name).parse().ok();
+    let found = match remote {
+        Some(_) => None,
+        None => store.image(name)?,
+    };
+    let image = match (found, reference) {
+        (Some(image), _) => image,
+        (None, Some(reference)) if remote.is_some() || reference.has_host() => {
+            let console = Console::new(&context.printer);
+            let client = Client::new(args.registry.options())?;
+            let pulled = client.pull(&reference, &store, &Transfers::new(&console))?;
+            store.image_at(&pulled)?
+        }
+        // With the words that all commands have for it.
+        (None, _) => find(&store, name)?,
     };
     let image = audit::from_store(&store, name, &image)?;
     Ok(audit::audit(&image, policy, today)?)

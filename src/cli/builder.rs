@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use crate::builder::{choose, debian, definition};
-use crate::build::oci_architecture;
+use crate::oci::this_architecture;
 use crate::sandbox;
 
 use super::context::Context;
@@ -95,7 +95,7 @@ fn build(
                 &definition,
                 privilege,
                 mirror,
-                oci_architecture(),
+                this_architecture(),
                 &console,
             )?;
             (image, false)

@@ -7,6 +7,9 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
+use crate::app::advice::{Advice, Explain};
+use crate::sandbox::Exit;
+
 use super::printer::Printer;
 
 /// Exit codes of warpdrive's own work (a contract, see docs/reference/exit-codes.md).
@@ -111,7 +114,178 @@ impl From<crate::oci::OciError> for CommandError {
 
 impl From<crate::store::StoreError> for CommandError {
     fn from(error: crate::store::StoreError) -> Self {
-        Self::new(ExitStatus::Failure, "store", error.to_string())
+        Self::new(ExitStatus::Failure, error.code(), error.to_string())
+    }
+}
+
+impl From<crate::sandbox::SandboxError> for CommandError {
+    fn from(error: crate::sandbox::SandboxError) -> Self {
+        Self::new(ExitStatus::Failure, "sandbox", error.to_string())
+            .with_hint("`warpdrive doctor` says what this machine allows and how to get the rest")
+    }
+}
+
+impl From<crate::registry::RegistryError> for CommandError {
+    fn from(error: crate::registry::RegistryError) -> Self {
+        use crate::registry::RegistryError as E;
+        let exit = if error.is_remote() {
+            ExitStatus::Network
+        } else {
+            ExitStatus::Failure
+        };
+        let code = match &error {
+            E::Unreachable { .. } => "registry-unreachable",
+            E::Unauthorized(_) | E::Challenge { .. } => "registry-unauthorized",
+            E::NotFound { .. } => "registry-not-found",
+            E::Digest { .. } | E::Truncated { .. } => "download-damaged",
+            E::Platform { .. } => "platform-missing",
+            E::Daemon { .. } => "docker-daemon",
+            _ => "registry",
+        };
+        let hint = error.hint();
+        let mut found = Self::new(exit, code, error.to_string());
+        found.hint = hint;
+        found
+    }
+}
+
+impl From<crate::transport::TransportError> for CommandError {
+    fn from(error: crate::transport::TransportError) -> Self {
+        use crate::transport::TransportError as E;
+        let (exit, code) = match error {
+            E::Store(error) => return error.into(),
+            E::Registry(error) => return error.into(),
+            E::Oci(error) => return error.into(),
+            E::Place { .. } => (ExitStatus::Usage, "place-invalid"),
+            E::NoSuchImage { .. } | E::Ambiguous { .. } => (ExitStatus::Failure, "image-missing"),
+            E::Malformed { .. } | E::Digest { .. } | E::Archive { .. } => {
+                (ExitStatus::Failure, "image-malformed")
+            }
+            E::Program { .. } => (ExitStatus::Failure, "podman"),
+            E::Io { .. } => (ExitStatus::Failure, "transport"),
+        };
+        let hint = error.hint();
+        let mut found = Self::new(exit, code, error.to_string());
+        found.hint = hint;
+        found
+    }
+}
+
+impl From<crate::builder::BuilderError> for CommandError {
+    fn from(error: crate::builder::BuilderError) -> Self {
+        use crate::builder::BuilderError as E;
+        let message = error.to_string();
+        let failure = |code| Self::new(ExitStatus::Failure, code, message.clone());
+        match error {
+            E::Store(error) => error.into(),
+            E::Sandbox(error) => error.into(),
+            E::UnknownDefinition { known, .. } => {
+                Self::new(ExitStatus::Usage, "builder-unknown", message).with_hint(format!(
+                    "give one of these names, or a directory with a builder.toml: {}",
+                    known.join(", ")
+                ))
+            }
+            E::NoMmdebstrap => failure("mmdebstrap-missing").with_hint(
+                "on Debian and Ubuntu: `sudo apt-get install mmdebstrap uidmap debian-archive-keyring`; \
+                 elsewhere pull or import a builder: `warpdrive pull docker.io/library/python:3.13-slim`",
+            ),
+            E::NoSubordinateIds => failure("subuid-missing").with_hint(
+                "an administrator can give you a range: `sudo usermod --add-subuids 100000-165535 \
+                 --add-subgids 100000-165535 $USER`; or use a builder that somebody else made: \
+                 `warpdrive import oci-archive:FILE` or `warpdrive pull docker.io/library/python:3.13-slim`",
+            ),
+            E::Mmdebstrap { status, tail, .. } => {
+                let mut error = failure("mmdebstrap-failed").with_hint(
+                    "the lines above are mmdebstrap's own; a mirror near you can be given with --mirror",
+                );
+                error.status = Some(status);
+                error.tail = tail;
+                error
+            }
+            E::NoPython { detail, .. } => failure("builder-without-python").with_hint(format!(
+                "a builder is any image with Python 3 ({detail}); `warpdrive builder list` shows \
+                 those that can be made here"
+            )),
+            E::WrongPython { wanted, .. } => failure("builder-python").with_hint(format!(
+                "leave --builder out so that one with Python {wanted} is chosen, or change what the app asks for"
+            )),
+            _ => failure("builder"),
+        }
+    }
+}
+
+impl From<crate::rootfs::RootfsError> for CommandError {
+    fn from(error: crate::rootfs::RootfsError) -> Self {
+        Self::new(ExitStatus::Failure, "layer", error.to_string())
+    }
+}
+
+impl From<crate::layer::LayerError> for CommandError {
+    fn from(error: crate::layer::LayerError) -> Self {
+        Self::new(ExitStatus::Failure, "layer", error.to_string())
+    }
+}
+
+impl From<crate::source::SourceError> for CommandError {
+    fn from(error: crate::source::SourceError) -> Self {
+        Self::new(ExitStatus::Failure, "source", error.to_string())
+    }
+}
+
+impl From<Advice> for CommandError {
+    fn from(advice: Advice) -> Self {
+        let mut message = advice.title;
+        for cause in &advice.causes {
+            message.push_str("\n  ");
+            message.push_str(&cause.replace('\n', "\n  "));
+        }
+        let mut error = Self::new(ExitStatus::AppBuildFailed, "app", message);
+        if !advice.remedies.is_empty() {
+            error.hint = Some(advice.remedies.join("\n      "));
+        }
+        error.tail = advice.tail;
+        error
+    }
+}
+
+impl From<crate::build::BuildError> for CommandError {
+    fn from(error: crate::build::BuildError) -> Self {
+        use crate::build::BuildError as E;
+        let message = error.to_string();
+        match error {
+            E::Settings(error) => error.advice().into(),
+            E::Detect(error) => error.advice().into(),
+            E::Builder(error) => error.into(),
+            E::Source(error) => error.into(),
+            E::Store(error) => error.into(),
+            E::Rootfs(error) => error.into(),
+            E::Layer(error) => error.into(),
+            E::Sandbox(error) => error.into(),
+            E::Registry(error) => error.into(),
+            E::Transport(error) => error.into(),
+            E::Oci(error) => error.into(),
+            E::Interrupted => Self::new(ExitStatus::Interrupted, "interrupted", message),
+            E::Assemble { exit, tail, .. } => {
+                let mut error = Self::new(ExitStatus::AppBuildFailed, "assemble-failed", message);
+                error.status = match exit {
+                    Exit::Code(code) => Some(code),
+                    Exit::Signal(signal) => Some(128 + signal),
+                    Exit::TimedOut | Exit::Interrupted => None,
+                };
+                error.tail = tail;
+                error.with_hint(match exit {
+                    Exit::TimedOut => "give it more with --timeout, or find out what it waits for",
+                    _ => "the lines above are the last that it printed; the previous image and the cache are as they were",
+                })
+            }
+            E::NotADirectory { .. } | E::EmptySource { .. } => {
+                Self::new(ExitStatus::Usage, "source", message)
+                    .with_hint("--path names the directory with the app; without it, it is the current one")
+            }
+            E::NoInstaller { .. } | E::Write { .. } | E::Read { .. } | E::NoPlan => {
+                Self::new(ExitStatus::Failure, "build", message)
+            }
+        }
     }
 }
 
@@ -124,7 +298,7 @@ impl From<crate::audit::AuditError> for CommandError {
             AuditError::Oci(error) => error.into(),
             AuditError::Policy(_) => Self::new(ExitStatus::Usage, "policy-invalid", message),
             AuditError::NoSuchImage { .. } => {
-                Self::new(ExitStatus::Failure, "image-unknown", message)
+                Self::new(ExitStatus::Failure, "image-missing", message)
             }
             _ => Self::new(ExitStatus::Failure, "audit-failed", message)
                 .with_hint("the image was not judged: this is no pass"),

@@ -3,13 +3,16 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use super::audit;
 use super::context::Context;
 use super::error::CommandError;
 use super::printer::Printer;
-use super::version;
+use super::{
+    builder, completions, container, export, image, images, import, inspect, prune, pull, push, rm,
+    run, tag, version,
+};
 
 /// Turns a Python web application's source tree into a production-ready OCI image
 #[derive(Debug, Parser)]
@@ -39,6 +42,21 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Audit(audit::Args),
+    Image(image::Args),
+    Images(images::Args),
+    Inspect(inspect::Args),
+    Tag(tag::Args),
+    Rm(rm::Args),
+    Prune(prune::Args),
+    Run(run::Args),
+    Container(container::Args),
+    Builder(builder::Args),
+    Push(push::Args),
+    Pull(pull::Args),
+    Export(export::Args),
+    Import(import::Args),
+    Completions(completions::Args),
+    Man(completions::ManArgs),
     Version(version::Args),
 }
 
@@ -47,6 +65,20 @@ impl Command {
     fn json(&self) -> bool {
         match self {
             Self::Audit(args) => args.json,
+            Self::Image(args) => args.json,
+            Self::Images(args) => args.json,
+            Self::Inspect(args) => args.json,
+            Self::Tag(args) => args.json,
+            Self::Rm(args) => args.json,
+            Self::Prune(args) => args.json,
+            Self::Run(_) => false,
+            Self::Container(args) => args.json(),
+            Self::Builder(args) => args.json(),
+            Self::Push(args) => args.json,
+            Self::Pull(args) => args.json,
+            Self::Export(args) => args.json,
+            Self::Import(args) => args.json,
+            Self::Completions(_) | Self::Man(_) => false,
             Self::Version(args) => args.json,
         }
     }
@@ -54,6 +86,21 @@ impl Command {
     fn run(&self, context: &Context) -> Result<u8, CommandError> {
         match self {
             Self::Audit(args) => audit::run(args, context),
+            Self::Image(args) => image::run(args, context),
+            Self::Images(args) => images::run(args, context),
+            Self::Inspect(args) => inspect::run(args, context),
+            Self::Tag(args) => tag::run(args, context),
+            Self::Rm(args) => rm::run(args, context),
+            Self::Prune(args) => prune::run(args, context),
+            Self::Builder(args) => builder::run(args, context),
+            Self::Push(args) => push::run(args, context),
+            Self::Pull(args) => pull::run(args, context),
+            Self::Export(args) => export::run(args, context),
+            Self::Import(args) => import::run(args, context),
+            Self::Run(args) => run::run(args, context),
+            Self::Container(args) => container::run(args, context),
+            Self::Completions(args) => Ok(completions::run(args, Cli::command())),
+            Self::Man(args) => completions::man(args, Cli::command(), context),
             Self::Version(args) => version::run(args, context),
         }
     }

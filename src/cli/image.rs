@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::app::plan::{Plan, Start};
 use crate::build::{self, LayerReport, PASSED_ON, Report, Request, Secret};
 use crate::oci::Reference;
 use crate::sandbox::{self, Network};
 use crate::transport::Destination;
 
 use super::context::Context;
-use super::error::CommandError;
+use super::error::{CommandError, ExitStatus};
 use super::printer::{human_size, table};
 use super::progress::Console;
 
@@ -80,7 +81,9 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
         return Err(format!("`{name}` is not the name of a variable"));
     }
     if value.contains(['\n', '\0']) {
-        return Err(format!("the value of {name} has a line feed or a NUL in it"));
+        return Err(format!(
+            "the value of {name} has a line feed or a NUL in it"
+        ));
     }
     Ok((name.to_owned(), value.to_owned()))
 }
@@ -92,7 +95,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
         return preview(args, &request, context, &console);
     }
     sandbox::enter()?;
-    sandbox::install_interrupt_handler()?;
+    sandbox::install_interrupt_handler().map_err(|error| {
+        CommandError::new(
+            ExitStatus::Failure,
+            "signals",
+            format!("could not catch signals: {error}"),
+        )
+    })?;
     let store = context.open_store()?;
     let report = build::image(&store, &request, &console)?;
     if args.json {
@@ -226,12 +235,15 @@ fn preview(
             "name": request.name.as_given(),
             "source": {"files": files, "bytes": bytes},
             "left_out": {"files": left_out.files, "bytes": left_out.bytes, "paths": paths},
-            "plan": preview.detected.summary(),
+            "plan": preview.detected.plan,
         }));
         return Ok(0);
     }
     let printer = &context.printer;
-    printer.result(format!("{files} files, {} go into the image", human_size(bytes)));
+    printer.result(format!(
+        "{files} files, {} go into the image",
+        human_size(bytes)
+    ));
     printer.result(format!(
         "{} files, {} are left out:",
         left_out.files,
@@ -240,10 +252,39 @@ fn preview(
     for (path, reason) in &left_out.paths {
         printer.result(format!("  {}  ({reason})", path.display()));
     }
-    for line in preview.detected.describe() {
+    for line in plan_words(&preview.detected.plan) {
         printer.result(line);
     }
     Ok(0)
+}
+
+/// What is known of a plan before anything ran.
+fn plan_words(plan: &Plan) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !plan.framework.is_empty() {
+        lines.push(format!("framework    {}", plan.framework));
+    }
+    lines.push(match &plan.start {
+        Start::Shell { program } => format!("starts       {program}"),
+        Start::Python { program } => format!("starts       python {program}"),
+        Start::Server {
+            server,
+            application,
+        } => match application {
+            Some(application) => {
+                format!("starts       {server} with {}", application.reference())
+            }
+            None => format!("starts       {server}"),
+        },
+    });
+    lines.push(format!("installer    {}", plan.installer));
+    if !plan.server_packages.is_empty() {
+        lines.push(format!("adds         {}", plan.server_packages.join(", ")));
+    }
+    if let Some(python) = &plan.python_request {
+        lines.push(format!("Python       {python}"));
+    }
+    lines
 }
 
 /// The table of layers, the digest, and what to type next.

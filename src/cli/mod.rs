@@ -7,13 +7,43 @@
 #[cfg(feature = "host")]
 mod audit;
 #[cfg(feature = "host")]
+mod builder;
+#[cfg(feature = "host")]
+mod completions;
+#[cfg(feature = "host")]
+mod container;
+#[cfg(feature = "host")]
 mod context;
 #[cfg(feature = "host")]
 mod error;
 #[cfg(feature = "host")]
+mod export;
+#[cfg(feature = "host")]
 mod host;
 #[cfg(feature = "host")]
+mod image;
+#[cfg(feature = "host")]
+mod import;
+#[cfg(feature = "host")]
+mod images;
+#[cfg(feature = "host")]
+mod inspect;
+#[cfg(feature = "host")]
 mod printer;
+#[cfg(feature = "host")]
+mod progress;
+#[cfg(feature = "host")]
+mod pull;
+#[cfg(feature = "host")]
+mod push;
+#[cfg(feature = "host")]
+mod prune;
+#[cfg(feature = "host")]
+mod rm;
+#[cfg(feature = "host")]
+mod run;
+#[cfg(feature = "host")]
+mod tag;
 #[cfg(feature = "host")]
 mod version;
 

@@ -35,6 +35,11 @@ impl Printer {
         let _ = writeln!(io::stdout().lock(), "{text}");
     }
 
+    /// A document of the result, on stdout as it is.
+    pub(super) fn bytes(&self, bytes: &[u8]) {
+        let _ = io::stdout().lock().write_all(bytes);
+    }
+
     /// A line of progress, on stderr; nothing with `--quiet`.
     pub(super) fn progress(&self, line: impl AsRef<str>) {
         if !self.quiet {
@@ -56,6 +61,19 @@ impl Printer {
             text.to_owned()
         }
     }
+}
+
+/// Text from outside without the control characters that would move a terminal's cursor.
+pub(super) fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// A table with aligned columns, for `images`, `container ls` and the like.
@@ -112,6 +130,11 @@ mod tests {
         ] {
             assert_eq!(human_size(bytes), text);
         }
+    }
+
+    #[test]
+    fn nothing_from_outside_moves_the_cursor() {
+        assert_eq!(visible("a\u{1b}[2J\nb é"), "a\\u{1b}[2J\\nb é");
     }
 
     #[test]

@@ -71,18 +71,20 @@ impl Progress for Console<'_> {
             return;
         };
         let finished = total.is_some_and(|total| done >= total);
-        let transfer = transfers.entry(what.to_owned()).or_insert_with(|| Transfer {
-            bar: self.bars.as_ref().map(|bars| {
-                let bar = bars.add(ProgressBar::new(total.unwrap_or(0)));
-                let style = "{msg:28!} {bar:24} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-                if let Ok(style) = ProgressStyle::with_template(style) {
-                    bar.set_style(style);
-                }
-                bar.with_message(what.to_owned())
-            }),
-            started: Instant::now(),
-            said: Instant::now(),
-        });
+        let transfer = transfers
+            .entry(what.to_owned())
+            .or_insert_with(|| Transfer {
+                bar: self.bars.as_ref().map(|bars| {
+                    let bar = bars.add(ProgressBar::new(total.unwrap_or(0)));
+                    let style = "{msg:28!} {bar:24} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+                    if let Ok(style) = ProgressStyle::with_template(style) {
+                        bar.set_style(style);
+                    }
+                    bar.with_message(what.to_owned())
+                }),
+                started: Instant::now(),
+                said: Instant::now(),
+            });
         if let Some(bar) = &transfer.bar {
             bar.set_position(done);
             if finished {
@@ -109,5 +111,9 @@ impl Progress for Console<'_> {
 fn plain(what: &str, done: u64, total: Option<u64>, took: Duration) -> String {
     let rate = (done as f64 / took.as_secs_f64().max(0.001)) as u64;
     let of = total.map_or_else(String::new, |total| format!(" of {}", human_size(total)));
-    format!("       {what}: {}{of}, {}/s", human_size(done), human_size(rate))
+    format!(
+        "       {what}: {}{of}, {}/s",
+        human_size(done),
+        human_size(rate)
+    )
 }

@@ -14,19 +14,21 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::error::quoted;
-use super::reader::{Member, MemberKind, TarReader};
+use super::member::{Member, MemberKind};
+use super::metadata::{self, times};
+use super::reader::TarReader;
 use super::remove::remove_at;
 use super::root::{Root, below_whiteout, clean, is_whiteout, open_child, stat_at};
-use super::xattr::{Class, classify, opaque_name};
+use super::xattr::opaque_name;
 use super::{LayerError, Limits, OPAQUE_NAME, WHITEOUT_PREFIX};
 
 /// How a layer is unpacked.
@@ -82,9 +84,6 @@ pub struct Skipped {
 
 const MAX_REPORTED: usize = 1000;
 
-/// Times that file systems can store.
-const TIMES: std::ops::RangeInclusive<i64> = -0x8000_0000..=0x3_7fff_ffff;
-
 /// Unpacks an uncompressed tar stream into the existing, empty directory `root`, and reads the
 /// stream to its end (so that a digest taken of it is the diff ID).
 ///
@@ -111,6 +110,14 @@ pub fn apply(tar: impl Read, root: &Path, options: &ApplyOptions) -> Result<Appl
     applier.finish()
 }
 
+/// True if an unpacked layer's very root is opaque (`.wh..wh..opq` at the top). Overlayfs looks for
+/// that mark on directories inside only: who stacks layers has to leave those below this one out.
+pub fn hides_all_below(root: &Path) -> Result<bool, LayerError> {
+    Ok(super::xattr::read_all(root)?
+        .iter()
+        .any(|(name, value)| super::xattr::is_overlay(name, "opaque") && value == b"y"))
+}
+
 struct Applier<'a> {
     root: Root,
     options: &'a ApplyOptions,
@@ -120,9 +127,6 @@ struct Applier<'a> {
     applied: Applied,
     buffer: Vec<u8>,
 }
-
-/// Sets one attribute of something that was just made.
-type SetAttribute<'a> = dyn Fn(&OsStr, &[u8]) -> Result<(), Errno> + 'a;
 
 /// A cleaned path, its parent opened.
 struct Place<'p> {
@@ -196,6 +200,25 @@ impl Applier<'_> {
             }
         }
         Ok(self.applied)
+    }
+
+    fn metadata(&mut self, fd: &OwnedFd, member: &Member, path: &Path) -> Result<(), LayerError> {
+        let left_out = metadata::set(fd, member, path, self.options)?;
+        self.left_out(path, left_out);
+        Ok(())
+    }
+
+    fn metadata_by_name(&mut self, member: &Member, place: &Place<'_>) -> Result<(), LayerError> {
+        let (parent, name) = (&place.parent, place.name);
+        let left_out = metadata::set_by_name(parent, name, member, place.path, self.options)?;
+        self.left_out(place.path, left_out);
+        Ok(())
+    }
+
+    fn left_out(&mut self, path: &Path, reasons: Vec<String>) {
+        for reason in reasons {
+            self.skip(path, &reason);
+        }
     }
 
     fn skip(&mut self, path: &Path, reason: &str) {
@@ -385,7 +408,7 @@ impl Applier<'_> {
         self.clear(place)?;
         rustix::fs::symlinkat(target, &place.parent, place.name)
             .map_err(place.failed("make the link"))?;
-        self.metadata_by_name(member, place, false)
+        self.metadata_by_name(member, place)
     }
 
     /// The link's own owner, mode and time are those of the file it links to, and stay.
@@ -468,100 +491,6 @@ impl Applier<'_> {
         let mode = Mode::RUSR | Mode::WUSR;
         rustix::fs::mknodat(&place.parent, place.name, kind, mode, device)
             .map_err(place.failed("make the device or pipe"))?;
-        self.metadata_by_name(member, place, true)
-    }
-
-    /// Owner, attributes and mode of an open file or directory.
-    fn metadata(&mut self, fd: &OwnedFd, member: &Member, path: &Path) -> Result<(), LayerError> {
-        if self.options.ownership {
-            let (uid, gid) = (Uid::from_raw(member.uid), Gid::from_raw(member.gid));
-            rustix::fs::fchown(fd, Some(uid), Some(gid))
-                .map_err(|error| LayerError::io("change the owner of", path, error))?;
-        }
-        self.attributes(member, path, &|name, value| {
-            rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty())
-        })?;
-        let more = match (self.options.ownership, &member.kind) {
-            (true, _) => 0,
-            (false, MemberKind::Directory) => 0o700,
-            (false, _) => 0o400,
-        };
-        rustix::fs::fchmod(fd, Mode::from_raw_mode(member.mode | more))
-            .map_err(|error| LayerError::io("set the mode of", path, error))
-    }
-
-    /// The same for what cannot be opened: links, pipes and devices, just made by us.
-    fn metadata_by_name(
-        &mut self,
-        member: &Member,
-        place: &Place<'_>,
-        has_mode: bool,
-    ) -> Result<(), LayerError> {
-        if self.options.ownership {
-            rustix::fs::chownat(
-                &place.parent,
-                place.name,
-                Some(Uid::from_raw(member.uid)),
-                Some(Gid::from_raw(member.gid)),
-                AtFlags::SYMLINK_NOFOLLOW,
-            )
-            .map_err(place.failed("change the owner of"))?;
-        }
-        if !member.xattrs.is_empty() {
-            let mut path = PathBuf::from(format!("/proc/self/fd/{}", place.parent.as_raw_fd()));
-            path.push(place.name);
-            self.attributes(member, place.path, &|name, value| {
-                rustix::fs::lsetxattr(&path, name, value, XattrFlags::empty())
-            })?;
-        }
-        if has_mode {
-            // Follows links, but this is the pipe or device of a moment ago.
-            let mode = Mode::from_raw_mode(member.mode);
-            rustix::fs::chmodat(&place.parent, place.name, mode, AtFlags::empty())
-                .map_err(place.failed("set the mode of"))?;
-        }
-        rustix::fs::utimensat(
-            &place.parent,
-            place.name,
-            &times(member.mtime, member.nanos),
-            AtFlags::SYMLINK_NOFOLLOW,
-        )
-        .map_err(place.failed("set the time of"))
-    }
-
-    fn attributes(
-        &mut self,
-        member: &Member,
-        path: &Path,
-        set: &SetAttribute<'_>,
-    ) -> Result<(), LayerError> {
-        for (name, value) in &member.xattrs {
-            let reason = match classify(name) {
-                Class::Overlay => "belongs to overlayfs",
-                Class::Foreign => "belongs to the machine that it comes from",
-                Class::Capability if !self.options.ownership => "needs root",
-                Class::Capability | Class::User => match set(name, value) {
-                    Ok(()) => continue,
-                    // user.* is for files and directories only; some file systems have none.
-                    Err(Errno::OPNOTSUPP | Errno::PERM) => "cannot be set here",
-                    Err(error) => {
-                        return Err(LayerError::io("set an attribute of", path, error));
-                    }
-                },
-            };
-            self.skip(path, &format!("its attribute {} {reason}", quoted(name)));
-        }
-        Ok(())
-    }
-}
-
-fn times(seconds: i64, nanos: u32) -> Timestamps {
-    let time = Timespec {
-        tv_sec: seconds.clamp(*TIMES.start(), *TIMES.end()),
-        tv_nsec: nanos.into(),
-    };
-    Timestamps {
-        last_access: time,
-        last_modification: time,
+        self.metadata_by_name(member, place)
     }
 }

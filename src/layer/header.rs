@@ -9,8 +9,9 @@ use std::os::unix::ffi::OsStrExt;
 
 use tar::{EntryType, Header};
 
+use super::member::{Member, MemberKind};
 use super::pax;
-use super::reader::{BLOCK, Member, MemberKind};
+use super::reader::BLOCK;
 
 /// Largest values of ustar's octal fields.
 const MAX_OCTAL_7: u64 = 0o7_777_777;

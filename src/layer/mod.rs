@@ -19,6 +19,7 @@
 //! compression and this program's release.
 
 mod apply;
+mod archive;
 mod compress;
 mod decompress;
 mod entry;
@@ -26,6 +27,9 @@ mod error;
 mod gzip;
 mod header;
 mod limits;
+mod member;
+mod metadata;
+mod number;
 mod pax;
 mod reader;
 mod remove;
@@ -36,17 +40,21 @@ mod write;
 mod xattr;
 
 #[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
 mod roundtrip_tests;
 
-pub use apply::{Applied, ApplyOptions, Skipped, apply};
+pub use apply::{Applied, ApplyOptions, Skipped, apply, hides_all_below};
+pub use archive::{Flat, flatten};
 pub use compress::Compression;
 pub use decompress::decompressor;
 pub use entry::{Entry, Kind, Mtime, retain_opaque, with_parents};
 pub use error::LayerError;
 pub use limits::Limits;
-pub use reader::{Member, MemberKind, TarReader};
+pub use member::{Member, MemberKind};
+pub use reader::TarReader;
 pub use remove::remove_tree;
 pub use rewrite::{Edit, rewrite};
 pub use scan::{Scan, scan};

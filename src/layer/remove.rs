@@ -190,6 +190,36 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::print_stderr)]
+    fn what_is_mounted_inside_is_not_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["kept", "tree/a/mounted"] {
+            fs::create_dir_all(dir.path().join(name)).unwrap();
+        }
+        fs::write(dir.path().join("kept/file"), "x").unwrap();
+        let bind = |arguments: &[&str]| {
+            std::process::Command::new("mount")
+                .args(arguments)
+                .current_dir(dir.path())
+                .stderr(std::process::Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success())
+        };
+        if !bind(&["--bind", "kept", "tree/a/mounted"]) {
+            eprintln!("SKIPPED: mounts are for root only");
+            return;
+        }
+        let result = remove_tree(&dir.path().join("tree"));
+        let unmounted = std::process::Command::new("umount")
+            .arg(dir.path().join("tree/a/mounted"))
+            .status();
+        assert!(unmounted.unwrap().success());
+        assert!(result.is_err());
+        assert!(dir.path().join("kept/file").exists());
+        remove_tree(&dir.path().join("tree")).unwrap();
+    }
+
+    #[test]
     fn trees_deeper_than_path_max_go() {
         let dir = tempfile::tempdir().unwrap();
         let tree = dir.path().join("tree");

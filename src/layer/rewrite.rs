@@ -4,7 +4,8 @@ use std::io::{BufReader, Read, Write};
 
 use super::compress::threads;
 use super::limits::Limits;
-use super::reader::{Member, MemberKind, TarReader};
+use super::member::{Member, MemberKind};
+use super::reader::TarReader;
 use super::write::{LayerWriter, output};
 use super::{Compression, LayerError, Written};
 

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -86,12 +86,17 @@ fn add(
         return Ok(());
     }
     let attributes = xattr::read_all(&source)?;
-    let has = |name: &str| {
-        attributes
-            .iter()
-            .any(|(key, value)| xattr::is_overlay(key, name) && value != b"n")
-    };
-    if kind.is_file() && metadata.len() == 0 && has("whiteout") {
+    let has = |name: &str| attributes.contains_key(OsStr::new(name));
+    if has("trusted.overlay.metacopy") || has("trusted.overlay.redirect") {
+        return Err(LayerError::entry(
+            &entry.path,
+            "its content is elsewhere: the overlay was mounted with metacopy or redirect_dir",
+        ));
+    }
+    let marked = attributes
+        .keys()
+        .any(|name| xattr::is_overlay(name, "whiteout"));
+    if kind.is_file() && metadata.len() == 0 && marked {
         result.entries.push(whiteout(entry));
         return Ok(());
     }

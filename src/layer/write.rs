@@ -14,7 +14,7 @@ use super::entry::by_path;
 use super::error::quoted;
 use super::header::{write_end, write_header, write_padding};
 use super::limits::{MAX_NAME, MAX_PATH};
-use super::reader::{Member, MemberKind};
+use super::member::{Member, MemberKind};
 use super::{Compression, Entry, Kind, LayerError, Mtime, WHITEOUT_PREFIX};
 use crate::oci::{Sha256Writer, sha256};
 

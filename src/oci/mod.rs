@@ -54,3 +54,15 @@ pub enum OciError {
 pub fn descriptor(media_type: impl Into<MediaType>, digest: Digest, size: u64) -> Descriptor {
     Descriptor::new(media_type.into(), size, digest)
 }
+
+/// This machine's architecture in Go's words, which the image specification uses.
+pub fn this_architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
+        "loongarch64" => "loong64",
+        other => other,
+    }
+}

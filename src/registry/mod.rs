@@ -1,1 +1,47 @@
-//! registry
+//! Registries: pulling, pushing and resolving images (OCI distribution-spec 1.1), and the few other
+//! things that come over HTTP. The only place that speaks HTTP.
+//!
+//! A [`Client`] owns a private `tokio` runtime; every call blocks, and several threads may call at
+//! once. The way of a request, which is also the order in which to read:
+//!
+//! ```text
+//!  pull, push/upload, manifest, fetch    what is asked for, in which order, verified how
+//!      │
+//!  session    one registry and repository: https or http, repetition, the meaning of refusals
+//!      │ └── auth ── credentials, helper, challenge    who we are there
+//!  http       one exchange: connections, redirects, bodies, time limits (the only `async` code)
+//! ```
+//!
+//! Not here: where blobs lie (they come and go through [`Blobs`]), files in other formats
+//! (`transport`), words for the user beyond an error's text and [`RegistryError::hint`] (`cli`).
+//! Whatever a registry says is taken as hostile: sizes are bounded, digests verified, texts tamed,
+//! and a login goes nowhere but to the registry it is for and to its token server.
+
+mod auth;
+mod blobs;
+mod certificates;
+mod challenge;
+mod credentials;
+mod daemon;
+mod error;
+mod fetch;
+mod helper;
+mod http;
+mod manifest;
+mod parallel;
+mod progress;
+mod pull;
+mod push;
+mod retry;
+mod session;
+mod upload;
+
+pub use blobs::{BlobError, BlobSink, Blobs};
+pub use daemon::Daemon;
+pub use error::{Denied, Detail, RegistryError, Unreachable};
+pub use fetch::{Page, join_url};
+pub use manifest::{Document, Resolved, choose, this_platform};
+pub use progress::{Direction, Event, Outcome, Progress, Silent};
+pub use push::PushReport;
+pub use retry::Retry;
+pub use session::{Client, ClientOptions};

@@ -1,6 +1,39 @@
 //! Runs a command in a root file system of its own: namespaces, id maps, mounts, capabilities,
 //! seccomp, limits. The only place with `unsafe`; synchronous; knows neither OCI nor Python.
+//!
+//! A caller [`enter`]s a user namespace once (nothing to do as root), describes what it wants as a
+//! [`Spec`], [`spawn`]s it and waits. The set-up itself happens in children of this program, started
+//! from a sealed copy of it and single-threaded: `main` calls [`dispatch_child`] first of all.
+#![allow(unsafe_code)]
 
+mod capabilities;
+mod child;
+mod device;
+mod drive;
+mod enter;
+mod error;
+mod exe;
+mod id_map;
+mod init;
+mod interrupt;
+mod join;
+mod mounts;
+mod network;
+mod probe;
+mod running;
+mod seccomp;
+mod signal_queue;
 mod spec;
+mod sys;
+mod terminal;
+mod wire;
 
+pub use child::dispatch_child;
+pub use enter::{available, enter};
+pub use error::{Failure, FailureKind, SandboxError};
+pub use id_map::IdMode;
+pub use interrupt::{install_interrupt_handler, interrupt_fd, interrupted};
+pub use running::{Io, Sandbox, Stream, spawn};
+pub use signal_queue::SignalQueue;
 pub use spec::{Exit, Limits, Mount, Network, Root, Spec, Upper};
+pub use wire::Size;

@@ -75,8 +75,8 @@ impl Store {
         }
     }
 
-    /// `cache/KIND/`, for files that their owner names and replaces whole (not `*.json`). `prune`
-    /// sees each file or directory in it as one thing that may go.
+    /// `cache/KIND/`, for a kind that is not of records: files that their owner names (not `*.json`)
+    /// and replaces whole. `prune` keeps it or removes it as a whole.
     pub fn cache_dir(&self, kind: &str) -> Result<PathBuf, StoreError> {
         let harmless = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if kind.is_empty() || kind.len() > 40 || !kind.bytes().all(harmless) {

@@ -119,6 +119,21 @@ impl StoreError {
         }
     }
 
+    /// A stable word for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NoPlace | Self::Foreign { .. } | Self::LayoutVersion { .. } => "store-place",
+            Self::Full { .. } => "disk-full",
+            Self::Locked { .. } => "store-busy",
+            Self::Corrupt { .. } | Self::Size { .. } | Self::Mismatch { .. } => "blob-damaged",
+            Self::Missing { .. } => "blob-missing",
+            Self::Name { .. } => "name-invalid",
+            Self::NotAnImage { .. } | Self::TooLarge { .. } | Self::Oci(_) => "image-malformed",
+            Self::Platform { .. } => "platform-missing",
+            Self::Io { .. } | Self::Key { .. } | Self::Remove { .. } => "store",
+        }
+    }
+
     /// The form in which the error passes through `Read` and `Write`.
     pub(crate) fn into_io(self) -> io::Error {
         let kind = match &self {

@@ -2,7 +2,7 @@
 
 use crate::oci::{
     Descriptor, ImageConfig, ImageIndex, ImageManifest, MAX_METADATA, MediaType, OciError, docker,
-    from_json,
+    from_json, this_architecture,
 };
 
 use super::{Store, StoreError};
@@ -178,17 +178,6 @@ fn choose(index: &ImageIndex, name: &str, architecture: &str) -> Result<Descript
             some => some,
         },
     })
-}
-
-/// This machine's architecture in Go's words, which the image specification uses.
-fn this_architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "x86" => "386",
-        "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
-        other => other,
-    }
 }
 
 #[cfg(test)]

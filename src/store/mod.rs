@@ -14,9 +14,8 @@
 //! system), verified, synced and renamed. Nothing here knows tar, registries or Python; unpacking is
 //! a closure that the caller gives.
 //!
-//! **Removing trees.** An overlay work directory has mode 000 and layers hold files of other ids, so
-//! commands that remove trees run after `sandbox::enter()`, where the process has the capability to
-//! do so; [`Store::with_remover`] takes a better remover than the standard library's.
+//! **Removing trees** is `layer::remove_tree`'s work, the one thing taken from there. Layers hold
+//! files of other ids, so commands that remove trees run after `sandbox::enter()`.
 
 mod blobs;
 mod cache;
@@ -41,9 +40,6 @@ pub use names::Named;
 pub use prune::{PruneOptions, Pruned};
 pub use scratch::Scratch;
 
-/// Removes a whole tree without following links; a missing one is no error.
-pub type Remover = fn(&Path) -> io::Result<()>;
-
 const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 const DIRECTORIES: [&str; 6] = [
     "blobs",
@@ -58,7 +54,6 @@ const DIRECTORIES: [&str; 6] = [
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
-    remover: Remover,
 }
 
 impl Store {
@@ -73,21 +68,11 @@ impl Store {
             None => place(variable).ok_or(StoreError::NoPlace)?,
         };
         let root = std::path::absolute(&root).map_err(|e| StoreError::io("find", &root, e))?;
-        let store = Self {
-            root,
-            remover: remove_dir_all,
-        };
+        let store = Self { root };
         store.prepare()?;
         // What cannot be removed here (files of other ids, before `sandbox::enter`) is `prune`'s.
         let _ = store.sweep();
         Ok(store)
-    }
-
-    /// Removes trees with `remover` from here on.
-    #[must_use]
-    pub fn with_remover(mut self, remover: Remover) -> Self {
-        self.remover = remover;
-        self
     }
 
     pub fn root(&self) -> &Path {
@@ -139,19 +124,6 @@ impl Store {
                 StoreError::io("write", path, error)
             })?;
         path.parent().map_or(Ok(()), sync_dir)
-    }
-
-    fn remove_tree(&self, path: &Path) -> Result<(), StoreError> {
-        (self.remover)(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => StoreError::Remove {
-                path: path.to_owned(),
-                message: "part of it vanished meanwhile".into(),
-            },
-            _ => StoreError::Remove {
-                path: path.to_owned(),
-                message: error.to_string(),
-            },
-        })
     }
 }
 
@@ -233,11 +205,12 @@ fn sync_dir(path: &Path) -> Result<(), StoreError> {
         .map_err(|e| StoreError::io("sync", path, e))
 }
 
-fn remove_dir_all(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
+/// Removes a whole tree, whatever its modes; a missing one is no error.
+fn remove_tree(path: &Path) -> Result<(), StoreError> {
+    crate::layer::remove_tree(path).map_err(|error| StoreError::Remove {
+        path: path.to_owned(),
+        message: error.to_string(),
+    })
 }
 
 #[cfg(test)]

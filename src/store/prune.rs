@@ -22,8 +22,8 @@ use walkdir::WalkDir;
 
 use crate::oci::{Digest, MAX_METADATA, parse_digest};
 
-use super::unpacked::last_use;
-use super::{Store, StoreError, cache, names};
+use super::unpacked::{directories, last_use};
+use super::{Store, StoreError, cache, names, remove_tree};
 
 /// What to keep.
 #[derive(Debug, Clone)]
@@ -121,7 +121,7 @@ impl Store {
             }
             let bytes = tree_size(&item.path);
             let done = options.dry_run || {
-                let result = self.remove_tree_or_file(&item.path);
+                let result = remove_tree(&item.path);
                 pruned.note(&item.path, result)
             };
             if done {
@@ -142,7 +142,7 @@ impl Store {
                 self.need(entry.digest(), &mut live);
             }
         }
-        for file in WalkDir::new(self.containers_dir()).max_depth(3) {
+        for file in WalkDir::new(self.containers_dir()).max_depth(2) {
             let Ok(file) = file else { continue };
             let is_record = file.path().extension().is_some_and(|e| e == "json");
             if !is_record || !file.file_type().is_file() {
@@ -251,22 +251,33 @@ impl Store {
                 });
             }
         }
-        let cache = self.root().join("cache");
-        for file in WalkDir::new(&cache).min_depth(2).max_depth(2) {
-            let Ok(file) = file else { continue };
-            let path = file.into_path();
-            let used = fs::symlink_metadata(&path)
-                .and_then(|metadata| metadata.modified())
-                .unwrap_or(SystemTime::UNIX_EPOCH);
-            let record = path.extension().is_some_and(|e| e == "json");
-            let kind = if record && path.is_file() {
+        for kind in directories(&self.root().join("cache"))? {
+            let records: Vec<PathBuf> = fs::read_dir(&kind)
+                .map_err(|e| StoreError::io("read", &kind, e))?
+                .flatten()
+                .map(|entry| entry.path())
+                .collect();
+            // A directory of something else (installers, wheels) stays or goes as a whole.
+            let is_record = |path: &PathBuf| path.extension().is_some_and(|e| e == "json");
+            if !records.iter().all(is_record) {
+                let used = records.iter().map(|path| modified(path)).max();
+                items.push(Item {
+                    used: used.unwrap_or(SystemTime::UNIX_EPOCH).max(modified(&kind)),
+                    kind: ItemKind::Other {
+                        bytes: tree_size(&kind),
+                    },
+                    path: kind,
+                });
+                continue;
+            }
+            for path in records {
                 let value = read_json(&path, u64::MAX).unwrap_or_default();
-                ItemKind::Record(cache::needs(&value))
-            } else {
-                let bytes = tree_size(&path);
-                ItemKind::Other { bytes }
-            };
-            items.push(Item { path, used, kind });
+                items.push(Item {
+                    used: modified(&path),
+                    kind: ItemKind::Record(cache::needs(&value)),
+                    path,
+                });
+            }
         }
         Ok(items)
     }
@@ -322,14 +333,12 @@ impl Store {
         }
         Ok(())
     }
+}
 
-    fn remove_tree_or_file(&self, path: &Path) -> Result<(), StoreError> {
-        if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir()) {
-            self.remove_tree(path)
-        } else {
-            fs::remove_file(path).map_err(|e| StoreError::io("remove", path, e))
-        }
-    }
+fn modified(path: &Path) -> SystemTime {
+    fs::symlink_metadata(path)
+        .and_then(|metadata| metadata.modified())
+        .unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// The document of a file, if it is a JSON object or list of at most `max` bytes.
@@ -574,6 +583,18 @@ mod tests {
             store.prune(&options),
             Err(StoreError::Locked { .. })
         ));
+    }
+
+    #[test]
+    fn a_directory_that_is_no_list_of_records_goes_as_a_whole() {
+        let (_dir, store) = store();
+        let tools = store.root().join("cache/tools-uv-1");
+        fs::create_dir_all(tools.join("bin")).unwrap();
+        fs::write(tools.join("bin/uv"), vec![0; 20_000]).unwrap();
+        prune(&store, 100_000);
+        assert!(tools.join("bin/uv").exists());
+        prune(&store, 0);
+        assert!(!tools.exists());
     }
 
     #[test]

@@ -11,12 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::locks::{self, Lock, Mode};
-use super::{Store, StoreError};
+use super::{Store, StoreError, remove_tree};
 
 /// A directory of one's own; removed when dropped.
 #[derive(Debug)]
 pub struct Scratch {
-    store: Store,
     path: PathBuf,
     lock_path: PathBuf,
     _lock: Lock,
@@ -33,7 +32,7 @@ impl Scratch {
     }
 
     fn clear(&self) -> Result<(), StoreError> {
-        self.store.remove_tree(&self.path)?;
+        remove_tree(&self.path)?;
         let _ = fs::remove_file(&self.lock_path);
         Ok(())
     }
@@ -58,7 +57,6 @@ impl Store {
             match super::make_private_dir(&path) {
                 Ok(()) => {
                     return Ok(Scratch {
-                        store: self.clone(),
                         path,
                         lock_path,
                         _lock: lock,
@@ -140,7 +138,7 @@ impl Store {
                 return Ok(None); // its lock file's turn deals with it
             }
             let bytes = super::prune::tree_size(path);
-            self.remove_tree(path)?;
+            remove_tree(path)?;
             return Ok(Some(bytes));
         }
         if !metadata.is_file() {
@@ -160,7 +158,7 @@ impl Store {
         {
             let tree = path.with_extension("");
             bytes += super::prune::tree_size(&tree);
-            self.remove_tree(&tree)?;
+            remove_tree(&tree)?;
         }
         fs::remove_file(path).map(|()| Some(bytes)).or_else(gone)
     }

@@ -19,7 +19,7 @@ use std::sync::OnceLock;
 use crate::oci::Digest;
 
 use super::locks::{self, Lock, Mode};
-use super::{Store, StoreError, make_private_dir, sync_dir};
+use super::{Store, StoreError, make_private_dir, remove_tree, sync_dir};
 
 const SETTLED: &str = "settled";
 
@@ -59,7 +59,7 @@ impl Store {
             .and_then(|()| fs::set_permissions(&root, fs::Permissions::from_mode(0o755)))
             .map_err(|e| StoreError::io("create", &root, e))?;
         make(&root)?;
-        Ok(slot.place(self, &root, &lock)?)
+        Ok(slot.place(&root, &lock)?)
     }
 
     /// Moves a finished tree (from a [`Store::scratch`] directory) in. Where there is one of this
@@ -75,10 +75,10 @@ impl Store {
         let _content = self.lock_shared()?;
         let lock = slot.lock()?;
         if let Some(path) = slot.find() {
-            self.remove_tree(dir)?;
+            remove_tree(dir)?;
             return Ok(path);
         }
-        slot.place(self, dir, &lock)
+        slot.place(dir, &lock)
     }
 
     /// The tree of this key, if it is there and whole.
@@ -133,7 +133,7 @@ impl Store {
     pub(super) fn drop_tree(&self, tree: &Path) -> Result<(), StoreError> {
         let state = state_file(tree);
         fs::write(&state, b"").map_err(|e| StoreError::io("write", &state, e))?;
-        self.remove_tree(tree)?;
+        remove_tree(tree)?;
         fs::remove_file(&state).map_err(|e| StoreError::io("remove", &state, e))
     }
 
@@ -188,9 +188,9 @@ impl Slot {
         )
     }
 
-    fn place(&self, store: &Store, from: &Path, lock: &Lock) -> Result<PathBuf, StoreError> {
+    fn place(&self, from: &Path, lock: &Lock) -> Result<PathBuf, StoreError> {
         // What stands here is of an earlier boot, or half removed.
-        store.remove_tree(&self.path)?;
+        remove_tree(&self.path)?;
         fs::rename(from, &self.path).map_err(|e| StoreError::io("write", &self.path, e))?;
         lock.write(boot_id())
             .map_err(|e| StoreError::io("write", &state_file(&self.path), e))?;
@@ -205,7 +205,8 @@ fn state_file(tree: &Path) -> PathBuf {
     name.into()
 }
 
-fn directories(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
+/// The directories in a directory, sorted.
+pub(super) fn directories(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(path).map_err(|e| StoreError::io("read", path, e))? {
         let entry = entry.map_err(|e| StoreError::io("read", path, e))?;

@@ -7,10 +7,15 @@
 
 // Each integration test is a crate of its own and uses a part of this one.
 #![allow(dead_code, unreachable_pub)]
-#![allow(clippy::must_use_candidate, clippy::missing_panics_doc)]
+#![allow(
+    clippy::must_use_candidate,
+    clippy::missing_panics_doc,
+    clippy::unwrap_used
+)]
 
 pub mod docker;
 pub mod enclosure;
+pub mod fake_registry;
 pub mod http;
 pub mod images;
 pub mod made;
@@ -20,4 +25,6 @@ pub mod registry;
 pub mod run;
 pub mod runc;
 pub mod skopeo;
+pub mod stored;
 pub mod users;
+pub mod warpdrive;

@@ -75,11 +75,16 @@ impl Podman {
     }
 
     pub fn command(&self) -> Command {
+        self.other(process::tool("podman"))
+    }
+
+    /// Another program that shall find this podman's storage when it runs podman.
+    pub fn other(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         self.enclosure.command(
             Identity::Root,
             self.enclosure.directory(),
             &self.env,
-            process::tool("podman"),
+            program,
         )
     }
 

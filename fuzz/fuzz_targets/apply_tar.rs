@@ -1,0 +1,65 @@
+//! Unpacks any bytes as a layer next to a directory that must not change.
+//!
+//! Checksums of what looks like a header are put right first: the fuzzer would never find them.
+
+#![no_main]
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use libfuzzer_sys::fuzz_target;
+use warpdrive::layer::{ApplyOptions, apply, remove_tree, scan};
+
+fn with_checksums(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for block in bytes.chunks_exact_mut(512) {
+        if &block[257..262] == b"ustar" {
+            block[148..156].fill(b' ');
+            let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
+            block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        }
+    }
+    bytes
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let bytes = with_checksums(bytes);
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let (root, outside) = (place.path().join("root"), place.path().join("outside"));
+    for directory in [&root, &outside] {
+        fs::create_dir(directory).expect("a directory");
+    }
+    fs::write(outside.join("keep"), "keep").expect("a file");
+    let look = || {
+        let stamp = |path| {
+            let meta = fs::symlink_metadata(path).expect("it is still there");
+            (
+                meta.mode(),
+                meta.uid(),
+                meta.ctime(),
+                meta.ctime_nsec(),
+                meta.nlink(),
+            )
+        };
+        (stamp(outside.clone()), stamp(outside.join("keep")))
+    };
+    let before = look();
+    let options = ApplyOptions {
+        ownership: false,
+        userxattr: true,
+        devices: false,
+        max_bytes: 8 << 20,
+        max_entries: 1000,
+    };
+    let _ = apply(&bytes[..], &root, &options);
+    // Paths beyond PATH_MAX are an error here, never a panic.
+    let _ = scan(&root, &[]);
+    assert_eq!(look(), before);
+    assert_eq!(
+        fs::read_dir(place.path())
+            .expect("it is still there")
+            .count(),
+        2
+    );
+    remove_tree(&root).expect("what was unpacked can be removed");
+});

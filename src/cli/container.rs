@@ -1,0 +1,302 @@
+//! `warpdrive container ls|exec|stop|logs|rm`.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use super::context::Context;
+use super::error::CommandError;
+use super::printer::table;
+use super::run::{caller_env, own_failure};
+use crate::container::{
+    self, ContainerError, ExecOptions, Line, Record, State, Status, Stream, Variable,
+    parse_variable,
+};
+use crate::sandbox;
+
+/// List, enter, stop and remove containers
+#[derive(Debug, clap::Args)]
+#[command(disable_help_subcommand = true)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(visible_alias = "list")]
+    Ls(Ls),
+    Exec(Exec),
+    Stop(Stop),
+    Logs(Logs),
+    Rm(Rm),
+    /// Hold a container (what `run -d` starts; not for people)
+    #[command(hide = true)]
+    Supervise,
+}
+
+/// List containers, those that have ended too
+#[derive(Debug, clap::Args)]
+struct Ls {
+    /// One JSON object on stdout
+    #[arg(long)]
+    json: bool,
+    /// Running ones only
+    #[arg(long)]
+    running: bool,
+}
+
+/// Run a command in a running container; exits with its status
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  warpdrive container exec web warpdrive setup
+  warpdrive container exec -it web bash
+  warpdrive container exec -u 0 web id")]
+struct Exec {
+    /// Give the command your standard input
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give the command a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// Run as this user of the image [default: the container's]
+    #[arg(short, long, value_name = "UID[:GID]")]
+    user: Option<String>,
+    /// Set a variable on top of the container's; a name alone takes your value of it
+    #[arg(short = 'e', long = "env", value_name = "K=V", value_parser = parse_variable)]
+    env: Vec<Variable>,
+    /// Working directory inside
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<PathBuf>,
+    /// Name or id of the container
+    container: String,
+    /// The command and its arguments
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CMD"
+    )]
+    command: Vec<String>,
+}
+
+/// Stop containers: the image's stop signal, then KILL
+#[derive(Debug, clap::Args)]
+struct Stop {
+    /// Seconds until KILL
+    #[arg(short, long, value_name = "SECONDS", default_value_t = 10)]
+    time: u64,
+    /// Names or ids of the containers
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+/// Show what a container printed
+#[derive(Debug, clap::Args)]
+struct Logs {
+    /// Go on until the container ends
+    #[arg(short, long)]
+    follow: bool,
+    /// The last lines only
+    #[arg(short = 'n', long, value_name = "N")]
+    tail: Option<usize>,
+    /// Put the time before each line
+    #[arg(short, long)]
+    timestamps: bool,
+    /// Name or id of the container
+    container: String,
+}
+
+/// Remove containers that have ended
+#[derive(Debug, clap::Args)]
+struct Rm {
+    /// Kill running ones
+    #[arg(short, long)]
+    force: bool,
+    /// Names or ids of the containers
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+impl Args {
+    pub(super) fn json(&self) -> bool {
+        matches!(&self.command, Command::Ls(args) if args.json)
+    }
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
+    match &args.command {
+        Command::Ls(args) => list(args, context),
+        Command::Exec(args) => exec(args, context).map_err(own_failure),
+        Command::Stop(args) => stop(args, context),
+        Command::Logs(args) => logs(args, context),
+        Command::Rm(args) => remove(args, context),
+        Command::Supervise => {
+            let status = container::supervise(&context.open_store()?)?;
+            Ok(u8::try_from(status).unwrap_or(u8::MAX))
+        }
+    }
+}
+
+fn list(args: &Ls, context: &Context) -> Result<u8, CommandError> {
+    let store = context.open_store()?;
+    let mut rows = Vec::new();
+    let mut objects: Vec<Value> = Vec::new();
+    for record in container::list(&store)? {
+        // One that is removed at this moment is no error.
+        let Ok((status, state)) = record.status() else {
+            continue;
+        };
+        if args.running && status != Status::Running {
+            continue;
+        }
+        if args.json {
+            objects.push(object(&record, status, &state));
+        } else {
+            rows.push(row(&record, status, &state));
+        }
+    }
+    if args.json {
+        context.printer.json(&json!({"containers": objects}));
+    } else {
+        for line in table(&["ID", "NAME", "IMAGE", "STATUS", "PORTS"], &rows) {
+            context.printer.result(line);
+        }
+    }
+    Ok(0)
+}
+
+fn object(record: &Record, status: Status, state: &State) -> Value {
+    let config = &record.config;
+    let word = match status {
+        Status::Created => "created",
+        Status::Running => "running",
+        Status::Exited(_) => "exited",
+        Status::Dead => "dead",
+    };
+    json!({
+        "id": config.id,
+        "name": config.name,
+        "image": config.image,
+        "digest": config.manifest.digest().to_string(),
+        "command": config.command,
+        "user": format!("{}:{}", config.uid, config.gid),
+        "status": word,
+        "exit": state.exit,
+        "error": state.error,
+        "pid": (status == Status::Running).then(|| state.process.as_ref().map(|it| it.pid)),
+        "created": config.created,
+        "started": state.started,
+        "finished": state.finished,
+        "ports": state.ports.iter().map(|mapping| json!({
+            "address": mapping.address.to_string(),
+            "host": mapping.host,
+            "port": mapping.port,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn row(record: &Record, status: Status, state: &State) -> Vec<String> {
+    let config = &record.config;
+    let since = |time: &Option<String>| time.as_deref().and_then(age).unwrap_or_default();
+    let words = match status {
+        Status::Created => "created".to_owned(),
+        Status::Running => format!("running{}", since(&state.started)),
+        Status::Exited(code) => format!("exited({code}){}", since(&state.finished)),
+        Status::Dead => "dead".to_owned(),
+    };
+    let ports: Vec<String> = match status {
+        Status::Running => state
+            .ports
+            .iter()
+            .map(|mapping| format!("{}->{}", mapping.listen(), mapping.port))
+            .collect(),
+        _ => Vec::new(),
+    };
+    vec![
+        container::short(&config.id).to_owned(),
+        config.name.clone(),
+        config.image.clone(),
+        words,
+        ports.join(", "),
+    ]
+}
+
+/// ` 3m` for a time three minutes ago: the largest unit is enough.
+fn age(time: &str) -> Option<String> {
+    let then = humantime::parse_rfc3339(time).ok()?;
+    let seconds = SystemTime::now().duration_since(then).ok()?.as_secs();
+    Some(match seconds {
+        0..60 => format!(" {seconds}s"),
+        60..3600 => format!(" {}m", seconds / 60),
+        3600..86_400 => format!(" {}h", seconds / 3600),
+        _ => format!(" {}d", seconds / 86_400),
+    })
+}
+
+fn exec(args: &Exec, context: &Context) -> Result<u8, ContainerError> {
+    let store = crate::store::Store::open(context.store.as_deref())?;
+    let record = container::find(&store, &args.container)?;
+    let options = ExecOptions {
+        command: args.command.clone(),
+        user: args.user.clone(),
+        variables: args.env.clone(),
+        cwd: args.workdir.clone(),
+        interactive: args.interactive,
+        terminal: args.tty,
+    };
+    let status = container::exec(&record, &options, caller_env)?;
+    Ok(u8::try_from(status).unwrap_or(u8::MAX))
+}
+
+fn stop(args: &Stop, context: &Context) -> Result<u8, CommandError> {
+    let store = context.open_store()?;
+    for name in &args.containers {
+        let record = container::find(&store, name)?;
+        container::stop(&record, Duration::from_secs(args.time))?;
+        context.printer.result(name);
+    }
+    Ok(0)
+}
+
+fn logs(args: &Logs, context: &Context) -> Result<u8, CommandError> {
+    let store = context.open_store()?;
+    let record = container::find(&store, &args.container)?;
+    container::read_logs(&record, args.tail, args.follow, &mut |line| {
+        show(line, args.timestamps).is_ok()
+    })?;
+    Ok(0)
+}
+
+/// Each stream where it came from; a closed pipe ends the reading.
+fn show(line: &Line, timestamps: bool) -> io::Result<()> {
+    let mut text = String::new();
+    if timestamps {
+        text.push_str(&line.time);
+        text.push(' ');
+    }
+    text.push_str(&line.log);
+    match line.stream {
+        Stream::Stdout => {
+            let mut out = io::stdout().lock();
+            out.write_all(text.as_bytes())?;
+            out.flush()
+        }
+        Stream::Stderr => io::stderr().lock().write_all(text.as_bytes()),
+    }
+}
+
+fn remove(args: &Rm, context: &Context) -> Result<u8, CommandError> {
+    // Files in a container may belong to subordinate ids.
+    sandbox::enter().map_err(ContainerError::from)?;
+    let store = context.open_store()?;
+    for name in &args.containers {
+        let record = container::find(&store, name)?;
+        container::remove(&store, &record, args.force)?;
+        context.printer.result(name);
+    }
+    Ok(0)
+}

@@ -1,0 +1,61 @@
+//! `warpdrive export`: an image of the store goes into a file, a directory or another tool.
+
+use serde_json::json;
+
+use crate::build::Transfers;
+use crate::transport::{self, Destination};
+
+use super::context::Context;
+use super::error::CommandError;
+use super::progress::Console;
+
+/// Copy an image of the store to a file, a directory, Docker or podman
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  warpdrive export opal docker-archive:opal.tar
+  warpdrive export opal docker-archive:/dev/stdout | docker load
+  warpdrive export opal oci:layout:1.2
+  warpdrive export opal docker-daemon:opal:1.2
+  warpdrive export opal containers-storage:opal
+
+Files and directories with equal images are equal, whoever writes them and when.")]
+pub(super) struct Args {
+    /// Name of the image in the store
+    name: String,
+    /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], docker-daemon:REF,
+    /// containers-storage:REF or `docker://REF`
+    dest: String,
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
+    let destination = Destination::parse(&args.dest)?;
+    if args.json && destination.is_stdout() {
+        return Err(CommandError::usage(
+            "the image and --json cannot both go to standard output",
+        ));
+    }
+    let store = context.open_store()?;
+    let image = context.image(&store, &args.name)?;
+    let console = Console::new(&context.printer);
+    transport::export(
+        &store,
+        &image,
+        &args.name,
+        &destination,
+        &Transfers::new(&console),
+    )?;
+    if args.json {
+        context.printer.json(&json!({
+            "name": args.name,
+            "destination": destination.to_string(),
+            "digest": image.digest().to_string(),
+        }));
+    } else if !destination.is_stdout() {
+        context.printer.result(destination.to_string());
+    }
+    Ok(0)
+}

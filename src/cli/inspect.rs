@@ -1,0 +1,212 @@
+//! `warpdrive inspect NAME`: what an image is made of.
+
+use serde_json::{Value, json};
+
+use crate::store::{Image, Store};
+
+use super::context::Context;
+use super::error::CommandError;
+use super::images::{created, find, platform, size};
+use super::printer::{human_size, table, visible};
+
+/// Show what an image is made of
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  warpdrive inspect opal
+  warpdrive inspect opal --json | jq -r .digest
+  warpdrive inspect opal --raw=config | jq .config.Env")]
+pub(super) struct Args {
+    /// Name or digest of an image in the store
+    name: String,
+    /// One JSON object on stdout
+    #[arg(long, conflicts_with = "raw")]
+    pub(super) json: bool,
+    /// The document itself, to the byte
+    #[arg(long, value_name = "DOCUMENT", value_enum)]
+    raw: Option<Document>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Document {
+    Manifest,
+    Config,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
+    let store = context.open_store()?;
+    let image = find(&store, &args.name)?;
+    let printer = &context.printer;
+    match args.raw {
+        Some(Document::Manifest) => printer.bytes(&image.manifest_bytes),
+        Some(Document::Config) => printer.bytes(&image.config_bytes),
+        None if args.json => printer.json(&object(&store, &args.name, &image)?),
+        None => {
+            for line in prose(&store, &image)? {
+                printer.result(line);
+            }
+        }
+    }
+    Ok(0)
+}
+
+/// All names of the image's manifest.
+fn names(store: &Store, image: &Image) -> Result<Vec<String>, CommandError> {
+    let images = store.images()?.into_iter();
+    Ok(images
+        .filter(|named| named.descriptor.digest() == image.descriptor.digest())
+        .map(|named| named.name)
+        .collect())
+}
+
+fn annotation<'a>(image: &'a Image, key: &str) -> Option<&'a str> {
+    let annotations = image.manifest.annotations().as_ref()?;
+    annotations
+        .get(&format!("org.opencontainers.image.{key}"))
+        .map(String::as_str)
+}
+
+fn object(store: &Store, name: &str, image: &Image) -> Result<Value, CommandError> {
+    let config: Value = serde_json::from_slice(&image.config_bytes).unwrap_or_default();
+    let layers: Vec<Value> = image
+        .manifest
+        .layers()
+        .iter()
+        .zip(image.config.diff_ids())
+        .map(|(layer, diff_id)| {
+            json!({
+                "digest": layer.digest(),
+                "diff_id": diff_id,
+                "size": layer.size(),
+                "media_type": layer.media_type().to_string(),
+                "annotations": layer.annotations(),
+            })
+        })
+        .collect();
+    Ok(json!({
+        "name": name,
+        "names": names(store, image)?,
+        "digest": image.descriptor.digest(),
+        "config_digest": image.manifest.config().digest(),
+        "media_type": image.descriptor.media_type().to_string(),
+        "platform": platform(image),
+        "created": created(image),
+        "size": size(image),
+        "user": image.config.user(),
+        "base": {
+            "reference": annotation(image, "base.name"),
+            "digest": annotation(image, "base.digest"),
+        },
+        "config": config.get("config"),
+        "annotations": image.manifest.annotations(),
+        "layers": layers,
+        "history": config.get("history"),
+    }))
+}
+
+fn prose(store: &Store, image: &Image) -> Result<Vec<String>, CommandError> {
+    let config = &image.config;
+    let mut lines = Vec::new();
+    let mut say = |key: &str, value: &str| {
+        if !value.is_empty() {
+            lines.push(format!("{key:<12}{}", visible(value)));
+        }
+    };
+    say("names", &names(store, image)?.join(", "));
+    say("digest", image.descriptor.digest().as_ref());
+    say("platform", &platform(image));
+    say("created", &created(image).unwrap_or_default());
+    say("size", &human_size(size(image)));
+    say("base", annotation(image, "base.name").unwrap_or_default());
+    say(
+        "revision",
+        annotation(image, "revision").unwrap_or_default(),
+    );
+    say("source", annotation(image, "source").unwrap_or_default());
+    say("user", config.user());
+    say("directory", config.working_dir());
+    say("entrypoint", &shell_words(&config.words("Entrypoint")));
+    say("command", &shell_words(&config.words("Cmd")));
+    let ports = config.get("ExposedPorts").and_then(Value::as_object);
+    let ports: Vec<_> = ports
+        .into_iter()
+        .flatten()
+        .map(|(port, _)| port.as_str())
+        .collect();
+    say("ports", &ports.join(", "));
+    for (name, value) in config.env() {
+        say("env", &format!("{name}={value}"));
+    }
+    for (name, value) in config.labels() {
+        say("label", &format!("{name}={value}"));
+    }
+    lines.push(String::new());
+    let history = history(image);
+    let mut rows = Vec::new();
+    for (index, layer) in image.manifest.layers().iter().enumerate() {
+        let digest = layer.digest().digest();
+        rows.push(vec![
+            digest.get(..12).unwrap_or(digest).to_owned(),
+            human_size(layer.size()),
+            history.get(index).cloned().unwrap_or_default(),
+        ]);
+    }
+    lines.extend(table(&["LAYER", "SIZE", "MADE BY"], &rows));
+    Ok(lines)
+}
+
+/// What made each layer, in one short line.
+fn history(image: &Image) -> Vec<String> {
+    let config: Value = serde_json::from_slice(&image.config_bytes).unwrap_or_default();
+    let history = config.get("history").and_then(Value::as_array);
+    history
+        .into_iter()
+        .flatten()
+        .filter(|entry| entry.get("empty_layer") != Some(&Value::Bool(true)))
+        .map(|entry| {
+            let text = entry.get("created_by").and_then(Value::as_str);
+            let words: Vec<_> = text.unwrap_or_default().split_whitespace().collect();
+            let line = visible(&words.join(" "));
+            match line.char_indices().nth(70) {
+                Some((end, _)) => format!("{}…", &line[..end]),
+                None => line,
+            }
+        })
+        .collect()
+}
+
+/// Words as a shell would want them.
+fn shell_words(words: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    let quoted: Vec<String> = words
+        .iter()
+        .map(|word| {
+            if !word.is_empty() && word.chars().all(plain) {
+                word.clone()
+            } else {
+                format!("'{}'", word.replace('\'', r"'\''"))
+            }
+        })
+        .collect();
+    quoted.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_can_be_pasted_into_a_shell() {
+        for (words, expected) in [
+            (
+                &["/opt/app-root/s2i/bin/run"][..],
+                "/opt/app-root/s2i/bin/run",
+            ),
+            (&["sh", "-c", "echo it's"], r"sh -c 'echo it'\''s'"),
+            (&[""], "''"),
+            (&[], ""),
+        ] {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            assert_eq!(shell_words(&words), expected);
+        }
+    }
+}

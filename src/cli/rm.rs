@@ -1,0 +1,87 @@
+//! `warpdrive rm NAME…`: names go, content stays until `prune`.
+
+use serde_json::json;
+
+use crate::store::{Named, Store};
+
+use super::context::Context;
+use super::error::CommandError;
+use super::images::missing;
+
+/// Remove names of images from the store
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  warpdrive rm opal:1.1
+  warpdrive rm opal beryl && warpdrive prune
+
+The content stays until `warpdrive prune`, and as long as another name or a container needs it. A
+digest removes the image's name if it has only one.")]
+pub(super) struct Args {
+    /// Names of images, as `warpdrive images` lists them
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
+    let store = context.open_store()?;
+    // All or nothing: a slip in the third name does not cost the first two.
+    let mut found = Vec::new();
+    for name in &args.names {
+        let named = stored(&store, name)?;
+        if !found.contains(&named) {
+            found.push(named);
+        }
+    }
+    for named in &found {
+        store.untag(&named.name)?;
+    }
+    if args.json {
+        let removed: Vec<_> = found
+            .iter()
+            .map(|named| json!({"name": named.name, "digest": named.descriptor.digest()}))
+            .collect();
+        context.printer.json(&json!({"removed": removed}));
+        return Ok(0);
+    }
+    for named in &found {
+        context.printer.result(&named.name);
+    }
+    context
+        .printer
+        .progress("`warpdrive prune` frees the space that nothing needs any more");
+    Ok(0)
+}
+
+/// The name under which an image is stored, for a name, its `:latest` form, or a digest.
+fn stored(store: &Store, wanted: &str) -> Result<Named, CommandError> {
+    let Some(descriptor) = store.resolve(wanted)? else {
+        return Err(missing(store, wanted));
+    };
+    let images = store.images()?;
+    let other = match wanted.strip_suffix(":latest") {
+        Some(bare) => bare.to_owned(),
+        None => format!("{wanted}:latest"),
+    };
+    let by_name = |name: &str| images.iter().find(|named| named.name == name);
+    if let Some(named) = by_name(wanted).or_else(|| by_name(&other)) {
+        return Ok(named.clone());
+    }
+    let mut of_digest = images
+        .iter()
+        .filter(|named| named.descriptor.digest() == descriptor.digest());
+    match (of_digest.next(), of_digest.next()) {
+        (Some(only), None) => Ok(only.clone()),
+        (Some(first), Some(_)) => Err(CommandError::usage(format!(
+            "{} has several names",
+            descriptor.digest()
+        ))
+        .with_hint(format!(
+            "say which one to remove, for example `{}`",
+            first.name
+        ))),
+        (None, _) => Err(missing(store, wanted)),
+    }
+}

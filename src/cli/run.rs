@@ -1,0 +1,236 @@
+//! `warpdrive run`: an image of the store as a container.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use super::context::Context;
+use super::error::{CommandError, ExitStatus};
+use super::progress::Console;
+use crate::container::{
+    self, Attach, ContainerError, PortMapping, RunOptions, Variable, Volume, parse_signal,
+    parse_size, parse_variable, read_env_file,
+};
+use crate::sandbox::{self, Limits};
+use crate::store::Store;
+
+/// Run an image of the store locally: rootless or as root, no daemon
+///
+/// The command is process 1 of the container and gets the signals. Exits with the command's own
+/// status; 125, 126 and 127 are failures to start it, as with docker.
+#[derive(Debug, clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
+#[command(after_long_help = "Examples:
+  warpdrive run opal -p 8080:8080              foreground, http://127.0.0.1:8080
+  warpdrive run opal -d -p 0:8080 --name web   in the background, on a free port
+  warpdrive run opal -v data:/data --rm        a volume of the store survives the container
+  warpdrive run opal -it -- bash               a shell instead of the app
+
+A volume without a slash (`data:/data`) lies in the store and belongs to the container's user. A
+path of the host is mounted as it is, with the host's owners: rootless, the container's user can
+write there only where its mapped uid may. --read-only gives a writable /tmp (docker does not).")]
+pub(super) struct Args {
+    /// Name of the image, as `warpdrive images` lists it
+    image: String,
+    /// Name of the container [default: the image's, with a few digits]
+    #[arg(long)]
+    name: Option<String>,
+    /// Publish a port; the address is 127.0.0.1 unless given, and port 0 of the host is a free one
+    #[arg(short = 'p', long = "publish", value_name = "[ADDR:]HOST:PORT")]
+    ports: Vec<PortMapping>,
+    /// Set a variable; a name alone takes your value of it
+    #[arg(short = 'e', long = "env", value_name = "K=V", value_parser = parse_variable)]
+    env: Vec<Variable>,
+    /// Set variables from a file, a line each
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// Run as this user of the image, by number or name
+    #[arg(short, long, value_name = "UID[:GID]")]
+    user: Option<String>,
+    /// Mount a volume of the store or a path of the host
+    #[arg(short, long = "volume", value_name = "SRC:DST[:ro]")]
+    volumes: Vec<Volume>,
+    /// Mount, the long way: type=bind|volume|tmpfs,source=…,target=…[,readonly]
+    #[arg(long, value_name = "SPEC", value_parser = Volume::from_mount_option)]
+    mount: Vec<Volume>,
+    /// The root file system cannot be written to; /tmp can
+    #[arg(long)]
+    read_only: bool,
+    /// The container's network
+    #[arg(long, value_enum, default_value = "private")]
+    network: Network,
+    /// Run in the background and print the container's id
+    #[arg(short, long)]
+    detach: bool,
+    /// Give the command your standard input
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give the command a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// Remove the container when it ends
+    #[arg(long)]
+    rm: bool,
+    /// Replace the image's entry point
+    #[arg(long, value_name = "PROGRAM")]
+    entrypoint: Option<String>,
+    /// Working directory inside
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<PathBuf>,
+    /// Host name inside [default: the container's short id]
+    #[arg(long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// What `container stop` sends first [default: the image's, else TERM]
+    #[arg(long, value_name = "SIGNAL", value_parser = signal)]
+    stop_signal: Option<i32>,
+    /// Most memory, as in 512m
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    memory: Option<u64>,
+    /// Most processor time, as in 1.5
+    #[arg(long, value_name = "N", value_parser = cpus)]
+    cpus: Option<f64>,
+    /// Most processes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pids: Option<u64>,
+    /// Replaces the image's command
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Network {
+    /// Its own; -p leads in, pasta or slirp4netns (where there is one) out
+    Private,
+    /// The host's
+    Host,
+    /// Its own, with nothing but loopback
+    None,
+}
+
+impl From<Network> for sandbox::Network {
+    fn from(network: Network) -> Self {
+        match network {
+            Network::Private => Self::Private,
+            Network::Host => Self::Host,
+            Network::None => Self::None,
+        }
+    }
+}
+
+fn signal(text: &str) -> Result<i32, String> {
+    parse_signal(text).ok_or_else(|| format!("`{text}` is not a signal: write TERM, SIGINT or 15"))
+}
+
+fn cpus(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|number: &f64| number.is_finite() && *number >= 0.01)
+        .ok_or_else(|| format!("`{text}` is not a number of processors: write 0.5 or 2"))
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
+    let options = options(args).map_err(own_failure)?;
+    sandbox::enter().map_err(|error| own_failure(error.into()))?;
+    let store = context.open_store().map_err(|error| CommandError {
+        exit: ExitStatus::Program(125),
+        ..error
+    })?;
+    start(&store, &options, context).map_err(own_failure)
+}
+
+fn start(store: &Store, options: &RunOptions, context: &Context) -> Result<u8, ContainerError> {
+    let words = Console::new(&context.printer);
+    let prepared = container::prepare(store, options, caller_env, &words)?;
+    let announce = |ports: &[PortMapping], notes: &[String]| {
+        for note in notes {
+            context.printer.warning(note);
+        }
+        for (asked, got) in options.ports.iter().zip(ports) {
+            if asked.host == 0 {
+                let (port, listen) = (got.port, got.listen());
+                context
+                    .printer
+                    .progress(format!("port {port} of the container is at {listen}"));
+            }
+        }
+    };
+    if options.detached {
+        let started = container::start_detached(store, &prepared)?;
+        context.printer.result(&prepared.record.config.id);
+        announce(&started.ports, &started.notes);
+        return Ok(0);
+    }
+    let attach = Attach {
+        foreground: true,
+        interactive: options.interactive,
+    };
+    let (record, spec) = (&prepared.record, &prepared.spec);
+    let status = container::run(store, record, spec, attach, &mut |ports, notes| {
+        announce(ports, notes);
+    })?;
+    Ok(u8::try_from(status).unwrap_or(u8::MAX))
+}
+
+fn options(args: &Args) -> Result<RunOptions, ContainerError> {
+    let mut variables = Vec::new();
+    for file in &args.env_file {
+        variables.extend(read_env_file(file)?);
+    }
+    variables.extend(args.env.iter().cloned());
+    Ok(RunOptions {
+        image: args.image.clone(),
+        name: args.name.clone(),
+        ports: args.ports.clone(),
+        variables,
+        user: args.user.clone(),
+        volumes: [args.volumes.as_slice(), &args.mount].concat(),
+        read_only: args.read_only,
+        network: args.network.into(),
+        detached: args.detach,
+        interactive: args.interactive,
+        terminal: args.tty,
+        remove: args.rm,
+        entrypoint: args.entrypoint.clone(),
+        command: args.command.clone(),
+        cwd: args.workdir.clone(),
+        hostname: args.hostname.clone(),
+        stop_signal: args.stop_signal,
+        limits: Limits {
+            timeout: None,
+            memory: args.memory,
+            cpus: args.cpus,
+            pids: args.pids,
+        },
+    })
+}
+
+/// A variable of the caller's, for `-e NAME`.
+pub(super) fn caller_env(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// A failure of warpdrive's own in a command that answers with a program's status: 125 to 127, as
+/// docker has it.
+pub(super) fn own_failure(error: ContainerError) -> CommandError {
+    let status = error.status();
+    let mut error = CommandError::from(error);
+    error.exit = ExitStatus::Program(status);
+    error.status = Some(i32::from(status));
+    error
+}
+
+impl From<ContainerError> for CommandError {
+    fn from(error: ContainerError) -> Self {
+        match error {
+            ContainerError::Store(error) => error.into(),
+            error => {
+                let mut told = Self::new(ExitStatus::Failure, error.code(), error.to_string());
+                told.hint = error.hint();
+                told
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Stopping and removing containers, from any process.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::ContainerError;
+use super::process::Process;
+use super::record::{Record, State, Status};
+use super::signal;
+use crate::store::Store;
+
+/// How long a killed container's supervisor is given to write down how it ended.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// Sends the container's stop signal, and after `grace` a KILL. A container that is not running is
+/// left as it is. Comes back when the container has ended and is written down as such (with
+/// `--rm`: is gone).
+pub fn stop(record: &Record, grace: Duration) -> Result<(), ContainerError> {
+    let wanted = signal::named(record.config.stop_signal).unwrap_or(Signal::TERM);
+    if let Some(state) = running(record)? {
+        if let Some(process) = &state.process {
+            send(process, wanted)?;
+            wait_ended(record, grace)?;
+        }
+        if running(record)?.is_some() {
+            return kill(record);
+        }
+    }
+    settle(record)
+}
+
+/// Ends it at once.
+pub fn kill(record: &Record) -> Result<(), ContainerError> {
+    let (status, state) = record.status()?;
+    if let Some(process) = &state.process {
+        send(process, Signal::KILL)?;
+        process.wait_gone(SETTLE);
+    } else if status == Status::Created
+        && let Some(supervisor) = &state.supervisor
+    {
+        send(supervisor, Signal::KILL)?;
+    }
+    if !wait_ended(record, SETTLE)?
+        && let Some(supervisor) = &state.supervisor
+    {
+        // It should have seen the end by now: without it the container counts as dead.
+        send(supervisor, Signal::KILL)?;
+        supervisor.wait_gone(SETTLE);
+    }
+    settle(record)
+}
+
+/// Removes a container; a running one only with `force`.
+///
+/// In a process that may remove files of subordinate ids (`sandbox::enter`).
+pub fn remove(store: &Store, record: &Record, force: bool) -> Result<(), ContainerError> {
+    let (status, state) = record.status()?;
+    match status {
+        Status::Running | Status::Created if !force => {
+            return Err(ContainerError::Running {
+                name: record.config.name.clone(),
+            });
+        }
+        Status::Running | Status::Created => kill(record)?,
+        // Its supervisor is gone; the command should be too, but a mount in use cannot be removed.
+        Status::Dead => {
+            if let Some(process) = &state.process {
+                send(process, Signal::KILL)?;
+                process.wait_gone(SETTLE);
+            }
+        }
+        Status::Exited(_) => {}
+    }
+    record.remove(store)
+}
+
+/// The state, if it runs (or is about to).
+fn running(record: &Record) -> Result<Option<State>, ContainerError> {
+    let end = Instant::now() + SETTLE;
+    loop {
+        match record.status()? {
+            (Status::Running, state) => return Ok(Some(state)),
+            (Status::Created, _) if Instant::now() < end => pause(),
+            _ => return Ok(None),
+        }
+    }
+}
+
+fn wait_ended(record: &Record, limit: Duration) -> Result<bool, ContainerError> {
+    let end = Instant::now() + limit;
+    while matches!(record.status()?.0, Status::Running | Status::Created) {
+        if Instant::now() >= end {
+            return Ok(false);
+        }
+        pause();
+    }
+    Ok(true)
+}
+
+/// Waits for a supervisor that removes the container itself.
+fn settle(record: &Record) -> Result<(), ContainerError> {
+    if record.config.remove {
+        let end = Instant::now() + SETTLE;
+        while record.directory().exists() && Instant::now() < end {
+            let alive = |process: Option<Process>| process.is_some_and(|it| it.is_alive());
+            if !alive(record.status()?.1.supervisor) {
+                break;
+            }
+            pause();
+        }
+    }
+    Ok(())
+}
+
+fn pause() {
+    std::thread::sleep(Duration::from_millis(20));
+}
+
+fn send(process: &Process, signal: Signal) -> Result<(), ContainerError> {
+    match process.signal(signal) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(ContainerError::System {
+            doing: if source.kind() == io::ErrorKind::PermissionDenied {
+                "signal the container, which another user started"
+            } else {
+                "signal the container"
+            },
+            source,
+        }),
+    }
+}

@@ -1,0 +1,177 @@
+//! What can go wrong with a container.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::rootfs::RootfsError;
+use crate::sandbox::SandboxError;
+use crate::store::StoreError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ContainerError {
+    #[error("`{value}` is not a port mapping: {problem}")]
+    Port { value: String, problem: String },
+    #[error("`{value}` is not a volume: {problem}")]
+    Volume { value: String, problem: String },
+    #[error("`{value}` is not a variable: {problem}")]
+    Variable { value: String, problem: String },
+    #[error("line {line} of {path} is not a variable: {problem}", path = path.display())]
+    EnvFile {
+        path: PathBuf,
+        line: usize,
+        problem: String,
+    },
+    #[error("cannot run as user `{user}`: {problem}")]
+    User { user: String, problem: String },
+    #[error(
+        "cannot run as {uid}:{gid}: this machine gives you one uid only, which is 1001:0 inside the container"
+    )]
+    OnlyOneUid { uid: u32, gid: u32 },
+    #[error(
+        "`{name}` is not a name: letters, digits, `_`, `.`, `-`, beginning with a letter or digit, 64 at most"
+    )]
+    Name { name: String },
+    #[error("the name `{name}` is taken by container {id}")]
+    NameTaken { name: String, id: String },
+    #[error("there is no container `{name}`")]
+    NoSuch { name: String },
+    #[error("`{name}` could be any of the containers {ids}")]
+    Ambiguous { name: String, ids: String },
+    #[error("container `{name}` is not running")]
+    NotRunning { name: String },
+    #[error("container `{name}` is running")]
+    Running { name: String },
+    #[error("there is no image `{name}` in the store")]
+    NoImage { name: String },
+    #[error("the image `{image}` names no command, and none was given")]
+    NoCommand { image: String },
+    #[error("cannot listen on {address} for the container's port {port}: {source}")]
+    Listen {
+        address: SocketAddr,
+        port: u16,
+        source: io::Error,
+    },
+    #[error("-p goes with --network private: with `{network}` there is nothing to forward to")]
+    PortsWithoutNetwork { network: &'static str },
+    #[error("-t needs a terminal on standard input")]
+    NoTerminal,
+    #[error("could not {doing} {path}: {source}", path = path.display())]
+    Io {
+        doing: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("could not {doing}: {source}")]
+    System {
+        doing: &'static str,
+        source: io::Error,
+    },
+    #[error("the container's record {path} cannot be read: {problem}", path = path.display())]
+    Record { path: PathBuf, problem: String },
+    /// What the supervisor said before the container ran; the text is complete.
+    #[error("{message}")]
+    Supervisor {
+        code: String,
+        message: String,
+        hint: Option<String>,
+        status: u8,
+    },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Rootfs(Box<RootfsError>),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+}
+
+impl From<RootfsError> for ContainerError {
+    fn from(error: RootfsError) -> Self {
+        match error {
+            RootfsError::Store(error) => Self::Store(error),
+            error => Self::Rootfs(Box::new(error)),
+        }
+    }
+}
+
+impl ContainerError {
+    /// A stable word for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Port { .. } => "port-invalid",
+            Self::Volume { .. } => "volume-invalid",
+            Self::Variable { .. } | Self::EnvFile { .. } => "variable-invalid",
+            Self::User { .. } => "user-unknown",
+            Self::OnlyOneUid { .. } => "single-uid",
+            Self::Name { .. } => "name-invalid",
+            Self::NameTaken { .. } => "name-taken",
+            Self::NoSuch { .. } | Self::Ambiguous { .. } => "container-missing",
+            Self::NotRunning { .. } => "not-running",
+            Self::Running { .. } => "running",
+            Self::NoImage { .. } => "image-missing",
+            Self::NoCommand { .. } => "no-command",
+            Self::Listen { .. } => "port-unavailable",
+            Self::PortsWithoutNetwork { .. } | Self::NoTerminal => "usage",
+            Self::Supervisor { code, .. } => {
+                let known = ["port-unavailable", "sandbox"];
+                known
+                    .into_iter()
+                    .find(|word| word == code)
+                    .unwrap_or("container")
+            }
+            Self::Io { .. } | Self::System { .. } | Self::Record { .. } => "container",
+            Self::Store(_) => "store",
+            Self::Rootfs(_) => "layers",
+            Self::Sandbox(_) => "sandbox",
+        }
+    }
+
+    /// What to do about it, where there is something better to say than the message.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::OnlyOneUid { .. } => "other users need a range of subordinate ids: as root, \
+                `apt install uidmap` and `usermod --add-subuids 100000-165535 --add-subgids \
+                100000-165535 $USER`; then run `warpdrive doctor`"
+                .to_owned(),
+            Self::NameTaken { name, .. } => format!(
+                "choose another --name, or remove that container: `warpdrive container rm -f {name}`"
+            ),
+            Self::NoSuch { .. } => "`warpdrive container ls` lists them".to_owned(),
+            Self::Running { name } => {
+                format!("`warpdrive container stop {name}` first, or use `rm -f`")
+            }
+            Self::NoImage { name } => format!(
+                "`warpdrive images` lists them; `warpdrive image {name}` builds one, `warpdrive pull` fetches one"
+            ),
+            Self::NoCommand { .. } => {
+                "give one after the name: `warpdrive run NAME -- CMD`".to_owned()
+            }
+            Self::Listen {
+                address,
+                port,
+                source,
+            } => match source.kind() {
+                io::ErrorKind::AddrInUse => format!(
+                    "something listens there already (`ss -ltnp` shows what); take another port, \
+                     or `-p 0:{port}` for a free one"
+                ),
+                io::ErrorKind::PermissionDenied if address.port() < 1024 => format!(
+                    "ports below 1024 are root's here: take a higher one, `-p {}:{port}`",
+                    u32::from(address.port()) + 8000
+                ),
+                _ => return None,
+            },
+            Self::Supervisor { hint, .. } => return hint.clone(),
+            _ => return None,
+        })
+    }
+
+    /// 125 (warpdrive's own failure), 126 (the command cannot be executed), 127 (there is none).
+    pub fn status(&self) -> u8 {
+        match self {
+            Self::Supervisor { status, .. } => *status,
+            Self::Sandbox(error) => u8::try_from(error.shell_status()).unwrap_or(125),
+            _ => 125,
+        }
+    }
+}

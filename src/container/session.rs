@@ -1,0 +1,206 @@
+//! The caller's side of a running command: standard streams, terminal, signals, and the wait.
+
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::ContainerError;
+use super::log::{LogWriter, Stream as LogStream};
+use super::output::pump;
+use super::supervise::Attach;
+use super::terminal::{self, RawTerminal};
+use crate::sandbox::{Exit, Io, Sandbox, SignalQueue, Size, Stream};
+
+const HUP: i32 = 1;
+const INT: i32 = 2;
+const QUIT: i32 = 3;
+const USR1: i32 = 10;
+const USR2: i32 = 12;
+const TERM: i32 = 15;
+const WINCH: i32 = 28;
+
+/// So many interrupts kill a command that takes no notice of them.
+const PATIENCE: u32 = 3;
+
+/// What a terminal is that nobody sees.
+const DEFAULT_SIZE: Size = Size {
+    rows: 24,
+    columns: 80,
+};
+
+/// Connects the caller with a command.
+pub(super) struct Session {
+    attach: Attach,
+    terminal: bool,
+    signals: SignalQueue,
+    /// What a detached container gets when its supervisor is asked to end.
+    stop_signal: i32,
+    master: Option<File>,
+    pumps: Vec<JoinHandle<()>>,
+    /// Last: given back when all that writes to the terminal has ended.
+    raw: Option<RawTerminal>,
+}
+
+impl Session {
+    /// From here on signals are forwarded; with a terminal, the caller's is in raw mode.
+    pub(super) fn new(
+        terminal: bool,
+        attach: Attach,
+        stop_signal: i32,
+    ) -> Result<Self, ContainerError> {
+        let raw = if terminal && attach.foreground && attach.interactive {
+            Some(RawTerminal::enter()?)
+        } else {
+            None
+        };
+        let signals = SignalQueue::install(&[HUP, INT, QUIT, USR1, USR2, TERM, WINCH])
+            .map_err(|error| io_failed("watch for signals", error))?;
+        Ok(Self {
+            attach,
+            terminal,
+            signals,
+            stop_signal,
+            master: None,
+            pumps: Vec::new(),
+            raw,
+        })
+    }
+
+    /// The command's standard streams. It never gets the caller's own terminal, whose keys it could
+    /// read; `inherit` gives it other outputs (files, pipes) as they are.
+    pub(super) fn io(&self, inherit: bool) -> Io {
+        if self.terminal {
+            let size = terminal::size().map_or(DEFAULT_SIZE, |size| Size {
+                rows: size.ws_row,
+                columns: size.ws_col,
+            });
+            return Io::Terminal(if self.raw.is_some() {
+                size
+            } else {
+                DEFAULT_SIZE
+            });
+        }
+        let output = |is_terminal: bool| {
+            if inherit && !is_terminal {
+                Stream::Inherit
+            } else {
+                Stream::Piped
+            }
+        };
+        Io::Streams {
+            stdin: match self.attach.interactive {
+                true if io::stdin().is_terminal() => Stream::Piped,
+                true => Stream::Inherit,
+                false => Stream::Null,
+            },
+            stdout: output(io::stdout().is_terminal()),
+            stderr: output(io::stderr().is_terminal()),
+        }
+    }
+
+    /// Starts to carry what the command reads and prints.
+    pub(super) fn connect(
+        &mut self,
+        sandbox: &mut Sandbox,
+        log: Option<&Arc<LogWriter>>,
+    ) -> Result<(), ContainerError> {
+        let failed = |error| io_failed("carry what the command reads and prints", error);
+        if let Some(stdin) = sandbox.take_stdin() {
+            terminal::feed(stdin).map_err(failed)?;
+        }
+        let master = sandbox.take_terminal();
+        if let Some(master) = &master {
+            if self.attach.foreground && self.attach.interactive {
+                terminal::feed(master.try_clone().map_err(failed)?).map_err(failed)?;
+            }
+            self.master = Some(master.try_clone().map_err(failed)?);
+        }
+        let outputs = [
+            (master, LogStream::Stdout),
+            (sandbox.take_stdout(), LogStream::Stdout),
+            (sandbox.take_stderr(), LogStream::Stderr),
+        ];
+        for (from, stream) in outputs {
+            if let Some(from) = from {
+                let pump = pump(from, stream, log.cloned(), self.attach.foreground);
+                self.pumps.push(pump.map_err(failed)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the end and forwards signals until then.
+    pub(super) fn wait(&mut self, sandbox: &mut Sandbox) -> Result<Exit, ContainerError> {
+        let mut interrupts = 0;
+        loop {
+            let ended = sandbox.as_fd();
+            let mut polled = [
+                PollFd::new(&ended, PollFlags::IN),
+                PollFd::new(&self.signals, PollFlags::IN),
+            ];
+            match poll(&mut polled, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(io_failed("wait for the command", error.into())),
+            }
+            if let Some(exit) = sandbox.try_wait()? {
+                return Ok(exit);
+            }
+            while let Some(signal) = self.signals.next() {
+                self.forward(signal, sandbox, &mut interrupts);
+            }
+        }
+    }
+
+    fn forward(&self, signal: i32, sandbox: &Sandbox, interrupts: &mut u32) {
+        if signal == WINCH {
+            if let (Some(master), Some(_)) = (&self.master, &self.raw) {
+                terminal::follow_size(master.as_fd());
+            }
+            return;
+        }
+        if matches!(signal, INT | TERM) {
+            *interrupts += 1;
+        }
+        // One that is gone has nothing to be told.
+        let _ = if *interrupts >= PATIENCE {
+            sandbox.kill()
+        } else if self.attach.foreground {
+            sandbox.signal(signal)
+        } else {
+            sandbox.signal(self.stop_signal)
+        };
+    }
+
+    /// Waits until all that was printed is carried on; `limit` for commands whose children may hold
+    /// their streams.
+    pub(super) fn drain(&mut self, limit: Option<Duration>) {
+        let end = limit.map(|limit| Instant::now() + limit);
+        for pump in self.pumps.drain(..) {
+            while !pump.is_finished() && end.is_some_and(|end| Instant::now() < end) {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            if end.is_none() || pump.is_finished() {
+                let _ = pump.join();
+            }
+        }
+    }
+}
+
+pub(super) fn io_failed(doing: &'static str, source: io::Error) -> ContainerError {
+    ContainerError::System { doing, source }
+}
+
+/// The status as a shell has it: 128 and the signal's number for one that was killed.
+pub(super) fn exit_status(exit: Exit) -> i32 {
+    match exit {
+        Exit::Code(code) => code,
+        Exit::Signal(signal) => 128 + signal,
+        Exit::TimedOut => 124,
+        Exit::Interrupted => 130,
+    }
+}

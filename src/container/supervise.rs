@@ -1,0 +1,146 @@
+//! Holds a container from its start to its end, in the process that calls: the command line in the
+//! foreground, the detached supervisor with `-d`.
+//!
+//! ```text
+//!   bind the host's ports ─► start the sandbox ─► write down that it runs ─► proxy, output, signals
+//!                                                          ─► its end ─► write it down (or remove)
+//! ```
+
+use std::sync::Arc;
+
+use super::ContainerError;
+use super::log::LogWriter;
+use super::ports::PortMapping;
+use super::process::Process;
+use super::proxy::{self, Dial, Proxy};
+use super::record::{self, Record, State};
+use super::session::{Session, exit_status, io_failed};
+use crate::sandbox::{self, Dialer, Sandbox, Spec};
+use crate::store::Store;
+
+/// How the caller is connected to the container.
+#[derive(Debug, Clone, Copy)]
+pub struct Attach {
+    /// What it prints is shown, signals are forwarded.
+    pub foreground: bool,
+    /// Standard input goes to it.
+    pub interactive: bool,
+}
+
+impl Dial for Dialer {
+    fn dial(&self, port: u16) -> std::io::Result<std::net::TcpStream> {
+        Dialer::dial(self, port)
+    }
+}
+
+/// Runs a prepared container to its end and gives its exit status. `ready` is called when it runs,
+/// with its ports and what the user may want to know, before anything that it prints is shown.
+///
+/// A container that could not be started is removed, so that its name is free again. To be called
+/// from the main thread: the sandbox ends when the thread that started it does.
+pub fn run(
+    store: &Store,
+    record: &Record,
+    spec: &Spec,
+    attach: Attach,
+    ready: &mut dyn FnMut(&[PortMapping], &[String]),
+) -> Result<i32, ContainerError> {
+    let started = start(record, spec, attach);
+    let running = match started {
+        Ok(running) => running,
+        Err(error) => {
+            let _ = record.remove(store);
+            return Err(error);
+        }
+    };
+    ready(&running.state.ports, running.sandbox.notes());
+    let status = running.finish(record);
+    if record.config.remove {
+        record.remove(store)?;
+    }
+    status
+}
+
+struct Running {
+    sandbox: Sandbox,
+    session: Session,
+    proxy: Option<Proxy>,
+    log: Arc<LogWriter>,
+    state: State,
+}
+
+fn start(record: &Record, spec: &Spec, attach: Attach) -> Result<Running, ContainerError> {
+    let listeners = proxy::bind(&record.config.ports)?;
+    let log = LogWriter::open(&record.log()).map_err(|source| ContainerError::Io {
+        doing: "make the log",
+        path: record.log(),
+        source,
+    })?;
+    let session = Session::new(record.config.terminal, attach, record.config.stop_signal)?;
+    let mut sandbox = sandbox::spawn(spec, session.io(false))?;
+    let ports: Vec<PortMapping> = listeners.iter().map(|(mapping, _)| *mapping).collect();
+    let state = State {
+        supervisor: Process::this(),
+        process: Process::of(sandbox.pid()),
+        ports,
+        started: Some(record::now()),
+        ..State::default()
+    };
+    let begin = || -> Result<Option<Proxy>, ContainerError> {
+        record.write_state(&state)?;
+        match (listeners.is_empty(), sandbox.take_dialer()) {
+            (false, Some(dialer)) => Proxy::start(listeners, dialer)
+                .map(Some)
+                .map_err(|error| io_failed("start the port proxy", error)),
+            _ => Ok(None),
+        }
+    };
+    match begin() {
+        Ok(proxy) => Ok(Running {
+            sandbox,
+            session,
+            proxy,
+            log: Arc::new(log),
+            state,
+        }),
+        Err(error) => {
+            let _ = sandbox.kill();
+            let _ = sandbox.wait();
+            Err(error)
+        }
+    }
+}
+
+impl Running {
+    /// Waits for the end and writes it down.
+    fn finish(mut self, record: &Record) -> Result<i32, ContainerError> {
+        let ended = self.attend();
+        drop(self.proxy.take());
+        let status = match ended {
+            Ok(status) => status,
+            Err(error) => {
+                let _ = self.sandbox.kill();
+                self.state.error = Some(error.to_string());
+                self.state.exit = Some(125);
+                self.state.finished = Some(record::now());
+                record.write_state(&self.state)?;
+                return Err(error);
+            }
+        };
+        self.state.exit = Some(status);
+        self.state.finished = Some(record::now());
+        match record.write_state(&self.state) {
+            // Somebody removed it by force while it ended.
+            Err(_) if !record.directory().exists() => {}
+            other => other?,
+        }
+        Ok(status)
+    }
+
+    fn attend(&mut self) -> Result<i32, ContainerError> {
+        self.session.connect(&mut self.sandbox, Some(&self.log))?;
+        let exit = self.session.wait(&mut self.sandbox)?;
+        self.session.drain(None);
+        Ok(exit_status(exit))
+    }
+}

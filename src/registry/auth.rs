@@ -1,0 +1,326 @@
+//! Logging in: which way a registry asks for, and the tokens that it gave (distribution-spec,
+//! "Token Authentication" and "`OAuth2`" of the distribution project).
+//!
+//! A login goes to the registry itself or to the token server (`realm`) that the registry names,
+//! and only encrypted, unless the registry itself is spoken to in the clear. A challenge from
+//! another host (after a redirect, say) is never answered (CVE-2020-15157).
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use serde::Deserialize;
+
+use super::challenge;
+use super::credentials::{Credential, Found, Secret};
+use super::error::{Denied, RegistryError, tame};
+use super::http::{Method, Payload, Request, Response, Url, authority, shown};
+use super::session::{Client, detail};
+
+/// What a token lasts when the server does not say.
+const DEFAULT_LIFE: u64 = 60;
+/// Tokens are renewed this long before their end.
+const MARGIN: Duration = Duration::from_secs(10);
+const MAX_ANSWER: u64 = 1024 * 1024;
+/// A token longer than this would not fit into a request's header.
+const MAX_TOKEN: usize = 64 * 1024;
+
+/// How a registry wants to be logged in to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Way {
+    Basic,
+    Bearer { realm: Url, service: Option<String> },
+}
+
+struct Token {
+    value: Secret,
+    until: Instant,
+}
+
+/// One registry's way to log in and the tokens it has given.
+#[derive(Default)]
+pub(crate) struct Auth {
+    way: Mutex<Option<Way>>,
+    /// By the scopes asked for, in one text.
+    tokens: Mutex<HashMap<String, Token>>,
+    /// By repository.
+    logins: Mutex<HashMap<String, Found>>,
+}
+
+/// For whom and for what a login is needed.
+pub(crate) struct Purpose<'a> {
+    pub client: &'a Client,
+    pub host: &'a str,
+    pub repository: &'a str,
+    pub scopes: &'a [String],
+    pub action: &'a str,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Auth {
+    /// Takes in the challenge of a 401. Says whether it can be answered.
+    pub(crate) fn learn(
+        &self,
+        client: &Client,
+        host: &str,
+        base: &Url,
+        response: &Response<'_>,
+    ) -> Result<bool, RegistryError> {
+        let challenges: Vec<_> = response
+            .headers("www-authenticate")
+            .iter()
+            .flat_map(|header| challenge::parse(header))
+            .collect();
+        let find = |scheme: &str| challenges.iter().find(|c| c.scheme == scheme);
+        let way = if let Some(bearer) = find("bearer") {
+            let realm = bearer.parameters.get("realm").map_or("", String::as_str);
+            Way::Bearer {
+                realm: self::realm(client, host, base, realm)?,
+                service: bearer.parameters.get("service").cloned(),
+            }
+        } else if find("basic").is_some() {
+            Way::Basic
+        } else {
+            return Ok(false);
+        };
+        *lock(&self.way) = Some(way);
+        Ok(true)
+    }
+
+    /// Forgets a token that was refused.
+    pub(crate) fn forget(&self, scopes: &[String]) {
+        lock(&self.tokens).remove(&scopes.join(" "));
+    }
+
+    /// The login of a repository, looked up once.
+    pub(crate) fn login(
+        &self,
+        client: &Client,
+        host: &str,
+        repository: &str,
+    ) -> Result<Found, RegistryError> {
+        let mut logins = lock(&self.logins);
+        if let Some(found) = logins.get(repository) {
+            return Ok(found.clone());
+        }
+        let found = client.credentials.find(host, repository)?;
+        logins.insert(repository.to_owned(), found.clone());
+        Ok(found)
+    }
+
+    /// The value of the `Authorization` header for a purpose; `None` to go without.
+    pub(crate) fn authorization(
+        &self,
+        purpose: &Purpose<'_>,
+    ) -> Result<Option<Secret>, RegistryError> {
+        let Some(way) = lock(&self.way).clone() else {
+            return Ok(None);
+        };
+        let login = self.login(purpose.client, purpose.host, purpose.repository)?;
+        if let Some(Credential::RegistryToken(token)) = &login.credential {
+            return Ok(Some(bearer(token)));
+        }
+        match way {
+            Way::Basic => Ok(match &login.credential {
+                Some(Credential::Basic { user, password }) => Some(basic(user, password)),
+                _ => None,
+            }),
+            Way::Bearer { realm, service } => {
+                let key = purpose.scopes.join(" ");
+                // Held while the token is fetched, so that parallel transfers ask once.
+                let mut tokens = lock(&self.tokens);
+                if let Some(token) = tokens.get(&key)
+                    && token.until > Instant::now()
+                {
+                    return Ok(Some(bearer(&token.value)));
+                }
+                let token = fetch(purpose, &realm, service.as_deref(), &login)?;
+                let value = bearer(&token.value);
+                tokens.insert(key, token);
+                Ok(Some(value))
+            }
+        }
+    }
+}
+
+fn basic(user: &str, password: &Secret) -> Secret {
+    let pair = format!("{user}:{}", password.reveal());
+    let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
+    Secret::new(format!("Basic {encoded}"))
+}
+
+fn bearer(token: &Secret) -> Secret {
+    Secret::new(format!("Bearer {}", token.reveal()))
+}
+
+/// Checks where a registry wants the login sent to.
+fn realm(client: &Client, host: &str, base: &Url, text: &str) -> Result<Url, RegistryError> {
+    let refuse = |problem: String| RegistryError::Challenge {
+        host: host.to_owned(),
+        problem,
+    };
+    let url = Url::parse(text).map_err(|_| {
+        refuse(format!(
+            "`{}` is not a token server's address",
+            tame(text, 200)
+        ))
+    })?;
+    let trusted = match url.scheme() {
+        "https" => true,
+        "http" => base.scheme() == "http" && client.http.may_be_plain(&url),
+        _ => false,
+    };
+    if !trusted {
+        return Err(refuse(format!(
+            "the token server {} is not reached by https, and a login must not go over the net unencrypted",
+            shown(&url)
+        )));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(refuse(
+            "the token server's address has a login in it".into(),
+        ));
+    }
+    Ok(url)
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    token: Option<String>,
+    #[serde(default)]
+    access_token: Option<String>,
+    #[serde(default)]
+    expires_in: Option<u64>,
+}
+
+fn fetch(
+    purpose: &Purpose<'_>,
+    realm: &Url,
+    service: Option<&str>,
+    login: &Found,
+) -> Result<Token, RegistryError> {
+    let mut fields: Vec<(&str, &str)> = Vec::new();
+    fields.extend(service.map(|service| ("service", service)));
+    let (request, authorization) = if let Some(Credential::IdentityToken(token)) = &login.credential
+    {
+        let scopes = purpose.scopes.join(" ");
+        fields.extend([
+            ("grant_type", "refresh_token"),
+            ("refresh_token", token.reveal()),
+            ("client_id", "warpdrive"),
+            ("scope", &scopes),
+        ]);
+        let request = Request::new(Method::POST, realm.clone())
+            .header("content-type", "application/x-www-form-urlencoded")
+            .payload(Payload::Bytes(form(&fields)));
+        (request, None)
+    } else {
+        fields.extend(purpose.scopes.iter().map(|scope| ("scope", scope.as_str())));
+        let mut url = realm.clone();
+        url.query_pairs_mut().extend_pairs(&fields);
+        let authorization = match &login.credential {
+            Some(Credential::Basic { user, password }) => Some(basic(user, password)),
+            _ => None,
+        };
+        (Request::get(url), authorization)
+    };
+    let mut response = purpose.client.repeat(&request, authorization.as_ref())?;
+    let server = authority(realm);
+    match response.status() {
+        200 => {}
+        400 | 401 | 403 => {
+            return Err(RegistryError::Unauthorized(Box::new(Denied {
+                host: purpose.host.to_owned(),
+                repository: purpose.repository.to_owned(),
+                action: purpose.action.to_owned(),
+                login: login.credential.as_ref().map(|c| tame(c.user(), 100)),
+                detail: detail(&mut response),
+                note: login.note.clone(),
+            })));
+        }
+        status => {
+            return Err(RegistryError::Status {
+                host: server,
+                repository: purpose.repository.to_owned(),
+                action: format!("the question for a token ({})", purpose.action),
+                status,
+                detail: detail(&mut response),
+            });
+        }
+    }
+    let bad = |problem: &str| RegistryError::Challenge {
+        host: purpose.host.to_owned(),
+        problem: format!("its token server {server} {problem}"),
+    };
+    let bytes = response
+        .bytes(MAX_ANSWER)?
+        .ok_or_else(|| bad("answered more than a mebibyte"))?;
+    // The parser's message could repeat the token.
+    let answer: Answer = serde_json::from_slice(&bytes)
+        .map_err(|_| bad("answered something that is not a token in JSON"))?;
+    let value = answer
+        .token
+        .filter(|token| !token.is_empty())
+        .or(answer.access_token)
+        .filter(|token| !token.is_empty())
+        .ok_or_else(|| bad("answered without a token"))?;
+    if value.len() > MAX_TOKEN || !value.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(bad("answered a token that does not fit into a header"));
+    }
+    let life = Duration::from_secs(answer.expires_in.unwrap_or(DEFAULT_LIFE).clamp(1, 86_400));
+    Ok(Token {
+        value: Secret::new(value),
+        until: Instant::now() + life.saturating_sub(MARGIN),
+    })
+}
+
+/// `application/x-www-form-urlencoded`.
+fn form(fields: &[(&str, &str)]) -> Vec<u8> {
+    // The same encoding as a URL's query; this URL leads nowhere.
+    let Ok(mut url) = Url::parse("form:") else {
+        return Vec::new();
+    };
+    url.query_pairs_mut().extend_pairs(fields);
+    url.query().unwrap_or_default().as_bytes().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_are_encoded() {
+        let bytes = form(&[("a", "x y&z"), ("scope", "repository:a/b:pull,push")]);
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(text, "a=x+y%26z&scope=repository%3Aa%2Fb%3Apull%2Cpush");
+    }
+
+    #[test]
+    fn a_login_goes_to_an_encrypted_token_server_only() {
+        let client = Client::for_tests();
+        let https = Url::parse("https://reg.example/").unwrap();
+        let http = Url::parse("http://127.0.0.1:5000/").unwrap();
+        for (base, text, good) in [
+            (&https, "https://auth.example/token", true),
+            (&https, "http://auth.example/token", false),
+            (&https, "http://127.0.0.1/token", false),
+            (&http, "http://127.0.0.1:5001/token", true),
+            (&http, "http://auth.example/token", false),
+            (&http, "https://auth.example/token", true),
+            (&https, "https://u:p@auth.example/token", false),
+            (&https, "file:///etc/passwd", false),
+            (&https, "", false),
+        ] {
+            assert_eq!(
+                realm(&client, "h", base, text).is_ok(),
+                good,
+                "{base} {text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What a transfer needs of a place for blobs. The store is one.
+
+use std::fs::File;
+use std::io::{self, Write};
+
+use super::error::RegistryError;
+use crate::oci::{Descriptor, Digest};
+use crate::store::{BlobWriter, Store, StoreError};
+
+/// A place that keeps blobs by their digest.
+pub trait Blobs: Sync {
+    /// Whether a blob of this size is there: a cheap look, without hashing it.
+    fn has(&self, descriptor: &Descriptor) -> bool;
+    fn open(&self, digest: &Digest) -> Result<File, BlobError>;
+    /// Reads a small blob and verifies its digest.
+    fn read(&self, digest: &Digest, max: u64) -> Result<Vec<u8>, BlobError>;
+    /// A place for new bytes, which leaves nothing behind unless it is committed.
+    fn writer(&self) -> Result<Box<dyn BlobSink + '_>, BlobError>;
+}
+
+/// A blob on its way in.
+pub trait BlobSink: Write {
+    /// Keeps the bytes as a blob if their digest is the one expected.
+    fn commit(self: Box<Self>, expected: &Digest) -> Result<(), BlobError>;
+}
+
+/// Why a place for blobs did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    #[error("the bytes have the digest {found}")]
+    Digest { found: String },
+    #[error(transparent)]
+    Other(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<io::Error> for BlobError {
+    fn from(error: io::Error) -> Self {
+        Self::Other(Box::new(error))
+    }
+}
+
+impl BlobError {
+    /// The error of a transfer: `what` names the blob and where it came from, `doing` the step.
+    pub(crate) fn into_error(self, what: &str, doing: &str, expected: &Digest) -> RegistryError {
+        match self {
+            Self::Digest { found } => RegistryError::Digest {
+                what: what.to_owned(),
+                expected: expected.to_string(),
+                found,
+            },
+            Self::Other(source) => RegistryError::Store {
+                doing: doing.to_owned(),
+                source,
+            },
+        }
+    }
+}
+
+impl Blobs for Store {
+    fn has(&self, descriptor: &Descriptor) -> bool {
+        std::fs::metadata(self.blob_path(descriptor.digest()))
+            .is_ok_and(|metadata| metadata.is_file() && metadata.len() == descriptor.size())
+    }
+
+    fn open(&self, digest: &Digest) -> Result<File, BlobError> {
+        Ok(self.open_blob(digest)?)
+    }
+
+    fn read(&self, digest: &Digest, max: u64) -> Result<Vec<u8>, BlobError> {
+        Ok(self.read_blob(digest, max)?)
+    }
+
+    fn writer(&self) -> Result<Box<dyn BlobSink + '_>, BlobError> {
+        Ok(Box::new(self.blob_writer()?))
+    }
+}
+
+impl BlobSink for BlobWriter {
+    fn commit(self: Box<Self>, expected: &Digest) -> Result<(), BlobError> {
+        BlobWriter::commit(*self, Some(expected))?;
+        Ok(())
+    }
+}
+
+impl From<StoreError> for BlobError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Mismatch { found, .. } => Self::Digest {
+                found: found.to_string(),
+            },
+            other => Self::Other(Box::new(other)),
+        }
+    }
+}

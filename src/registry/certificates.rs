@@ -1,0 +1,67 @@
+//! Certificates for one host: `/etc/docker/certs.d/HOST/` and `/etc/containers/certs.d/HOST/`
+//! (containers-certs.d(5)): `*.crt` are CAs, `NAME.cert` with `NAME.key` is a client's.
+//!
+//! The system's CAs come from rustls-platform-verifier, which honours `SSL_CERT_FILE` and
+//! `SSL_CERT_DIR`.
+
+use std::path::{Path, PathBuf};
+
+use super::error::RegistryError;
+
+/// Where such directories lie, when the options name none.
+pub(crate) fn default_dirs() -> Vec<PathBuf> {
+    vec![
+        PathBuf::from("/etc/containers/certs.d"),
+        PathBuf::from("/etc/docker/certs.d"),
+    ]
+}
+
+/// Gives a client the certificates that the user has laid down for `authority` (`host[:port]`).
+pub(crate) fn add(
+    mut builder: reqwest::ClientBuilder,
+    dirs: &[PathBuf],
+    authority: &str,
+) -> Result<reqwest::ClientBuilder, RegistryError> {
+    for dir in dirs {
+        let dir = dir.join(authority);
+        let Ok(entries) = std::fs::read_dir(&dir) else {
+            continue;
+        };
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        for path in paths {
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some("crt") => {
+                    let certificates = reqwest::Certificate::from_pem_bundle(&read(&path)?)
+                        .map_err(|_| bad(&path, "it is not a certificate in PEM form"))?;
+                    builder = builder.tls_certs_merge(certificates);
+                }
+                Some("cert") => {
+                    let mut pem = read(&path.with_extension("key"))?;
+                    pem.push(b'\n');
+                    pem.extend(read(&path)?);
+                    let identity = reqwest::Identity::from_pem(&pem).map_err(|_| {
+                        bad(
+                            &path,
+                            "it and its .key are not a client certificate in PEM form",
+                        )
+                    })?;
+                    builder = builder.identity(identity);
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(builder)
+}
+
+fn bad(path: &Path, problem: &str) -> RegistryError {
+    RegistryError::File {
+        path: path.to_owned(),
+        problem: problem.to_owned(),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, RegistryError> {
+    std::fs::read(path).map_err(|error| bad(path, &error.to_string()))
+}

@@ -1,0 +1,252 @@
+//! What can go wrong with a registry, in words that name the registry, the repository and the way out.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// A failed exchange with a registry, an index or the Docker daemon.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    #[error("cannot reach {host}: {cause}")]
+    Unreachable {
+        host: String,
+        kind: Unreachable,
+        cause: String,
+    },
+    #[error("{host} answered {status} to {action}{detail}")]
+    Status {
+        host: String,
+        repository: String,
+        action: String,
+        status: u16,
+        detail: Detail,
+    },
+    #[error("{host} has no {what}{detail}")]
+    NotFound {
+        host: String,
+        what: String,
+        detail: Detail,
+    },
+    #[error(transparent)]
+    Unauthorized(Box<Denied>),
+    #[error("{host} asks for a login in a way that cannot be trusted: {problem}")]
+    Challenge { host: String, problem: String },
+    #[error(
+        "{what} arrived with the digest {found} instead of {expected}: the bytes were changed on the way or in the registry"
+    )]
+    Digest {
+        what: String,
+        expected: String,
+        found: String,
+    },
+    #[error("{what} ended after {received} of {expected} bytes")]
+    Truncated {
+        what: String,
+        received: u64,
+        expected: u64,
+    },
+    #[error("{what} is larger than {limit} bytes")]
+    TooLarge { what: String, limit: u64 },
+    #[error("{what} cannot be used: {problem}")]
+    Manifest { what: String, problem: String },
+    #[error("{what} is not there for {wanted}, but for {}", list(.found))]
+    Platform {
+        what: String,
+        wanted: String,
+        found: Vec<String>,
+    },
+    #[error("{} cannot be used: {problem}", .path.display())]
+    File { path: PathBuf, problem: String },
+    #[error("`{url}` cannot be used: {problem}")]
+    Url { url: String, problem: String },
+    #[error("while {doing}: {source}")]
+    Local { doing: String, source: io::Error },
+    #[error("while {doing}: {source}")]
+    Store {
+        doing: String,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("the Docker daemon at {socket} {problem}")]
+    Daemon { socket: String, problem: String },
+}
+
+/// A refusal for want of a login, or of rights.
+#[derive(Debug, thiserror::Error)]
+#[error("{host} did not allow {action} {}{detail}{}", who(login.as_deref()), beside(note.as_deref()))]
+pub struct Denied {
+    pub host: String,
+    pub repository: String,
+    pub action: String,
+    /// The user name that was tried; `None` when no login was found.
+    pub login: Option<String>,
+    pub detail: Detail,
+    /// A credential helper that failed, say.
+    pub note: Option<String>,
+}
+
+fn who(login: Option<&str>) -> String {
+    login.map_or_else(
+        || "without a login".to_owned(),
+        |user| format!("for {user}"),
+    )
+}
+
+fn beside(note: Option<&str>) -> String {
+    note.map_or_else(String::new, |note| format!(" ({note})"))
+}
+
+/// Why there was no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreachable {
+    /// The name has no address (or there is no network to ask).
+    Name,
+    /// Nobody listens there.
+    Refused,
+    /// The certificate was not accepted.
+    Certificate,
+    /// The other side does not speak TLS.
+    NotTls,
+    /// Nothing came back in time.
+    Timeout,
+    /// The connection broke.
+    Broken,
+}
+
+/// A registry's own error code and message, bounded and without control characters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Detail(pub String);
+
+impl fmt::Display for Detail {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            write!(formatter, ": {}", self.0)
+        }
+    }
+}
+
+fn list(found: &[String]) -> String {
+    if found.is_empty() {
+        return "no platform at all".into();
+    }
+    let mut text = found
+        .iter()
+        .take(12)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
+    if found.len() > 12 {
+        text.push_str(", …");
+    }
+    text
+}
+
+impl RegistryError {
+    /// What the user can do about it, for the catalogue of errors in `cli`.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unreachable { host, kind, .. } => Some(match kind {
+                _ if is_docker_hub(host) && *kind != Unreachable::Certificate => {
+                    "check the network and HTTPS_PROXY; `warpdrive builder build` makes a builder image from Debian's packages without any registry".into()
+                }
+                Unreachable::Name => "check the registry's name and the network (HTTPS_PROXY is honoured)".into(),
+                Unreachable::Refused => "check the host and the port, and that the registry runs".into(),
+                Unreachable::Certificate => format!(
+                    "give the registry's CA in SSL_CERT_FILE or /etc/containers/certs.d/{host}/ca.crt, or list the host in WARPDRIVE_INSECURE_REGISTRIES"
+                ),
+                Unreachable::NotTls => format!(
+                    "if {host} really speaks plain HTTP, list it: WARPDRIVE_INSECURE_REGISTRIES={host}"
+                ),
+                Unreachable::Timeout | Unreachable::Broken => {
+                    "try again; if it stays so, check the network and HTTPS_PROXY".into()
+                }
+            }),
+            Self::Unauthorized(denied) => Some(if denied.login.is_some() {
+                format!("check that this user may use the repository, or log in anew: `podman login {0}` or `docker login {0}`", denied.host)
+            } else {
+                format!("log in with `podman login {0}` or `docker login {0}`; check the name too: many registries answer so for a repository that does not exist", denied.host)
+            }),
+            Self::NotFound { .. } => Some("check the name and the tag".into()),
+            Self::Status { status: 429, .. } => Some(
+                "the registry limits how often it is asked: wait, or log in for a higher limit".into(),
+            ),
+            Self::Status { status, .. } if *status >= 500 => {
+                Some("this is the registry's own trouble: try again later".into())
+            }
+            Self::Status { status: 404, .. } => {
+                Some("check the repository's name; some registries want it created first".into())
+            }
+            Self::Status { status: 413, .. } => {
+                Some("the registry, or a proxy before it, limits the size of uploads".into())
+            }
+            Self::Digest { .. } => Some(
+                "nothing of it was kept; if it happens again, the registry's storage or a proxy between is damaged: push the image anew".into(),
+            ),
+            Self::Truncated { .. } => Some("try again; the registry or a proxy cuts the connection".into()),
+            Self::Platform { .. } => Some("choose another one with `--platform OS/ARCH`".into()),
+            Self::Daemon { .. } => Some(
+                "check that Docker runs and that DOCKER_HOST names its socket (unix:///path)".into(),
+            ),
+            _ => None,
+        }
+    }
+
+    /// Whether the registry, the network or a login is to blame (exit code 5), not the local machine.
+    pub fn is_remote(&self) -> bool {
+        !matches!(
+            self,
+            Self::File { .. } | Self::Local { .. } | Self::Store { .. }
+        )
+    }
+}
+
+fn is_docker_hub(host: &str) -> bool {
+    matches!(
+        host,
+        "docker.io" | "registry-1.docker.io" | "auth.docker.io"
+    )
+}
+
+/// Makes text from outside fit for a message: one line, no control characters, bounded.
+pub(crate) fn tame(text: &str, limit: usize) -> String {
+    let mut out = String::new();
+    for c in text.trim().chars() {
+        if out.len() >= limit {
+            out.push('…');
+            break;
+        }
+        match c {
+            '\n' | '\r' | '\t' => out.push(' '),
+            // Bidirectional overrides can make a message read as another one.
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                out.extend(c.escape_unicode());
+            }
+            c if c.is_control() => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_outside_is_tamed() {
+        assert_eq!(tame("a\nb\u{1b}[31m", 100), "a b\\u{1b}[31m");
+        assert_eq!(tame(&"x".repeat(50), 10), format!("{}…", "x".repeat(10)));
+        assert_eq!(tame("\u{202e}evil", 100), "\\u{202e}evil");
+    }
+
+    #[test]
+    fn no_network_to_the_hub_names_the_way_without_a_registry() {
+        let error = RegistryError::Unreachable {
+            host: "docker.io".into(),
+            kind: Unreachable::Name,
+            cause: "no address".into(),
+        };
+        assert!(error.hint().unwrap().contains("warpdrive builder build"));
+    }
+}

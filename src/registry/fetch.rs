@@ -1,0 +1,178 @@
+//! Pinned files and small pages from elsewhere than a registry: a wheel from a package index, and the
+//! index's page (PEP 503, PEP 691) to find it.
+
+use std::io::Write;
+
+use super::error::RegistryError;
+use super::http::{Request, Url, shown};
+use super::session::{Client, detail};
+use crate::oci::{Digest, Sha256Writer};
+
+/// A page, and where it came from after redirects (what relative links on it start from).
+#[derive(Debug, Clone)]
+pub struct Page {
+    pub url: String,
+    pub content_type: String,
+    pub text: String,
+}
+
+fn parse(url: &str) -> Result<Url, RegistryError> {
+    Url::parse(url).map_err(|error| RegistryError::Url {
+        url: super::error::tame(url, 300),
+        problem: error.to_string(),
+    })
+}
+
+impl Client {
+    /// Fetches a file and verifies its SHA-256. `into` gets bytes as they come: on an error, what it
+    /// has got is to be thrown away. A login in the URL is used, and shown in no message.
+    pub fn download(
+        &self,
+        url: &str,
+        expected: &Digest,
+        max_bytes: u64,
+        into: &mut dyn Write,
+    ) -> Result<u64, RegistryError> {
+        let url = parse(url)?;
+        let what = shown(&url);
+        let mut into = Sha256Writer::new(into);
+        let mut received = 0;
+        let mut failed = 0;
+        loop {
+            let Some(reason) = self.rest(&url, &what, max_bytes, &mut into, &mut received)? else {
+                break;
+            };
+            failed += 1;
+            if failed >= self.retry.attempts {
+                return Err(RegistryError::Url {
+                    url: what,
+                    problem: format!("the download broke off after {received} bytes: {reason}"),
+                });
+            }
+            std::thread::sleep(self.retry.wait(failed, None));
+        }
+        let (_, found, size) = into.finish();
+        if found != *expected {
+            return Err(RegistryError::Digest {
+                what,
+                expected: expected.to_string(),
+                found: found.to_string(),
+            });
+        }
+        Ok(size)
+    }
+
+    /// Fetches what is missing; the reason when it broke off.
+    fn rest(
+        &self,
+        url: &Url,
+        what: &str,
+        max_bytes: u64,
+        into: &mut dyn Write,
+        received: &mut u64,
+    ) -> Result<Option<String>, RegistryError> {
+        let mut request = Request::get(url.clone());
+        if *received > 0 {
+            request = request.header("range", format!("bytes={received}-"));
+        }
+        let mut response = self.repeat(&request, None)?;
+        let mut skip = match response.status() {
+            200 => *received,
+            206 => 0,
+            status => return Err(refused(&mut response, what, status)),
+        };
+        let length = response.content_length();
+        let whole = length.map(|length| {
+            if response.status() == 206 {
+                *received + length
+            } else {
+                length
+            }
+        });
+        let too_large = || RegistryError::TooLarge {
+            what: what.to_owned(),
+            limit: max_bytes,
+        };
+        if whole.is_some_and(|whole| whole > max_bytes) {
+            return Err(too_large());
+        }
+        loop {
+            let chunk = match response.chunk() {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) if whole.is_some_and(|whole| *received < whole) => {
+                    return Ok(Some("it ended too early".into()));
+                }
+                Ok(None) => return Ok(None),
+                Err(failure) => return Ok(Some(failure.cause)),
+            };
+            let bytes = chunk.as_ref();
+            let leave_out = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
+            let bytes = &bytes[leave_out..];
+            skip -= leave_out as u64;
+            if *received + bytes.len() as u64 > max_bytes {
+                return Err(too_large());
+            }
+            into.write_all(bytes)
+                .map_err(|source| RegistryError::Local {
+                    doing: format!("writing {what}"),
+                    source,
+                })?;
+            *received += bytes.len() as u64;
+        }
+    }
+
+    /// Fetches a page of at most `max_bytes`, as UTF-8.
+    pub fn fetch_text(
+        &self,
+        url: &str,
+        accept: &str,
+        max_bytes: u64,
+    ) -> Result<Page, RegistryError> {
+        let url = parse(url)?;
+        let what = shown(&url);
+        let mut response = self.repeat(&Request::get(url).header("accept", accept), None)?;
+        if response.status() != 200 {
+            let status = response.status();
+            return Err(refused(&mut response, &what, status));
+        }
+        let bytes = response
+            .bytes(max_bytes)?
+            .ok_or_else(|| RegistryError::TooLarge {
+                what: what.clone(),
+                limit: max_bytes,
+            })?;
+        let text = String::from_utf8(bytes).map_err(|_| RegistryError::Url {
+            url: what,
+            problem: "it is not text in UTF-8".into(),
+        })?;
+        Ok(Page {
+            url: response.url.to_string(),
+            content_type: response
+                .header("content-type")
+                .unwrap_or_default()
+                .to_owned(),
+            text,
+        })
+    }
+}
+
+fn refused(response: &mut super::http::Response<'_>, what: &str, status: u16) -> RegistryError {
+    RegistryError::Status {
+        host: super::http::authority(&response.url),
+        repository: String::new(),
+        action: format!("the request for {what}"),
+        status,
+        detail: detail(response),
+    }
+}
+
+/// Resolves a link on a page (`../../packages/x.whl#sha256=…`) against the page's address.
+pub fn join_url(page: &str, link: &str) -> Result<String, RegistryError> {
+    let joined = parse(page)?
+        .join(link)
+        .map_err(|error| RegistryError::Url {
+            url: super::error::tame(link, 300),
+            problem: error.to_string(),
+        })?;
+    Ok(joined.to_string())
+}

@@ -1,0 +1,100 @@
+//! Credential helpers: executables named `docker-credential-NAME` that read a server's name on
+//! standard input and answer with a login in JSON (docker-credential-helpers, "Development").
+
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::credentials::{Credential, Secret};
+use super::error::tame;
+
+/// A helper may ask its user something, or a cloud's service.
+const PATIENCE: Duration = Duration::from_mins(1);
+const MAX_ANSWER: u64 = 1024 * 1024;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    secret: String,
+}
+
+/// Asks a helper. `None` when it knows no login for the server; an error in words that name it.
+pub(crate) fn get(name: &str, server: &str) -> Result<Option<Credential>, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+        return Err(format!(
+            "a credential helper `{}`, which is not a helper's name",
+            tame(name, 64)
+        ));
+    }
+    let program = format!("docker-credential-{name}");
+    let failed = |problem: &str| format!("{program}, which {problem}");
+    let mut child = Command::new(&program)
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| failed(&format!("cannot be run: {error}")))?;
+    if let Some(mut input) = child.stdin.take() {
+        // A helper that does not read its input has its own way to fail.
+        let _ = input.write_all(server.as_bytes());
+    }
+    let (send, receive) = mpsc::channel();
+    if let Some(output) = child.stdout.take() {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let read = output.take(MAX_ANSWER).read_to_end(&mut bytes);
+            let _ = send.send(read.map(|_| bytes));
+        });
+    }
+    let Ok(answer) = receive.recv_timeout(PATIENCE) else {
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(failed("did not answer within a minute"));
+    };
+    let answer = answer.map_err(|error| failed(&format!("cannot be read: {error}")))?;
+    let status = child
+        .wait()
+        .map_err(|error| failed(&format!("cannot be waited for: {error}")))?;
+    if !status.success() {
+        // Helpers tell their error on standard output; this one means "no login for that server".
+        let text = tame(&String::from_utf8_lossy(&answer), 200);
+        if text.contains("credentials not found") {
+            return Ok(None);
+        }
+        return Err(failed(&format!("failed: {text}")));
+    }
+    let answer: Answer = serde_json::from_slice(&answer)
+        .map_err(|_| failed("answered something that is not JSON"))?;
+    Ok(match (answer.username.as_str(), answer.secret) {
+        (_, secret) if secret.is_empty() => None,
+        ("<token>", secret) => Some(Credential::IdentityToken(Secret::new(secret))),
+        (user, secret) => Some(Credential::Basic {
+            user: user.to_owned(),
+            password: Secret::new(secret),
+        }),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_a_path_is_refused() {
+        for name in ["", "../x", "a/b", "a b"] {
+            assert!(
+                get(name, "x.example")
+                    .unwrap_err()
+                    .contains("not a helper's name")
+            );
+        }
+    }
+}

@@ -1,0 +1,632 @@
+//! One HTTP exchange: the only `async` code of this crate, behind calls that block.
+//!
+//! Here: connections (one `reqwest` client for each host, with that host's certificates), redirects,
+//! bodies from files, time limits. Not here: what a registry means by an answer (`session`), logins
+//! (`auth`), when to try again (`session`, `retry`).
+//!
+//! Redirects are followed by hand, because what goes with them is a matter of trust: an
+//! `Authorization` header never leaves the origin it was made for, and nothing goes from https to http.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
+pub(crate) use reqwest::{Method, Url};
+
+use super::certificates;
+use super::credentials::Secret;
+use super::error::{RegistryError, Unreachable, tame};
+
+const MAX_REDIRECTS: usize = 8;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long nothing at all may happen in an exchange.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// How often the bytes of an upload are counted.
+const TICK: Duration = Duration::from_millis(100);
+const PIECE: usize = 256 * 1024;
+
+/// What goes with a request.
+#[derive(Clone)]
+pub(crate) enum Payload {
+    None,
+    Bytes(Vec<u8>),
+    /// `length` bytes of an open file from `offset` on.
+    File {
+        file: Arc<File>,
+        offset: u64,
+        length: u64,
+    },
+}
+
+/// A request as it is before anyone logs in.
+#[derive(Clone)]
+pub(crate) struct Request {
+    pub method: Method,
+    pub url: Url,
+    pub headers: Vec<(&'static str, String)>,
+    pub payload: Payload,
+}
+
+impl Request {
+    pub(crate) fn new(method: Method, url: Url) -> Self {
+        Self {
+            method,
+            url,
+            headers: Vec::new(),
+            payload: Payload::None,
+        }
+    }
+
+    pub(crate) fn get(url: Url) -> Self {
+        Self::new(Method::GET, url)
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub(crate) fn payload(mut self, payload: Payload) -> Self {
+        self.payload = payload;
+        self
+    }
+}
+
+/// Why an exchange came to nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub host: String,
+    pub kind: Unreachable,
+    pub cause: String,
+    /// Whether it failed before anything was exchanged.
+    pub connecting: bool,
+}
+
+impl Failure {
+    /// Whether the same may work a moment later.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(
+            self.kind,
+            Unreachable::Timeout | Unreachable::Broken | Unreachable::Refused
+        )
+    }
+}
+
+impl From<Failure> for RegistryError {
+    fn from(failure: Failure) -> Self {
+        Self::Unreachable {
+            host: failure.host,
+            kind: failure.kind,
+            cause: failure.cause,
+        }
+    }
+}
+
+/// The connections and the runtime that drives them.
+pub(crate) struct Http {
+    runtime: tokio::runtime::Runtime,
+    user_agent: String,
+    insecure: Vec<String>,
+    certificate_dirs: Vec<PathBuf>,
+    clients: Mutex<HashMap<String, reqwest::Client>>,
+}
+
+impl Http {
+    pub(crate) fn new(
+        user_agent: &str,
+        insecure: Vec<String>,
+        certificate_dirs: Vec<PathBuf>,
+    ) -> Result<Self, RegistryError> {
+        // An error means that a provider is installed already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("warpdrive-http")
+            .enable_all()
+            .build()
+            .map_err(|source| RegistryError::Local {
+                doing: "starting the network threads".into(),
+                source,
+            })?;
+        Ok(Self {
+            runtime,
+            user_agent: user_agent.to_owned(),
+            insecure,
+            certificate_dirs,
+            clients: Mutex::default(),
+        })
+    }
+
+    /// Whether plain HTTP is allowed to this host: it is this machine, or listed by the user.
+    pub(crate) fn may_be_plain(&self, url: &Url) -> bool {
+        is_loopback(url) || self.is_insecure(url)
+    }
+
+    fn is_insecure(&self, url: &Url) -> bool {
+        let authority = authority(url);
+        let host = url.host_str().unwrap_or_default();
+        self.insecure
+            .iter()
+            .any(|listed| *listed == authority || *listed == host)
+    }
+
+    fn client(&self, url: &Url) -> Result<reqwest::Client, RegistryError> {
+        let authority = authority(url);
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&authority) {
+            return Ok(client.clone());
+        }
+        let mut builder = reqwest::Client::builder()
+            .user_agent(&self.user_agent)
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT);
+        if is_loopback(url) {
+            builder = builder.no_proxy();
+        }
+        if self.is_insecure(url) {
+            builder = builder.tls_danger_accept_invalid_certs(true);
+        }
+        builder = certificates::add(builder, &self.certificate_dirs, &authority)?;
+        let client = builder.build().map_err(|error| RegistryError::Url {
+            url: authority.clone(),
+            problem: format!("no TLS client can be made for it: {}", causes(&error)),
+        })?;
+        clients.insert(authority, client.clone());
+        Ok(client)
+    }
+
+    /// A client that speaks to a Unix socket, whatever host is asked for.
+    pub(crate) fn unix_client(
+        &self,
+        socket: &std::path::Path,
+    ) -> Result<reqwest::Client, RegistryError> {
+        reqwest::Client::builder()
+            .user_agent(&self.user_agent)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .unix_socket(socket)
+            .build()
+            .map_err(|error| RegistryError::Daemon {
+                socket: socket.display().to_string(),
+                problem: format!("cannot be spoken to: {}", causes(&error)),
+            })
+    }
+
+    /// Sends a request and follows its redirects (for GET and HEAD). Returns any status.
+    ///
+    /// `authorization` goes to the request's own origin only. `sent` hears how many bytes of the
+    /// payload have gone out so far.
+    pub(crate) fn send(
+        &self,
+        request: &Request,
+        authorization: Option<&Secret>,
+        sent: &dyn Fn(u64),
+    ) -> Result<Result<Response<'_>, Failure>, RegistryError> {
+        let origin = request.url.clone();
+        let mut url = origin.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            if url.scheme() != "https" && !(url.scheme() == "http" && self.may_be_plain(&url)) {
+                return Err(RegistryError::Url {
+                    url: shown(&url),
+                    problem: "it is neither https nor an http address of this machine or of a registry listed in WARPDRIVE_INSECURE_REGISTRIES".into(),
+                });
+            }
+            let client = self.client(&url)?;
+            let home = same_origin(&origin, &url);
+            let headers = headers(request, authorization.filter(|_| home))?;
+            let response = match self.exchange(&client, request, &url, headers, sent) {
+                Ok(response) => response,
+                Err(failure) => return Ok(Err(failure)),
+            };
+            let status = response.status();
+            let follow = matches!(status, 301 | 302 | 303 | 307 | 308)
+                && matches!(request.method, Method::GET | Method::HEAD);
+            if !follow {
+                return Ok(Ok(response));
+            }
+            let next = response
+                .inner
+                .headers()
+                .get(LOCATION)
+                .and_then(|value| std::str::from_utf8(value.as_bytes()).ok())
+                .and_then(|text| url.join(text).ok())
+                .ok_or_else(|| RegistryError::Url {
+                    url: shown(&url),
+                    problem: "it redirects to nowhere".into(),
+                })?;
+            if url.scheme() == "https" && next.scheme() != "https" {
+                return Err(RegistryError::Url {
+                    url: shown(&url),
+                    problem: format!(
+                        "it redirects from https to {}, which is not encrypted",
+                        shown(&next)
+                    ),
+                });
+            }
+            url = next;
+        }
+        Err(RegistryError::Url {
+            url: shown(&origin),
+            problem: format!("it redirects more than {MAX_REDIRECTS} times"),
+        })
+    }
+
+    fn exchange(
+        &self,
+        client: &reqwest::Client,
+        request: &Request,
+        url: &Url,
+        headers: HeaderMap,
+        sent: &dyn Fn(u64),
+    ) -> Result<Response<'_>, Failure> {
+        let mut builder = client
+            .request(request.method.clone(), url.clone())
+            .headers(headers);
+        let counter = Arc::new(AtomicU64::new(0));
+        match &request.payload {
+            Payload::None => {
+                // An empty POST or PUT has to say so: some registries ask for a length.
+                if matches!(request.method, Method::POST | Method::PUT) {
+                    builder = builder.header("content-length", "0");
+                }
+            }
+            Payload::Bytes(bytes) => builder = builder.body(bytes.clone()),
+            Payload::File {
+                file,
+                offset,
+                length,
+            } => {
+                builder = builder.header("content-length", *length).body(file_body(
+                    Arc::clone(file),
+                    *offset,
+                    *length,
+                    Arc::clone(&counter),
+                ));
+            }
+        }
+        self.drive(url, builder, IDLE_TIMEOUT, &counter, sent)
+    }
+
+    /// Sends what is built, watching that something happens all the time: no longer than `idle` may
+    /// nothing move.
+    pub(crate) fn drive(
+        &self,
+        url: &Url,
+        builder: reqwest::RequestBuilder,
+        idle: Duration,
+        counter: &AtomicU64,
+        sent: &dyn Fn(u64),
+    ) -> Result<Response<'_>, Failure> {
+        let outcome = self.runtime.block_on(async {
+            let sending = builder.send();
+            tokio::pin!(sending);
+            let mut ticks = tokio::time::interval(TICK);
+            let (mut last, mut quiet) = (0, Duration::ZERO);
+            loop {
+                tokio::select! {
+                    outcome = &mut sending => return Some(outcome),
+                    _ = ticks.tick() => {
+                        let now = counter.load(Ordering::Relaxed);
+                        if now == last {
+                            quiet += TICK;
+                            if quiet > idle {
+                                return None;
+                            }
+                        } else {
+                            (last, quiet) = (now, Duration::ZERO);
+                            sent(now);
+                        }
+                    }
+                }
+            }
+        });
+        match outcome {
+            Some(Ok(inner)) => Ok(Response {
+                inner,
+                http: self,
+                url: url.clone(),
+                idle,
+            }),
+            Some(Err(error)) => Err(failure(url, error)),
+            None => Err(timeout(url, idle)),
+        }
+    }
+}
+
+/// An answer whose body is still to be read.
+pub(crate) struct Response<'a> {
+    inner: reqwest::Response,
+    http: &'a Http,
+    /// Where it came from in the end.
+    pub url: Url,
+    idle: Duration,
+}
+
+impl Response<'_> {
+    pub(crate) fn status(&self) -> u16 {
+        self.inner.status().as_u16()
+    }
+
+    /// A header's value, when there is one and it is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        std::str::from_utf8(self.inner.headers().get(name)?.as_bytes()).ok()
+    }
+
+    /// All values of a header.
+    pub(crate) fn headers(&self, name: &str) -> Vec<String> {
+        let values = self.inner.headers().get_all(name);
+        values
+            .iter()
+            .filter_map(|value| {
+                std::str::from_utf8(value.as_bytes())
+                    .ok()
+                    .map(str::to_owned)
+            })
+            .collect()
+    }
+
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        self.header("content-length")?.trim().parse().ok()
+    }
+
+    /// The next piece of the body; `None` at its end.
+    pub(crate) fn chunk(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, Failure> {
+        let outcome = self
+            .http
+            .runtime
+            .block_on(async { tokio::time::timeout(self.idle, self.inner.chunk()).await });
+        match outcome {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(error)) => Err(failure(&self.url, error)),
+            Err(_) => Err(timeout(&self.url, self.idle)),
+        }
+    }
+
+    /// The whole body, or `None` when it is larger than `limit`.
+    pub(crate) fn bytes(&mut self, limit: u64) -> Result<Option<Vec<u8>>, Failure> {
+        if self.content_length().is_some_and(|length| length > limit) {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        while let Some(chunk) = self.chunk()? {
+            let chunk = chunk.as_ref();
+            if (bytes.len() + chunk.len()) as u64 > limit {
+                return Ok(None);
+            }
+            bytes.extend_from_slice(chunk);
+        }
+        Ok(Some(bytes))
+    }
+}
+
+fn headers(request: &Request, authorization: Option<&Secret>) -> Result<HeaderMap, RegistryError> {
+    let bad = |name: &str| RegistryError::Url {
+        url: shown(&request.url),
+        problem: format!("the header `{name}` would hold what may not stand in a header"),
+    };
+    let mut headers = HeaderMap::new();
+    for (name, value) in &request.headers {
+        let value = HeaderValue::from_str(value).map_err(|_| bad(name))?;
+        headers.append(HeaderName::from_static(name), value);
+    }
+    if let Some(secret) = authorization {
+        let mut value = HeaderValue::from_str(secret.reveal()).map_err(|_| bad("authorization"))?;
+        value.set_sensitive(true);
+        headers.insert(reqwest::header::AUTHORIZATION, value);
+    }
+    Ok(headers)
+}
+
+/// A body that reads a part of a file piece by piece, and fails if the file ends too early.
+fn file_body(file: Arc<File>, offset: u64, length: u64, counter: Arc<AtomicU64>) -> reqwest::Body {
+    let pieces = futures_util::stream::unfold(Some(0u64), move |position| {
+        let piece = position.filter(|done| *done < length).map(|done| {
+            let want = usize::try_from((length - done).min(PIECE as u64)).unwrap_or(PIECE);
+            (done, read_at(&file, offset + done, want))
+        });
+        let next = piece.map(|(done, read)| match read {
+            Ok(bytes) => {
+                let done = done + bytes.len() as u64;
+                counter.store(done, Ordering::Relaxed);
+                (Ok(bytes), Some(done))
+            }
+            Err(error) => (Err(error), None),
+        });
+        std::future::ready(next)
+    });
+    reqwest::Body::wrap_stream(pieces)
+}
+
+fn read_at(file: &File, offset: u64, want: usize) -> io::Result<Vec<u8>> {
+    use std::os::unix::fs::FileExt;
+    let mut bytes = vec![0; want];
+    let count = file.read_at(&mut bytes, offset)?;
+    if count == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    bytes.truncate(count);
+    Ok(bytes)
+}
+
+/// A body of unknown length from anything that can be read, for the Docker daemon.
+pub(crate) fn reader_body(
+    mut reader: impl Read + Send + 'static,
+    counter: Arc<AtomicU64>,
+) -> reqwest::Body {
+    let pieces = futures_util::stream::unfold(0u64, move |done| {
+        let mut bytes = vec![0; PIECE];
+        let next = match reader.read(&mut bytes) {
+            Ok(0) => None,
+            Ok(count) => {
+                bytes.truncate(count);
+                let done = done + count as u64;
+                counter.store(done, Ordering::Relaxed);
+                Some((Ok(bytes), done))
+            }
+            Err(error) => Some((Err(error), done)),
+        };
+        std::future::ready(next)
+    });
+    reqwest::Body::wrap_stream(pieces)
+}
+
+/// The length of an open file.
+pub(crate) fn length(file: &mut File) -> io::Result<u64> {
+    let length = file.seek(SeekFrom::End(0))?;
+    file.rewind()?;
+    Ok(length)
+}
+
+/// `host` or `host:port`, the port only when it is not the scheme's own.
+pub(crate) fn authority(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+pub(crate) fn same_origin(a: &Url, b: &Url) -> bool {
+    a.scheme() == b.scheme()
+        && a.host_str() == b.host_str()
+        && a.port_or_known_default() == b.port_or_known_default()
+}
+
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    host == "localhost"
+        || host
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// A URL for messages: no user, no password, no query (which may be a signature).
+pub(crate) fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    tame(url.as_str(), 300)
+}
+
+fn timeout(url: &Url, idle: Duration) -> Failure {
+    Failure {
+        host: authority(url),
+        kind: Unreachable::Timeout,
+        cause: format!("nothing happened for {} seconds", idle.as_secs()),
+        connecting: false,
+    }
+}
+
+fn failure(url: &Url, error: reqwest::Error) -> Failure {
+    let connecting = error.is_connect();
+    let timed_out = error.is_timeout();
+    let error = error.without_url();
+    let text = causes(&error);
+    let kind = if timed_out {
+        Unreachable::Timeout
+    } else if connecting {
+        kind_of(&error, &text)
+    } else {
+        Unreachable::Broken
+    };
+    Failure {
+        host: authority(url),
+        kind,
+        cause: text,
+        connecting,
+    }
+}
+
+fn kind_of(error: &reqwest::Error, text: &str) -> Unreachable {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(current) = cause {
+        let mut tls = current.downcast_ref::<rustls::Error>();
+        if let Some(inner) = current.downcast_ref::<io::Error>() {
+            if inner.kind() == io::ErrorKind::ConnectionRefused {
+                return Unreachable::Refused;
+            }
+            tls = inner.get_ref().and_then(|inner| inner.downcast_ref());
+        }
+        if let Some(tls) = tls {
+            return match tls {
+                rustls::Error::InvalidCertificate(_) => Unreachable::Certificate,
+                _ => Unreachable::NotTls,
+            };
+        }
+        cause = current.source();
+    }
+    if text.contains("dns error") {
+        Unreachable::Name
+    } else {
+        Unreachable::Broken
+    }
+}
+
+/// An error with its causes in one line, repetitions left out.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut current = Some(error);
+    while let Some(cause) = current {
+        let text = cause.to_string();
+        if !parts.iter().any(|known| known.contains(&text)) {
+            parts.push(text);
+        }
+        current = cause.source();
+    }
+    tame(&parts.join(": "), 400)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine_and_for_what_is_listed() {
+        let listed = vec!["reg.example:5000".to_owned(), "other.example".to_owned()];
+        let http = Http::new("test", listed, Vec::new()).unwrap();
+        for (text, plain) in [
+            ("http://localhost:5000/", true),
+            ("http://127.0.0.1/", true),
+            ("http://127.9.9.9:1/", true),
+            ("http://[::1]:5000/", true),
+            ("http://reg.example:5000/", true),
+            ("http://reg.example/", false),
+            ("http://other.example:1234/", true),
+            ("http://localhost.example/", false),
+            ("http://128.0.0.1/", false),
+        ] {
+            assert_eq!(http.may_be_plain(&url(text)), plain, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_in_a_message_has_no_secret() {
+        let text = shown(&url(
+            "https://user:hunter2@x.example:1/p?sig=hunter2#hunter2",
+        ));
+        assert_eq!(text, "https://x.example:1/p");
+    }
+
+    #[test]
+    fn origins_differ_by_scheme_host_and_port() {
+        let base = url("https://a.example/x");
+        assert!(same_origin(&base, &url("https://a.example:443/y")));
+        for other in [
+            "http://a.example/x",
+            "https://b.example/x",
+            "https://a.example:444/x",
+        ] {
+            assert!(!same_origin(&base, &url(other)), "{other}");
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! The sandbox's own processes: the monitor outside and pid 1 inside.
+//!
+//! ```text
+//!  parent ─spawn─► monitor (host's namespaces; waits, reports the status)
+//!                    └─fork into a new pid namespace─► pid 1: namespaces, root, user, seccomp
+//!                                                        └─ (with an init) the command
+//! ```
+//! Each is killed by the kernel when its parent goes; pid 1's end is the end of everything inside.
+
+use std::ffi::{CString, OsString};
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::net::RecvFlags;
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
+use rustix::thread::UnshareFlags;
+
+use super::error::{Doing, Failure, FailureKind};
+use super::id_map::IdMode;
+use super::spec::Network;
+use super::wire::{self, Message, Request, Run};
+use super::{capabilities, drive, enter, init, join, mounts, network, seccomp, sys, terminal};
+
+/// The name under which this program is started as a child of ourselves.
+pub(super) const MAGIC: &str = "warpdrive-sandbox";
+
+/// Does the work of a child of ourselves and never returns, if this process is one.
+///
+/// To be called first in `main`, before there is any thread.
+pub fn dispatch_child() {
+    let mut arguments = std::env::args_os();
+    if arguments.next().is_none_or(|name| name != MAGIC) {
+        if arguments.next().is_some_and(|verb| verb == drive::VERB) {
+            std::process::exit(drive::run(arguments));
+        }
+        return;
+    }
+    let status = match arguments.next().as_ref().and_then(|verb| verb.to_str()) {
+        Some("enter") => enter::inner(arguments),
+        Some("run") => run(arguments),
+        _ => 2,
+    };
+    sys::exit_now(status);
+}
+
+/// Lets a command's child inherit these descriptors.
+pub(super) fn keep_on_exec(command: &mut Command, numbers: Vec<RawFd>) {
+    // SAFETY: the closure only calls fcntl, which is async-signal-safe.
+    unsafe {
+        command.pre_exec(move || {
+            numbers
+                .iter()
+                .try_for_each(|number| sys::keep_on_exec(*number))
+        });
+    }
+}
+
+/// The monitor. Arguments: numbers of the request, the control socket and the set-up pipe.
+fn run(arguments: impl Iterator<Item = OsString>) -> i32 {
+    let mut descriptors = arguments
+        .filter_map(|number| number.to_str()?.parse().ok())
+        .filter_map(|number| sys::adopt(number).ok());
+    let (Some(request), Some(control), Some(setup)) =
+        (descriptors.next(), descriptors.next(), descriptors.next())
+    else {
+        return 2;
+    };
+    let mut setup = File::from(setup);
+    let result = wire::read_request(request)
+        .doing("reading the sandbox's specification")
+        .and_then(|request| {
+            let descriptors = Descriptors {
+                control,
+                setup: setup.try_clone().doing("copying a descriptor")?,
+            };
+            match request {
+                Request::Run(run) => monitor(&run, descriptors),
+                Request::Join(join) => join::monitor(&join, descriptors),
+            }
+        });
+    match result {
+        Ok(()) => 0,
+        Err(failure) => {
+            wire::report(&mut setup, &failure);
+            1
+        }
+    }
+}
+
+/// What connects the children with the parent.
+pub(super) struct Descriptors {
+    pub(super) control: OwnedFd,
+    pub(super) setup: File,
+}
+
+/// Leaves the caller's session, so that a key on its terminal reaches only the caller, and ties
+/// this process's life to the parent's.
+pub(super) fn detach(parent: i32) -> Result<(), Failure> {
+    let _ = rustix::process::setsid();
+    tie_to_parent()?;
+    if rustix::process::getppid() != Pid::from_raw(parent) {
+        return Err(Failure::new(
+            "the process that asked for the sandbox is gone",
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn tie_to_parent() -> Result<(), Failure> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .doing("tying the sandbox's life to its parent's")
+}
+
+/// Between monitor and pid 1: "the network namespace is there", "go on".
+#[derive(serde::Serialize, serde::Deserialize)]
+enum Step {
+    Unshared,
+    Go,
+}
+
+fn monitor(request: &Run, mut to_parent: Descriptors) -> Result<(), Failure> {
+    detach(request.parent)?;
+    sys::unshare(UnshareFlags::NEWPID).doing("creating a pid namespace")?;
+    let (ours, theirs) = wire::seqpacket().doing("making a pair of sockets")?;
+    let first = match sys::fork().doing("starting the sandbox's first process")? {
+        sys::Forked::Child => {
+            drop(ours);
+            let failure = match first_process(request, &mut to_parent, &theirs) {
+                Err(failure) => failure,
+                Ok(never) => match never {},
+            };
+            wire::report(&mut to_parent.setup, &failure);
+            sys::exit_now(1);
+        }
+        sys::Forked::Parent(first) => first,
+    };
+    drop(theirs);
+    let pidfd = rustix::process::pidfd_open(first, PidfdFlags::empty()).doing("opening a pidfd")?;
+    let pid = first.as_raw_nonzero().get();
+    wire::send(
+        &to_parent.control,
+        &Message::Started { pid },
+        Some(pidfd.as_fd()),
+    )
+    .doing("reporting the sandbox's process id")?;
+    drop(to_parent.setup);
+    // The end of the streams is to be seen when those inside have closed them.
+    quiet_streams();
+    let helpers = match wire::receive::<Step>(&ours, RecvFlags::empty()) {
+        Ok(Some((Step::Unshared, _))) if request.spec.network == Network::Private => {
+            network::outside(first, &to_parent.control)
+        }
+        _ => network::Helpers::default(),
+    };
+    let _ = wire::send(&ours, &Step::Go, None);
+    let status = match sys::wait(Some(first), false) {
+        Ok(Some((_, status))) => status,
+        _ => libc::SIGKILL,
+    };
+    helpers.stop();
+    // Nobody may be listening: then it does not matter.
+    let _ = wire::send(&to_parent.control, &Message::Status(status), None);
+    Ok(())
+}
+
+/// Lets go of the command's standard streams.
+pub(super) fn quiet_streams() {
+    if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()) {
+        let _ = rustix::stdio::dup2_stdin(&null);
+        let _ = rustix::stdio::dup2_stdout(&null);
+        let _ = rustix::stdio::dup2_stderr(&null);
+    }
+}
+
+/// Pid 1 of the new pid namespace.
+fn first_process(
+    request: &Run,
+    to_parent: &mut Descriptors,
+    monitor: &OwnedFd,
+) -> Result<std::convert::Infallible, Failure> {
+    let spec = &request.spec;
+    tie_to_parent()?;
+    rustix::process::umask(Mode::empty());
+    for procs in &request.cgroups {
+        std::fs::write(procs, "0").doing_at("joining the cgroup of", procs)?;
+    }
+    let own_network = spec.network != Network::Host;
+    let mut namespaces =
+        UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS | UnshareFlags::NEWCGROUP;
+    if own_network {
+        namespaces |= UnshareFlags::NEWNET;
+    }
+    sys::unshare(namespaces).doing("creating namespaces")?;
+    if own_network {
+        network::raise_loopback()?;
+    }
+    wire::send(monitor, &Step::Unshared, None).doing("talking to the monitor")?;
+    match wire::receive::<Step>(monitor, RecvFlags::empty()).doing("hearing from the monitor")? {
+        Some((Step::Go, _)) => {}
+        _ => return Err(Failure::new("the sandbox's monitor is gone")),
+    }
+    raise_descriptor_limit();
+    mounts::enter_root(&mounts::Settings {
+        spec,
+        userxattr: IdMode::current().userxattr(),
+        own_network,
+    })?;
+    rustix::system::sethostname(spec.hostname.as_bytes()).doing("setting the host name")?;
+    let terminal = match request.terminal {
+        Some(size) => Some(terminal::open(size, spec.uid, &to_parent.control)?),
+        None => None,
+    };
+    let command = Prepared::new(&spec.command, &spec.env, &spec.cwd, spec.umask)?;
+    command.enter_directory(&[
+        to_parent.control.as_raw_fd(),
+        to_parent.setup.as_raw_fd(),
+        terminal.as_ref().map_or(-1, AsRawFd::as_raw_fd),
+    ])?;
+    own_streams(spec.uid);
+    capabilities::become_user(spec.uid, spec.gid)?;
+    if spec.network == Network::Host {
+        sys::landlock_abstract_sockets().doing("fencing off abstract sockets by Landlock")?;
+    }
+    seccomp::install()?;
+    if spec.init {
+        init::supervise(command, to_parent, terminal)
+    } else {
+        if terminal.is_some() || rustix::process::getsid(None).is_ok() {
+            let _ = rustix::process::setsid();
+        }
+        if let Some(terminal) = terminal {
+            terminal::take(terminal)?;
+        }
+        command.execute(&mut to_parent.setup)
+    }
+}
+
+/// Hundreds of layers are hundreds of descriptors.
+fn raise_descriptor_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let _ = rustix::process::setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
+}
+
+/// Pipes become the command's user's, so that it can open `/dev/stdout` again, as in docker.
+pub(super) fn own_streams(uid: u32) {
+    for stream in [
+        rustix::stdio::stdin(),
+        rustix::stdio::stdout(),
+        rustix::stdio::stderr(),
+    ] {
+        let is_pipe = rustix::fs::fstat(stream).is_ok_and(|stat| {
+            rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Fifo
+        });
+        if is_pipe {
+            let _ = rustix::fs::fchown(stream, Some(rustix::fs::Uid::from_raw(uid)), None);
+        }
+    }
+}
+
+/// A command ready for execve: nothing is left to allocate or to look up but the program itself.
+pub(super) struct Prepared {
+    program: String,
+    candidates: Vec<CString>,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+    directory: std::path::PathBuf,
+    umask: u32,
+}
+
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+impl Prepared {
+    pub(super) fn new(
+        command: &[String],
+        environment: &[(String, String)],
+        directory: &Path,
+        umask: u32,
+    ) -> Result<Self, Failure> {
+        let c_string =
+            |text: &str| CString::new(text).map_err(|_| Failure::new("a NUL byte in the command"));
+        let program = command
+            .first()
+            .filter(|program| !program.is_empty())
+            .ok_or_else(|| Failure::new("no command is given"))?;
+        let path = environment
+            .iter()
+            .rev()
+            .find(|(name, _)| name == "PATH")
+            .map_or(DEFAULT_PATH, |(_, value)| value.as_str());
+        let candidates = candidates(program, path)
+            .iter()
+            .map(|candidate| c_string(candidate))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            program: program.clone(),
+            candidates,
+            arguments: command
+                .iter()
+                .map(|word| c_string(word))
+                .collect::<Result<_, _>>()?,
+            environment: environment
+                .iter()
+                .map(|(name, value)| c_string(&format!("{name}={value}")))
+                .collect::<Result<_, _>>()?,
+            directory: directory.to_owned(),
+            umask,
+        })
+    }
+
+    /// Goes to the working directory, with every descriptor of the host's closed before: an image
+    /// may ask for `/proc/self/fd/7` (CVE-2024-21626).
+    pub(super) fn enter_directory(&self, keep: &[RawFd]) -> Result<(), Failure> {
+        sys::close_from(3, keep).doing("closing descriptors")?;
+        rustix::process::chdir(&self.directory)
+            .doing_at("entering the working directory", &self.directory)?;
+        let here = rustix::process::getcwd(Vec::new()).doing("looking at the working directory")?;
+        if here.as_bytes().first() != Some(&b'/') {
+            return Err(
+                Failure::new("the working directory is outside of the root:").at(&self.directory),
+            );
+        }
+        Ok(())
+    }
+
+    /// Becomes the command.
+    pub(super) fn execute(&self, setup: &mut File) -> Result<std::convert::Infallible, Failure> {
+        let _ = rustix::process::setrlimit(
+            Resource::Core,
+            Rlimit {
+                current: Some(0),
+                maximum: Some(0),
+            },
+        );
+        sane_descriptor_limit();
+        rustix::process::umask(Mode::from_raw_mode(self.umask & 0o777));
+        sys::default_signals().doing("resetting signals")?;
+        setup
+            .write_all(&[wire::EXEC])
+            .doing("reporting to the parent")?;
+        let mut denied = None;
+        for candidate in &self.candidates {
+            let error = sys::execve(candidate, &self.arguments, &self.environment);
+            match error.raw_os_error() {
+                Some(libc::ENOENT | libc::ENOTDIR) => {}
+                Some(libc::EACCES) if self.candidates.len() > 1 => denied = Some(error),
+                _ => {
+                    denied = Some(error);
+                    break;
+                }
+            }
+        }
+        Err(self.refused(denied))
+    }
+
+    fn refused(&self, error: Option<std::io::Error>) -> Failure {
+        let failure = Failure::new("running").at(Path::new(&self.program));
+        let Some(error) = error else {
+            // A script whose interpreter is missing says ENOENT too.
+            let there = self.candidates.iter().any(|candidate| {
+                rustix::fs::access(candidate.as_c_str(), rustix::fs::Access::EXISTS).is_ok()
+            });
+            return if there {
+                Failure {
+                    kind: FailureKind::CommandNotExecutable,
+                    errno: Some(libc::ENOENT),
+                    ..failure
+                }
+                .remedy("the interpreter of its first line, or its dynamic loader, is missing")
+            } else {
+                Failure {
+                    kind: FailureKind::CommandNotFound,
+                    ..failure
+                }
+            };
+        };
+        let failure = Failure {
+            kind: FailureKind::CommandNotExecutable,
+            ..failure.errno(error)
+        };
+        if failure.errno == Some(libc::ENOEXEC) {
+            failure.remedy("it is for another processor, or a script without a #! line")
+        } else {
+            failure
+        }
+    }
+}
+
+fn sane_descriptor_limit() {
+    const DESCRIPTORS: u64 = 1 << 20;
+    let hard = rustix::process::getrlimit(Resource::Nofile).maximum;
+    let limit = hard.map_or(DESCRIPTORS, |hard| hard.min(DESCRIPTORS));
+    let _ = rustix::process::setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(limit),
+            maximum: Some(limit),
+        },
+    );
+}
+
+/// The paths to try for a program, as execvp(3) does.
+fn candidates(program: &str, path: &str) -> Vec<String> {
+    if program.contains('/') {
+        return vec![program.to_owned()];
+    }
+    path.split(':')
+        .map(|directory| {
+            if directory.is_empty() {
+                format!("./{program}")
+            } else {
+                format!("{directory}/{program}")
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_looked_up_in_path() {
+        for (program, path, expected) in [
+            ("sh", "/a:/b", vec!["/a/sh", "/b/sh"]),
+            ("./sh", "/a", vec!["./sh"]),
+            ("/bin/sh", "/a", vec!["/bin/sh"]),
+            ("sh", "/a::/b", vec!["/a/sh", "./sh", "/b/sh"]),
+        ] {
+            assert_eq!(candidates(program, path), expected);
+        }
+    }
+
+    #[test]
+    fn the_last_path_of_the_environment_counts() {
+        let environment = [("PATH", "/a"), ("PATH", "/b")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let prepared =
+            Prepared::new(&["x".to_owned()], &environment, Path::new("/"), 0o22).unwrap();
+        assert_eq!(prepared.candidates, vec![CString::new("/b/x").unwrap()]);
+    }
+
+    #[test]
+    fn commands_that_cannot_be_are_refused() {
+        for command in [&[][..], &[String::new()], &["a\0b".to_owned()]] {
+            assert!(Prepared::new(command, &[], Path::new("/"), 0).is_err());
+        }
+    }
+}

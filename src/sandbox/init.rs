@@ -1,0 +1,69 @@
+//! A minimal pid 1 in front of the command: reaps orphans, forwards signals, returns the status.
+//!
+//! When it ends, the kernel kills what is left in the pid namespace.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use rustix::process::Pid;
+
+use super::child::{self, Descriptors, Prepared};
+use super::error::{Doing, Failure};
+use super::wire::{self, Message};
+use super::{sys, terminal};
+
+/// Starts the command and stays until it ends.
+pub(super) fn supervise(
+    command: Prepared,
+    to_parent: &mut Descriptors,
+    tty: Option<OwnedFd>,
+) -> Result<std::convert::Infallible, Failure> {
+    // Blocked, so that none is lost and, for pid 1, none is ignored.
+    let signals = sys::Signals::all();
+    signals.block_exactly().doing("blocking signals")?;
+    let command_pid = match sys::fork().doing("starting the command")? {
+        sys::Forked::Child => {
+            let _ = rustix::process::setsid();
+            let result = match tty {
+                Some(tty) => terminal::take(tty),
+                None => Ok(()),
+            };
+            let failure = match result.and_then(|()| command.execute(&mut to_parent.setup)) {
+                Err(failure) => failure,
+                Ok(never) => match never {},
+            };
+            wire::report(&mut to_parent.setup, &failure);
+            sys::exit_now(127);
+        }
+        sys::Forked::Parent(pid) => pid,
+    };
+    drop(tty);
+    // The parent sees the end of the set-up when the command has it closed, too.
+    if let Ok(null) = File::open("/dev/null") {
+        to_parent.setup = null;
+    }
+    child::quiet_streams();
+    loop {
+        let Ok((signal, _)) = signals.wait() else {
+            continue;
+        };
+        if signal != libc::SIGCHLD {
+            forward(command_pid, signal);
+            continue;
+        }
+        while let Ok(Some((pid, status))) = sys::wait(None, true) {
+            if pid == command_pid {
+                let _ = wire::send(&to_parent.control, &Message::Status(status), None);
+                sys::exit_now(0);
+            }
+        }
+    }
+}
+
+/// To the command and what it has started: its process group.
+fn forward(command: Pid, signal: i32) {
+    let pid = command.as_raw_nonzero().get();
+    if sys::kill(-pid, signal).is_err() {
+        let _ = sys::kill(pid, signal);
+    }
+}

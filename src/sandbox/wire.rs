@@ -1,0 +1,188 @@
+//! What the parent and the sandbox's processes say to one another.
+//!
+//! ```text
+//!  parent (threaded)            monitor (sealed copy)          pid 1 inside
+//!    │  request: a memfd with JSON ──►│                             │
+//!    │  control: SOCK_SEQPACKET ◄────►│ (the init keeps it too) ◄───│  Message, with descriptors
+//!    │  setup: a pipe ◄───────────────┼─────────────────────────────│  'x' before execve, else a Failure
+//! ```
+//!
+//! The set-up pipe is close-on-exec everywhere: its end of file after an `x` says that the command
+//! runs.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::fs::MemfdFlags;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::error::Failure;
+use super::spec::Spec;
+
+/// A request of more than this is not one of ours.
+const MAX_REQUEST: u64 = 64 << 20;
+const MAX_MESSAGE: usize = 4096;
+
+/// What the child is to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Request {
+    Run(Run),
+    Join(Join),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Run {
+    pub(super) spec: Spec,
+    pub(super) terminal: Option<Size>,
+    /// `cgroup.procs` files that pid 1 writes itself into.
+    pub(super) cgroups: Vec<PathBuf>,
+    /// The parent's process id, to notice that it died before the death signal was armed.
+    pub(super) parent: i32,
+}
+
+/// A command in the namespaces of a process that is there already.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Join {
+    pub(super) target: i32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) env: Vec<(String, String)>,
+    pub(super) cwd: PathBuf,
+    pub(super) command: Vec<String>,
+    pub(super) terminal: Option<Size>,
+    pub(super) parent: i32,
+}
+
+/// Rows and columns of a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Size {
+    pub rows: u16,
+    pub columns: u16,
+}
+
+/// What the children say over the control socket.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Message {
+    /// Pid 1 is there; with its pidfd.
+    Started { pid: i32 },
+    /// The master side of the command's terminal is attached.
+    Terminal,
+    /// The dialer's socket is attached.
+    Dialer,
+    /// Something the user may want to know, such as that there is no outbound network.
+    Note(String),
+    /// The raw wait status of the command.
+    Status(i32),
+}
+
+pub(super) fn seqpacket() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?)
+}
+
+/// A memfd that holds the request, at its beginning.
+pub(super) fn request(request: &Request) -> io::Result<OwnedFd> {
+    let mut file = match rustix::fs::memfd_create("warpdrive-request", MemfdFlags::CLOEXEC) {
+        Ok(fd) => File::from(fd),
+        Err(_) => tempfile::tempfile()?,
+    };
+    serde_json::to_writer(&mut file, request)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(file.into())
+}
+
+pub(super) fn read_request(fd: OwnedFd) -> io::Result<Request> {
+    let mut text = Vec::new();
+    File::from(fd).take(MAX_REQUEST).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text)?)
+}
+
+/// Sends a value with at most one descriptor.
+pub(super) fn send<T: Serialize>(
+    to: impl AsFd,
+    value: &T,
+    attached: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let bytes = serde_json::to_vec(value)?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let descriptors = attached.map(|fd| [fd]);
+    if let Some(descriptors) = &descriptors {
+        control.push(SendAncillaryMessage::ScmRights(descriptors));
+    }
+    rustix::io::retry_on_intr(|| {
+        rustix::net::sendmsg(
+            &to,
+            &[io::IoSlice::new(&bytes)],
+            &mut control,
+            SendFlags::NOSIGNAL,
+        )
+    })?;
+    Ok(())
+}
+
+/// Receives a value and what is attached to it; `None` at the end.
+pub(super) fn receive<T: DeserializeOwned>(
+    from: impl AsFd,
+    flags: RecvFlags,
+) -> io::Result<Option<(T, Option<OwnedFd>)>> {
+    let mut bytes = [0_u8; MAX_MESSAGE];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::io::retry_on_intr(|| {
+        rustix::net::recvmsg(
+            &from,
+            &mut [io::IoSliceMut::new(&mut bytes)],
+            &mut control,
+            flags | RecvFlags::CMSG_CLOEXEC,
+        )
+    })?;
+    let mut attached = None;
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+            for descriptor in descriptors {
+                attached = Some(descriptor);
+            }
+        }
+    }
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    let value = serde_json::from_slice(bytes.get(..received.bytes).unwrap_or_default())?;
+    Ok(Some((value, attached)))
+}
+
+/// The set-up pipe's text for "now comes execve".
+pub(super) const EXEC: u8 = b'x';
+
+/// Reports a failure over the set-up pipe. Nobody may be listening any more; then there is nobody
+/// to tell.
+pub(super) fn report(setup: &mut File, failure: &Failure) {
+    if let Ok(text) = serde_json::to_vec(failure) {
+        let _ = setup.write_all(&text);
+    }
+}
+
+/// Reads the set-up pipe to its end.
+pub(super) fn setup_result(setup: File) -> io::Result<Result<(), Option<Failure>>> {
+    let mut text = Vec::new();
+    setup.take(MAX_MESSAGE as u64 * 16).read_to_end(&mut text)?;
+    let report = text.strip_prefix(&[EXEC]).unwrap_or(&text);
+    Ok(if report.is_empty() {
+        if text.is_empty() { Err(None) } else { Ok(()) }
+    } else {
+        Err(serde_json::from_slice(report).ok())
+    })
+}

@@ -1,0 +1,277 @@
+//! What git knows of a directory: tracked files, commit, branch, remote.
+//!
+//! By the `git` program, in plumbing commands only. A repository that came in an archive brings its
+//! own `.git/config`, which can name programs to run (filters, fsmonitor, hooks, a pager, gpg); all
+//! of these are switched off, and neither the user's nor the system's configuration is read, so that
+//! two clones look the same everywhere.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::remote;
+use super::{Commit, SourceError};
+
+/// Most output of one call: some million paths.
+const MAX_OUTPUT: u64 = 512 * 1024 * 1024;
+
+/// A directory in a git work tree.
+#[derive(Debug)]
+pub(super) struct Repository {
+    directory: PathBuf,
+    /// Options that switch the repository's own filters off.
+    options: Vec<String>,
+    tracked: HashSet<PathBuf>,
+    /// Directories with something tracked below them.
+    parents: HashSet<PathBuf>,
+    /// Submodules that are not checked out.
+    pub(super) missing_submodules: Vec<PathBuf>,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// Not in a work tree, or in one that knows nothing of this directory.
+    Nothing,
+    /// There is a `.git`, and no `git` on this machine or none that would read it; the reason.
+    Unusable(String),
+    Repository(Repository),
+}
+
+pub(super) fn find(directory: &Path) -> Result<Found, SourceError> {
+    let has_git = directory.join(".git").symlink_metadata().is_ok();
+    let mut repository = Repository {
+        directory: directory.to_owned(),
+        options: Vec::new(),
+        tracked: HashSet::new(),
+        parents: HashSet::new(),
+        missing_submodules: Vec::new(),
+    };
+    match repository.run(&["rev-parse", "--is-inside-work-tree"]) {
+        Ok(answer) if answer.trim_ascii() == b"true" => {}
+        Err(error) if has_git => return Ok(Found::Unusable(error.to_string())),
+        _ => return Ok(Found::Nothing),
+    }
+    repository.disarm();
+    repository.list()?;
+    // A home directory may be a repository of dotfiles: it says nothing about what it does not track.
+    if repository.tracked.is_empty() && !has_git {
+        return Ok(Found::Nothing);
+    }
+    Ok(Found::Repository(repository))
+}
+
+impl Repository {
+    /// Whether git knows this file, or something below this directory.
+    pub(super) fn tracks(&self, path: &Path) -> bool {
+        self.tracked.contains(path) || self.parents.contains(path)
+    }
+
+    /// The commit that is checked out; `None` before the first one.
+    ///
+    /// `untracked` says whether the tree has files that git does not know.
+    pub(super) fn commit(&self, untracked: bool) -> Result<Option<Commit>, SourceError> {
+        let Ok(id) = self.run(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]) else {
+            return Ok(None);
+        };
+        let id = String::from_utf8_lossy(id.trim_ascii()).into_owned();
+        let object = self.run(&["cat-file", "commit", &id])?;
+        let (author, time, message) = parse_commit(&object);
+        let text = |arguments: &[&str]| {
+            let output = self.run(arguments).ok()?;
+            let text = String::from_utf8_lossy(output.trim_ascii()).into_owned();
+            (!text.is_empty()).then_some(text)
+        };
+        let changed = self.run(&[
+            "status",
+            "--porcelain",
+            "-z",
+            "--untracked-files=no",
+            "--ignore-submodules=dirty",
+            "--no-renames",
+            "--",
+            ".",
+        ])?;
+        Ok(Some(Commit {
+            author,
+            time,
+            message,
+            reference: text(&["symbolic-ref", "--short", "--quiet", "HEAD"]),
+            dirty: untracked || !changed.is_empty(),
+            remote: text(&["config", "--get", "remote.origin.url"])
+                .and_then(|url| remote::normalized(&url)),
+            id,
+        }))
+    }
+
+    /// Finds the filters that the repository's configuration defines, to switch them off.
+    fn disarm(&mut self) {
+        let listed = self.run(&[
+            "config",
+            "--name-only",
+            "-z",
+            "--get-regexp",
+            r"^filter\..*\.(clean|smudge|process|required)$",
+        ]);
+        for key in listed.unwrap_or_default().split(|byte| *byte == 0) {
+            let Ok(key) = std::str::from_utf8(key) else {
+                continue;
+            };
+            if key.is_empty() {
+                continue;
+            }
+            let off = if key.ends_with("required") {
+                "false"
+            } else {
+                ""
+            };
+            self.options.push(format!("{key}={off}"));
+        }
+    }
+
+    fn list(&mut self) -> Result<(), SourceError> {
+        let files = self.run(&["ls-files", "-z", "--recurse-submodules"])?;
+        let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+        for name in files
+            .split(|byte| *byte == 0)
+            .filter(|name| !name.is_empty())
+        {
+            let file = path(name);
+            // A submodule that is not checked out is listed itself.
+            if std::fs::symlink_metadata(self.directory.join(&file)).is_ok_and(|m| m.is_dir()) {
+                self.missing_submodules.push(file.clone());
+            }
+            for parent in file.ancestors().skip(1) {
+                if parent.as_os_str().is_empty() || !self.parents.insert(parent.to_owned()) {
+                    break;
+                }
+            }
+            self.tracked.insert(file);
+        }
+        Ok(())
+    }
+
+    fn run(&self, arguments: &[&str]) -> Result<Vec<u8>, SourceError> {
+        let failed = |message: String| SourceError::Git {
+            command: arguments.join(" "),
+            path: self.directory.clone(),
+            message,
+        };
+        let mut child = self
+            .command(arguments)
+            .spawn()
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => failed("there is no `git` on this machine".into()),
+                _ => failed(error.to_string()),
+            })?;
+        let stderr = child.stderr.take();
+        let said = std::thread::spawn(move || {
+            let mut text = String::new();
+            if let Some(stderr) = stderr {
+                let _ = stderr.take(64 * 1024).read_to_string(&mut text);
+            }
+            text
+        });
+        let mut output = Vec::new();
+        let read = match child.stdout.take() {
+            Some(stdout) => stdout.take(MAX_OUTPUT).read_to_end(&mut output),
+            None => Ok(0),
+        };
+        if read.is_err() || output.len() as u64 >= MAX_OUTPUT {
+            let _ = child.kill();
+        }
+        let status = child.wait().map_err(|error| failed(error.to_string()))?;
+        if status.success() {
+            return Ok(output);
+        }
+        let said = said.join().unwrap_or_default();
+        let line = said.lines().find(|line| !line.trim().is_empty());
+        Err(failed(
+            line.map_or_else(|| status.to_string(), str::to_owned),
+        ))
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("git");
+        command
+            .env_clear()
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .env("HOME", "/nonexistent")
+            .env("LC_ALL", "C")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_OPTIONAL_LOCKS", "0")
+            .env("GIT_NO_LAZY_FETCH", "1")
+            .env("GIT_ALLOW_PROTOCOL", "")
+            .current_dir(&self.directory)
+            .arg("--no-pager")
+            .arg("--no-replace-objects")
+            .arg("--literal-pathspecs");
+        let fixed = [
+            "safe.directory=*",
+            "core.hooksPath=/dev/null",
+            "core.fsmonitor=false",
+            "core.untrackedCache=false",
+            "core.quotePath=false",
+            "core.attributesFile=/dev/null",
+            "core.sshCommand=false",
+            "log.showSignature=false",
+        ];
+        for option in fixed
+            .iter()
+            .copied()
+            .chain(self.options.iter().map(String::as_str))
+        {
+            command.arg("-c").arg(option);
+        }
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+}
+
+/// Author, committer's time and subject of a commit object (gitformat-commit in git's sources; the
+/// time of the committer is what `git log %ct` shows).
+fn parse_commit(object: &[u8]) -> (String, i64, String) {
+    let text = String::from_utf8_lossy(object);
+    let (headers, body) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let header = |name: &str| {
+        let mut lines = headers.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+    };
+    // `Name <mail> SECONDS ZONE`
+    let person = |line: &str| {
+        let (who, when) = line
+            .rsplit_once("> ")
+            .map_or((line, ""), |(who, when)| (who, when));
+        let seconds = when.split(' ').next().and_then(|word| word.parse().ok());
+        let closed = if when.is_empty() { "" } else { ">" };
+        (format!("{who}{closed}"), seconds.unwrap_or(0))
+    };
+    let (author, _) = person(header("author").unwrap_or_default());
+    let (_, time) = person(header("committer").unwrap_or_default());
+    let subject = body.trim_start().lines().next().unwrap_or_default().trim();
+    (author, time, subject.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commits_are_read_by_their_headers() {
+        let object = b"tree 1\nparent 2\nauthor J\xc3\xb6rg X <j@example.com> 1700000000 +0100\ncommitter C <c@example.com> 1700000500 -0200\ngpgsig -----BEGIN\n author fake <f> 1 +0\n\nSubject line\n\nauthor body <b> 2 +0\n";
+        let (author, time, subject) = parse_commit(object);
+        assert_eq!(author, "Jörg X <j@example.com>");
+        assert_eq!(time, 1_700_000_500);
+        assert_eq!(subject, "Subject line");
+        assert_eq!(parse_commit(b""), (String::new(), 0, String::new()));
+    }
+}

@@ -1,0 +1,168 @@
+//! Copies of a source, with the modes that an image's files have (DESIGN, section 4).
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+use rayon::prelude::*;
+use rustix::fs::{
+    AtFlags, Mode, OFlags, chownat, fchmod, ioctl_ficlone, mkdirat, openat, symlinkat,
+};
+use rustix::process::{Gid, Uid};
+
+use crate::oci::{Sha256Reader, Sha256Writer};
+
+use super::beneath::Root;
+use super::{SourceEntry, SourceError, SourceKind, Tree};
+
+const BUFFER: usize = 256 * 1024;
+
+impl Tree {
+    /// Copies everything into the existing directory `dest`, which must have none of it.
+    ///
+    /// Directories and executable files get mode 0775, other files 0664, whatever the umask; owner
+    /// and group are `chown` where given. The mode and owner of `dest` itself are left alone. A file
+    /// whose content is not what [`Tree::digest`] saw is an error.
+    pub fn stage(&self, dest: &Path, chown: Option<(u32, u32)>) -> Result<(), SourceError> {
+        let failed = |error| SourceError::io("open", dest, error);
+        let target = Target {
+            root: Root::open(dest).map_err(failed)?,
+            path: dest,
+            chown,
+        };
+        // Directories first, in the order of their paths; then the rest in any order.
+        for entry in self.entries() {
+            if entry.kind == SourceKind::Directory {
+                target.directory(&entry.path)?;
+            }
+        }
+        self.entries()
+            .par_iter()
+            .try_for_each(|entry| match &entry.kind {
+                SourceKind::Directory => Ok(()),
+                SourceKind::File { executable, .. } => self.copy(entry, *executable, &target),
+                SourceKind::Symlink(link) => target.symlink(&entry.path, link),
+            })
+    }
+
+    fn copy(
+        &self,
+        entry: &SourceEntry,
+        executable: bool,
+        target: &Target<'_>,
+    ) -> Result<(), SourceError> {
+        let path = &entry.path;
+        let reading = |error| SourceError::io("read", path, error);
+        let writing = |error| SourceError::io("write", &target.path.join(path), error);
+        let from = self.root.open_file(path).map_err(reading)?;
+        let mut to = target.create(path).map_err(writing)?;
+        // A clone shares its blocks with the source and does not change any more: hash the clone.
+        let digest = if ioctl_ficlone(&to, &from).is_ok() {
+            let mut reader = Sha256Reader::new(&to);
+            io::copy(&mut reader, &mut io::sink()).map_err(writing)?;
+            reader.finish().1
+        } else {
+            let mut writer = Sha256Writer::new(&mut to);
+            copy_all(from, &mut writer).map_err(|failure| match failure {
+                Failure::Reading(error) => reading(error),
+                Failure::Writing(error) => writing(error),
+            })?;
+            writer.finish().1
+        };
+        let expected = {
+            let hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
+            hashes.get(path).cloned()
+        };
+        if expected.is_some_and(|expected| expected != digest) {
+            return Err(SourceError::Changed { path: path.clone() });
+        }
+        let mode = if executable { 0o775 } else { 0o664 };
+        target.finish(&to, mode).map_err(writing)
+    }
+}
+
+enum Failure {
+    Reading(io::Error),
+    Writing(io::Error),
+}
+
+fn copy_all(mut from: impl Read, to: &mut impl Write) -> Result<(), Failure> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let count = match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Failure::Reading(error)),
+        };
+        to.write_all(&buffer[..count]).map_err(Failure::Writing)?;
+    }
+}
+
+/// Where the copies go.
+struct Target<'a> {
+    root: Root,
+    path: &'a Path,
+    chown: Option<(u32, u32)>,
+}
+
+impl Target<'_> {
+    fn directory(&self, path: &Path) -> Result<(), SourceError> {
+        let failed = |error: io::Error| SourceError::io("create", &self.path.join(path), error);
+        let (parent, name) = self.parent(path).map_err(failed)?;
+        mkdirat(&parent, &name, Mode::from_raw_mode(0o700)).map_err(|e| failed(e.into()))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(&parent, &name, flags, Mode::empty())
+            .map_err(io::Error::from)
+            .and_then(|directory| self.finish(&directory, 0o775))
+            .map_err(failed)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<File> {
+        let (parent, name) = self.parent(path)?;
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(openat(parent, &name, flags, Mode::from_raw_mode(0o600))?.into())
+    }
+
+    fn symlink(&self, path: &Path, link: &Path) -> Result<(), SourceError> {
+        let failed = |error: io::Error| SourceError::io("create", &self.path.join(path), error);
+        let (parent, name) = self.parent(path).map_err(failed)?;
+        symlinkat(link, &parent, &name).map_err(|e| failed(e.into()))?;
+        if let Some((uid, gid)) = self.chown {
+            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+            chownat(
+                &parent,
+                &name,
+                Some(uid),
+                Some(gid),
+                AtFlags::SYMLINK_NOFOLLOW,
+            )
+            .map_err(|e| failed(e.into()))?;
+        }
+        Ok(())
+    }
+
+    /// Owner first: a change of owner may clear bits of the mode.
+    fn finish(&self, file: &impl AsFd, mode: u32) -> io::Result<()> {
+        if let Some((uid, gid)) = self.chown {
+            rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        }
+        fchmod(file, Mode::from_raw_mode(mode))?;
+        Ok(())
+    }
+
+    fn parent(&self, path: &Path) -> io::Result<(std::os::fd::OwnedFd, PathBuf)> {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let name = path.file_name().map(PathBuf::from).unwrap_or_default();
+        let fd = self
+            .root
+            .open_at(parent, OFlags::PATH | OFlags::DIRECTORY)?;
+        Ok((fd, name))
+    }
+}
+
+#[cfg(test)]
+mod tests;

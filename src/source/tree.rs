@@ -1,0 +1,208 @@
+//! A collected source: its entries, and reading from them.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use crate::oci::Digest;
+
+use super::beneath::Root;
+use super::{Commit, LeftOut, SourceEntry, SourceError, SourceKind};
+
+/// Links that are followed one after the other, as the kernel's limit has it.
+const MAX_LINKS: usize = 40;
+
+/// The files of a source that go into an image. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    path: PathBuf,
+    pub(super) root: Arc<Root>,
+    entries: Arc<Vec<SourceEntry>>,
+    pub left_out: LeftOut,
+    pub commit: Option<Commit>,
+    pub warnings: Vec<String>,
+    /// What the files' contents were when they were hashed; `stage` holds to it.
+    pub(super) hashes: Arc<Mutex<HashMap<PathBuf, Digest>>>,
+}
+
+impl Tree {
+    pub(super) fn new(
+        path: PathBuf,
+        root: Root,
+        entries: Vec<SourceEntry>,
+        left_out: LeftOut,
+        commit: Option<Commit>,
+        warnings: Vec<String>,
+    ) -> Self {
+        Self {
+            path,
+            root: Arc::new(root),
+            entries: Arc::new(entries),
+            left_out,
+            commit,
+            warnings,
+            hashes: Arc::default(),
+        }
+    }
+
+    /// The directory, absolute and without links in it.
+    pub fn root(&self) -> &Path {
+        &self.path
+    }
+
+    /// Sorted by the bytes of their paths, so that directories come before what is in them.
+    pub fn entries(&self) -> &[SourceEntry] {
+        &self.entries
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The number of files and links, and the bytes of the files.
+    pub fn totals(&self) -> (u64, u64) {
+        self.entries
+            .iter()
+            .fold((0, 0), |(files, bytes), entry| match entry.kind {
+                SourceKind::Directory => (files, bytes),
+                SourceKind::File { size, .. } => (files + 1, bytes + size),
+                SourceKind::Symlink(_) => (files + 1, bytes),
+            })
+    }
+
+    /// The entry of this very path.
+    pub fn get(&self, path: &Path) -> Option<&SourceEntry> {
+        let wanted = path.as_os_str().as_bytes();
+        let index = self
+            .entries
+            .binary_search_by(|entry| entry.path.as_os_str().as_bytes().cmp(wanted))
+            .ok()?;
+        self.entries.get(index)
+    }
+
+    /// The content of a file in the tree; links are followed within the tree. `None` when there is
+    /// no such file (what was left out is not there), an error above `max` bytes.
+    pub fn read(&self, path: &Path, max: u64) -> Result<Option<Vec<u8>>, SourceError> {
+        let Some(entry) = self.follow(path) else {
+            return Ok(None);
+        };
+        if !matches!(entry.kind, SourceKind::File { .. }) {
+            return Ok(None);
+        }
+        let file = match self.root.open_file(&entry.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(SourceError::io("read", &entry.path, error)),
+        };
+        let mut bytes = Vec::new();
+        file.take(max.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(|e| SourceError::io("read", &entry.path, e))?;
+        if bytes.len() as u64 > max {
+            return Err(SourceError::TooLarge {
+                path: entry.path.clone(),
+                size: bytes.len() as u64,
+                limit: max,
+            });
+        }
+        Ok(Some(bytes))
+    }
+
+    /// The tree of these files and directories (with all below them), the directories above them,
+    /// and what links among them point to. Paths that are not in the tree are passed over.
+    #[must_use]
+    pub fn subset(&self, paths: &[impl AsRef<Path>]) -> Self {
+        let mut keep = vec![false; self.entries.len()];
+        let mut pending: Vec<PathBuf> = paths
+            .iter()
+            .filter_map(|path| plain(path.as_ref()))
+            .collect();
+        let mut seen: std::collections::HashSet<PathBuf> = std::collections::HashSet::new();
+        while let Some(path) = pending.pop() {
+            if !seen.insert(path.clone()) {
+                continue;
+            }
+            for (index, entry) in self.entries.iter().enumerate() {
+                let above = path.starts_with(&entry.path);
+                if !above && !entry.path.starts_with(&path) {
+                    continue;
+                }
+                // What is above the wanted path counts as a directory or a link on the way to it.
+                keep[index] = true;
+                if let SourceKind::Symlink(target) = &entry.kind
+                    && let Some(mut led) = resolve(&entry.path, target)
+                {
+                    if let Ok(rest) = path.strip_prefix(&entry.path) {
+                        led = led.join(rest);
+                    }
+                    pending.push(led);
+                }
+            }
+        }
+        let entries: Vec<SourceEntry> = self
+            .entries
+            .iter()
+            .zip(keep)
+            .filter(|(_, keep)| *keep)
+            .map(|(entry, _)| entry.clone())
+            .collect();
+        let mut subset = self.clone();
+        subset.entries = Arc::new(entries);
+        subset
+    }
+
+    /// The entry that a path leads to, through links within the tree.
+    fn follow(&self, path: &Path) -> Option<&SourceEntry> {
+        let mut path = plain(path)?;
+        'again: for _ in 0..MAX_LINKS {
+            let mut walked = PathBuf::new();
+            let mut components = path.components();
+            while let Some(component) = components.next() {
+                walked.push(component);
+                let entry = self.get(&walked)?;
+                if let SourceKind::Symlink(target) = &entry.kind {
+                    let rest = components.as_path().to_owned();
+                    path = plain(&resolve(&walked, target)?.join(rest))?;
+                    continue 'again;
+                }
+            }
+            return self.get(&path);
+        }
+        None
+    }
+}
+
+/// A relative path without `.`; `None` where it has `..` or is absolute.
+fn plain(path: &Path) -> Option<PathBuf> {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::Normal(name) => clean.push(name),
+            _ => return None,
+        }
+    }
+    Some(clean)
+}
+
+/// Where a link at `path` leads, relative to the root; `None` when out of it.
+fn resolve(path: &Path, target: &Path) -> Option<PathBuf> {
+    let mut led: PathBuf = path.parent().unwrap_or(Path::new("")).to_owned();
+    for component in target.components() {
+        let inside = match component {
+            Component::ParentDir => led.pop(),
+            Component::Normal(name) => {
+                led.push(name);
+                true
+            }
+            Component::CurDir => true,
+            Component::RootDir | Component::Prefix(_) => false,
+        };
+        if !inside {
+            return None;
+        }
+    }
+    Some(led)
+}

@@ -1,0 +1,218 @@
+//! An OCI image layout to be read, whatever it lies in (image-spec, `image-layout.md`).
+
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::error::TransportError;
+use super::{Imported, copy};
+use crate::oci::{
+    Descriptor, ImageIndex, MAX_METADATA, REF_NAME, descriptor, from_json, parse_digest,
+};
+use crate::registry::{Document, Event, Outcome, Progress, choose, this_platform};
+use crate::store::Store;
+
+/// The name that containerd and `BuildKit` give beside `ref.name`, which is only a tag there.
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
+/// An index may point to an index, but not for ever.
+const MAX_DEPTH: usize = 3;
+
+/// The files of a layout.
+pub(super) trait Layout {
+    /// For messages.
+    fn path(&self) -> &Path;
+    /// A file of the layout (`index.json`, `blobs/sha256/HEX`); `None` when it is not there.
+    fn open(&self, name: &str) -> Result<Option<Box<dyn Read + '_>>, TransportError>;
+}
+
+/// Reads a small file of a layout.
+pub(super) fn read_small(
+    layout: &dyn Layout,
+    name: &str,
+) -> Result<Option<Vec<u8>>, TransportError> {
+    let Some(file) = layout.open(name)? else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_METADATA + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|source| TransportError::io("read", layout.path(), source))?;
+    if bytes.len() as u64 > MAX_METADATA {
+        let problem = format!("its {name} is larger than {MAX_METADATA} bytes");
+        return Err(TransportError::malformed(layout.path(), problem));
+    }
+    Ok(Some(bytes))
+}
+
+/// Copies the image called `tag` (or the only one) into the store.
+pub(super) fn import(
+    store: &Store,
+    layout: &dyn Layout,
+    tag: Option<&str>,
+    progress: &dyn Progress,
+) -> Result<Imported, TransportError> {
+    let path = layout.path();
+    check_version(layout)?;
+    let index = read_small(layout, "index.json")?
+        .ok_or_else(|| TransportError::malformed(path, "it has no index.json"))?;
+    let index: ImageIndex = from_json(&index, &format!("the index.json of {}", path.display()))?;
+    let entry = select(path, &index, tag)?;
+    let name = name(entry);
+    let descriptor = tree(store, layout, entry, progress)?;
+    Ok(Imported { descriptor, name })
+}
+
+fn check_version(layout: &dyn Layout) -> Result<(), TransportError> {
+    let path = layout.path();
+    let mark = read_small(layout, "oci-layout")?.ok_or_else(|| {
+        TransportError::malformed(
+            path,
+            "it is not an OCI image layout: it has no file oci-layout",
+        )
+    })?;
+    let mark: Value = from_json(&mark, &format!("the oci-layout of {}", path.display()))?;
+    match mark.get("imageLayoutVersion").and_then(Value::as_str) {
+        Some(version) if version.starts_with("1.") => Ok(()),
+        _ => Err(TransportError::malformed(
+            path,
+            "it is an OCI image layout of a version other than 1",
+        )),
+    }
+}
+
+fn annotation<'d>(entry: &'d Descriptor, key: &str) -> Option<&'d str> {
+    entry.annotations().as_ref()?.get(key).map(String::as_str)
+}
+
+fn name(entry: &Descriptor) -> Option<String> {
+    annotation(entry, CONTAINERD_NAME)
+        .or_else(|| annotation(entry, REF_NAME))
+        .map(str::to_owned)
+}
+
+/// The entry of a name; without one, the only one there is.
+fn select<'i>(
+    path: &Path,
+    index: &'i ImageIndex,
+    tag: Option<&str>,
+) -> Result<&'i Descriptor, TransportError> {
+    let entries = index.manifests();
+    let names = || {
+        let names = entries
+            .iter()
+            .filter_map(|entry| annotation(entry, REF_NAME));
+        names.map(|name| name.chars().take(200).collect()).collect()
+    };
+    let missing = || TransportError::NoSuchImage {
+        path: path.to_owned(),
+        wanted: tag.map(str::to_owned),
+        found: names(),
+    };
+    match tag {
+        Some(tag) => entries
+            .iter()
+            .find(|entry| annotation(entry, REF_NAME) == Some(tag))
+            .or_else(|| {
+                entries
+                    .iter()
+                    .find(|entry| annotation(entry, CONTAINERD_NAME) == Some(tag))
+            })
+            .ok_or_else(missing),
+        None => match entries.as_slice() {
+            [] => Err(missing()),
+            [only] => Ok(only),
+            _ => Err(TransportError::Ambiguous {
+                path: path.to_owned(),
+                found: names(),
+            }),
+        },
+    }
+}
+
+/// Goes down to this platform's manifest and copies it with its blobs, the manifest last.
+fn tree(
+    store: &Store,
+    layout: &dyn Layout,
+    entry: &Descriptor,
+    progress: &dyn Progress,
+) -> Result<Descriptor, TransportError> {
+    let path = layout.path();
+    let mut current = descriptor(
+        entry.media_type().clone(),
+        entry.digest().clone(),
+        entry.size(),
+    );
+    for _ in 0..MAX_DEPTH {
+        let bytes = document(layout, &current)?;
+        let what = format!("the manifest {} in {}", current.digest(), path.display());
+        let claimed = current.media_type().to_string();
+        let (media_type, document) = Document::parse(&bytes, Some(&claimed), &what)?;
+        match document {
+            Document::Index(index) => {
+                let chosen = choose(&index, &this_platform(), &what)?;
+                current = descriptor(
+                    chosen.media_type().clone(),
+                    chosen.digest().clone(),
+                    chosen.size(),
+                );
+            }
+            Document::Manifest(manifest) => {
+                for blob in [manifest.config()].into_iter().chain(manifest.layers()) {
+                    self::blob(store, layout, blob, progress)?;
+                }
+                store.put_blob(&bytes)?;
+                return Ok(descriptor(
+                    media_type,
+                    current.digest().clone(),
+                    bytes.len() as u64,
+                ));
+            }
+        }
+    }
+    let problem = format!("it has indexes of indexes, more than {MAX_DEPTH} deep");
+    Err(TransportError::malformed(path, problem))
+}
+
+fn file_name(layout: &dyn Layout, entry: &Descriptor) -> Result<String, TransportError> {
+    let digest = parse_digest(entry.digest().as_ref())
+        .map_err(|error| TransportError::malformed(layout.path(), error.to_string()))?;
+    Ok(format!("blobs/sha256/{}", digest.digest()))
+}
+
+/// A manifest or an index, verified.
+fn document(layout: &dyn Layout, entry: &Descriptor) -> Result<Vec<u8>, TransportError> {
+    let path = layout.path();
+    let bytes = read_small(layout, &file_name(layout, entry)?)?
+        .ok_or_else(|| TransportError::malformed(path, format!("{} is missing", entry.digest())))?;
+    let found = crate::oci::sha256(&bytes);
+    if found != *entry.digest() {
+        return Err(TransportError::Digest {
+            path: path.to_owned(),
+            what: "a manifest".into(),
+            expected: entry.digest().to_string(),
+            found: found.to_string(),
+        });
+    }
+    Ok(bytes)
+}
+
+fn blob(
+    store: &Store,
+    layout: &dyn Layout,
+    entry: &Descriptor,
+    progress: &dyn Progress,
+) -> Result<(), TransportError> {
+    if copy::is_here(store, entry) {
+        progress.event(&Event::Done {
+            digest: entry.digest(),
+            outcome: Outcome::Existing,
+        });
+        return Ok(());
+    }
+    let path = layout.path();
+    let mut file = layout
+        .open(&file_name(layout, entry)?)?
+        .ok_or_else(|| TransportError::malformed(path, format!("{} is missing", entry.digest())))?;
+    copy::into_store(store, &mut file, entry, path, progress)
+}

@@ -1,0 +1,117 @@
+//! Bytes from here to there, counted and told, and the list of what an image consists of.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use super::error::TransportError;
+use crate::oci::{Descriptor, Digest, MAX_METADATA};
+use crate::registry::{Direction, Document, Event, Outcome, Progress};
+use crate::store::Store;
+
+/// Copies a blob of a known size; more or less of it is an error.
+pub(super) fn blob(
+    from: &mut dyn Read,
+    into: &mut dyn Write,
+    entry: &Descriptor,
+    direction: Direction,
+    path: &Path,
+    progress: &dyn Progress,
+) -> Result<(), TransportError> {
+    let (digest, size) = (entry.digest(), entry.size());
+    progress.event(&Event::Start {
+        digest,
+        size,
+        direction,
+    });
+    let mut buffer = vec![0; 256 * 1024];
+    let mut bytes = 0;
+    loop {
+        let count = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(source) => return Err(TransportError::io("read a blob of", path, source)),
+        };
+        bytes += count as u64;
+        if bytes > size {
+            break;
+        }
+        into.write_all(&buffer[..count])
+            .map_err(|source| TransportError::io("write", path, source))?;
+        progress.event(&Event::Advance { digest, bytes });
+    }
+    if bytes != size {
+        let word = if bytes > size { "more than" } else { "only" };
+        let bytes = bytes.min(size);
+        return Err(TransportError::malformed(
+            path,
+            format!("{digest} should have {size} bytes and has {word} {bytes}"),
+        ));
+    }
+    progress.event(&Event::Done {
+        digest,
+        outcome: Outcome::Transferred,
+    });
+    Ok(())
+}
+
+/// Copies a blob into the store, unless it is there. Only the right bytes are kept.
+pub(super) fn into_store(
+    store: &Store,
+    from: &mut dyn Read,
+    entry: &Descriptor,
+    path: &Path,
+    progress: &dyn Progress,
+) -> Result<(), TransportError> {
+    let mut writer = store.blob_writer()?;
+    blob(from, &mut writer, entry, Direction::In, path, progress)?;
+    match writer.commit(Some(entry.digest())) {
+        Ok(_) => Ok(()),
+        Err(crate::store::StoreError::Mismatch { expected, found }) => {
+            Err(TransportError::Digest {
+                path: path.to_owned(),
+                what: "a blob".into(),
+                expected: expected.to_string(),
+                found: found.to_string(),
+            })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether the store has a blob of this digest and size.
+pub(super) fn is_here(store: &Store, entry: &Descriptor) -> bool {
+    std::fs::metadata(store.blob_path(entry.digest()))
+        .is_ok_and(|metadata| metadata.len() == entry.size())
+}
+
+/// All that an image (or an index of images) consists of, itself first, each blob once.
+pub(super) fn parts(store: &Store, image: &Descriptor) -> Result<Vec<Descriptor>, TransportError> {
+    let mut found: Vec<Descriptor> = Vec::new();
+    let mut open = vec![image.clone()];
+    while let Some(entry) = open.pop() {
+        if is_known(&found, entry.digest()) {
+            continue;
+        }
+        let bytes = store.read_blob(entry.digest(), MAX_METADATA)?;
+        let media_type = entry.media_type().to_string();
+        let what = format!("the manifest {}", entry.digest());
+        let (_, document) = Document::parse(&bytes, Some(&media_type), &what)?;
+        found.push(entry);
+        match document {
+            Document::Index(index) => open.extend(index.manifests().iter().rev().cloned()),
+            Document::Manifest(manifest) => {
+                for blob in [manifest.config()].into_iter().chain(manifest.layers()) {
+                    if !is_known(&found, blob.digest()) {
+                        found.push(blob.clone());
+                    }
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn is_known(found: &[Descriptor], digest: &Digest) -> bool {
+    found.iter().any(|known| known.digest() == digest)
+}

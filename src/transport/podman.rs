@@ -1,0 +1,101 @@
+//! `containers-storage:REF`: the images of podman and buildah, through `podman load` and `podman save`.
+//!
+//! The storage itself is podman's business: its drivers, locks and id maps are not a public format.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::error::TransportError;
+use super::{Imported, oci_archive};
+use crate::oci::{Descriptor, Reference};
+use crate::registry::Progress;
+use crate::store::Store;
+
+pub(super) fn export(
+    store: &Store,
+    image: &Descriptor,
+    name: &Reference,
+    progress: &dyn Progress,
+) -> Result<(), TransportError> {
+    let scratch = store.scratch("podman")?;
+    let archive = scratch.path().join("image.tar");
+    // An OCI archive, so that the manifest keeps its digest.
+    oci_archive::export(store, image, &archive, Some(&full_name(name)), progress)?;
+    podman(&["load", "--quiet", "--input"], &archive, None)
+}
+
+pub(super) fn import(
+    store: &Store,
+    name: &Reference,
+    progress: &dyn Progress,
+) -> Result<Imported, TransportError> {
+    let scratch = store.scratch("podman")?;
+    let archive = scratch.path().join("image.tar");
+    podman(
+        &["save", "--quiet", "--format", "oci-archive", "--output"],
+        &archive,
+        Some(name.as_given()),
+    )?;
+    let imported = oci_archive::import(store, &archive, None, progress)?;
+    Ok(Imported {
+        name: Some(name.as_given().to_owned()),
+        ..imported
+    })
+}
+
+/// containers/image puts names without a host below `localhost/` and wants a tag.
+fn full_name(name: &Reference) -> String {
+    let given = name.as_given().split('@').next().unwrap_or_default();
+    let host = if name.has_host() { "" } else { "localhost/" };
+    let tag = if name.tag().is_some() { "" } else { ":latest" };
+    format!("{host}{given}{tag}")
+}
+
+fn podman(arguments: &[&str], archive: &Path, name: Option<&str>) -> Result<(), TransportError> {
+    let failed = |problem: String| TransportError::Program {
+        program: "podman",
+        problem,
+    };
+    let output = Command::new("podman")
+        .args(arguments)
+        .arg(archive)
+        .args(name)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| failed(format!("cannot be run: {error}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    let last: Vec<String> = words
+        .lines()
+        .rev()
+        .take(3)
+        .map(|line| line.chars().filter(|c| !c.is_control()).take(300).collect())
+        .collect();
+    let last: Vec<String> = last.into_iter().rev().collect();
+    Err(failed(format!(
+        "{} failed ({}): {}",
+        arguments[0],
+        output.status,
+        last.join(" / ")
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_podmans() {
+        for (name, expected) in [
+            ("opal", "localhost/opal:latest"),
+            ("opal:1", "localhost/opal:1"),
+            ("team/opal", "localhost/team/opal:latest"),
+            ("localhost/opal", "localhost/opal:latest"),
+            ("r.example/opal:2", "r.example/opal:2"),
+        ] {
+            assert_eq!(full_name(&name.parse().unwrap()), expected);
+        }
+    }
+}

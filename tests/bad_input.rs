@@ -1,0 +1,353 @@
+//! Bad input: each with a clear error, the right exit code, and nothing lost.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use support::process;
+use support::warpdrive::{PYTHON_311, Warpdrive, copy_of, example};
+
+/// A source tree with these files.
+fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = directory.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    directory
+}
+
+const APP: (&str, &str) = (
+    "app.py",
+    "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'x']\n",
+);
+
+/// The error has this exit code and all of these words, and none that a person cannot use.
+#[track_caller]
+fn refused(warpdrive: &Warpdrive, source: &Path, more: &[&str], code: i32, expected: &[&str]) {
+    let (status, words) = warpdrive.refuses(source, more);
+    for part in expected {
+        assert!(words.contains(part), "`{part}` is missing in:\n{words}");
+    }
+    for raw in ["panicked", "Error {", "Os {", "unwrap()"] {
+        assert!(!words.contains(raw), "`{raw}` in:\n{words}");
+    }
+    assert_eq!(status, code, "{words}");
+    let left: Vec<_> = fs::read_dir(warpdrive.store().join("tmp"))
+        .map(|entries| {
+            entries
+                .filter_map(Result::ok)
+                .map(|e| e.file_name())
+                .collect()
+        })
+        .unwrap_or_default();
+    assert!(left.is_empty(), "left in the store: {left:?}");
+}
+
+#[test]
+fn names_that_are_none_and_sources_that_are_not_there() {
+    let warpdrive = Warpdrive::new();
+    let source = tree(&[APP]);
+    for name in ["Opal", "opal:", "-opal", "a//b", "opal@sha256:12"] {
+        let output = warpdrive.output(&[
+            "image",
+            "--path",
+            source.path().to_str().unwrap(),
+            "--",
+            name,
+        ]);
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{name}: {}",
+            process::words(&output)
+        );
+    }
+    refused(
+        &warpdrive,
+        source.path(),
+        &["--path", "/nowhere"],
+        2,
+        &["/nowhere"],
+    );
+    let empty = tempfile::tempdir().unwrap();
+    refused(&warpdrive, empty.path(), &[], 2, &["no file"]);
+}
+
+#[test]
+fn an_app_that_cannot_be_found_says_what_was_looked_for() {
+    let warpdrive = Warpdrive::with(PYTHON_311);
+    let none = tree(&[("util.py", "x = 1\n"), ("requirements.txt", "flask\n")]);
+    refused(&warpdrive, none.path(), &[], 3, &["wsgi.py", "app.py"]);
+    let two = tree(&[
+        (
+            "wsgi.py",
+            "from flask import Flask\none = Flask('a')\ntwo = Flask('b')\n",
+        ),
+        ("requirements.txt", "flask\n"),
+    ]);
+    refused(&warpdrive, two.path(), &[], 3, &["one", "two"]);
+}
+
+#[test]
+fn requirements_that_do_not_exist() {
+    let warpdrive = Warpdrive::with(PYTHON_311);
+    let source = tree(&[
+        APP,
+        (
+            "requirements.txt",
+            "this-distribution-does-not-exist-anywhere==1.0\n",
+        ),
+    ]);
+    refused(
+        &warpdrive,
+        source.path(),
+        &[],
+        3,
+        &["this-distribution-does-not-exist-anywhere"],
+    );
+}
+
+#[test]
+fn django_mistakes_are_told_with_their_remedy() {
+    let warpdrive = Warpdrive::with(PYTHON_311);
+    let source = copy_of(&example("django"), false);
+    let settings = process::run(
+        Command::new("find")
+            .arg(source.path())
+            .args(["-name", "settings.py"]),
+    );
+    let settings = Path::new(settings.trim());
+    let text = fs::read_to_string(settings).unwrap();
+
+    fs::write(
+        settings,
+        format!("{text}\nSTATICFILES_DIRS = [BASE_DIR / 'no-such-directory']\n"),
+    )
+    .unwrap();
+    refused(
+        &warpdrive,
+        source.path(),
+        &[],
+        3,
+        &["no-such-directory", "STATICFILES_DIRS"],
+    );
+
+    fs::write(
+        settings,
+        format!("{text}\nimport a_module_that_is_missing\n"),
+    )
+    .unwrap();
+    refused(
+        &warpdrive,
+        source.path(),
+        &[],
+        3,
+        &["a_module_that_is_missing"],
+    );
+}
+
+#[test]
+fn builders_that_are_none() {
+    let warpdrive = Warpdrive::with(PYTHON_311);
+    let source = tree(&[APP]);
+    // Nothing listens there.
+    refused(
+        &warpdrive,
+        source.path(),
+        &["--builder", "127.0.0.1:1/no/such:builder"],
+        5,
+        &["127.0.0.1:1"],
+    );
+    let empty = support::images::Tiny::new();
+    warpdrive.run(&["import", &empty.reference(), "busybox"]);
+    refused(
+        &warpdrive,
+        source.path(),
+        &["--builder", "busybox"],
+        1,
+        &["busybox", "no Python 3"],
+    );
+}
+
+#[test]
+fn odd_files_in_the_source() {
+    let warpdrive = Warpdrive::with(PYTHON_311);
+    let source = tree(&[APP]);
+    let place = |name: &str| source.path().join(name);
+    process::run(Command::new("mkfifo").arg(place("pipe")));
+    let _socket = std::os::unix::net::UnixListener::bind(place("socket")).unwrap();
+    symlink("nowhere", place("dangling")).unwrap();
+    fs::write(place("plain.txt"), "x").unwrap();
+    {
+        use std::os::unix::ffi::OsStrExt;
+        fs::write(
+            source
+                .path()
+                .join(std::ffi::OsStr::from_bytes(b"latin-\xe9.txt")),
+            "x",
+        )
+        .unwrap();
+    }
+    let output = process::output(&mut warpdrive.command_in(source.path(), &[], &["image", "odd"]));
+    let words = process::words(&output);
+    assert!(output.status.success(), "{words}");
+    for name in ["pipe", "socket"] {
+        assert!(words.contains(name), "{name} is not named in:\n{words}");
+    }
+
+    symlink("../../../etc/passwd", place("outside")).unwrap();
+    let (_, words) =
+        match process::output(&mut warpdrive.command_in(source.path(), &[], &["image", "odd"])) {
+            output if output.status.success() => (0, process::words(&output)),
+            output => (output.status.code().unwrap_or(-1), process::words(&output)),
+        };
+    assert!(words.contains("outside"), "{words}");
+}
+
+#[test]
+fn an_unreadable_file_is_named() {
+    // Root reads everything: this is for a user.
+    let warpdrive = Warpdrive::as_user(support::users::User::single_id(), PYTHON_311);
+    let source = tree(&[APP, ("secret.txt", "x")]);
+    let source = warpdrive.give(source.path(), "source");
+    process::run(
+        process::as_root("chmod")
+            .arg("000")
+            .arg(source.join("secret.txt")),
+    );
+    let (code, words) = warpdrive.refuses(&source, &[]);
+    assert!(words.contains("secret.txt"), "{words}");
+    assert_eq!(code, 1, "{words}");
+}
+
+#[test]
+fn a_corrupt_blob_is_found_by_its_digest_and_nothing_is_built_on_it() {
+    let warpdrive = Warpdrive::with(PYTHON_311);
+    let source = copy_of(&example("flask"), false);
+    let report = warpdrive.image("flask", source.path(), &[]);
+    let digest = report["config_digest"]
+        .as_str()
+        .unwrap()
+        .trim_start_matches("sha256:")
+        .to_owned();
+    let blob = warpdrive.store().join("blobs/sha256").join(&digest);
+    let mut bytes = fs::read(&blob).unwrap();
+    bytes[10] ^= 1;
+    fs::remove_file(&blob).unwrap();
+    fs::write(&blob, bytes).unwrap();
+    let output = warpdrive.output(&["inspect", "flask"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        process::words(&output).contains(&digest[..12]),
+        "{}",
+        process::words(&output)
+    );
+    // A rebuild puts it right.
+    let again = warpdrive.image("flask", source.path(), &[]);
+    assert_eq!(again["digest"], report["digest"]);
+    warpdrive.run(&["inspect", "flask"]);
+}
+
+#[test]
+fn an_assemble_that_fails_or_hangs_leaves_nothing_and_keeps_the_previous_image() {
+    let warpdrive = Warpdrive::with(PYTHON_311);
+    let source = copy_of(&example("flask"), false);
+    let report = warpdrive.image("refused", source.path(), &[]);
+    let hooks = source.path().join(".warpdrive/action_hooks");
+    fs::create_dir_all(&hooks).unwrap();
+    let hook = |text: &str| {
+        fs::write(hooks.join("build"), format!("#!/bin/sh\n{text}\n")).unwrap();
+        process::run(Command::new("chmod").arg("+x").arg(hooks.join("build")));
+    };
+    hook("echo the last words; exit 42");
+    refused(&warpdrive, source.path(), &[], 3, &["the last words", "42"]);
+
+    hook("echo started; sleep 600 & sleep 600");
+    refused(
+        &warpdrive,
+        source.path(),
+        &["--timeout", "8s"],
+        3,
+        &["time limit"],
+    );
+    let processes = process::run(Command::new("ps").args(["-eo", "args"]));
+    assert!(
+        !processes.lines().any(|line| line.trim() == "sleep 600"),
+        "{processes}"
+    );
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(
+        !mounts.contains(&warpdrive.store().display().to_string()),
+        "{mounts}"
+    );
+
+    let kept = warpdrive.run(&["inspect", "refused", "--json"]);
+    assert!(kept.contains(report["digest"].as_str().unwrap()), "{kept}");
+}
+
+#[test]
+fn ctrl_c_ends_everything() {
+    let warpdrive = Warpdrive::with(PYTHON_311);
+    let source = copy_of(&example("flask"), false);
+    let hooks = source.path().join(".warpdrive/action_hooks");
+    fs::create_dir_all(&hooks).unwrap();
+    fs::write(hooks.join("build"), "#!/bin/sh\ntouch here\nsleep 601\n").unwrap();
+    process::run(Command::new("chmod").arg("+x").arg(hooks.join("build")));
+    let child = warpdrive
+        .command_in(source.path(), &[], &["image", "interrupted"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let running = || {
+        process::run(Command::new("ps").args(["-eo", "args"]))
+            .lines()
+            .any(|line| line.trim() == "sleep 601")
+    };
+    process::poll(std::time::Duration::from_secs(120), || {
+        running().then_some(())
+    })
+    .expect("the hook runs");
+    process::run(Command::new("kill").args(["-INT", &child.id().to_string()]));
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(130),
+        "{}",
+        process::words(&output)
+    );
+    assert!(!running());
+    let left = fs::read_dir(warpdrive.store().join("tmp")).unwrap().count();
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn a_full_disk_is_told_and_loses_nothing() {
+    // A small file system of the test's own, in a mount namespace that ends with the command.
+    let warpdrive = Warpdrive::new();
+    let script = "mount -t tmpfs -o size=8m tmpfs \"$1\" && shift && exec \"$@\"";
+    let small = warpdrive.place().join("small");
+    fs::create_dir(&small).unwrap();
+    let tiny = support::images::Tiny::new();
+    fs::write(tiny.directory().join("large"), vec![0_u8; 1]).unwrap();
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-c", script, "sh"])
+        .arg(&small)
+        .arg("sh")
+        .arg("-c")
+        .arg(format!(
+            "head -c 8000000 /dev/zero > {0}/fill; exec {1} --store {0}/store import {2} tiny",
+            small.display(),
+            support::warpdrive::binary().display(),
+            tiny.reference(),
+        ));
+    let output = process::output(&mut command);
+    let words = process::words(&output);
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    assert!(words.contains("full") || words.contains("space"), "{words}");
+}

@@ -1,0 +1,290 @@
+//! Pulling and pushing against the reference implementation of the distribution specification.
+
+#![allow(clippy::unwrap_used)] // outside of #[test] functions too
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+
+use support::registry::Registry;
+use support::stored::{image, layer, leftovers, noise, store};
+use support::{process, skopeo};
+use warpdrive::oci::{Descriptor, MediaType, Reference, descriptor, sha256, to_canonical_json};
+use warpdrive::registry::{
+    Client, ClientOptions, Event, Outcome, Progress, RegistryError, Silent, this_platform,
+};
+
+fn client() -> Client {
+    Client::new(ClientOptions::default()).unwrap()
+}
+
+fn name(registry: &Registry, name: &str) -> Reference {
+    registry.reference(name).parse().unwrap()
+}
+
+#[derive(Default)]
+struct Ears(Mutex<Vec<Outcome>>);
+
+impl Progress for Ears {
+    fn event(&self, event: &Event<'_>) {
+        if let Event::Done { outcome, .. } = event {
+            self.0.lock().unwrap().push(*outcome);
+        }
+    }
+}
+
+#[test]
+fn an_image_goes_there_and_back() {
+    let registry = Registry::start();
+    let (_a, here) = store();
+    let (_b, there) = store();
+    let big = noise(3_000_000, 1);
+    let manifest = image(&here, &[b"one", &big, b"one"], &[]);
+    let target = name(&registry, "crew/opal:1.2");
+
+    let report = client().push(&manifest, &here, &target, &Silent).unwrap();
+    assert_eq!(report.digest, manifest.digest().to_string());
+    assert_eq!(
+        (report.uploaded, report.mounted, report.existing),
+        (3, 0, 0)
+    );
+    assert_eq!(registry.tags("crew/opal"), ["1.2"]);
+
+    // Other people's tool reads it.
+    let inspected = skopeo::inspect(&format!("docker://{target}"));
+    assert_eq!(inspected["Digest"], manifest.digest().to_string());
+    assert_eq!(inspected["Layers"].as_array().unwrap().len(), 3);
+
+    let head = client().head(&target).unwrap().unwrap();
+    assert_eq!(head, manifest);
+    let resolved = client().resolve(&target).unwrap();
+    assert_eq!((&resolved.descriptor, resolved.index), (&manifest, None));
+
+    let ears = Ears::default();
+    let pulled = client().pull(&target, &there, &ears).unwrap();
+    assert_eq!(pulled, manifest);
+    assert_eq!(ears.0.into_inner().unwrap(), [Outcome::Transferred; 3]);
+    let parsed: serde_json::Value =
+        serde_json::from_slice(&there.read_blob(manifest.digest(), 1 << 20).unwrap()).unwrap();
+    for blob in parsed["layers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .chain([&parsed["config"]])
+    {
+        let blob: Descriptor = serde_json::from_value(blob.clone()).unwrap();
+        there.verify_blob(&blob).unwrap();
+    }
+    assert_eq!(leftovers(&there), 0);
+
+    // Again: nothing travels, in either direction.
+    let report = client().push(&manifest, &here, &target, &Silent).unwrap();
+    assert_eq!((report.uploaded, report.existing), (0, 3));
+    let before = registry.log().matches("blobs/sha256").count();
+    let ears = Ears::default();
+    client().pull(&target, &there, &ears).unwrap();
+    assert_eq!(ears.0.into_inner().unwrap(), [Outcome::Existing; 3]);
+    assert_eq!(registry.log().matches("blobs/sha256").count(), before);
+}
+
+#[test]
+fn by_digest_what_is_here_needs_no_network() {
+    let registry = Registry::start();
+    let (_a, store) = store();
+    let manifest = image(&store, &[b"x"], &[]);
+    let target = name(&registry, "opal:1");
+    client().push(&manifest, &store, &target, &Silent).unwrap();
+    let by_digest: Reference = registry
+        .reference(&format!("opal@{}", manifest.digest()))
+        .parse()
+        .unwrap();
+    assert_eq!(client().resolve(&by_digest).unwrap().descriptor, manifest);
+    drop(registry);
+    assert_eq!(
+        client().pull(&by_digest, &store, &Silent).unwrap().digest(),
+        manifest.digest()
+    );
+    assert!(client().pull(&target, &store, &Silent).is_err());
+}
+
+#[test]
+fn layers_of_the_base_are_mounted() {
+    let registry = Registry::start();
+    let (_a, store) = store();
+    let base = name(&registry, "crew/python:3.13");
+    client()
+        .push(&image(&store, &[b"base"], &[]), &store, &base, &Silent)
+        .unwrap();
+    let app = image(
+        &store,
+        &[b"base", b"app"],
+        &[("org.opencontainers.image.base.name", &base.canonical())],
+    );
+    let report = client()
+        .push(&app, &store, &name(&registry, "crew/opal"), &Silent)
+        .unwrap();
+    assert_eq!((report.mounted, report.uploaded), (1, 2));
+    assert_eq!(registry.tags("crew/opal"), ["latest"]);
+}
+
+#[test]
+fn an_index_is_pushed_whole_and_pulled_for_this_machine() {
+    let registry = Registry::start();
+    let (_a, here) = store();
+    let (_b, there) = store();
+    let this = image(&here, &[b"mine"], &[]);
+    let other = image(&here, &[b"other"], &[("other", "yes")]);
+    let (os, architecture) = this_platform()
+        .split_once('/')
+        .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        .unwrap();
+    let mut entries = Vec::new();
+    for (entry, architecture) in [(&other, "s390x"), (&this, architecture.as_str())] {
+        let mut entry = serde_json::to_value(entry).unwrap();
+        entry["platform"] = serde_json::json!({"os": os, "architecture": architecture});
+        entries.push(entry);
+    }
+    let index = serde_json::json!({"schemaVersion": 2, "mediaType": MediaType::ImageIndex, "manifests": entries});
+    let (digest, size) = here.put_blob(&to_canonical_json(&index)).unwrap();
+    let index = descriptor(MediaType::ImageIndex, digest, size);
+    let target = name(&registry, "multi:1");
+    client().push(&index, &here, &target, &Silent).unwrap();
+
+    let resolved = client().resolve(&target).unwrap();
+    assert_eq!(resolved.descriptor, this);
+    assert_eq!(resolved.index, Some(index));
+    assert_eq!(client().pull(&target, &there, &Silent).unwrap(), this);
+
+    let other_client = |platform: &str| {
+        Client::new(ClientOptions {
+            platform: Some(platform.into()),
+            ..ClientOptions::default()
+        })
+        .unwrap()
+    };
+    assert_eq!(
+        other_client("linux/s390x")
+            .resolve(&target)
+            .unwrap()
+            .descriptor,
+        other
+    );
+    let error = other_client("linux/riscv64").resolve(&target).unwrap_err();
+    assert!(error.to_string().contains("linux/s390x"), "{error}");
+}
+
+/// A registry whose storage the test can reach.
+fn reachable(storage: &Path) -> Registry {
+    Registry::start_with(&[&format!(
+        "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY={}",
+        storage.display()
+    )])
+}
+
+fn stored(storage: &Path, hex: &str) -> std::path::PathBuf {
+    storage.join(format!(
+        "docker/registry/v2/blobs/sha256/{}/{hex}/data",
+        &hex[..2]
+    ))
+}
+
+#[test]
+fn damaged_blobs_are_refused() {
+    let storage = tempfile::tempdir().unwrap();
+    let registry = reachable(storage.path());
+    let (_a, here) = store();
+    let content = noise(100_000, 7);
+    let manifest = image(&here, &[&content], &[]);
+    let target = name(&registry, "opal:1");
+    client().push(&manifest, &here, &target, &Silent).unwrap();
+    let (_, gzip) = layer(&content);
+    let layer_path = stored(storage.path(), sha256(&gzip).digest());
+
+    let mut changed = gzip.clone();
+    changed[50_000] ^= 1;
+    fs::write(&layer_path, &changed).unwrap();
+    let (_b, there) = store();
+    let error = client().pull(&target, &there, &Silent).unwrap_err();
+    assert!(matches!(error, RegistryError::Digest { .. }), "{error}");
+    assert!(
+        error.to_string().contains(sha256(&gzip).as_ref()),
+        "{error}"
+    );
+    assert!(!there.has_blob(&sha256(&gzip)));
+    assert!(
+        !there.has_blob(manifest.digest()),
+        "the manifest comes last"
+    );
+    assert_eq!(leftovers(&there), 0);
+
+    for wrong in [&gzip[..60_000], &[gzip.as_slice(), b"more"].concat()] {
+        fs::write(&layer_path, wrong).unwrap();
+        let error = client().pull(&target, &there, &Silent).unwrap_err();
+        assert!(error.to_string().contains("in the manifest"), "{error}");
+        assert_eq!(leftovers(&there), 0);
+    }
+
+    let manifest_path = stored(storage.path(), manifest.digest().digest());
+    let mut bytes = fs::read(&manifest_path).unwrap();
+    bytes.push(b' ');
+    fs::write(&manifest_path, &bytes).unwrap();
+    assert!(client().pull(&target, &there, &Silent).is_err());
+}
+
+#[test]
+fn a_refusal_names_registry_and_repository() {
+    let registry = Registry::start();
+    let missing = name(&registry, "crew/nothing:9");
+    let error = client().resolve(&missing).unwrap_err();
+    let text = error.to_string();
+    for part in [
+        registry.address(),
+        "crew/nothing",
+        "`9`",
+        "MANIFEST_UNKNOWN",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(error.hint().unwrap().contains("check the name"));
+    let closed: Reference = format!("127.0.0.1:{}/x", support::http::free_port())
+        .parse()
+        .unwrap();
+    let error = client().resolve(&closed).unwrap_err();
+    assert!(
+        error.to_string().contains("cannot reach 127.0.0.1"),
+        "{error}"
+    );
+    assert!(error.to_string().contains("refused"), "{error}");
+}
+
+#[test]
+fn images_of_skopeo_come_in() {
+    let registry = Registry::start();
+    let (dir, here) = store();
+    // Docker's media types, from another tool.
+    let manifest = image(&here, &[b"x"], &[]);
+    client()
+        .push(&manifest, &here, &name(&registry, "a:1"), &Silent)
+        .unwrap();
+    process::run(skopeo::command("copy").args([
+        "--src-tls-verify=false",
+        "--dest-tls-verify=false",
+        "--format=v2s2",
+        &format!("docker://{}", registry.reference("a:1")),
+        &format!("docker://{}", registry.reference("b:1")),
+    ]));
+    let docker = client()
+        .pull(&name(&registry, "b:1"), &here, &Silent)
+        .unwrap();
+    assert_eq!(
+        docker.media_type().to_string(),
+        warpdrive::oci::docker::MANIFEST
+    );
+    let report = client()
+        .push(&docker, &here, &name(&registry, "c:1"), &Silent)
+        .unwrap();
+    assert_eq!(report.digest, docker.digest().to_string());
+    drop(dir);
+}

@@ -1,0 +1,307 @@
+//! The tool under test, with a store that has builder images in it.
+//!
+//! Builder images take a minute each to make. They are made once per target directory, in a store of
+//! their own behind a lock, and every test gets a copy of that store whose blobs are hard links.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use super::process::{self, words};
+use super::users::User;
+
+/// The Debian 12 builder: what most tests build on.
+pub const PYTHON_311: &str = "debian-12-python-3.11";
+/// The Debian 11 builder, for Opal.
+pub const PYTHON_39: &str = "debian-11-python-3.9";
+
+/// The executable under test.
+pub fn binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_warpdrive"))
+}
+
+/// A directory of the repository's examples.
+pub fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("examples")
+        .join(name)
+}
+
+/// The store that has this builder image, and the wheels that earlier tests fetched.
+fn shared(builder: &str) -> PathBuf {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("builders");
+    fs::create_dir_all(&place).unwrap();
+    let lock = File::create(place.join(format!("{builder}.lock"))).unwrap();
+    lock.lock().unwrap();
+    let store = place.join(builder);
+    if !store.join("made").exists() {
+        let mut command = Command::new(binary());
+        command
+            .arg("--store")
+            .arg(&store)
+            .args(["builder", "build", builder]);
+        process::run(&mut command);
+        // The Python in it is found, and the installers are fetched, once for all tests.
+        let empty = tempfile::tempdir().unwrap();
+        fs::write(
+            empty.path().join("app.py"),
+            "def app(environ, start_response): pass\n",
+        )
+        .unwrap();
+        let mut command = Command::new(binary());
+        command.arg("--store").arg(&store);
+        command
+            .args(["image", "warm-up", "--builder", builder, "--path"])
+            .arg(empty.path());
+        process::run(&mut command);
+        File::create(store.join("made")).unwrap();
+    }
+    store
+}
+
+/// A store of one's own and the commands that work on it.
+pub struct Warpdrive {
+    directory: tempfile::TempDir,
+    user: Option<User>,
+    program: PathBuf,
+}
+
+impl Warpdrive {
+    /// With an empty store.
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self {
+            directory,
+            user: None,
+            program: binary().to_owned(),
+        }
+    }
+
+    /// With a builder image in the store.
+    pub fn with(builder: &str) -> Self {
+        let this = Self::new();
+        this.take(builder);
+        this
+    }
+
+    /// The same as another user, whose store is empty but for the builder image.
+    pub fn as_user(user: User, builder: &str) -> Self {
+        let shared = shared(builder);
+        let directory = tempfile::tempdir().unwrap();
+        let archive = directory.path().join("builder.tar");
+        let mut command = Command::new(binary());
+        command.arg("--store").arg(&shared);
+        command
+            .args(["export", builder])
+            .arg(format!("oci-archive:{}:{builder}", archive.display()));
+        process::run(&mut command);
+        let archive = user.give(&archive, "builder.tar");
+        let program = user.give(binary(), "warpdrive");
+        let this = Self {
+            directory,
+            user: Some(user),
+            program,
+        };
+        this.run(&[
+            "import",
+            &format!("oci-archive:{}:{builder}", archive.display()),
+            builder,
+        ]);
+        this
+    }
+
+    /// Adds a builder image to the store.
+    pub fn take(&self, builder: &str) {
+        let shared = shared(builder);
+        process::run(
+            Command::new("cp")
+                .args(["--archive", "--link", "--no-target-directory"])
+                .arg(&shared)
+                .arg(self.store()),
+        );
+        // These are written in place or hold names: not to be shared.
+        for name in ["index.json", "lock"] {
+            let path = self.store().join(name);
+            if let Ok(bytes) = fs::read(&path) {
+                fs::remove_file(&path).unwrap();
+                fs::write(&path, bytes).unwrap();
+            }
+        }
+        for name in ["cache/dependencies", "cache/application"] {
+            let _ = fs::remove_dir_all(self.store().join(name));
+        }
+    }
+
+    pub fn store(&self) -> PathBuf {
+        match &self.user {
+            Some(user) => user.home().join("store"),
+            None => self.directory.path().join("store"),
+        }
+    }
+
+    /// A directory of the test's, which the user may read.
+    pub fn place(&self) -> PathBuf {
+        match &self.user {
+            Some(user) => user.home().to_owned(),
+            None => self.directory.path().to_owned(),
+        }
+    }
+
+    /// A source tree where the user can read it.
+    pub fn give(&self, source: &Path, name: &str) -> PathBuf {
+        match &self.user {
+            Some(user) => user.give(source, name),
+            None => source.to_owned(),
+        }
+    }
+
+    pub fn user(&self) -> Option<&User> {
+        self.user.as_ref()
+    }
+
+    /// The command `warpdrive --store STORE ARGUMENTS` with these variables, in this directory.
+    pub fn command_in(&self, directory: &Path, env: &[&str], arguments: &[&str]) -> Command {
+        let mut command = match &self.user {
+            Some(user) => user.command_in(directory, env, &self.program),
+            None => {
+                let mut command = Command::new(&self.program);
+                command.current_dir(directory);
+                for pair in env {
+                    let (name, value) = pair.split_once('=').unwrap();
+                    command.env(name, value);
+                }
+                command
+            }
+        };
+        command.arg("--store").arg(self.store()).args(arguments);
+        command
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        self.command_in(&self.place(), &[], arguments)
+    }
+
+    /// Runs it and gives what it wrote to stdout; a failure fails the test with all its words.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        process::run(&mut self.command(arguments))
+    }
+
+    /// Runs it, whatever comes of it.
+    pub fn output(&self, arguments: &[&str]) -> Output {
+        process::output(&mut self.command(arguments))
+    }
+
+    /// Builds and gives the report of `--json`.
+    pub fn image(&self, name: &str, source: &Path, more: &[&str]) -> serde_json::Value {
+        self.image_with(name, source, &[], more)
+    }
+
+    /// The same with variables of the environment.
+    pub fn image_with(
+        &self,
+        name: &str,
+        source: &Path,
+        env: &[&str],
+        more: &[&str],
+    ) -> serde_json::Value {
+        let mut arguments = vec!["image", name, "--json"];
+        arguments.extend_from_slice(more);
+        let output = process::output_within(
+            &mut self.command_in(source, env, &arguments),
+            std::time::Duration::from_secs(600),
+        );
+        assert!(output.status.success(), "{}", words(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Builds what must fail; gives the exit code and all its words.
+    pub fn refuses(&self, source: &Path, more: &[&str]) -> (i32, String) {
+        let mut arguments = vec!["image", "refused"];
+        arguments.extend_from_slice(more);
+        let output = process::output_within(
+            &mut self.command_in(source, &[], &arguments),
+            std::time::Duration::from_secs(600),
+        );
+        assert!(!output.status.success(), "{}", words(&output));
+        (output.status.code().unwrap_or(-1), words(&output))
+    }
+
+    /// Copies an image into an OCI layout that consumers read; gives the layout's directory.
+    pub fn layout(&self, name: &str) -> PathBuf {
+        let layout = self.place().join("layout");
+        self.run(&["export", name, &format!("oci:{}:{name}", layout.display())]);
+        layout
+    }
+
+    /// Copies an image into an archive for `docker load`.
+    pub fn docker_archive(&self, name: &str) -> PathBuf {
+        let archive = self.place().join(format!("{name}.tar"));
+        self.run(&[
+            "export",
+            name,
+            &format!("docker-archive:{}:{name}", archive.display()),
+        ]);
+        archive
+    }
+}
+
+impl Drop for Warpdrive {
+    fn drop(&mut self) {
+        // Unpacked trees of the user's namespace can only be removed there.
+        if self.user.is_some() {
+            let _ = process::output(&mut self.command(&["prune", "--all", "--force"]));
+        }
+    }
+}
+
+/// A copy of a source tree that a test may change, as a git repository with one commit of a fixed
+/// time when `git` is true.
+pub fn copy_of(source: &Path, git: bool) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(
+        directory.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    process::run(
+        Command::new("cp")
+            .arg("--recursive")
+            .arg("--no-target-directory")
+            .arg(source)
+            .arg(directory.path()),
+    );
+    if git {
+        commit(directory.path());
+    }
+    directory
+}
+
+/// Makes a repository with everything in it committed at a fixed time.
+pub fn commit(directory: &Path) {
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command
+            .current_dir(directory)
+            .args(["-c", "user.name=Test", "-c", "user.email=test@example.com"])
+            .args(arguments)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_AUTHOR_DATE", "2024-05-06T07:08:09Z")
+            .env("GIT_COMMITTER_DATE", "2024-05-06T07:08:09Z");
+        process::run(&mut command);
+    };
+    git(&["init", "--quiet", "--initial-branch=main"]);
+    git(&["add", "--all"]);
+    git(&["commit", "--quiet", "--message=First"]);
+}
+
+/// The digests of the layers of one kind.
+pub fn layers(report: &serde_json::Value, kind: &str) -> Vec<String> {
+    report["layers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|layer| layer["kind"] == kind)
+        .map(|layer| layer["digest"].as_str().unwrap().to_owned())
+        .collect()
+}

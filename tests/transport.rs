@@ -1,0 +1,461 @@
+//! Images in and out of other people's forms, with skopeo as the other side.
+
+#![allow(clippy::unwrap_used)] // outside of #[test] functions too
+
+mod support;
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use support::stored::{image, layer, leftovers, noise, store};
+use support::{process, skopeo};
+use warpdrive::oci::{Descriptor, ImageConfig, sha256};
+use warpdrive::registry::{Silent, this_platform};
+use warpdrive::store::Store;
+use warpdrive::transport::{self, Imported, Place, TransportError};
+
+fn export(store: &Store, image: &Descriptor, to: &str) {
+    transport::export(
+        store,
+        image,
+        "crew/opal",
+        &Place::parse(to).unwrap(),
+        &Silent,
+    )
+    .unwrap();
+}
+
+fn import(store: &Store, from: &str) -> Result<Imported, TransportError> {
+    transport::import(store, &Place::parse(from).unwrap(), &Silent)
+}
+
+/// All blobs of an image are in the store, and right.
+fn is_whole(store: &Store, image: &Descriptor) {
+    let image = store.image_at(image).unwrap();
+    for blob in image
+        .manifest
+        .layers()
+        .iter()
+        .chain([image.manifest.config()])
+    {
+        store.verify_blob(blob).unwrap();
+    }
+    assert_eq!(leftovers(store), 0);
+}
+
+fn blobs(store: &Store) -> usize {
+    fs::read_dir(store.root().join("blobs/sha256"))
+        .unwrap()
+        .count()
+}
+
+#[test]
+fn oci_forms_keep_the_digest_both_ways() {
+    let (dir, here) = store();
+    let manifest = image(&here, &[b"one", &noise(300_000, 3), b"one"], &[("a", "b")]);
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    for (ours, theirs) in [
+        (
+            format!("oci:{}", at("layout")),
+            format!("oci:{}", at("skopeo")),
+        ),
+        (
+            format!("oci-archive:{}", at("a.tar")),
+            format!("oci-archive:{}", at("b.tar")),
+        ),
+    ] {
+        for tag in ["", ":1.2"] {
+            let (ours, theirs) = (format!("{ours}{tag}"), format!("{theirs}{tag}"));
+            export(&here, &manifest, &ours);
+            skopeo::copy(&ours, &theirs);
+            let inspected = skopeo::inspect(&theirs);
+            assert_eq!(inspected["Digest"], manifest.digest().to_string(), "{ours}");
+            let (_b, there) = store();
+            let imported = import(&there, &theirs).unwrap();
+            assert_eq!(imported.descriptor, manifest);
+            assert_eq!(imported.name.as_deref(), tag.strip_prefix(':'));
+            is_whole(&there, &manifest);
+        }
+    }
+    // Two images are in the layout now; without a name it is not clear which is meant.
+    let error = import(&here, &format!("oci:{}", at("layout"))).unwrap_err();
+    assert!(error.to_string().contains("`1.2`"), "{error}");
+    let error = import(&here, &format!("oci:{}:9", at("layout"))).unwrap_err();
+    assert!(error.to_string().contains("no image `9`"), "{error}");
+}
+
+#[test]
+fn docker_archives_are_exchanged() {
+    let (dir, here) = store();
+    let manifest = image(&here, &[b"one", &noise(300_000, 3), b"one"], &[]);
+    let file = dir.path().join("opal.tar");
+    let ours = format!("docker-archive:{}", file.display());
+    export(&here, &manifest, &ours);
+
+    // skopeo reads ours: the layers have the same content, and the configuration is the same.
+    let copied = format!("dir:{}", dir.path().join("dir").display());
+    skopeo::copy(&ours, &copied);
+    let expected = here.image_at(&manifest).unwrap();
+    assert_eq!(
+        skopeo::manifest(&copied)["config"]["digest"],
+        expected.manifest.config().digest().to_string()
+    );
+    let named = skopeo::inspect(&ours);
+    assert_eq!(named["Layers"].as_array().unwrap().len(), 3, "{named}");
+    let tar = process::run(
+        std::process::Command::new("tar")
+            .arg("-xOf")
+            .arg(&file)
+            .arg("manifest.json"),
+    );
+    let tar: Value = serde_json::from_str(&tar).unwrap();
+    assert_eq!(tar[0]["RepoTags"], json!(["crew/opal:latest"]));
+
+    // We read ours: layers as they were.
+    let (_b, there) = store();
+    let imported = import(&there, &ours).unwrap();
+    assert_eq!(imported.name.as_deref(), Some("crew/opal:latest"));
+    is_whole(&there, &imported.descriptor);
+    let again = there.image_at(&imported.descriptor).unwrap();
+    assert_eq!(again.config_bytes, expected.config_bytes);
+    assert_eq!(again.manifest.layers(), expected.manifest.layers());
+
+    // And skopeo's, which are not compressed, plain and gzipped as a whole.
+    let theirs = dir.path().join("theirs.tar");
+    skopeo::copy(
+        &ours,
+        &format!("docker-archive:{}:opal:1", theirs.display()),
+    );
+    process::run(
+        std::process::Command::new("gzip")
+            .arg("--keep")
+            .arg(&theirs),
+    );
+    for file in [theirs.clone(), dir.path().join("theirs.tar.gz")] {
+        let (_c, there) = store();
+        let imported = import(&there, &format!("docker-archive:{}", file.display())).unwrap();
+        assert!(
+            imported.name.as_deref().unwrap().ends_with("opal:1"),
+            "{:?}",
+            imported.name
+        );
+        is_whole(&there, &imported.descriptor);
+        let found = there.image_at(&imported.descriptor).unwrap();
+        assert_eq!(found.config_bytes, expected.config_bytes);
+        let by_name = format!("docker-archive:{}:opal:1", file.display());
+        assert_eq!(
+            import(&there, &by_name).unwrap().descriptor,
+            imported.descriptor
+        );
+        let error =
+            import(&there, &format!("docker-archive:{}:other", file.display())).unwrap_err();
+        assert!(error.to_string().contains("no image `other`"), "{error}");
+    }
+}
+
+#[test]
+fn what_is_written_depends_on_the_image_only() {
+    let (dir, here) = store();
+    let manifest = image(&here, &[b"one", b"two"], &[]);
+    for transport in ["oci-archive", "docker-archive"] {
+        let bytes: Vec<Vec<u8>> = ["a", "b"]
+            .iter()
+            .map(|name| {
+                let file = dir.path().join(name);
+                export(&here, &manifest, &format!("{transport}:{}", file.display()));
+                fs::read(file).unwrap()
+            })
+            .collect();
+        assert!(bytes[0] == bytes[1]);
+    }
+    let mut layouts = Vec::new();
+    for name in ["x", "y"] {
+        export(
+            &here,
+            &manifest,
+            &format!("oci:{}:1", dir.path().join(name).display()),
+        );
+        layouts.push(fs::read(dir.path().join(name).join("index.json")).unwrap());
+    }
+    assert_eq!(layouts[0], layouts[1]);
+}
+
+#[test]
+fn a_directory_with_other_things_is_left_alone() {
+    let (dir, here) = store();
+    let manifest = image(&here, &[b"one"], &[]);
+    let home = dir.path().join("home");
+    fs::create_dir(&home).unwrap();
+    fs::write(home.join("letter"), "x").unwrap();
+    let place = Place::parse(&format!("oci:{}", home.display())).unwrap();
+    let error = transport::export(&here, &manifest, "opal", &place, &Silent).unwrap_err();
+    assert!(
+        error.to_string().contains("not an OCI image layout"),
+        "{error}"
+    );
+    assert_eq!(fs::read_dir(&home).unwrap().count(), 1);
+}
+
+#[test]
+fn cut_archives_leave_nothing_behind() {
+    let (dir, here) = store();
+    let manifest = image(&here, &[&noise(100_000, 1), &noise(100_000, 2)], &[]);
+    for transport in ["oci-archive", "docker-archive"] {
+        let file = dir.path().join(format!("{transport}.tar"));
+        export(&here, &manifest, &format!("{transport}:{}", file.display()));
+        let whole = fs::read(&file).unwrap();
+        for keep in [
+            0,
+            1,
+            511,
+            512,
+            1000,
+            50_000,
+            110_000,
+            whole.len() - 1500,
+            whole.len() - 1100,
+        ] {
+            fs::write(&file, &whole[..keep]).unwrap();
+            let (_b, there) = store();
+            let outcome = import(&there, &format!("{transport}:{}", file.display()));
+            let error = outcome
+                .expect_err(&format!("{transport} cut at {keep}"))
+                .to_string();
+            assert!(error.contains(&file.display().to_string()), "{error}");
+            assert_eq!(
+                (blobs(&there), leftovers(&there)),
+                (0, 0),
+                "{transport} {keep}"
+            );
+        }
+    }
+}
+
+#[test]
+fn changed_bytes_are_found() {
+    let (dir, here) = store();
+    let content = noise(50_000, 9);
+    let manifest = image(&here, &[&content], &[]);
+    let (_, gzip) = layer(&content);
+    for transport in ["oci-archive", "docker-archive"] {
+        let file = dir.path().join("x.tar");
+        export(&here, &manifest, &format!("{transport}:{}", file.display()));
+        let mut bytes = fs::read(&file).unwrap();
+        let place = bytes
+            .windows(64)
+            .position(|window| window == &gzip[1000..1064])
+            .unwrap();
+        bytes[place] ^= 1;
+        fs::write(&file, &bytes).unwrap();
+        let (_b, there) = store();
+        let error = import(&there, &format!("{transport}:{}", file.display())).unwrap_err();
+        assert!(error.to_string().contains("x.tar"), "{error}");
+        assert!(!there.has_blob(&sha256(&gzip)));
+        assert_eq!(leftovers(&there), 0);
+    }
+    let layout = dir.path().join("layout");
+    export(&here, &manifest, &format!("oci:{}", layout.display()));
+    let blob = layout.join("blobs/sha256").join(sha256(&gzip).digest());
+    let mut bytes = fs::read(&blob).unwrap();
+    bytes[1000] ^= 1;
+    fs::write(&blob, &bytes).unwrap();
+    let (_b, there) = store();
+    let error = import(&there, &format!("oci:{}", layout.display())).unwrap_err();
+    assert!(matches!(error, TransportError::Digest { .. }), "{error}");
+    fs::remove_file(&blob).unwrap();
+    let error = import(&there, &format!("oci:{}", layout.display())).unwrap_err();
+    assert!(error.to_string().contains("is missing"), "{error}");
+    fs::write(&blob, &bytes[..1000]).unwrap();
+    let error = import(&there, &format!("oci:{}", layout.display())).unwrap_err();
+    assert!(error.to_string().contains("only 1000"), "{error}");
+    assert_eq!(leftovers(&there), 0);
+}
+
+/// A docker-archive made by hand.
+fn archive(path: &Path, members: &[(&str, Member<'_>)]) {
+    let mut tar = tar::Builder::new(fs::File::create(path).unwrap());
+    for (name, member) in members {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        // Past `set_path`, which refuses what a hostile archive may have.
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        match member {
+            Member::Bytes(bytes) => {
+                header.set_size(bytes.len() as u64);
+                header.set_cksum();
+                tar.append(&header, *bytes).unwrap();
+            }
+            Member::Link(target) => {
+                header.set_entry_type(tar::EntryType::Symlink);
+                header.set_size(0);
+                header.set_link_name_literal(target).unwrap();
+                header.set_cksum();
+                tar.append(&header, std::io::empty()).unwrap();
+            }
+        }
+    }
+    tar.into_inner().unwrap().flush().unwrap();
+}
+
+enum Member<'a> {
+    Bytes(&'a [u8]),
+    Link(&'a str),
+}
+
+#[test]
+fn hostile_docker_archives_are_refused_and_odd_ones_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.tar");
+    let from = format!("docker-archive:{}", file.display());
+    let (tar, gzip) = layer(b"content");
+    let mut config = ImageConfig::new("linux", this_platform().split_once('/').unwrap().1);
+    let history = warpdrive::oci::HistoryEntry {
+        created: "1980-01-01T00:00:01Z".into(),
+        created_by: "test".into(),
+        empty_layer: false,
+    };
+    config.push_layer(&sha256(&tar), &history);
+    let config = config.to_bytes();
+    let manifest = |config: &str, layer: &str| {
+        json!([{"Config": config, "RepoTags": null, "Layers": [layer]}])
+            .to_string()
+            .into_bytes()
+    };
+    let plain = manifest("c.json", "l/layer.tar");
+
+    // As old docker wrote it: layers through links; and as podman may: compressed ones.
+    for bytes in [&tar, &gzip] {
+        archive(
+            &file,
+            &[
+                ("./c.json", Member::Bytes(&config)),
+                ("l/layer.tar", Member::Link("../real/layer.tar")),
+                ("real/layer.tar", Member::Bytes(bytes)),
+                ("manifest.json", Member::Bytes(&plain)),
+            ],
+        );
+        let (_a, store) = store();
+        let imported = import(&store, &from).unwrap();
+        assert_eq!(imported.name, None);
+        is_whole(&store, &imported.descriptor);
+        assert!(store.has_blob(&sha256(bytes)));
+    }
+
+    let outside = dir.path().join("outside");
+    fs::write(&outside, &tar).unwrap();
+    let wrong_id = format!("{}.json", "a".repeat(64));
+    let outside = outside.display().to_string();
+    let by_path = manifest("c.json", &outside);
+    let by_parent = manifest("c.json", "../outside");
+    let by_id = manifest(&wrong_id, "l/layer.tar");
+    let no_layers = json!([{"Config": "c.json", "Layers": []}]).to_string();
+    let cases: Vec<(&str, Vec<(&str, Member<'_>)>)> = vec![
+        ("no manifest.json", vec![("c.json", Member::Bytes(&config))]),
+        (
+            "its manifest.json",
+            vec![("manifest.json", Member::Bytes(b"{"))],
+        ),
+        (
+            "none with a name",
+            vec![("manifest.json", Member::Bytes(b"[]"))],
+        ),
+        (
+            "configuration that its manifest.json names is missing",
+            vec![("manifest.json", Member::Bytes(&plain))],
+        ),
+        (
+            "is missing",
+            vec![
+                ("c.json", Member::Bytes(&config)),
+                ("manifest.json", Member::Bytes(&plain)),
+            ],
+        ),
+        (
+            "is missing",
+            vec![
+                ("c.json", Member::Bytes(&config)),
+                ("manifest.json", Member::Bytes(&by_path)),
+            ],
+        ),
+        (
+            "is missing",
+            vec![
+                ("c.json", Member::Bytes(&config)),
+                ("manifest.json", Member::Bytes(&by_parent)),
+            ],
+        ),
+        (
+            "is missing",
+            vec![
+                ("c.json", Member::Bytes(&config)),
+                ("l/layer.tar", Member::Link(&outside)),
+                ("manifest.json", Member::Bytes(&plain)),
+            ],
+        ),
+        (
+            "is missing",
+            vec![
+                ("c.json", Member::Bytes(&config)),
+                ("l/layer.tar", Member::Link("layer.tar")),
+                ("manifest.json", Member::Bytes(&plain)),
+            ],
+        ),
+        (
+            "twice",
+            vec![
+                ("c.json", Member::Bytes(&config)),
+                ("c.json", Member::Bytes(&config)),
+            ],
+        ),
+        (
+            "has the digest",
+            vec![
+                ("c.json", Member::Bytes(&config)),
+                ("l/layer.tar", Member::Bytes(b"other")),
+                ("manifest.json", Member::Bytes(&plain)),
+            ],
+        ),
+        (
+            "has the digest",
+            vec![
+                (&wrong_id, Member::Bytes(&config)),
+                ("manifest.json", Member::Bytes(&by_id)),
+            ],
+        ),
+        (
+            "0 layers",
+            vec![
+                ("c.json", Member::Bytes(&config)),
+                ("manifest.json", Member::Bytes(no_layers.as_bytes())),
+            ],
+        ),
+    ];
+    for (part, members) in cases {
+        archive(&file, &members);
+        let (_a, store) = store();
+        let error = import(&store, &from).unwrap_err().to_string();
+        assert!(error.contains(part), "{part}: {error}");
+        assert_eq!((blobs(&store), leftovers(&store)), (0, 0));
+    }
+}
+
+#[test]
+fn a_pipe_is_read_and_written() {
+    let (dir, here) = store();
+    let manifest = image(&here, &[b"one"], &[]);
+    let fifo = dir.path().join("fifo");
+    process::run(std::process::Command::new("mkfifo").arg(&fifo));
+    // Through a link, as /dev/stdout is one.
+    let link = dir.path().join("link");
+    symlink(&fifo, &link).unwrap();
+    let (_b, there) = store();
+    let imported = std::thread::scope(|scope| {
+        scope.spawn(|| export(&here, &manifest, &format!("oci-archive:{}", link.display())));
+        import(&there, &format!("oci-archive:{}", fifo.display())).unwrap()
+    });
+    assert_eq!(imported.descriptor, manifest);
+    is_whole(&there, &manifest);
+}
