@@ -15,6 +15,8 @@
 
 pub mod app;
 #[cfg(feature = "host")]
+pub mod audit;
+#[cfg(feature = "host")]
 pub mod build;
 #[cfg(feature = "host")]
 pub mod builder;

@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("app", &[]),
     ("source", &["oci", "store", "layer"]),
     ("registry", &["oci", "store", "layer", "progress"]),
+    ("audit", &["oci", "store", "layer"]),
     (
         "transport",
         &["oci", "store", "layer", "registry", "progress"],
@@ -45,6 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "registry",
             "transport",
             "builder",
+            "audit",
             "progress",
         ],
     ),
@@ -63,6 +65,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "builder",
             "build",
             "container",
+            "audit",
             "progress",
         ],
     ),

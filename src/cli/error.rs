@@ -289,3 +289,20 @@ impl From<crate::build::BuildError> for CommandError {
         }
     }
 }
+
+impl From<crate::audit::AuditError> for CommandError {
+    fn from(error: crate::audit::AuditError) -> Self {
+        use crate::audit::AuditError;
+        let message = error.to_string();
+        match error {
+            AuditError::Store(error) => error.into(),
+            AuditError::Oci(error) => error.into(),
+            AuditError::Policy(_) => Self::new(ExitStatus::Usage, "policy-invalid", message),
+            AuditError::NoSuchImage { .. } => {
+                Self::new(ExitStatus::Failure, "image-missing", message)
+            }
+            _ => Self::new(ExitStatus::Failure, "audit-failed", message)
+                .with_hint("the image was not judged: this is no pass"),
+        }
+    }
+}

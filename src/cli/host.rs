@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::app::{self, AppCommand};
+use super::audit;
 use super::context::Context;
 use super::error::CommandError;
 use super::printer::Printer;
@@ -41,6 +42,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Audit(audit::Args),
     Image(image::Args),
     Images(images::Args),
     Inspect(inspect::Args),
@@ -65,6 +67,7 @@ impl Command {
     /// Whether the user asked for JSON, so that an error becomes JSON too.
     fn json(&self) -> bool {
         match self {
+            Self::Audit(args) => args.json,
             Self::Image(args) => args.json,
             Self::Images(args) => args.json,
             Self::Inspect(args) => args.json,
@@ -86,6 +89,7 @@ impl Command {
 
     fn run(&self, context: &Context) -> Result<u8, CommandError> {
         match self {
+            Self::Audit(args) => audit::run(args, context),
             Self::Image(args) => image::run(args, context),
             Self::Images(args) => images::run(args, context),
             Self::Inspect(args) => inspect::run(args, context),

@@ -7,6 +7,8 @@
 pub mod app;
 
 #[cfg(feature = "host")]
+mod audit;
+#[cfg(feature = "host")]
 mod builder;
 #[cfg(feature = "host")]
 mod completions;

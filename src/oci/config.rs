@@ -126,6 +126,25 @@ impl ImageConfig {
         }
     }
 
+    /// The lines of `history`, the oldest first; what is missing in one is empty.
+    pub fn history(&self) -> Vec<HistoryEntry> {
+        let list = self.document.get("history").and_then(Value::as_array);
+        list.into_iter()
+            .flatten()
+            .map(|entry| {
+                let text = |key: &str| {
+                    let text = entry.get(key).and_then(Value::as_str);
+                    text.unwrap_or_default().to_owned()
+                };
+                HistoryEntry {
+                    created: text("created"),
+                    created_by: text("created_by"),
+                    empty_layer: entry.get("empty_layer") == Some(&Value::Bool(true)),
+                }
+            })
+            .collect()
+    }
+
     /// Sets `created` (RFC 3339).
     pub fn set_created(&mut self, created: &str) {
         self.document.insert("created".into(), json!(created));
@@ -274,6 +293,9 @@ mod tests {
         );
         let again = ImageConfig::from_bytes(&config.to_bytes(), "again").unwrap();
         assert_eq!(again.diff_ids(), vec![id]);
+        let history = again.history();
+        assert_eq!(history.len(), 1);
+        assert_eq!(history[0].created_by, "test");
         assert_eq!(again, config);
     }
 }

@@ -18,6 +18,7 @@ pub mod enclosure;
 pub mod fake_registry;
 pub mod http;
 pub mod images;
+pub mod made;
 pub mod podman;
 pub mod process;
 pub mod registry;

@@ -1,0 +1,364 @@
+//! `/etc/sudoers` (sudoers(5)): user specifications, aliases, includes, `Defaults`.
+//!
+//! Read is what says who may do something, and whether a password is asked for; hosts are not
+//! compared (in a container, any name may be the host's).
+
+use std::collections::BTreeMap;
+
+use super::{lossy, strict_decimal};
+
+/// How deep aliases may name aliases.
+const MAX_DEPTH: usize = 16;
+
+/// Whom an item of a user list stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    All,
+    User(String),
+    Uid(u32),
+    Group(String),
+    Gid(u32),
+    Alias(String),
+    /// A netgroup or a group of a plugin: who is in it is not known.
+    Other(String),
+}
+
+/// One user specification: these users may run these commands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    pub line: usize,
+    /// With `true` where `!` excludes.
+    pub users: Vec<(bool, Who)>,
+    /// Some command needs no password.
+    pub nopasswd: bool,
+    /// The text after the first `=`.
+    pub commands: String,
+}
+
+/// `@include` or `@includedir`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Include {
+    pub line: usize,
+    pub path: String,
+    pub directory: bool,
+}
+
+/// What a file says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sudoers {
+    pub rules: Vec<Rule>,
+    pub includes: Vec<Include>,
+    pub user_aliases: BTreeMap<String, Vec<(bool, Who)>>,
+    /// Lines with `Defaults !authenticate`: nobody is asked for a password.
+    pub no_authenticate: Vec<usize>,
+    pub odd_lines: Vec<usize>,
+}
+
+/// For whom the rules are searched.
+pub struct Person<'a> {
+    pub uid: Option<u32>,
+    pub names: &'a [String],
+    pub gids: &'a [u32],
+    pub groups: &'a [String],
+}
+
+impl Sudoers {
+    /// Whether a rule's user list fits: the last item that fits decides (sudoers(5), "!").
+    pub fn fits(&self, users: &[(bool, Who)], person: &Person<'_>) -> bool {
+        self.decides(users, person, &mut BTreeMap::new(), 0) == Some(true)
+    }
+
+    /// `known` holds what aliases came to, so that each is followed once however often it is named.
+    fn decides<'s>(
+        &'s self,
+        users: &'s [(bool, Who)],
+        person: &Person<'_>,
+        known: &mut BTreeMap<&'s str, Option<bool>>,
+        depth: usize,
+    ) -> Option<bool> {
+        users.iter().rev().find_map(|(negated, who)| {
+            let fits = match who {
+                Who::All => true,
+                Who::User(name) => person.names.contains(name),
+                Who::Uid(uid) => person.uid == Some(*uid),
+                Who::Group(name) => person.groups.contains(name),
+                Who::Gid(gid) => person.gids.contains(gid),
+                Who::Alias(name) => match self.user_aliases.get(name) {
+                    Some(users) => {
+                        let fits = if let Some(fits) = known.get(name.as_str()) {
+                            *fits
+                        } else {
+                            // What leads back to itself, or too deep, is taken to fit.
+                            known.insert(name, Some(true));
+                            let fits = if depth < MAX_DEPTH {
+                                self.decides(users, person, known, depth + 1)
+                            } else {
+                                Some(true)
+                            };
+                            known.insert(name, fits);
+                            fits
+                        };
+                        return fits.map(|fits| fits != *negated);
+                    }
+                    // A user may be named in capitals.
+                    None => person.names.contains(name),
+                },
+                Who::Other(_) => false,
+            };
+            fits.then_some(!negated)
+        })
+    }
+
+    /// Takes in what an included file says.
+    pub fn merge(&mut self, other: Self) {
+        self.rules.extend(other.rules);
+        self.includes.extend(other.includes);
+        self.user_aliases.extend(other.user_aliases);
+        self.no_authenticate.extend(other.no_authenticate);
+        self.odd_lines.extend(other.odd_lines);
+    }
+}
+
+/// Whether sudo reads a file of this name in an `@includedir`.
+pub fn is_included(name: &[u8]) -> bool {
+    !name.ends_with(b"~") && !name.contains(&b'.')
+}
+
+/// Reads one file.
+pub fn parse(bytes: &[u8]) -> Sudoers {
+    let mut sudoers = Sudoers::default();
+    for (number, line) in joined_lines(bytes) {
+        statement(&mut sudoers, number, line.trim_ascii());
+    }
+    sudoers
+}
+
+fn statement(sudoers: &mut Sudoers, number: usize, line: &[u8]) {
+    for (word, directory) in [("includedir", true), ("include", false)] {
+        for sign in [b'@', b'#'] {
+            let rest = line
+                .strip_prefix(&[sign])
+                .and_then(|rest| rest.strip_prefix(word.as_bytes()));
+            if let Some(rest) =
+                rest.filter(|rest| rest.first().is_some_and(u8::is_ascii_whitespace))
+            {
+                let path = without_comment(rest).trim_ascii();
+                let path = path.strip_prefix(b"\"").unwrap_or(path);
+                let path = path.strip_suffix(b"\"").unwrap_or(path);
+                sudoers.includes.push(Include {
+                    line: number,
+                    path: lossy(path).replace("\\ ", " "),
+                    directory,
+                });
+                return;
+            }
+        }
+    }
+    let line = without_comment(line).trim_ascii();
+    if line.is_empty() {
+        return;
+    }
+    if let Some(rest) = line.strip_prefix(b"Defaults") {
+        defaults(sudoers, number, rest);
+        return;
+    }
+    for word in [
+        "User_Alias",
+        "Runas_Alias",
+        "Host_Alias",
+        "Cmnd_Alias",
+        "Cmd_Alias",
+    ] {
+        let rest = line.strip_prefix(word.as_bytes());
+        if let Some(rest) = rest.filter(|rest| rest.first().is_some_and(u8::is_ascii_whitespace)) {
+            if word == "User_Alias" {
+                user_aliases(sudoers, number, rest);
+            }
+            return;
+        }
+    }
+    let Some(equals) = outside_quotes(line, b'=') else {
+        sudoers.odd_lines.push(number);
+        return;
+    };
+    let (users, rest) = user_list(line);
+    // Between the users and the equals sign stand the hosts.
+    if users.is_empty() || line.len() - rest.len() >= equals {
+        sudoers.odd_lines.push(number);
+        if users.is_empty() {
+            return;
+        }
+    }
+    let commands = &line[equals + 1..];
+    sudoers.rules.push(Rule {
+        line: number,
+        users,
+        nopasswd: has_tag(commands, b"NOPASSWD"),
+        commands: lossy(commands.trim_ascii()),
+    });
+}
+
+/// `Defaults[@:!>]… option, !option, option=value`
+fn defaults(sudoers: &mut Sudoers, number: usize, rest: &[u8]) {
+    let mut rest = rest;
+    // A scope stands without a blank: `Defaults:app`, `Defaults!/bin/ls`.
+    if !rest.first().is_none_or(u8::is_ascii_whitespace) {
+        let end = rest.iter().position(u8::is_ascii_whitespace);
+        rest = &rest[end.unwrap_or(rest.len())..];
+    }
+    for option in rest.split(|&byte| byte == b',') {
+        let compact: Vec<u8> = option
+            .iter()
+            .copied()
+            .filter(|b| !b.is_ascii_whitespace())
+            .collect();
+        if compact == b"!authenticate" {
+            sudoers.no_authenticate.push(number);
+        }
+    }
+}
+
+/// `NAME = list : NAME = list`
+fn user_aliases(sudoers: &mut Sudoers, number: usize, rest: &[u8]) {
+    let mut rest = rest;
+    loop {
+        let Some(equals) = outside_quotes(rest, b'=') else {
+            sudoers.odd_lines.push(number);
+            return;
+        };
+        let name = lossy(rest[..equals].trim_ascii());
+        let (users, after) = user_list(&rest[equals + 1..]);
+        sudoers.user_aliases.insert(name, users);
+        match after.trim_ascii_start().strip_prefix(b":") {
+            Some(next) => rest = next,
+            None => return,
+        }
+    }
+}
+
+/// Reads `item, item, …` and gives what follows.
+fn user_list(text: &[u8]) -> (Vec<(bool, Who)>, &[u8]) {
+    let mut users = Vec::new();
+    let mut rest = text.trim_ascii_start();
+    loop {
+        let mut negated = false;
+        while let Some(after) = rest.strip_prefix(b"!") {
+            negated = !negated;
+            rest = after.trim_ascii_start();
+        }
+        let (word, after) = word(rest);
+        if word.is_empty() {
+            return (users, after);
+        }
+        users.push((negated, who(&word)));
+        let next = after.trim_ascii_start();
+        match next.strip_prefix(b",") {
+            Some(next) => rest = next.trim_ascii_start(),
+            None => return (users, after),
+        }
+    }
+}
+
+/// One word: up to a blank, a comma, `=` or `:`; with quotes and backslashes taken away.
+fn word(text: &[u8]) -> (Vec<u8>, &[u8]) {
+    let mut word = Vec::new();
+    let mut quoted = false;
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        match byte {
+            b'\\' => {
+                at += 1;
+                word.extend(text.get(at));
+            }
+            b'"' => quoted = !quoted,
+            b' ' | b'\t' | b',' | b'=' if !quoted => break,
+            // `%:group` names a group of a plugin; a colon elsewhere ends an alias's list.
+            b':' if !quoted && !matches!(word.as_slice(), b"%") => break,
+            _ => word.push(byte),
+        }
+        at += 1;
+    }
+    (word, &text[at.min(text.len())..])
+}
+
+fn who(word: &[u8]) -> Who {
+    match word {
+        b"ALL" => Who::All,
+        [b'%', b'#', gid @ ..] => match strict_decimal(gid) {
+            Some(gid) => Who::Gid(gid),
+            None => Who::Other(lossy(word)),
+        },
+        [b'%', b':', ..] | [b'+', ..] => Who::Other(lossy(word)),
+        [b'%', name @ ..] => Who::Group(lossy(name)),
+        [b'#', uid @ ..] => match strict_decimal(uid) {
+            Some(uid) => Who::Uid(uid),
+            None => Who::Other(lossy(word)),
+        },
+        [first, ..]
+            if first.is_ascii_uppercase()
+                && word
+                    .iter()
+                    .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || *b == b'_') =>
+        {
+            Who::Alias(lossy(word))
+        }
+        _ => Who::User(lossy(word)),
+    }
+}
+
+/// Whether a tag such as `NOPASSWD:` stands in a command list.
+fn has_tag(commands: &[u8], tag: &[u8]) -> bool {
+    commands.windows(tag.len()).enumerate().any(|(at, window)| {
+        let before = at.checked_sub(1).and_then(|at| commands.get(at));
+        let after = commands[at + tag.len()..].trim_ascii_start().first();
+        window == tag
+            && !before.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_' || *b == b'/')
+            && after == Some(&b':')
+    })
+}
+
+fn outside_quotes(text: &[u8], wanted: u8) -> Option<usize> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.iter().position(|&byte| {
+        let found = byte == wanted && !quoted && !escaped;
+        quoted ^= byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        found
+    })
+}
+
+/// Cuts a comment off. `#` followed by digits is an id (a user's, or a group's after `%`).
+fn without_comment(line: &[u8]) -> &[u8] {
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, &byte) in line.iter().enumerate() {
+        if byte == b'#' && !quoted && !escaped {
+            let is_id = line.get(at + 1).is_some_and(u8::is_ascii_digit)
+                || line[at + 1..].starts_with(b"-1");
+            if !is_id {
+                return &line[..at];
+            }
+        }
+        quoted ^= byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+    }
+    line
+}
+
+/// Lines with their numbers from 1, those that end with a backslash joined with the next.
+fn joined_lines(bytes: &[u8]) -> Vec<(usize, Vec<u8>)> {
+    let mut lines: Vec<(usize, Vec<u8>)> = Vec::new();
+    let mut open = false;
+    for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let (text, continues) = match line.strip_suffix(b"\\") {
+            Some(text) => (text, true),
+            None => (line, false),
+        };
+        match lines.last_mut() {
+            Some((_, last)) if open => last.extend_from_slice(text),
+            _ => lines.push((index + 1, text.to_vec())),
+        }
+        open = continues;
+    }
+    lines
+}

@@ -1,0 +1,142 @@
+//! What one layer tells: the entries that a rule may care about, and a trace of all others.
+//!
+//! A layer has tens of thousands of entries, of which a rule looks at some hundred. The others
+//! matter only in that they hide what lower layers have at the same path; for that a 64-bit keyed
+//! hash of each path is enough ([`Traces`]), 8 bytes however long the path. The key is drawn at
+//! random for each audit, so that nobody can make a path that collides with another.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+
+use super::capability::Capability;
+use super::dpkg::Md5;
+use super::secrets::SecretKind;
+
+/// How an entry stands to what lower layers have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Trace {
+    /// A directory: joins the one below, with its own owner and mode.
+    Directory = 0,
+    /// A directory that hides all that lower layers have in it.
+    Opaque = 1,
+    /// Anything else: hides what stands at this path, and beneath.
+    Other = 2,
+    /// Removes what stands at this path, and beneath.
+    Whiteout = 3,
+}
+
+const KIND_BITS: u64 = 0b11;
+
+/// Makes the hashes; one per audit, shared by all layers.
+#[derive(Clone, Default)]
+pub(super) struct PathHasher(RandomState);
+
+impl PathHasher {
+    pub(super) fn hash(&self, path: &[u8]) -> u64 {
+        self.0.hash_one(path) & !KIND_BITS
+    }
+}
+
+/// Which paths a layer has, as sorted hashes with the [`Trace`] in the lowest two bits.
+#[derive(Default)]
+pub(super) struct Traces {
+    sorted: Vec<u64>,
+}
+
+impl Traces {
+    pub(super) fn add(&mut self, hash: u64, trace: Trace) {
+        self.sorted.push(hash | trace as u64);
+    }
+
+    /// To be called once, after the last [`Traces::add`].
+    pub(super) fn finish(&mut self) {
+        self.sorted.sort_unstable();
+        self.sorted.dedup();
+        self.sorted.shrink_to_fit();
+    }
+
+    pub(super) fn has(&self, hash: u64, trace: Trace) -> bool {
+        self.sorted.binary_search(&(hash | trace as u64)).is_ok()
+    }
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ItemKind {
+    File,
+    Directory,
+    Symlink(Vec<u8>),
+    /// To a file whose facts are not known here.
+    HardLink(Vec<u8>),
+    Fifo,
+    Device {
+        block: bool,
+        major: u32,
+        minor: u32,
+    },
+}
+
+/// The content of the few files that rules read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Content {
+    NotRead,
+    Bytes(Vec<u8>),
+    TooLarge,
+}
+
+/// An entry that a rule may care about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) kind: ItemKind,
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) capability: Option<Capability>,
+    /// Of setuid and setgid files and of those with capabilities.
+    pub(super) md5: Option<Md5>,
+    pub(super) content: Content,
+}
+
+impl Item {
+    pub(super) fn is_directory(&self) -> bool {
+        self.kind == ItemKind::Directory
+    }
+
+    /// A file, or a further name of one, that runs with its owner's id.
+    pub(super) fn is_setuid(&self) -> bool {
+        self.is_file() && self.mode & 0o4000 != 0
+    }
+
+    /// A file that runs with its group's id. Without the group's execute bit, setgid on a file
+    /// means mandatory locking and gives nothing.
+    pub(super) fn is_setgid(&self) -> bool {
+        self.is_file() && self.mode & 0o2010 == 0o2010
+    }
+
+    fn is_file(&self) -> bool {
+        matches!(self.kind, ItemKind::File | ItemKind::HardLink(_))
+    }
+}
+
+/// A secret in a layer, whether or not the flattened image still has the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Secret {
+    pub(super) path: Vec<u8>,
+    pub(super) kind: SecretKind,
+}
+
+/// What one layer tells.
+#[derive(Default)]
+pub(super) struct LayerFacts {
+    pub(super) traces: Traces,
+    pub(super) items: BTreeMap<Vec<u8>, Item>,
+    pub(super) secrets: Vec<Secret>,
+    /// Package database files and what they say of the content of known setuid programs.
+    pub(super) md5sums: BTreeMap<Vec<u8>, Vec<(Vec<u8>, Md5)>>,
+    /// Member names that no sound archive has.
+    pub(super) odd_names: Vec<String>,
+    /// More app files were unusable than are kept.
+    pub(super) app_files_cut: bool,
+    /// Bytes of the uncompressed tar stream.
+    pub(super) bytes: u64,
+}

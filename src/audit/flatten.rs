@@ -1,0 +1,167 @@
+//! The flattened image: which entries of which layer a container would see.
+//!
+//! Layers are laid over each other as overlayfs does it (image-spec, `layer.md`, "Applying
+//! Changesets"): the uppermost entry of a path counts; a whiteout, or anything that is no directory,
+//! hides what lower layers have at and beneath its path; an opaque directory hides what they have
+//! beneath it.
+
+use super::facts::{Content, Item, ItemKind, LayerFacts, PathHasher, Trace};
+use super::paths::ancestors;
+
+/// The layers of an image, the lowest first.
+pub(super) struct Flat<'a> {
+    layers: &'a [LayerFacts],
+    hasher: &'a PathHasher,
+}
+
+/// An entry that a rule may care about, and whether the image still has it.
+pub(super) struct Seen<'a> {
+    pub(super) layer: usize,
+    pub(super) path: &'a [u8],
+    pub(super) item: &'a Item,
+    /// The layer that hides it.
+    pub(super) hidden_by: Option<usize>,
+}
+
+/// A file that a rule wants to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lookup<'a> {
+    Absent,
+    Bytes {
+        layer: usize,
+        bytes: &'a [u8],
+    },
+    /// Something is there that cannot be judged, and why.
+    Unreadable {
+        layer: usize,
+        problem: &'static str,
+    },
+}
+
+impl<'a> Flat<'a> {
+    pub(super) fn new(layers: &'a [LayerFacts], hasher: &'a PathHasher) -> Self {
+        Self { layers, hasher }
+    }
+
+    pub(super) fn layers(&self) -> &'a [LayerFacts] {
+        self.layers
+    }
+
+    /// All entries that were kept, from the lowest layer up, in the order of their paths.
+    pub(super) fn all(&self) -> Vec<Seen<'a>> {
+        let mut all = Vec::new();
+        for (layer, facts) in self.layers.iter().enumerate() {
+            for (path, item) in &facts.items {
+                all.push(Seen {
+                    layer,
+                    path,
+                    item,
+                    hidden_by: self.hidden_by(layer, path),
+                });
+            }
+        }
+        all
+    }
+
+    /// The lowest layer above `layer` that takes away or replaces what `layer` has at `path`.
+    pub(super) fn hidden_by(&self, layer: usize, path: &[u8]) -> Option<usize> {
+        let hash = self.hasher.hash(path);
+        let above: Vec<u64> = ancestors(path).map(|path| self.hasher.hash(path)).collect();
+        (layer + 1..self.layers.len()).find(|&upper| {
+            let traces = &self.layers[upper].traces;
+            let here = [
+                Trace::Directory,
+                Trace::Other,
+                Trace::Whiteout,
+                Trace::Opaque,
+            ];
+            here.iter().any(|trace| traces.has(hash, *trace)) || self.hides_beneath(upper, &above)
+        })
+    }
+
+    fn hides_beneath(&self, layer: usize, ancestors: &[u64]) -> bool {
+        let traces = &self.layers[layer].traces;
+        ancestors.iter().any(|&hash| {
+            [Trace::Other, Trace::Whiteout, Trace::Opaque]
+                .iter()
+                .any(|trace| traces.has(hash, *trace))
+        })
+    }
+
+    /// The layer that the image's entry at `path` is from.
+    pub(super) fn origin(&self, path: &[u8]) -> Option<usize> {
+        let hash = self.hasher.hash(path);
+        let above: Vec<u64> = ancestors(path).map(|path| self.hasher.hash(path)).collect();
+        for layer in (0..self.layers.len()).rev() {
+            let traces = &self.layers[layer].traces;
+            if traces.has(hash, Trace::Other) || traces.has(hash, Trace::Directory) {
+                return Some(layer);
+            }
+            if traces.has(hash, Trace::Whiteout) || self.hides_beneath(layer, &above) {
+                return None;
+            }
+        }
+        None
+    }
+
+    pub(super) fn has(&self, path: &[u8]) -> bool {
+        self.origin(path).is_some()
+    }
+
+    /// Whether a layer itself has something at a path.
+    pub(super) fn layer_has(&self, layer: usize, path: &[u8]) -> bool {
+        let hash = self.hasher.hash(path);
+        self.layers[layer].traces.has(hash, Trace::Other)
+    }
+
+    /// The content of one of the files of [`super::interest::Interest::reads`].
+    pub(super) fn read(&self, path: &[u8]) -> Lookup<'a> {
+        // What stands behind a link is not known; a link on the way is as good as one at the end.
+        for ancestor in ancestors(path).filter(|path| !path.is_empty()) {
+            if let Some(layer) = self.origin(ancestor) {
+                let hash = self.hasher.hash(ancestor);
+                if self.layers[layer].traces.has(hash, Trace::Other) {
+                    return Lookup::Unreadable {
+                        layer,
+                        problem: "it lies behind something that is no directory",
+                    };
+                }
+            }
+        }
+        let Some(layer) = self.origin(path) else {
+            return Lookup::Absent;
+        };
+        let unreadable = |problem| Lookup::Unreadable { layer, problem };
+        match self.layers[layer].items.get(path) {
+            None => unreadable("it is no file"),
+            Some(item) => match (&item.kind, &item.content) {
+                (_, Content::Bytes(bytes)) => Lookup::Bytes { layer, bytes },
+                (_, Content::TooLarge) => unreadable("it is far larger than such a file is"),
+                (ItemKind::Symlink(_), _) => unreadable("it is a symbolic link"),
+                (ItemKind::HardLink(_), _) => unreadable("it is a hard link to another file"),
+                _ => unreadable("it is no file"),
+            },
+        }
+    }
+
+    /// The files in a directory whose content was kept, by their paths.
+    pub(super) fn files_in(&self, directory: &[u8]) -> Vec<Vec<u8>> {
+        let mut prefix = directory.to_vec();
+        prefix.push(b'/');
+        let mut paths: Vec<Vec<u8>> = self
+            .layers
+            .iter()
+            .flat_map(|facts| {
+                let from = facts.items.range(prefix.clone()..);
+                from.map(|(path, _)| path)
+                    .take_while(|path| path.starts_with(&prefix))
+            })
+            .filter(|path| !path[prefix.len()..].contains(&b'/'))
+            .cloned()
+            .collect();
+        paths.sort();
+        paths.dedup();
+        paths.retain(|path| self.has(path));
+        paths
+    }
+}

@@ -1,0 +1,217 @@
+//! OCI image layouts (image-spec, `image-layout.md`), in a directory or in a tar file.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::oci::{
+    Descriptor, Digest, ImageConfig, ImageIndex, ImageManifest, MAX_METADATA, REF_NAME, from_json,
+    sha256,
+};
+
+use super::super::error::AuditError;
+use super::{Image, Layers, layers, uncompressed};
+
+/// How many indexes may nest.
+const MAX_DEPTH: usize = 4;
+
+/// Named files: those of a directory, or the members of an archive.
+pub(super) trait Files: Sync {
+    /// Opens a file; `None` where there is none.
+    fn open(&self, name: &str) -> Result<Option<Box<dyn Read + Send + '_>>, AuditError>;
+
+    /// For errors.
+    fn place(&self) -> &Path;
+
+    /// Reads a small file whole.
+    fn read(&self, name: &str) -> Result<Vec<u8>, AuditError> {
+        let path = self.place().join(name);
+        let Some(file) = self.open(name)? else {
+            return Err(self.no_image(format!("it has no {name}")));
+        };
+        let mut bytes = Vec::new();
+        file.take(MAX_METADATA + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|source| AuditError::io(&path, source))?;
+        if bytes.len() as u64 > MAX_METADATA {
+            return Err(AuditError::TooLarge {
+                path,
+                limit: MAX_METADATA,
+            });
+        }
+        Ok(bytes)
+    }
+
+    fn no_image(&self, problem: String) -> AuditError {
+        AuditError::NotAnImage {
+            path: self.place().to_owned(),
+            what: "an image",
+            problem,
+        }
+    }
+}
+
+struct Directory(PathBuf);
+
+impl Files for Directory {
+    fn open(&self, name: &str) -> Result<Option<Box<dyn Read + Send + '_>>, AuditError> {
+        let path = self.0.join(name);
+        // Looked at first: opening a FIFO would wait. Build tools make layouts of links; where they
+        // lead does not matter, since every blob is compared with its digest.
+        match std::fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() => {}
+            Ok(_) => return Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(AuditError::io(path, error)),
+        }
+        let file = File::open(&path).map_err(|source| AuditError::io(path, source))?;
+        Ok(Some(Box::new(file)))
+    }
+
+    fn place(&self) -> &Path {
+        &self.0
+    }
+}
+
+/// An image of a layout in a directory: the one of this name, or the only one.
+pub fn oci_layout(directory: &Path, tag: Option<&str>) -> Result<Image<'static>, AuditError> {
+    from_layout(Directory(directory.to_owned()), tag)
+}
+
+struct LayoutLayers<F> {
+    files: F,
+    digests: Vec<Digest>,
+}
+
+impl<F: Files> Layers for LayoutLayers<F> {
+    fn open(&self, index: usize) -> Result<Box<dyn Read + Send + '_>, AuditError> {
+        let digest = &self.digests[index];
+        let name = blob(digest);
+        let Some(file) = self.files.open(&name)? else {
+            return Err(self.files.no_image(format!("it has no {name}")));
+        };
+        Ok(uncompressed(file, digest))
+    }
+}
+
+/// Reads index, manifest and configuration of a layout.
+pub(super) fn from_layout<F: Files + 'static>(
+    files: F,
+    tag: Option<&str>,
+) -> Result<Image<'static>, AuditError> {
+    let place = files.place().display().to_string();
+    let what = format!("the index of {place}");
+    let index: ImageIndex = from_json(&files.read("index.json")?, &what)?;
+    let mut descriptor = choose_name(&index, &place, tag)?;
+    let mut depth = 0;
+    let (manifest, digest) = loop {
+        let bytes = verified(&files, &descriptor)?;
+        let value: serde_json::Value = from_json(&bytes, &format!("the manifest in {place}"))?;
+        if value.get("manifests").is_some() {
+            depth += 1;
+            let index: ImageIndex = from_json(&bytes, &what)?;
+            descriptor = choose_platform(&index)
+                .filter(|_| depth < MAX_DEPTH)
+                .ok_or_else(|| files.no_image("it has no image for this platform".into()))?;
+            continue;
+        }
+        let manifest: ImageManifest = from_json(&bytes, &format!("the manifest in {place}"))?;
+        break (manifest, descriptor.digest().clone());
+    };
+    let bytes = verified(&files, manifest.config())?;
+    let config = ImageConfig::from_bytes(&bytes, &format!("the configuration in {place}"))?;
+    let digests: Vec<Digest> = manifest
+        .layers()
+        .iter()
+        .map(|layer| layer.digest().clone())
+        .collect();
+    for digest in &digests {
+        crate::oci::parse_digest(digest.as_ref())?;
+    }
+    Ok(Image {
+        name: match tag {
+            Some(tag) => format!("{place}:{tag}"),
+            None => place,
+        },
+        digest: Some(digest),
+        layers: layers(&config, &digests)?,
+        config,
+        source: Box::new(LayoutLayers { files, digests }),
+    })
+}
+
+fn blob(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.digest())
+}
+
+fn verified<F: Files>(files: &F, descriptor: &Descriptor) -> Result<Vec<u8>, AuditError> {
+    // Only SHA-256 is known; its form also keeps the file's name within the layout.
+    crate::oci::parse_digest(descriptor.digest().as_ref())?;
+    let name = blob(descriptor.digest());
+    let bytes = files.read(&name)?;
+    let found = sha256(&bytes);
+    if found == *descriptor.digest() {
+        Ok(bytes)
+    } else {
+        Err(AuditError::Corrupt {
+            what: files.place().join(name).display().to_string(),
+            expected: descriptor.digest().clone(),
+            found,
+        })
+    }
+}
+
+fn choose_name(
+    index: &ImageIndex,
+    place: &str,
+    tag: Option<&str>,
+) -> Result<Descriptor, AuditError> {
+    let name_of = |descriptor: &Descriptor| {
+        let annotations = descriptor.annotations().as_ref()?;
+        annotations.get(REF_NAME).cloned()
+    };
+    let all = index.manifests();
+    let found = match tag {
+        Some(tag) => all
+            .iter()
+            .find(|descriptor| name_of(descriptor).as_deref() == Some(tag)),
+        None if all.len() == 1 => all.first(),
+        None => None,
+    };
+    found.cloned().ok_or_else(|| {
+        let known: Vec<String> = all
+            .iter()
+            .filter_map(|descriptor| Some(format!("`{}`", name_of(descriptor)?)))
+            .take(20)
+            .collect();
+        AuditError::NoSuchImage {
+            place: place.to_owned(),
+            name: tag.unwrap_or("(none was given)").to_owned(),
+            known: match known.as_slice() {
+                [] => "no names".into(),
+                known => known.join(", "),
+            },
+        }
+    })
+}
+
+/// The image for this machine, else the first for Linux.
+fn choose_platform(index: &ImageIndex) -> Option<Descriptor> {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let fits = |descriptor: &&Descriptor, architecture: Option<&str>| {
+        let Some(platform) = descriptor.platform() else {
+            return architecture.is_none();
+        };
+        platform.os().to_string() == "linux"
+            && architecture.is_none_or(|wanted| platform.architecture().to_string() == wanted)
+    };
+    let all = index.manifests();
+    all.iter()
+        .find(|descriptor| fits(descriptor, Some(architecture)))
+        .or_else(|| all.iter().find(|descriptor| fits(descriptor, None)))
+        .cloned()
+}

@@ -1,0 +1,126 @@
+//! Where an image comes from: the store, an OCI layout in a directory or a tar file, an archive of
+//! `docker save`. All give the same [`Image`]: a configuration and layers that can be opened as
+//! uncompressed tar streams, nothing unpacked and nothing copied.
+
+mod archive;
+mod layout;
+mod store;
+
+use std::io::{self, Read};
+
+use crate::layer::decompressor;
+use crate::oci::{Digest, ImageConfig, Sha256Reader};
+
+use super::error::AuditError;
+use super::report::LayerInfo;
+
+pub use archive::{docker_archive, oci_archive};
+pub use layout::oci_layout;
+pub use store::from_store;
+
+/// Opens layers, several at a time.
+pub trait Layers: Sync {
+    /// The layer's uncompressed tar stream, from the lowest (0) up. Reading it to the end verifies
+    /// it: bytes of another digest end in an error.
+    fn open(&self, index: usize) -> Result<Box<dyn Read + Send + '_>, AuditError>;
+}
+
+/// An image that can be judged.
+pub struct Image<'a> {
+    pub name: String,
+    /// Of the manifest, where there is one.
+    pub digest: Option<Digest>,
+    pub config: ImageConfig,
+    /// The lowest first.
+    pub layers: Vec<LayerInfo>,
+    pub source: Box<dyn Layers + 'a>,
+}
+
+/// Names the layers from what configuration and manifest say; `digests` are the blobs'.
+fn layers(config: &ImageConfig, digests: &[Digest]) -> Result<Vec<LayerInfo>, AuditError> {
+    let diff_ids = config.diff_ids();
+    if diff_ids.len() != digests.len() {
+        return Err(AuditError::LayerCount {
+            layers: digests.len(),
+            diff_ids: diff_ids.len(),
+        });
+    }
+    let history = config.history();
+    let mut made: Vec<Option<String>> = history
+        .into_iter()
+        .filter(|entry| !entry.empty_layer)
+        .map(|entry| Some(super::paths::text(entry.created_by.as_bytes())))
+        .map(|line| line.filter(|text| !text.is_empty()))
+        .collect();
+    // A history that does not go with the layers tells nothing.
+    if made.len() != digests.len() {
+        made = vec![None; digests.len()];
+    }
+    let ours = made.iter().flatten().any(|line| kind(line).is_some());
+    Ok(digests
+        .iter()
+        .zip(diff_ids)
+        .zip(made)
+        .map(|((digest, diff_id), created_by)| LayerInfo {
+            digest: digest.clone(),
+            diff_id,
+            kind: match created_by.as_deref().and_then(kind) {
+                None if ours => Some("base"),
+                kind => kind,
+            },
+            created_by,
+        })
+        .collect())
+}
+
+/// The kind of a layer of ours, by the line of history that `build` writes.
+fn kind(created_by: &str) -> Option<&'static str> {
+    match created_by.strip_prefix("warpdrive: ")? {
+        "builder layer" => Some("builder"),
+        "application" => Some("application"),
+        _ => Some("dependencies"),
+    }
+}
+
+/// A stream that is an error where its end comes with another digest than expected.
+struct Verified<R> {
+    reader: Option<Sha256Reader<R>>,
+    expected: Digest,
+}
+
+impl<R: Read> Verified<R> {
+    fn new(reader: R, expected: Digest) -> Self {
+        Self {
+            reader: Some(Sha256Reader::new(reader)),
+            expected,
+        }
+    }
+}
+
+impl<R: Read> Read for Verified<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(reader) = &mut self.reader else {
+            return Ok(0);
+        };
+        let count = reader.read(buffer)?;
+        if count == 0
+            && !buffer.is_empty()
+            && let Some(reader) = self.reader.take()
+        {
+            let (_, found, _) = reader.finish();
+            if found != self.expected {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("its bytes have the digest {found}, not {}", self.expected),
+                ));
+            }
+        }
+        Ok(count)
+    }
+}
+
+/// A compressed layer's uncompressed stream; the blob's digest is verified on the way.
+fn uncompressed<'a>(blob: impl Read + Send + 'a, digest: &Digest) -> Box<dyn Read + Send + 'a> {
+    let blob = io::BufReader::with_capacity(256 * 1024, Verified::new(blob, digest.clone()));
+    decompressor(blob)
+}

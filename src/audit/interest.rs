@@ -1,0 +1,324 @@
+//! Which entries of a layer the rules want to see: system directories, account files, the app's own
+//! tree, and whatever carries privilege.
+
+use crate::layer::{Member, MemberKind};
+use crate::oci::ImageConfig;
+
+use super::accounts::strict_decimal;
+use super::paths::{is_beneath, join};
+use super::{dpkg, secrets};
+
+/// Files that say who may be root. Also judged: everything in [`ACCOUNT_DIRECTORIES`].
+const ACCOUNT_FILES: [&str; 18] = [
+    "etc/passwd",
+    "etc/shadow",
+    "etc/group",
+    "etc/gshadow",
+    "etc/sudoers",
+    "etc/sudo.conf",
+    "etc/doas.conf",
+    "usr/local/etc/sudoers",
+    "usr/local/etc/doas.conf",
+    "etc/ld.so.preload",
+    "etc/ld.so.conf",
+    "etc/ld.so.cache",
+    "etc/nsswitch.conf",
+    "etc/profile",
+    "etc/bash.bashrc",
+    "etc/environment",
+    "etc/crontab",
+    "etc/subuid",
+];
+
+const ACCOUNT_DIRECTORIES: [&str; 8] = [
+    "etc/sudoers.d",
+    "usr/local/etc/sudoers.d",
+    "etc/doas.d",
+    "etc/pam.d",
+    "etc/security",
+    "etc/ld.so.conf.d",
+    "etc/profile.d",
+    "etc/cron.d",
+];
+
+/// Where programs are found and libraries are loaded from by everybody, root too.
+const SYSTEM_TREES: [&str; 14] = [
+    "bin",
+    "sbin",
+    "lib",
+    "lib32",
+    "lib64",
+    "libx32",
+    "usr/bin",
+    "usr/sbin",
+    "usr/lib",
+    "usr/lib32",
+    "usr/lib64",
+    "usr/libexec",
+    "usr/local/bin",
+    "usr/local/sbin",
+];
+
+/// As [`SYSTEM_TREES`], but many images install their Python here.
+const LOCAL_LIBRARY: &str = "usr/local/lib";
+
+/// Directories on the way to those above: who can write here can put another in their place.
+const UPPER_DIRECTORIES: [&str; 5] = ["", "etc", "usr", "usr/local", "usr/local/etc"];
+
+/// What a path is to the rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Says who may be root.
+    Account,
+    /// A program or library that others than the app run, or a directory of such.
+    System,
+    /// The app's own files.
+    App,
+    Elsewhere,
+}
+
+/// What the configuration makes the rules look at.
+pub(super) struct Interest {
+    app_roots: Vec<Vec<u8>>,
+    search_path: Vec<Vec<u8>>,
+    runtime_uid: Option<u32>,
+}
+
+impl Interest {
+    pub(super) fn new(config: &ImageConfig) -> Self {
+        let env = config.env();
+        let variable = |wanted: &str| {
+            let (_, value) = env.iter().rev().find(|(name, _)| name == wanted)?;
+            Some(value.as_str())
+        };
+        let mut app_roots = Vec::new();
+        for candidate in [variable("HOME"), Some(config.working_dir())] {
+            let root = candidate.and_then(|text| join(b"", text.as_bytes()));
+            if let Some(root) = root.filter(|root| may_be_app_root(root))
+                && !app_roots
+                    .iter()
+                    .any(|known: &Vec<u8>| is_beneath(&root, known))
+            {
+                app_roots.push(root);
+            }
+        }
+        let search_path = variable("PATH")
+            .unwrap_or_default()
+            .split(':')
+            .filter(|entry| entry.starts_with('/'))
+            .filter_map(|entry| join(b"", entry.as_bytes()))
+            .collect();
+        let user = config.user();
+        let user = user.split_once(':').map_or(user, |(user, _)| user);
+        Self {
+            app_roots,
+            search_path,
+            runtime_uid: strict_decimal(user.as_bytes()),
+        }
+    }
+
+    pub(super) fn has_app_root(&self) -> bool {
+        !self.app_roots.is_empty()
+    }
+
+    pub(super) fn place(&self, path: &[u8]) -> Place {
+        let is = |list: &[&str]| list.iter().any(|known| known.as_bytes() == path);
+        let beneath = |list: &[&str]| list.iter().any(|known| is_beneath(path, known.as_bytes()));
+        if is(&ACCOUNT_FILES) || beneath(&ACCOUNT_DIRECTORIES) {
+            Place::Account
+        } else if self.app_roots.iter().any(|root| is_beneath(path, root)) {
+            Place::App
+        } else if is(&UPPER_DIRECTORIES)
+            || beneath(&SYSTEM_TREES)
+            || is_beneath(path, LOCAL_LIBRARY.as_bytes())
+            || self.search_path.iter().any(|entry| is_beneath(path, entry))
+        {
+            Place::System
+        } else {
+            Place::Elsewhere
+        }
+    }
+
+    /// Whether a rule may want to see this entry, its path being brought into form.
+    pub(super) fn keeps(&self, path: &[u8], member: &Member) -> bool {
+        let writable = member.mode & 0o022 != 0;
+        let place = self.place(path);
+        if place == Place::Account {
+            return true;
+        }
+        match &member.kind {
+            MemberKind::CharDevice { .. } | MemberKind::BlockDevice { .. } => true,
+            MemberKind::File | MemberKind::HardLink(_) | MemberKind::Directory => {
+                let directory = member.kind == MemberKind::Directory;
+                let foreign = member.uid != 0 && Some(member.uid) == self.runtime_uid;
+                (!directory && member.mode & 0o6000 != 0)
+                    || (directory && member.mode & 0o1002 == 0o002)
+                    || (place == Place::System && (writable || foreign))
+                    || (place == Place::App
+                        && Use::of(directory, member.mode, member.gid) != Use::Full)
+            }
+            // A link in the place of a directory that everything relies on.
+            MemberKind::Symlink(_) => UPPER_DIRECTORIES
+                .iter()
+                .any(|known| known.as_bytes() == path),
+            MemberKind::Fifo => false,
+        }
+    }
+
+    /// Whether the file's content is to be kept until the layers are put together.
+    pub(super) fn reads(path: &[u8]) -> bool {
+        [
+            "etc/passwd",
+            "etc/shadow",
+            "etc/group",
+            "etc/sudoers",
+            "etc/doas.conf",
+            "usr/local/etc/sudoers",
+            "usr/local/etc/doas.conf",
+            "etc/ld.so.preload",
+        ]
+        .iter()
+        .any(|known| known.as_bytes() == path)
+            || ["etc/sudoers.d/", "usr/local/etc/sudoers.d/", "etc/doas.d/"]
+                .iter()
+                .any(|directory| path.starts_with(directory.as_bytes()))
+    }
+
+    /// Whether the content is looked at while the layer goes by, and not kept.
+    pub(super) fn looks_into(path: &[u8]) -> bool {
+        dpkg::is_md5sums(path) || secrets::is_read(path)
+    }
+}
+
+/// Directories of the system are no app's, whatever the configuration says.
+fn may_be_app_root(root: &[u8]) -> bool {
+    let system = SYSTEM_TREES
+        .iter()
+        .chain(&UPPER_DIRECTORIES)
+        .chain(&[
+            "boot", "dev", "proc", "root", "run", "sys", "tmp", "var", "var/lib", "home", "opt",
+        ])
+        .chain(&[LOCAL_LIBRARY, "usr/src", "usr/share", "srv"]);
+    let holds_system = SYSTEM_TREES
+        .iter()
+        .any(|tree| is_beneath(tree.as_bytes(), root));
+    let within = SYSTEM_TREES
+        .iter()
+        .chain(&["etc", "boot", "dev", "proc", "sys"])
+        .any(|tree| is_beneath(root, tree.as_bytes()));
+    !holds_system && !within && !system.clone().any(|known| known.as_bytes() == root)
+}
+
+/// What an arbitrary uid with gid 0 can do with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// All that the owner can.
+    Full,
+    /// Not write what the owner can write.
+    ReadOnly,
+    /// Not read, enter or execute what the owner can.
+    None,
+}
+
+impl Use {
+    pub(super) fn of(directory: bool, mode: u32, gid: u32) -> Self {
+        let owner = (mode >> 6) & 0o7;
+        let ours = if gid == 0 {
+            (mode >> 3) & 0o7
+        } else {
+            mode & 0o7
+        };
+        let missing = owner & !ours;
+        // A directory that can be read and not entered, or the reverse, is of no use.
+        let needed = if directory { 0o5 } else { owner & 0o5 };
+        if missing & 0o5 != 0 || ours & needed != needed {
+            Self::None
+        } else if missing & 0o2 != 0 {
+            Self::ReadOnly
+        } else {
+            Self::Full
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn interest(home: &str, directory: &str) -> Interest {
+        let mut config = ImageConfig::new("linux", "amd64");
+        config.set("User", json!("1001"));
+        config.set("WorkingDir", json!(directory));
+        config.set(
+            "Env",
+            json!([
+                format!("HOME={home}"),
+                "PATH=/opt/app-root/bin:/opt/tools/bin:/usr/bin"
+            ]),
+        );
+        Interest::new(&config)
+    }
+
+    #[test]
+    fn places() {
+        let interest = interest("/opt/app-root", "/opt/app-root/src");
+        assert_eq!(interest.app_roots.len(), 1);
+        for (path, place) in [
+            ("etc/passwd", Place::Account),
+            ("etc/sudoers.d/app", Place::Account),
+            ("etc/hostname", Place::Elsewhere),
+            ("opt/app-root/bin/python", Place::App),
+            ("opt/tools/bin/x", Place::System),
+            ("usr/lib/x/y", Place::System),
+            ("usr", Place::System),
+            ("", Place::System),
+            ("usr/share/x", Place::Elsewhere),
+        ] {
+            assert_eq!(interest.place(path.as_bytes()), place, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_system_directory_is_no_app() {
+        for (home, app) in [
+            ("/opt/app-root", true),
+            ("/srv/app", true),
+            ("/usr/src/app", true),
+            ("/app", true),
+            ("/home/app", true),
+            ("/", false),
+            ("/usr", false),
+            ("/usr/local", false),
+            ("/usr/bin", false),
+            ("/usr/lib/app", false),
+            ("/etc", false),
+            ("/root", false),
+            ("/opt/../usr", false),
+            ("", false),
+        ] {
+            assert_eq!(interest(home, "").has_app_root(), app, "{home}");
+        }
+    }
+
+    #[test]
+    fn what_an_arbitrary_uid_can_do() {
+        for (directory, mode, gid, expected) in [
+            (false, 0o664, 0, Use::Full),
+            (false, 0o644, 0, Use::ReadOnly),
+            (false, 0o644, 1001, Use::ReadOnly),
+            (false, 0o600, 0, Use::None),
+            (false, 0o640, 1001, Use::None),
+            (false, 0o666, 1001, Use::Full),
+            (false, 0o744, 0, Use::None),
+            (false, 0o444, 0, Use::Full),
+            (true, 0o775, 0, Use::Full),
+            (true, 0o755, 0, Use::ReadOnly),
+            (true, 0o700, 0, Use::None),
+            (true, 0o775, 1001, Use::ReadOnly),
+            (true, 0o500, 0, Use::None),
+        ] {
+            assert_eq!(Use::of(directory, mode, gid), expected, "{mode:o} {gid}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Who is who: the account files as read from the image, whom the image runs as, and the rules
+//! `account-*` and `runtime-group`.
+
+use crate::oci::ImageConfig;
+
+use super::super::accounts::group::{self, Group, PRIVILEGED};
+use super::super::accounts::passwd::{self, Passwd};
+use super::super::accounts::shadow;
+use super::super::accounts::sudoers::Person;
+use super::super::accounts::{Id, strict_decimal};
+use super::super::finding::{Finding, Severity};
+use super::super::flatten::{Flat, Lookup};
+use super::super::paths::shown;
+use super::quoted;
+
+pub(super) const PASSWD: &[u8] = b"etc/passwd";
+pub(super) const SHADOW: &[u8] = b"etc/shadow";
+const GROUP: &[u8] = b"etc/group";
+
+/// The account files; empty where the image has none, which is in order.
+#[derive(Default)]
+pub(super) struct Accounts {
+    pub(super) passwd: Passwd,
+    pub(super) passwd_layer: usize,
+    pub(super) shadow: Vec<shadow::Entry>,
+    pub(super) shadow_layer: usize,
+    pub(super) groups: Vec<Group>,
+}
+
+impl Accounts {
+    pub(super) fn read(flat: &Flat<'_>, findings: &mut Vec<Finding>) -> Self {
+        let mut accounts = Self::default();
+        if let Some((layer, bytes)) = readable(flat, PASSWD, findings) {
+            accounts.passwd = passwd::parse(bytes);
+            accounts.passwd_layer = layer;
+        }
+        if let Some((layer, bytes)) = readable(flat, SHADOW, findings) {
+            accounts.shadow = shadow::parse(bytes);
+            accounts.shadow_layer = layer;
+        }
+        if let Some((_, bytes)) = readable(flat, GROUP, findings) {
+            accounts.groups = group::parse(bytes);
+        }
+        accounts
+    }
+
+    /// The group's name, where it is one of the privileged ones.
+    pub(super) fn privileged_group(&self, gid: u32) -> Option<&str> {
+        self.groups
+            .iter()
+            .find(|group| group.gid == Id::Plain(gid) && PRIVILEGED.contains(&group.name.as_str()))
+            .map(|group| group.name.as_str())
+    }
+}
+
+/// A file's layer and bytes; a finding where there is something that cannot be read.
+pub(super) fn readable<'a>(
+    flat: &Flat<'a>,
+    path: &[u8],
+    findings: &mut Vec<Finding>,
+) -> Option<(usize, &'a [u8])> {
+    match flat.read(path) {
+        Lookup::Absent => None,
+        Lookup::Bytes { layer, bytes } => Some((layer, bytes)),
+        Lookup::Unreadable { layer, problem } => {
+            findings.push(Finding::of_path(
+                "account-unreadable",
+                Severity::High,
+                layer,
+                path,
+                format!("{} cannot be judged: {problem}", shown(path)),
+            ));
+            None
+        }
+    }
+}
+
+/// Whom the image runs as.
+#[derive(Debug, Default)]
+pub(super) struct Runtime {
+    pub(super) uid: Option<u32>,
+    names: Vec<String>,
+    /// With 0, which platforms give to arbitrary uids.
+    pub(super) gids: Vec<u32>,
+    groups: Vec<String>,
+    /// The gids that the image itself gives: declared, or those of the account.
+    own_gids: Vec<u32>,
+}
+
+impl Runtime {
+    pub(super) fn new(config: &ImageConfig, accounts: &Accounts) -> Self {
+        let declared = config.user();
+        let (user, group) = match declared.split_once(':') {
+            Some((user, group)) => (user, Some(group)),
+            None => (declared, None),
+        };
+        let mut runtime = Self::default();
+        let number = strict_decimal(user.as_bytes());
+        let account = match number {
+            Some(uid) => accounts.passwd.of_uid(uid).next(),
+            None => accounts.passwd.named(user),
+        };
+        runtime.uid = number.or_else(|| match &account?.uid {
+            Id::Plain(uid) => Some(*uid),
+            Id::Odd(_) => Some(0),
+        });
+        if user.is_empty() {
+            runtime.uid = Some(0);
+        }
+        runtime.names = match runtime.uid {
+            Some(uid) => accounts
+                .passwd
+                .of_uid(uid)
+                .map(|account| account.name.clone())
+                .collect(),
+            None => Vec::new(),
+        };
+        if !user.is_empty() && number.is_none() {
+            runtime.names.push(user.to_owned());
+        }
+        match group {
+            Some(group) => {
+                let named = accounts.groups.iter().find(|known| known.name == group);
+                let named = named.map(|known| known.gid.clone());
+                match strict_decimal(group.as_bytes()).map(Id::Plain).or(named) {
+                    Some(Id::Plain(gid)) => runtime.own_gids.push(gid),
+                    _ => runtime.own_gids.push(0),
+                }
+            }
+            None => {
+                if let Some(Id::Plain(gid)) = account.map(|account| &account.gid) {
+                    runtime.own_gids.push(*gid);
+                }
+            }
+        }
+        for group in &accounts.groups {
+            let member = group
+                .members
+                .iter()
+                .any(|name| runtime.names.contains(name));
+            if let (true, Id::Plain(gid)) = (member, &group.gid) {
+                runtime.own_gids.push(*gid);
+            }
+        }
+        runtime.gids.push(0);
+        runtime.gids.extend(&runtime.own_gids);
+        runtime.groups = accounts
+            .groups
+            .iter()
+            .filter(|group| runtime.gids.iter().any(|gid| group.gid.may_be(*gid)))
+            .map(|group| group.name.clone())
+            .collect();
+        runtime.groups.push("root".into());
+        runtime
+    }
+
+    pub(super) fn person(&self) -> Person<'_> {
+        Person {
+            uid: self.uid,
+            names: &self.names,
+            gids: &self.gids,
+            groups: &self.groups,
+        }
+    }
+}
+
+pub(super) fn judge(accounts: &Accounts, runtime: &Runtime, findings: &mut Vec<Finding>) {
+    let layer = accounts.passwd_layer;
+    let mut push = |rule, severity, message| {
+        findings.push(Finding::of_path(rule, severity, layer, PASSWD, message));
+    };
+    for account in &accounts.passwd.accounts {
+        let name = quoted(&account.name);
+        if account.uid == Id::Plain(0) && account.name != "root" {
+            let message = format!("account {name} has uid 0 (line {})", account.line);
+            push("account-root-alias", Severity::High, message);
+        }
+        if account.name == "root" && account.uid != Id::Plain(0) {
+            let message = format!("root's uid is not 0 (line {})", account.line);
+            push("account-mapping", Severity::Medium, message);
+        }
+        for (what, id) in [("uid", &account.uid), ("gid", &account.gid)] {
+            if let Id::Odd(text) = id {
+                let severity = if what == "uid" {
+                    Severity::High
+                } else {
+                    Severity::Medium
+                };
+                let message = format!(
+                    "account {name} has the {what} {}, which is no plain number (line {})",
+                    quoted(text),
+                    account.line
+                );
+                push("account-malformed", severity, message);
+            }
+        }
+    }
+    for line in accounts.passwd.odd_lines.iter().take(5) {
+        let message = format!("line {line} of /etc/passwd is malformed");
+        push("account-malformed", Severity::Medium, message);
+    }
+    if let Some(uid) = runtime.uid.filter(|uid| *uid != 0) {
+        let number = uid.to_string();
+        if let Some(account) = accounts.passwd.named(&number)
+            && account.uid != Id::Plain(uid)
+        {
+            let message = format!(
+                "an account is *named* {number} and has another uid: engines that look for names first run the image as that"
+            );
+            push("account-mapping", Severity::High, message);
+        }
+        let same: Vec<_> = accounts
+            .passwd
+            .accounts
+            .iter()
+            .filter(|a| a.uid == Id::Plain(uid))
+            .collect();
+        if same.len() > 1 {
+            let names: Vec<String> = same.iter().map(|account| quoted(&account.name)).collect();
+            let message = format!(
+                "uid {uid} has {} accounts: {}",
+                same.len(),
+                names.join(", ")
+            );
+            push("account-mapping", Severity::Medium, message);
+        }
+    }
+    let mut privileged: Vec<&str> = runtime
+        .own_gids
+        .iter()
+        .filter_map(|gid| accounts.privileged_group(*gid))
+        .collect();
+    privileged.sort_unstable();
+    privileged.dedup();
+    for group in privileged {
+        // What sudo and wheel allow stands in sudoers and doas.conf, which have rules of their own.
+        let severity = match group {
+            "sudo" | "wheel" | "adm" => Severity::Low,
+            _ => Severity::High,
+        };
+        let message = format!("the image's user is in the group {}", quoted(group));
+        push("runtime-group", severity, message);
+    }
+}

@@ -1,0 +1,105 @@
+//! The rules themselves: each file looks at the flattened image under one aspect.
+
+mod accounts;
+mod app_files;
+mod devices;
+mod passwords;
+mod privileges;
+mod secrets;
+mod setuid;
+mod user;
+mod writable;
+
+use std::fmt::Write as _;
+
+use crate::oci::ImageConfig;
+
+use super::finding::Finding;
+use super::flatten::{Flat, Seen};
+use super::interest::Interest;
+use super::paths;
+use accounts::{Accounts, Runtime};
+
+/// What the rules look at.
+pub(super) struct Subject<'a> {
+    pub(super) config: &'a ImageConfig,
+    pub(super) flat: &'a Flat<'a>,
+    pub(super) interest: &'a Interest,
+}
+
+/// Judges the image by all rules.
+pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let all = subject.flat.all();
+    let accounts = Accounts::read(subject.flat, &mut findings);
+    let runtime = Runtime::new(subject.config, &accounts);
+    user::judge(subject.config, &mut findings);
+    accounts::judge(&accounts, &runtime, &mut findings);
+    passwords::judge(subject.flat, &accounts, &mut findings);
+    privileges::judge(subject.flat, &runtime, &mut findings);
+    setuid::judge(subject.flat, &all, &accounts, &mut findings);
+    writable::judge(subject, &all, &runtime, &mut findings);
+    devices::judge(&all, &mut findings);
+    secrets::judge(subject, &mut findings);
+    app_files::judge(subject, &all, &mut findings);
+    for (layer, facts) in subject.flat.layers().iter().enumerate() {
+        for name in &facts.odd_names {
+            findings.push(Finding {
+                path: Some(name.clone()),
+                layer: Some(layer),
+                ..Finding::of_config(
+                    "layer-path",
+                    super::Severity::High,
+                    format!("the layer has an entry named `{name}`"),
+                )
+            });
+        }
+    }
+    findings
+}
+
+/// The entries that the flattened image has.
+fn visible<'a, 's>(all: &'s [Seen<'a>]) -> impl Iterator<Item = &'s Seen<'a>> {
+    all.iter().filter(|seen| seen.hidden_by.is_none())
+}
+
+/// Paths that are named in a finding that stands for many.
+const SHOWN: usize = 10;
+
+/// Puts many paths with one fault in one layer into one finding.
+struct Bundle {
+    finding: Finding,
+}
+
+impl Bundle {
+    fn add(bundles: &mut Vec<Self>, finding: Finding) {
+        let same = bundles.iter_mut().find(|bundle| {
+            let own = &bundle.finding;
+            (own.rule, own.severity, own.layer) == (finding.rule, finding.severity, finding.layer)
+        });
+        match same {
+            Some(bundle) => {
+                bundle.finding.count += 1;
+                if bundle.finding.more.len() < SHOWN {
+                    bundle.finding.more.extend(finding.path);
+                }
+            }
+            None => bundles.push(Self { finding }),
+        }
+    }
+
+    fn finish(bundles: Vec<Self>, findings: &mut Vec<Finding>) {
+        findings.extend(bundles.into_iter().map(|bundle| bundle.finding));
+    }
+}
+
+/// `owner 0:0, mode 4711`.
+fn ownership(uid: u32, gid: u32, mode: u32) -> String {
+    let mut text = String::new();
+    let _ = write!(text, "owner {uid}:{gid}, mode {mode:04o}");
+    text
+}
+
+fn quoted(text: &str) -> String {
+    format!("`{}`", paths::text(text.as_bytes()))
+}

@@ -1,0 +1,98 @@
+//! Passwords (rules `password-*`): in shadow, and in passwd itself.
+
+use super::super::accounts::Id;
+use super::super::accounts::shadow::{Password, judge as meaning};
+use super::super::finding::{Finding, Severity};
+use super::super::flatten::Flat;
+use super::accounts::{Accounts, PASSWD, SHADOW};
+use super::quoted;
+
+/// Programs that turn a password into a user.
+const WAYS_IN: [&str; 10] = [
+    "bin/su",
+    "usr/bin/su",
+    "bin/login",
+    "usr/bin/login",
+    "usr/bin/sudo",
+    "bin/busybox",
+    "usr/bin/busybox",
+    "usr/sbin/sshd",
+    "sbin/sulogin",
+    "usr/bin/doas",
+];
+
+pub(super) fn judge(flat: &Flat<'_>, accounts: &Accounts, findings: &mut Vec<Finding>) {
+    let way_in = WAYS_IN.iter().find(|path| flat.has(path.as_bytes()));
+    let is_root = |name: &str| {
+        let account = accounts.passwd.named(name);
+        name == "root" || account.is_some_and(|account| account.uid.may_be(0))
+    };
+    for account in &accounts.passwd.accounts {
+        push(
+            findings,
+            (accounts.passwd_layer, PASSWD),
+            &account.name,
+            meaning(&account.password),
+            account.uid == Id::Plain(0) || is_root(&account.name),
+            way_in,
+        );
+    }
+    for entry in &accounts.shadow {
+        push(
+            findings,
+            (accounts.shadow_layer, SHADOW),
+            &entry.name,
+            entry.password,
+            is_root(&entry.name),
+            way_in,
+        );
+    }
+}
+
+fn push(
+    findings: &mut Vec<Finding>,
+    (layer, path): (usize, &[u8]),
+    name: &str,
+    password: Password,
+    is_root: bool,
+    way_in: Option<&&str>,
+) {
+    let name = quoted(name);
+    let (rule, gravest, what) = match password {
+        Password::Locked | Password::InShadow => return,
+        Password::Empty => (
+            "password-empty",
+            Severity::High,
+            format!("{name} has an empty password"),
+        ),
+        Password::Weak(hash) => (
+            "password-weak",
+            Severity::High,
+            format!("{name} has a password that is hashed with {hash}"),
+        ),
+        Password::Usable => (
+            "password-usable",
+            Severity::Medium,
+            format!("{name} has a password"),
+        ),
+    };
+    let (severity, how) = match (is_root, way_in) {
+        (true, Some(program)) => (gravest, format!(", and there is /{program}")),
+        (false, Some(program)) => (
+            gravest.min(Severity::Medium),
+            format!(", and there is /{program}"),
+        ),
+        (true, None) => (
+            gravest.min(Severity::Medium),
+            ", though no program that asks for it".into(),
+        ),
+        (false, None) => (Severity::Low, ", though no program that asks for it".into()),
+    };
+    findings.push(Finding::of_path(
+        rule,
+        severity,
+        layer,
+        path,
+        format!("{what}{how}"),
+    ));
+}

@@ -1,0 +1,270 @@
+//! What sudo and doas allow (rules `sudo-*`, `doas-rule`).
+
+use super::super::accounts::doas::{self, Identity};
+use super::super::accounts::sudoers::{self, Sudoers, Who};
+use super::super::finding::{Finding, Severity};
+use super::super::flatten::Flat;
+use super::super::paths::{join, shown, split};
+use super::accounts::{Runtime, readable};
+use super::quoted;
+
+/// Files that are followed through includes.
+const MAX_FILES: usize = 128;
+
+pub(super) fn judge(flat: &Flat<'_>, runtime: &Runtime, findings: &mut Vec<Finding>) {
+    for (file, programs) in [
+        (&b"etc/sudoers"[..], ["usr/bin/sudo", "bin/sudo"]),
+        (
+            b"usr/local/etc/sudoers",
+            ["usr/local/bin/sudo", "usr/bin/sudo"],
+        ),
+    ] {
+        let present = programs.iter().any(|path| flat.has(path.as_bytes()));
+        sudo(flat, runtime, file, present, findings);
+    }
+    for (file, programs) in [
+        (&b"etc/doas.conf"[..], ["usr/bin/doas", "bin/doas"]),
+        (
+            b"usr/local/etc/doas.conf",
+            ["usr/local/bin/doas", "usr/bin/doas"],
+        ),
+    ] {
+        let present = programs.iter().any(|path| flat.has(path.as_bytes()));
+        let mut files = vec![file.to_vec()];
+        if file == b"etc/doas.conf" {
+            files.extend(flat.files_in(b"etc/doas.d"));
+        }
+        doas(flat, runtime, &files, present, findings);
+    }
+}
+
+/// A file of rules and where it is from.
+struct Source {
+    layer: usize,
+    path: Vec<u8>,
+    sudoers: Sudoers,
+}
+
+/// Reads a sudoers file and all that it includes.
+fn collect(flat: &Flat<'_>, file: &[u8], findings: &mut Vec<Finding>) -> Vec<Source> {
+    let mut sources: Vec<Source> = Vec::new();
+    let mut waiting = vec![file.to_vec()];
+    let mut seen = waiting.clone();
+    while let Some(path) = waiting.pop() {
+        if sources.len() >= MAX_FILES {
+            let layer = flat.origin(&path).unwrap_or(0);
+            let message = format!("{} includes more than {MAX_FILES} files", shown(file));
+            findings.push(Finding::of_path(
+                "account-unreadable",
+                Severity::High,
+                layer,
+                file,
+                message,
+            ));
+            break;
+        }
+        let Some((layer, bytes)) = readable(flat, &path, findings) else {
+            continue;
+        };
+        let sudoers = sudoers::parse(bytes);
+        for include in &sudoers.includes {
+            // `%h` is the host's name, `%h` in a path names a file that differs by container.
+            let (directory, _) = split(&path);
+            let Some(target) = join(directory, include.path.as_bytes()) else {
+                continue;
+            };
+            let targets = if include.directory {
+                let mut files = flat.files_in(&target);
+                files.retain(|file| sudoers::is_included(split(file).1));
+                files
+            } else {
+                vec![target]
+            };
+            for target in targets {
+                if !seen.contains(&target) {
+                    seen.push(target.clone());
+                    waiting.push(target);
+                }
+            }
+        }
+        sources.push(Source {
+            layer,
+            path,
+            sudoers,
+        });
+    }
+    sources
+}
+
+fn sudo(
+    flat: &Flat<'_>,
+    runtime: &Runtime,
+    file: &[u8],
+    present: bool,
+    findings: &mut Vec<Finding>,
+) {
+    let sources = collect(flat, file, findings);
+    // Aliases count in all files, whichever defines them.
+    let mut aliases = Sudoers::default();
+    for source in &sources {
+        aliases
+            .user_aliases
+            .extend(source.sudoers.user_aliases.clone());
+    }
+    let nobody_asked = sources
+        .iter()
+        .any(|source| !source.sudoers.no_authenticate.is_empty());
+    let person = runtime.person();
+    for source in &sources {
+        for rule in &source.sudoers.rules {
+            let ours = aliases.fits(&rule.users, &person);
+            let nopasswd = rule.nopasswd || nobody_asked;
+            let root_only = rule.users.iter().all(|(negated, who)| {
+                *negated || *who == Who::User("root".into()) || *who == Who::Uid(0)
+            });
+            if root_only || (!ours && !nopasswd) {
+                continue;
+            }
+            let (id, severity, whom) = match (ours, nopasswd) {
+                (true, true) => ("sudo-nopasswd", Severity::High, "the image's user"),
+                (true, false) => ("sudo-rule", Severity::Medium, "the image's user"),
+                (false, _) => ("sudo-rule", Severity::Medium, "others"),
+            };
+            let asks = if nopasswd {
+                "without a password"
+            } else {
+                "with its password"
+            };
+            let without = if present {
+                ""
+            } else {
+                ", though there is no sudo"
+            };
+            let message = format!(
+                "line {} lets {whom} run {} {asks}{without}",
+                rule.line,
+                quoted(&shorten(&rule.commands)),
+            );
+            let severity = if present {
+                severity
+            } else {
+                severity.min(Severity::Low)
+            };
+            findings.push(Finding::of_path(
+                id,
+                severity,
+                source.layer,
+                &source.path,
+                message,
+            ));
+        }
+        for line in source.sudoers.odd_lines.iter().take(5) {
+            let severity = if present {
+                Severity::Medium
+            } else {
+                Severity::Low
+            };
+            let message = format!("line {line} cannot be understood");
+            findings.push(Finding::of_path(
+                "account-unreadable",
+                severity,
+                source.layer,
+                &source.path,
+                message,
+            ));
+        }
+    }
+}
+
+fn shorten(text: &str) -> String {
+    let mut short: String = text.chars().take(80).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+fn doas(
+    flat: &Flat<'_>,
+    runtime: &Runtime,
+    files: &[Vec<u8>],
+    present: bool,
+    findings: &mut Vec<Finding>,
+) {
+    let person = runtime.person();
+    let mut last: Option<(usize, Vec<u8>, doas::Rule)> = None;
+    let mut partial = Vec::new();
+    for file in files {
+        let Some((layer, bytes)) = readable(flat, file, findings) else {
+            continue;
+        };
+        let parsed = doas::parse(bytes);
+        for line in parsed.odd_lines.iter().take(5) {
+            let message = format!("line {line} cannot be understood");
+            let severity = if present {
+                Severity::Medium
+            } else {
+                Severity::Low
+            };
+            findings.push(Finding::of_path(
+                "account-unreadable",
+                severity,
+                layer,
+                file,
+                message,
+            ));
+        }
+        for rule in parsed.rules {
+            let fits = match &rule.identity {
+                Identity::User(name) => person.names.contains(name),
+                Identity::Uid(uid) => person.uid == Some(*uid),
+                Identity::Group(name) => person.groups.contains(name),
+                Identity::Gid(gid) => person.gids.contains(gid),
+            };
+            if !fits {
+                continue;
+            }
+            // A rule about one command or target leaves those before it in force for the others.
+            let whole = rule.command.is_none() && rule.target.is_none();
+            if whole {
+                partial.clear();
+                last = Some((layer, file.clone(), rule));
+            } else {
+                partial.push((layer, file.clone(), rule));
+            }
+        }
+    }
+    for (layer, file, rule) in last.into_iter().chain(partial) {
+        if !rule.gives_root() {
+            continue;
+        }
+        let severity = match (present, rule.nopass) {
+            (true, true) => Severity::High,
+            (true, false) => Severity::Medium,
+            (false, _) => Severity::Low,
+        };
+        let command = rule.command.as_deref().unwrap_or("anything");
+        let asks = if rule.nopass {
+            "without a password"
+        } else {
+            "with its password"
+        };
+        let without = if present {
+            ""
+        } else {
+            ", though there is no doas"
+        };
+        let message = format!(
+            "line {} lets the image's user run {} as root {asks}{without}",
+            rule.line,
+            quoted(&shorten(command)),
+        );
+        findings.push(Finding::of_path(
+            "doas-rule",
+            severity,
+            layer,
+            &file,
+            message,
+        ));
+    }
+}

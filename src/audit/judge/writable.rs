@@ -1,0 +1,86 @@
+//! What others than root can write (rules `account-writable`, `path-writable`, `sticky-missing`,
+//! `preload`).
+
+use super::super::facts::{Item, ItemKind};
+use super::super::finding::{Finding, Severity};
+use super::super::flatten::{Lookup, Seen};
+use super::super::interest::Place;
+use super::accounts::Runtime;
+use super::{Bundle, Subject, ownership, visible};
+
+pub(super) fn judge(
+    subject: &Subject<'_>,
+    all: &[Seen<'_>],
+    runtime: &Runtime,
+    findings: &mut Vec<Finding>,
+) {
+    let mut bundles = Vec::new();
+    for seen in visible(all) {
+        let Seen {
+            layer, path, item, ..
+        } = *seen;
+        if matches!(item.kind, ItemKind::Symlink(_)) {
+            continue;
+        }
+        let place = subject.interest.place(path);
+        let shown = ownership(item.uid, item.gid, item.mode);
+        if let (Some((severity, whom)), Some(rule)) = (writer(item, runtime), rule(place)) {
+            let message = format!("can be written by {whom} ({shown})");
+            Bundle::add(
+                &mut bundles,
+                Finding::of_path(rule, severity, layer, path, message),
+            );
+        }
+        if item.is_directory() && item.mode & 0o1002 == 0o002 {
+            let message = format!("is writable by all and not sticky ({shown})");
+            findings.push(Finding::of_path(
+                "sticky-missing",
+                Severity::Medium,
+                layer,
+                path,
+                message,
+            ));
+        }
+    }
+    Bundle::finish(bundles, findings);
+    let preload = b"etc/ld.so.preload";
+    if let Lookup::Bytes { layer, bytes } = subject.flat.read(preload)
+        && !bytes.trim_ascii().is_empty()
+    {
+        findings.push(Finding::of_path(
+            "preload",
+            Severity::Medium,
+            layer,
+            preload,
+            "names libraries that are loaded into every program".into(),
+        ));
+    }
+}
+
+fn rule(place: Place) -> Option<&'static str> {
+    match place {
+        Place::Account => Some("account-writable"),
+        Place::System => Some("path-writable"),
+        Place::App | Place::Elsewhere => None,
+    }
+}
+
+/// Who besides root can write to it, and how grave that is.
+fn writer(item: &Item, runtime: &Runtime) -> Option<(Severity, String)> {
+    if item.mode & 0o002 != 0 {
+        return Some((Severity::High, "everybody".into()));
+    }
+    if item.uid != 0 && runtime.uid == Some(item.uid) {
+        return Some((Severity::High, "its owner, the image's user".into()));
+    }
+    if item.mode & 0o020 == 0 {
+        return None;
+    }
+    if runtime.gids.contains(&item.gid) {
+        return Some((
+            Severity::High,
+            format!("group {}, which the image's user has or is given", item.gid),
+        ));
+    }
+    Some((Severity::Low, format!("group {}", item.gid)))
+}

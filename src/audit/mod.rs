@@ -1,0 +1,149 @@
+//! The audit: rules over a finished image, by its configuration and its flattened layers.
+//!
+//! ```text
+//!  store, OCI layout, archive ──► Image ──► scan (one pass per layer, layers in parallel)
+//!          (input)                              │ facts: what rules may care about, traces of all else
+//!                                               ▼
+//!                          Flat (layers laid over each other) ──► judge ──► findings
+//!                                                                    policy ──► Report ──► JSON, SARIF
+//! ```
+//!
+//! Here: what is wrong with an image. Not here: words on a terminal (`cli`), fetching images from
+//! registries (`registry`), unpacking them (`layer`). Nothing is unpacked, run or followed: layers
+//! are read as streams and forgotten, but for the entries that [`interest`] names. Everything read
+//! is taken as hostile: sizes and counts are bounded, and what cannot be judged is a finding or an
+//! error, never a pass.
+//!
+//! [`accounts`], [`capability`], [`dpkg`] and [`policy`] are pure functions over bytes.
+
+pub mod accounts;
+pub mod capability;
+mod date;
+pub mod dpkg;
+mod error;
+mod facts;
+mod finding;
+mod flatten;
+mod input;
+mod interest;
+mod judge;
+mod known;
+mod paths;
+pub mod policy;
+mod report;
+mod rules;
+mod sarif;
+mod scan;
+mod secrets;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+pub use date::Date;
+pub use error::AuditError;
+pub use finding::{Finding, Severity};
+pub use input::{Image, Layers, docker_archive, from_store, oci_archive, oci_layout};
+pub use policy::{Policy, PolicyError};
+pub use report::{Excused, LayerInfo, Report};
+pub use rules::{RULES, Rule, by_id};
+pub use sarif::to_sarif;
+
+use facts::{LayerFacts, PathHasher};
+use interest::Interest;
+use scan::ScanError;
+
+/// Layers that are read at once, at most: each takes a window of compressed data in memory.
+const MAX_THREADS: usize = 4;
+
+/// Judges an image by all rules and applies the policy; `today` decides which exceptions count.
+pub fn audit(image: &Image<'_>, policy: &Policy, today: Date) -> Result<Report, AuditError> {
+    let interest = Interest::new(&image.config);
+    let hasher = PathHasher::default();
+    let layers = scan_all(image, &interest, &hasher)?;
+    let flat = flatten::Flat::new(&layers, &hasher);
+    let findings = judge::judge(&judge::Subject {
+        config: &image.config,
+        flat: &flat,
+        interest: &interest,
+    });
+    let mut report = Report::new(
+        &image.name,
+        image.digest.clone(),
+        image.layers.clone(),
+        findings,
+        policy,
+        today,
+    );
+    report.bytes = layers.iter().map(|facts| facts.bytes).sum();
+    Ok(report)
+}
+
+/// Reads all layers, several at a time. The first error in the order of the layers is reported,
+/// whichever came first in time.
+fn scan_all(
+    image: &Image<'_>,
+    interest: &Interest,
+    hasher: &PathHasher,
+) -> Result<Vec<LayerFacts>, AuditError> {
+    let count = image.layers.len();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let results: Mutex<Vec<Option<Result<LayerFacts, AuditError>>>> =
+        Mutex::new((0..count).map(|_| None).collect());
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(MAX_THREADS).min(count) {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= count {
+                        return;
+                    }
+                    let result = scan_one(image, index, interest, hasher);
+                    let failed = result.is_err();
+                    if let Ok(mut results) = results.lock() {
+                        results[index] = Some(result);
+                    }
+                    if failed {
+                        next.store(count, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let results = results.into_inner().unwrap_or_default();
+    let mut all = Vec::with_capacity(count);
+    let mut missing = false;
+    for result in results {
+        match result {
+            Some(result) => all.push(result?),
+            None => missing = true,
+        }
+    }
+    if missing || all.len() != count {
+        return Err(AuditError::LayerCount {
+            layers: all.len(),
+            diff_ids: count,
+        });
+    }
+    Ok(all)
+}
+
+fn scan_one(
+    image: &Image<'_>,
+    index: usize,
+    interest: &Interest,
+    hasher: &PathHasher,
+) -> Result<LayerFacts, AuditError> {
+    let tar = image.source.open(index)?;
+    scan::scan(tar, interest, hasher).map_err(|error| {
+        let digest = image.layers[index].digest.clone();
+        match error {
+            ScanError::Layer(source) => AuditError::Layer { digest, source },
+            ScanError::TooMany(limit, what) => AuditError::TooMany {
+                digest,
+                limit,
+                what,
+            },
+        }
+    })
+}

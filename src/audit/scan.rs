@@ -1,0 +1,301 @@
+//! One pass over one layer: from a tar stream to [`LayerFacts`]. Nothing is unpacked.
+
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+
+use md5::{Digest as _, Md5 as Hasher};
+
+use crate::layer::{
+    LayerError, Limits, Member, MemberKind, OPAQUE_NAME, TarReader, WHITEOUT_PREFIX,
+};
+
+use super::facts::{Content, Item, ItemKind, LayerFacts, PathHasher, Secret, Trace};
+use super::interest::{Interest, Place};
+use super::paths::{self, split};
+use super::secrets::{self, Scanner, SecretKind};
+use super::{capability, dpkg};
+
+/// Largest account file that is read, in bytes.
+const MAX_ACCOUNT_FILE: u64 = 1024 * 1024;
+
+/// Bytes of account files that are kept of one layer.
+const MAX_KEPT: u64 = 4 * 1024 * 1024;
+
+/// Largest list of a package's digests that is read, in bytes.
+const MAX_MD5SUMS: u64 = 4 * 1024 * 1024;
+
+/// Entries that are kept of one layer, and among them unusable app files.
+pub(super) const MAX_ITEMS: usize = 100_000;
+const MAX_APP_FILES: usize = 20_000;
+
+/// Secrets and odd names that are kept of one layer.
+const MAX_SECRETS: usize = 5000;
+const MAX_ODD_NAMES: usize = 20;
+
+const CAPABILITY: &str = "security.capability";
+
+/// Why a layer could not be judged.
+#[derive(Debug)]
+pub(super) enum ScanError {
+    Layer(LayerError),
+    TooMany(usize, &'static str),
+}
+
+impl From<LayerError> for ScanError {
+    fn from(error: LayerError) -> Self {
+        Self::Layer(error)
+    }
+}
+
+/// Reads an uncompressed layer to its end.
+pub(super) fn scan(
+    tar: impl Read,
+    interest: &Interest,
+    hasher: &PathHasher,
+) -> Result<LayerFacts, ScanError> {
+    let mut scan = Scan {
+        interest,
+        hasher,
+        facts: LayerFacts::default(),
+        scanner: Scanner::new(),
+        buffer: vec![0; 128 * 1024],
+        kept: 0,
+        app_files: 0,
+    };
+    let mut tar = TarReader::new(tar, Limits::default());
+    while let Some(member) = tar.next_member()? {
+        scan.member(&mut tar, &member)?;
+    }
+    let mut facts = scan.facts;
+    facts.bytes = tar.drain()?;
+    facts.traces.finish();
+    Ok(facts)
+}
+
+struct Scan<'a> {
+    interest: &'a Interest,
+    hasher: &'a PathHasher,
+    facts: LayerFacts,
+    scanner: Scanner,
+    buffer: Vec<u8>,
+    kept: u64,
+    app_files: usize,
+}
+
+impl Scan<'_> {
+    fn member<R: Read>(
+        &mut self,
+        tar: &mut TarReader<R>,
+        member: &Member,
+    ) -> Result<(), ScanError> {
+        let Some(path) = paths::normal(member.path.as_os_str()) else {
+            if self.facts.odd_names.len() < MAX_ODD_NAMES {
+                let name = paths::text(member.path.as_os_str().as_bytes());
+                self.facts.odd_names.push(name);
+            }
+            // Its content counts all the same.
+            return self
+                .content(tar, member, member.path.as_os_str().as_bytes())
+                .map(drop);
+        };
+        let (directory, name) = split(&path);
+        if name == OPAQUE_NAME.as_bytes() {
+            self.trace(directory, Trace::Opaque);
+            return Ok(());
+        }
+        if let Some(hidden) = name.strip_prefix(WHITEOUT_PREFIX.as_bytes()) {
+            // Names such as `.wh..wh.plnk` are AUFS's own and mean nothing.
+            if !hidden.starts_with(WHITEOUT_PREFIX.as_bytes()) {
+                let path = [
+                    directory,
+                    if directory.is_empty() { b"" } else { b"/" },
+                    hidden,
+                ]
+                .concat();
+                self.trace(&path, Trace::Whiteout);
+            }
+            return Ok(());
+        }
+        let trace = match member.kind {
+            MemberKind::Directory => Trace::Directory,
+            _ => Trace::Other,
+        };
+        self.trace(&path, trace);
+        // The last of several members of one name is the one that stays.
+        self.facts.items.remove(&path);
+        self.facts.md5sums.remove(&path);
+        let (content, md5) = self.content(tar, member, &path)?;
+        self.keep(path, member, content, md5)
+    }
+
+    fn trace(&mut self, path: &[u8], trace: Trace) {
+        let hash = self.hasher.hash(path);
+        self.facts.traces.add(hash, trace);
+    }
+
+    fn keep(
+        &mut self,
+        path: Vec<u8>,
+        member: &Member,
+        content: Content,
+        md5: Option<dpkg::Md5>,
+    ) -> Result<(), ScanError> {
+        let own = capability_of(member);
+        let mut item = Item {
+            kind: kind(&member.kind),
+            mode: member.mode,
+            uid: member.uid,
+            gid: member.gid,
+            capability: own,
+            md5,
+            content,
+        };
+        let mut wanted = self.interest.keeps(&path, member) || own.is_some();
+        if let ItemKind::HardLink(target) = &item.kind
+            && let Some(known) = self.facts.items.get_mut(target)
+        {
+            // One file with two names. Docker sets the mode of a link's header on it, too.
+            known.mode |= member.mode & 0o6000;
+            item = known.clone();
+            wanted = true;
+        }
+        if !wanted {
+            return Ok(());
+        }
+        if self.is_app_file_only(&path, &item) {
+            if self.app_files >= MAX_APP_FILES {
+                self.facts.app_files_cut = true;
+                return Ok(());
+            }
+            self.app_files += 1;
+        }
+        if self.facts.items.len() >= MAX_ITEMS {
+            return Err(ScanError::TooMany(MAX_ITEMS, "remarkable entries"));
+        }
+        self.facts.items.insert(path, item);
+        Ok(())
+    }
+
+    /// Kept for nothing but being an app's file that cannot be used.
+    fn is_app_file_only(&self, path: &[u8], item: &Item) -> bool {
+        self.interest.place(path) == Place::App
+            && item.capability.is_none()
+            && !matches!(item.kind, ItemKind::Device { .. })
+            && !item.is_setuid()
+            && !item.is_setgid()
+            && (!item.is_directory() || item.mode & 0o002 == 0)
+    }
+
+    /// Reads a file's content once, for all who want it.
+    fn content<R: Read>(
+        &mut self,
+        tar: &mut TarReader<R>,
+        member: &Member,
+        path: &[u8],
+    ) -> Result<(Content, Option<dpkg::Md5>), ScanError> {
+        if member.kind != MemberKind::File {
+            return Ok((Content::NotRead, None));
+        }
+        if let Some(kind) = secrets::by_name(path) {
+            self.secret(path, kind, member.size)?;
+        }
+        let reads = Interest::reads(path);
+        let looks_into = Interest::looks_into(path);
+        let limit = match (reads, looks_into) {
+            (true, _) => MAX_ACCOUNT_FILE.min(MAX_KEPT - self.kept),
+            (false, true) if dpkg::is_md5sums(path) => MAX_MD5SUMS,
+            (false, true) => secrets::MAX_FILE,
+            (false, false) => 0,
+        };
+        let mut bytes = ((reads || looks_into) && member.size <= limit).then(Vec::new);
+        let privileged = member.mode & 0o6000 != 0 || capability_of(member).is_some();
+        let mut hasher = privileged.then(Hasher::new);
+        loop {
+            let count = tar
+                .read(&mut self.buffer)
+                .map_err(|source| ScanError::Layer(LayerError::Read { source }))?;
+            if count == 0 {
+                break;
+            }
+            let part = &self.buffer[..count];
+            self.scanner.feed(part);
+            if let Some(bytes) = &mut bytes {
+                bytes.extend_from_slice(part);
+            }
+            if let Some(hasher) = &mut hasher {
+                hasher.update(part);
+            }
+        }
+        for kind in self.scanner.finish() {
+            self.secret(path, kind, member.size)?;
+        }
+        let md5 = hasher.map(|hasher| hasher.finalize().into());
+        let content = match bytes {
+            None if reads => Content::TooLarge,
+            None => Content::NotRead,
+            Some(bytes) if reads => {
+                self.kept += bytes.len() as u64;
+                Content::Bytes(bytes)
+            }
+            Some(bytes) => {
+                self.look_into(path, &bytes, member.size)?;
+                Content::NotRead
+            }
+        };
+        Ok((content, md5))
+    }
+
+    fn look_into(&mut self, path: &[u8], bytes: &[u8], size: u64) -> Result<(), ScanError> {
+        if dpkg::is_md5sums(path) {
+            let sums = dpkg::parse(bytes);
+            if !sums.is_empty() {
+                self.facts.md5sums.insert(path.to_vec(), sums);
+            }
+        } else if let Some(kind) = secrets::by_content(path, bytes) {
+            self.secret(path, kind, size)?;
+        }
+        Ok(())
+    }
+
+    fn secret(&mut self, path: &[u8], kind: SecretKind, size: u64) -> Result<(), ScanError> {
+        // A file that was emptied holds nothing.
+        if size == 0 {
+            return Ok(());
+        }
+        if self.facts.secrets.len() >= MAX_SECRETS {
+            return Err(ScanError::TooMany(MAX_SECRETS, "files with secrets"));
+        }
+        self.facts.secrets.push(Secret {
+            path: path.to_vec(),
+            kind,
+        });
+        Ok(())
+    }
+}
+
+fn capability_of(member: &Member) -> Option<capability::Capability> {
+    let value = member.xattrs.get(std::ffi::OsStr::new(CAPABILITY))?;
+    capability::parse(value)
+}
+
+fn kind(kind: &MemberKind) -> ItemKind {
+    match kind {
+        MemberKind::File => ItemKind::File,
+        MemberKind::Directory => ItemKind::Directory,
+        MemberKind::Symlink(target) => ItemKind::Symlink(target.as_os_str().as_bytes().to_vec()),
+        MemberKind::HardLink(target) => {
+            ItemKind::HardLink(paths::normal(target.as_os_str()).unwrap_or_default())
+        }
+        MemberKind::Fifo => ItemKind::Fifo,
+        MemberKind::CharDevice { major, minor } => ItemKind::Device {
+            block: false,
+            major: *major,
+            minor: *minor,
+        },
+        MemberKind::BlockDevice { major, minor } => ItemKind::Device {
+            block: true,
+            major: *major,
+            minor: *minor,
+        },
+    }
+}

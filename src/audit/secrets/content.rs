@@ -1,0 +1,201 @@
+//! Searches a stream for tokens and keys, in one pass and a bounded amount of memory.
+
+use std::sync::OnceLock;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+
+use super::SecretKind;
+use super::tokens::{FORMS, REACH};
+
+/// Bytes that are searched at once; what is kept from one round to the next is [`REACH`].
+const WINDOW: usize = 128 * 1024;
+
+/// Different kinds that are kept of one stream.
+const MAX_KINDS: usize = 16;
+
+/// `None` if the constant table were no automaton, which a test excludes.
+fn automaton() -> Option<&'static AhoCorasick> {
+    static AUTOMATON: OnceLock<Option<AhoCorasick>> = OnceLock::new();
+    AUTOMATON
+        .get_or_init(|| {
+            AhoCorasick::builder()
+                .match_kind(MatchKind::LeftmostFirst)
+                .build(FORMS.iter().map(|form| form.prefix))
+                .ok()
+        })
+        .as_ref()
+}
+
+/// Takes a stream's bytes as they come and tells which kinds of secrets are in it.
+pub(crate) struct Scanner {
+    /// The byte before `window`, then bytes that are not searched yet.
+    window: Vec<u8>,
+    before: Option<u8>,
+    found: Vec<SecretKind>,
+}
+
+impl Scanner {
+    pub(crate) fn new() -> Self {
+        Self {
+            window: Vec::with_capacity(WINDOW + REACH),
+            before: None,
+            found: Vec::new(),
+        }
+    }
+
+    /// Makes it ready for another stream; keeps the memory.
+    pub(crate) fn reset(&mut self) {
+        self.window.clear();
+        self.before = None;
+        self.found.clear();
+    }
+
+    pub(crate) fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let room = (WINDOW + REACH).saturating_sub(self.window.len());
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.window.extend_from_slice(now);
+            bytes = later;
+            if self.window.len() >= WINDOW + REACH {
+                self.search(false);
+            }
+        }
+    }
+
+    /// The kinds that were found, each once. The scanner is ready for another stream.
+    pub(crate) fn finish(&mut self) -> Vec<SecretKind> {
+        self.search(true);
+        let mut found = std::mem::take(&mut self.found);
+        found.sort_unstable();
+        found.dedup();
+        self.reset();
+        found
+    }
+
+    /// Searches the window; a match that begins in its last bytes waits for what follows.
+    fn search(&mut self, last: bool) {
+        let end = if last {
+            self.window.len()
+        } else {
+            self.window.len().saturating_sub(REACH)
+        };
+        if let Some(automaton) = automaton() {
+            for found in automaton.find_iter(&self.window) {
+                if found.start() >= end || self.found.len() >= MAX_KINDS {
+                    break;
+                }
+                let form = &FORMS[found.pattern().as_usize()];
+                let before = match found.start().checked_sub(1) {
+                    Some(at) => self.window.get(at).copied(),
+                    None => self.before,
+                };
+                if !self.found.contains(&form.kind)
+                    && form.fits(before, &self.window[found.start()..])
+                {
+                    self.found.push(form.kind);
+                }
+            }
+        }
+        if let Some(at) = end.checked_sub(1) {
+            self.before = self.window.get(at).copied();
+        }
+        self.window.drain(..end);
+    }
+}
+
+#[cfg(test)]
+pub(in super::super) mod tests {
+    use super::*;
+
+    /// Secrets that are none, put together here so that no scanner of repositories sees them.
+    pub(in super::super::super) fn samples() -> Vec<(SecretKind, String)> {
+        let body = "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5k";
+        vec![
+            (
+                SecretKind::Token("GitHub"),
+                format!("ghp{}{}", "_", &body[..36]),
+            ),
+            (
+                SecretKind::Token("AWS"),
+                format!("AK{}", "IAQ3EGRT5UZ7PX2LMN"),
+            ),
+            (
+                SecretKind::Token("GitLab"),
+                format!("glpat{}{}", "-", &body[..20]),
+            ),
+            (
+                SecretKind::PrivateKey,
+                format!("-----BEGIN RSA {}-----\n{body}{body}\n", "PRIVATE KEY"),
+            ),
+            (
+                SecretKind::PrivateKey,
+                format!("-----BEGIN {}-----\\n{body}{body}\\n", "PRIVATE KEY"),
+            ),
+        ]
+    }
+
+    fn kinds(text: &str) -> Vec<SecretKind> {
+        super::super::in_text(text.as_bytes())
+    }
+
+    #[test]
+    fn tokens_and_keys_are_found_and_their_twins_are_not() {
+        assert!(automaton().is_some());
+        for (kind, sample) in samples() {
+            assert_eq!(kinds(&sample), [kind], "{sample}");
+            assert_eq!(kinds(&format!("x = \"{sample}\"\n")), [kind], "{sample}");
+        }
+        let github = format!("ghp{}", "_");
+        for text in [
+            String::new(),
+            format!("{github}short"),
+            format!("{github}{}", "x".repeat(36)),
+            format!("a{github}aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5"),
+            format!("{github}aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5kLM"),
+            format!("AK{}", "IAIOSFODNN7EXAMPLE"),
+            "-----BEGIN RSA PRIVATE KEY-----".into(),
+            "-----BEGIN RSA PRIVATE KEY-----\n...\n-----END RSA PRIVATE KEY-----".into(),
+            "-----BEGIN PUBLIC KEY-----\naB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5kaB3d\n".into(),
+        ] {
+            assert_eq!(kinds(&text), [], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_across_the_edges_of_windows_and_reads_is_found() {
+        let (kind, sample) = &samples()[0];
+        for at in [
+            WINDOW - 20,
+            WINDOW - 1,
+            WINDOW,
+            WINDOW + REACH - 5,
+            2 * WINDOW + 7,
+        ] {
+            for step in [1009, 64 * 1024] {
+                let mut text = vec![b' '; at];
+                text.extend_from_slice(sample.as_bytes());
+                text.extend_from_slice(&vec![b' '; 3 * WINDOW]);
+                let mut scanner = Scanner::new();
+                for part in text.chunks(step) {
+                    scanner.feed(part);
+                }
+                assert_eq!(scanner.finish(), [*kind], "{at} {step}");
+                assert_eq!(scanner.finish(), [], "used again");
+            }
+        }
+        // A letter at the end of one window keeps what follows from being a token.
+        let mut text = vec![b'a'; WINDOW];
+        text.extend_from_slice(sample.as_bytes());
+        let mut scanner = Scanner::new();
+        scanner.feed(&text);
+        scanner.feed(&vec![b' '; 2 * WINDOW]);
+        assert_eq!(scanner.finish(), []);
+    }
+
+    #[test]
+    fn no_form_reaches_further_than_what_is_kept() {
+        for form in &FORMS {
+            assert!(form.prefix.len() + 402 < REACH, "{}", form.prefix);
+        }
+    }
+}

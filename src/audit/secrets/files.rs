@@ -1,0 +1,328 @@
+//! Files that hold secrets by their nature or by what stands in them.
+
+use super::super::paths::split;
+use super::SecretKind;
+
+/// Largest of these files that is read, in bytes; none is anywhere near it.
+pub(crate) const MAX_FILE: u64 = 256 * 1024;
+
+/// A secret that the name alone tells.
+pub(crate) fn by_name(path: &[u8]) -> Option<SecretKind> {
+    let (directory, name) = split(path);
+    let (_, parent) = split(directory);
+    let kind = match name {
+        // Every repository has one; the rest of `.git` need not be reported.
+        b"HEAD" if parent == b".git" => return Some(SecretKind::Repository),
+        b".git-credentials" => "git's stored logins",
+        b".pgpass" => "PostgreSQL passwords",
+        b".htpasswd" => "passwords of a web server",
+        b"id_rsa" | b"id_dsa" | b"id_ecdsa" | b"id_ed25519" if parent == b".ssh" => "an SSH key",
+        b"credentials" if parent == b".aws" => "AWS credentials",
+        b"application_default_credentials.json" => "Google Cloud credentials",
+        b"config" if parent == b".kube" => "a Kubernetes login",
+        b".vault-token" => "a Vault token",
+        b"terraform.tfstate" => "a Terraform state",
+        _ => return None,
+    };
+    Some(SecretKind::File(kind))
+}
+
+/// Whether [`by_content`] wants to see the file.
+pub(crate) fn is_read(path: &[u8]) -> bool {
+    let (directory, name) = split(path);
+    let (_, parent) = split(directory);
+    match name {
+        b".netrc" | b"_netrc" | b".pypirc" | b".npmrc" | b".yarnrc" | b".dockercfg"
+        | b"pip.conf" | b".my.cnf" | b"uv.toml" => true,
+        b"config.json" => parent == b".docker" || parent == b"containers",
+        b"auth.json" => matches!(parent, b"containers" | b"pypoetry"),
+        b"auth.toml" | b"config.toml" => parent == b"pypoetry",
+        _ => is_env_file(name),
+    }
+}
+
+/// `.env`, `.env.production`, but not `.env.example`.
+fn is_env_file(name: &[u8]) -> bool {
+    let Some(rest) = name.strip_prefix(b".env") else {
+        return false;
+    };
+    let template = [
+        &b".example"[..],
+        b".sample",
+        b".template",
+        b".dist",
+        b".tmpl",
+        b".defaults",
+        b".test",
+    ];
+    rest.is_empty() || (rest.starts_with(b".") && !template.iter().any(|end| rest.ends_with(end)))
+}
+
+/// A secret in one of the files of [`is_read`].
+pub(crate) fn by_content(path: &[u8], bytes: &[u8]) -> Option<SecretKind> {
+    let (_, name) = split(path);
+    let credentials = |what| Some(SecretKind::Credentials(what));
+    match name {
+        b".netrc" | b"_netrc" => has_word_with_value(bytes, b"password")
+            .then_some(SecretKind::File("logins for many hosts")),
+        b"pip.conf" | b"uv.toml" if has_login_in_url(bytes) => credentials("a package index"),
+        b".pypirc" if has_setting(bytes, &[b"password"]) => credentials("a package index"),
+        b".npmrc" | b".yarnrc" if has_setting(bytes, &[b"_authtoken", b"_password", b"_auth"]) => {
+            credentials("npm")
+        }
+        b".my.cnf" if has_setting(bytes, &[b"password"]) => credentials("MySQL"),
+        b"config.json" | b"auth.json" | b".dockercfg" if has_json_login(bytes) => {
+            credentials("a container registry")
+        }
+        b"auth.toml" | b"config.toml" if has_setting(bytes, &[b"password"]) => {
+            credentials("a package index")
+        }
+        _ if is_env_file(name) && has_secret_variable(bytes) => {
+            Some(SecretKind::File("an environment file with secrets"))
+        }
+        _ => None,
+    }
+}
+
+/// `scheme://user:password@host`, where the password is no variable to be filled in.
+pub(crate) fn has_login_in_url(bytes: &[u8]) -> bool {
+    bytes.windows(3).enumerate().any(|(at, window)| {
+        if window != b"://" {
+            return false;
+        }
+        let rest = &bytes[at + 3..];
+        let end = rest
+            .iter()
+            .take(1024)
+            .position(|&b| b == b'/' || b == b'"' || b == b'\'' || b.is_ascii_whitespace());
+        let authority = &rest[..end.unwrap_or(rest.len().min(1024))];
+        let Some(sign) = authority.iter().rposition(|&b| b == b'@') else {
+            return false;
+        };
+        let user = &authority[..sign];
+        let secret = match user.iter().position(|&b| b == b':') {
+            Some(colon) => &user[colon + 1..],
+            // A token alone, as in `https://TOKEN@host`; a mere user name is short.
+            None if user.len() >= 20 => user,
+            None => return false,
+        };
+        is_value(secret)
+    })
+}
+
+/// `NAME=value`, `name: value`, in an INI-like file; the name may have a prefix that ends with `:`.
+fn has_setting(bytes: &[u8], names: &[&[u8]]) -> bool {
+    bytes.split(|&byte| byte == b'\n').any(|line| {
+        let Some(at) = line.iter().position(|&byte| byte == b'=') else {
+            return false;
+        };
+        let name = line[..at].trim_ascii().to_ascii_lowercase();
+        let name = name.rsplit(|&byte| byte == b':').next().unwrap_or_default();
+        names.contains(&name) && is_value(&line[at + 1..])
+    })
+}
+
+fn has_word_with_value(bytes: &[u8], word: &[u8]) -> bool {
+    let mut words = bytes
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty());
+    words.any(|found| found == word) && words.next().is_some()
+}
+
+/// `"auth": "…"`, `"identitytoken": "…"` in docker's or podman's configuration.
+fn has_json_login(bytes: &[u8]) -> bool {
+    fn search(value: &serde_json::Value) -> bool {
+        match value {
+            serde_json::Value::Object(map) => map.iter().any(|(key, value)| {
+                let is_login = ["auth", "identitytoken", "registrytoken", "password"]
+                    .contains(&key.to_ascii_lowercase().as_str());
+                (is_login && value.as_str().is_some_and(|text| !text.is_empty())) || search(value)
+            }),
+            serde_json::Value::Array(list) => list.iter().any(search),
+            _ => false,
+        }
+    }
+    serde_json::from_slice(bytes).is_ok_and(|value| search(&value))
+}
+
+fn has_secret_variable(bytes: &[u8]) -> bool {
+    bytes.split(|&byte| byte == b'\n').any(|line| {
+        let line = line.trim_ascii();
+        let line = line.strip_prefix(b"export ").unwrap_or(line);
+        if line.starts_with(b"#") {
+            return false;
+        }
+        let Some(at) = line.iter().position(|&byte| byte == b'=') else {
+            return false;
+        };
+        let value = &line[at + 1..];
+        (is_secret_name(&String::from_utf8_lossy(&line[..at])) && is_value(value))
+            || has_login_in_url(value)
+    })
+}
+
+/// Whether a variable of this name holds a secret. `PYTHON_GPG_KEY` and the like do not.
+pub(crate) fn is_secret_name(name: &str) -> bool {
+    let name = name.trim().to_ascii_uppercase();
+    let public = [
+        "_FILE",
+        "_PATH",
+        "_URL",
+        "_ID",
+        "_NAME",
+        "_HEADER",
+        "_ALGORITHM",
+        "_EXPIRY",
+    ];
+    let secret = [
+        "PASSWORD",
+        "PASSWD",
+        "SECRET",
+        "TOKEN",
+        "PRIVATE_KEY",
+        "API_KEY",
+        "APIKEY",
+        "ACCESS_KEY",
+        "CREDENTIAL",
+    ];
+    !public.iter().any(|end| name.ends_with(end)) && secret.iter().any(|word| name.contains(word))
+}
+
+/// Whether something stands there that is not to be filled in later.
+pub(crate) fn is_value(value: &[u8]) -> bool {
+    let value = value.trim_ascii();
+    let quote = |byte: &u8| *byte == b'"' || *byte == b'\'';
+    let value = value
+        .split_first()
+        .filter(|(f, _)| quote(f))
+        .map_or(value, |(_, rest)| rest);
+    let value = value
+        .split_last()
+        .filter(|(l, _)| quote(l))
+        .map_or(value, |(_, rest)| rest);
+    let lower = value.to_ascii_lowercase();
+    let placeholder = [
+        &b"changeme"[..],
+        b"change-me",
+        b"change_me",
+        b"true",
+        b"false",
+        b"none",
+        b"null",
+        b"xxx",
+        b"****",
+        b"password",
+    ];
+    !(value.is_empty()
+        || value.starts_with(b"$")
+        || value.starts_with(b"<")
+        || value.starts_with(b"{")
+        || value.starts_with(b"%(")
+        || placeholder.contains(&lower.as_slice()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_tell() {
+        for (path, found) in [
+            ("opt/app/.git/HEAD", true),
+            ("opt/app/HEAD", false),
+            ("root/.ssh/id_ed25519", true),
+            ("root/.ssh/id_ed25519.pub", false),
+            ("srv/id_rsa", false),
+            ("root/.aws/credentials", true),
+            ("usr/lib/python3/credentials", false),
+            ("root/.git-credentials", true),
+        ] {
+            assert_eq!(by_name(path.as_bytes()).is_some(), found, "{path}");
+        }
+    }
+
+    #[test]
+    fn contents_that_tell() {
+        for (path, text, found) in [
+            ("app/.env", "DEBUG=1\nSECRET_KEY=abc\n", true),
+            ("app/.env", "DEBUG=1\n", false),
+            ("app/.env", "SECRET_KEY=${SECRET_KEY}\n", false),
+            ("app/.env", "SECRET_KEY=\n", false),
+            ("app/.env", "# SECRET_KEY=abc\n", false),
+            (
+                "app/.env",
+                "export DATABASE_URL='postgres://u:pw@db/x'\n",
+                true,
+            ),
+            ("app/.env.production", "API_KEY=\"abc\"\n", true),
+            ("app/.env.example", "API_KEY=abc\n", false),
+            ("app/.environment", "API_KEY=abc\n", false),
+            ("root/.netrc", "machine h login u password p", true),
+            ("root/.netrc", "machine h login u\n", false),
+            (
+                "etc/pip.conf",
+                "[global]\nindex-url = https://u:pw@pypi.example.com/simple\n",
+                true,
+            ),
+            (
+                "etc/pip.conf",
+                "[global]\nindex-url = https://u:${PW}@pypi.example.com/\n",
+                false,
+            ),
+            (
+                "etc/pip.conf",
+                "[global]\nindex-url = https://pypi.example.com/simple\n",
+                false,
+            ),
+            (
+                "etc/pip.conf",
+                "[global]\nindex-url = https://u@pypi.example.com/simple\n",
+                false,
+            ),
+            ("root/.pypirc", "[pypi]\nusername = u\npassword = p\n", true),
+            ("root/.pypirc", "[pypi]\nusername = u\n", false),
+            (
+                "root/.npmrc",
+                "//registry.npmjs.org/:_authToken=abc\n",
+                true,
+            ),
+            (
+                "root/.npmrc",
+                "//registry.npmjs.org/:_authToken=${NPM}\n",
+                false,
+            ),
+            (
+                "root/.docker/config.json",
+                r#"{"auths":{"h":{"auth":"dTpw"}}}"#,
+                true,
+            ),
+            (
+                "root/.docker/config.json",
+                r#"{"auths":{"h":{}},"credsStore":"x"}"#,
+                false,
+            ),
+            ("srv/config.json", r#"{"auth":"x"}"#, false),
+        ] {
+            let secret =
+                is_read(path.as_bytes()) && by_content(path.as_bytes(), text.as_bytes()).is_some();
+            assert_eq!(secret, found, "{path}: {text}");
+        }
+    }
+
+    #[test]
+    fn variables_by_name() {
+        for (name, secret) in [
+            ("SECRET_KEY", true),
+            ("db_password", true),
+            ("AWS_SECRET_ACCESS_KEY", true),
+            ("GITHUB_TOKEN", true),
+            ("GPG_KEY", false),
+            ("PYTHON_SHA256", false),
+            ("PASSWORD_FILE", false),
+            ("AWS_ACCESS_KEY_ID", false),
+            ("PATH", false),
+        ] {
+            assert_eq!(is_secret_name(name), secret, "{name}");
+        }
+    }
+}

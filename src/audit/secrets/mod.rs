@@ -1,0 +1,48 @@
+//! Secrets in layers: by the name of a file, and by what any file holds.
+//!
+//! A secret is reported by its kind and its file's path; its bytes never leave this module.
+
+mod content;
+mod files;
+mod tokens;
+
+pub(super) use content::Scanner;
+pub(super) use files::{MAX_FILE, by_content, by_name, is_read, is_secret_name, is_value};
+
+/// What kind of secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum SecretKind {
+    /// A private key in PEM form, or an SSH key.
+    PrivateKey,
+    /// A token of this service, told by its form.
+    Token(&'static str),
+    /// A file that is there to hold secrets (`.env`, `.netrc` …), and what it is.
+    File(&'static str),
+    /// A login in a file that may be without one (`pip.conf`, `.npmrc` …).
+    Credentials(&'static str),
+    /// The `.git` directory: all that ever was in the repository.
+    Repository,
+}
+
+/// Tells which tokens stand in a text that is held in memory (labels, variables, history).
+pub(super) fn in_text(text: &[u8]) -> Vec<SecretKind> {
+    let mut scanner = Scanner::new();
+    scanner.feed(text);
+    scanner.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+            let _ = in_text(&bytes);
+            for name in [".env", "root/.netrc", "etc/pip.conf", ".docker/config.json", ".npmrc"] {
+                let _ = by_content(name.as_bytes(), &bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! `warpdrive audit`: rules over a finished image.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::audit::{self, Date, Finding, Image, Policy, Report, Severity};
+use crate::build::Transfers;
+use crate::oci::Reference;
+use crate::registry::Client;
+
+use super::context::Context;
+use super::error::{CommandError, ExitStatus};
+use super::images::find;
+use super::progress::Console;
+use super::push::RegistryArgs;
+
+/// Judge an image: its user, accounts, privileged files and secrets
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  warpdrive audit opal
+  warpdrive audit oci:build/layout:latest --json
+  warpdrive audit docker-archive:opal.tar --policy audit.toml
+  warpdrive audit opal --sarif >audit.sarif
+  warpdrive audit --rules
+
+Exits with 0 when the image passes, with 4 when it is refused.")]
+pub(super) struct Args {
+    /// An image of the store or of a registry, or `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
+    /// `docker-archive:FILE[:REF]`, `docker://REF`
+    #[arg(required_unless_present = "rules")]
+    image: Option<String>,
+    /// One JSON object on stdout
+    #[arg(long, conflicts_with = "sarif")]
+    pub(super) json: bool,
+    /// SARIF 2.1.0 on stdout, for code hosts
+    #[arg(long)]
+    sarif: bool,
+    /// Rules, severities and exceptions (TOML)
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Show what each finding means and what to do
+    #[arg(long)]
+    explain: bool,
+    /// List the rules
+    #[arg(long, conflicts_with_all = ["image", "sarif", "policy", "explain"])]
+    rules: bool,
+    #[command(flatten)]
+    registry: RegistryArgs,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
+    if args.rules {
+        list(args, context);
+        return Ok(0);
+    }
+    let policy = match &args.policy {
+        Some(path) => Policy::read(path).map_err(audit::AuditError::from)?,
+        None => Policy::default(),
+    };
+    let today = Date::of(SystemTime::now()).ok_or_else(|| {
+        CommandError::new(
+            ExitStatus::Failure,
+            "audit-failed",
+            "the clock shows no valid day",
+        )
+    })?;
+    let name = args.image.as_deref().unwrap_or_default();
+    let report = match outside(name) {
+        Some(image) => audit::audit(&image?, &policy, today)?,
+        None => of_store(args, name, &policy, today, context)?,
+    };
+    if args.json {
+        context.printer.json(&report.to_json());
+    } else if args.sarif {
+        context.printer.json(&audit::to_sarif(&report));
+    } else {
+        show(&report, args.explain, context);
+    }
+    Ok(if report.is_refused() {
+        ExitStatus::Refused.code()
+    } else {
+        0
+    })
+}
+
+type Opened = Result<Image<'static>, audit::AuditError>;
+
+/// An image outside the store, by the transports of containers/image; `None` for a plain name.
+fn outside(name: &str) -> Option<Opened> {
+    type Open = fn(&Path, Option<&str>) -> Opened;
+    let transports: [(&str, Open); 3] = [
+        ("oci:", audit::oci_layout),
+        ("oci-archive:", audit::oci_archive),
+        ("docker-archive:", audit::docker_archive),
+    ];
+    let (rest, open) = transports
+        .iter()
+        .find_map(|(prefix, open)| Some((name.strip_prefix(prefix)?, open)))?;
+    // What is there as a whole has no tag, also where its name has a colon.
+    let (path, tag) = match rest.split_once(':') {
+        Some((path, tag)) if !Path::new(rest).exists() => (path, Some(tag)),
+        _ => (rest, None),
+    };
+    Some(open(Path::new(path), tag))
+}
+
+/// An image of the store; or of a registry, whose layers come into the store on the way, unnamed,
+/// until the next `prune`.
+fn of_store(
+    args: &Args,
+    name: &str,
+    policy: &Policy,
+    today: Date,
+    context: &Context,
+) -> Result<Report, CommandError> {
+    let store = context.open_store()?;
+    let _in_use = store.lock_shared()?;
+    let remote = name.strip_prefix("docker://");
+    let reference: Option<Reference> = remote.unwrap_or(name).parse().ok();
+    let found = match remote {
+        Some(_) => None,
+        None => store.image(name)?,
+    };
+    let image = match (found, reference) {
+        (Some(image), _) => image,
+        (None, Some(reference)) if remote.is_some() || reference.has_host() => {
+            let console = Console::new(&context.printer);
+            let client = Client::new(args.registry.options())?;
+            let pulled = client.pull(&reference, &store, &Transfers::new(&console))?;
+            store.image_at(&pulled)?
+        }
+        // With the words that all commands have for it.
+        (None, _) => find(&store, name)?,
+    };
+    let image = audit::from_store(&store, name, &image)?;
+    Ok(audit::audit(&image, policy, today)?)
+}
+
+fn list(args: &Args, context: &Context) {
+    if args.json {
+        context
+            .printer
+            .json(&serde_json::json!({"rules": audit::RULES.as_slice()}));
+        return;
+    }
+    for rule in &audit::RULES {
+        context.printer.result(format!(
+            "{:<6} {:<19} {}",
+            rule.severity.word(),
+            rule.id,
+            rule.title
+        ));
+    }
+}
+
+fn show(report: &Report, explain: bool, context: &Context) {
+    let say = |line: String| context.printer.result(line);
+    for severity in Severity::ALL {
+        for finding in report.findings.iter().filter(|f| f.severity == severity) {
+            describe(report, finding, &say);
+            if explain && let Some(rule) = audit::by_id(finding.rule) {
+                say(format!("         why: {}", rule.explanation));
+                say(format!("         do:  {}", rule.remedy));
+            }
+        }
+    }
+    for excused in &report.excused {
+        say(format!(
+            "excused  {} {}: {} (until {})",
+            excused.finding.rule,
+            excused.finding.path.as_deref().unwrap_or("configuration"),
+            excused.exception.reason.escape_debug(),
+            excused.exception.expires,
+        ));
+    }
+    let counts: Vec<String> = Severity::ALL
+        .iter()
+        .filter(|severity| report.count(**severity) > 0)
+        .map(|severity| format!("{} {}", report.count(*severity), severity.word()))
+        .collect();
+    let counts = if counts.is_empty() {
+        "no findings".to_owned()
+    } else {
+        counts.join(", ")
+    };
+    let verdict = if report.is_refused() {
+        "refused"
+    } else {
+        "passed"
+    };
+    say(format!("{verdict}: {} ({counts})", report.name));
+    if report.is_refused() && !explain {
+        context
+            .printer
+            .progress("--explain says why each finding matters and what to do about it");
+    }
+}
+
+fn describe(report: &Report, finding: &Finding, say: &impl Fn(String)) {
+    let place = finding.path.as_deref().unwrap_or("configuration");
+    say(format!(
+        "{:<8} {}: {place}: {}",
+        finding.severity.word(),
+        finding.rule,
+        finding.message
+    ));
+    if finding.count > 1 {
+        say(format!(
+            "         and {} more, such as {}",
+            finding.count - 1,
+            finding.more.join(", ")
+        ));
+    }
+    if let Some((number, layer)) = report.layer(finding) {
+        let kind = layer
+            .kind
+            .map(|kind| format!(" ({kind})"))
+            .unwrap_or_default();
+        say(format!("         layer {number}{kind}, {}", layer.digest));
+    }
+}
