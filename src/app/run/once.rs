@@ -25,8 +25,9 @@ pub(super) fn configure(
     let Some(program) = hook::find(HOOK, environment)? else {
         return Ok(None);
     };
-    let path = environment.private.join(marker_name(environment));
+    // First: the name depends on where the directory is.
     home::make(&environment.private, &environment.private);
+    let path = environment.private.join(marker_name(environment));
     let mut marker = match open_locked(&path) {
         Ok(marker) => Some(marker),
         Err(error) => {
