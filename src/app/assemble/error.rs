@@ -96,7 +96,7 @@ impl Explain for BuildError {
                 Some(source) => advice.cause(source.to_string()),
                 None => advice,
             },
-            BuildError::Fixup(error) => advice.cause(error.source.to_string()),
+            BuildError::Fixup(_) => advice,
             BuildError::Hook { name, tail, .. } => advice
                 .remedy(format!("run it by hand: .warpdrive/action_hooks/{name}"))
                 .tail(tail.iter().cloned()),

@@ -162,10 +162,12 @@ impl<'a> Build<'a> {
     /// Adds `.warpdrive/environment` and the hook `build-env`.
     fn with_files(&self, mut environment: Environment) -> Result<Environment, BuildError> {
         let source = &self.roots.source;
-        environment::apply_file(&mut environment, source)?;
-        let hook = source.join(".warpdrive/action_hooks/build-env");
-        if hook.is_file() {
-            environment::apply_script(&mut environment, &hook, source, false)?;
+        for name in [environment::FILE, ".warpdrive/action_hooks/build-env"] {
+            let status = environment::apply(&mut environment, &source.join(name), source)?;
+            if status != 0 {
+                let text = format!("the last command in {name} ended with status {status}");
+                self.progress.warn(&text);
+            }
         }
         Ok(environment)
     }
@@ -379,8 +381,7 @@ impl<'a> Build<'a> {
         environment.insert(
             "PYTHONPATH".to_owned(),
             super::run::python_path(
-                &roots.app,
-                &roots.source,
+                roots,
                 &home,
                 Some(&detected.plan),
                 environment.get("PYTHONPATH").map(AsRef::as_ref),

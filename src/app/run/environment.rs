@@ -1,24 +1,26 @@
 //! What every program of the application sees.
 //!
-//! In this order, each on top of the one before: the caller's variables; the build's record (only
-//! what is not set); where things lie; substitutes for a HOME that cannot be written to;
-//! `.warpdrive/environment` and `.warpdrive/action_hooks/deploy-env`, which have the last word.
+//! In this order, each on top of the one before: the caller's variables; where things lie; substitutes
+//! for a HOME that cannot be written to; `.warpdrive/environment` and
+//! `.warpdrive/action_hooks/deploy-env`, which have the last word on what they set; the build's
+//! record, for what is still not set. (It holds the file's own variables as the build saw them, so
+//! it must not come before the file: `A=${A:-$B}` would not see this B.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::super::plan::{MODULES_DIRECTORY, PLAN_FILE, Plan};
+use super::super::environment::evaluate;
+use super::super::plan::{MODULES_DIRECTORY, Plan, PlanError};
+use super::super::roots::Roots;
+use super::caller::Caller;
 use super::error::RunError;
-use super::place::{Caller, Place};
-use super::{file, home};
+use super::home;
 
 const DEFAULT_PORT: &str = "8080";
-const MAX_PLAN: u64 = 4 << 20;
 
 /// Where a variable's value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +58,7 @@ pub struct Variable {
 /// The variables, and what was found out on the way to them.
 #[derive(Debug)]
 pub struct Environment {
-    pub place: Place,
+    pub roots: Roots,
     /// `APP_HOME`, absolute: where the application is started.
     pub app_home: PathBuf,
     pub port: u16,
@@ -78,8 +80,8 @@ impl Environment {
     /// # Errors
     /// If the record or a file cannot be read, or PORT is none.
     pub fn of(caller: &Caller) -> Result<Environment, RunError> {
-        let place = Place::find(caller);
-        let plan = read_plan(&place.app_root)?;
+        let roots = caller.roots()?;
+        let plan = read_plan(&roots.app)?;
         let variables = caller
             .variables
             .iter()
@@ -91,7 +93,7 @@ impl Environment {
                 (name.clone(), variable)
             })
             .collect();
-        let (app_home, home_origin) = app_home(caller, &place, plan.as_ref())?;
+        let (app_home, home_origin) = app_home(caller, &roots, plan.as_ref())?;
         let mut environment = Environment {
             app_home,
             port: 0,
@@ -100,10 +102,9 @@ impl Environment {
             warnings: Vec::new(),
             private: home::private_directory(caller.variable("TMPDIR")),
             directories: Vec::new(),
-            place,
+            roots,
             plan,
         };
-        environment.apply_plan();
         environment.apply_places(home_origin);
         environment.apply_home();
         environment.set_port(None)?;
@@ -115,6 +116,7 @@ impl Environment {
             environment.apply_file(name)?;
             environment.set_port(Some(&before))?;
         }
+        environment.apply_plan();
         Ok(environment)
     }
 
@@ -168,7 +170,11 @@ impl Environment {
     }
 
     fn apply_places(&mut self, home_origin: Origin) {
-        let Place { app_root, src_root } = self.place.clone();
+        let Roots {
+            app: app_root,
+            source: src_root,
+            ..
+        } = self.roots.clone();
         self.set("WARPDRIVE_PHASE", "deploy", Origin::Default);
         self.set("WARPDRIVE_APP_ROOT", &app_root, Origin::Default);
         self.set("WARPDRIVE_SRC_ROOT", &src_root, Origin::Default);
@@ -182,14 +188,13 @@ impl Environment {
         if app_root.join("pyvenv.cfg").is_file() {
             self.set("VIRTUAL_ENV", &app_root, Origin::Default);
         }
-        let path = python_path(
-            &app_root,
-            &src_root,
-            &self.app_home,
-            self.plan.as_ref(),
-            self.value("PYTHONPATH"),
-        );
+        let path = self.python_path();
         self.set("PYTHONPATH", path, Origin::Default);
+    }
+
+    fn python_path(&self) -> OsString {
+        let given = self.value("PYTHONPATH");
+        python_path(&self.roots, &self.app_home, self.plan.as_ref(), given)
     }
 
     fn apply_home(&mut self) {
@@ -240,9 +245,9 @@ impl Environment {
     }
 
     fn apply_file(&mut self, name: &str) -> Result<(), RunError> {
-        let path = self.place.src_root.join(name);
+        let path = self.roots.source.join(name);
         let before = self.values();
-        let Some(found) = file::evaluate(&path, &self.place.src_root, &before)? else {
+        let Some(found) = evaluate(&path, &self.roots.source, &before)? else {
             return Ok(());
         };
         if found.status != 0 {
@@ -289,27 +294,6 @@ impl Environment {
 
 /// `first`, then the elements of an old search path that are neither empty (that would be the
 /// current directory) nor among them.
-/// `PYTHONPATH`: the application's home, the source, what the plan adds, the wrapper modules that
-/// the build wrote, and what was there before; never an empty element.
-pub(crate) fn python_path(
-    app_root: &Path,
-    src_root: &Path,
-    app_home: &Path,
-    plan: Option<&Plan>,
-    old: Option<&OsStr>,
-) -> OsString {
-    let mut first = vec![app_home.to_owned(), src_root.to_owned()];
-    if let Some(plan) = plan {
-        first.extend(plan.python_path.iter().map(|path| src_root.join(path)));
-    }
-    let modules = app_root.join(MODULES_DIRECTORY);
-    if modules.is_dir() {
-        first.push(modules);
-    }
-    let first: Vec<&Path> = first.iter().map(PathBuf::as_path).collect();
-    with_first(&first, old)
-}
-
 fn with_first(first: &[&Path], old: Option<&OsStr>) -> OsString {
     let mut parts: Vec<PathBuf> = Vec::new();
     let old = old.map(std::env::split_paths).into_iter().flatten();
@@ -328,58 +312,54 @@ fn with_first(first: &[&Path], old: Option<&OsStr>) -> OsString {
     joined
 }
 
-fn read_limited(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, RunError> {
-    let read = |source| RunError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            return Ok(None);
-        }
-        Err(error) => return Err(read(error)),
-    };
-    let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(read)?;
-    if bytes.len() as u64 > limit {
-        return Err(RunError::TooLarge {
-            path: path.to_owned(),
-            limit,
-        });
+/// `PYTHONPATH`: home, source, further directories of the source, what the caller has, the build's
+/// own modules.
+pub(crate) fn python_path(
+    roots: &Roots,
+    home: &Path,
+    plan: Option<&Plan>,
+    given: Option<&OsStr>,
+) -> OsString {
+    let mut first = vec![home.to_owned(), roots.source.clone()];
+    for path in plan.iter().flat_map(|plan| &plan.python_path) {
+        first.push(roots.source.join(path));
     }
-    Ok(Some(bytes))
+    let first: Vec<&Path> = first.iter().map(PathBuf::as_path).collect();
+    let modules = roots.app.join(MODULES_DIRECTORY);
+    let mut path = with_first(&first, given);
+    if modules.is_dir() && !std::env::split_paths(&path).any(|part| part == modules) {
+        path.push(":");
+        path.push(modules);
+    }
+    path
 }
 
 fn read_plan(app_root: &Path) -> Result<Option<Plan>, RunError> {
-    let path = app_root.join(PLAN_FILE);
-    let Some(bytes) = read_limited(&path, MAX_PLAN)? else {
-        return Ok(None);
-    };
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|error| RunError::Plan {
-            message: error.to_string(),
-            path,
-        })
+    match Plan::load(app_root) {
+        Ok(plan) => Ok(Some(plan)),
+        Err(PlanError::Read { source, .. })
+            if matches!(
+                source.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// `WARPDRIVE_APP_HOME`, else the record's, else (before a build) what `.warpdrive/home` says;
 /// relative to the source.
 fn app_home(
     caller: &Caller,
-    place: &Place,
+    roots: &Roots,
     plan: Option<&Plan>,
 ) -> Result<(PathBuf, Origin), RunError> {
     const FILE: &str = ".warpdrive/home";
     let below = |path: &Path| -> PathBuf {
         // Without `.` and trailing slashes, so that it is seen when it is the source itself.
-        place.src_root.join(path).components().collect()
+        roots.source.join(path).components().collect()
     };
     if let Some(path) = caller.variable("WARPDRIVE_APP_HOME") {
         return Ok((below(Path::new(path)), Origin::Environment));
@@ -387,8 +367,8 @@ fn app_home(
     if let Some(plan) = plan {
         return Ok((below(Path::new(&plan.home)), Origin::Plan));
     }
-    let path = place.src_root.join(FILE);
-    let Some(bytes) = read_limited(&path, 4096)? else {
+    let path = roots.source.join(FILE);
+    let Ok(bytes) = std::fs::read(&path) else {
         return Ok((below(Path::new("")), Origin::Default));
     };
     let text = String::from_utf8(bytes).map_err(|error| RunError::NotText {
@@ -403,6 +383,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::app::plan::PLAN_FILE;
 
     struct Fixture {
         directory: tempfile::TempDir,
@@ -446,7 +427,6 @@ mod tests {
             Environment::of(&Caller {
                 variables: all,
                 directory: "/".into(),
-                executable: "/x".into(),
             })
         }
     }
@@ -586,7 +566,6 @@ mod tests {
         let second = Environment::of(&Caller {
             variables: first.values(),
             directory: "/somewhere".into(),
-            executable: "/x".into(),
         })
         .unwrap();
         assert_eq!(first.values(), second.values());
@@ -603,7 +582,7 @@ mod tests {
             "{error}"
         );
         let fixture = Fixture::new().with(PLAN_FILE, "{}");
-        assert!(matches!(fixture.of(&[]), Err(RunError::Plan { .. })));
+        assert!(matches!(fixture.of(&[]), Err(RunError::Plan(_))));
     }
 
     #[test]
@@ -611,7 +590,7 @@ mod tests {
         let fixture = Fixture::new();
         let found = fixture
             .of(&[
-                ("HOME", "/proc"),
+                ("HOME", "/nonexistent"),
                 ("MPLCONFIGDIR", "/mine"),
                 ("TMPDIR", fixture.root()),
             ])

@@ -4,36 +4,38 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
+use super::super::advice::{Advice, Explain};
+use super::super::environment::EnvironmentError;
+use super::super::plan::PlanError;
+use super::super::roots::RootsError;
+use super::super::server::ArgumentsError;
+
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    #[error("{} is missing: the application has not been built", path.display())]
+    #[error(transparent)]
+    Roots(#[from] RootsError),
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    #[error("the application has not been built: {} is missing", path.display())]
     NotBuilt { path: PathBuf },
-    #[error("{} is not a build's record: {message}", path.display())]
-    Plan { path: PathBuf, message: String },
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Arguments(#[from] ArgumentsError),
     #[error("{name}={value}: not a port (1 to 65535)")]
     Port { name: &'static str, value: String },
-    #[error("cannot read {}: {source}", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    #[error("{} is larger than {limit} bytes", path.display())]
-    TooLarge { path: PathBuf, limit: u64 },
+    #[error("the working directory is gone: {0}")]
+    WorkingDirectory(#[source] io::Error),
     #[error("{} is not UTF-8 (byte {offset})", path.display())]
     NotText { path: PathBuf, offset: usize },
-    #[error("{} has Windows line ends (line {line})", path.display())]
-    LineEnds { path: PathBuf, line: usize },
-    #[error("{} starts with a byte order mark", path.display())]
-    ByteOrderMark { path: PathBuf },
-    #[error("{} failed: the shell that read it ended with status {status}", path.display())]
-    EnvironmentFile { path: PathBuf, status: i32 },
-    #[error("cannot run /bin/sh to read {}: {source}", path.display())]
-    Shell { path: PathBuf, source: io::Error },
     #[error("the hook {} is not executable", path.display())]
     HookNotExecutable { path: PathBuf },
     #[error("the hook {name} failed with status {status}")]
     HookFailed { name: &'static str, status: u8 },
-    #[error(transparent)]
-    Arguments(#[from] crate::app::server::ArgumentsError),
-    #[error("the build's record names no command")]
+    #[error("nothing to run")]
     EmptyCommand,
+    #[error("{server}, the server of this application, is not installed")]
+    ServerMissing { server: &'static str },
     #[error("{}: no such program", program.display())]
     NoProgram { program: OsString },
     #[error("{}: its first line names `{interpreter}`, which is not there", path.display())]
@@ -59,45 +61,58 @@ impl RunError {
         match self {
             Self::HookFailed { status, .. } => *status,
             Self::HookNotExecutable { .. } | Self::CannotExecute { .. } => 126,
-            Self::NoProgram { .. } | Self::NoInterpreter { .. } => 127,
+            Self::NoProgram { .. } | Self::NoInterpreter { .. } | Self::ServerMissing { .. } => 127,
             Self::NoAnswer { .. } | Self::Unwell { .. } => 1,
             _ => 125,
         }
     }
+}
 
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::NotBuilt { .. } => "run `warpdrive build` first".to_owned(),
-            Self::Plan { .. } => {
-                "build the image again; the record is written by the build".to_owned()
+impl Explain for RunError {
+    fn advice(&self) -> Advice {
+        let advice = Advice::new(self.to_string());
+        match self {
+            Self::Roots(error) => error.advice(),
+            Self::Environment(error) => error.advice(),
+            Self::NotBuilt { .. } => advice.remedy("warpdrive build"),
+            Self::Plan(error) => {
+                let advice = match std::error::Error::source(error) {
+                    Some(source) => advice.cause(source.to_string()),
+                    None => advice,
+                };
+                advice.remedy("build again with this release of warpdrive")
             }
-            Self::Port { name, .. } => format!("unset {name} or set it to a number"),
-            Self::NotText { path, .. } => format!(
-                "save it as UTF-8: `iconv -f latin1 -t utf8 {0} > x && mv x {0}`",
-                path.display()
+            Self::Arguments(_) => advice.remedy(
+                "server_args knows $V, ${V} and ${V:-default}; put the result of a command into \
+                 .warpdrive/action_hooks/deploy-env",
             ),
-            Self::LineEnds { path, .. } => {
-                format!("`sed -i 's/\\r$//' {}` removes them", path.display())
+            Self::Port { name, .. } => advice.remedy(format!("unset {name} or set it to a number")),
+            Self::NotText { .. } => {
+                advice.remedy("save the file as UTF-8 (`iconv -t UTF-8` converts it)")
             }
-            Self::ByteOrderMark { path } => format!(
-                "`sed -i '1s/^\\xEF\\xBB\\xBF//' {}` removes it",
-                path.display()
-            ),
-            Self::EnvironmentFile { .. } => {
-                "it is read by /bin/sh with `set -a`; what it says is shown above".to_owned()
-            }
-            Self::HookNotExecutable { path } => {
-                let path = path.display();
-                format!("chmod +x {path}\n(in git: `git update-index --chmod=+x` with its name)")
-            }
+            Self::HookNotExecutable { path } => advice
+                .remedy(format!("chmod +x {}", path.display()))
+                .remedy("in git: git update-index --chmod=+x .warpdrive/action_hooks/NAME"),
+            Self::HookFailed { name, .. } => advice.remedy(format!(
+                "run it by hand: warpdrive exec .warpdrive/action_hooks/{name}"
+            )),
+            Self::ServerMissing { server } => advice
+                .cause("The server is chosen and installed by the build.")
+                .remedy(format!(
+                    "echo {server} > .warpdrive/server_type, and build again"
+                )),
             Self::NoInterpreter { interpreter, .. } if interpreter.ends_with('\r') => {
-                "the file has Windows line ends; save it with Unix ones".to_owned()
+                advice.cause("The file has Windows line ends; save it with Unix ones.")
             }
             Self::NoInterpreter { .. } => {
-                "write `#!/bin/sh`, or put the interpreter into the builder image".to_owned()
+                advice.remedy("write `#!/bin/sh`, or put the interpreter into the builder image")
             }
-            _ => return None,
-        })
+            Self::CannotExecute { path, source }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                advice.remedy(format!("chmod +x {}", path.display()))
+            }
+            _ => advice,
+        }
     }
 }

@@ -23,6 +23,7 @@ const CACHES: &[(&str, &str)] = &[
     ("XDG_RUNTIME_DIR", "run"),
     ("MPLCONFIGDIR", "matplotlib"),
     ("NUMBA_CACHE_DIR", "numba"),
+    ("PYTHON_EGG_CACHE", "eggs"),
     ("JUPYTER_RUNTIME_DIR", "jupyter/run"),
     ("JUPYTERLAB_WORKSPACES_DIR", "jupyter/workspaces"),
 ];
@@ -30,7 +31,7 @@ const CACHES: &[(&str, &str)] = &[
 /// The variables that stand in for a HOME that cannot be written to; none if it can.
 pub(super) fn substitutes(home: Option<&OsStr>, directory: &Path) -> Vec<(&'static str, PathBuf)> {
     let home = home.filter(|home| !home.is_empty()).map(Path::new);
-    if home.is_some_and(|home| access(home, Access::WRITE_OK | Access::EXEC_OK).is_ok()) {
+    if home.is_some_and(is_writable) {
         return Vec::new();
     }
     let caches = CACHES
@@ -41,6 +42,10 @@ pub(super) fn substitutes(home: Option<&OsStr>, directory: &Path) -> Vec<(&'stat
         .filter(|(_, in_home, _)| !home.is_some_and(|home| home.join(in_home).exists()))
         .map(|(name, _, below)| (*name, directory.join(below)));
     caches.chain(settings).collect()
+}
+
+pub(super) fn is_writable(directory: &Path) -> bool {
+    access(directory, Access::WRITE_OK | Access::EXEC_OK).is_ok()
 }
 
 /// The directory below `$TMPDIR` (else `/tmp`) that belongs to this user and nobody else.

@@ -1,7 +1,5 @@
 //! The hooks of an application at run time: `.warpdrive/action_hooks/NAME`.
 
-use std::path::PathBuf;
-
 use rustix::fs::{Access, access};
 
 use super::environment::Environment;
@@ -17,8 +15,8 @@ pub(super) fn find(
     name: &'static str,
     environment: &Environment,
 ) -> Result<Option<Program>, RunError> {
-    let source = &environment.place.src_root;
-    let path: PathBuf = source.join(".warpdrive/action_hooks").join(name);
+    let source = &environment.roots.source;
+    let path = source.join(".warpdrive/action_hooks").join(name);
     if !path.is_file() {
         return Ok(None);
     }

@@ -11,7 +11,8 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use super::environment::Environment;
 use super::error::RunError;
 use super::supervise::Supervisor;
-use super::{Tell, home, hook};
+use super::{home, hook};
+use crate::app::progress::Progress;
 
 const HOOK: &str = "deploy-cfg";
 
@@ -19,18 +20,19 @@ const HOOK: &str = "deploy-cfg";
 pub(super) fn configure(
     environment: &Environment,
     supervisor: &mut Supervisor,
-    tell: Tell<'_>,
+    progress: &dyn Progress,
 ) -> Result<Option<u8>, RunError> {
     let Some(program) = hook::find(HOOK, environment)? else {
         return Ok(None);
     };
-    let path = environment.private.join(marker_name(environment));
+    // First: the name depends on where the directory is.
     home::make(&environment.private, &environment.private);
+    let path = environment.private.join(marker_name(environment));
     let mut marker = match open_locked(&path) {
         Ok(marker) => Some(marker),
         Err(error) => {
-            tell(&format!(
-                "warning: {} cannot be written ({error}): deploy-cfg will run again next time",
+            progress.warn(&format!(
+                "{} cannot be written ({error}): deploy-cfg will run again next time",
                 path.display()
             ));
             None
@@ -69,8 +71,8 @@ fn open_locked(path: &Path) -> io::Result<std::fs::File> {
 /// (a volume of a pod); then the start of process 1 stands for the container.
 fn marker_name(environment: &Environment) -> PathBuf {
     let mut hasher = DefaultHasher::new();
-    environment.place.app_root.hash(&mut hasher);
-    environment.place.src_root.hash(&mut hasher);
+    environment.roots.app.hash(&mut hasher);
+    environment.roots.source.hash(&mut hasher);
     let device = |path: &Path| std::fs::metadata(path).map(|data| data.dev()).ok();
     if device(Path::new("/")) != device(&environment.private) {
         start_of_process_one().hash(&mut hasher);

@@ -102,7 +102,7 @@ fn quote(value: &OsStr) -> Vec<u8> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::place::Caller;
+    use super::super::caller::Caller;
     use super::*;
 
     /// BUG of the original: `eval $(warpdrive env)` collapsed newlines.
@@ -121,7 +121,6 @@ mod tests {
         let environment = Environment::of(&Caller {
             variables,
             directory: "/".into(),
-            executable: "/x".into(),
         })
         .unwrap();
         let mut text = Vec::new();

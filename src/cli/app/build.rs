@@ -1,59 +1,37 @@
-//! `warpdrive build` and `warpdrive assemble`.
+//! `warpdrive build` on a laptop, `warpdrive assemble` in an image.
 
-use super::words::{Words, tell};
-use crate::app::advice::Explain;
+use crate::app::advice::Advice;
 use crate::app::assemble::{self, Phase};
-use crate::app::progress::Progress;
-use crate::app::roots::Roots;
-use crate::app::run::Caller;
+use crate::app::run::{Caller, RunError};
 
-#[derive(Debug, clap::Args)]
-pub struct Args {}
+use super::words::{Failure, Words};
 
-/// The lines of a build, as people know them from S2I.
-struct Lines;
-
-impl Progress for Lines {
-    fn stage(&self, text: &str) {
-        tell(&format!("---> {text}"));
-    }
-
-    fn step(&self, text: &str) {
-        tell(&format!(" -----> {text}"));
-    }
-
-    fn note(&self, text: &str) {
-        tell(&format!("        {text}"));
-    }
-
-    fn warn(&self, text: &str) {
-        tell(&format!("warning: {text}"));
-    }
+pub(super) fn build(caller: &Caller) -> Result<u8, Failure> {
+    let roots = caller.roots().map_err(RunError::from).map_err(failed)?;
+    assemble::build(&roots, &caller.text_variables(), &Words::Stdout)?;
+    Ok(0)
 }
 
-/// What a failure prints, with the status to end with.
-fn failure(status: i32, error: &dyn Explain) -> Words {
-    tell(&error.advice().to_string());
-    Words::said(u8::try_from(status).unwrap_or(1))
-}
-
-/// `assemble`, in an image: one phase (`WARPDRIVE_BUILD_PHASE`), or both where S2I calls it.
-pub(super) fn assemble(caller: &Caller) -> Result<u8, Words> {
-    let environment = caller.environment();
-    let roots = Roots::find(&environment).map_err(|error| Words::new(1, error.to_string()))?;
-    let phase = environment
+pub(super) fn assemble(caller: &Caller) -> Result<u8, Failure> {
+    let roots = caller.roots().map_err(RunError::from).map_err(failed)?;
+    let variables = caller.text_variables();
+    let name = variables
         .get("WARPDRIVE_BUILD_PHASE")
-        .and_then(|name| Phase::from_name(name));
-    assemble::assemble(&roots, &environment, phase, &Lines)
-        .map(|()| 0)
-        .map_err(|error| failure(error.status(), &error))
+        .filter(|name| !name.is_empty());
+    let phase = match name.map(|name| (name, Phase::from_name(name))) {
+        None => None,
+        Some((_, Some(phase))) => Some(phase),
+        Some((name, None)) => {
+            let text =
+                format!("WARPDRIVE_BUILD_PHASE={name} is neither dependencies nor application");
+            return Err(Failure::new(2, Advice::new(text)));
+        }
+    };
+    assemble::assemble(&roots, &variables, phase, &Words::Stdout)?;
+    Ok(0)
 }
 
-/// `build`, wherever the application lies.
-pub(super) fn build(_args: &Args, caller: &Caller) -> Result<u8, Words> {
-    let environment = caller.environment();
-    let roots = Roots::find(&environment).map_err(|error| Words::new(1, error.to_string()))?;
-    assemble::build(&roots, &environment, &Lines)
-        .map(|()| 0)
-        .map_err(|error| failure(error.status(), &error))
+/// A build that cannot begin has failed as a build does, not as a program that cannot be run.
+fn failed(error: RunError) -> Failure {
+    Failure::from(error).with_code(1)
 }

@@ -3,6 +3,7 @@
 
 mod build;
 mod environment;
+mod local;
 mod words;
 
 use std::ffi::OsString;
@@ -11,10 +12,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::app::run::fixup::fixup;
+use crate::app::fixup::fixup;
 use crate::app::run::{Caller, RunError, commands};
 
-use words::{Words, tell};
+use words::{Failure, Words, result};
 
 /// Builds and runs a Python web application where it lies
 #[derive(Debug, Parser)]
@@ -31,13 +32,21 @@ struct App {
 
 #[derive(Debug, Subcommand)]
 pub enum AppCommand {
+    /// Switch to an application's virtual environment: eval "$(warpdrive project NAME)"
+    Project(local::ProjectArgs),
     /// Install the dependencies and build the application in its virtual environment
-    Build(build::Args),
+    Build,
     /// What an image's `s2i/bin/assemble` calls
     #[command(hide = true)]
-    Assemble(build::Args),
+    Assemble,
+    /// Build wheels of the dependencies into .warpdrive/wheelhouse
+    Wheels,
     /// Start the application: hook `deploy-cfg` once, hook `deploy`, then the server
-    Start,
+    Start {
+        /// Print the server's command line only
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Run the hook `setup`: what a new installation needs once, such as database tables
     Setup,
     /// Run the hook `migrate`: what a new version needs, such as database migrations
@@ -90,28 +99,29 @@ pub fn main() -> ExitCode {
 /// Carries a command out and gives the exit code: that of the program that was run, else
 /// warpdrive's own (docs/reference/exit-codes.md).
 pub fn run(command: &AppCommand) -> u8 {
-    match dispatch(command) {
-        Ok(code) => code,
-        Err(words) => words.report(),
-    }
+    dispatch(command).unwrap_or_else(|failure| failure.report())
 }
 
-fn dispatch(command: &AppCommand) -> Result<u8, Words> {
-    let caller = Caller::current().map_err(|source| RunError::Read {
-        path: PathBuf::from("."),
-        source,
-    })?;
+fn dispatch(command: &AppCommand) -> Result<u8, Failure> {
+    let caller = Caller::current().map_err(RunError::WorkingDirectory)?;
+    let words = &Words::Stderr;
     Ok(match command {
-        AppCommand::Build(args) => build::build(args, &caller)?,
-        AppCommand::Assemble(_) => build::assemble(&caller)?,
-        AppCommand::Start => commands::start(&caller, &tell)?,
-        AppCommand::Setup => commands::with_database("setup", &caller, &tell)?,
-        AppCommand::Migrate => commands::with_database("migrate", &caller, &tell)?,
-        AppCommand::Alive => commands::probe("alive", &caller, &tell)?,
-        AppCommand::Ready => commands::probe("ready", &caller, &tell)?,
-        AppCommand::Verify => commands::verify(&caller, &tell)?,
-        AppCommand::Exec { command } => commands::exec(command, &caller, &tell)?,
-        AppCommand::Shell => commands::shell(&caller, &tell)?,
+        AppCommand::Project(args) => local::project(args, &caller)?,
+        AppCommand::Build => build::build(&caller)?,
+        AppCommand::Assemble => build::assemble(&caller)?,
+        AppCommand::Wheels => local::wheels(&caller)?,
+        AppCommand::Start { dry_run: true } => {
+            result(&commands::server_line(&caller, words)?.join(" "));
+            0
+        }
+        AppCommand::Start { dry_run: false } => commands::start(&caller, words)?,
+        AppCommand::Setup => commands::with_database("setup", &caller, words)?,
+        AppCommand::Migrate => commands::with_database("migrate", &caller, words)?,
+        AppCommand::Alive => commands::probe("alive", &caller, words)?,
+        AppCommand::Ready => commands::probe("ready", &caller, words)?,
+        AppCommand::Verify => commands::verify(&caller, words)?,
+        AppCommand::Exec { command } => commands::exec(command, &caller, words)?,
+        AppCommand::Shell => commands::shell(&caller, words)?,
         AppCommand::Env(args) => environment::run(args, &caller)?,
         AppCommand::Fixup { path } => {
             fixup(path)?;

@@ -1,75 +1,108 @@
-//! Words of the app commands: lines and errors on stderr.
+//! Words of the app commands: progress on stdout where S2I shows it (`assemble`, `build`), on stderr
+//! where stdout belongs to a result or a program; errors as a block on stderr.
 
 use std::io::{self, Write as _};
 
+use crate::app::advice::{Advice, Explain};
+use crate::app::assemble::BuildError;
+use crate::app::fixup::FixupError;
+use crate::app::progress::Progress;
 use crate::app::run::RunError;
-use crate::app::run::fixup::FixupError;
 
-/// A line for the user.
-pub(super) fn tell(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
-}
-
-/// An error as it is shown, and the exit code that it means.
-pub(super) struct Words {
-    pub(super) code: u8,
-    pub(super) message: String,
-    pub(super) hint: Option<String>,
+/// Shows progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Words {
+    Stdout,
+    Stderr,
 }
 
 impl Words {
-    pub(super) fn new(code: u8, message: String) -> Self {
-        Self {
+    fn line(self, text: &str) {
+        // A closed pipe is no failure of ours.
+        let _ = match self {
+            Self::Stdout => writeln!(io::stdout().lock(), "{text}"),
+            Self::Stderr => writeln!(io::stderr().lock(), "{text}"),
+        };
+    }
+}
+
+impl Progress for Words {
+    fn stage(&self, text: &str) {
+        self.line(&format!("---> {text}"));
+    }
+
+    fn step(&self, text: &str) {
+        self.line(&format!(" -----> {text}"));
+    }
+
+    fn note(&self, text: &str) {
+        self.line(&format!("        {text}"));
+    }
+
+    fn warn(&self, text: &str) {
+        Self::Stderr.line(&format!("WARNING: {text}"));
+    }
+}
+
+/// A line of a result.
+pub(super) fn result(line: &str) {
+    Words::Stdout.line(line);
+}
+
+/// An error in words, with the exit code that it means.
+pub(super) struct Failure {
+    code: u8,
+    /// Boxed: it is large, and rare. None: the status says it all.
+    advice: Option<Box<Advice>>,
+}
+
+impl Failure {
+    pub(super) fn new(code: u8, advice: Advice) -> Failure {
+        Failure {
             code,
-            message,
-            hint: None,
+            advice: Some(Box::new(advice)),
         }
     }
 
-    /// Everything was said already.
-    pub(super) fn said(code: u8) -> Self {
-        Self::new(code, String::new())
+    #[must_use]
+    pub(super) fn with_code(self, code: u8) -> Failure {
+        Failure { code, ..self }
     }
 
     /// Shows it.
     pub(super) fn report(&self) -> u8 {
-        if self.message.is_empty() {
-            return self.code;
-        }
-        tell(&format!("error: {}", self.message));
-        if let Some(hint) = &self.hint {
-            tell(&format!("\nhint: {hint}"));
+        if let Some(advice) = &self.advice {
+            let _ = write!(io::stderr().lock(), "{advice}");
         }
         self.code
     }
 }
 
-impl From<RunError> for Words {
-    fn from(error: RunError) -> Words {
-        Words {
-            code: error.exit_code(),
-            message: error.to_string(),
-            hint: error.hint(),
-        }
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Failure {
+        Failure::new(error.exit_code(), error.advice())
     }
 }
 
-impl From<FixupError> for Words {
-    fn from(error: FixupError) -> Words {
-        Words {
-            code: 1,
-            message: error.to_string(),
-            hint: None,
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Failure {
+        let code = u8::try_from(error.status()).unwrap_or(1);
+        // The pipeline calls again with leave to build; there is nothing to tell anybody.
+        if matches!(error, BuildError::NeedsSdists { .. }) {
+            return Failure { code, advice: None };
         }
+        Failure::new(code, error.advice())
     }
 }
 
-impl From<io::Error> for Words {
-    fn from(error: io::Error) -> Words {
-        Words {
-            code: 1,
-            message: error.to_string(),
-            hint: None,
-        }
+impl From<FixupError> for Failure {
+    fn from(error: FixupError) -> Failure {
+        Failure::new(1, Advice::new(error.to_string()))
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::new(1, Advice::new(error.to_string()))
     }
 }

@@ -1,7 +1,5 @@
-//! Running other programs: hooks, installers, servers. As pid 1 of a container it stays, forwards
-//! every signal to the program and collects orphans; otherwise it becomes the program.
-
-mod init;
+//! Running other programs during a build: hooks, installers, Python. What runs in a container
+//! afterwards is [`super::run`]'s matter.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -11,8 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 use super::advice::{Advice, Explain};
-
-pub use init::run_as_init;
 
 /// The status a shell would show: the exit code, or 128 and the signal.
 pub fn status_of(status: ExitStatus) -> i32 {
@@ -196,23 +192,4 @@ pub fn listen(
         status: status_of(status),
         errors,
     })
-}
-
-/// Runs a program in place of this one: as pid 1 by staying in front of it, otherwise by becoming
-/// it. Returns a status only as pid 1.
-///
-/// # Errors
-/// If it cannot be started.
-pub fn become_program(
-    line: &[String],
-    directory: &Path,
-    environment: &BTreeMap<String, String>,
-) -> Result<i32, ProcessError> {
-    let program = line.first().map_or("", String::as_str);
-    let mut command = command(line, directory, environment)?;
-    let first = std::process::id() == 1 && !environment.contains_key("WARPDRIVE_RUN_AS_PID1");
-    if first {
-        return run_as_init(command).map_err(|source| ProcessError::from_spawn(program, source));
-    }
-    Err(ProcessError::from_spawn(program, command.exec()))
 }

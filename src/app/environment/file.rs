@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::error::RunError;
+use super::EnvironmentError;
 
 /// No such file is larger.
 const MAX_FILE: u64 = 1 << 20;
@@ -41,11 +41,11 @@ pub fn evaluate(
     path: &Path,
     directory: &Path,
     variables: &BTreeMap<OsString, OsString>,
-) -> Result<Option<Evaluated>, RunError> {
+) -> Result<Option<Evaluated>, EnvironmentError> {
     if !check(path)? {
         return Ok(None);
     }
-    let shell = |source| RunError::Shell {
+    let shell = |source| EnvironmentError::Run {
         path: path.to_owned(),
         source,
     };
@@ -67,7 +67,7 @@ pub fn evaluate(
             .map_err(shell)?;
     }
     let ended = child.wait().map_err(shell)?;
-    let failed = |status| RunError::EnvironmentFile {
+    let failed = |status| EnvironmentError::Failed {
         path: path.to_owned(),
         status,
     };
@@ -102,8 +102,8 @@ pub fn evaluate(
 }
 
 /// Whether the file is there; an error for what no shell would read as it was meant.
-fn check(path: &Path) -> Result<bool, RunError> {
-    let read = |source| RunError::Read {
+fn check(path: &Path) -> Result<bool, EnvironmentError> {
+    let read = |source| EnvironmentError::Read {
         path: path.to_owned(),
         source,
     };
@@ -118,22 +118,19 @@ fn check(path: &Path) -> Result<bool, RunError> {
         .read_to_end(&mut bytes)
         .map_err(read)?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err(RunError::TooLarge {
+        return Err(EnvironmentError::TooLarge {
             path: path.to_owned(),
             limit: MAX_FILE,
         });
     }
-    let text = std::str::from_utf8(&bytes).map_err(|error| RunError::NotText {
-        path: path.to_owned(),
-        offset: error.valid_up_to(),
-    })?;
+    let text = super::text(&bytes, path)?;
     if text.starts_with('\u{feff}') {
-        return Err(RunError::ByteOrderMark {
+        return Err(EnvironmentError::ByteOrderMark {
             path: path.to_owned(),
         });
     }
     match text.split('\n').position(|line| line.ends_with('\r')) {
-        Some(line) => Err(RunError::LineEnds {
+        Some(line) => Err(EnvironmentError::LineEnds {
             path: path.to_owned(),
             line: line + 1,
         }),
@@ -149,7 +146,10 @@ mod tests {
         pairs.iter().map(|(n, v)| (n.into(), v.into())).collect()
     }
 
-    fn read(content: impl AsRef<[u8]>, before: &[(&str, &str)]) -> Result<Evaluated, RunError> {
+    fn read(
+        content: impl AsRef<[u8]>,
+        before: &[(&str, &str)],
+    ) -> Result<Evaluated, EnvironmentError> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("environment");
         std::fs::write(&path, content).unwrap();
@@ -193,7 +193,7 @@ mod tests {
             ("set -e\nfalse\nA=1\n", 1),
         ] {
             match read(content, &[]) {
-                Err(RunError::EnvironmentFile { status, path }) => {
+                Err(EnvironmentError::Failed { status, path }) => {
                     assert_eq!(status, expected, "{content}");
                     assert!(path.ends_with("environment"));
                 }
@@ -202,7 +202,7 @@ mod tests {
         }
         assert!(matches!(
             read("if\n", &[]),
-            Err(RunError::EnvironmentFile { .. })
+            Err(EnvironmentError::Failed { .. })
         ));
     }
 
@@ -210,15 +210,15 @@ mod tests {
     fn bytes_that_no_one_meant() {
         assert!(matches!(
             read(b"A=caf\xe9\n", &[]),
-            Err(RunError::NotText { offset: 5, .. })
+            Err(EnvironmentError::NotText { offset: 5, .. })
         ));
         assert!(matches!(
             read("A=1\nB=2\r\n", &[]),
-            Err(RunError::LineEnds { line: 2, .. })
+            Err(EnvironmentError::LineEnds { line: 2, .. })
         ));
         assert!(matches!(
             read("\u{feff}A=1\n", &[]),
-            Err(RunError::ByteOrderMark { .. })
+            Err(EnvironmentError::ByteOrderMark { .. })
         ));
     }
 
