@@ -17,6 +17,6 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let to_stderr = !matches!(arguments.command, AppCommand::Assemble | AppCommand::Build);
-    let status = run(arguments.command, &Words { to_stderr });
+    let status = run(arguments.command, Words { to_stderr });
     ExitCode::from(u8::try_from(status).unwrap_or(1))
 }

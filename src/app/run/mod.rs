@@ -57,9 +57,9 @@ impl RunError {
     /// The process's status: that of the hook, 126 and 127 as in a shell, else 125.
     pub fn status(&self) -> i32 {
         match self {
-            RunError::Hook { status, .. } => *status,
             RunError::Process(error) => error.status(),
-            RunError::Environment(EnvironmentError::Failed { status, .. }) => *status,
+            RunError::Hook { status, .. }
+            | RunError::Environment(EnvironmentError::Failed { status, .. }) => *status,
             RunError::Health(_) => 1,
             RunError::ServerMissing { .. } => 127,
             _ => 125,
@@ -285,7 +285,9 @@ pub fn action(
     let plan = plan_of(roots);
     let environment = environment_for(roots, plan.as_ref(), given)?;
     configure(roots, &environment, progress)?;
-    if let Some(status) = hook(name, roots, &environment, progress, true)? { Ok(status) } else {
+    if let Some(status) = hook(name, roots, &environment, progress, true)? {
+        Ok(status)
+    } else {
         progress.note(&format!(
             "there is no hook .warpdrive/action_hooks/{name}: nothing to do"
         ));

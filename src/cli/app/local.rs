@@ -18,7 +18,7 @@ use super::{ProjectArguments, Words, print_advice};
 pub(super) fn project(
     arguments: &ProjectArguments,
     environment: &BTreeMap<String, String>,
-    words: &Words,
+    words: Words,
 ) -> i32 {
     let root = environment
         .get("WARPDRIVE_VIRTUALENVS")
@@ -97,7 +97,7 @@ pub(super) fn project(
 }
 
 /// `wheels`: wheels of everything that the requirements name.
-pub(super) fn wheels(roots: &Roots, environment: &BTreeMap<String, String>, words: &Words) -> i32 {
+pub(super) fn wheels(roots: &Roots, environment: &BTreeMap<String, String>, words: Words) -> i32 {
     let project = Directory::open(&roots.source)
         .map_err(|error| Advice::new(error.to_string()))
         .and_then(|files| {
@@ -142,7 +142,7 @@ pub(super) fn explain(
     roots: &Roots,
     environment: &BTreeMap<String, String>,
     json: bool,
-    words: &Words,
+    words: Words,
 ) -> i32 {
     let settings = match run::settings(roots, environment) {
         Ok(settings) => settings,

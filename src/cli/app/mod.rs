@@ -101,7 +101,7 @@ pub fn process_environment() -> BTreeMap<String, String> {
 }
 
 /// Runs a command and returns the process's exit status.
-pub fn run(command: AppCommand, words: &Words) -> i32 {
+pub fn run(command: AppCommand, words: Words) -> i32 {
     let environment = process_environment();
     let roots = match (&command, Roots::find(&environment)) {
         (AppCommand::Fixup { path }, _) => return fix(path),
@@ -121,7 +121,7 @@ pub fn run(command: AppCommand, words: &Words) -> i32 {
         }
     };
     let result = match command {
-        AppCommand::Build => return report(assemble::build(&roots, &environment, words)),
+        AppCommand::Build => return report(assemble::build(&roots, &environment, &words)),
         AppCommand::Assemble => {
             let name = environment
                 .get("WARPDRIVE_BUILD_PHASE")
@@ -136,7 +136,7 @@ pub fn run(command: AppCommand, words: &Words) -> i32 {
                     return 2;
                 }
             };
-            return report(assemble::assemble(&roots, &environment, phase, words));
+            return report(assemble::assemble(&roots, &environment, phase, &words));
         }
         AppCommand::Wheels => return local::wheels(&roots, &environment, words),
         AppCommand::SaveArtifacts => return local::save_artifacts(&roots),
@@ -161,12 +161,12 @@ pub fn run(command: AppCommand, words: &Words) -> i32 {
                 Ok(0)
             })
         }
-        AppCommand::Start { dry_run: false } => run::start(&roots, &environment, words),
-        AppCommand::Setup => run::action("setup", &roots, &environment, words),
-        AppCommand::Migrate => run::action("migrate", &roots, &environment, words),
-        AppCommand::Alive => run::check("alive", &roots, &environment, words),
-        AppCommand::Ready => run::check("ready", &roots, &environment, words),
-        AppCommand::Verify => run::check("verify", &roots, &environment, words),
+        AppCommand::Start { dry_run: false } => run::start(&roots, &environment, &words),
+        AppCommand::Setup => run::action("setup", &roots, &environment, &words),
+        AppCommand::Migrate => run::action("migrate", &roots, &environment, &words),
+        AppCommand::Alive => run::check("alive", &roots, &environment, &words),
+        AppCommand::Ready => run::check("ready", &roots, &environment, &words),
+        AppCommand::Verify => run::check("verify", &roots, &environment, &words),
         AppCommand::Exec { command } => run::exec(&command, &roots, &environment),
         AppCommand::Shell => run::shell(&roots, &environment),
         AppCommand::Fixup { .. } | AppCommand::Project(_) => Ok(0),
@@ -183,10 +183,13 @@ pub fn run(command: AppCommand, words: &Words) -> i32 {
 fn report(result: Result<(), assemble::BuildError>) -> i32 {
     match result {
         Ok(()) => 0,
+        // Not the end of the build: whoever started it goes on with the code of packages.
+        Err(error @ assemble::BuildError::NeedsSdists { .. }) => {
+            Words { to_stderr: true }.note(&error.to_string());
+            error.status()
+        }
         Err(error) => {
-            if !matches!(error, assemble::BuildError::NeedsSdists { .. }) {
-                print_advice(&error.advice());
-            }
+            print_advice(&error.advice());
             error.status()
         }
     }
@@ -209,7 +212,7 @@ fn print_environment(
     before: &BTreeMap<String, String>,
     after: &BTreeMap<String, String>,
     json: bool,
-    words: &Words,
+    words: Words,
 ) {
     let changed = after
         .iter()
