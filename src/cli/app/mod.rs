@@ -12,6 +12,7 @@ use clap::{Args, Subcommand};
 use crate::app::advice::Explain;
 use crate::app::assemble::{self, Phase};
 use crate::app::environment::quote;
+use crate::app::progress::Progress as _;
 use crate::app::roots::{Roots, RootsError};
 use crate::app::{Plan, fixup, run};
 
