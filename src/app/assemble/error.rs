@@ -17,7 +17,7 @@ pub const NEEDS_SDISTS: i32 = 75;
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     #[error(transparent)]
-    Detect(#[from] DetectError),
+    Detect(Box<DetectError>),
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
     #[error(transparent)]
@@ -64,6 +64,12 @@ pub enum BuildError {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl From<DetectError> for BuildError {
+    fn from(error: DetectError) -> BuildError {
+        BuildError::Detect(Box::new(error))
+    }
 }
 
 impl BuildError {
