@@ -160,15 +160,17 @@ fn monitor(request: &Run, to_parent: &mut Descriptors) -> Result<(), Failure> {
     };
     drop(theirs);
     let pidfd = rustix::process::pidfd_open(first, PidfdFlags::empty()).doing("opening a pidfd")?;
-    wire::send(&to_parent.control, &Message::Started, Some(pidfd.as_fd()))
-        .doing("reporting the sandbox's process id")?;
+    let pid = sys::DescriptorTable::open()
+        .doing("opening /proc/self/fdinfo")?
+        .pid_of(pidfd.as_fd());
+    introduce(&pidfd, pid, to_parent)?;
     // The end of the streams is to be seen when those inside have closed them.
     quiet_streams();
     let helpers = match wire::receive::<Step>(&ours, RecvFlags::empty()) {
         Ok(Some((Step::Unshared, _))) if request.spec.network != Network::Host => {
             let user = (request.spec.uid, request.spec.gid);
             let outbound = request.spec.network == Network::Private;
-            network::outside(&pidfd, user, outbound, &to_parent.control)?
+            network::outside(&pidfd, pid, user, outbound, &to_parent.control)?
         }
         _ => network::Helpers::default(),
     };
@@ -182,6 +184,21 @@ fn monitor(request: &Run, to_parent: &mut Descriptors) -> Result<(), Failure> {
     // Nobody may be listening: then it does not matter.
     let _ = wire::send(&to_parent.control, &Message::Status(status), None);
     Ok(())
+}
+
+/// Tells the parent about the process that a pidfd stands for.
+pub(super) fn introduce(
+    pidfd: &OwnedFd,
+    pid: Option<i32>,
+    to_parent: &Descriptors,
+) -> Result<(), Failure> {
+    let pid = pid.ok_or_else(|| Failure::new("looking up the command's process id"))?;
+    wire::send(
+        &to_parent.control,
+        &Message::Started { pid },
+        Some(pidfd.as_fd()),
+    )
+    .doing("reporting the command's process id")
 }
 
 /// Puts the monitor into a pid namespace of its own, around the sandbox's.
@@ -264,11 +281,11 @@ fn first_process(
     own_streams(spec.uid);
     confine(spec.uid, spec.gid, !own_network)?;
     if spec.init {
-        init::supervise(command, to_parent, terminal)
+        init::supervise(&command, to_parent, terminal)
     } else {
         let _ = rustix::process::setsid();
         if let Some(terminal) = terminal {
-            terminal::take(terminal)?;
+            terminal::take(&terminal)?;
         }
         command.execute(to_parent)
     }

@@ -144,7 +144,8 @@ pub(super) fn plan() -> Plan {
     if std::env::var_os("WARPDRIVE_ID_MODE").is_some_and(|mode| mode == "single") {
         return Plan::Single("WARPDRIVE_ID_MODE=single".to_owned());
     }
-    let (Some(newuidmap), Some(newgidmap)) = (find_program("newuidmap"), find_program("newgidmap"))
+    let (Some(map_users), Some(map_groups)) =
+        (find_program("newuidmap"), find_program("newgidmap"))
     else {
         return Plan::Single(
             "newuidmap and newgidmap are not installed (package uidmap or shadow-utils)".to_owned(),
@@ -153,15 +154,15 @@ pub(super) fn plan() -> Plan {
     let uid = rustix::process::getuid().as_raw();
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let name = user_name(&read("/etc/passwd"), uid);
-    let uids = subordinate(&read("/etc/subuid"), name.as_deref(), uid);
-    let gids = subordinate(&read("/etc/subgid"), name.as_deref(), uid);
-    let missing = match (enough(&uids), enough(&gids)) {
+    let users = subordinate(&read("/etc/subuid"), name.as_deref(), uid);
+    let groups = subordinate(&read("/etc/subgid"), name.as_deref(), uid);
+    let missing = match (enough(&users), enough(&groups)) {
         (true, true) => {
             return Plan::Subuid {
-                newuidmap,
-                newgidmap,
-                uids,
-                gids,
+                newuidmap: map_users,
+                newgidmap: map_groups,
+                uids: users,
+                gids: groups,
             };
         }
         (false, _) => "/etc/subuid",

@@ -78,10 +78,10 @@ impl Groups {
 
     /// A group below `parent`: the one we have there already, or a new one.
     fn make(&mut self, parent: &Path) -> io::Result<PathBuf> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
         if let Some(group) = self.0.iter().find(|group| group.parent() == Some(parent)) {
             return Ok(group.clone());
         }
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         remove_stale(parent);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let group = parent.join(format!("{PREFIX}{}-{number}", std::process::id()));
@@ -99,11 +99,11 @@ impl Groups {
             let Ok(enabled) = fs::read_to_string(&control) else {
                 break;
             };
-            if !enabled.split_whitespace().any(|name| name == controller) {
-                if let Err(error) = fs::write(&control, format!("+{controller}")) {
-                    reason = format!("{}: {error}", control.display());
-                    continue;
-                }
+            if !enabled.split_whitespace().any(|name| name == controller)
+                && let Err(error) = fs::write(&control, format!("+{controller}"))
+            {
+                reason = format!("{}: {error}", control.display());
+                continue;
             }
             match self.make(parent) {
                 Ok(group) => return Ok(group),

@@ -10,6 +10,7 @@
 //! directory's attributes from its uppermost layer, no directory of the image is changed by it.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
@@ -355,7 +356,7 @@ fn mount_overlay(
         Err(Refused::NoAppending) => {
             let mut text = format!("lowerdir={}", layers.join(":"));
             for (name, value) in &options {
-                text.push_str(&format!(",{name}={value}"));
+                let _ = write!(text, ",{name}={value}");
             }
             if userxattr {
                 text.push_str(",userxattr");
@@ -368,7 +369,7 @@ fn mount_overlay(
                 MountFlags::NODEV | MountFlags::NOSUID,
                 text.as_c_str(),
             )
-            .map_err(|error| overlay_failure(error, String::new()))
+            .map_err(|error| overlay_failure(error, ""))
         }
         Err(Refused::Failed(failure)) => Err(failure),
     }
@@ -385,8 +386,8 @@ fn overlay_by_fsopen(
     userxattr: bool,
 ) -> Result<OwnedFd, Refused> {
     let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
-        .map_err(|error| Refused::Failed(overlay_failure(error, String::new())))?;
-    let failed = |error| Refused::Failed(overlay_failure(error, kernel_words(&context)));
+        .map_err(|error| Refused::Failed(overlay_failure(error, "")))?;
+    let failed = |error| Refused::Failed(overlay_failure(error, &kernel_words(&context)));
     rustix::mount::fsconfig_set_string(&context, "source", "overlay").map_err(failed)?;
     for (index, layer) in layers.iter().enumerate() {
         match rustix::mount::fsconfig_set_string(&context, "lowerdir+", layer) {
@@ -419,7 +420,7 @@ fn kernel_words(context: &OwnedFd) -> String {
     words.join("; ")
 }
 
-fn overlay_failure(error: Errno, kernel: String) -> Failure {
+fn overlay_failure(error: Errno, kernel: &str) -> Failure {
     let failure = Failure::new(if kernel.is_empty() {
         "mounting the root overlay".to_owned()
     } else {

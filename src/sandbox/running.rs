@@ -97,12 +97,12 @@ pub fn spawn(spec: &Spec, io: Io) -> Result<Sandbox, SandboxError> {
     validate(spec)?;
     let deadline = spec.limits.timeout.map(|timeout| Instant::now() + timeout);
     let groups = Groups::create(&spec.limits)?;
-    let request = Request::Run(Run {
+    let request = Request::Run(Box::new(Run {
         spec: spec.clone(),
         terminal: terminal_of(&io),
         cgroups: groups.procs(),
         parent: own_pid(),
-    });
+    }));
     start(&request, io, deadline, groups)
 }
 
@@ -226,10 +226,8 @@ struct Greeting {
 impl Greeting {
     fn take(&mut self, message: Message, attached: Option<OwnedFd>) {
         match message {
-            Message::Started => {
-                self.pid = attached
-                    .as_ref()
-                    .and_then(|pidfd| sys::pid_of(pidfd.as_fd()));
+            Message::Started { pid } => {
+                self.pid = Some(pid);
                 self.pidfd = attached;
             }
             Message::Terminal => self.terminal = attached,
@@ -249,19 +247,18 @@ type Job = (Command, SyncSender<io::Result<Child>>);
 fn on_lasting_thread(command: Command) -> io::Result<Child> {
     static SPAWNER: OnceLock<Sender<Job>> = OnceLock::new();
     let gone = || io::Error::other("the thread that starts sandboxes is gone");
-    let spawner = match SPAWNER.get() {
-        Some(spawner) => spawner,
-        None => {
-            let (sender, jobs) = channel::<Job>();
-            std::thread::Builder::new()
-                .name("sandbox-spawner".to_owned())
-                .spawn(move || {
-                    for (mut command, answer) in jobs {
-                        let _ = answer.send(command.spawn());
-                    }
-                })?;
-            SPAWNER.get_or_init(|| sender)
-        }
+    let spawner = if let Some(spawner) = SPAWNER.get() {
+        spawner
+    } else {
+        let (sender, jobs) = channel::<Job>();
+        std::thread::Builder::new()
+            .name("sandbox-spawner".to_owned())
+            .spawn(move || {
+                for (mut command, answer) in jobs {
+                    let _ = answer.send(command.spawn());
+                }
+            })?;
+        SPAWNER.get_or_init(|| sender)
     };
     let (answer, child) = sync_channel(1);
     spawner.send((command, answer)).map_err(|_| gone())?;
@@ -338,17 +335,15 @@ impl Sandbox {
     /// (see [`interrupt::install_interrupt_handler`]), the command gets SIGTERM, and a little later
     /// everything inside is killed.
     pub fn wait(&mut self) -> Result<Exit, SandboxError> {
-        loop {
-            if let Some(exit) = self.wait_until(self.deadline)? {
-                return Ok(exit);
-            }
-            let exit = if interrupt::interrupted() {
-                Exit::Interrupted
-            } else {
-                Exit::TimedOut
-            };
-            return self.end(exit);
+        if let Some(exit) = self.wait_until(self.deadline)? {
+            return Ok(exit);
         }
+        let exit = if interrupt::interrupted() {
+            Exit::Interrupted
+        } else {
+            Exit::TimedOut
+        };
+        self.end(exit)
     }
 
     /// SIGTERM, a little time, SIGKILL.
