@@ -95,7 +95,7 @@ fn public_directory() -> TempDir {
     place
 }
 
-const APPLETS: [&str; 27] = [
+const APPLETS: &[&str] = &[
     "sh", "ls", "id", "cat", "mount", "stat", "touch", "echo", "sleep", "hostname", "kill",
     "mkdir", "rm", "tty", "find", "grep", "env", "umask", "ln", "head", "tail", "nc", "unshare",
     "printf", "mv", "chmod", "wc",
@@ -266,6 +266,59 @@ fn a_command_runs_as_the_user_without_any_power() {
 }
 
 #[test]
+fn a_user_gets_one_id_where_there_are_no_others() {
+    for who in Who::all().into_iter().filter(|who| *who == Who::Subuid) {
+        let fixture = Fixture::new(who, "id -u; wc -l < /proc/self/uid_map");
+        assert_eq!(fixture.run().out, "1001\n2\n");
+        let forced = fixture
+            .command(&[])
+            .env("WARPDRIVE_ID_MODE", "single")
+            .output();
+        assert_eq!(Ran::from(forced.unwrap()).out, "1001\n1\n");
+        let broken = fixture.place.path().join("newuidmap");
+        fs::write(&broken, "#!/bin/sh\nexit 1\n").unwrap();
+        let mut command = fixture.command(&[]);
+        fs::set_permissions(&broken, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:/usr/bin:/bin", fixture.place.path().display());
+        let ran = Ran::from(command.env("PATH", path).output().unwrap());
+        assert_eq!(ran.out, "1001\n1\n", "{ran:?}");
+    }
+}
+
+#[test]
+fn it_runs_where_memfds_may_not_be_executed() {
+    for who in Who::all() {
+        let fixture = Fixture::new(who, "echo ran; cat /proc/self/mounts > /dev/null");
+        let command = fixture.command(&[]);
+        // The setting belongs to a pid namespace: this test's own.
+        let script = "echo 2 > /proc/sys/vm/memfd_noexec || exit 77; exec \"$@\"";
+        let output = Command::new("unshare")
+            .args([
+                "--fork",
+                "--pid",
+                "--mount-proc",
+                "sh",
+                "-c",
+                script,
+                "sh",
+                "setpriv",
+            ])
+            .args(command.get_args())
+            .output();
+        let ran = Ran::from(output.unwrap());
+        if ran.status == 77 {
+            eprintln!("SKIPPED: vm.memfd_noexec cannot be set here");
+            return;
+        }
+        assert_eq!(
+            (ran.status, ran.out.as_str()),
+            (0, "ran\n"),
+            "{who:?} {ran:?}"
+        );
+    }
+}
+
+#[test]
 fn without_an_init_the_command_is_pid_1() {
     for who in Who::all() {
         let mut fixture = Fixture::new(who, "echo $$; exit 3");
@@ -406,6 +459,60 @@ fn hostile_links_do_not_lead_mounts_out_of_the_root() {
             "{who:?} {ran:?}"
         );
         assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "{who:?}");
+        assert!(fixture.upper().is_empty(), "{who:?} {:?}", fixture.upper());
+    }
+}
+
+#[test]
+fn what_an_image_s_layer_hides_can_be_mounted_on() {
+    for who in Who::all() {
+        let mut fixture = Fixture::new(
+            who,
+            "cat /run/a/b /etc/gone; ls /run; stat -c %a /run /etc; stat -c %Y /run",
+        );
+        let top = fixture.place.path().join("top");
+        fs::create_dir_all(top.join("run")).unwrap();
+        fs::create_dir_all(top.join("etc")).unwrap();
+        fs::create_dir_all(fixture.base("run/hidden")).unwrap();
+        fs::write(fixture.base("etc/gone"), "").unwrap();
+        for (name, mode) in [("run", 0o775), ("etc", 0o751)] {
+            fs::set_permissions(top.join(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let attribute = if who == Who::Root {
+            "trusted.overlay.opaque"
+        } else {
+            "user.overlay.opaque"
+        };
+        rustix::fs::setxattr(
+            top.join("run"),
+            attribute,
+            b"y",
+            rustix::fs::XattrFlags::empty(),
+        )
+        .unwrap();
+        let white_out = Command::new("mknod")
+            .arg(top.join("etc/gone"))
+            .args(["c", "0", "0"])
+            .status();
+        assert!(white_out.unwrap().success());
+        let touched = Command::new("touch")
+            .args(["-d", "@1000000000"])
+            .arg(top.join("run"))
+            .status();
+        assert!(touched.unwrap().success());
+        fixture.spec.root.lowers.insert(0, top);
+        fixture.spec.mounts = ["/run/a/b", "/etc/gone"]
+            .map(|target| Mount::File {
+                target: target.into(),
+                contents: format!("{target}\n").into_bytes(),
+                mode: 0o444,
+            })
+            .to_vec();
+        let ran = fixture.run();
+        assert_eq!(
+            ran.out, "/run/a/b\n/etc/gone\na\n775\n751\n1000000000\n",
+            "{who:?} {ran:?}"
+        );
         assert!(fixture.upper().is_empty(), "{who:?} {:?}", fixture.upper());
     }
 }

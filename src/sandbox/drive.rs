@@ -1,4 +1,4 @@
-//! `warpdrive __sandbox-run SPEC.json [--terminal|--dial PORT|--join PID|--pid]`: a hidden command that runs one
+//! `warpdrive __sandbox-run SPEC.json [--terminal|--dial PORT|--join PID|--pid|--probe]`: a hidden command that runs one
 //! specification, for tests of the real executable. Not for users.
 
 use std::ffi::OsString;
@@ -19,6 +19,12 @@ pub(super) fn run(mut arguments: impl Iterator<Item = OsString>) -> i32 {
     let path = arguments.next().unwrap_or_default();
     let how = arguments.next().unwrap_or_default();
     // Joining works from outside: it enters the sandbox's user namespace.
+    if how == "--probe" {
+        for finding in super::probe() {
+            let _ = writeln!(std::io::stdout(), "{finding:?}");
+        }
+        return 0;
+    }
     let entered = if how == "--join" {
         Ok(())
     } else {

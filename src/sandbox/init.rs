@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 
 use rustix::process::Pid;
 
-use super::child::{self, Descriptors, Prepared};
+use super::child::{self, Descriptors};
+use super::command::Prepared;
 use super::error::{Doing, Failure};
 use super::wire::{self, Message};
 use super::{sys, terminal};

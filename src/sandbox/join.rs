@@ -10,7 +10,8 @@ use std::path::Path;
 use rustix::process::{Pid, PidfdFlags};
 use rustix::thread::ThreadNameSpaceType;
 
-use super::child::{self, Descriptors, Prepared};
+use super::child::{self, Descriptors};
+use super::command::{self, Prepared};
 use super::error::{Doing, Failure, SandboxError};
 use super::running::{self, Io, Sandbox};
 use super::spec::JoinSpec;
@@ -106,7 +107,7 @@ fn command(
     let prepared = Prepared::new(&spec.command, &spec.env, &spec.cwd, spec.umask)?;
     rustix::process::chdir(Path::new("/")).doing("entering the root")?;
     prepared.enter_directory(&to_parent.numbers(tty.as_ref()))?;
-    child::own_streams(spec.uid);
+    command::own_streams(spec.uid);
     child::confine(spec.uid, spec.gid, host_network)?;
     if let Some(tty) = tty {
         terminal::take(&tty)?;

@@ -13,6 +13,9 @@ use std::time::Duration;
 use super::error::SandboxError;
 use super::spec::Limits;
 
+/// How a user gets to set limits.
+pub(super) const REMEDY: &str =
+    "run it as root, or in a delegated scope: systemd-run --user --scope -p Delegate=yes";
 const PREFIX: &str = "warpdrive-";
 /// Microseconds of a CPU quota's period, the kernel's default.
 const PERIOD: u32 = 100_000;
@@ -110,10 +113,7 @@ impl Groups {
                 Err(error) => reason = format!("{}: {error}", parent.display()),
             }
         }
-        Err(format!(
-            "{reason} (run it as root, or in a delegated scope: systemd-run --user --scope \
-             -p Delegate=yes)"
-        ))
+        Err(format!("{reason} ({REMEDY})"))
     }
 }
 

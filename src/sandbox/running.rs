@@ -346,16 +346,43 @@ impl Sandbox {
         self.end(exit)
     }
 
+    /// Waits for the end and hands signals on to the command; see [`interrupt::forward_signals`].
+    /// A change of the terminal's size is told to `resized`, not to the command: setting the size of
+    /// its terminal signals it.
+    pub fn wait_forwarding(&mut self, mut resized: impl FnMut()) -> Result<Exit, SandboxError> {
+        loop {
+            for signal in interrupt::take_forwarded() {
+                if signal == libc::SIGWINCH {
+                    resized();
+                } else {
+                    let _ = self.signal(signal);
+                }
+            }
+            if let Some(exit) = self.ended {
+                return Ok(exit);
+            }
+            let wake = interrupt::forwarded_fd();
+            if let Some(status) = self.poll_end(self.deadline, wake)? {
+                let exit = exit_of(status);
+                self.ended = Some(exit);
+                return Ok(exit);
+            }
+            if self
+                .deadline
+                .is_some_and(|deadline| Instant::now() >= deadline)
+            {
+                return self.end(Exit::TimedOut);
+            }
+        }
+    }
+
     /// SIGTERM, a little time, SIGKILL.
     fn end(&mut self, exit: Exit) -> Result<Exit, SandboxError> {
         let _ = self.signal(libc::SIGTERM);
-        if self
-            .poll_end(Some(Instant::now() + GRACE), false)?
-            .is_none()
-        {
+        if self.poll_end(Some(Instant::now() + GRACE), None)?.is_none() {
             self.kill()
                 .map_err(|error| SandboxError::io("killing the sandbox", error))?;
-            self.poll_end(None, false)?;
+            self.poll_end(None, None)?;
         }
         self.ended = Some(exit);
         Ok(exit)
@@ -366,23 +393,22 @@ impl Sandbox {
         if let Some(exit) = self.ended {
             return Ok(Some(exit));
         }
-        let status = self.poll_end(until, true)?;
+        let status = self.poll_end(until, interrupt::interrupt_fd())?;
         self.ended = status.map(exit_of);
         Ok(self.ended)
     }
 
-    /// The raw status once everything inside is gone.
+    /// The raw status once everything inside is gone; nothing if the time or `wake` came first.
     fn poll_end(
         &mut self,
         until: Option<Instant>,
-        interruptible: bool,
+        wake: Option<BorrowedFd<'static>>,
     ) -> Result<Option<i32>, SandboxError> {
         let failed = |error: io::Error| SandboxError::io("waiting for the sandbox", error);
         loop {
-            let interrupt = interrupt::interrupt_fd().filter(|_| interruptible);
             let mut polled = vec![PollFd::new(&self.control, PollFlags::IN)];
-            if let Some(interrupt) = &interrupt {
-                polled.push(PollFd::new(interrupt, PollFlags::IN));
+            if let Some(wake) = &wake {
+                polled.push(PollFd::new(wake, PollFlags::IN));
             }
             let timeout = until.map(|until| {
                 Timespec::try_from(until.saturating_duration_since(Instant::now())).unwrap_or(

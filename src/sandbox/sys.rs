@@ -183,12 +183,10 @@ pub(super) fn landlock_abstract_sockets() -> io::Result<bool> {
         handled_access_net: u64,
         scoped: u64,
     }
-    const CREATE_RULESET_VERSION: u32 = 1;
     const SCOPE_ABSTRACT_UNIX_SOCKET: u64 = 1;
     if landlock_abi() < 6 {
         return Ok(false);
     }
-    let _ = CREATE_RULESET_VERSION;
     let attributes = RulesetAttributes {
         handled_access_fs: 0,
         handled_access_net: 0,
