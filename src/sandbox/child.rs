@@ -63,6 +63,19 @@ pub(super) fn keep_on_exec(command: &mut Command, numbers: Vec<RawFd>) {
     }
 }
 
+/// Makes a command start in a session of its own, so that it outlives our terminal: for the
+/// supervisor of a container in the background. Its program may be `/proc/self/exe`; after
+/// [`super::enter`] this process's executable has no other name.
+pub fn in_new_session(command: &mut Command) -> &mut Command {
+    // SAFETY: one setsid, which is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::setsid()?;
+            Ok(())
+        })
+    }
+}
+
 /// The monitor. Arguments: numbers of the request, the control socket and the set-up pipe.
 fn run(arguments: impl Iterator<Item = OsString>) -> i32 {
     let mut descriptors = arguments

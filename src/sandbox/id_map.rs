@@ -375,4 +375,21 @@ mod tests {
             );
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn files_of_any_content_are_read(text in "[\\PC\n:]{0,200}", uid: u32) {
+            let ranges = subordinate(&text, Some("me"), uid);
+            proptest::prop_assert!(ranges.iter().map(|range| range.count).sum::<u32>() <= WANTED);
+            let _ = (map_arguments(uid, &ranges), user_name(&text, uid), State::of(true, true, &text));
+        }
+
+        #[test]
+        fn ranges_of_any_size_are_read(first: u64, count: u64, again: u32) {
+            let text = format!("me:{first}:{count}\nme:{again}:{count}\n");
+            let ranges = subordinate(&text, Some("me"), 5);
+            proptest::prop_assert!(ranges.iter().map(|range| range.count).sum::<u32>() <= WANTED);
+            let _ = State::of(true, true, &format!("{first} 0 {count}"));
+        }
+    }
 }

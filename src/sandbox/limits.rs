@@ -392,4 +392,11 @@ mod tests {
             [("cpu.max", "50000 100000".to_owned(), true)]
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn tables_of_any_content_are_read(mounts in "[ -~\n]{0,300}", groups in "[ -~\n]{0,100}") {
+            let _ = Tree::parse(&mounts, &groups);
+        }
+    }
 }

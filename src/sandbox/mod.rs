@@ -32,7 +32,7 @@ mod sys;
 mod terminal;
 mod wire;
 
-pub use child::dispatch_child;
+pub use child::{dispatch_child, in_new_session};
 pub use enter::enter;
 pub use error::{Failure, FailureKind, SandboxError};
 pub use id_map::IdMode;
