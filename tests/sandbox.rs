@@ -69,12 +69,22 @@ impl Who {
     }
 }
 
+static COPIES: OnceLock<TempDir> = OnceLock::new();
+
+/// Statics are never dropped.
+extern "C" fn remove_copies() {
+    if let Some(copies) = COPIES.get() {
+        let _ = fs::remove_dir_all(copies.path());
+    }
+}
+
 /// The executables, where every user can read them.
 fn executables() -> &'static Path {
-    static COPIES: OnceLock<TempDir> = OnceLock::new();
     COPIES
         .get_or_init(|| {
             let place = public_directory();
+            // SAFETY: the function touches nothing that is gone when the process ends.
+            unsafe { libc::atexit(remove_copies) };
             fs::copy(
                 env!("CARGO_BIN_EXE_warpdrive"),
                 place.path().join("warpdrive"),
