@@ -1,1 +1,180 @@
-fn main() {}
+//! Makes the executable that lies in every image, for the host tool to carry: static, small, and
+//! the same bytes wherever the sources lie.
+//!
+//! `WARPDRIVE_APP_TOOL=FILE` takes that file instead and saves the time.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// What the executable is made of.
+const SOURCES: &[&str] = &[
+    "build.rs",
+    "src/app",
+    "src/bin",
+    "src/cli/app",
+    "src/cli/mod.rs",
+    "src/lib.rs",
+    "Cargo.toml",
+    "Cargo.lock",
+];
+
+/// Variables of cargo that say where things come from, not what is made: these stay.
+const KEPT: &[&str] = &[
+    "CARGO_HOME",
+    "CARGO_MAKEFLAGS",
+    "CARGO_HTTP_",
+    "CARGO_NET_",
+    "CARGO_REGISTRIES_",
+    "CARGO_REGISTRY_",
+    "CARGO_SOURCE_",
+];
+
+/// What cargo tells build scripts, and what users tell cargo for the outer build.
+const CLEARED: &[&str] = &[
+    "DEBUG",
+    "HOST",
+    "NUM_JOBS",
+    "OPT_LEVEL",
+    "OUT_DIR",
+    "PROFILE",
+    "RUSTC_LINKER",
+    "RUSTC_WORKSPACE_WRAPPER",
+    "RUSTC_WRAPPER",
+    "RUSTDOC",
+    "RUSTDOCFLAGS",
+    "RUSTFLAGS",
+    "TARGET",
+];
+
+fn main() -> ExitCode {
+    println!("cargo::rerun-if-env-changed=WARPDRIVE_APP_TOOL");
+    if env::var_os("CARGO_FEATURE_HOST").is_none() {
+        // The executable itself is being built.
+        println!("cargo::rerun-if-changed=build.rs");
+        return ExitCode::SUCCESS;
+    }
+    match app_tool() {
+        Ok(path) => {
+            println!(
+                "cargo::rustc-env=WARPDRIVE_APP_TOOL_PATH={}",
+                path.display()
+            );
+            ExitCode::SUCCESS
+        }
+        Err(reason) => {
+            println!("cargo::error=the executable for images: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn app_tool() -> Result<PathBuf, String> {
+    if let Some(path) = env::var_os("WARPDRIVE_APP_TOOL").filter(|path| !path.is_empty()) {
+        let path = PathBuf::from(path)
+            .canonicalize()
+            .map_err(|error| format!("WARPDRIVE_APP_TOOL: {error}"))?;
+        println!("cargo::rerun-if-changed={}", path.display());
+        return Ok(path);
+    }
+    let source = directory("CARGO_MANIFEST_DIR")?;
+    for path in SOURCES {
+        println!("cargo::rerun-if-changed={path}");
+    }
+    let out = directory("OUT_DIR")?;
+    let target = env::var("TARGET").map_err(|error| error.to_string())?;
+    build(&source, &out.join("in-image"), &target)
+}
+
+fn directory(variable: &str) -> Result<PathBuf, String> {
+    env::var_os(variable)
+        .map(PathBuf::from)
+        .ok_or_else(|| format!("cargo has not set {variable}"))
+}
+
+fn build(source: &Path, out: &Path, target: &str) -> Result<PathBuf, String> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        let cargos = text.starts_with("CARGO") && !KEPT.iter().any(|kept| text.starts_with(kept));
+        if cargos || CLEARED.contains(&&*text) {
+            command.env_remove(&name);
+        }
+    }
+    command
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--profile",
+            "in-image",
+            "--no-default-features",
+        ])
+        .args(["--bin", "warpdrive-app", "--target", target])
+        .arg("--manifest-path")
+        .arg(source.join("Cargo.toml"))
+        .current_dir(source)
+        .env("CARGO_TARGET_DIR", out)
+        .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(source, out)?)
+        .env("CARGO_INCREMENTAL", "0");
+    let status = command
+        .status()
+        .map_err(|error| format!("cargo cannot be started: {error}"))?;
+    if !status.success() {
+        return Err(format!("cargo ended with {status}"));
+    }
+    let made = out.join(target).join("in-image/warpdrive-app");
+    if made.is_file() {
+        Ok(made)
+    } else {
+        Err(format!("cargo has made no {}", made.display()))
+    }
+}
+
+/// Static, and with no path of this machine in it.
+fn rust_flags(source: &Path, out: &Path) -> Result<OsString, String> {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let sysroot = ask(&rustc, &["--print", "sysroot"])?;
+    let version = ask(&rustc, &["-vV"])?;
+    let commit = version
+        .lines()
+        .find_map(|line| line.strip_prefix("commit-hash: "))
+        .unwrap_or("unknown");
+    let home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")))
+        .ok_or("neither CARGO_HOME nor HOME is set")?;
+    // rustc takes the last that fits.
+    let remapped = [
+        (home, "/cargo".to_owned()),
+        (PathBuf::from(&sysroot), "/rust".to_owned()),
+        // Where the library's sources are installed rustc names them instead of its own name.
+        (
+            PathBuf::from(sysroot).join("lib/rustlib/src/rust"),
+            format!("/rustc/{commit}"),
+        ),
+        (source.to_owned(), "/warpdrive".to_owned()),
+        (out.to_owned(), "/out".to_owned()),
+    ];
+    let mut flags = OsString::from("-Ctarget-feature=+crt-static");
+    flags.push("\x1f-Clink-arg=-Wl,--build-id=none");
+    for (from, to) in remapped {
+        flags.push("\x1f--remap-path-prefix=");
+        flags.push(from);
+        flags.push("=");
+        flags.push(to);
+    }
+    Ok(flags)
+}
+
+fn ask(rustc: &OsString, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(rustc)
+        .args(arguments)
+        .output()
+        .map_err(|error| format!("rustc cannot be started: {error}"))?;
+    String::from_utf8(output.stdout)
+        .map(|text| text.trim().to_owned())
+        .map_err(|error| error.to_string())
+}

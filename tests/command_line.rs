@@ -8,7 +8,10 @@ fn warpdrive(store: &std::path::Path, arguments: &[&str]) -> Output {
         .args(arguments)
         .current_dir(store.parent().unwrap())
         .env_clear()
-        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        )
         .env("HOME", "/nonexistent")
         .env("WARPDRIVE_STORE", store)
         .output()
@@ -75,7 +78,10 @@ fn mistakes_of_newcomers() {
         ("image-without-name", &["image"]),
         ("image-bad-name", &["image", "Opal"]),
         ("image-empty-directory", &["image", "opal"]),
-        ("image-no-directory", &["image", "opal", "--path", "nowhere"]),
+        (
+            "image-no-directory",
+            &["image", "opal", "--path", "nowhere"],
+        ),
         ("image-push-without-registry", &["image", "opal", "--push"]),
         ("image-bad-output", &["image", "opal", "--output", "tar:x"]),
         ("image-bad-variable", &["image", "opal", "-e", "1A=x"]),
@@ -85,7 +91,10 @@ fn mistakes_of_newcomers() {
         ("rm-missing-image", &["rm", "opal"]),
         ("tag-missing-image", &["tag", "opal", "opal:2"]),
         ("push-without-registry", &["push", "opal"]),
-        ("import-missing-file", &["import", "oci-archive:nowhere.tar"]),
+        (
+            "import-missing-file",
+            &["import", "oci-archive:nowhere.tar"],
+        ),
         ("builder-unknown", &["builder", "build", "debian-99"]),
         ("images-empty", &["images"]),
         ("container-ls-empty", &["container", "ls"]),

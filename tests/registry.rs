@@ -5,15 +5,19 @@
 mod support;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use support::registry::Registry;
 use support::stored::{image, layer, leftovers, noise, store};
 use support::{process, skopeo};
 use warpdrive::oci::{Descriptor, MediaType, Reference, descriptor, sha256, to_canonical_json};
 use warpdrive::registry::{
-    Client, ClientOptions, Event, Outcome, Progress, RegistryError, Silent, this_platform,
+    Client, ClientOptions, Event, Outcome, Progress, RegistryError, Retry, Silent, this_platform,
 };
 
 fn client() -> Client {
@@ -287,4 +291,144 @@ fn images_of_skopeo_come_in() {
         .unwrap();
     assert_eq!(report.digest, docker.digest().to_string());
     drop(dir);
+}
+
+#[test]
+fn a_registry_with_a_certificate_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    process::run(
+        std::process::Command::new(process::tool("openssl"))
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+            ])
+            .args(["-nodes", "-days", "2", "-subj", "/CN=registry", "-addext"])
+            .arg("subjectAltName=IP:127.0.0.1,DNS:localhost")
+            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+            .args(["-keyout", &path("key.pem"), "-out", &path("cert.pem")]),
+    );
+    let registry = Registry::start_with(&[
+        &format!("REGISTRY_HTTP_TLS_CERTIFICATE={}", path("cert.pem")),
+        &format!("REGISTRY_HTTP_TLS_KEY={}", path("key.pem")),
+    ]);
+    let (_a, store) = store();
+    let manifest = image(&store, &[&noise(2_000_000, 4)], &[]);
+    let target = name(&registry, "opal:1");
+    let push = |options: ClientOptions| {
+        Client::new(options)
+            .unwrap()
+            .push(&manifest, &store, &target, &Silent)
+    };
+
+    // Unknown: refused, and not tried again without encryption.
+    let error = push(ClientOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
+    assert!(
+        error
+            .hint()
+            .unwrap()
+            .contains("/etc/containers/certs.d/127.0.0.1:"),
+        "{error}"
+    );
+
+    // Laid down for this very host and port.
+    let certificates = dir.path().join("certs.d");
+    let host = certificates.join(registry.address());
+    fs::create_dir_all(&host).unwrap();
+    fs::copy(path("cert.pem"), host.join("ca.crt")).unwrap();
+    let report = push(ClientOptions {
+        certificate_dirs: vec![certificates],
+        ..ClientOptions::default()
+    })
+    .unwrap();
+    assert_eq!(report.uploaded, 2);
+
+    // Listed as insecure.
+    let report = push(ClientOptions {
+        insecure_registries: vec![registry.address().to_owned()],
+        ..ClientOptions::default()
+    })
+    .unwrap();
+    assert_eq!(report.existing, 2);
+}
+
+/// Passes bytes on to a registry, and cuts the first connections that carry more than `limit` bytes
+/// in one direction. Gives its address and the number of connections that it has cut.
+fn scissors(to: &str, limit: u64, cuts: usize) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let cut = Arc::new(AtomicUsize::new(0));
+    let (to, done) = (to.to_owned(), Arc::clone(&cut));
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let Ok(server) = TcpStream::connect(&to) else {
+                return;
+            };
+            for (mut from, mut into) in [
+                (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                (server, client),
+            ] {
+                let done = Arc::clone(&done);
+                std::thread::spawn(move || {
+                    let mut buffer = vec![0; 64 * 1024];
+                    let mut passed = 0;
+                    while let Ok(count) = from.read(&mut buffer)
+                        && count > 0
+                    {
+                        passed += count as u64;
+                        if passed > limit && done.fetch_add(1, Ordering::SeqCst) < cuts {
+                            break;
+                        }
+                        if into.write_all(&buffer[..count]).is_err() {
+                            break;
+                        }
+                    }
+                    let _ = from.shutdown(Shutdown::Both);
+                    let _ = into.shutdown(Shutdown::Both);
+                });
+            }
+        }
+    });
+    (address, cut)
+}
+
+#[test]
+fn transfers_survive_connections_that_are_cut() {
+    let registry = Registry::start();
+    let (_a, here) = store();
+    let (_b, there) = store();
+    let manifest = image(&here, &[&noise(8_000_000, 1), &noise(8_000_000, 2)], &[]);
+    let patient = || {
+        Client::new(ClientOptions {
+            retry: Retry {
+                attempts: 6,
+                first_wait: Duration::from_millis(10),
+            },
+            ..ClientOptions::default()
+        })
+        .unwrap()
+    };
+    let through = |limit| {
+        let (address, cut) = scissors(registry.address(), limit, 3);
+        (
+            format!("{address}/opal:1").parse::<Reference>().unwrap(),
+            cut,
+        )
+    };
+    let (target, cut) = through(1_000_000);
+    patient().push(&manifest, &here, &target, &Silent).unwrap();
+    assert!(cut.load(Ordering::SeqCst) >= 3);
+    let (target, cut) = through(1_000_000);
+    assert_eq!(patient().pull(&target, &there, &Silent).unwrap(), manifest);
+    assert!(cut.load(Ordering::SeqCst) >= 3);
+    let image = there.image_at(&manifest).unwrap();
+    for layer in image.manifest.layers() {
+        there.verify_blob(layer).unwrap();
+    }
+    assert_eq!(leftovers(&there), 0);
 }

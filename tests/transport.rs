@@ -12,7 +12,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use support::stored::{image, layer, leftovers, noise, store};
 use support::{process, skopeo};
-use warpdrive::oci::{Descriptor, ImageConfig, sha256};
+use warpdrive::oci::{Descriptor, ImageConfig, MediaType, descriptor, sha256};
 use warpdrive::registry::{Silent, this_platform};
 use warpdrive::store::Store;
 use warpdrive::transport::{self, Imported, Place, TransportError};
@@ -458,4 +458,80 @@ fn a_pipe_is_read_and_written() {
     });
     assert_eq!(imported.descriptor, manifest);
     is_whole(&there, &manifest);
+}
+
+#[test]
+fn zstd_is_unpacked_for_docker_and_read_from_anywhere() {
+    let (dir, here) = store();
+    let (tar, _) = layer(&noise(50_000, 2));
+    let zstd = zstd::encode_all(tar.as_slice(), 3).unwrap();
+    let mut config = ImageConfig::new("linux", this_platform().split_once('/').unwrap().1);
+    let history = warpdrive::oci::HistoryEntry {
+        created: "1980-01-01T00:00:01Z".into(),
+        created_by: "test".into(),
+        empty_layer: false,
+    };
+    config.push_layer(&sha256(&tar), &history);
+    let put = |media_type: MediaType, bytes: &[u8]| {
+        let (digest, size) = here.put_blob(bytes).unwrap();
+        descriptor(media_type, digest, size)
+    };
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::ImageManifest,
+        "config": put(MediaType::ImageConfig, &config.to_bytes()),
+        "layers": [put(MediaType::ImageLayerZstd, &zstd)],
+    });
+    let manifest = put(MediaType::ImageManifest, manifest.to_string().as_bytes());
+
+    let file = dir.path().join("x.tar");
+    export(
+        &here,
+        &manifest,
+        &format!("docker-archive:{}", file.display()),
+    );
+    let (_b, there) = store();
+    let imported = import(&there, &format!("docker-archive:{}", file.display())).unwrap();
+    is_whole(&there, &imported.descriptor);
+    assert!(there.has_blob(&sha256(&tar)) && !there.has_blob(&sha256(&zstd)));
+
+    // The whole archive compressed, and a layer in it that still is.
+    let oci = dir.path().join("oci.tar");
+    export(&here, &manifest, &format!("oci-archive:{}", oci.display()));
+    fs::write(
+        &oci,
+        zstd::encode_all(fs::read(&oci).unwrap().as_slice(), 1).unwrap(),
+    )
+    .unwrap();
+    let (_c, there) = store();
+    let imported = import(&there, &format!("oci-archive:{}", oci.display())).unwrap();
+    assert_eq!(imported.descriptor, manifest);
+    is_whole(&there, &manifest);
+}
+
+#[test]
+fn of_several_platforms_this_machines_is_imported() {
+    let (dir, here) = store();
+    let mine = image(&here, &[b"mine"], &[]);
+    let other = image(&here, &[b"other"], &[]);
+    let platform = this_platform();
+    let (os, architecture) = platform.split_once('/').unwrap();
+    let entry = |image: &Descriptor, architecture: &str| {
+        let mut entry = serde_json::to_value(image).unwrap();
+        entry["platform"] = json!({"os": os, "architecture": architecture});
+        entry
+    };
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::ImageIndex,
+        "manifests": [entry(&other, "s390x"), entry(&mine, architecture)],
+    });
+    let (digest, size) = here.put_blob(index.to_string().as_bytes()).unwrap();
+    let index = descriptor(MediaType::ImageIndex, digest, size);
+    let place = format!("oci:{}:both", dir.path().join("layout").display());
+    export(&here, &index, &place);
+    let (_b, there) = store();
+    assert_eq!(import(&there, &place).unwrap().descriptor, mine);
+    is_whole(&there, &mine);
+    assert!(!there.has_blob(other.digest()));
 }

@@ -1,1 +1,36 @@
-//! app
+//! What a Python app is: how it is recognised, what it needs installed, how it is started.
+//!
+//! Everything here runs in three places: on the host, over a source tree, before any sandbox starts
+//! ([`detect()`]); in the image at build ([`assemble`]) and at run time ([`run`]); on a laptop in a
+//! virtual environment. It knows neither OCI nor sandboxes, and is all there is in the static
+//! executable at `/opt/app-root/bin/warpdrive`.
+//!
+//! ```text
+//!  files ──► settings ──► project ──► detect ──► plan ──► assemble ──► plan.json ──► run
+//!  (a tree)  (.warpdrive, (require-   (syntax    (server,  (install,                  (start,
+//!            environment)  ments)      trees)     entry)    collectstatic, compile)    setup, …)
+//! ```
+
+pub mod advice;
+#[cfg(feature = "host")]
+pub mod app_tool;
+pub mod assemble;
+pub mod dependencies;
+pub mod detect;
+pub mod environment;
+pub mod files;
+pub mod fixup;
+pub mod metadata;
+pub mod plan;
+pub mod process;
+pub mod progress;
+pub mod project;
+pub mod python;
+pub mod requirement;
+pub mod roots;
+pub mod run;
+pub mod server;
+pub mod settings;
+
+pub use detect::{DetectError, Detected, Options, detect, python_request};
+pub use plan::Plan;

@@ -1,1 +1,7 @@
-fn main() {}
+//! `/opt/app-root/bin/warpdrive`: the app commands and nothing else.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    warpdrive::cli::app::main()
+}

@@ -88,7 +88,14 @@ fn among(local: &[LocalBuilder], python: Option<&PythonRequest>) -> Choice {
     let fitting = local
         .iter()
         .filter(|builder| builder.kind == "build")
-        .find(|builder| python.is_none_or(|wanted| builder.python.parse().is_ok_and(|version| wanted.matches(version))));
+        .find(|builder| {
+            python.is_none_or(|wanted| {
+                builder
+                    .python
+                    .parse()
+                    .is_ok_and(|version| wanted.matches(version))
+            })
+        });
     if let Some(builder) = fitting {
         return Choice {
             reference: builder.reference.clone(),

@@ -290,12 +290,23 @@ fn show(line: &Line, timestamps: bool) -> io::Result<()> {
 }
 
 fn remove(args: &Rm, context: &Context) -> Result<u8, CommandError> {
+    let store = context.open_store()?;
+    let find = |name: &str| match container::find(&store, name) {
+        // One that ran with --rm is gone when it has ended.
+        Err(ContainerError::NoSuch { .. }) if args.force => Ok(None),
+        found => found.map(Some),
+    };
+    for name in &args.containers {
+        if let Some(record) = find(name)? {
+            container::release(&record, args.force)?;
+        }
+    }
     // Files in a container may belong to subordinate ids.
     sandbox::enter().map_err(ContainerError::from)?;
-    let store = context.open_store()?;
     for name in &args.containers {
-        let record = container::find(&store, name)?;
-        container::remove(&store, &record, args.force)?;
+        if let Some(record) = find(name)? {
+            container::remove(&store, &record)?;
+        }
         context.printer.result(name);
     }
     Ok(0)

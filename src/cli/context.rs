@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::oci::Descriptor;
 use crate::store::Store;
 
 use super::error::CommandError;
-use super::images::missing;
 use super::printer::Printer;
 
 /// The options that all commands share.
@@ -20,10 +18,5 @@ impl Context {
     /// Opens the content store.
     pub(super) fn open_store(&self) -> Result<Store, CommandError> {
         Ok(Store::open(self.store.as_deref())?)
-    }
-
-    /// The image of a name in the store.
-    pub(super) fn image(&self, store: &Store, name: &str) -> Result<Descriptor, CommandError> {
-        store.resolve(name)?.ok_or_else(|| missing(store, name))
     }
 }

@@ -279,8 +279,9 @@ impl From<crate::build::BuildError> for CommandError {
                 })
             }
             E::NotADirectory { .. } | E::EmptySource { .. } => {
-                Self::new(ExitStatus::Usage, "source", message)
-                    .with_hint("--path names the directory with the app; without it, it is the current one")
+                Self::new(ExitStatus::Usage, "source", message).with_hint(
+                    "--path names the directory with the app; without it, it is the current one",
+                )
             }
             E::NoInstaller { .. } | E::Write { .. } | E::Read { .. } | E::NoPlan => {
                 Self::new(ExitStatus::Failure, "build", message)

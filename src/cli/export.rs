@@ -7,6 +7,7 @@ use crate::transport::{self, Destination};
 
 use super::context::Context;
 use super::error::CommandError;
+use super::images::resolve;
 use super::progress::Console;
 
 /// Copy an image of the store to a file, a directory, Docker or podman
@@ -39,7 +40,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
         ));
     }
     let store = context.open_store()?;
-    let image = context.image(&store, &args.name)?;
+    let image = resolve(&store, &args.name)?;
     let console = Console::new(&context.printer);
     transport::export(
         &store,

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use super::app::{self, AppCommand};
 use super::audit;
 use super::context::Context;
 use super::error::CommandError;
@@ -58,6 +59,8 @@ enum Command {
     Completions(completions::Args),
     Man(completions::ManArgs),
     Version(version::Args),
+    #[command(flatten)]
+    App(AppCommand),
 }
 
 impl Command {
@@ -80,6 +83,7 @@ impl Command {
             Self::Import(args) => args.json,
             Self::Completions(_) | Self::Man(_) => false,
             Self::Version(args) => args.json,
+            Self::App(command) => command.json(),
         }
     }
 
@@ -102,6 +106,7 @@ impl Command {
             Self::Completions(args) => Ok(completions::run(args, Cli::command())),
             Self::Man(args) => completions::man(args, Cli::command(), context),
             Self::Version(args) => version::run(args, context),
+            Self::App(command) => Ok(app::run(command)),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::oci::Descriptor;
 use crate::store::{Image, Named, Store};
 
 use super::context::Context;
@@ -88,12 +89,7 @@ fn object(named: &Named, image: Option<&Image>) -> Value {
 
 /// The bytes of an image as it is pushed.
 pub(super) fn size(image: &Image) -> u64 {
-    let layers: u64 = image
-        .manifest
-        .layers()
-        .iter()
-        .map(|layer| layer.size())
-        .sum();
+    let layers: u64 = image.manifest.layers().iter().map(Descriptor::size).sum();
     layers + image.manifest.config().size() + image.manifest_bytes.len() as u64
 }
 
@@ -111,6 +107,14 @@ pub(super) fn created(image: &Image) -> Option<String> {
 pub(super) fn find(store: &Store, name: &str) -> Result<Image, CommandError> {
     match store.image(name)? {
         Some(image) => Ok(image),
+        None => Err(missing(store, name)),
+    }
+}
+
+/// The descriptor under a name, or an error that suggests another name.
+pub(super) fn resolve(store: &Store, name: &str) -> Result<Descriptor, CommandError> {
+    match store.resolve(name)? {
+        Some(descriptor) => Ok(descriptor),
         None => Err(missing(store, name)),
     }
 }

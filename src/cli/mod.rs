@@ -4,6 +4,8 @@
 //! catalogue that turns every error of the library into title, cause, remedy and exit code.
 //! [`app`] holds the commands that the executable inside images has too.
 
+pub mod app;
+
 #[cfg(feature = "host")]
 mod audit;
 #[cfg(feature = "host")]
@@ -23,9 +25,9 @@ mod host;
 #[cfg(feature = "host")]
 mod image;
 #[cfg(feature = "host")]
-mod import;
-#[cfg(feature = "host")]
 mod images;
+#[cfg(feature = "host")]
+mod import;
 #[cfg(feature = "host")]
 mod inspect;
 #[cfg(feature = "host")]
@@ -33,11 +35,11 @@ mod printer;
 #[cfg(feature = "host")]
 mod progress;
 #[cfg(feature = "host")]
+mod prune;
+#[cfg(feature = "host")]
 mod pull;
 #[cfg(feature = "host")]
 mod push;
-#[cfg(feature = "host")]
-mod prune;
 #[cfg(feature = "host")]
 mod rm;
 #[cfg(feature = "host")]

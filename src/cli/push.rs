@@ -6,6 +6,7 @@ use crate::registry::{Client, ClientOptions};
 
 use super::context::Context;
 use super::error::CommandError;
+use super::images::resolve;
 use super::printer::human_size;
 use super::progress::Console;
 
@@ -67,7 +68,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     }
     let store = context.open_store()?;
     let _in_use = store.lock_shared()?;
-    let image = context.image(&store, &args.name)?;
+    let image = resolve(&store, &args.name)?;
     let console = Console::new(&context.printer);
     let report = Client::new(args.registry.options())?.push(
         &image,

@@ -145,8 +145,9 @@ fn start(store: &Store, options: &RunOptions, context: &Context) -> Result<u8, C
     let words = Console::new(&context.printer);
     let prepared = container::prepare(store, options, caller_env, &words)?;
     let announce = |ports: &[PortMapping], notes: &[String]| {
-        for note in notes {
-            context.printer.warning(note);
+        // That all is well is nothing to report.
+        for note in notes.iter().filter(|note| note.starts_with("no ")) {
+            context.printer.progress(note);
         }
         for (asked, got) in options.ports.iter().zip(ports) {
             if asked.host == 0 {
@@ -226,6 +227,8 @@ impl From<ContainerError> for CommandError {
     fn from(error: ContainerError) -> Self {
         match error {
             ContainerError::Store(error) => error.into(),
+            ContainerError::Sandbox(error) if error.shell_status() == 125 => error.into(),
+            ContainerError::Rootfs(error) => (*error).into(),
             error => {
                 let mut told = Self::new(ExitStatus::Failure, error.code(), error.to_string());
                 told.hint = error.hint();

@@ -6,6 +6,7 @@ use crate::oci::Reference;
 
 use super::context::Context;
 use super::error::CommandError;
+use super::images::resolve;
 
 /// Give an image in the store another name
 #[derive(Debug, clap::Args)]
@@ -37,7 +38,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
         ));
     }
     let store = context.open_store()?;
-    let descriptor = context.image(&store, &args.from)?;
+    let descriptor = resolve(&store, &args.from)?;
     store.tag(new.as_given(), &descriptor)?;
     if args.json {
         context.printer.json(&json!({

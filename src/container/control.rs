@@ -52,28 +52,39 @@ pub fn kill(record: &Record) -> Result<(), ContainerError> {
     settle(record)
 }
 
-/// Removes a container; a running one only with `force`.
+/// Makes sure that nothing of a container runs, before [`remove`]: kills a running one with `force`,
+/// and refuses without; kills what a dead supervisor may have left.
 ///
-/// In a process that may remove files of subordinate ids (`sandbox::enter`).
-pub fn remove(store: &Store, record: &Record, force: bool) -> Result<(), ContainerError> {
+/// In the process that the user started, *before* `sandbox::enter`: from inside a user namespace of
+/// its own a process cannot signal those of the container's.
+pub fn release(record: &Record, force: bool) -> Result<(), ContainerError> {
     let (status, state) = record.status()?;
     match status {
-        Status::Running | Status::Created if !force => {
-            return Err(ContainerError::Running {
-                name: record.config.name.clone(),
-            });
-        }
-        Status::Running | Status::Created => kill(record)?,
-        // Its supervisor is gone; the command should be too, but a mount in use cannot be removed.
+        Status::Running | Status::Created if force => kill(record),
+        Status::Running | Status::Created => Err(ContainerError::Running {
+            name: record.config.name.clone(),
+        }),
         Status::Dead => {
             if let Some(process) = &state.process {
                 send(process, Signal::KILL)?;
                 process.wait_gone(SETTLE);
             }
+            Ok(())
         }
-        Status::Exited(_) => {}
+        Status::Exited(_) => Ok(()),
     }
-    record.remove(store)
+}
+
+/// Removes a container that does not run.
+///
+/// In a process that may remove files of subordinate ids, *after* `sandbox::enter`.
+pub fn remove(store: &Store, record: &Record) -> Result<(), ContainerError> {
+    match record.status()?.0 {
+        Status::Running | Status::Created => Err(ContainerError::Running {
+            name: record.config.name.clone(),
+        }),
+        Status::Dead | Status::Exited(_) => record.remove(store),
+    }
 }
 
 /// The state, if it runs (or is about to).

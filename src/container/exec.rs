@@ -9,7 +9,7 @@ use super::record::{Record, Status};
 use super::session::{Session, exit_status};
 use super::supervise::Attach;
 use super::user::find_user_in;
-use crate::sandbox;
+use crate::sandbox::{self, JoinSpec};
 
 /// How long a command's last output is waited for when its children hold its streams still.
 const LINGER: Duration = Duration::from_millis(500);
@@ -67,14 +67,16 @@ pub fn exec(
         interactive: options.interactive,
     };
     let mut session = Session::new(options.terminal, attach, config.stop_signal)?;
-    let mut joined = sandbox::join(
-        process.pid,
-        (uid, gid),
-        &env,
-        &cwd,
-        &options.command,
-        session.io(true),
-    )?;
+    let spec = JoinSpec {
+        target: process.pid,
+        command: options.command.clone(),
+        env,
+        cwd,
+        uid,
+        gid,
+        umask: 0o022,
+    };
+    let mut joined = sandbox::join(&spec, session.io(true))?;
     session.connect(&mut joined, None)?;
     let exit = session.wait(&mut joined)?;
     session.drain(Some(LINGER));

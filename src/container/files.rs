@@ -2,9 +2,8 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::net::IpAddr;
 
-use crate::sandbox::{Mount, Network};
+use crate::sandbox::{Mount, Network, PRIVATE_NAME_SERVER};
 
 /// Largest of the host's files that is read, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
@@ -21,7 +20,9 @@ pub(super) fn network_files(network: Network, hostname: &str) -> Vec<Mount> {
     ];
     let resolver = match network {
         Network::Host => read("/etc/resolv.conf"),
-        Network::Private => reachable_resolver(),
+        Network::Private => Some(private_resolver(
+            &read("/etc/resolv.conf").unwrap_or_default(),
+        )),
         Network::None => Some(String::new()),
     };
     files.push(file("/etc/resolv.conf", resolver.unwrap_or_default()));
@@ -42,32 +43,19 @@ fn hosts(hostname: &str) -> String {
     )
 }
 
-/// The host's resolvers, but for those on its loopback, which is another one inside: then those
-/// that systemd-resolved itself asks.
-fn reachable_resolver() -> Option<String> {
-    let text = read("/etc/resolv.conf")?;
-    if nameservers(&text).any(|address| !address.is_loopback()) {
-        return Some(without_loopback(&text));
+/// The name server that the network's helper answers for, with the host's search list: the host's
+/// own resolvers may be on its loopback, which is another one inside.
+fn private_resolver(host: &str) -> String {
+    let kept = host.lines().filter(|line| {
+        let word = line.split_ascii_whitespace().next();
+        matches!(word, Some("search" | "domain" | "options"))
+    });
+    let mut text = format!("nameserver {PRIVATE_NAME_SERVER}\n");
+    for line in kept {
+        text.push_str(line);
+        text.push('\n');
     }
-    read("/run/systemd/resolve/resolv.conf").or(Some(text))
-}
-
-fn nameservers(text: &str) -> impl Iterator<Item = IpAddr> {
-    text.lines().filter_map(nameserver)
-}
-
-fn nameserver(line: &str) -> Option<IpAddr> {
-    let mut words = line.split_ascii_whitespace();
-    let first = words.next()?;
-    let address = words.next()?.split('%').next()?;
-    (first == "nameserver").then(|| address.parse().ok())?
-}
-
-fn without_loopback(text: &str) -> String {
-    text.lines()
-        .filter(|line| nameserver(line).is_none_or(|address| !address.is_loopback()))
-        .flat_map(|line| [line, "\n"])
-        .collect()
+    text
 }
 
 fn read(path: &str) -> Option<String> {
@@ -85,16 +73,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn resolvers_on_loopback_are_left_out() {
-        let text =
-            "# x\nnameserver 127.0.0.53\nnameserver fe80::1%eth0\nnameserver 10.0.0.1\nsearch a\n";
-        let expected = "# x\nnameserver fe80::1%eth0\nnameserver 10.0.0.1\nsearch a\n";
-        assert_eq!(without_loopback(text), expected);
-        assert_eq!(nameservers(text).count(), 3);
-        assert_eq!(
-            nameservers("nameserver\nnameserver x\noptions 1.1.1.1").count(),
-            0
-        );
+    fn a_private_network_asks_its_own_name_server() {
+        let host = "# x\nnameserver 127.0.0.53\nsearch a b\noptions ndots:2\n\n";
+        let expected = "nameserver 10.0.2.3\nsearch a b\noptions ndots:2\n";
+        assert_eq!(private_resolver(host), expected);
     }
 
     #[test]

@@ -38,7 +38,7 @@ mod terminal;
 mod user;
 mod volumes;
 
-pub use control::{kill, remove, stop};
+pub use control::{kill, release, remove, stop};
 pub use detach::{Started, start as start_detached, supervise};
 pub use environment::{Variable, parse_variable, read_env_file};
 pub use error::ContainerError;

@@ -11,7 +11,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -151,7 +151,16 @@ impl Record {
         };
         made(&record.directory, 0o700)?;
         if !record.config.read_only {
-            made(&record.upper(), 0o755)?;
+            let upper = record.upper();
+            made(&upper, 0o755)?;
+            // It is the container's `/`, whatever the caller's umask.
+            fs::set_permissions(&upper, fs::Permissions::from_mode(0o755)).map_err(|source| {
+                ContainerError::Io {
+                    doing: "make the container's directory",
+                    path: upper.clone(),
+                    source,
+                }
+            })?;
             made(&record.work(), 0o700)?;
         }
         let state = State {
@@ -378,7 +387,7 @@ fn write_atomic<T: Serialize>(
     let write = || -> io::Result<()> {
         let mut file = tempfile::Builder::new()
             .prefix(".")
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .permissions(fs::Permissions::from_mode(0o600))
             .tempfile_in(directory)?;
         serde_json::to_writer_pretty(&mut file, value)?;
         file.write_all(b"\n")?;

@@ -29,7 +29,7 @@ pub struct Attach {
 
 impl Dial for Dialer {
     fn dial(&self, port: u16) -> std::io::Result<std::net::TcpStream> {
-        Dialer::dial(self, port)
+        self.connect(port)
     }
 }
 
@@ -70,6 +70,11 @@ struct Running {
 }
 
 fn start(record: &Record, spec: &Spec, attach: Attach) -> Result<Running, ContainerError> {
+    // Until the command runs the container lives as long as this process.
+    record.write_state(&State {
+        supervisor: Process::this(),
+        ..State::default()
+    })?;
     let listeners = proxy::bind(&record.config.ports)?;
     let log = LogWriter::open(&record.log()).map_err(|source| ContainerError::Io {
         doing: "make the log",

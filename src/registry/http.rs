@@ -546,20 +546,24 @@ fn failure(url: &Url, error: reqwest::Error) -> Failure {
 fn kind_of(error: &reqwest::Error, text: &str) -> Unreachable {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(current) = cause {
-        let mut tls = current.downcast_ref::<rustls::Error>();
-        if let Some(inner) = current.downcast_ref::<io::Error>() {
-            if inner.kind() == io::ErrorKind::ConnectionRefused {
-                return Unreachable::Refused;
-            }
-            tls = inner.get_ref().and_then(|inner| inner.downcast_ref());
-        }
-        if let Some(tls) = tls {
+        if let Some(tls) = current.downcast_ref::<rustls::Error>() {
             return match tls {
-                rustls::Error::InvalidCertificate(_) => Unreachable::Certificate,
-                _ => Unreachable::NotTls,
+                // The other side speaks something else, or hangs up at the greeting.
+                rustls::Error::InvalidMessage(_) | rustls::Error::PeerMisbehaved(_) => {
+                    Unreachable::NotTls
+                }
+                // Whatever else TLS is unhappy about is no reason to go without it.
+                _ => Unreachable::Certificate,
             };
         }
-        cause = current.source();
+        cause = match current.downcast_ref::<io::Error>() {
+            Some(inner) if inner.kind() == io::ErrorKind::ConnectionRefused => {
+                return Unreachable::Refused;
+            }
+            // `source` of an I/O error is that of the error in it, which would leave that one out.
+            Some(inner) => inner.get_ref().map(|inner| inner as _),
+            None => current.source(),
+        };
     }
     if text.contains("dns error") {
         Unreachable::Name
@@ -574,7 +578,13 @@ fn causes(error: &dyn std::error::Error) -> String {
     let mut current = Some(error);
     while let Some(cause) = current {
         let text = cause.to_string();
-        if !parts.iter().any(|known| known.contains(&text)) {
+        // What reqwest and hyper say above the cause that counts.
+        let empty = matches!(
+            text.as_str(),
+            "error sending request" | "client error (Connect)"
+        );
+        let last = cause.source().is_none();
+        if (last || !empty) && !parts.iter().any(|known| known.contains(&text)) {
             parts.push(text);
         }
         current = cause.source();

@@ -15,6 +15,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::RecvFlags;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
@@ -70,23 +71,20 @@ fn run(arguments: impl Iterator<Item = OsString>) -> i32 {
     else {
         return 2;
     };
-    let mut setup = File::from(setup);
+    let mut to_parent = Descriptors {
+        control,
+        setup: Some(File::from(setup)),
+    };
     let result = wire::read_request(request)
         .doing("reading the sandbox's specification")
-        .and_then(|request| {
-            let descriptors = Descriptors {
-                control,
-                setup: setup.try_clone().doing("copying a descriptor")?,
-            };
-            match request {
-                Request::Run(run) => monitor(&run, descriptors),
-                Request::Join(join) => join::monitor(&join, descriptors),
-            }
+        .and_then(|request| match request {
+            Request::Run(run) => monitor(&run, &mut to_parent),
+            Request::Join(join) => join::monitor(&join, &mut to_parent),
         });
     match result {
         Ok(()) => 0,
         Err(failure) => {
-            wire::report(&mut setup, &failure);
+            to_parent.report(&failure);
             1
         }
     }
@@ -95,7 +93,26 @@ fn run(arguments: impl Iterator<Item = OsString>) -> i32 {
 /// What connects the children with the parent.
 pub(super) struct Descriptors {
     pub(super) control: OwnedFd,
-    pub(super) setup: File,
+    /// Gone when this process has nothing more to do with the set-up.
+    pub(super) setup: Option<File>,
+}
+
+impl Descriptors {
+    pub(super) fn report(&mut self, failure: &Failure) {
+        if let Some(setup) = &mut self.setup {
+            wire::report(setup, failure);
+        }
+    }
+
+    /// What has to stay open until execve.
+    pub(super) fn numbers(&self, terminal: Option<&OwnedFd>) -> Vec<RawFd> {
+        let setup = self.setup.as_ref().map(AsRawFd::as_raw_fd);
+        let terminal = terminal.map(AsRawFd::as_raw_fd);
+        [Some(self.control.as_raw_fd()), setup, terminal]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
 }
 
 /// Leaves the caller's session, so that a key on its terminal reaches only the caller, and ties
@@ -123,40 +140,39 @@ enum Step {
     Go,
 }
 
-fn monitor(request: &Run, mut to_parent: Descriptors) -> Result<(), Failure> {
+fn monitor(request: &Run, to_parent: &mut Descriptors) -> Result<(), Failure> {
     detach(request.parent)?;
-    sys::unshare(UnshareFlags::NEWPID).doing("creating a pid namespace")?;
+    if !request.spec.init {
+        hide_monitor(to_parent)?;
+    }
     let (ours, theirs) = wire::seqpacket().doing("making a pair of sockets")?;
-    let first = match sys::fork().doing("starting the sandbox's first process")? {
+    let first = match sys::fork_into_pid_namespace().doing("creating a pid namespace")? {
         sys::Forked::Child => {
             drop(ours);
-            let failure = match first_process(request, &mut to_parent, &theirs) {
+            let failure = match first_process(request, to_parent, &theirs) {
                 Err(failure) => failure,
                 Ok(never) => match never {},
             };
-            wire::report(&mut to_parent.setup, &failure);
+            to_parent.report(&failure);
             sys::exit_now(1);
         }
         sys::Forked::Parent(first) => first,
     };
     drop(theirs);
     let pidfd = rustix::process::pidfd_open(first, PidfdFlags::empty()).doing("opening a pidfd")?;
-    let pid = first.as_raw_nonzero().get();
-    wire::send(
-        &to_parent.control,
-        &Message::Started { pid },
-        Some(pidfd.as_fd()),
-    )
-    .doing("reporting the sandbox's process id")?;
-    drop(to_parent.setup);
+    wire::send(&to_parent.control, &Message::Started, Some(pidfd.as_fd()))
+        .doing("reporting the sandbox's process id")?;
     // The end of the streams is to be seen when those inside have closed them.
     quiet_streams();
     let helpers = match wire::receive::<Step>(&ours, RecvFlags::empty()) {
-        Ok(Some((Step::Unshared, _))) if request.spec.network == Network::Private => {
-            network::outside(first, &to_parent.control)
+        Ok(Some((Step::Unshared, _))) if request.spec.network != Network::Host => {
+            let user = (request.spec.uid, request.spec.gid);
+            let outbound = request.spec.network == Network::Private;
+            network::outside(&pidfd, user, outbound, &to_parent.control)?
         }
         _ => network::Helpers::default(),
     };
+    to_parent.setup = None;
     let _ = wire::send(&ours, &Step::Go, None);
     let status = match sys::wait(Some(first), false) {
         Ok(Some((_, status))) => status,
@@ -166,6 +182,34 @@ fn monitor(request: &Run, mut to_parent: Descriptors) -> Result<(), Failure> {
     // Nobody may be listening: then it does not matter.
     let _ = wire::send(&to_parent.control, &Message::Status(status), None);
     Ok(())
+}
+
+/// Puts the monitor into a pid namespace of its own, around the sandbox's.
+///
+/// A command that is pid 1 itself could undo its parent-death signal. The end of this namespace's
+/// first process, the monitor, is its end all the same.
+fn hide_monitor(to_parent: &Descriptors) -> Result<(), Failure> {
+    if let sys::Forked::Parent(monitor) =
+        sys::fork_into_pid_namespace().doing("creating a pid namespace")?
+    {
+        let _ = sys::close_from(3, &[]);
+        quiet_streams();
+        let _ = sys::wait(Some(monitor), false);
+        sys::exit_now(0);
+    }
+    tie_to_parent()?;
+    // Our parent's parent may have died in between.
+    let mut polled = [PollFd::new(&to_parent.control, PollFlags::IN)];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    match rustix::event::poll(&mut polled, Some(&now)) {
+        Ok(0) => Ok(()),
+        _ => Err(Failure::new(
+            "the process that asked for the sandbox is gone",
+        )),
+    }
 }
 
 /// Lets go of the command's standard streams.
@@ -216,28 +260,29 @@ fn first_process(
         None => None,
     };
     let command = Prepared::new(&spec.command, &spec.env, &spec.cwd, spec.umask)?;
-    command.enter_directory(&[
-        to_parent.control.as_raw_fd(),
-        to_parent.setup.as_raw_fd(),
-        terminal.as_ref().map_or(-1, AsRawFd::as_raw_fd),
-    ])?;
+    command.enter_directory(&to_parent.numbers(terminal.as_ref()))?;
     own_streams(spec.uid);
-    capabilities::become_user(spec.uid, spec.gid)?;
-    if spec.network == Network::Host {
-        sys::landlock_abstract_sockets().doing("fencing off abstract sockets by Landlock")?;
-    }
-    seccomp::install()?;
+    confine(spec.uid, spec.gid, !own_network)?;
     if spec.init {
         init::supervise(command, to_parent, terminal)
     } else {
-        if terminal.is_some() || rustix::process::getsid(None).is_ok() {
-            let _ = rustix::process::setsid();
-        }
+        let _ = rustix::process::setsid();
         if let Some(terminal) = terminal {
             terminal::take(terminal)?;
         }
-        command.execute(&mut to_parent.setup)
+        command.execute(to_parent)
     }
+}
+
+/// Gives up all power: user, capabilities, Landlock's fence, system calls.
+pub(super) fn confine(uid: u32, gid: u32, host_network: bool) -> Result<(), Failure> {
+    capabilities::become_user(uid, gid)?;
+    // Changing the user has cleared it.
+    tie_to_parent()?;
+    if host_network {
+        sys::landlock_abstract_sockets().doing("fencing off abstract sockets by Landlock")?;
+    }
+    seccomp::install()
 }
 
 /// Hundreds of layers are hundreds of descriptors.
@@ -334,7 +379,10 @@ impl Prepared {
     }
 
     /// Becomes the command.
-    pub(super) fn execute(&self, setup: &mut File) -> Result<std::convert::Infallible, Failure> {
+    pub(super) fn execute(
+        &self,
+        to_parent: &mut Descriptors,
+    ) -> Result<std::convert::Infallible, Failure> {
         let _ = rustix::process::setrlimit(
             Resource::Core,
             Rlimit {
@@ -345,9 +393,11 @@ impl Prepared {
         sane_descriptor_limit();
         rustix::process::umask(Mode::from_raw_mode(self.umask & 0o777));
         sys::default_signals().doing("resetting signals")?;
-        setup
-            .write_all(&[wire::EXEC])
-            .doing("reporting to the parent")?;
+        if let Some(setup) = &mut to_parent.setup {
+            setup
+                .write_all(&[wire::EXEC])
+                .doing("reporting to the parent")?;
+        }
         let mut denied = None;
         for candidate in &self.candidates {
             let error = sys::execve(candidate, &self.arguments, &self.environment);

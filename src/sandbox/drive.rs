@@ -1,13 +1,14 @@
-//! `warpdrive __sandbox-run SPEC.json [--terminal|--join PID]`: a hidden command that runs one
+//! `warpdrive __sandbox-run SPEC.json [--terminal|--dial PORT|--join PID|--pid]`: a hidden command that runs one
 //! specification, for tests of the real executable. Not for users.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
 
 use super::error::SandboxError;
 use super::interrupt;
 use super::running::{Io, Sandbox, spawn};
-use super::spec::{Exit, Spec};
+use super::spec::{Exit, JoinSpec, Spec};
 use super::wire::Size;
 
 pub(super) const VERB: &str = "__sandbox-run";
@@ -23,15 +24,43 @@ pub(super) fn run(mut arguments: impl Iterator<Item = OsString>) -> i32 {
             .map_err(|error| SandboxError::io("reading the specification", error))?;
         interrupt::install_interrupt_handler()
             .map_err(|error| SandboxError::io("installing a signal handler", error))?;
-        match arguments.next() {
-            None => spawn(&spec, Io::inherit())?.wait(),
-            Some(_) => in_terminal(spawn(
-                &spec,
-                Io::Terminal(Size {
-                    rows: 24,
-                    columns: 80,
-                }),
-            )?),
+        let how = arguments.next().unwrap_or_default();
+        let argument = |text: Option<OsString>| {
+            text.and_then(|text| text.to_str()?.parse::<i32>().ok())
+                .unwrap_or(0)
+        };
+        let size = Size {
+            rows: 24,
+            columns: 80,
+        };
+        match how.to_str() {
+            Some("--terminal") => in_terminal(spawn(&spec, Io::Terminal(size))?),
+            Some("--dial") => dial(spawn(&spec, Io::inherit())?, argument(arguments.next())),
+            Some("--join") => super::join(
+                &JoinSpec {
+                    target: argument(arguments.next()),
+                    command: spec.command.clone(),
+                    env: spec.env.clone(),
+                    cwd: spec.cwd.clone(),
+                    uid: spec.uid,
+                    gid: spec.gid,
+                    umask: spec.umask,
+                },
+                Io::inherit(),
+            )?
+            .wait(),
+            Some("--pid") => {
+                let mut sandbox = spawn(&spec, Io::inherit())?;
+                let _ = writeln!(std::io::stderr(), "pid {}", sandbox.pid());
+                sandbox.wait()
+            }
+            _ => {
+                let mut sandbox = spawn(&spec, Io::inherit())?;
+                for note in sandbox.notes() {
+                    let _ = writeln!(std::io::stderr(), "note: {note}");
+                }
+                sandbox.wait()
+            }
         }
     });
     match outcome {
@@ -58,4 +87,25 @@ fn in_terminal(mut sandbox: Sandbox) -> Result<Exit, SandboxError> {
     let exit = sandbox.wait();
     let _ = copier.join();
     exit
+}
+
+/// Prints what the port inside says, then kills the sandbox.
+fn dial(mut sandbox: Sandbox, port: i32) -> Result<Exit, SandboxError> {
+    let failed = |error: std::io::Error| SandboxError::io("dialling", error);
+    let dialer = sandbox
+        .take_dialer()
+        .ok_or_else(|| failed(std::io::ErrorKind::NotConnected.into()))?;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let mut connected = loop {
+        match dialer.connect(u16::try_from(port).unwrap_or(0)) {
+            Ok(connected) => break connected,
+            Err(error) if Instant::now() > deadline => return Err(failed(error)),
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    let mut text = String::new();
+    connected.read_to_string(&mut text).map_err(failed)?;
+    let _ = write!(std::io::stdout(), "{text}");
+    sandbox.kill().map_err(failed)?;
+    sandbox.wait()
 }

@@ -2,7 +2,6 @@
 //!
 //! When it ends, the kernel kills what is left in the pid namespace.
 
-use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use rustix::process::Pid;
@@ -28,20 +27,18 @@ pub(super) fn supervise(
                 Some(tty) => terminal::take(tty),
                 None => Ok(()),
             };
-            let failure = match result.and_then(|()| command.execute(&mut to_parent.setup)) {
+            let failure = match result.and_then(|()| command.execute(to_parent)) {
                 Err(failure) => failure,
                 Ok(never) => match never {},
             };
-            wire::report(&mut to_parent.setup, &failure);
+            to_parent.report(&failure);
             sys::exit_now(127);
         }
         sys::Forked::Parent(pid) => pid,
     };
     drop(tty);
     // The parent sees the end of the set-up when the command has it closed, too.
-    if let Ok(null) = File::open("/dev/null") {
-        to_parent.setup = null;
-    }
+    to_parent.setup = None;
     child::quiet_streams();
     loop {
         let Ok((signal, _)) = signals.wait() else {

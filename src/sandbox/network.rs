@@ -1,30 +1,211 @@
-//! Network namespaces: loopback.
+//! Network namespaces: loopback, the dialer that reaches into one, and outbound traffic through
+//! slirp4netns or pasta where one is installed.
+//!
+//! The dialer is a small process outside of the sandbox's pid namespace but inside its network
+//! namespace, without privileges. Asked for a port, it connects there and passes the socket back,
+//! so a port proxy needs neither root nor a helper program.
 
-use std::os::fd::OwnedFd;
+use std::fs::OpenOptions;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use rustix::process::Pid;
+use rustix::net::RecvFlags;
+use rustix::process::{Pid, Signal};
+use rustix::thread::ThreadNameSpaceType;
+use serde::{Deserialize, Serialize};
 
 use super::error::{Doing, Failure};
+use super::wire::{self, Message};
+use super::{capabilities, id_map, seccomp, sys};
 
-/// Processes beside the sandbox that give it a network.
-#[derive(Default)]
-pub(super) struct Helpers(Vec<Pid>);
+/// The name server of a private network with outbound traffic: for its `resolv.conf`.
+pub const PRIVATE_NAME_SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
 
-impl Helpers {
-    pub(super) fn stop(self) {
-        for pid in self.0 {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+/// A helper that has not brought the network up by then is killed.
+const HELPER_DEADLINE: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Dial {
+    port: u16,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Dialed {
+    Connected,
+    Failed(i32),
+}
+
+/// Connects to ports inside a sandbox with [`super::Network::Private`] or
+/// [`super::Network::None`].
+#[derive(Debug)]
+pub struct Dialer {
+    socket: Mutex<OwnedFd>,
+}
+
+impl Dialer {
+    pub(super) fn new(socket: OwnedFd) -> Self {
+        Self {
+            socket: Mutex::new(socket),
+        }
+    }
+
+    /// A connection to what listens on the port inside: on 127.0.0.1, else on `::1`, else on an
+    /// address of the namespace's interface.
+    pub fn connect(&self, port: u16) -> io::Result<TcpStream> {
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        wire::send(&*socket, &Dial { port }, None)?;
+        match wire::receive::<Dialed>(&*socket, RecvFlags::empty())? {
+            Some((Dialed::Connected, Some(connected))) => Ok(TcpStream::from(connected)),
+            Some((Dialed::Failed(errno), _)) => Err(io::Error::from_raw_os_error(errno)),
+            _ => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
 }
 
-pub(super) fn outside(_first: Pid, _control: &OwnedFd) -> Helpers {
-    Helpers::default()
+/// Processes beside the sandbox that give it a network; children of the monitor.
+#[derive(Default)]
+pub(super) struct Helpers {
+    dialer: Option<Pid>,
+    outbound: Option<std::process::Child>,
+}
+
+impl Helpers {
+    pub(super) fn stop(self) {
+        if let Some(dialer) = self.dialer {
+            let _ = rustix::process::kill_process(dialer, Signal::KILL);
+            let _ = sys::wait(Some(dialer), false);
+        }
+        if let Some(mut outbound) = self.outbound {
+            let _ = outbound.kill();
+            let _ = outbound.wait();
+        }
+    }
+}
+
+/// Starts the dialer, and the outbound helper if asked for. What does not work becomes a note.
+pub(super) fn outside(
+    first: &OwnedFd,
+    user: (u32, u32),
+    outbound: bool,
+    control: &OwnedFd,
+) -> Result<Helpers, Failure> {
+    let mut helpers = Helpers {
+        dialer: Some(start_dialer(first, user, control)?),
+        outbound: None,
+    };
+    if outbound {
+        let note = match start_outbound(first) {
+            Ok((child, name)) => {
+                helpers.outbound = Some(child);
+                format!("outbound network through {name}")
+            }
+            Err(reason) => format!("no outbound network: {reason}"),
+        };
+        wire::send(control, &Message::Note(note), None).doing("talking to the parent")?;
+    }
+    Ok(helpers)
+}
+
+fn start_dialer(first: &OwnedFd, user: (u32, u32), control: &OwnedFd) -> Result<Pid, Failure> {
+    let (ours, theirs) = wire::seqpacket().doing("making a pair of sockets")?;
+    match sys::fork().doing("starting the dialer")? {
+        sys::Forked::Parent(pid) => {
+            wire::send(control, &Message::Dialer, Some(theirs.as_fd()))
+                .doing("passing the dialer's socket to the parent")?;
+            Ok(pid)
+        }
+        sys::Forked::Child => {
+            drop(theirs);
+            let _ = dial(first, user, &ours);
+            sys::exit_now(0);
+        }
+    }
+}
+
+/// The dialer process.
+fn dial(first: &OwnedFd, (uid, gid): (u32, u32), socket: &OwnedFd) -> Result<(), Failure> {
+    super::child::tie_to_parent()?;
+    rustix::thread::move_into_thread_name_spaces(first.as_fd(), ThreadNameSpaceType::NETWORK)
+        .doing("joining the network namespace")?;
+    sys::close_from(3, &[socket.as_raw_fd()]).doing("closing descriptors")?;
+    super::child::quiet_streams();
+    capabilities::become_user(uid, gid)?;
+    // The change of user has cleared it.
+    super::child::tie_to_parent()?;
+    seccomp::install()?;
+    while let Some((request, _)) =
+        wire::receive::<Dial>(socket, RecvFlags::empty()).doing("receiving a request")?
+    {
+        let (answer, connected) = match connect(request.port) {
+            Ok(connected) => (Dialed::Connected, Some(connected)),
+            Err(error) => (
+                Dialed::Failed(error.raw_os_error().unwrap_or(libc::ECONNREFUSED)),
+                None,
+            ),
+        };
+        wire::send(socket, &answer, connected.as_ref().map(AsFd::as_fd))
+            .doing("answering a request")?;
+    }
+    Ok(())
+}
+
+fn connect(port: u16) -> io::Result<TcpStream> {
+    let mut first_error = None;
+    let loopback = [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ];
+    let connected = loopback
+        .into_iter()
+        .chain(std::iter::once_with(own_addresses).flatten())
+        .find_map(|address| {
+            TcpStream::connect_timeout(&SocketAddr::new(address, port), CONNECT_TIMEOUT)
+                .map_err(|error| {
+                    first_error.get_or_insert(error);
+                })
+                .ok()
+        });
+    connected.ok_or_else(|| first_error.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
+}
+
+/// Addresses of this namespace's interfaces but loopback.
+fn own_addresses() -> Vec<IpAddr> {
+    let mut addresses = Vec::new();
+    let mut list: *mut libc::ifaddrs = std::ptr::null_mut();
+    // SAFETY: the list is the kernel's answer as libc allocated it; it is walked while it is valid
+    // and freed once. Socket addresses are read as what their family says, unaligned reads allowed.
+    unsafe {
+        if libc::getifaddrs(&raw mut list) != 0 {
+            return addresses;
+        }
+        let mut entry = list;
+        while let Some(current) = entry.as_ref() {
+            let loopback = current.ifa_flags & libc::IFF_LOOPBACK.unsigned_abs() != 0;
+            if let (false, Some(address)) = (loopback, current.ifa_addr.as_ref()) {
+                if i32::from(address.sa_family) == libc::AF_INET {
+                    let v4: libc::sockaddr_in = current
+                        .ifa_addr
+                        .cast::<libc::sockaddr_in>()
+                        .read_unaligned();
+                    addresses.push(IpAddr::V4(Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr))));
+                }
+            }
+            entry = current.ifa_next;
+        }
+        libc::freeifaddrs(list);
+    }
+    addresses
 }
 
 /// Brings `lo` up in this process's network namespace.
 pub(super) fn raise_loopback() -> Result<(), Failure> {
-    use std::os::fd::AsRawFd;
     let socket = rustix::net::socket_with(
         rustix::net::AddressFamily::INET,
         rustix::net::SocketType::DGRAM,
@@ -43,7 +224,156 @@ pub(super) fn raise_loopback() -> Result<(), Failure> {
         libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request)
     };
     if result < 0 {
-        return Err(std::io::Error::last_os_error()).doing("bringing the loopback device up");
+        return Err(io::Error::last_os_error()).doing("bringing the loopback device up");
     }
     Ok(())
+}
+
+/// A program that carries a namespace's traffic out, and its arguments.
+pub(super) struct Outbound {
+    pub(super) name: &'static str,
+    program: PathBuf,
+    arguments: Vec<String>,
+}
+
+/// What there is to carry traffic out, or why there is nothing.
+pub(super) fn outbound_program(pid: i32) -> Result<Outbound, String> {
+    // Without it pasta has been seen to hang, and slirp4netns fails.
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/net/tun")
+        .map_err(|error| format!("/dev/net/tun cannot be opened ({error})"))?;
+    let words = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    if let Some(program) = id_map::find_program("slirp4netns") {
+        let mut arguments = words(&[
+            "--configure",
+            "--mtu=65520",
+            "--disable-host-loopback",
+            "--enable-sandbox",
+        ]);
+        arguments.extend([pid.to_string(), "tap0".to_owned()]);
+        return Ok(Outbound {
+            name: "slirp4netns",
+            program,
+            arguments,
+        });
+    }
+    match id_map::find_program("pasta") {
+        // As real root it changes to nobody, who may not enter the namespace.
+        Some(_) if id_map::IdMode::current() == id_map::IdMode::Root => {
+            Err("pasta does not serve root; install slirp4netns".to_owned())
+        }
+        Some(program) => {
+            let mut arguments = words(&[
+                "--config-net",
+                "--foreground",
+                "--quiet",
+                "--no-map-gw",
+                "-t",
+                "none",
+                "-u",
+                "none",
+                "-T",
+                "none",
+                "-U",
+                "none",
+                "--dns-forward",
+            ]);
+            arguments.push(PRIVATE_NAME_SERVER.to_string());
+            arguments.extend(["--netns".to_owned(), format!("/proc/{pid}/ns/net")]);
+            Ok(Outbound {
+                name: "pasta",
+                program,
+                arguments,
+            })
+        }
+        None => Err("neither slirp4netns nor pasta (package passt) is installed".to_owned()),
+    }
+}
+
+fn start_outbound(first: &OwnedFd) -> Result<(std::process::Child, &'static str), String> {
+    let pid = sys::pid_of(first.as_fd()).ok_or("the sandbox is gone")?;
+    let outbound = outbound_program(pid)?;
+    let mut command = Command::new(&outbound.program);
+    command
+        .args(&outbound.arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    // SAFETY: one prctl, which is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+            Ok(())
+        });
+    }
+    let mut child = command
+        .spawn()
+        .map_err(|error| format!("{}: {error}", outbound.name))?;
+    let deadline = Instant::now() + HELPER_DEADLINE;
+    loop {
+        if has_default_route(pid) {
+            return Ok((child, outbound.name));
+        }
+        if let Ok(Some(status)) = child.try_wait() {
+            return Err(format!("{} failed ({status})", outbound.name));
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(format!(
+                "{} did not start within {} seconds",
+                outbound.name,
+                HELPER_DEADLINE.as_secs()
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn has_default_route(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/net/route"))
+        .is_ok_and(|routes| is_default_route_in(&routes))
+}
+
+/// Whether a routing table (`/proc/net/route`) has a way for every destination.
+fn is_default_route_in(routes: &str) -> bool {
+    routes.lines().skip(1).any(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let destination = fields.next();
+        // Gateway, flags, references, use, metric, then the mask.
+        destination == Some("00000000") && fields.nth(5) == Some("00000000")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_routes_are_recognized() {
+        let head = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\n";
+        for (line, expected) in [
+            ("", false),
+            (
+                "tap0\t00000000\t0202000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n",
+                true,
+            ),
+            (
+                "tap0\t0002000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n",
+                false,
+            ),
+            (
+                "tap0\t00000000\t0002000A\t0001\t0\t0\t0\t000000FF\t0\t0\t0\n",
+                false,
+            ),
+        ] {
+            assert_eq!(
+                is_default_route_in(&format!("{head}{line}")),
+                expected,
+                "{line}"
+            );
+        }
+    }
 }

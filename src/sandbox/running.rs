@@ -14,6 +14,8 @@ use rustix::pipe::PipeFlags;
 
 use super::error::SandboxError;
 use super::id_map::IdMode;
+use super::limits::Groups;
+use super::network::Dialer;
 use super::spec::{Exit, Spec};
 use super::wire::{self, Message, Request, Run, Size};
 use super::{child, exe, interrupt, sys};
@@ -85,23 +87,30 @@ pub struct Sandbox {
     deadline: Option<Instant>,
     status: Option<i32>,
     ended: Option<Exit>,
+    dialer: Option<Dialer>,
+    /// Removed with the sandbox, after everything inside is gone.
+    _groups: Groups,
 }
 
 /// Starts the command in a sandbox. Returns when the command runs (or could not be run).
 pub fn spawn(spec: &Spec, io: Io) -> Result<Sandbox, SandboxError> {
     validate(spec)?;
     let deadline = spec.limits.timeout.map(|timeout| Instant::now() + timeout);
-    let terminal = match &io {
-        Io::Terminal(size) => Some(*size),
-        Io::Streams { .. } => None,
-    };
+    let groups = Groups::create(&spec.limits)?;
     let request = Request::Run(Run {
         spec: spec.clone(),
-        terminal,
-        cgroups: Vec::new(),
+        terminal: terminal_of(&io),
+        cgroups: groups.procs(),
         parent: own_pid(),
     });
-    start(&request, io, deadline)
+    start(&request, io, deadline, groups)
+}
+
+pub(super) fn terminal_of(io: &Io) -> Option<Size> {
+    match io {
+        Io::Terminal(size) => Some(*size),
+        Io::Streams { .. } => None,
+    }
 }
 
 fn validate(spec: &Spec) -> Result<(), SandboxError> {
@@ -134,6 +143,7 @@ pub(super) fn start(
     request: &Request,
     io: Io,
     deadline: Option<Instant>,
+    groups: Groups,
 ) -> Result<Sandbox, SandboxError> {
     let failed = |doing: &'static str| move |error: io::Error| SandboxError::io(doing, error);
     let request = wire::request(request).map_err(failed("writing the sandbox's specification"))?;
@@ -191,6 +201,8 @@ pub(super) fn start(
             deadline,
             status: greeting.status,
             ended: None,
+            dialer: greeting.dialer,
+            _groups: groups,
         }),
         (failure, ..) => {
             let _ = monitor.kill();
@@ -208,17 +220,21 @@ struct Greeting {
     terminal: Option<OwnedFd>,
     notes: Vec<String>,
     status: Option<i32>,
+    dialer: Option<Dialer>,
 }
 
 impl Greeting {
     fn take(&mut self, message: Message, attached: Option<OwnedFd>) {
         match message {
-            Message::Started { pid } => {
-                self.pid = Some(pid);
+            Message::Started => {
+                // 0 when it has ended and is reaped before we look: then it is nobody's number.
+                self.pid = attached
+                    .as_ref()
+                    .map(|pidfd| sys::pid_of(pidfd.as_fd()).unwrap_or(0));
                 self.pidfd = attached;
             }
             Message::Terminal => self.terminal = attached,
-            Message::Dialer => {}
+            Message::Dialer => self.dialer = attached.map(Dialer::new),
             Message::Note(note) => self.notes.push(note),
             Message::Status(status) => {
                 self.status.get_or_insert(status);
@@ -283,6 +299,11 @@ impl Sandbox {
     /// The master side of the command's terminal.
     pub fn take_terminal(&mut self) -> Option<File> {
         self.terminal.take().map(File::from)
+    }
+
+    /// Reaches ports inside a network namespace of the sandbox's own.
+    pub fn take_dialer(&mut self) -> Option<Dialer> {
+        self.dialer.take()
     }
 
     /// What the user may want to know: no outbound network, for example.

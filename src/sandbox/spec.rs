@@ -106,6 +106,21 @@ pub enum Network {
     Private,
 }
 
+/// A command in a sandbox that runs already.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JoinSpec {
+    /// Process id of the sandbox's pid 1, as seen from here.
+    pub target: i32,
+    /// Program and arguments, looked up as in [`Spec`].
+    pub command: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<(String, String)>,
+    pub cwd: PathBuf,
+    pub uid: u32,
+    pub gid: u32,
+    pub umask: u32,
+}
+
 /// What the command may use. `None` is no limit.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Limits {

@@ -34,6 +34,21 @@ pub(super) fn fork() -> io::Result<Forked> {
     })
 }
 
+/// Forks a single-threaded process into a new pid namespace, whose first process the child is. By
+/// `unshare`, all later children of ours would be in it too, and the sandbox would wait for them.
+pub(super) fn fork_into_pid_namespace() -> io::Result<Forked> {
+    let flags = libc::CLONE_NEWPID | libc::SIGCHLD;
+    // SAFETY: without CLONE_VM and with no stack given this is a fork; as for `fork`, the callers
+    // are single-threaded. The order of the last arguments differs, but all are zero.
+    let pid =
+        check(unsafe { libc::syscall(libc::SYS_clone, libc::c_long::from(flags), 0, 0, 0, 0) })?;
+    let pid = i32::try_from(pid).map_err(io::Error::other)?;
+    Ok(match Pid::from_raw(pid) {
+        Some(pid) => Forked::Parent(pid),
+        None => Forked::Child,
+    })
+}
+
 /// Ends the process at once, without running anything that was registered for the end.
 pub(super) fn exit_now(status: i32) -> ! {
     // SAFETY: _exit has no preconditions.
@@ -314,6 +329,16 @@ pub(super) fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()>
         )
     })
     .map(|_| ())
+}
+
+/// The process id a pidfd stands for, in the pid namespace that `/proc` shows.
+pub(super) fn pid_of(pidfd: BorrowedFd<'_>) -> Option<i32> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    std::fs::read_to_string(path)
+        .ok()?
+        .lines()
+        .find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
+        .filter(|pid| *pid > 0)
 }
 
 /// Waits for a child; its raw wait status.

@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::Failure;
-use super::spec::Spec;
+use super::spec::{JoinSpec, Spec};
 
 /// A request of more than this is not one of ours.
 const MAX_REQUEST: u64 = 64 << 20;
@@ -51,12 +51,7 @@ pub(super) struct Run {
 /// A command in the namespaces of a process that is there already.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Join {
-    pub(super) target: i32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) env: Vec<(String, String)>,
-    pub(super) cwd: PathBuf,
-    pub(super) command: Vec<String>,
+    pub(super) spec: JoinSpec,
     pub(super) terminal: Option<Size>,
     pub(super) parent: i32,
 }
@@ -71,8 +66,8 @@ pub struct Size {
 /// What the children say over the control socket.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Message {
-    /// Pid 1 is there; with its pidfd.
-    Started { pid: i32 },
+    /// Pid 1 is there; with its pidfd (whose process id depends on who looks).
+    Started,
     /// The master side of the command's terminal is attached.
     Terminal,
     /// The dialer's socket is attached.

@@ -32,7 +32,7 @@ pub fn collect(dir: &Path, options: &CollectOptions) -> Result<Tree, SourceError
     let dir = std::fs::canonicalize(dir).map_err(failed)?;
     let root = Root::open(&dir).map_err(failed)?;
     let mut warnings = Vec::new();
-    let repository = match git::find(&dir)? {
+    let repository = match git::find(&dir) {
         Found::Repository(repository) => Some(repository),
         Found::Nothing => None,
         Found::Unusable(reason) => {
@@ -84,7 +84,10 @@ pub fn collect(dir: &Path, options: &CollectOptions) -> Result<Tree, SourceError
         .iter()
         .any(|entry| !entry.tracked && entry.kind != SourceKind::Directory);
     let commit = match &repository {
-        Some(repository) => repository.commit(untracked)?,
+        Some(repository) => repository.commit(untracked).unwrap_or_else(|error| {
+            warnings.push(format!("the commit stays unknown: {error}"));
+            None
+        }),
         None => None,
     };
     Ok(Tree::new(dir, root, entries, left_out, commit, warnings))

@@ -41,7 +41,7 @@ pub(super) enum Found {
     Repository(Repository),
 }
 
-pub(super) fn find(directory: &Path) -> Result<Found, SourceError> {
+pub(super) fn find(directory: &Path) -> Found {
     let has_git = directory.join(".git").symlink_metadata().is_ok();
     let mut repository = Repository {
         directory: directory.to_owned(),
@@ -52,16 +52,18 @@ pub(super) fn find(directory: &Path) -> Result<Found, SourceError> {
     };
     match repository.run(&["rev-parse", "--is-inside-work-tree"]) {
         Ok(answer) if answer.trim_ascii() == b"true" => {}
-        Err(error) if has_git => return Ok(Found::Unusable(error.to_string())),
-        _ => return Ok(Found::Nothing),
+        Err(error) if has_git => return Found::Unusable(error.to_string()),
+        _ => return Found::Nothing,
     }
     repository.disarm();
-    repository.list()?;
+    if let Err(error) = repository.list() {
+        return Found::Unusable(error.to_string());
+    }
     // A home directory may be a repository of dotfiles: it says nothing about what it does not track.
     if repository.tracked.is_empty() && !has_git {
-        return Ok(Found::Nothing);
+        return Found::Nothing;
     }
-    Ok(Found::Repository(repository))
+    Found::Repository(repository)
 }
 
 impl Repository {

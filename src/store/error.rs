@@ -29,7 +29,7 @@ pub enum StoreError {
         source: io::Error,
     },
     #[error(
-        "no space left for {}: the file system mounted at {} has {} free; free some with `warpdrive prune`, or point WARPDRIVE_STORE to another disk",
+        "no space left to write {}: the file system mounted at {} has {} free; free some with `warpdrive prune`, or point WARPDRIVE_STORE to another disk",
         path.display(), mount.display(), bytes(*free)
     )]
     Full {

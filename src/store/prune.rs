@@ -22,7 +22,7 @@ use walkdir::WalkDir;
 
 use crate::oci::{Digest, MAX_METADATA, parse_digest};
 
-use super::unpacked::{directories, last_use};
+use super::unpacked::{directories, drop_tree, last_use};
 use super::{Store, StoreError, cache, names, remove_tree};
 
 /// What to keep.
@@ -293,7 +293,7 @@ impl Store {
                 continue;
             }
             let bytes = tree_size(&path);
-            if options.dry_run || pruned.note(&path, self.drop_tree(&path)) {
+            if options.dry_run || pruned.note(&path, drop_tree(&path)) {
                 pruned.unpacked += 1;
                 pruned.unpacked_bytes += bytes;
             }

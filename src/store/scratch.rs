@@ -111,7 +111,7 @@ impl Store {
         let entries = fs::read_dir(&tmp).map_err(|e| StoreError::io("read", &tmp, e))?;
         for entry in entries {
             let entry = entry.map_err(|e| StoreError::io("read", &tmp, e))?;
-            match self.sweep_one(&entry.path()) {
+            match sweep_one(&entry.path()) {
                 Ok(Some(bytes)) => {
                     swept.removed += 1;
                     swept.bytes += bytes;
@@ -122,46 +122,46 @@ impl Store {
         }
         Ok(swept)
     }
+}
 
-    /// The bytes freed, or `None` when the entry is in use or was dealt with otherwise.
-    fn sweep_one(&self, path: &Path) -> Result<Option<u64>, StoreError> {
-        let gone = |error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => Ok(None),
-            _ => Err(StoreError::io("sweep", path, error)),
-        };
-        let metadata = match fs::symlink_metadata(path) {
-            Ok(metadata) => metadata,
-            Err(error) => return gone(error),
-        };
-        if metadata.is_dir() {
-            if lock_beside(path).exists() {
-                return Ok(None); // its lock file's turn deals with it
-            }
-            let bytes = super::prune::tree_size(path);
-            remove_tree(path)?;
-            return Ok(Some(bytes));
+/// The bytes freed, or `None` when the entry is in use or was dealt with otherwise.
+fn sweep_one(path: &Path) -> Result<Option<u64>, StoreError> {
+    let gone = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Ok(None),
+        _ => Err(StoreError::io("sweep", path, error)),
+    };
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) => return gone(error),
+    };
+    if metadata.is_dir() {
+        if lock_beside(path).exists() {
+            return Ok(None); // its lock file's turn deals with it
         }
-        if !metadata.is_file() {
-            return fs::remove_file(path).map(|()| Some(0)).or_else(gone);
-        }
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) => return gone(error),
-        };
-        if file.try_lock().is_err() || !locks::is_linked(&file).unwrap_or(false) {
-            return Ok(None);
-        }
-        let mut bytes = metadata.len();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "lock")
-        {
-            let tree = path.with_extension("");
-            bytes += super::prune::tree_size(&tree);
-            remove_tree(&tree)?;
-        }
-        fs::remove_file(path).map(|()| Some(bytes)).or_else(gone)
+        let bytes = super::prune::tree_size(path);
+        remove_tree(path)?;
+        return Ok(Some(bytes));
     }
+    if !metadata.is_file() {
+        return fs::remove_file(path).map(|()| Some(0)).or_else(gone);
+    }
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) => return gone(error),
+    };
+    if file.try_lock().is_err() || !locks::is_linked(&file).unwrap_or(false) {
+        return Ok(None);
+    }
+    let mut bytes = metadata.len();
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "lock")
+    {
+        let tree = path.with_extension("");
+        bytes += super::prune::tree_size(&tree);
+        remove_tree(&tree)?;
+    }
+    fs::remove_file(path).map(|()| Some(bytes)).or_else(gone)
 }
 
 /// What a sweep did.

@@ -129,14 +129,6 @@ impl Store {
         Ok(trees)
     }
 
-    /// Removes a tree; only under the exclusive lock. Half removed, it is no longer trusted.
-    pub(super) fn drop_tree(&self, tree: &Path) -> Result<(), StoreError> {
-        let state = state_file(tree);
-        fs::write(&state, b"").map_err(|e| StoreError::io("write", &state, e))?;
-        remove_tree(tree)?;
-        fs::remove_file(&state).map_err(|e| StoreError::io("remove", &state, e))
-    }
-
     fn slot(&self, map: &str, key: &str) -> Result<Slot, StoreError> {
         check_component(map, 40)?;
         check_component(key, 200)?;
@@ -144,6 +136,14 @@ impl Store {
         let path = parent.join(key);
         Ok(Slot { parent, path })
     }
+}
+
+/// Removes a tree; only under the exclusive lock. Half removed, it is no longer trusted.
+pub(super) fn drop_tree(tree: &Path) -> Result<(), StoreError> {
+    let state = state_file(tree);
+    fs::write(&state, b"").map_err(|e| StoreError::io("write", &state, e))?;
+    remove_tree(tree)?;
+    fs::remove_file(&state).map_err(|e| StoreError::io("remove", &state, e))
 }
 
 /// When a tree was used last.

@@ -366,6 +366,47 @@ fn a_broken_repository_is_warned_about() {
     let dir = source(&[("app.py", "x")]);
     git(dir.path(), &["init", "-q"]);
     assert_eq!(take(dir.path()).commit, None);
+    git(dir.path(), &["add", "."]);
+    git(dir.path(), &["commit", "-qm", "one"]);
+    fs::write(dir.path().join(".git/index"), "nonsense").unwrap();
+    let tree = take(dir.path());
+    assert_eq!(
+        (paths(&tree), tree.commit.is_none()),
+        (vec!["app.py"], true)
+    );
+    assert_eq!(tree.warnings.len(), 1, "{:?}", tree.warnings);
+}
+
+#[test]
+fn a_repository_of_another_user_is_read() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let dir = source(&[("app.py", "x")]);
+    git(dir.path(), &["init", "-q"]);
+    git(dir.path(), &["add", "."]);
+    git(dir.path(), &["commit", "-qm", "one"]);
+    for path in [dir.path().to_owned(), dir.path().join(".git")] {
+        std::os::unix::fs::chown(path, Some(4711), Some(4711)).unwrap();
+    }
+    assert!(take(dir.path()).commit.is_some());
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let dir = source(&[("app.py", "x"), ("private/key", "")]);
+    let error = SourceError::io(
+        "read",
+        Path::new("private/key"),
+        io::Error::from(io::ErrorKind::PermissionDenied),
+    );
+    assert!(error.to_string().contains("`private/key`") && error.to_string().contains("chmod"));
+    if rustix::process::geteuid().is_root() {
+        return; // root reads everything
+    }
+    fs::set_permissions(dir.path().join("app.py"), fs::Permissions::from_mode(0o000)).unwrap();
+    let error = take(dir.path()).digest(None).unwrap_err();
+    assert!(matches!(error, SourceError::Unreadable { .. }), "{error}");
 }
 
 #[test]

@@ -1,0 +1,127 @@
+//! What an error tells the person in front of the screen: what went wrong, why it may have, and
+//! what to do. The catalogue of the command line prints it; the errors themselves stay data.
+
+use std::fmt;
+
+/// An error in words.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Advice {
+    /// One line.
+    pub title: String,
+    /// What is known or likely, most likely first.
+    pub causes: Vec<String>,
+    /// What to type or change, best first.
+    pub remedies: Vec<String>,
+    /// The last lines of what the failing program wrote.
+    pub tail: Vec<String>,
+}
+
+impl Advice {
+    pub fn new(title: impl Into<String>) -> Advice {
+        Advice {
+            title: title.into(),
+            ..Advice::default()
+        }
+    }
+
+    #[must_use]
+    pub fn cause(mut self, cause: impl Into<String>) -> Advice {
+        self.causes.push(cause.into());
+        self
+    }
+
+    #[must_use]
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Advice {
+        self.remedies.push(remedy.into());
+        self
+    }
+
+    #[must_use]
+    pub fn tail(mut self, lines: impl IntoIterator<Item = String>) -> Advice {
+        self.tail.extend(lines);
+        self
+    }
+}
+
+impl fmt::Display for Advice {
+    /// A block with a bar at its left, as Heroku's build packs print theirs.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, " !     {}", self.title)?;
+        for cause in &self.causes {
+            writeln!(out, " !")?;
+            for line in cause.lines() {
+                writeln!(out, " !     {line}")?;
+            }
+        }
+        if !self.remedies.is_empty() {
+            writeln!(out, " !")?;
+            for remedy in &self.remedies {
+                for (number, line) in remedy.lines().enumerate() {
+                    let mark = if number == 0 { "->" } else { "  " };
+                    writeln!(out, " !  {mark} {line}")?;
+                }
+            }
+        }
+        if !self.tail.is_empty() {
+            writeln!(out, " !")?;
+            for line in &self.tail {
+                writeln!(out, " !     | {line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Errors that can say more than one line.
+pub trait Explain: std::error::Error {
+    fn advice(&self) -> Advice;
+}
+
+/// The name among `known` that was probably meant.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_lowercase().replace('-', "_");
+    known
+        .into_iter()
+        .map(|candidate| {
+            (
+                strsim::damerau_levenshtein(&name, &candidate.to_lowercase().replace('-', "_")),
+                candidate,
+            )
+        })
+        .filter(|(distance, candidate)| *distance <= 2.max(candidate.len() / 3))
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_finds_typing_mistakes_only() {
+        let known = ["gunicorn", "uvicorn", "mod_wsgi", "waitress"];
+        for (name, expected) in [
+            ("gunicron", Some("gunicorn")),
+            ("mod-wsgi", Some("mod_wsgi")),
+            ("Waitres", Some("waitress")),
+            ("apache", None),
+        ] {
+            assert_eq!(nearest(name, known), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn reads_as_a_block() {
+        let advice = Advice::new("No application was found")
+            .cause("Looked in: wsgi.py")
+            .remedy("name it:\n  echo x > y");
+        insta::assert_snapshot!(advice.to_string(), @r"
+         !     No application was found
+         !
+         !     Looked in: wsgi.py
+         !
+         !  -> name it:
+         !       echo x > y
+        ");
+    }
+}

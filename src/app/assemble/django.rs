@@ -1,0 +1,209 @@
+//! Asks a Django project what it is, and collects its static files: one start of Django, through
+//! the project's own `manage.py`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::super::advice::Advice;
+use super::super::plan::DjangoPlan;
+use super::super::process;
+use super::super::roots::Roots;
+use super::BuildError;
+
+const SCRIPT: &str = include_str!("django.py");
+
+/// What Django told.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Facts {
+    pub settings_module: Option<String>,
+    pub wsgi_application: Option<String>,
+    pub asgi_application: Option<String>,
+    pub static_url: Option<String>,
+    /// Absolute.
+    pub static_root: Option<String>,
+    /// The project serves its static files itself.
+    pub own_whitenoise: bool,
+    pub has_staticfiles: bool,
+    pub missing_dirs: Vec<String>,
+    pub collected: bool,
+}
+
+/// A failure, as Python saw it.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Failure {
+    /// `import`, `manage`, `settings` or `collectstatic`.
+    #[serde(rename = "failed")]
+    pub step: String,
+    /// The exception's class.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub message: String,
+    /// The module that could not be imported.
+    pub name: Option<String>,
+    pub traceback: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Answer {
+    Facts { facts: Facts },
+    Failure(Failure),
+}
+
+/// Runs the project.
+pub(super) fn ask(
+    roots: &Roots,
+    django: &DjangoPlan,
+    environment: &BTreeMap<String, String>,
+    temporary: &Path,
+    collect: bool,
+) -> Result<Facts, BuildError> {
+    let script = temporary.join(format!("warpdrive-django-{}.py", std::process::id()));
+    let answer = temporary.join(format!("warpdrive-django-{}.json", std::process::id()));
+    let _removed = (Removed(&script), Removed(&answer));
+    std::fs::write(&script, SCRIPT).map_err(|source| BuildError::Io {
+        doing: "write",
+        path: script.clone(),
+        source,
+    })?;
+    let manage = roots.source.join(&django.manage);
+    let directory = manage.parent().unwrap_or(&roots.source).to_owned();
+    let line: Vec<String> = [
+        roots.python(),
+        script.clone(),
+        manage,
+        answer.clone(),
+        roots.app.join("static/django"),
+        PathBuf::from(if collect { "yes" } else { "no" }),
+    ]
+    .iter()
+    .map(|part| part.display().to_string())
+    .collect();
+    let heard = process::listen(
+        process::command(&line, &directory, environment)?,
+        "manage.py",
+        |_| true,
+    )?;
+    let answer = std::fs::read(&answer)
+        .ok()
+        .and_then(|text| serde_json::from_slice::<Answer>(&text).ok());
+    match answer {
+        Some(Answer::Facts { facts })
+            if facts.missing_dirs.is_empty() || !collect || !facts.has_staticfiles =>
+        {
+            Ok(facts)
+        }
+        Some(Answer::Facts { facts }) => Err(BuildError::StaticDirectory {
+            paths: facts.missing_dirs,
+            settings: facts
+                .settings_module
+                .unwrap_or_else(|| "the settings".to_owned()),
+            source_root: roots.source.display().to_string(),
+        }),
+        Some(Answer::Failure(failure)) => Err(BuildError::Django {
+            status: heard.status,
+            failure: Box::new(failure),
+        }),
+        None => Err(BuildError::Django {
+            status: heard.status,
+            failure: Box::new(Failure {
+                step: "manage".to_owned(),
+                traceback: heard.tail(12),
+                ..Failure::default()
+            }),
+        }),
+    }
+}
+
+/// A file that is removed at the end.
+struct Removed<'p>(&'p Path);
+
+impl Drop for Removed<'_> {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(self.0);
+    }
+}
+
+impl Failure {
+    /// One line.
+    pub fn title(&self) -> String {
+        match self.step.as_str() {
+            "settings" => "Django's settings could not be loaded".to_owned(),
+            "collectstatic" => "collectstatic failed".to_owned(),
+            "import" => "Django is not installed, but manage.py needs it".to_owned(),
+            _ => "manage.py failed".to_owned(),
+        }
+    }
+
+    /// Likely causes and what to do about them.
+    pub fn explain(&self, advice: Advice) -> Advice {
+        let line = if self.kind.is_empty() {
+            self.message.clone()
+        } else {
+            format!("{}: {}", self.kind, self.message)
+        };
+        let advice = if line.is_empty() {
+            advice
+        } else {
+            advice.cause(line.clone())
+        };
+        let advice = hints(advice, &self.kind, &line, self.name.as_deref());
+        let keep = self.traceback.len().saturating_sub(12);
+        let advice = advice.tail(self.traceback.iter().skip(keep).cloned());
+        if self.step == "collectstatic" {
+            advice.remedy("to build without static files: echo off > .warpdrive/collectstatic")
+        } else {
+            advice
+        }
+    }
+}
+
+/// Remedies for the failures that are seen most.
+fn hints(advice: Advice, kind: &str, line: &str, module: Option<&str>) -> Advice {
+    let text = line.to_lowercase();
+    if text.contains("secret_key") || (kind == "KeyError" && text.contains("secret")) {
+        return advice
+            .cause("The settings need a secret key, and a build has none.")
+            .remedy("give a throw-away value to the build only:\n  warpdrive image NAME --build-env SECRET_KEY=build-only\nor in .warpdrive/action_hooks/build-env:\n  SECRET_KEY=build-only");
+    }
+    if kind == "KeyError"
+        || kind == "UndefinedValueError"
+        || text.contains("environment variable")
+        || text.contains("set the")
+    {
+        return advice
+            .cause("The settings read an environment variable that the build does not have.")
+            .remedy("give it a default in the settings, or a value to the build:\n  warpdrive image NAME --build-env VARIABLE=value\nor in .warpdrive/action_hooks/build-env");
+    }
+    if text.contains("pkg_resources") {
+        return advice
+            .cause("pkg_resources is no longer part of setuptools (since release 82).")
+            .remedy("add setuptools<82 to requirements.txt");
+    }
+    if kind == "ModuleNotFoundError" {
+        let name = module.unwrap_or("the module");
+        return advice
+            .cause(format!(
+                "{name} is neither in the source nor among the requirements."
+            ))
+            .remedy(format!(
+                "add the distribution that has {name} to requirements.txt"
+            ));
+    }
+    if text.contains("cannot open shared object file") {
+        return advice
+            .cause("A system library is missing from the image.")
+            .remedy("use a builder image that has it, or a package with the library in its wheel (psycopg2-binary …)");
+    }
+    if text.contains("could not connect")
+        || text.contains("connection refused")
+        || kind == "OperationalError"
+    {
+        return advice
+            .cause("Importing the settings or the apps opens a connection; at build there is no database.")
+            .remedy("connect when the first request comes, or only if WARPDRIVE_PHASE is not \"build\"");
+    }
+    advice
+}

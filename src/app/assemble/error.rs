@@ -1,0 +1,185 @@
+//! What can go wrong in a build, with its status and its words.
+
+use std::path::PathBuf;
+
+use super::super::advice::{Advice, Explain};
+use super::super::detect::DetectError;
+use super::super::environment::EnvironmentError;
+use super::super::fixup::FixupError;
+use super::super::plan::PlanError;
+use super::super::process::ProcessError;
+use super::django::Failure;
+
+/// Phase one ends with this status where it has to run the code of packages (`EX_TEMPFAIL`): call
+/// it again with `WARPDRIVE_BUILD_SDISTS=1` and a cache that nobody else reads.
+pub const NEEDS_SDISTS: i32 = 75;
+
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error(transparent)]
+    Detect(#[from] DetectError),
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Fixup(#[from] FixupError),
+    #[error("the hook {name} failed with status {status}")]
+    Hook {
+        name: String,
+        status: i32,
+        tail: Vec<String>,
+    },
+    #[error("{name} was not found")]
+    NoInstaller { name: &'static str },
+    #[error("some packages have no wheel{}", if .what.is_empty() { String::new() } else { format!(": {}", .what) })]
+    NeedsSdists { what: String },
+    #[error("{installer} could not install the dependencies (status {status})")]
+    Install {
+        installer: &'static str,
+        status: i32,
+        missing: Option<String>,
+        tail: Vec<String>,
+    },
+    #[error("{distribution} would write {path}, which belongs to the image")]
+    Intruder { distribution: String, path: String },
+    #[error("{path} was changed while the dependencies were installed")]
+    Overwritten { path: PathBuf },
+    #[error("byte-compiling failed with status {status}")]
+    Compile { status: i32 },
+    #[error("{}", .failure.title())]
+    Django { status: i32, failure: Box<Failure> },
+    #[error("STATICFILES_DIRS names a directory that does not exist: {}", .paths.join(", "))]
+    StaticDirectory {
+        paths: Vec<String>,
+        settings: String,
+        source_root: String,
+    },
+    #[error("cannot {doing} {path}")]
+    Io {
+        doing: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl BuildError {
+    /// What the process that built has to end with: the status of what failed, where it has one.
+    pub fn status(&self) -> i32 {
+        match self {
+            BuildError::NeedsSdists { .. } => NEEDS_SDISTS,
+            BuildError::Hook { status, .. }
+            | BuildError::Install { status, .. }
+            | BuildError::Django { status, .. }
+                if *status != 0 && *status != NEEDS_SDISTS =>
+            {
+                *status
+            }
+            BuildError::Environment(EnvironmentError::Failed { status, .. }) => *status,
+            BuildError::Process(error) => error.status(),
+            _ => 1,
+        }
+    }
+}
+
+impl Explain for BuildError {
+    fn advice(&self) -> Advice {
+        let advice = Advice::new(self.to_string());
+        match self {
+            BuildError::Detect(error) => error.advice(),
+            BuildError::Environment(error) => error.advice(),
+            BuildError::Process(error) => error.advice(),
+            BuildError::Plan(error) => match std::error::Error::source(error) {
+                Some(source) => advice.cause(source.to_string()),
+                None => advice,
+            },
+            BuildError::Fixup(_) => advice,
+            BuildError::Hook { name, tail, .. } => advice
+                .remedy(format!("run it by hand: .warpdrive/action_hooks/{name}"))
+                .tail(tail.iter().cloned()),
+            BuildError::NoInstaller { name } => {
+                advice.remedy(format!("install {name}, or choose pip: echo pip > .warpdrive/installer"))
+            }
+            BuildError::NeedsSdists { .. } => advice
+                .cause("Building from source runs code of the package; that is done apart, with a cache of its own.")
+                .remedy("run again with WARPDRIVE_BUILD_SDISTS=1"),
+            BuildError::Install { missing, tail, .. } => {
+                let advice = match missing {
+                    Some(name) => advice
+                        .cause(format!("No package index has {name}."))
+                        .remedy("correct the name or the version in the requirements"),
+                    None => compiler_hints(advice, tail),
+                };
+                advice.tail(tail.iter().cloned())
+            }
+            BuildError::Intruder { .. } => advice
+                .cause("The application's source, the S2I scripts, the environment's Python and warpdrive itself are not a package's to write.")
+                .remedy("remove the package from the requirements"),
+            BuildError::Overwritten { .. } => {
+                advice.remedy("find out which package's setup.py does that, and remove it")
+            }
+            BuildError::Compile { .. } => advice,
+            BuildError::Django { failure, .. } => failure.explain(advice),
+            BuildError::StaticDirectory { paths, settings, source_root } => {
+                let mut advice = advice.cause(format!("It is named by STATICFILES_DIRS in {settings}."));
+                if let Some(inside) = paths
+                    .iter()
+                    .find_map(|path| path.strip_prefix(source_root).map(|path| path.trim_start_matches('/')))
+                {
+                    advice = advice
+                        .cause("git keeps no empty directories, so one that exists here may be missing in a clone.")
+                        .remedy(format!("make the directory, with a file in it:\n  mkdir -p {inside} && touch {inside}/.gitkeep"));
+                }
+                advice
+                    .remedy("or remove it from STATICFILES_DIRS")
+                    .remedy("or build without static files: echo off > .warpdrive/collectstatic")
+            }
+            BuildError::Io { source, .. } => advice.cause(source.to_string()),
+        }
+    }
+}
+
+/// What usually lacks when an sdist does not compile.
+fn compiler_hints(advice: Advice, tail: &[String]) -> Advice {
+    let text = tail.join("\n");
+    for (sign, cause, remedy) in [
+        (
+            "pg_config",
+            "psycopg2 is compiled, and PostgreSQL's headers are missing.",
+            "use a builder with libpq-dev, or psycopg2-binary",
+        ),
+        (
+            "Python.h",
+            "An extension is compiled, and Python's headers are missing.",
+            "use a builder image with compilers (kind \"build\")",
+        ),
+        (
+            "gcc",
+            "An extension is compiled, and there is no compiler.",
+            "use a builder image with compilers (kind \"build\")",
+        ),
+        (
+            "apxs",
+            "mod_wsgi is compiled, and Apache's headers are missing.",
+            "use a builder with apache2-dev, or mod_wsgi-standalone",
+        ),
+        (
+            "Could not resolve host",
+            "The network cannot be reached.",
+            "check the network, a proxy, or --network",
+        ),
+        (
+            "dns error",
+            "The package index cannot be reached.",
+            "check the network, a proxy, or UV_INDEX_URL",
+        ),
+    ] {
+        if text.contains(sign) {
+            return advice.cause(cause).remedy(remedy);
+        }
+    }
+    advice
+}

@@ -1,0 +1,74 @@
+//! Small Python modules that stand between a server and the application: static files, and a call
+//! of the factory for servers that take only objects.
+
+use std::path::Path;
+
+use super::super::detect::Interface;
+use super::super::plan::{Application, MODULES_DIRECTORY, StaticMap};
+use super::super::server::Server;
+use super::BuildError;
+
+/// Writes what the server needs and returns the name of the module.
+pub(super) fn write(
+    app_root: &Path,
+    server: Server,
+    application: &Application,
+    static_files: &[StaticMap],
+) -> Result<Option<String>, BuildError> {
+    let asgi = application.interface == Interface::Asgi;
+    let wrapped = !static_files.is_empty() && !server.serves_static_files();
+    let cannot_call =
+        application.factory && matches!(server, Server::ModWsgi | Server::Daphne | Server::Uwsgi);
+    // A dotted object (`main:server.app`) is more than a name.
+    let (name, template) = match (wrapped, asgi, cannot_call) {
+        (true, true, _) => ("whitenoise_asgi", include_str!("wrapper_asgi.py")),
+        (true, false, _) => ("whitenoise_wrapper", include_str!("wrapper_wsgi.py")),
+        (false, _, true) => ("warpdrive_factory", include_str!("wrapper_factory.py")),
+        (false, ..) => return Ok(None),
+    };
+    let variable = if asgi { "static" } else { "application" };
+    let maps: String = static_files
+        .iter()
+        .map(|map| {
+            format!(
+                "{variable}.add_files({}, prefix={})\n",
+                literal(&map.root),
+                literal(&map.url)
+            )
+        })
+        .collect();
+    let call = if application.factory { "()" } else { "" };
+    let text = template
+        .replace("{module!r}", &literal(&application.module))
+        .replace("{object!r}", &literal(&application.object))
+        .replace("{call}", call)
+        .replace("{maps}", maps.trim_end());
+    let path = app_root.join(MODULES_DIRECTORY).join(format!("{name}.py"));
+    let failed = |source| BuildError::Io {
+        doing: "write",
+        path: path.clone(),
+        source,
+    };
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).map_err(failed)?;
+    }
+    std::fs::write(&path, text).map_err(failed)?;
+    Ok(Some(name.to_owned()))
+}
+
+/// A Python string literal.
+fn literal(text: &str) -> String {
+    let mut out = String::from("'");
+    for character in text.chars() {
+        match character {
+            '\'' | '\\' => {
+                out.push('\\');
+                out.push(character);
+            }
+            '\n' => out.push_str("\\n"),
+            other => out.push(other),
+        }
+    }
+    out.push('\'');
+    out
+}

@@ -1,0 +1,422 @@
+//! Finds the application's entry point in the syntax trees of `wsgi.py`, `asgi.py`, `app.py`,
+//! `main.py` and of packages.
+//!
+//! Every module-level application object and every factory is a candidate. Candidates that are one
+//! application under several names (imported, wrapped, made by the factory, mounted) form a group;
+//! one group is the answer, and in it the outermost name. Two groups are the owner's to decide.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruff_python_ast::Expr;
+
+use super::super::files::{EntryKind, Files};
+use super::evaluate::{Evaluator, Value, needs_no_arguments};
+use super::kinds::{FACTORIES, Interface};
+use super::syntax::{Binding, SyntaxError};
+
+/// Modules that are looked at, the most explicit first.
+const MODULES: &[&str] = &["wsgi", "asgi", "app", "main"];
+
+/// Directories that are no application's package.
+const NOT_PACKAGES: &[&str] = &[
+    "bin",
+    "build",
+    "data",
+    "dist",
+    "doc",
+    "docs",
+    "examples",
+    "migrations",
+    "node_modules",
+    "notebooks",
+    "scripts",
+    "static",
+    "templates",
+    "test",
+    "testing",
+    "tests",
+    "tools",
+    "venv",
+];
+
+/// Something that a server can serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Dotted module name.
+    pub module: String,
+    /// Its file.
+    pub path: String,
+    pub object: String,
+    /// `object` is a function that makes the application.
+    pub factory: bool,
+    pub interface: Interface,
+    pub framework: String,
+    /// Directory that must be on `sys.path`, relative to the tree, if it is not the home.
+    pub root: String,
+    /// Names that are this very application: (file, name).
+    through: BTreeSet<(String, String)>,
+    /// Names that stand in its expression or are given to its methods.
+    mentions: BTreeSet<(String, String)>,
+    order: usize,
+}
+
+impl Candidate {
+    /// `module:object`, `module:factory()`.
+    pub fn reference(&self) -> String {
+        let call = if self.factory { "()" } else { "" };
+        format!("{}:{}{call}", self.module, self.object)
+    }
+}
+
+/// What the search found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// One per application, the best name of each.
+    pub applications: Vec<Candidate>,
+    /// Files that were looked at.
+    pub looked_at: Vec<String>,
+    pub errors: Vec<SyntaxError>,
+    /// Factories that cannot be used, and why.
+    pub notes: Vec<String>,
+    /// Files that serve by themselves when imported.
+    pub serving: BTreeSet<String>,
+    /// Files with an `if __name__ == "__main__":`.
+    pub programs: BTreeSet<String>,
+}
+
+/// Looks for applications below `home`.
+pub(super) fn search(files: &dyn Files, home: &str) -> Found {
+    let mut found = Found::default();
+    let places = places(files, home);
+    let source = under(home, "src");
+    let evaluator = Evaluator::new(files, vec![home.to_owned(), source]);
+    let mut candidates: Vec<Candidate> = Vec::new();
+    for (order, place) in places.iter().enumerate() {
+        let Some(module) = evaluator.module_at(&place.path, &place.module) else {
+            continue;
+        };
+        found.looked_at.push(place.path.clone());
+        if let Some(name) = sibling_import(files, place, &module) {
+            found.notes.push(format!(
+                "{} imports {name}, which lies beside it: its directory would be the home",
+                place.path
+            ));
+            continue;
+        }
+        if module.has_main {
+            found.programs.insert(place.path.clone());
+        }
+        if evaluator.serves(&module) {
+            found.serving.insert(place.path.clone());
+        }
+        let mut names: BTreeSet<String> = module
+            .bindings
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect();
+        for star in module
+            .stars
+            .iter()
+            .filter_map(|star| evaluator.module(star))
+        {
+            names.extend(star.bindings.iter().map(|(name, _)| name.clone()));
+        }
+        for name in &names {
+            let name = name.as_str();
+            let (factory, app) = match evaluator.name(&module, name) {
+                Some(Value::App(app)) => (false, app),
+                Some(Value::Function(home, function)) if FACTORIES.contains(&name) => {
+                    let Some(mut app) = evaluator.returned(&home, &function) else {
+                        continue;
+                    };
+                    if !needs_no_arguments(&function.parameters) {
+                        found.notes.push(format!(
+                            "{}: {name}() needs arguments, so a server cannot call it",
+                            place.path
+                        ));
+                        continue;
+                    }
+                    app.through
+                        .insert((home.path.clone(), function.name.to_string()));
+                    (true, app)
+                }
+                _ => continue,
+            };
+            let mut through = app.through;
+            // `app.mount("/api", api)`: `api` is a part of `app`.
+            let given = module
+                .uses
+                .iter()
+                .filter(|(receiver, _)| receiver == name)
+                .flat_map(|(_, arguments)| arguments.clone());
+            let itself = (place.path.clone(), name.to_owned());
+            let mentions = mentioned(&module, name)
+                .into_iter()
+                .chain(given)
+                .map(|other| (place.path.clone(), other))
+                .filter(|other| *other != itself)
+                .collect();
+            through.remove(&itself);
+            candidates.push(Candidate {
+                module: place.module.clone(),
+                path: place.path.clone(),
+                object: name.to_owned(),
+                factory,
+                interface: app.interface,
+                framework: app.framework,
+                root: place.root.clone(),
+                through,
+                mentions,
+                order,
+            });
+        }
+    }
+    found.errors = evaluator.errors.into_inner();
+    found.applications = group(candidates);
+    found
+}
+
+/// Reads one named entry point, `module:object` or `module:factory()`.
+pub(super) fn named(files: &dyn Files, home: &str, reference: &str) -> Result<Candidate, String> {
+    let (module_name, object) = reference
+        .split_once(':')
+        .unwrap_or((reference, "application"));
+    let (object, call) = match object.strip_suffix("()") {
+        Some(object) => (object, true),
+        None => (object, false),
+    };
+    let identifier = |text: &str| {
+        !text.is_empty()
+            && text.split('.').all(|part| {
+                part.chars().all(|c| c.is_alphanumeric() || c == '_')
+                    && !part.starts_with(|c: char| c.is_ascii_digit())
+                    && !part.is_empty()
+            })
+    };
+    if !identifier(module_name) || !identifier(object) {
+        return Err("it must read module:object or module:function()".to_owned());
+    }
+    let source = under(home, "src");
+    let evaluator = Evaluator::new(files, vec![home.to_owned(), source.clone()]);
+    let Some(path) = evaluator.path_of(module_name) else {
+        let file = module_name.replace('.', "/");
+        return Err(format!("there is neither {file}.py nor {file}/__init__.py"));
+    };
+    let root = if path.starts_with(&format!("{source}/")) {
+        source
+    } else {
+        home.to_owned()
+    };
+    let Some(module) = evaluator.module_at(&path, module_name) else {
+        let error = evaluator.errors.into_inner().pop();
+        return Err(error.map_or_else(
+            || format!("{path} cannot be read"),
+            |error| format!("{}:{}: {}", error.path, error.line, error.message),
+        ));
+    };
+    let first = object.split('.').next().unwrap_or(object);
+    let value = evaluator.name(&module, first);
+    let (factory, interface, framework) = match value {
+        Some(Value::App(app)) => (call, Some(app.interface), app.framework),
+        Some(Value::Function(home, function)) => {
+            let app = evaluator.returned(&home, &function);
+            let framework = app
+                .as_ref()
+                .map_or(String::new(), |app| app.framework.clone());
+            (true, app.map(|app| app.interface), framework)
+        }
+        Some(Value::Class(app)) => (true, Some(app.interface), app.framework),
+        _ if module.find(first, None).is_none() && module.stars.is_empty() => {
+            return Err(format!("{path} binds no `{first}`"));
+        }
+        _ => (call, None, String::new()),
+    };
+    let interface = interface.unwrap_or(if path.ends_with("asgi.py") {
+        Interface::Asgi
+    } else {
+        Interface::Wsgi
+    });
+    Ok(Candidate {
+        module: module_name.to_owned(),
+        path,
+        object: object.to_owned(),
+        factory,
+        interface,
+        framework,
+        root,
+        through: BTreeSet::new(),
+        mentions: BTreeSet::new(),
+        order: 0,
+    })
+}
+
+struct Place {
+    path: String,
+    module: String,
+    root: String,
+}
+
+pub(super) fn under(directory: &str, name: &str) -> String {
+    if directory.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{directory}/{name}")
+    }
+}
+
+/// The files to look at, the most explicit first.
+fn places(files: &dyn Files, home: &str) -> Vec<Place> {
+    let mut places = Vec::new();
+    let source = under(home, "src");
+    let mut roots = vec![home.to_owned()];
+    if files.is_directory(&source) && !files.is_file(&under(&source, "__init__.py")) {
+        roots.push(source);
+    }
+    for root in &roots {
+        for module in MODULES {
+            let path = under(root, &format!("{module}.py"));
+            if files.is_file(&path) {
+                places.push(Place {
+                    path,
+                    module: (*module).to_owned(),
+                    root: root.clone(),
+                });
+            }
+        }
+    }
+    for root in &roots {
+        for entry in files.list(root) {
+            let name = entry.name;
+            if entry.kind != EntryKind::Directory
+                || NOT_PACKAGES.contains(&name.as_str())
+                || !name.chars().all(|c| c.is_alphanumeric() || c == '_')
+                || (name == "src" && roots.len() == 2 && root == home)
+            {
+                continue;
+            }
+            let directory = under(root, &name);
+            for module in MODULES.iter().chain(&["__init__"]) {
+                let path = under(&directory, &format!("{module}.py"));
+                if files.is_file(&path) {
+                    let module = match *module {
+                        "__init__" => name.clone(),
+                        module => format!("{name}.{module}"),
+                    };
+                    places.push(Place {
+                        path,
+                        module,
+                        root: root.clone(),
+                    });
+                }
+            }
+        }
+    }
+    places
+}
+
+/// A module that lies beside the file and is imported as if its directory were on `sys.path`, which
+/// it is not.
+fn sibling_import(
+    files: &dyn Files,
+    place: &Place,
+    module: &super::syntax::Module,
+) -> Option<String> {
+    let directory = super::super::files::parent(&place.path);
+    if directory == place.root {
+        return None;
+    }
+    module.bindings.iter().find_map(|(_, binding)| {
+        let Binding::Import { module, .. } = binding else {
+            return None;
+        };
+        let first = module.split('.').next()?;
+        // Relative imports have been made absolute, so they begin at the root.
+        let at = |directory: &str| {
+            let path = under(directory, first);
+            files.is_file(&format!("{path}.py")) || files.is_directory(&path)
+        };
+        (!first.is_empty() && at(directory) && !at(&place.root)).then(|| first.to_owned())
+    })
+}
+
+/// Plain names in the value that a name is bound to.
+fn mentioned(module: &super::syntax::Module, name: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    if let Some((_, Binding::Value(value @ Expr::Call(_)))) = module.find(name, None) {
+        super::syntax::names_in(value, &mut names);
+    }
+    names
+}
+
+/// Joins the candidates that are one application and chooses a name for each.
+fn group(candidates: Vec<Candidate>) -> Vec<Candidate> {
+    let mut parent: Vec<usize> = (0..candidates.len()).collect();
+    fn root(parent: &mut [usize], mut at: usize) -> usize {
+        while parent[at] != at {
+            parent[at] = parent[parent[at]];
+            at = parent[at];
+        }
+        at
+    }
+    let mut owners: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for (index, candidate) in candidates.iter().enumerate() {
+        owners.insert((candidate.path.clone(), candidate.object.clone()), index);
+    }
+    let mut by_origin: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut inner: BTreeSet<usize> = BTreeSet::new();
+    for (index, candidate) in candidates.iter().enumerate() {
+        for origin in candidate.through.iter().chain(&candidate.mentions) {
+            let mut other = owners.get(origin).copied();
+            if let Some(other) = other {
+                inner.insert(other);
+            } else if candidate.through.contains(origin) {
+                // A name in a file that was not looked at joins those that come from it.
+                other = Some(*by_origin.entry(origin.clone()).or_insert(index));
+            }
+            if let Some(other) = other {
+                let (a, b) = (root(&mut parent, index), root(&mut parent, other));
+                parent[a] = b;
+            }
+        }
+    }
+    let mut groups: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for index in 0..candidates.len() {
+        groups
+            .entry(root(&mut parent, index))
+            .or_default()
+            .push(index);
+    }
+    let mut best: Vec<Candidate> = groups
+        .into_values()
+        .filter_map(|members| {
+            let outer: Vec<usize> = members
+                .iter()
+                .copied()
+                .filter(|index| !inner.contains(index))
+                .collect();
+            let from = if outer.is_empty() { members } else { outer };
+            from.into_iter()
+                .min_by_key(|index| rank(&candidates[*index]))
+                .map(|index| candidates[index].clone())
+        })
+        .collect();
+    best.sort_by_key(|candidate| (candidate.order, candidate.object.clone()));
+    best
+}
+
+fn rank(candidate: &Candidate) -> (bool, usize, usize, String) {
+    let name = ["application", "app", "wsgi_app", "asgi_app"]
+        .iter()
+        .position(|name| *name == candidate.object)
+        .unwrap_or(if candidate.object.starts_with('_') {
+            9
+        } else {
+            8
+        });
+    (
+        candidate.factory,
+        candidate.order,
+        name,
+        candidate.object.clone(),
+    )
+}

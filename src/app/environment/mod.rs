@@ -1,0 +1,267 @@
+//! `.warpdrive/environment` and the `*-env` hooks: variables for the build and the running app.
+//!
+//! They are shell fragments, read by a shell ([`evaluate`]); what they say has the last word, as it
+//! had with the original: `A=${A:-1}` lets the caller decide. [`plain`] reads those that are no more
+//! than assignments without a shell, for a plan before anything runs.
+
+mod file;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::advice::{Advice, Explain};
+use super::files::Files;
+use super::server::expand;
+
+pub use file::{Evaluated, evaluate};
+
+/// Where the file lies in the source.
+pub const FILE: &str = ".warpdrive/environment";
+
+pub type Environment = BTreeMap<String, String>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum EnvironmentError {
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("{} is larger than {limit} bytes", path.display())]
+    TooLarge { path: PathBuf, limit: u64 },
+    #[error("{} is not UTF-8 (byte {offset})", path.display())]
+    NotText { path: PathBuf, offset: usize },
+    #[error("{} has Windows line ends (line {line})", path.display())]
+    LineEnds { path: PathBuf, line: usize },
+    #[error("{} starts with a byte order mark", path.display())]
+    ByteOrderMark { path: PathBuf },
+    #[error("{} failed: the shell that read it ended with status {status}", path.display())]
+    Failed { path: PathBuf, status: i32 },
+    #[error("cannot run /bin/sh to read {}: {source}", path.display())]
+    Run {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+}
+
+impl Explain for EnvironmentError {
+    fn advice(&self) -> Advice {
+        let advice = Advice::new(self.to_string());
+        match self {
+            Self::NotText { .. } => {
+                advice.remedy("save the file as UTF-8 (`iconv -t UTF-8` converts it)")
+            }
+            Self::LineEnds { path, .. } => {
+                advice.remedy(format!("sed -i 's/\\r$//' {}", path.display()))
+            }
+            Self::ByteOrderMark { path } => {
+                let path = path.display();
+                advice.remedy(format!("sed -i '1s/^\\xEF\\xBB\\xBF//' {path}"))
+            }
+            Self::Failed { path, .. } => advice
+                .cause("What the shell says about it is shown above.")
+                .remedy(format!("run it by hand: sh -ex {}", path.display())),
+            Self::Read { .. } | Self::TooLarge { .. } | Self::Run { .. } => advice,
+        }
+    }
+}
+
+/// One assignment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Assignment {
+    name: String,
+    /// As written, with quotes.
+    value: String,
+}
+
+/// Reads the lines; `None` if it is a script.
+fn parse(text: &str) -> Option<Vec<Assignment>> {
+    let mut assignments = Vec::new();
+    let mut lines = text.trim_start_matches('\u{feff}').lines();
+    while let Some(line) = lines.next() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let line = line.strip_prefix("export ").map_or(line, str::trim_start);
+        let (name, value) = line.split_once('=')?;
+        let valid = !name.is_empty()
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && !name.starts_with(|c: char| c.is_ascii_digit());
+        if !valid || value.contains("$(") || value.contains('`') {
+            return None;
+        }
+        // A quoted value may go on over lines.
+        let mut value = value.to_owned();
+        while open_quote(&value) {
+            value.push('\n');
+            value.push_str(lines.next()?);
+        }
+        // `A=1 command`, `A=1; B=2`: a script.
+        let words = super::server::split(&value).ok()?;
+        if words.len() > 1 || unquoted(&value, &[';', '&', '|', '<', '>', '(']) {
+            return None;
+        }
+        assignments.push(Assignment {
+            name: name.to_owned(),
+            value,
+        });
+    }
+    Some(assignments)
+}
+
+fn open_quote(text: &str) -> bool {
+    scan(text, &[]).0
+}
+
+fn unquoted(text: &str, special: &[char]) -> bool {
+    scan(text, special).1
+}
+
+/// Whether a quote is open at the end, and whether one of `special` stands outside of quotes.
+fn scan(text: &str, special: &[char]) -> (bool, bool) {
+    let mut quote = None;
+    let mut found = false;
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match (quote, character) {
+            (Some('\''), '\'') | (Some('"'), '"') => quote = None,
+            (None, '\'' | '"') => quote = Some(character),
+            (None | Some('"'), '\\') => {
+                characters.next();
+            }
+            (None, other) if special.contains(&other) => found = true,
+            _ => {}
+        }
+    }
+    (quote.is_some(), found)
+}
+
+/// The value after quotes and variables.
+fn value_of(assignment: &Assignment, environment: &Environment) -> String {
+    // Unquoted expansions do not split in an assignment, so the value is expanded as one word.
+    let value = &assignment.value;
+    if value.contains(['"', '\'', '\\']) {
+        expand(value, environment).map_or_else(|_| value.clone(), |words| words.join(" "))
+    } else {
+        let value = value.split(" #").next().unwrap_or(value).trim();
+        expand(&format!("\"{value}\""), environment)
+            .map_or_else(|_| value.to_owned(), |words| words.join(" "))
+    }
+}
+
+/// The file's variables where it is no script: for a plan, before anything runs.
+///
+/// # Errors
+/// If it is not UTF-8.
+pub fn plain(files: &dyn Files) -> Result<Environment, EnvironmentError> {
+    let Some(bytes) = files.read(FILE) else {
+        return Ok(Environment::new());
+    };
+    let text = text(&bytes, Path::new(FILE))?;
+    let mut environment = Environment::new();
+    for assignment in parse(text).unwrap_or_default() {
+        let value = value_of(&assignment, &environment);
+        environment.insert(assignment.name, value);
+    }
+    Ok(environment)
+}
+
+fn text<'b>(bytes: &'b [u8], path: &Path) -> Result<&'b str, EnvironmentError> {
+    std::str::from_utf8(bytes).map_err(|error| EnvironmentError::NotText {
+        path: path.to_owned(),
+        offset: error.valid_up_to(),
+    })
+}
+
+/// Adds what a fragment sets to `environment`, and takes away what it unsets. The status of its
+/// last command, which need not mean anything; 0 if there is no such file.
+///
+/// # Errors
+/// If it is no text, or ends the shell.
+pub fn apply(
+    environment: &mut Environment,
+    path: &Path,
+    directory: &Path,
+) -> Result<i32, EnvironmentError> {
+    let variables = environment
+        .iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect();
+    let Some(found) = evaluate(path, directory, &variables)? else {
+        return Ok(0);
+    };
+    *environment = found
+        .variables
+        .into_iter()
+        .map(|(name, value)| {
+            let text = |word: OsString| word.to_string_lossy().into_owned();
+            (text(name), text(value))
+        })
+        .collect();
+    Ok(found.status)
+}
+
+/// A value in single quotes, for `eval`.
+pub fn quote(value: &str) -> String {
+    format!("'{}'", value.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::files::Memory;
+    use super::*;
+
+    #[test]
+    fn what_can_be_read_without_a_shell() {
+        let text = "# comment\nA=1\nexport B='two words'\nC=\"$A-$B\"\nD=${X:-none} # why\nE='a\nb'\nF=$A/b\n";
+        let found = plain(&Memory::new().with(FILE, text)).unwrap();
+        for (name, value) in [
+            ("A", "1"),
+            ("B", "two words"),
+            ("C", "1-two words"),
+            ("D", "none"),
+            ("E", "a\nb"),
+            ("F", "1/b"),
+        ] {
+            assert_eq!(found.get(name).map(String::as_str), Some(value), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_shell_says_the_same_and_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("environment");
+        let text = "A=1\nC=\"$A-$GIVEN\"\nif true; then S=$(echo x); fi\nPATH=/x:$PATH\nunset GONE\nSET=file\n";
+        std::fs::write(&file, text).unwrap();
+        let pairs = [
+            ("PATH", "/usr/bin:/bin"),
+            ("GIVEN", "g"),
+            ("GONE", "1"),
+            ("SET", "given"),
+        ];
+        let mut environment: Environment = pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        assert_eq!(apply(&mut environment, &file, directory.path()).unwrap(), 0);
+        for (name, value) in [
+            ("A", "1"),
+            ("C", "1-g"),
+            ("S", "x"),
+            ("PATH", "/x:/usr/bin:/bin"),
+            ("SET", "file"),
+        ] {
+            assert_eq!(
+                environment.get(name).map(String::as_str),
+                Some(value),
+                "{name}"
+            );
+        }
+        assert!(!environment.contains_key("GONE"));
+        std::fs::write(&file, "if true; then exit 7; fi").unwrap();
+        let error = apply(&mut environment, &file, directory.path()).unwrap_err();
+        assert!(matches!(error, EnvironmentError::Failed { status: 7, .. }));
+    }
+}

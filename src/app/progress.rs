@@ -1,0 +1,23 @@
+//! How the parts of a build tell what they do. The library itself prints nothing.
+
+/// A listener.
+pub trait Progress {
+    /// `---> Building application from source`
+    fn stage(&self, text: &str);
+    /// ` -----> Installing dependencies with uv (requirements.txt)`
+    fn step(&self, text: &str);
+    /// A detail of the step.
+    fn note(&self, text: &str);
+    fn warn(&self, text: &str);
+}
+
+/// Says nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn stage(&self, _: &str) {}
+    fn step(&self, _: &str) {}
+    fn note(&self, _: &str) {}
+    fn warn(&self, _: &str) {}
+}

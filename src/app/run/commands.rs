@@ -1,0 +1,204 @@
+//! The commands. Each gives the status to end with, or does not come back because the program has
+//! taken warpdrive's place.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::environment::Environment;
+use super::error::RunError;
+use super::launch::Program;
+use super::supervise::Supervisor;
+use super::{Caller, home, hook, once, probe};
+use crate::app::detect::Interface;
+use crate::app::plan::{PLAN_FILE, Plan, Start};
+use crate::app::progress::Progress;
+use crate::app::server::{Context, Server, command};
+
+/// The environment for a command, with its warnings told.
+fn environment(
+    caller: &Caller,
+    action: &str,
+    progress: &dyn Progress,
+) -> Result<Environment, RunError> {
+    let mut environment = Environment::of(caller)?;
+    environment.set_action(action);
+    for warning in &environment.warnings {
+        progress.warn(warning);
+    }
+    Ok(environment)
+}
+
+fn plan(environment: &Environment) -> Result<&Plan, RunError> {
+    environment.plan.as_ref().ok_or_else(|| RunError::NotBuilt {
+        path: environment.roots.app.join(PLAN_FILE),
+    })
+}
+
+/// `start`: `deploy-cfg` once, the hook `deploy`, then the server in the application's home. Nothing
+/// of the application is loaded to find out what the plan knows.
+pub fn start(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
+    let environment = environment(caller, "start", progress)?;
+    let plan = plan(&environment)?;
+    let mut supervisor = Supervisor::new().map_err(RunError::Signals)?;
+    if let Some(status) = once::configure(&environment, &mut supervisor, progress)? {
+        return Ok(status);
+    }
+    if let Some(hook) = hook::find("deploy", &environment)? {
+        let ended = hook.run(&environment, &mut supervisor)?;
+        if let Some(signal) = ended.asked {
+            return Ok(128 + u8::try_from(signal).unwrap_or(0));
+        }
+        if ended.status != 0 {
+            return Err(RunError::HookFailed {
+                name: "deploy",
+                status: ended.status,
+            });
+        }
+    }
+    let words: Vec<OsString> = command_line(plan, &environment)?
+        .into_iter()
+        .map(OsString::from)
+        .collect();
+    let program = match (Program::find(&words, &environment), plan.server()) {
+        (Err(RunError::NoProgram { .. }), Some(server)) => {
+            return Err(RunError::ServerMissing {
+                server: server.name(),
+            });
+        }
+        (found, _) => found?.in_directory(&environment.app_home),
+    };
+    for line in announcement(plan, environment.port) {
+        progress.step(&line);
+    }
+    program.become_it(&environment, Some(supervisor))
+}
+
+/// `start --dry-run`: the server's program and arguments.
+pub fn server_line(caller: &Caller, progress: &dyn Progress) -> Result<Vec<String>, RunError> {
+    let environment = environment(caller, "start", progress)?;
+    command_line(plan(&environment)?, &environment)
+}
+
+fn command_line(plan: &Plan, environment: &Environment) -> Result<Vec<String>, RunError> {
+    let private = &environment.private;
+    let run_directory = if environment.roots.image {
+        if plan.server() == Some(Server::ModWsgi) {
+            home::make(private, private);
+        }
+        private
+    } else {
+        &environment.roots.app
+    };
+    let worker_directory = if home::is_writable(Path::new("/dev/shm")) {
+        Some("/dev/shm")
+    } else {
+        environment.roots.image.then_some("/tmp")
+    };
+    let variables = environment
+        .values()
+        .into_iter()
+        .map(|(name, value)| {
+            let text = |word: OsString| word.to_string_lossy().into_owned();
+            (text(name), text(value))
+        })
+        .collect();
+    let context = Context {
+        port: environment.port,
+        home: &environment.app_home.to_string_lossy(),
+        run_directory: &run_directory.to_string_lossy(),
+        worker_directory,
+        environment: &variables,
+    };
+    Ok(command(plan, &context)?)
+}
+
+/// What is said before the server speaks. The arguments are not shown: they may hold a secret.
+fn announcement(plan: &Plan, port: u16) -> [String; 2] {
+    let (mode, server) = match &plan.start {
+        Start::Shell { program } => ("shell", program.clone()),
+        Start::Python { program } => ("python", format!("python {program}")),
+        Start::Server {
+            server,
+            application,
+        } => {
+            let mode = match application
+                .as_ref()
+                .map(|application| application.interface)
+            {
+                Some(Interface::Wsgi) => "wsgi",
+                Some(Interface::Asgi) => "asgi",
+                Some(Interface::Own) => "python",
+                None => server.name(),
+            };
+            let name = server.name();
+            let words = match application {
+                Some(application) => {
+                    let call = if application.factory { "()" } else { "" };
+                    format!("{name} for {}{call}", application.reference())
+                }
+                None => name.to_owned(),
+            };
+            (mode, words)
+        }
+    };
+    [
+        format!("Configuring for deployment mode: '{mode}'"),
+        format!("Starting {server} on port {port}"),
+    ]
+}
+
+/// `setup` and `migrate`: `deploy-cfg` once, then the hook of that name, if there is one. Nothing is
+/// done for any framework: what may be done to a database, the application has to say.
+pub fn with_database(
+    name: &'static str,
+    caller: &Caller,
+    progress: &dyn Progress,
+) -> Result<u8, RunError> {
+    let environment = environment(caller, name, progress)?;
+    let mut supervisor = Supervisor::new().map_err(RunError::Signals)?;
+    if let Some(status) = once::configure(&environment, &mut supervisor, progress)? {
+        return Ok(status);
+    }
+    if let Some(hook) = hook::find(name, &environment)? {
+        return hook.become_it(&environment, Some(supervisor));
+    }
+    progress.note(&nothing_to_do(name));
+    Ok(0)
+}
+
+fn nothing_to_do(name: &str) -> String {
+    format!("there is no hook .warpdrive/action_hooks/{name}: nothing to do")
+}
+
+/// `verify`: the hook of that name, else nothing.
+pub fn verify(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
+    let environment = environment(caller, "verify", progress)?;
+    if let Some(hook) = hook::find("verify", &environment)? {
+        return hook.become_it(&environment, None);
+    }
+    progress.note(&nothing_to_do("verify"));
+    Ok(0)
+}
+
+/// `alive` and `ready`: the hook of that name, else whether the application answers.
+pub fn probe(name: &'static str, caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
+    let environment = environment(caller, name, progress)?;
+    match hook::find(name, &environment)? {
+        Some(hook) => hook.become_it(&environment, None),
+        None => probe::get(environment.port).map(|()| 0),
+    }
+}
+
+/// `exec`: any program, where the caller stands.
+pub fn exec(words: &[OsString], caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
+    let environment = environment(caller, "exec", progress)?;
+    Program::find(words, &environment)?.become_it(&environment, None)
+}
+
+/// `shell`: bash, else sh.
+pub fn shell(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
+    let environment = environment(caller, "shell", progress)?;
+    let program = Program::find(&["bash".into()], &environment)
+        .or_else(|_| Program::find(&["sh".into()], &environment))?;
+    program.become_it(&environment, None)
+}

@@ -1,0 +1,118 @@
+//! What can go wrong when an application is run, with the exit code that docker would give.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+
+use super::super::advice::{Advice, Explain};
+use super::super::environment::EnvironmentError;
+use super::super::plan::PlanError;
+use super::super::roots::RootsError;
+use super::super::server::ArgumentsError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Roots(#[from] RootsError),
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    #[error("the application has not been built: {} is missing", path.display())]
+    NotBuilt { path: PathBuf },
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Arguments(#[from] ArgumentsError),
+    #[error("{name}={value}: not a port (1 to 65535)")]
+    Port { name: &'static str, value: String },
+    #[error("the working directory is gone: {0}")]
+    WorkingDirectory(#[source] io::Error),
+    #[error("{} is not UTF-8 (byte {offset})", path.display())]
+    NotText { path: PathBuf, offset: usize },
+    #[error("the hook {} is not executable", path.display())]
+    HookNotExecutable { path: PathBuf },
+    #[error("the hook {name} failed with status {status}")]
+    HookFailed { name: &'static str, status: u8 },
+    #[error("nothing to run")]
+    EmptyCommand,
+    #[error("{server}, the server of this application, is not installed")]
+    ServerMissing { server: &'static str },
+    #[error("{}: no such program", program.display())]
+    NoProgram { program: OsString },
+    #[error("{}: its first line names `{interpreter}`, which is not there", path.display())]
+    NoInterpreter { path: PathBuf, interpreter: String },
+    #[error("{} cannot be executed: {source}", path.display())]
+    CannotExecute { path: PathBuf, source: io::Error },
+    #[error("the directory {} cannot be entered: {source}", path.display())]
+    Directory { path: PathBuf, source: io::Error },
+    #[error("cannot receive signals: {0}")]
+    Signals(#[source] io::Error),
+    #[error("cannot wait for the program: {0}")]
+    Wait(#[source] io::Error),
+    #[error("nothing answers at 127.0.0.1:{port}: {reason}")]
+    NoAnswer { port: u16, reason: String },
+    #[error("the application answers with status {status}")]
+    Unwell { status: u16 },
+}
+
+impl RunError {
+    /// The exit code of the command that fails so: 125 a failure of warpdrive's own, 126 what
+    /// cannot be executed, 127 what is not there; a hook's own status; 1 for a probe.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::HookFailed { status, .. } => *status,
+            Self::HookNotExecutable { .. } | Self::CannotExecute { .. } => 126,
+            Self::NoProgram { .. } | Self::NoInterpreter { .. } | Self::ServerMissing { .. } => 127,
+            Self::NoAnswer { .. } | Self::Unwell { .. } => 1,
+            _ => 125,
+        }
+    }
+}
+
+impl Explain for RunError {
+    fn advice(&self) -> Advice {
+        let advice = Advice::new(self.to_string());
+        match self {
+            Self::Roots(error) => error.advice(),
+            Self::Environment(error) => error.advice(),
+            Self::NotBuilt { .. } => advice.remedy("warpdrive build"),
+            Self::Plan(error) => {
+                let advice = match std::error::Error::source(error) {
+                    Some(source) => advice.cause(source.to_string()),
+                    None => advice,
+                };
+                advice.remedy("build again with this release of warpdrive")
+            }
+            Self::Arguments(_) => advice.remedy(
+                "server_args knows $V, ${V} and ${V:-default}; put the result of a command into \
+                 .warpdrive/action_hooks/deploy-env",
+            ),
+            Self::Port { name, .. } => advice.remedy(format!("unset {name} or set it to a number")),
+            Self::NotText { .. } => {
+                advice.remedy("save the file as UTF-8 (`iconv -t UTF-8` converts it)")
+            }
+            Self::HookNotExecutable { path } => advice
+                .remedy(format!("chmod +x {}", path.display()))
+                .remedy("in git: git update-index --chmod=+x .warpdrive/action_hooks/NAME"),
+            Self::HookFailed { name, .. } => advice.remedy(format!(
+                "run it by hand: warpdrive exec .warpdrive/action_hooks/{name}"
+            )),
+            Self::ServerMissing { server } => advice
+                .cause("The server is chosen and installed by the build.")
+                .remedy(format!(
+                    "echo {server} > .warpdrive/server_type, and build again"
+                )),
+            Self::NoInterpreter { interpreter, .. } if interpreter.ends_with('\r') => {
+                advice.cause("The file has Windows line ends; save it with Unix ones.")
+            }
+            Self::NoInterpreter { .. } => {
+                advice.remedy("write `#!/bin/sh`, or put the interpreter into the builder image")
+            }
+            Self::CannotExecute { path, source }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                advice.remedy(format!("chmod +x {}", path.display()))
+            }
+            _ => advice,
+        }
+    }
+}

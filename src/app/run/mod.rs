@@ -1,0 +1,24 @@
+//! What an application's container (or laptop) does with it after the build: `start`, `setup`,
+//! `migrate`, `alive`, `ready`, `verify`, `exec`, `shell`, `env`.
+//!
+//! [`Environment`] is what every program sees, [`commands`] what is run in it. Nothing here
+//! installs, compiles or detects: what a start needs to know was resolved by the build and lies in
+//! the [`Plan`](super::plan::Plan). Nothing is written into the image: what has to be remembered or
+//! cached goes below `/tmp`.
+
+mod caller;
+pub mod commands;
+mod environment;
+mod error;
+mod home;
+mod hook;
+mod launch;
+mod once;
+pub mod print;
+mod probe;
+mod supervise;
+
+pub use caller::Caller;
+pub(crate) use environment::python_path;
+pub use environment::{Environment, Origin, Variable};
+pub use error::RunError;

@@ -1,0 +1,122 @@
+//! Running a program and being its parent: passing signals on, and as process 1 burying the orphans.
+//!
+//! The kernel gives process 1 no default action for signals and every orphan to bury; a server or
+//! a shell script does neither. So as process 1 warpdrive stays and the program is its child, in
+//! the same session. Elsewhere it takes the place of warpdrive, see [`super::launch`].
+
+use std::io;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, WaitOptions, getpgrp, kill_process, waitpid};
+use rustix::termios::tcgetpgrp;
+use signal_hook::consts::signal::{
+    SIGABRT, SIGALRM, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGIO, SIGPIPE, SIGPROF, SIGQUIT, SIGTERM,
+    SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGUSR1, SIGUSR2, SIGVTALRM, SIGWINCH, SIGXCPU, SIGXFSZ,
+};
+use signal_hook::iterator::Signals;
+
+/// What is passed on: all but SIGCHLD, those that cannot be caught, and those by which the
+/// processor says that warpdrive itself is broken.
+const FORWARDED: &[i32] = &[
+    SIGABRT, SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGIO, SIGPIPE, SIGPROF, SIGQUIT, SIGTERM, SIGTSTP,
+    SIGTTIN, SIGTTOU, SIGURG, SIGUSR1, SIGUSR2, SIGVTALRM, SIGWINCH, SIGXCPU, SIGXFSZ,
+];
+
+/// Real-time signals as a program may use them; the two before belong to the C library.
+const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
+
+/// What a terminal sends to all its foreground processes, the child among them.
+const FROM_TERMINAL: &[i32] = &[SIGINT, SIGQUIT, SIGTSTP, SIGWINCH];
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ended {
+    /// Its status; 128 + n if signal n ended it.
+    pub(super) status: u8,
+    /// The signal by which we were asked to end meanwhile.
+    pub(super) asked: Option<i32>,
+}
+
+/// Receives the signals of this process.
+pub(super) struct Supervisor {
+    signals: Signals,
+}
+
+impl Supervisor {
+    pub(super) fn new() -> io::Result<Supervisor> {
+        let all = FORWARDED.iter().copied().chain(REAL_TIME).chain([SIGCHLD]);
+        Ok(Supervisor {
+            signals: Signals::new(all)?,
+        })
+    }
+
+    /// Starts the program and waits for its end.
+    pub(super) fn run(&mut self, command: &mut Command) -> io::Result<Ended> {
+        let child = Pid::from_child(&command.spawn()?);
+        let mut asked = None;
+        loop {
+            for number in self.signals.wait() {
+                if number != SIGCHLD {
+                    if matches!(number, SIGTERM | SIGINT | SIGQUIT | SIGHUP) {
+                        asked = Some(number);
+                    }
+                    forward(child, number);
+                }
+            }
+            if let Some(status) = bury(child)? {
+                return Ok(Ended { status, asked });
+            }
+        }
+    }
+
+    /// Whether we were asked to end since the last look.
+    pub(super) fn asked(&mut self) -> Option<i32> {
+        self.signals
+            .pending()
+            .find(|number| matches!(*number, SIGTERM | SIGINT | SIGQUIT | SIGHUP))
+    }
+}
+
+fn forward(child: Pid, number: i32) {
+    if FROM_TERMINAL.contains(&number) && in_foreground() {
+        return;
+    }
+    // The program may have ended; then its SIGCHLD is on the way, and nothing is amiss.
+    if let Some(signal) = Signal::from_named_raw(number) {
+        let _ = kill_process(child, signal);
+    } else {
+        // The number of a real-time signal is the C library's matter: only unsafe code could send
+        // it from here, and it is rare. `bury` collects the shell.
+        let _ = Command::new("/bin/sh")
+            .args(["-c", "kill -\"$1\" \"$2\"", "sh"])
+            .args([number.to_string(), child.as_raw_nonzero().to_string()])
+            .stdin(Stdio::null())
+            .spawn();
+    }
+}
+
+/// Whether we stand in the foreground of a terminal, and so does the child in our process group.
+fn in_foreground() -> bool {
+    tcgetpgrp(rustix::stdio::stdin()).is_ok_and(|group| group == getpgrp())
+}
+
+/// Collects every child that has ended, our own and orphans; the status of `child` if it is there.
+fn bury(child: Pid) -> io::Result<Option<u8>> {
+    let mut found = None;
+    loop {
+        match waitpid(None, WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) if pid == child => {
+                let status = match (status.exit_status(), status.terminating_signal()) {
+                    (Some(code), _) => code,
+                    (None, Some(signal)) => 128 + signal,
+                    (None, None) => continue,
+                };
+                found = Some(u8::try_from(status & 0xff).unwrap_or(u8::MAX));
+            }
+            Ok(Some(_)) => {}
+            Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(found),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The servers: which packages bring them, what they can serve, and how they are started.
+
+mod arguments;
+mod command;
+mod mod_wsgi;
+pub(crate) mod pins;
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::detect::Interface;
+use super::project::has;
+
+pub use arguments::{ArgumentsError, expand, split};
+pub use command::{Context, command};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Server {
+    Gunicorn,
+    ModWsgi,
+    Uwsgi,
+    Waitress,
+    Uvicorn,
+    Hypercorn,
+    Daphne,
+    Granian,
+}
+
+use Server::{Daphne, Granian, Gunicorn, Hypercorn, ModWsgi, Uvicorn, Uwsgi, Waitress};
+
+impl Server {
+    pub const ALL: [Server; 8] = [
+        Gunicorn, ModWsgi, Uwsgi, Waitress, Uvicorn, Hypercorn, Daphne, Granian,
+    ];
+
+    /// The name in `.warpdrive/server_type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Gunicorn => "gunicorn",
+            ModWsgi => "mod_wsgi",
+            Uwsgi => "uwsgi",
+            Waitress => "waitress",
+            Uvicorn => "uvicorn",
+            Hypercorn => "hypercorn",
+            Daphne => "daphne",
+            Granian => "granian",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Server> {
+        Server::ALL.into_iter().find(|server| server.name() == name)
+    }
+
+    /// Whether it can serve applications of this kind.
+    pub fn serves(self, interface: Interface) -> bool {
+        match interface {
+            Interface::Wsgi => !matches!(self, Uvicorn | Daphne),
+            Interface::Asgi => !matches!(self, ModWsgi | Uwsgi | Waitress),
+            Interface::Own => false,
+        }
+    }
+
+    /// Serves static files itself; the others get `WhiteNoise` around the application.
+    pub fn serves_static_files(self) -> bool {
+        matches!(self, ModWsgi | Uwsgi)
+    }
+
+    /// Packages that bring it, the first one being what warpdrive installs.
+    fn packages(self) -> &'static [&'static str] {
+        match self {
+            Gunicorn => &["gunicorn"],
+            ModWsgi => &["mod-wsgi", "mod-wsgi-standalone"],
+            Uwsgi => &["uwsgi", "pyuwsgi"],
+            Waitress => &["waitress"],
+            Uvicorn => &["uvicorn"],
+            Hypercorn => &["hypercorn"],
+            Daphne => &["daphne"],
+            Granian => &["granian"],
+        }
+    }
+
+    /// The server that `names` (normalized) bring for this kind of application.
+    pub fn brought_by(names: &BTreeSet<String>, interface: Interface) -> Option<Server> {
+        let order: &[Server] = match interface {
+            Interface::Wsgi => &[Gunicorn, Uwsgi, Waitress, ModWsgi, Granian, Hypercorn],
+            Interface::Asgi => &[Uvicorn, Hypercorn, Granian, Daphne],
+            Interface::Own => &[],
+        };
+        order
+            .iter()
+            .copied()
+            .find(|server| server.packages().iter().any(|package| has(names, package)))
+    }
+
+    /// The packages to install for it (normalized names) where `names` do not have them.
+    /// `wrapped`: `WhiteNoise` is needed.
+    pub fn missing_packages(
+        self,
+        names: &BTreeSet<String>,
+        interface: Interface,
+        wrapped: bool,
+    ) -> Vec<String> {
+        let mut missing = Vec::new();
+        if !self.packages().iter().any(|package| has(names, package)) {
+            missing.extend(self.packages().first().map(|name| (*name).to_owned()));
+        }
+        let mut more: Vec<&str> = Vec::new();
+        if self == Gunicorn && interface == Interface::Asgi {
+            more.extend(["uvicorn", "uvicorn-worker"]);
+        }
+        if wrapped && !self.serves_static_files() {
+            more.push("whitenoise");
+        }
+        missing.extend(
+            more.into_iter()
+                .filter(|package| !has(names, package))
+                .map(str::to_owned),
+        );
+        missing
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_requirements_bring() {
+        let names = |list: &str| {
+            list.split_whitespace()
+                .map(str::to_owned)
+                .collect::<BTreeSet<_>>()
+        };
+        for (list, interface, expected) in [
+            ("flask gunicorn waitress", Interface::Wsgi, Some(Gunicorn)),
+            ("flask waitress", Interface::Wsgi, Some(Waitress)),
+            ("flask pyuwsgi", Interface::Wsgi, Some(Uwsgi)),
+            ("flask", Interface::Wsgi, None),
+            ("fastapi gunicorn uvicorn", Interface::Asgi, Some(Uvicorn)),
+            ("fastapi daphne", Interface::Asgi, Some(Daphne)),
+            ("flask uvicorn", Interface::Wsgi, None),
+        ] {
+            assert_eq!(
+                Server::brought_by(&names(list), interface),
+                expected,
+                "{list}"
+            );
+        }
+        assert_eq!(
+            Gunicorn.missing_packages(&names("gunicorn"), Interface::Wsgi, true),
+            ["whitenoise"]
+        );
+        assert_eq!(
+            Uwsgi.missing_packages(&names("pyuwsgi"), Interface::Wsgi, true),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            Gunicorn.missing_packages(&names(""), Interface::Asgi, false),
+            ["gunicorn", "uvicorn", "uvicorn-worker"]
+        );
+    }
+}

@@ -1,0 +1,213 @@
+//! The table of settings, files and hooks.
+
+/// What a value may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    /// Separated by white space.
+    List,
+    OneOf(&'static [&'static str]),
+    Switch,
+}
+
+/// A setting. Its name is that of the file in `.warpdrive` and of the key in `[tool.warpdrive]`.
+#[derive(Debug)]
+pub struct Key {
+    pub name: &'static str,
+    /// Environment variables, the preferred one first.
+    pub variables: &'static [&'static str],
+    pub kind: Kind,
+    pub default: Option<&'static str>,
+    /// Whether `.warpdrive/NAME` says it, too.
+    pub file: bool,
+    pub help: &'static str,
+}
+
+const fn key(
+    name: &'static str,
+    variables: &'static [&'static str],
+    kind: Kind,
+    default: Option<&'static str>,
+    help: &'static str,
+) -> Key {
+    Key {
+        name,
+        variables,
+        kind,
+        default,
+        file: true,
+        help,
+    }
+}
+
+/// Every setting.
+pub const KEYS: &[Key] = &[
+    key(
+        "home",
+        &["WARPDRIVE_APP_HOME"],
+        Kind::Text,
+        None,
+        "directory of the application inside the source",
+    ),
+    key(
+        "deploy_mode",
+        &["WARPDRIVE_DEPLOY_MODE"],
+        Kind::OneOf(&[
+            "auto",
+            "shell",
+            "python",
+            "django",
+            "wsgi",
+            "asgi",
+            "gunicorn",
+            "mod_wsgi",
+            "uwsgi",
+            "waitress",
+            "uvicorn",
+            "hypercorn",
+            "daphne",
+            "granian",
+        ]),
+        Some("auto"),
+        "how the application is started",
+    ),
+    key(
+        "server_type",
+        &["WARPDRIVE_SERVER_TYPE"],
+        Kind::OneOf(&[
+            "gunicorn",
+            "mod_wsgi",
+            "uwsgi",
+            "waitress",
+            "uvicorn",
+            "hypercorn",
+            "daphne",
+            "granian",
+        ]),
+        None,
+        "the server; by default what the requirements bring, else gunicorn or uvicorn",
+    ),
+    key(
+        "server_args",
+        &["WARPDRIVE_SERVER_ARGS"],
+        Kind::Text,
+        None,
+        "more arguments for the server; $V, ${V} and ${V:-default} are expanded at start",
+    ),
+    key(
+        "application",
+        &["WARPDRIVE_APPLICATION"],
+        Kind::Text,
+        None,
+        "the WSGI or ASGI application as module:object, or module:function() for a factory",
+    ),
+    key(
+        "installer",
+        &["WARPDRIVE_INSTALLER"],
+        Kind::OneOf(&["uv", "pip"]),
+        Some("uv"),
+        "what installs the dependencies",
+    ),
+    key(
+        "requirements",
+        &["WARPDRIVE_PIP_PACKAGES"],
+        Kind::List,
+        None,
+        "requirement files (default requirements.txt)",
+    ),
+    key(
+        "python",
+        &["WARPDRIVE_PYTHON"],
+        Kind::Text,
+        None,
+        "the wanted Python version, as 3.12 or >=3.10,<3.13",
+    ),
+    key(
+        "builder_image",
+        &["WARPDRIVE_BUILDER_IMAGE"],
+        Kind::Text,
+        None,
+        "the builder image",
+    ),
+    key(
+        "collectstatic",
+        &["WARPDRIVE_COLLECTSTATIC"],
+        Kind::Switch,
+        Some("on"),
+        "whether Django's static files are collected",
+    ),
+    key(
+        "pre_build_reads",
+        &[],
+        Kind::List,
+        None,
+        "files that the pre-build hook reads; without it all the source counts",
+    ),
+    key(
+        "python_file",
+        &["WARPDRIVE_PYTHON_FILE"],
+        Kind::Text,
+        Some("app.py"),
+        "the program of mode python",
+    ),
+    key(
+        "shell_file",
+        &["WARPDRIVE_SHELL_FILE"],
+        Kind::Text,
+        Some("app.sh"),
+        "the program of mode shell",
+    ),
+    key(
+        "wsgi_module_name",
+        &["WARPDRIVE_WSGI_MODULE_NAME"],
+        Kind::Text,
+        None,
+        "module of the WSGI application (original name; see application)",
+    ),
+    key(
+        "wsgi_callable_object",
+        &["WARPDRIVE_WSGI_CALLABLE_OBJECT"],
+        Kind::Text,
+        None,
+        "object in that module (original name; see application)",
+    ),
+    key(
+        "wsgi_static_url",
+        &["WARPDRIVE_WSGI_STATIC_URL"],
+        Kind::Text,
+        None,
+        "URL below which static files are served",
+    ),
+    key(
+        "wsgi_static_root",
+        &["WARPDRIVE_WSGI_STATIC_ROOT"],
+        Kind::Text,
+        None,
+        "directory of these files",
+    ),
+];
+
+/// What else lies in `.warpdrive`.
+pub(super) const OTHER_FILES: &[&str] = &[
+    "environment",
+    "action_hooks",
+    "wheelhouse",
+    "packages",
+    "server_args",
+];
+
+/// Every hook in `.warpdrive/action_hooks`.
+pub const HOOKS: &[&str] = &[
+    "pre-build",
+    "install",
+    "build-env",
+    "build",
+    "deploy-cfg",
+    "deploy-env",
+    "deploy",
+    "setup",
+    "migrate",
+    "verify",
+    "alive",
+    "ready",
+];

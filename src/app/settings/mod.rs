@@ -1,0 +1,448 @@
+//! What the owner of an app said about it, from four places: command line, environment, files
+//! (`.warpdrive/NAME`, then `[tool.warpdrive]` in `pyproject.toml`), defaults; the first that says
+//! something wins. Every value remembers where it comes from, for `warpdrive env --explain`.
+//!
+//! [`KEYS`] is the one table of names; what the values mean is elsewhere ([`super::server`],
+//! [`super::detect`]).
+
+mod keys;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::advice::{Advice, Explain, nearest};
+use super::files::{EntryKind, Files};
+
+pub use keys::{HOOKS, KEYS, Key, Kind};
+
+/// Where a value was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    CommandLine,
+    /// The variable.
+    Environment(String),
+    /// The file.
+    File(String),
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::CommandLine => out.write_str("command line"),
+            Origin::Environment(name) => write!(out, "environment: {name}"),
+            Origin::File(path) => write!(out, "file: {path}"),
+            Origin::Default => out.write_str("default"),
+        }
+    }
+}
+
+/// A value and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Value {
+    pub text: String,
+    pub origin: Origin,
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SettingsError {
+    #[error("{place}: unknown setting `{name}`")]
+    UnknownKey { place: String, name: String },
+    #[error("{place}: `{value}` is not a value of {name}")]
+    UnknownValue {
+        place: String,
+        name: String,
+        value: String,
+        allowed: Vec<String>,
+    },
+    #[error("{place}: {name} must be {expected}")]
+    WrongType {
+        place: String,
+        name: String,
+        expected: &'static str,
+    },
+    #[error("{path} is not UTF-8 (byte {offset})")]
+    NotText { path: String, offset: usize },
+    #[error("pyproject.toml cannot be read: {message}")]
+    Pyproject { message: String },
+}
+
+impl Explain for SettingsError {
+    fn advice(&self) -> Advice {
+        let advice = Advice::new(self.to_string());
+        match self {
+            SettingsError::UnknownKey { name, .. } => {
+                let known = KEYS.iter().map(|key| key.name);
+                match nearest(name, known.clone()) {
+                    Some(near) => advice.remedy(format!("did you mean `{near}`?")),
+                    None => advice.remedy(format!(
+                        "the settings are: {}",
+                        known.collect::<Vec<_>>().join(", ")
+                    )),
+                }
+            }
+            SettingsError::UnknownValue { value, allowed, .. } => {
+                let list = allowed.join(", ");
+                match nearest(value, allowed.iter().map(String::as_str)) {
+                    Some(near) => advice.remedy(format!("did you mean `{near}`? (one of {list})")),
+                    None => advice.remedy(format!("use one of {list}")),
+                }
+            }
+            SettingsError::WrongType { .. } => advice,
+            SettingsError::NotText { .. } => {
+                advice.remedy("save the file as UTF-8 (`iconv -t UTF-8` converts it)")
+            }
+            SettingsError::Pyproject { .. } => {
+                advice.remedy("correct pyproject.toml; it is TOML, see https://toml.io")
+            }
+        }
+    }
+}
+
+/// All that was said, resolved.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    values: BTreeMap<&'static str, Value>,
+    /// `[tool.warpdrive.environment]`.
+    pub environment: BTreeMap<String, String>,
+    /// `[tool.warpdrive.server_args]` or `.warpdrive/server_args/NAME`: arguments by server.
+    pub server_args: BTreeMap<String, String>,
+    /// Files in `.warpdrive` that mean nothing but look like one that does: (path, meant).
+    pub doubtful: Vec<(String, String)>,
+}
+
+impl Settings {
+    /// Reads the settings of a tree.
+    ///
+    /// # Errors
+    /// For unknown keys and values, wrong types and files that are not text.
+    pub fn load(
+        files: &dyn Files,
+        environment: &BTreeMap<String, String>,
+        command_line: &BTreeMap<String, String>,
+    ) -> Result<Settings, SettingsError> {
+        let mut settings = Settings::default();
+        settings.read_pyproject(files)?;
+        settings.read_directory(files)?;
+        for key in KEYS {
+            for variable in key.variables {
+                if let Some(text) = environment.get(*variable)
+                    && !text.is_empty()
+                {
+                    let origin = Origin::Environment((*variable).to_owned());
+                    settings.say(key, text, origin)?;
+                    break;
+                }
+            }
+            if let Some(text) = command_line.get(key.name) {
+                settings.say(key, text, Origin::CommandLine)?;
+            }
+        }
+        Ok(settings)
+    }
+
+    fn say(&mut self, key: &'static Key, text: &str, origin: Origin) -> Result<(), SettingsError> {
+        let text = text.trim();
+        let place = origin.to_string();
+        let text = match key.kind {
+            Kind::Text | Kind::List => text.to_owned(),
+            Kind::OneOf(allowed) => {
+                let found = allowed
+                    .iter()
+                    .find(|name| name.replace('-', "_") == text.to_lowercase().replace('-', "_"));
+                match found {
+                    Some(name) => (*name).to_owned(),
+                    None => {
+                        return Err(SettingsError::UnknownValue {
+                            place,
+                            name: key.name.to_owned(),
+                            value: text.to_owned(),
+                            allowed: allowed.iter().map(|name| (*name).to_owned()).collect(),
+                        });
+                    }
+                }
+            }
+            Kind::Switch => match text.to_lowercase().as_str() {
+                "1" | "on" | "yes" | "true" | "" => "on".to_owned(),
+                "0" | "off" | "no" | "false" => "off".to_owned(),
+                _ => {
+                    return Err(SettingsError::UnknownValue {
+                        place,
+                        name: key.name.to_owned(),
+                        value: text.to_owned(),
+                        allowed: vec!["on".to_owned(), "off".to_owned()],
+                    });
+                }
+            },
+        };
+        self.values.insert(key.name, Value { text, origin });
+        Ok(())
+    }
+
+    /// `.warpdrive/NAME`.
+    fn read_directory(&mut self, files: &dyn Files) -> Result<(), SettingsError> {
+        for entry in files.list(".warpdrive") {
+            let path = format!(".warpdrive/{}", entry.name);
+            if entry.name == "server_args" && entry.kind == EntryKind::Directory {
+                self.server_args.clear();
+                self.values.remove("server_args");
+                for file in files.list(&path) {
+                    let text = text(files, &format!("{path}/{}", file.name))?;
+                    self.server_args.insert(file.name, text);
+                }
+                continue;
+            }
+            let key = KEYS.iter().find(|key| key.name == entry.name && key.file);
+            match key {
+                Some(key) if matches!(entry.kind, EntryKind::File { .. }) => {
+                    let text = text(files, &path)?;
+                    self.say(key, &text, Origin::File(path))?;
+                }
+                Some(_) => {}
+                None => {
+                    let known = KEYS
+                        .iter()
+                        .filter(|key| key.file)
+                        .map(|key| key.name)
+                        .chain(keys::OTHER_FILES.iter().copied());
+                    if !keys::OTHER_FILES.contains(&entry.name.as_str())
+                        && let Some(near) = nearest(&entry.name, known)
+                    {
+                        self.doubtful.push((path, format!(".warpdrive/{near}")));
+                    }
+                }
+            }
+        }
+        for entry in files.list(".warpdrive/action_hooks") {
+            if !HOOKS.contains(&entry.name.as_str())
+                && let Some(near) = nearest(&entry.name, HOOKS.iter().copied())
+            {
+                self.doubtful.push((
+                    format!(".warpdrive/action_hooks/{}", entry.name),
+                    format!(".warpdrive/action_hooks/{near}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// `[tool.warpdrive]`; keys with `-` or `_` alike.
+    fn read_pyproject(&mut self, files: &dyn Files) -> Result<(), SettingsError> {
+        if !files.is_file("pyproject.toml") {
+            return Ok(());
+        }
+        let source = text(files, "pyproject.toml")?;
+        let document: toml::Table =
+            toml::from_str(&source).map_err(|error| SettingsError::Pyproject {
+                message: error.to_string().trim_end().to_owned(),
+            })?;
+        let Some(table) = document.get("tool").and_then(|tool| tool.get("warpdrive")) else {
+            return Ok(());
+        };
+        let place = "pyproject.toml [tool.warpdrive]".to_owned();
+        let Some(table) = table.as_table() else {
+            return Err(SettingsError::WrongType {
+                place,
+                name: "tool.warpdrive".to_owned(),
+                expected: "a table",
+            });
+        };
+        for (name, value) in table {
+            let canonical = name.replace('-', "_");
+            let wrong = |expected| SettingsError::WrongType {
+                place: place.clone(),
+                name: name.clone(),
+                expected,
+            };
+            if canonical == "environment" {
+                self.environment = strings(value).ok_or_else(|| wrong("a table of strings"))?;
+                continue;
+            }
+            if canonical == "server_args" && value.is_table() {
+                self.server_args = strings(value).ok_or_else(|| wrong("a table of strings"))?;
+                continue;
+            }
+            let Some(key) = KEYS.iter().find(|key| key.name == canonical) else {
+                return Err(SettingsError::UnknownKey {
+                    place,
+                    name: name.clone(),
+                });
+            };
+            let text = match (value, key.kind) {
+                (toml::Value::String(text), _) => text.clone(),
+                (toml::Value::Boolean(on), Kind::Switch) => on.to_string(),
+                (toml::Value::Array(items), Kind::List) => items
+                    .iter()
+                    .map(|item| item.as_str())
+                    .collect::<Option<Vec<_>>>()
+                    .ok_or_else(|| wrong("a list of strings"))?
+                    .join(" "),
+                (_, Kind::List) => return Err(wrong("a list of strings")),
+                (_, Kind::Switch) => return Err(wrong("true or false")),
+                _ => return Err(wrong("a string")),
+            };
+            self.say(key, &text, Origin::File(place.clone()))?;
+        }
+        Ok(())
+    }
+
+    /// The value of a key, if it was said or has a default.
+    pub fn value(&self, name: &str) -> Option<Value> {
+        self.values
+            .get(name)
+            .cloned()
+            .or_else(|| {
+                let key = KEYS.iter().find(|key| key.name == name)?;
+                key.default.map(|text| Value {
+                    text: text.to_owned(),
+                    origin: Origin::Default,
+                })
+            })
+            .filter(|value| !value.text.is_empty())
+    }
+
+    pub fn get(&self, name: &str) -> Option<String> {
+        self.value(name).map(|value| value.text)
+    }
+
+    /// A value that was said, not a default.
+    pub fn said(&self, name: &str) -> Option<&Value> {
+        self.values.get(name).filter(|value| !value.text.is_empty())
+    }
+
+    pub fn is_on(&self, name: &str) -> bool {
+        self.get(name).as_deref() == Some("on")
+    }
+
+    /// The extra arguments for a server: text before expansion.
+    pub fn arguments_for(&self, server: &str) -> Option<&str> {
+        self.server_args
+            .get(server)
+            .or_else(|| {
+                self.server_args
+                    .iter()
+                    .find(|(name, _)| name.replace('-', "_") == server.replace('-', "_"))
+                    .map(|(_, text)| text)
+            })
+            .map(String::as_str)
+            .or_else(|| self.said("server_args").map(|value| value.text.as_str()))
+    }
+
+    /// Every key with its value, for `env --explain`.
+    pub fn explain(&self) -> Vec<(&'static Key, Option<Value>)> {
+        KEYS.iter().map(|key| (key, self.value(key.name))).collect()
+    }
+}
+
+fn strings(value: &toml::Value) -> Option<BTreeMap<String, String>> {
+    value
+        .as_table()?
+        .iter()
+        .map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+        .collect()
+}
+
+/// The text of a file that must be UTF-8.
+pub(crate) fn text(files: &dyn Files, path: &str) -> Result<String, SettingsError> {
+    let bytes = files.read(path).unwrap_or_default();
+    String::from_utf8(bytes).map_err(|error| SettingsError::NotText {
+        path: path.to_owned(),
+        offset: error.utf8_error().valid_up_to(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::files::Memory;
+    use super::*;
+
+    fn load(files: &Memory, environment: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        Settings::load(files, &environment, &BTreeMap::new())
+    }
+
+    #[test]
+    fn the_first_place_that_says_something_wins() {
+        let files = Memory::new()
+            .with(
+                "pyproject.toml",
+                "[tool.warpdrive]\nserver-type = 'waitress'\nhome = 'web'\n",
+            )
+            .with(".warpdrive/server_type", " mod-wsgi \n");
+        let settings = load(&files, &[]).unwrap();
+        assert_eq!(settings.get("server_type").unwrap(), "mod_wsgi");
+        assert_eq!(settings.get("home").unwrap(), "web");
+        let settings = load(&files, &[("WARPDRIVE_SERVER_TYPE", "uwsgi")]).unwrap();
+        let value = settings.value("server_type").unwrap();
+        assert_eq!(value.text, "uwsgi");
+        assert_eq!(
+            value.origin.to_string(),
+            "environment: WARPDRIVE_SERVER_TYPE"
+        );
+        let line = BTreeMap::from([("server_type".to_owned(), "gunicorn".to_owned())]);
+        let settings = Settings::load(&files, &BTreeMap::new(), &line).unwrap();
+        assert_eq!(
+            settings.value("server_type").unwrap().origin,
+            Origin::CommandLine
+        );
+        assert_eq!(settings.value("installer").unwrap().origin, Origin::Default);
+    }
+
+    #[test]
+    fn mistakes_name_the_nearest() {
+        for (files, title, remedy) in [
+            (
+                Memory::new().with("pyproject.toml", "[tool.warpdrive]\nsevrer_type = 'x'\n"),
+                "pyproject.toml [tool.warpdrive]: unknown setting `sevrer_type`",
+                "did you mean `server_type`?",
+            ),
+            (
+                Memory::new().with(".warpdrive/server_type", "gunicron"),
+                "file: .warpdrive/server_type: `gunicron` is not a value of server_type",
+                "did you mean `gunicorn`?",
+            ),
+            (
+                Memory::new().with(".warpdrive/home", b"\xff"),
+                ".warpdrive/home is not UTF-8 (byte 0)",
+                "save the file as UTF-8",
+            ),
+            (
+                Memory::new().with("pyproject.toml", "[tool.warpdrive]\ncollectstatic = 3\n"),
+                "pyproject.toml [tool.warpdrive]: collectstatic must be true or false",
+                "",
+            ),
+        ] {
+            let advice = load(&files, &[]).unwrap_err().advice();
+            assert_eq!(advice.title, title.replace("file: ", "file: "));
+            if !remedy.is_empty() {
+                assert!(advice.remedies[0].starts_with(remedy), "{advice}");
+            }
+        }
+    }
+
+    #[test]
+    fn arguments_by_server() {
+        let files = Memory::new()
+            .with(".warpdrive/server_args/gunicorn", "--workers 3")
+            .with(".warpdrive/action_hooks/deply", "")
+            .with(".warpdrive/server-type", "x");
+        let settings = load(&files, &[]).unwrap();
+        assert_eq!(settings.arguments_for("gunicorn"), Some("--workers 3"));
+        assert_eq!(settings.arguments_for("waitress"), None);
+        assert_eq!(settings.doubtful.len(), 2, "{:?}", settings.doubtful);
+        let files = Memory::new().with(".warpdrive/server_args", "--threads 2\n");
+        let settings = load(&files, &[]).unwrap();
+        assert_eq!(settings.arguments_for("waitress"), Some("--threads 2"));
+    }
+
+    #[test]
+    fn a_switch_has_many_spellings() {
+        for (text, expected) in [("off", false), ("0", false), ("yes", true), ("1", true)] {
+            let settings = load(&Memory::new(), &[("WARPDRIVE_COLLECTSTATIC", text)]).unwrap();
+            assert_eq!(settings.is_on("collectstatic"), expected, "{text}");
+        }
+    }
+}

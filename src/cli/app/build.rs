@@ -1,0 +1,37 @@
+//! `warpdrive build` on a laptop, `warpdrive assemble` in an image.
+
+use crate::app::advice::Advice;
+use crate::app::assemble::{self, Phase};
+use crate::app::run::{Caller, RunError};
+
+use super::words::{Failure, Words};
+
+pub(super) fn build(caller: &Caller) -> Result<u8, Failure> {
+    let roots = caller.roots().map_err(RunError::from).map_err(failed)?;
+    assemble::build(&roots, &caller.text_variables(), &Words::Stdout)?;
+    Ok(0)
+}
+
+pub(super) fn assemble(caller: &Caller) -> Result<u8, Failure> {
+    let roots = caller.roots().map_err(RunError::from).map_err(failed)?;
+    let variables = caller.text_variables();
+    let name = variables
+        .get("WARPDRIVE_BUILD_PHASE")
+        .filter(|name| !name.is_empty());
+    let phase = match name.map(|name| (name, Phase::from_name(name))) {
+        None => None,
+        Some((_, Some(phase))) => Some(phase),
+        Some((name, None)) => {
+            let text =
+                format!("WARPDRIVE_BUILD_PHASE={name} is neither dependencies nor application");
+            return Err(Failure::new(2, Advice::new(text)));
+        }
+    };
+    assemble::assemble(&roots, &variables, phase, &Words::Stdout)?;
+    Ok(0)
+}
+
+/// A build that cannot begin has failed as a build does, not as a program that cannot be run.
+fn failed(error: RunError) -> Failure {
+    Failure::from(error).with_code(1)
+}
