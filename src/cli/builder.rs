@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::builder::{choose, debian, definition};
 use crate::oci::{Descriptor, this_architecture};
-use crate::sandbox;
+use crate::sandbox::{self, IdMode};
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
@@ -87,7 +87,7 @@ fn build(
     let (image, cached) = match store.resolve(&definition.name)? {
         Some(image) if !force => (image, true),
         _ => {
-            let privilege = debian::privilege(sandbox::available())
+            let privilege = debian::privilege(IdMode::current())
                 .ok_or(crate::builder::BuilderError::NoSubordinateIds)?;
             let console = Console::new(&context.printer);
             let image = debian::build(

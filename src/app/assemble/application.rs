@@ -115,11 +115,17 @@ impl Build<'_> {
         }
         if self.roots.image {
             let _ = fs::remove_file(self.roots.app.join(".lock"));
+            // Only what is new: what phase one left must stay as it is, byte and inode, or the
+            // application's layer would have a copy of it.
             let site = site_packages(&self.roots.app);
+            let mut code = Vec::new();
             for distribution in records::read_all(&site)? {
-                records::normalise(&distribution)?;
+                if !records::is_normal(&distribution) {
+                    code.extend(records::python_files(&distribution, &site));
+                    records::normalise(&distribution)?;
+                }
             }
-            compile::compile(&self.roots.python(), &[site], compile::Check::Unchecked)?;
+            compile::files(&self.roots.python(), code, compile::Check::Unchecked)?;
         }
         Ok(())
     }

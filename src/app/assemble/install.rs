@@ -44,12 +44,18 @@ impl<'a> Installer<'a> {
         let uv = process::which("uv", environment);
         let pip = project.uses_pip() || (uv.is_none() && !roots.image);
         let line = if pip {
-            // In the sandbox pip is not in the virtual environment but a wrapper on PATH.
+            // In the sandbox pip is not in the virtual environment but a wrapper on PATH; elsewhere
+            // another environment's pip can serve this one.
             let wrapper = Path::new("/run/warpdrive/bin/pip");
+            let own = super::site_packages(&roots.app).join("pip").is_dir();
             let mut line = if roots.image && wrapper.is_file() {
                 vec![wrapper.display().to_string()]
-            } else {
+            } else if own {
                 vec![python, "-m".to_owned(), "pip".to_owned()]
+            } else {
+                let pip = process::which("pip", environment)
+                    .ok_or(BuildError::NoInstaller { name: "pip" })?;
+                vec![pip.display().to_string(), "--python".to_owned(), python]
             };
             line.extend(
                 [

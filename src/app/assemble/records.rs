@@ -245,6 +245,27 @@ pub(super) fn collisions(distributions: &[Distribution], site: &Path) -> Vec<Col
         .collect()
 }
 
+const INSTALLER: &str = "warpdrive\n";
+
+/// Whether a distribution has its normal form already.
+pub(super) fn is_normal(distribution: &Distribution) -> bool {
+    fs::read_to_string(distribution.dist_info.join("INSTALLER")).is_ok_and(|text| text == INSTALLER)
+}
+
+/// The Python files of a distribution.
+pub(super) fn python_files(distribution: &Distribution, site: &Path) -> Vec<PathBuf> {
+    distribution
+        .entries
+        .iter()
+        .map(|entry| site.join(&entry.path))
+        .filter(|path| {
+            path.extension().is_some_and(|extension| extension == "py")
+                && !path.components().any(|part| part == Component::ParentDir)
+                && path.is_file()
+        })
+        .collect()
+}
+
 /// The normal form of a distribution: the same whoever installed it, and for whatever reason.
 pub(super) fn normalise(distribution: &Distribution) -> Result<(), BuildError> {
     let failed = |path: &Path| {
@@ -272,7 +293,7 @@ pub(super) fn normalise(distribution: &Distribution) -> Result<(), BuildError> {
         }
         entries.retain(|entry| entry.path != format!("{info}/{name}"));
     }
-    let mut files = vec![("INSTALLER", Some("warpdrive\n".to_owned()))];
+    let mut files = vec![("INSTALLER", Some(INSTALLER.to_owned()))];
     let origin = distribution.dist_info.join("direct_url.json");
     if let Ok(text) = fs::read_to_string(&origin) {
         files.push(("direct_url.json", public_origin(&text)));
