@@ -50,9 +50,11 @@ const ARROWS: &[(&str, &[&str])] = &[
             "progress",
         ],
     ),
+    ("doctor", &["sandbox", "store", "builder"]),
     (
         "cli",
         &[
+            "doctor",
             "oci",
             "store",
             "layer",

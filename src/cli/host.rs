@@ -11,8 +11,8 @@ use super::context::Context;
 use super::error::CommandError;
 use super::printer::Printer;
 use super::{
-    builder, completions, container, export, image, images, import, inspect, prune, pull, push, rm,
-    run, tag, version,
+    builder, completions, container, doctor, export, image, images, import, inspect, prune, pull,
+    push, rm, run, tag, version,
 };
 
 /// Turns a Python web application's source tree into a production-ready OCI image
@@ -56,6 +56,7 @@ enum Command {
     Pull(pull::Args),
     Export(export::Args),
     Import(import::Args),
+    Doctor(doctor::Args),
     Completions(completions::Args),
     Man(completions::ManArgs),
     Version(version::Args),
@@ -80,6 +81,7 @@ impl Command {
             Self::Pull(args) => args.json,
             Self::Export(args) => args.json,
             Self::Import(args) => args.json,
+            Self::Doctor(args) => args.json,
             Self::Run(_) | Self::Completions(_) | Self::Man(_) => false,
             Self::Version(args) => args.json,
             Self::App(command) => command.json(),
@@ -100,6 +102,7 @@ impl Command {
             Self::Pull(args) => pull::run(args, context),
             Self::Export(args) => export::run(args, context),
             Self::Import(args) => import::run(args, context),
+            Self::Doctor(args) => Ok(doctor::run(args, context)),
             Self::Run(args) => run::run(args, context),
             Self::Container(args) => container::run(args, context),
             Self::Completions(args) => Ok(completions::run(args, Cli::command())),
