@@ -28,6 +28,7 @@ use crate::progress::Progress;
 use crate::source::{self, CollectOptions, Tree};
 use crate::store::Store;
 
+pub use commit::LABEL_PLAN;
 pub use environment::PASSED_ON;
 pub use error::BuildError;
 pub use request::{
