@@ -63,7 +63,7 @@ pub(super) fn commit(
         let layer = in_oci_words(layer);
         let report = report(
             &layer,
-            &diff_id.to_string(),
+            diff_id.as_ref(),
             LayerKind::Base,
             true,
             &parts.base.reference,

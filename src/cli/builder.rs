@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use crate::builder::{choose, debian, definition};
-use crate::oci::this_architecture;
+use crate::oci::{Descriptor, this_architecture};
 use crate::sandbox::{self, IdMode};
 
 use super::context::Context;
@@ -178,7 +178,7 @@ fn inspect(name: &str, json: bool, context: &Context) -> Result<u8, CommandError
         .with_hint("`warpdrive builder list` shows what there is")
     })?;
     let python = crate::builder::python::find(&store, &image, name)?;
-    let size: u64 = image.manifest.layers().iter().map(|l| l.size()).sum();
+    let size: u64 = image.manifest.layers().iter().map(Descriptor::size).sum();
     if json {
         context.printer.json(&json!({
             "name": name,

@@ -24,7 +24,7 @@ use super::{
     max_term_width = 100
 )]
 struct Cli {
-    /// Directory of the content store [default: $XDG_DATA_HOME/warpdrive]
+    /// Where images are kept [default: `~/.local/share/warpdrive`]
     #[arg(
         long,
         global = true,
@@ -74,14 +74,13 @@ impl Command {
             Self::Tag(args) => args.json,
             Self::Rm(args) => args.json,
             Self::Prune(args) => args.json,
-            Self::Run(_) => false,
             Self::Container(args) => args.json(),
             Self::Builder(args) => args.json(),
             Self::Push(args) => args.json,
             Self::Pull(args) => args.json,
             Self::Export(args) => args.json,
             Self::Import(args) => args.json,
-            Self::Completions(_) | Self::Man(_) => false,
+            Self::Run(_) | Self::Completions(_) | Self::Man(_) => false,
             Self::Version(args) => args.json,
             Self::App(command) => command.json(),
         }
@@ -105,7 +104,7 @@ impl Command {
             Self::Container(args) => container::run(args, context),
             Self::Completions(args) => Ok(completions::run(args, Cli::command())),
             Self::Man(args) => completions::man(args, Cli::command(), context),
-            Self::Version(args) => version::run(args, context),
+            Self::Version(args) => Ok(version::run(args, context)),
             Self::App(command) => Ok(app::run(command)),
         }
     }

@@ -25,17 +25,29 @@ impl Printer {
     }
 
     /// A line of the result, on stdout.
+    #[expect(
+        clippy::unused_self,
+        reason = "there is one printer, and what it prints is its business"
+    )]
     pub(super) fn result(&self, line: impl AsRef<str>) {
         let _ = writeln!(io::stdout().lock(), "{}", line.as_ref());
     }
 
     /// The result as one JSON object on stdout.
+    #[expect(
+        clippy::unused_self,
+        reason = "there is one printer, and what it prints is its business"
+    )]
     pub(super) fn json<T: Serialize>(&self, value: &T) {
         let text = serde_json::to_string_pretty(value).unwrap_or_default();
         let _ = writeln!(io::stdout().lock(), "{text}");
     }
 
     /// A document of the result, on stdout as it is.
+    #[expect(
+        clippy::unused_self,
+        reason = "there is one printer, and what it prints is its business"
+    )]
     pub(super) fn bytes(&self, bytes: &[u8]) {
         let _ = io::stdout().lock().write_all(bytes);
     }

@@ -102,7 +102,6 @@ impl Explain for BuildError {
                 Some(source) => advice.cause(source.to_string()),
                 None => advice,
             },
-            BuildError::Fixup(_) => advice,
             BuildError::Hook { name, tail, .. } => advice
                 .remedy(format!("run it by hand: .warpdrive/action_hooks/{name}"))
                 .tail(tail.iter().cloned()),
@@ -127,7 +126,7 @@ impl Explain for BuildError {
             BuildError::Overwritten { .. } => {
                 advice.remedy("find out which package's setup.py does that, and remove it")
             }
-            BuildError::Compile { .. } => advice,
+            BuildError::Fixup(_) | BuildError::Compile { .. } => advice,
             BuildError::Django { failure, .. } => failure.explain(advice),
             BuildError::StaticDirectory { paths, settings, source_root } => {
                 let mut advice = advice.cause(format!("It is named by STATICFILES_DIRS in {settings}."));
