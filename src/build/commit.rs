@@ -36,7 +36,10 @@ pub(super) struct Facts<'a> {
 
 /// The parts of an image, lowest first.
 pub(super) struct Parts<'a> {
+    /// What the application runs on.
     pub(super) base: &'a Base,
+    /// The reference of what it was built on.
+    pub(super) builder: &'a str,
     pub(super) dependencies: &'a Dependencies,
     pub(super) dependencies_hit: bool,
     pub(super) application: &'a Application,
@@ -205,7 +208,7 @@ fn labels(parts: &Parts<'_>, facts: &Facts<'_>) -> Vec<(String, String)> {
             "io.k8s.description",
             facts.project.description.clone().unwrap_or_default(),
         ),
-        ("io.openshift.s2i.build.image", parts.base.reference.clone()),
+        ("io.openshift.s2i.build.image", parts.builder.to_owned()),
         ("io.warpdrive.version", env!("CARGO_PKG_VERSION").to_owned()),
         (
             LABEL_PLAN,
