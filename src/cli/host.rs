@@ -113,6 +113,19 @@ impl Command {
     }
 }
 
+/// What parts of the program that nobody watches (a container's supervisor) have to say, on stderr,
+/// where `WARPDRIVE_LOG` asks for it (`warn`, `debug`, `warpdrive::container=debug`).
+fn log() {
+    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("WARPDRIVE_LOG") {
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .finish();
+        // Nobody else sets one.
+        let _ = tracing::subscriber::set_global_default(subscriber);
+    }
+}
+
 /// Parses the arguments, carries the command out, and gives the exit code.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -122,6 +135,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    log();
     let context = Context {
         store: cli.store,
         printer: Printer::new(cli.quiet),

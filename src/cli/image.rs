@@ -36,6 +36,9 @@ pub(super) struct Args {
     /// Builder image, in the store or in a registry
     #[arg(long, value_name = "IMAGE")]
     builder: Option<String>,
+    /// Image that the app runs on, with the same Python; without it, the builder image
+    #[arg(long, value_name = "IMAGE")]
+    runtime_image: Option<String>,
     /// Variable for the application phase and the image
     #[arg(short, long = "env", value_name = "NAME=VALUE", value_parser = name_and_value)]
     env: Vec<(String, String)>,
@@ -131,6 +134,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         name,
         path: args.path.clone(),
         builder: args.builder.clone(),
+        runtime_image: args.runtime_image.clone(),
         env: args.env.clone(),
         build_env: args.build_env.clone(),
         secrets: args

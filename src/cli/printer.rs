@@ -6,6 +6,8 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
+pub(super) use crate::progress::human_size;
+
 /// Writes results and progress.
 pub(super) struct Printer {
     quiet: bool,
@@ -109,22 +111,6 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> Vec<String> {
         lines.push(line(&mut row.iter().map(String::as_str)));
     }
     lines
-}
-
-/// Bytes for people: `512 B`, `1.5 kB`, `34.2 MB` (powers of 1000, as docker and podman count).
-#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-pub(super) fn human_size(bytes: u64) -> String {
-    if bytes < 1000 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1000.0;
-    for unit in ["kB", "MB", "GB"] {
-        if value < 999.95 {
-            return format!("{value:.1} {unit}");
-        }
-        value /= 1000.0;
-    }
-    format!("{value:.1} TB")
 }
 
 #[cfg(test)]
