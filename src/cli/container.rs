@@ -1,4 +1,4 @@
-//! `warpdrive container ls|exec|stop|logs|rm`.
+//! `warpdrive container ls|exec|port|stop|logs|rm`.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -30,6 +30,7 @@ enum Command {
     #[command(visible_alias = "list")]
     Ls(Ls),
     Exec(Exec),
+    Port(Port),
     Stop(Stop),
     Logs(Logs),
     Rm(Rm),
@@ -83,6 +84,18 @@ struct Exec {
     command: Vec<String>,
 }
 
+/// Show where a running container's ports are published
+///
+/// With PORT, prints the host's address alone; without, one line for each port.
+#[derive(Debug, clap::Args)]
+struct Port {
+    /// Name or id of the container
+    container: String,
+    /// Port of the container
+    #[arg(value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+}
+
 /// Stop containers: the image's stop signal, then KILL
 #[derive(Debug, clap::Args)]
 struct Stop {
@@ -131,6 +144,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     match &args.command {
         Command::Ls(args) => list(args, context),
         Command::Exec(args) => exec(args, context).map_err(own_failure),
+        Command::Port(args) => port(args, context),
         Command::Stop(args) => stop(args, context),
         Command::Logs(args) => logs(args, context),
         Command::Rm(args) => remove(args, context),
@@ -250,6 +264,32 @@ fn exec(args: &Exec, context: &Context) -> Result<u8, ContainerError> {
     };
     let status = container::exec(&record, &options, caller_env)?;
     Ok(u8::try_from(status).unwrap_or(u8::MAX))
+}
+
+fn port(args: &Port, context: &Context) -> Result<u8, CommandError> {
+    let record = container::find(&context.open_store()?, &args.container)?;
+    let (status, state) = record.status()?;
+    let name = record.config.name;
+    if status != Status::Running {
+        return Err(ContainerError::NotRunning { name }.into());
+    }
+    let Some(port) = args.port else {
+        for mapping in &state.ports {
+            context
+                .printer
+                .result(format!("{}/tcp -> {}", mapping.port, mapping.listen()));
+        }
+        return Ok(0);
+    };
+    let mut found = state.ports.iter().filter(|mapping| mapping.port == port);
+    let Some(first) = found.next() else {
+        return Err(ContainerError::NotPublished { name, port }.into());
+    };
+    context.printer.result(first.listen().to_string());
+    for mapping in found {
+        context.printer.result(mapping.listen().to_string());
+    }
+    Ok(0)
 }
 
 fn stop(args: &Stop, context: &Context) -> Result<u8, CommandError> {

@@ -40,6 +40,8 @@ pub enum ContainerError {
     Ambiguous { name: String, ids: String },
     #[error("container `{name}` is not running")]
     NotRunning { name: String },
+    #[error("port {port} of container `{name}` is not published")]
+    NotPublished { name: String, port: u16 },
     #[error("container `{name}` is running")]
     Running { name: String },
     #[error("there is no image `{name}` in the store")]
@@ -107,6 +109,7 @@ impl ContainerError {
             Self::NameTaken { .. } => "name-taken",
             Self::NoSuch { .. } | Self::Ambiguous { .. } => "container-missing",
             Self::NotRunning { .. } => "not-running",
+            Self::NotPublished { .. } => "not-published",
             Self::Running { .. } => "running",
             Self::NoImage { .. } => "image-missing",
             Self::NoCommand { .. } => "no-command",
@@ -137,6 +140,9 @@ impl ContainerError {
                 "choose another --name, or remove that container: `warpdrive container rm -f {name}`"
             ),
             Self::NoSuch { .. } => "`warpdrive container ls` lists them".to_owned(),
+            Self::NotPublished { name, port } => format!(
+                "start it with `-p 0:{port}`; `warpdrive container port {name}` lists what is published"
+            ),
             Self::Running { name } => {
                 format!("`warpdrive container stop {name}` first, or use `rm -f`")
             }
