@@ -24,6 +24,8 @@ pub mod cli;
 #[cfg(feature = "host")]
 pub mod container;
 #[cfg(feature = "host")]
+pub mod doctor;
+#[cfg(feature = "host")]
 pub mod layer;
 #[cfg(feature = "host")]
 pub mod oci;

@@ -27,3 +27,19 @@ impl Progress for Silent {
     fn output(&self, _line: &str) {}
     fn moved(&self, _what: &str, _done: u64, _total: Option<u64>) {}
 }
+
+/// Bytes for people: `512 B`, `1.5 kB`, `34.2 MB` (powers of 1000, as docker and podman count).
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+pub fn human_size(bytes: u64) -> String {
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1000.0;
+    for unit in ["kB", "MB", "GB"] {
+        if value < 999.95 {
+            return format!("{value:.1} {unit}");
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}

@@ -13,7 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("progress", &[]),
     ("layer", &["oci"]),
     ("store", &["oci", "layer"]),
-    ("rootfs", &["layer", "store", "oci"]),
+    ("rootfs", &["layer", "store", "sandbox", "oci"]),
     ("sandbox", &[]),
     ("app", &[]),
     ("source", &["oci", "store", "layer"]),
@@ -50,9 +50,11 @@ const ARROWS: &[(&str, &[&str])] = &[
             "progress",
         ],
     ),
+    ("doctor", &["sandbox", "store", "builder"]),
     (
         "cli",
         &[
+            "doctor",
             "oci",
             "store",
             "layer",

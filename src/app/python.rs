@@ -118,9 +118,8 @@ fn clause_allows(clause: &str, have: PythonVersion) -> bool {
         return match operator {
             "" | "=" | "==" | "===" | "~=" | "^" | "~" => have.major == major,
             "!=" => have.major != major,
-            ">=" => have.major >= major,
             // 3.1 is greater than 3, which is 3.0.
-            ">" => have.major >= major,
+            ">=" | ">" => have.major >= major,
             "<" => have.major < major,
             "<=" => have.major < major || (have.major == major && have.minor == 0),
             _ => true,
@@ -132,9 +131,8 @@ fn clause_allows(clause: &str, have: PythonVersion) -> bool {
     match operator {
         "" | "=" | "==" | "===" | "~" => have == wanted,
         "!=" => have != wanted || (!wildcard && patch.is_some()),
-        "^" => have.major == major && have >= wanted,
         "~=" if patch.is_some() => have == wanted,
-        "~=" => have.major == major && have >= wanted,
+        "^" | "~=" => have.major == major && have >= wanted,
         ">=" | ">" => have >= wanted,
         "<" => have < wanted || (have == wanted && patch.is_some_and(|patch| patch > 0)),
         // `<=3.12` excludes 3.12.1, but is always meant to include Python 3.12.

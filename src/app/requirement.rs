@@ -347,9 +347,9 @@ impl Requirements {
     /// Version control requirements without a commit: another build may give something else.
     pub fn moving(&self) -> impl Iterator<Item = &Line> {
         self.lines.iter().filter(|line| {
-            let url = match &line.kind {
-                LineKind::Url { url, .. } | LineKind::Named { url: Some(url), .. } => url,
-                _ => return false,
+            let (LineKind::Url { url, .. } | LineKind::Named { url: Some(url), .. }) = &line.kind
+            else {
+                return false;
             };
             let Some((_, rest)) = url.split_once('+') else {
                 return false;

@@ -50,7 +50,7 @@ pub use sarif::to_sarif;
 
 use facts::{LayerFacts, PathHasher};
 use interest::Interest;
-use scan::ScanError;
+use scan::{Budget, ScanError};
 
 /// Layers that are read at once, at most: each takes a window of compressed data in memory.
 const MAX_THREADS: usize = 4;
@@ -88,6 +88,7 @@ fn scan_all(
     let count = image.layers.len();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);
+    let budget = Budget::default();
     let results: Mutex<Vec<Option<Result<LayerFacts, AuditError>>>> =
         Mutex::new((0..count).map(|_| None).collect());
     std::thread::scope(|scope| {
@@ -98,7 +99,7 @@ fn scan_all(
                     if index >= count {
                         return;
                     }
-                    let result = scan_one(image, index, interest, hasher);
+                    let result = scan_one(image, index, interest, hasher, &budget);
                     let failed = result.is_err();
                     if let Ok(mut results) = results.lock() {
                         results[index] = Some(result);
@@ -133,9 +134,10 @@ fn scan_one(
     index: usize,
     interest: &Interest,
     hasher: &PathHasher,
+    budget: &Budget,
 ) -> Result<LayerFacts, AuditError> {
     let tar = image.source.open(index)?;
-    scan::scan(tar, interest, hasher).map_err(|error| {
+    scan::scan(tar, interest, hasher, budget).map_err(|error| {
         let digest = image.layers[index].digest.clone();
         match error {
             ScanError::Layer(source) => AuditError::Layer { digest, source },

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use md5::{Digest as _, Md5 as Hasher};
 
@@ -16,7 +17,7 @@ use super::secrets::{self, Scanner, SecretKind};
 use super::{capability, dpkg};
 
 /// Largest account file that is read, in bytes.
-const MAX_ACCOUNT_FILE: u64 = 1024 * 1024;
+const MAX_ACCOUNT_FILE: u64 = 256 * 1024;
 
 /// Bytes of account files that are kept of one layer.
 const MAX_KEPT: u64 = 4 * 1024 * 1024;
@@ -33,6 +34,30 @@ const MAX_SECRETS: usize = 5000;
 const MAX_ODD_NAMES: usize = 20;
 
 const CAPABILITY: &str = "security.capability";
+
+/// Memory that all layers' facts may take together, roughly, in bytes. A large image takes a tenth.
+const MAX_FACTS: usize = 80 * 1024 * 1024;
+
+/// What an entry takes besides its path, and a trace, roughly.
+const ITEM_COST: usize = 256;
+const TRACE_COST: usize = 12;
+
+/// How much of [`MAX_FACTS`] is taken; one per audit, shared by all layers.
+#[derive(Default)]
+pub(super) struct Budget(AtomicUsize);
+
+impl Budget {
+    fn take(&self, bytes: usize) -> Result<(), ScanError> {
+        let before = self.0.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > MAX_FACTS {
+            return Err(ScanError::TooMany(
+                MAX_FACTS,
+                "bytes of facts about entries",
+            ));
+        }
+        Ok(())
+    }
+}
 
 /// Why a layer could not be judged.
 #[derive(Debug)]
@@ -52,10 +77,12 @@ pub(super) fn scan(
     tar: impl Read,
     interest: &Interest,
     hasher: &PathHasher,
+    budget: &Budget,
 ) -> Result<LayerFacts, ScanError> {
     let mut scan = Scan {
         interest,
         hasher,
+        budget,
         facts: LayerFacts::default(),
         scanner: Scanner::new(),
         buffer: vec![0; 128 * 1024],
@@ -75,6 +102,7 @@ pub(super) fn scan(
 struct Scan<'a> {
     interest: &'a Interest,
     hasher: &'a PathHasher,
+    budget: &'a Budget,
     facts: LayerFacts,
     scanner: Scanner,
     buffer: Vec<u8>,
@@ -100,8 +128,7 @@ impl Scan<'_> {
         };
         let (directory, name) = split(&path);
         if name == OPAQUE_NAME.as_bytes() {
-            self.trace(directory, Trace::Opaque);
-            return Ok(());
+            return self.trace(directory, Trace::Opaque);
         }
         if let Some(hidden) = name.strip_prefix(WHITEOUT_PREFIX.as_bytes()) {
             // Names such as `.wh..wh.plnk` are AUFS's own and mean nothing.
@@ -112,7 +139,7 @@ impl Scan<'_> {
                     hidden,
                 ]
                 .concat();
-                self.trace(&path, Trace::Whiteout);
+                self.trace(&path, Trace::Whiteout)?;
             }
             return Ok(());
         }
@@ -120,7 +147,7 @@ impl Scan<'_> {
             MemberKind::Directory => Trace::Directory,
             _ => Trace::Other,
         };
-        self.trace(&path, trace);
+        self.trace(&path, trace)?;
         // The last of several members of one name is the one that stays.
         self.facts.items.remove(&path);
         self.facts.md5sums.remove(&path);
@@ -128,9 +155,11 @@ impl Scan<'_> {
         self.keep(path, member, content, md5)
     }
 
-    fn trace(&mut self, path: &[u8], trace: Trace) {
+    fn trace(&mut self, path: &[u8], trace: Trace) -> Result<(), ScanError> {
+        self.budget.take(TRACE_COST)?;
         let hash = self.hasher.hash(path);
         self.facts.traces.add(hash, trace);
+        Ok(())
     }
 
     fn keep(
@@ -172,6 +201,7 @@ impl Scan<'_> {
         if self.facts.items.len() >= MAX_ITEMS {
             return Err(ScanError::TooMany(MAX_ITEMS, "remarkable entries"));
         }
+        self.budget.take(ITEM_COST + path.len())?;
         self.facts.items.insert(path, item);
         Ok(())
     }
@@ -249,6 +279,8 @@ impl Scan<'_> {
         if dpkg::is_md5sums(path) {
             let sums = dpkg::parse(bytes);
             if !sums.is_empty() {
+                let paths: usize = sums.iter().map(|(path, _)| path.len() + 64).sum();
+                self.budget.take(ITEM_COST + path.len() + paths)?;
                 self.facts.md5sums.insert(path.to_vec(), sums);
             }
         } else if let Some(kind) = secrets::by_content(path, bytes) {
@@ -265,6 +297,7 @@ impl Scan<'_> {
         if self.facts.secrets.len() >= MAX_SECRETS {
             return Err(ScanError::TooMany(MAX_SECRETS, "files with secrets"));
         }
+        self.budget.take(ITEM_COST + path.len())?;
         self.facts.secrets.push(Secret {
             path: path.to_vec(),
             kind,

@@ -66,6 +66,10 @@ fn key(source: &Digest, time: i64, base: &Base, phase1: &Phase1, request: &Reque
 }
 
 /// Runs phase 2, or finds its result. `time` is the reference time of the application's files.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a step of the pipeline: it names all that it depends on"
+)]
 pub(super) fn phase(
     store: &Store,
     tree: &Tree,

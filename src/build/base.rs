@@ -74,37 +74,71 @@ pub(super) fn take(
         "---> Using builder {} ({})",
         choice.reference, choice.reason
     ));
-    let image = match store.image(&choice.reference)? {
+    let base = prepare(store, choice.reference, progress)?;
+    if let Some(wanted) = python
+        && !wanted.matches(base.python.minor())
+    {
+        return Err(BuilderError::WrongPython {
+            reference: base.reference,
+            wanted: wanted.text.clone(),
+            wanted_by: wanted.source.clone(),
+            found: base.python.version,
+        }
+        .into());
+    }
+    Ok(base)
+}
+
+/// The image that the application runs on where that is another than it is built on: the layers
+/// above the base do not depend on the base's bytes, but on its Python.
+pub(super) fn runtime(
+    store: &Store,
+    reference: &str,
+    builder: &Base,
+    progress: &dyn Progress,
+) -> Result<Base, BuildError> {
+    progress.step(&format!("---> Using runtime image {reference}"));
+    let base = prepare(store, reference.to_owned(), progress)?;
+    if base.python.minor() != builder.python.minor() {
+        return Err(BuilderError::WrongPython {
+            reference: base.reference,
+            wanted: builder.python.minor.clone(),
+            wanted_by: format!("the builder image `{}`", builder.reference),
+            found: base.python.version,
+        }
+        .into());
+    }
+    if base.python.executable != builder.python.executable {
+        progress.warning(&format!(
+            "Python is {} in the builder image and {} in the runtime image",
+            builder.python.executable, base.python.executable
+        ));
+    }
+    Ok(base)
+}
+
+/// An image in the store with the builder layer on it.
+fn prepare(store: &Store, reference: String, progress: &dyn Progress) -> Result<Base, BuildError> {
+    let image = match store.image(&reference)? {
         Some(image) => image,
-        None => pull(store, &choice.reference, progress)?,
+        None => pull(store, &reference, progress)?,
     };
     let machine = this_architecture();
     if image.config.architecture() != machine || image.config.os() != "linux" {
         return Err(BuilderError::WrongPlatform {
             found: format!("{}/{}", image.config.os(), image.config.architecture()),
-            reference: choice.reference,
+            reference,
             wanted: format!("linux/{machine}"),
         }
         .into());
     }
-    let found = builder::python::find(store, &image, &choice.reference)?;
-    if let Some(wanted) = python
-        && !wanted.matches(found.minor())
-    {
-        return Err(BuilderError::WrongPython {
-            reference: choice.reference,
-            wanted: wanted.text.clone(),
-            wanted_by: wanted.source.clone(),
-            found: found.version,
-        }
-        .into());
-    }
+    let python = builder::python::find(store, &image, &reference)?;
     let (builder_layer, builder_layer_cached) =
-        builder::layer::make(store, &image, &found, &choice.reference)?;
+        builder::layer::make(store, &image, &python, &reference)?;
     Ok(Base {
-        reference: choice.reference,
+        reference,
         image,
-        python: found,
+        python,
         builder_layer,
         builder_layer_cached,
     })

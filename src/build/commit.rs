@@ -21,6 +21,9 @@ use super::request::{LayerKind, LayerReport, Request};
 /// The S2I scripts' place in every image.
 const SCRIPTS: &str = "/opt/app-root/s2i/bin";
 
+/// Label: how the app is started, as JSON; every image that warpdrive builds has it.
+pub const LABEL_PLAN: &str = "io.warpdrive.plan";
+
 /// What the image says of itself besides its layers.
 pub(super) struct Facts<'a> {
     pub(super) request: &'a Request,
@@ -33,7 +36,10 @@ pub(super) struct Facts<'a> {
 
 /// The parts of an image, lowest first.
 pub(super) struct Parts<'a> {
+    /// What the application runs on.
     pub(super) base: &'a Base,
+    /// The reference of what it was built on.
+    pub(super) builder: &'a str,
     pub(super) dependencies: &'a Dependencies,
     pub(super) dependencies_hit: bool,
     pub(super) application: &'a Application,
@@ -60,7 +66,7 @@ pub(super) fn commit(
         let layer = in_oci_words(layer);
         let report = report(
             &layer,
-            &diff_id.to_string(),
+            diff_id.as_ref(),
             LayerKind::Base,
             true,
             &parts.base.reference,
@@ -202,10 +208,10 @@ fn labels(parts: &Parts<'_>, facts: &Facts<'_>) -> Vec<(String, String)> {
             "io.k8s.description",
             facts.project.description.clone().unwrap_or_default(),
         ),
-        ("io.openshift.s2i.build.image", parts.base.reference.clone()),
+        ("io.openshift.s2i.build.image", parts.builder.to_owned()),
         ("io.warpdrive.version", env!("CARGO_PKG_VERSION").to_owned()),
         (
-            "io.warpdrive.plan",
+            LABEL_PLAN,
             String::from_utf8_lossy(&to_canonical_json(&parts.application.plan)).into_owned(),
         ),
     ];

@@ -152,6 +152,10 @@ fn unpacked_key(key: &str) -> String {
 
 /// Runs assemble, at first where only uv's own code runs, then where sdists may be built.
 /// Gives the upper directory that holds what was installed.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a step of the pipeline: it names all that it depends on"
+)]
 fn install(
     store: &Store,
     source: &Tree,

@@ -24,10 +24,11 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::app::{self, python::PythonVersion};
-use crate::progress::Progress;
+use crate::progress::{Progress, human_size};
 use crate::source::{self, CollectOptions, Tree};
 use crate::store::Store;
 
+pub use commit::LABEL_PLAN;
 pub use environment::PASSED_ON;
 pub use error::BuildError;
 pub use request::{
@@ -95,13 +96,23 @@ pub fn image(
     let detected = app::detect(&reader, &options)?;
     timings.step("plan");
 
-    let wish = detected.project.settings.get("builder_image");
+    let wish = detected
+        .project
+        .settings
+        .get("builder_image")
+        .or_else(|| request.host_env.get("WARPDRIVE_BUILDER_IMAGE").cloned());
     let base = base::take(store, wish.as_deref(), python.as_ref(), request, progress)?;
     let detected = app::detect(&reader, &detection(request, Some(base.python.minor())))?;
     for warning in &detected.warnings {
         progress.warning(warning);
     }
     timings.step("base");
+
+    let runtime = match &request.runtime_image {
+        Some(reference) => Some(base::runtime(store, reference, &base, progress)?),
+        None => None,
+    };
+    let runtime = runtime.as_ref().unwrap_or(&base);
 
     progress.step("---> Installing application source");
     progress.step("---> Building application from source");
@@ -126,7 +137,8 @@ pub fn image(
     let committed = commit::commit(
         store,
         &commit::Parts {
-            base: &base,
+            base: runtime,
+            builder: &base.reference,
             dependencies: &phase1.result,
             dependencies_hit: phase1.hit,
             application: &phase2.result,
@@ -151,7 +163,7 @@ pub fn image(
             CacheState::Miss
         }
     };
-    let builder = NameAndDigest {
+    let named = |base: &base::Base| NameAndDigest {
         reference: base.reference.clone(),
         digest: base.image.descriptor.digest().to_string(),
     };
@@ -161,8 +173,8 @@ pub fn image(
         config_digest: committed.config.digest().to_string(),
         media_type: committed.descriptor.media_type().to_string(),
         user: crate::builder::APP_UID.to_string(),
-        base: builder.clone(),
-        builder,
+        base: named(runtime),
+        builder: named(&base),
         layers: committed.layers,
         cache: CacheReport {
             dependencies: state(phase1.hit),
@@ -185,6 +197,13 @@ fn collect(request: &Request, progress: &dyn Progress) -> Result<Tree, BuildErro
     for warning in &tree.warnings {
         progress.warning(warning);
     }
+    let (files, bytes) = tree.totals();
+    progress.step(&format!(
+        "---> Collected {files} files, {}; left out {} files, {}",
+        human_size(bytes),
+        tree.left_out.files,
+        human_size(tree.left_out.bytes)
+    ));
     if tree.is_empty() {
         return Err(BuildError::EmptySource {
             path: request.path.clone(),

@@ -18,6 +18,8 @@ pub struct Request {
     pub path: PathBuf,
     /// `--builder`; otherwise the app's own wish or what fits its Python version.
     pub builder: Option<String>,
+    /// `--runtime-image`: what the application runs on, where that is another image.
+    pub runtime_image: Option<String>,
     /// Committed to the image and seen by the application phase.
     pub env: Vec<(String, String)>,
     /// Seen by the build only.

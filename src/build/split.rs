@@ -151,7 +151,7 @@ pub(super) fn split(entries: Vec<Entry>, distributions: &[Distribution], site: &
             .copied()
             .or_else(|| owners.get(source_of(path)?.as_path()).copied())
     };
-    let mut owned: Vec<Vec<Entry>> = order.iter().map(|_| Vec::new()).collect();
+    let mut belongings: Vec<Vec<Entry>> = order.iter().map(|_| Vec::new()).collect();
     let mut orphans = Vec::new();
     let mut for_application = Vec::new();
     for entry in entries {
@@ -162,12 +162,12 @@ pub(super) fn split(entries: Vec<Entry>, distributions: &[Distribution], site: &
             continue;
         }
         match owner(&entry.path) {
-            Some(index) => owned[index].push(entry),
+            Some(index) => belongings[index].push(entry),
             None => orphans.push(entry),
         }
     }
 
-    let mut sizes: Vec<(u64, usize)> = owned
+    let mut sizes: Vec<(u64, usize)> = belongings
         .iter()
         .enumerate()
         .map(|(index, entries)| (entries.iter().map(size).sum(), index))
@@ -181,7 +181,7 @@ pub(super) fn split(entries: Vec<Entry>, distributions: &[Distribution], site: &
 
     let mut shares = Vec::new();
     let mut pools: BTreeMap<u8, Share> = BTreeMap::new();
-    for (index, entries) in owned.into_iter().enumerate() {
+    for (index, entries) in belongings.into_iter().enumerate() {
         if entries.is_empty() {
             continue;
         }

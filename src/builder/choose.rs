@@ -1,6 +1,7 @@
 //! Which builder image an application gets when nobody said which.
 
 use crate::app::python::{PythonRequest, PythonVersion};
+use crate::oci::Descriptor;
 use crate::store::Store;
 
 use super::{BuilderError, LABEL_KIND, LABEL_NAME, LABEL_PYTHON};
@@ -48,12 +49,7 @@ pub fn local(store: &Store) -> Result<Vec<LocalBuilder>, BuilderError> {
                 python,
                 kind,
                 digest: named.descriptor.digest().to_string(),
-                size: image
-                    .manifest
-                    .layers()
-                    .iter()
-                    .map(|layer| layer.size())
-                    .sum(),
+                size: image.manifest.layers().iter().map(Descriptor::size).sum(),
             });
         }
     }

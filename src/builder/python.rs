@@ -90,7 +90,7 @@ pub fn find(store: &Store, image: &Image, reference: &str) -> Result<Python, Bui
         umask: 0o022,
         init: true,
         limits: Limits {
-            timeout: Some(Duration::from_secs(60)),
+            timeout: Some(Duration::from_mins(1)),
             ..Limits::default()
         },
     };

@@ -25,6 +25,10 @@ Examples:
   warpdrive audit --rules
 
 Exits with 0 when the image passes, with 4 when it is refused.")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own on the command line"
+)]
 pub(super) struct Args {
     /// An image of the store or of a registry, or `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
     /// `docker-archive:FILE[:REF]`, `docker://REF`

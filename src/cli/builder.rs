@@ -4,8 +4,8 @@ use clap::Subcommand;
 use serde_json::json;
 
 use crate::builder::{choose, debian, definition};
-use crate::oci::this_architecture;
-use crate::sandbox;
+use crate::oci::{Descriptor, this_architecture};
+use crate::sandbox::{self, IdMode};
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
@@ -87,7 +87,7 @@ fn build(
     let (image, cached) = match store.resolve(&definition.name)? {
         Some(image) if !force => (image, true),
         _ => {
-            let privilege = debian::privilege(sandbox::available())
+            let privilege = debian::privilege(IdMode::current())
                 .ok_or(crate::builder::BuilderError::NoSubordinateIds)?;
             let console = Console::new(&context.printer);
             let image = debian::build(
@@ -178,7 +178,7 @@ fn inspect(name: &str, json: bool, context: &Context) -> Result<u8, CommandError
         .with_hint("`warpdrive builder list` shows what there is")
     })?;
     let python = crate::builder::python::find(&store, &image, name)?;
-    let size: u64 = image.manifest.layers().iter().map(|l| l.size()).sum();
+    let size: u64 = image.manifest.layers().iter().map(Descriptor::size).sum();
     if json {
         context.printer.json(&json!({
             "name": name,

@@ -11,8 +11,8 @@ use super::context::Context;
 use super::error::CommandError;
 use super::printer::Printer;
 use super::{
-    builder, completions, container, export, image, images, import, inspect, prune, pull, push, rm,
-    run, tag, version,
+    builder, completions, container, doctor, export, image, images, import, inspect, prune, pull,
+    push, rm, run, tag, version,
 };
 
 /// Turns a Python web application's source tree into a production-ready OCI image
@@ -24,7 +24,7 @@ use super::{
     max_term_width = 100
 )]
 struct Cli {
-    /// Directory of the content store [default: $XDG_DATA_HOME/warpdrive]
+    /// Where images are kept [default: `~/.local/share/warpdrive`]
     #[arg(
         long,
         global = true,
@@ -56,6 +56,7 @@ enum Command {
     Pull(pull::Args),
     Export(export::Args),
     Import(import::Args),
+    Doctor(doctor::Args),
     Completions(completions::Args),
     Man(completions::ManArgs),
     Version(version::Args),
@@ -74,14 +75,14 @@ impl Command {
             Self::Tag(args) => args.json,
             Self::Rm(args) => args.json,
             Self::Prune(args) => args.json,
-            Self::Run(_) => false,
             Self::Container(args) => args.json(),
             Self::Builder(args) => args.json(),
             Self::Push(args) => args.json,
             Self::Pull(args) => args.json,
             Self::Export(args) => args.json,
             Self::Import(args) => args.json,
-            Self::Completions(_) | Self::Man(_) => false,
+            Self::Doctor(args) => args.json,
+            Self::Run(_) | Self::Completions(_) | Self::Man(_) => false,
             Self::Version(args) => args.json,
             Self::App(command) => command.json(),
         }
@@ -101,13 +102,27 @@ impl Command {
             Self::Pull(args) => pull::run(args, context),
             Self::Export(args) => export::run(args, context),
             Self::Import(args) => import::run(args, context),
+            Self::Doctor(args) => Ok(doctor::run(args, context)),
             Self::Run(args) => run::run(args, context),
             Self::Container(args) => container::run(args, context),
             Self::Completions(args) => Ok(completions::run(args, Cli::command())),
             Self::Man(args) => completions::man(args, Cli::command(), context),
-            Self::Version(args) => version::run(args, context),
+            Self::Version(args) => Ok(version::run(args, context)),
             Self::App(command) => Ok(app::run(command)),
         }
+    }
+}
+
+/// What parts of the program that nobody watches (a container's supervisor) have to say, on stderr,
+/// where `WARPDRIVE_LOG` asks for it (`warn`, `debug`, `warpdrive::container=debug`).
+fn log() {
+    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("WARPDRIVE_LOG") {
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .finish();
+        // Nobody else sets one.
+        let _ = tracing::subscriber::set_global_default(subscriber);
     }
 }
 
@@ -120,6 +135,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    log();
     let context = Context {
         store: cli.store,
         printer: Printer::new(cli.quiet),

@@ -26,6 +26,7 @@ Examples:
   warpdrive image opal --path ~/opal --output docker-archive:opal.tar
   warpdrive image opal --dry-run
 ")]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(super) struct Args {
     /// Name of the image: opal, opal:1.2, registry.example.com/team/opal:1.2
     name: String,
@@ -35,6 +36,9 @@ pub(super) struct Args {
     /// Builder image, in the store or in a registry
     #[arg(long, value_name = "IMAGE")]
     builder: Option<String>,
+    /// Image that the app runs on, with the same Python; without it, the builder image
+    #[arg(long, value_name = "IMAGE")]
+    runtime_image: Option<String>,
     /// Variable for the application phase and the image
     #[arg(short, long = "env", value_name = "NAME=VALUE", value_parser = name_and_value)]
     env: Vec<(String, String)>,
@@ -44,7 +48,8 @@ pub(super) struct Args {
     /// File for the build only, at /run/secrets/ID
     #[arg(long, value_name = "id=ID,src=FILE")]
     secret: Vec<String>,
-    /// Copy the image: oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, docker-daemon:REF, docker://REF
+    /// Copy the image: `oci:DIR[:TAG]`, `oci-archive:FILE`, `docker-archive:FILE`,
+    /// `docker-daemon:REF`, `docker://REF`; may be given more than once
     #[arg(long, value_name = "DEST")]
     output: Vec<String>,
     /// Push the image to the registry in its name
@@ -128,7 +133,8 @@ fn request(args: &Args) -> Result<Request, CommandError> {
     Ok(Request {
         name,
         path: args.path.clone(),
-        builder: args.builder.clone().or_else(|| None),
+        builder: args.builder.clone(),
+        runtime_image: args.runtime_image.clone(),
         env: args.env.clone(),
         build_env: args.build_env.clone(),
         secrets: args

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::store::{Image, Store};
 
 use super::context::Context;
-use super::error::CommandError;
+use super::error::{CommandError, ExitStatus};
 use super::images::{created, find, platform, size};
 use super::printer::{human_size, table, visible};
 
@@ -24,6 +24,9 @@ pub(super) struct Args {
     /// The document itself, to the byte
     #[arg(long, value_name = "DOCUMENT", value_enum)]
     raw: Option<Document>,
+    /// How the app is started: what the build recorded, as JSON
+    #[arg(long, conflicts_with_all = ["raw", "json"])]
+    plan: bool,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -36,6 +39,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let store = context.open_store()?;
     let image = find(&store, &args.name)?;
     let printer = &context.printer;
+    if args.plan {
+        printer.json(&plan(&image, &args.name)?);
+        return Ok(0);
+    }
     match args.raw {
         Some(Document::Manifest) => printer.bytes(&image.manifest_bytes),
         Some(Document::Config) => printer.bytes(&image.config_bytes),
@@ -47,6 +54,21 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
         }
     }
     Ok(0)
+}
+
+/// The start plan of an image that warpdrive built.
+fn plan(image: &Image, name: &str) -> Result<Value, CommandError> {
+    image
+        .config
+        .label(crate::build::LABEL_PLAN)
+        .and_then(|text| serde_json::from_str(text).ok())
+        .ok_or_else(|| {
+            CommandError::new(
+                ExitStatus::Failure,
+                "plan-missing",
+                format!("`{name}` has no start plan: it was not built by `warpdrive image`"),
+            )
+        })
 }
 
 /// All names of the image's manifest.

@@ -17,6 +17,8 @@ mod container;
 #[cfg(feature = "host")]
 mod context;
 #[cfg(feature = "host")]
+mod doctor;
+#[cfg(feature = "host")]
 mod error;
 #[cfg(feature = "host")]
 mod export;

@@ -6,6 +6,8 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
+pub(super) use crate::progress::human_size;
+
 /// Writes results and progress.
 pub(super) struct Printer {
     quiet: bool,
@@ -25,17 +27,29 @@ impl Printer {
     }
 
     /// A line of the result, on stdout.
+    #[expect(
+        clippy::unused_self,
+        reason = "there is one printer, and what it prints is its business"
+    )]
     pub(super) fn result(&self, line: impl AsRef<str>) {
         let _ = writeln!(io::stdout().lock(), "{}", line.as_ref());
     }
 
     /// The result as one JSON object on stdout.
+    #[expect(
+        clippy::unused_self,
+        reason = "there is one printer, and what it prints is its business"
+    )]
     pub(super) fn json<T: Serialize>(&self, value: &T) {
         let text = serde_json::to_string_pretty(value).unwrap_or_default();
         let _ = writeln!(io::stdout().lock(), "{text}");
     }
 
     /// A document of the result, on stdout as it is.
+    #[expect(
+        clippy::unused_self,
+        reason = "there is one printer, and what it prints is its business"
+    )]
     pub(super) fn bytes(&self, bytes: &[u8]) {
         let _ = io::stdout().lock().write_all(bytes);
     }
@@ -97,22 +111,6 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> Vec<String> {
         lines.push(line(&mut row.iter().map(String::as_str)));
     }
     lines
-}
-
-/// Bytes for people: `512 B`, `1.5 kB`, `34.2 MB` (powers of 1000, as docker and podman count).
-#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-pub(super) fn human_size(bytes: u64) -> String {
-    if bytes < 1000 {
-        return format!("{bytes} B");
-    }
-    let mut value = bytes as f64 / 1000.0;
-    for unit in ["kB", "MB", "GB"] {
-        if value < 999.95 {
-            return format!("{value:.1} {unit}");
-        }
-        value /= 1000.0;
-    }
-    format!("{value:.1} TB")
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
-//! `warpdrive version`: an example of the pattern that every command follows.
+//! `warpdrive version`.
 
 use super::context::Context;
-use super::error::CommandError;
 
 /// Show the version
 #[derive(Debug, clap::Args)]
@@ -11,7 +10,7 @@ pub(super) struct Args {
     pub(super) json: bool,
 }
 
-pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
+pub(super) fn run(args: &Args, context: &Context) -> u8 {
     let version = env!("CARGO_PKG_VERSION");
     if args.json {
         context
@@ -20,5 +19,5 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     } else {
         context.printer.result(format!("warpdrive {version}"));
     }
-    Ok(0)
+    0
 }

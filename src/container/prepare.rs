@@ -12,7 +12,7 @@ use super::record::{self, Config, Record, short};
 use super::user::{User, find_user};
 use super::volumes::{Volume, VolumeSource, resolve_host_path};
 use crate::progress::Progress;
-use crate::rootfs::{self, Ownership};
+use crate::rootfs;
 use crate::sandbox::{IdMode, Limits, Mount, Network, Root, Spec, Upper};
 use crate::store::{Image, Store};
 
@@ -59,16 +59,6 @@ pub struct Prepared {
     pub spec: Spec,
 }
 
-/// How files are owned in this process.
-pub(super) fn ownership(mode: IdMode) -> Ownership {
-    Ownership {
-        map_name: mode.map_name(),
-        keep: mode.chown_allowed(),
-        userxattr: mode.userxattr(),
-        devices: mode == IdMode::Root,
-    }
-}
-
 /// Lays the image's layers out and makes the container's directory. Nothing runs yet.
 ///
 /// To be called in a process that may mount and chown (`sandbox::enter`).
@@ -87,7 +77,7 @@ pub fn prepare(
             name: options.image.clone(),
         })?;
     let mode = IdMode::current();
-    let lowers = rootfs::lowers(store, &image, ownership(mode))?;
+    let lowers = rootfs::lowers(store, &image, mode.into())?;
     let user = find_user(
         &lowers,
         options.user.as_deref().unwrap_or(image.config.user()),

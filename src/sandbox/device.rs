@@ -8,8 +8,9 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountAttrFlags, OpenTreeFlags};
 
+use super::attach::{SAFE, attach, clone_mount, new_mount};
 use super::error::{Doing, Failure};
-use super::mounts::{self, Builder};
+use super::mounts::Builder;
 
 /// Nodes that a program may expect in `/dev`; the flag says whether it cannot do without.
 const NODES: [(&str, bool); 6] = [
@@ -88,29 +89,25 @@ impl Nodes {
             .iter()
             .find(|(name, _)| *name == "null")
             .ok_or_else(|| Failure::new("finding /dev/null"))?;
-        mounts::clone_mount(null, false)
+        clone_mount(null, false)
     }
 }
 
 pub(super) fn mount_proc(builder: &Builder, nodes: &Nodes) -> Result<(), Failure> {
     let place = builder.place(Path::new("/proc"), true)?;
-    let proc = mounts::new_mount(
-        "proc",
-        &[],
-        mounts::SAFE | MountAttrFlags::MOUNT_ATTR_NOEXEC,
-    )
-    .map_err(|failure| {
-        if failure.errno == Some(libc::EPERM) {
-            failure.remedy(
-                "a container that masks parts of its own /proc lets nobody mount another: \
+    let proc =
+        new_mount("proc", &[], SAFE | MountAttrFlags::MOUNT_ATTR_NOEXEC).map_err(|failure| {
+            if failure.errno == Some(libc::EPERM) {
+                failure.remedy(
+                    "a container that masks parts of its own /proc lets nobody mount another: \
                      start that one with an unmasked /proc (docker run --security-opt \
                      systempaths=unconfined, procMount: Unmasked)",
-            )
-        } else {
-            failure
-        }
-    })?;
-    mounts::attach(&proc, &place).doing("mounting proc on /proc")?;
+                )
+            } else {
+                failure
+            }
+        })?;
+    attach(&proc, &place).doing("mounting proc on /proc")?;
     for path in READ_ONLY_PROC {
         builder.read_only(Path::new(path))?;
     }
@@ -128,17 +125,16 @@ pub(super) fn mount_sys(
     own_network: bool,
 ) -> Result<(), Failure> {
     let place = builder.place(Path::new("/sys"), true)?;
-    let read_only =
-        mounts::SAFE | MountAttrFlags::MOUNT_ATTR_NOEXEC | MountAttrFlags::MOUNT_ATTR_RDONLY;
+    let read_only = SAFE | MountAttrFlags::MOUNT_ATTR_NOEXEC | MountAttrFlags::MOUNT_ATTR_RDONLY;
     let sysfs = if own_network {
-        mounts::new_mount("sysfs", &[], read_only).ok()
+        new_mount("sysfs", &[], read_only).ok()
     } else {
         None
     };
     let Some(sysfs) = sysfs else {
-        return mounts::attach(builder.staging.empty()?, &place).doing("mounting on /sys");
+        return attach(builder.staging.empty()?, &place).doing("mounting on /sys");
     };
-    mounts::attach(&sysfs, &place).doing("mounting sysfs on /sys")?;
+    attach(&sysfs, &place).doing("mounting sysfs on /sys")?;
     for path in MASKED_SYS {
         builder.cover(Path::new(path), || nodes.null())?;
     }
@@ -148,14 +144,13 @@ pub(super) fn mount_sys(
 /// The tmpfs on `/dev` and what is in it.
 pub(super) fn mount_dev(builder: &Builder, nodes: &Nodes) -> Result<OwnedFd, Failure> {
     let place = builder.place(Path::new("/dev"), true)?;
-    // Not nodev: the nodes are mounts of their own, but in a user namespace that makes no odds and
-    // as root `nodev` here would not reach them either.
-    let dev = mounts::new_mount(
+    // `nodev` is for what else may be made there: the nodes are mounts of their own.
+    let dev = new_mount(
         "tmpfs",
         &[("mode", "0755"), ("size", "1m")],
-        mounts::SAFE | MountAttrFlags::MOUNT_ATTR_NOEXEC,
+        SAFE | MountAttrFlags::MOUNT_ATTR_NOEXEC,
     )?;
-    mounts::attach(&dev, &place).doing("mounting a tmpfs on /dev")?;
+    attach(&dev, &place).doing("mounting a tmpfs on /dev")?;
     for (name, tree) in &nodes.0 {
         let file = rustix::fs::openat(
             &dev,
@@ -164,8 +159,8 @@ pub(super) fn mount_dev(builder: &Builder, nodes: &Nodes) -> Result<OwnedFd, Fai
             Mode::from_raw_mode(0o666),
         )
         .doing_at("making a place in /dev for", Path::new(name))?;
-        let copy = mounts::clone_mount(tree, false)?;
-        mounts::attach(&copy, &file).doing_at("mounting in /dev", Path::new(name))?;
+        let copy = clone_mount(tree, false)?;
+        attach(&copy, &file).doing_at("mounting in /dev", Path::new(name))?;
     }
     for (name, target) in LINKS {
         rustix::fs::symlinkat(target, &dev, name).doing_at("linking in /dev", Path::new(name))?;
@@ -176,26 +171,22 @@ pub(super) fn mount_dev(builder: &Builder, nodes: &Nodes) -> Result<OwnedFd, Fai
         // Group 5 is tty everywhere, but it exists only where ids are mapped.
         let mut with_group = vec![("newinstance", ""), ("gid", "5")];
         with_group.extend(options);
-        mounts::new_mount("devpts", &with_group, nosuid_noexec).or_else(|_| {
+        new_mount("devpts", &with_group, nosuid_noexec).or_else(|_| {
             let mut plain = vec![("newinstance", "")];
             plain.extend(options);
-            mounts::new_mount("devpts", &plain, nosuid_noexec)
+            new_mount("devpts", &plain, nosuid_noexec)
         })
     })?;
     directory_in(&dev, "shm", || {
-        mounts::new_mount(
+        new_mount(
             "tmpfs",
             &[("mode", "1777")],
-            mounts::SAFE | MountAttrFlags::MOUNT_ATTR_NOEXEC,
+            SAFE | MountAttrFlags::MOUNT_ATTR_NOEXEC,
         )
     })?;
     // POSIX message queues: nice to have.
     let _ = directory_in(&dev, "mqueue", || {
-        mounts::new_mount(
-            "mqueue",
-            &[],
-            mounts::SAFE | MountAttrFlags::MOUNT_ATTR_NOEXEC,
-        )
+        new_mount("mqueue", &[], SAFE | MountAttrFlags::MOUNT_ATTR_NOEXEC)
     });
     Ok(dev)
 }
@@ -214,5 +205,5 @@ fn directory_in(
         Mode::empty(),
     )
     .doing_at("opening a directory in /dev", Path::new(name))?;
-    mounts::attach(mount()?, &place).doing_at("mounting in /dev", Path::new(name))
+    attach(mount()?, &place).doing_at("mounting in /dev", Path::new(name))
 }

@@ -1,4 +1,4 @@
-//! `warpdrive __sandbox-run SPEC.json [--terminal|--dial PORT|--join PID|--pid]`: a hidden command that runs one
+//! `warpdrive __sandbox-run SPEC.json [--terminal|--dial PORT|--join PID|--pid|--probe]`: a hidden command that runs one
 //! specification, for tests of the real executable. Not for users.
 
 use std::ffi::OsString;
@@ -16,15 +16,27 @@ pub(super) const VERB: &str = "__sandbox-run";
 /// Runs it; the exit status is the command's, 124 after a timeout, 130 if interrupted, 125 to 127 as
 /// docker's otherwise.
 pub(super) fn run(mut arguments: impl Iterator<Item = OsString>) -> i32 {
-    let outcome = super::enter().and_then(|()| {
-        let path = arguments.next().unwrap_or_default();
+    let path = arguments.next().unwrap_or_default();
+    let how = arguments.next().unwrap_or_default();
+    // Joining works from outside: it enters the sandbox's user namespace.
+    if how == "--probe" {
+        for finding in super::probe() {
+            let _ = writeln!(std::io::stdout(), "{finding:?}");
+        }
+        return 0;
+    }
+    let entered = if how == "--join" {
+        Ok(())
+    } else {
+        super::enter()
+    };
+    let outcome = entered.and_then(|()| {
         let text = std::fs::read(&path)
             .map_err(|error| SandboxError::io("reading the specification", error))?;
         let spec: Spec = serde_json::from_slice(&text)
             .map_err(|error| SandboxError::io("reading the specification", error))?;
         interrupt::install_interrupt_handler()
             .map_err(|error| SandboxError::io("installing a signal handler", error))?;
-        let how = arguments.next().unwrap_or_default();
         let argument = |text: Option<OsString>| {
             text.and_then(|text| text.to_str()?.parse::<i32>().ok())
                 .unwrap_or(0)

@@ -26,10 +26,10 @@ use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
 use serde::{Deserialize, Serialize};
 
 use super::error::{Doing, Failure, SandboxError};
-use super::id_map::{self, IdMode, Plan, State};
+use super::id_map::{self, Plan, State};
 use super::{child, exe, probe, sys, wire};
 
-/// Set in the inner process, so that it never enters twice.
+/// Set in the inner process to its own id, so that it never enters twice.
 const MARKER: &str = "WARPDRIVE_INSIDE_USER_NAMESPACE";
 
 /// Makes this process one that may mount and chown. See the module.
@@ -40,7 +40,7 @@ pub fn enter() -> Result<(), SandboxError> {
     if let State::Ready(_) = State::current() {
         return Ok(());
     }
-    if std::env::var_os(MARKER).is_some() {
+    if std::env::var(MARKER).is_ok_and(|pid| pid == std::process::id().to_string()) {
         return Err(SandboxError::UserNamespace {
             reason: "the new user namespace gave no capabilities".to_owned(),
             remedy: probe::user_namespace_remedy(),
@@ -55,17 +55,6 @@ pub fn enter() -> Result<(), SandboxError> {
     match inner {
         Ok(child) => std::process::exit(wait(child)),
         Err(Started::NotMapped(error) | Started::Failed(error)) => Err(error),
-    }
-}
-
-/// The way of mapping ids that [`enter`] would give, without entering.
-pub fn available() -> IdMode {
-    match State::current() {
-        State::Ready(mode) => mode,
-        State::Outside => match id_map::plan() {
-            Plan::Subuid { .. } => IdMode::Subuid,
-            Plan::Single(_) => IdMode::SingleUid,
-        },
     }
 }
 
@@ -108,8 +97,7 @@ fn start(plan: &Plan) -> Result<Child, Started> {
         })
         .arg(std::process::id().to_string())
         .arg(name)
-        .args(arguments)
-        .env(MARKER, "1");
+        .args(arguments);
     child::keep_on_exec(&mut command, vec![theirs.as_raw_fd()]);
     let mut inner = command
         .spawn()
@@ -307,8 +295,12 @@ fn become_inner(
         return Err(Failure::new("the outer process is gone"));
     }
     let arguments = c_strings(program);
-    let environment = c_strings(std::env::vars_os().map(|(name, value)| {
-        let mut entry = name;
+    let mark = (
+        OsString::from(MARKER),
+        std::process::id().to_string().into(),
+    );
+    let inherited = std::env::vars_os().filter(|(name, _)| name != MARKER);
+    let environment = c_strings(inherited.chain([mark]).map(|(mut entry, value)| {
         entry.push("=");
         entry.push(value);
         entry

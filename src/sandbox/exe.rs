@@ -45,13 +45,17 @@ fn make() -> Result<OwnedFd, SandboxError> {
     let ours = File::open("/proc/self/exe")
         .map_err(|error| SandboxError::io("opening /proc/self/exe (is /proc mounted?)", error))?;
     // After `enter` this process runs from a sealed copy already.
-    if rustix::fs::fcntl_get_seals(&ours).is_ok_and(|seals| seals.contains(SEALS)) {
+    if is_sealed(&ours) {
         return Ok(ours.into());
     }
     match in_memory(&ours) {
         Ok(copy) => Ok(copy),
         Err(_) => without_a_name(&ours),
     }
+}
+
+pub(super) fn is_sealed(copy: impl AsFd) -> bool {
+    rustix::fs::fcntl_get_seals(copy).is_ok_and(|seals| seals.contains(SEALS))
 }
 
 fn in_memory(ours: &File) -> io::Result<OwnedFd> {

@@ -144,7 +144,8 @@ pub(super) fn plan() -> Plan {
     if std::env::var_os("WARPDRIVE_ID_MODE").is_some_and(|mode| mode == "single") {
         return Plan::Single("WARPDRIVE_ID_MODE=single".to_owned());
     }
-    let (Some(newuidmap), Some(newgidmap)) = (find_program("newuidmap"), find_program("newgidmap"))
+    let (Some(map_users), Some(map_groups)) =
+        (find_program("newuidmap"), find_program("newgidmap"))
     else {
         return Plan::Single(
             "newuidmap and newgidmap are not installed (package uidmap or shadow-utils)".to_owned(),
@@ -153,15 +154,15 @@ pub(super) fn plan() -> Plan {
     let uid = rustix::process::getuid().as_raw();
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let name = user_name(&read("/etc/passwd"), uid);
-    let uids = subordinate(&read("/etc/subuid"), name.as_deref(), uid);
-    let gids = subordinate(&read("/etc/subgid"), name.as_deref(), uid);
-    let missing = match (enough(&uids), enough(&gids)) {
+    let users = subordinate(&read("/etc/subuid"), name.as_deref(), uid);
+    let groups = subordinate(&read("/etc/subgid"), name.as_deref(), uid);
+    let missing = match (enough(&users), enough(&groups)) {
         (true, true) => {
             return Plan::Subuid {
-                newuidmap,
-                newgidmap,
-                uids,
-                gids,
+                newuidmap: map_users,
+                newgidmap: map_groups,
+                uids: users,
+                gids: groups,
             };
         }
         (false, _) => "/etc/subuid",
@@ -372,6 +373,23 @@ mod tests {
                 expected,
                 "{admin} {root} {map:?}"
             );
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn files_of_any_content_are_read(text in "[\\PC\n:]{0,200}", uid: u32) {
+            let ranges = subordinate(&text, Some("me"), uid);
+            proptest::prop_assert!(ranges.iter().map(|range| range.count).sum::<u32>() <= WANTED);
+            let _ = (map_arguments(uid, &ranges), user_name(&text, uid), State::of(true, true, &text));
+        }
+
+        #[test]
+        fn ranges_of_any_size_are_read(first: u64, count: u64, again: u32) {
+            let text = format!("me:{first}:{count}\nme:{again}:{count}\n");
+            let ranges = subordinate(&text, Some("me"), 5);
+            proptest::prop_assert!(ranges.iter().map(|range| range.count).sum::<u32>() <= WANTED);
+            let _ = State::of(true, true, &format!("{first} 0 {count}"));
         }
     }
 }

@@ -6,14 +6,15 @@ use std::os::fd::OwnedFd;
 
 use rustix::process::Pid;
 
-use super::child::{self, Descriptors, Prepared};
+use super::child::{self, Descriptors};
+use super::command::Prepared;
 use super::error::{Doing, Failure};
 use super::wire::{self, Message};
 use super::{sys, terminal};
 
 /// Starts the command and stays until it ends.
 pub(super) fn supervise(
-    command: Prepared,
+    command: &Prepared,
     to_parent: &mut Descriptors,
     tty: Option<OwnedFd>,
 ) -> Result<std::convert::Infallible, Failure> {
@@ -24,7 +25,7 @@ pub(super) fn supervise(
         sys::Forked::Child => {
             let _ = rustix::process::setsid();
             let result = match tty {
-                Some(tty) => terminal::take(tty),
+                Some(tty) => terminal::take(&tty),
                 None => Ok(()),
             };
             let failure = match result.and_then(|()| command.execute(to_parent)) {

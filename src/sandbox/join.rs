@@ -10,7 +10,8 @@ use std::path::Path;
 use rustix::process::{Pid, PidfdFlags};
 use rustix::thread::ThreadNameSpaceType;
 
-use super::child::{self, Descriptors, Prepared};
+use super::child::{self, Descriptors};
+use super::command::{self, Prepared};
 use super::error::{Doing, Failure, SandboxError};
 use super::running::{self, Io, Sandbox};
 use super::spec::JoinSpec;
@@ -55,6 +56,7 @@ pub(super) fn monitor(request: &Join, to_parent: &mut Descriptors) -> Result<(),
     if shares("mnt") || shares("pid") {
         return Err(Failure::new(format!("process {target} is in no sandbox")));
     }
+    let table = sys::DescriptorTable::open().doing("opening /proc/self/fdinfo")?;
     let cgroups = limits::procs_of(target);
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     // Best effort: the sandbox may be another user's, who let us join its namespaces only.
@@ -79,8 +81,7 @@ pub(super) fn monitor(request: &Join, to_parent: &mut Descriptors) -> Result<(),
     };
     let pidfd =
         rustix::process::pidfd_open(command, PidfdFlags::empty()).doing("opening a pidfd")?;
-    wire::send(&to_parent.control, &Message::Started, Some(pidfd.as_fd()))
-        .doing("reporting the command's process id")?;
+    child::introduce(&pidfd, table.pid_of(pidfd.as_fd()), to_parent)?;
     to_parent.setup = None;
     child::quiet_streams();
     let status = match sys::wait(Some(command), false) {
@@ -106,10 +107,10 @@ fn command(
     let prepared = Prepared::new(&spec.command, &spec.env, &spec.cwd, spec.umask)?;
     rustix::process::chdir(Path::new("/")).doing("entering the root")?;
     prepared.enter_directory(&to_parent.numbers(tty.as_ref()))?;
-    child::own_streams(spec.uid);
+    command::own_streams(spec.uid);
     child::confine(spec.uid, spec.gid, host_network)?;
     if let Some(tty) = tty {
-        terminal::take(tty)?;
+        terminal::take(&tty)?;
     }
     prepared.execute(to_parent)
 }

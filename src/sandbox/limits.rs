@@ -13,6 +13,9 @@ use std::time::Duration;
 use super::error::SandboxError;
 use super::spec::Limits;
 
+/// How a user gets to set limits.
+pub(super) const REMEDY: &str =
+    "run it as root, or in a delegated scope: systemd-run --user --scope -p Delegate=yes";
 const PREFIX: &str = "warpdrive-";
 /// Microseconds of a CPU quota's period, the kernel's default.
 const PERIOD: u32 = 100_000;
@@ -78,10 +81,10 @@ impl Groups {
 
     /// A group below `parent`: the one we have there already, or a new one.
     fn make(&mut self, parent: &Path) -> io::Result<PathBuf> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
         if let Some(group) = self.0.iter().find(|group| group.parent() == Some(parent)) {
             return Ok(group.clone());
         }
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         remove_stale(parent);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let group = parent.join(format!("{PREFIX}{}-{number}", std::process::id()));
@@ -99,21 +102,18 @@ impl Groups {
             let Ok(enabled) = fs::read_to_string(&control) else {
                 break;
             };
-            if !enabled.split_whitespace().any(|name| name == controller) {
-                if let Err(error) = fs::write(&control, format!("+{controller}")) {
-                    reason = format!("{}: {error}", control.display());
-                    continue;
-                }
+            if !enabled.split_whitespace().any(|name| name == controller)
+                && let Err(error) = fs::write(&control, format!("+{controller}"))
+            {
+                reason = format!("{}: {error}", control.display());
+                continue;
             }
             match self.make(parent) {
                 Ok(group) => return Ok(group),
                 Err(error) => reason = format!("{}: {error}", parent.display()),
             }
         }
-        Err(format!(
-            "{reason} (run it as root, or in a delegated scope: systemd-run --user --scope \
-             -p Delegate=yes)"
-        ))
+        Err(format!("{reason} ({REMEDY})"))
     }
 }
 
@@ -391,5 +391,12 @@ mod tests {
             settings[0].v2,
             [("cpu.max", "50000 100000".to_owned(), true)]
         );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn tables_of_any_content_are_read(mounts in "[ -~\n]{0,300}", groups in "[ -~\n]{0,100}") {
+            let _ = Tree::parse(&mounts, &groups);
+        }
     }
 }

@@ -6,8 +6,10 @@
 //! from a sealed copy of it and single-threaded: `main` calls [`dispatch_child`] first of all.
 #![allow(unsafe_code)]
 
+mod attach;
 mod capabilities;
 mod child;
+mod command;
 mod device;
 mod drive;
 mod enter;
@@ -18,8 +20,10 @@ mod init;
 mod interrupt;
 mod join;
 mod limits;
+mod mount_points;
 mod mounts;
 mod network;
+mod overlay;
 mod probe;
 mod running;
 mod seccomp;
@@ -29,13 +33,14 @@ mod sys;
 mod terminal;
 mod wire;
 
-pub use child::dispatch_child;
-pub use enter::{available, enter};
+pub use child::{dispatch_child, in_new_session};
+pub use enter::enter;
 pub use error::{Failure, FailureKind, SandboxError};
 pub use id_map::IdMode;
-pub use interrupt::{install_interrupt_handler, interrupt_fd, interrupted};
+pub use interrupt::{forward_signals, install_interrupt_handler, interrupt_fd, interrupted};
 pub use join::join;
 pub use network::{Dialer, PRIVATE_NAME_SERVER};
+pub use probe::{Finding, Verdict, probe};
 pub use running::{Io, Sandbox, Stream, spawn};
 pub use signal_queue::SignalQueue;
 pub use spec::{Exit, JoinSpec, Limits, Mount, Network, Root, Spec, Upper};

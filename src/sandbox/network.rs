@@ -92,6 +92,7 @@ impl Helpers {
 /// Starts the dialer, and the outbound helper if asked for. What does not work becomes a note.
 pub(super) fn outside(
     first: &OwnedFd,
+    pid: Option<i32>,
     user: (u32, u32),
     outbound: bool,
     control: &OwnedFd,
@@ -101,7 +102,7 @@ pub(super) fn outside(
         outbound: None,
     };
     if outbound {
-        let note = match start_outbound(first) {
+        let note = match start_outbound(pid) {
             Ok((child, name)) => {
                 helpers.outbound = Some(child);
                 format!("outbound network through {name}")
@@ -188,14 +189,15 @@ fn own_addresses() -> Vec<IpAddr> {
         let mut entry = list;
         while let Some(current) = entry.as_ref() {
             let loopback = current.ifa_flags & libc::IFF_LOOPBACK.unsigned_abs() != 0;
-            if let (false, Some(address)) = (loopback, current.ifa_addr.as_ref()) {
-                if i32::from(address.sa_family) == libc::AF_INET {
-                    let v4: libc::sockaddr_in = current
-                        .ifa_addr
-                        .cast::<libc::sockaddr_in>()
-                        .read_unaligned();
-                    addresses.push(IpAddr::V4(Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr))));
-                }
+            if let Some(address) = current.ifa_addr.as_ref()
+                && !loopback
+                && i32::from(address.sa_family) == libc::AF_INET
+            {
+                let v4: libc::sockaddr_in = current
+                    .ifa_addr
+                    .cast::<libc::sockaddr_in>()
+                    .read_unaligned();
+                addresses.push(IpAddr::V4(Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr))));
             }
             entry = current.ifa_next;
         }
@@ -292,8 +294,8 @@ pub(super) fn outbound_program(pid: i32) -> Result<Outbound, String> {
     }
 }
 
-fn start_outbound(first: &OwnedFd) -> Result<(std::process::Child, &'static str), String> {
-    let pid = sys::pid_of(first.as_fd()).ok_or("the sandbox is gone")?;
+fn start_outbound(pid: Option<i32>) -> Result<(std::process::Child, &'static str), String> {
+    let pid = pid.ok_or("the sandbox is gone")?;
     let outbound = outbound_program(pid)?;
     let mut command = Command::new(&outbound.program);
     command

@@ -1,6 +1,355 @@
-//! What this machine allows, for `doctor`.
+//! What this machine allows, for `doctor`: each finding was tried where that is cheap and harmless.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::id_map::{self, IdMode, Plan, State};
+use super::limits::{self, Groups};
+use super::spec::Limits;
+use super::{child, exe, network, sys};
+
+/// One thing that a sandbox needs or could use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub name: &'static str,
+    pub verdict: Verdict,
+    /// What was found.
+    pub detail: String,
+    /// What to do about it.
+    pub remedy: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Ok,
+    /// It works, with less.
+    Warn,
+    /// Nothing can be built or run.
+    Fail,
+}
+
+impl Finding {
+    fn new(name: &'static str, verdict: Verdict, detail: impl Into<String>) -> Self {
+        Self {
+            name,
+            verdict,
+            detail: detail.into(),
+            remedy: None,
+        }
+    }
+
+    fn ok(name: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(name, Verdict::Ok, detail)
+    }
+
+    fn warn(name: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(name, Verdict::Warn, detail)
+    }
+
+    fn fail(name: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(name, Verdict::Fail, detail)
+    }
+
+    fn remedy(mut self, words: impl Into<String>) -> Self {
+        self.remedy = Some(words.into());
+        self
+    }
+}
+
+/// Looks at everything. To be called before [`super::enter`].
+pub fn probe() -> Vec<Finding> {
+    vec![
+        kernel(),
+        user_namespace(),
+        ids(),
+        overlay(),
+        own_copy(),
+        system_call_filter(),
+        landlock(),
+        outbound(),
+        control_groups(),
+    ]
+}
 
 /// Why a user namespace may have been refused, and what to do about it.
 pub(super) fn user_namespace_remedy() -> String {
-    "see `warpdrive doctor`".to_owned()
+    remedy_for(&|path| fs::read_to_string(path).ok())
+}
+
+fn remedy_for(read: &dyn Fn(&str) -> Option<String>) -> String {
+    let is = |path: &str, value: &str| read(path).is_some_and(|text| text.trim() == value);
+    let mut remedies = Vec::new();
+    if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
+        remedies.push(
+            "Debian's kernel.unprivileged_userns_clone is 0; an administrator can: \
+             sysctl kernel.unprivileged_userns_clone=1",
+        );
+    }
+    if is("/proc/sys/user/max_user_namespaces", "0") {
+        remedies.push(
+            "user.max_user_namespaces is 0; an administrator can: \
+             sysctl user.max_user_namespaces=10000",
+        );
+    }
+    if is(
+        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+        "1",
+    ) {
+        remedies.push(
+            "AppArmor restricts user namespaces (Ubuntu 23.10 and later); an administrator can \
+             add a profile for warpdrive with `userns,`, or: \
+             sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+        );
+    }
+    if read("/run/.containerenv").is_some() || read("/.dockerenv").is_some() {
+        remedies.push(
+            "this is inside of a container: it has to allow user namespaces and mounts (docker: \
+             --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt \
+             systempaths=unconfined)",
+        );
+    }
+    if remedies.is_empty() {
+        "run it as root, or ask the administrator what forbids user namespaces here (seccomp, \
+         SELinux, a kernel without CONFIG_USER_NS)"
+            .to_owned()
+    } else {
+        remedies.join("\n  ")
+    }
+}
+
+fn kernel() -> Finding {
+    let release = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    match version(&release) {
+        Some(version) if version < (5, 12) => Finding::fail("kernel", release)
+            .remedy("Linux 5.12 or newer is needed (mount_setattr, overlays in user namespaces)"),
+        Some(_) => Finding::ok("kernel", release),
+        None => Finding::warn("kernel", format!("cannot make sense of {release}")),
+    }
+}
+
+/// Major and minor number.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn user_namespace() -> Finding {
+    const NAME: &str = "user namespaces";
+    match State::current() {
+        State::Ready(IdMode::Root) => return Finding::ok(NAME, "not needed: this is root"),
+        State::Ready(_) => return Finding::ok(NAME, "this is inside of one that will do"),
+        State::Outside => {}
+    }
+    match try_child("probe-userns") {
+        Ok(()) => Finding::ok(NAME, "a user may make one and mount in it"),
+        Err(reason) => Finding::fail(NAME, reason).remedy(user_namespace_remedy()),
+    }
+}
+
+fn overlay() -> Finding {
+    let known = fs::read_to_string("/proc/filesystems")
+        .is_ok_and(|text| text.lines().any(|line| line.ends_with("\toverlay")));
+    if known || Path::new("/sys/module/overlay").exists() {
+        Finding::ok("overlayfs", "the kernel has it")
+    } else {
+        Finding::warn("overlayfs", "the kernel does not have it loaded")
+            .remedy("an administrator can: modprobe overlay")
+    }
+}
+
+/// Runs a little child of ourselves that tries something and says why it fails.
+fn try_child(verb: &str) -> Result<(), String> {
+    use std::os::unix::process::CommandExt;
+    let mut command = Command::new(exe::path().map_err(|error| error.to_string())?);
+    let output = command
+        .arg0(child::MAGIC)
+        .arg(verb)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| error.to_string())?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+    }
+}
+
+/// That child, for user namespaces.
+pub(super) fn try_user_namespace() -> i32 {
+    use rustix::thread::UnshareFlags;
+    use std::io::Write;
+    let uid = rustix::process::geteuid().as_raw();
+    let tried = sys::unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS)
+        .map_err(|error| format!("creating one: {error}"))
+        .and_then(|()| {
+            fs::write("/proc/self/setgroups", "deny")
+                .and_then(|()| fs::write("/proc/self/uid_map", format!("1001 {uid} 1")))
+                .map_err(|error| format!("mapping ids in it: {error}"))
+        })
+        .and_then(|()| {
+            let private = rustix::mount::MountPropagationFlags::PRIVATE
+                | rustix::mount::MountPropagationFlags::REC;
+            rustix::mount::mount_change("/", private)
+                .and_then(|()| {
+                    let flags = rustix::mount::MountFlags::empty();
+                    rustix::mount::mount("tmpfs", "/tmp", "tmpfs", flags, None)
+                })
+                .map_err(|error| format!("mounting in it: {error}"))
+        });
+    match tried {
+        Ok(()) => 0,
+        Err(reason) => {
+            let _ = std::io::stderr().write_all(reason.as_bytes());
+            1
+        }
+    }
+}
+
+fn ids() -> Finding {
+    const NAME: &str = "subordinate ids";
+    if let State::Ready(mode) = State::current() {
+        return match mode {
+            IdMode::SingleUid => Finding::warn(NAME, "one user only"),
+            _ => Finding::ok(NAME, "not needed: all ids are there"),
+        };
+    }
+    match id_map::plan() {
+        Plan::Subuid {
+            newuidmap, uids, ..
+        } => {
+            let count: u32 = uids.iter().map(|range| range.count).sum();
+            Finding::ok(NAME, format!("{count} of them, by {}", newuidmap.display()))
+        }
+        Plan::Single(reason) => Finding::warn(NAME, reason).remedy(
+            "without them, images run and are built with one user (1001:0): enough for our own \
+             builder images, not for foreign ones whose scripts need other users, nor for \
+             mmdebstrap",
+        ),
+    }
+}
+
+fn own_copy() -> Finding {
+    const NAME: &str = "sealed executable";
+    let policy = fs::read_to_string("/proc/sys/vm/memfd_noexec").unwrap_or_default();
+    match exe::sealed() {
+        Ok(copy) if exe::is_sealed(copy) => Finding::ok(NAME, "memfds may be executed"),
+        Ok(_) => Finding::ok(
+            NAME,
+            format!(
+                "a copy without a name (vm.memfd_noexec is {})",
+                policy.trim()
+            ),
+        ),
+        Err(error) => Finding::fail(NAME, error.to_string()),
+    }
+}
+
+fn system_call_filter() -> Finding {
+    const NAME: &str = "seccomp";
+    let actions = "/proc/sys/kernel/seccomp/actions_avail";
+    match fs::read_to_string(actions) {
+        Ok(text) if text.split_whitespace().any(|action| action == "errno") => {
+            Finding::ok(NAME, "filters are available")
+        }
+        _ => Finding::fail(NAME, "no filters").remedy("a kernel with CONFIG_SECCOMP_FILTER"),
+    }
+}
+
+fn landlock() -> Finding {
+    match sys::landlock_abi() {
+        0 => Finding::warn("landlock", "not there").remedy(
+            "builds that share the host's network can reach its abstract Unix sockets: Linux 6.12 \
+             with landlock in lsm= prevents it, and so does --network none",
+        ),
+        abi if abi < 6 => Finding::warn("landlock", format!("version {abi}, without scopes"))
+            .remedy(
+                "Linux 6.12 or newer keeps builds that share the host's network from its abstract \
+             Unix sockets",
+            ),
+        abi => Finding::ok("landlock", format!("version {abi}")),
+    }
+}
+
+fn outbound() -> Finding {
+    const NAME: &str = "private network";
+    match network::outbound_program(1) {
+        Ok(outbound) => Finding::ok(NAME, format!("outbound through {}", outbound.name)),
+        Err(reason) => Finding::warn(NAME, format!("no outbound traffic: {reason}"))
+            .remedy("published ports work all the same; for outbound use --network host"),
+    }
+}
+
+fn control_groups() -> Finding {
+    const NAME: &str = "limits";
+    let refused: Vec<String> = [
+        Limits {
+            memory: Some(1 << 30),
+            ..Limits::default()
+        },
+        Limits {
+            pids: Some(1000),
+            ..Limits::default()
+        },
+        Limits {
+            cpus: Some(1.0),
+            ..Limits::default()
+        },
+    ]
+    .iter()
+    .filter_map(|limits| Groups::create(limits).err().map(|error| error.to_string()))
+    .collect();
+    if refused.is_empty() {
+        Finding::ok(NAME, "memory, pids and cpus can be limited")
+    } else {
+        Finding::warn(NAME, refused.join("; ")).remedy(limits::REMEDY)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remedies_follow_from_the_machine_s_settings() {
+        for (path, value, word) in [
+            (
+                "/proc/sys/kernel/unprivileged_userns_clone",
+                "0\n",
+                "unprivileged_userns_clone=1",
+            ),
+            (
+                "/proc/sys/user/max_user_namespaces",
+                "0\n",
+                "max_user_namespaces=10000",
+            ),
+            (
+                "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+                "1\n",
+                "AppArmor",
+            ),
+            ("/.dockerenv", "", "inside of a container"),
+            ("/nothing", "", "as root"),
+        ] {
+            let read = |asked: &str| (asked == path).then(|| value.to_owned());
+            let remedy = remedy_for(&read);
+            assert!(remedy.contains(word), "{path}: {remedy}");
+        }
+    }
+
+    #[test]
+    fn releases_are_compared_as_numbers() {
+        for (release, expected) in [
+            ("6.18.44-fc", Some((6, 18))),
+            ("5.4.0", Some((5, 4))),
+            ("5.15-rc1", Some((5, 15))),
+            ("x", None),
+            ("", None),
+        ] {
+            assert_eq!(version(release), expected, "{release}");
+        }
+    }
 }

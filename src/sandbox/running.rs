@@ -97,12 +97,12 @@ pub fn spawn(spec: &Spec, io: Io) -> Result<Sandbox, SandboxError> {
     validate(spec)?;
     let deadline = spec.limits.timeout.map(|timeout| Instant::now() + timeout);
     let groups = Groups::create(&spec.limits)?;
-    let request = Request::Run(Run {
+    let request = Request::Run(Box::new(Run {
         spec: spec.clone(),
         terminal: terminal_of(&io),
         cgroups: groups.procs(),
         parent: own_pid(),
-    });
+    }));
     start(&request, io, deadline, groups)
 }
 
@@ -226,11 +226,8 @@ struct Greeting {
 impl Greeting {
     fn take(&mut self, message: Message, attached: Option<OwnedFd>) {
         match message {
-            Message::Started => {
-                // 0 when it has ended and is reaped before we look: then it is nobody's number.
-                self.pid = attached
-                    .as_ref()
-                    .map(|pidfd| sys::pid_of(pidfd.as_fd()).unwrap_or(0));
+            Message::Started { pid } => {
+                self.pid = Some(pid);
                 self.pidfd = attached;
             }
             Message::Terminal => self.terminal = attached,
@@ -250,19 +247,18 @@ type Job = (Command, SyncSender<io::Result<Child>>);
 fn on_lasting_thread(command: Command) -> io::Result<Child> {
     static SPAWNER: OnceLock<Sender<Job>> = OnceLock::new();
     let gone = || io::Error::other("the thread that starts sandboxes is gone");
-    let spawner = match SPAWNER.get() {
-        Some(spawner) => spawner,
-        None => {
-            let (sender, jobs) = channel::<Job>();
-            std::thread::Builder::new()
-                .name("sandbox-spawner".to_owned())
-                .spawn(move || {
-                    for (mut command, answer) in jobs {
-                        let _ = answer.send(command.spawn());
-                    }
-                })?;
-            SPAWNER.get_or_init(|| sender)
-        }
+    let spawner = if let Some(spawner) = SPAWNER.get() {
+        spawner
+    } else {
+        let (sender, jobs) = channel::<Job>();
+        std::thread::Builder::new()
+            .name("sandbox-spawner".to_owned())
+            .spawn(move || {
+                for (mut command, answer) in jobs {
+                    let _ = answer.send(command.spawn());
+                }
+            })?;
+        SPAWNER.get_or_init(|| sender)
     };
     let (answer, child) = sync_channel(1);
     spawner.send((command, answer)).map_err(|_| gone())?;
@@ -339,29 +335,54 @@ impl Sandbox {
     /// (see [`interrupt::install_interrupt_handler`]), the command gets SIGTERM, and a little later
     /// everything inside is killed.
     pub fn wait(&mut self) -> Result<Exit, SandboxError> {
+        if let Some(exit) = self.wait_until(self.deadline)? {
+            return Ok(exit);
+        }
+        let exit = if interrupt::interrupted() {
+            Exit::Interrupted
+        } else {
+            Exit::TimedOut
+        };
+        self.end(exit)
+    }
+
+    /// Waits for the end and hands signals on to the command; see [`interrupt::forward_signals`].
+    /// A change of the terminal's size is told to `resized`, not to the command: setting the size of
+    /// its terminal signals it.
+    pub fn wait_forwarding(&mut self, mut resized: impl FnMut()) -> Result<Exit, SandboxError> {
         loop {
-            if let Some(exit) = self.wait_until(self.deadline)? {
+            for signal in interrupt::take_forwarded() {
+                if signal == libc::SIGWINCH {
+                    resized();
+                } else {
+                    let _ = self.signal(signal);
+                }
+            }
+            if let Some(exit) = self.ended {
                 return Ok(exit);
             }
-            let exit = if interrupt::interrupted() {
-                Exit::Interrupted
-            } else {
-                Exit::TimedOut
-            };
-            return self.end(exit);
+            let wake = interrupt::forwarded_fd();
+            if let Some(status) = self.poll_end(self.deadline, wake)? {
+                let exit = exit_of(status);
+                self.ended = Some(exit);
+                return Ok(exit);
+            }
+            if self
+                .deadline
+                .is_some_and(|deadline| Instant::now() >= deadline)
+            {
+                return self.end(Exit::TimedOut);
+            }
         }
     }
 
     /// SIGTERM, a little time, SIGKILL.
     fn end(&mut self, exit: Exit) -> Result<Exit, SandboxError> {
         let _ = self.signal(libc::SIGTERM);
-        if self
-            .poll_end(Some(Instant::now() + GRACE), false)?
-            .is_none()
-        {
+        if self.poll_end(Some(Instant::now() + GRACE), None)?.is_none() {
             self.kill()
                 .map_err(|error| SandboxError::io("killing the sandbox", error))?;
-            self.poll_end(None, false)?;
+            self.poll_end(None, None)?;
         }
         self.ended = Some(exit);
         Ok(exit)
@@ -372,23 +393,22 @@ impl Sandbox {
         if let Some(exit) = self.ended {
             return Ok(Some(exit));
         }
-        let status = self.poll_end(until, true)?;
+        let status = self.poll_end(until, interrupt::interrupt_fd())?;
         self.ended = status.map(exit_of);
         Ok(self.ended)
     }
 
-    /// The raw status once everything inside is gone.
+    /// The raw status once everything inside is gone; nothing if the time or `wake` came first.
     fn poll_end(
         &mut self,
         until: Option<Instant>,
-        interruptible: bool,
+        wake: Option<BorrowedFd<'static>>,
     ) -> Result<Option<i32>, SandboxError> {
         let failed = |error: io::Error| SandboxError::io("waiting for the sandbox", error);
         loop {
-            let interrupt = interrupt::interrupt_fd().filter(|_| interruptible);
             let mut polled = vec![PollFd::new(&self.control, PollFlags::IN)];
-            if let Some(interrupt) = &interrupt {
-                polled.push(PollFd::new(interrupt, PollFlags::IN));
+            if let Some(wake) = &wake {
+                polled.push(PollFd::new(wake, PollFlags::IN));
             }
             let timeout = until.map(|until| {
                 Timespec::try_from(until.saturating_duration_since(Instant::now())).unwrap_or(

@@ -2,9 +2,11 @@
 //! signal functions are meant for the single-threaded children.
 
 use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 use rustix::process::Pid;
 
@@ -73,7 +75,7 @@ pub(super) fn execve(path: &CStr, arguments: &[CString], environment: &[CString]
 pub(super) fn unshare(flags: rustix::thread::UnshareFlags) -> io::Result<()> {
     // SAFETY: neither CLONE_FILES nor CLONE_VM is asked for by the callers, and they are
     // single-threaded.
-    Ok(unsafe { rustix::thread::unshare_unsafe(flags)? })
+    unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(Into::into)
 }
 
 /// Takes over a descriptor that this program was started with, and makes it close-on-exec.
@@ -181,12 +183,10 @@ pub(super) fn landlock_abstract_sockets() -> io::Result<bool> {
         handled_access_net: u64,
         scoped: u64,
     }
-    const CREATE_RULESET_VERSION: u32 = 1;
     const SCOPE_ABSTRACT_UNIX_SOCKET: u64 = 1;
     if landlock_abi() < 6 {
         return Ok(false);
     }
-    let _ = CREATE_RULESET_VERSION;
     let attributes = RulesetAttributes {
         handled_access_fs: 0,
         handled_access_net: 0,
@@ -331,14 +331,36 @@ pub(super) fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()>
     .map(|_| ())
 }
 
-/// The process id a pidfd stands for, in the pid namespace that `/proc` shows.
-pub(super) fn pid_of(pidfd: BorrowedFd<'_>) -> Option<i32> {
-    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
-    std::fs::read_to_string(path)
-        .ok()?
-        .lines()
-        .find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
-        .filter(|pid| *pid > 0)
+/// `/proc/self/fdinfo`, held open: it keeps telling process ids as they are outside when this
+/// process has moved to another root.
+pub(super) struct DescriptorTable(OwnedFd);
+
+impl DescriptorTable {
+    pub(super) fn open() -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self(rustix::fs::open(
+            "/proc/self/fdinfo",
+            flags,
+            Mode::empty(),
+        )?))
+    }
+
+    /// The process id a pidfd stands for; nothing once the process is reaped.
+    pub(super) fn pid_of(&self, pidfd: BorrowedFd<'_>) -> Option<i32> {
+        let name = pidfd.as_raw_fd().to_string();
+        let file = rustix::fs::openat(
+            &self.0,
+            name,
+            OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .ok()?;
+        io::read_to_string(File::from(file))
+            .ok()?
+            .lines()
+            .find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
+            .filter(|pid| *pid > 0)
+    }
 }
 
 /// Waits for a child; its raw wait status.

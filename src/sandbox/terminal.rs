@@ -49,8 +49,8 @@ pub(super) fn open(size: Size, uid: u32, control: impl AsFd) -> Result<OwnedFd, 
 }
 
 /// Makes it this session's controlling terminal and the standard streams.
-pub(super) fn take(terminal: OwnedFd) -> Result<(), Failure> {
-    rustix::process::ioctl_tiocsctty(&terminal).doing("taking the terminal")?;
+pub(super) fn take(terminal: &OwnedFd) -> Result<(), Failure> {
+    rustix::process::ioctl_tiocsctty(terminal).doing("taking the terminal")?;
     let terminal: BorrowedFd<'_> = terminal.as_fd();
     rustix::stdio::dup2_stdin(terminal).doing("connecting the terminal")?;
     rustix::stdio::dup2_stdout(terminal).doing("connecting the terminal")?;

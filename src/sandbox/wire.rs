@@ -34,7 +34,7 @@ const MAX_MESSAGE: usize = 4096;
 /// What the child is to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
-    Run(Run),
+    Run(Box<Run>),
     Join(Join),
 }
 
@@ -66,8 +66,8 @@ pub struct Size {
 /// What the children say over the control socket.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Message {
-    /// Pid 1 is there; with its pidfd (whose process id depends on who looks).
-    Started,
+    /// Pid 1 is there: its process id as the parent sees it, and its pidfd.
+    Started { pid: i32 },
     /// The master side of the command's terminal is attached.
     Terminal,
     /// The dialer's socket is attached.

@@ -34,6 +34,15 @@ pub(super) fn compile(
             source,
         })?;
     }
+    files(python, paths, check)
+}
+
+/// Compiles these files.
+pub(super) fn files(
+    python: &Path,
+    mut paths: Vec<PathBuf>,
+    check: Check,
+) -> Result<(), BuildError> {
     if paths.is_empty() {
         return Ok(());
     }

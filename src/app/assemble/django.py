@@ -24,7 +24,7 @@ def fail(step, error):
     here = os.path.abspath(__file__)
     tell(failed=step, type=type(error).__name__, message=str(error),
          name=getattr(error, 'name', None),
-         traceback=[line for line in ''.join(lines).splitlines() if here not in line])
+         traceback=[line for line in ''.join(lines).splitlines() if here not in line and '<frozen ' not in line])
     sys.exit(3)
 
 

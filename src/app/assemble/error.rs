@@ -17,7 +17,7 @@ pub const NEEDS_SDISTS: i32 = 75;
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     #[error(transparent)]
-    Detect(#[from] DetectError),
+    Detect(Box<DetectError>),
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
     #[error(transparent)]
@@ -66,6 +66,12 @@ pub enum BuildError {
     },
 }
 
+impl From<DetectError> for BuildError {
+    fn from(error: DetectError) -> BuildError {
+        BuildError::Detect(Box::new(error))
+    }
+}
+
 impl BuildError {
     /// What the process that built has to end with: the status of what failed, where it has one.
     pub fn status(&self) -> i32 {
@@ -96,7 +102,6 @@ impl Explain for BuildError {
                 Some(source) => advice.cause(source.to_string()),
                 None => advice,
             },
-            BuildError::Fixup(_) => advice,
             BuildError::Hook { name, tail, .. } => advice
                 .remedy(format!("run it by hand: .warpdrive/action_hooks/{name}"))
                 .tail(tail.iter().cloned()),
@@ -121,7 +126,7 @@ impl Explain for BuildError {
             BuildError::Overwritten { .. } => {
                 advice.remedy("find out which package's setup.py does that, and remove it")
             }
-            BuildError::Compile { .. } => advice,
+            BuildError::Fixup(_) | BuildError::Compile { .. } => advice,
             BuildError::Django { failure, .. } => failure.explain(advice),
             BuildError::StaticDirectory { paths, settings, source_root } => {
                 let mut advice = advice.cause(format!("It is named by STATICFILES_DIRS in {settings}."));

@@ -44,12 +44,18 @@ impl<'a> Installer<'a> {
         let uv = process::which("uv", environment);
         let pip = project.uses_pip() || (uv.is_none() && !roots.image);
         let line = if pip {
-            // In the sandbox pip is not in the virtual environment but a wrapper on PATH.
+            // In the sandbox pip is not in the virtual environment but a wrapper on PATH; elsewhere
+            // another environment's pip can serve this one.
             let wrapper = Path::new("/run/warpdrive/bin/pip");
+            let own = super::site_packages(&roots.app).join("pip").is_dir();
             let mut line = if roots.image && wrapper.is_file() {
                 vec![wrapper.display().to_string()]
-            } else {
+            } else if own {
                 vec![python, "-m".to_owned(), "pip".to_owned()]
+            } else {
+                let pip = process::which("pip", environment)
+                    .ok_or(BuildError::NoInstaller { name: "pip" })?;
+                vec![pip.display().to_string(), "--python".to_owned(), python]
             };
             line.extend(
                 [
@@ -142,10 +148,10 @@ impl<'a> Installer<'a> {
             });
         }
         let _ = std::io::stderr().write_all(held.as_bytes());
-        Err(self.failed(heard))
+        Err(self.failed(&heard))
     }
 
-    fn failed(&self, heard: Heard) -> BuildError {
+    fn failed(&self, heard: &Heard) -> BuildError {
         BuildError::Install {
             installer: self.name(),
             status: heard.status,
@@ -216,7 +222,7 @@ fn missing_package(errors: &str) -> Option<String> {
 /// What to give to the installer for the app's own requirements, without what belongs to phase two.
 /// Nothing: there is nothing to install.
 pub(super) struct Arguments {
-    pub arguments: Vec<String>,
+    pub line: Vec<String>,
     /// Shown to the user.
     pub names: String,
     /// Holds a flattened list, if one was needed.
@@ -251,7 +257,7 @@ pub(super) fn arguments(
         Source::Dynamic { file } => {
             // pip cannot install the dependencies alone; phase two does it with the project.
             return Ok((!installer.pip).then(|| Arguments {
-                arguments: vec!["-r".to_owned(), file.clone()],
+                line: vec!["-r".to_owned(), file.clone()],
                 names: file.clone(),
                 temporary: None,
                 wants_code: true,
@@ -277,11 +283,7 @@ pub(super) fn arguments(
                 continue;
             }
             LineKind::Url { url, editable, .. } => {
-                wants_code |= !url
-                    .split(['#', '?'])
-                    .next()
-                    .unwrap_or(url)
-                    .ends_with(".whl");
+                wants_code |= !is_wheel(url);
                 some = true;
                 if *editable {
                     // An editable checkout would lie outside of the environment.
@@ -296,19 +298,14 @@ pub(super) fn arguments(
                 }
             }
             LineKind::Named { url, .. } => {
-                wants_code |= url.as_ref().is_some_and(|url| {
-                    !url.split(['#', '?'])
-                        .next()
-                        .unwrap_or(url)
-                        .ends_with(".whl")
-                });
+                wants_code |= url.as_ref().is_some_and(|url| !is_wheel(url));
                 some = true;
             }
             LineKind::Constraint(Some(path)) => {
-                flat.push_str(&format!(
-                    "-c {}\n",
-                    installer.directory.join(path).display()
-                ));
+                let path = installer.directory.join(path);
+                flat.push_str("-c ");
+                flat.push_str(&path.display().to_string());
+                flat.push('\n');
                 continue;
             }
             LineKind::Option => {
@@ -329,12 +326,12 @@ pub(super) fn arguments(
         return Ok(None);
     }
     if !changed {
-        let arguments = files
+        let line = files
             .into_iter()
             .flat_map(|file| ["-r".to_owned(), file])
             .collect();
         return Ok(Some(Arguments {
-            arguments,
+            line,
             names,
             temporary: None,
             wants_code,
@@ -347,11 +344,19 @@ pub(super) fn arguments(
         source,
     })?;
     Ok(Some(Arguments {
-        arguments: vec!["-r".to_owned(), path.display().to_string()],
+        line: vec!["-r".to_owned(), path.display().to_string()],
         names,
         temporary: Some(path),
         wants_code,
     }))
+}
+
+/// Whether a URL is that of a wheel, which needs no code to be run.
+fn is_wheel(url: &str) -> bool {
+    let path = url.split(['#', '?']).next().unwrap_or(url);
+    Path::new(path)
+        .extension()
+        .is_some_and(|extension| extension == "whl")
 }
 
 /// `--find-links wheels` with an absolute path, for a list that lies elsewhere.

@@ -79,21 +79,14 @@ fn parse(text: &str) -> Vec<Entry> {
             let (path, rest) = if let Some(quoted) = line.strip_prefix('"') {
                 let mut path = String::new();
                 let mut rest = quoted;
-                loop {
-                    match rest.split_once('"') {
-                        Some((part, after)) => {
-                            path.push_str(part);
-                            rest = after;
-                            match rest.strip_prefix('"') {
-                                Some(after) => {
-                                    path.push('"');
-                                    rest = after;
-                                }
-                                None => break,
-                            }
-                        }
-                        None => break,
-                    }
+                while let Some((part, after)) = rest.split_once('"') {
+                    path.push_str(part);
+                    rest = after;
+                    let Some(after) = rest.strip_prefix('"') else {
+                        break;
+                    };
+                    path.push('"');
+                    rest = after;
                 }
                 (path, rest.strip_prefix(',').unwrap_or(rest))
             } else {
@@ -145,8 +138,9 @@ fn place(site: &Path, app_root: &Path, path: &str) -> Option<PathBuf> {
 fn is_protected(place: &Path) -> bool {
     let mut parts = place.iter().filter_map(|part| part.to_str());
     match (parts.next(), parts.next(), parts.next()) {
-        (Some("src" | "s2i"), ..) | (Some("pyvenv.cfg"), None, _) => true,
-        (Some("etc"), Some("warpdrive"), _) => true,
+        (Some("src" | "s2i"), ..)
+        | (Some("pyvenv.cfg"), None, _)
+        | (Some("etc"), Some("warpdrive"), _) => true,
         (Some("bin"), Some(name), None) => name == "warpdrive" || name.starts_with("python"),
         _ => false,
     }
@@ -251,8 +245,29 @@ pub(super) fn collisions(distributions: &[Distribution], site: &Path) -> Vec<Col
         .collect()
 }
 
+const INSTALLER: &str = "warpdrive\n";
+
+/// Whether a distribution has its normal form already.
+pub(super) fn is_normal(distribution: &Distribution) -> bool {
+    fs::read_to_string(distribution.dist_info.join("INSTALLER")).is_ok_and(|text| text == INSTALLER)
+}
+
+/// The Python files of a distribution.
+pub(super) fn python_files(distribution: &Distribution, site: &Path) -> Vec<PathBuf> {
+    distribution
+        .entries
+        .iter()
+        .map(|entry| site.join(&entry.path))
+        .filter(|path| {
+            path.extension().is_some_and(|extension| extension == "py")
+                && !path.components().any(|part| part == Component::ParentDir)
+                && path.is_file()
+        })
+        .collect()
+}
+
 /// The normal form of a distribution: the same whoever installed it, and for whatever reason.
-pub(super) fn normalise(distribution: &Distribution, site: &Path) -> Result<(), BuildError> {
+pub(super) fn normalise(distribution: &Distribution) -> Result<(), BuildError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| BuildError::Io {
@@ -278,7 +293,7 @@ pub(super) fn normalise(distribution: &Distribution, site: &Path) -> Result<(), 
         }
         entries.retain(|entry| entry.path != format!("{info}/{name}"));
     }
-    let mut files = vec![("INSTALLER", Some("warpdrive\n".to_owned()))];
+    let mut files = vec![("INSTALLER", Some(INSTALLER.to_owned()))];
     let origin = distribution.dist_info.join("direct_url.json");
     if let Ok(text) = fs::read_to_string(&origin) {
         files.push(("direct_url.json", public_origin(&text)));
@@ -300,9 +315,13 @@ pub(super) fn normalise(distribution: &Distribution, site: &Path) -> Result<(), 
         }
     }
     // Byte code is ours: no hash, as PEP 376 has it, and no line.
-    entries.retain(|entry| !(entry.path.ends_with(".pyc") && entry.path.contains("__pycache__/")));
+    entries.retain(|entry| {
+        let code = Path::new(&entry.path)
+            .extension()
+            .is_some_and(|extension| extension == "pyc");
+        !(code && entry.path.contains("__pycache__/"))
+    });
     entries.dedup();
-    let _ = site;
     fs::write(&record, write(&entries)).map_err(failed(&record))
 }
 

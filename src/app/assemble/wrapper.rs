@@ -27,14 +27,11 @@ pub(super) fn write(
         (false, ..) => return Ok(None),
     };
     let variable = if asgi { "static" } else { "application" };
-    let maps: String = static_files
+    let maps: Vec<String> = static_files
         .iter()
         .map(|map| {
-            format!(
-                "{variable}.add_files({}, prefix={})\n",
-                literal(&map.root),
-                literal(&map.url)
-            )
+            let (root, url) = (literal(&map.root), literal(&map.url));
+            format!("{variable}.add_files({root}, prefix={url})")
         })
         .collect();
     let call = if application.factory { "()" } else { "" };
@@ -42,7 +39,7 @@ pub(super) fn write(
         .replace("{module!r}", &literal(&application.module))
         .replace("{object!r}", &literal(&application.object))
         .replace("{call}", call)
-        .replace("{maps}", maps.trim_end());
+        .replace("{maps}", &maps.join("\n"));
     let path = app_root.join(MODULES_DIRECTORY).join(format!("{name}.py"));
     let failed = |source| BuildError::Io {
         doing: "write",

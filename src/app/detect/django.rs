@@ -71,14 +71,13 @@ fn setting(evaluator: &Evaluator<'_>, module: &str, name: &str, depth: u32) -> O
     let module = evaluator.module(module)?;
     match module.find(name, None) {
         Some((_, Binding::Value(value))) => syntax::string(value),
-        Some(_) => None,
         // `from .base import *`
         None if depth < 8 => module
             .stars
             .iter()
             .rev()
             .find_map(|star| setting(evaluator, star, name, depth + 1)),
-        None => None,
+        _ => None,
     }
 }
 

@@ -172,7 +172,7 @@ pub(super) fn search(files: &dyn Files, home: &str) -> Found {
         }
     }
     found.errors = evaluator.errors.into_inner();
-    found.applications = group(candidates);
+    found.applications = group(&candidates);
     found
 }
 
@@ -348,16 +348,18 @@ fn mentioned(module: &super::syntax::Module, name: &str) -> Vec<String> {
     names
 }
 
-/// Joins the candidates that are one application and chooses a name for each.
-fn group(candidates: Vec<Candidate>) -> Vec<Candidate> {
-    let mut parent: Vec<usize> = (0..candidates.len()).collect();
-    fn root(parent: &mut [usize], mut at: usize) -> usize {
-        while parent[at] != at {
-            parent[at] = parent[parent[at]];
-            at = parent[at];
-        }
-        at
+/// The representative of a candidate's group.
+fn root(parent: &mut [usize], mut at: usize) -> usize {
+    while parent[at] != at {
+        parent[at] = parent[parent[at]];
+        at = parent[at];
     }
+    at
+}
+
+/// Joins the candidates that are one application and chooses a name for each.
+fn group(candidates: &[Candidate]) -> Vec<Candidate> {
+    let mut parent: Vec<usize> = (0..candidates.len()).collect();
     let mut owners: BTreeMap<(String, String), usize> = BTreeMap::new();
     for (index, candidate) in candidates.iter().enumerate() {
         owners.insert((candidate.path.clone(), candidate.object.clone()), index);

@@ -218,19 +218,19 @@ impl<'f> Evaluator<'f> {
             Binding::Class(class) => self.class(scope, class, depth).map(Value::Class),
             Binding::Import { module, attribute } => match attribute {
                 None => Some(Value::Path(module.clone())),
-                Some(attribute) => self.member(module, attribute, depth),
+                Some(attribute) => Some(self.member(module, attribute, depth)),
             },
         }
     }
 
     /// `attribute` of the module `path`, or the module `path.attribute`.
-    fn member(&self, path: &str, attribute: &str, depth: u32) -> Option<Value> {
+    fn member(&self, path: &str, attribute: &str, depth: u32) -> Value {
         if let Some(module) = self.module(path)
             && let Some(value) = self.lookup(&module, attribute, None, depth + 1)
         {
-            return Some(value);
+            return value;
         }
-        Some(Value::Path(format!("{path}.{attribute}")))
+        Value::Path(format!("{path}.{attribute}"))
     }
 
     fn scoped(&self, scope: Scope<'_>, name: &str, depth: u32) -> Option<Value> {
@@ -265,7 +265,7 @@ impl<'f> Evaluator<'f> {
             Expr::Attribute(attribute) => {
                 let name = attribute.attr.as_str();
                 match self.eval(scope, &attribute.value, depth + 1)? {
-                    Value::Path(path) => self.member(&path, name, depth),
+                    Value::Path(path) => Some(self.member(&path, name, depth)),
                     Value::Instance(dotted) => kinds::holder(&dotted, name)
                         .map(|kind| Value::App(App::new(kind)))
                         .or(Some(Value::Instance(format!("{dotted}.{name}")))),

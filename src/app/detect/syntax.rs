@@ -190,13 +190,12 @@ pub(super) fn imports(statement: &Stmt, package: &str) -> (Vec<(String, Binding)
     match statement {
         Stmt::Import(import) => {
             for alias in &import.names {
-                let (name, module) = match &alias.asname {
-                    Some(asname) => (asname.to_string(), alias.name.to_string()),
+                let (name, module) = if let Some(asname) = &alias.asname {
+                    (asname.to_string(), alias.name.to_string())
+                } else {
                     // `import a.b` binds `a`.
-                    None => {
-                        let first = alias.name.split('.').next().unwrap_or("").to_owned();
-                        (first.clone(), first)
-                    }
+                    let first = alias.name.split('.').next().unwrap_or("").to_owned();
+                    (first.clone(), first)
                 };
                 bindings.push((
                     name,

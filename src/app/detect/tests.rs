@@ -1,6 +1,8 @@
 //! Small sources and what they are.
 
+use super::super::advice::Explain;
 use super::super::files::Memory;
+use super::super::server::Server;
 use super::*;
 
 const FLASK: &str = "from flask import Flask\napp = Flask(__name__)\n";
@@ -36,11 +38,10 @@ fn line(tree: &Memory) -> String {
                         )
                     },
                 );
-                let path: String = plan
+                let path = plan
                     .python_path
                     .iter()
-                    .map(|path| format!(" +{path}"))
-                    .collect();
+                    .fold(String::new(), |text, path| text + " +" + path);
                 format!("{server} {application}{path}")
             }
         },

@@ -125,11 +125,9 @@ mod tests {
         .unwrap();
         let mut text = Vec::new();
         for_eval(&environment, &mut text).unwrap();
-        let script = format!(
-            "GONE=x; eval \"$1\"; printf '%s|%s|%s|%s' \"$A\" \"$B\" \"${{GONE-gone}}\" \"$WARPDRIVE_PHASE\""
-        );
+        let script = "GONE=x; eval \"$1\"; printf '%s|%s|%s|%s' \"$A\" \"$B\" \"${GONE-gone}\" \"$WARPDRIVE_PHASE\"";
         let output = std::process::Command::new("/bin/sh")
-            .args(["-c", &script, "sh"])
+            .args(["-c", script, "sh"])
             .arg(OsStr::from_bytes(&text))
             .output()
             .unwrap();

@@ -38,16 +38,16 @@ fn status_of(port: u16) -> Result<u16, String> {
     );
     stream.write_all(request.as_bytes()).map_err(words)?;
     let mut answer = Vec::new();
-    let mut part = [0; 512];
+    let mut received = [0; 512];
     while !answer.contains(&b'\n') && answer.len() < MAX_LINE {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(words(std::io::ErrorKind::TimedOut.into()));
         }
         stream.set_read_timeout(Some(left)).map_err(words)?;
-        match stream.read(&mut part) {
+        match stream.read(&mut received) {
             Ok(0) => break,
-            Ok(length) => answer.extend_from_slice(&part[..length]),
+            Ok(length) => answer.extend_from_slice(&received[..length]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(words(error)),
         }

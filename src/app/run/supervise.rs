@@ -113,9 +113,8 @@ fn bury(child: Pid) -> io::Result<Option<u8>> {
                 };
                 found = Some(u8::try_from(status & 0xff).unwrap_or(u8::MAX));
             }
-            Ok(Some(_)) => {}
+            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
             Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(found),
-            Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -114,7 +114,6 @@ fn target(server: Server, application: &Application, static_files: &[StaticMap])
     };
     let mut line = Vec::new();
     match server {
-        Server::Gunicorn | Server::Daphne => line.push(call(&reference)),
         Server::ModWsgi => {
             for (name, value) in [
                 ("--application-type", "module"),
@@ -156,7 +155,7 @@ fn target(server: Server, application: &Application, static_files: &[StaticMap])
         Server::Hypercorn if application.interface == Interface::Wsgi => {
             line.push(format!("wsgi:{}", call(&reference)));
         }
-        Server::Hypercorn => line.push(call(&reference)),
+        Server::Hypercorn | Server::Gunicorn | Server::Daphne => line.push(call(&reference)),
     }
     line
 }
@@ -166,7 +165,7 @@ mod tests {
     use super::*;
 
     fn plan(server: Server, interface: Interface) -> Plan {
-        let wrapped = !server.serves_static_files();
+        let needs_wrapper = !server.serves_static_files();
         let module = if interface == Interface::Asgi {
             "mysite.asgi"
         } else {
@@ -185,7 +184,7 @@ mod tests {
                     object: "application".to_owned(),
                     factory: false,
                     interface,
-                    wrapper: wrapped.then(|| wrapper.to_owned()),
+                    wrapper: needs_wrapper.then(|| wrapper.to_owned()),
                 }),
             },
             static_files: vec![StaticMap {

@@ -1,6 +1,7 @@
 //! Passwords (rules `password-*`): in shadow, and in passwd itself.
 
-use super::super::accounts::Id;
+use std::collections::BTreeSet;
+
 use super::super::accounts::shadow::{Password, judge as meaning};
 use super::super::finding::{Finding, Severity};
 use super::super::flatten::Flat;
@@ -23,17 +24,20 @@ const WAYS_IN: [&str; 10] = [
 
 pub(super) fn judge(flat: &Flat<'_>, accounts: &Accounts, findings: &mut Vec<Finding>) {
     let way_in = WAYS_IN.iter().find(|path| flat.has(path.as_bytes()));
-    let is_root = |name: &str| {
-        let account = accounts.passwd.named(name);
-        name == "root" || account.is_some_and(|account| account.uid.may_be(0))
-    };
+    let roots: BTreeSet<&str> = accounts
+        .passwd
+        .of_uid(0)
+        .map(|account| account.name.as_str())
+        .chain(["root"])
+        .collect();
+    let is_root = |name: &str| roots.contains(name);
     for account in &accounts.passwd.accounts {
         push(
             findings,
             (accounts.passwd_layer, PASSWD),
             &account.name,
             meaning(&account.password),
-            account.uid == Id::Plain(0) || is_root(&account.name),
+            is_root(&account.name),
             way_in,
         );
     }

@@ -1,0 +1,182 @@
+//! Phase one: the hook `pre-build`, the app's requirements, the server's packages, and the normal
+//! form of what was installed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use super::super::detect::Detected;
+use super::super::environment::Environment;
+use super::super::python::PythonVersion;
+use super::super::server::pins::pinned;
+use super::install::{self, Installer};
+use super::{Build, BuildError, compile, python_version, records, site_packages, temporary};
+
+impl Build<'_> {
+    /// Phase one.
+    pub(super) fn dependencies(&self, detected: Option<&Detected>) -> Result<(), BuildError> {
+        let roots = self.roots;
+        let base = self.base();
+        self.hook("pre-build", &base)?;
+        let environment = self.with_files(base)?;
+        let project = self.project(&environment)?;
+        let before = if roots.image {
+            records::protected_files(&roots.app)
+        } else {
+            BTreeMap::new()
+        };
+        // A laptop runs the code of packages as pip does; in an image the pipeline says when.
+        let asked = environment
+            .get("WARPDRIVE_BUILD_SDISTS")
+            .is_some_and(|value| value == "1");
+        let phased = environment.contains_key("WARPDRIVE_BUILD_PHASE");
+        let mut installer = Installer::find(
+            roots,
+            &environment,
+            &project,
+            self.progress,
+            asked || !roots.image,
+        )?;
+        let temporary = temporary(&environment);
+        if let Some(arguments) = install::arguments(&project, &installer, &temporary)? {
+            self.progress.step(&format!(
+                "Installing dependencies with {} ({})",
+                installer.name(),
+                arguments.names
+            ));
+            let result = if arguments.wants_code && !installer.build {
+                Err(BuildError::NeedsSdists {
+                    what: String::new(),
+                })
+            } else {
+                installer.install(&arguments.line)
+            };
+            match result {
+                Err(BuildError::NeedsSdists { .. }) if !phased => {
+                    self.progress
+                        .note("some packages have no wheel and are built from source");
+                    installer.build = true;
+                    installer.install(&arguments.line)?;
+                }
+                other => other?,
+            }
+        }
+        self.install_server(&mut installer, &environment, detected, phased)?;
+        let site = site_packages(&roots.app);
+        let mut distributions = records::read_all(&site)?;
+        records::refuse_intruders(&distributions, &site, roots)?;
+        if !roots.image {
+            return Ok(());
+        }
+        let after = records::protected_files(&roots.app);
+        if before != after {
+            let path = before
+                .iter()
+                .find(|(path, state)| after.get(*path) != Some(*state))
+                .map(|(path, _)| path)
+                .or_else(|| after.keys().find(|path| !before.contains_key(*path)))
+                .cloned()
+                .unwrap_or_default();
+            return Err(BuildError::Overwritten { path });
+        }
+        if self.settle_collisions(&installer, &distributions, &site)? {
+            distributions = records::read_all(&site)?;
+        }
+        for distribution in &distributions {
+            records::normalise(distribution)?;
+        }
+        for leftover in [".lock", ".gitignore", "CACHEDIR.TAG"] {
+            let _ = fs::remove_file(roots.app.join(leftover));
+        }
+        compile::compile(&roots.python(), &[site], compile::Check::Unchecked)
+    }
+
+    /// The packages for the server that the requirements did not bring.
+    fn install_server(
+        &self,
+        installer: &mut Installer<'_>,
+        environment: &Environment,
+        detected: Option<&Detected>,
+        phased: bool,
+    ) -> Result<(), BuildError> {
+        let wanted: Vec<String> = match detected {
+            Some(detected) => detected.plan.server_packages.clone(),
+            None => environment
+                .get("WARPDRIVE_SERVER_PACKAGES")
+                .map(|list| list.split_whitespace().map(str::to_owned).collect())
+                .unwrap_or_default(),
+        };
+        let present: Vec<String> = records::read_all(&site_packages(&self.roots.app))?
+            .into_iter()
+            .map(|distribution| distribution.name)
+            .collect();
+        let python = python_version(&self.roots.app).unwrap_or(PythonVersion::new(3, 9));
+        let missing: Vec<String> = wanted
+            .iter()
+            .filter(|name| !present.contains(name))
+            .map(|name| pinned(name, python))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.progress
+            .step(&format!("Installing the server ({})", missing.join(", ")));
+        match installer.install(&missing) {
+            Err(BuildError::NeedsSdists { .. }) if !phased => {
+                installer.build = true;
+                installer.install(&missing)
+            }
+            other => other,
+        }
+    }
+
+    /// Where two distributions have the same path with different content, the first by name wins.
+    /// Whether anything was installed again.
+    fn settle_collisions(
+        &self,
+        installer: &Installer<'_>,
+        distributions: &[records::Distribution],
+        site: &Path,
+    ) -> Result<bool, BuildError> {
+        let collisions = records::collisions(distributions, site);
+        let name = |index: usize| {
+            distributions
+                .get(index)
+                .map_or("", |distribution| distribution.name.as_str())
+        };
+        for collision in &collisions {
+            let others: Vec<&str> = collision.others.iter().map(|index| name(*index)).collect();
+            self.progress.warn(&format!(
+                "{} is in {} and in {}, with different content: {}'s is kept",
+                collision.path,
+                name(collision.winner),
+                others.join(", "),
+                name(collision.winner)
+            ));
+        }
+        let mut again: Vec<usize> = collisions
+            .iter()
+            .filter(|collision| collision.wrong)
+            .map(|collision| collision.winner)
+            .collect();
+        again.sort_unstable();
+        again.dedup();
+        // The last one to be installed has its way, so the first by name comes last.
+        for index in again.iter().rev() {
+            let Some(distribution) = distributions.get(*index) else {
+                continue;
+            };
+            let option = if installer.is_pip() {
+                "--force-reinstall"
+            } else {
+                "--reinstall"
+            };
+            installer.install(&[
+                option.to_owned(),
+                "--no-deps".to_owned(),
+                format!("{}=={}", distribution.name, distribution.version),
+            ])?;
+        }
+        Ok(!again.is_empty())
+    }
+}

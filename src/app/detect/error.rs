@@ -1,0 +1,147 @@
+//! Why a source tree cannot be an app, and what its owner can do.
+
+use super::super::advice::{Advice, Explain};
+use super::super::environment;
+use super::super::python::{PythonRequest, PythonVersion};
+use super::super::server::Server;
+use super::super::settings::SettingsError;
+use super::syntax::SyntaxError;
+
+/// Where an application was looked for, in vain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nothing {
+    pub looked_at: Vec<String>,
+    pub errors: Vec<SyntaxError>,
+    pub notes: Vec<String>,
+    /// Sub-directories that have one.
+    pub elsewhere: Vec<String>,
+    /// There is not a single Python file.
+    pub empty: bool,
+    pub home: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DetectError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Environment(#[from] environment::EnvironmentError),
+    #[error("no application was found")]
+    Nothing(Box<Nothing>),
+    #[error("two applications were found: {}", .candidates.join(" and "))]
+    Ambiguous { candidates: Vec<String> },
+    #[error("the setting application = \"{value}\" ({origin}) is no application: {reason}")]
+    Named {
+        value: String,
+        origin: String,
+        reason: String,
+    },
+    #[error("home = \"{value}\" ({origin}) {reason}")]
+    Home {
+        value: String,
+        origin: String,
+        reason: &'static str,
+    },
+    #[error("{server} cannot serve {reference}, which is an {kind} application")]
+    WrongServer {
+        server: Server,
+        reference: String,
+        kind: &'static str,
+        others: Vec<&'static str>,
+    },
+    #[error("deploy mode {mode} needs {file}, which is not there")]
+    ModeNeeds { mode: String, file: String },
+    #[error("{named_in} names {file}, which is not in the source")]
+    MissingRequirements { named_in: String, file: String },
+    #[error("{path} is not executable")]
+    NotExecutable { path: String },
+    #[error(
+        "{module} runs only its own server ({framework}) and has no `if __name__ == \"__main__\"`"
+    )]
+    OwnServer { module: String, framework: String },
+    #[error("the app wants Python {request}; the builder has {builder}")]
+    Python {
+        request: PythonRequest,
+        builder: PythonVersion,
+    },
+}
+
+impl Explain for DetectError {
+    fn advice(&self) -> Advice {
+        let advice = Advice::new(self.to_string());
+        match self {
+            DetectError::Settings(error) => error.advice(),
+            DetectError::Environment(error) => error.advice(),
+            DetectError::Nothing(nothing) => nothing.explain(advice),
+            DetectError::Ambiguous { candidates } => {
+                let first = candidates.first().map_or("module:object", String::as_str);
+                advice.remedy(format!(
+                    "choose one in pyproject.toml:\n  [tool.warpdrive]\n  application = \"{first}\"\n\
+                     or:\n  echo '{first}' > .warpdrive/application"
+                ))
+            }
+            DetectError::Named { .. } => advice.remedy(
+                "write it as module:object, or module:function() for a factory; the module as it is imported from the home",
+            ),
+            DetectError::Home { .. } => advice.remedy("home is a directory inside the source, relative to it"),
+            DetectError::WrongServer { others, .. } => {
+                advice.remedy(format!("use one of {}", others.join(", ")))
+            }
+            DetectError::ModeNeeds { .. } => {
+                advice.remedy("remove the deploy mode to let warpdrive find out")
+            }
+            DetectError::MissingRequirements { .. } => {
+                advice.remedy("add the file, or remove the line that names it; is it ignored by git?")
+            }
+            DetectError::NotExecutable { path } => advice.remedy(format!("chmod +x {path}")),
+            DetectError::OwnServer { .. } => advice.remedy(
+                "make app.py a program that starts it, under if __name__ == \"__main__\"",
+            ),
+            DetectError::Python { request, builder } => advice
+                .remedy(format!("use a builder image with Python {}", request.text))
+                .remedy(format!("or let {} allow {builder}", request.source)),
+        }
+    }
+}
+
+impl Nothing {
+    fn explain(&self, advice: Advice) -> Advice {
+        let place = if self.home.is_empty() {
+            "the source"
+        } else {
+            self.home.as_str()
+        };
+        let mut advice = if self.empty {
+            advice.cause(format!("There is no Python file in {place}."))
+        } else {
+            advice.cause(
+                        "Looked for a module-level WSGI or ASGI application (Flask(), FastAPI(), \
+                         get_wsgi_application(), …),\n\
+                         an application(environ, start_response), an app(scope, receive, send),\n\
+                         or a factory create_app() or make_app(), in wsgi.py, asgi.py, app.py, main.py\n\
+                         and in packages; then for Django's manage.py, app.py and an executable app.sh.",
+                    )
+        };
+        if !self.looked_at.is_empty() {
+            advice = advice.cause(format!("Read: {}", self.looked_at.join(", ")));
+        }
+        for error in &self.errors {
+            advice = advice.cause(format!(
+                "{}:{} is not Python 3: {}",
+                error.path, error.line, error.message
+            ));
+        }
+        for note in &self.notes {
+            advice = advice.cause(note.clone());
+        }
+        for directory in &self.elsewhere {
+            advice = advice.remedy(format!(
+                "there is one in {directory}/:\n  echo {directory} > .warpdrive/home"
+            ));
+        }
+        advice.remedy(
+            "name it in pyproject.toml:\n  [tool.warpdrive]\n  application = \"module:object\"\n\
+                     or in .warpdrive/application",
+        )
+    }
+}

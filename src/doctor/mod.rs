@@ -1,0 +1,111 @@
+//! What this machine allows, what is missing and how to get it: the findings of `warpdrive doctor`.
+//!
+//! [`examine`] joins what the sandbox says of the kernel ([`sandbox::probe`]) with the place of the
+//! store (`place`) and the programs that are useful (`programs`). Nothing is changed and nothing is
+//! installed; the words go to the user in `cli::doctor`.
+
+mod place;
+mod programs;
+
+use std::path::Path;
+
+use crate::builder::choose;
+use crate::sandbox::{self, Verdict};
+use crate::store::Store;
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    pub name: String,
+    pub verdict: Verdict,
+    /// What was found.
+    pub detail: String,
+    /// What to do about it.
+    pub remedy: Option<String>,
+}
+
+impl Check {
+    fn new(name: &str, verdict: Verdict, detail: impl Into<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            verdict,
+            detail: detail.into(),
+            remedy: None,
+        }
+    }
+
+    fn remedy(mut self, words: impl Into<String>) -> Self {
+        self.remedy = Some(words.into());
+        self
+    }
+}
+
+/// Looks at everything. To be called before [`sandbox::enter`]; `store` is `--store`.
+pub fn examine(store: Option<&Path>) -> Vec<Check> {
+    let mut checks: Vec<Check> = sandbox::probe()
+        .into_iter()
+        .map(|finding| Check {
+            name: finding.name.to_owned(),
+            verdict: finding.verdict,
+            detail: finding.detail,
+            remedy: finding.remedy,
+        })
+        .collect();
+    match Store::open(store) {
+        Ok(store) => {
+            checks.extend(place::checks(store.root()));
+            checks.push(builders(&store));
+        }
+        Err(error) => checks.push(
+            Check::new("store", Verdict::Fail, error.to_string())
+                .remedy("give another directory with --store or WARPDRIVE_STORE"),
+        ),
+    }
+    checks.extend(programs::checks());
+    checks
+}
+
+/// Whether something essential is missing.
+pub fn fails(checks: &[Check]) -> bool {
+    checks.iter().any(|check| check.verdict == Verdict::Fail)
+}
+
+fn builders(store: &Store) -> Check {
+    const NAME: &str = "builder images";
+    match choose::local(store) {
+        Ok(found) if !found.is_empty() => {
+            let names: Vec<_> = found
+                .iter()
+                .map(|builder| builder.reference.as_str())
+                .collect();
+            Check::new(NAME, Verdict::Ok, names.join(", "))
+        }
+        Ok(_) => Check::new(NAME, Verdict::Warn, "none in the store").remedy(
+            "warpdrive builder build debian-13-python-3.13 makes one (`warpdrive builder list` \
+             shows all); without one, docker.io/library/python is pulled",
+        ),
+        Err(error) => Check::new(NAME, Verdict::Warn, error.to_string())
+            .remedy("`warpdrive builder build --force NAME` makes one again"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_store_has_no_builder_and_says_how_to_make_one() {
+        let place = tempfile::tempdir().unwrap();
+        let store = Store::open(Some(place.path())).unwrap();
+        let check = builders(&store);
+        assert_eq!(check.verdict, Verdict::Warn);
+        assert!(check.remedy.unwrap().contains("builder build"));
+    }
+
+    #[test]
+    fn warnings_are_no_failure() {
+        let check = |verdict| Check::new("x", verdict, "");
+        assert!(!fails(&[check(Verdict::Ok), check(Verdict::Warn)]));
+        assert!(fails(&[check(Verdict::Warn), check(Verdict::Fail)]));
+    }
+}

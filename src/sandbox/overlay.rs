@@ -1,0 +1,125 @@
+//! Mounting overlays whatever the number, length and characters of their layers' paths.
+
+use std::fmt::Write;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountFlags};
+
+use super::attach::{SAFE, attach};
+use super::error::{Doing, Failure};
+
+/// Mounts an overlay on a directory. Layers are named by descriptor (`12` in `/proc/self/fd`), so
+/// that neither their number nor odd characters nor the length of their paths matter: the kernel
+/// takes 500 layers, 255 bytes each by `lowerdir+` and 4095 bytes altogether by mount(2).
+pub(super) fn mount(
+    lowers: &[BorrowedFd<'_>],
+    upper: Option<(BorrowedFd<'_>, BorrowedFd<'_>)>,
+    userxattr: bool,
+    place: &OwnedFd,
+) -> Result<(), Failure> {
+    rustix::process::chdir("/proc/self/fd").doing("entering /proc/self/fd (is /proc mounted?)")?;
+    let number = |fd: BorrowedFd<'_>| fd.as_raw_fd().to_string();
+    // Said aloud, so that a distribution's defaults cannot change what ends up in the upper
+    // directory. With user.* attributes the kernel wants `nofollow`, which is never a redirect too.
+    let redirect = if userxattr { "nofollow" } else { "off" };
+    let mut options = vec![
+        ("redirect_dir", redirect.to_owned()),
+        ("metacopy", "off".to_owned()),
+        ("index", "off".to_owned()),
+    ];
+    if let Some((upper, work)) = upper {
+        options.push(("upperdir", number(upper)));
+        options.push(("workdir", number(work)));
+    }
+    let layers: Vec<String> = lowers.iter().map(|lower| number(*lower)).collect();
+    match overlay_by_fsopen(&layers, &options, userxattr) {
+        Ok(mount) => attach(&mount, place).doing("mounting the overlay"),
+        // Before Linux 6.7 there is no `lowerdir+`.
+        Err(Refused::NoAppending) => {
+            let mut text = format!("lowerdir={}", layers.join(":"));
+            for (name, value) in &options {
+                let _ = write!(text, ",{name}={value}");
+            }
+            if userxattr {
+                text.push_str(",userxattr");
+            }
+            let text = std::ffi::CString::new(text).doing("naming layers")?;
+            rustix::mount::mount(
+                "overlay",
+                place.as_raw_fd().to_string(),
+                "overlay",
+                MountFlags::NODEV | MountFlags::NOSUID,
+                text.as_c_str(),
+            )
+            .map_err(|error| overlay_failure(error, ""))
+        }
+        Err(Refused::Failed(failure)) => Err(failure),
+    }
+}
+
+enum Refused {
+    NoAppending,
+    Failed(Failure),
+}
+
+fn overlay_by_fsopen(
+    layers: &[String],
+    options: &[(&str, String)],
+    userxattr: bool,
+) -> Result<OwnedFd, Refused> {
+    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
+        .map_err(|error| Refused::Failed(overlay_failure(error, "")))?;
+    let failed = |error| Refused::Failed(overlay_failure(error, &kernel_words(&context)));
+    rustix::mount::fsconfig_set_string(&context, "source", "overlay").map_err(failed)?;
+    for (index, layer) in layers.iter().enumerate() {
+        match rustix::mount::fsconfig_set_string(&context, "lowerdir+", layer) {
+            Ok(()) => {}
+            Err(Errno::INVAL) if index == 0 => return Err(Refused::NoAppending),
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    for (name, value) in options {
+        rustix::mount::fsconfig_set_string(&context, *name, value.as_str()).map_err(failed)?;
+    }
+    if userxattr {
+        rustix::mount::fsconfig_set_flag(&context, "userxattr").map_err(failed)?;
+    }
+    rustix::mount::fsconfig_create(&context).map_err(failed)?;
+    rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, SAFE).map_err(failed)
+}
+
+/// What the kernel says about a file system context beyond the errno.
+fn kernel_words(context: &OwnedFd) -> String {
+    let mut words = Vec::new();
+    let mut line = [0_u8; 512];
+    while let Ok(length) = rustix::io::read(context, &mut line) {
+        if length == 0 || words.len() > 8 {
+            break;
+        }
+        let text = String::from_utf8_lossy(line.get(..length).unwrap_or_default());
+        words.push(text.trim().to_owned());
+    }
+    words.join("; ")
+}
+
+fn overlay_failure(error: Errno, kernel: &str) -> Failure {
+    let failure = Failure::new(if kernel.is_empty() {
+        "mounting the overlay".to_owned()
+    } else {
+        format!("mounting the overlay ({kernel})")
+    })
+    .errno(error);
+    match error {
+        Errno::PERM => failure.remedy(
+            "overlayfs in a user namespace needs Linux 5.11 or newer, outside of a restricted \
+             container",
+        ),
+        Errno::NODEV => failure.remedy("load the kernel module: modprobe overlay"),
+        Errno::INVAL | Errno::OPNOTSUPP => failure.remedy(
+            "the upper directory's file system may not carry an overlay (NFS, overlayfs itself, \
+             eCryptfs): set WARPDRIVE_STORE to a directory on ext4, xfs, btrfs or tmpfs",
+        ),
+        _ => failure,
+    }
+}
