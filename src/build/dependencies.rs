@@ -84,7 +84,7 @@ fn key(
         })
         .collect();
     let document = json!({
-        "format": 1,
+        "format": 2,
         "files": source.digest(None)?.to_string(),
         "base": base.identity(),
         "python": base.python,

@@ -45,6 +45,11 @@ const CA_BUNDLES: &[&str] = &[
 
 const CA_INSIDE: &str = "/run/warpdrive/ca-certificates.crt";
 
+/// What comes before anybody's own compiler flags. Debugging information (Debian's Python asks for
+/// it) holds the directory of the build, whose name uv and pip choose by chance. `-O2` is what
+/// `configure` scripts take when `CFLAGS` is not set.
+const COMPILER_FLAGS: &str = "-O2 -g0";
+
 /// The host's certificate bundle: `SSL_CERT_FILE`, else the distribution's.
 fn ca_bundle(host_env: &BTreeMap<String, String>) -> Option<PathBuf> {
     host_env
@@ -114,6 +119,11 @@ pub(super) fn variables(
     }
     for (name, value) in &request.build_env {
         set(name, value);
+    }
+    for name in ["CFLAGS", "CXXFLAGS", "FFLAGS"] {
+        let value = env.get(name).map_or("", String::as_str);
+        let value = format!("{COMPILER_FLAGS} {value}").trim_end().to_owned();
+        env.insert(name.to_owned(), value);
     }
     env.into_iter().collect()
 }
