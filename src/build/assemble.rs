@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use crate::builder::{APP_GID, APP_ROOT, APP_UID};
-use crate::progress::Progress;
+use crate::progress::{Progress, printable};
 use crate::sandbox::{self, Exit, Io, Limits, Mount, Root, Spec, Upper};
 
 use super::environment::Redactor;
@@ -130,17 +130,10 @@ fn lines(stream: impl Read, show: &dyn Fn(&str)) {
             Ok(0) | Err(_) => return,
             Ok(_) => {
                 let text = String::from_utf8_lossy(&line);
-                show(&printable(text.trim_end_matches(['\n', '\r'])));
+                show(&printable(&text));
             }
         }
     }
-}
-
-/// Without control characters, which could drive the terminal; colours and tabs stay.
-fn printable(text: &str) -> String {
-    text.chars()
-        .filter(|c| !c.is_control() || matches!(c, '\t' | '\u{1b}'))
-        .collect()
 }
 
 #[cfg(test)]

@@ -22,12 +22,15 @@ use crate::store::{Scratch, Store};
 
 use super::assemble::{self, Phase, Stage};
 use super::base::Base;
+use super::carried::{self, Carried};
 use super::environment::{self, WheelCache};
 use super::error::BuildError;
 use super::request::Request;
 use super::split::{self, Distribution};
 use super::tools::{self, Tools};
-use super::tree::{APP_ROOT, exists_below, make_app_root, normalize, without_implied_directories};
+use super::tree::{
+    APP_ROOT, exists_below, make_app_root, make_directory, normalize, without_implied_directories,
+};
 
 /// Phase 1 says with this status that something has no wheel: "run me again where code may run".
 const NEEDS_SDISTS: i32 = 75;
@@ -39,13 +42,6 @@ const MAX_RECORD: u64 = 64 * 1024 * 1024;
 pub(super) struct TitledLayer {
     pub(super) layer: StoredLayer,
     pub(super) title: String,
-}
-
-/// A small file that the application layer takes over (`.pth`).
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Carried {
-    pub(super) path: PathBuf,
-    pub(super) contents: Vec<u8>,
 }
 
 /// What phase 1 gave, as the build cache keeps it.
@@ -63,7 +59,6 @@ pub(super) struct Dependencies {
 
 /// The result of phase 1 and where it came from.
 pub(super) struct Phase1 {
-    pub(super) key: String,
     pub(super) hit: bool,
     pub(super) result: Dependencies,
 }
@@ -125,11 +120,7 @@ pub(super) fn phase(
             result.resolved.len(),
             age(result.resolved_at)
         ));
-        return Ok(Phase1 {
-            key,
-            hit: true,
-            result,
-        });
+        return Ok(Phase1 { hit: true, result });
     }
     let tools = tools::ensure(store, progress)?;
     let scratch = store.scratch("dependencies")?;
@@ -138,16 +129,27 @@ pub(super) fn phase(
     )?;
     let result = into_layers(store, base, &upper)?;
     store.remember("dependencies", &key, &result)?;
-    store.keep_unpacked(IdMode::current().map_name(), &unpacked_key(&key), upper)?;
-    Ok(Phase1 {
-        key,
-        hit: false,
-        result,
-    })
+    store.keep_unpacked(IdMode::current().map_name(), &result.tree_key(), upper)?;
+    Ok(Phase1 { hit: false, result })
 }
 
-fn unpacked_key(key: &str) -> String {
-    format!("dependencies-{key}")
+impl Dependencies {
+    /// Names the unpacked tree of this very result: the same question may have another answer
+    /// later (`--upgrade`, `--no-cache`).
+    fn tree_key(&self) -> String {
+        format!("dependencies-{}", self.digest())
+    }
+
+    /// Of all that phase 2 sees of phase 1.
+    pub(super) fn digest(&self) -> String {
+        let diff_ids: Vec<&str> = self
+            .layers
+            .iter()
+            .map(|titled| titled.layer.diff_id.as_str())
+            .collect();
+        let document = json!({ "layers": diff_ids, "carried": self.carried });
+        sha256_hex(&to_canonical_json(&document))
+    }
 }
 
 /// Runs assemble, at first where only uv's own code runs, then where sdists may be built.
@@ -174,11 +176,9 @@ fn install(
     let shared = wheel_cache(store, mode)?;
     let mut lowers = vec![staged];
     lowers.extend(base.lowers(store)?);
-    for sdists in [false, true] {
-        if detected.needs_all_source.is_some() && !sdists {
-            // Foreign code runs: a hook, or the build of the app's own metadata.
-            continue;
-        }
+    // With a hook, or the build of the app's own metadata, foreign code runs from the start.
+    let mut sdists = detected.needs_all_source.is_some();
+    loop {
         let name = if sdists { "with-sdists" } else { "wheels-only" };
         let upper = overlay(scratch, name)?;
         let cache = if sdists {
@@ -215,11 +215,10 @@ fn install(
         )?;
         match outcome.exit {
             Exit::Code(0) => return Ok(upper.upper),
-            Exit::Code(NEEDS_SDISTS) if !sdists => {}
+            Exit::Code(NEEDS_SDISTS) if !sdists => sdists = true,
             _ => return Err(assemble::failure(Phase::Dependencies, outcome)),
         }
     }
-    unreachable!("the second round returns")
 }
 
 /// An empty upper directory and its work directory.
@@ -229,12 +228,8 @@ pub(super) fn overlay(scratch: &Scratch, name: &str) -> Result<Upper, BuildError
         upper: place.join("upper"),
         work: place.join("work"),
     };
-    for path in [&upper.upper, &upper.work] {
-        fs::create_dir_all(path).map_err(|source| BuildError::Write {
-            path: path.clone(),
-            source,
-        })?;
-    }
+    make_directory(&upper.upper)?;
+    make_directory(&upper.work)?;
     Ok(upper)
 }
 
@@ -267,23 +262,26 @@ pub(super) fn wheel_cache(store: &Store, mode: IdMode) -> Result<PathBuf, BuildE
         .root()
         .join("cache")
         .join(format!("wheels-{}", mode.map_name()));
-    if !path.is_dir() {
-        fs::create_dir_all(&path).map_err(|source| BuildError::Write {
-            path: path.clone(),
-            source,
-        })?;
-        give_to_app(&path, mode)?;
-    }
+    // Both every time: a build may have been killed between them.
+    make_directory(&path)?;
+    give_to_app(&path, mode)?;
     Ok(path)
 }
 
 /// The overlay lower directories of a finished phase 1, the uppermost first.
 pub(super) fn lowers(store: &Store, phase: &Phase1) -> Result<Vec<PathBuf>, BuildError> {
     let mode = IdMode::current();
-    if let Some(kept) = store.find_unpacked(mode.map_name(), &unpacked_key(&phase.key)) {
+    if let Some(kept) = store.find_unpacked(mode.map_name(), &phase.result.tree_key()) {
         return Ok(vec![kept]);
     }
     let mut lowers = Vec::new();
+    // What the layers lack because the application's layer brings it.
+    if !phase.result.carried.is_empty() {
+        let key = format!("carried-{}", phase.result.digest());
+        lowers.push(store.tree(mode.map_name(), &key, |directory| {
+            carried::lay_out(&phase.result.carried, directory, mode)
+        })?);
+    }
     for titled in phase.result.layers.iter().rev() {
         lowers.push(rootfs::unpacked_layer(
             store,
@@ -324,18 +322,7 @@ fn into_layers(store: &Store, base: &Base, upper: &Path) -> Result<Dependencies,
     }
     let mut carried = Vec::new();
     for entry in split.for_application {
-        if matches!(entry.kind, Kind::File { .. })
-            && let Some(contents) =
-                read_beneath(upper, &entry.path, MAX_RECORD).map_err(|source| BuildError::Read {
-                    path: entry.path.clone(),
-                    source,
-                })?
-        {
-            carried.push(Carried {
-                path: entry.path,
-                contents,
-            });
-        }
+        carried.extend(Carried::take(entry, upper)?);
     }
     let resolved = distributions
         .into_iter()

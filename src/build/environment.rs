@@ -210,6 +210,13 @@ impl Redactor {
         {
             words.extend(credentials(value));
         }
+        words.extend(
+            request
+                .build_env
+                .iter()
+                .filter(|(name, _)| is_secret(name))
+                .map(|(_, value)| value.trim().to_owned()),
+        );
         for secret in &request.secrets {
             if let Ok(text) = std::str::from_utf8(&secret.contents) {
                 words.extend(text.lines().map(|line| line.trim().to_owned()));
@@ -231,6 +238,22 @@ impl Redactor {
         }
         line
     }
+}
+
+/// Whether a variable's name says that its value is nobody's business.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    [
+        "PASSWORD",
+        "PASSWD",
+        "SECRET",
+        "TOKEN",
+        "API_KEY",
+        "PRIVATE_KEY",
+        "CREDENTIAL",
+    ]
+    .iter()
+    .any(|word| name.contains(word))
 }
 
 /// The `user:password` parts of the URLs in a value, whole and as password alone.
@@ -272,6 +295,19 @@ mod tests {
             without_credentials(value),
             "https://a.example/simple https://b.example:8080/x"
         );
+    }
+
+    #[test]
+    fn names_tell_which_values_are_secret() {
+        for (name, secret) in [
+            ("PIP_TOKEN", true),
+            ("db_password", true),
+            ("AWS_SECRET_ACCESS_KEY", true),
+            ("DJANGO_SETTINGS_MODULE", false),
+            ("KEYBOARD", false),
+        ] {
+            assert_eq!(is_secret(name), secret, "{name}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod application;
 mod assemble;
 mod base;
+mod carried;
 mod commit;
 mod dependencies;
 mod environment;
@@ -153,6 +154,8 @@ pub fn image(
     )?;
     timings.step("commit");
 
+    // What was unpacked survives a power cut from here on.
+    store.settle()?;
     let pushed = ship::ship(store, &committed.descriptor, request, progress)?;
     timings.step("ship");
 

@@ -15,6 +15,20 @@ use super::error::BuildError;
 /// The app root, relative to the root of the image.
 pub(super) const APP_ROOT: &str = "opt/app-root";
 
+/// Makes a directory and those above it that are missing, with this mode whatever the umask: the
+/// command's user has to enter them.
+pub(super) fn make_directory(path: &Path) -> Result<(), BuildError> {
+    fs::create_dir_all(path)
+        .and_then(|()| {
+            let mode = rustix::fs::Mode::from_raw_mode(0o755);
+            Ok(rustix::fs::chmod(path, mode)?)
+        })
+        .map_err(|source| BuildError::Write {
+            path: path.to_owned(),
+            source,
+        })
+}
+
 /// Makes `opt/app-root/src` below `directory`, with the owners and modes of the image.
 pub(super) fn make_app_root(directory: &Path, chown: bool) -> Result<PathBuf, BuildError> {
     let make = |path: &Path, mode: u32, owned: bool| -> std::io::Result<()> {
