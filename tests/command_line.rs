@@ -1,5 +1,7 @@
 //! Snapshots of the command line: every command's help, and what a newcomer's mistakes are answered.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::process::{Command, Output};
 
 /// Runs the tool with an environment of its own and an empty store.

@@ -1,6 +1,8 @@
 //! Holds docs/reference/commands.md to what the tool itself says: the page is the `--help` of every
 //! command. `UPDATE=1 cargo test --test reference` writes it anew.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
