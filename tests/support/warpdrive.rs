@@ -161,17 +161,16 @@ impl Warpdrive {
 
     /// The command `warpdrive --store STORE ARGUMENTS` with these variables, in this directory.
     pub fn command_in(&self, directory: &Path, env: &[&str], arguments: &[&str]) -> Command {
-        let mut command = match &self.user {
-            Some(user) => user.command_in(directory, env, &self.program),
-            None => {
-                let mut command = Command::new(&self.program);
-                command.current_dir(directory);
-                for pair in env {
-                    let (name, value) = pair.split_once('=').unwrap();
-                    command.env(name, value);
-                }
-                command
+        let mut command = if let Some(user) = &self.user {
+            user.command_in(directory, env, &self.program)
+        } else {
+            let mut command = Command::new(&self.program);
+            command.current_dir(directory);
+            for pair in env {
+                let (name, value) = pair.split_once('=').unwrap();
+                command.env(name, value);
             }
+            command
         };
         command.arg("--store").arg(self.store()).args(arguments);
         command
@@ -208,7 +207,7 @@ impl Warpdrive {
         arguments.extend_from_slice(more);
         let output = process::output_within(
             &mut self.command_in(source, env, &arguments),
-            std::time::Duration::from_secs(600),
+            std::time::Duration::from_mins(10),
         );
         assert!(output.status.success(), "{}", words(&output));
         serde_json::from_slice(&output.stdout).unwrap()
@@ -220,7 +219,7 @@ impl Warpdrive {
         arguments.extend_from_slice(more);
         let output = process::output_within(
             &mut self.command_in(source, &[], &arguments),
-            std::time::Duration::from_secs(600),
+            std::time::Duration::from_mins(10),
         );
         assert!(!output.status.success(), "{}", words(&output));
         (output.status.code().unwrap_or(-1), words(&output))
