@@ -27,6 +27,12 @@ pub fn example(name: &str) -> PathBuf {
         .join(name)
 }
 
+/// Runs a command that may take minutes on a busy machine.
+fn patiently(command: &mut Command) {
+    let output = process::output_within(command, std::time::Duration::from_mins(9));
+    assert!(output.status.success(), "{}", words(&output));
+}
+
 /// The store that has this builder image, and the wheels that earlier tests fetched.
 fn shared(builder: &str) -> PathBuf {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("builders");
@@ -40,7 +46,7 @@ fn shared(builder: &str) -> PathBuf {
             .arg("--store")
             .arg(&store)
             .args(["builder", "build", builder]);
-        process::run(&mut command);
+        patiently(&mut command);
         // The Python in it is found, and the installers are fetched, once for all tests.
         let empty = tempfile::tempdir().unwrap();
         fs::write(
@@ -53,7 +59,7 @@ fn shared(builder: &str) -> PathBuf {
         command
             .args(["image", "warm-up", "--builder", builder, "--path"])
             .arg(empty.path());
-        process::run(&mut command);
+        patiently(&mut command);
         File::create(store.join("made")).unwrap();
     }
     store
