@@ -90,7 +90,7 @@ fn builders(store: &Store) -> Check {
     }
 }
 
-/// uv and pip come from PyPI at the first build, and stay in the store.
+/// uv and pip come from the package index at the first build, and stay in the store.
 fn installer(store: &Store) -> Check {
     let there = std::fs::read_dir(store.root().join("cache"))
         .into_iter()
