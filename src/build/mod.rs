@@ -12,6 +12,7 @@ mod commit;
 mod dependencies;
 mod environment;
 mod error;
+mod fetch;
 mod files;
 mod request;
 mod ship;
