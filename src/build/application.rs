@@ -103,22 +103,22 @@ pub(super) fn phase(
     lowers.extend(base.lowers(store)?);
     let below = lowers.clone();
     let cache = WheelCache::Private {
-        shared: dependencies::wheel_cache(store, mode)?,
+        shared: dependencies::wheel_cache(store, base, mode)?,
         upper: overlay_owned(&scratch, "cache", mode)?,
     };
     let outcome = assemble::run(
-        Stage {
+        Stage::assemble(
             lowers,
-            upper: upper.clone(),
-            mounts: environment::mounts(request, &tools, cache),
-            env: environment::variables(
+            upper.clone(),
+            environment::mounts(request, &tools, cache),
+            environment::variables(
                 request,
                 Phase::Application,
                 &base.environment(),
                 &base.search_path(),
                 time,
             ),
-        },
+        ),
         request,
         progress,
     )?;

@@ -25,6 +25,7 @@ use super::base::Base;
 use super::carried::{self, Carried};
 use super::environment::{self, WheelCache};
 use super::error::BuildError;
+use super::fetch;
 use super::request::Request;
 use super::split::{self, Distribution};
 use super::tools::{self, Tools};
@@ -152,7 +153,7 @@ impl Dependencies {
     }
 }
 
-/// Runs assemble, at first where only uv's own code runs, then where sdists may be built.
+/// Fills the wheel cache, then runs assemble: at first with wheels only, then with sdists built.
 /// Gives the upper directory that holds what was installed.
 #[expect(
     clippy::too_many_arguments,
@@ -173,7 +174,8 @@ fn install(
     let staged = scratch.path().join("source");
     let src = make_app_root(&staged, chown.is_some())?;
     source.stage(&src, chown)?;
-    let shared = wheel_cache(store, mode)?;
+    fetch::fetch(store, source, detected, base, request, tools, progress)?;
+    let shared = wheel_cache(store, base, mode)?;
     let mut lowers = vec![staged];
     lowers.extend(base.lowers(store)?);
     // With a hook, or the build of the app's own metadata, foreign code runs from the start.
@@ -181,13 +183,10 @@ fn install(
     loop {
         let name = if sdists { "with-sdists" } else { "wheels-only" };
         let upper = overlay(scratch, name)?;
-        let cache = if sdists {
-            WheelCache::Private {
-                shared: shared.clone(),
-                upper: overlay_owned(scratch, "cache", mode)?,
-            }
-        } else {
-            WheelCache::Shared(shared.clone())
+        // The app's own words are run before the first wheel is there (`.warpdrive/environment`).
+        let cache = WheelCache::Private {
+            shared: shared.clone(),
+            upper: overlay_owned(scratch, "cache", mode)?,
         };
         let mut env = environment::variables(
             request,
@@ -204,12 +203,12 @@ fn install(
             env.push(("WARPDRIVE_UPGRADE".into(), "1".into()));
         }
         let outcome = assemble::run(
-            Stage {
-                lowers: lowers.clone(),
-                upper: upper.clone(),
-                mounts: environment::mounts(request, tools, cache),
+            Stage::assemble(
+                lowers.clone(),
+                upper.clone(),
+                environment::mounts(request, tools, cache),
                 env,
-            },
+            ),
             request,
             progress,
         )?;
@@ -256,12 +255,15 @@ fn give_to_app(path: &Path, mode: IdMode) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// The wheel cache of this id map, shared by all builds of this store.
-pub(super) fn wheel_cache(store: &Store, mode: IdMode) -> Result<PathBuf, BuildError> {
-    let path = store
-        .root()
-        .join("cache")
-        .join(format!("wheels-{}", mode.map_name()));
+/// The wheel cache of this id map and base image, shared by all builds of this store on that image:
+/// its Python runs while the cache is filled, and is the business of no other image's builds.
+pub(super) fn wheel_cache(store: &Store, base: &Base, mode: IdMode) -> Result<PathBuf, BuildError> {
+    let image = base.image.manifest.config().digest().digest();
+    let path = store.root().join("cache").join(format!(
+        "wheels-{}-{}",
+        mode.map_name(),
+        image.get(..32).unwrap_or(image)
+    ));
     // Both every time: a build may have been killed between them.
     make_directory(&path)?;
     give_to_app(&path, mode)?;
@@ -353,24 +355,16 @@ pub(super) fn store_layer(store: &Store, entries: &[Entry]) -> Result<StoredLaye
 
 /// The installed distributions, by name.
 fn distributions(upper: &Path, site: &Path) -> Result<Vec<Distribution>, BuildError> {
-    let directory = upper.join(site);
     let failed = |source| BuildError::Read {
-        path: directory.clone(),
+        path: upper.join(site),
         source,
     };
     let mut found = Vec::new();
-    let listing = match fs::read_dir(&directory) {
-        Ok(listing) => listing,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
-        Err(error) => return Err(failed(error)),
-    };
-    for item in listing {
-        let item = item.map_err(failed)?;
-        let Some((name, version)) = item.file_name().to_str().and_then(split::parse_dist_info)
-        else {
+    for item in rootfs::names_beneath(upper, site).map_err(failed)? {
+        let Some((name, version)) = item.to_str().and_then(split::parse_dist_info) else {
             continue;
         };
-        let record = site.join(item.file_name()).join("RECORD");
+        let record = site.join(&item).join("RECORD");
         if let Some(bytes) = read_beneath(upper, &record, MAX_RECORD).map_err(failed)? {
             found.push(Distribution {
                 name,

@@ -13,7 +13,7 @@ use super::request::Request;
 use super::tools::Tools;
 
 /// Where everything that is there for the build only is mounted.
-const RUN: &str = "/run/warpdrive";
+pub(super) const RUN: &str = "/run/warpdrive";
 
 /// The host's variables about indexes and proxies that a build may use. They reach no layer, no
 /// configuration and no log; credentials in them are redacted.
@@ -130,7 +130,8 @@ pub(super) fn variables(
 
 /// How the wheel cache is mounted.
 pub(super) enum WheelCache {
-    /// Nobody's code runs in this sandbox but uv's: it may fill the shared cache.
+    /// Nobody's code runs in this sandbox but uv's and the base image's, whose cache it is: it may be
+    /// filled ([`super::fetch`]).
     Shared(PathBuf),
     /// Foreign code runs: it reads the shared cache, and writes go to a directory of its own.
     Private {

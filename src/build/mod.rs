@@ -13,6 +13,7 @@ mod commit;
 mod dependencies;
 mod environment;
 mod error;
+mod fetch;
 mod files;
 mod request;
 mod ship;

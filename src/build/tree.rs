@@ -9,6 +9,7 @@ use rustix::fs::{Gid, Uid};
 
 use crate::builder::{APP_GID, APP_UID};
 use crate::layer::{Entry, Kind, Mtime};
+use crate::rootfs;
 
 use super::error::BuildError;
 
@@ -117,5 +118,5 @@ pub(super) fn without_implied_directories(entries: Vec<Entry>) -> Vec<Entry> {
 pub(super) fn exists_below(lowers: &[PathBuf], path: &Path) -> bool {
     lowers
         .iter()
-        .any(|lower| lower.join(path).symlink_metadata().is_ok())
+        .any(|lower| rootfs::exists_beneath(lower, path))
 }
