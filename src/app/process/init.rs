@@ -2,13 +2,13 @@
 //! blocks every signal, starts the program, and then waits: a signal is passed on, a dead child is
 //! collected, and when the program itself is dead its status is ours.
 //!
-//! The only place in `app` that needs `unsafe`: the three calls for signal masks, which neither the
+//! The only place in `app` that needs `unsafe`: the calls for signal masks, which neither the
 //! standard library nor rustix has.
 #![allow(unsafe_code)]
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, ExitStatus};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
@@ -19,7 +19,12 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 /// If it cannot be started.
 pub fn run_as_init(mut command: Command) -> io::Result<i32> {
     let signals = block_all()?;
-    // The standard library gives children an empty signal mask again.
+    // Children inherit the mask; the program must not.
+    // SAFETY: between fork and exec the closure calls two async-signal-safe functions on a set of
+    // its own, and allocates nothing.
+    unsafe {
+        command.pre_exec(unblock_all);
+    }
     let child = command.spawn()?;
     let program = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     loop {
@@ -52,6 +57,20 @@ fn block_all() -> io::Result<libc::sigset_t> {
         }
         Ok(set)
     }
+}
+
+fn unblock_all() -> io::Result<()> {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initialises the whole set; sigprocmask reads it and takes a null pointer
+    // for the old mask.
+    let failed = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut()) != 0
+    };
+    if failed {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 fn next(set: &libc::sigset_t) -> i32 {
