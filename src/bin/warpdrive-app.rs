@@ -8,7 +8,12 @@ use warpdrive::cli::app::{AppCommand, Words, run};
 
 /// Builds and runs the Python web application of this image.
 #[derive(Debug, Parser)]
-#[command(name = "warpdrive", version, arg_required_else_help = true)]
+#[command(
+    name = "warpdrive",
+    bin_name = "warpdrive",
+    version,
+    arg_required_else_help = true
+)]
 struct Arguments {
     #[command(subcommand)]
     command: AppCommand,
