@@ -106,6 +106,11 @@ impl<'a> Installer<'a> {
         self.pip
     }
 
+    /// Installs requirements that stand in no file, from the same indexes.
+    pub(super) fn install_more(&self, arguments: &[String]) -> Result<(), BuildError> {
+        self.install(&[&self.indexes, arguments].concat())
+    }
+
     /// Installs what the arguments name.
     pub(super) fn install(&self, arguments: &[String]) -> Result<(), BuildError> {
         let mut line = self.line.clone();
