@@ -56,7 +56,11 @@ fn shared(builder: &str) -> PathBuf {
     // The Python in it is found, installers and wheels are fetched, once for all tests.
     if !store.join("warm").exists() {
         // Current releases of these do not run on Python 3.9.
-        let names: &[&str] = if builder == PYTHON_39 { &WARM[..1] } else { &WARM };
+        let names: &[&str] = if builder == PYTHON_39 {
+            &WARM[..1]
+        } else {
+            &WARM
+        };
         for name in names {
             // A copy: the repository around the examples is none of theirs.
             let source = copy_of(&example(name), false);
