@@ -46,7 +46,7 @@ pub(super) struct Phase2 {
 
 fn key(source: &Digest, time: i64, base: &Base, phase1: &Phase1, request: &Request) -> String {
     let document = json!({
-        "format": 2,
+        "format": 3,
         "source": source.to_string(),
         "time": time,
         "base": base.identity(),

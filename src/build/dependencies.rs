@@ -80,7 +80,7 @@ fn key(
         })
         .collect();
     let document = json!({
-        "format": 2,
+        "format": 3,
         "files": source.digest(None)?.to_string(),
         "base": base.identity(),
         "python": base.python,

@@ -43,6 +43,9 @@ const CA_BUNDLES: &[&str] = &[
     "/etc/ssl/cert.pem",
 ];
 
+/// Tells the linker, through the compiler, to leave debug information out.
+const STRIP_DEBUG: &str = "-Wl,--strip-debug";
+
 const CA_INSIDE: &str = "/run/warpdrive/ca-certificates.crt";
 
 /// What comes before anybody's own compiler flags. Debugging information (Debian's Python asks for
@@ -70,6 +73,10 @@ pub(super) fn variables(
     time: i64,
 ) -> Vec<(String, String)> {
     let mut env: BTreeMap<String, String> = base_env.iter().cloned().collect();
+    // Debug information names the directory of the compilation, which uv and pip make up anew each
+    // time. Flags of the linker are added to a package's own, where CFLAGS would replace some.
+    let linker = env.remove("LDFLAGS").unwrap_or_default();
+    let linker = format!("{linker} {STRIP_DEBUG}");
     let mut set = |name: &str, value: &str| {
         env.insert(name.to_owned(), value.to_owned());
     };
@@ -89,6 +96,7 @@ pub(super) fn variables(
     set("UV_PYTHON_DOWNLOADS", "never");
     set("PIP_NO_CACHE_DIR", "1");
     set("PIP_DISABLE_PIP_VERSION_CHECK", "1");
+    set("LDFLAGS", linker.trim_start());
     set("PYTHONHASHSEED", "0");
     set("PYTHONDONTWRITEBYTECODE", "1");
     let time = match phase {
