@@ -1,8 +1,11 @@
 //! `warpdrive image` on real apps: what is in the image, that it is the same for everyone, and that
 //! nothing is done twice.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -206,9 +209,9 @@ fn same_digest_for_everyone(name: &str, builder: &'static str) {
             for (a, b) in ours.iter().zip(&theirs).filter(|(a, b)| a != b) {
                 let (a, b) = (listing(&root, a), listing(warpdrive, b));
                 for (a, b) in a.lines().zip(b.lines()).filter(|(a, b)| a != b).take(10) {
-                    differences.push_str(&format!("{kind}: {a}\n{kind}: {b}\n"));
+                    writeln!(differences, "{kind}: {a}\n{kind}: {b}").unwrap();
                 }
-                differences.push_str(&format!("{kind}: the bytes differ\n"));
+                writeln!(differences, "{kind}: the bytes differ").unwrap();
             }
         }
         panic!("{name}, {way}: another digest\n{differences}\n{expected:#}\n{report:#}");

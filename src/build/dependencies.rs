@@ -2,7 +2,6 @@
 //! and turns it into layers that other applications share. A hit in the cache runs nothing.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
