@@ -13,6 +13,7 @@
     clippy::unwrap_used
 )]
 
+pub mod difference;
 pub mod docker;
 pub mod enclosure;
 pub mod fake_registry;
