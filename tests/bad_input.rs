@@ -155,7 +155,7 @@ fn django_mistakes_are_told_with_their_remedy() {
 
 #[test]
 fn builders_that_are_none() {
-    let warpdrive = Warpdrive::new();
+    let warpdrive = Warpdrive::with(PYTHON_311);
     let source = tree(&[APP]);
     // Nothing listens there.
     refused(
@@ -217,10 +217,14 @@ fn an_unreadable_file_is_named() {
     let warpdrive = Warpdrive::as_user(support::users::User::single_id(), PYTHON_311);
     let source = tree(&[APP, ("secret.txt", "x")]);
     let source = warpdrive.give(source.path(), "source");
-    // Of somebody else: one's own files can be read whatever their mode, once one may map ids.
-    let secret = source.join("secret.txt");
-    process::run(process::as_root("chown").arg("0:0").arg(&secret));
-    process::run(process::as_root("chmod").arg("600").arg(&secret));
+    // Somebody else's: a file of one's own can be read in one's user namespace whatever its mode.
+    for (program, change) in [("chown", "0:0"), ("chmod", "600")] {
+        process::run(
+            process::as_root(program)
+                .arg(change)
+                .arg(source.join("secret.txt")),
+        );
+    }
     let (code, words) = warpdrive.refuses(&source, &[]);
     assert!(words.contains("secret.txt"), "{words}");
     assert_eq!(code, 1, "{words}");
