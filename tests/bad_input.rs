@@ -155,7 +155,7 @@ fn django_mistakes_are_told_with_their_remedy() {
 
 #[test]
 fn builders_that_are_none() {
-    let warpdrive = Warpdrive::with(PYTHON_311);
+    let warpdrive = Warpdrive::new();
     let source = tree(&[APP]);
     // Nothing listens there.
     refused(
