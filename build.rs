@@ -84,7 +84,17 @@ fn app_tool() -> Result<PathBuf, String> {
     }
     let out = directory("OUT_DIR")?;
     let target = env::var("TARGET").map_err(|error| error.to_string())?;
-    build(&source, &out.join("in-image"), &target)
+    // `target/PROFILE/build/warpdrive-HASH/out`: beside the profiles, so that all of them share it.
+    let shared = out
+        .ancestors()
+        .nth(4)
+        .ok_or("OUT_DIR does not lie in a target directory")?
+        .join("in-image");
+    let made = build(&source, &shared, &target)?;
+    let copy = out.join("warpdrive-app");
+    std::fs::copy(&made, &copy)
+        .map_err(|error| format!("{} cannot be copied: {error}", made.display()))?;
+    Ok(copy)
 }
 
 fn directory(variable: &str) -> Result<PathBuf, String> {

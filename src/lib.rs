@@ -5,13 +5,13 @@
 //! ```text
 //!  source tree ──► plan ──► base ──► assemble ──► layers ──► commit ──► ship
 //!   (source)      (app)   (store,   (sandbox +   (layer)     (oci)   (registry,
-//!                          registry)  s2i)                            transport)
+//!                          registry)  builder)                       transport)
 //! ```
 //!
 //! [`build`] joins these parts; [`cli`] turns words into calls and results into words. Arrows go
-//! down only: `cli → build → {source, app, s2i, transport, registry, sandbox, container, audit} →
-//! {layer, store} → oci`. [`app`] is all that the static executable inside images knows; it is
-//! compiled without the `host` feature.
+//! down only: `cli → {build, container, doctor} → {builder, source, app, registry, transport, audit}
+//! → rootfs → {sandbox, layer, store} → oci`; `tests/architecture.rs` holds them. [`app`] is all that
+//! the static executable inside images knows; it is compiled without the `host` feature.
 
 pub mod app;
 #[cfg(feature = "host")]

@@ -18,6 +18,69 @@ pub trait Progress: Sync {
     fn moved(&self, what: &str, done: u64, total: Option<u64>);
 }
 
+/// A line that a program printed, as it may be shown: without what moves a terminal's cursor, sets
+/// its title or its clipboard. Colours (SGR, ECMA-48 section 8.3.117) and tabs stay; what a carriage
+/// return went over (progress bars) goes.
+pub fn printable(line: &str) -> String {
+    let line = line.trim_end_matches(['\n', '\r']);
+    let line = line.rsplit('\r').next().unwrap_or(line);
+    let mut shown = String::with_capacity(line.len());
+    let mut coloured = false;
+    let mut rest = line.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            '\u{1b}' => {
+                if let Some(colour) = escape(&mut rest) {
+                    shown.push_str(&colour);
+                    coloured = true;
+                }
+            }
+            '\t' => shown.push(c),
+            c if c.is_control() => {}
+            c => shown.push(c),
+        }
+    }
+    if coloured {
+        shown.push_str("\u{1b}[0m");
+    }
+    shown
+}
+
+/// Reads what follows an ESC to its end; gives it whole when it only sets a colour.
+fn escape(rest: &mut std::str::Chars<'_>) -> Option<String> {
+    match rest.next()? {
+        // Control sequence: parameters, then one final byte.
+        '[' => {
+            let mut text = String::from("\u{1b}[");
+            for c in rest.by_ref() {
+                text.push(c);
+                if !matches!(c, ' '..='?') {
+                    break;
+                }
+            }
+            let parameters = text.get(2..text.len().checked_sub(1)?)?;
+            let colour = parameters
+                .chars()
+                .all(|c| matches!(c, '0'..='9' | ';' | ':'));
+            (text.ends_with('m') && colour).then_some(text)
+        }
+        // Strings (OSC, DCS, SOS, PM, APC) end with BEL or ESC \.
+        ']' | 'P' | 'X' | '^' | '_' => {
+            while let Some(c) = rest.next() {
+                if c == '\u{7}' || c == '\u{9c}' {
+                    break;
+                }
+                if c == '\u{1b}' {
+                    rest.next();
+                    break;
+                }
+            }
+            None
+        }
+        _ => None,
+    }
+}
+
 /// Says nothing.
 pub struct Silent;
 
@@ -42,4 +105,33 @@ pub fn human_size(bytes: u64) -> String {
         value /= 1000.0;
     }
     format!("{value:.1} TB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn a_program_cannot_drive_the_terminal() {
+        for (printed, shown) in [
+            ("plain\twords", "plain\twords"),
+            ("a\x00b\x07c\u{9b}2Jd", "abc2Jd"),
+            ("\u{1b}[31mred", "\u{1b}[31mred\u{1b}[0m"),
+            (
+                "\u{1b}[1;38:5:2mx\u{1b}[0m",
+                "\u{1b}[1;38:5:2mx\u{1b}[0m\u{1b}[0m",
+            ),
+            ("up\u{1b}[2A\u{1b}[Jdown", "updown"),
+            ("\u{1b}[?25lhidden", "hidden"),
+            ("\u{1b}]0;title\u{7}x", "x"),
+            ("\u{1b}]52;c;QQ==\u{1b}\\x", "x"),
+            ("\u{1b}cx", "x"),
+            ("\u{1b}", ""),
+            ("\u{1b}[", ""),
+            ("\u{1b}[é", ""),
+            ("10%\r50%\r100%\r\n", "100%"),
+        ] {
+            assert_eq!(printable(printed), shown, "{printed:?}");
+        }
+    }
 }

@@ -4,8 +4,10 @@
 //! Each layer is unpacked once per id map (`unpacked/MAP/DIFFID`), its blob's digest and its
 //! uncompressed digest verified on the way.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -137,6 +139,59 @@ pub fn unpacked_layer(
     })
 }
 
+/// How paths of an unpacked tree are opened: whatever links foreign code planted in it, nothing
+/// outside is looked at.
+const NO_LINKS: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS);
+
+/// The names in a directory of an unpacked tree, without following any link; nothing when there is
+/// no such directory, or something else is in its place.
+pub fn names_beneath(root: &Path, path: &Path) -> io::Result<Vec<OsString>> {
+    use rustix::io::Errno;
+    let top = File::open(root)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = match rustix::fs::openat2(&top, path, flags, Mode::empty(), NO_LINKS) {
+        Ok(directory) => directory,
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(&directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(OsStr::from_bytes(name).to_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Whether an unpacked tree has anything at this path, reached without following any link.
+pub fn exists_beneath(root: &Path, path: &Path) -> bool {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    File::open(root).is_ok_and(|top| {
+        let (parent, name) = (path.parent().unwrap_or(path), path.file_name());
+        let parent = if parent.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            parent
+        };
+        let Some(name) = name else { return false };
+        rustix::fs::openat2(
+            &top,
+            parent,
+            flags | OFlags::DIRECTORY,
+            Mode::empty(),
+            NO_LINKS,
+        )
+        .is_ok_and(|parent| {
+            rustix::fs::statat(&parent, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok()
+        })
+    })
+}
+
 /// Reads a file of an unpacked tree, of at most `max` bytes, without following any link.
 ///
 /// `None` when there is no such file, or something else is in its place.
@@ -148,7 +203,7 @@ pub fn read_beneath(root: &Path, path: &Path, max: u64) -> io::Result<Option<Vec
         path,
         OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK,
         Mode::empty(),
-        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+        NO_LINKS,
     );
     let file = match found {
         Ok(file) => File::from(file),
@@ -168,4 +223,43 @@ pub fn read_beneath(root: &Path, path: &Path, max: u64) -> io::Result<Option<Vec
     let mut bytes = Vec::new();
     file.take(max).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn links_in_a_tree_lead_nowhere() {
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::create_dir(outside.path().join("evil-1.dist-info")).unwrap();
+        std::fs::write(outside.path().join("evil-1.dist-info/RECORD"), "x").unwrap();
+        let tree = tempfile::tempdir().unwrap();
+        let root = tree.path();
+        std::fs::create_dir_all(root.join("lib/inside")).unwrap();
+        std::fs::write(root.join("lib/file"), "x").unwrap();
+        symlink(outside.path(), root.join("lib/site")).unwrap();
+        symlink("file", root.join("lib/link")).unwrap();
+        let names = |path: &str| names_beneath(root, Path::new(path)).unwrap();
+        assert_eq!(names("lib"), ["file", "inside", "link", "site"]);
+        for path in [
+            "lib/site",
+            "lib/site/evil-1.dist-info",
+            "lib/file",
+            "nothing",
+        ] {
+            assert!(names(path).is_empty(), "{path}");
+        }
+        assert!(names_beneath(root, Path::new("../..")).is_err());
+        let exists = |path: &str| exists_beneath(root, Path::new(path));
+        for path in ["lib", "lib/file", "lib/site", "lib/link"] {
+            assert!(exists(path), "{path}");
+        }
+        for path in ["lib/site/evil-1.dist-info", "lib/nothing", "nothing/x", ""] {
+            assert!(!exists(path), "{path}");
+        }
+        let record = Path::new("lib/site/evil-1.dist-info/RECORD");
+        assert_eq!(read_beneath(root, record, 10).unwrap(), None);
+    }
 }

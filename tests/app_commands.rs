@@ -3,6 +3,8 @@
 //! The defects of the original shell scripts that concern these commands are tests in the opposite
 //! sense; they say BUG.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;

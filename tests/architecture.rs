@@ -3,6 +3,8 @@
 //! Reads every `use crate::…` and `crate::…::` path below `src/` and compares it with the table
 //! below, which is the one in `src/lib.rs` and docs/architecture.md in another form.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

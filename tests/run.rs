@@ -1,6 +1,8 @@
 //! `warpdrive run` and `warpdrive container` on a small image of busybox, as root, as a user with
 //! subordinate ids and as a user with its own id only. Afterwards no process and no mount is left.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use std::fs;

@@ -38,7 +38,7 @@ pub(super) fn without_usr(path: &[u8]) -> &[u8] {
     }
 }
 
-/// The lines about known privileged programs: path (see [`without_usr`]) and digest. All others
+/// The lines about known privileged programs: path (see `without_usr`) and digest. All others
 /// are dropped, so that a hundred thousand lines take no memory.
 pub fn parse(bytes: &[u8]) -> Vec<(Vec<u8>, Md5)> {
     bytes

@@ -10,7 +10,7 @@
 //!
 //! Here: what is wrong with an image. Not here: words on a terminal (`cli`), fetching images from
 //! registries (`registry`), unpacking them (`layer`). Nothing is unpacked, run or followed: layers
-//! are read as streams and forgotten, but for the entries that [`interest`] names. Everything read
+//! are read as streams and forgotten, but for the entries that `interest` names. Everything read
 //! is taken as hostile: sizes and counts are bounded, and what cannot be judged is a finding or an
 //! error, never a pass.
 //!

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::builder::layer::parent_directory;
 use crate::builder::{APP_GID, APP_UID};
-use crate::layer::{self, Entry, Kind, Mtime};
+use crate::layer::{self, Mtime};
 use crate::oci::{Descriptor, Digest, sha256_hex, to_canonical_json};
 use crate::progress::Progress;
 use crate::rootfs::read_beneath;
@@ -18,7 +18,8 @@ use crate::store::Store;
 
 use super::assemble::{self, Phase, Stage};
 use super::base::Base;
-use super::dependencies::{self, Carried, Phase1, TitledLayer, overlay_owned, store_layer};
+use super::carried;
+use super::dependencies::{self, Phase1, TitledLayer, overlay_owned, store_layer};
 use super::environment::{self, WheelCache};
 use super::error::BuildError;
 use super::request::Request;
@@ -44,19 +45,12 @@ pub(super) struct Phase2 {
 }
 
 fn key(source: &Digest, time: i64, base: &Base, phase1: &Phase1, request: &Request) -> String {
-    let dependencies: Vec<&str> = phase1
-        .result
-        .layers
-        .iter()
-        .map(|titled| titled.layer.diff_id.as_str())
-        .collect();
     let document = json!({
-        "format": 1,
+        "format": 3,
         "source": source.to_string(),
         "time": time,
         "base": base.identity(),
-        "dependencies": dependencies,
-        "carried": phase1.result.carried,
+        "dependencies": phase1.result.digest(),
         "tools": tools::versions(),
         "env": request.env,
         "build_env": request.build_env,
@@ -109,22 +103,22 @@ pub(super) fn phase(
     lowers.extend(base.lowers(store)?);
     let below = lowers.clone();
     let cache = WheelCache::Private {
-        shared: dependencies::wheel_cache(store, mode)?,
+        shared: dependencies::wheel_cache(store, base, mode)?,
         upper: overlay_owned(&scratch, "cache", mode)?,
     };
     let outcome = assemble::run(
-        Stage {
+        Stage::assemble(
             lowers,
-            upper: upper.clone(),
-            mounts: environment::mounts(request, &tools, cache),
-            env: environment::variables(
+            upper.clone(),
+            environment::mounts(request, &tools, cache),
+            environment::variables(
                 request,
                 Phase::Application,
                 &base.environment(),
                 &base.search_path(),
                 time,
             ),
-        },
+        ),
         request,
         progress,
     )?;
@@ -146,9 +140,7 @@ pub(super) fn phase(
     }
     let reference = Mtime::OfContent { reference: time };
     let mut entries = normalize(scan.entries, reference);
-    for carried in &phase1.result.carried {
-        add_carried(&mut entries, carried, reference);
-    }
+    carried::add(&mut entries, &phase1.result.carried, reference);
     let entries = layer::with_parents(entries, parent_directory);
     let layer = TitledLayer {
         layer: store_layer(store, &entries)?,
@@ -161,20 +153,4 @@ pub(super) fn phase(
     };
     store.remember("application", &key, &result)?;
     Ok(Phase2 { hit: false, result })
-}
-
-/// Adds a file of phase 1 unless phase 2 replaced or removed it.
-fn add_carried(entries: &mut Vec<Entry>, carried: &Carried, mtime: Mtime) {
-    if entries.iter().any(|entry| entry.path == carried.path) {
-        return;
-    }
-    entries.push(Entry {
-        path: carried.path.clone(),
-        kind: Kind::Bytes(carried.contents.clone()),
-        mode: 0o664,
-        uid: APP_UID,
-        gid: APP_GID,
-        mtime,
-        xattrs: std::collections::BTreeMap::new(),
-    });
 }

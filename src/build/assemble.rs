@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use crate::builder::{APP_GID, APP_ROOT, APP_UID};
-use crate::progress::Progress;
+use crate::progress::{Progress, printable};
 use crate::sandbox::{self, Exit, Io, Limits, Mount, Root, Spec, Upper};
 
 use super::environment::Redactor;
@@ -37,9 +37,12 @@ impl Phase {
 
 /// What a phase runs on.
 pub(super) struct Stage {
+    pub(super) command: Vec<String>,
+    pub(super) cwd: PathBuf,
     /// The uppermost first.
     pub(super) lowers: Vec<PathBuf>,
-    pub(super) upper: Upper,
+    /// Without one nothing of the root can be written.
+    pub(super) upper: Option<Upper>,
     pub(super) mounts: Vec<Mount>,
     pub(super) env: Vec<(String, String)>,
 }
@@ -50,7 +53,26 @@ pub(super) struct Outcome {
     pub(super) tail: Vec<String>,
 }
 
-/// Runs `/opt/app-root/s2i/bin/assemble` with the source in place.
+impl Stage {
+    /// `/opt/app-root/s2i/bin/assemble`, with the source in place.
+    pub(super) fn assemble(
+        lowers: Vec<PathBuf>,
+        upper: Upper,
+        mounts: Vec<Mount>,
+        env: Vec<(String, String)>,
+    ) -> Self {
+        Self {
+            command: vec![format!("{APP_ROOT}/s2i/bin/assemble")],
+            cwd: format!("{APP_ROOT}/src").into(),
+            lowers,
+            upper: Some(upper),
+            mounts,
+            env,
+        }
+    }
+}
+
+/// Runs the command and shows what it prints.
 pub(super) fn run(
     stage: Stage,
     request: &Request,
@@ -59,15 +81,15 @@ pub(super) fn run(
     let spec = Spec {
         root: Root {
             lowers: stage.lowers,
-            upper: Some(stage.upper),
-            writable_only: Some(vec![PathBuf::from(APP_ROOT)]),
+            writable_only: stage.upper.is_some().then(|| vec![APP_ROOT.into()]),
+            upper: stage.upper,
         },
         mounts: stage.mounts,
         network: request.network,
         hostname: "warpdrive".into(),
-        command: vec![format!("{APP_ROOT}/s2i/bin/assemble")],
+        command: stage.command,
         env: stage.env,
-        cwd: format!("{APP_ROOT}/src").into(),
+        cwd: stage.cwd,
         uid: APP_UID,
         gid: APP_GID,
         umask: 0o002,
@@ -130,17 +152,10 @@ fn lines(stream: impl Read, show: &dyn Fn(&str)) {
             Ok(0) | Err(_) => return,
             Ok(_) => {
                 let text = String::from_utf8_lossy(&line);
-                show(&printable(text.trim_end_matches(['\n', '\r'])));
+                show(&printable(&text));
             }
         }
     }
-}
-
-/// Without control characters, which could drive the terminal; colours and tabs stay.
-fn printable(text: &str) -> String {
-    text.chars()
-        .filter(|c| !c.is_control() || matches!(c, '\t' | '\u{1b}'))
-        .collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! and turns it into layers that other applications share. A hit in the cache runs nothing.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -22,12 +21,16 @@ use crate::store::{Scratch, Store};
 
 use super::assemble::{self, Phase, Stage};
 use super::base::Base;
+use super::carried::{self, Carried};
 use super::environment::{self, WheelCache};
 use super::error::BuildError;
+use super::fetch;
 use super::request::Request;
 use super::split::{self, Distribution};
 use super::tools::{self, Tools};
-use super::tree::{APP_ROOT, exists_below, make_app_root, normalize, without_implied_directories};
+use super::tree::{
+    APP_ROOT, exists_below, make_app_root, make_directory, normalize, without_implied_directories,
+};
 
 /// Phase 1 says with this status that something has no wheel: "run me again where code may run".
 const NEEDS_SDISTS: i32 = 75;
@@ -39,13 +42,6 @@ const MAX_RECORD: u64 = 64 * 1024 * 1024;
 pub(super) struct TitledLayer {
     pub(super) layer: StoredLayer,
     pub(super) title: String,
-}
-
-/// A small file that the application layer takes over (`.pth`).
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Carried {
-    pub(super) path: PathBuf,
-    pub(super) contents: Vec<u8>,
 }
 
 /// What phase 1 gave, as the build cache keeps it.
@@ -63,7 +59,6 @@ pub(super) struct Dependencies {
 
 /// The result of phase 1 and where it came from.
 pub(super) struct Phase1 {
-    pub(super) key: String,
     pub(super) hit: bool,
     pub(super) result: Dependencies,
 }
@@ -84,7 +79,7 @@ fn key(
         })
         .collect();
     let document = json!({
-        "format": 2,
+        "format": 3,
         "files": source.digest(None)?.to_string(),
         "base": base.identity(),
         "python": base.python,
@@ -125,11 +120,7 @@ pub(super) fn phase(
             result.resolved.len(),
             age(result.resolved_at)
         ));
-        return Ok(Phase1 {
-            key,
-            hit: true,
-            result,
-        });
+        return Ok(Phase1 { hit: true, result });
     }
     let tools = tools::ensure(store, progress)?;
     let scratch = store.scratch("dependencies")?;
@@ -138,19 +129,30 @@ pub(super) fn phase(
     )?;
     let result = into_layers(store, base, &upper)?;
     store.remember("dependencies", &key, &result)?;
-    store.keep_unpacked(IdMode::current().map_name(), &unpacked_key(&key), upper)?;
-    Ok(Phase1 {
-        key,
-        hit: false,
-        result,
-    })
+    store.keep_unpacked(IdMode::current().map_name(), &result.tree_key(), upper)?;
+    Ok(Phase1 { hit: false, result })
 }
 
-fn unpacked_key(key: &str) -> String {
-    format!("dependencies-{key}")
+impl Dependencies {
+    /// Names the unpacked tree of this very result: the same question may have another answer
+    /// later (`--upgrade`, `--no-cache`).
+    fn tree_key(&self) -> String {
+        format!("dependencies-{}", self.digest())
+    }
+
+    /// Of all that phase 2 sees of phase 1.
+    pub(super) fn digest(&self) -> String {
+        let diff_ids: Vec<&str> = self
+            .layers
+            .iter()
+            .map(|titled| titled.layer.diff_id.as_str())
+            .collect();
+        let document = json!({ "layers": diff_ids, "carried": self.carried });
+        sha256_hex(&to_canonical_json(&document))
+    }
 }
 
-/// Runs assemble, at first where only uv's own code runs, then where sdists may be built.
+/// Fills the wheel cache, then runs assemble: at first with wheels only, then with sdists built.
 /// Gives the upper directory that holds what was installed.
 #[expect(
     clippy::too_many_arguments,
@@ -171,23 +173,19 @@ fn install(
     let staged = scratch.path().join("source");
     let src = make_app_root(&staged, chown.is_some())?;
     source.stage(&src, chown)?;
-    let shared = wheel_cache(store, mode)?;
+    fetch::fetch(store, source, detected, base, request, tools, progress)?;
+    let shared = wheel_cache(store, base, mode)?;
     let mut lowers = vec![staged];
     lowers.extend(base.lowers(store)?);
-    for sdists in [false, true] {
-        if detected.needs_all_source.is_some() && !sdists {
-            // Foreign code runs: a hook, or the build of the app's own metadata.
-            continue;
-        }
+    // With a hook, or the build of the app's own metadata, foreign code runs from the start.
+    let mut sdists = detected.needs_all_source.is_some();
+    loop {
         let name = if sdists { "with-sdists" } else { "wheels-only" };
         let upper = overlay(scratch, name)?;
-        let cache = if sdists {
-            WheelCache::Private {
-                shared: shared.clone(),
-                upper: overlay_owned(scratch, "cache", mode)?,
-            }
-        } else {
-            WheelCache::Shared(shared.clone())
+        // The app's own words are run before the first wheel is there (`.warpdrive/environment`).
+        let cache = WheelCache::Private {
+            shared: shared.clone(),
+            upper: overlay_owned(scratch, "cache", mode)?,
         };
         let mut env = environment::variables(
             request,
@@ -204,22 +202,21 @@ fn install(
             env.push(("WARPDRIVE_UPGRADE".into(), "1".into()));
         }
         let outcome = assemble::run(
-            Stage {
-                lowers: lowers.clone(),
-                upper: upper.clone(),
-                mounts: environment::mounts(request, tools, cache),
+            Stage::assemble(
+                lowers.clone(),
+                upper.clone(),
+                environment::mounts(request, tools, cache),
                 env,
-            },
+            ),
             request,
             progress,
         )?;
         match outcome.exit {
             Exit::Code(0) => return Ok(upper.upper),
-            Exit::Code(NEEDS_SDISTS) if !sdists => {}
+            Exit::Code(NEEDS_SDISTS) if !sdists => sdists = true,
             _ => return Err(assemble::failure(Phase::Dependencies, outcome)),
         }
     }
-    unreachable!("the second round returns")
 }
 
 /// An empty upper directory and its work directory.
@@ -229,12 +226,8 @@ pub(super) fn overlay(scratch: &Scratch, name: &str) -> Result<Upper, BuildError
         upper: place.join("upper"),
         work: place.join("work"),
     };
-    for path in [&upper.upper, &upper.work] {
-        fs::create_dir_all(path).map_err(|source| BuildError::Write {
-            path: path.clone(),
-            source,
-        })?;
-    }
+    make_directory(&upper.upper)?;
+    make_directory(&upper.work)?;
     Ok(upper)
 }
 
@@ -261,29 +254,35 @@ fn give_to_app(path: &Path, mode: IdMode) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// The wheel cache of this id map, shared by all builds of this store.
-pub(super) fn wheel_cache(store: &Store, mode: IdMode) -> Result<PathBuf, BuildError> {
-    let path = store
-        .root()
-        .join("cache")
-        .join(format!("wheels-{}", mode.map_name()));
-    if !path.is_dir() {
-        fs::create_dir_all(&path).map_err(|source| BuildError::Write {
-            path: path.clone(),
-            source,
-        })?;
-        give_to_app(&path, mode)?;
-    }
+/// The wheel cache of this id map and base image, shared by all builds of this store on that image:
+/// its Python runs while the cache is filled, and is the business of no other image's builds.
+pub(super) fn wheel_cache(store: &Store, base: &Base, mode: IdMode) -> Result<PathBuf, BuildError> {
+    let image = base.image.manifest.config().digest().digest();
+    let path = store.root().join("cache").join(format!(
+        "wheels-{}-{}",
+        mode.map_name(),
+        image.get(..32).unwrap_or(image)
+    ));
+    // Both every time: a build may have been killed between them.
+    make_directory(&path)?;
+    give_to_app(&path, mode)?;
     Ok(path)
 }
 
 /// The overlay lower directories of a finished phase 1, the uppermost first.
 pub(super) fn lowers(store: &Store, phase: &Phase1) -> Result<Vec<PathBuf>, BuildError> {
     let mode = IdMode::current();
-    if let Some(kept) = store.find_unpacked(mode.map_name(), &unpacked_key(&phase.key)) {
+    if let Some(kept) = store.find_unpacked(mode.map_name(), &phase.result.tree_key()) {
         return Ok(vec![kept]);
     }
     let mut lowers = Vec::new();
+    // What the layers lack because the application's layer brings it.
+    if !phase.result.carried.is_empty() {
+        let key = format!("carried-{}", phase.result.digest());
+        lowers.push(store.tree(mode.map_name(), &key, |directory| {
+            carried::lay_out(&phase.result.carried, directory, mode)
+        })?);
+    }
     for titled in phase.result.layers.iter().rev() {
         lowers.push(rootfs::unpacked_layer(
             store,
@@ -324,18 +323,7 @@ fn into_layers(store: &Store, base: &Base, upper: &Path) -> Result<Dependencies,
     }
     let mut carried = Vec::new();
     for entry in split.for_application {
-        if matches!(entry.kind, Kind::File { .. })
-            && let Some(contents) =
-                read_beneath(upper, &entry.path, MAX_RECORD).map_err(|source| BuildError::Read {
-                    path: entry.path.clone(),
-                    source,
-                })?
-        {
-            carried.push(Carried {
-                path: entry.path,
-                contents,
-            });
-        }
+        carried.extend(Carried::take(entry, upper)?);
     }
     let resolved = distributions
         .into_iter()
@@ -366,24 +354,16 @@ pub(super) fn store_layer(store: &Store, entries: &[Entry]) -> Result<StoredLaye
 
 /// The installed distributions, by name.
 fn distributions(upper: &Path, site: &Path) -> Result<Vec<Distribution>, BuildError> {
-    let directory = upper.join(site);
     let failed = |source| BuildError::Read {
-        path: directory.clone(),
+        path: upper.join(site),
         source,
     };
     let mut found = Vec::new();
-    let listing = match fs::read_dir(&directory) {
-        Ok(listing) => listing,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
-        Err(error) => return Err(failed(error)),
-    };
-    for item in listing {
-        let item = item.map_err(failed)?;
-        let Some((name, version)) = item.file_name().to_str().and_then(split::parse_dist_info)
-        else {
+    for item in rootfs::names_beneath(upper, site).map_err(failed)? {
+        let Some((name, version)) = item.to_str().and_then(split::parse_dist_info) else {
             continue;
         };
-        let record = site.join(item.file_name()).join("RECORD");
+        let record = site.join(&item).join("RECORD");
         if let Some(bytes) = read_beneath(upper, &record, MAX_RECORD).map_err(failed)? {
             found.push(Distribution {
                 name,

@@ -13,7 +13,7 @@ use super::request::Request;
 use super::tools::Tools;
 
 /// Where everything that is there for the build only is mounted.
-const RUN: &str = "/run/warpdrive";
+pub(super) const RUN: &str = "/run/warpdrive";
 
 /// The host's variables about indexes and proxies that a build may use. They reach no layer, no
 /// configuration and no log; credentials in them are redacted.
@@ -43,6 +43,9 @@ const CA_BUNDLES: &[&str] = &[
     "/etc/ssl/cert.pem",
 ];
 
+/// Tells the linker, through the compiler, to leave debug information out.
+const STRIP_DEBUG: &str = "-Wl,--strip-debug";
+
 const CA_INSIDE: &str = "/run/warpdrive/ca-certificates.crt";
 
 /// What comes before anybody's own compiler flags. Debugging information (Debian's Python asks for
@@ -70,6 +73,10 @@ pub(super) fn variables(
     time: i64,
 ) -> Vec<(String, String)> {
     let mut env: BTreeMap<String, String> = base_env.iter().cloned().collect();
+    // Debug information names the directory of the compilation, which uv and pip make up anew each
+    // time. Flags of the linker are added to a package's own, where CFLAGS would replace some.
+    let linker = env.remove("LDFLAGS").unwrap_or_default();
+    let linker = format!("{linker} {STRIP_DEBUG}");
     let mut set = |name: &str, value: &str| {
         env.insert(name.to_owned(), value.to_owned());
     };
@@ -89,6 +96,7 @@ pub(super) fn variables(
     set("UV_PYTHON_DOWNLOADS", "never");
     set("PIP_NO_CACHE_DIR", "1");
     set("PIP_DISABLE_PIP_VERSION_CHECK", "1");
+    set("LDFLAGS", linker.trim_start());
     set("PYTHONHASHSEED", "0");
     set("PYTHONDONTWRITEBYTECODE", "1");
     let time = match phase {
@@ -130,7 +138,8 @@ pub(super) fn variables(
 
 /// How the wheel cache is mounted.
 pub(super) enum WheelCache {
-    /// Nobody's code runs in this sandbox but uv's: it may fill the shared cache.
+    /// Nobody's code runs in this sandbox but uv's and the base image's, whose cache it is: it may be
+    /// filled ([`super::fetch`]).
     Shared(PathBuf),
     /// Foreign code runs: it reads the shared cache, and writes go to a directory of its own.
     Private {
@@ -210,6 +219,13 @@ impl Redactor {
         {
             words.extend(credentials(value));
         }
+        words.extend(
+            request
+                .build_env
+                .iter()
+                .filter(|(name, _)| is_secret(name))
+                .map(|(_, value)| value.trim().to_owned()),
+        );
         for secret in &request.secrets {
             if let Ok(text) = std::str::from_utf8(&secret.contents) {
                 words.extend(text.lines().map(|line| line.trim().to_owned()));
@@ -231,6 +247,22 @@ impl Redactor {
         }
         line
     }
+}
+
+/// Whether a variable's name says that its value is nobody's business.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    [
+        "PASSWORD",
+        "PASSWD",
+        "SECRET",
+        "TOKEN",
+        "API_KEY",
+        "PRIVATE_KEY",
+        "CREDENTIAL",
+    ]
+    .iter()
+    .any(|word| name.contains(word))
 }
 
 /// The `user:password` parts of the URLs in a value, whole and as password alone.
@@ -272,6 +304,19 @@ mod tests {
             without_credentials(value),
             "https://a.example/simple https://b.example:8080/x"
         );
+    }
+
+    #[test]
+    fn names_tell_which_values_are_secret() {
+        for (name, secret) in [
+            ("PIP_TOKEN", true),
+            ("db_password", true),
+            ("AWS_SECRET_ACCESS_KEY", true),
+            ("DJANGO_SETTINGS_MODULE", false),
+            ("KEYBOARD", false),
+        ] {
+            assert_eq!(is_secret(name), secret, "{name}");
+        }
     }
 
     #[test]

@@ -8,10 +8,12 @@
 mod application;
 mod assemble;
 mod base;
+mod carried;
 mod commit;
 mod dependencies;
 mod environment;
 mod error;
+mod fetch;
 mod files;
 mod request;
 mod ship;
@@ -153,6 +155,8 @@ pub fn image(
     )?;
     timings.step("commit");
 
+    // What was unpacked survives a power cut from here on.
+    store.settle()?;
     let pushed = ship::ship(store, &committed.descriptor, request, progress)?;
     timings.step("ship");
 

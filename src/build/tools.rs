@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::oci::parse_digest;
@@ -12,6 +12,7 @@ use crate::registry::{Client, ClientOptions};
 use crate::store::Store;
 
 use super::error::BuildError;
+use super::tree::make_directory;
 
 /// A wheel of the package index, pinned by its hash.
 struct Pin {
@@ -78,8 +79,8 @@ pub(super) fn ensure(store: &Store, progress: &dyn Progress) -> Result<Tools, Bu
         path: path.to_owned(),
         source,
     };
-    for folder in ["bin", "lib"] {
-        fs::create_dir_all(place.join(folder)).map_err(|e| made(&place, e))?;
+    for folder in ["", "bin", "lib"] {
+        make_directory(&place.join(folder))?;
     }
     let uv = fetch(pin, scratch.path(), progress)?;
     extract(&uv, &place, |name| {
@@ -98,6 +99,10 @@ pub(super) fn ensure(store: &Store, progress: &dyn Progress) -> Result<Tools, Bu
         b"#!/bin/sh\nexec /opt/app-root/bin/python /run/warpdrive/tools/lib/pip \"$@\"\n",
     )
     .map_err(|e| made(&place, e))?;
+    // A power cut must not leave a name whose content never reached the disk.
+    File::open(&place)
+        .and_then(|opened| Ok(rustix::fs::syncfs(opened)?))
+        .map_err(|e| made(&place, e))?;
     match fs::rename(&place, &directory) {
         Ok(()) => {}
         // Another build was quicker.
@@ -144,7 +149,7 @@ fn extract(
         }
         let target = directory.join(target);
         if let Some(parent) = target.parent() {
-            fs::create_dir_all(parent)?;
+            make_directories(directory, parent)?;
         }
         let executable = target
             .parent()
@@ -152,18 +157,31 @@ fn extract(
         let mut file = fs::OpenOptions::new()
             .write(true)
             .create_new(true)
-            .mode(if executable { 0o755 } else { 0o644 })
             .open(&target)?;
         io::copy(&mut entry.take(MAX_WHEEL), &mut file)?;
+        set_mode(&file, if executable { 0o755 } else { 0o644 })?;
     }
     Ok(())
+}
+
+/// The directories from below `top` down to `path`, with mode 0755 whatever the umask.
+fn make_directories(top: &Path, path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    for directory in path.ancestors().take_while(|above| *above != top) {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
+}
+
+fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    file.set_permissions(fs::Permissions::from_mode(mode))
 }
 
 fn write_executable(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(0o755)
         .open(path)?;
-    file.write_all(bytes)
+    file.write_all(bytes)?;
+    set_mode(&file, 0o755)
 }

@@ -9,11 +9,26 @@ use rustix::fs::{Gid, Uid};
 
 use crate::builder::{APP_GID, APP_UID};
 use crate::layer::{Entry, Kind, Mtime};
+use crate::rootfs;
 
 use super::error::BuildError;
 
 /// The app root, relative to the root of the image.
 pub(super) const APP_ROOT: &str = "opt/app-root";
+
+/// Makes a directory and those above it that are missing, with this mode whatever the umask: the
+/// command's user has to enter them.
+pub(super) fn make_directory(path: &Path) -> Result<(), BuildError> {
+    fs::create_dir_all(path)
+        .and_then(|()| {
+            let mode = rustix::fs::Mode::from_raw_mode(0o755);
+            Ok(rustix::fs::chmod(path, mode)?)
+        })
+        .map_err(|source| BuildError::Write {
+            path: path.to_owned(),
+            source,
+        })
+}
 
 /// Makes `opt/app-root/src` below `directory`, with the owners and modes of the image.
 pub(super) fn make_app_root(directory: &Path, chown: bool) -> Result<PathBuf, BuildError> {
@@ -103,5 +118,5 @@ pub(super) fn without_implied_directories(entries: Vec<Entry>) -> Vec<Entry> {
 pub(super) fn exists_below(lowers: &[PathBuf], path: &Path) -> bool {
     lowers
         .iter()
-        .any(|lower| lower.join(path).symlink_metadata().is_ok())
+        .any(|lower| rootfs::exists_beneath(lower, path))
 }

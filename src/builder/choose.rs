@@ -30,6 +30,10 @@ pub struct LocalBuilder {
 }
 
 /// The builder images of this store, newest Python first.
+///
+/// Labels are what an image says of itself: one that was pulled or loaded is no local builder,
+/// whatever it claims, and is never chosen unasked. `builder build` gives its images their
+/// definition's name; what comes from elsewhere has another.
 pub fn local(store: &Store) -> Result<Vec<LocalBuilder>, BuilderError> {
     let mut found = Vec::new();
     for named in store.images()? {
@@ -41,9 +45,12 @@ pub fn local(store: &Store) -> Result<Vec<LocalBuilder>, BuilderError> {
         if label("io.warpdrive.plan").is_some() {
             continue;
         }
-        if let (Some(_), Some(python), Some(kind)) =
+        if let (Some(name), Some(python), Some(kind)) =
             (label(LABEL_NAME), label(LABEL_PYTHON), label(LABEL_KIND))
         {
+            if named.name != name {
+                continue;
+            }
             found.push(LocalBuilder {
                 reference: named.name,
                 python,

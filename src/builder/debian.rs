@@ -16,7 +16,7 @@ use crate::oci::{
     Descriptor, HistoryEntry, ImageConfig, ImageManifestBuilder, MediaType, OciError, descriptor,
     to_canonical_json,
 };
-use crate::progress::Progress;
+use crate::progress::{Progress, printable};
 use crate::sandbox::IdMode;
 use crate::store::Store;
 
@@ -102,7 +102,7 @@ pub fn build(
         if let Some(stderr) = stderr {
             scope.spawn(move || {
                 for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
-                    let line = String::from_utf8_lossy(&line).into_owned();
+                    let line = printable(&String::from_utf8_lossy(&line));
                     progress.output(&line);
                     if tail.len() == TAIL {
                         tail.pop_front();

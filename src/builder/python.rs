@@ -1,7 +1,7 @@
 //! Finds the Python in a base image, by asking it, once per image.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -63,6 +63,43 @@ pub fn search_path(image: &Image) -> String {
         .map_or_else(|| DEFAULT_PATH.to_owned(), |(_, value)| value)
 }
 
+/// What the image's program says becomes part of paths, of `pyvenv.cfg` and of messages: a
+/// `python3` that lies is no Python.
+fn check(python: &Python) -> Result<(), String> {
+    let numbers = |text: &str, parts: usize| {
+        text.split('.').count() == parts
+            && text.split('.').all(|part| {
+                (1..=4).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit())
+            })
+    };
+    let word = |text: &str| {
+        text.len() <= 100
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_. +".contains(&b))
+    };
+    let path = Path::new(&python.executable);
+    let plain = path.is_absolute()
+        && python.executable.len() <= 1000
+        && !python.executable.chars().any(char::is_control)
+        && !path
+            .components()
+            .any(|part| matches!(part, Component::ParentDir));
+    if !(numbers(&python.version, 3)
+        && numbers(&python.minor, 2)
+        && python.version.starts_with(&format!("{}.", python.minor))
+        && word(&python.abi)
+        && word(&python.libc)
+        && plain)
+    {
+        return Err("`python3` said nothing usable".into());
+    }
+    if !python.minor.starts_with("3.") {
+        return Err(format!("it has Python {}", python.version));
+    }
+    Ok(())
+}
+
 /// Asks the image's `python3`; the answer is kept with the image's configuration digest.
 pub fn find(store: &Store, image: &Image, reference: &str) -> Result<Python, BuilderError> {
     let key = image.manifest.config().digest().digest().to_owned();
@@ -121,8 +158,8 @@ pub fn find(store: &Store, image: &Image, reference: &str) -> Result<Python, Bui
             "`python3` ended with {exit:?} and said nothing usable"
         ))
     })?;
-    if !python.minor.starts_with("3.") {
-        return Err(no_python(format!("it has Python {}", python.version)));
+    if let Err(problem) = check(&python) {
+        return Err(no_python(problem));
     }
     store.remember(
         "python",
@@ -133,4 +170,38 @@ pub fn find(store: &Store, image: &Image, reference: &str) -> Result<Python, Bui
         },
     )?;
     Ok(python)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_python_that_lies_is_none() {
+        let honest = Python {
+            executable: "/usr/local/bin/python3.13".into(),
+            version: "3.13.1".into(),
+            minor: "3.13".into(),
+            abi: "cpython-313-x86_64-linux-gnu".into(),
+            libc: "glibc 2.36".into(),
+        };
+        assert_eq!(check(&honest), Ok(()));
+        let changed = |change: &dyn Fn(&mut Python)| {
+            let mut python = honest.clone();
+            change(&mut python);
+            check(&python)
+        };
+        assert_eq!(
+            changed(&|p| (p.version, p.minor) = ("2.7.18".into(), "2.7".into())),
+            Err("it has Python 2.7.18".into())
+        );
+        for lie in ["3./../../../../etc", "3.13/x", "3.", "3", "3.1.2", "3.13\n"] {
+            assert!(changed(&|p| p.minor = lie.into()).is_err(), "{lie}");
+        }
+        assert!(changed(&|p| p.version = "3.13.1\nhome = /evil".into()).is_err());
+        assert!(changed(&|p| p.executable = "/usr/bin/../x".into()).is_err());
+        assert!(changed(&|p| p.executable = "/usr/bin/x\n".into()).is_err());
+        assert!(changed(&|p| p.executable = "python".into()).is_err());
+        assert!(changed(&|p| p.abi = "\u{1b}[2J".into()).is_err());
+    }
 }

@@ -14,6 +14,11 @@ use super::progress::Console;
 
 /// Make, list and look at builder images
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  warpdrive builder list
+  warpdrive builder build debian-13-python-3.13
+  warpdrive builder inspect debian-13-python-3.13")]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Action,

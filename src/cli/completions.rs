@@ -12,6 +12,7 @@ use super::error::{CommandError, ExitStatus};
     after_help = "For example: warpdrive completions bash > ~/.local/share/bash-completion/completions/warpdrive"
 )]
 pub(super) struct Args {
+    /// The shell
     shell: clap_complete::Shell,
 }
 
@@ -26,6 +27,7 @@ pub(super) fn run(args: &Args, mut command: clap::Command) -> u8 {
 /// Write the manual pages into a directory
 #[derive(Debug, clap::Args)]
 pub(super) struct ManArgs {
+    /// It is made where there is none
     #[arg(value_name = "DIR")]
     directory: PathBuf,
 }

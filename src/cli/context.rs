@@ -9,7 +9,7 @@ use super::printer::Printer;
 
 /// The options that all commands share.
 pub(super) struct Context {
-    /// `--store`, else `WARPDRIVE_STORE` (clap reads both); `None` means the default place.
+    /// `--store`; `None` means `WARPDRIVE_STORE`, else the default place.
     pub(super) store: Option<PathBuf>,
     pub(super) printer: Printer,
 }

@@ -82,11 +82,12 @@ fn verdict(checks: &[Check]) -> String {
         .count();
     if doctor::fails(checks) {
         "\nImages cannot be built or run here until what failed is put right.".to_owned()
-    } else if warnings == 0 {
-        "\nAll is well.".to_owned()
     } else {
-        format!("\nImages can be built and run here; {warnings} things would make it better.")
-            .replace("1 things", "one thing")
+        match warnings {
+            0 => "\nAll is well.".to_owned(),
+            1 => "\nImages can be built and run here; one thing could be better.".to_owned(),
+            _ => format!("\nImages can be built and run here; {warnings} things could be better."),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::app::advice::{Advice, Explain};
 use crate::sandbox::Exit;
 
-use super::printer::Printer;
+use super::printer::{Printer, printable};
 
 /// Exit codes of warpdrive's own work (a contract, see docs/reference/exit-codes.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,12 +88,14 @@ impl CommandError {
             }}));
         }
         let mut out = io::stderr().lock();
-        let _ = writeln!(out, "{}: {}", printer.paint("1;31", "error"), self.message);
+        let word = printer.paint("1;31", "error");
+        let _ = writeln!(out, "{word}: {}", printable(&self.message));
         for line in &self.tail {
-            let _ = writeln!(out, "  | {line}");
+            let _ = writeln!(out, "  | {}", printable(line));
         }
         if let Some(hint) = &self.hint {
-            let _ = writeln!(out, "\n{}: {hint}", printer.paint("1;36", "hint"));
+            let word = printer.paint("1;36", "hint");
+            let _ = writeln!(out, "\n{word}: {}", printable(hint));
         }
     }
 }

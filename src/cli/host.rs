@@ -21,16 +21,23 @@ use super::{
     name = "warpdrive",
     version,
     disable_help_subcommand = true,
-    max_term_width = 100
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = "\
+A beginning, in the directory of your application:
+  warpdrive doctor                                whether this machine is ready
+  warpdrive builder build debian-13-python-3.13   a builder image, once
+  warpdrive image opal                            build the image `opal`
+  warpdrive run -p 8080:8080 opal                 and run it
+
+`warpdrive COMMAND --help` has details and examples."
 )]
 struct Cli {
-    /// Where images are kept [default: `~/.local/share/warpdrive`]
     #[arg(
         long,
         global = true,
-        env = "WARPDRIVE_STORE",
         value_name = "DIR",
-        hide_env_values = true
+        help = "Where images are kept [default: $WARPDRIVE_STORE, else ~/.local/share/warpdrive]"
     )]
     store: Option<PathBuf>,
     /// Print results and warnings only
@@ -42,20 +49,20 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Audit(audit::Args),
     Image(image::Args),
+    Run(run::Args),
+    Container(container::Args),
     Images(images::Args),
     Inspect(inspect::Args),
     Tag(tag::Args),
     Rm(rm::Args),
     Prune(prune::Args),
-    Run(run::Args),
-    Container(container::Args),
-    Builder(builder::Args),
     Push(push::Args),
     Pull(pull::Args),
     Export(export::Args),
     Import(import::Args),
+    Audit(audit::Args),
+    Builder(builder::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
     Man(completions::ManArgs),

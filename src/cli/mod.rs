@@ -1,6 +1,6 @@
 //! The command line: arguments in, library call, words out. No logic.
 //!
-//! One file per command, each with its `Args` and a `run(args, &Context)`. [`error`] is the one
+//! One file per command, each with its `Args` and a `run(args, &Context)`. `error` is the one
 //! catalogue that turns every error of the library into title, cause, remedy and exit code.
 //! [`app`] holds the commands that the executable inside images has too.
 

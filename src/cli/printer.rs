@@ -2,6 +2,7 @@
 //!
 //! A closed pipe ends output quietly, as in any Unix tool.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
@@ -32,7 +33,7 @@ impl Printer {
         reason = "there is one printer, and what it prints is its business"
     )]
     pub(super) fn result(&self, line: impl AsRef<str>) {
-        let _ = writeln!(io::stdout().lock(), "{}", line.as_ref());
+        let _ = writeln!(io::stdout().lock(), "{}", printable(line.as_ref()));
     }
 
     /// The result as one JSON object on stdout.
@@ -57,14 +58,15 @@ impl Printer {
     /// A line of progress, on stderr; nothing with `--quiet`.
     pub(super) fn progress(&self, line: impl AsRef<str>) {
         if !self.quiet {
-            let _ = writeln!(io::stderr().lock(), "{}", line.as_ref());
+            let _ = writeln!(io::stderr().lock(), "{}", printable(line.as_ref()));
         }
     }
 
     /// A warning, on stderr, also with `--quiet`.
     pub(super) fn warning(&self, text: impl AsRef<str>) {
         let word = self.paint("33", "warning");
-        let _ = writeln!(io::stderr().lock(), "{word}: {}", text.as_ref());
+        let text = printable(text.as_ref());
+        let _ = writeln!(io::stderr().lock(), "{word}: {text}");
     }
 
     /// Text in a colour (an SGR number) where stderr is a terminal; meaning never hangs on it.
@@ -88,6 +90,35 @@ pub(super) fn visible(text: &str) -> String {
         }
     }
     out
+}
+
+/// Text that may have colours in it, ours or a program's, as it goes to a terminal: lines, tabs and
+/// SGR sequences (ECMA-48, 8.3.117) stay; whatever else could drive the terminal (its title, its
+/// clipboard, its cursor) does not, be it from a file's name, a label or a build's output.
+pub(super) fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(|c: char| c.is_control() && c != '\n' && c != '\t') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let length = colour(rest).unwrap_or_else(|| {
+            if !c.is_control() || c == '\n' || c == '\t' {
+                out.push(c);
+            }
+            0
+        });
+        out.push_str(&rest[..length]);
+        rest = &rest[length.max(c.len_utf8())..];
+    }
+    Cow::Owned(out)
+}
+
+/// The length of the SGR sequence that the text begins with: `ESC [`, numbers, `m`.
+fn colour(text: &str) -> Option<usize> {
+    let numbers = text.strip_prefix("\u{1b}[")?;
+    let end = numbers.find(|c: char| !c.is_ascii_digit() && c != ';' && c != ':')?;
+    (end <= 64 && numbers[end..].starts_with('m')).then_some(2 + end + 1)
 }
 
 /// A table with aligned columns, for `images`, `container ls` and the like.
@@ -127,6 +158,26 @@ mod tests {
             (5_000_000_000, "5.0 GB"),
         ] {
             assert_eq!(human_size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn of_escape_sequences_only_colours_reach_the_terminal() {
+        for (text, shown) in [
+            ("plain é\n\tline", "plain é\n\tline"),
+            (
+                "\u{1b}[1;32mok\u{1b}[0m\u{1b}[m",
+                "\u{1b}[1;32mok\u{1b}[0m\u{1b}[m",
+            ),
+            ("\u{1b}[38:5:1mx", "\u{1b}[38:5:1mx"),
+            ("\u{1b}]0;title\u{7}x", "]0;titlex"),
+            ("\u{1b}]52;c;eA==\u{1b}\\", "]52;c;eA==\\"),
+            ("\u{1b}[2J\u{1b}[31", "[2J[31"),
+            ("\u{1b}\u{1b}[31mx", "\u{1b}[31mx"),
+            ("\u{9b}2Jx\r\u{8}", "2Jx"),
+            ("\u{1b}[?25m", "[?25m"),
+        ] {
+            assert_eq!(printable(text), shown);
         }
     }
 

@@ -55,6 +55,7 @@ pub fn examine(store: Option<&Path>) -> Vec<Check> {
         Ok(store) => {
             checks.extend(place::checks(store.root()));
             checks.push(builders(&store));
+            checks.push(installer(&store));
         }
         Err(error) => checks.push(
             Check::new("store", Verdict::Fail, error.to_string())
@@ -87,6 +88,23 @@ fn builders(store: &Store) -> Check {
         Err(error) => Check::new(NAME, Verdict::Warn, error.to_string())
             .remedy("`warpdrive builder build --force NAME` makes one again"),
     }
+}
+
+/// uv and pip come from the package index at the first build, and stay in the store.
+fn installer(store: &Store) -> Check {
+    let there = std::fs::read_dir(store.root().join("cache"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .find_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            name.strip_prefix("tools-").map(str::to_owned)
+        });
+    let detail = match there {
+        Some(versions) => format!("{versions}, in the store"),
+        None => "uv and pip are fetched from PyPI at the first build".to_owned(),
+    };
+    Check::new("installer", Verdict::Ok, detail)
 }
 
 #[cfg(test)]

@@ -79,7 +79,6 @@ pub(super) fn checks(root: &Path) -> Vec<Check> {
 #[expect(
     clippy::cast_sign_loss,
     clippy::cast_possible_truncation,
-    clippy::allow_attributes,
     reason = "the lower 32 bits are meant"
 )]
 fn magic(found: &StatFs) -> u64 {

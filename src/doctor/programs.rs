@@ -109,6 +109,7 @@ mod tests {
         None
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it stands in for `find`")]
     fn all(name: &str) -> Option<PathBuf> {
         Some(Path::new("/usr/bin").join(name))
     }

@@ -23,7 +23,7 @@ pub struct CollectOptions {
     pub extra_excludes: Vec<String>,
 }
 
-/// Finds the files of a directory that go into an image; [`super::rules`] says which.
+/// Finds the files of a directory that go into an image; `rules` says which.
 pub fn collect(dir: &Path, options: &CollectOptions) -> Result<Tree, SourceError> {
     let failed = |source| SourceError::Root {
         path: dir.to_owned(),

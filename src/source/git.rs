@@ -6,9 +6,9 @@
 //! two clones look the same everywhere.
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -23,7 +23,7 @@ const MAX_OUTPUT: u64 = 512 * 1024 * 1024;
 pub(super) struct Repository {
     directory: PathBuf,
     /// Options that switch the repository's own filters off.
-    options: Vec<String>,
+    options: Vec<OsString>,
     tracked: HashSet<PathBuf>,
     /// Directories with something tracked below them.
     parents: HashSet<PathBuf>,
@@ -50,12 +50,23 @@ pub(super) fn find(directory: &Path) -> Found {
         parents: HashSet::new(),
         missing_submodules: Vec::new(),
     };
+    // Whoever names a directory trusts its `.git` this far, whoever owns it. A repository found above
+    // it is nobody's choice (`/tmp/.git`): git's own check of the owner stands.
+    if has_git {
+        let mut option = OsString::from("safe.directory=");
+        option.push(directory);
+        repository.options.push(option);
+    }
     match repository.run(&["rev-parse", "--is-inside-work-tree"]) {
         Ok(answer) if answer.trim_ascii() == b"true" => {}
-        Err(error) if has_git => return Found::Unusable(error.to_string()),
+        Err(error) if has_git || error.to_string().contains("dubious ownership") => {
+            return Found::Unusable(error.to_string());
+        }
         _ => return Found::Nothing,
     }
-    repository.disarm();
+    if let Err(reason) = repository.disarm() {
+        return Found::Unusable(reason);
+    }
     if let Err(error) = repository.list() {
         return Found::Unusable(error.to_string());
     }
@@ -109,8 +120,10 @@ impl Repository {
         }))
     }
 
-    /// Finds the filters that the repository's configuration defines, to switch them off.
-    fn disarm(&mut self) {
+    /// Finds the filters that the repository's configuration defines, to switch them off. A filter
+    /// that `-c NAME=VALUE` cannot name (`[filter "a=b"]`: the first `=` ends the name) would stay
+    /// armed, and run as whoever builds: such a repository is not asked any further.
+    fn disarm(&mut self) -> Result<(), String> {
         let listed = self.run(&[
             "config",
             "--name-only",
@@ -119,19 +132,23 @@ impl Repository {
             r"^filter\..*\.(clean|smudge|process|required)$",
         ]);
         for key in listed.unwrap_or_default().split(|byte| *byte == 0) {
-            let Ok(key) = std::str::from_utf8(key) else {
-                continue;
-            };
             if key.is_empty() {
                 continue;
             }
-            let off = if key.ends_with("required") {
-                "false"
+            if key.contains(&b'=') || key.contains(&b'\n') {
+                let name = String::from_utf8_lossy(key).escape_debug().to_string();
+                return Err(format!(
+                    "its configuration defines `{name}`, which cannot be switched off"
+                ));
+            }
+            let off: &[u8] = if key.ends_with(b"required") {
+                b"=false"
             } else {
-                ""
+                b"="
             };
-            self.options.push(format!("{key}={off}"));
+            self.options.push(OsString::from_vec([key, off].concat()));
         }
+        Ok(())
     }
 
     fn list(&mut self) -> Result<(), SourceError> {
@@ -214,7 +231,6 @@ impl Repository {
             .arg("--no-replace-objects")
             .arg("--literal-pathspecs");
         let fixed = [
-            "safe.directory=*",
             "core.hooksPath=/dev/null",
             "core.fsmonitor=false",
             "core.untrackedCache=false",
@@ -225,8 +241,8 @@ impl Repository {
         ];
         for option in fixed
             .iter()
-            .copied()
-            .chain(self.options.iter().map(String::as_str))
+            .map(OsStr::new)
+            .chain(self.options.iter().map(OsString::as_os_str))
         {
             command.arg("-c").arg(option);
         }

@@ -75,6 +75,8 @@ pub enum StoreError {
     Mismatch { expected: Digest, found: Digest },
     #[error("`{name}` cannot name an image in the store: {problem}")]
     Name { name: String, problem: &'static str },
+    #[error("the store {} belongs to the user {owner}, who could change what is in it: name another with --store", path.display())]
+    Owner { path: PathBuf, owner: u32 },
     #[error("`{key}` cannot be a key in the store: {problem}")]
     Key { key: String, problem: &'static str },
     #[error("`{name}` is {what}, not an image")]
@@ -122,7 +124,10 @@ impl StoreError {
     /// A stable word for programs.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::NoPlace | Self::Foreign { .. } | Self::LayoutVersion { .. } => "store-place",
+            Self::NoPlace
+            | Self::Foreign { .. }
+            | Self::Owner { .. }
+            | Self::LayoutVersion { .. } => "store-place",
             Self::Full { .. } => "disk-full",
             Self::Locked { .. } => "store-busy",
             Self::Corrupt { .. } | Self::Size { .. } | Self::Mismatch { .. } => "blob-damaged",

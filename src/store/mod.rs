@@ -184,11 +184,18 @@ fn check_is_ours(root: &Path, entries: fs::ReadDir) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Takes away what others may do with the store's root, where it is ours.
+/// Takes away what others may do with the store's root; refuses one that is another user's.
 fn make_private(root: &Path) -> Result<(), StoreError> {
     let metadata = fs::metadata(root).map_err(|e| StoreError::io("open the store", root, e))?;
-    let open_to_others = metadata.mode() & 0o077 != 0;
-    if open_to_others && metadata.uid() == rustix::process::geteuid().as_raw() {
+    let owner = metadata.uid();
+    // Who owns the directory can put anything in its place, whoever owns what is in it.
+    if owner != rustix::process::geteuid().as_raw() {
+        return Err(StoreError::Owner {
+            path: root.to_owned(),
+            owner,
+        });
+    }
+    if metadata.mode() & 0o077 != 0 {
         fs::set_permissions(root, fs::Permissions::from_mode(0o700))
             .map_err(|e| StoreError::io("protect the store", root, e))?;
     }
@@ -289,6 +296,22 @@ mod tests {
             Store::open(Some(dir.path())),
             Err(StoreError::LayoutVersion { .. })
         ));
+    }
+
+    #[test]
+    fn another_users_store_is_refused() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(dir.path(), Some(4711), Some(4711)).unwrap();
+        for _ in 0..2 {
+            assert!(matches!(
+                Store::open(Some(dir.path())),
+                Err(StoreError::Owner { owner: 4711, .. })
+            ));
+            assert!(fs::read_dir(dir.path()).unwrap().next().is_none());
+        }
     }
 
     #[test]

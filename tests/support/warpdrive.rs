@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use super::process::{self, words};
 use super::users::User;
@@ -14,6 +15,14 @@ use super::users::User;
 pub const PYTHON_311: &str = "debian-12-python-3.11";
 /// The Debian 11 builder, for Opal.
 pub const PYTHON_39: &str = "debian-11-python-3.9";
+
+/// The same without compilers, a third of the size: for apps that have a wheel for everything.
+pub const PYTHON_311_RUN: &str = "debian-12-python-3.11-run";
+
+/// What the making of a builder image gets: five times what it takes on two cores.
+const MAKING: Duration = Duration::from_mins(9);
+/// Examples whose wheels every store with a builder has.
+const WARM: [&str; 3] = ["flask", "django", "fastapi"];
 
 /// The executable under test.
 pub fn binary() -> &'static Path {
@@ -34,27 +43,32 @@ fn shared(builder: &str) -> PathBuf {
     let lock = File::create(place.join(format!("{builder}.lock"))).unwrap();
     lock.lock().unwrap();
     let store = place.join(builder);
+    let command = |arguments: &[&str]| {
+        let mut command = Command::new(binary());
+        command.arg("--store").arg(&store).args(arguments);
+        let output = process::output_within(&mut command, MAKING);
+        assert!(output.status.success(), "{}", words(&output));
+    };
     if !store.join("made").exists() {
-        let mut command = Command::new(binary());
-        command
-            .arg("--store")
-            .arg(&store)
-            .args(["builder", "build", builder]);
-        process::run(&mut command);
-        // The Python in it is found, and the installers are fetched, once for all tests.
-        let empty = tempfile::tempdir().unwrap();
-        fs::write(
-            empty.path().join("app.py"),
-            "def app(environ, start_response): pass\n",
-        )
-        .unwrap();
-        let mut command = Command::new(binary());
-        command.arg("--store").arg(&store);
-        command
-            .args(["image", "warm-up", "--builder", builder, "--path"])
-            .arg(empty.path());
-        process::run(&mut command);
+        command(&["builder", "build", builder]);
         File::create(store.join("made")).unwrap();
+    }
+    // The Python in it is found, installers and wheels are fetched, once for all tests.
+    if !store.join("warm").exists() {
+        // Current releases of these do not run on Python 3.9.
+        let names: &[&str] = if builder == PYTHON_39 {
+            &WARM[..1]
+        } else {
+            &WARM
+        };
+        for name in names {
+            // A copy: the repository around the examples is none of theirs.
+            let source = copy_of(&example(name), false);
+            let path = source.path().to_str().unwrap();
+            command(&["image", "warm-up", "--builder", builder, "--path", path]);
+        }
+        command(&["rm", "warm-up"]);
+        File::create(store.join("warm")).unwrap();
     }
     store
 }
@@ -64,30 +78,33 @@ pub struct Warpdrive {
     directory: tempfile::TempDir,
     user: Option<User>,
     program: PathBuf,
+    /// What `image` builds on; without one warpdrive chooses.
+    builder: Option<&'static str>,
 }
 
 impl Warpdrive {
     /// With an empty store.
     pub fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
         Self {
-            directory,
+            directory: place(),
             user: None,
             program: binary().to_owned(),
+            builder: None,
         }
     }
 
     /// With a builder image in the store.
-    pub fn with(builder: &str) -> Self {
-        let this = Self::new();
+    pub fn with(builder: &'static str) -> Self {
+        let mut this = Self::new();
         this.take(builder);
+        this.builder = Some(builder);
         this
     }
 
     /// The same as another user, whose store is empty but for the builder image.
-    pub fn as_user(user: User, builder: &str) -> Self {
+    pub fn as_user(user: User, builder: &'static str) -> Self {
         let shared = shared(builder);
-        let directory = tempfile::tempdir().unwrap();
+        let directory = place();
         let archive = directory.path().join("builder.tar");
         let mut command = Command::new(binary());
         command.arg("--store").arg(&shared);
@@ -101,7 +118,9 @@ impl Warpdrive {
             directory,
             user: Some(user),
             program,
+            builder: Some(builder),
         };
+        let _ = fs::remove_file(this.directory.path().join("builder.tar"));
         this.run(&[
             "import",
             &format!("oci-archive:{}:{builder}", archive.display()),
@@ -120,7 +139,7 @@ impl Warpdrive {
                 .arg(self.store()),
         );
         // These are written in place or hold names: not to be shared.
-        for name in ["index.json", "lock"] {
+        for name in ["index.json", "index.json.lock", "lock"] {
             let path = self.store().join(name);
             if let Ok(bytes) = fs::read(&path) {
                 fs::remove_file(&path).unwrap();
@@ -161,17 +180,16 @@ impl Warpdrive {
 
     /// The command `warpdrive --store STORE ARGUMENTS` with these variables, in this directory.
     pub fn command_in(&self, directory: &Path, env: &[&str], arguments: &[&str]) -> Command {
-        let mut command = match &self.user {
-            Some(user) => user.command_in(directory, env, &self.program),
-            None => {
-                let mut command = Command::new(&self.program);
-                command.current_dir(directory);
-                for pair in env {
-                    let (name, value) = pair.split_once('=').unwrap();
-                    command.env(name, value);
-                }
-                command
+        let mut command = if let Some(user) = &self.user {
+            user.command_in(directory, env, &self.program)
+        } else {
+            let mut command = Command::new(&self.program);
+            command.current_dir(directory);
+            for pair in env {
+                let (name, value) = pair.split_once('=').unwrap();
+                command.env(name, value);
             }
+            command
         };
         command.arg("--store").arg(self.store()).args(arguments);
         command
@@ -204,23 +222,33 @@ impl Warpdrive {
         env: &[&str],
         more: &[&str],
     ) -> serde_json::Value {
-        let mut arguments = vec!["image", name, "--json"];
+        let mut arguments = self.image_arguments(name);
+        arguments.push("--json");
         arguments.extend_from_slice(more);
         let output = process::output_within(
             &mut self.command_in(source, env, &arguments),
-            std::time::Duration::from_secs(600),
+            Duration::from_mins(9),
         );
         assert!(output.status.success(), "{}", words(&output));
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
+    /// `image NAME` and the builder to build on.
+    pub fn image_arguments<'a>(&self, name: &'a str) -> Vec<&'a str> {
+        let mut arguments = vec!["image", name];
+        if let Some(builder) = self.builder {
+            arguments.extend(["--builder", builder]);
+        }
+        arguments
+    }
+
     /// Builds what must fail; gives the exit code and all its words.
     pub fn refuses(&self, source: &Path, more: &[&str]) -> (i32, String) {
-        let mut arguments = vec!["image", "refused"];
+        let mut arguments = self.image_arguments("refused");
         arguments.extend_from_slice(more);
         let output = process::output_within(
             &mut self.command_in(source, &[], &arguments),
-            std::time::Duration::from_secs(600),
+            Duration::from_mins(9),
         );
         assert!(!output.status.success(), "{}", words(&output));
         (output.status.code().unwrap_or(-1), words(&output))
@@ -245,13 +273,50 @@ impl Warpdrive {
     }
 }
 
+impl Warpdrive {
+    /// What commands that have ended left behind: files in the store's `tmp`, and processes whose
+    /// root or mounts are in the store.
+    fn left_behind(&self) -> Vec<String> {
+        let store = self.store();
+        let mut left: Vec<String> = fs::read_dir(store.join("tmp"))
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path().display().to_string()))
+            .collect();
+        let needle = store.display().to_string();
+        for process in fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
+            let mounts = fs::read_to_string(process.path().join("mountinfo"));
+            if mounts.is_ok_and(|mounts| mounts.contains(&needle)) {
+                let command = fs::read_to_string(process.path().join("cmdline"));
+                left.push(format!("{}: {command:?}", process.file_name().display()));
+            }
+        }
+        left
+    }
+
+    /// Fails the test when something is left behind. Every test ends with it; those that kill the
+    /// tool call it themselves.
+    pub fn leaves_nothing(&self) {
+        let left = self.left_behind();
+        assert!(left.is_empty(), "left behind: {left:#?}");
+    }
+}
+
 impl Drop for Warpdrive {
     fn drop(&mut self) {
+        if !std::thread::panicking() && self.builder.is_some() {
+            self.leaves_nothing();
+        }
         // Unpacked trees of the user's namespace can only be removed there.
         if self.user.is_some() {
             let _ = process::output(&mut self.command(&["prune", "--all", "--force"]));
         }
     }
+}
+
+/// On the file system of the shared stores, whose files are taken over as hard links.
+fn place() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
 
 /// A copy of a source tree that a test may change, as a git repository with one commit of a fixed

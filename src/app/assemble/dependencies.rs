@@ -121,10 +121,10 @@ impl Build<'_> {
         }
         self.progress
             .step(&format!("Installing the server ({})", missing.join(", ")));
-        match installer.install(&missing) {
+        match installer.install_more(&missing) {
             Err(BuildError::NeedsSdists { .. }) if !phased => {
                 installer.build = true;
-                installer.install(&missing)
+                installer.install_more(&missing)
             }
             other => other,
         }
@@ -171,10 +171,10 @@ impl Build<'_> {
             } else {
                 "--reinstall"
             };
-            installer.install(&[
+            installer.install_more(&[
                 option.to_owned(),
                 "--no-deps".to_owned(),
-                format!("{}=={}", distribution.name, distribution.version),
+                records::requirement(distribution),
             ])?;
         }
         Ok(!again.is_empty())

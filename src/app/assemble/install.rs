@@ -15,6 +15,7 @@ use super::super::progress::Progress;
 use super::super::project::{Project, Source};
 use super::super::requirement::LineKind;
 use super::super::roots::Roots;
+use super::super::server::split;
 use super::BuildError;
 
 /// uv or pip, ready to be called.
@@ -29,6 +30,8 @@ pub(super) struct Installer<'a> {
     directory: &'a Path,
     /// Code of packages may be run.
     pub build: bool,
+    /// Indexes that the requirement files name; for what is installed beside them.
+    indexes: Vec<String>,
 }
 
 impl<'a> Installer<'a> {
@@ -91,6 +94,7 @@ impl<'a> Installer<'a> {
             pip,
             directory: &roots.source,
             build,
+            indexes: indexes(project, &roots.source),
         })
     }
 
@@ -100,6 +104,11 @@ impl<'a> Installer<'a> {
 
     pub(super) fn is_pip(&self) -> bool {
         self.pip
+    }
+
+    /// Installs requirements that stand in no file, from the same indexes.
+    pub(super) fn install_more(&self, arguments: &[String]) -> Result<(), BuildError> {
+        self.install(&[&self.indexes, arguments].concat())
     }
 
     /// Installs what the arguments name.
@@ -359,6 +368,31 @@ fn is_wheel(url: &str) -> bool {
         .is_some_and(|extension| extension == "whl")
 }
 
+/// The options of requirement files that say where packages come from.
+fn indexes(project: &Project, directory: &Path) -> Vec<String> {
+    const NAMES: &[&str] = &[
+        "-i",
+        "-f",
+        "--index-url",
+        "--extra-index-url",
+        "--find-links",
+        "--no-index",
+        "--trusted-host",
+    ];
+    project
+        .requirements
+        .lines
+        .iter()
+        .filter(|line| line.kind == LineKind::Option)
+        .filter_map(|line| split(&absolute_option(&line.text, &line.file, directory)).ok())
+        .filter(|words| {
+            let first = words.first().map_or("", String::as_str);
+            NAMES.contains(&first.split('=').next().unwrap_or(first))
+        })
+        .flatten()
+        .collect()
+}
+
 /// `--find-links wheels` with an absolute path, for a list that lies elsewhere.
 fn absolute_option(text: &str, file: &str, directory: &Path) -> String {
     for option in ["--find-links", "-f"] {
@@ -381,7 +415,21 @@ fn absolute_option(text: &str, file: &str, directory: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::files::Memory;
     use super::*;
+
+    #[test]
+    fn indexes_of_the_requirements() {
+        let files = Memory::new().with(
+            "requirements.txt",
+            "--index-url https://x/simple\n--extra-index-url=https://y\n--pre\n-f wheels\nflask\n",
+        );
+        let project = Project::load(&files, &BTreeMap::new(), &BTreeMap::new()).unwrap();
+        assert_eq!(
+            indexes(&project, Path::new("/src")).join(" "),
+            "--index-url https://x/simple --extra-index-url=https://y --find-links /src/wheels"
+        );
+    }
 
     #[test]
     fn messages_of_the_installers() {

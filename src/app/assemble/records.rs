@@ -247,6 +247,28 @@ pub(super) fn collisions(distributions: &[Distribution], site: &Path) -> Vec<Col
 
 const INSTALLER: &str = "warpdrive\n";
 
+/// What installs this very distribution again: its release, or where it came from (PEP 610).
+pub(super) fn requirement(distribution: &Distribution) -> String {
+    let name = &distribution.name;
+    let origin = fs::read(distribution.dist_info.join("direct_url.json"))
+        .ok()
+        .and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
+    let Some(origin) = origin else {
+        return format!("{name}=={}", distribution.version);
+    };
+    let text =
+        |value: &serde_json::Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
+    let url = text(&origin, "url");
+    match origin.get("vcs_info") {
+        Some(info) => format!(
+            "{name} @ {}+{url}@{}",
+            text(info, "vcs"),
+            text(info, "commit_id")
+        ),
+        None => format!("{name} @ {url}"),
+    }
+}
+
 /// Whether a distribution has its normal form already.
 pub(super) fn is_normal(distribution: &Distribution) -> bool {
     fs::read_to_string(distribution.dist_info.join("INSTALLER")).is_ok_and(|text| text == INSTALLER)

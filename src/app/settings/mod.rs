@@ -3,7 +3,7 @@
 //! something wins. Every value remembers where it comes from, for `warpdrive env --explain`.
 //!
 //! [`KEYS`] is the one table of names; what the values mean is elsewhere ([`super::server`],
-//! [`super::detect`]).
+//! [`mod@super::detect`]).
 
 mod keys;
 

@@ -41,6 +41,9 @@ pub enum AppCommand {
     Assemble,
     /// Build wheels of the dependencies into .warpdrive/wheelhouse
     Wheels,
+    #[command(
+        after_long_help = "Examples:\n  warpdrive start\n  PORT=9000 warpdrive start\n  warpdrive start --dry-run"
+    )]
     /// Start the application: hook `deploy-cfg` once, hook `deploy`, then the server
     Start {
         /// Print the server's command line only
@@ -57,6 +60,9 @@ pub enum AppCommand {
     Ready,
     /// Run the hook `verify`: whether a built image is good
     Verify,
+    #[command(
+        after_long_help = "Examples:\n  warpdrive exec python manage.py createsuperuser\n  warpdrive container exec -it web warpdrive exec python"
+    )]
     /// Run a program in the application's environment
     Exec {
         #[arg(

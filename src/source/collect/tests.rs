@@ -352,6 +352,55 @@ fn a_repositorys_own_configuration_runs_nothing() {
     assert!(!mark.exists());
 }
 
+/// `-c filter.a=b.clean=` would set `filter.a`.
+#[test]
+fn a_filter_that_cannot_be_switched_off_is_not_run() {
+    for name in ["a=b", "a\u{301}=", "="] {
+        let dir = source(&[("app.py", "x")]);
+        git(dir.path(), &["init", "-q"]);
+        git(dir.path(), &["add", "."]);
+        git(dir.path(), &["commit", "-qm", "one"]);
+        let mark = dir.path().join(".git/ran");
+        let config = format!(
+            "[filter \"{name}\"]\n\tclean = \"touch {}; cat\"\n",
+            mark.display()
+        );
+        fs::write(dir.path().join(".git/config"), config).unwrap();
+        fs::write(
+            dir.path().join(".git/info/attributes"),
+            format!("* filter={name}\n"),
+        )
+        .unwrap();
+        fs::File::options()
+            .write(true)
+            .open(dir.path().join("app.py"))
+            .and_then(|file| file.set_modified(std::time::SystemTime::UNIX_EPOCH))
+            .unwrap();
+        let tree = take(dir.path());
+        assert_eq!(paths(&tree), ["app.py"]);
+        assert!(tree.commit.is_none());
+        assert!(!mark.exists(), "{name}");
+    }
+}
+
+/// A local user's `/tmp/.git` says nothing about what others build in `/tmp/app`.
+#[test]
+fn a_repository_of_another_user_further_up_is_not_asked() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let dir = source(&[("app/app.py", "x")]);
+    git(dir.path(), &["init", "-q"]);
+    git(dir.path(), &["add", "."]);
+    git(dir.path(), &["commit", "-qm", "one"]);
+    for path in [dir.path().to_owned(), dir.path().join(".git")] {
+        std::os::unix::fs::chown(path, Some(4711), Some(4711)).unwrap();
+    }
+    let tree = take(&dir.path().join("app"));
+    assert!(tree.commit.is_none());
+    assert_eq!(tree.warnings.len(), 1, "{:?}", tree.warnings);
+}
+
 #[test]
 fn a_broken_repository_is_warned_about() {
     let dir = source(&[("app.py", "x"), (".git/HEAD", "nonsense")]);

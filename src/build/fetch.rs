@@ -1,0 +1,269 @@
+//! Fills the shared wheel cache, before anything of the application or of a package can run.
+//!
+//! What an application brings runs early: its `.warpdrive/environment` is a shell script, a wheel
+//! may replace `bin/python`, a base image's Python is anybody's. Any of these could put a changed
+//! `flask` into a cache that it may write. So assemble never may (see [`WheelCache`]): here, in a
+//! sandbox of its own, only the pinned `uv` and the base's Python run, with a list of requirements
+//! that we wrote and no variable, configuration file or program of the source; and every base image
+//! has a cache of its own, since its Python runs too.
+//!
+//! The installed tree is thrown away: what stays is what uv keeps of verified downloads. A failure
+//! is none; assemble says better what is wrong, and downloads what is missing for itself.
+
+use std::path::Path;
+
+use crate::app::Detected;
+use crate::app::requirement::{Line, LineKind};
+use crate::app::server::pins::pinned;
+use crate::builder::{APP_ROOT, FIXED_TIME};
+use crate::progress::Progress;
+use crate::sandbox::{IdMode, Mount, Network};
+use crate::source::Tree;
+use crate::store::Store;
+
+use super::assemble::{self, Phase, Stage};
+use super::base::Base;
+use super::dependencies::{overlay_owned, wheel_cache};
+use super::environment::{self, RUN, WheelCache};
+use super::error::BuildError;
+use super::request::Request;
+use super::tools::Tools;
+
+/// Largest constraints file that is read.
+const MAX_CONSTRAINTS: u64 = 1024 * 1024;
+
+/// What uv is asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Lists {
+    requirements: String,
+    constraints: String,
+}
+
+/// Downloads what the application names, as far as its list says it plainly.
+pub(super) fn fetch(
+    store: &Store,
+    source: &Tree,
+    detected: &Detected,
+    base: &Base,
+    request: &Request,
+    tools: &Tools,
+    progress: &dyn Progress,
+) -> Result<(), BuildError> {
+    if request.network == Network::None || detected.project.uses_pip() {
+        return Ok(());
+    }
+    let server: Vec<String> = detected
+        .plan
+        .server_packages
+        .iter()
+        .map(|name| pinned(name, base.python.minor()))
+        .collect();
+    let constraints = |path: &str| {
+        let bytes = source
+            .read(Path::new(path), MAX_CONSTRAINTS)
+            .ok()
+            .flatten()?;
+        String::from_utf8(bytes).ok()
+    };
+    let lists = lists(&detected.project.requirements.lines, &server, &constraints);
+    if lists.requirements.is_empty() {
+        return Ok(());
+    }
+    let mode = IdMode::current();
+    let scratch = store.scratch("fetch")?;
+    let target = format!("{RUN}/fetched");
+    let requirements = format!("{RUN}/requirements.txt");
+    let constraints = format!("{RUN}/constraints.txt");
+    let cache = WheelCache::Shared(wheel_cache(store, base, mode)?);
+    let mut mounts = environment::mounts(request, tools, cache);
+    // Whoever needs a secret gets it in assemble.
+    mounts.retain(
+        |mount| !matches!(mount, Mount::File { target, .. } if target.starts_with("/run/secrets")),
+    );
+    mounts.push(Mount::Bind {
+        source: overlay_owned(&scratch, "fetched", mode)?.upper,
+        target: target.clone().into(),
+        read_only: false,
+    });
+    for (path, text) in [
+        (&requirements, lists.requirements),
+        (&constraints, lists.constraints),
+    ] {
+        mounts.push(Mount::File {
+            target: path.into(),
+            contents: text.into_bytes(),
+            mode: 0o444,
+        });
+    }
+    let python = format!("{APP_ROOT}/bin/python");
+    let uv = format!("{RUN}/tools/bin/uv");
+    let command = [
+        uv.as_str(),
+        "pip",
+        "install",
+        "--no-config",
+        "--no-build",
+        "--no-python-downloads",
+        "--link-mode",
+        "copy",
+        "--python",
+        &python,
+        "--target",
+        &target,
+        "-r",
+        &requirements,
+        "-c",
+        &constraints,
+    ];
+    let stage = Stage {
+        command: command.map(str::to_owned).to_vec(),
+        cwd: "/".into(),
+        lowers: base.lowers(store)?,
+        upper: None,
+        mounts,
+        env: environment::variables(
+            request,
+            Phase::Dependencies,
+            &base.environment(),
+            &base.search_path(),
+            FIXED_TIME,
+        ),
+    };
+    assemble::run(stage, request, &Downloads(progress))?;
+    Ok(())
+}
+
+/// Shows the downloads, which take the time, and leaves the rest to assemble.
+struct Downloads<'a>(&'a dyn Progress);
+
+impl Progress for Downloads<'_> {
+    fn step(&self, _line: &str) {}
+    fn warning(&self, _text: &str) {}
+    fn moved(&self, _what: &str, _done: u64, _total: Option<u64>) {}
+
+    fn output(&self, line: &str) {
+        let word = line.trim_start();
+        if word.starts_with("Downloading ") || word.starts_with("Downloaded ") {
+            self.0.output(line);
+        }
+    }
+}
+
+/// Names, versions and indexes. What is a URL, a path or an option of another kind is left out: it
+/// would be fetched from where the source says, into places that another application's would share.
+fn lists(lines: &[Line], server: &[String], constraints: &dyn Fn(&str) -> Option<String>) -> Lists {
+    let mut lists = Lists::default();
+    let mut named = false;
+    let mut requirements: Vec<&str> = Vec::new();
+    for line in lines {
+        match &line.kind {
+            LineKind::Named { url: None, .. } if is_plain(&line.text) => {
+                named = true;
+                requirements.push(&line.text);
+            }
+            LineKind::Option if is_index(&line.text) => requirements.push(&line.text),
+            LineKind::Constraint(Some(path)) => {
+                for text in constraints(path).iter().flat_map(|text| text.lines()) {
+                    if is_plain(text) && !text.trim_start().starts_with('-') {
+                        lists.constraints.push_str(text);
+                        lists.constraints.push('\n');
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    requirements.extend(server.iter().map(String::as_str));
+    if named || !server.is_empty() {
+        for line in requirements {
+            lists.requirements.push_str(line);
+            lists.requirements.push('\n');
+        }
+    }
+    lists
+}
+
+/// A name with extras, versions, markers and hashes, on one line.
+fn is_plain(text: &str) -> bool {
+    !text.contains(['@', '/', '\\', '$', '\n', '\r'])
+}
+
+/// An index on the web.
+fn is_index(text: &str) -> bool {
+    if text == "--pre" {
+        return true;
+    }
+    let value = ["--index-url", "--extra-index-url", "-i"]
+        .iter()
+        .find_map(|option| text.strip_prefix(option))
+        .map(|rest| rest.trim_start_matches('=').trim());
+    value.is_some_and(|url| {
+        (url.starts_with("https://") || url.starts_with("http://"))
+            && !url.contains(char::is_whitespace)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str, kind: LineKind) -> Line {
+        Line {
+            file: "requirements.txt".into(),
+            number: 1,
+            text: text.into(),
+            kind,
+        }
+    }
+
+    fn named(text: &str) -> Line {
+        line(
+            text,
+            LineKind::Named {
+                name: String::new(),
+                url: None,
+            },
+        )
+    }
+
+    #[test]
+    fn only_names_versions_and_indexes_are_fetched() {
+        let option = |text: &str| line(text, LineKind::Option);
+        let lines = [
+            option("--index-url https://index.example/simple"),
+            option("--extra-index-url=http://other.example/"),
+            option("--index-url file:///opt/app-root/src/index"),
+            option("--index-url https://a/ --trusted-host pypi.org"),
+            option("--trusted-host pypi.org"),
+            option("--find-links ./wheels"),
+            option("--no-binary :all:"),
+            named("flask[async]==3.0 ; python_version > '3.8' --hash=sha256:00"),
+            named("evil @ file:///x.whl"),
+            named("evil==$SECRET"),
+            line(
+                "x @ https://x/x.whl",
+                LineKind::Named {
+                    name: "x".into(),
+                    url: Some("https://x/x.whl".into()),
+                },
+            ),
+            line("-c c.txt", LineKind::Constraint(Some("c.txt".into()))),
+        ];
+        let constraints = |path: &str| {
+            assert_eq!(path, "c.txt");
+            Some("click<9\nevil @ git+https://x/y\n--no-binary :all:\n-c other\n./dir\n".into())
+        };
+        assert_eq!(
+            lists(&lines, &["gunicorn==23.0.0".into()], &constraints),
+            Lists {
+                requirements: "--index-url https://index.example/simple\n\
+                    --extra-index-url=http://other.example/\n\
+                    flask[async]==3.0 ; python_version > '3.8' --hash=sha256:00\n\
+                    gunicorn==23.0.0\n"
+                    .into(),
+                constraints: "click<9\n".into(),
+            }
+        );
+        assert_eq!(lists(&lines[..6], &[], &constraints), Lists::default());
+    }
+}

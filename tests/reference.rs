@@ -1,0 +1,127 @@
+//! Holds docs/reference/commands.md to what the tool itself says: the page is the `--help` of every
+//! command. `UPDATE=1 cargo test --test reference` writes it anew.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
+
+const INTRODUCTION: &str = "\
+# Commands
+
+What `--help` says of every command, in the order of `warpdrive --help`; written by
+`UPDATE=1 cargo test --test reference`.
+
+Results go to stdout, progress and the build's output to stderr. `--json` gives one JSON object on
+stdout, also for a failure. What the exit codes mean: [exit-codes.md](exit-codes.md).
+";
+
+fn help(path: &[String], option: &str) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_warpdrive"))
+        .args(path)
+        .arg(option)
+        .env_clear()
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{path:?} {option}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn subcommands(path: &[String]) -> Vec<String> {
+    help(path, "-h")
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| line.starts_with("  "))
+        .filter(|line| !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+        .collect()
+}
+
+fn describe(path: &mut Vec<String>, page: &mut String) {
+    let level = "#".repeat(path.len().min(2) + 1);
+    let title = std::iter::once("warpdrive")
+        .chain(path.iter().map(String::as_str))
+        .collect::<Vec<_>>()
+        .join(" ");
+    let words = help(path, "--help");
+    let words = words
+        .lines()
+        .map(str::trim_end)
+        .collect::<Vec<_>>()
+        .join("\n");
+    write!(
+        page,
+        "\n{level} `{title}`\n\n```text\n{}\n```\n",
+        words.trim_end()
+    )
+    .unwrap();
+    for name in subcommands(path) {
+        path.push(name);
+        describe(path, page);
+        path.pop();
+    }
+}
+
+#[test]
+fn the_page_of_commands_is_what_the_tool_says() {
+    let mut page = INTRODUCTION.to_owned();
+    describe(&mut Vec::new(), &mut page);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/commands.md");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&file, page).unwrap();
+        return;
+    }
+    let written = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        written == page,
+        "docs/reference/commands.md is out of date: UPDATE=1 cargo test --test reference"
+    );
+}
+
+/// The names in a text that begin with `WARPDRIVE_`.
+fn variables(text: &str) -> std::collections::BTreeSet<String> {
+    text.split(|c: char| !c.is_ascii_uppercase() && !c.is_ascii_digit() && c != '_')
+        .filter(|word| word.len() > "WARPDRIVE_".len() && word.starts_with("WARPDRIVE_"))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn sources(directory: &Path, text: &mut String) {
+    for item in std::fs::read_dir(directory).unwrap() {
+        let path = item.unwrap().path();
+        if path.is_dir() {
+            sources(&path, text);
+        } else if path.extension().is_some_and(|e| e == "rs" || e == "py") {
+            text.push_str(&std::fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_variable_is_documented() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut text = std::fs::read_to_string(root.join("build.rs")).unwrap();
+    sources(&root.join("src"), &mut text);
+    let page = std::fs::read_to_string(root.join("docs/reference/variables.md")).unwrap();
+    let (used, documented) = (variables(&text), variables(&page));
+    let missing: Vec<_> = used.difference(&documented).collect();
+    assert!(
+        missing.is_empty(),
+        "not in docs/reference/variables.md: {missing:?}"
+    );
+}
+
+#[test]
+fn every_setting_and_hook_is_documented() {
+    use warpdrive::app::settings::{HOOKS, KEYS};
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/reference/files.md")).unwrap();
+    for name in KEYS.iter().map(|key| key.name).chain(HOOKS.iter().copied()) {
+        assert!(
+            page.contains(&format!("| `{name}` |")),
+            "{name} is not in docs/reference/files.md"
+        );
+    }
+}
