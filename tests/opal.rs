@@ -1,6 +1,8 @@
 //! Opal, a large and old Django project, all the way: one digest for everyone, and an image that
 //! serves its pages from a read-only root with the database on a volume.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use std::process::Command;
@@ -13,7 +15,7 @@ use support::process;
 use support::users::User;
 use support::warpdrive::{PYTHON_39, Warpdrive, binary, copy_of, example};
 
-const MINUTES: Duration = Duration::from_secs(600);
+const MINUTES: Duration = Duration::from_mins(10);
 
 #[track_caller]
 fn same(way: &str, ours: (&Warpdrive, &Value), theirs: (&Warpdrive, &Value)) {
@@ -56,7 +58,7 @@ impl<'a> Container<'a> {
         let address = warpdrive.run(&["container", "port", name, "8080"]);
         let port = address.trim().strip_prefix("127.0.0.1:").unwrap();
         this.port = port.parse().unwrap();
-        http::wait_until_serving(this.port, Duration::from_secs(60));
+        http::wait_until_serving(this.port, Duration::from_mins(1));
         this
     }
 
