@@ -105,29 +105,11 @@ pub fn unpacked_layer(
 ) -> Result<PathBuf, RootfsError> {
     store.unpacked(ownership.map_name, diff_id, |directory| {
         let digest = layer.digest().clone();
-        let wrong = |source| RootfsError::Layer {
-            digest: digest.clone(),
-            source,
-        };
         let mut blob = store.open_verified(&digest)?;
-        let plain = layer::decompressor(BufReader::with_capacity(1 << 20, &mut blob));
-        let mut plain = Sha256Reader::new(plain);
-        let options = ApplyOptions {
-            ownership: ownership.keep,
-            userxattr: ownership.userxattr,
-            devices: ownership.devices,
-            max_bytes: MAX_LAYER_BYTES,
-            max_entries: MAX_LAYER_ENTRIES,
-        };
-        layer::apply(&mut plain, directory, &options).map_err(wrong)?;
-        // What follows the archive's end belongs to the digests too.
-        io::copy(&mut plain, &mut io::sink()).map_err(|source| RootfsError::Read {
-            digest: digest.clone(),
-            source,
-        })?;
-        let (rest, found, _) = plain.finish();
-        drop(rest);
+        let laid_out = lay_out(&mut blob, directory, ownership, &digest);
+        // Damaged bytes look like anything: their digest is the better answer, and sets them aside.
         blob.finish()?;
+        let found = laid_out?;
         if found != *diff_id {
             return Err(RootfsError::DiffId {
                 digest,
@@ -137,6 +119,35 @@ pub fn unpacked_layer(
         }
         Ok(())
     })
+}
+
+/// Unpacks a layer's blob; gives the digest of what it held.
+fn lay_out(
+    blob: impl Read + Send,
+    directory: &Path,
+    ownership: Ownership,
+    digest: &Digest,
+) -> Result<Digest, RootfsError> {
+    let plain = layer::decompressor(BufReader::with_capacity(1 << 20, blob));
+    let mut plain = Sha256Reader::new(plain);
+    let options = ApplyOptions {
+        ownership: ownership.keep,
+        userxattr: ownership.userxattr,
+        devices: ownership.devices,
+        max_bytes: MAX_LAYER_BYTES,
+        max_entries: MAX_LAYER_ENTRIES,
+    };
+    layer::apply(&mut plain, directory, &options).map_err(|source| RootfsError::Layer {
+        digest: digest.clone(),
+        source,
+    })?;
+    // What follows the archive's end belongs to the digests too.
+    io::copy(&mut plain, &mut io::sink()).map_err(|source| RootfsError::Read {
+        digest: digest.clone(),
+        source,
+    })?;
+    let (_, found, _) = plain.finish();
+    Ok(found)
 }
 
 /// How paths of an unpacked tree are opened: whatever links foreign code planted in it, nothing

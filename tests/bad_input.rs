@@ -155,7 +155,7 @@ fn django_mistakes_are_told_with_their_remedy() {
 
 #[test]
 fn builders_that_are_none() {
-    let warpdrive = Warpdrive::with(PYTHON_311);
+    let warpdrive = Warpdrive::new();
     let source = tree(&[APP]);
     // Nothing listens there.
     refused(
@@ -256,6 +256,36 @@ fn a_corrupt_blob_is_found_by_its_digest_and_nothing_is_built_on_it() {
     let again = warpdrive.image("flask", source.path(), &[]);
     assert_eq!(again["digest"], report["digest"]);
     warpdrive.run(&["inspect", "flask"]);
+}
+
+#[test]
+fn a_damaged_base_layer_is_found_by_its_digest_and_set_aside() {
+    let warpdrive = Warpdrive::with(PYTHON_311);
+    let source = tree(&[APP]);
+    // It has to be unpacked again; the blobs are hard links: the damage goes to a copy.
+    fs::remove_dir_all(warpdrive.store().join("unpacked")).unwrap();
+    fs::create_dir(warpdrive.store().join("unpacked")).unwrap();
+    let blob = fs::read_dir(warpdrive.store().join("blobs/sha256"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .max_by_key(|path| fs::metadata(path).unwrap().len())
+        .unwrap();
+    let digest = blob.file_name().unwrap().to_str().unwrap().to_owned();
+    let mut bytes = fs::read(&blob).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::remove_file(&blob).unwrap();
+    fs::write(&blob, bytes).unwrap();
+    let expected = ["is damaged", "pull or build the image again", &digest];
+    refused(&warpdrive, source.path(), &[], 1, &expected);
+    assert!(!blob.exists(), "nothing can be built on it again");
+    refused(
+        &warpdrive,
+        source.path(),
+        &[],
+        1,
+        &["is not in the store", &digest],
+    );
 }
 
 #[test]

@@ -218,7 +218,10 @@ impl From<crate::builder::BuilderError> for CommandError {
 
 impl From<crate::rootfs::RootfsError> for CommandError {
     fn from(error: crate::rootfs::RootfsError) -> Self {
-        Self::new(ExitStatus::Failure, "layer", error.to_string())
+        match error {
+            crate::rootfs::RootfsError::Store(error) => error.into(),
+            error => Self::new(ExitStatus::Failure, "layer", error.to_string()),
+        }
     }
 }
 

@@ -164,9 +164,20 @@ impl<R: Read> TarReader<R> {
         }
         let mut buffer = vec![0; 64 * 1024];
         while self.read_content(&mut buffer)? > 0 {}
-        let padding = usize::try_from(self.padding).unwrap_or(0);
+        let mut padding = usize::try_from(self.padding).unwrap_or(0);
         self.padding = 0;
-        self.read_all(&mut buffer[..padding])
+        // `umoci insert` writes neither the last member's padding nor an end mark, and Go's reader
+        // takes it. A layer that was cut is found by its digest.
+        while padding > 0 {
+            match self.read_some(&mut buffer[..padding])? {
+                0 => {
+                    self.ended = true;
+                    break;
+                }
+                count => padding -= count,
+            }
+        }
+        Ok(())
     }
 
     fn expect_content(&mut self, size: u64) {
