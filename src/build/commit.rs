@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use crate::builder::{APP_ROOT, APP_UID, FIXED_TIME_RFC3339};
+use crate::builder::{APP_ROOT, APP_UID, FIXED_TIME_RFC3339, LABEL_KIND, LABEL_NAME, LABEL_PYTHON};
 use crate::oci::{
     Descriptor, HistoryEntry, ImageConfig, ImageManifestBuilder, MediaType, descriptor, docker,
     to_canonical_json,
@@ -189,8 +189,14 @@ fn configure(config: &mut ImageConfig, parts: &Parts<'_>, facts: &Facts<'_>) {
         config.set_env(name, value);
     }
     config.set_created(&facts.created);
+    // What the builder says of itself is not true of the application.
+    for key in [LABEL_NAME, LABEL_PYTHON, LABEL_KIND, "io.openshift.tags"] {
+        config.remove_label(key);
+    }
     for (key, value) in labels(parts, facts) {
-        if !value.is_empty() {
+        if value.is_empty() {
+            config.remove_label(&key);
+        } else {
             config.set_label(&key, &value);
         }
     }

@@ -41,7 +41,10 @@ impl Listener for Transfers<'_> {
             Event::Advance { digest, bytes } => {
                 let name = short(digest);
                 let total = self.size(&name);
-                self.progress.moved(&name, *bytes, total);
+                // The end is told by `Done`, once.
+                if total.is_none_or(|total| *bytes < total) {
+                    self.progress.moved(&name, *bytes, total);
+                }
             }
             Event::Done { digest, .. } => {
                 let name = short(digest);

@@ -243,6 +243,14 @@ impl ImageConfig {
         labels.insert(key.to_owned(), value.to_owned());
         self.set("Labels", json!(labels));
     }
+
+    /// Takes a label away, if it is there.
+    pub fn remove_label(&mut self, key: &str) {
+        let mut labels = self.labels();
+        if labels.remove(key).is_some() {
+            self.set("Labels", json!(labels));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -180,17 +180,16 @@ impl Warpdrive {
 
     /// The command `warpdrive --store STORE ARGUMENTS` with these variables, in this directory.
     pub fn command_in(&self, directory: &Path, env: &[&str], arguments: &[&str]) -> Command {
-        let mut command = match &self.user {
-            Some(user) => user.command_in(directory, env, &self.program),
-            None => {
-                let mut command = Command::new(&self.program);
-                command.current_dir(directory);
-                for pair in env {
-                    let (name, value) = pair.split_once('=').unwrap();
-                    command.env(name, value);
-                }
-                command
+        let mut command = if let Some(user) = &self.user {
+            user.command_in(directory, env, &self.program)
+        } else {
+            let mut command = Command::new(&self.program);
+            command.current_dir(directory);
+            for pair in env {
+                let (name, value) = pair.split_once('=').unwrap();
+                command.env(name, value);
             }
+            command
         };
         command.arg("--store").arg(self.store()).args(arguments);
         command
@@ -289,7 +288,7 @@ impl Warpdrive {
             let mounts = fs::read_to_string(process.path().join("mountinfo"));
             if mounts.is_ok_and(|mounts| mounts.contains(&needle)) {
                 let command = fs::read_to_string(process.path().join("cmdline"));
-                left.push(format!("{:?}: {command:?}", process.file_name()));
+                left.push(format!("{}: {command:?}", process.file_name().display()));
             }
         }
         left
