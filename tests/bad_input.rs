@@ -282,7 +282,7 @@ fn a_damaged_base_layer_is_found_by_its_digest_and_set_aside() {
     refused(
         &warpdrive,
         source.path(),
-        &["--builder", PYTHON_311],
+        &[],
         1,
         &["is not in the store", &digest],
     );
