@@ -3,14 +3,13 @@
 CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
 
-.PHONY: help demo test lint test-deps bench install
+.PHONY: help demo test lint test-deps install
 
 help:
 	@echo "make demo       build an example application into an image and run it"
 	@echo "make test       install what the tests need, then check and test everything"
 	@echo "make lint       formatting and lints only"
 	@echo "make test-deps  install what the tests need (Debian packages, two unprivileged users)"
-	@echo "make bench      measure"
 	@echo "make install    install warpdrive into PREFIX ($(PREFIX))"
 
 demo:
@@ -25,9 +24,6 @@ lint:
 
 test-deps:
 	scripts/install-test-dependencies
-
-bench:
-	$(CARGO) bench --locked
 
 install:
 	$(CARGO) install --locked --path . --root $(PREFIX)
