@@ -32,6 +32,7 @@ pub struct TarReader<R> {
     remaining: u64,
     padding: u64,
     ended: bool,
+    padding_required: bool,
 }
 
 /// What extension headers said about the member that follows.
@@ -52,7 +53,17 @@ impl<R: Read> TarReader<R> {
             remaining: 0,
             padding: 0,
             ended: false,
+            padding_required: false,
         }
+    }
+
+    /// Refuses an archive that ends without its last member's padding. `umoci insert` writes such
+    /// layers, and Go's reader takes them: a layer that was cut is found by its digest. An archive
+    /// that has no digest asks for this.
+    #[must_use]
+    pub fn requiring_padding(mut self) -> Self {
+        self.padding_required = true;
+        self
     }
 
     /// Bytes of the stream read so far.
@@ -166,10 +177,11 @@ impl<R: Read> TarReader<R> {
         while self.read_content(&mut buffer)? > 0 {}
         let mut padding = usize::try_from(self.padding).unwrap_or(0);
         self.padding = 0;
-        // `umoci insert` writes neither the last member's padding nor an end mark, and Go's reader
-        // takes it. A layer that was cut is found by its digest.
         while padding > 0 {
             match self.read_some(&mut buffer[..padding])? {
+                0 if self.padding_required => {
+                    return Err(self.malformed("it ends before the padding of its last file"));
+                }
                 0 => {
                     self.ended = true;
                     break;

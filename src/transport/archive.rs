@@ -301,7 +301,8 @@ fn look_through(file: &File, path: &Path) -> Result<BTreeMap<PathBuf, Found>, Tr
         path: path.to_owned(),
         source,
     };
-    let mut reader = TarReader::new(BufReader::with_capacity(256 * 1024, whole), limits);
+    let mut reader =
+        TarReader::new(BufReader::with_capacity(256 * 1024, whole), limits).requiring_padding();
     let mut members = BTreeMap::new();
     while let Some(member) = reader.next_member().map_err(failed)? {
         let Some(name) = normal(&member.path) else {
