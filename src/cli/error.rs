@@ -288,6 +288,14 @@ impl From<crate::build::BuildError> for CommandError {
                     "--path names the directory with the app; without it, it is the current one",
                 )
             }
+            E::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => Self::new(
+                ExitStatus::Failure,
+                "disk-full",
+                message,
+            )
+            .with_hint(
+                "free some space with `warpdrive prune`, or point WARPDRIVE_STORE to another disk",
+            ),
             E::NoInstaller { .. } | E::Write { .. } | E::Read { .. } | E::NoPlan => {
                 Self::new(ExitStatus::Failure, "build", message)
             }
