@@ -41,6 +41,8 @@ pub enum BuildError {
     #[error("the application phase left no plan at /opt/app-root/etc/warpdrive/plan.json")]
     NoPlan,
     #[error(transparent)]
+    Foreign(#[from] super::foreign::ForeignError),
+    #[error(transparent)]
     Builder(#[from] BuilderError),
     #[error(transparent)]
     Source(#[from] SourceError),

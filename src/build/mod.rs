@@ -15,6 +15,7 @@ mod environment;
 mod error;
 mod fetch;
 mod files;
+pub mod foreign;
 mod request;
 mod ship;
 mod split;
