@@ -70,6 +70,17 @@ impl Origin {
         Ok(Self::Directory(path.to_owned()))
     }
 
+    /// A place on this machine, or `-`; never a URL.
+    pub fn local(path: &Path) -> Self {
+        if path == Path::new("-") {
+            Self::Stdin
+        } else if path.is_file() {
+            Self::Archive(path.to_owned())
+        } else {
+            Self::Directory(path.to_owned())
+        }
+    }
+
     /// The same at another commit: for `--ref`, which is stronger than a `#REF` in the URL.
     pub fn at(self, reference: &str) -> Result<Self, SourceError> {
         check_reference(reference)?;

@@ -189,12 +189,21 @@ impl<'a> Unpacker<'a> {
     fn blocked(&self, path: &Path, error: io::Error) -> SourceError {
         let name = path.as_os_str().as_bytes();
         match Errno::from_io_error(&error) {
-            Some(Errno::LOOP) => self.refused(name, "it lies below a symbolic link"),
+            Some(Errno::LOOP | Errno::NOTDIR) if self.has_link(path) => {
+                self.refused(name, "it lies below a symbolic link")
+            }
             Some(Errno::NOTDIR) => {
                 self.refused(name, "it lies below something that is no directory")
             }
             _ => SourceError::io("create", &self.into.join(path), error),
         }
+    }
+
+    /// For the words of a refusal alone.
+    fn has_link(&self, path: &Path) -> bool {
+        path.ancestors().skip(1).any(|above| {
+            std::fs::symlink_metadata(self.into.join(above)).is_ok_and(|m| m.is_symlink())
+        })
     }
 
     fn make_directory(&self, path: &Path) -> Result<(), SourceError> {
