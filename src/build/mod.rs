@@ -228,14 +228,16 @@ pub(crate) fn collect(
 /// `At commit 1a2b3c4d5e6f (main), with changes that are not committed`
 fn at_commit(commit: &source::Commit) -> String {
     let id: String = commit.id.chars().take(12).collect();
-    let mut text = format!("At commit {id}");
-    if let Some(branch) = &commit.reference {
-        text.push_str(&format!(" ({branch})"));
-    }
-    if commit.dirty {
-        text.push_str(", with changes that are not committed");
-    }
-    text
+    let branch = commit
+        .reference
+        .as_ref()
+        .map_or_else(String::new, |branch| format!(" ({branch})"));
+    let changed = if commit.dirty {
+        ", with changes that are not committed"
+    } else {
+        ""
+    };
+    format!("At commit {id}{branch}{changed}")
 }
 
 /// What detection knows besides the tree: the variables of the build, and the builder's Python.

@@ -72,7 +72,7 @@ pub(super) fn clone(
 ) -> Result<(), SourceError> {
     let into = std::fs::canonicalize(into).map_err(|e| SourceError::io("find", into, e))?;
     let mut git = Git::new(source, &into, options)?;
-    git.take_over_users_settings()?;
+    git.take_over_users_settings();
     let wanted = git.resolve()?;
     let format = if wanted.id().is_some_and(|id| id.len() == 64) {
         "sha256"
@@ -175,9 +175,9 @@ impl<'a> Git<'a> {
     }
 
     /// `credential.*`, `http.*` and `url.*` of the user and the machine.
-    fn take_over_users_settings(&mut self) -> Result<(), SourceError> {
+    fn take_over_users_settings(&mut self) {
         if self.source.protocol == Protocol::File {
-            return Ok(());
+            return;
         }
         let mut command = self.bare_command();
         command
@@ -191,10 +191,10 @@ impl<'a> Git<'a> {
             ]);
         // No such setting, or a file that cannot be read: then without.
         let Ok((status, output)) = self.watch(command, "config --get-regexp") else {
-            return Ok(());
+            return;
         };
         if !status.success() {
-            return Ok(());
+            return;
         }
         for entry in output
             .split(|byte| *byte == 0)
@@ -209,7 +209,6 @@ impl<'a> Git<'a> {
                 ));
             }
         }
-        Ok(())
     }
 
     /// Asks the repository what the reference is.

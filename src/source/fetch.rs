@@ -151,9 +151,8 @@ fn context_dir(root: &Path, context: &Path) -> Result<PathBuf, SourceError> {
     let mut clean = PathBuf::new();
     for component in context.components() {
         match component {
-            Component::CurDir => {}
             // `s2i` takes `/sub` for `sub`.
-            Component::RootDir => {}
+            Component::CurDir | Component::RootDir => {}
             Component::Normal(part) => clean.push(part),
             _ => return Err(refused("it leads out of the source".into())),
         }

@@ -38,9 +38,10 @@ impl Origin {
         let path = Path::new(text);
         if !text.contains("://") {
             if path.is_dir() {
-                return Ok(match bare_repository(path) {
-                    true => Self::Git(GitUrl::of_path(path, None)?),
-                    false => Self::Directory(path.to_owned()),
+                return Ok(if bare_repository(path) {
+                    Self::Git(GitUrl::of_path(path, None)?)
+                } else {
+                    Self::Directory(path.to_owned())
                 });
             }
             if path.exists() {
@@ -326,6 +327,8 @@ pub(super) fn check_reference(reference: &str) -> Result<(), SourceError> {
         });
     }
     let bad = |c: char| c.is_control() || c.is_whitespace() || "~^:?*[\\".contains(c);
+    // To the letter, as git has it.
+    #[expect(clippy::case_sensitive_file_extension_comparisons, reason = "no file")]
     let bad_part = |part: &str| {
         part.is_empty() || part.starts_with('.') || part.ends_with(".lock") || part.ends_with('.')
     };

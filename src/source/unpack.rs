@@ -268,7 +268,7 @@ impl<'a> Unpacker<'a> {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(source) => return Err(self.unreadable(source)),
+                Err(source) => return Err(self.unreadable(&source)),
             };
             self.bytes += count as u64;
             if self.bytes > MAX_BYTES {
@@ -281,7 +281,7 @@ impl<'a> Unpacker<'a> {
         fchmod(&out, Mode::from_raw_mode(mode)).map_err(|e| self.blocked(path, e.into()))
     }
 
-    fn unreadable(&self, source: io::Error) -> SourceError {
+    fn unreadable(&self, source: &io::Error) -> SourceError {
         SourceError::Archive {
             path: self.archive.to_owned(),
             problem: source.to_string(),
@@ -464,7 +464,7 @@ fn zip(unpacker: &mut Unpacker<'_>, file: File) -> Result<(), SourceError> {
                 (&mut member)
                     .take(MAX_TARGET)
                     .read_to_end(&mut target)
-                    .map_err(|e| unpacker.unreadable(e))?;
+                    .map_err(|e| unpacker.unreadable(&e))?;
                 unpacker.symlink(&path, Path::new(std::ffi::OsStr::from_bytes(&target)))?;
             }
             0o010_000 => return Err(unpacker.refused(&name, "it is a FIFO")),
