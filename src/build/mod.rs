@@ -102,8 +102,9 @@ pub fn image(
     if let Some(builder) = wish(&reader, &options, request)?
         && foreign::is_builder(store, &builder, foreign::PullPolicy::IfNotPresent, progress)?
     {
+        let context = request.source.context_dir.as_deref();
+        let source = foreign::Source::of_tree(tree, context);
         let request = foreign::Request::of_image(request, builder);
-        let source = foreign::Source::of_tree(tree);
         return Ok(foreign::build(store, &request, &source, progress)?.report);
     }
     let python = app::python_request(&reader, &options.environment)?;

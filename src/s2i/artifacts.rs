@@ -41,13 +41,12 @@ fn check(member: &Member) -> Result<(), String> {
         return Err("its name means a deletion in a layer".into());
     }
     match &member.kind {
-        MemberKind::File | MemberKind::Directory => Ok(()),
         MemberKind::Symlink(target) => link(&member.path, target),
         MemberKind::HardLink(target) if target.is_absolute() => Err(format!(
             "it is a hard link to {}, out of the tree",
             target.display()
         )),
-        MemberKind::HardLink(_) => Ok(()),
+        MemberKind::File | MemberKind::Directory | MemberKind::HardLink(_) => Ok(()),
         MemberKind::Fifo => Err("it is a pipe".into()),
         MemberKind::CharDevice { .. } | MemberKind::BlockDevice { .. } => {
             Err("it is a device".into())

@@ -15,7 +15,7 @@ use super::super::BuildError;
 use super::error::ForeignError;
 use super::image::{self, Ground};
 use super::place::Place;
-use super::request::{Request, Source};
+use super::request::{PullPolicy, Request, Source};
 use super::run::{self, Job};
 use super::scripts::{self, Places};
 
@@ -36,8 +36,7 @@ fn previous(
         .previous
         .clone()
         .unwrap_or_else(|| request.common.name.as_given().to_owned());
-    use super::request::PullPolicy as P;
-    if request.pull.previous != P::Always
+    if request.pull.previous != PullPolicy::Always
         && let Some(image) = store.image(&name)?
     {
         return Ok(Some((name, image)));
@@ -46,12 +45,12 @@ fn previous(
     let elsewhere = name
         .parse::<crate::oci::Reference>()
         .is_ok_and(|reference| reference.has_host());
-    if request.pull.previous == P::Never || !elsewhere {
+    if request.pull.previous == PullPolicy::Never || !elsewhere {
         return Ok(None);
     }
     Ok(Some((
         name.clone(),
-        image::fetch(store, &name, P::Always, progress)?,
+        image::fetch(store, &name, PullPolicy::Always, progress)?,
     )))
 }
 

@@ -90,7 +90,7 @@ impl Injections {
             mounts: Vec::new(),
         };
         for (target, children) in &self.nodes {
-            plan.into_directory(target, children)?;
+            plan.fill(target, children)?;
         }
         if plan.mounts.len() > MAX_MOUNTS {
             return Err(ForeignError::Inject {
@@ -122,7 +122,10 @@ impl Reader<'_> {
     }
 
     fn note(&mut self, text: &str) {
-        self.record.push_str(&format!("{} {text}\n", text.len()));
+        self.record.push_str(&text.len().to_string());
+        self.record.push(' ');
+        self.record.push_str(text);
+        self.record.push('\n');
     }
 
     /// The children of a directory; links are followed, as the user's own. `..data` and the like,
@@ -219,11 +222,7 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    fn into_directory(
-        &mut self,
-        target: &Path,
-        children: &[(String, Node)],
-    ) -> Result<(), ForeignError> {
+    fn fill(&mut self, target: &Path, children: &[(String, Node)]) -> Result<(), ForeignError> {
         for (name, node) in children {
             let target = target.join(name);
             match node {
@@ -244,7 +243,7 @@ impl Plan<'_> {
                         lay_out(&copy, children)?;
                         self.mounts.push(bind(copy, target));
                     } else {
-                        self.into_directory(&target, children)?;
+                        self.fill(&target, children)?;
                     }
                 }
             }
@@ -253,13 +252,12 @@ impl Plan<'_> {
     }
 
     fn fresh(&mut self) -> Result<PathBuf, ForeignError> {
-        let aside = match &self.aside {
-            Some(aside) => aside.clone(),
-            None => {
-                let aside = self.place.aside("injections")?;
-                self.aside = Some(aside.clone());
-                aside
-            }
+        let aside = if let Some(aside) = &self.aside {
+            aside.clone()
+        } else {
+            let aside = self.place.aside("injections")?;
+            self.aside = Some(aside.clone());
+            aside
         };
         Ok(aside.join(self.mounts.len().to_string()))
     }

@@ -417,7 +417,7 @@ fn finish(
 /// Puts source and scripts where assemble looks for them.
 fn upload(plan: &Plan<'_>, place: &Place, user: &User) -> Result<(), BuildError> {
     let parent = place.directory(&plan.destination, user)?;
-    let src = place.child(&parent, "src", user, 0o775)?;
+    let src = Place::child(&parent, "src", user, 0o775)?;
     let owner = crate::sandbox::IdMode::current()
         .chown_allowed()
         .then_some((user.uid, user.gid));

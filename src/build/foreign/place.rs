@@ -41,7 +41,7 @@ impl Place {
             scratch,
         };
         // Overlayfs shows the root as its uppermost layer has it.
-        place.look_like(&place.upper.upper, ground.merged().at(Path::new("/")))?;
+        Self::look_like(&place.upper.upper, ground.merged().at(Path::new("/")))?;
         Ok(place)
     }
 
@@ -83,7 +83,7 @@ impl Place {
                 Seen::Directory(at, _) if at == on_disk => {}
                 Seen::Directory(..) => {
                     make(&on_disk, 0o700)?;
-                    self.look_like(&on_disk, Ok(seen))?;
+                    Self::look_like(&on_disk, Ok(seen))?;
                 }
                 Seen::Nothing => {
                     make(&on_disk, 0o755)?;
@@ -98,7 +98,6 @@ impl Place {
     /// A new empty directory below an existing one of the upper directory. What the image has there
     /// is merged if it is a directory, and hidden otherwise.
     pub(super) fn child(
-        &self,
         parent: &Path,
         name: &str,
         owner: &User,
@@ -128,7 +127,7 @@ impl Place {
             return Ok(());
         }
         let parent = self.directory(destination, owner)?;
-        let directory = self.child(&parent, "scripts", owner, 0o755)?;
+        let directory = Self::child(&parent, "scripts", owner, 0o755)?;
         for (name, content) in external {
             write(&directory.join(name), content, 0o755, owner)?;
         }
@@ -136,7 +135,7 @@ impl Place {
     }
 
     /// Gives a directory of the upper one the owner and mode that the image's has.
-    fn look_like(&self, path: &Path, seen: io::Result<Seen>) -> Result<(), ForeignError> {
+    fn look_like(path: &Path, seen: io::Result<Seen>) -> Result<(), ForeignError> {
         let failed = |error| ForeignError::io("prepare", path, error);
         let Seen::Directory(_, metadata) = seen.map_err(failed)? else {
             return Ok(());

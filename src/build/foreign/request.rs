@@ -120,12 +120,12 @@ pub struct Source {
 }
 
 impl Source {
-    /// A directory of this machine.
-    pub fn of_tree(tree: Tree) -> Self {
+    /// A collected source; `context` is the directory of it that is the source, where it was not all.
+    pub fn of_tree(tree: Tree, context: Option<&std::path::Path>) -> Self {
         Self {
             tree,
             location: None,
-            context_dir: None,
+            context_dir: context.map(|path| path.to_string_lossy().into_owned()),
             reference: None,
         }
     }

@@ -63,7 +63,7 @@ pub(super) fn variables(
 pub(super) fn mounts(request: &Request) -> Result<Vec<Mount>, ForeignError> {
     let mut hosts = String::new();
     for (host, address) in &request.add_hosts {
-        hosts.push_str(&format!("{address}\t{host}\n"));
+        hosts.extend([address, "\t", host, "\n"]);
     }
     let mut mounts = environment::mounts_of_the_host(&request.common, &hosts);
     for volume in &request.volumes {

@@ -80,16 +80,12 @@ pub(super) fn scripts(
         }
         _ => None,
     };
-    match places.find(RUN)?.or(as_builder) {
-        Some(script) => {
-            found.insert(RUN.to_owned(), script);
-        }
-        None => {
-            let config = &runtime.image.config;
-            let starts = !(config.words("Cmd").is_empty() && config.words("Entrypoint").is_empty());
-            if !starts {
-                places.require(RUN)?;
-            }
+    if let Some(script) = places.find(RUN)?.or(as_builder) {
+        found.insert(RUN.to_owned(), script);
+    } else {
+        let config = &runtime.image.config;
+        if config.words("Cmd").is_empty() && config.words("Entrypoint").is_empty() {
+            places.require(RUN)?;
         }
     }
     Ok(found)
