@@ -56,7 +56,7 @@ pub(super) struct BuildArgs {
     /// Do not fetch submodules
     #[arg(long)]
     ignore_submodules: bool,
-    /// Paths that are left out besides what ignore files say; \"\" is nothing, not even .git
+    /// Paths that are left out besides what ignore files say; an empty one is nothing, not even .git
     #[arg(long, value_name = "REGEX", default_value = EXCLUDED)]
     exclude: String,
     #[command(flatten)]
@@ -323,7 +323,10 @@ mod tests {
 
     #[test]
     fn hosts_volumes_and_networks() {
-        assert_eq!(add_host("a.b:10.0.0.1"), Ok(("a.b".into(), "10.0.0.1".into())));
+        assert_eq!(
+            add_host("a.b:10.0.0.1"),
+            Ok(("a.b".into(), "10.0.0.1".into()))
+        );
         assert_eq!(add_host("a:::1"), Ok(("a".into(), "::1".into())));
         for bad in ["a", ":1.2.3.4", "a:x", "a\nb:1.2.3.4", "a:1.2.3.4\tevil"] {
             assert!(add_host(bad).is_err(), "{bad}");
@@ -334,6 +337,11 @@ mod tests {
         }
         assert!(network("container:x").is_err());
         assert!(exclude("(").is_err() && exclude("").unwrap().is_none());
-        assert!(exclude(EXCLUDED).unwrap().unwrap().is_match("a/.git/config"));
+        assert!(
+            exclude(EXCLUDED)
+                .unwrap()
+                .unwrap()
+                .is_match("a/.git/config")
+        );
     }
 }

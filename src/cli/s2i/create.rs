@@ -38,7 +38,10 @@ pub(super) fn run(args: &CreateArgs, context: &Context) -> Result<u8, CommandErr
             return Err(CommandError::new(
                 ExitStatus::Failure,
                 "scaffold",
-                format!("{} is there already, and nothing is overwritten", path.display()),
+                format!(
+                    "{} is there already, and nothing is overwritten",
+                    path.display()
+                ),
             )
             .with_hint("name a new directory"));
         }

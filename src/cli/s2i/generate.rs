@@ -34,19 +34,20 @@ pub(super) struct GenerateArgs {
     assemble_user: Option<String>,
     #[command(flatten)]
     common: CommonArgs,
-    #[command(flatten)]
-    ours: OursArgs,
 }
 
 pub(super) fn run(args: &GenerateArgs, context: &Context) -> Result<u8, CommandError> {
     args.common.name_logins()?;
     // As in the `s2i` tool, the image's name may have the transport before it.
-    let builder = args.builder.strip_prefix("docker://").unwrap_or(&args.builder);
+    let builder = args
+        .builder
+        .strip_prefix("docker://")
+        .unwrap_or(&args.builder);
     let scripts = |name: &str, text: &str| {
         ScriptsUrl::parse(text)
             .map_err(|problem| CommandError::usage(format!("{name} {text}: {problem}")))
     };
-    let common = args.ours.request(
+    let common = OursArgs::default().request(
         None,
         builder,
         None,
@@ -54,7 +55,7 @@ pub(super) fn run(args: &GenerateArgs, context: &Context) -> Result<u8, CommandE
         Network::Host,
         SourceRequest::new(Origin::Stdin),
     )?;
-    let mut request = foreign::Request::new(common);
+    let mut request = foreign::Request::of_image(&common, builder.to_owned());
     request.pull = args.common.policies();
     request.destination.clone_from(&args.common.destination);
     request.assemble_user.clone_from(&args.assemble_user);

@@ -22,7 +22,13 @@ use super::super::printer::Printer;
 #[derive(Debug, clap::Args)]
 pub(super) struct DaemonArgs {
     /// Ignored: there is no daemon
-    #[arg(short = 'U', long, global = true, value_name = "URL", hide_short_help = true)]
+    #[arg(
+        short = 'U',
+        long,
+        global = true,
+        value_name = "URL",
+        hide_short_help = true
+    )]
     url: Option<String>,
     /// Ignored: there is no daemon
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
@@ -100,7 +106,13 @@ pub(super) struct CommonArgs {
     #[arg(long, value_name = "FILE")]
     dockercfg_path: Option<PathBuf>,
     /// Where source and scripts go in the image
-    #[arg(short, long, visible_short_alias = 'l', visible_alias = "location", value_name = "DIR")]
+    #[arg(
+        short,
+        long,
+        visible_short_alias = 'l',
+        visible_alias = "location",
+        value_name = "DIR"
+    )]
     pub(super) destination: Option<String>,
 }
 
@@ -144,7 +156,7 @@ impl CommonArgs {
 }
 
 /// What the `s2i` tool has not.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Options that the s2i tool has not")]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(super) struct OursArgs {
@@ -197,10 +209,10 @@ impl OursArgs {
             )));
         }
         if self.push && (name.is_none() || !given.has_host()) {
-            return Err(CommandError::usage(
-                "`--push` needs a TAG with a registry in it",
-            )
-            .with_hint("for example registry.example.com/team/app:1.2"));
+            return Err(
+                CommandError::usage("`--push` needs a TAG with a registry in it")
+                    .with_hint("for example registry.example.com/team/app:1.2"),
+            );
         }
         Ok(Common {
             name: given,
@@ -220,6 +232,7 @@ impl OursArgs {
             upgrade: false,
             network,
             timeout: self.timeout,
+            incremental: false,
             source_date_epoch: source_date_epoch()?,
             host_env: host_env(),
         })

@@ -54,10 +54,11 @@ pub(super) fn run(args: &RebuildArgs, context: &Context) -> Result<u8, CommandEr
     let store = context.open_store()?;
     let console = Console::new(&context.printer);
     let policies = args.common.policies();
-    let image = foreign::image(&store, &args.image, policies.previous, &console)?;
+    let image = foreign::fetch_image(&store, &args.image, policies.previous, &console)?;
     let config = &image.config;
     let label = |name: &str| text(config, &format!("{BUILD_PREFIX}{name}"));
-    let builder = label("image").ok_or_else(|| work::no_label(&args.image, "io.openshift.s2i.build.image"))?;
+    let builder = label("image")
+        .ok_or_else(|| work::no_label(&args.image, "io.openshift.s2i.build.image"))?;
     let commit = label("commit.id").ok_or_else(|| {
         work::no_label(&args.image, "io.openshift.s2i.build.commit.id")
             .with_hint("it was not built from a git repository: build it anew from its source")
@@ -84,28 +85,15 @@ pub(super) fn run(args: &RebuildArgs, context: &Context) -> Result<u8, CommandEr
         source,
     )?;
     let request = foreign::Request {
-        common,
-        tag: true,
         pull: policies,
-        scripts_url: None,
-        image_scripts_url: None,
         destination: args.common.destination.clone(),
-        assemble_user: None,
-        assemble_runtime_user: None,
-        allowed_uids: None,
         incremental: args.common.incremental,
         previous: Some(args.image.clone()),
-        injections: Vec::new(),
-        runtime_artifacts: Vec::new(),
         application_name: text(config, DISPLAY_NAME),
         description: text(config, DESCRIPTION),
-        labels: Vec::new(),
         split: args.ours.split,
-        add_hosts: Vec::new(),
-        cap_drop: Vec::new(),
-        volumes: Vec::new(),
         remove_previous: args.common.remove_previous,
-        quiet: false,
+        ..foreign::Request::of_image(&common, builder)
     };
     let work = Work {
         request,

@@ -121,6 +121,9 @@ impl Saved {
             let takes_value = argument.get_action().takes_values();
             for value in values {
                 match (takes_value, value.as_str()) {
+                    // The Go tool keeps options that were given nothing; here that means something
+                    // for one of them.
+                    (true, "") if name != "exclude" => {}
                     (true, value) => arguments.push(format!("--{name}={value}")),
                     (false, "false") => {}
                     (false, _) => arguments.push(format!("--{name}")),

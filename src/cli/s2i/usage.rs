@@ -19,8 +19,6 @@ pub(super) struct UsageArgs {
     scripts_url: Option<String>,
     #[command(flatten)]
     common: CommonArgs,
-    #[command(flatten)]
-    ours: OursArgs,
 }
 
 pub(super) fn run(args: &UsageArgs, context: &Context) -> Result<u8, CommandError> {
@@ -36,7 +34,7 @@ pub(super) fn run(args: &UsageArgs, context: &Context) -> Result<u8, CommandErro
     sandbox::enter()?;
     let store = context.open_store()?;
     let console = Console::new(&context.printer);
-    let common = args.ours.request(
+    let common = OursArgs::default().request(
         None,
         &args.builder,
         None,
@@ -44,7 +42,7 @@ pub(super) fn run(args: &UsageArgs, context: &Context) -> Result<u8, CommandErro
         sandbox::Network::None,
         crate::source::SourceRequest::new(crate::source::Origin::Stdin),
     )?;
-    let mut request = foreign::Request::new(common);
+    let mut request = foreign::Request::of_image(&common, args.builder.clone());
     request.pull = args.common.policies();
     request.scripts_url = scripts_url;
     let said = foreign::usage(&store, &request, &console)?;

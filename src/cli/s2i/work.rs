@@ -127,14 +127,17 @@ pub(super) fn as_dockerfile(
 }
 
 pub(super) fn say_how_to_build(written: &foreign::Written, context: &Context) {
-    context.printer.result(written.dockerfile.display().to_string());
+    context
+        .printer
+        .result(written.dockerfile.display().to_string());
     let mut command = format!("buildah build -f {}", written.dockerfile.display());
     for (id, source) in &written.secrets {
         command.push_str(&format!(" --secret id={id},src={}", source.display()));
     }
-    context
-        .printer
-        .progress(format!("\nNext:  {command} {}", written.directory.display()));
+    context.printer.progress(format!(
+        "\nNext:  {command} {}",
+        written.directory.display()
+    ));
 }
 
 /// A build that failed for want of something in an image's labels.
