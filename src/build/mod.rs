@@ -79,7 +79,7 @@ pub fn preview(
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<Preview, BuildError> {
-    let tree = collect(store, &request.source, progress)?;
+    let tree = collect(store, &request.source, &CollectOptions::default(), progress)?;
     let detected = app::detect(&files::TreeFiles::new(&tree), &detection(request, None))?;
     Ok(Preview { tree, detected })
 }
@@ -93,7 +93,7 @@ pub fn image(
     let mut timings = Timings::new();
     let _in_use = store.lock_shared()?;
 
-    let tree = collect(store, &request.source, progress)?;
+    let tree = collect(store, &request.source, &CollectOptions::default(), progress)?;
     let source_digest = tree.digest_with(store)?;
     timings.step("source");
 
@@ -220,10 +220,10 @@ fn wish(
 pub(crate) fn collect(
     store: &Store,
     request: &SourceRequest,
+    options: &CollectOptions,
     progress: &dyn Progress,
 ) -> Result<Tree, BuildError> {
-    let options = CollectOptions::default();
-    let tree = source::take(store, request, &options, progress, &sandbox::interrupted)?;
+    let tree = source::take(store, request, options, progress, &sandbox::interrupted)?;
     for warning in &tree.warnings {
         progress.warning(warning);
     }

@@ -12,7 +12,7 @@ use super::error::CommandError;
 use super::printer::Printer;
 use super::{
     builder, completions, container, doctor, export, image, images, import, inspect, prune, pull,
-    push, rm, run, tag, version,
+    push, rm, run, s2i, tag, version,
 };
 
 /// Turns a Python web application's source tree into a production-ready OCI image
@@ -63,6 +63,7 @@ enum Command {
     Import(import::Args),
     Audit(audit::Args),
     Builder(builder::Args),
+    S2i(s2i::S2iArgs),
     Doctor(doctor::Args),
     Completions(completions::Args),
     Man(completions::ManArgs),
@@ -84,6 +85,7 @@ impl Command {
             Self::Prune(args) => args.json,
             Self::Container(args) => args.json(),
             Self::Builder(args) => args.json(),
+            Self::S2i(args) => args.json(),
             Self::Push(args) => args.json,
             Self::Pull(args) => args.json,
             Self::Export(args) => args.json,
@@ -105,6 +107,7 @@ impl Command {
             Self::Rm(args) => rm::run(args, context),
             Self::Prune(args) => prune::run(args, context),
             Self::Builder(args) => builder::run(args, context),
+            Self::S2i(args) => s2i::run(args, context, Cli::command()),
             Self::Push(args) => push::run(args, context),
             Self::Pull(args) => pull::run(args, context),
             Self::Export(args) => export::run(args, context),
@@ -131,6 +134,15 @@ fn log() {
         // Nobody else sets one.
         let _ = tracing::subscriber::set_global_default(subscriber);
     }
+}
+
+/// As `WARPDRIVE_LOG=debug` asks for; what that variable says is stronger.
+pub(super) fn log_all() {
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter("debug")
+        .with_writer(std::io::stderr)
+        .finish();
+    let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
 /// Parses the arguments, carries the command out, and gives the exit code.

@@ -78,7 +78,7 @@ pub(super) struct Args {
     pub(super) json: bool,
 }
 
-fn name_and_value(text: &str) -> Result<(String, String), String> {
+pub(super) fn name_and_value(text: &str) -> Result<(String, String), String> {
     let (name, value) = text
         .split_once('=')
         .ok_or_else(|| format!("`{text}` is not of the form NAME=VALUE"))?;
@@ -159,7 +159,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
 }
 
 /// `id=ID,src=FILE` or `id=ID,env=NAME`.
-fn secret(text: &str) -> Result<Secret, CommandError> {
+pub(super) fn secret(text: &str) -> Result<Secret, CommandError> {
     let usage = |problem: &str| CommandError::usage(format!("--secret {text}: {problem}"));
     let (mut id, mut contents) = (None, None);
     for part in text.split(',') {
@@ -194,7 +194,7 @@ fn secret(text: &str) -> Result<Secret, CommandError> {
     })
 }
 
-fn source_date_epoch() -> Result<Option<i64>, CommandError> {
+pub(super) fn source_date_epoch() -> Result<Option<i64>, CommandError> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Err(_) => Ok(None),
         Ok(text) if text.is_empty() => Ok(None),
@@ -210,7 +210,7 @@ fn source_date_epoch() -> Result<Option<i64>, CommandError> {
 }
 
 /// The variables of this process that a build may see.
-fn host_env() -> BTreeMap<String, String> {
+pub(super) fn host_env() -> BTreeMap<String, String> {
     PASSED_ON
         .iter()
         .chain(&["SSL_CERT_FILE", "WARPDRIVE_BUILDER_IMAGE"])
@@ -291,7 +291,7 @@ fn plan_words(plan: &Plan) -> Vec<String> {
 }
 
 /// The table of layers, the digest, and what to type next.
-fn summary(report: &Report, context: &Context) {
+pub(super) fn summary(report: &Report, context: &Context) {
     let printer = &context.printer;
     let rows: Vec<Vec<String>> = report.layers.iter().map(row).collect();
     printer.progress("");
