@@ -281,6 +281,8 @@ fn whiteouts_are_of_the_builders_files_only() {
         )
         .files(|layer| {
             layer
+                .dir("opt", 0o755, (0, 0))
+                .dir("opt/app", 0o775, (1001, 0))
                 .dir("opt/app/old", 0o775, (1001, 0))
                 .owned("opt/app/old/file", 0o664, (1001, 0), "x")
                 .owned("opt/app/gone.txt", 0o664, (1001, 0), "x")
@@ -546,7 +548,10 @@ fn scripts_from_outside_of_the_image_lie_beside_the_source() {
     for more in [&[][..], &["--scripts-url", &url]] {
         let (code, _, words) = refused(&warpdrive, "box", hello().path(), more);
         assert_eq!(code, 1, "{words}");
-        assert!(words.contains("no `assemble` script"), "{words}");
+        assert!(
+            words.contains("no `assemble` script") || words.contains("has none of the scripts"),
+            "{words}"
+        );
     }
 }
 
@@ -856,7 +861,7 @@ fn artifacts_that_are_broken_give_a_clean_build_which_is_said() {
         ("true".to_owned(), "saved nothing"),
         (format!("echo 'Saving…'; {SAVE}"), "no archive"),
         (format!("{SAVE} | head -c 700"), "no archive"),
-        (format!("{SAVE} | head -c 1024"), "no end mark"),
+        (format!("{SAVE} | head -c 1536"), "no end mark"),
         (format!("{SAVE}; exit 3"), "failed with status 3"),
         (
             tar("ln -s /etc out && busybox tar -c -f - out"),
@@ -936,7 +941,7 @@ fn runtime() -> Builder {
 
 #[test]
 fn a_runtime_image_gets_the_artifacts_and_runs_its_own_script() {
-    let warpdrive = with(counting(SAVE).files(|layer| layer.symlink("opt/app/current", "dist")));
+    let warpdrive = with(counting(SAVE));
     runtime().put(&warpdrive.store(), "runtime");
     let source = source(&[("file", "1"), ("tool*", "#!/bin/sh\n")]);
     let more = [
@@ -1154,9 +1159,7 @@ grep -q {WORD} /opt/app/token
 grep -q {WORD} /etc/there/token
 grep -q {WORD} /etc/there/sub/more
 [ -e /etc/there/kept ]
-mount_points=$(ls /opt/app/conf /etc/there)
-echo \"$mount_points\" > /opt/app/result
-ls -l /opt/app/token > /opt/app/mode"
+ls /opt/app/conf /etc/there > /opt/app/result"
     );
     let script = script.replace(&format!("grep -q {WORD}"), "grep -q 0xC0FFEE");
     let warpdrive = with(assembling(&script).files(|layer| {

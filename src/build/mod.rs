@@ -94,7 +94,7 @@ pub fn image(
     let _in_use = store.lock_shared()?;
 
     let tree = collect(store, &request.source, &CollectOptions::default(), progress)?;
-    let source_digest = tree.digest_with(store)?;
+    tree.digest_with(store)?;
     timings.step("source");
 
     let reader = files::TreeFiles::new(&tree);
@@ -107,6 +107,20 @@ pub fn image(
         let request = foreign::Request::of_image(request, builder);
         return Ok(foreign::build(store, &request, &source, progress)?.report);
     }
+    in_two_phases(store, request, &tree, timings, progress)
+}
+
+/// The steps after the source with a builder of ours, or any image with a Python.
+fn in_two_phases(
+    store: &Store,
+    request: &Request,
+    tree: &Tree,
+    mut timings: Timings,
+    progress: &dyn Progress,
+) -> Result<Report, BuildError> {
+    let source_digest = tree.digest_with(store)?;
+    let reader = files::TreeFiles::new(tree);
+    let options = detection(request, None);
     let python = app::python_request(&reader, &options.environment)?;
     // An app that cannot be started is refused before anything is fetched.
     app::detect(&reader, &options)?;
@@ -128,7 +142,7 @@ pub fn image(
 
     progress.step("---> Installing application source");
     progress.step("---> Building application from source");
-    let phase1 = dependencies::phase(store, &tree, &detected, &base, request, progress)?;
+    let phase1 = dependencies::phase(store, tree, &detected, &base, request, progress)?;
     timings.step("dependencies");
 
     let time = request
@@ -136,7 +150,7 @@ pub fn image(
         .or_else(|| tree.commit.as_ref().map(|commit| commit.time));
     let phase2 = application::phase(
         store,
-        &tree,
+        tree,
         &source_digest,
         time.unwrap_or(DEFAULT_SOURCE_TIME),
         &base,

@@ -343,6 +343,8 @@ impl From<crate::build::foreign::ForeignError> for CommandError {
                 Self::new(ExitStatus::AppBuildFailed, "artifact-missing", message)
             }
             E::NoBuilder
+            | E::NeedsName
+            | E::NotWithOurs { .. }
             | E::Inject { .. }
             | E::Volume { .. }
             | E::Capability { .. }
