@@ -13,6 +13,7 @@ use std::process::Output;
 use serde_json::{Value, json};
 use support::process::words;
 use support::s2i_builders::{Builder, RUN, source};
+use support::users::User;
 use support::warpdrive::{Warpdrive, commit};
 use warpdrive::store::Store;
 
@@ -759,6 +760,110 @@ fn allowed_uids_hold_for_all_who_run() {
         .put(&warpdrive.store(), "runtime");
     let (code, _, words) = refused(&warpdrive, "box", hello().path(), &runtime);
     assert_eq!(code, 4, "{words}");
+}
+
+/// What a build as somebody else gives: root, one with subordinate ids, one with one id.
+fn as_each(builder: impl Fn() -> Builder, more: &[&str]) -> Vec<(&'static str, Output)> {
+    let place = tempfile::tempdir().unwrap();
+    let archive = place.path().join("box.tar");
+    builder().archive(&archive, "box");
+    let source = hello();
+    let own = source.path().join("own");
+    std::fs::write(&own, "x").unwrap();
+    std::fs::set_permissions(&own, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    [
+        ("root", None),
+        ("subuid", Some(User::with_subids())),
+        ("single", Some(User::single_id())),
+    ]
+    .into_iter()
+    .map(|(who, user)| {
+        let (warpdrive, archive) = match user {
+            None => (Warpdrive::new(), archive.clone()),
+            Some(user) => {
+                let archive = user.give(&archive, "box.tar");
+                (Warpdrive::of_user(user), archive)
+            }
+        };
+        let source = warpdrive.give(source.path(), "source");
+        warpdrive.run(&[
+            "import",
+            &format!("docker-archive:{}", archive.display()),
+            "box",
+        ]);
+        let path = source.to_str().unwrap();
+        let mut arguments = vec!["s2i", "build", path, "box", "app", "--json"];
+        arguments.extend_from_slice(more);
+        (who, warpdrive.output(&arguments))
+    })
+    .collect()
+}
+
+#[test]
+fn the_image_is_the_same_whoever_builds_it() {
+    let script = "cp -R /tmp/src/. /opt/app/
+rm /opt/app/old
+echo more >> /opt/app/kept
+chmod 700 /opt/app/sub
+ln /opt/app/a.txt /opt/app/again
+ln -s a.txt /opt/app/link
+mkdir -p /opt/app/new/dir
+chmod -R g=u /opt/app";
+    let builder = || {
+        assembling(script).files(|layer| {
+            layer
+                .dir("opt", 0o755, (0, 0))
+                .dir("opt/app", 0o775, (1001, 0))
+                .owned("opt/app/old", 0o664, (1001, 0), "x")
+                .owned("opt/app/kept", 0o664, (1001, 0), "x")
+                .owned("opt/app/still", 0o600, (1001, 0), "x")
+        })
+    };
+    let built = as_each(builder, &["--split"]);
+    let digests: Vec<String> = built
+        .iter()
+        .map(|(who, output)| {
+            assert!(output.status.success(), "{who}: {}", words(output));
+            let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+            report["digest"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(digests[1], digests[0], "subuid");
+    assert_eq!(digests[2], digests[0], "single");
+}
+
+#[test]
+fn who_has_one_uid_gets_no_other_image_but_an_error_that_names_subuid() {
+    // As another user; as this one, but where it may not write.
+    for (script, user, elsewhere) in [
+        ("chown 5:6 /tmp/src/a.txt", "0", 0),
+        ("echo x > /opt/app/mine", "1002", 1),
+        ("echo x > /etc/new", "1001", 3),
+        ("rm /etc/group", "1001", 3),
+        ("chmod 777 /usr/libexec", "1001", 3),
+        ("echo x >> /etc/group", "1001", 3),
+    ] {
+        let builder = || {
+            assembling(script).set("User", user).files(|layer| {
+                layer.dir("opt", 0o755, (0, 0)).dir(
+                    "opt/app",
+                    if elsewhere == 1 { 0o777 } else { 0o775 },
+                    (1001, 0),
+                )
+            })
+        };
+        for (who, output) in as_each(builder, &[]) {
+            let words = words(&output);
+            let code = output.status.code();
+            if who == "single" {
+                assert_eq!(code, Some(1), "{script}: {words}");
+                assert!(words.contains("subuid"), "{script}: {words}");
+            } else {
+                let expected = if elsewhere == 3 { 3 } else { 0 };
+                assert_eq!(code, Some(expected), "{who}, {script}: {words}");
+            }
+        }
+    }
 }
 
 // --- image_metadata.json --------------------------------------------------------------------------
