@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use crate::builder::{APP_GID, APP_ROOT, APP_UID};
 use crate::progress::{Progress, printable};
-use crate::sandbox::{self, Exit, Io, Limits, Mount, Root, Spec, Upper};
+use crate::sandbox::{self, Exit, Io, Mount, Root, Spec, Upper};
 
 use super::environment::Redactor;
 use super::error::BuildError;
@@ -94,14 +94,14 @@ pub(super) fn run(
         gid: APP_GID,
         umask: 0o002,
         init: true,
-        limits: Limits {
-            timeout: request.timeout,
-            ..Limits::default()
-        },
+        limits: request.limits.clone(),
     };
     let redactor = Redactor::new(request);
     let tail = Mutex::new(VecDeque::with_capacity(TAIL));
     let mut sandbox = sandbox::spawn(&spec, Io::piped())?;
+    for note in sandbox.notes() {
+        progress.warning(note);
+    }
     let stdout = sandbox.take_stdout();
     let stderr = sandbox.take_stderr();
     let show = |line: &str| {

@@ -15,6 +15,7 @@ use crate::sandbox::IdMode;
 use crate::store::{Image, Store};
 
 use super::error::BuildError;
+use super::harden;
 use super::request::Request;
 use super::transfers::Transfers;
 
@@ -25,9 +26,28 @@ pub(super) struct Base {
     pub(super) python: Python,
     pub(super) builder_layer: StoredLayer,
     pub(super) builder_layer_cached: bool,
+    /// `--harden`, between the base and the builder layer; what runs during the build does not see it.
+    pub(super) hardening: Option<StoredLayer>,
+    pub(super) hardening_cached: bool,
 }
 
 impl Base {
+    /// The layers that we put on it, the lowest first, with the lines of history they get.
+    pub(super) fn own_layers(&self) -> Vec<(&StoredLayer, &'static str)> {
+        self.hardening
+            .iter()
+            .map(|layer| (layer, "warpdrive: hardening"))
+            .chain([(&self.builder_layer, "warpdrive: builder layer")])
+            .collect()
+    }
+
+    /// Puts the layer of `--harden` on it.
+    pub(super) fn harden(&mut self, store: &Store) -> Result<(), BuildError> {
+        (self.hardening, self.hardening_cached) =
+            harden::layer(store, &self.image, &self.reference)?;
+        Ok(())
+    }
+
     /// What stands for this base in cache keys: its digest, and the builder layer's.
     pub(super) fn identity(&self) -> String {
         format!(
@@ -141,6 +161,8 @@ fn prepare(store: &Store, reference: String, progress: &dyn Progress) -> Result<
         python,
         builder_layer,
         builder_layer_cached,
+        hardening: None,
+        hardening_cached: false,
     })
 }
 

@@ -40,6 +40,22 @@ pub enum BuildError {
     Read { path: PathBuf, source: io::Error },
     #[error("the application phase left no plan at /opt/app-root/etc/warpdrive/plan.json")]
     NoPlan,
+    #[error("{what} `{name}` does not pass the audit")]
+    AuditRefused {
+        what: &'static str,
+        name: String,
+        /// The gravest findings, a line each.
+        findings: Vec<String>,
+    },
+    #[error(transparent)]
+    Audit(#[from] crate::audit::AuditError),
+    /// Names the file, never the bytes.
+    #[error("{secret} is in the image, {form}: {place}")]
+    SecretInImage {
+        secret: String,
+        place: String,
+        form: &'static str,
+    },
     #[error(transparent)]
     Builder(#[from] BuilderError),
     #[error(transparent)]

@@ -15,6 +15,9 @@ mod environment;
 mod error;
 mod fetch;
 mod files;
+mod harden;
+mod judge;
+mod leaks;
 mod request;
 mod ship;
 mod split;
@@ -33,6 +36,7 @@ use crate::store::Store;
 pub use commit::LABEL_PLAN;
 pub use environment::PASSED_ON;
 pub use error::BuildError;
+pub use judge::{Judgement, Verdict};
 pub use request::{
     CacheReport, CacheState, LayerKind, LayerReport, NameAndDigest, Report, Request, Secret,
 };
@@ -103,18 +107,31 @@ pub fn image(
         .settings
         .get("builder_image")
         .or_else(|| request.host_env.get("WARPDRIVE_BUILDER_IMAGE").cloned());
-    let base = base::take(store, wish.as_deref(), python.as_ref(), request, progress)?;
+    let mut base = base::take(store, wish.as_deref(), python.as_ref(), request, progress)?;
     let detected = app::detect(&reader, &detection(request, Some(base.python.minor())))?;
     for warning in &detected.warnings {
         progress.warning(warning);
     }
+    for warning in leaks::Leaks::too_short(request) {
+        progress.warning(&warning);
+    }
     timings.step("base");
 
-    let runtime = match &request.runtime_image {
+    let mut runtime = match &request.runtime_image {
         Some(reference) => Some(base::runtime(store, reference, &base, progress)?),
         None => None,
     };
-    let runtime = runtime.as_ref().unwrap_or(&base);
+    if request.harden {
+        runtime.as_mut().unwrap_or(&mut base).harden(store)?;
+    }
+    judge::builder(store, &base, request, progress)?;
+    let runtime = match &runtime {
+        Some(runtime) => {
+            judge::builder(store, runtime, request, progress)?;
+            runtime
+        }
+        None => &base,
+    };
 
     progress.step("---> Installing application source");
     progress.step("---> Building application from source");
@@ -153,6 +170,9 @@ pub fn image(
             created: commit::rfc3339(time.unwrap_or(crate::builder::FIXED_TIME)),
         },
     )?;
+    let built = store.image_at(&committed.descriptor)?;
+    let verdict = judge::image(store, &built, runtime, request, progress)?;
+    store.tag(request.name.as_given(), &committed.descriptor)?;
     timings.step("commit");
 
     // What was unpacked survives a power cut from here on.
@@ -184,6 +204,7 @@ pub fn image(
             dependencies: state(phase1.hit),
             application: state(phase2.hit),
         },
+        audit: verdict,
         plan: phase2.result.plan,
         timings_ms: timings.steps,
         pushed,

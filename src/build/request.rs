@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::oci::Reference;
-use crate::sandbox::Network;
+use crate::sandbox::{Limits, Network};
 use crate::transport::Destination;
+
+use super::judge::{Judgement, Verdict};
 
 /// One `warpdrive image`.
 #[derive(Debug)]
@@ -32,7 +33,11 @@ pub struct Request {
     /// Resolve unpinned requirements anew.
     pub upgrade: bool,
     pub network: Network,
-    pub timeout: Option<Duration>,
+    /// Take setuid bits and account tools of the base away.
+    pub harden: bool,
+    pub audit: Judgement,
+    /// Of each sandbox in which the app's code or its packages' runs.
+    pub limits: Limits,
     /// `SOURCE_DATE_EPOCH` (reproducible-builds.org), seconds.
     pub source_date_epoch: Option<i64>,
     /// The host's variables that concern package indexes, proxies and certificates.
@@ -63,6 +68,7 @@ pub struct Report {
     pub builder: NameAndDigest,
     pub layers: Vec<LayerReport>,
     pub cache: CacheReport,
+    pub audit: Verdict,
     pub plan: serde_json::Value,
     pub timings_ms: BTreeMap<String, u64>,
     pub pushed: Vec<String>,

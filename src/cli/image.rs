@@ -7,13 +7,15 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::app::plan::{Plan, Start};
-use crate::build::{self, LayerReport, PASSED_ON, Report, Request, Secret};
+use crate::build::{self, Judgement, LayerReport, PASSED_ON, Report, Request, Secret};
 use crate::oci::Reference;
 use crate::sandbox::{self, Network};
 use crate::transport::Destination;
 
+use super::audit::{is_strict, policy};
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
+use super::limits::LimitArgs;
 use super::printer::{human_size, table};
 use super::progress::Console;
 
@@ -67,6 +69,18 @@ pub(super) struct Args {
     /// Stop a phase that takes longer, for example 90s or 15m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
+    /// Take setuid bits and account tools (su, passwd, useradd and their like) of the base away
+    #[arg(long)]
+    harden: bool,
+    /// An image that does not pass the audit gets no name and is not pushed; exits with 4
+    #[arg(long)]
+    require_audit: bool,
+    /// What the audit goes by: a policy file, or `strict`, which refuses findings of medium severity
+    /// and builders with them
+    #[arg(long, value_name = "FILE|strict")]
+    policy: Option<PathBuf>,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Show what would be built, and what would be left out
     #[arg(long)]
     dry_run: bool,
@@ -155,9 +169,20 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         } else {
             Network::Host
         },
-        timeout: args.timeout,
+        harden: args.harden,
+        audit: judgement(args)?,
+        limits: args.limits.limits(args.timeout),
         source_date_epoch: source_date_epoch()?,
         host_env: host_env(),
+    })
+}
+
+fn judgement(args: &Args) -> Result<Judgement, CommandError> {
+    let strict = args.policy.as_deref().is_some_and(is_strict);
+    Ok(Judgement {
+        policy: policy(args.policy.as_deref())?,
+        required: args.require_audit || strict,
+        builder_too: strict,
     })
 }
 

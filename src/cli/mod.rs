@@ -33,6 +33,8 @@ mod import;
 #[cfg(feature = "host")]
 mod inspect;
 #[cfg(feature = "host")]
+mod limits;
+#[cfg(feature = "host")]
 mod printer;
 #[cfg(feature = "host")]
 mod progress;

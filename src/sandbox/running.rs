@@ -197,7 +197,7 @@ pub(super) fn start(
             pid,
             pidfd,
             terminal: greeting.terminal,
-            notes: greeting.notes,
+            notes: [groups.notes(), &greeting.notes].concat(),
             deadline,
             status: greeting.status,
             ended: None,
