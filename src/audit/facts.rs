@@ -142,7 +142,7 @@ impl Item {
 }
 
 /// A secret in a layer, whether or not the flattened image still has the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Secret {
     pub(super) path: Vec<u8>,
     pub(super) kind: SecretKind,
@@ -154,8 +154,6 @@ pub(super) struct LayerFacts {
     pub(super) traces: Traces,
     #[serde(with = "pairs")]
     pub(super) items: BTreeMap<Vec<u8>, Item>,
-    /// Not remembered: a layer that has one is read again.
-    #[serde(skip)]
     pub(super) secrets: Vec<Secret>,
     /// Package database files and what they say of the content of known setuid programs.
     #[serde(with = "pairs")]

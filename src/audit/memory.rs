@@ -1,7 +1,7 @@
 //! What layers told, kept in the store: a base's layers are read once, not in every build on it.
 //!
 //! A record belongs to a layer's diff id, to what the configuration makes the rules look at, and to
-//! the release. Layers with secrets in them are not remembered. Whoever changes what `scan` keeps
+//! the release. Layers with tokens or logins in them are not remembered. Whoever changes what `scan` keeps
 //! raises [`FORMAT`].
 
 use serde::{Deserialize, Serialize};
@@ -63,7 +63,7 @@ impl<'a> Memory<'a> {
 
     /// Keeps it where it may be kept; that it cannot be written is no reason to fail.
     pub(super) fn keep(&self, diff_id: &Digest, facts: &LayerFacts) {
-        if facts.secrets.is_empty() {
+        if facts.secrets.iter().all(|secret| secret.kind.word().is_some()) {
             let _ = self.store.remember(KIND, &self.key(diff_id), facts);
         }
     }
