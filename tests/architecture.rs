@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sandbox", &[]),
     ("app", &[]),
     ("source", &["oci", "store", "layer"]),
+    ("s2i", &["oci", "layer", "source"]),
     ("registry", &["oci", "store", "layer", "progress"]),
     ("audit", &["oci", "store", "layer"]),
     (
@@ -45,6 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sandbox",
             "app",
             "source",
+            "s2i",
             "registry",
             "transport",
             "builder",
@@ -64,6 +66,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sandbox",
             "app",
             "source",
+            "s2i",
             "registry",
             "transport",
             "builder",

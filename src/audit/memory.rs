@@ -63,7 +63,11 @@ impl<'a> Memory<'a> {
 
     /// Keeps it where it may be kept; that it cannot be written is no reason to fail.
     pub(super) fn keep(&self, diff_id: &Digest, facts: &LayerFacts) {
-        if facts.secrets.iter().all(|secret| secret.kind.word().is_some()) {
+        if facts
+            .secrets
+            .iter()
+            .all(|secret| secret.kind.word().is_some())
+        {
             let _ = self.store.remember(KIND, &self.key(diff_id), facts);
         }
     }

@@ -57,6 +57,8 @@ pub enum BuildError {
         form: &'static str,
     },
     #[error(transparent)]
+    Foreign(#[from] super::foreign::ForeignError),
+    #[error(transparent)]
     Builder(#[from] BuilderError),
     #[error(transparent)]
     Source(#[from] SourceError),

@@ -83,11 +83,13 @@ pub(super) fn builder(
     Ok(())
 }
 
-/// Judges a finished image that has no name yet.
+/// Judges a finished image that has no name yet. Its lowest `in_base` layers are those of the image
+/// `base`.
 pub(super) fn image(
     store: &Store,
     image: &Image,
-    base: &Base,
+    base: &str,
+    in_base: usize,
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<Verdict, BuildError> {
@@ -109,7 +111,6 @@ pub(super) fn image(
             });
         }
     };
-    let in_base = base.image.manifest.layers().len();
     let of_base = |finding: &&Finding| finding.layer.is_some_and(|layer| layer < in_base);
     if report.is_refused() {
         if request.audit.required {
@@ -118,7 +119,7 @@ pub(super) fn image(
         let least = report.fail_on.unwrap_or(Severity::High);
         let grave = || report.findings.iter().filter(|f| f.severity >= least);
         let brought = grave().filter(of_base).count();
-        let by_base = format!("{brought} of them from the base {}", base.reference);
+        let by_base = format!("{brought} of them from the base {base}");
         progress.warning(&format!(
             "the image does not pass the audit: {}, {by_base}",
             count(grave().count())

@@ -15,6 +15,7 @@ mod environment;
 mod error;
 mod fetch;
 mod files;
+pub mod foreign;
 mod harden;
 mod judge;
 mod leaks;
@@ -171,7 +172,14 @@ pub fn image(
         },
     )?;
     let built = store.image_at(&committed.descriptor)?;
-    let verdict = judge::image(store, &built, runtime, request, progress)?;
+    let verdict = judge::image(
+        store,
+        &built,
+        &runtime.reference,
+        runtime.image.manifest.layers().len(),
+        request,
+        progress,
+    )?;
     store.tag(request.name.as_given(), &committed.descriptor)?;
     timings.step("commit");
 

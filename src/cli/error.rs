@@ -268,6 +268,29 @@ impl From<Advice> for CommandError {
     }
 }
 
+impl From<crate::s2i::S2iError> for CommandError {
+    fn from(error: crate::s2i::S2iError) -> Self {
+        use crate::s2i::S2iError as E;
+        let exit = match error {
+            E::Option { .. } | E::Environment { .. } => ExitStatus::Usage,
+            E::Metadata { .. } => ExitStatus::AppBuildFailed,
+            E::Label { .. } | E::OnBuild { .. } => ExitStatus::Failure,
+        };
+        Self::new(exit, "s2i", error.to_string())
+    }
+}
+
+impl From<crate::build::foreign::ForeignError> for CommandError {
+    fn from(error: crate::build::foreign::ForeignError) -> Self {
+        use crate::build::foreign::ForeignError as E;
+        let message = error.to_string();
+        match error {
+            E::S2i(error) => error.into(),
+            E::NotYet => Self::new(ExitStatus::Failure, "s2i", message),
+        }
+    }
+}
+
 impl From<crate::build::BuildError> for CommandError {
     fn from(error: crate::build::BuildError) -> Self {
         use crate::build::BuildError as E;
@@ -275,6 +298,7 @@ impl From<crate::build::BuildError> for CommandError {
         match error {
             E::Settings(error) => error.advice().into(),
             E::Detect(error) => error.advice().into(),
+            E::Foreign(error) => error.into(),
             E::Builder(error) => error.into(),
             E::Source(error) => error.into(),
             E::Store(error) => error.into(),
