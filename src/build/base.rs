@@ -7,7 +7,7 @@ use crate::app::python::PythonRequest;
 use crate::builder::layer::StoredLayer;
 use crate::builder::python::Python;
 use crate::builder::{self, BuilderError, choose};
-use crate::oci::{Reference, this_architecture};
+use crate::oci::{Digest, Reference, this_architecture};
 use crate::progress::Progress;
 use crate::registry::{Client, ClientOptions};
 use crate::rootfs;
@@ -16,7 +16,7 @@ use crate::store::{Image, Store};
 
 use super::error::BuildError;
 use super::harden;
-use super::request::Request;
+use super::request::{NameAndDigest, Request};
 use super::transfers::Transfers;
 
 /// A builder image, ready to build on.
@@ -32,6 +32,13 @@ pub(super) struct Base {
 }
 
 impl Base {
+    pub(super) fn named(&self) -> NameAndDigest {
+        NameAndDigest {
+            reference: self.reference.clone(),
+            digest: self.image.descriptor.digest().to_string(),
+        }
+    }
+
     /// The layers that we put on it, the lowest first, with the lines of history they get.
     pub(super) fn own_layers(&self) -> Vec<(&StoredLayer, &'static str)> {
         self.hardening
@@ -94,7 +101,8 @@ pub(super) fn take(
         "---> Using builder {} ({})",
         choice.reference, choice.reason
     ));
-    let base = prepare(store, choice.reference, progress)?;
+    let pin = request.pinned.as_ref().map(|pinned| &pinned.builder);
+    let base = prepare(store, choice.reference, pin, progress)?;
     if let Some(wanted) = python
         && !wanted.matches(base.python.minor())
     {
@@ -115,10 +123,15 @@ pub(super) fn runtime(
     store: &Store,
     reference: &str,
     builder: &Base,
+    request: &Request,
     progress: &dyn Progress,
 ) -> Result<Base, BuildError> {
     progress.step(&format!("---> Using runtime image {reference}"));
-    let base = prepare(store, reference.to_owned(), progress)?;
+    let pin = request
+        .pinned
+        .as_ref()
+        .and_then(|pinned| pinned.runtime.as_ref());
+    let base = prepare(store, reference.to_owned(), pin, progress)?;
     if base.python.minor() != builder.python.minor() {
         return Err(BuilderError::WrongPython {
             reference: base.reference,
@@ -138,10 +151,18 @@ pub(super) fn runtime(
 }
 
 /// An image in the store with the builder layer on it.
-fn prepare(store: &Store, reference: String, progress: &dyn Progress) -> Result<Base, BuildError> {
-    let image = match store.image(&reference)? {
-        Some(image) => image,
-        None => pull(store, &reference, progress)?,
+fn prepare(
+    store: &Store,
+    reference: String,
+    pin: Option<&Digest>,
+    progress: &dyn Progress,
+) -> Result<Base, BuildError> {
+    let image = match pin {
+        Some(digest) => exactly(store, &reference, digest, progress)?,
+        None => match store.image(&reference)? {
+            Some(image) => image,
+            None => pull(store, &reference, progress)?,
+        },
     };
     let machine = this_architecture();
     if image.config.architecture() != machine || image.config.os() != "linux" {
@@ -164,6 +185,37 @@ fn prepare(store: &Store, reference: String, progress: &dyn Progress) -> Result<
         hardening: None,
         hardening_cached: false,
     })
+}
+
+/// The image of a digest: what its name stands for today, under another name, or from the registry of
+/// its name.
+fn exactly(
+    store: &Store,
+    reference: &str,
+    digest: &Digest,
+    progress: &dyn Progress,
+) -> Result<Image, BuildError> {
+    let named = store.image(reference)?;
+    if let Some(image) = named
+        && image.descriptor.digest() == digest
+    {
+        return Ok(image);
+    }
+    for named in store.images()? {
+        if named.descriptor.digest() == digest {
+            return Ok(store.image_at(&named.descriptor)?);
+        }
+    }
+    let missing = || BuildError::NoSuchBuilder {
+        reference: reference.to_owned(),
+        digest: digest.to_string(),
+    };
+    let parsed: Reference = reference.parse().map_err(|_| missing())?;
+    if !parsed.has_host() {
+        return Err(missing());
+    }
+    let exact = format!("{}/{}@{digest}", parsed.registry(), parsed.repository());
+    pull(store, &exact, progress)
 }
 
 fn pull(store: &Store, reference: &str, progress: &dyn Progress) -> Result<Image, BuildError> {

@@ -17,6 +17,7 @@ use super::base::Base;
 use super::dependencies::{Dependencies, TitledLayer};
 use super::error::BuildError;
 use super::leaks::Leaks;
+use super::record::{LABEL_BUILD, Record};
 use super::request::{LayerKind, LayerReport, Request};
 
 /// The S2I scripts' place in every image.
@@ -31,6 +32,7 @@ pub(super) struct Facts<'a> {
     pub(super) commit: Option<&'a Commit>,
     /// `[project] name`, `version` and `description`.
     pub(super) project: &'a crate::app::metadata::Metadata,
+    pub(super) record: &'a Record,
     /// RFC 3339.
     pub(super) created: String,
 }
@@ -237,6 +239,7 @@ fn labels(parts: &Parts<'_>, facts: &Facts<'_>) -> Vec<(String, String)> {
         ),
         ("io.openshift.s2i.build.image", parts.builder.to_owned()),
         ("io.warpdrive.version", env!("CARGO_PKG_VERSION").to_owned()),
+        (LABEL_BUILD, facts.record.to_label()),
         (
             LABEL_PLAN,
             String::from_utf8_lossy(&to_canonical_json(&parts.application.plan)).into_owned(),

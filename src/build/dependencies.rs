@@ -88,6 +88,7 @@ fn key(
         "build_env": request.build_env,
         "plan": detected.phase_one_environment(),
         "indexes": indexes,
+        "constraints": request.pinned.as_ref().map(|pinned| &pinned.constraints),
         "secrets": request.secrets.iter().map(|s| &s.id).collect::<Vec<_>>(),
     });
     Ok(sha256_hex(&to_canonical_json(&document)))

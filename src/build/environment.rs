@@ -47,6 +47,9 @@ const CA_BUNDLES: &[&str] = &[
 /// Tells the linker, through the compiler, to leave debug information out.
 const STRIP_DEBUG: &str = "-Wl,--strip-debug";
 
+/// The versions that `verify-build` installs.
+const CONSTRAINTS: &str = "/run/warpdrive/resolved.txt";
+
 const CA_INSIDE: &str = "/run/warpdrive/ca-certificates.crt";
 
 /// What comes before anybody's own compiler flags. Debugging information (Debian's Python asks for
@@ -119,6 +122,11 @@ pub(super) fn variables(
     for name in PASSED_ON {
         if let Some(value) = request.host_env.get(*name) {
             set(name, value);
+        }
+    }
+    if request.pinned.is_some() {
+        for name in ["UV_CONSTRAINT", "PIP_CONSTRAINT"] {
+            set(name, CONSTRAINTS);
         }
     }
     if phase == Phase::Application {
@@ -194,6 +202,13 @@ pub(super) fn mounts(request: &Request, tools: &Tools, cache: WheelCache) -> Vec
                 mode: 0o644,
             });
         }
+    }
+    if let Some(pinned) = &request.pinned {
+        mounts.push(Mount::File {
+            target: CONSTRAINTS.into(),
+            contents: pinned.constraints.clone().into_bytes(),
+            mode: 0o444,
+        });
     }
     for secret in &request.secrets {
         mounts.push(Mount::File {

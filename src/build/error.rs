@@ -47,6 +47,21 @@ pub enum BuildError {
         /// The gravest findings, a line each.
         findings: Vec<String>,
     },
+    #[error("the image cannot be made again from its own words: {problem}")]
+    NoRecord { problem: String },
+    #[error(
+        "the image was made on {reference} with the digest {digest}, which is not in the store"
+    )]
+    NoSuchBuilder { reference: String, digest: String },
+    #[error(
+        "this is not the source that the image was made from: it was made from {wanted}, and this is {found}"
+    )]
+    OtherSource {
+        wanted: String,
+        found: String,
+        /// The commit, where it is another one.
+        commit: Option<String>,
+    },
     #[error(transparent)]
     Audit(#[from] crate::audit::AuditError),
     /// Names the file, never the bytes.

@@ -11,6 +11,7 @@ mod base;
 mod carried;
 mod commit;
 mod dependencies;
+mod difference;
 mod environment;
 mod error;
 mod fetch;
@@ -19,29 +20,35 @@ pub mod foreign;
 mod harden;
 mod judge;
 mod leaks;
+mod record;
 mod request;
 mod ship;
 mod split;
 mod tools;
 mod transfers;
 mod tree;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::app::{self, python::PythonVersion};
+use crate::oci::Descriptor;
 use crate::progress::{Progress, human_size};
 use crate::source::{self, CollectOptions, Tree};
 use crate::store::Store;
 
 pub use commit::LABEL_PLAN;
+pub use difference::Difference;
 pub use environment::PASSED_ON;
 pub use error::BuildError;
 pub use judge::{Judgement, Verdict};
+pub use record::{LABEL_BUILD, Record};
 pub use request::{
     CacheReport, CacheState, LayerKind, LayerReport, NameAndDigest, Report, Request, Secret,
 };
 pub use transfers::Transfers;
+pub use verify::{Pinned, Verification, verify};
 
 /// The time of application files where neither `SOURCE_DATE_EPOCH` nor a commit gives one:
 /// 2010-01-01T00:00:00Z.
@@ -89,11 +96,31 @@ pub fn image(
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<Report, BuildError> {
-    let mut timings = Timings::new();
     let _in_use = store.lock_shared()?;
+    let (descriptor, mut report) = make(store, request, progress)?;
+    let mut timings = Timings::new();
+    store.tag(request.name.as_given(), &descriptor)?;
+    // What was unpacked survives a power cut from here on.
+    store.settle()?;
+    report.pushed = ship::ship(store, &descriptor, request, progress)?;
+    timings.step("ship");
+    report.timings_ms.extend(timings.steps);
+    Ok(report)
+}
+
+/// Steps 1 to 6: an image in the store that was judged and has no name yet.
+fn make(
+    store: &Store,
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<(Descriptor, Report), BuildError> {
+    let mut timings = Timings::new();
 
     let tree = collect(request, progress)?;
     let source_digest = tree.digest_with(store)?;
+    if let Some(pinned) = &request.pinned {
+        pinned.check(&source_digest, tree.commit.as_ref())?;
+    }
     timings.step("source");
 
     let reader = files::TreeFiles::new(&tree);
@@ -119,7 +146,7 @@ pub fn image(
     timings.step("base");
 
     let mut runtime = match &request.runtime_image {
-        Some(reference) => Some(base::runtime(store, reference, &base, progress)?),
+        Some(reference) => Some(base::runtime(store, reference, &base, request, progress)?),
         None => None,
     };
     if request.harden {
@@ -168,6 +195,14 @@ pub fn image(
             request,
             commit: tree.commit.as_ref(),
             project: &app::metadata::read(&reader),
+            record: &Record::new(
+                request,
+                &source_digest,
+                tree.commit.as_ref(),
+                &base,
+                request.runtime_image.is_some().then_some(runtime),
+                &phase1.result,
+            ),
             created: commit::rfc3339(time.unwrap_or(crate::builder::FIXED_TIME)),
         },
     )?;
@@ -180,13 +215,7 @@ pub fn image(
         request,
         progress,
     )?;
-    store.tag(request.name.as_given(), &committed.descriptor)?;
     timings.step("commit");
-
-    // What was unpacked survives a power cut from here on.
-    store.settle()?;
-    let pushed = ship::ship(store, &committed.descriptor, request, progress)?;
-    timings.step("ship");
 
     let state = |hit| {
         if hit {
@@ -195,18 +224,14 @@ pub fn image(
             CacheState::Miss
         }
     };
-    let named = |base: &base::Base| NameAndDigest {
-        reference: base.reference.clone(),
-        digest: base.image.descriptor.digest().to_string(),
-    };
-    Ok(Report {
+    let report = Report {
         name: request.name.as_given().to_owned(),
         digest: committed.descriptor.digest().to_string(),
         config_digest: committed.config.digest().to_string(),
         media_type: committed.descriptor.media_type().to_string(),
         user: crate::builder::APP_UID.to_string(),
-        base: named(runtime),
-        builder: named(&base),
+        base: runtime.named(),
+        builder: base.named(),
         layers: committed.layers,
         cache: CacheReport {
             dependencies: state(phase1.hit),
@@ -215,8 +240,9 @@ pub fn image(
         audit: verdict,
         plan: phase2.result.plan,
         timings_ms: timings.steps,
-        pushed,
-    })
+        pushed: Vec::new(),
+    };
+    Ok((committed.descriptor, report))
 }
 
 /// Step 1: the files that go into the image, and what git knows of them.

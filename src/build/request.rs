@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::oci::Reference;
 use crate::sandbox::{Limits, Network};
 use crate::transport::Destination;
 
 use super::judge::{Judgement, Verdict};
+use super::verify::Pinned;
 
 /// One `warpdrive image`.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub struct Request {
     /// Take setuid bits and account tools of the base away.
     pub harden: bool,
     pub audit: Judgement,
+    /// `verify-build`: what has to be used, whatever names stand for today.
+    pub pinned: Option<Pinned>,
     /// Of each sandbox in which the app's code or its packages' runs.
     pub limits: Limits,
     /// `SOURCE_DATE_EPOCH` (reproducible-builds.org), seconds.
@@ -74,7 +77,7 @@ pub struct Report {
     pub pushed: Vec<String>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameAndDigest {
     pub reference: String,
     pub digest: String,

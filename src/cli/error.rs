@@ -322,6 +322,19 @@ impl From<crate::build::BuildError> for CommandError {
                     _ => "the lines above are the last that it printed; the previous image and the cache are as they were",
                 })
             }
+            E::NoRecord { .. } => Self::new(ExitStatus::Failure, "no-build-record", message)
+                .with_hint("images that this release of warpdrive makes have one"),
+            E::NoSuchBuilder { .. } => Self::new(ExitStatus::Failure, "builder-missing", message)
+                .with_hint("`warpdrive import` or `warpdrive pull` brings it into the store"),
+            E::OtherSource { commit, .. } => {
+                let error = Self::new(ExitStatus::Failure, "source-differs", message);
+                match commit {
+                    Some(commit) => error.with_hint(format!(
+                        "check it out (`git checkout {commit}`), and name the directory with --source"
+                    )),
+                    None => error.with_hint("--source names the directory"),
+                }
+            }
             E::Audit(error) => error.into(),
             E::AuditRefused { findings, .. } => {
                 let mut error = Self::new(ExitStatus::Refused, "audit-refused", message);

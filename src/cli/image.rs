@@ -89,7 +89,7 @@ pub(super) struct Args {
     pub(super) json: bool,
 }
 
-fn name_and_value(text: &str) -> Result<(String, String), String> {
+pub(super) fn name_and_value(text: &str) -> Result<(String, String), String> {
     let (name, value) = text
         .split_once('=')
         .ok_or_else(|| format!("`{text}` is not of the form NAME=VALUE"))?;
@@ -171,6 +171,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         },
         harden: args.harden,
         audit: judgement(args)?,
+        pinned: None,
         limits: args.limits.limits(args.timeout),
         source_date_epoch: source_date_epoch()?,
         host_env: host_env(),
@@ -187,7 +188,7 @@ fn judgement(args: &Args) -> Result<Judgement, CommandError> {
 }
 
 /// `id=ID,src=FILE` or `id=ID,env=NAME`.
-fn secret(text: &str) -> Result<Secret, CommandError> {
+pub(super) fn secret(text: &str) -> Result<Secret, CommandError> {
     let usage = |problem: &str| CommandError::usage(format!("--secret {text}: {problem}"));
     let (mut id, mut contents) = (None, None);
     for part in text.split(',') {
@@ -238,7 +239,7 @@ fn source_date_epoch() -> Result<Option<i64>, CommandError> {
 }
 
 /// The variables of this process that a build may see.
-fn host_env() -> BTreeMap<String, String> {
+pub(super) fn host_env() -> BTreeMap<String, String> {
     PASSED_ON
         .iter()
         .chain(&["SSL_CERT_FILE", "WARPDRIVE_BUILDER_IMAGE"])

@@ -51,6 +51,8 @@ mod run;
 #[cfg(feature = "host")]
 mod tag;
 #[cfg(feature = "host")]
+mod verify_build;
+#[cfg(feature = "host")]
 mod version;
 
 #[cfg(feature = "host")]
