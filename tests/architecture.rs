@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rootfs", &["layer", "store", "sandbox", "oci"]),
     ("sandbox", &[]),
     ("app", &[]),
-    ("source", &["oci", "store", "layer"]),
+    ("source", &["oci", "store", "layer", "progress"]),
     ("s2i", &["oci", "layer", "source"]),
     ("registry", &["oci", "store", "layer", "progress"]),
     ("audit", &["oci", "store", "layer"]),

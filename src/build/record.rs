@@ -57,6 +57,9 @@ pub struct SourceRecord {
     /// Without credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote: Option<String>,
+    /// The directory of the repository that is the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_dir: Option<String>,
 }
 
 impl Record {
@@ -76,6 +79,11 @@ impl Record {
                 commit: commit.map(|commit| commit.id.clone()),
                 dirty: commit.is_some_and(|commit| commit.dirty),
                 remote: commit.and_then(|commit| commit.remote.clone()),
+                context_dir: request
+                    .source
+                    .context_dir
+                    .as_ref()
+                    .map(|path| path.to_string_lossy().into_owned()),
             },
             builder: builder.named(),
             runtime: runtime.map(Base::named),

@@ -1,12 +1,12 @@
 //! What a build is asked for, and what it reports.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::oci::Reference;
 use crate::sandbox::{Limits, Network};
+use crate::source::SourceRequest;
 use crate::transport::Destination;
 
 use super::judge::{Judgement, Verdict};
@@ -16,8 +16,8 @@ use super::verify::Pinned;
 #[derive(Debug)]
 pub struct Request {
     pub name: Reference,
-    /// The source tree.
-    pub path: PathBuf,
+    /// The source tree, and where it is.
+    pub source: SourceRequest,
     /// `--builder`; otherwise the app's own wish or what fits its Python version.
     pub builder: Option<String>,
     /// `--runtime-image`: what the application runs on, where that is another image.

@@ -4,8 +4,6 @@
 //! The image's own words are those of whoever made it: they decide what is built, never what runs
 //! outside of the sandbox.
 
-use std::path::PathBuf;
-
 use serde::Serialize;
 
 use crate::oci::{Digest, ImageConfig, parse_digest};
@@ -68,13 +66,12 @@ fn described(commit: Option<&str>, digest: &str) -> String {
     }
 }
 
-/// Rebuilds an image of the store from `source` and compares the two. `request` has what a caller
-/// decides (network, limits, build variables, secrets); all else comes from the record.
+/// Rebuilds an image of the store and compares the two. `request` has what a caller decides (where the
+/// source is, network, limits, build variables, secrets); all else comes from the record.
 pub fn verify(
     store: &Store,
     name: &str,
     image: &Image,
-    source: PathBuf,
     mut request: Request,
     progress: &dyn Progress,
 ) -> Result<Verification, BuildError> {
@@ -102,7 +99,6 @@ pub fn verify(
             ));
         }
     }
-    request.path = source;
     request.no_cache = true;
     request.builder = Some(record.builder.reference.clone());
     request.runtime_image = record

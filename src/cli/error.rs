@@ -248,9 +248,38 @@ impl From<crate::layer::LayerError> for CommandError {
 
 impl From<crate::source::SourceError> for CommandError {
     fn from(error: crate::source::SourceError) -> Self {
-        Self::new(ExitStatus::Failure, "source", error.to_string())
+        use crate::source::SourceError as E;
+        let (exit, code) = match &error {
+            E::LooksLikeOption { .. } | E::Url { .. } | E::Reference { .. } => {
+                (ExitStatus::Usage, "source-invalid")
+            }
+            E::NotADirectory { .. } | E::ContextDir { .. } | E::Root { .. } => {
+                (ExitStatus::Usage, "source")
+            }
+            E::Transport { .. } => (ExitStatus::Usage, "source-transport"),
+            E::Fetch { .. } | E::TimedOut { .. } => (ExitStatus::Network, "source-fetch"),
+            E::NoSuchReference { .. } | E::EmptyRepository { .. } => {
+                (ExitStatus::Failure, "source-reference")
+            }
+            E::Member { .. } | E::TooMuch { .. } => (ExitStatus::Failure, "source-refused"),
+            E::Archive { .. } | E::NoArchive { .. } => (ExitStatus::Failure, "source-archive"),
+            E::NoGit => (ExitStatus::Failure, "git-missing"),
+            E::Interrupted => (ExitStatus::Interrupted, "interrupted"),
+            _ => (ExitStatus::Failure, "source"),
+        };
+        let mut found = Self::new(exit, code, error.to_string());
+        found.hint = error.hint();
+        match error {
+            E::NotADirectory { .. } => found.hint = Some(WHERE_SOURCE_IS.into()),
+            E::Fetch { tail, .. } if tail.len() > 1 => found.tail = tail,
+            _ => {}
+        }
+        found
     }
 }
+
+const WHERE_SOURCE_IS: &str =
+    "--path names the directory with the app; without it, it is the current one";
 
 impl From<Advice> for CommandError {
     fn from(advice: Advice) -> Self {
@@ -349,10 +378,8 @@ impl From<crate::build::BuildError> for CommandError {
                     "no image was made; find out which step writes it: a configuration file that it \
                      leaves, a URL with a login, a log. A secret is for reading from /run/secrets",
                 ),
-            E::NotADirectory { .. } | E::EmptySource { .. } => {
-                Self::new(ExitStatus::Usage, "source", message).with_hint(
-                    "--path names the directory with the app; without it, it is the current one",
-                )
+            E::EmptySource { .. } => {
+                Self::new(ExitStatus::Usage, "source", message).with_hint(WHERE_SOURCE_IS)
             }
             E::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => Self::new(
                 ExitStatus::Failure,

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::build::{self, Judgement, Request, Verification};
+use crate::build::{self, Judgement, Record, Request, Verification};
 use crate::oci::Reference;
-use crate::sandbox::{self, Network};
+use crate::sandbox::Network;
+use crate::source::{GitUrl, Origin, SourceRequest};
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
@@ -13,6 +14,7 @@ use super::image::{host_env, name_and_value, secret};
 use super::images::find;
 use super::limits::LimitArgs;
 use super::progress::Console;
+use super::source;
 
 /// Differences that are shown; `--json` has them all.
 const SHOWN: usize = 30;
@@ -25,6 +27,7 @@ const SHOWN: usize = 30;
 #[command(after_long_help = "\
 Examples:
   warpdrive verify-build opal --source ~/opal
+  warpdrive verify-build opal --git https://git.example.com/team/opal.git
   warpdrive verify-build opal --json
 
 Exits with 0 when both have one digest, and with 4, telling which file differs and how, when they do
@@ -32,9 +35,13 @@ not.")]
 pub(super) struct Args {
     /// Name of an image in the store
     image: String,
-    /// The source tree, at the commit that the image was made from
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    source: PathBuf,
+    /// The source tree, at the commit that the image was made from; without it, the repository that
+    /// the image names
+    #[arg(long, value_name = "DIR")]
+    source: Option<PathBuf>,
+    /// Another repository that has the commit
+    #[arg(long, value_name = "URL", conflicts_with = "source")]
+    git: Option<String>,
     /// Variable for the build only, as it was when the image was made
     #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
     build_env: Vec<(String, String)>,
@@ -55,20 +62,16 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
-    let request = request(args)?;
-    sandbox::enter()?;
-    sandbox::install_interrupt_handler().map_err(|error| {
-        CommandError::new(
-            ExitStatus::Failure,
-            "signals",
-            format!("could not catch signals: {error}"),
-        )
-    })?;
+    let console = Console::new(&context.printer);
+    let record = {
+        let store = context.open_store()?;
+        Record::of(&find(&store, &args.image)?.config)?
+    };
+    let mut request = request(args, &record)?;
+    source::enter(&mut request.source, context, &console)?;
     let store = context.open_store()?;
     let image = find(&store, &args.image)?;
-    let console = Console::new(&context.printer);
-    let source = args.source.clone();
-    let verification = build::verify(&store, &args.image, &image, source, request, &console)?;
+    let verification = build::verify(&store, &args.image, &image, request, &console)?;
     if args.json {
         context.printer.json(&verification);
     } else {
@@ -81,12 +84,37 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     })
 }
 
+/// The directory that was given, or the commit in a repository.
+fn origin(args: &Args, record: &Record) -> Result<Origin, CommandError> {
+    if let Some(directory) = &args.source {
+        return Ok(Origin::local(directory));
+    }
+    let url = args.git.as_ref().or(record.source.remote.as_ref());
+    let (Some(url), Some(commit)) = (url, &record.source.commit) else {
+        return Err(
+            CommandError::usage("the image does not say where its source is")
+                .with_hint("--source names the directory"),
+        );
+    };
+    if record.source.dirty {
+        return Err(CommandError::usage(
+            "the image was made from files that differ from those of its commit",
+        )
+        .with_hint("--source names a directory that has them"));
+    }
+    Ok(Origin::Git(GitUrl::parse(url)?).at(commit)?)
+}
+
 /// What the record does not decide.
-fn request(args: &Args) -> Result<Request, CommandError> {
+fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
     let name: Reference = args.image.parse()?;
     Ok(Request {
         name,
-        path: args.source.clone(),
+        source: {
+            let mut source = SourceRequest::new(origin(args, record)?);
+            source.context_dir = record.source.context_dir.as_ref().map(PathBuf::from);
+            source
+        },
         builder: None,
         runtime_image: None,
         env: Vec::new(),
