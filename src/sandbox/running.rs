@@ -326,6 +326,16 @@ impl Sandbox {
         }
     }
 
+    /// When the time that the command may take is up.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Ends a command whose time is up: SIGTERM, and a little later everything inside is killed.
+    pub fn time_out(&mut self) -> Result<Exit, SandboxError> {
+        self.end(Exit::TimedOut)
+    }
+
     /// How the command ended, if it has.
     pub fn try_wait(&mut self) -> Result<Option<Exit>, SandboxError> {
         self.wait_until(Some(Instant::now()))
