@@ -43,7 +43,7 @@ impl Base {
     pub(super) fn own_layers(&self) -> Vec<(&StoredLayer, &'static str)> {
         self.hardening
             .iter()
-            .map(|layer| (layer, "warpdrive: hardening"))
+            .map(|layer| (layer, harden::CREATED_BY))
             .chain([(&self.builder_layer, "warpdrive: builder layer")])
             .collect()
     }
@@ -158,21 +158,13 @@ fn prepare(
     progress: &dyn Progress,
 ) -> Result<Base, BuildError> {
     let image = match pin {
-        Some(digest) => exactly(store, &reference, digest, progress)?,
-        None => match store.image(&reference)? {
-            Some(image) => image,
-            None => pull(store, &reference, progress)?,
-        },
-    };
-    let machine = this_architecture();
-    if image.config.architecture() != machine || image.config.os() != "linux" {
-        return Err(BuilderError::WrongPlatform {
-            found: format!("{}/{}", image.config.os(), image.config.architecture()),
-            reference,
-            wanted: format!("linux/{machine}"),
+        Some(digest) => {
+            let image = exactly(store, &reference, digest, progress)?;
+            fits(&image, &reference)?;
+            image
         }
-        .into());
-    }
+        None => in_store(store, &reference, progress)?,
+    };
     let python = builder::python::find(store, &image, &reference)?;
     let (builder_layer, builder_layer_cached) =
         builder::layer::make(store, &image, &python, &reference)?;
@@ -218,7 +210,39 @@ fn exactly(
     pull(store, &exact, progress)
 }
 
-fn pull(store: &Store, reference: &str, progress: &dyn Progress) -> Result<Image, BuildError> {
+/// The image by this name, pulled when it is not in the store, of this machine's platform.
+pub(super) fn in_store(
+    store: &Store,
+    reference: &str,
+    progress: &dyn Progress,
+) -> Result<Image, BuildError> {
+    let image = match store.image(reference)? {
+        Some(image) => image,
+        None => pull(store, reference, progress)?,
+    };
+    fits(&image, reference)?;
+    Ok(image)
+}
+
+/// Refuses an image of another platform.
+pub(super) fn fits(image: &Image, reference: &str) -> Result<(), BuildError> {
+    let machine = this_architecture();
+    if image.config.architecture() != machine || image.config.os() != "linux" {
+        return Err(BuilderError::WrongPlatform {
+            found: format!("{}/{}", image.config.os(), image.config.architecture()),
+            reference: reference.to_owned(),
+            wanted: format!("linux/{machine}"),
+        }
+        .into());
+    }
+    Ok(())
+}
+
+pub(super) fn pull(
+    store: &Store,
+    reference: &str,
+    progress: &dyn Progress,
+) -> Result<Image, BuildError> {
     let parsed: Reference = reference
         .parse()
         .map_err(|error| BuilderError::Reference { error })?;

@@ -16,6 +16,7 @@ use super::application::Application;
 use super::base::Base;
 use super::dependencies::{Dependencies, TitledLayer};
 use super::error::BuildError;
+use super::harden;
 use super::leaks::Leaks;
 use super::record::{LABEL_BUILD, Record};
 use super::request::{LayerKind, LayerReport, Request};
@@ -98,12 +99,12 @@ pub(super) fn commit(
         push(
             &TitledLayer {
                 layer: hardening.clone(),
-                title: "no setuid bits, no account tools".into(),
+                title: harden::TITLE.into(),
             },
             LayerKind::Builder,
             parts.base.hardening_cached,
             FIXED_TIME_RFC3339,
-            "warpdrive: hardening",
+            harden::CREATED_BY,
         );
     }
     push(
@@ -163,7 +164,7 @@ pub(super) fn commit(
     })
 }
 
-fn report(
+pub(super) fn report(
     layer: &Descriptor,
     diff_id: &str,
     kind: LayerKind,
@@ -182,7 +183,7 @@ fn report(
 }
 
 /// A base layer's descriptor with OCI's media type; the bytes are the same.
-fn in_oci_words(layer: &Descriptor) -> Descriptor {
+pub(super) fn in_oci_words(layer: &Descriptor) -> Descriptor {
     let media_type = match layer.media_type().to_string().as_str() {
         docker::LAYER_GZIP => MediaType::ImageLayerGzip,
         docker::LAYER => MediaType::ImageLayer,

@@ -245,7 +245,7 @@ fn first_difference(a: &[u8], b: &[u8]) -> String {
     let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
     let text = std::str::from_utf8(a).is_ok() && !a.contains(&0);
     if text {
-        let line = a[..same].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = a[..same].split(|byte| *byte == b'\n').count();
         format!("from line {line} on")
     } else {
         format!("from byte {same} on")

@@ -78,6 +78,10 @@ const TOOLS: [&str; 44] = [
 
 const DIRECTORIES: [&str; 4] = ["bin", "sbin", "usr/bin", "usr/sbin"];
 
+/// The layer in words, and its line of history.
+pub(super) const TITLE: &str = "no setuid bits, no account tools";
+pub(super) const CREATED_BY: &str = "warpdrive: hardening";
+
 #[derive(Serialize, Deserialize)]
 struct Record {
     /// `None` where the base has nothing to take away.

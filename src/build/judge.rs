@@ -6,13 +6,15 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use crate::audit::{self, Date, Finding, Policy, Severity};
-use crate::oci::{Digest, HistoryEntry};
+use crate::builder::layer::StoredLayer;
+use crate::oci::{Digest, HistoryEntry, ImageConfig};
 use crate::progress::Progress;
 use crate::store::{Image, Store};
 
 use super::base::Base;
 use super::commit;
 use super::error::BuildError;
+use super::harden;
 use super::request::Request;
 
 /// Findings that are told one by one.
@@ -41,7 +43,8 @@ pub struct Verdict {
     pub from_base: usize,
 }
 
-/// Judges the builder as an image of ours would have it: with our user and with `--harden`'s layer.
+/// Judges the builder as an image of ours would have it: with our user, our layers and, with
+/// `--harden`, its layer.
 pub(super) fn builder(
     store: &Store,
     base: &Base,
@@ -52,34 +55,75 @@ pub(super) fn builder(
         return Ok(());
     }
     let mut config = base.image.config.clone();
-    let mut digests: Vec<Digest> = base
-        .image
+    commit::run_as_ours(&mut config, &base.search_path());
+    let layers = base.own_layers();
+    of_builder(
+        store,
+        &base.reference,
+        &base.image,
+        config,
+        &layers,
+        request,
+        progress,
+    )
+}
+
+/// Judges an S2I builder, whose user and variables the image will have.
+pub(super) fn foreign_builder(
+    store: &Store,
+    reference: &str,
+    image: &Image,
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<(), BuildError> {
+    if !request.audit.builder_too {
+        return Ok(());
+    }
+    let hardening = if request.harden {
+        harden::layer(store, image, reference)?.0
+    } else {
+        None
+    };
+    let layers: Vec<(&StoredLayer, &str)> = hardening
+        .iter()
+        .map(|layer| (layer, harden::CREATED_BY))
+        .collect();
+    let config = image.config.clone();
+    of_builder(store, reference, image, config, &layers, request, progress)
+}
+
+fn of_builder(
+    store: &Store,
+    reference: &str,
+    image: &Image,
+    mut config: ImageConfig,
+    layers: &[(&StoredLayer, &str)],
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<(), BuildError> {
+    let mut digests: Vec<Digest> = image
         .manifest
         .layers()
         .iter()
         .map(|layer| layer.digest().clone())
         .collect();
-    for (layer, created_by) in base.own_layers() {
+    for (layer, created_by) in layers {
         config.push_layer(
             &layer.diff_id(),
             &HistoryEntry {
                 created: String::new(),
-                created_by: created_by.to_owned(),
+                created_by: (*created_by).to_owned(),
                 empty_layer: false,
             },
         );
         digests.push(layer.descriptor.digest().clone());
     }
-    commit::run_as_ours(&mut config, &base.search_path());
-    let image = audit::of_blobs(store, &base.reference, config, &digests)?;
+    let image = audit::of_blobs(store, reference, config, &digests)?;
     let report = audit::audit_remembering(store, &image, &request.audit.policy, today()?)?;
     if report.is_refused() {
-        return Err(refused("the builder image", &base.reference, &report));
+        return Err(refused("the builder image", reference, &report));
     }
-    progress.step(&format!(
-        "---> The builder {} passes the audit",
-        base.reference
-    ));
+    progress.step(&format!("---> The builder {reference} passes the audit"));
     Ok(())
 }
 

@@ -163,7 +163,7 @@ impl Leaks {
         let Some(mut search) = self.search() else {
             return Ok(());
         };
-        search.place = place.to_owned();
+        place.clone_into(&mut search.place);
         search.feed(bytes);
         search.finish_file();
         search.verdict()
@@ -349,10 +349,11 @@ impl<'a> Search<'a> {
             self.found = Some((owner, Form::UrlEncoded, self.place.clone()));
         }
         self.unwrapper = Unwrapper::default();
-        for stream in [&mut self.plain, &mut self.base64, &mut self.decoded] {
-            if let Some(stream) = stream {
-                stream.kept.clear();
-            }
+        for stream in [&mut self.plain, &mut self.base64, &mut self.decoded]
+            .into_iter()
+            .flatten()
+        {
+            stream.kept.clear();
         }
     }
 
@@ -396,6 +397,8 @@ impl Witness for Search<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -424,9 +427,9 @@ mod tests {
             if byte.is_ascii_alphanumeric() {
                 out.push(char::from(*byte));
             } else if lower {
-                out.push_str(&format!("%{byte:02x}"));
+                write!(out, "%{byte:02x}").unwrap();
             } else {
-                out.push_str(&format!("%{byte:02X}"));
+                write!(out, "%{byte:02X}").unwrap();
             }
         }
         out.into_bytes()

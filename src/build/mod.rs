@@ -102,7 +102,10 @@ pub fn image(
     progress: &dyn Progress,
 ) -> Result<Report, BuildError> {
     let _in_use = store.lock_shared()?;
-    let (descriptor, mut report) = make(store, request, progress)?;
+    let (descriptor, mut report) = match make(store, request, progress)? {
+        Made::Here(made) => *made,
+        Made::Foreign(report) => return Ok(*report),
+    };
     let mut timings = Timings::new();
     store.tag(request.name.as_given(), &descriptor)?;
     // What was unpacked survives a power cut from here on.
@@ -113,12 +116,16 @@ pub fn image(
     Ok(report)
 }
 
-/// Steps 1 to 6: an image in the store that was judged and has no name yet.
-fn make(
-    store: &Store,
-    request: &Request,
-    progress: &dyn Progress,
-) -> Result<(Descriptor, Report), BuildError> {
+/// What the first six steps gave.
+enum Made {
+    /// An image in the store that was judged and has no name yet.
+    Here(Box<(Descriptor, Report)>),
+    /// An S2I builder's image, named and shipped.
+    Foreign(Box<Report>),
+}
+
+/// Steps 1 to 6.
+fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Made, BuildError> {
     let mut timings = Timings::new();
 
     let tree = collect(store, &request.source, progress)?;
@@ -130,16 +137,21 @@ fn make(
 
     let reader = files::TreeFiles::new(&tree);
     let options = detection(request, None);
+    if let Some(builder) = wish(&reader, &options, request)?
+        && foreign::is_builder(store, &builder, foreign::PullPolicy::IfNotPresent, progress)?
+    {
+        let context = request.source.context_dir.as_deref();
+        let source = foreign::Source::of_tree(tree, context);
+        let request = foreign::Request::of_image(request, builder);
+        let built = foreign::build(store, &request, &source, progress)?;
+        return Ok(Made::Foreign(Box::new(built.report)));
+    }
     let python = app::python_request(&reader, &options.environment)?;
     // An app that cannot be started is refused before anything is fetched.
-    let detected = app::detect(&reader, &options)?;
+    app::detect(&reader, &options)?;
     timings.step("plan");
 
-    let wish = detected
-        .project
-        .settings
-        .get("builder_image")
-        .or_else(|| request.host_env.get("WARPDRIVE_BUILDER_IMAGE").cloned());
+    let wish = wish(&reader, &options, request)?;
     let mut base = base::take(store, wish.as_deref(), python.as_ref(), request, progress)?;
     let detected = app::detect(&reader, &detection(request, Some(base.python.minor())))?;
     for warning in &detected.warnings {
@@ -247,7 +259,23 @@ fn make(
         timings_ms: timings.steps,
         pushed: Vec::new(),
     };
-    Ok((committed.descriptor, report))
+    Ok(Made::Here(Box::new((committed.descriptor, report))))
+}
+
+/// The builder image that somebody has named.
+fn wish(
+    reader: &files::TreeFiles<'_>,
+    options: &app::Options,
+    request: &Request,
+) -> Result<Option<String>, BuildError> {
+    if request.builder.is_some() {
+        return Ok(request.builder.clone());
+    }
+    let settings =
+        app::settings::Settings::load(reader, &options.environment, &options.command_line)?;
+    Ok(settings
+        .get("builder_image")
+        .or_else(|| request.host_env.get("WARPDRIVE_BUILDER_IMAGE").cloned()))
 }
 
 /// Step 1: the files that go into the image, and what git knows of them.

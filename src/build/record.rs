@@ -3,6 +3,8 @@
 //! Enough to make it again, and nothing that is nobody's business: no path of the machine, no
 //! credential, neither name nor value of a build variable or secret, only how many there were.
 
+use std::fmt::Write as _;
+
 use serde::{Deserialize, Serialize};
 
 use crate::oci::{Digest, ImageConfig, to_canonical_json};
@@ -125,10 +127,12 @@ impl Record {
                     .chars()
                     .all(|c| c.is_ascii_alphanumeric() || more.contains(c))
         };
-        self.resolved
-            .iter()
-            .filter(|(name, version)| good(name, "-") && good(version, ".+!-_"))
-            .map(|(name, version)| format!("{name}=={version}\n"))
-            .collect()
+        let mut list = String::new();
+        for (name, version) in &self.resolved {
+            if good(name, "-") && good(version, ".+!-_") {
+                let _ = writeln!(list, "{name}=={version}");
+            }
+        }
+        list
     }
 }

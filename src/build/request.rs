@@ -13,7 +13,8 @@ use super::judge::{Judgement, Verdict};
 use super::verify::Pinned;
 
 /// One `warpdrive image`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub struct Request {
     pub name: Reference,
     /// The source tree, and where it is.
@@ -33,6 +34,9 @@ pub struct Request {
     pub no_cache: bool,
     /// Resolve unpinned requirements anew.
     pub upgrade: bool,
+    /// With an S2I builder: restore what the previous image's `save-artifacts` gives. Our own builders
+    /// keep what they installed in any case.
+    pub incremental: bool,
     pub network: Network,
     /// Take setuid bits and account tools of the base away.
     pub harden: bool,
@@ -48,6 +52,7 @@ pub struct Request {
 }
 
 /// A file on a tmpfs below `/run/secrets`, for the time of the build.
+#[derive(Clone)]
 pub struct Secret {
     pub id: String,
     pub contents: Vec<u8>,

@@ -50,7 +50,7 @@ impl Pinned {
         }
         Err(BuildError::OtherSource {
             wanted: described(self.commit.as_deref(), &self.source),
-            found: described(commit.as_deref(), &found.to_string()),
+            found: described(commit.as_deref(), found.as_ref()),
             commit: self
                 .commit
                 .clone()
@@ -118,7 +118,12 @@ pub fn verify(
         source: record.source.digest.clone(),
         commit: record.source.commit.clone(),
     });
-    let (descriptor, _) = super::make(store, &request, progress)?;
+    let super::Made::Here(made) = super::make(store, &request, progress)? else {
+        return Err(BuildError::NoRecord {
+            problem: "its builder is an S2I builder today".into(),
+        });
+    };
+    let descriptor = made.0;
     let digest = image.descriptor.digest();
     let verified = descriptor.digest() == digest;
     let differences = if verified {

@@ -128,6 +128,7 @@ fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
         push: false,
         no_cache: true,
         upgrade: false,
+        incremental: false,
         network: if args.network == "none" {
             Network::None
         } else {

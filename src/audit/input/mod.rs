@@ -96,7 +96,7 @@ fn layers(config: &ImageConfig, digests: &[Digest]) -> Result<Vec<LayerInfo>, Au
 fn kind(created_by: &str) -> Option<&'static str> {
     match created_by.strip_prefix("warpdrive: ")? {
         "builder layer" | "hardening" => Some("builder"),
-        "application" => Some("application"),
+        "application" | "what assemble left" => Some("application"),
         _ => Some("dependencies"),
     }
 }
