@@ -140,7 +140,7 @@ impl Mount {
     }
 }
 
-/// The hierarchies of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+/// The hierarchies of `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`).
 fn hierarchies(mountinfo: &str) -> Vec<Mount> {
     let mut found = Vec::new();
     for line in mountinfo.lines() {

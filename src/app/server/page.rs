@@ -342,9 +342,9 @@ fn golden() -> (String, BTreeSet<String>) {
                 found.insert(if word.starts_with('-') {
                     option = word;
                     word.to_owned()
-                } else if word.starts_with('/') {
+                } else if word.starts_with('/') || word.ends_with('\'') {
                     format!("{option} {word}")
-                } else if previous.starts_with('-') {
+                } else if previous.starts_with('-') && !word.ends_with(":application") {
                     format!("{previous} {word}")
                 } else {
                     name.to_owned()
