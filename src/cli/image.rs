@@ -61,6 +61,9 @@ pub(super) struct Args {
     /// Resolve unpinned requirements anew
     #[arg(long)]
     upgrade: bool,
+    /// With an S2I builder: restore what the previous image's save-artifacts script gives
+    #[arg(long)]
+    incremental: bool,
     /// Network of the build: host or none
     #[arg(long, value_name = "MODE", default_value = "host", value_parser = ["host", "none"])]
     network: String,
@@ -143,6 +146,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         push: args.push,
         no_cache: args.no_cache,
         upgrade: args.upgrade,
+        incremental: args.incremental,
         network: if args.network == "none" {
             Network::None
         } else {
