@@ -53,6 +53,9 @@ pub struct Plan {
     /// Packages that warpdrive adds for the server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub server_packages: Vec<String>,
+    /// The installed release of the server's package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_version: Option<String>,
     /// Hooks that are there and executable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<String>,
