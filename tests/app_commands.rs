@@ -170,6 +170,42 @@ fn start_runs_the_server_in_its_home_with_everything_exported() {
     );
 }
 
+/// What whoever starts the container says comes before the application's files, and before what the
+/// build has recorded. In the original the files had the last word.
+#[test]
+fn the_caller_has_the_first_word() {
+    let app = App::new();
+    app.plan("", "--built");
+    app.program(
+        "root/src/app.sh",
+        "#!/bin/sh\necho \"$A $B $C\"; for a; do echo \"<$a>\"; done\n",
+    );
+    app.file(
+        "root/src/.warpdrive/environment",
+        "A=file\nB=\"$B and file\"\nC=${C:-file}\n",
+    );
+    app.file("root/src/.warpdrive/action_hooks/deploy-env", "A=hook\n");
+    let output = app.run(&["start"]);
+    assert_eq!(stdout(&output), "hook  and file file\n<--built>\n");
+    let said = [
+        ("A", "said"),
+        ("B", "said"),
+        ("C", "said"),
+        ("WARPDRIVE_SERVER_ARGS", "--said '$A'"),
+    ];
+    let output = app.command(&[], &["start"]).envs(said).output().unwrap();
+    assert_eq!(stdout(&output), "said said and file said\n<--said>\n<$A>\n");
+    let explained = app.command(&[], &["env", "--explain"]).envs(said).output();
+    let explained = stdout(&explained.unwrap());
+    assert!(
+        explained.contains("B='said and file'  # file: .warpdrive/environment\n"),
+        "{explained}"
+    );
+    assert!(
+        explained.contains("server_args = --said '$A'  # environment: WARPDRIVE_SERVER_ARGS\n")
+    );
+}
+
 #[test]
 fn start_without_a_build_says_what_to_do() {
     let output = App::new().run(&["start"]);

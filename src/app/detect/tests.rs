@@ -23,6 +23,7 @@ fn line(tree: &Memory) -> String {
         Ok(plan) => match &plan.start {
             Start::Shell { program } => format!("shell {program}"),
             Start::Python { program } => format!("python {program}"),
+            Start::Jupyter { interface } => format!("jupyter {}", interface.name()),
             Start::Server {
                 server,
                 application,
@@ -47,6 +48,50 @@ fn line(tree: &Memory) -> String {
         },
         Err(error) => format!("error: {error}"),
     }
+}
+
+#[test]
+fn notebooks_are_for_jupyter_where_there_is_no_application() {
+    for (files, expected) in [
+        (&[("a.ipynb", "")][..], "jupyter lab"),
+        (
+            &[("week 1/a.ipynb", ""), ("helper.py", "def f(): pass")],
+            "jupyter lab",
+        ),
+        (
+            &[("a.ipynb", ""), ("requirements.txt", "notebook")],
+            "jupyter notebook",
+        ),
+        (
+            &[("a.ipynb", ""), ("app.py", FLASK)],
+            "gunicorn app:app Wsgi",
+        ),
+        (&[("a.ipynb", ""), ("app.py", "print(1)")], "python app.py"),
+        (
+            &[
+                ("a.ipynb", ""),
+                ("app.py", FLASK),
+                (".warpdrive/server_type", "jupyter"),
+            ],
+            "jupyter lab",
+        ),
+        (
+            &[
+                ("x.txt", ""),
+                (".warpdrive/deploy_mode", "jupyter"),
+                (".warpdrive/server_type", "jupyter-notebook"),
+            ],
+            "jupyter notebook",
+        ),
+        (
+            &[(".ipynb_checkpoints/a.ipynb", "")],
+            "error: no application was found",
+        ),
+    ] {
+        assert_eq!(line(&tree(files)), expected, "{files:?}");
+    }
+    let files = [("a.ipynb", ""), ("requirements.txt", "numpy\n")];
+    assert_eq!(plan(&tree(&files)).unwrap().server_packages, ["jupyterlab"]);
 }
 
 #[test]

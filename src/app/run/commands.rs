@@ -37,7 +37,8 @@ fn plan(environment: &Environment) -> Result<&Plan, RunError> {
 /// `start`: `deploy-cfg` once, the hook `deploy`, then the server in the application's home. Nothing
 /// of the application is loaded to find out what the plan knows.
 pub fn start(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
-    let environment = environment(caller, "start", progress)?;
+    let mut environment = environment(caller, "start", progress)?;
+    environment.set_for_server();
     let plan = plan(&environment)?;
     let mut supervisor = Supervisor::new().map_err(RunError::Signals)?;
     if let Some(status) = once::configure(&environment, &mut supervisor, progress)? {
@@ -75,7 +76,8 @@ pub fn start(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
 
 /// `start --dry-run`: the server's program and arguments.
 pub fn server_line(caller: &Caller, progress: &dyn Progress) -> Result<Vec<String>, RunError> {
-    let environment = environment(caller, "start", progress)?;
+    let mut environment = environment(caller, "start", progress)?;
+    environment.set_for_server();
     command_line(plan(&environment)?, &environment)
 }
 
@@ -109,7 +111,15 @@ fn command_line(plan: &Plan, environment: &Environment) -> Result<Vec<String>, R
         worker_directory,
         environment: &variables,
     };
-    Ok(command(plan, &context)?)
+    let said = environment.server_arguments().map(|text| Plan {
+        server_args: Some(text),
+        ..plan.clone()
+    });
+    let line = command(said.as_ref().unwrap_or(plan), &context)?;
+    Ok(match &plan.instrument {
+        Some(instrument) => instrument.wrap(line, plan.server()),
+        None => line,
+    })
 }
 
 /// What is said before the server speaks. The arguments are not shown: they may hold a secret.
@@ -117,6 +127,7 @@ fn announcement(plan: &Plan, port: u16) -> [String; 2] {
     let (mode, server) = match &plan.start {
         Start::Shell { program } => ("shell", program.clone()),
         Start::Python { program } => ("python", format!("python {program}")),
+        Start::Jupyter { interface } => ("jupyter", format!("jupyter {}", interface.name())),
         Start::Server {
             server,
             application,

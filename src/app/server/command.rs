@@ -40,6 +40,10 @@ pub fn command(plan: &Plan, context: &Context<'_>) -> Result<Vec<String>, Argume
             line.extend(["python".to_owned(), program.clone()]);
             line.extend(extra);
         }
+        Start::Jupyter { interface } => {
+            line = interface.command(context.port, context.home);
+            line.extend(extra);
+        }
         Start::Server {
             server,
             application,
@@ -213,6 +217,9 @@ mod tests {
             python: None,
             server_packages: Vec::new(),
             hooks: Vec::new(),
+            instrument: None,
+            service: None,
+            image_environment: BTreeMap::new(),
         }
     }
 
