@@ -24,3 +24,12 @@ if password:
 token = os.environ.get('JUPYTER_TOKEN', '') or said('JUPYTER_TOKEN')
 if token:
     c.IdentityProvider.token = token
+
+# `/api` tells the release to anybody: not here.
+try:
+    from jupyter_server.base.handlers import APIVersionHandler
+    from tornado.web import authenticated
+
+    APIVersionHandler.get = authenticated(APIVersionHandler.get)
+except (ImportError, AttributeError):
+    pass

@@ -63,7 +63,13 @@ impl Build<'_> {
             }
         }
         let instrument = detect::instrument(&project.settings);
-        self.install_server(&mut installer, &environment, detected, instrument, phased)?;
+        self.install_server(
+            &mut installer,
+            &environment,
+            detected,
+            instrument.as_ref(),
+            phased,
+        )?;
         let site = site_packages(&roots.app);
         let mut distributions = records::read_all(&site)?;
         records::refuse_intruders(&distributions, &site, roots)?;
@@ -120,7 +126,7 @@ impl Build<'_> {
         installer: &mut Installer<'_>,
         environment: &Environment,
         detected: Option<&Detected>,
-        instrument: Option<Instrument>,
+        instrument: Option<&Instrument>,
         phased: bool,
     ) -> Result<(), BuildError> {
         let mut wanted: Vec<String> = match detected {
@@ -134,7 +140,7 @@ impl Build<'_> {
             .into_iter()
             .map(|distribution| distribution.name)
             .collect();
-        if let Some(instrument) = &instrument {
+        if let Some(instrument) = instrument {
             wanted.extend(instrument.packages(&present).into_iter().map(str::to_owned));
         }
         let python = python_version(&self.roots.app).unwrap_or(PythonVersion::new(3, 9));
@@ -146,7 +152,7 @@ impl Build<'_> {
         if missing.is_empty() {
             return Ok(());
         }
-        let what = match &instrument {
+        let what = match instrument {
             Some(instrument) => format!("the server and {instrument}"),
             None => "the server".to_owned(),
         };

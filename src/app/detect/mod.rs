@@ -76,7 +76,8 @@ impl Detected {
 pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectError> {
     let project = Project::load(files, &options.environment, &options.command_line)?;
     let settings = &project.settings;
-    let mut warnings = warnings(files, &project);
+    refuse_hooks(files)?;
+    let mut warnings = warnings(&project);
     if let Some((named_in, file)) = project.requirements.missing.first() {
         return Err(DetectError::MissingRequirements {
             named_in: named_in.clone(),
@@ -206,19 +207,27 @@ pub(crate) fn static_map(url: &str, root: &str) -> StaticMap {
     }
 }
 
-fn warnings(files: &dyn Files, project: &Project) -> Vec<String> {
+/// A hook that cannot be run would be found out by its command, in production at the latest. (The
+/// original skipped it, `build` without a word.)
+fn refuse_hooks(files: &dyn Files) -> Result<(), DetectError> {
+    // These two are read, not run.
+    let run = HOOKS
+        .iter()
+        .filter(|name| !matches!(**name, "build-env" | "deploy-env"));
+    for name in run {
+        if project::hook(files, name) == Some(false) {
+            return Err(DetectError::NotExecutable {
+                path: format!(".warpdrive/action_hooks/{name}"),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn warnings(project: &Project) -> Vec<String> {
     let mut warnings = Vec::new();
     for (path, meant) in &project.settings.doubtful {
         warnings.push(format!("{path} means nothing; {meant} would"));
-    }
-    for name in HOOKS {
-        if project::hook(files, name) == Some(false) && !matches!(*name, "build-env" | "deploy-env")
-        {
-            let path = format!(".warpdrive/action_hooks/{name}");
-            warnings.push(format!(
-                "{path} is not executable and is not run: chmod +x {path}"
-            ));
-        }
     }
     for line in project.requirements.moving() {
         warnings.push(format!(

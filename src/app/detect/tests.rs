@@ -499,6 +499,17 @@ fn django_projects() {
     );
 }
 
+/// The original installed a server for these, too.
+#[test]
+fn programs_need_no_server() {
+    for tree in [
+        tree(&[("app.py", "print(1)")]),
+        Memory::new().with_program("app.sh", "#!/bin/sh\n"),
+    ] {
+        assert_eq!(plan(&tree).unwrap().server_packages, Vec::<String>::new());
+    }
+}
+
 #[test]
 fn programs_in_the_shell() {
     assert_eq!(
@@ -565,11 +576,30 @@ fn what_the_owner_should_know() {
             "requirements.txt",
             "-e git+https://github.com/x/y.git@master#egg=y",
         ),
-        (".warpdrive/action_hooks/build", "#!/bin/sh"),
+        (".warpdrive/action_hooks/build-env", "A=1"),
     ]);
     let detected = detect(&tree, &Options::default()).unwrap();
-    assert_eq!(detected.warnings.len(), 2, "{:?}", detected.warnings);
-    assert!(detected.warnings[0].contains("chmod +x"));
+    assert_eq!(detected.warnings.len(), 1, "{:?}", detected.warnings);
+}
+
+/// BUG [V] of the original: a hook that was not executable was skipped, `build` without a word.
+#[test]
+fn every_hook_has_to_be_executable() {
+    let mut refused = 0;
+    for name in HOOKS {
+        let path = format!(".warpdrive/action_hooks/{name}");
+        let tree = tree(&[("app.py", FLASK), (&path, "#!/bin/sh")]);
+        match detect(&tree, &Options::default()) {
+            Ok(_) => assert!(name.ends_with("-env"), "{name} is read, not run"),
+            Err(error) => {
+                let advice = error.advice();
+                assert_eq!(advice.title, format!("{path} is not executable"));
+                assert_eq!(advice.remedies[0], format!("chmod +x {path}"));
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!(refused, HOOKS.len() - 2);
 }
 
 proptest::proptest! {

@@ -147,18 +147,16 @@ fn check(path: &Path) -> Result<Option<String>, EnvironmentError> {
             path: path.to_owned(),
         });
     }
-    match text.split('\n').position(|line| line.ends_with('\r')) {
-        Some(line) => Err(EnvironmentError::LineEnds {
+    if let Some(line) = text.split('\n').position(|line| line.ends_with('\r')) {
+        return Err(EnvironmentError::LineEnds {
             path: path.to_owned(),
             line: line + 1,
-        }),
-        None => {
-            let code = text
-                .lines()
-                .filter(|line| !line.trim_start().starts_with('#'));
-            Ok(Some(code.collect::<Vec<_>>().join("\n")))
-        }
+        });
     }
+    let code = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'));
+    Ok(Some(code.collect::<Vec<_>>().join("\n")))
 }
 
 #[cfg(test)]

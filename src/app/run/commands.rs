@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::time::Duration;
 
 use super::environment::Environment;
 use super::error::RunError;
@@ -196,8 +197,24 @@ pub fn probe(name: &'static str, caller: &Caller, progress: &dyn Progress) -> Re
     let environment = environment(caller, name, progress)?;
     match hook::find(name, &environment)? {
         Some(hook) => hook.become_it(&environment, None),
-        None => probe::get(environment.port).map(|()| 0),
+        None => probe::get(environment.port, probe_timeout(&environment)?).map(|()| 0),
     }
+}
+
+/// `WARPDRIVE_PROBE_TIMEOUT`, in seconds.
+fn probe_timeout(environment: &Environment) -> Result<Duration, RunError> {
+    let Some(text) = environment.value("WARPDRIVE_PROBE_TIMEOUT") else {
+        return Ok(probe::TIMEOUT);
+    };
+    let text = text.to_string_lossy();
+    text.trim()
+        .parse()
+        .ok()
+        .filter(|seconds| *seconds > 0.0 && *seconds < 3600.0)
+        .map(Duration::from_secs_f32)
+        .ok_or_else(|| RunError::Timeout {
+            value: text.into_owned(),
+        })
 }
 
 /// `exec`: any program, where the caller stands.

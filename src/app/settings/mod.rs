@@ -190,13 +190,12 @@ impl Settings {
                 _ => return Err(unknown(&["on", "off"])),
             },
             Kind::Instrument if text.is_empty() => String::new(),
-            Kind::Instrument => match Instrument::parse(text) {
-                Some(instrument) => instrument.to_string(),
-                None => {
-                    let all: Vec<&str> = AGENTS.iter().copied().chain(["autowrapt:NAME"]).collect();
-                    return Err(unknown(&all));
-                }
-            },
+            Kind::Instrument => {
+                let all: Vec<&str> = AGENTS.iter().copied().chain(["autowrapt:NAME"]).collect();
+                Instrument::parse(text)
+                    .ok_or_else(|| unknown(&all))?
+                    .to_string()
+            }
         };
         if key.name == "server_args" {
             // One text for all, from a place that comes before those by server.
