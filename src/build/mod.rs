@@ -15,6 +15,7 @@ mod environment;
 mod error;
 mod fetch;
 mod files;
+pub mod foreign;
 mod request;
 mod ship;
 mod split;
@@ -27,7 +28,8 @@ use std::time::Instant;
 
 use crate::app::{self, python::PythonVersion};
 use crate::progress::{Progress, human_size};
-use crate::source::{self, CollectOptions, Tree};
+use crate::sandbox;
+use crate::source::{self, CollectOptions, SourceRequest, Tree};
 use crate::store::Store;
 
 pub use commit::LABEL_PLAN;
@@ -72,8 +74,12 @@ pub struct Preview {
 }
 
 /// Steps 1 and 2 alone.
-pub fn preview(request: &Request, progress: &dyn Progress) -> Result<Preview, BuildError> {
-    let tree = collect(request, progress)?;
+pub fn preview(
+    store: &Store,
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<Preview, BuildError> {
+    let tree = collect(store, &request.source, progress)?;
     let detected = app::detect(&files::TreeFiles::new(&tree), &detection(request, None))?;
     Ok(Preview { tree, detected })
 }
@@ -87,22 +93,26 @@ pub fn image(
     let mut timings = Timings::new();
     let _in_use = store.lock_shared()?;
 
-    let tree = collect(request, progress)?;
+    let tree = collect(store, &request.source, progress)?;
     let source_digest = tree.digest_with(store)?;
     timings.step("source");
 
     let reader = files::TreeFiles::new(&tree);
     let options = detection(request, None);
+    if let Some(builder) = wish(&reader, &options, request)?
+        && foreign::is_builder(store, &builder, foreign::PullPolicy::IfNotPresent, progress)?
+    {
+        let context = request.source.context_dir.as_deref();
+        let source = foreign::Source::of_tree(tree, context);
+        let request = foreign::Request::of_image(request, builder);
+        return Ok(foreign::build(store, &request, &source, progress)?.report);
+    }
     let python = app::python_request(&reader, &options.environment)?;
     // An app that cannot be started is refused before anything is fetched.
-    let detected = app::detect(&reader, &options)?;
+    app::detect(&reader, &options)?;
     timings.step("plan");
 
-    let wish = detected
-        .project
-        .settings
-        .get("builder_image")
-        .or_else(|| request.host_env.get("WARPDRIVE_BUILDER_IMAGE").cloned());
+    let wish = wish(&reader, &options, request)?;
     let base = base::take(store, wish.as_deref(), python.as_ref(), request, progress)?;
     let detected = app::detect(&reader, &detection(request, Some(base.python.minor())))?;
     for warning in &detected.warnings {
@@ -190,14 +200,30 @@ pub fn image(
     })
 }
 
-/// Step 1: the files that go into the image, and what git knows of them.
-fn collect(request: &Request, progress: &dyn Progress) -> Result<Tree, BuildError> {
-    if !request.path.is_dir() {
-        return Err(BuildError::NotADirectory {
-            path: request.path.clone(),
-        });
+/// The builder image that somebody has named.
+fn wish(
+    reader: &files::TreeFiles<'_>,
+    options: &app::Options,
+    request: &Request,
+) -> Result<Option<String>, BuildError> {
+    if request.builder.is_some() {
+        return Ok(request.builder.clone());
     }
-    let tree = source::collect(&request.path, &CollectOptions::default())?;
+    let settings =
+        app::settings::Settings::load(reader, &options.environment, &options.command_line)?;
+    Ok(settings
+        .get("builder_image")
+        .or_else(|| request.host_env.get("WARPDRIVE_BUILDER_IMAGE").cloned()))
+}
+
+/// Step 1: the files that go into the image, and what git knows of them.
+pub(crate) fn collect(
+    store: &Store,
+    request: &SourceRequest,
+    progress: &dyn Progress,
+) -> Result<Tree, BuildError> {
+    let options = CollectOptions::default();
+    let tree = source::take(store, request, &options, progress, &sandbox::interrupted)?;
     for warning in &tree.warnings {
         progress.warning(warning);
     }
@@ -208,12 +234,30 @@ fn collect(request: &Request, progress: &dyn Progress) -> Result<Tree, BuildErro
         tree.left_out.files,
         human_size(tree.left_out.bytes)
     ));
+    if let Some(commit) = &tree.commit {
+        progress.step(&format!("---> {}", at_commit(commit)));
+    }
     if tree.is_empty() {
         return Err(BuildError::EmptySource {
-            path: request.path.clone(),
+            source_name: request.origin.to_string(),
         });
     }
     Ok(tree)
+}
+
+/// `At commit 1a2b3c4d5e6f (main), with changes that are not committed`
+fn at_commit(commit: &source::Commit) -> String {
+    let id: String = commit.id.chars().take(12).collect();
+    let branch = commit
+        .reference
+        .as_ref()
+        .map_or_else(String::new, |branch| format!(" ({branch})"));
+    let changed = if commit.dirty {
+        ", with changes that are not committed"
+    } else {
+        ""
+    };
+    format!("At commit {id}{branch}{changed}")
 }
 
 /// What detection knows besides the tree: the variables of the build, and the builder's Python.

@@ -1,21 +1,22 @@
 //! What a build is asked for, and what it reports.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::oci::Reference;
 use crate::sandbox::Network;
+use crate::source::SourceRequest;
 use crate::transport::Destination;
 
 /// One `warpdrive image`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub struct Request {
     pub name: Reference,
-    /// The source tree.
-    pub path: PathBuf,
+    /// The source tree, and where it is.
+    pub source: SourceRequest,
     /// `--builder`; otherwise the app's own wish or what fits its Python version.
     pub builder: Option<String>,
     /// `--runtime-image`: what the application runs on, where that is another image.
@@ -31,6 +32,9 @@ pub struct Request {
     pub no_cache: bool,
     /// Resolve unpinned requirements anew.
     pub upgrade: bool,
+    /// With an S2I builder: restore what the previous image's `save-artifacts` gives. Our own builders
+    /// keep what they installed in any case.
+    pub incremental: bool,
     pub network: Network,
     pub timeout: Option<Duration>,
     /// `SOURCE_DATE_EPOCH` (reproducible-builds.org), seconds.
@@ -40,6 +44,7 @@ pub struct Request {
 }
 
 /// A file on a tmpfs below `/run/secrets`, for the time of the build.
+#[derive(Clone)]
 pub struct Secret {
     pub id: String,
     pub contents: Vec<u8>,

@@ -118,7 +118,7 @@ fn resolve(base: &Path, path: &Path) -> Option<PathBuf> {
 }
 
 /// The source file that a `__pycache__/NAME.TAG.pyc` was compiled from.
-fn source_of(path: &Path) -> Option<PathBuf> {
+pub(super) fn source_of(path: &Path) -> Option<PathBuf> {
     let cache = path.parent()?;
     if cache.file_name()? != "__pycache__" {
         return None;

@@ -233,9 +233,38 @@ impl From<crate::layer::LayerError> for CommandError {
 
 impl From<crate::source::SourceError> for CommandError {
     fn from(error: crate::source::SourceError) -> Self {
-        Self::new(ExitStatus::Failure, "source", error.to_string())
+        use crate::source::SourceError as E;
+        let (exit, code) = match &error {
+            E::LooksLikeOption { .. } | E::Url { .. } | E::Reference { .. } => {
+                (ExitStatus::Usage, "source-invalid")
+            }
+            E::NotADirectory { .. } | E::ContextDir { .. } | E::Root { .. } => {
+                (ExitStatus::Usage, "source")
+            }
+            E::Transport { .. } => (ExitStatus::Usage, "source-transport"),
+            E::Fetch { .. } | E::TimedOut { .. } => (ExitStatus::Network, "source-fetch"),
+            E::NoSuchReference { .. } | E::EmptyRepository { .. } => {
+                (ExitStatus::Failure, "source-reference")
+            }
+            E::Member { .. } | E::TooMuch { .. } => (ExitStatus::Failure, "source-refused"),
+            E::Archive { .. } | E::NoArchive { .. } => (ExitStatus::Failure, "source-archive"),
+            E::NoGit => (ExitStatus::Failure, "git-missing"),
+            E::Interrupted => (ExitStatus::Interrupted, "interrupted"),
+            _ => (ExitStatus::Failure, "source"),
+        };
+        let mut found = Self::new(exit, code, error.to_string());
+        found.hint = error.hint();
+        match error {
+            E::NotADirectory { .. } => found.hint = Some(WHERE_SOURCE_IS.into()),
+            E::Fetch { tail, .. } if tail.len() > 1 => found.tail = tail,
+            _ => {}
+        }
+        found
     }
 }
+
+const WHERE_SOURCE_IS: &str =
+    "--path names the directory with the app; without it, it is the current one";
 
 impl From<Advice> for CommandError {
     fn from(advice: Advice) -> Self {
@@ -253,6 +282,73 @@ impl From<Advice> for CommandError {
     }
 }
 
+impl From<crate::s2i::S2iError> for CommandError {
+    fn from(error: crate::s2i::S2iError) -> Self {
+        use crate::s2i::S2iError as E;
+        let exit = match error {
+            E::Option { .. } | E::Environment { .. } => ExitStatus::Usage,
+            E::Metadata { .. } => ExitStatus::AppBuildFailed,
+            E::Label { .. } | E::OnBuild { .. } => ExitStatus::Failure,
+        };
+        Self::new(exit, "s2i", error.to_string())
+    }
+}
+
+impl From<crate::build::foreign::ForeignError> for CommandError {
+    fn from(error: crate::build::foreign::ForeignError) -> Self {
+        use crate::build::foreign::ForeignError as E;
+        let message = error.to_string();
+        let failure = |code| Self::new(ExitStatus::Failure, code, message.clone());
+        let usage = |code| Self::new(ExitStatus::Usage, code, message.clone());
+        match error {
+            E::S2i(error) => error.into(),
+            E::Script { exit, tail, .. } => {
+                let mut error = Self::new(ExitStatus::AppBuildFailed, "assemble-failed", message);
+                error.status = match exit {
+                    Exit::Code(code) => Some(code),
+                    Exit::Signal(signal) => Some(128 + signal),
+                    Exit::TimedOut | Exit::Interrupted => None,
+                };
+                error.tail = tail;
+                error.with_hint(match exit {
+                    Exit::TimedOut => "give it more with --timeout, or find out what it waits for",
+                    _ => {
+                        "the lines above are the last that the builder's script printed; the \
+                         previous image and the cache are as they were"
+                    }
+                })
+            }
+            E::UserRefused { .. } => Self::new(ExitStatus::Refused, "user-refused", message)
+                .with_hint("take an image whose USER is a number within the allowed ranges"),
+            E::OneUid { .. } | E::OneUidChange { .. } => failure("subuid-missing").with_hint(
+                "an administrator can give you a range of subordinate ids (subuid): `sudo usermod \
+                 --add-subuids 100000-165535 --add-subgids 100000-165535 $USER`; or run as root",
+            ),
+            E::NotInStore { .. } => failure("builder-missing")
+                .with_hint("`warpdrive pull` or `warpdrive import` brings it"),
+            E::NoScript { .. } | E::NoScriptsAt { .. } => failure("script-missing").with_hint(
+                "a builder names its scripts in the label io.openshift.s2i.scripts-url; \
+                 --scripts-url or .s2i/bin in the source can bring others",
+            ),
+            E::Download { .. } => Self::new(ExitStatus::Network, "script-unreachable", message),
+            E::NoEntrypoint { .. } => {
+                Self::new(ExitStatus::AppBuildFailed, "no-entrypoint", message)
+            }
+            E::ArtifactMissing { .. } | E::Artifact { .. } => {
+                Self::new(ExitStatus::AppBuildFailed, "artifact-missing", message)
+            }
+            E::NoBuilder
+            | E::Inject { .. }
+            | E::Volume { .. }
+            | E::Capability { .. }
+            | E::NoArtifacts { .. } => usage("s2i"),
+            E::User(_) => failure("user-unknown"),
+            E::Labels { .. } => failure("labels-too-large"),
+            E::NotADirectory { .. } | E::Io { .. } => failure("s2i"),
+        }
+    }
+}
+
 impl From<crate::build::BuildError> for CommandError {
     fn from(error: crate::build::BuildError) -> Self {
         use crate::build::BuildError as E;
@@ -260,6 +356,7 @@ impl From<crate::build::BuildError> for CommandError {
         match error {
             E::Settings(error) => error.advice().into(),
             E::Detect(error) => error.advice().into(),
+            E::Foreign(error) => error.into(),
             E::Builder(error) => error.into(),
             E::Source(error) => error.into(),
             E::Store(error) => error.into(),
@@ -283,10 +380,8 @@ impl From<crate::build::BuildError> for CommandError {
                     _ => "the lines above are the last that it printed; the previous image and the cache are as they were",
                 })
             }
-            E::NotADirectory { .. } | E::EmptySource { .. } => {
-                Self::new(ExitStatus::Usage, "source", message).with_hint(
-                    "--path names the directory with the app; without it, it is the current one",
-                )
+            E::EmptySource { .. } => {
+                Self::new(ExitStatus::Usage, "source", message).with_hint(WHERE_SOURCE_IS)
             }
             E::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => Self::new(
                 ExitStatus::Failure,

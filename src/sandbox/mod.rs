@@ -34,7 +34,7 @@ mod terminal;
 mod wire;
 
 pub use child::{dispatch_child, in_new_session};
-pub use enter::enter;
+pub use enter::{enter, enter_with, handed_over, will_enter};
 pub use error::{Failure, FailureKind, SandboxError};
 pub use id_map::IdMode;
 pub use interrupt::{forward_signals, install_interrupt_handler, interrupt_fd, interrupted};
@@ -43,5 +43,5 @@ pub use network::{Dialer, PRIVATE_NAME_SERVER};
 pub use probe::{Finding, Verdict, probe};
 pub use running::{Io, Sandbox, Stream, spawn};
 pub use signal_queue::SignalQueue;
-pub use spec::{Exit, JoinSpec, Limits, Mount, Network, Root, Spec, Upper};
+pub use spec::{Capability, Exit, JoinSpec, Limits, Mount, Network, Root, Spec, Upper};
 pub use wire::Size;
