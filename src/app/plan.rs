@@ -65,6 +65,9 @@ pub struct Plan {
     /// something about the application: a file of the application comes before them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub image_environment: BTreeMap<String, String>,
+    /// The installed release of the server's package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_version: Option<String>,
     /// Hooks that are there and executable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<String>,

@@ -52,10 +52,19 @@ impl Build<'_> {
         let static_files = plan.static_files.clone();
         if let Start::Server {
             server,
-            application: Some(application),
+            application,
         } = &mut plan.start
         {
-            application.wrapper = wrapper::write(&roots.app, *server, application, &static_files)?;
+            wrapper::write_launcher(&roots.app, *server)?;
+            if let Some(application) = application {
+                application.wrapper =
+                    wrapper::write(&roots.app, *server, application, &static_files)?;
+            }
+            let installed = records::read_all(&site_packages(&roots.app))?;
+            plan.server_version = installed
+                .into_iter()
+                .find(|one| server.packages().contains(&one.name.as_str()))
+                .map(|one| one.version);
         }
         plan.image_environment = self
             .given

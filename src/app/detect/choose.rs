@@ -250,14 +250,16 @@ impl Finder<'_> {
     /// Whether, of an app that has both interfaces, ASGI is meant.
     fn wants_asgi(&self) -> bool {
         let settings = &self.project.settings;
-        if settings.get("deploy_mode").as_deref() == Some("asgi") {
-            return true;
+        match settings.get("deploy_mode").as_deref() {
+            Some("asgi") => return true,
+            Some("wsgi") => return false,
+            _ => {}
         }
         if let Some(server) = settings
             .get("server_type")
             .and_then(|name| Server::from_name(&name))
         {
-            return !server.serves(Interface::Wsgi);
+            return server.is_asynchronous();
         }
         let names = self.project.names();
         Server::brought_by(&names, Interface::Wsgi).is_none()

@@ -139,6 +139,7 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
         python_request,
         python: options.python,
         server_packages,
+        server_version: None,
         hooks: HOOKS
             .iter()
             .filter(|name| project::hook(files, name) == Some(true))

@@ -477,12 +477,17 @@ fn django_projects() {
     );
     for server in Server::ALL {
         let tree = django().with(".warpdrive/server_type", server.name());
-        let expected = if server.serves(Interface::Wsgi) {
-            format!("{server} mysite.wsgi:application Wsgi")
-        } else {
+        let expected = if server.is_asynchronous() {
             format!("{server} mysite.asgi:application Asgi")
+        } else {
+            format!("{server} mysite.wsgi:application Wsgi")
         };
         assert_eq!(line(&tree), expected);
+        // Where it can, it serves the other one if that is asked for.
+        if server.is_asynchronous() && server.serves(Interface::Wsgi) {
+            let expected = format!("{server} mysite.wsgi:application Wsgi");
+            assert_eq!(line(&tree.with(".warpdrive/deploy_mode", "wsgi")), expected);
+        }
     }
     assert_eq!(
         line(&django().with("requirements.txt", "django\ndaphne")),

@@ -219,6 +219,19 @@ pub fn quote(value: &str) -> String {
     format!("'{}'", value.replace('\'', "'\\''"))
 }
 
+/// A command line for a shell: words in quotes where they need them.
+pub fn quote_words(words: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
+    let words: Vec<String> = words
+        .iter()
+        .map(|word| match word.as_str() {
+            text if !text.is_empty() && text.chars().all(plain) => text.to_owned(),
+            text => quote(text),
+        })
+        .collect();
+    words.join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::files::Memory;

@@ -145,7 +145,7 @@ impl Environment {
         }
     }
 
-    fn set_default(&mut self, name: &str, value: impl Into<OsString>, origin: Origin) {
+    pub(super) fn set_default(&mut self, name: &str, value: impl Into<OsString>, origin: Origin) {
         if self.value(name).is_none() {
             self.set(name, value, origin);
         }

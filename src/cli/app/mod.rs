@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::app::environment::quote_words;
 use crate::app::fixup::fixup;
 use crate::app::run::{Caller, RunError, commands};
 
@@ -144,7 +145,7 @@ fn dispatch(command: &AppCommand) -> Result<u8, Failure> {
         AppCommand::Assemble => build::assemble(&caller)?,
         AppCommand::Wheels => build::wheels(&caller)?,
         AppCommand::Start { dry_run: true } => {
-            result(&commands::server_line(&caller, words)?.join(" "));
+            result(&quote_words(&commands::server_line(&caller, words)?));
             0
         }
         AppCommand::Start { dry_run: false } => commands::start(&caller, words)?,
