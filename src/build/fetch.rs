@@ -69,9 +69,12 @@ pub(super) fn fetch(
             .flatten()?;
         String::from_utf8(bytes).ok()
     };
-    let lists = lists(&detected.project.requirements.lines, &server, &constraints);
+    let mut lists = lists(&detected.project.requirements.lines, &server, &constraints);
     if lists.requirements.is_empty() {
         return Ok(());
+    }
+    if let Some(pinned) = &request.pinned {
+        lists.constraints.push_str(&pinned.constraints);
     }
     let mode = IdMode::current();
     let scratch = store.scratch("fetch")?;
