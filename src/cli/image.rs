@@ -1,18 +1,21 @@
 //! `warpdrive image`: a source tree becomes an image.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::app::plan::{Plan, Start};
-use crate::build::{self, LayerReport, PASSED_ON, Report, Request, Secret};
+use crate::build::{self, Judgement, LayerReport, PASSED_ON, Report, Request, Secret};
 use crate::oci::Reference;
 use crate::sandbox::Network;
 use crate::transport::Destination;
 
+use super::audit::{is_strict, policy};
 use super::context::Context;
 use super::error::CommandError;
+use super::limits::LimitArgs;
 use super::printer::{human_size, table};
 use super::progress::Console;
 use super::source;
@@ -70,6 +73,18 @@ pub(super) struct Args {
     /// Stop a phase that takes longer, for example 90s or 15m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
+    /// Take setuid bits and account tools (su, passwd, useradd and their like) of the base away
+    #[arg(long)]
+    harden: bool,
+    /// An image that does not pass the audit gets no name and is not pushed; exits with 4
+    #[arg(long)]
+    require_audit: bool,
+    /// What the audit goes by: a policy file, or `strict`, which refuses findings of medium severity
+    /// and builders with them
+    #[arg(long, value_name = "FILE|strict")]
+    policy: Option<PathBuf>,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Show what would be built, and what would be left out
     #[arg(long)]
     dry_run: bool,
@@ -152,9 +167,21 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         } else {
             Network::Host
         },
-        timeout: args.timeout,
+        harden: args.harden,
+        audit: judgement(args.policy.as_deref(), args.require_audit)?,
+        pinned: None,
+        limits: args.limits.limits(args.timeout),
         source_date_epoch: source_date_epoch()?,
         host_env: host_env(),
+    })
+}
+
+pub(super) fn judgement(given: Option<&Path>, required: bool) -> Result<Judgement, CommandError> {
+    let strict = given.is_some_and(is_strict);
+    Ok(Judgement {
+        policy: policy(given)?,
+        required: required || strict,
+        builder_too: strict,
     })
 }
 
@@ -270,6 +297,7 @@ fn plan_words(plan: &Plan) -> Vec<String> {
     lines.push(match &plan.start {
         Start::Shell { program } => format!("starts       {program}"),
         Start::Python { program } => format!("starts       python {program}"),
+        Start::Jupyter { interface } => format!("starts       jupyter {}", interface.name()),
         Start::Server {
             server,
             application,

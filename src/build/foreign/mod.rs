@@ -40,8 +40,10 @@ use crate::s2i::{environment, metadata};
 use crate::store::Store;
 
 use super::commit::rfc3339;
+use super::judge;
+use super::leaks::Leaks;
 use super::request::{CacheReport, CacheState, NameAndDigest, Report};
-use super::{BuildError, DEFAULT_SOURCE_TIME, Timings, in_two_phases, ship};
+use super::{BuildError, DEFAULT_SOURCE_TIME, Timings, in_two_phases, name_and_ship, ship};
 use commit::{Changes, Outcome};
 use image::Ground;
 use inject::Injections;
@@ -116,7 +118,7 @@ pub fn build(
     progress.step(&format!("---> Using S2I builder {reference}"));
     let image = image::fetch(store, reference, request.pull.builder, progress)?;
     if image::is_ours(&image) && request.scripts_url.is_none() {
-        return ours(store, request, source, timings, progress);
+        return ours(store, request, source, &digest, timings, progress);
     }
     let builder = Ground::new(store, reference, image)?;
     let runtime = match &request.common.runtime_image {
@@ -127,6 +129,18 @@ pub fn build(
         }
         None => None,
     };
+    for warning in Leaks::too_short(&request.common) {
+        progress.warning(&warning);
+    }
+    for ground in [Some(&builder), runtime.as_ref()].into_iter().flatten() {
+        judge::foreign_builder(
+            store,
+            &ground.reference,
+            &ground.image,
+            &request.common,
+            progress,
+        )?;
+    }
     let plan = plan(request, source, &builder, runtime.as_ref())?;
     timings.step("base");
 
@@ -142,6 +156,17 @@ pub fn build(
     let committed = commit::commit(
         store, ground, reference, &outcome, hit, request, source, &created,
     )?;
+    let verdict = judge::image(
+        store,
+        &store.image_at(&committed.descriptor)?,
+        &ground.reference,
+        ground.image.manifest.layers().len(),
+        &request.common,
+        progress,
+    )?;
+    if request.tag {
+        store.tag(request.common.name.as_given(), &committed.descriptor)?;
+    }
     timings.step("commit");
 
     // What was unpacked survives a power cut from here on.
@@ -172,6 +197,7 @@ pub fn build(
                 dependencies: state,
                 application: state,
             },
+            audit: verdict,
             plan: json!({ "start": { "command": outcome.changes.cmd } }),
             timings_ms: timings.steps,
             pushed,
@@ -185,6 +211,7 @@ fn ours(
     store: &Store,
     request: &Request,
     source: &Source,
+    digest: &Digest,
     timings: Timings,
     progress: &dyn Progress,
 ) -> Result<Built, BuildError> {
@@ -201,10 +228,10 @@ fn ours(
     }
     let user = crate::builder::APP_UID.to_string();
     image::check(request.allowed_uids.as_ref(), &user, "USER of the image")?;
-    let report = in_two_phases(store, &request.common, &source.tree, timings, progress)?;
-    let descriptor = store
-        .resolve(request.common.name.as_given())?
-        .ok_or(ForeignError::NeedsName)?;
+    let common = &request.common;
+    let (descriptor, report) =
+        in_two_phases(store, common, &source.tree, digest, timings, progress)?;
+    let report = name_and_ship(store, common, &descriptor, report, progress)?;
     Ok(Built { report, descriptor })
 }
 
@@ -449,6 +476,7 @@ fn finish(
             owners: &Owners::of(store, ground)?,
             time: plan.time,
             split: plan.request.split,
+            request: &plan.request.common,
         },
         progress,
     )?;

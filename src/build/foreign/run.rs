@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::progress::Progress;
 use crate::rootfs::User;
 use crate::sandbox::{
-    self, Capability, Exit, IdMode, Io, Limits, Mount, Root, Sandbox, Spec, Stream, Upper,
+    self, Capability, Exit, IdMode, Io, Mount, Root, Sandbox, Spec, Stream, Upper,
 };
 
 use super::super::BuildError;
@@ -139,10 +139,7 @@ impl Job<'_> {
             capabilities: capabilities(request)?,
             umask: 0o022,
             init: true,
-            limits: Limits {
-                timeout: request.common.timeout,
-                ..Limits::default()
-            },
+            limits: request.common.limits.clone(),
         };
         let io = Io::Streams {
             stdin: Stream::Null,

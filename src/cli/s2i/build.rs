@@ -139,7 +139,7 @@ pub(super) fn run(
     args.common.name_logins()?;
     let work = args.work()?;
     match &args.as_dockerfile {
-        Some(path) => work::as_dockerfile(work, path, context),
+        Some(path) => work::as_dockerfile(&work, path, context),
         None => work::build(work, context),
     }
 }

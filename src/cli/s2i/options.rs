@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use crate::build::foreign::{PullPolicies, PullPolicy};
-use crate::build::{Request as Common, Secret};
+use crate::build::{Judgement, Request as Common, Secret};
 use crate::oci::Reference;
 use crate::registry;
 use crate::s2i::environment;
@@ -15,7 +15,8 @@ use crate::source::SourceRequest;
 use crate::transport::Destination;
 
 use super::super::error::{CommandError, ExitStatus};
-use super::super::image::{host_env, name_and_value, secret, source_date_epoch};
+use super::super::image::{host_env, judgement, name_and_value, secret, source_date_epoch};
+use super::super::limits::LimitArgs;
 use super::super::printer::Printer;
 
 /// Where a Docker daemon would be, and how much to say.
@@ -79,7 +80,6 @@ impl DaemonArgs {
 
 /// What `build`, `rebuild` and `usage` have in common.
 #[derive(Debug, Clone, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(super) struct CommonArgs {
     /// Restore what `save-artifacts` of the previous image gives
     #[arg(long)]
@@ -182,12 +182,27 @@ pub(super) struct OursArgs {
     /// Stop a step that takes longer, for example 90s or 15m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(super) timeout: Option<Duration>,
+    /// Take setuid bits and account tools (su, passwd, useradd and their like) of the base away
+    #[arg(long)]
+    harden: bool,
+    /// An image that does not pass the audit gets no name and is not pushed; exits with 4
+    #[arg(long)]
+    require_audit: bool,
+    /// What the audit goes by: a policy file, or `strict`
+    #[arg(long, value_name = "FILE|strict")]
+    policy: Option<PathBuf>,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// One JSON object on stdout
     #[arg(long)]
     pub(super) json: bool,
 }
 
 impl OursArgs {
+    fn judgement(&self) -> Result<Judgement, CommandError> {
+        judgement(self.policy.as_deref(), self.require_audit)
+    }
+
     fn secrets(&self) -> Result<Vec<Secret>, CommandError> {
         self.secret.iter().map(|text| secret(text)).collect()
     }
@@ -231,7 +246,10 @@ impl OursArgs {
             no_cache: self.no_cache,
             upgrade: false,
             network,
-            timeout: self.timeout,
+            harden: self.harden,
+            audit: self.judgement()?,
+            pinned: None,
+            limits: self.limits.limits(self.timeout),
             incremental: false,
             source_date_epoch: source_date_epoch()?,
             host_env: host_env(),

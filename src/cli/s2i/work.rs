@@ -1,6 +1,7 @@
 //! What a build does, from a checked request to its end.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::path::Path;
 
 use regex::Regex;
@@ -88,7 +89,7 @@ fn built(
 
 /// Writes a Dockerfile instead.
 pub(super) fn as_dockerfile(
-    work: Work,
+    work: &Work,
     path: &Path,
     context: &Context,
 ) -> Result<u8, CommandError> {
@@ -132,7 +133,7 @@ pub(super) fn say_how_to_build(written: &foreign::Written, context: &Context) {
         .result(written.dockerfile.display().to_string());
     let mut command = format!("buildah build -f {}", written.dockerfile.display());
     for (id, source) in &written.secrets {
-        command.push_str(&format!(" --secret id={id},src={}", source.display()));
+        let _ = write!(command, " --secret id={id},src={}", source.display());
     }
     context.printer.progress(format!(
         "\nNext:  {command} {}",
