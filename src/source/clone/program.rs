@@ -148,11 +148,8 @@ impl Git<'_> {
         }
         let line = said
             .iter()
-            .find(|line| {
-                line.starts_with("fatal:")
-                    || line.starts_with("ERROR")
-                    || line.starts_with("error:")
-            })
+            .find(|line| is_cause(line))
+            .or(said.iter().find(|line| line.starts_with("fatal:")))
             .or(said.last())
             .cloned()
             .unwrap_or_else(|| status.to_string());
@@ -269,6 +266,18 @@ impl Git<'_> {
         }
         protocols
     }
+}
+
+/// Lines that say more than git's own last word ("Could not read from remote repository").
+fn is_cause(line: &str) -> bool {
+    let begins = [
+        "ssh:",
+        "ERROR",
+        "error:",
+        "remote: ",
+        "Host key verification failed",
+    ];
+    begins.iter().any(|word| line.starts_with(word)) || line.contains("Permission denied (")
 }
 
 /// A configuration for the programs that git starts for a repository of this machine: whoever names
