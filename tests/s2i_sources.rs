@@ -594,7 +594,7 @@ fn an_interrupted_fetch_leaves_nothing() {
         .unwrap();
     let tmp = warpdrive.store().join("tmp");
     // Its git has begun.
-    let begun = process::poll(std::time::Duration::from_secs(60), || {
+    let begun = process::poll(std::time::Duration::from_mins(1), || {
         fs::read_dir(&tmp).ok()?.flatten().find_map(|entry| {
             let source = entry.path().join("source");
             source.is_dir().then_some(())
