@@ -25,6 +25,7 @@ use super::carried::{self, Carried};
 use super::environment::{self, WheelCache};
 use super::error::BuildError;
 use super::fetch;
+use super::fragments;
 use super::request::Request;
 use super::split::{self, Distribution};
 use super::tools::{self, Tools};
@@ -34,6 +35,9 @@ use super::tree::{
 
 /// Phase 1 says with this status that something has no wheel: "run me again where code may run".
 const NEEDS_SDISTS: i32 = 75;
+/// Most trees of distributions in one overlay; the kernel takes 500 lower directories, and the base
+/// image and the application need some.
+const MAX_FRAGMENTS: usize = 350;
 /// Largest RECORD that is read, in bytes.
 const MAX_RECORD: u64 = 64 * 1024 * 1024;
 
@@ -55,6 +59,9 @@ pub(super) struct Dependencies {
     pub(super) resolved_at: u64,
     /// What the store must keep for this record.
     pub(super) blobs: Vec<Descriptor>,
+    /// The trees of the distributions, where each was installed by itself ([`super::fragments`]).
+    #[serde(default)]
+    pub(super) unpacked: Vec<String>,
 }
 
 /// The result of phase 1 and where it came from.
@@ -123,6 +130,13 @@ pub(super) fn phase(
         return Ok(Phase1 { hit: true, result });
     }
     let tools = tools::ensure(store, progress)?;
+    match fragments::phase(store, &source, detected, base, request, &tools, progress)? {
+        Ok(result) => {
+            store.remember("dependencies", &key, &result)?;
+            return Ok(Phase1 { hit: false, result });
+        }
+        Err(reason) => tracing::debug!(reason, "the dependencies are installed in one tree"),
+    }
     let scratch = store.scratch("dependencies")?;
     let upper = install(
         store, &source, detected, base, request, &tools, &scratch, progress,
@@ -275,6 +289,16 @@ pub(super) fn lowers(store: &Store, phase: &Phase1) -> Result<Vec<PathBuf>, Buil
     if let Some(kept) = store.find_unpacked(mode.map_name(), &phase.result.tree_key()) {
         return Ok(vec![kept]);
     }
+    let fragments = &phase.result.unpacked;
+    if !fragments.is_empty() && fragments.len() <= MAX_FRAGMENTS {
+        let trees: Option<Vec<PathBuf>> = fragments
+            .iter()
+            .map(|key| store.find_unpacked(mode.map_name(), key))
+            .collect();
+        if let Some(trees) = trees {
+            return Ok(trees);
+        }
+    }
     let mut lowers = Vec::new();
     // What the layers lack because the application's layer brings it.
     if !phase.result.carried.is_empty() {
@@ -295,7 +319,7 @@ pub(super) fn lowers(store: &Store, phase: &Phase1) -> Result<Vec<PathBuf>, Buil
 }
 
 /// Where distributions are installed, relative to the image's root.
-fn site_packages(base: &Base) -> PathBuf {
+pub(super) fn site_packages(base: &Base) -> PathBuf {
     Path::new(APP_ROOT).join(format!("lib/python{}/site-packages", base.python.minor))
 }
 
@@ -338,6 +362,7 @@ fn into_layers(store: &Store, base: &Base, upper: &Path) -> Result<Dependencies,
         carried,
         resolved,
         resolved_at: now(),
+        unpacked: Vec::new(),
     })
 }
 
@@ -353,7 +378,7 @@ pub(super) fn store_layer(store: &Store, entries: &[Entry]) -> Result<StoredLaye
 }
 
 /// The installed distributions, by name.
-fn distributions(upper: &Path, site: &Path) -> Result<Vec<Distribution>, BuildError> {
+pub(super) fn distributions(upper: &Path, site: &Path) -> Result<Vec<Distribution>, BuildError> {
     let failed = |source| BuildError::Read {
         path: upper.join(site),
         source,
@@ -376,7 +401,7 @@ fn distributions(upper: &Path, site: &Path) -> Result<Vec<Distribution>, BuildEr
     Ok(found)
 }
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())

@@ -15,12 +15,14 @@ mod environment;
 mod error;
 mod fetch;
 mod files;
+mod fragments;
 mod request;
 mod ship;
 mod split;
 mod tools;
 mod transfers;
 mod tree;
+mod trusted;
 
 use std::collections::BTreeMap;
 use std::time::Instant;

@@ -11,7 +11,7 @@ use crate::sandbox::Network;
 use crate::transport::Destination;
 
 /// One `warpdrive image`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Request {
     pub name: Reference,
     /// The source tree.
@@ -40,6 +40,7 @@ pub struct Request {
 }
 
 /// A file on a tmpfs below `/run/secrets`, for the time of the build.
+#[derive(Clone)]
 pub struct Secret {
     pub id: String,
     pub contents: Vec<u8>,
