@@ -9,7 +9,7 @@
 //! ```
 //!
 //! [`build`] joins these parts; [`cli`] turns words into calls and results into words. Arrows go
-//! down only: `cli → {build, container, doctor} → {builder, source, app, registry, transport, audit}
+//! down only: `cli → {build, container, doctor} → {builder, source, app, s2i, registry, transport, audit}
 //! → rootfs → {sandbox, layer, store} → oci`; `tests/architecture.rs` holds them. [`app`] is all that
 //! the static executable inside images knows; it is compiled without the `host` feature.
 
@@ -35,6 +35,8 @@ pub mod progress;
 pub mod registry;
 #[cfg(feature = "host")]
 pub mod rootfs;
+#[cfg(feature = "host")]
+pub mod s2i;
 #[cfg(feature = "host")]
 pub mod sandbox;
 #[cfg(feature = "host")]

@@ -30,16 +30,16 @@ pub enum BuildError {
     Interrupted,
     #[error("there is no `uv` for {architecture} in this release of warpdrive")]
     NoInstaller { architecture: &'static str },
-    #[error("{} is not a directory", path.display())]
-    NotADirectory { path: PathBuf },
-    #[error("{} holds no file that would go into the image", path.display())]
-    EmptySource { path: PathBuf },
+    #[error("{source_name} holds no file that would go into the image")]
+    EmptySource { source_name: String },
     #[error("could not write {}: {source}", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("could not read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("the application phase left no plan at /opt/app-root/etc/warpdrive/plan.json")]
     NoPlan,
+    #[error(transparent)]
+    Foreign(#[from] super::foreign::ForeignError),
     #[error(transparent)]
     Builder(#[from] BuilderError),
     #[error(transparent)]

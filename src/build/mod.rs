@@ -15,6 +15,7 @@ mod environment;
 mod error;
 mod fetch;
 mod files;
+pub mod foreign;
 mod fragments;
 mod request;
 mod ship;
@@ -29,7 +30,8 @@ use std::time::Instant;
 
 use crate::app::{self, python::PythonVersion};
 use crate::progress::{Progress, human_size};
-use crate::source::{self, CollectOptions, Tree};
+use crate::sandbox;
+use crate::source::{self, CollectOptions, SourceRequest, Tree};
 use crate::store::Store;
 
 pub use commit::LABEL_PLAN;
@@ -74,8 +76,12 @@ pub struct Preview {
 }
 
 /// Steps 1 and 2 alone.
-pub fn preview(request: &Request, progress: &dyn Progress) -> Result<Preview, BuildError> {
-    let tree = collect(request, progress)?;
+pub fn preview(
+    store: &Store,
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<Preview, BuildError> {
+    let tree = collect(store, &request.source, progress)?;
     let detected = app::detect(&files::TreeFiles::new(&tree), &detection(request, None))?;
     Ok(Preview { tree, detected })
 }
@@ -89,7 +95,7 @@ pub fn image(
     let mut timings = Timings::new();
     let _in_use = store.lock_shared()?;
 
-    let tree = collect(request, progress)?;
+    let tree = collect(store, &request.source, progress)?;
     let source_digest = tree.digest_with(store)?;
     timings.step("source");
 
@@ -193,13 +199,13 @@ pub fn image(
 }
 
 /// Step 1: the files that go into the image, and what git knows of them.
-fn collect(request: &Request, progress: &dyn Progress) -> Result<Tree, BuildError> {
-    if !request.path.is_dir() {
-        return Err(BuildError::NotADirectory {
-            path: request.path.clone(),
-        });
-    }
-    let tree = source::collect(&request.path, &CollectOptions::default())?;
+pub(crate) fn collect(
+    store: &Store,
+    request: &SourceRequest,
+    progress: &dyn Progress,
+) -> Result<Tree, BuildError> {
+    let options = CollectOptions::default();
+    let tree = source::take(store, request, &options, progress, &sandbox::interrupted)?;
     for warning in &tree.warnings {
         progress.warning(warning);
     }
@@ -210,12 +216,30 @@ fn collect(request: &Request, progress: &dyn Progress) -> Result<Tree, BuildErro
         tree.left_out.files,
         human_size(tree.left_out.bytes)
     ));
+    if let Some(commit) = &tree.commit {
+        progress.step(&format!("---> {}", at_commit(commit)));
+    }
     if tree.is_empty() {
         return Err(BuildError::EmptySource {
-            path: request.path.clone(),
+            source_name: request.origin.to_string(),
         });
     }
     Ok(tree)
+}
+
+/// `At commit 1a2b3c4d5e6f (main), with changes that are not committed`
+fn at_commit(commit: &source::Commit) -> String {
+    let id: String = commit.id.chars().take(12).collect();
+    let branch = commit
+        .reference
+        .as_ref()
+        .map_or_else(String::new, |branch| format!(" ({branch})"));
+    let changed = if commit.dirty {
+        ", with changes that are not committed"
+    } else {
+        ""
+    };
+    format!("At commit {id}{branch}{changed}")
 }
 
 /// What detection knows besides the tree: the variables of the build, and the builder's Python.

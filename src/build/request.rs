@@ -1,21 +1,21 @@
 //! What a build is asked for, and what it reports.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::oci::Reference;
 use crate::sandbox::Network;
+use crate::source::SourceRequest;
 use crate::transport::Destination;
 
 /// One `warpdrive image`.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub name: Reference,
-    /// The source tree.
-    pub path: PathBuf,
+    /// The source tree, and where it is.
+    pub source: SourceRequest,
     /// `--builder`; otherwise the app's own wish or what fits its Python version.
     pub builder: Option<String>,
     /// `--runtime-image`: what the application runs on, where that is another image.

@@ -233,9 +233,38 @@ impl From<crate::layer::LayerError> for CommandError {
 
 impl From<crate::source::SourceError> for CommandError {
     fn from(error: crate::source::SourceError) -> Self {
-        Self::new(ExitStatus::Failure, "source", error.to_string())
+        use crate::source::SourceError as E;
+        let (exit, code) = match &error {
+            E::LooksLikeOption { .. } | E::Url { .. } | E::Reference { .. } => {
+                (ExitStatus::Usage, "source-invalid")
+            }
+            E::NotADirectory { .. } | E::ContextDir { .. } | E::Root { .. } => {
+                (ExitStatus::Usage, "source")
+            }
+            E::Transport { .. } => (ExitStatus::Usage, "source-transport"),
+            E::Fetch { .. } | E::TimedOut { .. } => (ExitStatus::Network, "source-fetch"),
+            E::NoSuchReference { .. } | E::EmptyRepository { .. } => {
+                (ExitStatus::Failure, "source-reference")
+            }
+            E::Member { .. } | E::TooMuch { .. } => (ExitStatus::Failure, "source-refused"),
+            E::Archive { .. } | E::NoArchive { .. } => (ExitStatus::Failure, "source-archive"),
+            E::NoGit => (ExitStatus::Failure, "git-missing"),
+            E::Interrupted => (ExitStatus::Interrupted, "interrupted"),
+            _ => (ExitStatus::Failure, "source"),
+        };
+        let mut found = Self::new(exit, code, error.to_string());
+        found.hint = error.hint();
+        match error {
+            E::NotADirectory { .. } => found.hint = Some(WHERE_SOURCE_IS.into()),
+            E::Fetch { tail, .. } if tail.len() > 1 => found.tail = tail,
+            _ => {}
+        }
+        found
     }
 }
+
+const WHERE_SOURCE_IS: &str =
+    "--path names the directory with the app; without it, it is the current one";
 
 impl From<Advice> for CommandError {
     fn from(advice: Advice) -> Self {
@@ -253,6 +282,29 @@ impl From<Advice> for CommandError {
     }
 }
 
+impl From<crate::s2i::S2iError> for CommandError {
+    fn from(error: crate::s2i::S2iError) -> Self {
+        use crate::s2i::S2iError as E;
+        let exit = match error {
+            E::Option { .. } | E::Environment { .. } => ExitStatus::Usage,
+            E::Metadata { .. } => ExitStatus::AppBuildFailed,
+            E::Label { .. } | E::OnBuild { .. } => ExitStatus::Failure,
+        };
+        Self::new(exit, "s2i", error.to_string())
+    }
+}
+
+impl From<crate::build::foreign::ForeignError> for CommandError {
+    fn from(error: crate::build::foreign::ForeignError) -> Self {
+        use crate::build::foreign::ForeignError as E;
+        let message = error.to_string();
+        match error {
+            E::S2i(error) => error.into(),
+            E::NotYet => Self::new(ExitStatus::Failure, "s2i", message),
+        }
+    }
+}
+
 impl From<crate::build::BuildError> for CommandError {
     fn from(error: crate::build::BuildError) -> Self {
         use crate::build::BuildError as E;
@@ -260,6 +312,7 @@ impl From<crate::build::BuildError> for CommandError {
         match error {
             E::Settings(error) => error.advice().into(),
             E::Detect(error) => error.advice().into(),
+            E::Foreign(error) => error.into(),
             E::Builder(error) => error.into(),
             E::Source(error) => error.into(),
             E::Store(error) => error.into(),
@@ -283,10 +336,8 @@ impl From<crate::build::BuildError> for CommandError {
                     _ => "the lines above are the last that it printed; the previous image and the cache are as they were",
                 })
             }
-            E::NotADirectory { .. } | E::EmptySource { .. } => {
-                Self::new(ExitStatus::Usage, "source", message).with_hint(
-                    "--path names the directory with the app; without it, it is the current one",
-                )
+            E::EmptySource { .. } => {
+                Self::new(ExitStatus::Usage, "source", message).with_hint(WHERE_SOURCE_IS)
             }
             E::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => Self::new(
                 ExitStatus::Failure,

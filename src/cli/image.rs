@@ -1,7 +1,6 @@
 //! `warpdrive image`: a source tree becomes an image.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
@@ -9,13 +8,14 @@ use serde_json::json;
 use crate::app::plan::{Plan, Start};
 use crate::build::{self, LayerReport, PASSED_ON, Report, Request, Secret};
 use crate::oci::Reference;
-use crate::sandbox::{self, Network};
+use crate::sandbox::Network;
 use crate::transport::Destination;
 
 use super::context::Context;
-use super::error::{CommandError, ExitStatus};
+use super::error::CommandError;
 use super::printer::{human_size, table};
 use super::progress::Console;
+use super::source;
 
 /// Build an OCI image from the source in the current directory
 #[derive(Debug, clap::Args)]
@@ -24,15 +24,15 @@ Examples:
   warpdrive image opal
   warpdrive image registry.example.com/team/opal:1.2 --push
   warpdrive image opal --path ~/opal --output docker-archive:opal.tar
+  warpdrive image opal --git https://github.com/openhealthcare/opal.git#v0.23.0
   warpdrive image opal --dry-run
 ")]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(super) struct Args {
     /// Name of the image: opal, opal:1.2, registry.example.com/team/opal:1.2
     name: String,
-    /// The source tree
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    path: PathBuf,
+    #[command(flatten)]
+    source: source::SourceArgs,
     /// Builder image, in the store or in a registry
     #[arg(long, value_name = "IMAGE")]
     builder: Option<String>,
@@ -94,19 +94,12 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
-    let request = request(args)?;
+    let mut request = request(args)?;
     let console = Console::new(&context.printer);
     if args.dry_run {
         return preview(args, &request, context, &console);
     }
-    sandbox::enter()?;
-    sandbox::install_interrupt_handler().map_err(|error| {
-        CommandError::new(
-            ExitStatus::Failure,
-            "signals",
-            format!("could not catch signals: {error}"),
-        )
-    })?;
+    source::enter(&mut request.source, context, &console)?;
     let store = context.open_store()?;
     let report = build::image(&store, &request, &console)?;
     if args.json {
@@ -132,7 +125,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
     }
     Ok(Request {
         name,
-        path: args.path.clone(),
+        source: args.source.request(args.timeout)?,
         builder: args.builder.clone(),
         runtime_image: args.runtime_image.clone(),
         env: args.env.clone(),
@@ -228,7 +221,7 @@ fn preview(
     context: &Context,
     console: &Console<'_>,
 ) -> Result<u8, CommandError> {
-    let preview = build::preview(request, console)?;
+    let preview = build::preview(&context.open_store()?, request, console)?;
     let left_out = &preview.tree.left_out;
     let (files, bytes) = preview.tree.totals();
     if args.json {

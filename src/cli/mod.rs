@@ -47,6 +47,8 @@ mod rm;
 #[cfg(feature = "host")]
 mod run;
 #[cfg(feature = "host")]
+mod source;
+#[cfg(feature = "host")]
 mod tag;
 #[cfg(feature = "host")]
 mod version;

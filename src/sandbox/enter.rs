@@ -11,7 +11,7 @@
 //! ```
 //! If the outer process is killed, the kernel kills the inner one (parent-death signal).
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -37,23 +37,56 @@ const MARKER: &str = "WARPDRIVE_INSIDE_USER_NAMESPACE";
 /// Returns where it already may (as root, or in the inner process); otherwise re-executes the
 /// program and does not return: this process waits and exits with the inner one's status.
 pub fn enter() -> Result<(), SandboxError> {
+    enter_with(&[], || ())
+}
+
+/// Whether [`enter`] would start the program again.
+pub fn will_enter() -> bool {
+    !matches!(State::current(), State::Ready(_)) && !is_inner()
+}
+
+/// What the outer process handed to this one in [`enter_with`]; nobody else can.
+pub fn handed_over(variable: &str) -> Option<OsString> {
+    if is_inner() {
+        std::env::var_os(variable)
+    } else {
+        None
+    }
+}
+
+fn is_inner() -> bool {
+    std::env::var(MARKER).is_ok_and(|pid| pid == std::process::id().to_string())
+}
+
+/// As [`enter`]; the inner process finds `variables` in its environment ([`handed_over`]), and the
+/// outer one does `afterwards` when the inner one has ended.
+pub fn enter_with(
+    variables: &[(&str, &OsStr)],
+    afterwards: impl FnOnce(),
+) -> Result<(), SandboxError> {
     if let State::Ready(_) = State::current() {
         return Ok(());
     }
-    if std::env::var(MARKER).is_ok_and(|pid| pid == std::process::id().to_string()) {
+    if is_inner() {
         return Err(SandboxError::UserNamespace {
             reason: "the new user namespace gave no capabilities".to_owned(),
             remedy: probe::user_namespace_remedy(),
         });
     }
     let plan = id_map::plan();
-    let inner = match start(&plan) {
+    let inner = match start(&plan, variables) {
         // A broken newuidmap (no setuid bit, inside a container) is no reason to give up.
-        Err(Started::NotMapped(_)) => start(&Plan::Single("newuidmap failed".to_owned())),
+        Err(Started::NotMapped(_)) => {
+            start(&Plan::Single("newuidmap failed".to_owned()), variables)
+        }
         other => other,
     };
     match inner {
-        Ok(child) => std::process::exit(wait(child)),
+        Ok(child) => {
+            let status = wait(child);
+            afterwards();
+            std::process::exit(status)
+        }
         Err(Started::NotMapped(error) | Started::Failed(error)) => Err(error),
     }
 }
@@ -79,7 +112,7 @@ enum Word {
     Failed(Failure),
 }
 
-fn start(plan: &Plan) -> Result<Child, Started> {
+fn start(plan: &Plan, variables: &[(&str, &OsStr)]) -> Result<Child, Started> {
     let io = |doing: &str, error: io::Error| Started::Failed(SandboxError::io(doing, error));
     let (ours, theirs) =
         wire::seqpacket().map_err(|error| io("making a pair of sockets", error))?;
@@ -97,7 +130,8 @@ fn start(plan: &Plan) -> Result<Child, Started> {
         })
         .arg(std::process::id().to_string())
         .arg(name)
-        .args(arguments);
+        .args(arguments)
+        .envs(variables.iter().copied());
     child::keep_on_exec(&mut command, vec![theirs.as_raw_fd()]);
     let mut inner = command
         .spawn()

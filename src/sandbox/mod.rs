@@ -34,7 +34,7 @@ mod terminal;
 mod wire;
 
 pub use child::{dispatch_child, in_new_session};
-pub use enter::enter;
+pub use enter::{enter, enter_with, handed_over, will_enter};
 pub use error::{Failure, FailureKind, SandboxError};
 pub use id_map::IdMode;
 pub use interrupt::{forward_signals, install_interrupt_handler, interrupt_fd, interrupted};

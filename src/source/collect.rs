@@ -374,7 +374,7 @@ fn read_ignore_file(file: std::fs::File, path: &Path) -> Result<Vec<u8>, SourceE
 }
 
 /// Whether a relative link climbs out of the source, going by its text.
-fn leads_out(path: &Path, target: &Path) -> bool {
+pub(super) fn leads_out(path: &Path, target: &Path) -> bool {
     let mut depth = path.components().count().saturating_sub(1);
     for component in target.components() {
         match component {

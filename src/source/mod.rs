@@ -1,35 +1,43 @@
 //! Where an application's files come from: which of them count, what they are, and copies of them.
 //!
 //! ```text
+//! take:    what the words mean (`location`) ─► fetch: a directory as it is, or into a temporary one:
+//!          git (`clone`), archive or standard input (`unpack`) ─► collect
 //! collect: walk (`beneath`) ─► rules (`rules`) ─► what git knows (`git`) ─► Tree
 //! Tree:    digest (`digest`, with the memory of `index`) · stage (`stage`) · read · subset
 //! ```
 //!
-//! Here: directories. A git URL or an archive, when they come, are fetched into a scratch directory
-//! and collected from there, each in a file of its own beside `collect`. Not here: what the files
-//! mean (`app`), layers (`layer`).
+//! Not here: what the files mean (`app`), layers (`layer`).
 //!
 //! **What counts for the digest** is what reaches an image: paths, kinds, contents, whether the owner
 //! may execute, link targets. Times, owners, the umask and the order in a directory do not count.
-//! What [`Tree::stage`] copies is what was hashed, or an error.
+//! What [`Tree::stage`] copies is what was hashed, or an error. So a commit gives the same digest from
+//! a clean checkout, from its URL and from an archive of it.
 
 mod beneath;
+mod clone;
 mod collect;
 mod digest;
 mod error;
+mod fetch;
 mod git;
 mod index;
+mod location;
 mod remote;
 mod rules;
 mod secrets;
 mod stage;
 mod tree;
+mod unpack;
 
 use std::path::PathBuf;
 
 pub use collect::{CollectOptions, collect};
 pub use error::SourceError;
+use fetch::FetchOptions;
+pub use fetch::{FETCH_TIMEOUT, Fetched, SourceRequest, fetch, take};
 pub use index::StatIndex;
+pub use location::{GitUrl, Origin, redacted};
 pub use tree::Tree;
 
 /// One file, directory or link of the source.

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::oci::Digest;
+use crate::store::Scratch;
 
 use super::beneath::Root;
 use super::{Commit, LeftOut, SourceEntry, SourceError, SourceKind};
@@ -25,6 +26,8 @@ pub struct Tree {
     pub warnings: Vec<String>,
     /// What the files' contents were when they were hashed; `stage` holds to it.
     pub(super) hashes: Arc<Mutex<HashMap<PathBuf, Digest>>>,
+    /// The temporary directory that the source lies in, where it does.
+    kept: Option<Arc<Scratch>>,
 }
 
 impl Tree {
@@ -44,7 +47,13 @@ impl Tree {
             commit,
             warnings,
             hashes: Arc::default(),
+            kept: None,
         }
+    }
+
+    /// Ties a temporary directory's life to this tree's.
+    pub(super) fn keep(&mut self, scratch: Option<Arc<Scratch>>) {
+        self.kept = scratch;
     }
 
     /// The directory, absolute and without links in it.

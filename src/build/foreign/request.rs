@@ -1,0 +1,96 @@
+//! What a build with an S2I builder is asked for.
+
+use crate::oci::Descriptor;
+use crate::s2i::{AllowedUids, Artifact, Injection, ScriptsUrl, Volume};
+use crate::source::Tree;
+
+use super::super::request::{Report, Request as Common};
+
+/// One `warpdrive s2i build`, or one `warpdrive image --builder` with an S2I builder.
+///
+/// What concerns the source alone (`--ref`, `--context-dir`, `--exclude`, `--keep-symlinks`,
+/// `--copy`, ignore files) was done when [`Source`] was made.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
+pub struct Request {
+    /// Name, builder, runtime image, variables, secrets, outputs, network, timeout. `builder` has to
+    /// be there. `env` is what `-E` and `-e` say; [`super::build`] reads `.s2i/environment` of the
+    /// source itself and puts it before. `path` is for messages.
+    pub common: Common,
+    /// Give the image `common.name` in the store. Without it the image has only its digest, and the
+    /// name stands in messages alone.
+    pub tag: bool,
+    pub pull: PullPolicies,
+    /// `--scripts-url`: before the source's and the image's own.
+    pub scripts_url: Option<ScriptsUrl>,
+    /// `--destination`; else the image's label, else `/tmp`.
+    pub destination: Option<String>,
+    /// `--assemble-user`; else the image's label, else the image's user.
+    pub assemble_user: Option<String>,
+    /// `--assemble-runtime-user`; else the runtime image's label, else its user.
+    pub assemble_runtime_user: Option<String>,
+    pub allowed_uids: Option<AllowedUids>,
+    /// Restore what the previous image's `save-artifacts` gives.
+    pub incremental: bool,
+    /// The previous image where it is not the one that `common.name` names.
+    pub previous: Option<String>,
+    pub injections: Vec<Injection>,
+    /// `--runtime-artifact`; else the label of the runtime image, of old of the builder.
+    pub runtime_artifacts: Vec<Artifact>,
+    /// `io.k8s.display-name`; else the name of the image.
+    pub application_name: Option<String>,
+    /// `io.k8s.description`.
+    pub description: Option<String>,
+    /// More labels for the image, after those that the build makes.
+    pub labels: Vec<(String, String)>,
+    /// Sort the changes into layers that other applications share; otherwise there is one.
+    pub split: bool,
+    /// `HOST:ADDRESS`, for the time of the build.
+    pub add_hosts: Vec<(String, String)>,
+    /// Names of capabilities (`CHOWN`, `CAP_CHOWN`, `all`) that not even a root assemble gets.
+    pub cap_drop: Vec<String>,
+    pub volumes: Vec<Volume>,
+    /// `--rm`: the previous image's blobs go as far as nobody else needs them.
+    pub remove_previous: bool,
+    /// `--quiet`: what the scripts print is shown only if they fail.
+    pub quiet: bool,
+}
+
+/// `always`, `never`, `if-not-present`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PullPolicy {
+    Always,
+    Never,
+    #[default]
+    IfNotPresent,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PullPolicies {
+    pub builder: PullPolicy,
+    pub previous: PullPolicy,
+    pub runtime: PullPolicy,
+}
+
+/// A source that is ready: what goes into the image, and where it came from.
+#[derive(Debug)]
+pub struct Source {
+    /// `.s2i/bin` and `.s2i/environment` are still in it. `tree.commit` gives the labels about the
+    /// commit.
+    pub tree: Tree,
+    /// Label `source-location`: a URL without credentials, or what else tells a reader where the
+    /// source is; never a path of this machine.
+    pub location: Option<String>,
+    /// Label `source-context-dir`.
+    pub context_dir: Option<String>,
+    /// Label `commit.ref`, where it is not the branch that `tree.commit` knows.
+    pub reference: Option<String>,
+}
+
+/// A finished build.
+#[derive(Debug)]
+pub struct Built {
+    pub report: Report,
+    /// The manifest in the store, also where it has no name.
+    pub descriptor: Descriptor,
+}

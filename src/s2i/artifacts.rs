@@ -1,0 +1,1 @@
+//! What `save-artifacts` prints: a tar of files that the next build may reuse.

@@ -1,0 +1,1 @@
+//! `OnBuild` triggers of a builder image.

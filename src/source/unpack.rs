@@ -1,0 +1,528 @@
+//! A source tree from a tar or zip archive, into an empty directory.
+//!
+//! An archive is hostile. What no source tree has is refused, each with its own reason, and nothing is
+//! repaired: `..` and absolute names, links that lead out of the tree, devices, two members of one
+//! name, members below a link, more entries or bytes than any source has. Everything is opened beneath
+//! the directory without following links ([`super::beneath`]). Owners, times and attributes count for
+//! nothing; of the mode only whether the owner may execute.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags, fchmod, linkat, mkdirat, openat, symlinkat};
+use rustix::io::Errno;
+
+use crate::layer::{Limits, MemberKind, TarReader, decompressor};
+
+use super::SourceError;
+use super::beneath::Root;
+use super::collect::leads_out;
+
+/// Most files, directories and links of a source from elsewhere.
+pub(super) const MAX_ENTRIES: u64 = 500_000;
+/// Most bytes of a source from elsewhere, unpacked.
+pub(super) const MAX_BYTES: u64 = 8 << 30;
+/// Longest target of a link in a zip file.
+const MAX_TARGET: u64 = 4096;
+
+/// Unpacks an archive file, whichever it is by its first bytes, into the empty directory `into`.
+pub(super) fn file(archive: &Path, into: &Path) -> Result<PathBuf, SourceError> {
+    let reading = |error| SourceError::io("read", archive, error);
+    let mut file = File::open(archive).map_err(reading)?;
+    if !file.metadata().map_err(reading)?.is_file() {
+        return Err(SourceError::NoArchive {
+            path: archive.to_owned(),
+            found: "it is neither a file nor a directory",
+        });
+    }
+    let mut first = Vec::new();
+    Read::by_ref(&mut file)
+        .take(8)
+        .read_to_end(&mut first)
+        .map_err(reading)?;
+    file.seek(SeekFrom::Start(0)).map_err(reading)?;
+    let mut unpacker = Unpacker::new(archive, into)?;
+    if first.starts_with(b"PK\x03\x04") || first.starts_with(b"PK\x05\x06") {
+        zip(&mut unpacker, file)?;
+    } else {
+        unpacker.known_format(&first)?;
+        tar(&mut unpacker, file)?;
+    }
+    unpacker.top()
+}
+
+/// Unpacks a tar stream of any supported compression.
+pub(super) fn stream(mut reader: impl Read + Send, into: &Path) -> Result<PathBuf, SourceError> {
+    let name = Path::new("standard input");
+    let mut first = Vec::new();
+    reader
+        .by_ref()
+        .take(8)
+        .read_to_end(&mut first)
+        .map_err(|e| SourceError::io("read", name, e))?;
+    let mut unpacker = Unpacker::new(name, into)?;
+    if first.starts_with(b"PK") {
+        return Err(SourceError::NoArchive {
+            path: name.to_owned(),
+            found: "it is a zip archive, whose directory stands at its end: give it as a file",
+        });
+    }
+    unpacker.known_format(&first)?;
+    tar(&mut unpacker, io::Cursor::new(first).chain(reader))?;
+    unpacker.top()
+}
+
+/// Where the members go.
+struct Unpacker<'a> {
+    archive: &'a Path,
+    into: &'a Path,
+    root: Root,
+    entries: u64,
+    bytes: u64,
+}
+
+impl<'a> Unpacker<'a> {
+    fn new(archive: &'a Path, into: &'a Path) -> Result<Self, SourceError> {
+        let root = Root::open(into).map_err(|e| SourceError::io("open", into, e))?;
+        Ok(Self {
+            archive,
+            into,
+            root,
+            entries: 0,
+            bytes: 0,
+        })
+    }
+
+    fn known_format(&self, first: &[u8]) -> Result<(), SourceError> {
+        let found = match first {
+            [] => "it is empty",
+            [b'B', b'Z', b'h', ..] => {
+                "it is compressed with bzip2; gzip, zstd and plain tar are read"
+            }
+            [0xfd, b'7', b'z', b'X', b'Z', ..] => {
+                "it is compressed with xz; gzip, zstd and plain tar are read"
+            }
+            [b'7', b'z', 0xbc, 0xaf, ..] => "it is a 7-Zip archive; tar and zip are read",
+            [b'R', b'a', b'r', b'!', ..] => "it is a RAR archive; tar and zip are read",
+            _ => return Ok(()),
+        };
+        Err(SourceError::NoArchive {
+            path: self.archive.to_owned(),
+            found,
+        })
+    }
+
+    fn refused(&self, path: &[u8], problem: &'static str) -> SourceError {
+        SourceError::Member {
+            archive: self.archive.to_owned(),
+            member: String::from_utf8_lossy(path)
+                .escape_debug()
+                .take(200)
+                .collect(),
+            problem,
+        }
+    }
+
+    fn too_much(&self, limit: u64, unit: &'static str) -> SourceError {
+        SourceError::TooMuch {
+            what: self.archive.display().to_string(),
+            limit,
+            unit,
+        }
+    }
+
+    fn count(&mut self) -> Result<(), SourceError> {
+        self.entries += 1;
+        if self.entries > MAX_ENTRIES {
+            return Err(self.too_much(MAX_ENTRIES, "entries"));
+        }
+        Ok(())
+    }
+
+    /// A member's name as a plain relative path; `None` for the archive's root itself (`./`).
+    fn clean(&self, name: &[u8]) -> Result<Option<PathBuf>, SourceError> {
+        let mut clean = PathBuf::new();
+        for component in Path::new(std::ffi::OsStr::from_bytes(name)).components() {
+            match component {
+                Component::CurDir => {}
+                Component::Normal(part) if part.len() > 255 => {
+                    return Err(self.refused(name, "a name in it is longer than 255 bytes"));
+                }
+                Component::Normal(part) => clean.push(part),
+                Component::ParentDir => return Err(self.refused(name, "its name has `..` in it")),
+                Component::RootDir | Component::Prefix(_) => {
+                    return Err(self.refused(name, "its name is absolute"));
+                }
+            }
+        }
+        if name.contains(&0) {
+            return Err(self.refused(name, "its name has a NUL byte"));
+        }
+        if name.len() > 4095 {
+            return Err(self.refused(name, "its name is longer than 4095 bytes"));
+        }
+        Ok((!clean.as_os_str().is_empty()).then_some(clean))
+    }
+
+    /// The directory that a member lies in, made where it is missing.
+    fn parent(&self, path: &Path) -> Result<OwnedFd, SourceError> {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        match self.root.open_at(parent, flags) {
+            Ok(fd) => return Ok(fd),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(self.blocked(path, error)),
+        }
+        let mut made = PathBuf::new();
+        for part in parent.components() {
+            made.push(part);
+            self.make_directory(&made)?;
+        }
+        self.root
+            .open_at(parent, flags)
+            .map_err(|e| self.blocked(path, e))
+    }
+
+    fn blocked(&self, path: &Path, error: io::Error) -> SourceError {
+        let name = path.as_os_str().as_bytes();
+        match Errno::from_io_error(&error) {
+            Some(Errno::LOOP | Errno::NOTDIR) if self.has_link(path) => {
+                self.refused(name, "it lies below a symbolic link")
+            }
+            Some(Errno::NOTDIR) => {
+                self.refused(name, "it lies below something that is no directory")
+            }
+            _ => SourceError::io("create", &self.into.join(path), error),
+        }
+    }
+
+    /// For the words of a refusal alone.
+    fn has_link(&self, path: &Path) -> bool {
+        path.ancestors().skip(1).any(|above| {
+            std::fs::symlink_metadata(self.into.join(above)).is_ok_and(|m| m.is_symlink())
+        })
+    }
+
+    fn make_directory(&self, path: &Path) -> Result<(), SourceError> {
+        let name = path.file_name().unwrap_or_default();
+        let parent = self
+            .root
+            .open_at(
+                path.parent().unwrap_or(Path::new("")),
+                OFlags::PATH | OFlags::DIRECTORY,
+            )
+            .map_err(|e| self.blocked(path, e))?;
+        match mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY;
+                if let Err(error) = self.root.open_at(path, flags) {
+                    return Err(match Errno::from_io_error(&error) {
+                        Some(Errno::NOTDIR | Errno::LOOP) => self.twice(path),
+                        _ => self.blocked(path, error),
+                    });
+                }
+                return Ok(());
+            }
+            Err(error) => return Err(self.blocked(path, error.into())),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat(&parent, name, flags, Mode::empty())
+            .and_then(|fd| fchmod(fd, Mode::from_raw_mode(0o755)))
+            .map_err(|e| self.blocked(path, e.into()))
+    }
+
+    fn twice(&self, path: &Path) -> SourceError {
+        self.refused(
+            path.as_os_str().as_bytes(),
+            "there are two members of this name",
+        )
+    }
+
+    fn directory(&self, path: &Path) -> Result<(), SourceError> {
+        self.parent(path)?;
+        self.make_directory(path)
+    }
+
+    fn file(
+        &mut self,
+        path: &Path,
+        executable: bool,
+        mut content: impl Read,
+    ) -> Result<(), SourceError> {
+        let parent = self.parent(path)?;
+        let name = path.file_name().unwrap_or_default();
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut out: File = match openat(&parent, name, flags, Mode::from_raw_mode(0o600)) {
+            Ok(fd) => fd.into(),
+            Err(Errno::EXIST) => return Err(self.twice(path)),
+            Err(error) => return Err(self.blocked(path, error.into())),
+        };
+        let mut buffer = vec![0; 128 * 1024];
+        loop {
+            let count = match content.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(source) => return Err(self.unreadable(&source)),
+            };
+            self.bytes += count as u64;
+            if self.bytes > MAX_BYTES {
+                return Err(self.too_much(MAX_BYTES, "bytes"));
+            }
+            out.write_all(&buffer[..count])
+                .map_err(|e| SourceError::io("write", &self.into.join(path), e))?;
+        }
+        let mode = if executable { 0o755 } else { 0o644 };
+        fchmod(&out, Mode::from_raw_mode(mode)).map_err(|e| self.blocked(path, e.into()))
+    }
+
+    fn unreadable(&self, source: &io::Error) -> SourceError {
+        SourceError::Archive {
+            path: self.archive.to_owned(),
+            problem: source.to_string(),
+        }
+    }
+
+    fn symlink(&self, path: &Path, target: &Path) -> Result<(), SourceError> {
+        let name = path.as_os_str().as_bytes();
+        if target.is_absolute() {
+            return Err(self.refused(
+                name,
+                "it is a link to an absolute path, which lies outside of the source",
+            ));
+        }
+        if leads_out(path, target) {
+            return Err(self.refused(name, "it is a link that leads out of the source"));
+        }
+        if target.as_os_str().is_empty() {
+            return Err(self.refused(name, "it is a link to nothing"));
+        }
+        let parent = self.parent(path)?;
+        match symlinkat(target, &parent, path.file_name().unwrap_or_default()) {
+            Ok(()) => Ok(()),
+            Err(Errno::EXIST) => Err(self.twice(path)),
+            Err(error) => Err(self.blocked(path, error.into())),
+        }
+    }
+
+    /// A second name of a file that came before.
+    fn hard_link(&self, path: &Path, target: &Path) -> Result<(), SourceError> {
+        let name = path.as_os_str().as_bytes();
+        let target = self
+            .clean(target.as_os_str().as_bytes())
+            .map_err(|_| self.refused(name, "it is a hard link that leads out of the source"))?
+            .ok_or_else(|| self.refused(name, "it is a hard link to nothing"))?;
+        // A regular file, and no link on the way to it.
+        self.root
+            .open_file(&target)
+            .map_err(|_| self.refused(name, "it is a hard link to no file that came before"))?;
+        let from = self.parent(&target)?;
+        let to = self.parent(path)?;
+        let (old, new) = (
+            target.file_name().unwrap_or_default(),
+            path.file_name().unwrap_or_default(),
+        );
+        match linkat(&from, old, &to, new, AtFlags::empty()) {
+            Ok(()) => Ok(()),
+            Err(Errno::EXIST) => Err(self.twice(path)),
+            Err(error) => Err(self.blocked(path, error.into())),
+        }
+    }
+
+    /// The source: an archive whose everything lies in one directory (`app-1.0/…`) is that directory.
+    fn top(self) -> Result<PathBuf, SourceError> {
+        if self.entries == 0 {
+            return Err(SourceError::NoArchive {
+                path: self.archive.to_owned(),
+                found: "there is nothing in it",
+            });
+        }
+        let (_, names) = self
+            .root
+            .names(Path::new(""))
+            .map_err(|e| SourceError::io("list", self.into, e))?;
+        if let [only] = names.as_slice()
+            && !only.as_bytes().starts_with(b".")
+            && self
+                .root
+                .open_at(Path::new(only), OFlags::PATH | OFlags::DIRECTORY)
+                .is_ok()
+        {
+            return Ok(self.into.join(only));
+        }
+        Ok(self.into.to_owned())
+    }
+}
+
+fn tar(unpacker: &mut Unpacker<'_>, reader: impl Read + Send) -> Result<(), SourceError> {
+    let archive = unpacker.archive.to_owned();
+    let failed = |error: crate::layer::LayerError| match error {
+        crate::layer::LayerError::Limit { limit, unit } => SourceError::TooMuch {
+            what: archive.display().to_string(),
+            limit,
+            unit,
+        },
+        crate::layer::LayerError::Malformed { problem, offset } => SourceError::Archive {
+            path: archive.clone(),
+            problem: format!("{problem} (at byte {offset})"),
+        },
+        other => SourceError::Archive {
+            path: archive.clone(),
+            problem: other.to_string(),
+        },
+    };
+    let limits = Limits {
+        // Headers and padding are counted as well; extension headers count as entries.
+        max_bytes: MAX_BYTES + MAX_ENTRIES * 1024,
+        max_entries: MAX_ENTRIES * 2,
+    };
+    let reader = BufReader::with_capacity(128 * 1024, decompressor(reader));
+    let mut reader = TarReader::new(reader, limits).requiring_padding();
+    while let Some(member) = reader.next_member().map_err(failed)? {
+        unpacker.count()?;
+        let name = member.path.as_os_str().as_bytes();
+        let Some(path) = unpacker.clean(name)? else {
+            if member.kind == MemberKind::Directory {
+                continue;
+            }
+            return Err(unpacker.refused(name, "it has no name"));
+        };
+        match &member.kind {
+            MemberKind::Directory => unpacker.directory(&path)?,
+            MemberKind::File => {
+                // Said before it is read: a terabyte of zeros compresses to nothing.
+                if member.size > MAX_BYTES - unpacker.bytes.min(MAX_BYTES) {
+                    return Err(unpacker.too_much(MAX_BYTES, "bytes"));
+                }
+                unpacker.file(&path, member.mode & 0o100 != 0, &mut reader)?;
+            }
+            MemberKind::Symlink(target) => unpacker.symlink(&path, target)?,
+            MemberKind::HardLink(target) => unpacker.hard_link(&path, target)?,
+            MemberKind::Fifo => return Err(unpacker.refused(name, "it is a FIFO")),
+            MemberKind::CharDevice { .. } | MemberKind::BlockDevice { .. } => {
+                return Err(unpacker.refused(name, "it is a device node"));
+            }
+        }
+    }
+    // What stands behind the end mark is nobody's, but a damaged end of a compressed stream is seen.
+    reader.drain().map_err(failed)?;
+    Ok(())
+}
+
+fn zip(unpacker: &mut Unpacker<'_>, file: File) -> Result<(), SourceError> {
+    let broken = |unpacker: &Unpacker<'_>, problem: String| SourceError::Archive {
+        path: unpacker.archive.to_owned(),
+        problem,
+    };
+    let declared =
+        declared_entries(&file).map_err(|e| SourceError::io("read", unpacker.archive, e))?;
+    // Before its directory is read into memory.
+    if declared > MAX_ENTRIES {
+        return Err(unpacker.too_much(MAX_ENTRIES, "entries"));
+    }
+    let mut archive =
+        zip::ZipArchive::new(BufReader::new(file)).map_err(|e| broken(unpacker, e.to_string()))?;
+    if archive.len() as u64 > MAX_ENTRIES {
+        return Err(unpacker.too_much(MAX_ENTRIES, "entries"));
+    }
+    for index in 0..archive.len() {
+        unpacker.count()?;
+        let mut member = archive
+            .by_index(index)
+            .map_err(|e| broken(unpacker, e.to_string()))?;
+        let name = member.name_raw().to_vec();
+        if std::str::from_utf8(&name).is_err() {
+            return Err(unpacker.refused(&name, "its name is not UTF-8"));
+        }
+        if name.contains(&b'\\') {
+            return Err(unpacker.refused(&name, "its name has a backslash in it"));
+        }
+        let Some(path) = unpacker.clean(&name)? else {
+            if name.ends_with(b"/") {
+                continue;
+            }
+            return Err(unpacker.refused(&name, "it has no name"));
+        };
+        let mode = member.unix_mode().unwrap_or(0o100_644);
+        let is_dir = name.ends_with(b"/");
+        match mode & 0o170_000 {
+            0o040_000 | 0o100_000 | 0 if is_dir => unpacker.directory(&path)?,
+            0o100_000 | 0 => {
+                if member.size() > MAX_BYTES - unpacker.bytes.min(MAX_BYTES) {
+                    return Err(unpacker.too_much(MAX_BYTES, "bytes"));
+                }
+                unpacker.file(&path, mode & 0o100 != 0, &mut member)?;
+            }
+            0o040_000 => unpacker.directory(&path)?,
+            0o120_000 => {
+                let mut target = Vec::new();
+                (&mut member)
+                    .take(MAX_TARGET)
+                    .read_to_end(&mut target)
+                    .map_err(|e| unpacker.unreadable(&e))?;
+                unpacker.symlink(&path, Path::new(std::ffi::OsStr::from_bytes(&target)))?;
+            }
+            0o010_000 => return Err(unpacker.refused(&name, "it is a FIFO")),
+            0o020_000 | 0o060_000 => return Err(unpacker.refused(&name, "it is a device node")),
+            _ => return Err(unpacker.refused(&name, "it is of an unknown kind")),
+        }
+    }
+    Ok(())
+}
+
+/// The number of members that the record at the end of a zip file states (APPNOTE 4.3.16, 4.3.14);
+/// 0 when there is none, which the reader then says better.
+fn declared_entries(mut file: &File) -> io::Result<u64> {
+    const LONGEST_END: u64 = 22 + 65_535;
+    let size = file.metadata()?.len();
+    let start = size.saturating_sub(LONGEST_END + 20);
+    file.seek(SeekFrom::Start(start))?;
+    let mut end = Vec::new();
+    file.take(LONGEST_END + 20).read_to_end(&mut end)?;
+    let mut found = 0;
+    let number = |at: usize, length: usize| -> Option<u64> {
+        let bytes = end.get(at..at + length)?;
+        Some(
+            bytes
+                .iter()
+                .rev()
+                .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+        )
+    };
+    // The largest of all candidates: readers differ about which one counts.
+    for at in 0..end.len().saturating_sub(3) {
+        if end[at..].starts_with(b"PK\x05\x06") {
+            found = found.max(number(at + 10, 2).unwrap_or(0));
+        } else if end[at..].starts_with(b"PK\x06\x06") {
+            found = found.max(number(at + 32, 8).unwrap_or(0));
+        } else if end[at..].starts_with(b"PK\x06\x07")
+            && let Some(offset) = number(at + 8, 8)
+        {
+            let mut record = Vec::new();
+            if file.seek(SeekFrom::Start(offset)).is_ok() {
+                file.take(56).read_to_end(&mut record)?;
+            }
+            if let Some(bytes) = record
+                .get(32..40)
+                .filter(|_| record.starts_with(b"PK\x06\x06"))
+            {
+                found = found.max(
+                    bytes
+                        .iter()
+                        .rev()
+                        .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+                );
+            }
+        }
+    }
+    file.seek(SeekFrom::Start(0))?;
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;
