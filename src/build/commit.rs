@@ -95,6 +95,7 @@ pub(super) fn commit(
         &TitledLayer {
             layer: parts.base.builder_layer.clone(),
             title: "warpdrive, empty virtual environment".into(),
+            cached: parts.base.builder_layer_cached,
         },
         LayerKind::Builder,
         parts.base.builder_layer_cached,
@@ -106,7 +107,7 @@ pub(super) fn commit(
         push(
             titled,
             LayerKind::Dependencies,
-            parts.dependencies_hit,
+            parts.dependencies_hit || titled.cached,
             FIXED_TIME_RFC3339,
             &created_by,
         );

@@ -1,7 +1,6 @@
 //! Phase 1 of assemble: installs what the application depends on, from the dependency files only,
 //! and turns it into layers that other applications share. A hit in the cache runs nothing.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -26,6 +25,7 @@ use super::environment::{self, WheelCache};
 use super::error::BuildError;
 use super::fetch;
 use super::fragments;
+use super::inputs::{self, Explanation, FILES, Inputs};
 use super::request::Request;
 use super::split::{self, Distribution};
 use super::tools::{self, Tools};
@@ -46,6 +46,9 @@ const MAX_RECORD: u64 = 64 * 1024 * 1024;
 pub(super) struct TitledLayer {
     pub(super) layer: StoredLayer,
     pub(super) title: String,
+    /// It was there before this build.
+    #[serde(skip)]
+    pub(super) cached: bool,
 }
 
 /// What phase 1 gave, as the build cache keeps it.
@@ -66,37 +69,39 @@ pub(super) struct Dependencies {
 
 /// The result of phase 1 and where it came from.
 pub(super) struct Phase1 {
-    pub(super) hit: bool,
+    pub(super) explanation: Explanation,
     pub(super) result: Dependencies,
 }
 
 /// Everything that decides what phase 1 gives.
-fn key(
+fn inputs(
     source: &Tree,
     detected: &Detected,
     base: &Base,
     request: &Request,
-) -> Result<String, BuildError> {
-    let indexes: BTreeMap<&str, String> = environment::PASSED_ON
+) -> Result<Inputs, BuildError> {
+    let mut inputs = Inputs::default();
+    inputs.add("the format of the cache", &4);
+    inputs.add(FILES, &source.digest(None)?.to_string());
+    inputs.name_files(source);
+    inputs.add("the builder image", &base.identity());
+    inputs.add("the builder's Python", &base.python);
+    inputs.add("the installer's version", &tools::versions());
+    inputs.add("the compression", &request.compression.to_string());
+    inputs.add_variables("the build variable", &request.build_env);
+    inputs.add("the server", &detected.phase_one_environment());
+    for name in environment::PASSED_ON
         .iter()
         .filter(|name| name.contains("INDEX"))
-        .filter_map(|name| {
-            let value = request.host_env.get(*name)?;
-            Some((*name, environment::without_credentials(value)))
-        })
-        .collect();
-    let document = json!({
-        "format": 3,
-        "files": source.digest(None)?.to_string(),
-        "base": base.identity(),
-        "python": base.python,
-        "tools": tools::versions(),
-        "build_env": request.build_env,
-        "plan": detected.phase_one_environment(),
-        "indexes": indexes,
-        "secrets": request.secrets.iter().map(|s| &s.id).collect::<Vec<_>>(),
-    });
-    Ok(sha256_hex(&to_canonical_json(&document)))
+    {
+        if let Some(value) = request.host_env.get(*name) {
+            let value = environment::without_credentials(value);
+            inputs.add(&format!("the variable {name}"), &value);
+        }
+    }
+    let secrets: Vec<&String> = request.secrets.iter().map(|secret| &secret.id).collect();
+    inputs.add("the list of secrets", &secrets);
+    Ok(inputs)
 }
 
 /// Runs phase 1, or finds its result.
@@ -113,7 +118,9 @@ pub(super) fn phase(
     } else {
         tree.subset(&detected.dependency_files)
     };
-    let key = key(&source, detected, base, request)?;
+    let inputs = inputs(&source, detected, base, request)?;
+    let key = inputs.key();
+    let explain = |hit| inputs::explain(store, "dependencies", &inputs, hit, request);
     if !request.no_cache
         && !request.upgrade
         && let Some(result) = store.cached::<Dependencies>("dependencies", &key)?
@@ -127,13 +134,19 @@ pub(super) fn phase(
             result.resolved.len(),
             age(result.resolved_at)
         ));
-        return Ok(Phase1 { hit: true, result });
+        return Ok(Phase1 {
+            explanation: explain(true)?,
+            result,
+        });
     }
     let tools = tools::ensure(store, progress)?;
     match fragments::phase(store, &source, detected, base, request, &tools, progress)? {
         Ok(result) => {
             store.remember("dependencies", &key, &result)?;
-            return Ok(Phase1 { hit: false, result });
+            return Ok(Phase1 {
+                explanation: explain(false)?,
+                result,
+            });
         }
         Err(reason) => tracing::debug!(reason, "the dependencies are installed in one tree"),
     }
@@ -141,10 +154,13 @@ pub(super) fn phase(
     let upper = install(
         store, &source, detected, base, request, &tools, &scratch, progress,
     )?;
-    let result = into_layers(store, base, &upper)?;
+    let result = into_layers(store, base, &upper, request)?;
     store.remember("dependencies", &key, &result)?;
     store.keep_unpacked(IdMode::current().map_name(), &result.tree_key(), upper)?;
-    Ok(Phase1 { hit: false, result })
+    Ok(Phase1 {
+        explanation: explain(false)?,
+        result,
+    })
 }
 
 impl Dependencies {
@@ -323,7 +339,12 @@ pub(super) fn site_packages(base: &Base) -> PathBuf {
     Path::new(APP_ROOT).join(format!("lib/python{}/site-packages", base.python.minor))
 }
 
-fn into_layers(store: &Store, base: &Base, upper: &Path) -> Result<Dependencies, BuildError> {
+fn into_layers(
+    store: &Store,
+    base: &Base,
+    upper: &Path,
+    request: &Request,
+) -> Result<Dependencies, BuildError> {
     let site = site_packages(base);
     let distributions = distributions(upper, &site)?;
     let mut scan = layer::scan(upper, &[])?;
@@ -341,8 +362,9 @@ fn into_layers(store: &Store, base: &Base, upper: &Path) -> Result<Dependencies,
     for share in split.shares {
         let entries = layer::with_parents(share.entries, parent_directory);
         layers.push(TitledLayer {
-            layer: store_layer(store, &entries)?,
+            layer: store_layer(store, &entries, request.compression)?,
             title: share.title,
+            cached: false,
         });
     }
     let mut carried = Vec::new();
@@ -367,9 +389,13 @@ fn into_layers(store: &Store, base: &Base, upper: &Path) -> Result<Dependencies,
 }
 
 /// Writes entries as a layer into the store.
-pub(super) fn store_layer(store: &Store, entries: &[Entry]) -> Result<StoredLayer, BuildError> {
+pub(super) fn store_layer(
+    store: &Store,
+    entries: &[Entry],
+    compression: Compression,
+) -> Result<StoredLayer, BuildError> {
     let mut blob = store.blob_writer()?;
-    let written = layer::write(entries, Compression::Gzip(6), &mut blob)?;
+    let written = layer::write(entries, compression, &mut blob)?;
     blob.commit(Some(&written.digest))?;
     Ok(StoredLayer {
         descriptor: descriptor(written.media_type, written.digest, written.size),

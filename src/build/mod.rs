@@ -17,6 +17,7 @@ mod fetch;
 mod files;
 pub mod foreign;
 mod fragments;
+mod inputs;
 mod request;
 mod ship;
 mod split;
@@ -38,7 +39,8 @@ pub use commit::LABEL_PLAN;
 pub use environment::PASSED_ON;
 pub use error::BuildError;
 pub use request::{
-    CacheReport, CacheState, LayerKind, LayerReport, NameAndDigest, Report, Request, Secret,
+    CacheReport, CacheState, Explanation, LayerKind, LayerReport, NameAndDigest, Report, Request,
+    Secret,
 };
 pub use transfers::Transfers;
 
@@ -150,9 +152,9 @@ pub fn image(
             base: runtime,
             builder: &base.reference,
             dependencies: &phase1.result,
-            dependencies_hit: phase1.hit,
+            dependencies_hit: phase1.explanation.hit,
             application: &phase2.result,
-            application_hit: phase2.hit,
+            application_hit: phase2.explanation.hit,
         },
         &commit::Facts {
             request,
@@ -189,9 +191,10 @@ pub fn image(
         builder: named(&base),
         layers: committed.layers,
         cache: CacheReport {
-            dependencies: state(phase1.hit),
-            application: state(phase2.hit),
+            dependencies: state(phase1.explanation.hit),
+            application: state(phase2.explanation.hit),
         },
+        explain: vec![phase1.explanation, phase2.explanation],
         plan: phase2.result.plan,
         timings_ms: timings.steps,
         pushed,

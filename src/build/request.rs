@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::sandbox::Network;
 use crate::source::SourceRequest;
 use crate::transport::Destination;
+
+pub use super::inputs::Explanation;
 
 /// One `warpdrive image`.
 #[derive(Debug, Clone)]
@@ -31,6 +34,8 @@ pub struct Request {
     pub no_cache: bool,
     /// Resolve unpinned requirements anew.
     pub upgrade: bool,
+    /// Of the layers that this build writes.
+    pub compression: Compression,
     pub network: Network,
     pub timeout: Option<Duration>,
     /// `SOURCE_DATE_EPOCH` (reproducible-builds.org), seconds.
@@ -65,6 +70,8 @@ pub struct Report {
     pub layers: Vec<LayerReport>,
     pub cache: CacheReport,
     pub plan: serde_json::Value,
+    /// Why each phase was run, or that it was not.
+    pub explain: Vec<Explanation>,
     pub timings_ms: BTreeMap<String, u64>,
     pub pushed: Vec<String>,
 }

@@ -88,12 +88,19 @@ fn layer(
     request: &Request,
 ) -> Result<TitledLayer, BuildError> {
     let trees: Vec<&str> = members.iter().map(|member| member.tree()).collect();
-    let document = serde_json::json!({ "format": 1, "fragments": trees });
+    let document = serde_json::json!({
+        "format": 1,
+        "fragments": trees,
+        "compression": request.compression.to_string(),
+    });
     let key = sha256_hex(&to_canonical_json(&document));
     if !request.no_cache
         && let Some(written) = store.cached::<Written>("fragment-layer", &key)?
     {
-        return Ok(written.layer);
+        return Ok(TitledLayer {
+            cached: true,
+            ..written.layer
+        });
     }
     let mut entries: Vec<Entry> = Vec::new();
     for member in members {
@@ -109,8 +116,9 @@ fn layer(
         })
         .collect();
     let layer = TitledLayer {
-        layer: store_layer(store, &entries)?,
+        layer: store_layer(store, &entries, request.compression)?,
         title: group.title(&named.iter().collect::<Vec<_>>()),
+        cached: false,
     };
     let written = Written {
         blobs: vec![layer.layer.descriptor.clone()],
