@@ -174,7 +174,7 @@ fn another_application_shares_and_a_new_requirement_installs_only_itself() {
         "requirements.txt",
         &fs::read_to_string(app.path().join("requirements.txt"))
             .unwrap()
-            .replace("\n", "\n\n"),
+            .replace('\n', "\n\n"),
     );
     let (second, words) = build(&warpdrive, &app, "second", &[]);
     assert_eq!(second["cache"]["dependencies"], "miss");
@@ -351,7 +351,7 @@ fn edit(dice: &mut Dice, app: &mut App, options: &mut Vec<String>) -> String {
         }
         2 => {
             app.write("tool.sh", "#!/bin/sh\n");
-            let mode = if n % 2 == 0 { 0o755 } else { 0o644 };
+            let mode = if n.is_multiple_of(2) { 0o755 } else { 0o644 };
             fs::set_permissions(path("tool.sh"), fs::Permissions::from_mode(mode)).unwrap();
             format!("a mode: {mode:o}")
         }
@@ -373,7 +373,7 @@ fn edit(dice: &mut Dice, app: &mut App, options: &mut Vec<String>) -> String {
         }
         5 => {
             app.index.add(&Wheel::new("extra", "1.0"));
-            app.write("more.txt", if n % 2 == 0 { "extra\n" } else { "small\n" });
+            app.write("more.txt", if n.is_multiple_of(2) { "extra\n" } else { "small\n" });
             app.require("-r more.txt");
             "a file of -r".into()
         }

@@ -155,6 +155,8 @@ impl Fixture {
             cwd: "/".into(),
             uid: 1001,
             gid: 0,
+            groups: Vec::new(),
+            capabilities: Vec::new(),
             umask: 0o22,
             init: true,
             limits: Limits::default(),

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use crate::builder::{APP_GID, APP_ROOT, APP_UID};
 use crate::progress::{Progress, printable};
-use crate::sandbox::{self, Exit, Io, Limits, Mount, Root, Spec, Upper};
+use crate::sandbox::{self, Exit, Io, Limits, Mount, Root, Sandbox, Spec, Upper};
 
 use super::environment::Redactor;
 use super::error::BuildError;
@@ -92,6 +92,8 @@ pub(super) fn run(
         cwd: stage.cwd,
         uid: APP_UID,
         gid: APP_GID,
+        groups: Vec::new(),
+        capabilities: Vec::new(),
         umask: 0o002,
         init: true,
         limits: Limits {
@@ -99,9 +101,18 @@ pub(super) fn run(
             ..Limits::default()
         },
     };
-    let redactor = Redactor::new(request);
+    let sandbox = sandbox::spawn(&spec, Io::piped())?;
+    attend(sandbox, &Redactor::new(request), progress)
+}
+
+/// Waits for the end of a command and shows what it prints meanwhile on those of its streams that
+/// nobody has taken.
+pub(super) fn attend(
+    mut sandbox: Sandbox,
+    redactor: &Redactor,
+    progress: &dyn Progress,
+) -> Result<Outcome, BuildError> {
     let tail = Mutex::new(VecDeque::with_capacity(TAIL));
-    let mut sandbox = sandbox::spawn(&spec, Io::piped())?;
     let stdout = sandbox.take_stdout();
     let stderr = sandbox.take_stderr();
     let show = |line: &str| {

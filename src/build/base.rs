@@ -119,19 +119,7 @@ pub(super) fn runtime(
 
 /// An image in the store with the builder layer on it.
 fn prepare(store: &Store, reference: String, progress: &dyn Progress) -> Result<Base, BuildError> {
-    let image = match store.image(&reference)? {
-        Some(image) => image,
-        None => pull(store, &reference, progress)?,
-    };
-    let machine = this_architecture();
-    if image.config.architecture() != machine || image.config.os() != "linux" {
-        return Err(BuilderError::WrongPlatform {
-            found: format!("{}/{}", image.config.os(), image.config.architecture()),
-            reference,
-            wanted: format!("linux/{machine}"),
-        }
-        .into());
-    }
+    let image = in_store(store, &reference, progress)?;
     let python = builder::python::find(store, &image, &reference)?;
     let (builder_layer, builder_layer_cached) =
         builder::layer::make(store, &image, &python, &reference)?;
@@ -144,7 +132,39 @@ fn prepare(store: &Store, reference: String, progress: &dyn Progress) -> Result<
     })
 }
 
-fn pull(store: &Store, reference: &str, progress: &dyn Progress) -> Result<Image, BuildError> {
+/// The image by this name, pulled when it is not in the store, of this machine's platform.
+pub(super) fn in_store(
+    store: &Store,
+    reference: &str,
+    progress: &dyn Progress,
+) -> Result<Image, BuildError> {
+    let image = match store.image(reference)? {
+        Some(image) => image,
+        None => pull(store, reference, progress)?,
+    };
+    fits(&image, reference)?;
+    Ok(image)
+}
+
+/// Refuses an image of another platform.
+pub(super) fn fits(image: &Image, reference: &str) -> Result<(), BuildError> {
+    let machine = this_architecture();
+    if image.config.architecture() != machine || image.config.os() != "linux" {
+        return Err(BuilderError::WrongPlatform {
+            found: format!("{}/{}", image.config.os(), image.config.architecture()),
+            reference: reference.to_owned(),
+            wanted: format!("linux/{machine}"),
+        }
+        .into());
+    }
+    Ok(())
+}
+
+pub(super) fn pull(
+    store: &Store,
+    reference: &str,
+    progress: &dyn Progress,
+) -> Result<Image, BuildError> {
     let parsed: Reference = reference
         .parse()
         .map_err(|error| BuilderError::Reference { error })?;

@@ -48,6 +48,16 @@ const STRIP_DEBUG: &str = "-Wl,--strip-debug";
 
 const CA_INSIDE: &str = "/run/warpdrive/ca-certificates.crt";
 
+/// What programs read to find the bundle.
+const CA_VARIABLES: [&str; 6] = [
+    "SSL_CERT_FILE",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "NODE_EXTRA_CA_CERTS",
+];
+
 /// What comes before anybody's own compiler flags. Debugging information (Debian's Python asks for
 /// it) holds the directory of the build, whose name uv and pip choose by chance. `-O2` is what
 /// `configure` scripts take when `CFLAGS` is not set.
@@ -104,21 +114,8 @@ pub(super) fn variables(
         Phase::Application => time,
     };
     set("SOURCE_DATE_EPOCH", &time.to_string());
-    if ca_bundle(&request.host_env).is_some() {
-        for name in [
-            "SSL_CERT_FILE",
-            "PIP_CERT",
-            "REQUESTS_CA_BUNDLE",
-            "CURL_CA_BUNDLE",
-            "GIT_SSL_CAINFO",
-        ] {
-            set(name, CA_INSIDE);
-        }
-    }
-    for name in PASSED_ON {
-        if let Some(value) = request.host_env.get(*name) {
-            set(name, value);
-        }
+    for (name, value) in of_the_host(request) {
+        set(name, &value);
     }
     if phase == Phase::Application {
         for (name, value) in &request.env {
@@ -134,6 +131,20 @@ pub(super) fn variables(
         env.insert(name.to_owned(), value);
     }
     env.into_iter().collect()
+}
+
+/// Variables about the host's certificates, indexes and proxies.
+pub(super) fn of_the_host(request: &Request) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    if ca_bundle(&request.host_env).is_some() {
+        found.extend(CA_VARIABLES.map(|name| (name, CA_INSIDE.to_owned())));
+    }
+    for name in PASSED_ON {
+        if let Some(value) = request.host_env.get(*name) {
+            found.push((*name, value.clone()));
+        }
+    }
+    found
 }
 
 /// How the wheel cache is mounted.
@@ -178,6 +189,13 @@ pub(super) fn mounts(request: &Request, tools: &Tools, cache: WheelCache) -> Vec
             target,
         },
     });
+    mounts.extend(mounts_of_the_host(request, ""));
+    mounts
+}
+
+/// The host's certificates and resolver files (`hosts` are lines to add), and the secrets.
+pub(super) fn mounts_of_the_host(request: &Request, hosts: &str) -> Vec<Mount> {
+    let mut mounts = Vec::new();
     if let Some(source) = ca_bundle(&request.host_env) {
         mounts.push(Mount::Bind {
             source,
@@ -186,7 +204,11 @@ pub(super) fn mounts(request: &Request, tools: &Tools, cache: WheelCache) -> Vec
         });
     }
     for name in ["/etc/resolv.conf", "/etc/hosts"] {
-        if let Ok(contents) = fs::read(name) {
+        if let Ok(mut contents) = fs::read(name) {
+            if name == "/etc/hosts" && !hosts.is_empty() {
+                contents.push(b'\n');
+                contents.extend_from_slice(hosts.as_bytes());
+            }
             mounts.push(Mount::File {
                 target: name.into(),
                 contents,

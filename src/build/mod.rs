@@ -103,16 +103,20 @@ pub fn image(
 
     let reader = files::TreeFiles::new(&tree);
     let options = detection(request, None);
+    if let Some(builder) = wish(&reader, &options, request)?
+        && foreign::is_builder(store, &builder, foreign::PullPolicy::IfNotPresent, progress)?
+    {
+        let context = request.source.context_dir.as_deref();
+        let source = foreign::Source::of_tree(tree, context);
+        let request = foreign::Request::of_image(request, builder);
+        return Ok(foreign::build(store, &request, &source, progress)?.report);
+    }
     let python = app::python_request(&reader, &options.environment)?;
     // An app that cannot be started is refused before anything is fetched.
-    let detected = app::detect(&reader, &options)?;
+    app::detect(&reader, &options)?;
     timings.step("plan");
 
-    let wish = detected
-        .project
-        .settings
-        .get("builder_image")
-        .or_else(|| request.host_env.get("WARPDRIVE_BUILDER_IMAGE").cloned());
+    let wish = wish(&reader, &options, request)?;
     let base = base::take(store, wish.as_deref(), python.as_ref(), request, progress)?;
     let detected = app::detect(&reader, &detection(request, Some(base.python.minor())))?;
     for warning in &detected.warnings {
@@ -199,6 +203,22 @@ pub fn image(
         timings_ms: timings.steps,
         pushed,
     })
+}
+
+/// The builder image that somebody has named.
+fn wish(
+    reader: &files::TreeFiles<'_>,
+    options: &app::Options,
+    request: &Request,
+) -> Result<Option<String>, BuildError> {
+    if request.builder.is_some() {
+        return Ok(request.builder.clone());
+    }
+    let settings =
+        app::settings::Settings::load(reader, &options.environment, &options.command_line)?;
+    Ok(settings
+        .get("builder_image")
+        .or_else(|| request.host_env.get("WARPDRIVE_BUILDER_IMAGE").cloned()))
 }
 
 /// Step 1: the files that go into the image, and what git knows of them.

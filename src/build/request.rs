@@ -15,6 +15,7 @@ pub use super::inputs::Explanation;
 
 /// One `warpdrive image`.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub struct Request {
     pub name: Reference,
     /// The source tree, and where it is.
@@ -36,6 +37,9 @@ pub struct Request {
     pub upgrade: bool,
     /// Of the layers that this build writes.
     pub compression: Compression,
+    /// With an S2I builder: restore what the previous image's `save-artifacts` gives. Our own builders
+    /// keep what they installed in any case.
+    pub incremental: bool,
     pub network: Network,
     pub timeout: Option<Duration>,
     /// `SOURCE_DATE_EPOCH` (reproducible-builds.org), seconds.

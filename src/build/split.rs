@@ -118,7 +118,7 @@ fn resolve(base: &Path, path: &Path) -> Option<PathBuf> {
 }
 
 /// The source file that a `__pycache__/NAME.TAG.pyc` was compiled from.
-fn source_of(path: &Path) -> Option<PathBuf> {
+pub(super) fn source_of(path: &Path) -> Option<PathBuf> {
     let cache = path.parent()?;
     if cache.file_name()? != "__pycache__" {
         return None;
@@ -162,8 +162,8 @@ pub(super) fn split(entries: Vec<Entry>, distributions: &[Distribution], site: &
     let sizes: Vec<(&str, u64)> = present
         .iter()
         .map(|index| {
-            let size = belongings[*index].iter().map(size).sum();
-            (order[*index].name.as_str(), size)
+            let bytes = belongings[*index].iter().map(size).sum();
+            (order[*index].name.as_str(), bytes)
         })
         .collect();
     let mut shares = Vec::new();
@@ -244,13 +244,11 @@ impl Group {
 
     /// For the history: `numpy 2.3.1`, or `click, flask, …`.
     pub(super) fn title(&self, members: &[&Distribution]) -> String {
-        match (self, members) {
-            (Self::Large(_), [only]) => format!("{} {}", only.name, only.version),
-            _ => {
-                let names: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();
-                names.join(", ")
-            }
+        if let (Self::Large(_), [only]) = (self, members) {
+            return format!("{} {}", only.name, only.version);
         }
+        let names: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();
+        names.join(", ")
     }
 }
 

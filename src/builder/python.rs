@@ -124,6 +124,8 @@ pub fn find(store: &Store, image: &Image, reference: &str) -> Result<Python, Bui
         cwd: "/".into(),
         uid: APP_UID,
         gid: APP_GID,
+        groups: Vec::new(),
+        capabilities: Vec::new(),
         umask: 0o022,
         init: true,
         limits: Limits {

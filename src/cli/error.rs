@@ -298,9 +298,53 @@ impl From<crate::build::foreign::ForeignError> for CommandError {
     fn from(error: crate::build::foreign::ForeignError) -> Self {
         use crate::build::foreign::ForeignError as E;
         let message = error.to_string();
+        let failure = |code| Self::new(ExitStatus::Failure, code, message.clone());
+        let usage = |code| Self::new(ExitStatus::Usage, code, message.clone());
         match error {
             E::S2i(error) => error.into(),
-            E::NotYet => Self::new(ExitStatus::Failure, "s2i", message),
+            E::Script { exit, tail, .. } => {
+                let mut error = Self::new(ExitStatus::AppBuildFailed, "assemble-failed", message);
+                error.status = match exit {
+                    Exit::Code(code) => Some(code),
+                    Exit::Signal(signal) => Some(128 + signal),
+                    Exit::TimedOut | Exit::Interrupted => None,
+                };
+                error.tail = tail;
+                error.with_hint(match exit {
+                    Exit::TimedOut => "give it more with --timeout, or find out what it waits for",
+                    _ => {
+                        "the lines above are the last that the builder's script printed; the \
+                         previous image and the cache are as they were"
+                    }
+                })
+            }
+            E::UserRefused { .. } => Self::new(ExitStatus::Refused, "user-refused", message)
+                .with_hint("take an image whose USER is a number within the allowed ranges"),
+            E::OneUid { .. } | E::OneUidChange { .. } => failure("subuid-missing").with_hint(
+                "an administrator can give you a range of subordinate ids (subuid): `sudo usermod \
+                 --add-subuids 100000-165535 --add-subgids 100000-165535 $USER`; or run as root",
+            ),
+            E::NotInStore { .. } => failure("builder-missing")
+                .with_hint("`warpdrive pull` or `warpdrive import` brings it"),
+            E::NoScript { .. } | E::NoScriptsAt { .. } => failure("script-missing").with_hint(
+                "a builder names its scripts in the label io.openshift.s2i.scripts-url; \
+                 --scripts-url or .s2i/bin in the source can bring others",
+            ),
+            E::Download { .. } => Self::new(ExitStatus::Network, "script-unreachable", message),
+            E::NoEntrypoint { .. } => {
+                Self::new(ExitStatus::AppBuildFailed, "no-entrypoint", message)
+            }
+            E::ArtifactMissing { .. } | E::Artifact { .. } => {
+                Self::new(ExitStatus::AppBuildFailed, "artifact-missing", message)
+            }
+            E::NoBuilder
+            | E::Inject { .. }
+            | E::Volume { .. }
+            | E::Capability { .. }
+            | E::NoArtifacts { .. } => usage("s2i"),
+            E::User(_) => failure("user-unknown"),
+            E::Labels { .. } => failure("labels-too-large"),
+            E::NotADirectory { .. } | E::Io { .. } => failure("s2i"),
         }
     }
 }

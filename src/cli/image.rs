@@ -68,6 +68,9 @@ pub(super) struct Args {
     /// Say of each phase and layer whether it was there already, and if not what had changed
     #[arg(long)]
     explain: bool,
+    /// With an S2I builder: restore what the previous image's save-artifacts script gives
+    #[arg(long)]
+    incremental: bool,
     /// Network of the build: host or none
     #[arg(long, value_name = "MODE", default_value = "host", value_parser = ["host", "none"])]
     network: String,
@@ -156,6 +159,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         no_cache: args.no_cache,
         upgrade: args.upgrade,
         compression: args.compression,
+        incremental: args.incremental,
         network: if args.network == "none" {
             Network::None
         } else {

@@ -22,8 +22,8 @@ pub enum ContainerError {
         line: usize,
         problem: String,
     },
-    #[error("cannot run as user `{user}`: {problem}")]
-    User { user: String, problem: String },
+    #[error(transparent)]
+    User(#[from] crate::rootfs::UserError),
     #[error(
         "cannot run as {uid}:{gid}: this machine gives you one uid only, which is 1001:0 inside the container"
     )]
@@ -103,7 +103,7 @@ impl ContainerError {
             Self::Port { .. } => "port-invalid",
             Self::Volume { .. } => "volume-invalid",
             Self::Variable { .. } | Self::EnvFile { .. } => "variable-invalid",
-            Self::User { .. } => "user-unknown",
+            Self::User(_) => "user-unknown",
             Self::OnlyOneUid { .. } => "single-uid",
             Self::Name { .. } => "name-invalid",
             Self::NameTaken { .. } => "name-taken",

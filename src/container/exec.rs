@@ -8,7 +8,7 @@ use super::environment::{Variable, merge};
 use super::record::{Record, Status};
 use super::session::{Session, exit_status};
 use super::supervise::Attach;
-use super::user::find_user_in;
+use crate::rootfs::find_user_in;
 use crate::sandbox::{self, JoinSpec};
 
 /// How long a command's last output is waited for when its children hold its streams still.

@@ -22,7 +22,6 @@ mod environment;
 mod error;
 mod exec;
 mod files;
-mod layered;
 mod log;
 mod logs;
 mod output;
@@ -35,7 +34,6 @@ mod session;
 mod signal;
 mod supervise;
 mod terminal;
-mod user;
 mod volumes;
 
 pub use control::{kill, release, remove, stop};

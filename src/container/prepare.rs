@@ -9,10 +9,9 @@ use super::environment::{Variable, merge};
 use super::files::network_files;
 use super::ports::{PortMapping, check_ports};
 use super::record::{self, Config, Record, short};
-use super::user::{User, find_user};
 use super::volumes::{Volume, VolumeSource, resolve_host_path};
 use crate::progress::Progress;
-use crate::rootfs;
+use crate::rootfs::{self, User, find_user};
 use crate::sandbox::{IdMode, Limits, Mount, Network, Root, Spec, Upper};
 use crate::store::{Image, Store};
 
@@ -364,6 +363,8 @@ fn spec(record: &Record, lowers: Vec<PathBuf>, mounts: Vec<Mount>, limits: Limit
         cwd: config.cwd.clone(),
         uid: config.uid,
         gid: config.gid,
+        groups: Vec::new(),
+        capabilities: Vec::new(),
         umask: 0o022,
         init: false,
         limits,

@@ -89,11 +89,26 @@ const MAX_REPORTED: usize = 1000;
 ///
 /// The stream is hostile: see the module. On an error the directory is half full; remove it.
 pub fn apply(tar: impl Read, root: &Path, options: &ApplyOptions) -> Result<Applied, LayerError> {
+    apply_checked(tar, root, options, &mut |_| Ok(()), false)
+}
+
+/// The same for an archive that is no layer and comes without a digest: it has to be whole, and
+/// `check` may refuse a member before anything of it is made.
+pub fn apply_checked(
+    tar: impl Read,
+    root: &Path,
+    options: &ApplyOptions,
+    check: &mut dyn FnMut(&Member) -> Result<(), String>,
+    whole: bool,
+) -> Result<Applied, LayerError> {
     let limits = Limits {
         max_bytes: options.max_bytes,
         max_entries: options.max_entries,
     };
     let mut reader = TarReader::new(BufReader::with_capacity(128 * 1024, tar), limits);
+    if whole {
+        reader = reader.requiring_padding().requiring_end();
+    }
     let mut applier = Applier {
         root: Root::open(root)?,
         options,
@@ -104,6 +119,7 @@ pub fn apply(tar: impl Read, root: &Path, options: &ApplyOptions) -> Result<Appl
     };
     while let Some(member) = reader.next_member()? {
         applier.applied.entries += 1;
+        check(&member).map_err(|problem| LayerError::refused(&member.path, problem))?;
         applier.member(&member, &mut reader)?;
     }
     applier.applied.bytes = reader.drain()?;

@@ -46,7 +46,7 @@ mod hostile_tests;
 #[cfg(test)]
 mod roundtrip_tests;
 
-pub use apply::{Applied, ApplyOptions, Skipped, apply, hides_all_below};
+pub use apply::{Applied, ApplyOptions, Skipped, apply, apply_checked, hides_all_below};
 pub use archive::{Flat, flatten};
 pub use compress::Compression;
 pub use decompress::decompressor;
@@ -58,7 +58,7 @@ pub use reader::TarReader;
 pub use remove::remove_tree;
 pub use rewrite::{Edit, rewrite};
 pub use scan::{Scan, scan};
-pub use write::{Written, write};
+pub use write::{Written, time_of, write};
 
 /// What the name of a whiteout begins with (image-spec, `layer.md`, "Whiteouts").
 pub const WHITEOUT_PREFIX: &str = ".wh.";

@@ -33,6 +33,7 @@ pub struct TarReader<R> {
     padding: u64,
     ended: bool,
     padding_required: bool,
+    end_required: bool,
 }
 
 /// What extension headers said about the member that follows.
@@ -54,7 +55,15 @@ impl<R: Read> TarReader<R> {
             padding: 0,
             ended: false,
             padding_required: false,
+            end_required: false,
         }
+    }
+
+    /// Refuses an archive that has no end mark: who wrote it was interrupted between two members.
+    #[must_use]
+    pub fn requiring_end(mut self) -> Self {
+        self.end_required = true;
+        self
     }
 
     /// Refuses an archive that ends without its last member's padding. `umoci insert` writes such
@@ -209,6 +218,9 @@ impl<R: Read> TarReader<R> {
             if count == 0 {
                 if filled > 0 {
                     return Err(self.malformed("it ends in the middle of a header"));
+                }
+                if self.end_required && self.entries > 0 {
+                    return Err(self.malformed("it has no end mark"));
                 }
                 self.ended = true;
                 return Ok(None);

@@ -273,6 +273,18 @@ fn write_large<W: Write>(
     })
 }
 
+/// The time that a file on disk gets in a layer.
+pub fn time_of(path: &Path, mtime: Mtime) -> Result<i64, LayerError> {
+    let reference = match mtime {
+        Mtime::Fixed(time) => return Ok(time),
+        Mtime::OfContent { reference } => reference,
+    };
+    let failed = |error| LayerError::io("read", path, error);
+    let mut hash = Sha256Writer::new(io::sink());
+    io::copy(&mut std::fs::File::open(path).map_err(failed)?, &mut hash).map_err(failed)?;
+    Ok(of_content(reference, &hash.finish().1))
+}
+
 /// See [`Mtime::OfContent`].
 fn of_content(reference: i64, digest: &Digest) -> i64 {
     let bits = digest

@@ -4,15 +4,31 @@ use rustix::process::{Gid, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::error::{Doing, Failure};
+use super::spec::Capability;
 use super::sys;
 
-/// Becomes the user and group, without any capability and with no way to get one.
+/// Who the command is, and what it may do.
+pub(super) struct Identity<'a> {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) groups: &'a [u32],
+    /// For user 0 only.
+    pub(super) capabilities: &'a [Capability],
+}
+
+/// Becomes the user and group, without any capability (but for those that a root command is given)
+/// and with no way to get one.
 ///
 /// The order matters: the bounding set needs `CAP_SETPCAP`, groups and users need their own.
-pub(super) fn become_user(uid: u32, gid: u32) -> Result<(), Failure> {
+pub(super) fn become_user(who: &Identity<'_>) -> Result<(), Failure> {
+    let (uid, gid) = (who.uid, who.gid);
+    let kept: &[Capability] = if uid == 0 { who.capabilities } else { &[] };
     // A supervisor must not be looked into by what it starts, even as the same user.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     for capability in 0..64 {
+        if kept.iter().any(|kept| kept.number() == capability) {
+            continue;
+        }
         if !sys::drop_bounding(capability).doing("dropping the capability bounding set")? {
             break;
         }
@@ -21,7 +37,22 @@ pub(super) fn become_user(uid: u32, gid: u32) -> Result<(), Failure> {
     // Denied in a namespace with one id; there are no groups to get rid of by it either: those
     // that are left are outside of the map.
     if may_set_groups() {
-        rustix::thread::set_thread_groups(&[]).doing("giving up supplementary groups")?;
+        let groups: Vec<Gid> = who.groups.iter().copied().map(Gid::from_raw).collect();
+        rustix::thread::set_thread_groups(&groups)
+            .doing("setting the command's supplementary groups")
+            .map_err(|failure| {
+                failure.remedy(format!(
+                    "one of the groups {:?} does not exist in this id map: a range of subordinate \
+                     ids in /etc/subgid (or root) is needed",
+                    who.groups
+                ))
+            })?;
+    } else if !who.groups.is_empty() {
+        return Err(
+            Failure::new("setting the command's supplementary groups").remedy(
+                "a range of subordinate ids in /etc/subuid and /etc/subgid (or root) is needed",
+            ),
+        );
     }
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
     let unmapped = |failure: Failure| {
@@ -36,13 +67,15 @@ pub(super) fn become_user(uid: u32, gid: u32) -> Result<(), Failure> {
     rustix::thread::set_thread_res_uid(user, user, user)
         .doing("becoming the command's user")
         .map_err(unmapped)?;
-    let none = CapabilitySet::empty();
+    let kept = kept.iter().fold(CapabilitySet::empty(), |set, capability| {
+        set | CapabilitySet::from_bits_retain(1 << capability.number())
+    });
     rustix::thread::set_capabilities(
         None,
         CapabilitySets {
-            effective: none,
-            permitted: none,
-            inheritable: none,
+            effective: kept,
+            permitted: kept,
+            inheritable: CapabilitySet::empty(),
         },
     )
     .doing("dropping capabilities")?;

@@ -19,6 +19,7 @@ use rustix::net::RecvFlags;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 use rustix::thread::UnshareFlags;
 
+use super::capabilities::Identity;
 use super::command::{self, Prepared};
 use super::error::{Doing, Failure};
 use super::id_map::IdMode;
@@ -294,7 +295,15 @@ fn first_process(
     let command = Prepared::new(&spec.command, &spec.env, &spec.cwd, spec.umask)?;
     command.enter_directory(&to_parent.numbers(terminal.as_ref()))?;
     command::own_streams(spec.uid);
-    confine(spec.uid, spec.gid, !own_network)?;
+    confine(
+        &Identity {
+            uid: spec.uid,
+            gid: spec.gid,
+            groups: &spec.groups,
+            capabilities: &spec.capabilities,
+        },
+        !own_network,
+    )?;
     if spec.init {
         init::supervise(&command, to_parent, terminal)
     } else {
@@ -307,8 +316,8 @@ fn first_process(
 }
 
 /// Gives up all power: user, capabilities, Landlock's fence, system calls.
-pub(super) fn confine(uid: u32, gid: u32, host_network: bool) -> Result<(), Failure> {
-    capabilities::become_user(uid, gid)?;
+pub(super) fn confine(who: &Identity<'_>, host_network: bool) -> Result<(), Failure> {
+    capabilities::become_user(who)?;
     // Changing the user has cleared it.
     tie_to_parent()?;
     if host_network {

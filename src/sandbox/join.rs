@@ -10,6 +10,7 @@ use std::path::Path;
 use rustix::process::{Pid, PidfdFlags};
 use rustix::thread::ThreadNameSpaceType;
 
+use super::capabilities::Identity;
 use super::child::{self, Descriptors};
 use super::command::{self, Prepared};
 use super::error::{Doing, Failure, SandboxError};
@@ -108,7 +109,15 @@ fn command(
     rustix::process::chdir(Path::new("/")).doing("entering the root")?;
     prepared.enter_directory(&to_parent.numbers(tty.as_ref()))?;
     command::own_streams(spec.uid);
-    child::confine(spec.uid, spec.gid, host_network)?;
+    child::confine(
+        &Identity {
+            uid: spec.uid,
+            gid: spec.gid,
+            groups: &[],
+            capabilities: &[],
+        },
+        host_network,
+    )?;
     if let Some(tty) = tty {
         terminal::take(&tty)?;
     }

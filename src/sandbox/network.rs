@@ -137,7 +137,12 @@ fn dial(first: &OwnedFd, (uid, gid): (u32, u32), socket: &OwnedFd) -> Result<(),
         .doing("joining the network namespace")?;
     sys::close_from(3, &[socket.as_raw_fd()]).doing("closing descriptors")?;
     super::child::quiet_streams();
-    capabilities::become_user(uid, gid)?;
+    capabilities::become_user(&capabilities::Identity {
+        uid,
+        gid,
+        groups: &[],
+        capabilities: &[],
+    })?;
     // The change of user has cleared it.
     super::child::tie_to_parent()?;
     seccomp::install()?;

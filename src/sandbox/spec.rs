@@ -24,6 +24,12 @@ pub struct Spec {
     /// Numeric user and group inside the sandbox. In the single-uid mode only 1001:0 exists.
     pub uid: u32,
     pub gid: u32,
+    /// Supplementary groups. None of them exists in the single-uid mode.
+    #[serde(default)]
+    pub groups: Vec<u32>,
+    /// What a command of user 0 may do besides what anybody may; for other users there is nothing.
+    #[serde(default)]
+    pub capabilities: Vec<Capability>,
     /// umask of the command.
     pub umask: u32,
     /// A pid 1 that reaps children and forwards signals stands in front of the command, so the
@@ -104,6 +110,69 @@ pub enum Network {
     /// A namespace with loopback, whose sockets the port proxy reaches; outbound traffic through
     /// pasta or slirp4netns where there is one.
     Private,
+}
+
+/// What root may be given to install software and to set owners, and no more: nothing of it reaches
+/// beyond the sandbox's own files and processes (buildah's default list, without `chroot`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Capability {
+    Chown,
+    DacOverride,
+    Fowner,
+    Fsetid,
+    Kill,
+    Setgid,
+    Setuid,
+    Setpcap,
+    NetBindService,
+    Setfcap,
+}
+
+impl Capability {
+    pub const ALL: [Self; 10] = [
+        Self::Chown,
+        Self::DacOverride,
+        Self::Fowner,
+        Self::Fsetid,
+        Self::Kill,
+        Self::Setgid,
+        Self::Setuid,
+        Self::Setpcap,
+        Self::NetBindService,
+        Self::Setfcap,
+    ];
+
+    /// As capabilities(7) has it, without `CAP_`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Chown => "CHOWN",
+            Self::DacOverride => "DAC_OVERRIDE",
+            Self::Fowner => "FOWNER",
+            Self::Fsetid => "FSETID",
+            Self::Kill => "KILL",
+            Self::Setgid => "SETGID",
+            Self::Setuid => "SETUID",
+            Self::Setpcap => "SETPCAP",
+            Self::NetBindService => "NET_BIND_SERVICE",
+            Self::Setfcap => "SETFCAP",
+        }
+    }
+
+    /// The kernel's number (`linux/capability.h`).
+    pub(super) fn number(self) -> u32 {
+        match self {
+            Self::Chown => 0,
+            Self::DacOverride => 1,
+            Self::Fowner => 3,
+            Self::Fsetid => 4,
+            Self::Kill => 5,
+            Self::Setgid => 6,
+            Self::Setuid => 7,
+            Self::Setpcap => 8,
+            Self::NetBindService => 10,
+            Self::Setfcap => 31,
+        }
+    }
 }
 
 /// A command in a sandbox that runs already.

@@ -26,6 +26,7 @@ pub mod process;
 pub mod registry;
 pub mod run;
 pub mod runc;
+pub mod s2i_builders;
 pub mod skopeo;
 pub mod stored;
 pub mod users;

@@ -97,9 +97,9 @@ impl PackageIndex {
     pub fn start() -> Self {
         let files: Arc<Mutex<Files>> = Arc::default();
         let spoiled: Arc<Mutex<Option<String>>> = Arc::default();
-        let (served, bad) = (Arc::clone(&files), Arc::clone(&spoiled));
+        let (shelf, bad) = (Arc::clone(&files), Arc::clone(&spoiled));
         let server = FakeRegistry::start(move |asked| {
-            let files = served.lock().expect("the files");
+            let files = shelf.lock().expect("the files");
             let path = asked.target.trim_matches('/');
             if let Some(name) = path.strip_prefix("simple/") {
                 let Some(found) = files.get(name) else {

@@ -3,24 +3,487 @@
 //!
 //! [`build`] reads as the story: the builder and its labels, the scripts, the artifacts of the
 //! previous image, assemble, what it changed, the runtime image if there is one, commit, ship.
+//!
+//! What is the same as in builds with our own builders is taken from the modules around this one.
 
+mod bytecode;
+mod commit;
+mod copy;
+mod download;
 mod error;
+mod image;
+mod incremental;
+mod inject;
+mod layers;
+mod onbuild;
+mod owners;
+mod place;
 mod request;
+mod run;
+mod runtime;
+mod scripts;
 
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::oci::{Digest, sha256_hex, to_canonical_json};
 use crate::progress::Progress;
+use crate::rootfs::{User, exists_beneath};
+use crate::s2i::labels::DEFAULT_DESTINATION;
+use crate::s2i::scripts::{ASSEMBLE, MAX_SCRIPT, RUN, Scripts};
+use crate::s2i::{environment, metadata};
 use crate::store::Store;
 
-use super::BuildError;
+use super::commit::rfc3339;
+use super::request::{CacheReport, CacheState, NameAndDigest, Report};
+use super::{BuildError, DEFAULT_SOURCE_TIME, Timings, ship};
+use commit::{Changes, Outcome};
+use image::Ground;
+use inject::Injections;
+use owners::Owners;
+use place::Place;
+use run::Job;
+use scripts::Places;
 
 pub use error::ForeignError;
+pub(super) use image::is_foreign;
 pub use request::{Built, PullPolicies, PullPolicy, Request, Source};
 
+/// Raised when the same question has another answer.
+const FORMAT: u32 = 1;
+
+/// All that is known before anything runs.
+struct Plan<'a> {
+    request: &'a Request,
+    source: &'a Source,
+    builder: &'a Ground,
+    runtime: Option<&'a Ground>,
+    /// `.s2i/environment`, then what the request says; all of it is committed.
+    env: Vec<(String, String)>,
+    /// Absolute, as the label or the user says.
+    destination: PathBuf,
+    scripts: Scripts,
+    /// Those for the runtime image.
+    runtime_scripts: Scripts,
+    injections: Injections,
+    /// Reference time of files, and what `SOURCE_DATE_EPOCH` says.
+    time: i64,
+}
+
+/// Whether the image by this name, which is pulled when it is not in the store, is an S2I builder that
+/// [`build`] is for, and not one of ours.
+pub fn is_builder(
+    store: &Store,
+    reference: &str,
+    policy: PullPolicy,
+    progress: &dyn Progress,
+) -> Result<bool, BuildError> {
+    Ok(is_foreign(&image::fetch(
+        store, reference, policy, progress,
+    )?))
+}
+
 /// Builds an image with the scripts of an S2I builder, gives it its name in the store, ships it.
+///
+/// To be called in a process that may mount and chown (`sandbox::enter`).
 pub fn build(
-    _store: &Store,
-    _request: &Request,
-    _source: &Source,
-    _progress: &dyn Progress,
+    store: &Store,
+    request: &Request,
+    source: &Source,
+    progress: &dyn Progress,
 ) -> Result<Built, BuildError> {
-    Err(ForeignError::NotYet.into())
+    let mut timings = Timings::new();
+    let _in_use = store.lock_shared()?;
+    let reference = request
+        .common
+        .builder
+        .as_deref()
+        .ok_or(ForeignError::NoBuilder)?;
+    let digest = source.tree.digest_with(store)?;
+    timings.step("source");
+
+    progress.step(&format!("---> Using S2I builder {reference}"));
+    let image = image::fetch(store, reference, request.pull.builder, progress)?;
+    let builder = Ground::new(store, reference, image)?;
+    let runtime = match &request.common.runtime_image {
+        Some(reference) => {
+            progress.step(&format!("---> Using runtime image {reference}"));
+            let image = image::fetch(store, reference, request.pull.runtime, progress)?;
+            Some(Ground::new(store, reference, image)?)
+        }
+        None => None,
+    };
+    let plan = plan(request, source, &builder, runtime.as_ref())?;
+    timings.step("base");
+
+    let (outcome, hit) = outcome(store, &plan, &digest, progress)?;
+    timings.step("application");
+
+    let ground = runtime.as_ref().unwrap_or(&builder);
+    let time = request
+        .common
+        .source_date_epoch
+        .or_else(|| source.tree.commit.as_ref().map(|commit| commit.time));
+    let created = rfc3339(time.unwrap_or(crate::builder::FIXED_TIME));
+    let committed = commit::commit(
+        store, ground, reference, &outcome, hit, request, source, &created,
+    )?;
+    timings.step("commit");
+
+    // What was unpacked survives a power cut from here on.
+    store.settle()?;
+    let pushed = ship::ship(store, &committed.descriptor, &request.common, progress)?;
+    timings.step("ship");
+
+    let named = |ground: &Ground| NameAndDigest {
+        reference: ground.reference.clone(),
+        digest: ground.image.descriptor.digest().to_string(),
+    };
+    let state = if hit {
+        CacheState::Hit
+    } else {
+        CacheState::Miss
+    };
+    Ok(Built {
+        report: Report {
+            name: request.common.name.as_given().to_owned(),
+            digest: committed.descriptor.digest().to_string(),
+            config_digest: committed.config.digest().to_string(),
+            media_type: committed.descriptor.media_type().to_string(),
+            user: committed.user,
+            base: named(ground),
+            builder: named(&builder),
+            layers: committed.layers,
+            cache: CacheReport {
+                dependencies: state,
+                application: state,
+            },
+            plan: json!({ "start": { "command": outcome.changes.cmd } }),
+            explain: Vec::new(),
+            timings_ms: timings.steps,
+            pushed,
+        },
+        descriptor: committed.descriptor,
+    })
+}
+
+/// Finds scripts, users and destination, and refuses what must not be before anything runs.
+fn plan<'a>(
+    request: &'a Request,
+    source: &'a Source,
+    builder: &'a Ground,
+    runtime: Option<&'a Ground>,
+) -> Result<Plan<'a>, BuildError> {
+    let allowed = request.allowed_uids.as_ref();
+    builder.check_user(allowed)?;
+    if let Some(runtime) = runtime {
+        runtime.check_user(allowed)?;
+    }
+    let mut env = Vec::new();
+    for file in environment::IN_SOURCE {
+        if let Some(bytes) = source.tree.read(Path::new(file), environment::MAX)? {
+            env = environment::parse(file, &bytes).map_err(ForeignError::S2i)?;
+            break;
+        }
+    }
+    env.extend(request.common.env.iter().cloned());
+    let destination = match &request.destination {
+        Some(path) => crate::s2i::mappings::absolute(path).map_err(|problem| {
+            ForeignError::S2i(crate::s2i::S2iError::Option {
+                option: "--destination",
+                value: path.clone(),
+                problem,
+            })
+        })?,
+        None => builder
+            .labels
+            .destination
+            .clone()
+            .unwrap_or_else(|| DEFAULT_DESTINATION.to_owned()),
+    };
+    let places = Places {
+        given: request.scripts_url.as_ref(),
+        source: Some(&source.tree),
+        image: builder.labels.scripts_url.as_ref(),
+        files: builder.merged(),
+        common: &request.common,
+    };
+    let mut scripts = Scripts::new();
+    let triggers = !crate::s2i::onbuild::triggers(&builder.image.config).is_empty();
+    if triggers && !onbuild::has_scripts(&places) {
+        // The triggers are all there is.
+        for name in [ASSEMBLE, RUN] {
+            if let Some(script) = places.find(name)? {
+                scripts.insert(name.to_owned(), script);
+            }
+        }
+    } else {
+        scripts.insert(ASSEMBLE.to_owned(), places.require(ASSEMBLE)?);
+        if runtime.is_none() {
+            scripts.insert(RUN.to_owned(), places.require(RUN)?);
+        }
+    }
+    let runtime_scripts = match runtime {
+        Some(runtime) => runtime::scripts(request, source, builder, runtime)?,
+        None => Scripts::new(),
+    };
+    let commit_time = source.tree.commit.as_ref().map(|commit| commit.time);
+    Ok(Plan {
+        injections: Injections::read(&request.injections, &builder.working_dir())?,
+        request,
+        source,
+        builder,
+        runtime,
+        env,
+        destination: destination.into(),
+        scripts,
+        runtime_scripts,
+        time: request
+            .common
+            .source_date_epoch
+            .or(commit_time)
+            .unwrap_or(DEFAULT_SOURCE_TIME),
+    })
+}
+
+/// Everything that decides what the scripts give. `fresh`: without artifacts of an earlier build.
+fn key(plan: &Plan<'_>, source: &Digest, fresh: bool) -> String {
+    let request = plan.request;
+    let scripts = |scripts: &Scripts| -> Vec<(String, String)> {
+        scripts
+            .iter()
+            .map(|(name, script)| {
+                let what = match script {
+                    crate::s2i::Where::Image(path) => path.clone(),
+                    crate::s2i::Where::External(content) => sha256_hex(content),
+                };
+                (name.clone(), what)
+            })
+            .collect()
+    };
+    let document = json!({
+        "format": FORMAT,
+        "fresh": fresh,
+        "source": source.to_string(),
+        "time": plan.time,
+        "builder": plan.builder.identity(),
+        "runtime": plan.runtime.map(Ground::identity),
+        "scripts": scripts(&plan.scripts),
+        "runtime_scripts": scripts(&plan.runtime_scripts),
+        "destination": plan.destination,
+        "assemble_user": request.assemble_user,
+        "assemble_runtime_user": request.assemble_runtime_user,
+        "artifacts": request.runtime_artifacts,
+        "env": plan.env,
+        "build_env": request.common.build_env,
+        "secrets": request.common.secrets.iter().map(|s| &s.id).collect::<Vec<_>>(),
+        "injections": plan.injections.digest,
+        "split": request.split,
+        "compression": request.common.compression.to_string(),
+        "cap_drop": request.cap_drop,
+        "hosts": request.add_hosts,
+        "volumes": request.volumes.iter().map(|v| (&v.source, &v.destination)).collect::<Vec<_>>(),
+    });
+    sha256_hex(&to_canonical_json(&document))
+}
+
+/// Runs the scripts, or finds what they gave.
+fn outcome(
+    store: &Store,
+    plan: &Plan<'_>,
+    source: &Digest,
+    progress: &dyn Progress,
+) -> Result<(Outcome, bool), BuildError> {
+    let request = plan.request;
+    let fresh = key(plan, source, true);
+    let restored = key(plan, source, false);
+    if !request.common.no_cache && !request.common.upgrade {
+        let keys = if request.incremental {
+            vec![&fresh, &restored]
+        } else {
+            vec![&fresh]
+        };
+        for key in keys {
+            if let Some(outcome) = store.cached::<Outcome>("foreign", key)? {
+                progress.step("---> Source, scripts and builder unchanged: nothing to run");
+                return Ok((outcome, true));
+            }
+        }
+    }
+    let artifacts = if request.incremental {
+        incremental::restore(
+            store,
+            request,
+            plan.source,
+            &plan.destination,
+            plan.time,
+            progress,
+        )?
+    } else {
+        None
+    };
+    let key = if artifacts.is_some() { restored } else { fresh };
+    let outcome = assembled(store, plan, artifacts, progress)?;
+    store.remember("foreign", &key, &outcome)?;
+    Ok((outcome, false))
+}
+
+/// Runs the builder's scripts, and those of the runtime image on what they gave.
+fn assembled(
+    store: &Store,
+    plan: &Plan<'_>,
+    artifacts: Option<incremental::Artifacts>,
+    progress: &dyn Progress,
+) -> Result<Outcome, BuildError> {
+    let (request, builder) = (plan.request, plan.builder);
+    let place = Place::new(store, builder, "assemble")?;
+    let mut changes = Changes::default();
+    let finished = onbuild::carry_out(plan, &place, &mut changes, progress)?;
+    // After the variables of triggers, which these replace.
+    changes.env.extend(plan.env.iter().cloned());
+    if !finished {
+        let user_name = request
+            .assemble_user
+            .as_deref()
+            .or(builder.labels.assemble_user.as_deref())
+            .or(changes.user.as_deref())
+            .unwrap_or(builder.image.config.user());
+        image::check(
+            request.allowed_uids.as_ref(),
+            user_name,
+            "the user of assemble",
+        )?;
+        let user = builder.user(user_name, "the user of assemble")?;
+        upload(plan, &place, &user)?;
+        if let Some(artifacts) = artifacts {
+            artifacts.put(&place, &plan.destination, &user)?;
+        }
+        assemble(plan, &place, &user, &changes, progress)?;
+    }
+    let labels = metadata_labels(&place)?;
+    if let Some(runtime) = plan.runtime {
+        return runtime::assembled(store, plan, runtime, &place, labels, progress);
+    }
+    if !finished {
+        changes.cmd = plan
+            .scripts
+            .get(RUN)
+            .map(|run| vec![run.path(&plan.destination.to_string_lossy(), RUN)]);
+    }
+    finish(store, plan, builder, &place, labels, changes, progress)
+}
+
+/// The labels that a script has written for the image.
+fn metadata_labels(place: &Place) -> Result<Vec<(String, String)>, ForeignError> {
+    let path = Path::new("/").join(metadata::PATH);
+    match place.merged().read(&path, metadata::MAX) {
+        Ok(Some(bytes)) => Ok(metadata::parse(&bytes)?),
+        Ok(None) => Ok(Vec::new()),
+        Err(error) => Err(ForeignError::io("read", path, error)),
+    }
+}
+
+/// Turns what was changed above an image into an outcome.
+fn finish(
+    store: &Store,
+    plan: &Plan<'_>,
+    ground: &Ground,
+    place: &Place,
+    labels: Vec<(String, String)>,
+    changes: Changes,
+    progress: &dyn Progress,
+) -> Result<Outcome, BuildError> {
+    let layers = layers::make(
+        store,
+        &place.upper.upper,
+        &layers::Plan {
+            below: ground.merged(),
+            owners: &Owners::of(store, ground)?,
+            time: plan.time,
+            split: plan.request.split,
+            compression: plan.request.common.compression,
+        },
+        progress,
+    )?;
+    Ok(Outcome {
+        blobs: layers
+            .iter()
+            .map(|made| made.titled.layer.descriptor.clone())
+            .collect(),
+        layers,
+        labels,
+        changes,
+    })
+}
+
+/// Puts source and scripts where assemble looks for them.
+fn upload(plan: &Plan<'_>, place: &Place, user: &User) -> Result<(), BuildError> {
+    let parent = place.directory(&plan.destination, user)?;
+    let src = Place::child(&parent, "src", user, 0o775)?;
+    let owner = crate::sandbox::IdMode::current()
+        .chown_allowed()
+        .then_some((user.uid, user.gid));
+    plan.source.tree.stage(&src, owner)?;
+    // Those that are used lie beside the source, not in it.
+    for (name, script) in &plan.scripts {
+        let crate::s2i::Where::External(content) = script else {
+            continue;
+        };
+        for directory in crate::s2i::scripts::IN_SOURCE {
+            let path = Path::new(directory).join(name);
+            let same = plan.source.tree.read(&path, MAX_SCRIPT)?.as_ref() == Some(content);
+            // The way there is no link.
+            if same && exists_beneath(&src, &path) {
+                let path = src.join(path);
+                std::fs::remove_file(&path)
+                    .map_err(|error| ForeignError::io("move", &path, error))?;
+            }
+        }
+    }
+    place.scripts(&plan.destination, &plan.scripts, user)?;
+    Ok(())
+}
+
+/// Runs assemble.
+fn assemble(
+    plan: &Plan<'_>,
+    place: &Place,
+    user: &User,
+    changes: &Changes,
+    progress: &dyn Progress,
+) -> Result<(), BuildError> {
+    let Some(script) = plan.scripts.get(ASSEMBLE) else {
+        return Ok(());
+    };
+    let path = script.path(&plan.destination.to_string_lossy(), ASSEMBLE);
+    let command = scripts::command(&path, script, &plan.builder.merged())?;
+    let cwd = match &changes.working_dir {
+        Some(path) => PathBuf::from(path),
+        None => plan.builder.working_dir(),
+    };
+    place.directory(&cwd, user)?;
+    let mut mounts = run::mounts(plan.request)?;
+    mounts.extend(plan.injections.mounts(place)?);
+    scripts::announce(ASSEMBLE, script, user.uid, progress);
+    let image_env: Vec<(String, String)> = plan
+        .builder
+        .image
+        .config
+        .env()
+        .into_iter()
+        .chain(changes.env.iter().cloned())
+        .collect();
+    Job {
+        name: ASSEMBLE,
+        image: &plan.builder.reference,
+        command,
+        cwd,
+        user,
+        env: run::variables(plan.request, &image_env, user, &plan.env, plan.time),
+        lowers: &plan.builder.lowers,
+        upper: place.upper.clone(),
+        mounts,
+    }
+    .run(plan.request, progress)
 }

@@ -56,6 +56,38 @@ pub struct Request {
     pub quiet: bool,
 }
 
+impl Request {
+    /// What `warpdrive image` asks an S2I builder for.
+    pub fn of_image(request: &Common, builder: String) -> Self {
+        Self {
+            common: Common {
+                builder: Some(builder),
+                ..request.clone()
+            },
+            tag: true,
+            pull: PullPolicies::default(),
+            scripts_url: None,
+            destination: None,
+            assemble_user: None,
+            assemble_runtime_user: None,
+            allowed_uids: None,
+            incremental: request.incremental,
+            previous: None,
+            injections: Vec::new(),
+            runtime_artifacts: Vec::new(),
+            application_name: None,
+            description: None,
+            labels: Vec::new(),
+            split: true,
+            add_hosts: Vec::new(),
+            cap_drop: Vec::new(),
+            volumes: Vec::new(),
+            remove_previous: false,
+            quiet: false,
+        }
+    }
+}
+
 /// `always`, `never`, `if-not-present`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PullPolicy {
@@ -85,6 +117,18 @@ pub struct Source {
     pub context_dir: Option<String>,
     /// Label `commit.ref`, where it is not the branch that `tree.commit` knows.
     pub reference: Option<String>,
+}
+
+impl Source {
+    /// A collected source; `context` is the directory of it that is the source, where it was not all.
+    pub fn of_tree(tree: Tree, context: Option<&std::path::Path>) -> Self {
+        Self {
+            tree,
+            location: None,
+            context_dir: context.map(|path| path.to_string_lossy().into_owned()),
+            reference: None,
+        }
+    }
 }
 
 /// A finished build.

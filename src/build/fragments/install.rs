@@ -2,6 +2,7 @@
 //! divides the tree by `RECORD` into one tree for each.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -110,10 +111,12 @@ fn run(
         text.push('\n');
     }
     for pin in pins {
-        text.push_str(&format!(
-            "{}=={} --hash=sha256:{}\n",
-            pin.name, pin.version, pin.wheel
-        ));
+        let Pin {
+            name,
+            version,
+            wheel,
+        } = pin;
+        let _ = writeln!(text, "{name}=={version} --hash=sha256:{wheel}");
     }
     fs::write(&list, text).map_err(|source| BuildError::Write { path: list, source })?;
     let mut lowers = vec![staged];
@@ -195,17 +198,17 @@ impl Directories<'_> {
         }
         // As the builder layer has them: the app's from its root down.
         let owned = path.components().count() > 1;
-        let mode = if owned { 0o775 } else { 0o755 };
+        let bits = if owned { 0o775 } else { 0o755 };
         let to = self.tree.join(path);
-        let made = DirBuilder::new().mode(mode).create(&to).and_then(|()| {
-            rustix::fs::chmod(&to, Mode::from_raw_mode(mode))?;
+        let done = DirBuilder::new().mode(bits).create(&to).and_then(|()| {
+            rustix::fs::chmod(&to, Mode::from_raw_mode(bits))?;
             if owned && self.chown {
                 let (uid, gid) = (Uid::from_raw(APP_UID), Gid::from_raw(APP_GID));
                 rustix::fs::chown(&to, Some(uid), Some(gid))?;
             }
             Ok(())
         });
-        made.map_err(|source| BuildError::Write { path: to, source })?;
+        done.map_err(|source| BuildError::Write { path: to, source })?;
         self.made.insert(path.to_owned());
         Ok(())
     }

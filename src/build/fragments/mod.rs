@@ -74,10 +74,6 @@ fn key(pin: &Pin, base: &Base) -> String {
 pub(super) type Outcome = Result<Dependencies, String>;
 
 /// Makes the dependency phase's result of fragments.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a step of the pipeline: it names all that it depends on"
-)]
 pub(super) fn phase(
     store: &Store,
     source: &Tree,

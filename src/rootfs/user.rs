@@ -1,39 +1,50 @@
-//! The image's `User` and `-u`: numbers, or names from the image's own `/etc/passwd` and
+//! An image's `User` and `-u`: numbers, or names from the image's own `/etc/passwd` and
 //! `/etc/group`, read by our own parser (a static glibc must not ask NSS in a foreign root).
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::ContainerError;
-use super::layered::{read_file, read_file_in};
+use super::merged::{Merged, read_file_in};
 
 /// Largest `/etc/passwd` or `/etc/group` that is read, in bytes.
 const MAX_FILE: u64 = 4 * 1024 * 1024;
+/// Most supplementary groups (the kernel's `NGROUPS_MAX` is 65536).
+const MAX_GROUPS: usize = 1000;
 
 /// Who runs the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct User {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+pub struct User {
+    pub uid: u32,
+    pub gid: u32,
+    /// From `/etc/group`, for a user of `/etc/passwd` without an explicit group, as docker does it.
+    pub groups: Vec<u32>,
     /// From `/etc/passwd`; `/` for a user who is not there.
-    pub(super) home: String,
+    pub home: String,
+}
+
+/// Who cannot run a command.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot run as user `{user}`: {problem}")]
+pub struct UserError {
+    pub user: String,
+    pub problem: String,
 }
 
 /// Finds `UID`, `NAME`, `UID:GID`, `NAME:GROUP` …; nothing means root.
-pub(super) fn find_user(lowers: &[PathBuf], text: &str) -> Result<User, ContainerError> {
-    find(text, |path| read_file(lowers, path, MAX_FILE))
+pub fn find_user(lowers: &[PathBuf], text: &str) -> Result<User, UserError> {
+    find(text, |path| Merged(lowers).read(path, MAX_FILE))
 }
 
 /// The same in a running container, whose root is at `root` (`/proc/PID/root`).
-pub(super) fn find_user_in(root: &Path, text: &str) -> Result<User, ContainerError> {
+pub fn find_user_in(root: &Path, text: &str) -> Result<User, UserError> {
     find(text, |path| read_file_in(root, path, MAX_FILE))
 }
 
 fn find(
     text: &str,
     read: impl Fn(&Path) -> io::Result<Option<Vec<u8>>>,
-) -> Result<User, ContainerError> {
-    let wrong = |problem: String| ContainerError::User {
+) -> Result<User, UserError> {
+    let wrong = |problem: String| UserError {
         user: text.to_owned(),
         problem,
     };
@@ -43,11 +54,7 @@ fn find(
             .map_err(|error| wrong(format!("{path} of the image cannot be read: {error}")))
     };
     let passwd = read("/etc/passwd")?;
-    let group = if text.contains(':') {
-        read("/etc/group")?
-    } else {
-        String::new()
-    };
+    let group = read("/etc/group")?;
     resolve(&passwd, &group, text).map_err(wrong)
 }
 
@@ -89,7 +96,33 @@ fn resolve(passwd: &str, group: &str, text: &str) -> Result<User, String> {
         .filter(|home| home.starts_with('/'))
         .unwrap_or("/")
         .to_owned();
-    Ok(User { uid, gid, home })
+    let groups = match (group_name, field(0)) {
+        (None, Some(name)) => memberships(group, name, gid),
+        _ => Vec::new(),
+    };
+    Ok(User {
+        uid,
+        gid,
+        groups,
+        home,
+    })
+}
+
+/// The groups besides `gid` that list this user as a member.
+fn memberships(group: &str, name: &str, gid: u32) -> Vec<u32> {
+    let mut found: Vec<u32> = group
+        .lines()
+        .filter_map(|line| {
+            let fields: Vec<&str> = line.split(':').collect();
+            let members = fields.get(3)?;
+            let member = members.split(',').any(|member| member.trim() == name);
+            parse_id(fields.get(2)?).filter(|id| member && *id != gid)
+        })
+        .take(MAX_GROUPS)
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 /// A uid or gid in decimal digits. The largest number means "no change" to the kernel.
@@ -123,9 +156,18 @@ mod tests {
             ("app:", 1001, 0, "/opt/app-root"),
         ] {
             let home = home.to_owned();
+            let groups = match text {
+                "app" | "1001" => vec![50],
+                _ => Vec::new(),
+            };
             assert_eq!(
                 resolve(PASSWD, GROUP, text),
-                Ok(User { uid, gid, home }),
+                Ok(User {
+                    uid,
+                    gid,
+                    groups,
+                    home
+                }),
                 "{text}"
             );
         }

@@ -1,8 +1,9 @@
-//! Small files of an image, found in its stacked layers without mounting them: what overlayfs would
-//! show at a path, whiteouts, opaque directories and links included.
+//! What stacked layers show at a path, found without mounting them: whiteouts, opaque directories and
+//! links included. The trees are at rest: nothing runs in them.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
@@ -13,32 +14,56 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 const MAX_LINKS: usize = 40;
 
 /// What stands at a path of the merged tree.
-enum Found {
-    File(PathBuf),
-    Link(PathBuf),
-    Directory,
+#[derive(Debug)]
+pub enum Seen {
+    /// Where it is on disk.
+    File(PathBuf, Metadata),
+    /// Its target, and where it is on disk.
+    Link(PathBuf, PathBuf),
+    /// The uppermost layer's directory, whose owner and mode count.
+    Directory(PathBuf, Metadata),
+    /// A device, a pipe, a socket.
+    Other,
     Nothing,
 }
 
-/// Reads the file at `path` (absolute, inside the image); `None` when there is none.
-/// A file larger than `max` bytes is an error.
-pub(super) fn read_file(lowers: &[PathBuf], path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
-    let mut done: Vec<OsString> = Vec::new();
-    let mut todo: Vec<OsString> = components(path);
-    todo.reverse();
-    let mut links = 0;
-    while let Some(part) = todo.pop() {
-        if part == ".." {
-            done.pop();
-            continue;
-        }
-        done.push(part);
-        match find(lowers, &done)? {
-            Found::Nothing => return Ok(None),
-            Found::Directory => {}
-            Found::File(_) if !todo.is_empty() => return Ok(None),
-            Found::File(file) => return read_bounded(&file, max).map(Some),
-            Found::Link(target) => {
+/// Unpacked layers, the uppermost first.
+#[derive(Debug, Clone)]
+pub struct Merged<'a>(pub &'a [PathBuf]);
+
+impl Merged<'_> {
+    /// What is at `path` (inside the image); links on the way are followed, one at its end is not.
+    pub fn at(&self, path: &Path) -> io::Result<Seen> {
+        let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else {
+            return find(self.0, &[]);
+        };
+        let mut parts = components(&self.resolve(parent)?);
+        parts.push(name.to_owned());
+        find(self.0, &parts)
+    }
+
+    /// The same, a link at its end followed too.
+    pub fn followed(&self, path: &Path) -> io::Result<Seen> {
+        find(self.0, &components(&self.resolve(path)?))
+    }
+
+    pub fn exists(&self, path: &Path) -> bool {
+        !matches!(self.at(path), Ok(Seen::Nothing))
+    }
+
+    /// The path without links in it, absolute; what is missing stays as it is.
+    pub fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        let mut done: Vec<OsString> = Vec::new();
+        let mut todo: Vec<OsString> = components(path);
+        todo.reverse();
+        let mut links = 0;
+        while let Some(part) = todo.pop() {
+            if part == ".." {
+                done.pop();
+                continue;
+            }
+            done.push(part);
+            if let Seen::Link(target, _) = find(self.0, &done)? {
                 links += 1;
                 if links > MAX_LINKS {
                     return Err(io::Error::other("too many symbolic links"));
@@ -50,8 +75,53 @@ pub(super) fn read_file(lowers: &[PathBuf], path: &Path, max: u64) -> io::Result
                 todo.extend(components(&target).into_iter().rev());
             }
         }
+        Ok(Path::new("/").join(done.iter().collect::<PathBuf>()))
     }
-    Ok(None)
+
+    /// Reads the file at `path`, links followed; `None` when there is none. A file larger than `max`
+    /// bytes is an error.
+    pub fn read(&self, path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
+        match self.followed(path)? {
+            Seen::File(file, _) => read_bounded(&file, max).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The names in the directory at `path`, links followed; none when it is no directory.
+    pub fn names(&self, path: &Path) -> io::Result<BTreeSet<OsString>> {
+        let parts = components(&self.resolve(path)?);
+        let mut names = BTreeSet::new();
+        if !matches!(find(self.0, &parts)?, Seen::Directory(..)) {
+            return Ok(names);
+        }
+        let mut candidates = BTreeSet::new();
+        for lower in self.0 {
+            let on_disk = lower.join(parts.iter().collect::<PathBuf>());
+            // A link on the way is of a layer that something covers: `find` tells below.
+            if walks_into(lower, &parts) {
+                for child in fs::read_dir(&on_disk)? {
+                    candidates.insert(child?.file_name());
+                }
+            }
+        }
+        for name in candidates {
+            let mut path = parts.clone();
+            path.push(name.clone());
+            if !matches!(find(self.0, &path)?, Seen::Nothing) {
+                names.insert(name);
+            }
+        }
+        Ok(names)
+    }
+}
+
+/// Whether all parts are directories, and no links, in this one layer.
+fn walks_into(lower: &Path, parts: &[OsString]) -> bool {
+    let mut at = lower.to_owned();
+    parts.iter().all(|part| {
+        at.push(part);
+        fs::symlink_metadata(&at).is_ok_and(|metadata| metadata.is_dir())
+    })
 }
 
 /// Reads a file of a *running* container: `root` is `/proc/PID/root`. The kernel keeps every link
@@ -78,10 +148,14 @@ fn components(path: &Path) -> Vec<OsString> {
 }
 
 /// Looks a path up whose parents are directories (no links) in the merged tree.
-fn find(lowers: &[PathBuf], path: &[OsString]) -> io::Result<Found> {
+fn find(lowers: &[PathBuf], path: &[OsString]) -> io::Result<Seen> {
     'layers: for lower in lowers {
         let mut opaque = false;
         let mut at = lower.clone();
+        if path.is_empty() {
+            let metadata = fs::symlink_metadata(&at)?;
+            return Ok(Seen::Directory(at, metadata));
+        }
         for (index, part) in path.iter().enumerate() {
             at.push(part);
             // Every component was seen not to be a link before the next one is looked at.
@@ -89,7 +163,7 @@ fn find(lowers: &[PathBuf], path: &[OsString]) -> io::Result<Found> {
                 Ok(metadata) => metadata,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     if opaque {
-                        return Ok(Found::Nothing);
+                        return Ok(Seen::Nothing);
                     }
                     continue 'layers;
                 }
@@ -97,26 +171,26 @@ fn find(lowers: &[PathBuf], path: &[OsString]) -> io::Result<Found> {
             };
             let kind = metadata.file_type();
             if kind.is_char_device() && metadata.rdev() == 0 {
-                return Ok(Found::Nothing);
+                return Ok(Seen::Nothing);
             }
             let last = index + 1 == path.len();
             if kind.is_dir() {
                 if last {
-                    return Ok(Found::Directory);
+                    return Ok(Seen::Directory(at, metadata));
                 }
                 opaque |= is_opaque(&at);
             } else if !last {
-                return Ok(Found::Nothing);
+                return Ok(Seen::Nothing);
             } else if kind.is_symlink() {
-                return Ok(Found::Link(fs::read_link(&at)?));
+                return Ok(Seen::Link(fs::read_link(&at)?, at));
             } else if kind.is_file() {
-                return Ok(Found::File(at));
+                return Ok(Seen::File(at, metadata));
             } else {
-                return Ok(Found::Nothing);
+                return Ok(Seen::Other);
             }
         }
     }
-    Ok(Found::Nothing)
+    Ok(Seen::Nothing)
 }
 
 fn is_opaque(directory: &Path) -> bool {
@@ -161,7 +235,8 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     fn read(lowers: &[PathBuf], path: &str) -> Option<String> {
-        read_file(lowers, Path::new(path), 100)
+        Merged(lowers)
+            .read(Path::new(path), 100)
             .unwrap()
             .map(|bytes| String::from_utf8(bytes).unwrap())
     }
@@ -199,8 +274,20 @@ mod tests {
         assert_eq!(read(&lowers, "/etc/absolute").as_deref(), Some("there"));
         assert_eq!(read(&lowers, "/etc/relative").as_deref(), Some("there"));
         assert_eq!(read(&lowers, "/etc/missing"), None);
-        assert!(read_file(&lowers, Path::new("/etc/loop"), 100).is_err());
-        assert!(read_file(&lowers, Path::new("/etc/passwd"), 2).is_err());
+        let merged = Merged(&lowers);
+        assert!(merged.read(Path::new("/etc/loop"), 100).is_err());
+        assert!(merged.read(Path::new("/etc/passwd"), 2).is_err());
+        let names = merged.names(Path::new("/etc")).unwrap();
+        assert_eq!(names.len(), 6, "{names:?}");
+        assert_eq!(
+            merged.resolve(Path::new("/etc/relative/../more")).unwrap(),
+            Path::new("/usr/etc/more")
+        );
+        assert!(merged.exists(Path::new("/etc/host")));
+        assert!(matches!(
+            merged.at(Path::new("/etc/absolute")).unwrap(),
+            Seen::Link(..)
+        ));
         assert_eq!(read(&lowers, "/hidden/file").as_deref(), Some("x"));
         if rustix::fs::lsetxattr(
             top.join("hidden"),
@@ -211,6 +298,12 @@ mod tests {
         .is_ok()
         {
             assert_eq!(read(&lowers, "/hidden/file"), None);
+            assert!(
+                Merged(&lowers)
+                    .names(Path::new("/hidden"))
+                    .unwrap()
+                    .is_empty()
+            );
         }
     }
 }

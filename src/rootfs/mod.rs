@@ -4,6 +4,9 @@
 //! Each layer is unpacked once per id map (`unpacked/MAP/DIFFID`), its blob's digest and its
 //! uncompressed digest verified on the way.
 
+mod merged;
+mod user;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -16,6 +19,9 @@ use crate::layer::{self, ApplyOptions, LayerError};
 use crate::oci::{Descriptor, Digest, Sha256Reader};
 use crate::sandbox::IdMode;
 use crate::store::{Image, Store, StoreError};
+
+pub use merged::{Merged, Seen};
+pub use user::{User, UserError, find_user, find_user_in};
 
 /// How files are owned in this process's user namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

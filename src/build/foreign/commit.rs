@@ -1,0 +1,251 @@
+//! Configuration and manifest of an image that foreign scripts assembled: the ground's, but for the
+//! command, the variables and the labels that the protocol adds.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::oci::{
+    Descriptor, HistoryEntry, ImageManifestBuilder, MediaType, descriptor, to_canonical_json,
+};
+use crate::s2i::labels::{BUILD_PREFIX, DESCRIPTION, DISPLAY_NAME, MAX_LABELS};
+use crate::store::Store;
+
+use super::super::BuildError;
+use super::super::commit::{in_oci_words, report, rfc3339};
+use super::super::request::{LayerKind, LayerReport};
+use super::error::ForeignError;
+use super::image::Ground;
+use super::layers::Made;
+use super::request::{Request, Source};
+
+/// What a build gave, as the cache keeps it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Outcome {
+    pub(super) layers: Vec<Made>,
+    /// From `image_metadata.json`.
+    pub(super) labels: Vec<(String, String)>,
+    pub(super) changes: Changes,
+    pub(super) blobs: Vec<Descriptor>,
+}
+
+/// What becomes of the ground's configuration.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Changes {
+    pub(super) cmd: Option<Vec<String>>,
+    pub(super) entrypoint: Option<Vec<String>>,
+    pub(super) env: Vec<(String, String)>,
+    pub(super) user: Option<String>,
+    pub(super) working_dir: Option<String>,
+}
+
+/// An image in the store.
+pub(super) struct Committed {
+    pub(super) descriptor: Descriptor,
+    pub(super) config: Descriptor,
+    pub(super) layers: Vec<LayerReport>,
+    pub(super) user: String,
+}
+
+/// Writes configuration and manifest, and gives the image its name. `ground` is what the image runs
+/// on, `builder` the reference of what it was built by.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a step of the pipeline: it names all that it depends on"
+)]
+pub(super) fn commit(
+    store: &Store,
+    ground: &Ground,
+    builder: &str,
+    result: &Outcome,
+    hit: bool,
+    request: &Request,
+    source: &Source,
+    created: &str,
+) -> Result<Committed, BuildError> {
+    let mut config = ground.image.config.clone();
+    let mut layers: Vec<(Descriptor, LayerReport)> = Vec::new();
+    let diff_ids = config.diff_ids();
+    for (layer, diff_id) in ground.image.manifest.layers().iter().zip(&diff_ids) {
+        let layer = in_oci_words(layer);
+        let report = report(
+            &layer,
+            diff_id.as_ref(),
+            LayerKind::Base,
+            true,
+            &ground.reference,
+        );
+        layers.push((layer, report));
+    }
+    for made in &result.layers {
+        let titled = &made.titled;
+        config.push_layer(
+            &titled.layer.diff_id(),
+            &HistoryEntry {
+                created: if made.dependencies {
+                    crate::builder::FIXED_TIME_RFC3339.to_owned()
+                } else {
+                    created.to_owned()
+                },
+                created_by: format!("warpdrive: {}", titled.title),
+                empty_layer: false,
+            },
+        );
+        let report = report(
+            &titled.layer.descriptor,
+            &titled.layer.diff_id,
+            made.kind(),
+            hit,
+            &titled.title,
+        );
+        layers.push((titled.layer.descriptor.clone(), report));
+    }
+    let changes = &result.changes;
+    if let Some(cmd) = &changes.cmd {
+        config.set("Cmd", json!(cmd));
+    }
+    if let Some(entrypoint) = &changes.entrypoint {
+        config.set("Entrypoint", json!(entrypoint));
+        if changes.cmd.is_none() {
+            config.set("Cmd", Value::Null);
+        }
+    }
+    if let Some(user) = &changes.user {
+        config.set("User", json!(user));
+    }
+    if let Some(directory) = &changes.working_dir {
+        config.set("WorkingDir", json!(directory));
+    }
+    // They have been carried out, and are not for those who build on the result.
+    config.set("OnBuild", Value::Null);
+    for (name, value) in &changes.env {
+        config.set_env(name, value);
+    }
+    config.set_created(created);
+    // What the ground says of its own build is not true of this one.
+    for key in config.labels().into_keys() {
+        if key.starts_with(BUILD_PREFIX) {
+            config.remove_label(&key);
+        }
+    }
+    for (key, value) in generated(builder, request, source) {
+        config.set_label(&key, &value);
+    }
+    for (key, value) in request.labels.iter().chain(&result.labels) {
+        config.set_label(key, value);
+    }
+    let size: usize = config
+        .labels()
+        .iter()
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
+    if size > MAX_LABELS {
+        return Err(ForeignError::Labels {
+            size,
+            limit: MAX_LABELS,
+        }
+        .into());
+    }
+    let user = config.user().to_owned();
+
+    let (config_digest, config_size) = store.put_blob(&config.to_bytes())?;
+    let config = descriptor(MediaType::ImageConfig, config_digest, config_size);
+    let (descriptors, reports): (Vec<Descriptor>, Vec<LayerReport>) = layers.into_iter().unzip();
+    let manifest = ImageManifestBuilder::default()
+        .schema_version(2u32)
+        .media_type(MediaType::ImageManifest)
+        .config(config.clone())
+        .layers(descriptors)
+        .annotations(annotations(ground, source, created))
+        .build()
+        .map_err(|error| crate::oci::OciError::Shape {
+            what: "the new manifest".into(),
+            problem: error.to_string(),
+        })?;
+    let (digest, size) = store.put_blob(&to_canonical_json(&manifest))?;
+    let descriptor = descriptor(MediaType::ImageManifest, digest, size);
+    if request.tag {
+        store.tag(request.common.name.as_given(), &descriptor)?;
+    }
+    Ok(Committed {
+        descriptor,
+        config,
+        layers: reports,
+        user,
+    })
+}
+
+/// The labels that the protocol asks for; what is empty is left out.
+fn generated(builder: &str, request: &Request, source: &Source) -> BTreeMap<String, String> {
+    let commit = source.tree.commit.as_ref();
+    let of_commit = |text: fn(&crate::source::Commit) -> String| commit.map(text);
+    let build = |key: &str| format!("{BUILD_PREFIX}{key}");
+    let name = request
+        .tag
+        .then(|| request.common.name.as_given().to_owned());
+    [
+        (build("image"), Some(builder.to_owned())),
+        (
+            build("source-location"),
+            source
+                .location
+                .clone()
+                .or_else(|| commit.and_then(|commit| commit.remote.clone())),
+        ),
+        (build("source-context-dir"), source.context_dir.clone()),
+        (build("commit.id"), of_commit(|commit| commit.id.clone())),
+        (
+            build("commit.ref"),
+            source
+                .reference
+                .clone()
+                .or_else(|| commit.and_then(|commit| commit.reference.clone())),
+        ),
+        (
+            build("commit.author"),
+            of_commit(|commit| commit.author.clone()),
+        ),
+        (
+            build("commit.date"),
+            of_commit(|commit| rfc3339(commit.time)),
+        ),
+        // S2I keeps 80 characters of the message.
+        (
+            build("commit.message"),
+            of_commit(|commit| commit.message.chars().take(80).collect()),
+        ),
+        (
+            DISPLAY_NAME.to_owned(),
+            request.application_name.clone().or(name),
+        ),
+        (DESCRIPTION.to_owned(), request.description.clone()),
+        (
+            "io.warpdrive.version".to_owned(),
+            Some(env!("CARGO_PKG_VERSION").to_owned()),
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key, value?)))
+    .filter(|(_, value)| !value.is_empty())
+    .collect()
+}
+
+fn annotations(ground: &Ground, source: &Source, created: &str) -> HashMap<String, String> {
+    let mut annotations = HashMap::new();
+    let mut add = |key: &str, value: String| {
+        if !value.is_empty() {
+            annotations.insert(format!("org.opencontainers.image.{key}"), value);
+        }
+    };
+    add("created", created.to_owned());
+    add("base.name", ground.reference.clone());
+    add("base.digest", ground.image.descriptor.digest().to_string());
+    if let Some(commit) = &source.tree.commit {
+        let mark = if commit.dirty { "-dirty" } else { "" };
+        add("revision", format!("{}{mark}", commit.id));
+        let location = source.location.clone().or_else(|| commit.remote.clone());
+        add("source", location.unwrap_or_default());
+    }
+    annotations
+}

@@ -1,0 +1,49 @@
+//! Scripts that lie neither in the source nor in an image.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::s2i::ScriptsUrl;
+use crate::s2i::scripts::MAX_SCRIPT;
+
+use super::super::Request as Common;
+use super::error::ForeignError;
+use super::scripts::word;
+
+/// Gets one script; `None` when there is none of this name at a place that can be reached.
+pub(super) fn script(
+    url: &ScriptsUrl,
+    name: &str,
+    _common: &Common,
+) -> Result<Option<Vec<u8>>, ForeignError> {
+    let failed = |problem: String| ForeignError::Download {
+        url: format!("{}/{name}", word(url)),
+        problem,
+    };
+    match url {
+        ScriptsUrl::Image(_) => Ok(None),
+        ScriptsUrl::File(directory) => {
+            let path = Path::new(directory).join(name);
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(failed(error.to_string())),
+            };
+            if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+                return Err(failed("it is not a file".into()));
+            }
+            let mut content = Vec::new();
+            file.take(MAX_SCRIPT + 1)
+                .read_to_end(&mut content)
+                .map_err(|error| failed(error.to_string()))?;
+            if content.len() as u64 > MAX_SCRIPT {
+                return Err(failed(format!("it is larger than {MAX_SCRIPT} bytes")));
+            }
+            Ok(Some(content))
+        }
+        ScriptsUrl::Web(_) => Err(failed(
+            "scripts cannot be fetched from the web yet".to_owned(),
+        )),
+    }
+}

@@ -1,0 +1,142 @@
+//! The images that take part: in the store as the pull policy says, their labels and users read.
+
+use std::path::{Path, PathBuf};
+
+use crate::builder::{LABEL_KIND, LABEL_NAME, LABEL_PYTHON};
+use crate::progress::Progress;
+use crate::rootfs::{self, Merged, User, find_user};
+use crate::s2i::labels::{self, ImageLabels};
+use crate::s2i::{AllowedUids, onbuild};
+use crate::sandbox::IdMode;
+use crate::store::{Image, Store};
+
+use super::super::commit::LABEL_PLAN;
+use super::super::{BuildError, base};
+use super::error::ForeignError;
+use super::request::PullPolicy;
+
+/// The one user of those who have a single uid.
+const ONLY: (u32, u32) = (1001, 0);
+
+/// An image to build on, its layers laid out.
+pub(super) struct Ground {
+    pub(super) reference: String,
+    pub(super) image: Image,
+    pub(super) labels: ImageLabels,
+    /// The uppermost first.
+    pub(super) lowers: Vec<PathBuf>,
+}
+
+/// Whether an image is a builder of others, with S2I scripts or `ONBUILD` triggers of its own.
+///
+/// Ours have scripts too once the builder layer is on them, and images that warpdrive built have
+/// their labels: those are built on in two phases.
+pub(in crate::build) fn is_foreign(image: &Image) -> bool {
+    let config = &image.config;
+    let ours = [LABEL_NAME, LABEL_KIND, LABEL_PYTHON, LABEL_PLAN]
+        .iter()
+        .any(|label| config.label(label).is_some());
+    !ours && (labels::has_scripts(config) || !onbuild::triggers(config).is_empty())
+}
+
+/// Takes an image from the store, or from its registry.
+pub(super) fn fetch(
+    store: &Store,
+    reference: &str,
+    policy: PullPolicy,
+    progress: &dyn Progress,
+) -> Result<Image, BuildError> {
+    match policy {
+        PullPolicy::IfNotPresent => base::in_store(store, reference, progress),
+        PullPolicy::Always => {
+            let image = base::pull(store, reference, progress)?;
+            base::fits(&image, reference)?;
+            Ok(image)
+        }
+        PullPolicy::Never => {
+            let image = store
+                .image(reference)?
+                .ok_or_else(|| ForeignError::NotInStore {
+                    reference: reference.to_owned(),
+                })?;
+            base::fits(&image, reference)?;
+            Ok(image)
+        }
+    }
+}
+
+impl Ground {
+    pub(super) fn new(store: &Store, reference: &str, image: Image) -> Result<Self, BuildError> {
+        Ok(Self {
+            reference: reference.to_owned(),
+            labels: ImageLabels::read(&image.config, reference).map_err(ForeignError::S2i)?,
+            lowers: rootfs::lowers(store, &image, IdMode::current().into())?,
+            image,
+        })
+    }
+
+    pub(super) fn merged(&self) -> Merged<'_> {
+        Merged(&self.lowers)
+    }
+
+    /// What stands for this image in cache keys.
+    pub(super) fn identity(&self) -> String {
+        self.image.manifest.config().digest().to_string()
+    }
+
+    /// The user of this name in the image, if this machine has such a user to give.
+    pub(super) fn user(&self, name: &str, what: &'static str) -> Result<User, ForeignError> {
+        let user = find_user(&self.lowers, name)?;
+        must_exist(&user, &self.reference, what)?;
+        Ok(user)
+    }
+
+    /// Holds `--allowed-uids` against the user that the image names.
+    pub(super) fn check_user(&self, allowed: Option<&AllowedUids>) -> Result<(), ForeignError> {
+        check(
+            allowed,
+            self.image.config.user(),
+            &format!("USER of `{}`", self.reference),
+        )
+    }
+
+    /// Where relative paths begin: `WORKDIR`, else the root.
+    pub(super) fn working_dir(&self) -> PathBuf {
+        Path::new("/").join(self.image.config.working_dir())
+    }
+}
+
+/// Holds `--allowed-uids` against one user; `what` says whose it is.
+pub(super) fn check(
+    allowed: Option<&AllowedUids>,
+    user: &str,
+    what: &str,
+) -> Result<(), ForeignError> {
+    let Some(allowed) = allowed else {
+        return Ok(());
+    };
+    allowed
+        .check(user)
+        .map_err(|reason| ForeignError::UserRefused {
+            what: what.to_owned(),
+            user: user.chars().filter(|c| !c.is_control()).take(100).collect(),
+            allowed: allowed.to_string(),
+            reason,
+        })
+}
+
+/// Refuses a user whom this machine cannot give.
+pub(super) fn must_exist(user: &User, image: &str, what: &'static str) -> Result<(), ForeignError> {
+    if IdMode::current() == IdMode::SingleUid
+        && ((user.uid, user.gid) != ONLY || !user.groups.is_empty())
+    {
+        return Err(ForeignError::OneUid {
+            what,
+            image: image.to_owned(),
+            uid: user.uid,
+            gid: user.gid,
+            groups: user.groups.clone(),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! What the previous image's `save-artifacts` gives, for the next build. Whatever goes wrong, the
+//! build is a clean one and says why: there is never an empty or half-restored directory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::layer::remove_tree;
+use crate::progress::Progress;
+use crate::s2i::artifacts;
+use crate::s2i::scripts::SAVE_ARTIFACTS;
+use crate::s2i::{ScriptsUrl, Where};
+use crate::store::{Image, Store};
+
+use super::super::BuildError;
+use super::error::ForeignError;
+use super::image::{self, Ground};
+use super::place::Place;
+use super::request::{PullPolicy, Request, Source};
+use super::run::{self, Job};
+use super::scripts::{self, Places};
+
+/// Artifacts that were restored: a directory on disk, to be moved into the new root.
+pub(super) struct Artifacts {
+    pub(super) directory: PathBuf,
+    /// Holds the directory.
+    _place: Place,
+}
+
+/// The previous image, if there is one.
+fn previous(
+    store: &Store,
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<Option<(String, Image)>, BuildError> {
+    let name = request
+        .previous
+        .clone()
+        .unwrap_or_else(|| request.common.name.as_given().to_owned());
+    if request.pull.previous != PullPolicy::Always
+        && let Some(image) = store.image(&name)?
+    {
+        return Ok(Some((name, image)));
+    }
+    // A name without a registry is one of this store's.
+    let elsewhere = name
+        .parse::<crate::oci::Reference>()
+        .is_ok_and(|reference| reference.has_host());
+    if request.pull.previous == PullPolicy::Never || !elsewhere {
+        return Ok(None);
+    }
+    Ok(Some((
+        name.clone(),
+        image::fetch(store, &name, PullPolicy::Always, progress)?,
+    )))
+}
+
+/// Restores artifacts; `None` with a said reason when there are none to have.
+pub(super) fn restore(
+    store: &Store,
+    request: &Request,
+    source: &Source,
+    destination: &Path,
+    time: i64,
+    progress: &dyn Progress,
+) -> Result<Option<Artifacts>, BuildError> {
+    let clean = |reason: String| {
+        progress.warning(&format!("a clean build: {reason}"));
+        Ok(None)
+    };
+    let (name, image) = match previous(store, request, progress) {
+        Ok(Some(found)) => found,
+        Ok(None) => return clean("there is no previous image".into()),
+        Err(BuildError::Interrupted) => return Err(BuildError::Interrupted),
+        Err(error) => return clean(format!("the previous image could not be had: {error}")),
+    };
+    match saved(
+        store,
+        request,
+        source,
+        destination,
+        time,
+        &name,
+        image,
+        progress,
+    ) {
+        Ok(Ok(artifacts)) => Ok(Some(artifacts)),
+        Ok(Err(reason)) => clean(reason),
+        Err(BuildError::Interrupted) => Err(BuildError::Interrupted),
+        Err(error) => clean(error.to_string()),
+    }
+}
+
+/// Runs `save-artifacts`; gives the reason when it has nothing for us.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a step of the pipeline: it names all that it depends on"
+)]
+fn saved(
+    store: &Store,
+    request: &Request,
+    source: &Source,
+    destination: &Path,
+    time: i64,
+    name: &str,
+    image: Image,
+    progress: &dyn Progress,
+) -> Result<Result<Artifacts, String>, BuildError> {
+    let ground = Ground::new(store, name, image)?;
+    let places = Places {
+        given: request.scripts_url.as_ref(),
+        source: Some(&source.tree),
+        image: ground.labels.scripts_url.as_ref().filter(|url| {
+            // Nothing that a previous image says is fetched from elsewhere.
+            matches!(url, ScriptsUrl::Image(_))
+        }),
+        files: ground.merged(),
+        common: &request.common,
+    };
+    let Some(script) = places.find(SAVE_ARTIFACTS)? else {
+        return Ok(Err(format!("`{name}` has no {SAVE_ARTIFACTS} script")));
+    };
+    let user = request
+        .assemble_user
+        .as_deref()
+        .unwrap_or(ground.image.config.user());
+    image::check(
+        request.allowed_uids.as_ref(),
+        user,
+        &format!("the user of {SAVE_ARTIFACTS} in `{name}`"),
+    )?;
+    let user = ground.user(user, "the user of save-artifacts")?;
+    let place = Place::new(store, &ground, "artifacts")?;
+    let path = script.path(&destination.to_string_lossy(), SAVE_ARTIFACTS);
+    let command = scripts::command(&path, &script, &ground.merged())?;
+    if let Where::External(_) = &script {
+        let only = [(SAVE_ARTIFACTS.to_owned(), script.clone())].into();
+        place.scripts(destination, &only, &user)?;
+    }
+    let cwd = ground.working_dir();
+    place.directory(&cwd, &user)?;
+    let directory = place.aside("artifacts")?;
+    scripts::announce(SAVE_ARTIFACTS, &script, user.uid, progress);
+    let job = Job {
+        name: SAVE_ARTIFACTS,
+        image: name,
+        command,
+        cwd,
+        user: &user,
+        env: run::variables(request, &ground.image.config.env(), &user, &[], time),
+        lowers: &ground.lowers,
+        upper: place.upper.clone(),
+        mounts: run::mounts(request)?,
+    };
+    let (unpacked, ended) =
+        job.read(request, progress, |tar| artifacts::unpack(tar, &directory))?;
+    let failed = match (ended, unpacked) {
+        (Err(BuildError::Interrupted), _) => return Err(BuildError::Interrupted),
+        (Ok(()), Ok(0)) => format!("{SAVE_ARTIFACTS} of `{name}` saved nothing"),
+        (Ok(()), Ok(_)) => {
+            return Ok(Ok(Artifacts {
+                directory,
+                _place: place,
+            }));
+        }
+        // The script may have been stopped by the closed pipe: the archive's fault comes first.
+        (_, Err(error)) => {
+            format!("what {SAVE_ARTIFACTS} of `{name}` printed is no archive to be used: {error}")
+        }
+        (Err(error), _) => error.to_string(),
+    };
+    remove_tree(&directory)?;
+    Ok(Err(failed))
+}
+
+impl Artifacts {
+    /// Moves them to `DESTINATION/artifacts` of the new root.
+    pub(super) fn put(
+        &self,
+        place: &Place,
+        destination: &Path,
+        owner: &crate::rootfs::User,
+    ) -> Result<(), ForeignError> {
+        let parent = place.directory(destination, owner)?;
+        let target = parent.join("artifacts");
+        super::place::give_all(&self.directory, owner)?;
+        fs::rename(&self.directory, &target)
+            .map_err(|error| ForeignError::io("move the artifacts to", target, error))
+    }
+}

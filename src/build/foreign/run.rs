@@ -1,0 +1,216 @@
+//! Runs a command of an image's in the sandbox: never its `ENTRYPOINT`, always the user, the
+//! variables and the working directory that docker would give it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+
+use crate::progress::Progress;
+use crate::rootfs::User;
+use crate::sandbox::{
+    self, Capability, Exit, Io, Limits, Mount, Root, Sandbox, Spec, Stream, Upper,
+};
+
+use super::super::BuildError;
+use super::super::assemble::{Outcome, attend};
+use super::super::environment::{self, Redactor};
+use super::error::ForeignError;
+use super::request::Request;
+
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What is to run, and on what.
+pub(super) struct Job<'a> {
+    /// For messages: `assemble`.
+    pub(super) name: &'a str,
+    /// For messages: the image.
+    pub(super) image: &'a str,
+    pub(super) command: Vec<String>,
+    pub(super) cwd: PathBuf,
+    pub(super) user: &'a User,
+    /// Beside what every job has.
+    pub(super) env: BTreeMap<String, String>,
+    /// The uppermost first, without `upper`.
+    pub(super) lowers: &'a [PathBuf],
+    pub(super) upper: Upper,
+    pub(super) mounts: Vec<Mount>,
+}
+
+/// The variables of a job: the image's, then the host's about certificates and proxies where the
+/// image has none, then those of the request.
+pub(super) fn variables(
+    request: &Request,
+    image: &[(String, String)],
+    user: &User,
+    env: &[(String, String)],
+    time: i64,
+) -> BTreeMap<String, String> {
+    let mut all: BTreeMap<String, String> = BTreeMap::new();
+    all.insert("PATH".into(), DEFAULT_PATH.into());
+    all.insert("HOME".into(), user.home.clone());
+    // Byte-code that tools compile is then checked by its source's content, not by its time.
+    all.insert("SOURCE_DATE_EPOCH".into(), time.to_string());
+    for (name, value) in environment::of_the_host(&request.common) {
+        all.insert(name.into(), value);
+    }
+    for (name, value) in image.iter().chain(env).chain(&request.common.build_env) {
+        all.insert(name.clone(), value.clone());
+    }
+    all
+}
+
+/// What every job sees of the host: certificates, resolver, secrets, volumes.
+pub(super) fn mounts(request: &Request) -> Result<Vec<Mount>, ForeignError> {
+    let mut hosts = String::new();
+    for (host, address) in &request.add_hosts {
+        hosts.extend([address, "\t", host, "\n"]);
+    }
+    let mut mounts = environment::mounts_of_the_host(&request.common, &hosts);
+    for volume in &request.volumes {
+        let source =
+            std::fs::canonicalize(&volume.source).map_err(|error| ForeignError::Volume {
+                path: volume.source.clone(),
+                problem: error.to_string(),
+            })?;
+        mounts.push(Mount::Bind {
+            source,
+            target: volume.destination.clone().into(),
+            read_only: volume.read_only,
+        });
+    }
+    Ok(mounts)
+}
+
+/// What a root command may do: all that a build may, but for what `--cap-drop` names.
+fn capabilities(request: &Request) -> Result<Vec<Capability>, ForeignError> {
+    let mut kept = Capability::ALL.to_vec();
+    for name in &request.cap_drop {
+        let upper = name.to_ascii_uppercase();
+        let wanted = upper.strip_prefix("CAP_").unwrap_or(&upper);
+        if wanted == "ALL" {
+            return Ok(Vec::new());
+        }
+        let before = kept.len();
+        kept.retain(|capability| capability.name() != wanted);
+        // Those that no build has are dropped already.
+        if before == kept.len()
+            && !Capability::ALL.iter().any(|c| c.name() == wanted)
+            && !ALWAYS_DROPPED.contains(&wanted)
+        {
+            return Err(ForeignError::Capability {
+                name: name.chars().filter(|c| !c.is_control()).collect(),
+                known: Capability::ALL.map(Capability::name).join(", "),
+            });
+        }
+    }
+    Ok(kept)
+}
+
+/// Docker gives these to containers; a build here never has them.
+const ALWAYS_DROPPED: [&str; 4] = ["MKNOD", "NET_RAW", "SYS_CHROOT", "AUDIT_WRITE"];
+
+impl Job<'_> {
+    fn start(self, request: &Request, stdout: Stream) -> Result<Sandbox, BuildError> {
+        let spec = Spec {
+            root: Root {
+                lowers: self.lowers.to_vec(),
+                upper: Some(self.upper),
+                writable_only: None,
+            },
+            mounts: self.mounts,
+            network: request.common.network,
+            hostname: "warpdrive".into(),
+            command: self.command,
+            env: self.env.into_iter().collect(),
+            cwd: self.cwd,
+            uid: self.user.uid,
+            gid: self.user.gid,
+            groups: self.user.groups.clone(),
+            capabilities: capabilities(request)?,
+            umask: 0o022,
+            init: true,
+            limits: Limits {
+                timeout: request.common.timeout,
+                ..Limits::default()
+            },
+        };
+        let io = Io::Streams {
+            stdin: Stream::Null,
+            stdout,
+            stderr: Stream::Piped,
+        };
+        Ok(sandbox::spawn(&spec, io)?)
+    }
+
+    /// Runs it and shows what it prints; a status that is not 0 is an error.
+    pub(super) fn run(self, request: &Request, progress: &dyn Progress) -> Result<(), BuildError> {
+        let (name, image) = (self.name.to_owned(), self.image.to_owned());
+        let sandbox = self.start(request, Stream::Piped)?;
+        let redactor = Redactor::new(&request.common);
+        let outcome = if request.quiet {
+            attend(sandbox, &redactor, &Quietly(progress))?
+        } else {
+            attend(sandbox, &redactor, progress)?
+        };
+        ended(name, image, outcome)
+    }
+
+    /// Runs it and gives what it writes to its standard output to `reader`, as it comes.
+    pub(super) fn read<T: Send>(
+        self,
+        request: &Request,
+        progress: &dyn Progress,
+        reader: impl FnOnce(File) -> T + Send,
+    ) -> Result<(T, Result<(), BuildError>), BuildError> {
+        let (name, image) = (self.name.to_owned(), self.image.to_owned());
+        let mut sandbox = self.start(request, Stream::Piped)?;
+        let redactor = Redactor::new(&request.common);
+        let stdout = sandbox.take_stdout();
+        let (outcome, read) = std::thread::scope(|scope| {
+            let reading = stdout.map(|stdout| scope.spawn(move || reader(stdout)));
+            let outcome = attend(sandbox, &redactor, progress);
+            (outcome, reading.and_then(|reading| reading.join().ok()))
+        });
+        let outcome = outcome?;
+        let read = read.ok_or_else(|| {
+            ForeignError::io(
+                "read what was printed by",
+                &name,
+                std::io::Error::other("there was nothing to read from"),
+            )
+        })?;
+        Ok((read, ended(name, image, outcome)))
+    }
+}
+
+fn ended(script: String, image: String, outcome: Outcome) -> Result<(), BuildError> {
+    if outcome.exit == Exit::Code(0) {
+        return Ok(());
+    }
+    Err(ForeignError::Script {
+        script,
+        image,
+        exit: outcome.exit,
+        tail: outcome.tail,
+    }
+    .into())
+}
+
+/// `--quiet`: what scripts print is not shown.
+struct Quietly<'a>(&'a dyn Progress);
+
+impl Progress for Quietly<'_> {
+    fn step(&self, line: &str) {
+        self.0.step(line);
+    }
+
+    fn warning(&self, text: &str) {
+        self.0.warning(text);
+    }
+
+    fn output(&self, _line: &str) {}
+
+    fn moved(&self, what: &str, done: u64, total: Option<u64>) {
+        self.0.moved(what, done, total);
+    }
+}

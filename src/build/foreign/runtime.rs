@@ -1,0 +1,206 @@
+//! The runtime image: what it gets of the assembled builder, and its own `assemble-runtime`.
+
+use std::path::{Path, PathBuf};
+
+use crate::progress::Progress;
+use crate::rootfs::Seen;
+use crate::s2i::labels::DEFAULT_DESTINATION;
+use crate::s2i::scripts::{ASSEMBLE_RUNTIME, RUN, Scripts};
+use crate::s2i::{Artifact, ScriptsUrl, Where};
+use crate::store::Store;
+
+use super::super::BuildError;
+use super::commit::{Changes, Outcome};
+use super::copy::{Look, copy};
+use super::error::ForeignError;
+use super::image::{self, Ground};
+use super::place::Place;
+use super::request::{Request, Source};
+use super::run::{self, Job};
+use super::scripts::{self, Places};
+use super::{Plan, finish};
+
+/// Where the runtime image wants scripts.
+fn destination(request: &Request, runtime: &Ground) -> PathBuf {
+    request
+        .destination
+        .clone()
+        .or_else(|| runtime.labels.destination.clone())
+        .unwrap_or_else(|| DEFAULT_DESTINATION.to_owned())
+        .into()
+}
+
+/// What the runtime image is to get.
+fn artifacts<'a>(
+    request: &'a Request,
+    builder: &'a Ground,
+    runtime: &'a Ground,
+) -> Result<&'a [Artifact], ForeignError> {
+    [
+        &request.runtime_artifacts,
+        &runtime.labels.assemble_input_files,
+        &builder.labels.assemble_input_files,
+    ]
+    .into_iter()
+    .find(|list| !list.is_empty())
+    .map(Vec::as_slice)
+    .ok_or_else(|| ForeignError::NoArtifacts {
+        image: runtime.reference.clone(),
+    })
+}
+
+/// Finds the scripts for the runtime image; refuses a build whose image could not be started.
+pub(super) fn scripts(
+    request: &Request,
+    source: &Source,
+    builder: &Ground,
+    runtime: &Ground,
+) -> Result<Scripts, BuildError> {
+    artifacts(request, builder, runtime)?;
+    let places = Places {
+        given: request.scripts_url.as_ref(),
+        source: Some(&source.tree),
+        image: runtime.labels.scripts_url.as_ref(),
+        files: runtime.merged(),
+        common: &request.common,
+    };
+    let mut found = Scripts::new();
+    if let Some(script) = places.find(ASSEMBLE_RUNTIME)? {
+        found.insert(ASSEMBLE_RUNTIME.to_owned(), script);
+    }
+    // A runtime image may have the builder's scripts at the builder's place, and no label.
+    let as_builder = match &builder.labels.scripts_url {
+        Some(ScriptsUrl::Image(directory)) => {
+            let path = format!("{directory}/{RUN}");
+            matches!(
+                runtime.merged().followed(Path::new(&path)),
+                Ok(Seen::File(..))
+            )
+            .then_some(Where::Image(path))
+        }
+        _ => None,
+    };
+    if let Some(script) = places.find(RUN)?.or(as_builder) {
+        found.insert(RUN.to_owned(), script);
+    } else {
+        let config = &runtime.image.config;
+        if config.words("Cmd").is_empty() && config.words("Entrypoint").is_empty() {
+            places.require(RUN)?;
+        }
+    }
+    Ok(found)
+}
+
+/// Takes the artifacts over, runs `assemble-runtime`, and gives what that made of the runtime image.
+pub(super) fn assembled(
+    store: &Store,
+    plan: &Plan<'_>,
+    runtime: &Ground,
+    built: &Place,
+    mut labels: Vec<(String, String)>,
+    progress: &dyn Progress,
+) -> Result<Outcome, BuildError> {
+    let request = plan.request;
+    let place = Place::new(store, runtime, "runtime")?;
+    let user_name = request
+        .assemble_runtime_user
+        .as_deref()
+        .or(runtime.labels.assemble_runtime_user.as_deref())
+        .unwrap_or(runtime.image.config.user());
+    image::check(
+        request.allowed_uids.as_ref(),
+        user_name,
+        "the user of assemble-runtime",
+    )?;
+    let user = runtime.user(user_name, "the user of assemble-runtime")?;
+    let cwd = runtime.working_dir();
+    place.directory(&cwd, &user)?;
+    for artifact in artifacts(request, plan.builder, runtime)? {
+        take(
+            artifact,
+            plan.builder,
+            built,
+            &place,
+            &cwd,
+            &Look {
+                owner: &user,
+                mode: None,
+            },
+        )?;
+    }
+    let destination = destination(request, runtime);
+    place.scripts(&destination, &plan.runtime_scripts, &user)?;
+    if let Some(script) = plan.runtime_scripts.get(ASSEMBLE_RUNTIME) {
+        let path = script.path(&destination.to_string_lossy(), ASSEMBLE_RUNTIME);
+        let command = scripts::command(&path, script, &runtime.merged())?;
+        scripts::announce(ASSEMBLE_RUNTIME, script, user.uid, progress);
+        let image_env = runtime.image.config.env();
+        Job {
+            name: ASSEMBLE_RUNTIME,
+            image: &runtime.reference,
+            command,
+            cwd,
+            user: &user,
+            env: run::variables(request, &image_env, &user, &plan.env, plan.time),
+            lowers: &runtime.lowers,
+            upper: place.upper.clone(),
+            mounts: run::mounts(request)?,
+        }
+        .run(request, progress)?;
+    }
+    labels.extend(super::metadata_labels(&place)?);
+    let changes = Changes {
+        cmd: plan
+            .runtime_scripts
+            .get(RUN)
+            .map(|run| vec![run.path(&destination.to_string_lossy(), RUN)]),
+        env: plan.env.clone(),
+        ..Changes::default()
+    };
+    finish(store, plan, runtime, &place, labels, changes, progress)
+}
+
+/// Copies one artifact below the runtime image's working directory.
+fn take(
+    artifact: &Artifact,
+    builder: &Ground,
+    built: &Place,
+    place: &Place,
+    cwd: &Path,
+    look: &Look<'_>,
+) -> Result<(), ForeignError> {
+    let tree = built.merged();
+    let (source, contents) = match artifact.source.strip_suffix("/.") {
+        Some(source) => (Path::new(source), true),
+        None => (Path::new(artifact.source.as_str()), false),
+    };
+    let missing = || ForeignError::ArtifactMissing {
+        path: artifact.source.clone(),
+        image: builder.reference.clone(),
+    };
+    let failed = |error: std::io::Error| ForeignError::Artifact {
+        path: artifact.source.clone(),
+        problem: error.to_string(),
+    };
+    // The user names a file: a link of this name is followed, within the builder.
+    let real = tree.resolve(source).map_err(failed)?;
+    let directory = match tree.at(&real).map_err(failed)? {
+        Seen::Nothing => return Err(missing()),
+        Seen::Other | Seen::Link(..) => {
+            return Err(failed(std::io::Error::other(
+                "it is neither a file nor a directory",
+            )));
+        }
+        Seen::Directory(..) => true,
+        Seen::File(..) => false,
+    };
+    if contents && !directory {
+        return Err(missing());
+    }
+    let target = cwd.join(&artifact.destination);
+    let target = match source.file_name() {
+        Some(name) if !contents => target.join(name),
+        _ => target,
+    };
+    copy(&tree, &real, place, &target, look)
+}
