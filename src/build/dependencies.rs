@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::app::Detected;
 use crate::builder::layer::{StoredLayer, parent_directory};
 use crate::builder::{APP_GID, APP_UID, FIXED_TIME};
-use crate::layer::{self, Compression, Entry, Kind, Mtime};
+use crate::layer::{self, Entry, Kind, Mtime};
 use crate::oci::{Descriptor, descriptor, sha256_hex, to_canonical_json};
 use crate::progress::Progress;
 use crate::rootfs::{self, read_beneath};
@@ -26,6 +26,7 @@ use super::error::BuildError;
 use super::fetch;
 use super::fragments;
 use super::inputs::{self, Explanation, FILES, Inputs};
+use super::leaks::Leaks;
 use super::request::Request;
 use super::split::{self, Distribution};
 use super::tools::{self, Tools};
@@ -98,6 +99,9 @@ fn inputs(
             let value = environment::without_credentials(value);
             inputs.add(&format!("the variable {name}"), &value);
         }
+    }
+    if let Some(pinned) = &request.pinned {
+        inputs.add("the versions of the record", &pinned.constraints);
     }
     let secrets: Vec<&String> = request.secrets.iter().map(|secret| &secret.id).collect();
     inputs.add("the list of secrets", &secrets);
@@ -362,7 +366,7 @@ fn into_layers(
     for share in split.shares {
         let entries = layer::with_parents(share.entries, parent_directory);
         layers.push(TitledLayer {
-            layer: store_layer(store, &entries, request.compression)?,
+            layer: store_layer(store, &entries, request)?,
             title: share.title,
             cached: false,
         });
@@ -388,14 +392,22 @@ fn into_layers(
     })
 }
 
-/// Writes entries as a layer into the store.
+/// Writes entries as a layer into the store, unless one of the build's secrets is in them.
 pub(super) fn store_layer(
     store: &Store,
     entries: &[Entry],
-    compression: Compression,
+    request: &Request,
 ) -> Result<StoredLayer, BuildError> {
     let mut blob = store.blob_writer()?;
-    let written = layer::write(entries, compression, &mut blob)?;
+    let leaks = Leaks::new(request);
+    let compression = request.compression;
+    let written = if let Some(mut search) = leaks.search() {
+        let written = layer::write_witnessed(entries, compression, &mut blob, &mut search)?;
+        search.verdict()?;
+        written
+    } else {
+        layer::write(entries, compression, &mut blob)?
+    };
     blob.commit(Some(&written.digest))?;
     Ok(StoredLayer {
         descriptor: descriptor(written.media_type, written.digest, written.size),

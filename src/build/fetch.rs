@@ -55,13 +55,17 @@ pub(super) fn fetch(
     if request.network == Network::None || detected.project.uses_pip() {
         return Ok(());
     }
+    let agent = detected.plan.instrument.iter();
+    let agent = agent.flat_map(|agent| agent.packages(&detected.project.names()));
     let server: Vec<String> = detected
         .plan
         .server_packages
         .iter()
+        .map(String::as_str)
+        .chain(agent)
         .map(|name| pinned(name, base.python.minor()))
         .collect();
-    let lists = of_project(source, detected, &server);
+    let lists = of_project(source, detected, &server, request);
     if lists.requirements.is_empty() {
         return Ok(());
     }
@@ -105,7 +109,12 @@ pub(super) fn fetch(
 }
 
 /// What the application asks for, as far as it says it plainly, and `more`.
-pub(super) fn of_project(source: &Tree, detected: &Detected, more: &[String]) -> Lists {
+pub(super) fn of_project(
+    source: &Tree,
+    detected: &Detected,
+    more: &[String],
+    request: &Request,
+) -> Lists {
     let constraints = |path: &str| {
         let bytes = source
             .read(Path::new(path), MAX_CONSTRAINTS)
@@ -113,7 +122,11 @@ pub(super) fn of_project(source: &Tree, detected: &Detected, more: &[String]) ->
             .flatten()?;
         String::from_utf8(bytes).ok()
     };
-    lists(&detected.project.requirements.lines, more, &constraints)
+    let mut lists = lists(&detected.project.requirements.lines, more, &constraints);
+    if let Some(pinned) = &request.pinned {
+        lists.constraints.push_str(&pinned.constraints);
+    }
+    lists
 }
 
 /// Shows the downloads, which take the time, and leaves the rest to assemble.

@@ -12,7 +12,7 @@ use super::error::CommandError;
 use super::printer::Printer;
 use super::{
     builder, completions, container, doctor, export, image, images, import, inspect, prune, pull,
-    push, rm, run, tag, version,
+    push, rm, run, tag, verify_build, version,
 };
 
 /// Turns a Python web application's source tree into a production-ready OCI image
@@ -62,6 +62,7 @@ enum Command {
     Export(export::Args),
     Import(import::Args),
     Audit(audit::Args),
+    VerifyBuild(verify_build::Args),
     Builder(builder::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
@@ -76,6 +77,7 @@ impl Command {
     fn json(&self) -> bool {
         match self {
             Self::Audit(args) => args.json,
+            Self::VerifyBuild(args) => args.json,
             Self::Image(args) => args.json,
             Self::Images(args) => args.json,
             Self::Inspect(args) => args.json,
@@ -98,6 +100,7 @@ impl Command {
     fn run(&self, context: &Context) -> Result<u8, CommandError> {
         match self {
             Self::Audit(args) => audit::run(args, context),
+            Self::VerifyBuild(args) => verify_build::run(args, context),
             Self::Image(args) => image::run(args, context),
             Self::Images(args) => images::run(args, context),
             Self::Inspect(args) => inspect::run(args, context),

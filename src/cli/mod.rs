@@ -33,6 +33,8 @@ mod import;
 #[cfg(feature = "host")]
 mod inspect;
 #[cfg(feature = "host")]
+mod limits;
+#[cfg(feature = "host")]
 mod printer;
 #[cfg(feature = "host")]
 mod progress;
@@ -50,6 +52,8 @@ mod run;
 mod source;
 #[cfg(feature = "host")]
 mod tag;
+#[cfg(feature = "host")]
+mod verify_build;
 #[cfg(feature = "host")]
 mod version;
 

@@ -58,10 +58,8 @@ pub(super) fn supervise(
     }
 }
 
-/// To the command and what it has started: its process group.
+/// To the command alone, as any container engine does: what it has started is its own to tell. (A
+/// server's workers that got the signal as well would cut the responses they are at.)
 fn forward(command: Pid, signal: i32) {
-    let pid = command.as_raw_nonzero().get();
-    if sys::kill(-pid, signal).is_err() {
-        let _ = sys::kill(pid, signal);
-    }
+    let _ = sys::kill(command.as_raw_nonzero().get(), signal);
 }

@@ -1,5 +1,6 @@
-//! Small Python modules that stand between a server and the application: static files, and a call
-//! of the factory for servers that take only objects.
+//! Small Python modules of the build's: what stands between a server and the application (static
+//! files, a call of the factory for servers that take only objects), and what starts a server that
+//! by itself would not stop as it should.
 
 use std::path::Path;
 
@@ -40,6 +41,24 @@ pub(super) fn write(
         .replace("{object!r}", &literal(&application.object))
         .replace("{call}", call)
         .replace("{maps}", &maps.join("\n"));
+    save(app_root, name, &text)?;
+    Ok(Some(name.to_owned()))
+}
+
+/// Writes what starts the server, if it needs something.
+pub(super) fn write_launcher(app_root: &Path, server: Server) -> Result<(), BuildError> {
+    let Some(name) = server.launcher() else {
+        return Ok(());
+    };
+    let text = match server {
+        Server::Waitress => include_str!("launch_waitress.py"),
+        Server::Daphne => include_str!("launch_daphne.py"),
+        _ => include_str!("launch_hypercorn.py"),
+    };
+    save(app_root, name, text)
+}
+
+fn save(app_root: &Path, name: &str, text: &str) -> Result<(), BuildError> {
     let path = app_root.join(MODULES_DIRECTORY).join(format!("{name}.py"));
     let failed = |source| BuildError::Io {
         doing: "write",
@@ -49,8 +68,7 @@ pub(super) fn write(
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory).map_err(failed)?;
     }
-    std::fs::write(&path, text).map_err(failed)?;
-    Ok(Some(name.to_owned()))
+    std::fs::write(&path, text).map_err(failed)
 }
 
 /// A Python string literal.

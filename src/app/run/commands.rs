@@ -3,16 +3,19 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::time::Duration;
 
-use super::environment::Environment;
+use super::environment::{Environment, Origin};
 use super::error::RunError;
 use super::launch::Program;
-use super::supervise::Supervisor;
+use super::supervise::{Stopping, Supervisor};
 use super::{Caller, home, hook, once, probe};
 use crate::app::detect::Interface;
 use crate::app::plan::{PLAN_FILE, Plan, Start};
 use crate::app::progress::Progress;
-use crate::app::server::{Context, Server, command};
+use crate::app::server::{
+    Concurrency, Context, DEFAULT_GRACE, GRACE, Limits, Server, command, extra,
+};
 
 /// The environment for a command, with its warnings told.
 fn environment(
@@ -34,11 +37,22 @@ fn plan(environment: &Environment) -> Result<&Plan, RunError> {
     })
 }
 
+/// The record, with what the caller says today in place of what was said at build; and the
+/// variables that are the server's alone.
+fn plan_to_start(environment: &mut Environment) -> Result<Plan, RunError> {
+    environment.set_for_server();
+    let mut plan = plan(environment)?.clone();
+    if let Some(text) = environment.server_arguments() {
+        plan.server_args = Some(text);
+    }
+    Ok(plan)
+}
+
 /// `start`: `deploy-cfg` once, the hook `deploy`, then the server in the application's home. Nothing
 /// of the application is loaded to find out what the plan knows.
 pub fn start(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
-    let environment = environment(caller, "start", progress)?;
-    let plan = plan(&environment)?;
+    let mut environment = environment(caller, "start", progress)?;
+    let plan = plan_to_start(&mut environment)?;
     let mut supervisor = Supervisor::new().map_err(RunError::Signals)?;
     if let Some(status) = once::configure(&environment, &mut supervisor, progress)? {
         return Ok(status);
@@ -55,39 +69,52 @@ pub fn start(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
             });
         }
     }
-    let words: Vec<OsString> = command_line(plan, &environment)?
-        .into_iter()
-        .map(OsString::from)
-        .collect();
+    let Prepared { words, concurrency } = prepare(&plan, &mut environment)?;
+    let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
     let program = match (Program::find(&words, &environment), plan.server()) {
-        (Err(RunError::NoProgram { .. }), Some(server)) => {
+        (Err(RunError::NoProgram { .. }), Some(server)) if plan.instrument.is_none() => {
             return Err(RunError::ServerMissing {
                 server: server.name(),
             });
         }
         (found, _) => found?.in_directory(&environment.app_home),
     };
-    for line in announcement(plan, environment.port) {
+    for line in announcement(&plan, environment.port) {
         progress.step(&line);
     }
+    if let Some(line) = concurrency {
+        progress.step(&line);
+    }
+    let program = if plan.server() == Some(Server::ModWsgi) {
+        program.stopped_by(Stopping::Apache)
+    } else {
+        program
+    };
     program.become_it(&environment, Some(supervisor))
 }
 
 /// `start --dry-run`: the server's program and arguments.
 pub fn server_line(caller: &Caller, progress: &dyn Progress) -> Result<Vec<String>, RunError> {
-    let environment = environment(caller, "start", progress)?;
-    command_line(plan(&environment)?, &environment)
+    let mut environment = environment(caller, "start", progress)?;
+    let plan = plan_to_start(&mut environment)?;
+    Ok(prepare(&plan, &mut environment)?.words)
 }
 
-fn command_line(plan: &Plan, environment: &Environment) -> Result<Vec<String>, RunError> {
-    let private = &environment.private;
+/// A server's command line, and how many workers it gets, in words.
+struct Prepared {
+    words: Vec<String>,
+    concurrency: Option<String>,
+}
+
+/// Works out the command line, and sets the variables that go with it.
+fn prepare(plan: &Plan, environment: &mut Environment) -> Result<Prepared, RunError> {
     let run_directory = if environment.roots.image {
         if plan.server() == Some(Server::ModWsgi) {
-            home::make(private, private);
+            home::make(&environment.private, &environment.private);
         }
-        private
+        environment.private.clone()
     } else {
-        &environment.roots.app
+        environment.roots.app.clone()
     };
     let worker_directory = if home::is_writable(Path::new("/dev/shm")) {
         Some("/dev/shm")
@@ -102,14 +129,61 @@ fn command_line(plan: &Plan, environment: &Environment) -> Result<Vec<String>, R
             (text(name), text(value))
         })
         .collect();
+    let concurrency = match plan.server() {
+        Some(server) => {
+            let interface = plan
+                .application()
+                .map_or(Interface::Wsgi, |application| application.interface);
+            let extra = extra(plan, &variables)?;
+            let limits = Limits::current();
+            let found = Concurrency::choose(server, interface, &extra, &variables, &limits)?;
+            if let (Some(variable), Some(number)) = (server.reads_concurrency(), found.number) {
+                environment.set_default(variable, number.to_string(), Origin::Default);
+            }
+            Some((server, found))
+        }
+        None => None,
+    };
     let context = Context {
         port: environment.port,
         home: &environment.app_home.to_string_lossy(),
         run_directory: &run_directory.to_string_lossy(),
         worker_directory,
+        concurrency: concurrency.as_ref().map(|(_, found)| found),
+        grace: grace(environment)?,
         environment: &variables,
     };
-    Ok(command(plan, &context)?)
+    let words = command(plan, &context)?;
+    let words = match &plan.instrument {
+        Some(instrument) => instrument.wrap(words, plan.server()),
+        None => words,
+    };
+    let concurrency = concurrency.map(|(server, found)| {
+        let file = server == Server::Gunicorn
+            && found.number.is_some()
+            && environment.app_home.join("gunicorn.conf.py").is_file();
+        let unless = if file {
+            ", unless gunicorn.conf.py says otherwise"
+        } else {
+            ""
+        };
+        format!("{}{unless}", found.words)
+    });
+    Ok(Prepared { words, concurrency })
+}
+
+/// How long a server that is told to stop may take for the requests that run.
+fn grace(environment: &Environment) -> Result<u32, RunError> {
+    let Some(value) = environment.value(GRACE) else {
+        return Ok(DEFAULT_GRACE);
+    };
+    let value = value.to_string_lossy().into_owned();
+    value
+        .trim()
+        .parse()
+        .ok()
+        .filter(|seconds| *seconds > 0)
+        .ok_or(RunError::Grace { value })
 }
 
 /// What is said before the server speaks. The arguments are not shown: they may hold a secret.
@@ -117,6 +191,7 @@ fn announcement(plan: &Plan, port: u16) -> [String; 2] {
     let (mode, server) = match &plan.start {
         Start::Shell { program } => ("shell", program.clone()),
         Start::Python { program } => ("python", format!("python {program}")),
+        Start::Jupyter { interface } => ("jupyter", format!("jupyter {}", interface.name())),
         Start::Server {
             server,
             application,
@@ -185,8 +260,24 @@ pub fn probe(name: &'static str, caller: &Caller, progress: &dyn Progress) -> Re
     let environment = environment(caller, name, progress)?;
     match hook::find(name, &environment)? {
         Some(hook) => hook.become_it(&environment, None),
-        None => probe::get(environment.port).map(|()| 0),
+        None => probe::get(environment.port, probe_timeout(&environment)?).map(|()| 0),
     }
+}
+
+/// `WARPDRIVE_PROBE_TIMEOUT`, in seconds.
+fn probe_timeout(environment: &Environment) -> Result<Duration, RunError> {
+    let Some(text) = environment.value("WARPDRIVE_PROBE_TIMEOUT") else {
+        return Ok(probe::TIMEOUT);
+    };
+    let text = text.to_string_lossy();
+    text.trim()
+        .parse()
+        .ok()
+        .filter(|seconds| *seconds > 0.0 && *seconds < 3600.0)
+        .map(Duration::from_secs_f32)
+        .ok_or_else(|| RunError::Timeout {
+            value: text.into_owned(),
+        })
 }
 
 /// `exec`: any program, where the caller stands.

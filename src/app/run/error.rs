@@ -8,7 +8,7 @@ use super::super::advice::{Advice, Explain};
 use super::super::environment::EnvironmentError;
 use super::super::plan::PlanError;
 use super::super::roots::RootsError;
-use super::super::server::ArgumentsError;
+use super::super::server::{ArgumentsError, CONCURRENCY, ConcurrencyError, GRACE};
 
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -24,6 +24,12 @@ pub enum RunError {
     Arguments(#[from] ArgumentsError),
     #[error("{name}={value}: not a port (1 to 65535)")]
     Port { name: &'static str, value: String },
+    #[error("WARPDRIVE_PROBE_TIMEOUT={value}: not a number of seconds (above 0, below 3600)")]
+    Timeout { value: String },
+    #[error(transparent)]
+    Concurrency(#[from] ConcurrencyError),
+    #[error("{GRACE}={value}: not a number of seconds")]
+    Grace { value: String },
     #[error("the working directory is gone: {0}")]
     WorkingDirectory(#[source] io::Error),
     #[error("{} is not UTF-8 (byte {offset})", path.display())]
@@ -87,6 +93,12 @@ impl Explain for RunError {
                  .warpdrive/action_hooks/deploy-env",
             ),
             Self::Port { name, .. } => advice.remedy(format!("unset {name} or set it to a number")),
+            Self::Concurrency(_) => advice.remedy(format!(
+                "unset {CONCURRENCY}, and the number follows from CPUs and memory"
+            )),
+            Self::Grace { .. } => {
+                advice.remedy(format!("unset {GRACE} or set it to whole seconds"))
+            }
             Self::NotText { .. } => {
                 advice.remedy("save the file as UTF-8 (`iconv -t UTF-8` converts it)")
             }

@@ -12,7 +12,7 @@ use rustix::fs::{Access, access};
 
 use super::environment::Environment;
 use super::error::RunError;
-use super::supervise::{Ended, Supervisor};
+use super::supervise::{Ended, Stopping, Supervisor};
 
 /// `errno` of a program without a header or `#!` line.
 const ENOEXEC: i32 = 8;
@@ -22,6 +22,7 @@ pub(super) struct Program {
     path: PathBuf,
     arguments: Vec<OsString>,
     directory: Option<PathBuf>,
+    stopping: Stopping,
 }
 
 impl Program {
@@ -32,6 +33,7 @@ impl Program {
             path: search(name, environment.value("PATH"))?,
             arguments: arguments.to_vec(),
             directory: None,
+            stopping: Stopping::AsTold,
         })
     }
 
@@ -40,12 +42,23 @@ impl Program {
             path,
             arguments: Vec::new(),
             directory: None,
+            stopping: Stopping::AsTold,
         }
     }
 
     #[must_use]
     pub(super) fn in_directory(mut self, directory: &Path) -> Program {
         self.directory = Some(directory.to_owned());
+        self
+    }
+
+    /// With signals of its own for a stop: warpdrive stays its parent, whatever its process id.
+    #[must_use]
+    pub(super) fn stopped_by(mut self, stopping: Stopping) -> Program {
+        // With a terminal `mod_wsgi-express` stays Apache's parent and passes on what it is sent.
+        if !rustix::termios::isatty(rustix::stdio::stdout()) {
+            self.stopping = stopping;
+        }
         self
     }
 
@@ -71,22 +84,23 @@ impl Program {
         environment: &Environment,
         supervisor: &mut Supervisor,
     ) -> Result<Ended, RunError> {
-        match supervisor.run(&mut self.command(environment, false)) {
+        match supervisor.run(&mut self.command(environment, false), self.stopping) {
             Err(error) if error.raw_os_error() == Some(ENOEXEC) => {
-                supervisor.run(&mut self.command(environment, true))
+                supervisor.run(&mut self.command(environment, true), self.stopping)
             }
             other => other,
         }
         .map_err(|error| self.refused(error))
     }
 
-    /// Takes the place of this process, or stays its parent as process 1; then its status.
+    /// Takes the place of this process, or stays its parent (as process 1, or to translate signals);
+    /// then its status.
     pub(super) fn become_it(
         &self,
         environment: &Environment,
         supervisor: Option<Supervisor>,
     ) -> Result<u8, RunError> {
-        if is_process_one(environment) {
+        if is_process_one(environment) || self.stopping != Stopping::AsTold {
             let mut supervisor = match supervisor {
                 Some(supervisor) => supervisor,
                 None => Supervisor::new().map_err(RunError::Signals)?,

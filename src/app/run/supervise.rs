@@ -28,6 +28,27 @@ const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
 /// What a terminal sends to all its foreground processes, the child among them.
 const FROM_TERMINAL: &[i32] = &[SIGINT, SIGQUIT, SIGTSTP, SIGWINCH];
 
+/// By which signals a program is asked to finish what it does and end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stopping {
+    /// By those that warpdrive gets.
+    AsTold,
+    /// As Apache: TERM would cut the responses under way; WINCH lets it finish them, and so must not
+    /// come from a terminal whose size changes.
+    Apache,
+}
+
+impl Stopping {
+    /// What to pass on for a signal.
+    fn translate(self, number: i32) -> Option<i32> {
+        match (self, number) {
+            (Self::Apache, SIGTERM | SIGINT) => Some(SIGWINCH),
+            (Self::Apache, SIGWINCH) => None,
+            _ => Some(number),
+        }
+    }
+}
+
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ended {
@@ -51,7 +72,7 @@ impl Supervisor {
     }
 
     /// Starts the program and waits for its end.
-    pub(super) fn run(&mut self, command: &mut Command) -> io::Result<Ended> {
+    pub(super) fn run(&mut self, command: &mut Command, stopping: Stopping) -> io::Result<Ended> {
         let child = Pid::from_child(&command.spawn()?);
         let mut asked = None;
         loop {
@@ -60,7 +81,9 @@ impl Supervisor {
                     if matches!(number, SIGTERM | SIGINT | SIGQUIT | SIGHUP) {
                         asked = Some(number);
                     }
-                    forward(child, number);
+                    if let Some(number) = stopping.translate(number) {
+                        forward(child, number);
+                    }
                 }
             }
             if let Some(status) = bury(child)? {

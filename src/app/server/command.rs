@@ -1,12 +1,16 @@
 //! The servers' command lines. A pure function of the plan and what is known at start, so that
-//! every line can be a snapshot in a test. Order: our own arguments, `MOD_WSGI_*`, `server_args`,
-//! the application.
+//! every line can be a row of docs/reference/servers.md and a test. Order: our own arguments,
+//! `MOD_WSGI_*`, `server_args`, the application.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::super::detect::Interface;
 use super::super::plan::{Application, Plan, Start, StaticMap};
-use super::{ArgumentsError, Server, expand, mod_wsgi};
+use super::{ArgumentsError, Concurrency, Server, expand, mod_wsgi};
+
+/// Threads of a process, for servers whose processes have some.
+const THREADS: u64 = 5;
 
 /// What is known at start.
 #[derive(Debug, Clone)]
@@ -18,7 +22,43 @@ pub struct Context<'c> {
     pub run_directory: &'c str,
     /// For the heartbeat files of gunicorn's workers: memory, not a disk.
     pub worker_directory: Option<&'c str>,
+    /// How many workers or threads; None for what is no server.
+    pub concurrency: Option<&'c Concurrency>,
+    /// Seconds for the requests that run when the server is told to stop.
+    pub grace: u32,
     pub environment: &'c BTreeMap<String, String>,
+}
+
+impl Context<'_> {
+    fn has(&self, variable: &str) -> bool {
+        self.environment
+            .get(variable)
+            .is_some_and(|value| !value.is_empty())
+    }
+
+    fn has_plain_locale(&self) -> bool {
+        let said = ["LC_ALL", "LC_CTYPE", "LANG"]
+            .into_iter()
+            .find_map(|name| self.environment.get(name).filter(|text| !text.is_empty()));
+        said.is_none_or(|text| {
+            let text = text.to_lowercase();
+            matches!(text.as_str(), "c" | "posix" | "c.utf-8" | "c.utf8")
+        })
+    }
+}
+
+/// The words of `server_args`, expanded.
+///
+/// # Errors
+/// If they cannot be understood.
+pub fn extra(
+    plan: &Plan,
+    environment: &BTreeMap<String, String>,
+) -> Result<Vec<String>, ArgumentsError> {
+    match &plan.server_args {
+        Some(text) => expand(text, environment),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// The program and its arguments.
@@ -26,78 +66,176 @@ pub struct Context<'c> {
 /// # Errors
 /// If `server_args` cannot be understood.
 pub fn command(plan: &Plan, context: &Context<'_>) -> Result<Vec<String>, ArgumentsError> {
-    let extra = match &plan.server_args {
-        Some(text) => expand(text, context.environment)?,
-        None => Vec::new(),
-    };
-    let mut line: Vec<String> = Vec::new();
+    let extra = extra(plan, context.environment)?;
+    let mut line = Line::default();
     match &plan.start {
         Start::Shell { program } => {
-            line.push(format!("{}/{program}", context.home));
-            line.extend(extra);
+            line.words(&[&format!("{}/{program}", context.home)]);
+            line.0.extend(extra);
         }
         Start::Python { program } => {
-            line.extend(["python".to_owned(), program.clone()]);
-            line.extend(extra);
+            line.words(&["python", program]);
+            line.0.extend(extra);
+        }
+        Start::Jupyter { interface } => {
+            line.0 = interface.command(context.port, context.home);
+            line.0.extend(extra);
         }
         Start::Server {
             server,
             application,
         } => {
             let application = application.as_ref();
-            line = base(*server, context, application);
+            let version = Version(plan.server_version.as_deref());
+            base(*server, context, application, version, &mut line);
             if *server == Server::ModWsgi {
-                line.extend(mod_wsgi::options(context.environment));
+                line.0.extend(mod_wsgi::options(context.environment));
             }
-            line.extend(extra);
+            line.0.extend(extra);
             if let Some(application) = application {
-                line.extend(target(*server, application, &plan.static_files));
+                target(*server, application, &plan.static_files, &mut line);
             }
         }
     }
-    Ok(line)
+    Ok(line.0)
+}
+
+#[derive(Default)]
+struct Line(Vec<String>);
+
+impl Line {
+    fn words(&mut self, words: &[&str]) {
+        self.0.extend(words.iter().map(|word| (*word).to_owned()));
+    }
+
+    fn option(&mut self, name: &str, value: impl fmt::Display) {
+        self.0.extend([name.to_owned(), value.to_string()]);
+    }
+
+    fn number(&mut self, name: &str, number: Option<u64>) {
+        if let Some(number) = number {
+            self.option(name, number);
+        }
+    }
+}
+
+/// The release of the server's package that is installed, if the build has seen it. Options that
+/// older releases refuse are only given to those that are known to have them.
+#[derive(Clone, Copy)]
+struct Version<'v>(Option<&'v str>);
+
+impl Version<'_> {
+    fn is_at_least(self, major: u32, minor: u32) -> bool {
+        let Some(text) = self.0 else { return false };
+        let mut numbers = text.split('.').map(|part| {
+            let digits = part.find(|c: char| !c.is_ascii_digit());
+            part[..digits.unwrap_or(part.len())].parse().unwrap_or(0)
+        });
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
+    }
 }
 
 /// The part before the extra arguments.
-fn base(server: Server, context: &Context<'_>, application: Option<&Application>) -> Vec<String> {
+fn base(
+    server: Server,
+    context: &Context<'_>,
+    application: Option<&Application>,
+    version: Version<'_>,
+    line: &mut Line,
+) {
     let port = context.port;
+    let number = context.concurrency.and_then(|found| found.number);
+    let address = format!("0.0.0.0:{port}");
     let asgi = application.is_some_and(|application| application.interface == Interface::Asgi);
-    let text = match server {
+    if let Some(module) = server.launcher() {
+        line.words(&["python", "-m", module]);
+    }
+    match server {
         Server::Gunicorn => {
-            let mut text =
-                format!("gunicorn --log-file - --bind 0.0.0.0:{port} --access-logfile -");
+            line.words(&["gunicorn", "--log-file", "-", "--bind", &address]);
+            line.words(&["--access-logfile", "-"]);
+            line.option("--graceful-timeout", context.grace);
             if let Some(directory) = context.worker_directory {
-                text.push_str(" --worker-tmp-dir ");
-                text.push_str(directory);
+                line.option("--worker-tmp-dir", directory);
+            }
+            // It would lie in HOME, which is the image.
+            if version.is_at_least(25, 1) {
+                line.words(&["--no-control-socket"]);
             }
             if asgi {
-                text.push_str(" --worker-class uvicorn_worker.UvicornWorker");
+                line.option("--worker-class", "uvicorn_worker.UvicornWorker");
             }
-            text
         }
-        Server::ModWsgi => format!(
-            "mod_wsgi-express start-server --server-root {}/mod_wsgi --log-to-terminal --startup-log --port {port}",
-            context.run_directory
-        ),
-        Server::Uwsgi => format!(
-            "uwsgi --master --http-socket :{port} --enable-threads --threads=5 --thunder-lock --single-interpreter --die-on-term"
-        ),
-        Server::Waitress => format!("waitress-serve --port {port} --threads=5"),
-        Server::Uvicorn => format!("uvicorn --host 0.0.0.0 --port {port}"),
+        Server::ModWsgi => {
+            line.words(&["mod_wsgi-express", "start-server"]);
+            line.option(
+                "--server-root",
+                format!("{}/mod_wsgi", context.run_directory),
+            );
+            line.words(&["--log-to-terminal", "--startup-log", "--access-log"]);
+            line.option("--port", port);
+            line.number("--processes", number);
+            line.option("--threads", THREADS);
+            line.option("--shutdown-timeout", context.grace);
+            // By itself it takes C.UTF-8 for en_US.UTF-8, which an image has not.
+            if context.has_plain_locale() {
+                line.option("--locale", "C.UTF-8");
+            }
+        }
+        Server::Uwsgi => {
+            line.words(&["uwsgi", "--master", "--http-socket", &format!(":{port}")]);
+            line.words(&["--enable-threads", &format!("--threads={THREADS}")]);
+            line.number("--processes", number);
+            line.words(&["--thunder-lock", "--single-interpreter", "--need-app"]);
+            // `--die-on-term` would cut the responses that are under way.
+            line.option(
+                "--hook-master-start",
+                "unix_signal:15 gracefully_kill_them_all",
+            );
+        }
+        Server::Waitress => {
+            line.option("--port", port);
+            if let Some(number) = number {
+                line.words(&[&format!("--threads={number}")]);
+            }
+        }
+        Server::Uvicorn => {
+            line.words(&["uvicorn", "--host", "0.0.0.0"]);
+            line.option("--port", port);
+            if version.is_at_least(0, 22) {
+                line.option("--timeout-graceful-shutdown", context.grace);
+            }
+        }
         Server::Hypercorn => {
-            format!("hypercorn --bind 0.0.0.0:{port} --access-logfile - --error-logfile -")
+            line.words(&["--bind", &address]);
+            line.words(&["--access-logfile", "-", "--error-logfile", "-"]);
+            line.option("--graceful-timeout", context.grace);
+            line.number("--workers", number);
         }
-        Server::Daphne => format!("daphne --bind 0.0.0.0 --port {port} --access-log -"),
+        Server::Daphne => {
+            line.words(&["--bind", "0.0.0.0"]);
+            line.option("--port", port);
+            line.words(&["--access-log", "-"]);
+        }
         Server::Granian => {
-            let interface = if asgi { "asgi" } else { "wsgi" };
-            format!("granian --interface {interface} --host 0.0.0.0 --port {port} --access-log")
+            line.words(&["granian", "--interface", if asgi { "asgi" } else { "wsgi" }]);
+            line.words(&["--host", "0.0.0.0"]);
+            line.option("--port", port);
+            line.words(&["--access-log"]);
+            line.number("--workers", number);
+            if !asgi && !context.has("GRANIAN_BLOCKING_THREADS") {
+                line.option("--blocking-threads", THREADS);
+            }
+            if version.is_at_least(2, 3) {
+                line.option("--workers-kill-timeout", context.grace);
+                line.words(&["--respawn-failed-workers"]);
+            }
         }
-    };
-    text.split(' ').map(str::to_owned).collect()
+    }
 }
 
 /// The arguments that name the application and, where the server does that itself, static files.
-fn target(server: Server, application: &Application, static_files: &[StaticMap]) -> Vec<String> {
+fn target(server: Server, application: &Application, static_files: &[StaticMap], line: &mut Line) {
     let (reference, factory) = match &application.wrapper {
         Some(module) => (format!("{module}:application"), false),
         None => (application.reference(), application.factory),
@@ -112,226 +250,63 @@ fn target(server: Server, application: &Application, static_files: &[StaticMap])
             text.to_owned()
         }
     };
-    let mut line = Vec::new();
     match server {
         Server::ModWsgi => {
-            for (name, value) in [
-                ("--application-type", "module"),
-                ("--entry-point", module),
-                ("--callable-object", object),
-            ] {
-                line.extend([name.to_owned(), value.to_owned()]);
-            }
+            line.option("--application-type", "module");
+            line.option("--entry-point", module);
+            line.option("--callable-object", object);
             for map in static_files {
-                line.extend(["--url-alias".to_owned(), map.url.clone(), map.root.clone()]);
+                line.words(&["--url-alias", &map.url, &map.root]);
             }
         }
         Server::Uwsgi => {
             if factory {
-                line.extend(["--module".to_owned(), call(&reference)]);
+                line.option("--module", call(&reference));
             } else {
-                line.extend(["--module".to_owned(), module.to_owned()]);
-                line.extend(["--callable".to_owned(), object.to_owned()]);
+                line.option("--module", module);
+                line.option("--callable", object);
             }
             for map in static_files {
-                line.extend([
-                    "--static-map".to_owned(),
-                    format!("{}={}", map.url, map.root),
-                ]);
+                line.option("--static-map", format!("{}={}", map.url, map.root));
             }
         }
         Server::Waitress => {
             if factory {
-                line.push("--call".to_owned());
+                line.words(&["--call"]);
             }
-            line.push(reference);
+            line.words(&[&reference]);
         }
         Server::Uvicorn | Server::Granian => {
             if factory {
-                line.push("--factory".to_owned());
+                line.words(&["--factory"]);
             }
-            line.push(reference);
+            line.words(&[&reference]);
         }
         Server::Hypercorn if application.interface == Interface::Wsgi => {
-            line.push(format!("wsgi:{}", call(&reference)));
+            line.words(&[&format!("wsgi:{}", call(&reference))]);
         }
-        Server::Hypercorn | Server::Gunicorn | Server::Daphne => line.push(call(&reference)),
+        Server::Hypercorn | Server::Gunicorn | Server::Daphne => {
+            line.words(&[&call(&reference)]);
+        }
     }
-    line
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn plan(server: Server, interface: Interface) -> Plan {
-        let needs_wrapper = !server.serves_static_files();
-        let module = if interface == Interface::Asgi {
-            "mysite.asgi"
-        } else {
-            "mysite.wsgi"
-        };
-        let wrapper = if interface == Interface::Asgi {
-            "whitenoise_asgi"
-        } else {
-            "whitenoise_wrapper"
-        };
-        Plan {
-            start: Start::Server {
-                server,
-                application: Some(Application {
-                    module: module.to_owned(),
-                    object: "application".to_owned(),
-                    factory: false,
-                    interface,
-                    wrapper: needs_wrapper.then(|| wrapper.to_owned()),
-                }),
-            },
-            static_files: vec![StaticMap {
-                url: "/static/".to_owned(),
-                root: "A/static/django/".to_owned(),
-            }],
-            ..empty()
+    #[test]
+    fn releases() {
+        for (text, expected) in [
+            (Some("25.1.0"), true),
+            (Some("27.0.1"), true),
+            (Some("25.1rc1"), true),
+            (Some("25.0.3"), false),
+            (Some("9"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            assert_eq!(Version(text).is_at_least(25, 1), expected, "{text:?}");
         }
-    }
-
-    fn empty() -> Plan {
-        Plan {
-            version: 1,
-            start: Start::Python {
-                program: "app.py".to_owned(),
-            },
-            framework: String::new(),
-            django: None,
-            static_files: Vec::new(),
-            home: String::new(),
-            python_path: Vec::new(),
-            server_args: None,
-            environment: BTreeMap::new(),
-            installer: "uv".to_owned(),
-            python_request: None,
-            python: None,
-            server_packages: Vec::new(),
-            hooks: Vec::new(),
-        }
-    }
-
-    fn line(plan: &Plan, variables: &[(&str, &str)]) -> String {
-        let environment = variables
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
-        let context = Context {
-            port: 8080,
-            home: "/opt/app-root/src",
-            run_directory: "A",
-            worker_directory: Some("/dev/shm"),
-            environment: &environment,
-        };
-        command(plan, &context).unwrap().join(" ")
-    }
-
-    #[test]
-    fn django_under_every_server() {
-        let lines: Vec<String> = Server::ALL
-            .iter()
-            .map(|server| {
-                let interface = if server.serves(Interface::Wsgi) {
-                    Interface::Wsgi
-                } else {
-                    Interface::Asgi
-                };
-                line(&plan(*server, interface), &[])
-            })
-            .collect();
-        insta::assert_snapshot!(lines.join("\n"));
-    }
-
-    #[test]
-    fn an_asgi_application_under_every_server_that_can() {
-        let lines: Vec<String> = Server::ALL
-            .iter()
-            .filter(|server| server.serves(Interface::Asgi))
-            .map(|server| {
-                let mut plan = plan(*server, Interface::Asgi);
-                if let Start::Server {
-                    application: Some(application),
-                    ..
-                } = &mut plan.start
-                {
-                    *application = Application {
-                        module: "main".to_owned(),
-                        object: "create_app".to_owned(),
-                        factory: *server != Server::Daphne,
-                        interface: Interface::Asgi,
-                        wrapper: None,
-                    };
-                }
-                plan.static_files.clear();
-                line(&plan, &[])
-            })
-            .collect();
-        insta::assert_snapshot!(lines.join("\n"));
-    }
-
-    #[test]
-    fn programs_and_bare_servers() {
-        let shell = Plan {
-            start: Start::Shell {
-                program: "app.sh".to_owned(),
-            },
-            ..empty()
-        };
-        let bare = |server| Plan {
-            start: Start::Server {
-                server,
-                application: None,
-            },
-            ..empty()
-        };
-        let arguments = Plan {
-            server_args: Some("--workers ${W:-3}\n--preload".to_owned()),
-            ..plan(Server::Gunicorn, Interface::Wsgi)
-        };
-        insta::assert_snapshot!(
-            [
-                line(&empty(), &[]),
-                line(&shell, &[]),
-                line(&bare(Server::Gunicorn), &[]),
-                line(
-                    &bare(Server::ModWsgi),
-                    &[("MOD_WSGI_PROCESSES", "3"), ("MOD_WSGI_SERVER_STATUS", "1")]
-                ),
-                line(&arguments, &[("W", "7")]),
-            ]
-            .join("\n")
-        );
-    }
-
-    #[test]
-    fn factories() {
-        let lines: Vec<String> = [
-            Server::Gunicorn,
-            Server::Uwsgi,
-            Server::Waitress,
-            Server::Granian,
-            Server::Hypercorn,
-        ]
-        .into_iter()
-        .map(|server| {
-            let start = Start::Server {
-                server,
-                application: Some(Application {
-                    module: "shop".to_owned(),
-                    object: "create_app".to_owned(),
-                    factory: true,
-                    interface: Interface::Wsgi,
-                    wrapper: None,
-                }),
-            };
-            line(&Plan { start, ..empty() }, &[])
-        })
-        .collect();
-        insta::assert_snapshot!(lines.join("\n"));
     }
 }

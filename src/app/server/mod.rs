@@ -2,7 +2,11 @@
 
 mod arguments;
 mod command;
+mod concurrency;
+mod limits;
 mod mod_wsgi;
+#[cfg(test)]
+mod page;
 pub(crate) mod pins;
 
 use std::collections::BTreeSet;
@@ -14,7 +18,14 @@ use super::detect::Interface;
 use super::project::has;
 
 pub use arguments::{ArgumentsError, expand, split};
-pub use command::{Context, command};
+pub use command::{Context, command, extra};
+pub use concurrency::{Concurrency, ConcurrencyError, VARIABLE as CONCURRENCY};
+pub use limits::Limits;
+
+/// The variable for how many seconds the requests that run have when the server is told to stop.
+pub const GRACE: &str = "WARPDRIVE_GRACEFUL_TIMEOUT";
+/// What it is where nobody says it: what Kubernetes grants a pod.
+pub const DEFAULT_GRACE: u32 = 30;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -63,13 +74,39 @@ impl Server {
         }
     }
 
+    /// Made for ASGI, even where it serves WSGI as well: of an application that has both, it gets
+    /// that one.
+    pub fn is_asynchronous(self) -> bool {
+        matches!(self, Uvicorn | Hypercorn | Daphne | Granian)
+    }
+
     /// Serves static files itself; the others get `WhiteNoise` around the application.
     pub fn serves_static_files(self) -> bool {
         matches!(self, ModWsgi | Uwsgi)
     }
 
+    /// The module of the build's that starts it in place of its own program, which would cut
+    /// responses short when it is told to stop.
+    pub fn launcher(self) -> Option<&'static str> {
+        match self {
+            Waitress => Some("warpdrive_waitress"),
+            Hypercorn => Some("warpdrive_hypercorn"),
+            Daphne => Some("warpdrive_daphne"),
+            Gunicorn | ModWsgi | Uwsgi | Uvicorn | Granian => None,
+        }
+    }
+
+    /// The variable, besides the command line, by which it learns how many workers or threads.
+    pub fn reads_concurrency(self) -> Option<&'static str> {
+        match self {
+            Gunicorn | Uvicorn => Some(CONCURRENCY),
+            Daphne => Some("ASGI_THREADS"),
+            ModWsgi | Uwsgi | Waitress | Hypercorn | Granian => None,
+        }
+    }
+
     /// Packages that bring it, the first one being what warpdrive installs.
-    fn packages(self) -> &'static [&'static str] {
+    pub(crate) fn packages(self) -> &'static [&'static str] {
         match self {
             Gunicorn => &["gunicorn"],
             ModWsgi => &["mod-wsgi", "mod-wsgi-standalone"],

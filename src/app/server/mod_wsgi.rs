@@ -68,12 +68,36 @@ pub(super) fn options(environment: &BTreeMap<String, String>) -> Vec<String> {
     arguments
 }
 
+/// Every variable, and whether it is a flag.
+#[cfg(test)]
+pub(super) fn names() -> impl Iterator<Item = (String, bool)> {
+    OPTIONS
+        .iter()
+        .map(|(name, _, flag)| (format!("MOD_WSGI_{name}"), *flag))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The original's table, to the letter.
+    const REFERENCE: &str = "ACCESS_LOG`--access-log` PROCESSES`--processes` THREADS`--threads` MAX_CLIENTS`--max-clients` INITIAL_WORKERS`--initial-workers` MINIMUM_SPARE_WORKERS`--minimum-spare-workers` MAXIMUM_SPARE_WORKERS`--maximum-spare-workers` LIMIT_REQUEST_BODY`--limit-request-body` MAXIMUM_REQUESTS`--maximum-requests` INACTIVITY_TIMEOUT`--inactivity-timeout` REQUEST_TIMEOUT`--request-timeout` CONNECT_TIMEOUT`--connect-timeout` SOCKET_TIMEOUT`--socket-timeout` QUEUE_TIMEOUT`--queue-timeout` HEADER_TIMEOUT`--header-timeout` HEADER_MAX_TIMEOUT`--header-max-timeout` HEADER_MIN_RATE`--header-min-rate` BODY_TIMEOUT`--body-timeout` BODY_MAX_TIMEOUT`--body-max-timeout` BODY_MIN_RATE`--body-min-rate` SERVER_BACKLOG`--server-backlog` DAEMON_BACKLOG`--daemon-backlog` SERVER_MPM`--server-mpm` LOG_LEVEL`--log-level` RELOAD_ON_CHANGES`--reload-on-changes`(flag) ENABLE_DEBUGGER`--debug-mode --enable-debugger`(flag) WORKING_DIRECTORY`--working-directory` APPLICATION_TYPE`--application-type` ENTRY_POINT`--entry-point` CALLABLE_OBJECT`--callable-object` SERVER_STATUS`--server-status`(flag)";
+
     #[test]
     fn all_thirty_one() {
+        let ours: Vec<String> = OPTIONS
+            .iter()
+            .map(|(name, options, flag)| {
+                // A log has no value: the original's table leaves that out.
+                let flag = if *flag && *name != "ACCESS_LOG" {
+                    "(flag)"
+                } else {
+                    ""
+                };
+                format!("{name}`{}`{flag}", options.join(" "))
+            })
+            .collect();
+        assert_eq!(ours.join(" "), REFERENCE);
         assert_eq!(OPTIONS.len(), 31);
         let environment = BTreeMap::from([
             ("MOD_WSGI_PROCESSES".to_owned(), "3".to_owned()),

@@ -14,14 +14,14 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::builder::FIXED_TIME;
-use crate::layer::{self, Compression, Entry, Kind, Mtime};
+use crate::layer::{self, Entry, Kind, Mtime};
 use crate::progress::Progress;
 use crate::rootfs::{Merged, Seen, read_beneath};
 use crate::store::Store;
 
 use super::super::BuildError;
 use super::super::dependencies::{TitledLayer, store_layer};
-use super::super::request::LayerKind;
+use super::super::request::{LayerKind, Request};
 use super::super::split::{self, Distribution};
 use super::super::tree::without_implied_directories;
 use super::bytecode;
@@ -57,7 +57,7 @@ pub(super) struct Plan<'a> {
     /// Reference time of the application's files.
     pub(super) time: i64,
     pub(super) split: bool,
-    pub(super) compression: Compression,
+    pub(super) request: &'a Request,
 }
 
 /// Writes the changes in an upper directory as layers into the store.
@@ -106,7 +106,7 @@ pub(super) fn make(
         let entries = bytecode::correct(dated(entries, time, plan)?)?;
         made.push(Made {
             titled: TitledLayer {
-                layer: store_layer(store, &entries, plan.compression)?,
+                layer: store_layer(store, &entries, plan.request)?,
                 title,
                 cached: false,
             },

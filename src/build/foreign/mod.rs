@@ -36,6 +36,8 @@ use crate::s2i::{environment, metadata};
 use crate::store::Store;
 
 use super::commit::rfc3339;
+use super::judge;
+use super::leaks::Leaks;
 use super::request::{CacheReport, CacheState, NameAndDigest, Report};
 use super::{BuildError, DEFAULT_SOURCE_TIME, Timings, ship};
 use commit::{Changes, Outcome};
@@ -114,6 +116,18 @@ pub fn build(
         }
         None => None,
     };
+    for warning in Leaks::too_short(&request.common) {
+        progress.warning(&warning);
+    }
+    for ground in [Some(&builder), runtime.as_ref()].into_iter().flatten() {
+        judge::foreign_builder(
+            store,
+            &ground.reference,
+            &ground.image,
+            &request.common,
+            progress,
+        )?;
+    }
     let plan = plan(request, source, &builder, runtime.as_ref())?;
     timings.step("base");
 
@@ -129,6 +143,17 @@ pub fn build(
     let committed = commit::commit(
         store, ground, reference, &outcome, hit, request, source, &created,
     )?;
+    let verdict = judge::image(
+        store,
+        &store.image_at(&committed.descriptor)?,
+        &ground.reference,
+        ground.image.manifest.layers().len(),
+        &request.common,
+        progress,
+    )?;
+    if request.tag {
+        store.tag(request.common.name.as_given(), &committed.descriptor)?;
+    }
     timings.step("commit");
 
     // What was unpacked survives a power cut from here on.
@@ -159,6 +184,7 @@ pub fn build(
                 dependencies: state,
                 application: state,
             },
+            audit: verdict,
             plan: json!({ "start": { "command": outcome.changes.cmd } }),
             explain: Vec::new(),
             timings_ms: timings.steps,
@@ -402,7 +428,7 @@ fn finish(
             owners: &Owners::of(store, ground)?,
             time: plan.time,
             split: plan.request.split,
-            compression: plan.request.common.compression,
+            request: &plan.request.common,
         },
         progress,
     )?;

@@ -116,7 +116,7 @@ fn layer(
         })
         .collect();
     let layer = TitledLayer {
-        layer: store_layer(store, &entries, request.compression)?,
+        layer: store_layer(store, &entries, request)?,
         title: group.title(&named.iter().collect::<Vec<_>>()),
         cached: false,
     };

@@ -82,7 +82,7 @@ pub(super) fn list(source: &Tree, detected: &Detected, request: &Request) -> Res
             return Err("there is no list of requirements".into());
         }
     };
-    let lists = fetch::of_project(source, detected, &[]);
+    let lists = fetch::of_project(source, detected, &[], request);
     if let Some(line) = lists.left_out {
         return Err(format!("`{line}` is more than a name and a version"));
     }

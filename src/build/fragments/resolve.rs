@@ -1,6 +1,7 @@
 //! Resolves a list to exact wheels with `uv pip compile`, which writes a lock file (PEP 751) that
 //! names for each distribution the one wheel that fits this Python.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -63,12 +64,16 @@ pub(super) fn resolve(
             )));
         }
     }
-    // The server comes on top, as it does where everything is installed in one go.
+    // The server and the agent come on top, as they do where everything is installed in one go.
+    let names: BTreeSet<String> = pins.iter().map(|pin| pin.name.clone()).collect();
+    let agent = detected.plan.instrument.iter();
     let server: Vec<String> = detected
         .plan
         .server_packages
         .iter()
-        .filter(|name| !pins.iter().any(|pin| pin.name == normalized(name)))
+        .map(String::as_str)
+        .chain(agent.flat_map(|agent| agent.packages(&names)))
+        .filter(|name| !names.contains(&normalized(name)))
         .map(|name| pinned(name, base.python.minor()))
         .collect();
     if !server.is_empty() {
