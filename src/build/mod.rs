@@ -144,8 +144,7 @@ fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Mad
     if let Some(builder) = wish(&reader, &options, request)?
         && foreign::is_builder(store, &builder, foreign::PullPolicy::IfNotPresent, progress)?
     {
-        let context = request.source.context_dir.as_deref();
-        let source = foreign::Source::of_tree(tree, context);
+        let source = foreign::Source::of_request(tree, &request.source);
         let request = foreign::Request::of_image(request, builder);
         let built = foreign::build(store, &request, &source, progress)?;
         return Ok(Made::Foreign(Box::new(built.report)));
