@@ -17,7 +17,9 @@ mod error;
 mod fetch;
 mod files;
 pub mod foreign;
+mod fragments;
 mod harden;
+mod inputs;
 mod judge;
 mod leaks;
 mod record;
@@ -27,6 +29,7 @@ mod split;
 mod tools;
 mod transfers;
 mod tree;
+mod trusted;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -46,7 +49,8 @@ pub use error::BuildError;
 pub use judge::{Judgement, Verdict};
 pub use record::{LABEL_BUILD, Record};
 pub use request::{
-    CacheReport, CacheState, LayerKind, LayerReport, NameAndDigest, Report, Request, Secret,
+    CacheReport, CacheState, Explanation, LayerKind, LayerReport, NameAndDigest, Report, Request,
+    Secret,
 };
 pub use transfers::Transfers;
 pub use verify::{Pinned, Verification, verify};
@@ -229,9 +233,9 @@ fn in_two_phases(
             base: runtime,
             builder: &base.reference,
             dependencies: &phase1.result,
-            dependencies_hit: phase1.hit,
+            dependencies_hit: phase1.explanation.hit,
             application: &phase2.result,
-            application_hit: phase2.hit,
+            application_hit: phase2.explanation.hit,
         },
         &commit::Facts {
             request,
@@ -276,9 +280,10 @@ fn in_two_phases(
         builder: base.named(),
         layers: committed.layers,
         cache: CacheReport {
-            dependencies: state(phase1.hit),
-            application: state(phase2.hit),
+            dependencies: state(phase1.explanation.hit),
+            application: state(phase2.explanation.hit),
         },
+        explain: vec![phase1.explanation, phase2.explanation],
         audit: verdict,
         plan: phase2.result.plan,
         timings_ms: timings.steps,
