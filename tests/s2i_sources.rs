@@ -414,6 +414,28 @@ fn http_with_a_login_that_shows_nowhere() {
             "{words}"
         );
     }
+    // A credential helper of the user's is asked, and an address of the user's own making is known.
+    let home = place.directory.path().join("home");
+    fs::create_dir(&home).unwrap();
+    fs::write(
+        home.join(".gitconfig"),
+        format!(
+            "[credential]\n\thelper = \"!f() {{ echo username=user; echo password=s3cretpw; }}; f\"\n[url \"http://{host}/\"]\n\tinsteadOf = https://forge.example/\n"
+        ),
+    )
+    .unwrap();
+    for url in [
+        &format!("http://{host}/app.git"),
+        "https://forge.example/app.git",
+    ] {
+        let output = preview(
+            &place.store(),
+            &[("HOME", home.to_str().unwrap())],
+            None,
+            &["--git", url, "--ref", "v1"],
+        );
+        assert!(output.status.success(), "{}", process::words(&output));
+    }
     let (code, words) = place.refuses(&["--git", &format!("http://user:wr0ng@{host}/app.git")]);
     assert_eq!(code, 5, "{words}");
     assert!(!words.contains("wr0ng"), "{words}");
