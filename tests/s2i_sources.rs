@@ -639,6 +639,39 @@ fn an_interrupted_fetch_leaves_nothing() {
     warpdrive.leaves_nothing();
 }
 
+#[test]
+fn whoever_waits_for_standard_input_can_be_interrupted() {
+    let warpdrive = Warpdrive::new();
+    let mut child = warpdrive
+        .command(&["s2i", "build", "-", "builder", "app"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdin = child.stdin.take();
+    let tmp = warpdrive.store().join("tmp");
+    let begun = process::poll(std::time::Duration::from_mins(1), || {
+        let mut entries = fs::read_dir(&tmp).ok()?.flatten();
+        entries.find_map(|entry| entry.path().join("source").is_dir().then_some(()))
+    });
+    assert!(begun.is_some(), "nothing was begun");
+    process::run(
+        Command::new("kill")
+            .arg("-TERM")
+            .arg(child.id().to_string()),
+    );
+    let output = child.wait_with_output().unwrap();
+    drop(stdin);
+    assert_eq!(
+        output.status.code(),
+        Some(130),
+        "{}",
+        process::words(&output)
+    );
+    warpdrive.leaves_nothing();
+}
+
 /// One commit, however it came: the same image.
 #[test]
 fn a_commit_gives_one_image_from_its_url_and_from_a_clean_checkout() {

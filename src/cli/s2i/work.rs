@@ -129,6 +129,7 @@ pub(super) fn as_dockerfile(
             ));
         }
     }
+    source::catch_signals()?;
     let store = context.open_store()?;
     let source = work.source(&store, &console)?;
     let written = foreign::as_dockerfile(&store, request, Some(&source), path, &console)?;
