@@ -104,7 +104,7 @@ fn the_same_on_a_laptop_and_in_the_image() {
     let there = run(&["warpdrive", "start", "--dry-run"]);
     assert_eq!(here, there.trim().replace("/opt/app-root", "A"));
     assert!(
-        here.contains("--workers 3 --name my app whitenoise_wrapper:application"),
+        here.contains("--workers 3 --name 'my app' whitenoise_wrapper:application"),
         "{here}"
     );
     assert_eq!(
