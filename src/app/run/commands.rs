@@ -37,10 +37,8 @@ fn plan(environment: &Environment) -> Result<&Plan, RunError> {
     })
 }
 
-/// The record, with what the caller says today in place of what was said at build; and the
-/// variables that are the server's alone.
-fn plan_to_start(environment: &mut Environment) -> Result<Plan, RunError> {
-    environment.set_for_server();
+/// The record, with what the caller says today in place of what was said at build.
+fn plan_to_start(environment: &Environment) -> Result<Plan, RunError> {
     let mut plan = plan(environment)?.clone();
     if let Some(text) = environment.server_arguments() {
         plan.server_args = Some(text);
@@ -61,7 +59,7 @@ fn too_late(plan: &Plan, environment: &Environment) -> Option<String> {
 /// of the application is loaded to find out what the plan knows.
 pub fn start(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
     let mut environment = environment(caller, "start", progress)?;
-    let plan = plan_to_start(&mut environment)?;
+    let plan = plan_to_start(&environment)?;
     if let Some(text) = too_late(&plan, &environment) {
         progress.warn(&text);
     }
@@ -81,6 +79,7 @@ pub fn start(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
             });
         }
     }
+    environment.set_for_server();
     let Prepared { words, concurrency } = prepare(&plan, &mut environment)?;
     let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
     let program = match (Program::find(&words, &environment), plan.server()) {
@@ -113,7 +112,8 @@ pub fn start(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
 /// `start --dry-run`: the server's program and arguments.
 pub fn server_line(caller: &Caller, progress: &dyn Progress) -> Result<Vec<String>, RunError> {
     let mut environment = environment(caller, "start", progress)?;
-    let plan = plan_to_start(&mut environment)?;
+    let plan = plan_to_start(&environment)?;
+    environment.set_for_server();
     Ok(prepare(&plan, &mut environment)?.words)
 }
 
