@@ -24,7 +24,7 @@ lint:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
 bench:
-	$(CARGO) bench --locked
+	$(CARGO) bench --locked --bench start
 
 test-deps:
 	scripts/install-test-dependencies
