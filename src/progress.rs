@@ -81,6 +81,35 @@ fn escape(rest: &mut std::str::Chars<'_>) -> Option<String> {
     }
 }
 
+/// A text without the logins in its URLs: `https://me:word@host/` is `https://****@host/`. `git@`, which
+/// is everyone's, stays.
+///
+/// For what comes from elsewhere (a server's message, a program's output) and is shown; who knows the
+/// secret words themselves takes them out as well.
+pub fn without_logins(text: &str) -> std::borrow::Cow<'_, str> {
+    let mut clean = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, behind) = rest.split_at(at + 3);
+        let end = behind
+            .find(|c: char| c.is_whitespace() || c.is_control() || "/?#\"'`<>\\".contains(c))
+            .unwrap_or(behind.len());
+        let host = behind[..end].rfind('@').map_or(0, |at| at + 1);
+        clean.push_str(before);
+        if host > 0 && &behind[..host] != "git@" {
+            clean.push_str("****@");
+        } else {
+            clean.push_str(&behind[..host]);
+        }
+        rest = &behind[host..];
+    }
+    if clean.is_empty() {
+        return text.into();
+    }
+    clean.push_str(rest);
+    clean.into()
+}
+
 /// Says nothing.
 pub struct Silent;
 
@@ -109,7 +138,45 @@ pub fn human_size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::printable;
+    use super::{printable, without_logins};
+
+    #[test]
+    fn urls_are_shown_without_logins() {
+        for (text, shown) in [
+            ("no url, me@example.com", "no url, me@example.com"),
+            ("https://host/a@b", "https://host/a@b"),
+            (
+                "get https://me:p@ss@host/x: 401",
+                "get https://****@host/x: 401",
+            ),
+            ("https://token@host", "https://****@host"),
+            (
+                "'http://a:b@h/' and http://c:d@i?x",
+                "'http://****@h/' and http://****@i?x",
+            ),
+            ("ssh://git@host/x", "ssh://git@host/x"),
+            ("ssh://git:word@host/x", "ssh://****@host/x"),
+            (
+                "git+https://oauth2:tok@host/x.git@v1",
+                "git+https://****@host/x.git@v1",
+            ),
+            ("http://:word@proxy:8080", "http://****@proxy:8080"),
+            ("http://é:ü@h", "http://****@h"),
+            ("a://://u:p@h", "a://://****@h"),
+            ("://", "://"),
+            ("", ""),
+        ] {
+            assert_eq!(without_logins(text), shown, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_can_be_shown(text in ".*(://.*@?.*){0,3}") {
+            let once = without_logins(&text).into_owned();
+            proptest::prop_assert_eq!(without_logins(&once).into_owned(), once.clone());
+        }
+    }
 
     #[test]
     fn a_program_cannot_drive_the_terminal() {

@@ -2,7 +2,7 @@
 //! `struct vfs_ns_cap_data`; capabilities(7), "File capability extended attribute versioning").
 
 /// What a file with capabilities gives to whoever runs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Capability {
     /// Permitted or inheritable, one bit per capability.
     pub bits: u64,

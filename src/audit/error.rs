@@ -18,6 +18,8 @@ pub enum AuditError {
     Oci(#[from] OciError),
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    #[error("the clock shows no valid day, and exceptions expire by the day")]
+    Clock,
     #[error("could not read {path}: {source}", path = path.display())]
     Io { path: PathBuf, source: io::Error },
     #[error("layer {digest}: {source}")]

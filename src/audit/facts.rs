@@ -3,10 +3,14 @@
 //! A layer has tens of thousands of entries, of which a rule looks at some hundred. The others
 //! matter only in that they hide what lower layers have at the same path; for that a 64-bit keyed
 //! hash of each path is enough ([`Traces`]), 8 bytes however long the path. The key is drawn at
-//! random for each audit, so that nobody can make a path that collides with another.
+//! random (for each audit, or for each store that remembers facts), so that nobody can make a path
+//! that collides with another.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::capability::Capability;
 use super::dpkg::Md5;
@@ -28,17 +32,36 @@ pub(super) enum Trace {
 const KIND_BITS: u64 = 0b11;
 
 /// Makes the hashes; one per audit, shared by all layers.
-#[derive(Clone, Default)]
-pub(super) struct PathHasher(RandomState);
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct PathHasher {
+    key: [u8; 32],
+}
+
+impl Default for PathHasher {
+    /// With a key that nobody knows.
+    fn default() -> Self {
+        let mut key = [0; 32];
+        for part in key.chunks_exact_mut(8) {
+            // The state's own key comes from the system's source of randomness.
+            part.copy_from_slice(&RandomState::new().hash_one(0).to_ne_bytes());
+        }
+        Self { key }
+    }
+}
 
 impl PathHasher {
     pub(super) fn hash(&self, path: &[u8]) -> u64 {
-        self.0.hash_one(path) & !KIND_BITS
+        let mut hash = Sha256::new_with_prefix(self.key);
+        hash.update(path);
+        let digest = hash.finalize();
+        let mut first = [0; 8];
+        first.copy_from_slice(&digest[..8]);
+        u64::from_le_bytes(first) & !KIND_BITS
     }
 }
 
 /// Which paths a layer has, as sorted hashes with the [`Trace`] in the lowest two bits.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Traces {
     sorted: Vec<u64>,
 }
@@ -61,7 +84,7 @@ impl Traces {
 }
 
 /// What an entry is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum ItemKind {
     File,
     Directory,
@@ -77,7 +100,7 @@ pub(super) enum ItemKind {
 }
 
 /// The content of the few files that rules read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Content {
     NotRead,
     Bytes(Vec<u8>),
@@ -85,7 +108,7 @@ pub(super) enum Content {
 }
 
 /// An entry that a rule may care about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Item {
     pub(super) kind: ItemKind,
     pub(super) mode: u32,
@@ -119,19 +142,21 @@ impl Item {
 }
 
 /// A secret in a layer, whether or not the flattened image still has the file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Secret {
     pub(super) path: Vec<u8>,
     pub(super) kind: SecretKind,
 }
 
 /// What one layer tells.
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct LayerFacts {
     pub(super) traces: Traces,
+    #[serde(with = "pairs")]
     pub(super) items: BTreeMap<Vec<u8>, Item>,
     pub(super) secrets: Vec<Secret>,
     /// Package database files and what they say of the content of known setuid programs.
+    #[serde(with = "pairs")]
     pub(super) md5sums: BTreeMap<Vec<u8>, Vec<(Vec<u8>, Md5)>>,
     /// Member names that no sound archive has.
     pub(super) odd_names: Vec<String>,
@@ -139,4 +164,28 @@ pub(super) struct LayerFacts {
     pub(super) app_files_cut: bool,
     /// Bytes of the uncompressed tar stream.
     pub(super) bytes: u64,
+}
+
+/// Maps whose keys are bytes, which JSON's objects do not take.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    type Map<V> = BTreeMap<Vec<u8>, V>;
+
+    pub(super) fn serialize<V: Serialize, S: Serializer>(
+        map: &Map<V>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(map)
+    }
+
+    pub(super) fn deserialize<'de, V: Deserialize<'de>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Map<V>, D::Error> {
+        Ok(Vec::<(Vec<u8>, V)>::deserialize(from)?
+            .into_iter()
+            .collect())
+    }
 }

@@ -78,6 +78,7 @@ pub(super) enum Place {
 }
 
 /// What the configuration makes the rules look at.
+#[derive(Debug)]
 pub(super) struct Interest {
     app_roots: Vec<Vec<u8>>,
     search_path: Vec<Vec<u8>>,

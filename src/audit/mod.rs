@@ -28,6 +28,7 @@ mod input;
 mod interest;
 mod judge;
 mod known;
+mod memory;
 mod paths;
 pub mod policy;
 mod report;
@@ -35,6 +36,7 @@ mod rules;
 mod sarif;
 mod scan;
 mod secrets;
+mod survey;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,14 +44,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub use date::Date;
 pub use error::AuditError;
 pub use finding::{Finding, Severity};
-pub use input::{Image, Layers, docker_archive, from_store, oci_archive, oci_layout};
+pub use input::{
+    Image, Layers, docker_archive, from_store, oci_archive, oci_layout, of_blobs, uncompressed,
+};
 pub use policy::{Policy, PolicyError};
 pub use report::{Excused, LayerInfo, Report};
 pub use rules::{RULES, Rule, by_id};
 pub use sarif::to_sarif;
+pub use survey::{Privileged, Survey, survey};
 
+use crate::store::Store;
 use facts::{LayerFacts, PathHasher};
 use interest::Interest;
+use memory::Memory;
 use scan::{Budget, ScanError};
 
 /// Layers that are read at once, at most: each takes a window of compressed data in memory.
@@ -58,13 +65,44 @@ const MAX_THREADS: usize = 4;
 /// Judges an image by all rules and applies the policy; `today` decides which exceptions count.
 pub fn audit(image: &Image<'_>, policy: &Policy, today: Date) -> Result<Report, AuditError> {
     let interest = Interest::new(&image.config);
-    let hasher = PathHasher::default();
-    let layers = scan_all(image, &interest, &hasher)?;
-    let flat = flatten::Flat::new(&layers, &hasher);
+    judge_with(
+        image,
+        policy,
+        today,
+        &interest,
+        None,
+        &PathHasher::default(),
+    )
+}
+
+/// As [`audit`], with the store's memory of what layers told: of those below the uppermost, which are
+/// the same in one build after the other.
+pub fn audit_remembering(
+    store: &Store,
+    image: &Image<'_>,
+    policy: &Policy,
+    today: Date,
+) -> Result<Report, AuditError> {
+    let interest = Interest::new(&image.config);
+    let memory = Memory::new(store, &interest)?;
+    let hasher = memory.hasher().clone();
+    judge_with(image, policy, today, &interest, Some(&memory), &hasher)
+}
+
+fn judge_with(
+    image: &Image<'_>,
+    policy: &Policy,
+    today: Date,
+    interest: &Interest,
+    memory: Option<&Memory<'_>>,
+    hasher: &PathHasher,
+) -> Result<Report, AuditError> {
+    let layers = scan_all(image, interest, memory, hasher)?;
+    let flat = flatten::Flat::new(&layers, hasher);
     let findings = judge::judge(&judge::Subject {
         config: &image.config,
         flat: &flat,
-        interest: &interest,
+        interest,
     });
     let mut report = Report::new(
         &image.name,
@@ -83,6 +121,7 @@ pub fn audit(image: &Image<'_>, policy: &Policy, today: Date) -> Result<Report, 
 fn scan_all(
     image: &Image<'_>,
     interest: &Interest,
+    memory: Option<&Memory<'_>>,
     hasher: &PathHasher,
 ) -> Result<Vec<LayerFacts>, AuditError> {
     let count = image.layers.len();
@@ -99,7 +138,19 @@ fn scan_all(
                     if index >= count {
                         return;
                     }
-                    let result = scan_one(image, index, interest, hasher, &budget);
+                    // The uppermost layer is the one that a build changes.
+                    let memory = memory.filter(|_| index + 1 < count);
+                    let diff_id = &image.layers[index].diff_id;
+                    let known = memory.and_then(|memory| memory.recall(diff_id));
+                    let result = if let Some(facts) = known {
+                        Ok(facts)
+                    } else {
+                        let result = scan_one(image, index, interest, hasher, &budget);
+                        if let (Some(memory), Ok(facts)) = (memory, &result) {
+                            memory.keep(diff_id, facts);
+                        }
+                        result
+                    };
                     let failed = result.is_err();
                     if let Ok(mut results) = results.lock() {
                         results[index] = Some(result);

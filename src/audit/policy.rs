@@ -135,6 +135,14 @@ enum Day {
 }
 
 impl Policy {
+    /// All rules, no exception; refused from `medium` on.
+    pub fn strict() -> Self {
+        Self {
+            fail_on: Some(Severity::Medium),
+            ..Self::default()
+        }
+    }
+
     /// Reads a policy file.
     pub fn read(path: &Path) -> Result<Self, PolicyError> {
         use std::io::Read;

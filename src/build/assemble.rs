@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use crate::builder::{APP_GID, APP_ROOT, APP_UID};
 use crate::progress::{Progress, printable};
-use crate::sandbox::{self, Exit, Io, Limits, Mount, Root, Sandbox, Spec, Upper};
+use crate::sandbox::{self, Exit, Io, Mount, Root, Sandbox, Spec, Upper};
 
 use super::environment::Redactor;
 use super::error::BuildError;
@@ -96,10 +96,7 @@ pub(super) fn run(
         capabilities: Vec::new(),
         umask: 0o002,
         init: true,
-        limits: Limits {
-            timeout: request.timeout,
-            ..Limits::default()
-        },
+        limits: request.limits.clone(),
     };
     let sandbox = sandbox::spawn(&spec, Io::piped())?;
     attend(sandbox, &Redactor::new(request), progress)
@@ -113,6 +110,9 @@ pub(super) fn attend(
     progress: &dyn Progress,
 ) -> Result<Outcome, BuildError> {
     let tail = Mutex::new(VecDeque::with_capacity(TAIL));
+    for note in sandbox.notes() {
+        progress.warning(note);
+    }
     let stdout = sandbox.take_stdout();
     let stderr = sandbox.take_stderr();
     let show = |line: &str| {

@@ -7,7 +7,7 @@ use crate::app::python::PythonRequest;
 use crate::builder::layer::StoredLayer;
 use crate::builder::python::Python;
 use crate::builder::{self, BuilderError, choose};
-use crate::oci::{Reference, this_architecture};
+use crate::oci::{Digest, Reference, this_architecture};
 use crate::progress::Progress;
 use crate::registry::{Client, ClientOptions};
 use crate::rootfs;
@@ -15,7 +15,8 @@ use crate::sandbox::IdMode;
 use crate::store::{Image, Store};
 
 use super::error::BuildError;
-use super::request::Request;
+use super::harden;
+use super::request::{NameAndDigest, Request};
 use super::transfers::Transfers;
 
 /// A builder image, ready to build on.
@@ -25,9 +26,35 @@ pub(super) struct Base {
     pub(super) python: Python,
     pub(super) builder_layer: StoredLayer,
     pub(super) builder_layer_cached: bool,
+    /// `--harden`, between the base and the builder layer; what runs during the build does not see it.
+    pub(super) hardening: Option<StoredLayer>,
+    pub(super) hardening_cached: bool,
 }
 
 impl Base {
+    pub(super) fn named(&self) -> NameAndDigest {
+        NameAndDigest {
+            reference: self.reference.clone(),
+            digest: self.image.descriptor.digest().to_string(),
+        }
+    }
+
+    /// The layers that we put on it, the lowest first, with the lines of history they get.
+    pub(super) fn own_layers(&self) -> Vec<(&StoredLayer, &'static str)> {
+        self.hardening
+            .iter()
+            .map(|layer| (layer, harden::CREATED_BY))
+            .chain([(&self.builder_layer, "warpdrive: builder layer")])
+            .collect()
+    }
+
+    /// Puts the layer of `--harden` on it.
+    pub(super) fn harden(&mut self, store: &Store) -> Result<(), BuildError> {
+        (self.hardening, self.hardening_cached) =
+            harden::layer(store, &self.image, &self.reference)?;
+        Ok(())
+    }
+
     /// What stands for this base in cache keys: its digest, and the builder layer's.
     pub(super) fn identity(&self) -> String {
         format!(
@@ -74,7 +101,8 @@ pub(super) fn take(
         "---> Using builder {} ({})",
         choice.reference, choice.reason
     ));
-    let base = prepare(store, choice.reference, progress)?;
+    let pin = request.pinned.as_ref().map(|pinned| &pinned.builder);
+    let base = prepare(store, choice.reference, pin, progress)?;
     if let Some(wanted) = python
         && !wanted.matches(base.python.minor())
     {
@@ -95,10 +123,15 @@ pub(super) fn runtime(
     store: &Store,
     reference: &str,
     builder: &Base,
+    request: &Request,
     progress: &dyn Progress,
 ) -> Result<Base, BuildError> {
     progress.step(&format!("---> Using runtime image {reference}"));
-    let base = prepare(store, reference.to_owned(), progress)?;
+    let pin = request
+        .pinned
+        .as_ref()
+        .and_then(|pinned| pinned.runtime.as_ref());
+    let base = prepare(store, reference.to_owned(), pin, progress)?;
     if base.python.minor() != builder.python.minor() {
         return Err(BuilderError::WrongPython {
             reference: base.reference,
@@ -118,8 +151,20 @@ pub(super) fn runtime(
 }
 
 /// An image in the store with the builder layer on it.
-fn prepare(store: &Store, reference: String, progress: &dyn Progress) -> Result<Base, BuildError> {
-    let image = in_store(store, &reference, progress)?;
+fn prepare(
+    store: &Store,
+    reference: String,
+    pin: Option<&Digest>,
+    progress: &dyn Progress,
+) -> Result<Base, BuildError> {
+    let image = match pin {
+        Some(digest) => {
+            let image = exactly(store, &reference, digest, progress)?;
+            fits(&image, &reference)?;
+            image
+        }
+        None => in_store(store, &reference, progress)?,
+    };
     let python = builder::python::find(store, &image, &reference)?;
     let (builder_layer, builder_layer_cached) =
         builder::layer::make(store, &image, &python, &reference)?;
@@ -129,7 +174,40 @@ fn prepare(store: &Store, reference: String, progress: &dyn Progress) -> Result<
         python,
         builder_layer,
         builder_layer_cached,
+        hardening: None,
+        hardening_cached: false,
     })
+}
+
+/// The image of a digest: what its name stands for today, under another name, or from the registry of
+/// its name.
+fn exactly(
+    store: &Store,
+    reference: &str,
+    digest: &Digest,
+    progress: &dyn Progress,
+) -> Result<Image, BuildError> {
+    let named = store.image(reference)?;
+    if let Some(image) = named
+        && image.descriptor.digest() == digest
+    {
+        return Ok(image);
+    }
+    for named in store.images()? {
+        if named.descriptor.digest() == digest {
+            return Ok(store.image_at(&named.descriptor)?);
+        }
+    }
+    let missing = || BuildError::NoSuchBuilder {
+        reference: reference.to_owned(),
+        digest: digest.to_string(),
+    };
+    let parsed: Reference = reference.parse().map_err(|_| missing())?;
+    if !parsed.has_host() {
+        return Err(missing());
+    }
+    let exact = format!("{}/{}@{digest}", parsed.registry(), parsed.repository());
+    pull(store, &exact, progress)
 }
 
 /// The image by this name, pulled when it is not in the store, of this machine's platform.

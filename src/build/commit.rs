@@ -16,6 +16,9 @@ use super::application::Application;
 use super::base::Base;
 use super::dependencies::{Dependencies, TitledLayer};
 use super::error::BuildError;
+use super::harden;
+use super::leaks::Leaks;
+use super::record::{LABEL_BUILD, Record};
 use super::request::{LayerKind, LayerReport, Request};
 
 /// The S2I scripts' place in every image.
@@ -30,6 +33,7 @@ pub(super) struct Facts<'a> {
     pub(super) commit: Option<&'a Commit>,
     /// `[project] name`, `version` and `description`.
     pub(super) project: &'a crate::app::metadata::Metadata,
+    pub(super) record: &'a Record,
     /// RFC 3339.
     pub(super) created: String,
 }
@@ -53,7 +57,7 @@ pub(super) struct Committed {
     pub(super) layers: Vec<LayerReport>,
 }
 
-/// Writes configuration and manifest, and gives the image its name.
+/// Writes configuration and manifest. The image has no name yet: whoever judges it gives it one.
 pub(super) fn commit(
     store: &Store,
     parts: &Parts<'_>,
@@ -91,6 +95,18 @@ pub(super) fn commit(
         );
         layers.push((titled.layer.descriptor.clone(), report));
     };
+    if let Some(hardening) = &parts.base.hardening {
+        push(
+            &TitledLayer {
+                layer: hardening.clone(),
+                title: harden::TITLE.into(),
+            },
+            LayerKind::Builder,
+            parts.base.hardening_cached,
+            FIXED_TIME_RFC3339,
+            harden::CREATED_BY,
+        );
+    }
     push(
         &TitledLayer {
             layer: parts.base.builder_layer.clone(),
@@ -120,7 +136,10 @@ pub(super) fn commit(
     );
     configure(&mut config, parts, facts);
 
-    let (config_digest, config_size) = store.put_blob(&config.to_bytes())?;
+    let leaks = Leaks::new(facts.request);
+    let config_bytes = config.to_bytes();
+    leaks.check("the image's configuration", &config_bytes)?;
+    let (config_digest, config_size) = store.put_blob(&config_bytes)?;
     let config_descriptor = descriptor(MediaType::ImageConfig, config_digest, config_size);
     let (descriptors, reports): (Vec<Descriptor>, Vec<LayerReport>) = layers.into_iter().unzip();
     let manifest = ImageManifestBuilder::default()
@@ -134,9 +153,10 @@ pub(super) fn commit(
             what: "the new manifest".into(),
             problem: error.to_string(),
         })?;
-    let (digest, size) = store.put_blob(&to_canonical_json(&manifest))?;
+    let manifest = to_canonical_json(&manifest);
+    leaks.check("the image's manifest", &manifest)?;
+    let (digest, size) = store.put_blob(&manifest)?;
     let descriptor = descriptor(MediaType::ImageManifest, digest, size);
-    store.tag(facts.request.name.as_given(), &descriptor)?;
     Ok(Committed {
         descriptor,
         config: config_descriptor,
@@ -172,17 +192,21 @@ pub(super) fn in_oci_words(layer: &Descriptor) -> Descriptor {
     descriptor(media_type, layer.digest().clone(), layer.size())
 }
 
-/// Sets what containers are started with (DESIGN: "The image").
-fn configure(config: &mut ImageConfig, parts: &Parts<'_>, facts: &Facts<'_>) {
-    let path = parts.base.search_path();
+/// Whom every image runs as, where, and with which search path.
+pub(super) fn run_as_ours(config: &mut ImageConfig, path: &str) {
     config.set("User", json!(APP_UID.to_string()));
     config.set("WorkingDir", json!(format!("{APP_ROOT}/src")));
+    config.set_env("PATH", &format!("{APP_ROOT}/bin:{path}"));
+    config.set_env("HOME", APP_ROOT);
+}
+
+/// Sets what containers are started with (DESIGN: "The image").
+fn configure(config: &mut ImageConfig, parts: &Parts<'_>, facts: &Facts<'_>) {
+    run_as_ours(config, &parts.base.search_path());
     config.set("Entrypoint", Value::Null);
     config.set("Cmd", json!([format!("{SCRIPTS}/run")]));
     config.set("ExposedPorts", json!({"8080/tcp": {}}));
     config.set("StopSignal", json!("SIGTERM"));
-    config.set_env("PATH", &format!("{APP_ROOT}/bin:{path}"));
-    config.set_env("HOME", APP_ROOT);
     config.set_env("VIRTUAL_ENV", APP_ROOT);
     config.set_env("WARPDRIVE_APP_ROOT", APP_ROOT);
     for (name, value) in &facts.request.env {
@@ -216,6 +240,7 @@ fn labels(parts: &Parts<'_>, facts: &Facts<'_>) -> Vec<(String, String)> {
         ),
         ("io.openshift.s2i.build.image", parts.builder.to_owned()),
         ("io.warpdrive.version", env!("CARGO_PKG_VERSION").to_owned()),
+        (LABEL_BUILD, facts.record.to_label()),
         (
             LABEL_PLAN,
             String::from_utf8_lossy(&to_canonical_json(&parts.application.plan)).into_owned(),

@@ -25,6 +25,7 @@ use super::carried::{self, Carried};
 use super::environment::{self, WheelCache};
 use super::error::BuildError;
 use super::fetch;
+use super::leaks::Leaks;
 use super::request::Request;
 use super::split::{self, Distribution};
 use super::tools::{self, Tools};
@@ -87,6 +88,7 @@ fn key(
         "build_env": request.build_env,
         "plan": detected.phase_one_environment(),
         "indexes": indexes,
+        "constraints": request.pinned.as_ref().map(|pinned| &pinned.constraints),
         "secrets": request.secrets.iter().map(|s| &s.id).collect::<Vec<_>>(),
     });
     Ok(sha256_hex(&to_canonical_json(&document)))
@@ -127,7 +129,7 @@ pub(super) fn phase(
     let upper = install(
         store, &source, detected, base, request, &tools, &scratch, progress,
     )?;
-    let result = into_layers(store, base, &upper)?;
+    let result = into_layers(store, base, &upper, request)?;
     store.remember("dependencies", &key, &result)?;
     store.keep_unpacked(IdMode::current().map_name(), &result.tree_key(), upper)?;
     Ok(Phase1 { hit: false, result })
@@ -299,7 +301,12 @@ fn site_packages(base: &Base) -> PathBuf {
     Path::new(APP_ROOT).join(format!("lib/python{}/site-packages", base.python.minor))
 }
 
-fn into_layers(store: &Store, base: &Base, upper: &Path) -> Result<Dependencies, BuildError> {
+fn into_layers(
+    store: &Store,
+    base: &Base,
+    upper: &Path,
+    request: &Request,
+) -> Result<Dependencies, BuildError> {
     let site = site_packages(base);
     let distributions = distributions(upper, &site)?;
     let mut scan = layer::scan(upper, &[])?;
@@ -317,7 +324,7 @@ fn into_layers(store: &Store, base: &Base, upper: &Path) -> Result<Dependencies,
     for share in split.shares {
         let entries = layer::with_parents(share.entries, parent_directory);
         layers.push(TitledLayer {
-            layer: store_layer(store, &entries)?,
+            layer: store_layer(store, &entries, request)?,
             title: share.title,
         });
     }
@@ -341,10 +348,22 @@ fn into_layers(store: &Store, base: &Base, upper: &Path) -> Result<Dependencies,
     })
 }
 
-/// Writes entries as a layer into the store.
-pub(super) fn store_layer(store: &Store, entries: &[Entry]) -> Result<StoredLayer, BuildError> {
+/// Writes entries as a layer into the store, unless one of the build's secrets is in them.
+pub(super) fn store_layer(
+    store: &Store,
+    entries: &[Entry],
+    request: &Request,
+) -> Result<StoredLayer, BuildError> {
     let mut blob = store.blob_writer()?;
-    let written = layer::write(entries, Compression::Gzip(6), &mut blob)?;
+    let leaks = Leaks::new(request);
+    let compression = Compression::Gzip(6);
+    let written = if let Some(mut search) = leaks.search() {
+        let written = layer::write_witnessed(entries, compression, &mut blob, &mut search)?;
+        search.verdict()?;
+        written
+    } else {
+        layer::write(entries, compression, &mut blob)?
+    };
     blob.commit(Some(&written.digest))?;
     Ok(StoredLayer {
         descriptor: descriptor(written.media_type, written.digest, written.size),

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::builder::{APP_ROOT, FIXED_TIME};
+use crate::progress::without_logins;
 use crate::sandbox::Mount;
 
 use super::assemble::Phase;
@@ -45,6 +46,9 @@ const CA_BUNDLES: &[&str] = &[
 
 /// Tells the linker, through the compiler, to leave debug information out.
 const STRIP_DEBUG: &str = "-Wl,--strip-debug";
+
+/// The versions that `verify-build` installs.
+const CONSTRAINTS: &str = "/run/warpdrive/resolved.txt";
 
 const CA_INSIDE: &str = "/run/warpdrive/ca-certificates.crt";
 
@@ -117,6 +121,11 @@ pub(super) fn variables(
     for (name, value) in of_the_host(request) {
         set(name, &value);
     }
+    if request.pinned.is_some() {
+        for name in ["UV_CONSTRAINT", "PIP_CONSTRAINT"] {
+            set(name, CONSTRAINTS);
+        }
+    }
     if phase == Phase::Application {
         for (name, value) in &request.env {
             set(name, value);
@@ -125,12 +134,33 @@ pub(super) fn variables(
     for (name, value) in &request.build_env {
         set(name, value);
     }
+    let env_of_phase = match phase {
+        Phase::Application => request.env.as_slice(),
+        Phase::Dependencies => &[],
+    };
+    let said = env_of_phase.iter().chain(&request.build_env);
+    let said: Vec<&str> = said.map(|(name, _)| name.as_str()).collect();
+    set("WARPDRIVE_SAID_VARIABLES", &said.join(" "));
+    set("WARPDRIVE_IMAGE_ENVIRONMENT", &images_own(base_env, path));
     for name in ["CFLAGS", "CXXFLAGS", "FFLAGS"] {
         let value = env.get(name).map_or("", String::as_str);
         let value = format!("{COMPILER_FLAGS} {value}").trim_end().to_owned();
         env.insert(name.to_owned(), value);
     }
     env.into_iter().collect()
+}
+
+/// The variables that every image on this base has, before anybody says anything, as JSON.
+fn images_own(base_env: &[(String, String)], path: &str) -> String {
+    let mut own: BTreeMap<&str, String> = base_env
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.clone()))
+        .collect();
+    own.insert("PATH", format!("{APP_ROOT}/bin:{path}"));
+    for name in ["HOME", "VIRTUAL_ENV", "WARPDRIVE_APP_ROOT"] {
+        own.insert(name, APP_ROOT.to_owned());
+    }
+    serde_json::to_string(&own).unwrap_or_default()
 }
 
 /// Variables about the host's certificates, indexes and proxies.
@@ -216,6 +246,13 @@ pub(super) fn mounts_of_the_host(request: &Request, hosts: &str) -> Vec<Mount> {
             });
         }
     }
+    if let Some(pinned) = &request.pinned {
+        mounts.push(Mount::File {
+            target: CONSTRAINTS.into(),
+            contents: pinned.constraints.clone().into_bytes(),
+            mode: 0o444,
+        });
+    }
     for secret in &request.secrets {
         mounts.push(Mount::File {
             target: Path::new("/run/secrets").join(&secret.id),
@@ -240,6 +277,7 @@ impl Redactor {
             .chain(request.build_env.iter().map(|(name, value)| (name, value)))
         {
             words.extend(credentials(value));
+            words.extend(passwords(value));
         }
         words.extend(
             request
@@ -253,6 +291,10 @@ impl Redactor {
                 words.extend(text.lines().map(|line| line.trim().to_owned()));
             }
         }
+        Self::of(words)
+    }
+
+    pub(super) fn of(mut words: Vec<String>) -> Self {
         // Shorter words would make the output unreadable and are no secrets worth the name.
         words.retain(|word| word.len() >= 4);
         words.sort_by_key(|word| std::cmp::Reverse(word.len()));
@@ -261,7 +303,7 @@ impl Redactor {
     }
 
     pub(super) fn clean(&self, line: &str) -> String {
-        let mut line = line.to_owned();
+        let mut line = without_logins(line).into_owned();
         for word in &self.words {
             if line.contains(word.as_str()) {
                 line = line.replace(word.as_str(), "****");
@@ -287,19 +329,70 @@ fn is_secret(name: &str) -> bool {
     .any(|word| name.contains(word))
 }
 
+/// The logins of the URLs in a value. What is no URL may be a proxy's address: `me:word@proxy:8080`.
+fn logins(value: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    for word in value.split([' ', '\t', '\n', '\r', ',', '"', '\'']) {
+        let rest = match word.split_once("://") {
+            Some((_, rest)) => rest,
+            None if word
+                .split_once('@')
+                .is_some_and(|(login, _)| login.contains(':')) =>
+            {
+                word
+            }
+            None => continue,
+        };
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+        if let Some((login, _)) = authority.rsplit_once('@') {
+            found.push(login);
+        }
+    }
+    found
+}
+
 /// The `user:password` parts of the URLs in a value, whole and as password alone.
 fn credentials(value: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for word in value.split_whitespace() {
-        let Some((_, rest)) = word.split_once("://") else {
-            continue;
-        };
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-        if let Some((user_info, _)) = authority.rsplit_once('@') {
-            found.push(user_info.to_owned());
-            if let Some((_, password)) = user_info.split_once(':') {
-                found.push(password.to_owned());
+    for login in logins(value) {
+        found.push(login.to_owned());
+        if let Some((_, password)) = login.split_once(':') {
+            found.push(password.to_owned());
+        }
+    }
+    found
+}
+
+/// The passwords of the URLs in a value, as they stand there and without percent-encoding. A login
+/// without a colon is a token.
+pub(super) fn passwords(value: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for login in logins(value) {
+        let password = login
+            .split_once(':')
+            .map_or(login, |(_, password)| password);
+        found.push(password.to_owned());
+        let mut bytes = Vec::with_capacity(password.len());
+        let mut rest = password.as_bytes();
+        while let Some((&byte, tail)) = rest.split_first() {
+            let hex = tail
+                .get(..2)
+                .and_then(|pair| std::str::from_utf8(pair).ok());
+            match hex.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
+                Some(value) if byte == b'%' => {
+                    bytes.push(value);
+                    rest = &tail[2..];
+                }
+                _ => {
+                    bytes.push(byte);
+                    rest = tail;
+                }
             }
+        }
+        if let Ok(decoded) = String::from_utf8(bytes)
+            && decoded != password
+        {
+            found.push(decoded);
         }
     }
     found
@@ -329,6 +422,27 @@ mod tests {
     }
 
     #[test]
+    fn passwords_are_known_in_both_forms() {
+        for (value, expected) in [
+            (
+                "http://me:p%40ss%2Fword@h/",
+                &["p%40ss%2Fword", "p@ss/word"][..],
+            ),
+            ("https://token@h/", &["token"]),
+            ("me:word@proxy:8080", &["word"]),
+            ("me@example.com", &[]),
+            ("host:80", &[]),
+            (
+                "[global]\nindex-url = https://u:pw1@a/\nextra-index-url=https://u:pw2@b/",
+                &["pw1", "pw2"],
+            ),
+            ("http://u:100%@h", &["100%"]),
+        ] {
+            assert_eq!(passwords(value), expected, "{value}");
+        }
+    }
+
+    #[test]
     fn names_tell_which_values_are_secret() {
         for (name, secret) in [
             ("PIP_TOKEN", true),
@@ -343,9 +457,7 @@ mod tests {
 
     #[test]
     fn output_shows_no_secret() {
-        let redactor = Redactor {
-            words: vec!["hunter22".into()],
-        };
+        let redactor = Redactor::of(vec!["hunter22".into()]);
         assert_eq!(redactor.clean("got hunter22!"), "got ****!");
     }
 }

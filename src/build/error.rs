@@ -38,6 +38,37 @@ pub enum BuildError {
     Read { path: PathBuf, source: io::Error },
     #[error("the application phase left no plan at /opt/app-root/etc/warpdrive/plan.json")]
     NoPlan,
+    #[error("{what} `{name}` does not pass the audit")]
+    AuditRefused {
+        what: &'static str,
+        name: String,
+        /// The gravest findings, a line each.
+        findings: Vec<String>,
+    },
+    #[error("the image cannot be made again from its own words: {problem}")]
+    NoRecord { problem: String },
+    #[error(
+        "the image was made on {reference} with the digest {digest}, which is not in the store"
+    )]
+    NoSuchBuilder { reference: String, digest: String },
+    #[error(
+        "this is not the source that the image was made from: it was made from {wanted}, and this is {found}"
+    )]
+    OtherSource {
+        wanted: String,
+        found: String,
+        /// The commit, where it is another one.
+        commit: Option<String>,
+    },
+    #[error(transparent)]
+    Audit(#[from] crate::audit::AuditError),
+    /// Names the file, never the bytes.
+    #[error("{secret} is in the image, {form}: {place}")]
+    SecretInImage {
+        secret: String,
+        place: String,
+        form: &'static str,
+    },
     #[error(transparent)]
     Foreign(#[from] super::foreign::ForeignError),
     #[error(transparent)]

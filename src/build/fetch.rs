@@ -52,10 +52,14 @@ pub(super) fn fetch(
     if request.network == Network::None || detected.project.uses_pip() {
         return Ok(());
     }
+    let agent = detected.plan.instrument.iter();
+    let agent = agent.flat_map(|agent| agent.packages(&detected.project.names()));
     let server: Vec<String> = detected
         .plan
         .server_packages
         .iter()
+        .map(String::as_str)
+        .chain(agent)
         .map(|name| pinned(name, base.python.minor()))
         .collect();
     let constraints = |path: &str| {
@@ -65,9 +69,12 @@ pub(super) fn fetch(
             .flatten()?;
         String::from_utf8(bytes).ok()
     };
-    let lists = lists(&detected.project.requirements.lines, &server, &constraints);
+    let mut lists = lists(&detected.project.requirements.lines, &server, &constraints);
     if lists.requirements.is_empty() {
         return Ok(());
+    }
+    if let Some(pinned) = &request.pinned {
+        lists.constraints.push_str(&pinned.constraints);
     }
     let mode = IdMode::current();
     let scratch = store.scratch("fetch")?;

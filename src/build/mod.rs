@@ -11,34 +11,45 @@ mod base;
 mod carried;
 mod commit;
 mod dependencies;
+mod difference;
 mod environment;
 mod error;
 mod fetch;
 mod files;
 pub mod foreign;
+mod harden;
+mod judge;
+mod leaks;
+mod record;
 mod request;
 mod ship;
 mod split;
 mod tools;
 mod transfers;
 mod tree;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::app::{self, python::PythonVersion};
+use crate::oci::Descriptor;
 use crate::progress::{Progress, human_size};
 use crate::sandbox;
 use crate::source::{self, CollectOptions, SourceRequest, Tree};
 use crate::store::Store;
 
 pub use commit::LABEL_PLAN;
+pub use difference::Difference;
 pub use environment::PASSED_ON;
 pub use error::BuildError;
+pub use judge::{Judgement, Verdict};
+pub use record::{LABEL_BUILD, Record};
 pub use request::{
     CacheReport, CacheState, LayerKind, LayerReport, NameAndDigest, Report, Request, Secret,
 };
 pub use transfers::Transfers;
+pub use verify::{Pinned, Verification, verify};
 
 /// The time of application files where neither `SOURCE_DATE_EPOCH` nor a commit gives one:
 /// 2010-01-01T00:00:00Z.
@@ -79,7 +90,7 @@ pub fn preview(
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<Preview, BuildError> {
-    let tree = collect(store, &request.source, progress)?;
+    let tree = collect(store, &request.source, &CollectOptions::default(), progress)?;
     let detected = app::detect(&files::TreeFiles::new(&tree), &detection(request, None))?;
     Ok(Preview { tree, detected })
 }
@@ -90,11 +101,38 @@ pub fn image(
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<Report, BuildError> {
-    let mut timings = Timings::new();
     let _in_use = store.lock_shared()?;
+    let (descriptor, mut report) = match make(store, request, progress)? {
+        Made::Here(made) => *made,
+        Made::Foreign(report) => return Ok(*report),
+    };
+    let mut timings = Timings::new();
+    store.tag(request.name.as_given(), &descriptor)?;
+    // What was unpacked survives a power cut from here on.
+    store.settle()?;
+    report.pushed = ship::ship(store, &descriptor, request, progress)?;
+    timings.step("ship");
+    report.timings_ms.extend(timings.steps);
+    Ok(report)
+}
 
-    let tree = collect(store, &request.source, progress)?;
+/// What the first six steps gave.
+enum Made {
+    /// An image in the store that was judged and has no name yet.
+    Here(Box<(Descriptor, Report)>),
+    /// An S2I builder's image, named and shipped.
+    Foreign(Box<Report>),
+}
+
+/// Steps 1 to 6.
+fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Made, BuildError> {
+    let mut timings = Timings::new();
+
+    let tree = collect(store, &request.source, &CollectOptions::default(), progress)?;
     let source_digest = tree.digest_with(store)?;
+    if let Some(pinned) = &request.pinned {
+        pinned.check(&source_digest, tree.commit.as_ref())?;
+    }
     timings.step("source");
 
     let reader = files::TreeFiles::new(&tree);
@@ -105,7 +143,8 @@ pub fn image(
         let context = request.source.context_dir.as_deref();
         let source = foreign::Source::of_tree(tree, context);
         let request = foreign::Request::of_image(request, builder);
-        return Ok(foreign::build(store, &request, &source, progress)?.report);
+        let built = foreign::build(store, &request, &source, progress)?;
+        return Ok(Made::Foreign(Box::new(built.report)));
     }
     let python = app::python_request(&reader, &options.environment)?;
     // An app that cannot be started is refused before anything is fetched.
@@ -113,18 +152,31 @@ pub fn image(
     timings.step("plan");
 
     let wish = wish(&reader, &options, request)?;
-    let base = base::take(store, wish.as_deref(), python.as_ref(), request, progress)?;
+    let mut base = base::take(store, wish.as_deref(), python.as_ref(), request, progress)?;
     let detected = app::detect(&reader, &detection(request, Some(base.python.minor())))?;
     for warning in &detected.warnings {
         progress.warning(warning);
     }
+    for warning in leaks::Leaks::too_short(request) {
+        progress.warning(&warning);
+    }
     timings.step("base");
 
-    let runtime = match &request.runtime_image {
-        Some(reference) => Some(base::runtime(store, reference, &base, progress)?),
+    let mut runtime = match &request.runtime_image {
+        Some(reference) => Some(base::runtime(store, reference, &base, request, progress)?),
         None => None,
     };
-    let runtime = runtime.as_ref().unwrap_or(&base);
+    if request.harden {
+        runtime.as_mut().unwrap_or(&mut base).harden(store)?;
+    }
+    judge::builder(store, &base, request, progress)?;
+    let runtime = match &runtime {
+        Some(runtime) => {
+            judge::builder(store, runtime, request, progress)?;
+            runtime
+        }
+        None => &base,
+    };
 
     progress.step("---> Installing application source");
     progress.step("---> Building application from source");
@@ -160,15 +212,27 @@ pub fn image(
             request,
             commit: tree.commit.as_ref(),
             project: &app::metadata::read(&reader),
+            record: &Record::new(
+                request,
+                &source_digest,
+                tree.commit.as_ref(),
+                &base,
+                request.runtime_image.is_some().then_some(runtime),
+                &phase1.result,
+            ),
             created: commit::rfc3339(time.unwrap_or(crate::builder::FIXED_TIME)),
         },
     )?;
+    let built = store.image_at(&committed.descriptor)?;
+    let verdict = judge::image(
+        store,
+        &built,
+        &runtime.reference,
+        runtime.image.manifest.layers().len(),
+        request,
+        progress,
+    )?;
     timings.step("commit");
-
-    // What was unpacked survives a power cut from here on.
-    store.settle()?;
-    let pushed = ship::ship(store, &committed.descriptor, request, progress)?;
-    timings.step("ship");
 
     let state = |hit| {
         if hit {
@@ -177,27 +241,25 @@ pub fn image(
             CacheState::Miss
         }
     };
-    let named = |base: &base::Base| NameAndDigest {
-        reference: base.reference.clone(),
-        digest: base.image.descriptor.digest().to_string(),
-    };
-    Ok(Report {
+    let report = Report {
         name: request.name.as_given().to_owned(),
         digest: committed.descriptor.digest().to_string(),
         config_digest: committed.config.digest().to_string(),
         media_type: committed.descriptor.media_type().to_string(),
         user: crate::builder::APP_UID.to_string(),
-        base: named(runtime),
-        builder: named(&base),
+        base: runtime.named(),
+        builder: base.named(),
         layers: committed.layers,
         cache: CacheReport {
             dependencies: state(phase1.hit),
             application: state(phase2.hit),
         },
+        audit: verdict,
         plan: phase2.result.plan,
         timings_ms: timings.steps,
-        pushed,
-    })
+        pushed: Vec::new(),
+    };
+    Ok(Made::Here(Box::new((committed.descriptor, report))))
 }
 
 /// The builder image that somebody has named.
@@ -220,10 +282,10 @@ fn wish(
 pub(crate) fn collect(
     store: &Store,
     request: &SourceRequest,
+    options: &CollectOptions,
     progress: &dyn Progress,
 ) -> Result<Tree, BuildError> {
-    let options = CollectOptions::default();
-    let tree = source::take(store, request, &options, progress, &sandbox::interrupted)?;
+    let tree = source::take(store, request, options, progress, &sandbox::interrupted)?;
     for warning in &tree.warnings {
         progress.warning(warning);
     }

@@ -1,14 +1,16 @@
 //! What a build is asked for, and what it reports.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::oci::Reference;
-use crate::sandbox::Network;
+use crate::sandbox::{Limits, Network};
 use crate::source::SourceRequest;
 use crate::transport::Destination;
+
+use super::judge::{Judgement, Verdict};
+use super::verify::Pinned;
 
 /// One `warpdrive image`.
 #[derive(Debug, Clone)]
@@ -36,7 +38,13 @@ pub struct Request {
     /// keep what they installed in any case.
     pub incremental: bool,
     pub network: Network,
-    pub timeout: Option<Duration>,
+    /// Take setuid bits and account tools of the base away.
+    pub harden: bool,
+    pub audit: Judgement,
+    /// `verify-build`: what has to be used, whatever names stand for today.
+    pub pinned: Option<Pinned>,
+    /// Of each sandbox in which the app's code or its packages' runs.
+    pub limits: Limits,
     /// `SOURCE_DATE_EPOCH` (reproducible-builds.org), seconds.
     pub source_date_epoch: Option<i64>,
     /// The host's variables that concern package indexes, proxies and certificates.
@@ -68,12 +76,13 @@ pub struct Report {
     pub builder: NameAndDigest,
     pub layers: Vec<LayerReport>,
     pub cache: CacheReport,
+    pub audit: Verdict,
     pub plan: serde_json::Value,
     pub timings_ms: BTreeMap<String, u64>,
     pub pushed: Vec<String>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameAndDigest {
     pub reference: String,
     pub digest: String,

@@ -40,8 +40,8 @@ pub(super) struct Args {
     /// SARIF 2.1.0 on stdout, for code hosts
     #[arg(long)]
     sarif: bool,
-    /// Rules, severities and exceptions (TOML)
-    #[arg(long, value_name = "FILE")]
+    /// Rules, severities and exceptions (TOML), or `strict`: refused from medium severity on
+    #[arg(long, value_name = "FILE|strict")]
     policy: Option<PathBuf>,
     /// Show what each finding means and what to do
     #[arg(long)]
@@ -58,17 +58,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
         list(args, context);
         return Ok(0);
     }
-    let policy = match &args.policy {
-        Some(path) => Policy::read(path).map_err(audit::AuditError::from)?,
-        None => Policy::default(),
-    };
-    let today = Date::of(SystemTime::now()).ok_or_else(|| {
-        CommandError::new(
-            ExitStatus::Failure,
-            "audit-failed",
-            "the clock shows no valid day",
-        )
-    })?;
+    let policy = policy(args.policy.as_deref())?;
+    let today = Date::of(SystemTime::now()).ok_or(audit::AuditError::Clock)?;
     let name = args.image.as_deref().unwrap_or_default();
     let report = match outside(name) {
         Some(image) => audit::audit(&image?, &policy, today)?,
@@ -86,6 +77,20 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     } else {
         0
     })
+}
+
+/// `--policy`: a file, or the word `strict`.
+pub(super) fn policy(given: Option<&Path>) -> Result<Policy, CommandError> {
+    match given {
+        None => Ok(Policy::default()),
+        Some(word) if is_strict(word) => Ok(Policy::strict()),
+        Some(path) => Ok(Policy::read(path).map_err(audit::AuditError::from)?),
+    }
+}
+
+/// A file of that name is `./strict`.
+pub(super) fn is_strict(given: &Path) -> bool {
+    given.as_os_str() == "strict"
 }
 
 type Opened = Result<Image<'static>, audit::AuditError>;

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use serde_json::json;
 
 use crate::app::advice::{Advice, Explain};
+use crate::progress::without_logins;
 use crate::sandbox::Exit;
 
 use super::printer::{Printer, printable};
@@ -79,21 +80,24 @@ impl CommandError {
 
     /// Prints it: as JSON on stdout where that was asked for, as prose on stderr always.
     pub(super) fn report(&self, printer: &Printer, as_json: bool) {
+        // Whatever an error quotes: a URL is told without its login.
+        let message = without_logins(&self.message);
+        let hint = self.hint.as_deref().map(without_logins);
         if as_json {
             printer.json(&json!({"error": {
                 "code": self.code,
-                "message": self.message,
-                "hint": self.hint,
+                "message": message,
+                "hint": hint,
                 "status": self.status,
             }}));
         }
         let mut out = io::stderr().lock();
         let word = printer.paint("1;31", "error");
-        let _ = writeln!(out, "{word}: {}", printable(&self.message));
+        let _ = writeln!(out, "{word}: {}", printable(&message));
         for line in &self.tail {
             let _ = writeln!(out, "  | {}", printable(line));
         }
-        if let Some(hint) = &self.hint {
+        if let Some(hint) = &hint {
             let word = printer.paint("1;36", "hint");
             let _ = writeln!(out, "\n{word}: {}", printable(hint));
         }
@@ -122,6 +126,17 @@ impl From<crate::store::StoreError> for CommandError {
 
 impl From<crate::sandbox::SandboxError> for CommandError {
     fn from(error: crate::sandbox::SandboxError) -> Self {
+        if matches!(
+            error,
+            crate::sandbox::SandboxError::LimitNotEnforceable { .. }
+        ) {
+            return Self::new(
+                ExitStatus::Failure,
+                "limit-not-enforceable",
+                error.to_string(),
+            )
+            .with_hint("`--best-effort-limits` goes on without the limit, with a warning");
+        }
         Self::new(ExitStatus::Failure, "sandbox", error.to_string())
             .with_hint("`warpdrive doctor` says what this machine allows and how to get the rest")
     }
@@ -302,6 +317,11 @@ impl From<crate::build::foreign::ForeignError> for CommandError {
         let usage = |code| Self::new(ExitStatus::Usage, code, message.clone());
         match error {
             E::S2i(error) => error.into(),
+            E::Registry(error) => error.into(),
+            E::Dockerfile { .. } => failure("dockerfile"),
+            E::InTheWay { .. } => {
+                failure("dockerfile").with_hint("name a new directory: nothing is overwritten")
+            }
             E::Script { exit, tail, .. } => {
                 let mut error = Self::new(ExitStatus::AppBuildFailed, "assemble-failed", message);
                 error.status = match exit {
@@ -380,6 +400,33 @@ impl From<crate::build::BuildError> for CommandError {
                     _ => "the lines above are the last that it printed; the previous image and the cache are as they were",
                 })
             }
+            E::NoRecord { .. } => Self::new(ExitStatus::Failure, "no-build-record", message)
+                .with_hint("images that this release of warpdrive makes have one"),
+            E::NoSuchBuilder { .. } => Self::new(ExitStatus::Failure, "builder-missing", message)
+                .with_hint("`warpdrive import` or `warpdrive pull` brings it into the store"),
+            E::OtherSource { commit, .. } => {
+                let error = Self::new(ExitStatus::Failure, "source-differs", message);
+                match commit {
+                    Some(commit) => error.with_hint(format!(
+                        "check it out (`git checkout {commit}`), and name the directory with --source"
+                    )),
+                    None => error.with_hint("--source names the directory"),
+                }
+            }
+            E::Audit(error) => error.into(),
+            E::AuditRefused { findings, .. } => {
+                let mut error = Self::new(ExitStatus::Refused, "audit-refused", message);
+                error.tail = findings;
+                error.with_hint(
+                    "nothing was named, copied or pushed; `warpdrive audit --rules` lists the rules, \
+                     --harden takes setuid programs of the base away, and a policy can excuse what has a reason",
+                )
+            }
+            E::SecretInImage { .. } => Self::new(ExitStatus::Refused, "secret-in-image", message)
+                .with_hint(
+                    "no image was made; find out which step writes it: a configuration file that it \
+                     leaves, a URL with a login, a log. A secret is for reading from /run/secrets",
+                ),
             E::EmptySource { .. } => {
                 Self::new(ExitStatus::Usage, "source", message).with_hint(WHERE_SOURCE_IS)
             }

@@ -1,18 +1,21 @@
 //! `warpdrive image`: a source tree becomes an image.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::app::plan::{Plan, Start};
-use crate::build::{self, LayerReport, PASSED_ON, Report, Request, Secret};
+use crate::build::{self, Judgement, LayerReport, PASSED_ON, Report, Request, Secret};
 use crate::oci::Reference;
 use crate::sandbox::Network;
 use crate::transport::Destination;
 
+use super::audit::{is_strict, policy};
 use super::context::Context;
 use super::error::CommandError;
+use super::limits::LimitArgs;
 use super::printer::{human_size, table};
 use super::progress::Console;
 use super::source;
@@ -70,6 +73,18 @@ pub(super) struct Args {
     /// Stop a phase that takes longer, for example 90s or 15m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
+    /// Take setuid bits and account tools (su, passwd, useradd and their like) of the base away
+    #[arg(long)]
+    harden: bool,
+    /// An image that does not pass the audit gets no name and is not pushed; exits with 4
+    #[arg(long)]
+    require_audit: bool,
+    /// What the audit goes by: a policy file, or `strict`, which refuses findings of medium severity
+    /// and builders with them
+    #[arg(long, value_name = "FILE|strict")]
+    policy: Option<PathBuf>,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Show what would be built, and what would be left out
     #[arg(long)]
     dry_run: bool,
@@ -78,7 +93,7 @@ pub(super) struct Args {
     pub(super) json: bool,
 }
 
-fn name_and_value(text: &str) -> Result<(String, String), String> {
+pub(super) fn name_and_value(text: &str) -> Result<(String, String), String> {
     let (name, value) = text
         .split_once('=')
         .ok_or_else(|| format!("`{text}` is not of the form NAME=VALUE"))?;
@@ -152,14 +167,26 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         } else {
             Network::Host
         },
-        timeout: args.timeout,
+        harden: args.harden,
+        audit: judgement(args.policy.as_deref(), args.require_audit)?,
+        pinned: None,
+        limits: args.limits.limits(args.timeout),
         source_date_epoch: source_date_epoch()?,
         host_env: host_env(),
     })
 }
 
+pub(super) fn judgement(given: Option<&Path>, required: bool) -> Result<Judgement, CommandError> {
+    let strict = given.is_some_and(is_strict);
+    Ok(Judgement {
+        policy: policy(given)?,
+        required: required || strict,
+        builder_too: strict,
+    })
+}
+
 /// `id=ID,src=FILE` or `id=ID,env=NAME`.
-fn secret(text: &str) -> Result<Secret, CommandError> {
+pub(super) fn secret(text: &str) -> Result<Secret, CommandError> {
     let usage = |problem: &str| CommandError::usage(format!("--secret {text}: {problem}"));
     let (mut id, mut contents) = (None, None);
     for part in text.split(',') {
@@ -194,7 +221,7 @@ fn secret(text: &str) -> Result<Secret, CommandError> {
     })
 }
 
-fn source_date_epoch() -> Result<Option<i64>, CommandError> {
+pub(super) fn source_date_epoch() -> Result<Option<i64>, CommandError> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Err(_) => Ok(None),
         Ok(text) if text.is_empty() => Ok(None),
@@ -210,7 +237,7 @@ fn source_date_epoch() -> Result<Option<i64>, CommandError> {
 }
 
 /// The variables of this process that a build may see.
-fn host_env() -> BTreeMap<String, String> {
+pub(super) fn host_env() -> BTreeMap<String, String> {
     PASSED_ON
         .iter()
         .chain(&["SSL_CERT_FILE", "WARPDRIVE_BUILDER_IMAGE"])
@@ -270,6 +297,7 @@ fn plan_words(plan: &Plan) -> Vec<String> {
     lines.push(match &plan.start {
         Start::Shell { program } => format!("starts       {program}"),
         Start::Python { program } => format!("starts       python {program}"),
+        Start::Jupyter { interface } => format!("starts       jupyter {}", interface.name()),
         Start::Server {
             server,
             application,
@@ -291,7 +319,7 @@ fn plan_words(plan: &Plan) -> Vec<String> {
 }
 
 /// The table of layers, the digest, and what to type next.
-fn summary(report: &Report, context: &Context) {
+pub(super) fn summary(report: &Report, context: &Context) {
     let printer = &context.printer;
     let rows: Vec<Vec<String>> = report.layers.iter().map(row).collect();
     printer.progress("");

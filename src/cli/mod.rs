@@ -33,6 +33,8 @@ mod import;
 #[cfg(feature = "host")]
 mod inspect;
 #[cfg(feature = "host")]
+mod limits;
+#[cfg(feature = "host")]
 mod printer;
 #[cfg(feature = "host")]
 mod progress;
@@ -47,9 +49,13 @@ mod rm;
 #[cfg(feature = "host")]
 mod run;
 #[cfg(feature = "host")]
+mod s2i;
+#[cfg(feature = "host")]
 mod source;
 #[cfg(feature = "host")]
 mod tag;
+#[cfg(feature = "host")]
+mod verify_build;
 #[cfg(feature = "host")]
 mod version;
 

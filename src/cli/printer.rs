@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 
 pub(super) use crate::progress::human_size;
+use crate::progress::without_logins;
 
 /// Writes results and progress.
 pub(super) struct Printer {
@@ -94,8 +95,16 @@ pub(super) fn visible(text: &str) -> String {
 
 /// Text that may have colours in it, ours or a program's, as it goes to a terminal: lines, tabs and
 /// SGR sequences (ECMA-48, 8.3.117) stay; whatever else could drive the terminal (its title, its
-/// clipboard, its cursor) does not, be it from a file's name, a label or a build's output.
+/// clipboard, its cursor) does not, be it from a file's name, a label or a build's output. Logins in
+/// URLs do not either.
 pub(super) fn printable(text: &str) -> Cow<'_, str> {
+    match without_logins(text) {
+        Cow::Borrowed(text) => tame(text),
+        Cow::Owned(text) => Cow::Owned(tame(&text).into_owned()),
+    }
+}
+
+fn tame(text: &str) -> Cow<'_, str> {
     if !text.contains(|c: char| c.is_control() && c != '\n' && c != '\t') {
         return Cow::Borrowed(text);
     }

@@ -1,17 +1,19 @@
 //! `warpdrive run`: an image of the store as a container.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ValueEnum;
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
+use super::limits::LimitArgs;
 use super::progress::Console;
 use crate::container::{
     self, Attach, ContainerError, PortMapping, RunOptions, Variable, Volume, parse_signal,
-    parse_size, parse_variable, read_env_file,
+    parse_variable, read_env_file,
 };
-use crate::sandbox::{self, Limits};
+use crate::sandbox;
 use crate::store::Store;
 
 /// Run an image of the store locally: rootless or as root, no daemon
@@ -86,15 +88,11 @@ pub(super) struct Args {
     /// What `container stop` sends first [default: the image's, else TERM]
     #[arg(long, value_name = "SIGNAL", value_parser = signal)]
     stop_signal: Option<i32>,
-    /// Most memory, as in 512m
-    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
-    memory: Option<u64>,
-    /// Most processor time, as in 1.5
-    #[arg(long, value_name = "N", value_parser = cpus)]
-    cpus: Option<f64>,
-    /// Most processes
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pids: Option<u64>,
+    #[command(flatten)]
+    limits: LimitArgs,
+    /// Stop the container after this time, for example 90s or 15m
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
     /// Replaces the image's command
     #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
@@ -124,13 +122,6 @@ fn signal(text: &str) -> Result<i32, String> {
     parse_signal(text).ok_or_else(|| format!("`{text}` is not a signal: write TERM, SIGINT or 15"))
 }
 
-fn cpus(text: &str) -> Result<f64, String> {
-    text.parse()
-        .ok()
-        .filter(|number: &f64| number.is_finite() && *number >= 0.01)
-        .ok_or_else(|| format!("`{text}` is not a number of processors: write 0.5 or 2"))
-}
-
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let options = options(args).map_err(own_failure)?;
     sandbox::enter().map_err(|error| own_failure(error.into()))?;
@@ -139,6 +130,32 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
         ..error
     })?;
     start(&store, &options, context).map_err(own_failure)
+}
+
+/// Runs an image in the foreground with every port that it exposes on a free one of this machine.
+pub(super) fn with_all_ports(image: &str, context: &Context) -> Result<u8, CommandError> {
+    let ports = context
+        .open_store()?
+        .image(image)?
+        .map(|image| image.config.exposed_ports())
+        .unwrap_or_default();
+    let mut arguments = vec!["run".to_owned(), "--rm".to_owned()];
+    for port in ports {
+        // UDP is nothing that is published here.
+        if let Some(port) = port
+            .strip_suffix("/tcp")
+            .or((!port.contains('/')).then_some(&port))
+        {
+            arguments.push(format!("--publish=0:{port}"));
+        }
+    }
+    arguments.push(image.to_owned());
+    let command = <Args as clap::Args>::augment_args(clap::Command::new("run"));
+    let args = command
+        .try_get_matches_from(arguments)
+        .and_then(|matches| <Args as clap::FromArgMatches>::from_arg_matches(&matches))
+        .map_err(|error| CommandError::usage(error.to_string()))?;
+    run(&args, context)
 }
 
 fn start(store: &Store, options: &RunOptions, context: &Context) -> Result<u8, ContainerError> {
@@ -199,12 +216,7 @@ fn options(args: &Args) -> Result<RunOptions, ContainerError> {
         cwd: args.workdir.clone(),
         hostname: args.hostname.clone(),
         stop_signal: args.stop_signal,
-        limits: Limits {
-            timeout: None,
-            memory: args.memory,
-            cpus: args.cpus,
-            pids: args.pids,
-        },
+        limits: args.limits.limits(args.timeout),
     })
 }
 

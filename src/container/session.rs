@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::ContainerError;
 use super::log::{LogWriter, Stream as LogStream};
@@ -134,16 +134,24 @@ impl Session {
         Ok(())
     }
 
-    /// Waits for the end and forwards signals until then.
+    /// Waits for the end, or for the end of the time that the command has, and forwards signals until
+    /// then.
     pub(super) fn wait(&mut self, sandbox: &mut Sandbox) -> Result<Exit, ContainerError> {
         let mut interrupts = 0;
         loop {
+            let left = sandbox
+                .deadline()
+                .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(sandbox.time_out()?);
+            }
+            let left = left.and_then(|left| Timespec::try_from(left).ok());
             let ended = sandbox.as_fd();
             let mut polled = [
                 PollFd::new(&ended, PollFlags::IN),
                 PollFd::new(&self.signals, PollFlags::IN),
             ];
-            match poll(&mut polled, None) {
+            match poll(&mut polled, left.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(io_failed("wait for the command", error.into())),
             }

@@ -58,7 +58,7 @@ pub use reader::TarReader;
 pub use remove::remove_tree;
 pub use rewrite::{Edit, rewrite};
 pub use scan::{Scan, scan};
-pub use write::{Written, time_of, write};
+pub use write::{Witness, Written, time_of, write, write_witnessed};
 
 /// What the name of a whiteout begins with (image-spec, `layer.md`, "Whiteouts").
 pub const WHITEOUT_PREFIX: &str = ".wh.";

@@ -44,14 +44,45 @@ pub fn write(
     compression: Compression,
     out: impl Write,
 ) -> Result<Written, LayerError> {
-    write_with_threads(entries, compression, out, threads())
+    write_entries(entries, LayerWriter::new(compression, out, threads())?)
 }
 
+/// Sees everything that goes into a layer while it is written, without a pass of its own.
+pub trait Witness {
+    /// The next member begins: its path, what it links to, its attributes.
+    fn member(&mut self, member: &Member);
+    /// The next bytes of the member's content.
+    fn content(&mut self, bytes: &[u8]);
+    /// The member's content was whole.
+    fn end(&mut self);
+}
+
+/// As [`write`], with a witness. What the witness thinks of it is the caller's business, before it
+/// keeps the blob.
+pub fn write_witnessed(
+    entries: &[Entry],
+    compression: Compression,
+    out: impl Write,
+    witness: &mut dyn Witness,
+) -> Result<Written, LayerError> {
+    let mut writer = LayerWriter::new(compression, out, threads())?;
+    writer.witness = Some(witness);
+    write_entries(entries, writer)
+}
+
+#[cfg(test)]
 pub(super) fn write_with_threads(
     entries: &[Entry],
     compression: Compression,
     out: impl Write,
     threads: usize,
+) -> Result<Written, LayerError> {
+    write_entries(entries, LayerWriter::new(compression, out, threads)?)
+}
+
+fn write_entries<W: Write>(
+    entries: &[Entry],
+    mut layer: LayerWriter<'_, W>,
 ) -> Result<Written, LayerError> {
     let mut sorted: Vec<(std::path::PathBuf, &Entry)> = entries
         .iter()
@@ -59,7 +90,6 @@ pub(super) fn write_with_threads(
         .collect();
     sorted.sort_by(|a, b| by_path(&a.0, &b.0));
     check(&sorted)?;
-    let mut layer = LayerWriter::new(compression, out, threads)?;
     for (path, entry) in sorted {
         write_entry(&mut layer, path, entry)?;
     }
@@ -67,12 +97,31 @@ pub(super) fn write_with_threads(
 }
 
 /// The pipe from tar to blob, shared with [`super::rewrite`].
-pub(super) struct LayerWriter<W: Write> {
+pub(super) struct LayerWriter<'w, W: Write> {
     tar: Sha256Writer<Compressor<Sha256Writer<BufWriter<W>>>>,
     compression: Compression,
+    witness: Option<&'w mut dyn Witness>,
 }
 
-impl<W: Write> LayerWriter<W> {
+/// Content on its way into the archive, under the eyes of a witness.
+struct Seen<'a> {
+    out: &'a mut dyn Write,
+    witness: &'a mut dyn Witness,
+}
+
+impl Write for Seen<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.out.write(bytes)?;
+        self.witness.content(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+impl<W: Write> LayerWriter<'_, W> {
     pub(super) fn new(
         compression: Compression,
         out: W,
@@ -83,6 +132,7 @@ impl<W: Write> LayerWriter<W> {
         Ok(Self {
             tar: Sha256Writer::new(compressor),
             compression,
+            witness: None,
         })
     }
 
@@ -93,7 +143,18 @@ impl<W: Write> LayerWriter<W> {
         content: &mut dyn FnMut(&mut dyn Write) -> Result<u64, LayerError>,
     ) -> Result<(), LayerError> {
         write_header(&mut self.tar, member).map_err(output)?;
-        let written = content(&mut self.tar)?;
+        let written = match &mut self.witness {
+            None => content(&mut self.tar)?,
+            Some(witness) => {
+                witness.member(member);
+                let written = content(&mut Seen {
+                    out: &mut self.tar,
+                    witness: &mut **witness,
+                })?;
+                witness.end();
+                written
+            }
+        };
         if written != member.size {
             return Err(LayerError::Changed {
                 path: member.path.clone(),
@@ -191,7 +252,7 @@ fn check_path(path: &Path) -> Result<(), LayerError> {
 }
 
 fn write_entry<W: Write>(
-    layer: &mut LayerWriter<W>,
+    layer: &mut LayerWriter<'_, W>,
     path: std::path::PathBuf,
     entry: &Entry,
 ) -> Result<(), LayerError> {
@@ -232,7 +293,7 @@ fn write_entry<W: Write>(
 }
 
 fn write_bytes<W: Write>(
-    layer: &mut LayerWriter<W>,
+    layer: &mut LayerWriter<'_, W>,
     member: &mut Member,
     mtime: Mtime,
     bytes: &[u8],
@@ -248,7 +309,7 @@ fn write_bytes<W: Write>(
 }
 
 fn write_large<W: Write>(
-    layer: &mut LayerWriter<W>,
+    layer: &mut LayerWriter<'_, W>,
     member: &mut Member,
     mtime: Mtime,
     file: &mut Watched<'_>,

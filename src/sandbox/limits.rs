@@ -22,7 +22,11 @@ const PERIOD: u32 = 100_000;
 
 /// The control groups of one sandbox.
 #[derive(Debug, Default)]
-pub(super) struct Groups(Vec<PathBuf>);
+pub(super) struct Groups {
+    made: Vec<PathBuf>,
+    /// What could not be enforced, where that is all right.
+    notes: Vec<String>,
+}
 
 impl Groups {
     /// Makes the groups for the limits that are set.
@@ -38,14 +42,23 @@ impl Groups {
         };
         let tree = Tree::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?);
         for setting in &wanted {
-            groups.add(&tree, setting)?;
+            match groups.add(&tree, setting) {
+                Err(error @ SandboxError::LimitNotEnforceable { .. }) if limits.best_effort => {
+                    groups.notes.push(format!("no limit: {error}"));
+                }
+                other => other?,
+            }
         }
         Ok(groups)
     }
 
+    pub(super) fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// `cgroup.procs` of each.
     pub(super) fn procs(&self) -> Vec<PathBuf> {
-        self.0
+        self.made
             .iter()
             .map(|group| group.join("cgroup.procs"))
             .collect()
@@ -82,14 +95,18 @@ impl Groups {
     /// A group below `parent`: the one we have there already, or a new one.
     fn make(&mut self, parent: &Path) -> io::Result<PathBuf> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        if let Some(group) = self.0.iter().find(|group| group.parent() == Some(parent)) {
+        if let Some(group) = self
+            .made
+            .iter()
+            .find(|group| group.parent() == Some(parent))
+        {
             return Ok(group.clone());
         }
         remove_stale(parent);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let group = parent.join(format!("{PREFIX}{}-{number}", std::process::id()));
         fs::create_dir(&group)?;
-        self.0.push(group.clone());
+        self.made.push(group.clone());
         Ok(group)
     }
 
@@ -119,7 +136,7 @@ impl Groups {
 
 impl Drop for Groups {
     fn drop(&mut self) {
-        for group in &self.0 {
+        for group in &self.made {
             // The kernel takes a moment to let the last process go.
             for _ in 0..50 {
                 match fs::remove_dir(group) {

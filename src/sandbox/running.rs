@@ -197,7 +197,7 @@ pub(super) fn start(
             pid,
             pidfd,
             terminal: greeting.terminal,
-            notes: greeting.notes,
+            notes: [groups.notes(), &greeting.notes].concat(),
             deadline,
             status: greeting.status,
             ended: None,
@@ -324,6 +324,16 @@ impl Sandbox {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
             other => other,
         }
+    }
+
+    /// When the time that the command may take is up.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Ends a command whose time is up: SIGTERM, and a little later everything inside is killed.
+    pub fn time_out(&mut self) -> Result<Exit, SandboxError> {
+        self.end(Exit::TimedOut)
     }
 
     /// How the command ended, if it has.

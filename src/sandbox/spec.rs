@@ -199,6 +199,9 @@ pub struct Limits {
     /// Number of CPUs, 1.5 for one and a half.
     pub cpus: Option<f64>,
     pub pids: Option<u64>,
+    /// A limit that cannot be enforced here is told ([`super::Sandbox::notes`]) instead of refused.
+    #[serde(default)]
+    pub best_effort: bool,
 }
 
 /// How a sandboxed command ended.

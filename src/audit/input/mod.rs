@@ -16,7 +16,7 @@ use super::report::LayerInfo;
 
 pub use archive::{docker_archive, oci_archive};
 pub use layout::oci_layout;
-pub use store::from_store;
+pub use store::{from_store, of_blobs};
 
 /// Opens layers, several at a time.
 pub trait Layers: Sync {
@@ -34,6 +34,25 @@ pub struct Image<'a> {
     /// The lowest first.
     pub layers: Vec<LayerInfo>,
     pub source: Box<dyn Layers + 'a>,
+}
+
+impl<'a> Image<'a> {
+    /// An image from anywhere: `digests` are those of the layers' blobs, the lowest first.
+    pub fn new(
+        name: &str,
+        digest: Option<Digest>,
+        config: ImageConfig,
+        digests: &[Digest],
+        source: Box<dyn Layers + 'a>,
+    ) -> Result<Self, AuditError> {
+        Ok(Self {
+            name: name.to_owned(),
+            digest,
+            layers: layers(&config, digests)?,
+            config,
+            source,
+        })
+    }
 }
 
 /// Names the layers from what configuration and manifest say; `digests` are the blobs'.
@@ -76,8 +95,8 @@ fn layers(config: &ImageConfig, digests: &[Digest]) -> Result<Vec<LayerInfo>, Au
 /// The kind of a layer of ours, by the line of history that `build` writes.
 fn kind(created_by: &str) -> Option<&'static str> {
     match created_by.strip_prefix("warpdrive: ")? {
-        "builder layer" => Some("builder"),
-        "application" => Some("application"),
+        "builder layer" | "hardening" => Some("builder"),
+        "application" | "what assemble left" => Some("application"),
         _ => Some("dependencies"),
     }
 }
@@ -120,7 +139,7 @@ impl<R: Read> Read for Verified<R> {
 }
 
 /// A compressed layer's uncompressed stream; the blob's digest is verified on the way.
-fn uncompressed<'a>(blob: impl Read + Send + 'a, digest: &Digest) -> Box<dyn Read + Send + 'a> {
+pub fn uncompressed<'a>(blob: impl Read + Send + 'a, digest: &Digest) -> Box<dyn Read + Send + 'a> {
     let blob = io::BufReader::with_capacity(256 * 1024, Verified::new(blob, digest.clone()));
     decompressor(blob)
 }

@@ -2,11 +2,11 @@
 
 use std::io::Read;
 
-use crate::oci::Digest;
+use crate::oci::{Digest, ImageConfig};
 use crate::store::{self, Store};
 
 use super::super::error::AuditError;
-use super::{Image, Layers, layers, uncompressed};
+use super::{Image, Layers, uncompressed};
 
 struct StoreLayers<'a> {
     store: &'a Store,
@@ -32,11 +32,21 @@ pub fn from_store<'a>(
         .iter()
         .map(|layer| layer.digest().clone())
         .collect();
-    Ok(Image {
-        name: name.to_owned(),
-        digest: Some(image.descriptor.digest().clone()),
-        config: image.config.clone(),
-        layers: layers(&image.config, &digests)?,
-        source: Box::new(StoreLayers { store, digests }),
-    })
+    let mut judged = of_blobs(store, name, image.config.clone(), &digests)?;
+    judged.digest = Some(image.descriptor.digest().clone());
+    Ok(judged)
+}
+
+/// An image that is none yet: a configuration, and blobs of the store as its layers.
+pub fn of_blobs<'a>(
+    store: &'a Store,
+    name: &str,
+    config: ImageConfig,
+    digests: &[Digest],
+) -> Result<Image<'a>, AuditError> {
+    let layers = StoreLayers {
+        store,
+        digests: digests.to_vec(),
+    };
+    Image::new(name, None, config, digests, Box::new(layers))
 }

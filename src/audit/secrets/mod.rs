@@ -6,6 +6,9 @@ mod content;
 mod files;
 mod tokens;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 pub(super) use content::Scanner;
 pub(super) use files::{MAX_FILE, by_content, by_name, is_read, is_secret_name, is_value};
 
@@ -22,6 +25,38 @@ pub(super) enum SecretKind {
     Credentials(&'static str),
     /// The `.git` directory: all that ever was in the repository.
     Repository,
+}
+
+const PLAIN: [(SecretKind, &str); 2] = [
+    (SecretKind::PrivateKey, "private-key"),
+    (SecretKind::Repository, "repository"),
+];
+
+impl SecretKind {
+    /// The word under which it can be written down and read again, if there is one.
+    pub(super) fn word(self) -> Option<&'static str> {
+        PLAIN
+            .iter()
+            .find(|(kind, _)| *kind == self)
+            .map(|(_, word)| *word)
+    }
+}
+
+impl Serialize for SecretKind {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.word().unwrap_or_default().serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretKind {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        PLAIN
+            .iter()
+            .find(|(_, word)| *word == text)
+            .map(|(kind, _)| *kind)
+            .ok_or_else(|| D::Error::custom("no kind of secret that is written down"))
+    }
 }
 
 /// Tells which tokens stand in a text that is held in memory (labels, variables, history).

@@ -14,6 +14,8 @@ use crate::store::Store;
 
 use super::super::BuildError;
 use super::super::commit::{in_oci_words, report, rfc3339};
+use super::super::harden;
+use super::super::leaks::Leaks;
 use super::super::request::{LayerKind, LayerReport};
 use super::error::ForeignError;
 use super::image::Ground;
@@ -48,7 +50,7 @@ pub(super) struct Committed {
     pub(super) user: String,
 }
 
-/// Writes configuration and manifest, and gives the image its name. `ground` is what the image runs
+/// Writes configuration and manifest; the image has no name yet. `ground` is what the image runs
 /// on, `builder` the reference of what it was built by.
 #[expect(
     clippy::too_many_arguments,
@@ -77,6 +79,30 @@ pub(super) fn commit(
             &ground.reference,
         );
         layers.push((layer, report));
+    }
+    // Directly on the ground, whose files it changes.
+    let (hardening, cached) = if request.common.harden {
+        harden::layer(store, &ground.image, &ground.reference)?
+    } else {
+        (None, false)
+    };
+    if let Some(hardening) = hardening {
+        config.push_layer(
+            &hardening.diff_id(),
+            &HistoryEntry {
+                created: crate::builder::FIXED_TIME_RFC3339.to_owned(),
+                created_by: harden::CREATED_BY.to_owned(),
+                empty_layer: false,
+            },
+        );
+        let report = report(
+            &hardening.descriptor,
+            &hardening.diff_id,
+            LayerKind::Builder,
+            cached,
+            harden::TITLE,
+        );
+        layers.push((hardening.descriptor, report));
     }
     for made in &result.layers {
         let titled = &made.titled;
@@ -149,7 +175,10 @@ pub(super) fn commit(
     }
     let user = config.user().to_owned();
 
-    let (config_digest, config_size) = store.put_blob(&config.to_bytes())?;
+    let leaks = Leaks::new(&request.common);
+    let config_bytes = config.to_bytes();
+    leaks.check("the image's configuration", &config_bytes)?;
+    let (config_digest, config_size) = store.put_blob(&config_bytes)?;
     let config = descriptor(MediaType::ImageConfig, config_digest, config_size);
     let (descriptors, reports): (Vec<Descriptor>, Vec<LayerReport>) = layers.into_iter().unzip();
     let manifest = ImageManifestBuilder::default()
@@ -163,17 +192,27 @@ pub(super) fn commit(
             what: "the new manifest".into(),
             problem: error.to_string(),
         })?;
-    let (digest, size) = store.put_blob(&to_canonical_json(&manifest))?;
+    let manifest = to_canonical_json(&manifest);
+    leaks.check("the image's manifest", &manifest)?;
+    let (digest, size) = store.put_blob(&manifest)?;
     let descriptor = descriptor(MediaType::ImageManifest, digest, size);
-    if request.tag {
-        store.tag(request.common.name.as_given(), &descriptor)?;
-    }
     Ok(Committed {
         descriptor,
         config,
         layers: reports,
         user,
     })
+}
+
+/// All labels that are known before assemble has run.
+pub(super) fn labels(
+    request: &Request,
+    source: &Source,
+    builder: &str,
+) -> BTreeMap<String, String> {
+    let mut labels = generated(builder, request, source);
+    labels.extend(request.labels.iter().cloned());
+    labels
 }
 
 /// The labels that the protocol asks for; what is empty is left out.

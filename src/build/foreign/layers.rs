@@ -21,7 +21,7 @@ use crate::store::Store;
 
 use super::super::BuildError;
 use super::super::dependencies::{TitledLayer, store_layer};
-use super::super::request::LayerKind;
+use super::super::request::{LayerKind, Request};
 use super::super::split::{self, Distribution};
 use super::super::tree::without_implied_directories;
 use super::bytecode;
@@ -57,6 +57,7 @@ pub(super) struct Plan<'a> {
     /// Reference time of the application's files.
     pub(super) time: i64,
     pub(super) split: bool,
+    pub(super) request: &'a Request,
 }
 
 /// Writes the changes in an upper directory as layers into the store.
@@ -105,7 +106,7 @@ pub(super) fn make(
         let entries = bytecode::correct(dated(entries, time, plan)?)?;
         made.push(Made {
             titled: TitledLayer {
-                layer: store_layer(store, &entries)?,
+                layer: store_layer(store, &entries, plan.request)?,
                 title,
             },
             dependencies,

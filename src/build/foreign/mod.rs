@@ -6,7 +6,9 @@
 //!
 //! What is the same as in builds with our own builders is taken from the modules around this one.
 
+mod as_dockerfile;
 mod bytecode;
+mod callback;
 mod commit;
 mod copy;
 mod download;
@@ -16,12 +18,14 @@ mod incremental;
 mod inject;
 mod layers;
 mod onbuild;
+mod origin;
 mod owners;
 mod place;
 mod request;
 mod run;
 mod runtime;
 mod scripts;
+mod usage;
 
 use std::path::{Path, PathBuf};
 
@@ -36,6 +40,8 @@ use crate::s2i::{environment, metadata};
 use crate::store::Store;
 
 use super::commit::rfc3339;
+use super::judge;
+use super::leaks::Leaks;
 use super::request::{CacheReport, CacheState, NameAndDigest, Report};
 use super::{BuildError, DEFAULT_SOURCE_TIME, Timings, ship};
 use commit::{Changes, Outcome};
@@ -46,9 +52,13 @@ use place::Place;
 use run::Job;
 use scripts::Places;
 
+pub use as_dockerfile::{Written, as_dockerfile};
+pub use callback::notify;
 pub use error::ForeignError;
+pub use image::fetch as fetch_image;
 pub(super) use image::is_foreign;
 pub use request::{Built, PullPolicies, PullPolicy, Request, Source};
+pub use usage::usage;
 
 /// Raised when the same question has another answer.
 const FORMAT: u32 = 1;
@@ -114,6 +124,18 @@ pub fn build(
         }
         None => None,
     };
+    for warning in Leaks::too_short(&request.common) {
+        progress.warning(&warning);
+    }
+    for ground in [Some(&builder), runtime.as_ref()].into_iter().flatten() {
+        judge::foreign_builder(
+            store,
+            &ground.reference,
+            &ground.image,
+            &request.common,
+            progress,
+        )?;
+    }
     let plan = plan(request, source, &builder, runtime.as_ref())?;
     timings.step("base");
 
@@ -129,6 +151,17 @@ pub fn build(
     let committed = commit::commit(
         store, ground, reference, &outcome, hit, request, source, &created,
     )?;
+    let verdict = judge::image(
+        store,
+        &store.image_at(&committed.descriptor)?,
+        &ground.reference,
+        ground.image.manifest.layers().len(),
+        &request.common,
+        progress,
+    )?;
+    if request.tag {
+        store.tag(request.common.name.as_given(), &committed.descriptor)?;
+    }
     timings.step("commit");
 
     // What was unpacked survives a power cut from here on.
@@ -159,6 +192,7 @@ pub fn build(
                 dependencies: state,
                 application: state,
             },
+            audit: verdict,
             plan: json!({ "start": { "command": outcome.changes.cmd } }),
             timings_ms: timings.steps,
             pushed,
@@ -204,10 +238,16 @@ fn plan<'a>(
     let places = Places {
         given: request.scripts_url.as_ref(),
         source: Some(&source.tree),
-        image: builder.labels.scripts_url.as_ref(),
+        image: builder
+            .labels
+            .scripts_url
+            .as_ref()
+            .or(request.image_scripts_url.as_ref()),
         files: builder.merged(),
-        common: &request.common,
     };
+    if let Some(url) = &request.scripts_url {
+        download::must_have_some(url)?;
+    }
     let mut scripts = Scripts::new();
     let triggers = !crate::s2i::onbuild::triggers(&builder.image.config).is_empty();
     if triggers && !onbuild::has_scripts(&places) {
@@ -400,6 +440,7 @@ fn finish(
             owners: &Owners::of(store, ground)?,
             time: plan.time,
             split: plan.request.split,
+            request: &plan.request.common,
         },
         progress,
     )?;

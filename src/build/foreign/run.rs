@@ -7,9 +7,7 @@ use std::path::PathBuf;
 
 use crate::progress::Progress;
 use crate::rootfs::User;
-use crate::sandbox::{
-    self, Capability, Exit, Io, Limits, Mount, Root, Sandbox, Spec, Stream, Upper,
-};
+use crate::sandbox::{self, Capability, Exit, Io, Mount, Root, Sandbox, Spec, Stream, Upper};
 
 use super::super::BuildError;
 use super::super::assemble::{Outcome, attend};
@@ -129,10 +127,7 @@ impl Job<'_> {
             capabilities: capabilities(request)?,
             umask: 0o022,
             init: true,
-            limits: Limits {
-                timeout: request.common.timeout,
-                ..Limits::default()
-            },
+            limits: request.common.limits.clone(),
         };
         let io = Io::Streams {
             stdin: Stream::Null,

@@ -1,0 +1,243 @@
+//! The audit of what a build makes: of the builder before anything runs on it (`--policy strict`), and
+//! of the image before it gets a name.
+
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::audit::{self, Date, Finding, Policy, Severity};
+use crate::builder::layer::StoredLayer;
+use crate::oci::{Digest, HistoryEntry, ImageConfig};
+use crate::progress::Progress;
+use crate::store::{Image, Store};
+
+use super::base::Base;
+use super::commit;
+use super::error::BuildError;
+use super::harden;
+use super::request::Request;
+
+/// Findings that are told one by one.
+const TOLD: usize = 8;
+
+/// What a build is to make of the audit.
+#[derive(Debug, Clone, Default)]
+pub struct Judgement {
+    pub policy: Policy,
+    /// An image that does not pass gets no name and goes nowhere.
+    pub required: bool,
+    /// A builder that does not pass is not built on.
+    pub builder_too: bool,
+}
+
+/// `audit` of `image --json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Verdict {
+    /// `passed` or `refused`, by the policy; `unknown` where the image could not be judged.
+    pub verdict: &'static str,
+    pub high: usize,
+    pub medium: usize,
+    pub low: usize,
+    pub info: usize,
+    /// How many of the findings the base image brought.
+    pub from_base: usize,
+}
+
+/// Judges the builder as an image of ours would have it: with our user, our layers and, with
+/// `--harden`, its layer.
+pub(super) fn builder(
+    store: &Store,
+    base: &Base,
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<(), BuildError> {
+    if !request.audit.builder_too {
+        return Ok(());
+    }
+    let mut config = base.image.config.clone();
+    commit::run_as_ours(&mut config, &base.search_path());
+    let layers = base.own_layers();
+    of_builder(
+        store,
+        &base.reference,
+        &base.image,
+        config,
+        &layers,
+        request,
+        progress,
+    )
+}
+
+/// Judges an S2I builder, whose user and variables the image will have.
+pub(super) fn foreign_builder(
+    store: &Store,
+    reference: &str,
+    image: &Image,
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<(), BuildError> {
+    if !request.audit.builder_too {
+        return Ok(());
+    }
+    let hardening = if request.harden {
+        harden::layer(store, image, reference)?.0
+    } else {
+        None
+    };
+    let layers: Vec<(&StoredLayer, &str)> = hardening
+        .iter()
+        .map(|layer| (layer, harden::CREATED_BY))
+        .collect();
+    let config = image.config.clone();
+    of_builder(store, reference, image, config, &layers, request, progress)
+}
+
+fn of_builder(
+    store: &Store,
+    reference: &str,
+    image: &Image,
+    mut config: ImageConfig,
+    layers: &[(&StoredLayer, &str)],
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<(), BuildError> {
+    let mut digests: Vec<Digest> = image
+        .manifest
+        .layers()
+        .iter()
+        .map(|layer| layer.digest().clone())
+        .collect();
+    for (layer, created_by) in layers {
+        config.push_layer(
+            &layer.diff_id(),
+            &HistoryEntry {
+                created: String::new(),
+                created_by: (*created_by).to_owned(),
+                empty_layer: false,
+            },
+        );
+        digests.push(layer.descriptor.digest().clone());
+    }
+    let image = audit::of_blobs(store, reference, config, &digests)?;
+    let report = audit::audit_remembering(store, &image, &request.audit.policy, today()?)?;
+    if report.is_refused() {
+        return Err(refused("the builder image", reference, &report));
+    }
+    progress.step(&format!("---> The builder {reference} passes the audit"));
+    Ok(())
+}
+
+/// Judges a finished image that has no name yet. Its lowest `in_base` layers are those of the image
+/// `base`.
+pub(super) fn image(
+    store: &Store,
+    image: &Image,
+    base: &str,
+    in_base: usize,
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<Verdict, BuildError> {
+    let name = request.name.as_given();
+    let judged = audit::from_store(store, name, image)
+        .and_then(|image| audit::audit_remembering(store, &image, &request.audit.policy, today()?));
+    let report = match judged {
+        Ok(report) => report,
+        Err(error) if request.audit.required => return Err(error.into()),
+        Err(error) => {
+            progress.warning(&format!("the image could not be audited: {error}"));
+            return Ok(Verdict {
+                verdict: "unknown",
+                high: 0,
+                medium: 0,
+                low: 0,
+                info: 0,
+                from_base: 0,
+            });
+        }
+    };
+    let of_base = |finding: &&Finding| finding.layer.is_some_and(|layer| layer < in_base);
+    if report.is_refused() {
+        if request.audit.required {
+            return Err(refused("the image", name, &report));
+        }
+        let least = report.fail_on.unwrap_or(Severity::High);
+        let grave = || report.findings.iter().filter(|f| f.severity >= least);
+        let brought = grave().filter(of_base).count();
+        let by_base = format!("{brought} of them from the base {base}");
+        progress.warning(&format!(
+            "the image does not pass the audit: {}, {by_base}",
+            count(grave().count())
+        ));
+        for line in lines(&report) {
+            progress.warning(&line);
+        }
+    }
+    Ok(Verdict {
+        verdict: if report.is_refused() {
+            "refused"
+        } else {
+            "passed"
+        },
+        high: report.count(Severity::High),
+        medium: report.count(Severity::Medium),
+        low: report.count(Severity::Low),
+        info: report.count(Severity::Info),
+        from_base: report.findings.iter().filter(of_base).count(),
+    })
+}
+
+fn today() -> Result<Date, audit::AuditError> {
+    Date::of(SystemTime::now()).ok_or(audit::AuditError::Clock)
+}
+
+fn refused(what: &'static str, name: &str, report: &audit::Report) -> BuildError {
+    BuildError::AuditRefused {
+        what,
+        name: name.to_owned(),
+        findings: lines(report),
+    }
+}
+
+fn count(number: usize) -> String {
+    if number == 1 {
+        "1 finding".into()
+    } else {
+        format!("{number} findings")
+    }
+}
+
+/// The gravest findings, a line each.
+fn lines(report: &audit::Report) -> Vec<String> {
+    let least = report.fail_on.unwrap_or(Severity::High);
+    let grave: Vec<&Finding> = report
+        .findings
+        .iter()
+        .filter(|finding| finding.severity >= least)
+        .collect();
+    let mut lines: Vec<String> = grave
+        .iter()
+        .take(TOLD)
+        .map(|finding| {
+            let place = finding.path.as_deref().unwrap_or("configuration");
+            let layer = report
+                .layer(finding)
+                .map_or_else(String::new, |(number, layer)| {
+                    let kind = layer
+                        .kind
+                        .map(|kind| format!(", {kind}"))
+                        .unwrap_or_default();
+                    format!(" (layer {number}{kind})")
+                });
+            format!(
+                "{} {}: {place}: {}{layer}",
+                finding.severity.word(),
+                finding.rule,
+                finding.message
+            )
+        })
+        .collect();
+    if grave.len() > TOLD {
+        lines.push(format!("and {} more", grave.len() - TOLD));
+    }
+    lines
+}

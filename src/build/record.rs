@@ -1,0 +1,138 @@
+//! What an image says of its own making, for `verify-build`: label [`LABEL_BUILD`].
+//!
+//! Enough to make it again, and nothing that is nobody's business: no path of the machine, no
+//! credential, neither name nor value of a build variable or secret, only how many there were.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use crate::oci::{Digest, ImageConfig, to_canonical_json};
+use crate::source::Commit;
+
+use super::base::Base;
+use super::dependencies::Dependencies;
+use super::error::BuildError;
+use super::request::{NameAndDigest, Request};
+
+/// Label: how the image was built, as JSON.
+pub const LABEL_BUILD: &str = "io.warpdrive.build";
+
+/// The form of the record that this release writes and reads.
+const VERSION: u32 = 1;
+
+/// How an image was built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    pub version: u32,
+    /// The release that made it.
+    pub warpdrive: String,
+    pub source: SourceRecord,
+    pub builder: NameAndDigest,
+    /// The image below the application, where it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<NameAndDigest>,
+    /// `SOURCE_DATE_EPOCH`, where it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_date_epoch: Option<i64>,
+    pub harden: bool,
+    /// Names of the variables of `--env`; the values are in the image's environment.
+    pub env: Vec<String>,
+    /// How many variables were for the build only.
+    pub build_env: usize,
+    /// How many secrets were for the build only.
+    pub secrets: usize,
+    /// Distributions, by name: normalized name and version.
+    pub resolved: Vec<(String, String)>,
+}
+
+/// What was built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRecord {
+    /// Of what went into the build: paths, content, modes, links.
+    pub digest: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// The files were not those of the commit.
+    #[serde(default)]
+    pub dirty: bool,
+    /// Without credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
+    /// The directory of the repository that is the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_dir: Option<String>,
+}
+
+impl Record {
+    pub(super) fn new(
+        request: &Request,
+        source: &Digest,
+        commit: Option<&Commit>,
+        builder: &Base,
+        runtime: Option<&Base>,
+        dependencies: &Dependencies,
+    ) -> Self {
+        Self {
+            version: VERSION,
+            warpdrive: env!("CARGO_PKG_VERSION").to_owned(),
+            source: SourceRecord {
+                digest: source.to_string(),
+                commit: commit.map(|commit| commit.id.clone()),
+                dirty: commit.is_some_and(|commit| commit.dirty),
+                remote: commit.and_then(|commit| commit.remote.clone()),
+                context_dir: request
+                    .source
+                    .context_dir
+                    .as_ref()
+                    .map(|path| path.to_string_lossy().into_owned()),
+            },
+            builder: builder.named(),
+            runtime: runtime.map(Base::named),
+            source_date_epoch: request.source_date_epoch,
+            harden: request.harden,
+            env: request.env.iter().map(|(name, _)| name.clone()).collect(),
+            build_env: request.build_env.len(),
+            secrets: request.secrets.len(),
+            resolved: dependencies.resolved.clone(),
+        }
+    }
+
+    pub(super) fn to_label(&self) -> String {
+        String::from_utf8_lossy(&to_canonical_json(self)).into_owned()
+    }
+
+    /// Reads it from an image.
+    pub fn of(config: &ImageConfig) -> Result<Self, BuildError> {
+        let wrong = |problem: String| BuildError::NoRecord { problem };
+        let text = config
+            .label(LABEL_BUILD)
+            .ok_or_else(|| wrong(format!("it has no label {LABEL_BUILD}")))?;
+        let record: Self = serde_json::from_str(text)
+            .map_err(|error| wrong(format!("its label {LABEL_BUILD} is not readable: {error}")))?;
+        if record.version != VERSION {
+            return Err(wrong(format!(
+                "its record is of form {}, and this release reads {VERSION}",
+                record.version
+            )));
+        }
+        Ok(record)
+    }
+
+    /// The resolved versions as a list of constraints.
+    pub(super) fn constraints(&self) -> String {
+        let good = |text: &str, more: &str| {
+            !text.is_empty()
+                && text
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+        };
+        let mut list = String::new();
+        for (name, version) in &self.resolved {
+            if good(name, "-") && good(version, ".+!-_") {
+                let _ = writeln!(list, "{name}=={version}");
+            }
+        }
+        list
+    }
+}

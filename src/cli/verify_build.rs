@@ -1,0 +1,162 @@
+//! `warpdrive verify-build`: makes an image again from its own record and compares.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::build::{self, Judgement, Record, Request, Verification};
+use crate::oci::Reference;
+use crate::sandbox::Network;
+use crate::source::{GitUrl, Origin, SourceRequest};
+
+use super::context::Context;
+use super::error::{CommandError, ExitStatus};
+use super::image::{host_env, name_and_value, secret};
+use super::images::find;
+use super::limits::LimitArgs;
+use super::progress::Console;
+use super::source;
+
+/// Differences that are shown; `--json` has them all.
+const SHOWN: usize = 30;
+
+/// Make an image again from its own record, and compare
+///
+/// The image says what it was made of: the commit, the builder's digest, the resolved packages and the
+/// options. What it does not say are build variables and secrets: give them again.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  warpdrive verify-build opal --source ~/opal
+  warpdrive verify-build opal --git https://git.example.com/team/opal.git
+  warpdrive verify-build opal --json
+
+Exits with 0 when both have one digest, and with 4, telling which file differs and how, when they do
+not.")]
+pub(super) struct Args {
+    /// Name of an image in the store
+    image: String,
+    /// The source tree, at the commit that the image was made from; without it, the repository that
+    /// the image names
+    #[arg(long, value_name = "DIR")]
+    source: Option<PathBuf>,
+    /// Another repository that has the commit
+    #[arg(long, value_name = "URL", conflicts_with = "source")]
+    git: Option<String>,
+    /// Variable for the build only, as it was when the image was made
+    #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
+    build_env: Vec<(String, String)>,
+    /// File for the build only, at /run/secrets/ID, as it was when the image was made
+    #[arg(long, value_name = "id=ID,src=FILE")]
+    secret: Vec<String>,
+    /// Network of the build: host or none
+    #[arg(long, value_name = "MODE", default_value = "host", value_parser = ["host", "none"])]
+    network: String,
+    /// Stop a phase that takes longer, for example 90s or 15m
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+    #[command(flatten)]
+    limits: LimitArgs,
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
+    let console = Console::new(&context.printer);
+    let record = {
+        let store = context.open_store()?;
+        Record::of(&find(&store, &args.image)?.config)?
+    };
+    let mut request = request(args, &record)?;
+    source::enter(&mut request.source, context, &console)?;
+    let store = context.open_store()?;
+    let image = find(&store, &args.image)?;
+    let verification = build::verify(&store, &args.image, &image, request, &console)?;
+    if args.json {
+        context.printer.json(&verification);
+    } else {
+        show(&verification, context);
+    }
+    Ok(if verification.verified {
+        0
+    } else {
+        ExitStatus::Refused.code()
+    })
+}
+
+/// The directory that was given, or the commit in a repository.
+fn origin(args: &Args, record: &Record) -> Result<Origin, CommandError> {
+    if let Some(directory) = &args.source {
+        return Ok(Origin::local(directory));
+    }
+    let url = args.git.as_ref().or(record.source.remote.as_ref());
+    let (Some(url), Some(commit)) = (url, &record.source.commit) else {
+        return Err(
+            CommandError::usage("the image does not say where its source is")
+                .with_hint("--source names the directory"),
+        );
+    };
+    if record.source.dirty {
+        return Err(CommandError::usage(
+            "the image was made from files that differ from those of its commit",
+        )
+        .with_hint("--source names a directory that has them"));
+    }
+    Ok(Origin::Git(GitUrl::parse(url)?).at(commit)?)
+}
+
+/// What the record does not decide.
+fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
+    let name: Reference = args.image.parse()?;
+    Ok(Request {
+        name,
+        source: {
+            let mut source = SourceRequest::new(origin(args, record)?);
+            source.context_dir = record.source.context_dir.as_ref().map(PathBuf::from);
+            source
+        },
+        builder: None,
+        runtime_image: None,
+        env: Vec::new(),
+        build_env: args.build_env.clone(),
+        secrets: args
+            .secret
+            .iter()
+            .map(|text| secret(text))
+            .collect::<Result<_, _>>()?,
+        outputs: Vec::new(),
+        push: false,
+        no_cache: true,
+        upgrade: false,
+        incremental: false,
+        network: if args.network == "none" {
+            Network::None
+        } else {
+            Network::Host
+        },
+        harden: false,
+        audit: Judgement::default(),
+        pinned: None,
+        limits: args.limits.limits(args.timeout),
+        source_date_epoch: None,
+        host_env: host_env(),
+    })
+}
+
+fn show(verification: &Verification, context: &Context) {
+    let printer = &context.printer;
+    for difference in verification.differences.iter().take(SHOWN) {
+        printer.result(difference.to_string());
+    }
+    if verification.differences.len() > SHOWN {
+        let more = verification.differences.len() - SHOWN;
+        printer.result(format!("and {more} more; --json has them"));
+    }
+    let (name, digest) = (&verification.name, &verification.digest);
+    printer.result(if verification.verified {
+        format!("verified: {name}@{digest}")
+    } else {
+        let rebuilt = &verification.rebuilt;
+        format!("not verified: {name}@{digest}, rebuilt: {rebuilt}")
+    });
+}

@@ -1,0 +1,677 @@
+//! What makes an image one that can be trusted, seen from outside: no secret of the build in it, an
+//! audit before it gets a name, a base without setuid programs, limits, and a second making that gives
+//! the same.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use support::process::{self, words};
+use support::users::User;
+use support::warpdrive::{PYTHON_311_RUN, Warpdrive, copy_of, example, layers};
+
+const TOKEN: &str = "s3cr3t/t0ken+with=odd&chars%20";
+
+/// The flask example as a repository, with files changed in the commit.
+fn flask(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let directory = copy_of(&example("flask"), false);
+    for (path, text) in files {
+        let path = directory.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        if text.starts_with("#!") {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+    support::warpdrive::commit(directory.path());
+    directory
+}
+
+fn hook(text: &str) -> (&'static str, String) {
+    (
+        ".warpdrive/action_hooks/build",
+        format!("#!/bin/sh\nset -e\n{text}\n"),
+    )
+}
+
+fn images(warpdrive: &Warpdrive) -> String {
+    warpdrive.run(&["images"])
+}
+
+fn run(warpdrive: &Warpdrive, directory: &Path, env: &[&str], more: &[&str]) -> Output {
+    let mut arguments = warpdrive.image_arguments("opal");
+    arguments.extend_from_slice(more);
+    process::output_within(
+        &mut warpdrive.command_in(directory, env, &arguments),
+        std::time::Duration::from_mins(5),
+    )
+}
+
+#[test]
+fn a_secret_in_a_layer_fails_the_build_and_is_not_told() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let place = warpdrive.place();
+    let file = place.join("token");
+    fs::write(&file, format!("{TOKEN}\n")).unwrap();
+    let secret = format!("id=token,src={}", file.display());
+    let from = "/run/secrets/token";
+    let out = "/opt/app-root/src/found.txt";
+    let python = |code: &str| {
+        format!(
+            "python - <<'END'\nimport base64, urllib.parse\ns = open('{from}').read().strip()\n{code}\nEND"
+        )
+    };
+    let cases = [
+        (
+            "as it is",
+            format!("cat {from} > {out}"),
+            "/opt/app-root/src/found.txt",
+        ),
+        (
+            "in base64",
+            format!("(printf 'ab'; cat {from}; head -c 5000 /dev/zero) | base64 -w 20 > {out}"),
+            "/opt/app-root/src/found.txt",
+        ),
+        (
+            "percent-encoded",
+            python(&format!(
+                "open('{out}', 'w').write('x=' + urllib.parse.quote(s, safe=''))"
+            )),
+            "/opt/app-root/src/found.txt",
+        ),
+        (
+            "as it is",
+            python("import os; os.symlink(s, '/opt/app-root/src/link')"),
+            "/opt/app-root/src/link",
+        ),
+        (
+            "as it is",
+            python("open('/opt/app-root/src/key.py', 'w').write('KEY = %r' % s)"),
+            "/opt/app-root/src/",
+        ),
+    ];
+    for (form, text, path) in &cases {
+        let (name, text) = hook(text);
+        let source = flask(&[(name, &text)]);
+        let output = run(
+            &warpdrive,
+            source.path(),
+            &[],
+            &["--secret", &secret, "--json"],
+        );
+        let said = words(&output);
+        assert_eq!(output.status.code(), Some(4), "{text}: {said}");
+        for part in ["secret-in-image", "the secret `token`", form, path] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert!(!said.contains("t0ken"), "{said}");
+        assert!(!images(&warpdrive).contains("opal"), "it has no name");
+    }
+    // In the configuration.
+    let source = flask(&[]);
+    let output = run(
+        &warpdrive,
+        source.path(),
+        &[],
+        &["--secret", &secret, "-e", &format!("TOKEN=x{TOKEN}y")],
+    );
+    let said = words(&output);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("the image's configuration"), "{said}");
+    assert!(!said.contains("t0ken"), "{said}");
+
+    // The twin: used, and not left behind. What is too short is not looked for, with a word.
+    let (name, text) = hook(&format!(
+        "test $(wc -c < {from}) = 31; sha256sum {from} > {out}; cat /run/secrets/pin > /opt/app-root/src/pin"
+    ));
+    let source = flask(&[(name, &text)]);
+    fs::write(place.join("pin"), "1234567").unwrap();
+    let pin = format!("id=pin,src={}", place.join("pin").display());
+    let output = run(
+        &warpdrive,
+        source.path(),
+        &[],
+        &["--secret", &secret, "--secret", &pin],
+    );
+    let said = words(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("`pin` has fewer than 8 bytes"), "{said}");
+    assert!(images(&warpdrive).contains("opal"));
+}
+
+/// Logins in the variables of an index and a proxy, in all the places of a URL where parsers differ.
+#[test]
+fn logins_of_indexes_and_proxies_are_shown_nowhere() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let source = flask(&[(
+        "requirements.txt",
+        "--extra-index-url http://inline:inl1nepass@127.0.0.1:9/simple\nflask==3.1.3\nno-such-thing-at-all==1\n",
+    )]);
+    let variables = [
+        "UV_DEFAULT_INDEX=http://me:ind3xpass@127.0.0.1:9/simple",
+        "UV_EXTRA_INDEX_URL=http://tok3nalone@127.0.0.1:9/a http://u:s3cond%40pass@127.0.0.1:9/b",
+        "PIP_INDEX_URL=http://me:p@ss@w0rdat@127.0.0.1:9/simple",
+        "HTTP_PROXY=http://px:pr0xypass@127.0.0.1:9",
+        "https_proxy=px:n0scheme@127.0.0.1:9",
+    ];
+    let hidden = [
+        "ind3xpass",
+        "tok3nalone",
+        "s3cond%40pass",
+        "s3cond@pass",
+        "w0rdat",
+        "pr0xypass",
+        "n0scheme",
+        "inl1nepass",
+    ];
+    // The hook prints them all, as a build with `set -x` would.
+    let (name, text) = hook("env | sort; exit 9");
+    fs::create_dir_all(source.path().join(".warpdrive/action_hooks")).unwrap();
+    fs::write(source.path().join(name).with_file_name("pre-build"), &text).unwrap();
+    fs::set_permissions(
+        source.path().join(name).with_file_name("pre-build"),
+        fs::Permissions::from_mode(0o755),
+    )
+    .unwrap();
+    for more in [&["--json", "--no-cache"][..], &["--no-cache"]] {
+        let output = run(&warpdrive, source.path(), &variables, more);
+        assert!(!output.status.success());
+        let said = words(&output);
+        assert!(
+            said.contains("UV_DEFAULT_INDEX=http://****@127.0.0.1:9/simple"),
+            "{said}"
+        );
+        for word in hidden {
+            assert!(!said.contains(word), "{word}: {said}");
+        }
+    }
+    // The installer's own words, where it fails.
+    fs::remove_file(source.path().join(name).with_file_name("pre-build")).unwrap();
+    let output = run(&warpdrive, source.path(), &variables, &["--json"]);
+    assert!(!output.status.success());
+    let said = words(&output);
+    for word in hidden {
+        assert!(!said.contains(word), "{word}: {said}");
+    }
+    // Nothing of them stays in the store, the cache's keys and records included.
+    let kept = process::output(
+        Command::new("grep")
+            .args([
+                "--recursive",
+                "--text",
+                "--files-with-matches",
+                "--extended-regexp",
+            ])
+            .arg(hidden.join("|"))
+            .arg(warpdrive.store().join("cache"))
+            .arg(warpdrive.store().join("index.json")),
+    );
+    assert_eq!(String::from_utf8_lossy(&kept.stdout), "");
+}
+
+#[test]
+fn an_image_is_audited_before_it_has_a_name() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let key = "-----BEGIN PRIVATE KEY-----\n\
+        MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n\
+        MzEfYyjiWA4R4/M2bS1GB4t7NXp98C3SC6dVMvDuictGeurT8jNbvJZHtCSuYEvu\n\
+        -----END PRIVATE KEY-----\n";
+    let source = flask(&[("server.pem", key)]);
+    let archive = warpdrive.place().join("out.tar");
+    let output = format!("docker-archive:{}", archive.display());
+    for more in [
+        &["--require-audit", "--output", &output][..],
+        &["--policy", "strict", "--output", &output],
+    ] {
+        let refused = run(
+            &warpdrive,
+            source.path(),
+            &[],
+            &[more, &["--json"]].concat(),
+        );
+        let said = words(&refused);
+        assert_eq!(refused.status.code(), Some(4), "{said}");
+        assert!(said.contains("audit-refused"), "{said}");
+        assert!(
+            said.contains("secret-key: /opt/app-root/src/server.pem"),
+            "{said}"
+        );
+        assert!(said.contains("application"), "the layer is told: {said}");
+        assert!(!images(&warpdrive).contains("opal"));
+        assert!(!archive.exists());
+    }
+    // Without the gate it is built, and the build says what is wrong with it.
+    let output = run(&warpdrive, source.path(), &[], &["--json"]);
+    let said = words(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("does not pass the audit: 1 finding, 0 of them from the base"),
+        "{said}"
+    );
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["audit"]["verdict"], "refused");
+    assert_eq!(report["audit"]["high"], 1);
+    // With an exception that has a reason it passes the gate.
+    let policy = warpdrive.place().join("policy.toml");
+    fs::write(
+        &policy,
+        "[[exception]]\nrule = 'secret-key'\npath = '/opt/app-root/src/server.pem'\n\
+         reason = 'a test key'\nexpires = 2999-01-01\n",
+    )
+    .unwrap();
+    let policy = policy.display().to_string();
+    let output = run(
+        &warpdrive,
+        source.path(),
+        &[],
+        &["--require-audit", "--policy", &policy, "--json"],
+    );
+    assert!(output.status.success(), "{}", words(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["audit"]["verdict"], "passed");
+    // The twin, and a policy that is none.
+    let plain = flask(&[]);
+    let report = warpdrive.image("plain", plain.path(), &["--policy", "strict"]);
+    assert_eq!(report["audit"]["verdict"], "passed");
+    fs::write(
+        warpdrive.place().join("policy.toml"),
+        "[rules]\nsetiud = 'off'\n",
+    )
+    .unwrap();
+    let wrong = run(&warpdrive, plain.path(), &[], &["--policy", &policy]);
+    assert_eq!(wrong.status.code(), Some(2), "{}", words(&wrong));
+}
+
+/// The builder image with one more file: a copy of bash with mode 4711.
+fn with_a_backdoor(warpdrive: &Warpdrive) {
+    use ::warpdrive::oci::{HistoryEntry, MediaType, descriptor, sha256, to_canonical_json};
+    use support::made::Layer;
+    let store = ::warpdrive::store::Store::open(Some(&warpdrive.store())).unwrap();
+    let mut image = store.image(PYTHON_311_RUN).unwrap().unwrap();
+    let tar = Layer::new().file("usr/bin/.bash", 0o4711, "ELF").bytes();
+    let (digest, size) = store.put_blob(&tar).unwrap();
+    let history = HistoryEntry {
+        created: String::new(),
+        created_by: "RUN cp /bin/bash /usr/bin/.bash".into(),
+        empty_layer: false,
+    };
+    image.config.push_layer(&sha256(&tar), &history);
+    let (config, config_size) = store.put_blob(&image.config.to_bytes()).unwrap();
+    let mut manifest: serde_json::Value = serde_json::from_slice(&image.manifest_bytes).unwrap();
+    manifest["config"]["digest"] = config.to_string().into();
+    manifest["config"]["size"] = config_size.into();
+    let layer = descriptor(MediaType::ImageLayer, digest, size);
+    let layers = manifest["layers"].as_array_mut().unwrap();
+    layers.push(serde_json::to_value(&layer).unwrap());
+    let (digest, size) = store.put_blob(&to_canonical_json(&manifest)).unwrap();
+    let manifest = descriptor(MediaType::ImageManifest, digest, size);
+    store.tag("backdoor", &manifest).unwrap();
+}
+
+#[test]
+fn a_base_is_judged_and_hardened() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    with_a_backdoor(&warpdrive);
+    let source = flask(&[]);
+    let path = source.path().display().to_string();
+    let build = |name: &str, more: &[&str]| {
+        let arguments = [
+            &["image", name, "--path", &path, "--builder", "backdoor"][..],
+            more,
+        ]
+        .concat();
+        warpdrive.output(&arguments)
+    };
+    // Before anything runs on it.
+    let refused = build("strict", &["--policy", "strict"]);
+    let said = words(&refused);
+    assert_eq!(refused.status.code(), Some(4), "{said}");
+    assert!(
+        said.contains("the builder image `backdoor` does not pass"),
+        "{said}"
+    );
+    assert!(said.contains("setuid: /usr/bin/.bash"), "{said}");
+    assert!(!said.contains("Installing dependencies"), "{said}");
+    let output = build("plain", &["--json"]);
+    let said = words(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("1 finding, 1 of them from the base backdoor"),
+        "{said}"
+    );
+
+    let output = build("hard", &["--harden", "--require-audit", "--json"]);
+    assert!(output.status.success(), "{}", words(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["audit"]["high"], 0);
+    assert_eq!(report["audit"]["info"], 0, "no setuid program is left");
+    assert_eq!(layers(&report, "builder").len(), 2);
+    // Only the layers of kind `builder` differ from those of the image that was not hardened.
+    let plain: serde_json::Value =
+        serde_json::from_slice(&build("plain", &["--json"]).stdout).unwrap();
+    for kind in ["base", "dependencies", "application"] {
+        assert_eq!(layers(&plain, kind), layers(&report, kind), "{kind}");
+    }
+    // As a container sees it.
+    let shell = |name: &str, script: &str| {
+        process::run(&mut warpdrive.command(&["run", "--rm", name, "--", "sh", "-c", script]))
+    };
+    let script = "find / -xdev -perm /6000 -type f 2>/dev/null | wc -l; ls /usr/bin/su /usr/bin/passwd \
+        /usr/sbin/useradd 2>/dev/null | wc -l; stat -c '%a %u' /usr/bin/.bash /usr/bin";
+    assert_eq!(shell("hard", script), "0\n0\n711 0\n755 0\n");
+    let lines = shell("plain", script);
+    assert!(!lines.starts_with("0\n"), "{lines}");
+    // Again: nothing is made anew, and it is the same for a user with one id.
+    let again: serde_json::Value =
+        serde_json::from_slice(&build("hard", &["--harden", "--json"]).stdout).unwrap();
+    assert_eq!(again["digest"], report["digest"]);
+    let root = Warpdrive::with(PYTHON_311_RUN);
+    let expected = root.image("opal", source.path(), &["--harden"]);
+    let single = Warpdrive::as_user(User::single_id(), PYTHON_311_RUN);
+    let place = single.give(source.path(), "source");
+    let report = single.image("opal", &place, &["--harden"]);
+    assert_eq!(report["digest"], expected["digest"]);
+}
+
+#[test]
+fn limits_of_builds_and_containers() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let (name, text) = hook(
+        "python -c \"x = bytearray(400_000_000); x[::4096] = b'1' * len(x[::4096])\"; echo ALL",
+    );
+    let hungry = flask(&[(name, &text)]);
+    let output = run(&warpdrive, hungry.path(), &[], &["--memory", "200m"]);
+    assert_eq!(output.status.code(), Some(3), "{}", words(&output));
+    let (name, text) = hook("for i in $(seq 60); do sleep 1 & done; wait; echo ALL");
+    let many = flask(&[(name, &text)]);
+    let output = run(&warpdrive, many.path(), &[], &["--pids", "40"]);
+    let said = words(&output);
+    assert!(said.contains("fork"), "{said}");
+    // The positive controls: without the limits both are built.
+    for source in [&hungry, &many] {
+        let output = run(&warpdrive, source.path(), &[], &["--cpus", "1.5"]);
+        assert!(output.status.success(), "{}", words(&output));
+        assert!(words(&output).contains("ALL"));
+    }
+    let (name, text) = hook("sleep 100");
+    let slow = flask(&[(name, &text)]);
+    let output = run(&warpdrive, slow.path(), &[], &["--timeout", "1s"]);
+    assert_eq!(output.status.code(), Some(3), "{}", words(&output));
+    assert!(words(&output).contains("time limit"), "{}", words(&output));
+
+    // Containers.
+    let container = |more: &[&str], script: &str| {
+        let arguments = [
+            &["run", "--rm"][..],
+            more,
+            &["opal", "--", "sh", "-c", script],
+        ]
+        .concat();
+        warpdrive.output(&arguments)
+    };
+    let output = container(&["--timeout", "1s"], "sleep 100");
+    assert_eq!(output.status.code(), Some(124), "{}", words(&output));
+    let output = container(&["--timeout", "1m"], "exit 7");
+    assert_eq!(output.status.code(), Some(7), "{}", words(&output));
+    let eat = "python -c \"x = bytearray(200_000_000); x[::4096] = b'1' * len(x[::4096])\"";
+    let output = container(&["--memory", "64m"], eat);
+    assert!(!output.status.success(), "{}", words(&output));
+    let output = container(&[], eat);
+    assert!(output.status.success(), "{}", words(&output));
+}
+
+/// A user to whom nobody has delegated a control group.
+#[test]
+fn a_limit_that_cannot_be_enforced_is_refused() {
+    let warpdrive = Warpdrive::as_user(User::single_id(), PYTHON_311_RUN);
+    let source = flask(&[]);
+    let source = warpdrive.give(source.path(), "source");
+    for limit in [["--memory", "1g"], ["--pids", "1000"], ["--cpus", "1"]] {
+        let refused = run(
+            &warpdrive,
+            &source,
+            &[],
+            &[&limit[..], &["--json"]].concat(),
+        );
+        let said = words(&refused);
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(said.contains("limit-not-enforceable"), "{said}");
+        assert!(said.contains("--best-effort-limits"), "{said}");
+    }
+    let all = [
+        "--memory",
+        "1g",
+        "--pids",
+        "1000",
+        "--cpus",
+        "1",
+        "--best-effort-limits",
+    ];
+    let output = run(&warpdrive, &source, &[], &all);
+    let said = words(&output);
+    assert!(output.status.success(), "{said}");
+    for what in ["memory", "pids", "cpus"] {
+        assert!(
+            said.contains(&format!("no limit: the limit on {what}")),
+            "{said}"
+        );
+    }
+    let run = |more: &[&str]| {
+        warpdrive.output(
+            &[
+                &["run", "--rm", "--memory", "1g"][..],
+                more,
+                &["opal", "--", "true"],
+            ]
+            .concat(),
+        )
+    };
+    let refused = run(&[]);
+    assert_eq!(refused.status.code(), Some(125), "{}", words(&refused));
+    let warned = run(&["--best-effort-limits"]);
+    assert!(warned.status.success(), "{}", words(&warned));
+    assert!(words(&warned).contains("no limit"), "{}", words(&warned));
+}
+
+#[test]
+fn an_image_is_made_again_from_its_own_record() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    // Versions that are not pinned are those of the record, not today's.
+    let source = flask(&[("requirements.txt", "flask\nclick<8.2\n")]);
+    let report = warpdrive.image(
+        "opal",
+        source.path(),
+        &[
+            "-e",
+            "GREETING=a=b",
+            "--harden",
+            "--build-env",
+            "NOBODY=knows",
+        ],
+    );
+    let config = warpdrive.run(&["inspect", "opal", "--json"]);
+    let record: serde_json::Value = {
+        let inspected: serde_json::Value = serde_json::from_str(&config).unwrap();
+        let text = find(&inspected, "io.warpdrive.build").expect("the record is in the image");
+        serde_json::from_str(&text).unwrap()
+    };
+    assert_eq!(record["source"]["commit"].as_str().unwrap().len(), 40);
+    assert_eq!(record["builder"]["digest"], report["builder"]["digest"]);
+    assert_eq!(record["build_env"], 1);
+    let resolved = record["resolved"].to_string();
+    assert!(resolved.contains("[\"flask\",\"3."), "{resolved}");
+    for word in [
+        "NOBODY",
+        "knows",
+        source.path().to_str().unwrap(),
+        warpdrive.store().to_str().unwrap(),
+    ] {
+        assert!(!config.contains(word), "{word}");
+    }
+
+    let verify = |directory: &Path, more: &[&str]| {
+        let directory = directory.display().to_string();
+        let arguments = [
+            &["verify-build", "opal", "--json", "--source", &directory][..],
+            more,
+        ]
+        .concat();
+        process::output_within(
+            &mut warpdrive.command(&arguments),
+            std::time::Duration::from_mins(5),
+        )
+    };
+    let same = verify(source.path(), &["--build-env", "NOBODY=knows"]);
+    assert!(same.status.success(), "{}", words(&same));
+    let value: serde_json::Value = serde_json::from_slice(&same.stdout).unwrap();
+    assert_eq!(value["verified"], true);
+    assert_eq!(value["rebuilt"], report["digest"]);
+    // A name that stands for another builder today does not matter.
+    warpdrive.run(&["tag", PYTHON_311_RUN, "kept"]);
+    with_a_backdoor(&warpdrive);
+    warpdrive.run(&["tag", "backdoor", PYTHON_311_RUN]);
+    // From the repository, at its commit, though the branch has gone on.
+    fs::write(source.path().join("more.txt"), "more\n").unwrap();
+    process::run(
+        Command::new("git")
+            .current_dir(source.path())
+            .args(["-c", "user.name=T", "-c", "user.email=t@example.com"])
+            .args([
+                "-c",
+                "core.hooksPath=/dev/null",
+                "commit",
+                "--quiet",
+                "--allow-empty",
+                "-m",
+                "on",
+            ]),
+    );
+    let other = verify(source.path(), &[]);
+    let said = words(&other);
+    assert_eq!(other.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("source-differs") && said.contains("git checkout"),
+        "{said}"
+    );
+    let url = format!("file://{}", source.path().display());
+    let arguments = [
+        "verify-build",
+        "opal",
+        "--json",
+        "--git",
+        &url,
+        "--build-env",
+        "NOBODY=knows",
+    ];
+    let cloned = warpdrive.output(&arguments);
+    let value: serde_json::Value = serde_json::from_slice(&cloned.stdout).unwrap_or_default();
+    assert_eq!(value["verified"], true, "{}", words(&cloned));
+
+    // An image whose maker lied: another variable, and a file that no source has.
+    fs::remove_file(source.path().join("more.txt")).unwrap();
+    process::run(
+        Command::new("git")
+            .current_dir(source.path())
+            .args(["reset", "--quiet", "--hard", "HEAD~1"]),
+    );
+    tamper(&warpdrive);
+    let lied = warpdrive.output(&[
+        "verify-build",
+        "lied",
+        "--json",
+        "--build-env",
+        "NOBODY=knows",
+        "--source",
+        source.path().to_str().unwrap(),
+    ]);
+    let said = words(&lied);
+    assert_eq!(lied.status.code(), Some(4), "{said}");
+    let value: serde_json::Value = serde_json::from_slice(&lied.stdout).unwrap();
+    let differences = value["differences"].to_string();
+    assert_eq!(value["verified"], false);
+    for part in [
+        "/opt/app-root/src/app.py",
+        "from line",
+        "/opt/app-root/src/evil.py",
+        "is not in the rebuilt image",
+    ] {
+        assert!(differences.contains(part), "{part}: {differences}");
+    }
+    let text = warpdrive.output(&["verify-build", PYTHON_311_RUN, "--source", "."]);
+    assert!(
+        words(&text).contains("io.warpdrive.build"),
+        "{}",
+        words(&text)
+    );
+}
+
+/// The text of a field, wherever it is.
+fn find(value: &serde_json::Value, key: &str) -> Option<String> {
+    match value {
+        serde_json::Value::Object(map) => map
+            .get(key)
+            .and_then(|value| value.as_str().map(str::to_owned))
+            .or_else(|| map.values().find_map(|value| find(value, key))),
+        serde_json::Value::Array(list) => list.iter().find_map(|value| find(value, key)),
+        _ => None,
+    }
+}
+
+/// The image `opal` as `lied`, its application layer with a line more in `app.py` and a file more.
+fn tamper(warpdrive: &Warpdrive) {
+    use ::warpdrive::oci::{MediaType, descriptor, sha256, to_canonical_json};
+    use std::io::Read as _;
+    let store = ::warpdrive::store::Store::open(Some(&warpdrive.store())).unwrap();
+    let image = store.image("opal").unwrap().unwrap();
+    let last = image.manifest.layers().last().unwrap();
+    let mut bytes = Vec::new();
+    flate2::read::MultiGzDecoder::new(store.open_blob(last.digest()).unwrap())
+        .read_to_end(&mut bytes)
+        .unwrap();
+    let mut changed = tar::Builder::new(Vec::new());
+    for entry in tar::Archive::new(&bytes[..]).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let mut header = entry.header().clone();
+        let path = entry.path().unwrap().into_owned();
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).unwrap();
+        if path.ends_with("src/app.py") {
+            content.extend_from_slice(b"import evil\n");
+            header.set_size(content.len() as u64);
+            header.set_cksum();
+        }
+        changed.append(&header, &content[..]).unwrap();
+    }
+    let mut header = tar::Header::new_ustar();
+    header.set_size(2);
+    header.set_mode(0o664);
+    header.set_path("opt/app-root/src/evil.py").unwrap();
+    header.set_cksum();
+    changed.append(&header, &b"x\n"[..]).unwrap();
+    let tar = changed.into_inner().unwrap();
+    let (digest, size) = store.put_blob(&tar).unwrap();
+    let mut config: serde_json::Value = serde_json::from_slice(&image.config_bytes).unwrap();
+    *config["rootfs"]["diff_ids"]
+        .as_array_mut()
+        .unwrap()
+        .last_mut()
+        .unwrap() = sha256(&tar).to_string().into();
+    let (config, config_size) = store.put_blob(&to_canonical_json(&config)).unwrap();
+    let mut manifest: serde_json::Value = serde_json::from_slice(&image.manifest_bytes).unwrap();
+    manifest["config"]["digest"] = config.to_string().into();
+    manifest["config"]["size"] = config_size.into();
+    *manifest["layers"]
+        .as_array_mut()
+        .unwrap()
+        .last_mut()
+        .unwrap() = serde_json::to_value(descriptor(MediaType::ImageLayer, digest, size)).unwrap();
+    let (digest, size) = store.put_blob(&to_canonical_json(&manifest)).unwrap();
+    store
+        .tag("lied", &descriptor(MediaType::ImageManifest, digest, size))
+        .unwrap();
+}
