@@ -594,6 +594,34 @@ fn scripts_from_elsewhere() {
     assert!(words(&output).contains("larger than"), "{}", words(&output));
     assert!(!words(&output).contains("s3cretpw"), "{}", words(&output));
 
+    // By the proxy that the environment names.
+    let proxy = FakeRegistry::start(|asked| match asked.target.as_str() {
+        "http://scripts.example/s2i/assemble" => {
+            Reply::new(200).body("#!/bin/sh\necho by proxy > /opt/app/result\n")
+        }
+        _ => Reply::new(404),
+    });
+    let variable = format!("http_proxy=http://{}", proxy.address());
+    let mut command = warpdrive.command_in(
+        &warpdrive.place(),
+        &[&variable],
+        &[
+            "s2i",
+            "build",
+            path,
+            "box",
+            "app",
+            "-s",
+            "http://scripts.example/s2i/",
+        ],
+    );
+    let output = process::output(&mut command);
+    assert!(output.status.success(), "{}", words(&output));
+    assert_eq!(
+        printed(&warpdrive, "app", &["/bin/cat", "/opt/app/result"]),
+        "by proxy\n"
+    );
+
     // A builder that does not say where its scripts are.
     Builder::plain()
         .without_label("io.openshift.s2i.scripts-url")

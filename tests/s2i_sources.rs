@@ -563,6 +563,59 @@ fn a_terabyte_of_nothing_is_refused() {
     assert!(words.contains("sparse file"), "{words}");
 }
 
+/// A server that takes connections and never answers.
+fn silent_server() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let held: Vec<_> = listener.incoming().collect();
+        drop(held);
+    });
+    format!("http://{address}/app.git")
+}
+
+#[test]
+fn a_server_that_never_answers_is_waited_for_no_longer_than_told() {
+    let place = Place::new();
+    let (code, words) = place.refuses(&["--git", &silent_server(), "--timeout", "1s"]);
+    assert_eq!(code, 5, "{words}");
+    assert!(words.contains("took longer than 1 s"), "{words}");
+}
+
+#[test]
+fn an_interrupted_fetch_leaves_nothing() {
+    let warpdrive = Warpdrive::new();
+    let url = silent_server();
+    let child = warpdrive
+        .command(&["s2i", "build", &url, "builder", "app"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let tmp = warpdrive.store().join("tmp");
+    // Its git has begun.
+    let begun = process::poll(std::time::Duration::from_mins(1), || {
+        fs::read_dir(&tmp).ok()?.flatten().find_map(|entry| {
+            let source = entry.path().join("source");
+            source.is_dir().then_some(())
+        })
+    });
+    assert!(begun.is_some(), "nothing was fetched");
+    process::run(
+        Command::new("kill")
+            .arg("-TERM")
+            .arg(child.id().to_string()),
+    );
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(130),
+        "{}",
+        process::words(&output)
+    );
+    warpdrive.leaves_nothing();
+}
+
 /// One commit, however it came: the same image.
 #[test]
 fn a_commit_gives_one_image_from_its_url_and_from_a_clean_checkout() {

@@ -20,6 +20,7 @@ pub mod fake_registry;
 pub mod http;
 pub mod images;
 pub mod made;
+pub mod package_index;
 pub mod podman;
 pub mod process;
 pub mod registry;
