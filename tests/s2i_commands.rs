@@ -962,7 +962,11 @@ fn a_dockerfile_that_a_real_buildah_builds() {
         Builder::new()
             .script("assemble", CURIOUS)
             .script("run", RUN)
-            .set("User", "1001")
+            .script(
+                "save-artifacts",
+                "#!/bin/sh\necho artifact > /tmp/kept\nexec tar -C /tmp -cf - kept\n",
+            )
+            .files(|layer| layer.symlink("bin/tar", "busybox"))
     };
     builder().put(&warpdrive.store(), "localhost/box:latest");
     builder().archive(&archive, "localhost/box:latest");
@@ -1101,6 +1105,31 @@ fn a_dockerfile_that_a_real_buildah_builds() {
         !bytes.windows(12).any(|window| window == b"s3cret-t0ken"),
         "the secret is in the image"
     );
+
+    // What the previous image has to give comes by a stage of its own.
+    let output = s2i(
+        &warpdrive,
+        &[
+            "build",
+            source.path().to_str().unwrap(),
+            "localhost/box:latest",
+            "localhost/app",
+            "--incremental",
+            "-i",
+            &inject,
+            "--as-dockerfile",
+            out.to_str().unwrap(),
+        ],
+    );
+    assert!(output.status.success(), "{}", words(&output));
+    process::run(&mut build);
+    let said =
+        process::run(
+            podman
+                .command()
+                .args(["run", "--rm", "--network=none", "localhost/app"]),
+        );
+    assert!(said.contains("\n12\nartifact\n"), "{said}");
 
     // Something else in the way is left alone.
     let theirs = warpdrive.place().join("theirs");
