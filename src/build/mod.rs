@@ -21,6 +21,7 @@ mod harden;
 mod judge;
 mod leaks;
 mod record;
+mod remote;
 mod request;
 mod ship;
 mod split;
@@ -45,6 +46,7 @@ pub use environment::PASSED_ON;
 pub use error::BuildError;
 pub use judge::{Judgement, Verdict};
 pub use record::{LABEL_BUILD, Record};
+pub use remote::remote_image;
 pub use request::{
     CacheReport, CacheState, LayerKind, LayerReport, NameAndDigest, Report, Request, Secret,
 };

@@ -34,6 +34,7 @@ mod pull;
 mod push;
 mod retry;
 mod session;
+mod stream;
 mod upload;
 
 pub use blobs::{BlobError, BlobSink, Blobs};
