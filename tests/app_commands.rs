@@ -170,6 +170,42 @@ fn start_runs_the_server_in_its_home_with_everything_exported() {
     );
 }
 
+/// What whoever starts the container says comes before the application's files, and before what the
+/// build has recorded. In the original the files had the last word.
+#[test]
+fn the_caller_has_the_first_word() {
+    let app = App::new();
+    app.plan("", "--built");
+    app.program(
+        "root/src/app.sh",
+        "#!/bin/sh\necho \"$A $B $C\"; for a; do echo \"<$a>\"; done\n",
+    );
+    app.file(
+        "root/src/.warpdrive/environment",
+        "A=file\nB=\"$B and file\"\nC=${C:-file}\n",
+    );
+    app.file("root/src/.warpdrive/action_hooks/deploy-env", "A=hook\n");
+    let output = app.run(&["start"]);
+    assert_eq!(stdout(&output), "hook  and file file\n<--built>\n");
+    let said = [
+        ("A", "said"),
+        ("B", "said"),
+        ("C", "said"),
+        ("WARPDRIVE_SERVER_ARGS", "--said '$A'"),
+    ];
+    let output = app.command(&[], &["start"]).envs(said).output().unwrap();
+    assert_eq!(stdout(&output), "said said and file said\n<--said>\n<$A>\n");
+    let explained = app.command(&[], &["env", "--explain"]).envs(said).output();
+    let explained = stdout(&explained.unwrap());
+    assert!(
+        explained.contains("B='said and file'  # file: .warpdrive/environment\n"),
+        "{explained}"
+    );
+    assert!(
+        explained.contains("server_args = --said '$A'  # environment: WARPDRIVE_SERVER_ARGS\n")
+    );
+}
+
 #[test]
 fn start_without_a_build_says_what_to_do() {
     let output = App::new().run(&["start"]);
@@ -398,6 +434,68 @@ fn alive_asks_the_application() {
             .unwrap();
         assert_eq!(status(&output), expected, "{name}: {}", stderr(&output));
     }
+}
+
+/// An application that takes the connection and says nothing.
+#[test]
+fn alive_does_not_wait_for_ever() {
+    let app = App::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    for (seconds, expected, word) in [
+        ("0.2", 1, "no answer within 0.2 s"),
+        ("soon", 125, "WARPDRIVE_PROBE_TIMEOUT=soon"),
+    ] {
+        let output = app
+            .command(&[], &["ready"])
+            .envs([
+                ("PORT", port.as_str()),
+                ("WARPDRIVE_PROBE_TIMEOUT", seconds),
+            ])
+            .output()
+            .unwrap();
+        assert_eq!(status(&output), expected, "{}", stderr(&output));
+        assert!(stderr(&output).contains(word), "{}", stderr(&output));
+    }
+}
+
+/// The original booted Django at every start, to ask for its settings, and wrote a wrapper module
+/// and a passwd file into the image.
+#[test]
+fn a_start_asks_the_record_and_not_the_application() {
+    let app = App::new();
+    let plan = serde_json::json!({
+        "version": 1, "installer": "uv", "framework": "django",
+        "start": {"mode": "server", "server": "gunicorn", "application": {
+            "module": "site.wsgi", "object": "application", "interface": "wsgi",
+            "wrapper": "whitenoise_wrapper"}},
+        "django": {"manage": "manage.py", "settings_module": "site.settings"},
+        "static_files": [{"url": "/static/", "root": "/opt/app-root/static/django/"}],
+    });
+    app.file("root/etc/warpdrive/plan.json", plan.to_string());
+    app.file(
+        "root/src/manage.py",
+        "raise SystemExit('Django is booted')\n",
+    );
+    let asked = app.path("asked");
+    for name in ["python", "python3"] {
+        let script = format!("#!/bin/sh\necho \"$0 $*\" >> {}\n", asked.display());
+        app.program(&format!("root/bin/{name}"), &script);
+    }
+    app.program(
+        "root/bin/gunicorn",
+        "#!/bin/sh\necho \"$DJANGO_SETTINGS_MODULE $*\"\n",
+    );
+    let before = listing(&app.path("root"));
+    let output = app.run(&["start"]);
+    assert_eq!(status(&output), 0, "{}", stderr(&output));
+    let line = stdout(&output);
+    assert!(
+        line.starts_with("site.settings --") && line.ends_with(" whitenoise_wrapper:application\n"),
+        "{line}"
+    );
+    assert!(!asked.exists(), "{:?}", fs::read_to_string(asked));
+    assert_eq!(listing(&app.path("root")), before);
 }
 
 #[test]

@@ -104,6 +104,7 @@ fn the_articles_backdoors_and_their_twins() {
         decode(from_base("/usr/bin/id")),
         decode(from_base("/bin/bash")),
     );
+    let su = decode(from_base("/usr/bin/su"));
     let layer = |open: bool| {
         let mode = if open { 0o4711 } else { 0o711 };
         let group = if open { "app" } else { "ops" };
@@ -122,6 +123,7 @@ fn the_articles_backdoors_and_their_twins() {
                 0o440,
                 format!("root ALL=(ALL:ALL) ALL\n%{group} ALL=(ALL) NOPASSWD: ALL\n"),
             )
+            .file("usr/bin/su", 0o4755, &su)
             .file("usr/local/bin/id", mode, &id)
             .file("usr/local/bin/bash", mode, &bash);
         for (path, mode, bytes) in &sudo {

@@ -99,10 +99,11 @@ fn below(files: &dyn Files, directory: &str, depth: usize, found: &mut BTreeSet<
 
 /// Why phase one needs all the source, if it does.
 pub fn needs_all_source(project: &Project, files: &dyn Files) -> Option<String> {
-    if let Some(true) = hook(files, "pre-build")
+    let mut hooks = ["pre-build", "install"].into_iter();
+    if let Some(name) = hooks.find(|name| hook(files, name) == Some(true))
         && project.settings.said("pre_build_reads").is_none()
     {
-        return Some("the hook pre-build may read any file".to_owned());
+        return Some(format!("the hook {name} may read any file"));
     }
     if let Source::Dynamic { file } = &project.source {
         return Some(format!("{file} computes the dependencies"));
@@ -149,6 +150,8 @@ mod tests {
         let load = |tree: &Memory| Project::load(tree, &BTreeMap::new(), &BTreeMap::new()).unwrap();
         let tree = Memory::new().with_program(".warpdrive/action_hooks/pre-build", "");
         assert!(needs_all_source(&load(&tree), &tree).is_some());
+        let old_name = Memory::new().with_program(".warpdrive/action_hooks/install", "");
+        assert!(needs_all_source(&load(&old_name), &old_name).is_some());
         let tree = tree
             .with(".warpdrive/pre_build_reads", "versions.json")
             .with("versions.json", "");

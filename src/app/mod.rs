@@ -20,6 +20,8 @@ pub mod detect;
 pub mod environment;
 pub mod files;
 pub mod fixup;
+pub mod instrument;
+pub mod jupyter;
 pub mod metadata;
 pub mod plan;
 pub mod process;

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::detect::Interface;
+use super::instrument::Instrument;
+use super::jupyter;
 use super::python::{PythonRequest, PythonVersion};
 use super::server::Server;
 
@@ -53,6 +55,16 @@ pub struct Plan {
     /// Packages that warpdrive adds for the server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub server_packages: Vec<String>,
+    /// The agent that the server is wrapped with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instrument: Option<Instrument>,
+    /// What agents call the application: `[project] name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The variables of the builder image, which come with the image and from nobody who says
+    /// something about the application: a file of the application comes before them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub image_environment: BTreeMap<String, String>,
     /// The installed release of the server's package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_version: Option<String>,
@@ -68,6 +80,8 @@ pub enum Start {
     Shell { program: String },
     /// `python PROGRAM`.
     Python { program: String },
+    /// `jupyter lab` or `jupyter notebook`, over the home.
+    Jupyter { interface: jupyter::Interface },
     Server {
         server: Server,
         /// `None`: everything is in the arguments (the original's modes `gunicorn`, `uwsgi` …), or

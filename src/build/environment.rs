@@ -134,12 +134,33 @@ pub(super) fn variables(
     for (name, value) in &request.build_env {
         set(name, value);
     }
+    let env_of_phase = match phase {
+        Phase::Application => request.env.as_slice(),
+        Phase::Dependencies => &[],
+    };
+    let said = env_of_phase.iter().chain(&request.build_env);
+    let said: Vec<&str> = said.map(|(name, _)| name.as_str()).collect();
+    set("WARPDRIVE_SAID_VARIABLES", &said.join(" "));
+    set("WARPDRIVE_IMAGE_ENVIRONMENT", &images_own(base_env, path));
     for name in ["CFLAGS", "CXXFLAGS", "FFLAGS"] {
         let value = env.get(name).map_or("", String::as_str);
         let value = format!("{COMPILER_FLAGS} {value}").trim_end().to_owned();
         env.insert(name.to_owned(), value);
     }
     env.into_iter().collect()
+}
+
+/// The variables that every image on this base has, before anybody says anything, as JSON.
+fn images_own(base_env: &[(String, String)], path: &str) -> String {
+    let mut own: BTreeMap<&str, String> = base_env
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.clone()))
+        .collect();
+    own.insert("PATH", format!("{APP_ROOT}/bin:{path}"));
+    for name in ["HOME", "VIRTUAL_ENV", "WARPDRIVE_APP_ROOT"] {
+        own.insert(name, APP_ROOT.to_owned());
+    }
+    serde_json::to_string(&own).unwrap_or_default()
 }
 
 /// Variables about the host's certificates, indexes and proxies.

@@ -52,10 +52,14 @@ pub(super) fn fetch(
     if request.network == Network::None || detected.project.uses_pip() {
         return Ok(());
     }
+    let agent = detected.plan.instrument.iter();
+    let agent = agent.flat_map(|agent| agent.packages(&detected.project.names()));
     let server: Vec<String> = detected
         .plan
         .server_packages
         .iter()
+        .map(String::as_str)
+        .chain(agent)
         .map(|name| pinned(name, base.python.minor()))
         .collect();
     let constraints = |path: &str| {

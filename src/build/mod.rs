@@ -92,7 +92,7 @@ pub fn preview(
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<Preview, BuildError> {
-    let tree = collect(store, &request.source, progress)?;
+    let tree = collect(store, &request.source, &CollectOptions::default(), progress)?;
     let detected = app::detect(&files::TreeFiles::new(&tree), &detection(request, None))?;
     Ok(Preview { tree, detected })
 }
@@ -130,7 +130,7 @@ enum Made {
 fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Made, BuildError> {
     let mut timings = Timings::new();
 
-    let tree = collect(store, &request.source, progress)?;
+    let tree = collect(store, &request.source, &CollectOptions::default(), progress)?;
     let source_digest = tree.digest_with(store)?;
     if let Some(pinned) = &request.pinned {
         pinned.check(&source_digest, tree.commit.as_ref())?;
@@ -284,10 +284,10 @@ fn wish(
 pub(crate) fn collect(
     store: &Store,
     request: &SourceRequest,
+    options: &CollectOptions,
     progress: &dyn Progress,
 ) -> Result<Tree, BuildError> {
-    let options = CollectOptions::default();
-    let tree = source::take(store, request, &options, progress, &sandbox::interrupted)?;
+    let tree = source::take(store, request, options, progress, &sandbox::interrupted)?;
     for warning in &tree.warnings {
         progress.warning(warning);
     }

@@ -317,6 +317,11 @@ impl From<crate::build::foreign::ForeignError> for CommandError {
         let usage = |code| Self::new(ExitStatus::Usage, code, message.clone());
         match error {
             E::S2i(error) => error.into(),
+            E::Registry(error) => error.into(),
+            E::Dockerfile { .. } => failure("dockerfile"),
+            E::InTheWay { .. } => {
+                failure("dockerfile").with_hint("name a new directory: nothing is overwritten")
+            }
             E::Script { exit, tail, .. } => {
                 let mut error = Self::new(ExitStatus::AppBuildFailed, "assemble-failed", message);
                 error.status = match exit {

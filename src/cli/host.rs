@@ -12,7 +12,7 @@ use super::error::CommandError;
 use super::printer::Printer;
 use super::{
     builder, completions, container, doctor, export, image, images, import, inspect, prune, pull,
-    push, rm, run, tag, verify_build, version,
+    push, rm, run, s2i, tag, verify_build, version,
 };
 
 /// Turns a Python web application's source tree into a production-ready OCI image
@@ -64,6 +64,7 @@ enum Command {
     Audit(audit::Args),
     VerifyBuild(verify_build::Args),
     Builder(builder::Args),
+    S2i(s2i::S2iArgs),
     Doctor(doctor::Args),
     Completions(completions::Args),
     Man(completions::ManArgs),
@@ -86,6 +87,7 @@ impl Command {
             Self::Prune(args) => args.json,
             Self::Container(args) => args.json(),
             Self::Builder(args) => args.json(),
+            Self::S2i(args) => args.json(),
             Self::Push(args) => args.json,
             Self::Pull(args) => args.json,
             Self::Export(args) => args.json,
@@ -108,6 +110,7 @@ impl Command {
             Self::Rm(args) => rm::run(args, context),
             Self::Prune(args) => prune::run(args, context),
             Self::Builder(args) => builder::run(args, context),
+            Self::S2i(args) => s2i::run(args, context, Cli::command()),
             Self::Push(args) => push::run(args, context),
             Self::Pull(args) => pull::run(args, context),
             Self::Export(args) => export::run(args, context),
@@ -134,6 +137,15 @@ fn log() {
         // Nobody else sets one.
         let _ = tracing::subscriber::set_global_default(subscriber);
     }
+}
+
+/// As `WARPDRIVE_LOG=debug` asks for; what that variable says is stronger.
+pub(super) fn log_all() {
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter("debug")
+        .with_writer(std::io::stderr)
+        .finish();
+    let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
 /// Parses the arguments, carries the command out, and gives the exit code.

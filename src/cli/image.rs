@@ -1,7 +1,7 @@
 //! `warpdrive image`: a source tree becomes an image.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
@@ -168,7 +168,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
             Network::Host
         },
         harden: args.harden,
-        audit: judgement(args)?,
+        audit: judgement(args.policy.as_deref(), args.require_audit)?,
         pinned: None,
         limits: args.limits.limits(args.timeout),
         source_date_epoch: source_date_epoch()?,
@@ -176,11 +176,11 @@ fn request(args: &Args) -> Result<Request, CommandError> {
     })
 }
 
-fn judgement(args: &Args) -> Result<Judgement, CommandError> {
-    let strict = args.policy.as_deref().is_some_and(is_strict);
+pub(super) fn judgement(given: Option<&Path>, required: bool) -> Result<Judgement, CommandError> {
+    let strict = given.is_some_and(is_strict);
     Ok(Judgement {
-        policy: policy(args.policy.as_deref())?,
-        required: args.require_audit || strict,
+        policy: policy(given)?,
+        required: required || strict,
         builder_too: strict,
     })
 }
@@ -221,7 +221,7 @@ pub(super) fn secret(text: &str) -> Result<Secret, CommandError> {
     })
 }
 
-fn source_date_epoch() -> Result<Option<i64>, CommandError> {
+pub(super) fn source_date_epoch() -> Result<Option<i64>, CommandError> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Err(_) => Ok(None),
         Ok(text) if text.is_empty() => Ok(None),
@@ -297,6 +297,7 @@ fn plan_words(plan: &Plan) -> Vec<String> {
     lines.push(match &plan.start {
         Start::Shell { program } => format!("starts       {program}"),
         Start::Python { program } => format!("starts       python {program}"),
+        Start::Jupyter { interface } => format!("starts       jupyter {}", interface.name()),
         Start::Server {
             server,
             application,
@@ -318,7 +319,7 @@ fn plan_words(plan: &Plan) -> Vec<String> {
 }
 
 /// The table of layers, the digest, and what to type next.
-fn summary(report: &Report, context: &Context) {
+pub(super) fn summary(report: &Report, context: &Context) {
     let printer = &context.printer;
     let rows: Vec<Vec<String>> = report.layers.iter().map(row).collect();
     printer.progress("");

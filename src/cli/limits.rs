@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::container::parse_size;
 use crate::sandbox::Limits;
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct LimitArgs {
     /// Most memory, as in 512m
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]

@@ -49,6 +49,8 @@ mod rm;
 #[cfg(feature = "host")]
 mod run;
 #[cfg(feature = "host")]
+mod s2i;
+#[cfg(feature = "host")]
 mod source;
 #[cfg(feature = "host")]
 mod tag;

@@ -132,6 +132,32 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     start(&store, &options, context).map_err(own_failure)
 }
 
+/// Runs an image in the foreground with every port that it exposes on a free one of this machine.
+pub(super) fn with_all_ports(image: &str, context: &Context) -> Result<u8, CommandError> {
+    let ports = context
+        .open_store()?
+        .image(image)?
+        .map(|image| image.config.exposed_ports())
+        .unwrap_or_default();
+    let mut arguments = vec!["run".to_owned(), "--rm".to_owned()];
+    for port in ports {
+        // UDP is nothing that is published here.
+        if let Some(port) = port
+            .strip_suffix("/tcp")
+            .or((!port.contains('/')).then_some(&port))
+        {
+            arguments.push(format!("--publish=0:{port}"));
+        }
+    }
+    arguments.push(image.to_owned());
+    let command = <Args as clap::Args>::augment_args(clap::Command::new("run"));
+    let args = command
+        .try_get_matches_from(arguments)
+        .and_then(|matches| <Args as clap::FromArgMatches>::from_arg_matches(&matches))
+        .map_err(|error| CommandError::usage(error.to_string()))?;
+    run(&args, context)
+}
+
 fn start(store: &Store, options: &RunOptions, context: &Context) -> Result<u8, ContainerError> {
     let words = Console::new(&context.printer);
     let prepared = container::prepare(store, options, caller_env, &words)?;

@@ -222,6 +222,12 @@ impl ImageConfig {
         self.set("Env", json!(words));
     }
 
+    /// The keys of `ExposedPorts`: `8080/tcp`.
+    pub fn exposed_ports(&self) -> Vec<String> {
+        let ports = self.get("ExposedPorts").and_then(Value::as_object);
+        ports.map_or_else(Vec::new, |ports| ports.keys().cloned().collect())
+    }
+
     pub fn labels(&self) -> BTreeMap<String, String> {
         self.get("Labels")
             .and_then(Value::as_object)

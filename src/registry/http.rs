@@ -50,6 +50,8 @@ pub(crate) struct Request {
     pub url: Url,
     pub headers: Vec<(&'static str, String)>,
     pub payload: Payload,
+    /// Plain http is all right, whatever the host.
+    pub plain: bool,
 }
 
 impl Request {
@@ -59,6 +61,7 @@ impl Request {
             url,
             headers: Vec::new(),
             payload: Payload::None,
+            plain: false,
         }
     }
 
@@ -68,6 +71,12 @@ impl Request {
 
     pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Allows plain http to a host that the user gave.
+    pub(crate) fn even_plain(mut self) -> Self {
+        self.plain = true;
         self
     }
 
@@ -210,7 +219,8 @@ impl Http {
         let origin = request.url.clone();
         let mut url = origin.clone();
         for _ in 0..=MAX_REDIRECTS {
-            if url.scheme() != "https" && !(url.scheme() == "http" && self.may_be_plain(&url)) {
+            let plain = url.scheme() == "http" && (request.plain || self.may_be_plain(&url));
+            if url.scheme() != "https" && !plain {
                 return Err(RegistryError::Url {
                     url: shown(&url),
                     problem: "it is neither https nor an http address of this machine or of a registry listed in WARPDRIVE_INSECURE_REGISTRIES".into(),

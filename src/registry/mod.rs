@@ -34,6 +34,7 @@ mod pull;
 mod push;
 mod retry;
 mod session;
+mod small;
 mod stream;
 mod upload;
 
@@ -45,4 +46,4 @@ pub use manifest::{Document, Resolved, choose, this_platform};
 pub use progress::{Direction, Event, Outcome, Progress, Silent};
 pub use push::PushReport;
 pub use retry::Retry;
-pub use session::{Client, ClientOptions};
+pub use session::{Client, ClientOptions, name_auth_files};

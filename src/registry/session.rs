@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::Deserialize;
 
@@ -36,10 +36,19 @@ pub struct ClientOptions {
     pub retry: Retry,
 }
 
+/// Auth files that the command line named for this run of the program.
+static NAMED_AUTH_FILES: OnceLock<Vec<PathBuf>> = OnceLock::new();
+
+/// Names auth files (`config.json`, `auth.json`) that every client of this process looks at first.
+/// Counts once, before the first client is made.
+pub fn name_auth_files(files: Vec<PathBuf>) {
+    let _ = NAMED_AUTH_FILES.set(files);
+}
+
 impl Default for ClientOptions {
     fn default() -> Self {
         Self {
-            auth_files: Vec::new(),
+            auth_files: NAMED_AUTH_FILES.get().cloned().unwrap_or_default(),
             insecure_registries: Vec::new(),
             certificate_dirs: certificates::default_dirs(),
             platform: None,

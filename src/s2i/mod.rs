@@ -7,11 +7,13 @@
 //! what is wrong with the rest.
 
 pub mod artifacts;
+pub mod dockerfile;
 pub mod environment;
 pub mod labels;
 pub mod mappings;
 pub mod metadata;
 pub mod onbuild;
+pub mod scaffold;
 pub mod scripts;
 pub mod uids;
 

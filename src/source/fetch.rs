@@ -25,6 +25,8 @@ pub struct SourceRequest {
     pub submodules: bool,
     /// How long `git` may take.
     pub timeout: Duration,
+    /// Keep what was fetched or unpacked.
+    pub keep: bool,
     /// What another process has fetched for this one (before it went into a user namespace).
     pub fetched: Option<PathBuf>,
 }
@@ -36,6 +38,7 @@ impl SourceRequest {
             context_dir: None,
             submodules: true,
             timeout: FETCH_TIMEOUT,
+            keep: false,
             fetched: None,
         }
     }
@@ -78,9 +81,19 @@ pub fn fetch(
             scratch: None,
         });
     }
-    let scratch = store.scratch("source")?;
-    let place = scratch.path().join("source");
+    let scratch = if request.keep {
+        None
+    } else {
+        Some(store.scratch("source")?)
+    };
+    let place = match &scratch {
+        Some(scratch) => scratch.path().join("source"),
+        None => kept_directory()?.join("source"),
+    };
     std::fs::create_dir(&place).map_err(|e| SourceError::io("create", &place, e))?;
+    if request.keep {
+        progress.step(&format!("---> The source is kept in {}", place.display()));
+    }
     let path = match &request.origin {
         Origin::Directory(path) => path.clone(),
         Origin::Git(url) => {
@@ -117,8 +130,17 @@ pub fn fetch(
     };
     Ok(Fetched {
         path,
-        scratch: Some(Arc::new(scratch)),
+        scratch: scratch.map(Arc::new),
     })
+}
+
+/// A directory that stays.
+fn kept_directory() -> Result<PathBuf, SourceError> {
+    tempfile::Builder::new()
+        .prefix("warpdrive-source-")
+        .tempdir()
+        .map(tempfile::TempDir::keep)
+        .map_err(|e| SourceError::io("create a directory in", &std::env::temp_dir(), e))
 }
 
 /// Fetches a source and finds the files that go into an image.

@@ -119,6 +119,34 @@ impl Tree {
         Ok(Some(bytes))
     }
 
+    /// Without the paths that are `excluded`, and what is below them.
+    #[must_use]
+    pub fn without(mut self, excluded: impl Fn(&Path) -> bool) -> Self {
+        let mut gone: Vec<PathBuf> = Vec::new();
+        let mut left_out = std::mem::take(&mut self.left_out);
+        let mut kept = Vec::with_capacity(self.entries.len());
+        for entry in self.entries.iter() {
+            let below = gone.last().is_some_and(|path| entry.path.starts_with(path));
+            if !below && !excluded(&entry.path) {
+                kept.push(entry.clone());
+                continue;
+            }
+            if let SourceKind::File { size, .. } = entry.kind {
+                left_out.bytes += size;
+            }
+            left_out.files += u64::from(entry.kind != SourceKind::Directory);
+            if !below {
+                left_out
+                    .paths
+                    .push((entry.path.clone(), "an option".to_owned()));
+                gone.push(entry.path.clone());
+            }
+        }
+        self.entries = Arc::new(kept);
+        self.left_out = left_out;
+        self
+    }
+
     /// The tree of these files and directories (with all below them), the directories above them,
     /// and what links among them point to. Paths that are not in the tree are passed over.
     #[must_use]

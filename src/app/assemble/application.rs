@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::super::detect::{Detected, Interface, django_application, static_map};
 use super::super::environment::Environment;
+use super::super::jupyter;
 use super::super::plan::{Application, DjangoPlan, MODULES_DIRECTORY, Start};
 use super::super::project::Source;
 use super::super::run::python_path;
@@ -18,7 +19,8 @@ impl Build<'_> {
     pub(super) fn application(&self) -> Result<(), BuildError> {
         let roots = self.roots;
         let mut environment = self.with_files(self.base())?;
-        let mut detected = self.detect(&environment)?;
+        // As the host detected it: what a fragment works out comes too late for settings.
+        let mut detected = self.detect(self.given)?;
         let home = roots.home(&detected.plan.home);
         environment.insert("WARPDRIVE_APP_HOME".to_owned(), home.display().to_string());
         self.install_projects(&environment, &detected)?;
@@ -64,6 +66,14 @@ impl Build<'_> {
                 .find(|one| server.packages().contains(&one.name.as_str()))
                 .map(|one| one.version);
         }
+        plan.image_environment = self
+            .given
+            .get("WARPDRIVE_IMAGE_ENVIRONMENT")
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default();
+        if matches!(plan.start, Start::Jupyter { .. }) {
+            self.write_jupyter_configuration()?;
+        }
         plan.save(&roots.app)?;
         if roots.image {
             let mut directories = vec![roots.source.clone()];
@@ -73,6 +83,19 @@ impl Build<'_> {
             compile::compile(&roots.python(), &directories, compile::Check::Checked)?;
         }
         Ok(())
+    }
+
+    /// What takes Jupyter's password from the environment.
+    fn write_jupyter_configuration(&self) -> Result<(), BuildError> {
+        let directory = self.roots.app.join(jupyter::CONFIG_DIRECTORY);
+        let path = directory.join(jupyter::CONFIG_FILE);
+        fs::create_dir_all(&directory)
+            .and_then(|()| fs::write(&path, jupyter::CONFIG))
+            .map_err(|source| BuildError::Io {
+                doing: "write",
+                path,
+                source,
+            })
     }
 
     /// `-e .`, `./lib`, and a project that is the source itself.

@@ -1,12 +1,13 @@
-//! Phase one: the hook `pre-build`, the app's requirements, the server's packages, and the normal
+//! Phase one: the hook `pre-build` (or `install`, its old name), the app's requirements, the server's packages, and the normal
 //! form of what was installed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use super::super::detect::Detected;
+use super::super::detect::{self, Detected};
 use super::super::environment::Environment;
+use super::super::instrument::Instrument;
 use super::super::python::PythonVersion;
 use super::super::server::pins::pinned;
 use super::install::{self, Installer};
@@ -17,9 +18,9 @@ impl Build<'_> {
     pub(super) fn dependencies(&self, detected: Option<&Detected>) -> Result<(), BuildError> {
         let roots = self.roots;
         let base = self.base();
-        self.hook("pre-build", &base)?;
+        self.pre_build(&base)?;
         let environment = self.with_files(base)?;
-        let project = self.project(&environment)?;
+        let project = self.project(self.given)?;
         let before = if roots.image {
             records::protected_files(&roots.app)
         } else {
@@ -61,7 +62,14 @@ impl Build<'_> {
                 other => other?,
             }
         }
-        self.install_server(&mut installer, &environment, detected, phased)?;
+        let instrument = detect::instrument(&project.settings);
+        self.install_server(
+            &mut installer,
+            &environment,
+            detected,
+            instrument.as_ref(),
+            phased,
+        )?;
         let site = site_packages(&roots.app);
         let mut distributions = records::read_all(&site)?;
         records::refuse_intruders(&distributions, &site, roots)?;
@@ -91,36 +99,65 @@ impl Build<'_> {
         compile::compile(&roots.python(), &[site], compile::Check::Unchecked)
     }
 
-    /// The packages for the server that the requirements did not bring.
+    /// The hook `pre-build`; where there is none, `install`, as it was called once.
+    pub(super) fn pre_build(&self, environment: &Environment) -> Result<(), BuildError> {
+        let hooks = self.roots.source.join(".warpdrive/action_hooks");
+        match (
+            hooks.join("pre-build").is_file(),
+            hooks.join("install").is_file(),
+        ) {
+            (false, true) => self.hook("install", environment),
+            (true, both) => {
+                if both {
+                    self.progress.warn(
+                        ".warpdrive/action_hooks/install is not run: it is the old name of \
+                         pre-build, which is there, too",
+                    );
+                }
+                self.hook("pre-build", environment)
+            }
+            (false, false) => Ok(()),
+        }
+    }
+
+    /// The packages for the server and the agent that the requirements did not bring.
     fn install_server(
         &self,
         installer: &mut Installer<'_>,
         environment: &Environment,
         detected: Option<&Detected>,
+        instrument: Option<&Instrument>,
         phased: bool,
     ) -> Result<(), BuildError> {
-        let wanted: Vec<String> = match detected {
+        let mut wanted: Vec<String> = match detected {
             Some(detected) => detected.plan.server_packages.clone(),
             None => environment
                 .get("WARPDRIVE_SERVER_PACKAGES")
                 .map(|list| list.split_whitespace().map(str::to_owned).collect())
                 .unwrap_or_default(),
         };
-        let present: Vec<String> = records::read_all(&site_packages(&self.roots.app))?
+        let present: BTreeSet<String> = records::read_all(&site_packages(&self.roots.app))?
             .into_iter()
             .map(|distribution| distribution.name)
             .collect();
+        if let Some(instrument) = instrument {
+            wanted.extend(instrument.packages(&present).into_iter().map(str::to_owned));
+        }
         let python = python_version(&self.roots.app).unwrap_or(PythonVersion::new(3, 9));
         let missing: Vec<String> = wanted
             .iter()
-            .filter(|name| !present.contains(name))
+            .filter(|name| !present.contains(name.as_str()))
             .map(|name| pinned(name, python))
             .collect();
         if missing.is_empty() {
             return Ok(());
         }
+        let what = match instrument {
+            Some(instrument) => format!("the server and {instrument}"),
+            None => "the server".to_owned(),
+        };
         self.progress
-            .step(&format!("Installing the server ({})", missing.join(", ")));
+            .step(&format!("Installing {what} ({})", missing.join(", ")));
         match installer.install_more(&missing) {
             Err(BuildError::NeedsSdists { .. }) if !phased => {
                 installer.build = true;

@@ -13,6 +13,7 @@ mod error;
 mod install;
 mod records;
 mod source;
+mod wheels;
 mod wrapper;
 
 use std::collections::BTreeMap;
@@ -89,6 +90,19 @@ pub fn build(
     Build::new(roots, process_environment, progress).both()
 }
 
+/// Wheels of everything that a build installs, for one without an index: what `warpdrive wheels`
+/// does.
+///
+/// # Errors
+/// The first step that fails.
+pub fn wheels(
+    roots: &Roots,
+    process_environment: &Environment,
+    progress: &dyn Progress,
+) -> Result<(), BuildError> {
+    Build::new(roots, process_environment, progress).wheels()
+}
+
 struct Build<'a> {
     roots: &'a Roots,
     given: &'a Environment,
@@ -131,6 +145,9 @@ impl<'a> Build<'a> {
         ] {
             environment.insert(name.to_owned(), value);
         }
+        // Between the pipeline and us, and nobody else's.
+        environment.remove("WARPDRIVE_SAID_VARIABLES");
+        environment.remove("WARPDRIVE_IMAGE_ENVIRONMENT");
         let system = if roots.image { "image" } else { "local" };
         environment
             .entry("WARPDRIVE_BUILD_SYSTEM".to_owned())
@@ -158,11 +175,30 @@ impl<'a> Build<'a> {
         environment
     }
 
+    /// Whether the caller has said what this variable is to be. The pipeline, whose own variables
+    /// nobody has said, names those of `-e` and `--build-env`.
+    fn is_said(&self, name: &str) -> bool {
+        match self.given.get("WARPDRIVE_SAID_VARIABLES") {
+            Some(names) => names.split(' ').any(|said| said == name),
+            None => self.given.contains_key(name),
+        }
+    }
+
+    /// `[tool.warpdrive.environment]`, below everything else.
+    fn with_settings(&self, mut environment: Environment) -> Result<Environment, BuildError> {
+        for (name, value) in self.project(self.given)?.settings.environment {
+            environment.entry(name).or_insert(value);
+        }
+        Ok(environment)
+    }
+
     /// Adds `.warpdrive/environment` and the hook `build-env`.
-    fn with_files(&self, mut environment: Environment) -> Result<Environment, BuildError> {
+    fn with_files(&self, environment: Environment) -> Result<Environment, BuildError> {
+        let mut environment = self.with_settings(environment)?;
         let source = &self.roots.source;
-        for name in [environment::FILE, ".warpdrive/action_hooks/build-env"] {
-            let status = environment::apply(&mut environment, &source.join(name), source)?;
+        let said = |name: &str| self.is_said(name);
+        for name in [environment::FILE, environment::BUILD_FILE] {
+            let status = environment::apply(&mut environment, &source.join(name), source, &said)?;
             if status != 0 {
                 let text = format!("the last command in {name} ended with status {status}");
                 self.progress.warn(&text);

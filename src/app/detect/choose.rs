@@ -1,6 +1,7 @@
 //! Chooses how an app is started: the order of the original, with syntax trees in place of guesses.
 
 use super::super::files::{EntryKind, Files};
+use super::super::jupyter;
 use super::super::plan::{Application, DjangoPlan, Start};
 use super::super::project::Project;
 use super::super::server::Server;
@@ -59,7 +60,12 @@ impl Finder<'_> {
                     file: "manage.py with DJANGO_SETTINGS_MODULE".to_owned(),
                 });
             }
+            "jupyter" => return Ok(self.jupyter()),
             _ => {}
+        }
+        let server_type = settings.get("server_type");
+        if mode == "auto" && server_type.as_deref().is_some_and(jupyter::is_asked_for) {
+            return Ok(self.jupyter());
         }
         if let Some(chosen) = self.named()? {
             return Ok(chosen);
@@ -187,6 +193,12 @@ impl Finder<'_> {
             None if self.files.is_file(&program_path) && mode == "auto" => {
                 Ok(Chosen::simple(Start::Python { program }))
             }
+            None if own.is_empty()
+                && mode == "auto"
+                && jupyter::has_notebooks(self.files, self.home) =>
+            {
+                Ok(self.jupyter())
+            }
             None => match own.into_iter().next() {
                 Some(own) => Err(DetectError::OwnServer {
                     module: own.path,
@@ -195,6 +207,15 @@ impl Finder<'_> {
                 None => Err(self.nothing(found)),
             },
         }
+    }
+
+    /// Notebooks, for Jupyter.
+    fn jupyter(&self) -> Chosen {
+        let server_type = self.project.settings.get("server_type");
+        let interface = jupyter::Interface::choose(server_type.as_deref(), &self.project.names());
+        let mut chosen = Chosen::simple(Start::Jupyter { interface });
+        "jupyter".clone_into(&mut chosen.framework);
+        chosen
     }
 
     /// One application, or the one of the two interfaces of a project that the server wants.

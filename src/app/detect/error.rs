@@ -93,7 +93,9 @@ impl Explain for DetectError {
             DetectError::MissingRequirements { .. } => {
                 advice.remedy("add the file, or remove the line that names it; is it ignored by git?")
             }
-            DetectError::NotExecutable { path } => advice.remedy(format!("chmod +x {path}")),
+            DetectError::NotExecutable { path } => advice
+                .remedy(format!("chmod +x {path}"))
+                .remedy(format!("in git: git update-index --chmod=+x {path}")),
             DetectError::OwnServer { .. } => advice.remedy(
                 "make app.py a program that starts it, under if __name__ == \"__main__\"",
             ),

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 
 use super::environment;
 use super::files::Files;
+use super::instrument::Instrument;
 use super::plan::{Application, DjangoPlan, Plan, Start, StaticMap};
 use super::project::{self, Project};
 use super::python::{self, PythonRequest, PythonVersion};
@@ -59,10 +60,12 @@ pub struct Detected {
 impl Detected {
     /// Variables that phase one needs because it does not see the source; they belong to its key.
     pub fn phase_one_environment(&self) -> Vec<(String, String)> {
-        vec![(
-            "WARPDRIVE_SERVER_PACKAGES".to_owned(),
-            self.plan.server_packages.join(" "),
-        )]
+        let packages = self.plan.server_packages.join(" ");
+        let mut variables = vec![("WARPDRIVE_SERVER_PACKAGES".to_owned(), packages)];
+        if let Some(instrument) = &self.plan.instrument {
+            variables.push(("WARPDRIVE_INSTRUMENT".to_owned(), instrument.to_string()));
+        }
+        variables
     }
 }
 
@@ -73,7 +76,8 @@ impl Detected {
 pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectError> {
     let project = Project::load(files, &options.environment, &options.command_line)?;
     let settings = &project.settings;
-    let mut warnings = warnings(files, &project);
+    refuse_hooks(files)?;
+    let mut warnings = warnings(&project);
     if let Some((named_in, file)) = project.requirements.missing.first() {
         return Err(DetectError::MissingRequirements {
             named_in: named_in.clone(),
@@ -82,7 +86,7 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
     }
     let home = home(files, settings)?;
     let mut file_environment = settings.environment.clone();
-    file_environment.extend(environment::plain(files)?);
+    file_environment.extend(environment::plain(files, environment::FILE)?);
     let names = project.names();
     let finder = Finder {
         files,
@@ -101,7 +105,8 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
             let wrapped = chosen.django.is_some() || settings.said("wsgi_static_root").is_some();
             server.missing_packages(&names, interface, wrapped)
         }
-        _ => Vec::new(),
+        Start::Jupyter { interface } => interface.missing_packages(&names),
+        Start::Shell { .. } | Start::Python { .. } => Vec::new(),
     };
     let python_request = python::request(files, settings);
     if let (Some(request), Some(builder)) = (&python_request, options.python)
@@ -116,6 +121,7 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
     let server_name = match &chosen.start {
         Start::Shell { .. } => "shell",
         Start::Python { .. } => "python",
+        Start::Jupyter { .. } => "jupyter",
         Start::Server { server, .. } => server.name(),
     };
     let app_root = options.app_root.as_deref().unwrap_or("/opt/app-root");
@@ -141,6 +147,9 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
             .collect(),
         start: chosen.start,
         home,
+        instrument: instrument(settings),
+        service: super::metadata::read(files).name,
+        image_environment: BTreeMap::new(),
     };
     Ok(Detected {
         dependency_files: dependencies::files(files, &options.environment),
@@ -149,6 +158,13 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
         project,
         warnings,
     })
+}
+
+/// The agent that the settings ask for.
+pub(crate) fn instrument(settings: &Settings) -> Option<Instrument> {
+    settings
+        .get("instrument")
+        .and_then(|text| Instrument::parse(&text))
 }
 
 fn home(files: &dyn Files, settings: &Settings) -> Result<String, DetectError> {
@@ -192,19 +208,27 @@ pub(crate) fn static_map(url: &str, root: &str) -> StaticMap {
     }
 }
 
-fn warnings(files: &dyn Files, project: &Project) -> Vec<String> {
+/// A hook that cannot be run would be found out by its command, in production at the latest. (The
+/// original skipped it, `build` without a word.)
+fn refuse_hooks(files: &dyn Files) -> Result<(), DetectError> {
+    // These two are read, not run.
+    let run = HOOKS
+        .iter()
+        .filter(|name| !matches!(**name, "build-env" | "deploy-env"));
+    for name in run {
+        if project::hook(files, name) == Some(false) {
+            return Err(DetectError::NotExecutable {
+                path: format!(".warpdrive/action_hooks/{name}"),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn warnings(project: &Project) -> Vec<String> {
     let mut warnings = Vec::new();
     for (path, meant) in &project.settings.doubtful {
         warnings.push(format!("{path} means nothing; {meant} would"));
-    }
-    for name in HOOKS {
-        if project::hook(files, name) == Some(false) && !matches!(*name, "build-env" | "deploy-env")
-        {
-            let path = format!(".warpdrive/action_hooks/{name}");
-            warnings.push(format!(
-                "{path} is not executable and is not run: chmod +x {path}"
-            ));
-        }
     }
     for line in project.requirements.moving() {
         warnings.push(format!(

@@ -23,6 +23,7 @@ fn line(tree: &Memory) -> String {
         Ok(plan) => match &plan.start {
             Start::Shell { program } => format!("shell {program}"),
             Start::Python { program } => format!("python {program}"),
+            Start::Jupyter { interface } => format!("jupyter {}", interface.name()),
             Start::Server {
                 server,
                 application,
@@ -47,6 +48,50 @@ fn line(tree: &Memory) -> String {
         },
         Err(error) => format!("error: {error}"),
     }
+}
+
+#[test]
+fn notebooks_are_for_jupyter_where_there_is_no_application() {
+    for (files, expected) in [
+        (&[("a.ipynb", "")][..], "jupyter lab"),
+        (
+            &[("week 1/a.ipynb", ""), ("helper.py", "def f(): pass")],
+            "jupyter lab",
+        ),
+        (
+            &[("a.ipynb", ""), ("requirements.txt", "notebook")],
+            "jupyter notebook",
+        ),
+        (
+            &[("a.ipynb", ""), ("app.py", FLASK)],
+            "gunicorn app:app Wsgi",
+        ),
+        (&[("a.ipynb", ""), ("app.py", "print(1)")], "python app.py"),
+        (
+            &[
+                ("a.ipynb", ""),
+                ("app.py", FLASK),
+                (".warpdrive/server_type", "jupyter"),
+            ],
+            "jupyter lab",
+        ),
+        (
+            &[
+                ("x.txt", ""),
+                (".warpdrive/deploy_mode", "jupyter"),
+                (".warpdrive/server_type", "jupyter-notebook"),
+            ],
+            "jupyter notebook",
+        ),
+        (
+            &[(".ipynb_checkpoints/a.ipynb", "")],
+            "error: no application was found",
+        ),
+    ] {
+        assert_eq!(line(&tree(files)), expected, "{files:?}");
+    }
+    let files = [("a.ipynb", ""), ("requirements.txt", "numpy\n")];
+    assert_eq!(plan(&tree(&files)).unwrap().server_packages, ["jupyterlab"]);
 }
 
 #[test]
@@ -459,6 +504,17 @@ fn django_projects() {
     );
 }
 
+/// The original installed a server for these, too.
+#[test]
+fn programs_need_no_server() {
+    for tree in [
+        tree(&[("app.py", "print(1)")]),
+        Memory::new().with_program("app.sh", "#!/bin/sh\n"),
+    ] {
+        assert_eq!(plan(&tree).unwrap().server_packages, Vec::<String>::new());
+    }
+}
+
 #[test]
 fn programs_in_the_shell() {
     assert_eq!(
@@ -525,11 +581,30 @@ fn what_the_owner_should_know() {
             "requirements.txt",
             "-e git+https://github.com/x/y.git@master#egg=y",
         ),
-        (".warpdrive/action_hooks/build", "#!/bin/sh"),
+        (".warpdrive/action_hooks/build-env", "A=1"),
     ]);
     let detected = detect(&tree, &Options::default()).unwrap();
-    assert_eq!(detected.warnings.len(), 2, "{:?}", detected.warnings);
-    assert!(detected.warnings[0].contains("chmod +x"));
+    assert_eq!(detected.warnings.len(), 1, "{:?}", detected.warnings);
+}
+
+/// BUG [V] of the original: a hook that was not executable was skipped, `build` without a word.
+#[test]
+fn every_hook_has_to_be_executable() {
+    let mut refused = 0;
+    for name in HOOKS {
+        let path = format!(".warpdrive/action_hooks/{name}");
+        let tree = tree(&[("app.py", FLASK), (&path, "#!/bin/sh")]);
+        match detect(&tree, &Options::default()) {
+            Ok(_) => assert!(name.ends_with("-env"), "{name} is read, not run"),
+            Err(error) => {
+                let advice = error.advice();
+                assert_eq!(advice.title, format!("{path} is not executable"));
+                assert_eq!(advice.remedies[0], format!("chmod +x {path}"));
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!(refused, HOOKS.len() - 2);
 }
 
 proptest::proptest! {

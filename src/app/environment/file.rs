@@ -31,6 +31,22 @@ pub struct Evaluated {
     /// The status of its last command, which says nothing certain: `[ -n "$X" ] && Y=1` is no
     /// failure.
     pub status: i32,
+    /// What the fragment says, without its comments.
+    text: String,
+}
+
+impl Evaluated {
+    /// Whether the fragment has `$NAME` or `${NAME…`: then it has seen what the caller said, and
+    /// what it made of that stands.
+    pub fn looks_at(&self, name: &str) -> bool {
+        ["$", "${"].iter().any(|before| {
+            let word = format!("{before}{name}");
+            self.text.match_indices(&word).any(|(at, _)| {
+                !self.text[at + word.len()..]
+                    .starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+            })
+        })
+    }
 }
 
 /// Evaluates `path` in `directory` with `variables` set. `None` if there is no such file.
@@ -42,9 +58,9 @@ pub fn evaluate(
     directory: &Path,
     variables: &BTreeMap<OsString, OsString>,
 ) -> Result<Option<Evaluated>, EnvironmentError> {
-    if !check(path)? {
+    let Some(text) = check(path)? else {
         return Ok(None);
-    }
+    };
     let shell = |source| EnvironmentError::Run {
         path: path.to_owned(),
         source,
@@ -98,19 +114,21 @@ pub fn evaluate(
     Ok(Some(Evaluated {
         variables: found,
         status,
+        text,
     }))
 }
 
-/// Whether the file is there; an error for what no shell would read as it was meant.
-fn check(path: &Path) -> Result<bool, EnvironmentError> {
+/// The file without its comments, if it is there; an error for what no shell would read as it was
+/// meant.
+fn check(path: &Path) -> Result<Option<String>, EnvironmentError> {
     let read = |source| EnvironmentError::Read {
         path: path.to_owned(),
         source,
     };
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(None),
         Err(error) => return Err(read(error)),
     };
     let mut bytes = Vec::new();
@@ -129,13 +147,16 @@ fn check(path: &Path) -> Result<bool, EnvironmentError> {
             path: path.to_owned(),
         });
     }
-    match text.split('\n').position(|line| line.ends_with('\r')) {
-        Some(line) => Err(EnvironmentError::LineEnds {
+    if let Some(line) = text.split('\n').position(|line| line.ends_with('\r')) {
+        return Err(EnvironmentError::LineEnds {
             path: path.to_owned(),
             line: line + 1,
-        }),
-        None => Ok(true),
+        });
     }
+    let code = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'));
+    Ok(Some(code.collect::<Vec<_>>().join("\n")))
 }
 
 #[cfg(test)]
@@ -176,6 +197,21 @@ mod tests {
         ]);
         assert_eq!(found.variables, expected);
         assert_eq!(found.status, 0);
+    }
+
+    #[test]
+    fn what_a_fragment_looks_at() {
+        let text = "A=${A:-1}\nB=\"$B x\"\n# $C\nC=1\nD=$DD\n  E=${EE}\n";
+        let found = read(text, &[]).unwrap();
+        for (name, expected) in [
+            ("A", true),
+            ("B", true),
+            ("C", false),
+            ("D", false),
+            ("E", false),
+        ] {
+            assert_eq!(found.looks_at(name), expected, "{name}");
+        }
     }
 
     #[test]

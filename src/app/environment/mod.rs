@@ -1,8 +1,10 @@
 //! `.warpdrive/environment` and the `*-env` hooks: variables for the build and the running app.
 //!
-//! They are shell fragments, read by a shell ([`evaluate`]); what they say has the last word, as it
-//! had with the original: `A=${A:-1}` lets the caller decide. [`plain`] reads those that are no more
-//! than assignments without a shell, for a plan before anything runs.
+//! They are shell fragments, read by a shell ([`evaluate`]). What the caller has said himself (`-e`,
+//! his environment) comes before what they say, unless they look at it: `A=${A:-1}`,
+//! `OPTIONS="$OPTIONS --more"`, `PATH=/x:$PATH` ([`evaluate`] tells by [`Evaluated::looks_at`]). In the
+//! original they had the last word. [`plain`] reads those that are no more than assignments without
+//! a shell, for a plan before anything runs.
 
 mod file;
 
@@ -18,6 +20,10 @@ pub use file::{Evaluated, evaluate};
 
 /// Where the file lies in the source.
 pub const FILE: &str = ".warpdrive/environment";
+/// More variables for the build, on top of it.
+pub const BUILD_FILE: &str = ".warpdrive/action_hooks/build-env";
+/// More variables for the running application, on top of it.
+pub const DEPLOY_FILE: &str = ".warpdrive/action_hooks/deploy-env";
 
 pub type Environment = BTreeMap<String, String>;
 
@@ -151,15 +157,15 @@ fn value_of(assignment: &Assignment, environment: &Environment) -> String {
     }
 }
 
-/// The file's variables where it is no script: for a plan, before anything runs.
+/// A file's variables where it is no script: for a plan, before anything runs.
 ///
 /// # Errors
 /// If it is not UTF-8.
-pub fn plain(files: &dyn Files) -> Result<Environment, EnvironmentError> {
-    let Some(bytes) = files.read(FILE) else {
+pub fn plain(files: &dyn Files, path: &str) -> Result<Environment, EnvironmentError> {
+    let Some(bytes) = files.read(path) else {
         return Ok(Environment::new());
     };
-    let text = text(&bytes, Path::new(FILE))?;
+    let text = text(&bytes, Path::new(path))?;
     let mut environment = Environment::new();
     for assignment in parse(text).unwrap_or_default() {
         let value = value_of(&assignment, &environment);
@@ -175,8 +181,9 @@ fn text<'b>(bytes: &'b [u8], path: &Path) -> Result<&'b str, EnvironmentError> {
     })
 }
 
-/// Adds what a fragment sets to `environment`, and takes away what it unsets. The status of its
-/// last command, which need not mean anything; 0 if there is no such file.
+/// Adds what a fragment sets to `environment`, and takes away what it unsets; but leaves alone what
+/// the caller has `said`, where the fragment does not look at it. The status of its last command,
+/// which need not mean anything; 0 if there is no such file.
 ///
 /// # Errors
 /// If it is no text, or ends the shell.
@@ -184,6 +191,7 @@ pub fn apply(
     environment: &mut Environment,
     path: &Path,
     directory: &Path,
+    said: &dyn Fn(&str) -> bool,
 ) -> Result<i32, EnvironmentError> {
     let variables = environment
         .iter()
@@ -192,14 +200,17 @@ pub fn apply(
     let Some(found) = evaluate(path, directory, &variables)? else {
         return Ok(0);
     };
-    *environment = found
-        .variables
-        .into_iter()
-        .map(|(name, value)| {
-            let text = |word: OsString| word.to_string_lossy().into_owned();
-            (text(name), text(value))
-        })
-        .collect();
+    let text = |word: OsString| word.to_string_lossy().into_owned();
+    let mut after = Environment::new();
+    for (name, value) in &found.variables {
+        let (name, value) = (text(name.clone()), text(value.clone()));
+        let kept = match environment.get(&name) {
+            Some(old) if said(&name) && !found.looks_at(&name) => old.clone(),
+            _ => value,
+        };
+        after.insert(name, kept);
+    }
+    *environment = after;
     Ok(found.status)
 }
 
@@ -229,7 +240,7 @@ mod tests {
     #[test]
     fn what_can_be_read_without_a_shell() {
         let text = "# comment\nA=1\nexport B='two words'\nC=\"$A-$B\"\nD=${X:-none} # why\nE='a\nb'\nF=$A/b\n";
-        let found = plain(&Memory::new().with(FILE, text)).unwrap();
+        let found = plain(&Memory::new().with(FILE, text), FILE).unwrap();
         for (name, value) in [
             ("A", "1"),
             ("B", "two words"),
@@ -246,25 +257,33 @@ mod tests {
     fn a_shell_says_the_same_and_more() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("environment");
-        let text = "A=1\nC=\"$A-$GIVEN\"\nif true; then S=$(echo x); fi\nPATH=/x:$PATH\nunset GONE\nSET=file\n";
+        let text = "A=1\nC=\"$A-$GIVEN\"\nif true; then S=$(echo x); fi\nPATH=/x:$PATH\nunset GONE\nSET=file\n# $SAID\nSAID=file\nLOOKED=\"${LOOKED:-x} more\"\n";
         std::fs::write(&file, text).unwrap();
         let pairs = [
             ("PATH", "/usr/bin:/bin"),
             ("GIVEN", "g"),
             ("GONE", "1"),
             ("SET", "given"),
+            ("SAID", "caller"),
+            ("LOOKED", "caller"),
         ];
         let mut environment: Environment = pairs
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        assert_eq!(apply(&mut environment, &file, directory.path()).unwrap(), 0);
+        let said = |name: &str| matches!(name, "SAID" | "LOOKED" | "PATH");
+        assert_eq!(
+            apply(&mut environment, &file, directory.path(), &said).unwrap(),
+            0
+        );
         for (name, value) in [
             ("A", "1"),
             ("C", "1-g"),
             ("S", "x"),
             ("PATH", "/x:/usr/bin:/bin"),
             ("SET", "file"),
+            ("SAID", "caller"),
+            ("LOOKED", "caller more"),
         ] {
             assert_eq!(
                 environment.get(name).map(String::as_str),
@@ -274,7 +293,7 @@ mod tests {
         }
         assert!(!environment.contains_key("GONE"));
         std::fs::write(&file, "if true; then exit 7; fi").unwrap();
-        let error = apply(&mut environment, &file, directory.path()).unwrap_err();
+        let error = apply(&mut environment, &file, directory.path(), &said).unwrap_err();
         assert!(matches!(error, EnvironmentError::Failed { status: 7, .. }));
     }
 }

@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::time::Duration;
 
 use super::environment::{Environment, Origin};
 use super::error::RunError;
@@ -36,11 +37,22 @@ fn plan(environment: &Environment) -> Result<&Plan, RunError> {
     })
 }
 
+/// The record, with what the caller says today in place of what was said at build; and the
+/// variables that are the server's alone.
+fn plan_to_start(environment: &mut Environment) -> Result<Plan, RunError> {
+    environment.set_for_server();
+    let mut plan = plan(environment)?.clone();
+    if let Some(text) = environment.server_arguments() {
+        plan.server_args = Some(text);
+    }
+    Ok(plan)
+}
+
 /// `start`: `deploy-cfg` once, the hook `deploy`, then the server in the application's home. Nothing
 /// of the application is loaded to find out what the plan knows.
 pub fn start(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
     let mut environment = environment(caller, "start", progress)?;
-    let plan = plan(&environment)?.clone();
+    let plan = plan_to_start(&mut environment)?;
     let mut supervisor = Supervisor::new().map_err(RunError::Signals)?;
     if let Some(status) = once::configure(&environment, &mut supervisor, progress)? {
         return Ok(status);
@@ -60,7 +72,7 @@ pub fn start(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
     let Prepared { words, concurrency } = prepare(&plan, &mut environment)?;
     let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
     let program = match (Program::find(&words, &environment), plan.server()) {
-        (Err(RunError::NoProgram { .. }), Some(server)) => {
+        (Err(RunError::NoProgram { .. }), Some(server)) if plan.instrument.is_none() => {
             return Err(RunError::ServerMissing {
                 server: server.name(),
             });
@@ -84,7 +96,7 @@ pub fn start(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
 /// `start --dry-run`: the server's program and arguments.
 pub fn server_line(caller: &Caller, progress: &dyn Progress) -> Result<Vec<String>, RunError> {
     let mut environment = environment(caller, "start", progress)?;
-    let plan = plan(&environment)?.clone();
+    let plan = plan_to_start(&mut environment)?;
     Ok(prepare(&plan, &mut environment)?.words)
 }
 
@@ -142,6 +154,10 @@ fn prepare(plan: &Plan, environment: &mut Environment) -> Result<Prepared, RunEr
         environment: &variables,
     };
     let words = command(plan, &context)?;
+    let words = match &plan.instrument {
+        Some(instrument) => instrument.wrap(words, plan.server()),
+        None => words,
+    };
     let concurrency = concurrency.map(|(server, found)| {
         let file = server == Server::Gunicorn
             && found.number.is_some()
@@ -175,6 +191,7 @@ fn announcement(plan: &Plan, port: u16) -> [String; 2] {
     let (mode, server) = match &plan.start {
         Start::Shell { program } => ("shell", program.clone()),
         Start::Python { program } => ("python", format!("python {program}")),
+        Start::Jupyter { interface } => ("jupyter", format!("jupyter {}", interface.name())),
         Start::Server {
             server,
             application,
@@ -243,8 +260,24 @@ pub fn probe(name: &'static str, caller: &Caller, progress: &dyn Progress) -> Re
     let environment = environment(caller, name, progress)?;
     match hook::find(name, &environment)? {
         Some(hook) => hook.become_it(&environment, None),
-        None => probe::get(environment.port).map(|()| 0),
+        None => probe::get(environment.port, probe_timeout(&environment)?).map(|()| 0),
     }
+}
+
+/// `WARPDRIVE_PROBE_TIMEOUT`, in seconds.
+fn probe_timeout(environment: &Environment) -> Result<Duration, RunError> {
+    let Some(text) = environment.value("WARPDRIVE_PROBE_TIMEOUT") else {
+        return Ok(probe::TIMEOUT);
+    };
+    let text = text.to_string_lossy();
+    text.trim()
+        .parse()
+        .ok()
+        .filter(|seconds| *seconds > 0.0 && *seconds < 3600.0)
+        .map(Duration::from_secs_f32)
+        .ok_or_else(|| RunError::Timeout {
+            value: text.into_owned(),
+        })
 }
 
 /// `exec`: any program, where the caller stands.

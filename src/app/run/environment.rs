@@ -1,10 +1,13 @@
 //! What every program of the application sees.
 //!
-//! In this order, each on top of the one before: the caller's variables; where things lie; substitutes
-//! for a HOME that cannot be written to; `.warpdrive/environment` and
-//! `.warpdrive/action_hooks/deploy-env`, which have the last word on what they set; the build's
+//! In this order: the caller's variables; where things lie; substitutes for a HOME that cannot be
+//! written to; `.warpdrive/environment` and `.warpdrive/action_hooks/deploy-env`, which set what the
+//! caller has not said or what they look at themselves (`A=${A:-1}`, `PATH=/x:$PATH`); the build's
 //! record, for what is still not set. (It holds the file's own variables as the build saw them, so
 //! it must not come before the file: `A=${A:-$B}` would not see this B.)
+//!
+//! What the builder image brings (`LANG`, `PYTHON_VERSION`) nobody has said: the record knows these
+//! variables, and a file comes before them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -13,8 +16,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::super::environment::evaluate;
-use super::super::plan::{MODULES_DIRECTORY, Plan, PlanError};
+use super::super::environment::{DEPLOY_FILE, FILE, evaluate};
+use super::super::jupyter;
+use super::super::plan::{MODULES_DIRECTORY, Plan, PlanError, Start};
 use super::super::roots::Roots;
 use super::caller::Caller;
 use super::error::RunError;
@@ -27,6 +31,8 @@ const DEFAULT_PORT: &str = "8080";
 pub enum Origin {
     /// The caller's environment.
     Environment,
+    /// A variable of the builder image.
+    Image,
     /// A file, relative to the source.
     File(String),
     /// The build's record.
@@ -41,6 +47,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Environment => out.write_str("environment"),
+            Self::Image => out.write_str("image"),
             Self::File(path) => write!(out, "file: {path}"),
             Self::Plan => out.write_str("plan"),
             Self::Default => out.write_str("default"),
@@ -86,9 +93,17 @@ impl Environment {
             .variables
             .iter()
             .map(|(name, value)| {
+                let images = plan
+                    .as_ref()
+                    .and_then(|plan| plan.image_environment.get(name.to_str()?))
+                    .is_some_and(|known| OsStr::new(known) == value);
                 let variable = Variable {
                     value: value.clone(),
-                    origin: Origin::Environment,
+                    origin: if images {
+                        Origin::Image
+                    } else {
+                        Origin::Environment
+                    },
                 };
                 (name.clone(), variable)
             })
@@ -108,10 +123,7 @@ impl Environment {
         environment.apply_places(home_origin);
         environment.apply_home();
         environment.set_port(None)?;
-        for name in [
-            ".warpdrive/environment",
-            ".warpdrive/action_hooks/deploy-env",
-        ] {
+        for name in [FILE, DEPLOY_FILE] {
             let before = environment.values();
             environment.apply_file(name)?;
             environment.set_port(Some(&before))?;
@@ -263,8 +275,14 @@ impl Environment {
             self.variables.remove(gone);
             self.unset.insert(gone.clone());
         }
-        for (name_of_variable, value) in found.variables {
-            if before.get(&name_of_variable) != Some(&value) {
+        for (name_of_variable, value) in &found.variables {
+            let (name_of_variable, value) = (name_of_variable.clone(), value.clone());
+            let said = self
+                .variables
+                .get(&name_of_variable)
+                .is_some_and(|known| known.origin == Origin::Environment)
+                && !found.looks_at(&name_of_variable.to_string_lossy());
+            if before.get(&name_of_variable) != Some(&value) && !said {
                 self.unset.remove(&name_of_variable);
                 let origin = Origin::File(name.to_owned());
                 self.variables
@@ -272,6 +290,29 @@ impl Environment {
             }
         }
         Ok(())
+    }
+
+    /// What only the server's process sees: the variables of agents and of Jupyter.
+    pub(super) fn set_for_server(&mut self) {
+        let Some(plan) = self.plan.clone() else {
+            return;
+        };
+        if let Some(instrument) = &plan.instrument {
+            for (name, value) in instrument.variables(plan.service.as_deref()) {
+                self.set_default(name, value, Origin::Default);
+            }
+        }
+        if matches!(plan.start, Start::Jupyter { .. }) {
+            let ours = self.roots.app.join(jupyter::CONFIG_DIRECTORY);
+            let path = with_first(&[&ours], self.value("JUPYTER_CONFIG_PATH"));
+            self.set("JUPYTER_CONFIG_PATH", path, Origin::Default);
+        }
+    }
+
+    /// `WARPDRIVE_SERVER_ARGS`, which comes before what the build has recorded.
+    pub(super) fn server_arguments(&self) -> Option<String> {
+        self.value("WARPDRIVE_SERVER_ARGS")
+            .map(|text| text.to_string_lossy().into_owned())
     }
 
     /// A variable that tells hooks which command runs them.
@@ -509,20 +550,66 @@ mod tests {
         assert!(output.lines().any(|line| line == "B=x"), "{output}");
     }
 
+    /// The original's order was the other way round.
+    #[test]
+    fn the_caller_comes_before_the_files() {
+        let fixture = Fixture::new()
+            .plan("")
+            .with(
+                "src/.warpdrive/environment",
+                "SAID=file\nADDED=\"$ADDED more\"\nLANG=de_DE.UTF-8\nEMPTY=file\nunset GONE\n",
+            )
+            .with(
+                "src/.warpdrive/action_hooks/deploy-env",
+                "SAID=hook\nNEW=1\n",
+            );
+        let plan = serde_json::json!({
+            "version": 1, "start": {"mode": "python", "program": "app.py"}, "installer": "uv",
+            "image_environment": {"LANG": "C.UTF-8", "OTHER": "x"},
+        });
+        let fixture = fixture.with(PLAN_FILE, plan.to_string());
+        let caller = [
+            ("SAID", "caller"),
+            ("ADDED", "caller"),
+            ("LANG", "C.UTF-8"),
+            ("EMPTY", ""),
+            ("GONE", "1"),
+        ];
+        let found = fixture.of(&caller).unwrap();
+        for (name, value, origin) in [
+            ("SAID", "caller", "environment"),
+            ("ADDED", "caller more", "file: .warpdrive/environment"),
+            ("LANG", "de_DE.UTF-8", "file: .warpdrive/environment"),
+            ("EMPTY", "", "environment"),
+            ("NEW", "1", "file: .warpdrive/action_hooks/deploy-env"),
+        ] {
+            let variable = &found.variables[OsStr::new(name)];
+            assert_eq!(variable.value, value, "{name}");
+            assert_eq!(variable.origin.to_string(), origin, "{name}");
+        }
+        assert!(found.unset.contains(OsStr::new("GONE")));
+        // Another value than the image's is somebody's.
+        let found = fixture.of(&[("LANG", "fr_FR.UTF-8")]).unwrap();
+        assert_eq!(text(&found, "LANG"), "fr_FR.UTF-8");
+    }
+
     #[test]
     fn the_port() {
         let none = Fixture::new();
         let port = Fixture::new().with("src/.warpdrive/environment", "PORT=9001\n");
         let http = Fixture::new().with("src/.warpdrive/environment", "WARPDRIVE_HTTP_PORT=9002\n");
+        let looks = Fixture::new().with("src/.warpdrive/environment", "PORT=${GIVEN:-9003}\n");
         for (fixture, variables, expected) in [
             (&none, &[][..], 8080),
             (&none, &[("WARPDRIVE_HTTP_PORT", "81")], 81),
             (&none, &[("WARPDRIVE_HTTP_PORT", "81"), ("PORT", "82")], 82),
             (&none, &[("WARPDRIVE_HTTP_PORT", "81"), ("PORT", "")], 81),
             (&port, &[], 9001),
-            (&port, &[("WARPDRIVE_HTTP_PORT", "81")], 9001),
+            (&port, &[("WARPDRIVE_HTTP_PORT", "81")], 81),
             (&http, &[], 9002),
-            (&http, &[("PORT", "82")], 9002),
+            (&http, &[("PORT", "82")], 82),
+            (&looks, &[("PORT", "82")], 82),
+            (&looks, &[], 9003),
         ] {
             let found = fixture.of(variables).unwrap();
             assert_eq!(found.port, expected, "{variables:?}");

@@ -24,6 +24,8 @@ pub enum RunError {
     Arguments(#[from] ArgumentsError),
     #[error("{name}={value}: not a port (1 to 65535)")]
     Port { name: &'static str, value: String },
+    #[error("WARPDRIVE_PROBE_TIMEOUT={value}: not a number of seconds (above 0, below 3600)")]
+    Timeout { value: String },
     #[error(transparent)]
     Concurrency(#[from] ConcurrencyError),
     #[error("{GRACE}={value}: not a number of seconds")]

@@ -11,16 +11,26 @@ use super::environment::{Environment, Origin};
 /// For `eval "$(warpdrive env)"`: what warpdrive sets or unsets on top of the caller's environment,
 /// quoted so that any byte survives. (The original's words had to be left unquoted by the caller
 /// and lost their newlines.)
-pub fn for_eval(environment: &Environment, out: &mut dyn Write) -> io::Result<()> {
+/// `fish`: in the words of that shell, for `warpdrive env --shell fish | source`.
+pub fn for_eval(environment: &Environment, fish: bool, out: &mut dyn Write) -> io::Result<()> {
+    let (unset, export, between) = if fish {
+        ("set --erase", "set --global --export", " ")
+    } else {
+        ("unset", "export", "=")
+    };
     for name in &environment.unset {
         if is_name(name) {
-            writeln!(out, "unset {}", name.display())?;
+            writeln!(out, "{unset} {}", name.display())?;
         }
     }
     for (name, variable) in &environment.variables {
         if is_name(name) && shown(name, &variable.origin) {
-            write!(out, "export {}=", name.display())?;
-            out.write_all(&quote(&variable.value))?;
+            write!(out, "{export} {}{between}", name.display())?;
+            if fish {
+                out.write_all(&quote_for_fish(&variable.value))?;
+            } else {
+                out.write_all(&quote(&variable.value))?;
+            }
             out.write_all(b"\n")?;
         }
     }
@@ -62,7 +72,7 @@ pub fn json(environment: &Environment, explain: bool) -> Value {
 
 /// What is the caller's own is left out, but for what steers warpdrive.
 fn shown(name: &OsStr, origin: &Origin) -> bool {
-    *origin != Origin::Environment
+    !matches!(origin, Origin::Environment | Origin::Image)
         || name.as_bytes().starts_with(b"WARPDRIVE_")
         || [
             "PORT",
@@ -98,6 +108,19 @@ fn quote(value: &OsStr) -> Vec<u8> {
     quoted
 }
 
+/// fish reads `\\` and `\'` in single quotes, and nothing else.
+fn quote_for_fish(value: &OsStr) -> Vec<u8> {
+    let mut quoted = vec![b'\''];
+    for byte in value.as_bytes() {
+        if matches!(byte, b'\'' | b'\\') {
+            quoted.push(b'\\');
+        }
+        quoted.push(*byte);
+    }
+    quoted.push(b'\'');
+    quoted
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -124,7 +147,7 @@ mod tests {
         })
         .unwrap();
         let mut text = Vec::new();
-        for_eval(&environment, &mut text).unwrap();
+        for_eval(&environment, false, &mut text).unwrap();
         let script = "GONE=x; eval \"$1\"; printf '%s|%s|%s|%s' \"$A\" \"$B\" \"${GONE-gone}\" \"$WARPDRIVE_PHASE\"";
         let output = std::process::Command::new("/bin/sh")
             .args(["-c", script, "sh"])

@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use super::error::RunError;
 
-/// All of it, from connecting to the status line.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// All of it, from connecting to the status line, where `WARPDRIVE_PROBE_TIMEOUT` says nothing.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest status line.
 const MAX_LINE: usize = 4096;
 
 /// Any status below 500 is an answer: a redirect, a login page, `400 Bad Request` for the name of
 /// the host.
-pub(super) fn get(port: u16) -> Result<(), RunError> {
-    let status = status_of(port).map_err(|reason| RunError::NoAnswer { port, reason })?;
+pub(super) fn get(port: u16, timeout: Duration) -> Result<(), RunError> {
+    let status = status_of(port, timeout).map_err(|reason| RunError::NoAnswer { port, reason })?;
     if status < 500 {
         Ok(())
     } else {
@@ -22,17 +22,17 @@ pub(super) fn get(port: u16) -> Result<(), RunError> {
     }
 }
 
-fn status_of(port: u16) -> Result<u16, String> {
+fn status_of(port: u16, timeout: Duration) -> Result<u16, String> {
     let words = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => {
-            format!("no answer within {} s", TIMEOUT.as_secs())
+            format!("no answer within {} s", timeout.as_secs_f32())
         }
         _ => error.to_string(),
     };
-    let end = Instant::now() + TIMEOUT;
+    let end = Instant::now() + timeout;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).map_err(words)?;
-    stream.set_write_timeout(Some(TIMEOUT)).map_err(words)?;
+    let mut stream = TcpStream::connect_timeout(&address, timeout).map_err(words)?;
+    stream.set_write_timeout(Some(timeout)).map_err(words)?;
     let request = format!(
         "GET / HTTP/1.1\r\nHost: localhost:{port}\r\nUser-Agent: warpdrive-probe\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     );
@@ -103,13 +103,13 @@ mod tests {
             (b"HTTP/1.1 500 Oh\r\n\r\n", false),
             (b"nonsense\r\n", false),
         ] {
-            assert_eq!(get(serve(answer)).is_ok(), expected);
+            assert_eq!(get(serve(answer), TIMEOUT).is_ok(), expected);
         }
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .unwrap()
             .local_addr()
             .unwrap()
             .port();
-        assert!(matches!(get(free), Err(RunError::NoAnswer { .. })));
+        assert!(matches!(get(free, TIMEOUT), Err(RunError::NoAnswer { .. })));
     }
 }

@@ -77,6 +77,10 @@ pub fn command(plan: &Plan, context: &Context<'_>) -> Result<Vec<String>, Argume
             line.words(&["python", program]);
             line.0.extend(extra);
         }
+        Start::Jupyter { interface } => {
+            line.0 = interface.command(context.port, context.home);
+            line.0.extend(extra);
+        }
         Start::Server {
             server,
             application,

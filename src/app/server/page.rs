@@ -72,6 +72,9 @@ fn plan(start: Start) -> Plan {
         server_packages: Vec::new(),
         server_version: None,
         hooks: Vec::new(),
+        instrument: None,
+        service: None,
+        image_environment: BTreeMap::new(),
     }
 }
 

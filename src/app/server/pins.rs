@@ -1,6 +1,7 @@
 //! The releases of the servers' packages that warpdrive installs where an app names none: one table,
 //! so that a build today and in a year gives the same image. Raised with warpdrive's own releases.
 
+use super::super::instrument::release;
 use super::super::python::PythonVersion;
 
 /// (package, from this Python on, release); the last row that fits wins.
@@ -12,8 +13,12 @@ const PINS: &[(&str, (u32, u32), &str)] = &[
     ("gunicorn", (3, 10), "27.0.1"),
     ("hypercorn", (3, 8), "0.17.3"),
     ("hypercorn", (3, 10), "0.18.0"),
+    ("jupyterlab", (3, 9), "4.5.11"),
+    ("jupyterlab", (3, 10), "4.6.6"),
     ("mod-wsgi", (3, 8), "5.0.2"),
     ("mod-wsgi", (3, 10), "6.1.1"),
+    ("notebook", (3, 9), "7.5.8"),
+    ("notebook", (3, 10), "7.6.5"),
     ("uvicorn", (3, 9), "0.39.0"),
     ("uvicorn", (3, 10), "0.54.0"),
     ("uvicorn-worker", (3, 9), "0.4.0"),
@@ -30,9 +35,11 @@ pub(crate) fn pinned(package: &str, python: PythonVersion) -> String {
         .find(|(name, (major, minor), _)| {
             *name == package && python >= PythonVersion::new(*major, *minor)
         })
+        .map(|(_, _, release)| *release)
+        .or_else(|| release(package, python))
         .map_or_else(
             || package.to_owned(),
-            |(name, _, release)| format!("{name}=={release}"),
+            |release| format!("{package}=={release}"),
         )
 }
 

@@ -8,7 +8,12 @@ pub enum Kind {
     List,
     OneOf(&'static [&'static str]),
     Switch,
+    /// One of [`AGENTS`], or `autowrapt:NAME,NAME`.
+    Instrument,
 }
+
+/// The agents that [`Kind::Instrument`] knows besides `autowrapt`.
+pub const AGENTS: &[&str] = &["opentelemetry", "newrelic", "ddtrace"];
 
 /// A setting. Its name is that of the file in `.warpdrive` and of the key in `[tool.warpdrive]`.
 #[derive(Debug)]
@@ -67,6 +72,7 @@ pub const KEYS: &[Key] = &[
             "hypercorn",
             "daphne",
             "granian",
+            "jupyter",
         ]),
         Some("auto"),
         "how the application is started",
@@ -83,6 +89,9 @@ pub const KEYS: &[Key] = &[
             "hypercorn",
             "daphne",
             "granian",
+            "jupyter",
+            "jupyter_lab",
+            "jupyter_notebook",
         ]),
         None,
         "the server; by default what the requirements bring, else gunicorn or uvicorn",
@@ -93,6 +102,13 @@ pub const KEYS: &[Key] = &[
         Kind::Text,
         None,
         "more arguments for the server; $V, ${V} and ${V:-default} are expanded at start",
+    ),
+    key(
+        "instrument",
+        &["WARPDRIVE_INSTRUMENT"],
+        Kind::Instrument,
+        None,
+        "the agent that watches the application: opentelemetry, newrelic, ddtrace or autowrapt:NAME,NAME",
     ),
     key(
         "application",
@@ -185,6 +201,21 @@ pub const KEYS: &[Key] = &[
         None,
         "directory of these files",
     ),
+];
+
+/// What `server_args` may be given for: the servers and the other ways to start.
+pub const STARTED: &[&str] = &[
+    "gunicorn",
+    "mod_wsgi",
+    "uwsgi",
+    "waitress",
+    "uvicorn",
+    "hypercorn",
+    "daphne",
+    "granian",
+    "jupyter",
+    "python",
+    "shell",
 ];
 
 /// What else lies in `.warpdrive`.

@@ -1,19 +1,24 @@
 //! What the owner of an app said about it, from four places: command line, environment, files
-//! (`.warpdrive/NAME`, then `[tool.warpdrive]` in `pyproject.toml`), defaults; the first that says
-//! something wins. Every value remembers where it comes from, for `warpdrive env --explain`.
+//! (`.warpdrive/NAME`, then plain assignments in `.warpdrive/environment`, then `[tool.warpdrive]`
+//! in `pyproject.toml`), defaults; the first that says something wins. Every value remembers where
+//! it comes from, for `warpdrive env --explain`.
 //!
-//! [`KEYS`] is the one table of names; what the values mean is elsewhere ([`super::server`],
-//! [`mod@super::detect`]).
+//! [`KEYS`] is the one table of names, and [`schema`] says it as JSON Schema; what the values mean
+//! is elsewhere ([`super::server`], [`mod@super::detect`]).
 
 mod keys;
+mod schema;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use super::advice::{Advice, Explain, nearest};
+use super::environment;
 use super::files::{EntryKind, Files};
+use super::instrument::Instrument;
 
-pub use keys::{HOOKS, KEYS, Key, Kind};
+pub use keys::{AGENTS, HOOKS, KEYS, Key, Kind, STARTED};
+pub use schema::schema;
 
 /// Where a value was said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +53,10 @@ pub struct Value {
 pub enum SettingsError {
     #[error("{place}: unknown setting `{name}`")]
     UnknownKey { place: String, name: String },
+    #[error("{place}: nothing is started by the name of `{name}`")]
+    UnknownStart { place: String, name: String },
+    #[error("{place}: `{name}` is no name of a variable")]
+    VariableName { place: String, name: String },
     #[error("{place}: `{value}` is not a value of {name}")]
     UnknownValue {
         place: String,
@@ -72,7 +81,10 @@ impl Explain for SettingsError {
         let advice = Advice::new(self.to_string());
         match self {
             SettingsError::UnknownKey { name, .. } => {
-                let known = KEYS.iter().map(|key| key.name);
+                let known = KEYS
+                    .iter()
+                    .map(|key| key.name)
+                    .chain(std::iter::once("environment"));
                 match nearest(name, known.clone()) {
                     Some(near) => advice.remedy(format!("did you mean `{near}`?")),
                     None => advice.remedy(format!(
@@ -87,6 +99,16 @@ impl Explain for SettingsError {
                     Some(near) => advice.remedy(format!("did you mean `{near}`? (one of {list})")),
                     None => advice.remedy(format!("use one of {list}")),
                 }
+            }
+            SettingsError::UnknownStart { name, .. } => {
+                let list = STARTED.join(", ");
+                match nearest(name, STARTED.iter().copied()) {
+                    Some(near) => advice.remedy(format!("did you mean `{near}`? (one of {list})")),
+                    None => advice.remedy(format!("use one of {list}")),
+                }
+            }
+            SettingsError::VariableName { .. } => {
+                advice.remedy("use letters, digits and _, and no digit at the beginning")
             }
             SettingsError::WrongType { .. } => advice,
             SettingsError::NotText { .. } => {
@@ -123,6 +145,7 @@ impl Settings {
     ) -> Result<Settings, SettingsError> {
         let mut settings = Settings::default();
         settings.read_pyproject(files)?;
+        settings.read_environment_file(files)?;
         settings.read_directory(files)?;
         for key in KEYS {
             for variable in key.variables {
@@ -144,6 +167,12 @@ impl Settings {
     fn say(&mut self, key: &'static Key, text: &str, origin: Origin) -> Result<(), SettingsError> {
         let text = text.trim();
         let place = origin.to_string();
+        let unknown = |allowed: &[&str]| SettingsError::UnknownValue {
+            place: place.clone(),
+            name: key.name.to_owned(),
+            value: text.to_owned(),
+            allowed: allowed.iter().map(|name| (*name).to_owned()).collect(),
+        };
         let text = match key.kind {
             Kind::Text | Kind::List => text.to_owned(),
             Kind::OneOf(allowed) => {
@@ -152,30 +181,43 @@ impl Settings {
                     .find(|name| name.replace('-', "_") == text.to_lowercase().replace('-', "_"));
                 match found {
                     Some(name) => (*name).to_owned(),
-                    None => {
-                        return Err(SettingsError::UnknownValue {
-                            place,
-                            name: key.name.to_owned(),
-                            value: text.to_owned(),
-                            allowed: allowed.iter().map(|name| (*name).to_owned()).collect(),
-                        });
-                    }
+                    None => return Err(unknown(allowed)),
                 }
             }
             Kind::Switch => match text.to_lowercase().as_str() {
                 "1" | "on" | "yes" | "true" | "" => "on".to_owned(),
                 "0" | "off" | "no" | "false" => "off".to_owned(),
-                _ => {
-                    return Err(SettingsError::UnknownValue {
-                        place,
-                        name: key.name.to_owned(),
-                        value: text.to_owned(),
-                        allowed: vec!["on".to_owned(), "off".to_owned()],
-                    });
-                }
+                _ => return Err(unknown(&["on", "off"])),
             },
+            Kind::Instrument if text.is_empty() => String::new(),
+            Kind::Instrument => {
+                let all: Vec<&str> = AGENTS.iter().copied().chain(["autowrapt:NAME"]).collect();
+                Instrument::parse(text)
+                    .ok_or_else(|| unknown(&all))?
+                    .to_string()
+            }
         };
+        if key.name == "server_args" {
+            // One text for all, from a place that comes before those by server.
+            self.server_args.clear();
+        }
         self.values.insert(key.name, Value { text, origin });
+        Ok(())
+    }
+
+    /// Variables of settings that `.warpdrive/environment` or `build-env` set plainly. (What a
+    /// script works out is not known before it runs.)
+    fn read_environment_file(&mut self, files: &dyn Files) -> Result<(), SettingsError> {
+        for path in [environment::FILE, environment::BUILD_FILE] {
+            // What cannot be read is reported where the file is evaluated.
+            let found = environment::plain(files, path).unwrap_or_default();
+            for key in KEYS {
+                let text = key.variables.iter().find_map(|name| found.get(*name));
+                if let Some(text) = text.filter(|text| !text.is_empty()) {
+                    self.say(key, text, Origin::File(path.to_owned()))?;
+                }
+            }
+        }
         Ok(())
     }
 
@@ -187,8 +229,17 @@ impl Settings {
                 self.server_args.clear();
                 self.values.remove("server_args");
                 for file in files.list(&path) {
-                    let text = text(files, &format!("{path}/{}", file.name))?;
-                    self.server_args.insert(file.name, text);
+                    let path = format!("{path}/{}", file.name);
+                    let name = file.name.replace('-', "_");
+                    if !STARTED.contains(&name.as_str()) {
+                        if let Some(near) = nearest(&name, STARTED.iter().copied()) {
+                            let meant = format!(".warpdrive/server_args/{near}");
+                            self.doubtful.push((path, meant));
+                        }
+                        continue;
+                    }
+                    let text = text(files, &path)?;
+                    self.server_args.insert(name, text);
                 }
                 continue;
             }
@@ -256,10 +307,21 @@ impl Settings {
             };
             if canonical == "environment" {
                 self.environment = strings(value).ok_or_else(|| wrong("a table of strings"))?;
+                if let Some(name) = self.environment.keys().find(|name| !is_variable(name)) {
+                    let name = name.clone();
+                    return Err(SettingsError::VariableName { place, name });
+                }
                 continue;
             }
             if canonical == "server_args" && value.is_table() {
-                self.server_args = strings(value).ok_or_else(|| wrong("a table of strings"))?;
+                let table = strings(value).ok_or_else(|| wrong("a table of strings"))?;
+                for (name, text) in table {
+                    let canonical = name.replace('-', "_");
+                    if !STARTED.contains(&canonical.as_str()) {
+                        return Err(SettingsError::UnknownStart { place, name });
+                    }
+                    self.server_args.insert(canonical, text);
+                }
                 continue;
             }
             let Some(key) = KEYS.iter().find(|key| key.name == canonical) else {
@@ -269,7 +331,10 @@ impl Settings {
                 });
             };
             let text = match (value, key.kind) {
-                (toml::Value::String(text), _) => text.clone(),
+                (toml::Value::String(text), kind) => {
+                    is_exact(text, kind, key.name, &place)?;
+                    text.clone()
+                }
                 (toml::Value::Boolean(on), Kind::Switch) => on.to_string(),
                 (toml::Value::Array(items), Kind::List) => items
                     .iter()
@@ -318,12 +383,6 @@ impl Settings {
     pub fn arguments_for(&self, server: &str) -> Option<&str> {
         self.server_args
             .get(server)
-            .or_else(|| {
-                self.server_args
-                    .iter()
-                    .find(|(name, _)| name.replace('-', "_") == server.replace('-', "_"))
-                    .map(|(_, text)| text)
-            })
             .map(String::as_str)
             .or_else(|| self.said("server_args").map(|value| value.text.as_str()))
     }
@@ -332,6 +391,31 @@ impl Settings {
     pub fn explain(&self) -> Vec<(&'static Key, Option<Value>)> {
         KEYS.iter().map(|key| (key, self.value(key.name))).collect()
     }
+}
+
+/// TOML has types, so its strings have one spelling (with `-` or `_`), as the schema says.
+fn is_exact(text: &str, kind: Kind, name: &str, place: &str) -> Result<(), SettingsError> {
+    let allowed: &[&str] = match kind {
+        Kind::OneOf(allowed) => allowed,
+        Kind::Switch => &["on", "off"],
+        Kind::Text | Kind::List | Kind::Instrument => return Ok(()),
+    };
+    if allowed.contains(&text.replace('-', "_").as_str()) {
+        return Ok(());
+    }
+    Err(SettingsError::UnknownValue {
+        place: place.to_owned(),
+        name: name.to_owned(),
+        value: text.to_owned(),
+        allowed: allowed.iter().map(|name| (*name).to_owned()).collect(),
+    })
+}
+
+/// Whether a shell can hold a variable of that name.
+fn is_variable(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 fn strings(value: &toml::Value) -> Option<BTreeMap<String, String>> {

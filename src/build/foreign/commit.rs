@@ -204,6 +204,17 @@ pub(super) fn commit(
     })
 }
 
+/// All labels that are known before assemble has run.
+pub(super) fn labels(
+    request: &Request,
+    source: &Source,
+    builder: &str,
+) -> BTreeMap<String, String> {
+    let mut labels = generated(builder, request, source);
+    labels.extend(request.labels.iter().cloned());
+    labels
+}
+
 /// The labels that the protocol asks for; what is empty is left out.
 fn generated(builder: &str, request: &Request, source: &Source) -> BTreeMap<String, String> {
     let commit = source.tree.commit.as_ref();

@@ -4,19 +4,15 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use crate::registry::{Client, ClientOptions};
 use crate::s2i::ScriptsUrl;
-use crate::s2i::scripts::MAX_SCRIPT;
+use crate::s2i::scripts::{ASSEMBLE, ASSEMBLE_RUNTIME, MAX_SCRIPT, RUN, SAVE_ARTIFACTS, USAGE};
 
-use super::super::Request as Common;
 use super::error::ForeignError;
 use super::scripts::word;
 
 /// Gets one script; `None` when there is none of this name at a place that can be reached.
-pub(super) fn script(
-    url: &ScriptsUrl,
-    name: &str,
-    _common: &Common,
-) -> Result<Option<Vec<u8>>, ForeignError> {
+pub(super) fn script(url: &ScriptsUrl, name: &str) -> Result<Option<Vec<u8>>, ForeignError> {
     let failed = |problem: String| ForeignError::Download {
         url: format!("{}/{name}", word(url)),
         problem,
@@ -42,8 +38,23 @@ pub(super) fn script(
             }
             Ok(Some(content))
         }
-        ScriptsUrl::Web(_) => Err(failed(
-            "scripts cannot be fetched from the web yet".to_owned(),
-        )),
+        ScriptsUrl::Web(url) => {
+            let client = Client::new(ClientOptions::default())?;
+            Ok(client.fetch_file(&format!("{url}/{name}"), MAX_SCRIPT)?)
+        }
     }
+}
+
+/// Refuses a place of `--scripts-url` that has nothing: a misspelt address is no wish for the image's
+/// own scripts.
+pub(super) fn must_have_some(url: &ScriptsUrl) -> Result<(), ForeignError> {
+    if matches!(url, ScriptsUrl::Image(_)) {
+        return Ok(());
+    }
+    for name in [ASSEMBLE, RUN, SAVE_ARTIFACTS, ASSEMBLE_RUNTIME, USAGE] {
+        if script(url, name)?.is_some() {
+            return Ok(());
+        }
+    }
+    Err(ForeignError::NoScriptsAt { url: word(url) })
 }

@@ -50,6 +50,12 @@ pub enum ForeignError {
     NoScript { script: String, looked: String },
     #[error("--scripts-url {url} has none of the scripts")]
     NoScriptsAt { url: String },
+    #[error(transparent)]
+    Registry(#[from] crate::registry::RegistryError),
+    #[error("no Dockerfile can be written: {problem}")]
+    Dockerfile { problem: String },
+    #[error("{} is there already, and not by warpdrive", path.display())]
+    InTheWay { path: PathBuf },
     #[error("could not get {url}: {problem}")]
     Download { url: String, problem: String },
     #[error("{script} of `{image}` {}", describe(*exit))]

@@ -40,7 +40,7 @@ pub(in crate::build) fn is_foreign(image: &Image) -> bool {
 }
 
 /// Takes an image from the store, or from its registry.
-pub(super) fn fetch(
+pub fn fetch(
     store: &Store,
     reference: &str,
     policy: PullPolicy,

@@ -114,7 +114,6 @@ fn saved(
             matches!(url, ScriptsUrl::Image(_))
         }),
         files: ground.merged(),
-        common: &request.common,
     };
     let Some(script) = places.find(SAVE_ARTIFACTS)? else {
         return Ok(Err(format!("`{name}` has no {SAVE_ARTIFACTS} script")));

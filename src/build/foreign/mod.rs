@@ -6,7 +6,9 @@
 //!
 //! What is the same as in builds with our own builders is taken from the modules around this one.
 
+mod as_dockerfile;
 mod bytecode;
+mod callback;
 mod commit;
 mod copy;
 mod download;
@@ -16,12 +18,14 @@ mod incremental;
 mod inject;
 mod layers;
 mod onbuild;
+mod origin;
 mod owners;
 mod place;
 mod request;
 mod run;
 mod runtime;
 mod scripts;
+mod usage;
 
 use std::path::{Path, PathBuf};
 
@@ -48,9 +52,13 @@ use place::Place;
 use run::Job;
 use scripts::Places;
 
+pub use as_dockerfile::{Written, as_dockerfile};
+pub use callback::notify;
 pub use error::ForeignError;
+pub use image::fetch as fetch_image;
 pub(super) use image::is_foreign;
 pub use request::{Built, PullPolicies, PullPolicy, Request, Source};
+pub use usage::usage;
 
 /// Raised when the same question has another answer.
 const FORMAT: u32 = 1;
@@ -230,10 +238,16 @@ fn plan<'a>(
     let places = Places {
         given: request.scripts_url.as_ref(),
         source: Some(&source.tree),
-        image: builder.labels.scripts_url.as_ref(),
+        image: builder
+            .labels
+            .scripts_url
+            .as_ref()
+            .or(request.image_scripts_url.as_ref()),
         files: builder.merged(),
-        common: &request.common,
     };
+    if let Some(url) = &request.scripts_url {
+        download::must_have_some(url)?;
+    }
     let mut scripts = Scripts::new();
     let triggers = !crate::s2i::onbuild::triggers(&builder.image.config).is_empty();
     if triggers && !onbuild::has_scripts(&places) {

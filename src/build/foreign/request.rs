@@ -23,6 +23,8 @@ pub struct Request {
     pub pull: PullPolicies,
     /// `--scripts-url`: before the source's and the image's own.
     pub scripts_url: Option<ScriptsUrl>,
+    /// `--image-scripts-url`: for a builder that does not say where its scripts are.
+    pub image_scripts_url: Option<ScriptsUrl>,
     /// `--destination`; else the image's label, else `/tmp`.
     pub destination: Option<String>,
     /// `--assemble-user`; else the image's label, else the image's user.
@@ -67,6 +69,7 @@ impl Request {
             tag: true,
             pull: PullPolicies::default(),
             scripts_url: None,
+            image_scripts_url: None,
             destination: None,
             assemble_user: None,
             assemble_runtime_user: None,

@@ -62,7 +62,6 @@ pub(super) fn scripts(
         source: Some(&source.tree),
         image: runtime.labels.scripts_url.as_ref(),
         files: runtime.merged(),
-        common: &request.common,
     };
     let mut found = Scripts::new();
     if let Some(script) = places.find(ASSEMBLE_RUNTIME)? {

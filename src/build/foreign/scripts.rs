@@ -8,7 +8,7 @@ use crate::s2i::scripts::{IN_SOURCE, MAX_SCRIPT};
 use crate::s2i::{ScriptsUrl, Where};
 use crate::source::Tree;
 
-use super::super::{BuildError, Request as Common};
+use super::super::BuildError;
 use super::download;
 use super::error::ForeignError;
 
@@ -21,7 +21,6 @@ pub(super) struct Places<'a> {
     pub(super) image: Option<&'a ScriptsUrl>,
     /// The image's files.
     pub(super) files: Merged<'a>,
-    pub(super) common: &'a Common,
 }
 
 impl Places<'_> {
@@ -77,7 +76,7 @@ impl Places<'_> {
                 Ok(matches!(seen, Ok(Seen::File(..))).then_some(Where::Image(path)))
             }
             ScriptsUrl::File(_) | ScriptsUrl::Web(_) => {
-                Ok(download::script(url, name, self.common)?.map(Where::External))
+                Ok(download::script(url, name)?.map(Where::External))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! `warpdrive build` on a laptop, `warpdrive assemble` in an image.
+//! `warpdrive build` and `warpdrive wheels` on a laptop, `warpdrive assemble` in an image.
 
 use crate::app::advice::Advice;
 use crate::app::assemble::{self, Phase};
@@ -9,6 +9,12 @@ use super::words::{Failure, Words};
 pub(super) fn build(caller: &Caller) -> Result<u8, Failure> {
     let roots = caller.roots().map_err(RunError::from).map_err(failed)?;
     assemble::build(&roots, &caller.text_variables(), &Words::Stdout)?;
+    Ok(0)
+}
+
+pub(super) fn wheels(caller: &Caller) -> Result<u8, Failure> {
+    let roots = caller.roots().map_err(RunError::from).map_err(failed)?;
+    assemble::wheels(&roots, &caller.text_variables(), &Words::Stdout)?;
     Ok(0)
 }
 

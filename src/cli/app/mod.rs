@@ -4,6 +4,8 @@
 mod build;
 mod environment;
 mod local;
+mod settings;
+mod shells;
 mod words;
 
 use std::ffi::OsString;
@@ -33,15 +35,32 @@ struct App {
 
 #[derive(Debug, Subcommand)]
 pub enum AppCommand {
-    /// Switch to an application's virtual environment: eval "$(warpdrive project NAME)"
+    #[command(
+        after_long_help = "Put this into ~/.bashrc or ~/.zshrc:\n  eval \"$(warpdrive rcfile)\"\nor into ~/.config/fish/config.fish:\n  warpdrive rcfile fish | source\n\nExamples:\n  warpdrive project --create shop\n  warpdrive project --create --python 3.12 shop\n  warpdrive project shop"
+    )]
+    /// Switch to the virtual environment of a project, or make one
     Project(local::ProjectArgs),
+    /// Leave the project's virtual environment
+    Deactivate(local::ShellArgs),
+    /// Remove a project's virtual environment
+    Destroy(local::DestroyArgs),
+    #[command(
+        after_long_help = "Examples:\n  eval \"$(warpdrive rcfile bash)\"\n  eval \"$(warpdrive rcfile zsh)\"\n  warpdrive rcfile fish | source"
+    )]
+    /// Print the shell function by which `project` and `deactivate` change the shell
+    Rcfile(local::RcfileArgs),
     /// Install the dependencies and build the application in its virtual environment
     Build,
     /// What an image's `s2i/bin/assemble` calls
     #[command(hide = true)]
     Assemble,
-    /// Build wheels of the dependencies into .warpdrive/wheelhouse
+    #[command(
+        after_long_help = "Example:\n  warpdrive wheels\n  WARPDRIVE_PIP_NO_INDEX=1 warpdrive build"
+    )]
+    /// Build wheels of all that a build installs into .warpdrive/wheelhouse
     Wheels,
+    /// Show the settings of the application and where each was said, or their JSON Schema
+    Settings(settings::Args),
     #[command(
         after_long_help = "Examples:\n  warpdrive start\n  PORT=9000 warpdrive start\n  warpdrive start --dry-run"
     )]
@@ -88,7 +107,11 @@ pub enum AppCommand {
 impl AppCommand {
     /// Whether the user asked for JSON.
     pub fn json(&self) -> bool {
-        matches!(self, Self::Env(args) if args.json)
+        match self {
+            Self::Env(args) => args.json,
+            Self::Settings(args) => args.json,
+            _ => false,
+        }
     }
 }
 
@@ -114,9 +137,13 @@ fn dispatch(command: &AppCommand) -> Result<u8, Failure> {
     let words = &Words::Stderr;
     Ok(match command {
         AppCommand::Project(args) => local::project(args, &caller)?,
+        AppCommand::Deactivate(args) => local::deactivate(args, &caller)?,
+        AppCommand::Destroy(args) => local::destroy(args, &caller)?,
+        AppCommand::Rcfile(args) => local::rcfile(args, &caller)?,
+        AppCommand::Settings(args) => settings::run(args, &caller)?,
         AppCommand::Build => build::build(&caller)?,
         AppCommand::Assemble => build::assemble(&caller)?,
-        AppCommand::Wheels => local::wheels(&caller)?,
+        AppCommand::Wheels => build::wheels(&caller)?,
         AppCommand::Start { dry_run: true } => {
             result(&quote_words(&commands::server_line(&caller, words)?));
             0

@@ -1,0 +1,81 @@
+//! `warpdrive settings`.
+
+use std::io::{self, Write as _};
+
+use serde_json::{Map, Value, json};
+
+use crate::app::advice::Explain as _;
+use crate::app::files::Directory;
+use crate::app::run::Caller;
+use crate::app::settings::{Settings, schema};
+
+use super::words::Failure;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The JSON Schema of [tool.warpdrive] in pyproject.toml
+    #[arg(long)]
+    schema: bool,
+    /// One JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+pub(super) fn run(args: &Args, caller: &Caller) -> Result<u8, Failure> {
+    let mut out = io::stdout().lock();
+    let written = if args.schema {
+        writeln!(out, "{:#}", schema())
+    } else {
+        // Settings are the source's: no virtual environment is needed to read them.
+        let source = caller
+            .roots()
+            .map_or_else(|_| caller.directory.clone(), |roots| roots.source);
+        let settings = load(&source, caller)?;
+        if args.json {
+            writeln!(out, "{:#}", json(&settings))
+        } else {
+            lines(&settings, &mut out)
+        }
+    };
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(0),
+    }
+}
+
+/// The settings of a source tree; a tree that is not there has none.
+pub(super) fn load(source: &std::path::Path, caller: &Caller) -> Result<Settings, Failure> {
+    let Ok(files) = Directory::open(source) else {
+        return Ok(Settings::default());
+    };
+    let none = std::collections::BTreeMap::new();
+    Settings::load(&files, &caller.text_variables(), &none)
+        .map_err(|error| Failure::new(1, error.advice()))
+}
+
+/// A line for each setting: what it is and where that was said.
+pub(super) fn lines(settings: &Settings, out: &mut dyn io::Write) -> io::Result<()> {
+    for (key, value) in settings.explain() {
+        match value {
+            Some(value) => writeln!(out, "{} = {}  # {}", key.name, value.text, value.origin)?,
+            None => writeln!(out, "# {} is not set: {}", key.name, key.help)?,
+        }
+    }
+    for (name, text) in &settings.server_args {
+        writeln!(out, "server_args.{name} = {text}  # file")?;
+    }
+    Ok(())
+}
+
+pub(super) fn json(settings: &Settings) -> Value {
+    let object: Map<String, Value> = settings
+        .explain()
+        .into_iter()
+        .map(|(key, value)| {
+            let value =
+                value.map(|value| json!({"value": value.text, "origin": value.origin.to_string()}));
+            (key.name.to_owned(), value.unwrap_or(Value::Null))
+        })
+        .collect();
+    Value::Object(object)
+}

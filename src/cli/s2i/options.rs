@@ -1,0 +1,294 @@
+//! Options that several of the commands have, and their words.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use crate::build::foreign::{PullPolicies, PullPolicy};
+use crate::build::{Judgement, Request as Common, Secret};
+use crate::oci::Reference;
+use crate::registry;
+use crate::s2i::environment;
+use crate::sandbox::Network;
+use crate::source::SourceRequest;
+use crate::transport::Destination;
+
+use super::super::error::{CommandError, ExitStatus};
+use super::super::image::{host_env, judgement, name_and_value, secret, source_date_epoch};
+use super::super::limits::LimitArgs;
+use super::super::printer::Printer;
+
+/// Where a Docker daemon would be, and how much to say.
+#[derive(Debug, clap::Args)]
+pub(super) struct DaemonArgs {
+    /// Ignored: there is no daemon
+    #[arg(
+        short = 'U',
+        long,
+        global = true,
+        value_name = "URL",
+        hide_short_help = true
+    )]
+    url: Option<String>,
+    /// Ignored: there is no daemon
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    cert: Option<String>,
+    /// Ignored: there is no daemon
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    key: Option<String>,
+    /// Ignored: there is no daemon
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    ca: Option<String>,
+    /// Ignored: there is no daemon
+    #[arg(long, global = true, hide_short_help = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    tls: Option<bool>,
+    /// Ignored: there is no daemon
+    #[arg(long, global = true, hide_short_help = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    tlsverify: Option<bool>,
+    /// Accepted; from 3 on, diagnostics as by `WARPDRIVE_LOG=debug`
+    #[arg(long, global = true, value_name = "0-5", hide_short_help = true, value_parser = clap::value_parser!(u8).range(0..=5))]
+    loglevel: Option<u8>,
+}
+
+impl DaemonArgs {
+    pub(super) fn say_what_is_ignored(&self, printer: &Printer) {
+        let given = [
+            ("--url", self.url.is_some()),
+            ("--cert", self.cert.is_some()),
+            ("--key", self.key.is_some()),
+            ("--ca", self.ca.is_some()),
+            ("--tls", self.tls.is_some()),
+            ("--tlsverify", self.tlsverify.is_some()),
+        ];
+        let ignored: Vec<&str> = given
+            .iter()
+            .filter(|(_, given)| *given)
+            .map(|(name, _)| *name)
+            .collect();
+        if !ignored.is_empty() {
+            printer.warning(format!(
+                "ignored, since there is no Docker daemon to speak to: {}",
+                ignored.join(", ")
+            ));
+        }
+        if self.loglevel.is_some_and(|level| level >= 3) {
+            super::super::host::log_all();
+        }
+    }
+}
+
+/// What `build`, `rebuild` and `usage` have in common.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct CommonArgs {
+    /// Restore what `save-artifacts` of the previous image gives
+    #[arg(long)]
+    pub(super) incremental: bool,
+    /// Remove the previous image
+    #[arg(long = "rm")]
+    pub(super) remove_previous: bool,
+    /// Told how the build ended, by POST of a JSON object
+    #[arg(long, value_name = "URL")]
+    pub(super) callback_url: Option<String>,
+    /// When to pull the builder image
+    #[arg(short, long, value_name = "POLICY", default_value = "if-not-present")]
+    pull_policy: Policy,
+    /// When to pull the previous image
+    #[arg(long, value_name = "POLICY", default_value = "if-not-present")]
+    incremental_pull_policy: Policy,
+    /// When to pull the runtime image
+    #[arg(long, value_name = "POLICY", default_value = "if-not-present")]
+    runtime_pull_policy: Policy,
+    /// Keep what was fetched or unpacked, and say where
+    #[arg(long)]
+    pub(super) save_temp_dir: bool,
+    /// File with logins for registries, besides the usual ones
+    #[arg(long, value_name = "FILE")]
+    dockercfg_path: Option<PathBuf>,
+    /// Where source and scripts go in the image
+    #[arg(
+        short,
+        long,
+        visible_short_alias = 'l',
+        visible_alias = "location",
+        value_name = "DIR"
+    )]
+    pub(super) destination: Option<String>,
+}
+
+/// `always`, `never`, `if-not-present`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Policy {
+    Always,
+    Never,
+    IfNotPresent,
+}
+
+impl From<Policy> for PullPolicy {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::Always => Self::Always,
+            Policy::Never => Self::Never,
+            Policy::IfNotPresent => Self::IfNotPresent,
+        }
+    }
+}
+
+impl CommonArgs {
+    pub(super) fn policies(&self) -> PullPolicies {
+        PullPolicies {
+            builder: self.pull_policy.into(),
+            previous: self.incremental_pull_policy.into(),
+            runtime: self.runtime_pull_policy.into(),
+        }
+    }
+
+    /// Before anything speaks to a registry.
+    pub(super) fn name_logins(&self) -> Result<(), CommandError> {
+        if let Some(path) = &self.dockercfg_path {
+            std::fs::File::open(path).map_err(|error| {
+                CommandError::usage(format!("--dockercfg-path {}: {error}", path.display()))
+            })?;
+            registry::name_auth_files(vec![path.clone()]);
+        }
+        Ok(())
+    }
+}
+
+/// What the `s2i` tool has not.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Options that the s2i tool has not")]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
+pub(super) struct OursArgs {
+    /// Copy the image: `oci:DIR[:TAG]`, `oci-archive:FILE`, `docker-archive:FILE`,
+    /// `docker-daemon:REF`, `docker://REF`; may be given more than once
+    #[arg(long, value_name = "DEST")]
+    output: Vec<String>,
+    /// Push the image to the registry in its name
+    #[arg(long)]
+    push: bool,
+    /// Use nothing of earlier builds
+    #[arg(long)]
+    no_cache: bool,
+    /// Sort what assemble changed into layers that other applications share
+    #[arg(long)]
+    pub(super) split: bool,
+    /// Variable for the build only
+    #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
+    build_env: Vec<(String, String)>,
+    /// File for the build only, at /run/secrets/ID
+    #[arg(long, value_name = "id=ID,src=FILE")]
+    secret: Vec<String>,
+    /// Stop a step that takes longer, for example 90s or 15m
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(super) timeout: Option<Duration>,
+    /// Take setuid bits and account tools (su, passwd, useradd and their like) of the base away
+    #[arg(long)]
+    harden: bool,
+    /// An image that does not pass the audit gets no name and is not pushed; exits with 4
+    #[arg(long)]
+    require_audit: bool,
+    /// What the audit goes by: a policy file, or `strict`
+    #[arg(long, value_name = "FILE|strict")]
+    policy: Option<PathBuf>,
+    #[command(flatten)]
+    limits: LimitArgs,
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl OursArgs {
+    fn judgement(&self) -> Result<Judgement, CommandError> {
+        judgement(self.policy.as_deref(), self.require_audit)
+    }
+
+    fn secrets(&self) -> Result<Vec<Secret>, CommandError> {
+        self.secret.iter().map(|text| secret(text)).collect()
+    }
+
+    /// The part of a request that builds of all kinds have.
+    pub(super) fn request(
+        &self,
+        name: Option<&str>,
+        builder: &str,
+        runtime_image: Option<String>,
+        env: Vec<(String, String)>,
+        network: Network,
+        source: SourceRequest,
+    ) -> Result<Common, CommandError> {
+        let given: Reference = name.unwrap_or("s2i-build").parse()?;
+        if given.digest().is_some() {
+            return Err(CommandError::usage(format!(
+                "`{given}` has a digest in it, but the digest is what a build gives"
+            )));
+        }
+        if self.push && (name.is_none() || !given.has_host()) {
+            return Err(
+                CommandError::usage("`--push` needs a TAG with a registry in it")
+                    .with_hint("for example registry.example.com/team/app:1.2"),
+            );
+        }
+        Ok(Common {
+            name: given,
+            source,
+            builder: Some(builder.to_owned()),
+            runtime_image,
+            env,
+            build_env: self.build_env.clone(),
+            secrets: self.secrets()?,
+            outputs: self
+                .output
+                .iter()
+                .map(|text| Ok(Destination::parse(text)?))
+                .collect::<Result<_, CommandError>>()?,
+            push: self.push,
+            no_cache: self.no_cache,
+            upgrade: false,
+            network,
+            harden: self.harden,
+            audit: self.judgement()?,
+            pinned: None,
+            limits: self.limits.limits(self.timeout),
+            incremental: false,
+            source_date_epoch: source_date_epoch()?,
+            host_env: host_env(),
+        })
+    }
+}
+
+/// `-E` and `-e`: the files first, then what was given one by one.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct EnvArgs {
+    /// Variable for assemble and the image; may be given more than once, the later one wins
+    #[arg(short, long, value_name = "NAME=VALUE", value_parser = environment::pair)]
+    env: Vec<(String, String)>,
+    /// File with such variables, a line each; `#` and `//` begin comments
+    #[arg(short = 'E', long, value_name = "FILE")]
+    environment_file: Vec<PathBuf>,
+}
+
+impl EnvArgs {
+    pub(super) fn variables(&self) -> Result<Vec<(String, String)>, CommandError> {
+        let mut all = Vec::new();
+        for path in &self.environment_file {
+            let failed = |error: std::io::Error| {
+                CommandError::usage(format!("--environment-file {}: {error}", path.display()))
+            };
+            let mut bytes = Vec::new();
+            let file = std::fs::File::open(path).map_err(failed)?;
+            std::io::Read::read_to_end(
+                &mut std::io::Read::take(file, environment::MAX + 1),
+                &mut bytes,
+            )
+            .map_err(failed)?;
+            let parsed = environment::parse(&path.display().to_string(), &bytes);
+            all.extend(parsed.map_err(|error| CommandError {
+                exit: ExitStatus::Usage,
+                ..error.into()
+            })?);
+        }
+        all.extend(self.env.iter().cloned());
+        Ok(environment::settled(all))
+    }
+}

@@ -1,0 +1,73 @@
+//! Small files and short notices over HTTP, for builds: an S2I script, a callback.
+//!
+//! The user gave the address, so plain `http` is allowed to any host here, as in the `s2i` tool; not
+//! where a redirect would lead from https to it.
+
+use super::error::RegistryError;
+use super::http::{Method, Payload, Request, Url, shown};
+use super::session::{Client, detail};
+
+fn parse(url: &str) -> Result<Url, RegistryError> {
+    let parsed = Url::parse(url).map_err(|error| RegistryError::Url {
+        url: super::error::tame(url, 300),
+        problem: error.to_string(),
+    })?;
+    if matches!(parsed.scheme(), "http" | "https") {
+        return Ok(parsed);
+    }
+    Err(RegistryError::Url {
+        url: shown(&parsed),
+        problem: "it is neither http nor https".into(),
+    })
+}
+
+impl Client {
+    /// Fetches a file of at most `max_bytes`; `None` when the server has none of that name.
+    pub fn fetch_file(&self, url: &str, max_bytes: u64) -> Result<Option<Vec<u8>>, RegistryError> {
+        let url = parse(url)?;
+        let what = shown(&url);
+        let mut response = self.repeat(&Request::get(url).even_plain(), None)?;
+        match response.status() {
+            200 | 201 => {}
+            404 | 410 => return Ok(None),
+            status => {
+                return Err(RegistryError::Status {
+                    host: super::http::authority(&response.url),
+                    repository: String::new(),
+                    action: format!("the request for {what}"),
+                    status,
+                    detail: detail(&mut response),
+                });
+            }
+        }
+        response
+            .bytes(max_bytes)?
+            .map(Some)
+            .ok_or(RegistryError::TooLarge {
+                what,
+                limit: max_bytes,
+            })
+    }
+
+    /// Sends a JSON document with POST, all of it again at each try.
+    pub fn post_json(&self, url: &str, body: &[u8]) -> Result<(), RegistryError> {
+        let url = parse(url)?;
+        let what = shown(&url);
+        let request = Request::new(Method::POST, url)
+            .header("content-type", "application/json")
+            .payload(Payload::Bytes(body.to_vec()))
+            .even_plain();
+        let mut response = self.repeat(&request, None)?;
+        let status = response.status();
+        if (200..300).contains(&status) {
+            return Ok(());
+        }
+        Err(RegistryError::Status {
+            host: super::http::authority(&response.url),
+            repository: String::new(),
+            action: format!("the notice to {what}"),
+            status,
+            detail: detail(&mut response),
+        })
+    }
+}
