@@ -46,7 +46,7 @@ struct Hash<'a> {
     long: bool,
     rounds: u32,
     salt: &'a [u8],
-    hash: &'a [u8],
+    digest: &'a [u8],
 }
 
 impl<'a> Hash<'a> {
@@ -71,7 +71,7 @@ impl<'a> Hash<'a> {
             long,
             rounds,
             salt: &rest[..end.min(16)],
-            hash,
+            digest: hash,
         })
     }
 
@@ -81,7 +81,7 @@ impl<'a> Hash<'a> {
         } else {
             encode(&rounds::<Sha256>(word, self.salt, self.rounds), &ORDER_256)
         };
-        made == self.hash
+        made == self.digest
     }
 }
 
@@ -101,50 +101,50 @@ pub(crate) fn is_guessed(field: &[u8], name: &str) -> bool {
 /// The steps are those of the specification, by its numbers.
 fn rounds<D: Digest>(key: &[u8], salt: &[u8], rounds: u32) -> Vec<u8> {
     // 4 to 8.
-    let b = D::new()
+    let alternate = D::new()
         .chain_update(key)
         .chain_update(salt)
         .chain_update(key)
         .finalize();
     // 1 to 3, 9 to 12.
-    let mut a = D::new().chain_update(key).chain_update(salt);
-    a.update(repeated(&b, key.len()));
+    let mut first = D::new().chain_update(key).chain_update(salt);
+    first.update(repeated(&alternate, key.len()));
     let mut length = key.len();
     while length > 0 {
         if length & 1 == 1 {
-            a.update(&b);
+            first.update(&alternate);
         } else {
-            a.update(key);
+            first.update(key);
         }
         length >>= 1;
     }
-    let a = a.finalize();
+    let first = first.finalize();
     // 13 to 16.
-    let mut dp = D::new();
+    let mut of_key = D::new();
     for _ in 0..key.len() {
-        dp.update(key);
+        of_key.update(key);
     }
-    let p = repeated(&dp.finalize(), key.len());
+    let of_key = repeated(&of_key.finalize(), key.len());
     // 17 to 20.
-    let mut ds = D::new();
-    for _ in 0..16 + usize::from(a[0]) {
-        ds.update(salt);
+    let mut of_salt = D::new();
+    for _ in 0..16 + usize::from(first[0]) {
+        of_salt.update(salt);
     }
-    let s = repeated(&ds.finalize(), salt.len());
+    let of_salt = repeated(&of_salt.finalize(), salt.len());
     // 21.
-    let mut last = a.to_vec();
+    let mut last = first.to_vec();
     for round in 0..rounds {
         let odd = round % 2 == 1;
-        let mut c = D::new();
-        c.update(if odd { &p } else { &last });
+        let mut next = D::new();
+        next.update(if odd { &of_key } else { &last });
         if round % 3 != 0 {
-            c.update(&s);
+            next.update(&of_salt);
         }
         if round % 7 != 0 {
-            c.update(&p);
+            next.update(&of_key);
         }
-        c.update(if odd { &last } else { &p });
-        last = c.finalize().to_vec();
+        next.update(if odd { &last } else { &of_key });
+        last = next.finalize().to_vec();
     }
     last
 }
