@@ -304,7 +304,7 @@ fn files_of_the_host() {
         let seen = Command::new("sh")
             .arg("-c")
             .arg(
-                &script
+                script
                     .replace("/proc/1/root", "")
                     .replace("touch /etc/planted && echo planted;", ""),
             )

@@ -594,6 +594,34 @@ fn scripts_from_elsewhere() {
     assert!(words(&output).contains("larger than"), "{}", words(&output));
     assert!(!words(&output).contains("s3cretpw"), "{}", words(&output));
 
+    // By the proxy that the environment names.
+    let proxy = FakeRegistry::start(|asked| match asked.target.as_str() {
+        "http://scripts.example/s2i/assemble" => {
+            Reply::new(200).body("#!/bin/sh\necho by proxy > /opt/app/result\n")
+        }
+        _ => Reply::new(404),
+    });
+    let variable = format!("http_proxy=http://{}", proxy.address());
+    let mut command = warpdrive.command_in(
+        &warpdrive.place(),
+        &[&variable],
+        &[
+            "s2i",
+            "build",
+            path,
+            "box",
+            "app",
+            "-s",
+            "http://scripts.example/s2i/",
+        ],
+    );
+    let output = process::output(&mut command);
+    assert!(output.status.success(), "{}", words(&output));
+    assert_eq!(
+        printed(&warpdrive, "app", &["/bin/cat", "/opt/app/result"]),
+        "by proxy\n"
+    );
+
     // A builder that does not say where its scripts are.
     Builder::plain()
         .without_label("io.openshift.s2i.scripts-url")
@@ -934,7 +962,11 @@ fn a_dockerfile_that_a_real_buildah_builds() {
         Builder::new()
             .script("assemble", CURIOUS)
             .script("run", RUN)
-            .set("User", "1001")
+            .script(
+                "save-artifacts",
+                "#!/bin/sh\necho artifact > /tmp/kept\nexec tar -C /tmp -cf - kept\n",
+            )
+            .files(|layer| layer.symlink("bin/tar", "busybox"))
     };
     builder().put(&warpdrive.store(), "localhost/box:latest");
     builder().archive(&archive, "localhost/box:latest");
@@ -1073,6 +1105,31 @@ fn a_dockerfile_that_a_real_buildah_builds() {
         !bytes.windows(12).any(|window| window == b"s3cret-t0ken"),
         "the secret is in the image"
     );
+
+    // What the previous image has to give comes by a stage of its own.
+    let output = s2i(
+        &warpdrive,
+        &[
+            "build",
+            source.path().to_str().unwrap(),
+            "localhost/box:latest",
+            "localhost/app",
+            "--incremental",
+            "-i",
+            &inject,
+            "--as-dockerfile",
+            out.to_str().unwrap(),
+        ],
+    );
+    assert!(output.status.success(), "{}", words(&output));
+    process::run(&mut build);
+    let said =
+        process::run(
+            podman
+                .command()
+                .args(["run", "--rm", "--network=none", "localhost/app"]),
+        );
+    assert!(said.contains("\n12\nartifact\n"), "{said}");
 
     // Something else in the way is left alone.
     let theirs = warpdrive.place().join("theirs");

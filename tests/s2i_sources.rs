@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use support::s2i_builders::{self, Builder};
 use support::users::User;
 use support::warpdrive::{PYTHON_311_RUN, Warpdrive, binary, commit, copy_of, example, layers};
 use support::{fake_registry, process};
@@ -563,6 +564,59 @@ fn a_terabyte_of_nothing_is_refused() {
     assert!(words.contains("sparse file"), "{words}");
 }
 
+/// A server that takes connections and never answers.
+fn silent_server() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let held: Vec<_> = listener.incoming().collect();
+        drop(held);
+    });
+    format!("http://{address}/app.git")
+}
+
+#[test]
+fn a_server_that_never_answers_is_waited_for_no_longer_than_told() {
+    let place = Place::new();
+    let (code, words) = place.refuses(&["--git", &silent_server(), "--timeout", "1s"]);
+    assert_eq!(code, 5, "{words}");
+    assert!(words.contains("took longer than 1 s"), "{words}");
+}
+
+#[test]
+fn an_interrupted_fetch_leaves_nothing() {
+    let warpdrive = Warpdrive::new();
+    let url = silent_server();
+    let child = warpdrive
+        .command(&["s2i", "build", &url, "builder", "app"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let tmp = warpdrive.store().join("tmp");
+    // Its git has begun.
+    let begun = process::poll(std::time::Duration::from_mins(1), || {
+        fs::read_dir(&tmp).ok()?.flatten().find_map(|entry| {
+            let source = entry.path().join("source");
+            source.is_dir().then_some(())
+        })
+    });
+    assert!(begun.is_some(), "nothing was fetched");
+    process::run(
+        Command::new("kill")
+            .arg("-TERM")
+            .arg(child.id().to_string()),
+    );
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(130),
+        "{}",
+        process::words(&output)
+    );
+    warpdrive.leaves_nothing();
+}
+
 /// One commit, however it came: the same image.
 #[test]
 fn a_commit_gives_one_image_from_its_url_and_from_a_clean_checkout() {
@@ -615,18 +669,36 @@ fn a_commit_gives_one_image_from_its_url_and_from_a_clean_checkout() {
 /// In a user namespace nobody knows who the user is; git is run before.
 #[test]
 fn users_without_root_build_from_git() {
+    let place = tempfile::tempdir().unwrap();
+    let archive = place.path().join("box.tar");
+    Builder::plain().archive(&archive, "box:1");
+    let source = s2i_builders::source(&[("a.txt", "hello")]);
+    commit(source.path());
     for user in [User::with_subids(), User::single_id()] {
-        let source = copy_of(&example("flask"), true);
-        let warpdrive = Warpdrive::as_user(user, PYTHON_311_RUN);
-        let given = warpdrive.give(source.path(), "repository");
-        let url = format!("file://{}", given.display());
-        let mut arguments = warpdrive.image_arguments("flask");
-        arguments.extend(["--git", &url, "--json", "--network", "host"]);
-        let output = process::output_within(
-            &mut warpdrive.command(&arguments),
-            std::time::Duration::from_mins(5),
-        );
-        assert!(output.status.success(), "{}", process::words(&output));
-        warpdrive.leaves_nothing();
+        let program = user.give(binary(), "warpdrive");
+        let archive = user.give(&archive, "box.tar");
+        let repository = user.give(source.path(), "repository");
+        let store = user.home().join("store");
+        let run = |arguments: &[&str]| {
+            process::run(
+                user.command(&program)
+                    .arg("--store")
+                    .arg(&store)
+                    .args(arguments),
+            )
+        };
+        run(&[
+            "import",
+            &format!("docker-archive:{}:box:1", archive.display()),
+            "box",
+        ]);
+        let url = format!("file://{}", repository.display());
+        let report = run(&["s2i", "build", &url, "box", "app", "--json"]);
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        assert_eq!(report["user"], "1001", "{report}");
+        assert!(run(&["run", "--rm", "--network", "none", "app"]).starts_with("uid=1001"));
+        // What was fetched outside of the namespace is gone.
+        let left = process::run(process::as_root("ls").arg("-A").arg(store.join("tmp")));
+        assert_eq!(left, "");
     }
 }

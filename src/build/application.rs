@@ -4,12 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::builder::layer::parent_directory;
 use crate::builder::{APP_GID, APP_UID};
 use crate::layer::{self, Mtime};
-use crate::oci::{Descriptor, Digest, sha256_hex, to_canonical_json};
+use crate::oci::{Descriptor, Digest};
 use crate::progress::Progress;
 use crate::rootfs::read_beneath;
 use crate::sandbox::{Exit, IdMode, Upper};
@@ -22,6 +22,7 @@ use super::carried;
 use super::dependencies::{self, Phase1, TitledLayer, overlay_owned, store_layer};
 use super::environment::{self, WheelCache};
 use super::error::BuildError;
+use super::inputs::{self, Explanation, FILES, Inputs};
 use super::request::Request;
 use super::tools;
 use super::tree::{exists_below, make_app_root, normalize};
@@ -40,23 +41,32 @@ pub(super) struct Application {
 
 /// The result of phase 2 and where it came from.
 pub(super) struct Phase2 {
-    pub(super) hit: bool,
+    pub(super) explanation: Explanation,
     pub(super) result: Application,
 }
 
-fn key(source: &Digest, time: i64, base: &Base, phase1: &Phase1, request: &Request) -> String {
-    let document = json!({
-        "format": 3,
-        "source": source.to_string(),
-        "time": time,
-        "base": base.identity(),
-        "dependencies": phase1.result.digest(),
-        "tools": tools::versions(),
-        "env": request.env,
-        "build_env": request.build_env,
-        "secrets": request.secrets.iter().map(|s| &s.id).collect::<Vec<_>>(),
-    });
-    sha256_hex(&to_canonical_json(&document))
+fn inputs(
+    tree: &Tree,
+    source: &Digest,
+    time: i64,
+    base: &Base,
+    phase1: &Phase1,
+    request: &Request,
+) -> Inputs {
+    let mut inputs = Inputs::default();
+    inputs.add("the format of the cache", &4);
+    inputs.add(FILES, &source.to_string());
+    inputs.name_files(tree);
+    inputs.add("the time of the source", &time);
+    inputs.add("the builder image", &base.identity());
+    inputs.add("what the dependency phase gave", &phase1.result.digest());
+    inputs.add("the installer's version", &tools::versions());
+    inputs.add("the compression", &request.compression.to_string());
+    inputs.add_variables("the variable", &request.env);
+    inputs.add_variables("the build variable", &request.build_env);
+    let secrets: Vec<&String> = request.secrets.iter().map(|secret| &secret.id).collect();
+    inputs.add("the list of secrets", &secrets);
+    inputs
 }
 
 /// Runs phase 2, or finds its result. `time` is the reference time of the application's files.
@@ -74,7 +84,9 @@ pub(super) fn phase(
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<Phase2, BuildError> {
-    let key = key(source, time, base, phase1, request);
+    let inputs = inputs(tree, source, time, base, phase1, request);
+    let key = inputs.key();
+    let explain = |hit| inputs::explain(store, "application", &inputs, hit, request);
     if !request.no_cache
         && let Some(result) = store.cached::<Application>("application", &key)?
         && result
@@ -83,7 +95,10 @@ pub(super) fn phase(
             .all(|blob| store.has_blob(blob.digest()))
     {
         progress.step(" -----> Application unchanged");
-        return Ok(Phase2 { hit: true, result });
+        return Ok(Phase2 {
+            explanation: explain(true)?,
+            result,
+        });
     }
     let mode = IdMode::current();
     let tools = tools::ensure(store, progress)?;
@@ -145,6 +160,7 @@ pub(super) fn phase(
     let layer = TitledLayer {
         layer: store_layer(store, &entries, request)?,
         title: "source, static files, start plan".into(),
+        cached: false,
     };
     let result = Application {
         blobs: vec![layer.layer.descriptor.clone()],
@@ -152,5 +168,8 @@ pub(super) fn phase(
         plan,
     };
     store.remember("application", &key, &result)?;
-    Ok(Phase2 { hit: false, result })
+    Ok(Phase2 {
+        explanation: explain(false)?,
+        result,
+    })
 }

@@ -100,6 +100,7 @@ pub(super) fn commit(
             &TitledLayer {
                 layer: hardening.clone(),
                 title: harden::TITLE.into(),
+                cached: parts.base.hardening_cached,
             },
             LayerKind::Builder,
             parts.base.hardening_cached,
@@ -111,6 +112,7 @@ pub(super) fn commit(
         &TitledLayer {
             layer: parts.base.builder_layer.clone(),
             title: "warpdrive, empty virtual environment".into(),
+            cached: parts.base.builder_layer_cached,
         },
         LayerKind::Builder,
         parts.base.builder_layer_cached,
@@ -122,7 +124,7 @@ pub(super) fn commit(
         push(
             titled,
             LayerKind::Dependencies,
-            parts.dependencies_hit,
+            parts.dependencies_hit || titled.cached,
             FIXED_TIME_RFC3339,
             &created_by,
         );

@@ -1,7 +1,6 @@
 //! Phase 1 of assemble: installs what the application depends on, from the dependency files only,
 //! and turns it into layers that other applications share. A hit in the cache runs nothing.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,7 +10,7 @@ use serde_json::json;
 use crate::app::Detected;
 use crate::builder::layer::{StoredLayer, parent_directory};
 use crate::builder::{APP_GID, APP_UID, FIXED_TIME};
-use crate::layer::{self, Compression, Entry, Kind, Mtime};
+use crate::layer::{self, Entry, Kind, Mtime};
 use crate::oci::{Descriptor, descriptor, sha256_hex, to_canonical_json};
 use crate::progress::Progress;
 use crate::rootfs::{self, read_beneath};
@@ -25,6 +24,8 @@ use super::carried::{self, Carried};
 use super::environment::{self, WheelCache};
 use super::error::BuildError;
 use super::fetch;
+use super::fragments;
+use super::inputs::{self, Explanation, FILES, Inputs};
 use super::leaks::Leaks;
 use super::request::Request;
 use super::split::{self, Distribution};
@@ -35,6 +36,9 @@ use super::tree::{
 
 /// Phase 1 says with this status that something has no wheel: "run me again where code may run".
 const NEEDS_SDISTS: i32 = 75;
+/// Most trees of distributions in one overlay; the kernel takes 500 lower directories, and the base
+/// image and the application need some.
+const MAX_FRAGMENTS: usize = 350;
 /// Largest RECORD that is read, in bytes.
 const MAX_RECORD: u64 = 64 * 1024 * 1024;
 
@@ -43,6 +47,9 @@ const MAX_RECORD: u64 = 64 * 1024 * 1024;
 pub(super) struct TitledLayer {
     pub(super) layer: StoredLayer,
     pub(super) title: String,
+    /// It was there before this build.
+    #[serde(skip)]
+    pub(super) cached: bool,
 }
 
 /// What phase 1 gave, as the build cache keeps it.
@@ -56,42 +63,49 @@ pub(super) struct Dependencies {
     pub(super) resolved_at: u64,
     /// What the store must keep for this record.
     pub(super) blobs: Vec<Descriptor>,
+    /// The trees of the distributions, where each was installed by itself ([`super::fragments`]).
+    #[serde(default)]
+    pub(super) unpacked: Vec<String>,
 }
 
 /// The result of phase 1 and where it came from.
 pub(super) struct Phase1 {
-    pub(super) hit: bool,
+    pub(super) explanation: Explanation,
     pub(super) result: Dependencies,
 }
 
 /// Everything that decides what phase 1 gives.
-fn key(
+fn inputs(
     source: &Tree,
     detected: &Detected,
     base: &Base,
     request: &Request,
-) -> Result<String, BuildError> {
-    let indexes: BTreeMap<&str, String> = environment::PASSED_ON
+) -> Result<Inputs, BuildError> {
+    let mut inputs = Inputs::default();
+    inputs.add("the format of the cache", &4);
+    inputs.add(FILES, &source.digest(None)?.to_string());
+    inputs.name_files(source);
+    inputs.add("the builder image", &base.identity());
+    inputs.add("the builder's Python", &base.python);
+    inputs.add("the installer's version", &tools::versions());
+    inputs.add("the compression", &request.compression.to_string());
+    inputs.add_variables("the build variable", &request.build_env);
+    inputs.add("the server", &detected.phase_one_environment());
+    for name in environment::PASSED_ON
         .iter()
         .filter(|name| name.contains("INDEX"))
-        .filter_map(|name| {
-            let value = request.host_env.get(*name)?;
-            Some((*name, environment::without_credentials(value)))
-        })
-        .collect();
-    let document = json!({
-        "format": 3,
-        "files": source.digest(None)?.to_string(),
-        "base": base.identity(),
-        "python": base.python,
-        "tools": tools::versions(),
-        "build_env": request.build_env,
-        "plan": detected.phase_one_environment(),
-        "indexes": indexes,
-        "constraints": request.pinned.as_ref().map(|pinned| &pinned.constraints),
-        "secrets": request.secrets.iter().map(|s| &s.id).collect::<Vec<_>>(),
-    });
-    Ok(sha256_hex(&to_canonical_json(&document)))
+    {
+        if let Some(value) = request.host_env.get(*name) {
+            let value = environment::without_credentials(value);
+            inputs.add(&format!("the variable {name}"), &value);
+        }
+    }
+    if let Some(pinned) = &request.pinned {
+        inputs.add("the versions of the record", &pinned.constraints);
+    }
+    let secrets: Vec<&String> = request.secrets.iter().map(|secret| &secret.id).collect();
+    inputs.add("the list of secrets", &secrets);
+    Ok(inputs)
 }
 
 /// Runs phase 1, or finds its result.
@@ -108,7 +122,9 @@ pub(super) fn phase(
     } else {
         tree.subset(&detected.dependency_files)
     };
-    let key = key(&source, detected, base, request)?;
+    let inputs = inputs(&source, detected, base, request)?;
+    let key = inputs.key();
+    let explain = |hit| inputs::explain(store, "dependencies", &inputs, hit, request);
     if !request.no_cache
         && !request.upgrade
         && let Some(result) = store.cached::<Dependencies>("dependencies", &key)?
@@ -122,9 +138,22 @@ pub(super) fn phase(
             result.resolved.len(),
             age(result.resolved_at)
         ));
-        return Ok(Phase1 { hit: true, result });
+        return Ok(Phase1 {
+            explanation: explain(true)?,
+            result,
+        });
     }
     let tools = tools::ensure(store, progress)?;
+    match fragments::phase(store, &source, detected, base, request, &tools, progress)? {
+        Ok(result) => {
+            store.remember("dependencies", &key, &result)?;
+            return Ok(Phase1 {
+                explanation: explain(false)?,
+                result,
+            });
+        }
+        Err(reason) => tracing::debug!(reason, "the dependencies are installed in one tree"),
+    }
     let scratch = store.scratch("dependencies")?;
     let upper = install(
         store, &source, detected, base, request, &tools, &scratch, progress,
@@ -132,7 +161,10 @@ pub(super) fn phase(
     let result = into_layers(store, base, &upper, request)?;
     store.remember("dependencies", &key, &result)?;
     store.keep_unpacked(IdMode::current().map_name(), &result.tree_key(), upper)?;
-    Ok(Phase1 { hit: false, result })
+    Ok(Phase1 {
+        explanation: explain(false)?,
+        result,
+    })
 }
 
 impl Dependencies {
@@ -277,6 +309,16 @@ pub(super) fn lowers(store: &Store, phase: &Phase1) -> Result<Vec<PathBuf>, Buil
     if let Some(kept) = store.find_unpacked(mode.map_name(), &phase.result.tree_key()) {
         return Ok(vec![kept]);
     }
+    let fragments = &phase.result.unpacked;
+    if !fragments.is_empty() && fragments.len() <= MAX_FRAGMENTS {
+        let trees: Option<Vec<PathBuf>> = fragments
+            .iter()
+            .map(|key| store.find_unpacked(mode.map_name(), key))
+            .collect();
+        if let Some(trees) = trees {
+            return Ok(trees);
+        }
+    }
     let mut lowers = Vec::new();
     // What the layers lack because the application's layer brings it.
     if !phase.result.carried.is_empty() {
@@ -297,7 +339,7 @@ pub(super) fn lowers(store: &Store, phase: &Phase1) -> Result<Vec<PathBuf>, Buil
 }
 
 /// Where distributions are installed, relative to the image's root.
-fn site_packages(base: &Base) -> PathBuf {
+pub(super) fn site_packages(base: &Base) -> PathBuf {
     Path::new(APP_ROOT).join(format!("lib/python{}/site-packages", base.python.minor))
 }
 
@@ -326,6 +368,7 @@ fn into_layers(
         layers.push(TitledLayer {
             layer: store_layer(store, &entries, request)?,
             title: share.title,
+            cached: false,
         });
     }
     let mut carried = Vec::new();
@@ -345,6 +388,7 @@ fn into_layers(
         carried,
         resolved,
         resolved_at: now(),
+        unpacked: Vec::new(),
     })
 }
 
@@ -356,7 +400,7 @@ pub(super) fn store_layer(
 ) -> Result<StoredLayer, BuildError> {
     let mut blob = store.blob_writer()?;
     let leaks = Leaks::new(request);
-    let compression = Compression::Gzip(6);
+    let compression = request.compression;
     let written = if let Some(mut search) = leaks.search() {
         let written = layer::write_witnessed(entries, compression, &mut blob, &mut search)?;
         search.verdict()?;
@@ -372,7 +416,7 @@ pub(super) fn store_layer(
 }
 
 /// The installed distributions, by name.
-fn distributions(upper: &Path, site: &Path) -> Result<Vec<Distribution>, BuildError> {
+pub(super) fn distributions(upper: &Path, site: &Path) -> Result<Vec<Distribution>, BuildError> {
     let failed = |source| BuildError::Read {
         path: upper.join(site),
         source,
@@ -395,7 +439,7 @@ fn distributions(upper: &Path, site: &Path) -> Result<Vec<Distribution>, BuildEr
     Ok(found)
 }
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())

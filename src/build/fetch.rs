@@ -15,28 +15,31 @@ use std::path::Path;
 use crate::app::Detected;
 use crate::app::requirement::{Line, LineKind};
 use crate::app::server::pins::pinned;
-use crate::builder::{APP_ROOT, FIXED_TIME};
+use crate::builder::APP_ROOT;
 use crate::progress::Progress;
-use crate::sandbox::{IdMode, Mount, Network};
+use crate::sandbox::{IdMode, Network};
 use crate::source::Tree;
 use crate::store::Store;
 
-use super::assemble::{self, Phase, Stage};
 use super::base::Base;
-use super::dependencies::{overlay_owned, wheel_cache};
-use super::environment::{self, RUN, WheelCache};
+use super::dependencies::overlay_owned;
+use super::environment::RUN;
 use super::error::BuildError;
 use super::request::Request;
 use super::tools::Tools;
+use super::trusted::{self, Job};
 
 /// Largest constraints file that is read.
 const MAX_CONSTRAINTS: u64 = 1024 * 1024;
 
 /// What uv is asked for.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Lists {
-    requirements: String,
-    constraints: String,
+pub(super) struct Lists {
+    /// Names, versions, and the indexes that they are looked up in.
+    pub(super) requirements: String,
+    pub(super) constraints: String,
+    /// The first line that is in neither, if there is one.
+    pub(super) left_out: Option<String>,
 }
 
 /// Downloads what the application names, as far as its list says it plainly.
@@ -62,46 +65,14 @@ pub(super) fn fetch(
         .chain(agent)
         .map(|name| pinned(name, base.python.minor()))
         .collect();
-    let constraints = |path: &str| {
-        let bytes = source
-            .read(Path::new(path), MAX_CONSTRAINTS)
-            .ok()
-            .flatten()?;
-        String::from_utf8(bytes).ok()
-    };
-    let mut lists = lists(&detected.project.requirements.lines, &server, &constraints);
+    let lists = of_project(source, detected, &server, request);
     if lists.requirements.is_empty() {
         return Ok(());
     }
-    if let Some(pinned) = &request.pinned {
-        lists.constraints.push_str(&pinned.constraints);
-    }
-    let mode = IdMode::current();
     let scratch = store.scratch("fetch")?;
     let target = format!("{RUN}/fetched");
     let requirements = format!("{RUN}/requirements.txt");
     let constraints = format!("{RUN}/constraints.txt");
-    let cache = WheelCache::Shared(wheel_cache(store, base, mode)?);
-    let mut mounts = environment::mounts(request, tools, cache);
-    // Whoever needs a secret gets it in assemble.
-    mounts.retain(
-        |mount| !matches!(mount, Mount::File { target, .. } if target.starts_with("/run/secrets")),
-    );
-    mounts.push(Mount::Bind {
-        source: overlay_owned(&scratch, "fetched", mode)?.upper,
-        target: target.clone().into(),
-        read_only: false,
-    });
-    for (path, text) in [
-        (&requirements, lists.requirements),
-        (&constraints, lists.constraints),
-    ] {
-        mounts.push(Mount::File {
-            target: path.into(),
-            contents: text.into_bytes(),
-            mode: 0o444,
-        });
-    }
     let python = format!("{APP_ROOT}/bin/python");
     let uv = format!("{RUN}/tools/bin/uv");
     let command = [
@@ -122,22 +93,40 @@ pub(super) fn fetch(
         "-c",
         &constraints,
     ];
-    let stage = Stage {
+    let job = Job {
         command: command.map(str::to_owned).to_vec(),
-        cwd: "/".into(),
-        lowers: base.lowers(store)?,
-        upper: None,
-        mounts,
-        env: environment::variables(
-            request,
-            Phase::Dependencies,
-            &base.environment(),
-            &base.search_path(),
-            FIXED_TIME,
-        ),
+        files: vec![
+            (requirements.clone(), lists.requirements),
+            (constraints.clone(), lists.constraints),
+        ],
+        output: Some((
+            overlay_owned(&scratch, "fetched", IdMode::current())?.upper,
+            target.clone(),
+        )),
     };
-    assemble::run(stage, request, &Downloads(progress))?;
+    trusted::run(store, base, request, tools, job, &Downloads(progress))?;
     Ok(())
+}
+
+/// What the application asks for, as far as it says it plainly, and `more`.
+pub(super) fn of_project(
+    source: &Tree,
+    detected: &Detected,
+    more: &[String],
+    request: &Request,
+) -> Lists {
+    let constraints = |path: &str| {
+        let bytes = source
+            .read(Path::new(path), MAX_CONSTRAINTS)
+            .ok()
+            .flatten()?;
+        String::from_utf8(bytes).ok()
+    };
+    let mut lists = lists(&detected.project.requirements.lines, more, &constraints);
+    if let Some(pinned) = &request.pinned {
+        lists.constraints.push_str(&pinned.constraints);
+    }
+    lists
 }
 
 /// Shows the downloads, which take the time, and leaves the rest to assemble.
@@ -162,6 +151,7 @@ fn lists(lines: &[Line], server: &[String], constraints: &dyn Fn(&str) -> Option
     let mut lists = Lists::default();
     let mut named = false;
     let mut requirements: Vec<&str> = Vec::new();
+    let mut left_out = None;
     for line in lines {
         match &line.kind {
             LineKind::Named { url: None, .. } if is_plain(&line.text) => {
@@ -169,17 +159,29 @@ fn lists(lines: &[Line], server: &[String], constraints: &dyn Fn(&str) -> Option
                 requirements.push(&line.text);
             }
             LineKind::Option if is_index(&line.text) => requirements.push(&line.text),
+            LineKind::Include(Some(_)) => {}
             LineKind::Constraint(Some(path)) => {
-                for text in constraints(path).iter().flat_map(|text| text.lines()) {
-                    if is_plain(text) && !text.trim_start().starts_with('-') {
+                let text = constraints(path);
+                if text.is_none() {
+                    left_out.get_or_insert(&line.text);
+                }
+                for text in text.iter().flat_map(|text| text.lines()) {
+                    let text = text.split(" #").next().unwrap_or(text).trim();
+                    if text.is_empty() || text.starts_with('#') {
+                    } else if is_plain(text) && !text.starts_with('-') {
                         lists.constraints.push_str(text);
                         lists.constraints.push('\n');
+                    } else {
+                        left_out.get_or_insert(&line.text);
                     }
                 }
             }
-            _ => {}
+            _ => {
+                left_out.get_or_insert(&line.text);
+            }
         }
     }
+    lists.left_out = left_out.cloned();
     requirements.extend(server.iter().map(String::as_str));
     if named || !server.is_empty() {
         for line in requirements {
@@ -269,8 +271,10 @@ mod tests {
                     gunicorn==23.0.0\n"
                     .into(),
                 constraints: "click<9\n".into(),
+                left_out: Some("--index-url file:///opt/app-root/src/index".into()),
             }
         );
-        assert_eq!(lists(&lines[..6], &[], &constraints), Lists::default());
+        let nothing = lists(&lines[..2], &[], &constraints);
+        assert_eq!(nothing, Lists::default());
     }
 }

@@ -17,7 +17,9 @@ mod error;
 mod fetch;
 mod files;
 pub mod foreign;
+mod fragments;
 mod harden;
+mod inputs;
 mod judge;
 mod leaks;
 mod record;
@@ -28,6 +30,7 @@ mod split;
 mod tools;
 mod transfers;
 mod tree;
+mod trusted;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -48,7 +51,8 @@ pub use judge::{Judgement, Verdict};
 pub use record::{LABEL_BUILD, Record};
 pub use remote::remote_image;
 pub use request::{
-    CacheReport, CacheState, LayerKind, LayerReport, NameAndDigest, Report, Request, Secret,
+    CacheReport, CacheState, Explanation, LayerKind, LayerReport, NameAndDigest, Report, Request,
+    Secret,
 };
 pub use transfers::Transfers;
 pub use verify::{Pinned, Verification, verify};
@@ -142,8 +146,7 @@ fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Mad
     if let Some(builder) = wish(&reader, &options, request)?
         && foreign::is_builder(store, &builder, foreign::PullPolicy::IfNotPresent, progress)?
     {
-        let context = request.source.context_dir.as_deref();
-        let source = foreign::Source::of_tree(tree, context);
+        let source = foreign::Source::of_request(tree, &request.source);
         let request = foreign::Request::of_image(request, builder);
         let built = foreign::build(store, &request, &source, progress)?;
         return Ok(Made::Foreign(Box::new(built.report)));
@@ -206,9 +209,9 @@ fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Mad
             base: runtime,
             builder: &base.reference,
             dependencies: &phase1.result,
-            dependencies_hit: phase1.hit,
+            dependencies_hit: phase1.explanation.hit,
             application: &phase2.result,
-            application_hit: phase2.hit,
+            application_hit: phase2.explanation.hit,
         },
         &commit::Facts {
             request,
@@ -253,9 +256,10 @@ fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Mad
         builder: base.named(),
         layers: committed.layers,
         cache: CacheReport {
-            dependencies: state(phase1.hit),
-            application: state(phase2.hit),
+            dependencies: state(phase1.explanation.hit),
+            application: state(phase2.explanation.hit),
         },
+        explain: vec![phase1.explanation, phase2.explanation],
         audit: verdict,
         plan: phase2.result.plan,
         timings_ms: timings.steps,

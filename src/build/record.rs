@@ -36,6 +36,8 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_date_epoch: Option<i64>,
     pub harden: bool,
+    /// Of the layers that the build wrote.
+    pub compression: String,
     /// Names of the variables of `--env`; the values are in the image's environment.
     pub env: Vec<String>,
     /// How many variables were for the build only.
@@ -91,6 +93,7 @@ impl Record {
             runtime: runtime.map(Base::named),
             source_date_epoch: request.source_date_epoch,
             harden: request.harden,
+            compression: request.compression.to_string(),
             env: request.env.iter().map(|(name, _)| name.clone()).collect(),
             build_env: request.build_env.len(),
             secrets: request.secrets.len(),

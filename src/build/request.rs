@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::sandbox::{Limits, Network};
 use crate::source::SourceRequest;
 use crate::transport::Destination;
 
+pub use super::inputs::Explanation;
 use super::judge::{Judgement, Verdict};
 use super::verify::Pinned;
 
@@ -34,6 +36,8 @@ pub struct Request {
     pub no_cache: bool,
     /// Resolve unpinned requirements anew.
     pub upgrade: bool,
+    /// Of the layers that this build writes.
+    pub compression: Compression,
     /// With an S2I builder: restore what the previous image's `save-artifacts` gives. Our own builders
     /// keep what they installed in any case.
     pub incremental: bool,
@@ -78,6 +82,8 @@ pub struct Report {
     pub cache: CacheReport,
     pub audit: Verdict,
     pub plan: serde_json::Value,
+    /// Why each phase was run, or that it was not.
+    pub explain: Vec<Explanation>,
     pub timings_ms: BTreeMap<String, u64>,
     pub pushed: Vec<String>,
 }

@@ -131,7 +131,7 @@ pub(super) fn source_of(path: &Path) -> Option<PathBuf> {
 }
 
 /// Whether this file is executed by `site` at every start of the interpreter.
-fn is_path_configuration(path: &Path, site: &Path) -> bool {
+pub(super) fn is_path_configuration(path: &Path, site: &Path) -> bool {
     path.parent() == Some(site) && path.extension().is_some_and(|extension| extension == "pth")
 }
 
@@ -139,18 +139,7 @@ fn is_path_configuration(path: &Path, site: &Path) -> bool {
 pub(super) fn split(entries: Vec<Entry>, distributions: &[Distribution], site: &Path) -> Split {
     let mut order: Vec<&Distribution> = distributions.iter().collect();
     order.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut owners: HashMap<&Path, usize> = HashMap::new();
-    for (index, distribution) in order.iter().enumerate() {
-        for file in &distribution.files {
-            owners.entry(file).or_insert(index);
-        }
-    }
-    let owner = |path: &Path| {
-        owners
-            .get(path)
-            .copied()
-            .or_else(|| owners.get(source_of(path)?.as_path()).copied())
-    };
+    let owners = Owners::of(&order);
     let mut belongings: Vec<Vec<Entry>> = order.iter().map(|_| Vec::new()).collect();
     let mut orphans = Vec::new();
     let mut for_application = Vec::new();
@@ -161,49 +150,35 @@ pub(super) fn split(entries: Vec<Entry>, distributions: &[Distribution], site: &
             for_application.push(entry);
             continue;
         }
-        match owner(&entry.path) {
+        match owners.owner(&entry.path) {
             Some(index) => belongings[index].push(entry),
             None => orphans.push(entry),
         }
     }
 
-    let mut sizes: Vec<(u64, usize)> = belongings
-        .iter()
-        .enumerate()
-        .map(|(index, entries)| (entries.iter().map(size).sum(), index))
-        .filter(|(size, _)| *size >= LARGE)
+    let present: Vec<usize> = (0..order.len())
+        .filter(|index| !belongings[*index].is_empty())
         .collect();
-    // The largest first; of equal size, the first by name.
-    sizes.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
-    sizes.truncate(LARGEST);
-    let mut large: Vec<usize> = sizes.into_iter().map(|(_, index)| index).collect();
-    large.sort_unstable();
-
+    let sizes: Vec<(&str, u64)> = present
+        .iter()
+        .map(|index| {
+            let bytes = belongings[*index].iter().map(size).sum();
+            (order[*index].name.as_str(), bytes)
+        })
+        .collect();
     let mut shares = Vec::new();
-    let mut pools: BTreeMap<u8, Share> = BTreeMap::new();
-    for (index, entries) in belongings.into_iter().enumerate() {
-        if entries.is_empty() {
-            continue;
-        }
-        let distribution = order[index];
-        if large.binary_search(&index).is_ok() {
-            shares.push(Share {
-                title: format!("{} {}", distribution.name, distribution.version),
-                entries,
-            });
-        } else {
-            let pool = pools.entry(pool_of(&distribution.name)).or_insert(Share {
-                title: String::new(),
-                entries: Vec::new(),
-            });
-            if !pool.title.is_empty() {
-                pool.title.push_str(", ");
-            }
-            pool.title.push_str(&distribution.name);
-            pool.entries.extend(entries);
-        }
+    for group in groups(&sizes) {
+        let members: Vec<usize> = group.members().iter().map(|at| present[*at]).collect();
+        let named: Vec<&Distribution> = members.iter().map(|index| order[*index]).collect();
+        let entries = members
+            .iter()
+            .flat_map(|index| std::mem::take(&mut belongings[*index]))
+            .collect();
+        shares.push(Share {
+            title: group.title(&named),
+            entries,
+        });
     }
-    shares.extend(pools.into_values());
     // An empty directory is carried only where nobody else makes it.
     let has_content = orphans
         .iter()
@@ -222,12 +197,91 @@ pub(super) fn split(entries: Vec<Entry>, distributions: &[Distribution], site: &
     }
 }
 
+/// Who owns which file: what RECORDs name, and the byte-code of that.
+pub(super) struct Owners<'d> {
+    files: HashMap<&'d Path, usize>,
+    /// The first path that more than one of them names.
+    pub(super) contested: Option<&'d Path>,
+}
+
+impl<'d> Owners<'d> {
+    /// Of two, the first has the file.
+    pub(super) fn of(order: &[&'d Distribution]) -> Self {
+        let mut files: HashMap<&Path, usize> = HashMap::new();
+        let mut contested = None;
+        for (index, distribution) in order.iter().enumerate() {
+            for file in &distribution.files {
+                let owner = *files.entry(file).or_insert(index);
+                if owner != index {
+                    contested.get_or_insert(file.as_path());
+                }
+            }
+        }
+        Self { files, contested }
+    }
+
+    pub(super) fn owner(&self, path: &Path) -> Option<usize> {
+        self.files
+            .get(path)
+            .or_else(|| self.files.get(source_of(path)?.as_path()))
+            .copied()
+    }
+}
+
+/// The distributions of one layer, as indexes into what [`groups`] was given.
+pub(super) enum Group {
+    Large(usize),
+    Pool(Vec<usize>),
+}
+
+impl Group {
+    pub(super) fn members(&self) -> &[usize] {
+        match self {
+            Self::Large(index) => std::slice::from_ref(index),
+            Self::Pool(members) => members,
+        }
+    }
+
+    /// For the history: `numpy 2.3.1`, or `click, flask, …`.
+    pub(super) fn title(&self, members: &[&Distribution]) -> String {
+        if let (Self::Large(_), [only]) = (self, members) {
+            return format!("{} {}", only.name, only.version);
+        }
+        let names: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();
+        names.join(", ")
+    }
+}
+
+/// Sorts distributions, by name and with their size in bytes, into layers.
+pub(super) fn groups(distributions: &[(&str, u64)]) -> Vec<Group> {
+    let mut sizes: Vec<(u64, usize)> = distributions
+        .iter()
+        .enumerate()
+        .map(|(index, (_, size))| (*size, index))
+        .filter(|(size, _)| *size >= LARGE)
+        .collect();
+    // The largest first; of equal size, the first by name.
+    sizes.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+    sizes.truncate(LARGEST);
+    let mut large: Vec<usize> = sizes.into_iter().map(|(_, index)| index).collect();
+    large.sort_unstable();
+    let mut pools: BTreeMap<u8, Vec<usize>> = BTreeMap::new();
+    for (index, (name, _)) in distributions.iter().enumerate() {
+        if large.binary_search(&index).is_err() {
+            pools.entry(pool_of(name)).or_default().push(index);
+        }
+    }
+    let large = large.into_iter().map(Group::Large);
+    large.chain(pools.into_values().map(Group::Pool)).collect()
+}
+
 fn pool_of(name: &str) -> u8 {
     let digest = sha256(name.as_bytes());
     u8::from_str_radix(&digest.digest()[..2], 16).unwrap_or(0) % POOLS
 }
 
-fn size(entry: &Entry) -> u64 {
+/// What counts of an entry, in bytes.
+pub(super) fn size(entry: &Entry) -> u64 {
     match &entry.kind {
         Kind::File { size, .. } => *size,
         Kind::Bytes(bytes) => bytes.len() as u64,

@@ -106,6 +106,10 @@ pub fn verify(
         .as_ref()
         .map(|runtime| runtime.reference.clone());
     request.harden = record.harden;
+    request.compression = record
+        .compression
+        .parse()
+        .map_err(|problem| BuildError::NoRecord { problem })?;
     request.source_date_epoch = record.source_date_epoch;
     request.env = environment(&record, &image.config)?;
     request.pinned = Some(Pinned {

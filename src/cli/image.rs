@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::app::plan::{Plan, Start};
-use crate::build::{self, Judgement, LayerReport, PASSED_ON, Report, Request, Secret};
+use crate::build::{self, Explanation, Judgement, LayerReport, PASSED_ON, Report, Request, Secret};
+use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::sandbox::Network;
 use crate::transport::Destination;
@@ -64,6 +65,12 @@ pub(super) struct Args {
     /// Resolve unpinned requirements anew
     #[arg(long)]
     upgrade: bool,
+    /// Compression of the layers: gzip or zstd, with a level if need be, for example zstd:9
+    #[arg(long, value_name = "NAME[:LEVEL]", default_value = "gzip")]
+    compression: Compression,
+    /// Say of each phase and layer whether it was there already, and if not what had changed
+    #[arg(long)]
+    explain: bool,
     /// With an S2I builder: restore what the previous image's save-artifacts script gives
     #[arg(long)]
     incremental: bool,
@@ -120,6 +127,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     source::enter(&mut request.source, context, &console)?;
     let store = context.open_store()?;
     let report = build::image(&store, &request, &console)?;
+    if args.explain {
+        for phase in &report.explain {
+            context.printer.progress(explanation(phase));
+        }
+    }
     if args.json {
         context.printer.json(&report);
     } else {
@@ -161,6 +173,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         push: args.push,
         no_cache: args.no_cache,
         upgrade: args.upgrade,
+        compression: args.compression,
         incremental: args.incremental,
         network: if args.network == "none" {
             Network::None
@@ -316,6 +329,15 @@ fn plan_words(plan: &Plan) -> Vec<String> {
         lines.push(format!("Python       {python}"));
     }
     lines
+}
+
+/// `dependencies: run, because requirements.txt changed`
+fn explanation(phase: &Explanation) -> String {
+    if phase.hit {
+        format!("{}: not run, all is as it was", phase.phase)
+    } else {
+        format!("{}: run, because {}", phase.phase, phase.because.join(", "))
+    }
 }
 
 /// The table of layers, the digest, and what to type next.

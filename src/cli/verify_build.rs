@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::build::{self, Judgement, Record, Request, Verification};
+use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::sandbox::Network;
 use crate::source::{GitUrl, Origin, SourceRequest};
@@ -129,6 +130,7 @@ fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
         no_cache: true,
         upgrade: false,
         incremental: false,
+        compression: Compression::default(),
         network: if args.network == "none" {
             Network::None
         } else {

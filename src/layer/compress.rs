@@ -1,6 +1,9 @@
 //! What a layer is compressed with, and the writer that does it.
 
+use std::fmt;
 use std::io::{self, Write};
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use oci_spec::image::MediaType;
 
@@ -19,6 +22,47 @@ pub enum Compression {
 impl Default for Compression {
     fn default() -> Self {
         Self::Gzip(6)
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => formatter.write_str("none"),
+            Self::Gzip(level) => write!(formatter, "gzip:{level}"),
+            Self::Zstd(level) => write!(formatter, "zstd:{level}"),
+        }
+    }
+}
+
+impl FromStr for Compression {
+    type Err = String;
+
+    /// `gzip`, `gzip:9`, `zstd`, `zstd:19`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, level) = match text.split_once(':') {
+            Some((name, level)) => (name, Some(level)),
+            None => (text, None),
+        };
+        let level = |usual: u8, range: RangeInclusive<u8>| match level {
+            None => Ok(usual),
+            Some(level) => level
+                .parse()
+                .ok()
+                .filter(|level| range.contains(level))
+                .ok_or_else(|| {
+                    format!(
+                        "the level of {name} is a number from {} to {}, not `{level}`",
+                        range.start(),
+                        range.end()
+                    )
+                }),
+        };
+        match name {
+            "gzip" => Ok(Self::Gzip(level(6, 1..=9)?.into())),
+            "zstd" => Ok(Self::Zstd(level(3, 1..=19)?.into())),
+            _ => Err(format!("`{name}` is neither gzip nor zstd")),
+        }
     }
 }
 
@@ -86,4 +130,26 @@ impl<W: Write> Write for Compressor<W> {
 /// As many threads as `RAYON_NUM_THREADS` or the machine (its cgroup's quota counted) give.
 pub(super) fn threads() -> usize {
     rayon::current_num_threads()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_levels() {
+        for (text, expected) in [
+            ("gzip", Compression::Gzip(6)),
+            ("gzip:1", Compression::Gzip(1)),
+            ("zstd", Compression::Zstd(3)),
+            ("zstd:19", Compression::Zstd(19)),
+        ] {
+            let parsed: Compression = text.parse().unwrap();
+            assert_eq!(parsed, expected);
+            assert_eq!(parsed.to_string().parse(), Ok(expected));
+        }
+        for bad in ["", "xz", "gzip:0", "gzip:10", "zstd:20", "zstd:-1", "gzip:"] {
+            assert!(bad.parse::<Compression>().is_err(), "{bad}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::oci::Digest;
 use crate::store::Scratch;
@@ -64,6 +64,26 @@ impl Tree {
     /// Sorted by the bytes of their paths, so that directories come before what is in them.
     pub fn entries(&self) -> &[SourceEntry] {
         &self.entries
+    }
+
+    /// What the digest is made of, one by one: paths, and their content's hash and mode, or the
+    /// link's target. Files that were not hashed yet are left out.
+    pub fn states(&self) -> Vec<(&Path, String)> {
+        let hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
+        self.entries
+            .iter()
+            .filter_map(|entry| {
+                let state = match &entry.kind {
+                    SourceKind::Directory => "directory".to_owned(),
+                    SourceKind::Symlink(target) => format!("link to {}", target.display()),
+                    SourceKind::File { executable, .. } => {
+                        let mode = if *executable { "x" } else { "-" };
+                        format!("{mode} {}", hashes.get(&entry.path)?.digest())
+                    }
+                };
+                Some((entry.path.as_path(), state))
+            })
+            .collect()
     }
 
     pub fn is_empty(&self) -> bool {

@@ -87,7 +87,9 @@ impl Build<'_> {
                 .unwrap_or_default();
             return Err(BuildError::Overwritten { path });
         }
-        if self.settle_collisions(&installer, &distributions, &site)? {
+        if install::is_set(&environment, install::NO_DEPS) {
+            // The pipeline sorts them out; nothing that they brought is run.
+        } else if self.settle_collisions(&installer, &distributions, &site)? {
             distributions = records::read_all(&site)?;
         }
         for distribution in &distributions {

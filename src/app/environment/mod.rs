@@ -174,6 +174,15 @@ pub fn plain(files: &dyn Files, path: &str) -> Result<Environment, EnvironmentEr
     Ok(environment)
 }
 
+/// The names that the file sets; `None` if it is a script, whose outcome nobody knows before.
+pub fn plain_names(files: &dyn Files) -> Option<Vec<String>> {
+    let Some(bytes) = files.read(FILE) else {
+        return Some(Vec::new());
+    };
+    let assignments = parse(std::str::from_utf8(&bytes).ok()?)?;
+    Some(assignments.into_iter().map(|a| a.name).collect())
+}
+
 fn text<'b>(bytes: &'b [u8], path: &Path) -> Result<&'b str, EnvironmentError> {
     std::str::from_utf8(bytes).map_err(|error| EnvironmentError::NotText {
         path: path.to_owned(),

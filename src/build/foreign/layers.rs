@@ -108,6 +108,7 @@ pub(super) fn make(
             titled: TitledLayer {
                 layer: store_layer(store, &entries, plan.request)?,
                 title,
+                cached: false,
             },
             dependencies,
         });

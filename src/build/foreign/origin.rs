@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::progress::Progress;
-use crate::source::{CollectOptions, Origin, SourceRequest};
+use crate::source::{CollectOptions, Origin, SourceRequest, Tree};
 use crate::store::Store;
 
 use super::super::{BuildError, collect};
@@ -19,6 +19,11 @@ impl Source {
         progress: &dyn Progress,
     ) -> Result<Self, BuildError> {
         let tree = collect(store, request, options, progress)?.without(excluded);
+        Ok(Self::of_request(tree, request))
+    }
+
+    /// A source that was collected as the request says.
+    pub fn of_request(tree: Tree, request: &SourceRequest) -> Self {
         let context = request.context_dir.as_deref();
         let mut source = Self::of_tree(tree, context);
         if let Origin::Git(url) = &request.origin {
@@ -33,6 +38,6 @@ impl Source {
                 })
                 .map(str::to_owned);
         }
-        Ok(source)
+        source
     }
 }

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 
 use crate::build::foreign::{PullPolicies, PullPolicy};
 use crate::build::{Judgement, Request as Common, Secret};
+use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::registry;
 use crate::s2i::environment;
@@ -244,6 +245,7 @@ impl OursArgs {
                 .collect::<Result<_, CommandError>>()?,
             push: self.push,
             no_cache: self.no_cache,
+            compression: Compression::default(),
             upgrade: false,
             network,
             harden: self.harden,

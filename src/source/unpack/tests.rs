@@ -1,3 +1,4 @@
+use super::zip::declared_entries;
 use super::*;
 use proptest::prelude::*;
 use std::os::unix::fs::PermissionsExt;
@@ -227,9 +228,9 @@ fn a_million_entries_are_too_many() {
 /// A zip with the members given: name, mode, content.
 fn zip_of(members: &[(&str, u32, &[u8])]) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let mut writer = zip::ZipWriter::new(file.reopen().unwrap());
+    let mut writer = ::zip::ZipWriter::new(file.reopen().unwrap());
     for (name, mode, content) in members {
-        let options = zip::write::SimpleFileOptions::default().unix_permissions(*mode);
+        let options = ::zip::write::SimpleFileOptions::default().unix_permissions(*mode);
         if name.ends_with('/') {
             writer.add_directory(*name, options).unwrap();
         } else if mode & 0o170_000 == 0o120_000 {

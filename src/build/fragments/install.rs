@@ -1,0 +1,238 @@
+//! Installs wheels that no application on this base image has used before, all in one go, and
+//! divides the tree by `RECORD` into one tree for each.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Gid, Mode, Uid};
+
+use crate::builder::{APP_GID, APP_UID, FIXED_TIME};
+use crate::layer::{self, Entry, Kind, Mtime};
+use crate::progress::Progress;
+use crate::sandbox::{Exit, IdMode};
+use crate::store::{Scratch, Store};
+
+use super::super::assemble::{self, Stage};
+use super::super::base::Base;
+use super::super::carried::Carried;
+use super::super::dependencies::{distributions, overlay, site_packages};
+use super::super::error::BuildError;
+use super::super::request::Request;
+use super::super::split::{Distribution, Owners, is_path_configuration, size};
+use super::super::tools::Tools;
+use super::super::tree::{make_app_root, normalize, without_implied_directories};
+use super::super::trusted;
+use super::plain::Asked;
+use super::{Fragment, Pin, key};
+
+/// The fragments of these wheels, in their order; or why they cannot be told apart.
+pub(super) fn install(
+    store: &Store,
+    pins: &[&Pin],
+    asked: &Asked,
+    base: &Base,
+    request: &Request,
+    tools: &Tools,
+    progress: &dyn Progress,
+) -> Result<Result<Vec<Fragment>, String>, BuildError> {
+    let scratch = store.scratch("fragments")?;
+    let Some(upper) = run(store, pins, asked, base, request, tools, &scratch, progress)? else {
+        return Ok(Err("the wheels could not be installed by themselves".into()));
+    };
+    let site = site_packages(base);
+    let distributions = distributions(&upper, &site)?;
+    let asked_for = pins
+        .iter()
+        .map(|pin| (pin.name.as_str(), pin.version.as_str()));
+    let installed = distributions
+        .iter()
+        .map(|found| (found.name.as_str(), found.version.as_str()));
+    if !asked_for.eq(installed) {
+        return Ok(Err(
+            "a wheel brings another distribution than its name says".into(),
+        ));
+    }
+    let order: Vec<&Distribution> = distributions.iter().collect();
+    let owners = Owners::of(&order);
+    if let Some(path) = owners.contested {
+        return Ok(Err(format!("two wheels have {}", path.display())));
+    }
+    let mut belongings: Vec<Vec<Entry>> = order.iter().map(|_| Vec::new()).collect();
+    let scan = layer::scan(&upper, &[])?;
+    let entries = normalize(scan.entries, Mtime::Fixed(FIXED_TIME));
+    for entry in without_implied_directories(entries) {
+        let known = matches!(
+            entry.kind,
+            Kind::File { .. } | Kind::Bytes(_) | Kind::Symlink(_)
+        );
+        match owners.owner(&entry.path) {
+            Some(index) if known => belongings[index].push(entry),
+            _ => return Ok(Err(format!("{} is in no RECORD", entry.path.display()))),
+        }
+    }
+    let divide = Division {
+        store,
+        scratch: &scratch,
+        upper: &upper,
+        site: &site,
+    };
+    let mut fragments = Vec::with_capacity(pins.len());
+    for (pin, entries) in pins.iter().zip(belongings) {
+        fragments.push(divide.one(pin, entries, &key(pin, base))?);
+    }
+    Ok(Ok(fragments))
+}
+
+/// Runs the image's own tool with a list of exact wheels: the upper directory, or nothing where that
+/// failed (whoever runs next says why).
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a step of the pipeline: it names all that it depends on"
+)]
+fn run(
+    store: &Store,
+    pins: &[&Pin],
+    asked: &Asked,
+    base: &Base,
+    request: &Request,
+    tools: &Tools,
+    scratch: &Scratch,
+    progress: &dyn Progress,
+) -> Result<Option<PathBuf>, BuildError> {
+    let chown = IdMode::current().chown_allowed();
+    let staged = scratch.path().join("source");
+    let list = make_app_root(&staged, chown)?.join("requirements.txt");
+    let mut text = String::new();
+    for line in asked.indexes() {
+        text.push_str(line);
+        text.push('\n');
+    }
+    for pin in pins {
+        let Pin {
+            name,
+            version,
+            wheel,
+        } = pin;
+        let _ = writeln!(text, "{name}=={version} --hash=sha256:{wheel}");
+    }
+    fs::write(&list, text).map_err(|source| BuildError::Write { path: list, source })?;
+    let mut lowers = vec![staged];
+    lowers.extend(base.lowers(store)?);
+    let upper = overlay(scratch, "wheels")?;
+    let request = trusted::without_the_application(request);
+    let mut env = trusted::variables(base, &request);
+    env.push(("WARPDRIVE_NO_DEPS".into(), "1".into()));
+    let mounts = trusted::mounts(store, base, &request, tools)?;
+    let stage = Stage::assemble(lowers, upper.clone(), mounts, env);
+    let outcome = assemble::run(stage, &request, &WithoutSteps(progress))?;
+    Ok((outcome.exit == Exit::Code(0)).then_some(upper.upper))
+}
+
+/// Where the trees are made.
+struct Division<'a> {
+    store: &'a Store,
+    scratch: &'a Scratch,
+    upper: &'a Path,
+    site: &'a Path,
+}
+
+impl Division<'_> {
+    /// Moves one distribution's files into a tree of their own, and remembers it.
+    fn one(&self, pin: &Pin, entries: Vec<Entry>, key: &str) -> Result<Fragment, BuildError> {
+        let (carried, entries): (Vec<Entry>, Vec<Entry>) = entries
+            .into_iter()
+            .partition(|entry| is_path_configuration(&entry.path, self.site));
+        let tree = self.scratch.path().join(key);
+        let mut directories = Directories {
+            tree: &tree,
+            chown: IdMode::current().chown_allowed(),
+            made: HashSet::new(),
+        };
+        directories.make(Path::new(""))?;
+        for entry in entries.iter().chain(&carried) {
+            if let Some(parent) = entry.path.parent() {
+                directories.make(parent)?;
+            }
+            let to = tree.join(&entry.path);
+            fs::rename(self.upper.join(&entry.path), &to)
+                .map_err(|source| BuildError::Write { path: to, source })?;
+        }
+        let size = entries.iter().map(size).sum();
+        let files = entries.into_iter().map(|entry| entry.path).collect();
+        let mut kept = Vec::new();
+        for entry in carried {
+            kept.extend(Carried::take(entry, &tree)?);
+        }
+        let name = format!("fragment-{key}");
+        self.store
+            .keep_unpacked(IdMode::current().map_name(), &name, &tree)?;
+        let fragment = Fragment {
+            pin: pin.clone(),
+            files,
+            size,
+            carried: kept,
+            unpacked: vec![name],
+        };
+        self.store.remember("fragment", key, &fragment)?;
+        Ok(fragment)
+    }
+}
+
+/// The directories of a tree, each made once.
+struct Directories<'a> {
+    tree: &'a Path,
+    chown: bool,
+    made: HashSet<PathBuf>,
+}
+
+impl Directories<'_> {
+    fn make(&mut self, path: &Path) -> Result<(), BuildError> {
+        if self.made.contains(path) {
+            return Ok(());
+        }
+        if let Some(parent) = path.parent() {
+            self.make(parent)?;
+        }
+        // As the builder layer has them: the app's from its root down.
+        let owned = path.components().count() > 1;
+        let bits = if owned { 0o775 } else { 0o755 };
+        let to = self.tree.join(path);
+        let done = DirBuilder::new().mode(bits).create(&to).and_then(|()| {
+            rustix::fs::chmod(&to, Mode::from_raw_mode(bits))?;
+            if owned && self.chown {
+                let (uid, gid) = (Uid::from_raw(APP_UID), Gid::from_raw(APP_GID));
+                rustix::fs::chown(&to, Some(uid), Some(gid))?;
+            }
+            Ok(())
+        });
+        done.map_err(|source| BuildError::Write { path: to, source })?;
+        self.made.insert(path.to_owned());
+        Ok(())
+    }
+}
+
+/// The steps are said by the pipeline, which knows the application's files.
+struct WithoutSteps<'a>(&'a dyn Progress);
+
+impl Progress for WithoutSteps<'_> {
+    fn step(&self, line: &str) {
+        self.0.step(line);
+    }
+
+    fn warning(&self, text: &str) {
+        self.0.warning(text);
+    }
+
+    fn output(&self, line: &str) {
+        if !line.trim_start().starts_with("---") {
+            self.0.output(line);
+        }
+    }
+
+    fn moved(&self, what: &str, done: u64, total: Option<u64>) {
+        self.0.moved(what, done, total);
+    }
+}

@@ -1,0 +1,137 @@
+//! The dependency phase without the application: where its list says plainly what it needs, the list
+//! is resolved to exact wheels, and each wheel is installed once for all applications on this base
+//! image.
+//!
+//! What one distribution gives is a *fragment*: its files in a directory of their own
+//! (`unpacked/MAP/fragment-KEY`, an overlay lower directory), a record of them, and its layer where
+//! it is large enough to have one. KEY is made of the wheel's hash, the base image and the
+//! installer's version. A list whose fragments are all there runs nothing but the resolver; a new
+//! distribution installs only itself.
+//!
+//! No code of the application or of a package runs here (see [`super::trusted`]), wheels are verified
+//! by the hashes of the resolution, and what cannot be told apart by `RECORD` is left to
+//! [`super::dependencies`], which installs everything in one tree. Both ways give the same layers.
+
+mod install;
+mod layers;
+mod plain;
+mod resolve;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::app::Detected;
+use crate::oci::{sha256_hex, to_canonical_json};
+use crate::progress::Progress;
+use crate::sandbox::IdMode;
+use crate::source::Tree;
+use crate::store::Store;
+
+use super::base::Base;
+use super::carried::Carried;
+use super::dependencies::Dependencies;
+use super::error::BuildError;
+use super::request::Request;
+use super::tools::{self, Tools};
+
+pub(super) use resolve::Pin;
+
+/// What the store knows of one installed wheel.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Fragment {
+    pin: Pin,
+    /// Relative to the root of the image, byte-code included, path configuration not.
+    files: Vec<PathBuf>,
+    /// Of these files, in bytes.
+    size: u64,
+    /// Its `.pth` files.
+    carried: Vec<Carried>,
+    /// Names its tree; a list because that is how the store's collector finds it.
+    unpacked: Vec<String>,
+}
+
+impl Fragment {
+    fn tree(&self) -> &str {
+        self.unpacked.first().map_or("", String::as_str)
+    }
+}
+
+/// What decides what is in a fragment.
+fn key(pin: &Pin, base: &Base) -> String {
+    let document = json!({
+        "format": 1,
+        "pin": pin,
+        "base": base.identity(),
+        "python": base.python,
+        "tools": tools::versions(),
+    });
+    sha256_hex(&to_canonical_json(&document))
+}
+
+/// Either what the dependency phase gives, or why it has to be run as a whole.
+pub(super) type Outcome = Result<Dependencies, String>;
+
+/// Makes the dependency phase's result of fragments.
+pub(super) fn phase(
+    store: &Store,
+    source: &Tree,
+    detected: &Detected,
+    base: &Base,
+    request: &Request,
+    tools: &Tools,
+    progress: &dyn Progress,
+) -> Result<Outcome, BuildError> {
+    let asked = match plain::list(source, detected, request) {
+        Ok(asked) => asked,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let pins = match resolve::resolve(store, &asked, detected, base, request, tools)? {
+        Ok(pins) => pins,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    progress.step(&format!(
+        " -----> Installing dependencies with uv ({})",
+        asked.names
+    ));
+    let mut found: Vec<Option<Fragment>> = Vec::with_capacity(pins.len());
+    for pin in &pins {
+        found.push(if request.no_cache {
+            None
+        } else {
+            find(store, &key(pin, base))?
+        });
+    }
+    let missing: Vec<&Pin> = pins
+        .iter()
+        .zip(&found)
+        .filter_map(|(pin, found)| found.is_none().then_some(pin))
+        .collect();
+    progress.step(&format!(
+        "        {} distributions, {} new",
+        pins.len(),
+        missing.len()
+    ));
+    if !missing.is_empty() {
+        let mut made =
+            match install::install(store, &missing, &asked, base, request, tools, progress)? {
+                Ok(made) => made.into_iter(),
+                Err(reason) => return Ok(Err(reason)),
+            };
+        for slot in found.iter_mut().filter(|slot| slot.is_none()) {
+            *slot = made.next();
+        }
+    }
+    let fragments: Vec<Fragment> = found.into_iter().flatten().collect();
+    layers::combine(store, fragments, request)
+}
+
+/// The fragment of this key, if its record and its tree are there.
+fn find(store: &Store, key: &str) -> Result<Option<Fragment>, BuildError> {
+    let Some(fragment) = store.cached::<Fragment>("fragment", key)? else {
+        return Ok(None);
+    };
+    let tree = store.find_unpacked(IdMode::current().map_name(), fragment.tree());
+    Ok(tree.map(|_| fragment))
+}

@@ -1,0 +1,253 @@
+//! Resolves a list to exact wheels with `uv pip compile`, which writes a lock file (PEP 751) that
+//! names for each distribution the one wheel that fits this Python.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::app::Detected;
+use crate::app::server::pins::pinned;
+use crate::builder::APP_ROOT;
+use crate::progress::Silent;
+use crate::rootfs::read_beneath;
+use crate::sandbox::{Exit, IdMode};
+use crate::store::Store;
+
+use super::super::base::Base;
+use super::super::dependencies::overlay_owned;
+use super::super::environment::RUN;
+use super::super::error::BuildError;
+use super::super::request::Request;
+use super::super::split::normalized;
+use super::super::tools::Tools;
+use super::super::trusted::{self, Job};
+use super::plain::Asked;
+
+/// Largest lock file that is read, in bytes.
+const MAX_LOCK: u64 = 16 * 1024 * 1024;
+
+/// One wheel.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(in super::super) struct Pin {
+    /// Normalized (PEP 503).
+    pub(in super::super) name: String,
+    pub(in super::super) version: String,
+    /// SHA-256 of the wheel, hexadecimal.
+    pub(in super::super) wheel: String,
+}
+
+/// All that the list and the server need, by name; or why that cannot be told.
+pub(super) fn resolve(
+    store: &Store,
+    asked: &Asked,
+    detected: &Detected,
+    base: &Base,
+    request: &Request,
+    tools: &Tools,
+) -> Result<Result<Vec<Pin>, String>, BuildError> {
+    let run = |requirements: String, constraints: String| {
+        compile(store, requirements, constraints, base, request, tools)
+    };
+    let mut pins = match run(asked.requirements.clone(), asked.constraints.clone())? {
+        Ok(pins) => pins,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    for pin in &pins {
+        if let Some(allowed) = asked.hashes(&pin.name)
+            && !allowed.contains(&pin.wheel.as_str())
+        {
+            return Ok(Err(format!(
+                "the list allows other files of {} only",
+                pin.name
+            )));
+        }
+    }
+    // The server and the agent come on top, as they do where everything is installed in one go.
+    let names: BTreeSet<String> = pins.iter().map(|pin| pin.name.clone()).collect();
+    let agent = detected.plan.instrument.iter();
+    let server: Vec<String> = detected
+        .plan
+        .server_packages
+        .iter()
+        .map(String::as_str)
+        .chain(agent.flat_map(|agent| agent.packages(&names)))
+        .filter(|name| !names.contains(&normalized(name)))
+        .map(|name| pinned(name, base.python.minor()))
+        .collect();
+    if !server.is_empty() {
+        let mut requirements = String::new();
+        for line in asked.indexes().chain(server.iter().map(String::as_str)) {
+            let _ = writeln!(requirements, "{line}");
+        }
+        let mut constraints = String::new();
+        for pin in &pins {
+            let _ = writeln!(constraints, "{}=={}", pin.name, pin.version);
+        }
+        let more = match run(requirements, constraints)? {
+            Ok(more) => more,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        for pin in more {
+            if !pins.iter().any(|present| present.name == pin.name) {
+                pins.push(pin);
+            }
+        }
+    }
+    pins.sort();
+    Ok(Ok(pins))
+}
+
+fn compile(
+    store: &Store,
+    requirements: String,
+    constraints: String,
+    base: &Base,
+    request: &Request,
+    tools: &Tools,
+) -> Result<Result<Vec<Pin>, String>, BuildError> {
+    let scratch = store.scratch("resolve")?;
+    let output = overlay_owned(&scratch, "lock", IdMode::current())?.upper;
+    let inside = format!("{RUN}/lock");
+    let lock = format!("{inside}/pylock.toml");
+    let requirements_file = format!("{RUN}/requirements.txt");
+    let constraints_file = format!("{RUN}/constraints.txt");
+    let python = format!("{APP_ROOT}/bin/python");
+    let uv = format!("{RUN}/tools/bin/uv");
+    let mut command = vec![
+        uv.as_str(),
+        "pip",
+        "compile",
+        "--quiet",
+        "--no-config",
+        "--no-build",
+        "--no-python-downloads",
+        "--no-header",
+        "--no-annotate",
+        "--format",
+        "pylock.toml",
+        "--python",
+        &python,
+        "-o",
+        &lock,
+        "-c",
+        &constraints_file,
+        &requirements_file,
+    ];
+    if request.upgrade {
+        command.push("--refresh");
+    }
+    let job = Job {
+        command: command.into_iter().map(str::to_owned).collect(),
+        files: vec![
+            (requirements_file.clone(), requirements),
+            (constraints_file.clone(), constraints),
+        ],
+        output: Some((output.clone(), inside.clone())),
+    };
+    // What is wrong is said by the installation in one go, where everybody looks for it.
+    let outcome = trusted::run(store, base, request, tools, job, &Silent)?;
+    if outcome.exit != Exit::Code(0) {
+        return Ok(Err("the resolver found no wheels for all of it".into()));
+    }
+    let read = read_beneath(&output, Path::new("pylock.toml"), MAX_LOCK);
+    let text = read
+        .ok()
+        .flatten()
+        .and_then(|bytes| String::from_utf8(bytes).ok());
+    let pins = text.as_deref().and_then(pins);
+    Ok(pins.ok_or_else(|| "the resolution has more than one wheel for a name".into()))
+}
+
+/// The wheels that a lock file names; `None` where one of its packages is anything else.
+fn pins(lock: &str) -> Option<Vec<Pin>> {
+    #[derive(Deserialize)]
+    struct Lock {
+        #[serde(default)]
+        packages: Vec<Package>,
+    }
+    #[derive(Deserialize)]
+    struct Package {
+        name: String,
+        version: Option<String>,
+        marker: Option<String>,
+        #[serde(default)]
+        wheels: Vec<Wheel>,
+    }
+    #[derive(Deserialize)]
+    struct Wheel {
+        hashes: Hashes,
+    }
+    #[derive(Deserialize)]
+    struct Hashes {
+        sha256: Option<String>,
+    }
+    let lock: Lock = toml::from_str(lock).ok()?;
+    let mut pins = Vec::with_capacity(lock.packages.len());
+    for package in lock.packages {
+        let [wheel] = package.wheels.as_slice() else {
+            return None;
+        };
+        let wheel = wheel.hashes.sha256.clone()?;
+        let digest = wheel.len() == 64 && wheel.bytes().all(|byte| byte.is_ascii_hexdigit());
+        // Both go into a list for the installer.
+        let version = package.version?;
+        let harmless = |c: char| c.is_ascii_alphanumeric() || ".+!_-".contains(c);
+        if !digest
+            || package.marker.is_some()
+            || !version.chars().all(harmless)
+            || !package.name.chars().all(harmless)
+            || package.name.starts_with('-')
+        {
+            return None;
+        }
+        pins.push(Pin {
+            name: normalized(&package.name),
+            version,
+            wheel,
+        });
+    }
+    Some(pins)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str = "6bc31bbbec6dfaaedc1676dbc11dbda96fe22a2b5c400e9ebad113fec44a9dc6";
+
+    fn package(rest: &str) -> String {
+        format!(
+            "lock-version = \"1.0\"\n[[packages]]\nname = \"Annotated_Doc\"\nversion = \"0.0.7\"\n{rest}\n"
+        )
+    }
+
+    #[test]
+    fn one_wheel_for_a_name_or_nothing() {
+        let wheel = format!(
+            "{{ url = \"https://x/y.whl\", size = 5, hashes = {{ sha256 = \"{HASH}\" }} }}"
+        );
+        let good = package(&format!("wheels = [{wheel}]"));
+        assert_eq!(
+            pins(&good).unwrap(),
+            [Pin {
+                name: "annotated-doc".into(),
+                version: "0.0.7".into(),
+                wheel: HASH.into()
+            }]
+        );
+        assert_eq!(pins("lock-version = \"1.0\"\n"), Some(vec![]));
+        for bad in [
+            package(""),
+            package(&format!("wheels = [{wheel}, {wheel}]")),
+            package("wheels = [{ hashes = { sha256 = \"0\" } }]"),
+            package(&format!("marker = \"x\"\nwheels = [{wheel}]")),
+            good.replace("0.0.7", "1 --index-url=x"),
+            good.replace("Annotated_Doc", "-e"),
+            "packages = 1".into(),
+        ] {
+            assert_eq!(pins(&bad), None, "{bad}");
+        }
+    }
+}

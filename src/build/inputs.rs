@@ -1,0 +1,218 @@
+//! What decides the result of a phase: the key of the build cache, and in words, so that a build can
+//! say why something had to be done again.
+//!
+//! Every input has a name for people and is kept as a hash only: the store holds no variable's value.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::oci::{sha256_hex, to_canonical_json};
+use crate::source::Tree;
+use crate::store::Store;
+
+use super::error::BuildError;
+use super::request::Request;
+
+/// Most changed inputs that are named.
+const NAMED: usize = 5;
+
+/// The inputs of one phase.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Inputs {
+    /// Name → hash. The key is made of these.
+    decide: BTreeMap<String, String>,
+    /// Path → hash of what the digests of the files above are made of: for the explanation only.
+    files: BTreeMap<String, String>,
+}
+
+impl Inputs {
+    /// Adds an input. Two of one name are one.
+    pub(super) fn add(&mut self, name: &str, value: &impl Serialize) {
+        let hash = sha256_hex(&to_canonical_json(&serde_json::json!(value)));
+        self.decide.insert(name.to_owned(), hash);
+    }
+
+    /// Adds variables, each by its name.
+    pub(super) fn add_variables(&mut self, what: &str, variables: &[(String, String)]) {
+        for (index, (name, value)) in variables.iter().enumerate() {
+            self.add(&format!("{what} {name}"), &(index, value));
+        }
+    }
+
+    /// Names the files behind the digest of a tree that is an input.
+    pub(super) fn name_files(&mut self, tree: &Tree) {
+        for (path, state) in tree.states() {
+            let path = path.to_string_lossy().into_owned();
+            self.files.insert(path, state);
+        }
+    }
+
+    pub(super) fn key(&self) -> String {
+        sha256_hex(&to_canonical_json(&serde_json::json!(self.decide)))
+    }
+
+    /// What is another than before. Files are named one by one where they are known.
+    fn changes(&self, before: &Self) -> Vec<String> {
+        let mut changes = differences(&before.files, &self.files);
+        let others = differences(&before.decide, &self.decide);
+        if changes.is_empty() {
+            changes = others;
+        } else {
+            changes.extend(
+                others
+                    .into_iter()
+                    .filter(|change| !change.starts_with(FILES)),
+            );
+        }
+        let more = changes.len().saturating_sub(NAMED);
+        if more > 0 {
+            changes.truncate(NAMED);
+            changes.push(format!("{more} more"));
+        }
+        changes
+    }
+}
+
+/// The name of the input that stands for the content of all files.
+pub(super) const FILES: &str = "the content of the source";
+
+fn differences(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {
+    let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+    names
+        .into_iter()
+        .filter_map(|name| match (before.get(name), now.get(name)) {
+            (Some(then), Some(now)) if then == now => None,
+            (Some(_), Some(_)) => Some(format!("{name} changed")),
+            (None, _) => Some(format!("{name} is new")),
+            (_, None) => Some(format!("{name} is gone")),
+        })
+        .collect()
+}
+
+/// What one phase did and why.
+#[derive(Debug, Clone, Serialize)]
+pub struct Explanation {
+    /// `dependencies` or `application`.
+    pub phase: &'static str,
+    /// Whether the result was there already.
+    pub hit: bool,
+    /// What was another than in the build before; empty for a hit.
+    pub because: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Last {
+    key: String,
+}
+
+/// Compares with the last build of this name, and remembers this one.
+pub(super) fn explain(
+    store: &Store,
+    phase: &'static str,
+    inputs: &Inputs,
+    hit: bool,
+    request: &Request,
+) -> Result<Explanation, BuildError> {
+    let key = inputs.key();
+    let name = sha256_hex(format!("{phase} {}", request.name.canonical()).as_bytes());
+    let last = store.cached::<Last>("last", &name)?.map(|last| last.key);
+    let because = if hit {
+        Vec::new()
+    } else if request.no_cache {
+        vec!["--no-cache was given".to_owned()]
+    } else {
+        let before = match &last {
+            Some(key) => store.cached::<Inputs>("inputs", key)?,
+            None => None,
+        };
+        match before {
+            Some(before) if before.decide == inputs.decide && request.upgrade => {
+                vec!["--upgrade was given".to_owned()]
+            }
+            Some(before) if before.decide == inputs.decide => {
+                vec!["the result is not in the store any more".to_owned()]
+            }
+            Some(before) => inputs.changes(&before),
+            None => vec!["nothing is known of a build of this name".to_owned()],
+        }
+    };
+    if !hit {
+        store.remember("inputs", &key, inputs)?;
+    }
+    if last.as_deref() != Some(&key) {
+        store.remember("last", &name, &Last { key })?;
+    }
+    Ok(Explanation {
+        phase,
+        hit,
+        because,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inputs(values: &[(&str, &str)], files: &[(&str, &str)]) -> Inputs {
+        let mut inputs = Inputs::default();
+        for (name, value) in values {
+            inputs.add(name, value);
+        }
+        for (path, state) in files {
+            inputs.files.insert((*path).into(), (*state).into());
+        }
+        inputs
+    }
+
+    #[test]
+    fn every_input_is_in_the_key_and_no_value() {
+        let one = inputs(&[("the base", "x"), ("variable A", "hunter22")], &[]);
+        for other in [
+            inputs(&[("the base", "y"), ("variable A", "hunter22")], &[]),
+            inputs(&[("the base", "x"), ("variable A", "hunter23")], &[]),
+            inputs(&[("the base", "x")], &[]),
+        ] {
+            assert_ne!(one.key(), other.key());
+        }
+        assert!(!serde_json::to_string(&one).unwrap().contains("hunter22"));
+    }
+
+    #[test]
+    fn the_order_of_variables_counts() {
+        let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+        let key = |variables: &[(String, String)]| {
+            let mut inputs = Inputs::default();
+            inputs.add_variables("variable", variables);
+            inputs.key()
+        };
+        let (a, b) = (pair("A", "1"), pair("A", "2"));
+        assert_ne!(key(&[a.clone(), b.clone()]), key(&[b, a]));
+    }
+
+    #[test]
+    fn changes_are_named() {
+        let before = inputs(
+            &[(FILES, "1"), ("the builder", "a"), ("variable A", "1")],
+            &[("app.py", "1"), ("old.py", "1")],
+        );
+        let now = inputs(
+            &[(FILES, "2"), ("the builder", "b")],
+            &[("app.py", "2"), ("new.py", "1")],
+        );
+        assert_eq!(
+            now.changes(&before),
+            [
+                "app.py changed",
+                "new.py is new",
+                "old.py is gone",
+                "the builder changed",
+                "variable A is gone"
+            ]
+        );
+        let many: Vec<String> = (0..9).map(|n| format!("{n}.py")).collect();
+        let many: Vec<(&str, &str)> = many.iter().map(|name| (name.as_str(), "1")).collect();
+        let changes = inputs(&[], &many).changes(&inputs(&[], &[]));
+        assert_eq!(changes.last().map(String::as_str), Some("4 more"));
+    }
+}

@@ -1,0 +1,166 @@
+//! A package index (PEP 503) on the loopback, with wheels that a test makes up.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{Cursor, Write as _};
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use warpdrive::oci::sha256;
+
+use super::fake_registry::{FakeRegistry, Reply};
+
+/// A wheel in the making; `py3-none-any`.
+#[derive(Clone)]
+pub struct Wheel {
+    name: String,
+    version: String,
+    metadata: String,
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+impl Wheel {
+    /// With one module of the distribution's name that knows its version.
+    pub fn new(name: &str, version: &str) -> Self {
+        let module = name.replace('-', "_");
+        Self {
+            name: module.clone(),
+            version: version.into(),
+            metadata: format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"),
+            files: BTreeMap::new(),
+        }
+        .file(
+            &format!("{module}.py"),
+            format!("VERSION = {version:?}\n").as_bytes(),
+        )
+    }
+
+    /// A file, relative to `site-packages`.
+    pub fn file(mut self, path: &str, content: &[u8]) -> Self {
+        self.files.insert(path.into(), content.into());
+        self
+    }
+
+    pub fn requires(mut self, requirement: &str) -> Self {
+        let _ = writeln!(self.metadata, "Requires-Dist: {requirement}");
+        self
+    }
+
+    fn file_name(&self) -> String {
+        format!("{}-{}-py3-none-any.whl", self.name, self.version)
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let info = format!("{}-{}.dist-info", self.name, self.version);
+        let mut files = self.files.clone();
+        files.insert(format!("{info}/METADATA"), self.metadata.clone().into());
+        files.insert(
+            format!("{info}/WHEEL"),
+            b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+                .to_vec(),
+        );
+        let mut record = String::new();
+        for (path, content) in &files {
+            let digest = sha256(content);
+            let digest: Vec<u8> = (0..digest.digest().len())
+                .step_by(2)
+                .map(|at| {
+                    u8::from_str_radix(&digest.digest()[at..at + 2], 16).expect("hexadecimal")
+                })
+                .collect();
+            let hash = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest);
+            let _ = writeln!(record, "{path},sha256={hash},{}", content.len());
+        }
+        let _ = writeln!(record, "{info}/RECORD,,");
+        files.insert(format!("{info}/RECORD"), record.into());
+        let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        for (path, content) in files {
+            zip.start_file(path, zip::write::SimpleFileOptions::default())
+                .expect("an entry");
+            zip.write_all(&content).expect("its content");
+        }
+        zip.finish().expect("a wheel").into_inner()
+    }
+}
+
+type Files = BTreeMap<String, BTreeMap<String, Vec<u8>>>;
+
+/// The index; wheels can be added while it serves.
+pub struct PackageIndex {
+    server: FakeRegistry,
+    /// Name → file name → content, and what the index says its hash is.
+    files: Arc<Mutex<Files>>,
+    spoiled: Arc<Mutex<Option<String>>>,
+}
+
+impl PackageIndex {
+    pub fn start() -> Self {
+        let files: Arc<Mutex<Files>> = Arc::default();
+        let spoiled: Arc<Mutex<Option<String>>> = Arc::default();
+        let (shelf, bad) = (Arc::clone(&files), Arc::clone(&spoiled));
+        let server = FakeRegistry::start(move |asked| {
+            let files = shelf.lock().expect("the files");
+            let path = asked.target.trim_matches('/');
+            if let Some(name) = path.strip_prefix("simple/") {
+                let Some(found) = files.get(name) else {
+                    return Reply::new(404);
+                };
+                let mut page = String::from("<!DOCTYPE html><html><body>\n");
+                for (file, content) in found {
+                    let hash = sha256(content);
+                    let _ = writeln!(
+                        page,
+                        "<a href=\"/files/{file}#sha256={}\">{file}</a><br>",
+                        hash.digest()
+                    );
+                }
+                page.push_str("</body></html>\n");
+                return Reply::new(200)
+                    .header("content-type", "text/html")
+                    .header("cache-control", "no-cache")
+                    .body(page);
+            }
+            let file = path.strip_prefix("files/").unwrap_or_default();
+            let Some(content) = files.values().find_map(|files| files.get(file)) else {
+                return Reply::new(404);
+            };
+            let mut content = content.clone();
+            if bad.lock().expect("the bad one").as_deref() == Some(file) {
+                // Another archive, as good as the first but for its hash.
+                content = Wheel::new("spoiled", "1").bytes();
+            }
+            Reply::new(200)
+                .header("content-type", "application/octet-stream")
+                .body(content)
+        });
+        Self {
+            server,
+            files,
+            spoiled,
+        }
+    }
+
+    pub fn add(&self, wheel: &Wheel) {
+        let name = wheel.name.replace('_', "-");
+        let mut files = self.files.lock().expect("the files");
+        files
+            .entry(name)
+            .or_default()
+            .insert(wheel.file_name(), wheel.bytes());
+    }
+
+    /// From now on another file is served in place of this wheel.
+    pub fn spoil(&self, wheel: &Wheel) {
+        *self.spoiled.lock().expect("the bad one") = Some(wheel.file_name());
+    }
+
+    /// The SHA-256 of a wheel, hexadecimal.
+    pub fn hash(wheel: &Wheel) -> String {
+        sha256(&wheel.bytes()).digest().to_owned()
+    }
+
+    /// For `--index-url`.
+    pub fn url(&self) -> String {
+        format!("http://{}/simple", self.server.address())
+    }
+}
