@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::process::{Command, Output};
 
@@ -948,7 +949,8 @@ fn the_plain_builders() {
             assert_ne!(finding["severity"], "high", "{finding:#}");
             let text = |key: &str| finding[key].as_str().unwrap().to_owned();
             let path = path.trim_end_matches(|c: char| c == '.' || c.is_ascii_digit());
-            found += &format!("{builder}: {} {} {path}\n", text("severity"), text("rule"));
+            let (severity, rule) = (text("severity"), text("rule"));
+            writeln!(found, "{builder}: {severity} {rule} {path}").unwrap();
         }
     }
     insta::assert_snapshot!("plain-builders", found);
