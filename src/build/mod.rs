@@ -37,7 +37,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::app::{self, python::PythonVersion};
-use crate::oci::Descriptor;
+use crate::oci::{Descriptor, Digest};
 use crate::progress::{Progress, human_size};
 use crate::sandbox;
 use crate::source::{self, CollectOptions, SourceRequest, Tree};
@@ -108,15 +108,26 @@ pub fn image(
     progress: &dyn Progress,
 ) -> Result<Report, BuildError> {
     let _in_use = store.lock_shared()?;
-    let (descriptor, mut report) = match make(store, request, progress)? {
+    let (descriptor, report) = match make(store, request, progress)? {
         Made::Here(made) => *made,
         Made::Foreign(report) => return Ok(*report),
     };
+    name_and_ship(store, request, &descriptor, report, progress)
+}
+
+/// Gives a finished image its name, and does step 7.
+fn name_and_ship(
+    store: &Store,
+    request: &Request,
+    descriptor: &Descriptor,
+    mut report: Report,
+    progress: &dyn Progress,
+) -> Result<Report, BuildError> {
     let mut timings = Timings::new();
-    store.tag(request.name.as_given(), &descriptor)?;
+    store.tag(request.name.as_given(), descriptor)?;
     // What was unpacked survives a power cut from here on.
     store.settle()?;
-    report.pushed = ship::ship(store, &descriptor, request, progress)?;
+    report.pushed = ship::ship(store, descriptor, request, progress)?;
     timings.step("ship");
     report.timings_ms.extend(timings.steps);
     Ok(report)
@@ -151,6 +162,21 @@ fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Mad
         let built = foreign::build(store, &request, &source, progress)?;
         return Ok(Made::Foreign(Box::new(built.report)));
     }
+    let made = in_two_phases(store, request, &tree, &source_digest, timings, progress)?;
+    Ok(Made::Here(Box::new(made)))
+}
+
+/// The steps after the source with a builder of ours, or any image with a Python.
+fn in_two_phases(
+    store: &Store,
+    request: &Request,
+    tree: &Tree,
+    source_digest: &Digest,
+    mut timings: Timings,
+    progress: &dyn Progress,
+) -> Result<(Descriptor, Report), BuildError> {
+    let reader = files::TreeFiles::new(tree);
+    let options = detection(request, None);
     let python = app::python_request(&reader, &options.environment)?;
     // An app that cannot be started is refused before anything is fetched.
     app::detect(&reader, &options)?;
@@ -185,7 +211,7 @@ fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Mad
 
     progress.step("---> Installing application source");
     progress.step("---> Building application from source");
-    let phase1 = dependencies::phase(store, &tree, &detected, &base, request, progress)?;
+    let phase1 = dependencies::phase(store, tree, &detected, &base, request, progress)?;
     timings.step("dependencies");
 
     let time = request
@@ -193,8 +219,8 @@ fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Mad
         .or_else(|| tree.commit.as_ref().map(|commit| commit.time));
     let phase2 = application::phase(
         store,
-        &tree,
-        &source_digest,
+        tree,
+        source_digest,
         time.unwrap_or(DEFAULT_SOURCE_TIME),
         &base,
         &phase1,
@@ -219,7 +245,7 @@ fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Mad
             project: &app::metadata::read(&reader),
             record: &Record::new(
                 request,
-                &source_digest,
+                source_digest,
                 tree.commit.as_ref(),
                 &base,
                 request.runtime_image.is_some().then_some(runtime),
@@ -265,7 +291,7 @@ fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Mad
         timings_ms: timings.steps,
         pushed: Vec::new(),
     };
-    Ok(Made::Here(Box::new((committed.descriptor, report))))
+    Ok((committed.descriptor, report))
 }
 
 /// The builder image that somebody has named.

@@ -358,6 +358,8 @@ impl From<crate::build::foreign::ForeignError> for CommandError {
                 Self::new(ExitStatus::AppBuildFailed, "artifact-missing", message)
             }
             E::NoBuilder
+            | E::NeedsName
+            | E::NotWithOurs { .. }
             | E::Inject { .. }
             | E::Volume { .. }
             | E::Capability { .. }

@@ -144,6 +144,10 @@ impl Builder {
         self
     }
 
+    pub fn user(&self) -> &str {
+        self.made.config.user()
+    }
+
     /// Puts it into the store at `path` under this name.
     pub fn put(self, path: &Path, name: &str) {
         let store = Store::open(Some(path)).expect("a store");
@@ -173,4 +177,163 @@ pub fn source(files: &[(&str, &str)]) -> tempfile::TempDir {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("a mode");
     }
     directory
+}
+
+/// `assemble` in the manner of the field's Python builders: a virtual environment in
+/// `/opt/app-root`, the source beside it, requirements by pip, permissions for any user at the end.
+const PYTHON_ASSEMBLE: &str = r#"#!/bin/bash
+set -e
+shopt -s dotglob
+echo "---> Installing application source ..."
+mv /tmp/src/* "$HOME/src"
+cd "$HOME/src"
+if [[ -f requirements.txt ]]; then
+  echo "---> Installing dependencies ..."
+  python -m pip install --no-cache-dir --quiet -r requirements.txt
+fi
+if [[ -f manage.py && -z "$DISABLE_COLLECTSTATIC" ]]; then
+  echo "---> Collecting Django static files ..."
+  python manage.py collectstatic --noinput
+fi
+fix-permissions "$HOME"
+"#;
+
+const PYTHON_RUN: &str = r#"#!/bin/bash
+cd "$HOME/src"
+if [[ -n "$APP_SCRIPT" ]]; then
+  exec "$APP_SCRIPT"
+fi
+if [[ -n "$APP_MODULE" ]]; then
+  exec gunicorn --bind=0.0.0.0:8080 "$APP_MODULE"
+fi
+exec python -u "${APP_FILE:-app.py}"
+"#;
+
+/// Makes what lies in a directory writable for its group.
+const FIX_PERMISSIONS: &str = r#"#!/bin/sh
+for place in "$@"; do
+  find -L "$place" ! -gid 0 -exec chgrp 0 {} + 2> /dev/null
+  find -L "$place" -user "$(id -u)" ! -perm -g+rw -exec chmod g+rw {} + 2> /dev/null
+  find -L "$place" -user "$(id -u)" -type d ! -perm -g+x -exec chmod g+x {} + 2> /dev/null
+done
+exit 0
+"#;
+
+/// pip as it is unpacked from its wheel, which is fetched once.
+fn pip() -> Vec<(String, Vec<u8>)> {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pip-24.3.1");
+    let lock = fs::File::create(place.with_extension("lock")).expect("a lock");
+    lock.lock().expect("a lock");
+    if !place.join("pip").is_dir() {
+        let _ = fs::remove_dir_all(&place);
+        super::process::run(
+            std::process::Command::new("python3")
+                .args([
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--no-deps",
+                    "--no-compile",
+                ])
+                .args(["--target"])
+                .arg(&place)
+                .arg("pip==24.3.1"),
+        );
+    }
+    let mut files = Vec::new();
+    let mut pending = vec![place.join("pip")];
+    while let Some(directory) = pending.pop() {
+        for entry in fs::read_dir(directory).expect("pip") {
+            let path = entry.expect("pip").path();
+            if path.is_dir() {
+                pending.push(path);
+            } else {
+                let name = path.strip_prefix(&place).expect("below").display();
+                files.push((name.to_string(), fs::read(&path).expect("pip")));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Adds a builder like the field's Python ones to a store that has the Debian image `base`.
+pub fn python(store: &Path, base: &str, name: &str) {
+    use warpdrive::oci::{
+        Descriptor, HistoryEntry, MediaType, descriptor, sha256, to_canonical_json,
+    };
+    let store = Store::open(Some(store)).expect("a store");
+    let image = store.image(base).expect("a store").expect("the base");
+    let owner = (1001, 0);
+    let mut layer = Layer::new()
+        .dir("opt", 0o755, (0, 0))
+        .dir("opt/app-root", 0o775, owner)
+        .dir("opt/app-root/src", 0o775, owner)
+        .dir("opt/app-root/bin", 0o775, owner)
+        .dir("opt/app-root/lib", 0o775, owner)
+        .dir("opt/app-root/lib/python3.11", 0o775, owner)
+        .dir("opt/app-root/lib/python3.11/site-packages", 0o775, owner)
+        .owned(
+            "opt/app-root/pyvenv.cfg",
+            0o664,
+            owner,
+            "home = /usr/bin\ninclude-system-site-packages = false\nversion = 3.11.2\n",
+        )
+        .symlink("opt/app-root/bin/python", "/usr/bin/python3.11")
+        .symlink("opt/app-root/bin/python3", "python")
+        .dir("usr/libexec", 0o755, (0, 0))
+        .dir("usr/libexec/s2i", 0o755, (0, 0))
+        .file("usr/libexec/s2i/assemble", 0o755, PYTHON_ASSEMBLE)
+        .file("usr/libexec/s2i/run", 0o755, PYTHON_RUN)
+        .file("usr/bin/fix-permissions", 0o755, FIX_PERMISSIONS);
+    let mut directories = std::collections::BTreeSet::new();
+    for (path, content) in pip() {
+        let path = format!("opt/app-root/lib/python3.11/site-packages/{path}");
+        if path.len() > 99 {
+            continue;
+        }
+        let parent = Path::new(&path)
+            .parent()
+            .expect("a parent")
+            .display()
+            .to_string();
+        if directories.insert(parent.clone()) {
+            layer = layer.dir(&parent, 0o775, owner);
+        }
+        layer = layer.owned(&path, 0o664, owner, content);
+    }
+    let bytes = layer.bytes();
+    let mut config = image.config.clone();
+    for key in ["name", "python", "kind"] {
+        config.remove_label(&format!("io.warpdrive.builder.{key}"));
+    }
+    config.set_label("io.openshift.s2i.scripts-url", "image:///usr/libexec/s2i");
+    config.set("User", json!("1001"));
+    config.set("WorkingDir", json!("/opt/app-root/src"));
+    config.set("Cmd", json!(["/usr/libexec/s2i/usage"]));
+    config.set_env("HOME", "/opt/app-root");
+    config.set_env(
+        "PATH",
+        "/opt/app-root/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    );
+    let history = HistoryEntry {
+        created: "1980-01-01T00:00:01Z".into(),
+        created_by: "made by hand".into(),
+        empty_layer: false,
+    };
+    config.push_layer(&sha256(&bytes), &history);
+    let (digest, size) = store.put_blob(&bytes).expect("a blob");
+    let mut layers: Vec<Descriptor> = image.manifest.layers().clone();
+    layers.push(descriptor(MediaType::ImageLayer, digest, size));
+    let (digest, size) = store.put_blob(&config.to_bytes()).expect("a blob");
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    let manifest = to_canonical_json(&json!({
+        "schemaVersion": 2, "mediaType": media_type,
+        "config": descriptor(MediaType::ImageConfig, digest, size), "layers": layers,
+    }));
+    let (digest, size) = store.put_blob(&manifest).expect("a blob");
+    store
+        .tag(name, &descriptor(media_type, digest, size))
+        .expect("a name");
 }

@@ -104,6 +104,17 @@ impl Warpdrive {
         this
     }
 
+    /// With an empty store of another user's.
+    pub fn of_user(user: User) -> Self {
+        let program = user.give(binary(), "warpdrive");
+        Self {
+            directory: place(),
+            user: Some(user),
+            program,
+            builder: None,
+        }
+    }
+
     /// The same as another user, whose store is empty but for the builder image.
     pub fn as_user(user: User, builder: &'static str) -> Self {
         let shared = shared(builder);

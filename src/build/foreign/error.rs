@@ -12,6 +12,10 @@ use crate::sandbox::Exit;
 pub enum ForeignError {
     #[error(transparent)]
     S2i(#[from] S2iError),
+    #[error("a build with one of warpdrive's own builders needs a name for the image")]
+    NeedsName,
+    #[error("{option} is for builders of others; this one is warpdrive's own")]
+    NotWithOurs { option: &'static str },
     #[error("no builder image was named")]
     NoBuilder,
     #[error("`{reference}` is not in the store, and the pull policy is `never`")]

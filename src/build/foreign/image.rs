@@ -33,10 +33,19 @@ pub(super) struct Ground {
 /// their labels: those are built on in two phases.
 pub(in crate::build) fn is_foreign(image: &Image) -> bool {
     let config = &image.config;
-    let ours = [LABEL_NAME, LABEL_KIND, LABEL_PYTHON, LABEL_PLAN]
+    !is_ours(image) && (labels::has_scripts(config) || !onbuild::triggers(config).is_empty())
+}
+
+/// Whether `builder build` made this image, or warpdrive built it on such a one.
+pub(super) fn is_ours(image: &Image) -> bool {
+    [LABEL_NAME, LABEL_KIND, LABEL_PYTHON, LABEL_PLAN]
         .iter()
-        .any(|label| config.label(label).is_some());
-    !ours && (labels::has_scripts(config) || !onbuild::triggers(config).is_empty())
+        .any(|label| {
+            image
+                .config
+                .label(label)
+                .is_some_and(|value| !value.is_empty())
+        })
 }
 
 /// Takes an image from the store, or from its registry.

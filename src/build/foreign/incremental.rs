@@ -109,10 +109,13 @@ fn saved(
     let places = Places {
         given: request.scripts_url.as_ref(),
         source: Some(&source.tree),
-        image: ground.labels.scripts_url.as_ref().filter(|url| {
+        image: ground
+            .labels
+            .scripts_url
+            .as_ref()
             // Nothing that a previous image says is fetched from elsewhere.
-            matches!(url, ScriptsUrl::Image(_))
-        }),
+            .filter(|url| matches!(url, ScriptsUrl::Image(_)))
+            .or(request.image_scripts_url.as_ref()),
         files: ground.merged(),
     };
     let Some(script) = places.find(SAVE_ARTIFACTS)? else {

@@ -43,7 +43,7 @@ use super::commit::rfc3339;
 use super::judge;
 use super::leaks::Leaks;
 use super::request::{CacheReport, CacheState, NameAndDigest, Report};
-use super::{BuildError, DEFAULT_SOURCE_TIME, Timings, ship};
+use super::{BuildError, DEFAULT_SOURCE_TIME, Timings, in_two_phases, name_and_ship, ship};
 use commit::{Changes, Outcome};
 use image::Ground;
 use inject::Injections;
@@ -74,6 +74,8 @@ struct Plan<'a> {
     /// Absolute, as the label or the user says.
     destination: PathBuf,
     scripts: Scripts,
+    /// The builder has `ONBUILD` triggers and no scripts of S2I.
+    triggers_alone: bool,
     /// Those for the runtime image.
     runtime_scripts: Scripts,
     injections: Injections,
@@ -115,6 +117,9 @@ pub fn build(
 
     progress.step(&format!("---> Using S2I builder {reference}"));
     let image = image::fetch(store, reference, request.pull.builder, progress)?;
+    if image::is_ours(&image) && request.scripts_url.is_none() {
+        return ours(store, request, source, &digest, timings, progress);
+    }
     let builder = Ground::new(store, reference, image)?;
     let runtime = match &request.common.runtime_image {
         Some(reference) => {
@@ -202,6 +207,35 @@ pub fn build(
     })
 }
 
+/// A builder of warpdrive's own is built on in two phases, whoever asks.
+fn ours(
+    store: &Store,
+    request: &Request,
+    source: &Source,
+    digest: &Digest,
+    timings: Timings,
+    progress: &dyn Progress,
+) -> Result<Built, BuildError> {
+    if !request.tag {
+        return Err(ForeignError::NeedsName.into());
+    }
+    let unfit = [
+        ("--inject", !request.injections.is_empty()),
+        ("--runtime-artifact", !request.runtime_artifacts.is_empty()),
+        ("--volume", !request.volumes.is_empty()),
+    ];
+    if let Some((option, _)) = unfit.into_iter().find(|(_, given)| *given) {
+        return Err(ForeignError::NotWithOurs { option }.into());
+    }
+    let user = crate::builder::APP_UID.to_string();
+    image::check(request.allowed_uids.as_ref(), &user, "USER of the image")?;
+    let common = &request.common;
+    let (descriptor, report) =
+        in_two_phases(store, common, &source.tree, digest, timings, progress)?;
+    let report = name_and_ship(store, common, &descriptor, report, progress)?;
+    Ok(Built { report, descriptor })
+}
+
 /// Finds scripts, users and destination, and refuses what must not be before anything runs.
 fn plan<'a>(
     request: &'a Request,
@@ -251,7 +285,8 @@ fn plan<'a>(
     }
     let mut scripts = Scripts::new();
     let triggers = !crate::s2i::onbuild::triggers(&builder.image.config).is_empty();
-    if triggers && !onbuild::has_scripts(&places) {
+    let triggers_alone = triggers && !onbuild::has_scripts(&places)?;
+    if triggers_alone {
         // The triggers are all there is.
         for name in [ASSEMBLE, RUN] {
             if let Some(script) = places.find(name)? {
@@ -278,6 +313,7 @@ fn plan<'a>(
         env,
         destination: destination.into(),
         scripts,
+        triggers_alone,
         runtime_scripts,
         time: request
             .common

@@ -34,9 +34,15 @@ const ENTRYPOINTS: [&str; 8] = [
     "execute.sh",
 ];
 
-/// Whether the builder has S2I scripts beside its triggers.
-pub(super) fn has_scripts(places: &Places<'_>) -> bool {
-    places.given.is_some() || places.image.is_some()
+/// Whether there are S2I scripts for the builder beside its triggers: the user's, or its own.
+pub(super) fn has_scripts(places: &Places<'_>) -> Result<bool, BuildError> {
+    let own = Places {
+        given: None,
+        source: None,
+        image: places.image,
+        files: places.files.clone(),
+    };
+    Ok(places.given.is_some() || own.find(ASSEMBLE)?.is_some())
 }
 
 /// Carries the triggers out. True when that was all: there is no assemble of the protocol to follow.
@@ -52,7 +58,7 @@ pub(super) fn carry_out(
     if triggers.is_empty() {
         return Ok(false);
     }
-    let alone = plan.request.scripts_url.is_none() && builder.labels.scripts_url.is_none();
+    let alone = plan.triggers_alone;
     let allowed = plan.request.allowed_uids.as_ref();
     for trigger in &triggers {
         if let Trigger::User(user) = trigger {

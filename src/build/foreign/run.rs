@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use crate::progress::Progress;
 use crate::rootfs::User;
-use crate::sandbox::{self, Capability, Exit, Io, Mount, Root, Sandbox, Spec, Stream, Upper};
+use crate::sandbox::{
+    self, Capability, Exit, IdMode, Io, Mount, Root, Sandbox, Spec, Stream, Upper,
+};
 
 use super::super::BuildError;
 use super::super::assemble::{Outcome, attend};
@@ -107,6 +109,16 @@ fn capabilities(request: &Request) -> Result<Vec<Capability>, ForeignError> {
 /// Docker gives these to containers; a build here never has them.
 const ALWAYS_DROPPED: [&str; 4] = ["MKNOD", "NET_RAW", "SYS_CHROOT", "AUDIT_WRITE"];
 
+/// Supplementary groups as docker gives them: the user's own among them.
+fn groups(user: &User) -> Vec<u32> {
+    if !IdMode::current().chown_allowed() {
+        return user.groups.clone();
+    }
+    let mut groups = vec![user.gid];
+    groups.extend(&user.groups);
+    groups
+}
+
 impl Job<'_> {
     fn start(self, request: &Request, stdout: Stream) -> Result<Sandbox, BuildError> {
         let spec = Spec {
@@ -123,7 +135,7 @@ impl Job<'_> {
             cwd: self.cwd,
             uid: self.user.uid,
             gid: self.user.gid,
-            groups: self.user.groups.clone(),
+            groups: groups(self.user),
             capabilities: capabilities(request)?,
             umask: 0o022,
             init: true,

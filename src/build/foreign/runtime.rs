@@ -60,7 +60,11 @@ pub(super) fn scripts(
     let places = Places {
         given: request.scripts_url.as_ref(),
         source: Some(&source.tree),
-        image: runtime.labels.scripts_url.as_ref(),
+        image: runtime
+            .labels
+            .scripts_url
+            .as_ref()
+            .or(request.image_scripts_url.as_ref()),
         files: runtime.merged(),
     };
     let mut found = Scripts::new();
