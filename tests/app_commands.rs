@@ -206,6 +206,47 @@ fn the_caller_has_the_first_word() {
     );
 }
 
+/// An agent is the server's, not that of hooks and other commands.
+#[test]
+fn an_agent_is_set_up_for_the_server_alone() {
+    let app = App::new();
+    let plan = |agent: serde_json::Value| {
+        let plan = serde_json::json!({
+            "version": 1, "start": {"mode": "shell", "program": "app.sh"}, "installer": "uv",
+            "instrument": agent, "service": "shop",
+        });
+        app.file("root/etc/warpdrive/plan.json", plan.to_string());
+    };
+    plan(serde_json::json!({"autowrapt": ["one", "two"]}));
+    let words =
+        "echo \"$0: ${AUTOWRAPT_BOOTSTRAP-none} ${OTEL_SERVICE_NAME-none}\" | sed 's,.*/,,'\n";
+    app.hook("deploy", words);
+    app.hook("setup", words);
+    app.program("root/src/app.sh", &format!("#!/bin/sh\n{words}"));
+    assert_eq!(
+        stdout(&app.run(&["start"])),
+        "deploy: none none\napp.sh: one,two none\n"
+    );
+    assert_eq!(stdout(&app.run(&["setup"])), "setup: none none\n");
+    // Its program runs the server; without it nothing starts unwatched.
+    plan(serde_json::json!("opentelemetry"));
+    let output = app.run(&["start"]);
+    assert_eq!(status(&output), 127);
+    assert!(
+        stderr(&output).contains("opentelemetry, the agent of this application, is not installed"),
+        "{}",
+        stderr(&output)
+    );
+    app.program(
+        "root/bin/opentelemetry-instrument",
+        "#!/bin/sh\nexec \"$@\"\n",
+    );
+    assert_eq!(
+        stdout(&app.run(&["start"])),
+        "deploy: none none\napp.sh: none shop\n"
+    );
+}
+
 #[test]
 fn start_without_a_build_says_what_to_do() {
     let output = App::new().run(&["start"]);
