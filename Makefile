@@ -3,12 +3,13 @@
 CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
 
-.PHONY: help demo test lint test-deps install
+.PHONY: help demo test lint bench test-deps install
 
 help:
 	@echo "make demo       build an example application into an image and run it"
 	@echo "make test       install what the tests need, then check and test everything"
 	@echo "make lint       formatting and lints only"
+	@echo "make bench      measurements: what a start costs"
 	@echo "make test-deps  install what the tests need (Debian packages, two unprivileged users)"
 	@echo "make install    install warpdrive into PREFIX ($(PREFIX))"
 
@@ -21,6 +22,9 @@ test: test-deps lint
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+bench:
+	$(CARGO) bench --locked --bench start
 
 test-deps:
 	scripts/install-test-dependencies

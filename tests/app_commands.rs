@@ -206,6 +206,47 @@ fn the_caller_has_the_first_word() {
     );
 }
 
+/// An agent is the server's, not that of hooks and other commands.
+#[test]
+fn an_agent_is_set_up_for_the_server_alone() {
+    let app = App::new();
+    let plan = |agent: serde_json::Value| {
+        let plan = serde_json::json!({
+            "version": 1, "start": {"mode": "shell", "program": "app.sh"}, "installer": "uv",
+            "instrument": agent, "service": "shop",
+        });
+        app.file("root/etc/warpdrive/plan.json", plan.to_string());
+    };
+    plan(serde_json::json!({"autowrapt": ["one", "two"]}));
+    let words =
+        "echo \"$0: ${AUTOWRAPT_BOOTSTRAP-none} ${OTEL_SERVICE_NAME-none}\" | sed 's,.*/,,'\n";
+    app.hook("deploy", words);
+    app.hook("setup", words);
+    app.program("root/src/app.sh", &format!("#!/bin/sh\n{words}"));
+    assert_eq!(
+        stdout(&app.run(&["start"])),
+        "deploy: none none\napp.sh: one,two none\n"
+    );
+    assert_eq!(stdout(&app.run(&["setup"])), "setup: none none\n");
+    // Its program runs the server; without it nothing starts unwatched.
+    plan(serde_json::json!("opentelemetry"));
+    let output = app.run(&["start"]);
+    assert_eq!(status(&output), 127);
+    assert!(
+        stderr(&output).contains("opentelemetry, the agent of this application, is not installed"),
+        "{}",
+        stderr(&output)
+    );
+    app.program(
+        "root/bin/opentelemetry-instrument",
+        "#!/bin/sh\nexec \"$@\"\n",
+    );
+    assert_eq!(
+        stdout(&app.run(&["start"])),
+        "deploy: none none\napp.sh: none shop\n"
+    );
+}
+
 #[test]
 fn start_without_a_build_says_what_to_do() {
     let output = App::new().run(&["start"]);
@@ -604,4 +645,105 @@ fn s2i_scripts_call_the_tool() {
         "#!/bin/sh\necho own $WARPDRIVE_S2I_PHASE\n",
     );
     assert_eq!(stdout(&run("run")), "own run\n");
+}
+
+impl App {
+    /// A record that starts a server, whose program is this script.
+    fn server(&self, name: &str, program: &str, script: &str) {
+        let plan = serde_json::json!({
+            "version": 1, "installer": "uv", "home": "",
+            "start": {
+                "mode": "server", "server": name,
+                "application": {"module": "wsgi", "object": "application", "interface": "wsgi"},
+            },
+        });
+        self.file("root/etc/warpdrive/plan.json", plan.to_string());
+        self.program(
+            &format!("root/bin/{program}"),
+            &format!("#!/bin/sh\n{script}"),
+        );
+    }
+}
+
+/// Apache cuts its responses on TERM and finishes them on WINCH, which a terminal sends as well.
+#[test]
+fn apache_is_stopped_in_its_own_way() {
+    let app = App::new();
+    let traps = "trap 'exit 7' WINCH; trap 'exit 8' TERM; trap 'exit 9' USR1\n";
+    for (signal, expected) in [("TERM", 7), ("INT", 7), ("USR1", 9)] {
+        // The window's size first, which has to be kept back.
+        let script =
+            format!("{traps}kill -WINCH $PPID; sleep 0.3; kill -{signal} $PPID; sleep 10 & wait\n");
+        app.server("mod_wsgi", "mod_wsgi-express", &script);
+        // As any process, and as process 1.
+        for output in [app.run(&["start"]), app.run_as_process_one(&["start"])] {
+            assert_eq!(status(&output), expected, "{signal}: {}", stderr(&output));
+        }
+    }
+}
+
+#[test]
+fn the_number_of_workers_is_told_and_given() {
+    let app = App::new();
+    app.server(
+        "gunicorn",
+        "gunicorn",
+        "echo \"<$WEB_CONCURRENCY>\" \"$@\"\n",
+    );
+    let output = app.run(&["start"]);
+    let words = stderr(&output);
+    assert!(
+        words.contains(" CPU") && words.contains("; at least 1, at most 12\n"),
+        "{words}"
+    );
+    let number = words
+        .lines()
+        .find_map(|line| line.split_once(" worker process"))
+        .map(|(before, _)| before.rsplit(' ').next().unwrap().to_owned());
+    let given = format!("<{}> ", number.unwrap());
+    assert!(
+        stdout(&output).starts_with(&given),
+        "{given}: {}",
+        stdout(&output)
+    );
+
+    let with = |name: &str, value: &str| {
+        app.command(&[], &["start"])
+            .env(name, value)
+            .output()
+            .unwrap()
+    };
+    let output = with("WEB_CONCURRENCY", "7");
+    assert!(stdout(&output).starts_with("<7> "), "{}", stdout(&output));
+    assert!(stderr(&output).contains("7 worker processes, as WEB_CONCURRENCY says"));
+    for (name, value, remedy) in [
+        ("WEB_CONCURRENCY", "many", "unset WEB_CONCURRENCY"),
+        ("WARPDRIVE_GRACEFUL_TIMEOUT", "-1", "whole seconds"),
+    ] {
+        let output = with(name, value);
+        let words = stderr(&output);
+        assert_eq!(status(&output), 125, "{words}");
+        assert!(
+            words.contains(&format!("{name}={value}")) && words.contains(remedy),
+            "{words}"
+        );
+    }
+    app.file("root/src/gunicorn.conf.py", "workers = 3\n");
+    let words = stderr(&app.run(&["start"]));
+    assert!(
+        words.contains("unless gunicorn.conf.py says otherwise"),
+        "{words}"
+    );
+}
+
+/// What `--dry-run` prints can be given to a shell.
+#[test]
+fn a_dry_run_quotes_what_needs_it() {
+    let app = App::new();
+    app.server("uwsgi", "uwsgi", "exit 0\n");
+    let line = stdout(&app.run(&["start", "--dry-run"]));
+    assert!(
+        line.contains(" 'unix_signal:15 gracefully_kill_them_all' "),
+        "{line}"
+    );
 }

@@ -166,3 +166,26 @@ fn unsafe_code_lies_in_the_sandbox_only() {
         }
     }
 }
+
+/// Only tests leave a defence out ([`warpdrive::sandbox::Defence`]).
+#[test]
+fn no_defence_of_the_sandbox_is_left_out() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for path in rust_files(&src) {
+        let relative = path.strip_prefix(&src).unwrap();
+        if relative.starts_with("sandbox") {
+            continue;
+        }
+        for line in fs::read_to_string(&path).unwrap().lines() {
+            let code = line.split("//").next().unwrap_or("").trim();
+            assert!(
+                !code.contains("Defence")
+                    && (!code.starts_with("without: ")
+                        || code == "without: Vec::new(),"
+                        || code == "without: &str,"),
+                "{}: {line}",
+                relative.display()
+            );
+        }
+    }
+}

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::process::{Command, Output};
 
@@ -930,4 +931,53 @@ fn the_rules_are_listed() {
     let value = json_of(&warpdrive(&["audit", "--rules", "--json"]));
     assert_eq!(value["rules"][0]["id"], "user-missing");
     assert_eq!(warpdrive(&["audit"]).status.code(), Some(2));
+}
+
+/// Debian's own, as `builder build` makes them; what is found in them is a reviewed snapshot. The
+/// configuration does not count here: every image on them gets its own.
+#[test]
+fn the_plain_builders() {
+    use support::warpdrive::{PYTHON_39, PYTHON_311, PYTHON_313_RUN, Warpdrive};
+    let mut found = String::new();
+    for builder in [PYTHON_39, PYTHON_311, PYTHON_313_RUN] {
+        let output = Warpdrive::with(builder).output(&["audit", builder, "--json"]);
+        let report = json_of(&output);
+        for finding in report["findings"].as_array().unwrap() {
+            let Some(path) = finding["path"].as_str() else {
+                continue;
+            };
+            assert_ne!(finding["severity"], "high", "{finding:#}");
+            let text = |key: &str| finding[key].as_str().unwrap().to_owned();
+            let path = path.trim_end_matches(|c: char| c == '.' || c.is_ascii_digit());
+            let (severity, rule) = (text("severity"), text("rule"));
+            writeln!(found, "{builder}: {severity} {rule} {path}").unwrap();
+        }
+    }
+    insta::assert_snapshot!("plain-builders", found);
+}
+
+/// The words that everybody tries are tried; a hash of another is medium.
+#[test]
+fn guessable_passwords() {
+    let shadow = |line: &str| {
+        with(Layer::new().owned(
+            "etc/shadow",
+            0o640,
+            (0, 42),
+            format!("{line}:19000::::::\n"),
+        ))
+    };
+    // openssl passwd -6 -salt abcdefgh root; the twin's last character is another.
+    let root = "root:$6$abcdefgh$cnW4XDznaFa1hR9LnqrjoiAqed87oTXop3rUraOEgMC9xZ8cZ4bnv81B/PgWNFtDN0PNbtGZlCIhm8Jws2OPr";
+    let report = audit_of(&shadow(&format!("{root}0")));
+    let finding = &report.findings[0];
+    assert_eq!((finding.rule, finding.severity), ("password-weak", High));
+    assert!(
+        finding.message.contains("everybody tries"),
+        "{}",
+        finding.message
+    );
+    let twin = shadow(&format!("{root}1"));
+    breaks(&twin, "password-usable", Medium);
+    keeps(&twin, "password-weak");
 }

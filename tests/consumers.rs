@@ -5,10 +5,10 @@ mod support;
 
 use support::docker::Docker;
 use support::podman::Podman;
-use support::run::{RunOptions, Running};
+use support::run::{OPENSHIFT_USER, RunOptions, Running};
 use support::runc::Runc;
-use support::warpdrive::{PYTHON_311, Warpdrive, example};
-use support::{process, skopeo};
+use support::warpdrive::{PYTHON_311, PYTHON_311_RUN, Warpdrive, copy_of, example};
+use support::{http, process, skopeo};
 
 fn serves(running: Running<'_>, who: &str) {
     let page = running.get("/");
@@ -86,4 +86,96 @@ fn runc_runs_it_from_an_umoci_bundle() {
     for options in ways("flask") {
         serves(runc.run(&options), "runc");
     }
+}
+
+/// Three frameworks as a strict cluster runs them, under every engine and under `warpdrive run`, which
+/// drops all capabilities by itself.
+#[test]
+fn the_examples_run_restricted_everywhere() {
+    // Django's database is prepared before it starts; the others pass over the command.
+    const START: &str = "warpdrive migrate && exec /opt/app-root/s2i/bin/run";
+    const ENV: [(&str, &str); 2] = [
+        ("DJANGO_SECRET_KEY", "x1y2z3"),
+        ("DATABASE", "/tmp/g.sqlite3"),
+    ];
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let (podman, docker) = (Podman::new(), Docker::start());
+    for name in ["flask", "django", "fastapi"] {
+        let source = copy_of(&example(name), false);
+        warpdrive.image(name, source.path(), &["--require-audit"]);
+        let command: &[&str] = if name == "django" {
+            &["sh", "-c", START]
+        } else {
+            &[]
+        };
+        let restricted = |image: &str| {
+            let options = RunOptions::restricted(image).command(command.iter().copied());
+            ENV.iter()
+                .fold(options, |options, (name, value)| options.env(*name, *value))
+        };
+        let layout = format!("oci:{}:{name}", warpdrive.layout(name).display());
+        let image = podman.pull(&layout);
+        docker.load(&warpdrive.docker_archive(name));
+        answers(podman.run(&restricted(&image)), name, "podman");
+        answers(
+            docker.run(&restricted(&format!("{name}:latest"))),
+            name,
+            "docker",
+        );
+
+        let port = http::free_port();
+        let publish = format!("{port}:8080");
+        let container = format!("strict-{name}-{port}");
+        let env = ENV.map(|(name, value)| format!("--env={name}={value}"));
+        let mut arguments = vec![
+            "run",
+            "-d",
+            "--name",
+            &container,
+            "-p",
+            &publish,
+            "--read-only",
+            "--user",
+            OPENSHIFT_USER,
+            &env[0],
+            &env[1],
+            name,
+            "--",
+        ];
+        arguments.extend(command);
+        warpdrive.run(&arguments);
+        let page = http::wait_until_serving(port, std::time::Duration::from_mins(1));
+        let facts = warpdrive.run(&[
+            "container",
+            "exec",
+            &container,
+            "--",
+            "sh",
+            "-c",
+            "id -u; id -g; grep -E '^(CapEff|CapBnd|NoNewPrivs):' /proc/self/status; \
+             touch /opt/app-root/src/x || echo read-only",
+        ]);
+        warpdrive.run(&["container", "stop", &container]);
+        warpdrive.run(&["container", "rm", &container]);
+        assert_eq!(page.status, 200, "run, {name}: {}", page.text());
+        assert_eq!(
+            facts,
+            "1000650000\n0\nCapEff:\t0000000000000000\nCapBnd:\t0000000000000000\nNoNewPrivs:\t1\n\
+             read-only\n",
+            "run, {name}"
+        );
+    }
+}
+
+fn answers(running: Running<'_>, name: &str, engine: &str) {
+    let page = running.get("/");
+    assert_eq!(
+        page.status,
+        200,
+        "{engine}, {name}: {}\n{}",
+        page.text(),
+        running.logs()
+    );
+    let end = running.stop();
+    assert_eq!(end.code, 0, "{engine}, {name}: SIGTERM ends the server");
 }

@@ -437,6 +437,25 @@ fn settings_say_where_they_come_from() {
         found["python_file"]["value"], "file.py",
         "an empty variable says nothing"
     );
+    let output = laptop
+        .tool(&["settings", "--set", "server-type=daphne"])
+        .env("WARPDRIVE_SERVER_TYPE", "gunicorn")
+        .output()
+        .unwrap();
+    assert!(
+        stdout(&output).contains("server_type = daphne  # command line\n"),
+        "{}",
+        words(&output)
+    );
+    for command in ["settings", "build"] {
+        let environment = laptop.home();
+        let output = laptop
+            .in_project(&environment, &[command, "--set", "sevrer_type=daphne"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", words(&output));
+        assert!(words(&output).contains("did you mean `server_type`?"));
+    }
     laptop.file(".warpdrive/server_type", "gunicron\n");
     let output = laptop.tool(&["settings"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));

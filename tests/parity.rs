@@ -52,9 +52,12 @@ fn the_same_on_a_laptop_and_in_the_image() {
     )
     .unwrap();
 
+    // The command line comes first, here as there.
+    fs::write(source.path().join(".warpdrive/server_type"), "waitress\n").unwrap();
+
     let home = tempfile::tempdir().unwrap();
     let session = format!(
-        "set -e; eval \"$('{}' rcfile bash)\"; warpdrive project --create shop; warpdrive build >&2\n\
+        "set -e; eval \"$('{}' rcfile bash)\"; warpdrive project --create shop; warpdrive build --set server_type=gunicorn >&2\n\
          echo \"$VIRTUAL_ENV\"; warpdrive start --dry-run; warpdrive exec printenv GREETING",
         binary().display()
     );
@@ -78,7 +81,12 @@ fn the_same_on_a_laptop_and_in_the_image() {
     warpdrive.image(
         "shop",
         source.path(),
-        &["--build-env", "DJANGO_SECRET_KEY=build"],
+        &[
+            "--build-env",
+            "DJANGO_SECRET_KEY=build",
+            "--set",
+            "server_type=gunicorn",
+        ],
     );
     let run = |command: &[&str]| {
         let mut arguments = vec![
@@ -96,7 +104,7 @@ fn the_same_on_a_laptop_and_in_the_image() {
     let there = run(&["warpdrive", "start", "--dry-run"]);
     assert_eq!(here, there.trim().replace("/opt/app-root", "A"));
     assert!(
-        here.contains("--workers 3 --name my app whitenoise_wrapper:application"),
+        here.contains("--workers 3 --name 'my app' whitenoise_wrapper:application"),
         "{here}"
     );
     assert_eq!(

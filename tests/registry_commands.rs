@@ -7,9 +7,10 @@ mod support;
 use std::fs;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::docker::Docker;
 use support::fake_registry::{FakeRegistry, Reply};
+use support::made::{Layer, Made};
 use support::podman::Podman;
 use support::process;
 use support::registry::Registry;
@@ -63,6 +64,50 @@ fn push_and_pull() {
         store.resolve(&name).unwrap().unwrap().digest(),
         manifest.digest()
     );
+}
+
+/// Layers of a registry are read as they come, and kept nowhere.
+#[test]
+fn the_audit_reads_a_registry_without_storing() {
+    let registry = Registry::start();
+    let here = Warpdrive::new();
+    let store = Store::open(Some(&here.store())).unwrap();
+    let sound = || {
+        Made::new(&json!({"User": "1001", "WorkingDir": "/srv"})).layer_by(
+            Layer::new().file("srv/data", 0o644, noise(3_000_000, 7)),
+            "one",
+        )
+    };
+    let bad = sound().layer_by(Layer::new().file("srv/id", 0o4711, "ELF"), "two");
+    let there = Warpdrive::new();
+    for (made, name, status) in [(sound(), "sound", 0), (bad, "bad", 4)] {
+        made.put(&store, name);
+        let reference = registry.reference(&format!("crew/{name}:1"));
+        here.run(&["push", name, &reference]);
+        for place in [reference.clone(), format!("docker://{reference}")] {
+            let output = there.output(&["audit", &place, "--json"]);
+            assert_eq!(
+                output.status.code(),
+                Some(status),
+                "{}",
+                process::words(&output)
+            );
+            let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let local: Value =
+                serde_json::from_slice(&here.output(&["audit", name, "--json"]).stdout).unwrap();
+            for key in ["digest", "findings", "layers", "verdict"] {
+                assert_eq!(report[key], local[key], "{name} {key}");
+            }
+        }
+    }
+    let blobs = there.store().join("blobs/sha256");
+    assert_eq!(
+        fs::read_dir(blobs).map_or(0, Iterator::count),
+        0,
+        "nothing is stored"
+    );
+    let (code, _, err) = said(&mut there.command(&["audit", &registry.reference("crew/none:1")]));
+    assert_eq!(code, 5, "{err}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use support::made::{Layer, on_top};
 use support::process::{self, words};
 use support::users::User;
 use support::warpdrive::{PYTHON_311_RUN, Warpdrive, copy_of, example, layers};
@@ -289,28 +290,9 @@ fn an_image_is_audited_before_it_has_a_name() {
 
 /// The builder image with one more file: a copy of bash with mode 4711.
 fn with_a_backdoor(warpdrive: &Warpdrive) {
-    use ::warpdrive::oci::{HistoryEntry, MediaType, descriptor, sha256, to_canonical_json};
-    use support::made::Layer;
     let store = ::warpdrive::store::Store::open(Some(&warpdrive.store())).unwrap();
-    let mut image = store.image(PYTHON_311_RUN).unwrap().unwrap();
-    let tar = Layer::new().file("usr/bin/.bash", 0o4711, "ELF").bytes();
-    let (digest, size) = store.put_blob(&tar).unwrap();
-    let history = HistoryEntry {
-        created: String::new(),
-        created_by: "RUN cp /bin/bash /usr/bin/.bash".into(),
-        empty_layer: false,
-    };
-    image.config.push_layer(&sha256(&tar), &history);
-    let (config, config_size) = store.put_blob(&image.config.to_bytes()).unwrap();
-    let mut manifest: serde_json::Value = serde_json::from_slice(&image.manifest_bytes).unwrap();
-    manifest["config"]["digest"] = config.to_string().into();
-    manifest["config"]["size"] = config_size.into();
-    let layer = descriptor(MediaType::ImageLayer, digest, size);
-    let layers = manifest["layers"].as_array_mut().unwrap();
-    layers.push(serde_json::to_value(&layer).unwrap());
-    let (digest, size) = store.put_blob(&to_canonical_json(&manifest)).unwrap();
-    let manifest = descriptor(MediaType::ImageManifest, digest, size);
-    store.tag("backdoor", &manifest).unwrap();
+    let layer = Layer::new().file("usr/bin/.bash", 0o4711, "ELF");
+    on_top(&store, PYTHON_311_RUN, "backdoor", vec![layer], |_| {});
 }
 
 #[test]

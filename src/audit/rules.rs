@@ -119,7 +119,7 @@ pub const RULES: [Rule; 39] = [
     rule(
         "password-weak",
         High,
-        "An account has a password that is weakly hashed",
+        "An account has a password that is weak, or weakly hashed",
         "Everyone who has the image has the hash, and such a hash is broken by trying.",
         "lock the account: `passwd -l NAME`",
     ),

@@ -97,6 +97,7 @@ pub(super) fn run(
         umask: 0o002,
         init: true,
         limits: request.limits.clone(),
+        without: Vec::new(),
     };
     let sandbox = sandbox::spawn(&spec, Io::piped())?;
     attend(sandbox, &Redactor::new(request), progress)

@@ -23,6 +23,7 @@ mod inputs;
 mod judge;
 mod leaks;
 mod record;
+mod remote;
 mod request;
 mod ship;
 mod split;
@@ -48,6 +49,7 @@ pub use environment::PASSED_ON;
 pub use error::BuildError;
 pub use judge::{Judgement, Verdict};
 pub use record::{LABEL_BUILD, Record};
+pub use remote::remote_image;
 pub use request::{
     CacheReport, CacheState, Explanation, LayerKind, LayerReport, NameAndDigest, Report, Request,
     Secret,

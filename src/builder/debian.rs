@@ -21,7 +21,9 @@ use crate::sandbox::IdMode;
 use crate::store::Store;
 
 use super::definition::Definition;
-use super::{BuilderError, FIXED_TIME, FIXED_TIME_RFC3339, LABEL_KIND, LABEL_NAME, LABEL_PYTHON};
+use super::{
+    APP_UID, BuilderError, FIXED_TIME, FIXED_TIME_RFC3339, LABEL_KIND, LABEL_NAME, LABEL_PYTHON,
+};
 
 /// Runs in the new tree before it becomes an archive.
 const FINISH: &str = include_str!("../../builder-images/finish.sh");
@@ -224,6 +226,8 @@ fn config(
     let mut config = ImageConfig::new("linux", architecture);
     config.set_created(FIXED_TIME_RFC3339);
     config.set("Cmd", json!(["python3"]));
+    // Nobody is root by default, in the builder neither.
+    config.set("User", json!(APP_UID.to_string()));
     config.set_env(
         "PATH",
         "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -132,6 +132,7 @@ pub fn find(store: &Store, image: &Image, reference: &str) -> Result<Python, Bui
             timeout: Some(Duration::from_mins(1)),
             ..Limits::default()
         },
+        without: Vec::new(),
     };
     let no_python = |detail: String| BuilderError::NoPython {
         reference: reference.to_owned(),

@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::audit::{self, Date, Finding, Image, Policy, Report, Severity};
-use crate::build::Transfers;
+use crate::build;
 use crate::oci::Reference;
 use crate::registry::Client;
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::images::find;
-use super::progress::Console;
 use super::push::RegistryArgs;
 
 /// Judge an image: its user, accounts, privileged files and secrets
@@ -114,8 +113,7 @@ fn outside(name: &str) -> Option<Opened> {
     Some(open(Path::new(path), tag))
 }
 
-/// An image of the store; or of a registry, whose layers come into the store on the way, unnamed,
-/// until the next `prune`.
+/// An image of the store; or of a registry, whose layers are read as they come and kept nowhere.
 fn of_store(
     args: &Args,
     name: &str,
@@ -134,10 +132,9 @@ fn of_store(
     let image = match (found, reference) {
         (Some(image), _) => image,
         (None, Some(reference)) if remote.is_some() || reference.has_host() => {
-            let console = Console::new(&context.printer);
             let client = Client::new(args.registry.options())?;
-            let pulled = client.pull(&reference, &store, &Transfers::new(&console))?;
-            store.image_at(&pulled)?
+            let image = build::remote_image(&client, &reference)?;
+            return Ok(audit::audit(&image, policy, today)?);
         }
         // With the words that all commands have for it.
         (None, _) => find(&store, name)?,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::app::plan::{Plan, Start};
+use crate::app::settings::{KEYS, command_line};
 use crate::build::{self, Explanation, Judgement, LayerReport, PASSED_ON, Report, Request, Secret};
 use crate::layer::Compression;
 use crate::oci::Reference;
@@ -43,6 +44,9 @@ pub(super) struct Args {
     /// Image that the app runs on, with the same Python; without it, the builder image
     #[arg(long, value_name = "IMAGE")]
     runtime_image: Option<String>,
+    /// A setting of the application, before the environment and the files: `server_type=gunicorn`
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
     /// Variable for the application phase and the image
     #[arg(short, long = "env", value_name = "NAME=VALUE", value_parser = name_and_value)]
     env: Vec<(String, String)>,
@@ -122,6 +126,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let mut request = request(args)?;
     let console = Console::new(&context.printer);
     if args.dry_run {
+        source::catch_signals()?;
         return preview(args, &request, context, &console);
     }
     source::enter(&mut request.source, context, &console)?;
@@ -138,6 +143,16 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
         summary(&report, context);
     }
     Ok(0)
+}
+
+/// The variables by which a build is told settings.
+fn settings(words: &[String]) -> Result<Vec<(String, String)>, CommandError> {
+    let said = command_line(words).map_err(build::BuildError::from)?;
+    let variables = said.into_iter().filter_map(|(name, value)| {
+        let key = KEYS.iter().find(|key| key.name == name)?;
+        Some(((*key.variables.first()?).to_owned(), value))
+    });
+    Ok(variables.collect())
 }
 
 fn request(args: &Args) -> Result<Request, CommandError> {
@@ -159,7 +174,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         builder: args.builder.clone(),
         runtime_image: args.runtime_image.clone(),
         env: args.env.clone(),
-        build_env: args.build_env.clone(),
+        build_env: [args.build_env.as_slice(), &settings(&args.set)?].concat(),
         secrets: args
             .secret
             .iter()

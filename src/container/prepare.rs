@@ -368,6 +368,7 @@ fn spec(record: &Record, lowers: Vec<PathBuf>, mounts: Vec<Mount>, limits: Limit
         umask: 0o022,
         init: false,
         limits,
+        without: Vec::new(),
     }
 }
 

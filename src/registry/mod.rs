@@ -35,6 +35,7 @@ mod push;
 mod retry;
 mod session;
 mod small;
+mod stream;
 mod upload;
 
 pub use blobs::{BlobError, BlobSink, Blobs};

@@ -328,7 +328,7 @@ impl Download<'_> {
 }
 
 /// `bytes 100-199/200` → 100.
-fn range_start(response: &Response<'_>) -> Option<u64> {
+pub(super) fn range_start(response: &Response<'_>) -> Option<u64> {
     let range = response
         .header("content-range")?
         .trim()

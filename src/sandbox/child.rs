@@ -23,7 +23,7 @@ use super::capabilities::Identity;
 use super::command::{self, Prepared};
 use super::error::{Doing, Failure};
 use super::id_map::IdMode;
-use super::spec::Network;
+use super::spec::{Defence, Network};
 use super::wire::{self, Message, Request, Run};
 use super::{
     capabilities, drive, enter, init, join, mounts, network, probe, seccomp, sys, terminal,
@@ -303,6 +303,7 @@ fn first_process(
             capabilities: &spec.capabilities,
         },
         !own_network,
+        &spec.without,
     )?;
     if spec.init {
         init::supervise(&command, to_parent, terminal)
@@ -316,12 +317,19 @@ fn first_process(
 }
 
 /// Gives up all power: user, capabilities, Landlock's fence, system calls.
-pub(super) fn confine(who: &Identity<'_>, host_network: bool) -> Result<(), Failure> {
+pub(super) fn confine(
+    who: &Identity<'_>,
+    host_network: bool,
+    without: &[Defence],
+) -> Result<(), Failure> {
     capabilities::become_user(who)?;
     // Changing the user has cleared it.
     tie_to_parent()?;
-    if host_network {
+    if host_network && !without.contains(&Defence::AbstractSockets) {
         sys::landlock_abstract_sockets().doing("fencing off abstract sockets by Landlock")?;
+    }
+    if without.contains(&Defence::SystemCalls) {
+        return Ok(());
     }
     seccomp::install()
 }

@@ -93,7 +93,7 @@ impl Nodes {
     }
 }
 
-pub(super) fn mount_proc(builder: &Builder, nodes: &Nodes) -> Result<(), Failure> {
+pub(super) fn mount_proc(builder: &Builder, nodes: &Nodes, masked: bool) -> Result<(), Failure> {
     let place = builder.place(Path::new("/proc"), true)?;
     let proc =
         new_mount("proc", &[], SAFE | MountAttrFlags::MOUNT_ATTR_NOEXEC).map_err(|failure| {
@@ -108,6 +108,9 @@ pub(super) fn mount_proc(builder: &Builder, nodes: &Nodes) -> Result<(), Failure
             }
         })?;
     attach(&proc, &place).doing("mounting proc on /proc")?;
+    if !masked {
+        return Ok(());
+    }
     for path in READ_ONLY_PROC {
         builder.read_only(Path::new(path))?;
     }
@@ -123,6 +126,7 @@ pub(super) fn mount_sys(
     builder: &Builder,
     nodes: &Nodes,
     own_network: bool,
+    masked: bool,
 ) -> Result<(), Failure> {
     let place = builder.place(Path::new("/sys"), true)?;
     let read_only = SAFE | MountAttrFlags::MOUNT_ATTR_NOEXEC | MountAttrFlags::MOUNT_ATTR_RDONLY;
@@ -135,6 +139,9 @@ pub(super) fn mount_sys(
         return attach(builder.staging.empty()?, &place).doing("mounting on /sys");
     };
     attach(&sysfs, &place).doing("mounting sysfs on /sys")?;
+    if !masked {
+        return Ok(());
+    }
     for path in MASKED_SYS {
         builder.cover(Path::new(path), || nodes.null())?;
     }

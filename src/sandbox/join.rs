@@ -117,6 +117,7 @@ fn command(
             capabilities: &[],
         },
         host_network,
+        &[],
     )?;
     if let Some(tty) = tty {
         terminal::take(&tty)?;

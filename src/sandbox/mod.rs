@@ -43,5 +43,5 @@ pub use network::{Dialer, PRIVATE_NAME_SERVER};
 pub use probe::{Finding, Verdict, probe};
 pub use running::{Io, Sandbox, Stream, spawn};
 pub use signal_queue::SignalQueue;
-pub use spec::{Capability, Exit, JoinSpec, Limits, Mount, Network, Root, Spec, Upper};
+pub use spec::{Capability, Defence, Exit, JoinSpec, Limits, Mount, Network, Root, Spec, Upper};
 pub use wire::Size;

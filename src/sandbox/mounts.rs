@@ -18,7 +18,7 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags, OpenTreeFlags, Unmoun
 use super::attach::{SAFE, attach, clone_mount, new_mount, set_attributes};
 use super::error::{Doing, Failure};
 use super::mount_points::{Staging, is_directory, make_path, open_beneath, resolve_missing};
-use super::spec::{Mount, Spec, Upper};
+use super::spec::{Defence, Mount, Spec, Upper};
 use super::{device, overlay, sys};
 
 /// Everything of the host's that the sandbox needs, opened.
@@ -270,8 +270,9 @@ impl Builder {
 
     /// `/proc`, `/dev`, `/sys`.
     fn system(&mut self, settings: &Settings<'_>, nodes: &device::Nodes) -> Result<(), Failure> {
-        device::mount_proc(self, nodes)?;
-        device::mount_sys(self, nodes, settings.own_network)?;
+        let masked = !settings.spec.without.contains(&Defence::Masks);
+        device::mount_proc(self, nodes, masked)?;
+        device::mount_sys(self, nodes, settings.own_network, masked)?;
         let dev = device::mount_dev(self, nodes)?;
         self.remember_tmpfs(&dev)
     }

@@ -36,6 +36,21 @@ pub struct Spec {
     /// command is not pid 1 itself. `warpdrive run` leaves it out: there the command is pid 1.
     pub init: bool,
     pub limits: Limits,
+    /// Defences that are left out: nobody but this crate's own tests sets any, to show that an attack
+    /// succeeds without the one that stops it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<Defence>,
+}
+
+/// A line of defence; see [`Spec::without`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Defence {
+    /// The filter of system calls.
+    SystemCalls,
+    /// The masks and read-only parts of `/proc` and `/sys`.
+    Masks,
+    /// Landlock's fence around the host's abstract sockets.
+    AbstractSockets,
 }
 
 /// The root file system: an overlay, or a directory as it is.

@@ -221,3 +221,35 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.write_all(bytes).expect("gzip");
     encoder.finish().expect("gzip")
 }
+
+/// An image of the store with more layers on it and another configuration, under a new name.
+pub fn on_top(
+    store: &Store,
+    base: &str,
+    name: &str,
+    layers: Vec<Layer>,
+    change: impl FnOnce(&mut ImageConfig),
+) {
+    let mut image = store.image(base).unwrap().expect("the base is there");
+    let mut manifest: Value = serde_json::from_slice(&image.manifest_bytes).unwrap();
+    for layer in layers {
+        let tar = layer.bytes();
+        let (digest, size) = store.put_blob(&tar).unwrap();
+        let history = HistoryEntry {
+            created: "1980-01-01T00:00:01Z".into(),
+            created_by: "RUN something".into(),
+            empty_layer: false,
+        };
+        image.config.push_layer(&sha256(&tar), &history);
+        let layer = descriptor(MediaType::ImageLayer, digest, size);
+        let layers = manifest["layers"].as_array_mut().unwrap();
+        layers.push(serde_json::to_value(&layer).unwrap());
+    }
+    change(&mut image.config);
+    let (config, config_size) = store.put_blob(&image.config.to_bytes()).unwrap();
+    manifest["config"]["digest"] = config.to_string().into();
+    manifest["config"]["size"] = config_size.into();
+    let (digest, size) = store.put_blob(&to_canonical_json(&manifest)).unwrap();
+    let manifest = descriptor(MediaType::ImageManifest, digest, size);
+    store.tag(name, &manifest).unwrap();
+}

@@ -17,6 +17,7 @@ pub mod difference;
 pub mod docker;
 pub mod enclosure;
 pub mod fake_registry;
+pub mod fixture;
 pub mod http;
 pub mod images;
 pub mod made;

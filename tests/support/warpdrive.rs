@@ -19,6 +19,9 @@ pub const PYTHON_39: &str = "debian-11-python-3.9";
 /// The same without compilers, a third of the size: for apps that have a wheel for everything.
 pub const PYTHON_311_RUN: &str = "debian-12-python-3.11-run";
 
+/// The slim Debian 13 builder.
+pub const PYTHON_313_RUN: &str = "debian-13-python-3.13-run";
+
 /// What the making of a builder image gets: five times what it takes on two cores.
 const MAKING: Duration = Duration::from_mins(9);
 /// Examples whose wheels every store with a builder has.

@@ -10,7 +10,7 @@ from hypercorn.__main__ import main
 
 asyncio_worker = asynchronous.asyncio_worker
 uvloop_worker = asynchronous.uvloop_worker
-join_exited = supervisor._join_exited
+join_exited = getattr(supervisor, '_join_exited', None)
 killed = []
 
 
@@ -44,7 +44,8 @@ def join(processes):
 
 asynchronous.asyncio_worker = worker
 asynchronous.uvloop_worker = uvloop
-supervisor._join_exited = join
+if join_exited is not None:
+    supervisor._join_exited = join
 
 if __name__ == '__main__':
     sys.argv[0] = 'hypercorn'

@@ -61,7 +61,8 @@ pub fn assemble(
     phase: Option<Phase>,
     progress: &dyn Progress,
 ) -> Result<(), BuildError> {
-    let build = Build::new(roots, process_environment, progress);
+    let none = BTreeMap::new();
+    let build = Build::new(roots, process_environment, &none, progress);
     match phase {
         Some(Phase::Dependencies) => build.dependencies(None),
         Some(Phase::Application) => {
@@ -85,9 +86,10 @@ pub fn assemble(
 pub fn build(
     roots: &Roots,
     process_environment: &Environment,
+    command_line: &Environment,
     progress: &dyn Progress,
 ) -> Result<(), BuildError> {
-    Build::new(roots, process_environment, progress).both()
+    Build::new(roots, process_environment, command_line, progress).both()
 }
 
 /// Wheels of everything that a build installs, for one without an index: what `warpdrive wheels`
@@ -98,22 +100,31 @@ pub fn build(
 pub fn wheels(
     roots: &Roots,
     process_environment: &Environment,
+    command_line: &Environment,
     progress: &dyn Progress,
 ) -> Result<(), BuildError> {
-    Build::new(roots, process_environment, progress).wheels()
+    Build::new(roots, process_environment, command_line, progress).wheels()
 }
 
 struct Build<'a> {
     roots: &'a Roots,
     given: &'a Environment,
+    /// Settings.
+    command_line: &'a Environment,
     progress: &'a dyn Progress,
 }
 
 impl<'a> Build<'a> {
-    fn new(roots: &'a Roots, given: &'a Environment, progress: &'a dyn Progress) -> Build<'a> {
+    fn new(
+        roots: &'a Roots,
+        given: &'a Environment,
+        command_line: &'a Environment,
+        progress: &'a dyn Progress,
+    ) -> Build<'a> {
         Build {
             roots,
             given,
+            command_line,
             progress,
         }
     }
@@ -215,7 +226,7 @@ impl<'a> Build<'a> {
         })?;
         let options = Options {
             environment: environment.clone(),
-            command_line: BTreeMap::new(),
+            command_line: self.command_line.clone(),
             python: python_version(&self.roots.app),
             app_root: Some(self.roots.app.display().to_string()),
         };
@@ -228,7 +239,7 @@ impl<'a> Build<'a> {
             path: self.roots.source.clone(),
             source,
         })?;
-        Project::load(&files, environment, &BTreeMap::new())
+        Project::load(&files, environment, self.command_line)
             .map_err(|error| DetectError::from(error).into())
     }
 

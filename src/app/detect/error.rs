@@ -3,7 +3,7 @@
 use super::super::advice::{Advice, Explain};
 use super::super::environment;
 use super::super::python::{PythonRequest, PythonVersion};
-use super::super::server::Server;
+use super::super::server::{ArgumentsError, Server};
 use super::super::settings::SettingsError;
 use super::syntax::SyntaxError;
 
@@ -26,6 +26,8 @@ pub enum DetectError {
     Settings(#[from] SettingsError),
     #[error(transparent)]
     Environment(#[from] environment::EnvironmentError),
+    #[error(transparent)]
+    Arguments(#[from] ArgumentsError),
     #[error("no application was found")]
     Nothing(Box<Nothing>),
     #[error("two applications were found: {}", .candidates.join(" and "))]
@@ -72,6 +74,10 @@ impl Explain for DetectError {
         match self {
             DetectError::Settings(error) => error.advice(),
             DetectError::Environment(error) => error.advice(),
+            DetectError::Arguments(_) => advice.remedy(
+                "server_args knows $V, ${V} and ${V:-default}; put the result of a command into \
+                 .warpdrive/action_hooks/deploy-env",
+            ),
             DetectError::Nothing(nothing) => nothing.explain(advice),
             DetectError::Ambiguous { candidates } => {
                 let first = candidates.first().map_or("module:object", String::as_str);

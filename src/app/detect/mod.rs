@@ -124,6 +124,13 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
         Start::Jupyter { .. } => "jupyter",
         Start::Server { server, .. } => server.name(),
     };
+    let server_args = settings
+        .arguments_for(server_name)
+        .map(|text| text.trim().to_owned());
+    if let Some(text) = &server_args {
+        // What is expanded at start is looked at now: a command in it is never run.
+        super::server::expand(text, &BTreeMap::new())?;
+    }
     let app_root = options.app_root.as_deref().unwrap_or("/opt/app-root");
     let plan = Plan {
         version: Plan::VERSION,
@@ -131,9 +138,7 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
         django: chosen.django,
         static_files: static_setting(settings, app_root).into_iter().collect(),
         python_path: chosen.python_path,
-        server_args: settings
-            .arguments_for(server_name)
-            .map(|text| text.trim().to_owned()),
+        server_args,
         environment: file_environment,
         installer: settings.get("installer").unwrap_or_default(),
         python_request,

@@ -504,6 +504,21 @@ fn django_projects() {
     );
 }
 
+/// The original ran what stood in `$(…)`.
+#[test]
+fn a_command_in_server_args_is_refused() {
+    for text in ["--workers $(nproc)", "--name `id`"] {
+        let tree = tree(&[("app.py", FLASK), (".warpdrive/server_args", text)]);
+        let advice = detect(&tree, &Options::default()).unwrap_err().advice();
+        assert!(
+            advice
+                .title
+                .starts_with("server_args: command substitution"),
+            "{advice}"
+        );
+    }
+}
+
 /// The original installed a server for these, too.
 #[test]
 fn programs_need_no_server() {

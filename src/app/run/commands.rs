@@ -37,10 +37,8 @@ fn plan(environment: &Environment) -> Result<&Plan, RunError> {
     })
 }
 
-/// The record, with what the caller says today in place of what was said at build; and the
-/// variables that are the server's alone.
-fn plan_to_start(environment: &mut Environment) -> Result<Plan, RunError> {
-    environment.set_for_server();
+/// The record, with what the caller says today in place of what was said at build.
+fn plan_to_start(environment: &Environment) -> Result<Plan, RunError> {
     let mut plan = plan(environment)?.clone();
     if let Some(text) = environment.server_arguments() {
         plan.server_args = Some(text);
@@ -48,11 +46,23 @@ fn plan_to_start(environment: &mut Environment) -> Result<Plan, RunError> {
     Ok(plan)
 }
 
+/// What the caller says about the server that only a build could heed.
+fn too_late(plan: &Plan, environment: &Environment) -> Option<String> {
+    let said = environment.value("WARPDRIVE_SERVER_TYPE")?.to_str()?;
+    let server = plan.server()?.name();
+    (said.replace('-', "_") != server).then(|| {
+        format!("WARPDRIVE_SERVER_TYPE={said} is for a build: this one installed {server}")
+    })
+}
+
 /// `start`: `deploy-cfg` once, the hook `deploy`, then the server in the application's home. Nothing
 /// of the application is loaded to find out what the plan knows.
 pub fn start(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
     let mut environment = environment(caller, "start", progress)?;
-    let plan = plan_to_start(&mut environment)?;
+    let plan = plan_to_start(&environment)?;
+    if let Some(text) = too_late(&plan, &environment) {
+        progress.warn(&text);
+    }
     let mut supervisor = Supervisor::new().map_err(RunError::Signals)?;
     if let Some(status) = once::configure(&environment, &mut supervisor, progress)? {
         return Ok(status);
@@ -69,10 +79,16 @@ pub fn start(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
             });
         }
     }
+    environment.set_for_server();
     let Prepared { words, concurrency } = prepare(&plan, &mut environment)?;
     let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
     let program = match (Program::find(&words, &environment), plan.server()) {
-        (Err(RunError::NoProgram { .. }), Some(server)) if plan.instrument.is_none() => {
+        (Err(RunError::NoProgram { .. }), _) if let Some(agent) = &plan.instrument => {
+            return Err(RunError::AgentMissing {
+                agent: agent.to_string(),
+            });
+        }
+        (Err(RunError::NoProgram { .. }), Some(server)) => {
             return Err(RunError::ServerMissing {
                 server: server.name(),
             });
@@ -96,7 +112,8 @@ pub fn start(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
 /// `start --dry-run`: the server's program and arguments.
 pub fn server_line(caller: &Caller, progress: &dyn Progress) -> Result<Vec<String>, RunError> {
     let mut environment = environment(caller, "start", progress)?;
-    let plan = plan_to_start(&mut environment)?;
+    let plan = plan_to_start(&environment)?;
+    environment.set_for_server();
     Ok(prepare(&plan, &mut environment)?.words)
 }
 

@@ -42,6 +42,8 @@ pub enum RunError {
     EmptyCommand,
     #[error("{server}, the server of this application, is not installed")]
     ServerMissing { server: &'static str },
+    #[error("{agent}, the agent of this application, is not installed")]
+    AgentMissing { agent: String },
     #[error("{}: no such program", program.display())]
     NoProgram { program: OsString },
     #[error("{}: its first line names `{interpreter}`, which is not there", path.display())]
@@ -67,7 +69,10 @@ impl RunError {
         match self {
             Self::HookFailed { status, .. } => *status,
             Self::HookNotExecutable { .. } | Self::CannotExecute { .. } => 126,
-            Self::NoProgram { .. } | Self::NoInterpreter { .. } | Self::ServerMissing { .. } => 127,
+            Self::NoProgram { .. }
+            | Self::NoInterpreter { .. }
+            | Self::ServerMissing { .. }
+            | Self::AgentMissing { .. } => 127,
             Self::NoAnswer { .. } | Self::Unwell { .. } => 1,
             _ => 125,
         }
@@ -113,6 +118,9 @@ impl Explain for RunError {
                 .remedy(format!(
                     "echo {server} > .warpdrive/server_type, and build again"
                 )),
+            Self::AgentMissing { .. } => advice
+                .cause("The agent is installed by the build, where .warpdrive/instrument names it.")
+                .remedy("build again"),
             Self::NoInterpreter { interpreter, .. } if interpreter.ends_with('\r') => {
                 advice.cause("The file has Windows line ends; save it with Unix ones.")
             }

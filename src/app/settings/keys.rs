@@ -154,7 +154,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "pre_build_reads",
-        &[],
+        &["WARPDRIVE_PRE_BUILD_READS"],
         Kind::List,
         None,
         "files that the pre-build hook reads; without it all the source counts",

@@ -121,6 +121,26 @@ impl Explain for SettingsError {
     }
 }
 
+/// Settings as the command line gives them (`--set server_type=gunicorn`), by key.
+///
+/// # Errors
+/// For what is no setting; the values are checked with all others.
+pub fn command_line(words: &[String]) -> Result<BTreeMap<String, String>, SettingsError> {
+    let mut settings = BTreeMap::new();
+    for word in words {
+        let (name, value) = word.split_once('=').unwrap_or((word, ""));
+        let canonical = name.replace('-', "_");
+        if !word.contains('=') || !KEYS.iter().any(|key| key.name == canonical) {
+            return Err(SettingsError::UnknownKey {
+                place: Origin::CommandLine.to_string(),
+                name: name.to_owned(),
+            });
+        }
+        settings.insert(canonical, value.to_owned());
+    }
+    Ok(settings)
+}
+
 /// All that was said, resolved.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {

@@ -4,6 +4,7 @@
 //! reading that gives an attacker most is taken; what no program should have to read is reported as
 //! odd, never skipped in silence.
 
+pub(super) mod crypt;
 pub mod doas;
 pub mod group;
 pub mod passwd;

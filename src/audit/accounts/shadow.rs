@@ -24,6 +24,8 @@ pub struct Entry {
     pub line: usize,
     pub name: String,
     pub password: Password,
+    /// The field as it stands; shown to nobody.
+    pub field: Vec<u8>,
 }
 
 /// Reads the file. A line without a colon has no password field: login refuses such an account.
@@ -37,6 +39,7 @@ pub fn parse(bytes: &[u8]) -> Vec<Entry> {
                 line,
                 name: lossy(name),
                 password: judge(password),
+                field: password.to_vec(),
             })
         })
         .collect()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::accounts::crypt;
 use super::super::accounts::shadow::{Password, judge as meaning};
 use super::super::finding::{Finding, Severity};
 use super::super::flatten::Flat;
@@ -36,7 +37,7 @@ pub(super) fn judge(flat: &Flat<'_>, accounts: &Accounts, findings: &mut Vec<Fin
             findings,
             (accounts.passwd_layer, PASSWD),
             &account.name,
-            meaning(&account.password),
+            (meaning(&account.password), &account.password),
             is_root(&account.name),
             way_in,
         );
@@ -46,7 +47,7 @@ pub(super) fn judge(flat: &Flat<'_>, accounts: &Accounts, findings: &mut Vec<Fin
             findings,
             (accounts.shadow_layer, SHADOW),
             &entry.name,
-            entry.password,
+            (entry.password, &entry.field),
             is_root(&entry.name),
             way_in,
         );
@@ -57,10 +58,12 @@ fn push(
     findings: &mut Vec<Finding>,
     (layer, path): (usize, &[u8]),
     name: &str,
-    password: Password,
+    (password, field): (Password, &[u8]),
     is_root: bool,
     way_in: Option<&&str>,
 ) {
+    let guessed =
+        matches!(password, Password::Usable | Password::Weak(_)) && crypt::is_guessed(field, name);
     let name = quoted(name);
     let (rule, gravest, what) = match password {
         Password::Locked | Password::InShadow => return,
@@ -68,6 +71,11 @@ fn push(
             "password-empty",
             Severity::High,
             format!("{name} has an empty password"),
+        ),
+        Password::Usable | Password::Weak(_) if guessed => (
+            "password-weak",
+            Severity::High,
+            format!("{name} has a password that is among the first that everybody tries"),
         ),
         Password::Weak(hash) => (
             "password-weak",

@@ -140,6 +140,7 @@ impl Job<'_> {
             umask: 0o022,
             init: true,
             limits: request.common.limits.clone(),
+            without: Vec::new(),
         };
         let io = Io::Streams {
             stdin: Stream::Null,

@@ -1,20 +1,38 @@
 //! `warpdrive build` and `warpdrive wheels` on a laptop, `warpdrive assemble` in an image.
 
-use crate::app::advice::Advice;
+use std::collections::BTreeMap;
+
+use crate::app::advice::{Advice, Explain as _};
 use crate::app::assemble::{self, Phase};
 use crate::app::run::{Caller, RunError};
+use crate::app::settings::command_line;
 
 use super::words::{Failure, Words};
 
-pub(super) fn build(caller: &Caller) -> Result<u8, Failure> {
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A setting of the application, before the environment and the files: `server_type=gunicorn`
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+}
+
+impl Args {
+    fn settings(&self) -> Result<BTreeMap<String, String>, Failure> {
+        command_line(&self.set).map_err(|error| Failure::new(2, error.advice()))
+    }
+}
+
+pub(super) fn build(args: &Args, caller: &Caller) -> Result<u8, Failure> {
     let roots = caller.roots().map_err(RunError::from).map_err(failed)?;
-    assemble::build(&roots, &caller.text_variables(), &Words::Stdout)?;
+    let variables = caller.text_variables();
+    assemble::build(&roots, &variables, &args.settings()?, &Words::Stdout)?;
     Ok(0)
 }
 
-pub(super) fn wheels(caller: &Caller) -> Result<u8, Failure> {
+pub(super) fn wheels(args: &Args, caller: &Caller) -> Result<u8, Failure> {
     let roots = caller.roots().map_err(RunError::from).map_err(failed)?;
-    assemble::wheels(&roots, &caller.text_variables(), &Words::Stdout)?;
+    let variables = caller.text_variables();
+    assemble::wheels(&roots, &variables, &args.settings()?, &Words::Stdout)?;
     Ok(0)
 }
 

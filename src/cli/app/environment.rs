@@ -1,5 +1,6 @@
 //! `warpdrive env`.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 
 use serde_json::json;
@@ -34,7 +35,7 @@ pub(super) fn run(args: &Args, caller: &Caller) -> Result<u8, Failure> {
         (false, false) => print::for_eval(&environment, args.shell == Shell::Fish, &mut out),
         (false, true) => writeln!(out, "{:#}", print::json(&environment, false)),
         (true, true) => {
-            let settings = settings::load(&environment.roots.source, caller)?;
+            let settings = settings::load(&environment.roots.source, caller, &BTreeMap::new())?;
             let object = json!({
                 "variables": print::json(&environment, true),
                 "settings": settings::json(&settings),
@@ -42,7 +43,7 @@ pub(super) fn run(args: &Args, caller: &Caller) -> Result<u8, Failure> {
             writeln!(out, "{object:#}")
         }
         (true, false) => {
-            let settings = settings::load(&environment.roots.source, caller)?;
+            let settings = settings::load(&environment.roots.source, caller, &BTreeMap::new())?;
             print::explain(&environment, &mut out)
                 .and_then(|()| writeln!(out))
                 .and_then(|()| settings::lines(&settings, &mut out))

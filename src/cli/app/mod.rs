@@ -50,7 +50,7 @@ pub enum AppCommand {
     /// Print the shell function by which `project` and `deactivate` change the shell
     Rcfile(local::RcfileArgs),
     /// Install the dependencies and build the application in its virtual environment
-    Build,
+    Build(build::Args),
     /// What an image's `s2i/bin/assemble` calls
     #[command(hide = true)]
     Assemble,
@@ -58,7 +58,7 @@ pub enum AppCommand {
         after_long_help = "Example:\n  warpdrive wheels\n  WARPDRIVE_PIP_NO_INDEX=1 warpdrive build"
     )]
     /// Build wheels of all that a build installs into .warpdrive/wheelhouse
-    Wheels,
+    Wheels(build::Args),
     /// Show the settings of the application and where each was said, or their JSON Schema
     Settings(settings::Args),
     #[command(
@@ -141,9 +141,9 @@ fn dispatch(command: &AppCommand) -> Result<u8, Failure> {
         AppCommand::Destroy(args) => local::destroy(args, &caller)?,
         AppCommand::Rcfile(args) => local::rcfile(args, &caller)?,
         AppCommand::Settings(args) => settings::run(args, &caller)?,
-        AppCommand::Build => build::build(&caller)?,
+        AppCommand::Build(args) => build::build(args, &caller)?,
         AppCommand::Assemble => build::assemble(&caller)?,
-        AppCommand::Wheels => build::wheels(&caller)?,
+        AppCommand::Wheels(args) => build::wheels(args, &caller)?,
         AppCommand::Start { dry_run: true } => {
             result(&quote_words(&commands::server_line(&caller, words)?));
             0

@@ -1,13 +1,15 @@
 //! `warpdrive settings`.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
+use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
 use crate::app::advice::Explain as _;
 use crate::app::files::Directory;
 use crate::app::run::Caller;
-use crate::app::settings::{Settings, schema};
+use crate::app::settings::{Settings, command_line, schema};
 
 use super::words::Failure;
 
@@ -16,6 +18,9 @@ pub struct Args {
     /// The JSON Schema of [tool.warpdrive] in pyproject.toml
     #[arg(long)]
     schema: bool,
+    /// A setting of the command line, as `build` takes it
+    #[arg(long, value_name = "NAME=VALUE", conflicts_with = "schema")]
+    set: Vec<String>,
     /// One JSON object
     #[arg(long)]
     pub(super) json: bool,
@@ -30,7 +35,8 @@ pub(super) fn run(args: &Args, caller: &Caller) -> Result<u8, Failure> {
         let source = caller
             .roots()
             .map_or_else(|_| caller.directory.clone(), |roots| roots.source);
-        let settings = load(&source, caller)?;
+        let said = command_line(&args.set).map_err(|error| Failure::new(2, error.advice()))?;
+        let settings = load(&source, caller, &said)?;
         if args.json {
             writeln!(out, "{:#}", json(&settings))
         } else {
@@ -44,12 +50,15 @@ pub(super) fn run(args: &Args, caller: &Caller) -> Result<u8, Failure> {
 }
 
 /// The settings of a source tree; a tree that is not there has none.
-pub(super) fn load(source: &std::path::Path, caller: &Caller) -> Result<Settings, Failure> {
+pub(super) fn load(
+    source: &Path,
+    caller: &Caller,
+    said: &BTreeMap<String, String>,
+) -> Result<Settings, Failure> {
     let Ok(files) = Directory::open(source) else {
         return Ok(Settings::default());
     };
-    let none = std::collections::BTreeMap::new();
-    Settings::load(&files, &caller.text_variables(), &none)
+    Settings::load(&files, &caller.text_variables(), said)
         .map_err(|error| Failure::new(1, error.advice()))
 }
 

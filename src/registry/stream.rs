@@ -1,0 +1,151 @@
+//! A blob as a stream that is kept nowhere: for whoever reads an image and does not want to have it.
+
+use std::io::{self, Read};
+
+use super::error::RegistryError;
+use super::http::{Request, Response};
+use super::progress::Silent;
+use super::session::{Call, Client, Repository, scope};
+use crate::oci::{Descriptor, Reference, parse_digest};
+
+impl Client {
+    /// Opens a blob of a repository. A stream that breaks off is continued where it was cut; it ends in
+    /// an error when it has another size than the descriptor says. Whether the bytes are those of the
+    /// digest is for the reader to see.
+    pub fn stream(
+        &self,
+        reference: &Reference,
+        blob: &Descriptor,
+    ) -> Result<impl Read + Send + use<'_>, RegistryError> {
+        parse_digest(blob.digest().as_ref()).map_err(|error| RegistryError::Manifest {
+            what: reference.as_given().to_owned(),
+            problem: error.to_string(),
+        })?;
+        Ok(Stream {
+            repository: self.repository(reference)?,
+            blob: blob.clone(),
+            response: None,
+            piece: Vec::new(),
+            taken: 0,
+            received: 0,
+            failed: 0,
+        })
+    }
+}
+
+struct Stream<'c> {
+    repository: Repository<'c>,
+    blob: Descriptor,
+    response: Option<Response<'c>>,
+    /// What has come and is not read yet, from `taken` on.
+    piece: Vec<u8>,
+    taken: usize,
+    received: u64,
+    failed: u32,
+}
+
+impl Stream<'_> {
+    /// Asks for what is still missing. Gives how many bytes of the answer are here already.
+    fn request(&mut self) -> Result<u64, RegistryError> {
+        let digest = self.blob.digest();
+        let mut request = Request::get(self.repository.url(&format!("blobs/{digest}"))?);
+        if self.received > 0 {
+            let last = self.blob.size().saturating_sub(1);
+            request = request.header("range", format!("bytes={}-{last}", self.received));
+        }
+        let scopes = [scope(&self.repository.name, "pull")];
+        let action = format!("the download of {digest}");
+        let call = Call {
+            action: &action,
+            scopes: &scopes,
+            repeat: true,
+            progress: &Silent,
+            sent: &|_| {},
+        };
+        let response = self.repository.must(&request, &call)?;
+        let skip = match response.status() {
+            200 => self.received,
+            206 if super::pull::range_start(&response) == Some(self.received) => 0,
+            _ => {
+                let name = self.repository.full_name();
+                let thing = format!("{digest} of {name}, though the manifest names it");
+                return Err(self.repository.refusal(response, &action, Some(&thing)));
+            }
+        };
+        self.response = Some(response);
+        Ok(skip)
+    }
+
+    /// Fetches the next piece; false at the end.
+    fn next(&mut self) -> Result<bool, RegistryError> {
+        let mut skip = 0;
+        while self.received < self.blob.size() {
+            if self.response.is_none() {
+                skip = self.request()?;
+            }
+            let Some(response) = &mut self.response else {
+                continue;
+            };
+            let reason = match response.chunk() {
+                Ok(Some(chunk)) => {
+                    let bytes: &[u8] = chunk.as_ref();
+                    let leave_out = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
+                    skip -= leave_out as u64;
+                    let bytes = &bytes[leave_out..];
+                    if bytes.is_empty() {
+                        continue;
+                    }
+                    self.received += bytes.len() as u64;
+                    if self.received > self.blob.size() {
+                        return Err(self.wrong("more"));
+                    }
+                    self.failed = 0;
+                    self.piece.clear();
+                    self.piece.extend_from_slice(bytes);
+                    self.taken = 0;
+                    return Ok(true);
+                }
+                Ok(None) => "it ended too early".to_owned(),
+                Err(failure) => failure.cause,
+            };
+            self.response = None;
+            self.failed += 1;
+            let retry = &self.repository.client.retry;
+            if self.failed >= retry.attempts {
+                return Err(RegistryError::Truncated {
+                    what: format!("{} ({reason})", self.blob.digest()),
+                    received: self.received,
+                    expected: self.blob.size(),
+                });
+            }
+            std::thread::sleep(retry.wait(self.failed, None));
+        }
+        Ok(false)
+    }
+
+    fn wrong(&self, how: &str) -> RegistryError {
+        RegistryError::Manifest {
+            what: format!("{} of {}", self.blob.digest(), self.repository.full_name()),
+            problem: format!(
+                "it has {how} bytes in the registry than in the manifest ({})",
+                self.blob.size()
+            ),
+        }
+    }
+}
+
+impl Read for Stream<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        if self.taken == self.piece.len() && !self.next().map_err(io::Error::other)? {
+            return Ok(0);
+        }
+        let rest = &self.piece[self.taken..];
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        self.taken += count;
+        Ok(count)
+    }
+}
