@@ -1214,7 +1214,11 @@ fn onbuild_comes_before_the_scripts_of_an_s2i_builder() {
     let warpdrive = with(
         assembling("cat /opt/app/early /tmp/src/a.txt > result").set(
             "OnBuild",
-            json!(["RUN echo early > /opt/app/early", "ENV STEP=1"]),
+            json!([
+                "COPY . /tmp/src",
+                "RUN echo early > /opt/app/early",
+                "ENV STEP=1"
+            ]),
         ),
     );
     build(&warpdrive, "box", hello().path(), &[]);
@@ -1379,7 +1383,7 @@ fn volumes_and_hosts_are_there_for_the_build_only() {
 
 #[test]
 fn two_apps_on_one_foreign_builder_share_their_dependencies() {
-    use support::warpdrive::{PYTHON_311_RUN, layers};
+    use support::warpdrive::{PYTHON_311_RUN, copy_of, example, layers};
     let warpdrive = Warpdrive::new();
     warpdrive.take(PYTHON_311_RUN);
     support::s2i_builders::python(&warpdrive.store(), PYTHON_311_RUN, "box");
@@ -1434,6 +1438,11 @@ import flask, wsgi";
         layers(&second, "application"),
         layers(&first, "application")
     );
+    // A builder of our own is built on in two phases, whoever asks.
+    let own = copy_of(&example("flask"), false);
+    let ours = build(&warpdrive, PYTHON_311_RUN, own.path(), &["-u", "1-"]);
+    assert_eq!(layers(&ours, "builder").len(), 1, "{ours:#}");
+
     // Without splitting there is one layer, as the s2i tool makes it; the files are the same.
     let single = build(
         &warpdrive,

@@ -199,6 +199,16 @@ fn a_wrong_command_line_is_2() {
 }
 
 #[test]
+fn a_source_that_is_not_there_is_told_in_this_commands_words() {
+    let warpdrive = warpdrive();
+    let output = s2i(&warpdrive, &["build", "/nonexistent", "box"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = words(&output);
+    assert!(said.contains("/nonexistent is not a directory"), "{said}");
+    assert!(said.contains("SOURCE is a directory"), "{said}");
+}
+
+#[test]
 fn a_daemons_options_are_accepted_and_ignored() {
     let warpdrive = warpdrive();
     let source = source(TEXT);

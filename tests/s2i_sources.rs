@@ -414,6 +414,28 @@ fn http_with_a_login_that_shows_nowhere() {
             "{words}"
         );
     }
+    // A credential helper of the user's is asked, and an address of the user's own making is known.
+    let home = place.directory.path().join("home");
+    fs::create_dir(&home).unwrap();
+    fs::write(
+        home.join(".gitconfig"),
+        format!(
+            "[credential]\n\thelper = \"!f() {{ echo username=user; echo password=s3cretpw; }}; f\"\n[url \"http://{host}/\"]\n\tinsteadOf = https://forge.example/\n"
+        ),
+    )
+    .unwrap();
+    for url in [
+        &format!("http://{host}/app.git"),
+        "https://forge.example/app.git",
+    ] {
+        let output = preview(
+            &place.store(),
+            &[("HOME", home.to_str().unwrap())],
+            None,
+            &["--git", url, "--ref", "v1"],
+        );
+        assert!(output.status.success(), "{}", process::words(&output));
+    }
     let (code, words) = place.refuses(&["--git", &format!("http://user:wr0ng@{host}/app.git")]);
     assert_eq!(code, 5, "{words}");
     assert!(!words.contains("wr0ng"), "{words}");
@@ -608,6 +630,39 @@ fn an_interrupted_fetch_leaves_nothing() {
             .arg(child.id().to_string()),
     );
     let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(130),
+        "{}",
+        process::words(&output)
+    );
+    warpdrive.leaves_nothing();
+}
+
+#[test]
+fn whoever_waits_for_standard_input_can_be_interrupted() {
+    let warpdrive = Warpdrive::new();
+    let mut child = warpdrive
+        .command(&["s2i", "build", "-", "builder", "app"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdin = child.stdin.take();
+    let tmp = warpdrive.store().join("tmp");
+    let begun = process::poll(std::time::Duration::from_mins(1), || {
+        let mut entries = fs::read_dir(&tmp).ok()?.flatten();
+        entries.find_map(|entry| entry.path().join("source").is_dir().then_some(()))
+    });
+    assert!(begun.is_some(), "nothing was begun");
+    process::run(
+        Command::new("kill")
+            .arg("-TERM")
+            .arg(child.id().to_string()),
+    );
+    let output = child.wait_with_output().unwrap();
+    drop(stdin);
     assert_eq!(
         output.status.code(),
         Some(130),

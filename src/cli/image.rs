@@ -126,6 +126,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let mut request = request(args)?;
     let console = Console::new(&context.printer);
     if args.dry_run {
+        source::catch_signals()?;
         return preview(args, &request, context, &console);
     }
     source::enter(&mut request.source, context, &console)?;

@@ -76,7 +76,7 @@ pub(super) fn enter(
 }
 
 /// From here on Ctrl-C ends what runs, and then this program in its own way.
-fn catch_signals() -> Result<(), CommandError> {
+pub(super) fn catch_signals() -> Result<(), CommandError> {
     sandbox::install_interrupt_handler().map_err(|error| {
         CommandError::new(
             ExitStatus::Failure,

@@ -1,10 +1,13 @@
 //! A source from wherever it is: fetched or unpacked into a temporary directory, then collected.
 
+use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use crate::progress::Progress;
 use crate::store::{Scratch, Store};
@@ -50,7 +53,7 @@ pub(super) struct FetchOptions<'a> {
     pub(super) timeout: Duration,
     pub(super) progress: &'a dyn Progress,
     /// Asked often; the work ends when it says so.
-    pub(super) cancelled: &'a dyn Fn() -> bool,
+    pub(super) cancelled: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// A source as a directory of this machine.
@@ -67,7 +70,7 @@ pub fn fetch(
     store: &Store,
     request: &SourceRequest,
     progress: &dyn Progress,
-    cancelled: &dyn Fn() -> bool,
+    cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<Fetched, SourceError> {
     if let Some(path) = &request.fetched {
         return Ok(Fetched {
@@ -114,7 +117,7 @@ pub fn fetch(
         }
         Origin::Archive(path) => {
             progress.step(&format!("---> Unpacking {}", path.display()));
-            unpack::file(path, &place)?
+            unpack::file(path, &place, cancelled)?
         }
         Origin::Stdin => {
             use std::io::IsTerminal;
@@ -125,13 +128,38 @@ pub fn fetch(
                 });
             }
             progress.step("---> Unpacking a tar archive from standard input");
-            unpack::stream(std::io::stdin(), &place)?
+            unpack::stream(Stdin { cancelled }, &place, cancelled)?
         }
     };
     Ok(Fetched {
         path,
         scratch: scratch.map(Arc::new),
     })
+}
+
+/// Standard input, waited for no longer than somebody wants it. (Signals do not end a `read`.)
+struct Stdin<'a> {
+    cancelled: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Read for Stdin<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        const PAUSE: Timespec = Timespec {
+            tv_sec: 0,
+            tv_nsec: 100_000_000,
+        };
+        let stdin = rustix::stdio::stdin();
+        loop {
+            if (self.cancelled)() {
+                return Err(io::Error::other("interrupted"));
+            }
+            match poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&PAUSE)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return Ok(rustix::io::read(stdin, buffer)?),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
 }
 
 /// A directory that stays.
@@ -149,7 +177,7 @@ pub fn take(
     request: &SourceRequest,
     options: &CollectOptions,
     progress: &dyn Progress,
-    cancelled: &dyn Fn() -> bool,
+    cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<Tree, SourceError> {
     let fetched = fetch(store, request, progress, cancelled)?;
     let path = match &request.context_dir {

@@ -29,7 +29,11 @@ pub(super) const MAX_ENTRIES: u64 = 500_000;
 pub(super) const MAX_BYTES: u64 = 8 << 30;
 
 /// Unpacks an archive file, whichever it is by its first bytes, into the empty directory `into`.
-pub(super) fn file(archive: &Path, into: &Path) -> Result<PathBuf, SourceError> {
+pub(super) fn file(
+    archive: &Path,
+    into: &Path,
+    cancelled: Cancelled<'_>,
+) -> Result<PathBuf, SourceError> {
     let reading = |error| SourceError::io("read", archive, error);
     let mut file = File::open(archive).map_err(reading)?;
     if !file.metadata().map_err(reading)?.is_file() {
@@ -44,26 +48,44 @@ pub(super) fn file(archive: &Path, into: &Path) -> Result<PathBuf, SourceError> 
         .read_to_end(&mut first)
         .map_err(reading)?;
     file.seek(SeekFrom::Start(0)).map_err(reading)?;
-    let mut unpacker = Unpacker::new(archive, into)?;
+    let mut unpacker = Unpacker::new(archive, into, cancelled)?;
     if first.starts_with(b"PK\x03\x04") || first.starts_with(b"PK\x05\x06") {
         zip::unpack(&mut unpacker, file)?;
     } else {
         unpacker.known_format(&first)?;
+        let file = Watched {
+            inner: file,
+            cancelled,
+        };
         tar(&mut unpacker, file)?;
     }
     unpacker.top()
 }
 
 /// Unpacks a tar stream of any supported compression.
-pub(super) fn stream(mut reader: impl Read + Send, into: &Path) -> Result<PathBuf, SourceError> {
+pub(super) fn stream(
+    reader: impl Read + Send,
+    into: &Path,
+    cancelled: Cancelled<'_>,
+) -> Result<PathBuf, SourceError> {
+    let mut reader = Watched {
+        inner: reader,
+        cancelled,
+    };
     let name = Path::new("standard input");
     let mut first = Vec::new();
     reader
         .by_ref()
         .take(8)
         .read_to_end(&mut first)
-        .map_err(|e| SourceError::io("read", name, e))?;
-    let mut unpacker = Unpacker::new(name, into)?;
+        .map_err(|e| {
+            if cancelled() {
+                SourceError::Interrupted
+            } else {
+                SourceError::io("read", name, e)
+            }
+        })?;
+    let mut unpacker = Unpacker::new(name, into, cancelled)?;
     if first.starts_with(b"PK") {
         return Err(SourceError::NoArchive {
             path: name.to_owned(),
@@ -75,21 +97,50 @@ pub(super) fn stream(mut reader: impl Read + Send, into: &Path) -> Result<PathBu
     unpacker.top()
 }
 
+/// Says that nobody wants the result any more.
+type Cancelled<'a> = &'a (dyn Fn() -> bool + Sync);
+
+/// A stream that ends with an error when nobody wants it any more.
+struct Watched<'a, R> {
+    inner: R,
+    cancelled: Cancelled<'a>,
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if (self.cancelled)() {
+                return Err(io::Error::other("interrupted"));
+            }
+            match self.inner.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => return read,
+            }
+        }
+    }
+}
+
 /// Where the members go.
 struct Unpacker<'a> {
     archive: &'a Path,
     into: &'a Path,
+    cancelled: Cancelled<'a>,
     root: Root,
     entries: u64,
     bytes: u64,
 }
 
 impl<'a> Unpacker<'a> {
-    fn new(archive: &'a Path, into: &'a Path) -> Result<Self, SourceError> {
+    fn new(
+        archive: &'a Path,
+        into: &'a Path,
+        cancelled: Cancelled<'a>,
+    ) -> Result<Self, SourceError> {
         let root = Root::open(into).map_err(|e| SourceError::io("open", into, e))?;
         Ok(Self {
             archive,
             into,
+            cancelled,
             root,
             entries: 0,
             bytes: 0,
@@ -135,6 +186,9 @@ impl<'a> Unpacker<'a> {
     }
 
     fn count(&mut self) -> Result<(), SourceError> {
+        if (self.cancelled)() {
+            return Err(SourceError::Interrupted);
+        }
         self.entries += 1;
         if self.entries > MAX_ENTRIES {
             return Err(self.too_much(MAX_ENTRIES, "entries"));
@@ -282,6 +336,9 @@ impl<'a> Unpacker<'a> {
     }
 
     fn unreadable(&self, source: &io::Error) -> SourceError {
+        if (self.cancelled)() {
+            return SourceError::Interrupted;
+        }
         SourceError::Archive {
             path: self.archive.to_owned(),
             problem: source.to_string(),
@@ -361,7 +418,9 @@ impl<'a> Unpacker<'a> {
 
 fn tar(unpacker: &mut Unpacker<'_>, reader: impl Read + Send) -> Result<(), SourceError> {
     let archive = unpacker.archive.to_owned();
+    let cancelled = unpacker.cancelled;
     let failed = |error: crate::layer::LayerError| match error {
+        _ if cancelled() => SourceError::Interrupted,
         crate::layer::LayerError::Limit { limit, unit } => SourceError::TooMuch {
             what: archive.display().to_string(),
             limit,

@@ -28,8 +28,9 @@ use super::bytecode;
 use super::error::ForeignError;
 use super::owners::Owners;
 
-/// Largest RECORD that is read, in bytes.
+/// Largest RECORD that is read, in bytes, and most bytes of all of them: beyond it nothing is split.
 const MAX_RECORD: u64 = 64 * 1024 * 1024;
+const MAX_RECORDS: u64 = 256 * 1024 * 1024;
 
 /// A layer of ours.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -115,7 +116,7 @@ pub(super) fn make(
         Ok::<(), BuildError>(())
     };
     if plan.split {
-        let (shares, rest) = sort_out(upper, entries)?;
+        let (shares, rest) = sort_out(upper, entries);
         for share in shares {
             write(share.entries, share.title, true)?;
         }
@@ -188,10 +189,7 @@ fn dated(mut entries: Vec<Entry>, time: Mtime, plan: &Plan<'_>) -> Result<Vec<En
 }
 
 /// Sorts entries into shares of dependencies, and what is the application's.
-fn sort_out(
-    upper: &Path,
-    entries: Vec<Entry>,
-) -> Result<(Vec<split::Share>, Vec<Entry>), BuildError> {
+fn sort_out(upper: &Path, entries: Vec<Entry>) -> (Vec<split::Share>, Vec<Entry>) {
     // What stands in a directory that hides the image's has to be in the layer that hides.
     let opaque: HashSet<PathBuf> = entries
         .iter()
@@ -218,7 +216,7 @@ fn sort_out(
             free.push(entry);
         }
     }
-    let sites = distributions(upper, &free)?;
+    let sites = distributions(upper, &free);
     let mut shares = Vec::new();
     if sites.is_empty() {
         application.extend(free);
@@ -271,7 +269,7 @@ fn sort_out(
         .collect();
     application
         .retain(|entry| entry.kind != Kind::Directory || !implied.contains(entry.path.as_path()));
-    Ok((shares, application))
+    (shares, application)
 }
 
 /// Whether a path lies in a `node_modules` directory.
@@ -284,11 +282,9 @@ fn in_node_modules(path: &Path) -> bool {
 }
 
 /// The distributions that were installed, by the directory that holds them.
-fn distributions(
-    upper: &Path,
-    entries: &[Entry],
-) -> Result<BTreeMap<PathBuf, Vec<Distribution>>, BuildError> {
+fn distributions(upper: &Path, entries: &[Entry]) -> BTreeMap<PathBuf, Vec<Distribution>> {
     let mut sites: BTreeMap<PathBuf, Vec<Distribution>> = BTreeMap::new();
+    let mut left = MAX_RECORDS;
     for entry in entries {
         if !matches!(entry.kind, Kind::File { .. })
             || entry.path.file_name() != Some(OsStr::new("RECORD"))
@@ -305,9 +301,12 @@ fn distributions(
         let Some((name, version)) = split::parse_dist_info(name) else {
             continue;
         };
-        let record = read_beneath(upper, &entry.path, MAX_RECORD)
-            .map_err(|error| ForeignError::io("read", &entry.path, error))?;
+        // Whoever writes more of them than that gets no layers of his own for it.
+        let Ok(record) = read_beneath(upper, &entry.path, MAX_RECORD.min(left)) else {
+            return BTreeMap::new();
+        };
         if let Some(bytes) = record {
+            left = left.saturating_sub(bytes.len() as u64);
             sites
                 .entry(site.to_owned())
                 .or_default()
@@ -318,5 +317,5 @@ fn distributions(
                 });
         }
     }
-    Ok(sites)
+    sites
 }

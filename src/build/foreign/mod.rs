@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::oci::{Digest, sha256_hex, to_canonical_json};
+use crate::oci::{Descriptor, Digest, sha256_hex, to_canonical_json};
 use crate::progress::Progress;
 use crate::rootfs::{User, exists_beneath};
 use crate::s2i::labels::DEFAULT_DESTINATION;
@@ -165,7 +165,7 @@ pub fn build(
         progress,
     )?;
     if request.tag {
-        store.tag(request.common.name.as_given(), &committed.descriptor)?;
+        name(store, request, &committed.descriptor, progress)?;
     }
     timings.step("commit");
 
@@ -205,6 +205,29 @@ pub fn build(
         },
         descriptor: committed.descriptor,
     })
+}
+
+/// Gives the image its name, and says what becomes of the one that had it.
+fn name(
+    store: &Store,
+    request: &Request,
+    descriptor: &Descriptor,
+    progress: &dyn Progress,
+) -> Result<(), BuildError> {
+    let name = request.common.name.as_given();
+    let previous = store.resolve(name)?;
+    store.tag(name, descriptor)?;
+    if request.remove_previous
+        && let Some(previous) = previous
+        && previous.digest() != descriptor.digest()
+    {
+        // Its layers may be other images' too: what nobody needs goes when `prune` looks.
+        progress.step(&format!(
+            "---> The previous image {} has no name any more: `warpdrive prune` frees it",
+            previous.digest()
+        ));
+    }
+    Ok(())
 }
 
 /// A builder of warpdrive's own is built on in two phases, whoever asks.

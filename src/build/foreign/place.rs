@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
+use crate::layer::remove_tree;
 use crate::rootfs::{Merged, Seen, User};
 use crate::s2i::Where;
 use crate::s2i::scripts::Scripts;
@@ -95,8 +96,8 @@ impl Place {
         Ok(on_disk)
     }
 
-    /// A new empty directory below an existing one of the upper directory. What the image has there
-    /// is merged if it is a directory, and hidden otherwise.
+    /// A new empty directory below an existing one of the upper directory, in place of what a trigger
+    /// has put there. What the image has there is merged if it is a directory, and hidden otherwise.
     pub(super) fn child(
         parent: &Path,
         name: &str,
@@ -104,6 +105,10 @@ impl Place {
         mode: u32,
     ) -> Result<PathBuf, ForeignError> {
         let path = parent.join(name);
+        if fs::symlink_metadata(&path).is_ok() {
+            remove_tree(&path)
+                .map_err(|error| ForeignError::io("replace", &path, io::Error::other(error)))?;
+        }
         make(&path, mode)?;
         give(&path, owner)?;
         Ok(path)

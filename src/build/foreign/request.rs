@@ -52,7 +52,7 @@ pub struct Request {
     /// Names of capabilities (`CHOWN`, `CAP_CHOWN`, `all`) that not even a root assemble gets.
     pub cap_drop: Vec<String>,
     pub volumes: Vec<Volume>,
-    /// `--rm`: the previous image's blobs go as far as nobody else needs them.
+    /// `--rm`: say that the previous image has lost its name, so that `prune` frees it.
     pub remove_previous: bool,
     /// `--quiet`: what the scripts print is shown only if they fail.
     pub quiet: bool,

@@ -41,7 +41,16 @@ impl Work {
                 .is_some_and(|regex| regex.is_match(&path.to_string_lossy()))
         };
         let request = &self.request.common.source;
-        Ok(Source::take(store, request, &options, &excluded, console)?)
+        Source::take(store, request, &options, &excluded, console).map_err(|error| {
+            let error = CommandError::from(error);
+            // `image` has an option for it, this command an argument.
+            if error.code == "source" && error.exit == ExitStatus::Usage {
+                return error.with_hint(
+                    "SOURCE is a directory, a git URL, a tar or zip archive, or `-` for a tar on standard input",
+                );
+            }
+            error
+        })
     }
 }
 
@@ -120,6 +129,7 @@ pub(super) fn as_dockerfile(
             ));
         }
     }
+    source::catch_signals()?;
     let store = context.open_store()?;
     let source = work.source(&store, &console)?;
     let written = foreign::as_dockerfile(&store, request, Some(&source), path, &console)?;

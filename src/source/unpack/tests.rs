@@ -53,7 +53,7 @@ impl Tar {
 
 fn unpack(bytes: &[u8]) -> Result<(tempfile::TempDir, PathBuf), String> {
     let place = tempfile::tempdir().unwrap();
-    let top = stream(bytes, place.path()).map_err(|error| error.to_string())?;
+    let top = stream(bytes, place.path(), &|| false).map_err(|error| error.to_string())?;
     Ok((place, top))
 }
 
@@ -196,7 +196,7 @@ fn nothing_is_written_outside_whatever_is_refused() {
             .entry(b'2', "up", "..", b"", None)
             .file("up/escaped", "x"),
     ] {
-        assert!(stream(&tar.end()[..], &inside).is_err());
+        assert!(stream(&tar.end()[..], &inside, &|| false).is_err());
     }
     let names: Vec<_> = std::fs::read_dir(place.path())
         .unwrap()
@@ -219,7 +219,7 @@ fn a_million_entries_are_too_many() {
     }
     let one = Tar::new().entry(b'5', "d", "", b"", None).0;
     let place = tempfile::tempdir().unwrap();
-    let error = stream(Endless(one, 0), place.path())
+    let error = stream(Endless(one, 0), place.path(), &|| false)
         .unwrap_err()
         .to_string();
     assert!(error.contains("more than 500000 entries"), "{error}");
@@ -248,7 +248,8 @@ fn zip_of(members: &[(&str, u32, &[u8])]) -> tempfile::NamedTempFile {
 
 fn unzip(file: &tempfile::NamedTempFile) -> Result<(tempfile::TempDir, PathBuf), String> {
     let place = tempfile::tempdir().unwrap();
-    let top = super::file(file.path(), place.path()).map_err(|error| error.to_string())?;
+    let top =
+        super::file(file.path(), place.path(), &|| false).map_err(|error| error.to_string())?;
     Ok((place, top))
 }
 
@@ -316,7 +317,7 @@ proptest! {
         let place = tempfile::tempdir().unwrap();
         let inside = place.path().join("inside");
         std::fs::create_dir(&inside).unwrap();
-        let _ = stream(&bytes[..], &inside);
+        let _ = stream(&bytes[..], &inside, &|| false);
         prop_assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
     }
 
@@ -329,7 +330,7 @@ proptest! {
             .entry(b'2', "a", "a.", b"", None)
             .entry(kind.as_bytes()[0], &name, &link, b"", None)
             .file(&format!("{name}/x"), "x");
-        let _ = stream(&tar.end()[..], &inside);
+        let _ = stream(&tar.end()[..], &inside, &|| false);
         prop_assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
     }
 }
