@@ -981,3 +981,25 @@ fn guessable_passwords() {
     breaks(&twin, "password-usable", Medium);
     keeps(&twin, "password-weak");
 }
+
+/// A blob can be one layer to who goes by its first bytes and another to who goes by its media type:
+/// what is judged has to be the layer that the configuration names.
+#[test]
+fn a_layer_that_is_not_the_one_of_its_diff_id_is_no_pass() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("store");
+    let store = Store::open(Some(&root)).unwrap();
+    sound().put(&store, "sound");
+    let mut image = store.image("sound").unwrap().unwrap();
+    let judged = |image: &warpdrive::store::Image| {
+        let image = audit::from_store(&store, "sound", image).unwrap();
+        audit::audit(&image, &Policy::default(), today())
+    };
+    assert!(judged(&image).is_ok());
+    let mut config: Value = serde_json::from_slice(&image.config_bytes).unwrap();
+    config["rootfs"]["diff_ids"][1] = warpdrive::oci::sha256(b"another").to_string().into();
+    let bytes = serde_json::to_vec(&config).unwrap();
+    image.config = warpdrive::oci::ImageConfig::from_bytes(&bytes, "it").unwrap();
+    let error = judged(&image).unwrap_err().to_string();
+    assert!(error.contains("its bytes have the digest"), "{error}");
+}

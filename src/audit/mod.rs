@@ -187,7 +187,10 @@ fn scan_one(
     hasher: &PathHasher,
     budget: &Budget,
 ) -> Result<LayerFacts, AuditError> {
-    let tar = image.source.open(index)?;
+    // Some programs tell compression by a layer's first bytes, as we do, others by its media type, and a
+    // layer can be made that is one thing to these and another to those. The diff id says which it is.
+    let diff_id = image.layers[index].diff_id.clone();
+    let tar = input::Verified::new(image.source.open(index)?, diff_id);
     scan::scan(tar, interest, hasher, budget).map_err(|error| {
         let digest = image.layers[index].digest.clone();
         match error {

@@ -21,7 +21,8 @@ pub use store::{from_store, of_blobs};
 /// Opens layers, several at a time.
 pub trait Layers: Sync {
     /// The layer's uncompressed tar stream, from the lowest (0) up. Reading it to the end verifies
-    /// it: bytes of another digest end in an error.
+    /// the blob, where there is one: bytes of another digest end in an error. That it is the layer of
+    /// the diff id is for the reader to see.
     fn open(&self, index: usize) -> Result<Box<dyn Read + Send + '_>, AuditError>;
 }
 
@@ -102,13 +103,13 @@ fn kind(created_by: &str) -> Option<&'static str> {
 }
 
 /// A stream that is an error where its end comes with another digest than expected.
-struct Verified<R> {
+pub(super) struct Verified<R> {
     reader: Option<Sha256Reader<R>>,
     expected: Digest,
 }
 
 impl<R: Read> Verified<R> {
-    fn new(reader: R, expected: Digest) -> Self {
+    pub(super) fn new(reader: R, expected: Digest) -> Self {
         Self {
             reader: Some(Sha256Reader::new(reader)),
             expected,
