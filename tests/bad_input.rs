@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use support::process;
-use support::warpdrive::{PYTHON_311, Warpdrive, copy_of, example};
+use support::warpdrive::{PYTHON_311, PYTHON_311_RUN, Warpdrive, copy_of, example};
 
 /// A source tree with these files.
 fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -385,4 +385,41 @@ fn a_full_disk_is_told_and_loses_nothing() {
     let words = process::words(&output);
     assert_eq!(output.status.code(), Some(1), "{words}");
     assert!(words.contains("full") || words.contains("space"), "{words}");
+}
+
+#[test]
+fn a_server_that_cannot_begin_says_why_and_what_to_do() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let module = format!(
+        "import os\nos.environ['DATABASE_URL']\nimport pkg_resources\n\n{}",
+        APP.1
+    );
+    let source = tree(&[("wsgi.py", &module)]);
+    warpdrive.image("dies", source.path(), &[]);
+    for (more, expected) in [
+        (
+            &[][..],
+            &["KeyError: 'DATABASE_URL'", "-e DATABASE_URL=…"][..],
+        ),
+        (
+            &["-e", "DATABASE_URL=x"],
+            &["No module named 'pkg_resources'", "setuptools<82"],
+        ),
+    ] {
+        let arguments = [&["run", "--rm", "--network", "none"], more, &["dies"]].concat();
+        let output = warpdrive.output(&arguments);
+        let words = process::words(&output);
+        assert!(!output.status.success(), "{words}");
+        assert!(words.contains("wsgi cannot be imported"), "{words}");
+        for part in expected {
+            assert!(words.contains(part), "`{part}` is missing in:\n{words}");
+        }
+    }
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = format!("PORT={}", taken.local_addr().unwrap().port());
+    let output = warpdrive.output(&["run", "--rm", "--network", "host", "-e", &port, "dies"]);
+    let words = process::words(&output);
+    assert_eq!(output.status.code(), Some(125), "{words}");
+    assert!(words.contains("is in use"), "{words}");
 }

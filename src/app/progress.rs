@@ -1,5 +1,7 @@
 //! How the parts of a build tell what they do. The library itself prints nothing.
 
+use super::advice::Advice;
+
 /// A listener.
 pub trait Progress {
     /// `---> Building application from source`
@@ -9,6 +11,11 @@ pub trait Progress {
     /// A detail of the step.
     fn note(&self, text: &str);
     fn warn(&self, text: &str);
+
+    /// What went wrong, why it may have, what to do.
+    fn advise(&self, advice: &Advice) {
+        self.warn(&advice.to_string());
+    }
 }
 
 /// Says nothing.

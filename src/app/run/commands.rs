@@ -3,13 +3,13 @@
 
 use std::ffi::OsString;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::environment::{Environment, Origin};
 use super::error::RunError;
 use super::launch::Program;
 use super::supervise::{Stopping, Supervisor};
-use super::{Caller, home, hook, once, probe};
+use super::{Caller, early_end, home, hook, once, probe};
 use crate::app::detect::Interface;
 use crate::app::plan::{PLAN_FILE, Plan, Start};
 use crate::app::progress::Progress;
@@ -95,6 +95,7 @@ pub fn start(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
         }
         (found, _) => found?.in_directory(&environment.app_home),
     };
+    early_end::check_port(&plan, environment.port)?;
     for line in announcement(&plan, environment.port) {
         progress.step(&line);
     }
@@ -106,7 +107,16 @@ pub fn start(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
     } else {
         program
     };
-    program.become_it(&environment, Some(supervisor))
+    let begun = Instant::now();
+    let ended = program.take_over(&environment, Some(supervisor))?;
+    if ended.status != 0
+        && ended.asked.is_none()
+        && begun.elapsed() < early_end::EARLY
+        && let Some(advice) = early_end::explain(&plan, &environment, ended.status)
+    {
+        progress.advise(&advice);
+    }
+    Ok(ended.status)
 }
 
 /// `start --dry-run`: the server's program and arguments.

@@ -38,6 +38,8 @@ pub enum RunError {
     HookNotExecutable { path: PathBuf },
     #[error("the hook {name} failed with status {status}")]
     HookFailed { name: &'static str, status: u8 },
+    #[error("port {port} is in use")]
+    PortInUse { port: u16 },
     #[error("nothing to run")]
     EmptyCommand,
     #[error("{server}, the server of this application, is not installed")]
@@ -113,6 +115,10 @@ impl Explain for RunError {
             Self::HookFailed { name, .. } => advice.remedy(format!(
                 "run it by hand: warpdrive exec .warpdrive/action_hooks/{name}"
             )),
+            Self::PortInUse { port } => advice
+                .cause("Another program listens there.")
+                .remedy(format!("find it: ss -ltnp 'sport = :{port}'"))
+                .remedy("take another port: PORT=9000 warpdrive start"),
             Self::ServerMissing { server } => advice
                 .cause("The server is chosen and installed by the build.")
                 .remedy(format!(

@@ -100,15 +100,27 @@ impl Program {
         environment: &Environment,
         supervisor: Option<Supervisor>,
     ) -> Result<u8, RunError> {
+        Ok(self.take_over(environment, supervisor)?.status)
+    }
+
+    /// The same, with all that is known of its end.
+    pub(super) fn take_over(
+        &self,
+        environment: &Environment,
+        supervisor: Option<Supervisor>,
+    ) -> Result<Ended, RunError> {
         if is_process_one(environment) || self.stopping != Stopping::AsTold {
             let mut supervisor = match supervisor {
                 Some(supervisor) => supervisor,
                 None => Supervisor::new().map_err(RunError::Signals)?,
             };
-            return Ok(self.run(environment, &mut supervisor)?.status);
+            return self.run(environment, &mut supervisor);
         }
         if let Some(signal) = supervisor.and_then(|mut supervisor| supervisor.asked()) {
-            return Ok(128 + u8::try_from(signal).unwrap_or(0));
+            return Ok(Ended {
+                status: 128 + u8::try_from(signal).unwrap_or(0),
+                asked: Some(signal),
+            });
         }
         let mut error = self.command(environment, false).exec();
         if error.raw_os_error() == Some(ENOEXEC) {

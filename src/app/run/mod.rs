@@ -8,6 +8,7 @@
 
 mod caller;
 pub mod commands;
+mod early_end;
 mod environment;
 mod error;
 mod home;

@@ -42,6 +42,10 @@ impl Progress for Words {
     fn warn(&self, text: &str) {
         Self::Stderr.line(&format!("WARNING: {text}"));
     }
+
+    fn advise(&self, advice: &Advice) {
+        Self::Stderr.line(advice.to_string().trim_end());
+    }
 }
 
 /// A line of a result.

@@ -1,0 +1,175 @@
+//! A server that ends right after its start, or cannot begin: what may be the cause, for whoever
+//! reads the container's log. The server's own words are above; here the application is imported once
+//! more by itself, because servers tell that in many ways.
+
+use std::io::Read as _;
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::super::advice::Advice;
+use super::super::plan::{Plan, Start};
+use super::environment::Environment;
+use super::error::RunError;
+
+/// A server that ran longer has had its application imported.
+pub(super) const EARLY: Duration = Duration::from_secs(60);
+/// Longest time that the import gets.
+const IMPORT: Duration = Duration::from_secs(20);
+/// Lines of the traceback that are repeated.
+const TAIL: usize = 12;
+
+/// Refuses to start what could not listen: servers say it late, or try for a while.
+pub(super) fn check_port(plan: &Plan, port: u16) -> Result<(), RunError> {
+    if plan.server().is_none() {
+        return Ok(());
+    }
+    match TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)) {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            Err(RunError::PortInUse { port })
+        }
+        // Whatever else is amiss is the server's to say.
+        _ => Ok(()),
+    }
+}
+
+/// What may be the cause of a server's early end; nothing where its application can be imported.
+pub(super) fn explain(plan: &Plan, environment: &Environment, status: u8) -> Option<Advice> {
+    let Start::Server {
+        server,
+        application: Some(application),
+    } = &plan.start
+    else {
+        return None;
+    };
+    let text = failed_import(&application.module, environment)?;
+    let advice = Advice::new(format!(
+        "{server} ended with status {status}: {} cannot be imported",
+        application.module
+    ));
+    Some(hints(advice, &text))
+}
+
+/// The traceback of the import, if it fails.
+fn failed_import(module: &str, environment: &Environment) -> Option<String> {
+    let mut command = Command::new(environment.roots.python());
+    command
+        .args([
+            "-c",
+            "import importlib, sys; importlib.import_module(sys.argv[1])",
+        ])
+        .arg(module)
+        .current_dir(&environment.app_home)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    environment.give_to(&mut command);
+    let mut child = command.spawn().ok()?;
+    let begun = Instant::now();
+    let failed = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break !status.success(),
+            Ok(None) if begun.elapsed() < IMPORT => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            _ => {
+                let _ = child.kill();
+                let _ = child.wait();
+                break false;
+            }
+        }
+    };
+    // What is in the pipe now is all: a program that the import has left behind may hold it open.
+    let stderr = child.stderr.take()?;
+    rustix::io::ioctl_fionbio(&stderr, true).ok()?;
+    let mut bytes = Vec::new();
+    let _ = stderr.take(1 << 20).read_to_end(&mut bytes);
+    failed.then(|| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The likely cause by the last line of a traceback, and what to do.
+fn hints(advice: Advice, traceback: &str) -> Advice {
+    let lines: Vec<&str> = traceback.lines().map(str::trim_end).collect();
+    let last = lines
+        .iter()
+        .rev()
+        .find(|line| !line.is_empty() && !line.starts_with(' '))
+        .copied()
+        .unwrap_or_default();
+    let (kind, message) = last.split_once(": ").unwrap_or((last, ""));
+    let quoted = message.split('\'').nth(1);
+    let lower = last.to_lowercase();
+    let advice = if lower.contains("secret_key") {
+        advice
+            .cause("The settings need a secret key, and the environment has none.")
+            .remedy("give it to the container: warpdrive run -e SECRET_KEY=… (or as the settings call it)")
+    } else if lower.contains("pkg_resources") {
+        advice
+            .cause("pkg_resources is no longer part of setuptools (since release 82).")
+            .remedy("add setuptools<82 to requirements.txt, and build again")
+    } else if kind == "ModuleNotFoundError" {
+        let name = quoted.unwrap_or("the module");
+        advice
+            .cause(format!(
+                "{name} is neither in the source nor among the requirements."
+            ))
+            .remedy(format!(
+                "add the distribution that has {name} to requirements.txt, and build again"
+            ))
+    } else if lower.contains("cannot open shared object file") {
+        let library = message.split(':').next().unwrap_or("a library");
+        advice
+            .cause(format!("The system library {library} is not in the image."))
+            .remedy("use a builder and runtime image that have it, or a package that brings it in its wheel (psycopg2-binary …)")
+    } else if kind == "KeyError" || lower.contains("environment variable") {
+        let name = quoted.unwrap_or("one");
+        advice
+            .cause(format!(
+                "It reads an environment variable that is not set: {name}."
+            ))
+            .remedy(format!(
+                "give it to the container: warpdrive run -e {}=…",
+                quoted.unwrap_or("NAME")
+            ))
+    } else {
+        advice
+    };
+    let lines: Vec<&str> = lines.into_iter().filter(|line| !line.is_empty()).collect();
+    let tail = lines.iter().skip(lines.len().saturating_sub(TAIL));
+    advice.tail(tail.map(|line| (*line).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn likely_causes() {
+        for (last, cause) in [
+            (
+                "ModuleNotFoundError: No module named 'pkg_resources'",
+                "setuptools",
+            ),
+            (
+                "ModuleNotFoundError: No module named 'yaml'",
+                "yaml is neither",
+            ),
+            (
+                "ImportError: libpq.so.5: cannot open shared object file: No such file or directory",
+                "libpq.so.5 is not in the image",
+            ),
+            (
+                "django.core.exceptions.ImproperlyConfigured: The SECRET_KEY setting must not be empty.",
+                "secret key",
+            ),
+            ("KeyError: 'DATABASE_URL'", "DATABASE_URL"),
+        ] {
+            let text = format!("Traceback (most recent call last):\n  File \"x\"\n{last}\n");
+            let advice = hints(Advice::new("x"), &text);
+            assert!(advice.causes[0].contains(cause), "{advice}");
+            assert!(!advice.remedies.is_empty(), "{advice}");
+            assert_eq!(advice.tail.last().map(String::as_str), Some(last));
+        }
+        assert!(hints(Advice::new("x"), "boom\n").causes.is_empty());
+    }
+}
