@@ -13,7 +13,7 @@ use super::environment::Environment;
 use super::error::RunError;
 
 /// A server that ran longer has had its application imported.
-pub(super) const EARLY: Duration = Duration::from_secs(60);
+pub(super) const EARLY: Duration = Duration::from_mins(1);
 /// Longest time that the import gets.
 const IMPORT: Duration = Duration::from_secs(20);
 /// Lines of the traceback that are repeated.
