@@ -8,7 +8,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -138,6 +138,15 @@ fn build(warpdrive: &Warpdrive, app: &App, name: &str, more: &[&str]) -> (Value,
     )
 }
 
+/// The trees of single distributions in the store.
+fn fragments(warpdrive: &Warpdrive) -> Vec<PathBuf> {
+    fs::read_dir(warpdrive.store().join("unpacked/root"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir() && path.to_string_lossy().contains("/fragment-"))
+        .collect()
+}
+
 const IN_ONE_TREE: &str = "the dependencies are installed in one tree";
 
 #[test]
@@ -152,6 +161,12 @@ fn one_by_one_and_all_at_once_give_the_same_image() {
     assert_eq!(digests(&shared), digests(&at_once));
     let (anew, words) = build(&warpdrive, &app, "app", &["--no-cache"]);
     assert!(words.contains("6 distributions, 6 new"), "{words}");
+    assert_eq!(shared["digest"], anew["digest"]);
+    // Without the cache, not even a tree that was kept is used: nor one that is no more what it was.
+    for tree in fragments(&warpdrive) {
+        let _ = fs::remove_file(tree.join("opt/app-root/lib/python3.11/site-packages/small.py"));
+    }
+    let (anew, _) = build(&warpdrive, &app, "app", &["--no-cache"]);
     assert_eq!(shared["digest"], anew["digest"]);
 
     let single = Warpdrive::as_user(User::single_id(), PYTHON_311_RUN);

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Gid, Mode, Uid};
 
@@ -78,6 +79,7 @@ pub(super) fn install(
         scratch: &scratch,
         upper: &upper,
         site: &site,
+        fresh: request.no_cache,
     };
     let mut fragments = Vec::with_capacity(pins.len());
     for (pin, entries) in pins.iter().zip(belongings) {
@@ -137,6 +139,8 @@ struct Division<'a> {
     scratch: &'a Scratch,
     upper: &'a Path,
     site: &'a Path,
+    /// Trees of earlier builds are not to be used, though they be called the same.
+    fresh: bool,
 }
 
 impl Division<'_> {
@@ -166,7 +170,12 @@ impl Division<'_> {
         for entry in carried {
             kept.extend(Carried::take(entry, &tree)?);
         }
-        let name = format!("fragment-{key}");
+        let mut name = format!("fragment-{key}");
+        if self.fresh {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            let now = now.map_or(0, |since| since.as_nanos());
+            let _ = write!(name, "-{now}-{}", std::process::id());
+        }
         self.store
             .keep_unpacked(IdMode::current().map_name(), &name, &tree)?;
         let fragment = Fragment {
