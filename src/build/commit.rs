@@ -138,18 +138,35 @@ pub(super) fn commit(
     );
     configure(&mut config, parts, facts);
 
-    let leaks = Leaks::new(facts.request);
+    put(
+        store,
+        facts.request,
+        &config,
+        layers,
+        annotations(parts, facts),
+    )
+}
+
+/// Writes configuration and manifest into the store, unless one of the build's secrets is in them.
+pub(super) fn put(
+    store: &Store,
+    request: &Request,
+    config: &ImageConfig,
+    layers: Vec<(Descriptor, LayerReport)>,
+    annotations: HashMap<String, String>,
+) -> Result<Committed, BuildError> {
+    let leaks = Leaks::new(request);
     let config_bytes = config.to_bytes();
     leaks.check("the image's configuration", &config_bytes)?;
     let (config_digest, config_size) = store.put_blob(&config_bytes)?;
-    let config_descriptor = descriptor(MediaType::ImageConfig, config_digest, config_size);
-    let (descriptors, reports): (Vec<Descriptor>, Vec<LayerReport>) = layers.into_iter().unzip();
+    let config = descriptor(MediaType::ImageConfig, config_digest, config_size);
+    let (descriptors, layers): (Vec<Descriptor>, Vec<LayerReport>) = layers.into_iter().unzip();
     let manifest = ImageManifestBuilder::default()
         .schema_version(2u32)
         .media_type(MediaType::ImageManifest)
-        .config(config_descriptor.clone())
+        .config(config.clone())
         .layers(descriptors)
-        .annotations(annotations(parts, facts))
+        .annotations(annotations)
         .build()
         .map_err(|error| crate::oci::OciError::Shape {
             what: "the new manifest".into(),
@@ -158,11 +175,10 @@ pub(super) fn commit(
     let manifest = to_canonical_json(&manifest);
     leaks.check("the image's manifest", &manifest)?;
     let (digest, size) = store.put_blob(&manifest)?;
-    let descriptor = descriptor(MediaType::ImageManifest, digest, size);
     Ok(Committed {
-        descriptor,
-        config: config_descriptor,
-        layers: reports,
+        descriptor: descriptor(MediaType::ImageManifest, digest, size),
+        config,
+        layers,
     })
 }
 

@@ -6,16 +6,13 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::oci::{
-    Descriptor, HistoryEntry, ImageManifestBuilder, MediaType, descriptor, to_canonical_json,
-};
+use crate::oci::{Descriptor, HistoryEntry};
 use crate::s2i::labels::{BUILD_PREFIX, DESCRIPTION, DISPLAY_NAME, MAX_LABELS};
 use crate::store::Store;
 
 use super::super::BuildError;
-use super::super::commit::{in_oci_words, report, rfc3339};
+use super::super::commit::{self, in_oci_words, report, rfc3339};
 use super::super::harden;
-use super::super::leaks::Leaks;
 use super::super::request::{LayerKind, LayerReport};
 use super::error::ForeignError;
 use super::image::Ground;
@@ -175,31 +172,12 @@ pub(super) fn commit(
     }
     let user = config.user().to_owned();
 
-    let leaks = Leaks::new(&request.common);
-    let config_bytes = config.to_bytes();
-    leaks.check("the image's configuration", &config_bytes)?;
-    let (config_digest, config_size) = store.put_blob(&config_bytes)?;
-    let config = descriptor(MediaType::ImageConfig, config_digest, config_size);
-    let (descriptors, reports): (Vec<Descriptor>, Vec<LayerReport>) = layers.into_iter().unzip();
-    let manifest = ImageManifestBuilder::default()
-        .schema_version(2u32)
-        .media_type(MediaType::ImageManifest)
-        .config(config.clone())
-        .layers(descriptors)
-        .annotations(annotations(ground, source, created))
-        .build()
-        .map_err(|error| crate::oci::OciError::Shape {
-            what: "the new manifest".into(),
-            problem: error.to_string(),
-        })?;
-    let manifest = to_canonical_json(&manifest);
-    leaks.check("the image's manifest", &manifest)?;
-    let (digest, size) = store.put_blob(&manifest)?;
-    let descriptor = descriptor(MediaType::ImageManifest, digest, size);
+    let annotations = annotations(ground, source, created);
+    let made = commit::put(store, &request.common, &config, layers, annotations)?;
     Ok(Committed {
-        descriptor,
-        config,
-        layers: reports,
+        descriptor: made.descriptor,
+        config: made.config,
+        layers: made.layers,
         user,
     })
 }
