@@ -104,7 +104,7 @@ pub(super) fn layer(
         None
     } else {
         let mut blob = store.blob_writer()?;
-        let written = layer::write(&entries, Compression::Gzip(6), &mut blob)?;
+        let written = layer::write(&entries, Compression::default(), &mut blob)?;
         blob.commit(Some(&written.digest))?;
         Some(StoredLayer {
             descriptor: descriptor(written.media_type, written.digest, written.size),

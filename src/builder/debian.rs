@@ -115,7 +115,7 @@ pub fn build(
         }
         let mut blob = store.blob_writer()?;
         let written = match stdout {
-            Some(stdout) => layer::rewrite(stdout, &mut keep, Compression::Gzip(6), &mut blob),
+            Some(stdout) => layer::rewrite(stdout, &mut keep, Compression::default(), &mut blob),
             None => unreachable!("stdout is piped"),
         };
         Ok::<_, BuilderError>((blob, written))

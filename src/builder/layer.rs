@@ -69,7 +69,7 @@ pub fn make(
     let passwd = base_file(store, base, Path::new("etc/passwd"), reference)?;
     let entries = entries(python, passwd.as_deref());
     let mut blob = store.blob_writer()?;
-    let written = layer::write(&entries, Compression::Gzip(6), &mut blob)?;
+    let written = layer::write(&entries, Compression::default(), &mut blob)?;
     blob.commit(Some(&written.digest))?;
     let layer = StoredLayer {
         descriptor: descriptor(written.media_type, written.digest, written.size),

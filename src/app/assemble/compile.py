@@ -1,13 +1,16 @@
-# Writes hash-based byte code (PEP 552) for the files named on stdin, separated by NUL.
+# Compiles the files named on stdin, separated by NUL, and writes on stdout: a byte for the release
+# (the 3.x of CPython, or 0), the tag of its .pyc files with a byte for its length; then for each file
+# in order the length of its .pyc file in four bytes (0: it is not Python 3) and its content.
 #
-# The bytes of a .pyc depend on what else the interpreter has seen (marshal's reference flags follow
-# reference counts of interned strings), so every file is compiled in a fork of one and the same
-# state: whatever the order and the number of workers, a file gives the same bytes. Started with
-# -S -s -B and PYTHONHASHSEED=0 (not -I, which would ignore the seed). Runs on Python 3.7 and later.
+# The bytes depend on what else the interpreter has seen (marshal's reference flags follow reference
+# counts); whoever reads them takes that out, see marshal.rs. Where the format is not known to it,
+# every file is compiled in a fork of one and the same state. Started with -S -s -B and
+# PYTHONHASHSEED=0 (not -I, which would ignore the seed). Runs on Python 3.7 and later.
 import sys
 sys.path[:] = [entry for entry in sys.path if entry]
 import _frozen_importlib_external as external
 import _imp
+import gc
 import marshal
 import os
 
@@ -15,38 +18,38 @@ MAGIC = external.MAGIC_NUMBER
 RAW_MAGIC = int.from_bytes(MAGIC, 'little')
 
 
-def compile_file(path, flags):
+def compiled(path, flags):
     with open(path, 'rb') as file:
         data = file.read()
     try:
         code = compile(data, path, 'exec', dont_inherit=True, optimize=0)
     except (SyntaxError, ValueError, RecursionError, OverflowError, MemoryError):
         # Templates and Python 2 code lie around in many packages.
-        return
-    content = MAGIC + flags.to_bytes(4, 'little') + _imp.source_hash(RAW_MAGIC, data) + marshal.dumps(code)
-    target = external.cache_from_source(path, optimization='')
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    temporary = '%s.%d' % (target, os.getpid())
-    with open(temporary, 'wb') as file:
-        file.write(content)
-    os.replace(temporary, target)
+        return b''
+    return MAGIC + flags.to_bytes(4, 'little') + _imp.source_hash(RAW_MAGIC, data) + marshal.dumps(code)
 
 
-def work(paths, flags):
-    failed = False
-    for path in paths:
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                compile_file(path, flags)
-                status = 0
-            except OSError as error:
-                sys.stderr.write('%s: %s\n' % (path, error))
-            finally:
-                os._exit(status)
-        failed |= os.waitpid(child, 0)[1] != 0
-    return failed
+def show(path, flags, out):
+    try:
+        content = compiled(path, flags)
+    except OSError as error:
+        sys.exit('%s: %s' % (path, error))
+    out.write(len(content).to_bytes(4, 'little') + content)
+
+
+def apart(path, flags, out):
+    out.flush()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            show(path, flags, out)
+            out.flush()
+            status = 0
+        finally:
+            os._exit(status)
+    if os.waitpid(child, 0)[1] != 0:
+        sys.exit(1)
 
 
 def main():
@@ -55,19 +58,16 @@ def main():
     import warnings
     warnings.simplefilter('ignore')
     sys.setrecursionlimit(5000)
+    # What a compilation leaves behind is freed by reference counts.
+    gc.disable()
+    known = sys.implementation.name == 'cpython' and 7 <= sys.version_info[1] <= 14
+    tag = os.fsencode(sys.implementation.cache_tag)
     paths = [os.fsdecode(path) for path in sys.stdin.buffer.read().split(b'\0') if path]
-    workers = max(1, min(int(sys.argv[2]), len(paths)))
-    children = []
-    for number in range(workers):
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                status = int(work(paths[number::workers], flags))
-            finally:
-                os._exit(status)
-        children.append(child)
-    sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
+    out = sys.stdout.buffer
+    out.write(bytes([sys.version_info[1] if known else 0, len(tag)]) + tag)
+    for path in paths:
+        (show if known else apart)(path, flags, out)
+    out.flush()
 
 
 main()

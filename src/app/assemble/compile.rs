@@ -3,15 +3,22 @@
 //! changed in a running container.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::ffi::OsStr;
+use std::io::{BufReader, Read, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::super::process::status_of;
 use super::BuildError;
+use super::marshal::{Layout, normalize};
 
 const SCRIPT: &str = include_str!("compile.py");
+
+/// Magic number, flags and the hash of the source (PEP 552).
+const HEADER: usize = 16;
+
+const BUFFER: usize = 256 * 1024;
 
 /// How Python decides whether byte code is valid (PEP 552).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,34 +44,44 @@ pub(super) fn compile(
     files(python, paths, check)
 }
 
-/// Compiles these files.
-pub(super) fn files(
-    python: &Path,
-    mut paths: Vec<PathBuf>,
-    check: Check,
-) -> Result<(), BuildError> {
-    if paths.is_empty() {
-        return Ok(());
+/// Compiles these files, on all processors.
+pub(super) fn files(python: &Path, paths: Vec<PathBuf>, check: Check) -> Result<(), BuildError> {
+    let mut sized: Vec<(u64, PathBuf)> = paths
+        .into_iter()
+        .map(|path| (std::fs::metadata(&path).map_or(0, |meta| meta.len()), path))
+        .collect();
+    // The largest first, dealt out in turn: everybody has about the same to do.
+    sized.sort_by(|a, b| b.cmp(a));
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut shares: Vec<Vec<PathBuf>> = vec![Vec::new(); workers.min(sized.len())];
+    for (index, (_, path)) in sized.into_iter().enumerate() {
+        shares[index % workers].push(path);
     }
-    paths.sort();
-    let mut list = Vec::new();
-    for path in &paths {
-        list.extend_from_slice(path.as_os_str().as_bytes());
-        list.push(0);
-    }
+    std::thread::scope(|scope| {
+        let running: Vec<_> = shares
+            .iter()
+            .map(|share| scope.spawn(move || compile_share(python, share, check)))
+            .collect();
+        running
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or(Err(BuildError::Compile { status: 125 })))
+            .collect()
+    })
+}
+
+/// Compiles these files with one interpreter.
+fn compile_share(python: &Path, paths: &[PathBuf], check: Check) -> Result<(), BuildError> {
     let failed = |source| BuildError::Io {
         doing: "byte-compile with",
         path: python.to_owned(),
         source,
     };
-    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut child = Command::new(python)
         .args(["-S", "-s", "-B", "-c", SCRIPT])
         .arg(match check {
             Check::Unchecked => "unchecked",
             Check::Checked => "checked",
         })
-        .arg(workers.to_string())
         .env_clear()
         .envs(BTreeMap::from([
             ("PYTHONHASHSEED", "0"),
@@ -72,19 +89,87 @@ pub(super) fn files(
         ]))
         .current_dir("/")
         .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
         .spawn()
         .map_err(failed)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(&list).map_err(failed)?;
-    }
-    let status = child.wait().map_err(failed)?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(BuildError::Compile {
-            status: status_of(status),
+    // It reads all names before it says anything.
+    let named = child.stdin.take().map_or(Ok(()), |mut stdin| {
+        paths.iter().try_for_each(|path| {
+            stdin.write_all(path.as_os_str().as_bytes())?;
+            stdin.write_all(&[0])
         })
+    });
+    let kept = match child.stdout.take() {
+        Some(stdout) if named.is_ok() => keep(BufReader::with_capacity(BUFFER, stdout), paths),
+        _ => Ok(()),
+    };
+    let status = child.wait().map_err(failed)?;
+    if !status.success() {
+        return Err(BuildError::Compile {
+            status: status_of(status),
+        });
     }
+    named.map_err(failed)?;
+    kept
+}
+
+/// Writes what the interpreter says of each file beside it.
+fn keep(mut said: impl Read, paths: &[PathBuf]) -> Result<(), BuildError> {
+    let unread = |source| BuildError::Io {
+        doing: "read the byte-code of",
+        path: paths.first().cloned().unwrap_or_default(),
+        source,
+    };
+    let mut start = [0; 2];
+    said.read_exact(&mut start).map_err(unread)?;
+    let layout = Layout::of(start[0]);
+    let mut tag = vec![0; start[1].into()];
+    said.read_exact(&mut tag).map_err(unread)?;
+    let mut content = Vec::new();
+    for path in paths {
+        let mut length = [0; 4];
+        said.read_exact(&mut length).map_err(unread)?;
+        let length = u32::from_le_bytes(length);
+        content.clear();
+        let read = said.by_ref().take(length.into()).read_to_end(&mut content);
+        if read.map_err(unread)? < length as usize {
+            return Err(unread(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        if length == 0 {
+            continue;
+        }
+        if let (Some(layout), Some(code)) = (layout, content.get_mut(HEADER..)) {
+            // What it cannot read is still good byte-code.
+            normalize(code, layout);
+        }
+        write(path, &tag, &content).map_err(|source| BuildError::Io {
+            doing: "write the byte-code of",
+            path: path.clone(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+/// `x.py`'s byte-code is `__pycache__/x.TAG.pyc` (PEP 3147). Whoever reads it meanwhile sees all or
+/// nothing.
+fn write(path: &Path, tag: &[u8], content: &[u8]) -> std::io::Result<()> {
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(".");
+    name.push(OsStr::from_bytes(tag));
+    name.push(".pyc");
+    let directory = path.with_file_name("__pycache__");
+    let target = directory.join(&name);
+    name.push(format!(".{}", std::process::id()));
+    let temporary = directory.join(name);
+    match std::fs::write(&temporary, content) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(&directory)?;
+            std::fs::write(&temporary, content)?;
+        }
+        other => other?,
+    }
+    std::fs::rename(temporary, target)
 }
 
 /// Python files below a directory; links, hidden directories and `node_modules` are passed by.
@@ -104,4 +189,82 @@ fn python_files(directory: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The byte-code of every file, by name.
+    fn code(place: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        for entry in std::fs::read_dir(place.join("__pycache__")).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().into();
+            found.insert(name, std::fs::read(&path).unwrap());
+        }
+        found
+    }
+
+    #[test]
+    fn a_file_gives_the_same_whatever_was_compiled_before() {
+        let python = Path::new("/usr/bin/python3");
+        let library = Command::new(python)
+            .args(["-c", "import os; print(os.path.dirname(os.__file__))"])
+            .output()
+            .unwrap();
+        let library = PathBuf::from(String::from_utf8(library.stdout).unwrap().trim());
+        let place = tempfile::tempdir().unwrap();
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(&library).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "py") {
+                let to = place.path().join(path.file_name().unwrap());
+                std::fs::copy(&path, &to).unwrap();
+                paths.push(to);
+            }
+        }
+        std::fs::write(place.path().join("old.py"), "print 1").unwrap();
+        paths.push(place.path().join("old.py"));
+        paths.sort();
+        assert!(paths.len() > 50);
+        compile_share(python, &paths, Check::Unchecked).unwrap();
+        let forwards = code(place.path());
+        assert_eq!(forwards.len(), paths.len() - 1);
+        paths.reverse();
+        compile_share(python, &paths, Check::Unchecked).unwrap();
+        assert!(forwards == code(place.path()), "backwards");
+        for path in paths.iter().take(10) {
+            compile_share(python, std::slice::from_ref(path), Check::Unchecked).unwrap();
+        }
+        assert!(forwards == code(place.path()), "alone");
+        files(python, paths.clone(), Check::Unchecked).unwrap();
+        assert!(forwards == code(place.path()), "on all processors");
+        for path in &paths {
+            std::fs::remove_file(path).unwrap();
+        }
+        assert!(
+            compile_share(python, &paths, Check::Unchecked)
+                .is_err_and(|error| matches!(error, BuildError::Compile { status: 1 }))
+        );
+    }
+
+    #[test]
+    fn python_takes_it_for_its_own() {
+        let python = Path::new("/usr/bin/python3");
+        let place = tempfile::tempdir().unwrap();
+        let module = place.path().join("dotted.name.py");
+        std::fs::write(&module, "WORDS = ('a b', {'c': (1, 1000, 'a b')})\n").unwrap();
+        files(python, vec![module.clone()], Check::Unchecked).unwrap();
+        // Unchecked: it is believed though the source is another.
+        std::fs::write(&module, "WORDS = None\n").unwrap();
+        let script = "import importlib.util as u, sys; \
+            s = u.spec_from_file_location('m', sys.argv[1]); m = u.module_from_spec(s); \
+            s.loader.exec_module(m); print(m.WORDS)";
+        let said = Command::new(python).args(["-c", script]).arg(&module).output().unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&said.stdout),
+            "('a b', {'c': (1, 1000, 'a b')})\n"
+        );
+    }
 }

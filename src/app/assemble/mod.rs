@@ -11,6 +11,7 @@ mod dependencies;
 mod django;
 mod error;
 mod install;
+mod marshal;
 mod records;
 mod source;
 mod wheels;

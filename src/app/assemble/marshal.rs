@@ -1,0 +1,247 @@
+//! Gives a code object's serialization (Python's `marshal`, the body of a `.pyc` file) the one form
+//! that depends on its source alone.
+//!
+//! `marshal` marks every object that had more than one owner when it was written (`FLAG_REF`), so
+//! that it can be referred to later by number. How many owners a string or a number has depends on
+//! what else the interpreter has seen; which objects are in fact referred to does not. Here the
+//! marks that nobody refers to are taken away, and the others are numbered anew. Lengths and
+//! positions stay as they are.
+//!
+//! The format is that of `Python/marshal.c`, versions 4 and 5, as CPython 3.7 to 3.14 write it.
+
+/// The mark of an object that can be referred to.
+const FLAG_REF: u8 = 0x80;
+
+/// As deep as `marshal` itself goes.
+const MAX_DEPTH: u32 = 2000;
+
+/// What a code object consists of; it differs between releases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// Numbers of four bytes before the first object.
+    numbers: usize,
+    /// Objects up to the number of the first line.
+    objects: usize,
+    /// Objects after it.
+    tables: usize,
+}
+
+impl Layout {
+    /// That of CPython 3.MINOR, if it is known.
+    pub(super) fn of(minor: u8) -> Option<Self> {
+        let (numbers, objects, tables) = match minor {
+            7 => (5, 8, 1),
+            8..=10 => (6, 8, 1),
+            11..=14 => (5, 8, 2),
+            _ => return None,
+        };
+        Some(Self {
+            numbers,
+            objects,
+            tables,
+        })
+    }
+}
+
+/// Changes the bytes in place. False, and nothing changed: they are not what they should be.
+pub(super) fn normalize(code: &mut [u8], layout: Layout) -> bool {
+    let mut walk = Walk {
+        bytes: code,
+        at: 0,
+        layout,
+        marked: Vec::new(),
+        references: Vec::new(),
+    };
+    if walk.object(0).is_none() || walk.at != walk.bytes.len() {
+        return false;
+    }
+    let Walk {
+        marked, references, ..
+    } = walk;
+    let mut numbers: Vec<Option<u32>> = vec![None; marked.len()];
+    for (_, number) in &references {
+        numbers[*number] = Some(0);
+    }
+    let mut next = 0;
+    for (number, position) in numbers.iter_mut().zip(&marked) {
+        if number.is_some() {
+            *number = Some(next);
+            next += 1;
+        } else {
+            code[*position] &= !FLAG_REF;
+        }
+    }
+    for (position, number) in references {
+        let number = numbers[number].unwrap_or_default();
+        code[position..position + 4].copy_from_slice(&number.to_le_bytes());
+    }
+    true
+}
+
+struct Walk<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    layout: Layout,
+    /// Where the objects that can be referred to begin, by their numbers.
+    marked: Vec<usize>,
+    /// Where a number stands, and the number.
+    references: Vec<(usize, usize)>,
+}
+
+impl Walk<'_> {
+    fn byte(&mut self) -> Option<u8> {
+        let byte = *self.bytes.get(self.at)?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn number(&mut self) -> Option<i32> {
+        let bytes = self.bytes.get(self.at..self.at.checked_add(4)?)?;
+        self.at += 4;
+        Some(i32::from_le_bytes(bytes.try_into().ok()?))
+    }
+
+    fn length(&mut self) -> Option<usize> {
+        usize::try_from(self.number()?).ok()
+    }
+
+    fn skip(&mut self, count: usize) -> Option<()> {
+        self.at = self.at.checked_add(count)?;
+        (self.at <= self.bytes.len()).then_some(())
+    }
+
+    fn objects(&mut self, count: usize, depth: u32) -> Option<()> {
+        for _ in 0..count {
+            self.object(depth)?;
+        }
+        Some(())
+    }
+
+    fn object(&mut self, depth: u32) -> Option<()> {
+        if depth > MAX_DEPTH {
+            return None;
+        }
+        let depth = depth + 1;
+        let start = self.at;
+        let byte = self.byte()?;
+        if byte & FLAG_REF != 0 {
+            self.marked.push(start);
+        }
+        match byte & !FLAG_REF {
+            b'N' | b'F' | b'T' | b'S' | b'.' => Some(()),
+            b'i' => self.skip(4),
+            b'I' | b'g' => self.skip(8),
+            b'y' => self.skip(16),
+            // Digits of 15 bits; the sign is the length's.
+            b'l' => {
+                let digits = usize::try_from(self.number()?.unsigned_abs()).ok()?;
+                self.skip(digits.checked_mul(2)?)
+            }
+            b's' | b't' | b'u' | b'a' | b'A' => {
+                let length = self.length()?;
+                self.skip(length)
+            }
+            b'z' | b'Z' | b'f' => {
+                let length = self.byte()?;
+                self.skip(length.into())
+            }
+            b'r' => {
+                let position = self.at;
+                let number = self.length()?;
+                if number >= self.marked.len() {
+                    return None;
+                }
+                self.references.push((position, number));
+                Some(())
+            }
+            b')' => {
+                let count = self.byte()?;
+                self.objects(count.into(), depth)
+            }
+            b'(' | b'[' | b'<' | b'>' => {
+                let count = self.length()?;
+                self.objects(count, depth)
+            }
+            b':' => self.objects(3, depth),
+            b'c' => {
+                self.skip(self.layout.numbers * 4)?;
+                self.objects(self.layout.objects, depth)?;
+                self.skip(4)?;
+                self.objects(self.layout.tables, depth)
+            }
+            // Dictionaries are in no code object, nor are the numbers of old formats.
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAYOUT: Layout = Layout {
+        numbers: 0,
+        objects: 1,
+        tables: 1,
+    };
+
+    /// A tuple of 4 with some marks.
+    fn tuple(marks: [u8; 5], reference: u8) -> Vec<u8> {
+        let mut bytes = vec![b')' | marks[0], 4];
+        bytes.extend([b'Z' | marks[1], 1, b'a']);
+        bytes.extend([b'i' | marks[2], 7, 0, 0, 0]);
+        bytes.extend([b'z' | marks[3], 1, b'b']);
+        bytes.extend([b'r', reference, 0, 0, 0]);
+        bytes
+    }
+
+    #[test]
+    fn marks_that_nobody_refers_to_go() {
+        let expected = tuple([0, 0, 0x80, 0, 0], 0);
+        for (marks, reference) in [
+            ([0x80, 0x80, 0x80, 0x80, 0], 2),
+            ([0, 0x80, 0x80, 0, 0], 1),
+            ([0x80, 0, 0x80, 0x80, 0], 1),
+            ([0, 0, 0x80, 0, 0], 0),
+        ] {
+            let mut bytes = tuple(marks, reference);
+            assert!(normalize(&mut bytes, LAYOUT));
+            assert_eq!(bytes, expected);
+        }
+    }
+
+    #[test]
+    fn a_code_object_is_its_parts() {
+        let mut bytes = vec![b'c' | FLAG_REF, b'N', 1, 2, 3, 4, b's' | FLAG_REF, 0, 0, 0, 0];
+        assert!(normalize(&mut bytes, LAYOUT));
+        assert_eq!((bytes[0], bytes[6]), (b'c', b's'));
+    }
+
+    #[test]
+    fn what_is_no_code_is_left_alone() {
+        let deep = [b')' | FLAG_REF, 1].repeat(3000);
+        for bad in [
+            &b""[..],
+            b"\xe9",
+            b"N\xce",
+            b"r\0\0\0\0",
+            b"(\xff\xff\xff\xff",
+            b"(\xff\xff\xff\x7f",
+            b"s\xff\xff\xff\x7f",
+            b"l\0\0\0\x80",
+            b"\xfb",
+            &deep,
+        ] {
+            let mut bytes = bad.to_vec();
+            assert!(!normalize(&mut bytes, LAYOUT), "{bad:?}");
+            assert_eq!(bytes, bad);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_survived(mut bytes in proptest::collection::vec(0u8.., 0..200)) {
+            normalize(&mut bytes, LAYOUT);
+        }
+    }
+}
