@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::rootfs::{self, read_beneath};
 use crate::sandbox::{Exit, IdMode, Upper};
 use crate::source::Tree;
-use crate::store::{Scratch, Store};
+use crate::store::{self, Scratch, Store};
 
 use super::assemble::{self, Phase, Stage};
 use super::base::Base;
@@ -82,7 +82,7 @@ fn inputs(
     request: &Request,
 ) -> Result<Inputs, BuildError> {
     let mut inputs = Inputs::default();
-    inputs.add("the format of the cache", &4);
+    inputs.add("the format of the cache", &5);
     inputs.add(FILES, &source.digest(None)?.to_string());
     inputs.name_files(source);
     inputs.add("the builder image", &base.identity());
@@ -300,6 +300,7 @@ pub(super) fn wheel_cache(store: &Store, base: &Base, mode: IdMode) -> Result<Pa
     // Both every time: a build may have been killed between them.
     make_directory(&path)?;
     give_to_app(&path, mode)?;
+    store::spread(&path);
     Ok(path)
 }
 

@@ -87,7 +87,7 @@ impl Build<'_> {
                 .unwrap_or_default();
             return Err(BuildError::Overwritten { path });
         }
-        if install::is_set(&environment, install::NO_DEPS) {
+        if install::is_set(&environment, install::INSTALLED) {
             // The pipeline sorts them out; nothing that they brought is run.
         } else if self.settle_collisions(&installer, &distributions, &site)? {
             distributions = records::read_all(&site)?;

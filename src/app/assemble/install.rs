@@ -18,8 +18,8 @@ use super::super::roots::Roots;
 use super::super::server::split;
 use super::BuildError;
 
-/// The list is complete and exact, nothing else is installed: the pipeline shares what comes of it.
-pub(super) const NO_DEPS: &str = "WARPDRIVE_NO_DEPS";
+/// Everything is installed, and only gets its normal form: the pipeline shares what comes of it.
+pub(super) const INSTALLED: &str = "WARPDRIVE_INSTALLED";
 
 pub(super) fn is_set(environment: &BTreeMap<String, String>, name: &str) -> bool {
     environment.get(name).is_some_and(|value| value == "1")
@@ -138,9 +138,6 @@ impl<'a> Installer<'a> {
             .is_some_and(|value| !value.is_empty())
         {
             line.push("--no-index".to_owned());
-        }
-        if is_set(self.environment, NO_DEPS) {
-            line.push("--no-deps".to_owned());
         }
         line.extend_from_slice(arguments);
         let command = process::command(&line, self.directory, self.environment)?;

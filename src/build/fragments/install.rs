@@ -10,22 +10,25 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Gid, Mode, Uid};
 
-use crate::builder::{APP_GID, APP_UID, FIXED_TIME};
+use crate::builder::{APP_GID, APP_ROOT, APP_UID, FIXED_TIME};
 use crate::layer::{self, Entry, Kind, Mtime};
 use crate::progress::Progress;
-use crate::sandbox::{Exit, IdMode};
+use crate::sandbox::{Exit, IdMode, Upper};
 use crate::store::{Scratch, Store};
 
 use super::super::assemble::{self, Stage};
 use super::super::base::Base;
 use super::super::carried::Carried;
-use super::super::dependencies::{distributions, overlay, site_packages};
+use super::super::dependencies::{distributions, site_packages, wheel_cache};
+use super::super::environment::RUN;
 use super::super::error::BuildError;
 use super::super::request::Request;
 use super::super::split::{Distribution, Owners, is_path_configuration, size};
 use super::super::tools::Tools;
-use super::super::tree::{make_app_root, normalize, without_implied_directories};
-use super::super::trusted;
+use super::super::tree::{
+    exists_below, make_app_root, make_directory, normalize, without_implied_directories,
+};
+use super::super::trusted::{self, Job};
 use super::plain::Asked;
 use super::{Fragment, Pin, key};
 
@@ -40,11 +43,12 @@ pub(super) fn install(
     progress: &dyn Progress,
 ) -> Result<Result<Vec<Fragment>, String>, BuildError> {
     let scratch = store.scratch("fragments")?;
-    let Some(upper) = run(store, pins, asked, base, request, tools, &scratch, progress)? else {
+    let Some(tree) = run(store, pins, asked, base, request, tools, &scratch, progress)? else {
         return Ok(Err("the wheels could not be installed by themselves".into()));
     };
+    let upper = tree.upper.upper.as_path();
     let site = site_packages(base);
-    let distributions = distributions(&upper, &site)?;
+    let distributions = distributions(upper, &site)?;
     let asked_for = pins
         .iter()
         .map(|pin| (pin.name.as_str(), pin.version.as_str()));
@@ -62,7 +66,7 @@ pub(super) fn install(
         return Ok(Err(format!("two wheels have {}", path.display())));
     }
     let mut belongings: Vec<Vec<Entry>> = order.iter().map(|_| Vec::new()).collect();
-    let scan = layer::scan(&upper, &[])?;
+    let scan = layer::scan(upper, &[])?;
     let entries = normalize(scan.entries, Mtime::Fixed(FIXED_TIME));
     for entry in without_implied_directories(entries) {
         let known = matches!(
@@ -77,7 +81,7 @@ pub(super) fn install(
     let divide = Division {
         store,
         scratch: &scratch,
-        upper: &upper,
+        upper,
         site: &site,
         fresh: request.no_cache,
     };
@@ -88,8 +92,11 @@ pub(super) fn install(
     Ok(Ok(fragments))
 }
 
-/// Runs the image's own tool with a list of exact wheels: the upper directory, or nothing where that
-/// failed (whoever runs next says why).
+/// Installs exact wheels and gives them their normal form: the tree of what was installed, or nothing
+/// where that failed (whoever runs next says why).
+///
+/// The tree lies in the wheel cache, so that uv can link files instead of copying them (a link does
+/// not cross a mount).
 #[expect(
     clippy::too_many_arguments,
     reason = "a step of the pipeline: it names all that it depends on"
@@ -103,14 +110,12 @@ fn run(
     tools: &Tools,
     scratch: &Scratch,
     progress: &dyn Progress,
-) -> Result<Option<PathBuf>, BuildError> {
-    let chown = IdMode::current().chown_allowed();
-    let staged = scratch.path().join("source");
-    let list = make_app_root(&staged, chown)?.join("requirements.txt");
-    let mut text = String::new();
+) -> Result<Option<Linked>, BuildError> {
+    let tree = Linked::new(store, base, scratch)?;
+    let mut list = String::new();
     for line in asked.indexes() {
-        text.push_str(line);
-        text.push('\n');
+        list.push_str(line);
+        list.push('\n');
     }
     for pin in pins {
         let Pin {
@@ -118,19 +123,105 @@ fn run(
             version,
             wheel,
         } = pin;
-        let _ = writeln!(text, "{name}=={version} --hash=sha256:{wheel}");
+        let _ = writeln!(list, "{name}=={version} --hash=sha256:{wheel}");
     }
-    fs::write(&list, text).map_err(|source| BuildError::Write { path: list, source })?;
+    let list_file = format!("{RUN}/requirements.txt");
+    let command = [
+        &format!("{RUN}/tools/bin/uv"),
+        "pip",
+        "install",
+        "--no-config",
+        "--no-deps",
+        "--no-build",
+        "--no-python-downloads",
+        "--link-mode=hardlink",
+        "--python",
+        &format!("{APP_ROOT}/bin/python"),
+        "--prefix",
+        &format!("{RUN}/cache/{}/upper{APP_ROOT}", tree.name),
+        "-r",
+        &list_file,
+    ];
+    let job = Job {
+        command: command.map(str::to_owned).to_vec(),
+        files: vec![(list_file.clone(), list)],
+        output: None,
+    };
+    let shown = WithoutSteps(progress);
+    let outcome = trusted::run(store, base, request, tools, job, &shown)?;
+    if outcome.exit != Exit::Code(0) {
+        return Ok(None);
+    }
+    // Python is run on it next, and must be the image's.
+    let below = base.lowers(store)?;
+    let scan = layer::scan(&tree.upper.upper, &[])?;
+    let foreign = |entry: &Entry| {
+        !matches!(entry.kind, Kind::Directory) && exists_below(&below, &entry.path)
+    };
+    if scan.entries.iter().any(foreign) {
+        return Ok(None);
+    }
+    let staged = scratch.path().join("source");
+    make_app_root(&staged, IdMode::current().chown_allowed())?;
     let mut lowers = vec![staged];
-    lowers.extend(base.lowers(store)?);
-    let upper = overlay(scratch, "wheels")?;
+    lowers.extend(below);
     let request = trusted::without_the_application(request);
     let mut env = trusted::variables(base, &request);
-    env.push(("WARPDRIVE_NO_DEPS".into(), "1".into()));
+    env.push(("WARPDRIVE_INSTALLED".into(), "1".into()));
     let mounts = trusted::mounts(store, base, &request, tools)?;
-    let stage = Stage::assemble(lowers, upper.clone(), mounts, env);
-    let outcome = assemble::run(stage, &request, &WithoutSteps(progress))?;
-    Ok((outcome.exit == Exit::Code(0)).then_some(upper.upper))
+    let stage = Stage::assemble(lowers, tree.upper.clone(), mounts, env);
+    let outcome = assemble::run(stage, &request, &shown)?;
+    Ok((outcome.exit == Exit::Code(0)).then_some(tree))
+}
+
+/// A tree in the wheel cache, whose files have other names there. It goes with this value, or, where
+/// the process was killed, when somebody else needs one.
+struct Linked {
+    name: String,
+    place: PathBuf,
+    upper: Upper,
+}
+
+impl Linked {
+    const PREFIX: &str = "tree-";
+
+    fn new(store: &Store, base: &Base, scratch: &Scratch) -> Result<Self, BuildError> {
+        let cache = wheel_cache(store, base, IdMode::current())?;
+        // Of processes that are no more: their scratch directory is gone.
+        let beside = scratch.path().parent().unwrap_or(Path::new(""));
+        for entry in fs::read_dir(&cache).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let owner = name.to_str().and_then(|name| name.strip_prefix(Self::PREFIX));
+            if owner.is_some_and(|owner| !beside.join(owner).exists()) {
+                let _ = layer::remove_tree(&entry.path());
+            }
+        }
+        let owner = scratch.path().file_name().unwrap_or_default();
+        let name = format!("{}{}", Self::PREFIX, owner.to_string_lossy());
+        let place = cache.join(&name);
+        let tree = Self {
+            upper: Upper {
+                upper: place.join("upper"),
+                work: place.join("work"),
+            },
+            name,
+            place,
+        };
+        make_directory(&tree.upper.work)?;
+        let mut directories = Directories {
+            tree: &tree.upper.upper,
+            chown: IdMode::current().chown_allowed(),
+            made: HashSet::new(),
+        };
+        directories.make(Path::new(APP_ROOT.trim_start_matches('/')))?;
+        Ok(tree)
+    }
+}
+
+impl Drop for Linked {
+    fn drop(&mut self) {
+        let _ = layer::remove_tree(&self.place);
+    }
 }
 
 /// Where the trees are made.

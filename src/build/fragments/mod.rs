@@ -61,7 +61,7 @@ impl Fragment {
 /// What decides what is in a fragment.
 fn key(pin: &Pin, base: &Base) -> String {
     let document = json!({
-        "format": 1,
+        "format": 2,
         "pin": pin,
         "base": base.identity(),
         "python": base.python,
