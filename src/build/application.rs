@@ -158,7 +158,7 @@ pub(super) fn phase(
     carried::add(&mut entries, &phase1.result.carried, reference);
     let entries = layer::with_parents(entries, parent_directory);
     let layer = TitledLayer {
-        layer: store_layer(store, &entries, request)?,
+        layer: store_layer(store, &entries, request, layer::threads())?,
         title: "source, static files, start plan".into(),
         cached: false,
     };

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::app::Detected;
 use crate::builder::layer::{StoredLayer, parent_directory};
 use crate::builder::{APP_GID, APP_UID, FIXED_TIME};
-use crate::layer::{self, Entry, Kind, Mtime};
+use crate::layer::{self, Entry, Kind, Mtime, Witness};
 use crate::oci::{Descriptor, descriptor, sha256_hex, to_canonical_json};
 use crate::progress::Progress;
 use crate::rootfs::{self, read_beneath};
@@ -367,7 +367,7 @@ fn into_layers(
     for share in split.shares {
         let entries = layer::with_parents(share.entries, parent_directory);
         layers.push(TitledLayer {
-            layer: store_layer(store, &entries, request)?,
+            layer: store_layer(store, &entries, request, layer::threads())?,
             title: share.title,
             cached: false,
         });
@@ -393,22 +393,22 @@ fn into_layers(
     })
 }
 
-/// Writes entries as a layer into the store, unless one of the build's secrets is in them.
+/// Writes entries as a layer into the store, on so many threads, unless one of the build's secrets is
+/// in them.
 pub(super) fn store_layer(
     store: &Store,
     entries: &[Entry],
     request: &Request,
+    threads: usize,
 ) -> Result<StoredLayer, BuildError> {
     let mut blob = store.blob_writer()?;
     let leaks = Leaks::new(request);
-    let compression = request.compression;
-    let written = if let Some(mut search) = leaks.search() {
-        let written = layer::write_witnessed(entries, compression, &mut blob, &mut search)?;
+    let mut search = leaks.search();
+    let witness = search.as_mut().map(|search| search as &mut dyn Witness);
+    let written = layer::write_with(entries, request.compression, threads, &mut blob, witness)?;
+    if let Some(search) = search {
         search.verdict()?;
-        written
-    } else {
-        layer::write(entries, compression, &mut blob)?
-    };
+    }
     blob.commit(Some(&written.digest))?;
     Ok(StoredLayer {
         descriptor: descriptor(written.media_type, written.digest, written.size),

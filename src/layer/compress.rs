@@ -128,7 +128,7 @@ impl<W: Write> Write for Compressor<W> {
 }
 
 /// As many threads as `RAYON_NUM_THREADS` or the machine (its cgroup's quota counted) give.
-pub(super) fn threads() -> usize {
+pub fn threads() -> usize {
     rayon::current_num_threads()
 }
 

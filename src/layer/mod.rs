@@ -48,7 +48,7 @@ mod roundtrip_tests;
 
 pub use apply::{Applied, ApplyOptions, Skipped, apply, apply_checked, hides_all_below};
 pub use archive::{Flat, flatten};
-pub use compress::Compression;
+pub use compress::{Compression, threads};
 pub use decompress::decompressor;
 pub use entry::{Entry, Kind, Mtime, retain_opaque, with_parents};
 pub use error::LayerError;
@@ -58,7 +58,7 @@ pub use reader::TarReader;
 pub use remove::remove_tree;
 pub use rewrite::{Edit, rewrite};
 pub use scan::{Scan, scan};
-pub use write::{Witness, Written, time_of, write, write_witnessed};
+pub use write::{Witness, Written, time_of, write, write_with};
 
 /// What the name of a whiteout begins with (image-spec, `layer.md`, "Whiteouts").
 pub const WHITEOUT_PREFIX: &str = ".wh.";

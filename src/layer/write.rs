@@ -57,27 +57,18 @@ pub trait Witness {
     fn end(&mut self);
 }
 
-/// As [`write`], with a witness. What the witness thinks of it is the caller's business, before it
-/// keeps the blob.
-pub fn write_witnessed(
+/// As [`write`], on so many threads (the bytes are the same on any number), perhaps with a witness.
+/// What the witness thinks of it is the caller's business, before it keeps the blob.
+pub fn write_with(
     entries: &[Entry],
     compression: Compression,
-    out: impl Write,
-    witness: &mut dyn Witness,
-) -> Result<Written, LayerError> {
-    let mut writer = LayerWriter::new(compression, out, threads())?;
-    writer.witness = Some(witness);
-    write_entries(entries, writer)
-}
-
-#[cfg(test)]
-pub(super) fn write_with_threads(
-    entries: &[Entry],
-    compression: Compression,
-    out: impl Write,
     threads: usize,
+    out: impl Write,
+    witness: Option<&mut dyn Witness>,
 ) -> Result<Written, LayerError> {
-    write_entries(entries, LayerWriter::new(compression, out, threads)?)
+    let mut writer = LayerWriter::new(compression, out, threads)?;
+    writer.witness = witness;
+    write_entries(entries, writer)
 }
 
 fn write_entries<W: Write>(

@@ -64,7 +64,11 @@ pub(super) fn files(python: &Path, paths: Vec<PathBuf>, check: Check) -> Result<
             .collect();
         running
             .into_iter()
-            .map(|worker| worker.join().unwrap_or(Err(BuildError::Compile { status: 125 })))
+            .map(|worker| {
+                worker
+                    .join()
+                    .unwrap_or(Err(BuildError::Compile { status: 125 }))
+            })
             .collect()
     })
 }
@@ -86,6 +90,10 @@ fn compile_share(python: &Path, paths: &[PathBuf], check: Check) -> Result<(), B
         .envs(BTreeMap::from([
             ("PYTHONHASHSEED", "0"),
             ("LC_ALL", "C.UTF-8"),
+            // glibc is not to give memory back between two files.
+            ("MALLOC_TOP_PAD_", "67108864"),
+            ("MALLOC_TRIM_THRESHOLD_", "268435456"),
+            ("MALLOC_MMAP_THRESHOLD_", "268435456"),
         ]))
         .current_dir("/")
         .stdin(Stdio::piped())
@@ -261,7 +269,11 @@ mod tests {
         let script = "import importlib.util as u, sys; \
             s = u.spec_from_file_location('m', sys.argv[1]); m = u.module_from_spec(s); \
             s.loader.exec_module(m); print(m.WORDS)";
-        let said = Command::new(python).args(["-c", script]).arg(&module).output().unwrap();
+        let said = Command::new(python)
+            .args(["-c", script])
+            .arg(&module)
+            .output()
+            .unwrap();
         assert_eq!(
             String::from_utf8_lossy(&said.stdout),
             "('a b', {'c': (1, 1000, 'a b')})\n"

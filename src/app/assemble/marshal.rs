@@ -212,7 +212,19 @@ mod tests {
 
     #[test]
     fn a_code_object_is_its_parts() {
-        let mut bytes = vec![b'c' | FLAG_REF, b'N', 1, 2, 3, 4, b's' | FLAG_REF, 0, 0, 0, 0];
+        let mut bytes = vec![
+            b'c' | FLAG_REF,
+            b'N',
+            1,
+            2,
+            3,
+            4,
+            b's' | FLAG_REF,
+            0,
+            0,
+            0,
+            0,
+        ];
         assert!(normalize(&mut bytes, LAYOUT));
         assert_eq!((bytes[0], bytes[6]), (b'c', b's'));
     }

@@ -107,7 +107,7 @@ pub(super) fn make(
         let entries = bytecode::correct(dated(entries, time, plan)?)?;
         made.push(Made {
             titled: TitledLayer {
-                layer: store_layer(store, &entries, plan.request)?,
+                layer: store_layer(store, &entries, plan.request, layer::threads())?,
                 title,
                 cached: false,
             },

@@ -1,7 +1,7 @@
 //! Installs wheels that no application on this base image has used before, all in one go, and
 //! divides the tree by `RECORD` into one tree for each.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -29,6 +29,7 @@ use super::super::tree::{
     exists_below, make_app_root, make_directory, normalize, without_implied_directories,
 };
 use super::super::trusted::{self, Job};
+use super::layers::two_at_a_time;
 use super::plain::Asked;
 use super::{Fragment, Pin, key};
 
@@ -85,10 +86,10 @@ pub(super) fn install(
         site: &site,
         fresh: request.no_cache,
     };
-    let mut fragments = Vec::with_capacity(pins.len());
-    for (pin, entries) in pins.iter().zip(belongings) {
-        fragments.push(divide.one(pin, entries, &key(pin, base))?);
-    }
+    let shares: Vec<(&&Pin, Vec<Entry>)> = pins.iter().zip(belongings).collect();
+    let fragments = two_at_a_time(&shares, |(pin, entries), _| {
+        divide.one(pin, entries, &key(pin, base))
+    })?;
     Ok(Ok(fragments))
 }
 
@@ -155,10 +156,7 @@ fn run(
     // Python is run on it next, and must be the image's.
     let below = base.lowers(store)?;
     let scan = layer::scan(&tree.upper.upper, &[])?;
-    let foreign = |entry: &Entry| {
-        !matches!(entry.kind, Kind::Directory) && exists_below(&below, &entry.path)
-    };
-    if scan.entries.iter().any(foreign) {
+    if hides_something(&scan.entries, &below) {
         return Ok(None);
     }
     let staged = scratch.path().join("source");
@@ -172,6 +170,24 @@ fn run(
     let stage = Stage::assemble(lowers, tree.upper.clone(), mounts, env);
     let outcome = assemble::run(stage, &request, &shown)?;
     Ok((outcome.exit == Exit::Code(0)).then_some(tree))
+}
+
+/// Whether a file or directory lies over something else of the image's; directories over directories
+/// are no harm.
+fn hides_something(entries: &[Entry], below: &[PathBuf]) -> bool {
+    let mut directories: HashMap<&Path, bool> = HashMap::new();
+    entries.iter().any(|entry| {
+        let parent = entry.path.parent().unwrap_or(Path::new(""));
+        let parent_below = *directories
+            .entry(parent)
+            .or_insert_with(|| parent.as_os_str().is_empty() || exists_below(below, parent));
+        let directory = |lower: &PathBuf| {
+            fs::symlink_metadata(lower.join(&entry.path)).is_ok_and(|meta| meta.is_dir())
+        };
+        parent_below
+            && exists_below(below, &entry.path)
+            && !(matches!(entry.kind, Kind::Directory) && below.iter().any(directory))
+    })
 }
 
 /// A tree in the wheel cache, whose files have other names there. It goes with this value, or, where
@@ -191,7 +207,9 @@ impl Linked {
         let beside = scratch.path().parent().unwrap_or(Path::new(""));
         for entry in fs::read_dir(&cache).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let owner = name.to_str().and_then(|name| name.strip_prefix(Self::PREFIX));
+            let owner = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(Self::PREFIX));
             if owner.is_some_and(|owner| !beside.join(owner).exists()) {
                 let _ = layer::remove_tree(&entry.path());
             }
@@ -236,9 +254,9 @@ struct Division<'a> {
 
 impl Division<'_> {
     /// Moves one distribution's files into a tree of their own, and remembers it.
-    fn one(&self, pin: &Pin, entries: Vec<Entry>, key: &str) -> Result<Fragment, BuildError> {
-        let (carried, entries): (Vec<Entry>, Vec<Entry>) = entries
-            .into_iter()
+    fn one(&self, pin: &Pin, entries: &[Entry], key: &str) -> Result<Fragment, BuildError> {
+        let (carried, entries): (Vec<&Entry>, Vec<&Entry>) = entries
+            .iter()
             .partition(|entry| is_path_configuration(&entry.path, self.site));
         let tree = self.scratch.path().join(key);
         let mut directories = Directories {
@@ -255,11 +273,11 @@ impl Division<'_> {
             fs::rename(self.upper.join(&entry.path), &to)
                 .map_err(|source| BuildError::Write { path: to, source })?;
         }
-        let size = entries.iter().map(size).sum();
-        let files = entries.into_iter().map(|entry| entry.path).collect();
+        let size = entries.iter().map(|entry| size(entry)).sum();
+        let files = entries.iter().map(|entry| entry.path.clone()).collect();
         let mut kept = Vec::new();
         for entry in carried {
-            kept.extend(Carried::take(entry, &tree)?);
+            kept.extend(Carried::take(entry.clone(), &tree)?);
         }
         let mut name = format!("fragment-{key}");
         if self.fresh {
@@ -334,5 +352,39 @@ impl Progress for WithoutSteps<'_> {
 
     fn moved(&self, what: &str, done: u64, total: Option<u64>) {
         self.0.moved(what, done, total);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_stand_in_for_the_images_own_is_seen() {
+        let place = tempfile::tempdir().unwrap();
+        let below = place.path().join("below");
+        fs::create_dir_all(below.join("bin")).unwrap();
+        fs::write(below.join("bin/python"), "").unwrap();
+        let lowers = [place.path().join("other"), below];
+        for (paths, hides) in [
+            (&["bin/", "bin/flask", "lib/", "lib/x.py"][..], false),
+            (&["bin/", "bin/python"], true),
+            (&["bin/", "bin/python/", "bin/python/x"], true),
+            (&["bin"], true),
+        ] {
+            let upper = place.path().join("upper");
+            for path in paths {
+                match path.strip_suffix('/') {
+                    Some(directory) => fs::create_dir_all(upper.join(directory)).unwrap(),
+                    None => {
+                        fs::create_dir_all(&upper).unwrap();
+                        fs::write(upper.join(path), "").unwrap();
+                    }
+                }
+            }
+            let entries = layer::scan(&upper, &[]).unwrap().entries;
+            assert_eq!(hides_something(&entries, &lowers), hides, "{paths:?}");
+            fs::remove_dir_all(&upper).unwrap();
+        }
     }
 }

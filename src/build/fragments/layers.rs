@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,11 +53,11 @@ pub(super) fn combine(
         .iter()
         .map(|fragment| (fragment.pin.name.as_str(), fragment.size))
         .collect();
-    let mut layers = Vec::new();
-    for group in groups(&sizes) {
+    let groups = groups(&sizes);
+    let layers = two_at_a_time(&groups, |group, threads| {
         let members: Vec<&Fragment> = group.members().iter().map(|at| present[*at]).collect();
-        layers.push(layer(store, &group, &members, request)?);
-    }
+        layer(store, group, &members, request, threads)
+    })?;
     let mut resolved = Vec::new();
     let mut carried = Vec::new();
     let mut unpacked = Vec::new();
@@ -80,12 +81,48 @@ pub(super) fn combine(
     }))
 }
 
+/// Does the same with all of them, two at once, each on half of the processors: while one waits for
+/// the disk or for a single thread, the other goes on. The results are in their order.
+pub(super) fn two_at_a_time<T: Sync, R: Send>(
+    items: &[T],
+    work: impl Fn(&T, usize) -> Result<R, BuildError> + Sync,
+) -> Result<Vec<R>, BuildError> {
+    let threads = (layer::threads() / 2).max(1);
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut done = Vec::new();
+        while let Some((index, item)) = {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            items.get(index).map(|item| (index, item))
+        } {
+            let result = work(item, threads);
+            if result.is_err() {
+                next.store(items.len(), Ordering::Relaxed);
+            }
+            done.push((index, result));
+        }
+        done
+    };
+    let mut done = std::thread::scope(|scope| {
+        let other = scope.spawn(worker);
+        let mut done = worker();
+        match other.join() {
+            Ok(more) => done.extend(more),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+        done
+    });
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
 /// The layer of these fragments: as it was written before, or written now.
 fn layer(
     store: &Store,
     group: &Group,
     members: &[&Fragment],
     request: &Request,
+    threads: usize,
 ) -> Result<TitledLayer, BuildError> {
     let trees: Vec<&str> = members.iter().map(|member| member.tree()).collect();
     let document = serde_json::json!({
@@ -116,7 +153,7 @@ fn layer(
         })
         .collect();
     let layer = TitledLayer {
-        layer: store_layer(store, &entries, request)?,
+        layer: store_layer(store, &entries, request, threads)?,
         title: group.title(&named.iter().collect::<Vec<_>>()),
         cached: false,
     };
