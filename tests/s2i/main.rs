@@ -11,6 +11,7 @@ mod commands;
 mod dockerfile;
 mod flow;
 mod git;
+mod guards;
 mod incremental;
 mod layers;
 mod onbuild;

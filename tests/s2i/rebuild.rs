@@ -409,7 +409,7 @@ fn what_an_assemble_made_by_chance_is_told_file_by_file() {
         build(&warpdrive, &[path, "dice", "app"])["digest"],
         report["digest"]
     );
-    // Another source is no answer, nor a builder that is gone.
+    // Another source is no answer.
     std::fs::write(source.path().join("a.txt"), "changed").unwrap();
     let output = warpdrive.output(&["verify-build", "app", "--source", path]);
     assert_eq!(output.status.code(), Some(1), "{}", words(&output));
@@ -418,6 +418,5 @@ fn what_an_assemble_made_by_chance_is_told_file_by_file() {
         "{}",
         words(&output)
     );
-    // An image whose record asks for files of this machine gets none.
     warpdrive.leaves_nothing();
 }
