@@ -15,10 +15,37 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// RFC 8878, section 3.1.1.
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
+/// How a stream is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Packing {
+    /// How many of a stream's first bytes tell it.
+    pub const LENGTH: usize = BLOCK;
+
+    /// Tells it from the first bytes, all of them where there are fewer. A tar header with its
+    /// checksum is one, whatever the name in it begins with.
+    pub fn of(first: &[u8]) -> Self {
+        if first.first_chunk().is_some_and(is_header) {
+            Self::None
+        } else if first.starts_with(&GZIP) {
+            Self::Gzip
+        } else if first.starts_with(&ZSTD) {
+            Self::Zstd
+        } else {
+            Self::None
+        }
+    }
+}
+
 /// Gives the uncompressed bytes. The compression is told from the first bytes and not from a media
-/// type: container engines do the same, and there are images whose media type is wrong. A tar header
-/// with its checksum is one, whatever the name in it begins with. The reader below is read to its end. Bytes behind a gzip member or zstd frame that are no further one are
-/// an error, and so is a stream that ends early.
+/// type: container engines do the same, and there are images whose media type is wrong; that it is the
+/// layer that was meant is for its diff id to say. The reader below is read to its end. Bytes behind a
+/// gzip member or zstd frame that are no further one are an error, and so is a stream that ends early.
 pub fn decompressor<'a>(reader: impl Read + Send + 'a) -> Box<dyn Read + Send + 'a> {
     Box::new(Decompressor::Start(Some(reader)))
 }
@@ -53,23 +80,21 @@ impl<R: Read> Read for Decompressor<'_, R> {
 }
 
 fn open<'a, R: Read>(mut reader: R) -> io::Result<Decompressor<'a, R>> {
-    let mut first = Vec::with_capacity(BLOCK);
+    let mut first = Vec::with_capacity(Packing::LENGTH);
     reader
         .by_ref()
-        .take(BLOCK as u64)
+        .take(Packing::LENGTH as u64)
         .read_to_end(&mut first)?;
-    let plain = first.first_chunk().is_some_and(is_header);
-    let gzip = !plain && first.starts_with(&GZIP);
-    let zstd = !plain && first.starts_with(&ZSTD);
+    let packing = Packing::of(&first);
     let input = BufReader::with_capacity(BUFFER, Cursor::new(first).chain(reader));
-    Ok(if gzip {
-        Decompressor::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(input)))
-    } else if zstd {
-        let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
-        decoder.window_log_max(MAX_WINDOW_LOG)?;
-        Decompressor::Zstd(decoder)
-    } else {
-        Decompressor::Plain(input)
+    Ok(match packing {
+        Packing::None => Decompressor::Plain(input),
+        Packing::Gzip => Decompressor::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(input))),
+        Packing::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
+            decoder.window_log_max(MAX_WINDOW_LOG)?;
+            Decompressor::Zstd(decoder)
+        }
     })
 }
 
@@ -88,7 +113,12 @@ mod tests {
     /// The name of an archive's first member is its first bytes.
     #[test]
     fn names_that_begin_as_compressed_streams_do() {
-        for name in [&b"\x1f\x8b\x08 name"[..], &ZSTD, b"\x28\xb5\x2f\xfdname", &GZIP] {
+        for name in [
+            &b"\x1f\x8b\x08 name"[..],
+            &ZSTD,
+            b"\x28\xb5\x2f\xfdname",
+            &GZIP,
+        ] {
             let entry = Entry {
                 kind: Kind::Bytes(b"content".to_vec()),
                 ..Entry::directory(OsStr::from_bytes(name), 0o644, Mtime::Fixed(0))

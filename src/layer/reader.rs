@@ -30,7 +30,13 @@ pub(super) fn is_header(block: &[u8; BLOCK]) -> bool {
     let sum: i64 = block
         .iter()
         .enumerate()
-        .map(|(index, &byte)| i64::from(if CHECKSUM.contains(&index) { b' ' } else { byte }))
+        .map(|(index, &byte)| {
+            i64::from(if CHECKSUM.contains(&index) {
+                b' '
+            } else {
+                byte
+            })
+        })
         .sum();
     number(&block[CHECKSUM]) == Some(sum)
 }

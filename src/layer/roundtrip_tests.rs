@@ -635,12 +635,21 @@ fn flattened(layers: &[Vec<u8>]) -> Vec<String> {
     seen
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 48,
+/// Trees on disk take their time: few cases, unless `PROPTEST_CASES` asks for more.
+fn few() -> ProptestConfig {
+    let asked = ProptestConfig::default();
+    ProptestConfig {
+        cases: match std::env::var_os("PROPTEST_CASES") {
+            Some(_) => asked.cases,
+            None => 48,
+        },
         failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+        ..asked
+    }
+}
+
+proptest! {
+    #![proptest_config(few())]
 
     /// The kernel's overlayfs is the judge of whiteouts and opaque directories.
     #[test]
