@@ -461,12 +461,12 @@ fn our_own_executable() {
     let place = support::fixture::public_directory();
     let (source, library) = (place.path().join("x.c"), place.path().join("x.so"));
     fs::write(&source, PRELOADED).unwrap();
-    let made = Command::new("cc")
+    let compiled = Command::new("cc")
         .args(["-shared", "-fPIC", "-o"])
         .args([&library, &source])
         .output()
         .expect("cc: run `make test-deps`");
-    assert!(made.status.success(), "{made:?}");
+    assert!(compiled.status.success(), "{compiled:?}");
     for who in Who::all() {
         let attack = |without: &[Defence]| {
             let services = Services::new(who);
