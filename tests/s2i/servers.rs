@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use crate::support::git_servers::{HttpsServer, SshServer};
 use crate::support::repository::{Place, Repository, preview};
+use crate::support::secure_git::{HttpsServer, SshServer};
 use crate::support::warpdrive::Warpdrive;
 use crate::support::{fake_registry, process};
 

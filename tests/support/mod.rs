@@ -18,7 +18,8 @@ pub mod docker;
 pub mod enclosure;
 pub mod fake_registry;
 pub mod fixture;
-pub mod git_servers;
+pub mod git_server;
+
 pub mod http;
 pub mod images;
 pub mod made;
@@ -32,7 +33,9 @@ pub mod runc;
 
 pub mod s2i;
 pub mod s2i_builders;
+pub mod secure_git;
 pub mod skopeo;
+pub mod sound;
 pub mod stored;
 pub mod users;
 pub mod warpdrive;

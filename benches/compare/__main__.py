@@ -1,0 +1,198 @@
+"""Builds the same apps with warpdrive, BuildKit and buildah, in turns, and prints the medians.
+
+    python3 benches/compare [WARPDRIVE]
+
+See benches/README.md for what is measured, and how. To be run as root.
+"""
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).parent))
+
+from apps import APPS
+from contenders import BuildKit, Buildah, Warpdrive
+from machine import Failed, Memory, Registry, describe, need, note, quiet, words
+from table import markdown
+
+BASE = os.environ.get("BENCH_BASE", "debian-12-python-3.11")
+RUNS = int(os.environ.get("BENCH_RUNS", "5"))
+CHOSEN = os.environ.get("BENCH_APPS", "flask django heavy files").replace(",", " ").split()
+INSIDE = "BENCH_INSIDE"
+
+
+def scenarios(contender, app, place, registry, record):
+    """From an empty build cache on; each step has what the ones before left."""
+    source, other = place / "source", place / "other"
+    app.write(source)
+    app.another(other)
+    contender.reset()
+    registry.reset()
+    contender.freshen(app, source)
+
+    def build(scenario, name, directory):
+        before = registry.size()
+        cost = contender.build(app, name, directory)
+        cost.pushed = registry.size() - before
+        record(scenario, cost)
+
+    build("cold", app.name, source)
+    if not contender.ran_everything():
+        raise Failed(f"{contender.name} used a cache in a cold build:\n{words(contender.log)}")
+    build("nothing changed", app.name, source)
+    if app.name == "files":
+        return
+    app.edit_line(source, "one line more")
+    build("one source line", app.name, source)
+    app.add_requirement(source)
+    build("one requirement more", app.name, source)
+    build("another app", f"another-{app.name}", other)
+
+
+def builder(program, place, log):
+    """The base as an OCI layout and an archive for Docker, and uv."""
+    store = Path(os.environ.get("BENCH_STORE") or place / "base-store")
+    env = dict(os.environ, WARPDRIVE_STORE=str(store))
+    try:
+        quiet([program, "--quiet", "inspect", BASE], log, env)
+    except Failed:
+        note(f"making {BASE} …")
+        quiet([program, "--quiet", "builder", "build", BASE], log, env)
+    layout = place / "layout"
+    quiet([program, "--quiet", "export", BASE, f"oci:{layout}:base"], log, env)
+    quiet([program, "--quiet", "export", BASE, f"docker-archive:{place / 'base.tar'}:bench-loaded:latest"], log, env)
+    return layout
+
+
+def measure(program: Path, place: Path, out: Path):
+    log = place / "log"
+    apps = [APPS[name] for name in CHOSEN]
+    registry = Registry(place)
+    contenders = []
+    try:
+        layout = builder(program, place, log)
+        ours = [Warpdrive("warpdrive", place, registry, BASE, program)]
+        contenders += ours
+        contenders.append(Warpdrive("warpdrive zstd", place, registry, BASE, program, ["--compression", "zstd"]))
+        for contender in contenders:
+            note(f"preparing {contender.name} …")
+            contender.prepare(layout, apps)
+        uv = next(iter(ours[0].names("cache/tools-*/bin/uv")))
+        peers = [
+            lambda: BuildKit("buildkit", place, registry, "bench-base"),
+            lambda: Buildah("buildah", place, registry, "localhost/bench-base"),
+            lambda: Buildah("buildah zstd", place, registry, "localhost/bench-base", ["--compression-format", "zstd"]),
+        ]
+        for make in peers:
+            peer = make()
+            contenders.append(peer)
+            note(f"preparing {peer.name} …")
+            peer.prepare(layout, apps, uv)
+        registry.keep()
+        results = {app.name: {} for app in apps}
+        for run in range(RUNS):
+            # Ours, peer, peer, and the next time the other way around.
+            for app in apps:
+                for contender in contenders if run % 2 == 0 else reversed(contenders):
+                    said = []
+
+                    def record(scenario, cost):
+                        results[app.name].setdefault(contender.name, {}).setdefault(scenario, []).append(
+                            [round(cost.clock, 3), round(cost.processor, 3), cost.pushed]
+                        )
+                        said.append(f"{scenario} {cost.clock:.2f} ({cost.processor:.2f})")
+
+                    scenarios(contender, app, contender.place, registry, record)
+                    note(f"run {run + 1} of {RUNS}, {app.name}, {contender.name}: {', '.join(said)}")
+        document = {"machine": describe(program), "runs": RUNS, "results": results, "memory": memory(ours[0], apps, program, registry)}
+        document["versions"] = start(program)
+        out.write_text(json.dumps(document, indent=1))
+    finally:
+        for contender in contenders:
+            contender.close()
+        registry.close()
+    print(markdown(document))
+
+
+def memory(contender, apps, program, registry):
+    """Peak memory of warpdrive's own processes in a cold build, in MiB, not while time is taken."""
+    found = {}
+    for app in apps:
+        source = contender.place / "source"
+        app.write(source)
+        contender.reset()
+        registry.reset()
+        with Memory(program) as watched:
+            contender.build(app, app.name, source)
+        found[app.name] = [round(watched.together / 1024, 1), round(watched.largest / 1024, 1)]
+    return found
+
+
+def start(program, rounds=200):
+    """Milliseconds of `--version`, and of `true` beside it."""
+    import time
+
+    taken = {"warpdrive --version": [str(program), "--version"], "true": ["/bin/true"]}
+    found = {name: [] for name in taken}
+    null = os.open(os.devnull, os.O_RDWR)
+    for _ in range(rounds):
+        for name, command in taken.items():
+            begin = time.perf_counter()
+            actions = [(os.POSIX_SPAWN_DUP2, null, 1)]
+            os.waitpid(os.posix_spawn(command[0], command, os.environ, file_actions=actions), 0)
+            found[name].append((time.perf_counter() - begin) * 1000)
+    return {name: round(statistics.median(times), 2) for name, times in found.items()}
+
+
+def inside(program, out):
+    """In namespaces of our own: every process and mount is gone with them."""
+    place = Path(os.environ[INSIDE])
+    # What buildah and podman share with the machine's own storage is private here.
+    for name, target in (("shm", "/dev/shm"), ("containers", "/var/lib/containers")):
+        (place / name).mkdir()
+        Path(target).mkdir(parents=True, exist_ok=True)
+        subprocess.check_call(["mount", "--bind", place / name, target])
+    measure(program, place, out)
+
+
+def main():
+    here = Path(__file__).resolve().parent.parent.parent
+    program = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("BENCH_WARPDRIVE") or here / "target/release/warpdrive")
+    out = Path(os.environ.get("BENCH_OUT", here / "target/bench.json")).resolve()
+    try:
+        if os.geteuid() != 0:
+            raise Failed("the peers need root")
+        if not program.is_file():
+            raise Failed(f"there is no {program}: build it, or name one in BENCH_WARPDRIVE")
+        unknown = [name for name in CHOSEN if name not in APPS]
+        if unknown:
+            raise Failed(f"there is no app {unknown[0]}; there are {' '.join(APPS)}")
+        need("dockerd", "containerd", "runc", "buildah", "docker-registry", "unshare", "mount")
+        if INSIDE in os.environ:
+            return inside(program.resolve(), out)
+        # buildah takes no capital letters in the path of a layout.
+        place = Path(os.environ.get("TMPDIR", "/var/tmp")) / f"warpdrive-bench-{os.getpid()}"
+        place.mkdir(mode=0o711, parents=True)
+        try:
+            command = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", sys.executable, __file__, str(program)]
+            env = {**os.environ, INSIDE: str(place), "BENCH_OUT": str(out)}
+            child = subprocess.Popen(command, env=env)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            return child.wait()
+        finally:
+            if "BENCH_KEEP" not in os.environ:
+                subprocess.call(["rm", "-rf", "--one-file-system", place])
+            subprocess.call(["find", "/sys/fs/cgroup", "-depth", "-type", "d", "-path", f"*/{place.name}*", "-delete"], stderr=subprocess.DEVNULL)
+    except Failed as failed:
+        print(f"benches/compare: {failed}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
