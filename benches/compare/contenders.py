@@ -220,7 +220,11 @@ class Peer(Contender):
     def ran_everything(self):
         """Of the last build."""
         words = self.log.read_text(errors="replace")
-        return not re.search(r"^#\d+ CACHED|Using cache", words, re.M)
+        cached = re.findall(r"^(#\d+) CACHED", words, re.M)
+        # The base is there, and BuildKit says so.
+        return "Using cache" not in words and all(
+            re.search(rf"^{step} \[[^]]*\] FROM ", words, re.M) for step in cached
+        )
 
 
 class BuildKit(Peer):

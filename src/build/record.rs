@@ -3,6 +3,7 @@
 //! Enough to make it again, and nothing that is nobody's business: no path of the machine, no
 //! credential, neither name nor value of a build variable or secret, only how many there were.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,10 @@ pub struct Record {
     pub secrets: usize,
     /// Distributions, by name: normalized name and version.
     pub resolved: Vec<(String, String)>,
+    /// The files that they were installed from, where the resolver named them: name of the wheel and
+    /// its SHA-256.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub wheels: BTreeMap<String, String>,
 }
 
 /// What was built.
@@ -98,6 +103,11 @@ impl Record {
             build_env: request.build_env.len(),
             secrets: request.secrets.len(),
             resolved: dependencies.resolved.clone(),
+            wheels: dependencies
+                .wheels
+                .iter()
+                .map(|wheel| (wheel.artifact.file.clone(), wheel.pin.wheel.clone()))
+                .collect(),
         }
     }
 

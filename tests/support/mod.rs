@@ -21,6 +21,7 @@ pub mod fixture;
 pub mod http;
 pub mod images;
 pub mod made;
+pub mod memory;
 pub mod package_index;
 pub mod podman;
 pub mod process;

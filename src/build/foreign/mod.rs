@@ -185,6 +185,7 @@ pub fn build(
     };
     Ok(Built {
         report: Report {
+            lock: None,
             name: request.common.name.as_given().to_owned(),
             digest: committed.descriptor.digest().to_string(),
             config_digest: committed.config.digest().to_string(),
