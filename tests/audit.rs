@@ -8,93 +8,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::process::{Command, Output};
 
-use md5::{Digest as _, Md5};
 use serde_json::{Value, json};
 use support::made::{Layer, Made};
-use warpdrive::audit::{self, Date, Policy, Report, Severity};
+use support::sound::{
+    GROUP, PASSWD, SU, audit_of, audit_with, found, key, md5_of, sound, today, token, with,
+};
+use warpdrive::audit::{self, Policy, Severity};
 use warpdrive::store::Store;
-
-const SU: &[u8] = b"\x7fELF su";
-const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/usr/sbin:/usr/sbin/nologin\n\
-    default:x:1001:0::/opt/app-root:/bin/bash\n";
-const SHADOW: &str = "root:*:19000:0:99999:7:::\ndefault:!:19000::::::\n";
-const GROUP: &str = "root:x:0:\nshadow:x:42:\nsudo:x:27:\ndocker:x:999:\n";
-
-fn md5_of(bytes: &[u8]) -> String {
-    Md5::digest(bytes)
-        .iter()
-        .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
-}
-
-/// A base image as Debian's: su with its bit, and a package database that knows it.
-fn debian() -> Layer {
-    Layer::new()
-        .dir("./", 0o755, (0, 0))
-        .dir("etc/", 0o755, (0, 0))
-        .file("etc/passwd", 0o644, PASSWD)
-        .owned("etc/shadow", 0o640, (0, 42), SHADOW)
-        .file("etc/group", 0o644, GROUP)
-        .dir("tmp/", 0o1777, (0, 0))
-        .dir("var/mail/", 0o2775, (0, 8))
-        .file("usr/bin/su", 0o4755, SU)
-        .file("usr/bin/bash", 0o755, "bash")
-        .symlink("bin", "usr/bin")
-        .file("var/lib/dpkg/status", 0o644, "Package: login\n")
-        .file(
-            "var/lib/dpkg/info/login.md5sums",
-            0o644,
-            format!("{}  bin/su\n", md5_of(SU)),
-        )
-}
-
-fn app() -> Layer {
-    Layer::new()
-        .dir("opt/app-root/", 0o775, (1001, 0))
-        .dir("opt/app-root/src/", 0o775, (1001, 0))
-        .owned("opt/app-root/src/app.py", 0o664, (1001, 0), "app = 1\n")
-}
-
-/// An image without fault.
-fn sound() -> Made {
-    Made::new(&json!({
-        "User": "1001",
-        "WorkingDir": "/opt/app-root/src",
-        "Env": ["PATH=/opt/app-root/bin:/usr/local/bin:/usr/bin:/bin", "HOME=/opt/app-root"],
-    }))
-    .layer_by(debian(), "debootstrap")
-    .layer_by(app(), "warpdrive: application")
-}
-
-fn with(layer: Layer) -> Made {
-    sound().layer(layer)
-}
-
-fn today() -> Date {
-    "2026-06-01".parse().unwrap()
-}
-
-fn audit_with(made: &Made, policy: &Policy) -> Report {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(Some(directory.path())).unwrap();
-    made.put(&store, "made");
-    let loaded = store.image("made").unwrap().unwrap();
-    let image = audit::from_store(&store, "made", &loaded).unwrap();
-    audit::audit(&image, policy, today()).unwrap()
-}
-
-fn audit_of(made: &Made) -> Report {
-    audit_with(made, &Policy::default())
-}
-
-/// The findings but for the base's own su.
-fn found(report: &Report) -> Vec<(&'static str, Severity)> {
-    report
-        .findings
-        .iter()
-        .filter(|finding| finding.rule != "setuid-known")
-        .map(|finding| (finding.rule, finding.severity))
-        .collect()
-}
 
 #[track_caller]
 fn breaks(made: &Made, rule: &str, severity: Severity) {
@@ -626,16 +546,6 @@ fn devices() {
         &with(Layer::new().device("dev/mem", false, 1, 1)).layer(Layer::new().whiteout("dev/mem")),
         "device",
     );
-}
-
-/// Put together here so that no scanner of repositories takes it for one.
-fn key() -> String {
-    let body = "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5kL7n";
-    format!("-----BEGIN {} KEY-----\n{body}\n{body}\n", "PRIVATE")
-}
-
-fn token() -> String {
-    format!("ghp{}{}", "_", "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5")
 }
 
 #[test]

@@ -49,7 +49,7 @@ mod roundtrip_tests;
 pub use apply::{Applied, ApplyOptions, Skipped, apply, apply_checked, hides_all_below};
 pub use archive::{Flat, flatten};
 pub use compress::Compression;
-pub use decompress::decompressor;
+pub use decompress::{Packing, decompressor};
 pub use entry::{Entry, Kind, Mtime, retain_opaque, with_parents};
 pub use error::LayerError;
 pub use limits::Limits;

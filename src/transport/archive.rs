@@ -13,7 +13,7 @@ use tar::{EntryType, Header};
 use tempfile::NamedTempFile;
 
 use super::error::TransportError;
-use crate::layer::{self, Limits, MemberKind, TarReader};
+use crate::layer::{self, Limits, MemberKind, Packing, TarReader};
 use crate::store::{Scratch, Store};
 
 /// 1980-01-01T00:00:01Z, as for layers.
@@ -209,7 +209,16 @@ impl TarFile {
             ));
         }
         let mut scratch = None;
-        if !metadata.is_file() || is_compressed(&file) {
+        let plain = metadata.is_file() && {
+            let whole = Section {
+                file: &file,
+                position: 0,
+                end: metadata.len(),
+            };
+            let packing = whole.packing();
+            packing.map_err(|source| TransportError::io("read", path, source))? == Packing::None
+        };
+        if !plain {
             let space = store.scratch("archive")?;
             file = spool(file, &space.path().join("archive.tar"), path)?;
             scratch = Some(space);
@@ -245,13 +254,6 @@ impl TarFile {
         }
         None
     }
-}
-
-fn is_compressed(file: &File) -> bool {
-    let mut magic = [0; 4];
-    let count = file.read_at(&mut magic, 0).unwrap_or(0);
-    let magic = &magic[..count];
-    magic.starts_with(&[0x1f, 0x8b]) || magic == [0x28, 0xb5, 0x2f, 0xfd]
 }
 
 /// Copies an archive, uncompressed, to where it can be read at any place.
@@ -358,6 +360,15 @@ pub(super) struct Section<'f> {
     file: &'f File,
     position: u64,
     end: u64,
+}
+
+impl Section<'_> {
+    /// How it is compressed, by its first bytes.
+    pub(super) fn packing(self) -> io::Result<Packing> {
+        let mut first = Vec::with_capacity(Packing::LENGTH);
+        self.take(Packing::LENGTH as u64).read_to_end(&mut first)?;
+        Ok(Packing::of(&first))
+    }
 }
 
 impl Read for Section<'_> {

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::archive::{Output, TarFile, TarWriter};
 use super::error::TransportError;
 use super::{Imported, copy};
-use crate::layer::{self, Limits};
+use crate::layer::{self, Limits, Packing};
 use crate::oci::{
     Descriptor, Digest, ImageConfig, MAX_METADATA, MediaType, Reference, Sha256Reader, descriptor,
     sha256, to_canonical_json,
@@ -306,19 +306,11 @@ fn layer(
         })
     };
     let unreadable = |source| TransportError::io("read a layer of", path, source);
-    let (mut content, size) = open()?;
-    let mut magic = [0; 4];
-    let mut filled = 0;
-    while filled < magic.len() {
-        match content.read(&mut magic[filled..]).map_err(unreadable)? {
-            0 => break,
-            count => filled += count,
-        }
-    }
-    let media_type = match magic {
-        [0x1f, 0x8b, ..] => MediaType::ImageLayerGzip,
-        [0x28, 0xb5, 0x2f, 0xfd] => MediaType::ImageLayerZstd,
-        _ => MediaType::ImageLayer,
+    let (content, size) = open()?;
+    let media_type = match content.packing().map_err(unreadable)? {
+        Packing::Gzip => MediaType::ImageLayerGzip,
+        Packing::Zstd => MediaType::ImageLayerZstd,
+        Packing::None => MediaType::ImageLayer,
     };
     let (found, _) = hash(layer::decompressor(open()?.0)).map_err(unreadable)?;
     if found != *diff_id {
