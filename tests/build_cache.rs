@@ -617,6 +617,8 @@ fn an_input_that_the_key_lacks_is_found_out() {
     }
 }
 
+const PASSWORD: &str = "correct-horse-battery";
+
 /// Nothing that a build was told in confidence is in the store, nor what a hash of it would tell.
 #[test]
 fn no_secret_is_in_a_key() {
@@ -637,7 +639,6 @@ fn no_secret_is_in_a_key() {
         assert!(output.status.success(), "{}", process::words(&output));
         serde_json::from_slice::<Value>(&output.stdout).unwrap()
     };
-    const PASSWORD: &str = "correct-horse-battery";
     build("first-secret-of-all", &login);
     let again = build(
         "quite-another-secret",

@@ -72,6 +72,10 @@ pub(super) struct Args {
     /// Write what was installed to a lock file (PEP 751), pylock.toml in the source tree if no other
     /// is named; a build goes by a pylock.toml that is there
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    #[expect(
+        clippy::option_option,
+        reason = "an option whose value may be left out, in the words of clap"
+    )]
     write_lock: Option<Option<PathBuf>>,
     /// Compression of the layers: gzip or zstd, with a level if need be, for example zstd:9
     #[arg(long, value_name = "NAME[:LEVEL]", default_value = "gzip")]
