@@ -1,6 +1,7 @@
 //! What was installed, to the file: recorded in the image, and as a lock file (PEP 751) for
 //! `image --write-lock`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,14 @@ impl Artifact {
         }
         self
     }
+}
+
+/// The wheels' file names and their SHA-256, for the image's record.
+pub(super) fn files(dependencies: &Dependencies) -> BTreeMap<String, String> {
+    let wheels = dependencies.wheels.iter();
+    wheels
+        .map(|wheel| (wheel.artifact.file.clone(), wheel.pin.wheel.clone()))
+        .collect()
 }
 
 /// The lock file of what was installed. `list` is the digest of the list that it came from. `None`

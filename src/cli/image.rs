@@ -145,9 +145,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
         write_lock(path, &report, context)?;
     }
     if args.explain {
-        for phase in &report.explain {
-            context.printer.progress(explanation(phase));
-        }
+        explain(&report, context);
     }
     if args.json {
         context.printer.json(&report);
@@ -397,6 +395,13 @@ fn plan_words(plan: &Plan) -> Vec<String> {
         lines.push(format!("Python       {python}"));
     }
     lines
+}
+
+/// Says of each phase whether it was run, and why.
+pub(super) fn explain(report: &Report, context: &Context) {
+    for phase in &report.explain {
+        context.printer.progress(explanation(phase));
+    }
 }
 
 /// `dependencies: run, because requirements.txt changed`
