@@ -98,13 +98,13 @@ pub enum BuildError {
 impl BuildError {
     /// The blob that is damaged or gone, where that is why.
     pub(super) fn lost_blob(&self) -> Option<&Digest> {
-        let error = match self {
-            Self::Store(error)
-            | Self::Rootfs(RootfsError::Store(error))
-            | Self::Builder(
-                BuilderError::Store(error) | BuilderError::Rootfs(RootfsError::Store(error)),
-            ) => error,
-            _ => return None,
+        let (Self::Store(error)
+        | Self::Rootfs(RootfsError::Store(error))
+        | Self::Builder(
+            BuilderError::Store(error) | BuilderError::Rootfs(RootfsError::Store(error)),
+        )) = self
+        else {
+            return None;
         };
         match error {
             StoreError::Corrupt { digest, .. } | StoreError::Missing { digest } => Some(digest),

@@ -71,7 +71,7 @@ fn ended(record: &Record, status: i32) -> ContainerError {
     }
 }
 
-/// Whether something in the process's network listens on a port (proc_pid_net(5)).
+/// Whether something in the process's network listens on a port (`proc_pid_net(5)`).
 fn listens(process: &Process, port: u16) -> bool {
     ["tcp", "tcp6"].iter().any(|family| {
         fs::read_to_string(format!("/proc/{}/net/{family}", process.pid))
