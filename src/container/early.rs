@@ -68,6 +68,7 @@ fn ended(record: &Record, status: i32) -> ContainerError {
         name: record.config.name.clone(),
         status,
         tail,
+        removed: record.config.remove,
     }
 }
 

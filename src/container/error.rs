@@ -85,6 +85,8 @@ pub enum ContainerError {
         status: i32,
         /// The last lines of its log.
         tail: Vec<String>,
+        /// It is gone, and its log with it.
+        removed: bool,
     },
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -176,6 +178,9 @@ impl ContainerError {
                 _ => return None,
             },
             Self::Supervisor { hint, .. } => return hint.clone(),
+            Self::EndedEarly { removed: true, .. } => {
+                "--rm removed it: without that its log stays".to_owned()
+            }
             Self::EndedEarly { name, .. } => format!(
                 "`warpdrive container logs {name}` has all that it said; `warpdrive container rm {name}` removes it"
             ),
