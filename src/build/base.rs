@@ -158,11 +158,7 @@ fn prepare(
     progress: &dyn Progress,
 ) -> Result<Base, BuildError> {
     let image = match pin {
-        Some(digest) => {
-            let image = exactly(store, &reference, digest, progress)?;
-            fits(&image, &reference)?;
-            image
-        }
+        Some(digest) => exactly(store, &reference, digest, progress)?,
         None => in_store(store, &reference, progress)?,
     };
     let python = builder::python::find(store, &image, &reference)?;
@@ -180,8 +176,19 @@ fn prepare(
 }
 
 /// The image of a digest: what its name stands for today, under another name, or from the registry of
-/// its name.
-fn exactly(
+/// its name. Of this machine's platform.
+pub(super) fn exactly(
+    store: &Store,
+    reference: &str,
+    digest: &Digest,
+    progress: &dyn Progress,
+) -> Result<Image, BuildError> {
+    let image = by_digest(store, reference, digest, progress)?;
+    fits(&image, reference)?;
+    Ok(image)
+}
+
+fn by_digest(
     store: &Store,
     reference: &str,
     digest: &Digest,

@@ -145,16 +145,18 @@ enum Made {
 fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Made, BuildError> {
     let mut timings = Timings::new();
 
-    let tree = collect(store, &request.source, &CollectOptions::default(), progress)?;
+    let mut tree = collect(store, &request.source, &CollectOptions::default(), progress)?;
     let source_digest = tree.digest_with(store)?;
     if let Some(pinned) = &request.pinned {
-        pinned.check(&source_digest, tree.commit.as_ref())?;
+        pinned.check(&source_digest, &mut tree)?;
     }
     timings.step("source");
 
     let reader = files::TreeFiles::new(&tree);
     let options = detection(request, None);
-    if let Some(builder) = wish(&reader, &options, request)?
+    // A record of ours is of two phases, whatever its builder's name stands for today.
+    if request.pinned.is_none()
+        && let Some(builder) = wish(&reader, &options, request)?
         && foreign::is_builder(store, &builder, foreign::PullPolicy::IfNotPresent, progress)?
     {
         let source = foreign::Source::of_request(tree, &request.source);
@@ -243,14 +245,16 @@ fn in_two_phases(
             request,
             commit: tree.commit.as_ref(),
             project: &app::metadata::read(&reader),
-            record: &Record::new(
-                request,
-                source_digest,
-                tree.commit.as_ref(),
-                &base,
-                request.runtime_image.is_some().then_some(runtime),
-                &phase1.result,
-            ),
+            record: &Record {
+                resolved: phase1.result.resolved.clone(),
+                ..Record::new(
+                    request,
+                    source_digest,
+                    tree.commit.as_ref(),
+                    base.named(),
+                    request.runtime_image.is_some().then(|| runtime.named()),
+                )
+            },
             created: commit::rfc3339(time.unwrap_or(crate::builder::FIXED_TIME)),
         },
     )?;

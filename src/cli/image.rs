@@ -133,9 +133,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let store = context.open_store()?;
     let report = build::image(&store, &request, &console)?;
     if args.explain {
-        for phase in &report.explain {
-            context.printer.progress(explanation(phase));
-        }
+        explain(&report, context);
     }
     if args.json {
         context.printer.json(&report);
@@ -344,6 +342,13 @@ fn plan_words(plan: &Plan) -> Vec<String> {
         lines.push(format!("Python       {python}"));
     }
     lines
+}
+
+/// Says of each phase whether it was run, and why.
+pub(super) fn explain(report: &Report, context: &Context) {
+    for phase in &report.explain {
+        context.printer.progress(explanation(phase));
+    }
 }
 
 /// `dependencies: run, because requirements.txt changed`

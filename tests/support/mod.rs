@@ -19,6 +19,7 @@ pub mod enclosure;
 pub mod fake_registry;
 pub mod fixture;
 pub mod git_server;
+
 pub mod http;
 pub mod images;
 pub mod made;
@@ -26,9 +27,13 @@ pub mod package_index;
 pub mod podman;
 pub mod process;
 pub mod registry;
+pub mod repository;
 pub mod run;
 pub mod runc;
+
+pub mod s2i;
 pub mod s2i_builders;
+pub mod secure_git;
 pub mod skopeo;
 pub mod sound;
 pub mod stored;
