@@ -323,7 +323,7 @@ impl Mixer {
         }
     }
 
-    /// BlockMix with pwxform.
+    /// `BlockMix` with pwxform.
     fn mix(&mut self, blocks: &mut [Block]) {
         let last = blocks.len() - 1;
         let mut carried = blocks[last];

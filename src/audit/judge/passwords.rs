@@ -47,9 +47,9 @@ pub(super) fn judge(flat: &Flat<'_>, accounts: &Accounts, findings: &mut Vec<Fin
     let mut fields: Vec<Field<'_>> = in_passwd.chain(in_shadow).collect();
     // Guesses are few: root's password is tried before those of others.
     fields.sort_by_key(|field| !is_root(field.name));
-    let mut guesser = Guesser::default();
+    let mut guesses = Guesser::default();
     for field in &fields {
-        push(findings, field, is_root(field.name), way_in, &mut guesser);
+        push(findings, field, is_root(field.name), way_in, &mut guesses);
     }
 }
 
@@ -66,7 +66,7 @@ fn push(
     field: &Field<'_>,
     is_root: bool,
     way_in: Option<&&str>,
-    guesser: &mut Guesser,
+    guesses: &mut Guesser,
 ) {
     let Field {
         place: (layer, path),
@@ -74,8 +74,8 @@ fn push(
         meaning: password,
         text,
     } = *field;
-    let guessed =
-        matches!(password, Password::Usable | Password::Weak(_)) && guesser.knows(text, name);
+    let known =
+        matches!(password, Password::Usable | Password::Weak(_)) && guesses.knows(text, name);
     let name = quoted(name);
     let (rule, gravest, what) = match password {
         Password::Locked | Password::InShadow => return,
@@ -84,7 +84,7 @@ fn push(
             Severity::High,
             format!("{name} has an empty password"),
         ),
-        Password::Usable | Password::Weak(_) if guessed => (
+        Password::Usable | Password::Weak(_) if known => (
             "password-weak",
             Severity::High,
             format!("{name} has a password that is among the first that everybody tries"),
