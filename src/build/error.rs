@@ -38,6 +38,10 @@ pub enum BuildError {
     Read { path: PathBuf, source: io::Error },
     #[error("the application phase left no plan at /opt/app-root/etc/warpdrive/plan.json")]
     NoPlan,
+    #[error(
+        "there is no lock file of this build: something in it was not installed from a wheel of an index"
+    )]
+    NoLock,
     #[error("{what} `{name}` does not pass the audit")]
     AuditRefused {
         what: &'static str,

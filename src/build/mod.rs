@@ -22,6 +22,7 @@ mod harden;
 mod inputs;
 mod judge;
 mod leaks;
+mod lock;
 mod record;
 mod remote;
 mod request;
@@ -247,6 +248,7 @@ fn in_two_phases(
             project: &app::metadata::read(&reader),
             record: &Record {
                 resolved: phase1.result.resolved.clone(),
+                wheels: lock::files(&phase1.result),
                 ..Record::new(
                     request,
                     source_digest,
@@ -294,6 +296,11 @@ fn in_two_phases(
         plan: phase2.result.plan,
         timings_ms: timings.steps,
         pushed: Vec::new(),
+        lock: lock::text(
+            &phase1.result,
+            &base.python.minor,
+            detected.project.list_digest(),
+        ),
     };
     Ok((committed.descriptor, report))
 }
@@ -360,12 +367,16 @@ fn at_commit(commit: &source::Commit) -> String {
 
 /// What detection knows besides the tree: the variables of the build, and the builder's Python.
 fn detection(request: &Request, python: Option<PythonVersion>) -> app::Options {
+    let upgrade = request
+        .upgrade
+        .then(|| ("WARPDRIVE_UPGRADE".to_owned(), "1".to_owned()));
     app::Options {
         environment: request
             .env
             .iter()
             .chain(&request.build_env)
             .cloned()
+            .chain(upgrade)
             .collect(),
         python,
         app_root: Some(crate::builder::APP_ROOT.to_owned()),

@@ -3,6 +3,7 @@
 //! Enough to make it again, and nothing that is nobody's business: no path of the machine, no
 //! credential, neither name nor value of a build variable or secret, only how many there were.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,10 @@ pub struct Record {
     pub secrets: usize,
     /// Distributions, by name: normalized name and version.
     pub resolved: Vec<(String, String)>,
+    /// The files that they were installed from, where the resolver named them: name of the wheel and
+    /// its SHA-256.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub wheels: BTreeMap<String, String>,
     /// With an S2I builder: the protocol's own options.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s2i: Option<Options>,
@@ -103,6 +108,7 @@ impl Record {
             build_env: request.build_env.len(),
             secrets: request.secrets.len(),
             resolved: Vec::new(),
+            wheels: BTreeMap::new(),
             s2i: None,
         }
     }

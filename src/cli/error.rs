@@ -429,6 +429,10 @@ impl From<crate::build::BuildError> for CommandError {
                     "no image was made; find out which step writes it: a configuration file that it \
                      leaves, a URL with a login, a log. A secret is for reading from /run/secrets",
                 ),
+            E::NoLock => Self::new(ExitStatus::Failure, "no-lock", message).with_hint(
+                "the image is made; `uv lock` or `uv pip compile --format pylock.toml` can lock what is built \
+                 from source, too",
+            ),
             E::EmptySource { .. } => {
                 Self::new(ExitStatus::Usage, "source", message).with_hint(WHERE_SOURCE_IS)
             }

@@ -74,6 +74,8 @@ pub enum SettingsError {
     NotText { path: String, offset: usize },
     #[error("pyproject.toml cannot be read: {message}")]
     Pyproject { message: String },
+    #[error("{path} is no lock file that can be installed: {message}")]
+    Lock { path: String, message: String },
 }
 
 impl Explain for SettingsError {
@@ -114,6 +116,10 @@ impl Explain for SettingsError {
             SettingsError::NotText { .. } => {
                 advice.remedy("save the file as UTF-8 (`iconv -t UTF-8` converts it)")
             }
+            SettingsError::Lock { .. } => advice.remedy(
+                "write it anew, for example with `uv pip compile --format pylock.toml`, or name \
+                 another list in the setting `requirements`",
+            ),
             SettingsError::Pyproject { .. } => {
                 advice.remedy("correct pyproject.toml; it is TOML, see https://toml.io")
             }

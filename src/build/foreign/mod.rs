@@ -236,6 +236,7 @@ fn made(
     };
     Ok(Built {
         report: Report {
+            lock: None,
             name: request.common.name.as_given().to_owned(),
             digest: committed.descriptor.digest().to_string(),
             config_digest: committed.config.digest().to_string(),
