@@ -4,13 +4,14 @@ CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
 BENCH_PROGRAM = $(or $(BENCH_WARPDRIVE),target/release/warpdrive)
 
-.PHONY: help demo test lint bench test-deps install
+.PHONY: help demo test lint bench fuzz test-deps install
 
 help:
 	@echo "make demo       build an example application into an image and run it"
 	@echo "make test       install what the tests need, then check and test everything"
 	@echo "make lint       formatting and lints only"
 	@echo "make bench      measurements, against BuildKit and buildah too: benches/README.md"
+	@echo "make fuzz       run all fuzz targets, FUZZ_SECONDS (600) each"
 	@echo "make test-deps  install what the tests need (Debian packages, two unprivileged users)"
 	@echo "make install    install warpdrive into PREFIX ($(PREFIX))"
 
@@ -31,7 +32,11 @@ ifndef BENCH_WARPDRIVE
 endif
 	python3 benches/compare $(BENCH_PROGRAM)
 	benches/foreign-builder $(BENCH_PROGRAM)
+	benches/audit $(BENCH_PROGRAM)
 	$(CARGO) bench --locked --bench start
+
+fuzz:
+	scripts/fuzz
 
 test-deps:
 	scripts/install-test-dependencies

@@ -8,93 +8,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::process::{Command, Output};
 
-use md5::{Digest as _, Md5};
 use serde_json::{Value, json};
 use support::made::{Layer, Made};
-use warpdrive::audit::{self, Date, Policy, Report, Severity};
+use support::sound::{
+    GROUP, PASSWD, SU, audit_of, audit_with, found, key, md5_of, sound, today, token, with,
+};
+use warpdrive::audit::{self, Policy, Severity};
 use warpdrive::store::Store;
-
-const SU: &[u8] = b"\x7fELF su";
-const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/usr/sbin:/usr/sbin/nologin\n\
-    default:x:1001:0::/opt/app-root:/bin/bash\n";
-const SHADOW: &str = "root:*:19000:0:99999:7:::\ndefault:!:19000::::::\n";
-const GROUP: &str = "root:x:0:\nshadow:x:42:\nsudo:x:27:\ndocker:x:999:\n";
-
-fn md5_of(bytes: &[u8]) -> String {
-    Md5::digest(bytes)
-        .iter()
-        .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
-}
-
-/// A base image as Debian's: su with its bit, and a package database that knows it.
-fn debian() -> Layer {
-    Layer::new()
-        .dir("./", 0o755, (0, 0))
-        .dir("etc/", 0o755, (0, 0))
-        .file("etc/passwd", 0o644, PASSWD)
-        .owned("etc/shadow", 0o640, (0, 42), SHADOW)
-        .file("etc/group", 0o644, GROUP)
-        .dir("tmp/", 0o1777, (0, 0))
-        .dir("var/mail/", 0o2775, (0, 8))
-        .file("usr/bin/su", 0o4755, SU)
-        .file("usr/bin/bash", 0o755, "bash")
-        .symlink("bin", "usr/bin")
-        .file("var/lib/dpkg/status", 0o644, "Package: login\n")
-        .file(
-            "var/lib/dpkg/info/login.md5sums",
-            0o644,
-            format!("{}  bin/su\n", md5_of(SU)),
-        )
-}
-
-fn app() -> Layer {
-    Layer::new()
-        .dir("opt/app-root/", 0o775, (1001, 0))
-        .dir("opt/app-root/src/", 0o775, (1001, 0))
-        .owned("opt/app-root/src/app.py", 0o664, (1001, 0), "app = 1\n")
-}
-
-/// An image without fault.
-fn sound() -> Made {
-    Made::new(&json!({
-        "User": "1001",
-        "WorkingDir": "/opt/app-root/src",
-        "Env": ["PATH=/opt/app-root/bin:/usr/local/bin:/usr/bin:/bin", "HOME=/opt/app-root"],
-    }))
-    .layer_by(debian(), "debootstrap")
-    .layer_by(app(), "warpdrive: application")
-}
-
-fn with(layer: Layer) -> Made {
-    sound().layer(layer)
-}
-
-fn today() -> Date {
-    "2026-06-01".parse().unwrap()
-}
-
-fn audit_with(made: &Made, policy: &Policy) -> Report {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(Some(directory.path())).unwrap();
-    made.put(&store, "made");
-    let loaded = store.image("made").unwrap().unwrap();
-    let image = audit::from_store(&store, "made", &loaded).unwrap();
-    audit::audit(&image, policy, today()).unwrap()
-}
-
-fn audit_of(made: &Made) -> Report {
-    audit_with(made, &Policy::default())
-}
-
-/// The findings but for the base's own su.
-fn found(report: &Report) -> Vec<(&'static str, Severity)> {
-    report
-        .findings
-        .iter()
-        .filter(|finding| finding.rule != "setuid-known")
-        .map(|finding| (finding.rule, finding.severity))
-        .collect()
-}
 
 #[track_caller]
 fn breaks(made: &Made, rule: &str, severity: Severity) {
@@ -628,16 +548,6 @@ fn devices() {
     );
 }
 
-/// Put together here so that no scanner of repositories takes it for one.
-fn key() -> String {
-    let body = "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5kL7n";
-    format!("-----BEGIN {} KEY-----\n{body}\n{body}\n", "PRIVATE")
-}
-
-fn token() -> String {
-    format!("ghp{}{}", "_", "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5")
-}
-
 #[test]
 fn secrets_in_any_layer() {
     for (path, content, rule, severity) in [
@@ -913,6 +823,27 @@ fn what_cannot_be_judged_is_no_pass() {
     }
     fs::remove_file(&blob).unwrap();
     assert_eq!(warpdrive(&["audit", &place]).status.code(), Some(1));
+    // What one program takes for an image and another for an index, and a member that is there twice.
+    let mut both: Value = serde_json::from_slice(&loaded.manifest_bytes).unwrap();
+    both["manifests"] = json!([loaded.descriptor]);
+    let (digest, size) = store.put_blob(&serde_json::to_vec(&both).unwrap()).unwrap();
+    let media_type = loaded.descriptor.media_type().clone();
+    let both = warpdrive::oci::descriptor(media_type, digest, size);
+    store.tag("both", &both).unwrap();
+    let output = warpdrive(&["audit", &format!("oci:{}:both", root.display())]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("as an image and as an index"), "{said}");
+    let mut twice = sound().docker_archive("x:1");
+    let once = twice.clone();
+    twice.truncate(twice.len() - 1024);
+    twice.extend(once);
+    let file = directory.path().join("twice.tar");
+    fs::write(&file, twice).unwrap();
+    let output = warpdrive(&["audit", &format!("docker-archive:{}", file.display())]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("twice"), "{said}");
     // An archive whose layer is not the one of the configuration.
     let mut made = sound();
     made.layers[1] = other;
@@ -967,19 +898,35 @@ fn guessable_passwords() {
             format!("{line}:19000::::::\n"),
         ))
     };
-    // openssl passwd -6 -salt abcdefgh root; the twin's last character is another.
-    let root = "root:$6$abcdefgh$cnW4XDznaFa1hR9LnqrjoiAqed87oTXop3rUraOEgMC9xZ8cZ4bnv81B/PgWNFtDN0PNbtGZlCIhm8Jws2OPr";
-    let report = audit_of(&shadow(&format!("{root}0")));
-    let finding = &report.findings[0];
-    assert_eq!((finding.rule, finding.severity), ("password-weak", High));
-    assert!(
-        finding.message.contains("everybody tries"),
-        "{}",
-        finding.message
-    );
-    let twin = shadow(&format!("{root}1"));
-    breaks(&twin, "password-usable", Medium);
-    keeps(&twin, "password-weak");
+    for (made_by, root, (last, other)) in [
+        (
+            "openssl passwd -6",
+            "root:$6$abcdefgh$cnW4XDznaFa1hR9LnqrjoiAqed87oTXop3rUraOEgMC9xZ8cZ4bnv81B/PgWNFtDN0PNbtGZlCIhm8Jws2OPr",
+            ('0', '1'),
+        ),
+        // As on Debian, with less memory.
+        (
+            "crypt(3)",
+            "root:$y$j/.$abcdefgh$haetCDAzuJgGFRocLH9w.8puQ8jFg3hZvjEOUPTXbr",
+            ('A', 'B'),
+        ),
+    ] {
+        let report = audit_of(&shadow(&format!("{root}{last}")));
+        let finding = &report.findings[0];
+        assert_eq!(
+            (finding.rule, finding.severity),
+            ("password-weak", High),
+            "{made_by}"
+        );
+        assert!(
+            finding.message.contains("everybody tries"),
+            "{}",
+            finding.message
+        );
+        let twin = shadow(&format!("{root}{other}"));
+        breaks(&twin, "password-usable", Medium);
+        keeps(&twin, "password-weak");
+    }
 }
 
 /// A blob can be one layer to who goes by its first bytes and another to who goes by its media type:

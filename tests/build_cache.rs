@@ -9,8 +9,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
+use warpdrive::oci::sha256;
 
 use support::package_index::{PackageIndex, Wheel};
 use support::process;
@@ -343,18 +345,126 @@ impl Dice {
     }
 }
 
-/// What happens to an application between two builds. Says what was done, and the options from now
-/// on.
-fn edit(dice: &mut Dice, app: &mut App, options: &mut Vec<String>) -> String {
-    let n = dice.below(10);
-    let path = |name: &str| app.path().join(name);
-    match dice.below(11) {
-        0 => {
-            app.write("data.txt", &format!("{n}{n}{n}"));
-            "a file's content".into()
+/// What may happen to an application between two builds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Edit {
+    Content,
+    /// A file's content, but neither its size nor its time.
+    ContentUnseen,
+    Mode,
+    Link,
+    Gone,
+    Requirement,
+    /// A file that `-r` names.
+    Included,
+    Hook,
+    Variable,
+    BuildVariable,
+    Compression,
+    Harden,
+    Builder,
+    /// `.warpdrive/environment`.
+    Environment,
+    /// A variable of the one who builds.
+    Time,
+    ReleaseUpgraded,
+    Release,
+}
+
+const EDITS: [Edit; 17] = [
+    Edit::Content,
+    Edit::ContentUnseen,
+    Edit::Mode,
+    Edit::Link,
+    Edit::Gone,
+    Edit::Requirement,
+    Edit::Included,
+    Edit::Hook,
+    Edit::Variable,
+    Edit::BuildVariable,
+    Edit::Compression,
+    Edit::Harden,
+    Edit::Builder,
+    Edit::Environment,
+    Edit::Time,
+    Edit::ReleaseUpgraded,
+    Edit::Release,
+];
+
+/// The same Python and the same packages, but a variable of its own.
+const OTHER_BUILDER: &str = "other-builder";
+
+/// How the next builds are asked for.
+struct Asked {
+    builder: &'static str,
+    options: Vec<String>,
+    compression: &'static str,
+    harden: bool,
+    time: usize,
+    upgrade: bool,
+}
+
+impl Asked {
+    fn new() -> Self {
+        Self {
+            builder: PYTHON_311_RUN,
+            options: Vec::new(),
+            compression: "gzip",
+            harden: false,
+            time: 1,
+            upgrade: false,
         }
-        1 => {
-            // Same size, same time.
+    }
+
+    /// Builds, and gives the digest and whether the dependency phase was left out.
+    fn build(
+        &self,
+        warpdrive: &Warpdrive,
+        app: &App,
+        forgotten: &str,
+        fresh: bool,
+    ) -> (String, bool) {
+        let name = if fresh { "fresh" } else { "edited" };
+        let mut arguments = vec!["image", name, "--json", "--builder", self.builder];
+        arguments.extend(["--compression", self.compression]);
+        arguments.extend(self.options.iter().map(String::as_str));
+        let more = [
+            (self.harden, "--harden"),
+            (self.upgrade, "--upgrade"),
+            (fresh, "--no-cache"),
+        ];
+        arguments.extend(more.iter().filter(|(said, _)| *said).map(|(_, word)| *word));
+        let time = format!("SOURCE_DATE_EPOCH={}", 1_600_000_000 + self.time);
+        let forgotten = format!("TEST_FORGOTTEN_INPUT={forgotten}");
+        let mut command = warpdrive.command_in(app.path(), &[&time, &forgotten], &arguments);
+        let output = process::output(&mut command);
+        assert!(output.status.success(), "{}", process::words(&output));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (
+            report["digest"].as_str().unwrap().to_owned(),
+            report["cache"]["dependencies"] == "hit",
+        )
+    }
+}
+
+/// The hook shows in the image whatever could have a say in it.
+fn write_hook(app: &App, n: usize) {
+    let hook = ".warpdrive/action_hooks/build";
+    app.write(
+        hook,
+        &format!(
+            "#!/bin/sh\necho {n} $SHADE $FLAVOUR $TINT $COLOUR > built.txt\n\
+             python -c 'import small; print(small.VERSION)' >> built.txt\n"
+        ),
+    );
+    fs::set_permissions(app.path().join(hook), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn edit(edit: Edit, n: usize, app: &mut App, asked: &mut Asked) {
+    let path = |name: &str| app.path().join(name);
+    match edit {
+        Edit::Content => app.write("data.txt", &format!("{n}{n}{n}")),
+        Edit::ContentUnseen => {
             let file = path("wsgi.py");
             let text = fs::read_to_string(&file).unwrap();
             let time = fs::metadata(&file).unwrap().modified().unwrap();
@@ -362,83 +472,111 @@ fn edit(dice: &mut Dice, app: &mut App, options: &mut Vec<String>) -> String {
             let mut text = text.into_bytes();
             text[at] = b'0' + u8::try_from(n).unwrap();
             fs::write(&file, text).unwrap();
-            fs::File::options()
-                .append(true)
-                .open(&file)
-                .unwrap()
-                .set_modified(time)
-                .unwrap();
-            "a file's content, but neither size nor time".into()
+            let file = fs::File::options().append(true).open(&file).unwrap();
+            file.set_modified(time).unwrap();
         }
-        2 => {
+        Edit::Mode => {
             app.write("tool.sh", "#!/bin/sh\n");
             let mode = if n.is_multiple_of(2) { 0o755 } else { 0o644 };
             fs::set_permissions(path("tool.sh"), fs::Permissions::from_mode(mode)).unwrap();
-            format!("a mode: {mode:o}")
         }
-        3 => {
+        Edit::Link => {
             let _ = fs::remove_file(path("link"));
             symlink(format!("target-{}", n % 3), path("link")).unwrap();
-            "a link's target".into()
         }
-        4 => {
-            let name = ["small", "newcomer", "tiny-one", "extra"][n % 4];
-            app.index.add(&Wheel::new(name, "1.0"));
-            if app.requirements.contains(name) {
-                app.requirements.remove(name);
-            } else {
+        Edit::Gone => {
+            let _ = fs::remove_file(path("data.txt"));
+        }
+        Edit::Requirement => {
+            let name = ["newcomer", "extra", "tiny-one", "pathy"][n % 4];
+            app.index.add(&Wheel::new("newcomer", "1.0"));
+            app.index.add(&Wheel::new("extra", "1.0"));
+            if !app.requirements.remove(name) {
                 app.requirements.insert(name.into());
             }
             app.list();
-            format!("the requirement {name}")
         }
-        5 => {
+        Edit::Included => {
             app.index.add(&Wheel::new("extra", "1.0"));
-            app.write(
-                "more.txt",
-                if n.is_multiple_of(2) {
-                    "extra\n"
-                } else {
-                    "small\n"
-                },
-            );
+            let listed = if n.is_multiple_of(2) {
+                "extra\n"
+            } else {
+                "small\n"
+            };
+            app.write("more.txt", listed);
             app.require("-r more.txt");
-            "a file of -r".into()
         }
-        6 => {
-            app.write(
-                ".warpdrive/action_hooks/build",
-                &format!("#!/bin/sh\necho {n} > built.txt\n"),
-            );
-            fs::set_permissions(
-                path(".warpdrive/action_hooks/build"),
-                fs::Permissions::from_mode(0o755),
-            )
-            .unwrap();
-            "the hook build".into()
-        }
-        7 => {
-            options.clear();
-            options.extend(["-e".into(), format!("SHADE={n}")]);
-            "a variable of the image".into()
-        }
-        8 => {
-            options.clear();
-            options.extend(["--build-env".into(), format!("FLAVOUR={n}")]);
-            "a variable of the build".into()
-        }
-        9 => {
-            app.index.add(&Wheel::new("small", &format!("1.{n}")));
+        Edit::Hook => write_hook(app, n),
+        Edit::Variable => asked.options = vec!["-e".into(), format!("SHADE={n}")],
+        Edit::BuildVariable => asked.options = vec!["--build-env".into(), format!("FLAVOUR={n}")],
+        Edit::Compression => asked.compression = ["gzip", "gzip:1", "zstd"][n % 3],
+        Edit::Harden => asked.harden = n.is_multiple_of(2),
+        Edit::Builder => asked.builder = [PYTHON_311_RUN, OTHER_BUILDER][n % 2],
+        Edit::Environment => app.write(".warpdrive/environment", &format!("TINT={n}\n")),
+        Edit::Time => asked.time = n,
+        Edit::ReleaseUpgraded | Edit::Release => {
+            // From here on no list is one of those that were resolved before.
             app.releases += 1;
-            app.list();
-            options.push("--upgrade".into());
-            "a new release, with --upgrade".into()
-        }
-        _ => {
-            let _ = fs::remove_file(path("data.txt"));
-            "a file less".into()
+            let version = format!("1.{}", app.releases);
+            app.index.add(&Wheel::new("small", &version));
+            asked.upgrade = edit == Edit::ReleaseUpgraded;
         }
     }
+}
+
+/// Ten edits. What a build that uses what it finds gave another image than one that does not: the
+/// edits until then.
+fn disagreement(warpdrive: &Warpdrive, seed: u64, forgotten: &str) -> Option<Vec<(Edit, usize)>> {
+    let mut app = App::new();
+    write_hook(&app, 0);
+    let mut asked = Asked::new();
+    let mut story = Vec::new();
+    let mut last = asked.build(warpdrive, &app, forgotten, false).0;
+    for (kind, n) in edits(seed) {
+        asked.upgrade = false;
+        story.push((kind, n));
+        edit(kind, n, &mut app, &mut asked);
+        if kind == Edit::Release {
+            // Nobody asked for it, so nothing changes, until something else makes the list new.
+            if asked.build(warpdrive, &app, forgotten, false) != (last, true) {
+                return Some(story);
+            }
+            app.list();
+        }
+        let (cached, _) = asked.build(warpdrive, &app, forgotten, false);
+        let (fresh, _) = asked.build(warpdrive, &app, "", true);
+        if cached != fresh {
+            return Some(story);
+        }
+        last = cached;
+    }
+    None
+}
+
+fn edits(seed: u64) -> Vec<(Edit, usize)> {
+    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    // The first numbers of neighbouring seeds are much alike.
+    for _ in 0..8 {
+        dice.below(2);
+    }
+    let mut one = || (EDITS[dice.below(EDITS.len())], dice.below(10));
+    (0..10).map(|_| one()).collect()
+}
+
+/// With a second builder image in the store.
+fn with_two_builders() -> Warpdrive {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let layout = warpdrive.layout(PYTHON_311_RUN);
+    let image = format!("{}:{PYTHON_311_RUN}", layout.display());
+    process::run(
+        Command::new(process::tool("umoci"))
+            .args(["config", "--image", &image])
+            .args(["--tag", "other", "--config.env", "COLOUR=blue"]),
+    );
+    let other = format!("oci:{}:other", layout.display());
+    warpdrive.run(&["import", &other, OTHER_BUILDER]);
+    fs::remove_dir_all(layout).unwrap();
+    warpdrive
 }
 
 /// Whatever is edited, a build that may use what is there gives what one gives that may not. More
@@ -448,26 +586,80 @@ fn after_any_edits_a_cached_build_is_a_fresh_build() {
     let sequences: u64 = std::env::var("WARPDRIVE_TEST_SEQUENCES")
         .map_or(3, |text| text.parse().expect("a number of sequences"));
     let seed: u64 = std::env::var("WARPDRIVE_TEST_SEED").map_or(1, |text| text.parse().unwrap());
+    let warpdrive = with_two_builders();
+    for sequence in seed..seed + sequences {
+        let found = disagreement(&warpdrive, sequence, "");
+        assert_eq!(found, None, "sequence {sequence}");
+    }
+}
+
+/// What the test above is worth: a key without one of its inputs is found out. The sequences are the
+/// first ones in which the edit that matters comes early; the others would show it, too.
+#[test]
+fn an_input_that_the_key_lacks_is_found_out() {
+    let warpdrive = with_two_builders();
+    for (forgotten, kind) in [
+        ("the content of the source", Edit::ContentUnseen),
+        ("the variable", Edit::Variable),
+        ("the build variable", Edit::BuildVariable),
+        ("the compression", Edit::Compression),
+        ("the builder image", Edit::Builder),
+        ("what the dependency phase gave", Edit::ReleaseUpgraded),
+        ("the time of the source", Edit::Time),
+    ] {
+        let early = |seed: &u64| edits(*seed)[..2].iter().any(|(found, _)| *found == kind);
+        let found = (1..=300)
+            .filter(early)
+            .take(6)
+            .find_map(|seed| disagreement(&warpdrive, seed, forgotten));
+        let story = found.unwrap_or_else(|| panic!("a key without {forgotten} is as good"));
+        assert!(story.iter().any(|(found, _)| *found == kind), "{story:?}");
+    }
+}
+
+const PASSWORD: &str = "correct-horse-battery";
+
+/// Nothing that a build was told in confidence is in the store, nor what a hash of it would tell.
+#[test]
+fn no_secret_is_in_a_key() {
     let warpdrive = Warpdrive::with(PYTHON_311_RUN);
-    for sequence in 0..sequences {
-        let mut dice = Dice((seed + sequence).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        let mut app = App::new();
-        let mut options: Vec<String> = Vec::new();
-        let mut story = Vec::new();
-        for _ in 0..10 {
-            options.retain(|option| option != "--upgrade");
-            story.push(edit(&mut dice, &mut app, &mut options));
-            let more: Vec<&str> = options.iter().map(String::as_str).collect();
-            let (cached, _) = build(&warpdrive, &app, "edited", &more);
-            let mut fresh = more.clone();
-            fresh.push("--no-cache");
-            let (fresh, _) = build(&warpdrive, &app, "fresh", &fresh);
-            assert_eq!(
-                cached["digest"],
-                fresh["digest"],
-                "sequence {}: {story:#?}",
-                seed + sequence
-            );
+    let app = App::new();
+    let place = warpdrive.place().join("token");
+    let login = format!(
+        "http://who:{PASSWORD}@{}",
+        app.index.url().trim_start_matches("http://")
+    );
+    let build = |secret: &str, login: &str| {
+        fs::write(&place, secret).unwrap();
+        let token = format!("id=token,src={}", place.display());
+        let mut arguments = warpdrive.image_arguments("app");
+        arguments.extend(["--json", "--secret", &token]);
+        let index = format!("UV_DEFAULT_INDEX={login}");
+        let output = process::output(&mut warpdrive.command_in(app.path(), &[&index], &arguments));
+        assert!(output.status.success(), "{}", process::words(&output));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    build("first-secret-of-all", &login);
+    let again = build(
+        "quite-another-secret",
+        &login.replace(PASSWORD, "staple-staple-staple"),
+    );
+    // Neither is part of a key.
+    assert_eq!(again["cache"]["dependencies"], "hit");
+    assert_eq!(again["cache"]["application"], "hit");
+    let words = ["first-secret-of-all", PASSWORD].map(str::to_owned);
+    let hashes = words
+        .clone()
+        .map(|word| sha256(word.as_bytes()).digest().to_owned());
+    let mut seen = 0;
+    for kind in ["dependencies", "application", "inputs", "last", "fragment"] {
+        for entry in fs::read_dir(warpdrive.store().join("cache").join(kind)).unwrap() {
+            let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+            for word in words.iter().chain(&hashes) {
+                assert!(!text.contains(word), "{kind}: {text}");
+            }
+            seen += 1;
         }
     }
+    assert!(seen > 5, "{seen}");
 }

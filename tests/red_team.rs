@@ -432,3 +432,158 @@ fn setuid_programs() {
     let inside = Ran::from(inside.output().unwrap());
     assert_eq!(results(&inside)["euid"], 1001, "{inside:?}");
 }
+
+/// What an image can bring with it and have loaded into whatever its command turns out to be: it gives
+/// the program that it finds itself in to everybody, with the setuid bit, and tries to write to it.
+const PRELOADED: &str = r#"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+__attribute__((constructor)) static void attack(void) {
+    struct stat self;
+    int fd = open("/proc/self/exe", O_RDONLY);
+    fstat(fd, &self);
+    fchmod(fd, 04777);
+    printf("ATTACK inode %lu\n", (unsigned long) (self.st_ino & 0x3fffffff));
+    printf("ATTACK write %d\n", open("/proc/self/exe", O_WRONLY) < 0 ? errno : 0);
+    fflush(stdout);
+    _Exit(0);
+}
+"#;
+
+/// An image's command that is a link to `/proc/self/exe` is *our* program, run inside with the image's
+/// own libraries (CVE-2019-5736).
+#[test]
+fn our_own_executable() {
+    use std::os::unix::fs::MetadataExt;
+    let place = support::fixture::public_directory();
+    let (source, library) = (place.path().join("x.c"), place.path().join("x.so"));
+    fs::write(&source, PRELOADED).unwrap();
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&library, &source])
+        .output()
+        .expect("cc: run `make test-deps`");
+    assert!(compiled.status.success(), "{compiled:?}");
+    for who in Who::all() {
+        let attack = |without: &[Defence]| {
+            let services = Services::new(who);
+            let mut fixture = services.fixture(who, Network::None, without);
+            symlink("/proc/self/exe", fixture.base("bin/attack")).unwrap();
+            fs::copy(&library, fixture.base("bin/x.so")).unwrap();
+            fixture.spec.command = vec!["/bin/attack".to_owned()];
+            fixture
+                .spec
+                .env
+                .push(("LD_PRELOAD".to_owned(), "/bin/x.so".to_owned()));
+            // Whoever runs the sandbox, which is who may change the program's mode.
+            if who != Who::Single {
+                fixture.spec.uid = 0;
+            }
+            // A program of their own, which the fixture gives to them with all the rest.
+            let program = fixture.place.path().join("warpdrive");
+            fs::copy(executables().join("warpdrive"), &program).unwrap();
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+            let command = fixture.command(&[]);
+            let shared = executables().join("warpdrive");
+            let words = command.get_args().map(|word| {
+                if word == shared {
+                    program.as_os_str()
+                } else {
+                    word
+                }
+            });
+            let ran = Command::new("setpriv").args(words).output().unwrap();
+            let ran = Ran::from(ran);
+            let seen = results(&ran);
+            let after = fs::metadata(&program).unwrap();
+            let is_ours = u64::try_from(seen["inode"]).unwrap() == after.ino() & 0x3fff_ffff;
+            (is_ours, after.mode() & 0o7777, seen["write"])
+        };
+        assert_eq!(
+            attack(&[Defence::SealedCopy]),
+            (true, 0o4777, libc::ETXTBSY),
+            "control, {who:?}"
+        );
+        let (is_ours, mode, error) = attack(&[]);
+        assert_eq!((is_ours, mode), (false, 0o755), "{who:?}");
+        assert!(
+            [libc::EACCES, libc::ETXTBSY, libc::EPERM].contains(&error),
+            "{who:?} {error}"
+        );
+    }
+}
+
+/// What a build leaves in the upper directory lies on the host, under the ids that it had: a setuid
+/// program of root, for whoever can get at it, and links to anything.
+#[test]
+fn what_lies_in_the_upper_directory() {
+    use warpdrive::layer::{Kind, scan};
+    for who in Who::all() {
+        let script = "cp /bin/own-id /opt/app-root/root && chmod 4755 /opt/app-root/root && \
+                      ln -s /etc/shadow /opt/app-root/link && echo made";
+        let mut fixture = Fixture::new(who, script);
+        symlink("busybox", fixture.base("bin/cp")).unwrap();
+        // Busybox itself gives up what the bit gives.
+        fs::copy("/usr/bin/id", fixture.base("bin/own-id")).unwrap();
+        if who != Who::Single {
+            fixture.spec.uid = 0;
+        }
+        let parent = fixture.place.path().join("store");
+        drop(warpdrive::store::Store::open(Some(&parent)).unwrap());
+        let upper = parent.join("tmp/upper");
+        for directory in [&upper, &parent.join("tmp/work")] {
+            fs::create_dir_all(directory).unwrap();
+        }
+        fixture.spec.root.upper = Some(warpdrive::sandbox::Upper {
+            upper: upper.clone(),
+            work: parent.join("tmp/work"),
+        });
+        let ran = fixture.run();
+        assert_eq!(ran.out, "made\n", "{who:?} {ran:?}");
+
+        // Another user of the machine, and the program that gives the ids of who ran the build.
+        let program = upper.join("opt/app-root/root");
+        let owner = fs::metadata(&program).map(|meta| std::os::unix::fs::MetadataExt::uid(&meta));
+        let euid = || {
+            let output = Command::new("setpriv")
+                .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+                // setpriv itself has root's capabilities until it starts another program.
+                .arg("env")
+                .arg(&program)
+                .arg("-u")
+                .output();
+            Ran::from(output.unwrap())
+        };
+        let sound = euid();
+        assert_ne!(sound.status, 0, "{who:?} {sound:?}");
+        assert!(sound.err.contains("Permission denied"), "{sound:?}");
+        fs::set_permissions(&parent, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(parent.join("tmp"), fs::Permissions::from_mode(0o755)).unwrap();
+        let open = euid();
+        assert_eq!(
+            open.out.trim().parse(),
+            Ok(owner.unwrap()),
+            "control, {who:?} {open:?}"
+        );
+
+        // Who follows the link reads the host's file; what is made into a layer is the link.
+        let link = upper.join("opt/app-root/link");
+        assert!(
+            fs::read(&link).is_ok_and(|bytes| !bytes.is_empty()),
+            "control, {who:?}"
+        );
+        let found = scan(&upper, &[]).unwrap();
+        let link = found
+            .entries
+            .iter()
+            .find(|entry| entry.path == Path::new("opt/app-root/link"));
+        assert_eq!(
+            link.map(|entry| &entry.kind),
+            Some(&Kind::Symlink("/etc/shadow".into())),
+            "{who:?}"
+        );
+    }
+}

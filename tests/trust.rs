@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use support::git_server::GitServer;
 use support::made::{Layer, on_top};
 use support::process::{self, words};
 use support::users::User;
@@ -465,6 +466,12 @@ fn an_image_is_made_again_from_its_own_record() {
     let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     // Versions that are not pinned are those of the record, not today's.
     let source = flask(&[("requirements.txt", "flask\nclick<8.2\n")]);
+    let url = GitServer::new(source.path()).url();
+    process::run(
+        Command::new("git")
+            .current_dir(source.path())
+            .args(["remote", "add", "origin", &url]),
+    );
     let report = warpdrive.image(
         "opal",
         source.path(),
@@ -484,6 +491,7 @@ fn an_image_is_made_again_from_its_own_record() {
     };
     assert_eq!(record["source"]["commit"].as_str().unwrap().len(), 40);
     assert_eq!(record["builder"]["digest"], report["builder"]["digest"]);
+    assert_eq!(record["source"]["remote"], url);
     assert_eq!(record["build_env"], 1);
     let resolved = record["resolved"].to_string();
     assert!(resolved.contains("[\"flask\",\"3."), "{resolved}");
@@ -540,19 +548,23 @@ fn an_image_is_made_again_from_its_own_record() {
         said.contains("source-differs") && said.contains("git checkout"),
         "{said}"
     );
-    let url = format!("file://{}", source.path().display());
-    let arguments = [
+    let cloned = warpdrive.output(&[
         "verify-build",
         "opal",
         "--json",
-        "--git",
-        &url,
         "--build-env",
         "NOBODY=knows",
-    ];
-    let cloned = warpdrive.output(&arguments);
+    ]);
     let value: serde_json::Value = serde_json::from_slice(&cloned.stdout).unwrap_or_default();
     assert_eq!(value["verified"], true, "{}", words(&cloned));
+    // Another repository is asked instead, and that it has the commit is not taken for granted.
+    let without = flask(&[("more.txt", "more\n")]);
+    let url = format!("file://{}", without.path().display());
+    let missing = warpdrive.output(&["verify-build", "opal", "--json", "--git", &url]);
+    let said = words(&missing);
+    assert_eq!(missing.status.code(), Some(1), "{said}");
+    let commit = record["source"]["commit"].as_str().unwrap();
+    assert!(said.contains(commit), "{said}");
 
     // An image whose maker lied: another variable, and a file that no source has.
     fs::remove_file(source.path().join("more.txt")).unwrap();

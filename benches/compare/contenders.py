@@ -220,7 +220,11 @@ class Peer(Contender):
     def ran_everything(self):
         """Of the last build."""
         words = self.log.read_text(errors="replace")
-        return not re.search(r"^#\d+ CACHED|Using cache", words, re.M)
+        cached = re.findall(r"^(#\d+) CACHED", words, re.M)
+        # The base is there, and BuildKit says so.
+        return "Using cache" not in words and all(
+            re.search(rf"^{step} \[[^]]*\] FROM ", words, re.M) for step in cached
+        )
 
 
 class BuildKit(Peer):
@@ -270,7 +274,7 @@ class BuildKit(Peer):
             [self.client, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"], env=self.env, text=True
         ).split()
         for name in names:
-            if not name.startswith((self.base, "bench-loaded")) and not name.endswith(":base"):
+            if not name.startswith((self.base, "bench-loaded", "<none>")) and not name.endswith(":base"):
                 self.quiet(self.client, "image", "rm", "--force", name)
         self.quiet(self.client, "image", "prune", "--force")
         # The cache mounts are what stays.

@@ -10,21 +10,12 @@ use std::os::unix::fs::MetadataExt;
 use libfuzzer_sys::fuzz_target;
 use warpdrive::layer::{ApplyOptions, apply, remove_tree, scan};
 
-fn with_checksums(bytes: &[u8]) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    for block in bytes.chunks_exact_mut(512) {
-        if &block[257..262] == b"ustar" {
-            block[148..156].fill(b' ');
-            let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
-            block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-        }
-    }
-    bytes
-}
+#[path = "../checksums.rs"]
+mod checksums;
 
 fuzz_target!(|bytes: &[u8]| {
-    let bytes = with_checksums(bytes);
-    let place = tempfile::tempdir().expect("a temporary directory");
+    let bytes = checksums::put_right(bytes);
+    let place = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let (root, outside) = (place.path().join("root"), place.path().join("outside"));
     for directory in [&root, &outside] {
         fs::create_dir(directory).expect("a directory");

@@ -22,6 +22,7 @@ pub mod files;
 pub mod fixup;
 pub mod instrument;
 pub mod jupyter;
+pub mod lock;
 pub mod metadata;
 pub mod plan;
 pub mod process;

@@ -1,10 +1,14 @@
 //! What a source tree says about its packages, without running any of it: requirement files and
-//! static metadata (PEP 621, `setup.cfg`).
+//! static metadata (PEP 621, `setup.cfg`), lock files (PEP 751).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use sha2::{Digest as _, Sha256};
 
 use super::files::{EntryKind, Files};
-use super::requirement::{LineKind, Requirements, normalize};
+use super::lock::{self, Lock};
+use super::requirement::{Line, LineKind, Requirements, normalize};
 use super::settings::{Settings, SettingsError};
 
 /// Where the dependencies of an app stand.
@@ -17,6 +21,12 @@ pub enum Source {
     Static {
         file: String,
         requirements: Vec<String>,
+    },
+    /// A lock file (PEP 751), which says all there is; and the metadata of the project that it is
+    /// for, which phase two installs.
+    Lock {
+        file: String,
+        project: Option<String>,
     },
     /// Only a build backend knows them: `setup.py`, `dynamic = ["dependencies"]`, Poetry's table.
     Dynamic { file: String },
@@ -33,7 +43,17 @@ pub struct Project {
     pub requirements: Requirements,
     /// `pyproject.toml`, `setup.cfg` or `setup.py` describe an installable project.
     pub installable: bool,
+    /// Why a lock file that is there is not gone by.
+    pub unused_lock: Option<String>,
+    /// Normalized names of the packages that the app asks for itself: of the list behind a lock,
+    /// where there is one, since a lock has what they depend on, too.
+    names: BTreeSet<String>,
+    /// The digest of the list behind the lock file, or of the list itself: [`Project::list_digest`].
+    list: String,
 }
+
+/// Set for a build that is to resolve everything anew.
+const UPGRADE: &str = "WARPDRIVE_UPGRADE";
 
 impl Project {
     /// # Errors
@@ -50,50 +70,78 @@ impl Project {
                 .collect::<Vec<_>>()
         });
         let said = named.is_some();
+        let metadata = static_metadata(files);
+        let installable = metadata.is_some();
         let present: Vec<String> = named
             .unwrap_or_else(|| vec!["requirements.txt".to_owned()])
             .into_iter()
             .map(|file| file.strip_prefix("./").map_or(file.clone(), str::to_owned))
             .filter(|file| said || files.is_file(file))
             .collect();
-        let mut requirements = Requirements::default();
-        for file in &present {
-            if files.is_file(file) {
-                requirements.add(files, file, 0);
-            } else {
-                requirements
-                    .missing
-                    .push(("the setting `requirements`".to_owned(), file.clone()));
+        let (source, requirements) = match present.as_slice() {
+            [file] if lock::is_lock(file) && files.is_file(file) => {
+                let lock = read_lock(files, file)?;
+                let source = Source::Lock {
+                    file: file.clone(),
+                    project: None,
+                };
+                (source, of_lock(file, &lock))
             }
-        }
-        let metadata = static_metadata(files);
-        let installable = metadata.is_some();
-        let source = if present.is_empty() {
-            metadata.unwrap_or(Source::None)
-        } else {
-            Source::Requirements(present)
+            _ => listed(files, present, metadata),
         };
-        if let Source::Static {
-            file,
-            requirements: list,
-        } = &source
-        {
-            requirements.files.insert(file.clone());
-            let text = list.join("\n");
-            let memory = super::files::Memory::new().with(file, text);
-            requirements.add(&memory, file, 0);
-        }
-        Ok(Project {
+        let list = list_digest(files, &source, &requirements);
+        let mut project = Project {
             settings,
             source,
+            names: requirements.names(),
             requirements,
             installable,
-        })
+            unused_lock: None,
+            list,
+        };
+        if !said && files.is_file(lock::FILE) {
+            let lock = read_lock(files, lock::FILE)?;
+            let behind = (project.source != Source::None).then_some(project.list.as_str());
+            let upgrade = environment.get(UPGRADE).is_some_and(|value| value == "1");
+            match (lock.list.as_deref(), behind) {
+                (Some(made_for), Some(list)) if made_for != list => {
+                    project.unused_lock = Some(format!(
+                        "{} is not gone by: the list of requirements is another than the one it was written for; \
+                         `warpdrive image --write-lock` writes it anew",
+                        lock::FILE
+                    ));
+                }
+                (Some(_), Some(_)) if upgrade => {}
+                _ => {
+                    // The list says whether the lock is still its own.
+                    let listed = std::mem::take(&mut project.requirements);
+                    project.requirements = of_lock(lock::FILE, &lock);
+                    indexes_of(listed.lines, &mut project.requirements.lines);
+                    if project.source == Source::None {
+                        project.names = project.requirements.names();
+                    }
+                    project.requirements.files.extend(listed.files);
+                    project.source = Source::Lock {
+                        file: lock::FILE.to_owned(),
+                        project: match project.source {
+                            Source::Static { file, .. } | Source::Dynamic { file } => Some(file),
+                            _ => None,
+                        },
+                    };
+                }
+            }
+        }
+        Ok(project)
+    }
+
+    /// Of the list of requirements that people write, which a lock is made from.
+    pub fn list_digest(&self) -> &str {
+        &self.list
     }
 
     /// Normalized names of the packages that the app asks for itself.
     pub fn names(&self) -> BTreeSet<String> {
-        self.requirements.names()
+        self.names.clone()
     }
 
     /// Directory of the application in the source: `""` or a relative path.
@@ -129,7 +177,13 @@ impl Project {
                 _ => None,
             })
             .collect();
-        if let Source::Static { file, .. } | Source::Dynamic { file } = &self.source {
+        if let Source::Static { file, .. }
+        | Source::Dynamic { file }
+        | Source::Lock {
+            project: Some(file),
+            ..
+        } = &self.source
+        {
             found.push(LocalProject {
                 path: String::new(),
                 extras: String::new(),
@@ -149,6 +203,93 @@ pub struct LocalProject {
     pub extras: String,
     pub editable: bool,
     pub named_in: String,
+}
+
+/// The requirements of these files, or else of the metadata.
+fn listed(
+    files: &dyn Files,
+    present: Vec<String>,
+    metadata: Option<Source>,
+) -> (Source, Requirements) {
+    let mut requirements = Requirements::default();
+    for file in &present {
+        if files.is_file(file) {
+            requirements.add(files, file, 0);
+        } else {
+            requirements
+                .missing
+                .push(("the setting `requirements`".to_owned(), file.clone()));
+        }
+    }
+    let source = if present.is_empty() {
+        metadata.unwrap_or(Source::None)
+    } else {
+        Source::Requirements(present)
+    };
+    if let Source::Static {
+        file,
+        requirements: list,
+    } = &source
+    {
+        requirements.files.insert(file.clone());
+        let text = list.join("\n");
+        let memory = super::files::Memory::new().with(file, text);
+        requirements.add(&memory, file, 0);
+    }
+    (source, requirements)
+}
+
+fn read_lock(files: &dyn Files, file: &str) -> Result<Lock, SettingsError> {
+    lock::read(&files.text(file).unwrap_or_default()).map_err(|message| SettingsError::Lock {
+        path: file.to_owned(),
+        message,
+    })
+}
+
+fn of_lock(file: &str, lock: &Lock) -> Requirements {
+    let mut requirements = Requirements::default();
+    let memory = super::files::Memory::new().with(file, lock.lines.join("\n"));
+    requirements.add(&memory, file, 0);
+    requirements
+}
+
+/// Where the list says that packages are, they are: it may have a login, which a lock has not.
+fn indexes_of(listed: Vec<Line>, locked: &mut Vec<Line>) {
+    let mut options: Vec<Line> = listed
+        .into_iter()
+        .filter(|line| line.kind == LineKind::Option)
+        .collect();
+    if !options.is_empty() {
+        locked.retain(|line| line.kind != LineKind::Option);
+        options.append(locked);
+        *locked = options;
+    }
+}
+
+fn list_digest(files: &dyn Files, source: &Source, requirements: &Requirements) -> String {
+    let mut hash = Sha256::new();
+    for line in &requirements.lines {
+        hash.update(line.text.as_bytes());
+        hash.update(b"\n");
+    }
+    // Constraints decide, too, and so does what a build backend reads.
+    for file in &requirements.files {
+        let constraint = requirements
+            .lines
+            .iter()
+            .any(|line| matches!(&line.kind, LineKind::Constraint(Some(path)) if path == file));
+        if constraint {
+            hash.update(files.text(file).unwrap_or_default().as_bytes());
+        }
+    }
+    if let Source::Dynamic { file } = source {
+        hash.update(files.text(file).unwrap_or_default().as_bytes());
+    }
+    let mut text = "sha256:".to_owned();
+    for byte in hash.finalize() {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 fn static_metadata(files: &dyn Files) -> Option<Source> {
@@ -308,6 +449,76 @@ mod tests {
         ));
         assert!(has(&project.names(), "uvicorn"));
         assert_eq!(project.local_projects().len(), 1);
+    }
+
+    #[test]
+    fn a_lock_comes_before_the_list_that_it_was_made_from() {
+        let wheel = format!(
+            "wheels = [{{ hashes = {{ sha256 = \"{}\" }} }}]",
+            "0".repeat(64)
+        );
+        let lock = |more: &str| {
+            format!(
+                "lock-version = \"1.0\"\n[[packages]]\nname = \"x\"\nversion = \"1\"\n{wheel}\n{more}"
+            )
+        };
+        let locked = Source::Lock {
+            file: "pylock.toml".into(),
+            project: None,
+        };
+        let listed = Source::Requirements(vec!["requirements.txt".into()]);
+        let list = Memory::new()
+            .with(
+                "requirements.txt",
+                "--index-url https://a:b@c/\nx\n-c c.txt",
+            )
+            .with("c.txt", "y<1");
+        let digest = load(&list).list_digest().to_owned();
+        let ours = lock(&format!("[tool.warpdrive]\nlist = \"{digest}\"\n"));
+
+        let alone = load(&Memory::new().with("pylock.toml", lock("")));
+        assert_eq!(alone.source, locked);
+        assert!(has(&alone.names(), "x"));
+        let project = load(&list.clone().with("pylock.toml", &ours));
+        assert_eq!(
+            (&project.source, project.list_digest()),
+            (&locked, digest.as_str())
+        );
+        let lines = &project.requirements.lines;
+        assert_eq!(lines[0].text, "--index-url https://a:b@c/");
+        assert!(lines[1].text.starts_with("x==1 --hash"), "{lines:?}");
+        for file in ["pylock.toml", "requirements.txt", "c.txt"] {
+            assert!(project.requirements.files.contains(file), "{file}");
+        }
+        // Comments are nobody's business; other lists and constraints are.
+        let noted = list.clone().with(
+            "requirements.txt",
+            "--index-url https://a:b@c/\n# why\nx\n-c c.txt",
+        );
+        assert_eq!(load(&noted.with("pylock.toml", &ours)).source, locked);
+        for (file, text) in [("requirements.txt", "x\nz\n-c c.txt"), ("c.txt", "y<2")] {
+            let project = load(&list.clone().with("pylock.toml", &ours).with(file, text));
+            assert_eq!(project.source, listed, "{file}");
+            assert!(project.unused_lock.is_some(), "{file}");
+        }
+        // Another's lock says nothing of a list.
+        assert_eq!(
+            load(&list.clone().with("pylock.toml", lock(""))).source,
+            locked
+        );
+        let upgrade = BTreeMap::from([(UPGRADE.to_owned(), "1".to_owned())]);
+        let again = list.clone().with("pylock.toml", &ours);
+        let project = Project::load(&again, &upgrade, &BTreeMap::new()).unwrap();
+        assert_eq!((project.source, project.unused_lock), (listed, None));
+        // A setting is stronger; it may name a lock, too.
+        let named = again.with(".warpdrive/requirements", "requirements.txt");
+        assert!(matches!(load(&named).source, Source::Requirements(_)));
+        let named = list
+            .with(".warpdrive/requirements", "deploy/pylock.prod.toml")
+            .with("deploy/pylock.prod.toml", lock(""));
+        assert!(matches!(load(&named).source, Source::Lock { .. }));
+        let bad = Memory::new().with("pylock.toml", "x = 1");
+        assert!(Project::load(&bad, &BTreeMap::new(), &BTreeMap::new()).is_err());
     }
 
     #[test]

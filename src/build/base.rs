@@ -158,11 +158,7 @@ fn prepare(
     progress: &dyn Progress,
 ) -> Result<Base, BuildError> {
     let image = match pin {
-        Some(digest) => {
-            let image = exactly(store, &reference, digest, progress)?;
-            fits(&image, &reference)?;
-            image
-        }
+        Some(digest) => exactly(store, &reference, digest, progress)?,
         None => in_store(store, &reference, progress)?,
     };
     let python = builder::python::find(store, &image, &reference)?;
@@ -180,8 +176,19 @@ fn prepare(
 }
 
 /// The image of a digest: what its name stands for today, under another name, or from the registry of
-/// its name.
-fn exactly(
+/// its name. Of this machine's platform.
+pub(super) fn exactly(
+    store: &Store,
+    reference: &str,
+    digest: &Digest,
+    progress: &dyn Progress,
+) -> Result<Image, BuildError> {
+    let image = by_digest(store, reference, digest, progress)?;
+    fits(&image, reference)?;
+    Ok(image)
+}
+
+fn by_digest(
     store: &Store,
     reference: &str,
     digest: &Digest,
@@ -236,6 +243,58 @@ pub(super) fn fits(image: &Image, reference: &str) -> Result<(), BuildError> {
         .into());
     }
     Ok(())
+}
+
+/// Does a piece of work, and once more if a layer of an image from a registry turned out to be damaged
+/// in the store, and could be fetched again.
+pub(super) fn mending<T>(
+    store: &Store,
+    progress: &dyn Progress,
+    work: impl Fn() -> Result<T, BuildError>,
+) -> Result<T, BuildError> {
+    let error = match work() {
+        Err(error) => error,
+        done => return done,
+    };
+    let Some(lost) = error.lost_blob() else {
+        return Err(error);
+    };
+    let Some(exact) = where_from(store, lost)? else {
+        return Err(error);
+    };
+    progress.warning(&format!(
+        "the layer {lost} was damaged or gone in the store; it is fetched again"
+    ));
+    let client = Client::new(ClientOptions::default())?;
+    match client.pull(&exact, store, &Transfers::new(progress)) {
+        Ok(_) => work(),
+        Err(again) => {
+            progress.warning(&format!("{exact} could not be fetched: {again}"));
+            Err(error)
+        }
+    }
+}
+
+/// An image of a registry that has this layer, by its digest.
+fn where_from(store: &Store, layer: &Digest) -> Result<Option<Reference>, BuildError> {
+    for named in store.images()? {
+        let Ok(reference) = named.name.parse::<Reference>() else {
+            continue;
+        };
+        if !reference.has_host() {
+            continue;
+        }
+        // Of another image, whatever is amiss with it is not what is looked for.
+        let Ok(image) = store.image_at(&named.descriptor) else {
+            continue;
+        };
+        if image.manifest.layers().iter().any(|l| l.digest() == layer) {
+            let (registry, repository) = (reference.registry(), reference.repository());
+            let exact = format!("{registry}/{repository}@{}", named.descriptor.digest());
+            return Ok(exact.parse().ok());
+        }
+    }
+    Ok(None)
 }
 
 pub(super) fn pull(

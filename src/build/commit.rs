@@ -19,7 +19,7 @@ use super::error::BuildError;
 use super::harden;
 use super::leaks::Leaks;
 use super::record::{LABEL_BUILD, Record};
-use super::request::{LayerKind, LayerReport, Request};
+use super::request::{LayerKind, LayerReport, NameAndDigest, Request};
 
 /// The S2I scripts' place in every image.
 const SCRIPTS: &str = "/opt/app-root/s2i/bin";
@@ -143,7 +143,13 @@ pub(super) fn commit(
         facts.request,
         &config,
         layers,
-        annotations(parts, facts),
+        annotations(
+            &facts.created,
+            facts.project.version.as_deref(),
+            parts.base.named(),
+            facts.commit,
+            None,
+        ),
     )
 }
 
@@ -289,26 +295,32 @@ fn labels(parts: &Parts<'_>, facts: &Facts<'_>) -> Vec<(String, String)> {
         .collect()
 }
 
-fn annotations(parts: &Parts<'_>, facts: &Facts<'_>) -> HashMap<String, String> {
-    let mut annotations = HashMap::new();
-    let mut add = |key: &str, value: String| {
-        if !value.is_empty() {
-            annotations.insert(format!("org.opencontainers.image.{key}"), value);
-        }
-    };
-    add("created", facts.created.clone());
-    add("version", facts.project.version.clone().unwrap_or_default());
-    add("base.name", parts.base.reference.clone());
-    add(
-        "base.digest",
-        parts.base.image.descriptor.digest().to_string(),
-    );
-    if let Some(commit) = facts.commit {
+/// What a manifest says of an image. `location` of the source is one without credentials.
+pub(super) fn annotations(
+    created: &str,
+    version: Option<&str>,
+    base: NameAndDigest,
+    commit: Option<&Commit>,
+    location: Option<&str>,
+) -> HashMap<String, String> {
+    let revision = commit.map(|commit| {
         let mark = if commit.dirty { "-dirty" } else { "" };
-        add("revision", format!("{}{mark}", commit.id));
-        add("source", commit.remote.clone().unwrap_or_default());
-    }
-    annotations
+        format!("{}{mark}", commit.id)
+    });
+    let location = commit.and_then(|commit| location.or(commit.remote.as_deref()));
+    [
+        ("created", Some(created.to_owned())),
+        ("version", version.map(str::to_owned)),
+        ("base.name", Some(base.reference)),
+        ("base.digest", Some(base.digest)),
+        ("revision", revision),
+        ("source", location.map(str::to_owned)),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key, value?)))
+    .filter(|(_, value)| !value.is_empty())
+    .map(|(key, value)| (format!("org.opencontainers.image.{key}"), value))
+    .collect()
 }
 
 /// Seconds since 1970 as RFC 3339 in UTC.

@@ -27,6 +27,7 @@ use super::fetch;
 use super::fragments;
 use super::inputs::{self, Explanation, FILES, Inputs};
 use super::leaks::Leaks;
+use super::lock::LockedWheel;
 use super::request::Request;
 use super::split::{self, Distribution};
 use super::tools::{self, Tools};
@@ -66,6 +67,9 @@ pub(super) struct Dependencies {
     /// The trees of the distributions, where each was installed by itself ([`super::fragments`]).
     #[serde(default)]
     pub(super) unpacked: Vec<String>,
+    /// Which wheels they are, where the resolver said so.
+    #[serde(default)]
+    pub(super) wheels: Vec<LockedWheel>,
 }
 
 /// The result of phase 1 and where it came from.
@@ -82,7 +86,7 @@ fn inputs(
     request: &Request,
 ) -> Result<Inputs, BuildError> {
     let mut inputs = Inputs::default();
-    inputs.add("the format of the cache", &5);
+    inputs.add("the format of the cache", &7);
     inputs.add(FILES, &source.digest(None)?.to_string());
     inputs.name_files(source);
     inputs.add("the builder image", &base.identity());
@@ -390,6 +394,7 @@ fn into_layers(
         resolved,
         resolved_at: now(),
         unpacked: Vec::new(),
+        wheels: Vec::new(),
     })
 }
 

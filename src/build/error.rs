@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::builder::BuilderError;
 use crate::layer::LayerError;
-use crate::oci::OciError;
+use crate::oci::{Digest, OciError};
 use crate::registry::RegistryError;
 use crate::rootfs::RootfsError;
 use crate::sandbox::{Exit, SandboxError};
@@ -38,6 +38,10 @@ pub enum BuildError {
     Read { path: PathBuf, source: io::Error },
     #[error("the application phase left no plan at /opt/app-root/etc/warpdrive/plan.json")]
     NoPlan,
+    #[error(
+        "there is no lock file of this build: something in it was not installed from a wheel of an index"
+    )]
+    NoLock,
     #[error("{what} `{name}` does not pass the audit")]
     AuditRefused {
         what: &'static str,
@@ -89,6 +93,24 @@ pub enum BuildError {
     Transport(#[from] TransportError),
     #[error(transparent)]
     Oci(#[from] OciError),
+}
+
+impl BuildError {
+    /// The blob that is damaged or gone, where that is why.
+    pub(super) fn lost_blob(&self) -> Option<&Digest> {
+        let (Self::Store(error)
+        | Self::Rootfs(RootfsError::Store(error))
+        | Self::Builder(
+            BuilderError::Store(error) | BuilderError::Rootfs(RootfsError::Store(error)),
+        )) = self
+        else {
+            return None;
+        };
+        match error {
+            StoreError::Corrupt { digest, .. } | StoreError::Missing { digest } => Some(digest),
+            _ => None,
+        }
+    }
 }
 
 fn describe(exit: Exit) -> String {

@@ -22,6 +22,7 @@ mod harden;
 mod inputs;
 mod judge;
 mod leaks;
+mod lock;
 mod record;
 mod remote;
 mod request;
@@ -62,6 +63,7 @@ pub use verify::{Pinned, Verification, verify};
 const DEFAULT_SOURCE_TIME: i64 = 1_262_304_000;
 
 /// Measures the steps for the report.
+#[derive(Clone)]
 struct Timings {
     started: Instant,
     steps: BTreeMap<String, u64>,
@@ -108,7 +110,8 @@ pub fn image(
     progress: &dyn Progress,
 ) -> Result<Report, BuildError> {
     let _in_use = store.lock_shared()?;
-    let (descriptor, report) = match make(store, request, progress)? {
+    let made = base::mending(store, progress, || make(store, request, progress))?;
+    let (descriptor, report) = match made {
         Made::Here(made) => *made,
         Made::Foreign(report) => return Ok(*report),
     };
@@ -145,16 +148,18 @@ enum Made {
 fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Made, BuildError> {
     let mut timings = Timings::new();
 
-    let tree = collect(store, &request.source, &CollectOptions::default(), progress)?;
+    let mut tree = collect(store, &request.source, &CollectOptions::default(), progress)?;
     let source_digest = tree.digest_with(store)?;
     if let Some(pinned) = &request.pinned {
-        pinned.check(&source_digest, tree.commit.as_ref())?;
+        pinned.check(&source_digest, &mut tree)?;
     }
     timings.step("source");
 
     let reader = files::TreeFiles::new(&tree);
     let options = detection(request, None);
-    if let Some(builder) = wish(&reader, &options, request)?
+    // A record of ours is of two phases, whatever its builder's name stands for today.
+    if request.pinned.is_none()
+        && let Some(builder) = wish(&reader, &options, request)?
         && foreign::is_builder(store, &builder, foreign::PullPolicy::IfNotPresent, progress)?
     {
         let source = foreign::Source::of_request(tree, &request.source);
@@ -243,14 +248,17 @@ fn in_two_phases(
             request,
             commit: tree.commit.as_ref(),
             project: &app::metadata::read(&reader),
-            record: &Record::new(
-                request,
-                source_digest,
-                tree.commit.as_ref(),
-                &base,
-                request.runtime_image.is_some().then_some(runtime),
-                &phase1.result,
-            ),
+            record: &Record {
+                resolved: phase1.result.resolved.clone(),
+                wheels: lock::files(&phase1.result),
+                ..Record::new(
+                    request,
+                    source_digest,
+                    tree.commit.as_ref(),
+                    base.named(),
+                    request.runtime_image.is_some().then(|| runtime.named()),
+                )
+            },
             created: commit::rfc3339(time.unwrap_or(crate::builder::FIXED_TIME)),
         },
     )?;
@@ -290,6 +298,11 @@ fn in_two_phases(
         plan: phase2.result.plan,
         timings_ms: timings.steps,
         pushed: Vec::new(),
+        lock: lock::text(
+            &phase1.result,
+            &base.python.minor,
+            detected.project.list_digest(),
+        ),
     };
     Ok((committed.descriptor, report))
 }
@@ -356,12 +369,16 @@ fn at_commit(commit: &source::Commit) -> String {
 
 /// What detection knows besides the tree: the variables of the build, and the builder's Python.
 fn detection(request: &Request, python: Option<PythonVersion>) -> app::Options {
+    let upgrade = request
+        .upgrade
+        .then(|| ("WARPDRIVE_UPGRADE".to_owned(), "1".to_owned()));
     app::Options {
         environment: request
             .env
             .iter()
             .chain(&request.build_env)
             .cloned()
+            .chain(upgrade)
             .collect(),
         python,
         app_root: Some(crate::builder::APP_ROOT.to_owned()),

@@ -3,6 +3,7 @@
 //! Enough to make it again, and nothing that is nobody's business: no path of the machine, no
 //! credential, neither name nor value of a build variable or secret, only how many there were.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
@@ -10,9 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::oci::{Digest, ImageConfig, to_canonical_json};
 use crate::source::Commit;
 
-use super::base::Base;
-use super::dependencies::Dependencies;
 use super::error::BuildError;
+use super::foreign::Options;
 use super::request::{NameAndDigest, Request};
 
 /// Label: how the image was built, as JSON.
@@ -46,6 +46,13 @@ pub struct Record {
     pub secrets: usize,
     /// Distributions, by name: normalized name and version.
     pub resolved: Vec<(String, String)>,
+    /// The files that they were installed from, where the resolver named them: name of the wheel and
+    /// its SHA-256.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub wheels: BTreeMap<String, String>,
+    /// With an S2I builder: the protocol's own options.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s2i: Option<Options>,
 }
 
 /// What was built.
@@ -64,6 +71,9 @@ pub struct SourceRecord {
     /// The directory of the repository that is the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_dir: Option<String>,
+    /// Its submodules were not fetched.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_submodules: bool,
 }
 
 impl Record {
@@ -71,9 +81,8 @@ impl Record {
         request: &Request,
         source: &Digest,
         commit: Option<&Commit>,
-        builder: &Base,
-        runtime: Option<&Base>,
-        dependencies: &Dependencies,
+        builder: NameAndDigest,
+        runtime: Option<NameAndDigest>,
     ) -> Self {
         Self {
             version: VERSION,
@@ -88,16 +97,19 @@ impl Record {
                     .context_dir
                     .as_ref()
                     .map(|path| path.to_string_lossy().into_owned()),
+                without_submodules: !request.source.submodules,
             },
-            builder: builder.named(),
-            runtime: runtime.map(Base::named),
+            builder,
+            runtime,
             source_date_epoch: request.source_date_epoch,
             harden: request.harden,
             compression: request.compression.to_string(),
             env: request.env.iter().map(|(name, _)| name.clone()).collect(),
             build_env: request.build_env.len(),
             secrets: request.secrets.len(),
-            resolved: dependencies.resolved.clone(),
+            resolved: Vec::new(),
+            wheels: BTreeMap::new(),
+            s2i: None,
         }
     }
 
@@ -120,6 +132,42 @@ impl Record {
             )));
         }
         Ok(record)
+    }
+
+    /// What of a request the image decides: all that is not of the machine or the hour.
+    pub fn put_into(&self, request: &mut Request, config: &ImageConfig) -> Result<(), BuildError> {
+        request.builder = Some(self.builder.reference.clone());
+        request.runtime_image = self
+            .runtime
+            .as_ref()
+            .map(|runtime| runtime.reference.clone());
+        request.harden = self.harden;
+        request.compression = self
+            .compression
+            .parse()
+            .map_err(|problem| BuildError::NoRecord { problem })?;
+        request.source_date_epoch = self.source_date_epoch;
+        request.env = self.variables(config)?;
+        Ok(())
+    }
+
+    /// The variables of `--env`, with the values that the image has.
+    fn variables(&self, config: &ImageConfig) -> Result<Vec<(String, String)>, BuildError> {
+        let env = config.env();
+        self.env
+            .iter()
+            .map(|name| {
+                env.iter()
+                    .find(|(own, _)| own == name)
+                    .cloned()
+                    .ok_or_else(|| BuildError::NoRecord {
+                        problem: format!(
+                            "its record names the variable `{}`, which it has not",
+                            name.escape_debug()
+                        ),
+                    })
+            })
+            .collect()
     }
 
     /// The resolved versions as a list of constraints.

@@ -86,6 +86,9 @@ pub struct Report {
     pub explain: Vec<Explanation>,
     pub timings_ms: BTreeMap<String, u64>,
     pub pushed: Vec<String>,
+    /// What was installed, as a lock file (PEP 751), where the resolver named the wheels.
+    #[serde(skip)]
+    pub lock: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

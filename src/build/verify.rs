@@ -6,13 +6,14 @@
 
 use serde::Serialize;
 
-use crate::oci::{Digest, ImageConfig, parse_digest};
+use crate::oci::{Digest, parse_digest};
 use crate::progress::Progress;
-use crate::source::Commit;
+use crate::source::Tree;
 use crate::store::{Image, Store};
 
 use super::difference::{self, Difference};
 use super::error::BuildError;
+use super::foreign::{self, Given};
 use super::record::Record;
 use super::request::Request;
 
@@ -39,13 +40,18 @@ pub struct Pinned {
     /// What the source has to be.
     pub source: String,
     pub commit: Option<String>,
+    /// Where the image says that its source is; it may be taken from elsewhere.
+    pub remote: Option<String>,
 }
 
 impl Pinned {
-    /// Whether this is the source that the image was made from.
-    pub(super) fn check(&self, found: &Digest, commit: Option<&Commit>) -> Result<(), BuildError> {
-        let commit = commit.map(|commit| commit.id.clone());
+    /// Refuses a source that the image was not made from.
+    pub(super) fn check(&self, found: &Digest, tree: &mut Tree) -> Result<(), BuildError> {
+        let commit = tree.commit.as_ref().map(|commit| commit.id.clone());
         if found.to_string() == self.source && commit == self.commit {
+            if let Some(commit) = &mut tree.commit {
+                commit.remote.clone_from(&self.remote);
+            }
             return Ok(());
         }
         Err(BuildError::OtherSource {
@@ -67,12 +73,14 @@ fn described(commit: Option<&str>, digest: &str) -> String {
 }
 
 /// Rebuilds an image of the store and compares the two. `request` has what a caller decides (where the
-/// source is, network, limits, build variables, secrets); all else comes from the record.
+/// source is, network, limits, build variables, secrets), `given` what it decides with an S2I builder;
+/// all else comes from the record.
 pub fn verify(
     store: &Store,
     name: &str,
     image: &Image,
     mut request: Request,
+    given: &Given,
     progress: &dyn Progress,
 ) -> Result<Verification, BuildError> {
     let _in_use = store.lock_shared()?;
@@ -84,14 +92,7 @@ pub fn verify(
             env!("CARGO_PKG_VERSION")
         ));
     }
-    for (what, were, are) in [
-        (
-            "build variables (--build-env)",
-            record.build_env,
-            request.build_env.len(),
-        ),
-        ("secrets (--secret)", record.secrets, request.secrets.len()),
-    ] {
+    for (what, were, are) in foreign::untold(&record, &request, given) {
         if were != are {
             progress.warning(&format!(
                 "the image was built with {were} {what}, which it does not tell, and this is done \
@@ -100,18 +101,7 @@ pub fn verify(
         }
     }
     request.no_cache = true;
-    request.builder = Some(record.builder.reference.clone());
-    request.runtime_image = record
-        .runtime
-        .as_ref()
-        .map(|runtime| runtime.reference.clone());
-    request.harden = record.harden;
-    request.compression = record
-        .compression
-        .parse()
-        .map_err(|problem| BuildError::NoRecord { problem })?;
-    request.source_date_epoch = record.source_date_epoch;
-    request.env = environment(&record, &image.config)?;
+    record.put_into(&mut request, &image.config)?;
     request.pinned = Some(Pinned {
         builder: parse_digest(&record.builder.digest)?,
         runtime: match &record.runtime {
@@ -121,13 +111,20 @@ pub fn verify(
         constraints: record.constraints(),
         source: record.source.digest.clone(),
         commit: record.source.commit.clone(),
+        remote: record.source.remote.clone(),
     });
-    let super::Made::Here(made) = super::make(store, &request, progress)? else {
-        return Err(BuildError::NoRecord {
-            problem: "its builder is an S2I builder today".into(),
-        });
+    let descriptor = if let Some(options) = &record.s2i {
+        foreign::make_again(store, &request, options, given, progress)?
+    } else {
+        match super::make(store, &request, progress)? {
+            super::Made::Here(made) => made.0,
+            super::Made::Foreign(_) => {
+                return Err(BuildError::NoRecord {
+                    problem: "its builder is an S2I builder today".into(),
+                });
+            }
+        }
     };
-    let descriptor = made.0;
     let digest = image.descriptor.digest();
     let verified = descriptor.digest() == digest;
     let differences = if verified {
@@ -144,24 +141,4 @@ pub fn verify(
         differences,
         record,
     })
-}
-
-/// The variables of `--env`, with the values that the image has.
-fn environment(record: &Record, config: &ImageConfig) -> Result<Vec<(String, String)>, BuildError> {
-    let env = config.env();
-    record
-        .env
-        .iter()
-        .map(|name| {
-            env.iter()
-                .find(|(own, _)| own == name)
-                .cloned()
-                .ok_or_else(|| BuildError::NoRecord {
-                    problem: format!(
-                        "its record names the variable `{}`, which it has not",
-                        name.escape_debug()
-                    ),
-                })
-        })
-        .collect()
 }

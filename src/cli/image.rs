@@ -69,6 +69,14 @@ pub(super) struct Args {
     /// Resolve unpinned requirements anew
     #[arg(long)]
     upgrade: bool,
+    /// Write what was installed to a lock file (PEP 751), pylock.toml in the source tree if no other
+    /// is named; a build goes by a pylock.toml that is there
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    #[expect(
+        clippy::option_option,
+        reason = "an option whose value may be left out, in the words of clap"
+    )]
+    write_lock: Option<Option<PathBuf>>,
     /// Compression of the layers: gzip or zstd, with a level if need be, for example zstd:9
     #[arg(long, value_name = "NAME[:LEVEL]", default_value = "gzip")]
     compression: Compression,
@@ -124,6 +132,7 @@ pub(super) fn name_and_value(text: &str) -> Result<(String, String), String> {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let mut request = request(args)?;
+    let lock = lock_file(args)?;
     let console = Console::new(&context.printer);
     if args.dry_run {
         source::catch_signals()?;
@@ -132,10 +141,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     source::enter(&mut request.source, context, &console)?;
     let store = context.open_store()?;
     let report = build::image(&store, &request, &console)?;
+    if let Some(path) = &lock {
+        write_lock(path, &report, context)?;
+    }
     if args.explain {
-        for phase in &report.explain {
-            context.printer.progress(explanation(phase));
-        }
+        explain(&report, context);
     }
     if args.json {
         context.printer.json(&report);
@@ -143,6 +153,47 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
         summary(&report, context);
     }
     Ok(0)
+}
+
+/// Where `--write-lock` writes.
+fn lock_file(args: &Args) -> Result<Option<PathBuf>, CommandError> {
+    let Some(given) = &args.write_lock else {
+        return Ok(None);
+    };
+    if let Some(path) = given {
+        return Ok(Some(path.clone()));
+    }
+    let directory = args.source.directory().ok_or_else(|| {
+        CommandError::usage("--write-lock: the source is no directory here".to_owned())
+            .with_hint("name a file: --write-lock=pylock.toml")
+    })?;
+    Ok(Some(directory.join(crate::app::lock::FILE)))
+}
+
+/// In place of the whole file at once: a build may be reading it.
+fn write_lock(path: &Path, report: &Report, context: &Context) -> Result<(), CommandError> {
+    let text = report.lock.as_deref().ok_or(build::BuildError::NoLock)?;
+    let failed = |source| build::BuildError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    if std::fs::read_to_string(path).is_ok_and(|present| present == text) {
+        return Ok(());
+    }
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let mut file = tempfile::Builder::new()
+        .prefix(".pylock-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(parent.unwrap_or(Path::new(".")))
+        .map_err(failed)?;
+    std::io::Write::write_all(&mut file, text.as_bytes()).map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    context
+        .printer
+        .progress(format!("wrote {}", path.display()));
+    Ok(())
 }
 
 /// The variables by which a build is told settings.
@@ -344,6 +395,13 @@ fn plan_words(plan: &Plan) -> Vec<String> {
         lines.push(format!("Python       {python}"));
     }
     lines
+}
+
+/// Says of each phase whether it was run, and why.
+pub(super) fn explain(report: &Report, context: &Context) {
+    for phase in &report.explain {
+        context.printer.progress(explanation(phase));
+    }
 }
 
 /// `dependencies: run, because requirements.txt changed`

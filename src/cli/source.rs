@@ -48,6 +48,15 @@ impl SourceArgs {
         request.timeout = timeout.unwrap_or(source::FETCH_TIMEOUT);
         Ok(request)
     }
+
+    /// The source's directory, where it is one on this machine.
+    pub(super) fn directory(&self) -> Option<PathBuf> {
+        let directory = match &self.context_dir {
+            Some(below) => self.path.join(below),
+            None => self.path.clone(),
+        };
+        (self.git.is_none() && self.reference.is_none() && directory.is_dir()).then_some(directory)
+    }
 }
 
 /// [`sandbox::enter`] for a command that fetches a source.

@@ -15,6 +15,7 @@ use super::image::{host_env, name_and_value, secret};
 use super::images::find;
 use super::limits::LimitArgs;
 use super::progress::Console;
+use super::s2i::MachineArgs;
 use super::source;
 
 /// Differences that are shown; `--json` has them all.
@@ -23,7 +24,8 @@ const SHOWN: usize = 30;
 /// Make an image again from its own record, and compare
 ///
 /// The image says what it was made of: the commit, the builder's digest, the resolved packages and the
-/// options. What it does not say are build variables and secrets: give them again.
+/// options. What it does not say are build variables and secrets, and with an S2I builder what was injected
+/// or mounted: give them again.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -55,6 +57,11 @@ pub(super) struct Args {
     /// Stop a phase that takes longer, for example 90s or 15m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
+    #[command(
+        flatten,
+        next_help_heading = "With an S2I builder, as it was when the image was made"
+    )]
+    machine: MachineArgs,
     #[command(flatten)]
     limits: LimitArgs,
     /// One JSON object on stdout
@@ -72,7 +79,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     source::enter(&mut request.source, context, &console)?;
     let store = context.open_store()?;
     let image = find(&store, &args.image)?;
-    let verification = build::verify(&store, &args.image, &image, request, &console)?;
+    let given = args.machine.given()?;
+    let verification = build::verify(&store, &args.image, &image, request, &given, &console)?;
     if args.json {
         context.printer.json(&verification);
     } else {
@@ -114,6 +122,7 @@ fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
         source: {
             let mut source = SourceRequest::new(origin(args, record)?);
             source.context_dir = record.source.context_dir.as_ref().map(PathBuf::from);
+            source.submodules = !record.source.without_submodules;
             source
         },
         builder: None,

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
@@ -20,6 +21,25 @@ use super::number::{number, until_nul};
 use super::pax;
 
 pub(super) const BLOCK: usize = 512;
+
+/// Where the checksum stands in a header; blanks take its place while the sum is made.
+const CHECKSUM: Range<usize> = 148..156;
+
+/// Whether a block is a member's header: its checksum says so.
+pub(super) fn is_header(block: &[u8; BLOCK]) -> bool {
+    let sum: i64 = block
+        .iter()
+        .enumerate()
+        .map(|(index, &byte)| {
+            i64::from(if CHECKSUM.contains(&index) {
+                b' '
+            } else {
+                byte
+            })
+        })
+        .sum();
+    number(&block[CHECKSUM]) == Some(sum)
+}
 
 /// Iterates over an uncompressed tar stream. After [`TarReader::next_member`] gave a file, reading
 /// from the reader gives its content; what is not read is skipped.
@@ -251,22 +271,10 @@ impl<R: Read> TarReader<R> {
                 unit: "entries",
             });
         }
-        let header = Header::from_byte_slice(&block).clone();
-        let sum: i64 = block
-            .iter()
-            .enumerate()
-            .map(|(index, &byte)| {
-                i64::from(if (148..156).contains(&index) {
-                    b' '
-                } else {
-                    byte
-                })
-            })
-            .sum();
-        if number(&header.as_old().cksum) != Some(sum) {
+        if !is_header(&block) {
             return Err(self.malformed("a header's checksum is wrong"));
         }
-        Ok(Some(header))
+        Ok(Some(Header::from_byte_slice(&block).clone()))
     }
 
     fn extension(&mut self, header: &Header) -> Result<Vec<u8>, LayerError> {

@@ -3,15 +3,23 @@
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::error::SandboxError;
+use super::exe;
 use super::interrupt;
 use super::running::{Io, Sandbox, spawn};
-use super::spec::{Exit, JoinSpec, Spec};
+use super::spec::{Defence, Exit, JoinSpec, Spec};
 use super::wire::Size;
 
 pub(super) const VERB: &str = "__sandbox-run";
+
+fn specification(path: &Path) -> Result<Spec, SandboxError> {
+    let failed = |error| SandboxError::io("reading the specification", error);
+    let text = std::fs::read(path).map_err(failed)?;
+    serde_json::from_slice(&text).map_err(|error| failed(error.into()))
+}
 
 /// Runs it; the exit status is the command's, 124 after a timeout, 130 if interrupted, 125 to 127 as
 /// docker's otherwise.
@@ -25,16 +33,13 @@ pub(super) fn run(mut arguments: impl Iterator<Item = OsString>) -> i32 {
         }
         return 0;
     }
-    let entered = if how == "--join" {
-        Ok(())
-    } else {
-        super::enter()
-    };
-    let outcome = entered.and_then(|()| {
-        let text = std::fs::read(&path)
-            .map_err(|error| SandboxError::io("reading the specification", error))?;
-        let spec: Spec = serde_json::from_slice(&text)
-            .map_err(|error| SandboxError::io("reading the specification", error))?;
+    let outcome = specification(path.as_ref()).and_then(|spec| {
+        if spec.without.contains(&Defence::SealedCopy) {
+            exe::leave_unsealed()?;
+        }
+        if how != "--join" {
+            super::enter()?;
+        }
         interrupt::install_interrupt_handler()
             .map_err(|error| SandboxError::io("installing a signal handler", error))?;
         let argument = |text: Option<OsString>| {

@@ -51,6 +51,8 @@ pub enum Defence {
     Masks,
     /// Landlock's fence around the host's abstract sockets.
     AbstractSockets,
+    /// The copy of this program that children are started from.
+    SealedCopy,
 }
 
 /// The root file system: an overlay, or a directory as it is.

@@ -143,6 +143,12 @@ impl SourceError {
             {
                 Some("nothing asks for a password here: configure a credential helper (`git config --global credential.helper …`), or give the login in the URL, where it is shown in no message and no label".into())
             }
+            Self::Fetch { tail, .. } if said(tail, &["does not match target host name", "no alternative certificate subject name"]) => Some(
+                "the server's certificate is for another name than the one in the address".into(),
+            ),
+            Self::Fetch { tail, .. } if said(tail, &["certificate verification failed", "SSL certificate problem", "self-signed certificate", "unable to get local issuer"]) => Some(
+                "the server's certificate is not trusted here: name the file with its authority's certificate, as in GIT_SSL_CAINFO=FILE or SSL_CERT_FILE=FILE".into(),
+            ),
             Self::Fetch { tail, .. } if said(tail, &["transport 'file' not allowed", "not allowed"]) => Some(
                 "a submodule asks for a transport that is refused; --ignore-submodules builds without submodules".into(),
             ),

@@ -28,6 +28,13 @@ pub(super) const MAX_ENTRIES: u64 = 500_000;
 /// Most bytes of a source from elsewhere, unpacked.
 pub(super) const MAX_BYTES: u64 = 8 << 30;
 
+/// The same for what a tar has besides: headers and padding are counted as well, and extension headers
+/// count as entries.
+const LIMITS: Limits = Limits {
+    max_bytes: MAX_BYTES + MAX_ENTRIES * 1024,
+    max_entries: MAX_ENTRIES * 2,
+};
+
 /// Unpacks an archive file, whichever it is by its first bytes, into the empty directory `into`.
 pub(super) fn file(
     archive: &Path,
@@ -53,6 +60,8 @@ pub(super) fn file(
         zip::unpack(&mut unpacker, file)?;
     } else {
         unpacker.known_format(&first)?;
+        measure(&unpacker, &file).map_err(reading)??;
+        file.seek(SeekFrom::Start(0)).map_err(reading)?;
         let file = Watched {
             inner: file,
             cancelled,
@@ -416,6 +425,44 @@ impl<'a> Unpacker<'a> {
     }
 }
 
+/// Refuses an archive with more than a source has before anything of it is on the disk. What else may
+/// be wrong with it is told when it is unpacked.
+fn measure(unpacker: &Unpacker<'_>, mut file: &File) -> io::Result<Result<(), SourceError>> {
+    let mut first = [0; 4];
+    let length = file.metadata()?.len();
+    let plain = file.read(&mut first)? < 4
+        || !(first.starts_with(&[0x1f, 0x8b]) || first == [0x28, 0xb5, 0x2f, 0xfd]);
+    file.seek(SeekFrom::Start(0))?;
+    // A member has a header of 512 bytes.
+    if plain && length < (MAX_ENTRIES * 512).min(MAX_BYTES) {
+        return Ok(Ok(()));
+    }
+    let watched = Watched {
+        inner: file,
+        cancelled: unpacker.cancelled,
+    };
+    let reader = BufReader::with_capacity(128 * 1024, decompressor(watched));
+    let mut reader = TarReader::new(reader, LIMITS);
+    let (mut entries, mut bytes) = (0u64, 0u64);
+    loop {
+        let member = match reader.next_member() {
+            Ok(Some(member)) => member,
+            Err(crate::layer::LayerError::Limit { limit, unit }) => {
+                return Ok(Err(unpacker.too_much(limit, unit)));
+            }
+            Ok(None) | Err(_) => return Ok(Ok(())),
+        };
+        entries += 1;
+        bytes = bytes.saturating_add(member.size);
+        if entries > MAX_ENTRIES {
+            return Ok(Err(unpacker.too_much(MAX_ENTRIES, "entries")));
+        }
+        if bytes > MAX_BYTES {
+            return Ok(Err(unpacker.too_much(MAX_BYTES, "bytes")));
+        }
+    }
+}
+
 fn tar(unpacker: &mut Unpacker<'_>, reader: impl Read + Send) -> Result<(), SourceError> {
     let archive = unpacker.archive.to_owned();
     let cancelled = unpacker.cancelled;
@@ -435,13 +482,8 @@ fn tar(unpacker: &mut Unpacker<'_>, reader: impl Read + Send) -> Result<(), Sour
             problem: other.to_string(),
         },
     };
-    let limits = Limits {
-        // Headers and padding are counted as well; extension headers count as entries.
-        max_bytes: MAX_BYTES + MAX_ENTRIES * 1024,
-        max_entries: MAX_ENTRIES * 2,
-    };
     let reader = BufReader::with_capacity(128 * 1024, decompressor(reader));
-    let mut reader = TarReader::new(reader, limits).requiring_padding();
+    let mut reader = TarReader::new(reader, LIMITS).requiring_padding();
     while let Some(member) = reader.next_member().map_err(failed)? {
         unpacker.count()?;
         let name = member.path.as_os_str().as_bytes();

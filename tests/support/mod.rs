@@ -18,17 +18,25 @@ pub mod docker;
 pub mod enclosure;
 pub mod fake_registry;
 pub mod fixture;
+pub mod git_server;
+
 pub mod http;
 pub mod images;
 pub mod made;
+pub mod memory;
 pub mod package_index;
 pub mod podman;
 pub mod process;
 pub mod registry;
+pub mod repository;
 pub mod run;
 pub mod runc;
+
+pub mod s2i;
 pub mod s2i_builders;
+pub mod secure_git;
 pub mod skopeo;
+pub mod sound;
 pub mod stored;
 pub mod users;
 pub mod warpdrive;

@@ -264,6 +264,7 @@ pub(super) fn arguments(
     let (files, names) = match &project.source {
         Source::None => return Ok(None),
         Source::Requirements(files) => (files.clone(), files.join(", ")),
+        Source::Lock { file, .. } => (Vec::new(), file.clone()),
         Source::Static { file, requirements } => {
             if requirements.is_empty() {
                 return Ok(None);

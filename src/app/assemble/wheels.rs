@@ -79,6 +79,25 @@ impl Build<'_> {
                         wheels.make(&["-r".to_owned(), file.clone()], file)?;
                     }
                 }
+                // With its lines as a list of arguments; the hashes stay behind.
+                Source::Lock { file, .. } => {
+                    let list: Vec<String> = detected
+                        .project
+                        .requirements
+                        .lines
+                        .iter()
+                        .filter(|line| matches!(line.kind, LineKind::Named { .. }))
+                        .map(|line| {
+                            line.text
+                                .split(" --hash")
+                                .next()
+                                .unwrap_or_default()
+                                .to_owned()
+                        })
+                        .collect();
+                    some = true;
+                    wheels.make(&list, file)?;
+                }
                 Source::Static { .. } | Source::Dynamic { .. } => {
                     some = true;
                     wheels.make(&[".".to_owned()], ".")?;

@@ -235,6 +235,7 @@ fn warnings(project: &Project) -> Vec<String> {
     for (path, meant) in &project.settings.doubtful {
         warnings.push(format!("{path} means nothing; {meant} would"));
     }
+    warnings.extend(project.unused_lock.clone());
     for line in project.requirements.moving() {
         warnings.push(format!(
             "{}:{}: {} is not pinned to a commit; the next build may install something else",

@@ -1,7 +1,7 @@
 //! Configuration and manifest of an image that foreign scripts assembled: the ground's, but for the
 //! command, the variables and the labels that the protocol adds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use crate::store::Store;
 use super::super::BuildError;
 use super::super::commit::{self, in_oci_words, report, rfc3339};
 use super::super::harden;
+use super::super::record::{LABEL_BUILD, Record};
 use super::super::request::{LayerKind, LayerReport};
 use super::error::ForeignError;
 use super::image::Ground;
@@ -27,6 +28,8 @@ pub(super) struct Outcome {
     pub(super) labels: Vec<(String, String)>,
     pub(super) changes: Changes,
     pub(super) blobs: Vec<Descriptor>,
+    /// What an earlier image had saved was there for assemble.
+    pub(super) restored: bool,
 }
 
 /// What becomes of the ground's configuration.
@@ -47,22 +50,33 @@ pub(super) struct Committed {
     pub(super) user: String,
 }
 
-/// Writes configuration and manifest; the image has no name yet. `ground` is what the image runs
-/// on, `builder` the reference of what it was built by.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a step of the pipeline: it names all that it depends on"
-)]
-pub(super) fn commit(
-    store: &Store,
-    ground: &Ground,
-    builder: &str,
-    result: &Outcome,
-    hit: bool,
-    request: &Request,
-    source: &Source,
-    created: &str,
-) -> Result<Committed, BuildError> {
+/// What an image is made of.
+pub(super) struct Parts<'a> {
+    /// What it runs on.
+    pub(super) ground: &'a Ground,
+    /// The reference of what it was built by.
+    pub(super) builder: &'a str,
+    pub(super) result: &'a Outcome,
+    pub(super) hit: bool,
+    pub(super) request: &'a Request,
+    pub(super) source: &'a Source,
+    pub(super) record: &'a Record,
+    /// RFC 3339.
+    pub(super) created: &'a str,
+}
+
+/// Writes configuration and manifest; the image has no name yet.
+pub(super) fn commit(store: &Store, parts: &Parts<'_>) -> Result<Committed, BuildError> {
+    let &Parts {
+        ground,
+        builder,
+        result,
+        hit,
+        request,
+        source,
+        record,
+        created,
+    } = parts;
     let mut config = ground.image.config.clone();
     let mut layers: Vec<(Descriptor, LayerReport)> = Vec::new();
     let diff_ids = config.diff_ids();
@@ -158,6 +172,8 @@ pub(super) fn commit(
     for (key, value) in request.labels.iter().chain(&result.labels) {
         config.set_label(key, value);
     }
+    // The protocol's limit is for what the protocol's words are.
+    config.remove_label(LABEL_BUILD);
     let size: usize = config
         .labels()
         .iter()
@@ -170,9 +186,17 @@ pub(super) fn commit(
         }
         .into());
     }
+    // Nothing that a script says is taken for it.
+    config.set_label(LABEL_BUILD, &record.to_label());
     let user = config.user().to_owned();
 
-    let annotations = annotations(ground, source, created);
+    let annotations = commit::annotations(
+        created,
+        None,
+        ground.named(),
+        source.tree.commit.as_ref(),
+        source.location.as_deref(),
+    );
     let made = commit::put(store, &request.common, &config, layers, annotations)?;
     Ok(Committed {
         descriptor: made.descriptor,
@@ -198,9 +222,6 @@ fn generated(builder: &str, request: &Request, source: &Source) -> BTreeMap<Stri
     let commit = source.tree.commit.as_ref();
     let of_commit = |text: fn(&crate::source::Commit) -> String| commit.map(text);
     let build = |key: &str| format!("{BUILD_PREFIX}{key}");
-    let name = request
-        .tag
-        .then(|| request.common.name.as_given().to_owned());
     [
         (build("image"), Some(builder.to_owned())),
         (
@@ -232,10 +253,7 @@ fn generated(builder: &str, request: &Request, source: &Source) -> BTreeMap<Stri
             build("commit.message"),
             of_commit(|commit| commit.message.chars().take(80).collect()),
         ),
-        (
-            DISPLAY_NAME.to_owned(),
-            request.application_name.clone().or(name),
-        ),
+        (DISPLAY_NAME.to_owned(), request.display_name()),
         (DESCRIPTION.to_owned(), request.description.clone()),
         (
             "io.warpdrive.version".to_owned(),
@@ -246,23 +264,4 @@ fn generated(builder: &str, request: &Request, source: &Source) -> BTreeMap<Stri
     .filter_map(|(key, value)| Some((key, value?)))
     .filter(|(_, value)| !value.is_empty())
     .collect()
-}
-
-fn annotations(ground: &Ground, source: &Source, created: &str) -> HashMap<String, String> {
-    let mut annotations = HashMap::new();
-    let mut add = |key: &str, value: String| {
-        if !value.is_empty() {
-            annotations.insert(format!("org.opencontainers.image.{key}"), value);
-        }
-    };
-    add("created", created.to_owned());
-    add("base.name", ground.reference.clone());
-    add("base.digest", ground.image.descriptor.digest().to_string());
-    if let Some(commit) = &source.tree.commit {
-        let mark = if commit.dirty { "-dirty" } else { "" };
-        add("revision", format!("{}{mark}", commit.id));
-        let location = source.location.clone().or_else(|| commit.remote.clone());
-        add("source", location.unwrap_or_default());
-    }
-    annotations
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::builder::{LABEL_KIND, LABEL_NAME, LABEL_PYTHON};
+use crate::oci::Digest;
 use crate::progress::Progress;
 use crate::rootfs::{self, Merged, User, find_user};
 use crate::s2i::labels::{self, ImageLabels};
@@ -11,6 +12,7 @@ use crate::sandbox::IdMode;
 use crate::store::{Image, Store};
 
 use super::super::commit::LABEL_PLAN;
+use super::super::request::NameAndDigest;
 use super::super::{BuildError, base};
 use super::error::ForeignError;
 use super::request::PullPolicy;
@@ -74,6 +76,20 @@ pub fn fetch(
     }
 }
 
+/// The image of this digest if a record names one, else what [`fetch`] gives.
+pub(super) fn fetch_exactly(
+    store: &Store,
+    reference: &str,
+    digest: Option<&Digest>,
+    policy: PullPolicy,
+    progress: &dyn Progress,
+) -> Result<Image, BuildError> {
+    match digest {
+        Some(digest) => base::exactly(store, reference, digest, progress),
+        None => fetch(store, reference, policy, progress),
+    }
+}
+
 impl Ground {
     pub(super) fn new(store: &Store, reference: &str, image: Image) -> Result<Self, BuildError> {
         Ok(Self {
@@ -82,6 +98,13 @@ impl Ground {
             lowers: rootfs::lowers(store, &image, IdMode::current().into())?,
             image,
         })
+    }
+
+    pub(super) fn named(&self) -> NameAndDigest {
+        NameAndDigest {
+            reference: self.reference.clone(),
+            digest: self.image.descriptor.digest().to_string(),
+        }
     }
 
     pub(super) fn merged(&self) -> Merged<'_> {

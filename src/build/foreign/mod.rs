@@ -6,6 +6,7 @@
 //!
 //! What is the same as in builds with our own builders is taken from the modules around this one.
 
+mod again;
 mod as_dockerfile;
 mod bytecode;
 mod callback;
@@ -31,7 +32,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::oci::{Descriptor, Digest, sha256_hex, to_canonical_json};
+use crate::oci::{Descriptor, Digest, sha256_hex};
 use crate::progress::Progress;
 use crate::rootfs::{User, exists_beneath};
 use crate::s2i::labels::DEFAULT_DESTINATION;
@@ -40,10 +41,12 @@ use crate::s2i::{environment, metadata};
 use crate::store::Store;
 
 use super::commit::rfc3339;
+use super::inputs::{FILES, Inputs, explain};
 use super::judge;
 use super::leaks::Leaks;
-use super::request::{CacheReport, CacheState, NameAndDigest, Report};
-use super::{BuildError, DEFAULT_SOURCE_TIME, Timings, in_two_phases, name_and_ship, ship};
+use super::record::Record;
+use super::request::{CacheReport, CacheState, Explanation, Report};
+use super::{BuildError, DEFAULT_SOURCE_TIME, Timings, base, in_two_phases, ship};
 use commit::{Changes, Outcome};
 use image::Ground;
 use inject::Injections;
@@ -52,16 +55,19 @@ use place::Place;
 use run::Job;
 use scripts::Places;
 
+pub(super) use again::make_again;
+pub use again::{Given, Options, untold};
 pub use as_dockerfile::{Written, as_dockerfile};
 pub use callback::notify;
 pub use error::ForeignError;
 pub use image::fetch as fetch_image;
 pub(super) use image::is_foreign;
+pub use origin::Exclusion;
 pub use request::{Built, PullPolicies, PullPolicy, Request, Source};
 pub use usage::usage;
 
 /// Raised when the same question has another answer.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// All that is known before anything runs.
 struct Plan<'a> {
@@ -107,24 +113,63 @@ pub fn build(
 ) -> Result<Built, BuildError> {
     let mut timings = Timings::new();
     let _in_use = store.lock_shared()?;
+    let digest = source.tree.digest_with(store)?;
+    timings.step("source");
+    let Built {
+        mut report,
+        descriptor,
+    } = base::mending(store, progress, || {
+        made(store, request, source, &digest, timings.clone(), progress)
+    })?;
+    let mut timings = Timings::new();
+    if request.tag {
+        name(store, request, &descriptor, progress)?;
+    }
+    // What was unpacked survives a power cut from here on.
+    store.settle()?;
+    report.pushed = ship::ship(store, &descriptor, &request.common, progress)?;
+    timings.step("ship");
+    report.timings_ms.extend(timings.steps);
+    Ok(Built { report, descriptor })
+}
+
+/// An image that was judged, and has no name yet.
+fn made(
+    store: &Store,
+    request: &Request,
+    source: &Source,
+    digest: &Digest,
+    mut timings: Timings,
+    progress: &dyn Progress,
+) -> Result<Built, BuildError> {
     let reference = request
         .common
         .builder
         .as_deref()
         .ok_or(ForeignError::NoBuilder)?;
-    let digest = source.tree.digest_with(store)?;
-    timings.step("source");
-
+    let pinned = request.common.pinned.as_ref();
     progress.step(&format!("---> Using S2I builder {reference}"));
-    let image = image::fetch(store, reference, request.pull.builder, progress)?;
+    let image = image::fetch_exactly(
+        store,
+        reference,
+        pinned.map(|pinned| &pinned.builder),
+        request.pull.builder,
+        progress,
+    )?;
     if image::is_ours(&image) && request.scripts_url.is_none() {
-        return ours(store, request, source, &digest, timings, progress);
+        return ours(store, request, source, digest, timings, progress);
     }
     let builder = Ground::new(store, reference, image)?;
     let runtime = match &request.common.runtime_image {
         Some(reference) => {
             progress.step(&format!("---> Using runtime image {reference}"));
-            let image = image::fetch(store, reference, request.pull.runtime, progress)?;
+            let image = image::fetch_exactly(
+                store,
+                reference,
+                pinned.and_then(|pinned| pinned.runtime.as_ref()),
+                request.pull.runtime,
+                progress,
+            )?;
             Some(Ground::new(store, reference, image)?)
         }
         None => None,
@@ -144,7 +189,8 @@ pub fn build(
     let plan = plan(request, source, &builder, runtime.as_ref())?;
     timings.step("base");
 
-    let (outcome, hit) = outcome(store, &plan, &digest, progress)?;
+    let (outcome, explanation) = outcome(store, &plan, digest, progress)?;
+    let hit = explanation.hit;
     timings.step("application");
 
     let ground = runtime.as_ref().unwrap_or(&builder);
@@ -153,8 +199,28 @@ pub fn build(
         .source_date_epoch
         .or_else(|| source.tree.commit.as_ref().map(|commit| commit.time));
     let created = rfc3339(time.unwrap_or(crate::builder::FIXED_TIME));
+    let record = Record {
+        s2i: Some(Options::new(request, source, &outcome)),
+        ..Record::new(
+            &request.common,
+            digest,
+            source.tree.commit.as_ref(),
+            builder.named(),
+            runtime.as_ref().map(Ground::named),
+        )
+    };
     let committed = commit::commit(
-        store, ground, reference, &outcome, hit, request, source, &created,
+        store,
+        &commit::Parts {
+            ground,
+            builder: reference,
+            result: &outcome,
+            hit,
+            request,
+            source,
+            record: &record,
+            created: &created,
+        },
     )?;
     let verdict = judge::image(
         store,
@@ -164,20 +230,7 @@ pub fn build(
         &request.common,
         progress,
     )?;
-    if request.tag {
-        name(store, request, &committed.descriptor, progress)?;
-    }
     timings.step("commit");
-
-    // What was unpacked survives a power cut from here on.
-    store.settle()?;
-    let pushed = ship::ship(store, &committed.descriptor, &request.common, progress)?;
-    timings.step("ship");
-
-    let named = |ground: &Ground| NameAndDigest {
-        reference: ground.reference.clone(),
-        digest: ground.image.descriptor.digest().to_string(),
-    };
     let state = if hit {
         CacheState::Hit
     } else {
@@ -185,13 +238,14 @@ pub fn build(
     };
     Ok(Built {
         report: Report {
+            lock: None,
             name: request.common.name.as_given().to_owned(),
             digest: committed.descriptor.digest().to_string(),
             config_digest: committed.config.digest().to_string(),
             media_type: committed.descriptor.media_type().to_string(),
             user: committed.user,
-            base: named(ground),
-            builder: named(&builder),
+            base: ground.named(),
+            builder: builder.named(),
             layers: committed.layers,
             cache: CacheReport {
                 dependencies: state,
@@ -199,9 +253,9 @@ pub fn build(
             },
             audit: verdict,
             plan: json!({ "start": { "command": outcome.changes.cmd } }),
-            explain: Vec::new(),
+            explain: vec![explanation],
             timings_ms: timings.steps,
-            pushed,
+            pushed: Vec::new(),
         },
         descriptor: committed.descriptor,
     })
@@ -255,7 +309,6 @@ fn ours(
     let common = &request.common;
     let (descriptor, report) =
         in_two_phases(store, common, &source.tree, digest, timings, progress)?;
-    let report = name_and_ship(store, common, &descriptor, report, progress)?;
     Ok(Built { report, descriptor })
 }
 
@@ -346,67 +399,74 @@ fn plan<'a>(
     })
 }
 
-/// Everything that decides what the scripts give. `fresh`: without artifacts of an earlier build.
-fn key(plan: &Plan<'_>, source: &Digest, fresh: bool) -> String {
+/// Everything that decides what the scripts give. `restored`: artifacts of an earlier build have part
+/// in it.
+fn inputs(plan: &Plan<'_>, source: &Digest, restored: bool) -> Inputs {
     let request = plan.request;
-    let scripts = |scripts: &Scripts| -> Vec<(String, String)> {
-        scripts
-            .iter()
-            .map(|(name, script)| {
-                let what = match script {
-                    crate::s2i::Where::Image(path) => path.clone(),
-                    crate::s2i::Where::External(content) => sha256_hex(content),
-                };
-                (name.clone(), what)
-            })
-            .collect()
-    };
-    let document = json!({
-        "format": FORMAT,
-        "fresh": fresh,
-        "source": source.to_string(),
-        "time": plan.time,
-        "builder": plan.builder.identity(),
-        "runtime": plan.runtime.map(Ground::identity),
-        "scripts": scripts(&plan.scripts),
-        "runtime_scripts": scripts(&plan.runtime_scripts),
-        "destination": plan.destination,
-        "assemble_user": request.assemble_user,
-        "assemble_runtime_user": request.assemble_runtime_user,
-        "artifacts": request.runtime_artifacts,
-        "env": plan.env,
-        "build_env": request.common.build_env,
-        "secrets": request.common.secrets.iter().map(|s| &s.id).collect::<Vec<_>>(),
-        "injections": plan.injections.digest,
-        "split": request.split,
-        "compression": request.common.compression.to_string(),
-        "cap_drop": request.cap_drop,
-        "hosts": request.add_hosts,
-        "volumes": request.volumes.iter().map(|v| (&v.source, &v.destination)).collect::<Vec<_>>(),
-    });
-    sha256_hex(&to_canonical_json(&document))
+    let mut inputs = Inputs::default();
+    inputs.add("the format of the cache", &FORMAT);
+    inputs.add(FILES, &source.to_string());
+    inputs.name_files(&plan.source.tree);
+    inputs.add("the time of the source", &plan.time);
+    inputs.add("the builder image", &plan.builder.identity());
+    if let Some(runtime) = plan.runtime {
+        inputs.add("the runtime image", &runtime.identity());
+    }
+    for (scripts, place) in [
+        (&plan.scripts, ""),
+        (&plan.runtime_scripts, " of the runtime image"),
+    ] {
+        for (name, script) in scripts {
+            let what = match script {
+                crate::s2i::Where::Image(path) => path.clone(),
+                crate::s2i::Where::External(content) => sha256_hex(content),
+            };
+            inputs.add(&format!("the script {name}{place}"), &what);
+        }
+    }
+    inputs.add("the destination", &plan.destination);
+    inputs.add("--assemble-user", &request.assemble_user);
+    inputs.add("--assemble-runtime-user", &request.assemble_runtime_user);
+    inputs.add("--runtime-artifact", &request.runtime_artifacts);
+    inputs.add_variables("the variable", &plan.env);
+    inputs.add_variables("the build variable", &request.common.build_env);
+    let secrets: Vec<_> = request.common.secrets.iter().map(|s| &s.id).collect();
+    inputs.add("the list of secrets", &secrets);
+    inputs.add("what is injected", &plan.injections.digest);
+    inputs.add("--split", &request.split);
+    inputs.add("the compression", &request.common.compression.to_string());
+    inputs.add("--cap-drop", &request.cap_drop);
+    inputs.add("--add-host", &request.add_hosts);
+    let volumes = request.volumes.iter().map(|v| (&v.source, &v.destination));
+    inputs.add("--volume", &volumes.collect::<Vec<_>>());
+    if restored {
+        inputs.add("what an earlier image has saved", &true);
+    }
+    inputs
 }
 
-/// Runs the scripts, or finds what they gave.
+/// Runs the scripts, or finds what they gave; says why.
 fn outcome(
     store: &Store,
     plan: &Plan<'_>,
     source: &Digest,
     progress: &dyn Progress,
-) -> Result<(Outcome, bool), BuildError> {
+) -> Result<(Outcome, Explanation), BuildError> {
+    const PHASE: &str = "assemble";
     let request = plan.request;
-    let fresh = key(plan, source, true);
-    let restored = key(plan, source, false);
-    if !request.common.no_cache && !request.common.upgrade {
-        let keys = if request.incremental {
-            vec![&fresh, &restored]
+    let common = &request.common;
+    let fresh = inputs(plan, source, false);
+    let restored = inputs(plan, source, true);
+    if !common.no_cache && !common.upgrade {
+        let wanted: &[&Inputs] = if request.incremental {
+            &[&fresh, &restored]
         } else {
-            vec![&fresh]
+            &[&fresh]
         };
-        for key in keys {
-            if let Some(outcome) = store.cached::<Outcome>("foreign", key)? {
+        for inputs in wanted {
+            if let Some(outcome) = store.cached::<Outcome>("foreign", &inputs.key())? {
                 progress.step("---> Source, scripts and builder unchanged: nothing to run");
-                return Ok((outcome, true));
+                return Ok((outcome, explain(store, PHASE, inputs, true, common)?));
             }
         }
     }
@@ -422,10 +482,17 @@ fn outcome(
     } else {
         None
     };
-    let key = if artifacts.is_some() { restored } else { fresh };
-    let outcome = assembled(store, plan, artifacts, progress)?;
-    store.remember("foreign", &key, &outcome)?;
-    Ok((outcome, false))
+    let inputs = if artifacts.is_some() { restored } else { fresh };
+    let outcome = Outcome {
+        restored: artifacts.is_some(),
+        ..assembled(store, plan, artifacts, progress)?
+    };
+    let explanation = explain(store, PHASE, &inputs, false, common)?;
+    // What is made for a comparison is not what the next build gets.
+    if common.pinned.is_none() {
+        store.remember("foreign", &inputs.key(), &outcome)?;
+    }
+    Ok((outcome, explanation))
 }
 
 /// Runs the builder's scripts, and those of the runtime image on what they gave.
@@ -513,6 +580,7 @@ fn finish(
         layers,
         labels,
         changes,
+        restored: false,
     })
 }
 

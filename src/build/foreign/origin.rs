@@ -1,6 +1,8 @@
-//! The source of a build, and what its labels say of where it came from.
+//! The source of a build, what of it is left out, and what its labels say of where it came from.
 
 use std::path::Path;
+
+use regex::Regex;
 
 use crate::progress::Progress;
 use crate::source::{CollectOptions, Origin, SourceRequest, Tree};
@@ -9,17 +11,61 @@ use crate::store::Store;
 use super::super::{BuildError, collect};
 use super::Source;
 
+/// `--exclude`: the paths that are left out besides what ignore files say.
+#[derive(Debug, Clone)]
+pub struct Exclusion {
+    text: String,
+    /// `None`: nothing is, not even `.git`.
+    regex: Option<Regex>,
+}
+
+impl Exclusion {
+    /// What is left out where nobody says otherwise. (`.git` is, by the list of every source.)
+    pub const USUAL: &str = r"(^|/)\.git(/|$)";
+
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let regex = match text {
+            "" => None,
+            text => Some(Regex::new(text).map_err(|error| error.to_string())?),
+        };
+        Ok(Self {
+            text: text.to_owned(),
+            regex,
+        })
+    }
+
+    fn has(&self, path: &Path) -> bool {
+        self.regex
+            .as_ref()
+            .is_some_and(|regex| regex.is_match(&path.to_string_lossy()))
+    }
+}
+
+impl Default for Exclusion {
+    fn default() -> Self {
+        Self {
+            text: Self::USUAL.to_owned(),
+            regex: Regex::new(Self::USUAL).ok(),
+        }
+    }
+}
+
 impl Source {
-    /// Fetches and collects a source; `excluded` says which of its paths are left out besides.
+    /// Fetches and collects a source.
     pub fn take(
         store: &Store,
         request: &SourceRequest,
-        options: &CollectOptions,
-        excluded: &dyn Fn(&Path) -> bool,
+        exclusion: &Exclusion,
         progress: &dyn Progress,
     ) -> Result<Self, BuildError> {
-        let tree = collect(store, request, options, progress)?.without(excluded);
-        Ok(Self::of_request(tree, request))
+        let mut options = CollectOptions::default();
+        if exclusion.regex.is_none() {
+            options.extra_excludes.push("!.git".into());
+        }
+        let tree = collect(store, request, &options, progress)?;
+        let mut source = Self::of_request(tree.without(|path| exclusion.has(path)), request);
+        source.exclude = (exclusion.text != Exclusion::USUAL).then(|| exclusion.text.clone());
+        Ok(source)
     }
 
     /// A source that was collected as the request says.
@@ -39,5 +85,27 @@ impl Source {
                 .map(str::to_owned);
         }
         source
+    }
+
+    /// Gives the commit, which was fetched by its id, the name that it was built by.
+    pub fn call(&mut self, reference: Option<String>) {
+        self.reference = reference;
+        if let Some(commit) = &mut self.tree.commit {
+            commit.reference = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_are_left_out() {
+        let usual = Exclusion::default();
+        assert!(usual.has(Path::new("a/.git/config")) && !usual.has(Path::new("a/.gitignore")));
+        assert!(Exclusion::parse("(").is_err());
+        assert!(!Exclusion::parse("").unwrap().has(Path::new(".git")));
+        assert!(Exclusion::parse(r"\.log$").unwrap().has(Path::new("a.log")));
     }
 }

@@ -59,6 +59,13 @@ pub struct Request {
 }
 
 impl Request {
+    /// What the label io.k8s.display-name says.
+    pub(super) fn display_name(&self) -> Option<String> {
+        self.application_name
+            .clone()
+            .or_else(|| self.tag.then(|| self.common.name.as_given().to_owned()))
+    }
+
     /// What `warpdrive image` asks an S2I builder for.
     pub fn of_image(request: &Common, builder: String) -> Self {
         Self {
@@ -108,7 +115,7 @@ pub struct PullPolicies {
 }
 
 /// A source that is ready: what goes into the image, and where it came from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Source {
     /// `.s2i/bin` and `.s2i/environment` are still in it. `tree.commit` gives the labels about the
     /// commit.
@@ -120,6 +127,8 @@ pub struct Source {
     pub context_dir: Option<String>,
     /// Label `commit.ref`, where it is not the branch that `tree.commit` knows.
     pub reference: Option<String>,
+    /// What `--exclude` said, where that was not the usual.
+    pub exclude: Option<String>,
 }
 
 impl Source {
@@ -130,6 +139,7 @@ impl Source {
             location: None,
             context_dir: context.map(|path| path.to_string_lossy().into_owned()),
             reference: None,
+            exclude: None,
         }
     }
 }

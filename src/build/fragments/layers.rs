@@ -78,6 +78,7 @@ pub(super) fn combine(
         resolved,
         resolved_at: now(),
         unpacked,
+        wheels: Vec::new(),
     }))
 }
 

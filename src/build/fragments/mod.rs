@@ -33,6 +33,7 @@ use super::base::Base;
 use super::carried::Carried;
 use super::dependencies::Dependencies;
 use super::error::BuildError;
+use super::lock::{Artifact, LockedWheel};
 use super::request::Request;
 use super::tools::{self, Tools};
 
@@ -87,10 +88,15 @@ pub(super) fn phase(
         Ok(asked) => asked,
         Err(reason) => return Ok(Err(reason)),
     };
-    let pins = match resolve::resolve(store, &asked, detected, base, request, tools)? {
-        Ok(pins) => pins,
+    let resolved = match resolve::resolve(store, &asked, detected, base, request, tools)? {
+        Ok(found) => found,
         Err(reason) => return Ok(Err(reason)),
     };
+    let index = asked.only_index();
+    let (pins, artifacts): (Vec<Pin>, Vec<Artifact>) = resolved
+        .into_iter()
+        .map(|found| (found.pin, found.artifact.in_index(index)))
+        .unzip();
     progress.step(&format!(
         " -----> Installing dependencies with uv ({})",
         asked.names
@@ -124,7 +130,13 @@ pub(super) fn phase(
         }
     }
     let fragments: Vec<Fragment> = found.into_iter().flatten().collect();
-    layers::combine(store, fragments, request)
+    let wheels: Vec<LockedWheel> = pins
+        .into_iter()
+        .zip(artifacts)
+        .map(|(pin, artifact)| LockedWheel { pin, artifact })
+        .collect();
+    let combined = layers::combine(store, fragments, request)?;
+    Ok(combined.map(|result| Dependencies { wheels, ..result }))
 }
 
 /// The fragment of this key, if its record and its tree are there.

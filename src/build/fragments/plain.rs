@@ -28,6 +28,14 @@ impl Asked {
             .filter(|line| line.starts_with('-'))
     }
 
+    /// The index that everything is from, where the list names that one alone.
+    pub(super) fn only_index(&self) -> Option<&str> {
+        let mut indexes = self.indexes().filter(|line| *line != "--pre");
+        let only = indexes.next()?.strip_prefix("--index-url")?;
+        let none = indexes.next().is_none();
+        none.then(|| only.trim_start_matches('=').trim())
+    }
+
     /// The hashes that the list allows for a name, if it has any hashes at all.
     pub(super) fn hashes(&self, name: &str) -> Option<Vec<&str>> {
         if !self.requirements.contains("--hash") {
@@ -77,7 +85,7 @@ pub(super) fn list(source: &Tree, detected: &Detected, request: &Request) -> Res
     }
     let names = match &detected.project.source {
         Source::Requirements(files) => files.join(", "),
-        Source::Static { file, .. } => file.clone(),
+        Source::Static { file, .. } | Source::Lock { file, .. } => file.clone(),
         Source::None | Source::Dynamic { .. } => {
             return Err("there is no list of requirements".into());
         }
@@ -153,5 +161,26 @@ mod tests {
         assert_eq!(asked.hashes("flask-x"), Some(vec!["aa", "bb"]));
         assert_eq!(asked.hashes("six"), Some(vec![]));
         assert_eq!(asked.indexes().collect::<Vec<_>>(), ["--pre"]);
+        assert_eq!(asked.only_index(), None);
+    }
+
+    #[test]
+    fn the_index_of_all() {
+        for (list, expected) in [
+            ("--index-url https://a/\nx\n", Some("https://a/")),
+            ("--pre\n--index-url=https://a/\nx\n", Some("https://a/")),
+            (
+                "--index-url https://a/\n--extra-index-url https://b/\nx\n",
+                None,
+            ),
+            ("--extra-index-url https://b/\n", None),
+        ] {
+            let asked = Asked {
+                requirements: list.into(),
+                constraints: String::new(),
+                names: String::new(),
+            };
+            assert_eq!(asked.only_index(), expected, "{list}");
+        }
     }
 }

@@ -19,6 +19,7 @@ use super::super::base::Base;
 use super::super::dependencies::overlay_owned;
 use super::super::environment::RUN;
 use super::super::error::BuildError;
+use super::super::lock::Artifact;
 use super::super::request::Request;
 use super::super::split::normalized;
 use super::super::tools::Tools;
@@ -38,6 +39,13 @@ pub(in super::super) struct Pin {
     pub(in super::super) wheel: String,
 }
 
+/// A wheel and where the index has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Found {
+    pub(super) pin: Pin,
+    pub(super) artifact: Artifact,
+}
+
 /// All that the list and the server need, by name; or why that cannot be told.
 pub(super) fn resolve(
     store: &Store,
@@ -46,15 +54,15 @@ pub(super) fn resolve(
     base: &Base,
     request: &Request,
     tools: &Tools,
-) -> Result<Result<Vec<Pin>, String>, BuildError> {
+) -> Result<Result<Vec<Found>, String>, BuildError> {
     let run = |requirements: String, constraints: String| {
         compile(store, requirements, constraints, base, request, tools)
     };
-    let mut pins = match run(asked.requirements.clone(), asked.constraints.clone())? {
-        Ok(pins) => pins,
+    let mut found = match run(asked.requirements.clone(), asked.constraints.clone())? {
+        Ok(found) => found,
         Err(reason) => return Ok(Err(reason)),
     };
-    for pin in &pins {
+    for Found { pin, .. } in &found {
         if let Some(allowed) = asked.hashes(&pin.name)
             && !allowed.contains(&pin.wheel.as_str())
         {
@@ -65,7 +73,7 @@ pub(super) fn resolve(
         }
     }
     // The server and the agent come on top, as they do where everything is installed in one go.
-    let names: BTreeSet<String> = pins.iter().map(|pin| pin.name.clone()).collect();
+    let names: BTreeSet<String> = found.iter().map(|one| one.pin.name.clone()).collect();
     let agent = detected.plan.instrument.iter();
     let server: Vec<String> = detected
         .plan
@@ -82,21 +90,21 @@ pub(super) fn resolve(
             let _ = writeln!(requirements, "{line}");
         }
         let mut constraints = String::new();
-        for pin in &pins {
+        for Found { pin, .. } in &found {
             let _ = writeln!(constraints, "{}=={}", pin.name, pin.version);
         }
         let more = match run(requirements, constraints)? {
             Ok(more) => more,
             Err(reason) => return Ok(Err(reason)),
         };
-        for pin in more {
-            if !pins.iter().any(|present| present.name == pin.name) {
-                pins.push(pin);
+        for one in more {
+            if !found.iter().any(|present| present.pin.name == one.pin.name) {
+                found.push(one);
             }
         }
     }
-    pins.sort();
-    Ok(Ok(pins))
+    found.sort();
+    Ok(Ok(found))
 }
 
 fn compile(
@@ -106,7 +114,7 @@ fn compile(
     base: &Base,
     request: &Request,
     tools: &Tools,
-) -> Result<Result<Vec<Pin>, String>, BuildError> {
+) -> Result<Result<Vec<Found>, String>, BuildError> {
     let scratch = store.scratch("resolve")?;
     let output = overlay_owned(&scratch, "lock", IdMode::current())?.upper;
     let inside = format!("{RUN}/lock");
@@ -161,7 +169,7 @@ fn compile(
 }
 
 /// The wheels that a lock file names; `None` where one of its packages is anything else.
-fn pins(lock: &str) -> Option<Vec<Pin>> {
+fn pins(lock: &str) -> Option<Vec<Found>> {
     #[derive(Deserialize)]
     struct Lock {
         #[serde(default)]
@@ -172,11 +180,15 @@ fn pins(lock: &str) -> Option<Vec<Pin>> {
         name: String,
         version: Option<String>,
         marker: Option<String>,
+        index: Option<String>,
         #[serde(default)]
         wheels: Vec<Wheel>,
     }
     #[derive(Deserialize)]
     struct Wheel {
+        name: Option<String>,
+        url: Option<String>,
+        size: Option<u64>,
         hashes: Hashes,
     }
     #[derive(Deserialize)]
@@ -184,13 +196,13 @@ fn pins(lock: &str) -> Option<Vec<Pin>> {
         sha256: Option<String>,
     }
     let lock: Lock = toml::from_str(lock).ok()?;
-    let mut pins = Vec::with_capacity(lock.packages.len());
+    let mut found = Vec::with_capacity(lock.packages.len());
     for package in lock.packages {
         let [wheel] = package.wheels.as_slice() else {
             return None;
         };
-        let wheel = wheel.hashes.sha256.clone()?;
-        let digest = wheel.len() == 64 && wheel.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let hash = wheel.hashes.sha256.clone()?;
+        let digest = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
         // Both go into a list for the installer.
         let version = package.version?;
         let harmless = |c: char| c.is_ascii_alphanumeric() || ".+!_-".contains(c);
@@ -202,13 +214,22 @@ fn pins(lock: &str) -> Option<Vec<Pin>> {
         {
             return None;
         }
-        pins.push(Pin {
-            name: normalized(&package.name),
-            version,
-            wheel,
+        let artifact = Artifact::new(
+            wheel.name.as_deref(),
+            wheel.url.as_deref(),
+            package.index.as_deref(),
+            wheel.size,
+        );
+        found.push(Found {
+            pin: Pin {
+                name: normalized(&package.name),
+                version,
+                wheel: hash,
+            },
+            artifact,
         });
     }
-    Some(pins)
+    Some(found)
 }
 
 #[cfg(test)]
@@ -229,14 +250,16 @@ mod tests {
             "{{ url = \"https://x/y.whl\", size = 5, hashes = {{ sha256 = \"{HASH}\" }} }}"
         );
         let good = package(&format!("wheels = [{wheel}]"));
+        let [found] = pins(&good).unwrap().try_into().unwrap();
         assert_eq!(
-            pins(&good).unwrap(),
-            [Pin {
+            found.pin,
+            Pin {
                 name: "annotated-doc".into(),
                 version: "0.0.7".into(),
                 wheel: HASH.into()
-            }]
+            }
         );
+        assert_eq!(found.artifact.file, "y.whl");
         assert_eq!(pins("lock-version = \"1.0\"\n"), Some(vec![]));
         for bad in [
             package(""),

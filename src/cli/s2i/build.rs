@@ -3,21 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, FromArgMatches};
-use regex::Regex;
 
 use crate::build::foreign;
-use crate::s2i::{AllowedUids, Artifact, Injection, ScriptsUrl, Volume};
+use crate::s2i::{AllowedUids, Artifact, ScriptsUrl};
 use crate::sandbox::Network;
 use crate::source::{self, Origin, SourceRequest};
 
 use super::super::context::Context;
 use super::super::error::CommandError;
-use super::options::{CommonArgs, EnvArgs, OursArgs};
+use super::options::{CommonArgs, EnvArgs, MachineArgs, OursArgs, bad_value};
 use super::saved::Saved;
 use super::work::{self, Work};
-
-/// What is left out besides what ignore files say, where nobody says otherwise.
-const EXCLUDED: &str = r"(^|/)\.git(/|$)";
 
 /// Build an image from source with an S2I builder image
 #[derive(Debug, Clone, Args)]
@@ -57,13 +53,10 @@ pub(super) struct BuildArgs {
     #[arg(long)]
     ignore_submodules: bool,
     /// Paths that are left out besides what ignore files say; an empty one is nothing, not even .git
-    #[arg(long, value_name = "REGEX", default_value = EXCLUDED)]
+    #[arg(long, value_name = "REGEX", default_value = foreign::Exclusion::USUAL)]
     exclude: String,
     #[command(flatten)]
     env: EnvArgs,
-    /// Where the scripts are: `image://DIR`, `file://DIR`, `https://…`; stronger than `.s2i/bin`
-    #[arg(short, long, visible_alias = "scripts", value_name = "URL")]
-    scripts_url: Option<String>,
     /// Where the image has its scripts if it does not say it itself
     #[arg(long, value_name = "URL", default_value = "image:///usr/libexec/s2i")]
     image_scripts_url: String,
@@ -82,18 +75,11 @@ pub(super) struct BuildArgs {
     /// User that assemble-runtime runs as
     #[arg(long, value_name = "USER")]
     assemble_runtime_user: Option<String>,
-    /// Files of this machine for the time of the build
-    #[arg(short, long, value_name = "SRC[:DST]")]
-    inject: Vec<String>,
-    /// Directory of this machine for the time of the build
-    #[arg(short, long = "volume", value_name = "SRC:DST[:ro]")]
-    volumes: Vec<String>,
+    #[command(flatten)]
+    machine: MachineArgs,
     /// Network of the build: host (also called bridge) or none
     #[arg(long, value_name = "MODE", default_value = "host")]
     network: String,
-    /// Name for an address, for the time of the build
-    #[arg(long, value_name = "NAME:ADDRESS")]
-    add_host: Vec<String>,
     /// Capabilities that not even a root assemble gets
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     cap_drop: Vec<String>,
@@ -183,11 +169,6 @@ impl BuildArgs {
         source.submodules = !self.ignore_submodules;
         source.timeout = self.ours.timeout.unwrap_or(source::FETCH_TIMEOUT);
         source.keep = self.common.save_temp_dir;
-        let option = |name: &str, value: &str| {
-            let (name, value) = (name.to_owned(), value.to_owned());
-            move |problem: String| CommandError::usage(format!("{name} {value}: {problem}"))
-        };
-        let scripts = |name: &str, text: &str| ScriptsUrl::parse(text).map_err(option(name, text));
         let common = self.ours.request(
             self.tag.as_deref(),
             builder,
@@ -196,77 +177,55 @@ impl BuildArgs {
             network(&self.network)?,
             source,
         )?;
-        let many = |name: &'static str, texts: &[String]| -> Result<Vec<Injection>, CommandError> {
-            let mut all = Vec::new();
-            for text in texts {
-                all.extend(Injection::parse_list(text).map_err(option(name, text))?);
-            }
-            Ok(all)
-        };
+        let machine = self.machine.given()?;
+        let elsewhere = &self.image_scripts_url;
         let mut runtime_artifacts = Vec::new();
         for text in &self.runtime_artifact {
             runtime_artifacts
-                .extend(Artifact::parse_list(text).map_err(option("--runtime-artifact", text))?);
+                .extend(Artifact::parse_list(text).map_err(bad_value("--runtime-artifact", text))?);
         }
         let request = foreign::Request {
             common,
             tag: self.tag.is_some(),
             pull: self.common.policies(),
-            scripts_url: self
-                .scripts_url
-                .as_deref()
-                .map(|text| scripts("--scripts-url", text))
-                .transpose()?,
-            image_scripts_url: Some(scripts("--image-scripts-url", &self.image_scripts_url)?),
+            scripts_url: machine.scripts_url,
+            image_scripts_url: Some(
+                ScriptsUrl::parse(elsewhere)
+                    .map_err(bad_value("--image-scripts-url", elsewhere))?,
+            ),
             destination: self.common.destination.clone(),
             assemble_user: self.assemble_user.clone(),
             assemble_runtime_user: self.assemble_runtime_user.clone(),
             allowed_uids: self
                 .allowed_uids
                 .as_deref()
-                .map(|text| AllowedUids::parse(text).map_err(option("--allowed-uids", text)))
+                .map(|text| AllowedUids::parse(text).map_err(bad_value("--allowed-uids", text)))
                 .transpose()?,
             incremental: self.common.incremental,
             previous: None,
-            injections: many("--inject", &self.inject)?,
+            injections: machine.injections,
             runtime_artifacts,
             application_name: self.application_name.clone(),
             description: self.description.clone(),
             labels: Vec::new(),
             split: self.ours.split,
-            add_hosts: self
-                .add_host
-                .iter()
-                .map(|text| add_host(text).map_err(option("--add-host", text)))
-                .collect::<Result<_, _>>()?,
+            add_hosts: machine.add_hosts,
             cap_drop: self.cap_drop.clone(),
-            volumes: self
-                .volumes
-                .iter()
-                .map(|text| volume(text).map_err(option("--volume", text)))
-                .collect::<Result<_, _>>()?,
+            volumes: machine.volumes,
             remove_previous: self.common.remove_previous,
             quiet: false,
         };
         Ok(Work {
             request,
-            exclude: exclude(&self.exclude)?,
-            with_git: self.exclude.is_empty(),
+            exclude: foreign::Exclusion::parse(&self.exclude)
+                .map_err(bad_value("--exclude", &self.exclude))?,
+            reference: None,
             callback_url: self.common.callback_url.clone(),
             run: self.run,
             json: self.ours.json,
+            explain: self.ours.explain,
         })
     }
-}
-
-/// `None`: nothing.
-fn exclude(text: &str) -> Result<Option<Regex>, CommandError> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    Regex::new(text)
-        .map(Some)
-        .map_err(|error| CommandError::usage(format!("--exclude {text}: {error}")))
 }
 
 pub(super) fn network(text: &str) -> Result<Network, CommandError> {
@@ -279,69 +238,13 @@ pub(super) fn network(text: &str) -> Result<Network, CommandError> {
     }
 }
 
-/// `NAME:ADDRESS`; the address may have colons.
-fn add_host(text: &str) -> Result<(String, String), String> {
-    let (name, address) = text
-        .split_once(':')
-        .ok_or("it is of the form NAME:ADDRESS")?;
-    let good = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
-    if name.is_empty() || !name.chars().all(good) {
-        return Err("that is no host name".into());
-    }
-    let address = address.trim_start_matches('[').trim_end_matches(']');
-    address
-        .parse::<std::net::IpAddr>()
-        .map_err(|_| format!("`{address}` is no IP address"))?;
-    Ok((name.to_owned(), address.to_owned()))
-}
-
-/// `SRC:DST[:ro|:rw]`
-fn volume(text: &str) -> Result<Volume, String> {
-    let mut parts = text.split(':');
-    let (source, destination, mode) = (parts.next(), parts.next(), parts.next());
-    let (Some(source), Some(destination)) = (source, destination) else {
-        return Err("it is of the form SRC:DST[:ro]".into());
-    };
-    if source.is_empty() || parts.next().is_some() {
-        return Err("it is of the form SRC:DST[:ro]".into());
-    }
-    let read_only = match mode {
-        None | Some("rw" | "z" | "Z") => false,
-        Some("ro") => true,
-        Some(other) => return Err(format!("`{other}` is neither ro nor rw")),
-    };
-    Ok(Volume {
-        source: source.into(),
-        destination: crate::s2i::mappings::absolute(destination)?,
-        read_only,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn hosts_volumes_and_networks() {
-        assert_eq!(
-            add_host("a.b:10.0.0.1"),
-            Ok(("a.b".into(), "10.0.0.1".into()))
-        );
-        assert_eq!(add_host("a:::1"), Ok(("a".into(), "::1".into())));
-        for bad in ["a", ":1.2.3.4", "a:x", "a\nb:1.2.3.4", "a:1.2.3.4\tevil"] {
-            assert!(add_host(bad).is_err(), "{bad}");
-        }
-        assert!(volume("/a:/b:ro").unwrap().read_only);
-        for bad in ["/a", ":/b", "/a:b", "/a:/b:x", "/a:/b:ro:x", "/a:/../b"] {
-            assert!(volume(bad).is_err(), "{bad}");
-        }
+    fn networks() {
+        assert!(network("bridge").is_ok() && network("none").is_ok());
         assert!(network("container:x").is_err());
-        assert!(exclude("(").is_err() && exclude("").unwrap().is_none());
-        assert!(
-            exclude(EXCLUDED)
-                .unwrap()
-                .unwrap()
-                .is_match("a/.git/config")
-        );
     }
 }

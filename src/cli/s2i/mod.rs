@@ -18,6 +18,8 @@ use super::context::Context;
 use super::error::CommandError;
 use super::{completions, version};
 
+pub(super) use options::MachineArgs;
+
 /// Build with any S2I builder image: the commands and options of the `s2i` tool, without a daemon
 #[derive(Debug, clap::Args)]
 #[command(
@@ -41,7 +43,7 @@ pub(super) struct S2iArgs {
 #[derive(Debug, Subcommand)]
 enum Action {
     Build(Box<build::BuildArgs>),
-    Rebuild(rebuild::RebuildArgs),
+    Rebuild(Box<rebuild::RebuildArgs>),
     Usage(usage::UsageArgs),
     Create(create::CreateArgs),
     Generate(generate::GenerateArgs),

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::build::foreign::{PullPolicies, PullPolicy};
+use crate::build::foreign::{Given, PullPolicies, PullPolicy};
 use crate::build::{Judgement, Request as Common, Secret};
 use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::registry;
-use crate::s2i::environment;
+use crate::s2i::{Injection, ScriptsUrl, Volume, environment};
 use crate::sandbox::Network;
 use crate::source::SourceRequest;
 use crate::transport::Destination;
@@ -156,6 +156,97 @@ impl CommonArgs {
     }
 }
 
+/// What of this machine a build uses. No image tells of it: to build one again, it is given again.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(in crate::cli) struct MachineArgs {
+    /// Where the scripts are: `image://DIR`, `file://DIR`, `https://…`; stronger than `.s2i/bin`
+    #[arg(short, long, visible_alias = "scripts", value_name = "URL")]
+    scripts_url: Option<String>,
+    /// Files of this machine for the time of the build
+    #[arg(short, long, value_name = "SRC[:DST]")]
+    inject: Vec<String>,
+    /// Directory of this machine for the time of the build
+    #[arg(short, long = "volume", value_name = "SRC:DST[:ro]")]
+    volumes: Vec<String>,
+    /// Name for an address, for the time of the build
+    #[arg(long, value_name = "NAME:ADDRESS")]
+    add_host: Vec<String>,
+}
+
+impl MachineArgs {
+    pub(in crate::cli) fn given(&self) -> Result<Given, CommandError> {
+        let each = |name: &'static str, texts: &[String]| -> Result<Vec<Injection>, CommandError> {
+            let mut all = Vec::new();
+            for text in texts {
+                all.extend(Injection::parse_list(text).map_err(bad_value(name, text))?);
+            }
+            Ok(all)
+        };
+        Ok(Given {
+            scripts_url: self
+                .scripts_url
+                .as_deref()
+                .map(|text| ScriptsUrl::parse(text).map_err(bad_value("--scripts-url", text)))
+                .transpose()?,
+            injections: each("--inject", &self.inject)?,
+            volumes: self
+                .volumes
+                .iter()
+                .map(|text| volume(text).map_err(bad_value("--volume", text)))
+                .collect::<Result<_, _>>()?,
+            add_hosts: self
+                .add_host
+                .iter()
+                .map(|text| add_host(text).map_err(bad_value("--add-host", text)))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// An option's value that cannot be used.
+pub(super) fn bad_value(option: &str, value: &str) -> impl FnOnce(String) -> CommandError {
+    let given = format!("{option} {value}");
+    move |problem| CommandError::usage(format!("{given}: {problem}"))
+}
+
+/// `NAME:ADDRESS`; the address may have colons.
+fn add_host(text: &str) -> Result<(String, String), String> {
+    let (name, address) = text
+        .split_once(':')
+        .ok_or("it is of the form NAME:ADDRESS")?;
+    let good = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    if name.is_empty() || !name.chars().all(good) {
+        return Err("that is no host name".into());
+    }
+    let address = address.trim_start_matches('[').trim_end_matches(']');
+    address
+        .parse::<std::net::IpAddr>()
+        .map_err(|_| format!("`{address}` is no IP address"))?;
+    Ok((name.to_owned(), address.to_owned()))
+}
+
+/// `SRC:DST[:ro|:rw]`
+fn volume(text: &str) -> Result<Volume, String> {
+    let mut parts = text.split(':');
+    let (source, destination, mode) = (parts.next(), parts.next(), parts.next());
+    let (Some(source), Some(destination)) = (source, destination) else {
+        return Err("it is of the form SRC:DST[:ro]".into());
+    };
+    if source.is_empty() || parts.next().is_some() {
+        return Err("it is of the form SRC:DST[:ro]".into());
+    }
+    let read_only = match mode {
+        None | Some("rw" | "z" | "Z") => false,
+        Some("ro") => true,
+        Some(other) => return Err(format!("`{other}` is neither ro nor rw")),
+    };
+    Ok(Volume {
+        source: source.into(),
+        destination: crate::s2i::mappings::absolute(destination)?,
+        read_only,
+    })
+}
+
 /// What the `s2i` tool has not.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Options that the s2i tool has not")]
@@ -180,6 +271,9 @@ pub(super) struct OursArgs {
     /// File for the build only, at /run/secrets/ID
     #[arg(long, value_name = "id=ID,src=FILE")]
     secret: Vec<String>,
+    /// Say whether assemble was run, and if so what had changed
+    #[arg(long)]
+    pub(super) explain: bool,
     /// Stop a step that takes longer, for example 90s or 15m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(super) timeout: Option<Duration>,
@@ -292,5 +386,26 @@ impl EnvArgs {
         }
         all.extend(self.env.iter().cloned());
         Ok(environment::settled(all))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_and_volumes() {
+        assert_eq!(
+            add_host("a.b:10.0.0.1"),
+            Ok(("a.b".into(), "10.0.0.1".into()))
+        );
+        assert_eq!(add_host("a:::1"), Ok(("a".into(), "::1".into())));
+        for bad in ["a", ":1.2.3.4", "a:x", "a\nb:1.2.3.4", "a:1.2.3.4\tevil"] {
+            assert!(add_host(bad).is_err(), "{bad}");
+        }
+        assert!(volume("/a:/b:ro").unwrap().read_only);
+        for bad in ["/a", ":/b", "/a:b", "/a:/b:x", "/a:/b:ro:x", "/a:/../b"] {
+            assert!(volume(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! `warpdrive s2i rebuild`: the commit that an image was built from, again.
 
-use crate::build::foreign;
+use crate::build::foreign::{self, Exclusion, Given};
+use crate::build::{self, BuildError, LABEL_BUILD, Record};
 use crate::oci::ImageConfig;
 use crate::s2i::labels::{BUILD_PREFIX, DESCRIPTION, DISPLAY_NAME};
 use crate::source::{self, Origin, SourceRequest};
@@ -10,7 +11,7 @@ use super::super::error::CommandError;
 use super::super::image::name_and_value;
 use super::super::progress::Console;
 use super::build::network;
-use super::options::{CommonArgs, OursArgs};
+use super::options::{CommonArgs, MachineArgs, OursArgs};
 use super::work::{self, Work};
 
 /// Build an image again from what its labels say: the builder, the repository, the commit
@@ -21,8 +22,10 @@ Examples:
   warpdrive s2i rebuild registry.example.com/team/my-app:1 my-app:new
   warpdrive s2i rebuild my-app --source git@example.com:team/app.git
 
-It is the commit by its id, wherever its branch is by now. No label holds a path of a machine: for an
-image that was built from a directory without a remote, --source says where the repository is.")]
+It is the commit by its id, wherever its branch is by now, with the variables, the runtime image, the
+users and the other options of the build. No label holds a path of a machine: for an image that was built
+from a directory without a remote, --source says where the repository is, and what was injected, mounted
+or secret is given again.")]
 pub(super) struct RebuildArgs {
     /// The image, in the store or in a registry
     image: String,
@@ -37,6 +40,8 @@ pub(super) struct RebuildArgs {
     /// Network of the build: host (also called bridge) or none
     #[arg(long, value_name = "MODE", default_value = "host")]
     network: String,
+    #[command(flatten)]
+    machine: MachineArgs,
     #[command(flatten)]
     common: CommonArgs,
     #[command(flatten)]
@@ -76,34 +81,88 @@ pub(super) fn run(args: &RebuildArgs, context: &Context) -> Result<u8, CommandEr
     source.timeout = args.ours.timeout.unwrap_or(source::FETCH_TIMEOUT);
     source.keep = args.common.save_temp_dir;
     let name = args.new_tag.as_deref().unwrap_or(&args.image);
-    let common = args.ours.request(
+    let mut common = args.ours.request(
         Some(name),
         &builder,
         None,
-        args.env.clone(),
+        Vec::new(),
         network(&args.network)?,
         source,
     )?;
+    let given = args.machine.given()?;
+    // An image of the s2i tool has its labels only.
+    let record = config
+        .label(LABEL_BUILD)
+        .is_some_and(|label| !label.is_empty())
+        .then(|| Record::of(config))
+        .transpose()?;
+    if let Some(record) = &record {
+        let (harden, epoch) = (common.harden, common.source_date_epoch);
+        record.put_into(&mut common, config)?;
+        common.harden |= harden;
+        common.source_date_epoch = epoch.or(common.source_date_epoch);
+        common.source.submodules = !record.source.without_submodules;
+        all_given(&args.image, record, &common, &given)?;
+        if record.source.dirty {
+            context.printer.warning(format!(
+                "`{}` was built from files that differ from those of its commit",
+                args.image
+            ));
+        }
+    }
+    common.env.extend(args.env.iter().cloned());
+    let options = record.and_then(|record| record.s2i).unwrap_or_default();
+    let told = foreign::Request::again(&common, &options, &given)?;
     let request = foreign::Request {
+        tag: true,
         pull: policies,
-        destination: args.common.destination.clone(),
+        destination: args.common.destination.clone().or(told.destination),
         incremental: args.common.incremental,
         previous: Some(args.image.clone()),
-        application_name: text(config, DISPLAY_NAME),
-        description: text(config, DESCRIPTION),
-        split: args.ours.split,
+        application_name: told.application_name.or_else(|| text(config, DISPLAY_NAME)),
+        description: told.description.or_else(|| text(config, DESCRIPTION)),
+        split: args.ours.split || told.split,
         remove_previous: args.common.remove_previous,
-        ..foreign::Request::of_image(&common, builder)
+        ..told
+    };
+    let exclude = match &options.exclude {
+        Some(text) => Exclusion::parse(text)
+            .map_err(|problem| BuildError::NoRecord { problem })
+            .map_err(CommandError::from)?,
+        None => Exclusion::default(),
     };
     let work = Work {
         request,
-        exclude: None,
-        with_git: false,
+        exclude,
+        reference: label("commit.ref"),
         callback_url: args.common.callback_url.clone(),
         run: false,
         json: args.ours.json,
+        explain: args.ours.explain,
     };
     work::build(work, context)
+}
+
+/// Refuses to build without what the image was built with and does not tell.
+fn all_given(
+    image: &str,
+    record: &Record,
+    common: &build::Request,
+    given: &Given,
+) -> Result<(), CommandError> {
+    let missing: Vec<String> = foreign::untold(record, common, given)
+        .into_iter()
+        .filter(|(_, were, are)| are < were)
+        .map(|(what, were, are)| format!("{were} {what}, {are} given"))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(CommandError::usage(format!(
+        "`{image}` was built with what no image tells: {}",
+        missing.join("; ")
+    ))
+    .with_hint("give them again, as they were given to `s2i build`"))
 }
 
 /// A label that says something.

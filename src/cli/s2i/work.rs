@@ -4,15 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use regex::Regex;
-
 use crate::build::foreign::{self, Source};
-use crate::source::CollectOptions;
 use crate::store::Store;
 
 use super::super::context::Context;
 use super::super::error::{CommandError, ExitStatus};
-use super::super::image::summary;
+use super::super::image::{explain, summary};
 use super::super::progress::Console;
 use super::super::{run, source};
 
@@ -20,28 +17,20 @@ use super::super::{run, source};
 pub(super) struct Work {
     pub(super) request: foreign::Request,
     /// Paths of the source that are left out.
-    pub(super) exclude: Option<Regex>,
-    /// `--exclude ""`: `.git` goes in.
-    pub(super) with_git: bool,
+    pub(super) exclude: foreign::Exclusion,
+    /// What the commit is called, where it is fetched by its id.
+    pub(super) reference: Option<String>,
     pub(super) callback_url: Option<String>,
     /// Run the image afterwards.
     pub(super) run: bool,
     pub(super) json: bool,
+    pub(super) explain: bool,
 }
 
 impl Work {
     fn source(&self, store: &Store, console: &Console<'_>) -> Result<Source, CommandError> {
-        let mut options = CollectOptions::default();
-        if self.with_git {
-            options.extra_excludes.push("!.git".into());
-        }
-        let excluded = |path: &Path| {
-            self.exclude
-                .as_ref()
-                .is_some_and(|regex| regex.is_match(&path.to_string_lossy()))
-        };
         let request = &self.request.common.source;
-        Source::take(store, request, &options, &excluded, console).map_err(|error| {
+        let mut source = Source::take(store, request, &self.exclude, console).map_err(|error| {
             let error = CommandError::from(error);
             // `image` has an option for it, this command an argument.
             if error.code == "source" && error.exit == ExitStatus::Usage {
@@ -50,7 +39,11 @@ impl Work {
                 );
             }
             error
-        })
+        })?;
+        if self.reference.is_some() {
+            source.call(self.reference.clone());
+        }
+        Ok(source)
     }
 }
 
@@ -67,6 +60,9 @@ pub(super) fn build(mut work: Work, context: &Context) -> Result<u8, CommandErro
         foreign::notify(url, success, &labels, &console);
     }
     let (built, _) = result?;
+    if work.explain {
+        explain(&built.report, context);
+    }
     if work.json {
         context.printer.json(&built.report);
     } else {

@@ -1,7 +1,8 @@
 //! A commit of a git repository, fetched into an empty directory by the `git` program.
 //!
 //! ```text
-//! ls-remote (what the reference is) ─► init ─► fetch --depth=1 ─► count ─► check out ─► submodules
+//! ls-remote (what the reference is) ─► init ─► fetch --depth=1 ─► count ─► check out
+//!                        each submodule:  fetch --depth=1 ─► count ─► check out ─► its submodules
 //! ```
 //!
 //! The repository is hostile, its server too. So: URLs and references are checked before
@@ -12,19 +13,21 @@
 //! Of the user's own configuration git sees what says *how to reach a server* (`credential.*`,
 //! `http.*`, `url.*`) and nothing that changes what is checked out: everyone gets the same files.
 
+mod count;
 mod listed;
 mod program;
+mod submodules;
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::location::is_commit_id;
-use super::unpack::{MAX_BYTES, MAX_ENTRIES};
 use super::{FetchOptions, GitUrl, SourceError};
+use count::Totals;
 use listed::Listed;
-use program::{LOGIN_HELPER, end, global_configuration};
+use program::{LOGIN_HELPER, global_configuration};
 
 /// Fetches the commit that `source` names into the empty directory `into`, with a `.git` of its own
 /// as a fresh clone has one.
@@ -37,11 +40,7 @@ pub(super) fn clone(
     let mut git = Git::new(source, &into, options)?;
     git.take_over_users_settings();
     let wanted = git.resolve()?;
-    let format = if wanted.id().is_some_and(|id| id.len() == 64) {
-        "sha256"
-    } else {
-        "sha1"
-    };
+    let format = git.object_format(&wanted)?;
     git.run(&[
         "init",
         "--quiet",
@@ -52,7 +51,8 @@ pub(super) fn clone(
     // The URL has no credentials in it; `Commit::remote` is made of this.
     git.run(&["config", "remote.origin.url", &source.url])?;
     let id = git.fetch(&wanted)?;
-    git.count(&id)?;
+    let mut totals = Totals::default();
+    let links = git.count(&into, &id, &mut totals)?;
     match &wanted {
         Wanted::Branch { name, .. } => {
             let branch = format!("refs/heads/{name}");
@@ -65,7 +65,7 @@ pub(super) fn clone(
     }
     git.run(&["reset", "--hard", "--quiet"])?;
     if options.submodules && into.join(".gitmodules").symlink_metadata().is_ok() {
-        git.submodules()?;
+        git.submodules(&into, links, &mut totals)?;
     }
     Ok(())
 }
@@ -169,12 +169,24 @@ impl<'a> Git<'a> {
                 url: self.source.url.clone(),
             }),
             Some(text)
-                if (4..40).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit()) =>
+                if (4..64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit()) =>
             {
                 Ok(Wanted::Short(text.to_ascii_lowercase()))
             }
             Some(text) => Err(self.no_such(text)),
         }
+    }
+
+    /// How the repository names its objects (gitformat-hash-function-transition).
+    fn object_format(&self, wanted: &Wanted) -> Result<&'static str, SourceError> {
+        let length = if let Some(id) = wanted.id() {
+            id.len()
+        } else {
+            let listed = self.run(&["ls-remote", "--quiet", "--", &self.source.url, "HEAD"])?;
+            let listed = Listed::read(&String::from_utf8_lossy(&listed));
+            listed.id("HEAD").map_or(40, str::len)
+        };
+        Ok(if length == 64 { "sha256" } else { "sha1" })
     }
 
     fn no_such(&self, reference: &str) -> SourceError {
@@ -250,80 +262,6 @@ impl<'a> Git<'a> {
             &commit,
         ])?;
         Ok(String::from_utf8_lossy(output.trim_ascii()).into_owned())
-    }
-
-    /// Refuses a commit that would fill the disk: a tree of a few kilobytes can name a billion files.
-    fn count(&self, id: &str) -> Result<(), SourceError> {
-        let mut command = self.command();
-        command.args(["ls-tree", "-r", "-l", "-z", "--full-tree", id]);
-        let mut child = self.spawn(command)?;
-        let stdout = child.stdout.take();
-        let (mut entries, mut bytes) = (0u64, 0u64);
-        let mut limit = None;
-        if let Some(stdout) = stdout {
-            // A record is `MODE TYPE ID SIZE TAB PATH NUL`.
-            for record in BufReader::with_capacity(128 * 1024, stdout).split(0) {
-                let record = record.map_err(|e| SourceError::io("list", self.into, e))?;
-                let head = record
-                    .split(|byte| *byte == b'\t')
-                    .next()
-                    .unwrap_or_default();
-                let size = head.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-                let size: u64 = std::str::from_utf8(size)
-                    .ok()
-                    .and_then(|text| text.parse().ok())
-                    .unwrap_or(0);
-                entries += 1;
-                bytes = bytes.saturating_add(size);
-                if entries > MAX_ENTRIES {
-                    limit = Some((MAX_ENTRIES, "entries"));
-                } else if bytes > MAX_BYTES {
-                    limit = Some((MAX_BYTES, "bytes"));
-                }
-                if limit.is_some() || (self.options.cancelled)() {
-                    break;
-                }
-            }
-        }
-        if limit.is_some() || (self.options.cancelled)() {
-            end(&mut child);
-        }
-        let status = child
-            .wait()
-            .map_err(|e| SourceError::io("list", self.into, e))?;
-        if let Some((limit, unit)) = limit {
-            return Err(SourceError::TooMuch {
-                what: self.source.url.clone(),
-                limit,
-                unit,
-            });
-        }
-        if (self.options.cancelled)() {
-            return Err(SourceError::Interrupted);
-        }
-        if !status.success() {
-            return Err(self.failed("ls-tree", "the commit cannot be listed", Vec::new()));
-        }
-        Ok(())
-    }
-
-    fn submodules(&self) -> Result<(), SourceError> {
-        self.options.progress.step("---> Fetching submodules");
-        let update = [
-            "submodule",
-            "--quiet",
-            "update",
-            "--init",
-            "--recursive",
-            "--checkout",
-        ];
-        let shallow: Vec<&str> = update.iter().copied().chain(["--depth=1"]).collect();
-        match self.run(&shallow) {
-            Ok(_) => Ok(()),
-            Err(error @ (SourceError::TimedOut { .. } | SourceError::Interrupted)) => Err(error),
-            Err(error) if error.to_string().contains("not allowed") => Err(error),
-            Err(_) => self.run(&update).map(drop),
-        }
     }
 }
 

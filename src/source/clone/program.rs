@@ -94,8 +94,17 @@ impl Git<'_> {
 
     /// Runs a command to its end; its standard output.
     pub(super) fn run(&self, arguments: &[&str]) -> Result<Vec<u8>, SourceError> {
+        self.run_in(self.into, arguments)
+    }
+
+    /// The same in the directory of a submodule.
+    pub(super) fn run_in(
+        &self,
+        directory: &Path,
+        arguments: &[&str],
+    ) -> Result<Vec<u8>, SourceError> {
         let mut command = self.command();
-        command.args(arguments);
+        command.current_dir(directory).args(arguments);
         let doing = arguments.first().copied().unwrap_or_default();
         let (status, output) = self.watch(command, doing)?;
         if status.success() {
@@ -183,7 +192,7 @@ impl Git<'_> {
             .envs(
                 PASSED_ON
                     .iter()
-                    .filter_map(|name| Some((name, std::env::var_os(name)?))),
+                    .filter_map(|name| Some((name, variable(name)?))),
             )
             .env("LC_ALL", "C")
             .env("GIT_CONFIG_NOSYSTEM", "1")
@@ -203,11 +212,11 @@ impl Git<'_> {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        if std::env::var_os("GIT_SSH_COMMAND").is_none() && std::env::var_os("GIT_SSH").is_none() {
+        if variable("GIT_SSH_COMMAND").is_none() && variable("GIT_SSH").is_none() {
             command.env("GIT_SSH_COMMAND", "ssh -oBatchMode=yes -oConnectTimeout=20");
         }
-        if std::env::var_os("GIT_SSL_CAINFO").is_none()
-            && let Some(file) = std::env::var_os("SSL_CERT_FILE")
+        if variable("GIT_SSL_CAINFO").is_none()
+            && let Some(file) = variable("SSL_CERT_FILE")
         {
             command.env("GIT_SSL_CAINFO", file);
         }
@@ -266,6 +275,11 @@ impl Git<'_> {
         }
         protocols
     }
+}
+
+/// A variable of the user's that says something.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 /// Lines that say more than git's own last word ("Could not read from remote repository").

@@ -1,0 +1,358 @@
+//! `pylock.toml` (PEP 751) as a list of requirements.
+//!
+//! What a lock file names is turned into the lines that a requirements file would have, each with the
+//! hashes of its files, so that everything that understands those understands locks. Groups and
+//! extras are not chosen from: the format wants a lock for deployment to have none.
+
+use serde::Deserialize;
+
+use super::requirement::normalize;
+
+/// The lock file that is read without being named.
+pub const FILE: &str = "pylock.toml";
+
+/// What a lock file says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Lock {
+    /// In the form of a requirements file.
+    pub lines: Vec<String>,
+    /// The digest of the list that warpdrive made it from ([`digest`]), if it did.
+    pub list: Option<String>,
+}
+
+/// Whether a file of this name is a lock: `pylock.toml`, `pylock.NAME.toml`.
+pub fn is_lock(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.strip_prefix("pylock.")
+        .and_then(|rest| rest.strip_suffix("toml"))
+        .is_some_and(|middle| {
+            middle.is_empty()
+                || middle
+                    .strip_suffix('.')
+                    .is_some_and(|name| !name.is_empty() && !name.contains('.'))
+        })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Document {
+    lock_version: String,
+    #[serde(default)]
+    packages: Vec<Package>,
+    #[serde(default)]
+    tool: Tools,
+}
+
+#[derive(Deserialize, Default)]
+struct Tools {
+    #[serde(default)]
+    warpdrive: Ours,
+}
+
+#[derive(Deserialize, Default)]
+struct Ours {
+    list: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    version: Option<String>,
+    marker: Option<String>,
+    index: Option<String>,
+    vcs: Option<Repository>,
+    directory: Option<Directory>,
+    archive: Option<Artifact>,
+    sdist: Option<Artifact>,
+    #[serde(default)]
+    wheels: Vec<Artifact>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Repository {
+    r#type: String,
+    url: Option<String>,
+    commit_id: String,
+    subdirectory: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Directory {
+    path: String,
+    #[serde(default)]
+    editable: bool,
+}
+
+#[derive(Deserialize)]
+struct Artifact {
+    url: Option<String>,
+    path: Option<String>,
+    #[serde(default)]
+    hashes: std::collections::BTreeMap<String, String>,
+}
+
+/// Reads a lock file.
+///
+/// # Errors
+/// In words, for what is no lock or not one that can be installed as it stands.
+pub fn read(text: &str) -> Result<Lock, String> {
+    let document: Document = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+    if document.lock_version.split('.').next() != Some("1") {
+        return Err(format!(
+            "lock-version {} is none of 1",
+            document.lock_version
+        ));
+    }
+    let mut indexes: Vec<&str> = Vec::new();
+    let mut lines = Vec::new();
+    for package in &document.packages {
+        if let Some(index) = &package.index
+            && !indexes.contains(&index.as_str())
+        {
+            if !is_word(index) || !index.contains("://") {
+                return Err(format!("`{index}` is not the URL of an index"));
+            }
+            indexes.push(index);
+        }
+        lines.push(line(package)?);
+    }
+    // One index is the index; of several none is more than the others.
+    let pypi = "https://pypi.org/simple";
+    if !indexes
+        .iter()
+        .all(|index| index.trim_end_matches('/') == pypi)
+    {
+        let first = usize::from(
+            !indexes
+                .iter()
+                .any(|index| index.trim_end_matches('/') == pypi),
+        );
+        let others = indexes
+            .iter()
+            .filter(|index| index.trim_end_matches('/') != pypi);
+        let options = others.enumerate().map(|(at, index)| {
+            let option = if at < first {
+                "--index-url"
+            } else {
+                "--extra-index-url"
+            };
+            format!("{option} {index}")
+        });
+        lines.splice(0..0, options.collect::<Vec<_>>());
+    }
+    Ok(Lock {
+        lines,
+        list: document.tool.warpdrive.list,
+    })
+}
+
+/// One package as a line.
+fn line(package: &Package) -> Result<String, String> {
+    let name = &package.name;
+    let wrong = |problem: &str| Err(format!("the package `{name}` {problem}"));
+    let harmless = |text: &str, more: &str| {
+        text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+    };
+    if !harmless(name, "-_.") {
+        return wrong("has no name of a package");
+    }
+    let marker = match &package.marker {
+        None => String::new(),
+        Some(marker) if marker.contains("extras") || marker.contains("dependency_groups") => {
+            return wrong("depends on an extra or a group, of which none is chosen here");
+        }
+        Some(marker) if marker.chars().any(char::is_control) || marker.contains(" --") => {
+            return wrong("has a marker that is none");
+        }
+        Some(marker) => format!(" ; {marker}"),
+    };
+    if let Some(directory) = &package.directory {
+        if !is_word(&directory.path) || directory.path.starts_with('-') {
+            return wrong("is in a directory whose name cannot be used");
+        }
+        let editable = if directory.editable { "-e " } else { "" };
+        return Ok(format!(
+            "{editable}./{}",
+            directory.path.trim_start_matches("./")
+        ));
+    }
+    if let Some(repository) = &package.vcs {
+        let Some(url) = &repository.url else {
+            return wrong("is in a repository without a URL");
+        };
+        let subdirectory = match &repository.subdirectory {
+            Some(path) => format!("#subdirectory={path}"),
+            None => String::new(),
+        };
+        let url = format!(
+            "{}+{url}@{}{subdirectory}",
+            repository.r#type, repository.commit_id
+        );
+        if !is_word(&url) {
+            return wrong("is in a repository whose URL cannot be used");
+        }
+        return Ok(format!("{name} @ {url}{marker}"));
+    }
+    let hashes = |files: &[&Artifact]| {
+        let mut options = String::new();
+        for file in files {
+            let hash = file.hashes.get("sha256").filter(|hash| {
+                hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+            })?;
+            options.push_str(" --hash=sha256:");
+            options.push_str(&hash.to_ascii_lowercase());
+        }
+        (!options.is_empty()).then_some(options)
+    };
+    if let Some(archive) = &package.archive {
+        let Some(url) = archive.url.as_ref().filter(|url| is_word(url)) else {
+            return wrong("is an archive without a URL");
+        };
+        let Some(hashes) = hashes(&[archive]) else {
+            return wrong("has no SHA-256");
+        };
+        return Ok(format!("{name} @ {url}{marker}{hashes}"));
+    }
+    let files: Vec<&Artifact> = package.wheels.iter().chain(&package.sdist).collect();
+    if files
+        .iter()
+        .any(|file| file.url.is_none() && file.path.is_some())
+    {
+        return wrong("is in a file beside the lock, which is not read");
+    }
+    let Some(hashes) = hashes(&files) else {
+        return wrong("has a file without a SHA-256, or no file");
+    };
+    match &package.version {
+        Some(version) if harmless(version, "-_.+!") => {
+            Ok(format!("{}=={version}{marker}{hashes}", normalize(name)))
+        }
+        _ => wrong("has no version"),
+    }
+}
+
+/// Nothing that would be more than one word of a list.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str = "6bc31bbbec6dfaaedc1676dbc11dbda96fe22a2b5c400e9ebad113fec44a9dc6";
+
+    fn lines(packages: &str) -> Result<Vec<String>, String> {
+        read(&format!(
+            "lock-version = \"1.0\"\ncreated-by = \"x\"\n{packages}"
+        ))
+        .map(|lock| lock.lines)
+    }
+
+    fn package(more: &str) -> String {
+        format!(
+            "[[packages]]\nname = \"Flask_X\"\n{}\n",
+            more.replace("HASH", HASH)
+        )
+    }
+
+    #[test]
+    fn names_of_locks() {
+        for (path, expected) in [
+            ("pylock.toml", true),
+            ("deploy/pylock.prod.toml", true),
+            ("pylock..toml", false),
+            ("pylock.a.b.toml", false),
+            ("poetry.toml", false),
+            ("pylocktoml", false),
+        ] {
+            assert_eq!(is_lock(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn packages_become_lines() {
+        let wheel = "{ url = \"https://x/y.whl\", hashes = { sha256 = \"HASH\" } }";
+        let with_hash = |start: &str| format!("{start} --hash=sha256:{HASH}");
+        for (more, expected) in [
+            (
+                format!("version = \"1.0\"\nwheels = [{wheel}]"),
+                with_hash("flask-x==1.0"),
+            ),
+            (
+                format!("version = \"1\"\nmarker = \"os_name == 'posix'\"\nwheels = [{wheel}]"),
+                with_hash("flask-x==1 ; os_name == 'posix'"),
+            ),
+            (
+                format!("version = \"1\"\nwheels = [{wheel}]\nsdist = {wheel}"),
+                with_hash(&with_hash("flask-x==1")),
+            ),
+            (
+                format!("archive = {wheel}"),
+                with_hash("Flask_X @ https://x/y.whl"),
+            ),
+            (
+                "vcs = { type = \"git\", url = \"https://x/y\", commit-id = \"abc\" }".into(),
+                "Flask_X @ git+https://x/y@abc".into(),
+            ),
+            (
+                "directory = { path = \"lib\", editable = true }".into(),
+                "-e ./lib".into(),
+            ),
+        ] {
+            assert_eq!(lines(&package(&more)), Ok(vec![expected]), "{more}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_installed_as_it_stands_is_refused() {
+        let wheel = format!("{{ url = \"https://x/y.whl\", hashes = {{ sha256 = \"{HASH}\" }} }}");
+        for more in [
+            String::new(),
+            "version = \"1\"".into(),
+            format!("wheels = [{wheel}]"),
+            format!("version = \"1 -e x\"\nwheels = [{wheel}]"),
+            "version = \"1\"\nwheels = [{ url = \"x\", hashes = { md5 = \"0\" } }]".into(),
+            "version = \"1\"\nwheels = [{ url = \"x\", hashes = { sha256 = \"0\\n-e .\" } }]"
+                .into(),
+            format!("version = \"1\"\nmarker = \"'dev' in dependency_groups\"\nwheels = [{wheel}]"),
+            format!("version = \"1\"\nmarker = \"x\\n-e .\"\nwheels = [{wheel}]"),
+            format!("version = \"1\"\nindex = \"x y\"\nwheels = [{wheel}]"),
+            "archive = { path = \"x.whl\", hashes = {} }".into(),
+            "directory = { path = \"a b\" }".into(),
+            "vcs = { type = \"git\", url = \"x\\n\", commit-id = \"y\" }".into(),
+        ] {
+            assert!(lines(&package(&more)).is_err(), "{more}");
+        }
+        assert!(read("lock-version = \"2.0\"").is_err());
+        assert!(read("[project]").is_err());
+    }
+
+    #[test]
+    fn indexes_that_are_not_the_usual_one_are_named() {
+        let one = |index: &str| {
+            package(&format!(
+                "version = \"1\"\nindex = \"{index}\"\nwheels = [{{ hashes = {{ sha256 = \"HASH\" }} }}]"
+            ))
+        };
+        let pypi = one("https://pypi.org/simple");
+        assert_eq!(lines(&pypi).unwrap().len(), 1);
+        let (a, b) = (one("https://a/simple"), one("https://b/simple"));
+        let options = |text: &str| lines(text).unwrap()[..2].to_vec();
+        assert_eq!(
+            options(&format!("{a}{b}")),
+            [
+                "--index-url https://a/simple",
+                "--extra-index-url https://b/simple"
+            ]
+        );
+        assert_eq!(
+            options(&format!("{pypi}{b}"))[0],
+            "--extra-index-url https://b/simple"
+        );
+    }
+}

@@ -1,0 +1,209 @@
+//! What a build may take: memory that does not grow with what is built, bytes that the registry has
+//! not got, and a store that many builds use at once.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod support;
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use serde_json::Value;
+
+use support::memory;
+use support::package_index::{PackageIndex, Wheel};
+use support::process;
+use support::registry::Registry;
+use support::warpdrive::{PYTHON_311_RUN, Warpdrive, binary};
+
+const MIB: u64 = 1024 * 1024;
+/// What warpdrive's own processes may hold together.
+const MOST: u64 = 128 * MIB;
+
+fn source(index: &PackageIndex, requirements: &[&str]) -> tempfile::TempDir {
+    let place = tempfile::tempdir().unwrap();
+    let app = "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'1']\n";
+    fs::write(place.path().join("wsgi.py"), app).unwrap();
+    require(place.path(), index, requirements);
+    place
+}
+
+fn require(source: &Path, index: &PackageIndex, requirements: &[&str]) {
+    let list = format!("--index-url {}\n{}\n", index.url(), requirements.join("\n"));
+    fs::write(source.join("requirements.txt"), list).unwrap();
+}
+
+/// Incompressible.
+fn noise(seed: u64, length: u64) -> Vec<u8> {
+    let mut state = seed;
+    (0..length)
+        .map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 56) as u8
+        })
+        .collect()
+}
+
+/// Nothing of what is built is held as a whole: neither a file of the source nor one of a package.
+#[test]
+fn memory_does_not_grow_with_what_is_built() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let index = PackageIndex::start();
+    index.add(&Wheel::new("gunicorn", "27.0.1"));
+    let zeros = vec![0; usize::try_from(200 * MIB).unwrap()];
+    index.add(&Wheel::new("vast", "1.0").file("vast/a.bin", &zeros));
+    drop(zeros);
+    let place = source(&index, &["gunicorn", "vast"]);
+    let large = File::create(place.path().join("large.bin")).unwrap();
+    large.set_len(300 * MIB).unwrap();
+    for more in [&["--compression", "gzip"][..], &["--compression", "zstd"]] {
+        let mut arguments = warpdrive.image_arguments("app");
+        arguments.extend(["--json", "--no-cache"]);
+        arguments.extend(more);
+        let mut command = warpdrive.command_in(place.path(), &[], &arguments);
+        let (output, most) = memory::watched(&mut command, binary());
+        assert!(output.status.success(), "{}", process::words(&output));
+        assert!(most > 0, "nothing was seen");
+        assert!(most * 1024 <= MOST, "{more:?}: {most} KiB");
+    }
+}
+
+/// Stands before a registry and counts what is sent to it.
+fn counting(port: u16) -> (u16, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let sent = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&sent);
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let server = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            let count = Arc::clone(&count);
+            thread::spawn(move || forward(from, to, Some(&count)));
+            thread::spawn(move || forward(server, client, None));
+        }
+    });
+    (address.port(), sent)
+}
+
+fn forward(mut from: TcpStream, mut to: TcpStream, count: Option<&AtomicU64>) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        if let Some(count) = count {
+            count.fetch_add(length as u64, Ordering::SeqCst);
+        }
+        if to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}
+
+#[test]
+fn only_what_is_new_is_sent_to_the_registry() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let index = PackageIndex::start();
+    for wheel in [
+        Wheel::new("gunicorn", "27.0.1"),
+        Wheel::new("large-one", "1").file("large_one/data", &noise(1, 2 * MIB)),
+        Wheel::new("large-two", "1").file("large_two/data", &noise(2, 2 * MIB)),
+        Wheel::new("medium", "1").file("medium/data", &noise(3, MIB / 3)),
+        Wheel::new("small", "1"),
+    ] {
+        index.add(&wheel);
+    }
+    let place = source(&index, &["gunicorn", "large-one", "medium"]);
+    let registry = Registry::start();
+    let (port, sent) = counting(registry.port());
+    let name = format!("127.0.0.1:{port}/app");
+    let push = |line: Option<&[&str]>| {
+        if let Some(requirements) = line {
+            require(place.path(), &index, requirements);
+        }
+        let before = sent.load(Ordering::SeqCst);
+        let report = warpdrive.image(&name, place.path(), &["--push"]);
+        (report, sent.load(Ordering::SeqCst) - before)
+    };
+    // Of layers that the build before had not: in all, and the largest.
+    let new = |report: &Value| {
+        let layers = report["layers"].as_array().unwrap();
+        let sizes = layers.iter().filter(|layer| layer["cached"] == false);
+        let sizes: Vec<u64> = sizes.map(|layer| layer["size"].as_u64().unwrap()).collect();
+        (
+            sizes.iter().sum::<u64>(),
+            sizes.into_iter().max().unwrap_or(0),
+        )
+    };
+    let (_, first) = push(None);
+    assert!(first > 2 * MIB, "{first}");
+    let (_, nothing) = push(None);
+    assert!(nothing < 64 * 1024, "{nothing}");
+
+    let (report, bytes) = push(Some(&["gunicorn", "large-one", "medium", "small"]));
+    let (all, largest) = new(&report);
+    assert!(
+        largest < MIB,
+        "a large distribution has nothing new: {report:#}"
+    );
+    assert!(bytes <= all + 64 * 1024, "{bytes} of {all}");
+
+    let (report, bytes) = push(Some(&[
+        "gunicorn",
+        "large-one",
+        "large-two",
+        "medium",
+        "small",
+    ]));
+    let (all, _) = new(&report);
+    assert!(all < 3 * MIB, "one large distribution is new: {report:#}");
+    assert!(bytes <= all + 64 * 1024, "{bytes} of {all}");
+}
+
+#[test]
+fn eight_different_builds_at_once_on_one_store() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let index = PackageIndex::start();
+    index.add(&Wheel::new("gunicorn", "27.0.1"));
+    let names: Vec<String> = (0..8).map(|n| format!("part-{n}")).collect();
+    for (n, name) in names.iter().enumerate() {
+        let data = noise(n as u64, 1_200_000 * (n as u64 % 2) + 1);
+        index.add(&Wheel::new(name, "1").file(&format!("part{n}/data"), &data));
+    }
+    // Each shares wheels with some others, and has all of its neighbours' in another mixture.
+    let sources: Vec<tempfile::TempDir> = (0..8)
+        .map(|n| {
+            let mut list = vec!["gunicorn"];
+            list.extend((0..4).map(|more| names[(n + more) % 8].as_str()));
+            let place = source(&index, &list);
+            fs::write(place.path().join("which.txt"), n.to_string()).unwrap();
+            place
+        })
+        .collect();
+    let digest = |n: usize, name: &str, more: &[&str]| {
+        let report = warpdrive.image(name, sources[n].path(), more);
+        report["digest"].as_str().unwrap().to_owned()
+    };
+    let together: Vec<String> = thread::scope(|scope| {
+        let digest = &digest;
+        let builds: Vec<_> = (0..8)
+            .map(|n| scope.spawn(move || digest(n, &format!("together-{n}"), &[])))
+            .collect();
+        builds
+            .into_iter()
+            .map(|build| build.join().unwrap())
+            .collect()
+    });
+    for (n, digest_of_one) in together.iter().enumerate() {
+        assert_eq!(*digest_of_one, digest(n, "alone", &["--no-cache"]), "{n}");
+        // Each name is there, and means that image.
+        let inspected = warpdrive.run(&["inspect", &format!("together-{n}"), "--json"]);
+        assert!(inspected.contains(digest_of_one), "{inspected}");
+    }
+}

@@ -1,0 +1,21 @@
+//! Builds with S2I builder images: each behaviour of the protocol, and each defect of the Go tool in
+//! the opposite sense; and that what is hostile is refused, each with its own words.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod archives;
+mod commands;
+mod dockerfile;
+mod flow;
+mod git;
+mod guards;
+mod incremental;
+mod layers;
+mod onbuild;
+mod rebuild;
+mod scripts;
+mod servers;
+mod users;

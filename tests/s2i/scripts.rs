@@ -1,0 +1,303 @@
+//! Where scripts come from.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::support::fake_registry::{FakeRegistry, Reply};
+use crate::support::process::words;
+use crate::support::s2i_builders::{Builder, RUN, source};
+use crate::support::{process, s2i_builders};
+
+use crate::support::s2i::{
+    Looked, build, config, hello, image, printed, refused, report, s2i, serve, with, with_a_box,
+};
+
+#[test]
+fn scripts_come_from_the_first_place_that_has_them() {
+    let warpdrive = with(
+        Builder::new()
+            .script("assemble", "#!/bin/sh\necho image > /opt/app/result\n")
+            .script("run", RUN)
+            .files(|layer| {
+                layer.dir("other", 0o755, (0, 0)).file(
+                    "other/assemble",
+                    0o755,
+                    "#!/bin/sh\necho other > /opt/app/result\n",
+                )
+            }),
+    );
+    let script = "#!/bin/sh\necho source > /opt/app/result; ls -a /tmp/src/.s2i/bin > /opt/app/left || true\n";
+    let scripts = source(&[("assemble", "#!/bin/sh\necho given > /opt/app/result\n")]);
+    let given = format!("file://{}", scripts.path().display());
+    let with_scripts = source(&[(".s2i/bin/assemble", script), (".s2i/bin/usage", "")]);
+    let old = source(&[(".sti/bin/assemble", script)]);
+    let plain = hello();
+    for (source, more, result, cmd) in [
+        (&plain, vec![], "image", "/usr/libexec/s2i/run"),
+        (&with_scripts, vec![], "source", "/usr/libexec/s2i/run"),
+        (&old, vec![], "source", "/usr/libexec/s2i/run"),
+        (
+            &with_scripts,
+            vec!["--scripts-url", "image:///other"],
+            "other",
+            "/usr/libexec/s2i/run",
+        ),
+        (
+            &with_scripts,
+            vec!["--scripts-url", given.as_str()],
+            "given",
+            "/usr/libexec/s2i/run",
+        ),
+    ] {
+        build(&warpdrive, "box", source.path(), &more);
+        let looked = Looked::at(&warpdrive, "app");
+        assert_eq!(looked.content("opt/app/result"), format!("{result}\n"));
+        assert_eq!(*looked.inner("Cmd"), json!([cmd]));
+        if source.path() == with_scripts.path() && more.is_empty() {
+            // Moved out of the source, the rest stays.
+            assert_eq!(looked.content("opt/app/left"), ".\n..\nusage\n");
+            let (mode, uid, ..) = looked.files()["tmp/scripts/assemble"];
+            assert_eq!((mode, uid), (0o755, 1001));
+        }
+    }
+}
+
+#[test]
+fn scripts_from_outside_of_the_image_lie_beside_the_source() {
+    let warpdrive = with(Builder::new().without_label("io.openshift.s2i.scripts-url"));
+    let scripts = source(&[
+        (
+            "assemble",
+            "#!/bin/sh\ncat /tmp/scripts/run > /opt/app/result\n",
+        ),
+        ("run", RUN),
+    ]);
+    let url = format!("file://{}", scripts.path().display());
+    build(&warpdrive, "box", hello().path(), &["--scripts-url", &url]);
+    let looked = Looked::at(&warpdrive, "app");
+    assert_eq!(*looked.inner("Cmd"), json!(["/tmp/scripts/run"]));
+    assert_eq!(looked.content("opt/app/result"), RUN);
+    assert_eq!(looked.files()["tmp/scripts/run"].0, 0o755);
+
+    // All of them in the source; and none at all.
+    let own = source(&[
+        (
+            ".s2i/bin/assemble",
+            "#!/bin/sh\necho own > /opt/app/result\n",
+        ),
+        (".s2i/bin/run", RUN),
+    ]);
+    build(&warpdrive, "box", own.path(), &["--destination", "/srv"]);
+    let looked = Looked::at(&warpdrive, "app");
+    assert_eq!(*looked.inner("Cmd"), json!(["/srv/scripts/run"]));
+    let empty = source(&[("x", "")]);
+    let url = format!("file://{}", empty.path().display());
+    for more in [&[][..], &["--scripts-url", &url]] {
+        let (code, _, words) = refused(&warpdrive, "box", hello().path(), more);
+        assert_eq!(code, 1, "{words}");
+        assert!(
+            words.contains("no `assemble` script") || words.contains("has none of the scripts"),
+            "{words}"
+        );
+    }
+}
+
+#[test]
+fn an_images_old_words_are_understood() {
+    for builder in [
+        Builder::plain()
+            .without_label("io.openshift.s2i.scripts-url")
+            .label("io.s2i.scripts-url", "image:///usr/libexec/s2i"),
+        Builder::plain()
+            .without_label("io.openshift.s2i.scripts-url")
+            .set(
+                "Env",
+                json!(["PATH=/bin", "STI_SCRIPTS_URL=image:///usr/libexec/s2i"]),
+            ),
+    ] {
+        let warpdrive = with(builder);
+        image(&warpdrive, "box", hello().path(), &[]);
+    }
+}
+
+#[test]
+fn an_image_cannot_name_places_of_this_machine() {
+    for (label, value, part) in [
+        (
+            "io.openshift.s2i.scripts-url",
+            "file:///etc",
+            "files of this machine",
+        ),
+        (
+            "io.openshift.s2i.scripts-url",
+            "image:///usr/../../etc",
+            "`..`",
+        ),
+        (
+            "io.openshift.s2i.scripts-url",
+            "ext::sh -c id",
+            "none of image://",
+        ),
+        ("io.openshift.s2i.destination", "/tmp/../../../etc", "`..`"),
+        ("io.openshift.s2i.destination", "/", "root itself"),
+        (
+            "io.openshift.s2i.destination",
+            "/proc/self",
+            "not part of an image",
+        ),
+        (
+            "io.openshift.s2i.destination",
+            "/etc/passwd",
+            "not a directory",
+        ),
+        (
+            "io.openshift.s2i.assemble-user",
+            "nobody-here",
+            "not in the image's /etc/passwd",
+        ),
+    ] {
+        let warpdrive = with(Builder::plain().label(label, value));
+        let (code, _, words) = refused(&warpdrive, "box", hello().path(), &[]);
+        assert_eq!(code, 1, "{value}: {words}");
+        assert!(words.contains(part), "{value}: {words}");
+    }
+}
+
+#[test]
+fn scripts_from_elsewhere() {
+    let warpdrive = with_a_box();
+    let source = source(&[
+        ("a.txt", ""),
+        (
+            ".s2i/bin/assemble*",
+            "#!/bin/sh\necho source > /opt/app/result\n",
+        ),
+        (".s2i/bin/run*", "#!/bin/sh\necho run of the source\n"),
+    ]);
+    let path = source.path().to_str().unwrap();
+    let scripts = warpdrive.place().join("scripts");
+    fs::create_dir(&scripts).unwrap();
+    // Executable or not: they are given the bit.
+    fs::write(
+        scripts.join("assemble"),
+        "#!/bin/sh\necho elsewhere > /opt/app/result\n",
+    )
+    .unwrap();
+    let server = serve(scripts.clone());
+    for url in [
+        format!("file://{}", scripts.display()),
+        format!("http://{}", server.address()),
+    ] {
+        report(&warpdrive, &[path, "box", "app", "--scripts-url", &url]);
+        assert_eq!(
+            printed(&warpdrive, "app", &["/bin/cat", "/opt/app/result"]),
+            "elsewhere\n"
+        );
+        // What is not there comes from the source.
+        assert_eq!(
+            config(&warpdrive, "app")["Cmd"],
+            json!(["/tmp/scripts/run"])
+        );
+    }
+    report(
+        &warpdrive,
+        &[
+            path,
+            "box",
+            "app",
+            "--scripts-url",
+            "image:///usr/libexec/s2i",
+        ],
+    );
+    assert_eq!(
+        config(&warpdrive, "app")["Cmd"],
+        json!(["/usr/libexec/s2i/run"])
+    );
+
+    // A place that has nothing is a mistake, not a wish for the builder's own.
+    let empty = warpdrive.place().join("empty");
+    fs::create_dir(&empty).unwrap();
+    for url in [
+        format!("file://{}", empty.display()),
+        format!("http://{}/nowhere", server.address()),
+    ] {
+        let output = s2i(
+            &warpdrive,
+            &["build", path, "box", "app", "--scripts-url", &url],
+        );
+        assert_eq!(output.status.code(), Some(1), "{}", words(&output));
+        assert!(
+            words(&output).contains("has none of the scripts"),
+            "{}",
+            words(&output)
+        );
+    }
+    let huge = FakeRegistry::start(|_| Reply::new(200).length(1 << 40));
+    let output = s2i(
+        &warpdrive,
+        &[
+            "build",
+            path,
+            "box",
+            "app",
+            "-s",
+            &format!("http://user:s3cretpw@{}/", huge.address()),
+        ],
+    );
+    assert_eq!(output.status.code(), Some(5), "{}", words(&output));
+    assert!(words(&output).contains("larger than"), "{}", words(&output));
+    assert!(!words(&output).contains("s3cretpw"), "{}", words(&output));
+
+    // By the proxy that the environment names.
+    let proxy = FakeRegistry::start(|asked| match asked.target.as_str() {
+        "http://scripts.example/s2i/assemble" => {
+            Reply::new(200).body("#!/bin/sh\necho by proxy > /opt/app/result\n")
+        }
+        _ => Reply::new(404),
+    });
+    let variable = format!("http_proxy=http://{}", proxy.address());
+    let mut command = warpdrive.command_in(
+        &warpdrive.place(),
+        &[&variable],
+        &[
+            "s2i",
+            "build",
+            path,
+            "box",
+            "app",
+            "-s",
+            "http://scripts.example/s2i/",
+        ],
+    );
+    let output = process::output(&mut command);
+    assert!(output.status.success(), "{}", words(&output));
+    assert_eq!(
+        printed(&warpdrive, "app", &["/bin/cat", "/opt/app/result"]),
+        "by proxy\n"
+    );
+
+    // A builder that does not say where its scripts are.
+    Builder::plain()
+        .without_label("io.openshift.s2i.scripts-url")
+        .put(&warpdrive.store(), "mute");
+    let plain = s2i_builders::source(&[("a.txt", "hello")]);
+    let plain = plain.path().to_str().unwrap();
+    report(&warpdrive, &[plain, "mute", "app"]);
+    assert_eq!(
+        config(&warpdrive, "app")["Cmd"],
+        json!(["/usr/libexec/s2i/run"])
+    );
+    let output = s2i(
+        &warpdrive,
+        &[
+            "build",
+            plain,
+            "mute",
+            "app",
+            "--image-scripts-url",
+            "image:///elsewhere",
+        ],
+    );
+    assert_eq!(output.status.code(), Some(1), "{}", words(&output));
+}
