@@ -58,7 +58,7 @@ fn a_known_tree_has_known_digests() {
         (Compression::None, diff_id),
         (
             Compression::Gzip(6),
-            "sha256:8b4660678f885d58401884b1a4f3dd6ceec8820596a38b72a22fef6e4192481d",
+            "sha256:dd703885c73956b9cb70a6f6d6fe8c7f0ec92a68496641e42417309437df2667",
         ),
         (
             Compression::Gzip(9),
