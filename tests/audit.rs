@@ -823,6 +823,27 @@ fn what_cannot_be_judged_is_no_pass() {
     }
     fs::remove_file(&blob).unwrap();
     assert_eq!(warpdrive(&["audit", &place]).status.code(), Some(1));
+    // What one program takes for an image and another for an index, and a member that is there twice.
+    let mut both: Value = serde_json::from_slice(&loaded.manifest_bytes).unwrap();
+    both["manifests"] = json!([loaded.descriptor]);
+    let (digest, size) = store.put_blob(&serde_json::to_vec(&both).unwrap()).unwrap();
+    let media_type = loaded.descriptor.media_type().clone();
+    let both = warpdrive::oci::descriptor(media_type, digest, size);
+    store.tag("both", &both).unwrap();
+    let output = warpdrive(&["audit", &format!("oci:{}:both", root.display())]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("as an image and as an index"), "{said}");
+    let mut twice = sound().docker_archive("x:1");
+    let once = twice.clone();
+    twice.truncate(twice.len() - 1024);
+    twice.extend(once);
+    let file = directory.path().join("twice.tar");
+    fs::write(&file, twice).unwrap();
+    let output = warpdrive(&["audit", &format!("docker-archive:{}", file.display())]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("twice"), "{said}");
     // An archive whose layer is not the one of the configuration.
     let mut made = sound();
     made.layers[1] = other;
@@ -877,19 +898,35 @@ fn guessable_passwords() {
             format!("{line}:19000::::::\n"),
         ))
     };
-    // openssl passwd -6 -salt abcdefgh root; the twin's last character is another.
-    let root = "root:$6$abcdefgh$cnW4XDznaFa1hR9LnqrjoiAqed87oTXop3rUraOEgMC9xZ8cZ4bnv81B/PgWNFtDN0PNbtGZlCIhm8Jws2OPr";
-    let report = audit_of(&shadow(&format!("{root}0")));
-    let finding = &report.findings[0];
-    assert_eq!((finding.rule, finding.severity), ("password-weak", High));
-    assert!(
-        finding.message.contains("everybody tries"),
-        "{}",
-        finding.message
-    );
-    let twin = shadow(&format!("{root}1"));
-    breaks(&twin, "password-usable", Medium);
-    keeps(&twin, "password-weak");
+    for (made_by, root, (last, other)) in [
+        (
+            "openssl passwd -6",
+            "root:$6$abcdefgh$cnW4XDznaFa1hR9LnqrjoiAqed87oTXop3rUraOEgMC9xZ8cZ4bnv81B/PgWNFtDN0PNbtGZlCIhm8Jws2OPr",
+            ('0', '1'),
+        ),
+        // As on Debian, with less memory.
+        (
+            "crypt(3)",
+            "root:$y$j/.$abcdefgh$haetCDAzuJgGFRocLH9w.8puQ8jFg3hZvjEOUPTXbr",
+            ('A', 'B'),
+        ),
+    ] {
+        let report = audit_of(&shadow(&format!("{root}{last}")));
+        let finding = &report.findings[0];
+        assert_eq!(
+            (finding.rule, finding.severity),
+            ("password-weak", High),
+            "{made_by}"
+        );
+        assert!(
+            finding.message.contains("everybody tries"),
+            "{}",
+            finding.message
+        );
+        let twin = shadow(&format!("{root}{other}"));
+        breaks(&twin, "password-usable", Medium);
+        keeps(&twin, "password-weak");
+    }
 }
 
 /// A blob can be one layer to who goes by its first bytes and another to who goes by its media type:

@@ -15,7 +15,7 @@ mod checksums;
 
 fuzz_target!(|bytes: &[u8]| {
     let bytes = checksums::put_right(bytes);
-    let place = tempfile::tempdir().expect("a temporary directory");
+    let place = tempfile::tempdir_in("/dev/shm").expect("a temporary directory");
     let (root, outside) = (place.path().join("root"), place.path().join("outside"));
     for directory in [&root, &outside] {
         fs::create_dir(directory).expect("a directory");

@@ -899,6 +899,23 @@ fn capabilities_and_owners_survive() {
     );
 }
 
+/// Linux takes an empty value, gives it to nobody, and copies no file that has one.
+#[test]
+fn capabilities_of_no_known_form_are_left_out() {
+    for value in [&b""[..], b"x", &[0; 20], &[1, 0, 0, 2, 0, 0x20, 0, 0]] {
+        let place = Place::new();
+        let applied = place
+            .unpack(&[
+                extended(&[("SCHILY.xattr.security.capability", value)]),
+                file("ping", "x"),
+            ])
+            .unwrap();
+        assert_eq!(applied.skipped.len(), 1, "{value:?}");
+        let scan = scan(&place.root(), &[]).unwrap();
+        assert!(scan.entries[0].xattrs.is_empty(), "{value:?}");
+    }
+}
+
 #[test]
 fn a_root_that_is_a_link_or_missing() {
     let place = Place::new();

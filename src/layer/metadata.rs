@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::error::quoted;
 use super::member::{Member, MemberKind};
-use super::xattr::{Class, classify};
+use super::xattr::{Class, classify, is_capability};
 use super::{ApplyOptions, LayerError};
 
 /// Times that file systems can store.
@@ -121,6 +121,7 @@ fn attributes(
             Class::Overlay => "belongs to overlayfs",
             Class::Foreign => "belongs to the machine that it comes from",
             Class::Capability if !options.ownership => "needs root",
+            Class::Capability if !is_capability(value) => "has a value that Linux does not take",
             Class::Capability | Class::User => match set(name, value) {
                 Ok(()) => continue,
                 // user.* is for files and directories only; some file systems have none.

@@ -94,21 +94,34 @@ pub(super) fn read_all(path: &Path) -> Result<BTreeMap<OsString, Vec<u8>>, Layer
     Ok(all)
 }
 
+const REVISION_2: u32 = 0x0200_0000;
+const REVISION_3: u32 = 0x0300_0000;
+const REVISION_MASK: u32 = 0xff00_0000;
+
+/// The revision of file capabilities, if they have one.
+fn revision(value: &[u8]) -> Option<u32> {
+    let magic = u32::from_le_bytes(*value.first_chunk::<4>()?);
+    Some(magic & REVISION_MASK)
+}
+
+/// Whether Linux takes a value for file capabilities. An empty one can be set, and then neither read
+/// nor copied.
+pub(super) fn is_capability(value: &[u8]) -> bool {
+    matches!(
+        (revision(value), value.len()),
+        (Some(REVISION_2), 20) | (Some(REVISION_3), 24)
+    )
+}
+
 /// File capabilities as layers have them: revision 2. Those set inside a user namespace bear the id
 /// of the namespace's root (revision 3, `VFS_CAP_REVISION_3`), which means nothing elsewhere.
 pub(super) fn portable_capability(value: Vec<u8>) -> Vec<u8> {
-    const REVISION_2: u32 = 0x0200_0000;
-    const REVISION_3: u32 = 0x0300_0000;
-    const REVISION_MASK: u32 = 0xff00_0000;
-    let Some(magic) = value.first_chunk::<4>().copied().map(u32::from_le_bytes) else {
-        return value;
-    };
-    if magic & REVISION_MASK != REVISION_3 || value.len() != 24 {
+    if revision(&value) != Some(REVISION_3) || !is_capability(&value) {
         return value;
     }
-    let magic = (magic & !REVISION_MASK) | REVISION_2;
-    let mut portable = magic.to_le_bytes().to_vec();
-    portable.extend_from_slice(&value[4..20]);
+    let mut portable = value[..20].to_vec();
+    // The revision is the uppermost byte.
+    portable[3] = REVISION_2.to_be_bytes()[0];
     portable
 }
 

@@ -168,7 +168,16 @@ fn check_host(host: &str) -> Result<(), String> {
         if name.parse::<std::net::Ipv6Addr>().is_err() {
             return Err(format!("`{name}` is not an IPv6 address"));
         }
-        ("v6", rest.strip_prefix(':').filter(|_| !rest.is_empty()))
+        let port = match rest {
+            "" => None,
+            rest => Some(rest.strip_prefix(':').ok_or_else(|| {
+                format!(
+                    "`{}` may not follow the address `[{name}]`",
+                    rest.escape_debug()
+                )
+            })?),
+        };
+        ("v6", port)
     } else {
         match host.split_once(':') {
             Some((name, port)) => (name, Some(port)),
@@ -304,6 +313,9 @@ mod tests {
             ("opal opal", "may not stand in a name"),
             ("a..b", "may not separate"),
             ("example.com:0/opal", "not a port"),
+            ("[::1]junk/opal", "may not follow the address"),
+            ("[::1]:/opal", "not a port"),
+            ("[::1]\0:5000/opal", "may not follow the address"),
             ("example.com:99999/opal", "not a port"),
             ("opal@sha256:12", "not a digest"),
         ] {

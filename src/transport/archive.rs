@@ -3,26 +3,21 @@
 //! Nothing is ever unpacked: members are found by their names in memory and read where they lie in
 //! the file, so that a path in an archive leads nowhere.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
-use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::os::unix::fs::{FileExt, PermissionsExt};
-use std::path::{Component, Path, PathBuf};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use tar::{EntryType, Header};
 use tempfile::NamedTempFile;
 
 use super::error::TransportError;
-use crate::layer::{self, Limits, MemberKind, Packing, TarReader};
+use crate::layer::{self, Limits, Members, Packing, Section};
 use crate::store::{Scratch, Store};
 
 /// 1980-01-01T00:00:01Z, as for layers.
 const TIME: u64 = 315_532_801;
 const BLOCK: u64 = 512;
-/// Members of an archive of images; each is a blob or a few small files.
-const MAX_MEMBERS: u64 = 100_000;
-/// How many links may lead to a file.
-const MAX_LINKS: usize = 8;
 
 /// A file in the making: under its name when it is whole, gone when it is not.
 pub(super) struct Output {
@@ -179,19 +174,9 @@ impl<'w> TarWriter<'w> {
 pub(super) struct TarFile {
     path: PathBuf,
     file: File,
-    members: BTreeMap<PathBuf, Found>,
+    members: Members,
     /// Where the uncompressed archive lies, if it was compressed or came through a pipe.
     _scratch: Option<Scratch>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Found {
-    File {
-        offset: u64,
-        size: u64,
-    },
-    /// A link to another member, by its path in the archive.
-    Link(PathBuf),
 }
 
 impl TarFile {
@@ -210,12 +195,7 @@ impl TarFile {
         }
         let mut scratch = None;
         let plain = metadata.is_file() && {
-            let whole = Section {
-                file: &file,
-                position: 0,
-                end: metadata.len(),
-            };
-            let packing = whole.packing();
+            let packing = Section::new(&file, 0, metadata.len()).packing();
             packing.map_err(|source| TransportError::io("read", path, source))? == Packing::None
         };
         if !plain {
@@ -223,7 +203,10 @@ impl TarFile {
             file = spool(file, &space.path().join("archive.tar"), path)?;
             scratch = Some(space);
         }
-        let members = look_through(&file, path)?;
+        let members = Members::of(&file).map_err(|source| TransportError::Archive {
+            path: path.to_owned(),
+            source,
+        })?;
         Ok(Self {
             path: path.to_owned(),
             file,
@@ -236,23 +219,9 @@ impl TarFile {
         &self.path
     }
 
-    /// A member's content and size; links within the archive are followed.
-    pub(super) fn member(&self, name: &str) -> Option<(Section<'_>, u64)> {
-        let mut name = normal(Path::new(name))?;
-        for _ in 0..MAX_LINKS {
-            match self.members.get(&name)? {
-                Found::File { offset, size } => {
-                    let section = Section {
-                        file: &self.file,
-                        position: *offset,
-                        end: offset + size,
-                    };
-                    return Some((section, *size));
-                }
-                Found::Link(target) => name.clone_from(target),
-            }
-        }
-        None
+    /// A member's content; links within the archive are followed.
+    pub(super) fn member(&self, name: &str) -> Option<Section<'_>> {
+        self.members.open(&self.file, name)
     }
 }
 
@@ -285,125 +254,9 @@ fn spool(from: File, target: &Path, path: &Path) -> Result<File, TransportError>
     }
 }
 
-fn look_through(file: &File, path: &Path) -> Result<BTreeMap<PathBuf, Found>, TransportError> {
-    let limits = Limits {
-        max_entries: MAX_MEMBERS,
-        ..Limits::default()
-    };
-    let length = file
-        .metadata()
-        .map_err(|source| TransportError::io("read", path, source))?
-        .len();
-    let whole = Section {
-        file,
-        position: 0,
-        end: length,
-    };
-    let failed = |source| TransportError::Archive {
-        path: path.to_owned(),
-        source,
-    };
-    let mut reader =
-        TarReader::new(BufReader::with_capacity(256 * 1024, whole), limits).requiring_padding();
-    let mut members = BTreeMap::new();
-    while let Some(member) = reader.next_member().map_err(failed)? {
-        let Some(name) = normal(&member.path) else {
-            continue;
-        };
-        let found = match member.kind {
-            MemberKind::File => Found::File {
-                offset: reader.offset(),
-                size: member.size,
-            },
-            MemberKind::HardLink(target) => match normal(&target) {
-                Some(target) => Found::Link(target),
-                None => continue,
-            },
-            MemberKind::Symlink(target) => {
-                let parent = name.parent().unwrap_or(Path::new(""));
-                match normal(&parent.join(target)) {
-                    Some(target) => Found::Link(target),
-                    None => continue,
-                }
-            }
-            _ => continue,
-        };
-        if members.insert(name, found).is_some() {
-            // Tools differ in which of the two they take.
-            let problem = format!("it has `{}` twice", member.path.display());
-            return Err(TransportError::malformed(path, problem));
-        }
-    }
-    Ok(members)
-}
-
-/// A path inside the archive without `.` and `..`; `None` when it leads out of it.
-fn normal(path: &Path) -> Option<PathBuf> {
-    let mut clean = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => clean.push(name),
-            Component::CurDir => {}
-            Component::ParentDir => {
-                if !clean.pop() {
-                    return None;
-                }
-            }
-            Component::RootDir | Component::Prefix(_) => return None,
-        }
-    }
-    (!clean.as_os_str().is_empty()).then_some(clean)
-}
-
-/// A part of a file, read without moving the file's own position.
-pub(super) struct Section<'f> {
-    file: &'f File,
-    position: u64,
-    end: u64,
-}
-
-impl Section<'_> {
-    /// How it is compressed, by its first bytes.
-    pub(super) fn packing(self) -> io::Result<Packing> {
-        let mut first = Vec::with_capacity(Packing::LENGTH);
-        self.take(Packing::LENGTH as u64).read_to_end(&mut first)?;
-        Ok(Packing::of(&first))
-    }
-}
-
-impl Read for Section<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
-        let most = left.min(buffer.len());
-        let count = self.file.read_at(&mut buffer[..most], self.position)?;
-        self.position += count as u64;
-        Ok(count)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn names(text: &str) -> Option<String> {
-        normal(Path::new(text)).map(|path| path.display().to_string())
-    }
-
-    #[test]
-    fn paths_stay_in_the_archive() {
-        for (text, expected) in [
-            ("a/b", Some("a/b")),
-            ("./a", Some("a")),
-            ("a/../b", Some("b")),
-            ("../a", None),
-            ("a/../../b", None),
-            ("/etc/passwd", None),
-            (".", None),
-            ("", None),
-        ] {
-            assert_eq!(names(text).as_deref(), expected, "{text}");
-        }
-    }
 
     #[test]
     fn what_is_dropped_leaves_no_file() {

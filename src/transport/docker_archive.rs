@@ -217,9 +217,10 @@ pub(super) fn import(
 }
 
 fn small(archive: &TarFile, name: &str) -> Result<Option<Vec<u8>>, TransportError> {
-    let Some((content, size)) = archive.member(name) else {
+    let Some(content) = archive.member(name) else {
         return Ok(None);
     };
+    let size = content.size();
     if size > MAX_METADATA {
         let problem = format!(
             "its {} is larger than {MAX_METADATA} bytes",
@@ -306,24 +307,25 @@ fn layer(
         })
     };
     let unreadable = |source| TransportError::io("read a layer of", path, source);
-    let (content, size) = open()?;
+    let content = open()?;
+    let size = content.size();
     let media_type = match content.packing().map_err(unreadable)? {
         Packing::Gzip => MediaType::ImageLayerGzip,
         Packing::Zstd => MediaType::ImageLayerZstd,
         Packing::None => MediaType::ImageLayer,
     };
-    let (found, _) = hash(layer::decompressor(open()?.0)).map_err(unreadable)?;
+    let (found, _) = hash(layer::decompressor(open()?)).map_err(unreadable)?;
     if found != *diff_id {
         return Err(wrong(path, "a layer", diff_id, &found));
     }
     let digest = if media_type == MediaType::ImageLayer {
         found
     } else {
-        hash(open()?.0).map_err(unreadable)?.0
+        hash(open()?).map_err(unreadable)?.0
     };
     let entry = descriptor(media_type, digest, size);
     if !copy::is_here(store, &entry) {
-        copy::into_store(store, &mut open()?.0, &entry, path, progress)?;
+        copy::into_store(store, &mut open()?, &entry, path, progress)?;
     }
     Ok(entry)
 }

@@ -22,7 +22,7 @@ impl Layout for TarFile {
     fn open(&self, name: &str) -> Result<Option<Box<dyn Read + '_>>, TransportError> {
         Ok(self
             .member(name)
-            .map(|(content, _)| Box::new(content) as Box<dyn Read>))
+            .map(|content| Box::new(content) as Box<dyn Read>))
     }
 }
 

@@ -223,7 +223,7 @@ impl Warpdrive {
         process::output(&mut self.command(arguments))
     }
 
-    /// Builds and gives the report of `--json`.
+    /// Builds what passes its own audit, and gives the report of `--json`.
     pub fn image(&self, name: &str, source: &Path, more: &[&str]) -> serde_json::Value {
         self.image_with(name, source, &[], more)
     }
@@ -244,7 +244,15 @@ impl Warpdrive {
             Duration::from_mins(9),
         );
         assert!(output.status.success(), "{}", words(&output));
-        serde_json::from_slice(&output.stdout).unwrap()
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        // Every image that is built here passes its own audit; who builds another runs the command.
+        assert_ne!(
+            report["audit"]["verdict"],
+            "refused",
+            "{name}: {}",
+            words(&output)
+        );
+        report
     }
 
     /// `image NAME` and the builder to build on.

@@ -12,6 +12,7 @@ pub mod shadow;
 pub mod sudoers;
 #[cfg(test)]
 mod sudoers_tests;
+mod yescrypt;
 
 /// A number as it stands in a field of passwd or group.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,16 +1,12 @@
 //! Images in a tar file: of `docker save` (`docker-archive:`), and OCI layouts (`oci-archive:`).
-//!
-//! One pass over the file finds where each member lies; layers are then read in place.
 
-use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::os::unix::fs::FileExt;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::layer::{Limits, MemberKind, TarReader, decompressor};
+use crate::layer::{Members, decompressor};
 use crate::oci::{ImageConfig, from_json};
 
 use super::super::error::AuditError;
@@ -18,25 +14,10 @@ use super::super::paths;
 use super::layout::{Files, from_layout};
 use super::{Image, Layers, layers};
 
-/// Members of an archive; a thousand layers have three each.
-const MAX_MEMBERS: u64 = 20_000;
-
-/// How many links a member's name may lead through.
-const MAX_LINKS: usize = 4;
-
-enum Member {
-    File {
-        offset: u64,
-        size: u64,
-    },
-    /// Older releases of docker store a layer once and link to it.
-    Link(Vec<u8>),
-}
-
 struct Archive {
     path: PathBuf,
     file: File,
-    members: BTreeMap<Vec<u8>, Member>,
+    members: Members,
 }
 
 impl Archive {
@@ -50,10 +31,10 @@ impl Archive {
                 problem: "it is no file".into(),
             });
         }
-        let members = members(&file).map_err(|problem| AuditError::NotAnImage {
+        let members = Members::of(&file).map_err(|error| AuditError::NotAnImage {
             path: path.to_owned(),
             what,
-            problem,
+            problem: error.to_string(),
         })?;
         Ok(Self {
             path: path.to_owned(),
@@ -61,85 +42,12 @@ impl Archive {
             members,
         })
     }
-
-    fn find(&self, name: &str) -> Option<(u64, u64)> {
-        let mut name = paths::normal(name.as_ref())?;
-        for _ in 0..MAX_LINKS {
-            match self.members.get(&name)? {
-                Member::File { offset, size } => return Some((*offset, *size)),
-                Member::Link(target) => name.clone_from(target),
-            }
-        }
-        None
-    }
-}
-
-fn members(file: &File) -> Result<BTreeMap<Vec<u8>, Member>, String> {
-    let limits = Limits {
-        max_entries: MAX_MEMBERS,
-        ..Limits::default()
-    };
-    let reader = BufReader::with_capacity(256 * 1024, file);
-    let mut tar = TarReader::new(reader, limits);
-    let mut members = BTreeMap::new();
-    while let Some(member) = tar.next_member().map_err(|error| error.to_string())? {
-        let Some(name) = paths::normal(member.path.as_os_str()) else {
-            continue;
-        };
-        let directory = paths::split(&name).0.to_vec();
-        let bytes = |path: &Path| {
-            use std::os::unix::ffi::OsStrExt;
-            path.as_os_str().as_bytes().to_vec()
-        };
-        let found = match &member.kind {
-            MemberKind::File => Member::File {
-                offset: tar.offset(),
-                size: member.size,
-            },
-            MemberKind::Symlink(target) => match paths::join(&directory, &bytes(target)) {
-                Some(target) => Member::Link(target),
-                None => continue,
-            },
-            MemberKind::HardLink(target) => match paths::normal(target.as_os_str()) {
-                Some(target) => Member::Link(target),
-                None => continue,
-            },
-            _ => continue,
-        };
-        members.insert(name, found);
-    }
-    Ok(members)
-}
-
-/// A part of a file, read by position, so that several threads can read at once.
-struct Part<'a> {
-    file: &'a File,
-    offset: u64,
-    left: u64,
-}
-
-impl Read for Part<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.left)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
-        let count = self.file.read_at(&mut buffer[..most], self.offset)?;
-        self.offset += count as u64;
-        self.left -= count as u64;
-        Ok(count)
-    }
 }
 
 impl Files for Archive {
     fn open(&self, name: &str) -> Result<Option<Box<dyn Read + Send + '_>>, AuditError> {
-        Ok(self.find(name).map(|(offset, left)| {
-            let part = Part {
-                file: &self.file,
-                offset,
-                left,
-            };
-            Box::new(part) as Box<dyn Read + Send>
-        }))
+        let content = self.members.open(&self.file, name);
+        Ok(content.map(|content| Box::new(content) as Box<dyn Read + Send>))
     }
 
     fn place(&self) -> &Path {

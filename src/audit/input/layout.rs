@@ -108,6 +108,10 @@ pub(super) fn from_layout<F: Files + 'static>(
         let bytes = verified(&files, &descriptor)?;
         let value: serde_json::Value = from_json(&bytes, &format!("the manifest in {place}"))?;
         if value.get("manifests").is_some() {
+            if value.get("layers").is_some() {
+                // CVE-2021-41190: another program would take it for the other.
+                return Err(files.no_image("it could be read as an image and as an index".into()));
+            }
             depth += 1;
             let index: ImageIndex = from_json(&bytes, &what)?;
             descriptor = choose_platform(&index)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::accounts::crypt;
+use super::super::accounts::crypt::Guesser;
 use super::super::accounts::shadow::{Password, judge as meaning};
 use super::super::finding::{Finding, Severity};
 use super::super::flatten::Flat;
@@ -32,38 +32,50 @@ pub(super) fn judge(flat: &Flat<'_>, accounts: &Accounts, findings: &mut Vec<Fin
         .chain(["root"])
         .collect();
     let is_root = |name: &str| roots.contains(name);
-    for account in &accounts.passwd.accounts {
-        push(
-            findings,
-            (accounts.passwd_layer, PASSWD),
-            &account.name,
-            (meaning(&account.password), &account.password),
-            is_root(&account.name),
-            way_in,
-        );
+    let in_passwd = accounts.passwd.accounts.iter().map(|account| Field {
+        place: (accounts.passwd_layer, PASSWD),
+        name: &account.name,
+        meaning: meaning(&account.password),
+        text: &account.password,
+    });
+    let in_shadow = accounts.shadow.iter().map(|entry| Field {
+        place: (accounts.shadow_layer, SHADOW),
+        name: &entry.name,
+        meaning: entry.password,
+        text: &entry.field,
+    });
+    let mut fields: Vec<Field<'_>> = in_passwd.chain(in_shadow).collect();
+    // Guesses are few: root's password is tried before those of others.
+    fields.sort_by_key(|field| !is_root(field.name));
+    let mut guesses = Guesser::default();
+    for field in &fields {
+        push(findings, field, is_root(field.name), way_in, &mut guesses);
     }
-    for entry in &accounts.shadow {
-        push(
-            findings,
-            (accounts.shadow_layer, SHADOW),
-            &entry.name,
-            (entry.password, &entry.field),
-            is_root(&entry.name),
-            way_in,
-        );
-    }
+}
+
+/// A password field of an account.
+struct Field<'a> {
+    place: (usize, &'static [u8]),
+    name: &'a str,
+    meaning: Password,
+    text: &'a [u8],
 }
 
 fn push(
     findings: &mut Vec<Finding>,
-    (layer, path): (usize, &[u8]),
-    name: &str,
-    (password, field): (Password, &[u8]),
+    field: &Field<'_>,
     is_root: bool,
     way_in: Option<&&str>,
+    guesses: &mut Guesser,
 ) {
-    let guessed =
-        matches!(password, Password::Usable | Password::Weak(_)) && crypt::is_guessed(field, name);
+    let Field {
+        place: (layer, path),
+        name,
+        meaning: password,
+        text,
+    } = *field;
+    let known =
+        matches!(password, Password::Usable | Password::Weak(_)) && guesses.knows(text, name);
     let name = quoted(name);
     let (rule, gravest, what) = match password {
         Password::Locked | Password::InShadow => return,
@@ -72,7 +84,7 @@ fn push(
             Severity::High,
             format!("{name} has an empty password"),
         ),
-        Password::Usable | Password::Weak(_) if guessed => (
+        Password::Usable | Password::Weak(_) if known => (
             "password-weak",
             Severity::High,
             format!("{name} has a password that is among the first that everybody tries"),
