@@ -415,3 +415,49 @@ fn a_static_file_of_the_same_size_gets_another_time() {
         );
     }
 }
+
+/// What makes a builder image has many helpers; none of them stays when warpdrive is killed.
+#[test]
+fn the_making_of_a_builder_ends_with_the_one_who_asked_for_it() {
+    let place = tempfile::tempdir().unwrap();
+    let bin = place.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    let mark = format!("{}.987", std::process::id());
+    fs::write(
+        bin.join("mmdebstrap"),
+        format!("#!/bin/sh\n(exec setsid sleep {mark}) &\nsleep {mark} &\necho begun >&2\nwait\n"),
+    )
+    .unwrap();
+    fs::set_permissions(
+        bin.join("mmdebstrap"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let helpers = || {
+        fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok())
+            .filter(|line| line.starts_with("sleep\0") && line.contains(&mark))
+            .count()
+    };
+    let warpdrive = Warpdrive::new();
+    let mut child = warpdrive
+        .command_in(
+            place.path(),
+            &[&format!("PATH={path}")],
+            &["builder", "build", PYTHON_311_RUN],
+        )
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let minute = std::time::Duration::from_mins(1);
+    let begun = process::poll(minute, || (helpers() == 2).then_some(()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(begun.is_some(), "mmdebstrap was not started");
+    let gone = process::poll(minute, || (helpers() == 0).then_some(()));
+    assert!(gone.is_some(), "{} helpers stay", helpers());
+}

@@ -458,7 +458,7 @@ fn settings_say_where_they_come_from() {
     }
     laptop.file(".warpdrive/server_type", "gunicron\n");
     let output = laptop.tool(&["settings"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(
         words(&output).contains("did you mean `gunicorn`?"),
         "{}",

@@ -407,6 +407,36 @@ fn detached(host: &Host) {
     assert!(host.listed("deaf").is_none());
     host.ok(&["run", "busy", "-d", "--name", "deaf", "--", "sleep", "1000"]);
     host.ok(&["container", "rm", "-f", "deaf"]);
+    // One whose command dies at once is no success: its status, its last words, and it is there still.
+    let dying = ["run", "busy", "-d", "--name", "dying", "-p", "0:8080", "--"];
+    let said = host.fails(
+        7,
+        &[
+            &dying[..],
+            &["sh", "-c", "echo the cause >&2; sleep 0.2; exit 7"],
+        ]
+        .concat(),
+    );
+    assert!(
+        said.contains("ended with status 7") && said.contains("the cause"),
+        "{said}"
+    );
+    assert_eq!(host.status("dying"), "exited");
+    host.ok(&["container", "rm", "dying"]);
+    // With --rm it may be gone before anybody has looked.
+    let gone = host.warpdrive(&["run", "busy", "-d", "--rm", "--", "sh", "-c", "exit 7"]);
+    let said = text(&gone);
+    let told = match gone.status.code() {
+        Some(0) => "has ended already, and --rm removed it",
+        Some(7) => "--rm removed it: without that its log stays",
+        _ => "nothing of the kind",
+    };
+    assert!(said.contains(told), "{said}");
+    // One that has done its work is well.
+    host.ok(&[
+        "run", "busy", "-d", "--name", "done", "--", "sh", "-c", "exit 0",
+    ]);
+    host.ok(&["container", "rm", "done"]);
     // The status of a command that cannot start reaches the caller, and its name is free again.
     for _ in 0..2 {
         host.fails(

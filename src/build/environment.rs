@@ -44,7 +44,9 @@ const CA_BUNDLES: &[&str] = &[
     "/etc/ssl/cert.pem",
 ];
 
-/// Tells the linker, through the compiler, to leave debug information out.
+/// Tells the linker, through the compiler, to leave debug information out (Debian's Python asks for it):
+/// it names the directory of the compilation, which uv and pip choose by chance. Flags of the linker are
+/// added to a package's own, where `CFLAGS` would take the place of some.
 const STRIP_DEBUG: &str = "-Wl,--strip-debug";
 
 /// The versions that `verify-build` installs.
@@ -61,11 +63,6 @@ const CA_VARIABLES: [&str; 6] = [
     "GIT_SSL_CAINFO",
     "NODE_EXTRA_CA_CERTS",
 ];
-
-/// What comes before anybody's own compiler flags. Debugging information (Debian's Python asks for
-/// it) holds the directory of the build, whose name uv and pip choose by chance. `-O2` is what
-/// `configure` scripts take when `CFLAGS` is not set.
-const COMPILER_FLAGS: &str = "-O2 -g0";
 
 /// The host's certificate bundle: `SSL_CERT_FILE`, else the distribution's.
 fn ca_bundle(host_env: &BTreeMap<String, String>) -> Option<PathBuf> {
@@ -87,10 +84,6 @@ pub(super) fn variables(
     time: i64,
 ) -> Vec<(String, String)> {
     let mut env: BTreeMap<String, String> = base_env.iter().cloned().collect();
-    // Debug information names the directory of the compilation, which uv and pip make up anew each
-    // time. Flags of the linker are added to a package's own, where CFLAGS would replace some.
-    let linker = env.remove("LDFLAGS").unwrap_or_default();
-    let linker = format!("{linker} {STRIP_DEBUG}");
     let mut set = |name: &str, value: &str| {
         env.insert(name.to_owned(), value.to_owned());
     };
@@ -110,7 +103,6 @@ pub(super) fn variables(
     set("UV_PYTHON_DOWNLOADS", "never");
     set("PIP_NO_CACHE_DIR", "1");
     set("PIP_DISABLE_PIP_VERSION_CHECK", "1");
-    set("LDFLAGS", linker.trim_start());
     set("PYTHONHASHSEED", "0");
     set("PYTHONDONTWRITEBYTECODE", "1");
     let time = match phase {
@@ -142,11 +134,9 @@ pub(super) fn variables(
     let said: Vec<&str> = said.map(|(name, _)| name.as_str()).collect();
     set("WARPDRIVE_SAID_VARIABLES", &said.join(" "));
     set("WARPDRIVE_IMAGE_ENVIRONMENT", &images_own(base_env, path));
-    for name in ["CFLAGS", "CXXFLAGS", "FFLAGS"] {
-        let value = env.get(name).map_or("", String::as_str);
-        let value = format!("{COMPILER_FLAGS} {value}").trim_end().to_owned();
-        env.insert(name.to_owned(), value);
-    }
+    let linker = env.get("LDFLAGS").map_or("", String::as_str);
+    let linker = format!("{linker} {STRIP_DEBUG}").trim_start().to_owned();
+    env.insert("LDFLAGS".to_owned(), linker);
     env.into_iter().collect()
 }
 

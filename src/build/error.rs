@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::builder::BuilderError;
 use crate::layer::LayerError;
-use crate::oci::OciError;
+use crate::oci::{Digest, OciError};
 use crate::registry::RegistryError;
 use crate::rootfs::RootfsError;
 use crate::sandbox::{Exit, SandboxError};
@@ -93,6 +93,24 @@ pub enum BuildError {
     Transport(#[from] TransportError),
     #[error(transparent)]
     Oci(#[from] OciError),
+}
+
+impl BuildError {
+    /// The blob that is damaged or gone, where that is why.
+    pub(super) fn lost_blob(&self) -> Option<&Digest> {
+        let (Self::Store(error)
+        | Self::Rootfs(RootfsError::Store(error))
+        | Self::Builder(
+            BuilderError::Store(error) | BuilderError::Rootfs(RootfsError::Store(error)),
+        )) = self
+        else {
+            return None;
+        };
+        match error {
+            StoreError::Corrupt { digest, .. } | StoreError::Missing { digest } => Some(digest),
+            _ => None,
+        }
+    }
 }
 
 fn describe(exit: Exit) -> String {

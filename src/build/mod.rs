@@ -63,6 +63,7 @@ pub use verify::{Pinned, Verification, verify};
 const DEFAULT_SOURCE_TIME: i64 = 1_262_304_000;
 
 /// Measures the steps for the report.
+#[derive(Clone)]
 struct Timings {
     started: Instant,
     steps: BTreeMap<String, u64>,
@@ -109,7 +110,8 @@ pub fn image(
     progress: &dyn Progress,
 ) -> Result<Report, BuildError> {
     let _in_use = store.lock_shared()?;
-    let (descriptor, report) = match make(store, request, progress)? {
+    let made = base::mending(store, progress, || make(store, request, progress))?;
+    let (descriptor, report) = match made {
         Made::Here(made) => *made,
         Made::Foreign(report) => return Ok(*report),
     };

@@ -73,7 +73,10 @@ pub fn build(
         "---> Making {} from Debian's packages ({suite})",
         definition.name
     ));
-    let mut command = Command::new("mmdebstrap");
+    if !is_installed("mmdebstrap") {
+        return Err(BuilderError::NoMmdebstrap);
+    }
+    let mut command = tied(privilege);
     command
         .args(arguments(
             definition,
@@ -89,12 +92,9 @@ pub fn build(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound => BuilderError::NoMmdebstrap,
-        _ => BuilderError::Start {
-            program: "mmdebstrap".into(),
-            source,
-        },
+    let mut child = command.spawn().map_err(|source| BuilderError::Start {
+        program: "mmdebstrap".into(),
+        source,
     })?;
     let stdout = child.stdout.take();
     let stderr = child.stderr.take();
@@ -146,6 +146,29 @@ fn scratch_place(privilege: Privilege, scratch: &Path) -> OsString {
         Privilege::Root => scratch.as_os_str().to_owned(),
         Privilege::Unshare => std::env::temp_dir().into_os_string(),
     }
+}
+
+/// Whether a program is in the search path.
+fn is_installed(program: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|place| place.join(program).is_file()))
+}
+
+/// `mmdebstrap`, which ends when this process does, killed or not, where util-linux is there to see to
+/// it: as root with all that it has started, which is in a process namespace of its own then. (Without
+/// root it makes one itself, and its helpers know processes by the numbers outside.)
+fn tied(privilege: Privilege) -> Command {
+    const TOGETHER: [&str; 5] = ["unshare", "--pid", "--fork", "--kill-child=KILL", "--"];
+    if !is_installed("setpriv") || !is_installed("unshare") {
+        return Command::new("mmdebstrap");
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]);
+    if privilege == Privilege::Root {
+        command.args(TOGETHER);
+    }
+    command.arg("mmdebstrap");
+    command
 }
 
 fn arguments(

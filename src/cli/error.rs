@@ -7,6 +7,7 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
+use crate::app::DetectError;
 use crate::app::advice::{Advice, Explain};
 use crate::progress::without_logins;
 use crate::sandbox::Exit;
@@ -376,7 +377,11 @@ impl From<crate::build::BuildError> for CommandError {
         use crate::build::BuildError as E;
         let message = error.to_string();
         match error {
-            E::Settings(error) => error.advice().into(),
+            E::Settings(error) | E::Detect(DetectError::Settings(error)) => Self {
+                exit: ExitStatus::Usage,
+                code: "setting-invalid",
+                ..error.advice().into()
+            },
             E::Detect(error) => error.advice().into(),
             E::Foreign(error) => error.into(),
             E::Builder(error) => error.into(),

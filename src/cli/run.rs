@@ -179,6 +179,15 @@ fn start(store: &Store, options: &RunOptions, context: &Context) -> Result<u8, C
         let started = container::start_detached(store, &prepared)?;
         context.printer.result(&prepared.record.config.id);
         announce(&started.ports, &started.notes);
+        if matches!(
+            container::look_early(&prepared.record)?,
+            container::Early::Removed
+        ) {
+            context.printer.warning(format!(
+                "`{}` has ended already, and --rm removed it with its log",
+                prepared.record.config.name
+            ));
+        }
         return Ok(0);
     }
     let attach = Attach {
@@ -244,6 +253,9 @@ impl From<ContainerError> for CommandError {
             error => {
                 let mut told = Self::new(ExitStatus::Failure, error.code(), error.to_string());
                 told.hint = error.hint();
+                if let ContainerError::EndedEarly { tail, .. } = error {
+                    told.tail = tail;
+                }
                 told
             }
         }

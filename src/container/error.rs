@@ -79,6 +79,15 @@ pub enum ContainerError {
         hint: Option<String>,
         status: u8,
     },
+    #[error("`{name}` ended with status {status} as soon as it had been started")]
+    EndedEarly {
+        name: String,
+        status: i32,
+        /// The last lines of its log.
+        tail: Vec<String>,
+        /// It is gone, and its log with it.
+        removed: bool,
+    },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -122,6 +131,7 @@ impl ContainerError {
                     .find(|word| word == code)
                     .unwrap_or("container")
             }
+            Self::EndedEarly { .. } => "ended-early",
             Self::Io { .. } | Self::System { .. } | Self::Record { .. } => "container",
             Self::Store(_) => "store",
             Self::Rootfs(_) => "layers",
@@ -168,6 +178,12 @@ impl ContainerError {
                 _ => return None,
             },
             Self::Supervisor { hint, .. } => return hint.clone(),
+            Self::EndedEarly { removed: true, .. } => {
+                "--rm removed it: without that its log stays".to_owned()
+            }
+            Self::EndedEarly { name, .. } => format!(
+                "`warpdrive container logs {name}` has all that it said; `warpdrive container rm {name}` removes it"
+            ),
             _ => return None,
         })
     }
@@ -176,6 +192,7 @@ impl ContainerError {
     pub fn status(&self) -> u8 {
         match self {
             Self::Supervisor { status, .. } => *status,
+            Self::EndedEarly { status, .. } => u8::try_from(*status).unwrap_or(125),
             Self::Sandbox(error) => u8::try_from(error.shell_status()).unwrap_or(125),
             _ => 125,
         }

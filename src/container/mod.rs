@@ -18,6 +18,7 @@
 
 mod control;
 mod detach;
+mod early;
 mod environment;
 mod error;
 mod exec;
@@ -38,6 +39,7 @@ mod volumes;
 
 pub use control::{kill, release, remove, stop};
 pub use detach::{Started, start as start_detached, supervise};
+pub use early::{Early, look as look_early};
 pub use environment::{Variable, parse_variable, read_env_file};
 pub use error::ContainerError;
 pub use exec::{ExecOptions, exec};

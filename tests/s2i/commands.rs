@@ -1,18 +1,21 @@
 //! The commands and their options.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use warpdrive::store::Store;
 
 use crate::support::fake_registry::{FakeRegistry, Reply};
 use crate::support::process;
 use crate::support::process::words;
+use crate::support::registry::Registry;
 use crate::support::s2i::{config, label, printed, report as build, s2i, with_a_box};
 use crate::support::s2i_builders::{Builder, source};
-use crate::support::warpdrive::commit;
+use crate::support::warpdrive::{Warpdrive, commit};
 
 const TEXT: &[(&str, &str)] = &[("a.txt", "hello")];
 
@@ -504,4 +507,167 @@ fn create_writes_new_files_only() {
     );
     assert_eq!(fs::read_to_string(place.join("README.md")).unwrap(), "mine");
     assert!(!place.join("Makefile").exists());
+}
+
+#[test]
+fn what_scripts_say_where_they_reach_and_what_is_pulled() {
+    let warpdrive = with_a_box();
+    let source = source(&[
+        ("a.txt", ""),
+        (
+            ".s2i/bin/assemble*",
+            "#!/bin/sh\necho words of assemble\nls /sys/class/net > /opt/app/result\n\
+             touch /dev/shm/x\n[ ! -e /tmp/src/fail ]\n",
+        ),
+    ]);
+    let path = source.path().to_str().unwrap();
+    // Without a word, unless it fails; without a network where none is wanted.
+    let output = s2i(
+        &warpdrive,
+        &["build", path, "box", "app", "-q", "--network", "none"],
+    );
+    assert!(output.status.success(), "{}", words(&output));
+    assert!(!words(&output).contains("words of assemble"));
+    assert_eq!(
+        printed(&warpdrive, "app", &["/bin/cat", "/opt/app/result"]),
+        "lo\n"
+    );
+    fs::write(source.path().join("fail"), "").unwrap();
+    let output = s2i(&warpdrive, &["build", path, "box", "app", "-q"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        words(&output).contains("words of assemble"),
+        "{}",
+        words(&output)
+    );
+    fs::remove_file(source.path().join("fail")).unwrap();
+
+    // What was there before has no name any more, and is told.
+    fs::write(source.path().join("a.txt"), "changed").unwrap();
+    let before = build(&warpdrive, &[path, "box", "other"]);
+    fs::write(source.path().join("a.txt"), "again").unwrap();
+    let output = s2i(&warpdrive, &["build", path, "box", "other", "--rm"]);
+    let said = words(&output);
+    assert!(output.status.success(), "{said}");
+    let digest = before["digest"].as_str().unwrap();
+    assert!(
+        said.contains(&format!("The previous image {digest} has no name any more")),
+        "{said}"
+    );
+
+    // Never: what is not in the store is not looked for. Always: what is there is not enough.
+    let server = FakeRegistry::start(|_| Reply::new(404));
+    let elsewhere = format!("{}/team/box:1", server.address());
+    warpdrive.run(&["tag", "box", &elsewhere]);
+    let output = s2i(&warpdrive, &["build", path, &elsewhere, "app"]);
+    assert!(output.status.success(), "{}", words(&output));
+    assert!(server.asked().is_empty());
+    let output = s2i(
+        &warpdrive,
+        &["build", path, &elsewhere, "app", "-p", "always"],
+    );
+    assert_eq!(output.status.code(), Some(5), "{}", words(&output));
+    let asked = server.asked().len();
+    assert!(asked > 0);
+    let missing = format!("{}/team/missing:1", server.address());
+    for (option, more) in [
+        ("-p", vec![&missing]),
+        ("--runtime-pull-policy", vec![&elsewhere]),
+    ] {
+        let mut arguments = vec!["build", path, more[0].as_str(), "app", option, "never"];
+        if option != "-p" {
+            arguments.extend(["--runtime-image", &missing, "-a", "/opt/app"]);
+        }
+        let output = s2i(&warpdrive, &arguments);
+        assert_eq!(output.status.code(), Some(1), "{}", words(&output));
+        assert!(
+            words(&output).contains("is not in the store, and the pull policy is `never`"),
+            "{}",
+            words(&output)
+        );
+    }
+    assert_eq!(server.asked().len(), asked);
+}
+
+#[test]
+fn an_interrupted_assemble_leaves_nothing() {
+    let warpdrive = with_a_box();
+    let source = source(&[(
+        ".s2i/bin/assemble*",
+        "#!/bin/sh\nsleep 987 & echo begun; sleep 987\n",
+    )]);
+    for signal in ["-INT", "-TERM", "-HUP"] {
+        let mut child = warpdrive
+            .command(&[
+                "s2i",
+                "build",
+                source.path().to_str().unwrap(),
+                "box",
+                "app",
+            ])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let begun = lines.find(|line| line.as_ref().unwrap().contains("begun"));
+        assert!(begun.is_some(), "assemble did not begin");
+        process::run(Command::new("kill").arg(signal).arg(child.id().to_string()));
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{signal}");
+        warpdrive.leaves_nothing();
+    }
+    assert!(!warpdrive.run(&["images"]).contains("app"));
+}
+
+/// Nobody has to know that a disk erred: what is damaged is fetched again.
+#[test]
+fn a_damaged_layer_of_a_builder_is_fetched_again() {
+    let registry = Registry::start();
+    let reference = registry.reference("team/box:1");
+    let home = with_a_box();
+    home.run(&["push", "box", &format!("docker://{reference}")]);
+    let source = source(TEXT);
+    let path = source.path().to_str().unwrap();
+    let expected = build(&home, &[path, "box", "app"]);
+
+    let warpdrive = Warpdrive::new();
+    warpdrive.run(&["pull", &reference]);
+    let layer = {
+        let store = Store::open(Some(&warpdrive.store())).unwrap();
+        let image = store.image(&reference).unwrap().unwrap();
+        store.blob_path(image.manifest.layers()[0].digest())
+    };
+    for damage in [true, false] {
+        let mut bytes = fs::read(&layer).unwrap();
+        let _ = fs::remove_file(&layer);
+        if damage {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0xff;
+            fs::write(&layer, bytes).unwrap();
+        }
+        let _ = fs::remove_dir_all(warpdrive.store().join("unpacked"));
+        let output = s2i(
+            &warpdrive,
+            &["build", path, &reference, "app", "--json", "--no-cache"],
+        );
+        let said = words(&output);
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains("it is fetched again"), "{said}");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(
+            report["layers"][2]["digest"],
+            expected["layers"][2]["digest"]
+        );
+    }
+    // One that is nobody's but this store's is an error, as ever.
+    let layer = {
+        let store = Store::open(Some(&home.store())).unwrap();
+        let image = store.image("box").unwrap().unwrap();
+        store.blob_path(image.manifest.layers()[0].digest())
+    };
+    fs::write(&layer, "damaged").unwrap();
+    fs::remove_dir_all(home.store().join("unpacked")).unwrap();
+    let output = s2i(&home, &["build", path, "box", "app", "--no-cache"]);
+    assert_eq!(output.status.code(), Some(1), "{}", words(&output));
+    assert!(words(&output).contains("damaged"), "{}", words(&output));
 }

@@ -242,7 +242,53 @@ fn a_dockerfile_that_a_real_buildah_builds() {
         "FROM scratch\n"
     );
 
-    // `generate`: the same without a source.
+    // In the source itself, again and again: nothing of it is in the next one.
+    let inside = source.path().join("out");
+    fs::create_dir(&inside).unwrap();
+    let mut trees = Vec::new();
+    for _ in 0..3 {
+        let output = s2i(
+            &warpdrive,
+            &[
+                "build",
+                source.path().to_str().unwrap(),
+                "localhost/box:latest",
+                "app",
+                "--as-dockerfile",
+                inside.join("Dockerfile").to_str().unwrap(),
+            ],
+        );
+        assert!(output.status.success(), "{}", words(&output));
+        trees.push(tree(&inside));
+    }
+    assert_eq!(trees[1], trees[0]);
+    assert_eq!(trees[2], trees[0]);
+
+    // `generate`: the same without a source. (The Go tool puts one label of the builder into another.)
+    Builder::plain()
+        .label("io.openshift.s2i.destination", "/srv/in")
+        .label("io.k8s.description", "Its own words")
+        .put(&warpdrive.store(), "elsewhere");
+    let generated = warpdrive.place().join("Elsewhere");
+    let output = s2i(
+        &warpdrive,
+        &[
+            "generate",
+            "elsewhere",
+            generated.to_str().unwrap(),
+            "--assemble-user",
+            "0",
+            "--assemble-runtime-user",
+            "1002",
+        ],
+    );
+    assert!(output.status.success(), "{}", words(&output));
+    let text = fs::read_to_string(&generated).unwrap();
+    assert!(!text.contains("LABEL") && !text.contains("words"), "{text}");
+    assert!(
+        text.contains("COPY [\"upload/src\", \"/srv/in/src\"]"),
+        "{text}"
+    );
     let generated = warpdrive.place().join("Generated");
     let output = s2i(
         &warpdrive,

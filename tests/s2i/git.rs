@@ -65,6 +65,16 @@ fn branches_tags_commits_submodules_and_directories_of_a_repository() {
         assert_eq!(code, exit, "{words}");
         assert!(words.contains(reason), "{words}");
     }
+    // Nothing was ever committed: by its URL an error, as a directory what is in it.
+    let empty = place.directory.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    fs::write(empty.join("app.py"), "").unwrap();
+    process::run(Command::new("git").arg("init").arg("--quiet").arg(&empty));
+    let (code, words) = place.refuses(&["--git", &format!("file://{}", empty.display())]);
+    assert_eq!(code, 1, "{words}");
+    assert!(words.contains("has no commit to build from"), "{words}");
+    let (files, words) = place.files(&["--path", empty.to_str().unwrap()]);
+    assert_eq!(files, 1, "{words}");
     let (code, words) = place.refuses(&["--git", &format!("{url}-missing")]);
     assert_eq!(code, 5, "{words}");
     assert!(words.contains("git could not reach file://"), "{words}");

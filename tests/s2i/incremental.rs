@@ -192,6 +192,13 @@ fn a_runtime_image_gets_the_artifacts_and_runs_its_own_script() {
     let again = build(&warpdrive, "box", source.path(), &more);
     assert_eq!(again["cache"]["application"], "hit");
     assert_eq!(again["digest"], report["digest"]);
+    // The script may run as another user; the image does not.
+    let other = [&more[..], &["--assemble-runtime-user", "0"]].concat();
+    build(&warpdrive, "box", source.path(), &other);
+    let looked = Looked::at(&warpdrive, "app");
+    let who = looked.content("srv/app/who");
+    assert!(who.starts_with("uid=0"), "{who}");
+    assert_eq!(*looked.inner("User"), "1002");
 }
 
 #[test]

@@ -174,3 +174,43 @@ import flask, wsgi";
     assert_eq!(layers(&single, "dependencies").len(), 0);
     assert_eq!(layers(&single, "application").len(), 1);
 }
+
+/// A secret's volume of Kubernetes, and names that shells and the `s2i` tool stumble over.
+#[test]
+fn what_is_injected_may_be_links_and_have_any_name() {
+    let names = [
+        "we ird",
+        "semi;colon",
+        "$(id)",
+        "quo\"te'",
+        "star*?[x]",
+        "-rf",
+    ];
+    let warpdrive = with(assembling(
+        "for f in /opt/app/conf/*; do echo \"$f\"; cat \"$f\" > /dev/null; done > /opt/app/result",
+    ));
+    let volume = tempfile::tempdir().unwrap();
+    let data = volume.path().join("..2024_05_06");
+    std::fs::create_dir(&data).unwrap();
+    std::os::unix::fs::symlink("..2024_05_06", volume.path().join("..data")).unwrap();
+    for name in names {
+        std::fs::write(data.join(name), "s3cret").unwrap();
+        std::os::unix::fs::symlink(format!("..data/{name}"), volume.path().join(name)).unwrap();
+    }
+    let inject = format!("{}:conf", volume.path().display());
+    build(&warpdrive, "box", hello().path(), &["-i", &inject]);
+    let looked = Looked::at(&warpdrive, "app");
+    let mut expected: Vec<String> = names
+        .iter()
+        .map(|name| format!("/opt/app/conf/{name}"))
+        .collect();
+    expected.sort();
+    let mut found: Vec<String> = looked
+        .content("opt/app/result")
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    found.sort();
+    assert_eq!(found, expected);
+    assert!(!looked.files().keys().any(|path| path.contains("conf")));
+}

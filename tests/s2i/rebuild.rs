@@ -11,11 +11,12 @@ use warpdrive::store::Store;
 use crate::support::fake_registry::FakeRegistry;
 use crate::support::process;
 use crate::support::process::words;
+use crate::support::s2i_builders::{Builder, source};
+use crate::support::warpdrive::{Warpdrive, commit};
+
 use crate::support::s2i::{
     assembling, config, label, printed, report as build, s2i, serve, with_a_box,
 };
-use crate::support::s2i_builders::{Builder, source};
-use crate::support::warpdrive::{Warpdrive, commit};
 
 #[test]
 fn sources_of_all_kinds_and_what_the_labels_say_of_them() {

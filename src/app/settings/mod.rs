@@ -14,7 +14,7 @@ use std::fmt;
 
 use super::advice::{Advice, Explain, nearest};
 use super::environment;
-use super::files::{EntryKind, Files};
+use super::files::{Entry, EntryKind, Files};
 use super::instrument::Instrument;
 
 pub use keys::{AGENTS, HOOKS, KEYS, Key, Kind, STARTED};
@@ -70,6 +70,8 @@ pub enum SettingsError {
         name: String,
         expected: &'static str,
     },
+    #[error("{path} means nothing; {meant} would")]
+    Doubtful { path: String, meant: String },
     #[error("{path} is not UTF-8 (byte {offset})")]
     NotText { path: String, offset: usize },
     #[error("pyproject.toml cannot be read: {message}")]
@@ -113,6 +115,9 @@ impl Explain for SettingsError {
                 advice.remedy("use letters, digits and _, and no digit at the beginning")
             }
             SettingsError::WrongType { .. } => advice,
+            SettingsError::Doubtful { meant, .. } => advice.remedy(format!(
+                "did you mean `{meant}`? Rename the file, or keep what is not for warpdrive elsewhere"
+            )),
             SettingsError::NotText { .. } => {
                 advice.remedy("save the file as UTF-8 (`iconv -t UTF-8` converts it)")
             }
@@ -155,7 +160,8 @@ pub struct Settings {
     pub environment: BTreeMap<String, String>,
     /// `[tool.warpdrive.server_args]` or `.warpdrive/server_args/NAME`: arguments by server.
     pub server_args: BTreeMap<String, String>,
-    /// Files in `.warpdrive` that mean nothing but look like one that does: (path, meant).
+    /// Files in `.warpdrive` that mean nothing but look like one that does, which is there too: a
+    /// copy, perhaps. (path, meant)
     pub doubtful: Vec<(String, String)>,
 }
 
@@ -249,21 +255,21 @@ impl Settings {
 
     /// `.warpdrive/NAME`.
     fn read_directory(&mut self, files: &dyn Files) -> Result<(), SettingsError> {
-        for entry in files.list(".warpdrive") {
+        let found = files.list(".warpdrive");
+        for entry in &found {
             let path = format!(".warpdrive/{}", entry.name);
             if entry.name == "server_args" && entry.kind == EntryKind::Directory {
                 self.server_args.clear();
                 self.values.remove("server_args");
-                for file in files.list(&path) {
-                    let path = format!("{path}/{}", file.name);
+                let found = files.list(&path);
+                for file in &found {
                     let name = file.name.replace('-', "_");
                     if !STARTED.contains(&name.as_str()) {
-                        if let Some(near) = nearest(&name, STARTED.iter().copied()) {
-                            let meant = format!(".warpdrive/server_args/{near}");
-                            self.doubtful.push((path, meant));
-                        }
+                        let near = nearest(&name, STARTED.iter().copied());
+                        self.doubt(&path, &file.name, near, &found)?;
                         continue;
                     }
+                    let path = format!("{path}/{}", file.name);
                     let text = text(files, &path)?;
                     self.server_args.insert(name, text);
                 }
@@ -282,24 +288,44 @@ impl Settings {
                         .filter(|key| key.file)
                         .map(|key| key.name)
                         .chain(keys::OTHER_FILES.iter().copied());
-                    if !keys::OTHER_FILES.contains(&entry.name.as_str())
-                        && let Some(near) = nearest(&entry.name, known)
-                    {
-                        self.doubtful.push((path, format!(".warpdrive/{near}")));
+                    if !keys::OTHER_FILES.contains(&entry.name.as_str()) {
+                        self.doubt(
+                            ".warpdrive",
+                            &entry.name,
+                            nearest(&entry.name, known),
+                            &found,
+                        )?;
                     }
                 }
             }
         }
-        for entry in files.list(".warpdrive/action_hooks") {
-            if !HOOKS.contains(&entry.name.as_str())
-                && let Some(near) = nearest(&entry.name, HOOKS.iter().copied())
-            {
-                self.doubtful.push((
-                    format!(".warpdrive/action_hooks/{}", entry.name),
-                    format!(".warpdrive/action_hooks/{near}"),
-                ));
+        let found = files.list(".warpdrive/action_hooks");
+        for entry in &found {
+            if !HOOKS.contains(&entry.name.as_str()) {
+                let near = nearest(&entry.name, HOOKS.iter().copied());
+                self.doubt(".warpdrive/action_hooks", &entry.name, near, &found)?;
             }
         }
+        Ok(())
+    }
+
+    /// A name that means nothing. One that looks like another is a slip of the pen, and an error as
+    /// such; beside the file that it looks like it may be a copy of that, which is said.
+    fn doubt(
+        &mut self,
+        directory: &str,
+        name: &str,
+        near: Option<&str>,
+        found: &[Entry],
+    ) -> Result<(), SettingsError> {
+        let Some(near) = near else {
+            return Ok(());
+        };
+        let (path, meant) = (format!("{directory}/{name}"), format!("{directory}/{near}"));
+        if !found.iter().any(|entry| entry.name == near) {
+            return Err(SettingsError::Doubtful { path, meant });
+        }
+        self.doubtful.push((path, meant));
         Ok(())
     }
 
@@ -505,6 +531,16 @@ mod tests {
     fn mistakes_name_the_nearest() {
         for (files, title, remedy) in [
             (
+                Memory::new().with(".warpdrive/server-type", "x"),
+                ".warpdrive/server-type means nothing; .warpdrive/server_type would",
+                "did you mean `.warpdrive/server_type`?",
+            ),
+            (
+                Memory::new().with(".warpdrive/action_hooks/deply", "x"),
+                ".warpdrive/action_hooks/deply means nothing; .warpdrive/action_hooks/deploy would",
+                "did you mean `.warpdrive/action_hooks/deploy`?",
+            ),
+            (
                 Memory::new().with("pyproject.toml", "[tool.warpdrive]\nsevrer_type = 'x'\n"),
                 "pyproject.toml [tool.warpdrive]: unknown setting `sevrer_type`",
                 "did you mean `server_type`?",
@@ -537,8 +573,11 @@ mod tests {
     fn arguments_by_server() {
         let files = Memory::new()
             .with(".warpdrive/server_args/gunicorn", "--workers 3")
-            .with(".warpdrive/action_hooks/deply", "")
-            .with(".warpdrive/server-type", "x");
+            .with(".warpdrive/action_hooks/deploy", "")
+            .with(".warpdrive/action_hooks/deploy~", "")
+            .with(".warpdrive/home", "")
+            .with(".warpdrive/home.1", "x")
+            .with(".warpdrive/notes.txt", "x");
         let settings = load(&files, &[]).unwrap();
         assert_eq!(settings.arguments_for("gunicorn"), Some("--workers 3"));
         assert_eq!(settings.arguments_for("waitress"), None);

@@ -44,6 +44,9 @@ pub fn as_dockerfile(
         .builder
         .as_deref()
         .ok_or(ForeignError::NoBuilder)?;
+    let (dockerfile, directory) = place(path);
+    let source = source.map(|source| without_ours(source, &dockerfile, &directory));
+    let source = source.as_ref();
     progress.step(&format!("---> Using S2I builder {builder}"));
     let found = image::fetch(store, builder, request.pull.builder, progress)?;
     let config = &found.config;
@@ -109,16 +112,6 @@ pub fn as_dockerfile(
     }
     .text()
     .map_err(|problem| ForeignError::Dockerfile { problem })?;
-
-    let dockerfile = if path.is_dir() {
-        path.join("Dockerfile")
-    } else {
-        path.to_owned()
-    };
-    let directory = match dockerfile.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
     write(&dockerfile, &directory, &text, source, &scripts)?;
     Ok(Written {
         dockerfile,
@@ -128,6 +121,20 @@ pub fn as_dockerfile(
             .map(|(mount, file)| (mount.id, file))
             .collect(),
     })
+}
+
+/// The Dockerfile to write, and its directory.
+fn place(path: &Path) -> (PathBuf, PathBuf) {
+    let dockerfile = if path.is_dir() {
+        path.join("Dockerfile")
+    } else {
+        path.to_owned()
+    };
+    let directory = match dockerfile.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    (dockerfile, directory)
 }
 
 /// Where the scripts are, by name.
@@ -274,6 +281,32 @@ fn secrets(
     Ok(all)
 }
 
+/// The source without what was written into it the last time.
+fn without_ours(source: &Source, dockerfile: &Path, directory: &Path) -> Source {
+    let mut source = source.clone();
+    let root = fs::canonicalize(source.tree.root());
+    let (Ok(root), Ok(directory)) = (root, fs::canonicalize(directory)) else {
+        return source;
+    };
+    let Ok(below) = directory.strip_prefix(&root) else {
+        return source;
+    };
+    if !is_ours(dockerfile) {
+        return source;
+    }
+    let upload = below.join("upload");
+    let written = dockerfile.file_name().map(|name| below.join(name));
+    source.tree = source
+        .tree
+        .without(|path| path.starts_with(&upload) || Some(path) == written.as_deref());
+    source
+}
+
+/// Whether a Dockerfile is one that this module wrote.
+fn is_ours(dockerfile: &Path) -> bool {
+    fs::read_to_string(dockerfile).is_ok_and(|text| text.starts_with(MARK))
+}
+
 /// Puts the files in place. What lies there already and is not ours is left alone.
 fn write(
     dockerfile: &Path,
@@ -286,7 +319,7 @@ fn write(
         let path = path.to_owned();
         move |error: io::Error| ForeignError::io(doing, path, error)
     };
-    let ours = fs::read_to_string(dockerfile).is_ok_and(|text| text.starts_with(MARK));
+    let ours = is_ours(dockerfile);
     let upload = directory.join("upload");
     let mut parts = vec![upload.join("scripts")];
     if source.is_some() {

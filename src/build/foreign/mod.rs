@@ -46,7 +46,7 @@ use super::judge;
 use super::leaks::Leaks;
 use super::record::Record;
 use super::request::{CacheReport, CacheState, Explanation, Report};
-use super::{BuildError, DEFAULT_SOURCE_TIME, Timings, in_two_phases, ship};
+use super::{BuildError, DEFAULT_SOURCE_TIME, Timings, base, in_two_phases, ship};
 use commit::{Changes, Outcome};
 use image::Ground;
 use inject::Injections;
@@ -118,7 +118,9 @@ pub fn build(
     let Built {
         mut report,
         descriptor,
-    } = made(store, request, source, &digest, timings, progress)?;
+    } = base::mending(store, progress, || {
+        made(store, request, source, &digest, timings.clone(), progress)
+    })?;
     let mut timings = Timings::new();
     if request.tag {
         name(store, request, &descriptor, progress)?;

@@ -115,7 +115,7 @@ pub struct PullPolicies {
 }
 
 /// A source that is ready: what goes into the image, and where it came from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Source {
     /// `.s2i/bin` and `.s2i/environment` are still in it. `tree.commit` gives the labels about the
     /// commit.

@@ -59,7 +59,7 @@ pub(super) fn load(
         return Ok(Settings::default());
     };
     Settings::load(&files, &caller.text_variables(), said)
-        .map_err(|error| Failure::new(1, error.advice()))
+        .map_err(|error| Failure::new(2, error.advice()))
 }
 
 /// A line for each setting: what it is and where that was said.

@@ -3,6 +3,7 @@
 
 use std::io::{self, Write as _};
 
+use crate::app::DetectError;
 use crate::app::advice::{Advice, Explain};
 use crate::app::assemble::BuildError;
 use crate::app::fixup::FixupError;
@@ -90,7 +91,10 @@ impl From<RunError> for Failure {
 
 impl From<BuildError> for Failure {
     fn from(error: BuildError) -> Failure {
-        let code = u8::try_from(error.status()).unwrap_or(1);
+        let code = match &error {
+            BuildError::Detect(error) if matches!(**error, DetectError::Settings(_)) => 2,
+            error => u8::try_from(error.status()).unwrap_or(1),
+        };
         // The pipeline calls again with leave to build; there is nothing to tell anybody.
         if matches!(error, BuildError::NeedsSdists { .. }) {
             return Failure { code, advice: None };

@@ -32,6 +32,9 @@ pub(super) struct GenerateArgs {
     /// User that assemble runs as
     #[arg(long, value_name = "USER")]
     assemble_user: Option<String>,
+    /// Accepted: a Dockerfile has no runtime image
+    #[arg(long, value_name = "USER")]
+    assemble_runtime_user: Option<String>,
     #[command(flatten)]
     common: CommonArgs,
 }
