@@ -322,9 +322,14 @@ fn what_a_commit_would_put_on_the_disk_is_counted_before() {
         let (code, words) = place.refuses(&["--git", url]);
         assert_eq!(code, 1, "{words}");
         assert!(words.contains(limit), "{words}");
-        // As a submodule, and as a submodule's.
+        // As a submodule, and the one that is counted faster as a submodule's, too.
         let mut inner = (url.clone(), id.clone());
-        for level in ["outer", "outermost"] {
+        let levels: &[&str] = if limit.ends_with("bytes") {
+            &["outer", "outermost"]
+        } else {
+            &["outer"]
+        };
+        for level in levels {
             let root = place
                 .directory
                 .path()
