@@ -31,6 +31,7 @@ ifndef BENCH_WARPDRIVE
 	$(CARGO) build --locked --release
 endif
 	python3 benches/compare $(BENCH_PROGRAM)
+	python3 benches/compare/bounds.py $(BENCH_PROGRAM)
 	benches/foreign-builder $(BENCH_PROGRAM)
 	benches/audit $(BENCH_PROGRAM)
 	$(CARGO) bench --locked --bench start

@@ -533,7 +533,11 @@ fn disagreement(warpdrive: &Warpdrive, seed: u64, forgotten: &str) -> Option<Vec
     let mut story = Vec::new();
     let mut last = asked.build(warpdrive, &app, forgotten, false).0;
     for (kind, n) in edits(seed) {
-        asked.upgrade = false;
+        if asked.upgrade {
+            // An option may come back to what it was, and a list that was resolved then would too.
+            app.list();
+            asked.upgrade = false;
+        }
         story.push((kind, n));
         edit(kind, n, &mut app, &mut asked);
         if kind == Edit::Release {

@@ -32,9 +32,9 @@ def scenarios(contender, app, place, registry, record):
     source, other = place / "source", place / "other"
     app.write(source)
     app.another(other)
+    contender.freshen(app, source)
     contender.reset()
     registry.reset()
-    contender.freshen(app, source)
 
     def build(scenario, name, directory):
         before = registry.size()
@@ -179,6 +179,8 @@ def main():
         # buildah takes no capital letters in the path of a layout.
         place = Path(os.environ.get("TMPDIR", "/var/tmp")) / f"warpdrive-bench-{os.getpid()}"
         place.mkdir(mode=0o711, parents=True)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+        child = None
         try:
             command = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", sys.executable, __file__, str(program)]
             env = {**os.environ, INSIDE: str(place), "BENCH_OUT": str(out)}
@@ -186,6 +188,9 @@ def main():
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             return child.wait()
         finally:
+            if child and child.poll() is None:
+                child.kill()
+                child.wait()
             if "BENCH_KEEP" not in os.environ:
                 subprocess.call(["rm", "-rf", "--one-file-system", place])
             subprocess.call(["find", "/sys/fs/cgroup", "-depth", "-type", "d", "-path", f"*/{place.name}*", "-delete"], stderr=subprocess.DEVNULL)
