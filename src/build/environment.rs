@@ -167,15 +167,6 @@ pub(super) fn of_the_host(request: &Request) -> Vec<(&'static str, String)> {
     found
 }
 
-/// Whether a variable says where packages are, other than on the usual index.
-pub(super) fn names_an_index(request: &Request) -> bool {
-    let said = request.build_env.iter().map(|(name, _)| name.as_str());
-    PASSED_ON
-        .iter()
-        .filter(|name| name.contains("INDEX"))
-        .any(|name| request.host_env.contains_key(*name) || said.clone().any(|said| said == *name))
-}
-
 /// How the wheel cache is mounted.
 pub(super) enum WheelCache {
     /// Nobody's code runs in this sandbox but uv's and the base image's, whose cache it is: it may be

@@ -87,19 +87,7 @@ pub(super) fn text(dependencies: &Dependencies, python: &str, list: &str) -> Opt
     if dependencies.wheels.is_empty() {
         text.push_str("packages = []\n");
     }
-    text.push_str(&packages(&dependencies.wheels)?);
-    let _ = write!(
-        text,
-        "\n# Of the list of requirements that this was resolved from.\n[tool.warpdrive]\nlist = {}\n",
-        quoted(list)
-    );
-    Some(text)
-}
-
-/// The `[[packages]]` of a lock file; `None` where it is not known where a wheel is to be had.
-pub(super) fn packages<'a>(wheels: impl IntoIterator<Item = &'a LockedWheel>) -> Option<String> {
-    let mut text = String::new();
-    for LockedWheel { pin, artifact } in wheels {
+    for LockedWheel { pin, artifact } in &dependencies.wheels {
         let _ = write!(
             text,
             "\n[[packages]]\nname = {}\nversion = {}\n",
@@ -121,6 +109,11 @@ pub(super) fn packages<'a>(wheels: impl IntoIterator<Item = &'a LockedWheel>) ->
         }
         let _ = writeln!(text, "hashes = {{ sha256 = {} }} }}]", quoted(&pin.wheel));
     }
+    let _ = write!(
+        text,
+        "\n# Of the list of requirements that this was resolved from.\n[tool.warpdrive]\nlist = {}\n",
+        quoted(list)
+    );
     Some(text)
 }
 

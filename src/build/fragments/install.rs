@@ -20,9 +20,8 @@ use super::super::assemble::{self, Stage};
 use super::super::base::Base;
 use super::super::carried::Carried;
 use super::super::dependencies::{distributions, site_packages, wheel_cache};
-use super::super::environment::{RUN, names_an_index};
+use super::super::environment::RUN;
 use super::super::error::BuildError;
-use super::super::lock::{self, LockedWheel};
 use super::super::request::Request;
 use super::super::split::{Distribution, Owners, is_path_configuration, size};
 use super::super::tools::Tools;
@@ -37,19 +36,15 @@ use super::{Fragment, Pin, key};
 /// The fragments of these wheels, in their order; or why they cannot be told apart.
 pub(super) fn install(
     store: &Store,
-    wheels: &[&LockedWheel],
+    pins: &[&Pin],
     asked: &Asked,
     base: &Base,
     request: &Request,
     tools: &Tools,
     progress: &dyn Progress,
 ) -> Result<Result<Vec<Fragment>, String>, BuildError> {
-    let pins: Vec<&Pin> = wheels.iter().map(|wheel| &wheel.pin).collect();
     let scratch = store.scratch("fragments")?;
-    let Some(tree) = run(
-        store, wheels, asked, base, request, tools, &scratch, progress,
-    )?
-    else {
+    let Some(tree) = run(store, pins, asked, base, request, tools, &scratch, progress)? else {
         return Ok(Err("the wheels could not be installed by themselves".into()));
     };
     let upper = tree.upper.upper.as_path();
@@ -109,7 +104,7 @@ pub(super) fn install(
 )]
 fn run(
     store: &Store,
-    wheels: &[&LockedWheel],
+    pins: &[&Pin],
     asked: &Asked,
     base: &Base,
     request: &Request,
@@ -118,8 +113,20 @@ fn run(
     progress: &dyn Progress,
 ) -> Result<Option<Linked>, BuildError> {
     let tree = Linked::new(store, base, scratch)?;
-    let (name, list) = list(wheels, asked, request);
-    let list_file = format!("{RUN}/{name}");
+    let mut list = String::new();
+    for line in asked.indexes() {
+        list.push_str(line);
+        list.push('\n');
+    }
+    for pin in pins {
+        let Pin {
+            name,
+            version,
+            wheel,
+        } = pin;
+        let _ = writeln!(list, "{name}=={version} --hash=sha256:{wheel}");
+    }
+    let list_file = format!("{RUN}/requirements.txt");
     let command = [
         &format!("{RUN}/tools/bin/uv"),
         "pip",
@@ -163,29 +170,6 @@ fn run(
     let stage = Stage::assemble(lowers, tree.upper.clone(), mounts, env);
     let outcome = assemble::run(stage, &request, &shown)?;
     Ok((outcome.exit == Exit::Code(0)).then_some(tree))
-}
-
-/// The list for uv, and the name of its file: a lock file, which says where the wheels are, so that no
-/// index is asked again; or, where not everything comes from the usual index, names and hashes.
-fn list(wheels: &[&LockedWheel], asked: &Asked, request: &Request) -> (&'static str, String) {
-    let other_index = asked.indexes().next().is_some() || names_an_index(request);
-    if !other_index && let Some(packages) = lock::packages(wheels.iter().copied()) {
-        let text = format!("lock-version = \"1.0\"\ncreated-by = \"warpdrive\"\n{packages}");
-        return ("pylock.toml", text);
-    }
-    let mut text = String::new();
-    for line in asked.indexes() {
-        text.push_str(line);
-        text.push('\n');
-    }
-    for LockedWheel { pin, .. } in wheels {
-        let _ = writeln!(
-            text,
-            "{}=={} --hash=sha256:{}",
-            pin.name, pin.version, pin.wheel
-        );
-    }
-    ("requirements.txt", text)
 }
 
 /// Whether a file or directory lies over something else of the image's; directories over directories
