@@ -274,7 +274,9 @@ class BuildKit(Peer):
             [self.client, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"], env=self.env, text=True
         ).split()
         for name in names:
-            if not name.startswith((self.base, "bench-loaded", "<none>")) and not name.endswith(":base"):
+            if "<none>" in name:
+                continue  # pruned below
+            if not name.startswith((self.base, "bench-loaded")) and not name.endswith(":base"):
                 self.quiet(self.client, "image", "rm", "--force", name)
         self.quiet(self.client, "image", "prune", "--force")
         # The cache mounts are what stays.

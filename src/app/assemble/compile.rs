@@ -62,14 +62,11 @@ pub(super) fn files(python: &Path, paths: Vec<PathBuf>, check: Check) -> Result<
             .iter()
             .map(|share| scope.spawn(move || compile_share(python, share, check)))
             .collect();
-        running
-            .into_iter()
-            .map(|worker| {
-                worker
-                    .join()
-                    .unwrap_or(Err(BuildError::Compile { status: 125 }))
-            })
-            .collect()
+        running.into_iter().try_for_each(|worker| {
+            worker
+                .join()
+                .unwrap_or(Err(BuildError::Compile { status: 125 }))
+        })
     })
 }
 

@@ -7,7 +7,7 @@
 //! marks that nobody refers to are taken away, and the others are numbered anew. Lengths and
 //! positions stay as they are.
 //!
-//! The format is that of `Python/marshal.c`, versions 4 and 5, as CPython 3.7 to 3.14 write it.
+//! The format is that of `Python/marshal.c`, versions 4 and 5, as `CPython` 3.7 to 3.14 write it.
 
 /// The mark of an object that can be referred to.
 const FLAG_REF: u8 = 0x80;
@@ -27,7 +27,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// That of CPython 3.MINOR, if it is known.
+    /// That of `CPython` 3.MINOR, if it is known.
     pub(super) fn of(minor: u8) -> Option<Self> {
         let (numbers, objects, tables) = match minor {
             7 => (5, 8, 1),

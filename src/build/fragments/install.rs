@@ -374,12 +374,11 @@ mod tests {
         ] {
             let upper = place.path().join("upper");
             for path in paths {
-                match path.strip_suffix('/') {
-                    Some(directory) => fs::create_dir_all(upper.join(directory)).unwrap(),
-                    None => {
-                        fs::create_dir_all(&upper).unwrap();
-                        fs::write(upper.join(path), "").unwrap();
-                    }
+                if path.ends_with('/') {
+                    fs::create_dir_all(upper.join(path)).unwrap();
+                } else {
+                    fs::create_dir_all(&upper).unwrap();
+                    fs::write(upper.join(path), "").unwrap();
                 }
             }
             let entries = layer::scan(&upper, &[]).unwrap().entries;
