@@ -62,7 +62,7 @@ fn a_known_tree_has_known_digests() {
         ),
         (
             Compression::Gzip(9),
-            "sha256:a614d85d9a897eb934f45d340fc7f9555f3c969d6cebd6c608da01171c6656fa",
+            "sha256:ff8d2e4df73fd7eaa183017b42d1d0097816c08546e3ccecb56f3afcc4414761",
         ),
         (
             Compression::Zstd(3),
