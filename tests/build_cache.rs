@@ -537,6 +537,7 @@ fn disagreement(warpdrive: &Warpdrive, seed: u64, forgotten: &str) -> Option<Vec
             // An option may come back to what it was, and a list that was resolved then would too.
             app.list();
             asked.upgrade = false;
+            last = asked.build(warpdrive, &app, forgotten, false).0;
         }
         story.push((kind, n));
         edit(kind, n, &mut app, &mut asked);

@@ -270,6 +270,6 @@ fn every_agent_is_in_the_workers() {
         .unwrap();
         warpdrive.refuses(source.path(), &[])
     };
-    assert_eq!(code, 3, "{text}");
+    assert_eq!(code, 2, "{text}");
     assert!(text.contains("did you mean `opentelemetry`?"), "{text}");
 }

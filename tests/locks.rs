@@ -143,7 +143,7 @@ fn what_was_installed_is_written_down_and_installed_again() {
     )
     .unwrap();
     let (code, words) = warpdrive.refuses(source, &[]);
-    assert_eq!(code, 3, "{words}");
+    assert_eq!(code, 2, "{words}");
     assert!(words.contains("pylock.toml is no lock file"), "{words}");
 }
 

@@ -355,21 +355,31 @@ struct Watched<'a> {
     stamp: Stamp,
 }
 
-/// What changes when a file is written to: size, modification and change time, and the inode.
-type Stamp = (u64, i64, i64, i64, i64, u64);
+/// What changes when a file is written to: size, modification and change time, and the inode. The
+/// change time counts while the file has one name only: another name changes it, too, and whoever
+/// links the same wheel's file gives it one.
+struct Stamp {
+    content: (u64, i64, i64, u64),
+    changed: (i64, i64),
+    names: u64,
+}
+
+impl Stamp {
+    fn is_that_of(&self, other: &Self) -> bool {
+        let linked = self.names > 1 || other.names > 1;
+        self.content == other.content && (linked || self.changed == other.changed)
+    }
+}
 
 fn stamp(path: &Path, file: &File) -> Result<(Stamp, bool), LayerError> {
     let meta = file
         .metadata()
         .map_err(|error| LayerError::io("examine", path, error))?;
-    let stamp = (
-        meta.len(),
-        meta.mtime(),
-        meta.mtime_nsec(),
-        meta.ctime(),
-        meta.ctime_nsec(),
-        meta.ino(),
-    );
+    let stamp = Stamp {
+        content: (meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ino()),
+        changed: (meta.ctime(), meta.ctime_nsec()),
+        names: meta.nlink(),
+    };
     Ok((stamp, meta.is_file()))
 }
 
@@ -383,7 +393,7 @@ impl<'a> Watched<'a> {
             .open(path)
             .map_err(|error| LayerError::io("open", path, error))?;
         let (stamp, is_file) = stamp(path, &file)?;
-        if !is_file || stamp.0 != size {
+        if !is_file || stamp.content.0 != size {
             return Err(LayerError::Changed {
                 path: path.to_owned(),
             });
@@ -415,7 +425,7 @@ impl<'a> Watched<'a> {
             }
             out.write_all(&buffer[..count]).map_err(output)?;
         }
-        if stamp(self.path, &self.file)?.0 != self.stamp {
+        if !stamp(self.path, &self.file)?.0.is_that_of(&self.stamp) {
             return Err(self.changed());
         }
         Ok(copied)

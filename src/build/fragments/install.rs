@@ -226,6 +226,13 @@ impl Linked {
             place,
         };
         make_directory(&tree.upper.work)?;
+        // The user inside goes through it, whatever our umask.
+        rustix::fs::chmod(&tree.place, Mode::from_raw_mode(0o755)).map_err(|error| {
+            BuildError::Write {
+                path: tree.place.clone(),
+                source: error.into(),
+            }
+        })?;
         let mut directories = Directories {
             tree: &tree.upper.upper,
             chown: IdMode::current().chown_allowed(),
