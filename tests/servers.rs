@@ -303,12 +303,26 @@ fn for_each(work: impl Fn(&'static str, bool, Stream) + Sync) {
     assert!(failed.is_empty(), "failed: {failed:?}");
 }
 
+/// Daphne brings a package that has a key in its documentation.
+const POLICY: &str = r#"
+[[exception]]
+rule = "secret-key"
+path = "/opt/app-root/lib/**/autobahn/wamp/**"
+reason = "an example of autobahn's, which everybody has"
+expires = 2126-01-01
+"#;
+
 #[test]
 fn a_django_project_under_every_server() {
     let warpdrive = Warpdrive::with(PYTHON_311);
     // The first makes the layers that they share; the others, two at a time.
     let build = |(server, ..): &(&str, bool, Stream)| {
-        warpdrive.image(server, project(server).path(), &[]);
+        let source = project(server);
+        let policy = source.path().with_extension("policy.toml");
+        fs::write(&policy, POLICY).unwrap();
+        let more = ["--policy", policy.to_str().unwrap()];
+        warpdrive.image(server, source.path(), &more);
+        fs::remove_file(policy).unwrap();
     };
     build(&SERVERS[0]);
     let (some, others) = SERVERS[1..].split_at(3);
