@@ -210,6 +210,7 @@ fn serves_and_stops(warpdrive: &Warpdrive, server: &str, log: Stream) {
     assert_eq!(again.unwrap().status, 304, "{server}: {modified}");
     assert_eq!(container.get("/static/website/none.css").status, 404);
     let (out, err) = (container.out.clone(), container.err.clone());
+    wait_for_workers(server, 2, || container.words());
     let (response, status, words) = container.stop_while_streaming();
     assert!(
         is_complete(&response),
@@ -228,6 +229,18 @@ fn serves_and_stops(warpdrive: &Warpdrive, server: &str, log: Stream) {
     // Two workers need not log in the order of the requests.
     let mut lines = log.lines().filter(|line| line.contains(STYLE));
     assert!(lines.any(|line| line.contains("200")), "{words}");
+}
+
+/// A worker of granian's that is told to stop before it has started does not hear it, and is killed
+/// when its time is over: waits until so many have started. (The others hear it at any time.)
+fn wait_for_workers(server: &str, number: usize, words: impl Fn() -> String) {
+    if server.contains("granian") {
+        let started = || words().matches("Started worker").count();
+        let all = poll(Duration::from_secs(30), || {
+            (started() == number).then_some(())
+        });
+        all.unwrap_or_else(|| panic!("{}", words()));
+    }
 }
 
 /// Process 1 ends with the server, or the server replaces the worker and stops as ever.
@@ -251,13 +264,7 @@ fn survives_a_worker(warpdrive: &Warpdrive, server: &str, single: bool) {
     });
     let answers = answers.unwrap_or_else(|| panic!("it does not recover\n{}", container.words()));
     assert!(!answers.contains(&killed), "{server}: {answers:?}");
-    // A worker of granian's that is told to stop before it has started does not hear it, and is
-    // killed when its time is over.
-    if server == "granian" {
-        let started = || container.words().matches("Started worker").count();
-        let both = poll(Duration::from_secs(30), || (started() == 3).then_some(()));
-        both.unwrap_or_else(|| panic!("{}", container.words()));
-    }
+    wait_for_workers(server, 3, || container.words());
     let (response, status, words) = container.stop_while_streaming();
     assert!(
         is_complete(&response),
@@ -272,6 +279,7 @@ fn stopped_by_podman(podman: &Podman, server: &str) {
     let running = podman.run(&options);
     assert_eq!(running.get("/").status, 200, "{}", running.logs());
     assert_eq!(running.get(STYLE).status, 200, "{}", running.logs());
+    wait_for_workers(server, 2, || running.logs());
     let (port, mut end) = (running.port, None);
     let words = running.logs();
     let response = streamed(port, || end = Some(running.stop()));
