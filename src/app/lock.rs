@@ -4,6 +4,8 @@
 //! hashes of its files, so that everything that understands those understands locks. Groups and
 //! extras are not chosen from: the format wants a lock for deployment to have none.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::requirement::normalize;
@@ -33,42 +35,44 @@ pub fn is_lock(path: &str) -> bool {
         })
 }
 
-#[derive(Deserialize)]
+/// A lock file (PEP 751), as far as it is read: nothing in it has been judged.
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Document {
+pub struct Document {
     lock_version: String,
     #[serde(default)]
-    packages: Vec<Package>,
+    pub packages: Vec<Package>,
     #[serde(default)]
     tool: Tools,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Debug, Deserialize, Default)]
 struct Tools {
     #[serde(default)]
     warpdrive: Ours,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Debug, Deserialize, Default)]
 struct Ours {
     list: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Package {
-    name: String,
-    version: Option<String>,
-    marker: Option<String>,
-    index: Option<String>,
+/// A package of a lock file.
+#[derive(Debug, Deserialize)]
+pub struct Package {
+    pub name: String,
+    pub version: Option<String>,
+    pub marker: Option<String>,
+    pub index: Option<String>,
     vcs: Option<Repository>,
     directory: Option<Directory>,
     archive: Option<Artifact>,
     sdist: Option<Artifact>,
     #[serde(default)]
-    wheels: Vec<Artifact>,
+    pub wheels: Vec<Artifact>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Repository {
     r#type: String,
@@ -77,33 +81,57 @@ struct Repository {
     subdirectory: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Directory {
     path: String,
     #[serde(default)]
     editable: bool,
 }
 
-#[derive(Deserialize)]
-struct Artifact {
-    url: Option<String>,
+/// A file of a package: a wheel, an archive.
+#[derive(Debug, Deserialize)]
+pub struct Artifact {
+    pub name: Option<String>,
+    pub url: Option<String>,
     path: Option<String>,
+    /// In bytes.
+    pub size: Option<u64>,
     #[serde(default)]
-    hashes: std::collections::BTreeMap<String, String>,
+    hashes: BTreeMap<String, String>,
 }
 
-/// Reads a lock file.
+impl Artifact {
+    /// Its SHA-256 in small hexadecimal digits, if it is given and is one.
+    #[must_use]
+    pub fn sha256(&self) -> Option<String> {
+        let hash = self.hashes.get("sha256")?;
+        let is_one = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_one.then(|| hash.to_ascii_lowercase())
+    }
+}
+
+impl Document {
+    /// # Errors
+    /// In words, for what is no lock file of version 1.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let document: Self = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+        if document.lock_version.split('.').next() == Some("1") {
+            Ok(document)
+        } else {
+            Err(format!(
+                "lock-version {} is none of 1",
+                document.lock_version
+            ))
+        }
+    }
+}
+
+/// Reads a lock file as a list of requirements.
 ///
 /// # Errors
 /// In words, for what is no lock or not one that can be installed as it stands.
 pub fn read(text: &str) -> Result<Lock, String> {
-    let document: Document = toml::from_str(text).map_err(|error| error.message().to_owned())?;
-    if document.lock_version.split('.').next() != Some("1") {
-        return Err(format!(
-            "lock-version {} is none of 1",
-            document.lock_version
-        ));
-    }
+    let document = Document::parse(text)?;
     let mut indexes: Vec<&str> = Vec::new();
     let mut lines = Vec::new();
     for package in &document.packages {
@@ -200,11 +228,8 @@ fn line(package: &Package) -> Result<String, String> {
     let hashes = |files: &[&Artifact]| {
         let mut options = String::new();
         for file in files {
-            let hash = file.hashes.get("sha256").filter(|hash| {
-                hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
-            })?;
             options.push_str(" --hash=sha256:");
-            options.push_str(&hash.to_ascii_lowercase());
+            options.push_str(&file.sha256()?);
         }
         (!options.is_empty()).then_some(options)
     };

@@ -11,12 +11,22 @@ use super::environment::without_credentials;
 use super::fragments::Pin;
 
 /// A wheel, and where it is to be had.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct LockedWheel {
     #[serde(flatten)]
     pub(super) pin: Pin,
     #[serde(flatten)]
     pub(super) artifact: Artifact,
+}
+
+impl LockedWheel {
+    /// The same, from this index unless another is known.
+    pub(super) fn in_index(mut self, index: Option<&str>) -> Self {
+        if self.artifact.index.is_none() {
+            self.artifact.index = index.map(without_credentials);
+        }
+        self
+    }
 }
 
 /// Where a wheel is to be had; no credentials.
@@ -52,14 +62,6 @@ impl Artifact {
             url,
             size,
         }
-    }
-
-    /// The same, from this index unless another is known.
-    pub(super) fn in_index(mut self, index: Option<&str>) -> Self {
-        if self.index.is_none() {
-            self.index = index.map(without_credentials);
-        }
-        self
     }
 }
 

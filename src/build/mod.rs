@@ -32,6 +32,7 @@ mod tools;
 mod transfers;
 mod tree;
 mod trusted;
+mod two_at_a_time;
 mod verify;
 
 use std::collections::BTreeMap;

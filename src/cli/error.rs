@@ -449,7 +449,11 @@ impl From<crate::build::BuildError> for CommandError {
             .with_hint(
                 "free some space with `warpdrive prune`, or point WARPDRIVE_STORE to another disk",
             ),
-            E::NoInstaller { .. } | E::Write { .. } | E::Read { .. } | E::NoPlan => {
+            E::NoInstaller { .. }
+            | E::Write { .. }
+            | E::Read { .. }
+            | E::Threads(_)
+            | E::NoPlan => {
                 Self::new(ExitStatus::Failure, "build", message)
             }
         }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io::{BufReader, Read, Write as _};
+use std::io::{self, BufReader, Read, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -104,27 +104,40 @@ fn compile_share(python: &Path, paths: &[PathBuf], check: Check) -> Result<(), B
             stdin.write_all(&[0])
         })
     });
-    let kept = match child.stdout.take() {
-        Some(stdout) if named.is_ok() => keep(BufReader::with_capacity(BUFFER, stdout), paths),
-        _ => Ok(()),
-    };
-    let status = child.wait().map_err(failed)?;
-    if !status.success() {
-        return Err(BuildError::Compile {
-            status: status_of(status),
-        });
+    let mut said = child.stdout.take().filter(|_| named.is_ok());
+    let kept = said.as_mut().map_or(Ok(()), |said| {
+        keep(BufReader::with_capacity(BUFFER, said), paths)
+    });
+    if matches!(kept, Err(Unkept::Unwritten(..))) {
+        // Nobody is to read that it could not say the rest.
+        let _ = child.kill();
     }
-    named.map_err(failed)?;
-    kept
+    drop(said);
+    let status = child.wait().map_err(failed)?;
+    match kept {
+        // It ended too early, and its status says why.
+        Err(Unkept::Unread(_)) | Ok(()) if !status.success() => Err(BuildError::Compile {
+            status: status_of(status),
+        }),
+        Err(Unkept::Unread(error)) => Err(failed(error)),
+        Err(Unkept::Unwritten(path, source)) => Err(BuildError::Io {
+            doing: "write the byte-code of",
+            path,
+            source,
+        }),
+        Ok(()) => named.map_err(failed),
+    }
+}
+
+/// Why byte-code is not where it should be.
+enum Unkept {
+    Unread(io::Error),
+    Unwritten(PathBuf, io::Error),
 }
 
 /// Writes what the interpreter says of each file beside it.
-fn keep(mut said: impl Read, paths: &[PathBuf]) -> Result<(), BuildError> {
-    let unread = |source| BuildError::Io {
-        doing: "read the byte-code of",
-        path: paths.first().cloned().unwrap_or_default(),
-        source,
-    };
+fn keep(mut said: impl Read, paths: &[PathBuf]) -> Result<(), Unkept> {
+    let unread = Unkept::Unread;
     let mut start = [0; 2];
     said.read_exact(&mut start).map_err(unread)?;
     let layout = Layout::of(start[0]);
@@ -138,7 +151,7 @@ fn keep(mut said: impl Read, paths: &[PathBuf]) -> Result<(), BuildError> {
         content.clear();
         let read = said.by_ref().take(length.into()).read_to_end(&mut content);
         if read.map_err(unread)? < length as usize {
-            return Err(unread(std::io::ErrorKind::UnexpectedEof.into()));
+            return Err(unread(io::ErrorKind::UnexpectedEof.into()));
         }
         if length == 0 {
             continue;
@@ -147,18 +160,14 @@ fn keep(mut said: impl Read, paths: &[PathBuf]) -> Result<(), BuildError> {
             // What it cannot read is still good byte-code.
             normalize(code, layout);
         }
-        write(path, &tag, &content).map_err(|source| BuildError::Io {
-            doing: "write the byte-code of",
-            path: path.clone(),
-            source,
-        })?;
+        write(path, &tag, &content).map_err(|error| Unkept::Unwritten(path.clone(), error))?;
     }
     Ok(())
 }
 
 /// `x.py`'s byte-code is `__pycache__/x.TAG.pyc` (PEP 3147). Whoever reads it meanwhile sees all or
 /// nothing.
-fn write(path: &Path, tag: &[u8], content: &[u8]) -> std::io::Result<()> {
+fn write(path: &Path, tag: &[u8], content: &[u8]) -> io::Result<()> {
     let mut name = path.file_stem().unwrap_or_default().to_owned();
     name.push(".");
     name.push(OsStr::from_bytes(tag));
@@ -168,7 +177,7 @@ fn write(path: &Path, tag: &[u8], content: &[u8]) -> std::io::Result<()> {
     name.push(format!(".{}", std::process::id()));
     let temporary = directory.join(name);
     match std::fs::write(&temporary, content) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
             std::fs::create_dir_all(&directory)?;
             std::fs::write(&temporary, content)?;
         }
@@ -178,7 +187,7 @@ fn write(path: &Path, tag: &[u8], content: &[u8]) -> std::io::Result<()> {
 }
 
 /// Python files below a directory; links, hidden directories and `node_modules` are passed by.
-fn python_files(directory: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+fn python_files(directory: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
         let kind = entry.file_type()?;
@@ -252,6 +261,24 @@ mod tests {
             compile_share(python, &paths, Check::Unchecked)
                 .is_err_and(|error| matches!(error, BuildError::Compile { status: 1 }))
         );
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("__pycache__"), "").unwrap();
+        let mut paths = Vec::new();
+        // More than fits into a pipe: the interpreter is still at it.
+        for at in 0..200 {
+            let path = place.path().join(format!("x{at}.py"));
+            std::fs::write(&path, format!("x = '{}'", "y".repeat(4096))).unwrap();
+            paths.push(path);
+        }
+        let error = compile_share(Path::new("/usr/bin/python3"), &paths, Check::Checked);
+        let error = error.unwrap_err().to_string();
+        let first = place.path().join("x0.py");
+        assert!(error.contains("write the byte-code of"), "{error}");
+        assert!(error.contains(first.to_str().unwrap()), "{error}");
     }
 
     #[test]

@@ -29,7 +29,7 @@ use super::super::tree::{
     exists_below, make_app_root, make_directory, normalize, without_implied_directories,
 };
 use super::super::trusted::{self, Job};
-use super::layers::two_at_a_time;
+use super::super::two_at_a_time::two_at_a_time;
 use super::plain::Asked;
 use super::{Fragment, Pin, key};
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +17,7 @@ use super::super::error::BuildError;
 use super::super::request::Request;
 use super::super::split::{Distribution, Group, groups};
 use super::super::tree::{normalize, without_implied_directories};
+use super::super::two_at_a_time::two_at_a_time;
 use super::{Fragment, Outcome};
 
 /// A layer that was written before.
@@ -80,41 +80,6 @@ pub(super) fn combine(
         unpacked,
         wheels: Vec::new(),
     }))
-}
-
-/// Does the same with all of them, two at once, each on half of the processors: while one waits for
-/// the disk or for a single thread, the other goes on. The results are in their order.
-pub(super) fn two_at_a_time<T: Sync, R: Send>(
-    items: &[T],
-    work: impl Fn(&T, usize) -> Result<R, BuildError> + Sync,
-) -> Result<Vec<R>, BuildError> {
-    let threads = (layer::threads() / 2).max(1);
-    let next = AtomicUsize::new(0);
-    let worker = || {
-        let mut done = Vec::new();
-        while let Some((index, item)) = {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            items.get(index).map(|item| (index, item))
-        } {
-            let result = work(item, threads);
-            if result.is_err() {
-                next.store(items.len(), Ordering::Relaxed);
-            }
-            done.push((index, result));
-        }
-        done
-    };
-    let mut done = std::thread::scope(|scope| {
-        let other = scope.spawn(worker);
-        let mut done = worker();
-        match other.join() {
-            Ok(more) => done.extend(more),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-        done
-    });
-    done.sort_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// The layer of these fragments: as it was written before, or written now.

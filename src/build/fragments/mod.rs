@@ -33,7 +33,7 @@ use super::base::Base;
 use super::carried::Carried;
 use super::dependencies::Dependencies;
 use super::error::BuildError;
-use super::lock::{Artifact, LockedWheel};
+use super::lock::LockedWheel;
 use super::request::Request;
 use super::tools::{self, Tools};
 
@@ -93,30 +93,30 @@ pub(super) fn phase(
         Err(reason) => return Ok(Err(reason)),
     };
     let index = asked.only_index();
-    let (pins, artifacts): (Vec<Pin>, Vec<Artifact>) = resolved
+    let wheels: Vec<LockedWheel> = resolved
         .into_iter()
-        .map(|found| (found.pin, found.artifact.in_index(index)))
-        .unzip();
+        .map(|wheel| wheel.in_index(index))
+        .collect();
     progress.step(&format!(
         " -----> Installing dependencies with uv ({})",
         asked.names
     ));
-    let mut found: Vec<Option<Fragment>> = Vec::with_capacity(pins.len());
-    for pin in &pins {
+    let mut found: Vec<Option<Fragment>> = Vec::with_capacity(wheels.len());
+    for wheel in &wheels {
         found.push(if request.no_cache {
             None
         } else {
-            find(store, &key(pin, base))?
+            find(store, &key(&wheel.pin, base))?
         });
     }
-    let missing: Vec<&Pin> = pins
+    let missing: Vec<&Pin> = wheels
         .iter()
         .zip(&found)
-        .filter_map(|(pin, found)| found.is_none().then_some(pin))
+        .filter_map(|(wheel, found)| found.is_none().then_some(&wheel.pin))
         .collect();
     progress.step(&format!(
         "        {} distributions, {} new",
-        pins.len(),
+        wheels.len(),
         missing.len()
     ));
     if !missing.is_empty() {
@@ -130,11 +130,6 @@ pub(super) fn phase(
         }
     }
     let fragments: Vec<Fragment> = found.into_iter().flatten().collect();
-    let wheels: Vec<LockedWheel> = pins
-        .into_iter()
-        .zip(artifacts)
-        .map(|(pin, artifact)| LockedWheel { pin, artifact })
-        .collect();
     let combined = layers::combine(store, fragments, request)?;
     Ok(combined.map(|result| Dependencies { wheels, ..result }))
 }

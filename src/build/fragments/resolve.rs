@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::app::Detected;
+use crate::app::lock::Document;
 use crate::app::server::pins::pinned;
 use crate::builder::APP_ROOT;
 use crate::progress::Silent;
@@ -19,7 +20,7 @@ use super::super::base::Base;
 use super::super::dependencies::overlay_owned;
 use super::super::environment::RUN;
 use super::super::error::BuildError;
-use super::super::lock::Artifact;
+use super::super::lock::{Artifact, LockedWheel};
 use super::super::request::Request;
 use super::super::split::normalized;
 use super::super::tools::Tools;
@@ -39,13 +40,6 @@ pub(in super::super) struct Pin {
     pub(in super::super) wheel: String,
 }
 
-/// A wheel and where the index has it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Found {
-    pub(super) pin: Pin,
-    pub(super) artifact: Artifact,
-}
-
 /// All that the list and the server need, by name; or why that cannot be told.
 pub(super) fn resolve(
     store: &Store,
@@ -54,7 +48,7 @@ pub(super) fn resolve(
     base: &Base,
     request: &Request,
     tools: &Tools,
-) -> Result<Result<Vec<Found>, String>, BuildError> {
+) -> Result<Result<Vec<LockedWheel>, String>, BuildError> {
     let run = |requirements: String, constraints: String| {
         compile(store, requirements, constraints, base, request, tools)
     };
@@ -62,7 +56,7 @@ pub(super) fn resolve(
         Ok(found) => found,
         Err(reason) => return Ok(Err(reason)),
     };
-    for Found { pin, .. } in &found {
+    for LockedWheel { pin, .. } in &found {
         if let Some(allowed) = asked.hashes(&pin.name)
             && !allowed.contains(&pin.wheel.as_str())
         {
@@ -90,7 +84,7 @@ pub(super) fn resolve(
             let _ = writeln!(requirements, "{line}");
         }
         let mut constraints = String::new();
-        for Found { pin, .. } in &found {
+        for LockedWheel { pin, .. } in &found {
             let _ = writeln!(constraints, "{}=={}", pin.name, pin.version);
         }
         let more = match run(requirements, constraints)? {
@@ -114,7 +108,7 @@ fn compile(
     base: &Base,
     request: &Request,
     tools: &Tools,
-) -> Result<Result<Vec<Found>, String>, BuildError> {
+) -> Result<Result<Vec<LockedWheel>, String>, BuildError> {
     let scratch = store.scratch("resolve")?;
     let output = overlay_owned(&scratch, "lock", IdMode::current())?.upper;
     let inside = format!("{RUN}/lock");
@@ -169,64 +163,35 @@ fn compile(
 }
 
 /// The wheels that a lock file names; `None` where one of its packages is anything else.
-fn pins(lock: &str) -> Option<Vec<Found>> {
-    #[derive(Deserialize)]
-    struct Lock {
-        #[serde(default)]
-        packages: Vec<Package>,
-    }
-    #[derive(Deserialize)]
-    struct Package {
-        name: String,
-        version: Option<String>,
-        marker: Option<String>,
-        index: Option<String>,
-        #[serde(default)]
-        wheels: Vec<Wheel>,
-    }
-    #[derive(Deserialize)]
-    struct Wheel {
-        name: Option<String>,
-        url: Option<String>,
-        size: Option<u64>,
-        hashes: Hashes,
-    }
-    #[derive(Deserialize)]
-    struct Hashes {
-        sha256: Option<String>,
-    }
-    let lock: Lock = toml::from_str(lock).ok()?;
+fn pins(lock: &str) -> Option<Vec<LockedWheel>> {
+    let lock = Document::parse(lock).ok()?;
     let mut found = Vec::with_capacity(lock.packages.len());
     for package in lock.packages {
         let [wheel] = package.wheels.as_slice() else {
             return None;
         };
-        let hash = wheel.hashes.sha256.clone()?;
-        let digest = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
         // Both go into a list for the installer.
         let version = package.version?;
         let harmless = |c: char| c.is_ascii_alphanumeric() || ".+!_-".contains(c);
-        if !digest
-            || package.marker.is_some()
+        if package.marker.is_some()
             || !version.chars().all(harmless)
             || !package.name.chars().all(harmless)
             || package.name.starts_with('-')
         {
             return None;
         }
-        let artifact = Artifact::new(
-            wheel.name.as_deref(),
-            wheel.url.as_deref(),
-            package.index.as_deref(),
-            wheel.size,
-        );
-        found.push(Found {
+        found.push(LockedWheel {
             pin: Pin {
                 name: normalized(&package.name),
                 version,
-                wheel: hash,
+                wheel: wheel.sha256()?,
             },
-            artifact,
+            artifact: Artifact::new(
+                wheel.name.as_deref(),
+                wheel.url.as_deref(),
+                package.index.as_deref(),
+                wheel.size,
+            ),
         });
     }
     Some(found)
