@@ -116,10 +116,11 @@ fn by_digest_what_is_here_needs_no_network() {
 #[test]
 fn layers_of_the_base_are_mounted() {
     let registry = Registry::start();
-    let (_a, store) = store();
+    let (_a, other) = store();
+    let (_b, store) = store();
     let base = name(&registry, "crew/python:3.13");
     client()
-        .push(&image(&store, &[b"base"], &[]), &store, &base, &Silent)
+        .push(&image(&other, &[b"base"], &[]), &other, &base, &Silent)
         .unwrap();
     let app = image(
         &store,
@@ -131,6 +132,60 @@ fn layers_of_the_base_are_mounted() {
         .unwrap();
     assert_eq!((report.mounted, report.uploaded), (1, 2));
     assert_eq!(registry.tags("crew/opal"), ["latest"]);
+}
+
+#[test]
+fn what_the_registry_has_elsewhere_is_mounted_from_there() {
+    let registry = Registry::start();
+    let (_a, here) = store();
+    let (_b, there) = store();
+    let push = |store, layers: &[&[u8]], to: &str| {
+        let report = client().push(
+            &image(store, layers, &[]),
+            store,
+            &name(&registry, to),
+            &Silent,
+        );
+        let report = report.unwrap();
+        (report.uploaded, report.mounted, report.existing)
+    };
+    assert_eq!(push(&here, &[b"base", b"a"], "crew/a"), (3, 0, 0));
+    assert_eq!(push(&here, &[b"base", b"b"], "crew/b"), (2, 1, 0));
+    // A store that pulled it knows as well; what it knows may be out of date.
+    let a = name(&registry, "crew/a");
+    client().pull(&a, &there, &Silent).unwrap();
+    for content in [&b"base"[..], b"a"] {
+        registry.remove_blob("crew/a", sha256(&layer(content).1).as_ref());
+    }
+    assert_eq!(push(&there, &[b"base", b"c"], "crew/c"), (3, 0, 0));
+}
+
+#[test]
+fn what_the_tag_has_is_not_asked_for_and_what_it_lost_is_sent_again() {
+    let registry = Registry::start();
+    let (_a, store) = store();
+    let target = name(&registry, "crew/opal");
+    let push = |layers: &[&[u8]]| {
+        let report = client().push(&image(&store, layers, &[]), &store, &target, &Silent);
+        let report = report.unwrap();
+        (report.uploaded, report.existing)
+    };
+    let asked = || {
+        registry
+            .log()
+            .matches("\"HEAD /v2/crew/opal/blobs/")
+            .count()
+    };
+    assert_eq!(push(&[b"base", b"one"]), (3, 0));
+    let before = asked();
+    assert_eq!(push(&[b"base", b"one"]), (0, 3));
+    assert_eq!(asked(), before);
+    assert_eq!(push(&[b"base", b"two"]), (2, 1));
+    assert_eq!(asked(), before + 2);
+    registry.remove_blob("crew/opal", sha256(&layer(b"base").1).as_ref());
+    assert_eq!(push(&[b"base", b"three"]), (3, 0));
+    let (_b, there) = support::stored::store();
+    client().pull(&target, &there, &Silent).unwrap();
 }
 
 #[test]

@@ -129,8 +129,6 @@ fn name_and_ship(
 ) -> Result<Report, BuildError> {
     let mut timings = Timings::new();
     store.tag(request.name.as_given(), descriptor)?;
-    // What was unpacked survives a power cut from here on.
-    store.settle()?;
     report.pushed = ship::ship(store, descriptor, request, progress)?;
     timings.step("ship");
     report.timings_ms.extend(timings.steps);

@@ -10,8 +10,24 @@ use super::error::BuildError;
 use super::request::Request;
 use super::transfers::Transfers;
 
-/// Writes every `--output` and pushes; gives the references that were pushed.
+/// Writes every `--output` and pushes; gives the references that were pushed. Meanwhile the disk gets
+/// what was unpacked: it survives a power cut from then on.
 pub(super) fn ship(
+    store: &Store,
+    image: &Descriptor,
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<Vec<String>, BuildError> {
+    let (settled, pushed) = rayon::join(
+        || store.settle(),
+        || copies(store, image, request, progress),
+    );
+    let pushed = pushed?;
+    settled?;
+    Ok(pushed)
+}
+
+fn copies(
     store: &Store,
     image: &Descriptor,
     request: &Request,

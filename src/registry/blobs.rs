@@ -16,6 +16,12 @@ pub trait Blobs: Sync {
     fn read(&self, digest: &Digest, max: u64) -> Result<Vec<u8>, BlobError>;
     /// A place for new bytes, which leaves nothing behind unless it is committed.
     fn writer(&self) -> Result<Box<dyn BlobSink + '_>, BlobError>;
+    /// The repositories of a registry that have had a blob, the last first.
+    fn repositories(&self, _blob: &Digest, _registry: &str) -> Vec<String> {
+        Vec::new()
+    }
+    /// A repository of a registry has the blob.
+    fn note_repository(&self, _blob: &Digest, _registry: &str, _repository: &str) {}
 }
 
 /// A blob on its way in.
@@ -72,6 +78,14 @@ impl Blobs for Store {
 
     fn writer(&self) -> Result<Box<dyn BlobSink + '_>, BlobError> {
         Ok(Box::new(self.blob_writer()?))
+    }
+
+    fn repositories(&self, blob: &Digest, registry: &str) -> Vec<String> {
+        Store::repositories(self, blob, registry)
+    }
+
+    fn note_repository(&self, blob: &Digest, registry: &str, repository: &str) {
+        Store::note_repository(self, blob, registry, repository);
     }
 }
 

@@ -122,7 +122,8 @@ pub(crate) struct Http {
     user_agent: String,
     insecure: Vec<String>,
     certificate_dirs: Vec<PathBuf>,
-    clients: Mutex<HashMap<String, reqwest::Client>>,
+    /// By authority, and whether it is for https.
+    clients: Mutex<HashMap<(String, bool), reqwest::Client>>,
 }
 
 impl Http {
@@ -166,8 +167,9 @@ impl Http {
 
     fn client(&self, url: &Url) -> Result<reqwest::Client, RegistryError> {
         let authority = authority(url);
+        let key = (authority.clone(), url.scheme() == "https");
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = clients.get(&authority) {
+        if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
         let mut builder = reqwest::Client::builder()
@@ -176,6 +178,10 @@ impl Http {
             .connect_timeout(CONNECT_TIMEOUT);
         if is_loopback(url) {
             builder = builder.no_proxy();
+            if url.scheme() == "http" {
+                // The system's certificates, hundreds of files, are not read for nothing.
+                builder = builder.tls_certs_only([]);
+            }
         }
         if self.is_insecure(url) {
             builder = builder.tls_danger_accept_invalid_certs(true);
@@ -185,7 +191,7 @@ impl Http {
             url: authority.clone(),
             problem: format!("no TLS client can be made for it: {}", causes(&error)),
         })?;
-        clients.insert(authority, client.clone());
+        clients.insert(key, client.clone());
         Ok(client)
     }
 

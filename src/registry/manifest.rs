@@ -127,6 +127,17 @@ impl Document {
     }
 }
 
+/// The blobs of an image, each once; the layers first: they take longest.
+pub(super) fn blobs_of(manifest: &ImageManifest) -> Vec<&Descriptor> {
+    let mut wanted: Vec<&Descriptor> = Vec::new();
+    for blob in manifest.layers().iter().chain([manifest.config()]) {
+        if !wanted.iter().any(|known| known.digest() == blob.digest()) {
+            wanted.push(blob);
+        }
+    }
+    wanted
+}
+
 /// The platform of this machine in the words of OCI: `linux/amd64`.
 pub fn this_platform() -> String {
     format!("linux/{}", crate::oci::this_architecture())
@@ -213,7 +224,7 @@ impl Client {
         let repository = self.repository(reference)?;
         let what = reference.tag_or_digest();
         let request = Request::new(Method::HEAD, repository.url(&format!("manifests/{what}"))?);
-        let response = ask(&repository, request, reference.as_given())?;
+        let response = ask(&repository, request, reference.as_given(), "pull")?;
         if response.status() != 200 {
             // A HEAD has no body that could explain it: let the GET do that.
             return Ok(None);
@@ -302,8 +313,9 @@ fn ask<'c>(
     repository: &Repository<'c>,
     request: Request,
     name: &str,
+    actions: &str,
 ) -> Result<Response<'c>, RegistryError> {
-    let scopes = [scope(&repository.name, "pull")];
+    let scopes = [scope(&repository.name, actions)];
     let call = Call {
         action: &format!("the question for {name}"),
         scopes: &scopes,
@@ -322,7 +334,7 @@ pub(super) fn fetch(
     expected: Option<&Descriptor>,
 ) -> Result<(Descriptor, Vec<u8>), RegistryError> {
     let request = Request::get(repository.url(&format!("manifests/{tag_or_digest}"))?);
-    let mut response = ask(repository, request, name)?;
+    let response = ask(repository, request, name, "pull")?;
     if response.status() != 200 {
         let thing = format!("`{tag_or_digest}` in {}", repository.name);
         return Err(repository.refusal(
@@ -331,6 +343,32 @@ pub(super) fn fetch(
             Some(&thing),
         ));
     }
+    verified(repository, response, name, tag_or_digest, expected)
+}
+
+/// What is there under this tag or digest before something is pushed to it; `None` where that cannot
+/// be told.
+pub(super) fn present(
+    repository: &Repository<'_>,
+    tag_or_digest: &str,
+) -> Option<(Descriptor, Vec<u8>)> {
+    let url = repository.url(&format!("manifests/{tag_or_digest}")).ok()?;
+    let name = repository.full_name();
+    // What the upload asks for, too: it is one login for both.
+    let response = ask(repository, Request::get(url), &name, "pull,push").ok()?;
+    if response.status() != 200 {
+        return None;
+    }
+    verified(repository, response, &name, tag_or_digest, None).ok()
+}
+
+fn verified(
+    repository: &Repository<'_>,
+    mut response: Response<'_>,
+    name: &str,
+    tag_or_digest: &str,
+    expected: Option<&Descriptor>,
+) -> Result<(Descriptor, Vec<u8>), RegistryError> {
     let bytes = response
         .bytes(MAX_METADATA)
         .map_err(|failure| repository.lost(failure))?

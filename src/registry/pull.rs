@@ -9,7 +9,7 @@ use std::io::Write;
 use super::blobs::{BlobSink, Blobs};
 use super::error::RegistryError;
 use super::http::{Request, Response};
-use super::manifest::{Document, Resolved, fetch};
+use super::manifest::{Document, Resolved, blobs_of, fetch};
 use super::parallel::{self, Stop};
 use super::progress::{Direction, Event, Outcome, Progress};
 use super::session::{Call, Client, Repository, scope};
@@ -72,6 +72,9 @@ impl Client {
             })?;
         }
         keep(blobs, &resolved.descriptor, &resolved.bytes, &what)?;
+        for blob in blobs_of(&manifest) {
+            blobs.note_repository(blob.digest(), reference.registry(), &reference.repository());
+        }
         Ok(resolved.descriptor)
     }
 

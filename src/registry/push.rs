@@ -1,14 +1,20 @@
 //! From the store to a registry: the blobs that it lacks, several at once, then the manifest.
+//!
+//! What the manifest lists that the tag has now is there, and is not asked for. What is not there may
+//! be mounted from another repository of the same registry: the one that the store has seen it in, or
+//! that of the base image.
+
+use std::collections::HashSet;
 
 use super::blobs::Blobs;
 use super::error::RegistryError;
 use super::http::{Method, Payload, Request};
-use super::manifest::Document;
+use super::manifest::{self, Document, blobs_of};
 use super::parallel;
 use super::progress::{Event, Outcome, Progress};
 use super::session::{Call, Client, Repository, scope};
 use super::upload::Upload;
-use crate::oci::{Descriptor, ImageManifest, MAX_METADATA, Reference};
+use crate::oci::{Descriptor, Digest, ImageManifest, MAX_METADATA, Reference};
 
 /// The annotation that names the image which this one is built on.
 const BASE_NAME: &str = "org.opencontainers.image.base.name";
@@ -88,39 +94,84 @@ impl Push<'_> {
             .map_err(|error| error.into_error(&what, "reading a manifest", entry.digest()))?;
         let claimed = entry.media_type().to_string();
         let (media_type, document) = Document::parse(&bytes, Some(&claimed), &what)?;
-        match document {
-            Document::Manifest(manifest) => self.image(&manifest, report)?,
+        let manifest = match document {
+            Document::Manifest(manifest) => manifest,
             Document::Index(index) => {
                 for child in index.manifests() {
                     self.tree(child, child.digest().as_ref(), report)?;
                 }
+                return self.manifest(entry, media_type.as_ref(), bytes, tag_or_digest);
             }
+        };
+        let wanted = blobs_of(&manifest);
+        let source = mount_source(&manifest, self.repository);
+        let present = self.present(tag_or_digest);
+        let (there, wanted): (Vec<_>, Vec<_>) = wanted
+            .into_iter()
+            .partition(|blob| present.blobs.contains(blob.digest()));
+        for blob in &there {
+            self.progress.event(&Event::Done {
+                digest: blob.digest(),
+                outcome: Outcome::Existing,
+            });
         }
+        if present.manifest.as_ref() == Some(entry.digest()) {
+            report.existing += there.len() as u64;
+            return Ok(());
+        }
+        self.blobs(&wanted, source.as_deref(), report)?;
+        let put = self.manifest(entry, media_type.as_ref(), bytes.clone(), tag_or_digest);
+        if there.is_empty() || !matches!(put, Err(RegistryError::Status { .. })) {
+            report.existing += there.len() as u64;
+            return put;
+        }
+        // It may lack what its own manifest lists: every blob is looked for.
+        self.blobs(&there, source.as_deref(), report)?;
         self.manifest(entry, media_type.as_ref(), bytes, tag_or_digest)
     }
 
-    fn image(
+    /// What the registry has under this name now. It would not have taken a manifest whose blobs it
+    /// had not, so nobody need ask for them one by one; where it has lost one since, it says so when
+    /// the new manifest comes.
+    fn present(&self, tag_or_digest: &str) -> Present {
+        let Some((descriptor, bytes)) = manifest::present(self.repository, tag_or_digest) else {
+            return Present::default();
+        };
+        match Document::parse(&bytes, None, tag_or_digest) {
+            Ok((_, Document::Manifest(manifest))) => Present {
+                manifest: Some(descriptor.digest().clone()),
+                blobs: blobs_of(&manifest)
+                    .into_iter()
+                    .map(|blob| blob.digest().clone())
+                    .collect(),
+            },
+            _ => Present::default(),
+        }
+    }
+
+    fn blobs(
         &self,
-        manifest: &ImageManifest,
+        wanted: &[&Descriptor],
+        base: Option<&str>,
         report: &mut PushReport,
     ) -> Result<(), RegistryError> {
-        let mut wanted: Vec<&Descriptor> = Vec::new();
-        // The layers first: they take longest.
-        for blob in manifest.layers().iter().chain([manifest.config()]) {
-            if !wanted.iter().any(|known| known.digest() == blob.digest()) {
-                wanted.push(blob);
-            }
-        }
-        let source = mount_source(manifest, self.repository);
-        let done = parallel::each(&wanted, self.client.jobs, |blob, stop| {
+        let host = self.repository.host();
+        let done = parallel::each(wanted, self.client.jobs, |blob, stop| {
             let upload = Upload {
                 repository: self.repository,
                 blob,
                 progress: self.progress,
                 stop,
             };
-            let outcome = upload.run(self.blobs, source.as_deref())?;
+            let source = || {
+                let known = self.blobs.repositories(blob.digest(), host);
+                let other = known.into_iter().find(|name| *name != self.repository.name);
+                other.or_else(|| base.map(str::to_owned))
+            };
+            let outcome = upload.run(self.blobs, &source)?;
             Ok::<_, RegistryError>(outcome.map(|outcome| {
+                let name = &self.repository.name;
+                self.blobs.note_repository(blob.digest(), host, name);
                 self.progress.event(&Event::Done {
                     digest: blob.digest(),
                     outcome,
@@ -177,6 +228,15 @@ impl Push<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// What a registry has under a name.
+#[derive(Default)]
+struct Present {
+    /// The manifest's digest.
+    manifest: Option<Digest>,
+    /// What that lists.
+    blobs: HashSet<Digest>,
 }
 
 /// The repository on the same registry that an image is built on: its layers are there already.

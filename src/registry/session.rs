@@ -11,7 +11,7 @@ use super::auth::{Auth, Purpose};
 use super::certificates;
 use super::credentials::{Credentials, Secret};
 use super::error::{Denied, Detail, RegistryError, Unreachable, tame};
-use super::http::{Http, Request, Response, Url, same_origin};
+use super::http::{Http, Request, Response, Url, is_loopback, same_origin};
 use super::progress::{Event, Progress, Silent};
 use super::retry::{self, Retry};
 use crate::oci::Reference;
@@ -152,6 +152,11 @@ impl Client {
             })
         };
         let mut base = parse("https")?;
+        if is_loopback(&base)
+            && let Some(host) = self.find_plain(name, parse("http")?)?
+        {
+            return Ok(host);
+        }
         let plain = self.http.may_be_plain(&base);
         let mut failed = 0;
         loop {
@@ -189,6 +194,20 @@ impl Client {
                 });
             }
             std::thread::sleep(self.retry.wait(failed, None));
+        }
+    }
+
+    /// A registry of this machine that answers without TLS as registries do. Nobody listens in
+    /// between, and no login goes with the question; a server of TLS answers something else.
+    fn find_plain(&self, name: &str, base: Url) -> Result<Option<Host>, RegistryError> {
+        let request = Request::get(join(&base, "v2/")?);
+        match self.http.send(&request, None, &|_| {})? {
+            Ok(response) if response.status() == 200 => Ok(Some(Host {
+                name: name.to_owned(),
+                base,
+                auth: Auth::default(),
+            })),
+            _ => Ok(None),
         }
     }
 

@@ -46,16 +46,17 @@ enum Sent {
 }
 
 impl<'a> Upload<'a> {
-    /// `None` when it stopped because another transfer has failed.
+    /// `None` when it stopped because another transfer has failed. `source` names a repository of the
+    /// same registry that has the blob, maybe.
     pub(super) fn run(
         &self,
         blobs: &dyn Blobs,
-        source: Option<&str>,
+        source: &dyn Fn() -> Option<String>,
     ) -> Result<Option<Outcome>, RegistryError> {
         if self.exists()? {
             return Ok(Some(Outcome::Existing));
         }
-        let mut place = match self.begin(source)? {
+        let mut place = match self.begin(source().as_deref())? {
             Begun::Mounted => return Ok(Some(Outcome::Mounted)),
             Begun::Place(place) => Some(place),
         };

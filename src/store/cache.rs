@@ -53,7 +53,8 @@ impl Store {
         Ok(serde_json::from_value(value).ok())
     }
 
-    /// Keeps a record, replacing the one of the same key.
+    /// Keeps a record, replacing the one of the same key. A power cut may take it, which costs the
+    /// work once more.
     pub fn remember<T: Serialize>(
         &self,
         kind: &str,
@@ -62,7 +63,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let _content = self.lock_shared()?;
         let path = self.record_path(kind, key)?;
-        self.replace(&path, &to_canonical_json(value))
+        self.replace_unsynced(&path, &to_canonical_json(value))
     }
 
     /// Forgets a record; false when there was none.

@@ -24,6 +24,7 @@ mod image;
 mod locks;
 mod names;
 mod prune;
+mod repositories;
 mod scratch;
 mod unpacked;
 
@@ -116,15 +117,29 @@ impl Store {
 
     /// Writes a small file whole: temporary file, sync, rename, sync of the directory.
     fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        self.rename_over(path, bytes, File::sync_all)?;
+        path.parent().map_or(Ok(()), sync_dir)
+    }
+
+    /// The same for what may be lost, or empty, after a power cut.
+    fn replace_unsynced(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        self.rename_over(path, bytes, |_| Ok(()))
+    }
+
+    fn rename_over(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        sync: impl Fn(&File) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
         let (mut file, temporary) = self.tmp_file("file")?;
         file.write_all(bytes)
-            .and_then(|()| file.sync_all())
+            .and_then(|()| sync(&file))
             .and_then(|()| fs::rename(&temporary, path))
             .map_err(|error| {
                 let _ = fs::remove_file(&temporary);
                 StoreError::io("write", path, error)
-            })?;
-        path.parent().map_or(Ok(()), sync_dir)
+            })
     }
 }
 

@@ -80,6 +80,15 @@ impl Registry {
         std::fs::read_to_string(self.enclosure.directory().join("registry.log")).unwrap_or_default()
     }
 
+    /// Takes a blob out of a repository.
+    #[track_caller]
+    pub fn remove_blob(&self, repository: &str, digest: &str) {
+        let path = format!("/v2/{repository}/blobs/{digest}");
+        let answer =
+            http::request("DELETE", self.port(), &path, &[]).expect("the registry answers");
+        assert_eq!(answer.status, 202, "{path}");
+    }
+
     /// The tags of a repository.
     #[track_caller]
     pub fn tags(&self, repository: &str) -> Vec<String> {

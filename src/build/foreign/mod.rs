@@ -125,8 +125,6 @@ pub fn build(
     if request.tag {
         name(store, request, &descriptor, progress)?;
     }
-    // What was unpacked survives a power cut from here on.
-    store.settle()?;
     report.pushed = ship::ship(store, &descriptor, &request.common, progress)?;
     timings.step("ship");
     report.timings_ms.extend(timings.steps);
