@@ -389,7 +389,7 @@ fn write_atomic<T: Serialize>(
             .prefix(".")
             .permissions(fs::Permissions::from_mode(0o600))
             .tempfile_in(directory)?;
-        serde_json::to_writer_pretty(&mut file, value)?;
+        file.write_all(&serde_json::to_vec_pretty(value)?)?;
         file.write_all(b"\n")?;
         file.as_file().sync_data()?;
         file.persist(&path)?;

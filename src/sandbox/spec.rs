@@ -100,22 +100,9 @@ pub enum Mount {
     /// A small file on a tmpfs, owned by the command's user (secrets, `resolv.conf`).
     File {
         target: PathBuf,
-        #[serde(with = "serde_bytes_as_vec")]
         contents: Vec<u8>,
         mode: u32,
     },
-}
-
-mod serde_bytes_as_vec {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
-        bytes.serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-        Vec::deserialize(from)
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -93,7 +93,8 @@ pub(super) fn request(request: &Request) -> io::Result<OwnedFd> {
         Ok(fd) => File::from(fd),
         Err(_) => tempfile::tempfile()?,
     };
-    serde_json::to_writer(&mut file, request)?;
+    // Not straight into the file: that would be a system call for every comma.
+    file.write_all(&serde_json::to_vec(request)?)?;
     file.seek(SeekFrom::Start(0))?;
     Ok(file.into())
 }
