@@ -1,6 +1,10 @@
 //! Byte-compiles with one pinned method (`compile.py`): unchecked-hash for dependencies, so that
 //! their layers are the same for everyone; checked-hash for the application, so that code can be
 //! changed in a running container.
+//!
+//! The test suites that packages bring (`tests` below `site-packages`; half the code of pandas and
+//! scikit-learn) have none: nobody imports them where the application runs, and who does waits for
+//! Python to compile them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -48,6 +52,7 @@ pub(super) fn compile(
 pub(super) fn files(python: &Path, paths: Vec<PathBuf>, check: Check) -> Result<(), BuildError> {
     let mut sized: Vec<(u64, PathBuf)> = paths
         .into_iter()
+        .filter(|path| check == Check::Checked || !is_of_a_test_suite(path))
         .map(|path| (std::fs::metadata(&path).map_or(0, |meta| meta.len()), path))
         .collect();
     // The largest first, dealt out in turn: everybody has about the same to do.
@@ -68,6 +73,12 @@ pub(super) fn files(python: &Path, paths: Vec<PathBuf>, check: Check) -> Result<
                 .unwrap_or(Err(BuildError::Compile { status: 125 }))
         })
     })
+}
+
+/// Whether a package has it for its own tests.
+fn is_of_a_test_suite(path: &Path) -> bool {
+    let mut names = path.iter().skip_while(|name| *name != "site-packages");
+    names.any(|name| name == "tests")
 }
 
 /// Compiles these files with one interpreter.
@@ -261,6 +272,24 @@ mod tests {
             compile_share(python, &paths, Check::Unchecked)
                 .is_err_and(|error| matches!(error, BuildError::Compile { status: 1 }))
         );
+    }
+
+    #[test]
+    fn test_suites_of_packages_have_none() {
+        let place = tempfile::tempdir().unwrap();
+        let site = place.path().join("tests/site-packages");
+        for name in ["x/tests/test_x.py", "x/testing.py", "x/tests.py"] {
+            let path = site.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        let has = |directory: &str| site.join(directory).join("__pycache__").exists();
+        let python = Path::new("/usr/bin/python3");
+        compile(python, std::slice::from_ref(&site), Check::Unchecked).unwrap();
+        assert!(has("x") && !has("x/tests"));
+        assert_eq!(code(&site.join("x")).len(), 2);
+        compile(python, std::slice::from_ref(&site), Check::Checked).unwrap();
+        assert!(has("x/tests"));
     }
 
     #[test]

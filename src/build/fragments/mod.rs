@@ -62,7 +62,7 @@ impl Fragment {
 /// What decides what is in a fragment.
 fn key(pin: &Pin, base: &Base) -> String {
     let document = json!({
-        "format": 2,
+        "format": 3,
         "pin": pin,
         "base": base.identity(),
         "python": base.python,
