@@ -96,6 +96,7 @@ pub(super) fn run(
         capabilities: Vec::new(),
         umask: 0o002,
         init: true,
+        volatile: true,
         limits: request.limits.clone(),
         without: Vec::new(),
     };

@@ -24,7 +24,7 @@ use super::carried::{self, Carried};
 use super::environment::{self, WheelCache};
 use super::error::BuildError;
 use super::fetch;
-use super::fragments;
+use super::fragments::{self, Fragment};
 use super::inputs::{self, Explanation, FILES, Inputs};
 use super::leaks::Leaks;
 use super::lock::LockedWheel;
@@ -75,7 +75,43 @@ pub(super) struct Dependencies {
 /// The result of phase 1 and where it came from.
 pub(super) struct Phase1 {
     pub(super) explanation: Explanation,
+    /// Without its layers where they have still to be written, see [`Phase1::written`]: phase 2 has no
+    /// need of them.
     pub(super) result: Dependencies,
+    unwritten: Option<Unwritten>,
+}
+
+struct Unwritten {
+    fragments: Vec<Fragment>,
+    /// Under which the whole result is to be remembered.
+    key: String,
+}
+
+impl Phase1 {
+    fn complete(explanation: Explanation, result: Dependencies) -> Self {
+        Self {
+            explanation,
+            result,
+            unwritten: None,
+        }
+    }
+
+    /// The result with its layers, which are written now if they are not.
+    pub(super) fn written(
+        &self,
+        store: &Store,
+        request: &Request,
+    ) -> Result<Dependencies, BuildError> {
+        let Some(Unwritten { fragments, key }) = &self.unwritten else {
+            return Ok(self.result.clone());
+        };
+        let result = self
+            .result
+            .clone()
+            .with(fragments::layers(store, fragments, request)?);
+        store.remember("dependencies", key, &result)?;
+        Ok(result)
+    }
 }
 
 /// Everything that decides what phase 1 gives.
@@ -142,19 +178,22 @@ pub(super) fn phase(
             result.resolved.len(),
             age(result.resolved_at)
         ));
-        return Ok(Phase1 {
-            explanation: explain(true)?,
-            result,
-        });
+        return Ok(Phase1::complete(explain(true)?, result));
     }
     let tools = tools::ensure(store, progress)?;
     match fragments::phase(store, &source, detected, base, request, &tools, progress)? {
-        Ok(result) => {
-            store.remember("dependencies", &key, &result)?;
-            return Ok(Phase1 {
+        Ok((result, fragments)) => {
+            let mut phase = Phase1 {
                 explanation: explain(false)?,
                 result,
-            });
+                unwritten: Some(Unwritten { fragments, key }),
+            };
+            // So many cannot be stacked: phase 2 runs on the layers.
+            if phase.result.unpacked.len() > MAX_FRAGMENTS {
+                phase.result = phase.written(store, request)?;
+                phase.unwritten = None;
+            }
+            return Ok(phase);
         }
         Err(reason) => tracing::debug!(reason, "the dependencies are installed in one tree"),
     }
@@ -165,13 +204,20 @@ pub(super) fn phase(
     let result = into_layers(store, base, &upper, request)?;
     store.remember("dependencies", &key, &result)?;
     store.keep_unpacked(IdMode::current().map_name(), &result.tree_key(), upper)?;
-    Ok(Phase1 {
-        explanation: explain(false)?,
-        result,
-    })
+    Ok(Phase1::complete(explain(false)?, result))
 }
 
 impl Dependencies {
+    /// The same with these layers.
+    fn with(mut self, layers: Vec<TitledLayer>) -> Self {
+        self.blobs = layers
+            .iter()
+            .map(|titled| titled.layer.descriptor.clone())
+            .collect();
+        self.layers = layers;
+        self
+    }
+
     /// Names the unpacked tree of this very result: the same question may have another answer
     /// later (`--upgrade`, `--no-cache`).
     fn tree_key(&self) -> String {
@@ -180,6 +226,11 @@ impl Dependencies {
 
     /// Of all that phase 2 sees of phase 1.
     pub(super) fn digest(&self) -> String {
+        if !self.unpacked.is_empty() {
+            // Their layers may not be written yet, and follow from these.
+            let document = json!({ "trees": self.unpacked, "carried": self.carried });
+            return sha256_hex(&to_canonical_json(&document));
+        }
         let diff_ids: Vec<&str> = self
             .layers
             .iter()
@@ -324,6 +375,10 @@ pub(super) fn lowers(store: &Store, phase: &Phase1) -> Result<Vec<PathBuf>, Buil
             return Ok(trees);
         }
     }
+    if phase.unwritten.is_some() {
+        // There are no layers to be had in their place.
+        return Err(BuildError::TreesGone);
+    }
     let mut lowers = Vec::new();
     // What the layers lack because the application's layer brings it.
     if !phase.result.carried.is_empty() {
@@ -384,18 +439,16 @@ fn into_layers(
         .into_iter()
         .map(|distribution| (distribution.name, distribution.version))
         .collect();
-    Ok(Dependencies {
-        blobs: layers
-            .iter()
-            .map(|titled| titled.layer.descriptor.clone())
-            .collect(),
-        layers,
+    let result = Dependencies {
+        layers: Vec::new(),
+        blobs: Vec::new(),
         carried,
         resolved,
         resolved_at: now(),
         unpacked: Vec::new(),
         wheels: Vec::new(),
-    })
+    };
+    Ok(result.with(layers))
 }
 
 /// Writes entries as a layer into the store, on so many threads, unless one of the build's secrets is

@@ -36,6 +36,8 @@ pub enum BuildError {
     Write { path: PathBuf, source: io::Error },
     #[error("could not read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
+    #[error("installed packages have gone from the store while the build was at work")]
+    TreesGone,
     #[error("could not start a thread: {0}")]
     Threads(rayon::ThreadPoolBuildError),
     #[error("the application phase left no plan at /opt/app-root/etc/warpdrive/plan.json")]

@@ -221,16 +221,23 @@ fn in_two_phases(
     let time = request
         .source_date_epoch
         .or_else(|| tree.commit.as_ref().map(|commit| commit.time));
-    let phase2 = application::phase(
-        store,
-        tree,
-        source_digest,
-        time.unwrap_or(DEFAULT_SOURCE_TIME),
-        &base,
-        &phase1,
-        request,
-        progress,
-    )?;
+    // The dependencies are compressed while the application is built on them.
+    let (dependencies, phase2) = rayon::join(
+        || phase1.written(store, request),
+        || {
+            application::phase(
+                store,
+                tree,
+                source_digest,
+                time.unwrap_or(DEFAULT_SOURCE_TIME),
+                &base,
+                &phase1,
+                request,
+                progress,
+            )
+        },
+    );
+    let (dependencies, phase2) = (dependencies?, phase2?);
     timings.step("application");
 
     let committed = commit::commit(
@@ -238,7 +245,7 @@ fn in_two_phases(
         &commit::Parts {
             base: runtime,
             builder: &base.reference,
-            dependencies: &phase1.result,
+            dependencies: &dependencies,
             dependencies_hit: phase1.explanation.hit,
             application: &phase2.result,
             application_hit: phase2.explanation.hit,
@@ -248,8 +255,8 @@ fn in_two_phases(
             commit: tree.commit.as_ref(),
             project: &app::metadata::read(&reader),
             record: &Record {
-                resolved: phase1.result.resolved.clone(),
-                wheels: lock::files(&phase1.result),
+                resolved: dependencies.resolved.clone(),
+                wheels: lock::files(&dependencies),
                 ..Record::new(
                     request,
                     source_digest,
@@ -298,7 +305,7 @@ fn in_two_phases(
         timings_ms: timings.steps,
         pushed: Vec::new(),
         lock: lock::text(
-            &phase1.result,
+            &dependencies,
             &base.python.minor,
             detected.project.list_digest(),
         ),

@@ -128,6 +128,7 @@ pub fn find(store: &Store, image: &Image, reference: &str) -> Result<Python, Bui
         capabilities: Vec::new(),
         umask: 0o022,
         init: true,
+        volatile: true,
         limits: Limits {
             timeout: Some(Duration::from_mins(1)),
             ..Limits::default()

@@ -449,6 +449,8 @@ impl From<crate::build::BuildError> for CommandError {
             .with_hint(
                 "free some space with `warpdrive prune`, or point WARPDRIVE_STORE to another disk",
             ),
+            E::TreesGone => Self::new(ExitStatus::Failure, "build", message)
+                .with_hint("build again: what is missing is installed anew"),
             E::NoInstaller { .. }
             | E::Write { .. }
             | E::Read { .. }

@@ -367,6 +367,7 @@ fn spec(record: &Record, lowers: Vec<PathBuf>, mounts: Vec<Mount>, limits: Limit
         capabilities: Vec::new(),
         umask: 0o022,
         init: false,
+        volatile: false,
         limits,
         without: Vec::new(),
     }

@@ -109,7 +109,9 @@ impl Push<'_> {
         let (there, wanted): (Vec<_>, Vec<_>) = wanted
             .into_iter()
             .partition(|blob| present.blobs.contains(blob.digest()));
+        let (host, name) = (self.repository.host(), &self.repository.name);
         for blob in &there {
+            self.blobs.note_repository(blob.digest(), host, name);
             self.progress.event(&Event::Done {
                 digest: blob.digest(),
                 outcome: Outcome::Existing,

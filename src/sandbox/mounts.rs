@@ -51,6 +51,15 @@ pub(super) struct Settings<'a> {
     pub(super) own_network: bool,
 }
 
+impl Settings<'_> {
+    fn overlay(&self) -> overlay::Flags {
+        overlay::Flags {
+            userxattr: self.userxattr,
+            volatile: self.spec.volatile,
+        }
+    }
+}
+
 /// Builds the root file system, moves into it and lets go of the old one. The caller has a mount
 /// namespace of its own.
 pub(super) fn enter_root(settings: &Settings<'_>) -> Result<(), Failure> {
@@ -227,7 +236,7 @@ fn mount_layers(
         .upper
         .as_ref()
         .map(|(upper, work)| (upper.as_fd(), work.as_fd()));
-    overlay::mount(&lowers, upper, settings.userxattr, &staging.root()?)?;
+    overlay::mount(&lowers, upper, settings.overlay(), &staging.root()?)?;
     // Looked up again: this time it is what is mounted there.
     staging.root()
 }
@@ -322,7 +331,7 @@ impl Builder {
                 overlay::mount(
                     &[lower.as_fd()],
                     Some((upper.as_fd(), work.as_fd())),
-                    settings.userxattr,
+                    settings.overlay(),
                     &place,
                 )
                 .map_err(|failure| failure.at(target))

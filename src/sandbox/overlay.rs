@@ -3,11 +3,29 @@
 use std::fmt::Write;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountFlags};
 
 use super::attach::{SAFE, attach};
 use super::error::{Doing, Failure};
+
+/// Options of an overlay without a value.
+#[derive(Clone, Copy)]
+pub(super) struct Flags {
+    /// Its attributes are `user.*`: what a user namespace may write.
+    pub(super) userxattr: bool,
+    /// It never waits for the disk.
+    pub(super) volatile: bool,
+}
+
+impl Flags {
+    fn names(self) -> impl Iterator<Item = &'static str> {
+        let all = [(self.userxattr, "userxattr"), (self.volatile, "volatile")];
+        all.into_iter()
+            .filter_map(|(set, name)| set.then_some(name))
+    }
+}
 
 /// Mounts an overlay on a directory. Layers are named by descriptor (`12` in `/proc/self/fd`), so
 /// that neither their number nor odd characters nor the length of their paths matter: the kernel
@@ -15,14 +33,24 @@ use super::error::{Doing, Failure};
 pub(super) fn mount(
     lowers: &[BorrowedFd<'_>],
     upper: Option<(BorrowedFd<'_>, BorrowedFd<'_>)>,
-    userxattr: bool,
+    mut flags: Flags,
     place: &OwnedFd,
 ) -> Result<(), Failure> {
+    flags.volatile &= upper.is_some();
+    if let Some((_, work)) = upper
+        && flags.volatile
+    {
+        // An earlier mount of these directories left word that a power cut would have spoilt them;
+        // this is the same build, so there was none.
+        let mark = "work/incompat/volatile";
+        let _ = rustix::fs::unlinkat(work, format!("{mark}/dirty"), AtFlags::empty());
+        let _ = rustix::fs::unlinkat(work, mark, AtFlags::REMOVEDIR);
+    }
     rustix::process::chdir("/proc/self/fd").doing("entering /proc/self/fd (is /proc mounted?)")?;
     let number = |fd: BorrowedFd<'_>| fd.as_raw_fd().to_string();
     // Said aloud, so that a distribution's defaults cannot change what ends up in the upper
     // directory. With user.* attributes the kernel wants `nofollow`, which is never a redirect too.
-    let redirect = if userxattr { "nofollow" } else { "off" };
+    let redirect = if flags.userxattr { "nofollow" } else { "off" };
     let mut options = vec![
         ("redirect_dir", redirect.to_owned()),
         ("metacopy", "off".to_owned()),
@@ -33,7 +61,7 @@ pub(super) fn mount(
         options.push(("workdir", number(work)));
     }
     let layers: Vec<String> = lowers.iter().map(|lower| number(*lower)).collect();
-    match overlay_by_fsopen(&layers, &options, userxattr) {
+    match overlay_by_fsopen(&layers, &options, flags) {
         Ok(mount) => attach(&mount, place).doing("mounting the overlay"),
         // Before Linux 6.7 there is no `lowerdir+`.
         Err(Refused::NoAppending) => {
@@ -41,21 +69,35 @@ pub(super) fn mount(
             for (name, value) in &options {
                 let _ = write!(text, ",{name}={value}");
             }
-            if userxattr {
-                text.push_str(",userxattr");
+            let mounted = overlay_by_mount(text.clone(), flags, place)?;
+            if mounted == Err(Errno::INVAL) && flags.volatile {
+                // That came with Linux 5.10.
+                flags.volatile = false;
+                return overlay_by_mount(text, flags, place)?
+                    .map_err(|error| overlay_failure(error, ""));
             }
-            let text = std::ffi::CString::new(text).doing("naming layers")?;
-            rustix::mount::mount(
-                "overlay",
-                place.as_raw_fd().to_string(),
-                "overlay",
-                MountFlags::NODEV | MountFlags::NOSUID,
-                text.as_c_str(),
-            )
-            .map_err(|error| overlay_failure(error, ""))
+            mounted.map_err(|error| overlay_failure(error, ""))
         }
         Err(Refused::Failed(failure)) => Err(failure),
     }
+}
+
+fn overlay_by_mount(
+    mut options: String,
+    flags: Flags,
+    place: &OwnedFd,
+) -> Result<Result<(), Errno>, Failure> {
+    for name in flags.names() {
+        let _ = write!(options, ",{name}");
+    }
+    let options = std::ffi::CString::new(options).doing("naming layers")?;
+    Ok(rustix::mount::mount(
+        "overlay",
+        place.as_raw_fd().to_string(),
+        "overlay",
+        MountFlags::NODEV | MountFlags::NOSUID,
+        options.as_c_str(),
+    ))
 }
 
 enum Refused {
@@ -66,7 +108,7 @@ enum Refused {
 fn overlay_by_fsopen(
     layers: &[String],
     options: &[(&str, String)],
-    userxattr: bool,
+    flags: Flags,
 ) -> Result<OwnedFd, Refused> {
     let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
         .map_err(|error| Refused::Failed(overlay_failure(error, "")))?;
@@ -82,8 +124,8 @@ fn overlay_by_fsopen(
     for (name, value) in options {
         rustix::mount::fsconfig_set_string(&context, *name, value.as_str()).map_err(failed)?;
     }
-    if userxattr {
-        rustix::mount::fsconfig_set_flag(&context, "userxattr").map_err(failed)?;
+    for name in flags.names() {
+        rustix::mount::fsconfig_set_flag(&context, name).map_err(failed)?;
     }
     rustix::mount::fsconfig_create(&context).map_err(failed)?;
     rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, SAFE).map_err(failed)

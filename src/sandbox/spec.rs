@@ -35,6 +35,10 @@ pub struct Spec {
     /// A pid 1 that reaps children and forwards signals stands in front of the command, so the
     /// command is not pid 1 itself. `warpdrive run` leaves it out: there the command is pid 1.
     pub init: bool,
+    /// Nothing that is written need survive a power cut: the end does not wait for the disk, and
+    /// `fsync` inside neither (overlayfs, "volatile").
+    #[serde(default)]
+    pub volatile: bool,
     pub limits: Limits,
     /// Defences that are left out: nobody but this crate's own tests sets any, to show that an attack
     /// succeeds without the one that stops it.

@@ -149,6 +149,7 @@ impl Fixture {
             capabilities: Vec::new(),
             umask: 0o22,
             init: true,
+            volatile: true,
             limits: Limits::default(),
             without: Vec::new(),
         };

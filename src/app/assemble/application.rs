@@ -60,7 +60,7 @@ impl Build<'_> {
                 application.wrapper =
                     wrapper::write(&roots.app, *server, application, &static_files)?;
             }
-            let installed = records::read_all(&site_packages(&roots.app))?;
+            let installed = records::name_all(&site_packages(&roots.app))?;
             plan.server_version = installed
                 .into_iter()
                 .find(|one| server.packages().contains(&one.name.as_str()))

@@ -33,6 +33,17 @@ pub(super) struct Entry {
 
 /// All distributions in a directory of packages, by name.
 pub(super) fn read_all(site: &Path) -> Result<Vec<Distribution>, BuildError> {
+    let mut found = name_all(site)?;
+    for distribution in &mut found {
+        if let Ok(bytes) = fs::read(distribution.dist_info.join("RECORD")) {
+            distribution.entries = parse(&String::from_utf8_lossy(&bytes));
+        }
+    }
+    Ok(found)
+}
+
+/// The same without what their RECORDs say.
+pub(super) fn name_all(site: &Path) -> Result<Vec<Distribution>, BuildError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| BuildError::Io {
@@ -55,16 +66,11 @@ pub(super) fn read_all(site: &Path) -> Result<Vec<Distribution>, BuildError> {
             continue;
         };
         let (name, version) = stem.split_once('-').unwrap_or((stem, ""));
-        let record = path.join("RECORD");
-        let text = match fs::read(&record) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(_) => String::new(),
-        };
         found.push(Distribution {
             name: normalize(name),
             version: version.to_owned(),
             dist_info: path.clone(),
-            entries: parse(&text),
+            entries: Vec::new(),
         });
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));

@@ -139,6 +139,7 @@ impl Job<'_> {
             capabilities: capabilities(request)?,
             umask: 0o022,
             init: true,
+            volatile: true,
             limits: request.common.limits.clone(),
             without: Vec::new(),
         };

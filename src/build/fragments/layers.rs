@@ -1,6 +1,5 @@
 //! Puts fragments together: which of them share a layer, and those layers, each written once.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -10,15 +9,15 @@ use crate::builder::layer::parent_directory;
 use crate::layer::{self, Entry, Mtime};
 use crate::oci::{Descriptor, sha256_hex, to_canonical_json};
 use crate::sandbox::IdMode;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
-use super::super::dependencies::{Dependencies, TitledLayer, now, store_layer};
+use super::super::dependencies::{TitledLayer, store_layer};
 use super::super::error::BuildError;
 use super::super::request::Request;
 use super::super::split::{Distribution, Group, groups};
 use super::super::tree::{normalize, without_implied_directories};
 use super::super::two_at_a_time::two_at_a_time;
-use super::{Fragment, Outcome};
+use super::Fragment;
 
 /// A layer that was written before.
 #[derive(Serialize, Deserialize)]
@@ -27,24 +26,12 @@ struct Written {
     blobs: Vec<Descriptor>,
 }
 
-/// The dependency phase's result; or why these cannot be stacked. The fragments are sorted by name.
-pub(super) fn combine(
+/// The layers of these fragments, which are sorted by name. Those that are large share none.
+pub(in super::super) fn layers(
     store: &Store,
-    fragments: Vec<Fragment>,
+    fragments: &[Fragment],
     request: &Request,
-) -> Result<Outcome, BuildError> {
-    let mut seen: HashMap<&Path, &str> = HashMap::new();
-    for fragment in &fragments {
-        for path in &fragment.files {
-            if let Some(other) = seen.insert(path, &fragment.pin.name) {
-                return Ok(Err(format!(
-                    "{other} and {} both have {}",
-                    fragment.pin.name,
-                    path.display()
-                )));
-            }
-        }
-    }
+) -> Result<Vec<TitledLayer>, BuildError> {
     let present: Vec<&Fragment> = fragments
         .iter()
         .filter(|fragment| !fragment.files.is_empty())
@@ -54,32 +41,10 @@ pub(super) fn combine(
         .map(|fragment| (fragment.pin.name.as_str(), fragment.size))
         .collect();
     let groups = groups(&sizes);
-    let layers = two_at_a_time(&groups, |group, threads| {
+    two_at_a_time(&groups, |group, threads| {
         let members: Vec<&Fragment> = group.members().iter().map(|at| present[*at]).collect();
         layer(store, group, &members, request, threads)
-    })?;
-    let mut resolved = Vec::new();
-    let mut carried = Vec::new();
-    let mut unpacked = Vec::new();
-    for fragment in fragments {
-        resolved.push((fragment.pin.name, fragment.pin.version));
-        carried.extend(fragment.carried);
-        unpacked.extend(fragment.unpacked);
-    }
-    // In the order of a scan of the whole tree.
-    carried.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(Ok(Dependencies {
-        blobs: layers
-            .iter()
-            .map(|titled| titled.layer.descriptor.clone())
-            .collect(),
-        layers,
-        carried,
-        resolved,
-        resolved_at: now(),
-        unpacked,
-        wheels: Vec::new(),
-    }))
+    })
 }
 
 /// The layer of these fragments: as it was written before, or written now.
@@ -136,7 +101,7 @@ fn files(store: &Store, fragment: &Fragment) -> Result<Vec<Entry>, BuildError> {
     let map = IdMode::current().map_name();
     let tree: PathBuf = store
         .find_unpacked(map, fragment.tree())
-        .ok_or(StoreError::NoPlace)?;
+        .ok_or(BuildError::TreesGone)?;
     let wanted: std::collections::HashSet<&Path> =
         fragment.files.iter().map(PathBuf::as_path).collect();
     let scan = layer::scan(&tree, &[])?;

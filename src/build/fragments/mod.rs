@@ -17,7 +17,8 @@ mod layers;
 mod plain;
 mod resolve;
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -31,17 +32,18 @@ use crate::store::Store;
 
 use super::base::Base;
 use super::carried::Carried;
-use super::dependencies::Dependencies;
+use super::dependencies::{Dependencies, now};
 use super::error::BuildError;
 use super::lock::LockedWheel;
 use super::request::Request;
 use super::tools::{self, Tools};
 
+pub(super) use layers::layers;
 pub(super) use resolve::Pin;
 
 /// What the store knows of one installed wheel.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Fragment {
+pub(super) struct Fragment {
     pin: Pin,
     /// Relative to the root of the image, byte-code included, path configuration not.
     files: Vec<PathBuf>,
@@ -71,8 +73,9 @@ fn key(pin: &Pin, base: &Base) -> String {
     sha256_hex(&to_canonical_json(&document))
 }
 
-/// Either what the dependency phase gives, or why it has to be run as a whole.
-pub(super) type Outcome = Result<Dependencies, String>;
+/// Either what the dependency phase gives but for its layers, and the fragments that [`layers`] makes
+/// these of; or why it has to be run as a whole.
+pub(super) type Outcome = Result<(Dependencies, Vec<Fragment>), String>;
 
 /// Makes the dependency phase's result of fragments.
 pub(super) fn phase(
@@ -130,8 +133,43 @@ pub(super) fn phase(
         }
     }
     let fragments: Vec<Fragment> = found.into_iter().flatten().collect();
-    let combined = layers::combine(store, fragments, request)?;
-    Ok(combined.map(|result| Dependencies { wheels, ..result }))
+    Ok(combine(&fragments, wheels).map(|result| (result, fragments)))
+}
+
+/// The dependency phase's result but for its layers; or why these cannot be stacked. The fragments
+/// are sorted by name.
+fn combine(fragments: &[Fragment], wheels: Vec<LockedWheel>) -> Result<Dependencies, String> {
+    let mut seen: HashMap<&Path, &str> = HashMap::new();
+    let mut carried = Vec::new();
+    for fragment in fragments {
+        for path in &fragment.files {
+            if let Some(other) = seen.insert(path, &fragment.pin.name) {
+                return Err(format!(
+                    "{other} and {} both have {}",
+                    fragment.pin.name,
+                    path.display()
+                ));
+            }
+        }
+        carried.extend(fragment.carried.iter().cloned());
+    }
+    // In the order of a scan of the whole tree.
+    carried.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(Dependencies {
+        layers: Vec::new(),
+        blobs: Vec::new(),
+        carried,
+        resolved: fragments
+            .iter()
+            .map(|fragment| (fragment.pin.name.clone(), fragment.pin.version.clone()))
+            .collect(),
+        resolved_at: now(),
+        unpacked: fragments
+            .iter()
+            .flat_map(|fragment| fragment.unpacked.iter().cloned())
+            .collect(),
+        wheels,
+    })
 }
 
 /// The fragment of this key, if its record and its tree are there.
