@@ -6,15 +6,17 @@
 //!
 //! **After a power cut** the rename may be on the disk and the files not. Syncing some ten thousand
 //! files one tree at a time would cost more than unpacking them, so the lock file holds the id of
-//! the boot in which the tree was made; [`Store::settle`] syncs the file system once (at the end of
-//! a build) and writes `settled` instead. A tree that is neither settled nor of this boot is made
-//! again. The lock file's time is the time of last use.
+//! the boot in which the tree was made; [`Store::settle`] syncs the file system once and writes
+//! `settled` instead. A tree that is neither settled nor of this boot is made again. That is done at
+//! the end of a later build, when the kernel has long written the tree by itself: no build waits for
+//! the disk. The lock file's time is the time of last use.
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::oci::Digest;
 
@@ -86,14 +88,16 @@ impl Store {
         self.slot(map, key).ok()?.find()
     }
 
-    /// Syncs the store's file system and marks the trees of this boot as safe from a power cut.
-    /// Called once at the end of a build that made trees.
-    pub fn settle(&self) -> Result<(), StoreError> {
+    /// Marks the trees of this boot as safe from a power cut that were made as long ago as this, after
+    /// the store's file system was synced for them.
+    pub fn settle(&self, age: Duration) -> Result<(), StoreError> {
         let root = self.root();
         let mut pending = Vec::new();
         for (_, _, tree) in self.trees()? {
             let state = state_file(&tree);
-            if matches!(fs::read_to_string(&state), Ok(text) if text == boot_id()) {
+            if matches!(fs::read_to_string(&state), Ok(text) if text == boot_id())
+                && was_moved_in(&tree).is_none_or(|since| since >= age)
+            {
                 pending.push(state);
             }
         }
@@ -248,6 +252,13 @@ fn check_component(text: &str, longest: usize) -> Result<(), StoreError> {
     })
 }
 
+/// How long ago a tree got its name, as far as that can be told.
+fn was_moved_in(tree: &Path) -> Option<Duration> {
+    let changed = u64::try_from(fs::symlink_metadata(tree).ok()?.ctime()).ok()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    now.checked_sub(Duration::from_secs(changed))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::store;
@@ -313,7 +324,9 @@ mod tests {
         fs::write(state_file(&path), "another boot").unwrap();
         assert!(store.find_unpacked("root", "wheel-1").is_none());
         make("wheel-1");
-        store.settle().unwrap();
+        store.settle(Duration::from_mins(1)).unwrap();
+        assert_ne!(fs::read_to_string(state_file(&path)).unwrap(), SETTLED);
+        store.settle(Duration::ZERO).unwrap();
         assert_eq!(fs::read_to_string(state_file(&path)).unwrap(), SETTLED);
         assert!(store.find_unpacked("root", "wheel-1").is_some());
         // Keeping a second one of the same key keeps the first.
