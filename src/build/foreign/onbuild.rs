@@ -13,12 +13,12 @@ use crate::s2i::scripts::ASSEMBLE;
 use crate::s2i::{S2iError, Where};
 
 use super::super::BuildError;
-use super::Plan;
 use super::commit::Changes;
 use super::copy::{Look, copy};
 use super::error::ForeignError;
 use super::image;
 use super::place::Place;
+use super::plan::Plan;
 use super::run::{self, Job};
 use super::scripts::Places;
 

@@ -10,15 +10,16 @@ use crate::s2i::{Artifact, ScriptsUrl, Where};
 use crate::store::Store;
 
 use super::super::BuildError;
+use super::assembled::{finish, metadata_labels};
 use super::commit::{Changes, Outcome};
 use super::copy::{Look, copy};
 use super::error::ForeignError;
 use super::image::{self, Ground};
 use super::place::Place;
+use super::plan::Plan;
 use super::request::{Request, Source};
 use super::run::{self, Job};
 use super::scripts::{self, Places};
-use super::{Plan, finish};
 
 /// Where the runtime image wants scripts.
 fn destination(request: &Request, runtime: &Ground) -> PathBuf {
@@ -151,7 +152,7 @@ pub(super) fn assembled(
         }
         .run(request, progress)?;
     }
-    labels.extend(super::metadata_labels(&place)?);
+    labels.extend(metadata_labels(&place)?);
     let changes = Changes {
         cmd: plan
             .runtime_scripts

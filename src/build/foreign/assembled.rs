@@ -1,0 +1,180 @@
+//! Runs assemble on the builder image, by the protocol: source and scripts put where it looks for
+//! them, what it changed made into layers. The runtime image's part is in `runtime`.
+
+use std::path::{Path, PathBuf};
+
+use crate::progress::Progress;
+use crate::rootfs::{User, exists_beneath};
+use crate::s2i::metadata;
+use crate::s2i::scripts::{ASSEMBLE, MAX_SCRIPT, RUN};
+use crate::store::Store;
+
+use super::super::BuildError;
+use super::commit::{Changes, Outcome};
+use super::error::ForeignError;
+use super::image::{self, Ground};
+use super::owners::Owners;
+use super::place::Place;
+use super::plan::Plan;
+use super::run::{self, Job};
+use super::{incremental, layers, onbuild, runtime, scripts};
+
+/// Runs the builder's scripts, and those of the runtime image on what they gave.
+pub(super) fn assembled(
+    store: &Store,
+    plan: &Plan<'_>,
+    artifacts: Option<incremental::Artifacts>,
+    progress: &dyn Progress,
+) -> Result<Outcome, BuildError> {
+    let (request, builder) = (plan.request, plan.builder);
+    let place = Place::new(store, builder, "assemble")?;
+    let mut changes = Changes::default();
+    let finished = onbuild::carry_out(plan, &place, &mut changes, progress)?;
+    // After the variables of triggers, which these replace.
+    changes.env.extend(plan.env.iter().cloned());
+    if !finished {
+        let user_name = request
+            .assemble_user
+            .as_deref()
+            .or(builder.labels.assemble_user.as_deref())
+            .or(changes.user.as_deref())
+            .unwrap_or(builder.image.config.user());
+        image::check(
+            request.allowed_uids.as_ref(),
+            user_name,
+            "the user of assemble",
+        )?;
+        let user = builder.user(user_name, "the user of assemble")?;
+        upload(plan, &place, &user)?;
+        if let Some(artifacts) = artifacts {
+            artifacts.put(&place, &plan.destination, &user)?;
+        }
+        assemble(plan, &place, &user, &changes, progress)?;
+    }
+    let labels = metadata_labels(&place)?;
+    if let Some(runtime) = plan.runtime {
+        return runtime::assembled(store, plan, runtime, &place, labels, progress);
+    }
+    if !finished {
+        changes.cmd = plan
+            .scripts
+            .get(RUN)
+            .map(|run| vec![run.path(&plan.destination.to_string_lossy(), RUN)]);
+    }
+    finish(store, plan, builder, &place, labels, changes, progress)
+}
+
+/// The labels that a script has written for the image.
+pub(super) fn metadata_labels(place: &Place) -> Result<Vec<(String, String)>, ForeignError> {
+    let path = Path::new("/").join(metadata::PATH);
+    match place.merged().read(&path, metadata::MAX) {
+        Ok(Some(bytes)) => Ok(metadata::parse(&bytes)?),
+        Ok(None) => Ok(Vec::new()),
+        Err(error) => Err(ForeignError::io("read", path, error)),
+    }
+}
+
+/// Turns what was changed above an image into an outcome.
+pub(super) fn finish(
+    store: &Store,
+    plan: &Plan<'_>,
+    ground: &Ground,
+    place: &Place,
+    labels: Vec<(String, String)>,
+    changes: Changes,
+    progress: &dyn Progress,
+) -> Result<Outcome, BuildError> {
+    let layers = layers::make(
+        store,
+        &place.upper.upper,
+        &layers::Plan {
+            below: ground.merged(),
+            owners: &Owners::of(store, ground)?,
+            time: plan.time,
+            split: plan.request.split,
+            request: &plan.request.common,
+        },
+        progress,
+    )?;
+    Ok(Outcome {
+        blobs: layers
+            .iter()
+            .map(|made| made.titled.layer.descriptor.clone())
+            .collect(),
+        layers,
+        labels,
+        changes,
+        restored: false,
+    })
+}
+
+/// Puts source and scripts where assemble looks for them.
+fn upload(plan: &Plan<'_>, place: &Place, user: &User) -> Result<(), BuildError> {
+    let parent = place.directory(&plan.destination, user)?;
+    let src = Place::child(&parent, "src", user, 0o775)?;
+    let owner = crate::sandbox::IdMode::current()
+        .chown_allowed()
+        .then_some((user.uid, user.gid));
+    plan.source.tree.stage(&src, owner)?;
+    // Those that are used lie beside the source, not in it.
+    for (name, script) in &plan.scripts {
+        let crate::s2i::Where::External(content) = script else {
+            continue;
+        };
+        for directory in crate::s2i::scripts::IN_SOURCE {
+            let path = Path::new(directory).join(name);
+            let same = plan.source.tree.read(&path, MAX_SCRIPT)?.as_ref() == Some(content);
+            // The way there is no link.
+            if same && exists_beneath(&src, &path) {
+                let path = src.join(path);
+                std::fs::remove_file(&path)
+                    .map_err(|error| ForeignError::io("move", &path, error))?;
+            }
+        }
+    }
+    place.scripts(&plan.destination, &plan.scripts, user)?;
+    Ok(())
+}
+
+/// Runs assemble.
+fn assemble(
+    plan: &Plan<'_>,
+    place: &Place,
+    user: &User,
+    changes: &Changes,
+    progress: &dyn Progress,
+) -> Result<(), BuildError> {
+    let Some(script) = plan.scripts.get(ASSEMBLE) else {
+        return Ok(());
+    };
+    let path = script.path(&plan.destination.to_string_lossy(), ASSEMBLE);
+    let command = scripts::command(&path, script, &plan.builder.merged())?;
+    let cwd = match &changes.working_dir {
+        Some(path) => PathBuf::from(path),
+        None => plan.builder.working_dir(),
+    };
+    place.directory(&cwd, user)?;
+    let mut mounts = run::mounts(plan.request)?;
+    mounts.extend(plan.injections.mounts(place)?);
+    scripts::announce(ASSEMBLE, script, user.uid, progress);
+    let image_env: Vec<(String, String)> = plan
+        .builder
+        .image
+        .config
+        .env()
+        .into_iter()
+        .chain(changes.env.iter().cloned())
+        .collect();
+    Job {
+        name: ASSEMBLE,
+        image: &plan.builder.reference,
+        command,
+        cwd,
+        user,
+        env: run::variables(plan.request, &image_env, user, &plan.env, plan.time),
+        lowers: &plan.builder.lowers,
+        upper: place.upper.clone(),
+        mounts,
+    }
+    .run(plan.request, progress)
+}
