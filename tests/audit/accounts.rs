@@ -1,0 +1,180 @@
+//! Users, groups, passwords, and who may become another.
+
+use serde_json::Value;
+use warpdrive::audit::Severity::{High, Low, Medium};
+
+use crate::support::made::Layer;
+use crate::support::sound::{GROUP, PASSWD, audit_of, found, sound, with};
+use crate::verdict::{breaks, keeps};
+
+#[test]
+fn declared_users() {
+    for (user, rule) in [
+        ("", "user-missing"),
+        ("0", "user-root"),
+        ("0:0", "user-root"),
+        ("root", "user-root"),
+        ("app", "user-name"),
+        ("00", "user-malformed"),
+        ("4294967296", "user-malformed"),
+        ("1001:grp", "user-group"),
+    ] {
+        breaks(&sound().set("User", user), rule, High);
+    }
+    for user in ["1001", "1001:0", "1000650000:0", "4294967294"] {
+        assert_eq!(found(&audit_of(&sound().set("User", user))), [], "{user}");
+    }
+    breaks(&sound().set("User", Value::Null), "user-missing", High);
+    breaks(&sound().set("WorkingDir", ""), "workdir-missing", Low);
+}
+
+#[test]
+fn strange_accounts() {
+    let passwd =
+        |line: &str| with(Layer::new().file("etc/passwd", 0o644, format!("{PASSWD}{line}\n")));
+    breaks(&passwd("1001:x:0:0::/:/bin/sh"), "account-mapping", High);
+    breaks(
+        &passwd("other:x:1001:0::/:/bin/sh"),
+        "account-mapping",
+        Medium,
+    );
+    keeps(&passwd("1002:x:1002:0::/:/bin/sh"), "account-mapping");
+    for uid in ["+0", "00", "-0", "4294967296", "0x0", "zero", " 0", ""] {
+        breaks(
+            &passwd(&format!("app:x:{uid}:7::/:/bin/sh")),
+            "account-malformed",
+            High,
+        );
+    }
+    breaks(&passwd("app:x:7:7"), "account-malformed", Medium);
+    assert_eq!(found(&audit_of(&passwd("app:x:7:7::/:/bin/sh"))), []);
+
+    let link = with(Layer::new().symlink("etc/passwd", "/opt/app-root/passwd"));
+    breaks(&link, "account-unreadable", High);
+    let link = with(Layer::new().hard_link("etc/passwd", 0o644, "opt/app-root/passwd"));
+    breaks(&link, "account-unreadable", High);
+    let known = Layer::new()
+        .file("etc/passwd-", 0o644, PASSWD)
+        .file("etc/passwd", 0o644, PASSWD);
+    keeps(&with(known), "account-unreadable");
+    breaks(
+        &with(Layer::new().symlink("etc", "opt")),
+        "account-unreadable",
+        High,
+    );
+    let large = with(Layer::new().file("etc/passwd", 0o644, vec![b'#'; 2 << 20]));
+    breaks(&large, "account-unreadable", High);
+
+    let group =
+        |line: &str| with(Layer::new().file("etc/group", 0o644, format!("{GROUP}{line}\n")));
+    breaks(&group("disk:x:6:default"), "runtime-group", High);
+    keeps(&group("disk:x:6:daemon"), "runtime-group");
+    breaks(&sound().set("User", "1001:42"), "runtime-group", High);
+}
+
+#[test]
+fn passwords() {
+    let shadow =
+        |line: &str| with(Layer::new().owned("etc/shadow", 0o640, (0, 42), format!("{line}\n")));
+    breaks(
+        &shadow("root:$1$salt$qJH7.N4xYta3aEG/dfqo/0:1::::::"),
+        "password-weak",
+        High,
+    );
+    breaks(
+        &shadow("root:$6$salt$hash:1::::::"),
+        "password-usable",
+        Medium,
+    );
+    breaks(&shadow("default::1::::::"), "password-empty", Medium);
+    assert_eq!(found(&audit_of(&shadow("root:!$6$salt$hash:1::::::"))), []);
+    let passwd = PASSWD.replace("root:x", "root:");
+    breaks(
+        &with(Layer::new().file("etc/passwd", 0o644, passwd)),
+        "password-empty",
+        High,
+    );
+    // Where nothing asks for a password, an empty one is of little use.
+    let without = with(
+        Layer::new()
+            .owned("etc/shadow", 0o640, (0, 42), "root::1::::::\n")
+            .whiteout("usr/bin/su"),
+    );
+    breaks(&without, "password-empty", Medium);
+}
+
+/// The words that everybody tries are tried; a hash of another is medium.
+#[test]
+fn guessable_passwords() {
+    let shadow = |line: &str| {
+        with(Layer::new().owned(
+            "etc/shadow",
+            0o640,
+            (0, 42),
+            format!("{line}:19000::::::\n"),
+        ))
+    };
+    for (made_by, root, (last, other)) in [
+        (
+            "openssl passwd -6",
+            "root:$6$abcdefgh$cnW4XDznaFa1hR9LnqrjoiAqed87oTXop3rUraOEgMC9xZ8cZ4bnv81B/PgWNFtDN0PNbtGZlCIhm8Jws2OPr",
+            ('0', '1'),
+        ),
+        // As on Debian, with less memory.
+        (
+            "crypt(3)",
+            "root:$y$j/.$abcdefgh$haetCDAzuJgGFRocLH9w.8puQ8jFg3hZvjEOUPTXbr",
+            ('A', 'B'),
+        ),
+    ] {
+        let report = audit_of(&shadow(&format!("{root}{last}")));
+        let finding = &report.findings[0];
+        assert_eq!(
+            (finding.rule, finding.severity),
+            ("password-weak", High),
+            "{made_by}"
+        );
+        assert!(
+            finding.message.contains("everybody tries"),
+            "{}",
+            finding.message
+        );
+        let twin = shadow(&format!("{root}{other}"));
+        breaks(&twin, "password-usable", Medium);
+        keeps(&twin, "password-weak");
+    }
+}
+
+#[test]
+fn sudo_in_odd_places() {
+    let base = || Layer::new().file("usr/bin/sudo", 0o755, "sudo");
+    let far = base()
+        .file("etc/sudoers", 0o440, "@include /opt/rules\n")
+        .file("opt/rules", 0o440, "ALL ALL=NOPASSWD: ALL\n");
+    breaks(&with(far), "account-unreadable", High);
+    let ignored = base()
+        .file("etc/sudoers", 0o440, "@includedir /etc/sudoers.d\n")
+        .file("etc/sudoers.d/app.bak", 0o440, "ALL ALL=NOPASSWD: ALL\n");
+    keeps(&with(ignored), "sudo-nopasswd");
+    let alias = base()
+        .file(
+            "etc/sudoers",
+            0o440,
+            "@includedir sudoers.d\nOPS ALL=NOPASSWD: ALL\n",
+        )
+        .file("etc/sudoers.d/alias", 0o440, "User_Alias OPS = #1001\n");
+    breaks(&with(alias), "sudo-nopasswd", High);
+    let without = Layer::new().file("etc/sudoers", 0o440, "ALL ALL=NOPASSWD: ALL\n");
+    breaks(&with(without), "sudo-nopasswd", Low);
+    let doas = |rule: &str| {
+        with(
+            Layer::new()
+                .file("usr/bin/doas", 0o755, "")
+                .file("etc/doas.conf", 0o400, rule),
+        )
+    };
+    breaks(&doas("permit nopass :root\n"), "doas-rule", High);
+    breaks(&doas("permit 1001\n"), "doas-rule", Medium);
+    keeps(&doas("permit nopass :wheel\n"), "doas-rule");
+    keeps(&doas("permit nopass :root\ndeny default\n"), "doas-rule");
+}

@@ -1,0 +1,199 @@
+//! The command: every place that an image may lie in, its outputs and statuses, the builder images.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use warpdrive::audit;
+use warpdrive::store::Store;
+
+use crate::support::made::{Layer, Made};
+use crate::support::sound::{PASSWD, sound, with};
+use crate::support::warpdrive::{PYTHON_39, PYTHON_311, PYTHON_313_RUN, Warpdrive};
+
+fn warpdrive(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_warpdrive"))
+        .args(arguments)
+        .env_remove("WARPDRIVE_STORE")
+        .output()
+        .unwrap()
+}
+
+fn json_of(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+#[test]
+fn the_command_gives_the_same_verdict_for_every_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("store");
+    let store = Store::open(Some(&root)).unwrap();
+    let bad = with(Layer::new().file("srv/id", 0o4711, "id"));
+    sound().put(&store, "sound");
+    bad.put(&store, "bad:1");
+    let archive = |name: &str, made: &Made| {
+        let path = directory.path().join(format!("{name}.tar"));
+        fs::write(&path, made.docker_archive(&format!("{name}:latest"))).unwrap();
+        path.display().to_string()
+    };
+    let (sound_tar, bad_tar) = (archive("sound", &sound()), archive("bad", &bad));
+    // The store is an OCI layout, so a tar of it is an archive of one.
+    let oci_tar = directory.path().join("oci.tar");
+    let made = Command::new("tar")
+        .arg("-C")
+        .arg(&root)
+        .arg("-cf")
+        .arg(&oci_tar)
+        .args(["oci-layout", "index.json", "blobs"])
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let store_option = format!("--store={}", root.display());
+    for (place, status) in [
+        ("sound".to_owned(), 0),
+        ("bad:1".into(), 4),
+        (format!("oci:{}:sound", root.display()), 0),
+        (format!("oci:{}:bad:1", root.display()), 4),
+        (format!("oci-archive:{}:sound", oci_tar.display()), 0),
+        (format!("oci-archive:{}:bad:1", oci_tar.display()), 4),
+        (format!("docker-archive:{sound_tar}"), 0),
+        (format!("docker-archive:{bad_tar}:bad"), 4),
+        (format!("docker-archive:{bad_tar}:bad:latest"), 4),
+    ] {
+        let output = warpdrive(&["audit", &place, "--json", &store_option]);
+        assert_eq!(output.status.code(), Some(status), "{place}: {output:?}");
+        let value = json_of(&output);
+        let verdict = if status == 0 { "passed" } else { "refused" };
+        assert_eq!(value["verdict"], verdict, "{place}");
+        if status == 4 {
+            let finding = &value["findings"][0];
+            assert_eq!(finding["rule"], "setuid");
+            assert_eq!(finding["path"], "/srv/id");
+            assert_eq!(finding["layer"]["number"], 3);
+            assert!(
+                finding["layer"]["digest"]
+                    .as_str()
+                    .unwrap()
+                    .starts_with("sha256:")
+            );
+            assert!(!finding["remedy"].as_str().unwrap().is_empty());
+        }
+        let text = warpdrive(&["audit", &place, &store_option]);
+        assert_eq!(text.status.code(), Some(status));
+        let text = String::from_utf8(text.stdout).unwrap();
+        assert!(text.lines().last().unwrap().starts_with(verdict), "{text}");
+    }
+    let sarif = json_of(&warpdrive(&["audit", "bad:1", "--sarif", &store_option]));
+    assert_eq!(sarif["version"], "2.1.0");
+    assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "setuid");
+
+    let policy = directory.path().join("policy.toml");
+    fs::write(&policy, "[rules]\nsetuid = 'off'\n").unwrap();
+    let policy = policy.display().to_string();
+    let excused = warpdrive(&["audit", "bad:1", "--policy", &policy, &store_option]);
+    assert_eq!(excused.status.code(), Some(0));
+    fs::write(&policy, "[rules]\nsetiud = 'off'\n").unwrap();
+    let wrong = warpdrive(&["audit", "bad:1", "--policy", &policy, &store_option]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("did you mean `setuid`"));
+}
+
+#[test]
+fn what_cannot_be_judged_is_no_pass() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("store");
+    let store = Store::open(Some(&root)).unwrap();
+    sound().put(&store, "sound");
+    let loaded = store.image("sound").unwrap().unwrap();
+    let layer = loaded.manifest.layers()[0].digest().clone();
+    let option = format!("--store={}", root.display());
+    let place = format!("oci:{}:sound", root.display());
+    for name in [
+        "unknown",
+        &format!("oci:{}:unknown", root.display()),
+        "oci:/does/not/exist",
+        "docker-archive:/dev/null",
+    ] {
+        let output = warpdrive(&["audit", name, &option]);
+        assert_eq!(output.status.code(), Some(1), "{name}: {output:?}");
+    }
+    // Other bytes in the blob's place, valid as they are.
+    let other = Layer::new().file("etc/passwd", 0o644, PASSWD).bytes();
+    let blob = store.blob_path(&layer);
+    fs::remove_file(&blob).unwrap();
+    fs::write(&blob, &other).unwrap();
+    for name in ["sound", &place] {
+        let output = warpdrive(&["audit", name, "--json", &option]);
+        assert_eq!(output.status.code(), Some(1), "{name}: {output:?}");
+        assert!(
+            json_of(&output)["error"]["message"]
+                .as_str()
+                .unwrap()
+                .contains("sha256:")
+        );
+    }
+    fs::remove_file(&blob).unwrap();
+    assert_eq!(warpdrive(&["audit", &place]).status.code(), Some(1));
+    // What one program takes for an image and another for an index, and a member that is there twice.
+    let mut both: Value = serde_json::from_slice(&loaded.manifest_bytes).unwrap();
+    both["manifests"] = json!([loaded.descriptor]);
+    let (digest, size) = store.put_blob(&serde_json::to_vec(&both).unwrap()).unwrap();
+    let media_type = loaded.descriptor.media_type().clone();
+    let both = warpdrive::oci::descriptor(media_type, digest, size);
+    store.tag("both", &both).unwrap();
+    let output = warpdrive(&["audit", &format!("oci:{}:both", root.display())]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("as an image and as an index"), "{said}");
+    let mut twice = sound().docker_archive("x:1");
+    let once = twice.clone();
+    twice.truncate(twice.len() - 1024);
+    twice.extend(once);
+    let file = directory.path().join("twice.tar");
+    fs::write(&file, twice).unwrap();
+    let output = warpdrive(&["audit", &format!("docker-archive:{}", file.display())]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("twice"), "{said}");
+    // An archive whose layer is not the one of the configuration.
+    let mut made = sound();
+    made.layers[1] = other;
+    let file = directory.path().join("x.tar");
+    fs::write(&file, made.docker_archive("x:1")).unwrap();
+    let output = warpdrive(&["audit", &format!("docker-archive:{}", file.display())]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+#[test]
+fn the_rules_are_listed() {
+    let output = warpdrive(&["audit", "--rules"]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().count(), audit::RULES.len());
+    let value = json_of(&warpdrive(&["audit", "--rules", "--json"]));
+    assert_eq!(value["rules"][0]["id"], "user-missing");
+    assert_eq!(warpdrive(&["audit"]).status.code(), Some(2));
+}
+
+/// Debian's own, as `builder build` makes them; what is found in them is a reviewed snapshot. The
+/// configuration does not count here: every image on them gets its own.
+#[test]
+fn the_plain_builders() {
+    let mut found = String::new();
+    for builder in [PYTHON_39, PYTHON_311, PYTHON_313_RUN] {
+        let output = Warpdrive::with(builder).output(&["audit", builder, "--json"]);
+        let report = json_of(&output);
+        for finding in report["findings"].as_array().unwrap() {
+            let Some(path) = finding["path"].as_str() else {
+                continue;
+            };
+            assert_ne!(finding["severity"], "high", "{finding:#}");
+            let text = |key: &str| finding[key].as_str().unwrap().to_owned();
+            let path = path.trim_end_matches(|c: char| c == '.' || c.is_ascii_digit());
+            let (severity, rule) = (text("severity"), text("rule"));
+            writeln!(found, "{builder}: {severity} {rule} {path}").unwrap();
+        }
+    }
+    insta::assert_snapshot!("plain-builders", found);
+}

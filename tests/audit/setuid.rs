@@ -1,0 +1,139 @@
+//! Programs that run as somebody else, capabilities, devices.
+
+use warpdrive::audit::Severity::{High, Low, Medium};
+
+use crate::support::made::Layer;
+use crate::support::sound::{SU, audit_of, found, md5_of, with};
+use crate::verdict::{breaks, keeps};
+
+#[test]
+fn known_setuid_programs_by_path_and_content() {
+    breaks(
+        &with(Layer::new().file("usr/bin/su", 0o4755, "bash")),
+        "setuid-changed",
+        High,
+    );
+    breaks(
+        &with(Layer::new().file("usr/bin/mount", 0o4755, "mount")),
+        "setuid-unverified",
+        Medium,
+    );
+    // A list of digests without a run of dpkg proves nothing.
+    let forged = Layer::new().file("usr/bin/su", 0o4755, "bash").file(
+        "var/lib/dpkg/info/login.md5sums",
+        0o644,
+        format!("{}  bin/su\n", md5_of(b"bash")),
+    );
+    breaks(&with(forged), "setuid-unverified", Medium);
+    let upgraded = Layer::new()
+        .file("usr/bin/su", 0o4755, "su 2")
+        .file("var/lib/dpkg/status", 0o644, "Package: login\n")
+        .file(
+            "var/lib/dpkg/info/login.md5sums",
+            0o644,
+            format!("{}  usr/bin/su\n", md5_of(b"su 2")),
+        );
+    assert_eq!(found(&audit_of(&with(upgraded))), []);
+    // The content is the package's, the bit is not.
+    let bash = Layer::new()
+        .file("usr/bin/bash", 0o4711, "bash")
+        .file("var/lib/dpkg/status", 0o644, "")
+        .file(
+            "var/lib/dpkg/info/bash.md5sums",
+            0o644,
+            format!("{}  bin/bash\n", md5_of(b"bash")),
+        );
+    breaks(&with(bash), "setuid", High);
+    breaks(
+        &with(Layer::new().owned("usr/bin/x", 0o4755, (7, 0), "")),
+        "setuid",
+        Medium,
+    );
+    // Not where the distribution has it.
+    breaks(
+        &with(Layer::new().file("usr/local/bin/su", 0o4755, SU)),
+        "setuid",
+        High,
+    );
+}
+
+#[test]
+fn setgid_capabilities_and_links() {
+    breaks(
+        &with(Layer::new().file("usr/bin/x", 0o2755, "")),
+        "setgid",
+        High,
+    );
+    breaks(
+        &with(Layer::new().owned("usr/bin/x", 0o2755, (0, 42), "")),
+        "setgid",
+        High,
+    );
+    breaks(
+        &with(Layer::new().owned("usr/bin/x", 0o2755, (0, 50), "")),
+        "setgid",
+        Medium,
+    );
+    keeps(
+        &with(Layer::new().owned("usr/bin/x", 0o2644, (0, 0), "")),
+        "setgid",
+    );
+    keeps(
+        &with(Layer::new().dir("srv/shared", 0o2755, (0, 0))),
+        "setgid",
+    );
+    let capability = |bit: u32, name: &str| {
+        let mut value = 0x0200_0001_u32.to_le_bytes().to_vec();
+        value.extend((1_u32 << bit).to_le_bytes());
+        value.extend([0; 12]);
+        with(
+            Layer::new()
+                .xattr("security.capability", &value)
+                .file(name, 0o755, "x"),
+        )
+    };
+    breaks(&capability(7, "usr/bin/python3"), "capability", High);
+    breaks(&capability(13, "usr/bin/python3"), "capability", Medium);
+    breaks(&capability(13, "usr/bin/ping"), "setuid-unverified", Medium);
+    let plain = Layer::new()
+        .xattr("user.note", b"x")
+        .file("usr/bin/python3", 0o755, "x");
+    keeps(&with(plain), "capability");
+
+    // A second name of a setuid file, and a bit that comes with the second name.
+    let link = Layer::new()
+        .file("usr/bin/su", 0o4755, SU)
+        .hard_link("opt/su", 0o755, "usr/bin/su");
+    breaks(&with(link), "setuid", High);
+    let link = Layer::new()
+        .file("opt/a", 0o755, "x")
+        .hard_link("opt/b", 0o4755, "opt/a");
+    breaks(&with(link), "setuid", High);
+    let link = Layer::new()
+        .file("opt/a", 0o755, "x")
+        .hard_link("opt/b", 0o755, "opt/a");
+    keeps(&with(link), "setuid");
+}
+
+#[test]
+fn devices() {
+    breaks(
+        &with(Layer::new().device("srv/disk", true, 8, 0)),
+        "device",
+        High,
+    );
+    breaks(
+        &with(Layer::new().device("dev/mem", false, 1, 1)),
+        "device",
+        High,
+    );
+    breaks(
+        &with(Layer::new().device("dev/null", false, 1, 3)),
+        "device",
+        Low,
+    );
+    keeps(
+        &with(Layer::new().device("dev/mem", false, 1, 1)).layer(Layer::new().whiteout("dev/mem")),
+        "device",
+    );
+}
