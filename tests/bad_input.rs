@@ -9,6 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
+use support::interrupted;
 use support::process;
 use support::warpdrive::{PYTHON_311, PYTHON_311_RUN, Warpdrive, copy_of, example};
 
@@ -347,17 +348,8 @@ fn ctrl_c_ends_everything() {
         running().then_some(())
     })
     .expect("the hook runs");
-    process::run(Command::new("kill").args(["-INT", &child.id().to_string()]));
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(
-        output.status.code(),
-        Some(130),
-        "{}",
-        process::words(&output)
-    );
+    interrupted::interrupt(&warpdrive, child, "-INT");
     assert!(!running());
-    let left = fs::read_dir(warpdrive.store().join("tmp")).unwrap().count();
-    assert_eq!(left, 0);
 }
 
 #[test]

@@ -8,7 +8,6 @@ mod support;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -19,37 +18,12 @@ use support::memory;
 use support::package_index::{PackageIndex, Wheel};
 use support::process;
 use support::registry::Registry;
+use support::stored::noise;
 use support::warpdrive::{PYTHON_311_RUN, Warpdrive, binary};
 
 const MIB: u64 = 1024 * 1024;
 /// What warpdrive's own processes may hold together.
 const MOST: u64 = 128 * MIB;
-
-fn source(index: &PackageIndex, requirements: &[&str]) -> tempfile::TempDir {
-    let place = tempfile::tempdir().unwrap();
-    let app = "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'1']\n";
-    fs::write(place.path().join("wsgi.py"), app).unwrap();
-    require(place.path(), index, requirements);
-    place
-}
-
-fn require(source: &Path, index: &PackageIndex, requirements: &[&str]) {
-    let list = format!("--index-url {}\n{}\n", index.url(), requirements.join("\n"));
-    fs::write(source.join("requirements.txt"), list).unwrap();
-}
-
-/// Incompressible.
-fn noise(seed: u64, length: u64) -> Vec<u8> {
-    let mut state = seed;
-    (0..length)
-        .map(|_| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (state >> 56) as u8
-        })
-        .collect()
-}
 
 /// Nothing of what is built is held as a whole: neither a file of the source nor one of a package.
 #[test]
@@ -60,7 +34,7 @@ fn memory_does_not_grow_with_what_is_built() {
     let zeros = vec![0; usize::try_from(200 * MIB).unwrap()];
     index.add(&Wheel::new("vast", "1.0").file("vast/a.bin", &zeros));
     drop(zeros);
-    let place = source(&index, &["gunicorn", "vast"]);
+    let place = index.app(&["gunicorn", "vast"]);
     let large = File::create(place.path().join("large.bin")).unwrap();
     large.set_len(300 * MIB).unwrap();
     for more in [&["--compression", "gzip"][..], &["--compression", "zstd"]] {
@@ -112,20 +86,21 @@ fn only_what_is_new_is_sent_to_the_registry() {
     let index = PackageIndex::start();
     for wheel in [
         Wheel::new("gunicorn", "27.0.1"),
-        Wheel::new("large-one", "1").file("large_one/data", &noise(1, 2 * MIB)),
-        Wheel::new("large-two", "1").file("large_two/data", &noise(2, 2 * MIB)),
-        Wheel::new("medium", "1").file("medium/data", &noise(3, MIB / 3)),
+        Wheel::new("large-one", "1").file("large_one/data", &noise(2 << 20, 1)),
+        Wheel::new("large-two", "1").file("large_two/data", &noise(2 << 20, 3)),
+        Wheel::new("medium", "1").file("medium/data", &noise(350_000, 5)),
         Wheel::new("small", "1"),
     ] {
         index.add(&wheel);
     }
-    let place = source(&index, &["gunicorn", "large-one", "medium"]);
+    let place = index.app(&["gunicorn", "large-one", "medium"]);
     let registry = Registry::start();
     let (port, sent) = counting(registry.port());
     let name = format!("127.0.0.1:{port}/app");
     let push = |line: Option<&[&str]>| {
         if let Some(requirements) = line {
-            require(place.path(), &index, requirements);
+            let list = place.path().join("requirements.txt");
+            fs::write(list, index.list(requirements)).unwrap();
         }
         let before = sent.load(Ordering::SeqCst);
         let report = warpdrive.image(&name, place.path(), &["--push"]);
@@ -173,7 +148,7 @@ fn eight_different_builds_at_once_on_one_store() {
     index.add(&Wheel::new("gunicorn", "27.0.1"));
     let names: Vec<String> = (0..8).map(|n| format!("part-{n}")).collect();
     for (n, name) in names.iter().enumerate() {
-        let data = noise(n as u64, 1_200_000 * (n as u64 % 2) + 1);
+        let data = noise(1_200_000 * (n % 2) + 1, n as u64);
         index.add(&Wheel::new(name, "1").file(&format!("part{n}/data"), &data));
     }
     // Each shares wheels with some others, and has all of its neighbours' in another mixture.
@@ -181,7 +156,7 @@ fn eight_different_builds_at_once_on_one_store() {
         .map(|n| {
             let mut list = vec!["gunicorn"];
             list.extend((0..4).map(|more| names[(n + more) % 8].as_str()));
-            let place = source(&index, &list);
+            let place = index.app(&list);
             fs::write(place.path().join("which.txt"), n.to_string()).unwrap();
             place
         })

@@ -14,8 +14,9 @@ use std::process::Command;
 use serde_json::Value;
 use warpdrive::oci::sha256;
 
-use support::package_index::{PackageIndex, Wheel};
+use support::package_index::{PackageIndex, WSGI, Wheel};
 use support::process;
+use support::stored::noise;
 use support::users::User;
 use support::warpdrive::{PYTHON_311_RUN, Warpdrive};
 
@@ -28,19 +29,6 @@ struct App {
     releases: usize,
 }
 
-/// Incompressible and the same every time.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 1u64;
-    (0..length)
-        .map(|_| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (state >> 56) as u8
-        })
-        .collect()
-}
-
 impl App {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -51,7 +39,7 @@ impl App {
             Wheel::new("small", "1.0"),
             Wheel::new("tiny-one", "2.0").file("deep/sub/deepest.py", b"x = 1\n"),
             Wheel::new("big", "1.0")
-                .file("big/data.bin", &noise(1_500_000))
+                .file("big/data.bin", &noise(1_500_000, 1))
                 .requires("small>=1"),
             Wheel::new("pathy", "1.0").file("pathy.pth", b"/opt/nowhere\n"),
             Wheel::new("scripted", "1.0")
@@ -69,7 +57,7 @@ impl App {
             requirements: BTreeSet::new(),
             releases: 0,
         };
-        app.write("wsgi.py", "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'1']\n");
+        app.write("wsgi.py", WSGI);
         for name in ["big", "pathy", "scripted", "tiny-one"] {
             app.requirements.insert(name.into());
         }
@@ -176,15 +164,10 @@ fn one_by_one_and_all_at_once_give_the_same_image() {
     let theirs = single.image("app", &given, &[]);
     assert_eq!(shared["digest"], theirs["digest"]);
     // It works: the modules are where Python looks for them.
-    let output = warpdrive.run(&[
-        "run",
-        "--rm",
+    let output = warpdrive.python(
         "app",
-        "--",
-        "python",
-        "-c",
         "import big, small, tiny_one, deep.sub.deepest, pathy, scripted_cli; print(big.VERSION)",
-    ]);
+    );
     assert_eq!(output.trim(), "1.0");
 }
 
@@ -321,15 +304,7 @@ fn zstd_layers_hold_the_same() {
             "application/vnd.oci.image.layer.v1.tar+zstd"
         );
     }
-    let output = warpdrive.run(&[
-        "run",
-        "--rm",
-        "app",
-        "--",
-        "python",
-        "-c",
-        "import big; print(big.VERSION)",
-    ]);
+    let output = warpdrive.python("app", "import big; print(big.VERSION)");
     assert_eq!(output.trim(), "1.0");
 }
 

@@ -14,8 +14,6 @@ use support::package_index::{PackageIndex, Wheel};
 use support::process;
 use support::warpdrive::{PYTHON_311_RUN, Warpdrive, layers};
 
-const APP: &str = "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'1']\n";
-
 fn build(warpdrive: &Warpdrive, source: &Path, more: &[&str]) -> (Value, String) {
     let mut arguments = warpdrive.image_arguments("app");
     arguments.push("--json");
@@ -60,12 +58,10 @@ fn what_was_installed_is_written_down_and_installed_again() {
     ] {
         index.add(&wheel);
     }
-    let place = tempfile::tempdir().unwrap();
+    let list = index.list(&["user-of-small"]);
+    let place = index.app(&["user-of-small"]);
     let source = place.path();
     let lock = source.join("pylock.toml");
-    fs::write(source.join("wsgi.py"), APP).unwrap();
-    let list = format!("--index-url {}\nuser-of-small\n", index.url());
-    fs::write(source.join("requirements.txt"), &list).unwrap();
 
     let (first, _) = build(&warpdrive, source, &["--write-lock"]);
     assert_eq!(
@@ -100,16 +96,8 @@ fn what_was_installed_is_written_down_and_installed_again() {
             again["plan"]["start"]["server"],
             first["plan"]["start"]["server"]
         );
-        let command = [
-            "run",
-            "--rm",
-            "app",
-            "--",
-            "python",
-            "-c",
-            "import small; print(small.VERSION)",
-        ];
-        assert_eq!(warpdrive.run(&command).trim(), "1.0", "{more:?}");
+        let version = warpdrive.python("app", "import small; print(small.VERSION)");
+        assert_eq!(version.trim(), "1.0", "{more:?}");
     }
     // Written again by its own means it is the same.
     let before = fs::read(&lock).unwrap();
@@ -177,11 +165,8 @@ fn there_is_no_lock_of_what_was_built_here() {
     let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     let index = PackageIndex::start();
     index.add(&Wheel::new("gunicorn", "27.0.1"));
-    let place = tempfile::tempdir().unwrap();
+    let place = index.app(&["gunicorn"]);
     let source = place.path();
-    fs::write(source.join("wsgi.py"), APP).unwrap();
-    let list = format!("--index-url {}\ngunicorn\n", index.url());
-    fs::write(source.join("requirements.txt"), list).unwrap();
     let more = ["--build-env", "UV_NO_PROGRESS=1", "--write-lock"];
     let (code, words) = warpdrive.refuses(source, &more);
     assert_eq!(code, 1, "{words}");

@@ -13,7 +13,7 @@ use std::process::{Command, Output};
 
 use support::git_server::GitServer;
 use support::made::{Layer, on_top};
-use support::process::{self, words};
+use support::process::{self, says, words};
 use support::users::User;
 use support::warpdrive::{PYTHON_311_RUN, Warpdrive, copy_of, example, layers};
 
@@ -385,7 +385,7 @@ fn limits_of_builds_and_containers() {
     let slow = flask(&[(name, &text)]);
     let output = run(&warpdrive, slow.path(), &[], &["--timeout", "1s"]);
     assert_eq!(output.status.code(), Some(3), "{}", words(&output));
-    assert!(words(&output).contains("time limit"), "{}", words(&output));
+    says(&output, "time limit");
 
     // Containers.
     let container = |more: &[&str], script: &str| {
@@ -458,7 +458,7 @@ fn a_limit_that_cannot_be_enforced_is_refused() {
     assert_eq!(refused.status.code(), Some(125), "{}", words(&refused));
     let warned = run(&["--best-effort-limits"]);
     assert!(warned.status.success(), "{}", words(&warned));
-    assert!(words(&warned).contains("no limit"), "{}", words(&warned));
+    says(&warned, "no limit");
 }
 
 #[test]
@@ -597,11 +597,7 @@ fn an_image_is_made_again_from_its_own_record() {
         assert!(differences.contains(part), "{part}: {differences}");
     }
     let text = warpdrive.output(&["verify-build", PYTHON_311_RUN, "--source", "."]);
-    assert!(
-        words(&text).contains("io.warpdrive.build"),
-        "{}",
-        words(&text)
-    );
+    says(&text, "io.warpdrive.build");
 }
 
 /// The text of a field, wherever it is.

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use crate::support::interrupted;
 use crate::support::process;
 use crate::support::repository::{Place, preview};
 use crate::support::warpdrive::{Warpdrive, copy_of, example};
@@ -56,11 +57,7 @@ fn archives_and_standard_input() {
         &["--path", "-"],
     );
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        process::words(&output).contains("give it as a file"),
-        "{}",
-        process::words(&output)
-    );
+    process::says(&output, "give it as a file");
 
     // A member that climbs out, as GNU tar packs it.
     fs::write(place.directory.path().join("outside"), "x").unwrap();
@@ -87,26 +84,9 @@ fn whoever_waits_for_standard_input_can_be_interrupted() {
         .spawn()
         .unwrap();
     let stdin = child.stdin.take();
-    let tmp = warpdrive.store().join("tmp");
-    let begun = process::poll(std::time::Duration::from_mins(1), || {
-        let mut entries = fs::read_dir(&tmp).ok()?.flatten();
-        entries.find_map(|entry| entry.path().join("source").is_dir().then_some(()))
-    });
-    assert!(begun.is_some(), "nothing was begun");
-    process::run(
-        Command::new("kill")
-            .arg("-TERM")
-            .arg(child.id().to_string()),
-    );
-    let output = child.wait_with_output().unwrap();
+    interrupted::wait_for_source(&warpdrive);
+    interrupted::interrupt(&warpdrive, child, "-TERM");
     drop(stdin);
-    assert_eq!(
-        output.status.code(),
-        Some(130),
-        "{}",
-        process::words(&output)
-    );
-    warpdrive.leaves_nothing();
 }
 
 /// The header of a member of a tar archive.

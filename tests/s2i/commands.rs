@@ -11,7 +11,7 @@ use warpdrive::store::Store;
 
 use crate::support::fake_registry::{FakeRegistry, Reply};
 use crate::support::process;
-use crate::support::process::words;
+use crate::support::process::{says, words};
 use crate::support::registry::Registry;
 use crate::support::s2i::{config, label, printed, report as build, s2i, with_a_box};
 use crate::support::s2i_builders::{Builder, source};
@@ -79,11 +79,7 @@ fn variables_come_from_the_source_then_files_then_options() {
     fs::write(file, "ok=1\nnot ok\n").unwrap();
     let output = s2i(&warpdrive, &["build", path, "box", "app", "-E", file]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(
-        words(&output).contains("environment, line 2: "),
-        "{}",
-        words(&output)
-    );
+    says(&output, "environment, line 2: ");
 }
 
 /// The Go tool prints its help and exits with 0.
@@ -244,11 +240,7 @@ fn usage_is_the_images_own() {
     Builder::plain().put(&warpdrive.store(), "mute");
     let output = s2i(&warpdrive, &["usage", "mute"]);
     assert_eq!(output.status.code(), Some(1), "{}", words(&output));
-    assert!(
-        words(&output).contains("there is no `usage` script"),
-        "{}",
-        words(&output)
-    );
+    says(&output, "there is no `usage` script");
 }
 
 #[test]
@@ -303,19 +295,11 @@ fn the_callback_url_hears_the_end_and_changes_nothing() {
     let server = FakeRegistry::start(|_| Reply::new(404));
     let output = build(&server, good);
     assert!(output.status.success(), "{}", words(&output));
-    assert!(
-        words(&output).contains("the callback URL was not told"),
-        "{}",
-        words(&output)
-    );
+    says(&output, "the callback URL was not told");
     let server = FakeRegistry::start(|_| Reply::hang_up_after(3));
     let output = build(&server, good);
     assert!(output.status.success(), "{}", words(&output));
-    assert!(
-        words(&output).contains("the callback URL was not told"),
-        "{}",
-        words(&output)
-    );
+    says(&output, "the callback URL was not told");
 }
 
 #[test]
@@ -397,7 +381,7 @@ fn logins_of_a_file_that_is_named() {
         ],
     );
     assert_eq!(output.status.code(), Some(5), "{}", words(&output));
-    assert!(words(&output).contains("has no "), "{}", words(&output));
+    says(&output, "has no ");
     let with = server
         .asked()
         .iter()
@@ -500,11 +484,7 @@ fn create_writes_new_files_only() {
     fs::remove_file(place.join("Makefile")).unwrap();
     let output = s2i(&warpdrive, &["create", "my-builder", path]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        words(&output).contains("nothing is overwritten"),
-        "{}",
-        words(&output)
-    );
+    says(&output, "nothing is overwritten");
     assert_eq!(fs::read_to_string(place.join("README.md")).unwrap(), "mine");
     assert!(!place.join("Makefile").exists());
 }
@@ -535,11 +515,7 @@ fn what_scripts_say_where_they_reach_and_what_is_pulled() {
     fs::write(source.path().join("fail"), "").unwrap();
     let output = s2i(&warpdrive, &["build", path, "box", "app", "-q"]);
     assert_eq!(output.status.code(), Some(3));
-    assert!(
-        words(&output).contains("words of assemble"),
-        "{}",
-        words(&output)
-    );
+    says(&output, "words of assemble");
     fs::remove_file(source.path().join("fail")).unwrap();
 
     // What was there before has no name any more, and is told.
@@ -580,10 +556,9 @@ fn what_scripts_say_where_they_reach_and_what_is_pulled() {
         }
         let output = s2i(&warpdrive, &arguments);
         assert_eq!(output.status.code(), Some(1), "{}", words(&output));
-        assert!(
-            words(&output).contains("is not in the store, and the pull policy is `never`"),
-            "{}",
-            words(&output)
+        says(
+            &output,
+            "is not in the store, and the pull policy is `never`",
         );
     }
     assert_eq!(server.asked().len(), asked);
@@ -669,5 +644,5 @@ fn a_damaged_layer_of_a_builder_is_fetched_again() {
     fs::remove_dir_all(home.store().join("unpacked")).unwrap();
     let output = s2i(&home, &["build", path, "box", "app", "--no-cache"]);
     assert_eq!(output.status.code(), Some(1), "{}", words(&output));
-    assert!(words(&output).contains("damaged"), "{}", words(&output));
+    says(&output, "damaged");
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::podman::Podman;
 use crate::support::process;
-use crate::support::process::words;
+use crate::support::process::{says, words};
 use crate::support::s2i::s2i;
 use crate::support::s2i_builders::{Builder, RUN, source};
 use crate::support::warpdrive::{Warpdrive, commit};
@@ -71,31 +71,24 @@ fn a_dockerfile_that_a_real_buildah_builds() {
     let secret = warpdrive.place().join("token");
     fs::write(&secret, "s3cret-t0ken").unwrap();
     let inject = format!("{}:conf", secret.display());
+    let with_all = ["-i", &inject, "-e", "MORE=x"];
+    let write = |name: &str, place: &Path, more: &[&str]| {
+        let source = source.path().to_str().unwrap();
+        let place = place.to_str().unwrap();
+        let arguments = [
+            &["build", source, "localhost/box:latest", name][..],
+            more,
+            &["--as-dockerfile", place],
+        ];
+        s2i(&warpdrive, &arguments.concat())
+    };
     let mut trees = Vec::new();
     for name in ["one", "two"] {
         let out = podman.enclosure().directory().join(name);
         fs::create_dir(&out).unwrap();
-        let output = s2i(
-            &warpdrive,
-            &[
-                "build",
-                source.path().to_str().unwrap(),
-                "localhost/box:latest",
-                "app",
-                "-i",
-                &inject,
-                "-e",
-                "MORE=x",
-                "--as-dockerfile",
-                out.join("Dockerfile").to_str().unwrap(),
-            ],
-        );
+        let output = write("app", &out.join("Dockerfile"), &with_all);
         assert!(output.status.success(), "{}", words(&output));
-        assert!(
-            words(&output).contains("--secret id=s2i-inject-0,src="),
-            "{}",
-            words(&output)
-        );
+        says(&output, "--secret id=s2i-inject-0,src=");
         trees.push(tree(&out));
     }
     assert_eq!(trees[0], trees[1], "two runs differ");
@@ -129,24 +122,14 @@ fn a_dockerfile_that_a_real_buildah_builds() {
     );
     // Again in the same place: ours is replaced.
     let out = podman.enclosure().directory().join("one");
-    let again = s2i(
-        &warpdrive,
-        &[
-            "build",
-            source.path().to_str().unwrap(),
-            "localhost/box:latest",
-            "app",
-            "-i",
-            &inject,
-            "-e",
-            "MORE=x",
-            "--as-dockerfile",
-            out.to_str().unwrap(),
-        ],
-    );
+    let again = write("app", &out, &with_all);
     assert!(again.status.success(), "{}", words(&again));
     assert_eq!(tree(&out), trees[0]);
 
+    let run = || {
+        let mut command = podman.command();
+        process::run(command.args(["run", "--rm", "--network=none", "localhost/app"]))
+    };
     let mut build = podman.other(process::tool("buildah"));
     build
         .args([
@@ -171,12 +154,7 @@ fn a_dockerfile_that_a_real_buildah_builds() {
         env.contains(r#"GREETING=a \"$HOME\" b"#) && env.contains("MORE=x"),
         "{env}"
     );
-    let said =
-        process::run(
-            podman
-                .command()
-                .args(["run", "--rm", "--network=none", "localhost/app"]),
-        );
+    let said = run();
     assert!(said.starts_with("uid=1001"), "{said}");
     assert!(
         said.contains("\n12\na \"$HOME\" b\n1\n"),
@@ -197,45 +175,17 @@ fn a_dockerfile_that_a_real_buildah_builds() {
     );
 
     // What the previous image has to give comes by a stage of its own.
-    let output = s2i(
-        &warpdrive,
-        &[
-            "build",
-            source.path().to_str().unwrap(),
-            "localhost/box:latest",
-            "localhost/app",
-            "--incremental",
-            "-i",
-            &inject,
-            "--as-dockerfile",
-            out.to_str().unwrap(),
-        ],
-    );
+    let output = write("localhost/app", &out, &["--incremental", "-i", &inject]);
     assert!(output.status.success(), "{}", words(&output));
     process::run(&mut build);
-    let said =
-        process::run(
-            podman
-                .command()
-                .args(["run", "--rm", "--network=none", "localhost/app"]),
-        );
+    let said = run();
     assert!(said.contains("\n12\nartifact\n"), "{said}");
 
     // Something else in the way is left alone.
     let theirs = warpdrive.place().join("theirs");
     fs::create_dir(&theirs).unwrap();
     fs::write(theirs.join("Dockerfile"), "FROM scratch\n").unwrap();
-    let output = s2i(
-        &warpdrive,
-        &[
-            "build",
-            source.path().to_str().unwrap(),
-            "localhost/box:latest",
-            "app",
-            "--as-dockerfile",
-            theirs.to_str().unwrap(),
-        ],
-    );
+    let output = write("app", &theirs, &[]);
     assert_eq!(output.status.code(), Some(1), "{}", words(&output));
     assert_eq!(
         fs::read_to_string(theirs.join("Dockerfile")).unwrap(),
@@ -247,17 +197,7 @@ fn a_dockerfile_that_a_real_buildah_builds() {
     fs::create_dir(&inside).unwrap();
     let mut trees = Vec::new();
     for _ in 0..3 {
-        let output = s2i(
-            &warpdrive,
-            &[
-                "build",
-                source.path().to_str().unwrap(),
-                "localhost/box:latest",
-                "app",
-                "--as-dockerfile",
-                inside.join("Dockerfile").to_str().unwrap(),
-            ],
-        );
+        let output = write("app", &inside.join("Dockerfile"), &[]);
         assert!(output.status.success(), "{}", words(&output));
         trees.push(tree(&inside));
     }

@@ -9,14 +9,13 @@ use serde_json::{Value, json};
 use warpdrive::store::Store;
 
 use crate::support::fake_registry::FakeRegistry;
+use crate::support::plain_server::{publish, serve};
 use crate::support::process;
-use crate::support::process::words;
+use crate::support::process::{says, words};
 use crate::support::s2i_builders::{Builder, source};
 use crate::support::warpdrive::{Warpdrive, commit};
 
-use crate::support::s2i::{
-    assembling, config, label, printed, report as build, s2i, serve, with_a_box,
-};
+use crate::support::s2i::{assembling, config, label, printed, report as build, s2i, with_a_box};
 
 #[test]
 fn sources_of_all_kinds_and_what_the_labels_say_of_them() {
@@ -146,18 +145,7 @@ fn rebuild_takes_the_commit_by_its_id() {
     let bare = place.path().join("app.git");
     let publish = || {
         let _ = fs::remove_dir_all(&bare);
-        process::run(
-            Command::new("git")
-                .args(["clone", "--quiet", "--bare"])
-                .arg(repository.path())
-                .arg(&bare),
-        );
-        process::run(
-            Command::new("git")
-                .arg("-C")
-                .arg(&bare)
-                .arg("update-server-info"),
-        );
+        publish(repository.path(), &bare);
     };
     publish();
     let server = serve(place.path().to_owned());
@@ -216,7 +204,7 @@ fn rebuild_takes_the_commit_by_its_id() {
     );
     let output = s2i(&warpdrive, &["rebuild", "local"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(words(&output).contains("--source"), "{}", words(&output));
+    says(&output, "--source");
     let output = s2i(
         &warpdrive,
         &[
@@ -228,11 +216,7 @@ fn rebuild_takes_the_commit_by_its_id() {
     );
     assert!(output.status.success(), "{}", words(&output));
     let output = s2i(&warpdrive, &["rebuild", "box"]);
-    assert!(
-        words(&output).contains("no label io.openshift.s2i.build.image"),
-        "{}",
-        words(&output)
-    );
+    says(&output, "no label io.openshift.s2i.build.image");
 }
 
 /// The layers of a report as a build from the cache says them.
@@ -248,18 +232,7 @@ fn with_cached(report: &Value) -> Value {
 fn published(repository: &Path) -> (tempfile::TempDir, FakeRegistry, String) {
     let place = tempfile::tempdir().unwrap();
     let bare = place.path().join("app.git");
-    process::run(
-        Command::new("git")
-            .args(["clone", "--quiet", "--bare"])
-            .arg(repository)
-            .arg(&bare),
-    );
-    process::run(
-        Command::new("git")
-            .arg("-C")
-            .arg(&bare)
-            .arg("update-server-info"),
-    );
+    publish(repository, &bare);
     let server = serve(place.path().to_owned());
     let url = format!("http://{}/app.git", server.address());
     (place, server, url)
@@ -414,10 +387,6 @@ fn what_an_assemble_made_by_chance_is_told_file_by_file() {
     std::fs::write(source.path().join("a.txt"), "changed").unwrap();
     let output = warpdrive.output(&["verify-build", "app", "--source", path]);
     assert_eq!(output.status.code(), Some(1), "{}", words(&output));
-    assert!(
-        words(&output).contains("this is not the source"),
-        "{}",
-        words(&output)
-    );
+    says(&output, "this is not the source");
     warpdrive.leaves_nothing();
 }

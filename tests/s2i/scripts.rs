@@ -5,12 +5,13 @@ use std::fs;
 use serde_json::json;
 
 use crate::support::fake_registry::{FakeRegistry, Reply};
-use crate::support::process::words;
+use crate::support::plain_server::serve;
+use crate::support::process::{says, words};
 use crate::support::s2i_builders::{Builder, RUN, source};
 use crate::support::{process, s2i_builders};
 
 use crate::support::s2i::{
-    Looked, build, config, hello, image, printed, refused, report, s2i, serve, with, with_a_box,
+    Looked, build, config, hello, image, printed, refused, report, s2i, with, with_a_box,
 };
 
 #[test]
@@ -227,11 +228,7 @@ fn scripts_from_elsewhere() {
             &["build", path, "box", "app", "--scripts-url", &url],
         );
         assert_eq!(output.status.code(), Some(1), "{}", words(&output));
-        assert!(
-            words(&output).contains("has none of the scripts"),
-            "{}",
-            words(&output)
-        );
+        says(&output, "has none of the scripts");
     }
     let huge = FakeRegistry::start(|_| Reply::new(200).length(1 << 40));
     let output = s2i(
@@ -246,7 +243,7 @@ fn scripts_from_elsewhere() {
         ],
     );
     assert_eq!(output.status.code(), Some(5), "{}", words(&output));
-    assert!(words(&output).contains("larger than"), "{}", words(&output));
+    says(&output, "larger than");
     assert!(!words(&output).contains("s3cretpw"), "{}", words(&output));
 
     // By the proxy that the environment names.

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::support::repository::{Place, Repository, preview};
 use crate::support::secure_git::{HttpsServer, SshServer};
 use crate::support::warpdrive::Warpdrive;
-use crate::support::{fake_registry, process};
+use crate::support::{fake_registry, interrupted, plain_server, process};
 
 /// A `git` server over plain HTTP that asks for a login and has files only: shallow fetches are not
 /// possible there, and the client has to fetch everything.
@@ -15,36 +15,16 @@ use crate::support::{fake_registry, process};
 fn http_with_a_login_that_shows_nowhere() {
     let place = Place::new();
     let repository = Repository::new();
-    let bare = repository.place.path().join("bare.git");
-    process::run(
-        Command::new("git")
-            .args(["clone", "--quiet", "--bare"])
-            .arg(repository.root())
-            .arg(&bare),
-    );
-    process::run(
-        Command::new("git")
-            .arg("-C")
-            .arg(&bare)
-            .arg("update-server-info"),
-    );
-    let files = bare.clone();
+    let published = tempfile::tempdir().unwrap();
+    let bare = published.path().join("app.git");
+    plain_server::publish(&repository.root(), &bare);
+    let files = published.path().to_owned();
     let server = fake_registry::FakeRegistry::start(move |asked| {
         // user:s3cretpw
         if asked.header("authorization") != Some("Basic dXNlcjpzM2NyZXRwdw==") {
             return fake_registry::Reply::new(401).header("www-authenticate", "Basic realm=\"x\"");
         }
-        let path = asked
-            .target
-            .split('?')
-            .next()
-            .unwrap()
-            .trim_start_matches("/app.git/")
-            .to_owned();
-        match fs::read(files.join(path)) {
-            Ok(bytes) => fake_registry::Reply::new(200).body(bytes),
-            Err(_) => fake_registry::Reply::new(404),
-        }
+        plain_server::file(asked, &files)
     });
     let host = server.address().to_owned();
     let with_login = format!("http://user:s3cretpw@{host}/app.git");
@@ -126,11 +106,7 @@ fn ssh_is_asked_in_batch_mode_with_the_agent() {
         assert!(output.status.success(), "{}", process::words(&output));
         let output = preview(&place.store(), &env, None, &["--git", &url]);
         assert_eq!(output.status.code(), Some(5));
-        assert!(
-            process::words(&output).contains("transport 'file' not allowed"),
-            "{}",
-            process::words(&output)
-        );
+        process::says(&output, "transport 'file' not allowed");
     }
     let log = fs::read_to_string(log).unwrap();
     assert!(
@@ -172,28 +148,9 @@ fn an_interrupted_fetch_leaves_nothing() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let tmp = warpdrive.store().join("tmp");
     // Its git has begun.
-    let begun = process::poll(std::time::Duration::from_mins(1), || {
-        fs::read_dir(&tmp).ok()?.flatten().find_map(|entry| {
-            let source = entry.path().join("source");
-            source.is_dir().then_some(())
-        })
-    });
-    assert!(begun.is_some(), "nothing was fetched");
-    process::run(
-        Command::new("kill")
-            .arg("-TERM")
-            .arg(child.id().to_string()),
-    );
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(
-        output.status.code(),
-        Some(130),
-        "{}",
-        process::words(&output)
-    );
-    warpdrive.leaves_nothing();
+    interrupted::wait_for_source(&warpdrive);
+    interrupted::interrupt(&warpdrive, child, "-TERM");
 }
 
 /// Over TLS, by a server that speaks all of git's protocol.

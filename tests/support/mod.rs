@@ -22,9 +22,11 @@ pub mod git_server;
 
 pub mod http;
 pub mod images;
+pub mod interrupted;
 pub mod made;
 pub mod memory;
 pub mod package_index;
+pub mod plain_server;
 pub mod podman;
 pub mod process;
 pub mod registry;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs;
 use std::io::{Cursor, Write as _};
 use std::sync::{Arc, Mutex};
 
@@ -9,6 +10,9 @@ use base64::Engine as _;
 use warpdrive::oci::sha256;
 
 use super::fake_registry::{FakeRegistry, Reply};
+
+/// An application that needs a server alone: `wsgi.py`.
+pub const WSGI: &str = "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'1']\n";
 
 /// A wheel in the making; `py3-none-any`.
 #[derive(Clone)]
@@ -157,6 +161,24 @@ impl PackageIndex {
     /// The SHA-256 of a wheel, hexadecimal.
     pub fn hash(wheel: &Wheel) -> String {
         sha256(&wheel.bytes()).digest().to_owned()
+    }
+
+    /// A `requirements.txt` that has everything from here.
+    pub fn list(&self, requirements: &[&str]) -> String {
+        let lines = requirements.join("\n");
+        format!("--index-url {}\n{lines}\n", self.url())
+    }
+
+    /// [`WSGI`] with such a list.
+    pub fn app(&self, requirements: &[&str]) -> tempfile::TempDir {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join("wsgi.py"), WSGI).unwrap();
+        fs::write(
+            place.path().join("requirements.txt"),
+            self.list(requirements),
+        )
+        .unwrap();
+        place
     }
 
     /// For `--index-url`.

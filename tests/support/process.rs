@@ -141,6 +141,13 @@ pub fn words(output: &Output) -> String {
     )
 }
 
+/// What was printed has to have `part` in it.
+#[track_caller]
+pub fn says(output: &Output, part: &str) {
+    let words = words(output);
+    assert!(words.contains(part), "`{part}` is missing in:\n{words}");
+}
+
 /// Repeats `attempt` until it gives something; `None` after `deadline`.
 pub fn poll<T>(deadline: Duration, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     let begin = Instant::now();

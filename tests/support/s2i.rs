@@ -1,7 +1,6 @@
 //! Builds with S2I builders as tests do them, and their images as tests look at them.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -9,7 +8,6 @@ use std::process::Output;
 use serde_json::Value;
 use warpdrive::store::Store;
 
-use super::fake_registry::{FakeRegistry, Reply};
 use super::process::words;
 use super::s2i_builders::{Builder, RUN, source};
 use super::warpdrive::Warpdrive;
@@ -198,23 +196,6 @@ pub fn printed(warpdrive: &Warpdrive, name: &str, command: &[&str]) -> String {
     let mut arguments = vec!["run", "--rm", "--network", "none", name, "--"];
     arguments.extend_from_slice(command);
     warpdrive.run(&arguments)
-}
-
-/// A repository's files as a server of plain files gives them.
-pub fn serve(directory: PathBuf) -> FakeRegistry {
-    FakeRegistry::start(move |asked| {
-        let path = asked
-            .target
-            .split('?')
-            .next()
-            .unwrap()
-            .trim_start_matches('/')
-            .to_owned();
-        match fs::read(directory.join(path)) {
-            Ok(bytes) => Reply::new(200).body(bytes),
-            Err(_) => Reply::new(404),
-        }
-    })
 }
 
 pub fn contains(bytes: &[u8], word: &str) -> bool {

@@ -218,6 +218,11 @@ impl Warpdrive {
         process::run(&mut self.command(arguments))
     }
 
+    /// What Python prints in a container of an image.
+    pub fn python(&self, image: &str, code: &str) -> String {
+        self.run(&["run", "--rm", image, "--", "python", "-c", code])
+    }
+
     /// Runs it, whatever comes of it.
     pub fn output(&self, arguments: &[&str]) -> Output {
         process::output(&mut self.command(arguments))
