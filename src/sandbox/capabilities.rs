@@ -21,8 +21,7 @@ pub(super) struct Identity<'a> {
 ///
 /// The order matters: the bounding set needs `CAP_SETPCAP`, groups and users need their own.
 pub(super) fn become_user(who: &Identity<'_>) -> Result<(), Failure> {
-    let (uid, gid) = (who.uid, who.gid);
-    let kept: &[Capability] = if uid == 0 { who.capabilities } else { &[] };
+    let kept: &[Capability] = if who.uid == 0 { who.capabilities } else { &[] };
     // A supervisor must not be looked into by what it starts, even as the same user.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     for capability in 0..64 {
@@ -34,6 +33,42 @@ pub(super) fn become_user(who: &Identity<'_>) -> Result<(), Failure> {
         }
     }
     rustix::thread::clear_ambient_capability_set().doing("clearing ambient capabilities")?;
+    change_ids(who)?;
+    let kept = kept.iter().fold(CapabilitySet::empty(), |set, capability| {
+        set | CapabilitySet::from_bits_retain(1 << capability.number())
+    });
+    rustix::thread::set_capabilities(
+        None,
+        CapabilitySets {
+            effective: kept,
+            permitted: kept,
+            inheritable: CapabilitySet::empty(),
+        },
+    )
+    .doing("dropping capabilities")?;
+    rustix::thread::set_no_new_privs(true).doing("setting no_new_privs")
+}
+
+/// The same with every capability that there is: see [`super::spec::Defence::Capabilities`].
+pub(super) fn become_user_with_all(who: &Identity<'_>) -> Result<(), Failure> {
+    const DOING: &str = "keeping capabilities";
+    let all = rustix::thread::capabilities(None).doing(DOING)?.permitted;
+    rustix::thread::set_keep_capabilities(true).doing(DOING)?;
+    change_ids(who)?;
+    let sets = CapabilitySets {
+        effective: all,
+        permitted: all,
+        inheritable: all,
+    };
+    rustix::thread::set_capabilities(None, sets).doing(DOING)?;
+    for capability in all.iter() {
+        rustix::thread::configure_capability_in_ambient_set(capability, true).doing(DOING)?;
+    }
+    rustix::thread::set_no_new_privs(true).doing("setting no_new_privs")
+}
+
+fn change_ids(who: &Identity<'_>) -> Result<(), Failure> {
+    let (uid, gid) = (who.uid, who.gid);
     // Denied in a namespace with one id; there are no groups to get rid of by it either: those
     // that are left are outside of the map.
     if may_set_groups() {
@@ -67,19 +102,7 @@ pub(super) fn become_user(who: &Identity<'_>) -> Result<(), Failure> {
     rustix::thread::set_thread_res_uid(user, user, user)
         .doing("becoming the command's user")
         .map_err(unmapped)?;
-    let kept = kept.iter().fold(CapabilitySet::empty(), |set, capability| {
-        set | CapabilitySet::from_bits_retain(1 << capability.number())
-    });
-    rustix::thread::set_capabilities(
-        None,
-        CapabilitySets {
-            effective: kept,
-            permitted: kept,
-            inheritable: CapabilitySet::empty(),
-        },
-    )
-    .doing("dropping capabilities")?;
-    rustix::thread::set_no_new_privs(true).doing("setting no_new_privs")
+    Ok(())
 }
 
 fn may_set_groups() -> bool {

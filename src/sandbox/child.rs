@@ -322,7 +322,11 @@ pub(super) fn confine(
     host_network: bool,
     without: &[Defence],
 ) -> Result<(), Failure> {
-    capabilities::become_user(who)?;
+    if without.contains(&Defence::Capabilities) {
+        capabilities::become_user_with_all(who)?;
+    } else {
+        capabilities::become_user(who)?;
+    }
     // Changing the user has cleared it.
     tie_to_parent()?;
     if host_network && !without.contains(&Defence::AbstractSockets) {

@@ -57,6 +57,8 @@ pub enum Defence {
     AbstractSockets,
     /// The copy of this program that children are started from.
     SealedCopy,
+    /// That the command has no capability but those it is given.
+    Capabilities,
 }
 
 /// The root file system: an overlay, or a directory as it is.
