@@ -90,21 +90,32 @@ class Warpdrive(Contender):
         super().__init__(name, place, registry, base)
         self.program, self.options = program, options
         self.store = self.place / "store"
+        self.audited = set()
 
     def command(self, *arguments):
         return [self.program, "--quiet", "--store", self.store, *arguments]
 
     def prepare(self, layout: Path, apps):
         self.quiet(*self.command("import", f"oci:{layout}:base", self.base))
+        # An app without packages: what its build finds out about the base is known from then on.
+        plain = self.place / "plain"
+        plain.mkdir()
+        (plain / "app.sh").write_text("#!/bin/sh\nexec sleep 1\n")
+        (plain / "app.sh").chmod(0o755)
+        self.quiet(*self.image("plain", plain))
+        self.audited = self.names("cache/audit-layers/*")
+        if not self.audited:
+            raise Failed("the audit of the base image is not remembered")
         for app in apps:
             directory = self.place / "app"
             app.write(directory)
             # Wheels, installers, and the base's layers laid out.
             app.add_requirement(directory)
             self.quiet(*self.image("prepared", directory))
-            # The registry has the base already, in every repository, for everyone.
-            self.quiet(*self.command("push", self.base, self.repository(app.name) + ":base"))
-        self.quiet(*self.command("rm", "prepared"))
+            # The registry has the base already, in every repository, for everyone, with what each
+            # contender lays on it whatever the app: warpdrive its own layer, the others `uv`.
+            self.quiet(*self.command("push", "plain", self.repository(app.name) + ":base"))
+        self.quiet(*self.command("rm", "prepared", "plain"))
         self.forget()
 
     def names(self, *patterns):
@@ -112,7 +123,9 @@ class Warpdrive(Contender):
 
     def forget(self):
         """Everything that a build remembers but the wheels, the installers, and the base."""
-        kept = {"builder-layer", "python"}
+        kept = {"builder-layer", "python", "audit-key", "audit-layers"}
+        for path in self.names("cache/audit-layers/*") - self.audited:
+            path.unlink()
         for path in self.names("cache/*"):
             if path.name not in kept and not path.name.startswith(("wheels-", "tools-")):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -150,6 +163,9 @@ class Warpdrive(Contender):
         ])
         if not found:
             raise Failed(f"{self.base} is not in {self.store}")
+        # The layer of warpdrive's own that lies on a base image, whatever the app.
+        for record in self.names("cache/builder-layer/*.json"):
+            found.update(re.findall(r"sha256:([0-9a-f]{64})", record.read_text()))
         return found
 
     def reset(self):
