@@ -32,6 +32,7 @@ ifndef BENCH_WARPDRIVE
 endif
 	python3 benches/compare $(BENCH_PROGRAM)
 	python3 benches/compare/bounds.py $(BENCH_PROGRAM)
+	python3 benches/compare/profile.py $(BENCH_PROGRAM)
 	benches/foreign-builder $(BENCH_PROGRAM)
 	benches/audit $(BENCH_PROGRAM)
 	$(CARGO) bench --locked --bench start
