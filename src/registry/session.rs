@@ -202,11 +202,14 @@ impl Client {
     fn find_plain(&self, name: &str, base: Url) -> Result<Option<Host>, RegistryError> {
         let request = Request::get(join(&base, "v2/")?);
         match self.http.send(&request, None, &|_| {})? {
-            Ok(response) if response.status() == 200 => Ok(Some(Host {
-                name: name.to_owned(),
-                base,
-                auth: Auth::default(),
-            })),
+            // One that sends everybody on to https is not it.
+            Ok(response) if response.status() == 200 && same_origin(&response.url, &base) => {
+                Ok(Some(Host {
+                    name: name.to_owned(),
+                    base,
+                    auth: Auth::default(),
+                }))
+            }
             _ => Ok(None),
         }
     }
