@@ -182,8 +182,12 @@ fn what_the_tag_has_is_not_asked_for_and_what_it_lost_is_sent_again() {
     assert_eq!(asked(), before);
     assert_eq!(push(&[b"base", b"two"]), (2, 1));
     assert_eq!(asked(), before + 2);
-    registry.remove_blob("crew/opal", sha256(&layer(b"base").1).as_ref());
+    let lose = || registry.remove_blob("crew/opal", sha256(&layer(b"base").1).as_ref());
+    lose();
     assert_eq!(push(&[b"base", b"three"]), (3, 0));
+    // The same image mends it, too.
+    lose();
+    assert_eq!(push(&[b"base", b"three"]), (1, 2));
     let (_b, there) = support::stored::store();
     client().pull(&target, &there, &Silent).unwrap();
 }

@@ -351,15 +351,20 @@ pub(super) fn fetch(
 pub(super) fn present(
     repository: &Repository<'_>,
     tag_or_digest: &str,
-) -> Option<(Descriptor, Vec<u8>)> {
-    let url = repository.url(&format!("manifests/{tag_or_digest}")).ok()?;
+) -> Result<Option<(Descriptor, Vec<u8>)>, RegistryError> {
+    let url = repository.url(&format!("manifests/{tag_or_digest}"))?;
     let name = repository.full_name();
     // What the upload asks for, too: it is one login for both.
-    let response = ask(repository, Request::get(url), &name, "pull,push").ok()?;
+    let response = match ask(repository, Request::get(url), &name, "pull,push") {
+        Ok(response) => response,
+        // The upload would wait for it all over again.
+        Err(error @ RegistryError::Unreachable { .. }) => return Err(error),
+        Err(_) => return Ok(None),
+    };
     if response.status() != 200 {
-        return None;
+        return Ok(None);
     }
-    verified(repository, response, &name, tag_or_digest, None).ok()
+    Ok(verified(repository, response, &name, tag_or_digest, None).ok())
 }
 
 fn verified(

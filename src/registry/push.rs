@@ -103,52 +103,48 @@ impl Push<'_> {
                 return self.manifest(entry, media_type.as_ref(), bytes, tag_or_digest);
             }
         };
-        let wanted = blobs_of(&manifest);
         let source = mount_source(&manifest, self.repository);
-        let present = self.present(tag_or_digest);
-        let (there, wanted): (Vec<_>, Vec<_>) = wanted
+        let present = self.present(tag_or_digest)?;
+        let (there, wanted): (Vec<_>, Vec<_>) = blobs_of(&manifest)
             .into_iter()
-            .partition(|blob| present.blobs.contains(blob.digest()));
-        let (host, name) = (self.repository.host(), &self.repository.name);
-        for blob in &there {
-            self.blobs.note_repository(blob.digest(), host, name);
-            self.progress.event(&Event::Done {
-                digest: blob.digest(),
-                outcome: Outcome::Existing,
-            });
-        }
-        if present.manifest.as_ref() == Some(entry.digest()) {
-            report.existing += there.len() as u64;
-            return Ok(());
-        }
+            .partition(|blob| present.contains(blob.digest()));
         self.blobs(&wanted, source.as_deref(), report)?;
         let put = self.manifest(entry, media_type.as_ref(), bytes.clone(), tag_or_digest);
-        if there.is_empty() || !matches!(put, Err(RegistryError::Status { .. })) {
-            report.existing += there.len() as u64;
-            return put;
+        if !there.is_empty() && matches!(put, Err(RegistryError::Status { .. })) {
+            // It may lack what its own manifest lists: every blob is looked for.
+            self.blobs(&there, source.as_deref(), report)?;
+            return self.manifest(entry, media_type.as_ref(), bytes, tag_or_digest);
         }
-        // It may lack what its own manifest lists: every blob is looked for.
-        self.blobs(&there, source.as_deref(), report)?;
-        self.manifest(entry, media_type.as_ref(), bytes, tag_or_digest)
+        put?;
+        for blob in there {
+            self.done(blob, Outcome::Existing);
+            report.existing += 1;
+        }
+        Ok(())
     }
 
-    /// What the registry has under this name now. It would not have taken a manifest whose blobs it
-    /// had not, so nobody need ask for them one by one; where it has lost one since, it says so when
-    /// the new manifest comes.
-    fn present(&self, tag_or_digest: &str) -> Present {
-        let Some((descriptor, bytes)) = manifest::present(self.repository, tag_or_digest) else {
-            return Present::default();
+    /// The blobs that the manifest lists which the registry has under this name now. It would not have
+    /// taken that without them, so nobody need ask for them one by one; where it has lost one since, it
+    /// refuses the manifest that comes next.
+    fn present(&self, tag_or_digest: &str) -> Result<HashSet<Digest>, RegistryError> {
+        let found = manifest::present(self.repository, tag_or_digest)?;
+        let document = found.map(|(_, bytes)| Document::parse(&bytes, None, tag_or_digest));
+        let Some(Ok((_, Document::Manifest(manifest)))) = document else {
+            return Ok(HashSet::new());
         };
-        match Document::parse(&bytes, None, tag_or_digest) {
-            Ok((_, Document::Manifest(manifest))) => Present {
-                manifest: Some(descriptor.digest().clone()),
-                blobs: blobs_of(&manifest)
-                    .into_iter()
-                    .map(|blob| blob.digest().clone())
-                    .collect(),
-            },
-            _ => Present::default(),
-        }
+        let blobs = blobs_of(&manifest).into_iter();
+        Ok(blobs.map(|blob| blob.digest().clone()).collect())
+    }
+
+    /// A blob is in the repository.
+    fn done(&self, blob: &Descriptor, outcome: Outcome) {
+        let repository = self.repository;
+        self.blobs
+            .note_repository(blob.digest(), repository.host(), &repository.name);
+        self.progress.event(&Event::Done {
+            digest: blob.digest(),
+            outcome,
+        });
     }
 
     fn blobs(
@@ -172,12 +168,7 @@ impl Push<'_> {
             };
             let outcome = upload.run(self.blobs, &source)?;
             Ok::<_, RegistryError>(outcome.map(|outcome| {
-                let name = &self.repository.name;
-                self.blobs.note_repository(blob.digest(), host, name);
-                self.progress.event(&Event::Done {
-                    digest: blob.digest(),
-                    outcome,
-                });
+                self.done(blob, outcome);
                 (outcome, blob.size())
             }))
         })?;
@@ -230,15 +221,6 @@ impl Push<'_> {
             _ => Ok(()),
         }
     }
-}
-
-/// What a registry has under a name.
-#[derive(Default)]
-struct Present {
-    /// The manifest's digest.
-    manifest: Option<Digest>,
-    /// What that lists.
-    blobs: HashSet<Digest>,
 }
 
 /// The repository on the same registry that an image is built on: its layers are there already.
