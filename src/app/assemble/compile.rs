@@ -148,21 +148,20 @@ enum Unkept {
 
 /// Writes what the interpreter says of each file beside it.
 fn keep(mut said: impl Read, paths: &[PathBuf]) -> Result<(), Unkept> {
-    let unread = Unkept::Unread;
     let mut start = [0; 2];
-    said.read_exact(&mut start).map_err(unread)?;
+    said.read_exact(&mut start).map_err(Unkept::Unread)?;
     let layout = Layout::of(start[0]);
     let mut tag = vec![0; start[1].into()];
-    said.read_exact(&mut tag).map_err(unread)?;
+    said.read_exact(&mut tag).map_err(Unkept::Unread)?;
     let mut content = Vec::new();
     for path in paths {
         let mut length = [0; 4];
-        said.read_exact(&mut length).map_err(unread)?;
+        said.read_exact(&mut length).map_err(Unkept::Unread)?;
         let length = u32::from_le_bytes(length);
         content.clear();
         let read = said.by_ref().take(length.into()).read_to_end(&mut content);
-        if read.map_err(unread)? < length as usize {
-            return Err(unread(io::ErrorKind::UnexpectedEof.into()));
+        if read.map_err(Unkept::Unread)? < length as usize {
+            return Err(Unkept::Unread(io::ErrorKind::UnexpectedEof.into()));
         }
         if length == 0 {
             continue;
