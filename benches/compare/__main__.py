@@ -16,12 +16,13 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).parent))
 
+import base
 from apps import APPS
+from base import BASE
 from contenders import BuildKit, Buildah, Warpdrive
 from machine import Failed, Memory, Registry, describe, need, note, quiet, words
 from table import markdown
 
-BASE = os.environ.get("BENCH_BASE", "debian-12-python-3.11")
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
 CHOSEN = os.environ.get("BENCH_APPS", "flask django heavy files").replace(",", " ").split()
 INSIDE = "BENCH_INSIDE"
@@ -55,28 +56,13 @@ def scenarios(contender, app, place, registry, record):
     build("another app", f"another-{app.name}", other)
 
 
-def builder(program, place, log):
-    """The base as an OCI layout and an archive for Docker, and uv."""
-    store = Path(os.environ.get("BENCH_STORE") or place / "base-store")
-    env = dict(os.environ, WARPDRIVE_STORE=str(store))
-    try:
-        quiet([program, "--quiet", "inspect", BASE], log, env)
-    except Failed:
-        note(f"making {BASE} …")
-        quiet([program, "--quiet", "builder", "build", BASE], log, env)
-    layout = place / "layout"
-    quiet([program, "--quiet", "export", BASE, f"oci:{layout}:base"], log, env)
-    quiet([program, "--quiet", "export", BASE, f"docker-archive:{place / 'base.tar'}:bench-loaded:latest"], log, env)
-    return layout
-
-
 def measure(program: Path, place: Path, out: Path):
     log = place / "log"
     apps = [APPS[name] for name in CHOSEN]
     registry = Registry(place)
     contenders = []
     try:
-        layout = builder(program, place, log)
+        layout = base.export(program, BASE, place, log, place / "base.tar")
         ours = [Warpdrive("warpdrive", place, registry, BASE, program)]
         contenders += ours
         contenders.append(Warpdrive("warpdrive zstd", place, registry, BASE, program, ["--compression", "zstd"]))

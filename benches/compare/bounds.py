@@ -20,6 +20,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).parent))
 
+import base
 from apps import APPS, App
 from machine import Failed, Group, Memory, note, timed, words
 
@@ -158,12 +159,8 @@ def main():
     place = Path(os.environ.get("TMPDIR", "/var/tmp")) / f"warpdrive-bounds-{os.getpid()}"
     place.mkdir(parents=True)
     group = Group(place.name)
-    base = Path(os.environ.get("BENCH_STORE") or place / "base-store")
+    layout = base.export(program, BASE, place, place / "log")
     quiet = {"stdout": subprocess.DEVNULL}
-    if subprocess.call([program, "--quiet", "--store", base, "inspect", BASE], stderr=subprocess.DEVNULL, **quiet):
-        subprocess.check_call([program, "--quiet", "--store", base, "builder", "build", BASE], **quiet)
-    layout = place / "layout"
-    subprocess.check_call([program, "--quiet", "--store", base, "export", BASE, f"oci:{layout}:base"], **quiet)
     count = 0
 
     def fresh(cache=None):

@@ -19,11 +19,12 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).parent))
 
+import base
 from apps import APPS
+from base import BASE
 from contenders import Warpdrive
-from machine import Failed, Group, Registry, describe, note, quiet
+from machine import Group, Registry, describe, note, quiet
 
-BASE = os.environ.get("BENCH_BASE", "debian-12-python-3.11")
 EVERY = 0.05
 TICK = os.sysconf("SC_CLK_TCK")
 # Names of threads, and what they do.
@@ -135,14 +136,7 @@ def profile(program: Path, place: Path):
     log = place / "log"
     registry = Registry(place)
     try:
-        store = Path(os.environ.get("BENCH_STORE") or place / "base-store")
-        env = dict(os.environ, WARPDRIVE_STORE=str(store))
-        layout = place / "layout"
-        try:
-            quiet([program, "--quiet", "inspect", BASE], log, env)
-        except Failed:
-            quiet([program, "--quiet", "builder", "build", BASE], log, env)
-        quiet([program, "--quiet", "export", BASE, f"oci:{layout}:base"], log, env)
+        layout = base.export(program, BASE, place, log)
         app = APPS["heavy"]
         contender = Warpdrive("warpdrive", place, registry, BASE, program)
         contender.prepare(layout, [app])
