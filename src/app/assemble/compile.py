@@ -1,6 +1,7 @@
-# Compiles the files named on stdin, separated by NUL, and writes on stdout: a byte for the release
-# (the 3.x of CPython, or 0), the tag of its .pyc files with a byte for its length; then for each file
-# in order the length of its .pyc file in four bytes (0: it is not Python 3) and its content.
+# Compiles the files named on stdin, each followed by NUL, as they are named, and writes on stdout: a
+# byte for the release (the 3.x of CPython, or 0), the tag of its .pyc files with a byte for its length;
+# then for each file in order the length of its .pyc file in four bytes (0: it is not Python 3) and its
+# content.
 #
 # The bytes depend on what else the interpreter has seen (marshal's reference flags follow reference
 # counts); whoever reads them takes that out, see marshal.rs. Where the format is not known to it,
@@ -16,6 +17,16 @@ import os
 
 MAGIC = external.MAGIC_NUMBER
 RAW_MAGIC = int.from_bytes(MAGIC, 'little')
+
+
+def named():
+    rest = b''
+    while True:
+        more = os.read(0, 65536)
+        if not more:
+            return
+        *whole, rest = (rest + more).split(b'\0')
+        yield from map(os.fsdecode, whole)
 
 
 def compiled(path, flags):
@@ -62,12 +73,12 @@ def main():
     gc.disable()
     known = sys.implementation.name == 'cpython' and 7 <= sys.version_info[1] <= 14
     tag = os.fsencode(sys.implementation.cache_tag)
-    paths = [os.fsdecode(path) for path in sys.stdin.buffer.read().split(b'\0') if path]
     out = sys.stdout.buffer
     out.write(bytes([sys.version_info[1] if known else 0, len(tag)]) + tag)
-    for path in paths:
-        (show if known else apart)(path, flags, out)
     out.flush()
+    for path in named():
+        (show if known else apart)(path, flags, out)
+        out.flush()
 
 
 main()

@@ -6,12 +6,13 @@
 //! scikit-learn) have none: nobody imports them where the application runs, and who does waits for
 //! Python to compile them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
-use std::io::{self, BufReader, Read, Write as _};
+use std::io::{self, BufReader, Read};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::process::status_of;
 use super::BuildError;
@@ -23,6 +24,10 @@ const SCRIPT: &str = include_str!("compile.py");
 const HEADER: usize = 16;
 
 const BUFFER: usize = 256 * 1024;
+
+/// Files that an interpreter knows of before it has compiled the one before them. Their names fit into
+/// a pipe.
+const AHEAD: usize = 8;
 
 /// How Python decides whether byte code is valid (PEP 552).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,17 +60,26 @@ pub(super) fn files(python: &Path, paths: Vec<PathBuf>, check: Check) -> Result<
         .filter(|path| check == Check::Checked || !is_of_a_test_suite(path))
         .map(|path| (std::fs::metadata(&path).map_or(0, |meta| meta.len()), path))
         .collect();
-    // The largest first, dealt out in turn: everybody has about the same to do.
+    // The largest first: nobody is left with one when the others are done.
     sized.sort_by(|a, b| b.cmp(a));
+    let paths: Vec<PathBuf> = sized.into_iter().map(|(_, path)| path).collect();
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let mut shares: Vec<Vec<PathBuf>> = vec![Vec::new(); workers.min(sized.len())];
-    for (index, (_, path)) in sized.into_iter().enumerate() {
-        shares[index % workers].push(path);
-    }
+    in_order(python, &paths, workers, check)
+}
+
+/// Compiles these files with so many interpreters, each taking the next when it is done with one.
+fn in_order(
+    python: &Path,
+    paths: &[PathBuf],
+    workers: usize,
+    check: Check,
+) -> Result<(), BuildError> {
+    let next = AtomicUsize::new(0);
+    let take = || paths.get(next.fetch_add(1, Ordering::Relaxed));
+    let take = &take;
     std::thread::scope(|scope| {
-        let running: Vec<_> = shares
-            .iter()
-            .map(|share| scope.spawn(move || compile_share(python, share, check)))
+        let running: Vec<_> = (0..workers.min(paths.len()))
+            .map(|_| scope.spawn(move || compile_some(python, take, check)))
             .collect();
         running.into_iter().try_for_each(|worker| {
             worker
@@ -81,8 +95,12 @@ fn is_of_a_test_suite(path: &Path) -> bool {
     names.any(|name| name == "tests")
 }
 
-/// Compiles these files with one interpreter.
-fn compile_share(python: &Path, paths: &[PathBuf], check: Check) -> Result<(), BuildError> {
+/// Compiles what `take` gives with one interpreter.
+fn compile_some<'a>(
+    python: &Path,
+    take: &dyn Fn() -> Option<&'a PathBuf>,
+    check: Check,
+) -> Result<(), BuildError> {
     let failed = |source| BuildError::Io {
         doing: "byte-compile with",
         path: python.to_owned(),
@@ -108,16 +126,9 @@ fn compile_share(python: &Path, paths: &[PathBuf], check: Check) -> Result<(), B
         .stdout(Stdio::piped())
         .spawn()
         .map_err(failed)?;
-    // It reads all names before it says anything.
-    let named = child.stdin.take().map_or(Ok(()), |mut stdin| {
-        paths.iter().try_for_each(|path| {
-            stdin.write_all(path.as_os_str().as_bytes())?;
-            stdin.write_all(&[0])
-        })
-    });
-    let mut said = child.stdout.take().filter(|_| named.is_ok());
-    let kept = said.as_mut().map_or(Ok(()), |said| {
-        keep(BufReader::with_capacity(BUFFER, said), paths)
+    let (stdin, mut said) = (child.stdin.take(), child.stdout.take());
+    let kept = stdin.zip(said.as_mut()).map_or(Ok(()), |(stdin, said)| {
+        keep(stdin, BufReader::with_capacity(BUFFER, said), take)
     });
     if matches!(kept, Err(Unkept::Unwritten(..))) {
         // Nobody is to read that it could not say the rest.
@@ -136,7 +147,7 @@ fn compile_share(python: &Path, paths: &[PathBuf], check: Check) -> Result<(), B
             path,
             source,
         }),
-        Ok(()) => named.map_err(failed),
+        Ok(()) => Ok(()),
     }
 }
 
@@ -146,15 +157,32 @@ enum Unkept {
     Unwritten(PathBuf, io::Error),
 }
 
-/// Writes what the interpreter says of each file beside it.
-fn keep(mut said: impl Read, paths: &[PathBuf]) -> Result<(), Unkept> {
+/// Names the files to the interpreter, a few ahead, and writes what it says of each beside it.
+fn keep<'a>(
+    mut stdin: impl io::Write,
+    mut said: impl Read,
+    take: &dyn Fn() -> Option<&'a PathBuf>,
+) -> Result<(), Unkept> {
+    let mut named = VecDeque::with_capacity(AHEAD);
+    let mut name = |named: &mut VecDeque<&'a PathBuf>| {
+        while named.len() < AHEAD
+            && let Some(path) = take()
+        {
+            let line = [path.as_os_str().as_bytes(), &[0]].concat();
+            stdin.write_all(&line).map_err(Unkept::Unread)?;
+            named.push_back(path);
+        }
+        Ok(())
+    };
+    name(&mut named)?;
     let mut start = [0; 2];
     said.read_exact(&mut start).map_err(Unkept::Unread)?;
     let layout = Layout::of(start[0]);
     let mut tag = vec![0; start[1].into()];
     said.read_exact(&mut tag).map_err(Unkept::Unread)?;
     let mut content = Vec::new();
-    for path in paths {
+    while let Some(path) = named.pop_front() {
+        name(&mut named)?;
         let mut length = [0; 4];
         said.read_exact(&mut length).map_err(Unkept::Unread)?;
         let length = u32::from_le_bytes(length);
@@ -252,14 +280,14 @@ mod tests {
         paths.push(place.path().join("old.py"));
         paths.sort();
         assert!(paths.len() > 50);
-        compile_share(python, &paths, Check::Unchecked).unwrap();
+        in_order(python, &paths, 1, Check::Unchecked).unwrap();
         let forwards = code(place.path());
         assert_eq!(forwards.len(), paths.len() - 1);
         paths.reverse();
-        compile_share(python, &paths, Check::Unchecked).unwrap();
+        in_order(python, &paths, 1, Check::Unchecked).unwrap();
         assert!(forwards == code(place.path()), "backwards");
         for path in paths.iter().take(10) {
-            compile_share(python, std::slice::from_ref(path), Check::Unchecked).unwrap();
+            in_order(python, std::slice::from_ref(path), 1, Check::Unchecked).unwrap();
         }
         assert!(forwards == code(place.path()), "alone");
         files(python, paths.clone(), Check::Unchecked).unwrap();
@@ -268,7 +296,7 @@ mod tests {
             std::fs::remove_file(path).unwrap();
         }
         assert!(
-            compile_share(python, &paths, Check::Unchecked)
+            in_order(python, &paths, 1, Check::Unchecked)
                 .is_err_and(|error| matches!(error, BuildError::Compile { status: 1 }))
         );
     }
@@ -302,7 +330,7 @@ mod tests {
             std::fs::write(&path, format!("x = '{}'", "y".repeat(4096))).unwrap();
             paths.push(path);
         }
-        let error = compile_share(Path::new("/usr/bin/python3"), &paths, Check::Checked);
+        let error = in_order(Path::new("/usr/bin/python3"), &paths, 1, Check::Checked);
         let error = error.unwrap_err().to_string();
         let first = place.path().join("x0.py");
         assert!(error.contains("write the byte-code of"), "{error}");

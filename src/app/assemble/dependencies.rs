@@ -21,11 +21,17 @@ impl Build<'_> {
         self.pre_build(&base)?;
         let environment = self.with_files(base)?;
         let project = self.project(self.given)?;
-        let before = if roots.image {
-            records::protected_files(&roots.app)
-        } else {
-            BTreeMap::new()
+        // Then the pipeline has seen to it all, and nothing that was installed is run here. It is what
+        // it says to us that counts, not what the application's files make of it.
+        let done_already = install::is_set(self.given, install::INSTALLED);
+        let protected = || {
+            if roots.image && !done_already {
+                records::protected_files(&roots.app)
+            } else {
+                BTreeMap::new()
+            }
         };
+        let before = protected();
         // A laptop runs the code of packages as pip does; in an image the pipeline says when.
         let asked = environment
             .get("WARPDRIVE_BUILD_SDISTS")
@@ -76,7 +82,7 @@ impl Build<'_> {
         if !roots.image {
             return Ok(());
         }
-        let after = records::protected_files(&roots.app);
+        let after = protected();
         if before != after {
             let path = before
                 .iter()
@@ -87,9 +93,7 @@ impl Build<'_> {
                 .unwrap_or_default();
             return Err(BuildError::Overwritten { path });
         }
-        if install::is_set(&environment, install::INSTALLED) {
-            // The pipeline sorts them out; nothing that they brought is run.
-        } else if self.settle_collisions(&installer, &distributions, &site)? {
+        if !done_already && self.settle_collisions(&installer, &distributions, &site)? {
             distributions = records::read_all(&site)?;
         }
         for distribution in &distributions {
@@ -138,7 +142,7 @@ impl Build<'_> {
                 .map(|list| list.split_whitespace().map(str::to_owned).collect())
                 .unwrap_or_default(),
         };
-        let present: BTreeSet<String> = records::read_all(&site_packages(&self.roots.app))?
+        let present: BTreeSet<String> = records::name_all(&site_packages(&self.roots.app))?
             .into_iter()
             .map(|distribution| distribution.name)
             .collect();
