@@ -217,6 +217,42 @@ fn another_application_shares_and_a_new_requirement_installs_only_itself() {
 }
 
 #[test]
+fn what_the_index_said_the_last_time_is_installed_while_it_is_asked() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let app = App::new();
+    let records = warpdrive.store().join("cache/fragment");
+    let forget = || {
+        for tree in fragments(&warpdrive) {
+            fs::remove_dir_all(tree).unwrap();
+        }
+        for kind in ["fragment", "fragment-layer", "dependencies"] {
+            fs::remove_dir_all(warpdrive.store().join("cache").join(kind)).unwrap();
+        }
+    };
+    let (first, _) = build(&warpdrive, &app, "app", &[]);
+    forget();
+    let installed = records.clone();
+    app.index
+        .wait_for(move || fs::read_dir(&installed).is_ok_and(|found| found.count() >= 6));
+    let (second, words) = build(&warpdrive, &app, "app", &[]);
+    assert!(words.contains("6 distributions, 6 new"), "{words}");
+    assert!(words.contains("Installed 6 packages"), "{words}");
+    assert_eq!(first["digest"], second["digest"]);
+
+    // It says something else this time: then that counts.
+    forget();
+    app.index.add(&Wheel::new("small", "1.1"));
+    let (third, words) = build(&warpdrive, &app, "app", &[]);
+    assert!(words.contains("6 distributions, 6 new"), "{words}");
+    assert!(words.contains("Installed 1 package"), "{words}");
+    assert_eq!(fragments(&warpdrive).len(), 7);
+    let output = warpdrive.python("app", "import small; print(small.VERSION)");
+    assert_eq!(output.trim(), "1.1");
+    let (anew, _) = build(&warpdrive, &app, "app", &["--no-cache"]);
+    assert_eq!(third["digest"], anew["digest"]);
+}
+
+#[test]
 fn what_cannot_be_told_apart_is_installed_together() {
     let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     let mut app = App::new();

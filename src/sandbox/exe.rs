@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 
@@ -26,6 +26,9 @@ const SEALS: SealFlags = SealFlags::WRITE
 
 /// The sealed copy; its path while it is open is `/proc/self/fd/N`.
 pub(super) fn sealed() -> Result<BorrowedFd<'static>, SandboxError> {
+    // Two sandboxes that start at once share one.
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(copy) = COPY.get() {
         return Ok(copy.as_fd());
     }

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{Cursor, Write as _};
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use warpdrive::oci::sha256;
@@ -87,6 +89,9 @@ impl Wheel {
     }
 }
 
+/// What has to be before an answer is given.
+type Condition = Box<dyn Fn() -> bool + Send>;
+
 type Files = BTreeMap<String, BTreeMap<String, Vec<u8>>>;
 
 /// The index; wheels can be added while it serves.
@@ -95,14 +100,20 @@ pub struct PackageIndex {
     /// Name → file name → content, and what the index says its hash is.
     files: Arc<Mutex<Files>>,
     spoiled: Arc<Mutex<Option<String>>>,
+    condition: Arc<Mutex<Option<Condition>>>,
 }
 
 impl PackageIndex {
     pub fn start() -> Self {
         let files: Arc<Mutex<Files>> = Arc::default();
         let spoiled: Arc<Mutex<Option<String>>> = Arc::default();
+        let condition: Arc<Mutex<Option<Condition>>> = Arc::default();
         let (shelf, bad) = (Arc::clone(&files), Arc::clone(&spoiled));
+        let patience = Arc::clone(&condition);
         let server = FakeRegistry::start(move |asked| {
+            if !comes(&patience) {
+                return Reply::new(500);
+            }
             let files = shelf.lock().expect("the files");
             let path = asked.target.trim_matches('/');
             if let Some(name) = path.strip_prefix("simple/") {
@@ -141,7 +152,13 @@ impl PackageIndex {
             server,
             files,
             spoiled,
+            condition,
         }
+    }
+
+    /// From now on nothing is answered before this holds; what never comes is an error after a while.
+    pub fn wait_for(&self, condition: impl Fn() -> bool + Send + 'static) {
+        *self.condition.lock().expect("the condition") = Some(Box::new(condition));
     }
 
     pub fn add(&self, wheel: &Wheel) {
@@ -185,4 +202,18 @@ impl PackageIndex {
     pub fn url(&self) -> String {
         format!("http://{}/simple", self.server.address())
     }
+}
+
+/// Waits for the condition, if there is one.
+fn comes(condition: &Mutex<Option<Condition>>) -> bool {
+    let end = Instant::now() + Duration::from_secs(30);
+    while Instant::now() < end {
+        let condition = condition.lock().expect("the condition");
+        if condition.as_ref().is_none_or(|holds| holds()) {
+            return true;
+        }
+        drop(condition);
+        thread::sleep(Duration::from_millis(20));
+    }
+    false
 }

@@ -31,9 +31,13 @@ use super::super::tree::{
 use super::super::trusted::{self, Job};
 use super::super::two_at_a_time::two_at_a_time;
 use super::plain::Asked;
-use super::{Fragment, Pin, key};
+use super::{Fragment, Pin, Reach, key};
 
 /// The fragments of these wheels, in their order; or why they cannot be told apart.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a step of the pipeline: it names all that it depends on"
+)]
 pub(super) fn install(
     store: &Store,
     pins: &[&Pin],
@@ -41,10 +45,14 @@ pub(super) fn install(
     base: &Base,
     request: &Request,
     tools: &Tools,
+    reach: Reach,
     progress: &dyn Progress,
 ) -> Result<Result<Vec<Fragment>, String>, BuildError> {
     let scratch = store.scratch("fragments")?;
-    let Some(tree) = run(store, pins, asked, base, request, tools, &scratch, progress)? else {
+    let tree = run(
+        store, pins, asked, base, request, tools, reach, &scratch, progress,
+    )?;
+    let Some(tree) = tree else {
         return Ok(Err("the wheels could not be installed by themselves".into()));
     };
     let upper = tree.upper.upper.as_path();
@@ -109,6 +117,7 @@ fn run(
     base: &Base,
     request: &Request,
     tools: &Tools,
+    reach: Reach,
     scratch: &Scratch,
     progress: &dyn Progress,
 ) -> Result<Option<Linked>, BuildError> {
@@ -144,7 +153,11 @@ fn run(
         &list_file,
     ];
     let job = Job {
-        command: command.map(str::to_owned).to_vec(),
+        command: command
+            .into_iter()
+            .chain(reach.option())
+            .map(str::to_owned)
+            .collect(),
         files: vec![(list_file.clone(), list)],
         output: None,
     };

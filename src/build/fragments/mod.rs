@@ -6,19 +6,23 @@
 //! (`unpacked/MAP/fragment-KEY`, an overlay lower directory), a record of them, and its layer where
 //! it is large enough to have one. KEY is made of the wheel's hash, the base image and the
 //! installer's version. A list whose fragments are all there runs nothing but the resolver; a new
-//! distribution installs only itself.
+//! distribution installs only itself; and while the package index is asked, what it said the last time
+//! is installed already ([`ahead`]).
 //!
 //! No code of the application or of a package runs here (see [`super::trusted`]), wheels are verified
 //! by the hashes of the resolution, and what cannot be told apart by `RECORD` is left to
 //! [`super::dependencies`], which installs everything in one tree. Both ways give the same layers.
 
+mod ahead;
 mod install;
 mod layers;
 mod plain;
 mod resolve;
 
 use std::collections::HashMap;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -40,6 +44,22 @@ use super::tools::{self, Tools};
 
 pub(super) use layers::layers;
 pub(super) use resolve::Pin;
+
+/// Where the installer may look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// The package index, and its own cache as far as that is fresh.
+    Index,
+    /// Its own cache alone, however old.
+    Cache,
+}
+
+impl Reach {
+    /// What uv is told.
+    fn option(self) -> Option<&'static str> {
+        (self == Self::Cache).then_some("--offline")
+    }
+}
 
 /// What the store knows of one installed wheel.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -91,10 +111,18 @@ pub(super) fn phase(
         Ok(asked) => asked,
         Err(reason) => return Ok(Err(reason)),
     };
-    let resolved = match resolve::resolve(store, &asked, detected, base, request, tools)? {
+    let (resolved, ahead) = thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            resolve::resolve(store, &asked, detected, base, request, tools, Reach::Index)
+        });
+        let ahead = ahead::install(store, &asked, detected, base, request, tools);
+        (asking.join(), ahead)
+    });
+    let resolved = match resolved.unwrap_or_else(|panic| resume_unwind(panic))? {
         Ok(found) => found,
         Err(reason) => return Ok(Err(reason)),
     };
+    let ahead = ahead?;
     let index = asked.only_index();
     let wheels: Vec<LockedWheel> = resolved
         .into_iter()
@@ -104,30 +132,29 @@ pub(super) fn phase(
         " -----> Installing dependencies with uv ({})",
         asked.names
     ));
-    let mut found: Vec<Option<Fragment>> = Vec::with_capacity(wheels.len());
-    for wheel in &wheels {
-        found.push(if request.no_cache {
-            None
-        } else {
-            find(store, &key(&wheel.pin, base))?
-        });
-    }
-    let missing: Vec<&Pin> = wheels
+    let mut found = find_all(store, &wheels, base, request)?;
+    let missing = missing(&wheels, &found);
+    let made = wheels
         .iter()
-        .zip(&found)
-        .filter_map(|(wheel, found)| found.is_none().then_some(&wheel.pin))
-        .collect();
+        .filter(|wheel| ahead.made(&key(&wheel.pin, base)))
+        .count();
     progress.step(&format!(
         "        {} distributions, {} new",
         wheels.len(),
-        missing.len()
+        made + missing.len()
     ));
+    if made > 0 {
+        ahead.tell(progress);
+    }
     if !missing.is_empty() {
-        let mut made =
-            match install::install(store, &missing, &asked, base, request, tools, progress)? {
-                Ok(made) => made.into_iter(),
-                Err(reason) => return Ok(Err(reason)),
-            };
+        let reach = Reach::Index;
+        let made = install::install(
+            store, &missing, &asked, base, request, tools, reach, progress,
+        );
+        let mut made = match made? {
+            Ok(made) => made.into_iter(),
+            Err(reason) => return Ok(Err(reason)),
+        };
         for slot in found.iter_mut().filter(|slot| slot.is_none()) {
             *slot = made.next();
         }
@@ -170,6 +197,30 @@ fn combine(fragments: &[Fragment], wheels: Vec<LockedWheel>) -> Result<Dependenc
             .collect(),
         wheels,
     })
+}
+
+/// The fragments of these wheels, as far as they are there and may be used.
+fn find_all(
+    store: &Store,
+    wheels: &[LockedWheel],
+    base: &Base,
+    request: &Request,
+) -> Result<Vec<Option<Fragment>>, BuildError> {
+    let find = |wheel: &LockedWheel| {
+        if request.no_cache {
+            return Ok(None);
+        }
+        find(store, &key(&wheel.pin, base))
+    };
+    wheels.iter().map(find).collect()
+}
+
+/// The wheels that there is no fragment of, in their order.
+fn missing<'a>(wheels: &'a [LockedWheel], found: &[Option<Fragment>]) -> Vec<&'a Pin> {
+    let pairs = wheels.iter().zip(found);
+    pairs
+        .filter_map(|(wheel, found)| found.is_none().then_some(&wheel.pin))
+        .collect()
 }
 
 /// The fragment of this key, if its record and its tree are there.

@@ -25,6 +25,7 @@ use super::super::request::Request;
 use super::super::split::normalized;
 use super::super::tools::Tools;
 use super::super::trusted::{self, Job};
+use super::Reach;
 use super::plain::Asked;
 
 /// Largest lock file that is read, in bytes.
@@ -48,9 +49,18 @@ pub(super) fn resolve(
     base: &Base,
     request: &Request,
     tools: &Tools,
+    reach: Reach,
 ) -> Result<Result<Vec<LockedWheel>, String>, BuildError> {
     let run = |requirements: String, constraints: String| {
-        compile(store, requirements, constraints, base, request, tools)
+        compile(
+            store,
+            requirements,
+            constraints,
+            base,
+            request,
+            tools,
+            reach,
+        )
     };
     let mut found = match run(asked.requirements.clone(), asked.constraints.clone())? {
         Ok(found) => found,
@@ -108,6 +118,7 @@ fn compile(
     base: &Base,
     request: &Request,
     tools: &Tools,
+    reach: Reach,
 ) -> Result<Result<Vec<LockedWheel>, String>, BuildError> {
     let scratch = store.scratch("resolve")?;
     let output = overlay_owned(&scratch, "lock", IdMode::current())?.upper;
@@ -140,6 +151,7 @@ fn compile(
     if request.upgrade {
         command.push("--refresh");
     }
+    command.extend(reach.option());
     let job = Job {
         command: command.into_iter().map(str::to_owned).collect(),
         files: vec![
