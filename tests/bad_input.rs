@@ -166,6 +166,16 @@ fn builders_that_are_none() {
         5,
         &["127.0.0.1:1"],
     );
+    refused(
+        &warpdrive,
+        source.path(),
+        &["--builder", PYTHON_311],
+        1,
+        &[
+            "not been made",
+            "warpdrive builder build debian-12-python-3.11",
+        ],
+    );
     let empty = support::images::Tiny::new();
     warpdrive.run(&["import", &empty.reference(), "busybox"]);
     refused(

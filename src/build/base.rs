@@ -305,6 +305,16 @@ pub(super) fn pull(
     let parsed: Reference = reference
         .parse()
         .map_err(|error| BuilderError::Reference { error })?;
+    match builder::definition::meant(reference) {
+        Some(name) if name == reference => {
+            let name = name.to_owned();
+            return Err(BuilderError::NotMade { name }.into());
+        }
+        Some(name) => progress.warning(&format!(
+            "there is no builder image `{reference}` on this machine: did you mean `{name}`?"
+        )),
+        None => {}
+    }
     progress.step(&format!("---> Pulling {}", parsed.canonical()));
     let client = Client::new(ClientOptions::default())?;
     let descriptor = client.pull(&parsed, store, &Transfers::new(progress))?;

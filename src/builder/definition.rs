@@ -87,6 +87,16 @@ pub fn shipped() -> Result<Vec<Definition>, BuilderError> {
         .collect()
 }
 
+/// The shipped definition that somebody means with this name: that of it, or of one like it.
+pub fn meant(name: &str) -> Option<&'static str> {
+    SHIPPED
+        .iter()
+        .map(|(shipped, _)| (strsim::damerau_levenshtein(shipped, name), *shipped))
+        .min()
+        .filter(|(distance, _)| *distance <= 2)
+        .map(|(_, shipped)| shipped)
+}
+
 /// A shipped definition by name, or the one in a directory.
 pub fn find(name_or_directory: &str) -> Result<Definition, BuilderError> {
     if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == name_or_directory) {
@@ -153,6 +163,22 @@ mod tests {
             assert_eq!(definition.name, name);
             assert!(name.contains(&definition.python));
             assert_eq!(definition.kind == Kind::Run, name.ends_with("-run"));
+        }
+    }
+
+    #[test]
+    fn names_with_a_slip_of_the_finger_are_known() {
+        for (name, expected) in [
+            ("debian-12-python-3.11", Some("debian-12-python-3.11")),
+            ("debian-12-pyton-3.11", Some("debian-12-python-3.11")),
+            (
+                "debian-12-python-3.11-runn",
+                Some("debian-12-python-3.11-run"),
+            ),
+            ("docker.io/library/python:3.13-slim", None),
+            ("python", None),
+        ] {
+            assert_eq!(meant(name), expected, "{name}");
         }
     }
 

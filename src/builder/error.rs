@@ -13,6 +13,8 @@ use crate::store::StoreError;
 pub enum BuilderError {
     #[error("there is no builder image definition `{name}`")]
     UnknownDefinition { name: String, known: Vec<String> },
+    #[error("the builder image `{name}` has not been made on this machine yet")]
+    NotMade { name: String },
     #[error("could not read {}: {source}", path.display())]
     ReadDefinition { path: PathBuf, source: io::Error },
     #[error("{} is not a builder definition: {problem}", path.display())]

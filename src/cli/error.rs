@@ -203,6 +203,9 @@ impl From<crate::builder::BuilderError> for CommandError {
                     known.join(", ")
                 ))
             }
+            E::NotMade { name } => failure("builder-not-made").with_hint(format!(
+                "`warpdrive builder build {name}` makes it of Debian's packages; or leave --builder out"
+            )),
             E::NoMmdebstrap => failure("mmdebstrap-missing").with_hint(
                 "on Debian and Ubuntu: `sudo apt-get install mmdebstrap uidmap debian-archive-keyring`; \
                  elsewhere pull or import a builder: `warpdrive pull docker.io/library/python:3.13-slim`",
