@@ -550,6 +550,23 @@ fn a_registry_that_stores_another_manifest_is_found_out() {
     assert!(matches!(error, RegistryError::Digest { .. }), "{error}");
 }
 
+/// As Harbor and ECR keep tags that are not to change: they refuse even what is there.
+#[test]
+fn an_unchanged_image_is_pushed_to_a_tag_that_may_not_change() {
+    let (good, other) = (image(bytes(10)), image(bytes(11)));
+    let there = good.clone();
+    let registry = FakeRegistry::start(move |asked| match asked.method.as_str() {
+        "PUT" => Reply::new(412),
+        "HEAD" => Reply::new(200),
+        _ => there.serve(asked),
+    });
+    let (_a, store) = store();
+    let push = |image: &Image| client().push(&image.put(&store), &store, &name(&registry), &Silent);
+    assert_eq!(push(&good).unwrap().existing, 2);
+    let error = push(&other).unwrap_err();
+    assert!(matches!(error, RegistryError::Status { .. }), "{error}");
+}
+
 #[test]
 fn files_are_downloaded_and_verified() {
     let content = bytes(300_000);

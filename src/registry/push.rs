@@ -104,36 +104,54 @@ impl Push<'_> {
             }
         };
         let source = mount_source(&manifest, self.repository);
-        let present = self.present(tag_or_digest)?;
+        let (tagged, present) = self.present(tag_or_digest)?;
         let (there, wanted): (Vec<_>, Vec<_>) = blobs_of(&manifest)
             .into_iter()
             .partition(|blob| present.contains(blob.digest()));
         self.blobs(&wanted, source.as_deref(), report)?;
-        let put = self.manifest(entry, media_type.as_ref(), bytes.clone(), tag_or_digest);
-        if !there.is_empty() && matches!(put, Err(RegistryError::Status { .. })) {
-            // It may lack what its own manifest lists: every blob is looked for.
-            self.blobs(&there, source.as_deref(), report)?;
-            return self.manifest(entry, media_type.as_ref(), bytes, tag_or_digest);
+        let put = || self.manifest(entry, media_type.as_ref(), bytes.clone(), tag_or_digest);
+        match put() {
+            Err(RegistryError::Status { .. }) if !there.is_empty() => {
+                // It may lack what its own manifest lists: every blob is looked for.
+                self.blobs(&there, source.as_deref(), report)?;
+                match put() {
+                    // A tag that may not change takes not even what it stands for.
+                    Err(RegistryError::Status { .. })
+                        if tagged.as_ref() == Some(entry.digest()) =>
+                    {
+                        Ok(())
+                    }
+                    other => other,
+                }
+            }
+            Err(error) => Err(error),
+            Ok(()) => {
+                for blob in there {
+                    self.done(blob, Outcome::Existing);
+                    report.existing += 1;
+                }
+                Ok(())
+            }
         }
-        put?;
-        for blob in there {
-            self.done(blob, Outcome::Existing);
-            report.existing += 1;
-        }
-        Ok(())
     }
 
-    /// The blobs that the manifest lists which the registry has under this name now. It would not have
-    /// taken that without them, so nobody need ask for them one by one; where it has lost one since, it
+    /// What the tag stands for now, and the blobs that it lists. The registry would not have taken that
+    /// without them, so nobody need ask for them one by one; one that knows that it has lost some since
     /// refuses the manifest that comes next.
-    fn present(&self, tag_or_digest: &str) -> Result<HashSet<Digest>, RegistryError> {
-        let found = manifest::present(self.repository, tag_or_digest)?;
-        let document = found.map(|(_, bytes)| Document::parse(&bytes, None, tag_or_digest));
-        let Some(Ok((_, Document::Manifest(manifest)))) = document else {
-            return Ok(HashSet::new());
+    fn present(
+        &self,
+        tag_or_digest: &str,
+    ) -> Result<(Option<Digest>, HashSet<Digest>), RegistryError> {
+        let Some((descriptor, bytes)) = manifest::present(self.repository, tag_or_digest)? else {
+            return Ok((None, HashSet::new()));
+        };
+        let document = Document::parse(&bytes, None, tag_or_digest);
+        let Ok((_, Document::Manifest(manifest))) = document else {
+            return Ok((None, HashSet::new()));
         };
         let blobs = blobs_of(&manifest).into_iter();
-        Ok(blobs.map(|blob| blob.digest().clone()).collect())
+        let blobs = blobs.map(|blob| blob.digest().clone()).collect();
+        Ok((Some(descriptor.digest().clone()), blobs))
     }
 
     /// A blob is in the repository.
