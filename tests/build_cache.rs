@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 use warpdrive::oci::sha256;
@@ -245,6 +246,7 @@ fn what_the_index_said_the_last_time_is_installed_while_it_is_asked() {
     let (third, words) = build(&warpdrive, &app, "app", &[]);
     assert!(words.contains("6 distributions, 6 new"), "{words}");
     assert!(words.contains("Installed 1 package"), "{words}");
+    assert!(!words.contains("small==1.0"), "{words}");
     assert_eq!(fragments(&warpdrive).len(), 7);
     let output = warpdrive.python("app", "import small; print(small.VERSION)");
     assert_eq!(output.trim(), "1.1");
@@ -267,6 +269,28 @@ fn what_cannot_be_told_apart_is_installed_together() {
     let (met, words) = build(&warpdrive, &app, "app", &[]);
     assert!(words.contains(IN_ONE_TREE), "{words}");
     assert!(words.contains("tests/__init__.py"), "{words}");
+    // Where it is found out before the index answers, it is not tried again.
+    for name in ["fragment", "dependencies"] {
+        fs::remove_dir_all(warpdrive.store().join("cache").join(name)).unwrap();
+    }
+    let scratch = warpdrive.store().join("tmp");
+    let (begun, done) = (AtomicBool::new(false), AtomicBool::new(false));
+    app.index.wait_for(move || {
+        let installing = fs::read_dir(&scratch).unwrap().any(|entry| {
+            let name = entry.unwrap().file_name();
+            name.to_string_lossy().starts_with("fragments")
+        });
+        begun.fetch_or(installing, Ordering::Relaxed);
+        done.fetch_or(
+            begun.load(Ordering::Relaxed) && !installing,
+            Ordering::Relaxed,
+        );
+        done.load(Ordering::Relaxed)
+    });
+    let (again, words) = build(&warpdrive, &app, "app", &[]);
+    assert!(words.contains("8 distributions, 8 new"), "{words}");
+    assert!(!words.contains("Installed 8 packages"), "{words}");
+    assert_eq!(met["digest"], again["digest"]);
     let (anew, _) = build(&warpdrive, &app, "app", &["--no-cache"]);
     assert_eq!(met["digest"], anew["digest"]);
 }

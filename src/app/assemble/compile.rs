@@ -25,8 +25,8 @@ const HEADER: usize = 16;
 
 const BUFFER: usize = 256 * 1024;
 
-/// Files that an interpreter knows of before it has compiled the one before them. Their names fit into
-/// a pipe.
+/// Most files that an interpreter knows of beside the one that it compiles. Their names fit into a
+/// pipe.
 const AHEAD: usize = 8;
 
 /// How Python decides whether byte code is valid (PEP 552).
@@ -74,12 +74,14 @@ fn in_order(
     workers: usize,
     check: Check,
 ) -> Result<(), BuildError> {
+    // Few names at a time where there are few.
+    let ahead = (paths.len() / (4 * workers)).clamp(1, AHEAD);
     let next = AtomicUsize::new(0);
     let take = || paths.get(next.fetch_add(1, Ordering::Relaxed));
     let take = &take;
     std::thread::scope(|scope| {
         let running: Vec<_> = (0..workers.min(paths.len()))
-            .map(|_| scope.spawn(move || compile_some(python, take, check)))
+            .map(|_| scope.spawn(move || compile_some(python, take, ahead, check)))
             .collect();
         running.into_iter().try_for_each(|worker| {
             worker
@@ -95,10 +97,11 @@ fn is_of_a_test_suite(path: &Path) -> bool {
     names.any(|name| name == "tests")
 }
 
-/// Compiles what `take` gives with one interpreter.
+/// Compiles what `take` gives with one interpreter, which is told of so many files ahead.
 fn compile_some<'a>(
     python: &Path,
     take: &dyn Fn() -> Option<&'a PathBuf>,
+    ahead: usize,
     check: Check,
 ) -> Result<(), BuildError> {
     let failed = |source| BuildError::Io {
@@ -128,7 +131,7 @@ fn compile_some<'a>(
         .map_err(failed)?;
     let (stdin, mut said) = (child.stdin.take(), child.stdout.take());
     let kept = stdin.zip(said.as_mut()).map_or(Ok(()), |(stdin, said)| {
-        keep(stdin, BufReader::with_capacity(BUFFER, said), take)
+        keep(stdin, BufReader::with_capacity(BUFFER, said), take, ahead)
     });
     if matches!(kept, Err(Unkept::Unwritten(..))) {
         // Nobody is to read that it could not say the rest.
@@ -138,10 +141,10 @@ fn compile_some<'a>(
     let status = child.wait().map_err(failed)?;
     match kept {
         // It ended too early, and its status says why.
-        Err(Unkept::Unread(_)) | Ok(()) if !status.success() => Err(BuildError::Compile {
+        Err(Unkept::Lost(_)) | Ok(()) if !status.success() => Err(BuildError::Compile {
             status: status_of(status),
         }),
-        Err(Unkept::Unread(error)) => Err(failed(error)),
+        Err(Unkept::Lost(error)) => Err(failed(error)),
         Err(Unkept::Unwritten(path, source)) => Err(BuildError::Io {
             doing: "write the byte-code of",
             path,
@@ -153,43 +156,45 @@ fn compile_some<'a>(
 
 /// Why byte-code is not where it should be.
 enum Unkept {
-    Unread(io::Error),
+    /// The interpreter is not to be talked to.
+    Lost(io::Error),
     Unwritten(PathBuf, io::Error),
 }
 
-/// Names the files to the interpreter, a few ahead, and writes what it says of each beside it.
+/// Names the files to the interpreter, so many ahead, and writes what it says of each beside it.
 fn keep<'a>(
     mut stdin: impl io::Write,
     mut said: impl Read,
     take: &dyn Fn() -> Option<&'a PathBuf>,
+    ahead: usize,
 ) -> Result<(), Unkept> {
-    let mut named = VecDeque::with_capacity(AHEAD);
+    let mut named = VecDeque::with_capacity(ahead);
     let mut name = |named: &mut VecDeque<&'a PathBuf>| {
-        while named.len() < AHEAD
+        while named.len() < ahead
             && let Some(path) = take()
         {
             let line = [path.as_os_str().as_bytes(), &[0]].concat();
-            stdin.write_all(&line).map_err(Unkept::Unread)?;
+            stdin.write_all(&line).map_err(Unkept::Lost)?;
             named.push_back(path);
         }
         Ok(())
     };
     name(&mut named)?;
     let mut start = [0; 2];
-    said.read_exact(&mut start).map_err(Unkept::Unread)?;
+    said.read_exact(&mut start).map_err(Unkept::Lost)?;
     let layout = Layout::of(start[0]);
     let mut tag = vec![0; start[1].into()];
-    said.read_exact(&mut tag).map_err(Unkept::Unread)?;
+    said.read_exact(&mut tag).map_err(Unkept::Lost)?;
     let mut content = Vec::new();
     while let Some(path) = named.pop_front() {
         name(&mut named)?;
         let mut length = [0; 4];
-        said.read_exact(&mut length).map_err(Unkept::Unread)?;
+        said.read_exact(&mut length).map_err(Unkept::Lost)?;
         let length = u32::from_le_bytes(length);
         content.clear();
         let read = said.by_ref().take(length.into()).read_to_end(&mut content);
-        if read.map_err(Unkept::Unread)? < length as usize {
-            return Err(Unkept::Unread(io::ErrorKind::UnexpectedEof.into()));
+        if read.map_err(Unkept::Lost)? < length as usize {
+            return Err(Unkept::Lost(io::ErrorKind::UnexpectedEof.into()));
         }
         if length == 0 {
             continue;
@@ -325,9 +330,9 @@ mod tests {
         std::fs::write(place.path().join("__pycache__"), "").unwrap();
         let mut paths = Vec::new();
         // More than fits into a pipe: the interpreter is still at it.
-        for at in 0..200 {
+        for at in 0..20 {
             let path = place.path().join(format!("x{at}.py"));
-            std::fs::write(&path, format!("x = '{}'", "y".repeat(4096))).unwrap();
+            std::fs::write(&path, format!("x = '{}'", "y".repeat(1 << 16))).unwrap();
             paths.push(path);
         }
         let error = in_order(Path::new("/usr/bin/python3"), &paths, 1, Check::Checked);

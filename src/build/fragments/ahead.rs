@@ -4,7 +4,7 @@
 //! been heard. A fragment is made of a wheel by its hash, whoever asked for it: a guess that was wrong
 //! is work for nothing (or for another application), and never another image.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use crate::app::Detected;
@@ -15,34 +15,51 @@ use super::super::base::Base;
 use super::super::error::BuildError;
 use super::super::request::Request;
 use super::super::tools::Tools;
+use super::install::{Installation, Refusal};
 use super::plain::Asked;
-use super::{Reach, find_all, install, key, missing, resolve};
+use super::resolve::{self, Pin};
+use super::{Reach, find_all, missing};
 
-/// What was installed, and what the installer said.
+/// Most bytes of the installer's words that are kept.
+const MAX_WORDS: usize = 1024 * 1024;
+
+/// What was installed, or could not be.
 #[derive(Default)]
 pub(super) struct Ahead {
-    keys: HashSet<String>,
+    pins: BTreeSet<Pin>,
+    /// Why these are no fragments, though they could be installed.
+    inseparable: Option<String>,
     said: Said,
 }
 
 impl Ahead {
-    pub(super) fn made(&self, key: &str) -> bool {
-        self.keys.contains(key)
+    /// Whether this was installed.
+    pub(super) fn made(&self, pin: &Pin) -> bool {
+        self.inseparable.is_none() && self.pins.contains(pin)
     }
 
-    /// Shows what the installer said.
-    pub(super) fn tell(self, progress: &dyn Progress) {
-        for word in self.said.0.into_inner().unwrap_or_default() {
+    /// Why these very wheels, all that are missing, cannot be told apart, if that was found out.
+    pub(super) fn inseparable(&self, missing: &[&Pin]) -> Option<&str> {
+        let same = missing.iter().copied().eq(&self.pins);
+        self.inseparable.as_deref().filter(|_| same)
+    }
+
+    /// Shows what the installer said where all that it installed is in the image.
+    pub(super) fn tell(self, wheels: &[Pin], progress: &dyn Progress) {
+        let used = self.pins.iter().all(|pin| wheels.contains(pin));
+        for word in self.said.0.into_inner().unwrap_or_default().words {
             match word {
                 Word::Warning(text) => progress.warning(&text),
-                Word::Output(line) => progress.output(&line),
+                Word::Output(line) if used => progress.output(&line),
+                Word::Output(_) => {}
             }
         }
     }
 }
 
-/// Installs what is not there of what the list stood for the last time. What is wrong with it is found
-/// out, and said, once the index has answered.
+/// Installs what is not there of what the list stood for the last time, for as long as it is not known
+/// that it stands for something else. What is wrong with it is found out, and said, once the index has
+/// answered.
 pub(super) fn install(
     store: &Store,
     asked: &Asked,
@@ -50,50 +67,66 @@ pub(super) fn install(
     base: &Base,
     request: &Request,
     tools: &Tools,
+    wanted: &dyn Fn(&[&Pin]) -> bool,
 ) -> Result<Ahead, BuildError> {
-    // Both want to hear nothing of what was before.
-    if request.no_cache || request.upgrade {
+    let limits = &request.limits;
+    let limited = limits.memory.is_some() || limits.cpus.is_some() || limits.pids.is_some();
+    // Who wants to hear nothing of what was before; and who has one sandbox's worth of the machine.
+    if request.no_cache || request.upgrade || limited {
         return Ok(Ahead::default());
     }
-    match guess(store, asked, detected, base, request, tools) {
-        Ok(ahead) => Ok(ahead.unwrap_or_default()),
-        Err(BuildError::Interrupted) => Err(BuildError::Interrupted),
-        Err(error) => {
+    let guess = || {
+        let reach = Reach::Cache;
+        let Ok(wheels) = resolve::resolve(store, asked, detected, base, request, tools, reach)?
+        else {
+            return Ok(Ahead::default());
+        };
+        let found = find_all(store, &wheels, base, request)?;
+        let missing = missing(&wheels, &found);
+        if missing.is_empty() {
+            return Ok(Ahead::default());
+        }
+        let said = Said::default();
+        let installation = Installation {
+            store,
+            asked,
+            base,
+            request,
+            tools,
+            reach,
+            wanted: &|| wanted(&missing),
+            progress: &said,
+        };
+        let inseparable = match installation.of(&missing)? {
+            Ok(_) => None,
+            Err(Refusal::Failed) => return Ok(Ahead::default()),
+            Err(Refusal::Inseparable(reason)) => Some(reason),
+        };
+        Ok(Ahead {
+            pins: missing.into_iter().cloned().collect(),
+            inseparable,
+            said,
+        })
+    };
+    match guess() {
+        Err(error) if !matches!(error, BuildError::Interrupted) => {
             tracing::debug!(%error, "nothing is installed ahead");
             Ok(Ahead::default())
         }
+        other => other,
     }
-}
-
-fn guess(
-    store: &Store,
-    asked: &Asked,
-    detected: &Detected,
-    base: &Base,
-    request: &Request,
-    tools: &Tools,
-) -> Result<Option<Ahead>, BuildError> {
-    let resolved = resolve::resolve(store, asked, detected, base, request, tools, Reach::Cache)?;
-    let Ok(wheels) = resolved else {
-        return Ok(None);
-    };
-    let found = find_all(store, &wheels, base, request)?;
-    let missing = missing(&wheels, &found);
-    if missing.is_empty() {
-        return Ok(None);
-    }
-    let said = Said::default();
-    let reach = Reach::Cache;
-    let made = install::install(store, &missing, asked, base, request, tools, reach, &said)?;
-    Ok(made.ok().map(|_| Ahead {
-        keys: missing.into_iter().map(|pin| key(pin, base)).collect(),
-        said,
-    }))
 }
 
 /// Keeps what is said until it is known whether it belongs to this build.
 #[derive(Default)]
-struct Said(Mutex<Vec<Word>>);
+struct Said(Mutex<Words>);
+
+#[derive(Default)]
+struct Words {
+    words: Vec<Word>,
+    /// Of all words together.
+    bytes: usize,
+}
 
 enum Word {
     Warning(String),
@@ -101,9 +134,12 @@ enum Word {
 }
 
 impl Said {
-    fn keep(&self, word: Word) {
-        if let Ok(mut words) = self.0.lock() {
-            words.push(word);
+    fn keep(&self, text: &str, word: fn(String) -> Word) {
+        if let Ok(mut kept) = self.0.lock()
+            && kept.bytes < MAX_WORDS
+        {
+            kept.bytes += text.len().max(1);
+            kept.words.push(word(text.to_owned()));
         }
     }
 }
@@ -113,10 +149,10 @@ impl Progress for Said {
     fn moved(&self, _what: &str, _done: u64, _total: Option<u64>) {}
 
     fn warning(&self, text: &str) {
-        self.keep(Word::Warning(text.to_owned()));
+        self.keep(text, Word::Warning);
     }
 
     fn output(&self, line: &str) {
-        self.keep(Word::Output(line.to_owned()));
+        self.keep(line, Word::Output);
     }
 }

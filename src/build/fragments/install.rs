@@ -33,156 +33,152 @@ use super::super::two_at_a_time::two_at_a_time;
 use super::plain::Asked;
 use super::{Fragment, Pin, Reach, key};
 
-/// The fragments of these wheels, in their order; or why they cannot be told apart.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a step of the pipeline: it names all that it depends on"
-)]
-pub(super) fn install(
-    store: &Store,
-    pins: &[&Pin],
-    asked: &Asked,
-    base: &Base,
-    request: &Request,
-    tools: &Tools,
-    reach: Reach,
-    progress: &dyn Progress,
-) -> Result<Result<Vec<Fragment>, String>, BuildError> {
-    let scratch = store.scratch("fragments")?;
-    let tree = run(
-        store, pins, asked, base, request, tools, reach, &scratch, progress,
-    )?;
-    let Some(tree) = tree else {
-        return Ok(Err("the wheels could not be installed by themselves".into()));
-    };
-    let upper = tree.upper.upper.as_path();
-    let site = site_packages(base);
-    let distributions = distributions(upper, &site)?;
-    let asked_for = pins
-        .iter()
-        .map(|pin| (pin.name.as_str(), pin.version.as_str()));
-    let installed = distributions
-        .iter()
-        .map(|found| (found.name.as_str(), found.version.as_str()));
-    if !asked_for.eq(installed) {
-        return Ok(Err(
-            "a wheel brings another distribution than its name says".into(),
-        ));
-    }
-    let order: Vec<&Distribution> = distributions.iter().collect();
-    let owners = Owners::of(&order);
-    if let Some(path) = owners.contested {
-        return Ok(Err(format!("two wheels have {}", path.display())));
-    }
-    let mut belongings: Vec<Vec<Entry>> = order.iter().map(|_| Vec::new()).collect();
-    let scan = layer::scan(upper, &[])?;
-    let entries = normalize(scan.entries, Mtime::Fixed(FIXED_TIME));
-    for entry in without_implied_directories(entries) {
-        let known = matches!(
-            entry.kind,
-            Kind::File { .. } | Kind::Bytes(_) | Kind::Symlink(_)
-        );
-        match owners.owner(&entry.path) {
-            Some(index) if known => belongings[index].push(entry),
-            _ => return Ok(Err(format!("{} is in no RECORD", entry.path.display()))),
-        }
-    }
-    let divide = Division {
-        store,
-        scratch: &scratch,
-        upper,
-        site: &site,
-        fresh: request.no_cache,
-    };
-    let shares: Vec<(&&Pin, Vec<Entry>)> = pins.iter().zip(belongings).collect();
-    let fragments = two_at_a_time(&shares, |(pin, entries), _| {
-        divide.one(pin, entries, &key(pin, base))
-    })?;
-    Ok(Ok(fragments))
+/// Why there are no fragments of some wheels.
+pub(super) enum Refusal {
+    /// They could not be installed by themselves.
+    Failed,
+    /// They were, and cannot be told apart: it is no use to try it again.
+    Inseparable(String),
 }
 
-/// Installs exact wheels and gives them their normal form: the tree of what was installed, or nothing
-/// where that failed (whoever runs next says why).
-///
-/// The tree lies in the wheel cache, so that uv can link files instead of copying them (a link does
-/// not cross a mount).
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a step of the pipeline: it names all that it depends on"
-)]
-fn run(
-    store: &Store,
-    pins: &[&Pin],
-    asked: &Asked,
-    base: &Base,
-    request: &Request,
-    tools: &Tools,
-    reach: Reach,
-    scratch: &Scratch,
-    progress: &dyn Progress,
-) -> Result<Option<Linked>, BuildError> {
-    let tree = Linked::new(store, base, scratch)?;
-    let mut list = String::new();
-    for line in asked.indexes() {
-        list.push_str(line);
-        list.push('\n');
+/// An installation of wheels, and what it depends on.
+pub(super) struct Installation<'a> {
+    pub(super) store: &'a Store,
+    pub(super) asked: &'a Asked,
+    pub(super) base: &'a Base,
+    pub(super) request: &'a Request,
+    pub(super) tools: &'a Tools,
+    pub(super) reach: Reach,
+    /// Whether anybody has a use for it still: it is given up before its next step otherwise.
+    pub(super) wanted: &'a dyn Fn() -> bool,
+    pub(super) progress: &'a dyn Progress,
+}
+
+impl Installation<'_> {
+    /// The fragments of these wheels, in their order.
+    pub(super) fn of(&self, pins: &[&Pin]) -> Result<Result<Vec<Fragment>, Refusal>, BuildError> {
+        let inseparable = |reason: String| Ok(Err(Refusal::Inseparable(reason)));
+        let scratch = self.store.scratch("fragments")?;
+        let Some(tree) = self.run(pins, &scratch)? else {
+            return Ok(Err(Refusal::Failed));
+        };
+        let upper = tree.upper.upper.as_path();
+        let site = site_packages(self.base);
+        let distributions = distributions(upper, &site)?;
+        let asked_for = pins
+            .iter()
+            .map(|pin| (pin.name.as_str(), pin.version.as_str()));
+        let installed = distributions
+            .iter()
+            .map(|found| (found.name.as_str(), found.version.as_str()));
+        if !asked_for.eq(installed) {
+            return inseparable("a wheel brings another distribution than its name says".into());
+        }
+        let order: Vec<&Distribution> = distributions.iter().collect();
+        let owners = Owners::of(&order);
+        if let Some(path) = owners.contested {
+            return inseparable(format!("two wheels have {}", path.display()));
+        }
+        let mut belongings: Vec<Vec<Entry>> = order.iter().map(|_| Vec::new()).collect();
+        let scan = layer::scan(upper, &[])?;
+        let entries = normalize(scan.entries, Mtime::Fixed(FIXED_TIME));
+        for entry in without_implied_directories(entries) {
+            let known = matches!(
+                entry.kind,
+                Kind::File { .. } | Kind::Bytes(_) | Kind::Symlink(_)
+            );
+            match owners.owner(&entry.path) {
+                Some(index) if known => belongings[index].push(entry),
+                _ => return inseparable(format!("{} is in no RECORD", entry.path.display())),
+            }
+        }
+        let divide = Division {
+            store: self.store,
+            scratch: &scratch,
+            upper,
+            site: &site,
+            fresh: self.request.no_cache,
+        };
+        let shares: Vec<(&&Pin, Vec<Entry>)> = pins.iter().zip(belongings).collect();
+        let fragments = two_at_a_time(&shares, |(pin, entries), _| {
+            divide.one(pin, entries, &key(pin, self.base))
+        })?;
+        Ok(Ok(fragments))
     }
-    for pin in pins {
-        let Pin {
-            name,
-            version,
-            wheel,
-        } = pin;
-        let _ = writeln!(list, "{name}=={version} --hash=sha256:{wheel}");
+
+    /// Installs exact wheels and gives them their normal form: the tree of what was installed, or
+    /// nothing where that failed (whoever runs next says why).
+    ///
+    /// The tree lies in the wheel cache, so that uv can link files instead of copying them (a link does
+    /// not cross a mount).
+    fn run(&self, pins: &[&Pin], scratch: &Scratch) -> Result<Option<Linked>, BuildError> {
+        let (store, base, tools) = (self.store, self.base, self.tools);
+        if !(self.wanted)() {
+            return Ok(None);
+        }
+        let tree = Linked::new(store, base, scratch)?;
+        let mut list = String::new();
+        for line in self.asked.indexes() {
+            list.push_str(line);
+            list.push('\n');
+        }
+        for pin in pins {
+            let Pin {
+                name,
+                version,
+                wheel,
+            } = pin;
+            let _ = writeln!(list, "{name}=={version} --hash=sha256:{wheel}");
+        }
+        let list_file = format!("{RUN}/requirements.txt");
+        let command = [
+            &format!("{RUN}/tools/bin/uv"),
+            "pip",
+            "install",
+            "--no-config",
+            "--no-deps",
+            "--no-build",
+            "--no-python-downloads",
+            "--link-mode=hardlink",
+            "--python",
+            &format!("{APP_ROOT}/bin/python"),
+            "--prefix",
+            &format!("{RUN}/cache/{}/upper{APP_ROOT}", tree.name),
+            "-r",
+            &list_file,
+        ];
+        let job = Job {
+            command: command
+                .into_iter()
+                .chain(self.reach.option())
+                .map(str::to_owned)
+                .collect(),
+            files: vec![(list_file.clone(), list)],
+            output: None,
+        };
+        let shown = WithoutSteps(self.progress);
+        let outcome = trusted::run(store, base, self.request, tools, job, &shown)?;
+        if outcome.exit != Exit::Code(0) || !(self.wanted)() {
+            return Ok(None);
+        }
+        // Python is run on it next, and must be the image's.
+        let below = base.lowers(store)?;
+        let scan = layer::scan(&tree.upper.upper, &[])?;
+        if hides_something(&scan.entries, &below) {
+            return Ok(None);
+        }
+        let staged = scratch.path().join("source");
+        make_app_root(&staged, IdMode::current().chown_allowed())?;
+        let mut lowers = vec![staged];
+        lowers.extend(below);
+        let request = trusted::without_the_application(self.request);
+        let mut env = trusted::variables(base, &request);
+        env.push(("WARPDRIVE_INSTALLED".into(), "1".into()));
+        let mounts = trusted::mounts(store, base, &request, tools)?;
+        let stage = Stage::assemble(lowers, tree.upper.clone(), mounts, env);
+        let outcome = assemble::run(stage, &request, &shown)?;
+        Ok((outcome.exit == Exit::Code(0)).then_some(tree))
     }
-    let list_file = format!("{RUN}/requirements.txt");
-    let command = [
-        &format!("{RUN}/tools/bin/uv"),
-        "pip",
-        "install",
-        "--no-config",
-        "--no-deps",
-        "--no-build",
-        "--no-python-downloads",
-        "--link-mode=hardlink",
-        "--python",
-        &format!("{APP_ROOT}/bin/python"),
-        "--prefix",
-        &format!("{RUN}/cache/{}/upper{APP_ROOT}", tree.name),
-        "-r",
-        &list_file,
-    ];
-    let job = Job {
-        command: command
-            .into_iter()
-            .chain(reach.option())
-            .map(str::to_owned)
-            .collect(),
-        files: vec![(list_file.clone(), list)],
-        output: None,
-    };
-    let shown = WithoutSteps(progress);
-    let outcome = trusted::run(store, base, request, tools, job, &shown)?;
-    if outcome.exit != Exit::Code(0) {
-        return Ok(None);
-    }
-    // Python is run on it next, and must be the image's.
-    let below = base.lowers(store)?;
-    let scan = layer::scan(&tree.upper.upper, &[])?;
-    if hides_something(&scan.entries, &below) {
-        return Ok(None);
-    }
-    let staged = scratch.path().join("source");
-    make_app_root(&staged, IdMode::current().chown_allowed())?;
-    let mut lowers = vec![staged];
-    lowers.extend(below);
-    let request = trusted::without_the_application(request);
-    let mut env = trusted::variables(base, &request);
-    env.push(("WARPDRIVE_INSTALLED".into(), "1".into()));
-    let mounts = trusted::mounts(store, base, &request, tools)?;
-    let stage = Stage::assemble(lowers, tree.upper.clone(), mounts, env);
-    let outcome = assemble::run(stage, &request, &shown)?;
-    Ok((outcome.exit == Exit::Code(0)).then_some(tree))
 }
 
 /// Whether a file or directory lies over something else of the image's; directories over directories

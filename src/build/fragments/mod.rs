@@ -22,6 +22,7 @@ mod resolve;
 use std::collections::HashMap;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::thread;
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,7 @@ use super::error::BuildError;
 use super::lock::LockedWheel;
 use super::request::Request;
 use super::tools::{self, Tools};
+use install::{Installation, Refusal};
 
 pub(super) use layers::layers;
 pub(super) use resolve::Pin;
@@ -111,18 +113,33 @@ pub(super) fn phase(
         Ok(asked) => asked,
         Err(reason) => return Ok(Err(reason)),
     };
+    progress.step(&format!(
+        " -----> Resolving dependencies with uv ({})",
+        asked.names
+    ));
+    // What the index's answer comes to, once it is there.
+    let answer: OnceLock<Vec<Pin>> = OnceLock::new();
     let (resolved, ahead) = thread::scope(|scope| {
         let asking = scope.spawn(|| {
-            resolve::resolve(store, &asked, detected, base, request, tools, Reach::Index)
+            let resolved =
+                resolve::resolve(store, &asked, detected, base, request, tools, Reach::Index);
+            let wheels = resolved.as_ref().ok().and_then(|found| found.as_ref().ok());
+            let pins = wheels.into_iter().flatten().map(|wheel| wheel.pin.clone());
+            let _ = answer.set(pins.collect());
+            resolved
         });
-        let ahead = ahead::install(store, &asked, detected, base, request, tools);
+        let wanted = |pins: &[&Pin]| {
+            let known = answer.get();
+            known.is_none_or(|answer| pins.iter().all(|pin| answer.contains(pin)))
+        };
+        let ahead = ahead::install(store, &asked, detected, base, request, tools, &wanted);
         (asking.join(), ahead)
     });
+    let ahead = ahead?;
     let resolved = match resolved.unwrap_or_else(|panic| resume_unwind(panic))? {
         Ok(found) => found,
         Err(reason) => return Ok(Err(reason)),
     };
-    let ahead = ahead?;
     let index = asked.only_index();
     let wheels: Vec<LockedWheel> = resolved
         .into_iter()
@@ -134,26 +151,33 @@ pub(super) fn phase(
     ));
     let mut found = find_all(store, &wheels, base, request)?;
     let missing = missing(&wheels, &found);
-    let made = wheels
-        .iter()
-        .filter(|wheel| ahead.made(&key(&wheel.pin, base)))
-        .count();
+    let made = wheels.iter().filter(|wheel| ahead.made(&wheel.pin)).count();
     progress.step(&format!(
         "        {} distributions, {} new",
         wheels.len(),
         made + missing.len()
     ));
-    if made > 0 {
-        ahead.tell(progress);
+    if let Some(reason) = ahead.inseparable(&missing) {
+        return Ok(Err(reason.to_owned()));
     }
+    ahead.tell(answer.get().map_or(&[], Vec::as_slice), progress);
     if !missing.is_empty() {
-        let reach = Reach::Index;
-        let made = install::install(
-            store, &missing, &asked, base, request, tools, reach, progress,
-        );
-        let mut made = match made? {
+        let installation = Installation {
+            store,
+            asked: &asked,
+            base,
+            request,
+            tools,
+            reach: Reach::Index,
+            wanted: &|| true,
+            progress,
+        };
+        let mut made = match installation.of(&missing)? {
             Ok(made) => made.into_iter(),
-            Err(reason) => return Ok(Err(reason)),
+            Err(Refusal::Failed) => {
+                return Ok(Err("the wheels could not be installed by themselves".into()));
+            }
+            Err(Refusal::Inseparable(reason)) => return Ok(Err(reason)),
         };
         for slot in found.iter_mut().filter(|slot| slot.is_none()) {
             *slot = made.next();
