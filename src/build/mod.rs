@@ -26,6 +26,7 @@ mod lock;
 mod record;
 mod remote;
 mod request;
+mod settle;
 mod ship;
 mod split;
 mod tools;
@@ -111,12 +112,14 @@ pub fn image(
     progress: &dyn Progress,
 ) -> Result<Report, BuildError> {
     let _in_use = store.lock_shared()?;
-    let made = base::mending(store, progress, || make(store, request, progress))?;
-    let (descriptor, report) = match made {
-        Made::Here(made) => *made,
-        Made::Foreign(report) => return Ok(*report),
-    };
-    name_and_ship(store, request, &descriptor, report, progress)
+    settle::beside(store, || {
+        let made = base::mending(store, progress, || make(store, request, progress))?;
+        let (descriptor, report) = match made {
+            Made::Here(made) => *made,
+            Made::Foreign(report) => return Ok(*report),
+        };
+        name_and_ship(store, request, &descriptor, report, progress)
+    })
 }
 
 /// Gives a finished image its name, and does step 7.

@@ -1,7 +1,5 @@
 //! Step 7: copies of the finished image go where the user wants them.
 
-use std::time::Duration;
-
 use crate::oci::Descriptor;
 use crate::progress::Progress;
 use crate::registry::{Client, ClientOptions};
@@ -12,27 +10,8 @@ use super::error::BuildError;
 use super::request::Request;
 use super::transfers::Transfers;
 
-/// By then the kernel has written what was unpacked, and making sure of it costs little.
-const SETTLE_AFTER: Duration = Duration::from_mins(5);
-
-/// Writes every `--output` and pushes; gives the references that were pushed. Meanwhile what earlier
-/// builds have unpacked is made safe from a power cut.
+/// Writes every `--output` and pushes; gives the references that were pushed.
 pub(super) fn ship(
-    store: &Store,
-    image: &Descriptor,
-    request: &Request,
-    progress: &dyn Progress,
-) -> Result<Vec<String>, BuildError> {
-    let (settled, pushed) = rayon::join(
-        || store.settle(SETTLE_AFTER),
-        || copies(store, image, request, progress),
-    );
-    let pushed = pushed?;
-    settled?;
-    Ok(pushed)
-}
-
-fn copies(
     store: &Store,
     image: &Descriptor,
     request: &Request,

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::oci::{Descriptor, Digest, Sha256Reader, Sha256Writer};
 
 use super::locks::Lock;
-use super::{Store, StoreError, sync_dir};
+use super::{Store, StoreError};
 
 impl Store {
     /// Where a blob lies or would lie.
@@ -199,7 +199,8 @@ impl Drop for Temporary {
 }
 
 impl BlobWriter {
-    /// Verifies, syncs and renames. `expected` is what the bytes must be.
+    /// Verifies, syncs and renames. `expected` is what the bytes must be. The new name is synced when
+    /// an image's name leads to it ([`Store::tag`]).
     pub fn commit(self, expected: Option<&Digest>) -> Result<(Digest, u64), StoreError> {
         let (file, digest, size) = self.writer.finish();
         if let Some(expected) = expected
@@ -215,7 +216,6 @@ impl BlobWriter {
         file.sync_all()
             .map_err(|e| StoreError::io("write", path, e))?;
         fs::rename(path, &target).map_err(|e| StoreError::io("write", &target, e))?;
-        sync_dir(&self.store.root().join("blobs/sha256"))?;
         Ok((digest, size))
     }
 }

@@ -15,7 +15,7 @@ use crate::oci::{
 };
 
 use super::locks::{self, Mode};
-use super::{Store, StoreError};
+use super::{Store, StoreError, sync_dir};
 
 /// A large store has some thousand names of some 300 bytes each.
 const MAX_INDEX: u64 = 16 * MAX_METADATA;
@@ -79,6 +79,7 @@ impl Store {
         let mut annotations = entry.annotations().clone().unwrap_or_default();
         annotations.insert(REF_NAME.to_owned(), name.to_owned());
         entry.set_annotations(Some(annotations));
+        sync_dir(&self.root().join("blobs/sha256"))?;
         self.edit_index(|entries| {
             entries.retain(|known| ref_name(known) != Some(name));
             entries.push(entry);

@@ -7,12 +7,12 @@
 //! **After a power cut** the rename may be on the disk and the files not. Syncing some ten thousand
 //! files one tree at a time would cost more than unpacking them, so the lock file holds the id of
 //! the boot in which the tree was made; [`Store::settle`] syncs the file system once and writes
-//! `settled` instead. A tree that is neither settled nor of this boot is made again. That is done at
-//! the end of a later build, when the kernel has long written the tree by itself: no build waits for
-//! the disk. The lock file's time is the time of last use.
+//! `settled` instead. A tree that is neither settled nor of this boot is made again. That is done beside
+//! a later build, when the kernel has long written the tree by itself: no build waits for the disk.
+//! The lock file's time is the time of last use.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::oci::Digest;
 
 use super::locks::{self, Lock, Mode};
-use super::{Store, StoreError, make_private_dir, remove_tree, sync_dir};
+use super::{Store, StoreError, make_private_dir, remove_tree};
 
 const SETTLED: &str = "settled";
 
@@ -109,10 +109,8 @@ impl Store {
             .map_err(|e| StoreError::io("sync", root, e))?;
         for state in pending {
             let used = fs::metadata(&state).and_then(|metadata| metadata.modified());
-            fs::write(&state, SETTLED).map_err(|e| StoreError::io("write", &state, e))?;
-            if let (Ok(used), Ok(file)) = (used, fs::File::open(&state)) {
-                let _ = file.set_modified(used);
-            }
+            let marked = mark(&state, used.ok());
+            marked.map_err(|e| StoreError::io("write", &state, e))?;
         }
         Ok(())
     }
@@ -168,7 +166,8 @@ impl Slot {
     fn find(&self) -> Option<PathBuf> {
         let state = state_file(&self.path);
         let text = fs::read_to_string(&state).ok()?;
-        if (text != SETTLED && text != boot_id()) || !self.path.is_dir() {
+        let good = text.starts_with(SETTLED) || text == boot_id();
+        if !good || !self.path.is_dir() {
             return None;
         }
         if let Ok(file) = fs::File::open(&state) {
@@ -198,9 +197,17 @@ impl Slot {
         fs::rename(from, &self.path).map_err(|e| StoreError::io("write", &self.path, e))?;
         lock.write(boot_id())
             .map_err(|e| StoreError::io("write", &state_file(&self.path), e))?;
-        sync_dir(&self.parent)?;
         Ok(self.path.clone())
     }
+}
+
+/// Writes `settled` over the id of the boot: who reads it meanwhile sees one or the other, and perhaps
+/// a rest behind it. The time of last use stays.
+fn mark(state: &Path, used: Option<SystemTime>) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).open(state)?;
+    file.write_all(SETTLED.as_bytes())?;
+    file.set_len(SETTLED.len() as u64)?;
+    used.map_or(Ok(()), |used| file.set_modified(used))
 }
 
 fn state_file(tree: &Path) -> PathBuf {

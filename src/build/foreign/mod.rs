@@ -42,7 +42,7 @@ use super::judge;
 use super::leaks::Leaks;
 use super::record::Record;
 use super::request::{CacheReport, CacheState, Report};
-use super::{BuildError, Timings, base, in_two_phases, ship};
+use super::{BuildError, Timings, base, in_two_phases, settle, ship};
 use image::Ground;
 
 pub(super) use again::make_again;
@@ -78,8 +78,17 @@ pub fn build(
     source: &Source,
     progress: &dyn Progress,
 ) -> Result<Built, BuildError> {
-    let mut timings = Timings::new();
     let _in_use = store.lock_shared()?;
+    settle::beside(store, || build_and_ship(store, request, source, progress))
+}
+
+fn build_and_ship(
+    store: &Store,
+    request: &Request,
+    source: &Source,
+    progress: &dyn Progress,
+) -> Result<Built, BuildError> {
+    let mut timings = Timings::new();
     let digest = source.tree.digest_with(store)?;
     timings.step("source");
     let Built {
