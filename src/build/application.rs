@@ -54,7 +54,7 @@ fn inputs(
     request: &Request,
 ) -> Inputs {
     let mut inputs = Inputs::default();
-    inputs.add("the format of the cache", &6);
+    inputs.add("the format of the cache", &7);
     inputs.add(FILES, &source.to_string());
     inputs.name_files(tree);
     inputs.add("the time of the source", &time);

@@ -4,13 +4,21 @@
 //! `marshal` marks every object that had more than one owner when it was written (`FLAG_REF`), so
 //! that it can be referred to later by number. How many owners a string or a number has depends on
 //! what else the interpreter has seen; which objects are in fact referred to does not. Here the
-//! marks that nobody refers to are taken away, and the others are numbered anew. Lengths and
-//! positions stay as they are.
+//! marks that nobody refers to are taken away, and the others are numbered anew.
+//!
+//! It also says of a string whether it was interned. Strings of one character exist once for the whole
+//! interpreter, and other files may have had one interned (a name of one letter, a `*` of an import).
+//! Those that are no names count as not interned here; a code object interns its names when it is
+//! loaded, whatever stands there. Lengths and positions stay as they are.
 //!
 //! The format is that of `Python/marshal.c`, versions 4 and 5, as `CPython` 3.7 to 3.14 write it.
 
 /// The mark of an object that can be referred to.
 const FLAG_REF: u8 = 0x80;
+
+/// Interned strings; what is longer than 255 characters has types of its own, and is none of interest.
+const INTERNED: u8 = b't';
+const SHORT_ASCII_INTERNED: u8 = b'Z';
 
 /// As deep as `marshal` itself goes.
 const MAX_DEPTH: u32 = 2000;
@@ -51,13 +59,26 @@ pub(super) fn normalize(code: &mut [u8], layout: Layout) -> bool {
         layout,
         marked: Vec::new(),
         references: Vec::new(),
+        characters: Vec::new(),
     };
     if walk.object(0).is_none() || walk.at != walk.bytes.len() {
         return false;
     }
     let Walk {
-        marked, references, ..
+        marked,
+        references,
+        characters,
+        ..
     } = walk;
+    for position in characters {
+        let byte = code[position];
+        let plain = match byte & !FLAG_REF {
+            INTERNED => b'u',
+            SHORT_ASCII_INTERNED => b'z',
+            other => other,
+        };
+        code[position] = plain | byte & FLAG_REF;
+    }
     let mut numbers: Vec<Option<u32>> = vec![None; marked.len()];
     for (_, number) in &references {
         numbers[*number] = Some(0);
@@ -86,6 +107,8 @@ struct Walk<'a> {
     marked: Vec<usize>,
     /// Where a number stands, and the number.
     references: Vec<(usize, usize)>,
+    /// Where strings of one character that is in no name begin.
+    characters: Vec<usize>,
 }
 
 impl Walk<'_> {
@@ -108,6 +131,18 @@ impl Walk<'_> {
     fn skip(&mut self, count: usize) -> Option<()> {
         self.at = self.at.checked_add(count)?;
         (self.at <= self.bytes.len()).then_some(())
+    }
+
+    /// The bytes of a string that begins at `start`.
+    fn string(&mut self, start: usize, length: usize) -> Option<()> {
+        let text = self.bytes.get(self.at..self.at.checked_add(length)?)?;
+        let mut characters = std::str::from_utf8(text).unwrap_or_default().chars();
+        if let (Some(only), None) = (characters.next(), characters.next())
+            && !(only.is_ascii_alphanumeric() || only == '_')
+        {
+            self.characters.push(start);
+        }
+        self.skip(length)
     }
 
     fn objects(&mut self, count: usize, depth: u32) -> Option<()> {
@@ -137,13 +172,13 @@ impl Walk<'_> {
                 let digits = usize::try_from(self.number()?.unsigned_abs()).ok()?;
                 self.skip(digits.checked_mul(2)?)
             }
-            b's' | b't' | b'u' | b'a' | b'A' => {
+            b's' | INTERNED | b'u' | b'a' | b'A' => {
                 let length = self.length()?;
-                self.skip(length)
+                self.string(start, length)
             }
-            b'z' | b'Z' | b'f' => {
+            b'z' | SHORT_ASCII_INTERNED | b'f' => {
                 let length = self.byte()?;
-                self.skip(length.into())
+                self.string(start, length.into())
             }
             b'r' => {
                 let position = self.at;
@@ -227,6 +262,27 @@ mod tests {
         ];
         assert!(normalize(&mut bytes, LAYOUT));
         assert_eq!((bytes[0], bytes[6]), (b'c', b's'));
+    }
+
+    #[test]
+    fn characters_that_are_no_names_are_not_interned() {
+        for (text, expected) in [
+            (&b"Z\x01{"[..], &b"z\x01{"[..]),
+            (b"z\x01{", b"z\x01{"),
+            (b"Z\x01a", b"Z\x01a"),
+            (b"Z\x01_", b"Z\x01_"),
+            (b"Z\x02{}", b"Z\x02{}"),
+            (b"t\x02\0\0\0\xc3\xa9", b"u\x02\0\0\0\xc3\xa9"),
+            (b"s\x01\0\0\0{", b"s\x01\0\0\0{"),
+        ] {
+            let mut bytes = text.to_vec();
+            assert!(normalize(&mut bytes, LAYOUT));
+            assert_eq!(bytes, expected);
+        }
+        // It is referred to.
+        let mut bytes = [&[b')', 2][..], &[b'Z' | FLAG_REF, 1, b'{'], b"r\0\0\0\0"].concat();
+        assert!(normalize(&mut bytes, LAYOUT));
+        assert_eq!(bytes[2], b'z' | FLAG_REF);
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Fragment {
 /// What decides what is in a fragment.
 fn key(pin: &Pin, base: &Base) -> String {
     let document = json!({
-        "format": 3,
+        "format": 4,
         "pin": pin,
         "base": base.identity(),
         "python": base.python,
