@@ -225,10 +225,29 @@ pub(super) fn in_store(
 ) -> Result<Image, BuildError> {
     let image = match store.image(reference)? {
         Some(image) => image,
-        None => pull(store, reference, progress)?,
+        None => pull_what_is_not_ours(store, reference, progress)?,
     };
     fits(&image, reference)?;
     Ok(image)
+}
+
+/// Pulls an image, unless it is one that `builder build` makes.
+fn pull_what_is_not_ours(
+    store: &Store,
+    reference: &str,
+    progress: &dyn Progress,
+) -> Result<Image, BuildError> {
+    match builder::definition::meant(reference) {
+        Some(name) if name == reference => {
+            let name = name.to_owned();
+            return Err(BuilderError::NotMade { name }.into());
+        }
+        Some(name) => progress.warning(&format!(
+            "there is no builder image `{reference}` on this machine: did you mean `{name}`?"
+        )),
+        None => {}
+    }
+    pull(store, reference, progress)
 }
 
 /// Refuses an image of another platform.
@@ -305,16 +324,6 @@ pub(super) fn pull(
     let parsed: Reference = reference
         .parse()
         .map_err(|error| BuilderError::Reference { error })?;
-    match builder::definition::meant(reference) {
-        Some(name) if name == reference => {
-            let name = name.to_owned();
-            return Err(BuilderError::NotMade { name }.into());
-        }
-        Some(name) => progress.warning(&format!(
-            "there is no builder image `{reference}` on this machine: did you mean `{name}`?"
-        )),
-        None => {}
-    }
     progress.step(&format!("---> Pulling {}", parsed.canonical()));
     let client = Client::new(ClientOptions::default())?;
     let descriptor = client.pull(&parsed, store, &Transfers::new(progress))?;
