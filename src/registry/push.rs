@@ -116,11 +116,9 @@ impl Push<'_> {
                 self.blobs(&there, source.as_deref(), report)?;
                 match put() {
                     // A tag that may not change takes not even what it stands for.
-                    Err(RegistryError::Status { .. })
-                        if tagged.as_ref() == Some(entry.digest()) =>
-                    {
-                        Ok(())
-                    }
+                    Err(RegistryError::Status {
+                        status: 400..=499, ..
+                    }) if tagged.as_ref() == Some(entry.digest()) => Ok(()),
                     other => other,
                 }
             }
