@@ -221,7 +221,7 @@ fn another_application_shares_and_a_new_requirement_installs_only_itself() {
 fn what_the_index_said_the_last_time_is_installed_while_it_is_asked() {
     let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     let app = App::new();
-    let records = warpdrive.store().join("cache/fragment");
+    let installed = warpdrive.store().join("cache/fragment");
     let forget = || {
         for tree in fragments(&warpdrive) {
             fs::remove_dir_all(tree).unwrap();
@@ -232,7 +232,6 @@ fn what_the_index_said_the_last_time_is_installed_while_it_is_asked() {
     };
     let (first, _) = build(&warpdrive, &app, "app", &[]);
     forget();
-    let installed = records.clone();
     app.index
         .wait_for(move || fs::read_dir(&installed).is_ok_and(|found| found.count() >= 6));
     let (second, words) = build(&warpdrive, &app, "app", &[]);

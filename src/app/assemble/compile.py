@@ -4,7 +4,7 @@
 # content.
 #
 # The bytes depend on what else the interpreter has seen (marshal's reference flags follow reference
-# counts); whoever reads them takes that out, see marshal.rs. Where the format is not known to it,
+# counts); whoever reads them takes that out, see marshal.rs. Where that is not known to be all of it,
 # every file is compiled in a fork of one and the same state. Started with -S -s -B and
 # PYTHONHASHSEED=0 (not -I, which would ignore the seed). Runs on Python 3.7 and later.
 import sys

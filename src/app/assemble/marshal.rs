@@ -7,7 +7,7 @@
 //! marks that nobody refers to are taken away, and the others are numbered anew.
 //!
 //! It also says of a string whether it was interned. Strings of one character exist once for the whole
-//! interpreter, and other files may have had one interned (a name of one letter, a `*` of an import).
+//! interpreter, and another file may have had one interned that this one only mentions.
 //! Those that are no names count as not interned here; a code object interns its names when it is
 //! loaded, whatever stands there. Lengths and positions stay as they are.
 //!
@@ -16,7 +16,7 @@
 /// The mark of an object that can be referred to.
 const FLAG_REF: u8 = 0x80;
 
-/// Interned strings; what is longer than 255 characters has types of its own, and is none of interest.
+/// Strings that were interned: of any characters, and of up to 255 of ASCII.
 const INTERNED: u8 = b't';
 const SHORT_ASCII_INTERNED: u8 = b'Z';
 
@@ -35,12 +35,12 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// That of `CPython` 3.MINOR, if it is known.
+    /// That of `CPython` 3.MINOR, if it is one of those that `compile.py` calls known.
     pub(super) fn of(minor: u8) -> Option<Self> {
         let (numbers, objects, tables) = match minor {
             7 => (5, 8, 1),
             8..=10 => (6, 8, 1),
-            11..=14 => (5, 8, 2),
+            11 | 13 => (5, 8, 2),
             _ => return None,
         };
         Some(Self {

@@ -7,18 +7,13 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
-use crate::app::Detected;
 use crate::progress::Progress;
-use crate::store::Store;
 
-use super::super::base::Base;
 use super::super::error::BuildError;
-use super::super::request::Request;
-use super::super::tools::Tools;
+use super::super::lock::LockedWheel;
 use super::install::{Installation, Refusal};
-use super::plain::Asked;
 use super::resolve::{self, Pin};
-use super::{Reach, find_all, missing};
+use super::{Given, Reach, find_all, missing};
 
 /// Most bytes of the installer's words that are kept.
 const MAX_WORDS: usize = 1024 * 1024;
@@ -45,8 +40,9 @@ impl Ahead {
     }
 
     /// Shows what the installer said where all that it installed is in the image.
-    pub(super) fn tell(self, wheels: &[Pin], progress: &dyn Progress) {
-        let used = self.pins.iter().all(|pin| wheels.contains(pin));
+    pub(super) fn tell(self, wheels: &[LockedWheel], progress: &dyn Progress) {
+        let in_image = |pin: &Pin| wheels.iter().any(|wheel| wheel.pin == *pin);
+        let used = self.pins.iter().all(in_image);
         for word in self.said.0.into_inner().unwrap_or_default().words {
             match word {
                 Word::Warning(text) => progress.warning(&text),
@@ -61,14 +57,10 @@ impl Ahead {
 /// that it stands for something else. What is wrong with it is found out, and said, once the index has
 /// answered.
 pub(super) fn install(
-    store: &Store,
-    asked: &Asked,
-    detected: &Detected,
-    base: &Base,
-    request: &Request,
-    tools: &Tools,
+    given: Given<'_>,
     wanted: &dyn Fn(&[&Pin]) -> bool,
 ) -> Result<Ahead, BuildError> {
+    let request = given.request;
     let limits = &request.limits;
     let limited = limits.memory.is_some() || limits.cpus.is_some() || limits.pids.is_some();
     // Who wants to hear nothing of what was before; and who has one sandbox's worth of the machine.
@@ -77,22 +69,17 @@ pub(super) fn install(
     }
     let guess = || {
         let reach = Reach::Cache;
-        let Ok(wheels) = resolve::resolve(store, asked, detected, base, request, tools, reach)?
-        else {
+        let Ok(wheels) = resolve::resolve(given, reach)? else {
             return Ok(Ahead::default());
         };
-        let found = find_all(store, &wheels, base, request)?;
+        let found = find_all(given, &wheels)?;
         let missing = missing(&wheels, &found);
         if missing.is_empty() {
             return Ok(Ahead::default());
         }
         let said = Said::default();
         let installation = Installation {
-            store,
-            asked,
-            base,
-            request,
-            tools,
+            given,
             reach,
             wanted: &|| wanted(&missing),
             progress: &said,

@@ -22,16 +22,13 @@ use super::super::carried::Carried;
 use super::super::dependencies::{distributions, site_packages, wheel_cache};
 use super::super::environment::RUN;
 use super::super::error::BuildError;
-use super::super::request::Request;
 use super::super::split::{Distribution, Owners, is_path_configuration, size};
-use super::super::tools::Tools;
 use super::super::tree::{
     exists_below, make_app_root, make_directory, normalize, without_implied_directories,
 };
 use super::super::trusted::{self, Job};
 use super::super::two_at_a_time::two_at_a_time;
-use super::plain::Asked;
-use super::{Fragment, Pin, Reach, key};
+use super::{Fragment, Given, Pin, Reach, key};
 
 /// Why there are no fragments of some wheels.
 pub(super) enum Refusal {
@@ -43,11 +40,7 @@ pub(super) enum Refusal {
 
 /// An installation of wheels, and what it depends on.
 pub(super) struct Installation<'a> {
-    pub(super) store: &'a Store,
-    pub(super) asked: &'a Asked,
-    pub(super) base: &'a Base,
-    pub(super) request: &'a Request,
-    pub(super) tools: &'a Tools,
+    pub(super) given: Given<'a>,
     pub(super) reach: Reach,
     /// Whether anybody has a use for it still: it is given up before its next step otherwise.
     pub(super) wanted: &'a dyn Fn() -> bool,
@@ -58,12 +51,18 @@ impl Installation<'_> {
     /// The fragments of these wheels, in their order.
     pub(super) fn of(&self, pins: &[&Pin]) -> Result<Result<Vec<Fragment>, Refusal>, BuildError> {
         let inseparable = |reason: String| Ok(Err(Refusal::Inseparable(reason)));
-        let scratch = self.store.scratch("fragments")?;
+        let Given {
+            store,
+            base,
+            request,
+            ..
+        } = self.given;
+        let scratch = store.scratch("fragments")?;
         let Some(tree) = self.run(pins, &scratch)? else {
             return Ok(Err(Refusal::Failed));
         };
         let upper = tree.upper.upper.as_path();
-        let site = site_packages(self.base);
+        let site = site_packages(base);
         let distributions = distributions(upper, &site)?;
         let asked_for = pins
             .iter()
@@ -93,15 +92,15 @@ impl Installation<'_> {
             }
         }
         let divide = Division {
-            store: self.store,
+            store,
             scratch: &scratch,
             upper,
             site: &site,
-            fresh: self.request.no_cache,
+            fresh: request.no_cache,
         };
         let shares: Vec<(&&Pin, Vec<Entry>)> = pins.iter().zip(belongings).collect();
         let fragments = two_at_a_time(&shares, |(pin, entries), _| {
-            divide.one(pin, entries, &key(pin, self.base))
+            divide.one(pin, entries, &key(pin, base))
         })?;
         Ok(Ok(fragments))
     }
@@ -112,13 +111,20 @@ impl Installation<'_> {
     /// The tree lies in the wheel cache, so that uv can link files instead of copying them (a link does
     /// not cross a mount).
     fn run(&self, pins: &[&Pin], scratch: &Scratch) -> Result<Option<Linked>, BuildError> {
-        let (store, base, tools) = (self.store, self.base, self.tools);
+        let Given {
+            store,
+            asked,
+            base,
+            request,
+            tools,
+            ..
+        } = self.given;
         if !(self.wanted)() {
             return Ok(None);
         }
         let tree = Linked::new(store, base, scratch)?;
         let mut list = String::new();
-        for line in self.asked.indexes() {
+        for line in asked.indexes() {
             list.push_str(line);
             list.push('\n');
         }
@@ -157,7 +163,7 @@ impl Installation<'_> {
             output: None,
         };
         let shown = WithoutSteps(self.progress);
-        let outcome = trusted::run(store, base, self.request, tools, job, &shown)?;
+        let outcome = trusted::run(store, base, request, tools, job, &shown)?;
         if outcome.exit != Exit::Code(0) || !(self.wanted)() {
             return Ok(None);
         }
@@ -171,7 +177,7 @@ impl Installation<'_> {
         make_app_root(&staged, IdMode::current().chown_allowed())?;
         let mut lowers = vec![staged];
         lowers.extend(below);
-        let request = trusted::without_the_application(self.request);
+        let request = trusted::without_the_application(request);
         let mut env = trusted::variables(base, &request);
         env.push(("WARPDRIVE_INSTALLED".into(), "1".into()));
         let mounts = trusted::mounts(store, base, &request, tools)?;

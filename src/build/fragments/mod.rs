@@ -43,6 +43,7 @@ use super::lock::LockedWheel;
 use super::request::Request;
 use super::tools::{self, Tools};
 use install::{Installation, Refusal};
+use plain::Asked;
 
 pub(super) use layers::layers;
 pub(super) use resolve::Pin;
@@ -61,6 +62,17 @@ impl Reach {
     fn option(self) -> Option<&'static str> {
         (self == Self::Cache).then_some("--offline")
     }
+}
+
+/// What a resolution and an installation depend on.
+#[derive(Clone, Copy)]
+struct Given<'a> {
+    store: &'a Store,
+    asked: &'a Asked,
+    detected: &'a Detected,
+    base: &'a Base,
+    request: &'a Request,
+    tools: &'a Tools,
 }
 
 /// What the store knows of one installed wheel.
@@ -117,12 +129,19 @@ pub(super) fn phase(
         " -----> Resolving dependencies with uv ({})",
         asked.names
     ));
+    let given = Given {
+        store,
+        asked: &asked,
+        detected,
+        base,
+        request,
+        tools,
+    };
     // What the index's answer comes to, once it is there.
     let answer: OnceLock<Vec<Pin>> = OnceLock::new();
     let (resolved, ahead) = thread::scope(|scope| {
         let asking = scope.spawn(|| {
-            let resolved =
-                resolve::resolve(store, &asked, detected, base, request, tools, Reach::Index);
+            let resolved = resolve::resolve(given, Reach::Index);
             let wheels = resolved.as_ref().ok().and_then(|found| found.as_ref().ok());
             let pins = wheels.into_iter().flatten().map(|wheel| wheel.pin.clone());
             let _ = answer.set(pins.collect());
@@ -132,7 +151,7 @@ pub(super) fn phase(
             let known = answer.get();
             known.is_none_or(|answer| pins.iter().all(|pin| answer.contains(pin)))
         };
-        let ahead = ahead::install(store, &asked, detected, base, request, tools, &wanted);
+        let ahead = ahead::install(given, &wanted);
         (asking.join(), ahead)
     });
     let ahead = ahead?;
@@ -149,7 +168,7 @@ pub(super) fn phase(
         " -----> Installing dependencies with uv ({})",
         asked.names
     ));
-    let mut found = find_all(store, &wheels, base, request)?;
+    let mut found = find_all(given, &wheels)?;
     let missing = missing(&wheels, &found);
     let made = wheels.iter().filter(|wheel| ahead.made(&wheel.pin)).count();
     progress.step(&format!(
@@ -160,14 +179,10 @@ pub(super) fn phase(
     if let Some(reason) = ahead.inseparable(&missing) {
         return Ok(Err(reason.to_owned()));
     }
-    ahead.tell(answer.get().map_or(&[], Vec::as_slice), progress);
+    ahead.tell(&wheels, progress);
     if !missing.is_empty() {
         let installation = Installation {
-            store,
-            asked: &asked,
-            base,
-            request,
-            tools,
+            given,
             reach: Reach::Index,
             wanted: &|| true,
             progress,
@@ -224,17 +239,12 @@ fn combine(fragments: &[Fragment], wheels: Vec<LockedWheel>) -> Result<Dependenc
 }
 
 /// The fragments of these wheels, as far as they are there and may be used.
-fn find_all(
-    store: &Store,
-    wheels: &[LockedWheel],
-    base: &Base,
-    request: &Request,
-) -> Result<Vec<Option<Fragment>>, BuildError> {
+fn find_all(given: Given<'_>, wheels: &[LockedWheel]) -> Result<Vec<Option<Fragment>>, BuildError> {
     let find = |wheel: &LockedWheel| {
-        if request.no_cache {
+        if given.request.no_cache {
             return Ok(None);
         }
-        find(store, &key(&wheel.pin, base))
+        find(given.store, &key(&wheel.pin, given.base))
     };
     wheels.iter().map(find).collect()
 }

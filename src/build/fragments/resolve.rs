@@ -7,26 +7,20 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::app::Detected;
 use crate::app::lock::Document;
 use crate::app::server::pins::pinned;
 use crate::builder::APP_ROOT;
 use crate::progress::Silent;
 use crate::rootfs::read_beneath;
 use crate::sandbox::{Exit, IdMode};
-use crate::store::Store;
 
-use super::super::base::Base;
 use super::super::dependencies::overlay_owned;
 use super::super::environment::RUN;
 use super::super::error::BuildError;
 use super::super::lock::{Artifact, LockedWheel};
-use super::super::request::Request;
 use super::super::split::normalized;
-use super::super::tools::Tools;
 use super::super::trusted::{self, Job};
-use super::Reach;
-use super::plain::Asked;
+use super::{Given, Reach};
 
 /// Largest lock file that is read, in bytes.
 const MAX_LOCK: u64 = 16 * 1024 * 1024;
@@ -43,24 +37,17 @@ pub(in super::super) struct Pin {
 
 /// All that the list and the server need, by name; or why that cannot be told.
 pub(super) fn resolve(
-    store: &Store,
-    asked: &Asked,
-    detected: &Detected,
-    base: &Base,
-    request: &Request,
-    tools: &Tools,
+    given: Given<'_>,
     reach: Reach,
 ) -> Result<Result<Vec<LockedWheel>, String>, BuildError> {
+    let Given {
+        asked,
+        detected,
+        base,
+        ..
+    } = given;
     let run = |requirements: String, constraints: String| {
-        compile(
-            store,
-            requirements,
-            constraints,
-            base,
-            request,
-            tools,
-            reach,
-        )
+        compile(given, requirements, constraints, reach)
     };
     let mut found = match run(asked.requirements.clone(), asked.constraints.clone())? {
         Ok(found) => found,
@@ -112,14 +99,18 @@ pub(super) fn resolve(
 }
 
 fn compile(
-    store: &Store,
+    given: Given<'_>,
     requirements: String,
     constraints: String,
-    base: &Base,
-    request: &Request,
-    tools: &Tools,
     reach: Reach,
 ) -> Result<Result<Vec<LockedWheel>, String>, BuildError> {
+    let Given {
+        store,
+        base,
+        request,
+        tools,
+        ..
+    } = given;
     let scratch = store.scratch("resolve")?;
     let output = overlay_owned(&scratch, "lock", IdMode::current())?.upper;
     let inside = format!("{RUN}/lock");
