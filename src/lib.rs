@@ -8,16 +8,14 @@
 //!                          registry)  builder)                       transport)
 //! ```
 //!
-//! [`build`] joins these parts; [`cli`] turns words into calls and results into words. Arrows go
-//! down only: `cli → {build, container, doctor} → {builder, source, app, s2i, registry, transport, audit}
+//! [`pipeline`] joins these parts; [`cli`] turns words into calls and results into words. Arrows go
+//! down only: `cli → {pipeline, container, doctor} → {builder, source, app, s2i, registry, transport, audit}
 //! → rootfs → {sandbox, layer, store} → oci`; `tests/architecture.rs` holds them. [`app`] is all that
 //! the static executable inside images knows; it is compiled without the `host` feature.
 
 pub mod app;
 #[cfg(feature = "host")]
 pub mod audit;
-#[cfg(feature = "host")]
-pub mod build;
 #[cfg(feature = "host")]
 pub mod builder;
 pub mod cli;
@@ -29,6 +27,8 @@ pub mod doctor;
 pub mod layer;
 #[cfg(feature = "host")]
 pub mod oci;
+#[cfg(feature = "host")]
+pub mod pipeline;
 #[cfg(feature = "host")]
 pub mod progress;
 #[cfg(feature = "host")]

@@ -37,7 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "build",
+        "pipeline",
         &[
             "oci",
             "store",
@@ -70,7 +70,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "registry",
             "transport",
             "builder",
-            "build",
+            "pipeline",
             "container",
             "audit",
             "progress",

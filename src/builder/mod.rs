@@ -3,7 +3,7 @@
 //! Here: the definitions below `builder-images/` ([`definition`]), making one from Debian's signed
 //! packages ([`debian`]), finding the Python in a base ([`python`]), the *builder layer* that turns
 //! any image with a Python into a builder ([`layer`]), and choosing one for an application
-//! ([`choose`]). Not here: running assemble (`build`), fetching an image (`registry`).
+//! ([`choose`]). Not here: running assemble (`pipeline`), fetching an image (`registry`).
 
 pub mod choose;
 pub mod debian;

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::audit::{self, Date, Finding, Image, Policy, Report, Severity};
-use crate::build;
 use crate::oci::Reference;
+use crate::pipeline;
 use crate::registry::Client;
 
 use super::context::Context;
@@ -133,7 +133,7 @@ fn of_store(
         (Some(image), _) => image,
         (None, Some(reference)) if remote.is_some() || reference.has_host() => {
             let client = Client::new(args.registry.options())?;
-            let image = build::remote_image(&client, &reference)?;
+            let image = pipeline::remote_image(&client, &reference)?;
             return Ok(audit::audit(&image, policy, today)?);
         }
         // With the words that all commands have for it.

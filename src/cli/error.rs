@@ -313,9 +313,9 @@ impl From<crate::s2i::S2iError> for CommandError {
     }
 }
 
-impl From<crate::build::foreign::ForeignError> for CommandError {
-    fn from(error: crate::build::foreign::ForeignError) -> Self {
-        use crate::build::foreign::ForeignError as E;
+impl From<crate::pipeline::s2i::S2iBuildError> for CommandError {
+    fn from(error: crate::pipeline::s2i::S2iBuildError) -> Self {
+        use crate::pipeline::s2i::S2iBuildError as E;
         let message = error.to_string();
         let failure = |code| Self::new(ExitStatus::Failure, code, message.clone());
         let usage = |code| Self::new(ExitStatus::Usage, code, message.clone());
@@ -375,9 +375,9 @@ impl From<crate::build::foreign::ForeignError> for CommandError {
     }
 }
 
-impl From<crate::build::BuildError> for CommandError {
-    fn from(error: crate::build::BuildError) -> Self {
-        use crate::build::BuildError as E;
+impl From<crate::pipeline::BuildError> for CommandError {
+    fn from(error: crate::pipeline::BuildError) -> Self {
+        use crate::pipeline::BuildError as E;
         let message = error.to_string();
         match error {
             E::Settings(error) | E::Detect(DetectError::Settings(error)) => Self {
@@ -386,7 +386,7 @@ impl From<crate::build::BuildError> for CommandError {
                 ..error.advice().into()
             },
             E::Detect(error) => error.advice().into(),
-            E::Foreign(error) => error.into(),
+            E::S2iBuild(error) => error.into(),
             E::Builder(error) => error.into(),
             E::Source(error) => error.into(),
             E::Store(error) => error.into(),

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::build::Transfers;
+use crate::pipeline::Transfers;
 use crate::transport::{self, Destination};
 
 use super::context::Context;

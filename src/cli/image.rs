@@ -8,9 +8,11 @@ use serde_json::json;
 
 use crate::app::plan::{Plan, Start};
 use crate::app::settings::{KEYS, command_line};
-use crate::build::{self, Explanation, Judgement, LayerReport, PASSED_ON, Report, Request, Secret};
 use crate::layer::Compression;
 use crate::oci::Reference;
+use crate::pipeline::{
+    self, Explanation, Judgement, LayerReport, PASSED_ON, Report, Request, Secret,
+};
 use crate::sandbox::Network;
 use crate::transport::Destination;
 
@@ -140,7 +142,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     }
     source::enter(&mut request.source, context, &console)?;
     let store = context.open_store()?;
-    let report = build::image(&store, &request, &console)?;
+    let report = pipeline::image(&store, &request, &console)?;
     if let Some(path) = &lock {
         write_lock(path, &report, context)?;
     }
@@ -172,8 +174,8 @@ fn lock_file(args: &Args) -> Result<Option<PathBuf>, CommandError> {
 
 /// In place of the whole file at once: a build may be reading it.
 fn write_lock(path: &Path, report: &Report, context: &Context) -> Result<(), CommandError> {
-    let text = report.lock.as_deref().ok_or(build::BuildError::NoLock)?;
-    let failed = |source| build::BuildError::Write {
+    let text = report.lock.as_deref().ok_or(pipeline::BuildError::NoLock)?;
+    let failed = |source| pipeline::BuildError::Write {
         path: path.to_owned(),
         source,
     };
@@ -198,7 +200,7 @@ fn write_lock(path: &Path, report: &Report, context: &Context) -> Result<(), Com
 
 /// The variables by which a build is told settings.
 fn settings(words: &[String]) -> Result<Vec<(String, String)>, CommandError> {
-    let said = command_line(words).map_err(build::BuildError::from)?;
+    let said = command_line(words).map_err(pipeline::BuildError::from)?;
     let variables = said.into_iter().filter_map(|(name, value)| {
         let key = KEYS.iter().find(|key| key.name == name)?;
         Some(((*key.variables.first()?).to_owned(), value))
@@ -331,7 +333,7 @@ fn preview(
     context: &Context,
     console: &Console<'_>,
 ) -> Result<u8, CommandError> {
-    let preview = build::preview(&context.open_store()?, request, console)?;
+    let preview = pipeline::preview(&context.open_store()?, request, console)?;
     let left_out = &preview.tree.left_out;
     let (files, bytes) = preview.tree.totals();
     if args.json {

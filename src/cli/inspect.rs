@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
 fn plan(image: &Image, name: &str) -> Result<Value, CommandError> {
     image
         .config
-        .label(crate::build::LABEL_PLAN)
+        .label(crate::pipeline::LABEL_PLAN)
         .and_then(|text| serde_json::from_str(text).ok())
         .ok_or_else(|| {
             CommandError::new(

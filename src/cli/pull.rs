@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::build::Transfers;
 use crate::oci::Reference;
+use crate::pipeline::Transfers;
 use crate::registry::{Client, ClientOptions};
 
 use super::context::Context;

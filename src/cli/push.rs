@@ -1,7 +1,7 @@
 //! `warpdrive push`: an image of the store goes to a registry.
 
-use crate::build::Transfers;
 use crate::oci::Reference;
+use crate::pipeline::Transfers;
 use crate::registry::{Client, ClientOptions};
 
 use super::context::Context;

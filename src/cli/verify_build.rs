@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::build::{self, Judgement, Record, Request, Verification};
 use crate::layer::Compression;
 use crate::oci::Reference;
+use crate::pipeline::{self, Judgement, Record, Request, Verification};
 use crate::sandbox::Network;
 use crate::source::{GitUrl, Origin, SourceRequest};
 
@@ -80,7 +80,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let store = context.open_store()?;
     let image = find(&store, &args.image)?;
     let given = args.machine.given()?;
-    let verification = build::verify(&store, &args.image, &image, request, &given, &console)?;
+    let verification = pipeline::verify(&store, &args.image, &image, request, &given, &console)?;
     if args.json {
         context.printer.json(&verification);
     } else {

@@ -2,7 +2,7 @@
 //!
 //! Here: everything that knows the bytes of a layer (image-spec `layer.md`) and how overlayfs
 //! stores the same facts in a directory. Not here: where blobs lie (`store`), mounts (`sandbox`),
-//! which files belong to which layer (`build`).
+//! which files belong to which layer (`pipeline`).
 //!
 //! ```text
 //!  blob ─► decompressor ─► TarReader ─► apply ─────► directory (an overlay's lower)

@@ -93,7 +93,7 @@ fn layers(config: &ImageConfig, digests: &[Digest]) -> Result<Vec<LayerInfo>, Au
         .collect())
 }
 
-/// The kind of a layer of ours, by the line of history that `build` writes.
+/// The kind of a layer of ours, by the line of history that `pipeline` writes.
 fn kind(created_by: &str) -> Option<&'static str> {
     match created_by.strip_prefix("warpdrive: ")? {
         "builder layer" | "hardening" => Some("builder"),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, FromArgMatches};
 
-use crate::build::foreign;
+use crate::pipeline::s2i;
 use crate::s2i::{AllowedUids, Artifact, ScriptsUrl};
 use crate::sandbox::Network;
 use crate::source::{self, Origin, SourceRequest};
@@ -53,7 +53,7 @@ pub(super) struct BuildArgs {
     #[arg(long)]
     ignore_submodules: bool,
     /// Paths that are left out besides what ignore files say; an empty one is nothing, not even .git
-    #[arg(long, value_name = "REGEX", default_value = foreign::Exclusion::USUAL)]
+    #[arg(long, value_name = "REGEX", default_value = s2i::Exclusion::USUAL)]
     exclude: String,
     #[command(flatten)]
     env: EnvArgs,
@@ -184,7 +184,7 @@ impl BuildArgs {
             runtime_artifacts
                 .extend(Artifact::parse_list(text).map_err(bad_value("--runtime-artifact", text))?);
         }
-        let request = foreign::Request {
+        let request = s2i::Request {
             common,
             tag: self.tag.is_some(),
             pull: self.common.policies(),
@@ -217,7 +217,7 @@ impl BuildArgs {
         };
         Ok(Work {
             request,
-            exclude: foreign::Exclusion::parse(&self.exclude)
+            exclude: s2i::Exclusion::parse(&self.exclude)
                 .map_err(bad_value("--exclude", &self.exclude))?,
             reference: None,
             callback_url: self.common.callback_url.clone(),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::build::foreign;
+use crate::pipeline::s2i;
 use crate::s2i::ScriptsUrl;
 use crate::sandbox::Network;
 use crate::source::{Origin, SourceRequest};
@@ -58,7 +58,7 @@ pub(super) fn run(args: &GenerateArgs, context: &Context) -> Result<u8, CommandE
         Network::Host,
         SourceRequest::new(Origin::Stdin),
     )?;
-    let mut request = foreign::Request::of_image(&common, builder.to_owned());
+    let mut request = s2i::Request::of_image(&common, builder.to_owned());
     request.pull = args.common.policies();
     request.destination.clone_from(&args.common.destination);
     request.assemble_user.clone_from(&args.assemble_user);
@@ -70,7 +70,7 @@ pub(super) fn run(args: &GenerateArgs, context: &Context) -> Result<u8, CommandE
         .transpose()?;
     let store = context.open_store()?;
     let console = Console::new(&context.printer);
-    let written = foreign::as_dockerfile(&store, &request, None, &args.out, &console)?;
+    let written = s2i::as_dockerfile(&store, &request, None, &args.out, &console)?;
     work::say_how_to_build(&written, context);
     Ok(0)
 }

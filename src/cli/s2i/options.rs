@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::build::foreign::{Given, PullPolicies, PullPolicy};
-use crate::build::{Judgement, Request as Common, Secret};
 use crate::layer::Compression;
 use crate::oci::Reference;
+use crate::pipeline::s2i::{Given, PullPolicies, PullPolicy};
+use crate::pipeline::{Judgement, Request as Common, Secret};
 use crate::registry;
 use crate::s2i::{Injection, ScriptsUrl, Volume, environment};
 use crate::sandbox::Network;

@@ -1,8 +1,8 @@
 //! `warpdrive s2i rebuild`: the commit that an image was built from, again.
 
-use crate::build::foreign::{self, Exclusion, Given};
-use crate::build::{self, BuildError, LABEL_BUILD, Record};
 use crate::oci::ImageConfig;
+use crate::pipeline::s2i::{self, Exclusion, Given};
+use crate::pipeline::{self, BuildError, LABEL_BUILD, Record};
 use crate::s2i::labels::{BUILD_PREFIX, DESCRIPTION, DISPLAY_NAME};
 use crate::source::{self, Origin, SourceRequest};
 
@@ -59,7 +59,7 @@ pub(super) fn run(args: &RebuildArgs, context: &Context) -> Result<u8, CommandEr
     let store = context.open_store()?;
     let console = Console::new(&context.printer);
     let policies = args.common.policies();
-    let image = foreign::fetch_image(&store, &args.image, policies.previous, &console)?;
+    let image = s2i::fetch_image(&store, &args.image, policies.previous, &console)?;
     let config = &image.config;
     let label = |name: &str| text(config, &format!("{BUILD_PREFIX}{name}"));
     let builder = label("image")
@@ -112,8 +112,8 @@ pub(super) fn run(args: &RebuildArgs, context: &Context) -> Result<u8, CommandEr
     }
     common.env.extend(args.env.iter().cloned());
     let options = record.and_then(|record| record.s2i).unwrap_or_default();
-    let told = foreign::Request::again(&common, &options, &given)?;
-    let request = foreign::Request {
+    let told = s2i::Request::again(&common, &options, &given)?;
+    let request = s2i::Request {
         tag: true,
         pull: policies,
         destination: args.common.destination.clone().or(told.destination),
@@ -147,10 +147,10 @@ pub(super) fn run(args: &RebuildArgs, context: &Context) -> Result<u8, CommandEr
 fn all_given(
     image: &str,
     record: &Record,
-    common: &build::Request,
+    common: &pipeline::Request,
     given: &Given,
 ) -> Result<(), CommandError> {
-    let missing: Vec<String> = foreign::untold(record, common, given)
+    let missing: Vec<String> = s2i::untold(record, common, given)
         .into_iter()
         .filter(|(_, were, are)| are < were)
         .map(|(what, were, are)| format!("{were} {what}, {are} given"))

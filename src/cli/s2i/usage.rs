@@ -1,6 +1,6 @@
 //! `warpdrive s2i usage`: a builder image's own words.
 
-use crate::build::foreign;
+use crate::pipeline::s2i;
 use crate::s2i::ScriptsUrl;
 use crate::sandbox;
 
@@ -42,10 +42,10 @@ pub(super) fn run(args: &UsageArgs, context: &Context) -> Result<u8, CommandErro
         sandbox::Network::None,
         crate::source::SourceRequest::new(crate::source::Origin::Stdin),
     )?;
-    let mut request = foreign::Request::of_image(&common, args.builder.clone());
+    let mut request = s2i::Request::of_image(&common, args.builder.clone());
     request.pull = args.common.policies();
     request.scripts_url = scripts_url;
-    let said = foreign::usage(&store, &request, &console)?;
+    let said = s2i::usage(&store, &request, &console)?;
     context.printer.bytes(&said);
     Ok(0)
 }

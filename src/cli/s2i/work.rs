@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::build::foreign::{self, Source};
+use crate::pipeline::s2i::{self, Source};
 use crate::store::Store;
 
 use super::super::context::Context;
@@ -15,9 +15,9 @@ use super::super::{run, source};
 
 /// A build to be done.
 pub(super) struct Work {
-    pub(super) request: foreign::Request,
+    pub(super) request: s2i::Request,
     /// Paths of the source that are left out.
-    pub(super) exclude: foreign::Exclusion,
+    pub(super) exclude: s2i::Exclusion,
     /// What the commit is called, where it is fetched by its id.
     pub(super) reference: Option<String>,
     pub(super) callback_url: Option<String>,
@@ -57,7 +57,7 @@ pub(super) fn build(mut work: Work, context: &Context) -> Result<u8, CommandErro
             Ok((_, labels)) => (true, labels.clone()),
             Err(_) => (false, BTreeMap::new()),
         };
-        foreign::notify(url, success, &labels, &console);
+        s2i::notify(url, success, &labels, &console);
     }
     let (built, _) = result?;
     if work.explain {
@@ -80,11 +80,11 @@ fn built(
     work: &mut Work,
     context: &Context,
     console: &Console<'_>,
-) -> Result<(foreign::Built, Labels), CommandError> {
+) -> Result<(s2i::Built, Labels), CommandError> {
     source::enter(&mut work.request.common.source, context, console)?;
     let store = context.open_store()?;
     let source = work.source(&store, console)?;
-    let built = foreign::build(&store, &work.request, &source, console)?;
+    let built = s2i::build(&store, &work.request, &source, console)?;
     let labels = store
         .image_at(&built.descriptor)
         .map(|image| image.config.labels().into_iter().collect())
@@ -128,12 +128,12 @@ pub(super) fn as_dockerfile(
     source::catch_signals()?;
     let store = context.open_store()?;
     let source = work.source(&store, &console)?;
-    let written = foreign::as_dockerfile(&store, request, Some(&source), path, &console)?;
+    let written = s2i::as_dockerfile(&store, request, Some(&source), path, &console)?;
     say_how_to_build(&written, context);
     Ok(0)
 }
 
-pub(super) fn say_how_to_build(written: &foreign::Written, context: &Context) {
+pub(super) fn say_how_to_build(written: &s2i::Written, context: &Context) {
     context
         .printer
         .result(written.dockerfile.display().to_string());

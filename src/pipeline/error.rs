@@ -78,7 +78,7 @@ pub enum BuildError {
         form: &'static str,
     },
     #[error(transparent)]
-    Foreign(#[from] super::foreign::ForeignError),
+    S2iBuild(#[from] super::s2i::S2iBuildError),
     #[error(transparent)]
     Builder(#[from] BuilderError),
     #[error(transparent)]

@@ -12,7 +12,7 @@ use crate::s2i::{ScriptsUrl, Where};
 use crate::store::{Image, Store};
 
 use super::super::BuildError;
-use super::error::ForeignError;
+use super::error::S2iBuildError;
 use super::image::{self, Ground};
 use super::place::Place;
 use super::request::{PullPolicy, Request, Source};
@@ -181,11 +181,11 @@ impl Artifacts {
         place: &Place,
         destination: &Path,
         owner: &crate::rootfs::User,
-    ) -> Result<(), ForeignError> {
+    ) -> Result<(), S2iBuildError> {
         let parent = place.directory(destination, owner)?;
         let target = parent.join("artifacts");
         super::place::give_all(&self.directory, owner)?;
         fs::rename(&self.directory, &target)
-            .map_err(|error| ForeignError::io("move the artifacts to", target, error))
+            .map_err(|error| S2iBuildError::io("move the artifacts to", target, error))
     }
 }

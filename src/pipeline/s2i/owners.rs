@@ -16,7 +16,7 @@ use crate::sandbox::IdMode;
 use crate::store::Store;
 
 use super::super::BuildError;
-use super::error::ForeignError;
+use super::error::S2iBuildError;
 use super::image::Ground;
 
 const UID: u32 = 1001;
@@ -48,13 +48,13 @@ impl Owners {
     }
 
     /// Gives the entries the owners that they would have elsewhere.
-    pub(super) fn correct(&self, entries: Vec<Entry>) -> Result<Vec<Entry>, ForeignError> {
+    pub(super) fn correct(&self, entries: Vec<Entry>) -> Result<Vec<Entry>, S2iBuildError> {
         let Some(members) = &self.members else {
             return Ok(entries);
         };
         let mut corrected = Vec::with_capacity(entries.len());
         for mut entry in entries {
-            let refused = || ForeignError::OneUidChange {
+            let refused = || S2iBuildError::OneUidChange {
                 script: "assemble",
                 image: self.image.clone(),
                 path: Path::new("/").join(&entry.path),

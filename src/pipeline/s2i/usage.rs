@@ -7,7 +7,7 @@ use crate::s2i::scripts::USAGE;
 use crate::store::Store;
 
 use super::super::BuildError;
-use super::error::ForeignError;
+use super::error::S2iBuildError;
 use super::image::{self, Ground};
 use super::place::Place;
 use super::run::{self, Job};
@@ -30,7 +30,7 @@ pub fn usage(
         .common
         .builder
         .as_deref()
-        .ok_or(ForeignError::NoBuilder)?;
+        .ok_or(S2iBuildError::NoBuilder)?;
     let image = image::fetch(store, reference, request.pull.builder, progress)?;
     let ground = Ground::new(store, reference, image)?;
     if let Some(url) = &request.scripts_url {

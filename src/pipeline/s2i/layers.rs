@@ -25,7 +25,7 @@ use super::super::request::{LayerKind, Request};
 use super::super::split::{self, Distribution};
 use super::super::tree::without_implied_directories;
 use super::bytecode;
-use super::error::ForeignError;
+use super::error::S2iBuildError;
 use super::owners::Owners;
 
 /// Largest RECORD that is read, in bytes, and most bytes of all of them: beyond it nothing is split.
@@ -169,7 +169,7 @@ fn dated(mut entries: Vec<Entry>, time: Mtime, plan: &Plan<'_>) -> Result<Vec<En
                 let path = Path::new("/").join(&entry.path);
                 let below = plan.below.at(&path);
                 let now = std::fs::symlink_metadata(source)
-                    .map_err(|error| ForeignError::io("examine", source, error))?;
+                    .map_err(|error| S2iBuildError::io("examine", source, error))?;
                 match below {
                     Ok(Seen::File(_, before))
                         if before.len() == *size

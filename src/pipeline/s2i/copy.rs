@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::rootfs::{Merged, Seen, User};
 
-use super::error::ForeignError;
+use super::error::S2iBuildError;
 use super::place::{Place, give};
 
 /// Deepest tree that is copied.
@@ -36,7 +36,7 @@ pub(super) fn copy(
     place: &Place,
     to: &Path,
     look: &Look<'_>,
-) -> Result<(), ForeignError> {
+) -> Result<(), S2iBuildError> {
     deep(tree, from, place, to, look, 0)
 }
 
@@ -47,8 +47,8 @@ fn deep(
     to: &Path,
     look: &Look<'_>,
     depth: usize,
-) -> Result<(), ForeignError> {
-    let failed = |error| ForeignError::io("copy", from, error);
+) -> Result<(), S2iBuildError> {
+    let failed = |error| S2iBuildError::io("copy", from, error);
     if depth > MAX_DEPTH {
         return Err(failed(io::Error::other("it is nested too deep")));
     }
@@ -86,19 +86,19 @@ fn deep(
 }
 
 /// The place on disk for a new file, whose name nothing has.
-fn free(place: &Place, to: &Path, look: &Look<'_>) -> Result<PathBuf, ForeignError> {
+fn free(place: &Place, to: &Path, look: &Look<'_>) -> Result<PathBuf, S2iBuildError> {
     let name = to.file_name().unwrap_or_default();
     let parent = place.directory(to.parent().unwrap_or(Path::new("/")), look.owner)?;
     let target = parent.join(name);
     match fs::symlink_metadata(&target) {
         Err(_) => Ok(target),
-        Ok(metadata) if metadata.is_dir() => Err(ForeignError::io(
+        Ok(metadata) if metadata.is_dir() => Err(S2iBuildError::io(
             "replace",
             to,
             io::Error::other("it is a directory, and a file was to be there"),
         )),
         Ok(_) => {
-            fs::remove_file(&target).map_err(|error| ForeignError::io("replace", to, error))?;
+            fs::remove_file(&target).map_err(|error| S2iBuildError::io("replace", to, error))?;
             Ok(target)
         }
     }

@@ -12,7 +12,7 @@ use crate::layer::{self, Entry, Kind, Mtime};
 
 use super::super::BuildError;
 use super::super::split;
-use super::error::ForeignError;
+use super::error::S2iBuildError;
 
 /// Magic number, flags, time and size of the source.
 const HEADER: usize = 16;
@@ -60,7 +60,7 @@ fn rewritten(
     script_size: u64,
     time: Mtime,
 ) -> Result<Option<Vec<u8>>, BuildError> {
-    let failed = |error| ForeignError::io("read", code, error);
+    let failed = |error| S2iBuildError::io("read", code, error);
     let mut file = File::open(code).map_err(failed)?;
     let mut header = [0; HEADER];
     file.read_exact(&mut header).map_err(failed)?;
@@ -70,7 +70,7 @@ fn rewritten(
         u32::from_le_bytes(bytes)
     };
     let now = std::fs::symlink_metadata(script)
-        .map_err(|error| ForeignError::io("examine", script, error))?;
+        .map_err(|error| S2iBuildError::io("examine", script, error))?;
     let (seconds, size) = (
         low(now.mtime()),
         low(i64::try_from(script_size).unwrap_or(0)),

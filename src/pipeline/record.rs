@@ -12,8 +12,8 @@ use crate::oci::{Digest, ImageConfig, to_canonical_json};
 use crate::source::Commit;
 
 use super::error::BuildError;
-use super::foreign::Options;
 use super::request::{NameAndDigest, Request};
+use super::s2i::Options;
 
 /// Label: how the image was built, as JSON.
 pub const LABEL_BUILD: &str = "io.warpdrive.build";

@@ -13,7 +13,7 @@ use super::super::BuildError;
 use super::assembled::{finish, metadata_labels};
 use super::commit::{Changes, Outcome};
 use super::copy::{Look, copy};
-use super::error::ForeignError;
+use super::error::S2iBuildError;
 use super::image::{self, Ground};
 use super::place::Place;
 use super::plan::Plan;
@@ -36,7 +36,7 @@ fn artifacts<'a>(
     request: &'a Request,
     builder: &'a Ground,
     runtime: &'a Ground,
-) -> Result<&'a [Artifact], ForeignError> {
+) -> Result<&'a [Artifact], S2iBuildError> {
     [
         &request.runtime_artifacts,
         &runtime.labels.assemble_input_files,
@@ -45,7 +45,7 @@ fn artifacts<'a>(
     .into_iter()
     .find(|list| !list.is_empty())
     .map(Vec::as_slice)
-    .ok_or_else(|| ForeignError::NoArtifacts {
+    .ok_or_else(|| S2iBuildError::NoArtifacts {
         image: runtime.reference.clone(),
     })
 }
@@ -172,17 +172,17 @@ fn take(
     place: &Place,
     cwd: &Path,
     look: &Look<'_>,
-) -> Result<(), ForeignError> {
+) -> Result<(), S2iBuildError> {
     let tree = built.merged();
     let (source, contents) = match artifact.source.strip_suffix("/.") {
         Some(source) => (Path::new(source), true),
         None => (Path::new(artifact.source.as_str()), false),
     };
-    let missing = || ForeignError::ArtifactMissing {
+    let missing = || S2iBuildError::ArtifactMissing {
         path: artifact.source.clone(),
         image: builder.reference.clone(),
     };
-    let failed = |error: std::io::Error| ForeignError::Artifact {
+    let failed = |error: std::io::Error| S2iBuildError::Artifact {
         path: artifact.source.clone(),
         problem: error.to_string(),
     };

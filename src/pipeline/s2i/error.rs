@@ -9,7 +9,7 @@ use crate::s2i::uids::Refused;
 use crate::sandbox::Exit;
 
 #[derive(Debug, thiserror::Error)]
-pub enum ForeignError {
+pub enum S2iBuildError {
     #[error(transparent)]
     S2i(#[from] S2iError),
     #[error("a build with one of warpdrive's own builders needs a name for the image")]
@@ -104,7 +104,7 @@ pub enum ForeignError {
     },
 }
 
-impl ForeignError {
+impl S2iBuildError {
     pub(super) fn io(doing: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self::Io {
             doing,

@@ -202,7 +202,7 @@ impl Request {
 }
 
 /// Makes an image of a record again, for a comparison: it gets no name and goes nowhere.
-pub(in crate::build) fn make_again(
+pub(in crate::pipeline) fn make_again(
     store: &Store,
     common: &Common,
     options: &Options,

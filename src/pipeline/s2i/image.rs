@@ -14,7 +14,7 @@ use crate::store::{Image, Store};
 use super::super::commit::LABEL_PLAN;
 use super::super::request::NameAndDigest;
 use super::super::{BuildError, base};
-use super::error::ForeignError;
+use super::error::S2iBuildError;
 use super::request::PullPolicy;
 
 /// The one user of those who have a single uid.
@@ -33,7 +33,7 @@ pub(super) struct Ground {
 ///
 /// Ours have scripts too once the builder layer is on them, and images that warpdrive built have
 /// their labels: those are built on in two phases.
-pub(in crate::build) fn is_foreign(image: &Image) -> bool {
+pub(in crate::pipeline) fn is_foreign(image: &Image) -> bool {
     let config = &image.config;
     !is_ours(image) && (labels::has_scripts(config) || !onbuild::triggers(config).is_empty())
 }
@@ -67,7 +67,7 @@ pub fn fetch(
         PullPolicy::Never => {
             let image = store
                 .image(reference)?
-                .ok_or_else(|| ForeignError::NotInStore {
+                .ok_or_else(|| S2iBuildError::NotInStore {
                     reference: reference.to_owned(),
                 })?;
             base::fits(&image, reference)?;
@@ -94,7 +94,7 @@ impl Ground {
     pub(super) fn new(store: &Store, reference: &str, image: Image) -> Result<Self, BuildError> {
         Ok(Self {
             reference: reference.to_owned(),
-            labels: ImageLabels::read(&image.config, reference).map_err(ForeignError::S2i)?,
+            labels: ImageLabels::read(&image.config, reference).map_err(S2iBuildError::S2i)?,
             lowers: rootfs::lowers(store, &image, IdMode::current().into())?,
             image,
         })
@@ -117,14 +117,14 @@ impl Ground {
     }
 
     /// The user of this name in the image, if this machine has such a user to give.
-    pub(super) fn user(&self, name: &str, what: &'static str) -> Result<User, ForeignError> {
+    pub(super) fn user(&self, name: &str, what: &'static str) -> Result<User, S2iBuildError> {
         let user = find_user(&self.lowers, name)?;
         must_exist(&user, &self.reference, what)?;
         Ok(user)
     }
 
     /// Holds `--allowed-uids` against the user that the image names.
-    pub(super) fn check_user(&self, allowed: Option<&AllowedUids>) -> Result<(), ForeignError> {
+    pub(super) fn check_user(&self, allowed: Option<&AllowedUids>) -> Result<(), S2iBuildError> {
         check(
             allowed,
             self.image.config.user(),
@@ -143,13 +143,13 @@ pub(super) fn check(
     allowed: Option<&AllowedUids>,
     user: &str,
     what: &str,
-) -> Result<(), ForeignError> {
+) -> Result<(), S2iBuildError> {
     let Some(allowed) = allowed else {
         return Ok(());
     };
     allowed
         .check(user)
-        .map_err(|reason| ForeignError::UserRefused {
+        .map_err(|reason| S2iBuildError::UserRefused {
             what: what.to_owned(),
             user: user.chars().filter(|c| !c.is_control()).take(100).collect(),
             allowed: allowed.to_string(),
@@ -158,11 +158,15 @@ pub(super) fn check(
 }
 
 /// Refuses a user whom this machine cannot give.
-pub(super) fn must_exist(user: &User, image: &str, what: &'static str) -> Result<(), ForeignError> {
+pub(super) fn must_exist(
+    user: &User,
+    image: &str,
+    what: &'static str,
+) -> Result<(), S2iBuildError> {
     if IdMode::current() == IdMode::SingleUid
         && ((user.uid, user.gid) != ONLY || !user.groups.is_empty())
     {
-        return Err(ForeignError::OneUid {
+        return Err(S2iBuildError::OneUid {
             what,
             image: image.to_owned(),
             uid: user.uid,

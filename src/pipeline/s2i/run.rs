@@ -14,7 +14,7 @@ use crate::sandbox::{
 use super::super::BuildError;
 use super::super::assemble::{Outcome, attend};
 use super::super::environment::{self, Redactor};
-use super::error::ForeignError;
+use super::error::S2iBuildError;
 use super::request::Request;
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -60,7 +60,7 @@ pub(super) fn variables(
 }
 
 /// What every job sees of the host: certificates, resolver, secrets, volumes.
-pub(super) fn mounts(request: &Request) -> Result<Vec<Mount>, ForeignError> {
+pub(super) fn mounts(request: &Request) -> Result<Vec<Mount>, S2iBuildError> {
     let mut hosts = String::new();
     for (host, address) in &request.add_hosts {
         hosts.extend([address, "\t", host, "\n"]);
@@ -68,7 +68,7 @@ pub(super) fn mounts(request: &Request) -> Result<Vec<Mount>, ForeignError> {
     let mut mounts = environment::mounts_of_the_host(&request.common, &hosts);
     for volume in &request.volumes {
         let source =
-            std::fs::canonicalize(&volume.source).map_err(|error| ForeignError::Volume {
+            std::fs::canonicalize(&volume.source).map_err(|error| S2iBuildError::Volume {
                 path: volume.source.clone(),
                 problem: error.to_string(),
             })?;
@@ -82,7 +82,7 @@ pub(super) fn mounts(request: &Request) -> Result<Vec<Mount>, ForeignError> {
 }
 
 /// What a root command may do: all that a build may, but for what `--cap-drop` names.
-fn capabilities(request: &Request) -> Result<Vec<Capability>, ForeignError> {
+fn capabilities(request: &Request) -> Result<Vec<Capability>, S2iBuildError> {
     let mut kept = Capability::ALL.to_vec();
     for name in &request.cap_drop {
         let upper = name.to_ascii_uppercase();
@@ -97,7 +97,7 @@ fn capabilities(request: &Request) -> Result<Vec<Capability>, ForeignError> {
             && !Capability::ALL.iter().any(|c| c.name() == wanted)
             && !ALWAYS_DROPPED.contains(&wanted)
         {
-            return Err(ForeignError::Capability {
+            return Err(S2iBuildError::Capability {
                 name: name.chars().filter(|c| !c.is_control()).collect(),
                 known: Capability::ALL.map(Capability::name).join(", "),
             });
@@ -182,7 +182,7 @@ impl Job<'_> {
         });
         let outcome = outcome?;
         let read = read.ok_or_else(|| {
-            ForeignError::io(
+            S2iBuildError::io(
                 "read what was printed by",
                 &name,
                 std::io::Error::other("there was nothing to read from"),
@@ -196,7 +196,7 @@ fn ended(script: String, image: String, outcome: Outcome) -> Result<(), BuildErr
     if outcome.exit == Exit::Code(0) {
         return Ok(());
     }
-    Err(ForeignError::Script {
+    Err(S2iBuildError::Script {
         script,
         image,
         exit: outcome.exit,

@@ -11,7 +11,7 @@ use crate::rootfs::{Merged, Seen};
 use crate::s2i::Injection;
 use crate::sandbox::Mount;
 
-use super::error::ForeignError;
+use super::error::S2iBuildError;
 use super::place::{Place, make};
 
 /// Files up to this size are held in memory and lie on a tmpfs; larger ones are copied.
@@ -47,7 +47,7 @@ pub(super) struct Injections {
 
 impl Injections {
     /// Reads what is to be injected; relative destinations are meant below `working_dir`.
-    pub(super) fn read(list: &[Injection], working_dir: &Path) -> Result<Self, ForeignError> {
+    pub(super) fn read(list: &[Injection], working_dir: &Path) -> Result<Self, S2iBuildError> {
         let mut nodes = Vec::new();
         let mut reader = Reader {
             path: Path::new(""),
@@ -82,7 +82,7 @@ impl Injections {
     }
 
     /// The mounts that make it appear, one by one where the directory is there already.
-    pub(super) fn mounts(&self, place: &Place) -> Result<Vec<Mount>, ForeignError> {
+    pub(super) fn mounts(&self, place: &Place) -> Result<Vec<Mount>, S2iBuildError> {
         let mut plan = Plan {
             merged: place.merged(),
             aside: None,
@@ -93,7 +93,7 @@ impl Injections {
             plan.fill(target, children)?;
         }
         if plan.mounts.len() > MAX_MOUNTS {
-            return Err(ForeignError::Inject {
+            return Err(S2iBuildError::Inject {
                 path: self.nodes.first().map(|n| n.0.clone()).unwrap_or_default(),
                 problem: format!(
                     "it would take {} mounts to put the files among those that are there, more \
@@ -114,8 +114,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn wrong(&self, problem: String) -> ForeignError {
-        ForeignError::Inject {
+    fn wrong(&self, problem: String) -> S2iBuildError {
+        S2iBuildError::Inject {
             path: self.path.to_owned(),
             problem,
         }
@@ -134,7 +134,7 @@ impl Reader<'_> {
         &mut self,
         path: &Path,
         depth: usize,
-    ) -> Result<Vec<(String, Node)>, ForeignError> {
+    ) -> Result<Vec<(String, Node)>, S2iBuildError> {
         if depth > 40 {
             return Err(self.wrong("its directories are nested too deep".into()));
         }
@@ -171,7 +171,7 @@ impl Reader<'_> {
         Ok(children)
     }
 
-    fn file(&mut self, path: &Path) -> Result<Node, ForeignError> {
+    fn file(&mut self, path: &Path) -> Result<Node, S2iBuildError> {
         self.files += 1;
         if self.files > MAX_FILES {
             return Err(self.wrong(format!("there are more than {MAX_FILES} files in it")));
@@ -222,7 +222,7 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    fn fill(&mut self, target: &Path, children: &[(String, Node)]) -> Result<(), ForeignError> {
+    fn fill(&mut self, target: &Path, children: &[(String, Node)]) -> Result<(), S2iBuildError> {
         for (name, node) in children {
             let target = target.join(name);
             match node {
@@ -251,7 +251,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    fn fresh(&mut self) -> Result<PathBuf, ForeignError> {
+    fn fresh(&mut self) -> Result<PathBuf, S2iBuildError> {
         let aside = if let Some(aside) = &self.aside {
             aside.clone()
         } else {
@@ -262,7 +262,7 @@ impl Plan<'_> {
         Ok(aside.join(self.mounts.len().to_string()))
     }
 
-    fn copy_of_file(&mut self, source: &Path) -> Result<PathBuf, ForeignError> {
+    fn copy_of_file(&mut self, source: &Path) -> Result<PathBuf, S2iBuildError> {
         let copy = self.fresh()?;
         copy_file(source, &copy)?;
         Ok(copy)
@@ -288,18 +288,18 @@ fn bind(source: PathBuf, target: PathBuf) -> Mount {
     }
 }
 
-fn copy_file(source: &Path, target: &Path) -> Result<(), ForeignError> {
-    let failed = |error| ForeignError::io("copy", source, error);
+fn copy_file(source: &Path, target: &Path) -> Result<(), S2iBuildError> {
+    let failed = |error| S2iBuildError::io("copy", source, error);
     fs::copy(source, target).map_err(failed)?;
     fs::set_permissions(target, fs::Permissions::from_mode(0o666)).map_err(failed)
 }
 
-fn lay_out(directory: &Path, children: &[(String, Node)]) -> Result<(), ForeignError> {
+fn lay_out(directory: &Path, children: &[(String, Node)]) -> Result<(), S2iBuildError> {
     for (name, node) in children {
         let path = directory.join(name);
         match node {
             Node::File(Content::Bytes(bytes)) => {
-                let failed = |error| ForeignError::io("write", &path, error);
+                let failed = |error| S2iBuildError::io("write", &path, error);
                 fs::write(&path, bytes).map_err(failed)?;
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).map_err(failed)?;
             }

@@ -16,7 +16,6 @@ mod environment;
 mod error;
 mod fetch;
 mod files;
-pub mod foreign;
 mod fragments;
 mod harden;
 mod inputs;
@@ -26,6 +25,7 @@ mod lock;
 mod record;
 mod remote;
 mod request;
+pub mod s2i;
 mod settle;
 mod ship;
 mod split;
@@ -162,11 +162,11 @@ fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Mad
     // A record of ours is of two phases, whatever its builder's name stands for today.
     if request.pinned.is_none()
         && let Some(builder) = wish(&reader, &options, request)?
-        && foreign::is_builder(store, &builder, foreign::PullPolicy::IfNotPresent, progress)?
+        && s2i::is_builder(store, &builder, s2i::PullPolicy::IfNotPresent, progress)?
     {
-        let source = foreign::Source::of_request(tree, &request.source);
-        let request = foreign::Request::of_image(request, builder);
-        let built = foreign::build(store, &request, &source, progress)?;
+        let source = s2i::Source::of_request(tree, &request.source);
+        let request = s2i::Request::of_image(request, builder);
+        let built = s2i::build(store, &request, &source, progress)?;
         return Ok(Made::Foreign(Box::new(built.report)));
     }
     let made = in_two_phases(store, request, &tree, &source_digest, timings, progress)?;

@@ -15,7 +15,7 @@ use crate::s2i::{S2iError, Where};
 use super::super::BuildError;
 use super::commit::Changes;
 use super::copy::{Look, copy};
-use super::error::ForeignError;
+use super::error::S2iBuildError;
 use super::image;
 use super::place::Place;
 use super::plan::Plan;
@@ -54,7 +54,7 @@ pub(super) fn carry_out(
 ) -> Result<bool, BuildError> {
     let builder = plan.builder;
     let config = &builder.image.config;
-    let triggers = onbuild::read(config, &builder.reference).map_err(ForeignError::S2i)?;
+    let triggers = onbuild::read(config, &builder.reference).map_err(S2iBuildError::S2i)?;
     if triggers.is_empty() {
         return Ok(false);
     }
@@ -110,7 +110,7 @@ pub(super) fn carry_out(
     match entrypoint {
         Some(name) => changes.entrypoint = Some(vec![format!("./{name}")]),
         None if config.words("Cmd").is_empty() && config.words("Entrypoint").is_empty() => {
-            return Err(ForeignError::NoEntrypoint {
+            return Err(S2iBuildError::NoEntrypoint {
                 names: ENTRYPOINTS.join(", "),
             }
             .into());
@@ -152,7 +152,7 @@ impl State<'_, '_> {
         env
     }
 
-    fn expanded(&self, text: &str) -> Result<String, ForeignError> {
+    fn expanded(&self, text: &str) -> Result<String, S2iBuildError> {
         let env = self.env();
         let variable = |name: &str| {
             env.iter()
@@ -163,8 +163,8 @@ impl State<'_, '_> {
         expand(text, &variable).map_err(|problem| self.wrong(text, problem))
     }
 
-    fn wrong(&self, trigger: &str, problem: String) -> ForeignError {
-        ForeignError::S2i(S2iError::OnBuild {
+    fn wrong(&self, trigger: &str, problem: String) -> S2iBuildError {
+        S2iBuildError::S2i(S2iError::OnBuild {
             image: self.plan.builder.reference.clone(),
             trigger: trigger
                 .chars()
@@ -185,7 +185,7 @@ impl State<'_, '_> {
                 let expanded = pairs
                     .iter()
                     .map(|(name, value)| Ok((name.clone(), self.expanded(value)?)))
-                    .collect::<Result<Vec<_>, ForeignError>>()?;
+                    .collect::<Result<Vec<_>, S2iBuildError>>()?;
                 self.changes.env.extend(expanded);
             }
             Trigger::User(user) => {
@@ -236,7 +236,7 @@ impl State<'_, '_> {
         destination: &str,
         chown: Option<&str>,
         chmod: Option<u32>,
-    ) -> Result<(), ForeignError> {
+    ) -> Result<(), S2iBuildError> {
         let owner = match chown {
             Some(name) => find_user(&self.place.layers, &self.expanded(name)?)?,
             None => root(),
@@ -252,7 +252,7 @@ impl State<'_, '_> {
             let source = self.expanded(source)?;
             let before = found.len();
             matching(&files, &source, &mut found)
-                .map_err(|error| ForeignError::io("look for", &source, error))?;
+                .map_err(|error| S2iBuildError::io("look for", &source, error))?;
             if found.len() == before {
                 return Err(self.wrong(
                     &format!("COPY {source}"),
@@ -284,7 +284,7 @@ impl State<'_, '_> {
 
     fn run(&self, name: &str, command: Vec<String>) -> Result<(), BuildError> {
         let builder = self.plan.builder;
-        let user = find_user(&self.place.layers, &self.user).map_err(ForeignError::User)?;
+        let user = find_user(&self.place.layers, &self.user).map_err(S2iBuildError::User)?;
         image::must_exist(&user, &builder.reference, "the user of ONBUILD RUN")?;
         self.place.directory(&self.directory, &root())?;
         let mut mounts = run::mounts(self.plan.request)?;

@@ -10,7 +10,7 @@ use crate::source::Tree;
 
 use super::super::BuildError;
 use super::download;
-use super::error::ForeignError;
+use super::error::S2iBuildError;
 
 /// Where scripts of one image may come from.
 pub(super) struct Places<'a> {
@@ -60,7 +60,7 @@ impl Places<'_> {
                         .into()
                 }
             });
-            ForeignError::NoScript {
+            S2iBuildError::NoScript {
                 script: name.to_owned(),
                 looked: looked.join(", "),
             }
@@ -104,7 +104,7 @@ pub(super) fn command(
     path: &str,
     script: &Where,
     files: &Merged<'_>,
-) -> Result<Vec<String>, ForeignError> {
+) -> Result<Vec<String>, S2iBuildError> {
     let head = match script {
         Where::External(content) => content.get(..4).unwrap_or(content).to_vec(),
         Where::Image(path) => first_bytes(files, path)?,
@@ -117,9 +117,9 @@ pub(super) fn command(
     })
 }
 
-fn first_bytes(files: &Merged<'_>, path: &str) -> Result<Vec<u8>, ForeignError> {
+fn first_bytes(files: &Merged<'_>, path: &str) -> Result<Vec<u8>, S2iBuildError> {
     use std::io::Read;
-    let failed = |source| ForeignError::io("read", path, source);
+    let failed = |source| S2iBuildError::io("read", path, source);
     let Seen::File(file, _) = files.followed(Path::new(path)).map_err(failed)? else {
         return Ok(Vec::new());
     };

@@ -17,7 +17,7 @@ use crate::store::{Image, Store};
 
 use super::super::BuildError;
 use super::commit;
-use super::error::ForeignError;
+use super::error::S2iBuildError;
 use super::{Request, Source, download, image};
 
 /// What was written.
@@ -43,14 +43,14 @@ pub fn as_dockerfile(
         .common
         .builder
         .as_deref()
-        .ok_or(ForeignError::NoBuilder)?;
+        .ok_or(S2iBuildError::NoBuilder)?;
     let (dockerfile, directory) = place(path);
     let source = source.map(|source| without_ours(source, &dockerfile, &directory));
     let source = source.as_ref();
     progress.step(&format!("---> Using S2I builder {builder}"));
     let found = image::fetch(store, builder, request.pull.builder, progress)?;
     let config = &found.config;
-    let labels = ImageLabels::read(config, builder).map_err(ForeignError::S2i)?;
+    let labels = ImageLabels::read(config, builder).map_err(S2iBuildError::S2i)?;
     let user = config.user().to_owned();
     let assemble_user = request
         .assemble_user
@@ -62,7 +62,7 @@ pub fn as_dockerfile(
     image::check(allowed, &assemble_user, "the user of assemble")?;
     let destination = match &request.destination {
         Some(path) => crate::s2i::mappings::absolute(path).map_err(|problem| {
-            ForeignError::S2i(S2iError::Option {
+            S2iBuildError::S2i(S2iError::Option {
                 option: "--destination",
                 value: path.clone(),
                 problem,
@@ -79,7 +79,7 @@ pub fn as_dockerfile(
     if let Some(source) = source {
         for file in environment::IN_SOURCE {
             if let Some(bytes) = source.tree.read(Path::new(file), environment::MAX)? {
-                env = environment::parse(file, &bytes).map_err(ForeignError::S2i)?;
+                env = environment::parse(file, &bytes).map_err(S2iBuildError::S2i)?;
                 break;
             }
         }
@@ -111,7 +111,7 @@ pub fn as_dockerfile(
         cached,
     }
     .text()
-    .map_err(|problem| ForeignError::Dockerfile { problem })?;
+    .map_err(|problem| S2iBuildError::Dockerfile { problem })?;
     write(&dockerfile, &directory, &text, source, &scripts)?;
     Ok(Written {
         dockerfile,
@@ -197,7 +197,7 @@ impl Found {
             }
         }
         if let (Some(url), false) = (given, from_given) {
-            return Err(ForeignError::NoScriptsAt {
+            return Err(S2iBuildError::NoScriptsAt {
                 url: super::scripts::word(url),
             }
             .into());
@@ -218,7 +218,7 @@ impl Found {
 fn secrets(
     request: &Request,
     builder: &Image,
-) -> Result<Vec<(SecretMount, PathBuf)>, ForeignError> {
+) -> Result<Vec<(SecretMount, PathBuf)>, S2iBuildError> {
     let working_dir = Path::new("/").join(builder.config.working_dir());
     let mut all: Vec<(SecretMount, PathBuf)> = Vec::new();
     for Injection {
@@ -226,7 +226,7 @@ fn secrets(
         destination,
     } in &request.injections
     {
-        let failed = |problem: String| ForeignError::Inject {
+        let failed = |problem: String| S2iBuildError::Inject {
             path: source.clone(),
             problem,
         };
@@ -317,7 +317,7 @@ fn write(
 ) -> Result<(), BuildError> {
     let failed = |doing: &'static str, path: &Path| {
         let path = path.to_owned();
-        move |error: io::Error| ForeignError::io(doing, path, error)
+        move |error: io::Error| S2iBuildError::io(doing, path, error)
     };
     let ours = is_ours(dockerfile);
     let upload = directory.join("upload");
@@ -326,7 +326,7 @@ fn write(
         parts.push(upload.join("src"));
     }
     if dockerfile.symlink_metadata().is_ok() && !ours {
-        return Err(ForeignError::InTheWay {
+        return Err(S2iBuildError::InTheWay {
             path: dockerfile.to_owned(),
         }
         .into());
@@ -334,7 +334,7 @@ fn write(
     for part in &parts {
         if part.symlink_metadata().is_ok() {
             if !ours {
-                return Err(ForeignError::InTheWay { path: part.clone() }.into());
+                return Err(S2iBuildError::InTheWay { path: part.clone() }.into());
             }
             crate::layer::remove_tree(part)?;
         }

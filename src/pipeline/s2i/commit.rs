@@ -15,7 +15,7 @@ use super::super::commit::{self, in_oci_words, report, rfc3339};
 use super::super::harden;
 use super::super::record::{LABEL_BUILD, Record};
 use super::super::request::{LayerKind, LayerReport};
-use super::error::ForeignError;
+use super::error::S2iBuildError;
 use super::image::Ground;
 use super::layers::Made;
 use super::request::{Request, Source};
@@ -180,7 +180,7 @@ pub(super) fn commit(store: &Store, parts: &Parts<'_>) -> Result<Committed, Buil
         .map(|(key, value)| key.len() + value.len())
         .sum();
     if size > MAX_LABELS {
-        return Err(ForeignError::Labels {
+        return Err(S2iBuildError::Labels {
             size,
             limit: MAX_LABELS,
         }

@@ -49,7 +49,7 @@ pub(super) use again::make_again;
 pub use again::{Given, Options, untold};
 pub use as_dockerfile::{Written, as_dockerfile};
 pub use callback::notify;
-pub use error::ForeignError;
+pub use error::S2iBuildError;
 pub use image::fetch as fetch_image;
 pub(super) use image::is_foreign;
 pub use origin::Exclusion;
@@ -120,7 +120,7 @@ fn made(
         .common
         .builder
         .as_deref()
-        .ok_or(ForeignError::NoBuilder)?;
+        .ok_or(S2iBuildError::NoBuilder)?;
     let pinned = request.common.pinned.as_ref();
     progress.step(&format!("---> Using S2I builder {reference}"));
     let image = image::fetch_exactly(
@@ -268,7 +268,7 @@ fn ours(
     progress: &dyn Progress,
 ) -> Result<Built, BuildError> {
     if !request.tag {
-        return Err(ForeignError::NeedsName.into());
+        return Err(S2iBuildError::NeedsName.into());
     }
     let unfit = [
         ("--inject", !request.injections.is_empty()),
@@ -276,7 +276,7 @@ fn ours(
         ("--volume", !request.volumes.is_empty()),
     ];
     if let Some((option, _)) = unfit.into_iter().find(|(_, given)| *given) {
-        return Err(ForeignError::NotWithOurs { option }.into());
+        return Err(S2iBuildError::NotWithOurs { option }.into());
     }
     let user = crate::builder::APP_UID.to_string();
     image::check(request.allowed_uids.as_ref(), &user, "USER of the image")?;

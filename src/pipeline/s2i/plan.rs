@@ -8,7 +8,7 @@ use crate::s2i::labels::DEFAULT_DESTINATION;
 use crate::s2i::scripts::{ASSEMBLE, RUN, Scripts};
 
 use super::super::{BuildError, DEFAULT_SOURCE_TIME};
-use super::error::ForeignError;
+use super::error::S2iBuildError;
 use super::image::Ground;
 use super::inject::Injections;
 use super::request::{Request, Source};
@@ -50,14 +50,14 @@ pub(super) fn plan<'a>(
     let mut env = Vec::new();
     for file in environment::IN_SOURCE {
         if let Some(bytes) = source.tree.read(Path::new(file), environment::MAX)? {
-            env = environment::parse(file, &bytes).map_err(ForeignError::S2i)?;
+            env = environment::parse(file, &bytes).map_err(S2iBuildError::S2i)?;
             break;
         }
     }
     env.extend(request.common.env.iter().cloned());
     let destination = match &request.destination {
         Some(path) => crate::s2i::mappings::absolute(path).map_err(|problem| {
-            ForeignError::S2i(crate::s2i::S2iError::Option {
+            S2iBuildError::S2i(crate::s2i::S2iError::Option {
                 option: "--destination",
                 value: path.clone(),
                 problem,

@@ -11,7 +11,7 @@ use crate::store::Store;
 
 use super::super::BuildError;
 use super::commit::{Changes, Outcome};
-use super::error::ForeignError;
+use super::error::S2iBuildError;
 use super::image::{self, Ground};
 use super::owners::Owners;
 use super::place::Place;
@@ -65,12 +65,12 @@ pub(super) fn assembled(
 }
 
 /// The labels that a script has written for the image.
-pub(super) fn metadata_labels(place: &Place) -> Result<Vec<(String, String)>, ForeignError> {
+pub(super) fn metadata_labels(place: &Place) -> Result<Vec<(String, String)>, S2iBuildError> {
     let path = Path::new("/").join(metadata::PATH);
     match place.merged().read(&path, metadata::MAX) {
         Ok(Some(bytes)) => Ok(metadata::parse(&bytes)?),
         Ok(None) => Ok(Vec::new()),
-        Err(error) => Err(ForeignError::io("read", path, error)),
+        Err(error) => Err(S2iBuildError::io("read", path, error)),
     }
 }
 
@@ -128,7 +128,7 @@ fn upload(plan: &Plan<'_>, place: &Place, user: &User) -> Result<(), BuildError>
             if same && exists_beneath(&src, &path) {
                 let path = src.join(path);
                 std::fs::remove_file(&path)
-                    .map_err(|error| ForeignError::io("move", &path, error))?;
+                    .map_err(|error| S2iBuildError::io("move", &path, error))?;
             }
         }
     }

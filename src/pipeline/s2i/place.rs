@@ -18,7 +18,7 @@ use crate::store::{Scratch, Store};
 
 use super::super::BuildError;
 use super::super::dependencies::overlay;
-use super::error::ForeignError;
+use super::error::S2iBuildError;
 use super::image::Ground;
 
 pub(super) struct Place {
@@ -51,7 +51,7 @@ impl Place {
     }
 
     /// A directory for what is not part of the root.
-    pub(super) fn aside(&self, name: &str) -> Result<PathBuf, ForeignError> {
+    pub(super) fn aside(&self, name: &str) -> Result<PathBuf, S2iBuildError> {
         let path = self.scratch.path().join(name);
         make(&path, 0o755)?;
         Ok(path)
@@ -59,15 +59,15 @@ impl Place {
 
     /// The directory `path` (inside), made where it is missing; gives its place in the upper
     /// directory. New directories belong to `owner`.
-    pub(super) fn directory(&self, path: &Path, owner: &User) -> Result<PathBuf, ForeignError> {
-        let wrong = || ForeignError::NotADirectory {
+    pub(super) fn directory(&self, path: &Path, owner: &User) -> Result<PathBuf, S2iBuildError> {
+        let wrong = || S2iBuildError::NotADirectory {
             image: self.image.clone(),
             path: path.to_owned(),
         };
         let merged = self.merged();
         let real = merged
             .resolve(path)
-            .map_err(|error| ForeignError::io("look up", path, error))?;
+            .map_err(|error| S2iBuildError::io("look up", path, error))?;
         let mut inside = PathBuf::from("/");
         let mut on_disk = self.upper.upper.clone();
         for part in real.components() {
@@ -78,7 +78,7 @@ impl Place {
             on_disk.push(name);
             let seen = merged
                 .at(&inside)
-                .map_err(|error| ForeignError::io("look up", &inside, error))?;
+                .map_err(|error| S2iBuildError::io("look up", &inside, error))?;
             match seen {
                 // Here already.
                 Seen::Directory(at, _) if at == on_disk => {}
@@ -103,11 +103,11 @@ impl Place {
         name: &str,
         owner: &User,
         mode: u32,
-    ) -> Result<PathBuf, ForeignError> {
+    ) -> Result<PathBuf, S2iBuildError> {
         let path = parent.join(name);
         if fs::symlink_metadata(&path).is_ok() {
             remove_tree(&path)
-                .map_err(|error| ForeignError::io("replace", &path, io::Error::other(error)))?;
+                .map_err(|error| S2iBuildError::io("replace", &path, io::Error::other(error)))?;
         }
         make(&path, mode)?;
         give(&path, owner)?;
@@ -120,7 +120,7 @@ impl Place {
         destination: &Path,
         scripts: &Scripts,
         owner: &User,
-    ) -> Result<(), ForeignError> {
+    ) -> Result<(), S2iBuildError> {
         let external: Vec<(&String, &Vec<u8>)> = scripts
             .iter()
             .filter_map(|(name, script)| match script {
@@ -140,8 +140,8 @@ impl Place {
     }
 
     /// Gives a directory of the upper one the owner and mode that the image's has.
-    fn look_like(path: &Path, seen: io::Result<Seen>) -> Result<(), ForeignError> {
-        let failed = |error| ForeignError::io("prepare", path, error);
+    fn look_like(path: &Path, seen: io::Result<Seen>) -> Result<(), S2iBuildError> {
+        let failed = |error| S2iBuildError::io("prepare", path, error);
         let Seen::Directory(_, metadata) = seen.map_err(failed)? else {
             return Ok(());
         };
@@ -155,24 +155,24 @@ impl Place {
 }
 
 /// Makes a directory with this very mode.
-pub(super) fn make(path: &Path, mode: u32) -> Result<(), ForeignError> {
-    let failed = |error| ForeignError::io("make the directory", path, error);
+pub(super) fn make(path: &Path, mode: u32) -> Result<(), S2iBuildError> {
+    let failed = |error| S2iBuildError::io("make the directory", path, error);
     DirBuilder::new().mode(mode).create(path).map_err(failed)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)
 }
 
 /// Gives something to a user, if this process may; a link is not followed.
-pub(super) fn give(path: &Path, owner: &User) -> Result<(), ForeignError> {
+pub(super) fn give(path: &Path, owner: &User) -> Result<(), S2iBuildError> {
     if IdMode::current().chown_allowed() {
         std::os::unix::fs::lchown(path, Some(owner.uid), Some(owner.gid))
-            .map_err(|error| ForeignError::io("give away", path, error))?;
+            .map_err(|error| S2iBuildError::io("give away", path, error))?;
     }
     Ok(())
 }
 
 /// Gives a tree that nobody else writes in to a user.
-pub(super) fn give_all(path: &Path, owner: &User) -> Result<(), ForeignError> {
-    let failed = |error| ForeignError::io("give away", path, error);
+pub(super) fn give_all(path: &Path, owner: &User) -> Result<(), S2iBuildError> {
+    let failed = |error| S2iBuildError::io("give away", path, error);
     let mut pending = vec![path.to_owned()];
     while let Some(path) = pending.pop() {
         give(&path, owner)?;
@@ -195,8 +195,8 @@ pub(super) fn write(
     content: &[u8],
     mode: u32,
     owner: &User,
-) -> Result<(), ForeignError> {
-    let failed = |error| ForeignError::io("write", path, error);
+) -> Result<(), S2iBuildError> {
+    let failed = |error| S2iBuildError::io("write", path, error);
     fs::write(path, content).map_err(failed)?;
     give(path, owner)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)

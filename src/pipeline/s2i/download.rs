@@ -8,12 +8,12 @@ use crate::registry::{Client, ClientOptions};
 use crate::s2i::ScriptsUrl;
 use crate::s2i::scripts::{ASSEMBLE, ASSEMBLE_RUNTIME, MAX_SCRIPT, RUN, SAVE_ARTIFACTS, USAGE};
 
-use super::error::ForeignError;
+use super::error::S2iBuildError;
 use super::scripts::word;
 
 /// Gets one script; `None` when there is none of this name at a place that can be reached.
-pub(super) fn script(url: &ScriptsUrl, name: &str) -> Result<Option<Vec<u8>>, ForeignError> {
-    let failed = |problem: String| ForeignError::Download {
+pub(super) fn script(url: &ScriptsUrl, name: &str) -> Result<Option<Vec<u8>>, S2iBuildError> {
+    let failed = |problem: String| S2iBuildError::Download {
         url: format!("{}/{name}", word(url)),
         problem,
     };
@@ -47,7 +47,7 @@ pub(super) fn script(url: &ScriptsUrl, name: &str) -> Result<Option<Vec<u8>>, Fo
 
 /// Refuses a place of `--scripts-url` that has nothing: a misspelt address is no wish for the image's
 /// own scripts.
-pub(super) fn must_have_some(url: &ScriptsUrl) -> Result<(), ForeignError> {
+pub(super) fn must_have_some(url: &ScriptsUrl) -> Result<(), S2iBuildError> {
     if matches!(url, ScriptsUrl::Image(_)) {
         return Ok(());
     }
@@ -56,5 +56,5 @@ pub(super) fn must_have_some(url: &ScriptsUrl) -> Result<(), ForeignError> {
             return Ok(());
         }
     }
-    Err(ForeignError::NoScriptsAt { url: word(url) })
+    Err(S2iBuildError::NoScriptsAt { url: word(url) })
 }
