@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::files::{EntryKind, Files};
-use super::project::has;
+use super::requirement::has;
 
 /// Directory of the build's configuration for Jupyter, below the application's root.
 pub const CONFIG_DIRECTORY: &str = "etc/warpdrive/jupyter";

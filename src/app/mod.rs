@@ -29,11 +29,14 @@ pub mod process;
 pub mod progress;
 pub mod project;
 pub mod python;
+pub mod python_version;
 pub mod requirement;
 pub mod roots;
 pub mod run;
 pub mod server;
 pub mod settings;
+mod setup_cfg;
+pub mod shell_words;
 
 pub use detect::{DetectError, Detected, Options, detect, python_request};
 pub use plan::Plan;

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::detect::Interface;
 use super::instrument::Instrument;
 use super::jupyter;
-use super::python::{PythonRequest, PythonVersion};
+use super::python::PythonRequest;
+use super::python_version::PythonVersion;
 use super::server::Server;
 
 /// Where the plan lies below the application's root.

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::files::{EntryKind, Files};
 use super::lock::{self, Lock};
-use super::requirement::{Line, LineKind, Requirements, normalize};
+use super::requirement::{Line, LineKind, Requirements};
 use super::settings::{Settings, SettingsError};
 
 /// Where the dependencies of an app stand.
@@ -332,7 +332,7 @@ fn static_metadata(files: &dyn Files) -> Option<Source> {
             });
         }
     }
-    if let Some(text) = setup_cfg(files, "options", "install_requires")
+    if let Some(text) = super::setup_cfg::value(files, "options", "install_requires")
         && !text.starts_with("file:")
     {
         return Some(Source::Static {
@@ -353,46 +353,6 @@ fn static_metadata(files: &dyn Files) -> Option<Source> {
     None
 }
 
-/// A value of `setup.cfg`: as Python's configparser reads it, without interpolation.
-pub(crate) fn setup_cfg(files: &dyn Files, section: &str, key: &str) -> Option<String> {
-    let text = files.text("setup.cfg")?;
-    let mut in_section = false;
-    let mut value: Option<String> = None;
-    for line in text.lines() {
-        let trimmed = line.trim();
-        if trimmed.starts_with(['#', ';']) {
-            continue;
-        }
-        if line.starts_with(char::is_whitespace) {
-            if let Some(value) = &mut value
-                && in_section
-                && !trimmed.is_empty()
-            {
-                value.push('\n');
-                value.push_str(trimmed);
-            }
-            continue;
-        }
-        if value.is_some() && !trimmed.is_empty() {
-            break;
-        }
-        if let Some(name) = trimmed.strip_prefix('[') {
-            in_section = name.trim_end_matches(']') == section;
-        } else if in_section
-            && let Some((name, text)) = trimmed.split_once(['=', ':'])
-            && name.trim().replace('-', "_") == key
-        {
-            value = Some(text.trim().to_owned());
-        }
-    }
-    value.map(|value| value.trim().to_owned())
-}
-
-/// Names of the servers' packages and others among `names`.
-pub(crate) fn has(names: &BTreeSet<String>, name: &str) -> bool {
-    names.contains(&normalize(name))
-}
-
 /// Whether a hook is there at all, executable or not.
 pub fn hook(files: &dyn Files, name: &str) -> Option<bool> {
     match files.kind(&format!(".warpdrive/action_hooks/{name}")) {
@@ -404,6 +364,7 @@ pub fn hook(files: &dyn Files, name: &str) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::super::files::Memory;
+    use super::super::requirement::has;
     use super::*;
 
     fn load(files: &Memory) -> Project {

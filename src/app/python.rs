@@ -2,65 +2,12 @@
 //! as a condition on minor versions, because a builder image has one patch release of each.
 
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use super::files::Files;
+use super::python_version::PythonVersion;
 use super::settings::Settings;
-
-/// A minor version of Python.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct PythonVersion {
-    pub major: u32,
-    pub minor: u32,
-}
-
-impl PythonVersion {
-    pub const fn new(major: u32, minor: u32) -> PythonVersion {
-        PythonVersion { major, minor }
-    }
-}
-
-impl fmt::Display for PythonVersion {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}.{}", self.major, self.minor)
-    }
-}
-
-impl From<PythonVersion> for String {
-    fn from(version: PythonVersion) -> String {
-        version.to_string()
-    }
-}
-
-impl TryFrom<String> for PythonVersion {
-    type Error = String;
-    fn try_from(text: String) -> Result<PythonVersion, String> {
-        text.parse()
-    }
-}
-
-impl FromStr for PythonVersion {
-    type Err = String;
-
-    /// `3.12`, `3.12.1`, `3.12rc1`.
-    fn from_str(text: &str) -> Result<PythonVersion, String> {
-        let wrong = || format!("`{text}` is not a Python version");
-        let mut parts = text.trim().split('.');
-        let major = parts
-            .next()
-            .and_then(|part| part.parse().ok())
-            .ok_or_else(wrong)?;
-        let minor = parts.next().ok_or_else(wrong)?;
-        let digits = minor
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(minor.len());
-        let minor = minor[..digits].parse().map_err(|_| wrong())?;
-        Ok(PythonVersion { major, minor })
-    }
-}
 
 /// What an app says about its Python.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -206,7 +153,7 @@ pub fn request(files: &dyn Files, settings: &Settings) -> Option<PythonRequest> 
             return found(text, "pyproject.toml [tool.poetry.dependencies]");
         }
     }
-    if let Some(text) = super::project::setup_cfg(files, "options", "python_requires") {
+    if let Some(text) = super::setup_cfg::value(files, "options", "python_requires") {
         return found(&text, "setup.cfg python_requires");
     }
     None

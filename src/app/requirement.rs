@@ -365,6 +365,11 @@ impl Requirements {
     }
 }
 
+/// Whether a name, however it is spelt, is among normalized names.
+pub(crate) fn has(names: &BTreeSet<String>, name: &str) -> bool {
+    names.contains(&normalize(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::files::Memory;

@@ -1,6 +1,7 @@
 //! Which builder image an application gets when nobody said which.
 
-use crate::app::python::{PythonRequest, PythonVersion};
+use crate::app::python::PythonRequest;
+use crate::app::python_version::PythonVersion;
 use crate::oci::Descriptor;
 use crate::store::Store;
 

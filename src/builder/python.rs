@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::app::python::PythonVersion;
+use crate::app::python_version::PythonVersion;
 use crate::oci::Descriptor;
 use crate::rootfs;
 use crate::sandbox::{self, IdMode, Io, Limits, Network, Root, SandboxError, Spec, Stream};

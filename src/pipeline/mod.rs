@@ -39,7 +39,7 @@ mod verify;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::app::{self, python::PythonVersion};
+use crate::app::{self, python_version::PythonVersion};
 use crate::oci::{Descriptor, Digest};
 use crate::progress::{Progress, human_size};
 use crate::sandbox;

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::super::detect::{self, Detected};
 use super::super::environment::Environment;
 use super::super::instrument::Instrument;
-use super::super::python::PythonVersion;
+use super::super::python_version::PythonVersion;
 use super::super::server::pins::pinned;
 use super::install::{self, Installer};
 use super::{Build, BuildError, compile, python_version, records, site_packages, temporary};

@@ -15,7 +15,7 @@ use super::super::progress::Progress;
 use super::super::project::{Project, Source};
 use super::super::requirement::LineKind;
 use super::super::roots::Roots;
-use super::super::server::split;
+use super::super::shell_words::split;
 use super::BuildError;
 
 /// Everything is installed, and only gets its normal form: the pipeline shares what comes of it.

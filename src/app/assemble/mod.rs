@@ -28,7 +28,7 @@ use super::fixup::fixup;
 use super::process;
 use super::progress::Progress;
 use super::project::Project;
-use super::python::PythonVersion;
+use super::python_version::PythonVersion;
 use super::roots::Roots;
 
 pub use django::Failure;

@@ -9,7 +9,7 @@ use super::super::detect;
 use super::super::environment::Environment;
 use super::super::process;
 use super::super::project::Source;
-use super::super::python::PythonVersion;
+use super::super::python_version::PythonVersion;
 use super::super::requirement::LineKind;
 use super::super::server::pins::pinned;
 use super::{Build, BuildError, python_version, temporary};

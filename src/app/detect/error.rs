@@ -2,9 +2,11 @@
 
 use super::super::advice::{Advice, Explain};
 use super::super::environment;
-use super::super::python::{PythonRequest, PythonVersion};
-use super::super::server::{ArgumentsError, Server};
+use super::super::python::PythonRequest;
+use super::super::python_version::PythonVersion;
+use super::super::server::Server;
 use super::super::settings::SettingsError;
+use super::super::shell_words::ArgumentsError;
 use super::syntax::SyntaxError;
 
 /// Where an application was looked for, in vain.

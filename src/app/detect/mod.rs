@@ -20,7 +20,8 @@ use super::files::Files;
 use super::instrument::Instrument;
 use super::plan::{Application, DjangoPlan, Plan, Start, StaticMap};
 use super::project::{self, Project};
-use super::python::{self, PythonRequest, PythonVersion};
+use super::python::{self, PythonRequest};
+use super::python_version::PythonVersion;
 use super::settings::{HOOKS, Settings, SettingsError};
 use super::{dependencies, requirement};
 
@@ -129,7 +130,7 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
         .map(|text| text.trim().to_owned());
     if let Some(text) = &server_args {
         // What is expanded at start is looked at now: a command in it is never run.
-        super::server::expand(text, &BTreeMap::new())?;
+        super::shell_words::expand(text, &BTreeMap::new())?;
     }
     let app_root = options.app_root.as_deref().unwrap_or("/opt/app-root");
     let plan = Plan {

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use super::advice::{Advice, Explain};
 use super::files::Files;
-use super::server::expand;
+use super::shell_words::expand;
 
 pub use file::{Evaluated, evaluate};
 
@@ -105,7 +105,7 @@ fn parse(text: &str) -> Option<Vec<Assignment>> {
             value.push_str(lines.next()?);
         }
         // `A=1 command`, `A=1; B=2`: a script.
-        let words = super::server::split(&value).ok()?;
+        let words = super::shell_words::split(&value).ok()?;
         if words.len() > 1 || unquoted(&value, &[';', '&', '|', '<', '>', '(']) {
             return None;
         }

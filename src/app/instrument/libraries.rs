@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::python::PythonVersion;
+use super::super::python_version::PythonVersion;
 
 /// Always.
 const BASE: &[&str] = &[

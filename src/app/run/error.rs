@@ -8,7 +8,8 @@ use super::super::advice::{Advice, Explain};
 use super::super::environment::EnvironmentError;
 use super::super::plan::PlanError;
 use super::super::roots::RootsError;
-use super::super::server::{ArgumentsError, CONCURRENCY, ConcurrencyError, GRACE};
+use super::super::server::{CONCURRENCY, ConcurrencyError, GRACE};
+use super::super::shell_words::ArgumentsError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {

@@ -7,7 +7,8 @@ use std::fmt;
 
 use super::super::detect::Interface;
 use super::super::plan::{Application, Plan, Start, StaticMap};
-use super::{ArgumentsError, Concurrency, Server, expand, mod_wsgi};
+use super::super::shell_words::{ArgumentsError, expand};
+use super::{Concurrency, Server, mod_wsgi};
 
 /// Threads of a process, for servers whose processes have some.
 const THREADS: u64 = 5;

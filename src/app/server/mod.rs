@@ -1,6 +1,5 @@
 //! The servers: which packages bring them, what they can serve, and how they are started.
 
-mod arguments;
 mod command;
 mod concurrency;
 mod limits;
@@ -15,9 +14,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::detect::Interface;
-use super::project::has;
+use super::requirement::has;
 
-pub use arguments::{ArgumentsError, expand, split};
 pub use command::{Context, command, extra};
 pub use concurrency::{Concurrency, ConcurrencyError, VARIABLE as CONCURRENCY};
 pub use limits::Limits;

@@ -2,7 +2,7 @@
 //! so that a build today and in a year gives the same image. Raised with warpdrive's own releases.
 
 use super::super::instrument::release;
-use super::super::python::PythonVersion;
+use super::super::python_version::PythonVersion;
 
 /// (package, from this Python on, release); the last row that fits wins.
 const PINS: &[(&str, (u32, u32), &str)] = &[
