@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod support;
-
 use std::collections::BTreeSet;
 
+use crate::support::made::{Layer, Made};
+use crate::support::sound::{GROUP, PASSWD, SU, audit_with, found, key, sound, token, with};
 use serde_json::{Value, json};
-use support::made::{Layer, Made};
-use support::sound::{GROUP, PASSWD, SU, audit_with, found, key, sound, token, with};
 use warpdrive::audit::{Policy, RULES, Report};
 
 /// An image that breaks the rule, and its twin.

@@ -2,16 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use support::interrupted;
-use support::process;
-use support::warpdrive::{PYTHON_311, PYTHON_311_RUN, Warpdrive, copy_of, example};
+use crate::support::interrupted;
+use crate::support::process;
+use crate::support::warpdrive::{PYTHON_311, PYTHON_311_RUN, Warpdrive, copy_of, example};
 
 /// A source tree with these files.
 fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -176,7 +174,7 @@ fn builders_that_are_none() {
             "warpdrive builder build debian-12-python-3.11",
         ],
     );
-    let empty = support::images::Tiny::new();
+    let empty = crate::support::images::Tiny::new();
     warpdrive.run(&["import", &empty.reference(), "busybox"]);
     refused(
         &warpdrive,
@@ -225,7 +223,7 @@ fn odd_files_in_the_source() {
 #[test]
 fn an_unreadable_file_is_named() {
     // Root reads everything: this is for a user.
-    let warpdrive = Warpdrive::as_user(support::users::User::single_id(), PYTHON_311);
+    let warpdrive = Warpdrive::as_user(crate::support::users::User::single_id(), PYTHON_311);
     let source = tree(&[APP, ("secret.txt", "x")]);
     let source = warpdrive.give(source.path(), "source");
     // Somebody else's: a file of one's own can be read in one's user namespace whatever its mode.
@@ -369,7 +367,7 @@ fn a_full_disk_is_told_and_loses_nothing() {
     let script = "mount -t tmpfs -o size=8m tmpfs \"$1\" && shift && exec \"$@\"";
     let small = warpdrive.place().join("small");
     fs::create_dir(&small).unwrap();
-    let tiny = support::images::Tiny::new();
+    let tiny = crate::support::images::Tiny::new();
     fs::write(tiny.directory().join("large"), vec![0_u8; 1]).unwrap();
     let mut command = Command::new("unshare");
     command
@@ -380,7 +378,7 @@ fn a_full_disk_is_told_and_loses_nothing() {
         .arg(format!(
             "head -c 8000000 /dev/zero > {0}/fill; exec {1} --store {0}/store import {2} tiny",
             small.display(),
-            support::warpdrive::binary().display(),
+            crate::support::warpdrive::binary().display(),
             tiny.reference(),
         ));
     let output = process::output(&mut command);

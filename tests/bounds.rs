@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod support;
-
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -14,12 +12,12 @@ use std::thread;
 
 use serde_json::Value;
 
-use support::memory;
-use support::package_index::{PackageIndex, Wheel};
-use support::process;
-use support::registry::Registry;
-use support::stored::noise;
-use support::warpdrive::{PYTHON_311_RUN, Warpdrive, binary};
+use crate::support::memory;
+use crate::support::package_index::{PackageIndex, Wheel};
+use crate::support::process;
+use crate::support::registry::Registry;
+use crate::support::stored::noise;
+use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive, binary};
 
 const MIB: u64 = 1024 * 1024;
 /// What warpdrive's own processes may hold together.

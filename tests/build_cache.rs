@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -15,11 +13,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::Value;
 use warpdrive::oci::sha256;
 
-use support::package_index::{PackageIndex, WSGI, Wheel};
-use support::process;
-use support::stored::noise;
-use support::users::User;
-use support::warpdrive::{PYTHON_311_RUN, Warpdrive};
+use crate::support::package_index::{PackageIndex, WSGI, Wheel};
+use crate::support::process;
+use crate::support::stored::noise;
+use crate::support::users::User;
+use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive};
 
 /// A WSGI application of one file, with an index of its own.
 struct App {

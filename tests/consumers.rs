@@ -1,17 +1,15 @@
 //! The image in the hands of others: podman, a real dockerd, runc on an umoci bundle. As uid 1001
 //! and as an arbitrary uid with group 0, with a read-only root, without any capability.
 
-mod support;
-
 use std::thread;
 use std::time::Duration;
 
-use support::docker::Docker;
-use support::podman::Podman;
-use support::run::{OPENSHIFT_USER, RunOptions, Running};
-use support::runc::Runc;
-use support::warpdrive::{PYTHON_311, PYTHON_311_RUN, Warpdrive, copy_of, example};
-use support::{http, process, skopeo};
+use crate::support::docker::Docker;
+use crate::support::podman::Podman;
+use crate::support::run::{OPENSHIFT_USER, RunOptions, Running};
+use crate::support::runc::Runc;
+use crate::support::warpdrive::{PYTHON_311, PYTHON_311_RUN, Warpdrive, copy_of, example};
+use crate::support::{http, process, skopeo};
 
 fn serves(running: Running<'_>, who: &str) {
     let page = running.get("/");

@@ -3,16 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod support;
-
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::users::User;
-use support::warpdrive::{PYTHON_311, PYTHON_311_RUN, Warpdrive, copy_of, example, layers};
-use support::{process, skopeo};
+use crate::support::users::User;
+use crate::support::warpdrive::{PYTHON_311, PYTHON_311_RUN, Warpdrive, copy_of, example, layers};
+use crate::support::{process, skopeo};
 
 #[test]
 fn the_configuration_is_what_the_contract_says() {
@@ -226,7 +224,7 @@ fn same_digest_for_everyone(name: &str, builder: &'static str) {
     command
         .current_dir(source.path())
         .args(["-c", "umask 077; exec taskset 1 \"$@\"", "sh"])
-        .arg(support::warpdrive::binary())
+        .arg(crate::support::warpdrive::binary())
         .arg("--store")
         .arg(one_cpu.store())
         .args(one_cpu.image_arguments(name))
@@ -273,7 +271,7 @@ fn sandboxes(warpdrive: &Warpdrive, source: &Path, name: &str) -> (usize, String
         .current_dir(source)
         .args(["-f", "-e", "trace=execve", "-o"])
         .arg(&log)
-        .arg(support::warpdrive::binary())
+        .arg(crate::support::warpdrive::binary())
         .arg("--store")
         .arg(warpdrive.store())
         .args(warpdrive.image_arguments(name))

@@ -3,17 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use support::http;
-use support::process::{self, words};
-use support::run::OPENSHIFT_USER;
-use support::warpdrive::{PYTHON_311_RUN, Warpdrive};
+use crate::support::http;
+use crate::support::process::{self, words};
+use crate::support::run::OPENSHIFT_USER;
+use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive};
 
 const PYPROJECT: &str = r#"
 [project]

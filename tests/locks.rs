@@ -2,17 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
-use support::package_index::{PackageIndex, Wheel};
-use support::process;
-use support::warpdrive::{PYTHON_311_RUN, Warpdrive, layers};
+use crate::support::package_index::{PackageIndex, Wheel};
+use crate::support::process;
+use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive, layers};
 
 fn build(warpdrive: &Warpdrive, source: &Path, more: &[&str]) -> (Value, String) {
     let mut arguments = warpdrive.image_arguments("app");

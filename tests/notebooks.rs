@@ -3,15 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod support;
-
 use std::fs;
 use std::time::Duration;
 
-use support::http::{self, Response};
-use support::process;
-use support::run::OPENSHIFT_USER;
-use support::warpdrive::{PYTHON_311_RUN, Warpdrive, copy_of, example};
+use crate::support::http::{self, Response};
+use crate::support::process;
+use crate::support::run::OPENSHIFT_USER;
+use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive, copy_of, example};
 
 const TOKEN: &str = "a-token-of-this-test";
 const PASSWORD: &str = "a password's \"words\"";

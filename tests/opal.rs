@@ -3,17 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod support;
-
 use std::process::Command;
 use std::time::Duration;
 
+use crate::support::difference::{Built, difference};
+use crate::support::http;
+use crate::support::process;
+use crate::support::users::User;
+use crate::support::warpdrive::{PYTHON_39, Warpdrive, binary, copy_of, example};
 use serde_json::Value;
-use support::difference::{Built, difference};
-use support::http;
-use support::process;
-use support::users::User;
-use support::warpdrive::{PYTHON_39, Warpdrive, binary, copy_of, example};
 
 const MINUTES: Duration = Duration::from_mins(10);
 

@@ -9,8 +9,6 @@
     reason = "a test whose attacks are raw system calls, and report on standard output"
 )]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -20,7 +18,7 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use support::fixture::{Fixture, Ran, Who, eventually, executables, processes_with};
+use crate::support::fixture::{Fixture, Ran, Who, eventually, executables, processes_with};
 use warpdrive::sandbox::{Defence, Mount, Network};
 
 /// Does it in a child, since it may change what the process is; gives the errno, 0 for success.
@@ -467,7 +465,7 @@ __attribute__((constructor)) static void attack(void) {
 #[test]
 fn our_own_executable() {
     use std::os::unix::fs::MetadataExt;
-    let place = support::fixture::public_directory();
+    let place = crate::support::fixture::public_directory();
     let (source, library) = (place.path().join("x.c"), place.path().join("x.so"));
     fs::write(&source, PRELOADED).unwrap();
     let compiled = Command::new("cc")

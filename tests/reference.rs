@@ -1,5 +1,5 @@
 //! Holds docs/reference/commands.md to what the tool itself says: the page is the `--help` of every
-//! command. `UPDATE=1 cargo test --test reference` writes it anew.
+//! command. `UPDATE=1 cargo test --test integration reference` writes it anew.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -11,7 +11,7 @@ const INTRODUCTION: &str = "\
 # Commands
 
 What `--help` says of every command, in the order of `warpdrive --help`; written by
-`UPDATE=1 cargo test --test reference`.
+`UPDATE=1 cargo test --test integration reference`.
 
 Results go to stdout, progress and the build's output to stderr. `--json` gives one JSON object on
 stdout, also for a failure. What the exit codes mean: [exit-codes.md](exit-codes.md).
@@ -76,7 +76,7 @@ fn the_page_of_commands_is_what_the_tool_says() {
     let written = std::fs::read_to_string(&file).unwrap_or_default();
     assert!(
         written == page,
-        "docs/reference/commands.md is out of date: UPDATE=1 cargo test --test reference"
+        "docs/reference/commands.md is out of date: UPDATE=1 cargo test --test integration reference"
     );
 }
 

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used)] // outside of #[test] functions too
 
-mod support;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -12,9 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use support::registry::Registry;
-use support::stored::{image, layer, leftovers, noise, store};
-use support::{process, skopeo};
+use crate::support::registry::Registry;
+use crate::support::stored::{image, layer, leftovers, noise, store};
+use crate::support::{process, skopeo};
 use warpdrive::oci::{Descriptor, MediaType, Reference, descriptor, sha256, to_canonical_json};
 use warpdrive::registry::{
     Client, ClientOptions, Event, Outcome, Progress, RegistryError, Retry, Silent, this_platform,
@@ -188,7 +186,7 @@ fn what_the_tag_has_is_not_asked_for_and_what_it_lost_is_sent_again() {
     // The same image mends it, too.
     lose();
     assert_eq!(push(&[b"base", b"three"]), (1, 2));
-    let (_b, there) = support::stored::store();
+    let (_b, there) = crate::support::stored::store();
     client().pull(&target, &there, &Silent).unwrap();
 }
 
@@ -311,7 +309,7 @@ fn a_refusal_names_registry_and_repository() {
         assert!(text.contains(part), "{part} in {text}");
     }
     assert!(error.hint().unwrap().contains("check the name"));
-    let closed: Reference = format!("127.0.0.1:{}/x", support::http::free_port())
+    let closed: Reference = format!("127.0.0.1:{}/x", crate::support::http::free_port())
         .parse()
         .unwrap();
     let error = client().resolve(&closed).unwrap_err();

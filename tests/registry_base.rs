@@ -1,11 +1,9 @@
 //! A builder image in a registry: pulled, verified, built upon, and the result pushed.
 
-mod support;
-
-use support::process;
-use support::registry::Registry;
-use support::skopeo;
-use support::warpdrive::{PYTHON_311, Warpdrive, example};
+use crate::support::process;
+use crate::support::registry::Registry;
+use crate::support::skopeo;
+use crate::support::warpdrive::{PYTHON_311, Warpdrive, example};
 
 #[test]
 fn a_builder_in_a_registry_gives_the_same_layers_as_a_local_one() {

@@ -2,20 +2,18 @@
 
 #![allow(clippy::unwrap_used)] // outside of #[test] functions too
 
-mod support;
-
 use std::fs;
 use std::process::Command;
 
+use crate::support::docker::Docker;
+use crate::support::fake_registry::{FakeRegistry, Reply};
+use crate::support::made::{Layer, Made};
+use crate::support::podman::Podman;
+use crate::support::process;
+use crate::support::registry::Registry;
+use crate::support::stored::{image, noise};
+use crate::support::warpdrive::{Warpdrive, binary};
 use serde_json::{Value, json};
-use support::docker::Docker;
-use support::fake_registry::{FakeRegistry, Reply};
-use support::made::{Layer, Made};
-use support::podman::Podman;
-use support::process;
-use support::registry::Registry;
-use support::stored::{image, noise};
-use support::warpdrive::{Warpdrive, binary};
 use warpdrive::oci::Descriptor;
 use warpdrive::store::Store;
 
@@ -114,7 +112,7 @@ fn the_audit_reads_a_registry_without_storing() {
 fn failures_have_the_promised_exit_codes_and_words() {
     let registry = Registry::start();
     let (here, _) = with_image();
-    let closed = support::http::free_port();
+    let closed = crate::support::http::free_port();
     for (arguments, code, parts) in [
         (
             vec!["push", "crew/opal:1"],

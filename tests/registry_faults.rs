@@ -2,13 +2,11 @@
 
 #![allow(clippy::unwrap_used)] // outside of #[test] functions too
 
-mod support;
-
 use std::fs;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use support::fake_registry::{Asked, FakeRegistry, Reply};
+use crate::support::fake_registry::{Asked, FakeRegistry, Reply};
 use warpdrive::oci::{Descriptor, Digest, MediaType, Reference, descriptor, sha256};
 use warpdrive::registry::{Client, ClientOptions, RegistryError, Retry, Silent};
 use warpdrive::store::Store;

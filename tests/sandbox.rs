@@ -11,8 +11,6 @@
     clippy::print_stdout
 )]
 
-mod support;
-
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::linux::net::SocketAddrExt;
@@ -22,7 +20,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::fixture::{Fixture, Ran, Who, eventually, executables, processes_with};
+use crate::support::fixture::{Fixture, Ran, Who, eventually, executables, processes_with};
 use warpdrive::sandbox::{Mount, Network};
 
 #[test]

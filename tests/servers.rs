@@ -6,19 +6,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod support;
-
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
 
-use support::http::{self, Response};
-use support::podman::Podman;
-use support::process::{self, poll};
-use support::run::RunOptions;
-use support::warpdrive::{PYTHON_311, Warpdrive, copy_of, example};
+use crate::support::http::{self, Response};
+use crate::support::podman::Podman;
+use crate::support::process::{self, poll};
+use crate::support::run::RunOptions;
+use crate::support::warpdrive::{PYTHON_311, Warpdrive, copy_of, example};
 
 /// The servers, the same as `app::server::Server::ALL`; whether one is a single process; which
 /// stream has its access log.
@@ -422,7 +420,7 @@ fn the_same_command_line_on_a_laptop_and_in_the_image() {
             command.args(["-c", script, "sh"]).args(arguments);
             command
                 .current_dir(source.path())
-                .env("W", support::warpdrive::binary())
+                .env("W", crate::support::warpdrive::binary())
                 .env("N", name)
                 .env("WARPDRIVE_VIRTUALENVS", laptop.path());
             command

@@ -1,6 +1,5 @@
 //! The store as other tools see it: an OCI image layout that `skopeo` reads and writes as it stands.
 
-#![cfg(feature = "host")]
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::path::Path;

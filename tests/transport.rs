@@ -2,16 +2,14 @@
 
 #![allow(clippy::unwrap_used)] // outside of #[test] functions too
 
-mod support;
-
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use crate::support::stored::{image, layer, leftovers, noise, store};
+use crate::support::{process, skopeo};
 use serde_json::{Value, json};
-use support::stored::{image, layer, leftovers, noise, store};
-use support::{process, skopeo};
 use warpdrive::oci::{Descriptor, ImageConfig, MediaType, descriptor, sha256};
 use warpdrive::registry::{Silent, this_platform};
 use warpdrive::store::Store;

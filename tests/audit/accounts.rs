@@ -3,9 +3,9 @@
 use serde_json::Value;
 use warpdrive::audit::Severity::{High, Low, Medium};
 
+use crate::audit::verdict::{breaks, keeps};
 use crate::support::made::Layer;
 use crate::support::sound::{GROUP, PASSWD, audit_of, found, sound, with};
-use crate::verdict::{breaks, keeps};
 
 #[test]
 fn declared_users() {

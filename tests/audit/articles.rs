@@ -2,9 +2,9 @@
 
 use warpdrive::audit::Severity::{self, High, Medium};
 
+use crate::audit::verdict::{breaks, keeps};
 use crate::support::made::Layer;
 use crate::support::sound::{GROUP, PASSWD, audit_of, found, sound, with};
-use crate::verdict::{breaks, keeps};
 
 #[test]
 fn a_sound_image_passes() {

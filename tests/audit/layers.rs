@@ -5,9 +5,9 @@ use warpdrive::audit::Severity::{High, Medium};
 use warpdrive::audit::{self, Policy};
 use warpdrive::store::Store;
 
+use crate::audit::verdict::{breaks, keeps};
 use crate::support::made::Layer;
 use crate::support::sound::{SU, audit_of, found, sound, today, with};
-use crate::verdict::{breaks, keeps};
 
 #[test]
 fn what_a_higher_layer_hides() {

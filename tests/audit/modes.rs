@@ -2,9 +2,9 @@
 
 use warpdrive::audit::Severity::{High, Low, Medium};
 
+use crate::audit::verdict::{breaks, keeps};
 use crate::support::made::Layer;
 use crate::support::sound::{PASSWD, audit_of, found, with};
-use crate::verdict::{breaks, keeps};
 
 #[test]
 fn what_others_can_write() {

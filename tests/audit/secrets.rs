@@ -3,9 +3,9 @@
 use serde_json::json;
 use warpdrive::audit::Severity::{High, Low, Medium};
 
+use crate::audit::verdict::{breaks, keeps};
 use crate::support::made::Layer;
 use crate::support::sound::{audit_of, found, key, sound, token, with};
-use crate::verdict::{breaks, keeps};
 
 #[test]
 fn secrets_in_any_layer() {

@@ -2,9 +2,9 @@
 
 use warpdrive::audit::Severity::{High, Low, Medium};
 
+use crate::audit::verdict::{breaks, keeps};
 use crate::support::made::Layer;
 use crate::support::sound::{SU, audit_of, found, md5_of, with};
-use crate::verdict::{breaks, keeps};
 
 #[test]
 fn known_setuid_programs_by_path_and_content() {

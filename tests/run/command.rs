@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::Stdio;
 
-use crate::host::{Host, text, without_notes};
+use crate::run::host::{Host, text, without_notes};
 use crate::support::process;
 
 fn foreground(host: &Host) {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::SOON;
-use crate::host::{Host, text};
+use crate::run::SOON;
+use crate::run::host::{Host, text};
 use crate::support::process;
 
 fn detached(host: &Host) {

@@ -1,6 +1,6 @@
 //! `container exec`.
 
-use crate::host::Host;
+use crate::run::host::Host;
 
 fn exec(host: &Host) {
     host.ok(&["run", "busy", "-d", "--name", "app", "-e", "OF_RUN=1"]);

@@ -1,6 +1,6 @@
 //! Volumes, and a root that cannot be written to.
 
-use crate::host::{Host, text};
+use crate::run::host::{Host, text};
 use crate::support::process;
 
 fn volumes(host: &Host) {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 use warpdrive::store::Store;
 
-use crate::SOON;
-use crate::busybox::image;
+use crate::run::SOON;
+use crate::run::busybox::image;
 use crate::support::enclosure::{Enclosure, Identity};
 use crate::support::process;
 use crate::support::users::User;

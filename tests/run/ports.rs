@@ -3,9 +3,9 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 
-use crate::SOON;
-use crate::busybox::PAGE;
-use crate::host::{Host, text};
+use crate::run::SOON;
+use crate::run::busybox::PAGE;
+use crate::run::host::{Host, text};
 use crate::support::http;
 
 fn ports(host: &Host) {

@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::SOON;
-use crate::host::{Host, text};
+use crate::run::SOON;
+use crate::run::host::{Host, text};
 use crate::support::process;
 
 fn interrupted(host: &Host) {

@@ -4,18 +4,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod support;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use support::git_server::GitServer;
-use support::made::{Layer, on_top};
-use support::process::{self, says, words};
-use support::users::User;
-use support::warpdrive::{PYTHON_311_RUN, Warpdrive, copy_of, example, layers};
+use crate::support::git_server::GitServer;
+use crate::support::made::{Layer, on_top};
+use crate::support::process::{self, says, words};
+use crate::support::users::User;
+use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive, copy_of, example, layers};
 
 const TOKEN: &str = "s3cr3t/t0ken+with=odd&chars%20";
 
@@ -30,7 +28,7 @@ fn flask(files: &[(&str, &str)]) -> tempfile::TempDir {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         }
     }
-    support::warpdrive::commit(directory.path());
+    crate::support::warpdrive::commit(directory.path());
     directory
 }
 

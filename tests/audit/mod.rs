@@ -2,9 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod accounts;
 mod articles;
 mod command;

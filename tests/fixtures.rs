@@ -1,22 +1,20 @@
 //! The test fixtures themselves, tried on an image that owes nothing to warpdrive: when one of these
 //! fails, it is the machine or the fixture that is at fault.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use support::docker::Docker;
-use support::enclosure::Enclosure;
-use support::images::{PAGE, Tiny};
-use support::podman::Podman;
-use support::registry::Registry;
-use support::run::{RunOptions, Running};
-use support::runc::Runc;
-use support::users::User;
-use support::{http, process, skopeo};
+use crate::support::docker::Docker;
+use crate::support::enclosure::Enclosure;
+use crate::support::images::{PAGE, Tiny};
+use crate::support::podman::Podman;
+use crate::support::registry::Registry;
+use crate::support::run::{RunOptions, Running};
+use crate::support::runc::Runc;
+use crate::support::users::User;
+use crate::support::{http, process, skopeo};
 
 /// Serves, has the right user, and ends on SIGTERM.
 fn serves(running: Running<'_>, user: &str) {

@@ -3,14 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 /// The tests of a file, each as every kind of user.
 macro_rules! as_each {
     ($($name:ident)*) => {$(
         mod $name {
-            use crate::host::Host;
+            use crate::run::host::Host;
 
             #[test]
             fn as_root() {

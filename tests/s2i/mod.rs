@@ -3,9 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod archives;
 mod commands;
 mod dockerfile;

@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use support::process;
-use support::warpdrive::{PYTHON_311_RUN, Warpdrive, binary, copy_of, example};
+use crate::support::process;
+use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive, binary, copy_of, example};
 
 /// The tool with nothing of the tester's environment but what finds the package index.
 fn laptop(directory: &Path, home: &Path) -> Command {

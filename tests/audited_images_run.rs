@@ -3,18 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::made::{Layer, on_top};
+use crate::support::podman::Podman;
+use crate::support::process::{self, words};
+use crate::support::run::RunOptions;
+use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive};
 use serde_json::json;
-use support::made::{Layer, on_top};
-use support::podman::Podman;
-use support::process::{self, words};
-use support::run::RunOptions;
-use support::warpdrive::{PYTHON_311_RUN, Warpdrive};
 use warpdrive::store::Store;
 
 const ACCOUNTS: &str = "root:x:0:0:root:/root:/bin/bash\napp:x:1001:1001::/home/app:/bin/bash\n";
