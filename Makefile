@@ -22,6 +22,7 @@ test: test-deps lint
 	scripts/run-tests
 
 lint:
+	scripts/check-commit-subjects
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
