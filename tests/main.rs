@@ -13,6 +13,7 @@ mod build_cache;
 mod command_line;
 mod consumers;
 mod dependencies;
+mod file_circles;
 mod fixtures;
 mod image;
 mod instrument;

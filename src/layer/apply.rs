@@ -22,6 +22,7 @@ use std::rc::Rc;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 
+use super::apply_options::ApplyOptions;
 use super::error::quoted;
 use super::member::{Member, MemberKind};
 use super::metadata::{self, times};
@@ -30,37 +31,6 @@ use super::remove::remove_at;
 use super::root::{Root, below_whiteout, clean, is_whiteout, open_child, stat_at};
 use super::xattr::opaque_name;
 use super::{LayerError, Limits, OPAQUE_NAME, WHITEOUT_PREFIX};
-
-/// How a layer is unpacked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ApplyOptions {
-    /// Entries get the owners that the layer names. Without it (one id only, no root) all belongs
-    /// to the caller, who is not above the modes then: so that the trees stay usable and removable,
-    /// directories get `u+rwx` and files `u+r` on top of their modes, and file capabilities are
-    /// left out.
-    pub ownership: bool,
-    /// Opaque marks are `user.overlay.opaque`, for mounts with `userxattr` in a user namespace,
-    /// instead of `trusted.overlay.opaque`, which only root may set.
-    pub userxattr: bool,
-    /// Device nodes are made; otherwise they are skipped and reported.
-    pub devices: bool,
-    /// Limits on the uncompressed stream: bytes, headers and padding included, and headers.
-    pub max_bytes: u64,
-    pub max_entries: u64,
-}
-
-impl Default for ApplyOptions {
-    fn default() -> Self {
-        let limits = Limits::default();
-        Self {
-            ownership: true,
-            userxattr: false,
-            devices: true,
-            max_bytes: limits.max_bytes,
-            max_entries: limits.max_entries,
-        }
-    }
-}
 
 /// What became of a layer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

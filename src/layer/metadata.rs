@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
+use super::LayerError;
+use super::apply_options::ApplyOptions;
 use super::error::quoted;
 use super::member::{Member, MemberKind};
 use super::xattr::{Class, classify, is_capability};
-use super::{ApplyOptions, LayerError};
 
 /// Times that file systems can store.
 const TIMES: std::ops::RangeInclusive<i64> = -0x8000_0000..=0x3_7fff_ffff;

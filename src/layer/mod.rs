@@ -19,6 +19,7 @@
 //! compression and this program's release.
 
 mod apply;
+mod apply_options;
 mod archive;
 mod compress;
 mod decompress;
@@ -47,7 +48,8 @@ mod hostile_tests;
 #[cfg(test)]
 mod roundtrip_tests;
 
-pub use apply::{Applied, ApplyOptions, Skipped, apply, apply_checked, hides_all_below};
+pub use apply::{Applied, Skipped, apply, apply_checked, hides_all_below};
+pub use apply_options::ApplyOptions;
 pub use archive::{Flat, flatten};
 pub use compress::{Compression, threads};
 pub use decompress::{Packing, decompressor};

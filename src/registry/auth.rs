@@ -13,10 +13,12 @@ use base64::Engine;
 use serde::Deserialize;
 
 use super::challenge;
-use super::credentials::{Credential, Found, Secret};
+use super::credential::{Credential, Secret};
+use super::credentials::Found;
+use super::detail::detail;
 use super::error::{Denied, RegistryError, tame};
 use super::http::{Method, Payload, Request, Response, Url, authority, shown};
-use super::session::{Client, detail};
+use super::session::Client;
 
 /// What a token lasts when the server does not say.
 const DEFAULT_LIFE: u64 = 60;

@@ -15,56 +15,12 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use serde::Deserialize;
 
+use super::credential::{Credential, Secret};
 use super::error::{RegistryError, tame};
 use super::helper;
 
 /// Auth files are small; a larger one is something else.
 const MAX_FILE: u64 = 8 * 1024 * 1024;
-
-/// Text that shows in no message and no log.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(String);
-
-impl Secret {
-    pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself: for a request's header or body, and nothing else.
-    pub(crate) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("[secret]")
-    }
-}
-
-/// A way to log in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Credential {
-    Basic {
-        user: String,
-        password: Secret,
-    },
-    /// An `OAuth2` refresh token, to be exchanged for access tokens.
-    IdentityToken(Secret),
-    /// A bearer token to be used as it is.
-    RegistryToken(Secret),
-}
-
-impl Credential {
-    /// The user name for messages.
-    pub(crate) fn user(&self) -> &str {
-        match self {
-            Self::Basic { user, .. } => user,
-            Self::IdentityToken(_) => "the holder of an identity token",
-            Self::RegistryToken(_) => "the holder of a registry token",
-        }
-    }
-}
 
 /// What was found for a repository.
 #[derive(Debug, Clone, Default)]

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::detail::detail;
 use super::error::{RegistryError, tame};
 use super::http::{Failure, Url, reader_body};
-use super::session::{Client, detail};
+use super::session::Client;
 use crate::oci::Reference;
 
 /// The daemon may think for long: it unpacks what it has got, and packs what it shall give.

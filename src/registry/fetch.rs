@@ -3,9 +3,10 @@
 
 use std::io::Write;
 
+use super::detail::detail;
 use super::error::RegistryError;
 use super::http::{Request, Url, shown};
-use super::session::{Client, detail};
+use super::session::Client;
 use crate::oci::{Digest, Sha256Writer};
 
 /// A page, and where it came from after redirects (what relative links on it start from).

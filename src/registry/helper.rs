@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::credentials::{Credential, Secret};
+use super::credential::{Credential, Secret};
 use super::error::tame;
 
 /// A helper may ask its user something, or a cloud's service.

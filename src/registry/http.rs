@@ -19,7 +19,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
 pub(crate) use reqwest::{Method, Url};
 
 use super::certificates;
-use super::credentials::Secret;
+use super::credential::Secret;
 use super::error::{RegistryError, Unreachable, tame};
 
 const MAX_REDIRECTS: usize = 8;

@@ -19,10 +19,13 @@
 
 mod auth;
 mod blobs;
+mod caller_url;
 mod certificates;
 mod challenge;
+mod credential;
 mod credentials;
 mod daemon;
+mod detail;
 mod error;
 mod fetch;
 mod helper;
@@ -34,7 +37,6 @@ mod pull;
 mod push;
 mod retry;
 mod session;
-mod small;
 mod stream;
 mod upload;
 

@@ -13,6 +13,7 @@ use crate::progress::Progress;
 use crate::store::{Scratch, Store};
 
 use super::beneath::Root;
+use super::fetch_options::FetchOptions;
 use super::{CollectOptions, Origin, SourceError, Tree, clone, collect, unpack};
 
 /// What `git` gets where nobody says otherwise.
@@ -45,15 +46,6 @@ impl SourceRequest {
             fetched: None,
         }
     }
-}
-
-/// How a source is fetched.
-pub(super) struct FetchOptions<'a> {
-    pub(super) submodules: bool,
-    pub(super) timeout: Duration,
-    pub(super) progress: &'a dyn Progress,
-    /// Asked often; the work ends when it says so.
-    pub(super) cancelled: &'a (dyn Fn() -> bool + Sync),
 }
 
 /// A source as a directory of this machine.

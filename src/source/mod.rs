@@ -20,6 +20,7 @@ mod collect;
 mod digest;
 mod error;
 mod fetch;
+mod fetch_options;
 mod git;
 mod index;
 mod location;
@@ -34,7 +35,6 @@ use std::path::PathBuf;
 
 pub use collect::{CollectOptions, collect};
 pub use error::SourceError;
-use fetch::FetchOptions;
 pub use fetch::{FETCH_TIMEOUT, Fetched, SourceRequest, fetch, take};
 pub use index::StatIndex;
 pub use location::{GitUrl, Origin, redacted};

@@ -8,6 +8,9 @@ use crate::oci::OciError;
 use crate::registry::RegistryError;
 use crate::store::StoreError;
 
+/// What `Place::parse` reads.
+const FORMS: &str = "a place is oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], docker-daemon:REF, containers-storage:REF or docker://REF";
+
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
     #[error("`{given}` is not a place for an image: {problem}")]
@@ -69,7 +72,7 @@ impl TransportError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Place { .. } => Some(super::place::FORMS.into()),
+            Self::Place { .. } => Some(FORMS.into()),
             Self::Archive { .. } | Self::Digest { .. } => {
                 Some("the file may have been cut or changed on its way: copy it again".into())
             }

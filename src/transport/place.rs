@@ -7,9 +7,6 @@ use std::str::FromStr;
 use super::error::TransportError;
 use crate::oci::Reference;
 
-/// For hints.
-pub(super) const FORMS: &str = "a place is oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], docker-daemon:REF, containers-storage:REF or docker://REF";
-
 /// Longest tag or name in an `index.json` that is written or asked for.
 const MAX_TAG: usize = 512;
 

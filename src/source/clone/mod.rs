@@ -23,8 +23,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use super::fetch_options::FetchOptions;
 use super::location::is_commit_id;
-use super::{FetchOptions, GitUrl, SourceError};
+use super::{GitUrl, SourceError};
 use count::Totals;
 use listed::Listed;
 use program::{LOGIN_HELPER, global_configuration};

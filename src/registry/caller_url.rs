@@ -3,9 +3,10 @@
 //! The user gave the address, so plain `http` is allowed to any host here, as in the `s2i` tool; not
 //! where a redirect would lead from https to it.
 
+use super::detail::detail;
 use super::error::RegistryError;
 use super::http::{Method, Payload, Request, Url, shown};
-use super::session::{Client, detail};
+use super::session::Client;
 
 fn parse(url: &str) -> Result<Url, RegistryError> {
     let parsed = Url::parse(url).map_err(|error| RegistryError::Url {

@@ -1,0 +1,14 @@
+//! How a source is fetched, whatever it comes from.
+
+use std::time::Duration;
+
+use crate::progress::Progress;
+
+/// How a source is fetched.
+pub(super) struct FetchOptions<'a> {
+    pub(super) submodules: bool,
+    pub(super) timeout: Duration,
+    pub(super) progress: &'a dyn Progress,
+    /// Asked often; the work ends when it says so.
+    pub(super) cancelled: &'a (dyn Fn() -> bool + Sync),
+}
