@@ -88,6 +88,14 @@ struct Source {
     named: BTreeSet<Vec<String>>,
 }
 
+/// The root of the crate that a module is in: two folders are crates of their own.
+fn root(module: &ModulePath) -> ModulePath {
+    match module.first().map(String::as_str) {
+        Some(own @ ("app" | "sandbox")) => vec![own.to_owned()],
+        _ => Vec::new(),
+    }
+}
+
 /// Collects the names of one file.
 struct Reader {
     module: ModulePath,
@@ -98,7 +106,7 @@ impl Reader {
     /// `crate::a::b`, `super::b` and `self::b` as a path from the root; others as they are.
     fn absolute(&self, path: &[String]) -> Option<ModulePath> {
         let mut absolute = match path.first()?.as_str() {
-            "crate" => Vec::new(),
+            "crate" => root(&self.module),
             "self" => self.module.clone(),
             "super" => {
                 let mut up = self.module.clone();
