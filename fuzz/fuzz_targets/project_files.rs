@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
 use warpdrive::app::files::{Entry, EntryKind, Files};
-use warpdrive::app::{Options, dependencies, detect, environment, metadata, requirement};
+use warpdrive::app::{Options, detect, environment, metadata, requirement};
 
 #[derive(Default)]
 struct Memory(BTreeMap<String, Vec<u8>>);
@@ -65,7 +65,6 @@ fuzz_target!(|text: &str| {
     let _ = requirements.names();
     let _ = environment::plain(&files, environment::FILE);
     let _ = metadata::read(&files);
-    let _ = dependencies::files(&files, &BTreeMap::new());
     if let Ok(detected) = detect(&files, &Options::default()) {
         let _ = serde_json::to_string(&detected.plan).expect("a plan can be written");
     }

@@ -1,7 +1,7 @@
 //! Which files decide what is installed. Phase one of a build sees these and no others, and is
 //! keyed by their content.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::files::{EntryKind, Files};
 use super::project::{Project, Source, hook};
@@ -34,9 +34,8 @@ const NOT_IN_PHASE_ONE: &[&str] = &[
     ".warpdrive/action_hooks/verify",
 ];
 
-/// The files that phase one sees, sorted. Local projects are not among them; a settings mistake
-/// leaves the plain names ([`super::detect()`] reports it).
-pub fn files(files: &dyn Files, environment: &BTreeMap<String, String>) -> Vec<String> {
+/// The files that phase one sees, sorted. Local projects are not among them.
+pub fn files(files: &dyn Files, project: &Project) -> Vec<String> {
     let mut found: BTreeSet<String> = ROOT_FILES
         .iter()
         .filter(|path| files.is_file(path))
@@ -44,18 +43,17 @@ pub fn files(files: &dyn Files, environment: &BTreeMap<String, String>) -> Vec<S
         .collect();
     below(files, ".warpdrive", 0, &mut found);
     found.retain(|path| !NOT_IN_PHASE_ONE.contains(&path.as_str()));
-    if let Ok(project) = Project::load(files, environment, &BTreeMap::new()) {
-        found.extend(project.requirements.files.iter().cloned());
-        for path in find_links(&project) {
-            below(files, &path, 0, &mut found);
-        }
-        if let Some(list) = project.settings.get("pre_build_reads") {
-            for path in list.split_whitespace() {
-                if files.is_file(path) {
-                    found.insert(path.to_owned());
-                } else {
-                    below(files, path.trim_end_matches('/'), 0, &mut found);
-                }
+    let named = project.requirements.files.iter();
+    found.extend(named.filter(|path| files.is_file(path)).cloned());
+    for path in find_links(project) {
+        below(files, &path, 0, &mut found);
+    }
+    if let Some(list) = project.settings.get("pre_build_reads") {
+        for path in list.split_whitespace() {
+            if files.is_file(path) {
+                found.insert(path.to_owned());
+            } else {
+                below(files, path.trim_end_matches('/'), 0, &mut found);
             }
         }
     }
@@ -113,8 +111,14 @@ pub fn needs_all_source(project: &Project, files: &dyn Files) -> Option<String> 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::super::files::Memory;
     use super::*;
+
+    fn load(tree: &Memory) -> Project {
+        Project::load(tree, &BTreeMap::new(), &BTreeMap::new()).unwrap()
+    }
 
     #[test]
     fn only_what_decides() {
@@ -133,7 +137,7 @@ mod tests {
             .with_program(".warpdrive/action_hooks/build-env", "")
             .with_program(".warpdrive/action_hooks/deploy", "");
         assert_eq!(
-            files(&tree, &BTreeMap::new()),
+            files(&tree, &load(&tree)),
             [
                 ".warpdrive/action_hooks/build-env",
                 ".warpdrive/server_type",
@@ -147,7 +151,6 @@ mod tests {
 
     #[test]
     fn a_hook_and_dynamic_metadata_need_everything() {
-        let load = |tree: &Memory| Project::load(tree, &BTreeMap::new(), &BTreeMap::new()).unwrap();
         let tree = Memory::new().with_program(".warpdrive/action_hooks/pre-build", "");
         assert!(needs_all_source(&load(&tree), &tree).is_some());
         let old_name = Memory::new().with_program(".warpdrive/action_hooks/install", "");
@@ -156,7 +159,7 @@ mod tests {
             .with(".warpdrive/pre_build_reads", "versions.json")
             .with("versions.json", "");
         assert_eq!(needs_all_source(&load(&tree), &tree), None);
-        assert!(files(&tree, &BTreeMap::new()).contains(&"versions.json".to_owned()));
+        assert!(files(&tree, &load(&tree)).contains(&"versions.json".to_owned()));
         let tree = Memory::new().with("setup.py", "");
         assert!(needs_all_source(&load(&tree), &tree).is_some());
         let tree = Memory::new().with("requirements.txt", "flask");

@@ -40,6 +40,16 @@ pub fn is_lock(path: &str) -> bool {
 #[serde(rename_all = "kebab-case")]
 pub struct Document {
     lock_version: String,
+    pub requires_python: Option<String>,
+    /// Markers, of which one holds where it may be installed.
+    #[serde(default)]
+    pub environments: Vec<String>,
+    #[serde(default)]
+    pub extras: Vec<String>,
+    #[serde(default)]
+    pub dependency_groups: Vec<String>,
+    #[serde(default)]
+    pub default_groups: Vec<String>,
     #[serde(default)]
     pub packages: Vec<Package>,
     #[serde(default)]
@@ -59,33 +69,37 @@ struct Ours {
 
 /// A package of a lock file.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Package {
     pub name: String,
     pub version: Option<String>,
     pub marker: Option<String>,
     pub index: Option<String>,
-    vcs: Option<Repository>,
-    directory: Option<Directory>,
-    archive: Option<Artifact>,
-    sdist: Option<Artifact>,
+    pub requires_python: Option<String>,
+    pub vcs: Option<Repository>,
+    pub directory: Option<Directory>,
+    pub archive: Option<Artifact>,
+    pub sdist: Option<Artifact>,
     #[serde(default)]
     pub wheels: Vec<Artifact>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Repository {
-    r#type: String,
-    url: Option<String>,
-    commit_id: String,
-    subdirectory: Option<String>,
+/// A commit of a repository.
+pub struct Repository {
+    pub r#type: String,
+    pub url: Option<String>,
+    pub commit_id: String,
+    pub subdirectory: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Directory {
-    path: String,
+/// A project of the tree.
+pub struct Directory {
+    pub path: String,
     #[serde(default)]
-    editable: bool,
+    pub editable: bool,
 }
 
 /// A file of a package: a wheel, an archive.
@@ -93,7 +107,7 @@ struct Directory {
 pub struct Artifact {
     pub name: Option<String>,
     pub url: Option<String>,
-    path: Option<String>,
+    pub path: Option<String>,
     /// In bytes.
     pub size: Option<u64>,
     #[serde(default)]
@@ -111,6 +125,11 @@ impl Artifact {
 }
 
 impl Document {
+    /// Whether warpdrive wrote it.
+    pub fn is_ours(&self) -> bool {
+        self.tool.warpdrive.list.is_some()
+    }
+
     /// # Errors
     /// In words, for what is no lock file of version 1.
     pub fn parse(text: &str) -> Result<Self, String> {

@@ -7,8 +7,11 @@ use std::fmt::Write as _;
 use sha2::{Digest as _, Sha256};
 
 use super::files::{EntryKind, Files};
+use super::listed::Listed;
+pub use super::listed::LocalProject;
 use super::lock::{self, Lock};
-use super::requirement::{Line, LineKind, Requirements};
+use super::package;
+use super::requirement::{Line, LineKind, Requirements, normalize};
 use super::settings::{Settings, SettingsError};
 
 /// Where the dependencies of an app stand.
@@ -50,6 +53,10 @@ pub struct Project {
     names: BTreeSet<String>,
     /// The digest of the list behind the lock file, or of the list itself: [`Project::list_digest`].
     list: String,
+    /// The project in `pyproject.toml` says that it is no package, or cannot be one.
+    no_package: bool,
+    /// What a manager's lock file comes to, where there is one.
+    listed: Option<Listed>,
 }
 
 /// Set for a build that is to resolve everything anew.
@@ -63,7 +70,23 @@ impl Project {
         environment: &BTreeMap<String, String>,
         command_line: &BTreeMap<String, String>,
     ) -> Result<Project, SettingsError> {
+        Self::load_listed(files, environment, command_line, None)
+    }
+
+    /// The same with what a manager's lock file comes to, which is what counts then.
+    ///
+    /// # Errors
+    /// For settings that cannot be understood.
+    pub fn load_listed(
+        files: &dyn Files,
+        environment: &BTreeMap<String, String>,
+        command_line: &BTreeMap<String, String>,
+        given: Option<&Listed>,
+    ) -> Result<Project, SettingsError> {
         let settings = Settings::load(files, environment, command_line)?;
+        if let Some(listed) = given {
+            return Ok(Self::of_list(files, settings, listed));
+        }
         let named = settings.get("requirements").map(|list| {
             list.split_whitespace()
                 .map(str::to_owned)
@@ -98,6 +121,8 @@ impl Project {
             installable,
             unused_lock: None,
             list,
+            no_package: no_package(files),
+            listed: None,
         };
         if !said && files.is_file(lock::FILE) {
             let lock = read_lock(files, lock::FILE)?;
@@ -134,6 +159,55 @@ impl Project {
         Ok(project)
     }
 
+    fn of_list(files: &dyn Files, settings: Settings, listed: &Listed) -> Project {
+        let lines = listed.lines.iter().enumerate();
+        let requirements = Requirements {
+            // Wherever they are, they are no projects of the tree.
+            lines: lines
+                .filter_map(|(at, text)| {
+                    let (name, rest) = super::requirement::name_of(text)?;
+                    let url = rest.strip_prefix('@')?.split_whitespace().next()?;
+                    Some(Line {
+                        file: listed.file.clone(),
+                        number: at + 1,
+                        text: text.clone(),
+                        kind: LineKind::Named {
+                            name: normalize(name),
+                            url: Some(url.to_owned()),
+                        },
+                    })
+                })
+                .collect(),
+            files: listed.files.iter().cloned().collect(),
+            ..Requirements::default()
+        };
+        let source = Source::Lock {
+            file: listed.file.clone(),
+            project: None,
+        };
+        Project {
+            settings,
+            list: list_digest(files, &source, &requirements),
+            source,
+            requirements,
+            installable: static_metadata(files).is_some(),
+            unused_lock: None,
+            names: listed.names.clone(),
+            no_package: false,
+            listed: Some(listed.clone()),
+        }
+    }
+
+    /// Whether all that the app needs is in the list, so that nothing has to be added to it.
+    pub fn is_complete(&self) -> bool {
+        self.listed.is_some()
+    }
+
+    /// Normalized names that are not to be looked for, whatever asks for them: they are in the list.
+    pub fn settled(&self) -> &[String] {
+        self.listed.as_ref().map_or(&[], |listed| &listed.settled)
+    }
+
     /// Of the list of requirements that people write, which a lock is made from.
     pub fn list_digest(&self) -> &str {
         &self.list
@@ -160,6 +234,9 @@ impl Project {
     /// Local projects among the requirements, and the tree itself where metadata describe it:
     /// (path relative to the tree with extras, editable, where it is named).
     pub fn local_projects(&self) -> Vec<LocalProject> {
+        if let Some(listed) = &self.listed {
+            return listed.projects.clone();
+        }
         let mut found: Vec<LocalProject> = self
             .requirements
             .local()
@@ -183,6 +260,7 @@ impl Project {
             project: Some(file),
             ..
         } = &self.source
+            && !(self.no_package && file == "pyproject.toml")
         {
             found.push(LocalProject {
                 path: String::new(),
@@ -193,16 +271,6 @@ impl Project {
         }
         found
     }
-}
-
-/// A project of the source tree that is installed as such.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocalProject {
-    /// Relative to the tree; `""` is the tree itself.
-    pub path: String,
-    pub extras: String,
-    pub editable: bool,
-    pub named_in: String,
 }
 
 /// The requirements of these files, or else of the metadata.
@@ -237,6 +305,11 @@ fn listed(
         requirements.add(&memory, file, 0);
     }
     (source, requirements)
+}
+
+fn no_package(files: &dyn Files) -> bool {
+    let text = files.text("pyproject.toml").unwrap_or_default();
+    toml::from_str(&text).is_ok_and(|document| package::is_no_package(files, &document))
 }
 
 fn read_lock(files: &dyn Files, file: &str) -> Result<Lock, SettingsError> {
@@ -410,6 +483,14 @@ mod tests {
         ));
         assert!(has(&project.names(), "uvicorn"));
         assert_eq!(project.local_projects().len(), 1);
+        for more in [
+            "[tool.uv]\npackage = false\n",
+            "[build-system]\nbuild-backend = 'hatchling.build'\n",
+        ] {
+            let text = format!("[project]\nname='x'\ndependencies=['flask']\n{more}");
+            let project = load(&Memory::new().with("pyproject.toml", text));
+            assert!(project.local_projects().is_empty(), "{more}");
+        }
     }
 
     #[test]

@@ -386,6 +386,13 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 ..error.advice().into()
             },
             E::Detect(error) => error.advice().into(),
+            E::Lockfile(error) => Self {
+                exit: ExitStatus::Usage,
+                code: "lockfile",
+                ..error.advice().into()
+            },
+            E::NotInIndex { .. } => Self::new(ExitStatus::AppBuildFailed, "not-in-index", message)
+                .with_hint("it is looked for nowhere else, since the project says that it is from there; lock it anew"),
             E::S2iBuild(error) => error.into(),
             E::Builder(error) => error.into(),
             E::Source(error) => error.into(),

@@ -11,7 +11,7 @@ use crate::app::settings::{KEYS, command_line};
 use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::pipeline::{
-    self, Explanation, Judgement, LayerReport, PASSED_ON, Report, Request, Secret,
+    self, Explanation, Judgement, LayerReport, PASSED_ON, Report, Request, Secret, is_index_login,
 };
 use crate::sandbox::Network;
 use crate::transport::Destination;
@@ -222,6 +222,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         .with_hint(format!("for example registry.example.com/team/{name}")));
     }
     Ok(Request {
+        listed: None,
         name,
         source: args.source.request(args.timeout)?,
         builder: args.builder.clone(),
@@ -319,10 +320,15 @@ pub(super) fn source_date_epoch() -> Result<Option<i64>, CommandError> {
 
 /// The variables of this process that a build may see.
 pub(super) fn host_env() -> BTreeMap<String, String> {
+    let logins = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok()?;
+        is_index_login(&name).then_some((name, value.into_string().ok()?))
+    });
     PASSED_ON
         .iter()
         .chain(&["SSL_CERT_FILE", "WARPDRIVE_BUILDER_IMAGE"])
         .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
+        .chain(logins)
         .filter(|(_, value)| !value.is_empty())
         .collect()
 }

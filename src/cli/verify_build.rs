@@ -118,6 +118,7 @@ fn origin(args: &Args, record: &Record) -> Result<Origin, CommandError> {
 fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
     let name: Reference = args.image.parse()?;
     Ok(Request {
+        listed: None,
         name,
         source: {
             let mut source = SourceRequest::new(origin(args, record)?);

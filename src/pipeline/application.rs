@@ -64,6 +64,9 @@ fn inputs(
     inputs.add("the compression", &request.compression.to_string());
     inputs.add_variables("the variable", &request.env);
     inputs.add_variables("the build variable", &request.build_env);
+    if let Some(listed) = &request.listed {
+        inputs.add("what is locked", listed);
+    }
     let secrets: Vec<&String> = request.secrets.iter().map(|secret| &secret.id).collect();
     inputs.add("the list of secrets", &secrets);
     inputs

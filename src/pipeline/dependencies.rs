@@ -28,6 +28,7 @@ use super::fragments::{self, Fragment};
 use super::inputs::{self, Explanation, FILES, Inputs};
 use super::leaks::Leaks;
 use super::lock::LockedWheel;
+use super::locked::{self, Locked};
 use super::request::Request;
 use super::split::{self, Distribution};
 use super::tools::{self, Tools};
@@ -122,7 +123,7 @@ fn inputs(
     request: &Request,
 ) -> Result<Inputs, BuildError> {
     let mut inputs = Inputs::default();
-    inputs.add("the format of the cache", &9);
+    inputs.add("the format of the cache", &10);
     inputs.add(FILES, &source.digest(None)?.to_string());
     inputs.name_files(source);
     inputs.add("the builder image", &base.identity());
@@ -140,6 +141,9 @@ fn inputs(
             inputs.add(&format!("the variable {name}"), &value);
         }
     }
+    if let Some(listed) = &request.listed {
+        inputs.add("what is locked", listed);
+    }
     if let Some(pinned) = &request.pinned {
         inputs.add("the versions of the record", &pinned.constraints);
     }
@@ -154,6 +158,7 @@ pub(super) fn phase(
     tree: &Tree,
     detected: &Detected,
     base: &Base,
+    locked: Option<&Locked>,
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<Phase1, BuildError> {
@@ -181,7 +186,9 @@ pub(super) fn phase(
         return Ok(Phase1::complete(explain(true)?, result));
     }
     let tools = tools::ensure(store, progress)?;
-    match fragments::phase(store, &source, detected, base, request, &tools, progress)? {
+    match fragments::phase(
+        store, &source, detected, base, locked, request, &tools, progress,
+    )? {
         Ok((result, fragments)) => {
             let mut phase = Phase1 {
                 explanation: explain(false)?,
@@ -199,7 +206,7 @@ pub(super) fn phase(
     }
     let scratch = store.scratch("dependencies")?;
     let upper = install(
-        store, &source, detected, base, request, &tools, &scratch, progress,
+        store, &source, detected, base, locked, request, &tools, &scratch, progress,
     )?;
     let result = into_layers(store, base, &upper, request)?;
     store.remember("dependencies", &key, &result)?;
@@ -252,6 +259,7 @@ fn install(
     source: &Tree,
     detected: &Detected,
     base: &Base,
+    locked: Option<&Locked>,
     request: &Request,
     tools: &Tools,
     scratch: &Scratch,
@@ -262,7 +270,17 @@ fn install(
     let staged = scratch.path().join("source");
     let src = make_app_root(&staged, chown.is_some())?;
     source.stage(&src, chown)?;
-    fetch::fetch(store, source, detected, base, request, tools, progress)?;
+    let files = match locked {
+        Some(locked) => {
+            let place = Locked::place(scratch)?;
+            locked.fetch_all(store, request, &place, progress)?;
+            Some(place)
+        }
+        None => {
+            fetch::fetch(store, source, detected, base, request, tools, progress)?;
+            None
+        }
+    };
     let shared = wheel_cache(store, base, mode)?;
     let mut lowers = vec![staged];
     lowers.extend(base.lowers(store)?);
@@ -294,7 +312,10 @@ fn install(
             Stage::assemble(
                 lowers.clone(),
                 upper.clone(),
-                environment::mounts(request, tools, cache),
+                environment::mounts(request, tools, cache)
+                    .into_iter()
+                    .chain(files.clone().map(locked::mount))
+                    .collect(),
                 env,
             ),
             request,

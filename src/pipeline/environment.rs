@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::app::listed;
 use crate::builder::{APP_ROOT, FIXED_TIME};
 use crate::progress::without_logins;
 use crate::sandbox::Mount;
@@ -36,6 +37,15 @@ pub const PASSED_ON: &[&str] = &[
     "no_proxy",
 ];
 
+/// Whether a variable is a part of a login for an index, as uv and Poetry have it. None of these is seen
+/// in a sandbox unless the build's owner says it there ([`super::locked`] uses them).
+pub fn is_index_login(name: &str) -> bool {
+    let rest = ["UV_INDEX_", "POETRY_HTTP_BASIC_"]
+        .iter()
+        .find_map(|start| name.strip_prefix(start));
+    rest.is_some_and(|rest| rest.ends_with("_USERNAME") || rest.ends_with("_PASSWORD"))
+}
+
 /// Where Linux distributions keep the bundle of certificate authorities.
 const CA_BUNDLES: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
@@ -51,6 +61,9 @@ const STRIP_DEBUG: &str = "-Wl,--strip-debug";
 
 /// The versions that `verify-build` installs.
 const CONSTRAINTS: &str = "/run/warpdrive/resolved.txt";
+
+/// What the project's lock file comes to.
+const LISTED: &str = "/run/warpdrive/listed.json";
 
 const CA_INSIDE: &str = "/run/warpdrive/ca-certificates.crt";
 
@@ -134,6 +147,9 @@ pub(super) fn variables(
     let said: Vec<&str> = said.map(|(name, _)| name.as_str()).collect();
     set("WARPDRIVE_SAID_VARIABLES", &said.join(" "));
     set("WARPDRIVE_IMAGE_ENVIRONMENT", &images_own(base_env, path));
+    if request.listed.is_some() {
+        env.insert(listed::VARIABLE.to_owned(), LISTED.to_owned());
+    }
     let linker = env.get("LDFLAGS").map_or("", String::as_str);
     let linker = format!("{linker} {STRIP_DEBUG}").trim_start().to_owned();
     env.insert("LDFLAGS".to_owned(), linker);
@@ -243,6 +259,13 @@ pub(super) fn mounts_of_the_host(request: &Request, hosts: &str) -> Vec<Mount> {
             mode: 0o444,
         });
     }
+    if let Some(listed) = &request.listed {
+        mounts.push(Mount::File {
+            target: LISTED.into(),
+            contents: serde_json::to_vec(listed).unwrap_or_default(),
+            mode: 0o444,
+        });
+    }
     for secret in &request.secrets {
         mounts.push(Mount::File {
             target: Path::new("/run/secrets").join(&secret.id),
@@ -273,6 +296,8 @@ impl Redactor {
             request
                 .build_env
                 .iter()
+                .map(|(name, value)| (name, value))
+                .chain(&request.host_env)
                 .filter(|(name, _)| is_secret(name))
                 .map(|(_, value)| value.trim().to_owned()),
         );

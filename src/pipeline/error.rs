@@ -19,6 +19,10 @@ pub enum BuildError {
     Settings(#[from] crate::app::settings::SettingsError),
     #[error(transparent)]
     Detect(#[from] crate::app::DetectError),
+    #[error(transparent)]
+    Lockfile(#[from] crate::lockfile::LockfileError),
+    #[error("{package} is locked, and {index} has no file of it with the locked hash")]
+    NotInIndex { package: String, index: String },
     #[error("the {phase} phase of assemble {}", describe(*exit))]
     Assemble {
         phase: &'static str,

@@ -103,6 +103,7 @@ pub(super) fn fetch(
             overlay_owned(&scratch, "fetched", IdMode::current())?.upper,
             target.clone(),
         )),
+        packages: None,
     };
     trusted::run(store, base, request, tools, job, &Downloads(progress))?;
     Ok(())

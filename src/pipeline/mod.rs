@@ -22,6 +22,8 @@ mod inputs;
 mod judge;
 mod leaks;
 mod lock;
+mod locked;
+mod package_indexes;
 mod record;
 mod remote;
 mod request;
@@ -40,6 +42,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::app::{self, python_version::PythonVersion};
+use crate::lockfile;
 use crate::oci::{Descriptor, Digest};
 use crate::progress::{Progress, human_size};
 use crate::sandbox;
@@ -48,7 +51,7 @@ use crate::store::Store;
 
 pub use commit::LABEL_PLAN;
 pub use difference::Difference;
-pub use environment::PASSED_ON;
+pub use environment::{PASSED_ON, is_index_login};
 pub use error::BuildError;
 pub use judge::{Judgement, Verdict};
 pub use record::{LABEL_BUILD, Record};
@@ -101,7 +104,12 @@ pub fn preview(
     progress: &dyn Progress,
 ) -> Result<Preview, BuildError> {
     let tree = collect(store, &request.source, &CollectOptions::default(), progress)?;
-    let detected = app::detect(&files::TreeFiles::new(&tree), &detection(request, None))?;
+    let reader = files::TreeFiles::new(&tree);
+    let mut options = detection(request, None);
+    let settings =
+        app::settings::Settings::load(&reader, &options.environment, &options.command_line)?;
+    options.listed = lockfile::find(&reader, &settings)?.map(|lock| lock.preview());
+    let detected = app::detect(&reader, &options)?;
     Ok(Preview { tree, detected })
 }
 
@@ -185,12 +193,29 @@ fn in_two_phases(
     let reader = files::TreeFiles::new(tree);
     let options = detection(request, None);
     let python = app::python_request(&reader, &options.environment)?;
+    let settings =
+        app::settings::Settings::load(&reader, &options.environment, &options.command_line)?;
+    let lock = lockfile::find(&reader, &settings)?;
     // An app that cannot be started is refused before anything is fetched.
-    app::detect(&reader, &options)?;
+    app::detect(
+        &reader,
+        &app::Options {
+            listed: lock.as_ref().map(lockfile::Lock::preview),
+            ..options.clone()
+        },
+    )?;
     timings.step("plan");
 
     let wish = wish(&reader, &options, request)?;
     let mut base = base::take(store, wish.as_deref(), python.as_ref(), request, progress)?;
+    let locked = match &lock {
+        Some(lock) => Some(locked::read(store, lock, &base, request)?),
+        None => None,
+    };
+    let request = &Request {
+        listed: locked.as_ref().map(|locked| locked.listed().clone()),
+        ..request.clone()
+    };
     let detected = app::detect(&reader, &detection(request, Some(base.python.minor())))?;
     for warning in &detected.warnings {
         progress.warning(warning);
@@ -218,7 +243,15 @@ fn in_two_phases(
 
     progress.step("---> Installing application source");
     progress.step("---> Building application from source");
-    let phase1 = dependencies::phase(store, tree, &detected, &base, request, progress)?;
+    let phase1 = dependencies::phase(
+        store,
+        tree,
+        &detected,
+        &base,
+        locked.as_ref(),
+        request,
+        progress,
+    )?;
     timings.step("dependencies");
 
     let time = request
@@ -391,6 +424,7 @@ fn detection(request: &Request, python: Option<PythonVersion>) -> app::Options {
             .collect(),
         python,
         app_root: Some(crate::builder::APP_ROOT.to_owned()),
+        listed: request.listed.clone(),
         ..app::Options::default()
     }
 }

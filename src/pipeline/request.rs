@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::app::listed::Listed;
 use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::sandbox::{Limits, Network};
@@ -49,6 +50,8 @@ pub struct Request {
     pub pinned: Option<Pinned>,
     /// Of each sandbox in which the app's code or its packages' runs.
     pub limits: Limits,
+    /// What the project's lock file comes to, once the builder's Python is known.
+    pub listed: Option<Listed>,
     /// `SOURCE_DATE_EPOCH` (reproducible-builds.org), seconds.
     pub source_date_epoch: Option<i64>,
     /// The host's variables that concern package indexes, proxies and certificates.

@@ -16,6 +16,7 @@ use super::base::Base;
 use super::dependencies::wheel_cache;
 use super::environment::{self, PASSED_ON, WheelCache};
 use super::error::BuildError;
+use super::locked;
 use super::request::Request;
 use super::tools::Tools;
 
@@ -26,6 +27,8 @@ pub(super) struct Job {
     pub(super) files: Vec<(String, String)>,
     /// A directory of ours that the command may write to, and where it is inside.
     pub(super) output: Option<(PathBuf, String)>,
+    /// A directory of packages' files that the command may read.
+    pub(super) packages: Option<PathBuf>,
 }
 
 /// Runs it on the base image, of which nothing can be written.
@@ -46,6 +49,7 @@ pub(super) fn run(
             read_only: false,
         });
     }
+    mounts.extend(job.packages.map(locked::mount));
     for (path, text) in job.files {
         mounts.push(Mount::File {
             target: path.into(),
@@ -73,6 +77,7 @@ pub(super) fn without_the_application(request: &Request) -> Request {
         .build_env
         .retain(|(name, _)| PASSED_ON.contains(&name.as_str()));
     request.secrets.clear();
+    request.listed = None;
     request
 }
 

@@ -72,7 +72,8 @@ impl Client {
         into: &mut dyn Write,
         received: &mut u64,
     ) -> Result<Option<String>, RegistryError> {
-        let mut request = Request::get(url.clone());
+        // The bytes are held against a hash, however they came.
+        let mut request = Request::get(url.clone()).even_plain();
         if *received > 0 {
             request = request.header("range", format!("bytes={received}-"));
         }
@@ -122,7 +123,8 @@ impl Client {
         }
     }
 
-    /// Fetches a page of at most `max_bytes`, as UTF-8.
+    /// Fetches a page of at most `max_bytes`, as UTF-8. Plain `http` is allowed: what a page of an index
+    /// says is held against hashes.
     pub fn fetch_text(
         &self,
         url: &str,
@@ -131,7 +133,10 @@ impl Client {
     ) -> Result<Page, RegistryError> {
         let url = parse(url)?;
         let what = shown(&url);
-        let mut response = self.repeat(&Request::get(url).header("accept", accept), None)?;
+        let mut response = self.repeat(
+            &Request::get(url).header("accept", accept).even_plain(),
+            None,
+        )?;
         if response.status() != 200 {
             let status = response.status();
             return Err(refused(&mut response, &what, status));

@@ -131,7 +131,10 @@ impl Build<'_> {
         let complete = !matches!(detected.project.source, Source::Dynamic { .. });
         for (project, name) in projects.iter().zip(names) {
             let mut arguments = Vec::new();
-            if complete
+            if detected.project.is_complete() {
+                // Whatever else it wants, the lock says there is no more.
+                arguments.push("--no-deps".to_owned());
+            } else if complete
                 && project.path.is_empty()
                 && project.extras.is_empty()
                 && detected.project.installable

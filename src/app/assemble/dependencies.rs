@@ -8,6 +8,7 @@ use std::path::Path;
 use super::super::detect::{self, Detected};
 use super::super::environment::Environment;
 use super::super::instrument::Instrument;
+use super::super::project::Project;
 use super::super::python_version::PythonVersion;
 use super::super::server::pins::pinned;
 use super::install::{self, Installer};
@@ -70,6 +71,7 @@ impl Build<'_> {
         }
         let instrument = detect::instrument(&project.settings);
         self.install_server(
+            &project,
             &mut installer,
             &environment,
             detected,
@@ -129,6 +131,7 @@ impl Build<'_> {
     /// The packages for the server and the agent that the requirements did not bring.
     fn install_server(
         &self,
+        project: &Project,
         installer: &mut Installer<'_>,
         environment: &Environment,
         detected: Option<&Detected>,
@@ -164,10 +167,13 @@ impl Build<'_> {
         };
         self.progress
             .step(&format!("Installing {what} ({})", missing.join(", ")));
-        match installer.install_more(&missing) {
+        let settled = install::settled(project, installer, &temporary(environment))?;
+        let mut arguments = missing;
+        arguments.extend(settled.iter().flat_map(install::Settled::arguments));
+        match installer.install_more(&arguments) {
             Err(BuildError::NeedsSdists { .. }) if !phased => {
                 installer.build = true;
-                installer.install_more(&missing)
+                installer.install_more(&arguments)
             }
             other => other,
         }

@@ -360,12 +360,50 @@ pub(super) fn arguments(
         path: path.clone(),
         source,
     })?;
+    let mut line = vec!["-r".to_owned(), path.display().to_string()];
+    if project.is_complete() {
+        line.push("--no-deps".to_owned());
+    }
     Ok(Some(Arguments {
-        line: vec!["-r".to_owned(), path.display().to_string()],
+        line,
         names,
         temporary: Some(path),
         wants_code,
     }))
+}
+
+/// A file with names that the installer is not to look for.
+pub(super) struct Settled(PathBuf);
+
+impl Settled {
+    pub(super) fn arguments(&self) -> [String; 2] {
+        ["--excludes".to_owned(), self.0.display().to_string()]
+    }
+}
+
+impl Drop for Settled {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// What is not to be looked for, where a lock says what there is. (pip asks for nothing that is there.)
+pub(super) fn settled(
+    project: &Project,
+    installer: &Installer<'_>,
+    temporary_directory: &Path,
+) -> Result<Option<Settled>, BuildError> {
+    if project.settled().is_empty() || installer.pip {
+        return Ok(None);
+    }
+    let path = temporary_directory.join(format!("settled-{}.txt", std::process::id()));
+    let text = project.settled().join("\n") + "\n";
+    std::fs::write(&path, text).map_err(|source| BuildError::Io {
+        doing: "write",
+        path: path.clone(),
+        source,
+    })?;
+    Ok(Some(Settled(path)))
 }
 
 /// Whether a URL is that of a wheel, which needs no code to be run.

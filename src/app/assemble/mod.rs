@@ -25,6 +25,7 @@ use super::detect::{DetectError, Detected, Options, detect};
 use super::environment::{self, Environment};
 use super::files::Directory;
 use super::fixup::fixup;
+use super::listed::{self, Listed};
 use super::process;
 use super::progress::Progress;
 use super::project::Project;
@@ -160,6 +161,7 @@ impl<'a> Build<'a> {
         // Between the pipeline and us, and nobody else's.
         environment.remove("WARPDRIVE_SAID_VARIABLES");
         environment.remove("WARPDRIVE_IMAGE_ENVIRONMENT");
+        environment.remove(listed::VARIABLE);
         let system = if roots.image { "image" } else { "local" };
         environment
             .entry("WARPDRIVE_BUILD_SYSTEM".to_owned())
@@ -230,6 +232,7 @@ impl<'a> Build<'a> {
             command_line: self.command_line.clone(),
             python: python_version(&self.roots.app),
             app_root: Some(self.roots.app.display().to_string()),
+            listed: self.listed()?,
         };
         Ok(detect(&files, &options)?)
     }
@@ -240,8 +243,22 @@ impl<'a> Build<'a> {
             path: self.roots.source.clone(),
             source,
         })?;
-        Project::load(&files, environment, self.command_line)
+        let listed = self.listed()?;
+        Project::load_listed(&files, environment, self.command_line, listed.as_ref())
             .map_err(|error| DetectError::from(error).into())
+    }
+
+    /// What the caller made of a manager's lock file.
+    fn listed(&self) -> Result<Option<Listed>, BuildError> {
+        let Some(path) = self.given.get(listed::VARIABLE).map(PathBuf::from) else {
+            return Ok(None);
+        };
+        let read = fs::read(&path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
+        read.map_err(|source| BuildError::Io {
+            doing: "read",
+            path,
+            source,
+        })
     }
 
     /// Runs a hook, if there is one. (Detection refuses one that is not executable.)

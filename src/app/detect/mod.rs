@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use super::environment;
 use super::files::Files;
 use super::instrument::Instrument;
+use super::listed::Listed;
 use super::plan::{Application, DjangoPlan, Plan, Start, StaticMap};
 use super::project::{self, Project};
 use super::python::{self, PythonRequest};
@@ -43,6 +44,8 @@ pub struct Options {
     pub python: Option<PythonVersion>,
     /// The application's root in the image or on this machine.
     pub app_root: Option<String>,
+    /// What a manager's lock file comes to, if there is one.
+    pub listed: Option<Listed>,
 }
 
 /// What was found out about an app.
@@ -75,7 +78,12 @@ impl Detected {
 /// # Errors
 /// If it cannot be an app, or is more than one.
 pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectError> {
-    let project = Project::load(files, &options.environment, &options.command_line)?;
+    let project = Project::load_listed(
+        files,
+        &options.environment,
+        &options.command_line,
+        options.listed.as_ref(),
+    )?;
     let settings = &project.settings;
     refuse_hooks(files)?;
     let mut warnings = warnings(&project);
@@ -158,7 +166,7 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
         image_environment: BTreeMap::new(),
     };
     Ok(Detected {
-        dependency_files: dependencies::files(files, &options.environment),
+        dependency_files: dependencies::files(files, &project),
         needs_all_source: dependencies::needs_all_source(&project, files),
         plan,
         project,

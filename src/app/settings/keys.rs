@@ -132,6 +132,27 @@ pub const KEYS: &[Key] = &[
         "requirement files (default requirements.txt)",
     ),
     key(
+        "dependencies",
+        &["WARPDRIVE_DEPENDENCIES"],
+        Kind::OneOf(&["uv", "poetry", "pdm", "pipenv", "pylock", "pip"]),
+        None,
+        "whose list of packages counts, where there are several; pip is requirements.txt",
+    ),
+    key(
+        "dependency_extras",
+        &["WARPDRIVE_DEPENDENCY_EXTRAS"],
+        Kind::List,
+        None,
+        "extras of the project that are installed from its lock file",
+    ),
+    key(
+        "dependency_groups",
+        &["WARPDRIVE_DEPENDENCY_GROUPS"],
+        Kind::List,
+        None,
+        "groups (of Pipenv: sections) that are installed from the lock file besides the default",
+    ),
+    key(
         "python",
         &["WARPDRIVE_PYTHON"],
         Kind::Text,

@@ -345,6 +345,7 @@ impl OursArgs {
             harden: self.harden,
             audit: self.judgement()?,
             pinned: None,
+            listed: None,
             limits: self.limits.limits(self.timeout),
             incremental: false,
             source_date_epoch: source_date_epoch()?,

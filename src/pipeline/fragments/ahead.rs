@@ -64,7 +64,7 @@ pub(super) fn install(
     let limits = &request.limits;
     let limited = limits.memory.is_some() || limits.cpus.is_some() || limits.pids.is_some();
     // Who wants to hear nothing of what was before; and who has one sandbox's worth of the machine.
-    if request.no_cache || request.upgrade || limited {
+    if request.no_cache || request.upgrade || limited || given.asked.locked.is_some() {
         return Ok(Ahead::default());
     }
     let guess = || {
@@ -80,6 +80,7 @@ pub(super) fn install(
         let said = Said::default();
         let installation = Installation {
             given,
+            packages: None,
             reach,
             wanted: &|| wanted(&missing),
             progress: &said,

@@ -41,6 +41,8 @@ pub(super) enum Refusal {
 /// An installation of wheels, and what it depends on.
 pub(super) struct Installation<'a> {
     pub(super) given: Given<'a>,
+    /// Where the wheels are, if they have been fetched: then nothing is asked for them.
+    pub(super) packages: Option<&'a Path>,
     pub(super) reach: Reach,
     /// Whether anybody has a use for it still: it is given up before its next step otherwise.
     pub(super) wanted: &'a dyn Fn() -> bool,
@@ -124,9 +126,13 @@ impl Installation<'_> {
         }
         let tree = Linked::new(store, base, scratch)?;
         let mut list = String::new();
-        for line in asked.indexes() {
-            list.push_str(line);
-            list.push('\n');
+        if self.packages.is_some() {
+            let _ = writeln!(list, "--no-index\n--find-links {RUN}/files");
+        } else {
+            for line in asked.indexes() {
+                list.push_str(line);
+                list.push('\n');
+            }
         }
         for pin in pins {
             let Pin {
@@ -161,6 +167,7 @@ impl Installation<'_> {
                 .collect(),
             files: vec![(list_file.clone(), list)],
             output: None,
+            packages: self.packages.map(Path::to_owned),
         };
         let shown = WithoutSteps(self.progress);
         let outcome = trusted::run(store, base, request, tools, job, &shown)?;

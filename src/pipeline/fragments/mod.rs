@@ -40,6 +40,7 @@ use super::carried::Carried;
 use super::dependencies::{Dependencies, now};
 use super::error::BuildError;
 use super::lock::LockedWheel;
+use super::locked::Locked;
 use super::request::Request;
 use super::tools::{self, Tools};
 use install::{Installation, Refusal};
@@ -68,7 +69,7 @@ impl Reach {
 #[derive(Clone, Copy)]
 struct Given<'a> {
     store: &'a Store,
-    asked: &'a Asked,
+    asked: &'a Asked<'a>,
     detected: &'a Detected,
     base: &'a Base,
     request: &'a Request,
@@ -112,16 +113,21 @@ fn key(pin: &Pin, base: &Base) -> String {
 pub(super) type Outcome = Result<(Dependencies, Vec<Fragment>), String>;
 
 /// Makes the dependency phase's result of fragments.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a step of the pipeline: it names all that it depends on"
+)]
 pub(super) fn phase(
     store: &Store,
     source: &Tree,
     detected: &Detected,
     base: &Base,
+    locked: Option<&Locked>,
     request: &Request,
     tools: &Tools,
     progress: &dyn Progress,
 ) -> Result<Outcome, BuildError> {
-    let asked = match plain::list(source, detected, request) {
+    let asked = match plain::list(source, detected, locked, request) {
         Ok(asked) => asked,
         Err(reason) => return Ok(Err(reason)),
     };
@@ -181,8 +187,20 @@ pub(super) fn phase(
     }
     ahead.tell(&wheels, progress);
     if !missing.is_empty() {
+        let scratch = store.scratch("files")?;
+        let packages = match asked.locked {
+            Some(locked) => {
+                let place = Locked::place(&scratch)?;
+                let new = wheels.iter().filter(|wheel| missing.contains(&&wheel.pin));
+                let new: Vec<&LockedWheel> = new.collect();
+                locked.fetch(&new, store, request, &place, progress)?;
+                Some(place)
+            }
+            None => None,
+        };
         let installation = Installation {
             given,
+            packages: packages.as_deref(),
             reach: Reach::Index,
             wanted: &|| true,
             progress,

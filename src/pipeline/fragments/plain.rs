@@ -7,20 +7,23 @@ use crate::app::project::Source;
 use crate::sandbox::Network;
 use crate::source::Tree;
 
-use super::super::environment::PASSED_ON;
+use super::super::environment::{PASSED_ON, is_index_login};
 use super::super::fetch;
 use super::super::files::TreeFiles;
+use super::super::locked::Locked;
 use super::super::request::Request;
 
-/// A list that the resolver can be given as it stands.
-pub(super) struct Asked {
+/// A list that the resolver can be given as it stands, or what a lock has instead of one.
+pub(super) struct Asked<'a> {
     pub(super) requirements: String,
     pub(super) constraints: String,
     /// The files that it stands in, for people.
     pub(super) names: String,
+    /// A lock that has been read: nothing has to be resolved.
+    pub(super) locked: Option<&'a Locked>,
 }
 
-impl Asked {
+impl Asked<'_> {
     /// Where packages are looked up.
     pub(super) fn indexes(&self) -> impl Iterator<Item = &str> {
         self.requirements
@@ -54,7 +57,12 @@ impl Asked {
 }
 
 /// The list, or why the application has a say in its installation.
-pub(super) fn list(source: &Tree, detected: &Detected, request: &Request) -> Result<Asked, String> {
+pub(super) fn list<'a>(
+    source: &Tree,
+    detected: &Detected,
+    locked: Option<&'a Locked>,
+    request: &Request,
+) -> Result<Asked<'a>, String> {
     if let Some(reason) = &detected.needs_all_source {
         return Err(reason.clone());
     }
@@ -76,7 +84,8 @@ pub(super) fn list(source: &Tree, detected: &Detected, request: &Request) -> Res
         return Err("a variable of the build has a say in it".into());
     }
     let files = TreeFiles::new(source);
-    if has_uv_settings(&files) {
+    // What is locked has heard them.
+    if locked.is_none() && has_uv_settings(&files) {
         return Err("pyproject.toml has settings for uv".into());
     }
     match environment::plain_names(&files) {
@@ -90,6 +99,14 @@ pub(super) fn list(source: &Tree, detected: &Detected, request: &Request) -> Res
             return Err("there is no list of requirements".into());
         }
     };
+    if locked.is_some() {
+        return Ok(Asked {
+            requirements: String::new(),
+            constraints: String::new(),
+            names,
+            locked,
+        });
+    }
     let lists = fetch::of_project(source, detected, &[], request);
     if let Some(line) = lists.left_out {
         return Err(format!("`{line}` is more than a name and a version"));
@@ -101,12 +118,15 @@ pub(super) fn list(source: &Tree, detected: &Detected, request: &Request) -> Res
         requirements: lists.requirements,
         constraints: lists.constraints,
         names,
+        locked: None,
     })
 }
 
 /// Whether an installer heeds a variable of this name, besides those that say where packages are.
 fn steers(name: &str) -> bool {
-    (name.starts_with("UV_") || name.starts_with("PIP_")) && !PASSED_ON.contains(&name)
+    (name.starts_with("UV_") || name.starts_with("PIP_"))
+        && !PASSED_ON.contains(&name)
+        && !is_index_login(name)
 }
 
 /// The same for variables that the application sets for itself, which say nothing before.
@@ -157,6 +177,7 @@ mod tests {
             requirements: "--pre\nFlask_X==1 --hash=sha256:aa --hash=sha256:bb\nsix\n".into(),
             constraints: String::new(),
             names: String::new(),
+            locked: None,
         };
         assert_eq!(asked.hashes("flask-x"), Some(vec!["aa", "bb"]));
         assert_eq!(asked.hashes("six"), Some(vec![]));
@@ -179,6 +200,7 @@ mod tests {
                 requirements: list.into(),
                 constraints: String::new(),
                 names: String::new(),
+                locked: None,
             };
             assert_eq!(asked.only_index(), expected, "{list}");
         }

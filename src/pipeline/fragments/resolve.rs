@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::lock::Document;
 use crate::app::server::pins::pinned;
 use crate::builder::APP_ROOT;
+use crate::lockfile::{self, Chosen, Target};
 use crate::progress::Silent;
 use crate::rootfs::read_beneath;
 use crate::sandbox::{Exit, IdMode};
@@ -18,6 +19,7 @@ use super::super::dependencies::overlay_owned;
 use super::super::environment::RUN;
 use super::super::error::BuildError;
 use super::super::lock::{Artifact, LockedWheel};
+use super::super::locked::Locked;
 use super::super::split::normalized;
 use super::super::trusted::{self, Job};
 use super::{Given, Reach};
@@ -49,7 +51,11 @@ pub(super) fn resolve(
     let run = |requirements: String, constraints: String| {
         compile(given, requirements, constraints, reach)
     };
-    let mut found = match run(asked.requirements.clone(), asked.constraints.clone())? {
+    let found = match asked.locked {
+        Some(locked) => locked.wheels(),
+        None => run(asked.requirements.clone(), asked.constraints.clone())?,
+    };
+    let mut found = match found {
         Ok(found) => found,
         Err(reason) => return Ok(Err(reason)),
     };
@@ -81,7 +87,7 @@ pub(super) fn resolve(
             let _ = writeln!(requirements, "{line}");
         }
         let mut constraints = String::new();
-        for LockedWheel { pin, .. } in &found {
+        for LockedWheel { pin, .. } in found.iter().filter(|_| asked.locked.is_none()) {
             let _ = writeln!(constraints, "{}=={}", pin.name, pin.version);
         }
         let more = match run(requirements, constraints)? {
@@ -117,6 +123,10 @@ fn compile(
     let lock = format!("{inside}/pylock.toml");
     let requirements_file = format!("{RUN}/requirements.txt");
     let constraints_file = format!("{RUN}/constraints.txt");
+    // What is locked is there, and asked for nowhere.
+    let excluded_file = format!("{RUN}/excluded.txt");
+    let settled = given.asked.locked.map_or(&[][..], Locked::names);
+    let excluded: String = settled.iter().flat_map(|name| [name, "\n"]).collect();
     let python = format!("{APP_ROOT}/bin/python");
     let uv = format!("{RUN}/tools/bin/uv");
     let mut command = vec![
@@ -139,6 +149,9 @@ fn compile(
         &constraints_file,
         &requirements_file,
     ];
+    if !excluded.is_empty() {
+        command.extend(["--excludes", &excluded_file]);
+    }
     if request.upgrade {
         command.push("--refresh");
     }
@@ -148,8 +161,10 @@ fn compile(
         files: vec![
             (requirements_file.clone(), requirements),
             (constraints_file.clone(), constraints),
+            (excluded_file.clone(), excluded),
         ],
         output: Some((output.clone(), inside.clone())),
+        packages: None,
     };
     // What is wrong is said by the installation in one go, where everybody looks for it.
     let outcome = trusted::run(store, base, request, tools, job, &Silent)?;
@@ -161,23 +176,34 @@ fn compile(
         .ok()
         .flatten()
         .and_then(|bytes| String::from_utf8(bytes).ok());
-    let pins = text.as_deref().and_then(pins);
-    Ok(pins.ok_or_else(|| "the resolution has more than one wheel for a name".into()))
+    let target = Target::of(&base.python.version, &base.python.libc);
+    let pins = text.as_deref().and_then(|text| pins(text, &target));
+    Ok(pins.ok_or_else(|| "the resolution has something else than wheels that fit".into()))
 }
 
-/// The wheels that a lock file names; `None` where one of its packages is anything else.
-fn pins(lock: &str) -> Option<Vec<LockedWheel>> {
+/// The wheels that a lock file names, of several that fit the one that an installer takes; `None` where
+/// one of its packages is anything else.
+fn pins(lock: &str, target: &Target) -> Option<Vec<LockedWheel>> {
     let lock = Document::parse(lock).ok()?;
     let mut found = Vec::with_capacity(lock.packages.len());
     for package in lock.packages {
-        let [wheel] = package.wheels.as_slice() else {
-            return None;
-        };
+        // The resolver says what a package is for even where it holds here.
+        if let Some(marker) = &package.marker
+            && !lockfile::holds(marker, target, &Chosen::default()).ok()?
+        {
+            continue;
+        }
+        let ranked = package.wheels.iter().filter_map(|wheel| {
+            let last = wheel.url.as_deref().and_then(|url| url.rsplit('/').next());
+            let name = wheel.name.as_deref().or(last)?;
+            let name = name.replace("%2B", "+");
+            Some((target.rank(&name)?, wheel))
+        });
+        let (_, wheel) = ranked.min_by(|a, b| a.0.cmp(&b.0))?;
         // Both go into a list for the installer.
         let version = package.version?;
         let harmless = |c: char| c.is_ascii_alphanumeric() || ".+!_-".contains(c);
-        if package.marker.is_some()
-            || !version.chars().all(harmless)
+        if !version.chars().all(harmless)
             || !package.name.chars().all(harmless)
             || package.name.starts_with('-')
         {
@@ -215,10 +241,11 @@ mod tests {
     #[test]
     fn one_wheel_for_a_name_or_nothing() {
         let wheel = format!(
-            "{{ url = \"https://x/y.whl\", size = 5, hashes = {{ sha256 = \"{HASH}\" }} }}"
+            "{{ url = \"https://x/y-1-py3-none-any.whl\", size = 5, hashes = {{ sha256 = \"{HASH}\" }} }}"
         );
         let good = package(&format!("wheels = [{wheel}]"));
-        let [found] = pins(&good).unwrap().try_into().unwrap();
+        let target = Target::of("3.11.2", "glibc 2.36");
+        let [found] = pins(&good, &target).unwrap().try_into().unwrap();
         assert_eq!(
             found.pin,
             Pin {
@@ -227,18 +254,38 @@ mod tests {
                 wheel: HASH.into()
             }
         );
-        assert_eq!(found.artifact.file, "y.whl");
-        assert_eq!(pins("lock-version = \"1.0\"\n"), Some(vec![]));
+        assert_eq!(found.artifact.file, "y-1-py3-none-any.whl");
+        assert_eq!(pins("lock-version = \"1.0\"\n", &target), Some(vec![]));
+        for (marker, count) in [
+            ("python_full_version < '3.13'", 1),
+            ("python_version < '3'", 0),
+        ] {
+            let text = package(&format!("marker = \"{marker}\"\nwheels = [{wheel}]"));
+            assert_eq!(
+                pins(&text, &target).map(|found| found.len()),
+                Some(count),
+                "{marker}"
+            );
+        }
+        // As an installer chooses: for this Python first.
+        let own = wheel.replace("py3-none-any", "cp311-cp311-manylinux_2_17_x86_64");
+        for wheels in [format!("{own}, {wheel}"), format!("{wheel}, {own}")] {
+            let [found] = pins(&package(&format!("wheels = [{wheels}]")), &target)
+                .unwrap()
+                .try_into()
+                .unwrap();
+            assert!(found.artifact.file.contains("cp311-cp311"));
+        }
         for bad in [
             package(""),
-            package(&format!("wheels = [{wheel}, {wheel}]")),
+            good.replace("py3-none-any", "cp312-cp312-win_amd64"),
             package("wheels = [{ hashes = { sha256 = \"0\" } }]"),
             package(&format!("marker = \"x\"\nwheels = [{wheel}]")),
             good.replace("0.0.7", "1 --index-url=x"),
             good.replace("Annotated_Doc", "-e"),
             "packages = 1".into(),
         ] {
-            assert_eq!(pins(&bad), None, "{bad}");
+            assert_eq!(pins(&bad, &target), None, "{bad}");
         }
     }
 }

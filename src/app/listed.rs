@@ -1,0 +1,39 @@
+//! A list of what is to be installed that was made before: of a lock file, for one environment.
+//!
+//! The host reads the lock files of package managers (`crate::lockfile`), and tells the executable in
+//! the image what came of it in a file ([`VARIABLE`]).
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+/// Names the file, for the time of a build.
+pub const VARIABLE: &str = "WARPDRIVE_LISTED";
+
+/// What a lock file amounts to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// Which lock file.
+    pub file: String,
+    /// As in a requirements file; what they depend on is among them.
+    pub lines: Vec<String>,
+    /// Normalized names of all that is in the list and of the projects: they are looked for nowhere.
+    #[serde(default)]
+    pub settled: Vec<String>,
+    /// Normalized names of the packages that the app asks for itself.
+    pub names: BTreeSet<String>,
+    /// Projects of the tree, which are installed as such and without what they depend on.
+    pub projects: Vec<LocalProject>,
+    /// Files that the list was made of, relative to the tree.
+    pub files: Vec<String>,
+}
+
+/// A project of the source tree that is installed as such.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalProject {
+    /// Relative to the tree; `""` is the tree itself.
+    pub path: String,
+    pub extras: String,
+    pub editable: bool,
+    pub named_in: String,
+}

@@ -1,0 +1,107 @@
+//! What can be wrong with lock files.
+
+use crate::app::advice::{Advice, Explain};
+use crate::app::settings::SettingsError;
+
+use super::manager::Manager;
+
+#[derive(Debug, thiserror::Error)]
+pub enum LockfileError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error("{file} cannot be read: {problem}")]
+    Unreadable {
+        file: String,
+        problem: String,
+        mend: String,
+    },
+    #[error("{file} does not fit {project}: {problem}")]
+    Stale {
+        file: String,
+        project: String,
+        problem: String,
+        mend: String,
+    },
+    #[error("{file} is for Python {wanted}, and the builder image has Python {found}")]
+    Python {
+        file: String,
+        wanted: String,
+        found: String,
+    },
+    #[error("{file} cannot be installed: {problem}")]
+    Unusable { file: String, problem: String },
+    #[error("the packages are declared in several ways: {}", .found.join(", "))]
+    Several {
+        found: Vec<String>,
+        choices: Vec<Manager>,
+    },
+    #[error("the setting `dependencies` is {manager}, and there is no {file}")]
+    Missing {
+        manager: &'static str,
+        file: &'static str,
+        mend: String,
+    },
+    #[error(
+        "{table} says where `{name}` comes from, and there is no {file} that says which files these are"
+    )]
+    Bound {
+        name: String,
+        table: &'static str,
+        file: &'static str,
+        mend: String,
+    },
+    #[error(
+        "requirements.txt asks for `{name}`, and {table} says where that comes from: pip would look for it elsewhere"
+    )]
+    BoundElsewhere {
+        name: String,
+        table: &'static str,
+        manager: Manager,
+        mend: String,
+    },
+    #[error("{file} has no {kind} `{name}`")]
+    Unknown {
+        file: String,
+        kind: &'static str,
+        name: String,
+        known: Vec<String>,
+    },
+}
+
+impl Explain for LockfileError {
+    fn advice(&self) -> Advice {
+        let advice = Advice::new(self.to_string());
+        match self {
+            Self::Settings(error) => error.advice(),
+            Self::Unreadable { mend, .. } => advice.remedy(format!("write it anew with `{mend}`")),
+            Self::Stale { mend, .. } => {
+                advice.remedy(format!("run `{mend}` and commit what it writes"))
+            }
+            Self::Python { wanted, .. } => advice.remedy(format!(
+                "choose a builder image with Python {wanted} (`--builder`), or lock for this one"
+            )),
+            Self::Unusable { .. } => advice,
+            Self::Several { choices, .. } => {
+                let choices: Vec<String> = choices
+                    .iter()
+                    .map(|manager| format!("\"{}\"", manager.name()))
+                    .collect();
+                advice.remedy(format!(
+                    "keep one, or say which one counts in pyproject.toml: [tool.warpdrive] dependencies = {}",
+                    choices.join(" or ")
+                ))
+            }
+            Self::Missing { mend, .. } => {
+                advice.remedy(format!("run `{mend}` and commit what it writes"))
+            }
+            Self::Bound { mend, .. } => advice
+                .cause("a stranger's package of the same name in the public index must not be taken for it")
+                .remedy(format!("run `{mend}` and commit what it writes")),
+            Self::BoundElsewhere { name, manager, mend, .. } => advice
+                .remedy(format!("run `{mend}` and say in pyproject.toml: [tool.warpdrive] dependencies = \"{}\"", manager.name()))
+                .remedy(format!("or write in requirements.txt where it is: `{name} @ https://…`, `./path`")),
+            Self::Unknown { known, .. } if known.is_empty() => advice,
+            Self::Unknown { known, .. } => advice.remedy(format!("it has {}", known.join(", "))),
+        }
+    }
+}

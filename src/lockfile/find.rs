@@ -1,0 +1,159 @@
+//! Which lock a tree goes by, and what has to be refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use toml::Table;
+
+use crate::app::files::Files;
+use crate::app::lock as pylock_file;
+use crate::app::project::{Project, Source};
+use crate::app::requirement::{self, LineKind};
+use crate::app::settings::Settings;
+
+use super::binding::Bindings;
+use super::error::LockfileError;
+use super::lock::{Lock, parse};
+use super::manager::Manager;
+use super::pipenv;
+
+/// The lock that a tree goes by, if it has one. Nothing where a list of requirements is what counts.
+///
+/// # Errors
+/// If there are several, if it cannot be read, or if it does not fit what it was written for.
+pub fn find(files: &dyn Files, settings: &Settings) -> Result<Option<Lock>, LockfileError> {
+    let said = settings.get("dependencies");
+    let said = Manager::ALL
+        .into_iter()
+        .find(|manager| Some(manager.name()) == said.as_deref());
+    // Lists that the owner names are what counts.
+    let named = settings.get("requirements");
+    let named: Vec<&str> = named
+        .as_deref()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
+    let (manager, file) = match (said, named.as_slice()) {
+        (Some(Manager::Pip), _) => return unlocked(files, settings),
+        (None, [file]) if pylock_file::is_lock(file) && files.is_file(file) => {
+            (Manager::Pylock, (*file).to_owned())
+        }
+        (None, [_, ..]) => return unlocked(files, settings),
+        (Some(manager), _) => {
+            let file = manager.file();
+            if !files.is_file(file) {
+                return Err(LockfileError::Missing {
+                    manager: manager.name(),
+                    file,
+                    mend: manager.mend().to_owned(),
+                });
+            }
+            (manager, file.to_owned())
+        }
+        (None, []) => match the_only(files)? {
+            None | Some((Manager::Pip, _)) => return unlocked(files, settings),
+            Some(found) => found,
+        },
+    };
+    Lock::open(files, settings, manager, file).map(Some)
+}
+
+/// Without a lock, nothing is looked for that the project binds to a place: only its manager could say
+/// what is there.
+fn unlocked(files: &dyn Files, settings: &Settings) -> Result<Option<Lock>, LockfileError> {
+    let table = |path: &str| {
+        let text = files.text(path).unwrap_or_default();
+        toml::from_str::<Table>(&text).unwrap_or_default()
+    };
+    let bindings = Bindings::of(&table("pyproject.toml"), &table(pipenv::PIPFILE));
+    let project = Project::load(files, &BTreeMap::new(), &BTreeMap::new())?;
+    let lists = matches!(&project.source, Source::Requirements(_))
+        || settings.get("requirements").is_some();
+    if !lists {
+        return match bindings.all().next() {
+            Some((name, binding)) => Err(LockfileError::Bound {
+                name: name.to_owned(),
+                table: binding.table,
+                file: binding.manager.file(),
+                mend: binding.manager.mend().to_owned(),
+            }),
+            None => Ok(None),
+        };
+    }
+    let named = project
+        .requirements
+        .lines
+        .iter()
+        .find_map(|line| match &line.kind {
+            LineKind::Named { name, url: None } => Some((name, bindings.find(name)?)),
+            _ => None,
+        });
+    match named {
+        Some((name, binding)) => Err(LockfileError::BoundElsewhere {
+            name: name.clone(),
+            table: binding.table,
+            manager: binding.manager,
+            mend: binding.manager.mend().to_owned(),
+        }),
+        None => Ok(None),
+    }
+}
+
+/// The lock of a tree that nothing is said about.
+fn the_only(files: &dyn Files) -> Result<Option<(Manager, String)>, LockfileError> {
+    let mut found: Vec<(Manager, String)> = Vec::new();
+    for manager in [Manager::Uv, Manager::Poetry, Manager::Pdm, Manager::Pipenv] {
+        if files.is_file(manager.file()) {
+            found.push((manager, manager.file().to_owned()));
+        }
+    }
+    for entry in files.list("") {
+        if pylock_file::is_lock(&entry.name) && files.is_file(&entry.name) {
+            // One that warpdrive wrote is of another list, which counts.
+            let text = files.text(&entry.name).unwrap_or_default();
+            let ours = pylock_file::Document::parse(&text).is_ok_and(|document| document.is_ours());
+            if !ours {
+                found.push((Manager::Pylock, entry.name));
+            }
+        }
+    }
+    let list = Manager::Pip.file();
+    let only_pylock = found.iter().all(|(manager, _)| *manager == Manager::Pylock);
+    let listed = files.is_file(list) && !only_pylock && {
+        let exported = found.iter().any(|(manager, file)| {
+            let text = files.text(file).unwrap_or_default();
+            parse(*manager, &text)
+                .is_ok_and(|document| is_export(files, list, &document.versions()))
+        });
+        !exported
+    };
+    if listed {
+        found.push((Manager::Pip, list.to_owned()));
+    }
+    if let [_] | [] = found.as_slice() {
+        return Ok(found.pop());
+    }
+    let mut choices: Vec<Manager> = found.iter().map(|(manager, _)| *manager).collect();
+    choices.dedup();
+    Err(LockfileError::Several {
+        found: found.into_iter().map(|(_, file)| file).collect(),
+        choices,
+    })
+}
+
+/// Whether a list has nothing but what is in a lock, in the same versions.
+fn is_export(files: &dyn Files, list: &str, versions: &BTreeSet<(String, String)>) -> bool {
+    let requirements = requirement::read(files, list);
+    requirements.lines.iter().all(|line| match &line.kind {
+        LineKind::Named { name, url: None } => {
+            let text = line.text.split([';', ' ']).next().unwrap_or_default();
+            let version = text.split_once("==").map(|(_, version)| version.trim());
+            version.is_some_and(|version| versions.contains(&(name.clone(), version.to_owned())))
+        }
+        LineKind::Named { name, .. }
+        | LineKind::Url {
+            name: Some(name), ..
+        } => versions.iter().any(|(locked, _)| locked == name),
+        LineKind::Url { name: None, .. } => false,
+        _ => true,
+    })
+}

@@ -1,0 +1,177 @@
+//! Package indexes: their pages (PEP 503, PEP 691), and the logins that the managers' variables give.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::packages::{File, Index, is_file_name, sha256};
+
+/// A file that an index has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    pub file: File,
+    /// As the page has it: perhaps relative to the page.
+    pub href: String,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    files: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    filename: String,
+    url: String,
+    #[serde(default)]
+    hashes: BTreeMap<String, String>,
+    size: Option<u64>,
+}
+
+/// The files of an index's page that have a SHA-256. What cannot be read is no file.
+pub fn links(content_type: &str, text: &str) -> Vec<Link> {
+    let json = content_type.contains("json");
+    let found = if json { of_json(text) } else { of_html(text) };
+    found
+        .into_iter()
+        .filter(|link| is_file_name(&link.file.name))
+        .collect()
+}
+
+fn of_json(text: &str) -> Vec<Link> {
+    let Ok(document) = serde_json::from_str::<Document>(text) else {
+        return Vec::new();
+    };
+    let entries = document.files.into_iter();
+    entries
+        .filter_map(|entry| {
+            let hash = entry.hashes.get("sha256")?;
+            Some(Link {
+                file: File {
+                    name: entry.filename,
+                    url: None,
+                    sha256: sha256(&format!("sha256:{hash}"))?,
+                    size: entry.size,
+                },
+                href: entry.url,
+            })
+        })
+        .collect()
+}
+
+/// The `href`s of the anchors, which is all that PEP 503 says is in a page.
+fn of_html(text: &str) -> Vec<Link> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("<a") {
+        rest = &rest[at + 2..];
+        let end = rest.find('>').unwrap_or(rest.len());
+        let attributes = &rest[..end];
+        let Some(href) = attributes.find("href").and_then(|at| {
+            let value = attributes[at + 4..]
+                .trim_start()
+                .strip_prefix('=')?
+                .trim_start();
+            let quote = value.chars().next().filter(|c| *c == '"' || *c == '\'')?;
+            value[1..].split(quote).next()
+        }) else {
+            continue;
+        };
+        let href = href.replace("&amp;", "&");
+        let Some((url, fragment)) = href.split_once('#') else {
+            continue;
+        };
+        let hash = fragment
+            .split('&')
+            .find_map(|part| part.strip_prefix("sha256="))
+            .and_then(|hash| sha256(&format!("sha256:{hash}")));
+        if let Some(sha256) = hash {
+            found.push(Link {
+                file: File {
+                    name: File::name_of(url),
+                    url: None,
+                    sha256,
+                    size: None,
+                },
+                href: url.to_owned(),
+            });
+        }
+    }
+    found
+}
+
+/// The login that the managers' variables give for an index: `UV_INDEX_NAME_USERNAME` and `…_PASSWORD`,
+/// `POETRY_HTTP_BASIC_NAME_USERNAME` and `…_PASSWORD`.
+pub fn credentials(
+    index: &Index,
+    variables: &dyn Fn(&str) -> Option<String>,
+) -> Option<(String, String)> {
+    let name: String = index
+        .name
+        .as_ref()?
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_uppercase()
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    ["UV_INDEX", "POETRY_HTTP_BASIC"].iter().find_map(|start| {
+        let user = variables(&format!("{start}_{name}_USERNAME"));
+        let password = variables(&format!("{start}_{name}_PASSWORD"));
+        (user.is_some() || password.is_some())
+            .then(|| (user.unwrap_or_default(), password.unwrap_or_default()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str = "6bc31bbbec6dfaaedc1676dbc11dbda96fe22a2b5c400e9ebad113fec44a9dc6";
+
+    #[test]
+    fn pages_in_both_forms() {
+        let html = format!(
+            "<a class='x' href=\"../../f/a-1-py3-none-any.whl#sha256={HASH}\" data-x='>'>a</a>\n<a href='b.whl'>b</a><a href=\"x.whl#md5=1\">"
+        );
+        let found = links("text/html", &html);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].file.name, "a-1-py3-none-any.whl");
+        assert_eq!(found[0].href, "../../f/a-1-py3-none-any.whl");
+        let json = format!(
+            r#"{{"files": [{{"filename": "a-1.tar.gz", "url": "https://f/a-1.tar.gz", "hashes": {{"sha256": "{HASH}"}}, "size": 7}}, {{"filename": "../x", "url": "y", "hashes": {{"sha256": "{HASH}"}}}}]}}"#
+        );
+        let found = links("application/vnd.pypi.simple.v1+json", &json);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].file.size, Some(7));
+    }
+
+    #[test]
+    fn logins_by_name() {
+        let index = Index {
+            name: Some("my-corp".into()),
+            url: None,
+        };
+        let variables = |name: &str| match name {
+            "UV_INDEX_MY_CORP_USERNAME" => Some("ci".to_owned()),
+            "UV_INDEX_MY_CORP_PASSWORD" => Some("x".to_owned()),
+            _ => None,
+        };
+        assert_eq!(
+            credentials(&index, &variables),
+            Some(("ci".into(), "x".into()))
+        );
+        assert_eq!(credentials(&Index::default(), &variables), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_page_is_read(text in ".{0,200}") {
+            links("text/html", &text);
+            links("application/json", &text);
+        }
+    }
+}

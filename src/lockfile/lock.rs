@@ -1,0 +1,439 @@
+//! A lock: whether it fits what the project asks for, and what is chosen from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use toml::{Table, Value};
+
+use crate::app::files::{self, Files};
+use crate::app::listed::{Listed, LocalProject};
+use crate::app::lock;
+use crate::app::package::is_package;
+use crate::app::requirement::{self, normalize};
+use crate::app::settings::{Settings, SettingsError};
+
+use super::error::LockfileError;
+use super::manager::Manager;
+use super::marker::Chosen;
+use super::packages::Locked;
+use super::target::Target;
+use super::{fit, pdm, pipenv, poetry, pylock, uv};
+
+/// The lock of a tree, read and found to fit.
+#[derive(Debug)]
+pub struct Lock {
+    manager: Manager,
+    file: String,
+    document: Document,
+    /// `pyproject.toml` or `Pipfile`; empty where there is none.
+    project: Table,
+    /// The project itself is installed, too.
+    package: bool,
+    choice: Choice,
+    files: Vec<String>,
+}
+
+/// A lock file that was read.
+#[derive(Debug)]
+pub(super) enum Document {
+    Uv(uv::Document),
+    Poetry(poetry::Document),
+    Pdm(pdm::Document),
+    Pipenv(pipenv::Document),
+    Pylock(lock::Document),
+}
+
+/// What is chosen of a lock.
+#[derive(Debug, Default)]
+struct Choice {
+    /// Which project of a workspace.
+    member: String,
+    extras: BTreeSet<String>,
+    groups: BTreeSet<String>,
+}
+
+/// Reads a manager's lock.
+///
+/// # Errors
+/// In words.
+pub(super) fn parse(manager: Manager, text: &str) -> Result<Document, String> {
+    Ok(match manager {
+        Manager::Uv => Document::Uv(uv::Document::parse(text)?),
+        Manager::Poetry => Document::Poetry(poetry::Document::parse(text)?),
+        Manager::Pdm => Document::Pdm(pdm::Document::parse(text)?),
+        Manager::Pipenv => Document::Pipenv(pipenv::Document::parse(text)?),
+        Manager::Pylock => Document::Pylock(lock::Document::parse(text)?),
+        Manager::Pip => return Err("it is not a lock".into()),
+    })
+}
+
+impl Document {
+    /// Names and versions of all that is in it, for every environment.
+    pub(super) fn versions(&self) -> BTreeSet<(String, String)> {
+        match self {
+            Self::Uv(document) => document.versions(),
+            Self::Poetry(document) => document.versions(),
+            Self::Pdm(document) => document.versions(),
+            Self::Pipenv(document) => document.versions(),
+            Self::Pylock(document) => pylock::versions(document),
+        }
+    }
+}
+
+impl Lock {
+    pub(super) fn open(
+        files: &dyn Files,
+        settings: &Settings,
+        manager: Manager,
+        file: String,
+    ) -> Result<Self, LockfileError> {
+        let mend = manager.mend().to_owned();
+        let text = files.text(&file).unwrap_or_default();
+        let document = parse(manager, &text).map_err(|problem| LockfileError::Unreadable {
+            file: file.clone(),
+            problem,
+            mend: mend.clone(),
+        })?;
+        let project_file = match manager {
+            Manager::Pipenv => pipenv::PIPFILE,
+            _ => "pyproject.toml",
+        };
+        let project = match files.text(project_file) {
+            Some(text) => toml::from_str::<Table>(&text).map_err(|error| {
+                LockfileError::Settings(SettingsError::Pyproject {
+                    message: error.message().to_owned(),
+                })
+            })?,
+            None => Table::new(),
+        };
+        let mut lock = Self {
+            package: manager != Manager::Pipenv && is_package(files, "", &project),
+            files: vec![file.clone()],
+            choice: Choice::default(),
+            manager,
+            file,
+            document,
+            project,
+        };
+        lock.choose(settings)?;
+        lock.check(files, project_file)?;
+        Ok(lock)
+    }
+
+    /// Extras and groups, and which project of a workspace.
+    fn choose(&mut self, settings: &Settings) -> Result<(), LockfileError> {
+        let list = |key: &str| -> BTreeSet<String> {
+            let text = settings.get(key).unwrap_or_default();
+            text.split_whitespace().map(normalize).collect()
+        };
+        let mut choice = Choice {
+            member: String::new(),
+            extras: list("dependency_extras"),
+            groups: list("dependency_groups"),
+        };
+        let at = |path: &[&str]| fit::at(&self.project, path);
+        let known: Option<(BTreeSet<String>, BTreeSet<String>)> = match &self.document {
+            Document::Uv(document) => {
+                let home = settings.get("home").and_then(|home| files::join("", &home));
+                let home = home.unwrap_or_default();
+                if document.members().contains(&home) {
+                    choice.member = home;
+                }
+                let known = document.choices(&choice.member);
+                match at(&["tool", "uv", "default-groups"]) {
+                    Some(Value::Array(groups)) => {
+                        choice
+                            .groups
+                            .extend(groups.iter().filter_map(Value::as_str).map(normalize));
+                    }
+                    Some(Value::String(all)) if all == "all" => {
+                        choice.groups.extend(known.1.iter().cloned())
+                    }
+                    _ => {}
+                }
+                // It is the group of what is for development by its very name.
+                if !list("dependency_groups").contains("dev") {
+                    choice.groups.remove("dev");
+                }
+                Some(known)
+            }
+            Document::Pdm(document) => {
+                let groups: BTreeSet<String> = document
+                    .groups()
+                    .iter()
+                    .map(|group| normalize(group))
+                    .collect();
+                // Extras are groups to PDM.
+                choice.groups.append(&mut choice.extras);
+                Some((BTreeSet::new(), groups))
+            }
+            Document::Pylock(document) => {
+                let all = |list: &[String]| {
+                    list.iter()
+                        .map(|one| normalize(one))
+                        .collect::<BTreeSet<String>>()
+                };
+                choice.groups.extend(all(&document.default_groups));
+                Some((
+                    all(&document.extras),
+                    all(&document.dependency_groups)
+                        .into_iter()
+                        .chain(all(&document.default_groups))
+                        .collect(),
+                ))
+            }
+            Document::Poetry(_) => {
+                let keys = |path: &[&str]| {
+                    let table = at(path).and_then(Value::as_table);
+                    table
+                        .into_iter()
+                        .flatten()
+                        .map(|(name, _)| normalize(name))
+                        .collect::<BTreeSet<String>>()
+                };
+                let mut extras = keys(&["tool", "poetry", "extras"]);
+                extras.extend(keys(&["project", "optional-dependencies"]));
+                let mut groups = keys(&["tool", "poetry", "group"]);
+                groups.extend(keys(&["dependency-groups"]));
+                if at(&["tool", "poetry", "dev-dependencies"]).is_some() {
+                    groups.insert("dev".to_owned());
+                }
+                Some((extras, groups))
+            }
+            Document::Pipenv(_) => None,
+        };
+        if let Some((extras, groups)) = known {
+            for (kind, chosen, known) in [
+                ("extra", &choice.extras, extras),
+                ("group", &choice.groups, groups),
+            ] {
+                if let Some(name) = chosen.iter().find(|name| !known.contains(*name)) {
+                    return Err(LockfileError::Unknown {
+                        file: self.file.clone(),
+                        kind,
+                        name: name.clone(),
+                        known: known.into_iter().collect(),
+                    });
+                }
+            }
+        }
+        self.choice = choice;
+        Ok(())
+    }
+
+    /// Whether it was written for what the project asks for now.
+    fn check(&mut self, files: &dyn Files, project_file: &str) -> Result<(), LockfileError> {
+        let stale = |project: &str, problem: &str| LockfileError::Stale {
+            file: self.file.clone(),
+            project: project.to_owned(),
+            problem: problem.to_owned(),
+            mend: self.manager.mend().to_owned(),
+        };
+        let changed = "it has been changed since";
+        match &self.document {
+            Document::Uv(document) => {
+                let mut read = BTreeMap::new();
+                for member in document.members() {
+                    let path = if member.is_empty() {
+                        "pyproject.toml".to_owned()
+                    } else {
+                        format!("{member}/pyproject.toml")
+                    };
+                    let Some(text) = files.text(&path) else {
+                        return Err(stale(&path, "it is not there"));
+                    };
+                    let table = toml::from_str::<Table>(&text)
+                        .map_err(|error| stale(&path, error.message()))?;
+                    if let Some(metadata) = document.metadata(&member)
+                        && let Some(problem) = fit::problem(&table, metadata, &self.project)
+                    {
+                        return Err(stale(&path, &problem));
+                    }
+                    read.insert(path, ());
+                }
+                self.files.extend(read.into_keys());
+            }
+            Document::Poetry(document) if !document.fits(&self.project) => {
+                return Err(stale(project_file, changed));
+            }
+            // A workspace has another hash, of all its projects.
+            Document::Pdm(document)
+                if !document.fits(&self.project)
+                    && fit::at(&self.project, &["tool", "pdm", "workspace"]).is_none() =>
+            {
+                return Err(stale(project_file, changed));
+            }
+            Document::Pipenv(document) if !document.fits(&self.project) => {
+                return Err(stale(project_file, changed));
+            }
+            _ => {}
+        }
+        if files.is_file(project_file) && !self.files.iter().any(|file| file == project_file) {
+            self.files.push(project_file.to_owned());
+        }
+        Ok(())
+    }
+
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// What is known of it before the Python is: what the project asks for itself, and nothing to install.
+    pub fn preview(&self) -> Listed {
+        let Choice {
+            member,
+            extras,
+            groups,
+        } = &self.choice;
+        let wanted = uv::Wanted {
+            member: member.clone(),
+            extras: extras.clone(),
+            groups: groups.clone(),
+        };
+        let names = match &self.document {
+            Document::Uv(document) => document.direct(&wanted),
+            Document::Poetry(_) => {
+                let mut groups = groups.clone();
+                groups.insert(poetry::MAIN.to_owned());
+                poetry::Document::direct(&self.project, &groups)
+            }
+            Document::Pdm(_) => pdm::Document::direct(&self.project, groups),
+            Document::Pipenv(_) => pipenv::Document::direct(&self.project),
+            Document::Pylock(document) => self.asked_of_a_list().unwrap_or_else(|| {
+                document
+                    .packages
+                    .iter()
+                    .map(|entry| normalize(&entry.name))
+                    .collect()
+            }),
+        };
+        Listed {
+            file: self.file.clone(),
+            names,
+            files: self.files.clone(),
+            ..Listed::default()
+        }
+    }
+
+    /// What `[project]` asks for, for a lock that says only what it comes to.
+    fn asked_of_a_list(&self) -> Option<BTreeSet<String>> {
+        let list = fit::at(&self.project, &["project", "dependencies"])?.as_array()?;
+        let names = list
+            .iter()
+            .filter_map(Value::as_str)
+            .filter_map(requirement::name_of);
+        Some(names.map(|(name, _)| normalize(name)).collect())
+    }
+
+    /// What is to be installed in this environment.
+    ///
+    /// # Errors
+    /// If it is for another Python, or cannot be installed.
+    pub fn select(&self, target: &Target) -> Result<Locked, LockfileError> {
+        let Choice {
+            member,
+            extras,
+            groups,
+        } = &self.choice;
+        let pythons: Vec<&str> = match &self.document {
+            Document::Uv(document) => document.requires_python.as_deref().into_iter().collect(),
+            Document::Poetry(document) => vec![document.python_versions()],
+            Document::Pdm(document) => document.pythons(),
+            Document::Pylock(document) => document.requires_python.as_deref().into_iter().collect(),
+            Document::Pipenv(document) => {
+                // It names a minor version, or a patch release that stands for it.
+                let minor = target.python().to_string();
+                let fits = document.python().is_none_or(|python| {
+                    python == minor || python.starts_with(&format!("{minor}."))
+                });
+                if fits {
+                    Vec::new()
+                } else {
+                    document.python().into_iter().collect()
+                }
+            }
+        };
+        let allowed = |python: &&str| super::requirement::allows(python, target.full_version());
+        if !pythons.is_empty() && !pythons.iter().any(allowed) {
+            return Err(LockfileError::Python {
+                file: self.file.clone(),
+                wanted: pythons.join(" or "),
+                found: target.full_version().to_owned(),
+            });
+        }
+        let chosen = Chosen {
+            extras: extras.clone(),
+            groups: groups.clone(),
+        };
+        let selected = match &self.document {
+            Document::Uv(document) => document.select(
+                &uv::Wanted {
+                    member: member.clone(),
+                    extras: extras.clone(),
+                    groups: groups.clone(),
+                },
+                target,
+            ),
+            Document::Poetry(document) => document.select(&self.project, extras, groups, target),
+            Document::Pdm(document) => document.select(&self.project, groups, target),
+            Document::Pipenv(document) => document.select(&self.project, groups, target),
+            Document::Pylock(document) => pylock::select(document, &self.file, &chosen, target),
+        };
+        let mut locked = selected.map_err(|problem| LockfileError::Unusable {
+            file: self.file.clone(),
+            problem,
+        })?;
+        self.name_indexes(&mut locked);
+        if let Document::Pylock(_) = &self.document {
+            locked.direct = self.preview().names;
+        }
+        let own = locked
+            .projects
+            .iter()
+            .any(|project| project.path.is_empty());
+        if self.package && !own && self.manager != Manager::Uv {
+            locked.projects.push(LocalProject {
+                path: String::new(),
+                extras: String::new(),
+                editable: true,
+                named_in: "pyproject.toml".to_owned(),
+            });
+        }
+        // The project itself comes last: what it depends on is there then.
+        locked
+            .projects
+            .sort_by_key(|project| std::cmp::Reverse(project.path.clone()));
+        Ok(locked)
+    }
+
+    /// Gives indexes the names that their logins are asked for by.
+    fn name_indexes(&self, locked: &mut Locked) {
+        let tables = [
+            fit::at(&self.project, &["tool", "uv", "index"]),
+            fit::at(&self.project, &["tool", "poetry", "source"]),
+            fit::at(&self.project, &["tool", "pdm", "source"]),
+        ];
+        let mut names: BTreeMap<String, String> = BTreeMap::new();
+        for table in tables
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_array)
+            .flatten()
+        {
+            if let (Some(name), Some(url)) = (
+                table.get("name").and_then(Value::as_str),
+                table.get("url").and_then(Value::as_str),
+            ) {
+                names.insert(url.trim_end_matches('/').to_owned(), name.to_owned());
+            }
+        }
+        for package in &mut locked.packages {
+            if let super::packages::Origin::Index { indexes, .. } = &mut package.origin {
+                for index in indexes {
+                    if index.name.is_none() {
+                        index.name = index.url.as_ref().and_then(|url| names.get(url)).cloned();
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The managers of packages, and the files and commands of each.
+
+use crate::app::lock;
+
+use super::{pdm, pipenv, poetry, uv};
+
+/// What writes and reads lists of packages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manager {
+    Uv,
+    Poetry,
+    Pdm,
+    Pipenv,
+    Pylock,
+    Pip,
+}
+
+impl Manager {
+    pub(super) const ALL: [Self; 6] = [
+        Self::Uv,
+        Self::Poetry,
+        Self::Pdm,
+        Self::Pipenv,
+        Self::Pylock,
+        Self::Pip,
+    ];
+
+    /// As in the setting `dependencies`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Uv => "uv",
+            Self::Poetry => "poetry",
+            Self::Pdm => "pdm",
+            Self::Pipenv => "pipenv",
+            Self::Pylock => "pylock",
+            Self::Pip => "pip",
+        }
+    }
+
+    /// Its file.
+    pub(super) fn file(self) -> &'static str {
+        match self {
+            Self::Uv => uv::FILE,
+            Self::Poetry => poetry::FILE,
+            Self::Pdm => pdm::FILE,
+            Self::Pipenv => pipenv::FILE,
+            Self::Pylock => lock::FILE,
+            Self::Pip => "requirements.txt",
+        }
+    }
+
+    /// The command that writes the file anew.
+    pub(super) fn mend(self) -> &'static str {
+        match self {
+            Self::Uv => "uv lock",
+            Self::Poetry => "poetry lock",
+            Self::Pdm => "pdm lock",
+            Self::Pipenv => "pipenv lock",
+            Self::Pylock => "uv pip compile --format pylock.toml -o pylock.toml pyproject.toml",
+            Self::Pip => "pip freeze > requirements.txt",
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What is locked, whatever wrote it down.
+
+use std::collections::BTreeSet;
+
+use crate::app::listed::LocalProject;
+
+/// The index that is asked where nothing else is said.
+pub const PYPI: &str = "https://pypi.org/simple";
+
+/// What is to be installed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Locked {
+    /// By name; each name once.
+    pub packages: Vec<Package>,
+    /// Normalized names of what the project asks for itself.
+    pub direct: BTreeSet<String>,
+    /// Projects of the tree, which are installed as such; they are in no list of packages.
+    pub projects: Vec<LocalProject>,
+    /// Their normalized names.
+    pub local: BTreeSet<String>,
+}
+
+/// One distribution.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Package {
+    /// Normalized (PEP 503).
+    pub name: String,
+    /// Empty where the format does not say it: of what is in a repository.
+    pub version: String,
+    pub origin: Origin,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// One of these files, which one of these indexes has; they are looked for nowhere else. The
+    /// indexes are asked in this order, and mostly there is one.
+    Index {
+        indexes: Vec<Index>,
+        files: Vec<File>,
+    },
+    /// This file.
+    Archive {
+        file: File,
+        subdirectory: Option<String>,
+    },
+    /// A commit of a repository.
+    Git {
+        url: String,
+        commit: String,
+        subdirectory: Option<String>,
+    },
+}
+
+/// A package index (PEP 503).
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Index {
+    /// What its login is asked for by.
+    pub name: Option<String>,
+    /// Without login. `None`: the default one, whichever that is for this build.
+    pub url: Option<String>,
+}
+
+impl Index {
+    /// The index of this address; the default one where that is `PyPI`'s.
+    pub fn at(name: Option<&str>, url: &str) -> Self {
+        let url = url.trim_end_matches('/');
+        let default = matches!(
+            url,
+            PYPI | "https://pypi.org/simple/" | "https://pypi.python.org/simple"
+        );
+        Self {
+            name: name.map(str::to_owned),
+            url: (!default).then(|| url.to_owned()),
+        }
+    }
+}
+
+/// A wheel or an archive of sources.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct File {
+    pub name: String,
+    /// Where it is, if the lock says so. May be relative to the index.
+    pub url: Option<String>,
+    /// Hexadecimal, small letters.
+    pub sha256: String,
+    pub size: Option<u64>,
+}
+
+impl File {
+    /// The last part of a URL's path.
+    pub(super) fn name_of(url: &str) -> String {
+        let path = url.split(['?', '#']).next().unwrap_or(url);
+        let last = path.rsplit('/').next().unwrap_or(path);
+        percent_decoded(last)
+    }
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        let hex = tail
+            .get(..2)
+            .and_then(|pair| std::str::from_utf8(pair).ok());
+        match hex.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
+            Some(value) if byte == b'%' => {
+                bytes.push(value);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The SHA-256 of `sha256:HEX`, if it is one.
+pub(super) fn sha256(text: &str) -> Option<String> {
+    let hash = text.strip_prefix("sha256:")?;
+    let is_one = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_one.then(|| hash.to_ascii_lowercase())
+}
+
+/// Nothing that would be more than one word of a list or of a command, or an option.
+pub(super) fn is_word(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with('-')
+        && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+}
+
+/// A distribution's name, as it may stand in a list.
+pub(super) fn is_name(text: &str) -> bool {
+    text.len() <= 200
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+/// A version, as it may stand in a list.
+pub(super) fn is_version(text: &str) -> bool {
+    text.len() <= 200
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.+!".contains(c))
+}
+
+/// A file's name, as it may stand in a path and in a URL.
+pub(super) fn is_file_name(text: &str) -> bool {
+    text.len() <= 250
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_.+!".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_hashes() {
+        assert_eq!(
+            File::name_of("https://x/a/b-1%2Bcpu-py3-none-any.whl#x"),
+            "b-1+cpu-py3-none-any.whl"
+        );
+        assert!(is_name("zope.interface") && !is_name("-e") && !is_name("a b"));
+        assert!(is_version("1!2.0+cpu.1") && !is_version("1 --x"));
+        assert!(!is_file_name("../x") && is_file_name("x-1.tar.gz"));
+        assert_eq!(sha256("sha256:00"), None);
+        assert_eq!(Index::at(None, "https://pypi.org/simple/").url, None);
+    }
+}

@@ -1,0 +1,142 @@
+//! Which lock counts, and what is said where none can.
+
+use std::collections::BTreeMap;
+
+use crate::app::advice::Explain as _;
+use crate::app::files::Memory;
+use crate::app::settings::Settings;
+
+use super::{Lock, LockfileError, Target, find};
+
+const UV: &str = "version = 1\nrequires-python = \">=3.10\"\n\n\
+    [[package]]\nname = \"app\"\nversion = \"1\"\nsource = { virtual = \".\" }\ndependencies = [{ name = \"flask\" }]\n\n\
+    [package.metadata]\nrequires-dist = [{ name = \"flask\", specifier = \">=3\" }]\n\n\
+    [[package]]\nname = \"flask\"\nversion = \"3.0\"\nsource = { registry = \"https://pypi.org/simple\" }\n\
+    wheels = [{ url = \"https://f/flask-3.0-py3-none-any.whl\", hash = \"sha256:6bc31bbbec6dfaaedc1676dbc11dbda96fe22a2b5c400e9ebad113fec44a9dc6\" }]\n";
+const PROJECT: &str = "[project]\nname = \"app\"\nversion = \"1\"\nrequires-python = \">=3.10\"\ndependencies = [\"flask>=3\"]\n";
+const POETRY: &str = "package = []\n[metadata]\nlock-version = \"2.1\"\npython-versions = \">=3.10\"\ncontent-hash = \"0\"\n";
+
+fn found(files: &Memory) -> Result<Option<Lock>, LockfileError> {
+    let settings = Settings::load(files, &BTreeMap::new(), &BTreeMap::new()).unwrap();
+    find(files, &settings)
+}
+
+fn uv() -> Memory {
+    Memory::new()
+        .with("uv.lock", UV)
+        .with("pyproject.toml", PROJECT)
+}
+
+#[test]
+fn the_lock_of_a_tree() {
+    let with_setting =
+        |value: &str| format!("{PROJECT}[tool.warpdrive]\ndependencies = \"{value}\"\n");
+    for (files, expected) in [
+        (uv(), Some("uv.lock")),
+        (
+            uv().with(
+                "requirements.txt",
+                "# uv export\n-e .\nflask==3.0 ; python_version > '3' --hash=sha256:0\n",
+            ),
+            Some("uv.lock"),
+        ),
+        (
+            uv().with("requirements.txt", "flask\n")
+                .with("pyproject.toml", with_setting("uv")),
+            Some("uv.lock"),
+        ),
+        (
+            uv().with("poetry.lock", POETRY)
+                .with("pyproject.toml", with_setting("uv")),
+            Some("uv.lock"),
+        ),
+        (
+            uv().with("requirements.txt", "flask\n")
+                .with("pyproject.toml", with_setting("pip")),
+            None,
+        ),
+        (
+            uv().with(".warpdrive/requirements", "a.txt")
+                .with("a.txt", "flask"),
+            None,
+        ),
+        (Memory::new().with("requirements.txt", "flask\n"), None),
+        (Memory::new().with("pyproject.toml", PROJECT), None),
+        (
+            Memory::new().with(
+                "pylock.prod.toml",
+                "lock-version = \"1.0\"\npackages = []\n",
+            ),
+            Some("pylock.prod.toml"),
+        ),
+    ] {
+        let lock = found(&files).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(lock.as_ref().map(Lock::file), expected, "{files:?}");
+    }
+    let lock = found(&uv()).unwrap().unwrap();
+    assert_eq!(
+        lock.preview().names.into_iter().collect::<Vec<_>>(),
+        ["flask"]
+    );
+    let locked = lock.select(&Target::of("3.11.2", "glibc 2.36")).unwrap();
+    assert_eq!(locked.packages.len(), 1);
+    let error = lock.select(&Target::of("3.9.2", "glibc 2.31")).unwrap_err();
+    assert!(
+        error.to_string().contains("uv.lock is for Python >=3.10"),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_is_said_where_no_lock_can_count() {
+    let bound = format!("{PROJECT}[tool.uv.sources]\nrates = {{ path = \"libs/rates\" }}\n");
+    for (files, words) in [
+        (
+            uv().with("requirements.txt", "flask==2.0\n"),
+            &["uv.lock, requirements.txt", "\"uv\" or \"pip\""][..],
+        ),
+        (
+            uv().with("poetry.lock", POETRY),
+            &["uv.lock, poetry.lock", "\"uv\" or \"poetry\""],
+        ),
+        (
+            uv().with("pyproject.toml", PROJECT.replace("flask>=3", "flask>=4")),
+            &["uv.lock does not fit pyproject.toml", "flask", "`uv lock`"],
+        ),
+        (
+            uv().with("uv.lock", "x"),
+            &["uv.lock cannot be read", "`uv lock`"],
+        ),
+        (
+            Memory::new()
+                .with("poetry.lock", POETRY)
+                .with("pyproject.toml", PROJECT),
+            &["poetry.lock does not fit", "`poetry lock`"],
+        ),
+        (
+            uv().with(".warpdrive/dependency_groups", "prod"),
+            &["no group `prod`"],
+        ),
+        (
+            Memory::new().with(".warpdrive/dependencies", "pdm"),
+            &["there is no pdm.lock", "`pdm lock`"],
+        ),
+        (
+            Memory::new().with("pyproject.toml", &bound),
+            &["[tool.uv.sources]", "`rates`", "`uv lock`"],
+        ),
+        (
+            Memory::new()
+                .with("pyproject.toml", &bound)
+                .with("requirements.txt", "rates\n"),
+            &["requirements.txt asks for `rates`", "`uv lock`"],
+        ),
+    ] {
+        let error = found(&files).unwrap_err();
+        let advice = error.advice();
+        let said = format!("{} {}", advice.title, advice.remedies.join(" "));
+        for word in words {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The package indexes of a build: where they are, what opens them, which files they have.
+//!
+//! A login goes to the host of its own index and to no other.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::lockfile::{self, File, Index};
+use crate::registry::{Client, ClientOptions, join_url};
+use crate::store::Store;
+
+use super::environment::without_credentials;
+use super::error::BuildError;
+use super::request::Request;
+
+/// Largest page of an index, in bytes.
+const MAX_PAGE: u64 = 64 * 1024 * 1024;
+/// What an index is asked for: PEP 691, else PEP 503.
+const ACCEPT: &str = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1";
+
+/// Where a file was found once; its hash says that it is the same.
+#[derive(Serialize, Deserialize)]
+struct Found {
+    name: String,
+    url: String,
+    size: Option<u64>,
+}
+
+/// The indexes of a build, with what opens them.
+pub(super) struct Indexes {
+    pub(super) client: Client,
+    /// The default one, with its login.
+    default: Option<String>,
+    variables: BTreeMap<String, String>,
+}
+
+impl Indexes {
+    pub(super) fn new(request: &Request) -> Result<Self, BuildError> {
+        let mut variables = request.host_env.clone();
+        variables.extend(request.build_env.iter().cloned());
+        let default = ["UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"]
+            .iter()
+            .find_map(|name| variables.get(*name))
+            .map(|url| {
+                url.split_once('=')
+                    .filter(|(name, _)| !name.contains(':'))
+                    .map_or(url.as_str(), |(_, url)| url)
+            })
+            .map(|url| url.trim().trim_end_matches('/').to_owned())
+            .filter(|url| !url.is_empty() && url != lockfile::PYPI);
+        Ok(Self {
+            client: Client::new(ClientOptions::default())?,
+            default,
+            variables,
+        })
+    }
+
+    /// The address of a file, where the lock knows one that counts: a mirror that takes the place of the
+    /// usual index has its own.
+    pub(super) fn address(&self, file: &File, indexes: &[Index]) -> Option<String> {
+        let url = file.url.clone()?;
+        let usual = indexes.first().is_some_and(|index| index.url.is_none());
+        (!(usual && self.default.is_some())).then_some(url)
+    }
+
+    /// The address of an index.
+    fn url(&self, index: &Index) -> String {
+        let url = index.url.clone().or_else(|| self.default.clone());
+        self.expanded(&url.unwrap_or_else(|| lockfile::PYPI.to_owned()))
+    }
+
+    /// `${NAME}` in an address, as PDM and Pipenv have it.
+    fn expanded(&self, url: &str) -> String {
+        let mut out = String::new();
+        let mut rest = url;
+        while let Some((before, after)) = rest.split_once("${") {
+            let Some((name, tail)) = after.split_once('}') else {
+                break;
+            };
+            out.push_str(before);
+            out.push_str(self.variables.get(name).map_or("", String::as_str));
+            rest = tail;
+        }
+        out.push_str(rest);
+        out
+    }
+
+    /// An address with the login of its index, where it is on the same host and has none.
+    pub(super) fn with_login(&self, url: &str, indexes: &[Index]) -> String {
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return url.to_owned();
+        };
+        let authority = |text: &str| {
+            text.split(['/', '?', '#'])
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        if authority(rest).contains('@') {
+            return url.to_owned();
+        }
+        for index in indexes {
+            let at = self.url(index);
+            let Some((other, place)) = at.split_once("://") else {
+                continue;
+            };
+            let (login, host) = match authority(place).rsplit_once('@') {
+                Some((login, host)) => (Some(login.to_owned()), host.to_owned()),
+                None => (None, authority(place)),
+            };
+            if other != scheme || host != authority(rest) {
+                continue;
+            }
+            let named = lockfile::credentials(index, &|name| self.variables.get(name).cloned());
+            let named =
+                named.map(|(user, password)| format!("{}:{}", encoded(&user), encoded(&password)));
+            if let Some(login) = named.or(login) {
+                return format!("{scheme}://{login}@{rest}");
+            }
+        }
+        url.to_owned()
+    }
+
+    /// The files of a package that an index has.
+    fn page(&self, index: &Index, name: &str) -> Result<Vec<(File, String)>, BuildError> {
+        let url = format!("{}/{name}/", self.url(index).trim_end_matches('/'));
+        let url = self.with_login(&url, std::slice::from_ref(index));
+        let page = self.client.fetch_text(&url, ACCEPT, MAX_PAGE)?;
+        let links = lockfile::links(&page.content_type, &page.text).into_iter();
+        links
+            .map(|link| Ok((link.file, join_url(&page.url, &link.href)?)))
+            .filter(|found: &Result<(File, String), BuildError>| {
+                // A page has no say over other schemes.
+                found.as_ref().map_or(true, |(_, url)| {
+                    url.starts_with("https://") || url.starts_with("http://")
+                })
+            })
+            .collect()
+    }
+
+    /// Where the file is that one of a package's indexes has.
+    pub(super) fn find(
+        &self,
+        store: &Store,
+        request: &Request,
+        name: &str,
+        indexes: &[Index],
+        file: &File,
+    ) -> Result<String, BuildError> {
+        let wanted = [File {
+            name: String::new(),
+            ..file.clone()
+        }];
+        let found = self.named(store, request, name, indexes, &wanted)?;
+        let url = found.into_iter().find_map(|file| file.url);
+        url.ok_or_else(|| self.missing(name, indexes))
+    }
+
+    fn missing(&self, name: &str, indexes: &[Index]) -> BuildError {
+        let shown: Vec<String> = indexes.iter().map(|index| self.shown(index)).collect();
+        BuildError::NotInIndex {
+            package: name.to_owned(),
+            index: shown.join(", "),
+        }
+    }
+
+    fn shown(&self, index: &Index) -> String {
+        without_credentials(&self.url(index))
+    }
+
+    /// The names and addresses of files of which the hashes are known, as far as the indexes have them.
+    pub(super) fn named(
+        &self,
+        store: &Store,
+        request: &Request,
+        name: &str,
+        indexes: &[Index],
+        files: &[File],
+    ) -> Result<Vec<File>, BuildError> {
+        let key = |file: &File| {
+            let places: Vec<String> = indexes.iter().map(|index| self.shown(index)).collect();
+            let text = format!("1 {name} {} {}", places.join(" "), file.sha256);
+            crate::oci::sha256_hex(text.as_bytes())
+        };
+        let mut known = Vec::new();
+        for file in files {
+            if let Some(found) = store.cached::<Found>("located", &key(file))?
+                && !request.no_cache
+            {
+                known.push(File {
+                    name: found.name,
+                    url: Some(found.url),
+                    size: found.size,
+                    ..file.clone()
+                });
+            }
+        }
+        if known.len() == files.len() {
+            return Ok(known);
+        }
+        let mut trouble = None;
+        for index in indexes {
+            let links = match self.page(index, name) {
+                Ok(links) => links,
+                // The next index may have it; a bound name has one index.
+                Err(error) => {
+                    trouble.get_or_insert(error);
+                    continue;
+                }
+            };
+            let found: Vec<File> = links
+                .into_iter()
+                .filter(|(link, _)| files.iter().any(|file| file.sha256 == link.sha256))
+                .map(|(link, url)| File {
+                    url: Some(url),
+                    ..link
+                })
+                .collect();
+            if !found.is_empty() {
+                for file in &found {
+                    let place = Found {
+                        name: file.name.clone(),
+                        // A login is not written down.
+                        url: without_credentials(file.url.as_deref().unwrap_or_default()),
+                        size: file.size,
+                    };
+                    store.remember("located", &key(file), &place)?;
+                }
+                return Ok(found);
+            }
+        }
+        match trouble {
+            Some(error) => Err(error),
+            None => Err(self.missing(name, indexes)),
+        }
+    }
+}
+
+/// Percent-encoded, as it may stand in the login of a URL.
+fn encoded(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logins_go_to_their_own_host_alone() {
+        let corp = Index {
+            name: Some("corp".into()),
+            url: Some("https://corp.example/simple".into()),
+        };
+        let indexes = Indexes {
+            client: Client::new(ClientOptions::default()).unwrap(),
+            default: Some("https://me:pw@mirror.example/simple".into()),
+            variables: BTreeMap::from([
+                ("UV_INDEX_CORP_USERNAME".into(), "ci".into()),
+                ("UV_INDEX_CORP_PASSWORD".into(), "a b".into()),
+                ("TOKEN".into(), "t".into()),
+            ]),
+        };
+        let with = |url: &str, index: &Index| indexes.with_login(url, std::slice::from_ref(index));
+        assert_eq!(
+            with("https://corp.example/f/x.whl", &corp),
+            "https://ci:a%20b@corp.example/f/x.whl"
+        );
+        for other in [
+            "https://other.example/x.whl",
+            "http://corp.example/x.whl",
+            "https://corp.example:8443/x",
+        ] {
+            assert_eq!(with(other, &corp), other);
+        }
+        assert_eq!(
+            with("https://mirror.example/x.whl", &Index::default()),
+            "https://me:pw@mirror.example/x.whl"
+        );
+        assert_eq!(
+            indexes.expanded("https://${TOKEN}:x@h/${NONE}"),
+            "https://t:x@h/"
+        );
+    }
+}
