@@ -130,7 +130,10 @@ fn what_was_installed_is_written_down_and_installed_again() {
     .unwrap();
     let (code, words) = warpdrive.refuses(source, &[]);
     assert_eq!(code, 2, "{words}");
-    assert!(words.contains("pylock.toml is no lock file"), "{words}");
+    assert!(
+        words.contains("pylock.toml cannot be installed: the package `x` has no version"),
+        "{words}"
+    );
 }
 
 /// `uv pip install -r pylock.toml`, without a word of ours.

@@ -19,6 +19,7 @@ mod image;
 mod instrument;
 mod laptop_and_image;
 mod local;
+mod lockfiles;
 mod locks;
 mod notebooks;
 mod opal;

@@ -52,7 +52,7 @@ impl Wheel {
         self
     }
 
-    fn file_name(&self) -> String {
+    pub fn file_name(&self) -> String {
         format!("{}-{}-py3-none-any.whl", self.name, self.version)
     }
 
@@ -173,6 +173,20 @@ impl PackageIndex {
     /// From now on another file is served in place of this wheel.
     pub fn spoil(&self, wheel: &Wheel) {
         *self.spoiled.lock().expect("the bad one") = Some(wheel.file_name());
+    }
+
+    /// The lines of all requests so far: `GET /simple/flask/`.
+    pub fn asked(&self) -> Vec<String> {
+        self.server.lines()
+    }
+
+    /// The address of a wheel.
+    pub fn file_url(&self, wheel: &Wheel) -> String {
+        format!(
+            "http://{}/files/{}",
+            self.server.address(),
+            wheel.file_name()
+        )
     }
 
     /// The SHA-256 of a wheel, hexadecimal.

@@ -1,0 +1,293 @@
+//! Builds that go by the lock files of uv, Poetry, PDM and Pipenv.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use warpdrive::oci::sha256;
+
+use crate::support::package_index::{PackageIndex, WSGI, Wheel};
+use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive};
+
+/// A private index with `corplib`, and a public one with a stranger's of the same name.
+struct Indexes {
+    private: PackageIndex,
+    public: PackageIndex,
+    corplib: Wheel,
+    small: Wheel,
+}
+
+impl Indexes {
+    fn start() -> Self {
+        let corplib = Wheel::new("corplib", "1.5");
+        let small = Wheel::new("small", "1.0");
+        let indexes = Self {
+            private: PackageIndex::start(),
+            public: PackageIndex::start(),
+            corplib,
+            small,
+        };
+        indexes.private.add(&indexes.corplib);
+        for wheel in [
+            indexes.small.clone(),
+            Wheel::new("corplib", "9.9"),
+            // The server wants it, too, and it is not to be looked for here for its sake.
+            Wheel::new("gunicorn", "27.0.1").requires("corplib"),
+        ] {
+            indexes.public.add(&wheel);
+        }
+        indexes
+    }
+
+    fn corp(&self) -> String {
+        self.private.url()
+    }
+
+    fn entry(&self, wheel: &Wheel, index: &PackageIndex, known: bool) -> String {
+        let url = if known {
+            format!("url = \"{}\"", index.file_url(wheel))
+        } else {
+            format!("file = \"{}\"", wheel.file_name())
+        };
+        format!(
+            "{{ {url}, hash = \"sha256:{}\" }}",
+            PackageIndex::hash(wheel)
+        )
+    }
+
+    /// The project's files for each manager.
+    fn projects(&self) -> Vec<(&'static str, Vec<(&'static str, String)>)> {
+        let corp = self.corp();
+        let dependencies = "dependencies = [\"corplib\", \"small\"]\n";
+        let project = format!(
+            "[project]\nname = \"app\"\nversion = \"0.1\"\nrequires-python = \">=3.9\"\n{dependencies}"
+        );
+        let wheel = |wheel: &Wheel, index: &PackageIndex| self.entry(wheel, index, true);
+        let file = |wheel: &Wheel| self.entry(wheel, &self.public, false);
+        let uv = (
+            format!(
+                "{project}\n[tool.uv.sources]\ncorplib = {{ index = \"corp\" }}\n\n[[tool.uv.index]]\nname = \"corp\"\nurl = \"{corp}\"\nexplicit = true\n"
+            ),
+            format!(
+                "version = 1\nrequires-python = \">=3.9\"\n\n\
+                 [[package]]\nname = \"app\"\nversion = \"0.1\"\nsource = {{ virtual = \".\" }}\ndependencies = [{{ name = \"corplib\" }}, {{ name = \"small\" }}]\n\n\
+                 [package.metadata]\nrequires-dist = [{{ name = \"corplib\", index = \"{corp}\" }}, {{ name = \"small\" }}]\n\n\
+                 [[package]]\nname = \"corplib\"\nversion = \"1.5\"\nsource = {{ registry = \"{corp}\" }}\nwheels = [{}]\n\n\
+                 [[package]]\nname = \"small\"\nversion = \"1.0\"\nsource = {{ registry = \"https://pypi.org/simple\" }}\nwheels = [{}]\n",
+                wheel(&self.corplib, &self.private),
+                wheel(&self.small, &self.public),
+            ),
+        );
+        let source = json!([{"name": "corp", "priority": "explicit", "url": corp}]);
+        let poetry_hash = hash(
+            &json!({
+                "project": {"dependencies": ["small"], "requires-python": ">=3.9"},
+                "tool": {"poetry": {
+                    "dependencies": {"corplib": {"source": "corp", "version": "*"}},
+                    "source": source,
+                }},
+            }),
+            ", ",
+            ": ",
+        );
+        let poetry = (
+            format!(
+                "[project]\nname = \"app\"\nversion = \"0.1\"\nrequires-python = \">=3.9\"\ndependencies = [\"small\"]\n\n\
+                 [tool.poetry]\npackage-mode = false\n\n[tool.poetry.dependencies]\ncorplib = {{ version = \"*\", source = \"corp\" }}\n\n\
+                 [[tool.poetry.source]]\nname = \"corp\"\nurl = \"{corp}\"\npriority = \"explicit\"\n"
+            ),
+            format!(
+                "[[package]]\nname = \"corplib\"\nversion = \"1.5\"\noptional = false\npython-versions = \"*\"\ngroups = [\"main\"]\nfiles = [{}]\n\n\
+                 [package.source]\ntype = \"legacy\"\nurl = \"{corp}\"\nreference = \"corp\"\n\n\
+                 [[package]]\nname = \"small\"\nversion = \"1.0\"\noptional = false\npython-versions = \"*\"\ngroups = [\"main\"]\nfiles = [{}]\n\n\
+                 [metadata]\nlock-version = \"2.1\"\npython-versions = \">=3.9\"\ncontent-hash = \"{poetry_hash}\"\n",
+                file(&self.corplib),
+                file(&self.small),
+            ),
+        );
+        let pdm_hash = hash(
+            &json!({
+                "sources": [{"include_packages": ["corp*"], "name": "corp", "url": corp}],
+                "dependencies": ["corplib", "small"],
+                "dev-dependencies": {},
+                "optional-dependencies": {},
+                "requires-python": ">=3.9",
+                "resolution": {},
+            }),
+            ", ",
+            ": ",
+        );
+        let pdm = (
+            format!(
+                "{project}\n[tool.pdm]\ndistribution = false\n\n[[tool.pdm.source]]\nname = \"corp\"\nurl = \"{corp}\"\ninclude_packages = [\"corp*\"]\n"
+            ),
+            format!(
+                "[metadata]\ngroups = [\"default\"]\nstrategy = [\"inherit_metadata\"]\nlock_version = \"4.5.0\"\ncontent_hash = \"sha256:{pdm_hash}\"\n\n\
+                 [[package]]\nname = \"corplib\"\nversion = \"1.5\"\ngroups = [\"default\"]\nfiles = [{}]\n\n\
+                 [[package]]\nname = \"small\"\nversion = \"1.0\"\ngroups = [\"default\"]\nfiles = [{}]\n",
+                file(&self.corplib),
+                file(&self.small),
+            ),
+        );
+        let sources = json!([
+            {"name": "pypi", "url": "https://pypi.org/simple", "verify_ssl": true},
+            {"name": "corp", "url": corp, "verify_ssl": false},
+        ]);
+        let pipfile_hash = hash(
+            &json!({
+                "_meta": {"requires": {}, "sources": sources},
+                "default": {"corplib": {"index": "corp", "version": "*"}, "small": "*"},
+                "develop": {},
+            }),
+            ",",
+            ":",
+        );
+        let pipenv = (
+            format!(
+                "[[source]]\nname = \"pypi\"\nurl = \"https://pypi.org/simple\"\nverify_ssl = true\n\n\
+                 [[source]]\nname = \"corp\"\nurl = \"{corp}\"\nverify_ssl = false\n\n\
+                 [packages]\ncorplib = {{ version = \"*\", index = \"corp\" }}\nsmall = \"*\"\n"
+            ),
+            json!({
+                "_meta": {"hash": {"sha256": pipfile_hash}, "requires": {}, "sources": sources},
+                "default": {
+                    "corplib": {"version": "==1.5", "index": "corp", "hashes": [format!("sha256:{}", PackageIndex::hash(&self.corplib))]},
+                    "small": {"version": "==1.0", "index": "pypi", "hashes": [format!("sha256:{}", PackageIndex::hash(&self.small))]},
+                },
+                "develop": {},
+            })
+            .to_string(),
+        );
+        vec![
+            ("uv", vec![("pyproject.toml", uv.0), ("uv.lock", uv.1)]),
+            (
+                "poetry",
+                vec![("pyproject.toml", poetry.0), ("poetry.lock", poetry.1)],
+            ),
+            ("pdm", vec![("pyproject.toml", pdm.0), ("pdm.lock", pdm.1)]),
+            (
+                "pipenv",
+                vec![("Pipfile", pipenv.0), ("Pipfile.lock", pipenv.1)],
+            ),
+        ]
+    }
+
+    fn asked_for_corplib(&self) -> Vec<String> {
+        let lines = self.public.asked();
+        lines
+            .into_iter()
+            .filter(|line| line.contains("corplib"))
+            .collect()
+    }
+}
+
+/// The SHA-256 of what Python's `json.dumps` makes of it, with sorted keys.
+fn hash(value: &Value, comma: &str, colon: &str) -> String {
+    fn write(value: &Value, comma: &str, colon: &str, out: &mut String) {
+        let items: Vec<(Option<&String>, &Value)> = match value {
+            Value::Object(map) => {
+                let sorted: BTreeMap<&String, &Value> = map.iter().collect();
+                sorted
+                    .into_iter()
+                    .map(|(key, value)| (Some(key), value))
+                    .collect()
+            }
+            Value::Array(list) => list.iter().map(|value| (None, value)).collect(),
+            other => {
+                let _ = write!(out, "{other}");
+                return;
+            }
+        };
+        out.push(if value.is_object() { '{' } else { '[' });
+        for (at, (key, value)) in items.into_iter().enumerate() {
+            if at > 0 {
+                out.push_str(comma);
+            }
+            if let Some(key) = key {
+                let _ = write!(out, "\"{key}\"{colon}");
+            }
+            write(value, comma, colon, out);
+        }
+        out.push(if value.is_object() { '}' } else { ']' });
+    }
+    let mut text = String::new();
+    write(value, comma, colon, &mut text);
+    sha256(text.as_bytes()).digest().to_owned()
+}
+
+fn lay_out(files: &[(&str, String)]) -> tempfile::TempDir {
+    let place = tempfile::tempdir().unwrap();
+    fs::write(place.path().join("wsgi.py"), WSGI).unwrap();
+    for (path, text) in files {
+        fs::write(place.path().join(path), text).unwrap();
+    }
+    place
+}
+
+fn build(warpdrive: &Warpdrive, source: &Path, public: &str, more: &[&str]) -> Value {
+    let mirror = format!("UV_DEFAULT_INDEX={public}");
+    warpdrive.image_with("app", source, &[&mirror], more)
+}
+
+#[test]
+fn a_bound_name_is_asked_of_its_index_alone() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let indexes = Indexes::start();
+    let public = indexes.public.url();
+    let question = "import corplib, small; print(corplib.VERSION, small.VERSION)";
+    for (manager, files) in indexes.projects() {
+        let place = lay_out(&files);
+        // In one go and in fragments.
+        for more in [
+            &["--no-cache"][..],
+            &["--no-cache", "--build-env", "UV_NO_PROGRESS=1"],
+        ] {
+            build(&warpdrive, place.path(), &public, more);
+            assert_eq!(
+                warpdrive.python("app", question).trim(),
+                "1.5 1.0",
+                "{manager}"
+            );
+            assert_eq!(
+                indexes.asked_for_corplib(),
+                Vec::<String>::new(),
+                "{manager} {more:?}"
+            );
+        }
+        // Without the lock nothing is looked for at all.
+        let lock = place.path().join(files[1].0);
+        fs::remove_file(lock).unwrap();
+        let (code, words) = warpdrive.refuses(place.path(), &[]);
+        assert_eq!(code, 2, "{words}");
+        assert!(
+            words.contains(" lock`") && words.contains("corp"),
+            "{manager}: {words}"
+        );
+        assert_eq!(
+            indexes.asked_for_corplib(),
+            Vec::<String>::new(),
+            "{manager}"
+        );
+    }
+    // The control: where nothing binds the name, the stranger's is what is installed.
+    let place = lay_out(&[("requirements.txt", "corplib\nsmall\n".into())]);
+    build(&warpdrive, place.path(), &public, &[]);
+    assert_eq!(warpdrive.python("app", question).trim(), "9.9 1.0");
+    assert!(!indexes.asked_for_corplib().is_empty());
+}
+
+#[test]
+fn a_file_with_other_bytes_is_not_installed() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let indexes = Indexes::start();
+    let (_, files) = indexes.projects().remove(0);
+    let place = lay_out(&files);
+    indexes.private.spoil(&indexes.corplib);
+    let (code, words) = warpdrive.refuses(place.path(), &[]);
+    assert_ne!(code, 0);
+    assert!(words.contains("corplib"), "{words}");
+}
