@@ -22,6 +22,7 @@ mod local;
 mod locks;
 mod notebooks;
 mod opal;
+mod poisoned_packages;
 mod red_team;
 mod reference;
 mod registry;

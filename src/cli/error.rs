@@ -410,6 +410,11 @@ impl From<crate::pipeline::BuildError> for CommandError {
                     _ => "the lines above are the last that it printed; the previous image and the cache are as they were",
                 })
             }
+            E::Wheel { .. } => Self::new(ExitStatus::AppBuildFailed, "wheel-refused", message)
+                .with_hint(
+                    "nothing of it was installed; remove the package from the requirements, and tell \
+                     those who publish it",
+                ),
             E::NoRecord { .. } => Self::new(ExitStatus::Failure, "no-build-record", message)
                 .with_hint("images that this release of warpdrive makes have one"),
             E::NoSuchBuilder { .. } => Self::new(ExitStatus::Failure, "builder-missing", message)

@@ -78,7 +78,13 @@ pub(super) fn run(
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<Outcome, BuildError> {
-    let spec = Spec {
+    let sandbox = sandbox::spawn(&spec(stage, request), Io::piped())?;
+    attend(sandbox, &Redactor::new(request), progress)
+}
+
+/// The sandbox of a stage.
+pub(super) fn spec(stage: Stage, request: &Request) -> Spec {
+    Spec {
         root: Root {
             lowers: stage.lowers,
             writable_only: stage.upper.is_some().then(|| vec![APP_ROOT.into()]),
@@ -99,9 +105,7 @@ pub(super) fn run(
         volatile: true,
         limits: request.limits.clone(),
         without: Vec::new(),
-    };
-    let sandbox = sandbox::spawn(&spec, Io::piped())?;
-    attend(sandbox, &Redactor::new(request), progress)
+    }
 }
 
 /// Waits for the end of a command and shows what it prints meanwhile on those of its streams that

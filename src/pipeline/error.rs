@@ -28,6 +28,8 @@ pub enum BuildError {
     },
     #[error("interrupted")]
     Interrupted,
+    #[error("the wheel of {wheel} {problem}")]
+    Wheel { wheel: String, problem: String },
     #[error("there is no `uv` for {architecture} in this release of warpdrive")]
     NoInstaller { architecture: &'static str },
     #[error("{source_name} holds no file that would go into the image")]

@@ -43,7 +43,7 @@ mod upload;
 pub use blobs::{BlobError, BlobSink, Blobs};
 pub use daemon::Daemon;
 pub use error::{Denied, Detail, RegistryError, Unreachable};
-pub use fetch::{Page, join_url};
+pub use fetch::{Page, join_url, with_login_of};
 pub use manifest::{Document, Resolved, choose, this_platform};
 pub use progress::{Direction, Event, Outcome, Progress, Silent};
 pub use push::PushReport;

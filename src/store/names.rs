@@ -159,7 +159,7 @@ impl Store {
             what: "index.json".into(),
             problem: error.to_string(),
         })?;
-        self.replace(&self.index_path(), &to_canonical_json(&index))
+        self.replace(&self.index_path(), &to_canonical_json(&index)?)
     }
 
     pub(super) fn read_index(&self) -> Result<ImageIndex, StoreError> {

@@ -331,7 +331,8 @@ pub fn python(store: &Path, base: &str, name: &str) {
     let manifest = to_canonical_json(&json!({
         "schemaVersion": 2, "mediaType": media_type,
         "config": descriptor(MediaType::ImageConfig, digest, size), "layers": layers,
-    }));
+    }))
+    .unwrap();
     let (digest, size) = store.put_blob(&manifest).expect("a blob");
     store
         .tag(name, &descriptor(media_type, digest, size))

@@ -187,7 +187,7 @@ pub(super) fn commit(store: &Store, parts: &Parts<'_>) -> Result<Committed, Buil
         .into());
     }
     // Nothing that a script says is taken for it.
-    config.set_label(LABEL_BUILD, &record.to_label());
+    config.set_label(LABEL_BUILD, &record.to_label()?);
     let user = config.user().to_owned();
 
     let annotations = commit::annotations(

@@ -18,16 +18,16 @@ const FORMAT: u32 = 2;
 
 /// Everything that decides what the scripts give. `restored`: artifacts of an earlier build have part
 /// in it.
-fn inputs(plan: &Plan<'_>, source: &Digest, restored: bool) -> Inputs {
+fn inputs(plan: &Plan<'_>, source: &Digest, restored: bool) -> Result<Inputs, BuildError> {
     let request = plan.request;
     let mut inputs = Inputs::default();
-    inputs.add("the format of the cache", &FORMAT);
-    inputs.add(FILES, &source.to_string());
+    inputs.add("the format of the cache", &FORMAT)?;
+    inputs.add(FILES, &source.to_string())?;
     inputs.name_files(&plan.source.tree);
-    inputs.add("the time of the source", &plan.time);
-    inputs.add("the builder image", &plan.builder.identity());
+    inputs.add("the time of the source", &plan.time)?;
+    inputs.add("the builder image", &plan.builder.identity())?;
     if let Some(runtime) = plan.runtime {
-        inputs.add("the runtime image", &runtime.identity());
+        inputs.add("the runtime image", &runtime.identity())?;
     }
     for (scripts, place) in [
         (&plan.scripts, ""),
@@ -38,28 +38,28 @@ fn inputs(plan: &Plan<'_>, source: &Digest, restored: bool) -> Inputs {
                 crate::s2i::Where::Image(path) => path.clone(),
                 crate::s2i::Where::External(content) => sha256_hex(content),
             };
-            inputs.add(&format!("the script {name}{place}"), &what);
+            inputs.add(&format!("the script {name}{place}"), &what)?;
         }
     }
-    inputs.add("the destination", &plan.destination);
-    inputs.add("--assemble-user", &request.assemble_user);
-    inputs.add("--assemble-runtime-user", &request.assemble_runtime_user);
-    inputs.add("--runtime-artifact", &request.runtime_artifacts);
-    inputs.add_variables("the variable", &plan.env);
-    inputs.add_variables("the build variable", &request.common.build_env);
+    inputs.add("the destination", &plan.destination)?;
+    inputs.add("--assemble-user", &request.assemble_user)?;
+    inputs.add("--assemble-runtime-user", &request.assemble_runtime_user)?;
+    inputs.add("--runtime-artifact", &request.runtime_artifacts)?;
+    inputs.add_variables("the variable", &plan.env)?;
+    inputs.add_variables("the build variable", &request.common.build_env)?;
     let secrets: Vec<_> = request.common.secrets.iter().map(|s| &s.id).collect();
-    inputs.add("the list of secrets", &secrets);
-    inputs.add("what is injected", &plan.injections.digest);
-    inputs.add("--split", &request.split);
-    inputs.add("the compression", &request.common.compression.to_string());
-    inputs.add("--cap-drop", &request.cap_drop);
-    inputs.add("--add-host", &request.add_hosts);
+    inputs.add("the list of secrets", &secrets)?;
+    inputs.add("what is injected", &plan.injections.digest)?;
+    inputs.add("--split", &request.split)?;
+    inputs.add("the compression", &request.common.compression.to_string())?;
+    inputs.add("--cap-drop", &request.cap_drop)?;
+    inputs.add("--add-host", &request.add_hosts)?;
     let volumes = request.volumes.iter().map(|v| (&v.source, &v.destination));
-    inputs.add("--volume", &volumes.collect::<Vec<_>>());
+    inputs.add("--volume", &volumes.collect::<Vec<_>>())?;
     if restored {
-        inputs.add("what an earlier image has saved", &true);
+        inputs.add("what an earlier image has saved", &true)?;
     }
-    inputs
+    Ok(inputs)
 }
 
 /// Runs the scripts, or finds what they gave; says why.
@@ -72,8 +72,8 @@ pub(super) fn outcome(
     const PHASE: &str = "assemble";
     let request = plan.request;
     let common = &request.common;
-    let fresh = inputs(plan, source, false);
-    let restored = inputs(plan, source, true);
+    let fresh = inputs(plan, source, false)?;
+    let restored = inputs(plan, source, true)?;
     if !common.no_cache && !common.upgrade {
         let wanted: &[&Inputs] = if request.incremental {
             &[&fresh, &restored]
@@ -81,7 +81,7 @@ pub(super) fn outcome(
             &[&fresh]
         };
         for inputs in wanted {
-            if let Some(outcome) = store.cached::<Outcome>("foreign", &inputs.key())? {
+            if let Some(outcome) = store.cached::<Outcome>("foreign", &inputs.key()?)? {
                 progress.step("---> Source, scripts and builder unchanged: nothing to run");
                 return Ok((outcome, explain(store, PHASE, inputs, true, common)?));
             }
@@ -107,7 +107,7 @@ pub(super) fn outcome(
     let explanation = explain(store, PHASE, &inputs, false, common)?;
     // What is made for a comparison is not what the next build gets.
     if common.pinned.is_none() {
-        store.remember("foreign", &inputs.key(), &outcome)?;
+        store.remember("foreign", &inputs.key()?, &outcome)?;
     }
     Ok((outcome, explanation))
 }
