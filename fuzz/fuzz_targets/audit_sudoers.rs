@@ -2,6 +2,8 @@
 
 #![no_main]
 
+use std::collections::BTreeSet;
+
 use libfuzzer_sys::fuzz_target;
 use warpdrive::audit::accounts::sudoers::Person;
 use warpdrive::audit::accounts::{doas, sudoers};
@@ -14,6 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
         names: &names,
         gids: &[0],
         groups: &groups,
+        netgroups: &BTreeSet::new(),
     };
     for rule in &parsed.rules {
         let _ = parsed.fits(&rule.users, &person);

@@ -38,8 +38,8 @@ pub(super) fn without_usr(path: &[u8]) -> &[u8] {
     }
 }
 
-/// The lines about known privileged programs: path (see `without_usr`) and digest. All others
-/// are dropped, so that a hundred thousand lines take no memory.
+/// The lines about known privileged programs and about libraries: path (see `without_usr`) and digest.
+/// All others are dropped, so that a hundred thousand lines take no memory.
 pub fn parse(bytes: &[u8]) -> Vec<(Vec<u8>, Md5)> {
     bytes
         .split(|&byte| byte == b'\n')
@@ -49,8 +49,8 @@ pub fn parse(bytes: &[u8]) -> Vec<(Vec<u8>, Md5)> {
                 .strip_prefix(b"  ")
                 .or_else(|| rest.strip_prefix(b" *"))?;
             let path = path.strip_prefix(b"./").unwrap_or(path);
+            known::is_verified(path).then_some(())?;
             let path = without_usr(path);
-            known::is_privileged(path).then_some(())?;
             Some((path.to_vec(), from_hex(digest)?))
         })
         .collect()
