@@ -37,3 +37,4 @@ mod servers;
 mod store;
 mod support;
 mod transport;
+mod ways_to_root;

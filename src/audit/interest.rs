@@ -168,6 +168,25 @@ impl Interest {
         !self.app_roots.is_empty()
     }
 
+    /// How the path stands in the search path, where that alone makes it one of the system's: whether
+    /// the system's own directories come first.
+    pub(super) fn behind_the_system(&self, path: &[u8]) -> Option<bool> {
+        let is_system = |entry: &[u8]| {
+            SYSTEM_TREES
+                .iter()
+                .any(|tree| is_beneath(entry, tree.as_bytes()))
+        };
+        if is_system(path) || is_beneath(path, LOCAL_LIBRARY.as_bytes()) {
+            return None;
+        }
+        let own = self
+            .search_path
+            .iter()
+            .position(|entry| is_beneath(path, entry))?;
+        let last = self.search_path.iter().rposition(|entry| is_system(entry));
+        Some(last.is_some_and(|last| last < own))
+    }
+
     pub(super) fn place(&self, path: &[u8]) -> Place {
         let is = |list: &[&str]| list.iter().any(|known| known.as_bytes() == path);
         let beneath = |list: &[&str]| list.iter().any(|known| is_beneath(path, known.as_bytes()));
@@ -312,6 +331,42 @@ mod tests {
         ] {
             assert_eq!(interest.place(path.as_bytes()), place, "{path}");
         }
+    }
+
+    #[test]
+    fn the_root_of_an_s2i_app() {
+        let place = |home: &str, path: &str| interest(home, "").place(path.as_bytes());
+        assert_eq!(place("/opt/app-root/src", "opt/app-root/bin/x"), Place::App);
+        // `/usr/src` is no root of an app's.
+        assert_eq!(place("/usr/src", "usr/bin/x"), Place::System);
+        assert_eq!(place("/opt/src", "opt/tools/bin/x"), Place::System);
+    }
+
+    #[test]
+    fn where_the_search_path_has_the_system() {
+        let with = |path: &str| {
+            let mut config = ImageConfig::new("linux", "amd64");
+            config.set("Env", json!([format!("PATH={path}")]));
+            Interest::new(&config)
+        };
+        let path = b"opt/tools/bin";
+        assert_eq!(
+            with("/usr/bin:/bin:/opt/tools/bin").behind_the_system(path),
+            Some(true)
+        );
+        assert_eq!(
+            with("/opt/tools/bin:/usr/bin").behind_the_system(path),
+            Some(false)
+        );
+        assert_eq!(
+            with("/usr/bin:/opt/tools/bin:/bin").behind_the_system(path),
+            Some(false)
+        );
+        assert_eq!(with("/usr/bin").behind_the_system(path), None);
+        assert_eq!(
+            with("/opt/tools/bin:/usr/bin").behind_the_system(b"usr/bin/x"),
+            None
+        );
     }
 
     #[test]

@@ -294,7 +294,7 @@ pub const RULES: [Rule; 44] = [
     rule(
         "secret-credentials",
         High,
-        "A login is in a configuration file",
+        "A login is in a configuration file or a variable",
         "Whoever can pull the image has it; deleting it in a later layer does not help.",
         "build without it (`--secret`), and change the password",
     ),

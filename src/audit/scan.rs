@@ -245,6 +245,7 @@ impl Scan<'_> {
         let privileged = member.mode & 0o6000 != 0 || capability_of(member).is_some();
         let verified = privileged || known::is_verified(path);
         let mut hasher = verified.then(Hasher::new);
+        let mut key = (member.size <= secrets::keys::MAX_FILE).then(Vec::new);
         let mut program = (verified && member.size <= MAX_ELF).then(Vec::new);
         loop {
             let count = tar
@@ -261,6 +262,13 @@ impl Scan<'_> {
             if let Some(hasher) = &mut hasher {
                 hasher.update(part);
             }
+            if let Some(all) = &mut key {
+                if all.is_empty() && !secrets::keys::may_be(part) {
+                    key = None;
+                } else {
+                    all.extend_from_slice(part);
+                }
+            }
             if let Some(all) = &mut program {
                 all.extend_from_slice(part);
                 if !all.starts_with(&b"\x7fELF"[..all.len().min(4)]) {
@@ -270,6 +278,9 @@ impl Scan<'_> {
         }
         for kind in self.scanner.finish() {
             self.secret(path, kind, member.size)?;
+        }
+        if key.is_some_and(|bytes| secrets::keys::is_private_key(&bytes)) {
+            self.secret(path, SecretKind::PrivateKey, member.size)?;
         }
         let md5 = hasher.map(|hasher| hasher.finalize().into());
         let content = match bytes {

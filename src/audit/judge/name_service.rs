@@ -75,7 +75,9 @@ pub(super) fn judge(loaded: &mut Loaded<'_>, findings: &mut Vec<Finding>) {
         .iter()
         .flat_map(|sources| sources.services.iter().map(String::as_str))
         .collect();
-    names.extend(DEFAULT);
+    if sources.is_empty() {
+        names.extend(DEFAULT);
+    }
     names.sort_unstable();
     names.dedup();
     for name in names.iter().filter(|name| !BUILT_IN.contains(name)) {

@@ -25,7 +25,20 @@ pub(super) fn judge(
         let place = subject.interest.place(path);
         let shown = ownership(item.uid, item.gid, item.mode);
         if let (Some((severity, whom)), Some(rule)) = (writer(item, runtime), rule(place)) {
-            let message = format!("can be written by {whom} ({shown})");
+            // World-writable is a fault wherever it is searched.
+            let searched = match subject.interest.behind_the_system(path) {
+                Some(true) if item.mode & 0o002 == 0 => Some((
+                    Severity::Low,
+                    "; PATH searches it behind the system's own directories",
+                )),
+                Some(false) => Some((
+                    severity,
+                    "; PATH searches it before the system's own directories, so it decides which program a name means",
+                )),
+                _ => None,
+            };
+            let (severity, note) = searched.unwrap_or((severity, ""));
+            let message = format!("can be written by {whom} ({shown}){note}");
             Bundle::add(
                 &mut bundles,
                 Finding::of_path(rule, severity, layer, path, message),
