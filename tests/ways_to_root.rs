@@ -4,6 +4,7 @@
 //! All lie on one base: Debian 12 with a setuid su, sudo and a database for the name service, whose
 //! package database knows every file.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -142,9 +143,30 @@ impl Parts {
             let list = fs::read(self.path(&format!("{package}.control/md5sums"))).unwrap();
             layer = layer.file(&format!("var/lib/dpkg/info/{package}.md5sums"), 0o644, list);
         }
-        let end = self.base.iter().rposition(|byte| *byte != 0).unwrap();
-        let mut tar = self.base[..(end / 512 + 1) * 512].to_vec();
-        tar.extend(layer.bytes());
+        let layer = layer.bytes();
+        // Engines refuse an archive that has a path twice: what is replaced is cut out.
+        let replaced: BTreeSet<PathBuf> = tar::Archive::new(&layer[..])
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap().path().unwrap().into_owned())
+            .collect();
+        let mut tar = Vec::with_capacity(self.base.len() + layer.len());
+        let mut kept = 0;
+        let mut end = 0;
+        for entry in tar::Archive::new(&self.base[..]).entries().unwrap() {
+            let entry = entry.unwrap();
+            let path = entry.path().unwrap().into_owned();
+            let begin = usize::try_from(entry.raw_header_position()).unwrap();
+            let content = usize::try_from(entry.raw_file_position()).unwrap();
+            let size = usize::try_from(entry.size()).unwrap();
+            end = content + size.div_ceil(512) * 512;
+            if replaced.contains(path.strip_prefix("./").unwrap_or(&path)) {
+                tar.extend_from_slice(&self.base[kept..begin]);
+                kept = end;
+            }
+        }
+        tar.extend_from_slice(&self.base[kept..end]);
+        tar.extend(layer);
         tar
     }
 
@@ -459,7 +481,7 @@ fn of_sudo(parts: &Parts) -> Vec<Case> {
         case(
             "sudo-mailer",
             "library",
-            "sudo -n id -u 2>/dev/null; cat /tmp/uid",
+            "sudo -n id -u 2>/dev/null; for _ in $(seq 15); do test -s /tmp/uid && break; sleep 0.1; done; cat /tmp/uid",
             |way| {
                 let mailer = "#!/bin/sh\nid -u >/tmp/uid; chmod 644 /tmp/uid\n";
                 sudoers("Defaults mail_always\nroot ALL=(ALL:ALL) ALL\n").file(
