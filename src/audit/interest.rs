@@ -217,7 +217,7 @@ impl Interest {
             MemberKind::File | MemberKind::HardLink(_) | MemberKind::Directory => {
                 let directory = member.kind == MemberKind::Directory;
                 let foreign = member.uid != 0 && Some(member.uid) == self.runtime_uid;
-                (!directory && (member.mode & 0o6000 != 0 || known::is_verified(path)))
+                (!directory && (member.mode & 0o6000 != 0 || dpkg::is_verified(path)))
                     || (directory && member.mode & 0o1002 == 0o002)
                     || (place == Place::System && (writable || foreign))
                     || (place == Place::App

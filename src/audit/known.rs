@@ -163,9 +163,3 @@ pub(super) fn is_library(path: &[u8]) -> bool {
             .any(|tree| super::paths::is_beneath(directory, tree))
         && !of_a_language()
 }
-
-/// Whether the package database's word on the file's content is of interest.
-pub(super) fn is_verified(path: &[u8]) -> bool {
-    let name = super::dpkg::without_usr(path);
-    is_privileged(name) || is_helper(name) || is_library(path)
-}

@@ -14,7 +14,7 @@ use super::facts::{Content, Item, ItemKind, LayerFacts, PathHasher, Secret, Trac
 use super::interest::{Interest, Place};
 use super::paths::{self, split};
 use super::secrets::{self, Scanner, SecretKind};
-use super::{acl, capability, dpkg, elf, known};
+use super::{acl, capability, dpkg, elf};
 
 /// Largest account file that is read, in bytes.
 const MAX_ACCOUNT_FILE: u64 = 256 * 1024;
@@ -243,7 +243,7 @@ impl Scan<'_> {
         };
         let mut bytes = ((reads || looks_into) && member.size <= limit).then(Vec::new);
         let privileged = member.mode & 0o6000 != 0 || capability_of(member).is_some();
-        let verified = privileged || known::is_verified(path);
+        let verified = privileged || dpkg::is_verified(path);
         let mut hasher = verified.then(Hasher::new);
         let mut key = (member.size <= secrets::keys::MAX_FILE).then(Vec::new);
         let mut program = (verified && member.size <= MAX_ELF).then(Vec::new);
