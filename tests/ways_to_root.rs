@@ -37,10 +37,11 @@ const SU_WITH_WORD: &str = "echo 'correct horse battery' | su -c 'id -u'";
 const SUDO: &str = "sudo -n id -u";
 const SUDO_ASKING: &str = "sudo -S id -u </dev/null";
 
-/// What runs as root when it is loaded by a program that is root.
-const OWN: &str = "int geteuid(void); int setuid(int); int setgid(int); int execl(const char *, const char *, ...);\n\
+/// What runs as root when it is loaded by a program that is root, once.
+const OWN: &str = "int geteuid(), setuid(), setgid(), execl(), putenv(); char *getenv();\n\
     __attribute__((constructor)) static void begin(void) {\n\
-    if (geteuid() == 0) { setgid(0); setuid(0); execl(\"/usr/bin/id\", \"id\", \"-u\", (char *)0); } }\n";
+    if (geteuid() == 0 && !getenv(\"OWN\")) { putenv(\"OWN=1\"); setgid(0); setuid(0);\n\
+    execl(\"/usr/bin/id\", \"id\", \"-u\", (char *)0); } }\n";
 
 /// What the cases are made of.
 struct Parts {
