@@ -126,6 +126,11 @@ impl<'a> Flat<'a> {
     /// Where a path leads, symbolic links being followed as far as they were kept. `None` where they
     /// lead nowhere.
     pub(super) fn real(&self, path: &[u8]) -> Option<Vec<u8>> {
+        self.follow(path).filter(|real| self.has(real))
+    }
+
+    /// As [`Self::real`], whether or not something is there. `None` where links run in a circle.
+    pub(super) fn follow(&self, path: &[u8]) -> Option<Vec<u8>> {
         let mut waiting: Vec<Vec<u8>> = parts(path);
         waiting.reverse();
         let mut real: Vec<u8> = Vec::new();
@@ -160,7 +165,7 @@ impl<'a> Flat<'a> {
                 _ => real = next,
             }
         }
-        self.has(&real).then_some(real)
+        Some(real)
     }
 
     /// As [`Self::read`], through symbolic links.

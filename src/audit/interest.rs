@@ -224,7 +224,14 @@ impl Interest {
                         && Use::of(directory, member.mode, member.gid) != Use::Full)
             }
             // In the place of a directory that everything relies on, and those that lead to libraries.
-            MemberKind::Symlink(_) => place == Place::System || known::is_library(path),
+            // Packages of Node.js have thousands of others.
+            MemberKind::Symlink(_) => {
+                let deep = path.iter().filter(|&&byte| byte == b'/').count() > 4;
+                let local = is_beneath(path, LOCAL_LIBRARY.as_bytes());
+                known::is_library(path)
+                    || path == LOCAL_LIBRARY.as_bytes()
+                    || (place == Place::System && !deep && !local)
+            }
             MemberKind::Fifo => false,
         }
     }

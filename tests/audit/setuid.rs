@@ -146,3 +146,36 @@ fn devices() {
         "device",
     );
 }
+
+/// Directories of libraries and modules that are links to elsewhere.
+#[test]
+fn libraries_behind_links() {
+    let switch = "passwd: own files\n";
+    let library = |link: &str, name: &str| {
+        with(
+            Layer::new()
+                .symlink(link, "/opt/own")
+                .file(&format!("opt/own/{name}"), 0o644, "x")
+                .file("etc/nsswitch.conf", 0o644, switch),
+        )
+    };
+    for link in [
+        "usr/lib/x86_64-linux-gnu",
+        "usr/lib/x86_64-linux-gnu/glibc-hwcaps/x86-64-v3",
+        "lib64",
+    ] {
+        breaks(&library(link, "libnss_own.so.2"), "library", High);
+        keeps(&library(link, "libnss_other.so.2"), "library");
+    }
+    let module = |name: &str| {
+        with(
+            Layer::new()
+                .symlink("usr/lib/x86_64-linux-gnu/security", "/opt/own")
+                .file("opt/own/pam_permit.so", 0o644, "x")
+                .file("etc/pam.d/su", 0o644, format!("auth sufficient {name}\n")),
+        )
+    };
+    breaks(&module("pam_permit.so"), "pam", High);
+    breaks(&module("pam_permit.so"), "library", High);
+    keeps(&module("pam_other.so"), "pam");
+}

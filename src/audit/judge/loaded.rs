@@ -35,6 +35,8 @@ pub(super) struct Loaded<'a> {
     /// Visible libraries: name, directory, path.
     libraries: Vec<(&'a [u8], &'a [u8], &'a [u8])>,
     cache: Vec<(&'a [u8], &'a [u8])>,
+    /// Default directories that are links to elsewhere, and where they lead.
+    linked: Vec<Vec<u8>>,
     /// Programs that give root to whoever runs them.
     programs: Vec<&'a [u8]>,
     seen: BTreeSet<Vec<u8>>,
@@ -64,6 +66,7 @@ impl<'a> Loaded<'a> {
             trust,
             libraries,
             cache,
+            linked: linked(flat),
             programs,
             seen: BTreeSet::new(),
             bundles: Vec::new(),
@@ -149,6 +152,8 @@ impl<'a> Loaded<'a> {
                 .iter()
                 .filter(|(own, directory, _)| *own == name && is_default(directory));
             paths.extend(near.map(|(_, _, path)| path.to_vec()));
+            let linked = self.linked.iter();
+            paths.extend(linked.map(|directory| [directory, &b"/"[..], name].concat()));
             let cached = self.cache.iter().filter(|(own, _)| *own == name);
             paths.extend(cached.filter_map(|(_, path)| join(b"", path)));
             for directory in search {
@@ -229,19 +234,19 @@ impl<'a> Loaded<'a> {
         Bundle::finish(self.bundles, findings);
     }
 
-    /// Whether the image has a library of this name somewhere.
-    pub(super) fn has_library(&self, name: &[u8]) -> bool {
-        self.libraries.iter().any(|(own, ..)| *own == name)
-    }
-
-    /// Where PAM's modules lie.
-    pub(super) fn module_directories(&self) -> BTreeSet<Vec<u8>> {
-        self.libraries
+    /// Every file that PAM may take for a module.
+    pub(super) fn modules(&self, name: &[u8]) -> BTreeSet<Vec<u8>> {
+        let listed = self
+            .libraries
             .iter()
-            .filter(|(name, directory, _)| {
-                name.starts_with(b"pam_") && directory.ends_with(b"/security")
-            })
-            .map(|(_, directory, _)| directory.to_vec())
+            .filter(|(own, directory, _)| *own == name && directory.ends_with(b"/security"))
+            .map(|(_, _, path)| path.to_vec());
+        let linked = self.linked.iter().flat_map(|directory| {
+            [&b"/"[..], b"/security/"].map(|between| [directory, between, name].concat())
+        });
+        listed
+            .chain(linked)
+            .filter_map(|path| self.flat.real(&path))
             .collect()
     }
 
@@ -249,6 +254,49 @@ impl<'a> Loaded<'a> {
         self.flat
     }
 }
+
+/// The directories of libraries that are links: what lies in them is not among the libraries that were
+/// kept by their place.
+fn linked(flat: &Flat<'_>) -> Vec<Vec<u8>> {
+    let mut linked = Vec::new();
+    for directory in DEFAULT {
+        for kind in KINDS {
+            for part in PARTS {
+                let path = [directory, kind, part].concat();
+                let Some(target) = flat.follow(&path).filter(|target| *target != path) else {
+                    continue;
+                };
+                if !is_default(target.strip_suffix(b"/security").unwrap_or(&target)) {
+                    linked.push(target);
+                }
+            }
+        }
+    }
+    linked.sort();
+    linked.dedup();
+    linked
+}
+
+/// What Debian puts between for kinds of machines.
+const KINDS: [&[u8]; 8] = [
+    b"",
+    b"/x86_64-linux-gnu",
+    b"/aarch64-linux-gnu",
+    b"/i386-linux-gnu",
+    b"/arm-linux-gnueabihf",
+    b"/riscv64-linux-gnu",
+    b"/s390x-linux-gnu",
+    b"/powerpc64le-linux-gnu",
+];
+
+const PARTS: [&[u8]; 6] = [
+    b"",
+    b"/security",
+    b"/glibc-hwcaps",
+    b"/glibc-hwcaps/x86-64-v2",
+    b"/glibc-hwcaps/x86-64-v3",
+    b"/glibc-hwcaps/x86-64-v4",
+];
 
 /// `lib`, `usr/lib/x86_64-linux-gnu`, and what lies beneath them for kinds of processors.
 fn is_default(directory: &[u8]) -> bool {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use super::super::accounts::pam::{self, Answer, Line, Statement};
 use super::super::finding::{Finding, Severity};
 use super::super::flatten::{Flat, Lookup};
-use super::super::paths::shown;
+use super::super::paths::{join, shown};
 use super::accounts::Runtime;
 use super::loaded::Loaded;
 use super::quoted;
@@ -261,10 +261,16 @@ fn load(loaded: &mut Loaded<'_>, module: &str) {
         loaded.by_path(module.as_bytes(), "PAM");
         return;
     }
-    let directories = loaded.module_directories();
-    for directory in directories {
-        let path = [&directory[..], b"/", module.as_bytes()].concat();
+    for path in loaded.modules(module.as_bytes()) {
         loaded.by_path(&path, "PAM");
+    }
+    // `../../x.so` is taken beneath the modules' directory.
+    if module.contains('/') {
+        for directory in ["usr/lib/security", "usr/lib/x86_64-linux-gnu/security"] {
+            if let Some(path) = join(directory.as_bytes(), module.as_bytes()) {
+                loaded.by_path(&path, "PAM");
+            }
+        }
     }
 }
 
@@ -276,7 +282,7 @@ fn answers(loaded: &Loaded<'_>, runtime: &Runtime, line: &Line) -> (Vec<Answer>,
         Some(path) => loaded.flat().real(path.as_bytes()).is_some(),
         // Some other file in the modules' directory, `../../x.so`.
         None if line.module.contains('/') => true,
-        None => loaded.has_library(line.module.as_bytes()),
+        None => !loaded.modules(line.module.as_bytes()).is_empty(),
     };
     if !is_there {
         return (vec![Answer::Unknown], false);
