@@ -39,6 +39,7 @@ const SUDO_ASKING: &str = "sudo -S id -u </dev/null";
 
 /// What runs as root when it is loaded by a program that is root, once.
 const OWN: &str = "int geteuid(), setuid(), setgid(), execl(), putenv(); char *getenv();\n\
+    int misc_conv() { return 0; }\n\
     __attribute__((constructor)) static void begin(void) {\n\
     if (geteuid() == 0 && !getenv(\"OWN\")) { putenv(\"OWN=1\"); setgid(0); setuid(0);\n\
     execl(\"/usr/bin/id\", \"id\", \"-u\", (char *)0); } }\n";
@@ -479,19 +480,6 @@ fn of_sudo(parts: &Parts) -> Vec<Case> {
                     "passwd: files\ngroup: files\nshadow: files\nnetgroup: files\n",
                 )
         }),
-        case(
-            "sudo-mailer",
-            "library",
-            "sudo -n id -u 2>/dev/null; for _ in $(seq 15); do test -s /tmp/uid && break; sleep 0.1; done; cat /tmp/uid",
-            |way| {
-                let mailer = "#!/bin/sh\nid -u >/tmp/uid; chmod 644 /tmp/uid\n";
-                sudoers("Defaults mail_always\nroot ALL=(ALL:ALL) ALL\n").file(
-                    pick(way, "usr/sbin/sendmail", "usr/local/sbin/sendmail"),
-                    0o755,
-                    mailer,
-                )
-            },
-        ),
         case("root-password", "password-usable", SU_WITH_WORD, |way| {
             let lock = pick(way, "", "!");
             let text = format!("root:{lock}{HASH}:19000::::::\napp:!:19000::::::\n");

@@ -98,10 +98,9 @@ const NET_RAW: u32 = 13;
 const SYS_NICE: u32 = 23;
 
 /// Programs without a bit of their own that setuid programs run as root.
-const HELPERS: [&str; 6] = [
+const HELPERS: [&str; 5] = [
     "sbin/mkhomedir_helper",
     "sbin/pam_namespace_helper",
-    "sbin/sendmail",
     "sbin/unix_chkpwd",
     "sbin/unix_update",
     "usr/libexec/sudo/sesh",

@@ -58,8 +58,6 @@ pub struct Sudoers {
     pub exempt_groups: Vec<String>,
     /// `Defaults group_plugin`: a library that says who is in `%:GROUP`.
     pub group_plugins: Vec<String>,
-    /// `Defaults mailerpath`: a program that sudo runs as root when it tells of a failure.
-    pub mailers: Vec<String>,
     /// `Defaults pam_service` and its like.
     pub pam_services: Vec<String>,
     pub odd_lines: Vec<usize>,
@@ -134,7 +132,6 @@ impl Sudoers {
         self.odd_lines.extend(other.odd_lines);
         self.exempt_groups.extend(other.exempt_groups);
         self.group_plugins.extend(other.group_plugins);
-        self.mailers.extend(other.mailers);
         self.pam_services.extend(other.pam_services);
     }
 }
@@ -249,7 +246,6 @@ fn defaults(sudoers: &mut Sudoers, number: usize, rest: &[u8]) {
         match name.trim().trim_end_matches('+').trim() {
             "exempt_group" => sudoers.exempt_groups.push(value.to_owned()),
             "group_plugin" => sudoers.group_plugins.push(first),
-            "mailerpath" => sudoers.mailers.push(first),
             "pam_service" | "pam_login_service" | "pam_askpass_service" => {
                 sudoers.pam_services.push(value.to_owned());
             }

@@ -94,11 +94,6 @@ fn load(loaded: &mut Loaded<'_>, runtime: &Runtime, sudo: &SudoFacts, findings: 
         let plugin = sudo_conf::in_plugins(conf, plugin);
         loaded.by_path(plugin.as_bytes(), "sudo");
     }
-    // A user without any rule makes it send a mail.
-    loaded.helper(b"usr/sbin/sendmail", "sudo, as its mailer");
-    for mailer in &sudo.mailers {
-        loaded.helper(mailer.as_bytes(), "sudo, as its mailer");
-    }
 }
 
 /// The entries that the flattened image has.

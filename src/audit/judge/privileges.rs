@@ -19,8 +19,6 @@ pub(super) struct SudoFacts {
     pub(super) pam_services: Vec<String>,
     /// Libraries that say who is in a group.
     pub(super) plugins: Vec<String>,
-    /// Programs that are run as root when something is to be reported.
-    pub(super) mailers: Vec<String>,
 }
 
 pub(super) fn judge(flat: &Flat<'_>, runtime: &Runtime, findings: &mut Vec<Finding>) -> SudoFacts {
@@ -129,7 +127,6 @@ fn sudo(
         aliases.group_plugins.extend(own.group_plugins.clone());
         facts.plugins.extend(own.group_plugins.clone());
         facts.pam_services.extend(own.pam_services.clone());
-        facts.mailers.extend(own.mailers.clone());
     }
     let nobody_asked = sources.iter().any(|source| {
         let exempt = &source.sudoers.exempt_groups;
