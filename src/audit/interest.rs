@@ -226,7 +226,7 @@ impl Interest {
             // In the place of a directory that everything relies on, and those that lead to libraries.
             // Packages of Node.js have thousands of others.
             MemberKind::Symlink(_) => {
-                let deep = path.iter().filter(|&&byte| byte == b'/').count() > 4;
+                let deep = path.split(|&byte| byte == b'/').count() > 5;
                 let local = is_beneath(path, LOCAL_LIBRARY.as_bytes());
                 known::is_library(path)
                     || path == LOCAL_LIBRARY.as_bytes()

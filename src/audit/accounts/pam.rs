@@ -305,14 +305,14 @@ fn actions(step: &Step, answer: Answer) -> Vec<Action> {
 fn after(mood: Mood, answer: Answer, action: Action) -> Mood {
     match (action, mood, answer) {
         (Action::Reset, ..) => Mood::Undecided,
-        (Action::Bad | Action::Die, ..) => Mood::Failed,
-        (Action::Ok | Action::Done, Mood::Undecided, Answer::Success) => Mood::Good,
         // An answer other than success, called fine, becomes the stack's own.
-        (
+        (Action::Bad | Action::Die, ..)
+        | (
             Action::Ok | Action::Done,
             Mood::Good,
             Answer::Wrong | Answer::Failure | Answer::Unknown,
         ) => Mood::Failed,
+        (Action::Ok | Action::Done, Mood::Undecided, Answer::Success) => Mood::Good,
         (_, mood, _) => mood,
     }
 }

@@ -37,7 +37,7 @@ fn read(bytes: &[u8]) -> (String, Vec<String>) {
             Some("plugin") => names.extend(words.nth(1).map(str::to_owned)),
             Some("path") => match (words.next(), words.next()) {
                 (Some("plugin_dir"), Some(path)) => {
-                    directory = path.trim_matches('"').to_owned();
+                    path.trim_matches('"').clone_into(&mut directory);
                 }
                 (Some("sesh"), Some(path)) => names.push(path.trim_matches('"').to_owned()),
                 _ => {}

@@ -149,10 +149,9 @@ fn judge_service(
                 _ => None,
             };
         }
-        let (path, _) = if name.starts_with('/') {
-            (name[1..].as_bytes().to_vec(), 0)
-        } else {
-            place(flat, name)?
+        let path = match name.strip_prefix('/') {
+            Some(path) => path.as_bytes().to_vec(),
+            None => place(flat, name)?.0,
         };
         match flat.read_through_links(&path) {
             Lookup::Absent => None,
@@ -289,13 +288,12 @@ fn answers(loaded: &Loaded<'_>, runtime: &Runtime, line: &Line) -> (Vec<Answer>,
     }
     let name = line.module.rsplit('/').next().unwrap_or_default();
     let answers = match name.strip_suffix(".so").unwrap_or(name) {
-        "pam_unix" | "pam_deny" | "pam_rootok" => vec![Answer::Wrong],
-        "pam_permit" | "pam_debug" | "pam_stress" | "pam_localuser" | "pam_shells"
-        | "pam_securetty" | "pam_access" | "pam_time" => vec![Answer::Success],
         "pam_faillock" if has("authfail") => vec![Answer::Wrong],
-        "pam_faillock" | "pam_tally" | "pam_tally2" => vec![Answer::Success],
         "pam_usertype" if has("issystem") => vec![Answer::Success],
-        "pam_usertype" => vec![Answer::Wrong],
+        "pam_unix" | "pam_deny" | "pam_rootok" | "pam_usertype" => vec![Answer::Wrong],
+        "pam_permit" | "pam_debug" | "pam_stress" | "pam_localuser" | "pam_shells"
+        | "pam_securetty" | "pam_access" | "pam_time" | "pam_faillock" | "pam_tally"
+        | "pam_tally2" => vec![Answer::Success],
         "pam_wheel" if has("trust") && trusts(runtime, line) => vec![Answer::Success],
         "pam_wheel" if has("trust") => vec![Answer::Failure],
         "pam_wheel" => vec![Answer::Ignore, Answer::Failure],
@@ -309,7 +307,7 @@ fn answers(loaded: &Loaded<'_>, runtime: &Runtime, line: &Line) -> (Vec<Answer>,
     (answers, runs)
 }
 
-/// pam_wheel(8): members of `wheel`, of the group that is given, or of gid 0 where there is no `wheel`.
+/// `pam_wheel`: members of `wheel`, of the group that is given, or of gid 0 where there is no `wheel`.
 fn trusts(runtime: &Runtime, line: &Line) -> bool {
     let given = line
         .arguments
