@@ -469,8 +469,18 @@ pub(super) fn store_layer(
     request: &Request,
     threads: usize,
 ) -> Result<StoredLayer, BuildError> {
+    store_searched_layer(store, entries, request, threads, &Leaks::new(request))
+}
+
+/// The same with a search of the caller's own.
+pub(super) fn store_searched_layer(
+    store: &Store,
+    entries: &[Entry],
+    request: &Request,
+    threads: usize,
+    leaks: &Leaks,
+) -> Result<StoredLayer, BuildError> {
     let mut blob = store.blob_writer()?;
-    let leaks = Leaks::new(request);
     let mut search = leaks.search();
     let witness = search.as_mut().map(|search| search as &mut dyn Witness);
     let written = layer::write_with(entries, request.compression, threads, &mut blob, witness)?;

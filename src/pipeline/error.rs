@@ -48,6 +48,11 @@ pub enum BuildError {
         "there is no lock file of this build: something in it was not installed from a wheel of an index"
     )]
     NoLock,
+    #[error(
+        "{place} names the builder image `{reference}`, which the source may not choose without your \
+         consent"
+    )]
+    BuilderNotAllowed { reference: String, place: String },
     #[error("{what} `{name}` does not pass the audit")]
     AuditRefused {
         what: &'static str,

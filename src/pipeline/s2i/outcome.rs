@@ -14,7 +14,7 @@ use super::incremental;
 use super::plan::Plan;
 
 /// Raised when the same question has another answer.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Everything that decides what the scripts give. `restored`: artifacts of an earlier build have part
 /// in it.
@@ -36,7 +36,7 @@ fn inputs(plan: &Plan<'_>, source: &Digest, restored: bool) -> Result<Inputs, Bu
         for (name, script) in scripts {
             let what = match script {
                 crate::s2i::Where::Image(path) => path.clone(),
-                crate::s2i::Where::External(content) => sha256_hex(content),
+                crate::s2i::Where::External { content, .. } => sha256_hex(content),
             };
             inputs.add(&format!("the script {name}{place}"), &what)?;
         }
@@ -54,8 +54,14 @@ fn inputs(plan: &Plan<'_>, source: &Digest, restored: bool) -> Result<Inputs, Bu
     inputs.add("the compression", &request.common.compression.to_string())?;
     inputs.add("--cap-drop", &request.cap_drop)?;
     inputs.add("--add-host", &request.add_hosts)?;
-    let volumes = request.volumes.iter().map(|v| (&v.source, &v.destination));
-    inputs.add("--volume", &volumes.collect::<Vec<_>>())?;
+    if !plan.modes.is_empty() {
+        let modes: Vec<_> = plan
+            .modes
+            .iter()
+            .map(|(path, mode)| (path.as_os_str().as_bytes(), mode))
+            .collect();
+        inputs.add("the modes of the source's files", &modes)?;
+    }
     if restored {
         inputs.add("what an earlier image has saved", &true)?;
     }
@@ -74,7 +80,9 @@ pub(super) fn outcome(
     let common = &request.common;
     let fresh = inputs(plan, source, false)?;
     let restored = inputs(plan, source, true)?;
-    if !common.no_cache && !common.upgrade {
+    // What a mounted directory holds is not looked at, and may be another thing each time.
+    let lasting = request.volumes.is_empty();
+    if !common.no_cache && !common.upgrade && lasting {
         let wanted: &[&Inputs] = if request.incremental {
             &[&fresh, &restored]
         } else {
@@ -104,9 +112,12 @@ pub(super) fn outcome(
         restored: artifacts.is_some(),
         ..assembled(store, plan, artifacts, progress)?
     };
-    let explanation = explain(store, PHASE, &inputs, false, common)?;
+    let mut explanation = explain(store, PHASE, &inputs, false, common)?;
+    if !lasting {
+        explanation.because = vec!["what --volume mounts may have changed".to_owned()];
+    }
     // What is made for a comparison is not what the next build gets.
-    if common.pinned.is_none() {
+    if common.pinned.is_none() && lasting {
         store.remember("foreign", &inputs.key()?, &outcome)?;
     }
     Ok((outcome, explanation))
