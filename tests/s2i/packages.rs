@@ -82,7 +82,7 @@ fn what_pip_and_npm_keep_is_one_applications_own() {
     std::fs::remove_dir(two.path().join(".git")).unwrap();
     assert_eq!(found(&two, "same", &["box", "two"]), "");
     warpdrive.run(&["verify-build", "two", "--source", path]);
-    warpdrive.run(&["prune", "--all", "--force"]);
+    warpdrive.run(&["prune", "--keep", "0"]);
     assert!(!warpdrive.store().join("cache/s2i-packages").exists());
 }
 

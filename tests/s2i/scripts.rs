@@ -274,7 +274,7 @@ fn scripts_from_elsewhere() {
 }
 
 /// `s2i build` with the proxy that the environment names.
-pub(crate) fn by_proxy(warpdrive: &Warpdrive, proxy: &FakeRegistry, arguments: &[&str]) -> Output {
+pub(super) fn by_proxy(warpdrive: &Warpdrive, proxy: &FakeRegistry, arguments: &[&str]) -> Output {
     let variable = format!("http_proxy=http://{}", proxy.address());
     let all = [&["s2i", "build"], arguments].concat();
     process::output(&mut warpdrive.command_in(&warpdrive.place(), &[&variable], &all))

@@ -1,6 +1,6 @@
 //! Scripts by http(s) are fetched by this machine: only those that the caller asks for.
 
-use crate::scripts::by_proxy;
+use super::scripts::by_proxy;
 use crate::support::fake_registry::{FakeRegistry, Reply};
 use crate::support::process::{says, words};
 use crate::support::s2i::{hello, printed, s2i};

@@ -174,7 +174,7 @@ fn assemble(
         .collect();
     let mut env = run::variables(plan.request, &image_env, user, &plan.env, plan.time);
     PackageCache::tell(&mut env);
-    Job {
+    let ran = Job {
         name: ASSEMBLE,
         image: &plan.builder.reference,
         command,
@@ -185,7 +185,8 @@ fn assemble(
         upper: place.upper.clone(),
         mounts,
     }
-    .run(plan.request, progress)?;
+    .run(plan.request, progress);
     injected.directories.remove_empty();
-    packages.bound(progress)
+    packages.bound(progress)?;
+    ran
 }

@@ -94,6 +94,8 @@ pub(super) fn shown(url: &ScriptsUrl) -> String {
                 let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
                 let host = authority.rsplit('@').next().unwrap_or(authority);
                 format!("{scheme}://{host}/{path}")
+                    .trim_end_matches('/')
+                    .to_owned()
             }
             None => url.clone(),
         },
