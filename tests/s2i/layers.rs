@@ -182,7 +182,7 @@ fn the_sources_modes_are_kept_where_somebody_chose_them() {
 }
 
 #[test]
-fn two_apps_on_one_foreign_builder_share_their_dependencies() {
+fn two_apps_on_one_s2i_builder_share_their_dependencies() {
     let warpdrive = Warpdrive::new();
     warpdrive.take(PYTHON_311_RUN);
     s2i_builders::python(&warpdrive.store(), PYTHON_311_RUN, "box");

@@ -345,7 +345,7 @@ fn write(
     if let Some(source) = source {
         let src = upload.join("src");
         fs::create_dir(&src).map_err(failed("make the directory", &src))?;
-        source.tree.stage(&src, None)?;
+        source.tree.stage_with(&src, None, &source.modes()?)?;
         // Those that are used lie beside the source, not in it.
         for (name, _) in &scripts.external {
             for directory in IN_SOURCE {

@@ -34,7 +34,7 @@ pub(super) struct BaseImage {
 ///
 /// Ours have scripts too once the builder layer is on them, and images that warpdrive built have
 /// their labels: those are built on in two phases.
-pub(super) fn is_foreign(image: &Image) -> bool {
+pub(super) fn is_s2i_builder(image: &Image) -> bool {
     let config = &image.config;
     !is_ours(image) && (labels::has_scripts(config) || !onbuild::triggers(config).is_empty())
 }

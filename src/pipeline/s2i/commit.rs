@@ -1,4 +1,4 @@
-//! Configuration and manifest of an image that foreign scripts assembled: the base image's, but for the
+//! Configuration and manifest of an image that scripts of others assembled: the base image's, but for the
 //! command, the variables and the labels that the protocol adds.
 
 use std::collections::BTreeMap;

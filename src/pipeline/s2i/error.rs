@@ -1,4 +1,4 @@
-//! Why a build with a foreign builder did not give an image.
+//! Why a build with an S2I builder did not give an image.
 
 use std::io;
 use std::path::PathBuf;

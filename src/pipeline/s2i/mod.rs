@@ -66,7 +66,7 @@ pub fn is_builder(
     progress: &dyn Progress,
 ) -> Result<bool, BuildError> {
     let image = base_image::fetch(store, reference, policy, progress)?;
-    if base_image::is_foreign(&image) {
+    if base_image::is_s2i_builder(&image) {
         return Ok(true);
     }
     Ok(!base_image::is_ours(&image) && BaseImage::new(store, reference, image)?.has_assemble())

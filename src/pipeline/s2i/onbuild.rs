@@ -64,7 +64,7 @@ pub(super) fn carry_out(
         }
     }
     let context = place.aside("context")?;
-    plan.source.tree.stage(&context, None)?;
+    plan.source.tree.stage_with(&context, None, &plan.modes)?;
     if alone {
         for (name, script) in &plan.scripts {
             if let Where::External { content, .. } = script {

@@ -1,6 +1,8 @@
 //! What the scripts gave: found in the store, where all that decides it is as it was, or made by
 //! running them.
 
+use std::os::unix::ffi::OsStrExt as _;
+
 use crate::oci::{Digest, sha256_hex};
 use crate::progress::Progress;
 use crate::store::Store;
@@ -89,7 +91,7 @@ pub(super) fn outcome(
             &[&fresh]
         };
         for inputs in wanted {
-            if let Some(outcome) = store.cached::<Outcome>("foreign", &inputs.key()?)? {
+            if let Some(outcome) = store.cached::<Outcome>("s2i", &inputs.key()?)? {
                 progress.step("---> Source, scripts and builder unchanged: nothing to run");
                 return Ok((outcome, explain(store, PHASE, inputs, true, common)?));
             }
@@ -118,7 +120,7 @@ pub(super) fn outcome(
     }
     // What is made for a comparison is not what the next build gets.
     if common.pinned.is_none() && lasting {
-        store.remember("foreign", &inputs.key()?, &outcome)?;
+        store.remember("s2i", &inputs.key()?, &outcome)?;
     }
     Ok((outcome, explanation))
 }

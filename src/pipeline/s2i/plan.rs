@@ -116,7 +116,7 @@ pub(super) fn plan<'a>(
     let commit_time = source.tree.commit.as_ref().map(|commit| commit.time);
     Ok(Plan {
         injections: Injections::read(&request.injections, &builder.working_dir())?,
-        modes: source.tree.chosen_modes()?,
+        modes: source.modes()?,
         request,
         source,
         builder,

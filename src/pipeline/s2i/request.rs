@@ -144,6 +144,9 @@ pub struct Source {
     pub context_dir: Option<String>,
     /// Label `commit.ref`, where it is not the branch that `tree.commit` knows.
     pub reference: Option<String>,
+    /// It is a directory of the caller's, whose files have the modes that somebody chose. What warpdrive
+    /// has fetched or unpacked itself has those of its own umask.
+    pub modes_count: bool,
     /// What `--exclude` said, where that was not the usual.
     pub exclude: Option<String>,
 }
@@ -156,6 +159,7 @@ impl Source {
             location: None,
             context_dir: context.map(|path| path.to_string_lossy().into_owned()),
             reference: None,
+            modes_count: false,
             exclude: None,
         }
     }
