@@ -42,6 +42,7 @@ mod stream;
 mod upload;
 
 pub use blobs::{BlobError, BlobSink, Blobs};
+pub use caller_url::host_and_port;
 pub use daemon::Daemon;
 pub use error::{Denied, Detail, RegistryError, Unreachable};
 pub use fetch::{Page, join_url, with_login_of};
@@ -50,4 +51,3 @@ pub use progress::{Direction, Event, Outcome, Progress, Silent};
 pub use push::PushReport;
 pub use retry::Retry;
 pub use session::{Client, ClientOptions, name_auth_files};
-pub use small::host_and_port;

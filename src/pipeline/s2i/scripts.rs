@@ -29,9 +29,12 @@ pub(super) struct Places<'a> {
 
 impl<'a> Places<'a> {
     pub(super) fn new(request: &'a Request, source: Option<&'a Tree>, on: &'a BaseImage) -> Self {
-        let record = |recorded: bool| match recorded {
-            true => Word::Image(&on.reference),
-            false => Word::Caller,
+        let record = |recorded: bool| {
+            if recorded {
+                Word::Image(&on.reference)
+            } else {
+                Word::Caller
+            }
         };
         let label = on.labels.scripts_url.as_ref();
         let otherwise = request.image_scripts_url.as_ref();
