@@ -16,7 +16,7 @@ use super::build_root::BuildRoot;
 use super::commit::{Changes, Outcome};
 use super::error::S2iBuildError;
 use super::owners::Owners;
-use super::package_cache::PackageCache;
+use super::package_cache::{Owner, PackageCache};
 use super::plan::Plan;
 use super::run::{self, Job};
 use super::{incremental, layers, onbuild, runtime, scripts};
@@ -159,7 +159,13 @@ fn assemble(
     };
     place.directory(&cwd, user)?;
     let mut mounts = run::mounts(plan.request)?;
-    let packages = PackageCache::open(store, plan, place, user)?;
+    let owner = Owner {
+        request: plan.request,
+        source: plan.source,
+        builder: plan.builder,
+        user,
+    };
+    let packages = PackageCache::open(store, owner, place)?;
     mounts.push(packages.mount());
     let injected = plan.injections.mounts(place, user)?;
     mounts.extend(injected.mounts);

@@ -20,8 +20,9 @@ use crate::source::Origin;
 use crate::store::Store;
 
 use super::super::BuildError;
+use super::base_image::BaseImage;
 use super::build_root::{self, BuildRoot};
-use super::plan::Plan;
+use super::request::{Request, Source};
 
 /// Raised when what lies there is not to be used any more.
 const FORMAT: u32 = 1;
@@ -37,6 +38,16 @@ const VARIABLES: [(&str, &str); 2] = [
 /// Most bytes that one application keeps: more, and the next build begins with nothing.
 const MAX: u64 = 4 * 1024 * 1024 * 1024;
 
+/// Whose cache it is.
+#[derive(Clone, Copy)]
+pub(super) struct Owner<'a> {
+    pub(super) request: &'a Request,
+    pub(super) source: &'a Source,
+    pub(super) builder: &'a BaseImage,
+    /// That assemble runs as.
+    pub(super) user: &'a User,
+}
+
 /// The directory of one build.
 pub(super) struct PackageCache {
     directory: PathBuf,
@@ -47,17 +58,13 @@ impl PackageCache {
     /// The application's own, or an empty one.
     pub(super) fn open(
         store: &Store,
-        plan: &Plan<'_>,
+        owner: Owner<'_>,
         root: &BuildRoot,
-        user: &User,
     ) -> Result<Self, BuildError> {
-        let common = &plan.request.common;
-        let wanted = plan.request.package_cache && !common.no_cache && common.pinned.is_none();
-        let application = if wanted {
-            application(plan, user)
-        } else {
-            None
-        };
+        let common = &owner.request.common;
+        let user = owner.user;
+        let wanted = owner.request.package_cache && !common.no_cache && common.pinned.is_none();
+        let application = if wanted { application(owner) } else { None };
         let Some(key) = application else {
             let directory = root.aside("packages")?;
             build_root::give(&directory, user)?;
@@ -118,13 +125,13 @@ impl PackageCache {
 /// The key of the application's cache; `None` where nothing tells one application from another.
 ///
 /// What the source says of itself may only tell more of them apart: it is not what makes two the same.
-fn application(plan: &Plan<'_>, user: &User) -> Option<String> {
-    let common = &plan.request.common;
-    let name = plan.request.tag.then(|| {
+fn application(owner: Owner<'_>) -> Option<String> {
+    let common = &owner.request.common;
+    let name = owner.request.tag.then(|| {
         let name = &common.name;
         (name.registry().to_owned(), name.repository())
     });
-    let commit = plan.source.tree.commit.as_ref();
+    let commit = owner.source.tree.commit.as_ref();
     let source = match &common.source.origin {
         Origin::Git(_) => {
             let text = common.source.origin.to_string();
@@ -142,9 +149,9 @@ fn application(plan: &Plan<'_>, user: &User) -> Option<String> {
     };
     let key = json!([
         FORMAT,
-        plan.builder.identity(),
-        user.uid,
-        user.gid,
+        owner.builder.identity(),
+        owner.user.uid,
+        owner.user.gid,
         format!("{:?}", IdMode::current()),
         source,
         common.source.context_dir,
