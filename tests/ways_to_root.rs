@@ -4,6 +4,8 @@
 //! All lie on one base: Debian 12 with a setuid su, sudo and a database for the name service, whose
 //! package database knows every file.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
