@@ -232,7 +232,8 @@ fn put_base(store: &Store, tar: &[u8]) {
     let manifest = to_canonical_json(&json!({
         "schemaVersion": 2, "mediaType": MediaType::ImageManifest.to_string(),
         "config": config, "layers": [layer],
-    }));
+    }))
+    .unwrap();
     let (digest, size) = store.put_blob(&manifest).unwrap();
     store
         .tag(BASE, &descriptor(MediaType::ImageManifest, digest, size))

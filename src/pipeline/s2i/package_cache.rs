@@ -157,7 +157,7 @@ fn application(owner: Owner<'_>) -> Option<String> {
         common.source.context_dir,
         name,
     ]);
-    Some(sha256_hex(&to_canonical_json(&key)))
+    Some(sha256_hex(&to_canonical_json(&key).ok()?))
 }
 
 /// The bytes of a tree; links are not followed.
