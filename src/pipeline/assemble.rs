@@ -7,10 +7,11 @@ use std::sync::Mutex;
 
 use crate::builder::{APP_GID, APP_ROOT, APP_UID};
 use crate::progress::{Progress, printable};
-use crate::sandbox::{self, Exit, Io, Mount, Root, Sandbox, Spec, Upper};
+use crate::sandbox::{Exit, Mount, Root, Sandbox, Spec, Upper};
 
 use super::environment::Redactor;
 use super::error::BuildError;
+use super::network::{self, Code};
 use super::request::Request;
 
 /// Lines that are repeated below an error.
@@ -45,6 +46,7 @@ pub(super) struct Stage {
     pub(super) upper: Option<Upper>,
     pub(super) mounts: Vec<Mount>,
     pub(super) env: Vec<(String, String)>,
+    pub(super) code: Code,
 }
 
 /// How a phase ended, with its last lines.
@@ -68,6 +70,7 @@ impl Stage {
             upper: Some(upper),
             mounts,
             env,
+            code: Code::Foreign,
         }
     }
 }
@@ -86,6 +89,7 @@ pub(super) fn run(
         },
         mounts: stage.mounts,
         network: request.network,
+        host_services: Vec::new(),
         hostname: "warpdrive".into(),
         command: stage.command,
         env: stage.env,
@@ -98,9 +102,10 @@ pub(super) fn run(
         init: true,
         volatile: true,
         limits: request.limits.clone(),
+        #[cfg(debug_assertions)]
         without: Vec::new(),
     };
-    let sandbox = sandbox::spawn(&spec, Io::piped())?;
+    let sandbox = network::start(spec, stage.code, request, progress)?;
     attend(sandbox, &Redactor::new(request), progress)
 }
 

@@ -463,7 +463,14 @@ pub(super) fn store_layer(
     let leaks = Leaks::new(request);
     let mut search = leaks.search();
     let witness = search.as_mut().map(|search| search as &mut dyn Witness);
-    let written = layer::write_with(entries, request.compression, threads, &mut blob, witness)?;
+    let written = layer::write_with(
+        entries,
+        request.compression,
+        threads,
+        &mut blob,
+        witness,
+        Some(&request.budget),
+    )?;
     if let Some(search) = search {
         search.verdict()?;
     }

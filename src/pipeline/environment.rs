@@ -13,6 +13,9 @@ use super::assemble::Phase;
 use super::request::Request;
 use super::tools::Tools;
 
+/// Bytes of the tmpfs on `/run`: what we mount there has a place of its own.
+const RUN_SIZE: u64 = 64 << 20;
+
 /// Where everything that is there for the build only is mounted.
 pub(super) const RUN: &str = "/run/warpdrive";
 
@@ -181,15 +184,15 @@ pub(super) enum WheelCache {
 
 /// The mounts of a phase.
 pub(super) fn mounts(request: &Request, tools: &Tools, cache: WheelCache) -> Vec<Mount> {
-    let tmpfs = |target: &str, mode| Mount::Tmpfs {
+    let tmpfs = |target: &str, size, mode| Mount::Tmpfs {
         target: target.into(),
-        size: None,
+        size,
         mode,
     };
     let mut mounts = vec![
-        tmpfs("/tmp", 0o1777),
-        tmpfs("/var/tmp", 0o1777),
-        tmpfs("/run", 0o755),
+        tmpfs("/tmp", None, 0o1777),
+        tmpfs("/var/tmp", None, 0o1777),
+        tmpfs("/run", Some(RUN_SIZE), 0o755),
         Mount::Bind {
             source: tools.directory.clone(),
             target: format!("{RUN}/tools").into(),

@@ -22,6 +22,7 @@ mod inputs;
 mod judge;
 mod leaks;
 mod lock;
+mod network;
 mod record;
 mod remote;
 mod request;

@@ -17,7 +17,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::layer::{self, ApplyOptions, LayerError};
 use crate::oci::{Descriptor, Digest, Sha256Reader};
-use crate::sandbox::IdMode;
+use crate::sandbox::{self, IdMode};
 use crate::store::{Image, Store, StoreError};
 
 pub use merged::{Merged, Seen};
@@ -54,6 +54,14 @@ pub enum RootfsError {
     Store(#[from] StoreError),
     #[error("could not unpack layer {digest}: {source}")]
     Layer { digest: Digest, source: LayerError },
+    #[error(
+        "layer {digest} of {size} bytes unpacks to more than {limit}, which no program files do"
+    )]
+    Grows {
+        digest: Digest,
+        size: u64,
+        limit: u64,
+    },
     #[error("could not read the marks of an unpacked layer: {0}")]
     Mark(LayerError),
     #[error("could not read layer {digest}: {source}")]
@@ -68,10 +76,23 @@ pub enum RootfsError {
     LayerCount { layers: usize, diff_ids: usize },
 }
 
-/// Largest unpacked layer, in bytes (1 TiB), and most entries: a bound against archives that grow
-/// without end.
-const MAX_LAYER_BYTES: u64 = 1 << 40;
+/// Bounds against archives that grow without end: most entries, and how many times its size a blob may
+/// come to where it comes to more than so many bytes. Program files come to three or four times, logs
+/// to twenty, zeros to a thousand.
 const MAX_LAYER_ENTRIES: u64 = 10_000_000;
+const MAX_GROWTH: u64 = 100;
+const ALWAYS_ALLOWED: u64 = 1 << 30;
+/// Largest unpacked layer all the same, in bytes: another bound than the above.
+const MAX_UNPACKED: &str = "WARPDRIVE_MAX_UNPACKED";
+/// Bytes that unpacking leaves free on the disk.
+const RESERVE: u64 = 64 << 20;
+
+/// Most bytes that a blob of this size may unpack to.
+fn most_bytes(blob: u64, setting: Option<&str>) -> u64 {
+    setting
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or_else(|| blob.saturating_mul(MAX_GROWTH).max(ALWAYS_ALLOWED))
+}
 
 /// The lower directories of an image, the uppermost layer first, as overlayfs wants them.
 pub fn lowers(
@@ -112,7 +133,7 @@ pub fn unpacked_layer(
     store.unpacked(ownership.map_name, diff_id, |directory| {
         let digest = layer.digest().clone();
         let mut blob = store.open_verified(&digest)?;
-        let laid_out = lay_out(&mut blob, directory, ownership, &digest);
+        let laid_out = lay_out(&mut blob, layer.size(), directory, ownership, &digest);
         // Damaged bytes look like anything: their digest is the better answer, and sets them aside.
         blob.finish()?;
         let found = laid_out?;
@@ -130,23 +151,44 @@ pub fn unpacked_layer(
 /// Unpacks a layer's blob; gives the digest of what it held.
 fn lay_out(
     blob: impl Read + Send,
+    size: u64,
     directory: &Path,
     ownership: Ownership,
     digest: &Digest,
 ) -> Result<Digest, RootfsError> {
     let plain = layer::decompressor(BufReader::with_capacity(1 << 20, blob));
     let mut plain = Sha256Reader::new(plain);
+    let setting = std::env::var(MAX_UNPACKED).ok();
     let options = ApplyOptions {
         ownership: ownership.keep,
         userxattr: ownership.userxattr,
         devices: ownership.devices,
-        max_bytes: MAX_LAYER_BYTES,
+        max_bytes: most_bytes(size, setting.as_deref()),
         max_entries: MAX_LAYER_ENTRIES,
+        reserve: RESERVE,
+        interrupted: sandbox::interrupted,
     };
-    layer::apply(&mut plain, directory, &options).map_err(|source| RootfsError::Layer {
+    let failed = |source| match source {
+        LayerError::Limit {
+            limit,
+            unit: "bytes",
+        } => RootfsError::Grows {
+            digest: digest.clone(),
+            size,
+            limit,
+        },
+        source => RootfsError::Layer {
+            digest: digest.clone(),
+            source,
+        },
+    };
+    let place = File::open(directory).map_err(|source| RootfsError::Read {
         digest: digest.clone(),
         source,
     })?;
+    // It comes to its own size at least.
+    layer::check_space(&place, size, RESERVE).map_err(failed)?;
+    layer::apply(&mut plain, directory, &options).map_err(failed)?;
     // What follows the archive's end belongs to the digests too.
     io::copy(&mut plain, &mut io::sink()).map_err(|source| RootfsError::Read {
         digest: digest.clone(),

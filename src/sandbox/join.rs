@@ -117,7 +117,7 @@ fn command(
             capabilities: &[],
         },
         host_network,
-        &[],
+        |_| false,
     )?;
     if let Some(tty) = tty {
         terminal::take(&tty)?;

@@ -21,11 +21,28 @@ use rustix::thread::ThreadNameSpaceType;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Doing, Failure};
+use super::outward::{self, Door};
+use super::spec::{Defence, Network, Spec};
 use super::wire::{self, Message};
 use super::{capabilities, id_map, seccomp, sys};
 
 /// The name server of a private network with outbound traffic: for its `resolv.conf`.
 pub const PRIVATE_NAME_SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
+
+/// A `resolv.conf` that names this server, with the host's search list and options: the host's own
+/// servers may be on its loopback, which is another one inside.
+pub fn resolver_file(server: Ipv4Addr, host: &str) -> String {
+    let kept = host.lines().filter(|line| {
+        let word = line.split_ascii_whitespace().next();
+        matches!(word, Some("search" | "domain" | "options"))
+    });
+    let mut text = format!("nameserver {server}\n");
+    for line in kept {
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
 
 /// A helper that has not brought the network up by then is killed.
 const HELPER_DEADLINE: Duration = Duration::from_secs(5);
@@ -72,15 +89,16 @@ impl Dialer {
 /// Processes beside the sandbox that give it a network; children of the monitor.
 #[derive(Default)]
 pub(super) struct Helpers {
-    dialer: Option<Pid>,
+    /// The dialer, the process that serves doors.
+    ours: Vec<Pid>,
     outbound: Option<std::process::Child>,
 }
 
 impl Helpers {
     pub(super) fn stop(self) {
-        if let Some(dialer) = self.dialer {
-            let _ = rustix::process::kill_process(dialer, Signal::KILL);
-            let _ = sys::wait(Some(dialer), false);
+        for process in self.ours {
+            let _ = rustix::process::kill_process(process, Signal::KILL);
+            let _ = sys::wait(Some(process), false);
         }
         if let Some(mut outbound) = self.outbound {
             let _ = outbound.kill();
@@ -89,29 +107,56 @@ impl Helpers {
     }
 }
 
-/// Starts the dialer, and the outbound helper if asked for. What does not work becomes a note.
+/// Starts what the network of a specification needs. A private network without outbound traffic is
+/// told, one that leads outward is refused.
 pub(super) fn outside(
+    spec: &Spec,
     first: &OwnedFd,
     pid: Option<i32>,
-    user: (u32, u32),
-    outbound: bool,
+    doors: Vec<(Door, OwnedFd)>,
     control: &OwnedFd,
 ) -> Result<Helpers, Failure> {
-    let mut helpers = Helpers {
-        dialer: Some(start_dialer(first, user, control)?),
-        outbound: None,
-    };
-    if outbound {
-        let note = match start_outbound(pid) {
-            Ok((child, name)) => {
-                helpers.outbound = Some(child);
-                format!("outbound network through {name}")
-            }
-            Err(reason) => format!("no outbound network: {reason}"),
-        };
-        wire::send(control, &Message::Note(note), None).doing("talking to the parent")?;
+    let mut helpers = Helpers::default();
+    let user = (spec.uid, spec.gid);
+    match spec.network {
+        Network::Host => {}
+        Network::None => helpers.ours.push(start_dialer(first, user, control)?),
+        Network::Private => {
+            helpers.ours.push(start_dialer(first, user, control)?);
+            let note = match start_outbound(pid, Way::Private) {
+                Ok((child, name)) => {
+                    helpers.outbound = Some(child);
+                    format!("outbound network through {name}")
+                }
+                Err(reason) => format!("no outbound network: {reason}"),
+            };
+            wire::send(control, &Message::Note(note), None).doing("talking to the parent")?;
+        }
+        Network::Outward => {
+            let way = if spec.lacks(Defence::HostAddresses) {
+                Way::OpenToHost
+            } else {
+                Way::Outward
+            };
+            let (child, _) = start_outbound(pid, way).map_err(Failure::no_outbound)?;
+            helpers.outbound = Some(child);
+            helpers
+                .ours
+                .push(outward::serve(doors, outward::resolvers(), user)?);
+        }
     }
     Ok(helpers)
+}
+
+/// What is carried out of a namespace.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Traffic, and questions to [`PRIVATE_NAME_SERVER`].
+    Private,
+    /// Traffic alone: names are [`outward`]'s matter.
+    Outward,
+    /// As it would be without [`Defence::HostAddresses`].
+    OpenToHost,
 }
 
 fn start_dialer(first: &OwnedFd, user: (u32, u32), control: &OwnedFd) -> Result<Pid, Failure> {
@@ -170,7 +215,7 @@ fn connect(port: u16) -> io::Result<TcpStream> {
     ];
     let connected = loopback
         .into_iter()
-        .chain(std::iter::once_with(own_addresses).flatten())
+        .chain(std::iter::once_with(other_addresses).flatten())
         .find_map(|address| {
             TcpStream::connect_timeout(&SocketAddr::new(address, port), CONNECT_TIMEOUT)
                 .map_err(|error| {
@@ -181,8 +226,17 @@ fn connect(port: u16) -> io::Result<TcpStream> {
     connected.ok_or_else(|| first_error.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
 }
 
-/// Addresses of this namespace's interfaces but loopback.
-fn own_addresses() -> Vec<IpAddr> {
+/// IPv4 addresses of this namespace's interfaces but loopback.
+fn other_addresses() -> Vec<IpAddr> {
+    interface_addresses()
+        .into_iter()
+        .filter(|(address, loopback)| address.is_ipv4() && !loopback)
+        .map(|(address, _)| address)
+        .collect()
+}
+
+/// Addresses of this namespace's interfaces, and whether each is loopback's.
+pub(super) fn interface_addresses() -> Vec<(IpAddr, bool)> {
     let mut addresses = Vec::new();
     let mut list: *mut libc::ifaddrs = std::ptr::null_mut();
     // SAFETY: the list is the kernel's answer as libc allocated it; it is walked while it is valid
@@ -194,15 +248,25 @@ fn own_addresses() -> Vec<IpAddr> {
         let mut entry = list;
         while let Some(current) = entry.as_ref() {
             let loopback = current.ifa_flags & libc::IFF_LOOPBACK.unsigned_abs() != 0;
-            if let Some(address) = current.ifa_addr.as_ref()
-                && !loopback
-                && i32::from(address.sa_family) == libc::AF_INET
-            {
-                let v4: libc::sockaddr_in = current
-                    .ifa_addr
-                    .cast::<libc::sockaddr_in>()
-                    .read_unaligned();
-                addresses.push(IpAddr::V4(Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr))));
+            let family = current.ifa_addr.as_ref().map(|address| address.sa_family);
+            match family.map(i32::from) {
+                Some(libc::AF_INET) => {
+                    let v4: libc::sockaddr_in = current
+                        .ifa_addr
+                        .cast::<libc::sockaddr_in>()
+                        .read_unaligned();
+                    let v4 = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
+                    addresses.push((IpAddr::V4(v4), loopback));
+                }
+                Some(libc::AF_INET6) => {
+                    let v6: libc::sockaddr_in6 = current
+                        .ifa_addr
+                        .cast::<libc::sockaddr_in6>()
+                        .read_unaligned();
+                    let v6 = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+                    addresses.push((IpAddr::V6(v6), loopback));
+                }
+                _ => {}
             }
             entry = current.ifa_next;
         }
@@ -237,14 +301,19 @@ pub(super) fn raise_loopback() -> Result<(), Failure> {
 }
 
 /// A program that carries a namespace's traffic out, and its arguments.
-pub(super) struct Outbound {
-    pub(super) name: &'static str,
+struct Outbound {
+    name: &'static str,
     program: PathBuf,
     arguments: Vec<String>,
 }
 
+/// What is there to carry traffic out, by its looks, or why there is nothing.
+pub fn outbound() -> Result<&'static str, String> {
+    outbound_program(1, Way::Private).map(|outbound| outbound.name)
+}
+
 /// What there is to carry traffic out, or why there is nothing.
-pub(super) fn outbound_program(pid: i32) -> Result<Outbound, String> {
+fn outbound_program(pid: i32, way: Way) -> Result<Outbound, String> {
     // Without it pasta has been seen to hang, and slirp4netns fails.
     OpenOptions::new()
         .read(true)
@@ -253,12 +322,14 @@ pub(super) fn outbound_program(pid: i32) -> Result<Outbound, String> {
         .map_err(|error| format!("/dev/net/tun cannot be opened ({error})"))?;
     let words = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
     if let Some(program) = id_map::find_program("slirp4netns") {
-        let mut arguments = words(&[
-            "--configure",
-            "--mtu=65520",
-            "--disable-host-loopback",
-            "--enable-sandbox",
-        ]);
+        let mut arguments = words(&["--configure", "--mtu=65520", "--enable-sandbox"]);
+        if way != Way::OpenToHost {
+            arguments.push("--disable-host-loopback".to_owned());
+        }
+        if way != Way::Private {
+            // Its name server is a resolver of this machine's, with all of its ports.
+            arguments.push("--disable-dns".to_owned());
+        }
         arguments.extend([pid.to_string(), "tap0".to_owned()]);
         return Ok(Outbound {
             name: "slirp4netns",
@@ -276,7 +347,6 @@ pub(super) fn outbound_program(pid: i32) -> Result<Outbound, String> {
                 "--config-net",
                 "--foreground",
                 "--quiet",
-                "--no-map-gw",
                 "-t",
                 "none",
                 "-u",
@@ -285,9 +355,13 @@ pub(super) fn outbound_program(pid: i32) -> Result<Outbound, String> {
                 "none",
                 "-U",
                 "none",
-                "--dns-forward",
             ]);
-            arguments.push(PRIVATE_NAME_SERVER.to_string());
+            if way != Way::OpenToHost {
+                arguments.push("--no-map-gw".to_owned());
+            }
+            if way == Way::Private {
+                arguments.extend(["--dns-forward".to_owned(), PRIVATE_NAME_SERVER.to_string()]);
+            }
             arguments.extend(["--netns".to_owned(), format!("/proc/{pid}/ns/net")]);
             Ok(Outbound {
                 name: "pasta",
@@ -299,9 +373,13 @@ pub(super) fn outbound_program(pid: i32) -> Result<Outbound, String> {
     }
 }
 
-fn start_outbound(pid: Option<i32>) -> Result<(std::process::Child, &'static str), String> {
+/// Starts it for the network namespace of a process, and waits until it works.
+pub(super) fn start_outbound(
+    pid: Option<i32>,
+    way: Way,
+) -> Result<(std::process::Child, &'static str), String> {
     let pid = pid.ok_or("the sandbox is gone")?;
-    let outbound = outbound_program(pid)?;
+    let outbound = outbound_program(pid, way)?;
     let mut command = Command::new(&outbound.program);
     command
         .args(&outbound.arguments)
@@ -335,7 +413,8 @@ fn start_outbound(pid: Option<i32>) -> Result<(std::process::Child, &'static str
                 HELPER_DEADLINE.as_secs()
             ));
         }
-        std::thread::sleep(Duration::from_millis(10));
+        // It takes a few milliseconds, and a command waits.
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -357,6 +436,13 @@ fn is_default_route_in(routes: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_network_of_its_own_asks_its_own_name_server() {
+        let host = "# x\nnameserver 127.0.0.53\nsearch a b\noptions ndots:2\n\n";
+        let expected = "nameserver 10.0.2.3\nsearch a b\noptions ndots:2\n";
+        assert_eq!(resolver_file(PRIVATE_NAME_SERVER, host), expected);
+    }
 
     #[test]
     fn default_routes_are_recognized() {

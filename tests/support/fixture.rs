@@ -139,6 +139,7 @@ impl Fixture {
             },
             mounts: Vec::new(),
             network: Network::None,
+            host_services: Vec::new(),
             hostname: "box".to_owned(),
             command: ["sh", "-c", script].map(str::to_owned).to_vec(),
             env: vec![("PATH".to_owned(), "/bin".to_owned())],

@@ -17,7 +17,7 @@ use crate::transport::Destination;
 
 use super::super::error::{CommandError, ExitStatus};
 use super::super::image::{host_env, judgement, name_and_value, secret, source_date_epoch};
-use super::super::limits::LimitArgs;
+use super::super::limits::{LimitArgs, WriteArgs};
 use super::super::printer::Printer;
 
 /// Where a Docker daemon would be, and how much to say.
@@ -288,6 +288,8 @@ pub(super) struct OursArgs {
     policy: Option<PathBuf>,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    written: WriteArgs,
     /// One JSON object on stdout
     #[arg(long)]
     pub(super) json: bool,
@@ -324,6 +326,8 @@ impl OursArgs {
                     .with_hint("for example registry.example.com/team/app:1.2"),
             );
         }
+        let mut limits = self.limits.limits(self.timeout);
+        let budget = self.written.bound(&mut limits);
         Ok(Common {
             name: given,
             source,
@@ -345,7 +349,8 @@ impl OursArgs {
             harden: self.harden,
             audit: self.judgement()?,
             pinned: None,
-            limits: self.limits.limits(self.timeout),
+            budget,
+            limits,
             incremental: false,
             source_date_epoch: source_date_epoch()?,
             host_env: host_env(),

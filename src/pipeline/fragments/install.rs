@@ -22,6 +22,7 @@ use super::super::carried::Carried;
 use super::super::dependencies::{distributions, site_packages, wheel_cache};
 use super::super::environment::RUN;
 use super::super::error::BuildError;
+use super::super::network::Code;
 use super::super::split::{Distribution, Owners, is_path_configuration, size};
 use super::super::tree::{
     exists_below, make_app_root, make_directory, normalize, without_implied_directories,
@@ -181,7 +182,8 @@ impl Installation<'_> {
         let mut env = trusted::variables(base, &request);
         env.push(("WARPDRIVE_INSTALLED".into(), "1".into()));
         let mounts = trusted::mounts(store, base, &request, tools)?;
-        let stage = Stage::assemble(lowers, tree.upper.clone(), mounts, env);
+        let mut stage = Stage::assemble(lowers, tree.upper.clone(), mounts, env);
+        stage.code = Code::Ours;
         let outcome = assemble::run(stage, &request, &shown)?;
         Ok((outcome.exit == Exit::Code(0)).then_some(tree))
     }
