@@ -130,7 +130,7 @@ mod tests {
                     uid: 0,
                     gid: 0,
                     mtime: Mtime::OfContent { reference: 0 },
-                    xattrs: Vec::new(),
+                    xattrs: std::collections::BTreeMap::new(),
                 }
             })
             .collect();

@@ -133,7 +133,13 @@ pub fn unpacked_layer(
     store.unpacked(ownership.map_name, diff_id, |directory| {
         let digest = layer.digest().clone();
         let mut blob = store.open_verified(&digest)?;
-        let laid_out = lay_out(&mut blob, layer.size(), directory, ownership, &digest);
+        let setting = std::env::var(MAX_UNPACKED).ok();
+        let bounds = Bounds {
+            size: layer.size(),
+            most: most_bytes(layer.size(), setting.as_deref()),
+            reserve: RESERVE,
+        };
+        let laid_out = lay_out(&mut blob, bounds, directory, ownership, &digest);
         // Damaged bytes look like anything: their digest is the better answer, and sets them aside.
         blob.finish()?;
         let found = laid_out?;
@@ -148,24 +154,33 @@ pub fn unpacked_layer(
     })
 }
 
+/// What a blob may come to.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// The blob's own.
+    size: u64,
+    most: u64,
+    /// What stays free on the disk.
+    reserve: u64,
+}
+
 /// Unpacks a layer's blob; gives the digest of what it held.
 fn lay_out(
     blob: impl Read + Send,
-    size: u64,
+    bounds: Bounds,
     directory: &Path,
     ownership: Ownership,
     digest: &Digest,
 ) -> Result<Digest, RootfsError> {
     let plain = layer::decompressor(BufReader::with_capacity(1 << 20, blob));
     let mut plain = Sha256Reader::new(plain);
-    let setting = std::env::var(MAX_UNPACKED).ok();
     let options = ApplyOptions {
         ownership: ownership.keep,
         userxattr: ownership.userxattr,
         devices: ownership.devices,
-        max_bytes: most_bytes(size, setting.as_deref()),
+        max_bytes: bounds.most,
         max_entries: MAX_LAYER_ENTRIES,
-        reserve: RESERVE,
+        reserve: bounds.reserve,
         interrupted: sandbox::interrupted,
     };
     let failed = |source| match source {
@@ -174,7 +189,7 @@ fn lay_out(
             unit: "bytes",
         } => RootfsError::Grows {
             digest: digest.clone(),
-            size,
+            size: bounds.size,
             limit,
         },
         source => RootfsError::Layer {
@@ -187,7 +202,7 @@ fn lay_out(
         source,
     })?;
     // It comes to its own size at least.
-    layer::check_space(&place, size, RESERVE).map_err(failed)?;
+    layer::check_space(&place, bounds.size, bounds.reserve).map_err(failed)?;
     layer::apply(&mut plain, directory, &options).map_err(failed)?;
     // What follows the archive's end belongs to the digests too.
     io::copy(&mut plain, &mut io::sink()).map_err(|source| RootfsError::Read {
@@ -288,6 +303,71 @@ pub fn read_beneath(root: &Path, path: &Path, max: u64) -> io::Result<Option<Vec
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+
+    /// A gzip layer of a sparse file of 40 MiB: some forty kilobytes.
+    fn of_zeros() -> Vec<u8> {
+        let place = tempfile::tempdir().unwrap();
+        let source = place.path().join("zeros");
+        File::create(&source).unwrap().set_len(40 << 20).unwrap();
+        let entry = layer::Entry {
+            path: "zeros".into(),
+            kind: layer::Kind::File {
+                source,
+                size: 40 << 20,
+            },
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            mtime: layer::Mtime::Fixed(0),
+            xattrs: std::collections::BTreeMap::new(),
+        };
+        let mut blob = Vec::new();
+        layer::write(&[entry], layer::Compression::default(), &mut blob).unwrap();
+        assert!(blob.len() < 1 << 20);
+        blob
+    }
+
+    #[test]
+    fn a_small_blob_does_not_fill_the_disk() {
+        let blob = of_zeros();
+        let digest = crate::oci::sha256(&blob);
+        let unpack = |most, reserve| {
+            let place = tempfile::tempdir().unwrap();
+            let bounds = Bounds {
+                size: blob.len() as u64,
+                most,
+                reserve,
+            };
+            let ownership = Ownership {
+                keep: false,
+                ..Ownership::from(IdMode::current())
+            };
+            lay_out(blob.as_slice(), bounds, place.path(), ownership, &digest).map(drop)
+        };
+        unpack(1 << 30, 0).unwrap();
+        assert!(matches!(
+            unpack(20 << 20, 0),
+            Err(RootfsError::Grows { limit, .. }) if limit == 20 << 20
+        ));
+        assert!(matches!(
+            unpack(1 << 30, 1 << 60),
+            Err(RootfsError::Layer {
+                source: LayerError::NoSpace { .. },
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn a_blob_may_come_to_a_hundred_times_its_size() {
+        const MIB: u64 = 1 << 20;
+        // What a blob of 2 MiB that comes to 2 GiB goes beyond.
+        assert_eq!(most_bytes(2 * MIB, None), 1024 * MIB);
+        assert_eq!(most_bytes(100 * MIB, None), 10_000 * MIB);
+        assert_eq!(most_bytes(2 * MIB, Some("4000000000")), 4_000_000_000);
+        assert_eq!(most_bytes(2 * MIB, Some("much")), 1024 * MIB);
+        assert_eq!(most_bytes(u64::MAX, None), u64::MAX);
+    }
 
     #[test]
     fn links_in_a_tree_lead_nowhere() {

@@ -312,7 +312,7 @@ fn first_process(
         if !spec.lacks(Defence::HostAddresses) {
             outward::adopt(&of_host)?;
         }
-        for (door, socket) in outward::open_doors(&spec.host_services, &outward::resolvers())? {
+        for (door, socket) in outward::open_doors(&spec.host_services, outward::resolvers())? {
             wire::send(monitor, &Step::Door(door), Some(socket.as_fd()))
                 .doing("talking to the monitor")?;
         }

@@ -305,6 +305,8 @@ struct Outbound {
     name: &'static str,
     program: PathBuf,
     arguments: Vec<String>,
+    /// It takes the namespace as its standard input.
+    namespace_as_input: bool,
 }
 
 /// What is there to carry traffic out, by its looks, or why there is nothing.
@@ -335,13 +337,10 @@ fn outbound_program(pid: i32, way: Way) -> Result<Outbound, String> {
             name: "slirp4netns",
             program,
             arguments,
+            namespace_as_input: false,
         });
     }
     match id_map::find_program("pasta") {
-        // As real root it changes to nobody, who may not enter the namespace.
-        Some(_) if id_map::IdMode::current() == id_map::IdMode::Root => {
-            Err("pasta does not serve root; install slirp4netns".to_owned())
-        }
         Some(program) => {
             let mut arguments = words(&[
                 "--config-net",
@@ -362,11 +361,18 @@ fn outbound_program(pid: i32, way: Way) -> Result<Outbound, String> {
             if way == Way::Private {
                 arguments.extend(["--dns-forward".to_owned(), PRIVATE_NAME_SERVER.to_string()]);
             }
-            arguments.extend(["--netns".to_owned(), format!("/proc/{pid}/ns/net")]);
+            if id_map::IdMode::current() == id_map::IdMode::Root {
+                // It would become nobody, who may not enter the namespace.
+                arguments.extend(words(&["--runas", "0"]));
+            }
+            // It has given up the right to look into the process before it opens the namespace, and
+            // closes what it inherits but for the standard streams.
+            arguments.extend(words(&["--netns", "/proc/self/fd/0"]));
             Ok(Outbound {
                 name: "pasta",
                 program,
                 arguments,
+                namespace_as_input: true,
             })
         }
         None => Err("neither slirp4netns nor pasta (package passt) is installed".to_owned()),
@@ -380,10 +386,17 @@ pub(super) fn start_outbound(
 ) -> Result<(std::process::Child, &'static str), String> {
     let pid = pid.ok_or("the sandbox is gone")?;
     let outbound = outbound_program(pid, way)?;
+    let input = if outbound.namespace_as_input {
+        std::fs::File::open(format!("/proc/{pid}/ns/net"))
+            .map_err(|error| format!("opening the network namespace: {error}"))?
+            .into()
+    } else {
+        Stdio::null()
+    };
     let mut command = Command::new(&outbound.program);
     command
         .args(&outbound.arguments)
-        .stdin(Stdio::null())
+        .stdin(input)
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     // SAFETY: one prctl, which is async-signal-safe.

@@ -147,16 +147,12 @@ fn adopt_v6(address: Ipv6Addr) -> io::Result<()> {
 /// does not have is another machine's, which needs none.
 pub(super) fn open_doors(
     services: &[SocketAddr],
-    resolvers: &[IpAddr],
+    resolvers: Vec<SocketAddr>,
 ) -> Result<Vec<(Door, OwnedFd)>, Failure> {
     const NAMES: SocketAddr = SocketAddr::new(IpAddr::V4(NAME_SERVER), DNS);
     let mut doors = Vec::new();
     let names = UdpSocket::bind(NAMES).doing("opening the sandbox's name server")?;
     doors.push((Door::Names, names.into()));
-    let resolvers = resolvers
-        .iter()
-        .map(|server| SocketAddr::new(*server, DNS))
-        .collect();
     let mut all = vec![(NAMES, resolvers)];
     for service in services {
         if !all.iter().any(|(known, _)| known == service) {
@@ -176,8 +172,11 @@ pub(super) fn open_doors(
 }
 
 /// The servers that this machine asks for names.
-pub(super) fn resolvers() -> Vec<IpAddr> {
+pub(super) fn resolvers() -> Vec<SocketAddr> {
     named_in(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default())
+        .into_iter()
+        .map(|server| SocketAddr::new(server, DNS))
+        .collect()
 }
 
 fn named_in(text: &str) -> Vec<IpAddr> {
@@ -199,7 +198,7 @@ fn named_in(text: &str) -> Vec<IpAddr> {
 /// Starts the process that serves the doors.
 pub(super) fn serve(
     doors: Vec<(Door, OwnedFd)>,
-    resolvers: Vec<IpAddr>,
+    resolvers: Vec<SocketAddr>,
     user: (u32, u32),
 ) -> Result<Pid, Failure> {
     match sys::fork().doing("starting the process that serves the sandbox's ways out")? {
@@ -213,7 +212,7 @@ pub(super) fn serve(
 
 fn serve_until_the_end(
     doors: Vec<(Door, OwnedFd)>,
-    resolvers: Vec<IpAddr>,
+    resolvers: Vec<SocketAddr>,
     (uid, gid): (u32, u32),
 ) -> Result<(), Failure> {
     super::child::tie_to_parent()?;
@@ -303,7 +302,7 @@ fn carry(mut from: &TcpStream, mut to: &TcpStream) {
     let _ = to.shutdown(Shutdown::Write);
 }
 
-fn answer(socket: &Arc<UdpSocket>, resolvers: &Arc<Vec<IpAddr>>, busy: &Arc<Busy>) {
+fn answer(socket: &Arc<UdpSocket>, resolvers: &Arc<Vec<SocketAddr>>, busy: &Arc<Busy>) {
     let mut buffer = vec![0; MAX_DATAGRAM];
     loop {
         let Ok((length, asker)) = socket.recv_from(&mut buffer) else {
@@ -315,7 +314,7 @@ fn answer(socket: &Arc<UdpSocket>, resolvers: &Arc<Vec<IpAddr>>, busy: &Arc<Busy
         busy.run(move || {
             let answer = resolvers
                 .iter()
-                .find_map(|server| ask(SocketAddr::new(*server, DNS), &question).ok());
+                .find_map(|server| ask(*server, &question).ok());
             if let Some(answer) = answer {
                 let _ = socket.send_to(&answer, asker);
             }
@@ -342,6 +341,51 @@ fn ask(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn questions_go_to_the_first_resolver_that_answers() {
+        let local = || UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (resolver, door, asker) = (local(), local(), local());
+        // Nothing listens there any more.
+        let gone = local().local_addr().unwrap();
+        let resolvers = Arc::new(vec![gone, resolver.local_addr().unwrap()]);
+        let inside = door.local_addr().unwrap();
+        std::thread::spawn(move || answer(&Arc::new(door), &resolvers, &Arc::default()));
+        std::thread::spawn(move || {
+            let mut buffer = [0; 100];
+            let (length, from) = resolver.recv_from(&mut buffer).unwrap();
+            let said = [b"answer to ", &buffer[..length]].concat();
+            resolver.send_to(&said, from).unwrap();
+        });
+        asker.send_to(b"question", inside).unwrap();
+        let mut buffer = [0; 100];
+        let (length, from) = asker.recv_from(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"answer to question");
+        assert_eq!(from, inside);
+    }
+
+    #[test]
+    fn connections_go_to_the_first_target_that_takes_them() {
+        use std::io::{Read, Write};
+        let local = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let (target, door) = (local(), local());
+        let gone = local().local_addr().unwrap();
+        let targets = [gone, target.local_addr().unwrap()];
+        let inside = door.local_addr().unwrap();
+        std::thread::spawn(move || accept(&door, &targets, &Arc::default()));
+        std::thread::spawn(move || {
+            let (mut taken, _) = target.accept().unwrap();
+            let mut text = String::new();
+            taken.read_to_string(&mut text).unwrap();
+            taken.write_all(text.to_uppercase().as_bytes()).unwrap();
+        });
+        let mut asker = TcpStream::connect(inside).unwrap();
+        asker.write_all(b"both ways").unwrap();
+        asker.shutdown(Shutdown::Write).unwrap();
+        let mut text = String::new();
+        asker.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "BOTH WAYS");
+    }
 
     #[test]
     fn name_servers_are_read_as_the_resolver_reads_them() {

@@ -16,7 +16,7 @@ use super::error::SandboxError;
 use super::id_map::IdMode;
 use super::limits::Groups;
 use super::network::Dialer;
-use super::spec::{Exit, Spec};
+use super::spec::{Defence, Exit, Spec};
 use super::wire::{self, Message, Request, Run, Size};
 use super::written::{PAUSE, Watch};
 use super::{child, exe, interrupt, sys};
@@ -98,7 +98,11 @@ pub struct Sandbox {
 pub fn spawn(spec: &Spec, io: Io) -> Result<Sandbox, SandboxError> {
     validate(spec)?;
     let deadline = spec.limits.timeout.map(|timeout| Instant::now() + timeout);
-    let (groups, processes) = Groups::of(&spec.limits)?;
+    let (groups, processes) = if spec.lacks(Defence::Bounds) {
+        (Groups::create(&spec.limits)?, None)
+    } else {
+        Groups::of(&spec.limits)?
+    };
     let written = Watch::of(spec);
     let request = Request::Run(Box::new(Run {
         spec: spec.clone(),

@@ -98,7 +98,7 @@ pub fn public_directory() -> TempDir {
 const APPLETS: &[&str] = &[
     "sh", "ls", "id", "cat", "mount", "stat", "touch", "echo", "sleep", "hostname", "kill",
     "mkdir", "rm", "tty", "find", "grep", "env", "umask", "ln", "head", "tail", "nc", "unshare",
-    "printf", "mv", "chmod", "wc",
+    "printf", "mv", "chmod", "wc", "timeout",
 ];
 
 pub struct Fixture {
