@@ -25,6 +25,7 @@ lint:
 	scripts/check-commit-subjects
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	scripts/check-release
 
 # See benches/README.md for the variables that it takes.
 bench:

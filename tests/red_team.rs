@@ -398,7 +398,7 @@ fn this_machine_from_a_network_that_leads_outward() {
     ];
     ways.extend(own.iter().map(String::as_str));
     let script = format!(
-        "for way in {}; do (test \"$(timeout 3 nc $way {port} < /dev/null 2> /dev/null)\" = reached \
+        "for way in {}; do (test \"$(timeout 5 nc $way {port} < /dev/null 2> /dev/null)\" = reached \
          && echo $way) & done; wait",
         ways.join(" ")
     );

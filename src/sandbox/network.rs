@@ -6,15 +6,16 @@
 //! so a port proxy needs neither root nor a helper program.
 
 use std::fs::OpenOptions;
-use std::io;
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 use rustix::process::{Pid, Signal};
 use rustix::thread::ThreadNameSpaceType;
@@ -305,8 +306,15 @@ struct Outbound {
     name: &'static str,
     program: PathBuf,
     arguments: Vec<String>,
-    /// It takes the namespace as its standard input.
-    namespace_as_input: bool,
+    input: Input,
+}
+
+/// What a program that carries traffic gets as its standard input.
+enum Input {
+    /// Where to say that it is ready.
+    Ready,
+    /// The namespace; it says on its standard output that it is ready.
+    Namespace,
 }
 
 /// What is there to carry traffic out, by its looks, or why there is nothing.
@@ -322,82 +330,92 @@ fn outbound_program(pid: i32, way: Way) -> Result<Outbound, String> {
         .write(true)
         .open("/dev/net/tun")
         .map_err(|error| format!("/dev/net/tun cannot be opened ({error})"))?;
-    let words = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
-    if let Some(program) = id_map::find_program("slirp4netns") {
-        let mut arguments = words(&["--configure", "--mtu=65520", "--enable-sandbox"]);
-        if way != Way::OpenToHost {
-            arguments.push("--disable-host-loopback".to_owned());
-        }
-        if way != Way::Private {
-            // Its name server is a resolver of this machine's, with all of its ports.
-            arguments.push("--disable-dns".to_owned());
-        }
-        arguments.extend([pid.to_string(), "tap0".to_owned()]);
-        return Ok(Outbound {
-            name: "slirp4netns",
-            program,
-            arguments,
-            namespace_as_input: false,
-        });
+    let mode = id_map::IdMode::current();
+    let slirp = || id_map::find_program("slirp4netns").map(|it| slirp4netns(it, pid, way, mode));
+    let pasta = || id_map::find_program("pasta").map(|it| pasta(it, way, mode));
+    // slirp4netns starts faster, but cannot enclose itself for a user with one id.
+    let found = if mode == id_map::IdMode::SingleUid {
+        pasta().or_else(slirp)
+    } else {
+        slirp().or_else(pasta)
+    };
+    found.ok_or_else(|| "neither slirp4netns nor pasta (package passt) is installed".to_owned())
+}
+
+fn slirp4netns(program: PathBuf, pid: i32, way: Way, mode: id_map::IdMode) -> Outbound {
+    let mut arguments = vec!["--configure", "--mtu=65520", "--ready-fd=0"];
+    arguments.push(if mode == id_map::IdMode::SingleUid {
+        // It would join the user namespace that it is in, since it is not user 0.
+        "--enable-seccomp"
+    } else {
+        "--enable-sandbox"
+    });
+    if way != Way::OpenToHost {
+        arguments.push("--disable-host-loopback");
     }
-    match id_map::find_program("pasta") {
-        Some(program) => {
-            let mut arguments = words(&[
-                "--config-net",
-                "--foreground",
-                "--quiet",
-                "-t",
-                "none",
-                "-u",
-                "none",
-                "-T",
-                "none",
-                "-U",
-                "none",
-            ]);
-            if way != Way::OpenToHost {
-                arguments.push("--no-map-gw".to_owned());
-            }
-            if way == Way::Private {
-                arguments.extend(["--dns-forward".to_owned(), PRIVATE_NAME_SERVER.to_string()]);
-            }
-            if id_map::IdMode::current() == id_map::IdMode::Root {
-                // It would become nobody, who may not enter the namespace.
-                arguments.extend(words(&["--runas", "0"]));
-            }
-            // It has given up the right to look into the process before it opens the namespace, and
-            // closes what it inherits but for the standard streams.
-            arguments.extend(words(&["--netns", "/proc/self/fd/0"]));
-            Ok(Outbound {
-                name: "pasta",
-                program,
-                arguments,
-                namespace_as_input: true,
-            })
-        }
-        None => Err("neither slirp4netns nor pasta (package passt) is installed".to_owned()),
+    if way != Way::Private {
+        // Its name server is a resolver of this machine's, with all of its ports.
+        arguments.push("--disable-dns");
+    }
+    let mut arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
+    arguments.extend([pid.to_string(), "tap0".to_owned()]);
+    Outbound {
+        name: "slirp4netns",
+        program,
+        arguments,
+        input: Input::Ready,
     }
 }
 
-/// Starts it for the network namespace of a process, and waits until it works.
+fn pasta(program: PathBuf, way: Way, mode: id_map::IdMode) -> Outbound {
+    let mut arguments = vec!["--config-net", "--foreground", "--quiet"];
+    for forwarded in ["-t", "-u", "-T", "-U"] {
+        arguments.extend([forwarded, "none"]);
+    }
+    if way != Way::OpenToHost {
+        arguments.push("--no-map-gw");
+    }
+    let server = PRIVATE_NAME_SERVER.to_string();
+    if way == Way::Private {
+        arguments.extend(["--dns-forward", &server]);
+    }
+    if mode == id_map::IdMode::Root {
+        // It would become nobody, who may not enter the namespace.
+        arguments.extend(["--runas", "0"]);
+    }
+    // It has given up the right to look into the process before it opens the namespace, and closes
+    // what it inherits but for the standard streams. Its process id is the last that it writes.
+    arguments.extend(["--pid", "/proc/self/fd/1", "--netns", "/proc/self/fd/0"]);
+    Outbound {
+        name: "pasta",
+        program,
+        arguments: arguments.into_iter().map(str::to_owned).collect(),
+        input: Input::Namespace,
+    }
+}
+
+/// Starts it for the network namespace of a process, and waits until it says that it works.
 pub(super) fn start_outbound(
     pid: Option<i32>,
     way: Way,
 ) -> Result<(std::process::Child, &'static str), String> {
     let pid = pid.ok_or("the sandbox is gone")?;
     let outbound = outbound_program(pid, way)?;
-    let input = if outbound.namespace_as_input {
-        std::fs::File::open(format!("/proc/{pid}/ns/net"))
-            .map_err(|error| format!("opening the network namespace: {error}"))?
-            .into()
-    } else {
-        Stdio::null()
+    let name = outbound.name;
+    let failed = |error: io::Error| format!("{name}: {error}");
+    let (ready, theirs) = io::pipe().map_err(failed)?;
+    let (input, output) = match outbound.input {
+        Input::Ready => (theirs.into(), Stdio::null()),
+        Input::Namespace => {
+            let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net")).map_err(failed)?;
+            (namespace.into(), theirs.into())
+        }
     };
     let mut command = Command::new(&outbound.program);
     command
         .args(&outbound.arguments)
         .stdin(input)
-        .stdout(Stdio::null())
+        .stdout(output)
         .stderr(Stdio::null());
     // SAFETY: one prctl, which is async-signal-safe.
     unsafe {
@@ -406,44 +424,40 @@ pub(super) fn start_outbound(
             Ok(())
         });
     }
-    let mut child = command
-        .spawn()
-        .map_err(|error| format!("{}: {error}", outbound.name))?;
-    let deadline = Instant::now() + HELPER_DEADLINE;
-    loop {
-        if has_default_route(pid) {
-            return Ok((child, outbound.name));
+    let mut child = command.spawn().map_err(failed)?;
+    // The other end of the pipe is the child's alone from here on.
+    drop(command);
+    match first_byte(ready) {
+        Ok(true) => Ok((child, name)),
+        Ok(false) => {
+            let _ = child.kill();
+            let status = child.wait().map_err(failed)?;
+            Err(format!("{name} failed ({status})"))
         }
-        if let Ok(Some(status)) = child.try_wait() {
-            return Err(format!("{} failed ({status})", outbound.name));
-        }
-        if Instant::now() > deadline {
+        Err(error) => {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(format!(
-                "{} did not start within {} seconds",
-                outbound.name,
-                HELPER_DEADLINE.as_secs()
-            ));
+            Err(failed(error))
         }
-        // It takes a few milliseconds, and a command waits.
-        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-fn has_default_route(pid: i32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/net/route"))
-        .is_ok_and(|routes| is_default_route_in(&routes))
-}
-
-/// Whether a routing table (`/proc/net/route`) has a way for every destination.
-fn is_default_route_in(routes: &str) -> bool {
-    routes.lines().skip(1).any(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        let destination = fields.next();
-        // Gateway, flags, references, use, metric, then the mask.
-        destination == Some("00000000") && fields.nth(5) == Some("00000000")
-    })
+/// Waits for a byte from the program; `false` at the end of its pipe.
+fn first_byte(mut ready: io::PipeReader) -> io::Result<bool> {
+    let deadline = Timespec {
+        tv_sec: HELPER_DEADLINE.as_secs().cast_signed(),
+        tv_nsec: 0,
+    };
+    let mut polled = [PollFd::new(&ready, PollFlags::IN)];
+    let heard = rustix::io::retry_on_intr(|| poll(&mut polled, Some(&deadline)))?;
+    if heard == 0 {
+        let words = format!(
+            "it did not start within {} seconds",
+            HELPER_DEADLINE.as_secs()
+        );
+        return Err(io::Error::new(io::ErrorKind::TimedOut, words));
+    }
+    Ok(ready.read(&mut [0])? > 0)
 }
 
 #[cfg(test)]
@@ -455,31 +469,5 @@ mod tests {
         let host = "# x\nnameserver 127.0.0.53\nsearch a b\noptions ndots:2\n\n";
         let expected = "nameserver 10.0.2.3\nsearch a b\noptions ndots:2\n";
         assert_eq!(resolver_file(PRIVATE_NAME_SERVER, host), expected);
-    }
-
-    #[test]
-    fn default_routes_are_recognized() {
-        let head = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\n";
-        for (line, expected) in [
-            ("", false),
-            (
-                "tap0\t00000000\t0202000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n",
-                true,
-            ),
-            (
-                "tap0\t0002000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n",
-                false,
-            ),
-            (
-                "tap0\t00000000\t0002000A\t0001\t0\t0\t0\t000000FF\t0\t0\t0\n",
-                false,
-            ),
-        ] {
-            assert_eq!(
-                is_default_route_in(&format!("{head}{line}")),
-                expected,
-                "{line}"
-            );
-        }
     }
 }
