@@ -176,9 +176,14 @@ impl Services {
         .collect();
         fixture.spec.network = network;
         fixture.spec.without = without.to_vec();
-        fixture.spec.command = ["/probe/tests", "--exact", "attacks", "--nocapture"]
-            .map(str::to_owned)
-            .to_vec();
+        fixture.spec.command = [
+            "/probe/tests",
+            "--exact",
+            "red_team::attacks",
+            "--nocapture",
+        ]
+        .map(str::to_owned)
+        .to_vec();
         fixture
             .spec
             .env
@@ -195,7 +200,7 @@ impl Services {
     /// As root of this machine, outside.
     fn outside(&self) -> BTreeMap<String, i32> {
         let output = Command::new(executables().join("tests"))
-            .args(["--exact", "attacks", "--nocapture"])
+            .args(["--exact", "red_team::attacks", "--nocapture"])
             .env("WARPDRIVE_ATTACK", &self.target)
             .output();
         results(&Ran::from(output.unwrap()))
@@ -365,7 +370,11 @@ fn with_a_device_for_tunnels(command: &Command, carrier: &str) -> Command {
         .arg("sh");
     for program in ["slirp4netns", "pasta"] {
         if program != carrier {
-            wrapped.arg(support::process::tool(program).canonicalize().unwrap());
+            wrapped.arg(
+                crate::support::process::tool(program)
+                    .canonicalize()
+                    .unwrap(),
+            );
         }
     }
     wrapped
@@ -516,7 +525,7 @@ fn processes_without_end() {
         let services = Services::new(who);
         let forks = |without: &[Defence]| -> u32 {
             let mut fixture = services.fixture(who, Network::None, without);
-            fixture.spec.command[2] = "forks".into();
+            fixture.spec.command[2] = "red_team::forks".into();
             fixture
                 .spec
                 .env
@@ -704,7 +713,7 @@ fn setuid_programs() {
     let outside = Command::new("setpriv")
         .args(["--reuid", "1001", "--regid", "1001", "--clear-groups"])
         .arg(&program)
-        .args(["--exact", "attacks", "--nocapture"])
+        .args(["--exact", "red_team::attacks", "--nocapture"])
         .env("WARPDRIVE_ATTACK", &services.target)
         .output();
     let outside = Ran::from(outside.unwrap());

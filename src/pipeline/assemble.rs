@@ -9,7 +9,7 @@ use crate::builder::{APP_GID, APP_ROOT, APP_UID};
 use crate::progress::{Progress, printable};
 use crate::sandbox::{Exit, Mount, Root, Sandbox, Spec, Upper};
 
-use super::environment::Redactor;
+use super::environment::{self, Redactor};
 use super::error::BuildError;
 use super::network::{self, Code};
 use super::request::Request;
@@ -105,7 +105,12 @@ pub(super) fn run(
         #[cfg(debug_assertions)]
         without: Vec::new(),
     };
-    let sandbox = network::start(spec, stage.code, request, progress)?;
+    let sandbox = network::start(
+        spec,
+        stage.code,
+        &environment::indexes_and_proxies(request),
+        progress,
+    )?;
     attend(sandbox, &Redactor::new(request), progress)
 }
 

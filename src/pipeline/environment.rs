@@ -170,6 +170,19 @@ pub(super) fn of_the_host(request: &Request) -> Vec<(&'static str, String)> {
     found
 }
 
+/// What the caller says about indexes and proxies, whatever the name of the variable.
+pub(super) fn indexes_and_proxies(request: &Request) -> Vec<String> {
+    let of_host = request.host_env.iter();
+    let of_build = request.build_env.iter().map(|(name, value)| (name, value));
+    of_host
+        .chain(of_build)
+        .filter(|(name, _)| {
+            PASSED_ON.contains(&name.as_str()) && !name.eq_ignore_ascii_case("NO_PROXY")
+        })
+        .map(|(_, value)| value.clone())
+        .collect()
+}
+
 /// How the wheel cache is mounted.
 pub(super) enum WheelCache {
     /// Nobody's code runs in this sandbox but uv's and the base image's, whose cache it is: it may be

@@ -12,9 +12,6 @@ use crate::sandbox::{
     self, Io, Mount, Network, OUTWARD_NAME_SERVER, Sandbox, SandboxError, Spec, resolver_file,
 };
 
-use super::environment::PASSED_ON;
-use super::request::Request;
-
 const RESOLVER: &str = "/etc/resolv.conf";
 
 /// Whose code runs in a stage.
@@ -26,14 +23,15 @@ pub(super) enum Code {
     Foreign,
 }
 
-/// Starts the command with the network that the request allows to such code.
+/// Starts the command with the network that a build allows to such code, which is `spec.network`.
+/// `indexes` are the caller's settings of indexes and proxies.
 pub(super) fn start(
     mut spec: Spec,
     code: Code,
-    request: &Request,
+    indexes: &[String],
     progress: &dyn Progress,
 ) -> Result<Sandbox, SandboxError> {
-    match (request.network, code) {
+    match (spec.network, code) {
         (Network::None, _) => {}
         (_, Code::Ours) => spec.network = Network::Host,
         (Network::Host, Code::Foreign) => {
@@ -42,7 +40,7 @@ pub(super) fn start(
             }
         }
         (_, Code::Foreign) => {
-            let outward = outward(spec.clone(), request);
+            let outward = outward(spec.clone(), indexes);
             let started = sandbox::outbound()
                 .map_err(SandboxError::NoOutbound)
                 .and_then(|_| sandbox::spawn(&outward, Io::piped()));
@@ -81,9 +79,9 @@ fn once(progress: &dyn Progress, line: &str) {
     }
 }
 
-fn outward(mut spec: Spec, request: &Request) -> Spec {
+fn outward(mut spec: Spec, indexes: &[String]) -> Spec {
     spec.network = Network::Outward;
-    spec.host_services = services(request);
+    spec.host_services = services(indexes);
     for mount in &mut spec.mounts {
         if let Mount::File {
             target, contents, ..
@@ -100,20 +98,11 @@ fn outward(mut spec: Spec, request: &Request) -> Spec {
 /// Package indexes and proxies that the caller named, by their addresses. One on this machine can be
 /// reached by the code that needs it, and nothing else of this machine can. What the source names
 /// does not count: it could name anything.
-fn services(request: &Request) -> Vec<SocketAddr> {
+fn services(indexes: &[String]) -> Vec<SocketAddr> {
     let names = hosts(&fs::read_to_string("/etc/hosts").unwrap_or_default());
-    let host = request
-        .host_env
+    let found: BTreeSet<SocketAddr> = indexes
         .iter()
-        .map(|(name, value)| (name.as_str(), value));
-    let build = request
-        .build_env
-        .iter()
-        .map(|(name, value)| (name.as_str(), value));
-    let found: BTreeSet<SocketAddr> = host
-        .chain(build)
-        .filter(|(name, _)| PASSED_ON.contains(name) && !name.eq_ignore_ascii_case("NO_PROXY"))
-        .flat_map(|(_, value)| addresses(value, &names))
+        .flat_map(|value| addresses(value, &names))
         .collect();
     found.into_iter().collect()
 }

@@ -14,7 +14,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::Mode;
 use rustix::net::RecvFlags;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 use rustix::thread::UnshareFlags;
@@ -22,6 +22,7 @@ use rustix::thread::UnshareFlags;
 use super::capabilities::Identity;
 use super::command::{self, Prepared};
 use super::error::{Doing, Failure};
+use super::helper::{quiet_streams, tie_to_parent};
 use super::id_map::IdMode;
 use super::outward::Door;
 use super::spec::{Defence, Network};
@@ -150,11 +151,6 @@ pub(super) fn detach(parent: i32) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn tie_to_parent() -> Result<(), Failure> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .doing("tying the sandbox's life to its parent's")
-}
-
 /// Between monitor and pid 1: "here is a way out to serve", "the network namespace is there", "go on".
 #[derive(serde::Serialize, serde::Deserialize)]
 enum Step {
@@ -270,15 +266,6 @@ fn hide_monitor(to_parent: &Descriptors) -> Result<(), Failure> {
         _ => Err(Failure::new(
             "the process that asked for the sandbox is gone",
         )),
-    }
-}
-
-/// Lets go of the command's standard streams.
-pub(super) fn quiet_streams() {
-    if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()) {
-        let _ = rustix::stdio::dup2_stdin(&null);
-        let _ = rustix::stdio::dup2_stdout(&null);
-        let _ = rustix::stdio::dup2_stderr(&null);
     }
 }
 

@@ -22,6 +22,7 @@ use rustix::thread::ThreadNameSpaceType;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Doing, Failure};
+use super::helper::{interface_addresses, quiet_streams, tie_to_parent};
 use super::outward::{self, Door};
 use super::spec::{Defence, Network, Spec};
 use super::wire::{self, Message};
@@ -178,11 +179,11 @@ fn start_dialer(first: &OwnedFd, user: (u32, u32), control: &OwnedFd) -> Result<
 
 /// The dialer process.
 fn dial(first: &OwnedFd, (uid, gid): (u32, u32), socket: &OwnedFd) -> Result<(), Failure> {
-    super::child::tie_to_parent()?;
+    tie_to_parent()?;
     rustix::thread::move_into_thread_name_spaces(first.as_fd(), ThreadNameSpaceType::NETWORK)
         .doing("joining the network namespace")?;
     sys::close_from(3, &[socket.as_raw_fd()]).doing("closing descriptors")?;
-    super::child::quiet_streams();
+    quiet_streams();
     capabilities::become_user(&capabilities::Identity {
         uid,
         gid,
@@ -190,7 +191,7 @@ fn dial(first: &OwnedFd, (uid, gid): (u32, u32), socket: &OwnedFd) -> Result<(),
         capabilities: &[],
     })?;
     // The change of user has cleared it.
-    super::child::tie_to_parent()?;
+    tie_to_parent()?;
     seccomp::install()?;
     while let Some((request, _)) =
         wire::receive::<Dial>(socket, RecvFlags::empty()).doing("receiving a request")?
@@ -234,46 +235,6 @@ fn other_addresses() -> Vec<IpAddr> {
         .filter(|(address, loopback)| address.is_ipv4() && !loopback)
         .map(|(address, _)| address)
         .collect()
-}
-
-/// Addresses of this namespace's interfaces, and whether each is loopback's.
-pub(super) fn interface_addresses() -> Vec<(IpAddr, bool)> {
-    let mut addresses = Vec::new();
-    let mut list: *mut libc::ifaddrs = std::ptr::null_mut();
-    // SAFETY: the list is the kernel's answer as libc allocated it; it is walked while it is valid
-    // and freed once. Socket addresses are read as what their family says, unaligned reads allowed.
-    unsafe {
-        if libc::getifaddrs(&raw mut list) != 0 {
-            return addresses;
-        }
-        let mut entry = list;
-        while let Some(current) = entry.as_ref() {
-            let loopback = current.ifa_flags & libc::IFF_LOOPBACK.unsigned_abs() != 0;
-            let family = current.ifa_addr.as_ref().map(|address| address.sa_family);
-            match family.map(i32::from) {
-                Some(libc::AF_INET) => {
-                    let v4: libc::sockaddr_in = current
-                        .ifa_addr
-                        .cast::<libc::sockaddr_in>()
-                        .read_unaligned();
-                    let v4 = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
-                    addresses.push((IpAddr::V4(v4), loopback));
-                }
-                Some(libc::AF_INET6) => {
-                    let v6: libc::sockaddr_in6 = current
-                        .ifa_addr
-                        .cast::<libc::sockaddr_in6>()
-                        .read_unaligned();
-                    let v6 = Ipv6Addr::from(v6.sin6_addr.s6_addr);
-                    addresses.push((IpAddr::V6(v6), loopback));
-                }
-                _ => {}
-            }
-            entry = current.ifa_next;
-        }
-        libc::freeifaddrs(list);
-    }
-    addresses
 }
 
 /// Brings `lo` up in this process's network namespace.
@@ -404,7 +365,7 @@ pub(super) fn start_outbound(
     let name = outbound.name;
     let failed = |error: io::Error| format!("{name}: {error}");
     let (ready, theirs) = io::pipe().map_err(failed)?;
-    let (input, output) = match outbound.input {
+    let (input, output): (Stdio, Stdio) = match outbound.input {
         Input::Ready => (theirs.into(), Stdio::null()),
         Input::Namespace => {
             let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net")).map_err(failed)?;

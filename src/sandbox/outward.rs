@@ -23,7 +23,8 @@ use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Doing, Failure};
-use super::{capabilities, network, seccomp, sys};
+use super::helper::{interface_addresses, quiet_streams, tie_to_parent};
+use super::{capabilities, seccomp, sys};
 
 /// The name server inside: for the command's `resolv.conf`.
 pub const NAME_SERVER: Ipv4Addr = Ipv4Addr::LOCALHOST;
@@ -47,7 +48,7 @@ pub(super) enum Door {
 
 /// Addresses of this machine that others, and the programs that carry traffic out, could reach it by.
 pub(super) fn addresses_of_host() -> Vec<IpAddr> {
-    let mut found: Vec<IpAddr> = network::interface_addresses()
+    let mut found: Vec<IpAddr> = interface_addresses()
         .into_iter()
         .map(|(address, _)| address)
         .filter(|address| match address {
@@ -215,10 +216,10 @@ fn serve_until_the_end(
     resolvers: Vec<SocketAddr>,
     (uid, gid): (u32, u32),
 ) -> Result<(), Failure> {
-    super::child::tie_to_parent()?;
+    tie_to_parent()?;
     let kept: Vec<_> = doors.iter().map(|(_, socket)| socket.as_raw_fd()).collect();
     sys::close_from(3, &kept).doing("closing descriptors")?;
-    super::child::quiet_streams();
+    quiet_streams();
     capabilities::become_user(&capabilities::Identity {
         uid,
         gid,
@@ -226,7 +227,7 @@ fn serve_until_the_end(
         capabilities: &[],
     })?;
     // The change of user has cleared it.
-    super::child::tie_to_parent()?;
+    tie_to_parent()?;
     seccomp::install()?;
     let busy = Arc::new(Busy::default());
     let resolvers = Arc::new(resolvers);

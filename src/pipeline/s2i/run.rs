@@ -147,7 +147,7 @@ impl Job<'_> {
         Ok(network::start(
             spec,
             Code::Foreign,
-            &request.common,
+            &environment::indexes_and_proxies(&request.common),
             progress,
         )?)
     }
