@@ -57,7 +57,7 @@ fn a_file_for_appending(host: &Host) {
     let place = tempfile::tempdir().unwrap();
     let log = place.path().join("log");
     fs::write(&log, "before\n").unwrap();
-    let attack = "echo said; echo gone > /proc/self/fd/1; readlink /proc/self/fd/1 /proc/self/fd/2";
+    let attack = "echo said; echo gone > /proc/self/fd/1; ls -l /proc/self/fd/1 /proc/self/fd/2";
     let run = |command: &mut Command| {
         let file = || OpenOptions::new().append(true).open(&log).unwrap();
         let status = command.stdout(file()).stderr(file()).status().unwrap();
