@@ -395,6 +395,14 @@ impl From<crate::pipeline::s2i::S2iBuildError> for CommandError {
                 "a builder names its scripts in the label io.openshift.s2i.scripts-url; \
                  --scripts-url or .s2i/bin in the source can bring others",
             ),
+            E::ScriptsNotAskedFor { url, host, .. } => {
+                Self::new(ExitStatus::Refused, "scripts-refused", message).with_hint(format!(
+                    "`s2i build --scripts-url {url}` asks for them, `--scripts-host {host}` allows \
+                     this host"
+                ))
+            }
+            E::ScriptsOffline { .. } => usage("scripts-refused")
+                .with_hint("fetch them before, and name their directory: --scripts-url file://DIR"),
             E::Download { .. } => Self::new(ExitStatus::Network, "script-unreachable", message),
             E::NoEntrypoint { .. } => {
                 Self::new(ExitStatus::AppBuildFailed, "no-entrypoint", message)
@@ -451,6 +459,18 @@ impl From<crate::pipeline::BuildError> for CommandError {
                     Exit::WroteTooMuch => "allow more with --max-written, or find out what it writes",
                     _ => "the lines above are the last that it printed; the previous image and the cache are as they were",
                 })
+            }
+            E::Wheel { .. } => Self::new(ExitStatus::AppBuildFailed, "wheel-refused", message)
+                .with_hint(
+                    "nothing of it was installed; remove the package from the requirements, and tell \
+                     those who publish it",
+                ),
+            E::BuilderNotAllowed { ref reference, .. } => {
+                let hint = format!(
+                    "`--builder {reference}` takes it for this build; `--allow-builder {reference}` \
+                     and WARPDRIVE_ALLOWED_BUILDERS let sources name it"
+                );
+                Self::new(ExitStatus::Refused, "builder-not-allowed", message).with_hint(hint)
             }
             E::NoRecord { .. } => Self::new(ExitStatus::Failure, "no-build-record", message)
                 .with_hint("images that this release of warpdrive makes have one"),

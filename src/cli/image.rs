@@ -42,6 +42,10 @@ pub(super) struct Args {
     /// Builder image, in the store or in a registry
     #[arg(long, value_name = "IMAGE")]
     builder: Option<String>,
+    /// An image that the source may name as its builder: `REGISTRY/NAME`, `REGISTRY/NAME:TAG` or
+    /// `REGISTRY/PATH/*`; may be given more than once
+    #[arg(long, value_name = "IMAGE")]
+    allow_builder: Vec<String>,
     /// Image that the app runs on, with the same Python; without it, the builder image
     #[arg(long, value_name = "IMAGE")]
     runtime_image: Option<String>,
@@ -52,7 +56,7 @@ pub(super) struct Args {
     #[arg(short, long = "env", value_name = "NAME=VALUE", value_parser = name_and_value)]
     env: Vec<(String, String)>,
     /// Variable for the build only
-    #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = build_variable)]
     build_env: Vec<(String, String)>,
     /// File for the build only, at /run/secrets/ID
     #[arg(long, value_name = "id=ID,src=FILE")]
@@ -131,6 +135,26 @@ pub(super) fn name_and_value(text: &str) -> Result<(String, String), String> {
         ));
     }
     Ok((name.to_owned(), value.to_owned()))
+}
+
+/// `NAME=VALUE`, or `NAME` alone for the value that it has in this environment.
+pub(super) fn build_variable(text: &str) -> Result<(String, String), String> {
+    if text.contains('=') {
+        return name_and_value(text);
+    }
+    let value = std::env::var(text)
+        .map_err(|_| format!("`{text}` is not set in this environment; or give NAME=VALUE"))?;
+    name_and_value(&format!("{text}={value}"))
+}
+
+/// Of the command line, then of the environment.
+fn allowed_builders(given: &[String]) -> Vec<String> {
+    let variable = std::env::var("WARPDRIVE_ALLOWED_BUILDERS").unwrap_or_default();
+    let listed = variable
+        .split([',', ' '])
+        .filter(|entry| !entry.is_empty())
+        .map(str::to_owned);
+    given.iter().cloned().chain(listed).collect()
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
@@ -228,6 +252,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         name,
         source: args.source.request(args.timeout)?,
         builder: args.builder.clone(),
+        allowed_builders: allowed_builders(&args.allow_builder),
         runtime_image: args.runtime_image.clone(),
         env: args.env.clone(),
         build_env: [args.build_env.as_slice(), &settings(&args.set)?].concat(),

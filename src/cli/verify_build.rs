@@ -10,7 +10,7 @@ use crate::source::{GitUrl, Origin, SourceRequest};
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
-use super::image::{host_env, name_and_value, secret};
+use super::image::{build_variable, host_env, secret};
 use super::images::find;
 use super::limits::{BuildNetwork, LimitArgs, WriteArgs};
 use super::progress::Console;
@@ -45,7 +45,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "URL", conflicts_with = "source")]
     git: Option<String>,
     /// Variable for the build only, as it was when the image was made
-    #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = build_variable)]
     build_env: Vec<(String, String)>,
     /// File for the build only, at /run/secrets/ID, as it was when the image was made
     #[arg(long, value_name = "id=ID,src=FILE")]
@@ -129,6 +129,7 @@ fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
             source
         },
         builder: None,
+        allowed_builders: Vec::new(),
         runtime_image: None,
         env: Vec::new(),
         build_env: args.build_env.clone(),

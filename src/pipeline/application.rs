@@ -52,21 +52,21 @@ fn inputs(
     base: &Base,
     phase1: &Phase1,
     request: &Request,
-) -> Inputs {
+) -> Result<Inputs, BuildError> {
     let mut inputs = Inputs::default();
-    inputs.add("the format of the cache", &7);
-    inputs.add(FILES, &source.to_string());
+    inputs.add("the format of the cache", &7)?;
+    inputs.add(FILES, &source.to_string())?;
     inputs.name_files(tree);
-    inputs.add("the time of the source", &time);
-    inputs.add("the builder image", &base.identity());
-    inputs.add("what the dependency phase gave", &phase1.result.digest());
-    inputs.add("the installer's version", &tools::versions());
-    inputs.add("the compression", &request.compression.to_string());
-    inputs.add_variables("the variable", &request.env);
-    inputs.add_variables("the build variable", &request.build_env);
+    inputs.add("the time of the source", &time)?;
+    inputs.add("the builder image", &base.identity())?;
+    inputs.add("what the dependency phase gave", &phase1.result.digest()?)?;
+    inputs.add("the installer's version", &tools::versions())?;
+    inputs.add("the compression", &request.compression.to_string())?;
+    inputs.add_variables("the variable", &request.env)?;
+    inputs.add_variables("the build variable", &request.build_env)?;
     let secrets: Vec<&String> = request.secrets.iter().map(|secret| &secret.id).collect();
-    inputs.add("the list of secrets", &secrets);
-    inputs
+    inputs.add("the list of secrets", &secrets)?;
+    Ok(inputs)
 }
 
 /// Runs phase 2, or finds its result. `time` is the reference time of the application's files.
@@ -84,8 +84,8 @@ pub(super) fn phase(
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<Phase2, BuildError> {
-    let inputs = inputs(tree, source, time, base, phase1, request);
-    let key = inputs.key();
+    let inputs = inputs(tree, source, time, base, phase1, request)?;
+    let key = inputs.key()?;
     let explain = |hit| inputs::explain(store, "application", &inputs, hit, request);
     if !request.no_cache
         && let Some(result) = store.cached::<Application>("application", &key)?

@@ -81,7 +81,19 @@ pub(super) fn run(
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<Outcome, BuildError> {
-    let spec = Spec {
+    let code = stage.code;
+    let sandbox = network::start(
+        spec(stage, request),
+        code,
+        &environment::indexes_and_proxies(request),
+        progress,
+    )?;
+    attend(sandbox, &Redactor::new(request), progress)
+}
+
+/// The sandbox of a stage.
+pub(super) fn spec(stage: Stage, request: &Request) -> Spec {
+    Spec {
         root: Root {
             lowers: stage.lowers,
             writable_only: stage.upper.is_some().then(|| vec![APP_ROOT.into()]),
@@ -104,14 +116,7 @@ pub(super) fn run(
         limits: request.limits.clone(),
         #[cfg(debug_assertions)]
         without: Vec::new(),
-    };
-    let sandbox = network::start(
-        spec,
-        stage.code,
-        &environment::indexes_and_proxies(request),
-        progress,
-    )?;
-    attend(sandbox, &Redactor::new(request), progress)
+    }
 }
 
 /// Waits for the end of a command and shows what it prints meanwhile on those of its streams that

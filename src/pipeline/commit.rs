@@ -136,7 +136,7 @@ pub(super) fn commit(
         &facts.created,
         "warpdrive: application",
     );
-    configure(&mut config, parts, facts);
+    configure(&mut config, parts, facts)?;
 
     put(
         store,
@@ -178,7 +178,7 @@ pub(super) fn put(
             what: "the new manifest".into(),
             problem: error.to_string(),
         })?;
-    let manifest = to_canonical_json(&manifest);
+    let manifest = to_canonical_json(&manifest)?;
     leaks.check("the image's manifest", &manifest)?;
     let (digest, size) = store.put_blob(&manifest)?;
     Ok(Committed {
@@ -225,7 +225,11 @@ pub(super) fn run_as_ours(config: &mut ImageConfig, path: &str) {
 }
 
 /// Sets what containers are started with (DESIGN: "The image").
-fn configure(config: &mut ImageConfig, parts: &Parts<'_>, facts: &Facts<'_>) {
+fn configure(
+    config: &mut ImageConfig,
+    parts: &Parts<'_>,
+    facts: &Facts<'_>,
+) -> Result<(), BuildError> {
     run_as_ours(config, &parts.base.search_path());
     config.set("Entrypoint", Value::Null);
     config.set("Cmd", json!([format!("{SCRIPTS}/run")]));
@@ -241,16 +245,17 @@ fn configure(config: &mut ImageConfig, parts: &Parts<'_>, facts: &Facts<'_>) {
     for key in [LABEL_NAME, LABEL_PYTHON, LABEL_KIND, "io.openshift.tags"] {
         config.remove_label(key);
     }
-    for (key, value) in labels(parts, facts) {
+    for (key, value) in labels(parts, facts)? {
         if value.is_empty() {
             config.remove_label(&key);
         } else {
             config.set_label(&key, &value);
         }
     }
+    Ok(())
 }
 
-fn labels(parts: &Parts<'_>, facts: &Facts<'_>) -> Vec<(String, String)> {
+fn labels(parts: &Parts<'_>, facts: &Facts<'_>) -> Result<Vec<(String, String)>, BuildError> {
     let mut labels = vec![
         ("io.openshift.s2i.scripts-url", format!("image://{SCRIPTS}")),
         ("io.openshift.expose-services", "8080:http".to_owned()),
@@ -264,10 +269,10 @@ fn labels(parts: &Parts<'_>, facts: &Facts<'_>) -> Vec<(String, String)> {
         ),
         ("io.openshift.s2i.build.image", parts.builder.to_owned()),
         ("io.warpdrive.version", env!("CARGO_PKG_VERSION").to_owned()),
-        (LABEL_BUILD, facts.record.to_label()),
+        (LABEL_BUILD, facts.record.to_label()?),
         (
             LABEL_PLAN,
-            String::from_utf8_lossy(&to_canonical_json(&parts.application.plan)).into_owned(),
+            String::from_utf8_lossy(&to_canonical_json(&parts.application.plan)?).into_owned(),
         ),
     ];
     if let Some(commit) = facts.commit {
@@ -289,10 +294,8 @@ fn labels(parts: &Parts<'_>, facts: &Facts<'_>) -> Vec<(String, String)> {
             ),
         ]);
     }
-    labels
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value))
-        .collect()
+    let labels = labels.into_iter();
+    Ok(labels.map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
 /// What a manifest says of an image. `location` of the source is one without credentials.

@@ -156,12 +156,18 @@ fn images_own(base_env: &[(String, String)], path: &str) -> String {
     serde_json::to_string(&own).unwrap_or_default()
 }
 
-/// Variables about the host's certificates, indexes and proxies.
-pub(super) fn of_the_host(request: &Request) -> Vec<(&'static str, String)> {
+/// Variables that say where the host's certificates are mounted. They hold no value of the host's.
+pub(super) fn certificates(request: &Request) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     if ca_bundle(&request.host_env).is_some() {
         found.extend(CA_VARIABLES.map(|name| (name, CA_INSIDE.to_owned())));
     }
+    found
+}
+
+/// Variables about the host's certificates, indexes and proxies.
+pub(super) fn of_the_host(request: &Request) -> Vec<(&'static str, String)> {
+    let mut found = certificates(request);
     for name in PASSED_ON {
         if let Some(value) = request.host_env.get(*name) {
             found.push((*name, value.clone()));
@@ -319,8 +325,8 @@ impl Redactor {
     }
 }
 
-/// Whether a variable's name says that its value is nobody's business.
-fn is_secret(name: &str) -> bool {
+/// Whether a variable's name says that its value is secret.
+pub(super) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     [
         "PASSWORD",
@@ -352,6 +358,31 @@ fn logins(value: &str) -> Vec<&str> {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
         if let Some((login, _)) = authority.rsplit_once('@') {
             found.push(login);
+        }
+    }
+    found
+}
+
+/// What of a value is a credential, as it may stand in a file: passwords, logins, and the login with
+/// its host, each with its least length. The last is searched for even if the password is short.
+pub(super) fn credentials_in(value: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for word in passwords(value) {
+        if word.len() >= 8 {
+            found.push(word);
+        }
+    }
+    for login in logins(value) {
+        if login.len() >= 8 && login.contains(':') {
+            found.push(login.to_owned());
+        }
+        let start = value.find(&format!("{login}@"));
+        let rest = start.and_then(|at| value.get(at..)).unwrap_or_default();
+        let end = rest
+            .find(|c: char| c.is_whitespace() || "/?#,\"'".contains(c))
+            .unwrap_or(rest.len());
+        if let Some(authority) = rest.get(..end).filter(|text| text.len() >= 8) {
+            found.push(authority.to_owned());
         }
     }
     found
@@ -425,6 +456,19 @@ mod tests {
             without_credentials(value),
             "https://a.example/simple https://b.example:8080/x"
         );
+    }
+
+    #[test]
+    fn short_passwords_are_known_by_their_host() {
+        assert_eq!(
+            credentials_in("https://u:pw@pypi.example/simple"),
+            ["u:pw@pypi.example"]
+        );
+        assert_eq!(
+            credentials_in("http://me:hunter22@h:81/ x"),
+            ["hunter22", "me:hunter22", "me:hunter22@h:81"]
+        );
+        assert!(credentials_in("https://pypi.example/simple").is_empty());
     }
 
     #[test]

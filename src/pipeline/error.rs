@@ -28,6 +28,8 @@ pub enum BuildError {
     },
     #[error("interrupted")]
     Interrupted,
+    #[error("the wheel of {wheel} {problem}")]
+    Wheel { wheel: String, problem: String },
     #[error("there is no `uv` for {architecture} in this release of warpdrive")]
     NoInstaller { architecture: &'static str },
     #[error("{source_name} holds no file that would go into the image")]
@@ -46,6 +48,11 @@ pub enum BuildError {
         "there is no lock file of this build: something in it was not installed from a wheel of an index"
     )]
     NoLock,
+    #[error(
+        "{place} names the builder image `{reference}`, which the source may not choose without your \
+         consent"
+    )]
+    BuilderNotAllowed { reference: String, place: String },
     #[error("{what} `{name}` does not pass the audit")]
     AuditRefused {
         what: &'static str,

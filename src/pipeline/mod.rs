@@ -5,6 +5,7 @@
 //! they are made of lies in the modules below (`source`, `app`, `builder`, `sandbox`, `layer`,
 //! `store`, `transport`, `registry`).
 
+mod allowed_builders;
 mod application;
 mod assemble;
 mod base;
@@ -23,6 +24,7 @@ mod judge;
 mod leaks;
 mod lock;
 mod network;
+mod path_bytes;
 mod record;
 mod remote;
 mod request;
@@ -162,7 +164,7 @@ fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Mad
     let options = detection(request, None);
     // A record of ours is of two phases, whatever its builder's name stands for today.
     if request.pinned.is_none()
-        && let Some(builder) = wish(&reader, &options, request)?
+        && let Some(builder) = wish(store, &reader, &options, request)?
         && s2i::is_builder(store, &builder, s2i::PullPolicy::IfNotPresent, progress)?
     {
         let source = s2i::Source::of_request(tree, &request.source);
@@ -190,7 +192,7 @@ fn in_two_phases(
     app::detect(&reader, &options)?;
     timings.step("plan");
 
-    let wish = wish(&reader, &options, request)?;
+    let wish = wish(store, &reader, &options, request)?;
     let mut base = base::take(store, wish.as_deref(), python.as_ref(), request, progress)?;
     let detected = app::detect(&reader, &detection(request, Some(base.python.minor())))?;
     for warning in &detected.warnings {
@@ -319,6 +321,7 @@ fn in_two_phases(
 
 /// The builder image that somebody has named.
 fn wish(
+    store: &Store,
     reader: &files::TreeFiles<'_>,
     options: &app::Options,
     request: &Request,
@@ -328,6 +331,9 @@ fn wish(
     }
     let settings =
         app::settings::Settings::load(reader, &options.environment, &options.command_line)?;
+    if let Some(named) = settings.value("builder_image") {
+        allowed_builders::check(store, &named, &request.allowed_builders)?;
+    }
     Ok(settings
         .get("builder_image")
         .or_else(|| request.host_env.get("WARPDRIVE_BUILDER_IMAGE").cloned()))

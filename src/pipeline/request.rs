@@ -23,6 +23,8 @@ pub struct Request {
     pub source: SourceRequest,
     /// `--builder`; otherwise the app's own wish or what fits its Python version.
     pub builder: Option<String>,
+    /// Images that the source may name as its builder, besides warpdrive's own.
+    pub allowed_builders: Vec<String>,
     /// `--runtime-image`: what the application runs on, where that is another image.
     pub runtime_image: Option<String>,
     /// Committed to the image and seen by the application phase.

@@ -5,6 +5,7 @@
 //! uncompressed digest verified on the way.
 
 mod merged;
+mod stacked;
 mod user;
 
 use std::ffi::{OsStr, OsString};
@@ -21,6 +22,7 @@ use crate::sandbox::{self, IdMode};
 use crate::store::{Image, Store, StoreError};
 
 pub use merged::{Merged, Seen};
+pub use stacked::Stacked;
 pub use user::{User, UserError, find_user, find_user_in};
 
 /// How files are owned in this process's user namespace.

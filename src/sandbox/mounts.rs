@@ -360,7 +360,7 @@ impl Builder {
         }
     }
 
-    /// A detached, read-only file with these contents.
+    /// A detached file with these contents; read-only, unless its mode lets all write.
     fn small_file(
         &self,
         number: usize,
@@ -389,10 +389,11 @@ impl Builder {
             .doing("setting a small file's mode")?;
         drop(file);
         let tree = clone_mount(&self.staging.open(&name)?, false)?;
-        set_attributes(
-            &tree,
-            SAFE | MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOEXEC,
-        )?;
+        let mut attributes = SAFE | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        if mode & 0o002 == 0 {
+            attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
+        }
+        set_attributes(&tree, attributes)?;
         Ok(tree)
     }
 

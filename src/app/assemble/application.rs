@@ -9,6 +9,7 @@ use super::super::jupyter;
 use super::super::plan::{Application, DjangoPlan, MODULES_DIRECTORY, Start};
 use super::super::project::Source;
 use super::super::run::python_path;
+use super::compiler::Check;
 use super::install::Installer;
 use super::{
     Build, BuildError, compile, django, python_version, records, site_packages, temporary, wrapper,
@@ -80,7 +81,7 @@ impl Build<'_> {
             if modules.is_dir() {
                 directories.push(modules);
             }
-            compile::compile(&roots.python(), &directories, compile::Check::Checked)?;
+            compile::compile(&roots.python(), &directories, Check::Checked)?;
         }
         Ok(())
     }
@@ -157,7 +158,7 @@ impl Build<'_> {
                     records::normalise(&distribution)?;
                 }
             }
-            compile::files(&self.roots.python(), code, compile::Check::Unchecked)?;
+            compile::files(&self.roots.python(), code, Check::Unchecked)?;
         }
         Ok(())
     }

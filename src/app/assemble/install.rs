@@ -18,13 +18,6 @@ use super::super::roots::Roots;
 use super::super::shell_words::split;
 use super::BuildError;
 
-/// Everything is installed, and only gets its normal form: the pipeline shares what comes of it.
-pub(super) const INSTALLED: &str = "WARPDRIVE_INSTALLED";
-
-pub(super) fn is_set(environment: &BTreeMap<String, String>, name: &str) -> bool {
-    environment.get(name).is_some_and(|value| value == "1")
-}
-
 /// uv or pip, ready to be called.
 pub(super) struct Installer<'a> {
     pub roots: &'a Roots,

@@ -35,8 +35,8 @@ pub(super) struct Job<'a> {
     pub(super) mounts: Vec<Mount>,
 }
 
-/// The variables of a job: the image's, then the host's about certificates and proxies where the
-/// image has none, then those of the request.
+/// The variables of a job: the image's and those of the request. Nothing of the host's environment is
+/// among them, but for where its certificates are mounted.
 pub(super) fn variables(
     request: &Request,
     image: &[(String, String)],
@@ -49,7 +49,7 @@ pub(super) fn variables(
     all.insert("HOME".into(), user.home.clone());
     // Byte-code that tools compile is then checked by its source's content, not by its time.
     all.insert("SOURCE_DATE_EPOCH".into(), time.to_string());
-    for (name, value) in environment::of_the_host(&request.common) {
+    for (name, value) in environment::certificates(&request.common) {
         all.insert(name.into(), value);
     }
     for (name, value) in image.iter().chain(env).chain(&request.common.build_env) {
@@ -89,13 +89,9 @@ fn capabilities(request: &Request) -> Result<Vec<Capability>, S2iBuildError> {
         if wanted == "ALL" {
             return Ok(Vec::new());
         }
-        let before = kept.len();
         kept.retain(|capability| capability.name() != wanted);
         // Those that no build has are dropped already.
-        if before == kept.len()
-            && !Capability::ALL.iter().any(|c| c.name() == wanted)
-            && !ALWAYS_DROPPED.contains(&wanted)
-        {
+        if !KNOWN.contains(&wanted) {
             return Err(S2iBuildError::Capability {
                 name: name.chars().filter(|c| !c.is_control()).collect(),
                 known: Capability::ALL.map(Capability::name).join(", "),
@@ -105,8 +101,50 @@ fn capabilities(request: &Request) -> Result<Vec<Capability>, S2iBuildError> {
     Ok(kept)
 }
 
-/// Docker gives these to containers; a build here never has them.
-const ALWAYS_DROPPED: [&str; 4] = ["MKNOD", "NET_RAW", "SYS_CHROOT", "AUDIT_WRITE"];
+/// The capabilities of Linux (capabilities(7)); most of them no build here ever has.
+const KNOWN: [&str; 41] = [
+    "AUDIT_CONTROL",
+    "AUDIT_READ",
+    "AUDIT_WRITE",
+    "BLOCK_SUSPEND",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "KILL",
+    "LEASE",
+    "LINUX_IMMUTABLE",
+    "MAC_ADMIN",
+    "MAC_OVERRIDE",
+    "MKNOD",
+    "NET_ADMIN",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_RAW",
+    "PERFMON",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYSLOG",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_CHROOT",
+    "SYS_MODULE",
+    "SYS_NICE",
+    "SYS_PACCT",
+    "SYS_PTRACE",
+    "SYS_RAWIO",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "WAKE_ALARM",
+];
 
 /// Supplementary groups as docker gives them: the user's own among them.
 fn groups(user: &User) -> Vec<u32> {

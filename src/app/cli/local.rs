@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::app::advice::{Advice, Explain as _, nearest};
-use crate::app::process;
-use crate::app::progress::Progress as _;
-use crate::app::run::Caller;
+use crate::advice::{Advice, Explain as _, nearest};
+use crate::process;
+use crate::progress::Progress as _;
+use crate::run::Caller;
 
 use super::shells::{Entered, Shell, enter, function, leave};
 use super::words::{Failure, Words};

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::app::advice::{Advice, Explain as _};
-use crate::app::assemble::{self, Phase};
-use crate::app::run::{Caller, RunError};
-use crate::app::settings::command_line;
+use crate::advice::{Advice, Explain as _};
+use crate::assemble::{self, Phase};
+use crate::run::{Caller, RunError};
+use crate::settings::command_line;
 
 use super::words::{Failure, Words};
 

@@ -14,9 +14,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::app::environment::quote_words;
-use crate::app::fixup::fixup;
-use crate::app::run::{Caller, RunError, commands};
+use crate::environment::quote_words;
+use crate::fixup::fixup;
+use crate::run::{Caller, RunError, commands};
 
 use words::{Failure, Words, result};
 

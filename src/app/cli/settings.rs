@@ -6,10 +6,10 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::app::advice::Explain as _;
-use crate::app::files::Directory;
-use crate::app::run::Caller;
-use crate::app::settings::{Settings, command_line, schema};
+use crate::advice::Explain as _;
+use crate::files::Directory;
+use crate::run::Caller;
+use crate::settings::{Settings, command_line, schema};
 
 use super::words::Failure;
 

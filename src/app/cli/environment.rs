@@ -5,8 +5,8 @@ use std::io::{self, Write as _};
 
 use serde_json::json;
 
-use crate::app::progress::Progress as _;
-use crate::app::run::{Caller, Environment, print};
+use crate::progress::Progress as _;
+use crate::run::{Caller, Environment, print};
 
 use super::settings;
 use super::shells::Shell;

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use crate::app::environment::quote;
+use crate::environment::quote;
 
 /// A shell that there are words for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

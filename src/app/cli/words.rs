@@ -3,12 +3,12 @@
 
 use std::io::{self, Write as _};
 
-use crate::app::DetectError;
-use crate::app::advice::{Advice, Explain};
-use crate::app::assemble::BuildError;
-use crate::app::fixup::FixupError;
-use crate::app::progress::Progress;
-use crate::app::run::RunError;
+use crate::DetectError;
+use crate::advice::{Advice, Explain};
+use crate::assemble::BuildError;
+use crate::fixup::FixupError;
+use crate::progress::Progress;
+use crate::run::RunError;
 
 /// Shows progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
