@@ -69,7 +69,6 @@ const LEFT: &[&str] = &[
     "sandbox/init.rs",
     "sandbox/join.rs",
     "sandbox/mounts.rs",
-    "sandbox/network.rs",
     "sandbox/probe.rs",
     "sandbox/running.rs",
 ];

@@ -239,6 +239,28 @@ impl From<crate::rootfs::RootfsError> for CommandError {
     fn from(error: crate::rootfs::RootfsError) -> Self {
         match error {
             crate::rootfs::RootfsError::Store(error) => error.into(),
+            crate::rootfs::RootfsError::Layer {
+                source:
+                    crate::layer::LayerError::Interrupted | crate::layer::LayerError::NoSpace { .. },
+                ..
+            } => {
+                let message = error.to_string();
+                let crate::rootfs::RootfsError::Layer { source, .. } = error else {
+                    return Self::new(ExitStatus::Failure, "layer", message);
+                };
+                let mut error = Self::from(source);
+                error.message = message;
+                error
+            }
+            error @ crate::rootfs::RootfsError::Grows { .. } => Self::new(
+                ExitStatus::Failure,
+                "layer-grows",
+                error.to_string(),
+            )
+            .with_hint(
+                "it may be an attack on your disk; WARPDRIVE_MAX_UNPACKED=BYTES allows more for \
+                     an image that you trust",
+            ),
             error => Self::new(ExitStatus::Failure, "layer", error.to_string()),
         }
     }
@@ -246,7 +268,23 @@ impl From<crate::rootfs::RootfsError> for CommandError {
 
 impl From<crate::layer::LayerError> for CommandError {
     fn from(error: crate::layer::LayerError) -> Self {
-        Self::new(ExitStatus::Failure, "layer", error.to_string())
+        use crate::layer::LayerError as E;
+        let message = error.to_string();
+        match error {
+            E::Interrupted => Self::new(ExitStatus::Interrupted, "interrupted", message),
+            E::TooLarge { what: "layer", .. } => {
+                Self::new(ExitStatus::Failure, "layer-too-large", message)
+                    .with_hint("allow more with --max-layer, or leave large files out of the image")
+            }
+            E::TooLarge { .. } => Self::new(ExitStatus::Failure, "build-too-large", message)
+                .with_hint("allow more with --max-written, or leave large files out of the image"),
+            E::TimedOut => Self::new(ExitStatus::Failure, "layer-timeout", message)
+                .with_hint("give it more with --timeout, or leave large files out of the image"),
+            E::NoSpace { .. } => Self::new(ExitStatus::Failure, "no-space", message).with_hint(
+                "`warpdrive prune` frees what no image needs; WARPDRIVE_STORE names another place",
+            ),
+            _ => Self::new(ExitStatus::Failure, "layer", message),
+        }
     }
 }
 
@@ -331,11 +369,14 @@ impl From<crate::pipeline::s2i::S2iBuildError> for CommandError {
                 error.status = match exit {
                     Exit::Code(code) => Some(code),
                     Exit::Signal(signal) => Some(128 + signal),
-                    Exit::TimedOut | Exit::Interrupted => None,
+                    Exit::TimedOut | Exit::WroteTooMuch | Exit::Interrupted => None,
                 };
                 error.tail = tail;
                 error.with_hint(match exit {
                     Exit::TimedOut => "give it more with --timeout, or find out what it waits for",
+                    Exit::WroteTooMuch => {
+                        "allow more with --max-written, or find out what it writes"
+                    }
                     _ => {
                         "the lines above are the last that the builder's script printed; the \
                          previous image and the cache are as they were"
@@ -410,11 +451,12 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 error.status = match exit {
                     Exit::Code(code) => Some(code),
                     Exit::Signal(signal) => Some(128 + signal),
-                    Exit::TimedOut | Exit::Interrupted => None,
+                    Exit::TimedOut | Exit::WroteTooMuch | Exit::Interrupted => None,
                 };
                 error.tail = tail;
                 error.with_hint(match exit {
                     Exit::TimedOut => "give it more with --timeout, or find out what it waits for",
+                    Exit::WroteTooMuch => "allow more with --max-written, or find out what it writes",
                     _ => "the lines above are the last that it printed; the previous image and the cache are as they were",
                 })
             }

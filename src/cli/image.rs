@@ -13,13 +13,12 @@ use crate::oci::Reference;
 use crate::pipeline::{
     self, Explanation, Judgement, LayerReport, PASSED_ON, Report, Request, Secret,
 };
-use crate::sandbox::Network;
 use crate::transport::Destination;
 
 use super::audit::{is_strict, policy};
 use super::context::Context;
 use super::error::CommandError;
-use super::limits::LimitArgs;
+use super::limits::{BuildNetwork, LimitArgs, WriteArgs};
 use super::printer::{human_size, table};
 use super::progress::Console;
 use super::source;
@@ -92,9 +91,9 @@ pub(super) struct Args {
     /// With an S2I builder: restore what the previous image's save-artifacts script gives
     #[arg(long)]
     incremental: bool,
-    /// Network of the build: host or none
-    #[arg(long, value_name = "MODE", default_value = "host", value_parser = ["host", "none"])]
-    network: String,
+    /// Network of the app's and its packages' code: private (leads outward only), host or none
+    #[arg(long, value_name = "MODE", value_enum, default_value_t = BuildNetwork::Private, hide_possible_values = true)]
+    network: BuildNetwork,
     /// Stop a phase that takes longer, for example 90s or 15m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
@@ -110,6 +109,8 @@ pub(super) struct Args {
     policy: Option<PathBuf>,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    written: WriteArgs,
     /// Show what would be built, and what would be left out
     #[arg(long)]
     dry_run: bool,
@@ -245,6 +246,8 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         ))
         .with_hint(format!("for example registry.example.com/team/{name}")));
     }
+    let mut limits = args.limits.limits(args.timeout);
+    let budget = args.written.bound(&mut limits);
     Ok(Request {
         name,
         source: args.source.request(args.timeout)?,
@@ -268,15 +271,12 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         upgrade: args.upgrade,
         compression: args.compression,
         incremental: args.incremental,
-        network: if args.network == "none" {
-            Network::None
-        } else {
-            Network::Host
-        },
+        network: args.network.into(),
         harden: args.harden,
         audit: judgement(args.policy.as_deref(), args.require_audit)?,
         pinned: None,
-        limits: args.limits.limits(args.timeout),
+        budget,
+        limits,
         source_date_epoch: source_date_epoch()?,
         host_env: host_env(),
     })

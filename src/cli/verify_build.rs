@@ -6,14 +6,13 @@ use std::time::Duration;
 use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::pipeline::{self, Judgement, Record, Request, Verification};
-use crate::sandbox::Network;
 use crate::source::{GitUrl, Origin, SourceRequest};
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::image::{build_variable, host_env, secret};
 use super::images::find;
-use super::limits::LimitArgs;
+use super::limits::{BuildNetwork, LimitArgs, WriteArgs};
 use super::progress::Console;
 use super::s2i::MachineArgs;
 use super::source;
@@ -51,9 +50,9 @@ pub(super) struct Args {
     /// File for the build only, at /run/secrets/ID, as it was when the image was made
     #[arg(long, value_name = "id=ID,src=FILE")]
     secret: Vec<String>,
-    /// Network of the build: host or none
-    #[arg(long, value_name = "MODE", default_value = "host", value_parser = ["host", "none"])]
-    network: String,
+    /// Network of the app's and its packages' code: private (leads outward only), host or none
+    #[arg(long, value_name = "MODE", value_enum, default_value_t = BuildNetwork::Private, hide_possible_values = true)]
+    network: BuildNetwork,
     /// Stop a phase that takes longer, for example 90s or 15m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
@@ -64,6 +63,8 @@ pub(super) struct Args {
     machine: MachineArgs,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    written: WriteArgs,
     /// One JSON object on stdout
     #[arg(long)]
     pub(super) json: bool,
@@ -117,6 +118,8 @@ fn origin(args: &Args, record: &Record) -> Result<Origin, CommandError> {
 /// What the record does not decide.
 fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
     let name: Reference = args.image.parse()?;
+    let mut limits = args.limits.limits(args.timeout);
+    let budget = args.written.bound(&mut limits);
     Ok(Request {
         name,
         source: {
@@ -141,15 +144,12 @@ fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
         upgrade: false,
         incremental: false,
         compression: Compression::default(),
-        network: if args.network == "none" {
-            Network::None
-        } else {
-            Network::Host
-        },
+        network: args.network.into(),
         harden: false,
         audit: Judgement::default(),
         pinned: None,
-        limits: args.limits.limits(args.timeout),
+        budget,
+        limits,
         source_date_epoch: None,
         host_env: host_env(),
     })

@@ -7,10 +7,11 @@ use std::sync::Mutex;
 
 use crate::builder::{APP_GID, APP_ROOT, APP_UID};
 use crate::progress::{Progress, printable};
-use crate::sandbox::{self, Exit, Io, Mount, Root, Sandbox, Spec, Upper};
+use crate::sandbox::{Exit, Mount, Root, Sandbox, Spec, Upper};
 
-use super::environment::Redactor;
+use super::environment::{self, Redactor};
 use super::error::BuildError;
+use super::network::{self, Code};
 use super::request::Request;
 
 /// Lines that are repeated below an error.
@@ -45,6 +46,7 @@ pub(super) struct Stage {
     pub(super) upper: Option<Upper>,
     pub(super) mounts: Vec<Mount>,
     pub(super) env: Vec<(String, String)>,
+    pub(super) code: Code,
 }
 
 /// How a phase ended, with its last lines.
@@ -68,6 +70,7 @@ impl Stage {
             upper: Some(upper),
             mounts,
             env,
+            code: Code::Foreign,
         }
     }
 }
@@ -78,7 +81,13 @@ pub(super) fn run(
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<Outcome, BuildError> {
-    let sandbox = sandbox::spawn(&spec(stage, request), Io::piped())?;
+    let code = stage.code;
+    let sandbox = network::start(
+        spec(stage, request),
+        code,
+        &environment::indexes_and_proxies(request),
+        progress,
+    )?;
     attend(sandbox, &Redactor::new(request), progress)
 }
 
@@ -92,6 +101,7 @@ pub(super) fn spec(stage: Stage, request: &Request) -> Spec {
         },
         mounts: stage.mounts,
         network: request.network,
+        host_services: Vec::new(),
         hostname: "warpdrive".into(),
         command: stage.command,
         env: stage.env,
@@ -104,6 +114,7 @@ pub(super) fn spec(stage: Stage, request: &Request) -> Spec {
         init: true,
         volatile: true,
         limits: request.limits.clone(),
+        #[cfg(debug_assertions)]
         without: Vec::new(),
     }
 }

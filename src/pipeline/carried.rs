@@ -123,6 +123,7 @@ pub(super) fn lay_out(
         devices: ownership.devices,
         max_bytes: MAX_TREE,
         max_entries: 1_000_000,
+        ..ApplyOptions::default()
     };
     layer::apply(&mut Cursor::new(archive), directory, &options)?;
     Ok(())

@@ -483,7 +483,14 @@ pub(super) fn store_searched_layer(
     let mut blob = store.blob_writer()?;
     let mut search = leaks.search();
     let witness = search.as_mut().map(|search| search as &mut dyn Witness);
-    let written = layer::write_with(entries, request.compression, threads, &mut blob, witness)?;
+    let written = layer::write_with(
+        entries,
+        request.compression,
+        threads,
+        &mut blob,
+        witness,
+        Some(&request.budget),
+    )?;
     if let Some(search) = search {
         search.verdict()?;
     }

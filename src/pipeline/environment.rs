@@ -13,6 +13,9 @@ use super::assemble::Phase;
 use super::request::Request;
 use super::tools::Tools;
 
+/// Bytes of the tmpfs on `/run`: what we mount there has a place of its own.
+const RUN_SIZE: u64 = 64 << 20;
+
 /// Where everything that is there for the build only is mounted.
 pub(super) const RUN: &str = "/run/warpdrive";
 
@@ -173,6 +176,19 @@ pub(super) fn of_the_host(request: &Request) -> Vec<(&'static str, String)> {
     found
 }
 
+/// What the caller says about indexes and proxies, whatever the name of the variable.
+pub(super) fn indexes_and_proxies(request: &Request) -> Vec<String> {
+    let of_host = request.host_env.iter();
+    let of_build = request.build_env.iter().map(|(name, value)| (name, value));
+    of_host
+        .chain(of_build)
+        .filter(|(name, _)| {
+            PASSED_ON.contains(&name.as_str()) && !name.eq_ignore_ascii_case("NO_PROXY")
+        })
+        .map(|(_, value)| value.clone())
+        .collect()
+}
+
 /// How the wheel cache is mounted.
 pub(super) enum WheelCache {
     /// Nobody's code runs in this sandbox but uv's and the base image's, whose cache it is: it may be
@@ -187,15 +203,15 @@ pub(super) enum WheelCache {
 
 /// The mounts of a phase.
 pub(super) fn mounts(request: &Request, tools: &Tools, cache: WheelCache) -> Vec<Mount> {
-    let tmpfs = |target: &str, mode| Mount::Tmpfs {
+    let tmpfs = |target: &str, size, mode| Mount::Tmpfs {
         target: target.into(),
-        size: None,
+        size,
         mode,
     };
     let mut mounts = vec![
-        tmpfs("/tmp", 0o1777),
-        tmpfs("/var/tmp", 0o1777),
-        tmpfs("/run", 0o755),
+        tmpfs("/tmp", None, 0o1777),
+        tmpfs("/var/tmp", None, 0o1777),
+        tmpfs("/run", Some(RUN_SIZE), 0o755),
         Mount::Bind {
             source: tools.directory.clone(),
             target: format!("{RUN}/tools").into(),

@@ -129,6 +129,7 @@ fn describe(exit: Exit) -> String {
         Exit::Code(code) => format!("failed with status {code}"),
         Exit::Signal(signal) => format!("was killed by signal {signal}"),
         Exit::TimedOut => "did not finish within the time limit".into(),
+        Exit::WroteTooMuch => "wrote more than a build may".into(),
         Exit::Interrupted => "was interrupted".into(),
     }
 }

@@ -23,6 +23,7 @@ mod inputs;
 mod judge;
 mod leaks;
 mod lock;
+mod network;
 mod path_bytes;
 mod record;
 mod remote;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::layer::Compression;
+use crate::layer::{Budget, Compression};
 use crate::oci::Reference;
 use crate::sandbox::{Limits, Network};
 use crate::source::SourceRequest;
@@ -51,6 +51,8 @@ pub struct Request {
     pub pinned: Option<Pinned>,
     /// Of each sandbox in which the app's code or its packages' runs.
     pub limits: Limits,
+    /// Of the layers that are written.
+    pub budget: Budget,
     /// `SOURCE_DATE_EPOCH` (reproducible-builds.org), seconds.
     pub source_date_epoch: Option<i64>,
     /// The host's variables that concern package indexes, proxies and certificates.

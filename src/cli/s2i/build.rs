@@ -77,8 +77,8 @@ pub(super) struct BuildArgs {
     assemble_runtime_user: Option<String>,
     #[command(flatten)]
     machine: MachineArgs,
-    /// Network of the build: host (also called bridge) or none
-    #[arg(long, value_name = "MODE", default_value = "host")]
+    /// Network of the build: private (also called bridge; leads outward only), host or none
+    #[arg(long, value_name = "MODE", default_value = "private")]
     network: String,
     /// A cache for pip and npm that lasts between builds of one application
     #[arg(long, value_name = "on|off", default_value = "on")]
@@ -248,10 +248,12 @@ impl BuildArgs {
 
 pub(super) fn network(text: &str) -> Result<Network, CommandError> {
     match text {
-        "" | "host" | "bridge" | "default" => Ok(Network::Host),
+        "" | "private" | "bridge" | "default" => Ok(Network::Outward),
+        "host" => Ok(Network::Host),
         "none" => Ok(Network::None),
         _ => Err(CommandError::usage(format!(
-            "--network {text}: a build has the network `host` (also called `bridge`) or `none`"
+            "--network {text}: a build has the network `private` (also called `bridge`), `host` or \
+             `none`"
         ))),
     }
 }

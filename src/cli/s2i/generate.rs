@@ -58,7 +58,7 @@ pub(super) fn run(args: &GenerateArgs, context: &Context) -> Result<u8, CommandE
         builder,
         None,
         args.env.variables()?,
-        Network::Host,
+        Network::Outward,
         SourceRequest::new(Origin::Stdin),
     )?;
     let mut request = s2i::Request::of_image(&common, builder.to_owned());

@@ -17,7 +17,7 @@ use crate::transport::Destination;
 
 use super::super::error::{CommandError, ExitStatus};
 use super::super::image::{build_variable, host_env, judgement, secret, source_date_epoch};
-use super::super::limits::LimitArgs;
+use super::super::limits::{LimitArgs, WriteArgs};
 use super::super::printer::Printer;
 
 /// Where a Docker daemon would be, and how much to say.
@@ -292,6 +292,8 @@ pub(super) struct OursArgs {
     policy: Option<PathBuf>,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    written: WriteArgs,
     /// One JSON object on stdout
     #[arg(long)]
     pub(super) json: bool,
@@ -328,6 +330,8 @@ impl OursArgs {
                     .with_hint("for example registry.example.com/team/app:1.2"),
             );
         }
+        let mut limits = self.limits.limits(self.timeout);
+        let budget = self.written.bound(&mut limits);
         Ok(Common {
             name: given,
             source,
@@ -350,7 +354,8 @@ impl OursArgs {
             harden: self.harden,
             audit: self.judgement()?,
             pinned: None,
-            limits: self.limits.limits(self.timeout),
+            budget,
+            limits,
             incremental: false,
             source_date_epoch: source_date_epoch()?,
             host_env: host_env(),

@@ -37,8 +37,8 @@ pub(super) struct RebuildArgs {
     /// Variable for assemble and the image; may be given more than once
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = name_and_value)]
     env: Vec<(String, String)>,
-    /// Network of the build: host (also called bridge) or none
-    #[arg(long, value_name = "MODE", default_value = "host")]
+    /// Network of the build: private (also called bridge; leads outward only), host or none
+    #[arg(long, value_name = "MODE", default_value = "private")]
     network: String,
     #[command(flatten)]
     machine: MachineArgs,

@@ -15,6 +15,7 @@ use crate::sandbox::{self, Exit, Io, Network, Spec, Stream};
 
 use super::super::assemble::{self, Stage};
 use super::super::error::BuildError;
+use super::super::network::Code;
 use super::super::trusted;
 use super::Given;
 use super::tree::Tree;
@@ -82,6 +83,7 @@ fn spec(given: Given<'_>) -> Result<Spec, BuildError> {
         env: VARIABLES
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .to_vec(),
+        code: Code::Ours,
     };
     let request = trusted::without_the_application(given.request);
     let mut spec = assemble::spec(stage, &request);

@@ -7,13 +7,12 @@ use std::path::PathBuf;
 
 use crate::progress::Progress;
 use crate::rootfs::User;
-use crate::sandbox::{
-    self, Capability, Exit, IdMode, Io, Mount, Root, Sandbox, Spec, Stream, Upper,
-};
+use crate::sandbox::{Capability, Exit, IdMode, Mount, Root, Sandbox, Spec, Upper};
 
 use super::super::BuildError;
 use super::super::assemble::{Outcome, attend};
 use super::super::environment::{self, Redactor};
+use super::super::network::{self, Code};
 use super::error::S2iBuildError;
 use super::request::Request;
 
@@ -158,7 +157,7 @@ fn groups(user: &User) -> Vec<u32> {
 }
 
 impl Job<'_> {
-    fn start(self, request: &Request, stdout: Stream) -> Result<Sandbox, BuildError> {
+    fn start(self, request: &Request, progress: &dyn Progress) -> Result<Sandbox, BuildError> {
         let spec = Spec {
             root: Root {
                 lowers: self.lowers.to_vec(),
@@ -167,6 +166,7 @@ impl Job<'_> {
             },
             mounts: self.mounts,
             network: request.common.network,
+            host_services: Vec::new(),
             hostname: "warpdrive".into(),
             command: self.command,
             env: self.env.into_iter().collect(),
@@ -179,20 +179,21 @@ impl Job<'_> {
             init: true,
             volatile: true,
             limits: request.common.limits.clone(),
+            #[cfg(debug_assertions)]
             without: Vec::new(),
         };
-        let io = Io::Streams {
-            stdin: Stream::Null,
-            stdout,
-            stderr: Stream::Piped,
-        };
-        Ok(sandbox::spawn(&spec, io)?)
+        Ok(network::start(
+            spec,
+            Code::Foreign,
+            &environment::indexes_and_proxies(&request.common),
+            progress,
+        )?)
     }
 
     /// Runs it and shows what it prints; a status that is not 0 is an error.
     pub(super) fn run(self, request: &Request, progress: &dyn Progress) -> Result<(), BuildError> {
         let (name, image) = (self.name.to_owned(), self.image.to_owned());
-        let sandbox = self.start(request, Stream::Piped)?;
+        let sandbox = self.start(request, progress)?;
         let redactor = Redactor::new(&request.common);
         let outcome = if request.quiet {
             attend(sandbox, &redactor, &Quietly(progress))?
@@ -210,7 +211,7 @@ impl Job<'_> {
         reader: impl FnOnce(File) -> T + Send,
     ) -> Result<(T, Result<(), BuildError>), BuildError> {
         let (name, image) = (self.name.to_owned(), self.image.to_owned());
-        let mut sandbox = self.start(request, Stream::Piped)?;
+        let mut sandbox = self.start(request, progress)?;
         let redactor = Redactor::new(&request.common);
         let stdout = sandbox.take_stdout();
         let (outcome, read) = std::thread::scope(|scope| {
