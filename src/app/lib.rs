@@ -31,6 +31,7 @@ pub mod progress;
 pub mod project;
 pub mod python;
 pub mod python_version;
+pub mod remedy;
 pub mod requirement;
 pub mod roots;
 pub mod run;

@@ -371,6 +371,15 @@ impl From<crate::pipeline::s2i::S2iBuildError> for CommandError {
                     Exit::Signal(signal) => Some(128 + signal),
                     Exit::TimedOut | Exit::WroteTooMuch | Exit::Interrupted => None,
                 };
+                if exit != Exit::TimedOut
+                    && let Some(advice) = crate::app::advice::Advice::read(&tail)
+                {
+                    let told = Self::from(advice);
+                    error.message = format!("{}\n  {}", error.message, told.message);
+                    error.tail = told.tail;
+                    error.hint = told.hint;
+                    return error;
+                }
                 error.tail = tail;
                 error.with_hint(match exit {
                     Exit::TimedOut => "give it more with --timeout, or find out what it waits for",
@@ -435,6 +444,10 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 ..error.advice().into()
             },
             E::Detect(error) => error.advice().into(),
+            E::Smoke(advice) => Self {
+                code: "smoke-failed",
+                ..(*advice).into()
+            },
             E::S2iBuild(error) => error.into(),
             E::Builder(error) => error.into(),
             E::Source(error) => error.into(),
@@ -453,6 +466,15 @@ impl From<crate::pipeline::BuildError> for CommandError {
                     Exit::Signal(signal) => Some(128 + signal),
                     Exit::TimedOut | Exit::WroteTooMuch | Exit::Interrupted => None,
                 };
+                if exit != Exit::TimedOut
+                    && let Some(advice) = crate::app::advice::Advice::read(&tail)
+                {
+                    let told = Self::from(advice);
+                    error.message = format!("{}\n  {}", error.message, told.message);
+                    error.tail = told.tail;
+                    error.hint = told.hint;
+                    return error;
+                }
                 error.tail = tail;
                 error.with_hint(match exit {
                     Exit::TimedOut => "give it more with --timeout, or find out what it waits for",

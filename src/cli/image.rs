@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::app::plan::{Plan, Start};
+use crate::app::detect::Detected;
+use crate::app::plan::Start;
 use crate::app::settings::{KEYS, command_line};
 use crate::layer::Compression;
 use crate::oci::Reference;
@@ -111,6 +112,10 @@ pub(super) struct Args {
     limits: LimitArgs,
     #[command(flatten)]
     written: WriteArgs,
+    /// Do not load the application before the image is made (`smoke = false` in [tool.warpdrive]
+    /// says the same)
+    #[arg(long)]
+    no_smoke: bool,
     /// Show what would be built, and what would be left out
     #[arg(long)]
     dry_run: bool,
@@ -272,6 +277,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         compression: args.compression,
         incremental: args.incremental,
         network: args.network.into(),
+        smoke: !args.no_smoke,
         harden: args.harden,
         audit: judgement(args.policy.as_deref(), args.require_audit)?,
         pinned: None,
@@ -372,6 +378,9 @@ fn preview(
             "source": {"files": files, "bytes": bytes},
             "left_out": {"files": left_out.files, "bytes": left_out.bytes, "paths": paths},
             "plan": preview.detected.plan,
+            "because": preview.detected.because,
+            "notes": preview.detected.notes,
+            "warnings": preview.detected.warnings,
         }));
         return Ok(0);
     }
@@ -388,14 +397,21 @@ fn preview(
     for (path, reason) in &left_out.paths {
         printer.result(format!("  {}  ({reason})", path.display()));
     }
-    for line in plan_words(&preview.detected.plan) {
+    for line in plan_words(&preview.detected) {
         printer.result(line);
+    }
+    for note in &preview.detected.notes {
+        printer.progress(note);
+    }
+    for warning in &preview.detected.warnings {
+        printer.warning(warning);
     }
     Ok(0)
 }
 
 /// What is known of a plan before anything ran.
-fn plan_words(plan: &Plan) -> Vec<String> {
+fn plan_words(detected: &Detected) -> Vec<String> {
+    let plan = &detected.plan;
     let mut lines = Vec::new();
     if !plan.framework.is_empty() {
         lines.push(format!("framework    {}", plan.framework));
@@ -403,6 +419,7 @@ fn plan_words(plan: &Plan) -> Vec<String> {
     lines.push(match &plan.start {
         Start::Shell { program } => format!("starts       {program}"),
         Start::Python { program } => format!("starts       python {program}"),
+        Start::Command { line } => format!("starts       {line}"),
         Start::Jupyter { interface } => format!("starts       jupyter {}", interface.name()),
         Start::Server {
             server,
@@ -414,6 +431,18 @@ fn plan_words(plan: &Plan) -> Vec<String> {
             None => format!("starts       {server}"),
         },
     });
+    if !detected.because.is_empty() {
+        lines.push(format!("because      {}", detected.because));
+    }
+    if !plan.home.is_empty() {
+        lines.push(format!("home         {}", plan.home));
+    }
+    if !plan.web {
+        lines.push("port         none".to_owned());
+    }
+    for (name, line) in &plan.processes {
+        lines.push(format!("process      {name}: {line}"));
+    }
     lines.push(format!("installer    {}", plan.installer));
     if !plan.server_packages.is_empty() {
         lines.push(format!("adds         {}", plan.server_packages.join(", ")));

@@ -145,6 +145,7 @@ fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
         incremental: false,
         compression: Compression::default(),
         network: args.network.into(),
+        smoke: false,
         harden: false,
         audit: Judgement::default(),
         pinned: None,

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use crate::app::advice::is_block;
 use crate::builder::{APP_GID, APP_ROOT, APP_UID};
 use crate::progress::{Progress, printable};
 use crate::sandbox::{Exit, Mount, Root, Sandbox, Spec, Upper};
@@ -15,7 +16,7 @@ use super::network::{self, Code};
 use super::request::Request;
 
 /// Lines that are repeated below an error.
-const TAIL: usize = 30;
+const TAIL: usize = 60;
 /// Longest line that is shown, in bytes.
 const MAX_LINE: u64 = 16 * 1024;
 
@@ -127,6 +128,7 @@ pub(super) fn attend(
     progress: &dyn Progress,
 ) -> Result<Outcome, BuildError> {
     let tail = Mutex::new(VecDeque::with_capacity(TAIL));
+    let held: Mutex<Vec<String>> = Mutex::new(Vec::new());
     for note in sandbox.notes() {
         progress.warning(note);
     }
@@ -134,7 +136,17 @@ pub(super) fn attend(
     let stderr = sandbox.take_stderr();
     let show = |line: &str| {
         let line = redactor.clean(line);
-        progress.output(&line);
+        // A block at the end is an error's, and is told with it.
+        if let Ok(mut held) = held.lock() {
+            if !is_block(&line) {
+                for line in held.drain(..) {
+                    progress.output(&line);
+                }
+                progress.output(&line);
+            } else if held.len() < TAIL {
+                held.push(line.clone());
+            }
+        }
         if let Ok(mut tail) = tail.lock() {
             if tail.len() == TAIL {
                 tail.pop_front();
@@ -152,6 +164,11 @@ pub(super) fn attend(
         }
         sandbox.wait()
     })?;
+    if exit == Exit::Code(0) {
+        for line in held.into_inner().unwrap_or_default() {
+            progress.output(&line);
+        }
+    }
     if exit == Exit::Interrupted {
         return Err(BuildError::Interrupted);
     }

@@ -149,7 +149,10 @@ pub(super) fn commit(
             parts.base.named(),
             facts.commit,
             None,
-        ),
+        )
+        .into_iter()
+        .chain(processes(parts).map(|names| ("io.warpdrive.processes".to_owned(), names)))
+        .collect(),
     )
 }
 
@@ -233,7 +236,12 @@ fn configure(
     run_as_ours(config, &parts.base.search_path());
     config.set("Entrypoint", Value::Null);
     config.set("Cmd", json!([format!("{SCRIPTS}/run")]));
-    config.set("ExposedPorts", json!({"8080/tcp": {}}));
+    let port = port(parts, facts);
+    config.set(
+        "ExposedPorts",
+        port.as_ref()
+            .map_or(Value::Null, |port| json!({(format!("{port}/tcp")): {}})),
+    );
     config.set("StopSignal", json!("SIGTERM"));
     config.set_env("VIRTUAL_ENV", APP_ROOT);
     config.set_env("WARPDRIVE_APP_ROOT", APP_ROOT);
@@ -255,10 +263,47 @@ fn configure(
     Ok(())
 }
 
+/// The port that the application listens on, where it does: what `PORT` among the image's variables
+/// says, else 8080.
+fn port(parts: &Parts<'_>, facts: &Facts<'_>) -> Option<String> {
+    if parts.application.plan.get("web") == Some(&Value::Bool(false)) {
+        return None;
+    }
+    let said = |name: &str| {
+        let (_, value) = facts
+            .request
+            .env
+            .iter()
+            .rev()
+            .find(|(known, _)| known == name)?;
+        value.parse::<u16>().ok().filter(|port| *port > 0)
+    };
+    let port = said("PORT")
+        .or_else(|| said("WARPDRIVE_HTTP_PORT"))
+        .unwrap_or(8080);
+    Some(port.to_string())
+}
+
+/// The names of what can be started, for the annotation.
+fn processes(parts: &Parts<'_>) -> Option<String> {
+    let plan = &parts.application.plan;
+    let named = plan.get("processes")?.as_object()?;
+    let web = plan.get("web") != Some(&Value::Bool(false));
+    let names: Vec<&str> = web
+        .then_some("web")
+        .into_iter()
+        .chain(named.keys().map(String::as_str))
+        .collect();
+    Some(names.join(" "))
+}
+
 fn labels(parts: &Parts<'_>, facts: &Facts<'_>) -> Result<Vec<(String, String)>, BuildError> {
     let mut labels = vec![
         ("io.openshift.s2i.scripts-url", format!("image://{SCRIPTS}")),
-        ("io.openshift.expose-services", "8080:http".to_owned()),
+        (
+            "io.openshift.expose-services",
+            port(parts, facts).map_or_else(String::new, |port| format!("{port}:http")),
+        ),
         (
             "io.k8s.display-name",
             facts.project.name.clone().unwrap_or_default(),

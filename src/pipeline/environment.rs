@@ -143,6 +143,28 @@ pub(super) fn variables(
     env.into_iter().collect()
 }
 
+/// The variables of a container of the finished image, with those of the build below them.
+pub(super) fn of_a_container(
+    request: &Request,
+    base_env: &[(String, String)],
+    path: &str,
+) -> Vec<(String, String)> {
+    let mut env: BTreeMap<String, String> = base_env.iter().cloned().collect();
+    env.extend(request.build_env.iter().cloned());
+    for (name, value) in [
+        ("PATH", format!("{APP_ROOT}/bin:{path}")),
+        ("HOME", APP_ROOT.to_owned()),
+        ("VIRTUAL_ENV", APP_ROOT.to_owned()),
+        ("WARPDRIVE_APP_ROOT", APP_ROOT.to_owned()),
+        ("WARPDRIVE_PHASE", "build".to_owned()),
+        ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
+    ] {
+        env.insert(name.to_owned(), value);
+    }
+    env.extend(request.env.iter().cloned());
+    env.into_iter().collect()
+}
+
 /// The variables that every image on this base has, before anybody says anything, as JSON.
 fn images_own(base_env: &[(String, String)], path: &str) -> String {
     let mut own: BTreeMap<&str, String> = base_env

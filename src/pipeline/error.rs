@@ -26,6 +26,8 @@ pub enum BuildError {
         /// The last lines that it printed.
         tail: Vec<String>,
     },
+    #[error("{}", .0.title)]
+    Smoke(Box<crate::app::advice::Advice>),
     #[error("interrupted")]
     Interrupted,
     #[error("the wheel of {wheel} {problem}")]

@@ -44,6 +44,8 @@ pub struct Request {
     /// keep what they installed in any case.
     pub incremental: bool,
     pub network: Network,
+    /// Load what a start would load before the image is made.
+    pub smoke: bool,
     /// Take setuid bits and account tools of the base away.
     pub harden: bool,
     pub audit: Judgement,

@@ -67,6 +67,9 @@ impl Build<'_> {
                 .find(|one| server.packages().contains(&one.name.as_str()))
                 .map(|one| one.version);
         }
+        if matches!(&plan.start, Start::Command { line } if line.contains("warpdrive_serve")) {
+            wrapper::write_serve(&roots.app)?;
+        }
         plan.image_environment = self
             .given
             .get("WARPDRIVE_IMAGE_ENVIRONMENT")
@@ -133,7 +136,7 @@ impl Build<'_> {
         for (project, name) in projects.iter().zip(names) {
             let mut arguments = Vec::new();
             if complete
-                && project.path.is_empty()
+                && project.path == detected.project.own_directory()
                 && project.extras.is_empty()
                 && detected.project.installable
                 && !matches!(detected.project.source, Source::Requirements(_))
@@ -178,11 +181,17 @@ impl Build<'_> {
         } else {
             self.progress.step("Reading the settings of Django");
         }
+        let mut environment = environment.clone();
+        if let Some(module) = &django.settings_module {
+            environment
+                .entry("DJANGO_SETTINGS_MODULE".to_owned())
+                .or_insert_with(|| module.clone());
+        }
         let facts = django::ask(
             self.roots,
             &django,
-            environment,
-            &temporary(environment),
+            &environment,
+            &temporary(&environment),
             collect,
         )?;
         if collect && !facts.has_staticfiles {

@@ -351,6 +351,7 @@ impl OursArgs {
             compression: Compression::default(),
             upgrade: false,
             network,
+            smoke: false,
             harden: self.harden,
             audit: self.judgement()?,
             pinned: None,
