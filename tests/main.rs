@@ -3,6 +3,7 @@
 //! `cargo test --test integration registry::` runs those of a file.
 
 mod app_commands;
+mod applications;
 mod architecture;
 mod audit;
 mod audit_rules;
