@@ -18,6 +18,7 @@ mod error;
 mod fetch;
 mod files;
 mod fragments;
+mod git_version;
 mod harden;
 mod inputs;
 mod judge;
@@ -104,7 +105,10 @@ pub fn preview(
     progress: &dyn Progress,
 ) -> Result<Preview, BuildError> {
     let tree = collect(store, &request.source, &CollectOptions::default(), progress)?;
-    let detected = app::detect(&files::TreeFiles::new(&tree), &detection(request, None))?;
+    let detected = app::detect(
+        &files::TreeFiles::new(&tree),
+        &detection(request, &tree, None),
+    )?;
     Ok(Preview { tree, detected })
 }
 
@@ -161,7 +165,7 @@ fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Mad
     timings.step("source");
 
     let reader = files::TreeFiles::new(&tree);
-    let options = detection(request, None);
+    let options = detection(request, &tree, None);
     // A record of ours is of two phases, whatever its builder's name stands for today.
     if request.pinned.is_none()
         && let Some(builder) = wish(store, &reader, &options, request)?
@@ -186,7 +190,7 @@ fn in_two_phases(
     progress: &dyn Progress,
 ) -> Result<(Descriptor, Report), BuildError> {
     let reader = files::TreeFiles::new(tree);
-    let options = detection(request, None);
+    let options = detection(request, tree, None);
     let python = app::python_request(&reader, &options.environment)?;
     // An app that cannot be started is refused before anything is fetched.
     app::detect(&reader, &options)?;
@@ -194,7 +198,10 @@ fn in_two_phases(
 
     let wish = wish(store, &reader, &options, request)?;
     let mut base = base::take(store, wish.as_deref(), python.as_ref(), request, progress)?;
-    let detected = app::detect(&reader, &detection(request, Some(base.python.minor())))?;
+    let detected = app::detect(
+        &reader,
+        &detection(request, tree, Some(base.python.minor())),
+    )?;
     for warning in &detected.warnings {
         progress.warning(warning);
     }
@@ -219,9 +226,17 @@ fn in_two_phases(
         None => &base,
     };
 
+    let given = git_version::given(&reader, &detected.project, tree, request, progress);
+    let with_version = given.as_ref().unwrap_or(request);
+    let first = if detected.needs_all_source.is_some() {
+        with_version
+    } else {
+        request
+    };
+
     progress.step("---> Installing application source");
     progress.step("---> Building application from source");
-    let phase1 = dependencies::phase(store, tree, &detected, &base, request, progress)?;
+    let phase1 = dependencies::phase(store, tree, &detected, &base, first, progress)?;
     timings.step("dependencies");
 
     let time = request
@@ -238,7 +253,7 @@ fn in_two_phases(
                 time.unwrap_or(DEFAULT_SOURCE_TIME),
                 &base,
                 &phase1,
-                request,
+                with_version,
                 progress,
             )
         },
@@ -384,7 +399,7 @@ fn at_commit(commit: &source::Commit) -> String {
 }
 
 /// What detection knows besides the tree: the variables of the build, and the builder's Python.
-fn detection(request: &Request, python: Option<PythonVersion>) -> app::Options {
+fn detection(request: &Request, tree: &Tree, python: Option<PythonVersion>) -> app::Options {
     let upgrade = request
         .upgrade
         .then(|| ("WARPDRIVE_UPGRADE".to_owned(), "1".to_owned()));
@@ -398,6 +413,13 @@ fn detection(request: &Request, python: Option<PythonVersion>) -> app::Options {
             .collect(),
         python,
         app_root: Some(crate::builder::APP_ROOT.to_owned()),
+        now: dependencies::now(),
+        left_out: tree
+            .left_out
+            .paths
+            .iter()
+            .filter_map(|(path, rule)| Some((path.to_str()?.to_owned(), rule.clone())))
+            .collect(),
         ..app::Options::default()
     }
 }

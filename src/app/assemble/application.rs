@@ -130,14 +130,14 @@ impl Build<'_> {
         ));
         // Phase one installed what the requirements and static metadata name.
         let complete = !matches!(detected.project.source, Source::Dynamic { .. });
-        for (project, name) in projects.iter().zip(names) {
+        installer.install_directories()?;
+        let own = projects
+            .iter()
+            .zip(names)
+            .filter(|(project, _)| !project.is_listed);
+        for (project, name) in own {
             let mut arguments = Vec::new();
-            if complete
-                && project.path.is_empty()
-                && project.extras.is_empty()
-                && detected.project.installable
-                && !matches!(detected.project.source, Source::Requirements(_))
-            {
+            if complete {
                 arguments.push("--no-deps".to_owned());
             }
             if project.editable {
