@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
+use super::declared::{self, Declared};
 use super::files::{EntryKind, Files};
 use super::lock::{self, Lock};
-use super::requirement::{Line, LineKind, Requirements};
+use super::requirement::{Line, LineKind, Problem, Requirements, is_archive};
 use super::settings::{Settings, SettingsError};
 
 /// Where the dependencies of an app stand.
@@ -77,8 +78,47 @@ impl Project {
         // What the root does not say, the home does.
         let metadata = static_metadata(files).or_else(|| metadata_of_home(files, &home));
         let installable = metadata.is_some();
+        let usual = [home.as_str(), ""]
+            .iter()
+            .filter_map(|directory| super::files::join(directory, "requirements.txt"))
+            .find(|file| files.is_file(file));
+        let document: Option<toml::Table> = files
+            .text("pyproject.toml")
+            .and_then(|text| toml::from_str(&text).ok());
+        let silent = match &metadata {
+            None => true,
+            Some(Source::Static { requirements, .. }) => requirements.is_empty(),
+            Some(_) => false,
+        };
+        let elsewhere = if named.is_some() || usual.is_some() {
+            None
+        } else if metadata.is_none() {
+            declared::find(files, &home, document.as_ref())
+        } else if silent {
+            // A project that names nothing, beside lists that do.
+            declared::lists(files, &home)
+        } else {
+            None
+        };
+        let mut requirements = Requirements::new(environment, &home);
+        let read_files = elsewhere.as_ref().map(|declared| declared.files.clone());
+        if let Some(declared) = &elsewhere {
+            declare(&mut requirements, files, declared);
+        } else if usual.is_none()
+            && named.is_none()
+            && let Some(poetry) = document.as_ref().and_then(declared::of_poetry)
+            && matches!(metadata, Some(Source::Static { .. }))
+        {
+            // Its lines come with the metadata.
+            let doubts = Declared {
+                lines: Vec::new(),
+                ..poetry
+            };
+            declare(&mut requirements, files, &doubts);
+        }
         let present: Vec<String> = named
-            .unwrap_or_else(|| vec![requirements_file(files, &home)])
+            .or(read_files.filter(|list| !list.is_empty()))
+            .unwrap_or_else(|| usual.into_iter().collect())
             .into_iter()
             .map(|file| file.strip_prefix("./").map_or(file.clone(), str::to_owned))
             .filter(|file| said || files.is_file(file))
@@ -93,9 +133,13 @@ impl Project {
                 (source, of_lock(file, &lock))
             }
             _ => {
-                let (source, mut requirements) = listed(files, present, metadata);
-                from_home(files, &home, &mut requirements.lines);
-                (source, requirements)
+                let metadata = match &elsewhere {
+                    Some(declared) if !declared.file.is_empty() => {
+                        Some(Source::Requirements(vec![declared.file.clone()]))
+                    }
+                    _ => metadata,
+                };
+                listed(files, present, metadata, requirements)
             }
         };
         let list = list_digest(files, &source, &requirements);
@@ -190,11 +234,12 @@ impl Project {
                     path: Some(path),
                     extras,
                     editable,
-                } => Some(LocalProject {
+                } if !is_archive(path) => Some(LocalProject {
                     path: path.clone(),
                     extras: extras.clone(),
                     editable: *editable,
                     named_in: format!("{}:{}", line.file, line.number),
+                    is_listed: true,
                 }),
                 _ => None,
             })
@@ -211,6 +256,7 @@ impl Project {
                 extras: String::new(),
                 editable: true,
                 named_in: file.clone(),
+                is_listed: false,
             });
         }
         found
@@ -225,6 +271,8 @@ pub struct LocalProject {
     pub extras: String,
     pub editable: bool,
     pub named_in: String,
+    /// A list of requirements names it; else it is the source itself, by its metadata.
+    pub is_listed: bool,
 }
 
 /// The requirements of these files, or else of the metadata.
@@ -232,8 +280,8 @@ fn listed(
     files: &dyn Files,
     present: Vec<String>,
     metadata: Option<Source>,
+    mut requirements: Requirements,
 ) -> (Source, Requirements) {
-    let mut requirements = Requirements::default();
     for file in &present {
         if files.is_file(file) {
             requirements.add(files, file, 0);
@@ -253,23 +301,9 @@ fn listed(
         requirements: list,
     } = &source
     {
-        requirements.files.insert(file.clone());
-        let text = list.join("\n");
-        let memory = super::files::Memory::new().with(file, text);
-        requirements.add(&memory, file, 0);
+        requirements.add_texts(files, file, list);
     }
     (source, requirements)
-}
-
-/// `requirements.txt` of the root, else of the home.
-fn requirements_file(files: &dyn Files, home: &str) -> String {
-    let plain = "requirements.txt";
-    let below = format!("{home}/{plain}");
-    if files.is_file(plain) || !files.is_file(&below) {
-        plain.to_owned()
-    } else {
-        below
-    }
 }
 
 /// The metadata of a project in the home, with paths relative to the tree.
@@ -292,28 +326,19 @@ fn metadata_of_home(files: &dyn Files, home: &str) -> Option<Source> {
     })
 }
 
-/// A local path of a requirement file in the home that is meant from there, not from the root.
-fn from_home(files: &dyn Files, home: &str, lines: &mut [Line]) {
-    for line in lines {
-        let directory = super::files::parent(&line.file).to_owned();
-        let text = line.text.clone();
-        if home.is_empty() || directory != home {
-            continue;
-        }
-        if let LineKind::Local { path, .. } = &mut line.kind {
-            let there = |path: &str| files.kind(path).is_some();
-            if path.as_deref().is_some_and(there) {
-                continue;
-            }
-            let word = text
-                .trim_start_matches("-e")
-                .trim_start_matches("--editable");
-            let word = word.trim_start_matches(['=', ' ']);
-            let word = word.split(['[', ' ', ';']).next().unwrap_or(word);
-            if let Some(found) = super::files::join(home, word).filter(|path| there(path)) {
-                *path = Some(found);
-            }
-        }
+/// Adds what a place of another form asks for.
+fn declare(requirements: &mut Requirements, files: &dyn Files, declared: &Declared) {
+    for doubt in &declared.doubts {
+        requirements.problems.push(Problem {
+            place: doubt.place.clone(),
+            text: doubt.text.clone(),
+            wrong: doubt.wrong.clone(),
+            write: doubt.write.clone(),
+            uv_only: false,
+        });
+    }
+    if !declared.file.is_empty() {
+        requirements.add_texts(files, &declared.file, &declared.lines);
     }
 }
 
@@ -375,8 +400,9 @@ fn static_metadata(files: &dyn Files) -> Option<Source> {
         .text("pyproject.toml")
         .and_then(|text| toml::from_str::<toml::Table>(&text).ok())
     {
-        let build_system = document.contains_key("build-system");
-        if let Some(project) = document.get("project").and_then(toml::Value::as_table) {
+        if let Some(project) = document.get("project").and_then(toml::Value::as_table)
+            && declared::of_poetry(&document).is_none()
+        {
             let dynamic = project
                 .get("dynamic")
                 .and_then(toml::Value::as_array)
@@ -400,19 +426,29 @@ fn static_metadata(files: &dyn Files) -> Option<Source> {
                 .unwrap_or_default();
             return Some(Source::Static { file, requirements });
         }
-        let poetry = document.get("tool").is_some_and(|tool| {
-            tool.get("poetry")
-                .is_some_and(|p| p.get("dependencies").is_some())
-        });
-        if poetry && build_system {
-            return Some(Source::Dynamic {
-                file: "pyproject.toml".to_owned(),
+        let file = "pyproject.toml".to_owned();
+        if let Some(poetry) = declared::of_poetry(&document)
+            && declared::is_poetry_package(&document)
+        {
+            return Some(Source::Static {
+                file,
+                requirements: poetry.lines,
             });
         }
+        // Other backends have their own tables; setuptools has setup.py or setup.cfg.
+        let backend = document
+            .get("build-system")
+            .and_then(|system| system.get("build-backend"))
+            .and_then(toml::Value::as_str);
+        if backend.is_some_and(|name| !name.starts_with("setuptools")) {
+            return Some(Source::Dynamic { file });
+        }
     }
-    if let Some(text) = super::setup_cfg::value(files, "options", "install_requires")
-        && !text.starts_with("file:")
-    {
+    if let Some(text) = super::setup_cfg::value(files, "options", "install_requires") {
+        if text.starts_with("file:") {
+            let file = "setup.cfg".to_owned();
+            return Some(Source::Dynamic { file });
+        }
         return Some(Source::Static {
             file: "setup.cfg".to_owned(),
             requirements: text

@@ -204,8 +204,19 @@ impl From<crate::builder::BuilderError> for CommandError {
                 ))
             }
             E::NotMade { name } => failure("builder-not-made").with_hint(format!(
-                "`warpdrive builder build {name}` makes it of Debian's packages; or leave --builder out"
+                "`warpdrive builder build {name}` makes it of Debian's packages; --builder names another"
             )),
+            E::NoBuilderFits { known, .. } => {
+                let known: Vec<String> = known
+                    .iter()
+                    .map(|(name, python)| format!("{name} (Python {python})"))
+                    .collect();
+                failure("builder-python").with_hint(format!(
+                    "there are {}; `--builder IMAGE` takes any other image with a Python; \
+                     or change what the app asks for",
+                    known.join(", ")
+                ))
+            }
             E::NoMmdebstrap => failure("mmdebstrap-missing").with_hint(
                 "on Debian and Ubuntu: `sudo apt-get install mmdebstrap uidmap debian-archive-keyring`; \
                  elsewhere pull or import a builder: `warpdrive pull docker.io/library/python:3.13-slim`",

@@ -352,7 +352,11 @@ pub(super) fn source_date_epoch() -> Result<Option<i64>, CommandError> {
 pub(super) fn host_env() -> BTreeMap<String, String> {
     PASSED_ON
         .iter()
-        .chain(&["SSL_CERT_FILE", "WARPDRIVE_BUILDER_IMAGE"])
+        .chain(&[
+            "SSL_CERT_FILE",
+            "WARPDRIVE_BUILDER_IMAGE",
+            "WARPDRIVE_DEBIAN_MIRROR",
+        ])
         .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
         .filter(|(_, value)| !value.is_empty())
         .collect()

@@ -125,7 +125,7 @@ fn inputs(
     request: &Request,
 ) -> Result<Inputs, BuildError> {
     let mut inputs = Inputs::default();
-    inputs.add("the format of the cache", &10)?;
+    inputs.add("the format of the cache", &11)?;
     inputs.add(FILES, &source.digest(None)?.to_string())?;
     inputs.name_files(source);
     inputs.add("the builder image", &base.identity())?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::app::pip_variables;
 use crate::builder::{APP_ROOT, FIXED_TIME};
 use crate::progress::without_logins;
 use crate::sandbox::Mount;
@@ -137,6 +138,7 @@ pub(super) fn variables(
     let said: Vec<&str> = said.map(|(name, _)| name.as_str()).collect();
     set("WARPDRIVE_SAID_VARIABLES", &said.join(" "));
     set("WARPDRIVE_IMAGE_ENVIRONMENT", &images_own(base_env, path));
+    env.extend(pip_variables::for_uv(&env));
     let linker = env.get("LDFLAGS").map_or("", String::as_str);
     let linker = format!("{linker} {STRIP_DEBUG}").trim_start().to_owned();
     env.insert("LDFLAGS".to_owned(), linker);

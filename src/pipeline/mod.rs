@@ -18,6 +18,7 @@ mod error;
 mod fetch;
 mod files;
 mod fragments;
+mod git_version;
 mod harden;
 mod inputs;
 mod judge;
@@ -107,7 +108,10 @@ pub fn preview(
 ) -> Result<Preview, BuildError> {
     let tree = collect(store, &request.source, &CollectOptions::default(), progress)?;
     let request = &with_environment_of(request, &tree)?;
-    let detected = app::detect(&files::TreeFiles::new(&tree), &detection(request, None))?;
+    let detected = app::detect(
+        &files::TreeFiles::new(&tree),
+        &detection(request, &tree, None),
+    )?;
     Ok(Preview { tree, detected })
 }
 
@@ -164,7 +168,7 @@ fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Mad
     timings.step("source");
 
     let reader = files::TreeFiles::new(&tree);
-    let options = detection(request, None);
+    let options = detection(request, &tree, None);
     // A record of ours is of two phases, whatever its builder's name stands for today.
     if request.pinned.is_none()
         && let Some(builder) = wish(store, &reader, &options, request)?
@@ -190,7 +194,7 @@ fn in_two_phases(
     progress: &dyn Progress,
 ) -> Result<(Descriptor, Report), BuildError> {
     let reader = files::TreeFiles::new(tree);
-    let options = detection(request, None);
+    let options = detection(request, tree, None);
     let python = app::python_request(&reader, &options.environment)?;
     // An app that cannot be started is refused before anything is fetched.
     app::detect(&reader, &options)?;
@@ -198,7 +202,10 @@ fn in_two_phases(
 
     let wish = wish(store, &reader, &options, request)?;
     let mut base = base::take(store, wish.as_deref(), python.as_ref(), request, progress)?;
-    let detected = app::detect(&reader, &detection(request, Some(base.python.minor())))?;
+    let detected = app::detect(
+        &reader,
+        &detection(request, tree, Some(base.python.minor())),
+    )?;
     for note in &detected.notes {
         progress.step(&format!("---> {note}"));
     }
@@ -226,9 +233,17 @@ fn in_two_phases(
         None => &base,
     };
 
+    let given = git_version::given(&reader, &detected.project, tree, request, progress);
+    let with_version = given.as_ref().unwrap_or(request);
+    let first = if detected.needs_all_source.is_some() {
+        with_version
+    } else {
+        request
+    };
+
     progress.step("---> Installing application source");
     progress.step("---> Building application from source");
-    let phase1 = dependencies::phase(store, tree, &detected, &base, request, progress)?;
+    let phase1 = dependencies::phase(store, tree, &detected, &base, first, progress)?;
     timings.step("dependencies");
 
     let time = request
@@ -247,7 +262,7 @@ fn in_two_phases(
                 runtime,
                 &phase1,
                 request.smoke && detected.project.settings.is_on("smoke"),
-                request,
+                with_version,
                 progress,
             )
         },
@@ -413,7 +428,7 @@ fn with_environment_of(request: &Request, tree: &Tree) -> Result<Request, BuildE
 }
 
 /// What detection knows besides the tree: the variables of the build, and the builder's Python.
-fn detection(request: &Request, python: Option<PythonVersion>) -> app::Options {
+fn detection(request: &Request, tree: &Tree, python: Option<PythonVersion>) -> app::Options {
     let upgrade = request
         .upgrade
         .then(|| ("WARPDRIVE_UPGRADE".to_owned(), "1".to_owned()));
@@ -427,6 +442,13 @@ fn detection(request: &Request, python: Option<PythonVersion>) -> app::Options {
             .collect(),
         python,
         app_root: Some(crate::builder::APP_ROOT.to_owned()),
+        now: dependencies::now(),
+        left_out: tree
+            .left_out
+            .paths
+            .iter()
+            .filter_map(|(path, rule)| Some((path.to_str()?.to_owned(), rule.clone())))
+            .collect(),
         ..app::Options::default()
     }
 }

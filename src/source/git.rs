@@ -129,7 +129,27 @@ impl Repository {
             "--",
             ".",
         ])?;
+        let described = text(&["describe", "--tags", "--long", "--match", "*[0-9]*", "HEAD"]);
+        // `TAG-DISTANCE-gCOMMIT`; the tag may have hyphens of its own.
+        let tagged = described.as_deref().and_then(|text| {
+            let (text, _) = text.rsplit_once("-g")?;
+            let (tag, distance) = text.rsplit_once('-')?;
+            Some((tag.to_owned(), distance.parse().ok()?))
+        });
+        let (tag, distance) = match tagged {
+            Some((tag, distance)) => (Some(tag), distance),
+            None => {
+                let count = text(&["rev-list", "--count", "HEAD"]);
+                (
+                    None,
+                    count.and_then(|count| count.parse().ok()).unwrap_or(0),
+                )
+            }
+        };
         Ok(Some(Commit {
+            tag,
+            distance,
+            changed: !changed.is_empty(),
             author,
             time,
             message,

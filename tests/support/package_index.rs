@@ -70,7 +70,7 @@ impl Wheel {
         format!("{}-{}-py3-none-any.whl", self.name, self.version)
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         let info = format!("{}-{}.dist-info", self.name, self.version);
         let mut files = self.files.clone();
         files.insert(format!("{info}/METADATA"), self.metadata.clone().into());

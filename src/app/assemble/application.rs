@@ -133,7 +133,12 @@ impl Build<'_> {
         ));
         // Phase one installed what the requirements and static metadata name.
         let complete = !matches!(detected.project.source, Source::Dynamic { .. });
-        for (project, name) in projects.iter().zip(names) {
+        installer.install_directories()?;
+        let own = projects
+            .iter()
+            .zip(names)
+            .filter(|(project, _)| !project.is_listed);
+        for (project, name) in own {
             let mut arguments = Vec::new();
             if complete
                 && project.path == detected.project.own_directory()

@@ -54,14 +54,14 @@ impl Build<'_> {
                     what: String::new(),
                 })
             } else {
-                installer.install(&arguments.line)
+                installer.install(arguments.line())
             };
             match result {
                 Err(BuildError::NeedsSdists { .. }) if !phased => {
                     self.progress
                         .note("some packages have no wheel and are built from source");
                     installer.build = true;
-                    installer.install(&arguments.line)?;
+                    installer.install(arguments.line())?;
                 }
                 other => other?,
             }

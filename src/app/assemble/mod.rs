@@ -12,6 +12,7 @@ mod dependencies;
 mod django;
 mod error;
 mod install;
+mod list;
 mod marshal;
 pub mod records;
 mod source;
@@ -227,6 +228,8 @@ impl<'a> Build<'a> {
             source,
         })?;
         let options = Options {
+            left_out: Vec::new(),
+            now: 0,
             environment: environment.clone(),
             command_line: self.command_line.clone(),
             python: python_version(&self.roots.app),

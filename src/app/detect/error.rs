@@ -2,8 +2,9 @@
 
 use super::super::advice::{Advice, Explain};
 use super::super::environment;
-use super::super::python::PythonRequest;
+use super::super::python::{PythonError, PythonRequest};
 use super::super::python_version::PythonVersion;
+use super::super::requirement::Problem;
 use super::super::server::Server;
 use super::super::settings::SettingsError;
 use super::super::shell_words::ArgumentsError;
@@ -66,18 +67,51 @@ pub enum DetectError {
     #[error("deploy mode {mode} needs {file}, which is not there")]
     ModeNeeds { mode: String, file: String },
     #[error("{named_in} names {file}, which is not in the source")]
-    MissingRequirements { named_in: String, file: String },
+    MissingRequirements {
+        named_in: String,
+        file: String,
+        /// The rule that leaves it out, where one does.
+        ignored: Option<String>,
+    },
+    #[error("{}", title(.problems))]
+    Requirements { problems: Vec<Problem> },
+    #[error(
+        "{file} is left out of the source by {rule}, and nothing else says what the application needs"
+    )]
+    IgnoredRequirements { file: String, rule: String },
+    #[error("{file} is not read, and nothing else says what the application needs")]
+    MisspeltRequirements { file: String },
     #[error("{path} is not executable")]
     NotExecutable { path: String },
     #[error(
         "{module} runs only its own server ({framework}) and has no `if __name__ == \"__main__\"`"
     )]
     OwnServer { module: String, framework: String },
+    #[error(transparent)]
+    PythonVersion(#[from] PythonError),
     #[error("the app wants Python {request}; the builder has {builder}")]
     Python {
         request: PythonRequest,
         builder: PythonVersion,
     },
+}
+
+/// `requirements.txt` in the same directory.
+fn usual_name(file: &str) -> String {
+    match super::super::files::parent(file) {
+        "" => "requirements.txt".to_owned(),
+        directory => format!("{directory}/requirements.txt"),
+    }
+}
+
+fn title(problems: &[Problem]) -> String {
+    match problems {
+        [one] => format!("{} cannot be done as it stands", one.place),
+        many => format!(
+            "{} lines of the requirements cannot be done as they stand",
+            many.len()
+        ),
+    }
 }
 
 impl Explain for DetectError {
@@ -126,15 +160,42 @@ impl Explain for DetectError {
             DetectError::ModeNeeds { .. } => {
                 advice.remedy("remove the deploy mode to let warpdrive find out")
             }
+            DetectError::MissingRequirements { ignored: Some(rule), file, .. } => advice
+                .cause(format!("{file} is left out of the source by {rule}."))
+                .remedy("take it out of the ignore file, or track it: git add --force"),
             DetectError::MissingRequirements { .. } => {
                 advice.remedy("add the file, or remove the line that names it; is it ignored by git?")
             }
+            DetectError::Requirements { problems } => problems.iter().fold(advice, |advice, problem| {
+                let line = match problem.text.as_str() {
+                    "" => problem.place.clone(),
+                    text => format!("{}: {text}", problem.place),
+                };
+                advice
+                    .cause(format!("{line}\n  {}", problem.wrong))
+                    .remedy(format!("{}: write {}", problem.place, problem.write))
+            }),
+            DetectError::IgnoredRequirements { file, .. } => advice.remedy(format!(
+                "take {file} out of the ignore file, or track it: git add --force {file}"
+            )),
+            DetectError::MisspeltRequirements { file } => advice
+                .remedy(format!("call it requirements.txt:\n  git mv {file} {}", usual_name(file)))
+                .remedy(format!("or name it in pyproject.toml:\n  [tool.warpdrive]\n  requirements = [\"{file}\"]")),
             DetectError::NotExecutable { path } => advice
                 .remedy(format!("chmod +x {path}"))
                 .remedy(format!("in git: git update-index --chmod=+x {path}")),
             DetectError::OwnServer { .. } => advice.remedy(
                 "make app.py a program that starts it, under if __name__ == \"__main__\"",
             ),
+            DetectError::PythonVersion(PythonError::Unreadable { write, .. }) => {
+                advice.remedy(format!("write {write}"))
+            }
+            DetectError::PythonVersion(PythonError::Conflict(requests)) => advice
+                .remedy(format!(
+                    "change {} or {}",
+                    requests[0].source, requests[1].source
+                ))
+                .remedy("or say which Python it is in pyproject.toml:\n  [tool.warpdrive]\n  python = \"3.13\""),
             DetectError::Python { request, builder } => advice
                 .remedy(format!("use a builder image with Python {}", request.text))
                 .remedy(format!("or let {} allow {builder}", request.source)),

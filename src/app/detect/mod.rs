@@ -13,6 +13,7 @@ mod entry;
 mod error;
 mod evaluate;
 mod kinds;
+mod lists;
 mod own;
 mod syntax;
 
@@ -25,7 +26,7 @@ use super::plan::{Application, DjangoPlan, Plan, Start, StaticMap};
 use super::project::{self, Project, Source};
 use super::python::{self, PythonRequest};
 use super::python_version::PythonVersion;
-use super::settings::{HOOKS, Settings, SettingsError};
+use super::settings::{HOOKS, Settings};
 use super::{dependencies, requirement};
 
 use choose::Finder;
@@ -46,6 +47,10 @@ pub struct Options {
     pub python: Option<PythonVersion>,
     /// The application's root in the image or on this machine.
     pub app_root: Option<String>,
+    /// Paths at the top that are not in the tree, and the rule that left them out.
+    pub left_out: Vec<(String, String)>,
+    /// Seconds since 1970; 0 warns of no end of life.
+    pub now: u64,
 }
 
 /// What was found out about an app.
@@ -118,12 +123,7 @@ fn detect_in_home(files: &dyn Files, options: &Options) -> Result<Detected, Dete
     let settings = &project.settings;
     refuse_hooks(files)?;
     let mut warnings = warnings(&project);
-    if let Some((named_in, file)) = project.requirements.missing.first() {
-        return Err(DetectError::MissingRequirements {
-            named_in: named_in.clone(),
-            file: file.clone(),
-        });
-    }
+    warnings.extend(lists::check(files, &project, &options.left_out)?);
     let home = home(files, settings)?;
     if project.source == Source::None
         && let Some(path) = ["environment.yml", "environment.yaml"]
@@ -158,7 +158,12 @@ fn detect_in_home(files: &dyn Files, options: &Options) -> Result<Detected, Dete
         Start::Command { .. } => chosen.needs.clone(),
         Start::Shell { .. } | Start::Python { .. } => Vec::new(),
     };
-    let python_request = python::request(files, settings);
+    let said = python::request(files, settings)?;
+    warnings.extend(said.warnings);
+    let python_request = said.request;
+    if let Some(builder) = options.python {
+        warnings.extend(python::warn_of_end(builder, options.now));
+    }
     if let (Some(request), Some(builder)) = (&python_request, options.python)
         && !request.matches(builder)
     {
@@ -334,13 +339,13 @@ pub(crate) fn django_application(django: &DjangoPlan, asgi: bool) -> Option<Appl
 /// The wanted Python version alone, for choosing a builder before anything else.
 ///
 /// # Errors
-/// For settings that cannot be understood.
+/// For settings and versions that cannot be understood.
 pub fn python_request(
     files: &dyn Files,
     environment: &BTreeMap<String, String>,
-) -> Result<Option<PythonRequest>, SettingsError> {
+) -> Result<Option<PythonRequest>, DetectError> {
     let settings = Settings::load(files, environment, &BTreeMap::new())?;
-    Ok(python::request(files, &settings))
+    Ok(python::request(files, &settings)?.request)
 }
 
 /// The old `PyPI` package `warpdrive`, which would overwrite the in-image tool.

@@ -580,7 +580,7 @@ fn the_builder_must_have_the_python() {
     let error = detect(&tree, &options).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the app wants Python 3.12 (.python-version); the builder has 3.11"
+        "the app wants Python 3.12 (.python-version:1); the builder has 3.11"
     );
 }
 
