@@ -3,6 +3,7 @@
 //! `cargo test --test integration registry::` runs those of a file.
 
 mod app_commands;
+mod applications;
 mod architecture;
 mod audit;
 mod audit_rules;
@@ -12,6 +13,7 @@ mod bounds;
 mod build_cache;
 mod command_line;
 mod consumers;
+mod declared_dependencies;
 mod dependencies;
 mod file_circles;
 mod fixtures;
@@ -23,6 +25,7 @@ mod lockfiles;
 mod locks;
 mod notebooks;
 mod opal;
+mod poisoned_packages;
 mod red_team;
 mod reference;
 mod registry;
@@ -37,3 +40,4 @@ mod servers;
 mod store;
 mod support;
 mod transport;
+mod ways_to_root;

@@ -5,12 +5,16 @@ use std::collections::BTreeSet;
 
 use super::files::{EntryKind, Files};
 use super::project::{Project, Source, hook};
+use super::requirement::{LineKind, is_archive};
 
 /// Read wherever they are: metadata and lock files at the root.
 const ROOT_FILES: &[&str] = &[
     ".python-version",
+    ".tool-versions",
     "Pipfile",
     "Pipfile.lock",
+    "environment.yaml",
+    "environment.yml",
     "poetry.lock",
     "pylock.toml",
     "pyproject.toml",
@@ -45,6 +49,12 @@ pub fn files(files: &dyn Files, project: &Project) -> Vec<String> {
     found.retain(|path| !NOT_IN_PHASE_ONE.contains(&path.as_str()));
     let named = project.requirements.files.iter();
     found.extend(named.filter(|path| files.is_file(path)).cloned());
+    let home = project.home();
+    if !home.is_empty() {
+        let below = ROOT_FILES.iter().map(|name| format!("{home}/{name}"));
+        found.extend(below.filter(|path| files.is_file(path)));
+    }
+    found.extend(archives(project).filter(|path| files.is_file(path)));
     for path in find_links(project) {
         below(files, &path, 0, &mut found);
     }
@@ -60,6 +70,18 @@ pub fn files(files: &dyn Files, project: &Project) -> Vec<String> {
     found.into_iter().collect()
 }
 
+/// Wheels and archives of the tree that the requirements name.
+fn archives(project: &Project) -> impl Iterator<Item = String> + '_ {
+    let requirements = &project.requirements;
+    let lines = requirements.lines.iter().chain(&requirements.constraints);
+    lines.filter_map(|line| match &line.kind {
+        LineKind::Local {
+            path: Some(path), ..
+        } if is_archive(path) => Some(path.clone()),
+        _ => None,
+    })
+}
+
 /// Directories of the tree that `--find-links` names.
 fn find_links(project: &Project) -> Vec<String> {
     project
@@ -72,10 +94,12 @@ fn find_links(project: &Project) -> Vec<String> {
                 .strip_prefix("--find-links")
                 .or_else(|| line.text.strip_prefix("-f"))?;
             let value = value.trim_start_matches('=').trim();
-            (!value.contains("://"))
-                .then(|| super::files::join("", value))
-                .flatten()
+            let directory = super::files::parent(&line.file);
+            let places = [directory, ""].map(|place| super::files::join(place, value));
+            (!value.contains("://")).then_some(places)
         })
+        .flatten()
+        .flatten()
         .collect()
 }
 

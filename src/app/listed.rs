@@ -36,4 +36,6 @@ pub struct LocalProject {
     pub extras: String,
     pub editable: bool,
     pub named_in: String,
+    /// A list of requirements names it; else it is the source itself, by its metadata, or in a lock.
+    pub is_listed: bool,
 }

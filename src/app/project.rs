@@ -6,12 +6,13 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
+use super::declared::{self, Declared};
 use super::files::{EntryKind, Files};
 use super::listed::Listed;
 pub use super::listed::LocalProject;
 use super::lock::{self, Lock};
 use super::package;
-use super::requirement::{Line, LineKind, Requirements, normalize};
+use super::requirement::{Line, LineKind, Problem, Requirements, is_archive, normalize};
 use super::settings::{Settings, SettingsError};
 
 /// Where the dependencies of an app stand.
@@ -93,10 +94,54 @@ impl Project {
                 .collect::<Vec<_>>()
         });
         let said = named.is_some();
-        let metadata = static_metadata(files);
+        let home = settings
+            .get("home")
+            .and_then(|home| super::files::join("", &home))
+            .unwrap_or_default();
+        // What the root does not say, the home does.
+        let metadata = static_metadata(files).or_else(|| metadata_of_home(files, &home));
         let installable = metadata.is_some();
+        let usual = [home.as_str(), ""]
+            .iter()
+            .filter_map(|directory| super::files::join(directory, "requirements.txt"))
+            .find(|file| files.is_file(file));
+        let document: Option<toml::Table> = files
+            .text("pyproject.toml")
+            .and_then(|text| toml::from_str(&text).ok());
+        let silent = match &metadata {
+            None => true,
+            Some(Source::Static { requirements, .. }) => requirements.is_empty(),
+            Some(_) => false,
+        };
+        let elsewhere = if named.is_some() || usual.is_some() {
+            None
+        } else if metadata.is_none() {
+            declared::find(files, &home, document.as_ref())
+        } else if silent {
+            // A project that names nothing, beside lists that do.
+            declared::lists(files, &home)
+        } else {
+            None
+        };
+        let mut requirements = Requirements::new(environment, &home);
+        let read_files = elsewhere.as_ref().map(|declared| declared.files.clone());
+        if let Some(declared) = &elsewhere {
+            declare(&mut requirements, files, declared);
+        } else if usual.is_none()
+            && named.is_none()
+            && let Some(poetry) = document.as_ref().and_then(declared::of_poetry)
+            && matches!(metadata, Some(Source::Static { .. }))
+        {
+            // Its lines come with the metadata.
+            let doubts = Declared {
+                lines: Vec::new(),
+                ..poetry
+            };
+            declare(&mut requirements, files, &doubts);
+        }
         let present: Vec<String> = named
-            .unwrap_or_else(|| vec!["requirements.txt".to_owned()])
+            .or(read_files.filter(|list| !list.is_empty()))
+            .unwrap_or_else(|| usual.into_iter().collect())
             .into_iter()
             .map(|file| file.strip_prefix("./").map_or(file.clone(), str::to_owned))
             .filter(|file| said || files.is_file(file))
@@ -110,7 +155,15 @@ impl Project {
                 };
                 (source, of_lock(file, &lock))
             }
-            _ => listed(files, present, metadata),
+            _ => {
+                let metadata = match &elsewhere {
+                    Some(declared) if !declared.file.is_empty() => {
+                        Some(Source::Requirements(vec![declared.file.clone()]))
+                    }
+                    _ => metadata,
+                };
+                listed(files, present, metadata, requirements)
+            }
         };
         let list = list_digest(files, &source, &requirements);
         let mut project = Project {
@@ -160,27 +213,24 @@ impl Project {
     }
 
     fn of_list(files: &dyn Files, settings: Settings, listed: &Listed) -> Project {
-        let lines = listed.lines.iter().enumerate();
-        let requirements = Requirements {
+        let mut requirements = Requirements::default();
+        for (at, text) in listed.lines.iter().enumerate() {
+            let Some((name, rest)) = super::requirement::name_of(text) else {
+                continue;
+            };
+            let url = rest.trim_start_matches('@').split_whitespace().next();
             // Wherever they are, they are no projects of the tree.
-            lines: lines
-                .filter_map(|(at, text)| {
-                    let (name, rest) = super::requirement::name_of(text)?;
-                    let url = rest.strip_prefix('@')?.split_whitespace().next()?;
-                    Some(Line {
-                        file: listed.file.clone(),
-                        number: at + 1,
-                        text: text.clone(),
-                        kind: LineKind::Named {
-                            name: normalize(name),
-                            url: Some(url.to_owned()),
-                        },
-                    })
-                })
-                .collect(),
-            files: listed.files.iter().cloned().collect(),
-            ..Requirements::default()
-        };
+            requirements.lines.push(Line {
+                file: listed.file.clone(),
+                number: at + 1,
+                text: text.clone(),
+                kind: LineKind::Named {
+                    name: normalize(name),
+                    url: url.map(str::to_owned),
+                },
+            });
+        }
+        requirements.files = listed.files.iter().cloned().collect();
         let source = Source::Lock {
             file: listed.file.clone(),
             project: None,
@@ -231,6 +281,19 @@ impl Project {
         self.settings.get("installer").as_deref() == Some("pip")
     }
 
+    /// The directory of the project whose metadata list the dependencies.
+    pub fn own_directory(&self) -> &str {
+        match &self.source {
+            Source::Static { file, .. }
+            | Source::Dynamic { file }
+            | Source::Lock {
+                project: Some(file),
+                ..
+            } => super::files::parent(file),
+            _ => "",
+        }
+    }
+
     /// Local projects among the requirements, and the tree itself where metadata describe it:
     /// (path relative to the tree with extras, editable, where it is named).
     pub fn local_projects(&self) -> Vec<LocalProject> {
@@ -245,11 +308,12 @@ impl Project {
                     path: Some(path),
                     extras,
                     editable,
-                } => Some(LocalProject {
+                } if !is_archive(path) => Some(LocalProject {
                     path: path.clone(),
                     extras: extras.clone(),
                     editable: *editable,
                     named_in: format!("{}:{}", line.file, line.number),
+                    is_listed: true,
                 }),
                 _ => None,
             })
@@ -263,10 +327,11 @@ impl Project {
             && !(self.no_package && file == "pyproject.toml")
         {
             found.push(LocalProject {
-                path: String::new(),
+                path: super::files::parent(file).to_owned(),
                 extras: String::new(),
                 editable: true,
                 named_in: file.clone(),
+                is_listed: false,
             });
         }
         found
@@ -278,8 +343,8 @@ fn listed(
     files: &dyn Files,
     present: Vec<String>,
     metadata: Option<Source>,
+    mut requirements: Requirements,
 ) -> (Source, Requirements) {
-    let mut requirements = Requirements::default();
     for file in &present {
         if files.is_file(file) {
             requirements.add(files, file, 0);
@@ -299,10 +364,7 @@ fn listed(
         requirements: list,
     } = &source
     {
-        requirements.files.insert(file.clone());
-        let text = list.join("\n");
-        let memory = super::files::Memory::new().with(file, text);
-        requirements.add(&memory, file, 0);
+        requirements.add_texts(files, file, list);
     }
     (source, requirements)
 }
@@ -310,6 +372,42 @@ fn listed(
 fn no_package(files: &dyn Files) -> bool {
     let text = files.text("pyproject.toml").unwrap_or_default();
     toml::from_str(&text).is_ok_and(|document| package::is_no_package(files, &document))
+}
+
+/// The metadata of a project in the home, with paths relative to the tree.
+fn metadata_of_home(files: &dyn Files, home: &str) -> Option<Source> {
+    if home.is_empty() || files.is_file("requirements.txt") {
+        return None;
+    }
+    let below = super::files::Below {
+        files,
+        directory: home,
+    };
+    let place = |file: &str| format!("{home}/{file}");
+    Some(match static_metadata(&below)? {
+        Source::Static { file, requirements } => Source::Static {
+            file: place(&file),
+            requirements,
+        },
+        Source::Dynamic { file } => Source::Dynamic { file: place(&file) },
+        other => other,
+    })
+}
+
+/// Adds what a place of another form asks for.
+fn declare(requirements: &mut Requirements, files: &dyn Files, declared: &Declared) {
+    for doubt in &declared.doubts {
+        requirements.problems.push(Problem {
+            place: doubt.place.clone(),
+            text: doubt.text.clone(),
+            wrong: doubt.wrong.clone(),
+            write: doubt.write.clone(),
+            uv_only: false,
+        });
+    }
+    if !declared.file.is_empty() {
+        requirements.add_texts(files, &declared.file, &declared.lines);
+    }
 }
 
 fn read_lock(files: &dyn Files, file: &str) -> Result<Lock, SettingsError> {
@@ -370,8 +468,9 @@ fn static_metadata(files: &dyn Files) -> Option<Source> {
         .text("pyproject.toml")
         .and_then(|text| toml::from_str::<toml::Table>(&text).ok())
     {
-        let build_system = document.contains_key("build-system");
-        if let Some(project) = document.get("project").and_then(toml::Value::as_table) {
+        if let Some(project) = document.get("project").and_then(toml::Value::as_table)
+            && declared::of_poetry(&document).is_none()
+        {
             let dynamic = project
                 .get("dynamic")
                 .and_then(toml::Value::as_array)
@@ -395,19 +494,29 @@ fn static_metadata(files: &dyn Files) -> Option<Source> {
                 .unwrap_or_default();
             return Some(Source::Static { file, requirements });
         }
-        let poetry = document.get("tool").is_some_and(|tool| {
-            tool.get("poetry")
-                .is_some_and(|p| p.get("dependencies").is_some())
-        });
-        if poetry && build_system {
-            return Some(Source::Dynamic {
-                file: "pyproject.toml".to_owned(),
+        let file = "pyproject.toml".to_owned();
+        if let Some(poetry) = declared::of_poetry(&document)
+            && declared::is_poetry_package(&document)
+        {
+            return Some(Source::Static {
+                file,
+                requirements: poetry.lines,
             });
         }
+        // Other backends have their own tables; setuptools has setup.py or setup.cfg.
+        let backend = document
+            .get("build-system")
+            .and_then(|system| system.get("build-backend"))
+            .and_then(toml::Value::as_str);
+        if backend.is_some_and(|name| !name.starts_with("setuptools")) {
+            return Some(Source::Dynamic { file });
+        }
     }
-    if let Some(text) = super::setup_cfg::value(files, "options", "install_requires")
-        && !text.starts_with("file:")
-    {
+    if let Some(text) = super::setup_cfg::value(files, "options", "install_requires") {
+        if text.starts_with("file:") {
+            let file = "setup.cfg".to_owned();
+            return Some(Source::Dynamic { file });
+        }
         return Some(Source::Static {
             file: "setup.cfg".to_owned(),
             requirements: text

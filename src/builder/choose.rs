@@ -5,7 +5,7 @@ use crate::app::python_version::PythonVersion;
 use crate::oci::Descriptor;
 use crate::store::Store;
 
-use super::{BuilderError, LABEL_KIND, LABEL_NAME, LABEL_PYTHON};
+use super::{BuilderError, LABEL_KIND, LABEL_NAME, LABEL_PYTHON, definition};
 
 /// A builder and why it was chosen, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,9 +13,6 @@ pub struct Choice {
     pub reference: String,
     pub reason: String,
 }
-
-/// The Python of an application that asks for none, where no local builder decides.
-const DEFAULT_PYTHON: &str = "3.13";
 
 /// A builder image of this store that `warpdrive builder build` made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +66,14 @@ pub fn local(store: &Store) -> Result<Vec<LocalBuilder>, BuilderError> {
     Ok(found)
 }
 
-/// The wish, else a local builder that fits, else the official Python image.
+/// Pythons that have an official image, and for which uv has an interpreter.
+const PYTHONS: std::ops::RangeInclusive<u32> = 8..=14;
+
+/// The wish, else by the rule, which what else the store holds does not change: the newest supported
+/// Debian builder that fits, then a builder `python-VERSION` of this store, then the official image.
+///
+/// # Errors
+/// If no Python that there is fits: no registry is asked for it.
 pub fn choose(
     store: &Store,
     wish: Option<&str>,
@@ -81,43 +85,56 @@ pub fn choose(
             reason: "as asked for".into(),
         });
     }
-    Ok(among(&local(store)?, python))
+    by_rule(&local(store)?, python)
 }
 
-fn among(local: &[LocalBuilder], python: Option<&PythonRequest>) -> Choice {
-    let why = |python: &str, wanted: Option<&PythonRequest>| match wanted {
-        Some(wanted) => format!("Python {python}, for {} in {}", wanted.text, wanted.source),
-        None => format!("Python {python}, the app asks for no version"),
+fn by_rule(local: &[LocalBuilder], python: Option<&PythonRequest>) -> Result<Choice, BuilderError> {
+    let fits = |version: &str| {
+        python.is_none_or(|wanted| version.parse().is_ok_and(|version| wanted.matches(version)))
     };
-    let fitting = local
-        .iter()
-        .filter(|builder| builder.kind == "build")
-        .find(|builder| {
-            python.is_none_or(|wanted| {
-                builder
-                    .python
-                    .parse()
-                    .is_ok_and(|version| wanted.matches(version))
-            })
+    let reason = |python_has: &str| match python {
+        Some(wanted) => format!(
+            "Python {python_has}, for {} in {}",
+            wanted.text, wanted.source
+        ),
+        None => format!("Python {python_has}, the app asks for no version"),
+    };
+    if let Some((name, version)) = definition::by_rule().find(|(_, version)| fits(version)) {
+        return Ok(Choice {
+            reference: name.to_owned(),
+            reason: reason(version),
         });
-    if let Some(builder) = fitting {
-        return Choice {
-            reference: builder.reference.clone(),
-            reason: why(&builder.python, python),
-        };
     }
-    // The newest minor version that the request allows, as far as this release knows them.
-    let version = match python {
-        None => DEFAULT_PYTHON.to_owned(),
-        Some(wanted) => std::iter::once(DEFAULT_PYTHON.to_owned())
-            .chain((8..=14).rev().map(|minor| format!("3.{minor}")))
-            .find(|version| version.parse().is_ok_and(|version| wanted.matches(version)))
-            .unwrap_or_else(|| DEFAULT_PYTHON.to_owned()),
+    // Newest first.
+    let Some(version) = PYTHONS
+        .rev()
+        .map(|minor| format!("3.{minor}"))
+        .find(|version| fits(version))
+    else {
+        let (wanted, wanted_by) = python.map_or_else(Default::default, |wanted| {
+            (wanted.text.clone(), wanted.source.clone())
+        });
+        return Err(BuilderError::NoBuilderFits {
+            wanted,
+            wanted_by,
+            known: definition::by_rule()
+                .map(|(name, version)| (name.to_owned(), version.to_owned()))
+                .collect(),
+        });
     };
-    Choice {
-        reason: why(&version, python),
-        reference: format!("docker.io/library/python:{version}-slim"),
-    }
+    let own = format!("python-{version}");
+    let made = local
+        .iter()
+        .any(|builder| builder.reference == own && builder.kind == "build");
+    Ok(Choice {
+        reference: if made { own } else { official(&version) },
+        reason: reason(&version),
+    })
+}
+
+/// The official image of a Python.
+pub fn official(version: &str) -> String {
+    format!("docker.io/library/python:{version}-slim")
 }
 
 /// `3.11` is newer than `3.9`; what is no version is oldest.
@@ -139,14 +156,44 @@ mod tests {
         }
     }
 
+    fn request(text: &str) -> PythonRequest {
+        PythonRequest {
+            text: text.into(),
+            source: "x".into(),
+        }
+    }
+
     #[test]
-    fn a_local_build_image_wins_over_the_official_one() {
-        let local = [builder("3.13", "run"), builder("3.11", "build")];
-        assert_eq!(among(&local, None).reference, "debian-python-3.11-build");
-        assert_eq!(
-            among(&[], None).reference,
-            "docker.io/library/python:3.13-slim"
-        );
+    fn the_rule_does_not_depend_on_the_store() {
+        for (text, expected) in [
+            ("", "debian-13-python-3.13"),
+            (">=3.9", "debian-13-python-3.13"),
+            ("<3.13", "debian-12-python-3.11"),
+            ("3.9", "debian-11-python-3.9"),
+            ("3.14", "debian-14-python-3.14"),
+            ("3.12", "docker.io/library/python:3.12-slim"),
+            ("<3.9", "docker.io/library/python:3.8-slim"),
+        ] {
+            let wanted = (!text.is_empty()).then(|| request(text));
+            for local in [
+                &[][..],
+                &[builder("3.11", "build"), builder("3.14", "build")],
+            ] {
+                let choice = by_rule(local, wanted.as_ref()).unwrap();
+                assert_eq!(choice.reference, expected, "{text}");
+            }
+        }
+        let mut own = builder("3.12", "build");
+        own.reference = "python-3.12".into();
+        let choice = by_rule(&[own], Some(&request("3.12"))).unwrap();
+        assert_eq!(choice.reference, "python-3.12");
+        for text in ["2.7", ">=3.40", "3.7"] {
+            let error = by_rule(&[], Some(&request(text))).unwrap_err();
+            assert!(
+                matches!(error, BuilderError::NoBuilderFits { .. }),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -40,6 +40,15 @@ pub enum Privilege {
     Unshare,
 }
 
+/// Where packages come from.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mirror<'a> {
+    /// Debian's own where there is none.
+    pub url: Option<&'a str>,
+    /// It is a snapshot of an earlier day: its signatures count, the date until which they do does not.
+    pub expired: bool,
+}
+
 /// What this process may do. `None`: neither root nor subordinate ids.
 pub fn privilege(mode: IdMode) -> Option<Privilege> {
     match mode {
@@ -54,7 +63,7 @@ pub fn build(
     store: &Store,
     definition: &Definition,
     privilege: Privilege,
-    mirror: Option<&str>,
+    mirror: Mirror<'_>,
     architecture: &str,
     progress: &dyn Progress,
 ) -> Result<Descriptor, BuilderError> {
@@ -148,6 +157,11 @@ fn scratch_place(privilege: Privilege, scratch: &Path) -> OsString {
     }
 }
 
+/// Whether this machine has what makes builders.
+pub fn is_possible() -> bool {
+    is_installed("mmdebstrap")
+}
+
 /// Whether a program is in the search path.
 fn is_installed(program: &str) -> bool {
     std::env::var_os("PATH")
@@ -175,11 +189,12 @@ fn arguments(
     definition: &Definition,
     suite: &str,
     privilege: Privilege,
-    mirror: Option<&str>,
+    mirror: Mirror<'_>,
     architecture: &str,
     hook: &Path,
 ) -> Vec<OsString> {
-    let mirror = mirror.unwrap_or(MIRROR).trim_end_matches('/');
+    let expired = mirror.expired;
+    let mirror = mirror.url.unwrap_or(MIRROR).trim_end_matches('/');
     let mode = match privilege {
         Privilege::Root => "root",
         Privilege::Unshare => "unshare",
@@ -198,6 +213,9 @@ fn arguments(
         "Acquire::Retries \"5\"",
     ] {
         arguments.push(format!("--aptopt={option}").into());
+    }
+    if expired {
+        arguments.push("--aptopt=Acquire::Check-Valid-Until \"false\"".into());
     }
     for option in [
         "path-exclude=/usr/share/man/*",
@@ -292,7 +310,7 @@ fn commit(
             what: "the builder image's manifest".into(),
             problem: error.to_string(),
         })?;
-    let (digest, size) = store.put_blob(&to_canonical_json(&manifest))?;
+    let (digest, size) = store.put_blob(&to_canonical_json(&manifest)?)?;
     let image = descriptor(MediaType::ImageManifest, digest, size);
     store.tag(&definition.name, &image)?;
     Ok(image)
@@ -328,7 +346,10 @@ mod tests {
             &definition,
             "bookworm",
             Privilege::Root,
-            Some("https://mirror.example/debian/"),
+            Mirror {
+                url: Some("https://mirror.example/debian/"),
+                expired: false,
+            },
             "amd64",
             Path::new("/x/finish.sh"),
         )

@@ -52,7 +52,7 @@ impl Kind {
     }
 }
 
-const SHIPPED: [(&str, &str); 6] = [
+const SHIPPED: [(&str, &str); 8] = [
     (
         "debian-11-python-3.9",
         include_str!("../../builder-images/debian-11-python-3.9/builder.toml"),
@@ -77,7 +77,31 @@ const SHIPPED: [(&str, &str); 6] = [
         "debian-13-python-3.13-run",
         include_str!("../../builder-images/debian-13-python-3.13-run/builder.toml"),
     ),
+    (
+        "debian-14-python-3.14",
+        include_str!("../../builder-images/debian-14-python-3.14/builder.toml"),
+    ),
+    (
+        "debian-14-python-3.14-run",
+        include_str!("../../builder-images/debian-14-python-3.14-run/builder.toml"),
+    ),
 ];
+
+/// The Debian builders in the order of the rule by which one is chosen: the newest release first, and
+/// testing, which changes every day, after all of them.
+const ORDER: [&str; 4] = [
+    "debian-13-python-3.13",
+    "debian-12-python-3.11",
+    "debian-11-python-3.9",
+    "debian-14-python-3.14",
+];
+
+/// The shipped builders with compilers, by the rule's order: name and Python.
+pub fn by_rule() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ORDER
+        .iter()
+        .filter_map(|name| Some((*name, name.rsplit_once("-python-")?.1)))
+}
 
 /// The definitions that come with this release.
 pub fn shipped() -> Result<Vec<Definition>, BuilderError> {

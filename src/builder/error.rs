@@ -15,6 +15,13 @@ pub enum BuilderError {
     UnknownDefinition { name: String, known: Vec<String> },
     #[error("the builder image `{name}` has not been made on this machine yet")]
     NotMade { name: String },
+    #[error("no builder image has a Python that fits {wanted} ({wanted_by})")]
+    NoBuilderFits {
+        wanted: String,
+        wanted_by: String,
+        /// Names and Pythons of those that there are.
+        known: Vec<(String, String)>,
+    },
     #[error("could not read {}: {source}", path.display())]
     ReadDefinition { path: PathBuf, source: io::Error },
     #[error("{} is not a builder definition: {problem}", path.display())]

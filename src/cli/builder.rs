@@ -34,6 +34,9 @@ enum Action {
         /// Debian mirror
         #[arg(long, env = "WARPDRIVE_DEBIAN_MIRROR", value_name = "URL")]
         mirror: Option<String>,
+        /// The mirror is that of an earlier day, whose signed lists have run out
+        #[arg(long)]
+        snapshot: bool,
         /// Make it again even if it is there
         #[arg(long)]
         force: bool,
@@ -72,9 +75,16 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
         Action::Build {
             what,
             mirror,
+            snapshot,
             force,
             json,
-        } => build(what, mirror.as_deref(), *force, *json, context),
+        } => {
+            let mirror = debian::Mirror {
+                url: mirror.as_deref(),
+                expired: *snapshot,
+            };
+            build(what, mirror, *force, *json, context)
+        }
         Action::List { json } => list(*json, context),
         Action::Inspect { image, json } => inspect(image, *json, context),
     }
@@ -82,7 +92,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
 
 fn build(
     what: &str,
-    mirror: Option<&str>,
+    mirror: debian::Mirror<'_>,
     force: bool,
     json: bool,
     context: &Context,

@@ -204,8 +204,19 @@ impl From<crate::builder::BuilderError> for CommandError {
                 ))
             }
             E::NotMade { name } => failure("builder-not-made").with_hint(format!(
-                "`warpdrive builder build {name}` makes it of Debian's packages; or leave --builder out"
+                "`warpdrive builder build {name}` makes it of Debian's packages; --builder names another"
             )),
+            E::NoBuilderFits { known, .. } => {
+                let known: Vec<String> = known
+                    .iter()
+                    .map(|(name, python)| format!("{name} (Python {python})"))
+                    .collect();
+                failure("builder-python").with_hint(format!(
+                    "there are {}; `--builder IMAGE` takes any other image with a Python; \
+                     or change what the app asks for",
+                    known.join(", ")
+                ))
+            }
             E::NoMmdebstrap => failure("mmdebstrap-missing").with_hint(
                 "on Debian and Ubuntu: `sudo apt-get install mmdebstrap uidmap debian-archive-keyring`; \
                  elsewhere pull or import a builder: `warpdrive pull docker.io/library/python:3.13-slim`",
@@ -239,6 +250,28 @@ impl From<crate::rootfs::RootfsError> for CommandError {
     fn from(error: crate::rootfs::RootfsError) -> Self {
         match error {
             crate::rootfs::RootfsError::Store(error) => error.into(),
+            crate::rootfs::RootfsError::Layer {
+                source:
+                    crate::layer::LayerError::Interrupted | crate::layer::LayerError::NoSpace { .. },
+                ..
+            } => {
+                let message = error.to_string();
+                let crate::rootfs::RootfsError::Layer { source, .. } = error else {
+                    return Self::new(ExitStatus::Failure, "layer", message);
+                };
+                let mut error = Self::from(source);
+                error.message = message;
+                error
+            }
+            error @ crate::rootfs::RootfsError::Grows { .. } => Self::new(
+                ExitStatus::Failure,
+                "layer-grows",
+                error.to_string(),
+            )
+            .with_hint(
+                "it may be an attack on your disk; WARPDRIVE_MAX_UNPACKED=BYTES allows more for \
+                     an image that you trust",
+            ),
             error => Self::new(ExitStatus::Failure, "layer", error.to_string()),
         }
     }
@@ -246,7 +279,23 @@ impl From<crate::rootfs::RootfsError> for CommandError {
 
 impl From<crate::layer::LayerError> for CommandError {
     fn from(error: crate::layer::LayerError) -> Self {
-        Self::new(ExitStatus::Failure, "layer", error.to_string())
+        use crate::layer::LayerError as E;
+        let message = error.to_string();
+        match error {
+            E::Interrupted => Self::new(ExitStatus::Interrupted, "interrupted", message),
+            E::TooLarge { what: "layer", .. } => {
+                Self::new(ExitStatus::Failure, "layer-too-large", message)
+                    .with_hint("allow more with --max-layer, or leave large files out of the image")
+            }
+            E::TooLarge { .. } => Self::new(ExitStatus::Failure, "build-too-large", message)
+                .with_hint("allow more with --max-written, or leave large files out of the image"),
+            E::TimedOut => Self::new(ExitStatus::Failure, "layer-timeout", message)
+                .with_hint("give it more with --timeout, or leave large files out of the image"),
+            E::NoSpace { .. } => Self::new(ExitStatus::Failure, "no-space", message).with_hint(
+                "`warpdrive prune` frees what no image needs; WARPDRIVE_STORE names another place",
+            ),
+            _ => Self::new(ExitStatus::Failure, "layer", message),
+        }
     }
 }
 
@@ -331,11 +380,23 @@ impl From<crate::pipeline::s2i::S2iBuildError> for CommandError {
                 error.status = match exit {
                     Exit::Code(code) => Some(code),
                     Exit::Signal(signal) => Some(128 + signal),
-                    Exit::TimedOut | Exit::Interrupted => None,
+                    Exit::TimedOut | Exit::WroteTooMuch | Exit::Interrupted => None,
                 };
+                if exit != Exit::TimedOut
+                    && let Some(advice) = crate::app::advice::Advice::read(&tail)
+                {
+                    let told = Self::from(advice);
+                    error.message = format!("{}\n  {}", error.message, told.message);
+                    error.tail = told.tail;
+                    error.hint = told.hint;
+                    return error;
+                }
                 error.tail = tail;
                 error.with_hint(match exit {
                     Exit::TimedOut => "give it more with --timeout, or find out what it waits for",
+                    Exit::WroteTooMuch => {
+                        "allow more with --max-written, or find out what it writes"
+                    }
                     _ => {
                         "the lines above are the last that the builder's script printed; the \
                          previous image and the cache are as they were"
@@ -354,6 +415,14 @@ impl From<crate::pipeline::s2i::S2iBuildError> for CommandError {
                 "a builder names its scripts in the label io.openshift.s2i.scripts-url; \
                  --scripts-url or .s2i/bin in the source can bring others",
             ),
+            E::ScriptsNotAskedFor { url, host, .. } => {
+                Self::new(ExitStatus::Refused, "scripts-refused", message).with_hint(format!(
+                    "`s2i build --scripts-url {url}` asks for them, `--scripts-host {host}` allows \
+                     this host"
+                ))
+            }
+            E::ScriptsOffline { .. } => usage("scripts-refused")
+                .with_hint("fetch them before, and name their directory: --scripts-url file://DIR"),
             E::Download { .. } => Self::new(ExitStatus::Network, "script-unreachable", message),
             E::NoEntrypoint { .. } => {
                 Self::new(ExitStatus::AppBuildFailed, "no-entrypoint", message)
@@ -393,6 +462,10 @@ impl From<crate::pipeline::BuildError> for CommandError {
             },
             E::NotInIndex { .. } => Self::new(ExitStatus::AppBuildFailed, "not-in-index", message)
                 .with_hint("it is looked for nowhere else, since the project says that it is from there; lock it anew"),
+            E::Smoke(advice) => Self {
+                code: "smoke-failed",
+                ..(*advice).into()
+            },
             E::S2iBuild(error) => error.into(),
             E::Builder(error) => error.into(),
             E::Source(error) => error.into(),
@@ -409,13 +482,35 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 error.status = match exit {
                     Exit::Code(code) => Some(code),
                     Exit::Signal(signal) => Some(128 + signal),
-                    Exit::TimedOut | Exit::Interrupted => None,
+                    Exit::TimedOut | Exit::WroteTooMuch | Exit::Interrupted => None,
                 };
+                if exit != Exit::TimedOut
+                    && let Some(advice) = crate::app::advice::Advice::read(&tail)
+                {
+                    let told = Self::from(advice);
+                    error.message = format!("{}\n  {}", error.message, told.message);
+                    error.tail = told.tail;
+                    error.hint = told.hint;
+                    return error;
+                }
                 error.tail = tail;
                 error.with_hint(match exit {
                     Exit::TimedOut => "give it more with --timeout, or find out what it waits for",
+                    Exit::WroteTooMuch => "allow more with --max-written, or find out what it writes",
                     _ => "the lines above are the last that it printed; the previous image and the cache are as they were",
                 })
+            }
+            E::Wheel { .. } => Self::new(ExitStatus::AppBuildFailed, "wheel-refused", message)
+                .with_hint(
+                    "nothing of it was installed; remove the package from the requirements, and tell \
+                     those who publish it",
+                ),
+            E::BuilderNotAllowed { ref reference, .. } => {
+                let hint = format!(
+                    "`--builder {reference}` takes it for this build; `--allow-builder {reference}` \
+                     and WARPDRIVE_ALLOWED_BUILDERS let sources name it"
+                );
+                Self::new(ExitStatus::Refused, "builder-not-allowed", message).with_hint(hint)
             }
             E::NoRecord { .. } => Self::new(ExitStatus::Failure, "no-build-record", message)
                 .with_hint("images that this release of warpdrive makes have one"),

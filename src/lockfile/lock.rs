@@ -396,6 +396,7 @@ impl Lock {
                 extras: String::new(),
                 editable: true,
                 named_in: "pyproject.toml".to_owned(),
+                is_listed: false,
             });
         }
         // The project itself comes last: what it depends on is there then.

@@ -170,6 +170,7 @@ impl Document {
                     extras: String::new(),
                     editable: entry.editable,
                     named_in: FILE.to_owned(),
+                    is_listed: false,
                 };
                 locked.local.insert(normalize(&entry.name));
                 if !locked.projects.contains(&project) {

@@ -155,6 +155,7 @@ impl Document {
                         extras: String::new(),
                         editable: entry.editable,
                         named_in: FILE.to_owned(),
+                        is_listed: false,
                     });
                     continue;
                 }

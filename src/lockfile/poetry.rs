@@ -354,6 +354,7 @@ impl Document {
                         extras: String::new(),
                         editable: entry.develop && source.r#type == "directory",
                         named_in: FILE.to_owned(),
+                        is_listed: false,
                     }));
                 }
                 "git" => {

@@ -71,6 +71,7 @@ pub(super) fn select(
                 extras: String::new(),
                 editable: directory.editable,
                 named_in: file.to_owned(),
+                is_listed: false,
             });
             continue;
         }

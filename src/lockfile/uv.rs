@@ -413,6 +413,7 @@ impl<'a> Walk<'a> {
                     extras: String::new(),
                     editable: entry.source.editable.is_some(),
                     named_in: FILE.to_owned(),
+                    is_listed: false,
                 });
                 continue;
             }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::app::python::PythonRequest;
 use crate::builder::layer::StoredLayer;
 use crate::builder::python::Python;
-use crate::builder::{self, BuilderError, choose};
+use crate::builder::{self, BuilderError, choose, debian};
 use crate::oci::{Digest, Reference, this_architecture};
 use crate::progress::Progress;
 use crate::registry::{Client, ClientOptions};
@@ -102,7 +102,11 @@ pub(super) fn take(
         choice.reference, choice.reason
     ));
     let pin = request.pinned.as_ref().map(|pinned| &pinned.builder);
-    let base = prepare(store, choice.reference, pin, progress)?;
+    let reference = match (wish, pin) {
+        (None, None) => made_by_rule(store, choice.reference, request, progress)?,
+        _ => choice.reference,
+    };
+    let base = prepare(store, reference, pin, progress)?;
     if let Some(wanted) = python
         && !wanted.matches(base.python.minor())
     {
@@ -115,6 +119,46 @@ pub(super) fn take(
         .into());
     }
     Ok(base)
+}
+
+/// A builder of ours that the rule has chosen: made here if it is not there and can be made. Where
+/// nothing could make it, the official image with the same Python takes its place.
+fn made_by_rule(
+    store: &Store,
+    reference: String,
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<String, BuildError> {
+    let Ok(definition) = builder::definition::find(&reference) else {
+        return Ok(reference);
+    };
+    if definition.suite().is_none() || store.image(&reference)?.is_some() {
+        return Ok(reference);
+    }
+    if !debian::is_possible() {
+        let official = choose::official(&definition.python);
+        progress.step(&format!(
+            "---> {reference} is not made yet, and mmdebstrap, which makes it, is not installed: using {official}"
+        ));
+        return Ok(official);
+    }
+    // Inside of a user namespace mmdebstrap cannot make one of its own.
+    if debian::privilege(IdMode::current()) != Some(debian::Privilege::Root) {
+        return Err(BuilderError::NotMade { name: reference }.into());
+    }
+    let mirror = request.host_env.get("WARPDRIVE_DEBIAN_MIRROR");
+    debian::build(
+        store,
+        &definition,
+        debian::Privilege::Root,
+        debian::Mirror {
+            url: mirror.map(String::as_str),
+            expired: false,
+        },
+        this_architecture(),
+        progress,
+    )?;
+    Ok(reference)
 }
 
 /// The image that the application runs on where that is another than it is built on: the layers

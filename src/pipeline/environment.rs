@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::app::listed;
+use crate::app::pip_variables;
 use crate::builder::{APP_ROOT, FIXED_TIME};
 use crate::progress::without_logins;
 use crate::sandbox::Mount;
@@ -13,6 +14,9 @@ use crate::sandbox::Mount;
 use super::assemble::Phase;
 use super::request::Request;
 use super::tools::Tools;
+
+/// Bytes of the tmpfs on `/run`: what we mount there has a place of its own.
+const RUN_SIZE: u64 = 64 << 20;
 
 /// Where everything that is there for the build only is mounted.
 pub(super) const RUN: &str = "/run/warpdrive";
@@ -150,9 +154,32 @@ pub(super) fn variables(
     if request.listed.is_some() {
         env.insert(listed::VARIABLE.to_owned(), LISTED.to_owned());
     }
+    env.extend(pip_variables::for_uv(&env));
     let linker = env.get("LDFLAGS").map_or("", String::as_str);
     let linker = format!("{linker} {STRIP_DEBUG}").trim_start().to_owned();
     env.insert("LDFLAGS".to_owned(), linker);
+    env.into_iter().collect()
+}
+
+/// The variables of a container of the finished image, with those of the build below them.
+pub(super) fn of_a_container(
+    request: &Request,
+    base_env: &[(String, String)],
+    path: &str,
+) -> Vec<(String, String)> {
+    let mut env: BTreeMap<String, String> = base_env.iter().cloned().collect();
+    env.extend(request.build_env.iter().cloned());
+    for (name, value) in [
+        ("PATH", format!("{APP_ROOT}/bin:{path}")),
+        ("HOME", APP_ROOT.to_owned()),
+        ("VIRTUAL_ENV", APP_ROOT.to_owned()),
+        ("WARPDRIVE_APP_ROOT", APP_ROOT.to_owned()),
+        ("WARPDRIVE_PHASE", "build".to_owned()),
+        ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
+    ] {
+        env.insert(name.to_owned(), value);
+    }
+    env.extend(request.env.iter().cloned());
     env.into_iter().collect()
 }
 
@@ -169,18 +196,37 @@ fn images_own(base_env: &[(String, String)], path: &str) -> String {
     serde_json::to_string(&own).unwrap_or_default()
 }
 
-/// Variables about the host's certificates, indexes and proxies.
-pub(super) fn of_the_host(request: &Request) -> Vec<(&'static str, String)> {
+/// Variables that say where the host's certificates are mounted. They hold no value of the host's.
+pub(super) fn certificates(request: &Request) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     if ca_bundle(&request.host_env).is_some() {
         found.extend(CA_VARIABLES.map(|name| (name, CA_INSIDE.to_owned())));
     }
+    found
+}
+
+/// Variables about the host's certificates, indexes and proxies.
+pub(super) fn of_the_host(request: &Request) -> Vec<(&'static str, String)> {
+    let mut found = certificates(request);
     for name in PASSED_ON {
         if let Some(value) = request.host_env.get(*name) {
             found.push((*name, value.clone()));
         }
     }
     found
+}
+
+/// What the caller says about indexes and proxies, whatever the name of the variable.
+pub(super) fn indexes_and_proxies(request: &Request) -> Vec<String> {
+    let of_host = request.host_env.iter();
+    let of_build = request.build_env.iter().map(|(name, value)| (name, value));
+    of_host
+        .chain(of_build)
+        .filter(|(name, _)| {
+            PASSED_ON.contains(&name.as_str()) && !name.eq_ignore_ascii_case("NO_PROXY")
+        })
+        .map(|(_, value)| value.clone())
+        .collect()
 }
 
 /// How the wheel cache is mounted.
@@ -197,15 +243,15 @@ pub(super) enum WheelCache {
 
 /// The mounts of a phase.
 pub(super) fn mounts(request: &Request, tools: &Tools, cache: WheelCache) -> Vec<Mount> {
-    let tmpfs = |target: &str, mode| Mount::Tmpfs {
+    let tmpfs = |target: &str, size, mode| Mount::Tmpfs {
         target: target.into(),
-        size: None,
+        size,
         mode,
     };
     let mut mounts = vec![
-        tmpfs("/tmp", 0o1777),
-        tmpfs("/var/tmp", 0o1777),
-        tmpfs("/run", 0o755),
+        tmpfs("/tmp", None, 0o1777),
+        tmpfs("/var/tmp", None, 0o1777),
+        tmpfs("/run", Some(RUN_SIZE), 0o755),
         Mount::Bind {
             source: tools.directory.clone(),
             target: format!("{RUN}/tools").into(),
@@ -328,8 +374,8 @@ impl Redactor {
     }
 }
 
-/// Whether a variable's name says that its value is nobody's business.
-fn is_secret(name: &str) -> bool {
+/// Whether a variable's name says that its value is secret.
+pub(super) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     [
         "PASSWORD",
@@ -361,6 +407,31 @@ fn logins(value: &str) -> Vec<&str> {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
         if let Some((login, _)) = authority.rsplit_once('@') {
             found.push(login);
+        }
+    }
+    found
+}
+
+/// What of a value is a credential, as it may stand in a file: passwords, logins, and the login with
+/// its host, each with its least length. The last is searched for even if the password is short.
+pub(super) fn credentials_in(value: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for word in passwords(value) {
+        if word.len() >= 8 {
+            found.push(word);
+        }
+    }
+    for login in logins(value) {
+        if login.len() >= 8 && login.contains(':') {
+            found.push(login.to_owned());
+        }
+        let start = value.find(&format!("{login}@"));
+        let rest = start.and_then(|at| value.get(at..)).unwrap_or_default();
+        let end = rest
+            .find(|c: char| c.is_whitespace() || "/?#,\"'".contains(c))
+            .unwrap_or(rest.len());
+        if let Some(authority) = rest.get(..end).filter(|text| text.len() >= 8) {
+            found.push(authority.to_owned());
         }
     }
     found
@@ -434,6 +505,19 @@ mod tests {
             without_credentials(value),
             "https://a.example/simple https://b.example:8080/x"
         );
+    }
+
+    #[test]
+    fn short_passwords_are_known_by_their_host() {
+        assert_eq!(
+            credentials_in("https://u:pw@pypi.example/simple"),
+            ["u:pw@pypi.example"]
+        );
+        assert_eq!(
+            credentials_in("http://me:hunter22@h:81/ x"),
+            ["hunter22", "me:hunter22", "me:hunter22@h:81"]
+        );
+        assert!(credentials_in("https://pypi.example/simple").is_empty());
     }
 
     #[test]

@@ -13,6 +13,7 @@
 use std::path::Path;
 
 use crate::app::Detected;
+use crate::app::pip_variables;
 use crate::app::requirement::{Line, LineKind};
 use crate::app::server::pins::pinned;
 use crate::builder::APP_ROOT;
@@ -53,6 +54,10 @@ pub(super) fn fetch(
     progress: &dyn Progress,
 ) -> Result<(), BuildError> {
     if request.network == Network::None || detected.project.uses_pip() {
+        return Ok(());
+    }
+    let said = request.build_env.iter().cloned().collect();
+    if pip_variables::without_index(&said) {
         return Ok(());
     }
     let agent = detected.plan.instrument.iter();
@@ -210,6 +215,7 @@ fn is_index(text: &str) -> bool {
     value.is_some_and(|url| {
         (url.starts_with("https://") || url.starts_with("http://"))
             && !url.contains(char::is_whitespace)
+            && !url.contains("${")
     })
 }
 

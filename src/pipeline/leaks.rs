@@ -100,27 +100,28 @@ pub(super) struct Leaks {
 
 impl Leaks {
     pub(super) fn new(request: &Request) -> Self {
-        let mut secrets: Vec<(String, Vec<u8>)> = Vec::new();
-        for secret in &request.secrets {
-            let whole = secret.contents.trim_ascii();
-            secrets.push((format!("the secret `{}`", secret.id), whole.to_vec()));
-            for word in environment::passwords(&String::from_utf8_lossy(&secret.contents)) {
-                if word.len() >= LEAST {
-                    secrets.push((
-                        format!("a password in the secret `{}`", secret.id),
-                        word.into_bytes(),
-                    ));
+        Self::of(secrets(request), Redactor::new(request))
+    }
+
+    /// What is looked for in what an S2I builder's scripts left: besides the secrets, the credentials
+    /// in variables that the caller has passed to them.
+    pub(super) fn of_scripts(request: &Request) -> Self {
+        let mut all = secrets(request);
+        for (option, variables) in [("--build-env", &request.build_env), ("-e", &request.env)] {
+            for (name, value) in variables {
+                for word in environment::credentials_in(value) {
+                    all.push((format!("the login in {option} {name}"), word.into_bytes()));
+                }
+                let value = value.trim();
+                if option == "--build-env"
+                    && environment::is_secret(name)
+                    && value.len() >= LEAST_PASSWORD
+                {
+                    all.push((format!("the value of {option} {name}"), value.into()));
                 }
             }
         }
-        for (name, value) in &request.host_env {
-            for word in environment::passwords(value) {
-                if word.len() >= LEAST_PASSWORD {
-                    secrets.push((format!("the password in {name}"), word.into_bytes()));
-                }
-            }
-        }
-        Self::of(secrets, Redactor::new(request))
+        Self::of(all, Redactor::new(request))
     }
 
     fn of(secrets: Vec<(String, Vec<u8>)>, redactor: Redactor) -> Self {
@@ -183,6 +184,31 @@ impl Leaks {
             })
             .collect()
     }
+}
+
+/// What is looked for in images of all kinds, with its name.
+fn secrets(request: &Request) -> Vec<(String, Vec<u8>)> {
+    let mut secrets: Vec<(String, Vec<u8>)> = Vec::new();
+    for secret in &request.secrets {
+        let whole = secret.contents.trim_ascii();
+        secrets.push((format!("the secret `{}`", secret.id), whole.to_vec()));
+        for word in environment::passwords(&String::from_utf8_lossy(&secret.contents)) {
+            if word.len() >= LEAST {
+                secrets.push((
+                    format!("a password in the secret `{}`", secret.id),
+                    word.into_bytes(),
+                ));
+            }
+        }
+    }
+    for (name, value) in &request.host_env {
+        for word in environment::passwords(value) {
+            if word.len() >= LEAST_PASSWORD {
+                secrets.push((format!("the password in {name}"), word.into_bytes()));
+            }
+        }
+    }
+    secrets
 }
 
 /// The secret as it may stand in a text: with line feeds, with CR LF, and as string literals of JSON,

@@ -5,6 +5,7 @@
 //! they are made of lies in the modules below (`source`, `app`, `builder`, `sandbox`, `layer`,
 //! `store`, `transport`, `registry`).
 
+mod allowed_builders;
 mod application;
 mod assemble;
 mod base;
@@ -17,19 +18,24 @@ mod error;
 mod fetch;
 mod files;
 mod fragments;
+mod git_version;
 mod harden;
 mod inputs;
 mod judge;
 mod leaks;
 mod lock;
 mod locked;
+mod network;
 mod package_indexes;
+mod path_bytes;
+mod pitfalls;
 mod record;
 mod remote;
 mod request;
 pub mod s2i;
 mod settle;
 mod ship;
+mod smoke;
 mod split;
 mod tools;
 mod transfers;
@@ -104,8 +110,9 @@ pub fn preview(
     progress: &dyn Progress,
 ) -> Result<Preview, BuildError> {
     let tree = collect(store, &request.source, &CollectOptions::default(), progress)?;
+    let request = &with_environment_of(request, &tree)?;
     let reader = files::TreeFiles::new(&tree);
-    let mut options = detection(request, None);
+    let mut options = detection(request, &tree, None);
     let settings =
         app::settings::Settings::load(&reader, &options.environment, &options.command_line)?;
     options.listed = lockfile::find(&reader, &settings)?.map(|lock| lock.preview());
@@ -166,10 +173,10 @@ fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Mad
     timings.step("source");
 
     let reader = files::TreeFiles::new(&tree);
-    let options = detection(request, None);
+    let options = detection(request, &tree, None);
     // A record of ours is of two phases, whatever its builder's name stands for today.
     if request.pinned.is_none()
-        && let Some(builder) = wish(&reader, &options, request)?
+        && let Some(builder) = wish(store, &reader, &options, request)?
         && s2i::is_builder(store, &builder, s2i::PullPolicy::IfNotPresent, progress)?
     {
         let source = s2i::Source::of_request(tree, &request.source);
@@ -177,6 +184,7 @@ fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Mad
         let built = s2i::build(store, &request, &source, progress)?;
         return Ok(Made::Foreign(Box::new(built.report)));
     }
+    let request = &with_environment_of(request, &tree)?;
     let made = in_two_phases(store, request, &tree, &source_digest, timings, progress)?;
     Ok(Made::Here(Box::new(made)))
 }
@@ -191,7 +199,7 @@ fn in_two_phases(
     progress: &dyn Progress,
 ) -> Result<(Descriptor, Report), BuildError> {
     let reader = files::TreeFiles::new(tree);
-    let options = detection(request, None);
+    let options = detection(request, tree, None);
     let python = app::python_request(&reader, &options.environment)?;
     let settings =
         app::settings::Settings::load(&reader, &options.environment, &options.command_line)?;
@@ -206,7 +214,7 @@ fn in_two_phases(
     )?;
     timings.step("plan");
 
-    let wish = wish(&reader, &options, request)?;
+    let wish = wish(store, &reader, &options, request)?;
     let mut base = base::take(store, wish.as_deref(), python.as_ref(), request, progress)?;
     let locked = match &lock {
         Some(lock) => Some(locked::read(store, lock, &base, request)?),
@@ -216,8 +224,14 @@ fn in_two_phases(
         listed: locked.as_ref().map(|locked| locked.listed().clone()),
         ..request.clone()
     };
-    let detected = app::detect(&reader, &detection(request, Some(base.python.minor())))?;
-    for warning in &detected.warnings {
+    let detected = app::detect(
+        &reader,
+        &detection(request, tree, Some(base.python.minor())),
+    )?;
+    for note in &detected.notes {
+        progress.step(&format!("---> {note}"));
+    }
+    for warning in detected.warnings.iter().chain(&pitfalls::warnings(tree)) {
         progress.warning(warning);
     }
     for warning in leaks::Leaks::too_short(request) {
@@ -241,6 +255,14 @@ fn in_two_phases(
         None => &base,
     };
 
+    let given = git_version::given(&reader, &detected.project, tree, request, progress);
+    let with_version = given.as_ref().unwrap_or(request);
+    let first = if detected.needs_all_source.is_some() {
+        with_version
+    } else {
+        request
+    };
+
     progress.step("---> Installing application source");
     progress.step("---> Building application from source");
     let phase1 = dependencies::phase(
@@ -249,7 +271,7 @@ fn in_two_phases(
         &detected,
         &base,
         locked.as_ref(),
-        request,
+        first,
         progress,
     )?;
     timings.step("dependencies");
@@ -267,8 +289,10 @@ fn in_two_phases(
                 source_digest,
                 time.unwrap_or(DEFAULT_SOURCE_TIME),
                 &base,
+                runtime,
                 &phase1,
-                request,
+                request.smoke && detected.project.settings.is_on("smoke"),
+                with_version,
                 progress,
             )
         },
@@ -351,6 +375,7 @@ fn in_two_phases(
 
 /// The builder image that somebody has named.
 fn wish(
+    store: &Store,
     reader: &files::TreeFiles<'_>,
     options: &app::Options,
     request: &Request,
@@ -360,6 +385,9 @@ fn wish(
     }
     let settings =
         app::settings::Settings::load(reader, &options.environment, &options.command_line)?;
+    if let Some(named) = settings.value("builder_image") {
+        allowed_builders::check(store, &named, &request.allowed_builders)?;
+    }
     Ok(settings
         .get("builder_image")
         .or_else(|| request.host_env.get("WARPDRIVE_BUILDER_IMAGE").cloned()))
@@ -409,8 +437,28 @@ fn at_commit(commit: &source::Commit) -> String {
     format!("At commit {id}{branch}{changed}")
 }
 
+/// The variables of `.s2i/environment` below those of the request: on OpenShift they are the image's.
+fn with_environment_of(request: &Request, tree: &Tree) -> Result<Request, BuildError> {
+    let mut request = request.clone();
+    for file in crate::s2i::environment::IN_SOURCE {
+        let Some(bytes) = tree.read(std::path::Path::new(file), crate::s2i::environment::MAX)?
+        else {
+            continue;
+        };
+        let found = crate::s2i::environment::parse(file, &bytes)
+            .map_err(|error| BuildError::S2iBuild(error.into()))?;
+        for (name, value) in crate::s2i::environment::settled(found) {
+            if !request.env.iter().any(|(known, _)| *known == name) {
+                request.env.push((name, value));
+            }
+        }
+        break;
+    }
+    Ok(request)
+}
+
 /// What detection knows besides the tree: the variables of the build, and the builder's Python.
-fn detection(request: &Request, python: Option<PythonVersion>) -> app::Options {
+fn detection(request: &Request, tree: &Tree, python: Option<PythonVersion>) -> app::Options {
     let upgrade = request
         .upgrade
         .then(|| ("WARPDRIVE_UPGRADE".to_owned(), "1".to_owned()));
@@ -425,6 +473,13 @@ fn detection(request: &Request, python: Option<PythonVersion>) -> app::Options {
         python,
         app_root: Some(crate::builder::APP_ROOT.to_owned()),
         listed: request.listed.clone(),
+        now: dependencies::now(),
+        left_out: tree
+            .left_out
+            .paths
+            .iter()
+            .filter_map(|(path, rule)| Some((path.to_str()?.to_owned(), rule.clone())))
+            .collect(),
         ..app::Options::default()
     }
 }

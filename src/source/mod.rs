@@ -87,4 +87,10 @@ pub struct Commit {
     pub dirty: bool,
     /// `origin` as a URL without credentials.
     pub remote: Option<String>,
+    /// The nearest tag with a digit in its name.
+    pub tag: Option<String>,
+    /// Commits since that tag, or since the first commit.
+    pub distance: u64,
+    /// Whether a tracked file was changed or deleted.
+    pub changed: bool,
 }

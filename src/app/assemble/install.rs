@@ -9,21 +9,14 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::super::detect::is_old_package;
+use super::super::environment::Environment;
+use super::super::pip_variables;
 use super::super::process::{self, Heard};
 use super::super::progress::Progress;
 use super::super::project::{Project, Source};
-use super::super::requirement::LineKind;
 use super::super::roots::Roots;
-use super::super::shell_words::split;
 use super::BuildError;
-
-/// Everything is installed, and only gets its normal form: the pipeline shares what comes of it.
-pub(super) const INSTALLED: &str = "WARPDRIVE_INSTALLED";
-
-pub(super) fn is_set(environment: &BTreeMap<String, String>, name: &str) -> bool {
-    environment.get(name).is_some_and(|value| value == "1")
-}
+use super::list::{self, List, Part, Written};
 
 /// uv or pip, ready to be called.
 pub(super) struct Installer<'a> {
@@ -37,8 +30,12 @@ pub(super) struct Installer<'a> {
     directory: &'a Path,
     /// Code of packages may be run.
     pub build: bool,
-    /// Indexes that the requirement files name; for what is installed beside them.
-    indexes: Vec<String>,
+    /// The project's requirements; their options count for what is installed beside them.
+    project: &'a Project,
+    /// Where lists are written.
+    temporary: PathBuf,
+    /// pip's variables in uv's words.
+    translated: Environment,
 }
 
 impl<'a> Installer<'a> {
@@ -46,10 +43,12 @@ impl<'a> Installer<'a> {
     pub(super) fn find(
         roots: &'a Roots,
         environment: &'a BTreeMap<String, String>,
-        project: &Project,
+        project: &'a Project,
         progress: &'a dyn Progress,
         build: bool,
     ) -> Result<Installer<'a>, BuildError> {
+        let mut environment_of_uv = environment.clone();
+        environment_of_uv.extend(pip_variables::for_uv(environment));
         let python = roots.python().display().to_string();
         let uv = process::which("uv", environment);
         let pip = project.uses_pip() || (uv.is_none() && !roots.image);
@@ -101,7 +100,9 @@ impl<'a> Installer<'a> {
             pip,
             directory: &roots.source,
             build,
-            indexes: indexes(project, &roots.source),
+            project,
+            temporary: super::temporary(environment),
+            translated: environment_of_uv,
         })
     }
 
@@ -114,8 +115,34 @@ impl<'a> Installer<'a> {
     }
 
     /// Installs requirements that stand in no file, from the same indexes.
-    pub(super) fn install_more(&self, arguments: &[String]) -> Result<(), BuildError> {
-        self.install(&[&self.indexes, arguments].concat())
+    pub(super) fn install_more(&self, requirements: &[String]) -> Result<(), BuildError> {
+        let mut list = self.list(Part::Options);
+        for requirement in requirements {
+            list.ask(requirement);
+        }
+        let written = list.write(&self.temporary)?;
+        self.install(&written.arguments)
+    }
+
+    /// Installs the source's own directories that the requirements name.
+    pub(super) fn install_directories(&self) -> Result<(), BuildError> {
+        // A list with hashes has all that they need; pip would ask for the directories' hashes.
+        let hashed = self.list(Part::Directories).hashed;
+        let list = self.list(if hashed { Part::Directories } else { Part::All });
+        if self.list(Part::Directories).is_empty() {
+            return Ok(());
+        }
+        let written = list.write(&self.temporary)?;
+        let no_deps = hashed.then(|| "--no-deps".to_owned());
+        let line: Vec<String> = no_deps
+            .into_iter()
+            .chain(written.arguments.clone())
+            .collect();
+        self.install(&line)
+    }
+
+    fn list(&self, part: Part) -> List {
+        list::of_project(self.project, part, self.pip, self.directory, self.progress)
     }
 
     /// Installs what the arguments name.
@@ -132,15 +159,17 @@ impl<'a> Installer<'a> {
         if wheelhouse.is_dir() {
             line.extend(["--find-links".to_owned(), wheelhouse.display().to_string()]);
         }
-        if self
-            .environment
-            .get("WARPDRIVE_PIP_NO_INDEX")
-            .is_some_and(|value| !value.is_empty())
-        {
+        if pip_variables::without_index(self.environment) {
             line.push("--no-index".to_owned());
         }
         line.extend_from_slice(arguments);
-        let command = process::command(&line, self.directory, self.environment)?;
+        let environment = if self.pip {
+            self.environment
+        } else {
+            line.extend(pip_variables::options_for_uv(self.environment));
+            &self.translated
+        };
+        let command = process::command(&line, self.directory, environment)?;
         // An error that the second attempt will not have is not shown.
         let mut held = String::new();
         let may_hold = !self.build;
@@ -238,20 +267,19 @@ fn missing_package(errors: &str) -> Option<String> {
 /// What to give to the installer for the app's own requirements, without what belongs to phase two.
 /// Nothing: there is nothing to install.
 pub(super) struct Arguments {
-    pub line: Vec<String>,
     /// Shown to the user.
     pub names: String,
-    /// Holds a flattened list, if one was needed.
-    pub temporary: Option<PathBuf>,
     /// Something of the list can only be built: `git+…`, an sdist's URL.
     pub wants_code: bool,
+    list: Option<Written>,
+    line: Vec<String>,
 }
 
-impl Drop for Arguments {
-    fn drop(&mut self) {
-        if let Some(path) = &self.temporary {
-            let _ = std::fs::remove_file(path);
-        }
+impl Arguments {
+    pub(super) fn line(&self) -> &[String] {
+        self.list
+            .as_ref()
+            .map_or(&self.line, |list| &list.arguments)
     }
 }
 
@@ -261,114 +289,35 @@ pub(super) fn arguments(
     installer: &Installer<'_>,
     temporary_directory: &Path,
 ) -> Result<Option<Arguments>, BuildError> {
-    let (files, names) = match &project.source {
+    let names = match &project.source {
         Source::None => return Ok(None),
-        Source::Requirements(files) => (files.clone(), files.join(", ")),
-        Source::Lock { file, .. } => (Vec::new(), file.clone()),
-        Source::Static { file, requirements } => {
-            if requirements.is_empty() {
-                return Ok(None);
-            }
-            (Vec::new(), file.clone())
-        }
+        Source::Requirements(files) => files.join(", "),
+        Source::Static { file, .. } | Source::Lock { file, .. } => file.clone(),
         Source::Dynamic { file } => {
             // pip cannot install the dependencies alone; phase two does it with the project.
             return Ok((!installer.pip).then(|| Arguments {
-                line: vec!["-r".to_owned(), file.clone()],
                 names: file.clone(),
-                temporary: None,
                 wants_code: true,
+                list: None,
+                line: vec!["-r".to_owned(), file.clone()],
             }));
         }
     };
-    let mut flat = String::new();
-    let mut changed = files.is_empty();
-    let mut some = false;
-    let mut wants_code = false;
-    for line in &project.requirements.lines {
-        if is_old_package(line) {
-            installer.progress.warn(&format!(
-                "{}:{}: the package `warpdrive` is left out: it is the tool of 2016, and this image has its successor",
-                line.file, line.number
-            ));
-            changed = true;
-            continue;
-        }
-        match &line.kind {
-            LineKind::Local { .. } => {
-                changed = true;
-                continue;
-            }
-            LineKind::Url { url, editable, .. } => {
-                wants_code |= !is_wheel(url);
-                some = true;
-                if *editable {
-                    // An editable checkout would lie outside of the environment.
-                    changed = true;
-                    let text = line
-                        .text
-                        .trim_start_matches("-e")
-                        .trim_start_matches("--editable");
-                    flat.push_str(text.trim_start_matches('=').trim());
-                    flat.push('\n');
-                    continue;
-                }
-            }
-            LineKind::Named { url, .. } => {
-                wants_code |= url.as_ref().is_some_and(|url| !is_wheel(url));
-                some = true;
-            }
-            LineKind::Constraint(Some(path)) => {
-                let path = installer.directory.join(path);
-                flat.push_str("-c ");
-                flat.push_str(&path.display().to_string());
-                flat.push('\n');
-                continue;
-            }
-            LineKind::Option => {
-                flat.push_str(&absolute_option(
-                    &line.text,
-                    &line.file,
-                    installer.directory,
-                ));
-                flat.push('\n');
-                continue;
-            }
-            _ => {}
-        }
-        flat.push_str(&line.text);
-        flat.push('\n');
-    }
-    if !some {
+    let list = list::of_project(
+        project,
+        Part::Published,
+        installer.pip,
+        installer.directory,
+        installer.progress,
+    );
+    if list.is_empty() {
         return Ok(None);
     }
-    if !changed {
-        let line = files
-            .into_iter()
-            .flat_map(|file| ["-r".to_owned(), file])
-            .collect();
-        return Ok(Some(Arguments {
-            line,
-            names,
-            temporary: None,
-            wants_code,
-        }));
-    }
-    let path = temporary_directory.join(format!("requirements-{}.txt", std::process::id()));
-    std::fs::write(&path, flat).map_err(|source| BuildError::Io {
-        doing: "write",
-        path: path.clone(),
-        source,
-    })?;
-    let mut line = vec!["-r".to_owned(), path.display().to_string()];
-    if project.is_complete() {
-        line.push("--no-deps".to_owned());
-    }
     Ok(Some(Arguments {
-        line,
         names,
-        temporary: Some(path),
-        wants_code,
+        wants_code: list.wants_code,
+        list: Some(list.write(temporary_directory)?),
+        line: Vec::new(),
     }))
 }
 
@@ -406,76 +355,9 @@ pub(super) fn settled(
     Ok(Some(Settled(path)))
 }
 
-/// Whether a URL is that of a wheel, which needs no code to be run.
-fn is_wheel(url: &str) -> bool {
-    let path = url.split(['#', '?']).next().unwrap_or(url);
-    Path::new(path)
-        .extension()
-        .is_some_and(|extension| extension == "whl")
-}
-
-/// The options of requirement files that say where packages come from.
-fn indexes(project: &Project, directory: &Path) -> Vec<String> {
-    const NAMES: &[&str] = &[
-        "-i",
-        "-f",
-        "--index-url",
-        "--extra-index-url",
-        "--find-links",
-        "--no-index",
-        "--trusted-host",
-    ];
-    project
-        .requirements
-        .lines
-        .iter()
-        .filter(|line| line.kind == LineKind::Option)
-        .filter_map(|line| split(&absolute_option(&line.text, &line.file, directory)).ok())
-        .filter(|words| {
-            let first = words.first().map_or("", String::as_str);
-            NAMES.contains(&first.split('=').next().unwrap_or(first))
-        })
-        .flatten()
-        .collect()
-}
-
-/// `--find-links wheels` with an absolute path, for a list that lies elsewhere.
-fn absolute_option(text: &str, file: &str, directory: &Path) -> String {
-    for option in ["--find-links", "-f"] {
-        if let Some(value) = text.strip_prefix(option) {
-            let value = value.trim_start_matches('=').trim();
-            if !value.contains("://") && !value.starts_with('/') {
-                let beside = Path::new(file).parent().unwrap_or(Path::new(""));
-                let path = directory.join(beside).join(value);
-                let path = if path.exists() {
-                    path
-                } else {
-                    directory.join(value)
-                };
-                return format!("--find-links {}", path.display());
-            }
-        }
-    }
-    text.to_owned()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::super::files::Memory;
     use super::*;
-
-    #[test]
-    fn indexes_of_the_requirements() {
-        let files = Memory::new().with(
-            "requirements.txt",
-            "--index-url https://x/simple\n--extra-index-url=https://y\n--pre\n-f wheels\nflask\n",
-        );
-        let project = Project::load(&files, &BTreeMap::new(), &BTreeMap::new()).unwrap();
-        assert_eq!(
-            indexes(&project, Path::new("/src")).join(" "),
-            "--index-url https://x/simple --extra-index-url=https://y --find-links /src/wheels"
-        );
-    }
 
     #[test]
     fn messages_of_the_installers() {

@@ -7,12 +7,14 @@
 
 mod application;
 mod compile;
+pub mod compiler;
 mod dependencies;
 mod django;
 mod error;
 mod install;
+mod list;
 mod marshal;
-mod records;
+pub mod records;
 mod source;
 mod wheels;
 mod wrapper;
@@ -228,6 +230,8 @@ impl<'a> Build<'a> {
             source,
         })?;
         let options = Options {
+            left_out: Vec::new(),
+            now: 0,
             environment: environment.clone(),
             command_line: self.command_line.clone(),
             python: python_version(&self.roots.app),

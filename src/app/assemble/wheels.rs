@@ -12,6 +12,7 @@ use super::super::project::Source;
 use super::super::python_version::PythonVersion;
 use super::super::requirement::LineKind;
 use super::super::server::pins::pinned;
+use super::list::{self, Part};
 use super::{Build, BuildError, python_version, temporary};
 
 /// Where the wheels go, below the source.
@@ -74,9 +75,17 @@ impl Build<'_> {
         if named.is_empty() {
             match &detected.project.source {
                 Source::Requirements(files) => {
-                    for file in files {
+                    let list = list::of_project(
+                        &detected.project,
+                        Part::All,
+                        true,
+                        &self.roots.source,
+                        self.progress,
+                    );
+                    if !list.is_empty() {
                         some = true;
-                        wheels.make(&["-r".to_owned(), file.clone()], file)?;
+                        let written = list.write(&temporary(&environment))?;
+                        wheels.make(&written.arguments, &files.join(", "))?;
                     }
                 }
                 // With its lines as a list of arguments; the hashes stay behind.

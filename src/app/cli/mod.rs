@@ -16,7 +16,7 @@ use clap::{Parser, Subcommand};
 
 use crate::environment::quote_words;
 use crate::fixup::fixup;
-use crate::run::{Caller, RunError, commands};
+use crate::run::{Caller, RunError, commands, smoke};
 
 use words::{Failure, Words, result};
 
@@ -51,6 +51,9 @@ pub enum AppCommand {
     Rcfile(local::RcfileArgs),
     /// Install the dependencies and build the application in its virtual environment
     Build(build::Args),
+    /// Load what a start would load, for the build that asks; the answer is JSON
+    #[command(hide = true)]
+    Smoke,
     /// What an image's `s2i/bin/assemble` calls
     #[command(hide = true)]
     Assemble,
@@ -62,17 +65,24 @@ pub enum AppCommand {
     /// Show the settings of the application and where each was said, or their JSON Schema
     Settings(settings::Args),
     #[command(
-        after_long_help = "Examples:\n  warpdrive start\n  PORT=9000 warpdrive start\n  warpdrive start --dry-run"
+        after_long_help = "Examples:\n  warpdrive start\n  PORT=9000 warpdrive start\n  warpdrive start worker\n  warpdrive start --dry-run"
     )]
     /// Start the application: hook `deploy-cfg` once, hook `deploy`, then the server
     Start {
         /// Print the server's command line only
         #[arg(long)]
         dry_run: bool,
+        /// A process of the Procfile or of [tool.warpdrive.processes] in place of the server
+        process: Option<String>,
     },
     /// Run the hook `setup`: what a new installation needs once, such as database tables
+    ///
+    /// Without the hook, a Django project migrates, and makes the account that `DJANGO_SUPERUSER_USERNAME`,
+    /// `DJANGO_SUPERUSER_PASSWORD` and `DJANGO_SUPERUSER_EMAIL` name.
     Setup,
     /// Run the hook `migrate`: what a new version needs, such as database migrations
+    ///
+    /// Without the hook, the process `release` is run, else a Django project's `manage.py migrate`.
     Migrate,
     /// Tell whether the application is alive: its hook, else an answer to GET / below 500
     Alive,
@@ -142,13 +152,24 @@ fn dispatch(command: &AppCommand) -> Result<u8, Failure> {
         AppCommand::Rcfile(args) => local::rcfile(args, &caller)?,
         AppCommand::Settings(args) => settings::run(args, &caller)?,
         AppCommand::Build(args) => build::build(args, &caller)?,
-        AppCommand::Assemble => build::assemble(&caller)?,
-        AppCommand::Wheels(args) => build::wheels(args, &caller)?,
-        AppCommand::Start { dry_run: true } => {
-            result(&quote_words(&commands::server_line(&caller, words)?));
+        AppCommand::Smoke => {
+            result(&smoke::smoke(&caller)?.to_string());
             0
         }
-        AppCommand::Start { dry_run: false } => commands::start(&caller, words)?,
+        AppCommand::Assemble => build::assemble(&caller)?,
+        AppCommand::Wheels(args) => build::wheels(args, &caller)?,
+        AppCommand::Start {
+            dry_run: true,
+            process,
+        } => {
+            let line = commands::server_line(process.as_deref(), &caller, words)?;
+            result(&quote_words(&line));
+            0
+        }
+        AppCommand::Start {
+            dry_run: false,
+            process,
+        } => commands::start(process.as_deref(), &caller, words)?,
         AppCommand::Setup => commands::with_database("setup", &caller, words)?,
         AppCommand::Migrate => commands::with_database("migrate", &caller, words)?,
         AppCommand::Alive => commands::probe("alive", &caller, words)?,

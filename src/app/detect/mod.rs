@@ -5,12 +5,16 @@
 //! syntax trees show; Django; `app.py` as a program. `kinds` has the frameworks' names, `syntax`
 //! and `evaluate` read modules, `entry` searches, `django` reads `manage.py`.
 
+mod below;
 mod choose;
+mod declared;
 mod django;
 mod entry;
 mod error;
 mod evaluate;
 mod kinds;
+mod lists;
+mod own;
 mod syntax;
 
 use std::collections::BTreeMap;
@@ -20,10 +24,10 @@ use super::files::Files;
 use super::instrument::Instrument;
 use super::listed::Listed;
 use super::plan::{Application, DjangoPlan, Plan, Start, StaticMap};
-use super::project::{self, Project};
+use super::project::{self, Project, Source};
 use super::python::{self, PythonRequest};
 use super::python_version::PythonVersion;
-use super::settings::{HOOKS, Settings, SettingsError};
+use super::settings::{HOOKS, Settings};
 use super::{dependencies, requirement};
 
 use choose::Finder;
@@ -46,6 +50,10 @@ pub struct Options {
     pub app_root: Option<String>,
     /// What a manager's lock file comes to, if there is one.
     pub listed: Option<Listed>,
+    /// Paths at the top that are not in the tree, and the rule that left them out.
+    pub left_out: Vec<(String, String)>,
+    /// Seconds since 1970; 0 warns of no end of life.
+    pub now: u64,
 }
 
 /// What was found out about an app.
@@ -59,13 +67,25 @@ pub struct Detected {
     pub needs_all_source: Option<String>,
     /// What the owner should know.
     pub warnings: Vec<String>,
+    /// What was found out that the owner may like to know.
+    pub notes: Vec<String>,
+    /// Why it is started as it is, with file and line.
+    pub because: String,
+    /// The home was not said but found.
+    pub found_below: bool,
 }
+
+/// The setting `home`, for phase one, which cannot find it.
+const HOME: &str = "WARPDRIVE_APP_HOME";
 
 impl Detected {
     /// Variables that phase one needs because it does not see the source; they belong to its key.
     pub fn phase_one_environment(&self) -> Vec<(String, String)> {
         let packages = self.plan.server_packages.join(" ");
         let mut variables = vec![("WARPDRIVE_SERVER_PACKAGES".to_owned(), packages)];
+        if self.found_below {
+            variables.push((HOME.to_owned(), self.plan.home.clone()));
+        }
         if let Some(instrument) = &self.plan.instrument {
             variables.push(("WARPDRIVE_INSTRUMENT".to_owned(), instrument.to_string()));
         }
@@ -78,6 +98,30 @@ impl Detected {
 /// # Errors
 /// If it cannot be an app, or is more than one.
 pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectError> {
+    let nothing = match detect_in_home(files, options) {
+        Err(DetectError::Nothing(nothing)) if nothing.home.is_empty() => nothing,
+        other => return other,
+    };
+    let project = Project::load(files, &options.environment, &options.command_line)?;
+    let mut homes = below::homes(files, &project);
+    match homes.len() {
+        0 => Err(DetectError::Nothing(nothing)),
+        1 => {
+            let home = homes.remove(0);
+            let mut options = options.clone();
+            options.environment.insert(HOME.to_owned(), home.clone());
+            let mut detected = detect_in_home(files, &options)?;
+            detected.found_below = true;
+            detected.notes.push(format!(
+                "the application was found in `{home}/`, which is its home"
+            ));
+            Ok(detected)
+        }
+        _ => Err(DetectError::Homes { homes }),
+    }
+}
+
+fn detect_in_home(files: &dyn Files, options: &Options) -> Result<Detected, DetectError> {
     let project = Project::load_listed(
         files,
         &options.environment,
@@ -87,13 +131,17 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
     let settings = &project.settings;
     refuse_hooks(files)?;
     let mut warnings = warnings(&project);
-    if let Some((named_in, file)) = project.requirements.missing.first() {
-        return Err(DetectError::MissingRequirements {
-            named_in: named_in.clone(),
-            file: file.clone(),
+    warnings.extend(lists::check(files, &project, &options.left_out)?);
+    let home = home(files, settings)?;
+    if project.source == Source::None
+        && let Some(path) = ["environment.yml", "environment.yaml"]
+            .into_iter()
+            .find(|path| files.is_file(path))
+    {
+        return Err(DetectError::Conda {
+            path: path.to_owned(),
         });
     }
-    let home = home(files, settings)?;
     let mut file_environment = settings.environment.clone();
     file_environment.extend(environment::plain(files, environment::FILE)?);
     let names = project.names();
@@ -115,9 +163,15 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
             server.missing_packages(&names, interface, wrapped)
         }
         Start::Jupyter { interface } => interface.missing_packages(&names),
+        Start::Command { .. } => chosen.needs.clone(),
         Start::Shell { .. } | Start::Python { .. } => Vec::new(),
     };
-    let python_request = python::request(files, settings);
+    let said = python::request(files, settings)?;
+    warnings.extend(said.warnings);
+    let python_request = said.request;
+    if let Some(builder) = options.python {
+        warnings.extend(python::warn_of_end(builder, options.now));
+    }
     if let (Some(request), Some(builder)) = (&python_request, options.python)
         && !request.matches(builder)
     {
@@ -130,6 +184,7 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
     let server_name = match &chosen.start {
         Start::Shell { .. } => "shell",
         Start::Python { .. } => "python",
+        Start::Command { .. } => "process",
         Start::Jupyter { .. } => "jupyter",
         Start::Server { server, .. } => server.name(),
     };
@@ -139,6 +194,14 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
     if let Some(text) = &server_args {
         // What is expanded at start is looked at now: a command in it is never run.
         super::shell_words::expand(text, &BTreeMap::new())?;
+    }
+    let mut processes: BTreeMap<String, String> = declared::procfile(files, &home)
+        .into_iter()
+        .map(|(name, said)| (name, said.value))
+        .collect();
+    processes.extend(settings.processes.clone());
+    if chosen.web {
+        processes.remove(super::plan::WEB);
     }
     let app_root = options.app_root.as_deref().unwrap_or("/opt/app-root");
     let plan = Plan {
@@ -164,8 +227,13 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
         instrument: instrument(settings),
         service: super::metadata::read(files).name,
         image_environment: BTreeMap::new(),
+        processes,
+        web: chosen.web,
     };
     Ok(Detected {
+        notes: Vec::new(),
+        because: chosen.because,
+        found_below: false,
         dependency_files: dependencies::files(files, &project),
         needs_all_source: dependencies::needs_all_source(&project, files),
         plan,
@@ -279,13 +347,13 @@ pub(crate) fn django_application(django: &DjangoPlan, asgi: bool) -> Option<Appl
 /// The wanted Python version alone, for choosing a builder before anything else.
 ///
 /// # Errors
-/// For settings that cannot be understood.
+/// For settings and versions that cannot be understood.
 pub fn python_request(
     files: &dyn Files,
     environment: &BTreeMap<String, String>,
-) -> Result<Option<PythonRequest>, SettingsError> {
+) -> Result<Option<PythonRequest>, DetectError> {
     let settings = Settings::load(files, environment, &BTreeMap::new())?;
-    Ok(python::request(files, &settings))
+    Ok(python::request(files, &settings)?.request)
 }
 
 /// The old `PyPI` package `warpdrive`, which would overwrite the in-image tool.
@@ -297,5 +365,9 @@ pub(crate) fn is_old_package(line: &requirement::Line) -> bool {
     )
 }
 
+#[cfg(test)]
+mod page;
+#[cfg(test)]
+mod shapes;
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::detect::Interface;
 use super::requirement::has;
 
-pub use command::{Context, command, extra};
+pub use command::{Context, SOCKET_IO, command, extra, shell_line};
 pub use concurrency::{Concurrency, ConcurrencyError, VARIABLE as CONCURRENCY};
 pub use limits::Limits;
 

@@ -75,6 +75,8 @@ fn plan(start: Start) -> Plan {
         instrument: None,
         service: None,
         image_environment: BTreeMap::new(),
+        processes: BTreeMap::new(),
+        web: true,
     }
 }
 

@@ -209,6 +209,11 @@ impl Environment {
             .map(|text| text.to_string_lossy().into_owned())
     }
 
+    /// `WARPDRIVE_PHASE`, where it is not that of a container.
+    pub(super) fn set_phase(&mut self, phase: &str) {
+        self.set("WARPDRIVE_PHASE", phase, Origin::Default);
+    }
+
     /// A variable that tells hooks which command runs them.
     pub(super) fn set_action(&mut self, action: &str) {
         self.set("WARPDRIVE_ACTION", action, Origin::Default);

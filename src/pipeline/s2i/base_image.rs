@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::builder::{LABEL_KIND, LABEL_NAME, LABEL_PYTHON};
 use crate::oci::Digest;
 use crate::progress::Progress;
-use crate::rootfs::{self, Merged, User, find_user};
+use crate::rootfs::{self, Merged, Seen, User, find_user};
 use crate::s2i::labels::{self, ImageLabels};
+use crate::s2i::scripts::{ASSEMBLE, IN_IMAGE};
 use crate::s2i::{AllowedUids, onbuild};
 use crate::sandbox::IdMode;
 use crate::store::{Image, Store};
@@ -21,7 +22,7 @@ use super::request::PullPolicy;
 const ONLY: (u32, u32) = (1001, 0);
 
 /// An image to build on, its layers laid out.
-pub(super) struct Ground {
+pub(super) struct BaseImage {
     pub(super) reference: String,
     pub(super) image: Image,
     pub(super) labels: ImageLabels,
@@ -33,7 +34,7 @@ pub(super) struct Ground {
 ///
 /// Ours have scripts too once the builder layer is on them, and images that warpdrive built have
 /// their labels: those are built on in two phases.
-pub(in crate::pipeline) fn is_foreign(image: &Image) -> bool {
+pub(super) fn is_s2i_builder(image: &Image) -> bool {
     let config = &image.config;
     !is_ours(image) && (labels::has_scripts(config) || !onbuild::triggers(config).is_empty())
 }
@@ -90,7 +91,7 @@ pub(super) fn fetch_exactly(
     }
 }
 
-impl Ground {
+impl BaseImage {
     pub(super) fn new(store: &Store, reference: &str, image: Image) -> Result<Self, BuildError> {
         Ok(Self {
             reference: reference.to_owned(),
@@ -130,6 +131,12 @@ impl Ground {
             self.image.config.user(),
             &format!("USER of `{}`", self.reference),
         )
+    }
+
+    /// Whether it has an `assemble` where images have theirs that do not say it.
+    pub(super) fn has_assemble(&self) -> bool {
+        let path = Path::new(IN_IMAGE).join(ASSEMBLE);
+        matches!(self.merged().followed(&path), Ok(Seen::File(..)))
     }
 
     /// Where relative paths begin: `WORKDIR`, else the root.

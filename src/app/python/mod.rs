@@ -1,6 +1,8 @@
 //! Which Python an app wants: `.python-version`, `runtime.txt`, `Pipfile`, `requires-python` …,
 //! as a condition on minor versions, because a builder image has one patch release of each.
 
+mod places;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -88,82 +90,119 @@ fn clause_allows(clause: &str, have: PythonVersion) -> bool {
     }
 }
 
-/// Finds what an app says about its Python, the most explicit place first.
-pub fn request(files: &dyn Files, settings: &Settings) -> Option<PythonRequest> {
-    let found = |text: &str, source: &str| {
-        let text = text.trim();
-        (!text.is_empty()).then(|| PythonRequest {
-            text: text.to_owned(),
-            source: source.to_owned(),
-        })
-    };
-    if let Some(value) = settings.value("python") {
-        return found(&value.text, &value.origin.to_string());
+/// Why what an app says about its Python cannot be gone by.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PythonError {
+    #[error("{}", unreadable(.place, .text, .why))]
+    Unreadable {
+        place: String,
+        text: String,
+        why: String,
+        write: String,
+    },
+    #[error("{} and {} exclude each other", .0[0], .0[1])]
+    Conflict([PythonRequest; 2]),
+}
+
+fn unreadable(place: &str, text: &str, why: &str) -> String {
+    if text.is_empty() {
+        return format!("{place} says no Python version that can be read: {why}");
     }
-    if let Some(text) = files.text(".python-version")
-        && let Some(version) = text.lines().map(str::trim).find(|line| {
-            !line.is_empty() && !line.starts_with('#')
-        })
-        // pyenv's other implementations (`pypy3.10-7.3`, names of virtual environments) say nothing
-        // that a builder image could fulfil.
-        && let Some(version) = version
-            .strip_prefix("cpython-")
-            .or_else(|| version.strip_prefix("python-"))
-            .or_else(|| version.starts_with(|c: char| c.is_ascii_digit() || "<>=~!".contains(c)).then_some(version))
-    {
-        return found(
-            version.split('-').next().unwrap_or(version),
-            ".python-version",
-        );
-    }
-    if let Some(text) = files.text("runtime.txt")
-        && let Some(version) = text.trim().strip_prefix("python-")
-    {
-        return found(version, "runtime.txt");
-    }
-    let table = |path: &str| {
-        files
-            .text(path)
-            .and_then(|text| toml::from_str::<toml::Table>(&text).ok())
-    };
-    if let Some(pipfile) = table("Pipfile")
-        && let Some(requires) = pipfile.get("requires")
-        && let Some(version) = requires
-            .get("python_full_version")
-            .or_else(|| requires.get("python_version"))
-            .and_then(toml::Value::as_str)
-    {
-        return found(version, "Pipfile");
-    }
-    if let Some(project) = table("pyproject.toml") {
-        if let Some(text) = project
-            .get("project")
-            .and_then(|project| project.get("requires-python"))
-            .and_then(toml::Value::as_str)
-        {
-            return found(text, "pyproject.toml requires-python");
+    format!("{place}: `{text}` is not a Python version that a builder can have: {why}")
+}
+
+/// What an app says about its Python, all places taken together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// The most explicit place's word.
+    pub request: Option<PythonRequest>,
+    pub warnings: Vec<String>,
+}
+
+/// Finds what an app says about its Python, the most explicit place first. A setting of warpdrive's is
+/// the owner's last word; all other places have to agree.
+///
+/// # Errors
+/// If a place says nothing that can be understood, or two exclude each other.
+pub fn request(files: &dyn Files, settings: &Settings) -> Result<Said, PythonError> {
+    let setting = match settings.value("python") {
+        Some(value) => {
+            let place = value.origin.to_string();
+            places::check(&value.text, &place)?;
+            Some(PythonRequest {
+                text: value.text,
+                source: place,
+            })
         }
-        if let Some(text) = project
-            .get("tool")
-            .and_then(|tool| tool.get("poetry"))
-            .and_then(|poetry| poetry.get("dependencies"))
-            .and_then(|dependencies| dependencies.get("python"))
-            .and_then(toml::Value::as_str)
-        {
-            return found(text, "pyproject.toml [tool.poetry.dependencies]");
+        None => None,
+    };
+    let mut said = Said::default();
+    let mut found = places::all(files);
+    if let Some(setting) = setting {
+        for request in found.into_iter().flatten() {
+            if excluding(&setting, &request) {
+                said.warnings
+                    .push(format!("{request} does not count: {setting} is asked for"));
+            }
+        }
+        said.request = Some(setting);
+        return Ok(said);
+    }
+    if let Some(at) = found.iter().position(Result::is_err) {
+        found.swap_remove(at)?;
+    }
+    let found: Vec<PythonRequest> = found.into_iter().flatten().collect();
+    for (index, first) in found.iter().enumerate() {
+        for second in &found[index + 1..] {
+            if excluding(first, second) {
+                return Err(PythonError::Conflict([first.clone(), second.clone()]));
+            }
         }
     }
-    if let Some(text) = super::setup_cfg::value(files, "options", "python_requires") {
-        return found(&text, "setup.cfg python_requires");
+    said.request = found.into_iter().next();
+    Ok(said)
+}
+
+/// Whether no minor version fits both.
+fn excluding(first: &PythonRequest, second: &PythonRequest) -> bool {
+    let fits = |request: &PythonRequest, minor| request.matches(PythonVersion::new(3, minor));
+    !(0..40).any(|minor| fits(first, minor) && fits(second, minor))
+        && !(0..8).any(|minor| {
+            let version = PythonVersion::new(2, minor);
+            first.matches(version) && second.matches(version)
+        })
+}
+
+/// The last month (year, month) in which a Python gets security fixes, as PEP 602 has it.
+pub fn end_of_life(version: PythonVersion) -> Option<(i64, u32)> {
+    match version {
+        PythonVersion {
+            major: 3,
+            minor: 0..=7,
+        } => Some((2023, 6)),
+        PythonVersion { major: 3, minor: 8 } => Some((2024, 10)),
+        // Five years after the release, which is in October.
+        PythonVersion { major: 3, minor } => Some((2016 + i64::from(minor), 10)),
+        PythonVersion { major: 0..=2, .. } => Some((2020, 1)),
+        PythonVersion { .. } => None,
     }
-    None
+}
+
+/// What to say of a Python that gets no fixes at this time (seconds since 1970).
+pub fn warn_of_end(version: PythonVersion, now: u64) -> Option<String> {
+    let (year, month) = end_of_life(version)?;
+    // The month after the last one begins; days before it make no difference here.
+    let months = (year - 1970) * 12 + i64::from(month);
+    let ended = i64::try_from(now / 86_400).ok()? * 4800 / 146_097 >= months;
+    ended.then(|| {
+        format!(
+            "Python {version} has had no security fixes since {year}-{month:02}: take a newer one"
+        )
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use super::super::files::Memory;
     use super::*;
 
     #[test]
@@ -207,46 +246,12 @@ mod tests {
     }
 
     #[test]
-    fn places() {
-        let cases: &[(&str, &str, Option<&str>)] = &[
-            (
-                ".python-version",
-                "# x\n3.12.1\n",
-                Some("3.12.1 (.python-version)"),
-            ),
-            (".python-version", "pypy3.10-7.3\n", None),
-            (
-                "runtime.txt",
-                "python-3.9.18\n",
-                Some("3.9.18 (runtime.txt)"),
-            ),
-            (
-                "Pipfile",
-                "[requires]\npython_version = '3.11'\n",
-                Some("3.11 (Pipfile)"),
-            ),
-            (
-                "pyproject.toml",
-                "[project]\nrequires-python='>=3.10'\n",
-                Some(">=3.10 (pyproject.toml requires-python)"),
-            ),
-            (
-                "pyproject.toml",
-                "[tool.poetry.dependencies]\npython='^3.10'\n",
-                Some("^3.10 (pyproject.toml [tool.poetry.dependencies])"),
-            ),
-            (
-                "setup.cfg",
-                "[options]\npython_requires = >=3.8\n",
-                Some(">=3.8 (setup.cfg python_requires)"),
-            ),
-            ("app.py", "", None),
-        ];
-        for (file, text, expected) in cases {
-            let files = Memory::new().with(file, text);
-            let settings = Settings::load(&files, &BTreeMap::new(), &BTreeMap::new()).unwrap();
-            let found = request(&files, &settings).map(|request| request.to_string());
-            assert_eq!(found.as_deref(), *expected, "{file}");
-        }
+    fn the_end_of_a_python() {
+        let at =
+            |year: u64, month: u64| ((year - 1970) * 365 + (year - 1969) / 4 + month * 30) * 86_400;
+        assert_eq!(warn_of_end(PythonVersion::new(3, 13), at(2026, 11)), None);
+        assert_eq!(warn_of_end(PythonVersion::new(3, 9), at(2025, 6)), None);
+        let warned = warn_of_end(PythonVersion::new(3, 9), at(2026, 1)).unwrap();
+        assert!(warned.contains("2025-10"), "{warned}");
     }
 }

@@ -1,13 +1,24 @@
 //! Requirement files: pip's format, as far as warpdrive has to understand it.
 //!
-//! pip and uv read the files themselves; this module finds which files belong together (`-r`,
-//! `-c`), which packages are named, which lines are local projects (phase two installs them), and
-//! writes a flat file when lines have to be left out. Names follow PEP 503/508; what a line means
-//! beyond its name (markers, extras, hashes) stays text.
+//! This module finds which files belong together (`-r`, `-c`), what each line is (a name, a URL, a
+//! path of the source, an option) and which lines cannot be done; the installer gets one list made of
+//! them ([`super::assemble`]). No line is dropped: what is not understood is a [`Problem`]. Names
+//! follow PEP 503/508; what a line means beyond its name (markers, extras, hashes) stays text.
 
-use std::collections::BTreeSet;
+mod classify;
+mod problem;
+mod text;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::files::{self, Files};
+
+pub use classify::is_archive;
+use classify::{Place, classify, name_of_wheel};
+pub use problem::Problem;
+use problem::{Wrong, wrong};
+pub use text::decode;
+use text::{expand, logical_lines};
 
 /// Files that include each other deeper than this are not followed.
 const MAX_DEPTH: usize = 16;
@@ -35,7 +46,7 @@ pub enum LineKind {
         editable: bool,
     },
     /// `.`, `./lib`, `-e .`, `file:lib`: a directory or archive of the tree, relative to the tree.
-    /// `None`: it lies outside the tree.
+    /// `None`: it lies outside the tree. `extras` is all that follows the path, a marker too.
     Local {
         path: Option<String>,
         extras: String,
@@ -80,165 +91,18 @@ pub fn name_of(text: &str) -> Option<(&str, &str)> {
     plausible.then_some((name, rest))
 }
 
-/// Splits text into logical lines: continuations joined, comments removed, empty ones dropped.
-fn logical_lines(text: &str) -> Vec<(usize, String)> {
-    let text = text.trim_start_matches('\u{feff}');
-    let mut lines = Vec::new();
-    let mut pending: Option<(usize, String)> = None;
-    for (index, raw) in text.lines().enumerate() {
-        let (first, mut joined) = pending.take().unwrap_or((index + 1, String::new()));
-        // A comment begins at the start of a line or after white space (pip's COMMENT_RE).
-        let comment = raw
-            .char_indices()
-            .find(|(at, c)| {
-                *c == '#' && (*at == 0 || raw[..*at].ends_with(|b: char| b.is_whitespace()))
-            })
-            .map(|(at, _)| at);
-        let body = comment.map_or(raw, |at| &raw[..at]);
-        if comment.is_none() && body.ends_with('\\') {
-            joined.push_str(body[..body.len() - 1].trim_end());
-            joined.push(' ');
-            pending = Some((first, joined));
-            continue;
-        }
-        joined.push_str(body);
-        if !joined.trim().is_empty() {
-            lines.push((first, joined.trim().to_owned()));
-        }
-    }
-    if let Some((first, joined)) = pending
-        && !joined.trim().is_empty()
-    {
-        lines.push((first, joined.trim().to_owned()));
-    }
-    lines
-}
-
-/// The value of an option written as `-r FILE`, `-rFILE`, `--requirement FILE` or
-/// `--requirement=FILE`.
-fn option_value<'a>(text: &'a str, short: &str, long: &str) -> Option<&'a str> {
-    if let Some(rest) = text.strip_prefix(long) {
-        if let Some(value) = rest.strip_prefix('=') {
-            return Some(value.trim());
-        }
-        if rest.starts_with(char::is_whitespace) {
-            return Some(rest.trim());
-        }
-    }
-    if !text.starts_with("--")
-        && let Some(rest) = text.strip_prefix(short)
-        && !rest.is_empty()
-    {
-        return Some(rest.trim_start_matches('=').trim());
-    }
-    None
-}
-
-fn is_url(text: &str) -> bool {
-    text.split_once("://").is_some_and(|(scheme, _)| {
-        !scheme.is_empty()
-            && scheme
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
-    })
-}
-
-/// What a requirement with this text is. `directory` is that of the file it stands in.
-fn classify(text: &str, directory: &str) -> LineKind {
-    let resolve = |value: &str| files::join(directory, value.trim_matches(['"', '\'']));
-    if let Some(value) = option_value(text, "-r", "--requirement") {
-        return LineKind::Include(resolve(value));
-    }
-    if let Some(value) = option_value(text, "-c", "--constraint") {
-        return LineKind::Constraint(resolve(value));
-    }
-    if let Some(value) = option_value(text, "-e", "--editable") {
-        return target(value, directory, true);
-    }
-    if text.starts_with('-') {
-        return LineKind::Option;
-    }
-    target(text, directory, false)
-}
-
-fn target(text: &str, directory: &str, editable: bool) -> LineKind {
-    // Per-requirement options and markers do not belong to the target.
-    let end = text
-        .find(" --")
-        .or_else(|| text.find(" ;"))
-        .unwrap_or(text.len());
-    let bare = text[..end].trim().trim_matches(['"', '\'']);
-    if let Some((name, rest)) = name_of(text)
-        && !editable
-    {
-        let after_extras = match rest.strip_prefix('[') {
-            Some(inner) => inner
-                .split_once(']')
-                .map_or("", |(_, rest)| rest)
-                .trim_start(),
-            None => rest,
-        };
-        if let Some(url) = after_extras.strip_prefix('@') {
-            let url = url.split(';').next().unwrap_or(url).trim();
-            if let Some(path) = url.strip_prefix("file:") {
-                return local(path, directory, editable);
-            }
-            return LineKind::Named {
-                name: normalize(name),
-                url: Some(url.to_owned()),
-            };
-        }
-        let looks_like_archive = [".whl", ".tar.gz", ".zip"]
-            .iter()
-            .any(|s| bare.ends_with(s));
-        if !looks_like_archive {
-            return LineKind::Named {
-                name: normalize(name),
-                url: None,
-            };
-        }
-    }
-    if let Some(path) = bare.strip_prefix("file:") {
-        return local(path, directory, editable);
-    }
-    if is_url(bare) || bare.starts_with("git+") {
-        let name = bare
-            .split_once('#')
-            .and_then(|(_, fragment)| {
-                fragment
-                    .split('&')
-                    .find_map(|part| part.strip_prefix("egg="))
-            })
-            .and_then(name_of)
-            .map(|(name, _)| normalize(name))
-            .or_else(|| {
-                let file = bare.split(['#', '?']).next()?.rsplit('/').next()?;
-                let stem = file.strip_suffix(".whl")?;
-                stem.split('-').next().map(normalize)
-            });
-        return LineKind::Url {
-            url: bare.to_owned(),
-            name,
-            editable,
-        };
-    }
-    local(bare, directory, editable)
-}
-
-fn local(path: &str, directory: &str, editable: bool) -> LineKind {
-    let path = path.strip_prefix("//").unwrap_or(path);
-    let (path, extras) = match path.find('[') {
-        Some(at) => (&path[..at], path[at..].to_owned()),
-        None => (path, String::new()),
-    };
-    // pip takes a local path relative to the working directory, which is the tree's root; uv takes
-    // it relative to the file. They agree where it matters: files in the root.
-    let _ = directory;
-    LineKind::Local {
-        path: files::join("", path),
-        extras,
-        editable,
-    }
+/// Whether a line names another file or a project, and no option besides.
+fn is_reference(text: &str) -> bool {
+    [
+        "-r",
+        "-c",
+        "-e",
+        "--requirement",
+        "--constraint",
+        "--editable",
+    ]
+    .iter()
+    .any(|option| text.starts_with(option))
 }
 
 /// Reads a requirements file and all it includes, in order. Files that are missing are returned
@@ -254,54 +118,146 @@ pub fn read(files: &dyn Files, file: &str) -> Requirements {
 pub struct Requirements {
     /// `-r` lines are replaced by what they include; `-c` lines stay.
     pub lines: Vec<Line>,
+    /// The lines of constraint files.
+    pub constraints: Vec<Line>,
     /// Every file that was read or named, constraints too.
     pub files: BTreeSet<String>,
     /// Named but not there: (file and line that names it, path).
     pub missing: Vec<(String, String)>,
+    /// What cannot be done.
+    pub problems: Vec<Problem>,
+    /// `${NAME}` without a value, and where it stands.
+    pub unset: Vec<(String, String)>,
+    /// The values of `${NAME}`.
+    variables: BTreeMap<String, String>,
+    /// The directory of the application, where paths begin.
+    home: String,
 }
 
 impl Requirements {
+    /// Of an application in this directory of the source, with these values of `${NAME}`.
+    pub fn new(variables: &BTreeMap<String, String>, home: &str) -> Requirements {
+        Requirements {
+            variables: variables.clone(),
+            home: home.to_owned(),
+            ..Requirements::default()
+        }
+    }
+
     /// Reads one more file.
     pub fn add(&mut self, files: &dyn Files, file: &str, depth: usize) {
-        let Some(text) = files.text(file) else {
+        let Some(bytes) = files.read(file) else {
+            if files.is_file(file) {
+                let what = format!("it has more than {} bytes", files::MAX_FILE);
+                self.problem(file, "", wrong(what, "a shorter list"));
+            }
             return;
         };
         if depth > MAX_DEPTH {
+            let what = "files include each other more than 16 deep";
+            self.problem(file, "", wrong(what, "one list"));
             return;
         }
         self.files.insert(file.to_owned());
-        for (number, text) in logical_lines(&text) {
-            let kind = classify(&text, files::parent(file));
+        for (number, text) in self.read_lines(file, &bytes) {
             let place = format!("{file}:{number}");
-            match &kind {
-                LineKind::Include(Some(path)) => {
-                    if self.files.contains(path) {
-                        continue;
-                    }
-                    if files.is_file(path) {
-                        self.add(files, path, depth + 1);
-                    } else {
-                        self.missing.push((place, path.clone()));
-                    }
-                    continue;
-                }
-                LineKind::Include(None) => {
-                    self.missing.push((place, text));
-                    continue;
-                }
-                LineKind::Constraint(Some(path)) => self.add_constraint(files, path, &place, depth),
-                LineKind::Constraint(None) if !text.contains("://") => {
-                    self.missing.push((place, text.clone()));
-                }
-                _ => {}
+            let texts = if text.starts_with('-') && !is_reference(&text) {
+                classify::options(&text)
+            } else {
+                vec![text]
+            };
+            for text in texts {
+                self.add_line(files, file, number, &place, text, depth);
             }
-            self.lines.push(Line {
-                file: file.to_owned(),
-                number,
-                text,
-                kind,
-            });
         }
+    }
+
+    /// Adds lines that stand in a file of another form.
+    pub fn add_texts(&mut self, files: &dyn Files, file: &str, texts: &[String]) {
+        self.files.insert(file.to_owned());
+        for (index, text) in texts.iter().enumerate() {
+            self.add_line(files, file, index + 1, file, text.trim().to_owned(), 0);
+        }
+    }
+
+    fn add_line(
+        &mut self,
+        files: &dyn Files,
+        file: &str,
+        number: usize,
+        place: &str,
+        text: String,
+        depth: usize,
+    ) {
+        let (kind, wrong) = self.classify(files, file, place, &text);
+        if let Some(wrong) = wrong {
+            self.problem(place, &text, wrong);
+        }
+        match &kind {
+            LineKind::Include(Some(path)) => {
+                if self.files.contains(path) {
+                    return;
+                }
+                if files.is_file(path) {
+                    self.add(files, path, depth + 1);
+                } else {
+                    self.missing.push((place.to_owned(), path.clone()));
+                }
+                return;
+            }
+            LineKind::Include(None) => {
+                self.missing.push((place.to_owned(), text));
+                return;
+            }
+            LineKind::Constraint(Some(path)) => self.add_constraint(files, path, place, depth),
+            LineKind::Constraint(None) => self.missing.push((place.to_owned(), text.clone())),
+            _ => {}
+        }
+        self.lines.push(Line {
+            file: file.to_owned(),
+            number,
+            text,
+            kind,
+        });
+    }
+
+    fn read_lines(&mut self, file: &str, bytes: &[u8]) -> Vec<(usize, String)> {
+        match decode(bytes) {
+            Ok(text) => logical_lines(&text),
+            Err((line, what)) => {
+                let write = format!("the file in UTF-8: iconv -f ENCODING -t UTF-8 {file}");
+                self.problem(&format!("{file}:{line}"), "", wrong(what, write));
+                Vec::new()
+            }
+        }
+    }
+
+    fn classify(
+        &mut self,
+        files: &dyn Files,
+        file: &str,
+        place: &str,
+        text: &str,
+    ) -> (LineKind, Option<Wrong>) {
+        let (expanded, unset) = expand(text, &self.variables);
+        let unset = unset.into_iter().map(|name| (place.to_owned(), name));
+        self.unset.extend(unset);
+        let place = Place {
+            files,
+            directory: files::parent(file),
+            home: &self.home,
+        };
+        classify(&expanded, &place)
+    }
+
+    fn problem(&mut self, place: &str, text: &str, wrong: Wrong) {
+        self.problems.push(Problem {
+            place: place.to_owned(),
+            text: text.to_owned(),
+            wrong: wrong.wrong,
+            write: wrong.write,
+            uv_only: wrong.uv_only,
+        });
     }
 
     /// Constraint files name files themselves, but no requirements.
@@ -309,17 +265,30 @@ impl Requirements {
         if self.files.contains(path) || depth > MAX_DEPTH {
             return;
         }
-        let Some(text) = files.text(path) else {
+        let Some(bytes) = files.read(path) else {
             self.missing.push((place.to_owned(), path.to_owned()));
             return;
         };
         self.files.insert(path.to_owned());
-        for (number, text) in logical_lines(&text) {
-            if let LineKind::Include(Some(inner)) | LineKind::Constraint(Some(inner)) =
-                classify(&text, files::parent(path))
-            {
-                self.add_constraint(files, &inner, &format!("{path}:{number}"), depth + 1);
+        for (number, text) in self.read_lines(path, &bytes) {
+            let place = format!("{path}:{number}");
+            let (kind, wrong) = self.classify(files, path, &place, &text);
+            if let LineKind::Include(Some(inner)) | LineKind::Constraint(Some(inner)) = &kind {
+                self.add_constraint(files, inner, &place, depth + 1);
+                continue;
             }
+            // A constraint that names another platform's package binds nothing.
+            if let Some(wrong) = wrong
+                && !matches!(kind, LineKind::Named { .. })
+            {
+                self.problem(&place, &text, wrong);
+            }
+            self.constraints.push(Line {
+                file: path.to_owned(),
+                number,
+                text,
+                kind,
+            });
         }
     }
 
@@ -332,6 +301,9 @@ impl Requirements {
                 | LineKind::Url {
                     name: Some(name), ..
                 } => Some(name.clone()),
+                LineKind::Local {
+                    path: Some(path), ..
+                } => name_of_wheel(path),
                 _ => None,
             })
             .collect()
@@ -388,7 +360,18 @@ mod tests {
     }
 
     fn kind(text: &str) -> LineKind {
-        classify(text, "")
+        let files = Memory::new()
+            .with("setup.py", "")
+            .with("lib/setup.py", "")
+            .with("vendor/x-1.0-py3-none-any.whl", "");
+        let place = Place {
+            files: &files,
+            directory: "",
+            home: "",
+        };
+        let (kind, wrong) = classify(text, &place);
+        assert_eq!(wrong, None, "{text}");
+        kind
     }
 
     #[test]

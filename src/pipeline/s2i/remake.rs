@@ -76,6 +76,8 @@ fn is_zero(number: &usize) -> bool {
 #[derive(Debug, Clone, Default)]
 pub struct Given {
     pub scripts_url: Option<ScriptsUrl>,
+    /// From where scripts may be fetched on an image's word.
+    pub script_hosts: Vec<String>,
     pub injections: Vec<Injection>,
     pub volumes: Vec<Volume>,
     pub add_hosts: Vec<(String, String)>,
@@ -125,7 +127,7 @@ fn tellable(url: &ScriptsUrl) -> Option<String> {
 }
 
 /// What an image does not tell of its making: what it is, how many there were, and how many are given.
-pub fn untold(
+pub fn not_recorded(
     record: &Record,
     request: &Common,
     given: &Given,
@@ -159,7 +161,11 @@ pub fn untold(
 
 impl Request {
     /// The request that a record tells of. The image has no name yet; `common` says the rest.
-    pub fn again(common: &Common, options: &Options, given: &Given) -> Result<Self, BuildError> {
+    pub fn of_record(
+        common: &Common,
+        options: &Options,
+        given: &Given,
+    ) -> Result<Self, BuildError> {
         let wrong = |problem: String| BuildError::NoRecord { problem };
         let builder = common.builder.clone().unwrap_or_default();
         let url = |text: &Option<String>| {
@@ -168,6 +174,7 @@ impl Request {
                 .transpose()
                 .map_err(wrong)
         };
+        let own = Self::of_image(common, builder);
         let mut runtime_artifacts = Vec::new();
         for text in &options.runtime_artifacts {
             runtime_artifacts.push(Artifact::parse(text).map_err(wrong)?);
@@ -178,7 +185,10 @@ impl Request {
                 Some(url) => Some(url.clone()),
                 None => url(&options.scripts_url)?,
             },
-            image_scripts_url: url(&options.image_scripts_url)?,
+            scripts_url_recorded: given.scripts_url.is_none(),
+            image_scripts_url: url(&options.image_scripts_url)?.or(own.image_scripts_url.clone()),
+            image_scripts_url_recorded: true,
+            script_hosts: given.script_hosts.clone(),
             destination: options.destination.clone(),
             assemble_user: options.assemble_user.clone(),
             assemble_runtime_user: options.assemble_runtime_user.clone(),
@@ -196,13 +206,13 @@ impl Request {
             add_hosts: given.add_hosts.clone(),
             cap_drop: options.cap_drop.clone(),
             volumes: given.volumes.clone(),
-            ..Self::of_image(common, builder)
+            ..own
         })
     }
 }
 
 /// Makes an image of a record again, for a comparison: it gets no name and goes nowhere.
-pub(in crate::pipeline) fn make_again(
+pub(in crate::pipeline) fn remake(
     store: &Store,
     common: &Common,
     options: &Options,
@@ -216,7 +226,7 @@ pub(in crate::pipeline) fn make_again(
         );
     }
     let timings = Timings::new();
-    let request = Request::again(common, options, given)?;
+    let request = Request::of_record(common, options, given)?;
     let exclusion = match &options.exclude {
         Some(text) => Exclusion::parse(text).map_err(|problem| BuildError::NoRecord { problem })?,
         None => Exclusion::default(),

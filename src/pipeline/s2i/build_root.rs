@@ -18,10 +18,10 @@ use crate::store::{Scratch, Store};
 
 use super::super::BuildError;
 use super::super::dependencies::overlay;
+use super::base_image::BaseImage;
 use super::error::S2iBuildError;
-use super::image::Ground;
 
-pub(super) struct Place {
+pub(super) struct BuildRoot {
     pub(super) upper: Upper,
     /// The upper directory above the image's layers, the uppermost first.
     pub(super) layers: Vec<PathBuf>,
@@ -29,20 +29,20 @@ pub(super) struct Place {
     scratch: Scratch,
 }
 
-impl Place {
-    pub(super) fn new(store: &Store, ground: &Ground, name: &str) -> Result<Self, BuildError> {
+impl BuildRoot {
+    pub(super) fn new(store: &Store, on: &BaseImage, name: &str) -> Result<Self, BuildError> {
         let scratch = store.scratch(name)?;
         let upper = overlay(&scratch, "root")?;
         let mut layers = vec![upper.upper.clone()];
-        layers.extend(ground.lowers.iter().cloned());
+        layers.extend(on.lowers.iter().cloned());
         let place = Self {
             upper,
             layers,
-            image: ground.reference.clone(),
+            image: on.reference.clone(),
             scratch,
         };
         // Overlayfs shows the root as its uppermost layer has it.
-        Self::look_like(&place.upper.upper, ground.merged().at(Path::new("/")))?;
+        Self::look_like(&place.upper.upper, on.merged().at(Path::new("/")))?;
         Ok(place)
     }
 
@@ -60,6 +60,16 @@ impl Place {
     /// The directory `path` (inside), made where it is missing; gives its place in the upper
     /// directory. New directories belong to `owner`.
     pub(super) fn directory(&self, path: &Path, owner: &User) -> Result<PathBuf, S2iBuildError> {
+        self.directory_for_now(path, owner, &mut MadeForNow::default())
+    }
+
+    /// The same, noting what was missing.
+    pub(super) fn directory_for_now(
+        &self,
+        path: &Path,
+        owner: &User,
+        made: &mut MadeForNow,
+    ) -> Result<PathBuf, S2iBuildError> {
         let wrong = || S2iBuildError::NotADirectory {
             image: self.image.clone(),
             path: path.to_owned(),
@@ -89,6 +99,7 @@ impl Place {
                 Seen::Nothing => {
                     make(&on_disk, 0o755)?;
                     give(&on_disk, owner)?;
+                    made.0.push(on_disk.clone());
                 }
                 _ => return Err(wrong()),
             }
@@ -124,7 +135,7 @@ impl Place {
         let external: Vec<(&String, &Vec<u8>)> = scripts
             .iter()
             .filter_map(|(name, script)| match script {
-                Where::External(content) => Some((name, content)),
+                Where::External { content, .. } => Some((name, content)),
                 Where::Image(_) => None,
             })
             .collect();
@@ -151,6 +162,20 @@ impl Place {
         }
         let mode = fs::Permissions::from_mode(metadata.mode() & 0o7777);
         fs::set_permissions(path, mode).map_err(failed)
+    }
+}
+
+/// Directories that were made for a script's time, parents first.
+#[derive(Debug, Default)]
+pub(super) struct MadeForNow(Vec<PathBuf>);
+
+impl MadeForNow {
+    /// Removes those in which the script has put nothing.
+    pub(super) fn remove_empty(&self) {
+        for path in self.0.iter().rev() {
+            // What is not empty any more is the script's own, and stays.
+            let _ = fs::remove_dir(path);
+        }
     }
 }
 

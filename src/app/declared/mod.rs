@@ -1,0 +1,88 @@
+//! Dependencies that stand neither in `requirements.txt` nor in standard metadata, turned into lines of
+//! requirements: Poetry's and Pipenv's tables, PEP 735 groups, `requirements/`, `requirements.in`,
+//! `environment.yml`. Nothing is left out in silence: what has no such line is a [`Doubt`].
+
+mod conda;
+mod groups;
+mod pipfile;
+mod poetry;
+mod several;
+mod words;
+
+use super::files::Files;
+
+/// What a place of the source asks for.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Declared {
+    /// Requirement files that exist, to be read as such.
+    pub files: Vec<String>,
+    /// The file that the lines are from.
+    pub file: String,
+    /// Lines of requirements.
+    pub lines: Vec<String>,
+    pub doubts: Vec<Doubt>,
+}
+
+/// Something that cannot be done as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doubt {
+    pub place: String,
+    pub text: String,
+    pub wrong: String,
+    pub write: String,
+}
+
+impl Declared {
+    fn of(file: &str) -> Declared {
+        Declared {
+            file: file.to_owned(),
+            ..Declared::default()
+        }
+    }
+
+    fn doubt(&mut self, text: &str, wrong: impl Into<String>, write: impl Into<String>) {
+        self.doubts.push(Doubt {
+            place: self.file.clone(),
+            text: text.to_owned(),
+            wrong: wrong.into(),
+            write: write.into(),
+        });
+    }
+}
+
+/// `[tool.poetry.dependencies]`, where `[project]` has no dependencies.
+pub fn of_poetry(document: &toml::Table) -> Option<Declared> {
+    let standard = document.get("project").is_some_and(|project| {
+        project.get("dependencies").is_some() || project.get("dynamic").is_some()
+    });
+    if standard {
+        None
+    } else {
+        poetry::read(document)
+    }
+}
+
+/// Whether Poetry's project is a package, and not only a list of dependencies.
+pub fn is_poetry_package(document: &toml::Table) -> bool {
+    let mode = document
+        .get("tool")
+        .and_then(|tool| tool.get("poetry"))
+        .and_then(|poetry| poetry.get("package-mode"))
+        .and_then(toml::Value::as_bool);
+    document.contains_key("build-system") && mode != Some(false)
+}
+
+/// Lists of requirements of other names than the usual one.
+pub fn lists(files: &dyn Files, home: &str) -> Option<Declared> {
+    several::read(files, home)
+}
+
+/// The place that counts where neither `requirements.txt` nor metadata say anything.
+pub fn find(files: &dyn Files, home: &str, document: Option<&toml::Table>) -> Option<Declared> {
+    document
+        .and_then(of_poetry)
+        .or_else(|| document.and_then(groups::read))
+        .or_else(|| pipfile::read(files))
+        .or_else(|| several::read(files, home))
+        .or_else(|| conda::read(files))
+}

@@ -1,0 +1,134 @@
+//! pip's environment variables in uv's words: people have set them for years, and uv reads its own
+//! only. What uv's variables say comes first.
+
+use std::collections::BTreeMap;
+
+/// pip's variable, uv's, and others of uv's that say the same.
+const SAME: &[(&str, &str, &[&str])] = &[
+    ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", &["UV_INDEX_URL"]),
+    ("PIP_EXTRA_INDEX_URL", "UV_INDEX", &["UV_EXTRA_INDEX_URL"]),
+    ("PIP_TRUSTED_HOST", "UV_INSECURE_HOST", &[]),
+    ("PIP_CONSTRAINT", "UV_CONSTRAINT", &[]),
+    ("PIP_DEFAULT_TIMEOUT", "UV_HTTP_TIMEOUT", &[]),
+    ("PIP_TIMEOUT", "UV_HTTP_TIMEOUT", &[]),
+    ("PIP_CLIENT_CERT", "SSL_CLIENT_CERT", &[]),
+];
+
+/// The variables that uv needs beside these.
+pub fn for_uv(environment: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let said = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+    let mut found: Vec<(String, String)> = SAME
+        .iter()
+        .filter(|(_, own, others)| said(own).is_none() && others.iter().all(|o| said(o).is_none()))
+        .filter_map(|(pip, own, _)| Some(((*own).to_owned(), said(pip)?.clone())))
+        // pip takes parts of seconds, uv does not.
+        .filter(|(own, value)| own != "UV_HTTP_TIMEOUT" || value.parse::<u64>().is_ok())
+        .collect();
+    if let Some(links) = said("PIP_FIND_LINKS").filter(|_| said("UV_FIND_LINKS").is_none()) {
+        let links: Vec<&str> = links.split_whitespace().collect();
+        found.push(("UV_FIND_LINKS".to_owned(), links.join(",")));
+    }
+    if let Some(proxy) = said("PIP_PROXY") {
+        for name in ["HTTP_PROXY", "HTTPS_PROXY"] {
+            if said(name).is_none() && said(&name.to_lowercase()).is_none() {
+                found.push((name.to_owned(), proxy.clone()));
+            }
+        }
+    }
+    found
+}
+
+/// Options for uv's command line, for what it has no variables for.
+pub fn options_for_uv(environment: &BTreeMap<String, String>) -> Vec<String> {
+    let mut options = Vec::new();
+    if is_on(environment, "PIP_PRE") {
+        options.extend(["--prerelease", "allow"].map(str::to_owned));
+    }
+    if is_on(environment, "PIP_REQUIRE_HASHES") {
+        options.push("--require-hashes".to_owned());
+    }
+    for (name, option) in [
+        ("PIP_NO_BINARY", "--no-binary"),
+        ("PIP_ONLY_BINARY", "--only-binary"),
+    ] {
+        let names = environment.get(name).map_or("", String::as_str);
+        for one in names
+            .split(',')
+            .map(str::trim)
+            .filter(|one| !one.is_empty())
+        {
+            options.extend([option.to_owned(), one.to_owned()]);
+        }
+    }
+    options
+}
+
+/// Whether no index may be asked.
+pub fn without_index(environment: &BTreeMap<String, String>) -> bool {
+    // The first as the original has it: any text.
+    environment
+        .get("WARPDRIVE_PIP_NO_INDEX")
+        .is_some_and(|value| !value.is_empty())
+        || is_on(environment, "PIP_NO_INDEX")
+}
+
+/// As pip reads a switch.
+fn is_on(environment: &BTreeMap<String, String>, name: &str) -> bool {
+    environment.get(name).is_some_and(|value| {
+        ["1", "y", "yes", "t", "true", "on"].contains(&value.to_lowercase().as_str())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(list: &[(&str, &str)]) -> BTreeMap<String, String> {
+        list.iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn words_of_pip() {
+        let pip = environment(&[
+            ("PIP_INDEX_URL", "https://a/"),
+            ("PIP_EXTRA_INDEX_URL", "https://b/ https://c/"),
+            ("PIP_FIND_LINKS", "x y"),
+            ("PIP_NO_INDEX", "true"),
+            ("PIP_TIMEOUT", "1.5"),
+            ("PIP_PRE", "1"),
+            ("PIP_ONLY_BINARY", "a,b"),
+        ]);
+        let found = for_uv(&pip);
+        let found: Vec<(&str, &str)> = found
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_str()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("UV_DEFAULT_INDEX", "https://a/"),
+                ("UV_INDEX", "https://b/ https://c/"),
+                ("UV_FIND_LINKS", "x,y")
+            ]
+        );
+        assert_eq!(
+            options_for_uv(&pip).join(" "),
+            "--prerelease allow --only-binary a --only-binary b"
+        );
+        assert!(without_index(&pip));
+    }
+
+    #[test]
+    fn uv_has_the_last_word() {
+        let both = environment(&[
+            ("PIP_INDEX_URL", "https://a/"),
+            ("UV_INDEX_URL", "https://u/"),
+            ("PIP_EXTRA_INDEX_URL", ""),
+            ("PIP_NO_INDEX", "0"),
+        ]);
+        assert_eq!(for_uv(&both), []);
+        assert!(!without_index(&both));
+    }
+}
