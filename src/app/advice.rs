@@ -112,9 +112,9 @@ impl Advice {
                     &mut advice.remedies
                 };
                 match list.last_mut().filter(|_| !fresh) {
-                    Some(last) => {
-                        last.push('\n');
-                        last.push_str(text);
+                    Some(paragraph) => {
+                        paragraph.push('\n');
+                        paragraph.push_str(text);
                     }
                     None => list.push(text.to_owned()),
                 }

@@ -287,12 +287,12 @@ fn port(parts: &Parts<'_>, facts: &Facts<'_>) -> Option<String> {
 /// The names of what can be started, for the annotation.
 fn processes(parts: &Parts<'_>) -> Option<String> {
     let plan = &parts.application.plan;
-    let named = plan.get("processes")?.as_object()?;
+    let others = plan.get("processes")?.as_object()?;
     let web = plan.get("web") != Some(&Value::Bool(false));
     let names: Vec<&str> = web
         .then_some("web")
         .into_iter()
-        .chain(named.keys().map(String::as_str))
+        .chain(others.keys().map(String::as_str))
         .collect();
     Some(names.join(" "))
 }

@@ -437,7 +437,7 @@ fn at_commit(commit: &source::Commit) -> String {
     format!("At commit {id}{branch}{changed}")
 }
 
-/// The variables of `.s2i/environment` below those of the request: on OpenShift they are the image's.
+/// The variables of `.s2i/environment` below those of the request: on `OpenShift` they are the image's.
 fn with_environment_of(request: &Request, tree: &Tree) -> Result<Request, BuildError> {
     let mut request = request.clone();
     for file in crate::s2i::environment::IN_SOURCE {

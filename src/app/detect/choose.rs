@@ -170,7 +170,7 @@ impl Finder<'_> {
         Ok(None)
     }
 
-    /// `APP_SCRIPT` and `APP_FILE`, which name a program on OpenShift.
+    /// `APP_SCRIPT` and `APP_FILE`, which name a program on `OpenShift`.
     fn openshift(&self) -> Result<Option<Chosen>, DetectError> {
         let said = |key: &str, variable: &str| {
             let value = self.project.settings.said(key)?;
@@ -447,7 +447,7 @@ impl Finder<'_> {
         }
         if found.errors.is_empty()
             && found.notes.is_empty()
-            && let Some(name) = self.program(&found)
+            && let Some(name) = program_by_name(&found)
         {
             let path = entry::under(self.home, &name);
             let chosen = Chosen::simple(Start::Python { program: name });
@@ -528,30 +528,6 @@ impl Finder<'_> {
         "pyramid".clone_into(&mut chosen.framework);
         chosen.needs = self.servers_in("gunicorn");
         Some(chosen)
-    }
-
-    /// A program by its name: one with a main block, or the only module.
-    fn program(&self, found: &Found) -> Option<String> {
-        let root: Vec<&Read> = found
-            .modules
-            .iter()
-            .filter(|module| module.in_home)
-            .collect();
-        let name = |module: &Read| {
-            let name = module.path.rsplit('/').next().unwrap_or(&module.path);
-            name.to_owned()
-        };
-        PROGRAMS
-            .iter()
-            .find(|program| {
-                root.iter()
-                    .any(|module| name(module) == **program && (module.has_main || module.acts))
-            })
-            .map(|program| (*program).to_owned())
-            .or_else(|| match root.as_slice() {
-                [one] if one.has_main => Some(name(one)),
-                _ => None,
-            })
     }
 
     /// The only program of `[project.scripts]`.
@@ -782,6 +758,30 @@ impl Finder<'_> {
             home: self.home.to_owned(),
         }))
     }
+}
+
+/// A program by its name: one with a main block, or the only module.
+fn program_by_name(found: &Found) -> Option<String> {
+    let root: Vec<&Read> = found
+        .modules
+        .iter()
+        .filter(|module| module.in_home)
+        .collect();
+    let name = |module: &Read| {
+        let name = module.path.rsplit('/').next().unwrap_or(&module.path);
+        name.to_owned()
+    };
+    PROGRAMS
+        .iter()
+        .find(|program| {
+            root.iter()
+                .any(|module| name(module) == **program && (module.has_main || module.acts))
+        })
+        .map(|program| (*program).to_owned())
+        .or_else(|| match root.as_slice() {
+            [one] if one.has_main => Some(name(one)),
+            _ => None,
+        })
 }
 
 /// Django's own function that makes an application.

@@ -169,7 +169,7 @@ pub(super) fn scripts(files: &dyn Files, home: &str) -> Vec<Said> {
     .collect()
 }
 
-/// The sections `[app:main]` or `[pipeline:main]` of an ini file for PasteDeploy, which Pyramid's
+/// The sections `[app:main]` or `[pipeline:main]` of an ini file for `PasteDeploy`, which Pyramid's
 /// projects have.
 pub(super) fn paste(files: &dyn Files, home: &str) -> Option<Said> {
     ["production.ini", "development.ini"]

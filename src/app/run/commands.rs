@@ -376,20 +376,18 @@ pub fn verify(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> 
 /// `alive` and `ready`: the hook of that name, else whether the application answers.
 pub fn probe(name: &'static str, caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
     let environment = environment(caller, name, progress)?;
-    match hook::find(name, &environment)? {
-        Some(hook) => hook.become_it(&environment, None),
-        None => {
-            probe::get(environment.port, probe_timeout(&environment)?)?;
-            if environment.roots.image && probe::is_on_loopback_only(environment.port) {
-                progress.warn(&format!(
-                    "the application listens on 127.0.0.1:{} only: Docker and Kubernetes cannot reach it; \
-                     let it listen on 0.0.0.0",
-                    environment.port
-                ));
-            }
-            Ok(0)
-        }
+    if let Some(hook) = hook::find(name, &environment)? {
+        return hook.become_it(&environment, None);
     }
+    probe::get(environment.port, probe_timeout(&environment)?)?;
+    if environment.roots.image && probe::is_on_loopback_only(environment.port) {
+        progress.warn(&format!(
+            "the application listens on 127.0.0.1:{} only: Docker and Kubernetes cannot reach it; \
+             let it listen on 0.0.0.0",
+            environment.port
+        ));
+    }
+    Ok(0)
 }
 
 /// `WARPDRIVE_PROBE_TIMEOUT`, in seconds.

@@ -23,7 +23,7 @@ use super::error::RunError;
 
 const SCRIPT: &str = include_str!("smoke.py");
 /// Longest time that all imports get.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 /// Variables that are looked for one after the other.
 const MAX_VARIABLES: usize = 12;
 /// Lines of the traceback that are repeated.
@@ -83,17 +83,21 @@ fn checks(plan: &Plan) -> Check {
         } => Check::Python("object", application.reference()),
         Start::Command { line } => {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let plain = !line.contains(['&', '|', ';', '<', '>', '(']);
+            let single = !line.contains(['&', '|', ';', '<', '>', '(']);
             match words.as_slice() {
-                ["python" | "python3", file, ..] if plain && file.ends_with(".py") => {
+                ["python" | "python3", file, ..] if single && is_module(file) => {
                     Check::Python("program", (*file).to_owned())
                 }
-                [name] if plain => Check::Python("script", (*name).to_owned()),
+                [name] if single => Check::Python("script", (*name).to_owned()),
                 _ => Check::Nothing,
             }
         }
         Start::Server { .. } | Start::Jupyter { .. } => Check::Nothing,
     }
+}
+
+fn is_module(file: &str) -> bool {
+    Path::new(file).extension().is_some_and(|end| end == "py")
 }
 
 /// An executable of the source: whether the kernel would start it.
