@@ -66,6 +66,7 @@ pub(super) fn gate(
         init: true,
         volatile: true,
         limits,
+        #[cfg(debug_assertions)]
         without: Vec::new(),
     };
     let mut sandbox = sandbox::spawn(&spec, Io::piped())?;
