@@ -120,7 +120,7 @@ fn each_way_installs_what_it_says() {
         ),
         (
             "another platform's line",
-            &[("requirements.txt", b"small\npywin32==306 ; sys_platform == \"win32\"\n./gone ; sys_platform == \"win32\"\n"), ("gone/setup.py", b"")],
+            &[("requirements.txt", b"small\npywin32==306 ; sys_platform == \"win32\"\n")],
             "gunicorn=27.0.1 small=2.0",
         ),
         (

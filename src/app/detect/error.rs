@@ -104,6 +104,16 @@ fn usual_name(file: &str) -> String {
     }
 }
 
+/// What to do: text to write, unless it says another thing to do.
+fn to_do(write: &str) -> String {
+    let other = ["delete ", "give ", "let ", "copy ", "build "];
+    if other.iter().any(|start| write.starts_with(start)) {
+        write.to_owned()
+    } else {
+        format!("write {write}")
+    }
+}
+
 fn title(problems: &[Problem]) -> String {
     match problems {
         [one] => format!("{} cannot be done as it stands", one.place),
@@ -173,7 +183,7 @@ impl Explain for DetectError {
                 };
                 advice
                     .cause(format!("{line}\n  {}", problem.wrong))
-                    .remedy(format!("{}: write {}", problem.place, problem.write))
+                    .remedy(format!("{}: {}", problem.place, to_do(&problem.write)))
             }),
             DetectError::IgnoredRequirements { file, .. } => advice.remedy(format!(
                 "take {file} out of the ignore file, or track it: git add --force {file}"
