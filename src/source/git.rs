@@ -12,8 +12,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::remote;
 use super::{Commit, SourceError};
+use super::{enclosed, remote};
 
 /// Most output of one call: some million paths.
 const MAX_OUTPUT: u64 = 512 * 1024 * 1024;
@@ -22,6 +22,8 @@ const MAX_OUTPUT: u64 = 512 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Repository {
     directory: PathBuf,
+    /// The directory above which git looks for nothing.
+    ceiling: Option<PathBuf>,
     /// Options that switch the repository's own filters off.
     options: Vec<OsString>,
     tracked: HashSet<PathBuf>,
@@ -41,10 +43,21 @@ pub(super) enum Found {
     Repository(Repository),
 }
 
-pub(super) fn find(directory: &Path) -> Found {
-    let has_git = directory.join(".git").symlink_metadata().is_ok();
+/// `unpacked`: the directory that the source was unpacked into. Git reads nothing outside of it.
+pub(super) fn find(directory: &Path, unpacked: Option<&Path>) -> Found {
+    let git = directory.join(".git");
+    let has_git = git.symlink_metadata().is_ok();
+    let root = unpacked.map(|root| std::fs::canonicalize(root).unwrap_or_else(|_| root.into()));
+    let reason = match &root {
+        Some(root) => enclosed::refusal(root),
+        None => enclosed::obstacle(&git),
+    };
+    if let Some(reason) = reason {
+        return Found::Unusable(reason);
+    }
     let mut repository = Repository {
         directory: directory.to_owned(),
+        ceiling: root.and_then(|root| root.parent().map(Path::to_owned)),
         options: Vec::new(),
         tracked: HashSet::new(),
         parents: HashSet::new(),
@@ -226,6 +239,11 @@ impl Repository {
             .env("GIT_OPTIONAL_LOCKS", "0")
             .env("GIT_NO_LAZY_FETCH", "1")
             .env("GIT_ALLOW_PROTOCOL", "")
+            .envs(
+                self.ceiling
+                    .as_ref()
+                    .map(|path| ("GIT_CEILING_DIRECTORIES", path)),
+            )
             .current_dir(&self.directory)
             .arg("--no-pager")
             .arg("--no-replace-objects")
