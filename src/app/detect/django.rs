@@ -1,11 +1,12 @@
 //! What can be told about a Django project without running it: `manage.py`, the settings module,
-//! and which applications it names. The build asks Django itself ([`crate::assemble`]).
+//! and which applications it names. The build asks Django itself ([`crate::app::assemble`]).
 
 use ruff_python_ast::{self as ast, Expr};
 
 use super::super::files::Files;
 use super::entry::under;
 use super::evaluate::Evaluator;
+use super::parse;
 use super::syntax::{self, Binding};
 
 /// A Django project, as its text tells.
@@ -28,7 +29,7 @@ const VARIABLE: &str = "DJANGO_SETTINGS_MODULE";
 pub(super) fn find(files: &dyn Files, home: &str) -> Option<Django> {
     let manage = under(home, "manage.py");
     let source = files.text(&manage)?;
-    let settings_module = match ruff_python_parser::parse_module(&source) {
+    let settings_module = match parse::module(&source) {
         Ok(parsed) => {
             let mut finder = Finder::default();
             for statement in parsed.suite() {
