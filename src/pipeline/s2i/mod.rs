@@ -151,6 +151,7 @@ fn made(
     for warning in Leaks::too_short(&request.common) {
         progress.warning(&warning);
     }
+    crate::sandbox::check_limits(&request.common.limits)?;
     for ground in [Some(&builder), runtime.as_ref()].into_iter().flatten() {
         judge::foreign_builder(
             store,

@@ -10,13 +10,13 @@ use crate::progress::Progress;
 use crate::rootfs::{Merged, Seen, User, find_user};
 use crate::s2i::onbuild::{self, Command, Trigger, expand};
 use crate::s2i::scripts::ASSEMBLE;
-use crate::s2i::{S2iError, Where};
+use crate::s2i::{AllowedUids, S2iError, Where};
 
 use super::super::BuildError;
 use super::commit::Changes;
 use super::copy::{Look, copy};
 use super::error::S2iBuildError;
-use super::image;
+use super::image::{self, Ground};
 use super::place::Place;
 use super::plan::Plan;
 use super::run::{self, Job};
@@ -45,6 +45,22 @@ pub(super) fn has_scripts(places: &Places<'_>) -> Result<bool, BuildError> {
     Ok(places.given.is_some() || own.find(ASSEMBLE)?.is_some())
 }
 
+/// Holds `--allowed-uids` against every user that a trigger names.
+pub(super) fn check_users(
+    builder: &Ground,
+    allowed: Option<&AllowedUids>,
+) -> Result<(), BuildError> {
+    let triggers =
+        onbuild::read(&builder.image.config, &builder.reference).map_err(S2iBuildError::S2i)?;
+    for trigger in &triggers {
+        if let Trigger::User(user) = trigger {
+            let what = format!("ONBUILD USER of `{}`", builder.reference);
+            image::check(allowed, user, &what)?;
+        }
+    }
+    Ok(())
+}
+
 /// Carries the triggers out. True when that was all: there is no assemble of the protocol to follow.
 pub(super) fn carry_out(
     plan: &Plan<'_>,
@@ -59,16 +75,6 @@ pub(super) fn carry_out(
         return Ok(false);
     }
     let alone = plan.triggers_alone;
-    let allowed = plan.request.allowed_uids.as_ref();
-    for trigger in &triggers {
-        if let Trigger::User(user) = trigger {
-            image::check(
-                allowed,
-                user,
-                &format!("ONBUILD USER of `{}`", builder.reference),
-            )?;
-        }
-    }
     let context = place.aside("context")?;
     plan.source.tree.stage(&context, None)?;
     if alone {

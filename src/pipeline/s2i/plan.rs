@@ -9,7 +9,7 @@ use crate::s2i::scripts::{ASSEMBLE, RUN, Scripts};
 
 use super::super::{BuildError, DEFAULT_SOURCE_TIME};
 use super::error::S2iBuildError;
-use super::image::Ground;
+use super::image::{self, Ground};
 use super::inject::Injections;
 use super::request::{Request, Source};
 use super::scripts::Places;
@@ -43,9 +43,13 @@ pub(super) fn plan<'a>(
     runtime: Option<&'a Ground>,
 ) -> Result<Plan<'a>, BuildError> {
     let allowed = request.allowed_uids.as_ref();
+    // Before the cache is asked: what was made under another policy is not what this one lets pass.
     builder.check_user(allowed)?;
+    onbuild::check_users(builder, allowed)?;
+    image::check_assemble_user(request, builder, None)?;
     if let Some(runtime) = runtime {
         runtime.check_user(allowed)?;
+        runtime::check_user(request, runtime)?;
     }
     let mut env = Vec::new();
     for file in environment::IN_SOURCE {

@@ -39,6 +39,7 @@ pub use error::{Failure, FailureKind, SandboxError};
 pub use id_map::IdMode;
 pub use interrupt::{forward_signals, install_interrupt_handler, interrupt_fd, interrupted};
 pub use join::join;
+pub use limits::check_limits;
 pub use network::{Dialer, PRIVATE_NAME_SERVER};
 pub use probe::{Finding, Verdict, probe};
 pub use running::{Io, Sandbox, Stream, spawn};
