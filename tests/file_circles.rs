@@ -37,7 +37,7 @@ const LEFT: &[&str] = &[
     "pipeline/fragments/resolve.rs",
     "pipeline/inputs.rs",
     "pipeline/judge.rs",
-    "pipeline/leaks.rs",
+    "pipeline/leaks/mod.rs",
     "pipeline/lock.rs",
     "pipeline/mod.rs",
     "pipeline/record.rs",
@@ -88,14 +88,6 @@ struct Source {
     named: BTreeSet<Vec<String>>,
 }
 
-/// The root of the crate that a module is in: two folders are crates of their own.
-fn root(module: &ModulePath) -> ModulePath {
-    match module.first().map(String::as_str) {
-        Some(own @ ("app" | "sandbox")) => vec![own.to_owned()],
-        _ => Vec::new(),
-    }
-}
-
 /// Collects the names of one file.
 struct Reader {
     module: ModulePath,
@@ -106,7 +98,7 @@ impl Reader {
     /// `crate::a::b`, `super::b` and `self::b` as a path from the root; others as they are.
     fn absolute(&self, path: &[String]) -> Option<ModulePath> {
         let mut absolute = match path.first()?.as_str() {
-            "crate" => root(&self.module),
+            "crate" => Vec::new(),
             "self" => self.module.clone(),
             "super" => {
                 let mut up = self.module.clone();

@@ -51,6 +51,9 @@ pub(super) struct Args {
     /// File for the build only, at /run/secrets/ID, as it was when the image was made
     #[arg(long, value_name = "id=ID,src=FILE")]
     secret: Vec<String>,
+    /// Let the build's code see the logins of the host's package indexes, as when the image was made
+    #[arg(long)]
+    expose_index_credentials: bool,
     /// Network of the build: host or none
     #[arg(long, value_name = "MODE", default_value = "host", value_parser = ["host", "none"])]
     network: String,
@@ -151,6 +154,7 @@ fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
         limits: args.limits.limits(args.timeout),
         source_date_epoch: None,
         host_env: host_env(),
+        expose_index_credentials: args.expose_index_credentials,
     })
 }
 

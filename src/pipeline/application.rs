@@ -138,7 +138,7 @@ pub(super) fn phase(
         progress,
     )?;
     if outcome.exit != Exit::Code(0) {
-        return Err(assemble::failure(Phase::Application, outcome));
+        return Err(assemble::failure(Phase::Application, outcome, request));
     }
     let plan = read_beneath(&upper.upper, Path::new(PLAN), MAX_PLAN)
         .ok()

@@ -9,9 +9,10 @@ use crate::builder::{APP_GID, APP_ROOT, APP_UID};
 use crate::progress::{Progress, printable};
 use crate::sandbox::{self, Exit, Io, Mount, Root, Sandbox, Spec, Upper};
 
-use super::environment::Redactor;
+use super::environment;
 use super::error::BuildError;
 use super::request::Request;
+use super::secrets::Redactor;
 
 /// Lines that are repeated below an error.
 const TAIL: usize = 30;
@@ -101,7 +102,7 @@ pub(super) fn run(
         without: Vec::new(),
     };
     let sandbox = sandbox::spawn(&spec, Io::piped())?;
-    attend(sandbox, &Redactor::new(request), progress)
+    attend(sandbox, &request.redactor(), progress)
 }
 
 /// Waits for the end of a command and shows what it prints meanwhile on those of its streams that
@@ -147,8 +148,9 @@ pub(super) fn attend(
 }
 
 /// The error of a phase that did not end with status 0.
-pub(super) fn failure(phase: Phase, outcome: Outcome) -> BuildError {
+pub(super) fn failure(phase: Phase, outcome: Outcome, request: &Request) -> BuildError {
     BuildError::Assemble {
+        withheld: environment::withheld(request),
         phase: phase.name(),
         exit: outcome.exit,
         tail: outcome.tail,

@@ -29,6 +29,7 @@ use super::inputs::{self, Explanation, FILES, Inputs};
 use super::leaks::Leaks;
 use super::lock::LockedWheel;
 use super::request::Request;
+use super::secrets::without_credentials;
 use super::split::{self, Distribution};
 use super::tools::{self, Tools};
 use super::tree::{
@@ -136,7 +137,7 @@ fn inputs(
         .filter(|name| name.contains("INDEX"))
     {
         if let Some(value) = request.host_env.get(*name) {
-            let value = environment::without_credentials(value);
+            let value = without_credentials(value);
             inputs.add(&format!("the variable {name}"), &value);
         }
     }
@@ -262,7 +263,7 @@ fn install(
     let staged = scratch.path().join("source");
     let src = make_app_root(&staged, chown.is_some())?;
     source.stage(&src, chown)?;
-    fetch::fetch(store, source, detected, base, request, tools, progress)?;
+    let fetched = fetch::fetch(store, source, detected, base, request, tools, progress)?;
     let shared = wheel_cache(store, base, mode)?;
     let mut lowers = vec![staged];
     lowers.extend(base.lowers(store)?);
@@ -290,6 +291,10 @@ fn install(
         if request.upgrade {
             env.push(("WARPDRIVE_UPGRADE".into(), "1".into()));
         }
+        if fetched && !environment::withheld(request).is_empty() {
+            // The index would ask for the login, which is not here.
+            env.push(("WARPDRIVE_FETCHED".into(), "1".into()));
+        }
         let outcome = assemble::run(
             Stage::assemble(
                 lowers.clone(),
@@ -303,7 +308,7 @@ fn install(
         match outcome.exit {
             Exit::Code(0) => return Ok(upper.upper),
             Exit::Code(NEEDS_SDISTS) if !sdists => sdists = true,
-            _ => return Err(assemble::failure(Phase::Dependencies, outcome)),
+            _ => return Err(assemble::failure(Phase::Dependencies, outcome, request)),
         }
     }
 }

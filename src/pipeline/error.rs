@@ -25,6 +25,8 @@ pub enum BuildError {
         exit: Exit,
         /// The last lines that it printed.
         tail: Vec<String>,
+        /// Variables of the host whose logins it did not see.
+        withheld: Vec<&'static str>,
     },
     #[error("interrupted")]
     Interrupted,

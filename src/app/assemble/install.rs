@@ -21,6 +21,10 @@ use super::BuildError;
 /// Everything is installed, and only gets its normal form: the pipeline shares what comes of it.
 pub(super) const INSTALLED: &str = "WARPDRIVE_INSTALLED";
 
+/// Everything that the list names is in uv's cache: the pipeline has fetched it where the logins of the
+/// indexes are known.
+const FETCHED: &str = "WARPDRIVE_FETCHED";
+
 pub(super) fn is_set(environment: &BTreeMap<String, String>, name: &str) -> bool {
     environment.get(name).is_some_and(|value| value == "1")
 }
@@ -37,6 +41,8 @@ pub(super) struct Installer<'a> {
     directory: &'a Path,
     /// Code of packages may be run.
     pub build: bool,
+    /// What is to be installed is in the installer's cache already.
+    fetched: bool,
     /// Indexes that the requirement files name; for what is installed beside them.
     indexes: Vec<String>,
 }
@@ -101,6 +107,7 @@ impl<'a> Installer<'a> {
             pip,
             directory: &roots.source,
             build,
+            fetched: !pip && is_set(environment, FETCHED),
             indexes: indexes(project, &roots.source),
         })
     }
@@ -140,6 +147,9 @@ impl<'a> Installer<'a> {
             line.push("--no-index".to_owned());
         }
         line.extend_from_slice(arguments);
+        if self.fetched && self.offline(&line)? {
+            return Ok(());
+        }
         let command = process::command(&line, self.directory, self.environment)?;
         // An error that the second attempt will not have is not shown.
         let mut held = String::new();
@@ -165,6 +175,21 @@ impl<'a> Installer<'a> {
         }
         let _ = std::io::stderr().write_all(held.as_bytes());
         Err(self.failed(&heard))
+    }
+
+    /// Installs what was fetched before, without a question to an index; false if that is not all.
+    fn offline(&self, line: &[String]) -> Result<bool, BuildError> {
+        let line = [line, &["--offline".to_owned()]].concat();
+        let command = process::command(&line, self.directory, self.environment)?;
+        let mut held = String::new();
+        let heard = process::listen(command, self.name(), |text| {
+            held.push_str(text);
+            false
+        })?;
+        if heard.status == 0 {
+            let _ = std::io::stderr().write_all(held.as_bytes());
+        }
+        Ok(heard.status == 0)
     }
 
     fn failed(&self, heard: &Heard) -> BuildError {
