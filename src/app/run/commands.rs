@@ -10,10 +10,12 @@ use super::error::RunError;
 use super::launch::Program;
 use super::supervise::{Stopping, Supervisor};
 use super::{Caller, early_end, home, hook, once, probe};
-use crate::detect::Interface;
-use crate::plan::{PLAN_FILE, Plan, Start};
-use crate::progress::Progress;
-use crate::server::{Concurrency, Context, DEFAULT_GRACE, GRACE, Limits, Server, command, extra};
+use crate::app::detect::Interface;
+use crate::app::plan::{PLAN_FILE, Plan, Start};
+use crate::app::progress::Progress;
+use crate::app::server::{
+    Concurrency, Context, DEFAULT_GRACE, GRACE, Limits, Server, command, extra,
+};
 
 /// The environment for a command, with its warnings told.
 fn environment(

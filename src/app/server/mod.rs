@@ -6,7 +6,7 @@ mod limits;
 mod mod_wsgi;
 #[cfg(test)]
 mod page;
-pub mod pins;
+pub(crate) mod pins;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -2,7 +2,7 @@
 
 use super::super::error::RunError;
 use super::{Environment, Origin, Variable};
-use crate::environment::evaluate;
+use crate::app::environment::evaluate;
 
 impl Environment {
     pub(super) fn apply_file(&mut self, name: &str) -> Result<(), RunError> {

@@ -24,10 +24,10 @@ use std::process::Command;
 use super::caller::Caller;
 use super::error::RunError;
 use super::home;
-use crate::environment::{DEPLOY_FILE, FILE};
-use crate::jupyter;
-use crate::plan::{Plan, Start};
-use crate::roots::Roots;
+use crate::app::environment::{DEPLOY_FILE, FILE};
+use crate::app::jupyter;
+use crate::app::plan::{Plan, Start};
+use crate::app::roots::Roots;
 pub(crate) use places::python_path;
 use places::{app_home, read_plan, with_first};
 

@@ -11,11 +11,10 @@
 //!            environment)  ments)      trees)     entry)    collectstatic, compile)    setup, …)
 //! ```
 
-#![forbid(unsafe_code)]
-
 pub mod advice;
+#[cfg(feature = "host")]
+pub mod app_tool;
 pub mod assemble;
-pub mod cli;
 pub mod dependencies;
 pub mod detect;
 pub mod environment;
