@@ -217,6 +217,7 @@ mod tests {
             "never closed",
             "wrongly closed",
             "starred",
+            "await",
             "named",
             "one line",
         ];

@@ -25,16 +25,15 @@ enum Kind {
 }
 
 fn kind(head: &[u8], named_zip: bool) -> Option<Kind> {
+    let tar = head
+        .get(TAR_MAGIC.0..)
+        .is_some_and(|rest| rest.starts_with(TAR_MAGIC.1));
     match head {
         [0x1f, 0x8b, 8, ..] => Some(Kind::Gzip),
-        [b'P', b'K', 3 | 5, 4 | 6, ..] => Some(Kind::Zip),
+        _ if tar => Some(Kind::Tar),
         // A zip file may begin with anything: an interpreter line (PEP 441), an executable.
-        [b'#', b'!', ..] | [b'M', b'Z', ..] => Some(Kind::Zip),
-        _ if named_zip => Some(Kind::Zip),
-        _ => head
-            .get(TAR_MAGIC.0..)
-            .is_some_and(|rest| rest.starts_with(TAR_MAGIC.1))
-            .then_some(Kind::Tar),
+        [b'P', b'K', 3 | 5, 4 | 6, ..] | [b'#', b'!', ..] | [b'M', b'Z', ..] => Some(Kind::Zip),
+        _ => named_zip.then_some(Kind::Zip),
     }
 }
 
