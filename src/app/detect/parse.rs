@@ -9,7 +9,7 @@ use ruff_python_ast::ModModule;
 use ruff_python_ast::token::TokenKind;
 use ruff_python_parser::{Mode, Parsed, lexer, parse_module};
 
-/// How deep a tree may be. CPython takes 200 brackets and 100 indentations.
+/// How deep a tree may be. `CPython` takes 200 brackets and 100 indentations.
 const MAX_DEPTH: usize = 500;
 /// What the parser gets for that, in bytes; only what is used is taken from the machine.
 const STACK: usize = 64 << 20;
