@@ -23,8 +23,8 @@ test: test-deps lint
 
 lint:
 	scripts/check-commit-subjects
-	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 # See benches/README.md for the variables that it takes.
 bench:

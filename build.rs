@@ -1,7 +1,8 @@
 //! Makes the executable that lies in every image, for the host tool to carry: static, small, and
 //! the same bytes wherever the sources lie.
 //!
-//! `WARPDRIVE_APP_TOOL=FILE` takes that file instead and saves the time.
+//! A debug build carries one that is made in seconds and is larger. `WARPDRIVE_APP_TOOL=FILE` takes that
+//! file instead and saves all the time.
 
 use std::env;
 use std::ffi::OsString;
@@ -9,16 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 /// What the executable is made of.
-const SOURCES: &[&str] = &[
-    "build.rs",
-    "src/app",
-    "src/bin",
-    "src/cli/app",
-    "src/cli/mod.rs",
-    "src/lib.rs",
-    "Cargo.toml",
-    "Cargo.lock",
-];
+const SOURCES: &[&str] = &["build.rs", "src/app", "Cargo.toml", "Cargo.lock"];
+
+/// The profile of the executable in released images.
+const RELEASE: &str = "in-image";
 
 /// Variables of cargo that say where things come from, not what is made: these stay.
 const KEPT: &[&str] = &[
@@ -50,11 +45,7 @@ const CLEARED: &[&str] = &[
 
 fn main() -> ExitCode {
     println!("cargo::rerun-if-env-changed=WARPDRIVE_APP_TOOL");
-    if env::var_os("CARGO_FEATURE_HOST").is_none() {
-        // The executable itself is being built.
-        println!("cargo::rerun-if-changed=build.rs");
-        return ExitCode::SUCCESS;
-    }
+    println!("cargo::rerun-if-env-changed=WARPDRIVE_APP_TOOL_PROFILE");
     match app_tool() {
         Ok(path) => {
             println!(
@@ -104,6 +95,15 @@ fn directory(variable: &str) -> Result<PathBuf, String> {
 }
 
 fn build(source: &Path, out: &Path, target: &str) -> Result<PathBuf, String> {
+    // Debug builds carry one that is made quickly. Set WARPDRIVE_APP_TOOL_PROFILE for the other.
+    let profile = match env::var("WARPDRIVE_APP_TOOL_PROFILE") {
+        Ok(profile) if !profile.is_empty() => profile,
+        _ if env::var("PROFILE").is_ok_and(|profile| profile == "debug") => {
+            "in-image-dev".to_owned()
+        }
+        _ => RELEASE.to_owned(),
+    };
+    let profile = profile.as_str();
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     for (name, _) in env::vars_os() {
@@ -119,23 +119,26 @@ fn build(source: &Path, out: &Path, target: &str) -> Result<PathBuf, String> {
             "--quiet",
             "--locked",
             "--profile",
-            "in-image",
-            "--no-default-features",
+            profile,
+            "--package",
+            "warpdrive-app",
         ])
         .args(["--bin", "warpdrive-app", "--target", target])
         .arg("--manifest-path")
         .arg(source.join("Cargo.toml"))
         .current_dir(source)
         .env("CARGO_TARGET_DIR", out)
-        .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(source, out)?)
-        .env("CARGO_INCREMENTAL", "0");
+        .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(source, out)?);
+    if profile == RELEASE {
+        command.env("CARGO_INCREMENTAL", "0");
+    }
     let status = command
         .status()
         .map_err(|error| format!("cargo cannot be started: {error}"))?;
     if !status.success() {
         return Err(format!("cargo ended with {status}"));
     }
-    let made = out.join(target).join("in-image/warpdrive-app");
+    let made = out.join(target).join(profile).join("warpdrive-app");
     if made.is_file() {
         Ok(made)
     } else {

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const TOOL: &str = env!("CARGO_BIN_EXE_warpdrive-app");
+const TOOL: &str = env!("WARPDRIVE_APP_TOOL_PATH");
 const ROUNDS: usize = 100;
 
 /// Says that it runs, and stays until its standard input ends.

@@ -11,37 +11,26 @@
 //! [`pipeline`] joins these parts; [`cli`] turns words into calls and results into words. Arrows go
 //! down only: `cli → {pipeline, container, doctor} → {builder, source, app, s2i, registry, transport, audit}
 //! → rootfs → {sandbox, layer, store} → oci`; `tests/architecture.rs` holds them. [`app`] is all that
-//! the static executable inside images knows; it is compiled without the `host` feature.
+//! the static executable inside images knows, and [`sandbox`] all that has `unsafe`: both are crates of
+//! their own, in their folders.
 
-pub mod app;
-#[cfg(feature = "host")]
+#![forbid(unsafe_code)]
+
+pub use warpdrive_app as app;
+pub use warpdrive_sandbox as sandbox;
+
 pub mod audit;
-#[cfg(feature = "host")]
 pub mod builder;
 pub mod cli;
-#[cfg(feature = "host")]
 pub mod container;
-#[cfg(feature = "host")]
 pub mod doctor;
-#[cfg(feature = "host")]
 pub mod layer;
-#[cfg(feature = "host")]
 pub mod oci;
-#[cfg(feature = "host")]
 pub mod pipeline;
-#[cfg(feature = "host")]
 pub mod progress;
-#[cfg(feature = "host")]
 pub mod registry;
-#[cfg(feature = "host")]
 pub mod rootfs;
-#[cfg(feature = "host")]
 pub mod s2i;
-#[cfg(feature = "host")]
-pub mod sandbox;
-#[cfg(feature = "host")]
 pub mod source;
-#[cfg(feature = "host")]
 pub mod store;
-#[cfg(feature = "host")]
 pub mod transport;

@@ -1,5 +1,7 @@
 //! The `warpdrive` executable: the sandbox's child first, then the command line.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-const TOOL: &str = env!("CARGO_BIN_EXE_warpdrive-app");
+const TOOL: &str = env!("WARPDRIVE_APP_TOOL_PATH");
 
 /// An application with a build's record, as it lies in an image.
 struct App {

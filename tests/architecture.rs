@@ -119,12 +119,13 @@ fn a_part_names_only_parts_below_it() {
             .to_str()
             .unwrap()
             .trim_end_matches(".rs");
+        // These are crates of their own, which depend on nothing here: the compiler holds that.
+        if matches!(module, "app" | "sandbox") {
+            continue;
+        }
         let Some(allowed) = arrows.get(module) else {
             // lib.rs, main.rs and bin/ stand above everything.
-            assert!(
-                matches!(module, "lib" | "main" | "bin"),
-                "new module {module}"
-            );
+            assert!(matches!(module, "lib" | "main"), "new module {module}");
             continue;
         };
         for (number, line) in fs::read_to_string(&path).unwrap().lines().enumerate() {
@@ -148,22 +149,16 @@ fn a_part_names_only_parts_below_it() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The compiler forbids it elsewhere, as long as the crates say so.
 #[test]
 fn unsafe_code_lies_in_the_sandbox_only() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    for path in rust_files(&src) {
-        let relative = path.strip_prefix(&src).unwrap();
-        if relative.starts_with("sandbox") {
-            continue;
-        }
-        for line in fs::read_to_string(&path).unwrap().lines() {
-            let code = line.split("//").next().unwrap_or("");
-            assert!(
-                !code.contains("unsafe {") && !code.contains("allow(unsafe_code)"),
-                "{}: {line}",
-                relative.display()
-            );
-        }
+    for root in ["lib.rs", "main.rs", "app/lib.rs", "app/main.rs"] {
+        let text = fs::read_to_string(src.join(root)).unwrap();
+        assert!(
+            text.lines().any(|line| line == "#![forbid(unsafe_code)]"),
+            "{root}"
+        );
     }
 }
 

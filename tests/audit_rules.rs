@@ -5,7 +5,9 @@
 use std::collections::BTreeSet;
 
 use crate::support::made::{Layer, Made};
-use crate::support::sound::{GROUP, PASSWD, SU, audit_with, found, key, sound, token, with};
+use crate::support::sound::{
+    GROUP, PASSWD, SU, audit_with, bare, found, key, md5_of, sound, token, with,
+};
 use serde_json::{Value, json};
 use warpdrive::audit::{Policy, RULES, Report};
 
@@ -146,7 +148,54 @@ fn programs() -> Vec<Case> {
             "bash",
             std::str::from_utf8(SU).unwrap(),
         ),
-        mode("setuid-unverified", "usr/bin/mount", (0, 0), 0o4755, 0o755),
+        mode("setuid-unowned", "usr/bin/mount", (0, 0), 0o4755, 0o755),
+        case("setuid-unverified", |is_broken| {
+            // Alpine has no database of dpkg's.
+            let mode = if is_broken { 0o4755 } else { 0o755 };
+            bare().layer(Layer::new().file("usr/bin/mount", mode, "x"))
+        }),
+        case("self-vouched", |is_broken| {
+            let content: &[u8] = if is_broken { b"su 2" } else { SU };
+            with(
+                Layer::new()
+                    .file("usr/bin/su", 0o4755, content)
+                    .file("var/lib/dpkg/status", 0o644, "Package: login\n")
+                    .file(
+                        "var/lib/dpkg/info/login.md5sums",
+                        0o644,
+                        format!("{}  bin/su\n", md5_of(content)),
+                    ),
+            )
+        }),
+        case("pam", |is_broken| {
+            let line = if is_broken {
+                "auth sufficient pam_permit.so\n"
+            } else {
+                "auth required pam_deny.so\n"
+            };
+            with(
+                Layer::new()
+                    .file("usr/lib/security/pam_permit.so", 0o644, "x")
+                    .file("etc/pam.d/su", 0o644, line),
+            )
+        }),
+        case("library", |is_broken| {
+            let source = if is_broken { "own files" } else { "files" };
+            with(
+                Layer::new()
+                    .file("usr/lib/libnss_own.so.2", 0o644, "x")
+                    .file("etc/nsswitch.conf", 0o644, format!("passwd: {source}\n")),
+            )
+        }),
+        case("name-service", |is_broken| {
+            let source = if is_broken { "db files" } else { "files" };
+            with(
+                Layer::new()
+                    .file("usr/lib/libnss_db.so.2", 0o644, "x")
+                    .file("var/lib/misc/shadow.db", 0o644, "x")
+                    .file("etc/nsswitch.conf", 0o644, format!("shadow: {source}\n")),
+            )
+        }),
         case("setuid-known", |is_broken| {
             with(Layer::new().file("usr/bin/su", if is_broken { 0o4755 } else { 0o755 }, SU))
         }),

@@ -492,7 +492,7 @@ fn a_server_that_cannot_begin_says_why_and_what_to_do() {
         APP.1
     );
     let source = tree(&[("wsgi.py", &module)]);
-    warpdrive.image("dies", source.path(), &[]);
+    warpdrive.image("dies", source.path(), &["--no-smoke"]);
     for (more, expected) in [
         (
             &[][..],

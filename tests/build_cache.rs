@@ -341,6 +341,24 @@ fn a_new_release_comes_with_upgrade_only() {
 }
 
 #[test]
+fn a_path_that_is_no_text_is_in_the_records_as_it_is() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let app = App::new();
+    let hook = ".warpdrive/action_hooks/pre-build";
+    app.write(
+        hook,
+        "#!/bin/sh\ncd /opt/app-root/lib/python3.11/site-packages\n: > \"$(printf '\\377.pth')\"\n",
+    );
+    fs::set_permissions(app.path().join(hook), fs::Permissions::from_mode(0o755)).unwrap();
+    let (first, _) = build(&warpdrive, &app, "app", &[]);
+    let script = "import os; print(b'\\xff.pth' in os.listdir(os.path.dirname(__import__('small').__file__).encode()))";
+    assert_eq!(warpdrive.python("app", script).trim(), "True");
+    let (second, words) = build(&warpdrive, &app, "app", &[]);
+    assert!(words.contains("Dependencies unchanged"), "{words}");
+    assert_eq!(first["digest"], second["digest"]);
+}
+
+#[test]
 fn zstd_layers_hold_the_same() {
     let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     let app = App::new();

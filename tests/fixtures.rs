@@ -223,7 +223,11 @@ fn an_enclosure_ends_with_its_test() {
         process::output(enclosure.root("sleep").arg(marker));
     }
     let mut child = Command::new(std::env::current_exe().expect("this test"))
-        .args(["--exact", "an_enclosure_ends_with_its_test", "--nocapture"])
+        .args([
+            "--exact",
+            "fixtures::an_enclosure_ends_with_its_test",
+            "--nocapture",
+        ])
         .env("HARNESS_ABANDON", "1")
         .stdout(std::process::Stdio::piped())
         .spawn()

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-const TOOL: &str = env!("CARGO_BIN_EXE_warpdrive-app");
+const TOOL: &str = env!("WARPDRIVE_APP_TOOL_PATH");
 
 /// A home and a source directory, both with characters that shells care about in their names.
 struct Laptop {

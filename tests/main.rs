@@ -3,6 +3,7 @@
 //! `cargo test --test integration registry::` runs those of a file.
 
 mod app_commands;
+mod applications;
 mod architecture;
 mod audit;
 mod audit_rules;
@@ -22,6 +23,7 @@ mod local;
 mod locks;
 mod notebooks;
 mod opal;
+mod poisoned_packages;
 mod red_team;
 mod reference;
 mod registry;
@@ -36,3 +38,4 @@ mod servers;
 mod store;
 mod support;
 mod transport;
+mod ways_to_root;

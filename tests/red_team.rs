@@ -11,9 +11,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -175,9 +176,14 @@ impl Services {
         .collect();
         fixture.spec.network = network;
         fixture.spec.without = without.to_vec();
-        fixture.spec.command = ["/probe/tests", "--exact", "attacks", "--nocapture"]
-            .map(str::to_owned)
-            .to_vec();
+        fixture.spec.command = [
+            "/probe/tests",
+            "--exact",
+            "red_team::attacks",
+            "--nocapture",
+        ]
+        .map(str::to_owned)
+        .to_vec();
         fixture
             .spec
             .env
@@ -194,7 +200,7 @@ impl Services {
     /// As root of this machine, outside.
     fn outside(&self) -> BTreeMap<String, i32> {
         let output = Command::new(executables().join("tests"))
-            .args(["--exact", "attacks", "--nocapture"])
+            .args(["--exact", "red_team::attacks", "--nocapture"])
             .env("WARPDRIVE_ATTACK", &self.target)
             .output();
         results(&Ran::from(output.unwrap()))
@@ -291,6 +297,282 @@ fn masked_and_read_only_parts_of_proc_and_sys() {
     assert!(sound.err.contains("Read-only file system"), "{sound:?}");
     fixture.spec.without = vec![Defence::Masks];
     assert_eq!(fixture.run().out, "written\n", "control");
+}
+
+/// Mode, owner and the times of a file's content and of its inode.
+fn stamp(path: &str) -> (u32, u32, i64, i64, i64, i64) {
+    let meta = fs::metadata(path).unwrap();
+    (
+        meta.mode(),
+        meta.uid(),
+        meta.mtime(),
+        meta.mtime_nsec(),
+        meta.ctime(),
+        meta.ctime_nsec(),
+    )
+}
+
+#[test]
+fn device_nodes_of_the_host() {
+    // The mode that it has, so that the control does no harm: the inode's time tells.
+    let attack = "touch /dev/full; chmod 666 /dev/full; echo x > /dev/null; head -c 3 /dev/zero | wc -c; \
+                  echo x > /dev/full || echo full; exit 0";
+    for who in Who::all() {
+        let mut fixture = Fixture::new(who, attack);
+        if matches!(who, Who::Root) {
+            fixture.spec.uid = 0;
+        }
+        let before = stamp("/dev/full");
+        let sound = fixture.run();
+        assert_eq!(stamp("/dev/full"), before, "{who:?} {sound:?}");
+        // They are of use all the same.
+        assert_eq!(sound.out, "3\nfull\n", "{who:?} {sound:?}");
+        fixture.spec.without = vec![Defence::Devices];
+        let control = fixture.run();
+        assert_ne!(stamp("/dev/full"), before, "control, {who:?} {control:?}");
+    }
+}
+
+/// What answers `reached` on all addresses of this machine, until it is dropped.
+fn service() -> u16 {
+    let listener = TcpListener::bind(("0.0.0.0", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let _ = connection.unwrap().write_all(b"reached\n");
+        }
+    });
+    port
+}
+
+/// This machine's addresses but loopback.
+fn own_addresses() -> Vec<String> {
+    let output = Command::new("hostname").arg("-I").output().unwrap();
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .split_whitespace()
+        .filter(|address| !address.contains(':'))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A machine has `/dev/net/tun` for everybody, but the one that the tests run on may not: the command
+/// gets a mount namespace in which it is so, and no program to carry traffic but this one.
+fn with_a_device_for_tunnels(command: &Command, carrier: &str) -> Command {
+    let mut wrapped = Command::new("unshare");
+    wrapped
+        .args(["--mount", "sh", "-c"])
+        .arg(
+            "set -e; mkdir -p /dev/net; mount -t tmpfs none /dev/net; \
+             mknod -m 666 /dev/net/tun c 10 200; \
+             while test $1 != --; do mount --bind /dev/null $1; shift; done; shift; exec \"$@\"",
+        )
+        .arg("sh");
+    for program in ["slirp4netns", "pasta"] {
+        if program != carrier {
+            wrapped.arg(
+                crate::support::process::tool(program)
+                    .canonicalize()
+                    .unwrap(),
+            );
+        }
+    }
+    wrapped
+        .arg("--")
+        .arg(command.get_program())
+        .args(command.get_args())
+        .stdin(Stdio::null());
+    wrapped
+}
+
+/// Every way to this machine that a network of one's own may have: its loopback, its addresses, and
+/// what slirp4netns and pasta have in their place.
+#[test]
+fn this_machine_from_a_network_that_leads_outward() {
+    let port = service();
+    let own = own_addresses();
+    assert!(!own.is_empty(), "this machine has no address but loopback");
+    let gateway = Command::new("ip")
+        .args(["route", "show", "default"])
+        .output();
+    let gateway = String::from_utf8(gateway.unwrap().stdout).unwrap();
+    let gateway = gateway.split_whitespace().nth(2).unwrap_or("10.0.2.2");
+    let mut ways: Vec<&str> = vec![
+        "127.0.0.1",
+        "127.0.0.53",
+        "0.0.0.0",
+        "10.0.2.2",
+        "10.0.2.3",
+        gateway,
+    ];
+    ways.extend(own.iter().map(String::as_str));
+    let script = format!(
+        "for way in {}; do (test \"$(timeout 5 nc $way {port} < /dev/null 2> /dev/null)\" = reached \
+         && echo $way) & done; wait",
+        ways.join(" ")
+    );
+    for who in Who::all() {
+        for carrier in ["slirp4netns", "pasta"] {
+            let mut fixture = Fixture::new(who, &script);
+            fixture.spec.network = Network::Outward;
+            let run = |fixture: &Fixture| {
+                let command = fixture.command(&[]);
+                let ran = with_a_device_for_tunnels(&command, carrier).output();
+                let ran = Ran::from(ran.unwrap());
+                assert_eq!(ran.status, 0, "{who:?} {carrier} {ran:?}");
+                let mut ways: Vec<_> = ran.out.lines().map(str::to_owned).collect();
+                ways.sort();
+                ways
+            };
+            assert_eq!(run(&fixture), [""; 0], "{who:?} {carrier}");
+            // What the caller names is reached, by the address that it is named by.
+            let named = format!("127.0.0.1:{port}");
+            fixture.spec.host_services =
+                vec![named.parse().unwrap(), "192.0.2.200:80".parse().unwrap()];
+            // An address without a name is the loopback of one's own.
+            assert_eq!(run(&fixture), ["0.0.0.0", "127.0.0.1"], "{who:?} {carrier}");
+            fixture.spec.host_services.clear();
+            fixture.spec.without = vec![Defence::HostAddresses];
+            let open = run(&fixture);
+            let replaced = if carrier == "pasta" {
+                gateway
+            } else {
+                "10.0.2.2"
+            };
+            assert!(
+                open.iter().any(|way| way == replaced),
+                "control, {who:?} {carrier} {open:?}"
+            );
+            if carrier == "slirp4netns" {
+                // It takes this machine's address for one outside, and so traffic does flow.
+                assert!(
+                    open.contains(&own[0]),
+                    "control, {who:?} {carrier} {open:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_network_that_cannot_be_had_is_refused_before_anything_runs() {
+    let mut fixture = Fixture::new(Who::Root, "echo ran");
+    fixture.spec.network = Network::Outward;
+    let command = fixture.command(&[]);
+    let run = |carrier| {
+        let ran = with_a_device_for_tunnels(&command, carrier).output();
+        Ran::from(ran.unwrap())
+    };
+    let ran = run("slirp4netns");
+    assert_eq!(
+        (ran.status, ran.out.as_str()),
+        (0, "ran\n"),
+        "control: {ran:?}"
+    );
+    let ran = run("none");
+    assert_eq!((ran.status, ran.out.as_str()), (125, ""), "{ran:?}");
+    assert!(
+        ran.err.contains("there is no network of the sandbox's own"),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn memory_by_a_tmpfs_of_which_nobody_said_the_size() {
+    let script = "head -c 100m /dev/zero > /dev/shm/x && echo whole; \
+                  grep -c 'tmpfs /tmp .*size=' /proc/self/mounts; exit 0";
+    for who in Who::all() {
+        let mut fixture = Fixture::new(who, script);
+        fixture.spec.mounts = vec![Mount::Tmpfs {
+            target: "/tmp".into(),
+            size: None,
+            mode: 0o1777,
+        }];
+        let sound = fixture.run();
+        assert_eq!(sound.out, "1\n", "{who:?} {sound:?}");
+        assert!(sound.err.contains("standard output"), "{who:?} {sound:?}");
+        fixture.spec.without = vec![Defence::Bounds];
+        let control = fixture.run();
+        assert_eq!(control.out, "whole\n0\n", "control, {who:?} {control:?}");
+    }
+}
+
+/// Not a test of its own: processes without end, inside of the sandbox.
+#[test]
+fn forks() {
+    if std::env::var_os("WARPDRIVE_FORKS").is_none() {
+        return;
+    }
+    let mut made = 0;
+    while made < 4500 {
+        // SAFETY: the child waits for its end, which comes with the sandbox's.
+        match unsafe { libc::fork() } {
+            // SAFETY: as above.
+            0 => unsafe {
+                libc::pause();
+                libc::_exit(0);
+            },
+            -1 => break,
+            _ => made += 1,
+        }
+    }
+    println!("\nFORKS {made}");
+}
+
+#[test]
+fn processes_without_end() {
+    for who in Who::all() {
+        let services = Services::new(who);
+        let forks = |without: &[Defence]| -> u32 {
+            let mut fixture = services.fixture(who, Network::None, without);
+            fixture.spec.command[2] = "red_team::forks".into();
+            fixture
+                .spec
+                .env
+                .push(("WARPDRIVE_FORKS".into(), "1".into()));
+            let ran = fixture.run();
+            let line = ran.out.lines().find_map(|line| line.strip_prefix("FORKS "));
+            line.unwrap_or_else(|| panic!("{who:?} {ran:?}"))
+                .parse()
+                .unwrap()
+        };
+        let made = forks(&[]);
+        assert!((3000..4096).contains(&made), "{who:?} {made}");
+        assert_eq!(forks(&[Defence::Bounds]), 4500, "control, {who:?}");
+    }
+}
+
+#[test]
+fn a_disk_that_is_filled() {
+    const MIB: u64 = 1 << 20;
+    let one_file =
+        "head -c 100m /dev/zero > /opt/app-root/file; ls -l /opt/app-root/file | wc -l; exit 0";
+    let many = "for i in 0 1 2 3 4 5 6 7 8 9; do head -c 9m /dev/zero > /opt/app-root/$i; done; echo done; sleep 20";
+    for who in Who::all() {
+        let size = |fixture: &Fixture, name: &str| {
+            let path = fixture.place.path().join("upper/opt/app-root").join(name);
+            fs::metadata(path).map_or(0, |meta| meta.len())
+        };
+        let fixture = Fixture::new(who, one_file);
+        fixture.run();
+        assert_eq!(size(&fixture, "file"), 100 * MIB, "control, {who:?}");
+        let mut fixture = Fixture::new(who, one_file);
+        fixture.spec.limits.written = Some(10 * MIB);
+        fixture.run();
+        assert_eq!(size(&fixture, "file"), 10 * MIB, "{who:?}");
+
+        let mut fixture = Fixture::new(who, many);
+        fixture.spec.limits.written = Some(30 * MIB);
+        let ran = fixture.run();
+        assert_eq!(ran.status, 153, "{who:?} {ran:?}");
+        let fixture = Fixture::new(who, &many.replace("; sleep 20", ""));
+        let ran = fixture.run();
+        assert_eq!(
+            (ran.status, ran.out.as_str()),
+            (0, "done\n"),
+            "control, {who:?}"
+        );
+    }
 }
 
 #[test]
@@ -431,7 +713,7 @@ fn setuid_programs() {
     let outside = Command::new("setpriv")
         .args(["--reuid", "1001", "--regid", "1001", "--clear-groups"])
         .arg(&program)
-        .args(["--exact", "attacks", "--nocapture"])
+        .args(["--exact", "red_team::attacks", "--nocapture"])
         .env("WARPDRIVE_ATTACK", &services.target)
         .output();
     let outside = Ran::from(outside.unwrap());

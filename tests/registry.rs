@@ -208,7 +208,7 @@ fn an_index_is_pushed_whole_and_pulled_for_this_machine() {
         entries.push(entry);
     }
     let index = serde_json::json!({"schemaVersion": 2, "mediaType": MediaType::ImageIndex, "manifests": entries});
-    let (digest, size) = here.put_blob(&to_canonical_json(&index)).unwrap();
+    let (digest, size) = here.put_blob(&to_canonical_json(&index).unwrap()).unwrap();
     let index = descriptor(MediaType::ImageIndex, digest, size);
     let target = name(&registry, "multi:1");
     client().push(&index, &here, &target, &Silent).unwrap();

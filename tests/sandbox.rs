@@ -708,7 +708,7 @@ fn dangerous_system_calls_and_foreign_abstract_sockets_are_out_of_reach() {
         fixture.spec.command = vec![
             "/probe/tests".into(),
             "--exact".into(),
-            "inside".into(),
+            "sandbox::inside".into(),
             "--nocapture".into(),
         ];
         fixture

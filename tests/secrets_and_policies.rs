@@ -858,7 +858,9 @@ fn tamper(warpdrive: &Warpdrive) {
         .unwrap()
         .last_mut()
         .unwrap() = sha256(&tar).to_string().into();
-    let (config, config_size) = store.put_blob(&to_canonical_json(&config)).unwrap();
+    let (config, config_size) = store
+        .put_blob(&to_canonical_json(&config).unwrap())
+        .unwrap();
     let mut manifest: serde_json::Value = serde_json::from_slice(&image.manifest_bytes).unwrap();
     manifest["config"]["digest"] = config.to_string().into();
     manifest["config"]["size"] = config_size.into();
@@ -867,7 +869,9 @@ fn tamper(warpdrive: &Warpdrive) {
         .unwrap()
         .last_mut()
         .unwrap() = serde_json::to_value(descriptor(MediaType::ImageLayer, digest, size)).unwrap();
-    let (digest, size) = store.put_blob(&to_canonical_json(&manifest)).unwrap();
+    let (digest, size) = store
+        .put_blob(&to_canonical_json(&manifest).unwrap())
+        .unwrap();
     store
         .tag("lied", &descriptor(MediaType::ImageManifest, digest, size))
         .unwrap();

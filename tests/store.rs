@@ -34,7 +34,7 @@ fn image(store: &Store, author: &str) -> Descriptor {
     let config = put(
         store,
         MediaType::ImageConfig,
-        &oci::to_canonical_json(&config),
+        &oci::to_canonical_json(&config).unwrap(),
     );
     let manifest = json!({
         "schemaVersion": 2, "mediaType": MediaType::ImageManifest.to_string(),
@@ -43,7 +43,7 @@ fn image(store: &Store, author: &str) -> Descriptor {
     put(
         store,
         MediaType::ImageManifest,
-        &oci::to_canonical_json(&manifest),
+        &oci::to_canonical_json(&manifest).unwrap(),
     )
 }
 

@@ -41,6 +41,7 @@ fuzz_target!(|bytes: &[u8]| {
         devices: false,
         max_bytes: 8 << 20,
         max_entries: 1000,
+        ..ApplyOptions::default()
     };
     let _ = apply(&bytes[..], &root, &options);
     // Paths beyond PATH_MAX are an error here, never a panic.

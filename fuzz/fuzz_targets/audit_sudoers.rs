@@ -1,10 +1,13 @@
-//! Reads any bytes as sudoers and as doas.conf: no panic, and an answer in a bounded time.
+//! Reads any bytes as sudoers, doas.conf, sudo.conf, nsswitch.conf, netgroup and as PAM's: no panic, and an
+//! answer in a bounded time.
 
 #![no_main]
 
+use std::collections::BTreeSet;
+
 use libfuzzer_sys::fuzz_target;
 use warpdrive::audit::accounts::sudoers::Person;
-use warpdrive::audit::accounts::{doas, sudoers};
+use warpdrive::audit::accounts::{doas, name_service, pam, sudo_conf, sudoers};
 
 fuzz_target!(|bytes: &[u8]| {
     let parsed = sudoers::parse(bytes);
@@ -14,9 +17,19 @@ fuzz_target!(|bytes: &[u8]| {
         names: &names,
         gids: &[0],
         groups: &groups,
+        netgroups: &BTreeSet::new(),
     };
     for rule in &parsed.rules {
         let _ = parsed.fits(&rule.users, &person);
+    }
+    let _ = sudo_conf::plugins(bytes);
+    let _ = name_service::parse(bytes);
+    let _ = name_service::netgroups_of(bytes, &names);
+    let _ = pam::parse_common(bytes, "su");
+    let mut read = |_: &str| Some(pam::parse(bytes));
+    let answers = |_: &pam::Line| (vec![pam::Answer::Success, pam::Answer::Failure], false);
+    if let Some(stack) = pam::stack("su", &mut read, &answers) {
+        let _ = pam::walk(&stack);
     }
     for rule in doas::parse(bytes).rules {
         let _ = rule.gives_root();

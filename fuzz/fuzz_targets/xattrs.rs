@@ -112,6 +112,7 @@ fuzz_target!(|bytes: &[u8]| {
         devices: false,
         max_bytes: 1 << 20,
         max_entries: 10,
+        ..ApplyOptions::default()
     };
     let root = place.path().join("root");
     fs::create_dir(&root).expect("a directory");

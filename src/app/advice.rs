@@ -72,6 +72,59 @@ impl fmt::Display for Advice {
     }
 }
 
+/// Whether a line is one of an error's block.
+#[cfg(feature = "host")]
+pub fn is_block(line: &str) -> bool {
+    line.starts_with(" !")
+}
+
+impl Advice {
+    /// Reads the last block among lines that a program has printed: the other way round of
+    /// [`fmt::Display`].
+    #[cfg(feature = "host")]
+    pub fn read(lines: &[String]) -> Option<Advice> {
+        let start = lines
+            .iter()
+            .rposition(|line| line.starts_with(" !     "))
+            .map(|last| {
+                let before = lines[..last].iter().rposition(|line| !is_block(line));
+                before.map_or(0, |before| before + 1)
+            })?;
+        let mut block = lines[start..]
+            .iter()
+            .take_while(|line| is_block(line))
+            .map(|line| line.get(2..).unwrap_or_default());
+        let mut advice = Advice::new(block.next()?.trim());
+        let mut fresh = true;
+        for line in block {
+            if let Some(text) = line.strip_prefix("     | ") {
+                advice.tail.push(text.to_owned());
+            } else if let Some(text) = line.strip_prefix("  -> ") {
+                advice.remedies.push(text.to_owned());
+            } else if line.trim().is_empty() {
+                fresh = true;
+                continue;
+            } else {
+                let text = line.get(5..).unwrap_or_default();
+                let list = if advice.remedies.is_empty() {
+                    &mut advice.causes
+                } else {
+                    &mut advice.remedies
+                };
+                match list.last_mut().filter(|_| !fresh) {
+                    Some(last) => {
+                        last.push('\n');
+                        last.push_str(text);
+                    }
+                    None => list.push(text.to_owned()),
+                }
+            }
+            fresh = false;
+        }
+        Some(advice)
+    }
+}
+
 /// Errors that can say more than one line.
 pub trait Explain: std::error::Error {
     fn advice(&self) -> Advice;
@@ -96,6 +149,26 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_block_is_read_as_it_was_written() {
+        let advice = Advice::new("it failed")
+            .cause("One.\nTwo.")
+            .cause("Three.")
+            .remedy("do this:\n  a b")
+            .remedy("or that")
+            .tail(["Traceback".to_owned(), "  File x".to_owned()]);
+        let lines: Vec<String> = format!("noise\n{advice}")
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        let read = Advice::read(&lines).unwrap();
+        assert_eq!(read.title, advice.title);
+        assert_eq!(read.remedies, advice.remedies);
+        assert_eq!(read.tail, advice.tail);
+        assert_eq!(read.causes.join("\n"), advice.causes.join("\n"));
+        assert_eq!(Advice::read(&["noise".to_owned()]), None);
+    }
 
     #[test]
     fn nearest_finds_typing_mistakes_only() {

@@ -46,6 +46,11 @@ pub fn files(files: &dyn Files, environment: &BTreeMap<String, String>) -> Vec<S
     found.retain(|path| !NOT_IN_PHASE_ONE.contains(&path.as_str()));
     if let Ok(project) = Project::load(files, environment, &BTreeMap::new()) {
         found.extend(project.requirements.files.iter().cloned());
+        let home = project.home();
+        if !home.is_empty() {
+            let below = ROOT_FILES.iter().map(|name| format!("{home}/{name}"));
+            found.extend(below.filter(|path| files.is_file(path)));
+        }
         for path in find_links(&project) {
             below(files, &path, 0, &mut found);
         }

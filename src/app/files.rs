@@ -83,6 +83,32 @@ pub fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(directory, _)| directory)
 }
 
+/// A directory of a tree, as a tree.
+#[derive(Clone, Copy)]
+pub struct Below<'f> {
+    pub files: &'f dyn Files,
+    pub directory: &'f str,
+}
+
+impl Below<'_> {
+    fn path(&self, path: &str) -> String {
+        match path {
+            "" => self.directory.to_owned(),
+            path => format!("{}/{path}", self.directory),
+        }
+    }
+}
+
+impl Files for Below<'_> {
+    fn read(&self, path: &str) -> Option<Vec<u8>> {
+        self.files.read(&self.path(path))
+    }
+
+    fn list(&self, directory: &str) -> Vec<Entry> {
+        self.files.list(&self.path(directory))
+    }
+}
+
 /// A directory of this machine. Links are followed as long as they stay inside.
 #[derive(Debug, Clone)]
 pub struct Directory {

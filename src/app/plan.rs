@@ -72,7 +72,27 @@ pub struct Plan {
     /// Hooks that are there and executable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<String>,
+    /// Further processes by name, each a line for the shell: `start NAME` runs it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub processes: BTreeMap<String, String>,
+    /// What is started listens on a port.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub web: bool,
 }
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_yes(web: &bool) -> bool {
+    *web
+}
+
+/// The process that is started where none is named.
+pub const WEB: &str = "web";
+/// The process that a new release runs before it starts.
+pub const RELEASE: &str = "release";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "mode", rename_all = "snake_case")]
@@ -81,6 +101,8 @@ pub enum Start {
     Shell { program: String },
     /// `python PROGRAM`.
     Python { program: String },
+    /// A line for the shell, in the home: of a `Procfile`, or a framework's own server.
+    Command { line: String },
     /// `jupyter lab` or `jupyter notebook`, over the home.
     Jupyter { interface: jupyter::Interface },
     Server {

@@ -70,10 +70,15 @@ impl Project {
                 .collect::<Vec<_>>()
         });
         let said = named.is_some();
-        let metadata = static_metadata(files);
+        let home = settings
+            .get("home")
+            .and_then(|home| super::files::join("", &home))
+            .unwrap_or_default();
+        // What the root does not say, the home does.
+        let metadata = static_metadata(files).or_else(|| metadata_of_home(files, &home));
         let installable = metadata.is_some();
         let present: Vec<String> = named
-            .unwrap_or_else(|| vec!["requirements.txt".to_owned()])
+            .unwrap_or_else(|| vec![requirements_file(files, &home)])
             .into_iter()
             .map(|file| file.strip_prefix("./").map_or(file.clone(), str::to_owned))
             .filter(|file| said || files.is_file(file))
@@ -87,7 +92,11 @@ impl Project {
                 };
                 (source, of_lock(file, &lock))
             }
-            _ => listed(files, present, metadata),
+            _ => {
+                let (source, mut requirements) = listed(files, present, metadata);
+                from_home(files, &home, &mut requirements.lines);
+                (source, requirements)
+            }
         };
         let list = list_digest(files, &source, &requirements);
         let mut project = Project {
@@ -157,6 +166,19 @@ impl Project {
         self.settings.get("installer").as_deref() == Some("pip")
     }
 
+    /// The directory of the project whose metadata list the dependencies.
+    pub fn own_directory(&self) -> &str {
+        match &self.source {
+            Source::Static { file, .. }
+            | Source::Dynamic { file }
+            | Source::Lock {
+                project: Some(file),
+                ..
+            } => super::files::parent(file),
+            _ => "",
+        }
+    }
+
     /// Local projects among the requirements, and the tree itself where metadata describe it:
     /// (path relative to the tree with extras, editable, where it is named).
     pub fn local_projects(&self) -> Vec<LocalProject> {
@@ -185,7 +207,7 @@ impl Project {
         } = &self.source
         {
             found.push(LocalProject {
-                path: String::new(),
+                path: super::files::parent(file).to_owned(),
                 extras: String::new(),
                 editable: true,
                 named_in: file.clone(),
@@ -237,6 +259,62 @@ fn listed(
         requirements.add(&memory, file, 0);
     }
     (source, requirements)
+}
+
+/// `requirements.txt` of the root, else of the home.
+fn requirements_file(files: &dyn Files, home: &str) -> String {
+    let plain = "requirements.txt";
+    let below = format!("{home}/{plain}");
+    if files.is_file(plain) || !files.is_file(&below) {
+        plain.to_owned()
+    } else {
+        below
+    }
+}
+
+/// The metadata of a project in the home, with paths relative to the tree.
+fn metadata_of_home(files: &dyn Files, home: &str) -> Option<Source> {
+    if home.is_empty() || files.is_file("requirements.txt") {
+        return None;
+    }
+    let below = super::files::Below {
+        files,
+        directory: home,
+    };
+    let place = |file: &str| format!("{home}/{file}");
+    Some(match static_metadata(&below)? {
+        Source::Static { file, requirements } => Source::Static {
+            file: place(&file),
+            requirements,
+        },
+        Source::Dynamic { file } => Source::Dynamic { file: place(&file) },
+        other => other,
+    })
+}
+
+/// A local path of a requirement file in the home that is meant from there, not from the root.
+fn from_home(files: &dyn Files, home: &str, lines: &mut [Line]) {
+    for line in lines {
+        let directory = super::files::parent(&line.file).to_owned();
+        let text = line.text.clone();
+        if home.is_empty() || directory != home {
+            continue;
+        }
+        if let LineKind::Local { path, .. } = &mut line.kind {
+            let there = |path: &str| files.kind(path).is_some();
+            if path.as_deref().is_some_and(there) {
+                continue;
+            }
+            let word = text
+                .trim_start_matches("-e")
+                .trim_start_matches("--editable");
+            let word = word.trim_start_matches(['=', ' ']);
+            let word = word.split(['[', ' ', ';']).next().unwrap_or(word);
+            if let Some(found) = super::files::join(home, word).filter(|path| there(path)) {
+                *path = Some(found);
+            }
+        }
+    }
 }
 
 fn read_lock(files: &dyn Files, file: &str) -> Result<Lock, SettingsError> {

@@ -293,6 +293,8 @@ impl Requirements {
                 LineKind::Constraint(None) if !text.contains("://") => {
                     self.missing.push((place, text.clone()));
                 }
+                // A file or directory of this machine, say.
+                LineKind::Local { path: None, .. } => self.missing.push((place, text.clone())),
                 _ => {}
             }
             self.lines.push(Line {

@@ -38,8 +38,14 @@ pub(super) fn without_usr(path: &[u8]) -> &[u8] {
     }
 }
 
-/// The lines about known privileged programs: path (see `without_usr`) and digest. All others
-/// are dropped, so that a hundred thousand lines take no memory.
+/// Whether the database's word on the file's content is of interest.
+pub(super) fn is_verified(path: &[u8]) -> bool {
+    let name = without_usr(path);
+    known::is_privileged(name) || known::is_helper(name) || known::is_library(path)
+}
+
+/// The lines about known privileged programs and about libraries: path (see `without_usr`) and digest.
+/// All others are dropped, so that a hundred thousand lines take no memory.
 pub fn parse(bytes: &[u8]) -> Vec<(Vec<u8>, Md5)> {
     bytes
         .split(|&byte| byte == b'\n')
@@ -49,8 +55,8 @@ pub fn parse(bytes: &[u8]) -> Vec<(Vec<u8>, Md5)> {
                 .strip_prefix(b"  ")
                 .or_else(|| rest.strip_prefix(b" *"))?;
             let path = path.strip_prefix(b"./").unwrap_or(path);
+            is_verified(path).then_some(())?;
             let path = without_usr(path);
-            known::is_privileged(path).then_some(())?;
             Some((path.to_vec(), from_hex(digest)?))
         })
         .collect()

@@ -46,6 +46,15 @@ pub enum AuditError {
         name: String,
         known: String,
     },
+    #[error(
+        "{image} does not lie on the trusted base {base}: {same} of the base's {layers} layers are its lowest ones"
+    )]
+    NotOnBase {
+        image: String,
+        base: String,
+        same: usize,
+        layers: usize,
+    },
     #[error("{path} is more than {limit} bytes, which is the limit", path = path.display())]
     TooLarge { path: PathBuf, limit: u64 },
     #[error("layer {digest} has more than {limit} {what}, which is the limit of what is judged")]

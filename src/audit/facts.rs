@@ -12,8 +12,10 @@ use std::hash::{BuildHasher, RandomState};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::acl::Acl;
 use super::capability::Capability;
 use super::dpkg::Md5;
+use super::elf::Links;
 use super::secrets::SecretKind;
 
 /// How an entry stands to what lower layers have.
@@ -100,8 +102,9 @@ pub(super) enum ItemKind {
 }
 
 /// The content of the few files that rules read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Content {
+    #[default]
     NotRead,
     Bytes(Vec<u8>),
     TooLarge,
@@ -115,8 +118,12 @@ pub(super) struct Item {
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) capability: Option<Capability>,
-    /// Of setuid and setgid files and of those with capabilities.
+    /// Where it lets others write than owner and mode say.
+    pub(super) acl: Option<Acl>,
+    /// Of setuid and setgid files, of those with capabilities, and of what these load.
     pub(super) md5: Option<Md5>,
+    /// Of the same files, where they are ELF files.
+    pub(super) links: Option<Links>,
     pub(super) content: Content,
 }
 
@@ -136,7 +143,13 @@ impl Item {
         self.is_file() && self.mode & 0o2010 == 0o2010
     }
 
-    fn is_file(&self) -> bool {
+    /// Who runs it is root, or can become root by it.
+    pub(super) fn gives_root(&self) -> bool {
+        let capable = self.capability.is_some_and(Capability::is_dangerous);
+        (self.is_setuid() && self.uid == 0) || capable
+    }
+
+    pub(super) fn is_file(&self) -> bool {
         matches!(self.kind, ItemKind::File | ItemKind::HardLink(_))
     }
 }
@@ -155,7 +168,8 @@ pub(super) struct LayerFacts {
     #[serde(with = "pairs")]
     pub(super) items: BTreeMap<Vec<u8>, Item>,
     pub(super) secrets: Vec<Secret>,
-    /// Package database files and what they say of the content of known setuid programs.
+    /// Package database files and what they say of the content of known setuid programs and of
+    /// libraries.
     #[serde(with = "pairs")]
     pub(super) md5sums: BTreeMap<Vec<u8>, Vec<(Vec<u8>, Md5)>>,
     /// Member names that no sound archive has.

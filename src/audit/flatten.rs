@@ -6,7 +6,10 @@
 //! beneath it.
 
 use super::facts::{Content, Item, ItemKind, LayerFacts, PathHasher, Trace};
-use super::paths::ancestors;
+use super::paths::{ancestors, split};
+
+/// How many symbolic links are followed, as in Linux.
+const MAX_LINKS: usize = 40;
 
 /// The layers of an image, the lowest first.
 pub(super) struct Flat<'a> {
@@ -114,6 +117,63 @@ impl<'a> Flat<'a> {
         self.layers[layer].traces.has(hash, Trace::Other)
     }
 
+    /// What the image has at a path, where it was kept.
+    pub(super) fn item(&self, path: &[u8]) -> Option<(usize, &'a Item)> {
+        let layer = self.origin(path)?;
+        Some((layer, self.layers[layer].items.get(path)?))
+    }
+
+    /// Where a path leads, symbolic links being followed as far as they were kept. `None` where they
+    /// lead nowhere.
+    pub(super) fn real(&self, path: &[u8]) -> Option<Vec<u8>> {
+        self.follow(path).filter(|real| self.has(real))
+    }
+
+    /// As [`Self::real`], whether or not something is there. `None` where links run in a circle.
+    pub(super) fn follow(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let mut waiting: Vec<Vec<u8>> = parts(path);
+        waiting.reverse();
+        let mut real: Vec<u8> = Vec::new();
+        let mut links = 0;
+        while let Some(part) = waiting.pop() {
+            if part == b".." {
+                real.truncate(split(&real).0.len());
+                continue;
+            }
+            let mut next = real.clone();
+            if !next.is_empty() {
+                next.push(b'/');
+            }
+            next.extend_from_slice(&part);
+            match self.item(&next) {
+                Some((
+                    _,
+                    Item {
+                        kind: ItemKind::Symlink(target),
+                        ..
+                    },
+                )) => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return None;
+                    }
+                    if target.starts_with(b"/") {
+                        real.clear();
+                    }
+                    waiting.extend(parts(target).into_iter().rev());
+                }
+                _ => real = next,
+            }
+        }
+        Some(real)
+    }
+
+    /// As [`Self::read`], through symbolic links.
+    pub(super) fn read_through_links(&self, path: &[u8]) -> Lookup<'a> {
+        self.real(path)
+            .map_or(Lookup::Absent, |real| self.read(&real))
+    }
+
     /// The content of one of the files of [`super::interest::Interest::reads`].
     pub(super) fn read(&self, path: &[u8]) -> Lookup<'a> {
         // What stands behind a link is not known; a link on the way is as good as one at the end.
@@ -164,4 +224,12 @@ impl<'a> Flat<'a> {
         paths.retain(|path| self.has(path));
         paths
     }
+}
+
+/// The names of a path, without those that say nothing.
+fn parts(path: &[u8]) -> Vec<Vec<u8>> {
+    path.split(|&byte| byte == b'/')
+        .filter(|part| !part.is_empty() && *part != b".")
+        .map(<[u8]>::to_vec)
+        .collect()
 }

@@ -5,11 +5,11 @@ use crate::layer::{Member, MemberKind};
 use crate::oci::ImageConfig;
 
 use super::accounts::strict_decimal;
-use super::paths::{is_beneath, join};
-use super::{dpkg, secrets};
+use super::paths::{is_beneath, join, split};
+use super::{dpkg, known, secrets};
 
 /// Files that say who may be root. Also judged: everything in [`ACCOUNT_DIRECTORIES`].
-const ACCOUNT_FILES: [&str; 18] = [
+const ACCOUNT_FILES: [&str; 22] = [
     "etc/passwd",
     "etc/shadow",
     "etc/group",
@@ -28,17 +28,55 @@ const ACCOUNT_FILES: [&str; 18] = [
     "etc/environment",
     "etc/crontab",
     "etc/subuid",
+    "etc/subgid",
+    "etc/netgroup",
+    "etc/pam.conf",
+    "usr/etc/nsswitch.conf",
 ];
 
-const ACCOUNT_DIRECTORIES: [&str; 8] = [
+const ACCOUNT_DIRECTORIES: [&str; 15] = [
     "etc/sudoers.d",
     "usr/local/etc/sudoers.d",
     "etc/doas.d",
     "etc/pam.d",
+    "usr/lib/pam.d",
+    "usr/etc/pam.d",
+    "etc/authselect",
+    "etc/userdb",
+    "usr/lib/userdb",
+    "var/lib/extrausers",
+    "var/db",
     "etc/security",
     "etc/ld.so.conf.d",
     "etc/profile.d",
     "etc/cron.d",
+];
+
+/// Those of them that are read. And the files of [`READ_DIRECTORIES`].
+const READ_FILES: [&str; 14] = [
+    "etc/passwd",
+    "etc/shadow",
+    "etc/group",
+    "etc/sudoers",
+    "etc/sudo.conf",
+    "etc/doas.conf",
+    "usr/local/etc/sudoers",
+    "usr/local/etc/doas.conf",
+    "etc/ld.so.preload",
+    "etc/ld.so.cache",
+    "etc/nsswitch.conf",
+    "usr/etc/nsswitch.conf",
+    "etc/netgroup",
+    "etc/pam.conf",
+];
+
+const READ_DIRECTORIES: [&str; 6] = [
+    "etc/sudoers.d",
+    "usr/local/etc/sudoers.d",
+    "etc/doas.d",
+    "etc/pam.d",
+    "usr/lib/pam.d",
+    "usr/etc/pam.d",
 ];
 
 /// Where programs are found and libraries are loaded from by everybody, root too.
@@ -93,8 +131,16 @@ impl Interest {
             Some(value.as_str())
         };
         let mut app_roots = Vec::new();
-        for candidate in [variable("HOME"), Some(config.working_dir())] {
+        // S2I images name the root of the app in APP_ROOT; HOME and the working directory are its `src`.
+        for candidate in [
+            variable("APP_ROOT"),
+            variable("HOME"),
+            Some(config.working_dir()),
+        ] {
             let root = candidate.and_then(|text| join(b"", text.as_bytes()));
+            let above = root.as_deref().and_then(|root| root.strip_suffix(b"/src"));
+            let above = above.filter(|above| may_be_app_root(above));
+            let root = above.map(<[u8]>::to_vec).or(root);
             if let Some(root) = root.filter(|root| may_be_app_root(root))
                 && !app_roots
                     .iter()
@@ -120,6 +166,25 @@ impl Interest {
 
     pub(super) fn has_app_root(&self) -> bool {
         !self.app_roots.is_empty()
+    }
+
+    /// How the path stands in the search path, where that alone makes it one of the system's: whether
+    /// the system's own directories come first.
+    pub(super) fn behind_the_system(&self, path: &[u8]) -> Option<bool> {
+        let is_system = |entry: &[u8]| {
+            SYSTEM_TREES
+                .iter()
+                .any(|tree| is_beneath(entry, tree.as_bytes()))
+        };
+        if is_system(path) || is_beneath(path, LOCAL_LIBRARY.as_bytes()) {
+            return None;
+        }
+        let own = self
+            .search_path
+            .iter()
+            .position(|entry| is_beneath(path, entry))?;
+        let last = self.search_path.iter().rposition(|entry| is_system(entry));
+        Some(last.is_some_and(|last| last < own))
     }
 
     pub(super) fn place(&self, path: &[u8]) -> Place {
@@ -152,37 +217,32 @@ impl Interest {
             MemberKind::File | MemberKind::HardLink(_) | MemberKind::Directory => {
                 let directory = member.kind == MemberKind::Directory;
                 let foreign = member.uid != 0 && Some(member.uid) == self.runtime_uid;
-                (!directory && member.mode & 0o6000 != 0)
+                (!directory && (member.mode & 0o6000 != 0 || dpkg::is_verified(path)))
                     || (directory && member.mode & 0o1002 == 0o002)
                     || (place == Place::System && (writable || foreign))
                     || (place == Place::App
                         && Use::of(directory, member.mode, member.gid) != Use::Full)
             }
-            // A link in the place of a directory that everything relies on.
-            MemberKind::Symlink(_) => UPPER_DIRECTORIES
-                .iter()
-                .any(|known| known.as_bytes() == path),
+            // In the place of a directory that everything relies on, and those that lead to libraries.
+            // Packages of Node.js have thousands of others.
+            MemberKind::Symlink(_) => {
+                let deep = path.split(|&byte| byte == b'/').count() > 5;
+                let local = is_beneath(path, LOCAL_LIBRARY.as_bytes());
+                known::is_library(path)
+                    || path == LOCAL_LIBRARY.as_bytes()
+                    || (place == Place::System && !deep && !local)
+            }
             MemberKind::Fifo => false,
         }
     }
 
     /// Whether the file's content is to be kept until the layers are put together.
     pub(super) fn reads(path: &[u8]) -> bool {
-        [
-            "etc/passwd",
-            "etc/shadow",
-            "etc/group",
-            "etc/sudoers",
-            "etc/doas.conf",
-            "usr/local/etc/sudoers",
-            "usr/local/etc/doas.conf",
-            "etc/ld.so.preload",
-        ]
-        .iter()
-        .any(|known| known.as_bytes() == path)
-            || ["etc/sudoers.d/", "usr/local/etc/sudoers.d/", "etc/doas.d/"]
-                .iter()
-                .any(|directory| path.starts_with(directory.as_bytes()))
+        let (directory, _) = split(path);
+        let is = |list: &[&str], path: &[u8]| list.iter().any(|known| known.as_bytes() == path);
+        is(&READ_FILES, path)
+            || is(&READ_DIRECTORIES, directory)
+            || is_beneath(directory, b"etc/authselect")
     }
 
     /// Whether the content is looked at while the layer goes by, and not kept.
@@ -278,6 +338,42 @@ mod tests {
         ] {
             assert_eq!(interest.place(path.as_bytes()), place, "{path}");
         }
+    }
+
+    #[test]
+    fn the_root_of_an_s2i_app() {
+        let place = |home: &str, path: &str| interest(home, "").place(path.as_bytes());
+        assert_eq!(place("/opt/app-root/src", "opt/app-root/bin/x"), Place::App);
+        // `/usr/src` is no root of an app's.
+        assert_eq!(place("/usr/src", "usr/bin/x"), Place::System);
+        assert_eq!(place("/opt/src", "opt/tools/bin/x"), Place::System);
+    }
+
+    #[test]
+    fn where_the_search_path_has_the_system() {
+        let with = |path: &str| {
+            let mut config = ImageConfig::new("linux", "amd64");
+            config.set("Env", json!([format!("PATH={path}")]));
+            Interest::new(&config)
+        };
+        let path = b"opt/tools/bin";
+        assert_eq!(
+            with("/usr/bin:/bin:/opt/tools/bin").behind_the_system(path),
+            Some(true)
+        );
+        assert_eq!(
+            with("/opt/tools/bin:/usr/bin").behind_the_system(path),
+            Some(false)
+        );
+        assert_eq!(
+            with("/usr/bin:/opt/tools/bin:/bin").behind_the_system(path),
+            Some(false)
+        );
+        assert_eq!(with("/usr/bin").behind_the_system(path), None);
+        assert_eq!(
+            with("/opt/tools/bin:/usr/bin").behind_the_system(b"usr/bin/x"),
+            None
+        );
     }
 
     #[test]

@@ -65,17 +65,45 @@ const SETGID: [&str; 20] = [
     "usr/libexec/utempter/utempter",
 ];
 
-/// With capabilities of their own.
-const CAPABILITY: [&str; 9] = [
-    "bin/arping",
-    "bin/clockdiff",
-    "bin/dumpcap",
-    "bin/mtr-packet",
-    "bin/newgidmap",
-    "bin/newuidmap",
-    "bin/ping",
-    "lib/x86_64-linux-gnu/gstreamer1.0/gstreamer-1.0/gst-ptp-helper",
-    "sbin/suexec",
+const fn bits(numbers: &[u32]) -> u64 {
+    let (mut bits, mut at) = (0, 0);
+    while at < numbers.len() {
+        bits |= 1 << numbers[at];
+        at += 1;
+    }
+    bits
+}
+
+/// With capabilities of their own, and which these are (numbers of `linux/capability.h`).
+const CAPABILITY: [(&str, u64); 9] = [
+    ("bin/arping", bits(&[NET_RAW])),
+    ("bin/clockdiff", bits(&[NET_RAW, SYS_NICE])),
+    ("bin/dumpcap", bits(&[NET_RAW, NET_ADMIN])),
+    ("bin/mtr-packet", bits(&[NET_RAW])),
+    ("bin/newgidmap", bits(&[CAP_SETGID])),
+    ("bin/newuidmap", bits(&[CAP_SETUID])),
+    ("bin/ping", bits(&[NET_RAW, NET_ADMIN])),
+    (
+        "lib/x86_64-linux-gnu/gstreamer1.0/gstreamer-1.0/gst-ptp-helper",
+        bits(&[NET_BIND_SERVICE, NET_ADMIN, SYS_NICE]),
+    ),
+    ("sbin/suexec", bits(&[CAP_SETUID, CAP_SETGID])),
+];
+
+const CAP_SETGID: u32 = 6;
+const CAP_SETUID: u32 = 7;
+const NET_BIND_SERVICE: u32 = 10;
+const NET_ADMIN: u32 = 12;
+const NET_RAW: u32 = 13;
+const SYS_NICE: u32 = 23;
+
+/// Programs without a bit of their own that setuid programs run as root.
+const HELPERS: [&str; 5] = [
+    "sbin/mkhomedir_helper",
+    "sbin/pam_namespace_helper",
+    "sbin/unix_chkpwd",
+    "sbin/unix_update",
+    "usr/libexec/sudo/sesh",
 ];
 
 fn has(list: &[&str], path: &[u8]) -> bool {
@@ -90,11 +118,47 @@ pub(super) fn is_setgid(path: &[u8]) -> bool {
     has(&SETGID, path)
 }
 
-pub(super) fn has_capability(path: &[u8]) -> bool {
-    has(&CAPABILITY, path)
+/// The capabilities that a program has where distributions ship it.
+pub(super) fn capabilities(path: &[u8]) -> Option<u64> {
+    CAPABILITY
+        .iter()
+        .find(|(known, _)| known.as_bytes() == path)
+        .map(|(_, bits)| *bits)
 }
 
 /// In one of the lists.
 pub(super) fn is_privileged(path: &[u8]) -> bool {
-    is_setuid(path) || is_setgid(path) || has_capability(path)
+    is_setuid(path) || is_setgid(path) || capabilities(path).is_some()
+}
+
+pub(super) fn is_helper(path: &[u8]) -> bool {
+    has(&HELPERS, path)
+}
+
+/// A library where the system's programs load theirs from; what Python and Node.js keep there is loaded
+/// by these alone. The path is as it stands in the layer.
+pub(super) fn is_library(path: &[u8]) -> bool {
+    let trees = [
+        &b"lib"[..],
+        b"lib32",
+        b"lib64",
+        b"libx32",
+        b"usr/lib",
+        b"usr/lib32",
+        b"usr/lib64",
+        b"usr/libx32",
+        b"usr/libexec",
+        b"usr/local/lib",
+    ];
+    let (directory, name) = super::paths::split(path);
+    let of_a_language = || {
+        directory.split(|&byte| byte == b'/').any(|part| {
+            part.starts_with(b"python") || part == b"node_modules" || part.starts_with(b"perl")
+        })
+    };
+    name.windows(3).any(|part| part == b".so")
+        && trees
+            .iter()
+            .any(|tree| super::paths::is_beneath(directory, tree))
+        && !of_a_language()
 }

@@ -12,7 +12,7 @@ use crate::store::{Store, StoreError};
 use super::facts::{LayerFacts, PathHasher};
 use super::interest::Interest;
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const KIND: &str = "audit-layers";
 
 #[derive(Serialize, Deserialize)]

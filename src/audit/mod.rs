@@ -17,9 +17,11 @@
 //! [`accounts`], [`capability`], [`dpkg`] and [`policy`] are pure functions over bytes.
 
 pub mod accounts;
+mod acl;
 pub mod capability;
 mod date;
 pub mod dpkg;
+mod elf;
 mod error;
 mod facts;
 mod finding;
@@ -28,6 +30,7 @@ mod input;
 mod interest;
 mod judge;
 mod known;
+mod linker;
 mod memory;
 mod paths;
 pub mod policy;
@@ -103,6 +106,7 @@ fn judge_with(
         config: &image.config,
         flat: &flat,
         interest,
+        trusted: image.trusted,
     });
     let mut report = Report::new(
         &image.name,

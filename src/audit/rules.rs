@@ -38,7 +38,7 @@ use Severity::{High, Info, Low, Medium};
 const NUMBER: &str = "set USER to a decimal number above 0, such as 1001";
 
 /// All rules, in the order in which findings of one severity are shown.
-pub const RULES: [Rule; 39] = [
+pub const RULES: [Rule; 44] = [
     rule(
         "user-missing",
         High,
@@ -125,9 +125,9 @@ pub const RULES: [Rule; 39] = [
     ),
     rule(
         "password-usable",
-        Medium,
+        High,
         "An account has a password",
-        "All containers of the image share it, and whoever can become the user without a trace learns it once.",
+        "All containers of the image share it. Root's is of high severity where a program asks for it: who made the image knows it, and becomes root in every container.",
         "lock the account: `passwd -l NAME`",
     ),
     rule(
@@ -164,6 +164,20 @@ pub const RULES: [Rule; 39] = [
         "A setuid program is not the one that the distribution ships",
         "The file has the name of a known setuid program, and other content than the image's package database says.",
         "reinstall the package, and find out who changed it",
+    ),
+    rule(
+        "setuid-unowned",
+        High,
+        "A setuid program with a well-known name belongs to no package",
+        "The image has a package database, and no package has the file: any program can stand behind a known name.",
+        "remove it, or install the package that has it",
+    ),
+    rule(
+        "self-vouched",
+        Medium,
+        "Only a package database that came later confirms what runs as root",
+        "A layer can bring a program and a database that confirms it, so the image alone cannot tell a package's file from an exchanged one.",
+        "name the base that you trust: `warpdrive audit IMAGE --trusted-base REF`; what came after it is refused unless the base's own database confirms it",
     ),
     rule(
         "setuid-unverified",
@@ -223,10 +237,31 @@ pub const RULES: [Rule; 39] = [
     ),
     rule(
         "preload",
-        Medium,
+        High,
         "A library is loaded into every program",
-        "/etc/ld.so.preload names libraries that are loaded into setuid programs, too.",
-        "remove the file, or make sure of what it names",
+        "/etc/ld.so.preload names libraries that are loaded into setuid programs, too: their code runs as root.",
+        "remove the file; give libraries to one program with LD_PRELOAD in its environment",
+    ),
+    rule(
+        "library",
+        High,
+        "A file that programs load or run as root is not the distribution's",
+        "A setuid program runs the code of its libraries, of PAM's and the name service's modules and of sudo's plugins as root. A file that no package has, or with other content than its package's, can be anything.",
+        "take the file, or the line that names it (ld.so.cache, pam.d, nsswitch.conf, sudo.conf), out of the layer that adds it; or take the setuid bits away (`--harden`)",
+    ),
+    rule(
+        "pam",
+        High,
+        "PAM lets anybody become another user without a password",
+        "The service's `auth` stack can end well for a person that knows no secret, or runs a program as root before it asks.",
+        "restore the service's file below /etc/pam.d as the package has it, or take the setuid bits away (`--harden`)",
+    ),
+    rule(
+        "name-service",
+        High,
+        "Accounts come from a database that is not judged",
+        "/etc/nsswitch.conf makes programs read users and passwords from files other than /etc/passwd and /etc/shadow; an entry there can be root.",
+        "remove the database, or its source from /etc/nsswitch.conf",
     ),
     rule(
         "device",
@@ -259,7 +294,7 @@ pub const RULES: [Rule; 39] = [
     rule(
         "secret-credentials",
         High,
-        "A login is in a configuration file",
+        "A login is in a configuration file or a variable",
         "Whoever can pull the image has it; deleting it in a later layer does not help.",
         "build without it (`--secret`), and change the password",
     ),

@@ -14,13 +14,16 @@ use super::facts::{Content, Item, ItemKind, LayerFacts, PathHasher, Secret, Trac
 use super::interest::{Interest, Place};
 use super::paths::{self, split};
 use super::secrets::{self, Scanner, SecretKind};
-use super::{capability, dpkg};
+use super::{acl, capability, dpkg, elf};
 
 /// Largest account file that is read, in bytes.
 const MAX_ACCOUNT_FILE: u64 = 256 * 1024;
 
 /// Bytes of account files that are kept of one layer.
 const MAX_KEPT: u64 = 4 * 1024 * 1024;
+
+/// Largest program or library whose links are read, in bytes.
+const MAX_ELF: u64 = 32 * 1024 * 1024;
 
 /// Largest list of a package's digests that is read, in bytes.
 const MAX_MD5SUMS: u64 = 4 * 1024 * 1024;
@@ -151,8 +154,8 @@ impl Scan<'_> {
         // The last of several members of one name is the one that stays.
         self.facts.items.remove(&path);
         self.facts.md5sums.remove(&path);
-        let (content, md5) = self.content(tar, member, &path)?;
-        self.keep(path, member, content, md5)
+        let read = self.content(tar, member, &path)?;
+        self.keep(path, member, read)
     }
 
     fn trace(&mut self, path: &[u8], trace: Trace) -> Result<(), ScanError> {
@@ -162,24 +165,21 @@ impl Scan<'_> {
         Ok(())
     }
 
-    fn keep(
-        &mut self,
-        path: Vec<u8>,
-        member: &Member,
-        content: Content,
-        md5: Option<dpkg::Md5>,
-    ) -> Result<(), ScanError> {
+    fn keep(&mut self, path: Vec<u8>, member: &Member, read: Known) -> Result<(), ScanError> {
         let own = capability_of(member);
+        let acl = acl_of(member);
+        let mut wanted = self.interest.keeps(&path, member) || own.is_some() || acl.is_some();
         let mut item = Item {
             kind: kind(&member.kind),
             mode: member.mode,
             uid: member.uid,
             gid: member.gid,
             capability: own,
-            md5,
-            content,
+            acl,
+            md5: read.md5,
+            links: read.links,
+            content: read.content,
         };
-        let mut wanted = self.interest.keeps(&path, member) || own.is_some();
         if let ItemKind::HardLink(target) = &item.kind
             && let Some(known) = self.facts.items.get_mut(target)
         {
@@ -201,7 +201,11 @@ impl Scan<'_> {
         if self.facts.items.len() >= MAX_ITEMS {
             return Err(ScanError::TooMany(MAX_ITEMS, "remarkable entries"));
         }
-        self.budget.take(ITEM_COST + path.len())?;
+        let links = item.links.as_ref().map_or(0, |links| {
+            let names = links.needed.iter().chain(&links.search);
+            names.map(|name| name.len() + 32).sum()
+        });
+        self.budget.take(ITEM_COST + path.len() + links)?;
         self.facts.items.insert(path, item);
         Ok(())
     }
@@ -222,9 +226,9 @@ impl Scan<'_> {
         tar: &mut TarReader<R>,
         member: &Member,
         path: &[u8],
-    ) -> Result<(Content, Option<dpkg::Md5>), ScanError> {
+    ) -> Result<Known, ScanError> {
         if member.kind != MemberKind::File {
-            return Ok((Content::NotRead, None));
+            return Ok(Known::default());
         }
         if let Some(kind) = secrets::by_name(path) {
             self.secret(path, kind, member.size)?;
@@ -239,7 +243,10 @@ impl Scan<'_> {
         };
         let mut bytes = ((reads || looks_into) && member.size <= limit).then(Vec::new);
         let privileged = member.mode & 0o6000 != 0 || capability_of(member).is_some();
-        let mut hasher = privileged.then(Hasher::new);
+        let verified = privileged || dpkg::is_verified(path);
+        let mut hasher = verified.then(Hasher::new);
+        let mut key = (member.size <= secrets::keys::MAX_FILE).then(Vec::new);
+        let mut program = (verified && member.size <= MAX_ELF).then(Vec::new);
         loop {
             let count = tar
                 .read(&mut self.buffer)
@@ -255,9 +262,25 @@ impl Scan<'_> {
             if let Some(hasher) = &mut hasher {
                 hasher.update(part);
             }
+            if let Some(all) = &mut key {
+                if all.is_empty() && !secrets::keys::may_be(part) {
+                    key = None;
+                } else {
+                    all.extend_from_slice(part);
+                }
+            }
+            if let Some(all) = &mut program {
+                all.extend_from_slice(part);
+                if !all.starts_with(&b"\x7fELF"[..all.len().min(4)]) {
+                    program = None;
+                }
+            }
         }
         for kind in self.scanner.finish() {
             self.secret(path, kind, member.size)?;
+        }
+        if key.is_some_and(|bytes| secrets::keys::is_private_key(&bytes)) {
+            self.secret(path, SecretKind::PrivateKey, member.size)?;
         }
         let md5 = hasher.map(|hasher| hasher.finalize().into());
         let content = match bytes {
@@ -272,7 +295,11 @@ impl Scan<'_> {
                 Content::NotRead
             }
         };
-        Ok((content, md5))
+        Ok(Known {
+            content,
+            md5,
+            links: program.and_then(|bytes| elf::parse(&bytes)),
+        })
     }
 
     fn look_into(&mut self, path: &[u8], bytes: &[u8], size: u64) -> Result<(), ScanError> {
@@ -304,6 +331,18 @@ impl Scan<'_> {
         });
         Ok(())
     }
+}
+
+/// What was read of a file.
+#[derive(Default)]
+struct Known {
+    content: Content,
+    md5: Option<dpkg::Md5>,
+    links: Option<elf::Links>,
+}
+
+fn acl_of(member: &Member) -> Option<acl::Acl> {
+    acl::parse(member.xattrs.get(std::ffi::OsStr::new(acl::ATTRIBUTE))?)
 }
 
 fn capability_of(member: &Member) -> Option<capability::Capability> {

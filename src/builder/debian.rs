@@ -292,7 +292,7 @@ fn commit(
             what: "the builder image's manifest".into(),
             problem: error.to_string(),
         })?;
-    let (digest, size) = store.put_blob(&to_canonical_json(&manifest))?;
+    let (digest, size) = store.put_blob(&to_canonical_json(&manifest)?)?;
     let image = descriptor(MediaType::ImageManifest, digest, size);
     store.tag(&definition.name, &image)?;
     Ok(image)

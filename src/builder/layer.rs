@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::app::app_tool;
+use super::in_image_tool;
 use crate::layer::{self, Compression, Entry, Kind, Mtime};
 use crate::oci::{Descriptor, Digest, descriptor, parse_digest, sha256_hex};
 use crate::rootfs;
@@ -90,7 +90,7 @@ fn key(base: &Image, python: &Python) -> String {
             "format": 1,
             "base": base.manifest.config().digest().to_string(),
             "python": python,
-            "tool": *app_tool::SHA256,
+            "tool": *in_image_tool::SHA256,
             "scripts": scripts,
         })
         .to_string()
@@ -138,7 +138,7 @@ fn entries(python: &Python, passwd: Option<&[u8]>) -> Vec<Entry> {
         app_link("bin/python3", "python"),
         app_link(&format!("bin/python{}", python.minor), "python"),
         app_file("bin/activate", ACTIVATE.as_bytes().to_vec(), false),
-        app_file("bin/warpdrive", app_tool::BYTES.to_vec(), true),
+        app_file("bin/warpdrive", in_image_tool::BYTES.to_vec(), true),
         app_link("lib64", "lib"),
         app_directory(&site_packages),
         app_directory("src"),

@@ -9,6 +9,7 @@ pub mod choose;
 pub mod debian;
 pub mod definition;
 mod error;
+mod in_image_tool;
 pub mod layer;
 pub mod python;
 

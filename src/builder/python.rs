@@ -116,6 +116,7 @@ pub fn find(store: &Store, image: &Image, reference: &str) -> Result<Python, Bui
         },
         mounts: Vec::new(),
         network: Network::None,
+        host_services: Vec::new(),
         hostname: "warpdrive".into(),
         command: ["python3", "-I", "-S", "-c", QUESTION]
             .map(str::to_owned)
@@ -133,6 +134,7 @@ pub fn find(store: &Store, image: &Image, reference: &str) -> Result<Python, Bui
             timeout: Some(Duration::from_mins(1)),
             ..Limits::default()
         },
+        #[cfg(debug_assertions)]
         without: Vec::new(),
     };
     let no_python = |detail: String| BuilderError::NoPython {

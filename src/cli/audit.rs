@@ -7,6 +7,7 @@ use crate::audit::{self, Date, Finding, Image, Policy, Report, Severity};
 use crate::oci::Reference;
 use crate::pipeline;
 use crate::registry::Client;
+use crate::store::Store;
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
@@ -21,6 +22,7 @@ Examples:
   warpdrive audit oci:build/layout:latest --json
   warpdrive audit docker-archive:opal.tar --policy audit.toml
   warpdrive audit opal --sarif >audit.sarif
+  warpdrive audit opal --trusted-base debian-12-python-3.11-run
   warpdrive audit --rules
 
 Exits with 0 when the image passes, with 4 when it is refused.")]
@@ -42,11 +44,14 @@ pub(super) struct Args {
     /// Rules, severities and exceptions (TOML), or `strict`: refused from medium severity on
     #[arg(long, value_name = "FILE|strict")]
     policy: Option<PathBuf>,
+    /// The image below it that you trust: what came after its layers can't vouch for itself
+    #[arg(long, value_name = "IMAGE")]
+    trusted_base: Option<String>,
     /// Show what each finding means and what to do
     #[arg(long)]
     explain: bool,
     /// List the rules
-    #[arg(long, conflicts_with_all = ["image", "sarif", "policy", "explain"])]
+    #[arg(long, conflicts_with_all = ["image", "sarif", "policy", "explain", "trusted_base"])]
     rules: bool,
     #[command(flatten)]
     registry: RegistryArgs,
@@ -60,10 +65,26 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let policy = policy(args.policy.as_deref())?;
     let today = Date::of(SystemTime::now()).ok_or(audit::AuditError::Clock)?;
     let name = args.image.as_deref().unwrap_or_default();
-    let report = match outside(name) {
-        Some(image) => audit::audit(&image?, &policy, today)?,
-        None => of_store(args, name, &policy, today, context)?,
+    let mut names = [Some(name), args.trusted_base.as_deref()]
+        .into_iter()
+        .flatten();
+    let places = if names.any(|name| transport(name).is_none()) {
+        Some(Places {
+            store: context.open_store()?,
+            client: Client::new(args.registry.options())?,
+        })
+    } else {
+        None
     };
+    let _in_use = match &places {
+        Some(places) => Some(places.store.lock_shared()?),
+        None => None,
+    };
+    let mut image = open(name, places.as_ref())?;
+    if let Some(base) = &args.trusted_base {
+        image.trust(&open(base, places.as_ref())?)?;
+    }
+    let report = audit::audit(&image, &policy, today)?;
     if args.json {
         context.printer.json(&report.to_json());
     } else if args.sarif {
@@ -92,37 +113,51 @@ pub(super) fn is_strict(given: &Path) -> bool {
     given.as_os_str() == "strict"
 }
 
-type Opened = Result<Image<'static>, audit::AuditError>;
+/// Where images with plain names are.
+struct Places {
+    store: Store,
+    client: Client,
+}
 
-/// An image outside the store, by the transports of containers/image; `None` for a plain name.
-fn outside(name: &str) -> Option<Opened> {
-    type Open = fn(&Path, Option<&str>) -> Opened;
+fn open<'p>(name: &str, places: Option<&'p Places>) -> Result<Image<'p>, CommandError> {
+    match (transport(name), places) {
+        (Some((opener, rest)), _) => Ok(outside(opener, rest)?),
+        (None, Some(places)) => of_store(name, places),
+        (None, None) => Err(audit::AuditError::NoSuchImage {
+            place: "the command line".into(),
+            name: name.to_owned(),
+            known: "no names".into(),
+        }
+        .into()),
+    }
+}
+
+type Open = fn(&Path, Option<&str>) -> Result<Image<'static>, audit::AuditError>;
+
+/// The transports of containers/image for an image outside the store; `None` for a plain name.
+fn transport(name: &str) -> Option<(Open, &str)> {
     let transports: [(&str, Open); 3] = [
         ("oci:", audit::oci_layout),
         ("oci-archive:", audit::oci_archive),
         ("docker-archive:", audit::docker_archive),
     ];
-    let (rest, open) = transports
+    transports
         .iter()
-        .find_map(|(prefix, open)| Some((name.strip_prefix(prefix)?, open)))?;
+        .find_map(|(prefix, open)| Some((*open, name.strip_prefix(prefix)?)))
+}
+
+fn outside(open: Open, rest: &str) -> Result<Image<'static>, audit::AuditError> {
     // What is there as a whole has no tag, also where its name has a colon.
     let (path, tag) = match rest.split_once(':') {
         Some((path, tag)) if !Path::new(rest).exists() => (path, Some(tag)),
         _ => (rest, None),
     };
-    Some(open(Path::new(path), tag))
+    open(Path::new(path), tag)
 }
 
 /// An image of the store; or of a registry, whose layers are read as they come and kept nowhere.
-fn of_store(
-    args: &Args,
-    name: &str,
-    policy: &Policy,
-    today: Date,
-    context: &Context,
-) -> Result<Report, CommandError> {
-    let store = context.open_store()?;
-    let _in_use = store.lock_shared()?;
+fn of_store<'p>(name: &str, places: &'p Places) -> Result<Image<'p>, CommandError> {
+    let Places { store, client } = places;
     let remote = name.strip_prefix("docker://");
     let reference: Option<Reference> = remote.unwrap_or(name).parse().ok();
     let found = match remote {
@@ -132,15 +167,12 @@ fn of_store(
     let image = match (found, reference) {
         (Some(image), _) => image,
         (None, Some(reference)) if remote.is_some() || reference.has_host() => {
-            let client = Client::new(args.registry.options())?;
-            let image = pipeline::remote_image(&client, &reference)?;
-            return Ok(audit::audit(&image, policy, today)?);
+            return Ok(pipeline::remote_image(client, &reference)?);
         }
         // With the words that all commands have for it.
-        (None, _) => find(&store, name)?,
+        (None, _) => find(store, name)?,
     };
-    let image = audit::from_store(&store, name, &image)?;
-    Ok(audit::audit(&image, policy, today)?)
+    Ok(audit::from_store(store, name, &image)?)
 }
 
 fn list(args: &Args, context: &Context) {

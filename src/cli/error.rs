@@ -252,6 +252,28 @@ impl From<crate::rootfs::RootfsError> for CommandError {
     fn from(error: crate::rootfs::RootfsError) -> Self {
         match error {
             crate::rootfs::RootfsError::Store(error) => error.into(),
+            crate::rootfs::RootfsError::Layer {
+                source:
+                    crate::layer::LayerError::Interrupted | crate::layer::LayerError::NoSpace { .. },
+                ..
+            } => {
+                let message = error.to_string();
+                let crate::rootfs::RootfsError::Layer { source, .. } = error else {
+                    return Self::new(ExitStatus::Failure, "layer", message);
+                };
+                let mut error = Self::from(source);
+                error.message = message;
+                error
+            }
+            error @ crate::rootfs::RootfsError::Grows { .. } => Self::new(
+                ExitStatus::Failure,
+                "layer-grows",
+                error.to_string(),
+            )
+            .with_hint(
+                "it may be an attack on your disk; WARPDRIVE_MAX_UNPACKED=BYTES allows more for \
+                     an image that you trust",
+            ),
             error => Self::new(ExitStatus::Failure, "layer", error.to_string()),
         }
     }
@@ -259,7 +281,23 @@ impl From<crate::rootfs::RootfsError> for CommandError {
 
 impl From<crate::layer::LayerError> for CommandError {
     fn from(error: crate::layer::LayerError) -> Self {
-        Self::new(ExitStatus::Failure, "layer", error.to_string())
+        use crate::layer::LayerError as E;
+        let message = error.to_string();
+        match error {
+            E::Interrupted => Self::new(ExitStatus::Interrupted, "interrupted", message),
+            E::TooLarge { what: "layer", .. } => {
+                Self::new(ExitStatus::Failure, "layer-too-large", message)
+                    .with_hint("allow more with --max-layer, or leave large files out of the image")
+            }
+            E::TooLarge { .. } => Self::new(ExitStatus::Failure, "build-too-large", message)
+                .with_hint("allow more with --max-written, or leave large files out of the image"),
+            E::TimedOut => Self::new(ExitStatus::Failure, "layer-timeout", message)
+                .with_hint("give it more with --timeout, or leave large files out of the image"),
+            E::NoSpace { .. } => Self::new(ExitStatus::Failure, "no-space", message).with_hint(
+                "`warpdrive prune` frees what no image needs; WARPDRIVE_STORE names another place",
+            ),
+            _ => Self::new(ExitStatus::Failure, "layer", message),
+        }
     }
 }
 
@@ -341,11 +379,23 @@ impl From<crate::pipeline::s2i::S2iBuildError> for CommandError {
                 error.status = match exit {
                     Exit::Code(code) => Some(code),
                     Exit::Signal(signal) => Some(128 + signal),
-                    Exit::TimedOut | Exit::Interrupted => None,
+                    Exit::TimedOut | Exit::WroteTooMuch | Exit::Interrupted => None,
                 };
+                if exit != Exit::TimedOut
+                    && let Some(advice) = crate::app::advice::Advice::read(&tail)
+                {
+                    let told = Self::from(advice);
+                    error.message = format!("{}\n  {}", error.message, told.message);
+                    error.tail = told.tail;
+                    error.hint = told.hint;
+                    return error;
+                }
                 error.tail = tail;
                 error.with_hint(match exit {
                     Exit::TimedOut => "give it more with --timeout, or find out what it waits for",
+                    Exit::WroteTooMuch => {
+                        "allow more with --max-written, or find out what it writes"
+                    }
                     _ => {
                         "the lines above are the last that the builder's script printed; the \
                          previous image and the cache are as they were"
@@ -364,6 +414,14 @@ impl From<crate::pipeline::s2i::S2iBuildError> for CommandError {
                 "a builder names its scripts in the label io.openshift.s2i.scripts-url; \
                  --scripts-url or .s2i/bin in the source can bring others",
             ),
+            E::ScriptsNotAskedFor { url, host, .. } => {
+                Self::new(ExitStatus::Refused, "scripts-refused", message).with_hint(format!(
+                    "`s2i build --scripts-url {url}` asks for them, `--scripts-host {host}` allows \
+                     this host"
+                ))
+            }
+            E::ScriptsOffline { .. } => usage("scripts-refused")
+                .with_hint("fetch them before, and name their directory: --scripts-url file://DIR"),
             E::Download { .. } => Self::new(ExitStatus::Network, "script-unreachable", message),
             E::NoEntrypoint { .. } => {
                 Self::new(ExitStatus::AppBuildFailed, "no-entrypoint", message)
@@ -396,6 +454,10 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 ..error.advice().into()
             },
             E::Detect(error) => error.advice().into(),
+            E::Smoke(advice) => Self {
+                code: "smoke-failed",
+                ..(*advice).into()
+            },
             E::S2iBuild(error) => error.into(),
             E::Builder(error) => error.into(),
             E::Source(error) => error.into(),
@@ -417,8 +479,19 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 error.status = match exit {
                     Exit::Code(code) => Some(code),
                     Exit::Signal(signal) => Some(128 + signal),
-                    Exit::TimedOut | Exit::Interrupted => None,
+                    Exit::TimedOut | Exit::WroteTooMuch | Exit::Interrupted => None,
                 };
+                if exit != Exit::TimedOut
+                    && let Some(advice) = crate::app::advice::Advice::read(&tail)
+                {
+                    let told = Self::from(advice);
+                    error.causes.push(told.message);
+                    error.causes.extend(told.causes);
+                    error.tail = told.tail;
+                    error.hint = told.hint;
+                    error.more_hints = told.more_hints;
+                    return error;
+                }
                 let refused = ["401", "403", "nauthorized", "orbidden", "credential"];
                 let index = tail
                     .iter()
@@ -432,8 +505,21 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 }
                 error.with_hint(match exit {
                     Exit::TimedOut => "give it more with --timeout, or find out what it waits for",
+                    Exit::WroteTooMuch => "allow more with --max-written, or find out what it writes",
                     _ => "the lines above are the last that it printed; the previous image and the cache are as they were",
                 })
+            }
+            E::Wheel { .. } => Self::new(ExitStatus::AppBuildFailed, "wheel-refused", message)
+                .with_hint(
+                    "nothing of it was installed; remove the package from the requirements, and tell \
+                     those who publish it",
+                ),
+            E::BuilderNotAllowed { ref reference, .. } => {
+                let hint = format!(
+                    "`--builder {reference}` takes it for this build; `--allow-builder {reference}` \
+                     and WARPDRIVE_ALLOWED_BUILDERS let sources name it"
+                );
+                Self::new(ExitStatus::Refused, "builder-not-allowed", message).with_hint(hint)
             }
             E::NoRecord { .. } => Self::new(ExitStatus::Failure, "no-build-record", message)
                 .with_hint("images that this release of warpdrive makes have one"),

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use super::app::{self, AppCommand};
 use super::audit;
 use super::context::Context;
 use super::error::CommandError;
@@ -14,6 +13,7 @@ use super::{
     builder, completions, container, doctor, export, image, images, import, inspect, prune, pull,
     push, rm, run, s2i, tag, verify_build, version,
 };
+use crate::app::cli::{self as app, AppCommand};
 
 /// Turns a Python web application's source tree into a production-ready OCI image
 #[derive(Debug, Parser)]

@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::app::plan::{Plan, Start};
+use crate::app::detect::Detected;
+use crate::app::plan::Start;
 use crate::app::settings::{KEYS, command_line};
 use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::pipeline::{
     self, Explanation, Judgement, LayerReport, PASSED_ON, Report, Request, Secret,
 };
-use crate::sandbox::Network;
 use crate::transport::Destination;
 
 use super::audit::{is_strict, policy};
 use super::context::Context;
 use super::error::CommandError;
-use super::limits::LimitArgs;
+use super::limits::{BuildNetwork, LimitArgs, WriteArgs};
 use super::printer::{human_size, table};
 use super::progress::Console;
 use super::source;
@@ -43,6 +43,10 @@ pub(super) struct Args {
     /// Builder image, in the store or in a registry
     #[arg(long, value_name = "IMAGE")]
     builder: Option<String>,
+    /// An image that the source may name as its builder: `REGISTRY/NAME`, `REGISTRY/NAME:TAG` or
+    /// `REGISTRY/PATH/*`; may be given more than once
+    #[arg(long, value_name = "IMAGE")]
+    allow_builder: Vec<String>,
     /// Image that the app runs on, with the same Python; without it, the builder image
     #[arg(long, value_name = "IMAGE")]
     runtime_image: Option<String>,
@@ -53,7 +57,7 @@ pub(super) struct Args {
     #[arg(short, long = "env", value_name = "NAME=VALUE", value_parser = name_and_value)]
     env: Vec<(String, String)>,
     /// Variable for the build only
-    #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = build_variable)]
     build_env: Vec<(String, String)>,
     /// File for the build only, at /run/secrets/ID
     #[arg(long, value_name = "id=ID,src=FILE")]
@@ -88,9 +92,9 @@ pub(super) struct Args {
     /// With an S2I builder: restore what the previous image's save-artifacts script gives
     #[arg(long)]
     incremental: bool,
-    /// Network of the build: host or none
-    #[arg(long, value_name = "MODE", default_value = "host", value_parser = ["host", "none"])]
-    network: String,
+    /// Network of the app's and its packages' code: private (leads outward only), host or none
+    #[arg(long, value_name = "MODE", value_enum, default_value_t = BuildNetwork::Private, hide_possible_values = true)]
+    network: BuildNetwork,
     /// Stop a phase that takes longer, for example 90s or 15m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
@@ -110,6 +114,12 @@ pub(super) struct Args {
     policy: Option<PathBuf>,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    written: WriteArgs,
+    /// Do not load the application before the image is made (`smoke = false` in [tool.warpdrive]
+    /// says the same)
+    #[arg(long)]
+    no_smoke: bool,
     /// Show what would be built, and what would be left out
     #[arg(long)]
     dry_run: bool,
@@ -134,6 +144,26 @@ pub(super) fn name_and_value(text: &str) -> Result<(String, String), String> {
         ));
     }
     Ok((name.to_owned(), value.to_owned()))
+}
+
+/// `NAME=VALUE`, or `NAME` alone for the value that it has in this environment.
+pub(super) fn build_variable(text: &str) -> Result<(String, String), String> {
+    if text.contains('=') {
+        return name_and_value(text);
+    }
+    let value = std::env::var(text)
+        .map_err(|_| format!("`{text}` is not set in this environment; or give NAME=VALUE"))?;
+    name_and_value(&format!("{text}={value}"))
+}
+
+/// Of the command line, then of the environment.
+fn allowed_builders(given: &[String]) -> Vec<String> {
+    let variable = std::env::var("WARPDRIVE_ALLOWED_BUILDERS").unwrap_or_default();
+    let listed = variable
+        .split([',', ' '])
+        .filter(|entry| !entry.is_empty())
+        .map(str::to_owned);
+    given.iter().cloned().chain(listed).collect()
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
@@ -225,10 +255,13 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         ))
         .with_hint(format!("for example registry.example.com/team/{name}")));
     }
+    let mut limits = args.limits.limits(args.timeout);
+    let budget = args.written.bound(&mut limits);
     Ok(Request {
         name,
         source: args.source.request(args.timeout)?,
         builder: args.builder.clone(),
+        allowed_builders: allowed_builders(&args.allow_builder),
         runtime_image: args.runtime_image.clone(),
         env: args.env.clone(),
         build_env: [args.build_env.as_slice(), &settings(&args.set)?].concat(),
@@ -247,15 +280,13 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         upgrade: args.upgrade,
         compression: args.compression,
         incremental: args.incremental,
-        network: if args.network == "none" {
-            Network::None
-        } else {
-            Network::Host
-        },
+        network: args.network.into(),
+        smoke: !args.no_smoke,
         harden: args.harden,
         audit: judgement(args.policy.as_deref(), args.require_audit)?,
         pinned: None,
-        limits: args.limits.limits(args.timeout),
+        budget,
+        limits,
         source_date_epoch: source_date_epoch()?,
         host_env: host_env(),
         expose_index_credentials: args.expose_index_credentials,
@@ -352,6 +383,9 @@ fn preview(
             "source": {"files": files, "bytes": bytes},
             "left_out": {"files": left_out.files, "bytes": left_out.bytes, "paths": paths},
             "plan": preview.detected.plan,
+            "because": preview.detected.because,
+            "notes": preview.detected.notes,
+            "warnings": preview.detected.warnings,
         }));
         return Ok(0);
     }
@@ -368,14 +402,21 @@ fn preview(
     for (path, reason) in &left_out.paths {
         printer.result(format!("  {}  ({reason})", path.display()));
     }
-    for line in plan_words(&preview.detected.plan) {
+    for line in plan_words(&preview.detected) {
         printer.result(line);
+    }
+    for note in &preview.detected.notes {
+        printer.progress(note);
+    }
+    for warning in &preview.detected.warnings {
+        printer.warning(warning);
     }
     Ok(0)
 }
 
 /// What is known of a plan before anything ran.
-fn plan_words(plan: &Plan) -> Vec<String> {
+fn plan_words(detected: &Detected) -> Vec<String> {
+    let plan = &detected.plan;
     let mut lines = Vec::new();
     if !plan.framework.is_empty() {
         lines.push(format!("framework    {}", plan.framework));
@@ -383,6 +424,7 @@ fn plan_words(plan: &Plan) -> Vec<String> {
     lines.push(match &plan.start {
         Start::Shell { program } => format!("starts       {program}"),
         Start::Python { program } => format!("starts       python {program}"),
+        Start::Command { line } => format!("starts       {line}"),
         Start::Jupyter { interface } => format!("starts       jupyter {}", interface.name()),
         Start::Server {
             server,
@@ -394,6 +436,18 @@ fn plan_words(plan: &Plan) -> Vec<String> {
             None => format!("starts       {server}"),
         },
     });
+    if !detected.because.is_empty() {
+        lines.push(format!("because      {}", detected.because));
+    }
+    if !plan.home.is_empty() {
+        lines.push(format!("home         {}", plan.home));
+    }
+    if !plan.web {
+        lines.push("port         none".to_owned());
+    }
+    for (name, line) in &plan.processes {
+        lines.push(format!("process      {name}: {line}"));
+    }
     lines.push(format!("installer    {}", plan.installer));
     if !plan.server_packages.is_empty() {
         lines.push(format!("adds         {}", plan.server_packages.join(", ")));

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 use crate::container::parse_size;
-use crate::sandbox::Limits;
+use crate::layer::Budget;
+use crate::sandbox::{self, Limits, Network};
 
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct LimitArgs {
@@ -28,7 +31,70 @@ impl LimitArgs {
             memory: self.memory,
             cpus: self.cpus,
             pids: self.pids,
+            written: None,
             best_effort: self.best_effort_limits,
+        }
+    }
+}
+
+/// What a build may write.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct WriteArgs {
+    /// Largest layer, content uncompressed, as in 20g
+    #[arg(
+        long,
+        value_name = "BYTES",
+        value_parser = parse_size,
+        default_value = "16g",
+        env = "WARPDRIVE_MAX_LAYER"
+    )]
+    max_layer: u64,
+    /// Most that all layers of a build come to, and that each of its steps leaves on the disk
+    #[arg(
+        long,
+        value_name = "BYTES",
+        value_parser = parse_size,
+        default_value = "32g",
+        env = "WARPDRIVE_MAX_WRITTEN"
+    )]
+    max_written: u64,
+}
+
+impl Default for WriteArgs {
+    fn default() -> Self {
+        Self {
+            max_layer: 16 << 30,
+            max_written: 32 << 30,
+        }
+    }
+}
+
+impl WriteArgs {
+    pub(super) fn bound(&self, limits: &mut Limits) -> Budget {
+        limits.written = Some(self.max_written);
+        Budget::new(
+            self.max_layer,
+            self.max_written,
+            limits.timeout,
+            sandbox::interrupted,
+        )
+    }
+}
+
+/// The network of a build's steps in which code of the application or of its packages runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum BuildNetwork {
+    Private,
+    Host,
+    None,
+}
+
+impl From<BuildNetwork> for Network {
+    fn from(network: BuildNetwork) -> Self {
+        match network {
+            BuildNetwork::Private => Self::Outward,
+            BuildNetwork::Host => Self::Host,
+            BuildNetwork::None => Self::None,
         }
     }
 }

@@ -30,6 +30,7 @@ use crate::store::Store;
   warpdrive run opal -d -p 0:8080 --name web   in the background, on a free port
   warpdrive run opal -v data:/data --rm        a volume of the store survives the container
   warpdrive run opal -it -- bash               a shell instead of the app
+  warpdrive run opal --process worker          the worker of its Procfile
 
 A volume without a slash (`data:/data`) lies in the store and belongs to the container's user. A
 path of the host is mounted as it is, with the host's owners: rootless, the container's user can
@@ -93,6 +94,9 @@ pub(super) struct Args {
     /// Stop the container after this time, for example 90s or 15m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
+    /// Start this process of the image in place of `web`, as its Procfile or settings name it
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["command", "entrypoint"])]
+    process: Option<String>,
     /// Replaces the image's command
     #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
@@ -221,7 +225,13 @@ fn options(args: &Args) -> Result<RunOptions, ContainerError> {
         terminal: args.tty,
         remove: args.rm,
         entrypoint: args.entrypoint.clone(),
-        command: args.command.clone(),
+        command: match &args.process {
+            Some(name) => vec![
+                format!("{}/s2i/bin/run", crate::builder::APP_ROOT),
+                name.clone(),
+            ],
+            None => args.command.clone(),
+        },
         cwd: args.workdir.clone(),
         hostname: args.hostname.clone(),
         stop_signal: args.stop_signal,

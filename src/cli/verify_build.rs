@@ -6,14 +6,13 @@ use std::time::Duration;
 use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::pipeline::{self, Judgement, Record, Request, Verification};
-use crate::sandbox::Network;
 use crate::source::{GitUrl, Origin, SourceRequest};
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
-use super::image::{host_env, name_and_value, secret};
+use super::image::{build_variable, host_env, secret};
 use super::images::find;
-use super::limits::LimitArgs;
+use super::limits::{BuildNetwork, LimitArgs, WriteArgs};
 use super::progress::Console;
 use super::s2i::MachineArgs;
 use super::source;
@@ -46,7 +45,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "URL", conflicts_with = "source")]
     git: Option<String>,
     /// Variable for the build only, as it was when the image was made
-    #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = build_variable)]
     build_env: Vec<(String, String)>,
     /// File for the build only, at /run/secrets/ID, as it was when the image was made
     #[arg(long, value_name = "id=ID,src=FILE")]
@@ -54,9 +53,9 @@ pub(super) struct Args {
     /// Let the build's code see the logins of the host's package indexes, as when the image was made
     #[arg(long)]
     expose_index_credentials: bool,
-    /// Network of the build: host or none
-    #[arg(long, value_name = "MODE", default_value = "host", value_parser = ["host", "none"])]
-    network: String,
+    /// Network of the app's and its packages' code: private (leads outward only), host or none
+    #[arg(long, value_name = "MODE", value_enum, default_value_t = BuildNetwork::Private, hide_possible_values = true)]
+    network: BuildNetwork,
     /// Stop a phase that takes longer, for example 90s or 15m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
@@ -67,6 +66,8 @@ pub(super) struct Args {
     machine: MachineArgs,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    written: WriteArgs,
     /// One JSON object on stdout
     #[arg(long)]
     pub(super) json: bool,
@@ -120,6 +121,8 @@ fn origin(args: &Args, record: &Record) -> Result<Origin, CommandError> {
 /// What the record does not decide.
 fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
     let name: Reference = args.image.parse()?;
+    let mut limits = args.limits.limits(args.timeout);
+    let budget = args.written.bound(&mut limits);
     Ok(Request {
         name,
         source: {
@@ -129,6 +132,7 @@ fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
             source
         },
         builder: None,
+        allowed_builders: Vec::new(),
         runtime_image: None,
         env: Vec::new(),
         build_env: args.build_env.clone(),
@@ -143,15 +147,13 @@ fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
         upgrade: false,
         incremental: false,
         compression: Compression::default(),
-        network: if args.network == "none" {
-            Network::None
-        } else {
-            Network::Host
-        },
+        network: args.network.into(),
+        smoke: false,
         harden: false,
         audit: Judgement::default(),
         pinned: None,
-        limits: args.limits.limits(args.timeout),
+        budget,
+        limits,
         source_date_epoch: None,
         host_env: host_env(),
         expose_index_credentials: args.expose_index_credentials,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::ContainerError;
 use super::environment::{Variable, merge};
+use super::prepare::user_text;
 use super::record::{Record, Status};
 use super::session::{Session, exit_status};
 use super::supervise::Attach;
@@ -46,7 +47,8 @@ pub fn exec(
         None => (config.uid, config.gid),
         Some(text) => {
             let root = PathBuf::from(format!("/proc/{}/root", process.pid));
-            let user = find_user_in(&root, text)?;
+            let own = format!("{}:{}", config.uid, config.gid);
+            let user = find_user_in(&root, &user_text(Some(text), &own))?;
             (user.uid, user.gid)
         }
     };
@@ -76,7 +78,7 @@ pub fn exec(
         gid,
         umask: 0o022,
     };
-    let mut joined = sandbox::join(&spec, session.io(true))?;
+    let mut joined = sandbox::join(&spec, session.io())?;
     session.connect(&mut joined, None)?;
     let exit = session.wait(&mut joined)?;
     session.drain(Some(LINGER));

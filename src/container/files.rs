@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 
-use crate::sandbox::{Mount, Network, PRIVATE_NAME_SERVER};
+use crate::sandbox::{Mount, Network, PRIVATE_NAME_SERVER, resolver_file};
 
 /// Largest of the host's files that is read, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
@@ -12,7 +12,7 @@ pub(super) fn network_files(network: Network, hostname: &str) -> Vec<Mount> {
     let hosts = match network {
         // The host's names count where its network does.
         Network::Host => read("/etc/hosts").unwrap_or_else(|| hosts(hostname)),
-        Network::None | Network::Private => hosts(hostname),
+        Network::None | Network::Private | Network::Outward => hosts(hostname),
     };
     let mut files = vec![
         file("/etc/hosts", hosts),
@@ -20,7 +20,8 @@ pub(super) fn network_files(network: Network, hostname: &str) -> Vec<Mount> {
     ];
     let resolver = match network {
         Network::Host => read("/etc/resolv.conf"),
-        Network::Private => Some(private_resolver(
+        Network::Private | Network::Outward => Some(resolver_file(
+            PRIVATE_NAME_SERVER,
             &read("/etc/resolv.conf").unwrap_or_default(),
         )),
         Network::None => Some(String::new()),
@@ -43,21 +44,6 @@ fn hosts(hostname: &str) -> String {
     )
 }
 
-/// The name server that the network's helper answers for, with the host's search list: the host's
-/// own resolvers may be on its loopback, which is another one inside.
-fn private_resolver(host: &str) -> String {
-    let kept = host.lines().filter(|line| {
-        let word = line.split_ascii_whitespace().next();
-        matches!(word, Some("search" | "domain" | "options"))
-    });
-    let mut text = format!("nameserver {PRIVATE_NAME_SERVER}\n");
-    for line in kept {
-        text.push_str(line);
-        text.push('\n');
-    }
-    text
-}
-
 fn read(path: &str) -> Option<String> {
     let mut bytes = Vec::new();
     File::open(path)
@@ -71,13 +57,6 @@ fn read(path: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_private_network_asks_its_own_name_server() {
-        let host = "# x\nnameserver 127.0.0.53\nsearch a b\noptions ndots:2\n\n";
-        let expected = "nameserver 10.0.2.3\nsearch a b\noptions ndots:2\n";
-        assert_eq!(private_resolver(host), expected);
-    }
 
     #[test]
     fn a_container_without_a_network_has_no_resolver() {

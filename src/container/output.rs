@@ -3,9 +3,54 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::log::{LineSplitter, LogWriter, Stream};
+
+/// Most that a pipe holds (`/proc/sys/fs/pipe-max-size`), and what a copier has in hand.
+const MAX_PIPE: u64 = (1 << 20) + 64 * 1024;
+
+/// A thread that copies output, and how far it is.
+pub(super) struct Pump {
+    thread: JoinHandle<()>,
+    progress: Arc<Progress>,
+}
+
+#[derive(Default)]
+struct Progress {
+    copied: AtomicU64,
+    /// What has been read is on its way to a reader that may be slow.
+    writing: AtomicBool,
+}
+
+impl Pump {
+    /// Waits for the end of the stream.
+    pub(super) fn finish(self) {
+        let _ = self.thread.join();
+    }
+
+    /// Waits until all is copied that was in the stream by now, however slow its reader is; the
+    /// stream may be held open, and even written to, by what outlives its command.
+    pub(super) fn finish_what_is_there(self, linger: Duration) {
+        let before = self.progress.copied.load(Ordering::SeqCst);
+        let mut idle_since = Instant::now();
+        while !self.thread.is_finished() {
+            let copied = self.progress.copied.load(Ordering::SeqCst);
+            if copied.saturating_sub(before) > MAX_PIPE {
+                return;
+            }
+            if self.progress.writing.load(Ordering::SeqCst) {
+                idle_since = Instant::now();
+            } else if idle_since.elapsed() > linger {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.finish();
+    }
+}
 
 /// Copies until the end on a thread of its own. What cannot be written is dropped: a container must
 /// not stop because nobody reads it or the disk is full.
@@ -14,8 +59,10 @@ pub(super) fn pump(
     stream: Stream,
     log: Option<Arc<LogWriter>>,
     show: bool,
-) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new()
+) -> io::Result<Pump> {
+    let progress = Arc::new(Progress::default());
+    let told = Arc::clone(&progress);
+    let thread = std::thread::Builder::new()
         .name("output".to_owned())
         .spawn(move || {
             let mut log = log.as_deref().map(|log| LineSplitter::new(log, stream));
@@ -29,16 +76,20 @@ pub(super) fn pump(
                     // The last process at a terminal has gone (EIO).
                     Err(_) => break,
                 };
+                told.writing.store(true, Ordering::SeqCst);
                 let bytes = &buffer[..count];
                 shown = shown && write_to(stream, bytes).is_ok();
                 if let Some(log) = &mut log {
                     log.push(bytes);
                 }
+                told.copied.fetch_add(count as u64, Ordering::SeqCst);
+                told.writing.store(false, Ordering::SeqCst);
             }
             if let Some(error) = log.and_then(LineSplitter::finish) {
                 tracing::warn!(%error, "the log is not complete");
             }
-        })
+        })?;
+    Ok(Pump { thread, progress })
 }
 
 fn write_to(stream: Stream, bytes: &[u8]) -> io::Result<()> {

@@ -79,7 +79,7 @@ pub fn prepare(
     let lowers = rootfs::lowers(store, &image, mode.into())?;
     let user = find_user(
         &lowers,
-        options.user.as_deref().unwrap_or(image.config.user()),
+        &user_text(options.user.as_deref(), image.config.user()),
     )?;
     if mode == IdMode::SingleUid && (user.uid, user.gid) != (1001, 0) {
         return Err(ContainerError::OnlyOneUid {
@@ -142,11 +142,24 @@ fn check(options: &RunOptions) -> Result<(), ContainerError> {
             network: match options.network {
                 Network::Host => "host",
                 Network::None => "none",
-                Network::Private => "private",
+                Network::Private | Network::Outward => "private",
             },
         });
     }
     Ok(())
+}
+
+/// Who is meant by `-u`: without a user, the one that is there already. Docker takes root then, which
+/// an unset variable in `-u "$USER_ID"` is not to come to.
+pub(super) fn user_text(asked: Option<&str>, present: &str) -> String {
+    match asked.map(|text| text.split_once(':').unwrap_or((text, ""))) {
+        None | Some(("", "")) => present.to_owned(),
+        Some(("", group)) => {
+            let user = present.split(':').next().unwrap_or(present);
+            format!("{user}:{group}")
+        }
+        Some(_) => asked.unwrap_or(present).to_owned(),
+    }
 }
 
 fn command(options: &RunOptions, image: &Image) -> Result<Vec<String>, ContainerError> {
@@ -357,6 +370,7 @@ fn spec(record: &Record, lowers: Vec<PathBuf>, mounts: Vec<Mount>, limits: Limit
         },
         mounts,
         network: config.network,
+        host_services: Vec::new(),
         hostname: config.hostname.clone(),
         command: config.command.clone(),
         env: config.env.clone(),
@@ -369,6 +383,7 @@ fn spec(record: &Record, lowers: Vec<PathBuf>, mounts: Vec<Mount>, limits: Limit
         init: false,
         volatile: false,
         limits,
+        #[cfg(debug_assertions)]
         without: Vec::new(),
     }
 }
@@ -376,6 +391,20 @@ fn spec(record: &Record, lowers: Vec<PathBuf>, mounts: Vec<Mount>, limits: Limit
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_without_a_name_is_the_one_that_is_there() {
+        for (asked, present, expected) in [
+            (None, "1001", "1001"),
+            (Some(""), "1001:0", "1001:0"),
+            (Some(":"), "app", "app"),
+            (Some(":5"), "1001:0", "1001:5"),
+            (Some("0"), "1001", "0"),
+            (Some("7:8"), "1001", "7:8"),
+        ] {
+            assert_eq!(user_text(asked, present), expected, "{asked:?}");
+        }
+    }
 
     #[test]
     fn a_container_is_named_after_its_image() {

@@ -1,17 +1,16 @@
 //! The caller's side of a running command: standard streams, terminal, signals, and the wait.
 
 use std::fs::File;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::ContainerError;
 use super::log::{LogWriter, Stream as LogStream};
-use super::output::pump;
+use super::output::{Pump, pump};
 use super::supervise::Attach;
 use super::terminal::{self, RawTerminal};
 use crate::sandbox::{Exit, Io, Sandbox, SignalQueue, Size, Stream};
@@ -41,7 +40,7 @@ pub(super) struct Session {
     /// What a detached container gets when its supervisor is asked to end.
     stop_signal: i32,
     master: Option<File>,
-    pumps: Vec<JoinHandle<()>>,
+    pumps: Vec<Pump>,
     /// Last: given back when all that writes to the terminal has ended.
     raw: Option<RawTerminal>,
 }
@@ -71,9 +70,10 @@ impl Session {
         })
     }
 
-    /// The command's standard streams. It never gets the caller's own terminal, whose keys it could
-    /// read; `inherit` gives it other outputs (files, pipes) as they are.
-    pub(super) fn io(&self, inherit: bool) -> Io {
+    /// The command's standard streams: pipes. It never gets a descriptor of the caller's, by which it
+    /// could read the caller's terminal, or change and lengthen a file that was opened for appending
+    /// (`container exec … >> log`), or reach the directory that it lies in.
+    pub(super) fn io(&self) -> Io {
         if self.terminal {
             let size = terminal::size().map_or(DEFAULT_SIZE, |size| Size {
                 rows: size.ws_row,
@@ -85,21 +85,14 @@ impl Session {
                 DEFAULT_SIZE
             });
         }
-        let output = |is_terminal: bool| {
-            if inherit && !is_terminal {
-                Stream::Inherit
-            } else {
-                Stream::Piped
-            }
-        };
         Io::Streams {
-            stdin: match self.attach.interactive {
-                true if io::stdin().is_terminal() => Stream::Piped,
-                true => Stream::Inherit,
-                false => Stream::Null,
+            stdin: if self.attach.interactive {
+                Stream::Piped
+            } else {
+                Stream::Null
             },
-            stdout: output(io::stdout().is_terminal()),
-            stderr: output(io::stderr().is_terminal()),
+            stdout: Stream::Piped,
+            stderr: Stream::Piped,
         }
     }
 
@@ -184,16 +177,13 @@ impl Session {
         };
     }
 
-    /// Waits until all that was printed is carried on; `limit` for commands whose children may hold
-    /// their streams.
-    pub(super) fn drain(&mut self, limit: Option<Duration>) {
-        let end = limit.map(|limit| Instant::now() + limit);
+    /// Waits until all that was printed is carried on; with `linger` only for what is there, since a
+    /// command's children may hold its streams.
+    pub(super) fn drain(&mut self, linger: Option<Duration>) {
         for pump in self.pumps.drain(..) {
-            while !pump.is_finished() && end.is_some_and(|end| Instant::now() < end) {
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            if end.is_none() || pump.is_finished() {
-                let _ = pump.join();
+            match linger {
+                None => pump.finish(),
+                Some(linger) => pump.finish_what_is_there(linger),
             }
         }
     }
@@ -209,6 +199,7 @@ pub(super) fn exit_status(exit: Exit) -> i32 {
         Exit::Code(code) => code,
         Exit::Signal(signal) => 128 + signal,
         Exit::TimedOut => 124,
+        Exit::WroteTooMuch => 153,
         Exit::Interrupted => 130,
     }
 }

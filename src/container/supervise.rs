@@ -82,7 +82,7 @@ fn start(record: &Record, spec: &Spec, attach: Attach) -> Result<Running, Contai
         source,
     })?;
     let session = Session::new(record.config.terminal, attach, record.config.stop_signal)?;
-    let mut sandbox = sandbox::spawn(spec, session.io(false))?;
+    let mut sandbox = sandbox::spawn(spec, session.io())?;
     let ports: Vec<PortMapping> = listeners.iter().map(|(mapping, _)| *mapping).collect();
     let state = State {
         supervisor: Process::this(),

@@ -32,6 +32,22 @@ use super::root::{Root, below_whiteout, clean, is_whiteout, open_child, stat_at}
 use super::xattr::opaque_name;
 use super::{LayerError, Limits, OPAQUE_NAME, WHITEOUT_PREFIX};
 
+/// So many bytes are unpacked between two looks at what is free.
+const BETWEEN_LOOKS: u64 = 16 << 20;
+/// What an entry takes on a disk besides its content.
+const PER_ENTRY: u64 = 4096;
+
+/// An error where less than `reserve` bytes, and `needed` ones on top, are free where `directory` is.
+pub fn check_space(directory: impl AsFd, needed: u64, reserve: u64) -> Result<(), LayerError> {
+    let found = rustix::fs::fstatvfs(directory)
+        .map_err(|error| LayerError::io("ask for the free space of", ".", error))?;
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    if free < reserve.saturating_add(needed) {
+        return Err(LayerError::NoSpace { free, reserve });
+    }
+    Ok(())
+}
+
 /// What became of a layer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Applied {
@@ -86,9 +102,11 @@ pub fn apply_checked(
         directory_times: BTreeMap::new(),
         applied: Applied::default(),
         buffer: vec![0; 128 * 1024],
+        since_look: 0,
     };
     while let Some(member) = reader.next_member()? {
         applier.applied.entries += 1;
+        applier.go_on(PER_ENTRY)?;
         check(&member).map_err(|problem| LayerError::refused(&member.path, problem))?;
         applier.member(&member, &mut reader)?;
     }
@@ -112,6 +130,8 @@ struct Applier<'a> {
     directory_times: BTreeMap<PathBuf, (i64, u32)>,
     applied: Applied,
     buffer: Vec<u8>,
+    /// Bytes since the free space was looked at.
+    since_look: u64,
 }
 
 /// A cleaned path, its parent opened.
@@ -373,6 +393,7 @@ impl Applier<'_> {
             if count == 0 {
                 break;
             }
+            self.go_on(count as u64)?;
             file.write_all(&self.buffer[..count])
                 .map_err(|error| LayerError::io("write", place.path, error))?;
         }
@@ -380,6 +401,19 @@ impl Applier<'_> {
         self.metadata(&fd, member, place.path)?;
         rustix::fs::futimens(&fd, &times(member.mtime, member.nanos))
             .map_err(place.failed("set the time of"))
+    }
+
+    /// Before so many bytes more: not when the process is to end, nor when the disk is nearly full.
+    fn go_on(&mut self, bytes: u64) -> Result<(), LayerError> {
+        if (self.options.interrupted)() {
+            return Err(LayerError::Interrupted);
+        }
+        self.since_look += bytes;
+        if self.options.reserve > 0 && self.since_look >= BETWEEN_LOOKS {
+            self.since_look = 0;
+            check_space(self.root.as_fd(), 0, self.options.reserve)?;
+        }
+        Ok(())
     }
 
     fn symlink(

@@ -3,7 +3,7 @@
 use super::Limits;
 
 /// How a layer is unpacked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct ApplyOptions {
     /// Entries get the owners that the layer names. Without it (one id only, no root) all belongs
     /// to the caller, who is not above the modes then: so that the trees stay usable and removable,
@@ -18,6 +18,10 @@ pub struct ApplyOptions {
     /// Limits on the uncompressed stream: bytes, headers and padding included, and headers.
     pub max_bytes: u64,
     pub max_entries: u64,
+    /// Bytes that stay free on the file system: unpacking ends before.
+    pub reserve: u64,
+    /// Whether the process was asked to end; asked at every block.
+    pub interrupted: fn() -> bool,
 }
 
 impl Default for ApplyOptions {
@@ -29,6 +33,8 @@ impl Default for ApplyOptions {
             devices: true,
             max_bytes: limits.max_bytes,
             max_entries: limits.max_entries,
+            reserve: 0,
+            interrupted: || false,
         }
     }
 }

@@ -32,6 +32,20 @@ pub enum LayerError {
     /// The incoming stream is larger than allowed.
     #[error("the layer has more than {limit} {unit}, which is the limit")]
     Limit { limit: u64, unit: &'static str },
+    /// What is to be written is more than a build may write.
+    #[error("the {what} is larger than {limit} bytes, which is the limit of a {what}")]
+    TooLarge { limit: u64, what: &'static str },
+    /// The file system has too little room for what is unpacked.
+    #[error(
+        "there is no room for the layer: {free} bytes are free, and {reserve} are to stay free"
+    )]
+    NoSpace { free: u64, reserve: u64 },
+    /// The process was asked to end while it wrote the layer.
+    #[error("interrupted while a layer was written")]
+    Interrupted,
+    /// Writing took longer than a step of the build may.
+    #[error("a layer was not written within the time limit")]
+    TimedOut,
     /// A file is not what it was when it was looked at.
     #[error("{} changed while it was read", quoted(path))]
     Changed { path: PathBuf },

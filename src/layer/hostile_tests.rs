@@ -931,3 +931,49 @@ fn a_root_that_is_a_link_or_missing() {
     .unwrap();
     assert!(place.root().join("f").is_file());
 }
+
+#[test]
+fn unpacking_ends_when_the_disk_gets_full_or_the_process_is_to_end() {
+    let place = tempfile::tempdir().unwrap();
+    let source = place.path().join("large");
+    std::fs::File::create(&source)
+        .unwrap()
+        .set_len(40 << 20)
+        .unwrap();
+    let entry = super::Entry {
+        path: "large".into(),
+        kind: super::Kind::File {
+            source,
+            size: 40 << 20,
+        },
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        mtime: super::Mtime::Fixed(0),
+        xattrs: std::collections::BTreeMap::new(),
+    };
+    let mut tar = Vec::new();
+    super::write(&[entry], super::Compression::None, &mut tar).unwrap();
+    let unpack = |options: &ApplyOptions| {
+        let place = tempfile::tempdir().unwrap();
+        let result = super::apply(tar.as_slice(), place.path(), options);
+        let size = std::fs::metadata(place.path().join("large")).map_or(0, |meta| meta.len());
+        (result, size)
+    };
+    assert_eq!(unpack(&options()).1, 40 << 20, "control");
+    let full = ApplyOptions {
+        reserve: 1 << 60,
+        ..options()
+    };
+    let (result, size) = unpack(&full);
+    assert!(matches!(result, Err(LayerError::NoSpace { .. })));
+    assert!(size < 20 << 20, "{size}");
+    let interrupted = ApplyOptions {
+        interrupted: || true,
+        ..options()
+    };
+    assert!(matches!(
+        unpack(&interrupted).0,
+        Err(LayerError::Interrupted)
+    ));
+}

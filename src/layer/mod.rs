@@ -21,6 +21,7 @@
 mod apply;
 mod apply_options;
 mod archive;
+mod budget;
 mod compress;
 mod decompress;
 mod entry;
@@ -48,9 +49,10 @@ mod hostile_tests;
 #[cfg(test)]
 mod roundtrip_tests;
 
-pub use apply::{Applied, Skipped, apply, apply_checked, hides_all_below};
+pub use apply::{Applied, Skipped, apply, apply_checked, check_space, hides_all_below};
 pub use apply_options::ApplyOptions;
 pub use archive::{Flat, flatten};
+pub use budget::Budget;
 pub use compress::{Compression, threads};
 pub use decompress::{Packing, decompressor};
 pub use entry::{Entry, Kind, Mtime, retain_opaque, with_parents};

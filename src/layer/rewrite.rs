@@ -39,7 +39,7 @@ pub fn rewrite(
         member.size = size;
         match edit {
             Edit::Drop => {}
-            Edit::Keep => layer.member(&member, &mut |out| {
+            Edit::Keep => layer.member(&member, &mut |out, _| {
                 let mut copied = 0;
                 loop {
                     let count = reader.read_content(&mut buffer)?;
@@ -58,7 +58,7 @@ pub fn rewrite(
                     ));
                 }
                 member.size = bytes.len() as u64;
-                layer.member(&member, &mut |out| {
+                layer.member(&member, &mut |out, _| {
                     out.write_all(&bytes).map_err(output)?;
                     Ok(bytes.len() as u64)
                 })?;

@@ -5,7 +5,7 @@
 //! runs. The last name of a path is never followed.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -36,6 +36,10 @@ impl Root {
         let fd = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|error| LayerError::io("open", path, error))?;
         Ok(Self { fd })
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 
     /// Opens a directory; links in all of the path are followed inside the root.

@@ -240,7 +240,7 @@ fn the_number_of_threads_and_the_order_of_entries_change_nothing() {
         let mut results = Vec::new();
         for threads in [1, 2, 4, 9] {
             let mut out = Vec::new();
-            let written = write_with(&entries, compression, threads, &mut out, None).unwrap();
+            let written = write_with(&entries, compression, threads, &mut out, None, None).unwrap();
             results.push((written.digest.to_string(), written.diff_id.to_string()));
             entries.reverse();
         }

@@ -9,6 +9,7 @@ use std::path::{Component, Path};
 use oci_spec::image::{Digest, MediaType};
 use rustix::fs::OFlags;
 
+use super::budget::{Budget, Spending};
 use super::compress::{Compressor, threads};
 use super::entry::by_path;
 use super::error::quoted;
@@ -44,7 +45,7 @@ pub fn write(
     compression: Compression,
     out: impl Write,
 ) -> Result<Written, LayerError> {
-    write_entries(entries, LayerWriter::new(compression, out, threads())?)
+    write_with(entries, compression, threads(), out, None, None)
 }
 
 /// Sees everything that goes into a layer while it is written, without a pass of its own.
@@ -57,17 +58,22 @@ pub trait Witness {
     fn end(&mut self);
 }
 
-/// As [`write`], on so many threads (the bytes are the same on any number), perhaps with a witness.
-/// What the witness thinks of it is the caller's business, before it keeps the blob.
+/// As [`write`], on so many threads (the bytes are the same on any number), perhaps with a witness,
+/// and within a budget. What the witness thinks of it is the caller's business, before it keeps the
+/// blob.
 pub fn write_with(
     entries: &[Entry],
     compression: Compression,
     threads: usize,
     out: impl Write,
     witness: Option<&mut dyn Witness>,
+    budget: Option<&Budget>,
 ) -> Result<Written, LayerError> {
     let mut writer = LayerWriter::new(compression, out, threads)?;
     writer.witness = witness;
+    if let Some(budget) = budget {
+        writer.spending = budget.begin();
+    }
     write_entries(entries, writer)
 }
 
@@ -81,7 +87,16 @@ fn write_entries<W: Write>(
         .collect();
     sorted.sort_by(|a, b| by_path(&a.0, &b.0));
     check(&sorted)?;
+    for (_, entry) in &sorted {
+        // All of it before the first byte: most that is too large can be told from its size.
+        match &entry.kind {
+            Kind::File { size, .. } => layer.spending.member(*size)?,
+            Kind::Bytes(bytes) => layer.spending.member(bytes.len() as u64)?,
+            _ => {}
+        }
+    }
     for (path, entry) in sorted {
+        layer.spending.block()?;
         write_entry(&mut layer, path, entry)?;
     }
     layer.finish()
@@ -92,6 +107,7 @@ pub(super) struct LayerWriter<'w, W: Write> {
     tar: Sha256Writer<Compressor<Sha256Writer<BufWriter<W>>>>,
     compression: Compression,
     witness: Option<&'w mut dyn Witness>,
+    pub(super) spending: Spending,
 }
 
 /// Content on its way into the archive, under the eyes of a witness.
@@ -124,6 +140,7 @@ impl<W: Write> LayerWriter<'_, W> {
             tar: Sha256Writer::new(compressor),
             compression,
             witness: None,
+            spending: Spending::unlimited(),
         })
     }
 
@@ -131,17 +148,18 @@ impl<W: Write> LayerWriter<'_, W> {
     pub(super) fn member(
         &mut self,
         member: &Member,
-        content: &mut dyn FnMut(&mut dyn Write) -> Result<u64, LayerError>,
+        content: &mut dyn FnMut(&mut dyn Write, &Spending) -> Result<u64, LayerError>,
     ) -> Result<(), LayerError> {
         write_header(&mut self.tar, member).map_err(output)?;
         let written = match &mut self.witness {
-            None => content(&mut self.tar)?,
+            None => content(&mut self.tar, &self.spending)?,
             Some(witness) => {
                 witness.member(member);
-                let written = content(&mut Seen {
+                let mut seen = Seen {
                     out: &mut self.tar,
                     witness: &mut **witness,
-                })?;
+                };
+                let written = content(&mut seen, &self.spending)?;
                 witness.end();
                 written
             }
@@ -273,13 +291,13 @@ fn write_entry<W: Write>(
             let mut file = Watched::open(source, *size)?;
             if *size <= SMALL {
                 let mut bytes = Vec::with_capacity(usize::try_from(*size).unwrap_or(0));
-                file.copy(&mut bytes)?;
+                file.copy(&mut bytes, &layer.spending)?;
                 write_bytes(layer, &mut member, entry.mtime, &bytes)
             } else {
                 write_large(layer, &mut member, entry.mtime, &mut file)
             }
         }
-        _ => layer.member(&member, &mut |_| Ok(0)),
+        _ => layer.member(&member, &mut |_, _| Ok(0)),
     }
 }
 
@@ -293,7 +311,7 @@ fn write_bytes<W: Write>(
     if let Mtime::OfContent { reference } = mtime {
         member.mtime = of_content(reference, &sha256(bytes));
     }
-    layer.member(member, &mut |out| {
+    layer.member(member, &mut |out, _| {
         out.write_all(bytes).map_err(output)?;
         Ok(bytes.len() as u64)
     })
@@ -307,17 +325,17 @@ fn write_large<W: Write>(
 ) -> Result<(), LayerError> {
     member.size = file.size;
     let Mtime::OfContent { reference } = mtime else {
-        return layer.member(member, &mut |out| file.copy(out));
+        return layer.member(member, &mut |out, spending| file.copy(out, spending));
     };
     let mut hash = Sha256Writer::new(io::sink());
-    file.copy(&mut hash)?;
+    file.copy(&mut hash, &layer.spending)?;
     let (_, digest, _) = hash.finish();
     member.mtime = of_content(reference, &digest);
     file.rewind()?;
     // The time is a promise about the content: times alone do not tell of every change.
-    layer.member(member, &mut |out| {
+    layer.member(member, &mut |out, spending| {
         let mut hash = Sha256Writer::new(out);
-        let copied = file.copy(&mut hash)?;
+        let copied = file.copy(&mut hash, spending)?;
         if hash.finish().1 != digest {
             return Err(file.changed());
         }
@@ -407,10 +425,15 @@ impl<'a> Watched<'a> {
     }
 
     /// Copies all of the file; gives its size.
-    fn copy(&mut self, out: &mut (impl Write + ?Sized)) -> Result<u64, LayerError> {
+    fn copy(
+        &mut self,
+        out: &mut (impl Write + ?Sized),
+        spending: &Spending,
+    ) -> Result<u64, LayerError> {
         let mut buffer = vec![0; BUFFER.min(usize::try_from(self.size).unwrap_or(BUFFER) + 1)];
         let mut copied = 0;
         loop {
+            spending.block()?;
             let count = match self.file.read(&mut buffer) {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

@@ -9,9 +9,13 @@ use super::OciError;
 ///
 /// Sorting comes from `serde_json::Value`, whose maps are ordered as long as the crate's
 /// `preserve_order` feature is off (a test below holds that).
-pub fn to_canonical_json<T: Serialize>(value: &T) -> Vec<u8> {
-    let value = serde_json::to_value(value).unwrap_or_default();
-    value.to_string().into_bytes()
+///
+/// # Errors
+/// [`OciError::Unwritable`] for what JSON cannot say, such as a path that is not UTF-8: no other value may
+/// stand in for it, for keys are made of this.
+pub fn to_canonical_json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, OciError> {
+    let value = serde_json::to_value(value).map_err(|source| OciError::Unwritable { source })?;
+    Ok(value.to_string().into_bytes())
 }
 
 /// Parses JSON; `what` names the document in the error ("the manifest of `opal`").
@@ -34,10 +38,18 @@ mod tests {
             map.insert(key, 1);
         }
         assert_eq!(
-            to_canonical_json(&map),
+            to_canonical_json(&map).unwrap(),
             br#"{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1}"#
         );
         let value: serde_json::Value = serde_json::from_str(r#"{"z":1,"a":2}"#).unwrap();
-        assert_eq!(to_canonical_json(&value), br#"{"a":2,"z":1}"#);
+        assert_eq!(to_canonical_json(&value).unwrap(), br#"{"a":2,"z":1}"#);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_an_error() {
+        use std::os::unix::ffi::OsStrExt as _;
+
+        let path = std::path::Path::new(std::ffi::OsStr::from_bytes(b"\xff.pth"));
+        assert!(to_canonical_json(path).is_err());
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use oci_spec::image::Digest;
 use serde_json::{Map, Value, json};
 
-use super::{OciError, from_json, parse_digest, to_canonical_json};
+use super::{OciError, from_json, parse_digest};
 
 /// An image configuration: architecture, environment, command, labels, history, `diff_ids`.
 ///
@@ -71,7 +71,9 @@ impl ImageConfig {
 
     /// The bytes to store: sorted keys, no white space.
     pub fn to_bytes(&self) -> Vec<u8> {
-        to_canonical_json(&self.document)
+        Value::Object(self.document.clone())
+            .to_string()
+            .into_bytes()
     }
 
     pub fn os(&self) -> &str {

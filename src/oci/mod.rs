@@ -44,6 +44,8 @@ pub enum OciError {
         what: String,
         source: serde_json::Error,
     },
+    #[error("a record cannot be written as JSON: {source}")]
+    Unwritable { source: serde_json::Error },
     #[error("{what} is not what the OCI image specification asks for: {problem}")]
     Shape { what: String, problem: String },
     #[error("`{value}` is not a digest of the form sha256:HEX")]

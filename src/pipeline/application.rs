@@ -36,6 +36,9 @@ const MAX_PLAN: u64 = 1024 * 1024;
 pub(super) struct Application {
     pub(super) layer: TitledLayer,
     pub(super) plan: Value,
+    /// What a start would load was loaded.
+    #[serde(default)]
+    pub(super) smoked: bool,
     pub(super) blobs: Vec<Descriptor>,
 }
 
@@ -45,28 +48,34 @@ pub(super) struct Phase2 {
     pub(super) result: Application,
 }
 
+#[expect(clippy::too_many_arguments, reason = "all that phase 2 depends on")]
 fn inputs(
     tree: &Tree,
     source: &Digest,
     time: i64,
     base: &Base,
+    runtime: &Base,
     phase1: &Phase1,
+    smoke: bool,
     request: &Request,
-) -> Inputs {
+) -> Result<Inputs, BuildError> {
     let mut inputs = Inputs::default();
-    inputs.add("the format of the cache", &7);
-    inputs.add(FILES, &source.to_string());
+    inputs.add("the format of the cache", &8)?;
+    inputs.add(FILES, &source.to_string())?;
     inputs.name_files(tree);
-    inputs.add("the time of the source", &time);
-    inputs.add("the builder image", &base.identity());
-    inputs.add("what the dependency phase gave", &phase1.result.digest());
-    inputs.add("the installer's version", &tools::versions());
-    inputs.add("the compression", &request.compression.to_string());
-    inputs.add_variables("the variable", &request.env);
-    inputs.add_variables("the build variable", &request.build_env);
+    inputs.add("the time of the source", &time)?;
+    inputs.add("the builder image", &base.identity())?;
+    if smoke && runtime.identity() != base.identity() {
+        inputs.add("the runtime image", &runtime.identity())?;
+    }
+    inputs.add("what the dependency phase gave", &phase1.result.digest()?)?;
+    inputs.add("the installer's version", &tools::versions())?;
+    inputs.add("the compression", &request.compression.to_string())?;
+    inputs.add_variables("the variable", &request.env)?;
+    inputs.add_variables("the build variable", &request.build_env)?;
     let secrets: Vec<&String> = request.secrets.iter().map(|secret| &secret.id).collect();
-    inputs.add("the list of secrets", &secrets);
-    inputs
+    inputs.add("the list of secrets", &secrets)?;
+    Ok(inputs)
 }
 
 /// Runs phase 2, or finds its result. `time` is the reference time of the application's files.
@@ -80,15 +89,18 @@ pub(super) fn phase(
     source: &Digest,
     time: i64,
     base: &Base,
+    runtime: &Base,
     phase1: &Phase1,
+    smoke: bool,
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<Phase2, BuildError> {
-    let inputs = inputs(tree, source, time, base, phase1, request);
-    let key = inputs.key();
+    let inputs = inputs(tree, source, time, base, runtime, phase1, smoke, request)?;
+    let key = inputs.key()?;
     let explain = |hit| inputs::explain(store, "application", &inputs, hit, request);
     if !request.no_cache
         && let Some(result) = store.cached::<Application>("application", &key)?
+        && (result.smoked || !smoke)
         && result
             .blobs
             .iter()
@@ -157,8 +169,26 @@ pub(super) fn phase(
     let mut entries = normalize(scan.entries, reference);
     carried::add(&mut entries, &phase1.result.carried, reference);
     let entries = layer::with_parents(entries, parent_directory);
+    // The layer is written while the application is loaded.
+    let written = || store_layer(store, &entries, request, layer::threads());
+    let load = || {
+        if !smoke {
+            return Ok(());
+        }
+        progress.step(" -----> Loading the application");
+        let mut lowers = vec![upper.upper.clone()];
+        lowers.extend(dependencies::lowers(store, phase1)?);
+        lowers.extend(runtime.lowers(store)?);
+        let env =
+            environment::of_a_container(request, &runtime.environment(), &runtime.search_path());
+        let redactor = request.redactor();
+        let redact = |text: &str| redactor.clean(text);
+        super::smoke::gate(lowers, env, request.limits.clone(), &redact, progress)
+    };
+    let (written, loaded) = rayon::join(written, load);
+    loaded?;
     let layer = TitledLayer {
-        layer: store_layer(store, &entries, request, layer::threads())?,
+        layer: written?,
         title: "source, static files, start plan".into(),
         cached: false,
     };
@@ -166,6 +196,7 @@ pub(super) fn phase(
         blobs: vec![layer.layer.descriptor.clone()],
         layer,
         plan,
+        smoked: smoke,
     };
     store.remember("application", &key, &result)?;
     Ok(Phase2 {

@@ -5,17 +5,19 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use crate::app::advice::is_block;
 use crate::builder::{APP_GID, APP_ROOT, APP_UID};
 use crate::progress::{Progress, printable};
-use crate::sandbox::{self, Exit, Io, Mount, Root, Sandbox, Spec, Upper};
+use crate::sandbox::{Exit, Mount, Root, Sandbox, Spec, Upper};
 
 use super::environment;
 use super::error::BuildError;
+use super::network::{self, Code};
 use super::request::Request;
 use super::secrets::Redactor;
 
 /// Lines that are repeated below an error.
-const TAIL: usize = 30;
+const TAIL: usize = 60;
 /// Longest line that is shown, in bytes.
 const MAX_LINE: u64 = 16 * 1024;
 
@@ -46,6 +48,7 @@ pub(super) struct Stage {
     pub(super) upper: Option<Upper>,
     pub(super) mounts: Vec<Mount>,
     pub(super) env: Vec<(String, String)>,
+    pub(super) code: Code,
 }
 
 /// How a phase ended, with its last lines.
@@ -69,6 +72,7 @@ impl Stage {
             upper: Some(upper),
             mounts,
             env,
+            code: Code::Foreign,
         }
     }
 }
@@ -79,7 +83,19 @@ pub(super) fn run(
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<Outcome, BuildError> {
-    let spec = Spec {
+    let code = stage.code;
+    let sandbox = network::start(
+        spec(stage, request),
+        code,
+        &environment::indexes_and_proxies(request),
+        progress,
+    )?;
+    attend(sandbox, &request.redactor(), progress)
+}
+
+/// The sandbox of a stage.
+pub(super) fn spec(stage: Stage, request: &Request) -> Spec {
+    Spec {
         root: Root {
             lowers: stage.lowers,
             writable_only: stage.upper.is_some().then(|| vec![APP_ROOT.into()]),
@@ -87,6 +103,7 @@ pub(super) fn run(
         },
         mounts: stage.mounts,
         network: request.network,
+        host_services: Vec::new(),
         hostname: "warpdrive".into(),
         command: stage.command,
         env: stage.env,
@@ -99,10 +116,9 @@ pub(super) fn run(
         init: true,
         volatile: true,
         limits: request.limits.clone(),
+        #[cfg(debug_assertions)]
         without: Vec::new(),
-    };
-    let sandbox = sandbox::spawn(&spec, Io::piped())?;
-    attend(sandbox, &request.redactor(), progress)
+    }
 }
 
 /// Waits for the end of a command and shows what it prints meanwhile on those of its streams that
@@ -113,6 +129,7 @@ pub(super) fn attend(
     progress: &dyn Progress,
 ) -> Result<Outcome, BuildError> {
     let tail = Mutex::new(VecDeque::with_capacity(TAIL));
+    let held: Mutex<Vec<String>> = Mutex::new(Vec::new());
     for note in sandbox.notes() {
         progress.warning(note);
     }
@@ -120,7 +137,17 @@ pub(super) fn attend(
     let stderr = sandbox.take_stderr();
     let show = |line: &str| {
         let line = redactor.clean(line);
-        progress.output(&line);
+        // A block at the end is an error's, and is told with it.
+        if let Ok(mut held) = held.lock() {
+            if !is_block(&line) {
+                for line in held.drain(..) {
+                    progress.output(&line);
+                }
+                progress.output(&line);
+            } else if held.len() < TAIL {
+                held.push(line.clone());
+            }
+        }
         if let Ok(mut tail) = tail.lock() {
             if tail.len() == TAIL {
                 tail.pop_front();
@@ -138,6 +165,11 @@ pub(super) fn attend(
         }
         sandbox.wait()
     })?;
+    if exit == Exit::Code(0) {
+        for line in held.into_inner().unwrap_or_default() {
+            progress.output(&line);
+        }
+    }
     if exit == Exit::Interrupted {
         return Err(BuildError::Interrupted);
     }

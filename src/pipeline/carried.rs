@@ -15,6 +15,7 @@ use crate::rootfs::{Ownership, read_beneath};
 use crate::sandbox::IdMode;
 
 use super::error::BuildError;
+use super::path_bytes;
 
 /// Largest file that is carried, in bytes, and all of them together when they are laid out.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
@@ -23,6 +24,7 @@ const MAX_TREE: u64 = 1024 * 1024 * 1024;
 /// One path that the application's layer takes over.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Carried {
+    #[serde(with = "path_bytes")]
     pub(super) path: PathBuf,
     what: What,
 }
@@ -30,7 +32,7 @@ pub(super) struct Carried {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum What {
     File(Vec<u8>),
-    Link(PathBuf),
+    Link(#[serde(with = "path_bytes")] PathBuf),
     /// Nothing is here any more.
     Removed,
     /// Nothing of what lies below this directory is seen.
@@ -121,6 +123,7 @@ pub(super) fn lay_out(
         devices: ownership.devices,
         max_bytes: MAX_TREE,
         max_entries: 1_000_000,
+        ..ApplyOptions::default()
     };
     layer::apply(&mut Cursor::new(archive), directory, &options)?;
     Ok(())

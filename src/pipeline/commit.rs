@@ -136,7 +136,7 @@ pub(super) fn commit(
         &facts.created,
         "warpdrive: application",
     );
-    configure(&mut config, parts, facts);
+    configure(&mut config, parts, facts)?;
 
     put(
         store,
@@ -149,7 +149,10 @@ pub(super) fn commit(
             parts.base.named(),
             facts.commit,
             None,
-        ),
+        )
+        .into_iter()
+        .chain(processes(parts).map(|names| ("io.warpdrive.processes".to_owned(), names)))
+        .collect(),
     )
 }
 
@@ -178,7 +181,7 @@ pub(super) fn put(
             what: "the new manifest".into(),
             problem: error.to_string(),
         })?;
-    let manifest = to_canonical_json(&manifest);
+    let manifest = to_canonical_json(&manifest)?;
     leaks.check("the image's manifest", &manifest)?;
     let (digest, size) = store.put_blob(&manifest)?;
     Ok(Committed {
@@ -225,11 +228,20 @@ pub(super) fn run_as_ours(config: &mut ImageConfig, path: &str) {
 }
 
 /// Sets what containers are started with (DESIGN: "The image").
-fn configure(config: &mut ImageConfig, parts: &Parts<'_>, facts: &Facts<'_>) {
+fn configure(
+    config: &mut ImageConfig,
+    parts: &Parts<'_>,
+    facts: &Facts<'_>,
+) -> Result<(), BuildError> {
     run_as_ours(config, &parts.base.search_path());
     config.set("Entrypoint", Value::Null);
     config.set("Cmd", json!([format!("{SCRIPTS}/run")]));
-    config.set("ExposedPorts", json!({"8080/tcp": {}}));
+    let port = port(parts, facts);
+    config.set(
+        "ExposedPorts",
+        port.as_ref()
+            .map_or(Value::Null, |port| json!({(format!("{port}/tcp")): {}})),
+    );
     config.set("StopSignal", json!("SIGTERM"));
     config.set_env("VIRTUAL_ENV", APP_ROOT);
     config.set_env("WARPDRIVE_APP_ROOT", APP_ROOT);
@@ -241,19 +253,57 @@ fn configure(config: &mut ImageConfig, parts: &Parts<'_>, facts: &Facts<'_>) {
     for key in [LABEL_NAME, LABEL_PYTHON, LABEL_KIND, "io.openshift.tags"] {
         config.remove_label(key);
     }
-    for (key, value) in labels(parts, facts) {
+    for (key, value) in labels(parts, facts)? {
         if value.is_empty() {
             config.remove_label(&key);
         } else {
             config.set_label(&key, &value);
         }
     }
+    Ok(())
 }
 
-fn labels(parts: &Parts<'_>, facts: &Facts<'_>) -> Vec<(String, String)> {
+/// The port that the application listens on, where it does: what `PORT` among the image's variables
+/// says, else 8080.
+fn port(parts: &Parts<'_>, facts: &Facts<'_>) -> Option<String> {
+    if parts.application.plan.get("web") == Some(&Value::Bool(false)) {
+        return None;
+    }
+    let said = |name: &str| {
+        let (_, value) = facts
+            .request
+            .env
+            .iter()
+            .rev()
+            .find(|(known, _)| known == name)?;
+        value.parse::<u16>().ok().filter(|port| *port > 0)
+    };
+    let port = said("PORT")
+        .or_else(|| said("WARPDRIVE_HTTP_PORT"))
+        .unwrap_or(8080);
+    Some(port.to_string())
+}
+
+/// The names of what can be started, for the annotation.
+fn processes(parts: &Parts<'_>) -> Option<String> {
+    let plan = &parts.application.plan;
+    let named = plan.get("processes")?.as_object()?;
+    let web = plan.get("web") != Some(&Value::Bool(false));
+    let names: Vec<&str> = web
+        .then_some("web")
+        .into_iter()
+        .chain(named.keys().map(String::as_str))
+        .collect();
+    Some(names.join(" "))
+}
+
+fn labels(parts: &Parts<'_>, facts: &Facts<'_>) -> Result<Vec<(String, String)>, BuildError> {
     let mut labels = vec![
         ("io.openshift.s2i.scripts-url", format!("image://{SCRIPTS}")),
-        ("io.openshift.expose-services", "8080:http".to_owned()),
+        (
+            "io.openshift.expose-services",
+            port(parts, facts).map_or_else(String::new, |port| format!("{port}:http")),
+        ),
         (
             "io.k8s.display-name",
             facts.project.name.clone().unwrap_or_default(),
@@ -264,10 +314,10 @@ fn labels(parts: &Parts<'_>, facts: &Facts<'_>) -> Vec<(String, String)> {
         ),
         ("io.openshift.s2i.build.image", parts.builder.to_owned()),
         ("io.warpdrive.version", env!("CARGO_PKG_VERSION").to_owned()),
-        (LABEL_BUILD, facts.record.to_label()),
+        (LABEL_BUILD, facts.record.to_label()?),
         (
             LABEL_PLAN,
-            String::from_utf8_lossy(&to_canonical_json(&parts.application.plan)).into_owned(),
+            String::from_utf8_lossy(&to_canonical_json(&parts.application.plan)?).into_owned(),
         ),
     ];
     if let Some(commit) = facts.commit {
@@ -289,10 +339,8 @@ fn labels(parts: &Parts<'_>, facts: &Facts<'_>) -> Vec<(String, String)> {
             ),
         ]);
     }
-    labels
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value))
-        .collect()
+    let labels = labels.into_iter();
+    Ok(labels.map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
 /// What a manifest says of an image. `location` of the source is one without credentials.

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::app::Detected;
 use crate::builder::layer::{StoredLayer, parent_directory};
@@ -68,6 +67,10 @@ pub(super) struct Dependencies {
     /// The trees of the distributions, where each was installed by itself ([`super::fragments`]).
     #[serde(default)]
     pub(super) unpacked: Vec<String>,
+    /// Names the tree of all that was installed in one go. No other build finds it by what is in its
+    /// layers: a tree can be more than these say.
+    #[serde(default)]
+    pub(super) tree: Option<String>,
     /// Which wheels they are, where the resolver said so.
     #[serde(default)]
     pub(super) wheels: Vec<LockedWheel>,
@@ -123,29 +126,29 @@ fn inputs(
     request: &Request,
 ) -> Result<Inputs, BuildError> {
     let mut inputs = Inputs::default();
-    inputs.add("the format of the cache", &9);
-    inputs.add(FILES, &source.digest(None)?.to_string());
+    inputs.add("the format of the cache", &10)?;
+    inputs.add(FILES, &source.digest(None)?.to_string())?;
     inputs.name_files(source);
-    inputs.add("the builder image", &base.identity());
-    inputs.add("the builder's Python", &base.python);
-    inputs.add("the installer's version", &tools::versions());
-    inputs.add("the compression", &request.compression.to_string());
-    inputs.add_variables("the build variable", &request.build_env);
-    inputs.add("the server", &detected.phase_one_environment());
+    inputs.add("the builder image", &base.identity())?;
+    inputs.add("the builder's Python", &base.python)?;
+    inputs.add("the installer's version", &tools::versions())?;
+    inputs.add("the compression", &request.compression.to_string())?;
+    inputs.add_variables("the build variable", &request.build_env)?;
+    inputs.add("the server", &detected.phase_one_environment())?;
     for name in environment::PASSED_ON
         .iter()
         .filter(|name| name.contains("INDEX"))
     {
         if let Some(value) = request.host_env.get(*name) {
             let value = without_credentials(value);
-            inputs.add(&format!("the variable {name}"), &value);
+            inputs.add(&format!("the variable {name}"), &value)?;
         }
     }
     if let Some(pinned) = &request.pinned {
-        inputs.add("the versions of the record", &pinned.constraints);
+        inputs.add("the versions of the record", &pinned.constraints)?;
     }
     let secrets: Vec<&String> = request.secrets.iter().map(|secret| &secret.id).collect();
-    inputs.add("the list of secrets", &secrets);
+    inputs.add("the list of secrets", &secrets)?;
     Ok(inputs)
 }
 
@@ -164,7 +167,7 @@ pub(super) fn phase(
         tree.subset(&detected.dependency_files)
     };
     let inputs = inputs(&source, detected, base, request)?;
-    let key = inputs.key();
+    let key = inputs.key()?;
     let explain = |hit| inputs::explain(store, "dependencies", &inputs, hit, request);
     if !request.no_cache
         && !request.upgrade
@@ -202,9 +205,13 @@ pub(super) fn phase(
     let upper = install(
         store, &source, detected, base, request, &tools, &scratch, progress,
     )?;
-    let result = into_layers(store, base, &upper, request)?;
+    let mut result = into_layers(store, base, &upper, request)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |since| since.as_nanos());
+    let tree = format!("dependencies-{key}-{now}-{}", std::process::id());
+    store.keep_unpacked(IdMode::current().map_name(), &tree, upper)?;
+    result.tree = Some(tree);
     store.remember("dependencies", &key, &result)?;
-    store.keep_unpacked(IdMode::current().map_name(), &result.tree_key(), upper)?;
     Ok(Phase1::complete(explain(false)?, result))
 }
 
@@ -219,26 +226,26 @@ impl Dependencies {
         self
     }
 
-    /// Names the unpacked tree of this very result: the same question may have another answer
-    /// later (`--upgrade`, `--no-cache`).
-    fn tree_key(&self) -> String {
-        format!("dependencies-{}", self.digest())
-    }
-
     /// Of all that phase 2 sees of phase 1.
-    pub(super) fn digest(&self) -> String {
-        if !self.unpacked.is_empty() {
-            // Their layers may not be written yet, and follow from these.
-            let document = json!({ "trees": self.unpacked, "carried": self.carried });
-            return sha256_hex(&to_canonical_json(&document));
+    pub(super) fn digest(&self) -> Result<String, BuildError> {
+        /// Keys are made of it.
+        #[derive(Serialize)]
+        struct Document<'d> {
+            trees: &'d [String],
+            layers: Vec<&'d str>,
+            carried: &'d [Carried],
         }
-        let diff_ids: Vec<&str> = self
-            .layers
-            .iter()
-            .map(|titled| titled.layer.diff_id.as_str())
-            .collect();
-        let document = json!({ "layers": diff_ids, "carried": self.carried });
-        sha256_hex(&to_canonical_json(&document))
+        let mut document = Document {
+            trees: &self.unpacked,
+            layers: Vec::new(),
+            carried: &self.carried,
+        };
+        // The layers of trees may not be written yet, and follow from these.
+        if self.unpacked.is_empty() {
+            let layers = self.layers.iter();
+            document.layers = layers.map(|titled| titled.layer.diff_id.as_str()).collect();
+        }
+        Ok(sha256_hex(&to_canonical_json(&document)?))
     }
 }
 
@@ -353,7 +360,8 @@ fn give_to_app(path: &Path, mode: IdMode) -> Result<(), BuildError> {
 pub(super) fn wheel_cache(store: &Store, base: &Base, mode: IdMode) -> Result<PathBuf, BuildError> {
     let image = base.image.manifest.config().digest().digest();
     let path = store.root().join("cache").join(format!(
-        "wheels-{}-{}",
+        // What an earlier release kept is not trusted any more.
+        "wheels-2-{}-{}",
         mode.map_name(),
         image.get(..32).unwrap_or(image)
     ));
@@ -367,7 +375,8 @@ pub(super) fn wheel_cache(store: &Store, base: &Base, mode: IdMode) -> Result<Pa
 /// The overlay lower directories of a finished phase 1, the uppermost first.
 pub(super) fn lowers(store: &Store, phase: &Phase1) -> Result<Vec<PathBuf>, BuildError> {
     let mode = IdMode::current();
-    if let Some(kept) = store.find_unpacked(mode.map_name(), &phase.result.tree_key()) {
+    let kept = phase.result.tree.as_ref();
+    if let Some(kept) = kept.and_then(|tree| store.find_unpacked(mode.map_name(), tree)) {
         return Ok(vec![kept]);
     }
     let fragments = &phase.result.unpacked;
@@ -387,7 +396,7 @@ pub(super) fn lowers(store: &Store, phase: &Phase1) -> Result<Vec<PathBuf>, Buil
     let mut lowers = Vec::new();
     // What the layers lack because the application's layer brings it.
     if !phase.result.carried.is_empty() {
-        let key = format!("carried-{}", phase.result.digest());
+        let key = format!("carried-{}", phase.result.digest()?);
         lowers.push(store.tree(mode.map_name(), &key, |directory| {
             carried::lay_out(&phase.result.carried, directory, mode)
         })?);
@@ -451,6 +460,7 @@ fn into_layers(
         resolved,
         resolved_at: now(),
         unpacked: Vec::new(),
+        tree: None,
         wheels: Vec::new(),
     };
     Ok(result.with(layers))
@@ -464,11 +474,28 @@ pub(super) fn store_layer(
     request: &Request,
     threads: usize,
 ) -> Result<StoredLayer, BuildError> {
+    store_searched_layer(store, entries, request, threads, &Leaks::new(request))
+}
+
+/// The same with a search of the caller's own.
+pub(super) fn store_searched_layer(
+    store: &Store,
+    entries: &[Entry],
+    request: &Request,
+    threads: usize,
+    leaks: &Leaks,
+) -> Result<StoredLayer, BuildError> {
     let mut blob = store.blob_writer()?;
-    let leaks = Leaks::new(request);
     let mut search = leaks.search();
     let witness = search.as_mut().map(|search| search as &mut dyn Witness);
-    let written = layer::write_with(entries, request.compression, threads, &mut blob, witness)?;
+    let written = layer::write_with(
+        entries,
+        request.compression,
+        threads,
+        &mut blob,
+        witness,
+        Some(&request.budget),
+    )?;
     if let Some(search) = search {
         search.verdict()?;
     }

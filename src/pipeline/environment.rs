@@ -12,6 +12,9 @@ use super::request::Request;
 use super::secrets::without_credentials;
 use super::tools::Tools;
 
+/// Bytes of the tmpfs on `/run`: what we mount there has a place of its own.
+const RUN_SIZE: u64 = 64 << 20;
+
 /// Where everything that is there for the build only is mounted.
 pub(super) const RUN: &str = "/run/warpdrive";
 
@@ -139,6 +142,28 @@ pub(super) fn variables(
     env.into_iter().collect()
 }
 
+/// The variables of a container of the finished image, with those of the build below them.
+pub(super) fn of_a_container(
+    request: &Request,
+    base_env: &[(String, String)],
+    path: &str,
+) -> Vec<(String, String)> {
+    let mut env: BTreeMap<String, String> = base_env.iter().cloned().collect();
+    env.extend(request.build_env.iter().cloned());
+    for (name, value) in [
+        ("PATH", format!("{APP_ROOT}/bin:{path}")),
+        ("HOME", APP_ROOT.to_owned()),
+        ("VIRTUAL_ENV", APP_ROOT.to_owned()),
+        ("WARPDRIVE_APP_ROOT", APP_ROOT.to_owned()),
+        ("WARPDRIVE_PHASE", "build".to_owned()),
+        ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
+    ] {
+        env.insert(name.to_owned(), value);
+    }
+    env.extend(request.env.iter().cloned());
+    env.into_iter().collect()
+}
+
 /// The variables that every image on this base has, before anybody says anything, as JSON.
 fn images_own(base_env: &[(String, String)], path: &str) -> String {
     let mut own: BTreeMap<&str, String> = base_env
@@ -152,13 +177,19 @@ fn images_own(base_env: &[(String, String)], path: &str) -> String {
     serde_json::to_string(&own).unwrap_or_default()
 }
 
-/// Variables about the host's certificates, indexes and proxies, for code of the application, of a
-/// package or of an image: without the logins of the indexes, unless the caller gives these away.
-pub(super) fn of_the_host(request: &Request) -> Vec<(&'static str, String)> {
+/// Variables that say where the host's certificates are mounted. They hold no value of the host's.
+pub(super) fn certificates(request: &Request) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     if ca_bundle(&request.host_env).is_some() {
         found.extend(CA_VARIABLES.map(|name| (name, CA_INSIDE.to_owned())));
     }
+    found
+}
+
+/// Variables about the host's certificates, indexes and proxies, for code of the application, of a
+/// package or of an image: without the logins of the indexes, unless the caller gives these away.
+pub(super) fn of_the_host(request: &Request) -> Vec<(&'static str, String)> {
+    let mut found = certificates(request);
     for (name, value) in passed_on(request) {
         let value = if request.expose_index_credentials || !is_index(name) {
             value.to_owned()
@@ -200,6 +231,19 @@ pub(super) fn withheld(request: &Request) -> Vec<&'static str> {
         .collect()
 }
 
+/// What the caller says about indexes and proxies, whatever the name of the variable.
+pub(super) fn indexes_and_proxies(request: &Request) -> Vec<String> {
+    let of_host = request.host_env.iter();
+    let of_build = request.build_env.iter().map(|(name, value)| (name, value));
+    of_host
+        .chain(of_build)
+        .filter(|(name, _)| {
+            PASSED_ON.contains(&name.as_str()) && !name.eq_ignore_ascii_case("NO_PROXY")
+        })
+        .map(|(_, value)| value.clone())
+        .collect()
+}
+
 /// How the wheel cache is mounted.
 pub(super) enum WheelCache {
     /// Nobody's code runs in this sandbox but uv's and the base image's, whose cache it is: it may be
@@ -214,15 +258,15 @@ pub(super) enum WheelCache {
 
 /// The mounts of a phase.
 pub(super) fn mounts(request: &Request, tools: &Tools, cache: WheelCache) -> Vec<Mount> {
-    let tmpfs = |target: &str, mode| Mount::Tmpfs {
+    let tmpfs = |target: &str, size, mode| Mount::Tmpfs {
         target: target.into(),
-        size: None,
+        size,
         mode,
     };
     let mut mounts = vec![
-        tmpfs("/tmp", 0o1777),
-        tmpfs("/var/tmp", 0o1777),
-        tmpfs("/run", 0o755),
+        tmpfs("/tmp", None, 0o1777),
+        tmpfs("/var/tmp", None, 0o1777),
+        tmpfs("/run", Some(RUN_SIZE), 0o755),
         Mount::Bind {
             source: tools.directory.clone(),
             target: format!("{RUN}/tools").into(),

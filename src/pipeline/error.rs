@@ -28,8 +28,12 @@ pub enum BuildError {
         /// Variables of the host whose logins it did not see.
         withheld: Vec<&'static str>,
     },
+    #[error("{}", .0.title)]
+    Smoke(Box<crate::app::advice::Advice>),
     #[error("interrupted")]
     Interrupted,
+    #[error("the wheel of {wheel} {problem}")]
+    Wheel { wheel: String, problem: String },
     #[error("there is no `uv` for {architecture} in this release of warpdrive")]
     NoInstaller { architecture: &'static str },
     #[error("{source_name} holds no file that would go into the image")]
@@ -48,6 +52,11 @@ pub enum BuildError {
         "there is no lock file of this build: something in it was not installed from a wheel of an index"
     )]
     NoLock,
+    #[error(
+        "{place} names the builder image `{reference}`, which the source may not choose without your \
+         consent"
+    )]
+    BuilderNotAllowed { reference: String, place: String },
     #[error("{what} `{name}` does not pass the audit")]
     AuditRefused {
         what: &'static str,
@@ -124,6 +133,7 @@ fn describe(exit: Exit) -> String {
         Exit::Code(code) => format!("failed with status {code}"),
         Exit::Signal(signal) => format!("was killed by signal {signal}"),
         Exit::TimedOut => "did not finish within the time limit".into(),
+        Exit::WroteTooMuch => "wrote more than a build may".into(),
         Exit::Interrupted => "was interrupted".into(),
     }
 }

@@ -22,13 +22,22 @@ impl Files for TreeFiles<'_> {
     }
 
     fn list(&self, directory: &str) -> Vec<Entry> {
+        let mut directory = Path::new(directory);
+        // A link to a directory is one.
+        if !directory.as_os_str().is_empty() {
+            match self.tree.follow(directory) {
+                Some(entry) => directory = &entry.path,
+                None => return Vec::new(),
+            }
+        }
         let mut entries: Vec<Entry> = self
             .tree
             .entries()
             .iter()
-            .filter(|entry| entry.path.parent() == Some(Path::new(directory)))
+            .filter(|entry| entry.path.parent() == Some(directory))
             .filter_map(|entry| {
-                let kind = match &entry.kind {
+                let target = self.tree.follow(&entry.path);
+                let kind = match target.map_or(&entry.kind, |target| &target.kind) {
                     SourceKind::Directory => EntryKind::Directory,
                     SourceKind::File { executable, .. } => EntryKind::File {
                         executable: *executable,

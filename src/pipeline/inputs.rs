@@ -28,20 +28,30 @@ pub(super) struct Inputs {
 
 impl Inputs {
     /// Adds an input. Two of one name are one.
-    pub(super) fn add(&mut self, name: &str, value: &impl Serialize) {
+    pub(super) fn add(
+        &mut self,
+        name: &str,
+        value: &(impl Serialize + ?Sized),
+    ) -> Result<(), BuildError> {
         #[cfg(debug_assertions)]
         if forgotten(name) {
-            return;
+            return Ok(());
         }
-        let hash = sha256_hex(&to_canonical_json(&serde_json::json!(value)));
+        let hash = sha256_hex(&to_canonical_json(value)?);
         self.decide.insert(name.to_owned(), hash);
+        Ok(())
     }
 
     /// Adds variables, each by its name.
-    pub(super) fn add_variables(&mut self, what: &str, variables: &[(String, String)]) {
+    pub(super) fn add_variables(
+        &mut self,
+        what: &str,
+        variables: &[(String, String)],
+    ) -> Result<(), BuildError> {
         for (index, (name, value)) in variables.iter().enumerate() {
-            self.add(&format!("{what} {name}"), &(index, value));
+            self.add(&format!("{what} {name}"), &(index, value))?;
         }
+        Ok(())
     }
 
     /// Names the files behind the digest of a tree that is an input.
@@ -52,8 +62,8 @@ impl Inputs {
         }
     }
 
-    pub(super) fn key(&self) -> String {
-        sha256_hex(&to_canonical_json(&serde_json::json!(self.decide)))
+    pub(super) fn key(&self) -> Result<String, BuildError> {
+        Ok(sha256_hex(&to_canonical_json(&self.decide)?))
     }
 
     /// What is another than before. Files are named one by one where they are known.
@@ -126,7 +136,7 @@ pub(super) fn explain(
     hit: bool,
     request: &Request,
 ) -> Result<Explanation, BuildError> {
-    let key = inputs.key();
+    let key = inputs.key()?;
     let name = sha256_hex(format!("{phase} {}", request.name.canonical()).as_bytes());
     let last = store.cached::<Last>("last", &name)?.map(|last| last.key);
     let because = if hit {
@@ -169,7 +179,7 @@ mod tests {
     fn inputs(values: &[(&str, &str)], files: &[(&str, &str)]) -> Inputs {
         let mut inputs = Inputs::default();
         for (name, value) in values {
-            inputs.add(name, value);
+            inputs.add(name, value).unwrap();
         }
         for (path, state) in files {
             inputs.files.insert((*path).into(), (*state).into());
@@ -185,7 +195,7 @@ mod tests {
             inputs(&[("the base", "x"), ("variable A", "hunter23")], &[]),
             inputs(&[("the base", "x")], &[]),
         ] {
-            assert_ne!(one.key(), other.key());
+            assert_ne!(one.key().unwrap(), other.key().unwrap());
         }
         assert!(!serde_json::to_string(&one).unwrap().contains("hunter22"));
     }
@@ -195,8 +205,8 @@ mod tests {
         let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
         let key = |variables: &[(String, String)]| {
             let mut inputs = Inputs::default();
-            inputs.add_variables("variable", variables);
-            inputs.key()
+            inputs.add_variables("variable", variables).unwrap();
+            inputs.key().unwrap()
         };
         let (a, b) = (pair("A", "1"), pair("A", "2"));
         assert_ne!(key(&[a.clone(), b.clone()]), key(&[b, a]));

@@ -39,6 +39,9 @@ pub(super) struct Artifact {
     pub(super) index: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) size: Option<u64>,
+    /// Where it is fetched from in this build: the URL with all that it may have.
+    #[serde(skip)]
+    pub(super) download: Option<String>,
 }
 
 impl Artifact {
@@ -54,6 +57,7 @@ impl Artifact {
             let web = url.starts_with("https://") || url.starts_with("http://");
             web.then(|| without_credentials(url))
         };
+        let download = url.map(str::to_owned);
         let url = url.and_then(clean);
         let last = url.as_deref().and_then(|url| url.rsplit('/').next());
         Self {
@@ -61,6 +65,7 @@ impl Artifact {
             index: index.and_then(clean),
             url,
             size,
+            download,
         }
     }
 }

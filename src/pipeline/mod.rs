@@ -5,6 +5,7 @@
 //! they are made of lies in the modules below (`source`, `app`, `builder`, `sandbox`, `layer`,
 //! `store`, `transport`, `registry`).
 
+mod allowed_builders;
 mod application;
 mod assemble;
 mod base;
@@ -22,6 +23,9 @@ mod inputs;
 mod judge;
 mod leaks;
 mod lock;
+mod network;
+mod path_bytes;
+mod pitfalls;
 mod record;
 mod remote;
 mod request;
@@ -29,6 +33,7 @@ pub mod s2i;
 mod secrets;
 mod settle;
 mod ship;
+mod smoke;
 mod split;
 mod tools;
 mod transfers;
@@ -102,6 +107,7 @@ pub fn preview(
     progress: &dyn Progress,
 ) -> Result<Preview, BuildError> {
     let tree = collect(store, &request.source, &CollectOptions::default(), progress)?;
+    let request = &with_environment_of(request, &tree)?;
     let detected = app::detect(&files::TreeFiles::new(&tree), &detection(request, None))?;
     Ok(Preview { tree, detected })
 }
@@ -162,7 +168,7 @@ fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Mad
     let options = detection(request, None);
     // A record of ours is of two phases, whatever its builder's name stands for today.
     if request.pinned.is_none()
-        && let Some(builder) = wish(&reader, &options, request)?
+        && let Some(builder) = wish(store, &reader, &options, request)?
         && s2i::is_builder(store, &builder, s2i::PullPolicy::IfNotPresent, progress)?
     {
         let source = s2i::Source::of_request(tree, &request.source);
@@ -170,6 +176,7 @@ fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Mad
         let built = s2i::build(store, &request, &source, progress)?;
         return Ok(Made::Foreign(Box::new(built.report)));
     }
+    let request = &with_environment_of(request, &tree)?;
     let made = in_two_phases(store, request, &tree, &source_digest, timings, progress)?;
     Ok(Made::Here(Box::new(made)))
 }
@@ -192,10 +199,13 @@ fn in_two_phases(
     app::detect(&reader, &options)?;
     timings.step("plan");
 
-    let wish = wish(&reader, &options, request)?;
+    let wish = wish(store, &reader, &options, request)?;
     let mut base = base::take(store, wish.as_deref(), python.as_ref(), request, progress)?;
     let detected = app::detect(&reader, &detection(request, Some(base.python.minor())))?;
-    for warning in &detected.warnings {
+    for note in &detected.notes {
+        progress.step(&format!("---> {note}"));
+    }
+    for warning in detected.warnings.iter().chain(&pitfalls::warnings(tree)) {
         progress.warning(warning);
     }
     for warning in leaks::Leaks::too_short(request) {
@@ -237,7 +247,9 @@ fn in_two_phases(
                 source_digest,
                 time.unwrap_or(DEFAULT_SOURCE_TIME),
                 &base,
+                runtime,
                 &phase1,
+                request.smoke && detected.project.settings.is_on("smoke"),
                 request,
                 progress,
             )
@@ -321,6 +333,7 @@ fn in_two_phases(
 
 /// The builder image that somebody has named.
 fn wish(
+    store: &Store,
     reader: &files::TreeFiles<'_>,
     options: &app::Options,
     request: &Request,
@@ -330,6 +343,9 @@ fn wish(
     }
     let settings =
         app::settings::Settings::load(reader, &options.environment, &options.command_line)?;
+    if let Some(named) = settings.value("builder_image") {
+        allowed_builders::check(store, &named, &request.allowed_builders)?;
+    }
     Ok(settings
         .get("builder_image")
         .or_else(|| request.host_env.get("WARPDRIVE_BUILDER_IMAGE").cloned()))
@@ -377,6 +393,26 @@ fn at_commit(commit: &source::Commit) -> String {
         ""
     };
     format!("At commit {id}{branch}{changed}")
+}
+
+/// The variables of `.s2i/environment` below those of the request: on OpenShift they are the image's.
+fn with_environment_of(request: &Request, tree: &Tree) -> Result<Request, BuildError> {
+    let mut request = request.clone();
+    for file in crate::s2i::environment::IN_SOURCE {
+        let Some(bytes) = tree.read(std::path::Path::new(file), crate::s2i::environment::MAX)?
+        else {
+            continue;
+        };
+        let found = crate::s2i::environment::parse(file, &bytes)
+            .map_err(|error| BuildError::S2iBuild(error.into()))?;
+        for (name, value) in crate::s2i::environment::settled(found) {
+            if !request.env.iter().any(|(known, _)| *known == name) {
+                request.env.push((name, value));
+            }
+        }
+        break;
+    }
+    Ok(request)
 }
 
 /// What detection knows besides the tree: the variables of the build, and the builder's Python.

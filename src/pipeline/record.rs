@@ -113,8 +113,8 @@ impl Record {
         }
     }
 
-    pub(super) fn to_label(&self) -> String {
-        String::from_utf8_lossy(&to_canonical_json(self)).into_owned()
+    pub(super) fn to_label(&self) -> Result<String, BuildError> {
+        Ok(String::from_utf8_lossy(&to_canonical_json(self)?).into_owned())
     }
 
     /// Reads it from an image.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::layer::Compression;
+use crate::layer::{Budget, Compression};
 use crate::oci::Reference;
 use crate::sandbox::{Limits, Network};
 use crate::source::SourceRequest;
@@ -24,6 +24,8 @@ pub struct Request {
     pub source: SourceRequest,
     /// `--builder`; otherwise the app's own wish or what fits its Python version.
     pub builder: Option<String>,
+    /// Images that the source may name as its builder, besides warpdrive's own.
+    pub allowed_builders: Vec<String>,
     /// `--runtime-image`: what the application runs on, where that is another image.
     pub runtime_image: Option<String>,
     /// Committed to the image and seen by the application phase.
@@ -43,6 +45,8 @@ pub struct Request {
     /// keep what they installed in any case.
     pub incremental: bool,
     pub network: Network,
+    /// Load what a start would load before the image is made.
+    pub smoke: bool,
     /// Take setuid bits and account tools of the base away.
     pub harden: bool,
     pub audit: Judgement,
@@ -50,6 +54,8 @@ pub struct Request {
     pub pinned: Option<Pinned>,
     /// Of each sandbox in which the app's code or its packages' runs.
     pub limits: Limits,
+    /// Of the layers that are written.
+    pub budget: Budget,
     /// `SOURCE_DATE_EPOCH` (reproducible-builds.org), seconds.
     pub source_date_epoch: Option<i64>,
     /// The host's variables that concern package indexes, proxies and certificates.

@@ -198,29 +198,23 @@ pub(super) fn split(entries: Vec<Entry>, distributions: &[Distribution], site: &
 }
 
 /// Who owns which file: what RECORDs name, and the byte-code of that.
-pub(super) struct Owners<'d> {
+struct Owners<'d> {
     files: HashMap<&'d Path, usize>,
-    /// The first path that more than one of them names.
-    pub(super) contested: Option<&'d Path>,
 }
 
 impl<'d> Owners<'d> {
     /// Of two, the first has the file.
-    pub(super) fn of(order: &[&'d Distribution]) -> Self {
+    fn of(order: &[&'d Distribution]) -> Self {
         let mut files: HashMap<&Path, usize> = HashMap::new();
-        let mut contested = None;
         for (index, distribution) in order.iter().enumerate() {
             for file in &distribution.files {
-                let owner = *files.entry(file).or_insert(index);
-                if owner != index {
-                    contested.get_or_insert(file.as_path());
-                }
+                files.entry(file).or_insert(index);
             }
         }
-        Self { files, contested }
+        Self { files }
     }
 
-    pub(super) fn owner(&self, path: &Path) -> Option<usize> {
+    fn owner(&self, path: &Path) -> Option<usize> {
         self.files
             .get(path)
             .or_else(|| self.files.get(source_of(path)?.as_path()))

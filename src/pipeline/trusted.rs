@@ -16,6 +16,7 @@ use super::base::Base;
 use super::dependencies::wheel_cache;
 use super::environment::{self, PASSED_ON, WheelCache};
 use super::error::BuildError;
+use super::network::Code;
 use super::request::Request;
 use super::tools::Tools;
 
@@ -60,6 +61,7 @@ pub(super) fn run(
         upper: None,
         mounts,
         env: variables(base, &request),
+        code: Code::Ours,
     };
     assemble::run(stage, &request, progress)
 }

@@ -92,7 +92,7 @@ pub fn verify(
             env!("CARGO_PKG_VERSION")
         ));
     }
-    for (what, were, are) in s2i::untold(&record, &request, given) {
+    for (what, were, are) in s2i::not_recorded(&record, &request, given) {
         if were != are {
             progress.warning(&format!(
                 "the image was built with {were} {what}, which it does not tell, and this is done \
@@ -114,7 +114,7 @@ pub fn verify(
         remote: record.source.remote.clone(),
     });
     let descriptor = if let Some(options) = &record.s2i {
-        s2i::make_again(store, &request, options, given, progress)?
+        s2i::remake(store, &request, options, given, progress)?
     } else {
         match super::make(store, &request, progress)? {
             super::Made::Here(made) => made.0,

@@ -22,12 +22,20 @@ fn parse(url: &str) -> Result<Url, RegistryError> {
     })
 }
 
+/// The host and the port of a URL, as this client reads it.
+pub fn host_and_port(url: &str) -> Result<(String, u16), RegistryError> {
+    let url = parse(url)?;
+    let host = url.host_str().unwrap_or_default().to_owned();
+    Ok((host, url.port_or_known_default().unwrap_or_default()))
+}
+
 impl Client {
-    /// Fetches a file of at most `max_bytes`; `None` when the server has none of that name.
+    /// Fetches a file of at most `max_bytes`; `None` when the server has none of that name. Addresses of
+    /// this machine and of its link are refused, also where a name or a redirect leads to them.
     pub fn fetch_file(&self, url: &str, max_bytes: u64) -> Result<Option<Vec<u8>>, RegistryError> {
         let url = parse(url)?;
         let what = shown(&url);
-        let mut response = self.repeat(&Request::get(url).even_plain(), None)?;
+        let mut response = self.repeat(&Request::get(url).even_plain().public(), None)?;
         match response.status() {
             200 | 201 => {}
             404 | 410 => return Ok(None),

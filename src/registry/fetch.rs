@@ -5,7 +5,7 @@ use std::io::Write;
 
 use super::detail::detail;
 use super::error::RegistryError;
-use super::http::{Request, Url, shown};
+use super::http::{Request, Url, same_origin, shown};
 use super::session::Client;
 use crate::oci::{Digest, Sha256Writer};
 
@@ -72,7 +72,8 @@ impl Client {
         into: &mut dyn Write,
         received: &mut u64,
     ) -> Result<Option<String>, RegistryError> {
-        let mut request = Request::get(url.clone());
+        // What comes is held against its hash, however it came.
+        let mut request = Request::get(url.clone()).even_plain();
         if *received > 0 {
             request = request.header("range", format!("bytes={received}-"));
         }
@@ -176,4 +177,54 @@ pub fn join_url(page: &str, link: &str) -> Result<String, RegistryError> {
             problem: error.to_string(),
         })?;
     Ok(joined.to_string())
+}
+
+/// The URL with the login of the first of these that has one for the same origin (scheme, host and
+/// port); as it is where it has a login itself.
+pub fn with_login_of(url: &str, others: &[String]) -> String {
+    let Ok(mut parsed) = Url::parse(url) else {
+        return url.to_owned();
+    };
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        return url.to_owned();
+    }
+    let has_one = |other: &Url| !other.username().is_empty() || other.password().is_some();
+    let mut known = others.iter().filter_map(|other| Url::parse(other).ok());
+    let Some(known) = known.find(|other| has_one(other) && same_origin(other, &parsed)) else {
+        return url.to_owned();
+    };
+    // Both fail for URLs without a host only, which have no origin.
+    let _ = parsed.set_username(known.username());
+    let _ = parsed.set_password(known.password());
+    parsed.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_login_of;
+
+    #[test]
+    fn a_login_goes_to_its_own_origin_only() {
+        let known = ["https://me:p%40ss@a.example/simple".to_owned()];
+        for (url, expected) in [
+            (
+                "https://a.example/x.whl",
+                "https://me:p%40ss@a.example/x.whl",
+            ),
+            (
+                "https://a.example:443/x.whl",
+                "https://me:p%40ss@a.example/x.whl",
+            ),
+            ("https://you@a.example/x.whl", "https://you@a.example/x.whl"),
+            ("http://a.example/x.whl", "http://a.example/x.whl"),
+            (
+                "https://a.example:8443/x.whl",
+                "https://a.example:8443/x.whl",
+            ),
+            ("https://b.example/x.whl", "https://b.example/x.whl"),
+            ("x.whl", "x.whl"),
+        ] {
+            assert_eq!(with_login_of(url, &known), expected, "{url}");
+        }
+    }
 }

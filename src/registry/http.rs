@@ -21,6 +21,7 @@ pub(crate) use reqwest::{Method, Url};
 use super::certificates;
 use super::credential::Secret;
 use super::error::{RegistryError, Unreachable, tame};
+use super::local;
 use super::retry::Patience;
 
 const MAX_REDIRECTS: usize = 8;
@@ -51,6 +52,8 @@ pub(crate) struct Request {
     pub payload: Payload,
     /// Plain http is all right, whatever the host.
     pub plain: bool,
+    /// Not to this machine or its link.
+    pub public: bool,
 }
 
 impl Request {
@@ -61,6 +64,7 @@ impl Request {
             headers: Vec::new(),
             payload: Payload::None,
             plain: false,
+            public: false,
         }
     }
 
@@ -76,6 +80,12 @@ impl Request {
     /// Allows plain http to a host that the user gave.
     pub(crate) fn even_plain(mut self) -> Self {
         self.plain = true;
+        self
+    }
+
+    /// Goes to no address of this machine or of its link, wherever names and redirects lead.
+    pub(crate) fn public(mut self) -> Self {
+        self.public = true;
         self
     }
 
@@ -122,8 +132,8 @@ pub(crate) struct Http {
     insecure: Vec<String>,
     certificate_dirs: Vec<PathBuf>,
     patience: Patience,
-    /// By authority, and whether it is for https.
-    clients: Mutex<HashMap<(String, bool), reqwest::Client>>,
+    /// By authority, whether it is for https, and whether it is for public addresses only.
+    clients: Mutex<HashMap<(String, bool, bool), reqwest::Client>>,
 }
 
 impl Http {
@@ -167,9 +177,9 @@ impl Http {
             .any(|listed| *listed == authority || *listed == host)
     }
 
-    fn client(&self, url: &Url) -> Result<reqwest::Client, RegistryError> {
+    fn client(&self, url: &Url, public: bool) -> Result<reqwest::Client, RegistryError> {
         let authority = authority(url);
-        let key = (authority.clone(), url.scheme() == "https");
+        let key = (authority.clone(), url.scheme() == "https", public);
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
@@ -178,6 +188,12 @@ impl Http {
             .user_agent(&self.user_agent)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT);
+        if public {
+            builder = local::refuse(builder, url).ok_or_else(|| RegistryError::Url {
+                url: shown(url),
+                problem: "it is an address of this machine or of its own link".into(),
+            })?;
+        }
         if is_loopback(url) {
             builder = builder.no_proxy();
             if url.scheme() == "http" {
@@ -234,7 +250,7 @@ impl Http {
                     problem: "it is neither https nor an http address of this machine or of a registry listed in WARPDRIVE_INSECURE_REGISTRIES".into(),
                 });
             }
-            let client = self.client(&url)?;
+            let client = self.client(&url, request.public)?;
             let home = same_origin(&origin, &url);
             let headers = headers(request, authorization.filter(|_| home))?;
             let response = match self.exchange(&client, request, &url, headers, sent) {

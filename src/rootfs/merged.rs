@@ -193,7 +193,7 @@ fn find(lowers: &[PathBuf], path: &[OsString]) -> io::Result<Seen> {
     Ok(Seen::Nothing)
 }
 
-fn is_opaque(directory: &Path) -> bool {
+pub(super) fn is_opaque(directory: &Path) -> bool {
     ["trusted.overlay.opaque", "user.overlay.opaque"]
         .iter()
         .any(|name| {

@@ -5,6 +5,7 @@
 //! uncompressed digest verified on the way.
 
 mod merged;
+mod stacked;
 mod user;
 
 use std::ffi::{OsStr, OsString};
@@ -17,10 +18,11 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::layer::{self, ApplyOptions, LayerError};
 use crate::oci::{Descriptor, Digest, Sha256Reader};
-use crate::sandbox::IdMode;
+use crate::sandbox::{self, IdMode};
 use crate::store::{Image, Store, StoreError};
 
 pub use merged::{Merged, Seen};
+pub use stacked::Stacked;
 pub use user::{User, UserError, find_user, find_user_in};
 
 /// How files are owned in this process's user namespace.
@@ -54,6 +56,14 @@ pub enum RootfsError {
     Store(#[from] StoreError),
     #[error("could not unpack layer {digest}: {source}")]
     Layer { digest: Digest, source: LayerError },
+    #[error(
+        "layer {digest} of {size} bytes unpacks to more than {limit}, which no program files do"
+    )]
+    Grows {
+        digest: Digest,
+        size: u64,
+        limit: u64,
+    },
     #[error("could not read the marks of an unpacked layer: {0}")]
     Mark(LayerError),
     #[error("could not read layer {digest}: {source}")]
@@ -68,10 +78,23 @@ pub enum RootfsError {
     LayerCount { layers: usize, diff_ids: usize },
 }
 
-/// Largest unpacked layer, in bytes (1 TiB), and most entries: a bound against archives that grow
-/// without end.
-const MAX_LAYER_BYTES: u64 = 1 << 40;
+/// Bounds against archives that grow without end: most entries, and how many times its size a blob may
+/// come to where it comes to more than so many bytes. Program files come to three or four times, logs
+/// to twenty, zeros to a thousand.
 const MAX_LAYER_ENTRIES: u64 = 10_000_000;
+const MAX_GROWTH: u64 = 100;
+const ALWAYS_ALLOWED: u64 = 1 << 30;
+/// Largest unpacked layer all the same, in bytes: another bound than the above.
+const MAX_UNPACKED: &str = "WARPDRIVE_MAX_UNPACKED";
+/// Bytes that unpacking leaves free on the disk.
+const RESERVE: u64 = 64 << 20;
+
+/// Most bytes that a blob of this size may unpack to.
+fn most_bytes(blob: u64, setting: Option<&str>) -> u64 {
+    setting
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or_else(|| blob.saturating_mul(MAX_GROWTH).max(ALWAYS_ALLOWED))
+}
 
 /// The lower directories of an image, the uppermost layer first, as overlayfs wants them.
 pub fn lowers(
@@ -112,7 +135,13 @@ pub fn unpacked_layer(
     store.unpacked(ownership.map_name, diff_id, |directory| {
         let digest = layer.digest().clone();
         let mut blob = store.open_verified(&digest)?;
-        let laid_out = lay_out(&mut blob, directory, ownership, &digest);
+        let setting = std::env::var(MAX_UNPACKED).ok();
+        let bounds = Bounds {
+            size: layer.size(),
+            most: most_bytes(layer.size(), setting.as_deref()),
+            reserve: RESERVE,
+        };
+        let laid_out = lay_out(&mut blob, bounds, directory, ownership, &digest);
         // Damaged bytes look like anything: their digest is the better answer, and sets them aside.
         blob.finish()?;
         let found = laid_out?;
@@ -127,9 +156,20 @@ pub fn unpacked_layer(
     })
 }
 
+/// What a blob may come to.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// The blob's own.
+    size: u64,
+    most: u64,
+    /// What stays free on the disk.
+    reserve: u64,
+}
+
 /// Unpacks a layer's blob; gives the digest of what it held.
 fn lay_out(
     blob: impl Read + Send,
+    bounds: Bounds,
     directory: &Path,
     ownership: Ownership,
     digest: &Digest,
@@ -140,13 +180,32 @@ fn lay_out(
         ownership: ownership.keep,
         userxattr: ownership.userxattr,
         devices: ownership.devices,
-        max_bytes: MAX_LAYER_BYTES,
+        max_bytes: bounds.most,
         max_entries: MAX_LAYER_ENTRIES,
+        reserve: bounds.reserve,
+        interrupted: sandbox::interrupted,
     };
-    layer::apply(&mut plain, directory, &options).map_err(|source| RootfsError::Layer {
+    let failed = |source| match source {
+        LayerError::Limit {
+            limit,
+            unit: "bytes",
+        } => RootfsError::Grows {
+            digest: digest.clone(),
+            size: bounds.size,
+            limit,
+        },
+        source => RootfsError::Layer {
+            digest: digest.clone(),
+            source,
+        },
+    };
+    let place = File::open(directory).map_err(|source| RootfsError::Read {
         digest: digest.clone(),
         source,
     })?;
+    // It comes to its own size at least.
+    layer::check_space(&place, bounds.size, bounds.reserve).map_err(failed)?;
+    layer::apply(&mut plain, directory, &options).map_err(failed)?;
     // What follows the archive's end belongs to the digests too.
     io::copy(&mut plain, &mut io::sink()).map_err(|source| RootfsError::Read {
         digest: digest.clone(),
@@ -246,6 +305,71 @@ pub fn read_beneath(root: &Path, path: &Path, max: u64) -> io::Result<Option<Vec
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+
+    /// A gzip layer of a sparse file of 40 MiB: some forty kilobytes.
+    fn of_zeros() -> Vec<u8> {
+        let place = tempfile::tempdir().unwrap();
+        let source = place.path().join("zeros");
+        File::create(&source).unwrap().set_len(40 << 20).unwrap();
+        let entry = layer::Entry {
+            path: "zeros".into(),
+            kind: layer::Kind::File {
+                source,
+                size: 40 << 20,
+            },
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            mtime: layer::Mtime::Fixed(0),
+            xattrs: std::collections::BTreeMap::new(),
+        };
+        let mut blob = Vec::new();
+        layer::write(&[entry], layer::Compression::default(), &mut blob).unwrap();
+        assert!(blob.len() < 1 << 20);
+        blob
+    }
+
+    #[test]
+    fn a_small_blob_does_not_fill_the_disk() {
+        let blob = of_zeros();
+        let digest = crate::oci::sha256(&blob);
+        let unpack = |most, reserve| {
+            let place = tempfile::tempdir().unwrap();
+            let bounds = Bounds {
+                size: blob.len() as u64,
+                most,
+                reserve,
+            };
+            let ownership = Ownership {
+                keep: false,
+                ..Ownership::from(IdMode::current())
+            };
+            lay_out(blob.as_slice(), bounds, place.path(), ownership, &digest).map(drop)
+        };
+        unpack(1 << 30, 0).unwrap();
+        assert!(matches!(
+            unpack(20 << 20, 0),
+            Err(RootfsError::Grows { limit, .. }) if limit == 20 << 20
+        ));
+        assert!(matches!(
+            unpack(1 << 30, 1 << 60),
+            Err(RootfsError::Layer {
+                source: LayerError::NoSpace { .. },
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn a_blob_may_come_to_a_hundred_times_its_size() {
+        const MIB: u64 = 1 << 20;
+        // What a blob of 2 MiB that comes to 2 GiB goes beyond.
+        assert_eq!(most_bytes(2 * MIB, None), 1024 * MIB);
+        assert_eq!(most_bytes(100 * MIB, None), 10_000 * MIB);
+        assert_eq!(most_bytes(2 * MIB, Some("4000000000")), 4_000_000_000);
+        assert_eq!(most_bytes(2 * MIB, Some("much")), 1024 * MIB);
+        assert_eq!(most_bytes(u64::MAX, None), u64::MAX);
+    }
 
     #[test]
     fn links_in_a_tree_lead_nowhere() {

@@ -19,6 +19,7 @@ pub fn unpack(tar: impl Read, directory: &Path) -> Result<u64, LayerError> {
         devices: false,
         max_bytes: MAX_BYTES,
         max_entries: MAX_MEMBERS,
+        ..ApplyOptions::default()
     };
     let applied = layer::apply_checked(tar, directory, &options, &mut check, true)?;
     Ok(applied.entries)

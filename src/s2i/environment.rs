@@ -36,6 +36,34 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Vec<(String, String)>, S2iError
     Ok(found)
 }
 
+/// A word for each line whose value stands in quotes: they are part of the value, as with `s2i`, and
+/// few mean that.
+pub fn quoted(file: &str, bytes: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut found = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim_matches([' ', '\t', '\r', '\u{feff}']);
+        if line.starts_with('#') || line.starts_with("//") {
+            continue;
+        }
+        let Some((name, value)) = line.split_once('=') else {
+            continue;
+        };
+        let in_quotes =
+            |quote: char| value.len() >= 2 && value.starts_with(quote) && value.ends_with(quote);
+        if in_quotes('"') || in_quotes('\'') {
+            found.push(format!(
+                "{}, line {}: the quotes are part of the value of {}, as with s2i; leave them out if \
+                 they are not meant",
+                shown(file),
+                index + 1,
+                shown(name.trim_end())
+            ));
+        }
+    }
+    found
+}
+
 /// Reads one `NAME=VALUE`, as it stands in a file or behind `-e`. Commas are part of the value.
 pub fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text
@@ -98,6 +126,14 @@ mod tests {
             ("A", "2"),
             "the later one wins"
         );
+    }
+
+    #[test]
+    fn quotes_are_told_with_their_line() {
+        let text = b"# A=\"x\"\nA=\"x\"\nB='y z'\nC=a\"b\"\nD=\"\nE=\"\"\n";
+        let found = quoted("f", text);
+        let lines: Vec<&str> = found.iter().filter_map(|w| w.split(':').next()).collect();
+        assert_eq!(lines, ["f, line 2", "f, line 3", "f, line 6"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! are and where they come from, which users may run, what is injected, what runtime images get.
 //!
 //! Here: words and files turned into facts, and rules over facts. Not here: carrying a build out
-//! (`pipeline::foreign`), where source comes from (`source`), the command line (`cli::s2i`). Everything
+//! (`pipeline::s2i`), where source comes from (`source`), the command line (`cli::s2i`). Everything
 //! that comes from an image or a source tree is hostile: each parser bounds what it takes and says
 //! what is wrong with the rest.
 

@@ -15,6 +15,8 @@ pub const ASSEMBLE_RUNTIME: &str = "assemble-runtime";
 pub const USAGE: &str = "usage";
 /// Directories of a source tree that may hold scripts, the newest first.
 pub const IN_SOURCE: [&str; 2] = [".s2i/bin", ".sti/bin"];
+/// Where images have their scripts that do not say it.
+pub const IN_IMAGE: &str = "/usr/libexec/s2i";
 /// Largest script, in bytes.
 pub const MAX_SCRIPT: u64 = 16 * 1024 * 1024;
 
@@ -70,8 +72,12 @@ impl ScriptsUrl {
 pub enum Where {
     /// An absolute path in the image.
     Image(String),
-    /// Its content, to be put at `DESTINATION/scripts`.
-    External(Vec<u8>),
+    /// To be put at `DESTINATION/scripts`.
+    External {
+        content: Vec<u8>,
+        /// Where it was found, for people.
+        from: String,
+    },
 }
 
 impl Where {
@@ -79,7 +85,7 @@ impl Where {
     pub fn path(&self, destination: &str, name: &str) -> String {
         match self {
             Self::Image(path) => path.clone(),
-            Self::External(_) => format!("{destination}/scripts/{name}"),
+            Self::External { .. } => format!("{destination}/scripts/{name}"),
         }
     }
 }

@@ -14,7 +14,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::Mode;
 use rustix::net::RecvFlags;
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
 use rustix::thread::UnshareFlags;
@@ -22,11 +22,13 @@ use rustix::thread::UnshareFlags;
 use super::capabilities::Identity;
 use super::command::{self, Prepared};
 use super::error::{Doing, Failure};
+use super::helper::{quiet_streams, tie_to_parent};
 use super::id_map::IdMode;
+use super::outward::Door;
 use super::spec::{Defence, Network};
 use super::wire::{self, Message, Request, Run};
 use super::{
-    capabilities, drive, enter, init, join, mounts, network, probe, seccomp, sys, terminal,
+    capabilities, enter, init, join, mounts, network, outward, probe, seccomp, sys, terminal,
 };
 
 /// The name under which this program is started as a child of ourselves.
@@ -38,8 +40,12 @@ pub(super) const MAGIC: &str = "warpdrive-sandbox";
 pub fn dispatch_child() {
     let mut arguments = std::env::args_os();
     if arguments.next().is_none_or(|name| name != MAGIC) {
-        if arguments.next().is_some_and(|verb| verb == drive::VERB) {
-            std::process::exit(drive::run(arguments));
+        #[cfg(debug_assertions)]
+        if arguments
+            .next()
+            .is_some_and(|verb| verb == super::drive::VERB)
+        {
+            std::process::exit(super::drive::run(arguments));
         }
         return;
     }
@@ -47,6 +53,7 @@ pub fn dispatch_child() {
         Some("enter") => enter::inner(arguments),
         Some("run") => run(arguments),
         Some("probe-userns") => probe::try_user_namespace(),
+        Some("probe-network") => probe::try_network(),
         _ => 2,
     };
     sys::exit_now(status);
@@ -144,14 +151,10 @@ pub(super) fn detach(parent: i32) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn tie_to_parent() -> Result<(), Failure> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .doing("tying the sandbox's life to its parent's")
-}
-
-/// Between monitor and pid 1: "the network namespace is there", "go on".
+/// Between monitor and pid 1: "here is a way out to serve", "the network namespace is there", "go on".
 #[derive(serde::Serialize, serde::Deserialize)]
 enum Step {
+    Door(Door),
     Unshared,
     Go,
 }
@@ -182,13 +185,14 @@ fn monitor(request: &Run, to_parent: &mut Descriptors) -> Result<(), Failure> {
     introduce(&pidfd, pid, to_parent)?;
     // The end of the streams is to be seen when those inside have closed them.
     quiet_streams();
-    let helpers = match wire::receive::<Step>(&ours, RecvFlags::empty()) {
-        Ok(Some((Step::Unshared, _))) if request.spec.network != Network::Host => {
-            let user = (request.spec.uid, request.spec.gid);
-            let outbound = request.spec.network == Network::Private;
-            network::outside(&pidfd, pid, user, outbound, &to_parent.control)?
+    let helpers = match outside(request, &pidfd, pid, &ours, &to_parent.control) {
+        Ok(helpers) => helpers,
+        Err(failure) => {
+            // One report is enough: the first process would say that the monitor is gone.
+            let _ = rustix::process::kill_process(first, Signal::KILL);
+            let _ = sys::wait(Some(first), false);
+            return Err(failure);
         }
-        _ => network::Helpers::default(),
     };
     to_parent.setup = None;
     let _ = wire::send(&ours, &Step::Go, None);
@@ -200,6 +204,26 @@ fn monitor(request: &Run, to_parent: &mut Descriptors) -> Result<(), Failure> {
     // Nobody may be listening: then it does not matter.
     let _ = wire::send(&to_parent.control, &Message::Status(status), None);
     Ok(())
+}
+
+/// What a network namespace of the sandbox's own needs outside of it, while pid 1 mounts its root.
+fn outside(
+    request: &Run,
+    pidfd: &OwnedFd,
+    pid: Option<i32>,
+    first: &OwnedFd,
+    control: &OwnedFd,
+) -> Result<network::Helpers, Failure> {
+    let mut doors = Vec::new();
+    loop {
+        match wire::receive::<Step>(first, RecvFlags::empty()) {
+            Ok(Some((Step::Door(door), Some(socket)))) => doors.push((door, socket)),
+            Ok(Some((Step::Unshared, _))) => break,
+            // It says itself why it has ended.
+            _ => return Ok(network::Helpers::default()),
+        }
+    }
+    network::outside(&request.spec, pidfd, pid, doors, control)
 }
 
 /// Tells the parent about the process that a pidfd stands for.
@@ -245,15 +269,6 @@ fn hide_monitor(to_parent: &Descriptors) -> Result<(), Failure> {
     }
 }
 
-/// Lets go of the command's standard streams.
-pub(super) fn quiet_streams() {
-    if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()) {
-        let _ = rustix::stdio::dup2_stdin(&null);
-        let _ = rustix::stdio::dup2_stdout(&null);
-        let _ = rustix::stdio::dup2_stderr(&null);
-    }
-}
-
 /// Pid 1 of the new pid namespace.
 fn first_process(
     request: &Run,
@@ -267,6 +282,10 @@ fn first_process(
         std::fs::write(procs, "0").doing_at("joining the cgroup of", procs)?;
     }
     let own_network = spec.network != Network::Host;
+    let of_host = match spec.network {
+        Network::Outward => outward::addresses_of_host(),
+        _ => Vec::new(),
+    };
     let mut namespaces =
         UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS | UnshareFlags::NEWCGROUP;
     if own_network {
@@ -276,11 +295,16 @@ fn first_process(
     if own_network {
         network::raise_loopback()?;
     }
-    wire::send(monitor, &Step::Unshared, None).doing("talking to the monitor")?;
-    match wire::receive::<Step>(monitor, RecvFlags::empty()).doing("hearing from the monitor")? {
-        Some((Step::Go, _)) => {}
-        _ => return Err(Failure::new("the sandbox's monitor is gone")),
+    if spec.network == Network::Outward {
+        if !spec.lacks(Defence::HostAddresses) {
+            outward::adopt(&of_host)?;
+        }
+        for (door, socket) in outward::open_doors(&spec.host_services, outward::resolvers())? {
+            wire::send(monitor, &Step::Door(door), Some(socket.as_fd()))
+                .doing("talking to the monitor")?;
+        }
     }
+    wire::send(monitor, &Step::Unshared, None).doing("talking to the monitor")?;
     raise_descriptor_limit();
     mounts::enter_root(&mounts::Settings {
         spec,
@@ -288,6 +312,11 @@ fn first_process(
         own_network,
     })?;
     rustix::system::sethostname(spec.hostname.as_bytes()).doing("setting the host name")?;
+    // Before the change of user: what brings the network up looks into this process.
+    match wire::receive::<Step>(monitor, RecvFlags::empty()).doing("hearing from the monitor")? {
+        Some((Step::Go, _)) => {}
+        _ => return Err(Failure::new("the sandbox's monitor is gone")),
+    }
     let terminal = match request.terminal {
         Some(size) => Some(terminal::open(size, spec.uid, &to_parent.control)?),
         None => None,
@@ -303,8 +332,9 @@ fn first_process(
             capabilities: &spec.capabilities,
         },
         !own_network,
-        &spec.without,
+        |defence| spec.lacks(defence),
     )?;
+    bound(request)?;
     if spec.init {
         init::supervise(&command, to_parent, terminal)
     } else {
@@ -320,22 +350,50 @@ fn first_process(
 pub(super) fn confine(
     who: &Identity<'_>,
     host_network: bool,
-    without: &[Defence],
+    lacks: impl Fn(Defence) -> bool,
 ) -> Result<(), Failure> {
-    if without.contains(&Defence::Capabilities) {
+    if lacks(Defence::Capabilities) {
         capabilities::become_user_with_all(who)?;
     } else {
         capabilities::become_user(who)?;
     }
     // Changing the user has cleared it.
     tie_to_parent()?;
-    if host_network && !without.contains(&Defence::AbstractSockets) {
+    if host_network && !lacks(Defence::AbstractSockets) {
         sys::landlock_abstract_sockets().doing("fencing off abstract sockets by Landlock")?;
     }
-    if without.contains(&Defence::SystemCalls) {
+    if lacks(Defence::SystemCalls) {
         return Ok(());
     }
     seccomp::install()
+}
+
+/// Bounds that need no control group: processes, and the size of a file.
+fn bound(request: &Run) -> Result<(), Failure> {
+    let spec = &request.spec;
+    if spec.lacks(Defence::Bounds) {
+        return Ok(());
+    }
+    for (resource, most) in [
+        (Resource::Nproc, request.processes),
+        (Resource::Fsize, spec.limits.written),
+    ] {
+        if most.is_none() {
+            continue;
+        }
+        // A lower one of the caller's holds.
+        let maximum = rustix::process::getrlimit(resource)
+            .maximum
+            .into_iter()
+            .chain(most)
+            .min();
+        let limit = Rlimit {
+            current: maximum,
+            maximum,
+        };
+        rustix::process::setrlimit(resource, limit).doing("bounding what the command may use")?;
+    }
+    Ok(())
 }
 
 /// Hundreds of layers are hundreds of descriptors.

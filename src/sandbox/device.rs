@@ -5,21 +5,41 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, OpenTreeFlags};
 
-use super::attach::{SAFE, attach, clone_mount, new_mount};
+use super::attach::{SAFE, attach, clone_mount, new_mount, set_attributes};
 use super::error::{Doing, Failure};
+use super::id_map::IdMode;
 use super::mounts::Builder;
 
-/// Nodes that a program may expect in `/dev`; the flag says whether it cannot do without.
-const NODES: [(&str, bool); 6] = [
-    ("null", true),
-    ("zero", true),
-    ("full", false),
-    ("random", true),
-    ("urandom", true),
-    ("tty", false),
+/// A node that a program may expect in `/dev`.
+struct Node {
+    name: &'static str,
+    /// It cannot do without.
+    needed: bool,
+    /// As `Documentation/admin-guide/devices.txt` of the kernel has them.
+    major: u32,
+    minor: u32,
+}
+
+const fn node(name: &'static str, needed: bool, major: u32, minor: u32) -> Node {
+    Node {
+        name,
+        needed,
+        major,
+        minor,
+    }
+}
+
+const NODES: [Node; 6] = [
+    node("null", true, 1, 3),
+    node("zero", true, 1, 5),
+    node("full", false, 1, 7),
+    node("random", true, 1, 8),
+    node("urandom", true, 1, 9),
+    node("tty", false, 5, 0),
 ];
 
 const LINKS: [(&str, &str); 5] = [
@@ -60,22 +80,83 @@ const MASKED_SYS: [&str; 6] = [
     "/sys/kernel/security",
 ];
 
-/// Detached copies of the host's device nodes.
+/// Detached mounts of device nodes.
+///
+/// Root's are of our own making: the host's are inodes that its user 0, inside or not, may give
+/// another mode, owner or time. Others may not make any, and get the host's, which cannot be changed
+/// through a read-only mount; what is written to a device does not count as a change.
 pub(super) struct Nodes(Vec<(&'static str, OwnedFd)>);
 
 impl Nodes {
-    pub(super) fn open() -> Result<Self, Failure> {
+    /// `as_they_are` gives the host's without that defence.
+    pub(super) fn open(as_they_are: bool) -> Result<Self, Failure> {
+        if as_they_are {
+            return Self::of_host(false);
+        }
+        match Self::make() {
+            Some(nodes) => Ok(nodes),
+            None => Self::of_host(true),
+        }
+    }
+
+    /// On a tmpfs of our own; nothing where that is not allowed (in a user namespace, without
+    /// `CAP_MKNOD`, by a device cgroup).
+    fn make() -> Option<Self> {
+        let options = [("mode", "0755"), ("size", "64k")];
+        let safe = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        if IdMode::current() != IdMode::Root {
+            return None;
+        }
+        let tmpfs = new_mount("tmpfs", &options, safe).ok()?;
         let mut nodes = Vec::new();
-        for (name, needed) in NODES {
-            let path = format!("/dev/{name}");
+        for node in NODES {
+            rustix::fs::mknodat(
+                &tmpfs,
+                node.name,
+                FileType::CharacterDevice,
+                Mode::from_raw_mode(0o666),
+                rustix::fs::makedev(node.major, node.minor),
+            )
+            .ok()?;
+            let file = rustix::fs::openat(
+                &tmpfs,
+                node.name,
+                OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+                Mode::empty(),
+            )
+            .ok()?;
+            // A cgroup may let a node be made that it does not let be used.
+            let usable = rustix::fs::openat(
+                &tmpfs,
+                node.name,
+                OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NOFOLLOW,
+                Mode::empty(),
+            );
+            if let Err(Errno::PERM | Errno::ACCESS) = usable {
+                return None;
+            }
+            nodes.push((node.name, clone_mount(&file, false).ok()?));
+        }
+        Some(Self(nodes))
+    }
+
+    fn of_host(read_only: bool) -> Result<Self, Failure> {
+        let mut nodes = Vec::new();
+        for node in NODES {
+            let path = format!("/dev/{}", node.name);
             let tree = rustix::mount::open_tree(
                 rustix::fs::CWD,
                 &path,
                 OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
             );
             match tree {
-                Ok(tree) => nodes.push((name, tree)),
-                Err(_) if !needed => {}
+                Ok(tree) => {
+                    if read_only {
+                        set_attributes(&tree, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
+                    }
+                    nodes.push((node.name, tree));
+                }
+                Err(_) if !node.needed => {}
                 Err(error) => return Err(error).doing_at("opening", Path::new(&path)),
             }
         }
@@ -149,7 +230,11 @@ pub(super) fn mount_sys(
 }
 
 /// The tmpfs on `/dev` and what is in it.
-pub(super) fn mount_dev(builder: &Builder, nodes: &Nodes) -> Result<OwnedFd, Failure> {
+pub(super) fn mount_dev(
+    builder: &Builder,
+    nodes: &Nodes,
+    bounded: bool,
+) -> Result<OwnedFd, Failure> {
     let place = builder.place(Path::new("/dev"), true)?;
     // `nodev` is for what else may be made there: the nodes are mounts of their own.
     let dev = new_mount(
@@ -185,11 +270,10 @@ pub(super) fn mount_dev(builder: &Builder, nodes: &Nodes) -> Result<OwnedFd, Fai
         })
     })?;
     directory_in(&dev, "shm", || {
-        new_mount(
-            "tmpfs",
-            &[("mode", "1777")],
-            SAFE | MountAttrFlags::MOUNT_ATTR_NOEXEC,
-        )
+        // Docker's size.
+        let options = [("mode", "1777"), ("size", "64m")];
+        let options = if bounded { &options[..] } else { &options[..1] };
+        new_mount("tmpfs", options, SAFE | MountAttrFlags::MOUNT_ATTR_NOEXEC)
     })?;
     // POSIX message queues: nice to have.
     let _ = directory_in(&dev, "mqueue", || {

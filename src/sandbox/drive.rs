@@ -84,6 +84,7 @@ pub(super) fn run(mut arguments: impl Iterator<Item = OsString>) -> i32 {
         Ok(Exit::Code(code)) => code,
         Ok(Exit::Signal(signal)) => 128 + signal,
         Ok(Exit::TimedOut) => 124,
+        Ok(Exit::WroteTooMuch) => 153,
         Ok(Exit::Interrupted) => 130,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "{error}");

@@ -23,6 +23,9 @@ pub enum SandboxError {
     /// This process may not create or use a user namespace.
     #[error("cannot set up a user namespace: {reason}; {remedy}")]
     UserNamespace { reason: String, remedy: String },
+    /// A network that leads outward only cannot be had.
+    #[error("there is no network of the sandbox's own: {0}")]
+    NoOutbound(String),
     /// A limit was asked for that this machine does not let us enforce.
     #[error("the limit on {which} cannot be enforced here: {reason}")]
     LimitNotEnforceable { which: &'static str, reason: String },
@@ -72,9 +75,17 @@ pub enum FailureKind {
     Setup,
     CommandNotFound,
     CommandNotExecutable,
+    NoOutbound,
 }
 
 impl Failure {
+    pub(super) fn no_outbound(reason: String) -> Self {
+        Self {
+            kind: FailureKind::NoOutbound,
+            ..Self::new(reason)
+        }
+    }
+
     pub(super) fn new(doing: impl Into<String>) -> Self {
         Self {
             kind: FailureKind::Setup,
@@ -136,6 +147,7 @@ impl From<Failure> for SandboxError {
         };
         match failure.kind {
             FailureKind::Setup => Self::Setup(failure),
+            FailureKind::NoOutbound => Self::NoOutbound(failure.doing),
             FailureKind::CommandNotFound => Self::CommandNotFound { program: program() },
             FailureKind::CommandNotExecutable => Self::CommandNotExecutable {
                 program: program(),

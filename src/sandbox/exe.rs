@@ -37,6 +37,7 @@ pub(super) fn sealed() -> Result<BorrowedFd<'static>, SandboxError> {
 }
 
 /// Takes the program's own file in the copy's place: see [`super::spec::Defence::SealedCopy`].
+#[cfg(debug_assertions)]
 pub(super) fn leave_unsealed() -> Result<(), SandboxError> {
     let ours = File::open("/proc/self/exe")
         .map_err(|error| SandboxError::io("opening /proc/self/exe", error))?;

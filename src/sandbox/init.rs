@@ -6,9 +6,10 @@ use std::os::fd::OwnedFd;
 
 use rustix::process::Pid;
 
-use super::child::{self, Descriptors};
+use super::child::Descriptors;
 use super::command::Prepared;
 use super::error::{Doing, Failure};
+use super::helper;
 use super::wire::{self, Message};
 use super::{sys, terminal};
 
@@ -40,7 +41,7 @@ pub(super) fn supervise(
     drop(tty);
     // The parent sees the end of the set-up when the command has it closed, too.
     to_parent.setup = None;
-    child::quiet_streams();
+    helper::quiet_streams();
     loop {
         let Ok((signal, _)) = signals.wait() else {
             continue;

@@ -14,6 +14,7 @@ use super::capabilities::Identity;
 use super::child::{self, Descriptors};
 use super::command::{self, Prepared};
 use super::error::{Doing, Failure, SandboxError};
+use super::helper;
 use super::running::{self, Io, Sandbox};
 use super::spec::JoinSpec;
 use super::wire::{self, Join, Message, Request};
@@ -68,7 +69,7 @@ pub(super) fn monitor(request: &Join, to_parent: &mut Descriptors) -> Result<(),
         .doing("joining the sandbox's namespaces")
         .map_err(|failure| failure.remedy("is it your own, and does it still run?"))?;
     // Joining a user namespace is a change of credentials, which has cleared it.
-    child::tie_to_parent()?;
+    helper::tie_to_parent()?;
     let command = match sys::fork().doing("starting the command")? {
         sys::Forked::Child => {
             let failure = match command(request, host_network, to_parent) {
@@ -84,7 +85,7 @@ pub(super) fn monitor(request: &Join, to_parent: &mut Descriptors) -> Result<(),
         rustix::process::pidfd_open(command, PidfdFlags::empty()).doing("opening a pidfd")?;
     child::introduce(&pidfd, table.pid_of(pidfd.as_fd()), to_parent)?;
     to_parent.setup = None;
-    child::quiet_streams();
+    helper::quiet_streams();
     let status = match sys::wait(Some(command), false) {
         Ok(Some((_, status))) => status,
         _ => libc::SIGKILL,
@@ -99,7 +100,7 @@ fn command(
     to_parent: &mut Descriptors,
 ) -> Result<std::convert::Infallible, Failure> {
     let spec = &request.spec;
-    child::tie_to_parent()?;
+    helper::tie_to_parent()?;
     let _ = rustix::process::setsid();
     let tty = match request.terminal {
         Some(size) => Some(terminal::open(size, spec.uid, &to_parent.control)?),
@@ -117,7 +118,7 @@ fn command(
             capabilities: &[],
         },
         host_network,
-        &[],
+        |_| false,
     )?;
     if let Some(tty) = tty {
         terminal::take(&tty)?;

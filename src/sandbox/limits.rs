@@ -11,12 +11,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::error::SandboxError;
+use super::id_map::IdMode;
 use super::spec::Limits;
 
 /// How a user gets to set limits.
 pub(super) const REMEDY: &str =
     "run it as root, or in a delegated scope: systemd-run --user --scope -p Delegate=yes";
 const PREFIX: &str = "warpdrive-";
+/// Most processes and threads of a sandbox for which no number is given.
+const DEFAULT_PROCESSES: u64 = 4096;
 /// Microseconds of a CPU quota's period, the kernel's default.
 const PERIOD: u32 = 100_000;
 
@@ -56,6 +59,29 @@ impl Groups {
             }
         }
         Ok(groups)
+    }
+
+    /// The groups for the limits that are set, and the bound on processes that is to be set by
+    /// `RLIMIT_NPROC`: where none was asked for there is one all the same, by what is at hand.
+    ///
+    /// A user's limit counts in the user namespace, where only sandboxes are. Root's would count the
+    /// processes of user 1001 on all of the machine, and not hold for user 0: so root makes a group if
+    /// it may.
+    pub(super) fn of(limits: &Limits) -> Result<(Self, Option<u64>), SandboxError> {
+        if limits.pids.is_some() {
+            return Ok((Self::create(limits)?, None));
+        }
+        let bounded = Limits {
+            pids: Some(DEFAULT_PROCESSES),
+            ..limits.clone()
+        };
+        if IdMode::current() == IdMode::Root
+            && let Ok(groups) = Self::create(&bounded)
+            && groups.notes.is_empty()
+        {
+            return Ok((groups, None));
+        }
+        Ok((Self::create(limits)?, Some(DEFAULT_PROCESSES)))
     }
 
     pub(super) fn notes(&self) -> &[String] {

@@ -121,7 +121,7 @@ fn open_sources(spec: &Spec) -> Result<Sources, Failure> {
         lowers,
         upper,
         mounts,
-        devices: device::Nodes::open()?,
+        devices: device::Nodes::open(spec.lacks(Defence::Devices))?,
     })
 }
 
@@ -241,6 +241,12 @@ fn mount_layers(
     staging.root()
 }
 
+/// Bytes of memory that this machine has.
+fn memory() -> u64 {
+    let found = rustix::system::sysinfo();
+    u64::from(found.totalram).saturating_mul(found.mem_unit.into())
+}
+
 fn target_of(mount: &Mount) -> &Path {
     match mount {
         Mount::Bind { target, .. }
@@ -279,10 +285,11 @@ impl Builder {
 
     /// `/proc`, `/dev`, `/sys`.
     fn system(&mut self, settings: &Settings<'_>, nodes: &device::Nodes) -> Result<(), Failure> {
-        let masked = !settings.spec.without.contains(&Defence::Masks);
+        let masked = !settings.spec.lacks(Defence::Masks);
         device::mount_proc(self, nodes, masked)?;
         device::mount_sys(self, nodes, settings.own_network, masked)?;
-        let dev = device::mount_dev(self, nodes)?;
+        let bounded = !settings.spec.lacks(Defence::Bounds);
+        let dev = device::mount_dev(self, nodes, bounded)?;
         self.remember_tmpfs(&dev)
     }
 
@@ -318,9 +325,9 @@ impl Builder {
                 let place = self.place(target, true)?;
                 let mode = format!("{:o}", mode & 0o7777);
                 let mut options = vec![("mode", mode.as_str())];
-                let size = size.map(|size| size.to_string());
-                if let Some(size) = &size {
-                    options.push(("size", size));
+                let size = size.unwrap_or_else(|| memory() / 4).to_string();
+                if !settings.spec.lacks(Defence::Bounds) {
+                    options.push(("size", &size));
                 }
                 let tmpfs = new_mount("tmpfs", &options, SAFE)?;
                 attach(&tmpfs, &place).doing_at("mounting a tmpfs on", target)?;
@@ -353,7 +360,7 @@ impl Builder {
         }
     }
 
-    /// A detached, read-only file with these contents.
+    /// A detached file with these contents; read-only, unless its mode lets all write.
     fn small_file(
         &self,
         number: usize,
@@ -382,10 +389,11 @@ impl Builder {
             .doing("setting a small file's mode")?;
         drop(file);
         let tree = clone_mount(&self.staging.open(&name)?, false)?;
-        set_attributes(
-            &tree,
-            SAFE | MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOEXEC,
-        )?;
+        let mut attributes = SAFE | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        if mode & 0o002 == 0 {
+            attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
+        }
+        set_attributes(&tree, attributes)?;
         Ok(tree)
     }
 

@@ -6,26 +6,45 @@
 //! so a port proxy needs neither root nor a helper program.
 
 use std::fs::OpenOptions;
-use std::io;
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 use rustix::process::{Pid, Signal};
 use rustix::thread::ThreadNameSpaceType;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Doing, Failure};
+use super::helper::{interface_addresses, quiet_streams, tie_to_parent};
+use super::outward::{self, Door};
+use super::spec::{Defence, Network, Spec};
 use super::wire::{self, Message};
 use super::{capabilities, id_map, seccomp, sys};
 
 /// The name server of a private network with outbound traffic: for its `resolv.conf`.
 pub const PRIVATE_NAME_SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
+
+/// A `resolv.conf` that names this server, with the host's search list and options: the host's own
+/// servers may be on its loopback, which is another one inside.
+pub fn resolver_file(server: Ipv4Addr, host: &str) -> String {
+    let kept = host.lines().filter(|line| {
+        let word = line.split_ascii_whitespace().next();
+        matches!(word, Some("search" | "domain" | "options"))
+    });
+    let mut text = format!("nameserver {server}\n");
+    for line in kept {
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
 
 /// A helper that has not brought the network up by then is killed.
 const HELPER_DEADLINE: Duration = Duration::from_secs(5);
@@ -72,15 +91,16 @@ impl Dialer {
 /// Processes beside the sandbox that give it a network; children of the monitor.
 #[derive(Default)]
 pub(super) struct Helpers {
-    dialer: Option<Pid>,
+    /// The dialer, the process that serves doors.
+    ours: Vec<Pid>,
     outbound: Option<std::process::Child>,
 }
 
 impl Helpers {
     pub(super) fn stop(self) {
-        if let Some(dialer) = self.dialer {
-            let _ = rustix::process::kill_process(dialer, Signal::KILL);
-            let _ = sys::wait(Some(dialer), false);
+        for process in self.ours {
+            let _ = rustix::process::kill_process(process, Signal::KILL);
+            let _ = sys::wait(Some(process), false);
         }
         if let Some(mut outbound) = self.outbound {
             let _ = outbound.kill();
@@ -89,29 +109,56 @@ impl Helpers {
     }
 }
 
-/// Starts the dialer, and the outbound helper if asked for. What does not work becomes a note.
+/// Starts what the network of a specification needs. A private network without outbound traffic is
+/// told, one that leads outward is refused.
 pub(super) fn outside(
+    spec: &Spec,
     first: &OwnedFd,
     pid: Option<i32>,
-    user: (u32, u32),
-    outbound: bool,
+    doors: Vec<(Door, OwnedFd)>,
     control: &OwnedFd,
 ) -> Result<Helpers, Failure> {
-    let mut helpers = Helpers {
-        dialer: Some(start_dialer(first, user, control)?),
-        outbound: None,
-    };
-    if outbound {
-        let note = match start_outbound(pid) {
-            Ok((child, name)) => {
-                helpers.outbound = Some(child);
-                format!("outbound network through {name}")
-            }
-            Err(reason) => format!("no outbound network: {reason}"),
-        };
-        wire::send(control, &Message::Note(note), None).doing("talking to the parent")?;
+    let mut helpers = Helpers::default();
+    let user = (spec.uid, spec.gid);
+    match spec.network {
+        Network::Host => {}
+        Network::None => helpers.ours.push(start_dialer(first, user, control)?),
+        Network::Private => {
+            helpers.ours.push(start_dialer(first, user, control)?);
+            let note = match start_outbound(pid, Way::Private) {
+                Ok((child, name)) => {
+                    helpers.outbound = Some(child);
+                    format!("outbound network through {name}")
+                }
+                Err(reason) => format!("no outbound network: {reason}"),
+            };
+            wire::send(control, &Message::Note(note), None).doing("talking to the parent")?;
+        }
+        Network::Outward => {
+            let way = if spec.lacks(Defence::HostAddresses) {
+                Way::OpenToHost
+            } else {
+                Way::Outward
+            };
+            let (child, _) = start_outbound(pid, way).map_err(Failure::no_outbound)?;
+            helpers.outbound = Some(child);
+            helpers
+                .ours
+                .push(outward::serve(doors, outward::resolvers(), user)?);
+        }
     }
     Ok(helpers)
+}
+
+/// What is carried out of a namespace.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Traffic, and questions to [`PRIVATE_NAME_SERVER`].
+    Private,
+    /// Traffic alone: names are [`outward`]'s matter.
+    Outward,
+    /// As it would be without [`Defence::HostAddresses`].
+    OpenToHost,
 }
 
 fn start_dialer(first: &OwnedFd, user: (u32, u32), control: &OwnedFd) -> Result<Pid, Failure> {
@@ -132,11 +179,11 @@ fn start_dialer(first: &OwnedFd, user: (u32, u32), control: &OwnedFd) -> Result<
 
 /// The dialer process.
 fn dial(first: &OwnedFd, (uid, gid): (u32, u32), socket: &OwnedFd) -> Result<(), Failure> {
-    super::child::tie_to_parent()?;
+    tie_to_parent()?;
     rustix::thread::move_into_thread_name_spaces(first.as_fd(), ThreadNameSpaceType::NETWORK)
         .doing("joining the network namespace")?;
     sys::close_from(3, &[socket.as_raw_fd()]).doing("closing descriptors")?;
-    super::child::quiet_streams();
+    quiet_streams();
     capabilities::become_user(&capabilities::Identity {
         uid,
         gid,
@@ -144,7 +191,7 @@ fn dial(first: &OwnedFd, (uid, gid): (u32, u32), socket: &OwnedFd) -> Result<(),
         capabilities: &[],
     })?;
     // The change of user has cleared it.
-    super::child::tie_to_parent()?;
+    tie_to_parent()?;
     seccomp::install()?;
     while let Some((request, _)) =
         wire::receive::<Dial>(socket, RecvFlags::empty()).doing("receiving a request")?
@@ -170,7 +217,7 @@ fn connect(port: u16) -> io::Result<TcpStream> {
     ];
     let connected = loopback
         .into_iter()
-        .chain(std::iter::once_with(own_addresses).flatten())
+        .chain(std::iter::once_with(other_addresses).flatten())
         .find_map(|address| {
             TcpStream::connect_timeout(&SocketAddr::new(address, port), CONNECT_TIMEOUT)
                 .map_err(|error| {
@@ -181,34 +228,13 @@ fn connect(port: u16) -> io::Result<TcpStream> {
     connected.ok_or_else(|| first_error.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
 }
 
-/// Addresses of this namespace's interfaces but loopback.
-fn own_addresses() -> Vec<IpAddr> {
-    let mut addresses = Vec::new();
-    let mut list: *mut libc::ifaddrs = std::ptr::null_mut();
-    // SAFETY: the list is the kernel's answer as libc allocated it; it is walked while it is valid
-    // and freed once. Socket addresses are read as what their family says, unaligned reads allowed.
-    unsafe {
-        if libc::getifaddrs(&raw mut list) != 0 {
-            return addresses;
-        }
-        let mut entry = list;
-        while let Some(current) = entry.as_ref() {
-            let loopback = current.ifa_flags & libc::IFF_LOOPBACK.unsigned_abs() != 0;
-            if let Some(address) = current.ifa_addr.as_ref()
-                && !loopback
-                && i32::from(address.sa_family) == libc::AF_INET
-            {
-                let v4: libc::sockaddr_in = current
-                    .ifa_addr
-                    .cast::<libc::sockaddr_in>()
-                    .read_unaligned();
-                addresses.push(IpAddr::V4(Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr))));
-            }
-            entry = current.ifa_next;
-        }
-        libc::freeifaddrs(list);
-    }
-    addresses
+/// IPv4 addresses of this namespace's interfaces but loopback.
+fn other_addresses() -> Vec<IpAddr> {
+    interface_addresses()
+        .into_iter()
+        .filter(|(address, loopback)| address.is_ipv4() && !loopback)
+        .map(|(address, _)| address)
+        .collect()
 }
 
 /// Brings `lo` up in this process's network namespace.
@@ -237,76 +263,120 @@ pub(super) fn raise_loopback() -> Result<(), Failure> {
 }
 
 /// A program that carries a namespace's traffic out, and its arguments.
-pub(super) struct Outbound {
-    pub(super) name: &'static str,
+struct Outbound {
+    name: &'static str,
     program: PathBuf,
     arguments: Vec<String>,
+    input: Input,
+}
+
+/// What a program that carries traffic gets as its standard input.
+enum Input {
+    /// Where to say that it is ready.
+    Ready,
+    /// The namespace; it says on its standard output that it is ready.
+    Namespace,
+}
+
+/// What is there to carry traffic out, by its looks, or why there is nothing.
+pub fn outbound() -> Result<&'static str, String> {
+    outbound_program(1, Way::Private).map(|outbound| outbound.name)
 }
 
 /// What there is to carry traffic out, or why there is nothing.
-pub(super) fn outbound_program(pid: i32) -> Result<Outbound, String> {
+fn outbound_program(pid: i32, way: Way) -> Result<Outbound, String> {
     // Without it pasta has been seen to hang, and slirp4netns fails.
     OpenOptions::new()
         .read(true)
         .write(true)
         .open("/dev/net/tun")
         .map_err(|error| format!("/dev/net/tun cannot be opened ({error})"))?;
-    let words = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
-    if let Some(program) = id_map::find_program("slirp4netns") {
-        let mut arguments = words(&[
-            "--configure",
-            "--mtu=65520",
-            "--disable-host-loopback",
-            "--enable-sandbox",
-        ]);
-        arguments.extend([pid.to_string(), "tap0".to_owned()]);
-        return Ok(Outbound {
-            name: "slirp4netns",
-            program,
-            arguments,
-        });
+    let mode = id_map::IdMode::current();
+    let slirp = || id_map::find_program("slirp4netns").map(|it| slirp4netns(it, pid, way, mode));
+    let pasta = || id_map::find_program("pasta").map(|it| pasta(it, way, mode));
+    // slirp4netns starts faster, but cannot enclose itself for a user with one id.
+    let found = if mode == id_map::IdMode::SingleUid {
+        pasta().or_else(slirp)
+    } else {
+        slirp().or_else(pasta)
+    };
+    found.ok_or_else(|| "neither slirp4netns nor pasta (package passt) is installed".to_owned())
+}
+
+fn slirp4netns(program: PathBuf, pid: i32, way: Way, mode: id_map::IdMode) -> Outbound {
+    let mut arguments = vec!["--configure", "--mtu=65520", "--ready-fd=0"];
+    arguments.push(if mode == id_map::IdMode::SingleUid {
+        // It would join the user namespace that it is in, since it is not user 0.
+        "--enable-seccomp"
+    } else {
+        "--enable-sandbox"
+    });
+    if way != Way::OpenToHost {
+        arguments.push("--disable-host-loopback");
     }
-    match id_map::find_program("pasta") {
-        // As real root it changes to nobody, who may not enter the namespace.
-        Some(_) if id_map::IdMode::current() == id_map::IdMode::Root => {
-            Err("pasta does not serve root; install slirp4netns".to_owned())
-        }
-        Some(program) => {
-            let mut arguments = words(&[
-                "--config-net",
-                "--foreground",
-                "--quiet",
-                "--no-map-gw",
-                "-t",
-                "none",
-                "-u",
-                "none",
-                "-T",
-                "none",
-                "-U",
-                "none",
-                "--dns-forward",
-            ]);
-            arguments.push(PRIVATE_NAME_SERVER.to_string());
-            arguments.extend(["--netns".to_owned(), format!("/proc/{pid}/ns/net")]);
-            Ok(Outbound {
-                name: "pasta",
-                program,
-                arguments,
-            })
-        }
-        None => Err("neither slirp4netns nor pasta (package passt) is installed".to_owned()),
+    if way != Way::Private {
+        // Its name server is a resolver of this machine's, with all of its ports.
+        arguments.push("--disable-dns");
+    }
+    let mut arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
+    arguments.extend([pid.to_string(), "tap0".to_owned()]);
+    Outbound {
+        name: "slirp4netns",
+        program,
+        arguments,
+        input: Input::Ready,
     }
 }
 
-fn start_outbound(pid: Option<i32>) -> Result<(std::process::Child, &'static str), String> {
+fn pasta(program: PathBuf, way: Way, mode: id_map::IdMode) -> Outbound {
+    let mut arguments = vec!["--config-net", "--foreground", "--quiet"];
+    for forwarded in ["-t", "-u", "-T", "-U"] {
+        arguments.extend([forwarded, "none"]);
+    }
+    if way != Way::OpenToHost {
+        arguments.push("--no-map-gw");
+    }
+    let server = PRIVATE_NAME_SERVER.to_string();
+    if way == Way::Private {
+        arguments.extend(["--dns-forward", &server]);
+    }
+    if mode == id_map::IdMode::Root {
+        // It would become nobody, who may not enter the namespace.
+        arguments.extend(["--runas", "0"]);
+    }
+    // It has given up the right to look into the process before it opens the namespace, and closes
+    // what it inherits but for the standard streams. Its process id is the last that it writes.
+    arguments.extend(["--pid", "/proc/self/fd/1", "--netns", "/proc/self/fd/0"]);
+    Outbound {
+        name: "pasta",
+        program,
+        arguments: arguments.into_iter().map(str::to_owned).collect(),
+        input: Input::Namespace,
+    }
+}
+
+/// Starts it for the network namespace of a process, and waits until it says that it works.
+pub(super) fn start_outbound(
+    pid: Option<i32>,
+    way: Way,
+) -> Result<(std::process::Child, &'static str), String> {
     let pid = pid.ok_or("the sandbox is gone")?;
-    let outbound = outbound_program(pid)?;
+    let outbound = outbound_program(pid, way)?;
+    let name = outbound.name;
+    let failed = |error: io::Error| format!("{name}: {error}");
+    let (ready, theirs) = io::pipe().map_err(failed)?;
+    let (input, output): (Stdio, Stdio) = match outbound.input {
+        Input::Ready => (theirs.into(), Stdio::null()),
+        Input::Namespace => {
+            let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net")).map_err(failed)?;
+            (namespace.into(), theirs.into())
+        }
+    };
     let mut command = Command::new(&outbound.program);
     command
         .args(&outbound.arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdin(input)
+        .stdout(output)
         .stderr(Stdio::null());
     // SAFETY: one prctl, which is async-signal-safe.
     unsafe {
@@ -315,43 +385,40 @@ fn start_outbound(pid: Option<i32>) -> Result<(std::process::Child, &'static str
             Ok(())
         });
     }
-    let mut child = command
-        .spawn()
-        .map_err(|error| format!("{}: {error}", outbound.name))?;
-    let deadline = Instant::now() + HELPER_DEADLINE;
-    loop {
-        if has_default_route(pid) {
-            return Ok((child, outbound.name));
+    let mut child = command.spawn().map_err(failed)?;
+    // The other end of the pipe is the child's alone from here on.
+    drop(command);
+    match first_byte(ready) {
+        Ok(true) => Ok((child, name)),
+        Ok(false) => {
+            let _ = child.kill();
+            let status = child.wait().map_err(failed)?;
+            Err(format!("{name} failed ({status})"))
         }
-        if let Ok(Some(status)) = child.try_wait() {
-            return Err(format!("{} failed ({status})", outbound.name));
-        }
-        if Instant::now() > deadline {
+        Err(error) => {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(format!(
-                "{} did not start within {} seconds",
-                outbound.name,
-                HELPER_DEADLINE.as_secs()
-            ));
+            Err(failed(error))
         }
-        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-fn has_default_route(pid: i32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/net/route"))
-        .is_ok_and(|routes| is_default_route_in(&routes))
-}
-
-/// Whether a routing table (`/proc/net/route`) has a way for every destination.
-fn is_default_route_in(routes: &str) -> bool {
-    routes.lines().skip(1).any(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        let destination = fields.next();
-        // Gateway, flags, references, use, metric, then the mask.
-        destination == Some("00000000") && fields.nth(5) == Some("00000000")
-    })
+/// Waits for a byte from the program; `false` at the end of its pipe.
+fn first_byte(mut ready: io::PipeReader) -> io::Result<bool> {
+    let deadline = Timespec {
+        tv_sec: HELPER_DEADLINE.as_secs().cast_signed(),
+        tv_nsec: 0,
+    };
+    let mut polled = [PollFd::new(&ready, PollFlags::IN)];
+    let heard = rustix::io::retry_on_intr(|| poll(&mut polled, Some(&deadline)))?;
+    if heard == 0 {
+        let words = format!(
+            "it did not start within {} seconds",
+            HELPER_DEADLINE.as_secs()
+        );
+        return Err(io::Error::new(io::ErrorKind::TimedOut, words));
+    }
+    Ok(ready.read(&mut [0])? > 0)
 }
 
 #[cfg(test)]
@@ -359,28 +426,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn default_routes_are_recognized() {
-        let head = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\n";
-        for (line, expected) in [
-            ("", false),
-            (
-                "tap0\t00000000\t0202000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n",
-                true,
-            ),
-            (
-                "tap0\t0002000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n",
-                false,
-            ),
-            (
-                "tap0\t00000000\t0002000A\t0001\t0\t0\t0\t000000FF\t0\t0\t0\n",
-                false,
-            ),
-        ] {
-            assert_eq!(
-                is_default_route_in(&format!("{head}{line}")),
-                expected,
-                "{line}"
-            );
-        }
+    fn a_network_of_its_own_asks_its_own_name_server() {
+        let host = "# x\nnameserver 127.0.0.53\nsearch a b\noptions ndots:2\n\n";
+        let expected = "nameserver 10.0.2.3\nsearch a b\noptions ndots:2\n";
+        assert_eq!(resolver_file(PRIVATE_NAME_SERVER, host), expected);
     }
 }

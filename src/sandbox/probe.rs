@@ -276,11 +276,77 @@ fn landlock() -> Finding {
 
 fn outbound() -> Finding {
     const NAME: &str = "private network";
-    match network::outbound_program(1) {
-        Ok(outbound) => Finding::ok(NAME, format!("outbound through {}", outbound.name)),
-        Err(reason) => Finding::warn(NAME, format!("no outbound traffic: {reason}"))
-            .remedy("published ports work all the same; for outbound use --network host"),
+    let tried = network::outbound().and_then(|name| try_child("probe-network").map(|()| name));
+    match tried {
+        Ok(name) => Finding::ok(NAME, format!("outbound through {name}")),
+        Err(reason) => Finding::warn(NAME, format!("no outbound traffic: {reason}")).remedy(
+            "install slirp4netns (and give access to /dev/net/tun): without it, code of applications \
+             and of packages is built on this machine's network and reaches services on 127.0.0.1, \
+             unless with --network none; containers keep their published ports, and get outbound \
+             traffic with --network host",
+        ),
     }
+}
+
+/// Whether commands on this machine's network are kept from its abstract Unix sockets.
+pub fn fences_abstract_sockets() -> bool {
+    sys::landlock_abi() >= 6
+}
+
+/// That child, for a network: a namespace, and what carries its traffic out.
+pub(super) fn try_network() -> i32 {
+    match network_works() {
+        Ok(()) => 0,
+        Err(reason) => {
+            use std::io::Write;
+            let _ = std::io::stderr().write_all(reason.as_bytes());
+            1
+        }
+    }
+}
+
+fn network_works() -> Result<(), String> {
+    use rustix::thread::UnshareFlags;
+    if matches!(State::current(), State::Outside) {
+        let uid = rustix::process::geteuid().as_raw();
+        let gid = rustix::process::getegid().as_raw();
+        sys::unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS)
+            .and_then(|()| fs::write("/proc/self/setgroups", "deny"))
+            .and_then(|()| fs::write("/proc/self/uid_map", format!("1001 {uid} 1")))
+            .and_then(|()| fs::write("/proc/self/gid_map", format!("0 {gid} 1")))
+            .map_err(|error| format!("making a user namespace: {error}"))?;
+    }
+    let failed = |error: std::io::Error| format!("making a network namespace: {error}");
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
+    let forked = sys::fork().map_err(failed)?;
+    let pid = match forked {
+        sys::Forked::Parent(pid) => pid,
+        sys::Forked::Child => {
+            use std::io::{Read, Write};
+            drop(ours);
+            let made = sys::unshare(UnshareFlags::NEWNET).is_ok();
+            let _ = (&theirs).write_all(&[u8::from(made)]);
+            // Until the other end is closed.
+            let _ = (&theirs).read(&mut [0]);
+            sys::exit_now(0);
+        }
+    };
+    drop(theirs);
+    let mut made = [0];
+    let read = std::io::Read::read_exact(&mut &ours, &mut made);
+    let result = match (read, made) {
+        (Ok(()), [1]) => {
+            let pid = Some(pid.as_raw_nonzero().get());
+            network::start_outbound(pid, network::Way::Outward).map(|(mut child, _)| {
+                let _ = child.kill();
+                let _ = child.wait();
+            })
+        }
+        _ => Err("a network namespace is refused".to_owned()),
+    };
+    drop(ours);
+    let _ = sys::wait(Some(pid), false);
+    result
 }
 
 fn control_groups() -> Finding {

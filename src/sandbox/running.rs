@@ -16,8 +16,9 @@ use super::error::SandboxError;
 use super::id_map::IdMode;
 use super::limits::Groups;
 use super::network::Dialer;
-use super::spec::{Exit, Spec};
+use super::spec::{Defence, Exit, Spec};
 use super::wire::{self, Message, Request, Run, Size};
+use super::written::{PAUSE, Watch};
 use super::{child, exe, interrupt, sys};
 
 /// How long a command may take after SIGTERM before it is killed.
@@ -87,6 +88,7 @@ pub struct Sandbox {
     deadline: Option<Instant>,
     status: Option<i32>,
     ended: Option<Exit>,
+    written: Option<Watch>,
     dialer: Option<Dialer>,
     /// Removed with the sandbox, after everything inside is gone.
     _groups: Groups,
@@ -96,14 +98,22 @@ pub struct Sandbox {
 pub fn spawn(spec: &Spec, io: Io) -> Result<Sandbox, SandboxError> {
     validate(spec)?;
     let deadline = spec.limits.timeout.map(|timeout| Instant::now() + timeout);
-    let groups = Groups::create(&spec.limits)?;
+    let (groups, processes) = if spec.lacks(Defence::Bounds) {
+        (Groups::create(&spec.limits)?, None)
+    } else {
+        Groups::of(&spec.limits)?
+    };
+    let written = Watch::of(spec);
     let request = Request::Run(Box::new(Run {
         spec: spec.clone(),
         terminal: terminal_of(&io),
         cgroups: groups.procs(),
+        processes,
         parent: own_pid(),
     }));
-    start(&request, io, deadline, groups)
+    let mut sandbox = start(&request, io, deadline, groups)?;
+    sandbox.written = written;
+    Ok(sandbox)
 }
 
 pub(super) fn terminal_of(io: &Io) -> Option<Size> {
@@ -201,6 +211,7 @@ pub(super) fn start(
             deadline,
             status: greeting.status,
             ended: None,
+            written: None,
             dialer: greeting.dialer,
             _groups: groups,
         }),
@@ -345,15 +356,22 @@ impl Sandbox {
     /// (see [`interrupt::install_interrupt_handler`]), the command gets SIGTERM, and a little later
     /// everything inside is killed.
     pub fn wait(&mut self) -> Result<Exit, SandboxError> {
-        if let Some(exit) = self.wait_until(self.deadline)? {
-            return Ok(exit);
+        loop {
+            let look = self.written.as_ref().map(|_| Instant::now() + PAUSE);
+            let until = look.into_iter().chain(self.deadline).min();
+            if let Some(exit) = self.wait_until(until)? {
+                return Ok(exit);
+            }
+            if interrupt::interrupted() {
+                return self.end(Exit::Interrupted);
+            }
+            if self.deadline.is_some_and(|end| Instant::now() >= end) {
+                return self.end(Exit::TimedOut);
+            }
+            if self.written.as_mut().is_some_and(Watch::is_exceeded) {
+                return self.end(Exit::WroteTooMuch);
+            }
         }
-        let exit = if interrupt::interrupted() {
-            Exit::Interrupted
-        } else {
-            Exit::TimedOut
-        };
-        self.end(exit)
     }
 
     /// Waits for the end and hands signals on to the command; see [`interrupt::forward_signals`].

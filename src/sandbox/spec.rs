@@ -2,6 +2,7 @@
 //!
 //! Plain data, so that it can travel to the sandbox's own process as JSON.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +15,10 @@ pub struct Spec {
     /// Mounts above the root, in order. `/proc`, `/dev`, `/sys` (masked) are always there.
     pub mounts: Vec<Mount>,
     pub network: Network,
+    /// With [`Network::Outward`]: addresses of this machine that can be reached all the same, where
+    /// they are, by TCP. Those of other machines are not needed here and do no harm.
+    #[serde(default)]
+    pub host_services: Vec<SocketAddr>,
     pub hostname: String,
     /// Program and arguments. A program without a slash is looked up in `PATH` of `env`, inside.
     pub command: Vec<String>,
@@ -40,14 +45,33 @@ pub struct Spec {
     #[serde(default)]
     pub volatile: bool,
     pub limits: Limits,
-    /// Defences that are left out: nobody but this crate's own tests sets any, to show that an attack
-    /// succeeds without the one that stops it.
+    /// Defences that are left out: only this crate's own tests name any, to show that an attack
+    /// succeeds without the one that stops it. A release has no such field.
+    #[cfg(debug_assertions)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<Defence>,
 }
 
-/// A line of defence; see [`Spec::without`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+impl Spec {
+    /// Whether a test left this defence out.
+    #[cfg(debug_assertions)]
+    pub(super) fn lacks(&self, defence: Defence) -> bool {
+        self.without.contains(&defence)
+    }
+
+    #[cfg(not(debug_assertions))]
+    #[expect(
+        clippy::unused_self,
+        reason = "a build for tests looks into the specification"
+    )]
+    pub(super) fn lacks(&self, _: Defence) -> bool {
+        false
+    }
+}
+
+/// A line of defence that a build for tests can leave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(debug_assertions, derive(Serialize, Deserialize))]
 pub enum Defence {
     /// The filter of system calls.
     SystemCalls,
@@ -59,6 +83,12 @@ pub enum Defence {
     SealedCopy,
     /// That the command has no capability but those it is given.
     Capabilities,
+    /// Device nodes that are not the host's own, or cannot be changed.
+    Devices,
+    /// Bounds that hold where none are given: processes, the size of a tmpfs.
+    Bounds,
+    /// That a network of its own does not reach this machine's addresses.
+    HostAddresses,
 }
 
 /// The root file system: an overlay, or a directory as it is.
@@ -93,7 +123,7 @@ pub enum Mount {
     },
     Tmpfs {
         target: PathBuf,
-        /// Bytes; `None` is half of the memory.
+        /// Bytes; `None` is a quarter of the memory.
         size: Option<u64>,
         mode: u32,
     },
@@ -120,6 +150,10 @@ pub enum Network {
     /// A namespace with loopback, whose sockets the port proxy reaches; outbound traffic through
     /// pasta or slirp4netns where there is one.
     Private,
+    /// A namespace with loopback and outbound traffic, from which this machine itself cannot be
+    /// reached, but for [`Spec::host_services`] and its resolver. Where there is nothing to carry the
+    /// traffic, the command is not started ([`super::SandboxError::NoOutbound`]).
+    Outward,
 }
 
 /// What root may be given to install software and to set owners, and no more: nothing of it reaches
@@ -209,6 +243,10 @@ pub struct Limits {
     /// Number of CPUs, 1.5 for one and a half.
     pub cpus: Option<f64>,
     pub pids: Option<u64>,
+    /// Bytes that the command may leave on the disk, in its upper directories; the largest single
+    /// file as well.
+    #[serde(default)]
+    pub written: Option<u64>,
     /// A limit that cannot be enforced here is told ([`super::Sandbox::notes`]) instead of refused.
     #[serde(default)]
     pub best_effort: bool,
@@ -221,6 +259,8 @@ pub enum Exit {
     Signal(i32),
     /// `limits.timeout` ran out and everything inside was killed.
     TimedOut,
+    /// It wrote more than `limits.written` and everything inside was killed.
+    WroteTooMuch,
     /// This process was interrupted (SIGINT, SIGTERM) and everything inside was killed.
     Interrupted,
 }

@@ -44,6 +44,8 @@ pub(super) struct Run {
     pub(super) terminal: Option<Size>,
     /// `cgroup.procs` files that pid 1 writes itself into.
     pub(super) cgroups: Vec<PathBuf>,
+    /// Most processes, where no control group bounds them.
+    pub(super) processes: Option<u64>,
     /// The parent's process id, to notice that it died before the death signal was armed.
     pub(super) parent: i32,
 }

@@ -9,14 +9,22 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{Commit, SourceError};
 use super::{enclosed, remote};
 
 /// Most output of one call: some million paths.
 const MAX_OUTPUT: u64 = 512 * 1024 * 1024;
+/// Longest time for all questions about one directory. A repository from elsewhere can have a named
+/// pipe or a slow mount wherever git looks, and git waits for as long as it takes.
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// A directory in a git work tree.
 #[derive(Debug)]
@@ -24,6 +32,8 @@ pub(super) struct Repository {
     directory: PathBuf,
     /// The directory above which git looks for nothing.
     ceiling: Option<PathBuf>,
+    /// When git has to have answered.
+    end: Instant,
     /// Options that switch the repository's own filters off.
     options: Vec<OsString>,
     tracked: HashSet<PathBuf>,
@@ -45,6 +55,10 @@ pub(super) enum Found {
 
 /// `unpacked`: the directory that the source was unpacked into. Git reads nothing outside of it.
 pub(super) fn find(directory: &Path, unpacked: Option<&Path>) -> Found {
+    find_within(directory, unpacked, LIMIT)
+}
+
+fn find_within(directory: &Path, unpacked: Option<&Path>, limit: Duration) -> Found {
     let git = directory.join(".git");
     let has_git = git.symlink_metadata().is_ok();
     let root = unpacked.map(|root| std::fs::canonicalize(root).unwrap_or_else(|_| root.into()));
@@ -58,11 +72,18 @@ pub(super) fn find(directory: &Path, unpacked: Option<&Path>) -> Found {
     let mut repository = Repository {
         directory: directory.to_owned(),
         ceiling: root.and_then(|root| root.parent().map(Path::to_owned)),
+        end: Instant::now() + limit,
         options: Vec::new(),
         tracked: HashSet::new(),
         parents: HashSet::new(),
         missing_submodules: Vec::new(),
     };
+    if let Some(path) = pipe_in(directory) {
+        return Found::Unusable(format!(
+            "{} is neither a file nor a directory",
+            path.display()
+        ));
+    }
     // Whoever names a directory trusts its `.git` this far, whoever owns it. A repository found above
     // it is nobody's choice (`/tmp/.git`): git's own check of the owner stands.
     if has_git {
@@ -194,6 +215,8 @@ impl Repository {
         };
         let mut child = self
             .command(arguments)
+            // Its helpers end with it.
+            .process_group(0)
             .spawn()
             .map_err(|error| match error.kind() {
                 io::ErrorKind::NotFound => failed("there is no `git` on this machine".into()),
@@ -207,13 +230,24 @@ impl Repository {
             }
             text
         });
-        let mut output = Vec::new();
-        let read = match child.stdout.take() {
-            Some(stdout) => stdout.take(MAX_OUTPUT).read_to_end(&mut output),
-            None => Ok(0),
+        let stdout = child.stdout.take();
+        let (sender, answer) = mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            let mut output = Vec::new();
+            let read = match stdout {
+                Some(stdout) => stdout.take(MAX_OUTPUT).read_to_end(&mut output),
+                None => Ok(0),
+            };
+            let whole = read.is_ok() && (output.len() as u64) < MAX_OUTPUT;
+            let _ = sender.send((output, whole));
+        });
+        let left = self.end.saturating_duration_since(Instant::now());
+        let Ok((output, whole)) = answer.recv_timeout(left) else {
+            end(&mut child);
+            return Err(failed("it did not answer in time".into()));
         };
-        if read.is_err() || output.len() as u64 >= MAX_OUTPUT {
-            let _ = child.kill();
+        if !whole {
+            end(&mut child);
         }
         let status = child.wait().map_err(|error| failed(error.to_string()))?;
         if status.success() {
@@ -273,6 +307,37 @@ impl Repository {
     }
 }
 
+/// Ends git and what it has started.
+fn end(child: &mut Child) {
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// Something that git would wait for, where it always looks: in `.git`, in its `info`, and beside it.
+/// Other places are the deadline's business.
+fn pipe_in(directory: &Path) -> Option<PathBuf> {
+    let git = Path::new(".git");
+    let mut candidates: Vec<PathBuf> = [".git", ".gitattributes", ".gitmodules"]
+        .map(PathBuf::from)
+        .to_vec();
+    for place in [git.to_owned(), git.join("info")] {
+        let entries = std::fs::read_dir(directory.join(&place));
+        candidates.extend(
+            entries
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| place.join(entry.file_name())),
+        );
+    }
+    candidates.into_iter().find(|path| {
+        std::fs::metadata(directory.join(path)).is_ok_and(|meta| !meta.is_file() && !meta.is_dir())
+    })
+}
+
 /// Author, committer's time and subject of a commit object (gitformat-commit in git's sources; the
 /// time of the committer is what `git log %ct` shows).
 fn parse_commit(object: &[u8]) -> (String, i64, String) {
@@ -300,6 +365,66 @@ fn parse_commit(object: &[u8]) -> (String, i64, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A repository with a commit, and a named pipe in the place of a file.
+    fn with_a_pipe(at: &str) -> tempfile::TempDir {
+        let place = tempfile::tempdir().unwrap();
+        let git = |arguments: &[&str]| {
+            let mut command = Command::new("git");
+            command.current_dir(place.path()).args(arguments);
+            assert!(command.output().unwrap().status.success(), "{arguments:?}");
+        };
+        std::fs::create_dir(place.path().join("below")).unwrap();
+        std::fs::write(place.path().join("below/file"), "x").unwrap();
+        git(&["init", "--quiet", "."]);
+        git(&["add", "."]);
+        let author = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
+        git(&[&author[..], &["commit", "--quiet", "-m", "x"]].concat());
+        let pipe = place.path().join(at);
+        let _ = std::fs::remove_file(&pipe);
+        std::fs::create_dir_all(pipe.parent().unwrap()).unwrap();
+        // Untouched, so that git has to look into the file.
+        std::fs::write(place.path().join("below/file"), "y").unwrap();
+        rustix::fs::mkfifoat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::Mode::from_raw_mode(0o600),
+        )
+        .unwrap();
+        place
+    }
+
+    #[test]
+    fn a_named_pipe_where_git_looks_keeps_no_build_waiting() {
+        for at in [
+            ".git/index",
+            ".git/HEAD",
+            ".git/config",
+            ".git/packed-refs",
+            ".git/info/exclude",
+            ".git/info/attributes",
+            ".gitattributes",
+            ".gitmodules",
+        ] {
+            let place = with_a_pipe(at);
+            let Found::Unusable(reason) = find(place.path(), None) else {
+                panic!("{at}");
+            };
+            assert!(reason.contains(at), "{reason}");
+        }
+        // Deep in the tree only the deadline helps: git waits until it.
+        let place = with_a_pipe("below/.gitattributes");
+        let limit = Duration::from_secs(2);
+        let begun = Instant::now();
+        if let Found::Repository(repository) = find_within(place.path(), None, limit) {
+            let error = repository.commit(false).unwrap_err();
+            assert!(
+                error.to_string().contains("did not answer in time"),
+                "{error}"
+            );
+        }
+        assert!(begun.elapsed() >= limit, "git did not look there");
+    }
 
     #[test]
     fn commits_are_read_by_their_headers() {

@@ -1,5 +1,6 @@
 //! Copies of a source, with the modes that an image's files have (DESIGN, section 4).
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -26,11 +27,47 @@ impl Tree {
     /// and group are `chown` where given. The mode and owner of `dest` itself are left alone. A file
     /// whose content is not what [`Tree::digest`] saw is an error.
     pub fn stage(&self, dest: &Path, chown: Option<(u32, u32)>) -> Result<(), SourceError> {
+        self.stage_with(dest, chown, &BTreeMap::new())
+    }
+
+    /// The modes that somebody has chosen: those that no umask of use gives (0600, 0444, 0700), by path.
+    /// What all may read and the owner may write is a file like others, whatever the umask of a
+    /// checkout was.
+    pub fn chosen_modes(&self) -> Result<BTreeMap<PathBuf, u32>, SourceError> {
+        let mut modes = BTreeMap::new();
+        for entry in self.entries() {
+            if matches!(entry.kind, SourceKind::Symlink(_)) {
+                continue;
+            }
+            let failed = |error| SourceError::io("examine", &entry.path, error);
+            let file = self
+                .root
+                .open_at(&entry.path, OFlags::PATH)
+                .map_err(failed)?;
+            let mode = rustix::fs::fstat(&file)
+                .map_err(|e| failed(e.into()))?
+                .st_mode
+                & 0o777;
+            if mode & 0o644 != 0o644 {
+                modes.insert(entry.path.clone(), mode);
+            }
+        }
+        Ok(modes)
+    }
+
+    /// [`Tree::stage`], with these modes where one is given.
+    pub fn stage_with(
+        &self,
+        dest: &Path,
+        chown: Option<(u32, u32)>,
+        modes: &BTreeMap<PathBuf, u32>,
+    ) -> Result<(), SourceError> {
         let failed = |error| SourceError::io("open", dest, error);
         let target = Target {
             root: Root::open(dest).map_err(failed)?,
             path: dest,
             chown,
+            modes,
         };
         // Directories first, in the order of their paths; then the rest in any order.
         for entry in self.entries() {
@@ -44,7 +81,16 @@ impl Tree {
                 SourceKind::Directory => Ok(()),
                 SourceKind::File { executable, .. } => self.copy(entry, *executable, &target),
                 SourceKind::Symlink(link) => target.symlink(&entry.path, link),
-            })
+            })?;
+        // At the end: a directory that its owner may not write in was to be filled first.
+        for entry in self.entries().iter().rev() {
+            if entry.kind == SourceKind::Directory
+                && let Some(mode) = modes.get(&entry.path)
+            {
+                target.set_mode(&entry.path, *mode)?;
+            }
+        }
+        Ok(())
     }
 
     fn copy(
@@ -79,6 +125,7 @@ impl Tree {
             return Err(SourceError::Changed { path: path.clone() });
         }
         let mode = if executable { 0o775 } else { 0o664 };
+        let mode = target.modes.get(path).copied().unwrap_or(mode);
         target.finish(&to, mode).map_err(writing)
     }
 }
@@ -106,6 +153,7 @@ struct Target<'a> {
     root: Root,
     path: &'a Path,
     chown: Option<(u32, u32)>,
+    modes: &'a BTreeMap<PathBuf, u32>,
 }
 
 impl Target<'_> {
@@ -118,6 +166,13 @@ impl Target<'_> {
             .map_err(io::Error::from)
             .and_then(|directory| self.finish(&directory, 0o775))
             .map_err(failed)
+    }
+
+    fn set_mode(&self, path: &Path, mode: u32) -> Result<(), SourceError> {
+        self.root
+            .open_at(path, OFlags::RDONLY | OFlags::DIRECTORY)
+            .and_then(|directory| Ok(fchmod(&directory, Mode::from_raw_mode(mode))?))
+            .map_err(|error| SourceError::io("set the mode of", &self.path.join(path), error))
     }
 
     fn create(&self, path: &Path) -> io::Result<File> {

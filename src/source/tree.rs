@@ -211,7 +211,7 @@ impl Tree {
     }
 
     /// The entry that a path leads to, through links within the tree.
-    fn follow(&self, path: &Path) -> Option<&SourceEntry> {
+    pub fn follow(&self, path: &Path) -> Option<&SourceEntry> {
         let mut path = plain(path)?;
         'again: for _ in 0..MAX_LINKS {
             let mut walked = PathBuf::new();

@@ -63,7 +63,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let _content = self.lock_shared()?;
         let path = self.record_path(kind, key)?;
-        self.replace_unsynced(&path, &to_canonical_json(value))
+        self.replace_unsynced(&path, &to_canonical_json(value)?)
     }
 
     /// Forgets a record; false when there was none.

@@ -86,6 +86,20 @@ impl Store {
         })
     }
 
+    /// Has an image be found by its digest that has no name. `prune` frees it.
+    pub fn keep_nameless(&self, descriptor: &Descriptor) -> Result<(), StoreError> {
+        let _content = self.lock_shared()?;
+        sync_dir(&self.root().join("blobs/sha256"))?;
+        self.edit_index(|entries| {
+            if !entries
+                .iter()
+                .any(|known| known.digest() == descriptor.digest())
+            {
+                entries.push(descriptor.clone());
+            }
+        })
+    }
+
     /// Takes a name away; false when nothing had it. The content stays until `prune`.
     pub fn untag(&self, name: &str) -> Result<bool, StoreError> {
         let mut found = false;
@@ -159,7 +173,7 @@ impl Store {
             what: "index.json".into(),
             problem: error.to_string(),
         })?;
-        self.replace(&self.index_path(), &to_canonical_json(&index))
+        self.replace(&self.index_path(), &to_canonical_json(&index)?)
     }
 
     pub(super) fn read_index(&self) -> Result<ImageIndex, StoreError> {

@@ -98,7 +98,7 @@ pub(super) fn write(
         "RepoTags": repo_tag(name).into_iter().collect::<Vec<_>>(),
         "Layers": layers,
     }]);
-    tar.bytes(MANIFEST, &to_canonical_json(&manifest))?;
+    tar.bytes(MANIFEST, &to_canonical_json(&manifest)?)?;
     tar.finish()
 }
 
@@ -206,7 +206,7 @@ pub(super) fn import(
         "mediaType": MediaType::ImageManifest,
         "config": descriptor(MediaType::ImageConfig, digest, size),
         "layers": layers,
-    }));
+    }))?;
     let (digest, size) = store.put_blob(&manifest)?;
     Ok(Imported {
         descriptor: descriptor(MediaType::ImageManifest, digest, size),

@@ -134,7 +134,7 @@ pub(super) fn export(
         )?,
         None => json!({}),
     };
-    let index = to_canonical_json(&with_entry(index, image, tag));
+    let index = to_canonical_json(&with_entry(index, image, tag))?;
     place(&directory.join("index.json"), |into| {
         write(into, &index, directory)
     })

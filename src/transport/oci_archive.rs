@@ -47,7 +47,7 @@ pub(super) fn export(
     let mut tar = TarWriter::new(output.writer(), file);
     tar.bytes("oci-layout", VERSION)?;
     let index = with_entry(json!({}), image, tag);
-    tar.bytes("index.json", &to_canonical_json(&index))?;
+    tar.bytes("index.json", &to_canonical_json(&index)?)?;
     tar.directory("blobs/")?;
     tar.directory("blobs/sha256/")?;
     for entry in copy::parts(store, image)? {

@@ -5,7 +5,7 @@ use warpdrive::audit::Severity::{High, Low, Medium};
 
 use crate::audit::verdict::{breaks, keeps};
 use crate::support::made::Layer;
-use crate::support::sound::{GROUP, PASSWD, audit_of, found, sound, with};
+use crate::support::sound::{GROUP, PASSWD, SU, audit_of, found, sound, with};
 
 #[test]
 fn declared_users() {
@@ -84,8 +84,20 @@ fn passwords() {
     breaks(
         &shadow("root:$6$salt$hash:1::::::"),
         "password-usable",
+        High,
+    );
+    breaks(
+        &shadow("default:$6$salt$hash:1::::::"),
+        "password-usable",
         Medium,
     );
+    // Without its bit, su makes nobody root.
+    let harmless = with(
+        Layer::new()
+            .owned("etc/shadow", 0o640, (0, 42), "root:$6$salt$hash:1::::::\n")
+            .file("usr/bin/su", 0o755, SU),
+    );
+    breaks(&harmless, "password-usable", Medium);
     breaks(&shadow("default::1::::::"), "password-empty", Medium);
     assert_eq!(found(&audit_of(&shadow("root:!$6$salt$hash:1::::::"))), []);
     let passwd = PASSWD.replace("root:x", "root:");
@@ -140,7 +152,7 @@ fn guessable_passwords() {
             finding.message
         );
         let twin = shadow(&format!("{root}{other}"));
-        breaks(&twin, "password-usable", Medium);
+        breaks(&twin, "password-usable", High);
         keeps(&twin, "password-weak");
     }
 }

@@ -63,7 +63,7 @@ fn what_others_can_write() {
     breaks(
         &with(Layer::new().file("etc/ld.so.preload", 0o644, "/usr/lib/x.so\n")),
         "preload",
-        Medium,
+        High,
     );
     keeps(
         &with(Layer::new().file("etc/ld.so.preload", 0o644, "\n")),

@@ -88,6 +88,21 @@ fn secrets_in_any_layer() {
         "secret-variable",
         Medium,
     );
+    breaks(
+        &sound().set("Env", json!(["DATABASE_URL=postgres://app:w0rd@db/app"])),
+        "secret-credentials",
+        High,
+    );
+    for twin in [
+        "postgres://db/app",
+        "postgres://app@db/app",
+        "postgres://app:$WORD@db/app",
+    ] {
+        let env = json!([format!("DATABASE_URL={twin}")]);
+        keeps(&sound().set("Env", env), "secret-credentials");
+    }
+    let secret = "AWS_SECRET_ACCESS_KEY=aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5k/+9";
+    breaks(&sound().set("Env", json!([secret])), "secret-token", High);
     keeps(
         &sound().set("Env", json!(["API_TOKEN_FILE=/run/x", "GPG_KEY=ABC"])),
         "secret-variable",

@@ -15,16 +15,20 @@ fn known_setuid_programs_by_path_and_content() {
     );
     breaks(
         &with(Layer::new().file("usr/bin/mount", 0o4755, "mount")),
-        "setuid-unverified",
-        Medium,
+        "setuid-unowned",
+        High,
     );
-    // A list of digests without a run of dpkg proves nothing.
+    // A list of digests without a run of dpkg proves nothing, and takes no proof away.
     let forged = Layer::new().file("usr/bin/su", 0o4755, "bash").file(
         "var/lib/dpkg/info/login.md5sums",
         0o644,
         format!("{}  bin/su\n", md5_of(b"bash")),
     );
-    breaks(&with(forged), "setuid-unverified", Medium);
+    breaks(&with(forged), "setuid-changed", High);
+    let taken = || Layer::new().whiteout("var/lib/dpkg/info/login.md5sums");
+    assert_eq!(found(&audit_of(&with(taken()))), []);
+    let changed = taken().file("usr/bin/su", 0o4755, "bash");
+    breaks(&with(changed), "setuid-changed", High);
     let upgraded = Layer::new()
         .file("usr/bin/su", 0o4755, "su 2")
         .file("var/lib/dpkg/status", 0o644, "Package: login\n")
@@ -33,7 +37,11 @@ fn known_setuid_programs_by_path_and_content() {
             0o644,
             format!("{}  usr/bin/su\n", md5_of(b"su 2")),
         );
-    assert_eq!(found(&audit_of(&with(upgraded))), []);
+    // An upgrade and an exchange look alike.
+    assert_eq!(
+        found(&audit_of(&with(upgraded))),
+        [("self-vouched", Medium)]
+    );
     // The content is the package's, the bit is not.
     let bash = Layer::new()
         .file("usr/bin/bash", 0o4711, "bash")
@@ -94,7 +102,8 @@ fn setgid_capabilities_and_links() {
     };
     breaks(&capability(7, "usr/bin/python3"), "capability", High);
     breaks(&capability(13, "usr/bin/python3"), "capability", Medium);
-    breaks(&capability(13, "usr/bin/ping"), "setuid-unverified", Medium);
+    breaks(&capability(13, "usr/bin/ping"), "setuid-unowned", Medium);
+    breaks(&capability(7, "usr/bin/ping"), "capability", High);
     let plain = Layer::new()
         .xattr("user.note", b"x")
         .file("usr/bin/python3", 0o755, "x");
@@ -136,4 +145,37 @@ fn devices() {
         &with(Layer::new().device("dev/mem", false, 1, 1)).layer(Layer::new().whiteout("dev/mem")),
         "device",
     );
+}
+
+/// Directories of libraries and modules that are links to elsewhere.
+#[test]
+fn libraries_behind_links() {
+    let switch = "passwd: own files\n";
+    let library = |link: &str, name: &str| {
+        with(
+            Layer::new()
+                .symlink(link, "/opt/own")
+                .file(&format!("opt/own/{name}"), 0o644, "x")
+                .file("etc/nsswitch.conf", 0o644, switch),
+        )
+    };
+    for link in [
+        "usr/lib/x86_64-linux-gnu",
+        "usr/lib/x86_64-linux-gnu/glibc-hwcaps/x86-64-v3",
+        "lib64",
+    ] {
+        breaks(&library(link, "libnss_own.so.2"), "library", High);
+        keeps(&library(link, "libnss_other.so.2"), "library");
+    }
+    let module = |name: &str| {
+        with(
+            Layer::new()
+                .symlink("usr/lib/x86_64-linux-gnu/security", "/opt/own")
+                .file("opt/own/pam_permit.so", 0o644, "x")
+                .file("etc/pam.d/su", 0o644, format!("auth sufficient {name}\n")),
+        )
+    };
+    breaks(&module("pam_permit.so"), "pam", High);
+    breaks(&module("pam_permit.so"), "library", High);
+    keeps(&module("pam_other.so"), "pam");
 }

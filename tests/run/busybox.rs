@@ -86,7 +86,7 @@ pub(super) fn image(store: &Store) {
         .layers(vec![layer])
         .build()
         .unwrap();
-    let bytes = to_canonical_json(&manifest);
+    let bytes = to_canonical_json(&manifest).unwrap();
     let (digest, size) = store.put_blob(&bytes).unwrap();
     let manifest = descriptor(MediaType::ImageManifest, digest, size);
     store.tag("busy", &manifest).unwrap();

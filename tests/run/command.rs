@@ -41,6 +41,12 @@ fn foreground(host: &Host) {
     assert!(!out.contains("err"));
     assert_eq!(without_notes(&output.stderr), "err\n");
 
+    // An empty variable in `-u "$USER"` is the image's user, not root.
+    assert_eq!(
+        host.ok(&["run", "busy", "--rm", "-u", "", "--", "id", "-u"]),
+        "1001\n"
+    );
+
     // The command is process 1 and gets no input.
     assert_eq!(
         host.ok(&["run", "busy", "--rm", "--", "sh", "-c", "echo $$; cat"]),

@@ -646,3 +646,76 @@ fn a_damaged_layer_of_a_builder_is_fetched_again() {
     assert_eq!(output.status.code(), Some(1), "{}", words(&output));
     says(&output, "damaged");
 }
+
+#[test]
+fn an_image_without_a_name_is_reached_by_its_digest() {
+    let warpdrive = with_a_box();
+    let source = source(TEXT);
+    let built = build(&warpdrive, &[source.path().to_str().unwrap(), "box"]);
+    let digest = built["digest"].as_str().unwrap();
+    let archive = warpdrive.place().join("out.tar");
+    let to = format!("oci-archive:{}", archive.display());
+    for arguments in [
+        &["inspect", digest][..],
+        &["run", "--rm", "--network", "none", digest],
+        &["audit", digest],
+        &["export", digest, &to],
+        &["tag", digest, "later"],
+        &["run", "--rm", "--network", "none", "later"],
+    ] {
+        let output = warpdrive.output(arguments);
+        let code = output.status.code();
+        let passes = code == Some(0) || (arguments[0] == "audit" && code == Some(4));
+        assert!(passes, "{arguments:?}: {}", words(&output));
+    }
+    let other = nameless(&warpdrive);
+    warpdrive.run(&["prune", "--keep", "0"]);
+    let output = warpdrive.output(&["inspect", &other]);
+    assert_eq!(output.status.code(), Some(1), "{}", words(&output));
+}
+
+/// The digest of an image without a name.
+fn nameless(warpdrive: &Warpdrive) -> String {
+    let source = source(&[("other.txt", "x")]);
+    let built = build(warpdrive, &[source.path().to_str().unwrap(), "box"]);
+    built["digest"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn quotes_in_files_of_variables_are_told() {
+    let warpdrive = with_a_box();
+    let source = source(&[(".s2i/environment", "# x\nA=\"one\"\nB=two\n")]);
+    let more = warpdrive.place().join("more.env");
+    fs::write(&more, "C='three'\n").unwrap();
+    let path = source.path().to_str().unwrap();
+    let output = s2i(
+        &warpdrive,
+        &["build", path, "box", "app", "-E", more.to_str().unwrap()],
+    );
+    assert!(output.status.success(), "{}", words(&output));
+    says(
+        &output,
+        ".s2i/environment, line 2: the quotes are part of the value of A",
+    );
+    says(
+        &output,
+        "more.env, line 1: the quotes are part of the value of C",
+    );
+    let env = config(&warpdrive, "app")["Env"].clone();
+    assert!(
+        env.as_array().unwrap().contains(&"A=\"one\"".into()),
+        "{env}"
+    );
+}
+
+#[test]
+fn help_is_a_command_too() {
+    let warpdrive = Warpdrive::new();
+    let output = s2i(&warpdrive, &["help", "build"]);
+    assert!(output.status.success(), "{}", words(&output));
+    says(&output, "--scripts-url");
+    let output = s2i(&warpdrive, &["help"]);
+    says(&output, "rebuild");
+    let output = s2i(&warpdrive, &["help", "nothing"]);
+    assert_eq!(output.status.code(), Some(2), "{}", words(&output));
+}

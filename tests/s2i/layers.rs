@@ -101,10 +101,88 @@ fn volumes_and_hosts_are_there_for_the_build_only() {
             .any(|path| path.starts_with("mnt") || path.starts_with("etc")),
         "{files:?}"
     );
+    // Another content is another image, and what is mounted is not looked at.
+    std::fs::write(data.path().join("file"), "changed").unwrap();
+    let second = build(&warpdrive, "box", hello().path(), &more);
+    assert_eq!(second["cache"]["application"], "miss");
+    assert_eq!(
+        Looked::at(&warpdrive, "app").content("opt/app/result"),
+        "changed"
+    );
 }
 
 #[test]
-fn two_apps_on_one_foreign_builder_share_their_dependencies() {
+fn assemble_may_write_beside_what_is_injected_and_into_it() {
+    let warpdrive = with(assembling(
+        "echo more > /opt/new/deep/own
+echo added >> /opt/new/deep/token
+mkdir /opt/new/other
+cat /opt/new/deep/token | wc -l > /opt/app/result",
+    ));
+    let secrets = source(&[("token", "injected-0xC0FFEE\n"), ("sub/more", "0xC0FFEE")]);
+    let all = format!("{}:/opt/new/deep", secrets.path().display());
+    build(&warpdrive, "box", hello().path(), &["-i", &all]);
+    let looked = Looked::at(&warpdrive, "app");
+    let files = looked.files();
+    assert_eq!(files["opt/app/result"].3.trim(), "2");
+    assert_eq!(files["opt/new/deep/own"].3, "more\n");
+    assert_eq!((files["opt/new"].1, files["opt/new"].2), (1001, 0));
+    for path in ["opt/new/deep/token", "opt/new/deep/sub"] {
+        assert!(!files.contains_key(path), "{path} is in a layer: {files:?}");
+    }
+    // The user's own file is as it was.
+    assert_eq!(
+        std::fs::read_to_string(secrets.path().join("token")).unwrap(),
+        "injected-0xC0FFEE\n"
+    );
+}
+
+#[test]
+fn the_sources_modes_are_kept_where_somebody_chose_them() {
+    use std::os::unix::fs::PermissionsExt;
+    let warpdrive = with(assembling("mv /tmp/src/* /opt/app/"));
+    let source = source(&[
+        ("key", "k"),
+        ("fixed", "f"),
+        ("plain", "p"),
+        ("own/x", "x"),
+        ("go*", "#!/bin/sh"),
+    ]);
+    let modes = |list: &[(&str, u32)]| {
+        for (name, mode) in list {
+            let mode = std::fs::Permissions::from_mode(*mode);
+            std::fs::set_permissions(source.path().join(name), mode).unwrap();
+        }
+    };
+    modes(&[
+        ("key", 0o600),
+        ("fixed", 0o444),
+        ("plain", 0o644),
+        ("own", 0o700),
+        ("go", 0o755),
+    ]);
+    build(&warpdrive, "box", source.path(), &[]);
+    let files = Looked::at(&warpdrive, "app").files();
+    for (name, mode) in [
+        ("key", 0o600),
+        ("fixed", 0o444),
+        ("plain", 0o664),
+        ("own", 0o700),
+        ("go", 0o775),
+    ] {
+        assert_eq!(files[&format!("opt/app/{name}")].0, mode, "{name}");
+    }
+    // They decide what is built; what a umask does to a checkout does not.
+    modes(&[("plain", 0o664)]);
+    let same = build(&warpdrive, "box", source.path(), &[]);
+    assert_eq!(same["cache"]["application"], "hit");
+    modes(&[("key", 0o400)]);
+    let other = build(&warpdrive, "box", source.path(), &[]);
+    assert_eq!(other["cache"]["application"], "miss");
+}
+
+#[test]
+fn two_apps_on_one_s2i_builder_share_their_dependencies() {
     let warpdrive = Warpdrive::new();
     warpdrive.take(PYTHON_311_RUN);
     s2i_builders::python(&warpdrive.store(), PYTHON_311_RUN, "box");

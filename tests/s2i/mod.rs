@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod archives;
+mod builders;
 mod commands;
+mod credentials;
 mod dockerfile;
 mod flow;
 mod git;
@@ -12,7 +14,9 @@ mod guards;
 mod incremental;
 mod layers;
 mod onbuild;
+mod packages;
 mod rebuild;
 mod scripts;
 mod servers;
 mod users;
+mod web;

@@ -215,6 +215,26 @@ fn rebuild_takes_the_commit_by_its_id() {
         ],
     );
     assert!(output.status.success(), "{}", words(&output));
+    // With an origin that is a server's, the commit of a directory can be had from there.
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        process::run(command.arg("-C").arg(repository.path()).args(arguments));
+    };
+    git(&["remote", "add", "origin", &with_login]);
+    let directory = repository.path().to_str().unwrap();
+    let at = format!("{directory}#main");
+    for arguments in [
+        &[at.as_str(), "box", "ref"][..],
+        &[directory, "box", "ref", "--ref", "main"],
+    ] {
+        build(&warpdrive, arguments);
+        assert_eq!(
+            label(&warpdrive, "ref", "io.openshift.s2i.build.source-location"),
+            Some(format!("http://{}/app.git", server.address()))
+        );
+        let output = s2i(&warpdrive, &["rebuild", "ref"]);
+        assert!(output.status.success(), "{}", words(&output));
+    }
     let output = s2i(&warpdrive, &["rebuild", "box"]);
     says(&output, "no label io.openshift.s2i.build.image");
 }

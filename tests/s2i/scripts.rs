@@ -1,13 +1,15 @@
 //! Where scripts come from.
 
 use std::fs;
+use std::path::Path;
+use std::process::Output;
 
 use serde_json::json;
 
-use crate::support::fake_registry::{FakeRegistry, Reply};
-use crate::support::plain_server::serve;
+use crate::support::fake_registry::{Asked, FakeRegistry, Reply};
 use crate::support::process::{says, words};
 use crate::support::s2i_builders::{Builder, RUN, source};
+use crate::support::warpdrive::Warpdrive;
 use crate::support::{process, s2i_builders};
 
 use crate::support::s2i::{
@@ -185,16 +187,24 @@ fn scripts_from_elsewhere() {
         "#!/bin/sh\necho elsewhere > /opt/app/result\n",
     )
     .unwrap();
-    let server = serve(scripts.clone());
+    // A server of this machine is never asked, so this one is reached by a proxy.
+    let at = scripts.clone();
+    let proxy = FakeRegistry::start(move |asked| proxied(asked, &at));
     for url in [
         format!("file://{}", scripts.display()),
-        format!("http://{}", server.address()),
+        "http://scripts.example".to_owned(),
     ] {
-        report(&warpdrive, &[path, "box", "app", "--scripts-url", &url]);
+        let output = by_proxy(
+            &warpdrive,
+            &proxy,
+            &[path, "box", "app", "--no-cache", "--scripts-url", &url],
+        );
+        assert!(output.status.success(), "{}", words(&output));
         assert_eq!(
             printed(&warpdrive, "app", &["/bin/cat", "/opt/app/result"]),
             "elsewhere\n"
         );
+        says(&output, &format!("Running assemble (from {url})"));
         // What is not there comes from the source.
         assert_eq!(
             config(&warpdrive, "app")["Cmd"],
@@ -221,58 +231,22 @@ fn scripts_from_elsewhere() {
     fs::create_dir(&empty).unwrap();
     for url in [
         format!("file://{}", empty.display()),
-        format!("http://{}/nowhere", server.address()),
+        "http://scripts.example/nowhere".to_owned(),
     ] {
-        let output = s2i(
+        let output = by_proxy(
             &warpdrive,
-            &["build", path, "box", "app", "--scripts-url", &url],
+            &proxy,
+            &[path, "box", "app", "--scripts-url", &url],
         );
         assert_eq!(output.status.code(), Some(1), "{}", words(&output));
         says(&output, "has none of the scripts");
     }
     let huge = FakeRegistry::start(|_| Reply::new(200).length(1 << 40));
-    let output = s2i(
-        &warpdrive,
-        &[
-            "build",
-            path,
-            "box",
-            "app",
-            "-s",
-            &format!("http://user:s3cretpw@{}/", huge.address()),
-        ],
-    );
+    let url = "http://user:s3cretpw@scripts.example/";
+    let output = by_proxy(&warpdrive, &huge, &[path, "box", "app", "-s", url]);
     assert_eq!(output.status.code(), Some(5), "{}", words(&output));
     says(&output, "larger than");
     assert!(!words(&output).contains("s3cretpw"), "{}", words(&output));
-
-    // By the proxy that the environment names.
-    let proxy = FakeRegistry::start(|asked| match asked.target.as_str() {
-        "http://scripts.example/s2i/assemble" => {
-            Reply::new(200).body("#!/bin/sh\necho by proxy > /opt/app/result\n")
-        }
-        _ => Reply::new(404),
-    });
-    let variable = format!("http_proxy=http://{}", proxy.address());
-    let mut command = warpdrive.command_in(
-        &warpdrive.place(),
-        &[&variable],
-        &[
-            "s2i",
-            "build",
-            path,
-            "box",
-            "app",
-            "-s",
-            "http://scripts.example/s2i/",
-        ],
-    );
-    let output = process::output(&mut command);
-    assert!(output.status.success(), "{}", words(&output));
-    assert_eq!(
-        printed(&warpdrive, "app", &["/bin/cat", "/opt/app/result"]),
-        "by proxy\n"
-    );
 
     // A builder that does not say where its scripts are.
     Builder::plain()
@@ -297,4 +271,47 @@ fn scripts_from_elsewhere() {
         ],
     );
     assert_eq!(output.status.code(), Some(1), "{}", words(&output));
+}
+
+/// `s2i build` with the proxy that the environment names.
+pub(super) fn by_proxy(warpdrive: &Warpdrive, proxy: &FakeRegistry, arguments: &[&str]) -> Output {
+    let variable = format!("http_proxy=http://{}", proxy.address());
+    let all = [&["s2i", "build"], arguments].concat();
+    process::output(&mut warpdrive.command_in(&warpdrive.place(), &[&variable], &all))
+}
+
+/// What a proxy gives of `http://scripts.example/`.
+fn proxied(asked: &Asked, directory: &Path) -> Reply {
+    let own = asked.target.strip_prefix("http://scripts.example/");
+    match own.map(|path| fs::read(directory.join(path))) {
+        Some(Ok(bytes)) => Reply::new(200).body(bytes),
+        _ => Reply::new(404),
+    }
+}
+
+#[test]
+fn a_builder_without_a_label_is_one_for_all_commands() {
+    let warpdrive = Warpdrive::new();
+    Builder::plain()
+        .script("usage", "#!/bin/sh\necho This is the minimal box.\n")
+        .without_label("io.openshift.s2i.scripts-url")
+        .put(&warpdrive.store(), "mute");
+    let source = hello();
+    let path = source.path().to_str().unwrap();
+    let told = "mute has no label io.openshift.s2i.scripts-url: its scripts are those at image:///usr/libexec/s2i";
+    for arguments in [
+        &["s2i", "build", path, "mute", "app"][..],
+        &["image", "app2", "--builder", "mute", "--path", path],
+    ] {
+        let output = warpdrive.output(arguments);
+        assert!(output.status.success(), "{}", words(&output));
+        says(&output, told);
+    }
+    assert_eq!(
+        config(&warpdrive, "app2")["Cmd"],
+        json!(["/usr/libexec/s2i/run"])
+    );
+    let output = s2i(&warpdrive, &["usage", "mute"]);
+    assert!(output.status.success(), "{}", words(&output));
+    says(&output, "the minimal box");
 }

@@ -98,7 +98,7 @@ pub fn public_directory() -> TempDir {
 const APPLETS: &[&str] = &[
     "sh", "ls", "id", "cat", "mount", "stat", "touch", "echo", "sleep", "hostname", "kill",
     "mkdir", "rm", "tty", "find", "grep", "env", "umask", "ln", "head", "tail", "nc", "unshare",
-    "printf", "mv", "chmod", "wc",
+    "printf", "mv", "chmod", "wc", "timeout",
 ];
 
 pub struct Fixture {
@@ -139,6 +139,7 @@ impl Fixture {
             },
             mounts: Vec::new(),
             network: Network::None,
+            host_services: Vec::new(),
             hostname: "box".to_owned(),
             command: ["sh", "-c", script].map(str::to_owned).to_vec(),
             env: vec![("PATH".to_owned(), "/bin".to_owned())],

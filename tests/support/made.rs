@@ -192,7 +192,8 @@ impl Made {
         let media_type = "application/vnd.oci.image.manifest.v1+json";
         let manifest = to_canonical_json(&json!({
             "schemaVersion": 2, "mediaType": media_type, "config": config, "layers": layers,
-        }));
+        }))
+        .unwrap();
         let (digest, size) = store.put_blob(&manifest).expect("a blob");
         let descriptor = descriptor(media_type, digest, size);
         store.tag(name, &descriptor).expect("a name");
@@ -249,7 +250,9 @@ pub fn on_top(
     let (config, config_size) = store.put_blob(&image.config.to_bytes()).unwrap();
     manifest["config"]["digest"] = config.to_string().into();
     manifest["config"]["size"] = config_size.into();
-    let (digest, size) = store.put_blob(&to_canonical_json(&manifest)).unwrap();
+    let (digest, size) = store
+        .put_blob(&to_canonical_json(&manifest).unwrap())
+        .unwrap();
     let manifest = descriptor(MediaType::ImageManifest, digest, size);
     store.tag(name, &manifest).unwrap();
 }

@@ -23,6 +23,8 @@ pub struct Wheel {
     version: String,
     metadata: String,
     files: BTreeMap<String, Vec<u8>>,
+    /// In the archive, and in no RECORD.
+    unlisted: BTreeMap<String, Vec<u8>>,
 }
 
 impl Wheel {
@@ -34,6 +36,7 @@ impl Wheel {
             version: version.into(),
             metadata: format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"),
             files: BTreeMap::new(),
+            unlisted: BTreeMap::new(),
         }
         .file(
             &format!("{module}.py"),
@@ -44,6 +47,17 @@ impl Wheel {
     /// A file, relative to `site-packages`.
     pub fn file(mut self, path: &str, content: &[u8]) -> Self {
         self.files.insert(path.into(), content.into());
+        self
+    }
+
+    /// As it stands in a list of requirements.
+    pub fn name(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// A file that its RECORD does not list.
+    pub fn unlisted(mut self, path: &str, content: &[u8]) -> Self {
+        self.unlisted.insert(path.into(), content.into());
         self
     }
 
@@ -79,10 +93,16 @@ impl Wheel {
         }
         let _ = writeln!(record, "{info}/RECORD,,");
         files.insert(format!("{info}/RECORD"), record.into());
+        files.extend(self.unlisted.clone());
         let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
         for (path, content) in files {
-            zip.start_file(path, zip::write::SimpleFileOptions::default())
-                .expect("an entry");
+            let mode = if content.starts_with(b"#!") {
+                0o755
+            } else {
+                0o644
+            };
+            let options = zip::write::SimpleFileOptions::default().unix_permissions(mode);
+            zip.start_file(path, options).expect("an entry");
             zip.write_all(&content).expect("its content");
         }
         zip.finish().expect("a wheel").into_inner()
@@ -175,7 +195,7 @@ impl PackageIndex {
     }
 
     pub fn add(&self, wheel: &Wheel) {
-        let name = wheel.name.replace('_', "-");
+        let name = wheel.name();
         let mut files = self.files.lock().expect("the files");
         files
             .entry(name)

@@ -112,6 +112,26 @@ impl Builder {
         Self::new().script("assemble", ASSEMBLE).script("run", RUN)
     }
 
+    /// Writes the settings of pip and npm that it finds in variables to their files, as builders of the
+    /// field do.
+    pub fn configuring() -> Self {
+        Self::new()
+            .script(
+                "assemble",
+                "#!/bin/sh
+set -e
+cp -R /tmp/src/. /opt/app/
+env > /opt/app/environment
+[ -z \"$PIP_INDEX_URL\" ] || printf '[global]\\nindex-url = %s\\n' \"$PIP_INDEX_URL\" > /opt/app/pip.ini
+[ -z \"$HTTPS_PROXY\" ] || echo \"https-proxy=$HTTPS_PROXY\" > /opt/app/.npmrc
+[ -z \"$NPM_TOKEN\" ] || echo \"//registry.example/:_authToken=$NPM_TOKEN\" >> /opt/app/.npmrc
+rm /opt/app/environment
+echo done > /opt/app/result
+",
+            )
+            .script("run", RUN)
+    }
+
     #[must_use]
     pub fn script(mut self, name: &str, text: &str) -> Self {
         let path = format!("usr/libexec/s2i/{name}");
@@ -331,7 +351,8 @@ pub fn python(store: &Path, base: &str, name: &str) {
     let manifest = to_canonical_json(&json!({
         "schemaVersion": 2, "mediaType": media_type,
         "config": descriptor(MediaType::ImageConfig, digest, size), "layers": layers,
-    }));
+    }))
+    .unwrap();
     let (digest, size) = store.put_blob(&manifest).expect("a blob");
     store
         .tag(name, &descriptor(media_type, digest, size))

@@ -47,15 +47,20 @@ pub fn app() -> Layer {
         .owned("opt/app-root/src/app.py", 0o664, (1001, 0), "app = 1\n")
 }
 
-/// An image without fault.
-pub fn sound() -> Made {
+/// Without any layer.
+pub fn bare() -> Made {
     Made::new(&json!({
         "User": "1001",
         "WorkingDir": "/opt/app-root/src",
         "Env": ["PATH=/opt/app-root/bin:/usr/local/bin:/usr/bin:/bin", "HOME=/opt/app-root"],
     }))
-    .layer_by(debian(), "debootstrap")
-    .layer_by(app(), "warpdrive: application")
+}
+
+/// An image without fault.
+pub fn sound() -> Made {
+    bare()
+        .layer_by(debian(), "debootstrap")
+        .layer_by(app(), "warpdrive: application")
 }
 
 pub fn with(layer: Layer) -> Made {

@@ -48,7 +48,9 @@ pub fn image(store: &Store, contents: &[&[u8]], annotations: &[(&str, &str)]) ->
         "layers": layers,
         "annotations": annotations,
     });
-    let (digest, size) = store.put_blob(&to_canonical_json(&manifest)).unwrap();
+    let (digest, size) = store
+        .put_blob(&to_canonical_json(&manifest).unwrap())
+        .unwrap();
     descriptor(MediaType::ImageManifest, digest, size)
 }
 

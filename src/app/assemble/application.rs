@@ -9,6 +9,7 @@ use super::super::jupyter;
 use super::super::plan::{Application, DjangoPlan, MODULES_DIRECTORY, Start};
 use super::super::project::Source;
 use super::super::run::python_path;
+use super::compiler::Check;
 use super::install::Installer;
 use super::{
     Build, BuildError, compile, django, python_version, records, site_packages, temporary, wrapper,
@@ -66,6 +67,9 @@ impl Build<'_> {
                 .find(|one| server.packages().contains(&one.name.as_str()))
                 .map(|one| one.version);
         }
+        if matches!(&plan.start, Start::Command { line } if line.contains("warpdrive_serve")) {
+            wrapper::write_serve(&roots.app)?;
+        }
         plan.image_environment = self
             .given
             .get("WARPDRIVE_IMAGE_ENVIRONMENT")
@@ -80,7 +84,7 @@ impl Build<'_> {
             if modules.is_dir() {
                 directories.push(modules);
             }
-            compile::compile(&roots.python(), &directories, compile::Check::Checked)?;
+            compile::compile(&roots.python(), &directories, Check::Checked)?;
         }
         Ok(())
     }
@@ -132,7 +136,7 @@ impl Build<'_> {
         for (project, name) in projects.iter().zip(names) {
             let mut arguments = Vec::new();
             if complete
-                && project.path.is_empty()
+                && project.path == detected.project.own_directory()
                 && project.extras.is_empty()
                 && detected.project.installable
                 && !matches!(detected.project.source, Source::Requirements(_))
@@ -157,7 +161,7 @@ impl Build<'_> {
                     records::normalise(&distribution)?;
                 }
             }
-            compile::files(&self.roots.python(), code, compile::Check::Unchecked)?;
+            compile::files(&self.roots.python(), code, Check::Unchecked)?;
         }
         Ok(())
     }
@@ -177,11 +181,17 @@ impl Build<'_> {
         } else {
             self.progress.step("Reading the settings of Django");
         }
+        let mut environment = environment.clone();
+        if let Some(module) = &django.settings_module {
+            environment
+                .entry("DJANGO_SETTINGS_MODULE".to_owned())
+                .or_insert_with(|| module.clone());
+        }
         let facts = django::ask(
             self.roots,
             &django,
-            environment,
-            &temporary(environment),
+            &environment,
+            &temporary(&environment),
             collect,
         )?;
         if collect && !facts.has_staticfiles {

@@ -1,12 +1,13 @@
-# Compiles the files named on stdin, each followed by NUL, as they are named, and writes on stdout: a
-# byte for the release (the 3.x of CPython, or 0), the tag of its .pyc files with a byte for its length;
-# then for each file in order the length of its .pyc file in four bytes (0: it is not Python 3) and its
-# content.
+# Compiles what stdin names: for each file four bytes for the length of its path, four for that of its
+# content, both. Writes on stdout: a byte for the release (the 3.x of CPython, or 0), the tag of its .pyc
+# files with a byte for its length; then for each file in order the length of its .pyc file in four bytes
+# (0: it is not Python 3) and its content. It opens no file itself: there need be none where it runs.
 #
 # The bytes depend on what else the interpreter has seen (marshal's reference flags follow reference
-# counts); whoever reads them takes that out, see marshal.rs. Where that is not known to be all of it,
-# every file is compiled in a fork of one and the same state. Started with -S -s -B and
-# PYTHONHASHSEED=0 (not -I, which would ignore the seed). Runs on Python 3.7 and later.
+# counts); the reader takes that out, see marshal.rs. Where that is not known to be all of it, every file
+# is compiled in a fork of one and the same state. Started with -S -s -B, without a variable but
+# PYTHONHASHSEED=0 and those of the C library: that is -I but for the seed, which -I ignores. Runs on
+# Python 3.7 and later.
 import sys
 sys.path[:] = [entry for entry in sys.path if entry]
 import _frozen_importlib_external as external
@@ -19,19 +20,17 @@ MAGIC = external.MAGIC_NUMBER
 RAW_MAGIC = int.from_bytes(MAGIC, 'little')
 
 
-def named():
-    rest = b''
+def given():
+    stdin = sys.stdin.buffer
     while True:
-        more = os.read(0, 65536)
-        if not more:
+        start = stdin.read(8)
+        if not start:
             return
-        *whole, rest = (rest + more).split(b'\0')
-        yield from map(os.fsdecode, whole)
+        path = stdin.read(int.from_bytes(start[:4], 'little'))
+        yield os.fsdecode(path), stdin.read(int.from_bytes(start[4:], 'little'))
 
 
-def compiled(path, flags):
-    with open(path, 'rb') as file:
-        data = file.read()
+def compiled(path, data, flags):
     try:
         code = compile(data, path, 'exec', dont_inherit=True, optimize=0)
     except (SyntaxError, ValueError, RecursionError, OverflowError, MemoryError):
@@ -40,21 +39,18 @@ def compiled(path, flags):
     return MAGIC + flags.to_bytes(4, 'little') + _imp.source_hash(RAW_MAGIC, data) + marshal.dumps(code)
 
 
-def show(path, flags, out):
-    try:
-        content = compiled(path, flags)
-    except OSError as error:
-        sys.exit('%s: %s' % (path, error))
+def show(path, data, flags, out):
+    content = compiled(path, data, flags)
     out.write(len(content).to_bytes(4, 'little') + content)
 
 
-def apart(path, flags, out):
+def apart(path, data, flags, out):
     out.flush()
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            show(path, flags, out)
+            show(path, data, flags, out)
             out.flush()
             status = 0
         finally:
@@ -77,8 +73,8 @@ def main():
     out = sys.stdout.buffer
     out.write(bytes([sys.version_info[1] if known else 0, len(tag)]) + tag)
     out.flush()
-    for path in named():
-        (show if known else apart)(path, flags, out)
+    for path, data in given():
+        (show if known else apart)(path, data, flags, out)
         out.flush()
 
 

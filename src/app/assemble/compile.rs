@@ -6,35 +6,16 @@
 //! scikit-learn) have none: nobody imports them where the application runs, and who does waits for
 //! Python to compile them.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::ffi::OsStr;
-use std::io::{self, BufReader, Read};
-use std::os::unix::ffi::OsStrExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::process::status_of;
 use super::BuildError;
-use super::marshal::{Layout, normalize};
-
-const SCRIPT: &str = include_str!("compile.py");
-
-/// Magic number, flags and the hash of the source (PEP 552).
-const HEADER: usize = 16;
-
-const BUFFER: usize = 256 * 1024;
-
-/// Most files that an interpreter knows of beside the one that it compiles. Their names fit into a
-/// pipe.
-const AHEAD: usize = 8;
-
-/// How Python decides whether byte code is valid (PEP 552).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Check {
-    Unchecked,
-    Checked,
-}
+use super::compiler::{
+    self, Check, Sources, Unkept, VARIABLES, arguments, converse, is_compiled, is_of_a_test_suite,
+};
 
 /// Compiles every `.py` below the directories. Files that are no Python 3 are left as they are.
 pub(super) fn compile(
@@ -44,13 +25,52 @@ pub(super) fn compile(
 ) -> Result<(), BuildError> {
     let mut paths = Vec::new();
     for directory in directories {
-        python_files(directory, &mut paths).map_err(|source| BuildError::Io {
+        let mut take = |path: PathBuf| {
+            if path.strip_prefix(directory).is_ok_and(is_compiled) {
+                paths.push(path);
+            }
+        };
+        walk(directory, &mut take).map_err(|source| BuildError::Io {
             doing: "list the Python files of",
             path: directory.clone(),
             source,
         })?;
     }
     files(python, paths, check)
+}
+
+/// Removes the byte-code that lies below a directory: what packages brought or made themselves is none
+/// of ours.
+pub(super) fn remove(directory: &Path) -> Result<(), BuildError> {
+    let mut found = Vec::new();
+    let is_code = |path: &Path| {
+        path.extension().is_some_and(|extension| extension == "pyc")
+            && path
+                .parent()
+                .is_some_and(|parent| parent.ends_with("__pycache__"))
+    };
+    let listed = walk(directory, &mut |path| {
+        if is_code(&path) {
+            found.push(path);
+        }
+    });
+    listed.map_err(|source| BuildError::Io {
+        doing: "list the byte-code of",
+        path: directory.to_owned(),
+        source,
+    })?;
+    for path in found {
+        std::fs::remove_file(&path).map_err(|source| BuildError::Io {
+            doing: "remove",
+            path: path.clone(),
+            source,
+        })?;
+        if let Some(parent) = path.parent() {
+            // Unless there is something else in it.
+            let _ = std::fs::remove_dir(parent);
+        }
+    }
+    Ok(())
 }
 
 /// Compiles these files, on all processors.
@@ -74,14 +94,16 @@ fn in_order(
     workers: usize,
     check: Check,
 ) -> Result<(), BuildError> {
-    // Few names at a time where there are few.
-    let ahead = (paths.len() / (4 * workers)).clamp(1, AHEAD);
+    let ahead = compiler::ahead(paths.len(), workers);
     let next = AtomicUsize::new(0);
-    let take = || paths.get(next.fetch_add(1, Ordering::Relaxed));
+    let take = || {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        (number < paths.len()).then_some(number)
+    };
     let take = &take;
     std::thread::scope(|scope| {
         let running: Vec<_> = (0..workers.min(paths.len()))
-            .map(|_| scope.spawn(move || compile_some(python, take, ahead, check)))
+            .map(|_| scope.spawn(move || compile_some(python, paths, take, ahead, check)))
             .collect();
         running.into_iter().try_for_each(|worker| {
             worker
@@ -91,16 +113,11 @@ fn in_order(
     })
 }
 
-/// Whether a package has it for its own tests.
-fn is_of_a_test_suite(path: &Path) -> bool {
-    let mut names = path.iter().skip_while(|name| *name != "site-packages");
-    names.any(|name| name == "tests")
-}
-
 /// Compiles what `take` gives with one interpreter, which is told of so many files ahead.
-fn compile_some<'a>(
+fn compile_some(
     python: &Path,
-    take: &dyn Fn() -> Option<&'a PathBuf>,
+    paths: &[PathBuf],
+    take: &(dyn Fn() -> Option<usize> + Sync),
     ahead: usize,
     check: Check,
 ) -> Result<(), BuildError> {
@@ -110,139 +127,78 @@ fn compile_some<'a>(
         source,
     };
     let mut child = Command::new(python)
-        .args(["-S", "-s", "-B", "-c", SCRIPT])
-        .arg(match check {
-            Check::Unchecked => "unchecked",
-            Check::Checked => "checked",
-        })
+        .args(arguments(check))
         .env_clear()
-        .envs(BTreeMap::from([
-            ("PYTHONHASHSEED", "0"),
-            ("LC_ALL", "C.UTF-8"),
-            // glibc is not to give memory back between two files.
-            ("MALLOC_TOP_PAD_", "67108864"),
-            ("MALLOC_TRIM_THRESHOLD_", "268435456"),
-            ("MALLOC_MMAP_THRESHOLD_", "268435456"),
-        ]))
+        .envs(VARIABLES)
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .map_err(failed)?;
-    let (stdin, mut said) = (child.stdin.take(), child.stdout.take());
-    let kept = stdin.zip(said.as_mut()).map_or(Ok(()), |(stdin, said)| {
-        keep(stdin, BufReader::with_capacity(BUFFER, said), take, ahead)
+    let streams = child.stdin.take().zip(child.stdout.take());
+    let kept = streams.map_or(Ok(()), |(stdin, stdout)| {
+        converse(stdin, stdout, &Beside(paths), take, ahead)
     });
-    if matches!(kept, Err(Unkept::Unwritten(..))) {
-        // Nobody is to read that it could not say the rest.
-        let _ = child.kill();
-    }
-    drop(said);
     let status = child.wait().map_err(failed)?;
     match kept {
-        // It ended too early, and its status says why.
-        Err(Unkept::Lost(_)) | Ok(()) if !status.success() => Err(BuildError::Compile {
-            status: status_of(status),
+        Err(Unkept::Unread(path, source)) => Err(BuildError::Io {
+            doing: "read",
+            path,
+            source,
         }),
-        Err(Unkept::Lost(error)) => Err(failed(error)),
         Err(Unkept::Unwritten(path, source)) => Err(BuildError::Io {
             doing: "write the byte-code of",
             path,
             source,
         }),
+        // It ended too early, and its status says why.
+        Err(Unkept::Lost(_)) | Ok(()) if !status.success() => Err(BuildError::Compile {
+            status: status_of(status),
+        }),
+        Err(Unkept::Lost(error)) => Err(failed(error)),
         Ok(()) => Ok(()),
     }
 }
 
-/// Why byte-code is not where it should be.
-enum Unkept {
-    /// The interpreter is not to be talked to.
-    Lost(io::Error),
-    Unwritten(PathBuf, io::Error),
-}
+/// Files whose byte-code is written beside them.
+struct Beside<'a>(&'a [PathBuf]);
 
-/// Names the files to the interpreter, so many ahead, and writes what it says of each beside it.
-fn keep<'a>(
-    mut stdin: impl io::Write,
-    mut said: impl Read,
-    take: &dyn Fn() -> Option<&'a PathBuf>,
-    ahead: usize,
-) -> Result<(), Unkept> {
-    let mut named = VecDeque::with_capacity(ahead);
-    let mut name = |named: &mut VecDeque<&'a PathBuf>| {
-        while named.len() < ahead
-            && let Some(path) = take()
-        {
-            let line = [path.as_os_str().as_bytes(), &[0]].concat();
-            stdin.write_all(&line).map_err(Unkept::Lost)?;
-            named.push_back(path);
-        }
-        Ok(())
-    };
-    name(&mut named)?;
-    let mut start = [0; 2];
-    said.read_exact(&mut start).map_err(Unkept::Lost)?;
-    let layout = Layout::of(start[0]);
-    let mut tag = vec![0; start[1].into()];
-    said.read_exact(&mut tag).map_err(Unkept::Lost)?;
-    let mut content = Vec::new();
-    while let Some(path) = named.pop_front() {
-        name(&mut named)?;
-        let mut length = [0; 4];
-        said.read_exact(&mut length).map_err(Unkept::Lost)?;
-        let length = u32::from_le_bytes(length);
-        content.clear();
-        let read = said.by_ref().take(length.into()).read_to_end(&mut content);
-        if read.map_err(Unkept::Lost)? < length as usize {
-            return Err(Unkept::Lost(io::ErrorKind::UnexpectedEof.into()));
-        }
-        if length == 0 {
-            continue;
-        }
-        if let (Some(layout), Some(code)) = (layout, content.get_mut(HEADER..)) {
-            // What it cannot read is still good byte-code.
-            normalize(code, layout);
-        }
-        write(path, &tag, &content).map_err(|error| Unkept::Unwritten(path.clone(), error))?;
+impl Sources for Beside<'_> {
+    fn path(&self, number: usize) -> &Path {
+        self.0.get(number).map_or(Path::new(""), PathBuf::as_path)
     }
-    Ok(())
-}
 
-/// `x.py`'s byte-code is `__pycache__/x.TAG.pyc` (PEP 3147). Whoever reads it meanwhile sees all or
-/// nothing.
-fn write(path: &Path, tag: &[u8], content: &[u8]) -> io::Result<()> {
-    let mut name = path.file_stem().unwrap_or_default().to_owned();
-    name.push(".");
-    name.push(OsStr::from_bytes(tag));
-    name.push(".pyc");
-    let directory = path.with_file_name("__pycache__");
-    let target = directory.join(&name);
-    name.push(format!(".{}", std::process::id()));
-    let temporary = directory.join(name);
-    match std::fs::write(&temporary, content) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            std::fs::create_dir_all(&directory)?;
-            std::fs::write(&temporary, content)?;
-        }
-        other => other?,
+    fn read(&self, number: usize) -> io::Result<Vec<u8>> {
+        std::fs::read(self.path(number))
     }
-    std::fs::rename(temporary, target)
+
+    /// A reader sees all or nothing of it meanwhile.
+    fn keep(&self, number: usize, tag: &[u8], code: &[u8]) -> io::Result<()> {
+        let target = compiler::place(self.path(number), tag);
+        let mut temporary = target.clone().into_os_string();
+        temporary.push(format!(".{}", std::process::id()));
+        match std::fs::write(&temporary, code) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if let Some(directory) = target.parent() {
+                    std::fs::create_dir_all(directory)?;
+                }
+                std::fs::write(&temporary, code)?;
+            }
+            other => other?,
+        }
+        std::fs::rename(temporary, target)
+    }
 }
 
-/// Python files below a directory; links, hidden directories and `node_modules` are passed by.
-fn python_files(directory: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
+/// The files below a directory; links are passed by.
+fn walk(directory: &Path, found: &mut dyn FnMut(PathBuf)) -> io::Result<()> {
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
         let kind = entry.file_type()?;
-        let name = entry.file_name();
-        let path = entry.path();
         if kind.is_dir() {
-            let hidden = name.as_bytes().starts_with(b".");
-            if !hidden && name != "node_modules" && name != "__pycache__" {
-                python_files(&path, found)?;
-            }
-        } else if kind.is_file() && path.extension().is_some_and(|extension| extension == "py") {
-            found.push(path);
+            walk(&entry.path(), found)?;
+        } else if kind.is_file() {
+            found(entry.path());
         }
     }
     Ok(())
@@ -250,6 +206,8 @@ fn python_files(directory: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     /// The byte-code of every file, by name.
@@ -302,7 +260,7 @@ mod tests {
         }
         assert!(
             in_order(python, &paths, 1, Check::Unchecked)
-                .is_err_and(|error| matches!(error, BuildError::Compile { status: 1 }))
+                .is_err_and(|error| matches!(error, BuildError::Io { doing: "read", .. }))
         );
     }
 

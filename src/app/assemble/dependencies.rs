@@ -10,6 +10,7 @@ use super::super::environment::Environment;
 use super::super::instrument::Instrument;
 use super::super::python_version::PythonVersion;
 use super::super::server::pins::pinned;
+use super::compiler::Check;
 use super::install::{self, Installer};
 use super::{Build, BuildError, compile, python_version, records, site_packages, temporary};
 
@@ -21,11 +22,8 @@ impl Build<'_> {
         self.pre_build(&base)?;
         let environment = self.with_files(base)?;
         let project = self.project(self.given)?;
-        // Then the pipeline has seen to it all, and nothing that was installed is run here. It is what
-        // it says to us that counts, not what the application's files make of it.
-        let done_already = install::is_set(self.given, install::INSTALLED);
         let protected = || {
-            if roots.image && !done_already {
+            if roots.image {
                 records::protected_files(&roots.app)
             } else {
                 BTreeMap::new()
@@ -93,7 +91,7 @@ impl Build<'_> {
                 .unwrap_or_default();
             return Err(BuildError::Overwritten { path });
         }
-        if !done_already && self.settle_collisions(&installer, &distributions, &site)? {
+        if self.settle_collisions(&installer, &distributions, &site)? {
             distributions = records::read_all(&site)?;
         }
         for distribution in &distributions {
@@ -102,7 +100,9 @@ impl Build<'_> {
         for leftover in [".lock", ".gitignore", "CACHEDIR.TAG"] {
             let _ = fs::remove_file(roots.app.join(leftover));
         }
-        compile::compile(&roots.python(), &[site], compile::Check::Unchecked)
+        // Only what was compiled here is byte-code of ours.
+        compile::remove(&site)?;
+        compile::compile(&roots.python(), &[site], Check::Unchecked)
     }
 
     /// The hook `pre-build`; where there is none, `install`, as it was called once.

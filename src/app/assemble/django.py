@@ -7,7 +7,7 @@ import sys
 import traceback
 
 manage, answer, default_root, collect = sys.argv[1:5]
-sys.path[0] = os.path.dirname(os.path.abspath(manage))
+sys.path[0] = os.path.dirname(os.path.realpath(manage))
 
 
 def tell(**what):
@@ -28,6 +28,17 @@ def fail(step, error):
     sys.exit(3)
 
 
+def is_static(entry):
+    """A project's own subclass of StaticFilesConfig."""
+    if entry.startswith('django.') or not entry.rpartition('.')[2][:1].isupper():
+        return False
+    from django.apps import AppConfig
+    try:
+        return AppConfig.create(entry).name == 'django.contrib.staticfiles'
+    except Exception:
+        return False
+
+
 def look(utility):
     from django.conf import settings
     try:
@@ -42,7 +53,8 @@ def look(utility):
             'own_whitenoise': any('whitenoise' in str(name).lower() for name in middleware),
         }
         facts['has_staticfiles'] = any(
-            name == 'django.contrib.staticfiles' or name.startswith('django.contrib.staticfiles.') for name in installed)
+            name == 'django.contrib.staticfiles' or name.startswith('django.contrib.staticfiles.') for name in installed
+        ) or any(is_static(name) for name in installed)
         missing = []
         for entry in getattr(settings, 'STATICFILES_DIRS', None) or ():
             path = entry[1] if isinstance(entry, (list, tuple)) else entry

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::super::advice::Advice;
 use super::super::plan::DjangoPlan;
 use super::super::process;
+use super::super::remedy::{Cause, distribution};
 use super::super::roots::Roots;
 use super::BuildError;
 
@@ -163,16 +164,11 @@ impl Failure {
 /// Remedies for the failures that are seen most.
 fn hints(advice: Advice, kind: &str, line: &str, module: Option<&str>) -> Advice {
     let text = line.to_lowercase();
-    if text.contains("secret_key") || (kind == "KeyError" && text.contains("secret")) {
-        return advice
-            .cause("The settings need a secret key, and a build has none.")
-            .remedy("give a throw-away value to the build only:\n  warpdrive image NAME --build-env SECRET_KEY=build-only\nor in .warpdrive/action_hooks/build-env:\n  SECRET_KEY=build-only");
+    let cause = Cause::of(line);
+    if matches!(cause, Cause::Variables(_) | Cause::Library(_)) {
+        return cause.explain(advice, &[]);
     }
-    if kind == "KeyError"
-        || kind == "UndefinedValueError"
-        || text.contains("environment variable")
-        || text.contains("set the")
-    {
+    if kind == "KeyError" || text.contains("environment variable") {
         return advice
             .cause("The settings read an environment variable that the build does not have.")
             .remedy("give it a default in the settings, or a value to the build:\n  warpdrive image NAME --build-env VARIABLE=value\nor in .warpdrive/action_hooks/build-env");
@@ -188,14 +184,7 @@ fn hints(advice: Advice, kind: &str, line: &str, module: Option<&str>) -> Advice
             .cause(format!(
                 "{name} is neither in the source nor among the requirements."
             ))
-            .remedy(format!(
-                "add the distribution that has {name} to requirements.txt"
-            ));
-    }
-    if text.contains("cannot open shared object file") {
-        return advice
-            .cause("A system library is missing from the image.")
-            .remedy("use a builder image that has it, or a package with the library in its wheel (psycopg2-binary …)");
+            .remedy(format!("add {} to requirements.txt", distribution(name)));
     }
     if text.contains("could not connect")
         || text.contains("connection refused")

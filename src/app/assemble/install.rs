@@ -18,14 +18,11 @@ use super::super::roots::Roots;
 use super::super::shell_words::split;
 use super::BuildError;
 
-/// Everything is installed, and only gets its normal form: the pipeline shares what comes of it.
-pub(super) const INSTALLED: &str = "WARPDRIVE_INSTALLED";
-
 /// Everything that the list names is in uv's cache: the pipeline has fetched it where the logins of the
 /// indexes are known.
 const FETCHED: &str = "WARPDRIVE_FETCHED";
 
-pub(super) fn is_set(environment: &BTreeMap<String, String>, name: &str) -> bool {
+fn is_set(environment: &BTreeMap<String, String>, name: &str) -> bool {
     environment.get(name).is_some_and(|value| value == "1")
 }
 

@@ -7,12 +7,13 @@
 
 mod application;
 mod compile;
+pub mod compiler;
 mod dependencies;
 mod django;
 mod error;
 mod install;
 mod marshal;
-mod records;
+pub mod records;
 mod source;
 mod wheels;
 mod wrapper;

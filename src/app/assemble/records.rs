@@ -3,7 +3,9 @@
 //! depend on the wheels alone.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -23,8 +25,8 @@ pub(super) struct Distribution {
 }
 
 /// A line of `RECORD`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
     /// As written: relative to site-packages.
     pub path: String,
     pub hash: String,
@@ -78,7 +80,7 @@ pub(super) fn name_all(site: &Path) -> Result<Vec<Distribution>, BuildError> {
 }
 
 /// Splits a RECORD into its lines: CSV with `"` quoting.
-fn parse(text: &str) -> Vec<Entry> {
+pub fn parse(text: &str) -> Vec<Entry> {
     text.lines()
         .filter(|line| !line.trim().is_empty())
         .map(|line| {
@@ -109,7 +111,8 @@ fn parse(text: &str) -> Vec<Entry> {
         .collect()
 }
 
-fn write(entries: &[Entry]) -> String {
+/// The text of a RECORD in its normal form.
+pub fn write(entries: &[Entry]) -> String {
     let mut lines: Vec<String> = entries
         .iter()
         .map(|entry| {
@@ -140,15 +143,20 @@ fn place(site: &Path, app_root: &Path, path: &str) -> Option<PathBuf> {
     place.strip_prefix(app_root).ok().map(Path::to_owned)
 }
 
-/// Whether nobody may install to this place (relative to the application's root).
-fn is_protected(place: &Path) -> bool {
-    let mut parts = place.iter().filter_map(|part| part.to_str());
+/// Whether this place, relative to the application's root, is the image's and no package's: what says
+/// how the environment's Python starts, what is run as a build or a start, the application's source, and
+/// everything hidden, for the root is also a home directory, whose hidden files configure programs.
+pub fn is_protected(place: &Path) -> bool {
+    let mut parts = place.iter().map(OsStr::as_bytes);
     match (parts.next(), parts.next(), parts.next()) {
-        (Some("src" | "s2i"), ..)
-        | (Some("pyvenv.cfg"), None, _)
-        | (Some("etc"), Some("warpdrive"), _) => true,
-        (Some("bin"), Some(name), None) => name == "warpdrive" || name.starts_with("python"),
-        _ => false,
+        (Some(b"src" | b"s2i"), ..)
+        | (Some(b"pyvenv.cfg"), None, _)
+        | (Some(b"etc"), Some(b"warpdrive"), _) => true,
+        (Some(b"bin"), Some(name), None) => {
+            name == b"warpdrive" || name == b"activate" || name.starts_with(b"python")
+        }
+        (Some(first), ..) => first.starts_with(b"."),
+        (None, ..) => false,
     }
 }
 
@@ -175,17 +183,22 @@ pub(super) fn refuse_intruders(
     Ok(())
 }
 
-/// The digests of the files that nobody may change.
+/// The digests of the files that nobody may change, whether or not a RECORD names them. (Builds of
+/// sdists leave other hidden directories in their home.)
 pub(super) fn protected_files(app_root: &Path) -> BTreeMap<PathBuf, String> {
     let mut files = vec![app_root.join("pyvenv.cfg")];
-    for directory in ["bin", "s2i/bin"] {
-        for entry in fs::read_dir(app_root.join(directory))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
+    let mut directories: Vec<PathBuf> = ["bin", "s2i", ".s2i", ".warpdrive"]
+        .map(|name| app_root.join(name))
+        .into();
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             let path = entry.path();
-            if path.strip_prefix(app_root).is_ok_and(is_protected) {
+            if !path.strip_prefix(app_root).is_ok_and(is_protected) {
+                continue;
+            }
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                directories.push(path);
+            } else {
                 files.push(path);
             }
         }
@@ -251,7 +264,8 @@ pub(super) fn collisions(distributions: &[Distribution], site: &Path) -> Vec<Col
         .collect()
 }
 
-const INSTALLER: &str = "warpdrive\n";
+/// What the file `INSTALLER` says, whatever installed the distribution.
+pub const INSTALLER: &str = "warpdrive\n";
 
 /// What installs this very distribution again: its release, or where it came from (PEP 610).
 pub(super) fn requirement(distribution: &Distribution) -> String {
@@ -376,11 +390,15 @@ fn public_origin(text: &str) -> Option<String> {
     Some(value.to_string())
 }
 
-/// `sha256=…` as RECORD has it: URL-safe base 64 without padding.
-fn record_hash(bytes: &[u8]) -> String {
+/// `sha256=…` as RECORD has it, of a file with this content.
+pub fn record_hash(bytes: &[u8]) -> String {
+    format!("sha256={}", base64(&Sha256::digest(bytes)))
+}
+
+/// URL-safe base 64 without padding.
+pub fn base64(digest: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let digest = Sha256::digest(bytes);
-    let mut text = "sha256=".to_owned();
+    let mut text = String::new();
     for chunk in digest.chunks(3) {
         let group = chunk
             .iter()
@@ -451,6 +469,11 @@ mod tests {
             ("../../../share/man/x", false),
             ("../../../bin/warpdrive", true),
             ("../../../bin/python3", true),
+            ("../../../bin/activate", true),
+            ("../../../bin/python-tool/x", false),
+            ("../../../.s2i/bin/assemble", true),
+            ("../../../.warpdrive/environment", true),
+            ("../../../.profile", true),
             ("../../../src/app.py", true),
             ("../../../s2i/bin/run", true),
             ("../../../pyvenv.cfg", true),

@@ -18,9 +18,10 @@ pub(super) fn write(
 ) -> Result<Option<String>, BuildError> {
     let asgi = application.interface == Interface::Asgi;
     let wrapped = !static_files.is_empty() && !server.serves_static_files();
-    let cannot_call =
-        application.factory && matches!(server, Server::ModWsgi | Server::Daphne | Server::Uwsgi);
-    // A dotted object (`main:server.app`) is more than a name.
+    // A dotted object (`main:app.server`) is more than a name.
+    let cannot_call = application.object.contains('.')
+        || (application.factory
+            && matches!(server, Server::ModWsgi | Server::Daphne | Server::Uwsgi));
     let (name, template) = match (wrapped, asgi, cannot_call) {
         (true, true, _) => ("whitenoise_asgi", include_str!("wrapper_asgi.py")),
         (true, false, _) => ("whitenoise_wrapper", include_str!("wrapper_wsgi.py")),
@@ -43,6 +44,11 @@ pub(super) fn write(
         .replace("{maps}", &maps.join("\n"));
     save(app_root, name, &text)?;
     Ok(Some(name.to_owned()))
+}
+
+/// Writes what starts frameworks that only have a function for serving.
+pub(super) fn write_serve(app_root: &Path) -> Result<(), BuildError> {
+    save(app_root, "warpdrive_serve", include_str!("launch_own.py"))
 }
 
 /// Writes what starts the server, if it needs something.

@@ -1,4 +1,5 @@
-# Written by warpdrive at build, for servers that cannot call a factory.
+# Written by warpdrive at build, for servers that take nothing but the name of an object.
 import importlib
+import operator
 
-application = getattr(importlib.import_module({module!r}), {object!r})()
+application = operator.attrgetter({object!r})(importlib.import_module({module!r})){call}

@@ -1,14 +1,18 @@
 //! Chooses how an app is started: the order of the original, with syntax trees in place of guesses.
 
+use std::collections::BTreeMap;
+
 use super::super::files::{EntryKind, Files};
 use super::super::jupyter;
-use super::super::plan::{Application, DjangoPlan, Start};
+use super::super::plan::{Application, DjangoPlan, RELEASE, Start, WEB};
 use super::super::project::Project;
-use super::super::server::Server;
-use super::entry::{Candidate, Found};
+use super::super::requirement::has;
+use super::super::server::{SOCKET_IO, Server};
+use super::declared::Said;
+use super::entry::{Candidate, Found, Read};
 use super::error::{DetectError, Nothing};
 use super::kinds::Interface;
-use super::{django, django_application, entry};
+use super::{declared, django, django_application, entry, own};
 
 /// The result of choosing.
 pub(super) struct Chosen {
@@ -17,6 +21,12 @@ pub(super) struct Chosen {
     pub django: Option<DjangoPlan>,
     pub python_path: Vec<String>,
     pub warnings: Vec<String>,
+    /// It listens on a port.
+    pub web: bool,
+    /// Distributions that its program comes with.
+    pub needs: Vec<String>,
+    /// Why it was chosen, with file and line.
+    pub because: String,
 }
 
 impl Chosen {
@@ -27,9 +37,32 @@ impl Chosen {
             django: None,
             python_path: Vec::new(),
             warnings: Vec::new(),
+            web: true,
+            needs: Vec::new(),
+            because: String::new(),
         }
     }
+
+    fn command(line: impl Into<String>) -> Chosen {
+        Chosen::simple(Start::Command { line: line.into() })
+    }
+
+    fn because(mut self, because: impl Into<String>) -> Chosen {
+        self.because = because.into();
+        self
+    }
 }
+
+/// Programs that are looked for, in this order; a setting comes first.
+pub(super) const PROGRAMS: &[&str] = &[
+    "main.py",
+    "run.py",
+    "server.py",
+    "index.py",
+    "application.py",
+    "bot.py",
+    "worker.py",
+];
 
 pub(super) struct Finder<'a> {
     pub files: &'a dyn Files,
@@ -38,51 +71,223 @@ pub(super) struct Finder<'a> {
 }
 
 impl Finder<'_> {
+    /// Every decision, in order; `page` says the same in words.
     pub(super) fn choose(&self) -> Result<Chosen, DetectError> {
-        let settings = &self.project.settings;
-        let mode = settings.get("deploy_mode").unwrap_or_default();
-        match mode.as_str() {
-            "shell" => {
-                return self
-                    .shell(true)
-                    .and_then(|found| found.ok_or_else(|| self.needs(&mode, "shell_file")));
-            }
-            "python" => {
-                let program = settings.get("python_file").unwrap_or_default();
-                if !self.files.is_file(&entry::under(self.home, &program)) {
-                    return Err(self.needs(&mode, "python_file"));
-                }
-                return Ok(Chosen::simple(Start::Python { program }));
-            }
-            "django" => {
-                return self.django()?.ok_or_else(|| DetectError::ModeNeeds {
-                    mode: mode.clone(),
-                    file: "manage.py with DJANGO_SETTINGS_MODULE".to_owned(),
-                });
-            }
-            "jupyter" => return Ok(self.jupyter()),
-            _ => {}
-        }
-        let server_type = settings.get("server_type");
-        if mode == "auto" && server_type.as_deref().is_some_and(jupyter::is_asked_for) {
-            return Ok(self.jupyter());
-        }
-        if let Some(chosen) = self.named()? {
+        let mode = self.project.settings.get("deploy_mode").unwrap_or_default();
+        if let Some(chosen) = self.said(&mode)? {
             return Ok(chosen);
         }
-        // The original's modes `gunicorn`, `uwsgi` …: the owner gives all arguments.
-        if let Some(server) = Server::from_name(&mode) {
-            return Ok(Chosen::simple(Start::Server {
-                server,
-                application: None,
-            }));
+        if mode == "auto" {
+            if let Some(chosen) = self.process(WEB, &self.project.settings.processes) {
+                return Ok(chosen);
+            }
+            if let Some(chosen) = self.shell(false)? {
+                return Ok(chosen);
+            }
+            if let Some(chosen) = self.procfile_web() {
+                return Ok(chosen);
+            }
         }
-        if mode == "auto"
-            && let Some(chosen) = self.shell(false)?
+        if mode != "django"
+            && let Some(chosen) = self.referred()?
         {
             return Ok(chosen);
         }
         self.search(&mode)
+    }
+
+    /// What can be found in a directory below without doubt: not a program, not a notebook.
+    pub(super) fn is_application(&self) -> bool {
+        let shell = self.files.kind(&entry::under(self.home, "app.sh"));
+        shell == Some(EntryKind::File { executable: true })
+            || self.procfile_web().is_some()
+            || self.django_plan().is_some()
+            || {
+                let found = entry::search(self.files, self.home);
+                // What lies in a directory that is not a package is that directory's.
+                let own = |one: &Candidate| {
+                    let directory = super::super::files::parent(&one.path);
+                    directory == self.home
+                        || directory == entry::under(self.home, "src")
+                        || self.files.is_file(&entry::under(directory, "__init__.py"))
+                };
+                found.applications.iter().any(own) || self.framework(&found, true).is_some()
+            }
+    }
+
+    /// What settings say.
+    fn said(&self, mode: &str) -> Result<Option<Chosen>, DetectError> {
+        let settings = &self.project.settings;
+        let origin = |key: &str| {
+            settings
+                .value(key)
+                .map_or_else(String::new, |value| value.origin.to_string())
+        };
+        match mode {
+            "shell" => {
+                let found = self.shell(true)?;
+                return found
+                    .map(|chosen| chosen.because(origin("deploy_mode")))
+                    .ok_or_else(|| self.needs(mode, "shell_file"))
+                    .map(Some);
+            }
+            "python" => {
+                let program = settings.get("python_file").unwrap_or_default();
+                if !self.files.is_file(&entry::under(self.home, &program)) {
+                    return Err(self.needs(mode, "python_file"));
+                }
+                let chosen = Chosen::simple(Start::Python { program });
+                return Ok(Some(chosen.because(origin("deploy_mode"))));
+            }
+            "django" => {
+                let found = self.django()?.ok_or_else(|| DetectError::ModeNeeds {
+                    mode: mode.to_owned(),
+                    file: "manage.py with DJANGO_SETTINGS_MODULE".to_owned(),
+                })?;
+                return Ok(Some(found.because(origin("deploy_mode"))));
+            }
+            "jupyter" => return Ok(Some(self.jupyter().because(origin("deploy_mode")))),
+            _ => {}
+        }
+        let server_type = settings.get("server_type");
+        if mode == "auto" && server_type.as_deref().is_some_and(jupyter::is_asked_for) {
+            return Ok(Some(self.jupyter().because(origin("server_type"))));
+        }
+        if let Some(chosen) = self.named()? {
+            return Ok(Some(chosen));
+        }
+        // The original's modes `gunicorn`, `uwsgi` …: the owner gives all arguments.
+        if let Some(server) = Server::from_name(mode) {
+            let chosen = Chosen::simple(Start::Server {
+                server,
+                application: None,
+            });
+            return Ok(Some(chosen.because(origin("deploy_mode"))));
+        }
+        if mode == "auto" {
+            return self.openshift();
+        }
+        Ok(None)
+    }
+
+    /// `APP_SCRIPT` and `APP_FILE`, which name a program on OpenShift.
+    fn openshift(&self) -> Result<Option<Chosen>, DetectError> {
+        let said = |key: &str, variable: &str| {
+            let value = self.project.settings.said(key)?;
+            let from = value.origin.to_string();
+            from.ends_with(variable).then(|| (value.text.clone(), from))
+        };
+        if let Some((_, from)) = said("shell_file", "APP_SCRIPT") {
+            let found = self.shell(true)?;
+            return found
+                .map(|chosen| chosen.because(from))
+                .ok_or_else(|| self.needs("shell", "shell_file"))
+                .map(Some);
+        }
+        if let Some((program, from)) = said("python_file", "APP_FILE") {
+            if !self.files.is_file(&entry::under(self.home, &program)) {
+                return Err(self.needs("python", "python_file"));
+            }
+            let chosen = Chosen::simple(Start::Python { program });
+            return Ok(Some(chosen.because(from)));
+        }
+        Ok(None)
+    }
+
+    /// A process of `[tool.warpdrive.processes]`.
+    fn process(&self, name: &str, processes: &BTreeMap<String, String>) -> Option<Chosen> {
+        let line = processes.get(name)?;
+        let said = Said {
+            value: line.clone(),
+            path: "pyproject.toml [tool.warpdrive.processes]".to_owned(),
+            line: 0,
+        };
+        Some(self.of_line(&said, name))
+    }
+
+    fn procfile_web(&self) -> Option<Chosen> {
+        let said = declared::procfile(self.files, self.home).remove(WEB)?;
+        Some(self.of_line(&said, WEB))
+    }
+
+    /// A line that says how a process is started.
+    fn of_line(&self, said: &Said, name: &str) -> Chosen {
+        let place = match said.line {
+            0 => said.path.clone(),
+            line => format!("{}:{line}", said.path),
+        };
+        let mut chosen =
+            Chosen::command(&said.value).because(format!("{place}: the process `{name}`"));
+        chosen.web = name == WEB;
+        chosen.django = self.django_plan();
+        if chosen.django.is_some() {
+            "django".clone_into(&mut chosen.framework);
+            chosen.python_path = self.django_path();
+        }
+        chosen.needs = self.servers_in(&said.value);
+        chosen
+    }
+
+    /// Servers that a line starts and that the requirements do not have.
+    fn servers_in(&self, line: &str) -> Vec<String> {
+        let names = self.project.names();
+        line.split_whitespace()
+            .filter_map(Server::from_name)
+            .flat_map(|server| server.missing_packages(&names, Interface::Wsgi, false))
+            .collect()
+    }
+
+    /// Without `web`: the one process that the `Procfile` or the setting has, or `worker`.
+    fn other_process(&self) -> Result<Option<Chosen>, DetectError> {
+        let mut all = declared::procfile(self.files, self.home);
+        for (name, line) in &self.project.settings.processes {
+            let said = Said {
+                value: line.clone(),
+                path: "pyproject.toml [tool.warpdrive.processes]".to_owned(),
+                line: 0,
+            };
+            all.insert(name.clone(), said);
+        }
+        all.remove(RELEASE);
+        let name = if all.contains_key("worker") {
+            "worker".to_owned()
+        } else if all.len() > 1 {
+            return Err(DetectError::Processes {
+                path: all
+                    .values()
+                    .next()
+                    .map_or_else(String::new, |said| said.path.clone()),
+                names: all.into_keys().collect(),
+            });
+        } else {
+            match all.keys().next() {
+                Some(name) => name.clone(),
+                None => return Ok(None),
+            }
+        };
+        Ok(all.get(&name).map(|said| self.of_line(said, &name)))
+    }
+
+    /// An application that the file of a tool names.
+    fn referred(&self) -> Result<Option<Chosen>, DetectError> {
+        for said in declared::references(self.files, self.home) {
+            let origin = format!("{}:{}", said.path, said.line);
+            let candidate = entry::named(self.files, self.home, &said.value).map_err(|reason| {
+                DetectError::Named {
+                    value: said.value.clone(),
+                    origin: origin.clone(),
+                    reason,
+                }
+            })?;
+            // Django is more than its application: its static files are collected.
+            if candidate.framework == "django" && self.django_plan().is_some() {
+                continue;
+            }
+            return self
+                .serve(candidate)
+                .map(|chosen| Some(chosen.because(format!("{origin}: {}", said.value))));
+        }
+        Ok(None)
     }
 
     fn needs(&self, mode: &str, key: &str) -> DetectError {
@@ -131,11 +336,12 @@ impl Finder<'_> {
         };
         let candidate =
             entry::named(self.files, self.home, &value).map_err(|reason| DetectError::Named {
-                value,
-                origin,
+                value: value.clone(),
+                origin: origin.clone(),
                 reason,
             })?;
         let mut chosen = self.serve(candidate)?;
+        chosen.because = format!("{origin}: {value}");
         if chosen.framework == "django" {
             chosen.django = self.django_plan();
         }
@@ -175,7 +381,7 @@ impl Finder<'_> {
             {
                 return Err(DetectError::Ambiguous {
                     candidates: vec![
-                        other.reference(),
+                        other.with_place(),
                         "Django (deploy_mode = django)".to_owned(),
                     ],
                 });
@@ -184,29 +390,195 @@ impl Finder<'_> {
                 return Ok(chosen);
             }
         }
-        match self.pick(&found.applications)? {
+        match self.pick(&found)? {
             Some(candidate) => {
-                let mut chosen = self.serve(candidate)?;
+                let because = candidate.words();
+                let socket_io = candidate.framework == "flask"
+                    && found
+                        .modules
+                        .iter()
+                        .any(|module| own::imports(module, "flask_socketio"));
+                let mut chosen = self.serve(candidate)?.because(because);
+                if socket_io {
+                    SOCKET_IO.clone_into(&mut chosen.framework);
+                }
                 chosen.warnings.extend(found.notes);
                 Ok(chosen)
             }
-            None if self.files.is_file(&program_path) && mode == "auto" => {
-                Ok(Chosen::simple(Start::Python { program }))
-            }
-            None if own.is_empty()
-                && mode == "auto"
-                && jupyter::has_notebooks(self.files, self.home) =>
-            {
-                Ok(self.jupyter())
-            }
-            None => match own.into_iter().next() {
-                Some(own) => Err(DetectError::OwnServer {
-                    module: own.path,
-                    framework: own.framework,
-                }),
-                None => Err(self.nothing(found)),
-            },
+            None if mode == "auto" => self.without_application(found, own, &program),
+            None => Err(self.nothing(found)),
         }
+    }
+
+    /// There is nothing that one of the servers could serve.
+    fn without_application(
+        &self,
+        found: Found,
+        own: Vec<Candidate>,
+        program: &str,
+    ) -> Result<Chosen, DetectError> {
+        if let Some(chosen) = self.framework(&found, true) {
+            return Ok(chosen);
+        }
+        for candidate in &own {
+            if let Some(line) = own::object(candidate, &found.modules) {
+                let mut chosen = Chosen::command(line).because(candidate.words());
+                chosen.framework.clone_from(&candidate.framework);
+                chosen.python_path = self.path_for(&candidate.root);
+                return Ok(chosen);
+            }
+        }
+        if let Some(chosen) = self.paste() {
+            return Ok(chosen);
+        }
+        if let Some(chosen) = self.other_process()? {
+            return Ok(chosen);
+        }
+        let program_path = entry::under(self.home, program);
+        let named = self.project.settings.said("python_file").is_some();
+        if self.files.is_file(&program_path) && (named || self.framework(&found, false).is_none()) {
+            let chosen = Chosen::simple(Start::Python {
+                program: program.to_owned(),
+            });
+            return Ok(chosen.because(format!("{program_path}: a program")));
+        }
+        if let Some(chosen) = self.framework(&found, false) {
+            return Ok(chosen);
+        }
+        if found.errors.is_empty()
+            && found.notes.is_empty()
+            && let Some(name) = self.program(&found)
+        {
+            let path = entry::under(self.home, &name);
+            let chosen = Chosen::simple(Start::Python { program: name });
+            return Ok(chosen.because(format!("{path}: a program")));
+        }
+        if let Some(chosen) = self.script()? {
+            return Ok(chosen);
+        }
+        if own.is_empty() && jupyter::has_notebooks(self.files, self.home) {
+            return Ok(self.jupyter().because("notebooks, and nothing else"));
+        }
+        match own.into_iter().next() {
+            Some(own) => Err(DetectError::OwnServer {
+                module: own.path,
+                framework: own.framework,
+            }),
+            None => Err(self.nothing(found)),
+        }
+    }
+
+    /// A program of a framework that serves by itself (`web`), or of a worker's or bot's.
+    fn framework(&self, found: &Found, web: bool) -> Option<Chosen> {
+        const FIRST: [&str; 7] = [
+            "streamlit_app",
+            "app",
+            "main",
+            "Home",
+            "home",
+            "index",
+            "server",
+        ];
+        let own = own::FRAMEWORKS.iter().filter(|own| own.web == web);
+        for framework in own {
+            let mut modules: Vec<&Read> = found
+                .modules
+                .iter()
+                .filter(|module| module.in_home || !web)
+                .filter(|module| own::imports(module, framework.package))
+                .collect();
+            modules.sort_by_key(|module| {
+                let first = FIRST.iter().position(|name| *name == module.module);
+                (!module.has_main, first.unwrap_or(FIRST.len()))
+            });
+            let Some(module) = modules.first() else {
+                continue;
+            };
+            let file = module
+                .path
+                .strip_prefix(&format!("{}/", self.home))
+                .unwrap_or(&module.path);
+            let line = framework
+                .line
+                .replace("{file}", file)
+                .replace("{module}", &module.module);
+            let mut chosen = Chosen::command(line)
+                .because(format!("{}: imports {}", module.path, framework.package));
+            framework.framework.clone_into(&mut chosen.framework);
+            chosen.web = web;
+            if !framework.needs.is_empty() && !has(&self.project.names(), framework.needs) {
+                chosen.needs.push(framework.needs.to_owned());
+            }
+            return Some(chosen);
+        }
+        None
+    }
+
+    /// Pyramid's ini file.
+    fn paste(&self) -> Option<Chosen> {
+        let said = declared::paste(self.files, self.home)?;
+        let mut chosen = Chosen::command(format!(
+            "gunicorn --paste {} --bind 0.0.0.0:$PORT --access-logfile -",
+            said.value
+        ))
+        .because(format!(
+            "{}:{}: an application of PasteDeploy",
+            said.path, said.line
+        ));
+        "pyramid".clone_into(&mut chosen.framework);
+        chosen.needs = self.servers_in("gunicorn");
+        Some(chosen)
+    }
+
+    /// A program by its name: one with a main block, or the only module.
+    fn program(&self, found: &Found) -> Option<String> {
+        let root: Vec<&Read> = found
+            .modules
+            .iter()
+            .filter(|module| module.in_home)
+            .collect();
+        let name = |module: &Read| {
+            let name = module.path.rsplit('/').next().unwrap_or(&module.path);
+            name.to_owned()
+        };
+        PROGRAMS
+            .iter()
+            .find(|program| {
+                root.iter()
+                    .any(|module| name(module) == **program && (module.has_main || module.acts))
+            })
+            .map(|program| (*program).to_owned())
+            .or_else(|| match root.as_slice() {
+                [one] if one.has_main => Some(name(one)),
+                _ => None,
+            })
+    }
+
+    /// The only program of `[project.scripts]`.
+    fn script(&self) -> Result<Option<Chosen>, DetectError> {
+        let mut found = declared::scripts(self.files, self.home);
+        let Some(first) = found.first().cloned() else {
+            return Ok(None);
+        };
+        if found.len() > 1 {
+            let preferred = ["serve", "server", "start", "web", "run"];
+            found.retain(|said| preferred.contains(&said.value.as_str()));
+            if found.len() != 1 {
+                return Err(DetectError::Processes {
+                    path: first.path.clone(),
+                    names: declared::scripts(self.files, self.home)
+                        .into_iter()
+                        .map(|said| said.value)
+                        .collect(),
+                });
+            }
+        }
+        Ok(found.pop().map(|said| {
+            Chosen::command(&said.value).because(format!(
+                "{}:{}: the script `{}`",
+                said.path, said.line, said.value
+            ))
+        }))
     }
 
     /// Notebooks, for Jupyter.
@@ -219,8 +591,8 @@ impl Finder<'_> {
     }
 
     /// One application, or the one of the two interfaces of a project that the server wants.
-    fn pick(&self, found: &[Candidate]) -> Result<Option<Candidate>, DetectError> {
-        match found {
+    fn pick(&self, found: &Found) -> Result<Option<Candidate>, DetectError> {
+        match found.applications.as_slice() {
             [] => Ok(None),
             [one] => Ok(Some(one.clone())),
             many => {
@@ -240,10 +612,29 @@ impl Finder<'_> {
                         return Ok(Some(if asynchronous { asgi } else { wsgi }));
                     }
                 }
+                // `uvicorn.run("module:app")` in a main block says which one.
+                let runs: Vec<&String> = found
+                    .modules
+                    .iter()
+                    .filter_map(|module| module.runs.as_ref())
+                    .collect();
+                if let [said] = runs.as_slice()
+                    && let Some(one) = many.iter().find(|one| one.reference() == **said)
+                {
+                    return Ok(Some(one.clone()));
+                }
                 Err(DetectError::Ambiguous {
-                    candidates: many.iter().map(Candidate::reference).collect(),
+                    candidates: many.iter().map(Candidate::with_place).collect(),
                 })
             }
+        }
+    }
+
+    fn path_for(&self, root: &str) -> Vec<String> {
+        if root == self.home || self.project.installable {
+            Vec::new()
+        } else {
+            vec![root.to_owned()]
         }
     }
 
@@ -268,11 +659,7 @@ impl Finder<'_> {
 
     /// Chooses the server for an application.
     fn serve(&self, candidate: Candidate) -> Result<Chosen, DetectError> {
-        let python_path = if candidate.root == self.home || self.project.installable {
-            Vec::new()
-        } else {
-            vec![candidate.root.clone()]
-        };
+        let python_path = self.path_for(&candidate.root);
         let framework = candidate.framework.clone();
         let application = Application {
             module: candidate.module,
@@ -282,30 +669,26 @@ impl Finder<'_> {
             wrapper: None,
         };
         let server = self.server_for(&application)?;
-        Ok(Chosen {
-            start: Start::Server {
-                server,
-                application: Some(application),
-            },
-            framework,
-            django: None,
-            python_path,
-            warnings: Vec::new(),
-        })
+        let mut chosen = Chosen::simple(Start::Server {
+            server,
+            application: Some(application),
+        });
+        chosen.framework = framework;
+        chosen.python_path = python_path;
+        Ok(chosen)
+    }
+
+    /// The server that the owner has chosen.
+    fn said_server(&self) -> Option<Server> {
+        ["deploy_mode", "server_type"]
+            .into_iter()
+            .filter_map(|key| self.project.settings.get(key))
+            .find_map(|name| Server::from_name(&name))
     }
 
     fn server_for(&self, application: &Application) -> Result<Server, DetectError> {
-        let settings = &self.project.settings;
         let interface = application.interface;
-        let mode = settings
-            .get("deploy_mode")
-            .and_then(|name| Server::from_name(&name));
-        let said = mode.or_else(|| {
-            settings
-                .get("server_type")
-                .and_then(|name| Server::from_name(&name))
-        });
-        if let Some(server) = said {
+        if let Some(server) = self.said_server() {
             if server.serves(interface) {
                 return Ok(server);
             }
@@ -332,6 +715,15 @@ impl Finder<'_> {
         )
     }
 
+    /// The directory of Django's packages, where it is not the home.
+    fn django_path(&self) -> Vec<String> {
+        django::find(self.files, self.home)
+            .map(|found| found.root)
+            .filter(|root| root != self.home)
+            .into_iter()
+            .collect()
+    }
+
     fn django_plan(&self) -> Option<DjangoPlan> {
         django::find(self.files, self.home).map(|found| DjangoPlan {
             manage: found.manage,
@@ -347,47 +739,64 @@ impl Finder<'_> {
             return Ok(None);
         };
         let application = django_application(&django, self.wants_asgi());
-        let application = application.unwrap_or(Application {
+        let mut application = application.unwrap_or(Application {
             module: "wsgi".to_owned(),
             object: "application".to_owned(),
             factory: false,
             interface: Interface::Wsgi,
             wrapper: None,
         });
+        // Django has both interfaces, whichever modules a project has.
+        if let Some(server) = self.said_server()
+            && !server.serves(application.interface)
+        {
+            application = django_itself(application.interface == Interface::Wsgi);
+        }
         let server = self.server_for(&application)?;
-        Ok(Some(Chosen {
-            start: Start::Server {
-                server,
-                application: Some(application),
-            },
-            framework: "django".to_owned(),
-            django: Some(django),
-            python_path: Vec::new(),
-            warnings: Vec::new(),
-        }))
+        let mut chosen = Chosen::simple(Start::Server {
+            server,
+            application: Some(application),
+        })
+        .because(format!("{}: a Django project", django.manage));
+        "django".clone_into(&mut chosen.framework);
+        chosen.django = Some(django);
+        chosen.python_path = self.django_path();
+        Ok(Some(chosen))
     }
 
     fn nothing(&self, found: Found) -> DetectError {
-        let mut elsewhere = Vec::new();
-        for entry in self.files.list(self.home) {
-            if entry.kind != EntryKind::Directory || entry.name.starts_with('.') {
-                continue;
-            }
-            let directory = entry::under(self.home, &entry.name);
-            let inner = entry::search(self.files, &directory);
-            if django::find(self.files, &directory).is_some() || !inner.applications.is_empty() {
-                elsewhere.push(directory);
-            }
-        }
-        elsewhere.truncate(3);
         DetectError::Nothing(Box::new(Nothing {
             empty: found.looked_at.is_empty() && !has_python(self.files, self.home, 0),
             looked_at: found.looked_at,
             errors: found.errors,
             notes: found.notes,
-            elsewhere,
+            script: {
+                let program = self.project.settings.get("shell_file").unwrap_or_default();
+                Some(entry::under(self.home, &program)).filter(|path| self.files.is_file(path))
+            },
+            notebooks: jupyter::has_notebooks(self.files, self.home),
+            conda: ["environment.yml", "environment.yaml"]
+                .into_iter()
+                .map(|name| entry::under(self.home, name))
+                .find(|path| self.files.is_file(path)),
             home: self.home.to_owned(),
         }))
+    }
+}
+
+/// Django's own function that makes an application.
+fn django_itself(asgi: bool) -> Application {
+    let (module, object, interface) = if asgi {
+        ("django.core.asgi", "get_asgi_application", Interface::Asgi)
+    } else {
+        ("django.core.wsgi", "get_wsgi_application", Interface::Wsgi)
+    };
+    Application {
+        module: module.to_owned(),
+        object: object.to_owned(),
+        factory: true,
+        interface,
+        wrapper: None,
     }
 }
 

@@ -1,9 +1,9 @@
 //! What can be told about a Django project without running it: `manage.py`, the settings module,
-//! and which applications it names. The build asks Django itself ([`crate::app::assemble`]).
+//! and which applications it names. The build asks Django itself ([`crate::assemble`]).
 
 use ruff_python_ast::{self as ast, Expr};
 
-use super::super::files::Files;
+use super::super::files::{EntryKind, Files};
 use super::entry::under;
 use super::evaluate::Evaluator;
 use super::parse;
@@ -14,6 +14,8 @@ use super::syntax::{self, Binding};
 pub(super) struct Django {
     /// Path of `manage.py`.
     pub manage: String,
+    /// The directory of its packages.
+    pub root: String,
     /// `mysite.settings`, where `manage.py` says it plainly.
     pub settings_module: Option<String>,
     /// `mysite.wsgi.application`.
@@ -28,44 +30,79 @@ const VARIABLE: &str = "DJANGO_SETTINGS_MODULE";
 /// Looks for a project whose `manage.py` is in `home`.
 pub(super) fn find(files: &dyn Files, home: &str) -> Option<Django> {
     let manage = under(home, "manage.py");
-    let source = files.text(&manage)?;
-    let settings_module = match parse::module(&source) {
+    let named = settings_named(&files.text(&manage)?)?;
+    let root = named
+        .as_deref()
+        .and_then(|module| root_of(files, home, module))
+        .unwrap_or_else(|| home.to_owned());
+    // A link at the top leads to the program beside the packages.
+    let beside = under(&root, "manage.py");
+    let manage = if files.is_file(&beside) {
+        beside
+    } else {
+        manage
+    };
+    let evaluator = Evaluator::new(files, vec![root.clone()]);
+    let package = named.as_deref().and_then(|name| name.split('.').next());
+    let of_package = |module: &str| {
+        let module = format!("{}.{module}", package?);
+        let path = evaluator.path_of(&module)?;
+        Some((format!("{module}.application"), path))
+    };
+    let (wsgi, asgi) = (of_package("wsgi"), of_package("asgi"));
+    // What the server will load decides: `manage.py` is for the developer.
+    let said = [&wsgi, &asgi]
+        .into_iter()
+        .flatten()
+        .find_map(|(_, path)| settings_named(&files.text(path)?).flatten());
+    let settings_module = said
+        .filter(|module| evaluator.path_of(module).is_some())
+        .or(named);
+    let setting = |name: &str| setting(&evaluator, settings_module.as_deref()?, name, 0);
+    let wsgi_application = setting("WSGI_APPLICATION");
+    let asgi_application = setting("ASGI_APPLICATION");
+    let static_url = setting("STATIC_URL");
+    Some(Django {
+        manage,
+        root,
+        // Without the setting: the module that `django-admin startproject` makes.
+        wsgi_application: wsgi_application.or(wsgi.map(|(name, _)| name)),
+        asgi_application: asgi_application.or(asgi.map(|(name, _)| name)),
+        static_url,
+        settings_module,
+    })
+}
+
+/// The settings module that a program names; `None` where it has nothing to do with Django.
+#[expect(clippy::option_option, reason = "Django, and perhaps its settings")]
+fn settings_named(source: &str) -> Option<Option<String>> {
+    match parse::module(source) {
         Ok(parsed) => {
             let mut finder = Finder::default();
             for statement in parsed.suite() {
                 ast::visitor::Visitor::visit_stmt(&mut finder, statement);
             }
-            if !finder.mentioned {
-                return None;
-            }
-            finder.value
+            finder.mentioned.then_some(finder.value)
         }
         // Python 2, say. Django will tell at build.
-        Err(_) if source.contains(VARIABLE) => None,
-        Err(_) => return None,
-    };
-    let evaluator = Evaluator::new(files, vec![home.to_owned()]);
-    let setting = |name: &str| setting(&evaluator, settings_module.as_deref()?, name, 0);
-    let wsgi_application = setting("WSGI_APPLICATION");
-    let asgi_application = setting("ASGI_APPLICATION");
-    let static_url = setting("STATIC_URL");
-    // Without the setting: the module that `django-admin startproject` makes.
-    let package = settings_module
-        .as_deref()
-        .and_then(|name| name.split('.').next());
-    let guess = |module: &str| {
-        let module = format!("{}.{module}", package?);
-        evaluator
-            .path_of(&module)
-            .map(|_| format!("{module}.application"))
-    };
-    Some(Django {
-        manage,
-        wsgi_application: wsgi_application.or_else(|| guess("wsgi")),
-        asgi_application: asgi_application.or_else(|| guess("asgi")),
-        static_url,
-        settings_module,
-    })
+        Err(_) => source.contains(VARIABLE).then_some(None),
+    }
+}
+
+/// The directory in which the settings lie: the home, or one below it.
+fn root_of(files: &dyn Files, home: &str, module: &str) -> Option<String> {
+    let directories = files
+        .list(home)
+        .into_iter()
+        .filter(|entry| entry.kind == EntryKind::Directory && !entry.name.starts_with('.'))
+        .map(|entry| under(home, &entry.name));
+    std::iter::once(home.to_owned())
+        .chain(directories)
+        .find(|root| {
+            Evaluator::new(files, vec![root.clone()])
+                .path_of(module)
+                .is_some()
+        })
 }
 
 fn setting(evaluator: &Evaluator<'_>, module: &str, name: &str, depth: u32) -> Option<String> {

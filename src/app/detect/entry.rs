@@ -15,10 +15,10 @@ use super::kinds::{FACTORIES, Interface};
 use super::syntax::{Binding, SyntaxError};
 
 /// Modules that are looked at, the most explicit first.
-const MODULES: &[&str] = &["wsgi", "asgi", "app", "main"];
+pub(super) const MODULES: &[&str] = &["wsgi", "asgi", "app", "main"];
 
 /// Directories that are no application's package.
-const NOT_PACKAGES: &[&str] = &[
+pub(super) const NOT_PACKAGES: &[&str] = &[
     "bin",
     "build",
     "data",
@@ -53,6 +53,10 @@ pub struct Candidate {
     pub framework: String,
     /// Directory that must be on `sys.path`, relative to the tree, if it is not the home.
     pub root: String,
+    /// The line of its file that binds it, if it is known.
+    pub line: usize,
+    /// The name that is bound; `object` may be an attribute of it.
+    name: String,
     /// Names that are this very application: (file, name).
     through: BTreeSet<(String, String)>,
     /// Names that stand in its expression or are given to its methods.
@@ -65,6 +69,31 @@ impl Candidate {
     pub fn reference(&self) -> String {
         let call = if self.factory { "()" } else { "" };
         format!("{}:{}{call}", self.module, self.object)
+    }
+
+    /// The reference, with file and line behind it.
+    pub fn with_place(&self) -> String {
+        format!("{} ({})", self.reference(), self.place())
+    }
+
+    /// `app.py:3`
+    fn place(&self) -> String {
+        match self.line {
+            0 => self.path.clone(),
+            line => format!("{}:{line}", self.path),
+        }
+    }
+
+    /// What it is and where, for people.
+    pub(super) fn words(&self) -> String {
+        let what = if self.factory { "makes" } else { "is" };
+        let kind = match (self.framework.as_str(), self.interface) {
+            ("", Interface::Wsgi) => "a WSGI application".to_owned(),
+            ("", Interface::Asgi) => "an ASGI application".to_owned(),
+            ("", Interface::Own) => "an application".to_owned(),
+            (framework, _) => format!("an application ({framework})"),
+        };
+        format!("{}: `{}` {what} {kind}", self.place(), self.object)
     }
 }
 
@@ -82,12 +111,90 @@ pub struct Found {
     pub serving: BTreeSet<String>,
     /// Files with an `if __name__ == "__main__":`.
     pub programs: BTreeSet<String>,
+    /// The modules that were parsed.
+    pub(super) modules: Vec<Read>,
 }
 
-/// Looks for applications below `home`.
+/// What a module says of itself besides its applications.
+#[derive(Debug, Clone)]
+pub(super) struct Read {
+    pub path: String,
+    pub module: String,
+    /// It lies in the home, not in a package.
+    pub in_home: bool,
+    /// Dotted names of what it imports.
+    pub imports: BTreeSet<String>,
+    pub has_main: bool,
+    /// It does more than define things when it is run.
+    pub acts: bool,
+    /// What `uvicorn.run("module:object")` in its main block names.
+    pub runs: Option<String>,
+}
+
+impl Read {
+    fn new(place: &Place, module: &super::syntax::Module, home: &str) -> Read {
+        let mut imports: BTreeSet<String> = module.stars.iter().cloned().collect();
+        for (_, binding) in &module.bindings {
+            if let Binding::Import {
+                module, attribute, ..
+            } = binding
+            {
+                imports.insert(module.clone());
+                if let Some(attribute) = attribute {
+                    imports.insert(format!("{module}.{attribute}"));
+                }
+            }
+        }
+        Read {
+            path: place.path.clone(),
+            module: place.module.clone(),
+            in_home: super::super::files::parent(&place.path) == home,
+            imports,
+            has_main: module.has_main,
+            acts: !module.calls.is_empty() || module.loops,
+            runs: module.main_calls.iter().find_map(named_in_run),
+        }
+    }
+}
+
+/// `uvicorn.run("a:b")`, `granian.Granian("a:b").serve()`.
+fn named_in_run(call: &Expr) -> Option<String> {
+    let Expr::Call(call) = call else { return None };
+    let first = call.arguments.args.first();
+    let reference = first.and_then(super::syntax::string);
+    if let Some(reference) = reference.filter(|text| text.contains(':')) {
+        let factory = call.arguments.keywords.iter().any(|keyword| {
+            keyword
+                .arg
+                .as_ref()
+                .is_some_and(|name| name.as_str() == "factory")
+        });
+        let call = if factory && !reference.ends_with("()") {
+            "()"
+        } else {
+            ""
+        };
+        return Some(format!("{reference}{call}"));
+    }
+    match call.func.as_ref() {
+        Expr::Attribute(attribute) => named_in_run(&attribute.value),
+        _ => None,
+    }
+}
+
+/// Looks for applications below `home`: in the modules that are called after what they are, and only
+/// where these have none in all modules of the root and of packages.
 pub(super) fn search(files: &dyn Files, home: &str) -> Found {
+    let first = search_in(files, home, &places(files, home));
+    let served = |one: &Candidate| one.interface != Interface::Own;
+    if first.applications.iter().any(served) {
+        return first;
+    }
+    search_in(files, home, &all_places(files, home))
+}
+
+fn search_in(files: &dyn Files, home: &str, places: &[Place]) -> Found {
     let mut found = Found::default();
-    let places = places(files, home);
     let source = under(home, "src");
     let evaluator = Evaluator::new(files, vec![home.to_owned(), source]);
     let mut candidates: Vec<Candidate> = Vec::new();
@@ -96,6 +203,7 @@ pub(super) fn search(files: &dyn Files, home: &str) -> Found {
             continue;
         };
         found.looked_at.push(place.path.clone());
+        found.modules.push(Read::new(place, &module, home));
         if let Some(name) = sibling_import(files, place, &module) {
             found.notes.push(format!(
                 "{} imports {name}, which lies beside it: its directory would be the home",
@@ -157,10 +265,21 @@ pub(super) fn search(files: &dyn Files, home: &str) -> Found {
                 .filter(|other| *other != itself)
                 .collect();
             through.remove(&itself);
+            let object = match app.attribute {
+                Some(attribute) if !factory => format!("{name}.{attribute}"),
+                // A server cannot take an attribute of what a factory gives.
+                Some(_) => continue,
+                None => name.to_owned(),
+            };
+            let line = module.offset_of(name).map_or(0, |offset| {
+                line_at(&files.text(&place.path).unwrap_or_default(), offset)
+            });
             candidates.push(Candidate {
                 module: place.module.clone(),
                 path: place.path.clone(),
-                object: name.to_owned(),
+                name: name.to_owned(),
+                line,
+                object,
                 factory,
                 interface: app.interface,
                 framework: app.framework,
@@ -202,7 +321,10 @@ pub(super) fn named(files: &dyn Files, home: &str, reference: &str) -> Result<Ca
         let file = module_name.replace('.', "/");
         return Err(format!("there is neither {file}.py nor {file}/__init__.py"));
     };
-    let root = if path.starts_with(&format!("{source}/")) {
+    let dotted = module_name.replace('.', "/");
+    let root = if path.starts_with(&format!("{}.", under(&source, &dotted)))
+        || path.starts_with(&format!("{}/", under(&source, &dotted)))
+    {
         source
     } else {
         home.to_owned()
@@ -236,9 +358,14 @@ pub(super) fn named(files: &dyn Files, home: &str, reference: &str) -> Result<Ca
     } else {
         Interface::Wsgi
     });
+    let line = module.offset_of(first).map_or(0, |offset| {
+        line_at(&files.text(&path).unwrap_or_default(), offset)
+    });
     Ok(Candidate {
         module: module_name.to_owned(),
         path,
+        name: first.to_owned(),
+        line,
         object: object.to_owned(),
         factory,
         interface,
@@ -248,6 +375,12 @@ pub(super) fn named(files: &dyn Files, home: &str, reference: &str) -> Result<Ca
         mentions: BTreeSet::new(),
         order: 0,
     })
+}
+
+/// The number of the line with that byte.
+fn line_at(text: &str, offset: usize) -> usize {
+    let before = text.get(..offset.min(text.len())).unwrap_or_default();
+    before.matches('\n').count() + 1
 }
 
 struct Place {
@@ -291,6 +424,7 @@ fn places(files: &dyn Files, home: &str) -> Vec<Place> {
                 || NOT_PACKAGES.contains(&name.as_str())
                 || !name.chars().all(|c| c.is_alphanumeric() || c == '_')
                 || (name == "src" && roots.len() == 2 && root == home)
+                || (root == home && is_project(files, &under(root, &name)))
             {
                 continue;
             }
@@ -312,6 +446,103 @@ fn places(files: &dyn Files, home: &str) -> Vec<Place> {
         }
     }
     places
+}
+
+/// Whether a directory is a project beside others, not a package of this one: it says itself what it
+/// needs.
+fn is_project(files: &dyn Files, directory: &str) -> bool {
+    const SAY: [&str; 5] = [
+        "requirements.txt",
+        "pyproject.toml",
+        "Pipfile",
+        "setup.py",
+        "Procfile",
+    ];
+    let has = |name: &str| files.is_file(&under(directory, name));
+    !has("__init__.py") && SAY.into_iter().any(has)
+}
+
+/// Modules of these names start no application.
+const NOT_MODULES: &[&str] = &[
+    "conftest",
+    "fabfile",
+    "manage",
+    "noxfile",
+    "setup",
+    "tasks",
+    "versioneer",
+];
+/// How many modules are parsed, and how deep in packages.
+const MAX_PLACES: usize = 300;
+const MAX_PACKAGES: usize = 3;
+
+/// All modules of the root and of packages: first those that [`places`] has.
+fn all_places(files: &dyn Files, home: &str) -> Vec<Place> {
+    let mut found = places(files, home);
+    let source = under(home, "src");
+    let mut roots = vec![home.to_owned()];
+    if files.is_directory(&source) && !files.is_file(&under(&source, "__init__.py")) {
+        roots.push(source);
+    }
+    for root in &roots {
+        modules_in(files, root, root, "", 0, &mut found);
+    }
+    found
+}
+
+fn modules_in(
+    files: &dyn Files,
+    root: &str,
+    directory: &str,
+    package: &str,
+    depth: usize,
+    found: &mut Vec<Place>,
+) {
+    let good = |name: &str| name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    let entries = files.list(directory);
+    for entry in &entries {
+        let Some(name) = entry.name.strip_suffix(".py") else {
+            continue;
+        };
+        let path = under(directory, &entry.name);
+        if !matches!(entry.kind, EntryKind::File { .. })
+            || !good(name)
+            || NOT_MODULES.contains(&name)
+            || name.starts_with("test_")
+            || name.ends_with("_test")
+            || (name == "__init__" && package.is_empty())
+            || found.len() >= MAX_PLACES
+            || found.iter().any(|place| place.path == path)
+        {
+            continue;
+        }
+        let module = match (package, name) {
+            (package, "__init__") => package.to_owned(),
+            ("", name) => name.to_owned(),
+            (package, name) => format!("{package}.{name}"),
+        };
+        found.push(Place {
+            path,
+            module,
+            root: root.to_owned(),
+        });
+    }
+    for entry in &entries {
+        let inner = under(directory, &entry.name);
+        if depth >= MAX_PACKAGES
+            || entry.kind != EntryKind::Directory
+            || !good(&entry.name)
+            || NOT_PACKAGES.contains(&entry.name.as_str())
+            || !files.is_file(&under(&inner, "__init__.py"))
+        {
+            continue;
+        }
+        let name = match package {
+            "" => entry.name.clone(),
+            package => format!("{package}.{}", entry.name),
+        };
+        modules_in(files, root, &inner, &name, depth + 1, found);
+    }
 }
 
 /// A module that lies beside the file and is imported as if its directory were on `sys.path`, which
@@ -342,7 +573,9 @@ fn sibling_import(
 /// Plain names in the value that a name is bound to.
 fn mentioned(module: &super::syntax::Module, name: &str) -> Vec<String> {
     let mut names = Vec::new();
-    if let Some((_, Binding::Value(value @ Expr::Call(_)))) = module.find(name, None) {
+    if let Some((_, Binding::Value(value @ (Expr::Call(_) | Expr::Attribute(_))))) =
+        module.find(name, None)
+    {
         super::syntax::names_in(value, &mut names);
     }
     names
@@ -362,7 +595,7 @@ fn group(candidates: &[Candidate]) -> Vec<Candidate> {
     let mut parent: Vec<usize> = (0..candidates.len()).collect();
     let mut owners: BTreeMap<(String, String), usize> = BTreeMap::new();
     for (index, candidate) in candidates.iter().enumerate() {
-        owners.insert((candidate.path.clone(), candidate.object.clone()), index);
+        owners.insert((candidate.path.clone(), candidate.name.clone()), index);
     }
     let mut by_origin: BTreeMap<(String, String), usize> = BTreeMap::new();
     let mut inner: BTreeSet<usize> = BTreeSet::new();
@@ -406,10 +639,10 @@ fn group(candidates: &[Candidate]) -> Vec<Candidate> {
     best
 }
 
-fn rank(candidate: &Candidate) -> (bool, usize, usize, String) {
+fn rank(candidate: &Candidate) -> (bool, usize, bool, usize, String) {
     let name = ["application", "app", "wsgi_app", "asgi_app"]
         .iter()
-        .position(|name| *name == candidate.object)
+        .position(|name| *name == candidate.name)
         .unwrap_or(if candidate.object.starts_with('_') {
             9
         } else {
@@ -418,6 +651,7 @@ fn rank(candidate: &Candidate) -> (bool, usize, usize, String) {
     (
         candidate.factory,
         candidate.order,
+        candidate.object != candidate.name,
         name,
         candidate.object.clone(),
     )

@@ -15,8 +15,12 @@ pub struct Nothing {
     pub looked_at: Vec<String>,
     pub errors: Vec<SyntaxError>,
     pub notes: Vec<String>,
-    /// Sub-directories that have one.
-    pub elsewhere: Vec<String>,
+    /// There are notebooks.
+    pub notebooks: bool,
+    /// The file of a conda project.
+    pub conda: Option<String>,
+    /// An `app.sh` that is not executable.
+    pub script: Option<String>,
     /// There is not a single Python file.
     pub empty: bool,
     pub home: String,
@@ -34,7 +38,13 @@ pub enum DetectError {
     Nothing(Box<Nothing>),
     #[error("two applications were found: {}", .candidates.join(" and "))]
     Ambiguous { candidates: Vec<String> },
-    #[error("the setting application = \"{value}\" ({origin}) is no application: {reason}")]
+    #[error("{path} lists the dependencies for conda, which cannot be installed here")]
+    Conda { path: String },
+    #[error("{path} names several processes, and none is `web`: {}", .names.join(", "))]
+    Processes { path: String, names: Vec<String> },
+    #[error("{} directories have an application: {}", .homes.len(), .homes.join(", "))]
+    Homes { homes: Vec<String> },
+    #[error("\"{value}\" ({origin}) is not an application: {reason}")]
     Named {
         value: String,
         origin: String,
@@ -82,11 +92,29 @@ impl Explain for DetectError {
             ),
             DetectError::Nothing(nothing) => nothing.explain(advice),
             DetectError::Ambiguous { candidates } => {
-                let first = candidates.first().map_or("module:object", String::as_str);
+                let first = candidates
+                    .first()
+                    .and_then(|text| text.split(' ').next())
+                    .unwrap_or("module:object");
                 advice.remedy(format!(
                     "choose one in pyproject.toml:\n  [tool.warpdrive]\n  application = \"{first}\"\n\
                      or:\n  echo '{first}' > .warpdrive/application"
                 ))
+            }
+            DetectError::Conda { .. } => conda(advice),
+            DetectError::Processes { path, names } => {
+                let first = names.first().map_or("NAME", String::as_str);
+                advice.remedy(format!(
+                    "say which one is started: in {path}, or in pyproject.toml with the line of {first}, say:\n  \
+                     [tool.warpdrive.processes]\n  web = \"…\"\n\
+                     and `worker` in place of `web` for what does not listen on a port"
+                ))
+            }
+            DetectError::Homes { homes } => {
+                let first = homes.first().map_or("DIR", String::as_str);
+                advice
+                    .remedy(format!("build one of them with all the source:\n  echo {first} > .warpdrive/home"))
+                    .remedy(format!("or alone: warpdrive image NAME --context-dir {first}"))
             }
             DetectError::Named { .. } => advice.remedy(
                 "write it as module:object, or module:function() for a factory; the module as it is imported from the home",
@@ -114,6 +142,12 @@ impl Explain for DetectError {
     }
 }
 
+fn conda(advice: Advice) -> Advice {
+    advice
+        .remedy("write what it lists from PyPI into requirements.txt, and the Python version into .python-version")
+        .remedy("what comes from conda-forge only (C libraries) goes into the builder image")
+}
+
 impl Nothing {
     fn explain(&self, advice: Advice) -> Advice {
         let place = if self.home.is_empty() {
@@ -121,19 +155,31 @@ impl Nothing {
         } else {
             self.home.as_str()
         };
+        if let Some(path) = &self.conda {
+            return conda(advice.cause(format!(
+                "{path} describes a conda environment, which is not read."
+            )));
+        }
         let mut advice = if self.empty {
             advice.cause(format!("There is no Python file in {place}."))
         } else {
             advice.cause(
-                        "Looked for a module-level WSGI or ASGI application (Flask(), FastAPI(), \
-                         get_wsgi_application(), …),\n\
-                         an application(environ, start_response), an app(scope, receive, send),\n\
-                         or a factory create_app() or make_app(), in wsgi.py, asgi.py, app.py, main.py\n\
-                         and in packages; then for Django's manage.py, app.py and an executable app.sh.",
-                    )
+                "No module has a WSGI or ASGI application (Flask(), FastAPI(), \
+                 get_wsgi_application(), …) or a factory\n\
+                 create_app() or make_app(); there is no Django manage.py, no program app.py, main.py, \
+                 run.py or server.py,\n\
+                 no executable app.sh, no Procfile and no [project.scripts].",
+            )
         };
         if !self.looked_at.is_empty() {
-            advice = advice.cause(format!("Read: {}", self.looked_at.join(", ")));
+            let mut list = self.looked_at.clone();
+            let more = list.len().saturating_sub(12);
+            list.truncate(12);
+            let more = match more {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            advice = advice.cause(format!("Read: {}{more}", list.join(", ")));
         }
         for error in &self.errors {
             advice = advice.cause(format!(
@@ -144,14 +190,24 @@ impl Nothing {
         for note in &self.notes {
             advice = advice.cause(note.clone());
         }
-        for directory in &self.elsewhere {
-            advice = advice.remedy(format!(
-                "there is one in {directory}/:\n  echo {directory} > .warpdrive/home"
-            ));
+        if self.empty {
+            if let Some(path) = &self.script {
+                return advice
+                    .cause(format!(
+                        "{path} is not executable, so it is not taken for the program."
+                    ))
+                    .remedy(format!(
+                        "chmod +x {path}, and in git: git update-index --chmod=+x {path}"
+                    ));
+            }
+            return advice
+                .remedy("is the path right? --context-dir names a directory of the source");
         }
-        advice.remedy(
-            "name it in pyproject.toml:\n  [tool.warpdrive]\n  application = \"module:object\"\n\
-                     or in .warpdrive/application",
-        )
+        advice
+            .remedy(
+                "name it in pyproject.toml:\n  [tool.warpdrive]\n  application = \"module:object\"\n\
+                 or in .warpdrive/application",
+            )
+            .remedy("for a program: deploy_mode = \"python\" and python_file = \"FILE.py\"")
     }
 }

@@ -20,6 +20,8 @@ const MAX_STEPS: u32 = 20_000;
 pub(super) struct App {
     pub interface: Interface,
     pub framework: String,
+    /// The attribute of the object that is the application: Dash's `server`.
+    pub attribute: Option<&'static str>,
     /// (file, name)
     pub through: BTreeSet<(String, String)>,
 }
@@ -29,6 +31,7 @@ impl App {
         App {
             interface,
             framework: framework.to_owned(),
+            attribute: None,
             through: BTreeSet::new(),
         }
     }
@@ -178,8 +181,12 @@ impl<'f> Evaluator<'f> {
         }
         let Some((index, binding)) = module.find(name, before) else {
             return module.stars.iter().find_map(|star| {
-                let star = self.module(star)?;
-                self.lookup(&star, name, None, depth + 1)
+                let Some(inner) = self.module(star) else {
+                    // `from fasthtml.common import *`: of a package outside, what is known of it.
+                    let dotted = format!("{star}.{name}");
+                    return kinds::constructor(&dotted).map(|_| Value::Path(dotted));
+                };
+                self.lookup(&inner, name, None, depth + 1)
             });
         };
         let scope = Scope {
@@ -266,9 +273,11 @@ impl<'f> Evaluator<'f> {
                 let name = attribute.attr.as_str();
                 match self.eval(scope, &attribute.value, depth + 1)? {
                     Value::Path(path) => Some(self.member(&path, name, depth)),
-                    Value::Instance(dotted) => kinds::holder(&dotted, name)
-                        .map(|kind| Value::App(App::new(kind)))
-                        .or(Some(Value::Instance(format!("{dotted}.{name}")))),
+                    Value::Instance(dotted) => Some(Value::Instance(format!("{dotted}.{name}"))),
+                    Value::App(app) if app.attribute == Some(name) => Some(Value::App(App {
+                        attribute: None,
+                        ..app
+                    })),
                     Value::App(app) => {
                         kinds::attribute(name).map(|interface| Value::App(App { interface, ..app }))
                     }
@@ -312,6 +321,17 @@ impl<'f> Evaluator<'f> {
                             if app.framework.is_empty() {
                                 app.framework = inner.framework;
                             }
+                        }
+                    }
+                    return Some(Value::App(app));
+                }
+                if let Some((attribute, interface, framework)) = kinds::holder(&path) {
+                    let mut app = App::new((interface, framework));
+                    app.attribute = Some(attribute);
+                    // `Dash(server=flask_app)`: Flask's is a part of it.
+                    for argument in syntax::arguments(call) {
+                        if let Some(inner) = self.application(scope, argument, depth + 1) {
+                            app.through.extend(inner.through);
                         }
                     }
                     return Some(Value::App(app));
@@ -378,7 +398,7 @@ impl<'f> Evaluator<'f> {
         function: &ast::StmtFunctionDef,
         depth: u32,
     ) -> Option<App> {
-        if function.is_async || !self.step(depth) {
+        if !self.step(depth) {
             return None;
         }
         let package = module.path.trim_end_matches(".py").replace('/', ".");
@@ -397,14 +417,16 @@ impl<'f> Evaluator<'f> {
                 found = self.application(scope, expression, depth + 1);
             }
         });
-        found.or_else(|| {
+        let found = found.or_else(|| {
             let annotation = function.returns.as_ref()?;
             match self.eval(scope, annotation, depth + 1)? {
                 Value::Path(path) => kinds::constructor(&path).map(App::new),
                 Value::Class(app) => Some(app),
                 _ => None,
             }
-        })
+        });
+        // Only a server of the framework's own awaits a factory.
+        found.filter(|app| !function.is_async || app.interface == Interface::Own)
     }
 }
 

@@ -48,6 +48,16 @@ const CONSTRUCTORS: &[(&str, Interface, &str)] = &[
     ("flask_openapi3.OpenAPI", Wsgi, "flask"),
     ("gradio.mount_gradio_app", Asgi, "fastapi"),
     ("litestar.Litestar", Asgi, "litestar"),
+    ("fasthtml.common.FastHTML", Asgi, "fasthtml"),
+    ("fasthtml.common.fast_app", Asgi, "fasthtml"),
+    ("fasthtml.FastHTML", Asgi, "fasthtml"),
+    ("fasthtml.fastapp.fast_app", Asgi, "fasthtml"),
+    ("esmerald.Esmerald", Asgi, "esmerald"),
+    ("emmett.App", Asgi, "emmett"),
+    ("microdot.asgi.Microdot", Asgi, "microdot"),
+    ("microdot.wsgi.Microdot", Wsgi, "microdot"),
+    ("shiny.App", Asgi, "shiny"),
+    ("starlite.Starlite", Asgi, "starlite"),
     ("quart.Quart", Asgi, "quart"),
     ("quart.app.Quart", Asgi, "quart"),
     ("responder.API", Asgi, "responder"),
@@ -76,8 +86,13 @@ const METHODS: &[(&str, Interface, &str)] = &[
     ("sse_app", Asgi, "mcp"),
 ];
 
-/// Objects that are no application but have one: attribute and interface.
-const HOLDERS: &[(&str, &str, Interface, &str)] = &[("dash.Dash", "server", Wsgi, "dash")];
+/// Constructors of objects that are not an application but have one: attribute and interface.
+const HOLDERS: &[(&str, &str, Interface, &str)] = &[
+    ("dash.Dash", "server", Wsgi, "dash"),
+    ("dash.dash.Dash", "server", Wsgi, "dash"),
+    ("dash_extensions.enrich.DashProxy", "server", Wsgi, "dash"),
+    ("jupyter_dash.JupyterDash", "server", Wsgi, "dash"),
+];
 
 /// Attributes of an application that are an application.
 const ATTRIBUTES: &[(&str, Interface)] = &[("wsgi_app", Wsgi), ("asgi_app", Asgi)];
@@ -102,6 +117,15 @@ pub(super) fn constructor(dotted: &str) -> Option<(Interface, &'static str)> {
         .map(|(_, interface, framework)| (*interface, *framework))
 }
 
+/// All of them, for the page.
+#[cfg(test)]
+pub(super) fn constructors() -> impl Iterator<Item = (&'static str, Interface, &'static str)> {
+    let holders = HOLDERS
+        .iter()
+        .map(|(name, _, interface, framework)| (*name, *interface, *framework));
+    CONSTRUCTORS.iter().copied().chain(holders)
+}
+
 pub(super) fn method(name: &str) -> Option<(Interface, &'static str)> {
     METHODS
         .iter()
@@ -109,11 +133,12 @@ pub(super) fn method(name: &str) -> Option<(Interface, &'static str)> {
         .map(|(_, interface, framework)| (*interface, *framework))
 }
 
-pub(super) fn holder(dotted: &str, attribute: &str) -> Option<(Interface, &'static str)> {
+/// The attribute that is an application, and of which kind.
+pub(super) fn holder(dotted: &str) -> Option<(&'static str, Interface, &'static str)> {
     HOLDERS
         .iter()
-        .find(|(name, known, ..)| *name == dotted && *known == attribute)
-        .map(|(_, _, interface, framework)| (*interface, *framework))
+        .find(|(name, ..)| *name == dotted)
+        .map(|(_, attribute, interface, framework)| (*attribute, *interface, *framework))
 }
 
 pub(super) fn attribute(name: &str) -> Option<Interface> {

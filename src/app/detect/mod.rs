@@ -5,12 +5,15 @@
 //! syntax trees show; Django; `app.py` as a program. `kinds` has the frameworks' names, `parse`, `syntax`
 //! and `evaluate` read modules, `entry` searches, `django` reads `manage.py`.
 
+mod below;
 mod choose;
+mod declared;
 mod django;
 mod entry;
 mod error;
 mod evaluate;
 mod kinds;
+mod own;
 mod parse;
 mod syntax;
 
@@ -20,7 +23,7 @@ use super::environment;
 use super::files::Files;
 use super::instrument::Instrument;
 use super::plan::{Application, DjangoPlan, Plan, Start, StaticMap};
-use super::project::{self, Project};
+use super::project::{self, Project, Source};
 use super::python::{self, PythonRequest};
 use super::python_version::PythonVersion;
 use super::settings::{HOOKS, Settings, SettingsError};
@@ -57,13 +60,25 @@ pub struct Detected {
     pub needs_all_source: Option<String>,
     /// What the owner should know.
     pub warnings: Vec<String>,
+    /// What was found out that the owner may like to know.
+    pub notes: Vec<String>,
+    /// Why it is started as it is, with file and line.
+    pub because: String,
+    /// The home was not said but found.
+    pub found_below: bool,
 }
+
+/// The setting `home`, for phase one, which cannot find it.
+const HOME: &str = "WARPDRIVE_APP_HOME";
 
 impl Detected {
     /// Variables that phase one needs because it does not see the source; they belong to its key.
     pub fn phase_one_environment(&self) -> Vec<(String, String)> {
         let packages = self.plan.server_packages.join(" ");
         let mut variables = vec![("WARPDRIVE_SERVER_PACKAGES".to_owned(), packages)];
+        if self.found_below {
+            variables.push((HOME.to_owned(), self.plan.home.clone()));
+        }
         if let Some(instrument) = &self.plan.instrument {
             variables.push(("WARPDRIVE_INSTRUMENT".to_owned(), instrument.to_string()));
         }
@@ -76,6 +91,30 @@ impl Detected {
 /// # Errors
 /// If it cannot be an app, or is more than one.
 pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectError> {
+    let nothing = match detect_in_home(files, options) {
+        Err(DetectError::Nothing(nothing)) if nothing.home.is_empty() => nothing,
+        other => return other,
+    };
+    let project = Project::load(files, &options.environment, &options.command_line)?;
+    let mut homes = below::homes(files, &project);
+    match homes.len() {
+        0 => Err(DetectError::Nothing(nothing)),
+        1 => {
+            let home = homes.remove(0);
+            let mut options = options.clone();
+            options.environment.insert(HOME.to_owned(), home.clone());
+            let mut detected = detect_in_home(files, &options)?;
+            detected.found_below = true;
+            detected.notes.push(format!(
+                "the application was found in `{home}/`, which is its home"
+            ));
+            Ok(detected)
+        }
+        _ => Err(DetectError::Homes { homes }),
+    }
+}
+
+fn detect_in_home(files: &dyn Files, options: &Options) -> Result<Detected, DetectError> {
     let project = Project::load(files, &options.environment, &options.command_line)?;
     let settings = &project.settings;
     refuse_hooks(files)?;
@@ -87,6 +126,15 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
         });
     }
     let home = home(files, settings)?;
+    if project.source == Source::None
+        && let Some(path) = ["environment.yml", "environment.yaml"]
+            .into_iter()
+            .find(|path| files.is_file(path))
+    {
+        return Err(DetectError::Conda {
+            path: path.to_owned(),
+        });
+    }
     let mut file_environment = settings.environment.clone();
     file_environment.extend(environment::plain(files, environment::FILE)?);
     let names = project.names();
@@ -108,6 +156,7 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
             server.missing_packages(&names, interface, wrapped)
         }
         Start::Jupyter { interface } => interface.missing_packages(&names),
+        Start::Command { .. } => chosen.needs.clone(),
         Start::Shell { .. } | Start::Python { .. } => Vec::new(),
     };
     let python_request = python::request(files, settings);
@@ -123,6 +172,7 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
     let server_name = match &chosen.start {
         Start::Shell { .. } => "shell",
         Start::Python { .. } => "python",
+        Start::Command { .. } => "process",
         Start::Jupyter { .. } => "jupyter",
         Start::Server { server, .. } => server.name(),
     };
@@ -132,6 +182,14 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
     if let Some(text) = &server_args {
         // What is expanded at start is looked at now: a command in it is never run.
         super::shell_words::expand(text, &BTreeMap::new())?;
+    }
+    let mut processes: BTreeMap<String, String> = declared::procfile(files, &home)
+        .into_iter()
+        .map(|(name, said)| (name, said.value))
+        .collect();
+    processes.extend(settings.processes.clone());
+    if chosen.web {
+        processes.remove(super::plan::WEB);
     }
     let app_root = options.app_root.as_deref().unwrap_or("/opt/app-root");
     let plan = Plan {
@@ -157,8 +215,13 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
         instrument: instrument(settings),
         service: super::metadata::read(files).name,
         image_environment: BTreeMap::new(),
+        processes,
+        web: chosen.web,
     };
     Ok(Detected {
+        notes: Vec::new(),
+        because: chosen.because,
+        found_below: false,
         dependency_files: dependencies::files(files, &options.environment),
         needs_all_source: dependencies::needs_all_source(&project, files),
         plan,
@@ -290,5 +353,9 @@ pub(crate) fn is_old_package(line: &requirement::Line) -> bool {
     )
 }
 
+#[cfg(test)]
+mod page;
+#[cfg(test)]
+mod shapes;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! A Python module as a table of what its top level binds. Nothing is imported or run.
 
 use ruff_python_ast::{self as ast, Expr, Stmt};
+use ruff_text_size::Ranged as _;
 
 use super::parse;
 
@@ -32,6 +33,12 @@ pub(super) struct Module {
     pub has_main: bool,
     /// Calls that stand as statements at the top level, outside of the main block.
     pub calls: Vec<Expr>,
+    /// There is a `while` at the top level.
+    pub loops: bool,
+    /// Calls that stand as statements in the main block.
+    pub main_calls: Vec<Expr>,
+    /// Where the names are bound, in bytes; as long as `bindings`.
+    offsets: Vec<usize>,
 }
 
 /// A module that is not Python: where and why.
@@ -86,6 +93,21 @@ pub(super) fn body(path: &str, package: &str, body: &[Stmt]) -> Module {
 impl Module {
     fn read(&mut self, body: &[Stmt], package: &str) {
         for statement in body {
+            self.read_one(statement, package);
+            // Those of inner blocks have theirs already.
+            let offset = statement.range().start().to_usize();
+            self.offsets.resize(self.bindings.len(), offset);
+        }
+    }
+
+    /// Where the last binding of a name begins.
+    pub(super) fn offset_of(&self, name: &str) -> Option<usize> {
+        let (index, _) = self.find(name, None)?;
+        self.offsets.get(index).copied()
+    }
+
+    fn read_one(&mut self, statement: &Stmt, package: &str) {
+        {
             match statement {
                 Stmt::Assign(assign) => {
                     // `app = application = Flask()`: the second is the first, not another.
@@ -118,6 +140,13 @@ impl Module {
                 Stmt::If(branch) => {
                     if is_main(&branch.test) {
                         self.has_main = true;
+                        let calls = branch.body.iter().filter_map(|inner| match inner {
+                            Stmt::Expr(inner) if inner.value.is_call_expr() => {
+                                Some((*inner.value).clone())
+                            }
+                            _ => None,
+                        });
+                        self.main_calls.extend(calls);
                     } else {
                         self.read(&branch.body, package);
                     }
@@ -136,6 +165,7 @@ impl Module {
                     self.read(&attempt.finalbody, package);
                 }
                 Stmt::With(with) => self.read(&with.body, package),
+                Stmt::While(_) => self.loops = true,
                 Stmt::For(each) => self.read(&each.body, package),
                 _ => {}
             }
@@ -154,6 +184,11 @@ impl Module {
                     for (name, value) in names.elts.iter().zip(&values.elts) {
                         self.bind(name, value);
                     }
+                } else if value.is_call_expr()
+                    && let Some(first) = names.elts.first()
+                {
+                    // `app, rt = fast_app()`
+                    self.bind(first, value);
                 }
             }
             // `app.wsgi_app = ProxyFix(app.wsgi_app)` wraps in place: nothing new.

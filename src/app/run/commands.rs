@@ -2,7 +2,7 @@
 //! taken warpdrive's place.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::environment::{Environment, Origin};
@@ -10,11 +10,11 @@ use super::error::RunError;
 use super::launch::Program;
 use super::supervise::{Stopping, Supervisor};
 use super::{Caller, early_end, home, hook, once, probe};
-use crate::app::detect::Interface;
-use crate::app::plan::{PLAN_FILE, Plan, Start};
-use crate::app::progress::Progress;
-use crate::app::server::{
-    Concurrency, Context, DEFAULT_GRACE, GRACE, Limits, Server, command, extra,
+use crate::detect::Interface;
+use crate::plan::{PLAN_FILE, Plan, RELEASE, Start, WEB};
+use crate::progress::Progress;
+use crate::server::{
+    Concurrency, Context, DEFAULT_GRACE, GRACE, Limits, Server, command, extra, shell_line,
 };
 
 /// The environment for a command, with its warnings told.
@@ -38,12 +38,31 @@ fn plan(environment: &Environment) -> Result<&Plan, RunError> {
 }
 
 /// The record, with what the caller says today in place of what was said at build.
-fn plan_to_start(environment: &Environment) -> Result<Plan, RunError> {
+fn plan_to_start(process: Option<&str>, environment: &Environment) -> Result<Plan, RunError> {
     let mut plan = plan(environment)?.clone();
+    if let Some(name) = process.filter(|name| *name != WEB || !plan.web) {
+        let Some(line) = plan.processes.get(name) else {
+            return Err(RunError::NoProcess {
+                name: name.to_owned(),
+                known: known_processes(&plan),
+            });
+        };
+        plan.start = Start::Command { line: line.clone() };
+        plan.server_args = None;
+        plan.web = false;
+        return Ok(plan);
+    }
     if let Some(text) = environment.server_arguments() {
         plan.server_args = Some(text);
     }
     Ok(plan)
+}
+
+fn known_processes(plan: &Plan) -> Vec<String> {
+    let web = plan.web.then(|| WEB.to_owned());
+    web.into_iter()
+        .chain(plan.processes.keys().cloned())
+        .collect()
 }
 
 /// What the caller says about the server that only a build could heed.
@@ -55,11 +74,15 @@ fn too_late(plan: &Plan, environment: &Environment) -> Option<String> {
     })
 }
 
-/// `start`: `deploy-cfg` once, the hook `deploy`, then the server in the application's home. Nothing
-/// of the application is loaded to find out what the plan knows.
-pub fn start(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
+/// `start`: `deploy-cfg` once, the hook `deploy`, then the server (or the process of that name) in
+/// the application's home. Nothing of the application is loaded to find out what the plan knows.
+pub fn start(
+    process: Option<&str>,
+    caller: &Caller,
+    progress: &dyn Progress,
+) -> Result<u8, RunError> {
     let mut environment = environment(caller, "start", progress)?;
-    let plan = plan_to_start(&environment)?;
+    let plan = plan_to_start(process, &environment)?;
     if let Some(text) = too_late(&plan, &environment) {
         progress.warn(&text);
     }
@@ -120,9 +143,13 @@ pub fn start(caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
 }
 
 /// `start --dry-run`: the server's program and arguments.
-pub fn server_line(caller: &Caller, progress: &dyn Progress) -> Result<Vec<String>, RunError> {
+pub fn server_line(
+    process: Option<&str>,
+    caller: &Caller,
+    progress: &dyn Progress,
+) -> Result<Vec<String>, RunError> {
     let mut environment = environment(caller, "start", progress)?;
-    let plan = plan_to_start(&environment)?;
+    let plan = plan_to_start(process, &environment)?;
     environment.set_for_server();
     Ok(prepare(&plan, &mut environment)?.words)
 }
@@ -214,10 +241,15 @@ fn grace(environment: &Environment) -> Result<u32, RunError> {
 }
 
 /// What is said before the server speaks. The arguments are not shown: they may hold a secret.
-fn announcement(plan: &Plan, port: u16) -> [String; 2] {
+fn announcement(plan: &Plan, port: u16) -> Vec<String> {
     let (mode, server) = match &plan.start {
         Start::Shell { program } => ("shell", program.clone()),
         Start::Python { program } => ("python", format!("python {program}")),
+        // A line may hold a secret; its first word does not.
+        Start::Command { line } => {
+            let program = line.split_whitespace().next().unwrap_or("sh");
+            ("process", program.to_owned())
+        }
         Start::Jupyter { interface } => ("jupyter", format!("jupyter {}", interface.name())),
         Start::Server {
             server,
@@ -243,14 +275,19 @@ fn announcement(plan: &Plan, port: u16) -> [String; 2] {
             (mode, words)
         }
     };
-    [
+    vec![
         format!("Configuring for deployment mode: '{mode}'"),
-        format!("Starting {server} on port {port}"),
+        if plan.web {
+            format!("Starting {server} on port {port}")
+        } else {
+            format!("Starting {server}")
+        },
     ]
 }
 
-/// `setup` and `migrate`: `deploy-cfg` once, then the hook of that name, if there is one. Nothing is
-/// done for any framework: what may be done to a database, the application has to say.
+/// `setup` and `migrate`: `deploy-cfg` once, then the hook of that name. Without one `migrate` runs the
+/// process `release`, else `manage.py migrate`, and `setup` does the same and makes the account of
+/// `DJANGO_SUPERUSER_*`; what is run is said.
 pub fn with_database(
     name: &'static str,
     caller: &Caller,
@@ -264,8 +301,62 @@ pub fn with_database(
     if let Some(hook) = hook::find(name, &environment)? {
         return hook.become_it(&environment, Some(supervisor));
     }
-    progress.note(&nothing_to_do(name));
+    let lines = without_hook(name, &environment);
+    if lines.is_empty() {
+        progress.note(&nothing_to_do(name));
+    }
+    for (line, directory) in lines {
+        progress.step(&format!("Running {line}"));
+        let words: Vec<OsString> = shell_line(&line, Vec::new())
+            .into_iter()
+            .map(OsString::from)
+            .collect();
+        let ended = Program::find(&words, &environment)?
+            .in_directory(&directory)
+            .run(&environment, &mut supervisor)?;
+        if let Some(signal) = ended.asked {
+            return Ok(128 + u8::try_from(signal).unwrap_or(0));
+        }
+        if ended.status != 0 {
+            return Ok(ended.status);
+        }
+    }
     Ok(0)
+}
+
+/// What `setup` and `migrate` run where the application has no hook for it: lines for the shell, and
+/// where.
+fn without_hook(name: &str, environment: &Environment) -> Vec<(String, PathBuf)> {
+    let Some(plan) = &environment.plan else {
+        return Vec::new();
+    };
+    let mut lines = Vec::new();
+    let django = plan.django.as_ref().map(|django| {
+        let manage = environment.roots.source.join(&django.manage);
+        let directory = manage
+            .parent()
+            .unwrap_or(&environment.roots.source)
+            .to_owned();
+        let program = manage.file_name().map_or_else(
+            || "manage.py".to_owned(),
+            |name| name.to_string_lossy().into_owned(),
+        );
+        (format!("python {program}"), directory)
+    });
+    if let Some(line) = plan.processes.get(RELEASE) {
+        lines.push((line.clone(), environment.app_home.clone()));
+    } else if let Some((program, directory)) = &django {
+        lines.push((format!("{program} migrate --noinput"), directory.clone()));
+    }
+    if name == "setup"
+        && let Some((program, directory)) = django
+        && ["DJANGO_SUPERUSER_USERNAME", "DJANGO_SUPERUSER_PASSWORD"]
+            .into_iter()
+            .all(|name| environment.value(name).is_some())
+    {
+        lines.push((format!("{program} createsuperuser --noinput"), directory));
+    }
+    lines
 }
 
 fn nothing_to_do(name: &str) -> String {
@@ -287,7 +378,17 @@ pub fn probe(name: &'static str, caller: &Caller, progress: &dyn Progress) -> Re
     let environment = environment(caller, name, progress)?;
     match hook::find(name, &environment)? {
         Some(hook) => hook.become_it(&environment, None),
-        None => probe::get(environment.port, probe_timeout(&environment)?).map(|()| 0),
+        None => {
+            probe::get(environment.port, probe_timeout(&environment)?)?;
+            if environment.roots.image && probe::is_on_loopback_only(environment.port) {
+                progress.warn(&format!(
+                    "the application listens on 127.0.0.1:{} only: Docker and Kubernetes cannot reach it; \
+                     let it listen on 0.0.0.0",
+                    environment.port
+                ));
+            }
+            Ok(0)
+        }
     }
 }
 

@@ -41,6 +41,8 @@ pub enum RunError {
     HookFailed { name: &'static str, status: u8 },
     #[error("port {port} is in use")]
     PortInUse { port: u16 },
+    #[error("there is no process `{name}`")]
+    NoProcess { name: String, known: Vec<String> },
     #[error("nothing to run")]
     EmptyCommand,
     #[error("{server}, the server of this application, is not installed")]
@@ -104,6 +106,16 @@ impl Explain for RunError {
             Self::Concurrency(_) => advice.remedy(format!(
                 "unset {CONCURRENCY}, and the number follows from CPUs and memory"
             )),
+            Self::NoProcess { known, .. } => {
+                let advice = if known.is_empty() {
+                    advice
+                } else {
+                    advice.remedy(format!("there is: {}", known.join(", ")))
+                };
+                advice.remedy(
+                    "name it in a Procfile (`worker: python worker.py`) or in                      [tool.warpdrive.processes], and build again",
+                )
+            }
             Self::Grace { .. } => {
                 advice.remedy(format!("unset {GRACE} or set it to whole seconds"))
             }

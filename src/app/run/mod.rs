@@ -17,6 +17,7 @@ mod launch;
 mod once;
 pub mod print;
 mod probe;
+pub mod smoke;
 mod supervise;
 
 pub use caller::Caller;

@@ -12,7 +12,7 @@ use super::environment::Environment;
 use super::error::RunError;
 use super::supervise::Supervisor;
 use super::{home, hook};
-use crate::app::progress::Progress;
+use crate::progress::Progress;
 
 const HOOK: &str = "deploy-cfg";
 

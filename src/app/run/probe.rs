@@ -22,6 +22,28 @@ pub(super) fn get(port: u16, timeout: Duration) -> Result<(), RunError> {
     }
 }
 
+/// Whether all that listens on the port does so on 127.0.0.1 only: nothing outside the container
+/// reaches it.
+pub(super) fn is_on_loopback_only(port: u16) -> bool {
+    let read = |name: &str| std::fs::read_to_string(name).unwrap_or_default();
+    loopback_only(&read("/proc/net/tcp"), &read("/proc/net/tcp6"), port)
+}
+
+/// The tables of `/proc/net`: `sl local_address rem_address st`, where state 0A listens.
+fn loopback_only(tcp: &str, tcp6: &str, port: u16) -> bool {
+    let wanted = format!("{port:04X}");
+    let mut addresses = tcp.lines().chain(tcp6.lines()).filter_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (address, found) = fields.next()?.split_once(':')?;
+        (found == wanted && fields.nth(1) == Some("0A")).then_some(address)
+    });
+    let is_loopback = |address: &str| {
+        address.ends_with("7F") && address.len() == 8
+            || address == "00000000000000000000000001000000"
+    };
+    addresses.next().is_some_and(is_loopback) && addresses.all(is_loopback)
+}
+
 fn status_of(port: u16, timeout: Duration) -> Result<u16, String> {
     let words = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => {
@@ -79,6 +101,47 @@ mod tests {
             (b"", None),
         ] {
             assert_eq!(parse(answer), expected);
+        }
+    }
+
+    #[test]
+    fn who_listens_where() {
+        let head = "  sl  local_address rem_address   st tx_queue\n";
+        let line = |address: &str, state: &str| {
+            format!("   0: {address}:1F90 00000000:0000 {state} 00000000:00000000\n")
+        };
+        let own = line("0100007F", "0A");
+        for (tcp, tcp6, expected) in [
+            (format!("{head}{own}"), String::new(), true),
+            (
+                format!("{head}{}", line("00000000", "0A")),
+                String::new(),
+                false,
+            ),
+            (
+                format!("{head}{own}{}", line("00000000", "0A")),
+                String::new(),
+                false,
+            ),
+            (
+                format!("{head}{own}"),
+                line("00000000000000000000000000000000", "0A"),
+                false,
+            ),
+            (
+                format!("{head}{own}"),
+                line("00000000000000000000000001000000", "0A"),
+                true,
+            ),
+            // A connection does not listen.
+            (
+                format!("{head}{}", line("0100007F", "01")),
+                String::new(),
+                false,
+            ),
+            (head.to_owned(), String::new(), false),
+        ] {
+            assert_eq!(loopback_only(&tcp, &tcp6, 8080), expected, "{tcp}{tcp6}");
         }
     }
 

@@ -13,6 +13,9 @@ use super::{Concurrency, Server, mod_wsgi};
 /// Threads of a process, for servers whose processes have some.
 const THREADS: u64 = 5;
 
+/// The framework of an application with Flask-SocketIO.
+pub const SOCKET_IO: &str = "flask-socketio";
+
 /// What is known at start.
 #[derive(Debug, Clone)]
 pub struct Context<'c> {
@@ -56,10 +59,19 @@ pub fn extra(
     plan: &Plan,
     environment: &BTreeMap<String, String>,
 ) -> Result<Vec<String>, ArgumentsError> {
-    match &plan.server_args {
-        Some(text) => expand(text, environment),
-        None => Ok(Vec::new()),
+    let said = match &plan.server_args {
+        Some(text) => expand(text, environment)?,
+        None => Vec::new(),
+    };
+    if plan.framework != SOCKET_IO || plan.server() != Some(Server::Gunicorn) {
+        return Ok(said);
     }
+    // The sessions of Socket.IO are in the memory of one process.
+    let mut all = ["--workers", "1", "--threads", "100"]
+        .map(str::to_owned)
+        .to_vec();
+    all.extend(said);
+    Ok(all)
 }
 
 /// The program and its arguments.
@@ -77,6 +89,9 @@ pub fn command(plan: &Plan, context: &Context<'_>) -> Result<Vec<String>, Argume
         Start::Python { program } => {
             line.words(&["python", program]);
             line.0.extend(extra);
+        }
+        Start::Command { line: text } => {
+            line.0 = shell_line(text, extra);
         }
         Start::Jupyter { interface } => {
             line.0 = interface.command(context.port, context.home);
@@ -99,6 +114,29 @@ pub fn command(plan: &Plan, context: &Context<'_>) -> Result<Vec<String>, Argume
         }
     }
     Ok(line.0)
+}
+
+/// A shell that runs a line, with more arguments behind it. The program takes the shell's place where
+/// the line is a single command, so that it gets the signals.
+pub fn shell_line(text: &str, extra: Vec<String>) -> Vec<String> {
+    let single = !text.contains(['&', '|', ';', '<', '>', '(', ')', '\n'])
+        && text.split_whitespace().next().is_some_and(|word| {
+            !word.contains('=') && !matches!(word, "exec" | "cd" | "if" | "for")
+        });
+    let mut script = if single {
+        format!("exec {text}")
+    } else {
+        text.to_owned()
+    };
+    if !extra.is_empty() {
+        script.push_str(" \"$@\"");
+    }
+    let mut line = vec!["/bin/sh".to_owned(), "-c".to_owned(), script];
+    if !extra.is_empty() {
+        line.push("sh".to_owned());
+        line.extend(extra);
+    }
+    line
 }
 
 #[derive(Default)]
@@ -165,6 +203,14 @@ fn base(
             }
             if asgi {
                 line.option("--worker-class", "uvicorn_worker.UvicornWorker");
+            }
+            // OpenShift's name for gunicorn's configuration.
+            if let Some(file) = context
+                .environment
+                .get("APP_CONFIG")
+                .filter(|file| !file.is_empty())
+            {
+                line.option("--config", file);
             }
         }
         Server::ModWsgi => {

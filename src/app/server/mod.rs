@@ -6,7 +6,7 @@ mod limits;
 mod mod_wsgi;
 #[cfg(test)]
 mod page;
-pub(crate) mod pins;
+pub mod pins;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::detect::Interface;
 use super::requirement::has;
 
-pub use command::{Context, command, extra};
+pub use command::{Context, SOCKET_IO, command, extra, shell_line};
 pub use concurrency::{Concurrency, ConcurrencyError, VARIABLE as CONCURRENCY};
 pub use limits::Limits;
 

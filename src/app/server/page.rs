@@ -1,5 +1,5 @@
 //! Holds docs/reference/servers.md to the truth: the tables of command lines between its markers
-//! are written by `UPDATE=1 cargo test --lib server::page` and compared otherwise, and every option
+//! are written by `UPDATE=1 cargo test -p warpdrive-app server::page` and compared otherwise, and every option
 //! in which a line differs from the original's has its reason on the page.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,6 +75,8 @@ fn plan(start: Start) -> Plan {
         instrument: None,
         service: None,
         image_environment: BTreeMap::new(),
+        processes: BTreeMap::new(),
+        web: true,
     }
 }
 
@@ -367,7 +369,7 @@ fn golden() -> (String, BTreeSet<String>) {
 
 #[test]
 fn the_page_is_what_servers_are_given() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/servers.md");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/servers.md");
     let written = std::fs::read_to_string(&file).unwrap();
     let (golden, different) = golden();
     let mut blocks: Vec<(String, String)> = Server::ALL
@@ -390,7 +392,7 @@ fn the_page_is_what_servers_are_given() {
     } else {
         assert!(
             page == written,
-            "docs/reference/servers.md is out of date: UPDATE=1 cargo test --lib server::page"
+            "docs/reference/servers.md is out of date: UPDATE=1 cargo test -p warpdrive-app server::page"
         );
     }
     let reasons = page.split("## What differs").nth(1).unwrap();

@@ -29,7 +29,7 @@ const PINS: &[(&str, (u32, u32), &str)] = &[
 ];
 
 /// `gunicorn==23.0.0`; the bare name for a Python that is older than the table.
-pub(crate) fn pinned(package: &str, python: PythonVersion) -> String {
+pub fn pinned(package: &str, python: PythonVersion) -> String {
     PINS.iter()
         .rev()
         .find(|(name, (major, minor), _)| {

@@ -49,7 +49,7 @@ const fn key(
 pub const KEYS: &[Key] = &[
     key(
         "home",
-        &["WARPDRIVE_APP_HOME"],
+        &["WARPDRIVE_APP_HOME", "APP_HOME"],
         Kind::Text,
         None,
         "directory of the application inside the source",
@@ -112,7 +112,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "application",
-        &["WARPDRIVE_APPLICATION"],
+        &["WARPDRIVE_APPLICATION", "APP_MODULE"],
         Kind::Text,
         None,
         "the WSGI or ASGI application as module:object, or module:function() for a factory",
@@ -153,6 +153,13 @@ pub const KEYS: &[Key] = &[
         "whether Django's static files are collected",
     ),
     key(
+        "smoke",
+        &["WARPDRIVE_SMOKE"],
+        Kind::Switch,
+        Some("on"),
+        "whether a build loads the application before it makes the image",
+    ),
+    key(
         "pre_build_reads",
         &["WARPDRIVE_PRE_BUILD_READS"],
         Kind::List,
@@ -161,14 +168,14 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "python_file",
-        &["WARPDRIVE_PYTHON_FILE"],
+        &["WARPDRIVE_PYTHON_FILE", "APP_FILE"],
         Kind::Text,
         Some("app.py"),
         "the program of mode python",
     ),
     key(
         "shell_file",
-        &["WARPDRIVE_SHELL_FILE"],
+        &["WARPDRIVE_SHELL_FILE", "APP_SCRIPT"],
         Kind::Text,
         Some("app.sh"),
         "the program of mode shell",
@@ -216,6 +223,7 @@ pub const STARTED: &[&str] = &[
     "jupyter",
     "python",
     "shell",
+    "process",
 ];
 
 /// What else lies in `.warpdrive`.

@@ -57,6 +57,8 @@ pub enum SettingsError {
     UnknownStart { place: String, name: String },
     #[error("{place}: `{name}` is no name of a variable")]
     VariableName { place: String, name: String },
+    #[error("{place}: `{name}` is not a name of a process")]
+    ProcessName { place: String, name: String },
     #[error("{place}: `{value}` is not a value of {name}")]
     UnknownValue {
         place: String,
@@ -88,7 +90,7 @@ impl Explain for SettingsError {
                 let known = KEYS
                     .iter()
                     .map(|key| key.name)
-                    .chain(std::iter::once("environment"));
+                    .chain(["environment", "processes"]);
                 match nearest(name, known.clone()) {
                     Some(near) => advice.remedy(format!("did you mean `{near}`?")),
                     None => advice.remedy(format!(
@@ -113,6 +115,9 @@ impl Explain for SettingsError {
             }
             SettingsError::VariableName { .. } => {
                 advice.remedy("use letters, digits and _, and no digit at the beginning")
+            }
+            SettingsError::ProcessName { .. } => {
+                advice.remedy("use letters, digits, - and _, as in `web`, `worker` and `release`")
             }
             SettingsError::WrongType { .. } => advice,
             SettingsError::Doubtful { meant, .. } => advice.remedy(format!(
@@ -158,6 +163,8 @@ pub struct Settings {
     values: BTreeMap<&'static str, Value>,
     /// `[tool.warpdrive.environment]`.
     pub environment: BTreeMap<String, String>,
+    /// `[tool.warpdrive.processes]`: lines for the shell by name.
+    pub processes: BTreeMap<String, String>,
     /// `[tool.warpdrive.server_args]` or `.warpdrive/server_args/NAME`: arguments by server.
     pub server_args: BTreeMap<String, String>,
     /// Files in `.warpdrive` that mean nothing but look like one that does, which is there too: a
@@ -181,8 +188,11 @@ impl Settings {
         settings.read_directory(files)?;
         for key in KEYS {
             for variable in key.variables {
+                // OpenShift's names are common ones; there they are paths within the source.
+                let other = |text: &str| variable.starts_with("APP_") && text.starts_with('/');
                 if let Some(text) = environment.get(*variable)
                     && !text.is_empty()
+                    && !other(text)
                 {
                     let origin = Origin::Environment((*variable).to_owned());
                     settings.say(key, text, origin)?;
@@ -365,6 +375,14 @@ impl Settings {
                 }
                 continue;
             }
+            if canonical == "processes" {
+                self.processes = strings(value).ok_or_else(|| wrong("a table of strings"))?;
+                if let Some(name) = self.processes.keys().find(|name| !is_process(name)) {
+                    let name = name.clone();
+                    return Err(SettingsError::ProcessName { place, name });
+                }
+                continue;
+            }
             if canonical == "server_args" && value.is_table() {
                 let table = strings(value).ok_or_else(|| wrong("a table of strings"))?;
                 for (name, text) in table {
@@ -461,6 +479,14 @@ fn is_exact(text: &str, kind: Kind, name: &str, place: &str) -> Result<(), Setti
         value: text.to_owned(),
         allowed: allowed.iter().map(|name| (*name).to_owned()).collect(),
     })
+}
+
+/// Whether a process can have that name, as in a `Procfile`.
+pub fn is_process(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }
 
 /// Whether a shell can hold a variable of that name.

@@ -39,6 +39,15 @@ pub fn schema() -> Value {
             "additionalProperties": {"type": "string"},
         }),
     );
+    properties.insert(
+        "processes".into(),
+        json!({
+            "description": "what can be started, by name: lines for the shell, as in a Procfile",
+            "type": "object",
+            "propertyNames": {"pattern": "^[A-Za-z0-9_-]+$"},
+            "additionalProperties": {"type": "string"},
+        }),
+    );
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "[tool.warpdrive] in pyproject.toml",

@@ -1,4 +1,4 @@
-//! The files that say who may be whom: passwd, shadow, group, sudoers, doas.conf.
+//! The files that say who may be whom: passwd, shadow, group, sudoers, doas.conf, PAM's, nsswitch.conf.
 //!
 //! Pure functions from bytes to what programs would make of them. Where programs differ, the
 //! reading that gives an attacker most is taken; what no program should have to read is reported as
@@ -7,8 +7,13 @@
 pub(super) mod crypt;
 pub mod doas;
 pub mod group;
+pub mod name_service;
+pub mod pam;
+#[cfg(test)]
+mod pam_tests;
 pub mod passwd;
 pub mod shadow;
+pub mod sudo_conf;
 pub mod sudoers;
 #[cfg(test)]
 mod sudoers_tests;

@@ -3,7 +3,7 @@
 //! Read is what says who may do something, and whether a password is asked for; hosts are not
 //! compared (in a container, any name may be the host's).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{lossy, strict_decimal};
 
@@ -19,7 +19,10 @@ pub enum Who {
     Group(String),
     Gid(u32),
     Alias(String),
-    /// A netgroup or a group of a plugin: who is in it is not known.
+    Netgroup(String),
+    /// A group of a plugin: who is in it is not known.
+    Plugin(String),
+    /// What sudo does not understand.
     Other(String),
 }
 
@@ -51,6 +54,12 @@ pub struct Sudoers {
     pub user_aliases: BTreeMap<String, Vec<(bool, Who)>>,
     /// Lines with `Defaults !authenticate`: nobody is asked for a password.
     pub no_authenticate: Vec<usize>,
+    /// `Defaults exempt_group`: its members are asked for none.
+    pub exempt_groups: Vec<String>,
+    /// `Defaults group_plugin`: a library that says who is in `%:GROUP`.
+    pub group_plugins: Vec<String>,
+    /// `Defaults pam_service` and its like.
+    pub pam_services: Vec<String>,
     pub odd_lines: Vec<usize>,
 }
 
@@ -60,6 +69,8 @@ pub struct Person<'a> {
     pub names: &'a [String],
     pub gids: &'a [u32],
     pub groups: &'a [String],
+    /// Of `/etc/netgroup`.
+    pub netgroups: &'a BTreeSet<String>,
 }
 
 impl Sudoers {
@@ -103,6 +114,9 @@ impl Sudoers {
                     // A user may be named in capitals.
                     None => person.names.contains(name),
                 },
+                Who::Netgroup(name) => person.netgroups.contains(name),
+                // Only the plugin knows.
+                Who::Plugin(_) => !self.group_plugins.is_empty(),
                 Who::Other(_) => false,
             };
             fits.then_some(!negated)
@@ -116,6 +130,9 @@ impl Sudoers {
         self.user_aliases.extend(other.user_aliases);
         self.no_authenticate.extend(other.no_authenticate);
         self.odd_lines.extend(other.odd_lines);
+        self.exempt_groups.extend(other.exempt_groups);
+        self.group_plugins.extend(other.group_plugins);
+        self.pam_services.extend(other.pam_services);
     }
 }
 
@@ -215,6 +232,25 @@ fn defaults(sudoers: &mut Sudoers, number: usize, rest: &[u8]) {
         if compact == b"!authenticate" {
             sudoers.no_authenticate.push(number);
         }
+        let option = lossy(option);
+        let Some((name, value)) = option.split_once('=') else {
+            continue;
+        };
+        let value = value.trim().trim_matches('"');
+        // The library's own arguments follow its path.
+        let first = value
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        match name.trim().trim_end_matches('+').trim() {
+            "exempt_group" => sudoers.exempt_groups.push(value.to_owned()),
+            "group_plugin" => sudoers.group_plugins.push(first),
+            "pam_service" | "pam_login_service" | "pam_askpass_service" => {
+                sudoers.pam_services.push(value.to_owned());
+            }
+            _ => {}
+        }
     }
 }
 
@@ -288,7 +324,8 @@ fn who(word: &[u8]) -> Who {
             Some(gid) => Who::Gid(gid),
             None => Who::Other(lossy(word)),
         },
-        [b'%', b':', ..] | [b'+', ..] => Who::Other(lossy(word)),
+        [b'%', b':', ..] => Who::Plugin(lossy(word)),
+        [b'+', name @ ..] => Who::Netgroup(lossy(name)),
         [b'%', name @ ..] => Who::Group(lossy(name)),
         [b'#', uid @ ..] => match strict_decimal(uid) {
             Some(uid) => Who::Uid(uid),

@@ -7,6 +7,10 @@ fn person<'a>(uid: u32, names: &'a [String], gids: &'a [u32], groups: &'a [Strin
         names,
         gids,
         groups,
+        netgroups: {
+            static NONE: std::collections::BTreeSet<String> = std::collections::BTreeSet::new();
+            &NONE
+        },
     }
 }
 

@@ -141,5 +141,6 @@ pub fn docker_archive(file: &Path, name: Option<&str>) -> Result<Image<'static>,
             names: entry.layers.clone(),
             archive,
         }),
+        trusted: None,
     })
 }

@@ -141,6 +141,7 @@ pub(super) fn from_layout<F: Files + 'static>(
         layers: layers(&config, &digests)?,
         config,
         source: Box::new(LayoutLayers { files, digests }),
+        trusted: None,
     })
 }
 

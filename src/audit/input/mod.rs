@@ -35,6 +35,8 @@ pub struct Image<'a> {
     /// The lowest first.
     pub layers: Vec<LayerInfo>,
     pub source: Box<dyn Layers + 'a>,
+    /// How many layers, the lowest first, the caller trusts; `None` where it has not said.
+    pub trusted: Option<usize>,
 }
 
 impl<'a> Image<'a> {
@@ -52,7 +54,29 @@ impl<'a> Image<'a> {
             layers: layers(&config, digests)?,
             config,
             source,
+            trusted: None,
         })
+    }
+
+    /// Trusts the layers of `base`: what came after them cannot vouch for itself. An error where the
+    /// image does not lie on it.
+    pub fn trust(&mut self, base: &Image<'_>) -> Result<(), AuditError> {
+        let own = self.layers.iter().map(|layer| &layer.diff_id);
+        let theirs = base.layers.iter().map(|layer| &layer.diff_id);
+        let same = own
+            .zip(theirs)
+            .take_while(|(own, base)| own == base)
+            .count();
+        if same < base.layers.len() || same == 0 {
+            return Err(AuditError::NotOnBase {
+                image: self.name.clone(),
+                base: base.name.clone(),
+                same,
+                layers: base.layers.len(),
+            });
+        }
+        self.trusted = Some(same);
+        Ok(())
     }
 }
 

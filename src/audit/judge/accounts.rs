@@ -1,9 +1,12 @@
 //! Who is who: the account files as read from the image, whom the image runs as, and the rules
 //! `account-*` and `runtime-group`.
 
+use std::collections::BTreeSet;
+
 use crate::oci::ImageConfig;
 
 use super::super::accounts::group::{self, Group, PRIVILEGED};
+use super::super::accounts::name_service;
 use super::super::accounts::passwd::{self, Passwd};
 use super::super::accounts::shadow;
 use super::super::accounts::sudoers::Person;
@@ -85,10 +88,14 @@ pub(super) struct Runtime {
     groups: Vec<String>,
     /// The gids that the image itself gives: declared, or those of the account.
     own_gids: Vec<u32>,
+    /// Of `/etc/netgroup`.
+    netgroups: BTreeSet<String>,
+    /// All groups that the image knows.
+    known_groups: Vec<String>,
 }
 
 impl Runtime {
-    pub(super) fn new(config: &ImageConfig, accounts: &Accounts) -> Self {
+    pub(super) fn new(config: &ImageConfig, accounts: &Accounts, flat: &Flat<'_>) -> Self {
         let declared = config.user();
         let (user, group) = match declared.split_once(':') {
             Some((user, group)) => (user, Some(group)),
@@ -151,7 +158,25 @@ impl Runtime {
             .map(|group| group.name.clone())
             .collect();
         runtime.groups.push("root".into());
+        runtime.known_groups = accounts
+            .groups
+            .iter()
+            .map(|group| group.name.clone())
+            .collect();
+        if let Lookup::Bytes { bytes, .. } = flat.read_through_links(b"etc/netgroup") {
+            runtime.netgroups = name_service::netgroups_of(bytes, &runtime.names);
+        }
         runtime
+    }
+
+    /// Whether the image's user is in the group.
+    pub(super) fn is_in(&self, group: &str) -> bool {
+        self.groups.iter().any(|own| own == group)
+    }
+
+    /// Whether there is such a group.
+    pub(super) fn is_known(&self, group: &str) -> bool {
+        self.known_groups.iter().any(|own| own == group)
     }
 
     pub(super) fn person(&self) -> Person<'_> {
@@ -160,6 +185,7 @@ impl Runtime {
             names: &self.names,
             gids: &self.gids,
             groups: &self.groups,
+            netgroups: &self.netgroups,
         }
     }
 }

@@ -3,10 +3,14 @@
 mod accounts;
 mod app_files;
 mod devices;
+mod loaded;
+mod name_service;
+mod pam;
 mod passwords;
 mod privileges;
 mod secrets;
 mod setuid;
+mod trust;
 mod user;
 mod writable;
 
@@ -14,17 +18,23 @@ use std::fmt::Write as _;
 
 use crate::oci::ImageConfig;
 
+use super::accounts::sudo_conf;
 use super::finding::Finding;
-use super::flatten::{Flat, Seen};
+use super::flatten::{Flat, Lookup, Seen};
 use super::interest::Interest;
 use super::paths;
 use accounts::{Accounts, Runtime};
+use loaded::Loaded;
+use privileges::SudoFacts;
+use trust::Trust;
 
 /// What the rules look at.
 pub(super) struct Subject<'a> {
     pub(super) config: &'a ImageConfig,
     pub(super) flat: &'a Flat<'a>,
     pub(super) interest: &'a Interest,
+    /// How many layers, the lowest first, the caller trusts.
+    pub(super) trusted: Option<usize>,
 }
 
 /// Judges the image by all rules.
@@ -32,12 +42,16 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let all = subject.flat.all();
     let accounts = Accounts::read(subject.flat, &mut findings);
-    let runtime = Runtime::new(subject.config, &accounts);
+    let runtime = Runtime::new(subject.config, &accounts, subject.flat);
+    let trust = Trust::new(subject.flat, subject.trusted);
+    let mut loaded = Loaded::new(subject.flat, &trust, &all);
     user::judge(subject.config, &mut findings);
     accounts::judge(&accounts, &runtime, &mut findings);
     passwords::judge(subject.flat, &accounts, &mut findings);
-    privileges::judge(subject.flat, &runtime, &mut findings);
-    setuid::judge(subject.flat, &all, &accounts, &mut findings);
+    let sudo = privileges::judge(subject.flat, &runtime, &mut findings);
+    setuid::judge(&all, &accounts, &trust, &mut findings);
+    load(&mut loaded, &runtime, &sudo, &mut findings);
+    loaded.finish(&mut findings);
     writable::judge(subject, &all, &runtime, &mut findings);
     devices::judge(&all, &mut findings);
     secrets::judge(subject, &mut findings);
@@ -56,6 +70,30 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// What programs that run as root load and run.
+fn load(loaded: &mut Loaded<'_>, runtime: &Runtime, sudo: &SudoFacts, findings: &mut Vec<Finding>) {
+    loaded.preload(findings);
+    loaded.programs();
+    name_service::judge(loaded, findings);
+    let services = &sudo.pam_services;
+    let has_rule = sudo.has_rule;
+    pam::judge(loaded, runtime, &pam::Sudo { services, has_rule }, findings);
+    if !loaded.has_program("sudo") {
+        return;
+    }
+    let conf = match loaded.flat().read_through_links(b"etc/sudo.conf") {
+        Lookup::Bytes { bytes, .. } => bytes,
+        _ => b"",
+    };
+    for plugin in sudo_conf::plugins(conf) {
+        loaded.by_path(plugin.as_bytes(), "sudo");
+    }
+    for plugin in &sudo.plugins {
+        let plugin = sudo_conf::in_plugins(conf, plugin);
+        loaded.by_path(plugin.as_bytes(), "sudo");
+    }
 }
 
 /// The entries that the flattened image has.

@@ -24,7 +24,11 @@ const WAYS_IN: [&str; 10] = [
 ];
 
 pub(super) fn judge(flat: &Flat<'_>, accounts: &Accounts, findings: &mut Vec<Finding>) {
-    let way_in = WAYS_IN.iter().find(|path| flat.has(path.as_bytes()));
+    // Without its bit, such a program makes nobody another.
+    let way_in = WAYS_IN.iter().find(|path| {
+        flat.item(path.as_bytes())
+            .is_some_and(|(_, item)| item.gives_root())
+    });
     let roots: BTreeSet<&str> = accounts
         .passwd
         .of_uid(0)
@@ -94,9 +98,14 @@ fn push(
             Severity::High,
             format!("{name} has a password that is hashed with {hash}"),
         ),
+        // The image's author knows it, and everybody that is told.
         Password::Usable => (
             "password-usable",
-            Severity::Medium,
+            if is_root {
+                Severity::High
+            } else {
+                Severity::Medium
+            },
             format!("{name} has a password"),
         ),
     };
@@ -108,9 +117,12 @@ fn push(
         ),
         (true, None) => (
             gravest.min(Severity::Medium),
-            ", though no program that asks for it".into(),
+            ", though no program that asks for it and runs as root".into(),
         ),
-        (false, None) => (Severity::Low, ", though no program that asks for it".into()),
+        (false, None) => (
+            Severity::Low,
+            ", though no program that asks for it and runs as root".into(),
+        ),
     };
     findings.push(Finding::of_path(
         rule,

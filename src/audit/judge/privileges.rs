@@ -11,7 +11,18 @@ use super::quoted;
 /// Files that are followed through includes.
 const MAX_FILES: usize = 128;
 
-pub(super) fn judge(flat: &Flat<'_>, runtime: &Runtime, findings: &mut Vec<Finding>) {
+/// What sudo's rules make it load, run and ask.
+#[derive(Default)]
+pub(super) struct SudoFacts {
+    /// Some rule is for the image's user.
+    pub(super) has_rule: bool,
+    pub(super) pam_services: Vec<String>,
+    /// Libraries that say who is in a group.
+    pub(super) plugins: Vec<String>,
+}
+
+pub(super) fn judge(flat: &Flat<'_>, runtime: &Runtime, findings: &mut Vec<Finding>) -> SudoFacts {
+    let mut facts = SudoFacts::default();
     for (file, programs) in [
         (&b"etc/sudoers"[..], ["usr/bin/sudo", "bin/sudo"]),
         (
@@ -20,7 +31,7 @@ pub(super) fn judge(flat: &Flat<'_>, runtime: &Runtime, findings: &mut Vec<Findi
         ),
     ] {
         let present = programs.iter().any(|path| flat.has(path.as_bytes()));
-        sudo(flat, runtime, file, present, findings);
+        sudo(flat, runtime, file, present, &mut facts, findings);
     }
     for (file, programs) in [
         (&b"etc/doas.conf"[..], ["usr/bin/doas", "bin/doas"]),
@@ -36,6 +47,7 @@ pub(super) fn judge(flat: &Flat<'_>, runtime: &Runtime, findings: &mut Vec<Findi
         }
         doas(flat, runtime, &files, present, findings);
     }
+    facts
 }
 
 /// A file of rules and where it is from.
@@ -101,6 +113,7 @@ fn sudo(
     runtime: &Runtime,
     file: &[u8],
     present: bool,
+    facts: &mut SudoFacts,
     findings: &mut Vec<Finding>,
 ) {
     let sources = collect(flat, file, findings);
@@ -110,15 +123,22 @@ fn sudo(
         aliases
             .user_aliases
             .extend(source.sudoers.user_aliases.clone());
+        let own = &source.sudoers;
+        aliases.group_plugins.extend(own.group_plugins.clone());
+        facts.plugins.extend(own.group_plugins.clone());
+        facts.pam_services.extend(own.pam_services.clone());
     }
-    let nobody_asked = sources
-        .iter()
-        .any(|source| !source.sudoers.no_authenticate.is_empty());
+    let nobody_asked = sources.iter().any(|source| {
+        let exempt = &source.sudoers.exempt_groups;
+        !source.sudoers.no_authenticate.is_empty()
+            || exempt.iter().any(|group| runtime.is_in(group))
+    });
     let person = runtime.person();
     for source in &sources {
         for rule in &source.sudoers.rules {
             let ours = aliases.fits(&rule.users, &person);
             let nopasswd = rule.nopasswd || nobody_asked;
+            facts.has_rule |= ours;
             let root_only = rule.users.iter().all(|(negated, who)| {
                 *negated || *who == Who::User("root".into()) || *who == Who::Uid(0)
             });

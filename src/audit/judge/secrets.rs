@@ -28,7 +28,17 @@ pub(super) fn judge(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
         }
     }
     for (name, value) in subject.config.env() {
-        if secrets::is_secret_name(&name) && secrets::is_value(value.as_bytes()) {
+        if secrets::has_login(value.as_bytes()) {
+            let message = format!(
+                "the variable {} holds a login with its password",
+                quoted(&name)
+            );
+            findings.push(Finding::of_config(
+                "secret-credentials",
+                Severity::High,
+                message,
+            ));
+        } else if secrets::is_secret_name(&name) && secrets::is_value(value.as_bytes()) {
             let message = format!("the variable {} is set in the configuration", quoted(&name));
             findings.push(Finding::of_config(
                 "secret-variable",
@@ -36,6 +46,17 @@ pub(super) fn judge(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
                 message,
             ));
         }
+    }
+    let history = subject.config.history();
+    if history
+        .iter()
+        .any(|entry| secrets::has_login_in_url(entry.created_by.as_bytes()))
+    {
+        findings.push(Finding::of_config(
+            "secret-credentials",
+            Severity::High,
+            "a line of the history holds an address with a login".into(),
+        ));
     }
     for kind in secrets::in_text(&subject.config.to_bytes()) {
         let (rule, severity, what) = describe(kind, b"");

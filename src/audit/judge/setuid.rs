@@ -1,72 +1,20 @@
 //! Files that give whoever runs them another's power: setuid, setgid, capabilities.
 
-use super::super::dpkg::{Md5, without_usr};
+use super::super::dpkg::without_usr;
 use super::super::facts::Item;
 use super::super::finding::{Finding, Severity};
-use super::super::flatten::{Flat, Seen};
+use super::super::flatten::Seen;
 use super::super::known;
 use super::accounts::Accounts;
+use super::trust::{Trust, Vouch};
 use super::{ownership, visible};
 
-/// How a known program's content compares with the package database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Content {
-    AsShipped,
-    Changed,
-    Unknown,
-}
-
-/// What the package database says, of the visible lists only.
-struct Database<'a> {
-    sums: Vec<(&'a [u8], Md5)>,
-    /// Of all layers, for files that are hidden.
-    all: Vec<(&'a [u8], Md5)>,
-}
-
-impl<'a> Database<'a> {
-    fn new(flat: &Flat<'a>) -> Self {
-        let (mut sums, mut all) = (Vec::new(), Vec::new());
-        for (layer, facts) in flat.layers().iter().enumerate() {
-            // dpkg rewrites its status whenever it installs something: a list that came without it
-            // was put there by other means.
-            let genuine = flat.layer_has(layer, b"var/lib/dpkg/status")
-                || facts
-                    .md5sums
-                    .keys()
-                    .all(|path| path.starts_with(b"var/lib/dpkg/status.d/"));
-            if !genuine {
-                continue;
-            }
-            for (list, lines) in &facts.md5sums {
-                let entries = lines.iter().map(|(path, md5)| (path.as_slice(), *md5));
-                if flat.hidden_by(layer, list).is_none() {
-                    sums.extend(entries.clone());
-                }
-                all.extend(entries);
-            }
-        }
-        Self { sums, all }
-    }
-
-    fn compare(sums: &[(&[u8], Md5)], path: &[u8], md5: Option<Md5>) -> Content {
-        let mut known = sums.iter().filter(|(own, _)| *own == path).peekable();
-        if known.peek().is_none() {
-            Content::Unknown
-        } else if known.any(|(_, own)| Some(*own) == md5) {
-            Content::AsShipped
-        } else {
-            Content::Changed
-        }
-    }
-}
-
 pub(super) fn judge(
-    flat: &Flat<'_>,
     all: &[Seen<'_>],
     accounts: &Accounts,
+    trust: &Trust<'_>,
     findings: &mut Vec<Finding>,
 ) {
-    let database = Database::new(flat);
     for seen in visible(all) {
         let Seen {
             layer, path, item, ..
@@ -75,11 +23,11 @@ pub(super) fn judge(
         let mut push = |rule, severity, message: String| {
             findings.push(Finding::of_path(rule, severity, layer, path, message));
         };
-        let content = Database::compare(&database.sums, name, item.md5);
+        let vouch = trust.vouch(layer, path, Some(item));
         let shown = ownership(item.uid, item.gid, item.mode);
         if item.is_setuid() {
             if item.uid == 0 && known::is_setuid(name) {
-                let (rule, severity, message) = of_known(content, "setuid root");
+                let (rule, severity, message) = of_known(vouch, "setuid root", true);
                 push(rule, severity, format!("{message} ({shown})"));
             } else {
                 let (severity, whom) = if item.uid == 0 {
@@ -94,7 +42,11 @@ pub(super) fn judge(
         if item.is_setgid() {
             let group = accounts.privileged_group(item.gid);
             if known::is_setgid(name) && item.gid != 0 {
-                let (rule, severity, message) = of_known(content, "setgid");
+                let (rule, severity, message) = of_known(
+                    vouch,
+                    "setgid",
+                    accounts.privileged_group(item.gid).is_some(),
+                );
                 push(rule, severity, format!("{message} ({shown})"));
             } else {
                 let severity = match (item.gid, group) {
@@ -107,8 +59,10 @@ pub(super) fn judge(
         }
         if let Some(capability) = item.capability {
             let words = capability.words();
-            if known::has_capability(name) && content != Content::Changed {
-                let (rule, severity, message) = of_known(content, &words);
+            let usual = known::capabilities(name)
+                .is_some_and(|usual| !capability.malformed && capability.bits & !usual == 0);
+            if usual && vouch != Vouch::Changed {
+                let (rule, severity, message) = of_known(vouch, &words, capability.is_dangerous());
                 push(rule, severity, message);
             } else {
                 let severity = if capability.is_dangerous() {
@@ -124,22 +78,38 @@ pub(super) fn judge(
             }
         }
     }
-    hidden(all, &database, findings);
+    hidden(all, trust, findings);
 }
 
-fn of_known(content: Content, what: &str) -> (&'static str, Severity, String) {
-    match content {
-        Content::AsShipped => (
+/// What is said of a program that distributions ship so; `grave` where what it gives is as good as root.
+fn of_known(vouch: Vouch, what: &str, grave: bool) -> (&'static str, Severity, String) {
+    let severity = if grave {
+        Severity::High
+    } else {
+        Severity::Medium
+    };
+    match vouch {
+        Vouch::AsShipped => (
             "setuid-known",
             Severity::Info,
             format!("is {what}, as the distribution ships it"),
         ),
-        Content::Changed => (
+        Vouch::Changed => (
             "setuid-changed",
             Severity::High,
             format!("is {what}, and its content is not what the package database has"),
         ),
-        Content::Unknown => (
+        Vouch::Unowned => (
+            "setuid-unowned",
+            severity,
+            format!("is {what} and has a well-known name, and no package has it"),
+        ),
+        Vouch::SelfVouched => (
+            "self-vouched",
+            Severity::Medium,
+            format!("is {what}, and {}", vouch.problem()),
+        ),
+        Vouch::Unknown => (
             "setuid-unverified",
             Severity::Medium,
             format!("is {what} as in many distributions; no package database confirms its content"),
@@ -148,12 +118,11 @@ fn of_known(content: Content, what: &str) -> (&'static str, Severity, String) {
 }
 
 /// Privileged files of lower layers that the flattened image does not show.
-fn hidden(all: &[Seen<'_>], database: &Database<'_>, findings: &mut Vec<Finding>) {
+fn hidden(all: &[Seen<'_>], trust: &Trust<'_>, findings: &mut Vec<Finding>) {
     for seen in all {
         let Some(by) = seen.hidden_by else { continue };
         let name = without_usr(seen.path);
-        let known = known::is_privileged(name)
-            && Database::compare(&database.all, name, seen.item.md5) != Content::Changed;
+        let known = known::is_privileged(name) && !trust.was_changed(name, seen.item);
         if known || !gives_root(seen.item) {
             continue;
         }

@@ -1,9 +1,9 @@
-//! What others than root can write (rules `account-writable`, `path-writable`, `sticky-missing`,
-//! `preload`).
+//! What others than root can write (rules `account-writable`, `path-writable`, `sticky-missing`): by owner
+//! and mode, and by access control lists.
 
 use super::super::facts::{Item, ItemKind};
 use super::super::finding::{Finding, Severity};
-use super::super::flatten::{Lookup, Seen};
+use super::super::flatten::Seen;
 use super::super::interest::Place;
 use super::accounts::Runtime;
 use super::{Bundle, Subject, ownership, visible};
@@ -25,7 +25,20 @@ pub(super) fn judge(
         let place = subject.interest.place(path);
         let shown = ownership(item.uid, item.gid, item.mode);
         if let (Some((severity, whom)), Some(rule)) = (writer(item, runtime), rule(place)) {
-            let message = format!("can be written by {whom} ({shown})");
+            // World-writable is a fault wherever it is searched.
+            let searched = match subject.interest.behind_the_system(path) {
+                Some(true) if item.mode & 0o002 == 0 => Some((
+                    Severity::Low,
+                    "; PATH searches it behind the system's own directories",
+                )),
+                Some(false) => Some((
+                    severity,
+                    "; PATH searches it before the system's own directories, so it decides which program a name means",
+                )),
+                _ => None,
+            };
+            let (severity, note) = searched.unwrap_or((severity, ""));
+            let message = format!("can be written by {whom} ({shown}){note}");
             Bundle::add(
                 &mut bundles,
                 Finding::of_path(rule, severity, layer, path, message),
@@ -43,18 +56,6 @@ pub(super) fn judge(
         }
     }
     Bundle::finish(bundles, findings);
-    let preload = b"etc/ld.so.preload";
-    if let Lookup::Bytes { layer, bytes } = subject.flat.read(preload)
-        && !bytes.trim_ascii().is_empty()
-    {
-        findings.push(Finding::of_path(
-            "preload",
-            Severity::Medium,
-            layer,
-            preload,
-            "names libraries that are loaded into every program".into(),
-        ));
-    }
 }
 
 fn rule(place: Place) -> Option<&'static str> {
@@ -72,6 +73,17 @@ fn writer(item: &Item, runtime: &Runtime) -> Option<(Severity, String)> {
     }
     if item.uid != 0 && runtime.uid == Some(item.uid) {
         return Some((Severity::High, "its owner, the image's user".into()));
+    }
+    if let Some(acl) = &item.acl {
+        let by_user = runtime.uid.is_some_and(|uid| acl.users.contains(&uid));
+        let by_group = acl.groups.iter().any(|gid| runtime.gids.contains(gid))
+            || (acl.own_group && runtime.gids.contains(&item.gid));
+        if acl.everybody || by_user || by_group {
+            let whom = "the image's user, by its access control list";
+            return Some((Severity::High, whom.into()));
+        }
+        let whom = "others than root, by its access control list";
+        return Some((Severity::Medium, whom.into()));
     }
     if item.mode & 0o020 == 0 {
         return None;

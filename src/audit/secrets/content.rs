@@ -20,7 +20,13 @@ fn automaton() -> Option<&'static AhoCorasick> {
         .get_or_init(|| {
             AhoCorasick::builder()
                 .match_kind(MatchKind::LeftmostFirst)
-                .build(FORMS.iter().map(|form| form.prefix))
+                .build(
+                    FORMS
+                        .iter()
+                        .map(|form| form.prefix.as_bytes().to_vec())
+                        // The same in UTF-16.
+                        .chain(FORMS.iter().map(super::tokens::Form::wide)),
+                )
                 .ok()
         })
         .as_ref()
@@ -84,14 +90,24 @@ impl Scanner {
                 if found.start() >= end || self.found.len() >= MAX_KINDS {
                     break;
                 }
-                let form = &FORMS[found.pattern().as_usize()];
-                let before = match found.start().checked_sub(1) {
-                    Some(at) => self.window.get(at).copied(),
-                    None => self.before,
+                let index = found.pattern().as_usize();
+                let form = &FORMS[index % FORMS.len()];
+                if self.found.contains(&form.kind) {
+                    continue;
+                }
+                let text = &self.window[found.start()..];
+                let fits = if index < FORMS.len() {
+                    let before = match found.start().checked_sub(1) {
+                        Some(at) => self.window.get(at).copied(),
+                        None => self.before,
+                    };
+                    form.fits(before, text)
+                } else {
+                    let before = found.start().checked_sub(2);
+                    let before = before.and_then(|at| self.window.get(at).copied());
+                    form.fits(before, &narrow(text))
                 };
-                if !self.found.contains(&form.kind)
-                    && form.fits(before, &self.window[found.start()..])
-                {
+                if fits {
                     self.found.push(form.kind);
                 }
             }
@@ -101,6 +117,15 @@ impl Scanner {
         }
         self.window.drain(..end);
     }
+}
+
+/// The letters of UTF-16 text, as far as they are ASCII.
+fn narrow(text: &[u8]) -> Vec<u8> {
+    text.chunks(2)
+        .take(REACH / 2)
+        .take_while(|pair| pair.get(1).is_none_or(|high| *high == 0))
+        .map(|pair| pair[0])
+        .collect()
 }
 
 #[cfg(test)]
@@ -131,6 +156,47 @@ pub(in super::super) mod tests {
                 SecretKind::PrivateKey,
                 format!("-----BEGIN {}-----\\n{body}{body}\\n", "PRIVATE KEY"),
             ),
+            (
+                SecretKind::PrivateKey,
+                format!("-----BEGIN {}-----{body}{body}-----END", "PRIVATE KEY"),
+            ),
+            (
+                SecretKind::PrivateKey,
+                format!(
+                    "-----BEGIN {}----- {body} {body} -----END",
+                    "EC PRIVATE KEY"
+                ),
+            ),
+            (
+                SecretKind::PrivateKey,
+                format!(
+                    "-----BEGIN {}-----\\\\n{}\\\\n{body}",
+                    "PRIVATE KEY",
+                    &body[..20]
+                ),
+            ),
+            (
+                SecretKind::PrivateKey,
+                format!(
+                    "-----BEGIN {}-----\\n\" \"{body}\\n\" \"{body}",
+                    "PRIVATE KEY"
+                ),
+            ),
+            (
+                SecretKind::PrivateKey,
+                format!(
+                    "LS0tLS1CRUdJTiBQ{}{body}{body}{body}",
+                    "UklWQVRFIEtFWS0tLS0t"
+                ),
+            ),
+            (
+                SecretKind::Token("AWS"),
+                format!("aws_secret_access_key = {body}/+9"),
+            ),
+            (
+                SecretKind::Token("AWS"),
+                format!("\"SecretAccessKey\": \"{body}/+9\""),
+            ),
         ]
     }
 
@@ -144,6 +210,20 @@ pub(in super::super) mod tests {
         for (kind, sample) in samples() {
             assert_eq!(kinds(&sample), [kind], "{sample}");
             assert_eq!(kinds(&format!("x = \"{sample}\"\n")), [kind], "{sample}");
+            let wide = |order: fn(u16) -> [u8; 2]| -> Vec<u8> {
+                let text = format!("x = {sample}\r\n");
+                text.encode_utf16().flat_map(order).collect()
+            };
+            assert_eq!(
+                super::super::in_text(&wide(u16::to_le_bytes)),
+                [kind],
+                "{sample}"
+            );
+            assert_eq!(
+                super::super::in_text(&wide(u16::to_be_bytes)),
+                [kind],
+                "{sample}"
+            );
         }
         let github = format!("ghp{}", "_");
         for text in [
@@ -154,6 +234,10 @@ pub(in super::super) mod tests {
             format!("{github}aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5kLM"),
             format!("AK{}", "IAIOSFODNN7EXAMPLE"),
             "-----BEGIN RSA PRIVATE KEY-----".into(),
+            "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".into(),
+            "aws_secret_access_key = os.environ['AWS_SECRET_ACCESS_KEY_OF_PRODUCTION_1']".into(),
+            "AWS_SECRET_ACCESS_KEY aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5k/+9".into(),
+            "-----BEGIN PRIVATE KEY----- and -----END PRIVATE KEY----- stand around 1 key in Base64".into(),
             "-----BEGIN RSA PRIVATE KEY-----\n...\n-----END RSA PRIVATE KEY-----".into(),
             "-----BEGIN PUBLIC KEY-----\naB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5kaB3d\n".into(),
         ] {
@@ -195,7 +279,7 @@ pub(in super::super) mod tests {
     #[test]
     fn no_form_reaches_further_than_what_is_kept() {
         for form in &FORMS {
-            assert!(form.prefix.len() + 402 < REACH, "{}", form.prefix);
+            assert!(2 * (form.prefix.len() + 414) < REACH, "{}", form.prefix);
         }
     }
 }

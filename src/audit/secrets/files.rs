@@ -1,5 +1,7 @@
 //! Files that hold secrets by their nature or by what stands in them.
 
+use std::borrow::Cow;
+
 use super::super::paths::split;
 use super::SecretKind;
 
@@ -61,6 +63,7 @@ fn is_env_file(name: &[u8]) -> bool {
 /// A secret in one of the files of [`is_read`].
 pub(crate) fn by_content(path: &[u8], bytes: &[u8]) -> Option<SecretKind> {
     let (_, name) = split(path);
+    let bytes = &plain(bytes);
     let credentials = |what| Some(SecretKind::Credentials(what));
     match name {
         b".netrc" | b"_netrc" => has_word_with_value(bytes, b"password")
@@ -84,6 +87,38 @@ pub(crate) fn by_content(path: &[u8], bytes: &[u8]) -> Option<SecretKind> {
     }
 }
 
+/// Text in UTF-16 as UTF-8, by its mark; other bytes as they are, without the mark of UTF-8.
+fn plain(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let decode = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = bytes.as_chunks().0.iter().map(|pair| unit(*pair)).collect();
+        Cow::Owned(String::from_utf16_lossy(&units).into_bytes())
+    };
+    match bytes {
+        [0xff, 0xfe, rest @ ..] => decode(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => decode(rest, u16::from_be_bytes),
+        [_, 0, _, 0, ..] => decode(bytes, u16::from_le_bytes),
+        [0, _, 0, _, ..] => decode(bytes, u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, rest @ ..] => Cow::Borrowed(rest),
+        _ => Cow::Borrowed(bytes),
+    }
+}
+
+/// A login in a variable's value: in an address, or as `password=…` among other pairs.
+pub(crate) fn has_login(value: &[u8]) -> bool {
+    let pair = |part: &[u8]| {
+        let Some(at) = part.iter().position(|&byte| byte == b'=') else {
+            return false;
+        };
+        let name = part[..at].to_ascii_lowercase();
+        let words: [&[u8]; 3] = [b"password", b"passwd", b"pwd"];
+        words.iter().any(|word| name.ends_with(word)) && is_value(&part[at + 1..])
+    };
+    has_login_in_url(value)
+        || value
+            .split(|byte| byte.is_ascii_whitespace() || b";,&?".contains(byte))
+            .any(pair)
+}
+
 /// `scheme://user:password@host`, where the password is no variable to be filled in.
 pub(crate) fn has_login_in_url(bytes: &[u8]) -> bool {
     bytes.windows(3).enumerate().any(|(at, window)| {
@@ -94,7 +129,7 @@ pub(crate) fn has_login_in_url(bytes: &[u8]) -> bool {
         let end = rest
             .iter()
             .take(1024)
-            .position(|&b| b == b'/' || b == b'"' || b == b'\'' || b.is_ascii_whitespace());
+            .position(|&b| b"/\"'\\".contains(&b) || b.is_ascii_whitespace());
         let authority = &rest[..end.unwrap_or(rest.len().min(1024))];
         let Some(sign) = authority.iter().rposition(|&b| b == b'@') else {
             return false;
@@ -306,6 +341,41 @@ mod tests {
             let secret =
                 is_read(path.as_bytes()) && by_content(path.as_bytes(), text.as_bytes()).is_some();
             assert_eq!(secret, found, "{path}: {text}");
+        }
+    }
+
+    #[test]
+    fn contents_in_utf_16() {
+        let text = "DEBUG=1\r\nSECRET_KEY=abc\r\n";
+        let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for bytes in [
+            [&b"\xff\xfe"[..], &little].concat(),
+            [&b"\xfe\xff"[..], &big].concat(),
+            [&b"\xef\xbb\xbf"[..], text.as_bytes()].concat(),
+            little,
+            big,
+        ] {
+            assert!(by_content(b"app/.env", &bytes).is_some(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn logins_in_values() {
+        for (value, found) in [
+            ("postgres://app:s3cret@db:5432/app", true),
+            ("mysql+pymysql://u:pw@db/x?charset=utf8", true),
+            ("redis://:pw@cache:6379/0", true),
+            ("host=db user=app password=s3cret", true),
+            ("Server=db;User Id=sa;Password=s3cret;", true),
+            ("postgres://db/app", false),
+            ("postgres://app@db/app", false),
+            ("postgres://app:${PW}@db/app", false),
+            ("host=db password=$PW", false),
+            ("https://example.com/a:b@c", false),
+            ("/usr/bin:/bin", false),
+        ] {
+            assert_eq!(has_login(value.as_bytes()), found, "{value}");
         }
     }
 

@@ -4,18 +4,21 @@
 
 mod content;
 mod files;
+pub(super) mod keys;
 mod tokens;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(super) use content::Scanner;
-pub(super) use files::{MAX_FILE, by_content, by_name, is_read, is_secret_name, is_value};
+pub(super) use files::{
+    MAX_FILE, by_content, by_name, has_login, has_login_in_url, is_read, is_secret_name, is_value,
+};
 
 /// What kind of secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum SecretKind {
-    /// A private key in PEM form, or an SSH key.
+    /// A private key in PEM or DER form, an SSH key, or a key store.
     PrivateKey,
     /// A token of this service, told by its form.
     Token(&'static str),

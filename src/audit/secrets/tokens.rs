@@ -10,13 +10,27 @@ pub(super) struct Form {
     alphabet: fn(u8) -> bool,
     /// How many must follow, at least and at most.
     length: (usize, usize),
+    body: Body,
+}
+
+/// What follows a prefix.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Body {
     /// The token stands alone: no letter, digit or `_` before it, no further byte of the alphabet
     /// behind it.
-    alone: bool,
+    Token,
+    /// A key's lines of base64, however they are wrapped.
+    Pem,
+    /// The base64 of the rest of a key in PEM form.
+    Encoded,
+    /// `NAME = value`: a sign of assignment, then a token that stands alone.
+    Assigned,
 }
 
 /// How far a form reaches beyond its beginning, at most.
-pub(super) const REACH: usize = 512;
+///
+/// In UTF-16 all is twice as long.
+pub(super) const REACH: usize = 1536;
 
 fn alphanumeric(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
@@ -38,6 +52,10 @@ fn dotted(byte: u8) -> bool {
     url_safe(byte) || byte == b'.'
 }
 
+fn base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/'
+}
+
 fn hex(byte: u8) -> bool {
     byte.is_ascii_hexdigit()
 }
@@ -53,7 +71,7 @@ const fn token(
         kind: SecretKind::Token(service),
         alphabet,
         length,
-        alone: true,
+        body: Body::Token,
     }
 }
 
@@ -63,11 +81,32 @@ const fn key(prefix: &'static str) -> Form {
         kind: SecretKind::PrivateKey,
         alphabet: alphanumeric,
         length: (0, 0),
-        alone: false,
+        body: Body::Pem,
     }
 }
 
-pub(super) const FORMS: [Form; 29] = [
+const fn encoded(prefix: &'static str) -> Form {
+    Form {
+        prefix,
+        kind: SecretKind::PrivateKey,
+        alphabet: base64,
+        length: (80, 400),
+        body: Body::Encoded,
+    }
+}
+
+/// The secret half of an AWS key, which no form of its own tells.
+const fn assigned(prefix: &'static str) -> Form {
+    Form {
+        prefix,
+        kind: SecretKind::Token("AWS"),
+        alphabet: base64,
+        length: (40, 40),
+        body: Body::Assigned,
+    }
+}
+
+pub(super) const FORMS: [Form; 44] = [
     key("-----BEGIN PRIVATE KEY-----"),
     key("-----BEGIN ENCRYPTED PRIVATE KEY-----"),
     key("-----BEGIN RSA PRIVATE KEY-----"),
@@ -75,6 +114,21 @@ pub(super) const FORMS: [Form; 29] = [
     key("-----BEGIN DSA PRIVATE KEY-----"),
     key("-----BEGIN OPENSSH PRIVATE KEY-----"),
     key("-----BEGIN PGP PRIVATE KEY BLOCK-----"),
+    key("---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----"),
+    encoded("LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0t"),
+    encoded("LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVkt"),
+    encoded("LS0tLS1CRUdJTiBFQyBQUklWQVRFIEtFWS0t"),
+    encoded("LS0tLS1CRUdJTiBEU0EgUFJJVkFURSBLRVkt"),
+    encoded("LS0tLS1CRUdJTiBPUEVOU1NIIFBSSVZBVEUg"),
+    encoded("LS0tLS1CRUdJTiBFTkNSWVBURUQgUFJJVkFU"),
+    assigned("aws_secret_access_key"),
+    assigned("AWS_SECRET_ACCESS_KEY"),
+    assigned("aws_secret_key"),
+    assigned("AWS_SECRET_KEY"),
+    assigned("awsSecretKey"),
+    assigned("secretAccessKey"),
+    assigned("SecretAccessKey"),
+    token("AGE-SECRET-KEY-1", "age", upper, (58, 58)),
     token("AKIA", "AWS", upper, (16, 16)),
     token("ghp_", "GitHub", alphanumeric, (36, 36)),
     token("gho_", "GitHub", alphanumeric, (36, 36)),
@@ -103,12 +157,15 @@ impl Form {
     /// Whether the text, from its prefix on, and the byte before it fit the form.
     pub(super) fn fits(&self, before: Option<u8>, text: &[u8]) -> bool {
         let rest = &text[self.prefix.len().min(text.len())..];
-        if self.kind == SecretKind::PrivateKey {
-            return is_key_body(rest);
-        }
-        if self.alone && before.is_some_and(word) {
-            return false;
-        }
+        let rest = match self.body {
+            Body::Pem => return is_key_body(rest),
+            Body::Token if before.is_some_and(word) => return false,
+            Body::Token | Body::Encoded => rest,
+            Body::Assigned => match assigned_value(rest) {
+                Some(value) => value,
+                None => return false,
+            },
+        };
         let (least, most) = self.length;
         let length = rest
             .iter()
@@ -116,33 +173,85 @@ impl Form {
             .take_while(|&&byte| (self.alphabet)(byte))
             .count();
         let body = &rest[..length.min(most)];
-        length >= least && length <= most && is_random(body)
+        match self.body {
+            Body::Encoded => length >= least && is_random(body),
+            Body::Assigned => {
+                let ends = rest.get(length) != Some(&b'=');
+                length == least && ends && is_mixed(body) && is_random(body)
+            }
+            _ => length >= least && length <= most && is_random(body),
+        }
+    }
+
+    /// The prefix as it stands in UTF-16, either way round, from its first to its last letter.
+    pub(super) fn wide(&self) -> Vec<u8> {
+        let mut wide: Vec<u8> = self.prefix.bytes().flat_map(|byte| [byte, 0]).collect();
+        wide.pop();
+        wide
     }
 }
 
-/// Programs and documentation have a key's first line too; a key goes on with lines of base64.
+/// What stands behind `=`, `:` or `=>`, and behind the quotes around them.
+fn assigned_value(rest: &[u8]) -> Option<&[u8]> {
+    let sign = |byte: u8| b"=:>,".contains(&byte);
+    let length = rest
+        .iter()
+        .take(12)
+        .take_while(|&&byte| sign(byte) || b" \t\"'\\".contains(&byte))
+        .count();
+    let (between, value) = rest.split_at(length);
+    between.iter().any(|&byte| sign(byte)).then_some(value)
+}
+
+/// Letters of both cases and digits: no word and no name.
+fn is_mixed(body: &[u8]) -> bool {
+    let has = |is: fn(&u8) -> bool| body.iter().any(is);
+    has(u8::is_ascii_digit) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase)
+}
+
+/// Programs and documentation have a key's first line too; a key goes on with base64, in lines, on one
+/// line, or with the line feeds and quotes of a program's text.
 fn is_key_body(rest: &[u8]) -> bool {
-    // In a program's text or JSON the line feed may be an escape.
-    let rest = rest.strip_prefix(b"\r").unwrap_or(rest);
-    let body = match rest.strip_prefix(b"\\n") {
-        Some(body) => body,
-        None => match rest.strip_prefix(b"\n") {
-            Some(body) => body.trim_ascii_start(),
-            None => return false,
-        },
-    };
-    if [&b"Proc-Type:"[..], b"Version:", b"Comment:"]
-        .iter()
-        .any(|header| body.starts_with(header))
-    {
-        return true;
+    let mut body = Vec::new();
+    let mut piece = 0;
+    let mut first = None;
+    let mut at = 0;
+    while let Some(&byte) = rest.get(at) {
+        at += 1;
+        if base64(byte) || byte == b'=' {
+            body.push(byte);
+            piece += 1;
+            if body.len() >= 64 {
+                break;
+            }
+            continue;
+        }
+        if piece > 0 {
+            first.get_or_insert(piece);
+            piece = 0;
+        }
+        match byte {
+            // `\n`, also where the backslash is itself escaped.
+            b'\\' => {
+                while rest.get(at) == Some(&b'\\') {
+                    at += 1;
+                }
+                if rest.get(at).is_some_and(|byte| b"nrt".contains(byte)) {
+                    at += 1;
+                }
+            }
+            b':' if body.len() <= 16 => {
+                return [&b"Type"[..], b"Version", b"Comment"]
+                    .iter()
+                    .any(|header| body.ends_with(header));
+            }
+            b'"' | b'\'' | b',' | b'-' => {}
+            byte if byte.is_ascii_whitespace() => {}
+            _ => break,
+        }
     }
-    let line: Vec<u8> = body
-        .iter()
-        .copied()
-        .take_while(|&byte| alphanumeric(byte) || b"+/=".contains(&byte))
-        .collect();
-    line.len() >= 40 && is_random(&line)
+    // Words of prose are short.
+    first.unwrap_or(piece) >= 16 && body.len() >= 40 && is_mixed(&body) && is_random(&body)
 }
 
 /// Tells what was drawn at random from placeholders: `XXXX…`, `…EXAMPLE`, a word repeated.

@@ -77,9 +77,12 @@ pub(super) struct BuildArgs {
     assemble_runtime_user: Option<String>,
     #[command(flatten)]
     machine: MachineArgs,
-    /// Network of the build: host (also called bridge) or none
-    #[arg(long, value_name = "MODE", default_value = "host")]
+    /// Network of the build: private (also called bridge; leads outward only), host or none
+    #[arg(long, value_name = "MODE", default_value = "private")]
     network: String,
+    /// A cache for pip and npm that lasts between builds of one application
+    #[arg(long, value_name = "on|off", default_value = "on")]
+    package_cache: Switch,
     /// Capabilities that not even a root assemble gets
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     cap_drop: Vec<String>,
@@ -104,6 +107,13 @@ pub(super) struct BuildArgs {
     ours: OursArgs,
 }
 
+/// `on` or `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
 impl BuildArgs {
     pub(super) fn json(&self) -> bool {
         self.ours.json
@@ -124,6 +134,9 @@ pub(super) fn run(
     };
     args.common.name_logins()?;
     let work = args.work()?;
+    for warning in args.env.quoted() {
+        context.printer.warning(warning);
+    }
     match &args.as_dockerfile {
         Some(path) => work::as_dockerfile(&work, path, context),
         None => work::build(work, context),
@@ -193,6 +206,11 @@ impl BuildArgs {
                 ScriptsUrl::parse(elsewhere)
                     .map_err(bad_value("--image-scripts-url", elsewhere))?,
             ),
+            scripts_url_recorded: false,
+            image_scripts_url_recorded: false,
+            script_hosts: machine.script_hosts,
+            offline: self.network == "none",
+            package_cache: self.package_cache == Switch::On,
             destination: self.common.destination.clone(),
             assemble_user: self.assemble_user.clone(),
             assemble_runtime_user: self.assemble_runtime_user.clone(),
@@ -230,10 +248,12 @@ impl BuildArgs {
 
 pub(super) fn network(text: &str) -> Result<Network, CommandError> {
     match text {
-        "" | "host" | "bridge" | "default" => Ok(Network::Host),
+        "" | "private" | "bridge" | "default" => Ok(Network::Outward),
+        "host" => Ok(Network::Host),
         "none" => Ok(Network::None),
         _ => Err(CommandError::usage(format!(
-            "--network {text}: a build has the network `host` (also called `bridge`) or `none`"
+            "--network {text}: a build has the network `private` (also called `bridge`), `host` or \
+             `none`"
         ))),
     }
 }

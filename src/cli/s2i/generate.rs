@@ -29,6 +29,9 @@ pub(super) struct GenerateArgs {
     /// Where the image has its scripts if it does not say it itself
     #[arg(long, value_name = "URL", default_value = "image:///usr/libexec/s2i")]
     image_scripts_url: String,
+    /// Host (and port) from which scripts may be fetched that the image names
+    #[arg(long, value_name = "HOST[:PORT]")]
+    scripts_host: Vec<String>,
     /// User that assemble runs as
     #[arg(long, value_name = "USER")]
     assemble_user: Option<String>,
@@ -55,11 +58,12 @@ pub(super) fn run(args: &GenerateArgs, context: &Context) -> Result<u8, CommandE
         builder,
         None,
         args.env.variables()?,
-        Network::Host,
+        Network::Outward,
         SourceRequest::new(Origin::Stdin),
     )?;
     let mut request = s2i::Request::of_image(&common, builder.to_owned());
     request.pull = args.common.policies();
+    request.script_hosts.clone_from(&args.scripts_host);
     request.destination.clone_from(&args.common.destination);
     request.assemble_user.clone_from(&args.assemble_user);
     request.image_scripts_url = Some(scripts("--image-scripts-url", &args.image_scripts_url)?);

@@ -49,6 +49,14 @@ enum Action {
     Generate(generate::GenerateArgs),
     Version(version::Args),
     Completion(completions::Args),
+    Help(HelpArgs),
+}
+
+/// Show what a command does and which options it has
+#[derive(Debug, clap::Args)]
+struct HelpArgs {
+    /// The command; without one, all of them
+    command: Option<String>,
 }
 
 impl S2iArgs {
@@ -77,5 +85,26 @@ pub(super) fn run(
         Action::Generate(args) => generate::run(args, context),
         Action::Version(args) => Ok(version::run(args, context)),
         Action::Completion(args) => Ok(completions::run(args, all)),
+        Action::Help(args) => help(args, all, context),
     }
+}
+
+/// `s2i help COMMAND`, as the `s2i` tool has it.
+fn help(args: &HelpArgs, mut all: clap::Command, context: &Context) -> Result<u8, CommandError> {
+    all.build();
+    let mut found = all
+        .find_subcommand("s2i")
+        .cloned()
+        .ok_or_else(|| CommandError::usage("there is no help"))?;
+    if let Some(name) = &args.command {
+        found = found.find_subcommand(name).cloned().ok_or_else(|| {
+            CommandError::usage(format!("there is no command `s2i {name}`"))
+                .with_hint("`warpdrive s2i help` lists them")
+        })?;
+    }
+    let text = found.render_long_help();
+    for line in text.to_string().trim_end().lines() {
+        context.printer.result(line);
+    }
+    Ok(0)
 }

@@ -16,8 +16,8 @@ use crate::source::SourceRequest;
 use crate::transport::Destination;
 
 use super::super::error::{CommandError, ExitStatus};
-use super::super::image::{host_env, judgement, name_and_value, secret, source_date_epoch};
-use super::super::limits::LimitArgs;
+use super::super::image::{build_variable, host_env, judgement, secret, source_date_epoch};
+use super::super::limits::{LimitArgs, WriteArgs};
 use super::super::printer::Printer;
 
 /// Where a Docker daemon would be, and how much to say.
@@ -162,6 +162,9 @@ pub(in crate::cli) struct MachineArgs {
     /// Where the scripts are: `image://DIR`, `file://DIR`, `https://…`; stronger than `.s2i/bin`
     #[arg(short, long, visible_alias = "scripts", value_name = "URL")]
     scripts_url: Option<String>,
+    /// Host (and port) from which scripts may be fetched that an image names
+    #[arg(long, value_name = "HOST[:PORT]")]
+    scripts_host: Vec<String>,
     /// Files of this machine for the time of the build
     #[arg(short, long, value_name = "SRC[:DST]")]
     inject: Vec<String>,
@@ -188,6 +191,7 @@ impl MachineArgs {
                 .as_deref()
                 .map(|text| ScriptsUrl::parse(text).map_err(bad_value("--scripts-url", text)))
                 .transpose()?,
+            script_hosts: self.scripts_host.clone(),
             injections: each("--inject", &self.inject)?,
             volumes: self
                 .volumes
@@ -265,8 +269,8 @@ pub(super) struct OursArgs {
     /// Sort what assemble changed into layers that other applications share
     #[arg(long)]
     pub(super) split: bool,
-    /// Variable for the build only
-    #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
+    /// Variable for the build only; without a value, the one of this environment
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = build_variable)]
     build_env: Vec<(String, String)>,
     /// File for the build only, at /run/secrets/ID
     #[arg(long, value_name = "id=ID,src=FILE")]
@@ -288,6 +292,8 @@ pub(super) struct OursArgs {
     policy: Option<PathBuf>,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    written: WriteArgs,
     /// One JSON object on stdout
     #[arg(long)]
     pub(super) json: bool,
@@ -324,10 +330,13 @@ impl OursArgs {
                     .with_hint("for example registry.example.com/team/app:1.2"),
             );
         }
+        let mut limits = self.limits.limits(self.timeout);
+        let budget = self.written.bound(&mut limits);
         Ok(Common {
             name: given,
             source,
             builder: Some(builder.to_owned()),
+            allowed_builders: Vec::new(),
             runtime_image,
             env,
             build_env: self.build_env.clone(),
@@ -342,10 +351,12 @@ impl OursArgs {
             compression: Compression::default(),
             upgrade: false,
             network,
+            smoke: false,
             harden: self.harden,
             audit: self.judgement()?,
             pinned: None,
-            limits: self.limits.limits(self.timeout),
+            budget,
+            limits,
             incremental: false,
             source_date_epoch: source_date_epoch()?,
             host_env: host_env(),
@@ -366,6 +377,18 @@ pub(super) struct EnvArgs {
 }
 
 impl EnvArgs {
+    /// A word for each line of the files whose value is in quotes.
+    pub(super) fn quoted(&self) -> Vec<String> {
+        self.environment_file
+            .iter()
+            .filter_map(|path| {
+                let bytes = std::fs::read(path).ok()?;
+                Some(environment::quoted(&path.display().to_string(), &bytes))
+            })
+            .flatten()
+            .collect()
+    }
+
     pub(super) fn variables(&self) -> Result<Vec<(String, String)>, CommandError> {
         let mut all = Vec::new();
         for path in &self.environment_file {

@@ -37,8 +37,8 @@ pub(super) struct RebuildArgs {
     /// Variable for assemble and the image; may be given more than once
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = name_and_value)]
     env: Vec<(String, String)>,
-    /// Network of the build: host (also called bridge) or none
-    #[arg(long, value_name = "MODE", default_value = "host")]
+    /// Network of the build: private (also called bridge; leads outward only), host or none
+    #[arg(long, value_name = "MODE", default_value = "private")]
     network: String,
     #[command(flatten)]
     machine: MachineArgs,
@@ -112,7 +112,7 @@ pub(super) fn run(args: &RebuildArgs, context: &Context) -> Result<u8, CommandEr
     }
     common.env.extend(args.env.iter().cloned());
     let options = record.and_then(|record| record.s2i).unwrap_or_default();
-    let told = s2i::Request::again(&common, &options, &given)?;
+    let told = s2i::Request::of_record(&common, &options, &given)?;
     let request = s2i::Request {
         tag: true,
         pull: policies,
@@ -150,7 +150,7 @@ fn all_given(
     common: &pipeline::Request,
     given: &Given,
 ) -> Result<(), CommandError> {
-    let missing: Vec<String> = s2i::untold(record, common, given)
+    let missing: Vec<String> = s2i::not_recorded(record, common, given)
         .into_iter()
         .filter(|(_, were, are)| are < were)
         .map(|(what, were, are)| format!("{were} {what}, {are} given"))

@@ -17,6 +17,9 @@ pub(super) struct UsageArgs {
     /// Where the scripts are, if not in the image
     #[arg(short, long, visible_alias = "scripts", value_name = "URL")]
     scripts_url: Option<String>,
+    /// Host (and port) from which scripts may be fetched that the image names
+    #[arg(long, value_name = "HOST[:PORT]")]
+    scripts_host: Vec<String>,
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -45,6 +48,9 @@ pub(super) fn run(args: &UsageArgs, context: &Context) -> Result<u8, CommandErro
     let mut request = s2i::Request::of_image(&common, args.builder.clone());
     request.pull = args.common.policies();
     request.scripts_url = scripts_url;
+    request.script_hosts.clone_from(&args.scripts_host);
+    // What has no network is the script.
+    request.offline = false;
     let said = s2i::usage(&store, &request, &console)?;
     context.printer.bytes(&said);
     Ok(0)

@@ -34,8 +34,8 @@ impl Ahead {
     }
 
     /// Why these very wheels, all that are missing, cannot be told apart, if that was found out.
-    pub(super) fn inseparable(&self, missing: &[&Pin]) -> Option<&str> {
-        let same = missing.iter().copied().eq(&self.pins);
+    pub(super) fn inseparable(&self, missing: &[&LockedWheel]) -> Option<&str> {
+        let same = missing.iter().map(|wheel| &wheel.pin).eq(&self.pins);
         self.inseparable.as_deref().filter(|_| same)
     }
 
@@ -58,7 +58,7 @@ impl Ahead {
 /// answered.
 pub(super) fn install(
     given: Given<'_>,
-    wanted: &dyn Fn(&[&Pin]) -> bool,
+    wanted: &(dyn Fn(&[&LockedWheel]) -> bool + Sync),
 ) -> Result<Ahead, BuildError> {
     let request = given.request;
     let limits = &request.limits;
@@ -90,7 +90,7 @@ pub(super) fn install(
             Err(Refusal::Inseparable(reason)) => Some(reason),
         };
         Ok(Ahead {
-            pins: missing.into_iter().cloned().collect(),
+            pins: missing.iter().map(|wheel| wheel.pin.clone()).collect(),
             inseparable,
             said,
         })

@@ -57,11 +57,11 @@ fn layer(
 ) -> Result<TitledLayer, BuildError> {
     let trees: Vec<&str> = members.iter().map(|member| member.tree()).collect();
     let document = serde_json::json!({
-        "format": 1,
+        "format": 2,
         "fragments": trees,
         "compression": request.compression.to_string(),
     });
-    let key = sha256_hex(&to_canonical_json(&document));
+    let key = sha256_hex(&to_canonical_json(&document)?);
     if !request.no_cache
         && let Some(written) = store.cached::<Written>("fragment-layer", &key)?
     {

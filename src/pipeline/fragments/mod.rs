@@ -4,24 +4,38 @@
 //!
 //! What one distribution gives is a *fragment*: its files in a directory of their own
 //! (`unpacked/MAP/fragment-KEY`, an overlay lower directory), a record of them, and its layer where
-//! it is large enough to have one. KEY is made of the wheel's hash, the base image and the
-//! installer's version. A list whose fragments are all there runs nothing but the resolver; a new
-//! distribution installs only itself; and while the package index is asked, what it said the last time
-//! is installed already ([`ahead`]).
+//! it is large enough to have one. KEY is made of the wheel's hash and the base image. A list whose
+//! fragments are all there runs nothing but the resolver; a new distribution installs only itself; and
+//! while the package index is asked, what it said the last time is installed already ([`ahead`]).
 //!
-//! No code of the application or of a package runs here (see [`super::trusted`]), wheels are verified
-//! by the hashes of the resolution, and what cannot be told apart by `RECORD` is left to
-//! [`super::dependencies`], which installs everything in one tree. Both ways give the same layers.
+//! **What is shared can't be poisoned.** A fragment is a function of the bytes of one wheel, whose hash
+//! the resolution names ([`download`]), and of the base image's Python: the files that its RECORD lists,
+//! with the bytes that RECORD's hashes name, in places that a package may have ([`wheel`]), and byte-code
+//! that was compiled where nothing of a package is to be found ([`bytecode`]). We write all of it
+//! ourselves ([`tree`]). Nothing of a package runs, is imported or is read as configuration meanwhile,
+//! and the one stage with an installer, the resolution, runs with no package installed
+//! ([`super::trusted`]).
+//!
+//! What is not as plain, or cannot be told apart by `RECORD`, is left to [`super::dependencies`], which
+//! installs everything in one tree, for one application. Both ways give the same layers.
 
 mod ahead;
+mod archive;
+mod bytecode;
+mod download;
+mod entry_points;
 mod install;
 mod layers;
 mod plain;
 mod resolve;
+mod tree;
+mod unfit;
+mod wheel;
+#[cfg(test)]
+mod wheel_tests;
 
-use std::collections::HashMap;
 use std::panic::resume_unwind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::thread;
 
@@ -40,10 +54,12 @@ use super::carried::Carried;
 use super::dependencies::{Dependencies, now};
 use super::error::BuildError;
 use super::lock::LockedWheel;
+use super::path_bytes;
 use super::request::Request;
-use super::tools::{self, Tools};
+use super::tools::Tools;
 use install::{Installation, Refusal};
 use plain::Asked;
+use wheel::contested;
 
 pub(super) use layers::layers;
 pub(super) use resolve::Pin;
@@ -80,6 +96,10 @@ struct Given<'a> {
 pub(super) struct Fragment {
     pin: Pin,
     /// Relative to the root of the image, byte-code included, path configuration not.
+    #[serde(
+        serialize_with = "path_bytes::serialize_list",
+        deserialize_with = "path_bytes::deserialize_list"
+    )]
     files: Vec<PathBuf>,
     /// Of these files, in bytes.
     size: u64,
@@ -96,15 +116,14 @@ impl Fragment {
 }
 
 /// What decides what is in a fragment.
-fn key(pin: &Pin, base: &Base) -> String {
+fn key(pin: &Pin, base: &Base) -> Result<String, BuildError> {
     let document = json!({
-        "format": 4,
+        "format": 5,
         "pin": pin,
         "base": base.identity(),
         "python": base.python,
-        "tools": tools::versions(),
     });
-    sha256_hex(&to_canonical_json(&document))
+    Ok(sha256_hex(&to_canonical_json(&document)?))
 }
 
 /// Either what the dependency phase gives but for its layers, and the fragments that [`layers`] makes
@@ -147,9 +166,9 @@ pub(super) fn phase(
             let _ = answer.set(pins.collect());
             resolved
         });
-        let wanted = |pins: &[&Pin]| {
+        let wanted = |wheels: &[&LockedWheel]| {
             let known = answer.get();
-            known.is_none_or(|answer| pins.iter().all(|pin| answer.contains(pin)))
+            known.is_none_or(|answer| wheels.iter().all(|wheel| answer.contains(&wheel.pin)))
         };
         let ahead = ahead::install(given, &wanted);
         (asking.join(), ahead)
@@ -205,18 +224,16 @@ pub(super) fn phase(
 /// The dependency phase's result but for its layers; or why these cannot be stacked. The fragments
 /// are sorted by name.
 fn combine(fragments: &[Fragment], wheels: Vec<LockedWheel>) -> Result<Dependencies, String> {
-    let mut seen: HashMap<&Path, &str> = HashMap::new();
+    let all = fragments.iter().enumerate().flat_map(|(owner, fragment)| {
+        let carried = fragment.carried.iter().map(|carried| &carried.path);
+        let paths = fragment.files.iter().chain(carried);
+        paths.map(move |path| (owner, path.as_path()))
+    });
+    if let Some(path) = contested(all) {
+        return Err(format!("two distributions have {}", path.display()));
+    }
     let mut carried = Vec::new();
     for fragment in fragments {
-        for path in &fragment.files {
-            if let Some(other) = seen.insert(path, &fragment.pin.name) {
-                return Err(format!(
-                    "{other} and {} both have {}",
-                    fragment.pin.name,
-                    path.display()
-                ));
-            }
-        }
         carried.extend(fragment.carried.iter().cloned());
     }
     // In the order of a scan of the whole tree.
@@ -234,6 +251,7 @@ fn combine(fragments: &[Fragment], wheels: Vec<LockedWheel>) -> Result<Dependenc
             .iter()
             .flat_map(|fragment| fragment.unpacked.iter().cloned())
             .collect(),
+        tree: None,
         wheels,
     })
 }
@@ -244,16 +262,16 @@ fn find_all(given: Given<'_>, wheels: &[LockedWheel]) -> Result<Vec<Option<Fragm
         if given.request.no_cache {
             return Ok(None);
         }
-        find(given.store, &key(&wheel.pin, given.base))
+        find(given.store, &key(&wheel.pin, given.base)?)
     };
     wheels.iter().map(find).collect()
 }
 
 /// The wheels that there is no fragment of, in their order.
-fn missing<'a>(wheels: &'a [LockedWheel], found: &[Option<Fragment>]) -> Vec<&'a Pin> {
+fn missing<'a>(wheels: &'a [LockedWheel], found: &[Option<Fragment>]) -> Vec<&'a LockedWheel> {
     let pairs = wheels.iter().zip(found);
     pairs
-        .filter_map(|(wheel, found)| found.is_none().then_some(&wheel.pin))
+        .filter_map(|(wheel, found)| found.is_none().then_some(wheel))
         .collect()
 }
 

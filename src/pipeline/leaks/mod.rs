@@ -19,7 +19,7 @@ mod unwrap;
 
 use super::error::BuildError;
 use super::request::Request;
-use super::secrets::{Form, LEAST, Redactor, fields, forms, passwords};
+use super::secrets::{Form, LEAST, Redactor, credentials_in, fields, forms, is_secret, passwords};
 use search::Patterns;
 pub(super) use search::Search;
 
@@ -44,6 +44,24 @@ pub(super) struct Leaks {
 impl Leaks {
     pub(super) fn new(request: &Request) -> Self {
         Self::of(secrets(request), request.redactor())
+    }
+
+    /// What is looked for in what an S2I builder's scripts left: besides the secrets, the credentials
+    /// in variables that the caller has passed to them.
+    pub(super) fn of_scripts(request: &Request) -> Self {
+        let mut all = secrets(request);
+        for (option, variables) in [("--build-env", &request.build_env), ("-e", &request.env)] {
+            for (name, value) in variables {
+                for word in credentials_in(value) {
+                    all.push((format!("the login in {option} {name}"), word.into_bytes()));
+                }
+                let value = value.trim();
+                if option == "--build-env" && is_secret(name) && value.len() >= LEAST_PASSWORD {
+                    all.push((format!("the value of {option} {name}"), value.into()));
+                }
+            }
+        }
+        Self::of(all, request.redactor())
     }
 
     fn of(secrets: Vec<(String, Vec<u8>)>, redactor: Redactor) -> Self {

@@ -17,8 +17,9 @@ use crate::store::{Image, Store};
 
 use super::super::BuildError;
 use super::commit;
+use super::download::{self, Word};
 use super::error::S2iBuildError;
-use super::{Request, Source, download, image};
+use super::{Request, Source, base_image};
 
 /// What was written.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ pub fn as_dockerfile(
     let source = source.map(|source| without_ours(source, &dockerfile, &directory));
     let source = source.as_ref();
     progress.step(&format!("---> Using S2I builder {builder}"));
-    let found = image::fetch(store, builder, request.pull.builder, progress)?;
+    let found = base_image::fetch(store, builder, request.pull.builder, progress)?;
     let config = &found.config;
     let labels = ImageLabels::read(config, builder).map_err(S2iBuildError::S2i)?;
     let user = config.user().to_owned();
@@ -58,8 +59,8 @@ pub fn as_dockerfile(
         .or(labels.assemble_user.clone())
         .unwrap_or_else(|| user.clone());
     let allowed = request.allowed_uids.as_ref();
-    image::check(allowed, &user, &format!("USER of `{builder}`"))?;
-    image::check(allowed, &assemble_user, "the user of assemble")?;
+    base_image::check(allowed, &user, &format!("USER of `{builder}`"))?;
+    base_image::check(allowed, &assemble_user, "the user of assemble")?;
     let destination = match &request.destination {
         Some(path) => crate::s2i::mappings::absolute(path).map_err(|problem| {
             S2iBuildError::S2i(S2iError::Option {
@@ -74,7 +75,7 @@ pub fn as_dockerfile(
             .unwrap_or_else(|| DEFAULT_DESTINATION.to_owned()),
     };
 
-    let scripts = Found::look(request, source, &labels)?;
+    let scripts = Found::look(request, source, builder, &labels)?;
     let mut env = Vec::new();
     if let Some(source) = source {
         for file in environment::IN_SOURCE {
@@ -148,6 +149,7 @@ impl Found {
     fn look(
         request: &Request,
         source: Option<&Source>,
+        builder: &str,
         labels: &ImageLabels,
     ) -> Result<Self, BuildError> {
         let given = request.scripts_url.as_ref();
@@ -173,7 +175,7 @@ impl Found {
         let mut from_given = false;
         for name in [ASSEMBLE, RUN, SAVE_ARTIFACTS] {
             if let Some(url) = given
-                && let Some(content) = download::script(url, name)?
+                && let Some(content) = download::script(request, url, Word::Caller, name)?
             {
                 from_given = true;
                 found.external.push((name, content));
@@ -191,14 +193,14 @@ impl Found {
             // The label may name a place on the web.
             if found.external.iter().all(|(known, _)| *known != name)
                 && let Some(url @ ScriptsUrl::Web(_)) = &labels.scripts_url
-                && let Some(content) = download::script(url, name)?
+                && let Some(content) = download::script(request, url, Word::Image(builder), name)?
             {
                 found.external.push((name, content));
             }
         }
         if let (Some(url), false) = (given, from_given) {
             return Err(S2iBuildError::NoScriptsAt {
-                url: super::scripts::word(url),
+                url: download::shown(url),
             }
             .into());
         }
@@ -343,7 +345,7 @@ fn write(
     if let Some(source) = source {
         let src = upload.join("src");
         fs::create_dir(&src).map_err(failed("make the directory", &src))?;
-        source.tree.stage(&src, None)?;
+        source.tree.stage_with(&src, None, &source.modes()?)?;
         // Those that are used lie beside the source, not in it.
         for (name, _) in &scripts.external {
             for directory in IN_SOURCE {

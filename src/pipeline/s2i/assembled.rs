@@ -4,17 +4,19 @@
 use std::path::{Path, PathBuf};
 
 use crate::progress::Progress;
-use crate::rootfs::{User, exists_beneath};
+use crate::rootfs::{Stacked, User, exists_beneath};
 use crate::s2i::metadata;
 use crate::s2i::scripts::{ASSEMBLE, MAX_SCRIPT, RUN};
 use crate::store::Store;
 
 use super::super::BuildError;
+use super::super::leaks::Leaks;
+use super::base_image::{self, BaseImage};
+use super::build_root::BuildRoot;
 use super::commit::{Changes, Outcome};
 use super::error::S2iBuildError;
-use super::image::{self, Ground};
 use super::owners::Owners;
-use super::place::Place;
+use super::package_cache::{Owner, PackageCache};
 use super::plan::Plan;
 use super::run::{self, Job};
 use super::{incremental, layers, onbuild, runtime, scripts};
@@ -27,19 +29,19 @@ pub(super) fn assembled(
     progress: &dyn Progress,
 ) -> Result<Outcome, BuildError> {
     let (request, builder) = (plan.request, plan.builder);
-    let place = Place::new(store, builder, "assemble")?;
+    let place = BuildRoot::new(store, builder, "assemble")?;
     let mut changes = Changes::default();
     let finished = onbuild::carry_out(plan, &place, &mut changes, progress)?;
     // After the variables of triggers, which these replace.
     changes.env.extend(plan.env.iter().cloned());
     if !finished {
-        let user_name = image::check_assemble_user(request, builder, changes.user.as_deref())?;
+        let user_name = base_image::check_assemble_user(request, builder, changes.user.as_deref())?;
         let user = builder.user(user_name, "the user of assemble")?;
         upload(plan, &place, &user)?;
         if let Some(artifacts) = artifacts {
             artifacts.put(&place, &plan.destination, &user)?;
         }
-        assemble(plan, &place, &user, &changes, progress)?;
+        assemble(store, plan, &place, &user, &changes, progress)?;
     }
     let labels = metadata_labels(&place)?;
     if let Some(runtime) = plan.runtime {
@@ -55,7 +57,7 @@ pub(super) fn assembled(
 }
 
 /// The labels that a script has written for the image.
-pub(super) fn metadata_labels(place: &Place) -> Result<Vec<(String, String)>, S2iBuildError> {
+pub(super) fn metadata_labels(place: &BuildRoot) -> Result<Vec<(String, String)>, S2iBuildError> {
     let path = Path::new("/").join(metadata::PATH);
     match place.merged().read(&path, metadata::MAX) {
         Ok(Some(bytes)) => Ok(metadata::parse(&bytes)?),
@@ -68,8 +70,8 @@ pub(super) fn metadata_labels(place: &Place) -> Result<Vec<(String, String)>, S2
 pub(super) fn finish(
     store: &Store,
     plan: &Plan<'_>,
-    ground: &Ground,
-    place: &Place,
+    on: &BaseImage,
+    place: &BuildRoot,
     labels: Vec<(String, String)>,
     changes: Changes,
     progress: &dyn Progress,
@@ -78,11 +80,12 @@ pub(super) fn finish(
         store,
         &place.upper.upper,
         &layers::Plan {
-            below: ground.merged(),
-            owners: &Owners::of(store, ground)?,
+            below: Stacked::new(&on.lowers),
+            owners: &Owners::of(store, on)?,
             time: plan.time,
             split: plan.request.split,
             request: &plan.request.common,
+            leaks: &Leaks::of_scripts(&plan.request.common),
         },
         progress,
     )?;
@@ -99,16 +102,16 @@ pub(super) fn finish(
 }
 
 /// Puts source and scripts where assemble looks for them.
-fn upload(plan: &Plan<'_>, place: &Place, user: &User) -> Result<(), BuildError> {
+fn upload(plan: &Plan<'_>, place: &BuildRoot, user: &User) -> Result<(), BuildError> {
     let parent = place.directory(&plan.destination, user)?;
-    let src = Place::child(&parent, "src", user, 0o775)?;
+    let src = BuildRoot::child(&parent, "src", user, 0o775)?;
     let owner = crate::sandbox::IdMode::current()
         .chown_allowed()
         .then_some((user.uid, user.gid));
-    plan.source.tree.stage(&src, owner)?;
+    plan.source.tree.stage_with(&src, owner, &plan.modes)?;
     // Those that are used lie beside the source, not in it.
     for (name, script) in &plan.scripts {
-        let crate::s2i::Where::External(content) = script else {
+        let crate::s2i::Where::External { content, .. } = script else {
             continue;
         };
         for directory in crate::s2i::scripts::IN_SOURCE {
@@ -128,8 +131,9 @@ fn upload(plan: &Plan<'_>, place: &Place, user: &User) -> Result<(), BuildError>
 
 /// Runs assemble.
 fn assemble(
+    store: &Store,
     plan: &Plan<'_>,
-    place: &Place,
+    place: &BuildRoot,
     user: &User,
     changes: &Changes,
     progress: &dyn Progress,
@@ -145,7 +149,16 @@ fn assemble(
     };
     place.directory(&cwd, user)?;
     let mut mounts = run::mounts(plan.request)?;
-    mounts.extend(plan.injections.mounts(place)?);
+    let owner = Owner {
+        request: plan.request,
+        source: plan.source,
+        builder: plan.builder,
+        user,
+    };
+    let packages = PackageCache::open(store, owner, place)?;
+    mounts.push(packages.mount());
+    let injected = plan.injections.mounts(place, user)?;
+    mounts.extend(injected.mounts);
     scripts::announce(ASSEMBLE, script, user.uid, progress);
     let image_env: Vec<(String, String)> = plan
         .builder
@@ -155,16 +168,21 @@ fn assemble(
         .into_iter()
         .chain(changes.env.iter().cloned())
         .collect();
-    Job {
+    let mut env = run::variables(plan.request, &image_env, user, &plan.env, plan.time);
+    PackageCache::tell(&mut env);
+    let ran = Job {
         name: ASSEMBLE,
         image: &plan.builder.reference,
         command,
         cwd,
         user,
-        env: run::variables(plan.request, &image_env, user, &plan.env, plan.time),
+        env,
         lowers: &plan.builder.lowers,
         upper: place.upper.clone(),
         mounts,
     }
-    .run(plan.request, progress)
+    .run(plan.request, progress);
+    injected.directories.remove_empty();
+    packages.bound(progress)?;
+    ran
 }

@@ -1,4 +1,4 @@
-//! Configuration and manifest of an image that foreign scripts assembled: the ground's, but for the
+//! Configuration and manifest of an image that scripts of others assembled: the base image's, but for the
 //! command, the variables and the labels that the protocol adds.
 
 use std::collections::BTreeMap;
@@ -15,8 +15,8 @@ use super::super::commit::{self, in_oci_words, report, rfc3339};
 use super::super::harden;
 use super::super::record::{LABEL_BUILD, Record};
 use super::super::request::{LayerKind, LayerReport};
+use super::base_image::BaseImage;
 use super::error::S2iBuildError;
-use super::image::Ground;
 use super::layers::Made;
 use super::request::{Request, Source};
 
@@ -32,7 +32,7 @@ pub(super) struct Outcome {
     pub(super) restored: bool,
 }
 
-/// What becomes of the ground's configuration.
+/// What becomes of the base image's configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Changes {
     pub(super) cmd: Option<Vec<String>>,
@@ -53,7 +53,7 @@ pub(super) struct Committed {
 /// What an image is made of.
 pub(super) struct Parts<'a> {
     /// What it runs on.
-    pub(super) ground: &'a Ground,
+    pub(super) on: &'a BaseImage,
     /// The reference of what it was built by.
     pub(super) builder: &'a str,
     pub(super) result: &'a Outcome,
@@ -68,7 +68,7 @@ pub(super) struct Parts<'a> {
 /// Writes configuration and manifest; the image has no name yet.
 pub(super) fn commit(store: &Store, parts: &Parts<'_>) -> Result<Committed, BuildError> {
     let &Parts {
-        ground,
+        on,
         builder,
         result,
         hit,
@@ -77,23 +77,23 @@ pub(super) fn commit(store: &Store, parts: &Parts<'_>) -> Result<Committed, Buil
         record,
         created,
     } = parts;
-    let mut config = ground.image.config.clone();
+    let mut config = on.image.config.clone();
     let mut layers: Vec<(Descriptor, LayerReport)> = Vec::new();
     let diff_ids = config.diff_ids();
-    for (layer, diff_id) in ground.image.manifest.layers().iter().zip(&diff_ids) {
+    for (layer, diff_id) in on.image.manifest.layers().iter().zip(&diff_ids) {
         let layer = in_oci_words(layer);
         let report = report(
             &layer,
             diff_id.as_ref(),
             LayerKind::Base,
             true,
-            &ground.reference,
+            &on.reference,
         );
         layers.push((layer, report));
     }
-    // Directly on the ground, whose files it changes.
+    // Directly on the base image, whose files it changes.
     let (hardening, cached) = if request.common.harden {
-        harden::layer(store, &ground.image, &ground.reference)?
+        harden::layer(store, &on.image, &on.reference)?
     } else {
         (None, false)
     };
@@ -160,7 +160,7 @@ pub(super) fn commit(store: &Store, parts: &Parts<'_>) -> Result<Committed, Buil
         config.set_env(name, value);
     }
     config.set_created(created);
-    // What the ground says of its own build is not true of this one.
+    // What the base image says of its own build is not true of this one.
     for key in config.labels().into_keys() {
         if key.starts_with(BUILD_PREFIX) {
             config.remove_label(&key);
@@ -187,13 +187,13 @@ pub(super) fn commit(store: &Store, parts: &Parts<'_>) -> Result<Committed, Buil
         .into());
     }
     // Nothing that a script says is taken for it.
-    config.set_label(LABEL_BUILD, &record.to_label());
+    config.set_label(LABEL_BUILD, &record.to_label()?);
     let user = config.user().to_owned();
 
     let annotations = commit::annotations(
         created,
         None,
-        ground.named(),
+        on.named(),
         source.tree.commit.as_ref(),
         source.location.as_deref(),
     );

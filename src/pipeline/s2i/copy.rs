@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::rootfs::{Merged, Seen, User};
 
+use super::build_root::{BuildRoot, give};
 use super::error::S2iBuildError;
-use super::place::{Place, give};
 
 /// Deepest tree that is copied.
 const MAX_DEPTH: usize = 200;
@@ -33,7 +33,7 @@ impl Look<'_> {
 pub(super) fn copy(
     tree: &Merged<'_>,
     from: &Path,
-    place: &Place,
+    place: &BuildRoot,
     to: &Path,
     look: &Look<'_>,
 ) -> Result<(), S2iBuildError> {
@@ -43,7 +43,7 @@ pub(super) fn copy(
 fn deep(
     tree: &Merged<'_>,
     from: &Path,
-    place: &Place,
+    place: &BuildRoot,
     to: &Path,
     look: &Look<'_>,
     depth: usize,
@@ -86,7 +86,7 @@ fn deep(
 }
 
 /// The place on disk for a new file, whose name nothing has.
-fn free(place: &Place, to: &Path, look: &Look<'_>) -> Result<PathBuf, S2iBuildError> {
+fn free(place: &BuildRoot, to: &Path, look: &Look<'_>) -> Result<PathBuf, S2iBuildError> {
     let name = to.file_name().unwrap_or_default();
     let parent = place.directory(to.parent().unwrap_or(Path::new("/")), look.owner)?;
     let target = parent.join(name);

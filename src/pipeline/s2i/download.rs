@@ -4,17 +4,55 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::registry::{Client, ClientOptions};
+use crate::registry::{self, Client, ClientOptions};
 use crate::s2i::ScriptsUrl;
 use crate::s2i::scripts::{ASSEMBLE, ASSEMBLE_RUNTIME, MAX_SCRIPT, RUN, SAVE_ARTIFACTS, USAGE};
 
 use super::error::S2iBuildError;
-use super::scripts::word;
+use super::request::Request;
+
+/// On whose word scripts are somewhere.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Word<'a> {
+    /// The caller of this build has named the place.
+    Caller,
+    /// An image has, by this name.
+    Image(&'a str),
+}
+
+/// Refuses to fetch from the web what the caller has not asked for: this process reaches more than the
+/// author of an image does.
+fn may_be_fetched(request: &Request, url: &str, word: Word<'_>) -> Result<(), S2iBuildError> {
+    let place = ScriptsUrl::Web(url.to_owned());
+    if request.offline {
+        return Err(S2iBuildError::ScriptsOffline { url: shown(&place) });
+    }
+    let Word::Image(image) = word else {
+        return Ok(());
+    };
+    let (host, port) = registry::host_and_port(url)?;
+    let named = request.script_hosts.iter().any(|named| {
+        named.eq_ignore_ascii_case(&host) || named.eq_ignore_ascii_case(&format!("{host}:{port}"))
+    });
+    if named {
+        return Ok(());
+    }
+    Err(S2iBuildError::ScriptsNotAskedFor {
+        image: image.to_owned(),
+        url: shown(&place),
+        host,
+    })
+}
 
 /// Gets one script; `None` when there is none of this name at a place that can be reached.
-pub(super) fn script(url: &ScriptsUrl, name: &str) -> Result<Option<Vec<u8>>, S2iBuildError> {
+pub(super) fn script(
+    request: &Request,
+    url: &ScriptsUrl,
+    word: Word<'_>,
+    name: &str,
+) -> Result<Option<Vec<u8>>, S2iBuildError> {
     let failed = |problem: String| S2iBuildError::Download {
-        url: format!("{}/{name}", word(url)),
+        url: format!("{}/{name}", shown(url)),
         problem,
     };
     match url {
@@ -39,22 +77,45 @@ pub(super) fn script(url: &ScriptsUrl, name: &str) -> Result<Option<Vec<u8>>, S2
             Ok(Some(content))
         }
         ScriptsUrl::Web(url) => {
+            may_be_fetched(request, url, word)?;
             let client = Client::new(ClientOptions::default())?;
             Ok(client.fetch_file(&format!("{url}/{name}"), MAX_SCRIPT)?)
         }
     }
 }
 
+/// A URL as a user writes it, without credentials.
+pub(super) fn shown(url: &ScriptsUrl) -> String {
+    match url {
+        ScriptsUrl::Image(path) => format!("image://{path}"),
+        ScriptsUrl::File(path) => format!("file://{path}"),
+        ScriptsUrl::Web(url) => match url.split_once("://") {
+            Some((scheme, rest)) => {
+                let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+                let host = authority.rsplit('@').next().unwrap_or(authority);
+                format!("{scheme}://{host}/{path}")
+                    .trim_end_matches('/')
+                    .to_owned()
+            }
+            None => url.clone(),
+        },
+    }
+}
+
 /// Refuses a place of `--scripts-url` that has nothing: a misspelt address is no wish for the image's
 /// own scripts.
-pub(super) fn must_have_some(url: &ScriptsUrl) -> Result<(), S2iBuildError> {
+pub(super) fn must_have_some(
+    request: &Request,
+    url: &ScriptsUrl,
+    word: Word<'_>,
+) -> Result<(), S2iBuildError> {
     if matches!(url, ScriptsUrl::Image(_)) {
         return Ok(());
     }
     for name in [ASSEMBLE, RUN, SAVE_ARTIFACTS, ASSEMBLE_RUNTIME, USAGE] {
-        if script(url, name)?.is_some() {
+        if script(request, url, word, name)?.is_some() {
             return Ok(());
         }
     }
-    Err(S2iBuildError::NoScriptsAt { url: word(url) })
+    Err(S2iBuildError::NoScriptsAt { url: shown(url) })
 }

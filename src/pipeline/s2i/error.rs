@@ -1,4 +1,4 @@
-//! Why a build with a foreign builder did not give an image.
+//! Why a build with an S2I builder did not give an image.
 
 use std::io;
 use std::path::PathBuf;
@@ -54,6 +54,14 @@ pub enum S2iBuildError {
     NoScript { script: String, looked: String },
     #[error("--scripts-url {url} has none of the scripts")]
     NoScriptsAt { url: String },
+    #[error("`{image}` names scripts at {url}, which are fetched only if you ask for them")]
+    ScriptsNotAskedFor {
+        image: String,
+        url: String,
+        host: String,
+    },
+    #[error("the scripts at {url} cannot be fetched with --network none")]
+    ScriptsOffline { url: String },
     #[error(transparent)]
     Registry(#[from] crate::registry::RegistryError),
     #[error("no Dockerfile can be written: {problem}")]
@@ -127,6 +135,7 @@ fn describe(exit: Exit) -> String {
         Exit::Code(code) => format!("failed with status {code}"),
         Exit::Signal(signal) => format!("was killed by signal {signal}"),
         Exit::TimedOut => "did not finish within the time limit".into(),
+        Exit::WroteTooMuch => "wrote more than a build may".into(),
         Exit::Interrupted => "was interrupted".into(),
     }
 }

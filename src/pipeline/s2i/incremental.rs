@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use crate::layer::remove_tree;
 use crate::progress::Progress;
+use crate::s2i::Where;
 use crate::s2i::artifacts;
 use crate::s2i::scripts::SAVE_ARTIFACTS;
-use crate::s2i::{ScriptsUrl, Where};
 use crate::store::{Image, Store};
 
 use super::super::BuildError;
+use super::base_image::{self, BaseImage};
+use super::build_root::BuildRoot;
 use super::error::S2iBuildError;
-use super::image::{self, Ground};
-use super::place::Place;
 use super::request::{PullPolicy, Request, Source};
 use super::run::{self, Job};
 use super::scripts::{self, Places};
@@ -23,7 +23,7 @@ use super::scripts::{self, Places};
 pub(super) struct Artifacts {
     pub(super) directory: PathBuf,
     /// Holds the directory.
-    _place: Place,
+    _place: BuildRoot,
 }
 
 /// The previous image, if there is one.
@@ -50,7 +50,7 @@ fn previous(
     }
     Ok(Some((
         name.clone(),
-        image::fetch(store, &name, PullPolicy::Always, progress)?,
+        base_image::fetch(store, &name, PullPolicy::Always, progress)?,
     )))
 }
 
@@ -105,40 +105,30 @@ fn saved(
     image: Image,
     progress: &dyn Progress,
 ) -> Result<Result<Artifacts, String>, BuildError> {
-    let ground = Ground::new(store, name, image)?;
-    let places = Places {
-        given: request.scripts_url.as_ref(),
-        source: Some(&source.tree),
-        image: ground
-            .labels
-            .scripts_url
-            .as_ref()
-            // Nothing that a previous image says is fetched from elsewhere.
-            .filter(|url| matches!(url, ScriptsUrl::Image(_)))
-            .or(request.image_scripts_url.as_ref()),
-        files: ground.merged(),
-    };
+    let on = BaseImage::new(store, name, image)?;
+    // Nothing that a previous image says is fetched from elsewhere.
+    let places = Places::new(request, Some(&source.tree), &on).without_the_web();
     let Some(script) = places.find(SAVE_ARTIFACTS)? else {
         return Ok(Err(format!("`{name}` has no {SAVE_ARTIFACTS} script")));
     };
     let user = request
         .assemble_user
         .as_deref()
-        .unwrap_or(ground.image.config.user());
-    image::check(
+        .unwrap_or(on.image.config.user());
+    base_image::check(
         request.allowed_uids.as_ref(),
         user,
         &format!("the user of {SAVE_ARTIFACTS} in `{name}`"),
     )?;
-    let user = ground.user(user, "the user of save-artifacts")?;
-    let place = Place::new(store, &ground, "artifacts")?;
+    let user = on.user(user, "the user of save-artifacts")?;
+    let place = BuildRoot::new(store, &on, "artifacts")?;
     let path = script.path(&destination.to_string_lossy(), SAVE_ARTIFACTS);
-    let command = scripts::command(&path, &script, &ground.merged())?;
-    if let Where::External(_) = &script {
+    let command = scripts::command(&path, &script, &on.merged())?;
+    if let Where::External { .. } = &script {
         let only = [(SAVE_ARTIFACTS.to_owned(), script.clone())].into();
         place.scripts(destination, &only, &user)?;
     }
-    let cwd = ground.working_dir();
+    let cwd = on.working_dir();
     place.directory(&cwd, &user)?;
     let directory = place.aside("artifacts")?;
     scripts::announce(SAVE_ARTIFACTS, &script, user.uid, progress);
@@ -148,8 +138,8 @@ fn saved(
         command,
         cwd,
         user: &user,
-        env: run::variables(request, &ground.image.config.env(), &user, &[], time),
-        lowers: &ground.lowers,
+        env: run::variables(request, &on.image.config.env(), &user, &[], time),
+        lowers: &on.lowers,
         upper: place.upper.clone(),
         mounts: run::mounts(request)?,
     };
@@ -178,13 +168,13 @@ impl Artifacts {
     /// Moves them to `DESTINATION/artifacts` of the new root.
     pub(super) fn put(
         &self,
-        place: &Place,
+        place: &BuildRoot,
         destination: &Path,
         owner: &crate::rootfs::User,
     ) -> Result<(), S2iBuildError> {
         let parent = place.directory(destination, owner)?;
         let target = parent.join("artifacts");
-        super::place::give_all(&self.directory, owner)?;
+        super::build_root::give_all(&self.directory, owner)?;
         fs::rename(&self.directory, &target)
             .map_err(|error| S2iBuildError::io("move the artifacts to", target, error))
     }

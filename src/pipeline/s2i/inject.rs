@@ -7,12 +7,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::oci::sha256_hex;
-use crate::rootfs::{Merged, Seen};
+use crate::rootfs::{Merged, Seen, User};
 use crate::s2i::Injection;
 use crate::sandbox::Mount;
 
+use super::build_root::{BuildRoot, MadeForNow, make};
 use super::error::S2iBuildError;
-use super::place::{Place, make};
 
 /// Files up to this size are held in memory and lie on a tmpfs; larger ones are copied.
 const SMALL: u64 = 1024 * 1024;
@@ -82,14 +82,18 @@ impl Injections {
     }
 
     /// The mounts that make it appear, one by one where the directory is there already.
-    pub(super) fn mounts(&self, place: &Place) -> Result<Vec<Mount>, S2iBuildError> {
+    /// Missing directories are `user`'s, who may put files of its own beside what is injected.
+    pub(super) fn mounts(&self, place: &BuildRoot, user: &User) -> Result<Injected, S2iBuildError> {
         let mut plan = Plan {
             merged: place.merged(),
             aside: None,
             place,
+            user,
             mounts: Vec::new(),
+            directories: MadeForNow::default(),
         };
         for (target, children) in &self.nodes {
+            place.directory_for_now(target, user, &mut plan.directories)?;
             plan.fill(target, children)?;
         }
         if plan.mounts.len() > MAX_MOUNTS {
@@ -102,8 +106,18 @@ impl Injections {
                 ),
             });
         }
-        Ok(plan.mounts)
+        Ok(Injected {
+            mounts: plan.mounts,
+            directories: plan.directories,
+        })
     }
+}
+
+/// What makes injected files appear.
+pub(super) struct Injected {
+    pub(super) mounts: Vec<Mount>,
+    /// Those that were missing.
+    pub(super) directories: MadeForNow,
 }
 
 struct Reader<'a> {
@@ -214,11 +228,13 @@ impl Reader<'_> {
 
 /// Turns nodes into mounts.
 struct Plan<'a> {
-    place: &'a Place,
+    place: &'a BuildRoot,
+    user: &'a User,
     merged: Merged<'a>,
     /// Where large files and whole directories are copied to.
     aside: Option<PathBuf>,
     mounts: Vec<Mount>,
+    directories: MadeForNow,
 }
 
 impl Plan<'_> {
@@ -243,6 +259,8 @@ impl Plan<'_> {
                         lay_out(&copy, children)?;
                         self.mounts.push(bind(copy, target));
                     } else {
+                        self.place
+                            .directory_for_now(&target, self.user, &mut self.directories)?;
                         self.fill(&target, children)?;
                     }
                 }
@@ -284,7 +302,7 @@ fn bind(source: PathBuf, target: PathBuf) -> Mount {
     Mount::Bind {
         source,
         target,
-        read_only: true,
+        read_only: false,
     }
 }
 

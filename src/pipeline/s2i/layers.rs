@@ -16,11 +16,12 @@ use serde::{Deserialize, Serialize};
 use crate::builder::FIXED_TIME;
 use crate::layer::{self, Entry, Kind, Mtime};
 use crate::progress::Progress;
-use crate::rootfs::{Merged, Seen, read_beneath};
+use crate::rootfs::{Seen, Stacked, read_beneath};
 use crate::store::Store;
 
 use super::super::BuildError;
-use super::super::dependencies::{TitledLayer, store_layer};
+use super::super::dependencies::{TitledLayer, store_searched_layer};
+use super::super::leaks::Leaks;
 use super::super::request::{LayerKind, Request};
 use super::super::split::{self, Distribution};
 use super::super::tree::without_implied_directories;
@@ -53,12 +54,14 @@ impl Made {
 /// How changes become layers.
 pub(super) struct Plan<'a> {
     /// The layers of the image that the scripts ran on.
-    pub(super) below: Merged<'a>,
+    pub(super) below: Stacked<'a>,
     pub(super) owners: &'a Owners,
     /// Reference time of the application's files.
     pub(super) time: i64,
     pub(super) split: bool,
     pub(super) request: &'a Request,
+    /// What must not be in any of them.
+    pub(super) leaks: &'a Leaks,
 }
 
 /// Writes the changes in an upper directory as layers into the store.
@@ -107,7 +110,13 @@ pub(super) fn make(
         let entries = bytecode::correct(dated(entries, time, plan)?)?;
         made.push(Made {
             titled: TitledLayer {
-                layer: store_layer(store, &entries, plan.request, layer::threads())?,
+                layer: store_searched_layer(
+                    store,
+                    &entries,
+                    plan.request,
+                    layer::threads(),
+                    plan.leaks,
+                )?,
                 title,
                 cached: false,
             },

@@ -6,16 +6,16 @@
 //!
 //! What is the same as in builds with our own builders is taken from the modules around this one.
 
-mod again;
 mod as_dockerfile;
 mod assembled;
+mod base_image;
+mod build_root;
 mod bytecode;
 mod callback;
 mod commit;
 mod copy;
 mod download;
 mod error;
-mod image;
 mod incremental;
 mod inject;
 mod layers;
@@ -23,8 +23,9 @@ mod onbuild;
 mod origin;
 mod outcome;
 mod owners;
-mod place;
+mod package_cache;
 mod plan;
+mod remake;
 mod request;
 mod run;
 mod runtime;
@@ -43,30 +44,32 @@ use super::leaks::Leaks;
 use super::record::Record;
 use super::request::{CacheReport, CacheState, Report};
 use super::{BuildError, Timings, base, in_two_phases, settle, ship};
-use image::Ground;
+use base_image::BaseImage;
 
-pub(super) use again::make_again;
-pub use again::{Given, Options, untold};
 pub use as_dockerfile::{Written, as_dockerfile};
+pub use base_image::fetch as fetch_image;
 pub use callback::notify;
 pub use error::S2iBuildError;
-pub use image::fetch as fetch_image;
-pub(super) use image::is_foreign;
 pub use origin::Exclusion;
+pub(super) use remake::remake;
+pub use remake::{Given, Options, not_recorded};
 pub use request::{Built, PullPolicies, PullPolicy, Request, Source};
 pub use usage::usage;
 
 /// Whether the image by this name, which is pulled when it is not in the store, is an S2I builder that
-/// [`build`] is for, and not one of ours.
+/// [`build`] is for, and not one of ours: it says where its scripts are, has triggers, or has an
+/// `assemble` where images have theirs that say nothing.
 pub fn is_builder(
     store: &Store,
     reference: &str,
     policy: PullPolicy,
     progress: &dyn Progress,
 ) -> Result<bool, BuildError> {
-    Ok(is_foreign(&image::fetch(
-        store, reference, policy, progress,
-    )?))
+    let image = base_image::fetch(store, reference, policy, progress)?;
+    if base_image::is_s2i_builder(&image) {
+        return Ok(true);
+    }
+    Ok(!base_image::is_ours(&image) && BaseImage::new(store, reference, image)?.has_assemble())
 }
 
 /// Builds an image with the scripts of an S2I builder, gives it its name in the store, ships it.
@@ -100,6 +103,8 @@ fn build_and_ship(
     let mut timings = Timings::new();
     if request.tag {
         name(store, request, &descriptor, progress)?;
+    } else {
+        store.keep_nameless(&descriptor)?;
     }
     report.pushed = ship::ship(store, &descriptor, &request.common, progress)?;
     timings.step("ship");
@@ -123,28 +128,28 @@ fn made(
         .ok_or(S2iBuildError::NoBuilder)?;
     let pinned = request.common.pinned.as_ref();
     progress.step(&format!("---> Using S2I builder {reference}"));
-    let image = image::fetch_exactly(
+    let image = base_image::fetch_exactly(
         store,
         reference,
         pinned.map(|pinned| &pinned.builder),
         request.pull.builder,
         progress,
     )?;
-    if image::is_ours(&image) && request.scripts_url.is_none() {
+    if base_image::is_ours(&image) && request.scripts_url.is_none() {
         return ours(store, request, source, digest, timings, progress);
     }
-    let builder = Ground::new(store, reference, image)?;
+    let builder = BaseImage::new(store, reference, image)?;
     let runtime = match &request.common.runtime_image {
         Some(reference) => {
             progress.step(&format!("---> Using runtime image {reference}"));
-            let image = image::fetch_exactly(
+            let image = base_image::fetch_exactly(
                 store,
                 reference,
                 pinned.and_then(|pinned| pinned.runtime.as_ref()),
                 request.pull.runtime,
                 progress,
             )?;
-            Some(Ground::new(store, reference, image)?)
+            Some(BaseImage::new(store, reference, image)?)
         }
         None => None,
     };
@@ -152,23 +157,18 @@ fn made(
         progress.warning(&warning);
     }
     crate::sandbox::check_limits(&request.common.limits)?;
-    for ground in [Some(&builder), runtime.as_ref()].into_iter().flatten() {
-        judge::foreign_builder(
-            store,
-            &ground.reference,
-            &ground.image,
-            &request.common,
-            progress,
-        )?;
+    for on in [Some(&builder), runtime.as_ref()].into_iter().flatten() {
+        judge::foreign_builder(store, &on.reference, &on.image, &request.common, progress)?;
     }
-    let plan = plan::plan(request, source, &builder, runtime.as_ref())?;
+    say_what_is_not_passed(request, progress);
+    let plan = plan::plan(request, source, &builder, runtime.as_ref(), progress)?;
     timings.step("base");
 
     let (outcome, explanation) = outcome::outcome(store, &plan, digest, progress)?;
     let hit = explanation.hit;
     timings.step("application");
 
-    let ground = runtime.as_ref().unwrap_or(&builder);
+    let on = runtime.as_ref().unwrap_or(&builder);
     let time = request
         .common
         .source_date_epoch
@@ -181,13 +181,13 @@ fn made(
             digest,
             source.tree.commit.as_ref(),
             builder.named(),
-            runtime.as_ref().map(Ground::named),
+            runtime.as_ref().map(BaseImage::named),
         )
     };
     let committed = commit::commit(
         store,
         &commit::Parts {
-            ground,
+            on,
             builder: reference,
             result: &outcome,
             hit,
@@ -200,8 +200,8 @@ fn made(
     let verdict = judge::image(
         store,
         &store.image_at(&committed.descriptor)?,
-        &ground.reference,
-        ground.image.manifest.layers().len(),
+        &on.reference,
+        on.image.manifest.layers().len(),
         &request.common,
         progress,
     )?;
@@ -219,7 +219,7 @@ fn made(
             config_digest: committed.config.digest().to_string(),
             media_type: committed.descriptor.media_type().to_string(),
             user: committed.user,
-            base: ground.named(),
+            base: on.named(),
             builder: builder.named(),
             layers: committed.layers,
             cache: CacheReport {
@@ -234,6 +234,34 @@ fn made(
         },
         descriptor: committed.descriptor,
     })
+}
+
+/// Says which of the host's variables about package indexes and proxies the scripts do not see, so that
+/// a build which needs one does not fail without a word.
+fn say_what_is_not_passed(request: &Request, progress: &dyn Progress) {
+    let common = &request.common;
+    let names: Vec<&str> = super::environment::PASSED_ON
+        .iter()
+        .copied()
+        .filter(|name| {
+            let name = name.to_ascii_uppercase();
+            (name.contains("INDEX") && !name.ends_with("STRATEGY"))
+                || name.ends_with("S_PROXY")
+                || name.ends_with("P_PROXY")
+        })
+        .filter(|name| common.host_env.contains_key(*name))
+        .filter(|name| {
+            let mut said = common.env.iter().chain(&common.build_env);
+            !said.any(|(said, _)| said == name)
+        })
+        .collect();
+    if let Some(first) = names.first() {
+        progress.step(&format!(
+            "---> Not given to the builder's scripts: {} of this environment (`--build-env {first}` \
+             gives it)",
+            names.join(", ")
+        ));
+    }
 }
 
 /// Gives the image its name, and says what becomes of the one that had it.
@@ -280,7 +308,7 @@ fn ours(
         return Err(S2iBuildError::NotWithOurs { option }.into());
     }
     let user = crate::builder::APP_UID.to_string();
-    image::check(request.allowed_uids.as_ref(), &user, "USER of the image")?;
+    base_image::check(request.allowed_uids.as_ref(), &user, "USER of the image")?;
     let common = &request.common;
     let (descriptor, report) =
         in_two_phases(store, common, &source.tree, digest, timings, progress)?;

@@ -13,11 +13,11 @@ use crate::s2i::scripts::ASSEMBLE;
 use crate::s2i::{AllowedUids, S2iError, Where};
 
 use super::super::BuildError;
+use super::base_image::{self, BaseImage};
+use super::build_root::BuildRoot;
 use super::commit::Changes;
 use super::copy::{Look, copy};
 use super::error::S2iBuildError;
-use super::image::{self, Ground};
-use super::place::Place;
 use super::plan::Plan;
 use super::run::{self, Job};
 use super::scripts::Places;
@@ -36,18 +36,12 @@ const ENTRYPOINTS: [&str; 8] = [
 
 /// Whether there are S2I scripts for the builder beside its triggers: the user's, or its own.
 pub(super) fn has_scripts(places: &Places<'_>) -> Result<bool, BuildError> {
-    let own = Places {
-        given: None,
-        source: None,
-        image: places.image,
-        files: places.files.clone(),
-    };
-    Ok(places.given.is_some() || own.find(ASSEMBLE)?.is_some())
+    Ok(places.given.is_some() || places.of_the_image_alone().find(ASSEMBLE)?.is_some())
 }
 
 /// Holds `--allowed-uids` against every user that a trigger names.
 pub(super) fn check_users(
-    builder: &Ground,
+    builder: &BaseImage,
     allowed: Option<&AllowedUids>,
 ) -> Result<(), BuildError> {
     let triggers =
@@ -55,7 +49,7 @@ pub(super) fn check_users(
     for trigger in &triggers {
         if let Trigger::User(user) = trigger {
             let what = format!("ONBUILD USER of `{}`", builder.reference);
-            image::check(allowed, user, &what)?;
+            base_image::check(allowed, user, &what)?;
         }
     }
     Ok(())
@@ -64,7 +58,7 @@ pub(super) fn check_users(
 /// Carries the triggers out. True when that was all: there is no assemble of the protocol to follow.
 pub(super) fn carry_out(
     plan: &Plan<'_>,
-    place: &Place,
+    place: &BuildRoot,
     changes: &mut Changes,
     progress: &dyn Progress,
 ) -> Result<bool, BuildError> {
@@ -76,13 +70,13 @@ pub(super) fn carry_out(
     }
     let alone = plan.triggers_alone;
     let context = place.aside("context")?;
-    plan.source.tree.stage(&context, None)?;
+    plan.source.tree.stage_with(&context, None, &plan.modes)?;
     if alone {
         for (name, script) in &plan.scripts {
-            if let Where::External(content) = script {
+            if let Where::External { content, .. } = script {
                 let path = context.join(name);
                 let _ = std::fs::remove_file(&path);
-                super::place::write(&path, content, 0o755, &root())?;
+                super::build_root::write(&path, content, 0o755, &root())?;
             }
         }
     }
@@ -137,7 +131,7 @@ fn root() -> User {
 
 struct State<'a, 'b> {
     plan: &'a Plan<'a>,
-    place: &'a Place,
+    place: &'a BuildRoot,
     /// The source on disk, as the one layer of a tree.
     context: [PathBuf; 1],
     changes: &'b mut Changes,
@@ -197,7 +191,7 @@ impl State<'_, '_> {
             Trigger::User(user) => {
                 let user = self.expanded(user)?;
                 let what = format!("ONBUILD USER of `{}`", self.plan.builder.reference);
-                image::check(self.plan.request.allowed_uids.as_ref(), &user, &what)?;
+                base_image::check(self.plan.request.allowed_uids.as_ref(), &user, &what)?;
                 self.user.clone_from(&user);
                 self.changes.user = Some(user);
             }
@@ -291,10 +285,11 @@ impl State<'_, '_> {
     fn run(&self, name: &str, command: Vec<String>) -> Result<(), BuildError> {
         let builder = self.plan.builder;
         let user = find_user(&self.place.layers, &self.user).map_err(S2iBuildError::User)?;
-        image::must_exist(&user, &builder.reference, "the user of ONBUILD RUN")?;
+        base_image::must_exist(&user, &builder.reference, "the user of ONBUILD RUN")?;
         self.place.directory(&self.directory, &root())?;
         let mut mounts = run::mounts(self.plan.request)?;
-        mounts.extend(self.plan.injections.mounts(self.place)?);
+        let injected = self.plan.injections.mounts(self.place, &user)?;
+        mounts.extend(injected.mounts);
         Job {
             name,
             image: &builder.reference,
@@ -312,7 +307,9 @@ impl State<'_, '_> {
             upper: self.place.upper.clone(),
             mounts,
         }
-        .run(self.plan.request, self.progress)
+        .run(self.plan.request, self.progress)?;
+        injected.directories.remove_empty();
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The source of a build, what of it is left out, and what its labels say of where it came from.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
@@ -72,6 +73,7 @@ impl Source {
     pub fn of_request(tree: Tree, request: &SourceRequest) -> Self {
         let context = request.context_dir.as_deref();
         let mut source = Self::of_tree(tree, context);
+        source.modes_count = matches!(request.origin, Origin::Directory(_));
         if let Origin::Git(url) = &request.origin {
             // A tag; the label has room for a commit's id already.
             source.reference = url
@@ -85,6 +87,15 @@ impl Source {
                 .map(str::to_owned);
         }
         source
+    }
+
+    /// The modes of files and directories that somebody has chosen, by path.
+    pub(super) fn modes(&self) -> Result<BTreeMap<PathBuf, u32>, BuildError> {
+        if self.modes_count {
+            Ok(self.tree.chosen_modes()?)
+        } else {
+            Ok(BTreeMap::new())
+        }
     }
 
     /// Gives the commit, which was fetched by its id, the name that it was built by.

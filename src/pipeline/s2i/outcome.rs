@@ -1,6 +1,8 @@
 //! What the scripts gave: found in the store, where all that decides it is as it was, or made by
 //! running them.
 
+use std::os::unix::ffi::OsStrExt as _;
+
 use crate::oci::{Digest, sha256_hex};
 use crate::progress::Progress;
 use crate::store::Store;
@@ -14,20 +16,20 @@ use super::incremental;
 use super::plan::Plan;
 
 /// Raised when the same question has another answer.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Everything that decides what the scripts give. `restored`: artifacts of an earlier build have part
 /// in it.
-fn inputs(plan: &Plan<'_>, source: &Digest, restored: bool) -> Inputs {
+fn inputs(plan: &Plan<'_>, source: &Digest, restored: bool) -> Result<Inputs, BuildError> {
     let request = plan.request;
     let mut inputs = Inputs::default();
-    inputs.add("the format of the cache", &FORMAT);
-    inputs.add(FILES, &source.to_string());
+    inputs.add("the format of the cache", &FORMAT)?;
+    inputs.add(FILES, &source.to_string())?;
     inputs.name_files(&plan.source.tree);
-    inputs.add("the time of the source", &plan.time);
-    inputs.add("the builder image", &plan.builder.identity());
+    inputs.add("the time of the source", &plan.time)?;
+    inputs.add("the builder image", &plan.builder.identity())?;
     if let Some(runtime) = plan.runtime {
-        inputs.add("the runtime image", &runtime.identity());
+        inputs.add("the runtime image", &runtime.identity())?;
     }
     for (scripts, place) in [
         (&plan.scripts, ""),
@@ -36,34 +38,40 @@ fn inputs(plan: &Plan<'_>, source: &Digest, restored: bool) -> Inputs {
         for (name, script) in scripts {
             let what = match script {
                 crate::s2i::Where::Image(path) => path.clone(),
-                crate::s2i::Where::External(content) => sha256_hex(content),
+                crate::s2i::Where::External { content, .. } => sha256_hex(content),
             };
-            inputs.add(&format!("the script {name}{place}"), &what);
+            inputs.add(&format!("the script {name}{place}"), &what)?;
         }
     }
-    inputs.add("the destination", &plan.destination);
-    inputs.add("--assemble-user", &request.assemble_user);
-    inputs.add("--assemble-runtime-user", &request.assemble_runtime_user);
+    inputs.add("the destination", &plan.destination)?;
+    inputs.add("--assemble-user", &request.assemble_user)?;
+    inputs.add("--assemble-runtime-user", &request.assemble_runtime_user)?;
     // A result that another policy has let pass is none under this one: a user may have come from a
     // script or from an earlier image.
     let allowed = request.allowed_uids.as_ref().map(ToString::to_string);
-    inputs.add("--allowed-uids", &allowed);
-    inputs.add("--runtime-artifact", &request.runtime_artifacts);
-    inputs.add_variables("the variable", &plan.env);
-    inputs.add_variables("the build variable", &request.common.build_env);
+    inputs.add("--allowed-uids", &allowed)?;
+    inputs.add("--runtime-artifact", &request.runtime_artifacts)?;
+    inputs.add_variables("the variable", &plan.env)?;
+    inputs.add_variables("the build variable", &request.common.build_env)?;
     let secrets: Vec<_> = request.common.secrets.iter().map(|s| &s.id).collect();
-    inputs.add("the list of secrets", &secrets);
-    inputs.add("what is injected", &plan.injections.digest);
-    inputs.add("--split", &request.split);
-    inputs.add("the compression", &request.common.compression.to_string());
-    inputs.add("--cap-drop", &request.cap_drop);
-    inputs.add("--add-host", &request.add_hosts);
-    let volumes = request.volumes.iter().map(|v| (&v.source, &v.destination));
-    inputs.add("--volume", &volumes.collect::<Vec<_>>());
-    if restored {
-        inputs.add("what an earlier image has saved", &true);
+    inputs.add("the list of secrets", &secrets)?;
+    inputs.add("what is injected", &plan.injections.digest)?;
+    inputs.add("--split", &request.split)?;
+    inputs.add("the compression", &request.common.compression.to_string())?;
+    inputs.add("--cap-drop", &request.cap_drop)?;
+    inputs.add("--add-host", &request.add_hosts)?;
+    if !plan.modes.is_empty() {
+        let modes: Vec<_> = plan
+            .modes
+            .iter()
+            .map(|(path, mode)| (path.as_os_str().as_bytes(), mode))
+            .collect();
+        inputs.add("the modes of the source's files", &modes)?;
     }
-    inputs
+    if restored {
+        inputs.add("what an earlier image has saved", &true)?;
+    }
+    Ok(inputs)
 }
 
 /// Runs the scripts, or finds what they gave; says why.
@@ -76,16 +84,18 @@ pub(super) fn outcome(
     const PHASE: &str = "assemble";
     let request = plan.request;
     let common = &request.common;
-    let fresh = inputs(plan, source, false);
-    let restored = inputs(plan, source, true);
-    if !common.no_cache && !common.upgrade {
+    let fresh = inputs(plan, source, false)?;
+    let restored = inputs(plan, source, true)?;
+    // What a mounted directory holds is not looked at, and may be another thing each time.
+    let lasting = request.volumes.is_empty();
+    if !common.no_cache && !common.upgrade && lasting {
         let wanted: &[&Inputs] = if request.incremental {
             &[&fresh, &restored]
         } else {
             &[&fresh]
         };
         for inputs in wanted {
-            if let Some(outcome) = store.cached::<Outcome>("foreign", &inputs.key())? {
+            if let Some(outcome) = store.cached::<Outcome>("s2i", &inputs.key()?)? {
                 progress.step("---> Source, scripts and builder unchanged: nothing to run");
                 return Ok((outcome, explain(store, PHASE, inputs, true, common)?));
             }
@@ -108,10 +118,13 @@ pub(super) fn outcome(
         restored: artifacts.is_some(),
         ..assembled(store, plan, artifacts, progress)?
     };
-    let explanation = explain(store, PHASE, &inputs, false, common)?;
+    let mut explanation = explain(store, PHASE, &inputs, false, common)?;
+    if !lasting {
+        explanation.because = vec!["what --volume mounts may have changed".to_owned()];
+    }
     // What is made for a comparison is not what the next build gets.
-    if common.pinned.is_none() {
-        store.remember("foreign", &inputs.key(), &outcome)?;
+    if common.pinned.is_none() && lasting {
+        store.remember("s2i", &inputs.key()?, &outcome)?;
     }
     Ok((outcome, explanation))
 }

@@ -11,13 +11,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::layer::{self, Entry, Flat, Kind, Limits, MemberKind};
-use crate::rootfs::{Merged, Seen};
+use crate::rootfs::{Seen, Stacked};
 use crate::sandbox::IdMode;
 use crate::store::Store;
 
 use super::super::BuildError;
+use super::base_image::BaseImage;
 use super::error::S2iBuildError;
-use super::image::Ground;
 
 const UID: u32 = 1001;
 const GID: u32 = 0;
@@ -30,10 +30,10 @@ pub(super) struct Owners {
 }
 
 impl Owners {
-    pub(super) fn of(store: &Store, ground: &Ground) -> Result<Self, BuildError> {
+    pub(super) fn of(store: &Store, on: &BaseImage) -> Result<Self, BuildError> {
         let members = if IdMode::current() == IdMode::SingleUid {
             let mut layers = Vec::new();
-            for layer in ground.image.manifest.layers() {
+            for layer in on.image.manifest.layers() {
                 let blob: File = store.open_blob(layer.digest())?;
                 layers.push(layer::decompressor(BufReader::with_capacity(1 << 20, blob)));
             }
@@ -42,7 +42,7 @@ impl Owners {
             None
         };
         Ok(Self {
-            image: ground.reference.clone(),
+            image: on.reference.clone(),
             members,
         })
     }
@@ -111,7 +111,7 @@ impl Owners {
     }
 
     /// Whether a directory's owner and mode are those that the image gives it.
-    pub(super) fn is_as_before(&self, entry: &Entry, below: &Merged<'_>) -> bool {
+    pub(super) fn is_as_before(&self, entry: &Entry, below: &Stacked<'_>) -> bool {
         if let Some(members) = &self.members {
             return members.get(&entry.path).is_some_and(|flat| {
                 let before = &flat.member;

@@ -1,15 +1,17 @@
 //! All that a build with an S2I builder knows before anything runs: scripts, users, destination,
 //! variables. What must not be is refused here.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::s2i::environment;
+use crate::progress::Progress;
 use crate::s2i::labels::DEFAULT_DESTINATION;
 use crate::s2i::scripts::{ASSEMBLE, RUN, Scripts};
+use crate::s2i::{Where, environment};
 
 use super::super::{BuildError, DEFAULT_SOURCE_TIME};
+use super::base_image::{self, BaseImage};
 use super::error::S2iBuildError;
-use super::image::{self, Ground};
 use super::inject::Injections;
 use super::request::{Request, Source};
 use super::scripts::Places;
@@ -19,8 +21,8 @@ use super::{download, onbuild, runtime};
 pub(super) struct Plan<'a> {
     pub(super) request: &'a Request,
     pub(super) source: &'a Source,
-    pub(super) builder: &'a Ground,
-    pub(super) runtime: Option<&'a Ground>,
+    pub(super) builder: &'a BaseImage,
+    pub(super) runtime: Option<&'a BaseImage>,
     /// `.s2i/environment`, then what the request says; all of it is committed.
     pub(super) env: Vec<(String, String)>,
     /// Absolute, as the label or the user says.
@@ -31,6 +33,8 @@ pub(super) struct Plan<'a> {
     /// Those for the runtime image.
     pub(super) runtime_scripts: Scripts,
     pub(super) injections: Injections,
+    /// Of the source's files and directories that somebody has given an odd one.
+    pub(super) modes: BTreeMap<PathBuf, u32>,
     /// Reference time of files, and what `SOURCE_DATE_EPOCH` says.
     pub(super) time: i64,
 }
@@ -39,14 +43,15 @@ pub(super) struct Plan<'a> {
 pub(super) fn plan<'a>(
     request: &'a Request,
     source: &'a Source,
-    builder: &'a Ground,
-    runtime: Option<&'a Ground>,
+    builder: &'a BaseImage,
+    runtime: Option<&'a BaseImage>,
+    progress: &dyn Progress,
 ) -> Result<Plan<'a>, BuildError> {
     let allowed = request.allowed_uids.as_ref();
     // Before the cache is asked: what was made under another policy is not what this one lets pass.
     builder.check_user(allowed)?;
     onbuild::check_users(builder, allowed)?;
-    image::check_assemble_user(request, builder, None)?;
+    base_image::check_assemble_user(request, builder, None)?;
     if let Some(runtime) = runtime {
         runtime.check_user(allowed)?;
         runtime::check_user(request, runtime)?;
@@ -55,6 +60,9 @@ pub(super) fn plan<'a>(
     for file in environment::IN_SOURCE {
         if let Some(bytes) = source.tree.read(Path::new(file), environment::MAX)? {
             env = environment::parse(file, &bytes).map_err(S2iBuildError::S2i)?;
+            for warning in environment::quoted(file, &bytes) {
+                progress.warning(&warning);
+            }
             break;
         }
     }
@@ -73,18 +81,9 @@ pub(super) fn plan<'a>(
             .clone()
             .unwrap_or_else(|| DEFAULT_DESTINATION.to_owned()),
     };
-    let places = Places {
-        given: request.scripts_url.as_ref(),
-        source: Some(&source.tree),
-        image: builder
-            .labels
-            .scripts_url
-            .as_ref()
-            .or(request.image_scripts_url.as_ref()),
-        files: builder.merged(),
-    };
-    if let Some(url) = &request.scripts_url {
-        download::must_have_some(url)?;
+    let places = Places::new(request, Some(&source.tree), builder);
+    if let Some((url, word)) = places.given {
+        download::must_have_some(request, url, word)?;
     }
     let mut scripts = Scripts::new();
     let triggers = !crate::s2i::onbuild::triggers(&builder.image.config).is_empty();
@@ -102,6 +101,18 @@ pub(super) fn plan<'a>(
             scripts.insert(RUN.to_owned(), places.require(RUN)?);
         }
     }
+    if builder.labels.scripts_url.is_none()
+        && let Some(url) = &request.image_scripts_url
+        && scripts
+            .values()
+            .any(|script| matches!(script, Where::Image(_)))
+    {
+        progress.step(&format!(
+            "---> {} has no label io.openshift.s2i.scripts-url: its scripts are those at {}",
+            builder.reference,
+            download::shown(url)
+        ));
+    }
     let runtime_scripts = match runtime {
         Some(runtime) => runtime::scripts(request, source, builder, runtime)?,
         None => Scripts::new(),
@@ -109,6 +120,7 @@ pub(super) fn plan<'a>(
     let commit_time = source.tree.commit.as_ref().map(|commit| commit.time);
     Ok(Plan {
         injections: Injections::read(&request.injections, &builder.working_dir())?,
+        modes: source.modes()?,
         request,
         source,
         builder,

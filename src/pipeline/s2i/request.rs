@@ -1,7 +1,9 @@
 //! What a build with an S2I builder is asked for.
 
 use crate::oci::Descriptor;
+use crate::s2i::scripts::IN_IMAGE;
 use crate::s2i::{AllowedUids, Artifact, Injection, ScriptsUrl, Volume};
+use crate::sandbox::Network;
 use crate::source::Tree;
 
 use super::super::request::{Report, Request as Common};
@@ -25,6 +27,16 @@ pub struct Request {
     pub scripts_url: Option<ScriptsUrl>,
     /// `--image-scripts-url`: for a builder that does not say where its scripts are.
     pub image_scripts_url: Option<ScriptsUrl>,
+    /// [`Self::scripts_url`] is what the record of an image says, not what the caller does.
+    pub scripts_url_recorded: bool,
+    /// The same of [`Self::image_scripts_url`].
+    pub image_scripts_url_recorded: bool,
+    /// Hosts (`HOST`, `HOST:PORT`) from which scripts may be fetched on an image's word.
+    pub script_hosts: Vec<String>,
+    /// Fetch no scripts: `--network none`.
+    pub offline: bool,
+    /// Give assemble a cache for pip and npm that lasts between builds of one application.
+    pub package_cache: bool,
     /// `--destination`; else the image's label, else `/tmp`.
     pub destination: Option<String>,
     /// `--assemble-user`; else the image's label, else the image's user.
@@ -76,7 +88,12 @@ impl Request {
             tag: true,
             pull: PullPolicies::default(),
             scripts_url: None,
-            image_scripts_url: None,
+            image_scripts_url: Some(ScriptsUrl::Image(IN_IMAGE.to_owned())),
+            scripts_url_recorded: false,
+            image_scripts_url_recorded: false,
+            script_hosts: Vec::new(),
+            offline: matches!(request.network, Network::None),
+            package_cache: false,
             destination: None,
             assemble_user: None,
             assemble_runtime_user: None,
@@ -127,6 +144,9 @@ pub struct Source {
     pub context_dir: Option<String>,
     /// Label `commit.ref`, where it is not the branch that `tree.commit` knows.
     pub reference: Option<String>,
+    /// It is a directory of the caller's, whose files have the modes that somebody chose. What warpdrive
+    /// has fetched or unpacked itself has those of its own umask.
+    pub modes_count: bool,
     /// What `--exclude` said, where that was not the usual.
     pub exclude: Option<String>,
 }
@@ -139,6 +159,7 @@ impl Source {
             location: None,
             context_dir: context.map(|path| path.to_string_lossy().into_owned()),
             reference: None,
+            modes_count: false,
             exclude: None,
         }
     }

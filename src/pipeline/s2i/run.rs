@@ -7,13 +7,12 @@ use std::path::PathBuf;
 
 use crate::progress::Progress;
 use crate::rootfs::User;
-use crate::sandbox::{
-    self, Capability, Exit, IdMode, Io, Mount, Root, Sandbox, Spec, Stream, Upper,
-};
+use crate::sandbox::{Capability, Exit, IdMode, Mount, Root, Sandbox, Spec, Upper};
 
 use super::super::BuildError;
 use super::super::assemble::{Outcome, attend};
 use super::super::environment;
+use super::super::network::{self, Code};
 use super::error::S2iBuildError;
 use super::request::Request;
 
@@ -36,8 +35,8 @@ pub(super) struct Job<'a> {
     pub(super) mounts: Vec<Mount>,
 }
 
-/// The variables of a job: the image's, then the host's about certificates and proxies where the
-/// image has none, then those of the request.
+/// The variables of a job: the image's and those of the request. Nothing of the host's environment is
+/// among them, but for where its certificates are mounted.
 pub(super) fn variables(
     request: &Request,
     image: &[(String, String)],
@@ -50,7 +49,7 @@ pub(super) fn variables(
     all.insert("HOME".into(), user.home.clone());
     // Byte-code that tools compile is then checked by its source's content, not by its time.
     all.insert("SOURCE_DATE_EPOCH".into(), time.to_string());
-    for (name, value) in environment::of_the_host(&request.common) {
+    for (name, value) in environment::certificates(&request.common) {
         all.insert(name.into(), value);
     }
     for (name, value) in image.iter().chain(env).chain(&request.common.build_env) {
@@ -90,13 +89,9 @@ fn capabilities(request: &Request) -> Result<Vec<Capability>, S2iBuildError> {
         if wanted == "ALL" {
             return Ok(Vec::new());
         }
-        let before = kept.len();
         kept.retain(|capability| capability.name() != wanted);
         // Those that no build has are dropped already.
-        if before == kept.len()
-            && !Capability::ALL.iter().any(|c| c.name() == wanted)
-            && !ALWAYS_DROPPED.contains(&wanted)
-        {
+        if !KNOWN.contains(&wanted) {
             return Err(S2iBuildError::Capability {
                 name: name.chars().filter(|c| !c.is_control()).collect(),
                 known: Capability::ALL.map(Capability::name).join(", "),
@@ -106,8 +101,50 @@ fn capabilities(request: &Request) -> Result<Vec<Capability>, S2iBuildError> {
     Ok(kept)
 }
 
-/// Docker gives these to containers; a build here never has them.
-const ALWAYS_DROPPED: [&str; 4] = ["MKNOD", "NET_RAW", "SYS_CHROOT", "AUDIT_WRITE"];
+/// The capabilities of Linux (capabilities(7)); most of them no build here ever has.
+const KNOWN: [&str; 41] = [
+    "AUDIT_CONTROL",
+    "AUDIT_READ",
+    "AUDIT_WRITE",
+    "BLOCK_SUSPEND",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "KILL",
+    "LEASE",
+    "LINUX_IMMUTABLE",
+    "MAC_ADMIN",
+    "MAC_OVERRIDE",
+    "MKNOD",
+    "NET_ADMIN",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_RAW",
+    "PERFMON",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYSLOG",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_CHROOT",
+    "SYS_MODULE",
+    "SYS_NICE",
+    "SYS_PACCT",
+    "SYS_PTRACE",
+    "SYS_RAWIO",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "WAKE_ALARM",
+];
 
 /// Supplementary groups as docker gives them: the user's own among them.
 fn groups(user: &User) -> Vec<u32> {
@@ -120,7 +157,7 @@ fn groups(user: &User) -> Vec<u32> {
 }
 
 impl Job<'_> {
-    fn start(self, request: &Request, stdout: Stream) -> Result<Sandbox, BuildError> {
+    fn start(self, request: &Request, progress: &dyn Progress) -> Result<Sandbox, BuildError> {
         let spec = Spec {
             root: Root {
                 lowers: self.lowers.to_vec(),
@@ -129,6 +166,7 @@ impl Job<'_> {
             },
             mounts: self.mounts,
             network: request.common.network,
+            host_services: Vec::new(),
             hostname: "warpdrive".into(),
             command: self.command,
             env: self.env.into_iter().collect(),
@@ -141,20 +179,21 @@ impl Job<'_> {
             init: true,
             volatile: true,
             limits: request.common.limits.clone(),
+            #[cfg(debug_assertions)]
             without: Vec::new(),
         };
-        let io = Io::Streams {
-            stdin: Stream::Null,
-            stdout,
-            stderr: Stream::Piped,
-        };
-        Ok(sandbox::spawn(&spec, io)?)
+        Ok(network::start(
+            spec,
+            Code::Foreign,
+            &environment::indexes_and_proxies(&request.common),
+            progress,
+        )?)
     }
 
     /// Runs it and shows what it prints; a status that is not 0 is an error.
     pub(super) fn run(self, request: &Request, progress: &dyn Progress) -> Result<(), BuildError> {
         let (name, image) = (self.name.to_owned(), self.image.to_owned());
-        let sandbox = self.start(request, Stream::Piped)?;
+        let sandbox = self.start(request, progress)?;
         let redactor = request.common.redactor();
         let outcome = if request.quiet {
             attend(sandbox, &redactor, &Quietly(progress))?
@@ -172,7 +211,7 @@ impl Job<'_> {
         reader: impl FnOnce(File) -> T + Send,
     ) -> Result<(T, Result<(), BuildError>), BuildError> {
         let (name, image) = (self.name.to_owned(), self.image.to_owned());
-        let mut sandbox = self.start(request, Stream::Piped)?;
+        let mut sandbox = self.start(request, progress)?;
         let redactor = request.common.redactor();
         let stdout = sandbox.take_stdout();
         let (outcome, read) = std::thread::scope(|scope| {

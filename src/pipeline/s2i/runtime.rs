@@ -11,18 +11,18 @@ use crate::store::Store;
 
 use super::super::BuildError;
 use super::assembled::{finish, metadata_labels};
+use super::base_image::{self, BaseImage};
+use super::build_root::BuildRoot;
 use super::commit::{Changes, Outcome};
 use super::copy::{Look, copy};
 use super::error::S2iBuildError;
-use super::image::{self, Ground};
-use super::place::Place;
 use super::plan::Plan;
 use super::request::{Request, Source};
 use super::run::{self, Job};
 use super::scripts::{self, Places};
 
 /// Where the runtime image wants scripts.
-fn destination(request: &Request, runtime: &Ground) -> PathBuf {
+fn destination(request: &Request, runtime: &BaseImage) -> PathBuf {
     request
         .destination
         .clone()
@@ -34,8 +34,8 @@ fn destination(request: &Request, runtime: &Ground) -> PathBuf {
 /// What the runtime image is to get.
 fn artifacts<'a>(
     request: &'a Request,
-    builder: &'a Ground,
-    runtime: &'a Ground,
+    builder: &'a BaseImage,
+    runtime: &'a BaseImage,
 ) -> Result<&'a [Artifact], S2iBuildError> {
     [
         &request.runtime_artifacts,
@@ -54,20 +54,11 @@ fn artifacts<'a>(
 pub(super) fn scripts(
     request: &Request,
     source: &Source,
-    builder: &Ground,
-    runtime: &Ground,
+    builder: &BaseImage,
+    runtime: &BaseImage,
 ) -> Result<Scripts, BuildError> {
     artifacts(request, builder, runtime)?;
-    let places = Places {
-        given: request.scripts_url.as_ref(),
-        source: Some(&source.tree),
-        image: runtime
-            .labels
-            .scripts_url
-            .as_ref()
-            .or(request.image_scripts_url.as_ref()),
-        files: runtime.merged(),
-    };
+    let places = Places::new(request, Some(&source.tree), runtime);
     let mut found = Scripts::new();
     if let Some(script) = places.find(ASSEMBLE_RUNTIME)? {
         found.insert(ASSEMBLE_RUNTIME.to_owned(), script);
@@ -98,14 +89,14 @@ pub(super) fn scripts(
 /// The user of `assemble-runtime`, which `--allowed-uids` must allow.
 pub(super) fn check_user<'a>(
     request: &'a Request,
-    runtime: &'a Ground,
+    runtime: &'a BaseImage,
 ) -> Result<&'a str, S2iBuildError> {
     let user = request
         .assemble_runtime_user
         .as_deref()
         .or(runtime.labels.assemble_runtime_user.as_deref())
         .unwrap_or(runtime.image.config.user());
-    image::check(
+    base_image::check(
         request.allowed_uids.as_ref(),
         user,
         "the user of assemble-runtime",
@@ -117,13 +108,13 @@ pub(super) fn check_user<'a>(
 pub(super) fn assembled(
     store: &Store,
     plan: &Plan<'_>,
-    runtime: &Ground,
-    built: &Place,
+    runtime: &BaseImage,
+    built: &BuildRoot,
     mut labels: Vec<(String, String)>,
     progress: &dyn Progress,
 ) -> Result<Outcome, BuildError> {
     let request = plan.request;
-    let place = Place::new(store, runtime, "runtime")?;
+    let place = BuildRoot::new(store, runtime, "runtime")?;
     let user_name = check_user(request, runtime)?;
     let user = runtime.user(user_name, "the user of assemble-runtime")?;
     let cwd = runtime.working_dir();
@@ -176,9 +167,9 @@ pub(super) fn assembled(
 /// Copies one artifact below the runtime image's working directory.
 fn take(
     artifact: &Artifact,
-    builder: &Ground,
-    built: &Place,
-    place: &Place,
+    builder: &BaseImage,
+    built: &BuildRoot,
+    place: &BuildRoot,
     cwd: &Path,
     look: &Look<'_>,
 ) -> Result<(), S2iBuildError> {

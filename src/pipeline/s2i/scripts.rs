@@ -9,37 +9,88 @@ use crate::s2i::{ScriptsUrl, Where};
 use crate::source::Tree;
 
 use super::super::BuildError;
-use super::download;
+use super::base_image::BaseImage;
+use super::download::{self, Word, shown};
 use super::error::S2iBuildError;
+use super::request::Request;
 
 /// Where scripts of one image may come from.
+#[derive(Clone)]
 pub(super) struct Places<'a> {
-    /// `--scripts-url`.
-    pub(super) given: Option<&'a ScriptsUrl>,
-    pub(super) source: Option<&'a Tree>,
-    /// The image's label.
-    pub(super) image: Option<&'a ScriptsUrl>,
+    request: &'a Request,
+    /// `--scripts-url`, and on whose word.
+    pub(super) given: Option<(&'a ScriptsUrl, Word<'a>)>,
+    source: Option<&'a Tree>,
+    /// The image's label, or what stands for one.
+    image: Option<(&'a ScriptsUrl, Word<'a>)>,
     /// The image's files.
-    pub(super) files: Merged<'a>,
+    files: Merged<'a>,
 }
 
-impl Places<'_> {
+impl<'a> Places<'a> {
+    pub(super) fn new(request: &'a Request, source: Option<&'a Tree>, on: &'a BaseImage) -> Self {
+        let record = |recorded: bool| {
+            if recorded {
+                Word::Image(&on.reference)
+            } else {
+                Word::Caller
+            }
+        };
+        let label = on.labels.scripts_url.as_ref();
+        let otherwise = request.image_scripts_url.as_ref();
+        Self {
+            request,
+            given: request
+                .scripts_url
+                .as_ref()
+                .map(|url| (url, record(request.scripts_url_recorded))),
+            source,
+            image: label
+                .map(|url| (url, Word::Image(&on.reference)))
+                .or(otherwise.map(|url| (url, record(request.image_scripts_url_recorded)))),
+            files: on.merged(),
+        }
+    }
+
+    /// The same without what the user and the source have.
+    pub(super) fn of_the_image_alone(&self) -> Self {
+        Self {
+            given: None,
+            source: None,
+            ..self.clone()
+        }
+    }
+
+    /// The same with nothing that the image says is elsewhere.
+    pub(super) fn without_the_web(mut self) -> Self {
+        let in_image = |(url, _): &(&ScriptsUrl, Word<'_>)| matches!(url, ScriptsUrl::Image(_));
+        let otherwise = self.request.image_scripts_url.as_ref();
+        self.image = self
+            .image
+            .filter(in_image)
+            .or(otherwise.map(|url| (url, Word::Caller)).filter(in_image));
+        self
+    }
+
     /// The first place that has this script.
     pub(super) fn find(&self, name: &str) -> Result<Option<Where>, BuildError> {
-        if let Some(url) = self.given
-            && let Some(found) = self.at(url, name)?
+        if let Some((url, word)) = self.given
+            && let Some(found) = self.at(url, word, name)?
         {
             return Ok(Some(found));
         }
         if let Some(tree) = self.source {
             for directory in IN_SOURCE {
                 if let Some(content) = tree.read(&Path::new(directory).join(name), MAX_SCRIPT)? {
-                    return Ok(Some(Where::External(content)));
+                    return Ok(Some(Where::External {
+                        content,
+                        from: format!("{directory} of the source"),
+                    }));
                 }
             }
         }
         match self.image {
-            Some(url) => self.at(url, name),
+            Some((url, word)) => self.at(url, word, name),
             None => Ok(None),
         }
     }
@@ -48,12 +99,15 @@ impl Places<'_> {
     pub(super) fn require(&self, name: &str) -> Result<Where, BuildError> {
         self.find(name)?.ok_or_else(|| {
             let mut looked = Vec::new();
-            looked.extend(self.given.map(|url| format!("--scripts-url {}", word(url))));
+            looked.extend(
+                self.given
+                    .map(|(url, _)| format!("--scripts-url {}", shown(url))),
+            );
             if self.source.is_some() {
                 looked.push(".s2i/bin of the source".into());
             }
             looked.push(match self.image {
-                Some(url) => format!("{} of the image", word(url)),
+                Some((url, _)) => format!("{} of the image", shown(url)),
                 None => {
                     "the image, which has no label io.openshift.s2i.scripts-url and so may be no \
                      S2I builder"
@@ -68,7 +122,12 @@ impl Places<'_> {
         })
     }
 
-    fn at(&self, url: &ScriptsUrl, name: &str) -> Result<Option<Where>, BuildError> {
+    fn at(
+        &self,
+        url: &ScriptsUrl,
+        word: Word<'_>,
+        name: &str,
+    ) -> Result<Option<Where>, BuildError> {
         match url {
             ScriptsUrl::Image(directory) => {
                 let path = format!("{}/{name}", directory.trim_end_matches('/'));
@@ -76,25 +135,13 @@ impl Places<'_> {
                 Ok(matches!(seen, Ok(Seen::File(..))).then_some(Where::Image(path)))
             }
             ScriptsUrl::File(_) | ScriptsUrl::Web(_) => {
-                Ok(download::script(url, name)?.map(Where::External))
+                let content = download::script(self.request, url, word, name)?;
+                Ok(content.map(|content| Where::External {
+                    content,
+                    from: shown(url),
+                }))
             }
         }
-    }
-}
-
-/// A URL as a user writes it, without credentials.
-pub(super) fn word(url: &ScriptsUrl) -> String {
-    match url {
-        ScriptsUrl::Image(path) => format!("image://{path}"),
-        ScriptsUrl::File(path) => format!("file://{path}"),
-        ScriptsUrl::Web(url) => match url.split_once("://") {
-            Some((scheme, rest)) => {
-                let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-                let host = authority.rsplit('@').next().unwrap_or(authority);
-                format!("{scheme}://{host}/{path}")
-            }
-            None => url.clone(),
-        },
     }
 }
 
@@ -106,7 +153,7 @@ pub(super) fn command(
     files: &Merged<'_>,
 ) -> Result<Vec<String>, S2iBuildError> {
     let head = match script {
-        Where::External(content) => content.get(..4).unwrap_or(content).to_vec(),
+        Where::External { content, .. } => content.get(..4).unwrap_or(content).to_vec(),
         Where::Image(path) => first_bytes(files, path)?,
     };
     let direct = head.starts_with(b"#!") || head.starts_with(b"\x7fELF");
@@ -134,7 +181,7 @@ fn first_bytes(files: &Merged<'_>, path: &str) -> Result<Vec<u8>, S2iBuildError>
 pub(super) fn announce(name: &str, script: &Where, user: u32, progress: &dyn Progress) {
     let from = match script {
         Where::Image(path) => format!("{path} of the image"),
-        Where::External(_) => "not of the image".into(),
+        Where::External { from, .. } => format!("from {from}"),
     };
     progress.step(&format!("---> Running {name} ({from}) as user {user}"));
 }

@@ -7,9 +7,9 @@ use crate::s2i::scripts::USAGE;
 use crate::store::Store;
 
 use super::super::BuildError;
+use super::base_image::{self, BaseImage};
+use super::build_root::BuildRoot;
 use super::error::S2iBuildError;
-use super::image::{self, Ground};
-use super::place::Place;
 use super::run::{self, Job};
 use super::scripts::{self, Places};
 use super::{Request, download};
@@ -31,24 +31,15 @@ pub fn usage(
         .builder
         .as_deref()
         .ok_or(S2iBuildError::NoBuilder)?;
-    let image = image::fetch(store, reference, request.pull.builder, progress)?;
-    let ground = Ground::new(store, reference, image)?;
-    if let Some(url) = &request.scripts_url {
-        download::must_have_some(url)?;
+    let image = base_image::fetch(store, reference, request.pull.builder, progress)?;
+    let on = BaseImage::new(store, reference, image)?;
+    let places = Places::new(request, None, &on);
+    if let Some((url, word)) = places.given {
+        download::must_have_some(request, url, word)?;
     }
-    let script = Places {
-        given: request.scripts_url.as_ref(),
-        source: None,
-        image: ground
-            .labels
-            .scripts_url
-            .as_ref()
-            .or(request.image_scripts_url.as_ref()),
-        files: ground.merged(),
-    }
-    .require(USAGE)?;
-    let place = Place::new(store, &ground, "usage")?;
-    let user = ground.user(ground.image.config.user(), "USER")?;
+    let script = places.require(USAGE)?;
+    let place = BuildRoot::new(store, &on, "usage")?;
+    let user = on.user(on.image.config.user(), "USER")?;
     let destination = "/tmp";
     place.scripts(
         Path::new(destination),
@@ -56,16 +47,16 @@ pub fn usage(
         &user,
     )?;
     let path = script.path(destination, USAGE);
-    let cwd = ground.working_dir();
+    let cwd = on.working_dir();
     place.directory(&cwd, &user)?;
     let (said, outcome) = Job {
         name: USAGE,
         image: reference,
-        command: scripts::command(&path, &script, &ground.merged())?,
+        command: scripts::command(&path, &script, &on.merged())?,
         cwd,
         user: &user,
-        env: run::variables(request, &ground.image.config.env(), &user, &[], 0),
-        lowers: &ground.lowers,
+        env: run::variables(request, &on.image.config.env(), &user, &[], 0),
+        lowers: &on.lowers,
         upper: place.upper.clone(),
         mounts: run::mounts(request)?,
     }

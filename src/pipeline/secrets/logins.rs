@@ -1,7 +1,7 @@
 //! Logins in URLs and in variables.
 
-/// Whether a variable's name says that its value is nobody's business.
-pub(super) fn is_secret(name: &str) -> bool {
+/// Whether a variable's name says that its value is secret.
+pub(in super::super) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     [
         "PASSWORD",
@@ -33,6 +33,31 @@ fn logins(value: &str) -> Vec<&str> {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
         if let Some((login, _)) = authority.rsplit_once('@') {
             found.push(login);
+        }
+    }
+    found
+}
+
+/// What of a value is a credential, as it may stand in a file: passwords, logins, and the login with
+/// its host, each with its least length. The last is searched for even if the password is short.
+pub(in super::super) fn credentials_in(value: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for word in passwords(value) {
+        if word.len() >= 8 {
+            found.push(word);
+        }
+    }
+    for login in logins(value) {
+        if login.len() >= 8 && login.contains(':') {
+            found.push(login.to_owned());
+        }
+        let start = value.find(&format!("{login}@"));
+        let rest = start.and_then(|at| value.get(at..)).unwrap_or_default();
+        let end = rest
+            .find(|c: char| c.is_whitespace() || "/?#,\"'".contains(c))
+            .unwrap_or(rest.len());
+        if let Some(authority) = rest.get(..end).filter(|text| text.len() >= 8) {
+            found.push(authority.to_owned());
         }
     }
     found
@@ -106,6 +131,19 @@ mod tests {
             without_credentials(value),
             "https://a.example/simple https://b.example:8080/x"
         );
+    }
+
+    #[test]
+    fn short_passwords_are_known_by_their_host() {
+        assert_eq!(
+            credentials_in("https://u:pw@pypi.example/simple"),
+            ["u:pw@pypi.example"]
+        );
+        assert_eq!(
+            credentials_in("http://me:hunter22@h:81/ x"),
+            ["hunter22", "me:hunter22", "me:hunter22@h:81"]
+        );
+        assert!(credentials_in("https://pypi.example/simple").is_empty());
     }
 
     #[test]

@@ -68,7 +68,40 @@ pub(super) fn clone(
     if options.submodules && into.join(".gitmodules").symlink_metadata().is_ok() {
         git.submodules(&into, links, &mut totals)?;
     }
+    // After the submodules, whose relative URLs are meant from where the repository was fetched.
+    if let Some(origin) = git.origin_of_local(&source.url) {
+        git.run(&["config", "remote.origin.url", &origin])?;
+    }
     Ok(())
+}
+
+impl Git<'_> {
+    /// What a repository of this machine calls its origin, where that is a URL of a server: the address
+    /// that the source can be had from elsewhere.
+    fn origin_of_local(&self, url: &str) -> Option<String> {
+        let directory = Path::new(url.strip_prefix("file://").unwrap_or(url));
+        if !directory.is_absolute() {
+            return None;
+        }
+        [".git/config", "config"].iter().find_map(|name| {
+            let file = directory.join(name);
+            if !file.is_file() {
+                return None;
+            }
+            let file = file.to_str()?;
+            let found = self
+                .run(&[
+                    "config",
+                    "--file",
+                    file,
+                    "--no-includes",
+                    "--get",
+                    "remote.origin.url",
+                ])
+                .ok()?;
+            super::remote::normalized(String::from_utf8_lossy(&found).trim())
+        })
+    }
 }
 
 /// What a reference is, in the repository's own words.

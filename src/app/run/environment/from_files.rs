@@ -2,10 +2,10 @@
 
 use super::super::error::RunError;
 use super::{Environment, Origin, Variable};
-use crate::app::environment::evaluate;
+use crate::environment::evaluate;
 
 impl Environment {
-    pub(super) fn apply_file(&mut self, name: &str) -> Result<(), RunError> {
+    pub(in crate::run) fn apply_file(&mut self, name: &str) -> Result<(), RunError> {
         let path = self.roots.source.join(name);
         let before = self.values();
         let Some(found) = evaluate(&path, &self.roots.source, &before)? else {

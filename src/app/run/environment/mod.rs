@@ -24,10 +24,10 @@ use std::process::Command;
 use super::caller::Caller;
 use super::error::RunError;
 use super::home;
-use crate::app::environment::{DEPLOY_FILE, FILE};
-use crate::app::jupyter;
-use crate::app::plan::{Plan, Start};
-use crate::app::roots::Roots;
+use crate::environment::{DEPLOY_FILE, FILE};
+use crate::jupyter;
+use crate::plan::{Plan, Start};
+use crate::roots::Roots;
 pub(crate) use places::python_path;
 use places::{app_home, read_plan, with_first};
 
@@ -207,6 +207,11 @@ impl Environment {
     pub(super) fn server_arguments(&self) -> Option<String> {
         self.value("WARPDRIVE_SERVER_ARGS")
             .map(|text| text.to_string_lossy().into_owned())
+    }
+
+    /// `WARPDRIVE_PHASE`, where it is not that of a container.
+    pub(super) fn set_phase(&mut self, phase: &str) {
+        self.set("WARPDRIVE_PHASE", phase, Origin::Default);
     }
 
     /// A variable that tells hooks which command runs them.

@@ -4,8 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::app::plan::{MODULES_DIRECTORY, Plan, PlanError};
-use crate::app::roots::Roots;
+use crate::plan::{MODULES_DIRECTORY, Plan, PlanError};
+use crate::roots::Roots;
 
 use super::super::caller::Caller;
 use super::super::error::RunError;

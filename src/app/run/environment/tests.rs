@@ -2,7 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
-use crate::app::plan::PLAN_FILE;
+use crate::plan::PLAN_FILE;
 
 struct Fixture {
     directory: tempfile::TempDir,

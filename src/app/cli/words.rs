@@ -1,0 +1,116 @@
+//! Words of the app commands: progress on stdout where S2I shows it (`assemble`, `build`), on stderr
+//! where stdout belongs to a result or a program; errors as a block on stderr.
+
+use std::io::{self, Write as _};
+
+use crate::DetectError;
+use crate::advice::{Advice, Explain};
+use crate::assemble::BuildError;
+use crate::fixup::FixupError;
+use crate::progress::Progress;
+use crate::run::RunError;
+
+/// Shows progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Words {
+    Stdout,
+    Stderr,
+}
+
+impl Words {
+    fn line(self, text: &str) {
+        // A closed pipe is no failure of ours.
+        let _ = match self {
+            Self::Stdout => writeln!(io::stdout().lock(), "{text}"),
+            Self::Stderr => writeln!(io::stderr().lock(), "{text}"),
+        };
+    }
+}
+
+impl Progress for Words {
+    fn stage(&self, text: &str) {
+        self.line(&format!("---> {text}"));
+    }
+
+    fn step(&self, text: &str) {
+        self.line(&format!(" -----> {text}"));
+    }
+
+    fn note(&self, text: &str) {
+        self.line(&format!("        {text}"));
+    }
+
+    fn warn(&self, text: &str) {
+        Self::Stderr.line(&format!("WARNING: {text}"));
+    }
+
+    fn advise(&self, advice: &Advice) {
+        Self::Stderr.line(advice.to_string().trim_end());
+    }
+}
+
+/// A line of a result.
+pub(super) fn result(line: &str) {
+    Words::Stdout.line(line);
+}
+
+/// An error in words, with the exit code that it means.
+pub(super) struct Failure {
+    code: u8,
+    /// Boxed: it is large, and rare. None: the status says it all.
+    advice: Option<Box<Advice>>,
+}
+
+impl Failure {
+    pub(super) fn new(code: u8, advice: Advice) -> Failure {
+        Failure {
+            code,
+            advice: Some(Box::new(advice)),
+        }
+    }
+
+    #[must_use]
+    pub(super) fn with_code(self, code: u8) -> Failure {
+        Failure { code, ..self }
+    }
+
+    /// Shows it.
+    pub(super) fn report(&self) -> u8 {
+        if let Some(advice) = &self.advice {
+            let _ = write!(io::stderr().lock(), "{advice}");
+        }
+        self.code
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Failure {
+        Failure::new(error.exit_code(), error.advice())
+    }
+}
+
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Failure {
+        let code = match &error {
+            BuildError::Detect(error) if matches!(**error, DetectError::Settings(_)) => 2,
+            error => u8::try_from(error.status()).unwrap_or(1),
+        };
+        // The pipeline calls again with leave to build; there is nothing to tell anybody.
+        if matches!(error, BuildError::NeedsSdists { .. }) {
+            return Failure { code, advice: None };
+        }
+        Failure::new(code, error.advice())
+    }
+}
+
+impl From<FixupError> for Failure {
+    fn from(error: FixupError) -> Failure {
+        Failure::new(1, Advice::new(error.to_string()))
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::new(1, Advice::new(error.to_string()))
+    }
+}

@@ -1,0 +1,196 @@
+//! What files say about how an application is started: `Procfile`, `gunicorn.conf.py`,
+//! `[tool.fastapi]`, `.flaskenv`, `[project.scripts]`. Each with the line that says it.
+
+use std::collections::BTreeMap;
+
+use super::super::files::Files;
+use super::super::settings::is_process;
+use super::entry::under;
+use super::kinds::FACTORIES;
+use super::syntax::{self, Binding};
+
+/// More lines of a `Procfile` are not read.
+const MAX_PROCESSES: usize = 64;
+
+/// Something that a file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Said {
+    pub value: String,
+    pub path: String,
+    pub line: usize,
+}
+
+/// The processes of a `Procfile`, by name.
+pub(super) fn procfile(files: &dyn Files, home: &str) -> BTreeMap<String, Said> {
+    let path = under(home, "Procfile");
+    let text = files.text(&path).unwrap_or_default();
+    text.lines()
+        .enumerate()
+        .filter_map(|(number, line)| {
+            let (name, command) = line.split_once(':')?;
+            let command = command.trim();
+            (is_process(name) && !command.is_empty()).then(|| {
+                let said = Said {
+                    value: command.to_owned(),
+                    path: path.clone(),
+                    line: number + 1,
+                };
+                (name.to_owned(), said)
+            })
+        })
+        .take(MAX_PROCESSES)
+        .collect()
+}
+
+/// References to an application in files of tools, the most explicit first.
+pub(super) fn references(files: &dyn Files, home: &str) -> Vec<Said> {
+    let found = [
+        gunicorn(files, home),
+        fastapi(files, home),
+        flask(files, home),
+    ];
+    found.into_iter().flatten().collect()
+}
+
+/// `wsgi_app` in `gunicorn.conf.py`.
+fn gunicorn(files: &dyn Files, home: &str) -> Option<Said> {
+    let path = under(home, "gunicorn.conf.py");
+    let text = files.text(&path)?;
+    let module = syntax::parse(&path, "gunicorn.conf", false, &text).ok()?;
+    let (_, Binding::Value(value)) = module.find("wsgi_app", None)? else {
+        return None;
+    };
+    Some(Said {
+        value: syntax::string(value)?,
+        line: line_with(&text, "wsgi_app"),
+        path,
+    })
+}
+
+/// `[tool.fastapi] entrypoint`.
+fn fastapi(files: &dyn Files, home: &str) -> Option<Said> {
+    let path = under(home, "pyproject.toml");
+    let text = files.text(&path)?;
+    let document: toml::Table = toml::from_str(&text).ok()?;
+    let value = document.get("tool")?.get("fastapi")?.get("entrypoint")?;
+    Some(Said {
+        value: value.as_str()?.to_owned(),
+        line: line_with(&text, "entrypoint"),
+        path,
+    })
+}
+
+/// `FLASK_APP` in `.flaskenv`: a module, a file, `module:name`, `module:factory()`; without a name
+/// Flask looks for one, and so do we.
+fn flask(files: &dyn Files, home: &str) -> Option<Said> {
+    let path = under(home, ".flaskenv");
+    let text = files.text(&path)?;
+    let (number, value) = text.lines().enumerate().find_map(|(number, line)| {
+        let line = line.trim().trim_start_matches("export ");
+        let value = line.strip_prefix("FLASK_APP")?.trim_start();
+        let value = value.strip_prefix('=')?.trim();
+        Some((number, value.trim_matches(['"', '\''])))
+    })?;
+    let (module, object) = match value.split_once(':') {
+        Some((module, object)) => (module, Some(object)),
+        None => (value, None),
+    };
+    let module = module
+        .strip_suffix(".py")
+        .unwrap_or(module)
+        .trim_start_matches("./")
+        .replace('/', ".");
+    let object = match object {
+        Some(object) => object.to_owned(),
+        None => flask_object(files, home, &module)?,
+    };
+    Some(Said {
+        value: format!("{module}:{object}"),
+        path,
+        line: number + 1,
+    })
+}
+
+/// The name that Flask takes in a module: `app` or `application`, else a factory.
+fn flask_object(files: &dyn Files, home: &str, module: &str) -> Option<String> {
+    let file = module.replace('.', "/");
+    let path = [
+        under(home, &format!("{file}.py")),
+        under(home, &format!("{file}/__init__.py")),
+    ]
+    .into_iter()
+    .find(|path| files.is_file(path))?;
+    let package = path.ends_with("__init__.py");
+    let parsed = syntax::parse(&path, module, package, &files.text(&path)?).ok()?;
+    let plain = ["app", "application"].into_iter().map(str::to_owned);
+    let factories = FACTORIES.iter().map(|name| (*name).to_owned());
+    plain
+        .chain(factories)
+        .find(|name| parsed.find(name, None).is_some())
+        .map(|name| {
+            if FACTORIES.contains(&name.as_str()) {
+                format!("{name}()")
+            } else {
+                name
+            }
+        })
+}
+
+/// The programs that an installed project brings: `[project.scripts]`, `[project.gui-scripts]`,
+/// Poetry's table.
+pub(super) fn scripts(files: &dyn Files, home: &str) -> Vec<Said> {
+    let path = under(home, "pyproject.toml");
+    let Some(text) = files.text(&path) else {
+        return Vec::new();
+    };
+    let Ok(document) = toml::from_str::<toml::Table>(&text) else {
+        return Vec::new();
+    };
+    let project = document.get("project");
+    let poetry = document.get("tool").and_then(|tool| tool.get("poetry"));
+    [
+        project.and_then(|project| project.get("scripts")),
+        project.and_then(|project| project.get("gui-scripts")),
+        poetry.and_then(|poetry| poetry.get("scripts")),
+    ]
+    .into_iter()
+    .flatten()
+    .filter_map(toml::Value::as_table)
+    .flat_map(toml::Table::keys)
+    .filter(|name| {
+        name.chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    })
+    .map(|name| Said {
+        value: name.clone(),
+        path: path.clone(),
+        line: line_with(&text, name),
+    })
+    .collect()
+}
+
+/// The sections `[app:main]` or `[pipeline:main]` of an ini file for PasteDeploy, which Pyramid's
+/// projects have.
+pub(super) fn paste(files: &dyn Files, home: &str) -> Option<Said> {
+    ["production.ini", "development.ini"]
+        .into_iter()
+        .find_map(|name| {
+            let path = under(home, name);
+            let text = files.text(&path)?;
+            let section = ["[app:main]", "[pipeline:main]", "[composite:main]"]
+                .into_iter()
+                .find(|section| text.lines().any(|line| line.trim() == *section))?;
+            Some(Said {
+                value: name.to_owned(),
+                line: line_with(&text, section),
+                path,
+            })
+        })
+}
+
+/// The number of the first line that begins with a word, for showing it.
+fn line_with(text: &str, word: &str) -> usize {
+    text.lines()
+        .position(|line| line.trim_start().trim_start_matches('"').starts_with(word))
+        .map_or(1, |position| position + 1)
+}

@@ -1,0 +1,138 @@
+//! Frameworks with servers of their own: what a module that imports one is started with. Each is a
+//! line for the shell that listens on 0.0.0.0 and `$PORT`, without reload and without debug mode.
+
+use super::entry::{Candidate, Read};
+use super::kinds::Interface;
+
+/// Our module that serves what has only a function for it (`assemble/launch_own.py`).
+pub(super) const LAUNCHER: &str = "python -m warpdrive_serve";
+
+/// What a program of a framework is started with. `{file}` is the program, `{module}` its dotted
+/// name.
+#[derive(Debug)]
+pub(super) struct Own {
+    /// The package whose import tells it.
+    pub package: &'static str,
+    pub framework: &'static str,
+    pub line: &'static str,
+    /// It listens on a port.
+    pub web: bool,
+    /// The distribution that has the program, where the requirements do not have it.
+    pub needs: &'static str,
+}
+
+const fn web(
+    package: &'static str,
+    framework: &'static str,
+    line: &'static str,
+    needs: &'static str,
+) -> Own {
+    Own {
+        package,
+        framework,
+        line,
+        web: true,
+        needs,
+    }
+}
+
+const fn worker(package: &'static str, line: &'static str) -> Own {
+    Own {
+        package,
+        framework: package,
+        line,
+        web: false,
+        needs: "",
+    }
+}
+
+/// In the order in which they are looked for.
+pub(super) const FRAMEWORKS: &[Own] = &[
+    web(
+        "streamlit",
+        "streamlit",
+        "streamlit run {file} --server.address=0.0.0.0 --server.port=$PORT --server.headless=true --server.fileWatcherType=none --browser.gatherUsageStats=false",
+        "streamlit",
+    ),
+    web(
+        "gradio",
+        "gradio",
+        "GRADIO_SERVER_NAME=0.0.0.0 GRADIO_SERVER_PORT=$PORT GRADIO_ANALYTICS_ENABLED=False exec python {file}",
+        "gradio",
+    ),
+    web(
+        "nicegui",
+        "nicegui",
+        "python -m warpdrive_serve nicegui {file}",
+        "nicegui",
+    ),
+    web(
+        "shiny.express",
+        "shiny",
+        "shiny run --host 0.0.0.0 --port $PORT {file}",
+        "shiny",
+    ),
+    web(
+        "marimo",
+        "marimo",
+        "marimo --quiet run {file} --host 0.0.0.0 --port $PORT --headless",
+        "marimo",
+    ),
+    web(
+        "panel",
+        "panel",
+        "panel serve {file} --address 0.0.0.0 --port $PORT --allow-websocket-origin='*'",
+        "panel",
+    ),
+    web(
+        "cherrypy",
+        "cherrypy",
+        "python -m warpdrive_serve cherrypy {file}",
+        "cherrypy",
+    ),
+    web(
+        "bottle",
+        "bottle",
+        "python -m warpdrive_serve bottle {file}",
+        "bottle",
+    ),
+    worker("celery", "celery -A {module} worker --loglevel=INFO"),
+    worker("dramatiq", "dramatiq {module}"),
+    worker("discord", "python {file}"),
+    worker("telegram", "python {file}"),
+    worker("telebot", "python {file}"),
+    worker("aiogram", "python {file}"),
+    worker("slack_bolt", "python {file}"),
+    worker("apscheduler", "python {file}"),
+    worker("schedule", "python {file}"),
+];
+
+/// The line for an object of a framework that is not an application for other servers: its program
+/// where it has one, with the address changed, because more than the object may be made there.
+pub(super) fn object(candidate: &Candidate, modules: &[Read]) -> Option<String> {
+    let known = matches!(candidate.framework.as_str(), "aiohttp" | "tornado");
+    if candidate.interface != Interface::Own || !known {
+        return None;
+    }
+    let program = modules
+        .iter()
+        .find(|module| module.path == candidate.path)
+        .is_some_and(|module| module.has_main && module.in_home);
+    let reference = candidate.reference();
+    let target = match candidate.path.rsplit('/').next() {
+        Some(file) if program => file,
+        _ => reference.trim_end_matches("()"),
+    };
+    Some(format!("{LAUNCHER} {} {target}", candidate.framework))
+}
+
+/// Whether a module imports a package: `shiny.express` is more than `shiny`.
+pub(super) fn imports(module: &Read, package: &str) -> bool {
+    let within = |name: &str| {
+        name == package
+            || name
+                .strip_prefix(package)
+                .is_some_and(|rest| rest.starts_with('.'))
+    };
+    module.imports.iter().any(|name| within(name))
+}

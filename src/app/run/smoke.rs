@@ -1,0 +1,324 @@
+//! `smoke`: whether a finished image could start. What a start loads is loaded, as the container's
+//! user and without network, and nothing is served.
+//!
+//! The answer is JSON on standard output, for the build that asks.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::super::advice::Advice;
+use super::super::environment::BUILD_FILE;
+use super::super::plan::{Plan, Start};
+use super::super::remedy::{Cause, distribution};
+use super::super::requirement::normalize;
+use super::Caller;
+use super::environment::{Environment, Origin};
+use super::error::RunError;
+
+const SCRIPT: &str = include_str!("smoke.py");
+/// Longest time that all imports get.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Variables that are looked for one after the other.
+const MAX_VARIABLES: usize = 12;
+/// Lines of the traceback that are repeated.
+const TAIL: usize = 12;
+
+/// Checks the application, and gives what is to be told.
+///
+/// # Errors
+/// If the environment or the plan cannot be read.
+pub fn smoke(caller: &Caller) -> Result<Value, RunError> {
+    let mut environment = Environment::of(caller)?;
+    environment.apply_file(BUILD_FILE)?;
+    environment.set_action("smoke");
+    environment.set_phase("build");
+    environment.set_for_server();
+    let Some(plan) = environment.plan.clone() else {
+        return Ok(json!({}));
+    };
+    let outcome = match checks(&plan) {
+        Check::Shell(program) => shell(&environment, &program),
+        Check::Python(kind, name) => python(&plan, kind, &name, &mut environment),
+        Check::Nothing => Outcome::Good,
+    };
+    Ok(match outcome {
+        Outcome::Good => json!({}),
+        Outcome::Unknown(note) => json!({ "note": note }),
+        Outcome::Bad(advice) => json!({
+            "title": advice.title,
+            "causes": advice.causes,
+            "remedies": advice.remedies,
+            "tail": advice.tail,
+        }),
+    })
+}
+
+enum Outcome {
+    Good,
+    /// Why it could not be found out.
+    Unknown(String),
+    Bad(Advice),
+}
+
+enum Check {
+    Shell(String),
+    /// What of `smoke.py`, and its name.
+    Python(&'static str, String),
+    Nothing,
+}
+
+fn checks(plan: &Plan) -> Check {
+    match &plan.start {
+        Start::Shell { program } => Check::Shell(program.clone()),
+        Start::Python { program } => Check::Python("program", program.clone()),
+        Start::Server {
+            application: Some(application),
+            ..
+        } => Check::Python("object", application.reference()),
+        Start::Command { line } => {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let plain = !line.contains(['&', '|', ';', '<', '>', '(']);
+            match words.as_slice() {
+                ["python" | "python3", file, ..] if plain && file.ends_with(".py") => {
+                    Check::Python("program", (*file).to_owned())
+                }
+                [name] if plain => Check::Python("script", (*name).to_owned()),
+                _ => Check::Nothing,
+            }
+        }
+        Start::Server { .. } | Start::Jupyter { .. } => Check::Nothing,
+    }
+}
+
+/// An executable of the source: whether the kernel would start it.
+fn shell(environment: &Environment, program: &str) -> Outcome {
+    let path = environment.app_home.join(program);
+    let Ok(text) = fs::read(&path) else {
+        return Outcome::Good;
+    };
+    let title = format!("{program} cannot be started");
+    let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if line.ends_with(b"\r") {
+        return Outcome::Bad(
+            Advice::new(title)
+                .cause(format!("{program} has Windows line ends (CRLF): the kernel looks for an interpreter with a \\r in its name."))
+                .remedy(format!("sed -i 's/\\r$//' {program}, and in git: echo '*.sh text eol=lf' >> .gitattributes")),
+        );
+    }
+    let interpreter = line
+        .strip_prefix(b"#!")
+        .map(String::from_utf8_lossy)
+        .and_then(|line| line.split_whitespace().next().map(str::to_owned));
+    match interpreter {
+        Some(interpreter) if !Path::new(&interpreter).exists() => Outcome::Bad(
+            Advice::new(title)
+                .cause(format!(
+                    "Its first line names {interpreter}, which is not in the image."
+                ))
+                .remedy("write #!/bin/sh, or use a builder image that has it"),
+        ),
+        _ => Outcome::Good,
+    }
+}
+
+fn python(plan: &Plan, kind: &str, name: &str, environment: &mut Environment) -> Outcome {
+    let begun = Instant::now();
+    let mut variables: Vec<String> = Vec::new();
+    let mut first: Option<String> = None;
+    loop {
+        let left = LIMIT.saturating_sub(begun.elapsed());
+        let traceback = match load(plan, kind, name, environment, left) {
+            Loaded::Yes => break,
+            Loaded::Late => {
+                if variables.is_empty() {
+                    let seconds = LIMIT.as_secs();
+                    return Outcome::Unknown(format!(
+                        "{name} was not loaded within {seconds} s: whether it starts is not known"
+                    ));
+                }
+                break;
+            }
+            Loaded::No(traceback) => traceback,
+        };
+        // A variable that is missing hides the next: with a value, the import gets further.
+        if let Cause::Variables(found) = Cause::of(&traceback)
+            && found.iter().any(|name| !variables.contains(name))
+            && variables.len() < MAX_VARIABLES
+        {
+            for variable in found {
+                environment.set_default(&variable, "build-only", Origin::Default);
+                variables.push(variable);
+            }
+            first.get_or_insert(traceback);
+            continue;
+        }
+        if first.is_none() {
+            return failed(name, &traceback, environment);
+        }
+        break;
+    }
+    match first {
+        None => Outcome::Good,
+        Some(traceback) => {
+            let advice = Cause::Variables(variables).explain(title(name), &[]);
+            Outcome::Bad(advice.tail(tail(&traceback)))
+        }
+    }
+}
+
+fn title(name: &str) -> Advice {
+    Advice::new(format!(
+        "the image could not start: {name} cannot be loaded"
+    ))
+}
+
+fn failed(name: &str, traceback: &str, environment: &Environment) -> Outcome {
+    let cause = Cause::of(traceback);
+    if cause == Cause::Network {
+        let last = super::super::remedy::last_line(traceback);
+        return Outcome::Unknown(format!(
+            "{name} opens a connection when it is imported ({last}): whether it starts is not known without it"
+        ));
+    }
+    let named = match &cause {
+        Cause::Module(module) => named_in(module, &environment.roots.source),
+        _ => Vec::new(),
+    };
+    let mut advice = cause.explain(title(name), &named);
+    if cause == Cause::Other {
+        advice = advice.cause(super::super::remedy::last_line(traceback).to_owned());
+    }
+    Outcome::Bad(
+        advice
+            .remedy("if it is meant to fail here: --no-smoke, or smoke = false in [tool.warpdrive]")
+            .tail(tail(traceback)),
+    )
+}
+
+/// The end of a traceback, without our own frames.
+fn tail(traceback: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut ours = false;
+    for line in traceback.lines().filter(|line| !line.trim().is_empty()) {
+        if line.trim_start().starts_with("File \"") {
+            ours = line.contains("\"<string>\"") || line.contains("<frozen ");
+        } else if !line.starts_with("    ") {
+            ours = false;
+        }
+        if !ours {
+            lines.push(line.trim_end().to_owned());
+        }
+    }
+    lines.split_off(lines.len().saturating_sub(TAIL))
+}
+
+/// Files that look like lists of requirements and name what has a module.
+fn named_in(module: &str, source: &Path) -> Vec<String> {
+    let wanted: BTreeSet<String> = [module, distribution(module)]
+        .into_iter()
+        .map(|name| normalize(name.split(['<', '=']).next().unwrap_or(name)))
+        .collect();
+    let mut files = Vec::new();
+    for directory in ["", "requirements"] {
+        let Ok(entries) = fs::read_dir(source.join(directory)) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let list = (name.contains("requirement") || directory == "requirements")
+                && Path::new(&name)
+                    .extension()
+                    .is_some_and(|end| end == "txt" || end == "in");
+            if list || matches!(name.as_str(), "Pipfile" | "environment.yml") {
+                files.push(Path::new(directory).join(name));
+            }
+        }
+    }
+    files.sort();
+    let mut found = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(source.join(&file)).unwrap_or_default();
+        let line = text.lines().position(|line| {
+            let word: String = line
+                .trim_start_matches([' ', '-', '"'])
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'))
+                .collect();
+            wanted.contains(&normalize(&word))
+        });
+        if let Some(line) = line {
+            found.push(format!("{}:{}", file.display(), line + 1));
+        }
+    }
+    found
+}
+
+enum Loaded {
+    Yes,
+    Late,
+    No(String),
+}
+
+fn load(plan: &Plan, kind: &str, name: &str, environment: &Environment, limit: Duration) -> Loaded {
+    let django = if plan.django.is_some() && plan.framework == "django" {
+        "yes"
+    } else {
+        "no"
+    };
+    let mut command = Command::new(environment.roots.python());
+    command
+        .args(["-c", SCRIPT, kind, name, django])
+        .current_dir(&environment.app_home)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    environment.give_to(&mut command);
+    let Ok(mut child) = command.spawn() else {
+        return Loaded::Late;
+    };
+    let Some(mut stderr) = child.stderr.take() else {
+        return Loaded::Late;
+    };
+    // Read aside: an import that says much would wait for us.
+    let reader = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = stderr.by_ref().take(1 << 20).read_to_end(&mut bytes);
+        let _ = std::io::copy(&mut stderr, &mut std::io::sink());
+        bytes
+    });
+    let begun = Instant::now();
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break Some(status),
+            Ok(None) if begun.elapsed() < limit => std::thread::sleep(Duration::from_millis(5)),
+            _ => {
+                let _ = child.kill();
+                let _ = child.wait();
+                break None;
+            }
+        }
+    };
+    match status {
+        None => Loaded::Late,
+        Some(status) if status.success() => Loaded::Yes,
+        // A program that the import has left behind may hold the pipe open.
+        Some(_) => {
+            let end = Instant::now() + Duration::from_secs(2);
+            while !reader.is_finished() && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let bytes = if reader.is_finished() {
+                reader.join().unwrap_or_default()
+            } else {
+                Vec::new()
+            };
+            Loaded::No(String::from_utf8_lossy(&bytes).into_owned())
+        }
+    }
+}

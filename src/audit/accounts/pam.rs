@@ -1,0 +1,382 @@
+//! PAM's configuration (pam.conf(5), pam.d(5)) and what comes of a service's `auth` stack for a person
+//! that knows no secret: Linux-PAM's own way through it (`libpam/pam_dispatch.c`), with the answers that
+//! the modules can give such a person.
+
+use std::collections::BTreeSet;
+
+use super::{lines, lossy};
+
+/// How deep files may include files.
+const MAX_DEPTH: usize = 16;
+
+/// Lines of a stack that are walked at most.
+const MAX_LINES: usize = 512;
+
+/// Which stack a line belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Auth,
+    Other,
+}
+
+/// What is done with a module's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Control {
+    /// By the answer's name; `default` stands for all others.
+    Answers(Vec<(String, Action)>),
+    Include,
+    Substack,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    Ignore,
+    Ok,
+    Done,
+    Bad,
+    Die,
+    Reset,
+    Jump(usize),
+}
+
+/// A line of a service's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    pub number: usize,
+    pub kind: Kind,
+    pub control: Control,
+    /// Or the service that is included.
+    pub module: String,
+    pub arguments: Vec<String>,
+}
+
+/// A file of `/etc/pam.d`: lines, and files that are included for all stacks (`@include`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Statement {
+    Line(Line),
+    Include(String),
+    /// What PAM does not understand: it fails the stack.
+    Odd,
+}
+
+/// Reads one file of `/etc/pam.d`.
+pub fn parse(bytes: &[u8]) -> Vec<Statement> {
+    let joined = lossy(bytes).replace("\\\n", " ");
+    lines(joined.as_bytes())
+        .map(|(number, text)| {
+            let text = lossy(text);
+            let text = text.split('#').next().unwrap_or_default();
+            statement(number, text)
+        })
+        .collect()
+}
+
+/// Reads `/etc/pam.conf`, where each line begins with its service; those of one service.
+pub fn parse_common(bytes: &[u8], service: &str) -> Vec<Statement> {
+    let joined = lossy(bytes).replace("\\\n", " ");
+    lines(joined.as_bytes())
+        .filter_map(|(number, text)| {
+            let text = lossy(text);
+            let text = text.split('#').next().unwrap_or_default().trim();
+            let (own, rest) = text.split_once(char::is_whitespace)?;
+            own.eq_ignore_ascii_case(service)
+                .then(|| statement(number, rest))
+        })
+        .collect()
+}
+
+fn statement(number: usize, text: &str) -> Statement {
+    let text = text.trim();
+    if let Some(name) = text.strip_prefix("@include") {
+        return Statement::Include(name.trim().to_owned());
+    }
+    let mut words = words(text).into_iter();
+    let (Some(kind), Some(control), Some(module)) = (words.next(), words.next(), words.next())
+    else {
+        return Statement::Odd;
+    };
+    let kind = match kind.trim_start_matches('-').to_ascii_lowercase().as_str() {
+        "auth" => Kind::Auth,
+        _ => Kind::Other,
+    };
+    let Some(control) = control_of(&control) else {
+        return Statement::Odd;
+    };
+    Statement::Line(Line {
+        number,
+        kind,
+        control,
+        module,
+        arguments: words.collect(),
+    })
+}
+
+/// Words, of which `[…]` is one.
+fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let end = match rest.strip_prefix('[') {
+            Some(inner) => inner.find(']').map_or(rest.len(), |at| at + 2),
+            None => rest.find(char::is_whitespace).unwrap_or(rest.len()),
+        };
+        words.push(rest[..end].to_owned());
+        rest = rest[end..].trim_start();
+    }
+    words
+}
+
+fn control_of(text: &str) -> Option<Control> {
+    let table = |pairs: &[(&str, Action)]| {
+        let pairs = pairs
+            .iter()
+            .map(|(name, action)| ((*name).to_owned(), *action));
+        Some(Control::Answers(pairs.collect()))
+    };
+    let with = |default| {
+        table(&[
+            ("success", Action::Ok),
+            ("new_authtok_reqd", Action::Ok),
+            ("ignore", Action::Ignore),
+            ("default", default),
+        ])
+    };
+    match text.to_ascii_lowercase().as_str() {
+        "required" => with(Action::Bad),
+        "requisite" => with(Action::Die),
+        "optional" => with(Action::Ignore),
+        "sufficient" => table(&[
+            ("success", Action::Done),
+            ("new_authtok_reqd", Action::Done),
+            ("default", Action::Ignore),
+        ]),
+        "include" => Some(Control::Include),
+        "substack" => Some(Control::Substack),
+        text => {
+            let inner = text.strip_prefix('[')?.strip_suffix(']')?;
+            let mut pairs = Vec::new();
+            for pair in inner.split_whitespace() {
+                let (answer, action) = pair.split_once('=')?;
+                let action = match action {
+                    "ignore" => Action::Ignore,
+                    "ok" => Action::Ok,
+                    "done" => Action::Done,
+                    "bad" => Action::Bad,
+                    "die" => Action::Die,
+                    "reset" => Action::Reset,
+                    number => Action::Jump(number.parse().ok()?),
+                };
+                pairs.push((answer.to_owned(), action));
+            }
+            Some(Control::Answers(pairs))
+        }
+    }
+}
+
+/// What a module says to a person that knows no secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    Success,
+    Ignore,
+    /// A wrong secret.
+    Wrong,
+    /// A wrong secret, no such user, no right, no server: which of them is not known.
+    Failure,
+    /// The module is not there.
+    Unknown,
+}
+
+impl Answer {
+    /// The names that a control's table may have for it.
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Success => &["success"],
+            Self::Ignore => &["ignore"],
+            Self::Wrong => &["auth_err"],
+            Self::Failure => &[
+                "auth_err",
+                "user_unknown",
+                "perm_denied",
+                "authinfo_unavail",
+            ],
+            Self::Unknown => &["module_unknown"],
+        }
+    }
+}
+
+/// A module of a stack, its control's table and what it may answer.
+#[derive(Debug, Clone)]
+pub struct Step {
+    pub answers: Vec<Answer>,
+    pub table: Vec<(String, Action)>,
+    /// Root runs code that the image's author chose as soon as this module is reached.
+    pub runs: bool,
+    /// For the finding.
+    pub label: String,
+}
+
+/// A stack, with substacks as stacks of their own.
+#[derive(Debug, Clone)]
+pub enum Node {
+    Step(Step),
+    Substack(Vec<Node>),
+}
+
+/// What is known while a stack is walked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Mood {
+    Undecided,
+    Good,
+    Failed,
+}
+
+/// What comes of a stack.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// It can end well.
+    pub passes: bool,
+    /// Modules that are reached and run code.
+    pub runs: BTreeSet<String>,
+}
+
+/// Walks a stack in all ways that the modules' answers allow.
+pub fn walk(stack: &[Node]) -> Outcome {
+    let mut outcome = Outcome::default();
+    // Where one is, and in which mood: each pair is looked at once.
+    let mut seen = BTreeSet::new();
+    let mut waiting = vec![(0, Mood::Undecided)];
+    while let Some((at, mood)) = waiting.pop() {
+        if !seen.insert((at, mood)) {
+            continue;
+        }
+        let Some(node) = stack.get(at) else {
+            outcome.passes |= mood == Mood::Good;
+            continue;
+        };
+        match node {
+            Node::Substack(inner) => {
+                let inner = walk(inner);
+                outcome.runs.extend(inner.runs);
+                if inner.passes {
+                    waiting.push((at + 1, after(mood, Answer::Success, Action::Ok)));
+                }
+                waiting.push((at + 1, Mood::Failed));
+            }
+            Node::Step(step) => {
+                if step.runs {
+                    outcome.runs.insert(step.label.clone());
+                }
+                for answer in &step.answers {
+                    for action in actions(step, *answer) {
+                        let next = after(mood, *answer, action);
+                        match action {
+                            Action::Done if next == Mood::Good => outcome.passes = true,
+                            Action::Die => {}
+                            // Past the end is an error, which fails.
+                            Action::Jump(count) if at + count >= stack.len() => {}
+                            Action::Jump(count) => waiting.push((at + 1 + count, next)),
+                            _ => waiting.push((at + 1, next)),
+                        }
+                    }
+                }
+            }
+        }
+    }
+    outcome
+}
+
+/// A failure can have several names; what any of them leads to is looked at.
+fn actions(step: &Step, answer: Answer) -> Vec<Action> {
+    let named = |name: &str| {
+        let found = step.table.iter().rev().find(|(own, _)| own == name);
+        found.map(|(_, action)| *action)
+    };
+    let default = named("default").unwrap_or(Action::Bad);
+    let mut actions: Vec<Action> = Vec::new();
+    for name in answer.names() {
+        let action = named(name).unwrap_or(default);
+        if !actions.contains(&action) {
+            actions.push(action);
+        }
+    }
+    actions
+}
+
+fn after(mood: Mood, answer: Answer, action: Action) -> Mood {
+    match (action, mood, answer) {
+        (Action::Reset, ..) => Mood::Undecided,
+        // An answer other than success, called fine, becomes the stack's own.
+        (Action::Bad | Action::Die, ..)
+        | (
+            Action::Ok | Action::Done,
+            Mood::Good,
+            Answer::Wrong | Answer::Failure | Answer::Unknown,
+        ) => Mood::Failed,
+        (Action::Ok | Action::Done, Mood::Undecided, Answer::Success) => Mood::Good,
+        (_, mood, _) => mood,
+    }
+}
+
+/// Reads a service's `auth` stack, files that it includes being taken in. `None` where it is too deep
+/// or too long.
+pub fn stack(
+    service: &str,
+    read: &mut dyn FnMut(&str) -> Option<Vec<Statement>>,
+    step: &dyn Fn(&Line) -> (Vec<Answer>, bool),
+) -> Option<Vec<Node>> {
+    let mut budget = MAX_LINES;
+    collect(service, read, step, 0, &mut budget)
+}
+
+fn collect(
+    service: &str,
+    read: &mut dyn FnMut(&str) -> Option<Vec<Statement>>,
+    step: &dyn Fn(&Line) -> (Vec<Answer>, bool),
+    depth: usize,
+    budget: &mut usize,
+) -> Option<Vec<Node>> {
+    if depth > MAX_DEPTH {
+        return None;
+    }
+    let mut nodes = Vec::new();
+    let fails = || {
+        Node::Step(Step {
+            answers: vec![Answer::Wrong],
+            table: vec![("default".into(), Action::Bad)],
+            runs: false,
+            label: String::new(),
+        })
+    };
+    let Some(statements) = read(service) else {
+        return Some(vec![fails()]);
+    };
+    for statement in statements {
+        *budget = budget.checked_sub(1)?;
+        match statement {
+            Statement::Odd => nodes.push(fails()),
+            Statement::Include(name) => {
+                nodes.extend(collect(&name, read, step, depth + 1, budget)?);
+            }
+            Statement::Line(line) if line.kind == Kind::Other => {}
+            Statement::Line(line) => match &line.control {
+                Control::Include => {
+                    nodes.extend(collect(&line.module, read, step, depth + 1, budget)?);
+                }
+                Control::Substack => {
+                    let inner = collect(&line.module, read, step, depth + 1, budget)?;
+                    nodes.push(Node::Substack(inner));
+                }
+                Control::Answers(table) => {
+                    let (answers, runs) = step(&line);
+                    nodes.push(Node::Step(Step {
+                        answers,
+                        table: table.clone(),
+                        runs,
+                        label: format!("line {} ({})", line.number, line.module),
+                    }));
+                }
+            },
+        }
+    }
+    Some(nodes)
+}

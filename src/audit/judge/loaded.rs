@@ -1,0 +1,328 @@
+//! What programs that run as root load (rules `library`, `preload`, `self-vouched`): their libraries, by
+//! the way of the dynamic linker, and the modules of PAM, of the name service and of sudo.
+//!
+//! The linker's order is not asked: every file that may be the one it takes has to be the distribution's.
+
+use std::collections::BTreeSet;
+
+use super::super::facts::Item;
+use super::super::finding::{Finding, Severity};
+use super::super::flatten::{Flat, Lookup, Seen};
+use super::super::known;
+use super::super::linker;
+use super::super::paths::{join, shown, split, text};
+use super::trust::{Trust, Vouch};
+use super::{Bundle, visible};
+
+/// Where libraries are searched that no cache knows.
+const DEFAULT: [&[u8]; 10] = [
+    b"lib",
+    b"lib64",
+    b"lib32",
+    b"libx32",
+    b"usr/lib",
+    b"usr/lib64",
+    b"usr/lib32",
+    b"usr/libx32",
+    b"usr/local/lib",
+    b"usr/local/lib64",
+];
+
+/// The programs that run as root, and all that is loaded with them.
+pub(super) struct Loaded<'a> {
+    flat: &'a Flat<'a>,
+    trust: &'a Trust<'a>,
+    /// Visible libraries: name, directory, path.
+    libraries: Vec<(&'a [u8], &'a [u8], &'a [u8])>,
+    cache: Vec<(&'a [u8], &'a [u8])>,
+    /// Default directories that are links to elsewhere, and where they lead.
+    linked: Vec<Vec<u8>>,
+    /// Programs that give root to whoever runs them.
+    programs: Vec<&'a [u8]>,
+    seen: BTreeSet<Vec<u8>>,
+    bundles: Vec<Bundle>,
+    graves: Vec<Bundle>,
+}
+
+impl<'a> Loaded<'a> {
+    pub(super) fn new(flat: &'a Flat<'a>, trust: &'a Trust<'a>, all: &[Seen<'a>]) -> Self {
+        let libraries = visible(all)
+            .filter(|seen| !seen.item.is_directory() && known::is_library(seen.path))
+            .map(|seen| {
+                let (directory, name) = split(seen.path);
+                (name, directory, seen.path)
+            })
+            .collect();
+        let cache = match flat.read_through_links(b"etc/ld.so.cache") {
+            Lookup::Bytes { bytes, .. } => linker::cache(bytes),
+            _ => Vec::new(),
+        };
+        let programs = visible(all)
+            .filter(|seen| seen.item.gives_root())
+            .map(|seen| seen.path)
+            .collect();
+        Self {
+            flat,
+            trust,
+            libraries,
+            cache,
+            linked: linked(flat),
+            programs,
+            seen: BTreeSet::new(),
+            bundles: Vec::new(),
+            graves: Vec::new(),
+        }
+    }
+
+    /// Whether somebody who runs something can become root at all.
+    pub(super) fn has_way(&self) -> bool {
+        !self.programs.is_empty()
+    }
+
+    /// Whether a program of this name gives root; links are followed.
+    pub(super) fn has_program(&self, name: &str) -> bool {
+        self.programs
+            .iter()
+            .any(|path| split(path).1 == name.as_bytes())
+    }
+
+    /// The libraries of all programs that run as root, and the programs that these run.
+    pub(super) fn programs(&mut self) {
+        for path in self.programs.clone() {
+            if let Some((_, item)) = self.flat.item(path) {
+                self.needed(path, item);
+            }
+        }
+        for (name, owner) in [
+            ("sbin/unix_chkpwd", "PAM"),
+            ("sbin/unix_update", "PAM"),
+            ("sbin/mkhomedir_helper", "PAM"),
+            ("sbin/pam_namespace_helper", "PAM"),
+        ] {
+            self.helper(format!("usr/{name}").as_bytes(), owner);
+            self.helper(name.as_bytes(), owner);
+        }
+    }
+
+    /// A program that a privileged one runs as root.
+    fn helper(&mut self, path: &[u8], owner: &str) {
+        if let Some(real) = self.flat.real(path) {
+            self.file(&real, &format!("is run as root by {owner}"));
+        }
+    }
+
+    /// A library by its name, as `dlopen` finds it; whether there is one.
+    pub(super) fn by_name(&mut self, name: &[u8], owner: &str) -> bool {
+        let found = self.candidates(name, b"", &[]);
+        for path in &found {
+            self.file(path, &format!("is loaded by {owner}, which runs as root"));
+        }
+        !found.is_empty()
+    }
+
+    /// A library by its path.
+    pub(super) fn by_path(&mut self, path: &[u8], owner: &str) -> Option<Vouch> {
+        let real = self.flat.real(&join(b"", path)?)?;
+        Some(self.file(&real, &format!("is loaded by {owner}, which runs as root")))
+    }
+
+    /// What a file that is loaded needs itself.
+    fn needed(&mut self, path: &[u8], item: &'a Item) {
+        let Some(links) = &item.links else { return };
+        let (directory, _) = split(path);
+        let owner = shown(path);
+        if let Some(interpreter) = &links.interpreter {
+            self.by_path(interpreter, &owner);
+        }
+        for name in &links.needed {
+            for found in self.candidates(name, directory, &links.search) {
+                self.file(&found, &format!("is loaded by {owner}, which runs as root"));
+            }
+        }
+    }
+
+    /// Every file that the linker may take for a name.
+    fn candidates(&self, name: &[u8], origin: &[u8], search: &[Vec<u8>]) -> BTreeSet<Vec<u8>> {
+        let mut paths: BTreeSet<Vec<u8>> = BTreeSet::new();
+        if name.contains(&b'/') {
+            paths.extend(join(b"", name));
+        } else {
+            let near = self
+                .libraries
+                .iter()
+                .filter(|(own, directory, _)| *own == name && is_default(directory));
+            paths.extend(near.map(|(_, _, path)| path.to_vec()));
+            let linked = self.linked.iter();
+            paths.extend(linked.map(|directory| [directory, &b"/"[..], name].concat()));
+            let cached = self.cache.iter().filter(|(own, _)| *own == name);
+            paths.extend(cached.filter_map(|(_, path)| join(b"", path)));
+            for directory in search {
+                let directory = String::from_utf8_lossy(directory).replace("${ORIGIN}", "$ORIGIN");
+                let origin = format!("/{}", String::from_utf8_lossy(origin));
+                let directory = directory.replace("$ORIGIN", &origin);
+                paths.extend(join(directory.trim_start_matches('/').as_bytes(), name));
+            }
+        }
+        paths
+            .into_iter()
+            .filter_map(|path| self.flat.real(&path))
+            .collect()
+    }
+
+    /// Judges a file that root's programs load or run.
+    fn file(&mut self, path: &[u8], how: &str) -> Vouch {
+        let layer = self.flat.origin(path).unwrap_or(0);
+        let item = self.flat.item(path).map(|(_, item)| item);
+        let vouch = self.trust.vouch(layer, path, item);
+        if !self.seen.insert(path.to_vec()) {
+            return vouch;
+        }
+        let (rule, severity) = match vouch {
+            Vouch::AsShipped | Vouch::Unknown => {
+                if let Some(item) = item {
+                    self.needed(path, item);
+                }
+                return vouch;
+            }
+            Vouch::SelfVouched => ("self-vouched", Severity::Medium),
+            Vouch::Changed | Vouch::Unowned => ("library", Severity::High),
+        };
+        let message = format!("{how}, and {}", vouch.problem());
+        let finding = Finding::of_path(rule, severity, layer, path, message);
+        if vouch == Vouch::SelfVouched {
+            Bundle::add(&mut self.bundles, finding);
+            if let Some(item) = item {
+                self.needed(path, item);
+            }
+        } else {
+            Bundle::add(&mut self.graves, finding);
+        }
+        vouch
+    }
+
+    /// `/etc/ld.so.preload`.
+    pub(super) fn preload(&mut self, findings: &mut Vec<Finding>) {
+        let path = b"etc/ld.so.preload";
+        let Lookup::Bytes { layer, bytes } = self.flat.read_through_links(path) else {
+            return;
+        };
+        let names = linker::preload(bytes);
+        if names.is_empty() {
+            return;
+        }
+        let shipped = names.iter().all(|name| {
+            if name.starts_with(b"/") && !name.contains(&b'$') {
+                self.by_path(name, "the dynamic linker")
+                    .is_some_and(|vouch| vouch == Vouch::AsShipped)
+            } else {
+                false
+            }
+        });
+        let names: Vec<String> = names.iter().take(5).map(|name| text(name)).collect();
+        let (severity, note) = match (self.has_way(), shipped) {
+            (false, _) => (Severity::Low, ", though none here runs as root"),
+            (true, true) => (Severity::Medium, ", and the distribution ships them"),
+            (true, false) => (Severity::High, ", those that run as root too"),
+        };
+        let message = format!("loads {} into every program{note}", names.join(", "));
+        findings.push(Finding::of_path("preload", severity, layer, path, message));
+    }
+
+    /// What was found of all of it.
+    pub(super) fn finish(self, findings: &mut Vec<Finding>) {
+        Bundle::finish(self.graves, findings);
+        Bundle::finish(self.bundles, findings);
+    }
+
+    /// Every file that PAM may take for a module.
+    pub(super) fn modules(&self, name: &[u8]) -> BTreeSet<Vec<u8>> {
+        let listed = self
+            .libraries
+            .iter()
+            .filter(|(own, directory, _)| *own == name && directory.ends_with(b"/security"))
+            .map(|(_, _, path)| path.to_vec());
+        let linked = self.linked.iter().flat_map(|directory| {
+            [&b"/"[..], b"/security/"].map(|between| [directory, between, name].concat())
+        });
+        listed
+            .chain(linked)
+            .filter_map(|path| self.flat.real(&path))
+            .collect()
+    }
+
+    pub(super) fn flat(&self) -> &'a Flat<'a> {
+        self.flat
+    }
+}
+
+/// The directories of libraries that are links: what lies in them is not among the libraries that were
+/// kept by their place.
+fn linked(flat: &Flat<'_>) -> Vec<Vec<u8>> {
+    let mut linked = Vec::new();
+    for directory in DEFAULT {
+        for kind in KINDS {
+            for part in PARTS {
+                let path = [directory, kind, part].concat();
+                let Some(target) = flat.follow(&path).filter(|target| *target != path) else {
+                    continue;
+                };
+                if !is_default(target.strip_suffix(b"/security").unwrap_or(&target)) {
+                    linked.push(target);
+                }
+            }
+        }
+    }
+    linked.sort();
+    linked.dedup();
+    linked
+}
+
+/// What Debian puts between for kinds of machines.
+const KINDS: [&[u8]; 8] = [
+    b"",
+    b"/x86_64-linux-gnu",
+    b"/aarch64-linux-gnu",
+    b"/i386-linux-gnu",
+    b"/arm-linux-gnueabihf",
+    b"/riscv64-linux-gnu",
+    b"/s390x-linux-gnu",
+    b"/powerpc64le-linux-gnu",
+];
+
+const PARTS: [&[u8]; 6] = [
+    b"",
+    b"/security",
+    b"/glibc-hwcaps",
+    b"/glibc-hwcaps/x86-64-v2",
+    b"/glibc-hwcaps/x86-64-v3",
+    b"/glibc-hwcaps/x86-64-v4",
+];
+
+/// `lib`, `usr/lib/x86_64-linux-gnu`, and what lies beneath them for kinds of processors.
+fn is_default(directory: &[u8]) -> bool {
+    let beneath = |directory: &[u8]| {
+        DEFAULT.contains(&directory) || {
+            let (above, name) = split(directory);
+            DEFAULT.contains(&above) && name.windows(7).any(|part| part == b"-linux-")
+        }
+    };
+    let mut directory = directory;
+    for _ in 0..4 {
+        if beneath(directory) {
+            return true;
+        }
+        let (above, name) = split(directory);
+        let special = [
+            &b"glibc-hwcaps"[..],
+            b"tls",
+            b"haswell",
+            b"x86_64",
+            b"xeon_phi",
+        ];
+        if !special.contains(&name) && !name.starts_with(b"x86-64-v") && !name.starts_with(b"avx") {
+            return false;
+        }
+        directory = above;
+    }
+    false
+}

@@ -1,0 +1,133 @@
+//! The name service (rule `name-service`): modules that root's programs load when they look up accounts,
+//! and accounts that do not come from `/etc/passwd` and `/etc/shadow`.
+
+use super::super::accounts::name_service::{self, Sources};
+use super::super::finding::{Finding, Severity};
+use super::super::flatten::{Flat, Lookup};
+use super::super::paths::is_beneath;
+use super::loaded::Loaded;
+use super::quoted;
+
+/// In the C library itself.
+const BUILT_IN: [&str; 2] = ["files", "dns"];
+
+/// What glibc does without the file.
+const DEFAULT: [&str; 4] = ["compat", "db", "nis", "nisplus"];
+
+/// Databases that decide who is root.
+const ACCOUNTS: [&str; 6] = [
+    "passwd",
+    "shadow",
+    "group",
+    "gshadow",
+    "initgroups",
+    "sudoers",
+];
+
+/// A source that keeps accounts in files of its own, and where.
+const FILES: [(&str, &[&str]); 3] = [
+    (
+        "db",
+        &[
+            "var/lib/misc/passwd.db",
+            "var/lib/misc/shadow.db",
+            "var/lib/misc/group.db",
+            "var/db/passwd.db",
+            "var/db/shadow.db",
+            "var/db/group.db",
+        ],
+    ),
+    (
+        "extrausers",
+        &[
+            "var/lib/extrausers/passwd",
+            "var/lib/extrausers/shadow",
+            "var/lib/extrausers/group",
+        ],
+    ),
+    ("systemd", &["etc/userdb", "usr/lib/userdb"]),
+];
+
+pub(super) fn judge(loaded: &mut Loaded<'_>, findings: &mut Vec<Finding>) {
+    let flat = loaded.flat();
+    let path: &[u8] = if flat.has(b"etc/nsswitch.conf") {
+        b"etc/nsswitch.conf"
+    } else {
+        b"usr/etc/nsswitch.conf"
+    };
+    let (layer, sources) = match flat.read_through_links(path) {
+        Lookup::Bytes { layer, bytes } => (layer, name_service::parse(bytes)),
+        Lookup::Absent => (0, Vec::new()),
+        Lookup::Unreadable { layer, problem } => {
+            if loaded.has_way() {
+                let message = format!("cannot be judged: {problem}");
+                let finding =
+                    Finding::of_path("account-unreadable", Severity::High, layer, path, message);
+                findings.push(finding);
+            }
+            return;
+        }
+    };
+    if !loaded.has_way() {
+        return;
+    }
+    let mut names: Vec<&str> = sources
+        .iter()
+        .flat_map(|sources| sources.services.iter().map(String::as_str))
+        .collect();
+    if sources.is_empty() {
+        names.extend(DEFAULT);
+    }
+    names.sort_unstable();
+    names.dedup();
+    for name in names.iter().filter(|name| !BUILT_IN.contains(name)) {
+        let library = format!("libnss_{name}.so.2");
+        let owner = format!("the name service (`{name}`)");
+        if !loaded.by_name(library.as_bytes(), &owner) {
+            continue;
+        }
+        let asked = sources.iter().find(|sources| {
+            ACCOUNTS.contains(&sources.database.as_str())
+                && sources.services.iter().any(|own| own == name)
+        });
+        let Some(Sources { line, database, .. }) = asked else {
+            continue;
+        };
+        let Some((_, places)) = FILES.iter().find(|(own, _)| own == name) else {
+            continue;
+        };
+        for (place, its_layer) in there(flat, places) {
+            let message = format!(
+                "holds accounts that are not judged; line {line} of {} reads {} from it ({})",
+                super::super::paths::shown(path),
+                quoted(database),
+                quoted(name),
+            );
+            let layer = its_layer.max(layer);
+            findings.push(Finding::of_path(
+                "name-service",
+                Severity::High,
+                layer,
+                &place,
+                message,
+            ));
+        }
+    }
+}
+
+/// Those of the files that are there; of a directory, one of its files.
+fn there(flat: &Flat<'_>, places: &[&str]) -> Vec<(Vec<u8>, usize)> {
+    let mut found = Vec::new();
+    for place in places {
+        let place = place.as_bytes();
+        if place.ends_with(b"userdb") {
+            let inside = flat.all().into_iter().find(|seen| {
+                seen.hidden_by.is_none() && seen.path != place && is_beneath(seen.path, place)
+            });
+            found.extend(inside.map(|seen| (seen.path.to_vec(), seen.layer)));
+        } else if let Some(layer) = flat.origin(place) {
+            found.push((place.to_vec(), layer));
+        }
+    }
+    found
+}

@@ -1,0 +1,257 @@
+//! A wheel's zip archive (PKWARE's APPNOTE), of which only what all readers agree about is taken.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt as _;
+
+use sha2::{Digest, Sha256, Sha384, Sha512};
+use zip::ZipArchive;
+
+use crate::app::assemble::records::base64;
+
+use super::unfit::{Unfit, odd};
+
+/// Largest file that is read as a whole, in bytes.
+pub(super) const MAX_TEXT: u64 = 64 * 1024 * 1024;
+/// Most bytes that a member may unpack to, and most members of a wheel.
+const MAX_MEMBER: u64 = 16 * 1024 * 1024 * 1024;
+const MAX_MEMBERS: usize = 1_000_000;
+/// Longest path and longest name in one.
+const MAX_PATH: usize = 3000;
+const MAX_NAME: usize = 255;
+
+const BUFFER: usize = 64 * 1024;
+
+/// A member that is no directory.
+#[derive(Debug)]
+pub(super) struct Member {
+    index: usize,
+    pub(super) executable: bool,
+}
+
+pub(super) struct Archive {
+    zip: ZipArchive<Window>,
+    pub(super) members: BTreeMap<String, Member>,
+    /// The names of directories, without the slash at their end.
+    pub(super) directories: Vec<String>,
+}
+
+impl Archive {
+    /// Reads the directory of an archive, and refuses one that has a name twice: which of the two
+    /// counts differs between readers.
+    pub(super) fn open(file: File) -> Result<Self, Unfit> {
+        let second = file.try_clone()?;
+        let zip = ZipArchive::new(Window::new(file))?;
+        if zip.len() > MAX_MEMBERS {
+            return odd("it has too many members");
+        }
+        let mut directory = Window::new(second);
+        directory.seek(SeekFrom::Start(zip.central_directory_start()))?;
+        let mut archive = Self {
+            members: BTreeMap::new(),
+            directories: Vec::new(),
+            zip,
+        };
+        let mut names = HashSet::new();
+        while let Some(header) = Header::read(&mut directory)? {
+            let name = header.name()?;
+            if !names.insert(name.clone()) {
+                return Err(Unfit::Hostile(format!("has {name} twice in its archive")));
+            }
+            archive.add(name, &header)?;
+        }
+        if names.len() == archive.zip.len() {
+            Ok(archive)
+        } else {
+            odd("its archive has two directories")
+        }
+    }
+
+    fn add(&mut self, name: String, header: &Header) -> Result<(), Unfit> {
+        if name.starts_with('/') || name.split('/').any(|part| part == "..") {
+            return Err(Unfit::Hostile(format!("has {name} in its archive")));
+        }
+        let plain = name.strip_suffix('/').unwrap_or(&name);
+        let strange = |part: &str| part.is_empty() || part == "." || part.len() > MAX_NAME;
+        if plain.split('/').any(strange)
+            || plain.contains(['\0', '\\', '\n', '\r'])
+            || plain.len() > MAX_PATH
+        {
+            return odd(format!("{name} is no plain path"));
+        }
+        let Some(index) = self.zip.index_for_name(&name) else {
+            return odd(format!("{name} has another name as well"));
+        };
+        if name.ends_with('/') {
+            self.directories.push(plain.to_owned());
+        } else {
+            let executable = header.executable();
+            self.members.insert(name, Member { index, executable });
+        }
+        Ok(())
+    }
+
+    /// A member as text.
+    pub(super) fn text(&mut self, name: &str) -> Result<String, Unfit> {
+        let Some(member) = self.members.get(name) else {
+            return odd(format!("it has no {name}"));
+        };
+        let mut bytes = Vec::new();
+        self.zip
+            .by_index(member.index)?
+            .take(MAX_TEXT + 1)
+            .read_to_end(&mut bytes)?;
+        match String::from_utf8(bytes) {
+            Ok(text) if text.len() as u64 <= MAX_TEXT => Ok(text),
+            _ => odd(format!("its {name} cannot be read")),
+        }
+    }
+
+    /// Copies a member that must have this hash, as RECORD has it; gives its length.
+    pub(super) fn copy(
+        &mut self,
+        name: &str,
+        hash: &str,
+        into: &mut dyn Write,
+    ) -> Result<u64, Unfit> {
+        let Some(member) = self.members.get(name) else {
+            return odd(format!("it has no {name}"));
+        };
+        let mut from = self.zip.by_index(member.index)?;
+        let (kind, named) = hash.split_once('=').unwrap_or_default();
+        let (length, found) = match kind {
+            "sha256" => hashed::<Sha256>(&mut from, into)?,
+            "sha384" => hashed::<Sha384>(&mut from, into)?,
+            "sha512" => hashed::<Sha512>(&mut from, into)?,
+            _ => {
+                return odd(format!(
+                    "its RECORD has no hash of {name} that can be trusted"
+                ));
+            }
+        };
+        // Some tools pad it.
+        if named.trim_end_matches('=') == found {
+            Ok(length)
+        } else {
+            odd(format!("{name} has not the bytes that its RECORD names"))
+        }
+    }
+}
+
+fn hashed<D: Digest>(from: &mut dyn Read, into: &mut dyn Write) -> io::Result<(u64, String)> {
+    let mut digest = D::new();
+    let mut buffer = vec![0; BUFFER];
+    let mut length = 0;
+    loop {
+        let count = from.read(&mut buffer)?;
+        if count == 0 {
+            return Ok((length, base64(&digest.finalize())));
+        }
+        length += count as u64;
+        if length > MAX_MEMBER {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        digest.update(&buffer[..count]);
+        into.write_all(&buffer[..count])?;
+    }
+}
+
+/// A header of the archive's directory (APPNOTE 4.3.12).
+struct Header {
+    fixed: [u8; 46],
+    name: Vec<u8>,
+}
+
+impl Header {
+    /// The next one; `None` at the end of the directory.
+    fn read(from: &mut Window) -> io::Result<Option<Self>> {
+        let mut fixed = [0; 46];
+        if from.read_exact(&mut fixed).is_err() || !fixed.starts_with(b"PK\x01\x02") {
+            return Ok(None);
+        }
+        let mut header = Self {
+            fixed,
+            name: Vec::new(),
+        };
+        header.name.resize(header.number(28).into(), 0);
+        from.read_exact(&mut header.name)?;
+        let more = i64::from(header.number(30)) + i64::from(header.number(32));
+        from.seek(SeekFrom::Current(more))?;
+        Ok(Some(header))
+    }
+
+    fn number(&self, at: usize) -> u16 {
+        u16::from_le_bytes([self.fixed[at], self.fixed[at + 1]])
+    }
+
+    fn name(&self) -> Result<String, Unfit> {
+        let says_utf8 = self.number(8) & (1 << 11) != 0;
+        match std::str::from_utf8(&self.name) {
+            Ok(name) if says_utf8 || name.is_ascii() => Ok(name.to_owned()),
+            _ => odd(format!(
+                "the name {} in it has no encoding",
+                String::from_utf8_lossy(&self.name)
+            )),
+        }
+    }
+
+    /// Whether anybody may execute it, where the archive knows modes.
+    fn executable(&self) -> bool {
+        const UNIX: u8 = 3;
+        self.fixed[5] == UNIX && self.number(40) & 0o111 != 0
+    }
+}
+
+/// A file that is read in large pieces. To go to a place within the piece that is here costs nothing,
+/// and a wheel's members follow each other.
+struct Window {
+    file: File,
+    position: u64,
+    piece: Vec<u8>,
+    start: u64,
+}
+
+impl Window {
+    fn new(file: File) -> Self {
+        Self {
+            file,
+            position: 0,
+            piece: Vec::new(),
+            start: 0,
+        }
+    }
+
+    fn here(&self) -> &[u8] {
+        let at = self.position.checked_sub(self.start);
+        let at = at.and_then(|at| usize::try_from(at).ok());
+        at.and_then(|at| self.piece.get(at..)).unwrap_or_default()
+    }
+}
+
+impl Read for Window {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.here().is_empty() {
+            self.piece.resize(BUFFER, 0);
+            let count = self.file.read_at(&mut self.piece, self.position)?;
+            self.piece.truncate(count);
+            self.start = self.position;
+        }
+        let mut here = self.here();
+        let count = here.read(into)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for Window {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let place = match to {
+            SeekFrom::Start(place) => Some(place),
+            SeekFrom::Current(by) => self.position.checked_add_signed(by),
+            SeekFrom::End(by) => self.file.metadata()?.len().checked_add_signed(by),
+        };
+        self.position = place.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
+    }
+}

@@ -1,0 +1,171 @@
+//! Byte-code of what is to be shared: the base image's Python compiles it in a sandbox where nothing of
+//! any package is to be found. Sources go in through a pipe, and we write what comes out.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use crate::app::assemble::compiler::{
+    self, Check, Sources, Unkept, VARIABLES, arguments, converse,
+};
+use crate::builder::APP_ROOT;
+use crate::layer;
+use crate::sandbox::{self, Exit, Io, Network, Spec, Stream};
+
+use super::super::assemble::{self, Stage};
+use super::super::error::BuildError;
+use super::super::network::Code;
+use super::super::trusted;
+use super::Given;
+use super::tree::Tree;
+
+/// Compiles what these trees have below `site`, a path from their root; false where the interpreter
+/// failed.
+pub(super) fn compile(given: Given<'_>, trees: &[Tree], site: &Path) -> Result<bool, BuildError> {
+    let mut files: Vec<Source<'_>> = Vec::new();
+    for tree in trees {
+        for (path, size) in tree.files() {
+            let is_compiled = path.strip_prefix(site).is_ok_and(compiler::is_compiled);
+            if is_compiled && !compiler::is_of_a_test_suite(path) {
+                files.push(Source {
+                    inside: Path::new("/").join(path),
+                    path,
+                    size: *size,
+                    tree,
+                });
+            }
+        }
+    }
+    // The largest first: no interpreter is left with one when the others are done.
+    files.sort_by(|a, b| (b.size, &b.inside).cmp(&(a.size, &a.inside)));
+    let limits = &given.request.limits;
+    let interpreters = if limits.memory.is_some() || limits.cpus.is_some() {
+        1
+    } else {
+        layer::threads()
+    };
+    let interpreters = interpreters.min(files.len());
+    let ahead = compiler::ahead(files.len(), interpreters);
+    let next = AtomicUsize::new(0);
+    let take = || {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        (number < files.len()).then_some(number)
+    };
+    let spec = spec(given)?;
+    let sources = Files(&files);
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..interpreters)
+            .map(|_| scope.spawn(|| interpret(&spec, &sources, &take, ahead)))
+            .collect();
+        running.into_iter().try_fold(true, |good, worker| {
+            let one = worker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            one.map(|one| good && one)
+        })
+    })
+}
+
+/// A sandbox with the base image alone: no package, no cache, no installer, no network, and nothing
+/// that can be written.
+fn spec(given: Given<'_>) -> Result<Spec, BuildError> {
+    let python = format!("{APP_ROOT}/bin/python");
+    let stage = Stage {
+        command: std::iter::once(python.as_str())
+            .chain(arguments(Check::Unchecked))
+            .map(str::to_owned)
+            .collect(),
+        cwd: "/".into(),
+        lowers: given.base.lowers(given.store)?,
+        upper: None,
+        mounts: Vec::new(),
+        env: VARIABLES
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec(),
+        code: Code::Ours,
+    };
+    let request = trusted::without_the_application(given.request);
+    let mut spec = assemble::spec(stage, &request);
+    spec.network = Network::None;
+    Ok(spec)
+}
+
+/// One interpreter, for as long as there is something to compile.
+fn interpret(
+    spec: &Spec,
+    sources: &Files<'_>,
+    take: &(dyn Fn() -> Option<usize> + Sync),
+    ahead: usize,
+) -> Result<bool, BuildError> {
+    let io = Io::Streams {
+        stdin: Stream::Piped,
+        stdout: Stream::Piped,
+        stderr: Stream::Null,
+    };
+    let mut sandbox = sandbox::spawn(spec, io)?;
+    let streams = sandbox.take_stdin().zip(sandbox.take_stdout());
+    let (exit, kept) = thread::scope(|scope| {
+        let talk = scope.spawn(move || {
+            streams.map_or(Ok(()), |(stdin, stdout)| {
+                converse(stdin, stdout, sources, take, ahead)
+            })
+        });
+        let exit = sandbox.wait();
+        let kept = talk
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        (exit, kept)
+    });
+    let exit = exit?;
+    if exit == Exit::Interrupted {
+        return Err(BuildError::Interrupted);
+    }
+    match kept {
+        Err(Unkept::Unread(path, source)) => Err(BuildError::Read { path, source }),
+        Err(Unkept::Unwritten(path, source)) => Err(BuildError::Write { path, source }),
+        Err(Unkept::Lost(error)) => {
+            tracing::debug!(%error, ?exit, "the interpreter failed");
+            Ok(false)
+        }
+        Ok(()) => Ok(exit == Exit::Code(0)),
+    }
+}
+
+/// A file to be compiled.
+struct Source<'t> {
+    /// Where it is in the image.
+    inside: PathBuf,
+    /// The same from the tree's root.
+    path: &'t Path,
+    size: u64,
+    tree: &'t Tree,
+}
+
+struct Files<'t>(&'t [Source<'t>]);
+
+impl Files<'_> {
+    fn file(&self, number: usize) -> io::Result<&Source<'_>> {
+        self.0
+            .get(number)
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Sources for Files<'_> {
+    fn path(&self, number: usize) -> &Path {
+        self.0
+            .get(number)
+            .map_or(Path::new(""), |file| &file.inside)
+    }
+
+    fn read(&self, number: usize) -> io::Result<Vec<u8>> {
+        let file = self.file(number)?;
+        std::fs::read(file.tree.place().join(file.path))
+    }
+
+    fn keep(&self, number: usize, tag: &[u8], code: &[u8]) -> io::Result<()> {
+        let file = self.file(number)?;
+        file.tree.add(&compiler::place(file.path, tag), code)
+    }
+}

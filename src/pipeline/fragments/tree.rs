@@ -1,0 +1,114 @@
+//! The tree of one distribution in the making. Only this program writes to it, and it makes every file
+//! and directory anew: nothing in it is a link, and no file of it has another name elsewhere.
+
+use std::collections::HashSet;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use rustix::fs::{Gid, Mode, Uid};
+
+use crate::builder::{APP_GID, APP_UID};
+use crate::sandbox::IdMode;
+
+use super::super::error::BuildError;
+use super::super::tree::APP_ROOT;
+use super::unfit::Unfit;
+use super::wheel::Wheel;
+
+pub(super) struct Tree {
+    place: PathBuf,
+    /// From the root of the image, and how many bytes each has.
+    files: Vec<(PathBuf, u64)>,
+    chown: bool,
+    made: Mutex<HashSet<PathBuf>>,
+}
+
+impl Tree {
+    /// Writes what a wheel installs to a new tree.
+    pub(super) fn write(
+        place: PathBuf,
+        wheel: &mut Wheel,
+    ) -> Result<Result<Self, Unfit>, BuildError> {
+        let mut tree = Self {
+            place,
+            files: Vec::new(),
+            chown: IdMode::current().chown_allowed(),
+            made: Mutex::default(),
+        };
+        let failed = |path: &Path, source| BuildError::Write {
+            path: path.to_owned(),
+            source,
+        };
+        for number in 0..wheel.files.len() {
+            let file = &wheel.files[number];
+            let path = Path::new(APP_ROOT).join(&file.place);
+            let mut opened = tree
+                .create(&path, file.executable)
+                .map_err(|error| failed(&path, error))?;
+            match wheel.write(number, &mut opened) {
+                Ok(size) => tree.files.push((path, size)),
+                Err(unfit) => return Ok(Err(unfit)),
+            }
+        }
+        Ok(Ok(tree))
+    }
+
+    pub(super) fn place(&self) -> &Path {
+        &self.place
+    }
+
+    pub(super) fn files(&self) -> impl Iterator<Item = &(PathBuf, u64)> + Clone {
+        self.files.iter()
+    }
+
+    /// Adds a file.
+    pub(super) fn add(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        self.create(path, false)?.write_all(content)
+    }
+
+    /// A new file, with owner and mode as every image of ours has them.
+    fn create(&self, path: &Path, executable: bool) -> io::Result<File> {
+        self.directory(path.parent().unwrap_or(Path::new("")))?;
+        let bits = if executable { 0o775 } else { 0o664 };
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(bits)
+            .open(self.place.join(path))?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(bits))?;
+        if self.chown {
+            let (uid, gid) = (Uid::from_raw(APP_UID), Gid::from_raw(APP_GID));
+            rustix::fs::fchown(&file, Some(uid), Some(gid))?;
+        }
+        Ok(file)
+    }
+
+    /// Makes a directory and those above it, each once.
+    fn directory(&self, path: &Path) -> io::Result<()> {
+        let mut made = self
+            .made
+            .lock()
+            .map_err(|_| io::Error::from(io::ErrorKind::Other))?;
+        let mut missing: Vec<&Path> = path
+            .ancestors()
+            .take_while(|path| !made.contains(*path))
+            .collect();
+        while let Some(path) = missing.pop() {
+            // As the builder layer has them: the app's from its root down.
+            let owned = path.components().count() > 1;
+            let bits = if owned { 0o775 } else { 0o755 };
+            let to = self.place.join(path);
+            DirBuilder::new().mode(bits).create(&to)?;
+            rustix::fs::chmod(&to, Mode::from_raw_mode(bits))?;
+            if owned && self.chown {
+                let (uid, gid) = (Uid::from_raw(APP_UID), Gid::from_raw(APP_GID));
+                rustix::fs::chown(&to, Some(uid), Some(gid))?;
+            }
+            made.insert(path.to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,205 @@
+//! The network of a stage: this machine's for our own tools, one that leads outward for code of the
+//! application and of packages.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::progress::Progress;
+use crate::sandbox::{
+    self, Io, Mount, Network, OUTWARD_NAME_SERVER, Sandbox, SandboxError, Spec, resolver_file,
+};
+
+const RESOLVER: &str = "/etc/resolv.conf";
+
+/// Whose code runs in a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Code {
+    /// The pinned installer's and the base image's.
+    Ours,
+    /// The application's, or that of its packages.
+    Foreign,
+}
+
+/// Starts the command with the network that a build allows to such code, which is `spec.network`.
+/// `indexes` are the caller's settings of indexes and proxies.
+pub(super) fn start(
+    mut spec: Spec,
+    code: Code,
+    indexes: &[String],
+    progress: &dyn Progress,
+) -> Result<Sandbox, SandboxError> {
+    match (spec.network, code) {
+        (Network::None, _) => {}
+        (_, Code::Ours) => spec.network = Network::Host,
+        (Network::Host, Code::Foreign) => {
+            if !sandbox::fences_abstract_sockets() {
+                once(progress, &reaches("--network host", false));
+            }
+        }
+        (_, Code::Foreign) => {
+            let outward = outward(spec.clone(), indexes);
+            let started = sandbox::outbound()
+                .map_err(SandboxError::NoOutbound)
+                .and_then(|_| sandbox::spawn(&outward, Io::piped()));
+            let Err(SandboxError::NoOutbound(reason)) = started else {
+                return started;
+            };
+            once(
+                progress,
+                &reaches(&reason, sandbox::fences_abstract_sockets()),
+            );
+            spec.network = Network::Host;
+        }
+    }
+    sandbox::spawn(&spec, Io::piped())
+}
+
+/// One line about what code on this machine's network can reach.
+fn reaches(why: &str, fenced: bool) -> String {
+    let sockets = if fenced {
+        ""
+    } else {
+        " and its abstract Unix sockets (this kernel has no Landlock scopes)"
+    };
+    format!(
+        "code of the application and of its packages runs on this machine's network ({why}): it can \
+         reach services on 127.0.0.1{sockets}; `--network none` prevents it, `warpdrive doctor` says \
+         what is missing"
+    )
+}
+
+/// Says it once: a build has several stages.
+fn once(progress: &dyn Progress, line: &str) {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if !SAID.swap(true, Ordering::Relaxed) {
+        progress.warning(line);
+    }
+}
+
+fn outward(mut spec: Spec, indexes: &[String]) -> Spec {
+    spec.network = Network::Outward;
+    spec.host_services = services(indexes);
+    for mount in &mut spec.mounts {
+        if let Mount::File {
+            target, contents, ..
+        } = mount
+            && target.as_path() == Path::new(RESOLVER)
+        {
+            let host = String::from_utf8_lossy(contents);
+            *contents = resolver_file(OUTWARD_NAME_SERVER, &host).into_bytes();
+        }
+    }
+    spec
+}
+
+/// Package indexes and proxies that the caller named, by their addresses. One on this machine can be
+/// reached by the code that needs it, and nothing else of this machine can. What the source names
+/// does not count: it could name anything.
+fn services(indexes: &[String]) -> Vec<SocketAddr> {
+    let names = hosts(&fs::read_to_string("/etc/hosts").unwrap_or_default());
+    let found: BTreeSet<SocketAddr> = indexes
+        .iter()
+        .flat_map(|value| addresses(value, &names))
+        .collect();
+    found.into_iter().collect()
+}
+
+/// Names and addresses of `/etc/hosts`, and those that are always there.
+fn hosts(text: &str) -> Vec<(String, IpAddr)> {
+    let mut found = vec![
+        ("localhost".to_owned(), Ipv4Addr::LOCALHOST.into()),
+        ("localhost".to_owned(), Ipv6Addr::LOCALHOST.into()),
+    ];
+    for line in text.lines() {
+        let line = line.split('#').next().unwrap_or(line);
+        let mut words = line.split_ascii_whitespace();
+        let Some(address) = words.next().and_then(|word| word.parse().ok()) else {
+            continue;
+        };
+        found.extend(words.map(|name| (name.to_ascii_lowercase(), address)));
+    }
+    found
+}
+
+/// The addresses of the URLs in a variable's value. A proxy's may have no scheme.
+fn addresses(value: &str, names: &[(String, IpAddr)]) -> Vec<SocketAddr> {
+    let mut found = Vec::new();
+    for word in value.split([' ', '\t', '\n', ',']) {
+        let (scheme, rest) = match word.split_once("://") {
+            // uv names an index as in `name=https://…`.
+            Some((scheme, rest)) => (scheme.rsplit('=').next().unwrap_or(scheme), rest),
+            None => ("http", word),
+        };
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+        let place = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, place)| place);
+        let (host, port) = match place.rsplit_once(':') {
+            Some((host, port)) if !port.is_empty() && !port.contains(']') => {
+                (host, port.parse().ok())
+            }
+            _ if scheme.eq_ignore_ascii_case("https") => (place.trim_end_matches(':'), Some(443)),
+            _ => (place.trim_end_matches(':'), Some(80)),
+        };
+        let Some(port) = port else {
+            continue;
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(address) = host.parse() {
+            found.push(SocketAddr::new(address, port));
+            continue;
+        }
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let host = if host.ends_with(".localhost") {
+            "localhost"
+        } else {
+            &host
+        };
+        found.extend(
+            names
+                .iter()
+                .filter(|(name, _)| name == host)
+                .map(|(_, address)| SocketAddr::new(*address, port)),
+        );
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indexes_and_proxies_on_this_machine_are_found() {
+        let names = hosts("127.0.1.1 Box box.example # x\n192.0.2.7\tdevpi\nnonsense\n");
+        for (value, expected) in [
+            (
+                "http://127.0.0.1:3141/root/pypi/+simple/",
+                &["127.0.0.1:3141"][..],
+            ),
+            ("own=https://me:word@box/simple", &["127.0.1.1:443"]),
+            ("127.0.0.1:3128", &["127.0.0.1:3128"]),
+            ("http://[::1]:8080", &["[::1]:8080"]),
+            ("http://[::1]", &["[::1]:80"]),
+            ("http://localhost:1/", &["127.0.0.1:1", "[::1]:1"]),
+            ("http://a.localhost.:2", &["127.0.0.1:2", "[::1]:2"]),
+            (
+                "https://pypi.org/simple http://devpi:3141/a\nhttp://198.51.100.1",
+                &["192.0.2.7:3141", "198.51.100.1:80"],
+            ),
+            ("socks5://127.0.0.1:99999", &[]),
+            ("", &[]),
+            ("https://pypi.org/simple?x=127.0.0.1:22", &[]),
+            ("https://127.0.0.1:22@pypi.org/", &[]),
+        ] {
+            let found: Vec<String> = addresses(value, &names)
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            assert_eq!(found, expected, "{value}");
+        }
+    }
+}

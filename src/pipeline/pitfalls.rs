@@ -1,0 +1,190 @@
+//! What a source tree has in it that goes wrong in the field: pointers of git-lfs in place of files, a
+//! virtual environment that git tracks, scripts with Windows line ends, a README that the build needs
+//! and that is left out. Each is named before anything is built.
+
+use std::path::{Path, PathBuf};
+
+use crate::source::{SourceEntry, SourceKind, Tree};
+
+/// Pointers and scripts are small.
+const MAX: u64 = 64 * 1024;
+/// As many names are shown.
+const SHOWN: usize = 3;
+
+pub(super) fn warnings(tree: &Tree) -> Vec<String> {
+    [
+        pointers(tree),
+        environments(tree),
+        scripts(tree),
+        readme(tree),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn read(tree: &Tree, path: &Path) -> Option<Vec<u8>> {
+    tree.read(path, MAX).ok().flatten()
+}
+
+fn names(paths: &[&PathBuf]) -> String {
+    let shown: Vec<String> = paths
+        .iter()
+        .take(SHOWN)
+        .map(|path| path.display().to_string())
+        .collect();
+    let more = match paths.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", shown.join(", "))
+}
+
+/// Of git-lfs, where its filter is asked for.
+fn pointers(tree: &Tree) -> Option<String> {
+    let asked = tree.entries().iter().any(|entry| {
+        entry
+            .path
+            .file_name()
+            .is_some_and(|name| name == ".gitattributes")
+            && read(tree, &entry.path)
+                .is_some_and(|text| String::from_utf8_lossy(&text).contains("filter=lfs"))
+    });
+    if !asked {
+        return None;
+    }
+    let found: Vec<&PathBuf> = tree
+        .entries()
+        .iter()
+        .filter(|entry| matches!(entry.kind, SourceKind::File { size, .. } if size < 1024))
+        .filter(|entry| {
+            read(tree, &entry.path)
+                .is_some_and(|text| text.starts_with(b"version https://git-lfs.github.com/spec/"))
+        })
+        .map(|entry| &entry.path)
+        .collect();
+    (!found.is_empty()).then(|| {
+        format!(
+            "{}: pointers of git-lfs, not the files; `git lfs pull` fetches them",
+            names(&found)
+        )
+    })
+}
+
+fn environments(tree: &Tree) -> Option<String> {
+    let found: Vec<PathBuf> = tree
+        .entries()
+        .iter()
+        .filter(|entry| {
+            entry
+                .path
+                .file_name()
+                .is_some_and(|name| name == "pyvenv.cfg")
+        })
+        .filter_map(|entry| entry.path.parent().map(Path::to_owned))
+        .filter(|path| !path.as_os_str().is_empty())
+        .collect();
+    let found: Vec<&PathBuf> = found.iter().collect();
+    (!found.is_empty()).then(|| {
+        format!(
+            "{}: a virtual environment that git tracks goes into the image and does not work there; \
+             `git rm -r --cached` it, or name it in .dockerignore",
+            names(&found)
+        )
+    })
+}
+
+fn scripts(tree: &Tree) -> Option<String> {
+    let windows = |entry: &&SourceEntry| {
+        let small =
+            matches!(entry.kind, SourceKind::File { size, executable } if executable && size < MAX);
+        small
+            && read(tree, &entry.path).is_some_and(|text| {
+                let line = text.split(|byte| *byte == b'\n').next();
+                text.starts_with(b"#!") && line.is_some_and(|line| line.ends_with(b"\r"))
+            })
+    };
+    let found: Vec<&PathBuf> = tree
+        .entries()
+        .iter()
+        .filter(windows)
+        .map(|entry| &entry.path)
+        .collect();
+    (!found.is_empty()).then(|| {
+        format!(
+            "{}: Windows line ends (CRLF), so the kernel does not find the interpreter; sed -i 's/\\r$//' mends it",
+            names(&found)
+        )
+    })
+}
+
+/// The file of `[project] readme`, which build backends read.
+fn readme(tree: &Tree) -> Option<String> {
+    let text = read(tree, Path::new("pyproject.toml"))?;
+    let document: toml::Table = toml::from_str(&String::from_utf8_lossy(&text)).ok()?;
+    let readme = document.get("project")?.get("readme")?;
+    let name = readme
+        .as_str()
+        .or_else(|| readme.get("file").and_then(toml::Value::as_str))?;
+    if tree.follow(Path::new(name)).is_some() {
+        return None;
+    }
+    let left_out = tree
+        .left_out
+        .paths
+        .iter()
+        .find(|(path, _)| path == Path::new(name));
+    Some(match left_out {
+        Some((_, reason)) => format!(
+            "pyproject.toml names {name} as readme, which is left out ({reason}): the build backend will miss it"
+        ),
+        None => format!("pyproject.toml names {name} as readme, which is not in the source"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::source::{CollectOptions, collect};
+
+    #[test]
+    fn each_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = directory.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            path
+        };
+        write("app.py", "x = 1\n");
+        let tree = || collect(directory.path(), &CollectOptions::default()).unwrap();
+        assert_eq!(warnings(&tree()), Vec::<String>::new());
+        write(
+            ".gitattributes",
+            "*.bin filter=lfs diff=lfs merge=lfs -text\n",
+        );
+        write(
+            "model.bin",
+            "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
+        );
+        let script = write("go.sh", "#!/bin/sh\r\necho\r\n");
+        fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
+        write(
+            "pyproject.toml",
+            "[project]\nname = 'x'\nreadme = 'README.md'\n",
+        );
+        write(".dockerignore", "*.md\n");
+        write("README.md", "x");
+        let found = warnings(&tree()).join("\n");
+        for part in [
+            "model.bin: pointers",
+            "go.sh: Windows",
+            "README.md as readme",
+        ] {
+            assert!(found.contains(part), "{found}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What pip and npm have downloaded and built, kept for the next build of the same application.
+//!
+//! Scripts may write anything into it, so each application has one of its own: by the builder, the user
+//! that assemble runs as, where the caller takes the source from, and the image's name. Nothing of it
+//! goes into a layer, since it is mounted while assemble runs. Without a lasting one there is an empty
+//! one at the same place, so that a build gives the same image with it and without.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::layer::remove_tree;
+use crate::oci::{sha256_hex, to_canonical_json};
+use crate::progress::{Progress, human_size};
+use crate::rootfs::User;
+use crate::sandbox::{IdMode, Mount};
+use crate::source::Origin;
+use crate::store::Store;
+
+use super::super::BuildError;
+use super::base_image::BaseImage;
+use super::build_root::{self, BuildRoot};
+use super::request::{Request, Source};
+
+/// Raised when what lies there is not to be used any more.
+const FORMAT: u32 = 1;
+/// The kind of its directory below the store's `cache`.
+const KIND: &str = "s2i-packages";
+/// Where assemble finds it.
+const INSIDE: &str = "/run/warpdrive/packages";
+/// By which pip and npm find it.
+const VARIABLES: [(&str, &str); 2] = [
+    ("PIP_CACHE_DIR", "/run/warpdrive/packages/pip"),
+    ("npm_config_cache", "/run/warpdrive/packages/npm"),
+];
+/// Most bytes that one application keeps: more, and the next build begins with nothing.
+const MAX: u64 = 4 * 1024 * 1024 * 1024;
+
+/// Whose cache it is.
+#[derive(Clone, Copy)]
+pub(super) struct Owner<'a> {
+    pub(super) request: &'a Request,
+    pub(super) source: &'a Source,
+    pub(super) builder: &'a BaseImage,
+    /// That assemble runs as.
+    pub(super) user: &'a User,
+}
+
+/// The directory of one build.
+pub(super) struct PackageCache {
+    directory: PathBuf,
+    lasting: bool,
+}
+
+impl PackageCache {
+    /// The application's own, or an empty one.
+    pub(super) fn open(
+        store: &Store,
+        owner: Owner<'_>,
+        root: &BuildRoot,
+    ) -> Result<Self, BuildError> {
+        let common = &owner.request.common;
+        let user = owner.user;
+        let wanted = owner.request.package_cache && !common.no_cache && common.pinned.is_none();
+        let application = if wanted { application(owner) } else { None };
+        let Some(key) = application else {
+            let directory = root.aside("packages")?;
+            build_root::give(&directory, user)?;
+            return Ok(Self {
+                directory,
+                lasting: false,
+            });
+        };
+        let directory = store.cache_dir(KIND)?.join(key);
+        if fs::symlink_metadata(&directory).is_err() {
+            match build_root::make(&directory, 0o755) {
+                // Another build of the application was faster.
+                Err(_) if directory.is_dir() => {}
+                made => made?,
+            }
+        }
+        build_root::give(&directory, user)?;
+        Ok(Self {
+            directory,
+            lasting: true,
+        })
+    }
+
+    pub(super) fn mount(&self) -> Mount {
+        Mount::Bind {
+            source: self.directory.clone(),
+            target: INSIDE.into(),
+            read_only: false,
+        }
+    }
+
+    /// Tells pip and npm, unless the image or the user has told them something else.
+    pub(super) fn tell(env: &mut BTreeMap<String, String>) {
+        for (name, value) in VARIABLES {
+            if !env.keys().any(|known| known.eq_ignore_ascii_case(name)) {
+                env.insert(name.to_owned(), value.to_owned());
+            }
+        }
+    }
+
+    /// Removes what has become too large to keep.
+    pub(super) fn bound(self, progress: &dyn Progress) -> Result<(), BuildError> {
+        if !self.lasting {
+            return Ok(());
+        }
+        let size = size(&self.directory);
+        if size > MAX {
+            progress.warning(&format!(
+                "the cache of pip and npm for this application has grown to {}, and is removed",
+                human_size(size)
+            ));
+            remove_tree(&self.directory)?;
+        }
+        Ok(())
+    }
+}
+
+/// The key of the application's cache; `None` where nothing tells one application from another.
+///
+/// What the source says of itself may only tell more of them apart: it is not what makes two the same.
+fn application(owner: Owner<'_>) -> Option<String> {
+    let common = &owner.request.common;
+    let name = owner.request.tag.then(|| {
+        let name = &common.name;
+        (name.registry().to_owned(), name.repository())
+    });
+    let commit = owner.source.tree.commit.as_ref();
+    let source = match &common.source.origin {
+        Origin::Git(_) => {
+            let text = common.source.origin.to_string();
+            let url = text.split('#').next().unwrap_or_default().to_owned();
+            json!(["git", url])
+        }
+        // A checkout of continuous integration lies at one path for all applications.
+        Origin::Directory(path) => {
+            name.as_ref()?;
+            let path = fs::canonicalize(path).ok()?;
+            let remote = commit.and_then(|commit| commit.remote.as_ref());
+            json!(["directory", path.to_string_lossy(), remote])
+        }
+        Origin::Archive(_) | Origin::Stdin => return None,
+    };
+    let key = json!([
+        FORMAT,
+        owner.builder.identity(),
+        owner.user.uid,
+        owner.user.gid,
+        format!("{:?}", IdMode::current()),
+        source,
+        common.source.context_dir,
+        name,
+    ]);
+    Some(sha256_hex(&to_canonical_json(&key).ok()?))
+}
+
+/// The bytes of a tree; links are not followed.
+fn size(directory: &Path) -> u64 {
+    walkdir::WalkDir::new(directory)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(fs::Metadata::is_file)
+        .map(|metadata| metadata.len())
+        .sum()
+}

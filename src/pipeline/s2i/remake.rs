@@ -1,0 +1,261 @@
+//! The protocol's options in an image's record, and a build that is made from them: for `verify-build`
+//! and `s2i rebuild`.
+//!
+//! Of what is the machine's own (files that were injected, volumes, hosts, scripts of a directory)
+//! the image tells the number only: who builds it again gives them again.
+
+use serde::{Deserialize, Serialize};
+
+use crate::oci::Descriptor;
+use crate::progress::Progress;
+use crate::s2i::mappings::Volume;
+use crate::s2i::{AllowedUids, Artifact, Injection, ScriptsUrl};
+use crate::store::Store;
+
+use super::super::request::Request as Common;
+use super::super::{BuildError, Record, Timings};
+use super::commit::Outcome;
+use super::made;
+use super::origin::Exclusion;
+use super::request::{Request, Source};
+
+/// What a record says beside what builds of all kinds have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Options {
+    /// `image://…` or `https://…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scripts_url: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_scripts_url: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assemble_user: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assemble_runtime_user: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_uids: Option<String>,
+    /// `SRC:DST` each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runtime_artifacts: Vec<String>,
+    /// As it is in the label, unless assemble had another opinion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Branch or tag, as it is in the label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// `--exclude`, where it is not the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub split: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cap_drop: Vec<String>,
+    /// Artifacts of an earlier image had part in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restored: bool,
+    /// Scripts came from a directory of a machine, or by a URL with a login or a query.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub scripts_elsewhere: bool,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hosts: usize,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub injections: usize,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub volumes: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+/// What no image tells, and what has to be given again.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    pub scripts_url: Option<ScriptsUrl>,
+    /// From where scripts may be fetched on an image's word.
+    pub script_hosts: Vec<String>,
+    pub injections: Vec<Injection>,
+    pub volumes: Vec<Volume>,
+    pub add_hosts: Vec<(String, String)>,
+}
+
+impl Options {
+    pub(super) fn new(request: &Request, source: &Source, outcome: &Outcome) -> Self {
+        let words = request.scripts_url.as_ref().map(tellable);
+        let commit = source.tree.commit.as_ref();
+        Self {
+            scripts_url: words.clone().flatten(),
+            image_scripts_url: request.image_scripts_url.as_ref().and_then(tellable),
+            destination: request.destination.clone(),
+            assemble_user: request.assemble_user.clone(),
+            assemble_runtime_user: request.assemble_runtime_user.clone(),
+            allowed_uids: request.allowed_uids.as_ref().map(ToString::to_string),
+            runtime_artifacts: request
+                .runtime_artifacts
+                .iter()
+                .map(|artifact| format!("{}:{}", artifact.source, artifact.destination))
+                .collect(),
+            display_name: request.display_name(),
+            description: request.description.clone(),
+            reference: source
+                .reference
+                .clone()
+                .or_else(|| commit.and_then(|commit| commit.reference.clone())),
+            exclude: source.exclude.clone(),
+            split: request.split,
+            cap_drop: request.cap_drop.clone(),
+            restored: outcome.restored,
+            scripts_elsewhere: words.is_some_and(|words| words.is_none()),
+            hosts: request.add_hosts.len(),
+            injections: request.injections.len(),
+            volumes: request.volumes.len(),
+        }
+    }
+}
+
+/// A URL of scripts as everybody may read it.
+fn tellable(url: &ScriptsUrl) -> Option<String> {
+    match url {
+        ScriptsUrl::Image(path) => Some(format!("image://{path}")),
+        ScriptsUrl::Web(url) if !url.contains(['@', '?', '#']) => Some(url.clone()),
+        ScriptsUrl::Web(_) | ScriptsUrl::File(_) => None,
+    }
+}
+
+/// What an image does not tell of its making: what it is, how many there were, and how many are given.
+pub fn not_recorded(
+    record: &Record,
+    request: &Common,
+    given: &Given,
+) -> Vec<(&'static str, usize, usize)> {
+    let mut all = vec![
+        (
+            "build variables (--build-env)",
+            record.build_env,
+            request.build_env.len(),
+        ),
+        ("secrets (--secret)", record.secrets, request.secrets.len()),
+    ];
+    if let Some(options) = &record.s2i {
+        all.extend([
+            (
+                "places of scripts (--scripts-url)",
+                usize::from(options.scripts_elsewhere),
+                usize::from(given.scripts_url.is_some()),
+            ),
+            (
+                "injections (--inject)",
+                options.injections,
+                given.injections.len(),
+            ),
+            ("volumes (--volume)", options.volumes, given.volumes.len()),
+            ("hosts (--add-host)", options.hosts, given.add_hosts.len()),
+        ]);
+    }
+    all
+}
+
+impl Request {
+    /// The request that a record tells of. The image has no name yet; `common` says the rest.
+    pub fn of_record(
+        common: &Common,
+        options: &Options,
+        given: &Given,
+    ) -> Result<Self, BuildError> {
+        let wrong = |problem: String| BuildError::NoRecord { problem };
+        let builder = common.builder.clone().unwrap_or_default();
+        let url = |text: &Option<String>| {
+            text.as_deref()
+                .map(ScriptsUrl::from_image)
+                .transpose()
+                .map_err(wrong)
+        };
+        let own = Self::of_image(common, builder);
+        let mut runtime_artifacts = Vec::new();
+        for text in &options.runtime_artifacts {
+            runtime_artifacts.push(Artifact::parse(text).map_err(wrong)?);
+        }
+        Ok(Self {
+            tag: false,
+            scripts_url: match &given.scripts_url {
+                Some(url) => Some(url.clone()),
+                None => url(&options.scripts_url)?,
+            },
+            scripts_url_recorded: given.scripts_url.is_none(),
+            image_scripts_url: url(&options.image_scripts_url)?.or(own.image_scripts_url.clone()),
+            image_scripts_url_recorded: true,
+            script_hosts: given.script_hosts.clone(),
+            destination: options.destination.clone(),
+            assemble_user: options.assemble_user.clone(),
+            assemble_runtime_user: options.assemble_runtime_user.clone(),
+            allowed_uids: options
+                .allowed_uids
+                .as_deref()
+                .map(AllowedUids::parse)
+                .transpose()
+                .map_err(wrong)?,
+            injections: given.injections.clone(),
+            runtime_artifacts,
+            application_name: options.display_name.clone(),
+            description: options.description.clone(),
+            split: options.split,
+            add_hosts: given.add_hosts.clone(),
+            cap_drop: options.cap_drop.clone(),
+            volumes: given.volumes.clone(),
+            ..own
+        })
+    }
+}
+
+/// Makes an image of a record again, for a comparison: it gets no name and goes nowhere.
+pub(in crate::pipeline) fn remake(
+    store: &Store,
+    common: &Common,
+    options: &Options,
+    given: &Given,
+    progress: &dyn Progress,
+) -> Result<Descriptor, BuildError> {
+    if options.restored {
+        progress.warning(
+            "artifacts of an earlier image had part in this one, and none have in the one that it \
+             is compared with",
+        );
+    }
+    let timings = Timings::new();
+    let request = Request::of_record(common, options, given)?;
+    let exclusion = match &options.exclude {
+        Some(text) => Exclusion::parse(text).map_err(|problem| BuildError::NoRecord { problem })?,
+        None => Exclusion::default(),
+    };
+    let mut source = Source::take(store, &request.common.source, &exclusion, progress)?;
+    let digest = source.tree.digest_with(store)?;
+    if let Some(pinned) = &request.common.pinned {
+        pinned.check(&digest, &mut source.tree)?;
+    }
+    source.call(options.reference.clone());
+    let built = made(store, &request, &source, &digest, timings, progress)?;
+    Ok(built.descriptor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_that_everybody_may_read() {
+        for (text, told) in [
+            ("image:///usr/libexec/s2i", true),
+            ("https://example.com/s2i", true),
+            ("https://u:p@example.com/s2i", false),
+            ("https://example.com/s2i?token=x", false),
+            ("file:///home/me/scripts", false),
+        ] {
+            let url = ScriptsUrl::parse(text).unwrap();
+            assert_eq!(tellable(&url).as_deref(), told.then_some(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The smoke gate: before an image is committed, what its start would load is loaded, on the layers
+//! that it will have, as its user, read-only and without network. An image that could not start is
+//! not made.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::app::advice::Advice;
+use crate::builder::{APP_GID, APP_ROOT, APP_UID};
+use crate::progress::{Progress, printable};
+use crate::sandbox::{self, Exit, Io, Limits, Mount, Network, Root, Spec};
+
+use super::error::BuildError;
+
+/// Our own, above the limit that the imports get (`app::run::smoke`).
+const LIMIT: Duration = Duration::from_secs(90);
+/// The longest answer.
+const MAX: u64 = 1024 * 1024;
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Answer {
+    title: Option<String>,
+    causes: Vec<String>,
+    remedies: Vec<String>,
+    tail: Vec<String>,
+    note: Option<String>,
+}
+
+/// Asks the in-image tool. `lowers` is the image's file system, the uppermost layer first; `env` the
+/// variables of its configuration and those of the build; `redact` takes secrets out of what is shown.
+pub(super) fn gate(
+    lowers: Vec<PathBuf>,
+    env: Vec<(String, String)>,
+    mut limits: Limits,
+    redact: &dyn Fn(&str) -> String,
+    progress: &dyn Progress,
+) -> Result<(), BuildError> {
+    limits.timeout = Some(limits.timeout.map_or(LIMIT, |given| given.min(LIMIT)));
+    let spec = Spec {
+        root: Root {
+            lowers,
+            writable_only: None,
+            upper: None,
+        },
+        // As a container has it: many imports make temporary files.
+        mounts: vec![Mount::Tmpfs {
+            target: "/tmp".into(),
+            size: None,
+            mode: 0o1777,
+        }],
+        network: Network::None,
+        host_services: Vec::new(),
+        hostname: "warpdrive".into(),
+        command: vec![format!("{APP_ROOT}/bin/warpdrive"), "smoke".into()],
+        env,
+        cwd: format!("{APP_ROOT}/src").into(),
+        uid: APP_UID,
+        gid: APP_GID,
+        groups: Vec::new(),
+        capabilities: Vec::new(),
+        umask: 0o002,
+        init: true,
+        volatile: true,
+        limits,
+        without: Vec::new(),
+    };
+    let mut sandbox = sandbox::spawn(&spec, Io::piped())?;
+    let stdout = sandbox.take_stdout();
+    let stderr = sandbox.take_stderr();
+    let (exit, answer) = std::thread::scope(|scope| {
+        let answer = stdout.map(|stdout| {
+            scope.spawn(move || {
+                let mut bytes = Vec::new();
+                let _ = stdout.take(MAX).read_to_end(&mut bytes);
+                bytes
+            })
+        });
+        if let Some(mut stderr) = stderr {
+            scope.spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+        }
+        let exit = sandbox.wait();
+        let answer = answer.and_then(|answer| answer.join().ok());
+        (exit, answer.unwrap_or_default())
+    });
+    if exit? == Exit::Interrupted {
+        return Err(BuildError::Interrupted);
+    }
+    let answer: Answer = serde_json::from_slice(&answer).unwrap_or_else(|_| Answer {
+        note: Some("the image gave no answer when it was asked whether it can start".to_owned()),
+        ..Answer::default()
+    });
+    let clean = |text: &str| {
+        let lines: Vec<String> = text.lines().map(printable).collect();
+        redact(&lines.join("\n"))
+    };
+    if let Some(note) = answer.note {
+        progress.warning(&clean(&note));
+    }
+    let Some(title) = answer.title else {
+        return Ok(());
+    };
+    Err(BuildError::Smoke(Box::new(Advice {
+        title: clean(&title),
+        causes: answer.causes.iter().map(|text| clean(text)).collect(),
+        remedies: answer.remedies.iter().map(|text| clean(text)).collect(),
+        tail: answer.tail.iter().map(|text| clean(text)).collect(),
+    })))
+}

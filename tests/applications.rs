@@ -1,0 +1,265 @@
+//! The shapes that applications have: each small one is built, run as an arbitrary user on a read-only
+//! root and asked, or refused with the words of a snapshot. One store, one cache of wheels; most need
+//! the standard library alone, so that what is tried is how they are found and started.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::support::http;
+use crate::support::process::{self, poll};
+use crate::support::run::OPENSHIFT_USER;
+use crate::support::warpdrive::{PYTHON_311, Warpdrive};
+
+/// `application` and `app` of PEP 3333, and an ASGI one.
+const WSGI: &str = "def application(environ, start_response):\n    start_response('200 OK', [('Content-Type', 'text/plain')])\n    return [b'pong']\n";
+const APP: &str = "def app(environ, start_response):\n    start_response('200 OK', [('Content-Type', 'text/plain')])\n    return [b'pong']\n";
+const ASGI: &str = "async def app(scope, receive, send):\n    if scope['type'] != 'http':\n        return\n    await send({'type': 'http.response.start', 'status': 200, 'headers': []})\n    await send({'type': 'http.response.body', 'body': b'pong'})\n";
+/// A program that serves on `$PORT`.
+const SERVER: &str = "import http.server, os, sys\nclass H(http.server.BaseHTTPRequestHandler):\n    def do_GET(self):\n        self.send_response(200)\n        self.end_headers()\n        self.wfile.write(b'pong ' + ' '.join(sys.argv[1:]).encode())\ndef main():\n    http.server.HTTPServer(('', int(os.environ['PORT'])), H).serve_forever()\nif __name__ == '__main__':\n    main()\n";
+/// A program that prints and stays.
+const WORKER: &str = "import sys, time\nprint('at work', *sys.argv[1:], flush=True)\nwhile True:\n    time.sleep(1)\n";
+const FLASK: &str = "from flask import Flask\napp = Flask(__name__)\n@app.get('/')\ndef index():\n    return 'pong'\n";
+const MANAGE: &str = "import os, sys\nif __name__ == '__main__':\n    os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'mysite.settings')\n    from django.core.management import execute_from_command_line\n    execute_from_command_line(sys.argv)\n";
+const SETTINGS: &str = "SECRET_KEY = 'x'\nALLOWED_HOSTS = ['*']\nROOT_URLCONF = 'mysite.urls'\nINSTALLED_APPS = []\nDATABASES = {'default': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': '/tmp/x.sqlite'}}\n";
+const URLS: &str = "from django.http import HttpResponse\nfrom django.urls import path\nurlpatterns = [path('', lambda request: HttpResponse('pong'))]\n";
+const DJANGO_WSGI: &str = "import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'mysite.settings')\nfrom django.core.wsgi import get_wsgi_application\napplication = get_wsgi_application()\n";
+
+#[derive(Clone, Copy)]
+enum Ask {
+    /// The page `/` holds this.
+    Page(&'static str),
+    /// The container prints this.
+    Says(&'static str),
+    /// The build is refused; the words are in the snapshot.
+    Refused,
+}
+
+use Ask::{Page, Refused, Says};
+
+struct App {
+    name: &'static str,
+    files: &'static [(&'static str, &'static str)],
+    arguments: &'static [&'static str],
+    run: &'static [&'static str],
+    ask: Ask,
+}
+
+const fn app(name: &'static str, files: &'static [(&'static str, &'static str)], ask: Ask) -> App {
+    App {
+        name,
+        files,
+        arguments: &[],
+        run: &[],
+        ask,
+    }
+}
+
+impl App {
+    const fn built(mut self, arguments: &'static [&'static str]) -> App {
+        self.arguments = arguments;
+        self
+    }
+
+    const fn run(mut self, arguments: &'static [&'static str]) -> App {
+        self.run = arguments;
+        self
+    }
+}
+
+const APPS: &[App] = &[
+    // Entry points.
+    app("wsgi", &[("wsgi.py", WSGI)], Page("pong")),
+    app("asgi", &[("asgi.py", ASGI)], Page("pong")),
+    app("main-app", &[("main.py", APP)], Page("pong")),
+    app("any-module", &[("coolapi.py", APP)], Page("pong")),
+    app("package", &[("shop/__init__.py", ""), ("shop/web.py", APP)], Page("pong")),
+    app("deep-package", &[("a/__init__.py", ""), ("a/b/__init__.py", ""), ("a/b/c.py", APP)], Page("pong")),
+    app("src-layout", &[("src/shop/__init__.py", ""), ("src/shop/site.py", APP)], Page("pong")),
+    app("setup-py", &[("setup.py", "from setuptools import setup\nsetup(name='testapp', py_modules=['testapp'])\n"), ("testapp.py", APP)], Page("pong")),
+    app("factory", &[("shop.py", "import inner\ndef create_app():\n    return inner.app\n"), ("inner.py", APP)], Page("pong")),
+    app("gunicorn-conf", &[("gunicorn.conf.py", "wsgi_app = 'entry:api'\nbind = '127.0.0.1:5000'\n"), ("entry.py", "def api(environ, start_response):\n    start_response('200 OK', [])\n    return [b'pong']\n"), ("other.py", WSGI)], Page("pong")),
+    app("fastapi-entrypoint", &[("pyproject.toml", "[tool.fastapi]\nentrypoint = 'depot:app'\n"), ("depot.py", ASGI), ("demo.py", ASGI)], Page("pong")),
+    app("flaskenv", &[(".flaskenv", "FLASK_APP=hello.py\n"), ("hello.py", APP), ("other.py", APP)], Page("pong")),
+    app("uvicorn-run", &[("one.py", ASGI), ("two.py", ASGI), ("go.py", "import uvicorn\nif __name__ == '__main__':\n    uvicorn.run('two:app', reload=True)\n")], Page("pong")),
+    app("flask", &[("app.py", FLASK), ("requirements.txt", "flask\n")], Page("pong")),
+    app("dotted-object", &[("web.py", "class Holder:\n    pass\nholder = Holder()\ndef _app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'pong']\nholder.app = _app\n"), (".warpdrive/application", "web:holder.app")], Page("pong")),
+    // Programs and scripts.
+    app("app-py", &[("app.py", SERVER)], Page("pong")),
+    app("main-py", &[("main.py", SERVER)], Page("pong")),
+    app("run-py", &[("run.py", SERVER)], Page("pong")),
+    app("server-py", &[("server.py", SERVER)], Page("pong")),
+    app("only-module", &[("anything.py", SERVER)], Page("pong")),
+    app("app-sh", &[("app.sh", "#!/bin/sh\nexec python serve.py from shell\n"), ("serve.py", SERVER)], Page("pong from shell")),
+    app("script", &[("pyproject.toml", "[project]\nname = 'depot'\nversion = '1'\n[project.scripts]\nserve = 'depot.cli:main'\n[build-system]\nrequires = ['setuptools']\nbuild-backend = 'setuptools.build_meta'\n[tool.setuptools]\npackages = ['depot']\npackage-dir = {'' = 'src'}\n"), ("src/depot/__init__.py", ""), ("src/depot/cli.py", SERVER)], Page("pong")),
+    app("ends", &[("main.py", "if __name__ == '__main__':\n    print('hello and goodbye')\n")], Says("hello and goodbye")),
+    // Processes.
+    app("procfile", &[("Procfile", "web: cd inner && python serve.py for $PORT\nworker: python work.py\n"), ("inner/serve.py", SERVER), ("work.py", WORKER)], Page("pong for 8080")),
+    app("procfile-worker-by-name", &[("Procfile", "web: python serve.py\nworker: python work.py hard\n"), ("serve.py", SERVER), ("work.py", WORKER)], Says("at work hard")).run(&["--process", "worker"]),
+    app("procfile-gunicorn", &[("Procfile", "web: gunicorn shop:app --bind 0.0.0.0:$PORT"), ("shop.py", APP)], Page("pong")),
+    app("worker-only", &[("Procfile", "worker: python bot.py --loop\n"), ("bot.py", WORKER)], Says("at work --loop")),
+    app("setting-web", &[("pyproject.toml", "[tool.warpdrive.processes]\nweb = 'python serve.py by setting'\n"), ("serve.py", SERVER), ("wsgi.py", "def application(environ, start_response):\n    raise SystemExit\n")], Page("pong by setting")),
+    app("bot", &[("bot.py", WORKER)], Says("at work")),
+    // Directories below.
+    app("backend", &[("backend/app.py", APP), ("backend/requirements.txt", ""), ("web/package.json", "{}")], Page("pong")),
+    app("deep-below", &[("services/api/Procfile", "web: python serve.py below"), ("services/api/serve.py", SERVER)], Page("pong below")),
+    app("sibling-package", &[("backend/app.py", "import shared\napp = shared.app\n"), ("backend/requirements.txt", "../shared\n"), ("shared/pyproject.toml", "[project]\nname = 'shared'\nversion = '1'\n[build-system]\nrequires = ['setuptools']\nbuild-backend = 'setuptools.build_meta'\n[tool.setuptools]\npy-modules = ['shared']\n"), ("shared/shared.py", APP)], Page("pong")),
+    app("two-below", &[("api/app.py", APP), ("api/Procfile", "web: x"), ("admin/app.py", APP), ("admin/Procfile", "web: x")], Refused),
+    // OpenShift's variables.
+    app("app-module", &[(".s2i/environment", "APP_MODULE=inner:thing\n"), ("inner.py", "from other import app as thing\n"), ("other.py", APP), ("wsgi.py", "1/0\n")], Page("pong")),
+    app("app-file", &[(".s2i/environment", "APP_FILE=go.py\n"), ("go.py", SERVER), ("wsgi.py", WSGI)], Page("pong")),
+    app("app-script", &[("go.sh", "#!/bin/sh\nexec python serve.py by script\n"), ("serve.py", SERVER)], Page("pong by script")).built(&["-e", "APP_SCRIPT=go.sh"]),
+    app("app-home", &[(".s2i/environment", "APP_HOME=inner\n"), ("inner/app.py", APP)], Page("pong")),
+    app("app-config", &[(".s2i/environment", "APP_CONFIG=own.py\n"), ("own.py", "raw_env = ['A=1']\n"), ("app.py", "import os\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'pong ' + os.environ['A'].encode()]\n")], Page("pong 1")),
+    app("port", &[(".s2i/environment", "PORT=8080\nGREETING=pong of the file\n"), ("app.py", "import os\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [os.environ['GREETING'].encode()]\n")], Page("pong of the file")),
+    // Django.
+    app("django", &[("manage.py", MANAGE), ("mysite/__init__.py", ""), ("mysite/settings.py", SETTINGS), ("mysite/urls.py", URLS), ("mysite/wsgi.py", DJANGO_WSGI), ("requirements.txt", "django<5\n")], Page("pong")),
+    app("django-below", &[("site/manage.py", MANAGE), ("site/mysite/__init__.py", ""), ("site/mysite/settings.py", SETTINGS), ("site/mysite/urls.py", URLS), ("site/mysite/wsgi.py", DJANGO_WSGI), ("requirements.txt", "django<5\n")], Page("pong")),
+    app("django-asgi-server", &[("manage.py", MANAGE), ("mysite/__init__.py", ""), ("mysite/settings.py", SETTINGS), ("mysite/urls.py", URLS), ("mysite/wsgi.py", DJANGO_WSGI), ("requirements.txt", "django<5\n")], Page("pong")).built(&["--set", "server_type=uvicorn"]),
+    app("django-settings-package", &[("manage.py", "import os, sys\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'mysite.local')\nfrom django.core.management import execute_from_command_line\nexecute_from_command_line(sys.argv)\n"), ("mysite/__init__.py", ""), ("mysite/local.py", "import debug_toolbar\n"), ("mysite/settings.py", SETTINGS), ("mysite/urls.py", URLS), ("mysite/wsgi.py", DJANGO_WSGI), ("requirements.txt", "django<5\n")], Page("pong")),
+    app("django-in-a-directory-of-its-own", &[("manage.py", MANAGE), ("code/mysite/__init__.py", ""), ("code/mysite/settings.py", SETTINGS), ("code/mysite/urls.py", URLS), ("code/mysite/wsgi.py", DJANGO_WSGI), ("code/manage.py", MANAGE), ("requirements.txt", "django<5\n")], Page("pong")),
+    // Frameworks with servers of their own.
+    app("aiohttp", &[("app.py", "from aiohttp import web\nasync def index(request):\n    return web.Response(text='pong')\napp = web.Application()\napp.add_routes([web.get('/', index)])\nif __name__ == '__main__':\n    web.run_app(app, host='127.0.0.1', port=9)\n"), ("requirements.txt", "aiohttp\n")], Page("pong")),
+    app("aiohttp-factory", &[("main.py", "from aiohttp import web\nasync def index(request):\n    return web.Response(text='pong')\nasync def create_app():\n    app = web.Application()\n    app.add_routes([web.get('/', index)])\n    return app\n"), ("requirements.txt", "aiohttp\n")], Page("pong")),
+    app("tornado", &[("main.py", "import tornado.web\nclass Index(tornado.web.RequestHandler):\n    def get(self):\n        self.write('pong')\ndef make_app():\n    return tornado.web.Application([('/', Index)])\n"), ("requirements.txt", "tornado\n")], Page("pong")),
+    app("bottle", &[("app.py", "from bottle import route, run\n@route('/')\ndef index():\n    return 'pong'\nrun(host='localhost', port=9, reloader=True)\n"), ("requirements.txt", "bottle\n")], Page("pong")),
+    app("cherrypy", &[("app.py", "import cherrypy\nclass Root:\n    @cherrypy.expose\n    def index(self):\n        return 'pong'\nif __name__ == '__main__':\n    cherrypy.quickstart(Root())\n"), ("requirements.txt", "cherrypy\n")], Page("pong")),
+    app("celery", &[("jobs.py", "from celery import Celery\nqueue = Celery('x', broker='memory://')\n"), ("requirements.txt", "celery\n")], Says("celery@")),
+    // Refused.
+    app("empty", &[("README.md", "x")], Refused),
+    app("library", &[("lib.py", "x = 1\n")], Refused),
+    app("two", &[("one.py", APP), ("two.py", APP)], Refused),
+    app("conda", &[("environment.yml", "name: x\ndependencies: [flask]\n"), ("app.py", FLASK)], Refused),
+    app("processes-without-web", &[("Procfile", "a: python x.py\nb: python y.py\n"), ("x.py", "x = 1\n"), ("y.py", "x = 1\n")], Refused),
+    app("syntax", &[("app.py", "from flask import Flask\napp = Flask(__name__\n")], Refused),
+    app("factory-with-arguments", &[("shop.py", "from flask import Flask\ndef create_app(config):\n    return Flask(config)\n")], Refused),
+    app("app-sh-not-executable", &[("public/index.html", "x"), ("shell/app.sh", "#!/bin/sh\n"), (".warpdrive/shell_file", "shell/app.sh")], Refused),
+    app("wrong-flaskenv", &[(".flaskenv", "\nFLASK_APP=gone:app\n"), ("app.py", FLASK)], Refused),
+    // Refused before the image is made.
+    app("missing-module", &[("app.py", "import yaml\ndef app(environ, start_response):\n    pass\n")], Refused),
+    app("misspelt-requirements", &[("app.py", FLASK), ("requirement.txt", "flask==3.0\n")], Refused),
+    app("missing-variables", &[("app.py", "import os\nA = os.environ['FIRST_KEY']\nB = os.environ['SECOND_KEY']\ndef app(environ, start_response):\n    pass\n")], Refused),
+    app("given-variable", &[("app.py", "import os\nA = os.environ['FIRST_KEY']\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'pong ' + A.encode()]\n")], Page("pong mine")).built(&["--build-env", "FIRST_KEY=x"]).run(&["-e", "FIRST_KEY=mine"]),
+    app("raises", &[("app.py", "def app(environ, start_response):\n    pass\nraise ValueError('boom')\n")], Refused),
+    app("raises-without-smoke", &[("app.py", "import os\nif 'HERE' not in os.environ:\n    raise ValueError('boom')\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'pong']\n")], Page("pong")).built(&["--no-smoke"]).run(&["-e", "HERE=1"]),
+    app("smoke-off", &[("pyproject.toml", "[tool.warpdrive]\nsmoke = false\n"), ("app.py", "import os\nif 'HERE' not in os.environ:\n    raise ValueError('boom')\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'pong']\n")], Page("pong")).run(&["-e", "HERE=1"]),
+    app("database-at-import", &[("app.py", "import os, socket\nif 'HERE' not in os.environ:\n    socket.create_connection(('127.0.0.1', 9))\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'pong']\n")], Page("pong")).run(&["-e", "HERE=1"]),
+    app("crlf", &[("app.sh", "#!/bin/sh\r\nexec python serve.py\r\n"), ("serve.py", SERVER)], Refused),
+    app("no-interpreter", &[("app.sh", "#!/usr/bin/nothing\n"), ("serve.py", SERVER)], Refused),
+    app("program-misses-module", &[("main.py", "import requests\nif __name__ == '__main__':\n    print(1)\n")], Refused),
+    app("django-urls", &[("manage.py", MANAGE), ("mysite/__init__.py", ""), ("mysite/settings.py", SETTINGS), ("mysite/urls.py", "from mysite import gone\nurlpatterns = []\n"), ("mysite/wsgi.py", DJANGO_WSGI), ("requirements.txt", "django<5\n")], Refused),
+];
+
+fn lay_out(app: &App, to: &Path) {
+    for (path, text) in app.files {
+        let path = to.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        let program =
+            path.extension().is_some_and(|end| end == "sh") && !path.starts_with(to.join("shell"));
+        if program {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+}
+
+/// Builds one, and asks it. Gives the words of a refusal.
+fn attempt(warpdrive: &Warpdrive, app: &App) -> Result<Option<String>, String> {
+    let source = tempfile::tempdir().unwrap();
+    lay_out(app, source.path());
+    let image = format!("shape-{}", app.name);
+    let mut arguments = warpdrive.image_arguments(&image);
+    arguments.push("--json");
+    arguments.extend(app.arguments);
+    let built = process::output(&mut warpdrive.command_in(source.path(), &[], &arguments));
+    let words = process::words(&built);
+    if matches!(app.ask, Refused) {
+        if built.status.success() {
+            return Err("it was built".to_owned());
+        }
+        let report: serde_json::Value =
+            serde_json::from_slice(&built.stdout).map_err(|error| format!("{error}: {words}"))?;
+        let error = &report["error"];
+        let said = |key: &str| error[key].as_str().unwrap_or_default().to_owned();
+        return Ok(Some(format!("{}\nhint: {}", said("message"), said("hint"))));
+    }
+    if !built.status.success() {
+        return Err(words);
+    }
+    let port = http::free_port();
+    let publish = format!("{port}:8080");
+    let mut arguments = vec![
+        "run",
+        "--detach",
+        "--read-only",
+        "--user",
+        OPENSHIFT_USER,
+        "--name",
+        &image,
+    ];
+    arguments.extend(["--publish", &publish]);
+    arguments.extend(app.run);
+    arguments.push(&image);
+    let started = process::output(&mut warpdrive.command(&arguments));
+    let log = || process::words(&warpdrive.output(&["container", "logs", &image]));
+    let right = started.status.success()
+        && poll(Duration::from_mins(1), || match app.ask {
+            Page(text) => http::get(port, "/")
+                .is_ok_and(|answer| answer.status == 200 && answer.text().contains(text))
+                .then_some(()),
+            Says(text) => log().contains(text).then_some(()),
+            Refused => None,
+        })
+        .is_some();
+    let words = format!("{words}\n{}\n{}", process::words(&started), log());
+    let _ = warpdrive.output(&["container", "rm", "--force", &image]);
+    if right { Ok(None) } else { Err(words) }
+}
+
+#[test]
+fn every_shape_is_found_started_or_refused() {
+    let warpdrive = Warpdrive::with(PYTHON_311);
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let apps: Vec<&App> = APPS.iter().filter(|app| app.name.contains(&only)).collect();
+    let next = AtomicUsize::new(0);
+    let (wrong, refused) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some(app) = apps.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    match attempt(&warpdrive, app) {
+                        Ok(None) => {}
+                        Ok(Some(words)) => refused.lock().unwrap().push((app.name, words)),
+                        Err(words) => wrong
+                            .lock()
+                            .unwrap()
+                            .push(format!("## {}\n{words}", app.name)),
+                    }
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(
+        wrong.is_empty(),
+        "{} of {} are not right:\n{}",
+        wrong.len(),
+        apps.len(),
+        wrong.join("\n")
+    );
+    if only.is_empty() {
+        assert!(apps.len() >= 60, "{}", apps.len());
+        let mut refused = refused.into_inner().unwrap();
+        refused.sort();
+        let text: Vec<String> = refused
+            .iter()
+            .map(|(name, words)| format!("# {name}\n{words}\n"))
+            .collect();
+        insta::assert_snapshot!(text.join("\n"));
+    }
+}

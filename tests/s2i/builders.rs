@@ -1,0 +1,50 @@
+//! Which builder a source may name.
+
+use crate::support::process::{self, says, words};
+use crate::support::s2i::with_a_box;
+use crate::support::s2i_builders::source;
+
+#[test]
+fn a_source_names_its_builder_only_among_those_that_the_caller_allows() {
+    let warpdrive = with_a_box();
+    let by_file = source(&[(".warpdrive/builder_image", "box\n"), ("a.txt", "")]);
+    let by_table = source(&[
+        (
+            "pyproject.toml",
+            "[tool.warpdrive]\nbuilder_image = \"registry.invalid/team/private:1\"\n",
+        ),
+        ("a.txt", ""),
+    ]);
+    let build = |source: &tempfile::TempDir, env: &[&str], more: &[&str]| {
+        let path = source.path().to_str().unwrap();
+        let all = [&["image", "app", "--path", path], more].concat();
+        process::output(&mut warpdrive.command_in(&warpdrive.place(), env, &all))
+    };
+    for (source, place) in [
+        (&by_file, ".warpdrive/builder_image"),
+        (&by_table, "pyproject.toml"),
+    ] {
+        let output = build(source, &[], &[]);
+        assert_eq!(output.status.code(), Some(4), "{}", words(&output));
+        says(&output, place);
+        says(&output, "--allow-builder");
+    }
+    for (env, more) in [
+        (&[][..], &["--builder", "box"][..]),
+        (&[], &["--allow-builder", "box"]),
+        (&["WARPDRIVE_ALLOWED_BUILDERS=other,box"], &[]),
+        // What the caller says is not the source's.
+        (&[], &["--set", "builder_image=box"]),
+        (&["WARPDRIVE_BUILDER_IMAGE=box"], &["--builder", "box"]),
+    ] {
+        let output = build(&by_file, env, more);
+        assert!(output.status.success(), "{more:?}: {}", words(&output));
+    }
+    // Allowed, it is looked for: there is no such registry.
+    let output = build(
+        &by_table,
+        &[],
+        &["--allow-builder", "registry.invalid/team/*"],
+    );
+    assert_eq!(output.status.code(), Some(5), "{}", words(&output));
+}

@@ -1,0 +1,122 @@
+//! What of the host's environment reaches scripts, and what of that may be in an image.
+
+use crate::support::process::{self, words};
+use crate::support::s2i::{Looked, build, hello, with};
+use crate::support::s2i_builders::Builder;
+use crate::support::warpdrive::Warpdrive;
+
+const URL: &str = "https://u:s3cret-passw0rd@pypi.example/simple";
+/// Too short to be searched for by itself.
+const SHORT: &str = "https://u:pw@pypi.example/simple";
+const PLAIN: &str = "https://pypi.example/simple";
+
+/// Builds with such an environment; gives exit code and words.
+fn attempt(warpdrive: &Warpdrive, env: &[&str], arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = warpdrive.command_in(&warpdrive.place(), env, arguments);
+    let output = process::output(&mut command);
+    (output.status.code(), words(&output))
+}
+
+#[test]
+fn nothing_of_the_hosts_environment_reaches_scripts_unnamed() {
+    let warpdrive = with(Builder::configuring());
+    let source = hello();
+    let path = source.path().to_str().unwrap();
+    let index = format!("PIP_INDEX_URL={URL}");
+    let env = [
+        index.as_str(),
+        "HTTPS_PROXY=http://me:proxy-passw0rd@127.0.0.1:9",
+        "NPM_TOKEN=x",
+    ];
+    for arguments in [
+        &["s2i", "build", path, "box", "app"][..],
+        &[
+            "image",
+            "app",
+            "--builder",
+            "box",
+            "--path",
+            path,
+            "--no-cache",
+        ],
+    ] {
+        let (code, said) = attempt(&warpdrive, &env, arguments);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(
+            said.contains("Not given to the builder's scripts: PIP_INDEX_URL, HTTPS_PROXY"),
+            "{said}"
+        );
+        let files = Looked::at(&warpdrive, "app").files();
+        for file in ["opt/app/pip.ini", "opt/app/.npmrc"] {
+            assert!(!files.contains_key(file), "{file}: {files:?}");
+        }
+        for layer in Looked::at(&warpdrive, "app").layers() {
+            for word in ["s3cret-passw0rd", "proxy-passw0rd"] {
+                assert!(!crate::support::s2i::contains(&layer, word), "{word}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_login_that_was_passed_and_is_left_in_a_file_fails_the_build() {
+    let warpdrive = with(Builder::configuring());
+    let source = hello();
+    let path = source.path().to_str().unwrap();
+    let build_of = |more: &[&str], env: &[&str]| {
+        let all = [&["s2i", "build", path, "box", "app"], more].concat();
+        attempt(&warpdrive, env, &all)
+    };
+    let index = format!("PIP_INDEX_URL={URL}");
+    let short = format!("PIP_INDEX_URL={SHORT}");
+    for (more, env, file) in [
+        (&["--build-env", &index][..], &[][..], "/opt/app/pip.ini"),
+        // Nothing of the refused build is there for the next one.
+        (&["--build-env", &index], &[], "/opt/app/pip.ini"),
+        (
+            &["--build-env", "PIP_INDEX_URL"],
+            &[index.as_str()][..],
+            "/opt/app/pip.ini",
+        ),
+        (&["--build-env", &short], &[], "/opt/app/pip.ini"),
+        (&["-e", &index], &[], "/opt/app/pip.ini"),
+        (
+            &["--build-env", "NPM_TOKEN=npm_0123456789ab"],
+            &[],
+            "/opt/app/.npmrc",
+        ),
+    ] {
+        let (code, said) = build_of(more, env);
+        assert_eq!(code, Some(4), "{more:?}: {said}");
+        assert!(said.contains(file), "{more:?}: {said}");
+        for word in ["s3cret-passw0rd", "u:pw@", "npm_0123456789ab"] {
+            assert!(!said.contains(word), "{said}");
+        }
+    }
+    let (code, said) = build_of(&["--build-env", "NOT_SET_ANYWHERE"], &[]);
+    assert_eq!(code, Some(2), "{said}");
+
+    // The twin: without a login it may be left there. What was passed is part of the key.
+    let plain = format!("PIP_INDEX_URL={PLAIN}");
+    build(&warpdrive, "box", source.path(), &["--build-env", &plain]);
+    assert!(
+        Looked::at(&warpdrive, "app")
+            .content("opt/app/pip.ini")
+            .contains(PLAIN)
+    );
+    let without = build(&warpdrive, "box", source.path(), &[]);
+    assert_eq!(without["cache"]["application"], "miss");
+    assert!(
+        !Looked::at(&warpdrive, "app")
+            .files()
+            .contains_key("opt/app/pip.ini")
+    );
+    for file in crate::support::s2i::walk(&warpdrive.store().join("cache")) {
+        let bytes = std::fs::read(&file).unwrap_or_default();
+        assert!(
+            !crate::support::s2i::contains(&bytes, "pypi.example"),
+            "{}",
+            file.display()
+        );
+    }
+}

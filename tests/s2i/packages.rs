@@ -1,0 +1,108 @@
+//! The cache of pip and npm that lasts between builds: of one application, and in no layer.
+
+use std::path::Path;
+
+use crate::support::process::words;
+use crate::support::s2i::{Looked, assembling, s2i};
+use crate::support::s2i_builders::{Builder, source};
+use crate::support::users::User;
+use crate::support::warpdrive::Warpdrive;
+
+/// Says what it finds in the cache, and leaves the source's word there.
+fn keeping() -> Builder {
+    assembling(
+        "cat \"$PIP_CACHE_DIR/word\" > /opt/app/seen 2> /dev/null || true
+mkdir -p \"$PIP_CACHE_DIR\" \"$npm_config_cache\"
+cp /tmp/src/word \"$PIP_CACHE_DIR/word\"
+touch \"$npm_config_cache/x\"",
+    )
+}
+
+/// Builds from `place` with this word in it; gives what assemble found.
+fn found(warpdrive: &Warpdrive, place: &Path, word: &str, arguments: &[&str]) -> String {
+    std::fs::write(place.join("word"), word).unwrap();
+    let path = place.to_str().unwrap();
+    let all = [&["build", path], arguments, &["--json"]].concat();
+    let output = s2i(warpdrive, &all);
+    assert!(output.status.success(), "{arguments:?}: {}", words(&output));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    // The name, or the digest of what has none.
+    let name = match arguments.get(1) {
+        Some(name) if !name.starts_with('-') => (*name).to_owned(),
+        _ => report["digest"].as_str().unwrap().to_owned(),
+    };
+    let files = warpdrive.run(&[
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        &name,
+        "--",
+        "/bin/cat",
+        "/opt/app/seen",
+    ]);
+    files.trim().to_owned()
+}
+
+#[test]
+fn what_pip_and_npm_keep_is_one_applications_own() {
+    let warpdrive = Warpdrive::new();
+    keeping().put(&warpdrive.store(), "box");
+    keeping()
+        .label("other", "1")
+        .put(&warpdrive.store(), "box2");
+    let (one, two) = (source(&[("word", "")]), source(&[("word", "")]));
+    let found = |place: &tempfile::TempDir, word: &str, arguments: &[&str]| {
+        found(&warpdrive, place.path(), word, arguments)
+    };
+    assert_eq!(found(&one, "first", &["box", "app"]), "");
+    assert_eq!(found(&one, "second", &["box", "app"]), "first");
+    assert_eq!(found(&one, "third", &["box", "app:other-tag"]), "second");
+    // Another source, name or builder, or none that tells: nothing of it.
+    assert_eq!(found(&two, "evil", &["box", "app"]), "");
+    assert_eq!(found(&one, "evil", &["box", "team/app"]), "");
+    assert_eq!(found(&one, "evil", &["box2", "app"]), "");
+    assert_eq!(found(&one, "evil", &["box"]), "");
+    // Switched off, and without any cache.
+    assert_eq!(
+        found(&one, "evil", &["box", "app", "--package-cache", "off"]),
+        ""
+    );
+    assert_eq!(found(&one, "evil", &["box", "app", "--no-cache"]), "");
+    assert_eq!(found(&one, "fourth", &["box", "app"]), "third");
+    // What is the source's own word does not make it another application.
+    std::fs::create_dir(two.path().join(".git")).unwrap();
+    let files = Looked::at(&warpdrive, "app").files();
+    assert!(
+        !files.keys().any(|path| path.starts_with("run")),
+        "{files:?}"
+    );
+    // It is made again with an empty one, and is the same.
+    let path = two.path().to_str().unwrap();
+    std::fs::remove_dir(two.path().join(".git")).unwrap();
+    assert_eq!(found(&two, "same", &["box", "two"]), "");
+    warpdrive.run(&["verify-build", "two", "--source", path]);
+    warpdrive.run(&["prune", "--keep", "0"]);
+    assert!(!warpdrive.store().join("cache/s2i-packages").exists());
+}
+
+#[test]
+fn it_lasts_for_users_without_root_too() {
+    for user in [User::with_subids(), User::single_id()] {
+        let warpdrive = Warpdrive::of_user(user);
+        let place = tempfile::tempdir().unwrap();
+        let archive = place.path().join("box.tar");
+        keeping().archive(&archive, "box");
+        let user = warpdrive.user().unwrap();
+        let archive = user.give(&archive, "box.tar");
+        let from = format!("docker-archive:{}", archive.display());
+        warpdrive.run(&["import", &from, "box"]);
+        let source = source(&[("word", "")]);
+        let given = warpdrive.give(source.path(), "source");
+        assert_eq!(found(&warpdrive, &given, "first", &["box", "app"]), "");
+        assert_eq!(
+            found(&warpdrive, &given, "second", &["box", "app"]),
+            "first"
+        );
+    }
+}

