@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("oci", &[]),
     ("progress", &[]),
-    ("layer", &["oci"]),
+    ("layer", &["oci", "progress"]),
     ("store", &["oci", "layer"]),
     ("rootfs", &["layer", "store", "sandbox", "oci"]),
     ("sandbox", &[]),
@@ -22,7 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("source", &["oci", "store", "layer", "progress"]),
     ("s2i", &["oci", "layer", "source"]),
     ("registry", &["oci", "store", "layer", "progress"]),
-    ("audit", &["oci", "store", "layer"]),
+    ("audit", &["oci", "store", "layer", "progress"]),
     (
         "transport",
         &["oci", "store", "layer", "registry", "progress"],

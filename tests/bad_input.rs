@@ -220,6 +220,103 @@ fn odd_files_in_the_source() {
     assert!(words.contains("outside"), "{words}");
 }
 
+/// A name that forges a line of ours, hides what follows, or turns its direction.
+#[test]
+fn names_of_files_are_shown_escaped() {
+    let warpdrive = Warpdrive::with(PYTHON_311);
+    let source = tree(&[APP]);
+    let names = [
+        "a\nwarning: all is well",
+        "b\u{1b}[8mhidden.pem",
+        "c\u{202e}gpj.pem",
+        "d\r\u{1b}[2Kgone",
+    ];
+    for name in names {
+        process::run(Command::new("mkfifo").arg(source.path().join(name)));
+    }
+    for name in &names[1..3] {
+        fs::remove_file(source.path().join(name)).unwrap();
+        fs::write(source.path().join(name), "-----BEGIN PRIVATE KEY-----").unwrap();
+    }
+    for more in [&["image", "odd"][..], &["image", "odd", "--dry-run"]] {
+        let output = process::output(&mut warpdrive.command_in(source.path(), &[], more));
+        let words = process::words(&output);
+        assert!(output.status.success(), "{words}");
+        assert!(
+            !words
+                .lines()
+                .any(|line| line.starts_with("warning: all is well")),
+            "{words}"
+        );
+        for raw in ['\u{1b}', '\u{202e}', '\r'] {
+            assert!(!words.contains(raw), "{raw:?}: {words:?}");
+        }
+        for shown in ["b\\u{1b}[8mhidden.pem", "c\\u{202e}gpj.pem"] {
+            assert!(words.contains(shown), "{shown}: {words}");
+        }
+    }
+    // In JSON the name is what it was, without the bytes that do something.
+    let output = process::output(&mut warpdrive.command_in(
+        source.path(),
+        &[],
+        &["image", "odd", "--dry-run", "--json"],
+    ));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(!text.contains('\u{202e}'), "{text:?}");
+    serde_json::from_str::<serde_json::Value>(&text).unwrap();
+}
+
+/// Each would end the process if its depth were not bounded.
+#[test]
+fn texts_without_an_end_of_their_depth() {
+    let warpdrive = Warpdrive::with(PYTHON_311);
+    let many = |text: &str| text.repeat(100_000);
+    let application = APP.1;
+    for (file, text) in [
+        ("wsgi.py", format!("application = {}1\n", many("-"))),
+        ("wsgi.py", format!("{application}x = {}\n", many("["))),
+        (
+            "manage.py",
+            format!("DJANGO_SETTINGS_MODULE = {}1\n", many("(")),
+        ),
+        ("pyproject.toml", format!("x = {}\n", many("["))),
+        (
+            "pyproject.toml",
+            format!("{} = 1\n", vec!["a"; 100_000].join(".")),
+        ),
+        (
+            "pyproject.toml",
+            format!("[{}]\n", vec!["a"; 100_000].join(".")),
+        ),
+        ("pyproject.toml", format!("x = {}\n", many("{a="))),
+        ("pylock.toml", format!("x = {}\n", many("["))),
+        ("requirements.txt", format!("six; {}\n", many("("))),
+        ("requirements.txt", format!("six{}\n", many("["))),
+        (
+            "setup.cfg",
+            format!("[options]\ninstall_requires = {}\n", many("[")),
+        ),
+        (".warpdrive/environment", format!("A={}\n", many("$("))),
+        ("uv.lock", format!("x = {}\n", many("["))),
+    ] {
+        let source = tree(&[APP, (file, &text)]);
+        for more in [&["image", "odd", "--dry-run"][..], &["detect"]] {
+            let output = process::output(&mut warpdrive.command_in(source.path(), &[], more));
+            let words = process::words(&output);
+            let code = output.status.code();
+            assert!(
+                code.is_some_and(|code| code < 6),
+                "{file} {}: {code:?} {words}",
+                &text[..40]
+            );
+            assert!(
+                !words.contains("panicked") && !words.contains("overflow"),
+                "{words}"
+            );
+        }
+    }
+}
+
 #[test]
 fn an_unreadable_file_is_named() {
     // Root reads everything: this is for a user.

@@ -37,7 +37,7 @@ const LEFT: &[&str] = &[
     "pipeline/fragments/resolve.rs",
     "pipeline/inputs.rs",
     "pipeline/judge.rs",
-    "pipeline/leaks.rs",
+    "pipeline/leaks/mod.rs",
     "pipeline/lock.rs",
     "pipeline/locked.rs",
     "pipeline/mod.rs",

@@ -125,3 +125,35 @@ fn every_setting_and_hook_is_documented() {
         );
     }
 }
+
+/// A promise in SECURITY.md names the tests that hold it.
+#[test]
+fn the_tests_of_security_promises_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("SECURITY.md")).unwrap();
+    let mut count = 0;
+    for name in page.split('`').skip(1).step_by(2) {
+        let Some((place, function)) = name.rsplit_once("::") else {
+            continue;
+        };
+        let function_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        if !function.chars().all(function_name) || function == "name" {
+            continue;
+        }
+        let file = if place.starts_with("src/") {
+            root.join(place)
+        } else {
+            root.join("tests")
+                .join(format!("{}.rs", place.replace("::", "/")))
+        };
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|_| panic!("{}", file.display()));
+        let declaration = format!("fn {function}(");
+        assert!(
+            text.contains(&declaration),
+            "{name} is not in {}",
+            file.display()
+        );
+        count += 1;
+    }
+    assert!(count > 30, "only {count} tests are named");
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::fake_registry::{Asked, FakeRegistry, Reply};
 use warpdrive::oci::{Descriptor, Digest, MediaType, Reference, descriptor, sha256};
-use warpdrive::registry::{Client, ClientOptions, RegistryError, Retry, Silent};
+use warpdrive::registry::{Client, ClientOptions, Patience, RegistryError, Retry, Silent};
 use warpdrive::store::Store;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -397,6 +397,117 @@ fn a_download_that_is_always_cut_leaves_nothing() {
     assert!(matches!(error, RegistryError::Truncated { .. }), "{error}");
     assert_eq!(fs::read_dir(store.root().join("tmp")).unwrap().count(), 0);
     assert!(!store.has_blob(&sha256(&good.manifest)));
+}
+
+/// A server that is never idle, and never comes to an end.
+#[test]
+fn a_body_that_comes_a_byte_at_a_time_ends() {
+    let good = image(bytes(4000));
+    for (what, part) in [("manifest", "/manifests/"), ("layer", "/blobs/")] {
+        let served = good.clone();
+        let registry = FakeRegistry::start(move |asked| {
+            let reply = served.serve(asked);
+            if asked.target.contains(part) {
+                // Some minutes for the layer.
+                reply.drip(Duration::from_millis(50))
+            } else {
+                reply
+            }
+        });
+        let patience = |grace, least_pace| Patience {
+            idle: Duration::from_secs(30),
+            grace,
+            least_pace,
+        };
+        let pull = |patience| {
+            let mut options = options();
+            options.retry.attempts = 2;
+            options.patience = patience;
+            let (_a, store) = store();
+            Client::new(options)
+                .unwrap()
+                .pull(&name(&registry), &store, &Silent)
+        };
+        let error = pull(patience(Duration::from_millis(300), 1000)).unwrap_err();
+        assert!(
+            error.to_string().contains("it sent only"),
+            "{what}: {error}"
+        );
+        // The positive control: it is the pace, and nothing else, that ends it.
+        if what == "manifest" {
+            pull(patience(Duration::from_mins(5), 1000)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_is_no_layer_is_not_fetched() {
+    let good = image(bytes(500));
+    let text = String::from_utf8(good.manifest.clone()).unwrap();
+    for (from, to, said) in [
+        ("", "", None),
+        (
+            "application/vnd.oci.image.layer.v1.tar+gzip",
+            "text/html",
+            Some("its layer has the media type text/html"),
+        ),
+        (
+            "application/vnd.oci.image.config.v1+json",
+            "application/vnd.example+json",
+            Some("its configuration has the media type"),
+        ),
+    ] {
+        let served = Image {
+            manifest: text.replace(from, to).into_bytes(),
+            ..good.clone()
+        };
+        let served = if from.is_empty() {
+            good.clone()
+        } else {
+            served
+        };
+        let registry = FakeRegistry::start(move |asked| served.serve(asked));
+        let (_a, store) = store();
+        let outcome = client().pull(&name(&registry), &store, &Silent);
+        match said {
+            None => drop(outcome.unwrap()),
+            Some(said) => {
+                let error = outcome.unwrap_err().to_string();
+                assert!(error.contains(said), "{error}");
+                assert!(!store.has_blob(&sha256(&good.layer)));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_index_says_the_right_size() {
+    for (more, works) in [(0, true), (1, false)] {
+        let served = image(bytes(500));
+        let registry = FakeRegistry::start(move |asked| {
+            if asked.target != "/v2/crew/opal/manifests/1" {
+                return served.serve(asked);
+            }
+            let index = serde_json::json!({
+                "schemaVersion": 2,
+                "mediaType": "application/vnd.oci.image.index.v1+json",
+                "manifests": [{
+                    "mediaType": MANIFEST,
+                    "digest": sha256(&served.manifest),
+                    "size": served.manifest.len() + more,
+                }],
+            });
+            Reply::new(200)
+                .header("content-type", "application/vnd.oci.image.index.v1+json")
+                .body(index.to_string())
+        });
+        let (_a, store) = store();
+        let outcome = client().pull(&name(&registry), &store, &Silent);
+        assert_eq!(outcome.is_ok(), works, "{outcome:?}");
+        if let Err(error) = outcome {
+            assert!(error.to_string().contains("its index says"), "{error}");
+        }
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::process::{Command, Output};
 
 use crate::support::git_server::GitServer;
 use crate::support::made::{Layer, on_top};
+use crate::support::package_index::{PackageIndex, Wheel};
 use crate::support::process::{self, says, words};
 use crate::support::users::User;
 use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive, copy_of, example, layers};
@@ -212,6 +213,214 @@ fn logins_of_indexes_and_proxies_are_shown_nowhere() {
             .arg(warpdrive.store().join("index.json")),
     );
     assert_eq!(String::from_utf8_lossy(&kept.stdout), "");
+}
+
+/// A secret of several fields: each is looked for, also where it was packed.
+#[test]
+fn a_field_of_a_secret_in_a_layer_fails_the_build() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let file = warpdrive.place().join("env");
+    fs::write(
+        &file,
+        "# Of the shop.\nDEBUG=false\nAPI_TOKEN=\"t0ken-of-api\"\nDB=postgres://me:db-passw0rd@h/x\n",
+    )
+    .unwrap();
+    let secret = format!("id=env,src={}", file.display());
+    let out = "/opt/app-root/src/found";
+    let from = "/run/secrets/env";
+    let token = format!("sed -n 's/API_TOKEN=\"\\(.*\\)\"/\\1/p' {from}");
+    let packed = |code: &str| {
+        format!(
+            "python - <<'END'\nimport gzip, io, tarfile, zipfile\nline = open('{from}','rb').read().splitlines()[2]\n{code}\nEND"
+        )
+    };
+    for (text, parts) in [
+        (
+            format!("{token} > {out}"),
+            ["a value in the secret `env`", "as it is", "found"],
+        ),
+        (
+            format!("{token} | tr -d '\\n' | od -An -tx1 | tr -d ' ' > {out}"),
+            ["a value in the secret `env`", "in hexadecimal", "found"],
+        ),
+        (
+            format!("{token} | iconv -t UTF-16LE > {out}"),
+            ["a value in the secret `env`", "in UTF-16", "found"],
+        ),
+        (
+            format!("grep -o 'db-pass[^@]*' {from} > {out}"),
+            ["a password in the secret `env`", "as it is", "found"],
+        ),
+        (
+            packed(&format!(
+                "zipfile.ZipFile('{out}.whl', 'w', 8).writestr('in/key', line * 3)"
+            )),
+            ["the secret `env`", "as it is", "found.whl (in/key)"],
+        ),
+        (
+            packed(&format!(
+                "data = gzip.compress(line * 3)\nt = tarfile.open('{out}.tar.gz', 'w:gz')\ni = tarfile.TarInfo('k.gz')\ni.size = len(data)\nt.addfile(i, io.BytesIO(data))\nt.close()"
+            )),
+            [
+                "the secret `env`",
+                "as it is",
+                "found.tar.gz (unpacked) (k.gz)",
+            ],
+        ),
+    ] {
+        let (name, hook) = hook(&text);
+        let source = flask(&[(name, &hook)]);
+        let output = run(&warpdrive, source.path(), &[], &["--secret", &secret]);
+        let said = words(&output);
+        assert_eq!(output.status.code(), Some(4), "{text}: {said}");
+        for part in parts {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert!(
+            !said.contains("t0ken") && !said.contains("passw0rd"),
+            "{said}"
+        );
+        // The positive control: without the secret nobody looks.
+        if text.contains("iconv") {
+            let without = hook.replace(from, "/dev/null");
+            let source = flask(&[(name, &without)]);
+            let output = run(&warpdrive, source.path(), &[], &[]);
+            assert!(output.status.success(), "{}", words(&output));
+        }
+    }
+    // The twin: what all files of this kind have is no find; and output shows no field.
+    let (name, text) = hook(&format!(
+        "cat {from}; {token} | od -An -tx1 | tr -d ' '; {token} | base64; echo DEBUG=false > {out}"
+    ));
+    let source = flask(&[(name, &text)]);
+    let output = run(&warpdrive, source.path(), &[], &["--secret", &secret]);
+    let said = words(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("API_TOKEN=") || said.contains("****"),
+        "{said}"
+    );
+    for hidden in ["t0ken", "passw0rd", "74306b656e", "dDBrZW4tb2YtYX"] {
+        assert!(!said.contains(hidden), "{hidden}: {said}");
+    }
+}
+
+/// The host's login to its index is the installer's alone.
+#[test]
+fn logins_of_indexes_do_not_reach_the_code_of_the_app() {
+    const LOGIN: &str = "me:ind3x-passw0rd";
+    let index = PackageIndex::private(LOGIN);
+    for wheel in [Wheel::new("gunicorn", "27.0.1"), Wheel::new("small", "1.0")] {
+        index.add(&wheel);
+    }
+    let variable = format!("UV_INDEX_URL={}", index.url_with(LOGIN));
+    let look = "#!/bin/sh\nword=ind3x-pass\nword=${word}w0rd\n\
+        case \"$UV_INDEX_URL\" in *@*) echo VARIABLE-SEEN;; http*) echo VARIABLE-WITHOUT;; esac\n\
+        if grep -qs $word /proc/[0-9]*/environ; then echo PROCESS-SEEN; fi\n\
+        if grep -rqs $word /run/warpdrive; then echo CACHE-SEEN; fi\n\
+        echo LOOKED\n";
+    for warpdrive in [
+        Warpdrive::with(PYTHON_311_RUN),
+        Warpdrive::as_user(User::with_subids(), PYTHON_311_RUN),
+        Warpdrive::as_user(User::single_id(), PYTHON_311_RUN),
+    ] {
+        let build = |files: &[(&str, &str)], more: &[&str]| {
+            let place = index.app(&["small==1.0"]);
+            fs::write(place.path().join("requirements.txt"), "small==1.0\n").unwrap();
+            for (path, text) in files {
+                let path = place.path().join(path);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(&path, text).unwrap();
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            }
+            let source = warpdrive.give(place.path(), "source");
+            run(&warpdrive, &source, &[&variable], more)
+        };
+        // Wheels alone: nothing of the app runs, and the index gets its login.
+        let output = build(&[], &[]);
+        assert!(output.status.success(), "{}", words(&output));
+        // A hook in either phase: it sees where the index is, and what was fetched is installed.
+        for hook in [
+            ".warpdrive/action_hooks/pre-build",
+            ".warpdrive/action_hooks/build",
+        ] {
+            let output = build(&[(hook, look)], &["--no-cache"]);
+            let said = words(&output);
+            assert!(output.status.success(), "{hook}: {said}");
+            assert!(
+                said.contains("LOOKED") && said.contains("VARIABLE-WITHOUT"),
+                "{said}"
+            );
+            assert!(!said.contains("-SEEN"), "{said}");
+        }
+        // The positive control.
+        let output = build(
+            &[(".warpdrive/action_hooks/pre-build", look)],
+            &["--no-cache", "--expose-index-credentials"],
+        );
+        let said = words(&output);
+        assert!(output.status.success(), "{said}");
+        assert!(
+            said.contains("VARIABLE-SEEN") && said.contains("PROCESS-SEEN"),
+            "{said}"
+        );
+        assert!(!said.contains("passw0rd"), "{said}");
+        // What cannot be had without the login says what to do.
+        let output = build(
+            &[(
+                ".warpdrive/action_hooks/pre-build",
+                "#!/bin/sh\nuv pip install --no-cache small==1.0\n",
+            )],
+            &["--no-cache"],
+        );
+        let said = words(&output);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains("--expose-index-credentials"), "{said}");
+    }
+}
+
+/// What was made under one policy is not let pass under another because it is in the cache.
+#[test]
+fn policies_are_asked_before_the_cache() {
+    let warpdrive = Warpdrive::as_user(User::single_id(), PYTHON_311_RUN);
+    let key = "-----BEGIN PRIVATE KEY-----\n\
+        MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n\
+        MzEfYyjiWA4R4/M2bS1GB4t7NXp98C3SC6dVMvDuictGeurT8jNbvJZHtCSuYEvu\n\
+        -----END PRIVATE KEY-----\n";
+    let source = flask(&[("server.pem", key)]);
+    let source = warpdrive.give(source.path(), "source");
+    // The positive control: without a policy it is built, and then found in the cache.
+    let output = run(&warpdrive, &source, &[], &[]);
+    assert!(output.status.success(), "{}", words(&output));
+    let output = run(&warpdrive, &source, &[], &[]);
+    says(&output, "Application unchanged");
+    for (more, code, said) in [
+        (&["--require-audit"][..], 4, "server.pem"),
+        (
+            &["--policy", "strict", "--require-audit"],
+            4,
+            "does not pass",
+        ),
+        (
+            &["--memory", "1g"],
+            1,
+            "the limit on memory cannot be enforced",
+        ),
+        (
+            &["--pids", "100"],
+            1,
+            "the limit on pids cannot be enforced",
+        ),
+    ] {
+        let output = run(&warpdrive, &source, &[], more);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{more:?}: {}",
+            words(&output)
+        );
+        says(&output, said);
+    }
 }
 
 #[test]

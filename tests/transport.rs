@@ -272,6 +272,54 @@ fn changed_bytes_are_found() {
     assert_eq!(leftovers(&there), 0);
 }
 
+/// What `index.json` says of an image holds, or the image is refused.
+#[test]
+fn an_index_with_a_wrong_size_or_type_is_refused() {
+    let (dir, here) = store();
+    let manifest = image(&here, &[b"content"], &[]);
+    let layout = dir.path().join("layout");
+    export(&here, &manifest, &format!("oci:{}", layout.display()));
+    let place = layout.join("index.json");
+    let good: serde_json::Value = serde_json::from_slice(&fs::read(&place).unwrap()).unwrap();
+    let (_b, there) = store();
+    for (change, said) in [
+        (1, Some("bytes and has")),
+        (-1, Some("bytes and has")),
+        (1_000_000, Some("bytes and has")),
+        // The positive control.
+        (0, None),
+    ] {
+        let mut index = good.clone();
+        let size = index["manifests"][0]["size"].as_i64().unwrap();
+        index["manifests"][0]["size"] = json!(size + change);
+        fs::write(&place, index.to_string()).unwrap();
+        let outcome = import(&there, &format!("oci:{}", layout.display()));
+        match said {
+            Some(said) => {
+                let error = outcome.unwrap_err().to_string();
+                assert!(error.contains(said), "{change}: {error}");
+                assert!(!there.has_blob(manifest.digest()), "{change}");
+            }
+            None => assert_eq!(outcome.unwrap().descriptor, manifest),
+        }
+    }
+    let bytes = here.read_blob(manifest.digest(), 1 << 20).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    let page = text.replace(&MediaType::ImageLayerGzip.to_string(), "text/html");
+    assert_ne!(page, text);
+    let (digest, size) = here.put_blob(page.as_bytes()).unwrap();
+    fs::write(layout.join("blobs/sha256").join(digest.digest()), &page).unwrap();
+    let mut index = good;
+    index["manifests"][0]["digest"] = json!(digest);
+    index["manifests"][0]["size"] = json!(size);
+    fs::write(&place, index.to_string()).unwrap();
+    let error = import(&there, &format!("oci:{}", layout.display())).unwrap_err();
+    assert!(
+        error.to_string().contains("media type text/html"),
+        "{error}"
+    );
+}
+
 /// A docker-archive made by hand.
 fn archive(path: &Path, members: &[(&str, Member<'_>)]) {
     let mut tar = tar::Builder::new(fs::File::create(path).unwrap());

@@ -19,6 +19,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::progress::one_line;
+
 use super::date::Date;
 use super::finding::{Finding, Severity};
 use super::rules::{self, RULES};
@@ -165,7 +167,8 @@ impl Policy {
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
         let syntax = |message: String| PolicyError::Syntax { message };
         let text = std::str::from_utf8(bytes).map_err(|error| syntax(error.to_string()))?;
-        let file: File = toml::from_str(text).map_err(|error| syntax(error.to_string()))?;
+        let file: File =
+            toml::from_str(text).map_err(|error| syntax(one_line(&error.to_string())))?;
         let fail_on = match file.fail_on {
             None | Some(Threshold::High) => Some(Severity::High),
             Some(Threshold::Medium) => Some(Severity::Medium),

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::progress::one_line;
+
 use super::BuilderError;
 
 /// A builder image to be.
@@ -146,7 +148,8 @@ fn parse(text: &str, path: &Path) -> Result<Definition, BuilderError> {
         path: path.to_owned(),
         problem,
     };
-    let definition: Definition = toml::from_str(text).map_err(|error| bad(error.to_string()))?;
+    let definition: Definition =
+        toml::from_str(text).map_err(|error| bad(one_line(&error.to_string())))?;
     let word = |text: &str| {
         !text.is_empty()
             && text

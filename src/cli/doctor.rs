@@ -44,6 +44,7 @@ pub(super) fn run(args: &Args, context: &Context) -> u8 {
         for line in checks.iter().flat_map(lines) {
             printer.result(line);
         }
+        printer.progress("");
         printer.progress(verdict(&checks));
     }
     u8::from(doctor::fails(&checks))
@@ -81,12 +82,12 @@ fn verdict(checks: &[Check]) -> String {
         .filter(|check| check.verdict == Verdict::Warn)
         .count();
     if doctor::fails(checks) {
-        "\nImages cannot be built or run here until what failed is put right.".to_owned()
+        "Images cannot be built or run here until what failed is put right.".to_owned()
     } else {
         match warnings {
-            0 => "\nAll is well.".to_owned(),
-            1 => "\nImages can be built and run here; one thing could be better.".to_owned(),
-            _ => format!("\nImages can be built and run here; {warnings} things could be better."),
+            0 => "All is well.".to_owned(),
+            1 => "Images can be built and run here; one thing could be better.".to_owned(),
+            _ => format!("Images can be built and run here; {warnings} things could be better."),
         }
     }
 }

@@ -9,10 +9,10 @@ use serde_json::json;
 
 use crate::app::DetectError;
 use crate::app::advice::{Advice, Explain};
-use crate::progress::without_logins;
+use crate::progress::{printable, without_logins};
 use crate::sandbox::Exit;
 
-use super::printer::{Printer, printable};
+use super::printer::{Printer, line};
 
 /// Exit codes of warpdrive's own work (a contract, see docs/reference/exit-codes.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +49,11 @@ pub(super) struct CommandError {
     pub(super) code: &'static str,
     /// What was being done and what was wrong, without a final full stop.
     pub(super) message: String,
-    /// What to do next.
+    /// Why that may be, line by line.
+    pub(super) causes: Vec<String>,
+    /// What to do next, line by line.
     pub(super) hint: Option<String>,
+    pub(super) more_hints: Vec<String>,
     /// The failing program's own exit status.
     pub(super) status: Option<i32>,
     /// The failing program's last lines of output.
@@ -63,7 +66,9 @@ impl CommandError {
             exit,
             code,
             message: message.into(),
+            causes: Vec::new(),
             hint: None,
+            more_hints: Vec::new(),
             status: None,
             tail: Vec::new(),
         }
@@ -81,26 +86,34 @@ impl CommandError {
 
     /// Prints it: as JSON on stdout where that was asked for, as prose on stderr always.
     pub(super) fn report(&self, printer: &Printer, as_json: bool) {
-        // Whatever an error quotes: a URL is told without its login.
-        let message = without_logins(&self.message);
-        let hint = self.hint.as_deref().map(without_logins);
         if as_json {
+            let join = |first: &str, rest: &[String], indent: &str| {
+                let lines = [&[first.to_owned()], rest].concat();
+                // Whatever an error quotes: a URL is told without its login.
+                without_logins(&lines.join(indent)).into_owned()
+            };
             printer.json(&json!({"error": {
                 "code": self.code,
-                "message": message,
-                "hint": hint,
+                "message": join(&self.message, &self.causes, "\n  "),
+                "hint": self.hint.as_ref().map(|hint| join(hint, &self.more_hints, "\n      ")),
                 "status": self.status,
             }}));
         }
         let mut out = io::stderr().lock();
         let word = printer.paint("1;31", "error");
-        let _ = writeln!(out, "{word}: {}", printable(&message));
-        for line in &self.tail {
-            let _ = writeln!(out, "  | {}", printable(line));
+        let _ = writeln!(out, "{word}: {}", line(&self.message));
+        for cause in &self.causes {
+            let _ = writeln!(out, "  {}", line(cause));
         }
-        if let Some(hint) = &hint {
+        for text in &self.tail {
+            let _ = writeln!(out, "  | {}", printable(&without_logins(text)));
+        }
+        if let Some(hint) = &self.hint {
             let word = printer.paint("1;36", "hint");
-            let _ = writeln!(out, "\n{word}: {}", printable(hint));
+            let _ = writeln!(out, "\n{word}: {}", line(hint));
+            for hint in &self.more_hints {
+                let _ = writeln!(out, "      {}", line(hint));
+            }
         }
     }
 }
@@ -336,15 +349,12 @@ const WHERE_SOURCE_IS: &str =
 
 impl From<Advice> for CommandError {
     fn from(advice: Advice) -> Self {
-        let mut message = advice.title;
-        for cause in &advice.causes {
-            message.push_str("\n  ");
-            message.push_str(&cause.replace('\n', "\n  "));
-        }
-        let mut error = Self::new(ExitStatus::AppBuildFailed, "app", message);
-        if !advice.remedies.is_empty() {
-            error.hint = Some(advice.remedies.join("\n      "));
-        }
+        let mut error = Self::new(ExitStatus::AppBuildFailed, "app", advice.title);
+        let causes = advice.causes.iter().flat_map(|cause| cause.lines());
+        error.causes = causes.map(str::to_owned).collect();
+        let mut remedies = advice.remedies.into_iter();
+        error.hint = remedies.next();
+        error.more_hints = remedies.collect();
         error.tail = advice.tail;
         error
     }
@@ -477,7 +487,12 @@ impl From<crate::pipeline::BuildError> for CommandError {
             E::Transport(error) => error.into(),
             E::Oci(error) => error.into(),
             E::Interrupted => Self::new(ExitStatus::Interrupted, "interrupted", message),
-            E::Assemble { exit, tail, .. } => {
+            E::Assemble {
+                exit,
+                tail,
+                withheld,
+                ..
+            } => {
                 let mut error = Self::new(ExitStatus::AppBuildFailed, "assemble-failed", message);
                 error.status = match exit {
                     Exit::Code(code) => Some(code),
@@ -488,12 +503,24 @@ impl From<crate::pipeline::BuildError> for CommandError {
                     && let Some(advice) = crate::app::advice::Advice::read(&tail)
                 {
                     let told = Self::from(advice);
-                    error.message = format!("{}\n  {}", error.message, told.message);
+                    error.causes.push(told.message);
+                    error.causes.extend(told.causes);
                     error.tail = told.tail;
                     error.hint = told.hint;
+                    error.more_hints = told.more_hints;
                     return error;
                 }
+                let refused = ["401", "403", "nauthorized", "orbidden", "credential"];
+                let index = tail
+                    .iter()
+                    .any(|line| refused.iter().any(|word| line.contains(word)));
                 error.tail = tail;
+                if index && !withheld.is_empty() {
+                    return error.with_hint(format!(
+                        "the code of the app, and of packages that are built from source, sees {} without the login; --expose-index-credentials gives it to them",
+                        withheld.join(" and ")
+                    ));
+                }
                 error.with_hint(match exit {
                     Exit::TimedOut => "give it more with --timeout, or find out what it waits for",
                     Exit::WroteTooMuch => "allow more with --max-written, or find out what it writes",

@@ -101,6 +101,10 @@ pub(super) struct Args {
     /// Take setuid bits and account tools (su, passwd, useradd and their like) of the base away
     #[arg(long)]
     harden: bool,
+    /// Let the code of the app and of packages that are built from source see the logins of the host's
+    /// package indexes, which only the installer sees otherwise
+    #[arg(long)]
+    expose_index_credentials: bool,
     /// An image that does not pass the audit gets no name and is not pushed; exits with 4
     #[arg(long)]
     require_audit: bool,
@@ -286,6 +290,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         limits,
         source_date_epoch: source_date_epoch()?,
         host_env: host_env(),
+        expose_index_credentials: args.expose_index_credentials,
     })
 }
 
@@ -493,9 +498,9 @@ pub(super) fn summary(report: &Report, context: &Context) {
         printer.progress(format!("pushed {reference}"));
     }
     let name = &report.name;
-    printer.progress(format!(
-        "\nNext:  warpdrive run -p 8080:8080 {name}\n       warpdrive inspect {name}"
-    ));
+    printer.progress("");
+    printer.progress(format!("Next:  warpdrive run -p 8080:8080 {name}"));
+    printer.progress(format!("       warpdrive inspect {name}"));
 }
 
 fn row(layer: &LayerReport) -> Vec<String> {

@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use crate::oci::Descriptor;
+use crate::progress::shown;
 use crate::store::{Image, Named, Store};
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
-use super::printer::{human_size, table, visible};
+use super::printer::{human_size, table};
 
 /// List the images in the store
 #[derive(Debug, clap::Args)]
@@ -66,10 +67,10 @@ fn row(named: &Named, image: Option<&Image>) -> Vec<String> {
     let digest = named.descriptor.digest().digest();
     let unknown = || "?".to_owned();
     vec![
-        visible(&named.name),
+        shown(&named.name).into_owned(),
         digest.get(..12).unwrap_or(digest).to_owned(),
         image.and_then(created).map_or_else(unknown, |created| {
-            visible(&created).chars().take(10).collect()
+            shown(&created).chars().take(10).collect()
         }),
         image.map_or_else(unknown, |image| human_size(size(image))),
     ]

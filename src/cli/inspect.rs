@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
+use crate::progress::shown;
 use crate::store::{Image, Store};
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::images::{created, find, platform, size};
-use super::printer::{human_size, table, visible};
+use super::printer::{human_size, table};
 
 /// Show what an image is made of
 #[derive(Debug, clap::Args)]
@@ -130,7 +131,7 @@ fn prose(store: &Store, image: &Image) -> Result<Vec<String>, CommandError> {
     let mut lines = Vec::new();
     let mut say = |key: &str, value: &str| {
         if !value.is_empty() {
-            lines.push(format!("{key:<12}{}", visible(value)));
+            lines.push(format!("{key:<12}{}", shown(value)));
         }
     };
     say("names", &names(store, image)?.join(", "));
@@ -187,7 +188,7 @@ fn history(image: &Image) -> Vec<String> {
         .map(|entry| {
             let text = entry.get("created_by").and_then(Value::as_str);
             let words: Vec<_> = text.unwrap_or_default().split_whitespace().collect();
-            let line = visible(&words.join(" "));
+            let line = shown(&words.join(" ")).into_owned();
             match line.char_indices().nth(70) {
                 Some((end, _)) => format!("{}…", &line[..end]),
                 None => line,

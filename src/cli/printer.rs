@@ -2,13 +2,12 @@
 //!
 //! A closed pipe ends output quietly, as in any Unix tool.
 
-use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
 pub(super) use crate::progress::human_size;
-use crate::progress::without_logins;
+use crate::progress::{self, printable, shown, without_logins};
 
 /// Writes results and progress.
 pub(super) struct Printer {
@@ -34,7 +33,7 @@ impl Printer {
         reason = "there is one printer, and what it prints is its business"
     )]
     pub(super) fn result(&self, line: impl AsRef<str>) {
-        let _ = writeln!(io::stdout().lock(), "{}", printable(line.as_ref()));
+        let _ = writeln!(io::stdout().lock(), "{}", self::line(line.as_ref()));
     }
 
     /// The result as one JSON object on stdout.
@@ -44,7 +43,7 @@ impl Printer {
     )]
     pub(super) fn json<T: Serialize>(&self, value: &T) {
         let text = serde_json::to_string_pretty(value).unwrap_or_default();
-        let _ = writeln!(io::stdout().lock(), "{text}");
+        let _ = writeln!(io::stdout().lock(), "{}", progress::json(&text));
     }
 
     /// A document of the result, on stdout as it is.
@@ -59,14 +58,33 @@ impl Printer {
     /// A line of progress, on stderr; nothing with `--quiet`.
     pub(super) fn progress(&self, line: impl AsRef<str>) {
         if !self.quiet {
-            let _ = writeln!(io::stderr().lock(), "{}", printable(line.as_ref()));
+            let _ = writeln!(io::stderr().lock(), "{}", self::line(line.as_ref()));
+        }
+    }
+
+    /// A step of a build, on stderr; nothing with `--quiet`.
+    pub(super) fn step(&self, line: &str) {
+        let Some(rest) = line.strip_prefix("---> ") else {
+            return self.progress(line);
+        };
+        if !self.quiet {
+            let arrow = self.paint("1;32", "--->");
+            let _ = writeln!(io::stderr().lock(), "{arrow} {}", self::line(rest));
+        }
+    }
+
+    /// A line that a program printed, on stderr; nothing with `--quiet`.
+    pub(super) fn output(&self, line: &str) {
+        if !self.quiet {
+            let line = printable(&without_logins(line));
+            let _ = writeln!(io::stderr().lock(), "{line}");
         }
     }
 
     /// A warning, on stderr, also with `--quiet`.
     pub(super) fn warning(&self, text: impl AsRef<str>) {
         let word = self.paint("33", "warning");
-        let text = printable(text.as_ref());
+        let text = line(text.as_ref());
         let _ = writeln!(io::stderr().lock(), "{word}: {text}");
     }
 
@@ -80,54 +98,9 @@ impl Printer {
     }
 }
 
-/// Text from outside without the control characters that would move a terminal's cursor.
-pub(super) fn visible(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
-/// Text that may have colours in it, ours or a program's, as it goes to a terminal: lines, tabs and
-/// SGR sequences (ECMA-48, 8.3.117) stay; whatever else could drive the terminal (its title, its
-/// clipboard, its cursor) does not, be it from a file's name, a label or a build's output. Logins in
-/// URLs do not either.
-pub(super) fn printable(text: &str) -> Cow<'_, str> {
-    match without_logins(text) {
-        Cow::Borrowed(text) => tame(text),
-        Cow::Owned(text) => Cow::Owned(tame(&text).into_owned()),
-    }
-}
-
-fn tame(text: &str) -> Cow<'_, str> {
-    if !text.contains(|c: char| c.is_control() && c != '\n' && c != '\t') {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let length = colour(rest).unwrap_or_else(|| {
-            if !c.is_control() || c == '\n' || c == '\t' {
-                out.push(c);
-            }
-            0
-        });
-        out.push_str(&rest[..length]);
-        rest = &rest[length.max(c.len_utf8())..];
-    }
-    Cow::Owned(out)
-}
-
-/// The length of the SGR sequence that the text begins with: `ESC [`, numbers, `m`.
-fn colour(text: &str) -> Option<usize> {
-    let numbers = text.strip_prefix("\u{1b}[")?;
-    let end = numbers.find(|c: char| !c.is_ascii_digit() && c != ';' && c != ':')?;
-    (end <= 64 && numbers[end..].starts_with('m')).then_some(2 + end + 1)
+/// A line that may hold names from anywhere, as it goes to a terminal. Logins in URLs do not.
+pub(super) fn line(text: &str) -> String {
+    shown(&without_logins(text)).into_owned()
 }
 
 /// A table with aligned columns, for `images`, `container ls` and the like.
@@ -168,31 +141,6 @@ mod tests {
         ] {
             assert_eq!(human_size(bytes), text);
         }
-    }
-
-    #[test]
-    fn of_escape_sequences_only_colours_reach_the_terminal() {
-        for (text, shown) in [
-            ("plain é\n\tline", "plain é\n\tline"),
-            (
-                "\u{1b}[1;32mok\u{1b}[0m\u{1b}[m",
-                "\u{1b}[1;32mok\u{1b}[0m\u{1b}[m",
-            ),
-            ("\u{1b}[38:5:1mx", "\u{1b}[38:5:1mx"),
-            ("\u{1b}]0;title\u{7}x", "]0;titlex"),
-            ("\u{1b}]52;c;eA==\u{1b}\\", "]52;c;eA==\\"),
-            ("\u{1b}[2J\u{1b}[31", "[2J[31"),
-            ("\u{1b}\u{1b}[31mx", "\u{1b}[31mx"),
-            ("\u{9b}2Jx\r\u{8}", "2Jx"),
-            ("\u{1b}[?25m", "[?25m"),
-        ] {
-            assert_eq!(printable(text), shown);
-        }
-    }
-
-    #[test]
-    fn nothing_from_outside_moves_the_cursor() {
-        assert_eq!(visible("a\u{1b}[2J\nb é"), "a\\u{1b}[2J\\nb é");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::progress::Progress;
 
-use super::printer::{Printer, human_size};
+use super::printer::{Printer, human_size, line};
 
 /// How often a transfer is mentioned where there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
@@ -38,32 +38,26 @@ impl<'a> Console<'a> {
         }
     }
 
-    fn line(&self, text: &str) {
+    /// Prints beside the bars.
+    fn print(&self, print: impl FnOnce()) {
         match &self.bars {
-            Some(bars) => bars.suspend(|| self.printer.progress(text)),
-            None => self.printer.progress(text),
+            Some(bars) => bars.suspend(print),
+            None => print(),
         }
     }
 }
 
 impl Progress for Console<'_> {
     fn step(&self, line: &str) {
-        let line = line.strip_prefix("---> ").map_or_else(
-            || line.to_owned(),
-            |rest| format!("{} {rest}", self.printer.paint("1;32", "--->")),
-        );
-        self.line(&line);
+        self.print(|| self.printer.step(line));
     }
 
     fn warning(&self, text: &str) {
-        match &self.bars {
-            Some(bars) => bars.suspend(|| self.printer.warning(text)),
-            None => self.printer.warning(text),
-        }
+        self.print(|| self.printer.warning(text));
     }
 
     fn output(&self, line: &str) {
-        self.line(line);
+        self.print(|| self.printer.output(line));
     }
 
     fn moved(&self, what: &str, done: u64, total: Option<u64>) {
@@ -80,7 +74,7 @@ impl Progress for Console<'_> {
                     if let Ok(style) = ProgressStyle::with_template(style) {
                         bar.set_style(style);
                     }
-                    bar.with_message(what.to_owned())
+                    bar.with_message(line(what))
                 }),
                 started: Instant::now(),
                 said: Instant::now(),

@@ -50,6 +50,9 @@ pub(super) struct Args {
     /// File for the build only, at /run/secrets/ID, as it was when the image was made
     #[arg(long, value_name = "id=ID,src=FILE")]
     secret: Vec<String>,
+    /// Let the build's code see the logins of the host's package indexes, as when the image was made
+    #[arg(long)]
+    expose_index_credentials: bool,
     /// Network of the app's and its packages' code: private (leads outward only), host or none
     #[arg(long, value_name = "MODE", value_enum, default_value_t = BuildNetwork::Private, hide_possible_values = true)]
     network: BuildNetwork,
@@ -154,6 +157,7 @@ fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
         limits,
         source_date_epoch: None,
         host_env: host_env(),
+        expose_index_credentials: args.expose_index_credentials,
     })
 }
 

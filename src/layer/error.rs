@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::progress::shown;
+
 /// Paths are shown quoted and escaped: they come from archives, and end on terminals.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -52,18 +54,9 @@ pub enum LayerError {
     Entry { path: PathBuf, problem: String },
 }
 
-/// A name from an archive, fit for a terminal: no control characters, no invalid bytes.
+/// A name from an archive, fit for a terminal.
 pub(super) fn quoted(name: impl AsRef<OsStr>) -> String {
-    let mut quoted = String::from("`");
-    for character in name.as_ref().to_string_lossy().chars() {
-        if character.is_control() {
-            quoted.extend(character.escape_default());
-        } else {
-            quoted.push(character);
-        }
-    }
-    quoted.push('`');
-    quoted
+    format!("`{}`", shown(&name.as_ref().to_string_lossy()))
 }
 
 impl LayerError {

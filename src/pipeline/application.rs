@@ -153,7 +153,7 @@ pub(super) fn phase(
         progress,
     )?;
     if outcome.exit != Exit::Code(0) {
-        return Err(assemble::failure(Phase::Application, outcome));
+        return Err(assemble::failure(Phase::Application, outcome, request));
     }
     let plan = read_beneath(&upper.upper, Path::new(PLAN), MAX_PLAN)
         .ok()
@@ -184,7 +184,7 @@ pub(super) fn phase(
         lowers.extend(runtime.lowers(store)?);
         let env =
             environment::of_a_container(request, &runtime.environment(), &runtime.search_path());
-        let redactor = environment::Redactor::new(request);
+        let redactor = request.redactor();
         let redact = |text: &str| redactor.clean(text);
         super::smoke::gate(lowers, env, request.limits.clone(), &redact, progress)
     };

@@ -10,10 +10,11 @@ use crate::builder::{APP_GID, APP_ROOT, APP_UID};
 use crate::progress::{Progress, printable};
 use crate::sandbox::{Exit, Mount, Root, Sandbox, Spec, Upper};
 
-use super::environment::{self, Redactor};
+use super::environment;
 use super::error::BuildError;
 use super::network::{self, Code};
 use super::request::Request;
+use super::secrets::Redactor;
 
 /// Lines that are repeated below an error.
 const TAIL: usize = 60;
@@ -89,7 +90,7 @@ pub(super) fn run(
         &environment::indexes_and_proxies(request),
         progress,
     )?;
-    attend(sandbox, &Redactor::new(request), progress)
+    attend(sandbox, &request.redactor(), progress)
 }
 
 /// The sandbox of a stage.
@@ -179,8 +180,9 @@ pub(super) fn attend(
 }
 
 /// The error of a phase that did not end with status 0.
-pub(super) fn failure(phase: Phase, outcome: Outcome) -> BuildError {
+pub(super) fn failure(phase: Phase, outcome: Outcome, request: &Request) -> BuildError {
     BuildError::Assemble {
+        withheld: environment::withheld(request),
         phase: phase.name(),
         exit: outcome.exit,
         tail: outcome.tail,

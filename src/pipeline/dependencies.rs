@@ -29,6 +29,7 @@ use super::leaks::Leaks;
 use super::lock::LockedWheel;
 use super::locked::{self, Locked};
 use super::request::Request;
+use super::secrets::without_credentials;
 use super::split::{self, Distribution};
 use super::tools::{self, Tools};
 use super::tree::{
@@ -140,7 +141,7 @@ fn inputs(
         .filter(|name| name.contains("INDEX"))
     {
         if let Some(value) = request.host_env.get(*name) {
-            let value = environment::without_credentials(value);
+            let value = without_credentials(value);
             inputs.add(&format!("the variable {name}"), &value)?;
         }
     }
@@ -277,6 +278,7 @@ fn install(
     let staged = scratch.path().join("source");
     let src = make_app_root(&staged, chown.is_some())?;
     source.stage(&src, chown)?;
+    let mut fetched = false;
     let files = match locked {
         Some(locked) => {
             let place = Locked::place(scratch)?;
@@ -284,7 +286,7 @@ fn install(
             Some(place)
         }
         None => {
-            fetch::fetch(store, source, detected, base, request, tools, progress)?;
+            fetched = fetch::fetch(store, source, detected, base, request, tools, progress)?;
             None
         }
     };
@@ -315,6 +317,10 @@ fn install(
         if request.upgrade {
             env.push(("WARPDRIVE_UPGRADE".into(), "1".into()));
         }
+        if fetched && !environment::withheld(request).is_empty() {
+            // The index would ask for the login, which is not here.
+            env.push(("WARPDRIVE_FETCHED".into(), "1".into()));
+        }
         let outcome = assemble::run(
             Stage::assemble(
                 lowers.clone(),
@@ -331,7 +337,7 @@ fn install(
         match outcome.exit {
             Exit::Code(0) => return Ok(upper.upper),
             Exit::Code(NEEDS_SDISTS) if !sdists => sdists = true,
-            _ => return Err(assemble::failure(Phase::Dependencies, outcome)),
+            _ => return Err(assemble::failure(Phase::Dependencies, outcome, request)),
         }
     }
 }

@@ -29,6 +29,8 @@ pub enum BuildError {
         exit: Exit,
         /// The last lines that it printed.
         tail: Vec<String>,
+        /// Variables of the host whose logins it did not see.
+        withheld: Vec<&'static str>,
     },
     #[error("{}", .0.title)]
     Smoke(Box<crate::app::advice::Advice>),

@@ -18,7 +18,7 @@ use crate::app::requirement::{Line, LineKind};
 use crate::app::server::pins::pinned;
 use crate::builder::APP_ROOT;
 use crate::progress::Progress;
-use crate::sandbox::{IdMode, Network};
+use crate::sandbox::{Exit, IdMode, Network};
 use crate::source::Tree;
 use crate::store::Store;
 
@@ -43,7 +43,8 @@ pub(super) struct Lists {
     pub(super) left_out: Option<String>,
 }
 
-/// Downloads what the application names, as far as its list says it plainly.
+/// Downloads what the application names, as far as its list says it plainly. True: all that it needs is in
+/// the cache now.
 pub(super) fn fetch(
     store: &Store,
     source: &Tree,
@@ -52,13 +53,13 @@ pub(super) fn fetch(
     request: &Request,
     tools: &Tools,
     progress: &dyn Progress,
-) -> Result<(), BuildError> {
+) -> Result<bool, BuildError> {
     if request.network == Network::None || detected.project.uses_pip() {
-        return Ok(());
+        return Ok(false);
     }
     let said = request.build_env.iter().cloned().collect();
     if pip_variables::without_index(&said) {
-        return Ok(());
+        return Ok(false);
     }
     let agent = detected.plan.instrument.iter();
     let agent = agent.flat_map(|agent| agent.packages(&detected.project.names()));
@@ -72,8 +73,9 @@ pub(super) fn fetch(
         .collect();
     let lists = of_project(source, detected, &server, request);
     if lists.requirements.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
+    let complete = lists.left_out.is_none();
     let scratch = store.scratch("fetch")?;
     let target = format!("{RUN}/fetched");
     let requirements = format!("{RUN}/requirements.txt");
@@ -110,8 +112,8 @@ pub(super) fn fetch(
         )),
         packages: None,
     };
-    trusted::run(store, base, request, tools, job, &Downloads(progress))?;
-    Ok(())
+    let outcome = trusted::run(store, base, request, tools, job, &Downloads(progress))?;
+    Ok(complete && outcome.exit == Exit::Code(0))
 }
 
 /// What the application asks for, as far as it says it plainly, and `more`.

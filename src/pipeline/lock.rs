@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use super::dependencies::Dependencies;
-use super::environment::without_credentials;
 use super::fragments::Pin;
+use super::secrets::without_credentials;
 
 /// A wheel, and where it is to be had.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

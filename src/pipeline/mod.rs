@@ -33,6 +33,7 @@ mod record;
 mod remote;
 mod request;
 pub mod s2i;
+mod secrets;
 mod settle;
 mod ship;
 mod smoke;
@@ -198,6 +199,8 @@ fn in_two_phases(
     mut timings: Timings,
     progress: &dyn Progress,
 ) -> Result<(Descriptor, Report), BuildError> {
+    // What is found in the cache needs no limit, and is not to be had without the one asked for.
+    sandbox::check_limits(&request.limits)?;
     let reader = files::TreeFiles::new(tree);
     let options = detection(request, tree, None);
     let python = app::python_request(&reader, &options.environment)?;

@@ -10,9 +10,9 @@ use crate::lockfile::{self, File, Index};
 use crate::registry::{Client, ClientOptions, join_url};
 use crate::store::Store;
 
-use super::environment::without_credentials;
 use super::error::BuildError;
 use super::request::Request;
+use super::secrets::without_credentials;
 
 /// Largest page of an index, in bytes.
 const MAX_PAGE: u64 = 64 * 1024 * 1024;

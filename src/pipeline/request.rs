@@ -13,6 +13,7 @@ use crate::transport::Destination;
 
 pub use super::inputs::Explanation;
 use super::judge::{Judgement, Verdict};
+use super::secrets::Redactor;
 use super::verify::Pinned;
 
 /// One `warpdrive image`.
@@ -62,6 +63,17 @@ pub struct Request {
     pub source_date_epoch: Option<i64>,
     /// The host's variables that concern package indexes, proxies and certificates.
     pub host_env: BTreeMap<String, String>,
+    /// The code of the application and of sdists sees the logins of the host's package indexes, too.
+    pub expose_index_credentials: bool,
+}
+
+impl Request {
+    /// Takes what is secret in this request out of output.
+    pub(super) fn redactor(&self) -> Redactor {
+        let secrets = self.secrets.iter();
+        let secrets = secrets.map(|secret| secret.contents.as_slice());
+        Redactor::new(&self.host_env, &self.build_env, secrets)
+    }
 }
 
 /// A file on a tmpfs below `/run/secrets`, for the time of the build.

@@ -2,7 +2,7 @@
 //! Python: no source, no variable, no secret and no configuration file of the application.
 //!
 //! So it may fill the wheel cache that all builds on this base image share, and what is installed in
-//! it may be shared as well.
+//! it may be shared as well, and the logins of the host's package indexes are seen here alone.
 
 use std::path::PathBuf;
 
@@ -96,11 +96,20 @@ pub(super) fn mounts(
 
 /// The variables of such a sandbox.
 pub(super) fn variables(base: &Base, request: &Request) -> Vec<(String, String)> {
-    environment::variables(
+    let mut env = environment::variables(
         request,
         Phase::Dependencies,
         &base.environment(),
         &base.search_path(),
         FIXED_TIME,
-    )
+    );
+    let said = |name: &str| request.build_env.iter().any(|(said, _)| said == name);
+    for (name, value) in environment::with_logins(request) {
+        if let Some(variable) = env.iter_mut().find(|(set, _)| set == name)
+            && !said(name)
+        {
+            value.clone_into(&mut variable.1);
+        }
+    }
+    env
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::progress::shown;
+
 /// A failed exchange with a registry, an index or the Docker daemon.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
@@ -218,12 +220,7 @@ pub(crate) fn tame(text: &str, limit: usize) -> String {
         }
         match c {
             '\n' | '\r' | '\t' => out.push(' '),
-            // Bidirectional overrides can make a message read as another one.
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                out.extend(c.escape_unicode());
-            }
-            c if c.is_control() => out.extend(c.escape_default()),
-            c => out.push(c),
+            c => out.push_str(&shown(c.encode_utf8(&mut [0; 4]))),
         }
     }
     out

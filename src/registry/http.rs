@@ -13,7 +13,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
 pub(crate) use reqwest::{Method, Url};
@@ -22,11 +22,10 @@ use super::certificates;
 use super::credential::Secret;
 use super::error::{RegistryError, Unreachable, tame};
 use super::local;
+use super::retry::Patience;
 
 const MAX_REDIRECTS: usize = 8;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long nothing at all may happen in an exchange.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// How often the bytes of an upload are counted.
 const TICK: Duration = Duration::from_millis(100);
 const PIECE: usize = 256 * 1024;
@@ -132,6 +131,7 @@ pub(crate) struct Http {
     user_agent: String,
     insecure: Vec<String>,
     certificate_dirs: Vec<PathBuf>,
+    patience: Patience,
     /// By authority, whether it is for https, and whether it is for public addresses only.
     clients: Mutex<HashMap<(String, bool, bool), reqwest::Client>>,
 }
@@ -141,6 +141,7 @@ impl Http {
         user_agent: &str,
         insecure: Vec<String>,
         certificate_dirs: Vec<PathBuf>,
+        patience: Patience,
     ) -> Result<Self, RegistryError> {
         // An error means that a provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -158,6 +159,7 @@ impl Http {
             user_agent: user_agent.to_owned(),
             insecure,
             certificate_dirs,
+            patience,
             clients: Mutex::default(),
         })
     }
@@ -321,7 +323,9 @@ impl Http {
                 ));
             }
         }
-        self.drive(url, builder, IDLE_TIMEOUT, &counter, sent)
+        let mut response = self.drive(url, builder, self.patience.idle, &counter, sent)?;
+        response.patience = Some(self.patience);
+        Ok(response)
     }
 
     /// Sends what is built, watching that something happens all the time: no longer than `idle` may
@@ -363,6 +367,9 @@ impl Http {
                 http: self,
                 url: url.clone(),
                 idle,
+                patience: None,
+                received: 0,
+                waited: Duration::ZERO,
             }),
             Some(Err(error)) => Err(failure(url, error)),
             None => Err(timeout(url, idle)),
@@ -377,6 +384,11 @@ pub(crate) struct Response<'a> {
     /// Where it came from in the end.
     pub url: Url,
     idle: Duration,
+    /// How slowly the body may come; a local daemon may take its time.
+    patience: Option<Patience>,
+    received: u64,
+    /// How long the caller has waited for the body. What it does with the bytes does not count.
+    waited: Duration,
 }
 
 impl Response<'_> {
@@ -408,13 +420,23 @@ impl Response<'_> {
 
     /// The next piece of the body; `None` at its end.
     pub(crate) fn chunk(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, Failure> {
+        let left = self
+            .patience
+            .map(|patience| patience.until(self.received).saturating_sub(self.waited));
+        let most = left.map_or(self.idle, |left| left.min(self.idle));
+        let begin = Instant::now();
         let outcome = self
             .http
             .runtime
-            .block_on(async { tokio::time::timeout(self.idle, self.inner.chunk()).await });
+            .block_on(async { tokio::time::timeout(most, self.inner.chunk()).await });
+        self.waited += begin.elapsed();
         match outcome {
-            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Ok(bytes)) => {
+                self.received += bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+                Ok(bytes)
+            }
             Ok(Err(error)) => Err(failure(&self.url, error)),
+            Err(_) if most < self.idle => Err(too_slow(&self.url, self.received, self.waited)),
             Err(_) => Err(timeout(&self.url, self.idle)),
         }
     }
@@ -546,6 +568,18 @@ pub(crate) fn shown(url: &Url) -> String {
     tame(url.as_str(), 300)
 }
 
+fn too_slow(url: &Url, received: u64, waited: Duration) -> Failure {
+    Failure {
+        host: authority(url),
+        kind: Unreachable::Timeout,
+        cause: format!(
+            "it sent only {received} bytes in {} seconds",
+            waited.as_secs()
+        ),
+        connecting: false,
+    }
+}
+
 fn timeout(url: &Url, idle: Duration) -> Failure {
     Failure {
         host: authority(url),
@@ -635,7 +669,7 @@ mod tests {
     #[test]
     fn plain_http_is_for_this_machine_and_for_what_is_listed() {
         let listed = vec!["reg.example:5000".to_owned(), "other.example".to_owned()];
-        let http = Http::new("test", listed, Vec::new()).unwrap();
+        let http = Http::new("test", listed, Vec::new(), Patience::default()).unwrap();
         for (text, plain) in [
             ("http://localhost:5000/", true),
             ("http://127.0.0.1/", true),

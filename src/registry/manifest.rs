@@ -116,6 +116,13 @@ impl Document {
                     // The types let other algorithms through; this project verifies SHA-256 only.
                     parse_digest(blob.digest().as_ref()).map_err(|error| bad(error.to_string()))?;
                 }
+                let odd = odd_blob(&manifest);
+                if let Some((kind, media_type)) = odd {
+                    return Err(bad(format!(
+                        "its {kind} has the media type {}, so it is not an image that can be run",
+                        tame(media_type, 100)
+                    )));
+                }
                 if manifest.config().size() > MAX_METADATA {
                     return Err(bad(format!(
                         "its configuration is larger than {MAX_METADATA} bytes"
@@ -125,6 +132,32 @@ impl Document {
             }
         }
     }
+}
+
+/// What a layer may be (image-spec, "Layer"; Docker's manifest, version 2, schema 2).
+const LAYER_TYPES: [&str; 9] = [
+    "application/vnd.oci.image.layer.v1.tar",
+    "application/vnd.oci.image.layer.v1.tar+gzip",
+    "application/vnd.oci.image.layer.v1.tar+zstd",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+    docker::LAYER,
+    docker::LAYER_GZIP,
+    "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+];
+
+const CONFIG_TYPES: [&str; 2] = ["application/vnd.oci.image.config.v1+json", docker::CONFIG];
+
+/// The first blob that no image has: a registry keeps charts, signatures and web pages as well.
+fn odd_blob(manifest: &ImageManifest) -> Option<(&'static str, &str)> {
+    let layers = manifest.layers().iter();
+    let layers = layers.map(|layer| ("layer", layer, LAYER_TYPES.as_slice()));
+    layers
+        .chain([("configuration", manifest.config(), CONFIG_TYPES.as_slice())])
+        .map(|(kind, blob, known)| (kind, blob.media_type().as_ref(), known))
+        .find(|(_, media_type, known)| !known.contains(media_type))
+        .map(|(kind, media_type, _)| (kind, media_type))
 }
 
 /// The blobs of an image, each once; the layers first: they take longest.
@@ -292,6 +325,7 @@ impl Client {
                 entry.size(),
             );
             let bytes = get(&next)?;
+            must_have_size(&bytes, &next, what)?;
             index = index.or(Some(found));
             current = (next, bytes);
         }
@@ -300,6 +334,22 @@ impl Client {
             problem: format!("it is an index of indexes, more than {MAX_DEPTH} deep"),
         })
     }
+}
+
+/// An index says digest and size of what it points to, and both have to be right.
+fn must_have_size(bytes: &[u8], entry: &Descriptor, what: &str) -> Result<(), RegistryError> {
+    if bytes.len() as u64 == entry.size() {
+        return Ok(());
+    }
+    Err(RegistryError::Manifest {
+        what: what.to_owned(),
+        problem: format!(
+            "its index says that {} has {} bytes, and it has {}",
+            entry.digest(),
+            entry.size(),
+            bytes.len()
+        ),
+    })
 }
 
 fn too_large(what: &str) -> RegistryError {
@@ -393,6 +443,9 @@ fn verified(
             found: digest.to_string(),
         });
     }
+    if let Some(expected) = expected {
+        must_have_size(&bytes, expected, name)?;
+    }
     let claimed = response.header("content-type").map(str::to_owned);
     let (media_type, _) = Document::parse(
         &bytes,
@@ -480,6 +533,9 @@ mod tests {
         lying["mediaType"] = json!(docker::MANIFEST);
         let mut sha512 = manifest.clone();
         sha512["config"]["digest"] = json!(format!("sha512:{}", "a".repeat(128)));
+        let page = json!({"schemaVersion": 2, "config": config, "layers": [blob("text/html")]});
+        let mut chart = manifest.clone();
+        chart["config"] = blob("application/vnd.cncf.helm.config.v1+json");
         let mut huge = manifest.clone();
         huge["config"]["size"] = json!(MAX_METADATA + 1);
         for (value, claimed, part) in [
@@ -498,6 +554,8 @@ mod tests {
             (&json!([]), None, "cannot be used"),
             (&sha512, None, "not a digest"),
             (&huge, None, "larger than"),
+            (&page, None, "its layer has the media type text/html"),
+            (&chart, None, "its configuration has the media type"),
         ] {
             let error = parse(value, claimed).unwrap_err().to_string();
             assert!(error.contains(part), "{value}: {error}");

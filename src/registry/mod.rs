@@ -49,5 +49,5 @@ pub use fetch::{Page, join_url, with_login_of};
 pub use manifest::{Document, Resolved, choose, this_platform};
 pub use progress::{Direction, Event, Outcome, Progress, Silent};
 pub use push::PushReport;
-pub use retry::Retry;
+pub use retry::{Patience, Retry};
 pub use session::{Client, ClientOptions, name_auth_files};

@@ -24,6 +24,39 @@ impl Default for Retry {
     }
 }
 
+/// How long a server may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// How long nothing at all may happen in an exchange, and how long the head of an answer may take.
+    pub idle: Duration,
+    /// How long a body may take besides what its bytes need at the least pace.
+    pub grace: Duration,
+    /// Bytes in a second that a body has to bring in the mean.
+    pub least_pace: u32,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(90),
+            grace: Duration::from_mins(1),
+            least_pace: 10_000,
+        }
+    }
+}
+
+impl Patience {
+    /// How long a caller may have waited for a body of which so many bytes are here. A server that sends
+    /// a byte at a time is never idle: this is what ends it.
+    pub(crate) fn until(&self, received: u64) -> Duration {
+        let pace = f64::from(self.least_pace.max(1));
+        #[expect(clippy::cast_precision_loss, reason = "a time limit")]
+        let seconds = received as f64 / pace;
+        self.grace
+            .saturating_add(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+    }
+}
+
 impl Retry {
     /// The wait after the `failed`-th try (from 1), at least what the server asked for.
     pub(crate) fn wait(&self, failed: u32, retry_after: Option<Duration>) -> Duration {
@@ -65,6 +98,14 @@ mod tests {
             assert!(retry.wait(failed, Some(Duration::from_secs(100_000))) <= MAX_WAIT);
         }
         assert!(retry.wait(1, Some(Duration::from_secs(7))) >= Duration::from_secs(7));
+    }
+
+    #[test]
+    fn a_body_has_its_time_and_no_more() {
+        let patience = Patience::default();
+        assert_eq!(patience.until(0), Duration::from_mins(1));
+        assert_eq!(patience.until(1_000_000), Duration::from_secs(160));
+        let _ = patience.until(u64::MAX);
     }
 
     #[test]

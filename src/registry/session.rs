@@ -13,7 +13,7 @@ use super::detail::detail;
 use super::error::{Denied, RegistryError, Unreachable, tame};
 use super::http::{Http, Request, Response, Url, is_loopback, same_origin};
 use super::progress::{Event, Progress, Silent};
-use super::retry::{self, Retry};
+use super::retry::{self, Patience, Retry};
 use crate::oci::Reference;
 
 /// What a [`Client`] can be told.
@@ -31,6 +31,7 @@ pub struct ClientOptions {
     /// How many blobs travel at once.
     pub jobs: usize,
     pub retry: Retry,
+    pub patience: Patience,
 }
 
 /// Auth files that the command line named for this run of the program.
@@ -51,6 +52,7 @@ impl Default for ClientOptions {
             platform: None,
             jobs: 3,
             retry: Retry::default(),
+            patience: Patience::default(),
         }
     }
 }
@@ -93,6 +95,7 @@ impl Client {
                 concat!("warpdrive/", env!("CARGO_PKG_VERSION")),
                 insecure,
                 options.certificate_dirs,
+                options.patience,
             )?,
             credentials: Credentials::new(&options.auth_files, &variable),
             retry: options.retry,
@@ -105,7 +108,7 @@ impl Client {
     #[cfg(test)]
     pub(super) fn for_tests() -> Self {
         Self {
-            http: Http::new("test", Vec::new(), Vec::new()).unwrap(),
+            http: Http::new("test", Vec::new(), Vec::new(), Patience::default()).unwrap(),
             credentials: Credentials::default(),
             retry: Retry::default(),
             jobs: 1,
@@ -321,6 +324,17 @@ impl<'c> Repository<'c> {
             let _ = url.set_scheme("https");
             let _ = url.set_port(port);
         }
+        // The bytes of an image, and a login, stay encrypted when the registry is reached so.
+        let encrypted = from.scheme() == "https" || self.host.base.scheme() == "https";
+        if encrypted && url.scheme() != "https" {
+            return Err(RegistryError::Url {
+                url: super::http::shown(&url),
+                problem: format!(
+                    "{} gave it as the place for an upload, and it is not encrypted",
+                    self.host.name
+                ),
+            });
+        }
         Ok(url)
     }
 
@@ -444,4 +458,57 @@ impl<'c> Repository<'c> {
 
 fn same_host(authority: &str, base: &Url) -> bool {
     super::http::authority(base) == authority
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_stays_encrypted() {
+        let client = Client::for_tests();
+        let location = |base: &str, given: &str| {
+            let base = Url::parse(base).unwrap();
+            let repository = Repository {
+                client: &client,
+                host: Arc::new(Host {
+                    name: "registry".into(),
+                    base: base.clone(),
+                    auth: Auth::default(),
+                }),
+                name: "opal".into(),
+            };
+            let url = repository.location(given, &base).ok()?;
+            Some(url.to_string())
+        };
+        for (base, given, expected) in [
+            (
+                "https://r.example/",
+                "/v2/u?x=1",
+                Some("https://r.example/v2/u?x=1"),
+            ),
+            (
+                "https://r.example:444/",
+                "http://r.example/u",
+                Some("https://r.example:444/u"),
+            ),
+            (
+                "https://r.example/",
+                "https://other.example/u",
+                Some("https://other.example/u"),
+            ),
+            ("https://r.example/", "http://localhost:5000/u", None),
+            ("https://r.example/", "http://127.0.0.1/u", None),
+            ("https://r.example/", "http://other.example/u", None),
+            ("https://r.example/", "ftp://r.example/u", None),
+            // The positive control: a registry that is spoken to in the clear may say so.
+            (
+                "http://localhost:5000/",
+                "http://localhost:5001/u",
+                Some("http://localhost:5001/u"),
+            ),
+        ] {
+            assert_eq!(location(base, given).as_deref(), expected, "{given}");
+        }
+    }
 }

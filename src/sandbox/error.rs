@@ -21,7 +21,7 @@ pub enum SandboxError {
     #[error("{program} cannot be executed in the sandbox: {reason}")]
     CommandNotExecutable { program: String, reason: String },
     /// This process may not create or use a user namespace.
-    #[error("cannot set up a user namespace: {reason}\n  {remedy}")]
+    #[error("cannot set up a user namespace: {reason}; {remedy}")]
     UserNamespace { reason: String, remedy: String },
     /// A network that leads outward only cannot be had.
     #[error("there is no network of the sandbox's own: {0}")]
@@ -131,7 +131,7 @@ impl fmt::Display for Failure {
             write!(f, ": {reason}")?;
         }
         if let Some(remedy) = &self.remedy {
-            write!(f, "\n  {remedy}")?;
+            write!(f, "; {remedy}")?;
         }
         Ok(())
     }
@@ -189,7 +189,7 @@ mod tests {
             .remedy("run it elsewhere");
         assert_eq!(
             failure.to_string(),
-            "mounting proc on /proc: Operation not permitted\n  run it elsewhere"
+            "mounting proc on /proc: Operation not permitted; run it elsewhere"
         );
     }
 

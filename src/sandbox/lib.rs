@@ -43,6 +43,7 @@ pub use error::{Failure, FailureKind, SandboxError};
 pub use id_map::IdMode;
 pub use interrupt::{forward_signals, install_interrupt_handler, interrupt_fd, interrupted};
 pub use join::join;
+pub use limits::check_limits;
 pub use network::{Dialer, PRIVATE_NAME_SERVER, outbound, resolver_file};
 pub use outward::NAME_SERVER as OUTWARD_NAME_SERVER;
 pub use probe::{Finding, Verdict, fences_abstract_sockets, probe};

@@ -23,6 +23,12 @@ const DEFAULT_PROCESSES: u64 = 4096;
 /// Microseconds of a CPU quota's period, the kernel's default.
 const PERIOD: u32 = 100_000;
 
+/// An error where a limit cannot be enforced on this machine, as [`super::spawn`] would give it: for a
+/// caller who may not have to start anything.
+pub fn check_limits(limits: &Limits) -> Result<(), SandboxError> {
+    Groups::create(limits).map(drop)
+}
+
 /// The control groups of one sandbox.
 #[derive(Debug, Default)]
 pub(super) struct Groups {

@@ -21,6 +21,9 @@ const MAX_IGNORE_FILE: u64 = 1024 * 1024;
 pub struct CollectOptions {
     /// gitignore patterns, stronger than every ignore file.
     pub extra_excludes: Vec<String>,
+    /// The directory that the whole source was unpacked or fetched into. Nothing outside of it is asked
+    /// about the source.
+    pub unpacked: Option<PathBuf>,
 }
 
 /// Finds the files of a directory that go into an image; `rules` says which.
@@ -32,7 +35,7 @@ pub fn collect(dir: &Path, options: &CollectOptions) -> Result<Tree, SourceError
     let dir = std::fs::canonicalize(dir).map_err(failed)?;
     let root = Root::open(&dir).map_err(failed)?;
     let mut warnings = Vec::new();
-    let repository = match git::find(&dir) {
+    let repository = match git::find(&dir, options.unpacked.as_deref()) {
         Found::Repository(repository) => Some(repository),
         Found::Nothing => None,
         Found::Unusable(reason) => {

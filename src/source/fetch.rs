@@ -172,6 +172,10 @@ pub fn take(
     cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<Tree, SourceError> {
     let fetched = fetch(store, request, progress, cancelled)?;
+    let unpacked = match request.origin {
+        Origin::Directory(_) => None,
+        Origin::Git(_) | Origin::Archive(_) | Origin::Stdin => Some(fetched.path.clone()),
+    };
     let path = match &request.context_dir {
         Some(context) => context_dir(&fetched.path, context)?,
         None => fetched.path,
@@ -179,7 +183,11 @@ pub fn take(
     if !path.is_dir() {
         return Err(SourceError::NotADirectory { path });
     }
-    let mut tree = collect(&path, options)?;
+    let options = CollectOptions {
+        unpacked,
+        ..options.clone()
+    };
+    let mut tree = collect(&path, &options)?;
     tree.keep(fetched.scratch);
     Ok(tree)
 }

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::remote;
 use super::{Commit, SourceError};
+use super::{enclosed, remote};
 
 /// Most output of one call: some million paths.
 const MAX_OUTPUT: u64 = 512 * 1024 * 1024;
@@ -30,6 +30,8 @@ const LIMIT: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(super) struct Repository {
     directory: PathBuf,
+    /// The directory above which git looks for nothing.
+    ceiling: Option<PathBuf>,
     /// When git has to have answered.
     end: Instant,
     /// Options that switch the repository's own filters off.
@@ -51,14 +53,25 @@ pub(super) enum Found {
     Repository(Repository),
 }
 
-pub(super) fn find(directory: &Path) -> Found {
-    find_within(directory, LIMIT)
+/// `unpacked`: the directory that the source was unpacked into. Git reads nothing outside of it.
+pub(super) fn find(directory: &Path, unpacked: Option<&Path>) -> Found {
+    find_within(directory, unpacked, LIMIT)
 }
 
-fn find_within(directory: &Path, limit: Duration) -> Found {
-    let has_git = directory.join(".git").symlink_metadata().is_ok();
+fn find_within(directory: &Path, unpacked: Option<&Path>, limit: Duration) -> Found {
+    let git = directory.join(".git");
+    let has_git = git.symlink_metadata().is_ok();
+    let root = unpacked.map(|root| std::fs::canonicalize(root).unwrap_or_else(|_| root.into()));
+    let reason = match &root {
+        Some(root) => enclosed::refusal(root),
+        None => enclosed::obstacle(&git),
+    };
+    if let Some(reason) = reason {
+        return Found::Unusable(reason);
+    }
     let mut repository = Repository {
         directory: directory.to_owned(),
+        ceiling: root.and_then(|root| root.parent().map(Path::to_owned)),
         end: Instant::now() + limit,
         options: Vec::new(),
         tracked: HashSet::new(),
@@ -280,6 +293,11 @@ impl Repository {
             .env("GIT_OPTIONAL_LOCKS", "0")
             .env("GIT_NO_LAZY_FETCH", "1")
             .env("GIT_ALLOW_PROTOCOL", "")
+            .envs(
+                self.ceiling
+                    .as_ref()
+                    .map(|path| ("GIT_CEILING_DIRECTORIES", path)),
+            )
             .current_dir(&self.directory)
             .arg("--no-pager")
             .arg("--no-replace-objects")
@@ -409,7 +427,7 @@ mod tests {
             ".gitmodules",
         ] {
             let place = with_a_pipe(at);
-            let Found::Unusable(reason) = find(place.path()) else {
+            let Found::Unusable(reason) = find(place.path(), None) else {
                 panic!("{at}");
             };
             assert!(reason.contains(at), "{reason}");
@@ -418,7 +436,7 @@ mod tests {
         let place = with_a_pipe("below/.gitattributes");
         let limit = Duration::from_secs(2);
         let begun = Instant::now();
-        if let Found::Repository(repository) = find_within(place.path(), limit) {
+        if let Found::Repository(repository) = find_within(place.path(), None, limit) {
             let error = repository.commit(false).unwrap_err();
             assert!(
                 error.to_string().contains("did not answer in time"),

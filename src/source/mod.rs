@@ -18,6 +18,7 @@ mod beneath;
 mod clone;
 mod collect;
 mod digest;
+mod enclosed;
 mod error;
 mod fetch;
 mod fetch_options;

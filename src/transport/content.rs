@@ -194,6 +194,17 @@ fn document(layout: &dyn Layout, entry: &Descriptor) -> Result<Vec<u8>, Transpor
             found: found.to_string(),
         });
     }
+    if bytes.len() as u64 != entry.size() {
+        return Err(TransportError::malformed(
+            path,
+            format!(
+                "{} should have {} bytes and has {}",
+                entry.digest(),
+                entry.size(),
+                bytes.len()
+            ),
+        ));
+    }
     Ok(bytes)
 }
 

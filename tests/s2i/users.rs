@@ -157,6 +157,44 @@ fn allowed_uids_hold_for_all_who_run() {
     assert_eq!(code, 4, "{words}");
 }
 
+/// What another policy has let pass is in the cache, and is refused under this one all the same.
+#[test]
+fn allowed_uids_are_asked_before_the_cache() {
+    for (builder, more, part) in [
+        (
+            Builder::plain().set("User", "1001"),
+            vec!["--assemble-user", "0"],
+            "the user of assemble is \"0\"",
+        ),
+        (
+            Builder::plain()
+                .set("User", "1001")
+                .label("io.openshift.s2i.assemble-user", "0"),
+            vec![],
+            "the user of assemble is \"0\"",
+        ),
+        (
+            Builder::plain()
+                .set("User", "1001")
+                .set("OnBuild", json!(["USER 0", "RUN true", "USER 1001"])),
+            vec![],
+            "ONBUILD USER of `box` is \"0\"",
+        ),
+    ] {
+        let warpdrive = with(builder);
+        let source = hello();
+        // The positive control: without the policy it is built, twice.
+        build(&warpdrive, "box", source.path(), &more);
+        let again = build(&warpdrive, "box", source.path(), &more);
+        assert_eq!(again["cache"]["application"], "hit", "{again}");
+        let mut arguments = vec!["--allowed-uids", "1-"];
+        arguments.extend(more);
+        let (code, _, words) = refused(&warpdrive, "box", source.path(), &arguments);
+        assert_eq!(code, 4, "{words}");
+        assert!(words.contains(part), "{part}: {words}");
+    }
+}
+
 /// What a build as somebody else gives: root, one with subordinate ids, one with one id.
 fn as_each(builder: impl Fn() -> Builder, more: &[&str]) -> Vec<(&'static str, Output)> {
     let place = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// What came in.
 #[derive(Debug, Clone)]
@@ -42,6 +43,8 @@ pub struct Reply {
     pub length: Option<u64>,
     /// Take only so many bytes of the request's body, then close without an answer.
     pub hang_up_after: Option<usize>,
+    /// The body goes out a byte at a time, with this pause between them.
+    pub drip: Option<Duration>,
 }
 
 impl Reply {
@@ -64,6 +67,11 @@ impl Reply {
 
     pub fn length(mut self, length: u64) -> Self {
         self.length = Some(length);
+        self
+    }
+
+    pub fn drip(mut self, pause: Duration) -> Self {
+        self.drip = Some(pause);
         self
     }
 
@@ -183,7 +191,12 @@ fn serve(stream: &TcpStream, answer: &Answer, log: &Mutex<Vec<Asked>>) -> std::i
         }
         let told = reply.length.unwrap_or(reply.body.len() as u64);
         write!(writer, "Content-Length: {told}\r\n\r\n")?;
-        if !head {
+        if let (Some(pause), false) = (reply.drip, head) {
+            for byte in &reply.body {
+                writer.write_all(&[*byte])?;
+                thread::sleep(pause);
+            }
+        } else if !head {
             writer.write_all(&reply.body)?;
         }
         writer.flush()?;

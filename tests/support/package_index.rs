@@ -125,6 +125,16 @@ pub struct PackageIndex {
 
 impl PackageIndex {
     pub fn start() -> Self {
+        Self::for_all_with(None)
+    }
+
+    /// One that asks for a login, `user:password`.
+    pub fn private(login: &str) -> Self {
+        let encoded = base64::engine::general_purpose::STANDARD.encode(login);
+        Self::for_all_with(Some(format!("Basic {encoded}")))
+    }
+
+    fn for_all_with(login: Option<String>) -> Self {
         let files: Arc<Mutex<Files>> = Arc::default();
         let spoiled: Arc<Mutex<Option<String>>> = Arc::default();
         let condition: Arc<Mutex<Option<Condition>>> = Arc::default();
@@ -133,6 +143,9 @@ impl PackageIndex {
         let server = FakeRegistry::start(move |asked| {
             if !comes(&patience) {
                 return Reply::new(500);
+            }
+            if login.is_some() && asked.header("authorization") != login.as_deref() {
+                return Reply::new(401).header("www-authenticate", "Basic realm=\"index\"");
             }
             let files = shelf.lock().expect("the files");
             let path = asked.target.trim_matches('/');
@@ -230,6 +243,11 @@ impl PackageIndex {
         )
         .unwrap();
         place
+    }
+
+    /// Its address with a login.
+    pub fn url_with(&self, login: &str) -> String {
+        format!("http://{login}@{}/simple", self.server.address())
     }
 
     /// For `--index-url`.

@@ -18,6 +18,14 @@ use super::super::roots::Roots;
 use super::BuildError;
 use super::list::{self, List, Part, Written};
 
+/// Everything that the list names is in uv's cache: the pipeline has fetched it where the logins of the
+/// indexes are known.
+const FETCHED: &str = "WARPDRIVE_FETCHED";
+
+fn is_set(environment: &BTreeMap<String, String>, name: &str) -> bool {
+    environment.get(name).is_some_and(|value| value == "1")
+}
+
 /// uv or pip, ready to be called.
 pub(super) struct Installer<'a> {
     pub roots: &'a Roots,
@@ -30,6 +38,8 @@ pub(super) struct Installer<'a> {
     directory: &'a Path,
     /// Code of packages may be run.
     pub build: bool,
+    /// What is to be installed is in the installer's cache already.
+    fetched: bool,
     /// The project's requirements; their options count for what is installed beside them.
     project: &'a Project,
     /// Where lists are written.
@@ -100,6 +110,7 @@ impl<'a> Installer<'a> {
             pip,
             directory: &roots.source,
             build,
+            fetched: !pip && is_set(environment, FETCHED),
             project,
             temporary: super::temporary(environment),
             translated: environment_of_uv,
@@ -169,6 +180,9 @@ impl<'a> Installer<'a> {
             line.extend(pip_variables::options_for_uv(self.environment));
             &self.translated
         };
+        if self.fetched && self.offline(&line)? {
+            return Ok(());
+        }
         let command = process::command(&line, self.directory, environment)?;
         // An error that the second attempt will not have is not shown.
         let mut held = String::new();
@@ -194,6 +208,21 @@ impl<'a> Installer<'a> {
         }
         let _ = std::io::stderr().write_all(held.as_bytes());
         Err(self.failed(&heard))
+    }
+
+    /// Installs what was fetched before, without a question to an index; false if that is not all.
+    fn offline(&self, line: &[String]) -> Result<bool, BuildError> {
+        let line = [line, &["--offline".to_owned()]].concat();
+        let command = process::command(&line, self.directory, &self.translated)?;
+        let mut held = String::new();
+        let heard = process::listen(command, self.name(), |text| {
+            held.push_str(text);
+            false
+        })?;
+        if heard.status == 0 {
+            let _ = std::io::stderr().write_all(held.as_bytes());
+        }
+        Ok(heard.status == 0)
     }
 
     fn failed(&self, heard: &Heard) -> BuildError {

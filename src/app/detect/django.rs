@@ -6,6 +6,7 @@ use ruff_python_ast::{self as ast, Expr};
 use super::super::files::{EntryKind, Files};
 use super::entry::under;
 use super::evaluate::Evaluator;
+use super::parse;
 use super::syntax::{self, Binding};
 
 /// A Django project, as its text tells.
@@ -75,7 +76,7 @@ pub(super) fn find(files: &dyn Files, home: &str) -> Option<Django> {
 /// The settings module that a program names; `None` where it has nothing to do with Django.
 #[expect(clippy::option_option, reason = "Django, and perhaps its settings")]
 fn settings_named(source: &str) -> Option<Option<String>> {
-    match ruff_python_parser::parse_module(source) {
+    match parse::module(source) {
         Ok(parsed) => {
             let mut finder = Finder::default();
             for statement in parsed.suite() {

@@ -2,7 +2,7 @@
 //! anything is installed.
 //!
 //! The order of the original: what the owner says; an executable `app.sh`; applications that the
-//! syntax trees show; Django; `app.py` as a program. `kinds` has the frameworks' names, `syntax`
+//! syntax trees show; Django; `app.py` as a program. `kinds` has the frameworks' names, `parse`, `syntax`
 //! and `evaluate` read modules, `entry` searches, `django` reads `manage.py`.
 
 mod below;
@@ -15,6 +15,7 @@ mod evaluate;
 mod kinds;
 mod lists;
 mod own;
+mod parse;
 mod syntax;
 
 use std::collections::BTreeMap;

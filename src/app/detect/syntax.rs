@@ -3,6 +3,8 @@
 use ruff_python_ast::{self as ast, Expr, Stmt};
 use ruff_text_size::Ranged as _;
 
+use super::parse;
+
 /// What a name is bound to.
 #[derive(Debug, Clone)]
 pub(super) enum Binding {
@@ -54,13 +56,15 @@ pub(super) fn parse(
     is_package: bool,
     source: &str,
 ) -> Result<Module, SyntaxError> {
-    let parsed = ruff_python_parser::parse_module(source).map_err(|error| {
-        let offset = error.location.start().to_usize().min(source.len());
-        SyntaxError {
-            path: path.to_owned(),
-            line: source.get(..offset).unwrap_or("").matches('\n').count() + 1,
-            message: error.error.to_string(),
-        }
+    let parsed = parse::module(source).map_err(|problem| SyntaxError {
+        path: path.to_owned(),
+        line: source
+            .get(..problem.offset)
+            .unwrap_or("")
+            .matches('\n')
+            .count()
+            + 1,
+        message: problem.message,
     })?;
     let mut module = Module {
         path: path.to_owned(),

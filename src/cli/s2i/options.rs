@@ -361,6 +361,7 @@ impl OursArgs {
             incremental: false,
             source_date_epoch: source_date_epoch()?,
             host_env: host_env(),
+            expose_index_credentials: false,
         })
     }
 }

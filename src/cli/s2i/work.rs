@@ -141,10 +141,10 @@ pub(super) fn say_how_to_build(written: &s2i::Written, context: &Context) {
     for (id, source) in &written.secrets {
         let _ = write!(command, " --secret id={id},src={}", source.display());
     }
-    context.printer.progress(format!(
-        "\nNext:  {command} {}",
-        written.directory.display()
-    ));
+    context.printer.progress("");
+    context
+        .printer
+        .progress(format!("Next:  {command} {}", written.directory.display()));
 }
 
 /// A build that failed for want of something in an image's labels.

@@ -35,17 +35,7 @@ pub(super) fn assembled(
     // After the variables of triggers, which these replace.
     changes.env.extend(plan.env.iter().cloned());
     if !finished {
-        let user_name = request
-            .assemble_user
-            .as_deref()
-            .or(builder.labels.assemble_user.as_deref())
-            .or(changes.user.as_deref())
-            .unwrap_or(builder.image.config.user());
-        base_image::check(
-            request.allowed_uids.as_ref(),
-            user_name,
-            "the user of assemble",
-        )?;
+        let user_name = base_image::check_assemble_user(request, builder, changes.user.as_deref())?;
         let user = builder.user(user_name, "the user of assemble")?;
         upload(plan, &place, &user)?;
         if let Some(artifacts) = artifacts {

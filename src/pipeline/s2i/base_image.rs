@@ -16,7 +16,7 @@ use super::super::commit::LABEL_PLAN;
 use super::super::request::NameAndDigest;
 use super::super::{BuildError, base};
 use super::error::S2iBuildError;
-use super::request::PullPolicy;
+use super::request::{PullPolicy, Request};
 
 /// The one user of those who have a single uid.
 const ONLY: (u32, u32) = (1001, 0);
@@ -162,6 +162,23 @@ pub(super) fn check(
             allowed: allowed.to_string(),
             reason,
         })
+}
+
+/// The user of assemble, which `--allowed-uids` must allow. `changed` is the one that `ONBUILD` triggers
+/// have set.
+pub(super) fn check_assemble_user<'a>(
+    request: &'a Request,
+    builder: &'a BaseImage,
+    changed: Option<&'a str>,
+) -> Result<&'a str, S2iBuildError> {
+    let user = request
+        .assemble_user
+        .as_deref()
+        .or(builder.labels.assemble_user.as_deref())
+        .or(changed)
+        .unwrap_or(builder.image.config.user());
+    check(request.allowed_uids.as_ref(), user, "the user of assemble")?;
+    Ok(user)
 }
 
 /// Refuses a user whom this machine cannot give.

@@ -156,6 +156,7 @@ fn made(
     for warning in Leaks::too_short(&request.common) {
         progress.warning(&warning);
     }
+    crate::sandbox::check_limits(&request.common.limits)?;
     for on in [Some(&builder), runtime.as_ref()].into_iter().flatten() {
         judge::foreign_builder(store, &on.reference, &on.image, &request.common, progress)?;
     }

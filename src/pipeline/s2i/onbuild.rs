@@ -10,10 +10,10 @@ use crate::progress::Progress;
 use crate::rootfs::{Merged, Seen, User, find_user};
 use crate::s2i::onbuild::{self, Command, Trigger, expand};
 use crate::s2i::scripts::ASSEMBLE;
-use crate::s2i::{S2iError, Where};
+use crate::s2i::{AllowedUids, S2iError, Where};
 
 use super::super::BuildError;
-use super::base_image;
+use super::base_image::{self, BaseImage};
 use super::build_root::BuildRoot;
 use super::commit::Changes;
 use super::copy::{Look, copy};
@@ -39,6 +39,22 @@ pub(super) fn has_scripts(places: &Places<'_>) -> Result<bool, BuildError> {
     Ok(places.given.is_some() || places.of_the_image_alone().find(ASSEMBLE)?.is_some())
 }
 
+/// Holds `--allowed-uids` against every user that a trigger names.
+pub(super) fn check_users(
+    builder: &BaseImage,
+    allowed: Option<&AllowedUids>,
+) -> Result<(), BuildError> {
+    let triggers =
+        onbuild::read(&builder.image.config, &builder.reference).map_err(S2iBuildError::S2i)?;
+    for trigger in &triggers {
+        if let Trigger::User(user) = trigger {
+            let what = format!("ONBUILD USER of `{}`", builder.reference);
+            base_image::check(allowed, user, &what)?;
+        }
+    }
+    Ok(())
+}
+
 /// Carries the triggers out. True when that was all: there is no assemble of the protocol to follow.
 pub(super) fn carry_out(
     plan: &Plan<'_>,
@@ -53,16 +69,6 @@ pub(super) fn carry_out(
         return Ok(false);
     }
     let alone = plan.triggers_alone;
-    let allowed = plan.request.allowed_uids.as_ref();
-    for trigger in &triggers {
-        if let Trigger::User(user) = trigger {
-            base_image::check(
-                allowed,
-                user,
-                &format!("ONBUILD USER of `{}`", builder.reference),
-            )?;
-        }
-    }
     let context = place.aside("context")?;
     plan.source.tree.stage_with(&context, None, &plan.modes)?;
     if alone {

@@ -46,6 +46,10 @@ fn inputs(plan: &Plan<'_>, source: &Digest, restored: bool) -> Result<Inputs, Bu
     inputs.add("the destination", &plan.destination)?;
     inputs.add("--assemble-user", &request.assemble_user)?;
     inputs.add("--assemble-runtime-user", &request.assemble_runtime_user)?;
+    // A result that another policy has let pass is none under this one: a user may have come from a
+    // script or from an earlier image.
+    let allowed = request.allowed_uids.as_ref().map(ToString::to_string);
+    inputs.add("--allowed-uids", &allowed)?;
     inputs.add("--runtime-artifact", &request.runtime_artifacts)?;
     inputs.add_variables("the variable", &plan.env)?;
     inputs.add_variables("the build variable", &request.common.build_env)?;

@@ -10,7 +10,7 @@ use crate::s2i::scripts::{ASSEMBLE, RUN, Scripts};
 use crate::s2i::{Where, environment};
 
 use super::super::{BuildError, DEFAULT_SOURCE_TIME};
-use super::base_image::BaseImage;
+use super::base_image::{self, BaseImage};
 use super::error::S2iBuildError;
 use super::inject::Injections;
 use super::request::{Request, Source};
@@ -48,9 +48,13 @@ pub(super) fn plan<'a>(
     progress: &dyn Progress,
 ) -> Result<Plan<'a>, BuildError> {
     let allowed = request.allowed_uids.as_ref();
+    // Before the cache is asked: what was made under another policy is not what this one lets pass.
     builder.check_user(allowed)?;
+    onbuild::check_users(builder, allowed)?;
+    base_image::check_assemble_user(request, builder, None)?;
     if let Some(runtime) = runtime {
         runtime.check_user(allowed)?;
+        runtime::check_user(request, runtime)?;
     }
     let mut env = Vec::new();
     for file in environment::IN_SOURCE {

@@ -11,7 +11,7 @@ use crate::sandbox::{Capability, Exit, IdMode, Mount, Root, Sandbox, Spec, Upper
 
 use super::super::BuildError;
 use super::super::assemble::{Outcome, attend};
-use super::super::environment::{self, Redactor};
+use super::super::environment;
 use super::super::network::{self, Code};
 use super::error::S2iBuildError;
 use super::request::Request;
@@ -194,7 +194,7 @@ impl Job<'_> {
     pub(super) fn run(self, request: &Request, progress: &dyn Progress) -> Result<(), BuildError> {
         let (name, image) = (self.name.to_owned(), self.image.to_owned());
         let sandbox = self.start(request, progress)?;
-        let redactor = Redactor::new(&request.common);
+        let redactor = request.common.redactor();
         let outcome = if request.quiet {
             attend(sandbox, &redactor, &Quietly(progress))?
         } else {
@@ -212,7 +212,7 @@ impl Job<'_> {
     ) -> Result<(T, Result<(), BuildError>), BuildError> {
         let (name, image) = (self.name.to_owned(), self.image.to_owned());
         let mut sandbox = self.start(request, progress)?;
-        let redactor = Redactor::new(&request.common);
+        let redactor = request.common.redactor();
         let stdout = sandbox.take_stdout();
         let (outcome, read) = std::thread::scope(|scope| {
             let reading = stdout.map(|stdout| scope.spawn(move || reader(stdout)));

@@ -86,6 +86,24 @@ pub(super) fn scripts(
     Ok(found)
 }
 
+/// The user of `assemble-runtime`, which `--allowed-uids` must allow.
+pub(super) fn check_user<'a>(
+    request: &'a Request,
+    runtime: &'a BaseImage,
+) -> Result<&'a str, S2iBuildError> {
+    let user = request
+        .assemble_runtime_user
+        .as_deref()
+        .or(runtime.labels.assemble_runtime_user.as_deref())
+        .unwrap_or(runtime.image.config.user());
+    base_image::check(
+        request.allowed_uids.as_ref(),
+        user,
+        "the user of assemble-runtime",
+    )?;
+    Ok(user)
+}
+
 /// Takes the artifacts over, runs `assemble-runtime`, and gives what that made of the runtime image.
 pub(super) fn assembled(
     store: &Store,
@@ -97,16 +115,7 @@ pub(super) fn assembled(
 ) -> Result<Outcome, BuildError> {
     let request = plan.request;
     let place = BuildRoot::new(store, runtime, "runtime")?;
-    let user_name = request
-        .assemble_runtime_user
-        .as_deref()
-        .or(runtime.labels.assemble_runtime_user.as_deref())
-        .unwrap_or(runtime.image.config.user());
-    base_image::check(
-        request.allowed_uids.as_ref(),
-        user_name,
-        "the user of assemble-runtime",
-    )?;
+    let user_name = check_user(request, runtime)?;
     let user = runtime.user(user_name, "the user of assemble-runtime")?;
     let cwd = runtime.working_dir();
     place.directory(&cwd, &user)?;

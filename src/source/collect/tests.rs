@@ -565,3 +565,150 @@ proptest! {
         prop_assert_ne!(&digest, &digest_of(&other, false, 0o644, 1));
     }
 }
+
+/// A source that was unpacked brings its own `.git`, which can name a repository that is nobody's business.
+#[test]
+fn an_unpacked_source_tells_nothing_of_other_repositories() {
+    let private = source(&[("secret.py", "x")]);
+    git(private.path(), &["init", "-q"]);
+    git(private.path(), &["add", "."]);
+    git(private.path(), &["commit", "-q", "-m", "private words"]);
+    let url = "https://example.com/private.git";
+    git(private.path(), &["remote", "add", "origin", url]);
+    let there = private.path().join(".git");
+    let id = fs::read_to_string(there.join("refs/heads/main")).unwrap();
+    let own = |dir: &Path| {
+        git(dir, &["init", "-q"]);
+        git(dir, &["add", "."]);
+    };
+    let objects = there.join("objects");
+    let file = there.join("config");
+    type Make<'a> = &'a dyn Fn(&Path);
+    let ways: [(&str, Make<'_>, &str); 6] = [
+        (
+            "a file",
+            &|dir| fs::write(dir.join(".git"), format!("gitdir: {}", there.display())).unwrap(),
+            "outside of the source",
+        ),
+        (
+            "a link",
+            &|dir| symlink(&there, dir.join(".git")).unwrap(),
+            "is a link",
+        ),
+        (
+            "commondir",
+            &|dir| {
+                put(dir, ".git/HEAD", "ref: refs/heads/main\n");
+                put(dir, ".git/commondir", &there.display().to_string());
+            },
+            "names another repository",
+        ),
+        (
+            "borrowed objects",
+            &|dir| {
+                own(dir);
+                put(
+                    dir,
+                    ".git/objects/info/alternates",
+                    &objects.display().to_string(),
+                );
+                put(dir, ".git/HEAD", &id);
+            },
+            "names another repository",
+        ),
+        (
+            "a link inside",
+            &|dir| {
+                own(dir);
+                fs::remove_dir_all(dir.join(".git/objects")).unwrap();
+                symlink(&objects, dir.join(".git/objects")).unwrap();
+                put(dir, ".git/HEAD", &id);
+            },
+            "neither a file nor a directory",
+        ),
+        (
+            "an included configuration",
+            &|dir| {
+                own(dir);
+                git(dir, &["commit", "-q", "-m", "own words"]);
+                git(dir, &["config", "include.path", file.to_str().unwrap()]);
+            },
+            "includes another file",
+        ),
+    ];
+    for (way, make, reason) in ways {
+        let dir = source(&[("app.py", "x")]);
+        make(dir.path());
+        // The positive control: a directory that the user has named is asked.
+        let tree = take(dir.path());
+        let commit = tree
+            .commit
+            .as_ref()
+            .unwrap_or_else(|| panic!("{way}: {:?}", tree.warnings));
+        assert!(
+            commit.message == "private words" || commit.remote.as_deref() == Some(url),
+            "{way}: {commit:?}"
+        );
+        let options = CollectOptions {
+            unpacked: Some(dir.path().to_owned()),
+            ..CollectOptions::default()
+        };
+        let tree = collect(dir.path(), &options).unwrap();
+        assert_eq!(tree.commit, None, "{way}");
+        assert!(
+            tree.warnings.iter().any(|warning| warning.contains(reason)),
+            "{way}: {:?}",
+            tree.warnings
+        );
+    }
+}
+
+#[test]
+fn an_unpacked_repository_with_a_submodule_is_known() {
+    let library = source(&[("lib.py", "x")]);
+    let dir = source(&[("app.py", "x"), ("sub/more.py", "y")]);
+    for dir in [library.path(), dir.path()] {
+        git(dir, &["init", "-q"]);
+        git(dir, &["add", "."]);
+        git(dir, &["commit", "-q", "-m", "words"]);
+    }
+    let from = library.path().to_str().unwrap();
+    git(dir.path(), &["submodule", "--quiet", "add", from, "lib"]);
+    git(dir.path(), &["commit", "-q", "-m", "with lib"]);
+    let options = CollectOptions {
+        unpacked: Some(dir.path().to_owned()),
+        ..CollectOptions::default()
+    };
+    for place in ["", "sub"] {
+        let tree = collect(&dir.path().join(place), &options).unwrap();
+        let commit = tree.commit.as_ref().unwrap();
+        assert_eq!(commit.message, "with lib", "{:?}", tree.warnings);
+        assert!(tree.entries().iter().all(|entry| entry.tracked), "{place}");
+    }
+    // A repository above the source says nothing of it.
+    let options = CollectOptions {
+        unpacked: Some(dir.path().join("sub")),
+        ..CollectOptions::default()
+    };
+    let tree = collect(&dir.path().join("sub"), &options).unwrap();
+    assert_eq!(tree.commit, None);
+}
+
+#[test]
+fn a_fifo_in_a_git_directory_is_not_waited_for() {
+    let dir = source(&[("app.py", "x")]);
+    git(dir.path(), &["init", "-q"]);
+    let path = dir.path().join(".git/index");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &path,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    let tree = take(dir.path());
+    assert_eq!(tree.commit, None);
+    let said = tree.warnings.join("\n");
+    assert!(said.contains(".git/index` is neither a file"), "{said}");
+}

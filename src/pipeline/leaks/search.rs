@@ -1,0 +1,194 @@
+//! Looks for patterns in one file after the other, piece by piece.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+
+use crate::layer::{Member, MemberKind, Witness};
+use crate::progress::shown;
+
+use super::super::error::BuildError;
+use super::super::secrets::Form;
+use super::Leaks;
+use super::inside::{self, Kept, Sink};
+use super::unwrap::{Decoder, Unwrapper};
+
+/// Which secret a pattern is of, and how it is written.
+type Owner = (usize, Form);
+
+/// Patterns that are looked for in one reading of a text.
+pub(super) struct Patterns {
+    machine: AhoCorasick,
+    owners: Vec<Owner>,
+    longest: usize,
+}
+
+impl Patterns {
+    pub(super) fn new(mut patterns: Vec<(Vec<u8>, Owner)>) -> Option<Self> {
+        patterns.retain(|(bytes, _)| !bytes.is_empty());
+        patterns.sort();
+        patterns.dedup_by(|a, b| a.0 == b.0);
+        let longest = patterns.iter().map(|(bytes, _)| bytes.len()).max()?;
+        let machine = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostFirst)
+            .build(patterns.iter().map(|(bytes, _)| bytes))
+            .ok()?;
+        Some(Self {
+            machine,
+            owners: patterns.into_iter().map(|(_, owner)| owner).collect(),
+            longest,
+        })
+    }
+}
+
+/// A stream that is searched piece by piece: the end of one piece is kept for the next.
+struct Stream<'a> {
+    patterns: &'a Patterns,
+    kept: Vec<u8>,
+}
+
+impl Stream<'_> {
+    fn feed(&mut self, bytes: &[u8]) -> Option<Owner> {
+        self.kept.extend_from_slice(bytes);
+        let found = self.patterns.machine.find(&self.kept);
+        let rest = self.kept.len().saturating_sub(self.patterns.longest - 1);
+        self.kept.drain(..rest);
+        found.map(|found| self.patterns.owners[found.pattern().as_usize()])
+    }
+}
+
+fn stream(patterns: Option<&Patterns>) -> Option<Stream<'_>> {
+    patterns.map(|patterns| Stream {
+        patterns,
+        kept: Vec::new(),
+    })
+}
+
+/// Looks for the secrets in one file after the other.
+pub(in super::super) struct Search<'a> {
+    leaks: &'a Leaks,
+    plain: Option<Stream<'a>>,
+    unwrapped: Option<Stream<'a>>,
+    decoded: Option<Stream<'a>>,
+    unwrapper: Unwrapper,
+    decoder: Decoder,
+    place: String,
+    found: Option<(Owner, String)>,
+    buffer: Vec<u8>,
+    /// Of a file that holds others.
+    archive: Kept,
+}
+
+impl<'a> Search<'a> {
+    pub(super) fn new(leaks: &'a Leaks) -> Self {
+        Self {
+            leaks,
+            plain: stream(leaks.plain.as_ref()),
+            unwrapped: stream(leaks.unwrapped.as_ref()),
+            decoded: stream(leaks.decoded.as_ref()),
+            unwrapper: Unwrapper::default(),
+            decoder: Decoder::default(),
+            place: String::new(),
+            found: None,
+            buffer: Vec::new(),
+            archive: Kept::default(),
+        }
+    }
+
+    /// A whole document, not one of a layer.
+    pub(super) fn document(&mut self, place: &str, bytes: &[u8]) {
+        place.clone_into(&mut self.place);
+        self.feed(bytes);
+        self.finish_file();
+    }
+
+    /// An error if anything was found.
+    pub(in super::super) fn verdict(&self) -> Result<(), BuildError> {
+        let Some(((owner, form), place)) = &self.found else {
+            return Ok(());
+        };
+        Err(BuildError::SecretInImage {
+            secret: self.leaks.names[*owner].clone(),
+            // A name of a file may have the secret in it.
+            place: self.leaks.redactor.clean(&shown(place)),
+            form: form.words(),
+        })
+    }
+}
+
+impl Sink for Search<'_> {
+    fn feed(&mut self, bytes: &[u8]) {
+        if self.found.is_some() {
+            return;
+        }
+        let mut found = None;
+        if let Some(stream) = &mut self.plain {
+            found = stream.feed(bytes);
+        }
+        if let Some(stream) = &mut self.unwrapped {
+            self.buffer.clear();
+            self.unwrapper.feed(bytes, &mut self.buffer);
+            let other = stream.feed(&self.buffer);
+            found = found.or(other);
+        }
+        if let Some(stream) = &mut self.decoded {
+            let other = stream.feed(&self.decoder.feed(bytes));
+            found = found.or(other);
+        }
+        self.found = found.map(|owner| (owner, self.place.clone()));
+    }
+
+    fn finish_file(&mut self) {
+        let rest = self.decoder.finish();
+        if let (Some(stream), None) = (&mut self.decoded, &self.found)
+            && let Some(owner) = stream.feed(&rest)
+        {
+            self.found = Some((owner, self.place.clone()));
+        }
+        self.unwrapper = Unwrapper::default();
+        for stream in [&mut self.plain, &mut self.unwrapped, &mut self.decoded]
+            .into_iter()
+            .flatten()
+        {
+            stream.kept.clear();
+        }
+    }
+
+    fn go_to(&mut self, place: String) -> String {
+        std::mem::replace(&mut self.place, place)
+    }
+
+    fn is_done(&self) -> bool {
+        self.found.is_some()
+    }
+}
+
+impl Witness for Search<'_> {
+    fn member(&mut self, member: &Member) {
+        self.place = format!("/{}", member.path.display());
+        self.archive = Kept::of(&member.path);
+        self.feed(member.path.as_os_str().as_bytes());
+        self.finish_file();
+        if let MemberKind::Symlink(target) | MemberKind::HardLink(target) = &member.kind {
+            self.feed(Path::new(target).as_os_str().as_bytes());
+            self.finish_file();
+        }
+        for value in member.xattrs.values() {
+            self.feed(value);
+            self.finish_file();
+        }
+    }
+
+    fn content(&mut self, bytes: &[u8]) {
+        self.feed(bytes);
+        self.archive.push(bytes);
+    }
+
+    fn end(&mut self) {
+        self.finish_file();
+        if let Some(bytes) = self.archive.take() {
+            inside::look(self, &bytes);
+        }
+    }
+}

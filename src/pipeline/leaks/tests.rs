@@ -1,0 +1,318 @@
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
+use super::*;
+use crate::layer::{Member, MemberKind, Witness};
+use proptest::prelude::*;
+
+const SECRET: &[u8] = b"hunter2:correct horse/battery?staple=100%&more";
+
+fn leaks(secret: &[u8]) -> Leaks {
+    Leaks::of(
+        vec![("the secret `it`".into(), secret.to_vec())],
+        Redactor::of([secret.to_vec()]),
+    )
+}
+
+/// Finds it when fed in pieces of this size.
+fn finds(leaks: &Leaks, text: &[u8], piece: usize) -> bool {
+    let mut search = leaks.search().unwrap();
+    for piece in text.chunks(piece) {
+        search.content(piece);
+    }
+    search.end();
+    search.verdict().is_err()
+}
+
+fn percent(secret: &[u8], lower: bool) -> Vec<u8> {
+    let mut out = String::new();
+    for byte in secret {
+        if byte.is_ascii_alphanumeric() {
+            out.push(char::from(*byte));
+        } else if lower {
+            write!(out, "%{byte:02x}").unwrap();
+        } else {
+            write!(out, "%{byte:02X}").unwrap();
+        }
+    }
+    out.into_bytes()
+}
+
+fn wrapped(text: &str, width: usize, end: &str) -> Vec<u8> {
+    let lines: Vec<&str> = text
+        .as_bytes()
+        .chunks(width)
+        .map(|line| std::str::from_utf8(line).unwrap())
+        .collect();
+    lines.join(end).into_bytes()
+}
+
+/// All the ways in which it may stand in a file.
+fn hidden(secret: &[u8]) -> Vec<Vec<u8>> {
+    let mut texts = vec![
+        secret.to_vec(),
+        percent(secret, true),
+        percent(secret, false),
+        String::from_utf8_lossy(&percent(secret, false))
+            .replace("%20", "+")
+            .into_bytes(),
+    ];
+    for before in 0..4 {
+        let mut bytes = vec![b'x'; before];
+        bytes.extend_from_slice(secret);
+        bytes.extend_from_slice(b"tail");
+        for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
+            let text = engine.encode(&bytes);
+            for (width, end) in [
+                (4, "\n"),
+                (19, "\r\n"),
+                (76, "\n"),
+                (20, "\\n"),
+                (17, "'\n '"),
+            ] {
+                texts.push(wrapped(&text, width, end));
+            }
+            texts.push(text.into_bytes());
+        }
+    }
+    texts
+}
+
+#[test]
+fn a_secret_is_found_in_every_form_and_across_every_edge() {
+    let leaks = leaks(SECRET);
+    for text in hidden(SECRET) {
+        let mut file = b"some text before it: ".to_vec();
+        file.extend_from_slice(&text);
+        file.extend_from_slice(b"\nand after it\n");
+        for piece in [1, 2, 3, 7, 16, 31, 1 << 20] {
+            assert!(
+                finds(&leaks, &file, piece),
+                "{} in pieces of {piece}",
+                String::from_utf8_lossy(&file)
+            );
+        }
+        // The twin: one byte of it is another.
+        let middle = file.len() / 2;
+        let mut twin = file.clone();
+        twin[middle] = if twin[middle] == b'Q' { b'R' } else { b'Q' };
+        assert!(
+            !finds(&leaks, &twin, 16),
+            "{}",
+            String::from_utf8_lossy(&twin)
+        );
+    }
+    assert!(!finds(&leaks, &SECRET[..SECRET.len() - 1], 16));
+}
+
+#[test]
+fn lines_may_end_in_other_ways() {
+    let key = b"-----BEGIN X-----\nabcdefgh\nijklmnop\n-----END X-----";
+    let leaks = leaks(key);
+    let text = std::str::from_utf8(key).unwrap();
+    assert!(finds(&leaks, text.replace('\n', "\r\n").as_bytes(), 5));
+    assert!(finds(&leaks, format!("{text:?}").as_bytes(), 5));
+    assert!(finds(&leaks, text.replace('\n', "").as_bytes(), 5));
+}
+
+#[test]
+fn eight_bytes_are_enough_and_seven_are_not() {
+    let eight = leaks(b"8 bytes!");
+    for text in hidden(b"8 bytes!") {
+        assert!(
+            finds(&eight, &text, 3),
+            "{}",
+            String::from_utf8_lossy(&text)
+        );
+    }
+    assert!(leaks(b"7 bytes").search().is_none());
+}
+
+#[test]
+fn two_files_are_two_and_names_count() {
+    let leaks = leaks(SECRET);
+    let mut search = leaks.search().unwrap();
+    let half = SECRET.len() / 2;
+    for part in [&SECRET[..half], &SECRET[half..]] {
+        search.member(&member(b"a", MemberKind::File));
+        search.content(part);
+        search.end();
+    }
+    assert!(search.verdict().is_ok());
+    let link = MemberKind::Symlink(OsStr::from_bytes(SECRET).into());
+    search.member(&member(b"etc/link", link));
+    let told = search.verdict().unwrap_err().to_string();
+    assert!(
+        told.contains("/etc/link") && !told.contains("hunter2"),
+        "{told}"
+    );
+
+    let mut search = leaks.search().unwrap();
+    let name = [b"etc/", SECRET].concat();
+    search.member(&member(&name, MemberKind::File));
+    let told = search.verdict().unwrap_err().to_string();
+    assert!(
+        told.contains("/etc/****") && !told.contains("hunter2"),
+        "{told}"
+    );
+}
+
+fn member(path: &[u8], kind: MemberKind) -> Member {
+    Member {
+        path: OsStr::from_bytes(path).into(),
+        kind,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        mtime: 0,
+        nanos: 0,
+        size: 0,
+        xattrs: std::collections::BTreeMap::new(),
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zip(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut writer = ::zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = ::zip::write::SimpleFileOptions::default();
+    writer.start_file(name, options).unwrap();
+    writer.write_all(bytes).unwrap();
+    writer.finish().unwrap().into_inner()
+}
+
+fn tar(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut builder = ::tar::Builder::new(Vec::new());
+    let mut header = ::tar::Header::new_ustar();
+    header.set_size(bytes.len() as u64);
+    header.set_cksum();
+    builder.append_data(&mut header, name, bytes).unwrap();
+    builder.into_inner().unwrap()
+}
+
+/// What is told of a file of a layer.
+fn told(leaks: &Leaks, name: &str, content: &[u8]) -> Option<String> {
+    let mut search = leaks.search().unwrap();
+    search.member(&member(name.as_bytes(), MemberKind::File));
+    for piece in content.chunks(1000) {
+        search.content(piece);
+    }
+    search.end();
+    search.verdict().err().map(|error| error.to_string())
+}
+
+#[test]
+fn files_in_files_are_searched() {
+    let leaks = leaks(SECRET);
+    // Compressed, it stands nowhere as it is.
+    let words: Vec<String> = (0..20_000).map(|number| number.to_string()).collect();
+    let text = [words.join(" ").as_bytes(), SECRET, b"\nend"].concat();
+    let twin = [words.join(" ").as_bytes(), &SECRET[1..], b"\nend"].concat();
+    for (name, pack, place) in [
+        (
+            "a.gz",
+            &(|text: &[u8]| gzip(text)) as &dyn Fn(&[u8]) -> Vec<u8>,
+            "/a.gz (unpacked)",
+        ),
+        ("a", &|text| gzip(text), "/a (unpacked)"),
+        (
+            "a.whl",
+            &|text| zip("in/key.txt", text),
+            "/a.whl (in/key.txt)",
+        ),
+        (
+            "run",
+            &|text| [b"#!/usr/bin/env python\n", &zip("key", text)[..]].concat(),
+            "/run (key)",
+        ),
+        (
+            "a.tar.gz",
+            &|text| gzip(&tar("in/key.gz", &gzip(text))),
+            "/a.tar.gz (unpacked) (in/key.gz) (unpacked)",
+        ),
+        (
+            "a.tar",
+            &|text| tar("lib.zip", &zip("key", text)),
+            "/a.tar (lib.zip) (key)",
+        ),
+    ] {
+        let told_of = told(&leaks, name, &pack(&text)).unwrap_or_else(|| panic!("{name}"));
+        assert!(told_of.contains(place), "{told_of}");
+        // The twin is not the secret, and a damaged file is no harm.
+        assert_eq!(told(&leaks, name, &pack(&twin)), None, "{name}");
+        let packed = pack(&text);
+        let _ = told(&leaks, name, &packed[..packed.len() / 2]);
+    }
+    // As deep as four, and no deeper; a bomb ends.
+    let deep = |times: usize| (0..times).fold(text.clone(), |text, _| gzip(&text));
+    assert!(told(&leaks, "a", &deep(4)).is_some());
+    assert!(told(&leaks, "a", &deep(6)).is_none());
+    let bomb = gzip(&gzip(&vec![0; 64 << 20]));
+    assert!(told(&leaks, "a", &bomb).is_none());
+}
+
+#[test]
+fn every_field_is_found_in_every_form() {
+    let secret = b"A=first/word+1\nPASSWORD='second word 2'\nDEBUG=true\n";
+    let request = |contents: &[u8]| super::super::secrets::fields(contents);
+    let of = |contents: &[u8]| {
+        let fields = request(contents).into_iter();
+        let named = fields.map(|(part, bytes)| (part.of("it"), bytes)).collect();
+        Leaks::of(named, Redactor::of([]))
+    };
+    let leaks = of(secret);
+    for field in ["first/word+1", "A=first/word+1", "second word 2"] {
+        for (form, bytes) in forms(field.as_bytes()) {
+            let file = [b"before ", &bytes[..], b" after"].concat();
+            for piece in [1, 7, 1000] {
+                assert!(finds(&leaks, &file, piece), "{field} {form:?}");
+            }
+        }
+        let wrapped_hex = wrapped(&format!("{}00", hex_of(field)), 10, "\n");
+        assert!(finds(&leaks, &wrapped_hex, 3), "{field}");
+    }
+    assert!(!finds(&leaks, b"DEBUG=true A= PASSWORD=", 3));
+    // A key is found however its lines are wrapped.
+    let body = "MIIEpAIBAAKCAQEAx8Q9vJ2f3kLmN0pQrStUvWxYz1234567890abcdefghijklmnop";
+    let key = format!(
+        "-----BEGIN X-----\n{}\n-----END X-----\n",
+        String::from_utf8(wrapped(body, 20, "\n")).unwrap()
+    );
+    let leaks = of(key.as_bytes());
+    for (width, end) in [(64, "\n"), (7, "\r\n"), (15, "\"\n  \""), (1000, "")] {
+        assert!(finds(&leaks, &wrapped(body, width, end), 9), "{width}");
+    }
+}
+
+fn hex_of(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").unwrap();
+        hex
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_secret_is_found_in_any_bytes(
+        secret in prop::collection::vec(any::<u8>(), LEAST..60),
+        before in prop::collection::vec(any::<u8>(), 0..50),
+        piece in 1_usize..40,
+    ) {
+        prop_assume!(secret.trim_ascii().len() >= LEAST);
+        let leaks = leaks(&secret);
+        let plain = [&before[..], &secret, b"end"].concat();
+        prop_assert!(finds(&leaks, &plain, piece));
+        let encoded = STANDARD_NO_PAD.encode(&plain);
+        prop_assert!(finds(&leaks, &wrapped(&encoded, 7, "\n"), piece));
+        prop_assert!(finds(&leaks, &percent(&plain, true), piece));
+    }
+}

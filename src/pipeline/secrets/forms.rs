@@ -1,0 +1,121 @@
+//! How a secret may be written.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
+/// How a secret was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in super::super) enum Form {
+    Plain,
+    Base64,
+    Hex,
+    Utf16,
+    UrlEncoded,
+}
+
+impl Form {
+    pub(in super::super) fn words(self) -> &'static str {
+        match self {
+            Self::Plain => "as it is",
+            Self::Base64 => "in base64",
+            Self::Hex => "in hexadecimal",
+            Self::Utf16 => "in UTF-16",
+            Self::UrlEncoded => "percent-encoded",
+        }
+    }
+}
+
+/// All that may stand for a secret. Percent-encoding has too many ways to be written: it is given in
+/// the usual one, for output; who searches takes it back instead.
+pub(in super::super) fn forms(secret: &[u8]) -> Vec<(Form, Vec<u8>)> {
+    let mut found = Vec::new();
+    for variant in variants(secret) {
+        found.extend(
+            encoded(&variant)
+                .into_iter()
+                .map(|text| (Form::Base64, text)),
+        );
+        for upper in [false, true] {
+            found.push((Form::Hex, hex(&variant, upper)));
+            found.push((Form::UrlEncoded, percent(&variant, upper)));
+        }
+        if let Ok(text) = std::str::from_utf8(&variant) {
+            for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+                let units = text.encode_utf16().flat_map(bytes);
+                found.push((Form::Utf16, units.collect()));
+            }
+        }
+        found.push((Form::Plain, variant));
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn hex(bytes: &[u8], upper: bool) -> Vec<u8> {
+    let digits = if upper {
+        b"0123456789ABCDEF"
+    } else {
+        b"0123456789abcdef"
+    };
+    bytes
+        .iter()
+        .flat_map(|byte| {
+            [
+                digits[usize::from(byte >> 4)],
+                digits[usize::from(byte & 15)],
+            ]
+        })
+        .collect()
+}
+
+fn percent(bytes: &[u8], upper: bool) -> Vec<u8> {
+    let mut text = Vec::new();
+    for byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
+            text.push(*byte);
+        } else {
+            text.push(b'%');
+            text.extend(hex(&[*byte], upper));
+        }
+    }
+    text
+}
+
+/// The secret as it may stand in a text: with line feeds, with CR LF, and as string literals of JSON,
+/// Python and shells have it.
+fn variants(secret: &[u8]) -> Vec<Vec<u8>> {
+    let mut variants = vec![secret.to_vec()];
+    if let Ok(text) = std::str::from_utf8(secret) {
+        let unix = text.replace("\r\n", "\n");
+        variants.push(unix.replace('\n', "\r\n").into_bytes());
+        variants.push(unix.replace('\n', "\\n").into_bytes());
+        if let Ok(json) = serde_json::to_string(&unix) {
+            variants.push(json.as_bytes()[1..json.len() - 1].to_vec());
+        }
+        variants.push(unix.into_bytes());
+    }
+    variants.sort();
+    variants.dedup();
+    variants
+}
+
+/// What of the secret's base64 does not depend on the bytes around it, for each of the three places
+/// in a group of three bytes where it may begin.
+fn encoded(secret: &[u8]) -> Vec<Vec<u8>> {
+    let mut found = Vec::new();
+    for before in 0..3_usize {
+        let mut padded = vec![0; before];
+        padded.extend_from_slice(secret);
+        // Characters that hold a bit of what stands before; whole ones before what comes after.
+        let first = (before * 8).div_ceil(6);
+        let last = padded.len() * 8 / 6;
+        for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
+            let text = engine.encode(&padded);
+            found.push(text.as_bytes()[first..last].to_vec());
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}

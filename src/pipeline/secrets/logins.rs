@@ -1,0 +1,182 @@
+//! Logins in URLs and in variables.
+
+/// Whether a variable's name says that its value is secret.
+pub(in super::super) fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    [
+        "PASSWORD",
+        "PASSWD",
+        "SECRET",
+        "TOKEN",
+        "API_KEY",
+        "PRIVATE_KEY",
+        "CREDENTIAL",
+    ]
+    .iter()
+    .any(|word| name.contains(word))
+}
+
+/// The logins of the URLs in a value. What is no URL may be a proxy's address: `me:word@proxy:8080`.
+fn logins(value: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    for word in value.split([' ', '\t', '\n', '\r', ',', '"', '\'']) {
+        let rest = match word.split_once("://") {
+            Some((_, rest)) => rest,
+            None if word
+                .split_once('@')
+                .is_some_and(|(login, _)| login.contains(':')) =>
+            {
+                word
+            }
+            None => continue,
+        };
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+        if let Some((login, _)) = authority.rsplit_once('@') {
+            found.push(login);
+        }
+    }
+    found
+}
+
+/// What of a value is a credential, as it may stand in a file: passwords, logins, and the login with
+/// its host, each with its least length. The last is searched for even if the password is short.
+pub(in super::super) fn credentials_in(value: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for word in passwords(value) {
+        if word.len() >= 8 {
+            found.push(word);
+        }
+    }
+    for login in logins(value) {
+        if login.len() >= 8 && login.contains(':') {
+            found.push(login.to_owned());
+        }
+        let start = value.find(&format!("{login}@"));
+        let rest = start.and_then(|at| value.get(at..)).unwrap_or_default();
+        let end = rest
+            .find(|c: char| c.is_whitespace() || "/?#,\"'".contains(c))
+            .unwrap_or(rest.len());
+        if let Some(authority) = rest.get(..end).filter(|text| text.len() >= 8) {
+            found.push(authority.to_owned());
+        }
+    }
+    found
+}
+
+/// The `user:password` parts of the URLs in a value, whole and as password alone.
+pub(super) fn credentials(value: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for login in logins(value) {
+        found.push(login.to_owned());
+        if let Some((_, password)) = login.split_once(':') {
+            found.push(password.to_owned());
+        }
+    }
+    found
+}
+
+/// The passwords of the URLs in a value, as they stand there and without percent-encoding. A login
+/// without a colon is a token.
+pub(in super::super) fn passwords(value: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for login in logins(value) {
+        let password = login
+            .split_once(':')
+            .map_or(login, |(_, password)| password);
+        found.push(password.to_owned());
+        let mut bytes = Vec::with_capacity(password.len());
+        let mut rest = password.as_bytes();
+        while let Some((&byte, tail)) = rest.split_first() {
+            let hex = tail
+                .get(..2)
+                .and_then(|pair| std::str::from_utf8(pair).ok());
+            match hex.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
+                Some(value) if byte == b'%' => {
+                    bytes.push(value);
+                    rest = &tail[2..];
+                }
+                _ => {
+                    bytes.push(byte);
+                    rest = tail;
+                }
+            }
+        }
+        if let Ok(decoded) = String::from_utf8(bytes)
+            && decoded != password
+        {
+            found.push(decoded);
+        }
+    }
+    found
+}
+
+/// A URL list without its credentials, for cache keys.
+pub(in super::super) fn without_credentials(value: &str) -> String {
+    let mut clean = value.to_owned();
+    for word in credentials(value) {
+        clean = clean.replace(&format!("{word}@"), "");
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_found_in_every_url_of_a_value() {
+        let value = "https://me:hunter22@a.example/simple https://token@b.example:8080/x";
+        assert_eq!(credentials(value), ["me:hunter22", "hunter22", "token"]);
+        assert_eq!(
+            without_credentials(value),
+            "https://a.example/simple https://b.example:8080/x"
+        );
+    }
+
+    #[test]
+    fn short_passwords_are_known_by_their_host() {
+        assert_eq!(
+            credentials_in("https://u:pw@pypi.example/simple"),
+            ["u:pw@pypi.example"]
+        );
+        assert_eq!(
+            credentials_in("http://me:hunter22@h:81/ x"),
+            ["hunter22", "me:hunter22", "me:hunter22@h:81"]
+        );
+        assert!(credentials_in("https://pypi.example/simple").is_empty());
+    }
+
+    #[test]
+    fn passwords_are_known_in_both_forms() {
+        for (value, expected) in [
+            (
+                "http://me:p%40ss%2Fword@h/",
+                &["p%40ss%2Fword", "p@ss/word"][..],
+            ),
+            ("https://token@h/", &["token"]),
+            ("me:word@proxy:8080", &["word"]),
+            ("me@example.com", &[]),
+            ("host:80", &[]),
+            (
+                "[global]\nindex-url = https://u:pw1@a/\nextra-index-url=https://u:pw2@b/",
+                &["pw1", "pw2"],
+            ),
+            ("http://u:100%@h", &["100%"]),
+        ] {
+            assert_eq!(passwords(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn names_tell_which_values_are_secret() {
+        for (name, secret) in [
+            ("PIP_TOKEN", true),
+            ("db_password", true),
+            ("AWS_SECRET_ACCESS_KEY", true),
+            ("DJANGO_SETTINGS_MODULE", false),
+            ("KEYBOARD", false),
+        ] {
+            assert_eq!(is_secret(name), secret, "{name}");
+        }
+    }
+}

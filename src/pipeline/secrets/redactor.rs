@@ -1,0 +1,103 @@
+//! Output without secrets.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aho_corasick::{AhoCorasick, MatchKind};
+
+use crate::progress::without_logins;
+
+use super::fields::{LEAST, fields};
+use super::forms::{Form, forms};
+use super::logins::{credentials, is_secret, passwords};
+
+/// Shorter words would make the output unreadable and are no secrets worth the name.
+const SHORTEST: usize = 4;
+
+/// Replaces what must not be shown: secrets and the credentials of URLs.
+pub(in super::super) struct Redactor {
+    /// `None`: there is nothing to look for.
+    words: Option<AhoCorasick>,
+}
+
+impl Redactor {
+    /// Of the logins in variables, of those whose name says that they are secret, and of secrets.
+    pub(in super::super) fn new<'a>(
+        host_env: &BTreeMap<String, String>,
+        build_env: &[(String, String)],
+        secrets: impl Iterator<Item = &'a [u8]>,
+    ) -> Self {
+        let mut words: BTreeSet<Vec<u8>> = BTreeSet::new();
+        let said = build_env.iter().map(|(name, value)| (name, value));
+        for (_, value) in host_env.iter().chain(said.clone()) {
+            let found = credentials(value).into_iter().chain(passwords(value));
+            words.extend(found.map(String::into_bytes));
+        }
+        for (name, value) in host_env.iter().chain(said) {
+            if is_secret(name) {
+                words.insert(value.trim().as_bytes().to_vec());
+            }
+        }
+        for secret in secrets {
+            if let Ok(text) = std::str::from_utf8(secret) {
+                // A line is masked although it is too short to be looked for in an image.
+                let lines = text.lines().map(str::trim);
+                let short = lines.filter(|line| line.len() < LEAST);
+                words.extend(short.map(|line| line.as_bytes().to_vec()));
+            }
+            for (_, field) in fields(secret) {
+                for (form, bytes) in forms(&field) {
+                    // What the program printed was made text before it comes here.
+                    if form != Form::Utf16 {
+                        words.insert(bytes);
+                    }
+                }
+                words.insert(field);
+            }
+        }
+        Self::of(words)
+    }
+
+    pub(in super::super) fn of(words: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        let words: Vec<Vec<u8>> = words
+            .into_iter()
+            .filter(|word| word.len() >= SHORTEST && !word.contains(&b'\n'))
+            .collect();
+        let words = (!words.is_empty()).then(|| {
+            AhoCorasick::builder()
+                .match_kind(MatchKind::LeftmostLongest)
+                .build(words)
+                .ok()
+        });
+        Self {
+            words: words.flatten(),
+        }
+    }
+
+    pub(in super::super) fn clean(&self, line: &str) -> String {
+        let line = without_logins(line);
+        let Some(words) = &self.words else {
+            return line.into_owned();
+        };
+        let mut clean = Vec::with_capacity(line.len());
+        words.replace_all_with_bytes(line.as_bytes(), &mut clean, |_, _, into| {
+            into.extend_from_slice(b"****");
+            true
+        });
+        String::from_utf8_lossy(&clean).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_shows_no_secret() {
+        let redactor = Redactor::of([b"hunter22".to_vec(), b"hunter22 long".to_vec()]);
+        assert_eq!(redactor.clean("got hunter22!"), "got ****!");
+        assert_eq!(redactor.clean("got hunter22 long!"), "got ****!");
+        assert_eq!(redactor.clean("é"), "é");
+        let nothing = Redactor::of([b"abc".to_vec()]);
+        assert_eq!(nothing.clean("abc https://u:p@h/"), "abc https://****@h/");
+    }
+}
