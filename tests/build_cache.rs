@@ -113,6 +113,8 @@ fn digests(report: &Value) -> Vec<&str> {
 /// Builds, and gives the report and what was written to stderr.
 fn build(warpdrive: &Warpdrive, app: &App, name: &str, more: &[&str]) -> (Value, String) {
     let mut arguments = warpdrive.image_arguments(name);
+    // The list names an index of this machine, and what a list names opens nothing.
+    arguments.extend(["--network", "host"]);
     arguments.extend(["--json", "--explain"]);
     arguments.extend(more);
     let output = process::output(&mut warpdrive.command_in(

@@ -194,6 +194,16 @@ impl Warpdrive {
 
     /// The command `warpdrive --store STORE ARGUMENTS` with these variables, in this directory.
     pub fn command_in(&self, directory: &Path, env: &[&str], arguments: &[&str]) -> Command {
+        // What the rule would choose is not in this store, and would be made first.
+        let chosen = self
+            .builder
+            .map(|builder| format!("WARPDRIVE_BUILDER_IMAGE={builder}"));
+        let env: Vec<&str> = chosen
+            .as_deref()
+            .into_iter()
+            .chain(env.iter().copied())
+            .collect();
+        let env = env.as_slice();
         let mut command = if let Some(user) = &self.user {
             user.command_in(directory, env, &self.program)
         } else {
