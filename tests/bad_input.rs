@@ -83,7 +83,8 @@ fn names_that_are_none_and_sources_that_are_not_there() {
 fn an_app_that_cannot_be_found_says_what_was_looked_for() {
     let warpdrive = Warpdrive::with(PYTHON_311);
     let none = tree(&[("util.py", "x = 1\n"), ("requirements.txt", "flask\n")]);
-    refused(&warpdrive, none.path(), &[], 3, &["wsgi.py", "app.py"]);
+    let words = ["WSGI or ASGI", "app.py", "Read: util.py"];
+    refused(&warpdrive, none.path(), &[], 3, &words);
     let two = tree(&[
         (
             "wsgi.py",

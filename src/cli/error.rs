@@ -84,6 +84,49 @@ impl CommandError {
         self
     }
 
+    /// The same with a hint where there is none.
+    fn or_hint(mut self, hint: &str) -> Self {
+        self.hint.get_or_insert_with(|| hint.to_owned());
+        self
+    }
+
+    /// A program of the build ended with an error. It is told in the words of that program, if it has
+    /// some for people. `withheld`: variables whose logins it did not see.
+    fn ended(message: String, exit: Exit, tail: Vec<String>, withheld: &[&str]) -> Self {
+        let mut error = Self::new(ExitStatus::AppBuildFailed, "assemble-failed", message);
+        error.status = match exit {
+            Exit::Code(code) => Some(code),
+            Exit::Signal(signal) => Some(128 + signal),
+            Exit::TimedOut | Exit::WroteTooMuch | Exit::Interrupted => None,
+        };
+        let refused = ["401", "403", "nauthorized", "orbidden", "credential"];
+        let index = tail
+            .iter()
+            .any(|line| refused.iter().any(|word| line.contains(word)));
+        // The program itself knows nothing of these.
+        let mut hints = Vec::new();
+        if index && !withheld.is_empty() {
+            hints.push(format!(
+                "the code of the app, and of packages that are built from source, sees {} without the login; --expose-index-credentials gives it to them",
+                withheld.join(" and ")
+            ));
+        }
+        error.tail = tail;
+        if exit != Exit::TimedOut
+            && let Some(advice) = Advice::read(&error.tail)
+        {
+            let told = Self::from(advice);
+            error.causes.push(told.message);
+            error.causes.extend(told.causes);
+            error.tail = told.tail;
+            hints.extend(told.hint.into_iter().chain(told.more_hints));
+        }
+        let mut hints = hints.into_iter();
+        error.hint = hints.next();
+        error.more_hints = hints.collect();
+        error
+    }
+
     /// Prints it: as JSON on stdout where that was asked for, as prose on stderr always.
     pub(super) fn report(&self, printer: &Printer, as_json: bool) {
         if as_json {
@@ -350,9 +393,12 @@ const WHERE_SOURCE_IS: &str =
 impl From<Advice> for CommandError {
     fn from(advice: Advice) -> Self {
         let mut error = Self::new(ExitStatus::AppBuildFailed, "app", advice.title);
-        let causes = advice.causes.iter().flat_map(|cause| cause.lines());
-        error.causes = causes.map(str::to_owned).collect();
-        let mut remedies = advice.remedies.into_iter();
+        let lines = |texts: &[String]| -> Vec<String> {
+            let lines = texts.iter().flat_map(|text| text.lines());
+            lines.map(str::to_owned).collect()
+        };
+        error.causes = lines(&advice.causes);
+        let mut remedies = lines(&advice.remedies).into_iter();
         error.hint = remedies.next();
         error.more_hints = remedies.collect();
         error.tail = advice.tail;
@@ -386,23 +432,7 @@ impl From<crate::pipeline::s2i::S2iBuildError> for CommandError {
                 failure("dockerfile").with_hint("name a new directory: nothing is overwritten")
             }
             E::Script { exit, tail, .. } => {
-                let mut error = Self::new(ExitStatus::AppBuildFailed, "assemble-failed", message);
-                error.status = match exit {
-                    Exit::Code(code) => Some(code),
-                    Exit::Signal(signal) => Some(128 + signal),
-                    Exit::TimedOut | Exit::WroteTooMuch | Exit::Interrupted => None,
-                };
-                if exit != Exit::TimedOut
-                    && let Some(advice) = crate::app::advice::Advice::read(&tail)
-                {
-                    let told = Self::from(advice);
-                    error.message = format!("{}\n  {}", error.message, told.message);
-                    error.tail = told.tail;
-                    error.hint = told.hint;
-                    return error;
-                }
-                error.tail = tail;
-                error.with_hint(match exit {
+                Self::ended(message, exit, tail, &[]).or_hint(match exit {
                     Exit::TimedOut => "give it more with --timeout, or find out what it waits for",
                     Exit::WroteTooMuch => {
                         "allow more with --max-written, or find out what it writes"
@@ -493,35 +523,7 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 withheld,
                 ..
             } => {
-                let mut error = Self::new(ExitStatus::AppBuildFailed, "assemble-failed", message);
-                error.status = match exit {
-                    Exit::Code(code) => Some(code),
-                    Exit::Signal(signal) => Some(128 + signal),
-                    Exit::TimedOut | Exit::WroteTooMuch | Exit::Interrupted => None,
-                };
-                if exit != Exit::TimedOut
-                    && let Some(advice) = crate::app::advice::Advice::read(&tail)
-                {
-                    let told = Self::from(advice);
-                    error.causes.push(told.message);
-                    error.causes.extend(told.causes);
-                    error.tail = told.tail;
-                    error.hint = told.hint;
-                    error.more_hints = told.more_hints;
-                    return error;
-                }
-                let refused = ["401", "403", "nauthorized", "orbidden", "credential"];
-                let index = tail
-                    .iter()
-                    .any(|line| refused.iter().any(|word| line.contains(word)));
-                error.tail = tail;
-                if index && !withheld.is_empty() {
-                    return error.with_hint(format!(
-                        "the code of the app, and of packages that are built from source, sees {} without the login; --expose-index-credentials gives it to them",
-                        withheld.join(" and ")
-                    ));
-                }
-                error.with_hint(match exit {
+                Self::ended(message, exit, tail, &withheld).or_hint(match exit {
                     Exit::TimedOut => "give it more with --timeout, or find out what it waits for",
                     Exit::WroteTooMuch => "allow more with --max-written, or find out what it writes",
                     _ => "the lines above are the last that it printed; the previous image and the cache are as they were",

@@ -230,21 +230,13 @@ fn is_index(name: &str) -> bool {
     name.contains("INDEX")
 }
 
-/// The variables of the host's indexes that have logins, whole: for the resolver and the installer, where
-/// no other code runs.
-pub(super) fn with_logins(request: &Request) -> Vec<(&'static str, &str)> {
-    passed_on(request)
-        .filter(|(name, value)| is_index(name) && without_credentials(value) != *value)
-        .collect()
-}
-
-/// The names of those whose logins the application's code does not see.
+/// The names of the variables whose logins the application's code does not see.
 pub(super) fn withheld(request: &Request) -> Vec<&'static str> {
     if request.expose_index_credentials {
         return Vec::new();
     }
-    with_logins(request)
-        .into_iter()
+    passed_on(request)
+        .filter(|(name, value)| is_index(name) && without_credentials(value) != *value)
         .map(|(name, _)| name)
         .collect()
 }

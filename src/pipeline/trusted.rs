@@ -41,7 +41,9 @@ pub(super) fn run(
     job: Job,
     progress: &dyn Progress,
 ) -> Result<Outcome, BuildError> {
-    let request = without_the_application(request);
+    let mut request = without_the_application(request);
+    // Only the resolver and the installer run here.
+    request.expose_index_credentials = true;
     let mut mounts = mounts(store, base, &request, tools)?;
     if let Some((source, target)) = job.output {
         mounts.push(Mount::Bind {
@@ -96,20 +98,11 @@ pub(super) fn mounts(
 
 /// The variables of such a sandbox.
 pub(super) fn variables(base: &Base, request: &Request) -> Vec<(String, String)> {
-    let mut env = environment::variables(
+    environment::variables(
         request,
         Phase::Dependencies,
         &base.environment(),
         &base.search_path(),
         FIXED_TIME,
-    );
-    let said = |name: &str| request.build_env.iter().any(|(said, _)| said == name);
-    for (name, value) in environment::with_logins(request) {
-        if let Some(variable) = env.iter_mut().find(|(set, _)| set == name)
-            && !said(name)
-        {
-            value.clone_into(&mut variable.1);
-        }
-    }
-    env
+    )
 }

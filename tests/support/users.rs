@@ -110,11 +110,13 @@ impl User {
     }
 
     /// Copies a file or a directory into the home (`NAME` below it) and gives it to the user: a
-    /// checkout below /root, and the executables in it, are out of such a user's reach.
+    /// checkout below /root, and the executables in it, are out of such a user's reach. What was given
+    /// by this name before is gone: `cp` would put a directory into it.
     #[track_caller]
     pub fn give(&self, source: &Path, name: &str) -> PathBuf {
         let target = self.home.join(name);
         let owner = format!("{0}:{0}", self.name);
+        process::run(process::as_root("rm").arg("-rf").arg(&target));
         process::run(
             process::as_root("cp")
                 .args(["-R", "--preserve=mode,timestamps,links"])

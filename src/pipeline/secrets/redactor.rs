@@ -28,11 +28,9 @@ impl Redactor {
     ) -> Self {
         let mut words: BTreeSet<Vec<u8>> = BTreeSet::new();
         let said = build_env.iter().map(|(name, value)| (name, value));
-        for (_, value) in host_env.iter().chain(said.clone()) {
+        for (name, value) in host_env.iter().chain(said) {
             let found = credentials(value).into_iter().chain(passwords(value));
             words.extend(found.map(String::into_bytes));
-        }
-        for (name, value) in host_env.iter().chain(said) {
             if is_secret(name) {
                 words.insert(value.trim().as_bytes().to_vec());
             }
