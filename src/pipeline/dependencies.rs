@@ -317,8 +317,9 @@ fn install(
         if request.upgrade {
             env.push(("WARPDRIVE_UPGRADE".into(), "1".into()));
         }
-        if fetched && !environment::withheld(request).is_empty() {
-            // The index would ask for the login, which is not here.
+        if fetched {
+            // The index may ask for a login that is not here, or lie on this machine, whose services are
+            // out of reach.
             env.push(("WARPDRIVE_FETCHED".into(), "1".into()));
         }
         let outcome = assemble::run(

@@ -244,7 +244,7 @@ fn mount_layers(
 /// Bytes of memory that this machine has.
 fn memory() -> u64 {
     let found = rustix::system::sysinfo();
-    u64::from(found.totalram).saturating_mul(found.mem_unit.into())
+    found.totalram.saturating_mul(found.mem_unit.into())
 }
 
 fn target_of(mount: &Mount) -> &Path {

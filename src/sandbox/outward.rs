@@ -274,7 +274,7 @@ fn accept(listener: &TcpListener, targets: &[SocketAddr], busy: &Arc<Busy>) {
         match listener.accept() {
             Ok((inside, _)) => {
                 let targets = targets.to_vec();
-                busy.run(move || connect(inside, &targets));
+                busy.run(move || connect(&inside, &targets));
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // Out of descriptors, say: not to be tried again at once.
@@ -283,7 +283,7 @@ fn accept(listener: &TcpListener, targets: &[SocketAddr], busy: &Arc<Busy>) {
     }
 }
 
-fn connect(inside: TcpStream, targets: &[SocketAddr]) {
+fn connect(inside: &TcpStream, targets: &[SocketAddr]) {
     let connected = targets
         .iter()
         .find_map(|target| TcpStream::connect_timeout(target, CONNECT_TIMEOUT).ok());
@@ -294,7 +294,7 @@ fn connect(inside: TcpStream, targets: &[SocketAddr]) {
         return;
     };
     let back = std::thread::spawn(move || carry(&from_outside, &to_inside));
-    carry(&inside, &outside);
+    carry(inside, &outside);
     let _ = back.join();
 }
 

@@ -168,12 +168,14 @@ impl Build<'_> {
         self.progress
             .step(&format!("Installing {what} ({})", missing.join(", ")));
         let settled = install::settled(project, installer, &temporary(environment))?;
-        let mut arguments = missing;
-        arguments.extend(settled.iter().flat_map(install::Settled::arguments));
-        match installer.install_more(&arguments) {
+        let options: Vec<String> = settled
+            .iter()
+            .flat_map(install::Settled::arguments)
+            .collect();
+        match installer.install_more(&missing, &options) {
             Err(BuildError::NeedsSdists { .. }) if !phased => {
                 installer.build = true;
-                installer.install_more(&arguments)
+                installer.install_more(&missing, &options)
             }
             other => other,
         }
@@ -220,11 +222,10 @@ impl Build<'_> {
             } else {
                 "--reinstall"
             };
-            installer.install_more(&[
-                option.to_owned(),
-                "--no-deps".to_owned(),
-                records::requirement(distribution),
-            ])?;
+            installer.install_more(
+                &[records::requirement(distribution)],
+                &[option.to_owned(), "--no-deps".to_owned()],
+            )?;
         }
         Ok(!again.is_empty())
     }

@@ -126,13 +126,17 @@ impl<'a> Installer<'a> {
     }
 
     /// Installs requirements that stand in no file, from the same indexes.
-    pub(super) fn install_more(&self, requirements: &[String]) -> Result<(), BuildError> {
+    pub(super) fn install_more(
+        &self,
+        requirements: &[String],
+        options: &[String],
+    ) -> Result<(), BuildError> {
         let mut list = self.list(Part::Options);
         for requirement in requirements {
             list.ask(requirement);
         }
         let written = list.write(&self.temporary)?;
-        self.install(&written.arguments)
+        self.install(&[&written.arguments, options].concat())
     }
 
     /// Installs the source's own directories that the requirements name.

@@ -98,7 +98,10 @@ impl List {
                 }
                 return;
             }
-            LineKind::Constraint(_) | LineKind::Include(_) => return,
+            // A path that leads nowhere was refused by detection.
+            LineKind::Constraint(_) | LineKind::Include(_) | LineKind::Local { path: None, .. } => {
+                return;
+            }
             LineKind::Local {
                 path: Some(path), ..
             } => {
@@ -114,8 +117,6 @@ impl List {
                 self.wants_code |= !is_wheel(path);
                 local(line, source)
             }
-            // Detection has refused it.
-            LineKind::Local { path: None, .. } => return,
             _ if matches!(part, Part::Directories | Part::Options) => return,
             LineKind::Url { url, editable, .. } => {
                 self.wants_code |= !is_wheel(url);

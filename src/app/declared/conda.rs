@@ -34,7 +34,7 @@ pub(super) fn read(files: &dyn Files) -> Option<Declared> {
             if column == 0 {
                 pip = None;
                 let (key, value) = body.split_once(':').unwrap_or((body, ""));
-                section = key.trim().to_owned();
+                key.trim().clone_into(&mut section);
                 if section == "dependencies" && !value.trim().is_empty() {
                     other(&mut declared, &place, body);
                 }
@@ -67,7 +67,7 @@ pub(super) fn read(files: &dyn Files) -> Option<Declared> {
                         place,
                         text: item.to_owned(),
                         wrong: "conda packages are not installed: builders have Python's own packages, from PyPI".to_owned(),
-                        write: format!("the name that {} has on PyPI into requirements.txt (or below `- pip:`), and delete the line", carrier),
+                        write: format!("the name that {carrier} has on PyPI into requirements.txt (or below `- pip:`), and delete the line"),
                     });
                 }
             }

@@ -45,6 +45,29 @@ pub(super) fn read(files: &dyn Files) -> Option<Declared> {
     Some(declared)
 }
 
+const MARKERS: &[&str] = &[
+    "sys_platform",
+    "platform_system",
+    "platform_machine",
+    "platform_python_implementation",
+    "python_version",
+    "python_full_version",
+    "os_name",
+    "implementation_name",
+];
+
+const KNOWN: &[&str] = &[
+    "version",
+    "extras",
+    "markers",
+    "git",
+    "ref",
+    "subdirectory",
+    "path",
+    "file",
+    "editable",
+];
+
 fn requirement(name: &str, value: &Value) -> Result<String, String> {
     let versions = |text: &str| match text.trim() {
         "*" | "" => String::new(),
@@ -58,27 +81,6 @@ fn requirement(name: &str, value: &Value) -> Result<String, String> {
         return Err("it is neither a version nor a table".to_owned());
     };
     let text = |key: &str| table.get(key).and_then(Value::as_str);
-    const MARKERS: &[&str] = &[
-        "sys_platform",
-        "platform_system",
-        "platform_machine",
-        "platform_python_implementation",
-        "python_version",
-        "python_full_version",
-        "os_name",
-        "implementation_name",
-    ];
-    const KNOWN: &[&str] = &[
-        "version",
-        "extras",
-        "markers",
-        "git",
-        "ref",
-        "subdirectory",
-        "path",
-        "file",
-        "editable",
-    ];
     if let Some(key) = table
         .keys()
         .find(|key| !KNOWN.contains(&key.as_str()) && !MARKERS.contains(&key.as_str()))

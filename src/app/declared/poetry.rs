@@ -51,6 +51,25 @@ pub(super) fn read(document: &toml::Table) -> Option<Declared> {
     Some(declared)
 }
 
+const KNOWN: &[&str] = &[
+    "version",
+    "extras",
+    "markers",
+    "python",
+    "platform",
+    "optional",
+    "git",
+    "branch",
+    "tag",
+    "rev",
+    "subdirectory",
+    "url",
+    "path",
+    "file",
+    "develop",
+    "allow-prereleases",
+];
+
 /// A line for a dependency; none for one that only an extra brings.
 fn requirement(name: &str, value: &Value) -> Result<Option<String>, String> {
     if let Some(version) = value.as_str() {
@@ -62,24 +81,6 @@ fn requirement(name: &str, value: &Value) -> Result<Option<String>, String> {
     let Some(table) = value.as_table() else {
         return Err("it is neither a version nor a table".to_owned());
     };
-    const KNOWN: &[&str] = &[
-        "version",
-        "extras",
-        "markers",
-        "python",
-        "platform",
-        "optional",
-        "git",
-        "branch",
-        "tag",
-        "rev",
-        "subdirectory",
-        "url",
-        "path",
-        "file",
-        "develop",
-        "allow-prereleases",
-    ];
     if let Some(key) = table.keys().find(|key| !KNOWN.contains(&key.as_str())) {
         return Err(format!("`{key}` has no equal in a list of requirements"));
     }

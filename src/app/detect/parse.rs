@@ -162,9 +162,11 @@ mod tests {
     /// Texts that nest by each of the ways that the grammar has.
     fn nested(times: usize) -> Vec<(&'static str, String)> {
         let many = |text: &str| text.repeat(times);
-        let blocks: String = (0..times.min(2000))
-            .map(|level| format!("{}if x:\n", " ".repeat(level)))
-            .collect();
+        let blocks = (0..times.min(2000)).fold(String::new(), |mut text, level| {
+            text.push_str(&" ".repeat(level));
+            text.push_str("if x:\n");
+            text
+        });
         let end = " ".repeat(times.min(2000));
         vec![
             ("minus", format!("x = {}1\n", many("-"))),

@@ -1,5 +1,7 @@
 //! The shapes that applications have, and what becomes of each.
 
+use std::fmt::Write as _;
+
 use super::super::advice::Explain as _;
 use super::tests::{line, plan, tree};
 use super::*;
@@ -582,7 +584,7 @@ fn refusals_fit() {
     ] {
         let error = detect(&tree(files), &Options::default()).err();
         let words = error.map_or_else(|| "built\n".to_owned(), |error| error.advice().to_string());
-        all.push_str(&format!("# {title}\n{words}\n"));
+        writeln!(all, "# {title}\n{words}").unwrap();
     }
     insta::assert_snapshot!(all);
 }

@@ -254,7 +254,7 @@ impl Requirements {
         self.problems.push(Problem {
             place: place.to_owned(),
             text: text.to_owned(),
-            wrong: wrong.wrong,
+            wrong: wrong.what,
             write: wrong.write,
             uv_only: wrong.uv_only,
         });

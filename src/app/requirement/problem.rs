@@ -17,14 +17,14 @@ pub struct Problem {
 /// What is wrong with a line, and what to write.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wrong {
-    pub(super) wrong: String,
+    pub(super) what: String,
     pub(super) write: String,
     pub(super) uv_only: bool,
 }
 
 pub(super) fn wrong(wrong: impl Into<String>, write: impl Into<String>) -> Wrong {
     Wrong {
-        wrong: wrong.into(),
+        what: wrong.into(),
         write: write.into(),
         uv_only: false,
     }
@@ -32,7 +32,7 @@ pub(super) fn wrong(wrong: impl Into<String>, write: impl Into<String>) -> Wrong
 
 pub(super) fn uv_cannot(what: impl Into<String>) -> Wrong {
     Wrong {
-        wrong: what.into(),
+        what: what.into(),
         write: "let pip install the dependencies: echo pip > .warpdrive/installer".into(),
         uv_only: true,
     }

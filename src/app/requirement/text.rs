@@ -130,9 +130,9 @@ fn ascii_part(bytes: &[u8], name: &str) -> Result<String, (usize, String)> {
 fn utf8(bytes: &[u8]) -> Result<String, (usize, String)> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let line = 1 + bytes[..error.valid_up_to()]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count();
+            .split(|byte| *byte == b'\n')
+            .count()
+            - 1;
         let what = "it is not UTF-8, and neither a byte order mark nor a comment such as \
                     `# -*- coding: latin-1 -*-` says what it is";
         (line, what.to_owned())
@@ -146,9 +146,12 @@ fn utf16(bytes: &[u8], little: bool) -> Result<String, (usize, String)> {
     if !rest.is_empty() {
         return Err(wrong());
     }
-    let units = pairs.iter().map(|pair| match little {
-        true => u16::from_le_bytes(*pair),
-        false => u16::from_be_bytes(*pair),
+    let units = pairs.iter().map(|pair| {
+        if little {
+            u16::from_le_bytes(*pair)
+        } else {
+            u16::from_be_bytes(*pair)
+        }
     });
     let text: Result<String, _> = char::decode_utf16(units).collect();
     no_nul(text.map_err(|_| wrong())?)
@@ -163,9 +166,10 @@ fn utf32(bytes: &[u8], little: bool) -> Result<String, (usize, String)> {
     let text: Option<String> = fours
         .iter()
         .map(|four| {
-            char::from_u32(match little {
-                true => u32::from_le_bytes(*four),
-                false => u32::from_be_bytes(*four),
+            char::from_u32(if little {
+                u32::from_le_bytes(*four)
+            } else {
+                u32::from_be_bytes(*four)
             })
         })
         .collect();
