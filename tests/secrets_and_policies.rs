@@ -179,12 +179,17 @@ fn logins_of_indexes_and_proxies_are_shown_nowhere() {
         fs::Permissions::from_mode(0o755),
     )
     .unwrap();
-    for more in [&["--json", "--no-cache"][..], &["--no-cache"]] {
+    let exposed = ["--no-cache", "--expose-index-credentials"];
+    for (more, seen) in [
+        (&["--json", "--no-cache"][..], ""),
+        (&["--no-cache"], ""),
+        (&exposed, "****@"),
+    ] {
         let output = run(&warpdrive, source.path(), &variables, more);
         assert!(!output.status.success());
         let said = words(&output);
         assert!(
-            said.contains("UV_DEFAULT_INDEX=http://****@127.0.0.1:9/simple"),
+            said.contains(&format!("UV_DEFAULT_INDEX=http://{seen}127.0.0.1:9/simple")),
             "{said}"
         );
         for word in hidden {

@@ -569,6 +569,8 @@ proptest! {
 /// A source that was unpacked brings its own `.git`, which can name a repository that is nobody's business.
 #[test]
 fn an_unpacked_source_tells_nothing_of_other_repositories() {
+    type Make<'a> = &'a dyn Fn(&Path);
+
     let private = source(&[("secret.py", "x")]);
     git(private.path(), &["init", "-q"]);
     git(private.path(), &["add", "."]);
@@ -583,7 +585,6 @@ fn an_unpacked_source_tells_nothing_of_other_repositories() {
     };
     let objects = there.join("objects");
     let file = there.join("config");
-    type Make<'a> = &'a dyn Fn(&Path);
     let ways: [(&str, Make<'_>, &str); 6] = [
         (
             "a file",
