@@ -262,9 +262,10 @@ fn a_bound_name_is_asked_of_its_index_alone() {
         let lock = place.path().join(files[1].0);
         fs::remove_file(lock).unwrap();
         let (code, words) = warpdrive.refuses(place.path(), &[]);
-        assert_eq!(code, 2, "{words}");
+        // A Pipfile is read without its lock too, so its lines are what is refused.
+        assert_eq!(code, if manager == "pipenv" { 3 } else { 2 }, "{words}");
         assert!(
-            words.contains(" lock`") && words.contains("corp"),
+            words.contains(" lock") && words.contains("corp"),
             "{manager}: {words}"
         );
         assert_eq!(

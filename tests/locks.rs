@@ -14,7 +14,8 @@ use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive, layers};
 
 fn build(warpdrive: &Warpdrive, source: &Path, more: &[&str]) -> (Value, String) {
     let mut arguments = warpdrive.image_arguments("app");
-    arguments.push("--json");
+    // The source names an index of this machine, and what a source names opens nothing for pip.
+    arguments.extend(["--json", "--network", "host"]);
     arguments.extend(more);
     let output = process::output(&mut warpdrive.command_in(source, &[], &arguments));
     assert!(output.status.success(), "{}", process::words(&output));

@@ -220,11 +220,15 @@ fn six_stays_what_it_is(who: &str, warpdrive: &Warpdrive) {
         index.add(&wheel);
         // Six comes along, so that it is made in the same stage as the evil one.
         let (_app, place) = give(&["six", "gunicorn", &name], &name);
-        let options: &[&str] = if number == 0 { &[] } else { &["--no-cache"] };
+        // What goes to the installer after all asks the index of this machine that the list names.
+        let mut options = vec!["--network", "host"];
+        if number > 0 {
+            options.push("--no-cache");
+        }
         if refused.is_empty() {
-            warpdrive.image("evil", &place, options);
+            warpdrive.image("evil", &place, &options);
         } else {
-            let (code, words) = warpdrive.refuses(&place, options);
+            let (code, words) = warpdrive.refuses(&place, &options);
             assert_eq!(code, 3, "{who} {words}");
             assert!(words.contains(refused), "{who} {words}");
         }
