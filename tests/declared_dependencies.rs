@@ -188,11 +188,14 @@ fn each_way_installs_what_it_says() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
+/// Its name and its bytes.
+type SourceFile = (&'static str, &'static [u8]);
+
 #[test]
 fn what_cannot_be_done_is_refused_by_its_line() {
     let warpdrive = Warpdrive::new();
     let list = |text: &'static [u8]| vec![("requirements.txt", text)];
-    let cases: Vec<(&str, Vec<(&str, &[u8])>)> = vec![
+    let cases: Vec<(&str, Vec<SourceFile>)> = vec![
         ("Ubuntu's pip freeze", list(b"flask\npkg-resources==0.0.0\n")),
         ("conda's pip freeze", list(b"six @ file:///tmp/build/80754af9/six_1644875935023/work\nattrs @ file:///croot/attrs_1668696182826/work\n")),
         ("a Windows list", list(b"pywin32==306\n")),

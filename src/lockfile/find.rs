@@ -33,11 +33,10 @@ pub fn find(files: &dyn Files, settings: &Settings) -> Result<Option<Lock>, Lock
         .split_whitespace()
         .collect();
     let (manager, file) = match (said, named.as_slice()) {
-        (Some(Manager::Pip), _) => return unlocked(files, settings),
         (None, [file]) if pylock_file::is_lock(file) && files.is_file(file) => {
             (Manager::Pylock, (*file).to_owned())
         }
-        (None, [_, ..]) => return unlocked(files, settings),
+        (Some(Manager::Pip), _) | (None, [_, ..]) => return unlocked(files, settings),
         (Some(manager), _) => {
             let file = manager.file();
             if !files.is_file(file) {

@@ -61,7 +61,7 @@ impl<'a> Json<'a> {
             Self::Part(value) => part(value, style, out),
             Self::List(items) => {
                 sequence('[', ']', items, style, out, |item, out| {
-                    item.write(style, out)
+                    item.write(style, out);
                 });
             }
             Self::Table(items) => sequence('{', '}', items, style, out, |(key, value), out| {
@@ -85,7 +85,7 @@ fn part(value: &Value, style: Style, out: &mut String) {
         Value::Datetime(time) => string(&time.to_string(), out),
         Value::Array(items) => {
             sequence('[', ']', items, style, out, |item, out| {
-                part(item, style, out)
+                part(item, style, out);
             });
         }
         Value::Table(items) => {

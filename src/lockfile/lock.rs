@@ -146,7 +146,7 @@ impl Lock {
                             .extend(groups.iter().filter_map(Value::as_str).map(normalize));
                     }
                     Some(Value::String(all)) if all == "all" => {
-                        choice.groups.extend(known.1.iter().cloned())
+                        choice.groups.extend(known.1.iter().cloned());
                     }
                     _ => {}
                 }
@@ -231,7 +231,7 @@ impl Lock {
         let changed = "it has been changed since";
         match &self.document {
             Document::Uv(document) => {
-                let mut read = BTreeMap::new();
+                let mut read = BTreeSet::new();
                 for member in document.members() {
                     let path = if member.is_empty() {
                         "pyproject.toml".to_owned()
@@ -248,9 +248,9 @@ impl Lock {
                     {
                         return Err(stale(&path, &problem));
                     }
-                    read.insert(path, ());
+                    read.insert(path);
                 }
-                self.files.extend(read.into_keys());
+                self.files.extend(read);
             }
             Document::Poetry(document) if !document.fits(&self.project) => {
                 return Err(stale(project_file, changed));

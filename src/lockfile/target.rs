@@ -2,7 +2,7 @@
 
 use crate::app::python_version::PythonVersion;
 
-/// CPython on Linux, of the architecture of this machine.
+/// `CPython` on Linux, of the architecture of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// `3.11.2`
@@ -168,7 +168,7 @@ pub struct Rank {
 mod tests {
     use super::*;
 
-    /// The best first, as `packaging.tags` has them for CPython 3.11 and glibc 2.36.
+    /// The best first, as `packaging.tags` has them for `CPython` 3.11 and glibc 2.36.
     #[test]
     fn wheels_in_the_order_of_an_installer() {
         let target = Target::of("3.11.2", "glibc 2.36");

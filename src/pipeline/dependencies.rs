@@ -279,16 +279,13 @@ fn install(
     let src = make_app_root(&staged, chown.is_some())?;
     source.stage(&src, chown)?;
     let mut fetched = false;
-    let files = match locked {
-        Some(locked) => {
-            let place = Locked::place(scratch)?;
-            locked.fetch_all(store, request, &place, progress)?;
-            Some(place)
-        }
-        None => {
-            fetched = fetch::fetch(store, source, detected, base, request, tools, progress)?;
-            None
-        }
+    let files = if let Some(locked) = locked {
+        let place = Locked::place(scratch)?;
+        locked.fetch_all(store, request, &place, progress)?;
+        Some(place)
+    } else {
+        fetched = fetch::fetch(store, source, detected, base, request, tools, progress)?;
+        None
     };
     let shared = wheel_cache(store, base, mode)?;
     let mut lowers = vec![staged];

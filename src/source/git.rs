@@ -149,15 +149,14 @@ impl Repository {
             let (tag, distance) = text.rsplit_once('-')?;
             Some((tag.to_owned(), distance.parse().ok()?))
         });
-        let (tag, distance) = match tagged {
-            Some((tag, distance)) => (Some(tag), distance),
-            None => {
-                let count = text(&["rev-list", "--count", "HEAD"]);
-                (
-                    None,
-                    count.and_then(|count| count.parse().ok()).unwrap_or(0),
-                )
-            }
+        let (tag, distance) = if let Some((tag, distance)) = tagged {
+            (Some(tag), distance)
+        } else {
+            let count = text(&["rev-list", "--count", "HEAD"]);
+            (
+                None,
+                count.and_then(|count| count.parse().ok()).unwrap_or(0),
+            )
         };
         Ok(Some(Commit {
             tag,
