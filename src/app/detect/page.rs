@@ -108,15 +108,15 @@ const DECISIONS: &[(&str, &[(&str, &str)])] = &[
         &[("Procfile", "worker: python bot.py --loop\n")],
     ),
     (
-        "The program `app.py` (setting `python_file`)",
-        &[("app.py", "print(1)\n")],
-    ),
-    (
         "A worker's or a bot's module",
         &[(
             "jobs.py",
             "from celery import Celery\nqueue = Celery('x')\n",
         )],
+    ),
+    (
+        "The program `app.py` (setting `python_file`)",
+        &[("app.py", "print(1)\n")],
     ),
     (
         "A program by its name, or the only module with a main block",

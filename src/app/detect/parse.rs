@@ -222,6 +222,7 @@ mod tests {
             "await",
             "named",
             "one line",
+            "lambdas",
         ];
         for (way, text) in nested(90) {
             match module(&text) {
@@ -249,7 +250,7 @@ mod tests {
             let _ = parse_module(&text);
             return;
         }
-        let name = "app::detect::parse::tests::the_parser_alone_ends_the_stack";
+        let name = "detect::parse::tests::the_parser_alone_ends_the_stack";
         let ran = Command::new(std::env::current_exe().unwrap())
             .args([name, "--exact"])
             .env(TRY, "1")
