@@ -25,6 +25,9 @@ from table import markdown
 
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
 CHOSEN = os.environ.get("BENCH_APPS", "flask django heavy files").replace(",", " ").split()
+# An earlier release of warpdrive, to be measured in the same run; and whether peers are.
+BEFORE = os.environ.get("BENCH_BEFORE")
+PEERS = os.environ.get("BENCH_PEERS", "yes") != "no"
 INSIDE = "BENCH_INSIDE"
 
 
@@ -70,6 +73,8 @@ def measure(program: Path, place: Path, out: Path):
         ours = [Warpdrive("warpdrive", place, registry, BASE, program)]
         contenders += ours
         contenders.append(Warpdrive("warpdrive zstd", place, registry, BASE, program, ["--compression", "zstd"]))
+        if BEFORE:
+            contenders.append(Warpdrive("warpdrive before", place, registry, BASE, Path(BEFORE).resolve()))
         for contender in contenders:
             note(f"preparing {contender.name} …")
             contender.prepare(layout, apps)
@@ -79,7 +84,7 @@ def measure(program: Path, place: Path, out: Path):
             lambda: Buildah("buildah", place, registry, "localhost/bench-base"),
             lambda: Buildah("buildah zstd", place, registry, "localhost/bench-base", ["--compression-format", "zstd"]),
         ]
-        for make in peers:
+        for make in peers if PEERS else []:
             peer = make()
             contenders.append(peer)
             note(f"preparing {peer.name} …")
