@@ -60,6 +60,8 @@ pub use commit::LABEL_PLAN;
 pub use difference::Difference;
 pub use environment::{PASSED_ON, is_index_login};
 pub use error::BuildError;
+#[cfg(fuzzing)]
+pub use fragments::places_of_wheel;
 pub use judge::{Judgement, Verdict};
 pub use record::{LABEL_BUILD, Record};
 pub use remote::remote_image;

@@ -34,6 +34,8 @@ mod wheel;
 #[cfg(test)]
 mod wheel_tests;
 
+#[cfg(fuzzing)]
+use std::fs::File;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -294,4 +296,22 @@ fn find(store: &Store, key: &str) -> Result<Option<Fragment>, BuildError> {
     };
     let tree = store.find_unpacked(IdMode::current().map_name(), fragment.tree());
     Ok(tree.map(|_| fragment))
+}
+
+/// Where the files of a wheel of this name and version go, from the application's root; `None` where it
+/// makes no fragment.
+#[cfg(fuzzing)]
+pub fn places_of_wheel(
+    file: File,
+    name: &str,
+    version: &str,
+    python: &str,
+) -> Option<Vec<PathBuf>> {
+    let pin = resolve::Pin {
+        name: name.into(),
+        version: version.into(),
+        wheel: String::new(),
+    };
+    let wheel = wheel::Wheel::read(file, &pin, &wheel::Site::of(python)).ok()?;
+    Some(wheel.files.into_iter().map(|file| file.place).collect())
 }
