@@ -4,6 +4,8 @@
 //! the release. Layers with tokens or logins in them are not remembered. Whoever changes what `scan` keeps
 //! raises [`FORMAT`].
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::oci::{Digest, sha256_hex};
@@ -12,12 +14,33 @@ use crate::store::{Store, StoreError};
 use super::facts::{LayerFacts, PathHasher};
 use super::interest::Interest;
 
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const KIND: &str = "audit-layers";
 
 #[derive(Serialize, Deserialize)]
 struct Key {
     hasher: PathHasher,
+}
+
+/// Facts are mostly bytes and numbers, a megabyte of them for a base: as JSON they take longer to read
+/// than all that is done with them.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    postcard: String,
+}
+
+impl Record {
+    fn of(facts: &LayerFacts) -> Option<Self> {
+        let bytes = postcard::to_stdvec(facts).ok()?;
+        Some(Self {
+            postcard: STANDARD.encode(bytes),
+        })
+    }
+
+    fn facts(&self) -> Option<LayerFacts> {
+        let bytes = STANDARD.decode(&self.postcard).ok()?;
+        postcard::from_bytes(&bytes).ok()
+    }
 }
 
 /// The memory of one audit.
@@ -58,7 +81,8 @@ impl<'a> Memory<'a> {
     }
 
     pub(super) fn recall(&self, diff_id: &Digest) -> Option<LayerFacts> {
-        self.store.cached(KIND, &self.key(diff_id)).ok().flatten()
+        let record: Option<Record> = self.store.cached(KIND, &self.key(diff_id)).ok().flatten();
+        record?.facts()
     }
 
     /// Keeps it where it may be kept; that it cannot be written is no reason to fail.
@@ -67,8 +91,44 @@ impl<'a> Memory<'a> {
             .secrets
             .iter()
             .all(|secret| secret.kind.word().is_some())
+            && let Some(record) = Record::of(facts)
         {
-            let _ = self.store.remember(KIND, &self.key(diff_id), facts);
+            let _ = self.store.remember(KIND, &self.key(diff_id), &record);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::facts::{Content, Item, ItemKind, Trace};
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_recalled_whole() {
+        let mut facts = LayerFacts::default();
+        facts.traces.add(0x8000_0000_0000_0000, Trace::Whiteout);
+        facts.traces.finish();
+        let item = Item {
+            kind: ItemKind::Symlink(b"\xff/other".to_vec()),
+            mode: 0o777,
+            uid: u32::MAX,
+            gid: 0,
+            capability: None,
+            acl: None,
+            md5: None,
+            links: None,
+            content: Content::Bytes(vec![0, 255]),
+        };
+        facts.items.insert(b"etc/\xfe".to_vec(), item.clone());
+        facts.bytes = u64::MAX;
+        let record = Record::of(&facts).unwrap();
+        let read = record.facts().unwrap();
+        assert_eq!(read.items, facts.items);
+        assert!(read.traces.has(0x8000_0000_0000_0000, Trace::Whiteout));
+        assert_eq!(read.bytes, u64::MAX);
+        for broken in [&record.postcard[..8], "no base64!"] {
+            let postcard = broken.to_owned();
+            assert!(Record { postcard }.facts().is_none(), "{broken}");
         }
     }
 }
