@@ -23,6 +23,7 @@ use super::dependencies::{self, Phase1, TitledLayer, overlay_owned, store_layer}
 use super::environment::{self, WheelCache};
 use super::error::BuildError;
 use super::inputs::{self, Explanation, FILES, Inputs};
+use super::network::Code;
 use super::request::Request;
 use super::tools;
 use super::tree::{exists_below, make_app_root, normalize};
@@ -95,6 +96,7 @@ pub(super) fn phase(
     runtime: &Base,
     phase1: &Phase1,
     smoke: bool,
+    code: Code,
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<Phase2, BuildError> {
@@ -148,6 +150,7 @@ pub(super) fn phase(
                 &base.search_path(),
                 time,
             ),
+            code,
         ),
         request,
         progress,

@@ -64,6 +64,7 @@ impl Stage {
         upper: Upper,
         mounts: Vec<Mount>,
         env: Vec<(String, String)>,
+        code: Code,
     ) -> Self {
         Self {
             command: vec![format!("{APP_ROOT}/s2i/bin/assemble")],
@@ -72,7 +73,7 @@ impl Stage {
             upper: Some(upper),
             mounts,
             env,
-            code: Code::Foreign,
+            code,
         }
     }
 }

@@ -28,6 +28,7 @@ use super::inputs::{self, Explanation, FILES, Inputs};
 use super::leaks::Leaks;
 use super::lock::LockedWheel;
 use super::locked::{self, Locked};
+use super::network::Code;
 use super::request::Request;
 use super::secrets::without_credentials;
 use super::split::{self, Distribution};
@@ -328,6 +329,7 @@ fn install(
                     .chain(files.clone().map(locked::mount))
                     .collect(),
                 env,
+                Code::Foreign,
             ),
             request,
             progress,

@@ -297,6 +297,11 @@ fn in_two_phases(
                 runtime,
                 &phase1,
                 request.smoke && detected.project.settings.is_on("smoke"),
+                if detected.runs_own_code(&reader) {
+                    network::Code::Foreign
+                } else {
+                    network::Code::Offline
+                },
                 with_version,
                 progress,
             )

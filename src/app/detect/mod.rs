@@ -92,6 +92,17 @@ impl Detected {
         }
         variables
     }
+
+    /// Whether phase two runs anything that is not warpdrive's: hooks and files of variables (which are
+    /// shell), an assemble script, a back end of a project that is installed, Django.
+    pub fn runs_own_code(&self, files: &dyn Files) -> bool {
+        self.plan.django.is_some()
+            || !self.project.local_projects().is_empty()
+            || files
+                .list("")
+                .iter()
+                .any(|entry| matches!(entry.name.as_str(), ".warpdrive" | ".s2i"))
+    }
 }
 
 /// Finds out what a source tree is.
