@@ -83,6 +83,8 @@ fn app_tool() -> Result<PathBuf, String> {
         .join("in-image");
     let made = build(&source, &shared, &target)?;
     let copy = out.join("warpdrive-app");
+    // A new file each time: the old one may be running, or have other names.
+    let _ = std::fs::remove_file(&copy);
     std::fs::copy(&made, &copy)
         .map_err(|error| format!("{} cannot be copied: {error}", made.display()))?;
     Ok(copy)
