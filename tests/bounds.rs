@@ -6,12 +6,15 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::support::interrupted;
 use crate::support::memory;
 use crate::support::package_index::{PackageIndex, Wheel};
 use crate::support::process;
@@ -179,4 +182,52 @@ fn eight_different_builds_at_once_on_one_store() {
         let inspected = warpdrive.run(&["inspect", &format!("together-{n}"), "--json"]);
         assert!(inspected.contains(digest_of_one), "{inspected}");
     }
+}
+
+/// A file of zeros takes no room on the disk and a minute to write into a layer.
+#[test]
+fn a_layer_that_is_being_written_ends_with_a_signal_and_with_the_time_limit() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let index = PackageIndex::start();
+    index.add(&Wheel::new("gunicorn", "27.0.1"));
+    let place = index.app(&["gunicorn"]);
+    // The dependencies are there already: what is written from here on is the application's layer.
+    let before = warpdrive.image("app", place.path(), &[]);
+    let hooks = place.path().join(".warpdrive/action_hooks");
+    fs::create_dir_all(&hooks).unwrap();
+    let hook = hooks.join("build");
+    let script = "#!/bin/sh\nexec truncate -s 15G \"$WARPDRIVE_APP_ROOT/src/vast\"\n";
+    fs::write(&hook, script).unwrap();
+    process::run(Command::new("chmod").arg("+x").arg(&hook));
+    let tmp = warpdrive.store().join("tmp");
+    let largest_blob = || {
+        let entries = fs::read_dir(&tmp).unwrap().flatten();
+        let sizes = entries.filter_map(|entry| Some(entry.metadata().ok()?.len()));
+        sizes.max().unwrap_or(0)
+    };
+    let begin = |more: &[&str]| {
+        let mut arguments = vec!["image", "app"];
+        arguments.extend(more);
+        let child = warpdrive
+            .command_in(place.path(), &[], &arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let written = process::poll(Duration::from_mins(2), || {
+            (largest_blob() > MIB).then_some(())
+        });
+        assert!(written.is_some(), "no layer was begun");
+        child
+    };
+    for signal in ["-INT", "-TERM", "-HUP"] {
+        interrupted::interrupt(&warpdrive, begin(&[]), signal);
+    }
+    let output = begin(&["--timeout", "5s"]).wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", process::words(&output));
+    insta::assert_snapshot!(process::words(&output).lines().last().unwrap());
+    warpdrive.leaves_nothing();
+    // Nothing is lost: the name means the image that it meant.
+    let kept = warpdrive.run(&["inspect", "app", "--json"]);
+    assert!(kept.contains(before["digest"].as_str().unwrap()), "{kept}");
 }

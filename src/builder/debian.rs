@@ -11,13 +11,13 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::layer::{self, Compression, Edit, Member};
+use crate::layer::{self, Budget, Compression, Edit, Member};
 use crate::oci::{
     Descriptor, HistoryEntry, ImageConfig, ImageManifestBuilder, MediaType, OciError, descriptor,
     to_canonical_json,
 };
 use crate::progress::{Progress, printable};
-use crate::sandbox::IdMode;
+use crate::sandbox::{self, IdMode};
 use crate::store::Store;
 
 use super::definition::Definition;
@@ -123,8 +123,15 @@ pub fn build(
             });
         }
         let mut blob = store.blob_writer()?;
+        let budget = Budget::new(u64::MAX, u64::MAX, None, sandbox::interrupted);
         let written = match stdout {
-            Some(stdout) => layer::rewrite(stdout, &mut keep, Compression::default(), &mut blob),
+            Some(stdout) => layer::rewrite(
+                stdout,
+                &mut keep,
+                Compression::default(),
+                &mut blob,
+                &budget,
+            ),
             None => unreachable!("stdout is piped"),
         };
         Ok::<_, BuilderError>((blob, written))

@@ -378,6 +378,7 @@ fn a_rewritten_stream_has_what_was_kept() {
         },
         Compression::Gzip(1),
         &mut out,
+        &Budget::new(u64::MAX, u64::MAX, None, || false),
     )
     .unwrap();
     assert_eq!(written.digest, sha256(&out));
@@ -398,8 +399,43 @@ fn a_rewritten_stream_has_what_was_kept() {
         &mut |_| Edit::Keep,
         Compression::None,
         std::io::sink(),
+        &Budget::new(u64::MAX, u64::MAX, None, || false),
     );
     assert_eq!(again.unwrap().digest, sha256(&bytes));
+}
+
+#[test]
+fn a_rewritten_stream_ends_with_its_budget() {
+    let (bytes, _) = packed(&sample(), Compression::None);
+    let rewritten = |edit: &Edit, budget: &Budget| {
+        rewrite(
+            &bytes[..],
+            &mut |_| edit.clone(),
+            Compression::None,
+            std::io::sink(),
+            budget,
+        )
+    };
+    let most = |layer, build| Budget::new(layer, build, None, || false);
+    for budget in [most(4, u64::MAX), most(u64::MAX, 4)] {
+        let result = rewritten(&Edit::Keep, &budget);
+        assert!(
+            matches!(result, Err(LayerError::TooLarge { limit: 4, .. })),
+            "{result:?}"
+        );
+    }
+    // What is left out counts nothing, and is no way to go on after an interrupt.
+    rewritten(&Edit::Drop, &most(0, 0)).unwrap();
+    for edit in [Edit::Keep, Edit::Drop] {
+        let budget = Budget::new(u64::MAX, u64::MAX, None, || true);
+        let result = rewritten(&edit, &budget);
+        assert!(matches!(result, Err(LayerError::Interrupted)), "{result:?}");
+    }
+    let budget = Budget::new(u64::MAX, u64::MAX, Some(std::time::Duration::ZERO), || {
+        false
+    });
+    let result = rewritten(&Edit::Keep, &budget);
+    assert!(matches!(result, Err(LayerError::TimedOut)), "{result:?}");
 }
 
 #[test]

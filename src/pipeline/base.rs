@@ -7,6 +7,7 @@ use crate::app::python::PythonRequest;
 use crate::builder::layer::StoredLayer;
 use crate::builder::python::Python;
 use crate::builder::{self, BuilderError, choose, debian};
+use crate::layer::Budget;
 use crate::oci::{Digest, Reference, this_architecture};
 use crate::progress::Progress;
 use crate::registry::{Client, ClientOptions};
@@ -49,9 +50,9 @@ impl Base {
     }
 
     /// Puts the layer of `--harden` on it.
-    pub(super) fn harden(&mut self, store: &Store) -> Result<(), BuildError> {
+    pub(super) fn harden(&mut self, store: &Store, budget: &Budget) -> Result<(), BuildError> {
         (self.hardening, self.hardening_cached) =
-            harden::layer(store, &self.image, &self.reference)?;
+            harden::layer(store, &self.image, &self.reference, budget)?;
         Ok(())
     }
 

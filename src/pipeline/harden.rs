@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit;
 use crate::builder::FIXED_TIME;
 use crate::builder::layer::StoredLayer;
-use crate::layer::{self, Compression, Entry, Kind, Mtime};
+use crate::layer::{self, Budget, Compression, Entry, Kind, Mtime};
 use crate::oci::{Descriptor, descriptor, sha256_hex};
 use crate::rootfs;
 use crate::sandbox::IdMode;
@@ -94,6 +94,7 @@ pub(super) fn layer(
     store: &Store,
     base: &Image,
     reference: &str,
+    budget: &Budget,
 ) -> Result<(Option<StoredLayer>, bool), BuildError> {
     let key = sha256_hex(format!("{FORMAT} {}", base.manifest.config().digest()).as_bytes());
     if let Some(record) = store.cached::<Record>("hardening", &key)? {
@@ -104,7 +105,14 @@ pub(super) fn layer(
         None
     } else {
         let mut blob = store.blob_writer()?;
-        let written = layer::write(&entries, Compression::default(), &mut blob)?;
+        let written = layer::write_with(
+            &entries,
+            Compression::default(),
+            layer::threads(),
+            &mut blob,
+            None,
+            Some(budget),
+        )?;
         blob.commit(Some(&written.digest))?;
         Some(StoredLayer {
             descriptor: descriptor(written.media_type, written.digest, written.size),

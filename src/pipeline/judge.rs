@@ -80,7 +80,7 @@ pub(super) fn foreign_builder(
         return Ok(());
     }
     let hardening = if request.harden {
-        harden::layer(store, image, reference)?.0
+        harden::layer(store, image, reference, &request.budget)?.0
     } else {
         None
     };

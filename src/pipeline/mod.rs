@@ -249,7 +249,10 @@ fn in_two_phases(
         None => None,
     };
     if request.harden {
-        runtime.as_mut().unwrap_or(&mut base).harden(store)?;
+        runtime
+            .as_mut()
+            .unwrap_or(&mut base)
+            .harden(store, &request.budget)?;
     }
     judge::builder(store, &base, request, progress)?;
     let runtime = match &runtime {

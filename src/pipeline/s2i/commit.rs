@@ -93,7 +93,7 @@ pub(super) fn commit(store: &Store, parts: &Parts<'_>) -> Result<Committed, Buil
     }
     // Directly on the base image, whose files it changes.
     let (hardening, cached) = if request.common.harden {
-        harden::layer(store, &on.image, &on.reference)?
+        harden::layer(store, &on.image, &on.reference, &request.common.budget)?
     } else {
         (None, false)
     };
