@@ -152,6 +152,47 @@ fn a_part_names_only_parts_below_it() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What a project says is read in one place of a build, with all that the caller says, and passed on.
+#[test]
+fn a_build_reads_the_project_once() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let loaders = [
+        ("Settings::load(", vec!["pipeline/plan.rs"]),
+        ("Project::read(", vec!["pipeline/plan.rs"]),
+        ("Project::load(", vec![]),
+        ("Project::load_listed(", vec![]),
+        // It reads the project by itself.
+        ("app::detect(", vec![]),
+    ];
+    for (loader, wanted) in loaders {
+        let mut found = Vec::new();
+        for path in rust_files(&src) {
+            let relative = path.strip_prefix(&src).unwrap();
+            // The part that runs in images reads what is there.
+            if relative.starts_with("app") || relative.ends_with("tests.rs") {
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            for _ in text.matches(loader) {
+                found.push(relative.to_str().unwrap().to_owned());
+            }
+        }
+        assert_eq!(found, wanted, "{loader}");
+    }
+}
+
+/// A function that needs more takes a struct that says what they are together.
+#[test]
+fn no_function_of_the_pipeline_takes_too_much() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pipeline");
+    for path in rust_files(&src) {
+        let text = fs::read_to_string(&path).unwrap();
+        for word in ["too_many_arguments", "Result<Result<"] {
+            assert!(!text.contains(word), "{}: {word}", path.display());
+        }
+    }
+}
+
 /// The compiler forbids it elsewhere, as long as the crates say so.
 #[test]
 fn unsafe_code_lies_in_the_sandbox_only() {

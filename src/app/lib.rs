@@ -46,5 +46,5 @@ pub mod settings;
 mod setup_cfg;
 pub mod shell_words;
 
-pub use detect::{DetectError, Detected, Options, detect, python_request};
+pub use detect::{DetectError, Detected, Options, detect, detect_project, python_request};
 pub use plan::Plan;

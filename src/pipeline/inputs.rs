@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::oci::{sha256_hex, to_canonical_json};
 use crate::source::Tree;
-use crate::store::Store;
 
+use super::context::Context;
 use super::error::BuildError;
-use super::request::Request;
+use super::report::Explanation;
 
 /// Most changed inputs that are named.
 const NAMED: usize = 5;
@@ -112,17 +112,6 @@ fn differences(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>
         .collect()
 }
 
-/// What one phase did and why.
-#[derive(Debug, Clone, Serialize)]
-pub struct Explanation {
-    /// `dependencies` or `application`.
-    pub phase: &'static str,
-    /// Whether the result was there already.
-    pub hit: bool,
-    /// What was another than in the build before; empty for a hit.
-    pub because: Vec<String>,
-}
-
 #[derive(Serialize, Deserialize)]
 struct Last {
     key: String,
@@ -130,12 +119,12 @@ struct Last {
 
 /// Compares with the last build of this name, and remembers this one.
 pub(super) fn explain(
-    store: &Store,
+    context: Context<'_>,
     phase: &'static str,
     inputs: &Inputs,
     hit: bool,
-    request: &Request,
 ) -> Result<Explanation, BuildError> {
+    let Context { store, request, .. } = context;
     let key = inputs.key()?;
     let name = sha256_hex(format!("{phase} {}", request.name.canonical()).as_bytes());
     let last = store.cached::<Last>("last", &name)?.map(|last| last.key);
