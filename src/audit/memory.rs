@@ -7,17 +7,32 @@
 use serde::{Deserialize, Serialize};
 
 use crate::oci::{Digest, sha256_hex};
-use crate::store::{Store, StoreError};
+use crate::store::{Needs, Record, Store, StoreError};
 
 use super::facts::{LayerFacts, PathHasher};
 use super::interest::Interest;
 
 const FORMAT: u32 = 2;
-const KIND: &str = "audit-layers";
 
 #[derive(Serialize, Deserialize)]
 struct Key {
     hasher: PathHasher,
+}
+
+impl Record for Key {
+    const KIND: &'static str = "audit-key";
+
+    fn needs(&self) -> Needs {
+        Needs::nothing()
+    }
+}
+
+impl Record for LayerFacts {
+    const KIND: &'static str = "audit-layers";
+
+    fn needs(&self) -> Needs {
+        Needs::nothing()
+    }
 }
 
 /// The memory of one audit.
@@ -29,12 +44,12 @@ pub(super) struct Memory<'a> {
 
 impl<'a> Memory<'a> {
     pub(super) fn new(store: &'a Store, interest: &Interest) -> Result<Self, StoreError> {
-        let hasher = if let Some(Key { hasher }) = store.cached::<Key>("audit-key", "key")? {
+        let hasher = if let Some(Key { hasher }) = store.cached::<Key>("key")? {
             hasher
         } else {
             let hasher = PathHasher::default();
             let key = Key { hasher };
-            store.remember("audit-key", "key", &key)?;
+            store.remember("key", &key)?;
             key.hasher
         };
         let context = format!(
@@ -58,7 +73,7 @@ impl<'a> Memory<'a> {
     }
 
     pub(super) fn recall(&self, diff_id: &Digest) -> Option<LayerFacts> {
-        self.store.cached(KIND, &self.key(diff_id)).ok().flatten()
+        self.store.cached(&self.key(diff_id)).ok().flatten()
     }
 
     /// Keeps it where it may be kept; that it cannot be written is no reason to fail.
@@ -68,7 +83,7 @@ impl<'a> Memory<'a> {
             .iter()
             .all(|secret| secret.kind.word().is_some())
         {
-            let _ = self.store.remember(KIND, &self.key(diff_id), facts);
+            let _ = self.store.remember(&self.key(diff_id), facts);
         }
     }
 }

@@ -9,9 +9,9 @@ use serde_json::Value;
 use crate::builder::layer::parent_directory;
 use crate::builder::{APP_GID, APP_UID};
 use crate::layer::{self, Mtime};
-use crate::oci::Descriptor;
 use crate::rootfs::read_beneath;
 use crate::sandbox::{Exit, IdMode, Upper};
+use crate::store::{Needs, Record};
 
 use super::assemble::{self, Phase, Stage};
 use super::carried;
@@ -41,7 +41,14 @@ pub(super) struct Application {
     /// What a start would load was loaded.
     #[serde(default)]
     pub(super) smoked: bool,
-    pub(super) blobs: Vec<Descriptor>,
+}
+
+impl Record for Application {
+    const KIND: &'static str = "application";
+
+    fn needs(&self) -> Needs {
+        Needs::blobs([&self.layer.layer.descriptor])
+    }
 }
 
 /// The result of phase 2 and where it came from.
@@ -106,7 +113,7 @@ pub(super) fn phase(
     let key = inputs.key()?;
     let explain = |hit| inputs::explain(context, "application", &inputs, hit);
     if !request.no_cache
-        && let Some(result) = store.cached::<Application>("application", &key)?
+        && let Some(result) = store.cached::<Application>(&key)?
         && (result.smoked || !smoke)
     {
         progress.step(" -----> Application unchanged");
@@ -196,12 +203,11 @@ pub(super) fn phase(
         cached: false,
     };
     let result = Application {
-        blobs: vec![layer.layer.descriptor.clone()],
         layer,
         plan,
         smoked: smoke,
     };
-    store.remember("application", &key, &result)?;
+    store.remember(&key, &result)?;
     Ok(Phase2 {
         explanation: explain(false)?,
         result,

@@ -81,7 +81,7 @@ impl Phase1 {
             self.result
                 .clone()
                 .with(fragments::layers(store, fragments, writer, self.no_cache)?);
-        store.remember("dependencies", key, &result)?;
+        store.remember(key, &result)?;
         Ok(result)
     }
 }
@@ -144,7 +144,7 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
     let explain = |hit| inputs::explain(context, "dependencies", &inputs, hit);
     if !request.no_cache
         && !request.upgrade
-        && let Some(result) = store.cached::<Dependencies>("dependencies", &key)?
+        && let Some(result) = store.cached::<Dependencies>(&key)?
     {
         progress.step(&format!(
             " -----> Dependencies unchanged, {} distributions resolved {}",
@@ -164,7 +164,7 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
                 no_cache: request.no_cache,
             };
             // So many cannot be stacked: phase 2 runs on the layers.
-            if phase.result.unpacked.len() > MAX_FRAGMENTS {
+            if phase.result.trees.len() > MAX_FRAGMENTS {
                 phase.result = phase.written(store, &writer)?;
                 phase.unwritten = None;
             }
@@ -182,7 +182,7 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
     let tree = format!("dependencies-{key}-{now}-{}", std::process::id());
     store.keep_unpacked(IdMode::current().map_name(), &tree, upper)?;
     result.tree = Some(tree);
-    store.remember("dependencies", &key, &result)?;
+    store.remember(&key, &result)?;
     Ok(Phase1::complete(explain(false)?, result))
 }
 
@@ -281,7 +281,7 @@ pub(super) fn lowers(store: &Store, phase: &Phase1) -> Result<Vec<PathBuf>, Buil
     if let Some(kept) = kept.and_then(|tree| store.find_unpacked(mode.map_name(), tree)) {
         return Ok(vec![kept]);
     }
-    let fragments = &phase.result.unpacked;
+    let fragments = &phase.result.trees;
     if !fragments.is_empty() && fragments.len() <= MAX_FRAGMENTS {
         let trees: Option<Vec<PathBuf>> = fragments
             .iter()
@@ -352,11 +352,10 @@ fn into_layers(
         .collect();
     let result = Dependencies {
         layers: Vec::new(),
-        blobs: Vec::new(),
         carried,
         resolved,
         resolved_at: now(),
-        unpacked: Vec::new(),
+        trees: Vec::new(),
         tree: None,
         wheels: Vec::new(),
     };

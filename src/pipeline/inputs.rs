@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::oci::{sha256_hex, to_canonical_json};
 use crate::source::Tree;
+use crate::store::{Needs, Record};
 
 use super::context::Context;
 use super::error::BuildError;
@@ -117,6 +118,22 @@ struct Last {
     key: String,
 }
 
+impl Record for Last {
+    const KIND: &'static str = "last";
+
+    fn needs(&self) -> Needs {
+        Needs::nothing()
+    }
+}
+
+impl Record for Inputs {
+    const KIND: &'static str = "inputs";
+
+    fn needs(&self) -> Needs {
+        Needs::nothing()
+    }
+}
+
 /// Compares with the last build of this name, and remembers this one.
 pub(super) fn explain(
     context: Context<'_>,
@@ -127,14 +144,14 @@ pub(super) fn explain(
     let Context { store, request, .. } = context;
     let key = inputs.key()?;
     let name = sha256_hex(format!("{phase} {}", request.name.canonical()).as_bytes());
-    let last = store.cached::<Last>("last", &name)?.map(|last| last.key);
+    let last = store.cached::<Last>(&name)?.map(|last| last.key);
     let because = if hit {
         Vec::new()
     } else if request.no_cache {
         vec!["--no-cache was given".to_owned()]
     } else {
         let before = match &last {
-            Some(key) => store.cached::<Inputs>("inputs", key)?,
+            Some(key) => store.cached::<Inputs>(key)?,
             None => None,
         };
         match before {
@@ -149,10 +166,10 @@ pub(super) fn explain(
         }
     };
     if !hit {
-        store.remember("inputs", &key, inputs)?;
+        store.remember(&key, inputs)?;
     }
     if last.as_deref() != Some(&key) {
-        store.remember("last", &name, &Last { key })?;
+        store.remember(&name, &Last { key })?;
     }
     Ok(Explanation {
         phase,

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::oci::{Descriptor, sha256_hex, to_canonical_json};
+use crate::oci::{sha256_hex, to_canonical_json};
 use crate::rootfs::{self, read_beneath};
+use crate::store::{Needs, Record};
 
 use super::base::Base;
 use super::carried::Carried;
@@ -27,11 +28,8 @@ pub(super) struct Dependencies {
     pub(super) resolved: Vec<(String, String)>,
     /// Seconds since 1970.
     pub(super) resolved_at: u64,
-    /// What the store must keep for this record.
-    pub(super) blobs: Vec<Descriptor>,
     /// The trees of the distributions, where each was installed by itself ([`super::fragments`]).
-    #[serde(default)]
-    pub(super) unpacked: Vec<String>,
+    pub(super) trees: Vec<String>,
     /// Names the tree of all that was installed in one go. No other build finds it by what is in its
     /// layers: a tree can be more than these say.
     #[serde(default)]
@@ -41,13 +39,21 @@ pub(super) struct Dependencies {
     pub(super) wheels: Vec<LockedWheel>,
 }
 
+impl Record for Dependencies {
+    const KIND: &'static str = "dependencies";
+
+    fn needs(&self) -> Needs {
+        let layers = self.layers.iter();
+        Needs {
+            trees: self.trees.clone(),
+            ..Needs::blobs(layers.map(|titled| &titled.layer.descriptor))
+        }
+    }
+}
+
 impl Dependencies {
     /// The same with these layers.
     pub(super) fn with(mut self, layers: Vec<TitledLayer>) -> Self {
-        self.blobs = layers
-            .iter()
-            .map(|titled| titled.layer.descriptor.clone())
-            .collect();
         self.layers = layers;
         self
     }
@@ -62,12 +68,12 @@ impl Dependencies {
             carried: &'d [Carried],
         }
         let mut document = Document {
-            trees: &self.unpacked,
+            trees: &self.trees,
             layers: Vec::new(),
             carried: &self.carried,
         };
         // The layers of trees may not be written yet, and follow from these.
-        if self.unpacked.is_empty() {
+        if self.trees.is_empty() {
             let layers = self.layers.iter();
             document.layers = layers.map(|titled| titled.layer.diff_id.as_str()).collect();
         }

@@ -165,9 +165,9 @@ impl Installation<'_> {
             files,
             size: bytes,
             carried: kept,
-            unpacked: vec![name],
+            tree: name,
         };
-        store.remember("fragment", &key, &fragment)?;
+        store.remember(&key, &fragment)?;
         Ok(fragment)
     }
 }

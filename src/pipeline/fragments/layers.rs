@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::builder::FIXED_TIME;
 use crate::builder::layer::parent_directory;
 use crate::layer::{self, Entry, Mtime};
-use crate::oci::{Descriptor, sha256_hex, to_canonical_json};
+use crate::oci::{sha256_hex, to_canonical_json};
 use crate::sandbox::IdMode;
-use crate::store::Store;
+use crate::store::{Needs, Record, Store};
 
 use super::super::error::BuildError;
 use super::super::parallel::two_workers;
@@ -22,7 +22,14 @@ use super::Fragment;
 #[derive(Serialize, Deserialize)]
 struct Written {
     layer: TitledLayer,
-    blobs: Vec<Descriptor>,
+}
+
+impl Record for Written {
+    const KIND: &'static str = "fragment-layer";
+
+    fn needs(&self) -> Needs {
+        Needs::blobs([&self.layer.layer.descriptor])
+    }
 }
 
 /// The layers of these fragments, which are sorted by name. Those that are large share none.
@@ -56,14 +63,14 @@ fn layer(
     threads: usize,
     no_cache: bool,
 ) -> Result<TitledLayer, BuildError> {
-    let trees: Vec<&str> = members.iter().map(|member| member.tree()).collect();
+    let trees: Vec<&str> = members.iter().map(|member| member.tree.as_str()).collect();
     let document = serde_json::json!({
         "format": 2,
         "fragments": trees,
         "compression": writer.compression(),
     });
     let key = sha256_hex(&to_canonical_json(&document)?);
-    if !no_cache && let Some(written) = store.cached::<Written>("fragment-layer", &key)? {
+    if !no_cache && let Some(written) = store.cached::<Written>(&key)? {
         return Ok(TitledLayer {
             cached: true,
             ..written.layer
@@ -87,11 +94,8 @@ fn layer(
         title: group.title(&named.iter().collect::<Vec<_>>()),
         cached: false,
     };
-    let written = Written {
-        blobs: vec![layer.layer.descriptor.clone()],
-        layer,
-    };
-    store.remember("fragment-layer", &key, &written)?;
+    let written = Written { layer };
+    store.remember(&key, &written)?;
     Ok(written.layer)
 }
 
@@ -99,7 +103,7 @@ fn layer(
 fn files(store: &Store, fragment: &Fragment) -> Result<Vec<Entry>, BuildError> {
     let map = IdMode::current().map_name();
     let tree: PathBuf = store
-        .find_unpacked(map, fragment.tree())
+        .find_unpacked(map, &fragment.tree)
         .ok_or(BuildError::TreesGone)?;
     let wanted: std::collections::HashSet<&Path> =
         fragment.files.iter().map(PathBuf::as_path).collect();

@@ -47,7 +47,7 @@ use crate::app::Detected;
 use crate::oci::{sha256_hex, to_canonical_json};
 use crate::sandbox::IdMode;
 use crate::source::Tree;
-use crate::store::Store;
+use crate::store::{Needs, Record, Store};
 
 use super::base::Base;
 use super::carried::Carried;
@@ -107,13 +107,18 @@ pub(super) struct Fragment {
     size: u64,
     /// Its `.pth` files.
     carried: Vec<Carried>,
-    /// Names its tree; a list because that is how the store's collector finds it.
-    unpacked: Vec<String>,
+    /// Names its tree.
+    tree: String,
 }
 
-impl Fragment {
-    fn tree(&self) -> &str {
-        self.unpacked.first().map_or("", String::as_str)
+impl Record for Fragment {
+    const KIND: &'static str = "fragment";
+
+    fn needs(&self) -> Needs {
+        Needs {
+            blobs: Vec::new(),
+            trees: vec![self.tree.clone()],
+        }
     }
 }
 
@@ -261,16 +266,15 @@ fn combine(fragments: &[Fragment], wheels: Vec<LockedWheel>) -> Result<Dependenc
     carried.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(Dependencies {
         layers: Vec::new(),
-        blobs: Vec::new(),
         carried,
         resolved: fragments
             .iter()
             .map(|fragment| (fragment.pin.name.clone(), fragment.pin.version.clone()))
             .collect(),
         resolved_at: now(),
-        unpacked: fragments
+        trees: fragments
             .iter()
-            .flat_map(|fragment| fragment.unpacked.iter().cloned())
+            .map(|fragment| fragment.tree.clone())
             .collect(),
         tree: None,
         wheels,
@@ -298,9 +302,9 @@ fn missing<'a>(wheels: &'a [LockedWheel], found: &[Option<Fragment>]) -> Vec<&'a
 
 /// The fragment of this key, if its record and its tree are there.
 fn find(store: &Store, key: &str) -> Result<Option<Fragment>, BuildError> {
-    let Some(fragment) = store.cached::<Fragment>("fragment", key)? else {
+    let Some(fragment) = store.cached::<Fragment>(key)? else {
         return Ok(None);
     };
-    let tree = store.find_unpacked(IdMode::current().map_name(), fragment.tree());
+    let tree = store.find_unpacked(IdMode::current().map_name(), &fragment.tree);
     Ok(tree.map(|_| fragment))
 }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::builder::FIXED_TIME_RFC3339;
-use crate::oci::Descriptor;
 use crate::s2i::labels::{DESCRIPTION, DISPLAY_NAME, MAX_LABELS};
+use crate::store::{self, Needs};
 
 use super::super::BuildError;
 use super::super::context::Context;
@@ -29,9 +29,17 @@ pub(super) struct Outcome {
     /// From `image_metadata.json`.
     pub(super) labels: Vec<(String, String)>,
     pub(super) changes: Changes,
-    pub(super) blobs: Vec<Descriptor>,
     /// What an earlier image had saved was there for assemble.
     pub(super) restored: bool,
+}
+
+impl store::Record for Outcome {
+    const KIND: &'static str = "s2i";
+
+    fn needs(&self) -> Needs {
+        let layers = self.layers.iter();
+        Needs::blobs(layers.map(|made| &made.titled.layer.descriptor))
+    }
 }
 
 /// What becomes of the base image's configuration.

@@ -52,10 +52,6 @@ pub(super) fn finish(
         progress,
     )?;
     Ok(Outcome {
-        blobs: layers
-            .iter()
-            .map(|made| made.titled.layer.descriptor.clone())
-            .collect(),
         layers,
         labels,
         changes,

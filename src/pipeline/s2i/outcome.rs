@@ -96,7 +96,7 @@ pub(super) fn outcome(
             &[&fresh]
         };
         for inputs in wanted {
-            if let Some(outcome) = store.cached::<Outcome>("s2i", &inputs.key()?)? {
+            if let Some(outcome) = store.cached::<Outcome>(&inputs.key()?)? {
                 progress.step("---> Source, scripts and builder unchanged: nothing to run");
                 return Ok((outcome, explain(context, PHASE, inputs, true)?));
             }
@@ -118,7 +118,7 @@ pub(super) fn outcome(
     }
     // What is made for a comparison is not what the next build gets.
     if common.pinned.is_none() && lasting {
-        store.remember("s2i", &inputs.key()?, &outcome)?;
+        store.remember(&inputs.key()?, &outcome)?;
     }
     Ok((outcome, explanation))
 }
