@@ -181,6 +181,57 @@ fn a_build_reads_the_project_once() {
     }
 }
 
+/// What the host and the executable in images say to each other has its names in one file.
+#[test]
+fn host_and_image_have_one_contract() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let contract = fs::read_to_string(src.join("app/contract.rs")).unwrap();
+    let names: Vec<&str> = contract
+        .lines()
+        .filter_map(|line| line.split_once(": &str = "))
+        .map(|(_, value)| value.trim_end_matches(';'))
+        // These are settings, too, or what every program in a container may read.
+        .filter(|name| {
+            ![
+                "\"WARPDRIVE_INSTRUMENT\"",
+                "\"WARPDRIVE_APP_HOME\"",
+                "\"WARPDRIVE_APP_ROOT\"",
+                "\"WARPDRIVE_SRC_ROOT\"",
+            ]
+            .contains(name)
+        })
+        .collect();
+    assert!(names.len() > 10, "{names:?}");
+    for path in rust_files(&src) {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.ends_with("app/contract.rs") || name.ends_with("tests.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for name in &names {
+            assert!(!code.contains(name), "{}: {name}", path.display());
+        }
+    }
+}
+
+/// docs/architecture.md says of every file of tests which part it is of.
+#[test]
+fn every_file_of_tests_is_in_the_table() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let (_, table) = page.split_once("## Which part, which tests").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let files = fs::read_to_string(root.join("tests/main.rs")).unwrap();
+    let modules = files.lines().filter_map(|line| {
+        let name = line.strip_prefix("mod ")?.strip_suffix(';')?;
+        (!matches!(name, "support" | "fixtures")).then_some(name)
+    });
+    for name in modules {
+        assert!(table.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
 /// A function that needs more takes a struct that says what they are together.
 #[test]
 fn no_function_of_the_pipeline_takes_too_much() {

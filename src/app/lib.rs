@@ -16,6 +16,7 @@
 pub mod advice;
 pub mod assemble;
 pub mod cli;
+pub mod contract;
 pub mod declared;
 pub mod dependencies;
 pub mod detect;

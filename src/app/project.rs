@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
+use super::contract::UPGRADE;
 use super::declared::{self, Declared};
 use super::files::{EntryKind, Files};
 use super::listed::Listed;
@@ -59,9 +60,6 @@ pub struct Project {
     /// What a manager's lock file comes to, where there is one.
     listed: Option<Listed>,
 }
-
-/// Set for a build that is to resolve everything anew.
-const UPGRADE: &str = "WARPDRIVE_UPGRADE";
 
 impl Project {
     /// # Errors

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::app::contract::{PLAN_FILE, Phase};
 use crate::builder::layer::parent_directory;
 use crate::builder::{APP_GID, APP_UID};
 use crate::layer::{self, Mtime};
@@ -13,7 +14,7 @@ use crate::rootfs::read_beneath;
 use crate::sandbox::{Exit, IdMode, Upper};
 use crate::store::{Needs, Record};
 
-use super::assemble::{self, Phase, Stage};
+use super::assemble::{self, Stage};
 use super::carried;
 use super::context::Context;
 use super::dependencies::{self, Phase1};
@@ -26,11 +27,9 @@ use super::report::Explanation;
 use super::sandbox_inputs::SandboxInputs;
 use super::titled_layer::{LayerWriter, TitledLayer};
 use super::tools;
-use super::tree::{exists_below, make_app_root, normalize};
+use super::tree::{APP_ROOT, exists_below, make_app_root, normalize};
 use super::wheel_cache::wheel_cache;
 
-/// Where the in-image tool records how the application is started.
-const PLAN: &str = "opt/app-root/etc/warpdrive/plan.json";
 const MAX_PLAN: u64 = 1024 * 1024;
 
 /// What phase 2 gave, as the build cache keeps it.
@@ -163,7 +162,7 @@ pub(super) fn phase(
     if outcome.exit != Exit::Code(0) {
         return Err(assemble::failure(Phase::Application, outcome, &told));
     }
-    let plan = read_beneath(&upper.upper, Path::new(PLAN), MAX_PLAN)
+    let plan = read_beneath(&upper.upper, &Path::new(APP_ROOT).join(PLAN_FILE), MAX_PLAN)
         .ok()
         .flatten()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())

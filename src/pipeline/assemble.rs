@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use crate::app::advice::is_block;
+use crate::app::contract::Phase;
 use crate::builder::{APP_GID, APP_ROOT, APP_UID};
 use crate::progress::{Progress, printable};
 use crate::sandbox::{Exit, Mount, Root, Sandbox, Spec, Upper};
@@ -20,23 +21,6 @@ use super::secrets::Redactor;
 const TAIL: usize = 60;
 /// Longest line that is shown, in bytes.
 const MAX_LINE: u64 = 16 * 1024;
-
-/// The two halves of assemble.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    Dependencies,
-    Application,
-}
-
-impl Phase {
-    /// `WARPDRIVE_BUILD_PHASE`.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Dependencies => "dependencies",
-            Self::Application => "application",
-        }
-    }
-}
 
 /// What a phase runs on.
 pub(super) struct Stage {

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::app::contract::{self, Phase};
 use crate::builder::layer::parent_directory;
 use crate::builder::{APP_GID, APP_UID, FIXED_TIME};
 use crate::layer::{self, Entry, Kind, Mtime};
@@ -12,7 +13,7 @@ use crate::sandbox::{Exit, IdMode};
 use crate::source::Tree;
 use crate::store::{Scratch, Store};
 
-use super::assemble::{self, Phase, Stage};
+use super::assemble::{self, Stage};
 use super::base::Base;
 use super::carried::{self, Carried};
 use super::context::Context;
@@ -35,8 +36,6 @@ use super::tools::{self, Tools};
 use super::tree::{exists_below, make_app_root, normalize, without_implied_directories};
 use super::wheel_cache::wheel_cache;
 
-/// Phase 1 says with this status that something has no wheel: "run me again where code may run".
-const NEEDS_SDISTS: i32 = 75;
 /// Most trees of distributions in one overlay; the kernel takes 500 lower directories, and the base
 /// image and the application need some.
 const MAX_FRAGMENTS: usize = 350;
@@ -243,15 +242,15 @@ fn install(
         );
         env.extend(detected.phase_one_environment());
         if sdists {
-            env.push(("WARPDRIVE_BUILD_SDISTS".into(), "1".into()));
+            env.push((contract::BUILD_SDISTS.into(), "1".into()));
         }
         if request.upgrade {
-            env.push(("WARPDRIVE_UPGRADE".into(), "1".into()));
+            env.push((contract::UPGRADE.into(), "1".into()));
         }
         if fetched {
             // The index may ask for a login that is not here, or lie on this machine, whose services are
             // out of reach.
-            env.push(("WARPDRIVE_FETCHED".into(), "1".into()));
+            env.push((contract::FETCHED.into(), "1".into()));
         }
         let outcome = assemble::run(
             Stage::assemble(
@@ -268,7 +267,7 @@ fn install(
         )?;
         match outcome.exit {
             Exit::Code(0) => return Ok(upper.upper),
-            Exit::Code(NEEDS_SDISTS) if !sdists => sdists = true,
+            Exit::Code(contract::NEEDS_SDISTS) if !sdists => sdists = true,
             _ => return Err(assemble::failure(Phase::Dependencies, outcome, &inputs)),
         }
     }

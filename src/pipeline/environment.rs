@@ -4,21 +4,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::app::listed;
+use crate::app::contract::{self, Phase, RUN};
 use crate::app::pip_variables;
 use crate::builder::{APP_ROOT, FIXED_TIME};
 use crate::sandbox::Mount;
 
-use super::assemble::Phase;
 use super::sandbox_inputs::{CERTIFICATES, PASSED_ON, SandboxInputs};
 use super::secrets::without_credentials;
 use super::tools::Tools;
 
 /// Bytes of the tmpfs on `/run`: what we mount there has a place of its own.
 const RUN_SIZE: u64 = 64 << 20;
-
-/// Where everything that is there for the build only is mounted.
-pub(super) const RUN: &str = "/run/warpdrive";
 
 /// Where Linux distributions keep the bundle of certificate authorities.
 const CA_BUNDLES: &[&str] = &[
@@ -34,12 +30,18 @@ const CA_BUNDLES: &[&str] = &[
 const STRIP_DEBUG: &str = "-Wl,--strip-debug";
 
 /// The versions that `verify-build` installs.
-const CONSTRAINTS: &str = "/run/warpdrive/resolved.txt";
+const CONSTRAINTS: &str = "resolved.txt";
 
 /// What the project's lock file comes to.
-const LISTED: &str = "/run/warpdrive/listed.json";
+const LISTED: &str = "listed.json";
 
-const CA_INSIDE: &str = "/run/warpdrive/ca-certificates.crt";
+/// The host's certificates.
+const CA_INSIDE: &str = "ca-certificates.crt";
+
+/// Where a file lies that is there for the build only.
+fn inside(name: &str) -> String {
+    format!("{RUN}/{name}")
+}
 
 /// What programs read to find the bundle.
 const CA_VARIABLES: [&str; 6] = [
@@ -77,11 +79,11 @@ pub(super) fn variables(
     set("PATH", &format!("{APP_ROOT}/bin:{RUN}/tools/bin:{path}"));
     set("HOME", APP_ROOT);
     set("VIRTUAL_ENV", APP_ROOT);
-    set("WARPDRIVE_APP_ROOT", APP_ROOT);
-    set("WARPDRIVE_SRC_ROOT", &format!("{APP_ROOT}/src"));
-    set("WARPDRIVE_PHASE", "build");
-    set("WARPDRIVE_BUILD_SYSTEM", "warpdrive");
-    set("WARPDRIVE_BUILD_PHASE", phase.name());
+    set(contract::APP_ROOT, APP_ROOT);
+    set(contract::SRC_ROOT, &format!("{APP_ROOT}/src"));
+    set(contract::LIFE_PHASE, "build");
+    set(contract::BUILD_SYSTEM, "warpdrive");
+    set(contract::BUILD_PHASE, phase.name());
     set("XDG_CACHE_HOME", "/tmp/.cache");
     set("TMPDIR", "/tmp");
     set("UV_CACHE_DIR", &format!("{RUN}/cache"));
@@ -102,7 +104,7 @@ pub(super) fn variables(
     }
     if inputs.constraints.is_some() {
         for name in ["UV_CONSTRAINT", "PIP_CONSTRAINT"] {
-            set(name, CONSTRAINTS);
+            set(name, &inside(CONSTRAINTS));
         }
     }
     if phase == Phase::Application {
@@ -119,10 +121,10 @@ pub(super) fn variables(
     };
     let said = env_of_phase.iter().chain(&inputs.build_env);
     let said: Vec<&str> = said.map(|(name, _)| name.as_str()).collect();
-    set("WARPDRIVE_SAID_VARIABLES", &said.join(" "));
-    set("WARPDRIVE_IMAGE_ENVIRONMENT", &images_own(base_env, path));
+    set(contract::SAID_VARIABLES, &said.join(" "));
+    set(contract::IMAGE_ENVIRONMENT, &images_own(base_env, path));
     if inputs.listed.is_some() {
-        env.insert(listed::VARIABLE.to_owned(), LISTED.to_owned());
+        env.insert(contract::LISTED.to_owned(), inside(LISTED));
     }
     env.extend(pip_variables::for_uv(&env));
     let linker = env.get("LDFLAGS").map_or("", String::as_str);
@@ -143,8 +145,8 @@ pub(super) fn of_a_container(
         ("PATH", format!("{APP_ROOT}/bin:{path}")),
         ("HOME", APP_ROOT.to_owned()),
         ("VIRTUAL_ENV", APP_ROOT.to_owned()),
-        ("WARPDRIVE_APP_ROOT", APP_ROOT.to_owned()),
-        ("WARPDRIVE_PHASE", "build".to_owned()),
+        (contract::APP_ROOT, APP_ROOT.to_owned()),
+        (contract::LIFE_PHASE, "build".to_owned()),
         ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
     ] {
         env.insert(name.to_owned(), value);
@@ -160,7 +162,7 @@ fn images_own(base_env: &[(String, String)], path: &str) -> String {
         .map(|(name, value)| (name.as_str(), value.clone()))
         .collect();
     own.insert("PATH", format!("{APP_ROOT}/bin:{path}"));
-    for name in ["HOME", "VIRTUAL_ENV", "WARPDRIVE_APP_ROOT"] {
+    for name in ["HOME", "VIRTUAL_ENV", contract::APP_ROOT] {
         own.insert(name, APP_ROOT.to_owned());
     }
     serde_json::to_string(&own).unwrap_or_default()
@@ -170,7 +172,7 @@ fn images_own(base_env: &[(String, String)], path: &str) -> String {
 pub(super) fn certificates(inputs: &SandboxInputs) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     if ca_bundle(&inputs.host_env).is_some() {
-        found.extend(CA_VARIABLES.map(|name| (name, CA_INSIDE.to_owned())));
+        found.extend(CA_VARIABLES.map(|name| (name, inside(CA_INSIDE))));
     }
     found
 }
@@ -277,7 +279,7 @@ pub(super) fn mounts_of_the_host(inputs: &SandboxInputs, hosts: &str) -> Vec<Mou
     if let Some(source) = ca_bundle(&inputs.host_env) {
         mounts.push(Mount::Bind {
             source,
-            target: CA_INSIDE.into(),
+            target: inside(CA_INSIDE).into(),
             read_only: true,
         });
     }
@@ -296,14 +298,14 @@ pub(super) fn mounts_of_the_host(inputs: &SandboxInputs, hosts: &str) -> Vec<Mou
     }
     if let Some(constraints) = &inputs.constraints {
         mounts.push(Mount::File {
-            target: CONSTRAINTS.into(),
+            target: inside(CONSTRAINTS).into(),
             contents: constraints.clone().into_bytes(),
             mode: 0o444,
         });
     }
     if let Some(listed) = &inputs.listed {
         mounts.push(Mount::File {
-            target: LISTED.into(),
+            target: inside(LISTED).into(),
             contents: serde_json::to_vec(listed).unwrap_or_default(),
             mode: 0o444,
         });

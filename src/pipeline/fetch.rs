@@ -13,6 +13,7 @@
 use std::path::Path;
 
 use crate::app::Detected;
+use crate::app::contract::RUN;
 use crate::app::pip_variables;
 use crate::app::requirement::{Line, LineKind};
 use crate::app::server::pins::pinned;
@@ -22,7 +23,6 @@ use crate::sandbox::{Exit, IdMode, Network};
 use crate::source::Tree;
 
 use super::context::Context;
-use super::environment::RUN;
 use super::error::BuildError;
 use super::materials::Materials;
 use super::overlay::overlay_owned;

@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use crate::app::contract;
 use crate::app::project::Project;
 use crate::app::python::PythonRequest;
 use crate::app::python_version::PythonVersion;
@@ -149,7 +150,7 @@ impl<'a> Reading<'a> {
 fn options(request: &Request, tree: &Tree) -> app::Options {
     let upgrade = request
         .upgrade
-        .then(|| ("WARPDRIVE_UPGRADE".to_owned(), "1".to_owned()));
+        .then(|| (contract::UPGRADE.to_owned(), "1".to_owned()));
     app::Options {
         environment: request
             .env

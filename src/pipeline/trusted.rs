@@ -6,10 +6,11 @@
 
 use std::path::PathBuf;
 
+use crate::app::contract::Phase;
 use crate::builder::FIXED_TIME;
 use crate::sandbox::{IdMode, Mount};
 
-use super::assemble::{self, Outcome, Phase, Stage};
+use super::assemble::{self, Outcome, Stage};
 use super::base::Base;
 use super::context::Context;
 use super::environment::{self, WheelCache};

@@ -20,6 +20,7 @@ mod syntax;
 
 use std::collections::BTreeMap;
 
+use super::contract::{APP_HOME, INSTRUMENT, SERVER_PACKAGES};
 use super::environment;
 use super::files::Files;
 use super::instrument::Instrument;
@@ -76,19 +77,16 @@ pub struct Detected {
     pub found_below: bool,
 }
 
-/// The setting `home`, for phase one, which cannot find it.
-const HOME: &str = "WARPDRIVE_APP_HOME";
-
 impl Detected {
     /// Variables that phase one needs because it does not see the source; they belong to its key.
     pub fn phase_one_environment(&self) -> Vec<(String, String)> {
         let packages = self.plan.server_packages.join(" ");
-        let mut variables = vec![("WARPDRIVE_SERVER_PACKAGES".to_owned(), packages)];
+        let mut variables = vec![(SERVER_PACKAGES.to_owned(), packages)];
         if self.found_below {
-            variables.push((HOME.to_owned(), self.plan.home.clone()));
+            variables.push((APP_HOME.to_owned(), self.plan.home.clone()));
         }
         if let Some(instrument) = &self.plan.instrument {
-            variables.push(("WARPDRIVE_INSTRUMENT".to_owned(), instrument.to_string()));
+            variables.push((INSTRUMENT.to_owned(), instrument.to_string()));
         }
         variables
     }
@@ -127,8 +125,10 @@ pub fn detect_project(
         1 => {
             let home = homes.remove(0);
             let mut options = options.clone();
-            options.environment.insert(HOME.to_owned(), home.clone());
-            let settings = project.settings.with_home(&home, HOME)?;
+            options
+                .environment
+                .insert(APP_HOME.to_owned(), home.clone());
+            let settings = project.settings.with_home(&home, APP_HOME)?;
             let project = match &options.listed {
                 Some(listed) => Project::of_list(files, settings, listed),
                 None => Project::read(files, settings, &options.environment)?,

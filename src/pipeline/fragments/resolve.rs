@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use crate::app::contract::RUN;
 use crate::app::lock::Document;
 use crate::app::server::pins::pinned;
 use crate::builder::APP_ROOT;
@@ -13,7 +14,6 @@ use crate::progress::Silent;
 use crate::rootfs::read_beneath;
 use crate::sandbox::{Exit, IdMode};
 
-use super::super::environment::RUN;
 use super::super::locked::Locked;
 use super::super::locked_wheel::{Artifact, LockedWheel, Pin};
 use super::super::overlay::overlay_owned;
