@@ -15,8 +15,8 @@ use crate::sandbox::{Exit, IdMode, Upper};
 use crate::store::{Needs, Record};
 
 use super::assemble::{self, Stage};
-use super::carried;
 use super::context::Context;
+use super::deferred;
 use super::dependencies::{self, Phase1};
 use super::environment::{self, WheelCache};
 use super::error::BuildError;
@@ -177,7 +177,7 @@ pub(super) fn phase(
     }
     let reference = Mtime::OfContent { reference: time };
     let mut entries = normalize(scan.entries, reference);
-    carried::add(&mut entries, &phase1.result.carried, reference);
+    deferred::add(&mut entries, &phase1.result.deferred, reference);
     let entries = layer::with_parents(entries, parent_directory);
     // The layer is written while the application is loaded.
     let written = || LayerWriter::new(store, request).write(&entries, layer::threads());

@@ -25,7 +25,7 @@ pub(super) fn deliver<S>(
     context: Context<'_>,
     naming: Naming,
     source: impl FnOnce() -> Result<S, BuildError>,
-    build: impl Fn(&S) -> Result<Built, BuildError>,
+    unnamed: impl Fn(&S) -> Result<Built, BuildError>,
 ) -> Result<Built, BuildError> {
     let Context {
         store, progress, ..
@@ -33,7 +33,7 @@ pub(super) fn deliver<S>(
     let _in_use = store.lock_shared()?;
     settle::beside(store, || {
         let source = source()?;
-        let mut built = mending(store, progress, || build(&source))?;
+        let mut built = mending(store, progress, || unnamed(&source))?;
         let mut timings = Timings::new();
         match naming {
             Naming::Named { previous_loses } => name(context, &built.descriptor, previous_loses)?,

@@ -15,8 +15,8 @@ use crate::store::{Scratch, Store};
 
 use super::assemble::{self, Stage};
 use super::base::Base;
-use super::carried::{self, Carried};
 use super::context::Context;
+use super::deferred::{self, Deferred};
 use super::environment::{self, WheelCache};
 use super::error::BuildError;
 use super::fetch;
@@ -296,10 +296,10 @@ pub(super) fn lowers(store: &Store, phase: &Phase1) -> Result<Vec<PathBuf>, Buil
     }
     let mut lowers = Vec::new();
     // What the layers lack because the application's layer brings it.
-    if !phase.result.carried.is_empty() {
-        let key = format!("carried-{}", phase.result.digest()?);
+    if !phase.result.deferred.is_empty() {
+        let key = format!("deferred-{}", phase.result.digest()?);
         lowers.push(store.tree(mode.map_name(), &key, |directory| {
-            carried::lay_out(&phase.result.carried, directory, mode)
+            deferred::lay_out(&phase.result.deferred, directory, mode)
         })?);
     }
     for titled in phase.result.layers.iter().rev() {
@@ -341,9 +341,9 @@ fn into_layers(
             cached: false,
         });
     }
-    let mut carried = Vec::new();
+    let mut deferred = Vec::new();
     for entry in split.for_application {
-        carried.extend(Carried::take(entry, upper)?);
+        deferred.extend(Deferred::take(entry, upper)?);
     }
     let resolved = distributions
         .into_iter()
@@ -351,7 +351,7 @@ fn into_layers(
         .collect();
     let result = Dependencies {
         layers: Vec::new(),
-        carried,
+        deferred,
         resolved,
         resolved_at: now(),
         trees: Vec::new(),

@@ -19,7 +19,7 @@ use super::leaks::Leaks;
 use super::record::{LABEL_BUILD, Record};
 use super::report::{LayerKind, LayerReport, NameAndDigest};
 
-/// The prefix of the labels about a build and its source, of OpenShift's.
+/// The protocol's prefix of labels about a build and its source.
 pub(super) const BUILD_LABELS: &str = crate::s2i::labels::BUILD_PREFIX;
 
 /// An image that is not in the store yet.

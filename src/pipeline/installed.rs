@@ -9,7 +9,7 @@ use crate::rootfs::{self, read_beneath};
 use crate::store::{Needs, Record};
 
 use super::base::Base;
-use super::carried::Carried;
+use super::deferred::Deferred;
 use super::error::BuildError;
 use super::locked_wheel::LockedWheel;
 use super::split::{self, Distribution};
@@ -23,7 +23,7 @@ const MAX_RECORD: u64 = 64 * 1024 * 1024;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Dependencies {
     pub(super) layers: Vec<TitledLayer>,
-    pub(super) carried: Vec<Carried>,
+    pub(super) deferred: Vec<Deferred>,
     /// Normalized names and versions.
     pub(super) resolved: Vec<(String, String)>,
     /// Seconds since 1970.
@@ -65,12 +65,13 @@ impl Dependencies {
         struct Document<'d> {
             trees: &'d [String],
             layers: Vec<&'d str>,
-            carried: &'d [Carried],
+            #[serde(rename = "carried")]
+            deferred: &'d [Deferred],
         }
         let mut document = Document {
             trees: &self.trees,
             layers: Vec::new(),
-            carried: &self.carried,
+            deferred: &self.deferred,
         };
         // The layers of trees may not be written yet, and follow from these.
         if self.trees.is_empty() {

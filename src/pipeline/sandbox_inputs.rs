@@ -112,3 +112,77 @@ fn for_sandboxes(host: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::{Budget, Compression};
+    use crate::pipeline::request::AuditGate;
+    use crate::source::{Origin, SourceRequest};
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        let pairs = pairs.iter();
+        pairs.map(|(a, b)| ((*a).into(), (*b).into())).collect()
+    }
+
+    fn request() -> Request {
+        Request {
+            name: "app".parse().unwrap(),
+            source: SourceRequest::new(Origin::parse(".").unwrap()),
+            builder: None,
+            allowed_builders: Vec::new(),
+            runtime_image: None,
+            env: pairs(&[
+                ("GREETING", "hello"),
+                ("UV_INDEX_URL", "https://app.example"),
+            ]),
+            build_env: pairs(&[("TOKEN", "t"), ("PIP_INDEX_URL", "https://owner.example")]),
+            secrets: vec![Secret {
+                id: "key".into(),
+                contents: b"secret".to_vec(),
+            }],
+            outputs: Vec::new(),
+            push: false,
+            no_cache: false,
+            upgrade: false,
+            compression: Compression::default(),
+            incremental: false,
+            network: Network::Host,
+            smoke: true,
+            harden: false,
+            audit: AuditGate::default(),
+            pinned: None,
+            limits: Limits::default(),
+            budget: Budget::new(1, 1, None, || false),
+            source_date_epoch: None,
+            host_env: pairs(&[
+                ("UV_DEFAULT_INDEX", "https://me:pw@host.example"),
+                ("SSL_CERT_FILE", "/ca.pem"),
+                ("UV_INDEX_CORP_PASSWORD", "pw"),
+            ])
+            .into_iter()
+            .collect(),
+            expose_index_credentials: false,
+        }
+    }
+
+    #[test]
+    fn a_shared_stage_knows_where_packages_are_and_nothing_of_the_application() {
+        let told = SandboxInputs::of_shared_stage(&request());
+        let build_env: Vec<&str> = told.build_env.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(build_env, ["PIP_INDEX_URL"]);
+        assert!(told.env.is_empty() && told.secrets.is_empty() && told.listed.is_none());
+        let host_env: Vec<&str> = told.host_env.keys().map(String::as_str).collect();
+        assert_eq!(host_env, ["SSL_CERT_FILE", "UV_DEFAULT_INDEX"]);
+        // The resolver and the installer open the indexes.
+        assert!(told.index_logins);
+    }
+
+    #[test]
+    fn code_of_the_application_knows_what_is_its_own() {
+        let told = SandboxInputs::of_application(&request(), None);
+        assert_eq!((told.env.len(), told.build_env.len()), (2, 2));
+        assert_eq!(told.secrets.len(), 1);
+        assert!(!told.index_logins && !told.host_env.contains_key("UV_INDEX_CORP_PASSWORD"));
+    }
+}

@@ -12,8 +12,8 @@ use crate::layer::{self, Entry, Mtime};
 use crate::progress::Progress;
 use crate::sandbox::{IdMode, interrupted};
 
-use super::super::carried::Carried;
 use super::super::context::Context;
+use super::super::deferred::Deferred;
 use super::super::error::BuildError;
 use super::super::installed::site_packages;
 use super::super::locked_wheel::LockedWheel;
@@ -143,14 +143,14 @@ impl Installation<'_> {
         let key = key(&wheel.pin, base)?;
         let scan = layer::scan(tree.place(), &[])?;
         let entries = normalize(scan.entries, Mtime::Fixed(FIXED_TIME));
-        let (carried, entries): (Vec<Entry>, Vec<Entry>) = without_implied_directories(entries)
+        let (deferred, entries): (Vec<Entry>, Vec<Entry>) = without_implied_directories(entries)
             .into_iter()
             .partition(|entry| is_path_configuration(&entry.path, site));
         let bytes = entries.iter().map(size).sum();
         let files = entries.into_iter().map(|entry| entry.path).collect();
         let mut kept = Vec::new();
-        for entry in carried {
-            kept.extend(Carried::take(entry, tree.place())?);
+        for entry in deferred {
+            kept.extend(Deferred::take(entry, tree.place())?);
         }
         let mut name = format!("fragment-{key}");
         if request.no_cache {
@@ -164,7 +164,7 @@ impl Installation<'_> {
             pin: wheel.pin.clone(),
             files,
             size: bytes,
-            carried: kept,
+            deferred: kept,
             tree: name,
         };
         store.remember(&key, &fragment)?;

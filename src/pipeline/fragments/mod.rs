@@ -50,8 +50,8 @@ use crate::source::Tree;
 use crate::store::{Needs, Record, Store};
 
 use super::base::Base;
-use super::carried::Carried;
 use super::context::Context;
+use super::deferred::Deferred;
 use super::error::BuildError;
 use super::installed::Dependencies;
 use super::locked::Locked;
@@ -106,7 +106,7 @@ pub(super) struct Fragment {
     /// Of these files, in bytes.
     size: u64,
     /// Its `.pth` files.
-    carried: Vec<Carried>,
+    deferred: Vec<Deferred>,
     /// Names its tree.
     tree: String,
 }
@@ -251,22 +251,22 @@ fn installed(
 /// are sorted by name.
 fn combine(fragments: &[Fragment], wheels: Vec<LockedWheel>) -> Result<Dependencies, String> {
     let all = fragments.iter().enumerate().flat_map(|(owner, fragment)| {
-        let carried = fragment.carried.iter().map(|carried| &carried.path);
-        let paths = fragment.files.iter().chain(carried);
+        let deferred = fragment.deferred.iter().map(|deferred| &deferred.path);
+        let paths = fragment.files.iter().chain(deferred);
         paths.map(move |path| (owner, path.as_path()))
     });
     if let Some(path) = contested(all) {
         return Err(format!("two distributions have {}", path.display()));
     }
-    let mut carried = Vec::new();
+    let mut deferred = Vec::new();
     for fragment in fragments {
-        carried.extend(fragment.carried.iter().cloned());
+        deferred.extend(fragment.deferred.iter().cloned());
     }
     // In the order of a scan of the whole tree.
-    carried.sort_by(|a, b| a.path.cmp(&b.path));
+    deferred.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(Dependencies {
         layers: Vec::new(),
-        carried,
+        deferred,
         resolved: fragments
             .iter()
             .map(|fragment| (fragment.pin.name.clone(), fragment.pin.version.clone()))
