@@ -152,6 +152,98 @@ fn a_part_names_only_parts_below_it() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What a project says is read in one place of a build, with all that the caller says, and passed on.
+#[test]
+fn a_build_reads_the_project_once() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let loaders = [
+        ("Settings::load(", vec!["pipeline/plan.rs"]),
+        ("Project::read(", vec!["pipeline/plan.rs"]),
+        ("Project::load(", vec![]),
+        ("Project::load_listed(", vec![]),
+        // It reads the project by itself.
+        ("app::detect(", vec![]),
+    ];
+    for (loader, wanted) in loaders {
+        let mut found = Vec::new();
+        for path in rust_files(&src) {
+            let relative = path.strip_prefix(&src).unwrap();
+            // The part that runs in images reads what is there.
+            if relative.starts_with("app") || relative.ends_with("tests.rs") {
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            for _ in text.matches(loader) {
+                found.push(relative.to_str().unwrap().to_owned());
+            }
+        }
+        assert_eq!(found, wanted, "{loader}");
+    }
+}
+
+/// What the host and the executable in images say to each other has its names in one file.
+#[test]
+fn host_and_image_have_one_contract() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let contract = fs::read_to_string(src.join("app/contract.rs")).unwrap();
+    let names: Vec<&str> = contract
+        .lines()
+        .filter_map(|line| line.split_once(": &str = "))
+        .map(|(_, value)| value.trim_end_matches(';'))
+        // These are settings, too, or what every program in a container may read.
+        .filter(|name| {
+            ![
+                "\"WARPDRIVE_INSTRUMENT\"",
+                "\"WARPDRIVE_APP_HOME\"",
+                "\"WARPDRIVE_APP_ROOT\"",
+                "\"WARPDRIVE_SRC_ROOT\"",
+            ]
+            .contains(name)
+        })
+        .collect();
+    assert!(names.len() > 10, "{names:?}");
+    for path in rust_files(&src) {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.ends_with("app/contract.rs") || name.ends_with("tests.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for name in &names {
+            assert!(!code.contains(name), "{}: {name}", path.display());
+        }
+    }
+}
+
+/// docs/architecture.md says of every file of tests which part it is of.
+#[test]
+fn every_file_of_tests_is_in_the_table() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let (_, table) = page.split_once("## Which part, which tests").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let files = fs::read_to_string(root.join("tests/main.rs")).unwrap();
+    let modules = files.lines().filter_map(|line| {
+        let name = line.strip_prefix("mod ")?.strip_suffix(';')?;
+        (!matches!(name, "support" | "fixtures")).then_some(name)
+    });
+    for name in modules {
+        assert!(table.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
+/// A function that needs more takes a struct that says what they are together.
+#[test]
+fn no_function_of_the_pipeline_takes_too_much() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/pipeline");
+    for path in rust_files(&src) {
+        let text = fs::read_to_string(&path).unwrap();
+        for word in ["too_many_arguments", "Result<Result<"] {
+            assert!(!text.contains(word), "{}: {word}", path.display());
+        }
+    }
+}
+
 /// The compiler forbids it elsewhere, as long as the crates say so.
 #[test]
 fn unsafe_code_lies_in_the_sandbox_only() {

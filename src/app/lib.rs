@@ -16,6 +16,7 @@
 pub mod advice;
 pub mod assemble;
 pub mod cli;
+pub mod contract;
 pub mod declared;
 pub mod dependencies;
 pub mod detect;
@@ -46,5 +47,5 @@ pub mod settings;
 mod setup_cfg;
 pub mod shell_words;
 
-pub use detect::{DetectError, Detected, Options, detect, python_request};
+pub use detect::{DetectError, Detected, Options, detect, detect_project, python_request};
 pub use plan::Plan;

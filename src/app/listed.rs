@@ -1,14 +1,11 @@
 //! A list of what is to be installed that was made before: of a lock file, for one environment.
 //!
 //! The host reads the lock files of package managers (`crate::lockfile`), and tells the executable in
-//! the image what came of it in a file ([`VARIABLE`]).
+//! the image what came of it in a file ([`super::contract::LISTED`]).
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-
-/// Names the file, for the time of a build.
-pub const VARIABLE: &str = "WARPDRIVE_LISTED";
 
 /// What a lock file amounts to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

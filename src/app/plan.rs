@@ -14,8 +14,7 @@ use super::python::PythonRequest;
 use super::python_version::PythonVersion;
 use super::server::Server;
 
-/// Where the plan lies below the application's root.
-pub const PLAN_FILE: &str = "etc/warpdrive/plan.json";
+pub use super::contract::PLAN_FILE;
 /// Python modules that the build writes for the servers, below the application's root.
 pub const MODULES_DIRECTORY: &str = "etc/warpdrive/modules";
 

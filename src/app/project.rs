@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
+use super::contract::UPGRADE;
 use super::declared::{self, Declared};
 use super::files::{EntryKind, Files};
 use super::listed::Listed;
@@ -39,7 +40,7 @@ pub enum Source {
 }
 
 /// A source tree with its settings and requirements read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Project {
     pub settings: Settings,
     pub source: Source,
@@ -59,9 +60,6 @@ pub struct Project {
     /// What a manager's lock file comes to, where there is one.
     listed: Option<Listed>,
 }
-
-/// Set for a build that is to resolve everything anew.
-const UPGRADE: &str = "WARPDRIVE_UPGRADE";
 
 impl Project {
     /// # Errors
@@ -85,9 +83,21 @@ impl Project {
         given: Option<&Listed>,
     ) -> Result<Project, SettingsError> {
         let settings = Settings::load(files, environment, command_line)?;
-        if let Some(listed) = given {
-            return Ok(Self::of_list(files, settings, listed));
+        match given {
+            Some(listed) => Ok(Self::of_list(files, settings, listed)),
+            None => Self::read(files, settings, environment),
         }
+    }
+
+    /// A tree of which the settings have been read already.
+    ///
+    /// # Errors
+    /// For lists that cannot be understood.
+    pub fn read(
+        files: &dyn Files,
+        settings: Settings,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Project, SettingsError> {
         let named = settings.get("requirements").map(|list| {
             list.split_whitespace()
                 .map(str::to_owned)
@@ -212,7 +222,8 @@ impl Project {
         Ok(project)
     }
 
-    fn of_list(files: &dyn Files, settings: Settings, listed: &Listed) -> Project {
+    /// The same where a manager's lock file says all there is.
+    pub fn of_list(files: &dyn Files, settings: Settings, listed: &Listed) -> Project {
         let mut requirements = Requirements::default();
         for (at, text) in listed.lines.iter().enumerate() {
             let Some((name, rest)) = super::requirement::name_of(text) else {

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::advice::{Advice, Explain};
+use super::contract;
 
 /// The root in every image.
 pub const APP_ROOT: &str = "/opt/app-root";
@@ -48,7 +49,7 @@ impl Roots {
                 .filter(|value| !value.is_empty())
                 .map(|value| directory.join(value))
         };
-        let said = path("WARPDRIVE_APP_ROOT");
+        let said = path(contract::APP_ROOT);
         let below_app = said.is_some();
         let in_image = || Self::is_image(Path::new(APP_ROOT)).then(|| PathBuf::from(APP_ROOT));
         let app = said
@@ -57,7 +58,7 @@ impl Roots {
             .ok_or(RootsError::NoEnvironment)?;
         let image = Self::is_image(&app);
         let below = app.join("src");
-        let source = match path("WARPDRIVE_SRC_ROOT") {
+        let source = match path(contract::SRC_ROOT) {
             Some(source) => source,
             None if image || (below_app && below.is_dir()) => below,
             None => directory.to_owned(),

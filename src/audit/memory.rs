@@ -9,27 +9,34 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::oci::{Digest, sha256_hex};
-use crate::store::{Store, StoreError};
+use crate::store::{Needs, Record, Store, StoreError};
 
 use super::facts::{LayerFacts, PathHasher};
 use super::interest::Interest;
 
 const FORMAT: u32 = 3;
-const KIND: &str = "audit-layers";
 
 #[derive(Serialize, Deserialize)]
 struct Key {
     hasher: PathHasher,
 }
 
+impl Record for Key {
+    const KIND: &'static str = "audit-key";
+
+    fn needs(&self) -> Needs {
+        Needs::nothing()
+    }
+}
+
 /// Facts are mostly bytes and numbers, a megabyte of them for a base: as JSON they take longer to read
 /// than all that is done with them.
 #[derive(Serialize, Deserialize)]
-struct Record {
+struct Packed {
     postcard: String,
 }
 
-impl Record {
+impl Packed {
     fn of(facts: &LayerFacts) -> Option<Self> {
         let bytes = postcard::to_stdvec(facts).ok()?;
         Some(Self {
@@ -43,6 +50,14 @@ impl Record {
     }
 }
 
+impl Record for Packed {
+    const KIND: &'static str = "audit-layers";
+
+    fn needs(&self) -> Needs {
+        Needs::nothing()
+    }
+}
+
 /// The memory of one audit.
 pub(super) struct Memory<'a> {
     store: &'a Store,
@@ -52,12 +67,12 @@ pub(super) struct Memory<'a> {
 
 impl<'a> Memory<'a> {
     pub(super) fn new(store: &'a Store, interest: &Interest) -> Result<Self, StoreError> {
-        let hasher = if let Some(Key { hasher }) = store.cached::<Key>("audit-key", "key")? {
+        let hasher = if let Some(Key { hasher }) = store.cached::<Key>("key")? {
             hasher
         } else {
             let hasher = PathHasher::default();
             let key = Key { hasher };
-            store.remember("audit-key", "key", &key)?;
+            store.remember("key", &key)?;
             key.hasher
         };
         let context = format!(
@@ -81,8 +96,8 @@ impl<'a> Memory<'a> {
     }
 
     pub(super) fn recall(&self, diff_id: &Digest) -> Option<LayerFacts> {
-        let record: Option<Record> = self.store.cached(KIND, &self.key(diff_id)).ok().flatten();
-        record?.facts()
+        let packed: Option<Packed> = self.store.cached(&self.key(diff_id)).ok().flatten();
+        packed?.facts()
     }
 
     /// Keeps it where it may be kept; that it cannot be written is no reason to fail.
@@ -91,9 +106,9 @@ impl<'a> Memory<'a> {
             .secrets
             .iter()
             .all(|secret| secret.kind.word().is_some())
-            && let Some(record) = Record::of(facts)
+            && let Some(packed) = Packed::of(facts)
         {
-            let _ = self.store.remember(KIND, &self.key(diff_id), &record);
+            let _ = self.store.remember(&self.key(diff_id), &packed);
         }
     }
 }
@@ -121,14 +136,14 @@ mod tests {
         };
         facts.items.insert(b"etc/\xfe".to_vec(), item.clone());
         facts.bytes = u64::MAX;
-        let record = Record::of(&facts).unwrap();
-        let read = record.facts().unwrap();
+        let packed = Packed::of(&facts).unwrap();
+        let read = packed.facts().unwrap();
         assert_eq!(read.items, facts.items);
         assert!(read.traces.has(0x8000_0000_0000_0000, Trace::Whiteout));
         assert_eq!(read.bytes, u64::MAX);
-        for broken in [&record.postcard[..8], "no base64!"] {
+        for broken in [&packed.postcard[..8], "no base64!"] {
             let postcard = broken.to_owned();
-            assert!(Record { postcard }.facts().is_none(), "{broken}");
+            assert!(Packed { postcard }.facts().is_none(), "{broken}");
         }
     }
 }

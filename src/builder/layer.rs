@@ -13,7 +13,7 @@ use crate::layer::{self, Compression, Entry, Kind, Mtime};
 use crate::oci::{Descriptor, Digest, descriptor, parse_digest, sha256_hex};
 use crate::rootfs;
 use crate::sandbox::IdMode;
-use crate::store::{Image, Store};
+use crate::store::{self, Image, Needs, Store};
 
 use super::python::Python;
 use super::{APP_GID, APP_UID, BuilderError, FIXED_TIME};
@@ -48,7 +48,14 @@ impl StoredLayer {
 #[derive(Serialize, Deserialize)]
 struct Record {
     layer: StoredLayer,
-    blobs: Vec<Descriptor>,
+}
+
+impl store::Record for Record {
+    const KIND: &'static str = "builder-layer";
+
+    fn needs(&self) -> Needs {
+        Needs::blobs([&self.layer.descriptor])
+    }
 }
 
 /// The builder layer of a base image: from the cache, or made and written to the store.
@@ -61,9 +68,7 @@ pub fn make(
     reference: &str,
 ) -> Result<(StoredLayer, bool), BuilderError> {
     let key = key(base, python);
-    if let Some(record) = store.cached::<Record>("builder-layer", &key)?
-        && store.has_blob(record.layer.descriptor.digest())
-    {
+    if let Some(record) = store.cached::<Record>(&key)? {
         return Ok((record.layer, true));
     }
     let passwd = base_file(store, base, Path::new("etc/passwd"), reference)?;
@@ -75,11 +80,8 @@ pub fn make(
         descriptor: descriptor(written.media_type, written.digest, written.size),
         diff_id: written.diff_id.to_string(),
     };
-    let record = Record {
-        blobs: vec![layer.descriptor.clone()],
-        layer,
-    };
-    store.remember("builder-layer", &key, &record)?;
+    let record = Record { layer };
+    store.remember(&key, &record)?;
     Ok((record.layer, false))
 }
 

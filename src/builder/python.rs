@@ -7,10 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::app::python_version::PythonVersion;
-use crate::oci::Descriptor;
 use crate::rootfs;
 use crate::sandbox::{self, IdMode, Io, Limits, Network, Root, SandboxError, Spec, Stream};
-use crate::store::{Image, Store};
+use crate::store::{self, Image, Needs, Store};
 
 use super::{APP_GID, APP_UID, BuilderError};
 
@@ -39,7 +38,14 @@ impl Python {
 #[derive(Serialize, Deserialize)]
 struct Record {
     python: Python,
-    blobs: Vec<Descriptor>,
+}
+
+impl store::Record for Record {
+    const KIND: &'static str = "python";
+
+    fn needs(&self) -> Needs {
+        Needs::nothing()
+    }
 }
 
 const QUESTION: &str = "import json, os, platform, sys, sysconfig
@@ -103,7 +109,7 @@ fn check(python: &Python) -> Result<(), String> {
 /// Asks the image's `python3`; the answer is kept with the image's configuration digest.
 pub fn find(store: &Store, image: &Image, reference: &str) -> Result<Python, BuilderError> {
     let key = image.manifest.config().digest().digest().to_owned();
-    if let Some(record) = store.cached::<Record>("python", &key)? {
+    if let Some(record) = store.cached::<Record>(&key)? {
         return Ok(record.python);
     }
     let mode = IdMode::current();
@@ -167,14 +173,10 @@ pub fn find(store: &Store, image: &Image, reference: &str) -> Result<Python, Bui
     if let Err(problem) = check(&python) {
         return Err(no_python(problem));
     }
-    store.remember(
-        "python",
-        &key,
-        &Record {
-            python: python.clone(),
-            blobs: Vec::new(),
-        },
-    )?;
+    let record = Record {
+        python: python.clone(),
+    };
+    store.remember(&key, &record)?;
     Ok(python)
 }
 

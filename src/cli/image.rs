@@ -12,7 +12,7 @@ use crate::app::settings::{KEYS, command_line};
 use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::pipeline::{
-    self, Explanation, Judgement, LayerReport, PASSED_ON, Report, Request, Secret, is_index_login,
+    self, AuditGate, Explanation, LayerReport, PASSED_ON, Report, Request, Secret, is_index_login,
 };
 use crate::transport::Destination;
 
@@ -258,7 +258,6 @@ fn request(args: &Args) -> Result<Request, CommandError> {
     let mut limits = args.limits.limits(args.timeout);
     let budget = args.written.bound(&mut limits);
     Ok(Request {
-        listed: None,
         name,
         source: args.source.request(args.timeout)?,
         builder: args.builder.clone(),
@@ -294,9 +293,9 @@ fn request(args: &Args) -> Result<Request, CommandError> {
     })
 }
 
-pub(super) fn judgement(given: Option<&Path>, required: bool) -> Result<Judgement, CommandError> {
+pub(super) fn judgement(given: Option<&Path>, required: bool) -> Result<AuditGate, CommandError> {
     let strict = given.is_some_and(is_strict);
-    Ok(Judgement {
+    Ok(AuditGate {
         policy: policy(given)?,
         required: required || strict,
         builder_too: strict,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::layer::Compression;
 use crate::oci::Reference;
-use crate::pipeline::{self, Judgement, Record, Request, Verification};
+use crate::pipeline::{self, AuditGate, Record, Request, Verification};
 use crate::source::{GitUrl, Origin, SourceRequest};
 
 use super::context::Context;
@@ -124,7 +124,6 @@ fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
     let mut limits = args.limits.limits(args.timeout);
     let budget = args.written.bound(&mut limits);
     Ok(Request {
-        listed: None,
         name,
         source: {
             let mut source = SourceRequest::new(origin(args, record)?);
@@ -151,7 +150,7 @@ fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
         network: args.network.into(),
         smoke: false,
         harden: false,
-        audit: Judgement::default(),
+        audit: AuditGate::default(),
         pinned: None,
         budget,
         limits,

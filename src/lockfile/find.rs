@@ -1,6 +1,6 @@
 //! Which lock a tree goes by, and what has to be refused.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use toml::Table;
 
@@ -8,7 +8,7 @@ use crate::app::files::Files;
 use crate::app::lock as pylock_file;
 use crate::app::project::{Project, Source};
 use crate::app::requirement::{self, LineKind};
-use crate::app::settings::Settings;
+use crate::app::settings::{Settings, SettingsError};
 
 use super::binding::Bindings;
 use super::error::LockfileError;
@@ -16,11 +16,16 @@ use super::lock::{Lock, parse};
 use super::manager::Manager;
 use super::pipenv;
 
-/// The lock that a tree goes by, if it has one. Nothing where a list of requirements is what counts.
+/// The lock that a tree goes by, if it has one. Nothing where a list of requirements is what counts:
+/// only then `project` is called, which reads what the tree says without a lock.
 ///
 /// # Errors
 /// If there are several, if it cannot be read, or if it does not fit what it was written for.
-pub fn find(files: &dyn Files, settings: &Settings) -> Result<Option<Lock>, LockfileError> {
+pub fn find<'p>(
+    files: &dyn Files,
+    settings: &Settings,
+    project: impl FnOnce() -> Result<&'p Project, SettingsError>,
+) -> Result<Option<Lock>, LockfileError> {
     let said = settings.get("dependencies");
     let said = Manager::ALL
         .into_iter()
@@ -36,7 +41,7 @@ pub fn find(files: &dyn Files, settings: &Settings) -> Result<Option<Lock>, Lock
         (None, [file]) if pylock_file::is_lock(file) && files.is_file(file) => {
             (Manager::Pylock, (*file).to_owned())
         }
-        (Some(Manager::Pip), _) | (None, [_, ..]) => return unlocked(files, settings),
+        (Some(Manager::Pip), _) | (None, [_, ..]) => return unlocked(files, settings, project),
         (Some(manager), _) => {
             let file = manager.file();
             if !files.is_file(file) {
@@ -49,7 +54,7 @@ pub fn find(files: &dyn Files, settings: &Settings) -> Result<Option<Lock>, Lock
             (manager, file.to_owned())
         }
         (None, []) => match the_only(files)? {
-            None | Some((Manager::Pip, _)) => return unlocked(files, settings),
+            None | Some((Manager::Pip, _)) => return unlocked(files, settings, project),
             Some(found) => found,
         },
     };
@@ -58,13 +63,17 @@ pub fn find(files: &dyn Files, settings: &Settings) -> Result<Option<Lock>, Lock
 
 /// Without a lock, nothing is looked for that the project binds to a place: only its manager could say
 /// what is there.
-fn unlocked(files: &dyn Files, settings: &Settings) -> Result<Option<Lock>, LockfileError> {
+fn unlocked<'p>(
+    files: &dyn Files,
+    settings: &Settings,
+    project: impl FnOnce() -> Result<&'p Project, SettingsError>,
+) -> Result<Option<Lock>, LockfileError> {
     let table = |path: &str| {
         let text = files.text(path).unwrap_or_default();
         toml::from_str::<Table>(&text).unwrap_or_default()
     };
     let bindings = Bindings::of(&table("pyproject.toml"), &table(pipenv::PIPFILE));
-    let project = Project::load(files, &BTreeMap::new(), &BTreeMap::new())?;
+    let project = project()?;
     let lists = matches!(&project.source, Source::Requirements(_))
         || settings.get("requirements").is_some();
     if !lists {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::app::advice::Explain as _;
 use crate::app::files::Memory;
+use crate::app::project::Project;
 use crate::app::settings::Settings;
 
 use super::{Lock, LockfileError, Target, find};
@@ -18,7 +19,8 @@ const POETRY: &str = "package = []\n[metadata]\nlock-version = \"2.1\"\npython-v
 
 fn found(files: &Memory) -> Result<Option<Lock>, LockfileError> {
     let settings = Settings::load(files, &BTreeMap::new(), &BTreeMap::new()).unwrap();
-    find(files, &settings)
+    let project = Project::read(files, settings.clone(), &BTreeMap::new());
+    find(files, &settings, || Ok(project.as_ref().unwrap()))
 }
 
 fn uv() -> Memory {

@@ -6,30 +6,31 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::app::contract::{PLAN_FILE, Phase};
 use crate::builder::layer::parent_directory;
 use crate::builder::{APP_GID, APP_UID};
 use crate::layer::{self, Mtime};
-use crate::oci::{Descriptor, Digest};
-use crate::progress::Progress;
 use crate::rootfs::read_beneath;
 use crate::sandbox::{Exit, IdMode, Upper};
-use crate::source::Tree;
-use crate::store::Store;
+use crate::store::{Needs, Record};
 
-use super::assemble::{self, Phase, Stage};
-use super::base::Base;
-use super::carried;
-use super::dependencies::{self, Phase1, TitledLayer, overlay_owned, store_layer};
+use super::assemble::{self, Stage};
+use super::context::Context;
+use super::deferred;
+use super::dependencies::{self, Phase1};
 use super::environment::{self, WheelCache};
 use super::error::BuildError;
-use super::inputs::{self, Explanation, FILES, Inputs};
+use super::inputs::{self, FILES, Inputs};
+use super::materials::Materials;
 use super::network::Code;
-use super::request::Request;
+use super::overlay::overlay_owned;
+use super::report::Explanation;
+use super::sandbox_inputs::SandboxInputs;
+use super::titled_layer::{LayerWriter, TitledLayer};
 use super::tools;
-use super::tree::{exists_below, make_app_root, normalize};
+use super::tree::{APP_ROOT, exists_below, make_app_root, normalize};
+use super::wheel_cache::wheel_cache;
 
-/// Where the in-image tool records how the application is started.
-const PLAN: &str = "opt/app-root/etc/warpdrive/plan.json";
 const MAX_PLAN: u64 = 1024 * 1024;
 
 /// What phase 2 gave, as the build cache keeps it.
@@ -40,7 +41,14 @@ pub(super) struct Application {
     /// What a start would load was loaded.
     #[serde(default)]
     pub(super) smoked: bool,
-    pub(super) blobs: Vec<Descriptor>,
+}
+
+impl Record for Application {
+    const KIND: &'static str = "application";
+
+    fn needs(&self) -> Needs {
+        Needs::blobs([&self.layer.layer.descriptor])
+    }
 }
 
 /// The result of phase 2 and where it came from.
@@ -49,17 +57,17 @@ pub(super) struct Phase2 {
     pub(super) result: Application,
 }
 
-#[expect(clippy::too_many_arguments, reason = "all that phase 2 depends on")]
-fn inputs(
-    tree: &Tree,
-    source: &Digest,
-    time: i64,
-    base: &Base,
-    runtime: &Base,
-    phase1: &Phase1,
-    smoke: bool,
-    request: &Request,
-) -> Result<Inputs, BuildError> {
+/// Everything that decides what phase 2 gives. `smoke`: what a start would load is loaded.
+fn inputs(materials: &Materials<'_>, phase1: &Phase1, smoke: bool) -> Result<Inputs, BuildError> {
+    let Materials {
+        context: Context { request, .. },
+        tree,
+        source,
+        base,
+        runtime,
+        time,
+        ..
+    } = *materials;
     let mut inputs = Inputs::default();
     inputs.add("the format of the cache", &8)?;
     inputs.add(FILES, &source.to_string())?;
@@ -74,7 +82,7 @@ fn inputs(
     inputs.add("the compression", &request.compression.to_string())?;
     inputs.add_variables("the variable", &request.env)?;
     inputs.add_variables("the build variable", &request.build_env)?;
-    if let Some(listed) = &request.listed {
+    if let Some(listed) = materials.listed() {
         inputs.add("what is locked", listed)?;
     }
     let secrets: Vec<&String> = request.secrets.iter().map(|secret| &secret.id).collect();
@@ -82,34 +90,32 @@ fn inputs(
     Ok(inputs)
 }
 
-/// Runs phase 2, or finds its result. `time` is the reference time of the application's files.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a step of the pipeline: it names all that it depends on"
-)]
+/// Runs phase 2, or finds its result.
 pub(super) fn phase(
-    store: &Store,
-    tree: &Tree,
-    source: &Digest,
-    time: i64,
-    base: &Base,
-    runtime: &Base,
+    materials: &Materials<'_>,
     phase1: &Phase1,
     smoke: bool,
     code: Code,
-    request: &Request,
-    progress: &dyn Progress,
 ) -> Result<Phase2, BuildError> {
-    let inputs = inputs(tree, source, time, base, runtime, phase1, smoke, request)?;
+    let Materials {
+        context,
+        tree,
+        base,
+        runtime,
+        time,
+        ..
+    } = *materials;
+    let Context {
+        store,
+        request,
+        progress,
+    } = context;
+    let inputs = inputs(materials, phase1, smoke)?;
     let key = inputs.key()?;
-    let explain = |hit| inputs::explain(store, "application", &inputs, hit, request);
+    let explain = |hit| inputs::explain(context, "application", &inputs, hit);
     if !request.no_cache
-        && let Some(result) = store.cached::<Application>("application", &key)?
+        && let Some(result) = store.cached::<Application>(&key)?
         && (result.smoked || !smoke)
-        && result
-            .blobs
-            .iter()
-            .all(|blob| store.has_blob(blob.digest()))
     {
         progress.step(" -----> Application unchanged");
         return Ok(Phase2 {
@@ -117,6 +123,7 @@ pub(super) fn phase(
             result,
         });
     }
+    let told = SandboxInputs::of_application(request, materials.listed());
     let mode = IdMode::current();
     let tools = tools::ensure(store, progress)?;
     let scratch = store.scratch("application")?;
@@ -135,16 +142,16 @@ pub(super) fn phase(
     lowers.extend(base.lowers(store)?);
     let below = lowers.clone();
     let cache = WheelCache::Private {
-        shared: dependencies::wheel_cache(store, base, mode)?,
+        shared: wheel_cache(store, base, mode)?,
         upper: overlay_owned(&scratch, "cache", mode)?,
     };
     let outcome = assemble::run(
         Stage::assemble(
             lowers,
             upper.clone(),
-            environment::mounts(request, &tools, cache),
+            environment::mounts(&told, &tools, cache),
             environment::variables(
-                request,
+                &told,
                 Phase::Application,
                 &base.environment(),
                 &base.search_path(),
@@ -152,13 +159,13 @@ pub(super) fn phase(
             ),
             code,
         ),
-        request,
+        &told,
         progress,
     )?;
     if outcome.exit != Exit::Code(0) {
-        return Err(assemble::failure(Phase::Application, outcome, request));
+        return Err(assemble::failure(Phase::Application, outcome, &told));
     }
-    let plan = read_beneath(&upper.upper, Path::new(PLAN), MAX_PLAN)
+    let plan = read_beneath(&upper.upper, &Path::new(APP_ROOT).join(PLAN_FILE), MAX_PLAN)
         .ok()
         .flatten()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
@@ -173,10 +180,10 @@ pub(super) fn phase(
     }
     let reference = Mtime::OfContent { reference: time };
     let mut entries = normalize(scan.entries, reference);
-    carried::add(&mut entries, &phase1.result.carried, reference);
+    deferred::add(&mut entries, &phase1.result.deferred, reference);
     let entries = layer::with_parents(entries, parent_directory);
     // The layer is written while the application is loaded.
-    let written = || store_layer(store, &entries, request, layer::threads());
+    let written = || LayerWriter::new(store, request).write(&entries, layer::threads());
     let load = || {
         if !smoke {
             return Ok(());
@@ -186,10 +193,9 @@ pub(super) fn phase(
         lowers.extend(dependencies::lowers(store, phase1)?);
         lowers.extend(runtime.lowers(store)?);
         let env =
-            environment::of_a_container(request, &runtime.environment(), &runtime.search_path());
-        let redactor = request.redactor();
-        let redact = |text: &str| redactor.clean(text);
-        super::smoke::gate(lowers, env, request.limits.clone(), &redact, progress)
+            environment::of_a_container(&told, &runtime.environment(), &runtime.search_path());
+        let redact = |text: &str| told.redactor.clean(text);
+        super::smoke::gate(lowers, env, told.limits.clone(), &redact, progress)
     };
     let (written, loaded) = rayon::join(written, load);
     loaded?;
@@ -199,12 +205,11 @@ pub(super) fn phase(
         cached: false,
     };
     let result = Application {
-        blobs: vec![layer.layer.descriptor.clone()],
         layer,
         plan,
         smoked: smoke,
     };
-    store.remember("application", &key, &result)?;
+    store.remember(&key, &result)?;
     Ok(Phase2 {
         explanation: explain(false)?,
         result,

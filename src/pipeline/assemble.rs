@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use crate::app::advice::is_block;
+use crate::app::contract::Phase;
 use crate::builder::{APP_GID, APP_ROOT, APP_UID};
 use crate::progress::{Progress, printable};
 use crate::sandbox::{Exit, Mount, Root, Sandbox, Spec, Upper};
@@ -13,30 +14,13 @@ use crate::sandbox::{Exit, Mount, Root, Sandbox, Spec, Upper};
 use super::environment;
 use super::error::BuildError;
 use super::network::{self, Code};
-use super::request::Request;
+use super::sandbox_inputs::SandboxInputs;
 use super::secrets::Redactor;
 
 /// Lines that are repeated below an error.
 const TAIL: usize = 60;
 /// Longest line that is shown, in bytes.
 const MAX_LINE: u64 = 16 * 1024;
-
-/// The two halves of assemble.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    Dependencies,
-    Application,
-}
-
-impl Phase {
-    /// `WARPDRIVE_BUILD_PHASE`.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Dependencies => "dependencies",
-            Self::Application => "application",
-        }
-    }
-}
 
 /// What a phase runs on.
 pub(super) struct Stage {
@@ -81,21 +65,21 @@ impl Stage {
 /// Runs the command and shows what it prints.
 pub(super) fn run(
     stage: Stage,
-    request: &Request,
+    inputs: &SandboxInputs,
     progress: &dyn Progress,
 ) -> Result<Outcome, BuildError> {
     let code = stage.code;
     let sandbox = network::start(
-        spec(stage, request),
+        spec(stage, inputs),
         code,
-        &environment::indexes_and_proxies(request),
+        &environment::indexes_and_proxies(inputs),
         progress,
     )?;
-    attend(sandbox, &request.redactor(), progress)
+    attend(sandbox, &inputs.redactor, progress)
 }
 
 /// The sandbox of a stage.
-pub(super) fn spec(stage: Stage, request: &Request) -> Spec {
+pub(super) fn spec(stage: Stage, inputs: &SandboxInputs) -> Spec {
     Spec {
         root: Root {
             lowers: stage.lowers,
@@ -103,7 +87,7 @@ pub(super) fn spec(stage: Stage, request: &Request) -> Spec {
             upper: stage.upper,
         },
         mounts: stage.mounts,
-        network: request.network,
+        network: inputs.network,
         host_services: Vec::new(),
         hostname: "warpdrive".into(),
         command: stage.command,
@@ -116,7 +100,7 @@ pub(super) fn spec(stage: Stage, request: &Request) -> Spec {
         umask: 0o002,
         init: true,
         volatile: true,
-        limits: request.limits.clone(),
+        limits: inputs.limits.clone(),
         #[cfg(debug_assertions)]
         without: Vec::new(),
     }
@@ -181,9 +165,9 @@ pub(super) fn attend(
 }
 
 /// The error of a phase that did not end with status 0.
-pub(super) fn failure(phase: Phase, outcome: Outcome, request: &Request) -> BuildError {
+pub(super) fn failure(phase: Phase, outcome: Outcome, inputs: &SandboxInputs) -> BuildError {
     BuildError::Assemble {
-        withheld: environment::withheld(request),
+        withheld: environment::withheld(inputs),
         phase: phase.name(),
         exit: outcome.exit,
         tail: outcome.tail,

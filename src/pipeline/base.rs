@@ -15,9 +15,10 @@ use crate::rootfs;
 use crate::sandbox::IdMode;
 use crate::store::{Image, Store};
 
+use super::context::Context;
 use super::error::BuildError;
 use super::harden;
-use super::request::{NameAndDigest, Request};
+use super::report::NameAndDigest;
 use super::transfers::Transfers;
 
 /// A builder image, ready to build on.
@@ -88,23 +89,25 @@ impl Base {
     }
 }
 
-/// Chooses the builder, has it in the store, and puts the builder layer on it.
+/// Chooses the builder, or takes the one that is named; has it in the store, and puts the builder layer on it.
 pub(super) fn take(
-    store: &Store,
-    wish: Option<&str>,
+    context: Context<'_>,
+    named: Option<&str>,
     python: Option<&PythonRequest>,
-    request: &Request,
-    progress: &dyn Progress,
 ) -> Result<Base, BuildError> {
-    let wish = request.builder.as_deref().or(wish);
-    let choice = choose::choose(store, wish, python)?;
+    let Context {
+        store,
+        request,
+        progress,
+    } = context;
+    let choice = choose::choose(store, named, python)?;
     progress.step(&format!(
         "---> Using builder {} ({})",
         choice.reference, choice.reason
     ));
     let pin = request.pinned.as_ref().map(|pinned| &pinned.builder);
-    let reference = match (wish, pin) {
-        (None, None) => made_by_rule(store, choice.reference, request, progress)?,
+    let reference = match (named, pin) {
+        (None, None) => made_by_rule(context, choice.reference)?,
         _ => choice.reference,
     };
     let base = prepare(store, reference, pin, progress)?;
@@ -124,12 +127,12 @@ pub(super) fn take(
 
 /// A builder of ours that the rule has chosen: made here if it is not there and can be made. Where
 /// nothing could make it, the official image with the same Python takes its place.
-fn made_by_rule(
-    store: &Store,
-    reference: String,
-    request: &Request,
-    progress: &dyn Progress,
-) -> Result<String, BuildError> {
+fn made_by_rule(context: Context<'_>, reference: String) -> Result<String, BuildError> {
+    let Context {
+        store,
+        request,
+        progress,
+    } = context;
     let Ok(definition) = builder::definition::find(&reference) else {
         return Ok(reference);
     };
@@ -165,12 +168,15 @@ fn made_by_rule(
 /// The image that the application runs on where that is another than it is built on: the layers
 /// above the base do not depend on the base's bytes, but on its Python.
 pub(super) fn runtime(
-    store: &Store,
+    context: Context<'_>,
     reference: &str,
     builder: &Base,
-    request: &Request,
-    progress: &dyn Progress,
 ) -> Result<Base, BuildError> {
+    let Context {
+        store,
+        request,
+        progress,
+    } = context;
     progress.step(&format!("---> Using runtime image {reference}"));
     let pin = request
         .pinned
@@ -307,58 +313,6 @@ pub(super) fn fits(image: &Image, reference: &str) -> Result<(), BuildError> {
         .into());
     }
     Ok(())
-}
-
-/// Does a piece of work, and once more if a layer of an image from a registry turned out to be damaged
-/// in the store, and could be fetched again.
-pub(super) fn mending<T>(
-    store: &Store,
-    progress: &dyn Progress,
-    work: impl Fn() -> Result<T, BuildError>,
-) -> Result<T, BuildError> {
-    let error = match work() {
-        Err(error) => error,
-        done => return done,
-    };
-    let Some(lost) = error.lost_blob() else {
-        return Err(error);
-    };
-    let Some(exact) = where_from(store, lost)? else {
-        return Err(error);
-    };
-    progress.warning(&format!(
-        "the layer {lost} was damaged or gone in the store; it is fetched again"
-    ));
-    let client = Client::new(ClientOptions::default())?;
-    match client.pull(&exact, store, &Transfers::new(progress)) {
-        Ok(_) => work(),
-        Err(again) => {
-            progress.warning(&format!("{exact} could not be fetched: {again}"));
-            Err(error)
-        }
-    }
-}
-
-/// An image of a registry that has this layer, by its digest.
-fn where_from(store: &Store, layer: &Digest) -> Result<Option<Reference>, BuildError> {
-    for named in store.images()? {
-        let Ok(reference) = named.name.parse::<Reference>() else {
-            continue;
-        };
-        if !reference.has_host() {
-            continue;
-        }
-        // Of another image, whatever is amiss with it is not what is looked for.
-        let Ok(image) = store.image_at(&named.descriptor) else {
-            continue;
-        };
-        if image.manifest.layers().iter().any(|l| l.digest() == layer) {
-            let (registry, repository) = (reference.registry(), reference.repository());
-            let exact = format!("{registry}/{repository}@{}", named.descriptor.digest());
-            return Ok(exact.parse().ok());
-        }
-    }
-    Ok(None)
 }
 
 pub(super) fn pull(

@@ -4,50 +4,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::app::listed;
+use crate::app::contract::{self, Phase, RUN};
 use crate::app::pip_variables;
 use crate::builder::{APP_ROOT, FIXED_TIME};
 use crate::sandbox::Mount;
 
-use super::assemble::Phase;
-use super::request::Request;
+use super::sandbox_inputs::{CERTIFICATES, PASSED_ON, SandboxInputs};
 use super::secrets::without_credentials;
 use super::tools::Tools;
 
 /// Bytes of the tmpfs on `/run`: what we mount there has a place of its own.
 const RUN_SIZE: u64 = 64 << 20;
-
-/// Where everything that is there for the build only is mounted.
-pub(super) const RUN: &str = "/run/warpdrive";
-
-/// The host's variables about indexes and proxies that a build may use. They reach no layer, no
-/// configuration and no log; credentials in them are redacted.
-pub const PASSED_ON: &[&str] = &[
-    "UV_DEFAULT_INDEX",
-    "UV_INDEX",
-    "UV_INDEX_URL",
-    "UV_EXTRA_INDEX_URL",
-    "UV_INDEX_STRATEGY",
-    "PIP_INDEX_URL",
-    "PIP_EXTRA_INDEX_URL",
-    "PIP_TRUSTED_HOST",
-    "PIP_DEFAULT_TIMEOUT",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "NO_PROXY",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-];
-
-/// Whether a variable is a part of a login for an index, as uv and Poetry have it. None of these is seen
-/// in a sandbox unless the build's owner says it there ([`super::locked`] uses them).
-pub fn is_index_login(name: &str) -> bool {
-    let rest = ["UV_INDEX_", "POETRY_HTTP_BASIC_"]
-        .iter()
-        .find_map(|start| name.strip_prefix(start));
-    rest.is_some_and(|rest| rest.ends_with("_USERNAME") || rest.ends_with("_PASSWORD"))
-}
 
 /// Where Linux distributions keep the bundle of certificate authorities.
 const CA_BUNDLES: &[&str] = &[
@@ -63,12 +30,18 @@ const CA_BUNDLES: &[&str] = &[
 const STRIP_DEBUG: &str = "-Wl,--strip-debug";
 
 /// The versions that `verify-build` installs.
-const CONSTRAINTS: &str = "/run/warpdrive/resolved.txt";
+const CONSTRAINTS: &str = "resolved.txt";
 
 /// What the project's lock file comes to.
-const LISTED: &str = "/run/warpdrive/listed.json";
+const LISTED: &str = "listed.json";
 
-const CA_INSIDE: &str = "/run/warpdrive/ca-certificates.crt";
+/// The host's certificates.
+const CA_INSIDE: &str = "ca-certificates.crt";
+
+/// Where a file lies that is there for the build only.
+fn inside(name: &str) -> String {
+    format!("{RUN}/{name}")
+}
 
 /// What programs read to find the bundle.
 const CA_VARIABLES: [&str; 6] = [
@@ -83,7 +56,7 @@ const CA_VARIABLES: [&str; 6] = [
 /// The host's certificate bundle: `SSL_CERT_FILE`, else the distribution's.
 fn ca_bundle(host_env: &BTreeMap<String, String>) -> Option<PathBuf> {
     host_env
-        .get("SSL_CERT_FILE")
+        .get(CERTIFICATES)
         .map(PathBuf::from)
         .into_iter()
         .chain(CA_BUNDLES.iter().map(PathBuf::from))
@@ -93,7 +66,7 @@ fn ca_bundle(host_env: &BTreeMap<String, String>) -> Option<PathBuf> {
 /// The variables of a phase. `path` is the base image's search path, `time` what
 /// `SOURCE_DATE_EPOCH` says inside.
 pub(super) fn variables(
-    request: &Request,
+    inputs: &SandboxInputs,
     phase: Phase,
     base_env: &[(String, String)],
     path: &str,
@@ -106,11 +79,11 @@ pub(super) fn variables(
     set("PATH", &format!("{APP_ROOT}/bin:{RUN}/tools/bin:{path}"));
     set("HOME", APP_ROOT);
     set("VIRTUAL_ENV", APP_ROOT);
-    set("WARPDRIVE_APP_ROOT", APP_ROOT);
-    set("WARPDRIVE_SRC_ROOT", &format!("{APP_ROOT}/src"));
-    set("WARPDRIVE_PHASE", "build");
-    set("WARPDRIVE_BUILD_SYSTEM", "warpdrive");
-    set("WARPDRIVE_BUILD_PHASE", phase.name());
+    set(contract::APP_ROOT, APP_ROOT);
+    set(contract::SRC_ROOT, &format!("{APP_ROOT}/src"));
+    set(contract::LIFE_PHASE, "build");
+    set(contract::BUILD_SYSTEM, "warpdrive");
+    set(contract::BUILD_PHASE, phase.name());
     set("XDG_CACHE_HOME", "/tmp/.cache");
     set("TMPDIR", "/tmp");
     set("UV_CACHE_DIR", &format!("{RUN}/cache"));
@@ -126,32 +99,32 @@ pub(super) fn variables(
         Phase::Application => time,
     };
     set("SOURCE_DATE_EPOCH", &time.to_string());
-    for (name, value) in of_the_host(request) {
+    for (name, value) in of_the_host(inputs) {
         set(name, &value);
     }
-    if request.pinned.is_some() {
+    if inputs.constraints.is_some() {
         for name in ["UV_CONSTRAINT", "PIP_CONSTRAINT"] {
-            set(name, CONSTRAINTS);
+            set(name, &inside(CONSTRAINTS));
         }
     }
     if phase == Phase::Application {
-        for (name, value) in &request.env {
+        for (name, value) in &inputs.env {
             set(name, value);
         }
     }
-    for (name, value) in &request.build_env {
+    for (name, value) in &inputs.build_env {
         set(name, value);
     }
     let env_of_phase = match phase {
-        Phase::Application => request.env.as_slice(),
+        Phase::Application => inputs.env.as_slice(),
         Phase::Dependencies => &[],
     };
-    let said = env_of_phase.iter().chain(&request.build_env);
+    let said = env_of_phase.iter().chain(&inputs.build_env);
     let said: Vec<&str> = said.map(|(name, _)| name.as_str()).collect();
-    set("WARPDRIVE_SAID_VARIABLES", &said.join(" "));
-    set("WARPDRIVE_IMAGE_ENVIRONMENT", &images_own(base_env, path));
-    if request.listed.is_some() {
-        env.insert(listed::VARIABLE.to_owned(), LISTED.to_owned());
+    set(contract::SAID_VARIABLES, &said.join(" "));
+    set(contract::IMAGE_ENVIRONMENT, &images_own(base_env, path));
+    if inputs.listed.is_some() {
+        env.insert(contract::LISTED.to_owned(), inside(LISTED));
     }
     env.extend(pip_variables::for_uv(&env));
     let linker = env.get("LDFLAGS").map_or("", String::as_str);
@@ -162,23 +135,23 @@ pub(super) fn variables(
 
 /// The variables of a container of the finished image, with those of the build below them.
 pub(super) fn of_a_container(
-    request: &Request,
+    inputs: &SandboxInputs,
     base_env: &[(String, String)],
     path: &str,
 ) -> Vec<(String, String)> {
     let mut env: BTreeMap<String, String> = base_env.iter().cloned().collect();
-    env.extend(request.build_env.iter().cloned());
+    env.extend(inputs.build_env.iter().cloned());
     for (name, value) in [
         ("PATH", format!("{APP_ROOT}/bin:{path}")),
         ("HOME", APP_ROOT.to_owned()),
         ("VIRTUAL_ENV", APP_ROOT.to_owned()),
-        ("WARPDRIVE_APP_ROOT", APP_ROOT.to_owned()),
-        ("WARPDRIVE_PHASE", "build".to_owned()),
+        (contract::APP_ROOT, APP_ROOT.to_owned()),
+        (contract::LIFE_PHASE, "build".to_owned()),
         ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
     ] {
         env.insert(name.to_owned(), value);
     }
-    env.extend(request.env.iter().cloned());
+    env.extend(inputs.env.iter().cloned());
     env.into_iter().collect()
 }
 
@@ -189,27 +162,27 @@ fn images_own(base_env: &[(String, String)], path: &str) -> String {
         .map(|(name, value)| (name.as_str(), value.clone()))
         .collect();
     own.insert("PATH", format!("{APP_ROOT}/bin:{path}"));
-    for name in ["HOME", "VIRTUAL_ENV", "WARPDRIVE_APP_ROOT"] {
+    for name in ["HOME", "VIRTUAL_ENV", contract::APP_ROOT] {
         own.insert(name, APP_ROOT.to_owned());
     }
     serde_json::to_string(&own).unwrap_or_default()
 }
 
 /// Variables that say where the host's certificates are mounted. They hold no value of the host's.
-pub(super) fn certificates(request: &Request) -> Vec<(&'static str, String)> {
+pub(super) fn certificates(inputs: &SandboxInputs) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
-    if ca_bundle(&request.host_env).is_some() {
-        found.extend(CA_VARIABLES.map(|name| (name, CA_INSIDE.to_owned())));
+    if ca_bundle(&inputs.host_env).is_some() {
+        found.extend(CA_VARIABLES.map(|name| (name, inside(CA_INSIDE))));
     }
     found
 }
 
 /// Variables about the host's certificates, indexes and proxies, for code of the application, of a
 /// package or of an image: without the logins of the indexes, unless the caller gives these away.
-pub(super) fn of_the_host(request: &Request) -> Vec<(&'static str, String)> {
-    let mut found = certificates(request);
-    for (name, value) in passed_on(request) {
-        let value = if request.expose_index_credentials || !is_index(name) {
+pub(super) fn of_the_host(inputs: &SandboxInputs) -> Vec<(&'static str, String)> {
+    let mut found = certificates(inputs);
+    for (name, value) in passed_on(inputs) {
+        let value = if inputs.index_logins || !is_index(name) {
             value.to_owned()
         } else {
             without_credentials(value)
@@ -219,10 +192,10 @@ pub(super) fn of_the_host(request: &Request) -> Vec<(&'static str, String)> {
     found
 }
 
-fn passed_on(request: &Request) -> impl Iterator<Item = (&'static str, &str)> {
+fn passed_on(inputs: &SandboxInputs) -> impl Iterator<Item = (&'static str, &str)> {
     PASSED_ON
         .iter()
-        .filter_map(|name| Some((*name, request.host_env.get(*name)?.as_str())))
+        .filter_map(|name| Some((*name, inputs.host_env.get(*name)?.as_str())))
 }
 
 /// Whether a variable says where packages are. (A proxy's login is needed by all that use the net.)
@@ -231,20 +204,20 @@ fn is_index(name: &str) -> bool {
 }
 
 /// The names of the variables whose logins the application's code does not see.
-pub(super) fn withheld(request: &Request) -> Vec<&'static str> {
-    if request.expose_index_credentials {
+pub(super) fn withheld(inputs: &SandboxInputs) -> Vec<&'static str> {
+    if inputs.index_logins {
         return Vec::new();
     }
-    passed_on(request)
+    passed_on(inputs)
         .filter(|(name, value)| is_index(name) && without_credentials(value) != *value)
         .map(|(name, _)| name)
         .collect()
 }
 
 /// What the caller says about indexes and proxies, whatever the name of the variable.
-pub(super) fn indexes_and_proxies(request: &Request) -> Vec<String> {
-    let of_host = request.host_env.iter();
-    let of_build = request.build_env.iter().map(|(name, value)| (name, value));
+pub(super) fn indexes_and_proxies(inputs: &SandboxInputs) -> Vec<String> {
+    let of_host = inputs.host_env.iter();
+    let of_build = inputs.build_env.iter().map(|(name, value)| (name, value));
     of_host
         .chain(of_build)
         .filter(|(name, _)| {
@@ -267,7 +240,7 @@ pub(super) enum WheelCache {
 }
 
 /// The mounts of a phase.
-pub(super) fn mounts(request: &Request, tools: &Tools, cache: WheelCache) -> Vec<Mount> {
+pub(super) fn mounts(inputs: &SandboxInputs, tools: &Tools, cache: WheelCache) -> Vec<Mount> {
     let tmpfs = |target: &str, size, mode| Mount::Tmpfs {
         target: target.into(),
         size,
@@ -296,17 +269,17 @@ pub(super) fn mounts(request: &Request, tools: &Tools, cache: WheelCache) -> Vec
             target,
         },
     });
-    mounts.extend(mounts_of_the_host(request, ""));
+    mounts.extend(mounts_of_the_host(inputs, ""));
     mounts
 }
 
 /// The host's certificates and resolver files (`hosts` are lines to add), and the secrets.
-pub(super) fn mounts_of_the_host(request: &Request, hosts: &str) -> Vec<Mount> {
+pub(super) fn mounts_of_the_host(inputs: &SandboxInputs, hosts: &str) -> Vec<Mount> {
     let mut mounts = Vec::new();
-    if let Some(source) = ca_bundle(&request.host_env) {
+    if let Some(source) = ca_bundle(&inputs.host_env) {
         mounts.push(Mount::Bind {
             source,
-            target: CA_INSIDE.into(),
+            target: inside(CA_INSIDE).into(),
             read_only: true,
         });
     }
@@ -323,21 +296,21 @@ pub(super) fn mounts_of_the_host(request: &Request, hosts: &str) -> Vec<Mount> {
             });
         }
     }
-    if let Some(pinned) = &request.pinned {
+    if let Some(constraints) = &inputs.constraints {
         mounts.push(Mount::File {
-            target: CONSTRAINTS.into(),
-            contents: pinned.constraints.clone().into_bytes(),
+            target: inside(CONSTRAINTS).into(),
+            contents: constraints.clone().into_bytes(),
             mode: 0o444,
         });
     }
-    if let Some(listed) = &request.listed {
+    if let Some(listed) = &inputs.listed {
         mounts.push(Mount::File {
-            target: LISTED.into(),
+            target: inside(LISTED).into(),
             contents: serde_json::to_vec(listed).unwrap_or_default(),
             mode: 0o444,
         });
     }
-    for secret in &request.secrets {
+    for secret in &inputs.secrets {
         mounts.push(Mount::File {
             target: Path::new("/run/secrets").join(&secret.id),
             contents: secret.contents.clone(),

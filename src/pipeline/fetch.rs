@@ -13,6 +13,7 @@
 use std::path::Path;
 
 use crate::app::Detected;
+use crate::app::contract::RUN;
 use crate::app::pip_variables;
 use crate::app::requirement::{Line, LineKind};
 use crate::app::server::pins::pinned;
@@ -20,12 +21,11 @@ use crate::builder::APP_ROOT;
 use crate::progress::Progress;
 use crate::sandbox::{Exit, IdMode, Network};
 use crate::source::Tree;
-use crate::store::Store;
 
-use super::base::Base;
-use super::dependencies::overlay_owned;
-use super::environment::RUN;
+use super::context::Context;
 use super::error::BuildError;
+use super::materials::Materials;
+use super::overlay::overlay_owned;
 use super::request::Request;
 use super::tools::Tools;
 use super::trusted::{self, Job};
@@ -46,14 +46,21 @@ pub(super) struct Lists {
 /// Downloads what the application names, as far as its list says it plainly. True: all that it needs is in
 /// the cache now.
 pub(super) fn fetch(
-    store: &Store,
+    materials: &Materials<'_>,
     source: &Tree,
-    detected: &Detected,
-    base: &Base,
-    request: &Request,
     tools: &Tools,
-    progress: &dyn Progress,
 ) -> Result<bool, BuildError> {
+    let Materials {
+        context,
+        detected,
+        base,
+        ..
+    } = *materials;
+    let Context {
+        store,
+        request,
+        progress,
+    } = context;
     if request.network == Network::None || detected.project.uses_pip() {
         return Ok(false);
     }
@@ -110,9 +117,8 @@ pub(super) fn fetch(
             overlay_owned(&scratch, "fetched", IdMode::current())?.upper,
             target.clone(),
         )),
-        packages: None,
     };
-    let outcome = trusted::run(store, base, request, tools, job, &Downloads(progress))?;
+    let outcome = trusted::run(context.telling(&Downloads(progress)), base, tools, job)?;
     Ok(complete && outcome.exit == Exit::Code(0))
 }
 

@@ -3,19 +3,21 @@
 use crate::app::files::Files;
 use crate::app::git_version::{self, Described};
 use crate::app::project::Project;
-use crate::progress::Progress;
 use crate::source::Tree;
 
+use super::context::Context;
 use super::request::Request;
 
 /// The request with the version among its build variables, where the project's version is git's.
 pub(super) fn given(
+    context: Context<'_>,
     files: &dyn Files,
     project: &Project,
     tree: &Tree,
-    request: &Request,
-    progress: &dyn Progress,
 ) -> Option<Request> {
+    let Context {
+        request, progress, ..
+    } = context;
     let from = git_version::of_project(files, project)?;
     let said = request.build_env.iter().chain(&request.env);
     if from.is_said(said.map(|(name, _)| name.as_str())) {

@@ -15,10 +15,10 @@ use crate::audit;
 use crate::builder::FIXED_TIME;
 use crate::builder::layer::StoredLayer;
 use crate::layer::{self, Budget, Compression, Entry, Kind, Mtime};
-use crate::oci::{Descriptor, descriptor, sha256_hex};
+use crate::oci::{descriptor, sha256_hex};
 use crate::rootfs;
 use crate::sandbox::IdMode;
-use crate::store::{Image, Store};
+use crate::store::{self, Image, Needs, Store};
 
 use super::error::BuildError;
 
@@ -86,7 +86,14 @@ pub(super) const CREATED_BY: &str = "warpdrive: hardening";
 struct Record {
     /// `None` where the base has nothing to take away.
     layer: Option<StoredLayer>,
-    blobs: Vec<Descriptor>,
+}
+
+impl store::Record for Record {
+    const KIND: &'static str = "hardening";
+
+    fn needs(&self) -> Needs {
+        Needs::blobs(self.layer.iter().map(|layer| &layer.descriptor))
+    }
 }
 
 /// The layer that hardens this base, and whether it was there already.
@@ -97,7 +104,7 @@ pub(super) fn layer(
     budget: &Budget,
 ) -> Result<(Option<StoredLayer>, bool), BuildError> {
     let key = sha256_hex(format!("{FORMAT} {}", base.manifest.config().digest()).as_bytes());
-    if let Some(record) = store.cached::<Record>("hardening", &key)? {
+    if let Some(record) = store.cached::<Record>(&key)? {
         return Ok((record.layer, true));
     }
     let entries = entries(store, base, reference)?;
@@ -119,11 +126,8 @@ pub(super) fn layer(
             diff_id: written.diff_id.to_string(),
         })
     };
-    let record = Record {
-        blobs: layer.iter().map(|layer| layer.descriptor.clone()).collect(),
-        layer,
-    };
-    store.remember("hardening", &key, &record)?;
+    let record = Record { layer };
+    store.remember(&key, &record)?;
     Ok((record.layer, false))
 }
 

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::oci::{sha256_hex, to_canonical_json};
 use crate::source::Tree;
-use crate::store::Store;
+use crate::store::{Needs, Record};
 
+use super::context::Context;
 use super::error::BuildError;
-use super::request::Request;
+use super::report::Explanation;
 
 /// Most changed inputs that are named.
 const NAMED: usize = 5;
@@ -112,40 +113,45 @@ fn differences(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>
         .collect()
 }
 
-/// What one phase did and why.
-#[derive(Debug, Clone, Serialize)]
-pub struct Explanation {
-    /// `dependencies` or `application`.
-    pub phase: &'static str,
-    /// Whether the result was there already.
-    pub hit: bool,
-    /// What was another than in the build before; empty for a hit.
-    pub because: Vec<String>,
-}
-
 #[derive(Serialize, Deserialize)]
 struct Last {
     key: String,
 }
 
+impl Record for Last {
+    const KIND: &'static str = "last";
+
+    fn needs(&self) -> Needs {
+        Needs::nothing()
+    }
+}
+
+impl Record for Inputs {
+    const KIND: &'static str = "inputs";
+
+    fn needs(&self) -> Needs {
+        Needs::nothing()
+    }
+}
+
 /// Compares with the last build of this name, and remembers this one.
 pub(super) fn explain(
-    store: &Store,
+    context: Context<'_>,
     phase: &'static str,
     inputs: &Inputs,
     hit: bool,
-    request: &Request,
 ) -> Result<Explanation, BuildError> {
+    let Context { store, request, .. } = context;
     let key = inputs.key()?;
     let name = sha256_hex(format!("{phase} {}", request.name.canonical()).as_bytes());
-    let last = store.cached::<Last>("last", &name)?.map(|last| last.key);
+    let last = store.cached::<Last>(&name)?.map(|last| last.key);
     let because = if hit {
         Vec::new()
     } else if request.no_cache {
         vec!["--no-cache was given".to_owned()]
     } else {
         let before = match &last {
-            Some(key) => store.cached::<Inputs>("inputs", key)?,
+            Some(key) => store.cached::<Inputs>(key)?,
             None => None,
         };
         match before {
@@ -160,10 +166,10 @@ pub(super) fn explain(
         }
     };
     if !hit {
-        store.remember("inputs", &key, inputs)?;
+        store.remember(&key, inputs)?;
     }
     if last.as_deref() != Some(&key) {
-        store.remember("last", &name, &Last { key })?;
+        store.remember(&name, &Last { key })?;
     }
     Ok(Explanation {
         phase,

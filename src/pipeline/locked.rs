@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 
+use crate::app::contract::RUN;
 use crate::app::listed::Listed;
 use crate::lockfile::{File, Index, Lock, LockfileError, Origin, Target};
 use crate::oci::{Digest, Sha256Writer, parse_digest};
@@ -19,10 +20,8 @@ use crate::sandbox::Mount;
 use crate::store::{Scratch, Store};
 
 use super::base::Base;
-use super::environment::RUN;
 use super::error::BuildError;
-use super::fragments::Pin;
-use super::lock::{Artifact, LockedWheel};
+use super::locked_wheel::{Artifact, LockedWheel, Pin};
 use super::package_indexes::Indexes;
 use super::request::Request;
 use super::tree::make_directory;

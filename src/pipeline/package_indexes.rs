@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::lockfile::{self, File, Index};
 use crate::registry::{Client, ClientOptions, join_url};
-use crate::store::Store;
+use crate::store::{Needs, Record, Store};
 
 use super::error::BuildError;
 use super::request::Request;
@@ -25,6 +25,14 @@ struct Found {
     name: String,
     url: String,
     size: Option<u64>,
+}
+
+impl Record for Found {
+    const KIND: &'static str = "located";
+
+    fn needs(&self) -> Needs {
+        Needs::nothing()
+    }
 }
 
 /// The indexes of a build, with what opens them.
@@ -185,7 +193,7 @@ impl Indexes {
         };
         let mut known = Vec::new();
         for file in files {
-            if let Some(found) = store.cached::<Found>("located", &key(file))?
+            if let Some(found) = store.cached::<Found>(&key(file))?
                 && !request.no_cache
             {
                 known.push(File {
@@ -225,7 +233,7 @@ impl Indexes {
                         url: without_credentials(file.url.as_deref().unwrap_or_default()),
                         size: file.size,
                     };
-                    store.remember("located", &key(file), &place)?;
+                    store.remember(&key(file), &place)?;
                 }
                 return Ok(found);
             }

@@ -12,7 +12,8 @@ use crate::oci::{Digest, ImageConfig, to_canonical_json};
 use crate::source::Commit;
 
 use super::error::BuildError;
-use super::request::{NameAndDigest, Request};
+use super::report::NameAndDigest;
+use super::request::Request;
 use super::s2i::Options;
 
 /// Label: how the image was built, as JSON.

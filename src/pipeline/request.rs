@@ -1,20 +1,16 @@
-//! What a build is asked for, and what it reports.
+//! What a build is asked for.
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use crate::app::listed::Listed;
+use crate::audit::Policy;
 use crate::layer::{Budget, Compression};
-use crate::oci::Reference;
+use crate::oci::{Digest, Reference};
 use crate::sandbox::{Limits, Network};
-use crate::source::SourceRequest;
+use crate::source::{SourceRequest, Tree};
 use crate::transport::Destination;
 
-pub use super::inputs::Explanation;
-use super::judge::{Judgement, Verdict};
+use super::error::BuildError;
 use super::secrets::Redactor;
-use super::verify::Pinned;
 
 /// One `warpdrive image`.
 #[derive(Debug, Clone)]
@@ -50,13 +46,11 @@ pub struct Request {
     pub smoke: bool,
     /// Take setuid bits and account tools of the base away.
     pub harden: bool,
-    pub audit: Judgement,
+    pub audit: AuditGate,
     /// `verify-build`: what has to be used, whatever names stand for today.
     pub pinned: Option<Pinned>,
     /// Of each sandbox in which the app's code or its packages' runs.
     pub limits: Limits,
-    /// What the project's lock file comes to, once the builder's Python is known.
-    pub listed: Option<Listed>,
     /// Of the layers that are written.
     pub budget: Budget,
     /// `SOURCE_DATE_EPOCH` (reproducible-builds.org), seconds.
@@ -89,66 +83,54 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// `image --json`; the keys are a contract.
-#[derive(Debug, Serialize)]
-pub struct Report {
-    pub name: String,
-    pub digest: String,
-    pub config_digest: String,
-    pub media_type: String,
-    pub user: String,
-    pub base: NameAndDigest,
-    pub builder: NameAndDigest,
-    pub layers: Vec<LayerReport>,
-    pub cache: CacheReport,
-    pub audit: Verdict,
-    pub plan: serde_json::Value,
-    /// Why each phase was run, or that it was not.
-    pub explain: Vec<Explanation>,
-    pub timings_ms: BTreeMap<String, u64>,
-    pub pushed: Vec<String>,
-    /// What was installed, as a lock file (PEP 751), where the resolver named the wheels.
-    #[serde(skip)]
-    pub lock: Option<String>,
+/// What a build is to make of the audit.
+#[derive(Debug, Clone, Default)]
+pub struct AuditGate {
+    pub policy: Policy,
+    /// An image that does not pass gets no name and goes nowhere.
+    pub required: bool,
+    /// A builder that does not pass is not built on.
+    pub builder_too: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NameAndDigest {
-    pub reference: String,
-    pub digest: String,
+/// The images that a build has to use, whatever their names stand for today.
+#[derive(Debug, Clone)]
+pub struct Pinned {
+    pub builder: Digest,
+    pub runtime: Option<Digest>,
+    /// Versions of distributions, as a list of constraints.
+    pub constraints: String,
+    /// What the source has to be.
+    pub source: String,
+    pub commit: Option<String>,
+    /// Where the image says that its source is; it may be taken from elsewhere.
+    pub remote: Option<String>,
 }
 
-#[derive(Debug, Clone, Serialize)]
-pub struct LayerReport {
-    pub digest: String,
-    pub diff_id: String,
-    pub size: u64,
-    pub media_type: String,
-    pub kind: LayerKind,
-    pub cached: bool,
-    /// What the layer holds, in a few words.
-    #[serde(skip)]
-    pub title: String,
+impl Pinned {
+    /// Refuses a source that the image was not made from.
+    pub(super) fn check(&self, found: &Digest, tree: &mut Tree) -> Result<(), BuildError> {
+        let commit = tree.commit.as_ref().map(|commit| commit.id.clone());
+        if found.to_string() == self.source && commit == self.commit {
+            if let Some(commit) = &mut tree.commit {
+                commit.remote.clone_from(&self.remote);
+            }
+            return Ok(());
+        }
+        Err(BuildError::OtherSource {
+            wanted: described(self.commit.as_deref(), &self.source),
+            found: described(commit.as_deref(), found.as_ref()),
+            commit: self
+                .commit
+                .clone()
+                .filter(|wanted| commit.as_ref() != Some(wanted)),
+        })
+    }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LayerKind {
-    Base,
-    Builder,
-    Dependencies,
-    Application,
-}
-
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct CacheReport {
-    pub dependencies: CacheState,
-    pub application: CacheState,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CacheState {
-    Hit,
-    Miss,
+fn described(commit: Option<&str>, digest: &str) -> String {
+    match commit {
+        Some(commit) => format!("commit {commit} ({digest})"),
+        None => format!("no commit ({digest})"),
+    }
 }

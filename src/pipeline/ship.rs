@@ -1,22 +1,20 @@
 //! Step 7: copies of the finished image go where the user wants them.
 
 use crate::oci::Descriptor;
-use crate::progress::Progress;
 use crate::registry::{Client, ClientOptions};
-use crate::store::Store;
 use crate::transport;
 
+use super::context::Context;
 use super::error::BuildError;
-use super::request::Request;
 use super::transfers::Transfers;
 
 /// Writes every `--output` and pushes; gives the references that were pushed.
-pub(super) fn ship(
-    store: &Store,
-    image: &Descriptor,
-    request: &Request,
-    progress: &dyn Progress,
-) -> Result<Vec<String>, BuildError> {
+pub(super) fn ship(context: Context<'_>, image: &Descriptor) -> Result<Vec<String>, BuildError> {
+    let Context {
+        store,
+        request,
+        progress,
+    } = context;
     for output in &request.outputs {
         progress.step(&format!("---> Writing {output}"));
         transport::export(

@@ -6,16 +6,19 @@
 
 use serde::Serialize;
 
-use crate::oci::{Digest, parse_digest};
+use crate::oci::{Descriptor, parse_digest};
 use crate::progress::Progress;
-use crate::source::Tree;
 use crate::store::{Image, Store};
 
+use super::collect::Collected;
+use super::context::Context;
 use super::difference::{self, Difference};
 use super::error::BuildError;
+use super::plan::Reading;
 use super::record::Record;
-use super::request::Request;
+use super::request::{Pinned, Request};
 use super::s2i::{self, Given};
+use super::two_phases;
 
 /// What came of it.
 #[derive(Debug, Serialize)]
@@ -28,48 +31,6 @@ pub struct Verification {
     /// Empty where the digests are the same.
     pub differences: Vec<Difference>,
     pub record: Record,
-}
-
-/// The images that a build has to use, whatever their names stand for today.
-#[derive(Debug, Clone)]
-pub struct Pinned {
-    pub builder: Digest,
-    pub runtime: Option<Digest>,
-    /// Versions of distributions, as a list of constraints.
-    pub constraints: String,
-    /// What the source has to be.
-    pub source: String,
-    pub commit: Option<String>,
-    /// Where the image says that its source is; it may be taken from elsewhere.
-    pub remote: Option<String>,
-}
-
-impl Pinned {
-    /// Refuses a source that the image was not made from.
-    pub(super) fn check(&self, found: &Digest, tree: &mut Tree) -> Result<(), BuildError> {
-        let commit = tree.commit.as_ref().map(|commit| commit.id.clone());
-        if found.to_string() == self.source && commit == self.commit {
-            if let Some(commit) = &mut tree.commit {
-                commit.remote.clone_from(&self.remote);
-            }
-            return Ok(());
-        }
-        Err(BuildError::OtherSource {
-            wanted: described(self.commit.as_deref(), &self.source),
-            found: described(commit.as_deref(), found.as_ref()),
-            commit: self
-                .commit
-                .clone()
-                .filter(|wanted| commit.as_ref() != Some(wanted)),
-        })
-    }
-}
-
-fn described(commit: Option<&str>, digest: &str) -> String {
-    match commit {
-        Some(commit) => format!("commit {commit} ({digest})"),
-        None => format!("no commit ({digest})"),
-    }
 }
 
 /// Rebuilds an image of the store and compares the two. `request` has what a caller decides (where the
@@ -113,17 +74,15 @@ pub fn verify(
         commit: record.source.commit.clone(),
         remote: record.source.remote.clone(),
     });
-    let descriptor = if let Some(options) = &record.s2i {
-        s2i::remake(store, &request, options, given, progress)?
-    } else {
-        match super::make(store, &request, progress)? {
-            super::Made::Here(made) => made.0,
-            super::Made::Foreign(_) => {
-                return Err(BuildError::NoRecord {
-                    problem: "its builder is an S2I builder today".into(),
-                });
-            }
-        }
+    let context = Context {
+        store,
+        request: &request,
+        progress,
+    };
+    let descriptor = match &record.s2i {
+        Some(options) => s2i::remake(context, options, given)?,
+        // A record of ours is of two phases, whatever its builder's name stands for today.
+        None => in_two_phases(context)?,
     };
     let digest = image.descriptor.digest();
     let verified = descriptor.digest() == digest;
@@ -141,4 +100,12 @@ pub fn verify(
         differences,
         record,
     })
+}
+
+/// Makes an image with a builder of ours, for the comparison: it gets no name and goes nowhere.
+fn in_two_phases(context: Context<'_>) -> Result<Descriptor, BuildError> {
+    let source = Collected::take(context)?;
+    let reading = Reading::new(context.request, &source.tree)?;
+    let built = two_phases::build(context, &reading, &source.digest, source.timings)?;
+    Ok(built.descriptor)
 }

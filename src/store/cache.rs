@@ -1,16 +1,16 @@
 //! Records of work that need not be done again: `cache/KIND/KEY.json`.
 //!
-//! A record is JSON of the caller's own shape. What it needs to be of use stands in fields that are
-//! found at any depth: `blobs`, a list of descriptors, and `unpacked`, a list of tree keys. A record
-//! whose blobs are gone or damaged in size is no record; `prune` keeps what the records that it
-//! keeps need. The file's time is the time of last use.
+//! A record is of a type that says its kind and what it needs to be of use: blobs, and unpacked trees. In
+//! the file that stands in an envelope around the record, so that `prune` knows what the records that it
+//! keeps need, whatever they are. A record whose blobs are gone or damaged in size is no record. The
+//! file's time is the time of last use.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::oci::{Descriptor, sha256_hex, to_canonical_json};
@@ -20,15 +20,52 @@ use super::{Store, StoreError, make_private_dir};
 /// Largest record that is read.
 const MAX_RECORD: u64 = 64 * 1024 * 1024;
 
+/// Of the envelope: raised with its form. A file of another format is no record, and `prune` removes it.
+const FORMAT: u32 = 1;
+
+/// What the store remembers under one kind.
+pub trait Record: Serialize + DeserializeOwned {
+    /// The directory below `cache`.
+    const KIND: &'static str;
+
+    /// What the store must have for this record to be of use.
+    fn needs(&self) -> Needs;
+}
+
+/// Blobs, and the keys of unpacked trees.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needs {
+    pub blobs: Vec<Descriptor>,
+    pub trees: Vec<String>,
+}
+
+impl Needs {
+    /// Of a record that is of use by itself.
+    pub fn nothing() -> Self {
+        Self::default()
+    }
+
+    pub fn blobs<'d>(blobs: impl IntoIterator<Item = &'d Descriptor>) -> Self {
+        Self {
+            blobs: blobs.into_iter().cloned().collect(),
+            trees: Vec::new(),
+        }
+    }
+}
+
+/// A record in its file.
+#[derive(Serialize, Deserialize)]
+struct Envelope<T> {
+    format: u32,
+    needs: Needs,
+    record: T,
+}
+
 impl Store {
     /// The record of this key, if there is one and its blobs are there. What cannot be read as `T`
     /// (another release's record) counts as absent.
-    pub fn cached<T: DeserializeOwned>(
-        &self,
-        kind: &str,
-        key: &str,
-    ) -> Result<Option<T>, StoreError> {
-        let path = self.record_path(kind, key)?;
+    pub fn cached<T: Record>(&self, key: &str) -> Result<Option<T>, StoreError> {
+        let path = self.record_path(T::KIND, key)?;
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -39,10 +76,10 @@ impl Store {
             .take(MAX_RECORD)
             .read_to_end(&mut bytes)
             .map_err(|e| StoreError::io("read", &path, e))?;
-        let Ok(value) = serde_json::from_slice::<Value>(&bytes) else {
+        let Some(Envelope { needs, record, .. }) = opened::<Value>(&bytes) else {
             return Ok(None);
         };
-        let whole = needs(&value)
+        let whole = needs
             .blobs
             .iter()
             .all(|descriptor| self.has_whole_blob(descriptor));
@@ -50,30 +87,20 @@ impl Store {
             return Ok(None);
         }
         let _ = file.set_modified(std::time::SystemTime::now());
-        Ok(serde_json::from_value(value).ok())
+        Ok(serde_json::from_value(record).ok())
     }
 
     /// Keeps a record, replacing the one of the same key. A power cut may take it, which costs the
     /// work once more.
-    pub fn remember<T: Serialize>(
-        &self,
-        kind: &str,
-        key: &str,
-        value: &T,
-    ) -> Result<(), StoreError> {
+    pub fn remember<T: Record>(&self, key: &str, record: &T) -> Result<(), StoreError> {
         let _content = self.lock_shared()?;
-        let path = self.record_path(kind, key)?;
-        self.replace_unsynced(&path, &to_canonical_json(value)?)
-    }
-
-    /// Forgets a record; false when there was none.
-    pub fn forget(&self, kind: &str, key: &str) -> Result<bool, StoreError> {
-        let path = self.record_path(kind, key)?;
-        match fs::remove_file(&path) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(StoreError::io("remove", &path, error)),
-        }
+        let path = self.record_path(T::KIND, key)?;
+        let envelope = Envelope {
+            format: FORMAT,
+            needs: record.needs(),
+            record,
+        };
+        self.replace_unsynced(&path, &to_canonical_json(&envelope)?)
     }
 
     /// `cache/KIND/`, for a kind that is not of records: files that their owner names (not `*.json`)
@@ -105,38 +132,16 @@ impl Store {
     }
 }
 
-/// What a record names in its fields `blobs` and `unpacked`.
-#[derive(Debug, Default)]
-pub(super) struct Needs {
-    pub(super) blobs: Vec<Descriptor>,
-    pub(super) trees: Vec<String>,
+/// What these bytes hold, if they are a record of this format.
+fn opened<T: DeserializeOwned>(bytes: &[u8]) -> Option<Envelope<T>> {
+    let envelope: Envelope<T> = serde_json::from_slice(bytes).ok()?;
+    (envelope.format == FORMAT).then_some(envelope)
 }
 
-pub(super) fn needs(record: &Value) -> Needs {
-    fn walk(value: &Value, found: &mut Needs) {
-        match value {
-            Value::Array(items) => items.iter().for_each(|item| walk(item, found)),
-            Value::Object(fields) => {
-                for (key, value) in fields {
-                    match (key.as_str(), value) {
-                        ("blobs", Value::Array(items)) => found.blobs.extend(
-                            items
-                                .iter()
-                                .filter_map(|item| serde_json::from_value(item.clone()).ok()),
-                        ),
-                        ("unpacked", Value::Array(items)) => found
-                            .trees
-                            .extend(items.iter().filter_map(|i| i.as_str().map(str::to_owned))),
-                        _ => walk(value, found),
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    let mut found = Needs::default();
-    walk(record, &mut found);
-    found
+/// What the record in this file needs; `None` where it is no record of this format.
+pub(super) fn needs_of(path: &Path) -> Option<Needs> {
+    let bytes = fs::read(path).ok()?;
+    Some(opened::<IgnoredAny>(&bytes)?.needs)
 }
 
 #[cfg(test)]
@@ -144,44 +149,69 @@ mod tests {
     use super::super::tests::store;
     use super::*;
     use crate::oci::{MediaType, descriptor};
-    use serde_json::json;
+
+    #[derive(Serialize, Deserialize)]
+    struct App {
+        layer: Descriptor,
+        time: u32,
+    }
+
+    impl Record for App {
+        const KIND: &'static str = "app";
+
+        fn needs(&self) -> Needs {
+            Needs::blobs([&self.layer])
+        }
+    }
+
+    /// Another release's, of the same kind.
+    #[derive(Serialize, Deserialize)]
+    struct Other(Vec<u8>);
+
+    impl Record for Other {
+        const KIND: &'static str = "app";
+
+        fn needs(&self) -> Needs {
+            Needs::nothing()
+        }
+    }
 
     #[test]
     fn a_record_comes_back_as_long_as_its_blobs_are_there() {
         let (_dir, store) = store();
         let (digest, size) = store.put_blob(b"layer").unwrap();
         let layer = descriptor(MediaType::ImageLayer, digest.clone(), size);
-        let record = json!({"deep": {"blobs": [layer]}, "time": 3});
-        store
-            .remember("app", "key/with: odd\nthings", &record)
-            .unwrap();
-        let read = || {
-            store
-                .cached::<Value>("app", "key/with: odd\nthings")
-                .unwrap()
-        };
-        assert_eq!(read().unwrap()["time"], 3);
-        assert!(
-            store
-                .cached::<Vec<u8>>("app", "key/with: odd\nthings")
-                .unwrap()
-                .is_none()
-        );
-        assert!(store.cached::<Value>("app", "other").unwrap().is_none());
+        let key = "key/with: odd\nthings";
+        store.remember(key, &App { layer, time: 3 }).unwrap();
+        let read = || store.cached::<App>(key).unwrap();
+        assert_eq!(read().unwrap().time, 3);
+        assert!(store.cached::<Other>(key).unwrap().is_none());
+        assert!(store.cached::<App>("other").unwrap().is_none());
         fs::write(store.blob_path(&digest), b"lay").unwrap();
         assert!(read().is_none());
         store.put_blob(b"layer").unwrap();
         assert!(read().is_some());
-        assert!(store.forget("app", "key/with: odd\nthings").unwrap());
-        assert!(read().is_none());
     }
 
     #[test]
-    fn a_damaged_record_is_no_record() {
+    fn a_damaged_record_and_one_of_another_format_are_none() {
         let (_dir, store) = store();
-        store.remember("app", "k", &json!([1])).unwrap();
-        fs::write(store.root().join("cache/app/k.json"), b"[1").unwrap();
-        assert!(store.cached::<Value>("app", "k").unwrap().is_none());
-        assert!(store.remember("../x", "k", &json!([1])).is_err());
+        let path = store.root().join("cache/app/k.json");
+        store.remember("k", &Other(vec![1])).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let before = format!("\"format\":{FORMAT}");
+        for damaged in [
+            text[..text.len() - 2].to_owned(),
+            text.replace(&before, "\"format\":0"),
+            // Without an envelope, as it was once.
+            "[1]".to_owned(),
+        ] {
+            assert_ne!(damaged, text);
+            fs::write(&path, &damaged).unwrap();
+            assert!(store.cached::<Other>("k").unwrap().is_none(), "{damaged}");
+            assert_eq!(needs_of(&path), None, "{damaged}");
+        }
+        fs::write(&path, &text).unwrap();
+        assert!(store.cached::<Other>("k").unwrap().is_some());
     }
 }

@@ -34,6 +34,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 pub use blobs::{BlobWriter, VerifiedBlob};
+pub use cache::{Needs, Record};
 pub use error::StoreError;
 pub use image::Image;
 pub use locks::Lock;

@@ -15,6 +15,10 @@ fn a_source_names_its_builder_only_among_those_that_the_caller_allows() {
         ),
         ("a.txt", ""),
     ]);
+    let by_variable = source(&[
+        (".s2i/environment", "WARPDRIVE_BUILDER_IMAGE=box\n"),
+        ("a.txt", ""),
+    ]);
     let build = |source: &tempfile::TempDir, env: &[&str], more: &[&str]| {
         let path = source.path().to_str().unwrap();
         let all = [&["image", "app", "--path", path], more].concat();
@@ -23,6 +27,7 @@ fn a_source_names_its_builder_only_among_those_that_the_caller_allows() {
     for (source, place) in [
         (&by_file, ".warpdrive/builder_image"),
         (&by_table, "pyproject.toml"),
+        (&by_variable, ".s2i/environment"),
     ] {
         let output = build(source, &[], &[]);
         assert_eq!(output.status.code(), Some(4), "{}", words(&output));
@@ -40,6 +45,8 @@ fn a_source_names_its_builder_only_among_those_that_the_caller_allows() {
         let output = build(&by_file, env, more);
         assert!(output.status.success(), "{more:?}: {}", words(&output));
     }
+    let output = build(&by_variable, &[], &["--allow-builder", "box"]);
+    assert!(output.status.success(), "{}", words(&output));
     // Allowed, it is looked for: there is no such registry.
     let output = build(
         &by_table,

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use super::super::contract;
 use super::super::detect::{Detected, Interface, django_application, static_map};
 use super::super::environment::Environment;
 use super::super::jupyter;
@@ -23,7 +24,7 @@ impl Build<'_> {
         // As the host detected it: what a fragment works out comes too late for settings.
         let mut detected = self.detect(self.given)?;
         let home = roots.home(&detected.plan.home);
-        environment.insert("WARPDRIVE_APP_HOME".to_owned(), home.display().to_string());
+        environment.insert(contract::APP_HOME.to_owned(), home.display().to_string());
         self.install_projects(&environment, &detected)?;
         environment.insert(
             "PYTHONPATH".to_owned(),
@@ -72,7 +73,7 @@ impl Build<'_> {
         }
         plan.image_environment = self
             .given
-            .get("WARPDRIVE_IMAGE_ENVIRONMENT")
+            .get(contract::IMAGE_ENVIRONMENT)
             .and_then(|text| serde_json::from_str(text).ok())
             .unwrap_or_default();
         if matches!(plan.start, Start::Jupyter { .. }) {

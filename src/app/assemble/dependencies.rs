@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use super::super::contract;
 use super::super::detect::{self, Detected};
 use super::super::environment::Environment;
 use super::super::instrument::Instrument;
@@ -33,9 +34,9 @@ impl Build<'_> {
         let before = protected();
         // A laptop runs the code of packages as pip does; in an image the pipeline says when.
         let asked = environment
-            .get("WARPDRIVE_BUILD_SDISTS")
+            .get(contract::BUILD_SDISTS)
             .is_some_and(|value| value == "1");
-        let phased = environment.contains_key("WARPDRIVE_BUILD_PHASE");
+        let phased = environment.contains_key(contract::BUILD_PHASE);
         let mut installer = Installer::find(
             roots,
             &environment,
@@ -141,7 +142,7 @@ impl Build<'_> {
         let mut wanted: Vec<String> = match detected {
             Some(detected) => detected.plan.server_packages.clone(),
             None => environment
-                .get("WARPDRIVE_SERVER_PACKAGES")
+                .get(contract::SERVER_PACKAGES)
                 .map(|list| list.split_whitespace().map(str::to_owned).collect())
                 .unwrap_or_default(),
         };

@@ -3,16 +3,13 @@
 use std::path::PathBuf;
 
 use super::super::advice::{Advice, Explain};
+use super::super::contract::{BUILD_SDISTS, NEEDS_SDISTS};
 use super::super::detect::DetectError;
 use super::super::environment::EnvironmentError;
 use super::super::fixup::FixupError;
 use super::super::plan::PlanError;
 use super::super::process::ProcessError;
 use super::django::Failure;
-
-/// Phase one ends with this status where it has to run the code of packages (`EX_TEMPFAIL`): call
-/// it again with `WARPDRIVE_BUILD_SDISTS=1` and a cache that nobody else reads.
-pub const NEEDS_SDISTS: i32 = 75;
 
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -110,7 +107,7 @@ impl Explain for BuildError {
             }
             BuildError::NeedsSdists { .. } => advice
                 .cause("Building from source runs code of the package; that is done apart, with a cache of its own.")
-                .remedy("run again with WARPDRIVE_BUILD_SDISTS=1"),
+                .remedy(format!("run again with {BUILD_SDISTS}=1")),
             BuildError::Install { missing, tail, .. } => {
                 let advice = match missing {
                     Some(name) => advice

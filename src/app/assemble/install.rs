@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use super::super::contract::FETCHED;
 use super::super::environment::Environment;
 use super::super::pip_variables;
 use super::super::process::{self, Heard};
@@ -17,10 +18,6 @@ use super::super::project::{Project, Source};
 use super::super::roots::Roots;
 use super::BuildError;
 use super::list::{self, List, Part, Written};
-
-/// Everything that the list names is in uv's cache: the pipeline has fetched it where the logins of the
-/// indexes are known.
-const FETCHED: &str = "WARPDRIVE_FETCHED";
 
 fn is_set(environment: &BTreeMap<String, String>, name: &str) -> bool {
     environment.get(name).is_some_and(|value| value == "1")
@@ -63,13 +60,10 @@ impl<'a> Installer<'a> {
         let uv = process::which("uv", environment);
         let pip = project.uses_pip() || (uv.is_none() && !roots.image);
         let line = if pip {
-            // In the sandbox pip is not in the virtual environment but a wrapper on PATH; elsewhere
-            // another environment's pip can serve this one.
-            let wrapper = Path::new("/run/warpdrive/bin/pip");
+            // In the sandbox pip is not in the virtual environment but on PATH; elsewhere another
+            // environment's pip can serve this one.
             let own = super::site_packages(&roots.app).join("pip").is_dir();
-            let mut line = if roots.image && wrapper.is_file() {
-                vec![wrapper.display().to_string()]
-            } else if own {
+            let mut line = if own {
                 vec![python, "-m".to_owned(), "pip".to_owned()]
             } else {
                 let pip = process::which("pip", environment)

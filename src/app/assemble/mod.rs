@@ -23,11 +23,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::contract::{self, Phase};
 use super::detect::{DetectError, Detected, Options, detect};
 use super::environment::{self, Environment};
 use super::files::Directory;
 use super::fixup::fixup;
-use super::listed::{self, Listed};
+use super::listed::Listed;
 use super::process;
 use super::progress::Progress;
 use super::project::Project;
@@ -35,25 +36,7 @@ use super::python_version::PythonVersion;
 use super::roots::Roots;
 
 pub use django::Failure;
-pub use error::{BuildError, NEEDS_SDISTS};
-
-/// A part of a build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    Dependencies,
-    Application,
-}
-
-impl Phase {
-    /// `WARPDRIVE_BUILD_PHASE`.
-    pub fn from_name(name: &str) -> Option<Phase> {
-        match name {
-            "dependencies" => Some(Phase::Dependencies),
-            "application" => Some(Phase::Application),
-            _ => None,
-        }
-    }
-}
+pub use error::BuildError;
 
 /// A build in an image: what `s2i/bin/assemble` does.
 ///
@@ -149,10 +132,10 @@ impl<'a> Build<'a> {
         let roots = self.roots;
         let app = roots.app.display();
         for (name, value) in [
-            ("WARPDRIVE_PHASE", "build".to_owned()),
+            (contract::LIFE_PHASE, "build".to_owned()),
             ("WARPDRIVE_BUILD_TARGET", "application".to_owned()),
-            ("WARPDRIVE_APP_ROOT", app.to_string()),
-            ("WARPDRIVE_SRC_ROOT", roots.source.display().to_string()),
+            (contract::APP_ROOT, app.to_string()),
+            (contract::SRC_ROOT, roots.source.display().to_string()),
             ("VIRTUAL_ENV", app.to_string()),
             ("PIP_DISABLE_PIP_VERSION_CHECK", "1".to_owned()),
             ("UV_LINK_MODE", "copy".to_owned()),
@@ -161,12 +144,12 @@ impl<'a> Build<'a> {
             environment.insert(name.to_owned(), value);
         }
         // Between the pipeline and us, and nobody else's.
-        environment.remove("WARPDRIVE_SAID_VARIABLES");
-        environment.remove("WARPDRIVE_IMAGE_ENVIRONMENT");
-        environment.remove(listed::VARIABLE);
+        environment.remove(contract::SAID_VARIABLES);
+        environment.remove(contract::IMAGE_ENVIRONMENT);
+        environment.remove(contract::LISTED);
         let system = if roots.image { "image" } else { "local" };
         environment
-            .entry("WARPDRIVE_BUILD_SYSTEM".to_owned())
+            .entry(contract::BUILD_SYSTEM.to_owned())
             .or_insert_with(|| system.to_owned());
         if roots.image {
             // Byte code is written by one pinned method only.
@@ -177,9 +160,6 @@ impl<'a> Build<'a> {
             .cloned()
             .unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
         let mut parts = vec![format!("{app}/bin")];
-        if roots.image && Path::new("/run/warpdrive/bin").is_dir() {
-            parts.insert(0, "/run/warpdrive/bin".to_owned());
-        }
         parts.extend(path.split(':').map(str::to_owned));
         let mut unique: Vec<String> = Vec::new();
         for part in parts {
@@ -194,7 +174,7 @@ impl<'a> Build<'a> {
     /// Whether the caller has said what this variable is to be. The pipeline, whose own variables
     /// nobody has said, names those of `-e` and `--build-env`.
     fn is_said(&self, name: &str) -> bool {
-        match self.given.get("WARPDRIVE_SAID_VARIABLES") {
+        match self.given.get(contract::SAID_VARIABLES) {
             Some(names) => names.split(' ').any(|said| said == name),
             None => self.given.contains_key(name),
         }
@@ -254,7 +234,7 @@ impl<'a> Build<'a> {
 
     /// What the caller made of a manager's lock file.
     fn listed(&self) -> Result<Option<Listed>, BuildError> {
-        let Some(path) = self.given.get(listed::VARIABLE).map(PathBuf::from) else {
+        let Some(path) = self.given.get(contract::LISTED).map(PathBuf::from) else {
             return Ok(None);
         };
         let read = fs::read(&path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::advice::{Advice, Explain as _};
-use crate::assemble::{self, Phase};
+use crate::assemble;
+use crate::contract::{BUILD_PHASE, Phase};
 use crate::run::{Caller, RunError};
 use crate::settings::command_line;
 
@@ -39,15 +40,12 @@ pub(super) fn wheels(args: &Args, caller: &Caller) -> Result<u8, Failure> {
 pub(super) fn assemble(caller: &Caller) -> Result<u8, Failure> {
     let roots = caller.roots().map_err(RunError::from).map_err(failed)?;
     let variables = caller.text_variables();
-    let name = variables
-        .get("WARPDRIVE_BUILD_PHASE")
-        .filter(|name| !name.is_empty());
+    let name = variables.get(BUILD_PHASE).filter(|name| !name.is_empty());
     let phase = match name.map(|name| (name, Phase::from_name(name))) {
         None => None,
         Some((_, Some(phase))) => Some(phase),
         Some((name, None)) => {
-            let text =
-                format!("WARPDRIVE_BUILD_PHASE={name} is neither dependencies nor application");
+            let text = format!("{BUILD_PHASE}={name} is neither dependencies nor application");
             return Err(Failure::new(2, Advice::new(text)));
         }
     };

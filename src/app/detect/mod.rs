@@ -20,6 +20,7 @@ mod syntax;
 
 use std::collections::BTreeMap;
 
+use super::contract::{APP_HOME, INSTRUMENT, SERVER_PACKAGES};
 use super::environment;
 use super::files::Files;
 use super::instrument::Instrument;
@@ -76,19 +77,16 @@ pub struct Detected {
     pub found_below: bool,
 }
 
-/// The setting `home`, for phase one, which cannot find it.
-const HOME: &str = "WARPDRIVE_APP_HOME";
-
 impl Detected {
     /// Variables that phase one needs because it does not see the source; they belong to its key.
     pub fn phase_one_environment(&self) -> Vec<(String, String)> {
         let packages = self.plan.server_packages.join(" ");
-        let mut variables = vec![("WARPDRIVE_SERVER_PACKAGES".to_owned(), packages)];
+        let mut variables = vec![(SERVER_PACKAGES.to_owned(), packages)];
         if self.found_below {
-            variables.push((HOME.to_owned(), self.plan.home.clone()));
+            variables.push((APP_HOME.to_owned(), self.plan.home.clone()));
         }
         if let Some(instrument) = &self.plan.instrument {
-            variables.push(("WARPDRIVE_INSTRUMENT".to_owned(), instrument.to_string()));
+            variables.push((INSTRUMENT.to_owned(), instrument.to_string()));
         }
         variables
     }
@@ -110,19 +108,43 @@ impl Detected {
 /// # Errors
 /// If it cannot be an app, or is more than one.
 pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectError> {
-    let nothing = match detect_in_home(files, options) {
+    let project = Project::load_listed(
+        files,
+        &options.environment,
+        &options.command_line,
+        options.listed.as_ref(),
+    )?;
+    detect_project(files, project, options)
+}
+
+/// The same of a tree whose project has been read, with the settings that the options say.
+///
+/// # Errors
+/// If it cannot be an app, or is more than one.
+pub fn detect_project(
+    files: &dyn Files,
+    project: Project,
+    options: &Options,
+) -> Result<Detected, DetectError> {
+    let nothing = match detect_in_home(files, project.clone(), options) {
         Err(DetectError::Nothing(nothing)) if nothing.home.is_empty() => nothing,
         other => return other,
     };
-    let project = Project::load(files, &options.environment, &options.command_line)?;
     let mut homes = below::homes(files, &project);
     match homes.len() {
         0 => Err(DetectError::Nothing(nothing)),
         1 => {
             let home = homes.remove(0);
             let mut options = options.clone();
-            options.environment.insert(HOME.to_owned(), home.clone());
-            let mut detected = detect_in_home(files, &options)?;
+            options
+                .environment
+                .insert(APP_HOME.to_owned(), home.clone());
+            let settings = project.settings.with_home(&home, APP_HOME)?;
+            let project = match &options.listed {
+                Some(listed) => Project::of_list(files, settings, listed),
+                None => Project::read(files, settings, &options.environment)?,
+            };
+            let mut detected = detect_in_home(files, project, &options)?;
             detected.found_below = true;
             detected.notes.push(format!(
                 "the application was found in `{home}/`, which is its home"
@@ -133,13 +155,11 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
     }
 }
 
-fn detect_in_home(files: &dyn Files, options: &Options) -> Result<Detected, DetectError> {
-    let project = Project::load_listed(
-        files,
-        &options.environment,
-        &options.command_line,
-        options.listed.as_ref(),
-    )?;
+fn detect_in_home(
+    files: &dyn Files,
+    project: Project,
+    options: &Options,
+) -> Result<Detected, DetectError> {
     let settings = &project.settings;
     refuse_hooks(files)?;
     let mut warnings = warnings(&project);
@@ -362,10 +382,9 @@ pub(crate) fn django_application(django: &DjangoPlan, asgi: bool) -> Option<Appl
 /// For settings and versions that cannot be understood.
 pub fn python_request(
     files: &dyn Files,
-    environment: &BTreeMap<String, String>,
+    settings: &Settings,
 ) -> Result<Option<PythonRequest>, DetectError> {
-    let settings = Settings::load(files, environment, &BTreeMap::new())?;
-    Ok(python::request(files, &settings)?.request)
+    Ok(python::request(files, settings)?.request)
 }
 
 /// The old `PyPI` package `warpdrive`, which would overwrite the in-image tool.

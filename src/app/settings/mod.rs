@@ -206,6 +206,17 @@ impl Settings {
         Ok(settings)
     }
 
+    /// The same with a home that was found, as if `variable` said it.
+    ///
+    /// # Errors
+    /// For a home that cannot be one.
+    pub fn with_home(mut self, home: &str, variable: &str) -> Result<Settings, SettingsError> {
+        if let Some(key) = KEYS.iter().find(|key| key.name == "home") {
+            self.say(key, home, Origin::Environment(variable.to_owned()))?;
+        }
+        Ok(self)
+    }
+
     fn say(&mut self, key: &'static Key, text: &str, origin: Origin) -> Result<(), SettingsError> {
         let text = text.trim();
         let place = origin.to_string();

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::pipeline::s2i::{Given, PullPolicies, PullPolicy};
-use crate::pipeline::{Judgement, Request as Common, Secret};
+use crate::pipeline::{AuditGate, Request as Common, Secret};
 use crate::registry;
 use crate::s2i::{Injection, ScriptsUrl, Volume, environment};
 use crate::sandbox::Network;
@@ -300,7 +300,7 @@ pub(super) struct OursArgs {
 }
 
 impl OursArgs {
-    fn judgement(&self) -> Result<Judgement, CommandError> {
+    fn judgement(&self) -> Result<AuditGate, CommandError> {
         judgement(self.policy.as_deref(), self.require_audit)
     }
 
@@ -355,7 +355,6 @@ impl OursArgs {
             harden: self.harden,
             audit: self.judgement()?,
             pinned: None,
-            listed: None,
             budget,
             limits,
             incremental: false,

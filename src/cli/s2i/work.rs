@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
+use crate::pipeline::Built;
 use crate::pipeline::s2i::{self, Source};
 use crate::store::Store;
 
@@ -80,7 +81,7 @@ fn built(
     work: &mut Work,
     context: &Context,
     console: &Console<'_>,
-) -> Result<(s2i::Built, Labels), CommandError> {
+) -> Result<(Built, Labels), CommandError> {
     source::enter(&mut work.request.common.source, context, console)?;
     let store = context.open_store()?;
     let source = work.source(&store, console)?;

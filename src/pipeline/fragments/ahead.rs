@@ -10,9 +10,10 @@ use std::sync::Mutex;
 use crate::progress::Progress;
 
 use super::super::error::BuildError;
-use super::super::lock::LockedWheel;
-use super::install::{Installation, Refusal};
-use super::resolve::{self, Pin};
+use super::super::locked_wheel::{LockedWheel, Pin};
+use super::install::Installation;
+use super::resolve;
+use super::stop::Stop;
 use super::{Given, Reach, find_all, missing};
 
 /// Most bytes of the installer's words that are kept.
@@ -60,7 +61,7 @@ pub(super) fn install(
     given: Given<'_>,
     wanted: &(dyn Fn(&[&LockedWheel]) -> bool + Sync),
 ) -> Result<Ahead, BuildError> {
-    let request = given.request;
+    let request = given.context.request;
     let limits = &request.limits;
     let limited = limits.memory.is_some() || limits.cpus.is_some() || limits.pids.is_some();
     // Who wants to hear nothing of what was before; and who has one sandbox's worth of the machine.
@@ -69,8 +70,10 @@ pub(super) fn install(
     }
     let guess = || {
         let reach = Reach::Cache;
-        let Ok(wheels) = resolve::resolve(given, reach)? else {
-            return Ok(Ahead::default());
+        let wheels = match resolve::resolve(given, reach) {
+            Ok(wheels) => wheels,
+            Err(Stop::Error(error)) => return Err(error),
+            Err(Stop::Failed | Stop::NotPlain(_)) => return Ok(Ahead::default()),
         };
         let found = find_all(given, &wheels)?;
         let missing = missing(&wheels, &found);
@@ -84,10 +87,11 @@ pub(super) fn install(
             wanted: &|| wanted(&missing),
             progress: &said,
         };
-        let inseparable = match installation.of(&missing)? {
+        let inseparable = match installation.of(&missing) {
             Ok(_) => None,
-            Err(Refusal::Failed) => return Ok(Ahead::default()),
-            Err(Refusal::Inseparable(reason)) => Some(reason),
+            Err(Stop::Failed) => return Ok(Ahead::default()),
+            Err(Stop::NotPlain(reason)) => Some(reason),
+            Err(Stop::Error(error)) => return Err(error),
         };
         Ok(Ahead {
             pins: missing.iter().map(|wheel| wheel.pin.clone()).collect(),

@@ -16,7 +16,7 @@ use crate::sandbox::{self, Exit, Io, Network, Spec, Stream};
 use super::super::assemble::{self, Stage};
 use super::super::error::BuildError;
 use super::super::network::Code;
-use super::super::trusted;
+use super::super::sandbox_inputs::SandboxInputs;
 use super::Given;
 use super::tree::Tree;
 
@@ -39,7 +39,7 @@ pub(super) fn compile(given: Given<'_>, trees: &[Tree], site: &Path) -> Result<b
     }
     // The largest first: no interpreter is left with one when the others are done.
     files.sort_by(|a, b| (b.size, &b.inside).cmp(&(a.size, &a.inside)));
-    let limits = &given.request.limits;
+    let limits = &given.context.request.limits;
     let interpreters = if limits.memory.is_some() || limits.cpus.is_some() {
         1
     } else {
@@ -77,7 +77,7 @@ fn spec(given: Given<'_>) -> Result<Spec, BuildError> {
             .map(str::to_owned)
             .collect(),
         cwd: "/".into(),
-        lowers: given.base.lowers(given.store)?,
+        lowers: given.base.lowers(given.context.store)?,
         upper: None,
         mounts: Vec::new(),
         env: VARIABLES
@@ -85,8 +85,8 @@ fn spec(given: Given<'_>) -> Result<Spec, BuildError> {
             .to_vec(),
         code: Code::Ours,
     };
-    let request = trusted::without_the_application(given.request);
-    let mut spec = assemble::spec(stage, &request);
+    let inputs = SandboxInputs::of_shared_stage(given.context.request);
+    let mut spec = assemble::spec(stage, &inputs);
     spec.network = Network::None;
     Ok(spec)
 }

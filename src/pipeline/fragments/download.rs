@@ -13,9 +13,9 @@ use crate::registry::{Client, ClientOptions, with_login_of};
 use crate::sandbox::interrupted;
 use crate::store::Store;
 
-use super::super::environment::PASSED_ON;
 use super::super::error::BuildError;
-use super::super::lock::LockedWheel;
+use super::super::locked_wheel::LockedWheel;
+use super::super::sandbox_inputs::PASSED_ON;
 use super::{Given, Reach};
 
 /// Largest wheel, in bytes.
@@ -42,7 +42,7 @@ impl<'a> Wheels<'a> {
         progress: &'a dyn Progress,
     ) -> Result<Self, BuildError> {
         Ok(Self {
-            place: directory(given.store)?,
+            place: directory(given.context.store)?,
             scratch,
             client: Client::new(ClientOptions::default())?,
             logins: logins(given),
@@ -119,7 +119,7 @@ fn verified(path: &Path, digest: &Digest) -> Option<File> {
 
 /// The URLs with a login among those of the indexes.
 fn logins(given: Given<'_>) -> Vec<String> {
-    let request = given.request;
+    let request = given.context.request;
     let variables = request.build_env.iter().map(|(name, value)| (name, value));
     let values = variables
         .chain(&request.host_env)

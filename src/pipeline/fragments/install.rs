@@ -12,41 +12,23 @@ use crate::layer::{self, Entry, Mtime};
 use crate::progress::Progress;
 use crate::sandbox::{IdMode, interrupted};
 
-use super::super::carried::Carried;
-use super::super::dependencies::site_packages;
+use super::super::context::Context;
+use super::super::deferred::Deferred;
 use super::super::error::BuildError;
-use super::super::lock::LockedWheel;
+use super::super::installed::site_packages;
+use super::super::locked_wheel::LockedWheel;
+use super::super::parallel::{largest_first, two_workers};
 use super::super::split::{is_path_configuration, size};
 use super::super::tree::{APP_ROOT, exists_below, normalize, without_implied_directories};
-use super::super::two_at_a_time::{largest_first, two_at_a_time};
 use super::download::Wheels;
-use super::tree::Tree;
+use super::stop::Stop;
+use super::tree::{NotWritten, Tree};
 use super::unfit::Unfit;
 use super::wheel::{Site, Wheel, contested};
 use super::{Fragment, Given, Reach, bytecode, key};
 
 /// How many wheels are fetched and unpacked at once.
 const AT_ONCE: usize = 8;
-
-/// Why there are no fragments of some wheels.
-pub(super) enum Refusal {
-    /// They could not be had, or not be compiled.
-    Failed,
-    /// They are not as plain as they should be, or cannot be told apart: it is no use to try it again.
-    Inseparable(String),
-}
-
-/// What ends the work early.
-enum Stop {
-    Refusal(Refusal),
-    Error(BuildError),
-}
-
-impl<E: Into<BuildError>> From<E> for Stop {
-    fn from(error: E) -> Self {
-        Self::Error(error.into())
-    }
-}
 
 /// An installation of wheels, and what it depends on.
 pub(super) struct Installation<'a> {
@@ -59,19 +41,9 @@ pub(super) struct Installation<'a> {
 
 impl Installation<'_> {
     /// The fragments of these wheels, in their order.
-    pub(super) fn of(
-        &self,
-        wheels: &[&LockedWheel],
-    ) -> Result<Result<Vec<Fragment>, Refusal>, BuildError> {
-        match self.make(wheels) {
-            Ok(fragments) => Ok(Ok(fragments)),
-            Err(Stop::Refusal(refusal)) => Ok(Err(refusal)),
-            Err(Stop::Error(error)) => Err(error),
-        }
-    }
-
-    fn make(&self, wheels: &[&LockedWheel]) -> Result<Vec<Fragment>, Stop> {
-        let Given { store, base, .. } = self.given;
+    pub(super) fn of(&self, wheels: &[&LockedWheel]) -> Result<Vec<Fragment>, Stop> {
+        let Given { context, base, .. } = self.given;
+        let store = context.store;
         let scratch = store.scratch("fragments")?;
         let source = Wheels::new(self.given, self.reach, scratch.path(), self.progress)?;
         let below = base.lowers(store)?;
@@ -86,16 +58,16 @@ impl Installation<'_> {
             all.flat_map(|(at, tree)| tree.files().map(move |(path, _)| (at, path.as_path())));
         if let Some(path) = contested(all) {
             let reason = format!("two wheels have {}", path.display());
-            return Err(Stop::Refusal(Refusal::Inseparable(reason)));
+            return Err(Stop::NotPlain(reason));
         }
         self.go_on()?;
         let site = site_packages(base);
         if !bytecode::compile(self.given, &trees, &site)? {
-            return Err(Stop::Refusal(Refusal::Failed));
+            return Err(Stop::Failed);
         }
         self.go_on()?;
         let shares: Vec<(&&LockedWheel, Tree)> = wheels.iter().zip(trees).collect();
-        let fragments = two_at_a_time(&shares, |(wheel, tree), _| {
+        let fragments = two_workers(&shares, |(wheel, tree), _| {
             self.put_away(wheel, tree, &site)
         })?;
         self.tell(wheels);
@@ -110,7 +82,7 @@ impl Installation<'_> {
         if (self.wanted)() {
             Ok(())
         } else {
-            Err(Stop::Refusal(Refusal::Failed))
+            Err(Stop::Failed)
         }
     }
 
@@ -125,14 +97,14 @@ impl Installation<'_> {
         let pin = &wheel.pin;
         let named = format!("{} {}", pin.name, pin.version);
         let unfit = |unfit: Unfit| match unfit {
-            Unfit::Odd(reason) => Stop::Refusal(Refusal::Inseparable(format!("{named}: {reason}"))),
+            Unfit::Odd(reason) => Stop::NotPlain(format!("{named}: {reason}")),
             Unfit::Hostile(problem) => Stop::Error(BuildError::Wheel {
                 wheel: named.clone(),
                 problem,
             }),
         };
         let Some(file) = source.open(wheel)? else {
-            return Err(Stop::Refusal(Refusal::Failed));
+            return Err(Stop::Failed);
         };
         let site = Site::of(&self.given.base.python.minor);
         let mut wheel = Wheel::read(file, pin, &site).map_err(unfit)?;
@@ -141,7 +113,10 @@ impl Installation<'_> {
             let reason = format!("{} lies over a file of the image's", place.display());
             return Err(unfit(Unfit::Odd(reason)));
         }
-        Tree::write(tree, &mut wheel)?.map_err(unfit)
+        Tree::write(tree, &mut wheel).map_err(|error| match error {
+            NotWritten::Unfit(reason) => unfit(reason),
+            NotWritten::Error(error) => Stop::Error(error),
+        })
     }
 
     /// Says what was installed, as uv does.
@@ -163,23 +138,19 @@ impl Installation<'_> {
         tree: &Tree,
         site: &Path,
     ) -> Result<Fragment, BuildError> {
-        let Given {
-            store,
-            base,
-            request,
-            ..
-        } = self.given;
+        let Given { context, base, .. } = self.given;
+        let Context { store, request, .. } = context;
         let key = key(&wheel.pin, base)?;
         let scan = layer::scan(tree.place(), &[])?;
         let entries = normalize(scan.entries, Mtime::Fixed(FIXED_TIME));
-        let (carried, entries): (Vec<Entry>, Vec<Entry>) = without_implied_directories(entries)
+        let (deferred, entries): (Vec<Entry>, Vec<Entry>) = without_implied_directories(entries)
             .into_iter()
             .partition(|entry| is_path_configuration(&entry.path, site));
         let bytes = entries.iter().map(size).sum();
         let files = entries.into_iter().map(|entry| entry.path).collect();
         let mut kept = Vec::new();
-        for entry in carried {
-            kept.extend(Carried::take(entry, tree.place())?);
+        for entry in deferred {
+            kept.extend(Deferred::take(entry, tree.place())?);
         }
         let mut name = format!("fragment-{key}");
         if request.no_cache {
@@ -193,10 +164,10 @@ impl Installation<'_> {
             pin: wheel.pin.clone(),
             files,
             size: bytes,
-            carried: kept,
-            unpacked: vec![name],
+            deferred: kept,
+            tree: name,
         };
-        store.remember("fragment", &key, &fragment)?;
+        store.remember(&key, &fragment)?;
         Ok(fragment)
     }
 }

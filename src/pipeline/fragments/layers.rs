@@ -7,30 +7,37 @@ use serde::{Deserialize, Serialize};
 use crate::builder::FIXED_TIME;
 use crate::builder::layer::parent_directory;
 use crate::layer::{self, Entry, Mtime};
-use crate::oci::{Descriptor, sha256_hex, to_canonical_json};
+use crate::oci::{sha256_hex, to_canonical_json};
 use crate::sandbox::IdMode;
-use crate::store::Store;
+use crate::store::{Needs, Record, Store};
 
-use super::super::dependencies::{TitledLayer, store_layer};
 use super::super::error::BuildError;
-use super::super::request::Request;
+use super::super::parallel::two_workers;
 use super::super::split::{Distribution, Group, groups};
+use super::super::titled_layer::{LayerWriter, TitledLayer};
 use super::super::tree::{normalize, without_implied_directories};
-use super::super::two_at_a_time::two_at_a_time;
 use super::Fragment;
 
 /// A layer that was written before.
 #[derive(Serialize, Deserialize)]
 struct Written {
     layer: TitledLayer,
-    blobs: Vec<Descriptor>,
+}
+
+impl Record for Written {
+    const KIND: &'static str = "fragment-layer";
+
+    fn needs(&self) -> Needs {
+        Needs::blobs([&self.layer.layer.descriptor])
+    }
 }
 
 /// The layers of these fragments, which are sorted by name. Those that are large share none.
 pub(in super::super) fn layers(
     store: &Store,
     fragments: &[Fragment],
-    request: &Request,
+    writer: &LayerWriter<'_>,
+    no_cache: bool,
 ) -> Result<Vec<TitledLayer>, BuildError> {
     let present: Vec<&Fragment> = fragments
         .iter()
@@ -41,9 +48,9 @@ pub(in super::super) fn layers(
         .map(|fragment| (fragment.pin.name.as_str(), fragment.size))
         .collect();
     let groups = groups(&sizes);
-    two_at_a_time(&groups, |group, threads| {
+    two_workers(&groups, |group, threads| {
         let members: Vec<&Fragment> = group.members().iter().map(|at| present[*at]).collect();
-        layer(store, group, &members, request, threads)
+        layer(store, group, &members, writer, threads, no_cache)
     })
 }
 
@@ -52,19 +59,18 @@ fn layer(
     store: &Store,
     group: &Group,
     members: &[&Fragment],
-    request: &Request,
+    writer: &LayerWriter<'_>,
     threads: usize,
+    no_cache: bool,
 ) -> Result<TitledLayer, BuildError> {
-    let trees: Vec<&str> = members.iter().map(|member| member.tree()).collect();
+    let trees: Vec<&str> = members.iter().map(|member| member.tree.as_str()).collect();
     let document = serde_json::json!({
         "format": 2,
         "fragments": trees,
-        "compression": request.compression.to_string(),
+        "compression": writer.compression(),
     });
     let key = sha256_hex(&to_canonical_json(&document)?);
-    if !request.no_cache
-        && let Some(written) = store.cached::<Written>("fragment-layer", &key)?
-    {
+    if !no_cache && let Some(written) = store.cached::<Written>(&key)? {
         return Ok(TitledLayer {
             cached: true,
             ..written.layer
@@ -84,15 +90,12 @@ fn layer(
         })
         .collect();
     let layer = TitledLayer {
-        layer: store_layer(store, &entries, request, threads)?,
+        layer: writer.write(&entries, threads)?,
         title: group.title(&named.iter().collect::<Vec<_>>()),
         cached: false,
     };
-    let written = Written {
-        blobs: vec![layer.layer.descriptor.clone()],
-        layer,
-    };
-    store.remember("fragment-layer", &key, &written)?;
+    let written = Written { layer };
+    store.remember(&key, &written)?;
     Ok(written.layer)
 }
 
@@ -100,7 +103,7 @@ fn layer(
 fn files(store: &Store, fragment: &Fragment) -> Result<Vec<Entry>, BuildError> {
     let map = IdMode::current().map_name();
     let tree: PathBuf = store
-        .find_unpacked(map, fragment.tree())
+        .find_unpacked(map, &fragment.tree)
         .ok_or(BuildError::TreesGone)?;
     let wanted: std::collections::HashSet<&Path> =
         fragment.files.iter().map(PathBuf::as_path).collect();

@@ -28,6 +28,7 @@ mod install;
 mod layers;
 mod plain;
 mod resolve;
+mod stop;
 mod tree;
 mod unfit;
 mod wheel;
@@ -46,26 +47,27 @@ use serde_json::json;
 
 use crate::app::Detected;
 use crate::oci::{sha256_hex, to_canonical_json};
-use crate::progress::Progress;
 use crate::sandbox::IdMode;
 use crate::source::Tree;
-use crate::store::Store;
+use crate::store::{Needs, Record, Store};
 
 use super::base::Base;
-use super::carried::Carried;
-use super::dependencies::{Dependencies, now};
+use super::context::Context;
+use super::deferred::Deferred;
 use super::error::BuildError;
-use super::lock::LockedWheel;
+use super::installed::Dependencies;
 use super::locked::Locked;
+use super::locked_wheel::{LockedWheel, Pin};
+use super::materials::Materials;
 use super::path_bytes;
-use super::request::Request;
+use super::timings::now;
 use super::tools::Tools;
-use install::{Installation, Refusal};
+use install::Installation;
 use plain::Asked;
+use stop::Stop;
 use wheel::contested;
 
 pub(super) use layers::layers;
-pub(super) use resolve::Pin;
 
 /// Where the installer may look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,11 +88,10 @@ impl Reach {
 /// What a resolution and an installation depend on.
 #[derive(Clone, Copy)]
 struct Given<'a> {
-    store: &'a Store,
+    context: Context<'a>,
     asked: &'a Asked<'a>,
     detected: &'a Detected,
     base: &'a Base,
-    request: &'a Request,
     tools: &'a Tools,
 }
 
@@ -107,14 +108,19 @@ pub(super) struct Fragment {
     /// Of these files, in bytes.
     size: u64,
     /// Its `.pth` files.
-    carried: Vec<Carried>,
-    /// Names its tree; a list because that is how the store's collector finds it.
-    unpacked: Vec<String>,
+    deferred: Vec<Deferred>,
+    /// Names its tree.
+    tree: String,
 }
 
-impl Fragment {
-    fn tree(&self) -> &str {
-        self.unpacked.first().map_or("", String::as_str)
+impl Record for Fragment {
+    const KIND: &'static str = "fragment";
+
+    fn needs(&self) -> Needs {
+        Needs {
+            blobs: Vec::new(),
+            trees: vec![self.tree.clone()],
+        }
     }
 }
 
@@ -129,39 +135,56 @@ fn key(pin: &Pin, base: &Base) -> Result<String, BuildError> {
     Ok(sha256_hex(&to_canonical_json(&document)?))
 }
 
-/// Either what the dependency phase gives but for its layers, and the fragments that [`layers`] makes
-/// these of; or why it has to be run as a whole.
-pub(super) type Outcome = Result<(Dependencies, Vec<Fragment>), String>;
+/// What comes of a list.
+pub(super) enum Outcome {
+    /// What the dependency phase gives but for its layers, and the fragments that [`layers`] makes these of.
+    Installed(Dependencies, Vec<Fragment>),
+    /// Why it has to be installed as a whole.
+    NotPlain(String),
+}
 
 /// Makes the dependency phase's result of fragments.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a step of the pipeline: it names all that it depends on"
-)]
 pub(super) fn phase(
-    store: &Store,
+    materials: &Materials<'_>,
     source: &Tree,
-    detected: &Detected,
-    base: &Base,
-    locked: Option<&Locked>,
-    request: &Request,
     tools: &Tools,
-    progress: &dyn Progress,
 ) -> Result<Outcome, BuildError> {
-    let asked = match plain::list(source, detected, locked, request) {
-        Ok(asked) => asked,
-        Err(reason) => return Ok(Err(reason)),
+    let reason = match installed(materials, source, tools) {
+        Ok((result, fragments)) => return Ok(Outcome::Installed(result, fragments)),
+        Err(Stop::Error(error)) => return Err(error),
+        Err(Stop::NotPlain(reason)) => reason,
+        Err(Stop::Failed) => "the wheels could not be installed by themselves".to_owned(),
     };
+    Ok(Outcome::NotPlain(reason))
+}
+
+fn installed(
+    materials: &Materials<'_>,
+    source: &Tree,
+    tools: &Tools,
+) -> Result<(Dependencies, Vec<Fragment>), Stop> {
+    let Materials {
+        context,
+        detected,
+        base,
+        locked,
+        ..
+    } = *materials;
+    let Context {
+        store,
+        request,
+        progress,
+    } = context;
+    let asked = plain::list(source, detected, locked, request).map_err(Stop::NotPlain)?;
     progress.step(&format!(
         " -----> Resolving dependencies with uv ({})",
         asked.names
     ));
     let given = Given {
-        store,
+        context,
         asked: &asked,
         detected,
         base,
-        request,
         tools,
     };
     // What the index's answer comes to, once it is there.
@@ -169,9 +192,8 @@ pub(super) fn phase(
     let (resolved, ahead) = thread::scope(|scope| {
         let asking = scope.spawn(|| {
             let resolved = resolve::resolve(given, Reach::Index);
-            let wheels = resolved.as_ref().ok().and_then(|found| found.as_ref().ok());
-            let pins = wheels.into_iter().flatten().map(|wheel| wheel.pin.clone());
-            let _ = answer.set(pins.collect());
+            let wheels = resolved.as_ref().ok().into_iter().flatten();
+            let _ = answer.set(wheels.map(|wheel| wheel.pin.clone()).collect());
             resolved
         });
         let wanted = |wheels: &[&LockedWheel]| {
@@ -182,10 +204,7 @@ pub(super) fn phase(
         (asking.join(), ahead)
     });
     let ahead = ahead?;
-    let resolved = match resolved.unwrap_or_else(|panic| resume_unwind(panic))? {
-        Ok(found) => found,
-        Err(reason) => return Ok(Err(reason)),
-    };
+    let resolved = resolved.unwrap_or_else(|panic| resume_unwind(panic))?;
     let index = asked.only_index();
     let wheels: Vec<LockedWheel> = resolved
         .into_iter()
@@ -204,7 +223,7 @@ pub(super) fn phase(
         made + missing.len()
     ));
     if let Some(reason) = ahead.inseparable(&missing) {
-        return Ok(Err(reason.to_owned()));
+        return Err(Stop::NotPlain(reason.to_owned()));
     }
     ahead.tell(&wheels, progress);
     if !missing.is_empty() {
@@ -220,50 +239,44 @@ pub(super) fn phase(
             wanted: &|| true,
             progress,
         };
-        let mut made = match installation.of(&missing)? {
-            Ok(made) => made.into_iter(),
-            Err(Refusal::Failed) => {
-                return Ok(Err("the wheels could not be installed by themselves".into()));
-            }
-            Err(Refusal::Inseparable(reason)) => return Ok(Err(reason)),
-        };
+        let mut made = installation.of(&missing)?.into_iter();
         for slot in found.iter_mut().filter(|slot| slot.is_none()) {
             *slot = made.next();
         }
     }
     let fragments: Vec<Fragment> = found.into_iter().flatten().collect();
-    Ok(combine(&fragments, wheels).map(|result| (result, fragments)))
+    let result = combine(&fragments, wheels).map_err(Stop::NotPlain)?;
+    Ok((result, fragments))
 }
 
 /// The dependency phase's result but for its layers; or why these cannot be stacked. The fragments
 /// are sorted by name.
 fn combine(fragments: &[Fragment], wheels: Vec<LockedWheel>) -> Result<Dependencies, String> {
     let all = fragments.iter().enumerate().flat_map(|(owner, fragment)| {
-        let carried = fragment.carried.iter().map(|carried| &carried.path);
-        let paths = fragment.files.iter().chain(carried);
+        let deferred = fragment.deferred.iter().map(|deferred| &deferred.path);
+        let paths = fragment.files.iter().chain(deferred);
         paths.map(move |path| (owner, path.as_path()))
     });
     if let Some(path) = contested(all) {
         return Err(format!("two distributions have {}", path.display()));
     }
-    let mut carried = Vec::new();
+    let mut deferred = Vec::new();
     for fragment in fragments {
-        carried.extend(fragment.carried.iter().cloned());
+        deferred.extend(fragment.deferred.iter().cloned());
     }
     // In the order of a scan of the whole tree.
-    carried.sort_by(|a, b| a.path.cmp(&b.path));
+    deferred.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(Dependencies {
         layers: Vec::new(),
-        blobs: Vec::new(),
-        carried,
+        deferred,
         resolved: fragments
             .iter()
             .map(|fragment| (fragment.pin.name.clone(), fragment.pin.version.clone()))
             .collect(),
         resolved_at: now(),
-        unpacked: fragments
+        trees: fragments
             .iter()
-            .flat_map(|fragment| fragment.unpacked.iter().cloned())
+            .map(|fragment| fragment.tree.clone())
             .collect(),
         tree: None,
         wheels,
@@ -273,10 +286,10 @@ fn combine(fragments: &[Fragment], wheels: Vec<LockedWheel>) -> Result<Dependenc
 /// The fragments of these wheels, as far as they are there and may be used.
 fn find_all(given: Given<'_>, wheels: &[LockedWheel]) -> Result<Vec<Option<Fragment>>, BuildError> {
     let find = |wheel: &LockedWheel| {
-        if given.request.no_cache {
+        if given.context.request.no_cache {
             return Ok(None);
         }
-        find(given.store, &key(&wheel.pin, given.base)?)
+        find(given.context.store, &key(&wheel.pin, given.base)?)
     };
     wheels.iter().map(find).collect()
 }
@@ -291,10 +304,10 @@ fn missing<'a>(wheels: &'a [LockedWheel], found: &[Option<Fragment>]) -> Vec<&'a
 
 /// The fragment of this key, if its record and its tree are there.
 fn find(store: &Store, key: &str) -> Result<Option<Fragment>, BuildError> {
-    let Some(fragment) = store.cached::<Fragment>("fragment", key)? else {
+    let Some(fragment) = store.cached::<Fragment>(key)? else {
         return Ok(None);
     };
-    let tree = store.find_unpacked(IdMode::current().map_name(), fragment.tree());
+    let tree = store.find_unpacked(IdMode::current().map_name(), &fragment.tree);
     Ok(tree.map(|_| fragment))
 }
 

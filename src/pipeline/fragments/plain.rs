@@ -7,11 +7,11 @@ use crate::app::project::Source;
 use crate::sandbox::Network;
 use crate::source::Tree;
 
-use super::super::environment::{PASSED_ON, is_index_login};
 use super::super::fetch;
 use super::super::files::TreeFiles;
 use super::super::locked::Locked;
 use super::super::request::Request;
+use super::super::sandbox_inputs::{PASSED_ON, is_index_login};
 
 /// A list that the resolver can be given as it stands, or what a lock has instead of one.
 pub(super) struct Asked<'a> {

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
+use crate::app::contract::RUN;
 use crate::app::lock::Document;
 use crate::app::server::pins::pinned;
 use crate::builder::APP_ROOT;
@@ -15,33 +14,19 @@ use crate::progress::Silent;
 use crate::rootfs::read_beneath;
 use crate::sandbox::{Exit, IdMode};
 
-use super::super::dependencies::overlay_owned;
-use super::super::environment::RUN;
-use super::super::error::BuildError;
-use super::super::lock::{Artifact, LockedWheel};
 use super::super::locked::Locked;
+use super::super::locked_wheel::{Artifact, LockedWheel, Pin};
+use super::super::overlay::overlay_owned;
 use super::super::split::normalized;
 use super::super::trusted::{self, Job};
+use super::stop::Stop;
 use super::{Given, Reach};
 
 /// Largest lock file that is read, in bytes.
 const MAX_LOCK: u64 = 16 * 1024 * 1024;
 
-/// One wheel.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(in super::super) struct Pin {
-    /// Normalized (PEP 503).
-    pub(in super::super) name: String,
-    pub(in super::super) version: String,
-    /// SHA-256 of the wheel, hexadecimal.
-    pub(in super::super) wheel: String,
-}
-
 /// All that the list and the server need, by name; or why that cannot be told.
-pub(super) fn resolve(
-    given: Given<'_>,
-    reach: Reach,
-) -> Result<Result<Vec<LockedWheel>, String>, BuildError> {
+pub(super) fn resolve(given: Given<'_>, reach: Reach) -> Result<Vec<LockedWheel>, Stop> {
     let Given {
         asked,
         detected,
@@ -51,19 +36,15 @@ pub(super) fn resolve(
     let run = |requirements: String, constraints: String| {
         compile(given, requirements, constraints, reach)
     };
-    let found = match asked.locked {
-        Some(locked) => locked.wheels(),
+    let mut found = match asked.locked {
+        Some(locked) => locked.wheels().map_err(Stop::NotPlain)?,
         None => run(asked.requirements.clone(), asked.constraints.clone())?,
-    };
-    let mut found = match found {
-        Ok(found) => found,
-        Err(reason) => return Ok(Err(reason)),
     };
     for LockedWheel { pin, .. } in &found {
         if let Some(allowed) = asked.hashes(&pin.name)
             && !allowed.contains(&pin.wheel.as_str())
         {
-            return Ok(Err(format!(
+            return Err(Stop::NotPlain(format!(
                 "the list allows other files of {} only",
                 pin.name
             )));
@@ -90,18 +71,14 @@ pub(super) fn resolve(
         for LockedWheel { pin, .. } in found.iter().filter(|_| asked.locked.is_none()) {
             let _ = writeln!(constraints, "{}=={}", pin.name, pin.version);
         }
-        let more = match run(requirements, constraints)? {
-            Ok(more) => more,
-            Err(reason) => return Ok(Err(reason)),
-        };
-        for one in more {
+        for one in run(requirements, constraints)? {
             if !found.iter().any(|present| present.pin.name == one.pin.name) {
                 found.push(one);
             }
         }
     }
     found.sort();
-    Ok(Ok(found))
+    Ok(found)
 }
 
 fn compile(
@@ -109,15 +86,14 @@ fn compile(
     requirements: String,
     constraints: String,
     reach: Reach,
-) -> Result<Result<Vec<LockedWheel>, String>, BuildError> {
+) -> Result<Vec<LockedWheel>, Stop> {
     let Given {
-        store,
+        context,
         base,
-        request,
         tools,
         ..
     } = given;
-    let scratch = store.scratch("resolve")?;
+    let scratch = context.store.scratch("resolve")?;
     let output = overlay_owned(&scratch, "lock", IdMode::current())?.upper;
     let inside = format!("{RUN}/lock");
     let lock = format!("{inside}/pylock.toml");
@@ -152,7 +128,7 @@ fn compile(
     if !excluded.is_empty() {
         command.extend(["--excludes", &excluded_file]);
     }
-    if request.upgrade {
+    if context.request.upgrade {
         command.push("--refresh");
     }
     command.extend(reach.option());
@@ -164,12 +140,13 @@ fn compile(
             (excluded_file.clone(), excluded),
         ],
         output: Some((output.clone(), inside.clone())),
-        packages: None,
     };
     // What is wrong is said by the installation in one go, where everybody looks for it.
-    let outcome = trusted::run(store, base, request, tools, job, &Silent)?;
+    let outcome = trusted::run(context.telling(&Silent), base, tools, job)?;
     if outcome.exit != Exit::Code(0) {
-        return Ok(Err("the resolver found no wheels for all of it".into()));
+        return Err(Stop::NotPlain(
+            "the resolver found no wheels for all of it".into(),
+        ));
     }
     let read = read_beneath(&output, Path::new("pylock.toml"), MAX_LOCK);
     let text = read
@@ -178,7 +155,9 @@ fn compile(
         .and_then(|bytes| String::from_utf8(bytes).ok());
     let target = Target::of(&base.python.version, &base.python.libc);
     let pins = text.as_deref().and_then(|text| pins(text, &target));
-    Ok(pins.ok_or_else(|| "the resolution has something else than wheels that fit".into()))
+    pins.ok_or_else(|| {
+        Stop::NotPlain("the resolution has something else than wheels that fit".into())
+    })
 }
 
 /// The wheels that a lock file names, of several that fit the one that an installer takes; `None` where

@@ -18,6 +18,14 @@ use super::super::tree::APP_ROOT;
 use super::unfit::Unfit;
 use super::wheel::Wheel;
 
+/// Why there is no tree of a wheel.
+#[derive(Debug)]
+pub(super) enum NotWritten {
+    Unfit(Unfit),
+    /// Of this machine.
+    Error(BuildError),
+}
+
 pub(super) struct Tree {
     place: PathBuf,
     /// From the root of the image, and how many bytes each has.
@@ -28,19 +36,18 @@ pub(super) struct Tree {
 
 impl Tree {
     /// Writes what a wheel installs to a new tree.
-    pub(super) fn write(
-        place: PathBuf,
-        wheel: &mut Wheel,
-    ) -> Result<Result<Self, Unfit>, BuildError> {
+    pub(super) fn write(place: PathBuf, wheel: &mut Wheel) -> Result<Self, NotWritten> {
         let mut tree = Self {
             place,
             files: Vec::new(),
             chown: IdMode::current().chown_allowed(),
             made: Mutex::default(),
         };
-        let failed = |path: &Path, source| BuildError::Write {
-            path: path.to_owned(),
-            source,
+        let failed = |path: &Path, source| {
+            NotWritten::Error(BuildError::Write {
+                path: path.to_owned(),
+                source,
+            })
         };
         for number in 0..wheel.files.len() {
             let file = &wheel.files[number];
@@ -50,10 +57,10 @@ impl Tree {
                 .map_err(|error| failed(&path, error))?;
             match wheel.write(number, &mut opened) {
                 Ok(size) => tree.files.push((path, size)),
-                Err(unfit) => return Ok(Err(unfit)),
+                Err(unfit) => return Err(NotWritten::Unfit(unfit)),
             }
         }
-        Ok(Ok(tree))
+        Ok(tree)
     }
 
     pub(super) fn place(&self) -> &Path {

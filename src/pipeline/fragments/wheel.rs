@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use crate::app::assemble::records::{self, Entry, INSTALLER, is_protected, record_hash};
 use crate::builder::APP_ROOT;
 
+use super::super::locked_wheel::Pin;
 use super::super::split::parse_dist_info;
 use super::archive::Archive;
 use super::entry_points::{self, Script};
-use super::resolve::Pin;
 use super::unfit::{Unfit, odd};
 
 /// Where packages are installed.

@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use super::resolve::Pin;
-use super::tree::Tree;
+use super::super::locked_wheel::Pin;
+use super::tree::{NotWritten, Tree};
 use super::unfit::Unfit;
 use super::wheel::{Site, Wheel};
 use crate::app::assemble::records::{parse, record_hash};
@@ -119,7 +119,10 @@ fn pin() -> Pin {
 /// Installs it below `place`.
 fn install(file: fs::File, place: &Path) -> Result<Tree, Unfit> {
     let mut wheel = Wheel::read(file, &pin(), &Site::of("3.11"))?;
-    Tree::write(place.to_owned(), &mut wheel).unwrap()
+    Tree::write(place.to_owned(), &mut wheel).map_err(|error| match error {
+        NotWritten::Unfit(unfit) => unfit,
+        NotWritten::Error(error) => panic!("{error}"),
+    })
 }
 
 /// All files below a directory, from there.

@@ -3,35 +3,30 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::progress::Progress;
-use crate::rootfs::{Stacked, User, exists_beneath};
-use crate::s2i::metadata;
+use crate::rootfs::{User, exists_beneath};
 use crate::s2i::scripts::{ASSEMBLE, MAX_SCRIPT, RUN};
-use crate::store::Store;
 
-use super::super::BuildError;
-use super::super::leaks::Leaks;
-use super::base_image::{self, BaseImage};
+use super::super::context::Context;
+use super::super::error::BuildError;
+use super::base_image;
 use super::build_root::BuildRoot;
 use super::commit::{Changes, Outcome};
 use super::error::S2iBuildError;
-use super::owners::Owners;
+use super::finished::{finish, metadata_labels};
 use super::package_cache::{Owner, PackageCache};
 use super::plan::Plan;
 use super::run::{self, Job};
-use super::{incremental, layers, onbuild, runtime, scripts};
+use super::{incremental, onbuild, runtime, scripts};
 
 /// Runs the builder's scripts, and those of the runtime image on what they gave.
 pub(super) fn assembled(
-    store: &Store,
     plan: &Plan<'_>,
     artifacts: Option<incremental::Artifacts>,
-    progress: &dyn Progress,
 ) -> Result<Outcome, BuildError> {
     let (request, builder) = (plan.request, plan.builder);
-    let place = BuildRoot::new(store, builder, "assemble")?;
+    let place = BuildRoot::new(plan.context.store, builder, "assemble")?;
     let mut changes = Changes::default();
-    let finished = onbuild::carry_out(plan, &place, &mut changes, progress)?;
+    let finished = onbuild::carry_out(plan, &place, &mut changes)?;
     // After the variables of triggers, which these replace.
     changes.env.extend(plan.env.iter().cloned());
     if !finished {
@@ -41,11 +36,11 @@ pub(super) fn assembled(
         if let Some(artifacts) = artifacts {
             artifacts.put(&place, &plan.destination, &user)?;
         }
-        assemble(store, plan, &place, &user, &changes, progress)?;
+        assemble(plan, &place, &user, &changes)?;
     }
     let labels = metadata_labels(&place)?;
     if let Some(runtime) = plan.runtime {
-        return runtime::assembled(store, plan, runtime, &place, labels, progress);
+        return runtime::assembled(plan, runtime, &place, labels);
     }
     if !finished {
         changes.cmd = plan
@@ -53,52 +48,7 @@ pub(super) fn assembled(
             .get(RUN)
             .map(|run| vec![run.path(&plan.destination.to_string_lossy(), RUN)]);
     }
-    finish(store, plan, builder, &place, labels, changes, progress)
-}
-
-/// The labels that a script has written for the image.
-pub(super) fn metadata_labels(place: &BuildRoot) -> Result<Vec<(String, String)>, S2iBuildError> {
-    let path = Path::new("/").join(metadata::PATH);
-    match place.merged().read(&path, metadata::MAX) {
-        Ok(Some(bytes)) => Ok(metadata::parse(&bytes)?),
-        Ok(None) => Ok(Vec::new()),
-        Err(error) => Err(S2iBuildError::io("read", path, error)),
-    }
-}
-
-/// Turns what was changed above an image into an outcome.
-pub(super) fn finish(
-    store: &Store,
-    plan: &Plan<'_>,
-    on: &BaseImage,
-    place: &BuildRoot,
-    labels: Vec<(String, String)>,
-    changes: Changes,
-    progress: &dyn Progress,
-) -> Result<Outcome, BuildError> {
-    let layers = layers::make(
-        store,
-        &place.upper.upper,
-        &layers::Plan {
-            below: Stacked::new(&on.lowers),
-            owners: &Owners::of(store, on)?,
-            time: plan.time,
-            split: plan.request.split,
-            request: &plan.request.common,
-            leaks: &Leaks::of_scripts(&plan.request.common),
-        },
-        progress,
-    )?;
-    Ok(Outcome {
-        blobs: layers
-            .iter()
-            .map(|made| made.titled.layer.descriptor.clone())
-            .collect(),
-        layers,
-        labels,
-        changes,
-        restored: false,
-    })
+    finish(plan, builder, &place, labels, changes)
 }
 
 /// Puts source and scripts where assemble looks for them.
@@ -131,13 +81,14 @@ fn upload(plan: &Plan<'_>, place: &BuildRoot, user: &User) -> Result<(), BuildEr
 
 /// Runs assemble.
 fn assemble(
-    store: &Store,
     plan: &Plan<'_>,
     place: &BuildRoot,
     user: &User,
     changes: &Changes,
-    progress: &dyn Progress,
 ) -> Result<(), BuildError> {
+    let Context {
+        store, progress, ..
+    } = plan.context;
     let Some(script) = plan.scripts.get(ASSEMBLE) else {
         return Ok(());
     };

@@ -13,7 +13,7 @@ use crate::sandbox::IdMode;
 use crate::store::{Image, Store};
 
 use super::super::commit::LABEL_PLAN;
-use super::super::request::NameAndDigest;
+use super::super::report::NameAndDigest;
 use super::super::{BuildError, base};
 use super::error::S2iBuildError;
 use super::request::{PullPolicy, Request};

@@ -17,7 +17,7 @@ use crate::sandbox::{IdMode, Upper};
 use crate::store::{Scratch, Store};
 
 use super::super::BuildError;
-use super::super::dependencies::overlay;
+use super::super::overlay::overlay;
 use super::base_image::BaseImage;
 use super::error::S2iBuildError;
 

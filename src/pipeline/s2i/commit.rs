@@ -6,15 +6,17 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::oci::{Descriptor, HistoryEntry};
-use crate::s2i::labels::{BUILD_PREFIX, DESCRIPTION, DISPLAY_NAME, MAX_LABELS};
-use crate::store::Store;
+use crate::builder::FIXED_TIME_RFC3339;
+use crate::s2i::labels::{DESCRIPTION, DISPLAY_NAME, MAX_LABELS};
+use crate::store::{self, Needs};
 
 use super::super::BuildError;
-use super::super::commit::{self, in_oci_words, report, rfc3339};
+use super::super::context::Context;
+use super::super::draft::{
+    BUILD_LABELS, Committed, Draft, NewLayer, annotations, labels_of_commit,
+};
 use super::super::harden;
 use super::super::record::{LABEL_BUILD, Record};
-use super::super::request::{LayerKind, LayerReport};
 use super::base_image::BaseImage;
 use super::error::S2iBuildError;
 use super::layers::Made;
@@ -27,9 +29,17 @@ pub(super) struct Outcome {
     /// From `image_metadata.json`.
     pub(super) labels: Vec<(String, String)>,
     pub(super) changes: Changes,
-    pub(super) blobs: Vec<Descriptor>,
     /// What an earlier image had saved was there for assemble.
     pub(super) restored: bool,
+}
+
+impl store::Record for Outcome {
+    const KIND: &'static str = "s2i";
+
+    fn needs(&self) -> Needs {
+        let layers = self.layers.iter();
+        Needs::blobs(layers.map(|made| &made.titled.layer.descriptor))
+    }
 }
 
 /// What becomes of the base image's configuration.
@@ -40,14 +50,6 @@ pub(super) struct Changes {
     pub(super) env: Vec<(String, String)>,
     pub(super) user: Option<String>,
     pub(super) working_dir: Option<String>,
-}
-
-/// An image in the store.
-pub(super) struct Committed {
-    pub(super) descriptor: Descriptor,
-    pub(super) config: Descriptor,
-    pub(super) layers: Vec<LayerReport>,
-    pub(super) user: String,
 }
 
 /// What an image is made of.
@@ -66,7 +68,7 @@ pub(super) struct Parts<'a> {
 }
 
 /// Writes configuration and manifest; the image has no name yet.
-pub(super) fn commit(store: &Store, parts: &Parts<'_>) -> Result<Committed, BuildError> {
+pub(super) fn commit(context: Context<'_>, parts: &Parts<'_>) -> Result<Committed, BuildError> {
     let &Parts {
         on,
         builder,
@@ -77,67 +79,33 @@ pub(super) fn commit(store: &Store, parts: &Parts<'_>) -> Result<Committed, Buil
         record,
         created,
     } = parts;
-    let mut config = on.image.config.clone();
-    let mut layers: Vec<(Descriptor, LayerReport)> = Vec::new();
-    let diff_ids = config.diff_ids();
-    for (layer, diff_id) in on.image.manifest.layers().iter().zip(&diff_ids) {
-        let layer = in_oci_words(layer);
-        let report = report(
-            &layer,
-            diff_id.as_ref(),
-            LayerKind::Base,
-            true,
+    let mut draft = Draft::on(&on.image, &on.reference);
+    if context.request.harden
+        && let (Some(hardening), cached) = harden::layer(
+            context.store,
+            &on.image,
             &on.reference,
-        );
-        layers.push((layer, report));
-    }
-    // Directly on the base image, whose files it changes.
-    let (hardening, cached) = if request.common.harden {
-        harden::layer(store, &on.image, &on.reference, &request.common.budget)?
-    } else {
-        (None, false)
-    };
-    if let Some(hardening) = hardening {
-        config.push_layer(
-            &hardening.diff_id(),
-            &HistoryEntry {
-                created: crate::builder::FIXED_TIME_RFC3339.to_owned(),
-                created_by: harden::CREATED_BY.to_owned(),
-                empty_layer: false,
-            },
-        );
-        let report = report(
-            &hardening.descriptor,
-            &hardening.diff_id,
-            LayerKind::Builder,
-            cached,
-            harden::TITLE,
-        );
-        layers.push((hardening.descriptor, report));
+            &context.request.budget,
+        )?
+    {
+        draft.harden(&hardening, cached);
     }
     for made in &result.layers {
         let titled = &made.titled;
-        config.push_layer(
-            &titled.layer.diff_id(),
-            &HistoryEntry {
-                created: if made.dependencies {
-                    crate::builder::FIXED_TIME_RFC3339.to_owned()
-                } else {
-                    created.to_owned()
-                },
-                created_by: format!("warpdrive: {}", titled.title),
-                empty_layer: false,
+        draft.push(&NewLayer {
+            layer: &titled.layer,
+            title: &titled.title,
+            kind: made.kind(),
+            cached: hit,
+            created: if made.dependencies {
+                FIXED_TIME_RFC3339
+            } else {
+                created
             },
-        );
-        let report = report(
-            &titled.layer.descriptor,
-            &titled.layer.diff_id,
-            made.kind(),
-            hit,
-            &titled.title,
-        );
-        layers.push((titled.layer.descriptor.clone(), report));
+            created_by: &format!("warpdrive: {}", titled.title),
+        });
     }
+    let config = &mut draft.config;
     let changes = &result.changes;
     if let Some(cmd) = &changes.cmd {
         config.set("Cmd", json!(cmd));
@@ -162,7 +130,7 @@ pub(super) fn commit(store: &Store, parts: &Parts<'_>) -> Result<Committed, Buil
     config.set_created(created);
     // What the base image says of its own build is not true of this one.
     for key in config.labels().into_keys() {
-        if key.starts_with(BUILD_PREFIX) {
+        if key.starts_with(BUILD_LABELS) {
             config.remove_label(&key);
         }
     }
@@ -186,24 +154,15 @@ pub(super) fn commit(store: &Store, parts: &Parts<'_>) -> Result<Committed, Buil
         }
         .into());
     }
-    // Nothing that a script says is taken for it.
-    config.set_label(LABEL_BUILD, &record.to_label()?);
-    let user = config.user().to_owned();
-
-    let annotations = commit::annotations(
+    draft.record(record)?;
+    let annotations = annotations(
         created,
         None,
         on.named(),
         source.tree.commit.as_ref(),
         source.location.as_deref(),
     );
-    let made = commit::put(store, &request.common, &config, layers, annotations)?;
-    Ok(Committed {
-        descriptor: made.descriptor,
-        config: made.config,
-        layers: made.layers,
-        user,
-    })
+    draft.commit(context, annotations)
 }
 
 /// All labels that are known before assemble has run.
@@ -220,8 +179,7 @@ pub(super) fn labels(
 /// The labels that the protocol asks for; what is empty is left out.
 fn generated(builder: &str, request: &Request, source: &Source) -> BTreeMap<String, String> {
     let commit = source.tree.commit.as_ref();
-    let of_commit = |text: fn(&crate::source::Commit) -> String| commit.map(text);
-    let build = |key: &str| format!("{BUILD_PREFIX}{key}");
+    let build = |key: &str| format!("{BUILD_LABELS}{key}");
     [
         (build("image"), Some(builder.to_owned())),
         (
@@ -232,26 +190,12 @@ fn generated(builder: &str, request: &Request, source: &Source) -> BTreeMap<Stri
                 .or_else(|| commit.and_then(|commit| commit.remote.clone())),
         ),
         (build("source-context-dir"), source.context_dir.clone()),
-        (build("commit.id"), of_commit(|commit| commit.id.clone())),
         (
             build("commit.ref"),
             source
                 .reference
                 .clone()
                 .or_else(|| commit.and_then(|commit| commit.reference.clone())),
-        ),
-        (
-            build("commit.author"),
-            of_commit(|commit| commit.author.clone()),
-        ),
-        (
-            build("commit.date"),
-            of_commit(|commit| rfc3339(commit.time)),
-        ),
-        // S2I keeps 80 characters of the message.
-        (
-            build("commit.message"),
-            of_commit(|commit| commit.message.chars().take(80).collect()),
         ),
         (DISPLAY_NAME.to_owned(), request.display_name()),
         (DESCRIPTION.to_owned(), request.description.clone()),
@@ -262,6 +206,7 @@ fn generated(builder: &str, request: &Request, source: &Source) -> BTreeMap<Stri
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((key, value?)))
+    .chain(commit.into_iter().flat_map(labels_of_commit))
     .filter(|(_, value)| !value.is_empty())
     .collect()
 }

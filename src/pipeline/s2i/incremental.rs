@@ -5,17 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::layer::remove_tree;
-use crate::progress::Progress;
 use crate::s2i::Where;
 use crate::s2i::artifacts;
 use crate::s2i::scripts::SAVE_ARTIFACTS;
-use crate::store::{Image, Store};
+use crate::store::Image;
 
-use super::super::BuildError;
+use super::super::context::Context;
+use super::super::error::BuildError;
 use super::base_image::{self, BaseImage};
 use super::build_root::BuildRoot;
 use super::error::S2iBuildError;
-use super::request::{PullPolicy, Request, Source};
+use super::plan::Plan;
+use super::request::PullPolicy;
 use super::run::{self, Job};
 use super::scripts::{self, Places};
 
@@ -27,11 +28,11 @@ pub(super) struct Artifacts {
 }
 
 /// The previous image, if there is one.
-fn previous(
-    store: &Store,
-    request: &Request,
-    progress: &dyn Progress,
-) -> Result<Option<(String, Image)>, BuildError> {
+fn previous(plan: &Plan<'_>) -> Result<Option<(String, Image)>, BuildError> {
+    let request = plan.request;
+    let Context {
+        store, progress, ..
+    } = plan.context;
     let name = request
         .previous
         .clone()
@@ -54,62 +55,53 @@ fn previous(
     )))
 }
 
+/// What came of `save-artifacts`.
+enum Saved {
+    Artifacts(Artifacts),
+    /// Why it has nothing for us.
+    Nothing(String),
+}
+
 /// Restores artifacts; `None` with a said reason when there are none to have.
-pub(super) fn restore(
-    store: &Store,
-    request: &Request,
-    source: &Source,
-    destination: &Path,
-    time: i64,
-    progress: &dyn Progress,
-) -> Result<Option<Artifacts>, BuildError> {
+pub(super) fn restore(plan: &Plan<'_>) -> Result<Option<Artifacts>, BuildError> {
     let clean = |reason: String| {
-        progress.warning(&format!("a clean build: {reason}"));
+        let text = format!("a clean build: {reason}");
+        plan.context.progress.warning(&text);
         Ok(None)
     };
-    let (name, image) = match previous(store, request, progress) {
+    let (name, image) = match previous(plan) {
         Ok(Some(found)) => found,
         Ok(None) => return clean("there is no previous image".into()),
         Err(BuildError::Interrupted) => return Err(BuildError::Interrupted),
         Err(error) => return clean(format!("the previous image could not be had: {error}")),
     };
-    match saved(
-        store,
-        request,
-        source,
-        destination,
-        time,
-        &name,
-        image,
-        progress,
-    ) {
-        Ok(Ok(artifacts)) => Ok(Some(artifacts)),
-        Ok(Err(reason)) => clean(reason),
+    match saved(plan, &name, image) {
+        Ok(Saved::Artifacts(artifacts)) => Ok(Some(artifacts)),
+        Ok(Saved::Nothing(reason)) => clean(reason),
         Err(BuildError::Interrupted) => Err(BuildError::Interrupted),
         Err(error) => clean(error.to_string()),
     }
 }
 
-/// Runs `save-artifacts`; gives the reason when it has nothing for us.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "a step of the pipeline: it names all that it depends on"
-)]
-fn saved(
-    store: &Store,
-    request: &Request,
-    source: &Source,
-    destination: &Path,
-    time: i64,
-    name: &str,
-    image: Image,
-    progress: &dyn Progress,
-) -> Result<Result<Artifacts, String>, BuildError> {
+/// Runs `save-artifacts`.
+fn saved(plan: &Plan<'_>, name: &str, image: Image) -> Result<Saved, BuildError> {
+    let Plan {
+        context,
+        request,
+        source,
+        ..
+    } = *plan;
+    let Context {
+        store, progress, ..
+    } = context;
+    let destination = plan.destination.as_path();
     let on = BaseImage::new(store, name, image)?;
     // Nothing that a previous image says is fetched from elsewhere.
     let places = Places::new(request, Some(&source.tree), &on).without_the_web();
     let Some(script) = places.find(SAVE_ARTIFACTS)? else {
-        return Ok(Err(format!("`{name}` has no {SAVE_ARTIFACTS} script")));
+        return Ok(Saved::Nothing(format!(
+            "`{name}` has no {SAVE_ARTIFACTS} script"
+        )));
     };
     let user = request
         .assemble_user
@@ -138,7 +130,7 @@ fn saved(
         command,
         cwd,
         user: &user,
-        env: run::variables(request, &on.image.config.env(), &user, &[], time),
+        env: run::variables(request, &on.image.config.env(), &user, &[], plan.time),
         lowers: &on.lowers,
         upper: place.upper.clone(),
         mounts: run::mounts(request)?,
@@ -149,7 +141,7 @@ fn saved(
         (Err(BuildError::Interrupted), _) => return Err(BuildError::Interrupted),
         (Ok(()), Ok(0)) => format!("{SAVE_ARTIFACTS} of `{name}` saved nothing"),
         (Ok(()), Ok(_)) => {
-            return Ok(Ok(Artifacts {
+            return Ok(Saved::Artifacts(Artifacts {
                 directory,
                 _place: place,
             }));
@@ -161,7 +153,7 @@ fn saved(
         (Err(error), _) => error.to_string(),
     };
     remove_tree(&directory)?;
-    Ok(Err(failed))
+    Ok(Saved::Nothing(failed))
 }
 
 impl Artifacts {

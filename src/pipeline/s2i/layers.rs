@@ -17,13 +17,11 @@ use crate::builder::FIXED_TIME;
 use crate::layer::{self, Entry, Kind, Mtime};
 use crate::progress::Progress;
 use crate::rootfs::{Seen, Stacked, read_beneath};
-use crate::store::Store;
 
 use super::super::BuildError;
-use super::super::dependencies::{TitledLayer, store_searched_layer};
-use super::super::leaks::Leaks;
-use super::super::request::{LayerKind, Request};
+use super::super::report::LayerKind;
 use super::super::split::{self, Distribution};
+use super::super::titled_layer::{LayerWriter, TitledLayer};
 use super::super::tree::without_implied_directories;
 use super::bytecode;
 use super::error::S2iBuildError;
@@ -59,14 +57,11 @@ pub(super) struct Plan<'a> {
     /// Reference time of the application's files.
     pub(super) time: i64,
     pub(super) split: bool,
-    pub(super) request: &'a Request,
-    /// What must not be in any of them.
-    pub(super) leaks: &'a Leaks,
+    pub(super) writer: &'a LayerWriter<'a>,
 }
 
 /// Writes the changes in an upper directory as layers into the store.
 pub(super) fn make(
-    store: &Store,
     upper: &Path,
     plan: &Plan<'_>,
     progress: &dyn Progress,
@@ -110,13 +105,7 @@ pub(super) fn make(
         let entries = bytecode::correct(dated(entries, time, plan)?)?;
         made.push(Made {
             titled: TitledLayer {
-                layer: store_searched_layer(
-                    store,
-                    &entries,
-                    plan.request,
-                    layer::threads(),
-                    plan.leaks,
-                )?,
+                layer: plan.writer.write(&entries, layer::threads())?,
                 title,
                 cached: false,
             },

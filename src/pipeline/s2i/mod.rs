@@ -1,8 +1,8 @@
 //! Builds with any S2I builder image, by the protocol's letter and without a daemon: the image's own
 //! scripts decide, and their work is opaque.
 //!
-//! [`build`] reads as the story: the builder and its labels, the scripts, the artifacts of the
-//! previous image, assemble, what it changed, the runtime image if there is one, commit, ship.
+//! [`unnamed`] reads as the story, steps 2 to 6: the builder and its labels, the scripts, the artifacts of
+//! the previous image, assemble, what it changed, the runtime image if there is one, commit, audit.
 //!
 //! What is the same as in builds with our own builders is taken from the modules around this one.
 
@@ -16,15 +16,18 @@ mod commit;
 mod copy;
 mod download;
 mod error;
+mod finished;
 mod incremental;
 mod inject;
 mod layers;
 mod onbuild;
+mod options;
 mod origin;
 mod outcome;
 mod owners;
 mod package_cache;
 mod plan;
+mod planned;
 mod remake;
 mod request;
 mod run;
@@ -34,26 +37,33 @@ mod usage;
 
 use serde_json::json;
 
-use crate::oci::{Descriptor, Digest};
+use crate::oci::Digest;
 use crate::progress::Progress;
 use crate::store::Store;
 
-use super::commit::rfc3339;
-use super::judge;
+use super::context::Context;
+use super::deliver::{Naming, deliver};
+use super::draft::rfc3339;
+use super::error::BuildError;
+use super::finish::{Made, finish};
 use super::leaks::Leaks;
+use super::plan::Reading;
 use super::record::Record;
-use super::request::{CacheReport, CacheState, Report};
-use super::{BuildError, Timings, base, in_two_phases, settle, ship};
+use super::report::{Built, CacheReport, CacheState};
+use super::sandbox_inputs::PASSED_ON;
+use super::timings::Timings;
+use super::{audit_gate, two_phases};
 use base_image::BaseImage;
 
 pub use as_dockerfile::{Written, as_dockerfile};
 pub use base_image::fetch as fetch_image;
 pub use callback::notify;
 pub use error::S2iBuildError;
+pub use options::Options;
 pub use origin::Exclusion;
 pub(super) use remake::remake;
-pub use remake::{Given, Options, not_recorded};
-pub use request::{Built, PullPolicies, PullPolicy, Request, Source};
+pub use remake::{Given, not_recorded};
+pub use request::{PullPolicies, PullPolicy, Request, Source};
 pub use usage::usage;
 
 /// Whether the image by this name, which is pulled when it is not in the store, is an S2I builder that
@@ -81,46 +91,41 @@ pub fn build(
     source: &Source,
     progress: &dyn Progress,
 ) -> Result<Built, BuildError> {
-    let _in_use = store.lock_shared()?;
-    settle::beside(store, || build_and_ship(store, request, source, progress))
-}
-
-fn build_and_ship(
-    store: &Store,
-    request: &Request,
-    source: &Source,
-    progress: &dyn Progress,
-) -> Result<Built, BuildError> {
-    let mut timings = Timings::new();
-    let digest = source.tree.digest_with(store)?;
-    timings.step("source");
-    let Built {
-        mut report,
-        descriptor,
-    } = base::mending(store, progress, || {
-        made(store, request, source, &digest, timings.clone(), progress)
-    })?;
-    let mut timings = Timings::new();
-    if request.tag {
-        name(store, request, &descriptor, progress)?;
+    let context = Context {
+        store,
+        request: &request.common,
+        progress,
+    };
+    let naming = if request.tag {
+        Naming::Named {
+            previous_loses: request.remove_previous,
+        }
     } else {
-        store.keep_nameless(&descriptor)?;
-    }
-    report.pushed = ship::ship(store, &descriptor, &request.common, progress)?;
-    timings.step("ship");
-    report.timings_ms.extend(timings.steps);
-    Ok(Built { report, descriptor })
+        Naming::Nameless
+    };
+    let read = || {
+        let mut timings = Timings::new();
+        let digest = source.tree.digest_with(store)?;
+        timings.step("source");
+        Ok((digest, timings))
+    };
+    deliver(context, naming, read, |(digest, timings)| {
+        unnamed(context, request, source, digest, timings.clone())
+    })
 }
 
-/// An image that was judged, and has no name yet.
-fn made(
-    store: &Store,
+/// Steps 2 to 6: an image that has passed the audit, and has no name yet. The context's request is
+/// `request.common`.
+pub(super) fn unnamed(
+    context: Context<'_>,
     request: &Request,
     source: &Source,
     digest: &Digest,
     mut timings: Timings,
-    progress: &dyn Progress,
 ) -> Result<Built, BuildError> {
+    let Context {
+        store, progress, ..
+    } = context;
     let reference = request
         .common
         .builder
@@ -136,7 +141,7 @@ fn made(
         progress,
     )?;
     if base_image::is_ours(&image) && request.scripts_url.is_none() {
-        return ours(store, request, source, digest, timings, progress);
+        return ours(context, request, source, digest, timings);
     }
     let builder = BaseImage::new(store, reference, image)?;
     let runtime = match &request.common.runtime_image {
@@ -158,13 +163,13 @@ fn made(
     }
     crate::sandbox::check_limits(&request.common.limits)?;
     for on in [Some(&builder), runtime.as_ref()].into_iter().flatten() {
-        judge::foreign_builder(store, &on.reference, &on.image, &request.common, progress)?;
+        audit_gate::s2i_builder(context, &on.reference, &on.image)?;
     }
     say_what_is_not_passed(request, progress);
-    let plan = plan::plan(request, source, &builder, runtime.as_ref(), progress)?;
+    let plan = planned::plan(context, request, source, &builder, runtime.as_ref())?;
     timings.step("base");
 
-    let (outcome, explanation) = outcome::outcome(store, &plan, digest, progress)?;
+    let (outcome, explanation) = outcome::outcome(&plan, digest)?;
     let hit = explanation.hit;
     timings.step("application");
 
@@ -175,7 +180,7 @@ fn made(
         .or_else(|| source.tree.commit.as_ref().map(|commit| commit.time));
     let created = rfc3339(time.unwrap_or(crate::builder::FIXED_TIME));
     let record = Record {
-        s2i: Some(Options::new(request, source, &outcome)),
+        s2i: Some(remake::options(request, source, &outcome)),
         ..Record::new(
             &request.common,
             digest,
@@ -185,7 +190,7 @@ fn made(
         )
     };
     let committed = commit::commit(
-        store,
+        context,
         &commit::Parts {
             on,
             builder: reference,
@@ -197,50 +202,31 @@ fn made(
             created: &created,
         },
     )?;
-    let verdict = judge::image(
-        store,
-        &store.image_at(&committed.descriptor)?,
-        &on.reference,
-        on.image.manifest.layers().len(),
-        &request.common,
-        progress,
-    )?;
-    timings.step("commit");
-    let state = if hit {
-        CacheState::Hit
-    } else {
-        CacheState::Miss
-    };
-    Ok(Built {
-        report: Report {
-            lock: None,
-            name: request.common.name.as_given().to_owned(),
-            digest: committed.descriptor.digest().to_string(),
-            config_digest: committed.config.digest().to_string(),
-            media_type: committed.descriptor.media_type().to_string(),
-            user: committed.user,
+    let state = CacheState::of(hit);
+    finish(
+        context,
+        committed,
+        Made {
             base: on.named(),
+            base_layers: on.image.manifest.layers().len(),
             builder: builder.named(),
-            layers: committed.layers,
             cache: CacheReport {
                 dependencies: state,
                 application: state,
             },
-            audit: verdict,
             plan: json!({ "start": { "command": outcome.changes.cmd } }),
             explain: vec![explanation],
-            timings_ms: timings.steps,
-            pushed: Vec::new(),
+            lock: None,
         },
-        descriptor: committed.descriptor,
-    })
+        timings,
+    )
 }
 
 /// Says which of the host's variables about package indexes and proxies the scripts do not see, so that
 /// a build which needs one does not fail without a word.
 fn say_what_is_not_passed(request: &Request, progress: &dyn Progress) {
     let common = &request.common;
-    let names: Vec<&str> = super::environment::PASSED_ON
+    let names: Vec<&str> = PASSED_ON
         .iter()
         .copied()
         .filter(|name| {
@@ -264,37 +250,13 @@ fn say_what_is_not_passed(request: &Request, progress: &dyn Progress) {
     }
 }
 
-/// Gives the image its name, and says what becomes of the one that had it.
-fn name(
-    store: &Store,
-    request: &Request,
-    descriptor: &Descriptor,
-    progress: &dyn Progress,
-) -> Result<(), BuildError> {
-    let name = request.common.name.as_given();
-    let previous = store.resolve(name)?;
-    store.tag(name, descriptor)?;
-    if request.remove_previous
-        && let Some(previous) = previous
-        && previous.digest() != descriptor.digest()
-    {
-        // Its layers may be other images' too: what nobody needs goes when `prune` looks.
-        progress.step(&format!(
-            "---> The previous image {} has no name any more: `warpdrive prune` frees it",
-            previous.digest()
-        ));
-    }
-    Ok(())
-}
-
 /// A builder of warpdrive's own is built on in two phases, whoever asks.
 fn ours(
-    store: &Store,
+    context: Context<'_>,
     request: &Request,
     source: &Source,
     digest: &Digest,
     timings: Timings,
-    progress: &dyn Progress,
 ) -> Result<Built, BuildError> {
     if !request.tag {
         return Err(S2iBuildError::NeedsName.into());
@@ -309,8 +271,6 @@ fn ours(
     }
     let user = crate::builder::APP_UID.to_string();
     base_image::check(request.allowed_uids.as_ref(), &user, "USER of the image")?;
-    let common = &request.common;
-    let (descriptor, report) =
-        in_two_phases(store, common, &source.tree, digest, timings, progress)?;
-    Ok(Built { report, descriptor })
+    let reading = Reading::new(context.request, &source.tree)?;
+    two_phases::build(context, &reading, digest, timings)
 }

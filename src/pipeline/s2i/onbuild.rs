@@ -6,7 +6,6 @@ use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::progress::Progress;
 use crate::rootfs::{Merged, Seen, User, find_user};
 use crate::s2i::onbuild::{self, Command, Trigger, expand};
 use crate::s2i::scripts::ASSEMBLE;
@@ -60,8 +59,8 @@ pub(super) fn carry_out(
     plan: &Plan<'_>,
     place: &BuildRoot,
     changes: &mut Changes,
-    progress: &dyn Progress,
 ) -> Result<bool, BuildError> {
+    let progress = plan.context.progress;
     let builder = plan.builder;
     let config = &builder.image.config;
     let triggers = onbuild::read(config, &builder.reference).map_err(S2iBuildError::S2i)?;
@@ -87,7 +86,6 @@ pub(super) fn carry_out(
         changes,
         user: config.user().to_owned(),
         directory: builder.working_dir(),
-        progress,
     };
     for (trigger, text) in triggers.iter().zip(onbuild::triggers(config)) {
         let text: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
@@ -137,7 +135,6 @@ struct State<'a, 'b> {
     changes: &'b mut Changes,
     user: String,
     directory: PathBuf,
-    progress: &'a dyn Progress,
 }
 
 impl State<'_, '_> {
@@ -307,7 +304,7 @@ impl State<'_, '_> {
             upper: self.place.upper.clone(),
             mounts,
         }
-        .run(self.plan.request, self.progress)?;
+        .run(self.plan.request, self.plan.context.progress)?;
         injected.directories.remove_empty();
         Ok(())
     }

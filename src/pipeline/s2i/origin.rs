@@ -9,8 +9,9 @@ use crate::progress::Progress;
 use crate::source::{CollectOptions, Origin, SourceRequest, Tree};
 use crate::store::Store;
 
-use super::super::{BuildError, collect};
-use super::Source;
+use super::super::collect::collect;
+use super::super::error::BuildError;
+use super::request::Source;
 
 /// `--exclude`: the paths that are left out besides what ignore files say.
 #[derive(Debug, Clone)]

@@ -4,12 +4,11 @@
 use std::os::unix::ffi::OsStrExt as _;
 
 use crate::oci::{Digest, sha256_hex};
-use crate::progress::Progress;
-use crate::store::Store;
 
-use super::super::BuildError;
+use super::super::context::Context;
+use super::super::error::BuildError;
 use super::super::inputs::{FILES, Inputs, explain};
-use super::super::request::Explanation;
+use super::super::report::Explanation;
 use super::assembled::assembled;
 use super::commit::Outcome;
 use super::incremental;
@@ -76,12 +75,14 @@ fn inputs(plan: &Plan<'_>, source: &Digest, restored: bool) -> Result<Inputs, Bu
 
 /// Runs the scripts, or finds what they gave; says why.
 pub(super) fn outcome(
-    store: &Store,
     plan: &Plan<'_>,
     source: &Digest,
-    progress: &dyn Progress,
 ) -> Result<(Outcome, Explanation), BuildError> {
     const PHASE: &str = "assemble";
+    let context = plan.context;
+    let Context {
+        store, progress, ..
+    } = context;
     let request = plan.request;
     let common = &request.common;
     let fresh = inputs(plan, source, false)?;
@@ -95,36 +96,29 @@ pub(super) fn outcome(
             &[&fresh]
         };
         for inputs in wanted {
-            if let Some(outcome) = store.cached::<Outcome>("s2i", &inputs.key()?)? {
+            if let Some(outcome) = store.cached::<Outcome>(&inputs.key()?)? {
                 progress.step("---> Source, scripts and builder unchanged: nothing to run");
-                return Ok((outcome, explain(store, PHASE, inputs, true, common)?));
+                return Ok((outcome, explain(context, PHASE, inputs, true)?));
             }
         }
     }
     let artifacts = if request.incremental {
-        incremental::restore(
-            store,
-            request,
-            plan.source,
-            &plan.destination,
-            plan.time,
-            progress,
-        )?
+        incremental::restore(plan)?
     } else {
         None
     };
     let inputs = if artifacts.is_some() { restored } else { fresh };
     let outcome = Outcome {
         restored: artifacts.is_some(),
-        ..assembled(store, plan, artifacts, progress)?
+        ..assembled(plan, artifacts)?
     };
-    let mut explanation = explain(store, PHASE, &inputs, false, common)?;
+    let mut explanation = explain(context, PHASE, &inputs, false)?;
     if !lasting {
         explanation.because = vec!["what --volume mounts may have changed".to_owned()];
     }
     // What is made for a comparison is not what the next build gets.
     if common.pinned.is_none() && lasting {
-        store.remember("s2i", &inputs.key()?, &outcome)?;
+        store.remember(&inputs.key()?, &outcome)?;
     }
     Ok((outcome, explanation))
 }

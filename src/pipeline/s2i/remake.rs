@@ -4,73 +4,20 @@
 //! Of what is the machine's own (files that were injected, volumes, hosts, scripts of a directory)
 //! the image tells the number only: who builds it again gives them again.
 
-use serde::{Deserialize, Serialize};
-
 use crate::oci::Descriptor;
-use crate::progress::Progress;
 use crate::s2i::mappings::Volume;
 use crate::s2i::{AllowedUids, Artifact, Injection, ScriptsUrl};
-use crate::store::Store;
 
+use super::super::context::Context;
+use super::super::error::BuildError;
+use super::super::record::Record;
 use super::super::request::Request as Common;
-use super::super::{BuildError, Record, Timings};
+use super::super::timings::Timings;
 use super::commit::Outcome;
-use super::made;
+use super::options::Options;
 use super::origin::Exclusion;
 use super::request::{Request, Source};
-
-/// What a record says beside what builds of all kinds have.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Options {
-    /// `image://…` or `https://…`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scripts_url: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image_scripts_url: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub destination: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub assemble_user: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub assemble_runtime_user: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub allowed_uids: Option<String>,
-    /// `SRC:DST` each.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub runtime_artifacts: Vec<String>,
-    /// As it is in the label, unless assemble had another opinion.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub display_name: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    /// Branch or tag, as it is in the label.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reference: Option<String>,
-    /// `--exclude`, where it is not the usual one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exclude: Option<String>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub split: bool,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub cap_drop: Vec<String>,
-    /// Artifacts of an earlier image had part in it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub restored: bool,
-    /// Scripts came from a directory of a machine, or by a URL with a login or a query.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub scripts_elsewhere: bool,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub hosts: usize,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub injections: usize,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub volumes: usize,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
-fn is_zero(number: &usize) -> bool {
-    *number == 0
-}
+use super::unnamed;
 
 /// What no image tells, and what has to be given again.
 #[derive(Debug, Clone, Default)]
@@ -83,37 +30,36 @@ pub struct Given {
     pub add_hosts: Vec<(String, String)>,
 }
 
-impl Options {
-    pub(super) fn new(request: &Request, source: &Source, outcome: &Outcome) -> Self {
-        let words = request.scripts_url.as_ref().map(tellable);
-        let commit = source.tree.commit.as_ref();
-        Self {
-            scripts_url: words.clone().flatten(),
-            image_scripts_url: request.image_scripts_url.as_ref().and_then(tellable),
-            destination: request.destination.clone(),
-            assemble_user: request.assemble_user.clone(),
-            assemble_runtime_user: request.assemble_runtime_user.clone(),
-            allowed_uids: request.allowed_uids.as_ref().map(ToString::to_string),
-            runtime_artifacts: request
-                .runtime_artifacts
-                .iter()
-                .map(|artifact| format!("{}:{}", artifact.source, artifact.destination))
-                .collect(),
-            display_name: request.display_name(),
-            description: request.description.clone(),
-            reference: source
-                .reference
-                .clone()
-                .or_else(|| commit.and_then(|commit| commit.reference.clone())),
-            exclude: source.exclude.clone(),
-            split: request.split,
-            cap_drop: request.cap_drop.clone(),
-            restored: outcome.restored,
-            scripts_elsewhere: words.is_some_and(|words| words.is_none()),
-            hosts: request.add_hosts.len(),
-            injections: request.injections.len(),
-            volumes: request.volumes.len(),
-        }
+/// The options that an image's record tells.
+pub(super) fn options(request: &Request, source: &Source, outcome: &Outcome) -> Options {
+    let words = request.scripts_url.as_ref().map(tellable);
+    let commit = source.tree.commit.as_ref();
+    Options {
+        scripts_url: words.clone().flatten(),
+        image_scripts_url: request.image_scripts_url.as_ref().and_then(tellable),
+        destination: request.destination.clone(),
+        assemble_user: request.assemble_user.clone(),
+        assemble_runtime_user: request.assemble_runtime_user.clone(),
+        allowed_uids: request.allowed_uids.as_ref().map(ToString::to_string),
+        runtime_artifacts: request
+            .runtime_artifacts
+            .iter()
+            .map(|artifact| format!("{}:{}", artifact.source, artifact.destination))
+            .collect(),
+        display_name: request.display_name(),
+        description: request.description.clone(),
+        reference: source
+            .reference
+            .clone()
+            .or_else(|| commit.and_then(|commit| commit.reference.clone())),
+        exclude: source.exclude.clone(),
+        split: request.split,
+        cap_drop: request.cap_drop.clone(),
+        restored: outcome.restored,
+        scripts_elsewhere: words.is_some_and(|words| words.is_none()),
+        hosts: request.add_hosts.len(),
+        injections: request.injections.len(),
+        volumes: request.volumes.len(),
     }
 }
 
@@ -213,12 +159,15 @@ impl Request {
 
 /// Makes an image of a record again, for a comparison: it gets no name and goes nowhere.
 pub(in crate::pipeline) fn remake(
-    store: &Store,
-    common: &Common,
+    context: Context<'_>,
     options: &Options,
     given: &Given,
-    progress: &dyn Progress,
 ) -> Result<Descriptor, BuildError> {
+    let Context {
+        store,
+        request: common,
+        progress,
+    } = context;
     if options.restored {
         progress.warning(
             "artifacts of an earlier image had part in this one, and none have in the one that it \
@@ -237,7 +186,8 @@ pub(in crate::pipeline) fn remake(
         pinned.check(&digest, &mut source.tree)?;
     }
     source.call(options.reference.clone());
-    let built = made(store, &request, &source, &digest, timings, progress)?;
+    let context = context.with(&request.common);
+    let built = unnamed(context, &request, &source, &digest, timings)?;
     Ok(built.descriptor)
 }
 

@@ -1,12 +1,11 @@
 //! What a build with an S2I builder is asked for.
 
-use crate::oci::Descriptor;
 use crate::s2i::scripts::IN_IMAGE;
 use crate::s2i::{AllowedUids, Artifact, Injection, ScriptsUrl, Volume};
 use crate::sandbox::Network;
 use crate::source::Tree;
 
-use super::super::request::{Report, Request as Common};
+use super::super::request::Request as Common;
 
 /// One `warpdrive s2i build`, or one `warpdrive image --builder` with an S2I builder.
 ///
@@ -163,12 +162,4 @@ impl Source {
             exclude: None,
         }
     }
-}
-
-/// A finished build.
-#[derive(Debug)]
-pub struct Built {
-    pub report: Report,
-    /// The manifest in the store, also where it has no name.
-    pub descriptor: Descriptor,
 }

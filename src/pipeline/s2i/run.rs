@@ -13,6 +13,7 @@ use super::super::BuildError;
 use super::super::assemble::{Outcome, attend};
 use super::super::environment;
 use super::super::network::{self, Code};
+use super::super::sandbox_inputs::SandboxInputs;
 use super::error::S2iBuildError;
 use super::request::Request;
 
@@ -49,7 +50,7 @@ pub(super) fn variables(
     all.insert("HOME".into(), user.home.clone());
     // Byte-code that tools compile is then checked by its source's content, not by its time.
     all.insert("SOURCE_DATE_EPOCH".into(), time.to_string());
-    for (name, value) in environment::certificates(&request.common) {
+    for (name, value) in environment::certificates(&inputs(request)) {
         all.insert(name.into(), value);
     }
     for (name, value) in image.iter().chain(env).chain(&request.common.build_env) {
@@ -58,13 +59,18 @@ pub(super) fn variables(
     all
 }
 
+/// What scripts of a builder may know.
+fn inputs(request: &Request) -> SandboxInputs {
+    SandboxInputs::of_application(&request.common, None)
+}
+
 /// What every job sees of the host: certificates, resolver, secrets, volumes.
 pub(super) fn mounts(request: &Request) -> Result<Vec<Mount>, S2iBuildError> {
     let mut hosts = String::new();
     for (host, address) in &request.add_hosts {
         hosts.extend([address, "\t", host, "\n"]);
     }
-    let mut mounts = environment::mounts_of_the_host(&request.common, &hosts);
+    let mut mounts = environment::mounts_of_the_host(&inputs(request), &hosts);
     for volume in &request.volumes {
         let source =
             std::fs::canonicalize(&volume.source).map_err(|error| S2iBuildError::Volume {
@@ -185,7 +191,7 @@ impl Job<'_> {
         Ok(network::start(
             spec,
             Code::Foreign,
-            &environment::indexes_and_proxies(&request.common),
+            &environment::indexes_and_proxies(&inputs(request)),
             progress,
         )?)
     }

@@ -2,20 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::progress::Progress;
 use crate::rootfs::Seen;
 use crate::s2i::labels::DEFAULT_DESTINATION;
 use crate::s2i::scripts::{ASSEMBLE_RUNTIME, RUN, Scripts};
 use crate::s2i::{Artifact, ScriptsUrl, Where};
-use crate::store::Store;
 
-use super::super::BuildError;
-use super::assembled::{finish, metadata_labels};
+use super::super::context::Context;
+use super::super::error::BuildError;
 use super::base_image::{self, BaseImage};
 use super::build_root::BuildRoot;
 use super::commit::{Changes, Outcome};
 use super::copy::{Look, copy};
 use super::error::S2iBuildError;
+use super::finished::{finish, metadata_labels};
 use super::plan::Plan;
 use super::request::{Request, Source};
 use super::run::{self, Job};
@@ -106,14 +105,15 @@ pub(super) fn check_user<'a>(
 
 /// Takes the artifacts over, runs `assemble-runtime`, and gives what that made of the runtime image.
 pub(super) fn assembled(
-    store: &Store,
     plan: &Plan<'_>,
     runtime: &BaseImage,
     built: &BuildRoot,
     mut labels: Vec<(String, String)>,
-    progress: &dyn Progress,
 ) -> Result<Outcome, BuildError> {
     let request = plan.request;
+    let Context {
+        store, progress, ..
+    } = plan.context;
     let place = BuildRoot::new(store, runtime, "runtime")?;
     let user_name = check_user(request, runtime)?;
     let user = runtime.user(user_name, "the user of assemble-runtime")?;
@@ -161,7 +161,7 @@ pub(super) fn assembled(
         env: plan.env.clone(),
         ..Changes::default()
     };
-    finish(store, plan, runtime, &place, labels, changes, progress)
+    finish(plan, runtime, &place, labels, changes)
 }
 
 /// Copies one artifact below the runtime image's working directory.

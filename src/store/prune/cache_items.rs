@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::super::unpacked::{directories, last_use};
 use super::super::{Store, StoreError, cache};
-use super::needed::{Live, read_json};
+use super::needed::Live;
 use super::{PruneOptions, tree_size};
 
 /// A thing of the cache.
@@ -18,8 +18,15 @@ pub(super) struct Item {
 
 pub(super) enum ItemKind {
     Record(cache::Needs),
-    Tree { key: String, bytes: u64 },
-    Other { bytes: u64 },
+    /// What no release of this format has written: it is of no use.
+    Unreadable,
+    Tree {
+        key: String,
+        bytes: u64,
+    },
+    Other {
+        bytes: u64,
+    },
 }
 
 impl Store {
@@ -36,7 +43,8 @@ impl Store {
         let mut go = Vec::new();
         for item in items {
             let age = now.duration_since(item.used).unwrap_or_default();
-            if options.older_than.is_some_and(|limit| age > limit) {
+            let unreadable = matches!(item.kind, ItemKind::Unreadable);
+            if unreadable || options.older_than.is_some_and(|limit| age > limit) {
                 go.push(item);
                 continue;
             }
@@ -54,6 +62,7 @@ impl Store {
                     if live.trees.contains(key) { 0 } else { *bytes }
                 }
                 ItemKind::Other { bytes } => *bytes,
+                ItemKind::Unreadable => 0,
             };
             if cost > room {
                 go.push(item);
@@ -117,10 +126,9 @@ impl Store {
                 continue;
             }
             for path in records {
-                let value = read_json(&path, u64::MAX).unwrap_or_default();
                 items.push(Item {
                     used: modified(&path),
-                    kind: ItemKind::Record(cache::needs(&value)),
+                    kind: cache::needs_of(&path).map_or(ItemKind::Unreadable, ItemKind::Record),
                     path,
                 });
             }

@@ -6,7 +6,7 @@
 //!    most recently used of it is kept up to `keep` bytes; a record that needs no byte more than is
 //!    kept anyway (also one that names no blob at all, such as a resolution of requirements) stays
 //!    until nobody used it for `older_than`.
-//! 3. Everything else goes, damaged blobs and what killed processes left in `tmp/` too.
+//! 3. Everything else goes, records of another format, damaged blobs and what killed processes left in `tmp/` too.
 //!
 //! All under the exclusive lock, so that nothing vanishes under a build.
 

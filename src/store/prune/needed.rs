@@ -70,7 +70,7 @@ impl Store {
 }
 
 /// The document of a file, if it is a JSON object or list of at most `max` bytes.
-pub(super) fn read_json(path: &Path, max: u64) -> Option<Value> {
+fn read_json(path: &Path, max: u64) -> Option<Value> {
     let mut file = File::open(path).ok()?;
     let metadata = file.metadata().ok()?;
     if !metadata.is_file() || metadata.len() > max {

@@ -1,11 +1,39 @@
 use std::fs::File;
 use std::time::SystemTime;
 
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::super::tests::store;
+use super::super::{Needs, Record};
 use super::*;
 use crate::oci::{Descriptor, Digest, MediaType, descriptor, sha256};
+
+/// A record that needs blobs.
+#[derive(Serialize, Deserialize)]
+struct Layers(Vec<Descriptor>);
+
+impl Record for Layers {
+    const KIND: &'static str = "dependencies";
+
+    fn needs(&self) -> Needs {
+        Needs::blobs(&self.0)
+    }
+}
+
+/// A record that needs nothing, whatever its fields are called.
+#[derive(Serialize, Deserialize)]
+struct Resolution {
+    blobs: Vec<Descriptor>,
+}
+
+impl Record for Resolution {
+    const KIND: &'static str = "resolution";
+
+    fn needs(&self) -> Needs {
+        Needs::nothing()
+    }
+}
 
 /// An image of one layer, whose diff ID is the digest of `content` and `"diff"`.
 fn image(store: &Store, content: &str) -> (Descriptor, Descriptor) {
@@ -97,9 +125,7 @@ fn the_most_recently_used_cache_stays_within_keep() {
         } else {
             vec![layer.clone()]
         };
-        store
-            .remember("dependencies", content, &json!({"blobs": blobs}))
-            .unwrap();
+        store.remember(content, &Layers(blobs)).unwrap();
         layers.push(layer);
         let newest = fs::read_dir(store.root().join("cache/dependencies")).unwrap();
         let path = newest
@@ -108,23 +134,21 @@ fn the_most_recently_used_cache_stays_within_keep() {
             .unwrap();
         File::open(path).unwrap().set_modified(day(age)).unwrap();
     }
-    store
-        .remember("resolution", "r", &json!({"pins": ["flask==3"]}))
-        .unwrap();
+    let blobs = vec![layers[2].clone()];
+    store.remember("r", &Resolution { blobs }).unwrap();
+    let old = store.root().join("cache/resolution/old.json");
+    fs::write(&old, r#"{"blobs": []}"#).unwrap();
     let pruned = prune(&store, 25_000);
-    // 10,000 bytes each: two fit. The record without blobs that nobody used for long goes.
-    assert_eq!(pruned.records, 2);
+    // 10,000 bytes each: two fit. The record without blobs that nobody used for long goes, and so does
+    // what has no envelope.
+    assert_eq!(pruned.records, 3);
+    assert!(!old.exists());
     let kept: Vec<_> = layers.iter().map(|l| store.has_blob(l.digest())).collect();
     assert_eq!(kept, [true, true, false, false]);
-    assert!(store.cached::<Value>("resolution", "r").unwrap().is_some());
+    assert!(store.cached::<Resolution>("r").unwrap().is_some());
     prune(&store, 0);
-    assert!(
-        store
-            .cached::<Value>("dependencies", "aa")
-            .unwrap()
-            .is_none()
-    );
-    assert!(store.cached::<Value>("resolution", "r").unwrap().is_some());
+    assert!(store.cached::<Layers>("aa").unwrap().is_none());
+    assert!(store.cached::<Resolution>("r").unwrap().is_some());
 }
 
 #[test]
@@ -132,14 +156,12 @@ fn a_record_of_a_named_image_costs_nothing() {
     let (_dir, store) = store();
     let (opal, _) = image(&store, "opal");
     store.tag("opal", &opal).unwrap();
-    store
-        .remember("application", "k", &json!({"blobs": [opal]}))
-        .unwrap();
+    store.remember("k", &Layers(vec![opal.clone()])).unwrap();
     prune(&store, 0);
-    assert!(store.cached::<Value>("application", "k").unwrap().is_some());
+    assert!(store.cached::<Layers>("k").unwrap().is_some());
     store.untag("opal").unwrap();
     prune(&store, 0);
-    assert!(store.cached::<Value>("application", "k").unwrap().is_none());
+    assert!(store.cached::<Layers>("k").unwrap().is_none());
     assert!(!store.has_blob(opal.digest()));
 }
 

@@ -211,7 +211,7 @@ impl Environment {
 
     /// `WARPDRIVE_PHASE`, where it is not that of a container.
     pub(super) fn set_phase(&mut self, phase: &str) {
-        self.set("WARPDRIVE_PHASE", phase, Origin::Default);
+        self.set(crate::contract::LIFE_PHASE, phase, Origin::Default);
     }
 
     /// A variable that tells hooks which command runs them.

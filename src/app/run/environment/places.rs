@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::contract;
 use crate::plan::{MODULES_DIRECTORY, Plan, PlanError};
 use crate::roots::Roots;
 
@@ -19,10 +20,10 @@ impl Environment {
             source: src_root,
             ..
         } = self.roots.clone();
-        self.set("WARPDRIVE_PHASE", "deploy", Origin::Default);
-        self.set("WARPDRIVE_APP_ROOT", &app_root, Origin::Default);
-        self.set("WARPDRIVE_SRC_ROOT", &src_root, Origin::Default);
-        self.set("WARPDRIVE_APP_HOME", self.app_home.clone(), home_origin);
+        self.set(contract::LIFE_PHASE, "deploy", Origin::Default);
+        self.set(contract::APP_ROOT, &app_root, Origin::Default);
+        self.set(contract::SRC_ROOT, &src_root, Origin::Default);
+        self.set(contract::APP_HOME, self.app_home.clone(), home_origin);
         self.set_default("PYTHONUNBUFFERED", "1", Origin::Default);
         let programs = app_root.join("bin");
         if programs.is_dir() {
@@ -121,7 +122,7 @@ pub(super) fn app_home(
         // Without `.` and trailing slashes, so that it is seen when it is the source itself.
         roots.source.join(path).components().collect()
     };
-    if let Some(path) = caller.variable("WARPDRIVE_APP_HOME") {
+    if let Some(path) = caller.variable(contract::APP_HOME) {
         return Ok((below(Path::new(path)), Origin::Environment));
     }
     if let Some(plan) = plan {

@@ -3,79 +3,40 @@
 
 use std::time::SystemTime;
 
-use serde::Serialize;
-
-use crate::audit::{self, Date, Finding, Policy, Severity};
+use crate::audit::{self, Date, Finding, Severity};
 use crate::builder::layer::StoredLayer;
 use crate::oci::{Digest, HistoryEntry, ImageConfig};
-use crate::progress::Progress;
-use crate::store::{Image, Store};
+use crate::store::Image;
 
 use super::base::Base;
 use super::commit;
+use super::context::Context;
 use super::error::BuildError;
 use super::harden;
-use super::request::Request;
+use super::report::Verdict;
 
 /// Findings that are told one by one.
 const TOLD: usize = 8;
 
-/// What a build is to make of the audit.
-#[derive(Debug, Clone, Default)]
-pub struct Judgement {
-    pub policy: Policy,
-    /// An image that does not pass gets no name and goes nowhere.
-    pub required: bool,
-    /// A builder that does not pass is not built on.
-    pub builder_too: bool,
-}
-
-/// `audit` of `image --json`.
-#[derive(Debug, Clone, Serialize)]
-pub struct Verdict {
-    /// `passed` or `refused`, by the policy; `unknown` where the image could not be judged.
-    pub verdict: &'static str,
-    pub high: usize,
-    pub medium: usize,
-    pub low: usize,
-    pub info: usize,
-    /// How many of the findings the base image brought.
-    pub from_base: usize,
-}
-
 /// Judges the builder as an image of ours would have it: with our user, our layers and, with
 /// `--harden`, its layer.
-pub(super) fn builder(
-    store: &Store,
-    base: &Base,
-    request: &Request,
-    progress: &dyn Progress,
-) -> Result<(), BuildError> {
-    if !request.audit.builder_too {
+pub(super) fn builder(context: Context<'_>, base: &Base) -> Result<(), BuildError> {
+    if !context.request.audit.builder_too {
         return Ok(());
     }
     let mut config = base.image.config.clone();
     commit::run_as_ours(&mut config, &base.search_path());
     let layers = base.own_layers();
-    of_builder(
-        store,
-        &base.reference,
-        &base.image,
-        config,
-        &layers,
-        request,
-        progress,
-    )
+    of_builder(context, &base.reference, &base.image, config, &layers)
 }
 
 /// Judges an S2I builder, whose user and variables the image will have.
-pub(super) fn foreign_builder(
-    store: &Store,
+pub(super) fn s2i_builder(
+    context: Context<'_>,
     reference: &str,
     image: &Image,
-    request: &Request,
-    progress: &dyn Progress,
 ) -> Result<(), BuildError> {
+    let Context { store, request, .. } = context;
     if !request.audit.builder_too {
         return Ok(());
     }
@@ -89,18 +50,21 @@ pub(super) fn foreign_builder(
         .map(|layer| (layer, harden::CREATED_BY))
         .collect();
     let config = image.config.clone();
-    of_builder(store, reference, image, config, &layers, request, progress)
+    of_builder(context, reference, image, config, &layers)
 }
 
 fn of_builder(
-    store: &Store,
+    context: Context<'_>,
     reference: &str,
     image: &Image,
     mut config: ImageConfig,
     layers: &[(&StoredLayer, &str)],
-    request: &Request,
-    progress: &dyn Progress,
 ) -> Result<(), BuildError> {
+    let Context {
+        store,
+        request,
+        progress,
+    } = context;
     let mut digests: Vec<Digest> = image
         .manifest
         .layers()
@@ -130,13 +94,16 @@ fn of_builder(
 /// Judges a finished image that has no name yet. Its lowest `in_base` layers are those of the image
 /// `base`.
 pub(super) fn image(
-    store: &Store,
+    context: Context<'_>,
     image: &Image,
     base: &str,
     in_base: usize,
-    request: &Request,
-    progress: &dyn Progress,
 ) -> Result<Verdict, BuildError> {
+    let Context {
+        store,
+        request,
+        progress,
+    } = context;
     let name = request.name.as_given();
     let judged = audit::from_store(store, name, image)
         .and_then(|image| audit::audit_remembering(store, &image, &request.audit.policy, today()?));

@@ -17,13 +17,13 @@ use crate::sandbox::IdMode;
 use super::error::BuildError;
 use super::path_bytes;
 
-/// Largest file that is carried, in bytes, and all of them together when they are laid out.
+/// Largest file that is deferred, in bytes, and all of them together when they are laid out.
 const MAX_FILE: u64 = 16 * 1024 * 1024;
 const MAX_TREE: u64 = 1024 * 1024 * 1024;
 
 /// One path that the application's layer takes over.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Carried {
+pub(super) struct Deferred {
     #[serde(with = "path_bytes")]
     pub(super) path: PathBuf,
     what: What,
@@ -39,8 +39,8 @@ enum What {
     Opaque,
 }
 
-impl Carried {
-    /// Takes over an entry of the upper directory; `None` for what cannot be carried.
+impl Deferred {
+    /// Takes over an entry of the upper directory; `None` for what cannot be deferred.
     pub(super) fn take(entry: Entry, upper: &Path) -> Result<Option<Self>, BuildError> {
         let what = match entry.kind {
             Kind::Whiteout => What::Removed,
@@ -96,23 +96,26 @@ impl Carried {
 }
 
 /// Adds what phase 2 has not replaced to the entries of the application's layer.
-pub(super) fn add(entries: &mut Vec<Entry>, carried: &[Carried], mtime: Mtime) {
-    let left: Vec<Entry> = carried
+pub(super) fn add(entries: &mut Vec<Entry>, deferred: &[Deferred], mtime: Mtime) {
+    let left: Vec<Entry> = deferred
         .iter()
-        .filter(|carried| !carried.is_replaced(entries))
-        .map(|carried| carried.entry(mtime))
+        .filter(|deferred| !deferred.is_replaced(entries))
+        .map(|deferred| deferred.entry(mtime))
         .collect();
     entries.extend(left);
 }
 
 /// Makes a lower directory that shows phase 2 what the dependency layers lack.
 pub(super) fn lay_out(
-    carried: &[Carried],
+    deferred: &[Deferred],
     directory: &Path,
     mode: IdMode,
 ) -> Result<(), BuildError> {
     let time = Mtime::Fixed(FIXED_TIME);
-    let entries = carried.iter().map(|carried| carried.entry(time)).collect();
+    let entries = deferred
+        .iter()
+        .map(|deferred| deferred.entry(time))
+        .collect();
     let entries = layer::with_parents(entries, parent_directory);
     let mut archive = Vec::new();
     layer::write(&entries, Compression::None, &mut archive)?;
@@ -133,8 +136,8 @@ pub(super) fn lay_out(
 mod tests {
     use super::*;
 
-    fn carried(path: &str, what: What) -> Carried {
-        Carried {
+    fn deferred(path: &str, what: What) -> Deferred {
+        Deferred {
             path: path.into(),
             what,
         }
@@ -143,7 +146,7 @@ mod tests {
     fn entry(path: &str, kind: Kind) -> Entry {
         Entry {
             kind,
-            ..carried(path, What::Removed).entry(Mtime::Fixed(0))
+            ..deferred(path, What::Removed).entry(Mtime::Fixed(0))
         }
     }
 
@@ -169,7 +172,7 @@ mod tests {
             (What::Opaque, vec![entry("a/b.pth", Kind::Directory)], true),
         ] {
             let mut all = entries.clone();
-            add(&mut all, &[carried("a/b.pth", what)], Mtime::Fixed(0));
+            add(&mut all, &[deferred("a/b.pth", what)], Mtime::Fixed(0));
             assert_eq!(all.len() > entries.len(), kept, "{entries:?}");
         }
     }
@@ -177,7 +180,7 @@ mod tests {
     #[test]
     fn the_layers_gaps_are_laid_out_for_phase_two() {
         let place = tempfile::tempdir().unwrap();
-        let what = [carried(
+        let what = [deferred(
             "opt/app-root/lib/x.pth",
             What::File(b"import x".to_vec()),
         )];

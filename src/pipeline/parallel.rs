@@ -17,7 +17,7 @@ use super::error::BuildError;
 ///
 /// # Errors
 /// One of those of `work`, or [`BuildError::Threads`].
-pub(super) fn two_at_a_time<T: Sync, R: Send>(
+pub(super) fn two_workers<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T, usize) -> Result<R, BuildError> + Sync,
 ) -> Result<Vec<R>, BuildError> {

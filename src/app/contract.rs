@@ -1,0 +1,64 @@
+//! What a build on the host and the executable in the image say to each other, each name once: the
+//! phases, the variables, the places, the status. What stands here is between the two alone; settings
+//! that people write are in `settings`.
+
+/// The halves of `assemble`; [`BUILD_PHASE`] names one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    Dependencies,
+    Application,
+}
+
+impl Phase {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dependencies => "dependencies",
+            Self::Application => "application",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Dependencies, Self::Application]
+            .into_iter()
+            .find(|phase| phase.name() == name)
+    }
+}
+
+/// Which phase is run; both where it is not set.
+pub const BUILD_PHASE: &str = "WARPDRIVE_BUILD_PHASE";
+/// What builds: `warpdrive` on the host; `image` and `local` where nothing is said.
+pub const BUILD_SYSTEM: &str = "WARPDRIVE_BUILD_SYSTEM";
+/// `build` or `deploy`.
+pub const LIFE_PHASE: &str = "WARPDRIVE_PHASE";
+/// The application's root, and the source below it.
+pub const APP_ROOT: &str = "WARPDRIVE_APP_ROOT";
+pub const SRC_ROOT: &str = "WARPDRIVE_SRC_ROOT";
+/// The application's directory in the source.
+pub const APP_HOME: &str = "WARPDRIVE_APP_HOME";
+
+/// `1`: code of packages may run; what has no wheel is built.
+pub const BUILD_SDISTS: &str = "WARPDRIVE_BUILD_SDISTS";
+/// `1`: everything is resolved anew.
+pub const UPGRADE: &str = "WARPDRIVE_UPGRADE";
+/// `1`: all that the list names is in the installer's cache: the host has fetched it where the logins of
+/// the indexes are known.
+pub const FETCHED: &str = "WARPDRIVE_FETCHED";
+/// The server's packages, which phase one cannot find out: it does not see the source.
+pub const SERVER_PACKAGES: &str = "WARPDRIVE_SERVER_PACKAGES";
+/// The agent, for the same reason.
+pub const INSTRUMENT: &str = "WARPDRIVE_INSTRUMENT";
+/// Names the file with what a manager's lock comes to.
+pub const LISTED: &str = "WARPDRIVE_LISTED";
+/// Names of the variables that the caller has set, with spaces between them.
+pub const SAID_VARIABLES: &str = "WARPDRIVE_SAID_VARIABLES";
+/// The variables that every image on this base has, as a JSON object.
+pub const IMAGE_ENVIRONMENT: &str = "WARPDRIVE_IMAGE_ENVIRONMENT";
+
+/// The status of phase one where something has no wheel (`EX_TEMPFAIL`): call it again with
+/// [`BUILD_SDISTS`] and a cache that nothing else reads.
+pub const NEEDS_SDISTS: i32 = 75;
+
+/// Where everything is mounted that is there for the time of a build.
+pub const RUN: &str = "/run/warpdrive";
+/// The plan, below the application's root: how the application is started.
+pub const PLAN_FILE: &str = "etc/warpdrive/plan.json";

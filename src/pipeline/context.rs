@@ -1,0 +1,26 @@
+//! What every step of a build works with.
+
+use crate::progress::Progress;
+use crate::store::Store;
+
+use super::request::Request;
+
+/// The store, what is asked for, and who is told what happens.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) store: &'a Store,
+    pub(super) request: &'a Request,
+    pub(super) progress: &'a dyn Progress,
+}
+
+impl<'a> Context<'a> {
+    /// The same with another request.
+    pub(super) fn with(self, request: &'a Request) -> Self {
+        Self { request, ..self }
+    }
+
+    /// The same with another listener.
+    pub(super) fn telling(self, progress: &'a dyn Progress) -> Self {
+        Self { progress, ..self }
+    }
+}

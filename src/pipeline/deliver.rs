@@ -1,0 +1,74 @@
+//! What is around every build, whoever builds: the store is kept as it is, a lost layer is fetched
+//! again, earlier builds' trees are made safe, and at the end the image gets its name and goes where it
+//! is wanted.
+
+use crate::oci::Descriptor;
+
+use super::context::Context;
+use super::error::BuildError;
+use super::mend::mending;
+use super::report::Built;
+use super::timings::Timings;
+use super::{settle, ship};
+
+/// What an image is called at the end.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Naming {
+    /// As the request says. `previous_loses`: it is said that the image before has no name any more.
+    Named { previous_loses: bool },
+    /// It has its digest only.
+    Nameless,
+}
+
+/// Takes a source and builds an image of it; names and ships it.
+pub(super) fn deliver<S>(
+    context: Context<'_>,
+    naming: Naming,
+    source: impl FnOnce() -> Result<S, BuildError>,
+    unnamed: impl Fn(&S) -> Result<Built, BuildError>,
+) -> Result<Built, BuildError> {
+    let Context {
+        store, progress, ..
+    } = context;
+    let _in_use = store.lock_shared()?;
+    settle::beside(store, || {
+        let source = source()?;
+        let mut built = mending(store, progress, || unnamed(&source))?;
+        let mut timings = Timings::new();
+        match naming {
+            Naming::Named { previous_loses } => name(context, &built.descriptor, previous_loses)?,
+            Naming::Nameless => store.keep_nameless(&built.descriptor)?,
+        }
+        built.report.pushed = ship::ship(context, &built.descriptor)?;
+        timings.step("ship");
+        built.report.timings_ms.extend(timings.steps);
+        Ok(built)
+    })
+}
+
+/// Gives the image its name, and says what becomes of the one that had it.
+fn name(
+    context: Context<'_>,
+    descriptor: &Descriptor,
+    previous_loses: bool,
+) -> Result<(), BuildError> {
+    let Context {
+        store,
+        request,
+        progress,
+    } = context;
+    let name = request.name.as_given();
+    let previous = store.resolve(name)?;
+    store.tag(name, descriptor)?;
+    if previous_loses
+        && let Some(previous) = previous
+        && previous.digest() != descriptor.digest()
+    {
+        // Its layers may be other images' too: what nothing needs goes when `prune` looks.
+        progress.step(&format!(
+            "---> The previous image {} has no name any more: `warpdrive prune` frees it",
+            previous.digest()
+        ));
+    }
+    Ok(())
+}

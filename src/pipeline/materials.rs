@@ -1,0 +1,34 @@
+//! What the two phases of assemble work with.
+
+use crate::app::Detected;
+use crate::app::listed::Listed;
+use crate::oci::Digest;
+use crate::source::Tree;
+
+use super::base::Base;
+use super::context::Context;
+use super::locked::Locked;
+
+/// The project and the images, as the steps before have found them.
+#[derive(Clone, Copy)]
+pub(super) struct Materials<'a> {
+    pub(super) context: Context<'a>,
+    pub(super) tree: &'a Tree,
+    /// The digest of the tree.
+    pub(super) source: &'a Digest,
+    pub(super) detected: &'a Detected,
+    /// What the application is built on.
+    pub(super) base: &'a Base,
+    /// What it runs on.
+    pub(super) runtime: &'a Base,
+    pub(super) locked: Option<&'a Locked>,
+    /// The reference time of the application's files.
+    pub(super) time: i64,
+}
+
+impl<'a> Materials<'a> {
+    /// What the project's lock file comes to.
+    pub(super) fn listed(&self) -> Option<&'a Listed> {
+        self.locked.map(Locked::listed)
+    }
+}

@@ -1,0 +1,61 @@
+//! A layer that was lost from the store is fetched again.
+
+use crate::oci::{Digest, Reference};
+use crate::progress::Progress;
+use crate::registry::{Client, ClientOptions};
+use crate::store::Store;
+
+use super::error::BuildError;
+use super::transfers::Transfers;
+
+/// Does a piece of work, and once more if a layer of an image from a registry turned out to be damaged
+/// in the store, and could be fetched again.
+pub(super) fn mending<T>(
+    store: &Store,
+    progress: &dyn Progress,
+    work: impl Fn() -> Result<T, BuildError>,
+) -> Result<T, BuildError> {
+    let error = match work() {
+        Err(error) => error,
+        done => return done,
+    };
+    let Some(lost) = error.lost_blob() else {
+        return Err(error);
+    };
+    let Some(exact) = where_from(store, lost)? else {
+        return Err(error);
+    };
+    progress.warning(&format!(
+        "the layer {lost} was damaged or gone in the store; it is fetched again"
+    ));
+    let client = Client::new(ClientOptions::default())?;
+    match client.pull(&exact, store, &Transfers::new(progress)) {
+        Ok(_) => work(),
+        Err(again) => {
+            progress.warning(&format!("{exact} could not be fetched: {again}"));
+            Err(error)
+        }
+    }
+}
+
+/// An image of a registry that has this layer, by its digest.
+fn where_from(store: &Store, layer: &Digest) -> Result<Option<Reference>, BuildError> {
+    for named in store.images()? {
+        let Ok(reference) = named.name.parse::<Reference>() else {
+            continue;
+        };
+        if !reference.has_host() {
+            continue;
+        }
+        // Of another image, whatever is amiss with it is not what is looked for.
+        let Ok(image) = store.image_at(&named.descriptor) else {
+            continue;
+        };
+        if image.manifest.layers().iter().any(|l| l.digest() == layer) {
+            let (registry, repository) = (reference.registry(), reference.repository());
+            let exact = format!("{registry}/{repository}@{}", named.descriptor.digest());
+            return Ok(exact.parse().ok());
+        }
+    }
+    Ok(None)
+}

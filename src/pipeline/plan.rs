@@ -1,0 +1,172 @@
+//! Step 2: what the project says of itself, read from its text before anything is fetched. Its settings
+//! and its lists are read here, once for a build, and passed on.
+
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::app::contract;
+use crate::app::project::Project;
+use crate::app::python::PythonRequest;
+use crate::app::python_version::PythonVersion;
+use crate::app::settings::{Origin, Settings, SettingsError};
+use crate::app::{self, Detected};
+use crate::lockfile::{self, Lock};
+use crate::s2i::environment;
+use crate::source::Tree;
+use crate::store::Store;
+
+use super::allowed_builders;
+use super::error::BuildError;
+use super::files::TreeFiles;
+use super::request::Request;
+use super::timings::now;
+
+/// A source tree as the build reads it.
+pub(super) struct Reading<'a> {
+    tree: &'a Tree,
+    pub(super) files: TreeFiles<'a>,
+    /// With the variables of `.s2i/environment` below its own: on `OpenShift` they are the image's.
+    pub(super) request: Request,
+    /// The variables that the source has added.
+    of_source: BTreeSet<String>,
+    options: app::Options,
+    settings: OnceCell<Settings>,
+    unlocked: OnceCell<Project>,
+}
+
+/// What has to be known of a project before its builder is taken.
+pub(super) struct Planned {
+    pub(super) python: Option<PythonRequest>,
+    pub(super) lock: Option<Lock>,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn new(request: &Request, tree: &'a Tree) -> Result<Self, BuildError> {
+        let mut request = request.clone();
+        let mut of_source = BTreeSet::new();
+        for file in environment::IN_SOURCE {
+            let Some(bytes) = tree.read(Path::new(file), environment::MAX)? else {
+                continue;
+            };
+            let found = environment::parse(file, &bytes)
+                .map_err(|error| BuildError::S2iBuild(error.into()))?;
+            for (name, value) in environment::settled(found) {
+                if !request.env.iter().any(|(known, _)| *known == name) {
+                    of_source.insert(name.clone());
+                    request.env.push((name, value));
+                }
+            }
+            break;
+        }
+        Ok(Self {
+            files: TreeFiles::new(tree),
+            options: options(&request, tree),
+            tree,
+            request,
+            of_source,
+            settings: OnceCell::new(),
+            unlocked: OnceCell::new(),
+        })
+    }
+
+    /// The project's settings, with those of the command line and of the build's variables.
+    fn settings(&self) -> Result<&Settings, SettingsError> {
+        if let Some(settings) = self.settings.get() {
+            return Ok(settings);
+        }
+        let Self { files, options, .. } = self;
+        let read = Settings::load(files, &options.environment, &options.command_line)?;
+        Ok(self.settings.get_or_init(|| read))
+    }
+
+    /// The project as its lists say it, without a lock.
+    fn unlocked(&self) -> Result<&Project, SettingsError> {
+        if let Some(project) = self.unlocked.get() {
+            return Ok(project);
+        }
+        let settings = self.settings()?.clone();
+        let read = Project::read(&self.files, settings, &self.options.environment)?;
+        Ok(self.unlocked.get_or_init(|| read))
+    }
+
+    /// The builder image that somebody has named: the caller, the project, the caller's environment.
+    pub(super) fn named_builder(&self, store: &Store) -> Result<Option<String>, BuildError> {
+        if let Some(builder) = &self.request.builder {
+            return Ok(Some(builder.clone()));
+        }
+        let Some(mut named) = self.settings()?.value("builder_image") else {
+            let variable = self.request.host_env.get("WARPDRIVE_BUILDER_IMAGE");
+            return Ok(variable.cloned());
+        };
+        if let Origin::Environment(name) = &named.origin
+            && self.of_source.contains(name)
+        {
+            named.origin = Origin::File(format!("{} ({name})", environment::IN_SOURCE[0]));
+        }
+        allowed_builders::check(store, &named, &self.request.allowed_builders)?;
+        Ok(Some(named.text))
+    }
+
+    /// Reads what the project needs. An app that cannot be started is refused before anything is fetched.
+    pub(super) fn plan(&self) -> Result<Planned, BuildError> {
+        Ok(self.plan_and_detect()?.0)
+    }
+
+    /// The same, with what was found out.
+    pub(super) fn plan_and_detect(&self) -> Result<(Planned, Detected), BuildError> {
+        let settings = self.settings()?;
+        let python = app::python_request(&self.files, settings)?;
+        let lock = lockfile::find(&self.files, settings, || self.unlocked())?;
+        let listed = lock.as_ref().map(Lock::preview);
+        let detected = self.detect(listed.as_ref(), None)?;
+        Ok((Planned { python, lock }, detected))
+    }
+
+    /// What kind of application it is, as far as that is known with this list and for this Python.
+    pub(super) fn detect(
+        &self,
+        listed: Option<&app::listed::Listed>,
+        python: Option<PythonVersion>,
+    ) -> Result<Detected, BuildError> {
+        let project = match listed {
+            Some(listed) => Project::of_list(&self.files, self.settings()?.clone(), listed),
+            None => self.unlocked()?.clone(),
+        };
+        let options = app::Options {
+            listed: listed.cloned(),
+            python,
+            ..self.options.clone()
+        };
+        Ok(app::detect_project(&self.files, project, &options)?)
+    }
+
+    pub(super) fn tree(&self) -> &'a Tree {
+        self.tree
+    }
+}
+
+/// What detection knows besides the tree: the variables of the build.
+fn options(request: &Request, tree: &Tree) -> app::Options {
+    let upgrade = request
+        .upgrade
+        .then(|| (contract::UPGRADE.to_owned(), "1".to_owned()));
+    app::Options {
+        environment: request
+            .env
+            .iter()
+            .chain(&request.build_env)
+            .cloned()
+            .chain(upgrade)
+            .collect(),
+        app_root: Some(crate::builder::APP_ROOT.to_owned()),
+        now: now(),
+        left_out: tree
+            .left_out
+            .paths
+            .iter()
+            .filter_map(|(path, rule)| Some((path.to_str()?.to_owned(), rule.clone())))
+            .collect(),
+        ..app::Options::default()
+    }
+}

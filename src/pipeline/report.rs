@@ -1,0 +1,109 @@
+//! What a build reports.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::oci::Descriptor;
+
+/// An image in the store that has no name yet, and what there is to say of it.
+#[derive(Debug)]
+pub struct Built {
+    pub report: Report,
+    /// The manifest in the store.
+    pub descriptor: Descriptor,
+}
+
+/// `image --json`; the keys are a contract.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub name: String,
+    pub digest: String,
+    pub config_digest: String,
+    pub media_type: String,
+    pub user: String,
+    pub base: NameAndDigest,
+    pub builder: NameAndDigest,
+    pub layers: Vec<LayerReport>,
+    pub cache: CacheReport,
+    pub audit: Verdict,
+    pub plan: serde_json::Value,
+    /// Why each phase was run, or that it was not.
+    pub explain: Vec<Explanation>,
+    pub timings_ms: BTreeMap<String, u64>,
+    pub pushed: Vec<String>,
+    /// What was installed, as a lock file (PEP 751), where the resolver named the wheels.
+    #[serde(skip)]
+    pub lock: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameAndDigest {
+    pub reference: String,
+    pub digest: String,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct LayerReport {
+    pub digest: String,
+    pub diff_id: String,
+    pub size: u64,
+    pub media_type: String,
+    pub kind: LayerKind,
+    pub cached: bool,
+    /// What the layer holds, in a few words.
+    #[serde(skip)]
+    pub title: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LayerKind {
+    Base,
+    Builder,
+    Dependencies,
+    Application,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct CacheReport {
+    pub dependencies: CacheState,
+    pub application: CacheState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheState {
+    Hit,
+    Miss,
+}
+
+impl CacheState {
+    pub(super) fn of(hit: bool) -> Self {
+        if hit { Self::Hit } else { Self::Miss }
+    }
+}
+
+/// What one phase did and why.
+#[derive(Debug, Clone, Serialize)]
+pub struct Explanation {
+    /// `dependencies` or `application`.
+    pub phase: &'static str,
+    /// Whether the result was there already.
+    pub hit: bool,
+    /// What was another than in the build before; empty for a hit.
+    pub because: Vec<String>,
+}
+
+/// `audit` of `image --json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Verdict {
+    /// `passed` or `refused`, by the policy; `unknown` where the image could not be judged.
+    pub verdict: &'static str,
+    pub high: usize,
+    pub medium: usize,
+    pub low: usize,
+    pub info: usize,
+    /// How many of the findings the base image brought.
+    pub from_base: usize,
+}

@@ -1,0 +1,188 @@
+//! What a sandbox of the build may know: each kind is put together of what its code may see.
+
+use std::collections::BTreeMap;
+
+use crate::app::listed::Listed;
+use crate::sandbox::{Limits, Network};
+
+use super::request::{Request, Secret};
+use super::secrets::Redactor;
+
+/// The host's variables about indexes and proxies that a build may use. They reach no layer, no
+/// configuration and no log; credentials in them are redacted.
+pub const PASSED_ON: &[&str] = &[
+    "UV_DEFAULT_INDEX",
+    "UV_INDEX",
+    "UV_INDEX_URL",
+    "UV_EXTRA_INDEX_URL",
+    "UV_INDEX_STRATEGY",
+    "PIP_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_TRUSTED_HOST",
+    "PIP_DEFAULT_TIMEOUT",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+
+/// Names the host's bundle of certificates.
+pub(super) const CERTIFICATES: &str = "SSL_CERT_FILE";
+
+/// Whether a variable is a part of a login for an index, as uv and Poetry have it. None of these is seen
+/// in a sandbox unless the build's owner says it there ([`super::locked`] uses them).
+pub fn is_index_login(name: &str) -> bool {
+    let rest = ["UV_INDEX_", "POETRY_HTTP_BASIC_"]
+        .iter()
+        .find_map(|start| name.strip_prefix(start));
+    rest.is_some_and(|rest| rest.ends_with("_USERNAME") || rest.ends_with("_PASSWORD"))
+}
+
+/// What one sandbox is told, and where its bounds are.
+pub(super) struct SandboxInputs {
+    /// Of the host: indexes, proxies and certificates.
+    pub(super) host_env: BTreeMap<String, String>,
+    /// Seen by the build only.
+    pub(super) build_env: Vec<(String, String)>,
+    /// The application's.
+    pub(super) env: Vec<(String, String)>,
+    pub(super) secrets: Vec<Secret>,
+    /// What the project's lock file comes to.
+    pub(super) listed: Option<Listed>,
+    /// The versions that `verify-build` installs, as a list of constraints.
+    pub(super) constraints: Option<String>,
+    /// It sees the logins of the host's package indexes.
+    pub(super) index_logins: bool,
+    pub(super) network: Network,
+    pub(super) limits: Limits,
+    /// Cleans what it prints.
+    pub(super) redactor: Redactor,
+}
+
+impl SandboxInputs {
+    /// For code of the application, of its packages or of an S2I builder.
+    pub(super) fn of_application(request: &Request, listed: Option<&Listed>) -> Self {
+        Self {
+            host_env: for_sandboxes(&request.host_env),
+            build_env: request.build_env.clone(),
+            env: request.env.clone(),
+            secrets: request.secrets.clone(),
+            listed: listed.cloned(),
+            constraints: constraints(request),
+            index_logins: request.expose_index_credentials,
+            network: request.network,
+            limits: request.limits.clone(),
+            redactor: request.redactor(),
+        }
+    }
+
+    /// For a stage that fills what builds share: where packages come from, which is the owner's word,
+    /// and nothing of the application. Only the resolver and the installer run in it.
+    pub(super) fn of_shared_stage(request: &Request) -> Self {
+        let build_env = request.build_env.iter();
+        Self {
+            host_env: for_sandboxes(&request.host_env),
+            build_env: build_env
+                .filter(|(name, _)| PASSED_ON.contains(&name.as_str()))
+                .cloned()
+                .collect(),
+            env: Vec::new(),
+            secrets: Vec::new(),
+            listed: None,
+            constraints: constraints(request),
+            index_logins: true,
+            network: request.network,
+            limits: request.limits.clone(),
+            redactor: request.redactor(),
+        }
+    }
+}
+
+fn constraints(request: &Request) -> Option<String> {
+    let pinned = request.pinned.as_ref();
+    pinned.map(|pinned| pinned.constraints.clone())
+}
+
+/// Of the host's variables, those that a sandbox is told anything of.
+fn for_sandboxes(host: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    host.iter()
+        .filter(|(name, _)| PASSED_ON.contains(&name.as_str()) || *name == CERTIFICATES)
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::{Budget, Compression};
+    use crate::pipeline::request::AuditGate;
+    use crate::source::{Origin, SourceRequest};
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        let pairs = pairs.iter();
+        pairs.map(|(a, b)| ((*a).into(), (*b).into())).collect()
+    }
+
+    fn request() -> Request {
+        Request {
+            name: "app".parse().unwrap(),
+            source: SourceRequest::new(Origin::parse(".").unwrap()),
+            builder: None,
+            allowed_builders: Vec::new(),
+            runtime_image: None,
+            env: pairs(&[
+                ("GREETING", "hello"),
+                ("UV_INDEX_URL", "https://app.example"),
+            ]),
+            build_env: pairs(&[("TOKEN", "t"), ("PIP_INDEX_URL", "https://owner.example")]),
+            secrets: vec![Secret {
+                id: "key".into(),
+                contents: b"secret".to_vec(),
+            }],
+            outputs: Vec::new(),
+            push: false,
+            no_cache: false,
+            upgrade: false,
+            compression: Compression::default(),
+            incremental: false,
+            network: Network::Host,
+            smoke: true,
+            harden: false,
+            audit: AuditGate::default(),
+            pinned: None,
+            limits: Limits::default(),
+            budget: Budget::new(1, 1, None, || false),
+            source_date_epoch: None,
+            host_env: pairs(&[
+                ("UV_DEFAULT_INDEX", "https://me:pw@host.example"),
+                ("SSL_CERT_FILE", "/ca.pem"),
+                ("UV_INDEX_CORP_PASSWORD", "pw"),
+            ])
+            .into_iter()
+            .collect(),
+            expose_index_credentials: false,
+        }
+    }
+
+    #[test]
+    fn a_shared_stage_knows_where_packages_are_and_nothing_of_the_application() {
+        let told = SandboxInputs::of_shared_stage(&request());
+        let build_env: Vec<&str> = told.build_env.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(build_env, ["PIP_INDEX_URL"]);
+        assert!(told.env.is_empty() && told.secrets.is_empty() && told.listed.is_none());
+        let host_env: Vec<&str> = told.host_env.keys().map(String::as_str).collect();
+        assert_eq!(host_env, ["SSL_CERT_FILE", "UV_DEFAULT_INDEX"]);
+        // The resolver and the installer open the indexes.
+        assert!(told.index_logins);
+    }
+
+    #[test]
+    fn code_of_the_application_knows_what_is_its_own() {
+        let told = SandboxInputs::of_application(&request(), None);
+        assert_eq!((told.env.len(), told.build_env.len()), (2, 2));
+        assert_eq!(told.secrets.len(), 1);
+        assert!(!told.index_logins && !told.host_env.contains_key("UV_INDEX_CORP_PASSWORD"));
+    }
+}

@@ -1,0 +1,80 @@
+//! Entries become a layer in the store, searched for the build's secrets while it is written.
+
+use serde::{Deserialize, Serialize};
+
+use crate::builder::layer::StoredLayer;
+use crate::layer::{self, Budget, Compression, Entry, Witness};
+use crate::oci::descriptor;
+use crate::store::Store;
+
+use super::error::BuildError;
+use super::leaks::Leaks;
+use super::request::Request;
+
+/// A layer of ours and what it holds, in a few words.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct TitledLayer {
+    pub(super) layer: StoredLayer,
+    pub(super) title: String,
+    /// It was there before this build.
+    #[serde(skip)]
+    pub(super) cached: bool,
+}
+
+/// Writes the layers of one build.
+pub(super) struct LayerWriter<'a> {
+    store: &'a Store,
+    compression: Compression,
+    budget: &'a Budget,
+    /// What must not be in any of them.
+    leaks: Leaks,
+}
+
+impl<'a> LayerWriter<'a> {
+    /// Refuses the build's secrets.
+    pub(super) fn new(store: &'a Store, request: &'a Request) -> Self {
+        Self::refusing(store, request, Leaks::new(request))
+    }
+
+    /// Refuses what the caller names.
+    pub(super) fn refusing(store: &'a Store, request: &'a Request, leaks: Leaks) -> Self {
+        Self {
+            store,
+            compression: request.compression,
+            budget: &request.budget,
+            leaks,
+        }
+    }
+
+    /// In words, for keys.
+    pub(super) fn compression(&self) -> String {
+        self.compression.to_string()
+    }
+
+    /// Writes entries as a layer into the store, on so many threads.
+    pub(super) fn write(
+        &self,
+        entries: &[Entry],
+        threads: usize,
+    ) -> Result<StoredLayer, BuildError> {
+        let mut blob = self.store.blob_writer()?;
+        let mut search = self.leaks.search();
+        let witness = search.as_mut().map(|search| search as &mut dyn Witness);
+        let written = layer::write_with(
+            entries,
+            self.compression,
+            threads,
+            &mut blob,
+            witness,
+            Some(self.budget),
+        )?;
+        if let Some(search) = search {
+            search.verdict()?;
+        }
+        blob.commit(Some(&written.digest))?;
+        Ok(StoredLayer {
+            descriptor: descriptor(written.media_type, written.digest, written.size),
+            diff_id: written.diff_id.to_string(),
+        })
+    }
+}

@@ -1,0 +1,187 @@
+//! A build with a builder of ours, or any image with a Python: steps 2 to 6, in order.
+//!
+//! [`build`] is the story: the plan, the base, the dependencies and the application on it, the image, the
+//! audit. The image that it gives has no name yet.
+
+use crate::app;
+use crate::oci::Digest;
+use crate::sandbox;
+
+use super::base::{self, Base};
+use super::context::Context;
+use super::draft::rfc3339;
+use super::error::BuildError;
+use super::finish::{Made, finish};
+use super::materials::Materials;
+use super::network::Code;
+use super::plan::{Planned, Reading};
+use super::record::Record;
+use super::report::{Built, CacheReport, CacheState};
+use super::timings::{DEFAULT_SOURCE_TIME, Timings};
+use super::titled_layer::LayerWriter;
+use super::{
+    application, audit_gate, commit, dependencies, git_version, leaks, lock, locked, pitfalls,
+};
+
+/// The steps after the source. `reading` is of the source that `digest` is of.
+pub(super) fn build(
+    context: Context<'_>,
+    reading: &Reading<'_>,
+    digest: &Digest,
+    mut timings: Timings,
+) -> Result<Built, BuildError> {
+    let context = context.with(&reading.request);
+    let Context {
+        store,
+        request,
+        progress,
+    } = context;
+    let tree = reading.tree();
+    // What is found in the cache needs no limit, and is not to be had without the one asked for.
+    sandbox::check_limits(&request.limits)?;
+    let planned = reading.plan()?;
+    timings.step("plan");
+
+    let base = base_of(context, reading, &planned)?;
+    let locked = match &planned.lock {
+        Some(lock) => Some(locked::read(store, lock, &base, request)?),
+        None => None,
+    };
+    let listed = locked.as_ref().map(locked::Locked::listed);
+    let detected = reading.detect(listed, Some(base.python.minor()))?;
+    for note in &detected.notes {
+        progress.step(&format!("---> {note}"));
+    }
+    for warning in detected.warnings.iter().chain(&pitfalls::warnings(tree)) {
+        progress.warning(warning);
+    }
+    for warning in leaks::Leaks::too_short(request) {
+        progress.warning(&warning);
+    }
+    timings.step("base");
+
+    let (base, runtime) = hardened(context, base)?;
+    audit_gate::builder(context, &base)?;
+    if let Some(runtime) = &runtime {
+        audit_gate::builder(context, runtime)?;
+    }
+    let runtime = runtime.as_ref().unwrap_or(&base);
+
+    let versioned = git_version::given(context, &reading.files, &detected.project, tree);
+    let with_version = context.with(versioned.as_ref().unwrap_or(request));
+    let time = request
+        .source_date_epoch
+        .or_else(|| tree.commit.as_ref().map(|commit| commit.time));
+    let materials = Materials {
+        context: with_version,
+        tree,
+        source: digest,
+        detected: &detected,
+        base: &base,
+        runtime,
+        locked: locked.as_ref(),
+        time: time.unwrap_or(DEFAULT_SOURCE_TIME),
+    };
+    let first = Materials {
+        // The version is of the project, which this phase may not see.
+        context: if detected.needs_all_source.is_some() {
+            with_version
+        } else {
+            context
+        },
+        ..materials
+    };
+    progress.step("---> Installing application source");
+    progress.step("---> Building application from source");
+    let phase1 = dependencies::phase(&first)?;
+    timings.step("dependencies");
+
+    let smoke = request.smoke && detected.project.settings.is_on("smoke");
+    let code = if detected.runs_own_code(&reading.files) {
+        Code::Foreign
+    } else {
+        Code::Offline
+    };
+    let writer = LayerWriter::new(store, request);
+    // The dependencies are compressed while the application is built on them.
+    let (dependencies, phase2) = rayon::join(
+        || phase1.written(store, &writer),
+        || application::phase(&materials, &phase1, smoke, code),
+    );
+    let (dependencies, phase2) = (dependencies?, phase2?);
+    timings.step("application");
+
+    let committed = commit::commit(
+        context,
+        &commit::Parts {
+            base: runtime,
+            builder: &base.reference,
+            dependencies: &dependencies,
+            dependencies_hit: phase1.explanation.hit,
+            application: &phase2.result,
+            application_hit: phase2.explanation.hit,
+        },
+        &commit::Facts {
+            request,
+            commit: tree.commit.as_ref(),
+            project: &app::metadata::read(&reading.files),
+            record: &Record {
+                resolved: dependencies.resolved.clone(),
+                wheels: lock::files(&dependencies),
+                ..Record::new(
+                    request,
+                    digest,
+                    tree.commit.as_ref(),
+                    base.named(),
+                    request.runtime_image.is_some().then(|| runtime.named()),
+                )
+            },
+            created: rfc3339(time.unwrap_or(crate::builder::FIXED_TIME)),
+        },
+    )?;
+    finish(
+        context,
+        committed,
+        Made {
+            base: runtime.named(),
+            base_layers: runtime.image.manifest.layers().len(),
+            builder: base.named(),
+            cache: CacheReport {
+                dependencies: CacheState::of(phase1.explanation.hit),
+                application: CacheState::of(phase2.explanation.hit),
+            },
+            explain: vec![phase1.explanation, phase2.explanation],
+            plan: phase2.result.plan,
+            lock: lock::text(
+                &dependencies,
+                &base.python.minor,
+                detected.project.list_digest(),
+            ),
+        },
+        timings,
+    )
+}
+
+/// Step 3: the base, as the project and the caller want it.
+fn base_of(
+    context: Context<'_>,
+    reading: &Reading<'_>,
+    planned: &Planned,
+) -> Result<Base, BuildError> {
+    let named = reading.named_builder(context.store)?;
+    base::take(context, named.as_deref(), planned.python.as_ref())
+}
+
+/// The base, and the image that the application runs on where that is another: with the layer of
+/// `--harden` on the one that it runs on.
+fn hardened(context: Context<'_>, mut base: Base) -> Result<(Base, Option<Base>), BuildError> {
+    let mut runtime = match &context.request.runtime_image {
+        Some(reference) => Some(base::runtime(context, reference, &base)?),
+        None => None,
+    };
+    if context.request.harden {
+        let below = runtime.as_mut().unwrap_or(&mut base);
+        below.harden(context.store, &context.request.budget)?;
+    }
+    Ok((base, runtime))
+}
