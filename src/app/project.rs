@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::declared::{self, Declared};
 use super::files::{EntryKind, Files};
-use super::listed::Listed;
+use super::listed::{Listed, Open};
 pub use super::listed::LocalProject;
 use super::lock::{self, Lock};
 use super::package;
@@ -86,7 +86,10 @@ impl Project {
     ) -> Result<Project, SettingsError> {
         let settings = Settings::load(files, environment, command_line)?;
         if let Some(listed) = given {
-            return Ok(Self::of_list(files, settings, listed));
+            return Ok(match &listed.open {
+                None => Self::of_list(files, settings, listed),
+                Some(open) => Self::of_open_list(files, settings, environment, listed, open),
+            });
         }
         let named = settings.get("requirements").map(|list| {
             list.split_whitespace()
@@ -248,9 +251,41 @@ impl Project {
         }
     }
 
+    fn of_open_list(
+        files: &dyn Files,
+        settings: Settings,
+        environment: &BTreeMap<String, String>,
+        listed: &Listed,
+        open: &Open,
+    ) -> Project {
+        let mut requirements = Requirements::new(environment, "");
+        requirements.add_texts(files, &listed.file, &listed.lines);
+        requirements.files.extend(listed.files.iter().cloned());
+        let source = Source::Lock {
+            file: listed.file.clone(),
+            project: open.project.clone(),
+        };
+        Project {
+            settings,
+            list: list_digest(files, &source, &requirements),
+            source,
+            requirements,
+            installable: static_metadata(files).is_some(),
+            unused_lock: None,
+            names: listed.names.clone(),
+            no_package: no_package(files),
+            listed: Some(listed.clone()),
+        }
+    }
+
     /// Whether all that the app needs is in the list, so that nothing has to be added to it.
     pub fn is_complete(&self) -> bool {
-        self.listed.is_some()
+        self.listed.is_some() && self.open().is_none()
+    }
+
+    /// What is known of a list that is not complete.
+    pub fn open(&self) -> Option<&Open> {
+        self.listed.as_ref()?.open.as_ref()
     }
 
     /// Normalized names that are not to be looked for, whatever asks for them: they are in the list.
@@ -297,7 +332,7 @@ impl Project {
     /// Local projects among the requirements, and the tree itself where metadata describe it:
     /// (path relative to the tree with extras, editable, where it is named).
     pub fn local_projects(&self) -> Vec<LocalProject> {
-        if let Some(listed) = &self.listed {
+        if let Some(listed) = self.listed.as_ref().filter(|listed| listed.open.is_none()) {
             return listed.projects.clone();
         }
         let mut found: Vec<LocalProject> = self

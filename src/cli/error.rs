@@ -502,6 +502,28 @@ impl From<crate::pipeline::BuildError> for CommandError {
             },
             E::NotInIndex { .. } => Self::new(ExitStatus::AppBuildFailed, "not-in-index", message)
                 .with_hint("it is looked for nowhere else, since the project says that it is from there; lock it anew"),
+            E::NothingFits {
+                wanted, offered, ..
+            } => {
+                let has = match offered.len() {
+                    0 => "the index has no file of that name with a SHA-256".to_owned(),
+                    count => format!(
+                        "the index has {}{}",
+                        offered.iter().take(5).cloned().collect::<Vec<_>>().join(", "),
+                        if count > 5 { " and others" } else { "" }
+                    ),
+                };
+                let asked = if wanted.is_empty() {
+                    String::new()
+                } else {
+                    format!("asked for is {wanted}; ")
+                };
+                Self::new(ExitStatus::AppBuildFailed, "not-in-index", message).with_hint(format!(
+                    "{asked}{has}; it is looked for nowhere else, since the project says that it is from there"
+                ))
+            }
+            E::LocalPython { .. } => Self::new(ExitStatus::AppBuildFailed, "no-python", message)
+                .with_hint("make the virtual environment anew: warpdrive project --create NAME"),
             E::Smoke(advice) => Self {
                 code: "smoke-failed",
                 ..(*advice).into()

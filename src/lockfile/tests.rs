@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::app::advice::Explain as _;
 use crate::app::files::Memory;
-use crate::app::settings::Settings;
 
-use super::{Lock, LockfileError, Target, find};
+use super::{Found, Lock, LockfileError, Target, find};
 
 const UV: &str = "version = 1\nrequires-python = \">=3.10\"\n\n\
     [[package]]\nname = \"app\"\nversion = \"1\"\nsource = { virtual = \".\" }\ndependencies = [{ name = \"flask\" }]\n\n\
@@ -17,8 +16,12 @@ const PROJECT: &str = "[project]\nname = \"app\"\nversion = \"1\"\nrequires-pyth
 const POETRY: &str = "package = []\n[metadata]\nlock-version = \"2.1\"\npython-versions = \">=3.10\"\ncontent-hash = \"0\"\n";
 
 fn found(files: &Memory) -> Result<Option<Lock>, LockfileError> {
-    let settings = Settings::load(files, &BTreeMap::new(), &BTreeMap::new()).unwrap();
-    find(files, &settings)
+    Ok(
+        match find(files, &BTreeMap::new(), &BTreeMap::new())? {
+            Some(Found::Lock(lock)) => Some(*lock),
+            _ => None,
+        },
+    )
 }
 
 fn uv() -> Memory {
@@ -121,15 +124,28 @@ fn what_is_said_where_no_lock_can_count() {
             Memory::new().with(".warpdrive/dependencies", "pdm"),
             &["there is no pdm.lock", "`pdm lock`"],
         ),
-        (
-            Memory::new().with("pyproject.toml", &bound),
-            &["[tool.uv.sources]", "`rates`", "`uv lock`"],
-        ),
+        // pip cannot be kept from looking elsewhere.
         (
             Memory::new()
                 .with("pyproject.toml", &bound)
-                .with("requirements.txt", "rates\n"),
-            &["requirements.txt asks for `rates`", "`uv lock`"],
+                .with("libs/rates/pyproject.toml", "")
+                .with(".warpdrive/installer", "pip"),
+            &["[tool.uv.sources]", "`rates`", "`uv lock`"],
+        ),
+        (
+            Memory::new().with("pyproject.toml", &bound),
+            &["`rates` is bound to the path libs/rates, which is not there"],
+        ),
+        (
+            Memory::new().with("pyproject.toml", bound.replace("libs", "..")),
+            &["../rates, which is not inside the source"],
+        ),
+        (
+            Memory::new().with(
+                "pyproject.toml",
+                bound.replace("path = \"libs/rates\"", "index = \"corp\""),
+            ),
+            &["the index corp, which is not defined"],
         ),
     ] {
         let error = found(&files).unwrap_err();

@@ -279,14 +279,17 @@ fn install(
     let src = make_app_root(&staged, chown.is_some())?;
     source.stage(&src, chown)?;
     let mut fetched = false;
-    let files = if let Some(locked) = locked {
-        let place = Locked::place(scratch)?;
-        locked.fetch_all(store, request, &place, progress)?;
-        Some(place)
-    } else {
-        fetched = fetch::fetch(store, source, detected, base, request, tools, progress)?;
-        None
+    let files = match locked {
+        Some(locked) => {
+            let place = Locked::place(scratch)?;
+            locked.fetch_all(store, request, &place, progress)?;
+            Some(place)
+        }
+        None => None,
     };
+    if !detected.project.is_complete() {
+        fetched = fetch::fetch(store, source, detected, base, request, tools, progress)?;
+    }
     let shared = wheel_cache(store, base, mode)?;
     let mut lowers = vec![staged];
     lowers.extend(base.lowers(store)?);

@@ -13,6 +13,7 @@
 use std::path::Path;
 
 use crate::app::Detected;
+use crate::app::files::Files as _;
 use crate::app::pip_variables;
 use crate::app::requirement::{Line, LineKind};
 use crate::app::server::pins::pinned;
@@ -26,6 +27,7 @@ use super::base::Base;
 use super::dependencies::overlay_owned;
 use super::environment::RUN;
 use super::error::BuildError;
+use super::files::TreeFiles;
 use super::request::Request;
 use super::tools::Tools;
 use super::trusted::{self, Job};
@@ -57,6 +59,10 @@ pub(super) fn fetch(
     if request.network == Network::None || detected.project.uses_pip() {
         return Ok(false);
     }
+    // Indexes of uv's own settings are asked by assemble, which reads them; nothing is asked elsewhere first.
+    if !detected.project.is_complete() && has_uv_settings(&TreeFiles::new(source)) {
+        return Ok(false);
+    }
     let said = request.build_env.iter().cloned().collect();
     if pip_variables::without_index(&said) {
         return Ok(false);
@@ -82,7 +88,10 @@ pub(super) fn fetch(
     let constraints = format!("{RUN}/constraints.txt");
     let python = format!("{APP_ROOT}/bin/python");
     let uv = format!("{RUN}/tools/bin/uv");
-    let command = [
+    // What the project binds to a place is not looked for.
+    let excluded_file = format!("{RUN}/excluded.txt");
+    let excluded = detected.project.settled().join("\n");
+    let mut command = vec![
         uv.as_str(),
         "pip",
         "install",
@@ -100,11 +109,15 @@ pub(super) fn fetch(
         "-c",
         &constraints,
     ];
+    if !excluded.is_empty() {
+        command.extend(["--excludes", &excluded_file]);
+    }
     let job = Job {
-        command: command.map(str::to_owned).to_vec(),
+        command: command.into_iter().map(str::to_owned).collect(),
         files: vec![
             (requirements.clone(), lists.requirements),
             (constraints.clone(), lists.constraints),
+            (excluded_file.clone(), excluded),
         ],
         output: Some((
             overlay_owned(&scratch, "fetched", IdMode::current())?.upper,
@@ -135,6 +148,19 @@ pub(super) fn of_project(
         lists.constraints.push_str(&pinned.constraints);
     }
     lists
+}
+
+/// Whether `pyproject.toml` has settings for uv.
+pub(super) fn has_uv_settings(files: &TreeFiles<'_>) -> bool {
+    let Some(text) = files.text("pyproject.toml") else {
+        return false;
+    };
+    // What cannot be read is for the installer to complain about.
+    toml::from_str::<toml::Table>(&text).map_or(true, |document| {
+        document
+            .get("tool")
+            .is_some_and(|tool| tool.get("uv").is_some())
+    })
 }
 
 /// Shows the downloads, which take the time, and leaves the rest to assemble.

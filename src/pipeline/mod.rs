@@ -23,6 +23,7 @@ mod harden;
 mod inputs;
 mod judge;
 mod leaks;
+pub mod local;
 mod lock;
 mod locked;
 mod network;
@@ -114,9 +115,8 @@ pub fn preview(
     let request = &with_environment_of(request, &tree)?;
     let reader = files::TreeFiles::new(&tree);
     let mut options = detection(request, &tree, None);
-    let settings =
-        app::settings::Settings::load(&reader, &options.environment, &options.command_line)?;
-    options.listed = lockfile::find(&reader, &settings)?.map(|lock| lock.preview());
+    let found = lockfile::find(&reader, &options.environment, &options.command_line)?;
+    options.listed = found.map(|found| found.preview());
     let detected = app::detect(&reader, &options)?;
     Ok(Preview { tree, detected })
 }
@@ -204,14 +204,12 @@ fn in_two_phases(
     let reader = files::TreeFiles::new(tree);
     let options = detection(request, tree, None);
     let python = app::python_request(&reader, &options.environment)?;
-    let settings =
-        app::settings::Settings::load(&reader, &options.environment, &options.command_line)?;
-    let lock = lockfile::find(&reader, &settings)?;
+    let lock = lockfile::find(&reader, &options.environment, &options.command_line)?;
     // An app that cannot be started is refused before anything is fetched.
     app::detect(
         &reader,
         &app::Options {
-            listed: lock.as_ref().map(lockfile::Lock::preview),
+            listed: lock.as_ref().map(lockfile::Found::preview),
             ..options.clone()
         },
     )?;

@@ -43,6 +43,8 @@ pub enum BuildError {
         missing: Option<String>,
         tail: Vec<String>,
     },
+    #[error("{table} says where `{name}` comes from, and nothing here can ask there alone")]
+    Bound { name: String, table: &'static str },
     #[error("{distribution} would write {path}, which belongs to the image")]
     Intruder { distribution: String, path: String },
     #[error("{path} was changed while the dependencies were installed")]
@@ -120,6 +122,9 @@ impl Explain for BuildError {
                 };
                 advice.tail(tail.iter().cloned())
             }
+            BuildError::Bound { .. } => advice
+                .cause("A stranger's package of the same name in the public index must not be taken for it.")
+                .remedy("build with the `warpdrive` of a machine: `warpdrive build` or `warpdrive image` there heed it"),
             BuildError::Intruder { .. } => advice
                 .cause("The application's source, the S2I scripts, the environment's Python and warpdrive itself are not a package's to write.")
                 .remedy("remove the package from the requirements"),

@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::declared::binding::Bindings;
 use super::detect::{DetectError, Detected, Options, detect};
 use super::environment::{self, Environment};
 use super::files::Directory;
@@ -263,6 +264,26 @@ impl<'a> Build<'a> {
             path,
             source,
         })
+    }
+
+    /// Without the caller's list nothing is installed of which the project says where it is: no installer
+    /// here can ask there alone.
+    fn refuse_bound(&self, project: &Project) -> Result<(), BuildError> {
+        if self.given.contains_key(listed::VARIABLE) {
+            return Ok(());
+        }
+        let files = Directory::open(&self.roots.source).map_err(|source| BuildError::Io {
+            doing: "open",
+            path: self.roots.source.clone(),
+            source,
+        })?;
+        match Bindings::read(&files).first_of(project) {
+            Some((name, binding)) => Err(BuildError::Bound {
+                name,
+                table: binding.table,
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Runs a hook, if there is one. (Detection refuses one that is not executable.)
