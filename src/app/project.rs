@@ -8,8 +8,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::declared::{self, Declared};
 use super::files::{EntryKind, Files};
-use super::listed::{Listed, Open};
 pub use super::listed::LocalProject;
+use super::listed::{Listed, Open};
 use super::lock::{self, Lock};
 use super::package;
 use super::requirement::{Line, LineKind, Problem, Requirements, is_archive, normalize};
@@ -102,7 +102,7 @@ impl Project {
             .and_then(|home| super::files::join("", &home))
             .unwrap_or_default();
         // What the root does not say, the home does.
-        let metadata = static_metadata(files).or_else(|| metadata_of_home(files, &home));
+        let mut metadata = static_metadata(files).or_else(|| metadata_of_home(files, &home));
         let installable = metadata.is_some();
         let usual = [home.as_str(), ""]
             .iter()
@@ -111,6 +111,12 @@ impl Project {
         let document: Option<toml::Table> = files
             .text("pyproject.toml")
             .and_then(|text| toml::from_str(&text).ok());
+        if let Some(Source::Static { file, requirements }) = &mut metadata
+            && file == "pyproject.toml"
+            && let Some(document) = &document
+        {
+            requirements.extend(chosen(document, &settings)?);
+        }
         let silent = match &metadata {
             None => true,
             Some(Source::Static { requirements, .. }) => requirements.is_empty(),
@@ -371,6 +377,60 @@ impl Project {
         }
         found
     }
+}
+
+/// What the settings add to `[project] dependencies`: extras and groups.
+fn chosen(document: &toml::Table, settings: &Settings) -> Result<Vec<String>, SettingsError> {
+    let optional = document
+        .get("project")
+        .and_then(|project| project.get("optional-dependencies"))
+        .and_then(toml::Value::as_table);
+    let mut found = Vec::new();
+    for key in ["dependency_extras", "dependency_groups"] {
+        let Some(value) = settings.value(key) else {
+            continue;
+        };
+        for name in value.text.split_whitespace() {
+            let lines = if key == "dependency_groups" {
+                declared::groups::of_name(document, name)
+            } else {
+                let mut lists = optional.into_iter().flatten();
+                lists
+                    .find(|(extra, _)| normalize(extra) == normalize(name))
+                    .map(|(_, list)| {
+                        let list = list.as_array().into_iter().flatten();
+                        list.filter_map(toml::Value::as_str)
+                            .map(str::to_owned)
+                            .collect()
+                    })
+            };
+            found.extend(lines.ok_or_else(|| {
+                SettingsError::UnknownValue {
+                    place: value.origin.to_string(),
+                    name: key.to_owned(),
+                    value: name.to_owned(),
+                    allowed: match key {
+                        "dependency_groups" => keys(document.get("dependency-groups")),
+                        _ => optional
+                            .into_iter()
+                            .flatten()
+                            .map(|(name, _)| name.clone())
+                            .collect(),
+                    },
+                }
+            })?);
+        }
+    }
+    Ok(found)
+}
+
+fn keys(table: Option<&toml::Value>) -> Vec<String> {
+    let table = table.and_then(toml::Value::as_table);
+    table
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.clone())
+        .collect()
 }
 
 /// The requirements of these files, or else of the metadata.
@@ -705,6 +765,30 @@ mod tests {
         assert!(matches!(load(&named).source, Source::Lock { .. }));
         let bad = Memory::new().with("pylock.toml", "x = 1");
         assert!(Project::load(&bad, &BTreeMap::new(), &BTreeMap::new()).is_err());
+    }
+
+    #[test]
+    fn extras_and_groups_of_a_project_without_a_lock() {
+        let project = "[project]\nname='x'\ndependencies=['flask']\n\
+            [project.optional-dependencies]\npg=['psycopg']\n[dependency-groups]\nprod=['sentry', {include-group='more'}]\nmore=['six']\n";
+        let files = |settings: &str| {
+            Memory::new().with(
+                "pyproject.toml",
+                format!("{project}[tool.warpdrive]\n{settings}"),
+            )
+        };
+        let names = |settings: &str| {
+            let project = load(&files(settings));
+            project.names().into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(names(""), ["flask"]);
+        assert_eq!(
+            names("dependency-extras = 'PG'\ndependency-groups = 'prod'\n"),
+            ["flask", "psycopg", "sentry", "six"]
+        );
+        let wrong = files("dependency-groups = 'web'\n");
+        let error = Project::load(&wrong, &BTreeMap::new(), &BTreeMap::new()).unwrap_err();
+        assert!(error.to_string().contains("`web`"), "{error}");
     }
 
     #[test]

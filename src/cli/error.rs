@@ -522,6 +522,10 @@ impl From<crate::pipeline::BuildError> for CommandError {
                     "{asked}{has}; it is looked for nowhere else, since the project says that it is from there"
                 ))
             }
+            E::NoVersion { ref variable, .. } => {
+                let hint = format!("say it: --build-env {variable}=VERSION");
+                Self::new(ExitStatus::AppBuildFailed, "no-version", message).with_hint(hint)
+            }
             E::LocalPython { .. } => Self::new(ExitStatus::AppBuildFailed, "no-python", message)
                 .with_hint("make the virtual environment anew: warpdrive project --create NAME"),
             E::Smoke(advice) => Self {

@@ -10,8 +10,8 @@ use super::context::Context;
 use super::error::CommandError;
 use super::printer::Printer;
 use super::{
-    builder, completions, container, doctor, export, image, images, import, inspect, laptop, prune, pull,
-    push, rm, run, s2i, tag, verify_build, version,
+    builder, completions, container, doctor, export, image, images, import, inspect, laptop, prune,
+    pull, push, rm, run, s2i, tag, verify_build, version,
 };
 use crate::app::cli::AppCommand;
 

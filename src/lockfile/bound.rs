@@ -125,7 +125,9 @@ impl Bound {
             reader.line(line)?;
         }
         let bound = reader.finish(project);
-        if project.uses_pip() && !(bound.open.directories.is_empty() && bound.open.others.is_empty()) {
+        if project.uses_pip()
+            && !(bound.open.directories.is_empty() && bound.open.others.is_empty())
+        {
             return Err(refused());
         }
         Ok(Some(bound))
@@ -370,9 +372,9 @@ impl<'a> Reader<'a> {
 
     /// setuptools builds what has its files, whatever `pyproject.toml` says.
     fn is_old_package(&self, directory: &str) -> bool {
-        ["setup.py", "setup.cfg"].iter().any(|name| {
-            files::join(directory, name).is_some_and(|path| self.files.is_file(&path))
-        })
+        ["setup.py", "setup.cfg"]
+            .iter()
+            .any(|name| files::join(directory, name).is_some_and(|path| self.files.is_file(&path)))
     }
 
     fn finish(self, project: &Project) -> Bound {

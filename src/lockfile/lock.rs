@@ -276,6 +276,24 @@ impl Lock {
         Ok(())
     }
 
+    /// The groups that are installed besides what is for everybody.
+    #[cfg(test)]
+    pub(super) fn groups(&self) -> impl Iterator<Item = &String> {
+        self.choice.groups.iter()
+    }
+
+    /// Of a workspace whose root is not a project, the project in the application's directory is what is
+    /// installed, unless another was named.
+    pub fn take_member(&mut self, home: &str) {
+        if let Document::Uv(document) = &self.document
+            && self.choice.member.is_empty()
+            && document.metadata("").is_none()
+            && document.members().iter().any(|member| member == home)
+        {
+            home.clone_into(&mut self.choice.member);
+        }
+    }
+
     pub fn file(&self) -> &str {
         &self.file
     }

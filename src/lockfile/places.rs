@@ -16,7 +16,10 @@ use super::packages::{Index, is_word};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
     /// A directory or an archive of the tree, relative to it.
-    Path { path: String, editable: bool },
+    Path {
+        path: String,
+        editable: bool,
+    },
     /// An address, or that of a repository (`git+…`).
     Url(String),
     Index(Index),
@@ -133,7 +136,10 @@ pub(super) fn members(
     let mut directories: Vec<String> = vec![root.to_owned()];
     for pattern in list("members") {
         let mut found = vec![root.to_owned()];
-        for part in pattern.split('/').filter(|part| !part.is_empty() && *part != ".") {
+        for part in pattern
+            .split('/')
+            .filter(|part| !part.is_empty() && *part != ".")
+        {
             found = found
                 .iter()
                 .flat_map(|above| {
@@ -191,7 +197,10 @@ impl Found<'_> {
         let place = files::join(self.directory, inside).filter(|path| is_word(path));
         let place = place.ok_or_else(|| {
             let path = path.escape_default();
-            self.wrong(name, &format!("is bound to the path {path}, which is not inside the source"))
+            self.wrong(
+                name,
+                &format!("is bound to the path {path}, which is not inside the source"),
+            )
         })?;
         if self.directory.is_empty() && self.file == super::pipenv::PIPFILE
             || self.files.is_file(&place)
@@ -199,7 +208,10 @@ impl Found<'_> {
         {
             return Ok(place);
         }
-        Err(self.wrong(name, &format!("is bound to the path {place}, which is not there")))
+        Err(self.wrong(
+            name,
+            &format!("is bound to the path {place}, which is not there"),
+        ))
     }
 
     fn url(&self, name: &str, url: &str) -> Result<String, LockfileError> {
@@ -211,7 +223,10 @@ impl Found<'_> {
             return Ok(url.to_owned());
         }
         let url = url.escape_default();
-        Err(self.wrong(name, &format!("is bound to {url}, which is not an address that can be used")))
+        Err(self.wrong(
+            name,
+            &format!("is bound to {url}, which is not an address that can be used"),
+        ))
     }
 
     fn git(&self, name: &str, source: &Value, references: &[&str]) -> Result<Place, LockfileError> {
@@ -226,8 +241,15 @@ impl Found<'_> {
         };
         let reference = references.iter().find_map(|key| text(key));
         let below = text("subdirectory");
-        if [reference, below].into_iter().flatten().any(|text| !is_word(text)) {
-            return Err(self.wrong(name, "is bound to a repository with a reference that cannot be used"));
+        if [reference, below]
+            .into_iter()
+            .flatten()
+            .any(|text| !is_word(text))
+        {
+            return Err(self.wrong(
+                name,
+                "is bound to a repository with a reference that cannot be used",
+            ));
         }
         let reference = reference.map_or_else(String::new, |name| format!("@{name}"));
         let below = below.map_or_else(String::new, |path| format!("#subdirectory={path}"));
@@ -241,12 +263,21 @@ impl Found<'_> {
                 return Ok(Place::Index(Index::default()));
             }
             let index = index.escape_default();
-            return Err(self.wrong(name, &format!("is bound to the index {index}, which is not defined")));
+            return Err(self.wrong(
+                name,
+                &format!("is bound to the index {index}, which is not defined"),
+            ));
         };
-        let usable = is_word(url) && ["https://", "http://"].iter().any(|start| url.starts_with(start));
+        let usable = is_word(url)
+            && ["https://", "http://"]
+                .iter()
+                .any(|start| url.starts_with(start));
         if !usable {
             let url = url.escape_default();
-            return Err(self.wrong(name, &format!("is bound to {url}, which is not an index on the web")));
+            return Err(self.wrong(
+                name,
+                &format!("is bound to {url}, which is not an index on the web"),
+            ));
         }
         Ok(Place::Index(Index::at(Some(index), url)))
     }
@@ -345,7 +376,10 @@ impl Found<'_> {
 
     fn of_pdm(&mut self, source: &Value) -> Result<(), LockfileError> {
         let name = source.get("name").and_then(Value::as_str);
-        let url = source.get("url").and_then(Value::as_str).unwrap_or_default();
+        let url = source
+            .get("url")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let names = source.get("include_packages").and_then(Value::as_array);
         for package in names.into_iter().flatten().filter_map(Value::as_str) {
             self.indexes

@@ -16,12 +16,10 @@ const PROJECT: &str = "[project]\nname = \"app\"\nversion = \"1\"\nrequires-pyth
 const POETRY: &str = "package = []\n[metadata]\nlock-version = \"2.1\"\npython-versions = \">=3.10\"\ncontent-hash = \"0\"\n";
 
 fn found(files: &Memory) -> Result<Option<Lock>, LockfileError> {
-    Ok(
-        match find(files, &BTreeMap::new(), &BTreeMap::new())? {
-            Some(Found::Lock(lock)) => Some(*lock),
-            _ => None,
-        },
-    )
+    Ok(match find(files, &BTreeMap::new(), &BTreeMap::new())? {
+        Some(Found::Lock(lock)) => Some(*lock),
+        _ => None,
+    })
 }
 
 fn uv() -> Memory {
@@ -155,4 +153,34 @@ fn what_is_said_where_no_lock_can_count() {
             assert!(said.contains(word), "{word}: {said}");
         }
     }
+}
+
+#[test]
+fn variables_of_uv_choose_groups() {
+    let project = format!(
+        "{PROJECT}[dependency-groups]\ndev = [\"flask\"]\nweb = [\"flask\"]\n[tool.uv]\ndefault-groups = [\"dev\", \"web\"]\n"
+    );
+    let lock = UV.replace(
+        "[package.metadata]\nrequires-dist",
+        "[package.dev-dependencies]\ndev = [{ name = \"flask\" }]\nweb = [{ name = \"flask\" }]\n\n\
+         [package.metadata.requires-dev]\ndev = [{ name = \"flask\" }]\nweb = [{ name = \"flask\" }]\n\n\
+         [package.metadata]\nrequires-dist",
+    );
+    let files = Memory::new()
+        .with("uv.lock", lock)
+        .with("pyproject.toml", project);
+    let groups = |variables: &[(&str, &str)]| {
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        match find(&files, &variables, &BTreeMap::new()).unwrap() {
+            Some(Found::Lock(lock)) => lock.groups().cloned().collect::<Vec<String>>(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(groups(&[]), ["web"]);
+    assert_eq!(groups(&[("UV_NO_GROUP", "web")]), [] as [&str; 0]);
+    assert_eq!(groups(&[("UV_NO_DEFAULT_GROUPS", "1")]), [] as [&str; 0]);
+    assert_eq!(groups(&[("UV_DEV", "1")]), ["dev", "web"]);
 }

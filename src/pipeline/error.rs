@@ -32,6 +32,12 @@ pub enum BuildError {
         /// Names of files.
         offered: Vec<String>,
     },
+    #[error("{tool} takes the version from git, and {problem}")]
+    NoVersion {
+        tool: &'static str,
+        variable: String,
+        problem: String,
+    },
     #[error("{python} cannot be asked for its version")]
     LocalPython {
         python: PathBuf,

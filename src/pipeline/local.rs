@@ -75,10 +75,7 @@ pub fn ready(
     let path = scratch.path().join("listed.json");
     let text = serde_json::to_vec(&listed).unwrap_or_default();
     std::fs::write(&path, text).map_err(|error| failed(&path, error))?;
-    let mut more = vec![(
-        listed::VARIABLE.to_owned(),
-        path.display().to_string(),
-    )];
+    let mut more = vec![(listed::VARIABLE.to_owned(), path.display().to_string())];
     // What is not in a lock has to be kept from being looked for, which pip cannot.
     if matches!(found, Found::Bound(_)) && process::which("uv", variables).is_none() {
         let tools = tools::ensure(store, progress)?;

@@ -204,15 +204,18 @@ fn in_two_phases(
     let reader = files::TreeFiles::new(tree);
     let options = detection(request, tree, None);
     let python = app::python_request(&reader, &options.environment)?;
-    let lock = lockfile::find(&reader, &options.environment, &options.command_line)?;
+    let mut lock = lockfile::find(&reader, &options.environment, &options.command_line)?;
     // An app that cannot be started is refused before anything is fetched.
-    app::detect(
+    let planned = app::detect(
         &reader,
         &app::Options {
             listed: lock.as_ref().map(lockfile::Found::preview),
             ..options.clone()
         },
     )?;
+    if let Some(lockfile::Found::Lock(lock)) = &mut lock {
+        lock.take_member(&planned.plan.home);
+    }
     timings.step("plan");
 
     let wish = wish(store, &reader, &options, request)?;
@@ -256,7 +259,7 @@ fn in_two_phases(
         None => &base,
     };
 
-    let given = git_version::given(&reader, &detected.project, tree, request, progress);
+    let given = git_version::given(&reader, &detected.project, tree, request, progress)?;
     let with_version = given.as_ref().unwrap_or(request);
     let first = if detected.needs_all_source.is_some() {
         with_version

@@ -45,10 +45,7 @@ impl Indexes {
     }
 
     /// Those that these variables name.
-    pub(super) fn of(
-        variables: BTreeMap<String, String>,
-        fresh: bool,
-    ) -> Result<Self, BuildError> {
+    pub(super) fn of(variables: BTreeMap<String, String>, fresh: bool) -> Result<Self, BuildError> {
         let default = ["UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"]
             .iter()
             .find_map(|name| variables.get(*name))

@@ -172,6 +172,11 @@ fn compiler_hints(advice: Advice, tail: &[String]) -> Advice {
             "use a builder image with compilers (kind \"build\")",
         ),
         (
+            "bound-and-not-asked-for",
+            "A package needs a name that the project binds to a place and does not ask for itself.",
+            "name it among the project's dependencies, or write the lock",
+        ),
+        (
             "apxs",
             "mod_wsgi is compiled, and Apache's headers are missing.",
             "use a builder with apache2-dev, or mod_wsgi-standalone",

@@ -80,7 +80,8 @@ pub(super) fn of_project(
         if pip && project.is_complete() {
             // The files have been verified, and pip would ask for the hashes of repositories.
             let mut line = line.clone();
-            line.text.truncate(line.text.find(" --hash").unwrap_or(line.text.len()));
+            line.text
+                .truncate(line.text.find(" --hash").unwrap_or(line.text.len()));
             list.add(&line, part, pip, source);
         } else {
             list.add(line, part, pip, source);

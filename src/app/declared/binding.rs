@@ -113,9 +113,11 @@ impl Bindings {
         let lists = match &project.source {
             Source::Requirements(_) | Source::Lock { .. } => true,
             // Only uv can tell, and it heeds its own table.
-            Source::Dynamic { .. } => return self.all().find_map(|(name, binding)| {
-                (binding.manager != "uv").then(|| (name.to_owned(), binding))
-            }),
+            Source::Dynamic { .. } => {
+                return self.all().find_map(|(name, binding)| {
+                    (binding.manager != "uv").then(|| (name.to_owned(), binding))
+                });
+            }
             Source::Static { .. } | Source::None => false,
         };
         if !lists {

@@ -4,7 +4,7 @@
 
 pub mod binding;
 mod conda;
-mod groups;
+pub mod groups;
 mod pipfile;
 mod poetry;
 mod several;

@@ -8,9 +8,7 @@ fn list(files: &Memory) -> (Listed, Vec<FromIndex>) {
     let Some(Found::Bound(bound)) = found else {
         panic!("nothing is bound: {found:?}");
     };
-    bound
-        .select(&Target::of("3.11.2", "glibc 2.36"))
-        .unwrap()
+    bound.select(&Target::of("3.11.2", "glibc 2.36")).unwrap()
 }
 
 const SOURCES: &str = "[project]\nname = 'app'\nversion = '1'\n\
@@ -55,7 +53,10 @@ fn each_name_is_from_its_place() {
     assert_eq!(one.index.name.as_deref(), Some("corp"));
     assert!(one.allows("1.5") && !one.allows("2.0"));
     let open = listed.open.unwrap();
-    assert_eq!(open.directories.iter().collect::<Vec<_>>(), ["deep", "rates"]);
+    assert_eq!(
+        open.directories.iter().collect::<Vec<_>>(),
+        ["deep", "rates"]
+    );
     assert_eq!(
         open.others,
         [
@@ -130,7 +131,10 @@ fn projects_of_a_workspace() {
     };
     let files = Memory::new()
         .with("pyproject.toml", root)
-        .with("packages/a/pyproject.toml", member("core", "[build-system]\n"))
+        .with(
+            "packages/a/pyproject.toml",
+            member("core", "[build-system]\n"),
+        )
         .with("packages/b/pyproject.toml", member("plain", ""))
         .with("packages/web/pyproject.toml", member("web", ""))
         .with("packages/old/pyproject.toml", member("core", ""));
@@ -155,5 +159,9 @@ fn what_cannot_be_told_apart_is_refused() {
     // Its backend alone knows what it needs, and uv heeds the table.
     let dynamic = "[project]\nname = 'app'\ndynamic = ['dependencies']\n[tool.uv.sources]\nx = { path = 'x' }\n";
     let files = Memory::new().with("pyproject.toml", dynamic);
-    assert!(find(&files, &BTreeMap::new(), &BTreeMap::new()).unwrap().is_none());
+    assert!(
+        find(&files, &BTreeMap::new(), &BTreeMap::new())
+            .unwrap()
+            .is_none()
+    );
 }
