@@ -42,7 +42,9 @@ pub struct Open {
     pub others: Vec<(String, Option<String>)>,
     /// The metadata of the project itself, which is installed, too.
     pub project: Option<String>,
-    /// SHA-256 of the files that lines name.
+    /// Lines for the files that an index gave for the names that are bound to it.
+    pub fetched: Vec<String>,
+    /// SHA-256 of these files.
     pub hashes: Vec<String>,
 }
 

@@ -223,22 +223,7 @@ impl Project {
 
     fn of_list(files: &dyn Files, settings: Settings, listed: &Listed) -> Project {
         let mut requirements = Requirements::default();
-        for (at, text) in listed.lines.iter().enumerate() {
-            let Some((name, rest)) = super::requirement::name_of(text) else {
-                continue;
-            };
-            let url = rest.trim_start_matches('@').split_whitespace().next();
-            // Wherever they are, they are no projects of the tree.
-            requirements.lines.push(Line {
-                file: listed.file.clone(),
-                number: at + 1,
-                text: text.clone(),
-                kind: LineKind::Named {
-                    name: normalize(name),
-                    url: url.map(str::to_owned),
-                },
-            });
-        }
+        requirements.lines = fetched_lines(&listed.file, &listed.lines);
         requirements.files = listed.files.iter().cloned().collect();
         let source = Source::Lock {
             file: listed.file.clone(),
@@ -266,6 +251,8 @@ impl Project {
     ) -> Project {
         let mut requirements = Requirements::new(environment, "");
         requirements.add_texts(files, &listed.file, &listed.lines);
+        let fetched = fetched_lines(&listed.file, &open.fetched);
+        requirements.lines.extend(fetched);
         requirements.files.extend(listed.files.iter().cloned());
         let source = Source::Lock {
             file: listed.file.clone(),
@@ -462,6 +449,28 @@ fn listed(
         requirements.add_texts(files, file, list);
     }
     (source, requirements)
+}
+
+/// Lines with addresses. Wherever they are, they are no projects of the tree.
+fn fetched_lines(file: &str, texts: &[String]) -> Vec<Line> {
+    let line = |(at, text): (usize, &String)| {
+        let (name, rest) = super::requirement::name_of(text)?;
+        let rest = match rest.strip_prefix('[') {
+            Some(extras) => extras.split_once(']')?.1.trim_start(),
+            None => rest,
+        };
+        let url = rest.trim_start_matches('@').split_whitespace().next();
+        Some(Line {
+            file: file.to_owned(),
+            number: at + 1,
+            text: text.clone(),
+            kind: LineKind::Named {
+                name: normalize(name),
+                url: url.map(str::to_owned),
+            },
+        })
+    };
+    texts.iter().enumerate().filter_map(line).collect()
 }
 
 fn no_package(files: &dyn Files) -> bool {

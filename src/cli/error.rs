@@ -290,6 +290,15 @@ impl From<crate::builder::BuilderError> for CommandError {
                 error.tail = tail;
                 error
             }
+            E::UvPython { status, tail, .. } => {
+                let mut error = failure("uv-python-failed").with_hint(
+                    "the lines above are uv's own; it fetches python-build-standalone from GitHub, or from the \
+                     mirror that UV_PYTHON_INSTALL_MIRROR names",
+                );
+                error.status = Some(status);
+                error.tail = tail;
+                error
+            }
             E::NoPython { detail, .. } => failure("builder-without-python").with_hint(format!(
                 "a builder is any image with Python 3 ({detail}); `warpdrive builder list` shows \
                  those that can be made here"

@@ -415,7 +415,7 @@ impl<'a> Reader<'a> {
                 directories: self.directories,
                 others,
                 project: own,
-                hashes: Vec::new(),
+                ..Open::default()
             },
             files,
         }

@@ -10,12 +10,13 @@
 //! The installed tree is thrown away: what stays is what uv keeps of verified downloads. A failure
 //! is none; assemble says better what is wrong, and downloads what is missing for itself.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::app::Detected;
 use crate::app::files::Files as _;
 use crate::app::pip_variables;
-use crate::app::requirement::{Line, LineKind};
+use crate::app::requirement::{Line, LineKind, expand};
 use crate::app::server::pins::pinned;
 use crate::builder::APP_ROOT;
 use crate::progress::Progress;
@@ -77,7 +78,7 @@ pub(super) fn fetch(
         .chain(agent)
         .map(|name| pinned(name, base.python.minor()))
         .collect();
-    let lists = of_project(source, detected, &server, request);
+    let lists = of_lines(source, detected, &server, request, &said);
     if lists.requirements.is_empty() {
         return Ok(false);
     }
@@ -136,6 +137,17 @@ pub(super) fn of_project(
     more: &[String],
     request: &Request,
 ) -> Lists {
+    of_lines(source, detected, more, request, &BTreeMap::new())
+}
+
+/// The same with the values of `${NAME}` in the addresses of indexes. It may hold a login then.
+fn of_lines(
+    source: &Tree,
+    detected: &Detected,
+    more: &[String],
+    request: &Request,
+    variables: &BTreeMap<String, String>,
+) -> Lists {
     let constraints = |path: &str| {
         let bytes = source
             .read(Path::new(path), MAX_CONSTRAINTS)
@@ -143,7 +155,11 @@ pub(super) fn of_project(
             .flatten()?;
         String::from_utf8(bytes).ok()
     };
-    let mut lists = lists(&detected.project.requirements.lines, more, &constraints);
+    let mut all = detected.project.requirements.lines.clone();
+    for line in all.iter_mut().filter(|line| line.kind == LineKind::Option) {
+        line.text = expand(&line.text, variables).0;
+    }
+    let mut lists = lists(&all, more, &constraints);
     if let Some(pinned) = &request.pinned {
         lists.constraints.push_str(&pinned.constraints);
     }

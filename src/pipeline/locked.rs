@@ -273,8 +273,8 @@ fn of_bound(
         Ok(kept.chosen(one))
     })?;
     for (one, file) in wanted.iter().zip(&files) {
-        listed.lines.push(file.line(&one.extras, environment));
         if let Some(open) = &mut listed.open {
+            open.fetched.push(file.line(&one.extras, environment));
             open.hashes.push(file.file.sha256.clone());
         }
     }

@@ -68,6 +68,7 @@ pub use request::{
     CacheReport, CacheState, Explanation, LayerKind, LayerReport, NameAndDigest, Report, Request,
     Secret,
 };
+pub use tools::pinned_uv;
 pub use transfers::Transfers;
 pub use verify::{Pinned, Verification, verify};
 

@@ -154,8 +154,8 @@ mod tests {
             declared.lines,
             [
                 "Flask>=3.0,<4",
-                "fork @ git+https://x/fork.git@v1 ; sys_platform == 'linux'",
                 "bound==1",
+                "fork @ git+https://x/fork.git@v1 ; sys_platform == 'linux'",
                 "-e ./libs/lib",
                 "tomli>=2,<3 ; python_version < \"3.11\"",
                 "uvicorn[standard]",
