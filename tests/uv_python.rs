@@ -78,7 +78,10 @@ fn a_python_from_a_mirror_is_put_on_a_debian_builder() {
     )
     .unwrap();
     let env = [
-        format!("UV_PYTHON_INSTALL_MIRROR={}/mirror", mirror.url()),
+        format!(
+            "UV_PYTHON_INSTALL_MIRROR=http://{}/mirror",
+            mirror.address()
+        ),
         format!("UV_PYTHON_DOWNLOADS_JSON_URL={}", releases.display()),
     ];
     let env: Vec<&str> = env.iter().map(String::as_str).collect();

@@ -110,6 +110,11 @@ impl Bound {
             file: manager.file(),
             mend: manager.mend().to_owned(),
         };
+        let requirements = &project.requirements;
+        if !requirements.problems.is_empty() || !requirements.missing.is_empty() {
+            // Detection refuses what cannot be done, line by line.
+            return Ok(None);
+        }
         let dynamic = matches!(project.source, Source::Dynamic { .. });
         if dynamic && bindings.all().all(|(_, one)| one.manager == "uv") {
             // Its build backend alone knows what it asks for; uv heeds its own table then.

@@ -156,6 +156,18 @@ fn what_cannot_be_told_apart_is_refused() {
     let files = Memory::new().with("pyproject.toml", pdm);
     let error = find(&files, &BTreeMap::new(), &BTreeMap::new()).unwrap_err();
     assert!(error.to_string().contains("acme-*"), "{error}");
+    // What cannot be said in a list is not dropped with the rest.
+    let odd = "[tool.poetry]\nname = 'app'\n[tool.poetry.dependencies]\nodd = '^1 || ^3'\nlib = { path = 'lib' }\n";
+    let files = Memory::new()
+        .with("pyproject.toml", odd)
+        .with("lib/setup.py", "");
+    assert!(
+        find(&files, &BTreeMap::new(), &BTreeMap::new())
+            .unwrap()
+            .is_none()
+    );
+    let project = Project::load(&files, &BTreeMap::new(), &BTreeMap::new()).unwrap();
+    assert!(!project.requirements.problems.is_empty());
     // Its backend alone knows what it needs, and uv heeds the table.
     let dynamic = "[project]\nname = 'app'\ndynamic = ['dependencies']\n[tool.uv.sources]\nx = { path = 'x' }\n";
     let files = Memory::new().with("pyproject.toml", dynamic);
