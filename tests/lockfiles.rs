@@ -413,9 +413,19 @@ fn a_laptop_goes_by_the_lock_and_by_what_is_bound() {
     let question = "import rates, corplib, small, needy; print(rates.VERSION, corplib.VERSION)";
     assert_eq!(run(place.path(), "unlocked", question), "2.0 1.5");
     assert_eq!(asked_for_a_bound_name(&indexes), Vec::<String>::new());
+    // Nothing of where the files were for a moment is left.
+    let environment = home.path().join(".warpdrive/warpdrive+unlocked");
+    let library = fs::read_dir(environment.join("lib")).unwrap().next();
+    let site = library.unwrap().unwrap().path().join("site-packages");
+    let information = site.join("corplib-1.5.dist-info");
+    assert!(!information.join("direct_url.json").exists());
+    let record = fs::read_to_string(information.join("RECORD")).unwrap();
+    assert!(
+        record.contains("corplib.py,") && !record.contains("direct_url"),
+        "{record}"
+    );
     // The executable in images cannot do that, and asks nobody.
     let mut command = std::process::Command::new(env!("WARPDRIVE_APP_TOOL_PATH"));
-    let environment = home.path().join(".warpdrive/warpdrive+unlocked");
     command
         .arg("build")
         .current_dir(place.path())

@@ -30,5 +30,9 @@ pub(super) fn run(command: &AppCommand, context: &Context) -> Result<u8, Command
     for (name, value) in ready.iter().flat_map(|ready| &ready.variables) {
         caller.variables.insert(name.into(), value.into());
     }
-    Ok(app::run_for(command, &caller))
+    let code = app::run_for(command, &caller);
+    if let Some(ready) = &ready {
+        ready.forget_place(&roots);
+    }
+    Ok(code)
 }

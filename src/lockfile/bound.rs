@@ -403,6 +403,13 @@ impl<'a> Reader<'a> {
             Source::Lock { file, project } => (file.clone(), project.clone()),
             Source::None => ("pyproject.toml".to_owned(), None),
         };
+        // To the managers a project that does not say how it is built is not a package.
+        let own = own.filter(|file| {
+            !file.ends_with("pyproject.toml")
+                || self
+                    .table(file)
+                    .is_some_and(|table| table.contains_key("build-system"))
+        });
         let bound = |name: &&String| self.places.of(name).is_some();
         let settled = self.named.iter().filter(bound).cloned();
         let mut files = self.read;

@@ -8,6 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::app::assemble::site_packages;
 use crate::app::files::Directory;
 use crate::app::roots::Roots;
 use crate::app::{listed, pip_variables, process};
@@ -29,7 +30,34 @@ print(' '.join(platform.libc_ver(sys.executable)).strip())";
 pub struct Ready {
     /// Variables that it is to have besides its own.
     pub variables: Vec<(String, String)>,
-    _scratch: Scratch,
+    scratch: Scratch,
+}
+
+impl Ready {
+    /// Takes out what the installer has noted of where the files were (PEP 610): they are gone, and an
+    /// index has them.
+    pub fn forget_place(&self, roots: &Roots) {
+        let place = format!("file://{}/", self.scratch.path().display());
+        let site = site_packages(&roots.app);
+        let entries = std::fs::read_dir(site).into_iter().flatten().flatten();
+        for information in entries.map(|entry| entry.path()) {
+            let origin = information.join("direct_url.json");
+            let noted = std::fs::read_to_string(&origin).unwrap_or_default();
+            let record = information.join("RECORD");
+            let (true, Ok(text)) = (noted.contains(&place), std::fs::read_to_string(&record))
+            else {
+                continue;
+            };
+            let kept: String = text
+                .split_inclusive('\n')
+                .filter(|line| !line.contains(".dist-info/direct_url.json,"))
+                .collect();
+            // What is left as it was does no harm.
+            if std::fs::write(&record, kept).is_ok() {
+                let _ = std::fs::remove_file(&origin);
+            }
+        }
+    }
 }
 
 /// Reads the lock of a source tree, or what it binds, and fetches the files; nothing where an installer
@@ -88,7 +116,7 @@ pub fn ready(
     }
     Ok(Some(Ready {
         variables: more,
-        _scratch: scratch,
+        scratch,
     }))
 }
 

@@ -332,7 +332,7 @@ fn temporary(environment: &Environment) -> PathBuf {
 }
 
 /// The directory of packages of a virtual environment.
-pub(crate) fn site_packages(app_root: &Path) -> PathBuf {
+pub fn site_packages(app_root: &Path) -> PathBuf {
     let library = app_root.join("lib");
     let mut names: Vec<String> = fs::read_dir(&library)
         .into_iter()

@@ -68,7 +68,7 @@ fn each_name_is_from_its_place() {
         listed.settled,
         ["corplib", "deep", "fork", "old", "rates", "tool"]
     );
-    assert_eq!(open.project.as_deref(), Some("pyproject.toml"));
+    assert_eq!(open.project, None);
 }
 
 #[test]
