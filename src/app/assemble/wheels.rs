@@ -120,12 +120,11 @@ impl Build<'_> {
                     some = true;
                     wheels.make(&list, file)?;
                 }
-                Source::Requirements(_) => {}
                 Source::Static { .. } | Source::Dynamic { .. } => {
                     some = true;
                     wheels.make(&[".".to_owned()], ".")?;
                 }
-                Source::None => {}
+                Source::Requirements(_) | Source::None => {}
             }
         }
         if !detected.project.local_projects().is_empty() {
