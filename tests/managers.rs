@@ -37,7 +37,7 @@ fn the_same_is_installed_as_by_the_managers_own_tools() {
                     .env("PATH", &path)
                     .env("WARPDRIVE_STORE", warpdrive.store())
                     .env("WARPDRIVE_COMPARE_BUILDER", PYTHON_311_RUN);
-                scope.spawn(move || process::output_within(&mut command, Duration::from_mins(9)))
+                scope.spawn(move || process::output_within(&mut command, Duration::from_mins(15)))
             })
             .collect();
         halves
