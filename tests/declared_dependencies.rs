@@ -231,6 +231,30 @@ fn what_cannot_be_done_is_refused_by_its_line() {
 }
 
 #[test]
+fn a_version_of_git_without_a_repository_is_to_be_said() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let place = tempfile::tempdir().unwrap();
+    let scm = format!(
+        "{}[project]\nname = 'ledger'\ndynamic = ['version']\n",
+        PYPROJECT.replace("[]", "['setuptools-scm']")
+    );
+    write(
+        place.path(),
+        &[
+            ("wsgi.py", WSGI.as_bytes()),
+            ("pyproject.toml", scm.as_bytes()),
+            ("backend.py", BACKEND.as_bytes()),
+        ],
+    );
+    let (code, said) = warpdrive.refuses(place.path(), &[]);
+    assert_eq!(code, 3, "{said}");
+    assert!(
+        said.contains("--build-env SETUPTOOLS_SCM_PRETEND_VERSION_FOR_LEDGER=VERSION"),
+        "{said}"
+    );
+}
+
+#[test]
 fn no_registry_is_asked_for_a_python_that_there_is_not() {
     let warpdrive = Warpdrive::new();
     let place = tempfile::tempdir().unwrap();

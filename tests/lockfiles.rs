@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use warpdrive::oci::sha256;
 
 use crate::support::package_index::{PackageIndex, WSGI, Wheel};
-use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive};
+use crate::support::process::{self, words};
+use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive, binary};
 
 /// A private index with `corplib`, and a public one with a stranger's of the same name.
 struct Indexes {
@@ -258,16 +259,21 @@ fn a_bound_name_is_asked_of_its_index_alone() {
                 "{manager} {more:?}"
             );
         }
-        // Without the lock nothing is looked for at all.
+        // Without the lock it is from there, too; a pattern says not of which names.
         let lock = place.path().join(files[1].0);
         fs::remove_file(lock).unwrap();
-        let (code, words) = warpdrive.refuses(place.path(), &[]);
-        // A Pipfile is read without its lock too, so its lines are what is refused.
-        assert_eq!(code, if manager == "pipenv" { 3 } else { 2 }, "{words}");
-        assert!(
-            words.contains(" lock") && words.contains("corp"),
-            "{manager}: {words}"
-        );
+        if manager == "pdm" {
+            let (code, words) = warpdrive.refuses(place.path(), &[]);
+            assert_eq!(code, 2, "{words}");
+            assert!(words.contains("`pdm lock`"), "{words}");
+        } else {
+            build(&warpdrive, place.path(), &public, &["--no-cache"]);
+            assert_eq!(
+                warpdrive.python("app", question).trim(),
+                "1.5 1.0",
+                "{manager}"
+            );
+        }
         assert_eq!(
             indexes.asked_for_corplib(),
             Vec::<String>::new(),
@@ -291,4 +297,147 @@ fn a_file_with_other_bytes_is_not_installed() {
     let (code, words) = warpdrive.refuses(place.path(), &[]);
     assert_ne!(code, 0);
     assert!(words.contains("corplib"), "{words}");
+}
+
+/// A build backend that needs nothing, for a project `rates` that needs `small`.
+const RATES: &str = "[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n\
+    [project]\nname = 'rates'\nversion = '2.0'\ndependencies = ['small']\n";
+const RATES_BACKEND: &str = r#"
+import os, zipfile
+
+def build_wheel(directory, settings=None, metadata=None):
+    with zipfile.ZipFile(os.path.join(directory, "rates-2.0-py3-none-any.whl"), "w") as z:
+        z.writestr("rates.py", "VERSION = '2.0'\n")
+        z.writestr("rates-2.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: rates\nVersion: 2.0\nRequires-Dist: small\n")
+        z.writestr("rates-2.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        z.writestr("rates-2.0.dist-info/RECORD", "")
+    return "rates-2.0-py3-none-any.whl"
+
+build_editable = build_wheel
+
+def get_requires_for_build_wheel(settings=None):
+    return []
+
+get_requires_for_build_editable = get_requires_for_build_wheel
+"#;
+
+/// A project that binds `rates` to a path and `corplib` to an index, without a lock; a stranger's of both
+/// names are in the public index, and `needy` there wants `rates`.
+fn unlocked(indexes: &Indexes) -> tempfile::TempDir {
+    for wheel in [
+        Wheel::new("rates", "9.9"),
+        Wheel::new("needy", "1.0").requires("rates"),
+    ] {
+        indexes.public.add(&wheel);
+    }
+    let project = format!(
+        "[project]\nname = 'app'\nversion = '1'\ndependencies = ['rates', 'corplib', 'needy']\n\
+         [tool.uv.sources]\nrates = {{ path = 'libs/rates' }}\ncorplib = {{ index = 'corp' }}\n\
+         [[tool.uv.index]]\nname = 'corp'\nurl = '{}'\nexplicit = true\n",
+        indexes.corp()
+    );
+    let place = lay_out(&[("pyproject.toml", project)]);
+    let rates = place.path().join("libs/rates");
+    fs::create_dir_all(&rates).unwrap();
+    fs::write(rates.join("pyproject.toml"), RATES).unwrap();
+    fs::write(rates.join("backend.py"), RATES_BACKEND).unwrap();
+    place
+}
+
+fn asked_for_a_bound_name(indexes: &Indexes) -> Vec<String> {
+    let lines = indexes.public.asked().into_iter();
+    lines
+        .filter(|line| line.contains("corplib") || line.contains("rates"))
+        .collect()
+}
+
+#[test]
+fn paths_and_indexes_without_a_lock() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let indexes = Indexes::start();
+    let place = unlocked(&indexes);
+    build(&warpdrive, place.path(), &indexes.public.url(), &[]);
+    let question = "import rates, corplib, small, needy; print(rates.VERSION, corplib.VERSION)";
+    assert_eq!(warpdrive.python("app", question).trim(), "2.0 1.5");
+    assert_eq!(asked_for_a_bound_name(&indexes), Vec::<String>::new());
+    // A package that needs a name that is bound and not asked for does not get a stranger's.
+    let pyproject = place.path().join("pyproject.toml");
+    let text = fs::read_to_string(&pyproject).unwrap();
+    fs::write(&pyproject, text.replace("'rates', 'corplib', ", "")).unwrap();
+    let mirror = format!("UV_DEFAULT_INDEX={}", indexes.public.url());
+    let arguments = warpdrive.image_arguments("app");
+    let output = process::output(&mut warpdrive.command_in(place.path(), &[&mirror], &arguments));
+    assert!(!output.status.success(), "{}", words(&output));
+    assert!(
+        words(&output).contains("binds to a place and does not ask for itself"),
+        "{}",
+        words(&output)
+    );
+    assert_eq!(asked_for_a_bound_name(&indexes), Vec::<String>::new());
+}
+
+#[test]
+fn a_laptop_goes_by_the_lock_and_by_what_is_bound() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let indexes = Indexes::start();
+    let home = tempfile::tempdir().unwrap();
+    let question = "import corplib, small; print(corplib.VERSION, small.VERSION)";
+    let run = |place: &Path, name: &str, question: &str| {
+        let session = format!(
+            "set -e; eval \"$('{0}' rcfile bash)\"; warpdrive project --create {name} >&2\n\
+             '{0}' build >&2\npython -c \"{question}\"",
+            binary().display()
+        );
+        let mut command = std::process::Command::new("/bin/bash");
+        command
+            .args(["-c", &session])
+            .current_dir(place)
+            .env("HOME", home.path())
+            .env("WARPDRIVE_STORE", warpdrive.store())
+            .env("UV_DEFAULT_INDEX", indexes.public.url())
+            .env("PIP_INDEX_URL", indexes.public.url());
+        let output = process::output(&mut command);
+        assert!(output.status.success(), "{name}: {}", words(&output));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    for (manager, files) in indexes.projects() {
+        let place = lay_out(&files);
+        assert_eq!(run(place.path(), manager, question), "1.5 1.0");
+        assert_eq!(
+            asked_for_a_bound_name(&indexes),
+            Vec::<String>::new(),
+            "{manager}"
+        );
+    }
+    let place = unlocked(&indexes);
+    let question = "import rates, corplib, small, needy; print(rates.VERSION, corplib.VERSION)";
+    assert_eq!(run(place.path(), "unlocked", question), "2.0 1.5");
+    assert_eq!(asked_for_a_bound_name(&indexes), Vec::<String>::new());
+    // Nothing of where the files were for a moment is left.
+    let environment = home.path().join(".warpdrive/warpdrive+unlocked");
+    let library = fs::read_dir(environment.join("lib")).unwrap().next();
+    let site = library.unwrap().unwrap().path().join("site-packages");
+    let information = site.join("corplib-1.5.dist-info");
+    assert!(!information.join("direct_url.json").exists());
+    let record = fs::read_to_string(information.join("RECORD")).unwrap();
+    assert!(
+        record.contains("corplib.py,") && !record.contains("direct_url"),
+        "{record}"
+    );
+    // The executable in images cannot do that, and asks nobody.
+    let mut command = std::process::Command::new(env!("WARPDRIVE_APP_TOOL_PATH"));
+    command
+        .arg("build")
+        .current_dir(place.path())
+        .env("WARPDRIVE_APP_ROOT", environment)
+        .env("WARPDRIVE_SRC_ROOT", place.path())
+        .env("UV_DEFAULT_INDEX", indexes.public.url());
+    let output = process::output(&mut command);
+    assert!(!output.status.success(), "{}", words(&output));
+    assert!(
+        words(&output).contains("[tool.uv.sources]"),
+        "{}",
+        words(&output)
+    );
+    assert_eq!(asked_for_a_bound_name(&indexes), Vec::<String>::new());
 }

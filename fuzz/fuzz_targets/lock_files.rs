@@ -10,8 +10,9 @@ mod memory;
 use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
+use warpdrive::app::project::Project;
 use warpdrive::app::settings::Settings;
-use warpdrive::lockfile::{Target, find, links};
+use warpdrive::lockfile::{Found, Target, find, links};
 
 fuzz_target!(|text: &str| {
     let files = memory::tree(text);
@@ -20,7 +21,9 @@ fuzz_target!(|text: &str| {
     let Ok(settings) = Settings::load(&files, &BTreeMap::new(), &BTreeMap::new()) else {
         return;
     };
-    let Ok(Some(lock)) = find(&files, &settings) else {
+    let project = Project::read(&files, settings.clone(), &BTreeMap::new());
+    let Ok(project) = project else { return };
+    let Ok(Some(Found::Lock(lock))) = find(&files, &settings, &BTreeMap::new(), || Ok(&project)) else {
         return;
     };
     let _ = lock.preview();

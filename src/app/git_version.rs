@@ -28,6 +28,8 @@ pub struct FromGit {
     scheme: Scheme,
     /// `+gCOMMIT` belongs to the version.
     local: bool,
+    /// Where git says nothing the project has another: a fallback, or what an archive of sources holds.
+    pub has_other: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,11 +80,34 @@ pub fn of_project(files: &dyn Files, project: &Project) -> Option<FromGit> {
         .get("project")
         .and_then(|project| project.get("name"))
         .and_then(toml::Value::as_str);
+    let text = |path: &[&str]| {
+        let (first, rest) = path.split_first()?;
+        rest.iter()
+            .try_fold(document.get(*first)?, |value, key| value.get(key))
+            .and_then(toml::Value::as_str)
+    };
+    let has_other = files.is_file("PKG-INFO")
+        || [
+            &["tool", "setuptools_scm", "fallback_version"][..],
+            &["tool", "hatch", "version", "fallback-version"],
+            &[
+                "tool",
+                "hatch",
+                "version",
+                "raw-options",
+                "fallback_version",
+            ],
+            &["tool", "pdm", "version", "fallback_version"],
+            &["tool", "uv-dynamic-versioning", "fallback-version"],
+        ]
+        .into_iter()
+        .any(|path| text(path).is_some());
     let simple = |tool, variable: &str, scheme| FromGit {
         tool,
         variable: variable.to_owned(),
         scheme,
         local: true,
+        has_other,
     };
     let dynamic = document
         .get("project")
@@ -139,6 +164,7 @@ pub fn of_project(files: &dyn Files, project: &Project) -> Option<FromGit> {
             _ => Scheme::GuessNext,
         },
         local: option("local_scheme") != Some("no-local-version"),
+        has_other,
     })
 }
 
@@ -252,6 +278,13 @@ mod tests {
             let found = from_git(text).map(|from| from.variable);
             assert_eq!(found.as_deref(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_version_where_git_has_none() {
+        assert!(!from_git(SCM).unwrap().has_other);
+        let text = format!("{SCM}[tool.setuptools_scm]\nfallback_version = '1.0'\n");
+        assert!(from_git(&text).unwrap().has_other);
     }
 
     #[test]

@@ -23,6 +23,26 @@ pub struct Listed {
     pub projects: Vec<LocalProject>,
     /// Files that the list was made of, relative to the tree.
     pub files: Vec<String>,
+    /// What the lines depend on is not among them, and is looked up.
+    #[serde(default)]
+    pub open: Option<Open>,
+}
+
+/// What is to be known of a list that was made without a lock: where the names are that the project binds to
+/// a place, so that they are looked for nowhere else.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    /// Normalized names that directories of the source bring, which are among the lines.
+    pub directories: BTreeSet<String>,
+    /// Names that the project binds and does not ask for itself; with the directory of the source, if
+    /// it is one.
+    pub others: Vec<(String, Option<String>)>,
+    /// The metadata of the project itself, which is installed, too.
+    pub project: Option<String>,
+    /// Lines for the files that an index gave for the names that are bound to it.
+    pub fetched: Vec<String>,
+    /// SHA-256 of these files.
+    pub hashes: Vec<String>,
 }
 
 /// A project of the source tree that is installed as such.

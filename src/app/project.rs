@@ -9,8 +9,8 @@ use sha2::{Digest as _, Sha256};
 use super::contract::UPGRADE;
 use super::declared::{self, Declared};
 use super::files::{EntryKind, Files};
-use super::listed::Listed;
 pub use super::listed::LocalProject;
+use super::listed::{Listed, Open};
 use super::lock::{self, Lock};
 use super::package;
 use super::requirement::{Line, LineKind, Problem, Requirements, is_archive, normalize};
@@ -84,8 +84,21 @@ impl Project {
     ) -> Result<Project, SettingsError> {
         let settings = Settings::load(files, environment, command_line)?;
         match given {
-            Some(listed) => Ok(Self::of_list(files, settings, listed)),
+            Some(listed) => Ok(Self::listed(files, settings, environment, listed)),
             None => Self::read(files, settings, environment),
+        }
+    }
+
+    /// A tree of which a manager's lock file says all there is, or what is open besides.
+    pub fn listed(
+        files: &dyn Files,
+        settings: Settings,
+        environment: &BTreeMap<String, String>,
+        listed: &Listed,
+    ) -> Project {
+        match &listed.open {
+            None => Self::of_list(files, settings, listed),
+            Some(open) => Self::of_open_list(files, settings, environment, listed, open),
         }
     }
 
@@ -109,7 +122,7 @@ impl Project {
             .and_then(|home| super::files::join("", &home))
             .unwrap_or_default();
         // What the root does not say, the home does.
-        let metadata = static_metadata(files).or_else(|| metadata_of_home(files, &home));
+        let mut metadata = static_metadata(files).or_else(|| metadata_of_home(files, &home));
         let installable = metadata.is_some();
         let usual = [home.as_str(), ""]
             .iter()
@@ -118,6 +131,12 @@ impl Project {
         let document: Option<toml::Table> = files
             .text("pyproject.toml")
             .and_then(|text| toml::from_str(&text).ok());
+        if let Some(Source::Static { file, requirements }) = &mut metadata
+            && file == "pyproject.toml"
+            && let Some(document) = &document
+        {
+            requirements.extend(chosen(document, &settings)?);
+        }
         let silent = match &metadata {
             None => true,
             Some(Source::Static { requirements, .. }) => requirements.is_empty(),
@@ -225,22 +244,7 @@ impl Project {
     /// The same where a manager's lock file says all there is.
     pub fn of_list(files: &dyn Files, settings: Settings, listed: &Listed) -> Project {
         let mut requirements = Requirements::default();
-        for (at, text) in listed.lines.iter().enumerate() {
-            let Some((name, rest)) = super::requirement::name_of(text) else {
-                continue;
-            };
-            let url = rest.trim_start_matches('@').split_whitespace().next();
-            // Wherever they are, they are no projects of the tree.
-            requirements.lines.push(Line {
-                file: listed.file.clone(),
-                number: at + 1,
-                text: text.clone(),
-                kind: LineKind::Named {
-                    name: normalize(name),
-                    url: url.map(str::to_owned),
-                },
-            });
-        }
+        requirements.lines = fetched_lines(&listed.file, &listed.lines);
         requirements.files = listed.files.iter().cloned().collect();
         let source = Source::Lock {
             file: listed.file.clone(),
@@ -259,9 +263,43 @@ impl Project {
         }
     }
 
+    fn of_open_list(
+        files: &dyn Files,
+        settings: Settings,
+        environment: &BTreeMap<String, String>,
+        listed: &Listed,
+        open: &Open,
+    ) -> Project {
+        let mut requirements = Requirements::new(environment, "");
+        requirements.add_texts(files, &listed.file, &listed.lines);
+        let fetched = fetched_lines(&listed.file, &open.fetched);
+        requirements.lines.extend(fetched);
+        requirements.files.extend(listed.files.iter().cloned());
+        let source = Source::Lock {
+            file: listed.file.clone(),
+            project: open.project.clone(),
+        };
+        Project {
+            settings,
+            list: list_digest(files, &source, &requirements),
+            source,
+            requirements,
+            installable: static_metadata(files).is_some(),
+            unused_lock: None,
+            names: listed.names.clone(),
+            no_package: no_package(files),
+            listed: Some(listed.clone()),
+        }
+    }
+
     /// Whether all that the app needs is in the list, so that nothing has to be added to it.
     pub fn is_complete(&self) -> bool {
-        self.listed.is_some()
+        self.listed.is_some() && self.open().is_none()
+    }
+
+    /// What is known of a list that is not complete.
+    pub fn open(&self) -> Option<&Open> {
+        self.listed.as_ref()?.open.as_ref()
     }
 
     /// Normalized names that are not to be looked for, whatever asks for them: they are in the list.
@@ -308,7 +346,7 @@ impl Project {
     /// Local projects among the requirements, and the tree itself where metadata describe it:
     /// (path relative to the tree with extras, editable, where it is named).
     pub fn local_projects(&self) -> Vec<LocalProject> {
-        if let Some(listed) = &self.listed {
+        if let Some(listed) = self.listed.as_ref().filter(|listed| listed.open.is_none()) {
             return listed.projects.clone();
         }
         let mut found: Vec<LocalProject> = self
@@ -349,6 +387,60 @@ impl Project {
     }
 }
 
+/// What the settings add to `[project] dependencies`: extras and groups.
+fn chosen(document: &toml::Table, settings: &Settings) -> Result<Vec<String>, SettingsError> {
+    let optional = document
+        .get("project")
+        .and_then(|project| project.get("optional-dependencies"))
+        .and_then(toml::Value::as_table);
+    let mut found = Vec::new();
+    for key in ["dependency_extras", "dependency_groups"] {
+        let Some(value) = settings.value(key) else {
+            continue;
+        };
+        for name in value.text.split_whitespace() {
+            let lines = if key == "dependency_groups" {
+                declared::groups::of_name(document, name)
+            } else {
+                let mut lists = optional.into_iter().flatten();
+                lists
+                    .find(|(extra, _)| normalize(extra) == normalize(name))
+                    .map(|(_, list)| {
+                        let list = list.as_array().into_iter().flatten();
+                        list.filter_map(toml::Value::as_str)
+                            .map(str::to_owned)
+                            .collect()
+                    })
+            };
+            found.extend(lines.ok_or_else(|| {
+                SettingsError::UnknownValue {
+                    place: value.origin.to_string(),
+                    name: key.to_owned(),
+                    value: name.to_owned(),
+                    allowed: match key {
+                        "dependency_groups" => keys(document.get("dependency-groups")),
+                        _ => optional
+                            .into_iter()
+                            .flatten()
+                            .map(|(name, _)| name.clone())
+                            .collect(),
+                    },
+                }
+            })?);
+        }
+    }
+    Ok(found)
+}
+
+fn keys(table: Option<&toml::Value>) -> Vec<String> {
+    let table = table.and_then(toml::Value::as_table);
+    table
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
 /// The requirements of these files, or else of the metadata.
 fn listed(
     files: &dyn Files,
@@ -378,6 +470,28 @@ fn listed(
         requirements.add_texts(files, file, list);
     }
     (source, requirements)
+}
+
+/// Lines with addresses. Wherever they are, they are no projects of the tree.
+fn fetched_lines(file: &str, texts: &[String]) -> Vec<Line> {
+    let line = |(at, text): (usize, &String)| {
+        let (name, rest) = super::requirement::name_of(text)?;
+        let rest = match rest.strip_prefix('[') {
+            Some(extras) => extras.split_once(']')?.1.trim_start(),
+            None => rest,
+        };
+        let url = rest.trim_start_matches('@').split_whitespace().next();
+        Some(Line {
+            file: file.to_owned(),
+            number: at + 1,
+            text: text.clone(),
+            kind: LineKind::Named {
+                name: normalize(name),
+                url: url.map(str::to_owned),
+            },
+        })
+    };
+    texts.iter().enumerate().filter_map(line).collect()
 }
 
 fn no_package(files: &dyn Files) -> bool {
@@ -681,6 +795,30 @@ mod tests {
         assert!(matches!(load(&named).source, Source::Lock { .. }));
         let bad = Memory::new().with("pylock.toml", "x = 1");
         assert!(Project::load(&bad, &BTreeMap::new(), &BTreeMap::new()).is_err());
+    }
+
+    #[test]
+    fn extras_and_groups_of_a_project_without_a_lock() {
+        let project = "[project]\nname='x'\ndependencies=['flask']\n\
+            [project.optional-dependencies]\npg=['psycopg']\n[dependency-groups]\nprod=['sentry', {include-group='more'}]\nmore=['six']\n";
+        let files = |settings: &str| {
+            Memory::new().with(
+                "pyproject.toml",
+                format!("{project}[tool.warpdrive]\n{settings}"),
+            )
+        };
+        let names = |settings: &str| {
+            let project = load(&files(settings));
+            project.names().into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(names(""), ["flask"]);
+        assert_eq!(
+            names("dependency-extras = 'PG'\ndependency-groups = 'prod'\n"),
+            ["flask", "psycopg", "sentry", "six"]
+        );
+        let wrong = files("dependency-groups = 'web'\n");
+        let error = Project::load(&wrong, &BTreeMap::new(), &BTreeMap::new()).unwrap_err();
+        assert!(error.to_string().contains("`web`"), "{error}");
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub struct Definition {
     pub name: String,
     #[serde(default)]
     pub description: String,
-    /// `debian:SUITE`, or the reference of an image to be pulled.
+    /// `debian:SUITE`; or another builder, on which uv's Python of this version is put.
     pub from: String,
     /// For `debian:`, where packages come from.
     #[serde(default)]
@@ -123,8 +123,47 @@ pub fn meant(name: &str) -> Option<&'static str> {
         .map(|(_, shipped)| shipped)
 }
 
-/// A shipped definition by name, or the one in a directory.
+/// `python-3.12` and `python-3.12-run`: a Python of uv's on the newest Debian builder.
+fn of_python(name: &str) -> Option<Definition> {
+    let rest = name.strip_prefix("python-")?;
+    let (python, kind, end) = match rest.strip_suffix("-run") {
+        Some(python) => (python, Kind::Run, "-run"),
+        None => (rest, Kind::Build, ""),
+    };
+    let minor: u32 = python.strip_prefix("3.")?.parse().ok()?;
+    let python = format!("3.{minor}");
+    let (base, _) = by_rule().next()?;
+    let short = format!("python,python3{minor}");
+    Some(Definition {
+        name: name.to_owned(),
+        description: format!("Python {python} of python-build-standalone on {base}{end}"),
+        from: format!("{base}{end}"),
+        suites: Vec::new(),
+        kind,
+        packages: Vec::new(),
+        labels: BTreeMap::from([
+            (
+                "io.k8s.display-name".to_owned(),
+                format!("Python {python} on Debian"),
+            ),
+            (
+                "io.k8s.description".to_owned(),
+                format!("Builds Python {python} web applications"),
+            ),
+            ("io.openshift.tags".to_owned(), format!("builder,{short}")),
+        ]),
+        env: BTreeMap::new(),
+        python,
+    })
+}
+
+/// A shipped definition by name, `python-VERSION`, or the one in a directory.
 pub fn find(name_or_directory: &str) -> Result<Definition, BuilderError> {
+    if let Some(definition) = of_python(name_or_directory)
+        && !Path::new(name_or_directory).is_dir()
+    {
+        return Ok(definition);
+    }
     if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == name_or_directory) {
         return parse(text, Path::new(name));
     }
@@ -173,6 +212,11 @@ fn parse(text: &str, path: &Path) -> Result<Definition, BuilderError> {
 }
 
 impl Definition {
+    /// The builder on which a Python of uv's is put; `None` for one that is made of Debian's packages.
+    pub fn below(&self) -> Option<&str> {
+        (!self.from.starts_with("debian:")).then_some(self.from.as_str())
+    }
+
     /// The Debian suite of `from = "debian:SUITE"`.
     pub fn suite(&self) -> Option<String> {
         self.from.strip_prefix("debian:").map(str::to_owned)
@@ -191,6 +235,19 @@ mod tests {
             assert!(name.contains(&definition.python));
             assert_eq!(definition.kind == Kind::Run, name.ends_with("-run"));
         }
+    }
+
+    #[test]
+    fn a_python_of_uvs_by_its_version() {
+        let found = find("python-3.12").unwrap();
+        assert_eq!((found.python.as_str(), found.kind), ("3.12", Kind::Build));
+        assert_eq!(found.below(), Some("debian-13-python-3.13"));
+        let run = find("python-3.10-run").unwrap();
+        assert_eq!(run.below(), Some("debian-13-python-3.13-run"));
+        for name in ["python-3", "python-2.7", "python-3.x", "python-3.12-slim"] {
+            assert!(find(name).is_err(), "{name}");
+        }
+        assert_eq!(find("debian-12-python-3.11").unwrap().below(), None);
     }
 
     #[test]

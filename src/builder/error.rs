@@ -38,6 +38,12 @@ pub enum BuilderError {
         status: i32,
         tail: Vec<String>,
     },
+    #[error("uv could not get Python {version} (status {status})")]
+    UvPython {
+        version: String,
+        status: i32,
+        tail: Vec<String>,
+    },
     #[error(
         "making a builder image needs root, or a range of subordinate ids for this user in /etc/subuid and /etc/subgid"
     )]

@@ -3,9 +3,12 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use crate::builder::{choose, debian, definition};
+use crate::builder::definition::Definition;
+use crate::builder::{choose, debian, definition, standalone};
 use crate::oci::{Descriptor, this_architecture};
+use crate::pipeline;
 use crate::sandbox::{self, IdMode};
+use crate::store::Store;
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
@@ -27,8 +30,11 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Make a builder image from Debian's signed packages, without a registry
+    ///
+    /// `python-3.12` is a Debian builder with uv's Python of that version (python-build-standalone), whose
+    /// hash the pinned uv knows; `UV_PYTHON_INSTALL_MIRROR` names a mirror of GitHub's releases.
     Build {
-        /// One of `warpdrive builder list`, or a directory with a builder.toml
+        /// One of `warpdrive builder list`, `python-3.12`, or a directory with a builder.toml
         #[arg(value_name = "DIR|NAME")]
         what: String,
         /// Debian mirror
@@ -101,20 +107,7 @@ fn build(
     let store = context.open_store()?;
     let (image, cached) = match store.resolve(&definition.name)? {
         Some(image) if !force => (image, true),
-        _ => {
-            let privilege = debian::privilege(IdMode::current())
-                .ok_or(crate::builder::BuilderError::NoSubordinateIds)?;
-            let console = Console::new(&context.printer);
-            let image = debian::build(
-                &store,
-                &definition,
-                privilege,
-                mirror,
-                this_architecture(),
-                &console,
-            )?;
-            (image, false)
-        }
+        _ => (make(&store, &definition, mirror, context)?, false),
     };
     if json {
         context.printer.json(&json!({
@@ -133,6 +126,40 @@ fn build(
             .result(format!("{}@{}", definition.name, image.digest()));
     }
     Ok(0)
+}
+
+fn make(
+    store: &Store,
+    definition: &Definition,
+    mirror: debian::Mirror<'_>,
+    context: &Context,
+) -> Result<Descriptor, CommandError> {
+    let console = Console::new(&context.printer);
+    let Some(below) = definition.below() else {
+        let privilege = debian::privilege(IdMode::current())
+            .ok_or(crate::builder::BuilderError::NoSubordinateIds)?;
+        return Ok(debian::build(
+            store,
+            definition,
+            privilege,
+            mirror,
+            this_architecture(),
+            &console,
+        )?);
+    };
+    if store.image(below)?.is_none()
+        && let Ok(base) = definition::find(below)
+        && base.below().is_none()
+    {
+        make(store, &base, mirror, context)?;
+    }
+    let base = store
+        .image(below)?
+        .ok_or_else(|| crate::builder::BuilderError::NotMade {
+            name: below.to_owned(),
+        })?;
+    let uv = pipeline::pinned_uv(store, &console)?;
+    Ok(standalone::build(store, definition, &base, &uv, &console)?)
 }
 
 fn list(json: bool, context: &Context) -> Result<u8, CommandError> {

@@ -290,6 +290,15 @@ impl From<crate::builder::BuilderError> for CommandError {
                 error.tail = tail;
                 error
             }
+            E::UvPython { status, tail, .. } => {
+                let mut error = failure("uv-python-failed").with_hint(
+                    "the lines above are uv's own; it fetches python-build-standalone from GitHub, or from the \
+                     mirror that UV_PYTHON_INSTALL_MIRROR names",
+                );
+                error.status = Some(status);
+                error.tail = tail;
+                error
+            }
             E::NoPython { detail, .. } => failure("builder-without-python").with_hint(format!(
                 "a builder is any image with Python 3 ({detail}); `warpdrive builder list` shows \
                  those that can be made here"
@@ -502,6 +511,32 @@ impl From<crate::pipeline::BuildError> for CommandError {
             },
             E::NotInIndex { .. } => Self::new(ExitStatus::AppBuildFailed, "not-in-index", message)
                 .with_hint("it is looked for nowhere else, since the project says that it is from there; lock it anew"),
+            E::NothingFits {
+                wanted, offered, ..
+            } => {
+                let has = match offered.len() {
+                    0 => "the index has no file of that name with a SHA-256".to_owned(),
+                    count => format!(
+                        "the index has {}{}",
+                        offered.iter().take(5).cloned().collect::<Vec<_>>().join(", "),
+                        if count > 5 { " and others" } else { "" }
+                    ),
+                };
+                let asked = if wanted.is_empty() {
+                    String::new()
+                } else {
+                    format!("asked for is {wanted}; ")
+                };
+                Self::new(ExitStatus::AppBuildFailed, "not-in-index", message).with_hint(format!(
+                    "{asked}{has}; it is looked for nowhere else, since the project says that it is from there"
+                ))
+            }
+            E::NoVersion { ref variable, .. } => {
+                let hint = format!("say it: --build-env {variable}=VERSION");
+                Self::new(ExitStatus::AppBuildFailed, "no-version", message).with_hint(hint)
+            }
+            E::LocalPython { .. } => Self::new(ExitStatus::AppBuildFailed, "no-python", message)
+                .with_hint("make the virtual environment anew: warpdrive project --create NAME"),
             E::Smoke(advice) => Self {
                 code: "smoke-failed",
                 ..(*advice).into()

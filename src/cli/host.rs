@@ -10,10 +10,10 @@ use super::context::Context;
 use super::error::CommandError;
 use super::printer::Printer;
 use super::{
-    builder, completions, container, doctor, export, image, images, import, inspect, prune, pull,
-    push, rm, run, s2i, tag, verify_build, version,
+    builder, completions, container, doctor, export, image, images, import, inspect, laptop, prune,
+    pull, push, rm, run, s2i, tag, verify_build, version,
 };
-use crate::app::cli::{self as app, AppCommand};
+use crate::app::cli::AppCommand;
 
 /// Turns a Python web application's source tree into a production-ready OCI image
 #[derive(Debug, Parser)]
@@ -121,7 +121,7 @@ impl Command {
             Self::Completions(args) => Ok(completions::run(args, Cli::command())),
             Self::Man(args) => completions::man(args, Cli::command(), context),
             Self::Version(args) => Ok(version::run(args, context)),
-            Self::App(command) => Ok(app::run(command)),
+            Self::App(command) => laptop::run(command, context),
         }
     }
 }

@@ -17,6 +17,7 @@ mod image;
 mod images;
 mod import;
 mod inspect;
+mod laptop;
 mod limits;
 mod printer;
 mod progress;

@@ -50,15 +50,6 @@ pub enum LockfileError {
         file: &'static str,
         mend: String,
     },
-    #[error(
-        "requirements.txt asks for `{name}`, and {table} says where that comes from: pip would look for it elsewhere"
-    )]
-    BoundElsewhere {
-        name: String,
-        table: &'static str,
-        manager: Manager,
-        mend: String,
-    },
     #[error("{file} has no {kind} `{name}`")]
     Unknown {
         file: String,
@@ -94,9 +85,6 @@ impl Explain for LockfileError {
             Self::Bound { mend, .. } => advice
                 .cause("a stranger's package of the same name in the public index must not be taken for it")
                 .remedy(format!("run `{mend}` and commit what it writes")),
-            Self::BoundElsewhere { name, manager, mend, .. } => advice
-                .remedy(format!("run `{mend}` and say in pyproject.toml: [tool.warpdrive] dependencies = \"{}\"", manager.name()))
-                .remedy(format!("or write in requirements.txt where it is: `{name} @ https://…`, `./path`")),
             Self::Unknown { known, .. } if known.is_empty() => advice,
             Self::Unknown { known, .. } => advice.remedy(format!("it has {}", known.join(", "))),
         }

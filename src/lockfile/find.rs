@@ -1,31 +1,49 @@
 //! Which lock a tree goes by, and what has to be refused.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use toml::Table;
-
+use crate::app::declared::binding::Bindings;
 use crate::app::files::Files;
+use crate::app::listed::Listed;
 use crate::app::lock as pylock_file;
-use crate::app::project::{Project, Source};
+use crate::app::project::Project;
 use crate::app::requirement::{self, LineKind};
 use crate::app::settings::{Settings, SettingsError};
 
-use super::binding::Bindings;
+use super::bound::Bound;
 use super::error::LockfileError;
 use super::lock::{Lock, parse};
 use super::manager::Manager;
-use super::pipenv;
 
-/// The lock that a tree goes by, if it has one. Nothing where a list of requirements is what counts:
-/// only then `project` is called, which reads what the tree says without a lock.
+/// What decides which packages are installed, besides a list that an installer reads.
+#[derive(Debug)]
+pub enum Found {
+    Lock(Box<Lock>),
+    /// No lock, and names that the project binds to places.
+    Bound(Bound),
+}
+
+impl Found {
+    /// What is known of it before the Python is.
+    pub fn preview(&self) -> Listed {
+        match self {
+            Self::Lock(lock) => lock.preview(),
+            Self::Bound(bound) => bound.preview(),
+        }
+    }
+}
+
+/// The lock that a tree goes by, if it has one, else what it binds. Nothing where a list of requirements is
+/// what counts. Without a lock, `project` gives what the tree says.
 ///
 /// # Errors
 /// If there are several, if it cannot be read, or if it does not fit what it was written for.
 pub fn find<'p>(
     files: &dyn Files,
     settings: &Settings,
+    environment: &BTreeMap<String, String>,
     project: impl FnOnce() -> Result<&'p Project, SettingsError>,
-) -> Result<Option<Lock>, LockfileError> {
+) -> Result<Option<Found>, LockfileError> {
     let said = settings.get("dependencies");
     let said = Manager::ALL
         .into_iter()
@@ -41,7 +59,7 @@ pub fn find<'p>(
         (None, [file]) if pylock_file::is_lock(file) && files.is_file(file) => {
             (Manager::Pylock, (*file).to_owned())
         }
-        (Some(Manager::Pip), _) | (None, [_, ..]) => return unlocked(files, settings, project),
+        (Some(Manager::Pip), _) | (None, [_, ..]) => return unlocked(files, project),
         (Some(manager), _) => {
             let file = manager.file();
             if !files.is_file(file) {
@@ -54,56 +72,21 @@ pub fn find<'p>(
             (manager, file.to_owned())
         }
         (None, []) => match the_only(files)? {
-            None | Some((Manager::Pip, _)) => return unlocked(files, settings, project),
+            None | Some((Manager::Pip, _)) => return unlocked(files, project),
             Some(found) => found,
         },
     };
-    Lock::open(files, settings, manager, file).map(Some)
+    let lock = Lock::open(files, settings, environment, manager, file)?;
+    Ok(Some(Found::Lock(Box::new(lock))))
 }
 
-/// Without a lock, nothing is looked for that the project binds to a place: only its manager could say
-/// what is there.
+/// Without a lock, what the project binds to a place is taken from there.
 fn unlocked<'p>(
     files: &dyn Files,
-    settings: &Settings,
     project: impl FnOnce() -> Result<&'p Project, SettingsError>,
-) -> Result<Option<Lock>, LockfileError> {
-    let table = |path: &str| {
-        let text = files.text(path).unwrap_or_default();
-        toml::from_str::<Table>(&text).unwrap_or_default()
-    };
-    let bindings = Bindings::of(&table("pyproject.toml"), &table(pipenv::PIPFILE));
-    let project = project()?;
-    let lists = matches!(&project.source, Source::Requirements(_))
-        || settings.get("requirements").is_some();
-    if !lists {
-        return match bindings.all().next() {
-            Some((name, binding)) => Err(LockfileError::Bound {
-                name: name.to_owned(),
-                table: binding.table,
-                file: binding.manager.file(),
-                mend: binding.manager.mend().to_owned(),
-            }),
-            None => Ok(None),
-        };
-    }
-    let named = project
-        .requirements
-        .lines
-        .iter()
-        .find_map(|line| match &line.kind {
-            LineKind::Named { name, url: None } => Some((name, bindings.find(name)?)),
-            _ => None,
-        });
-    match named {
-        Some((name, binding)) => Err(LockfileError::BoundElsewhere {
-            name: name.clone(),
-            table: binding.table,
-            manager: binding.manager,
-            mend: binding.manager.mend().to_owned(),
-        }),
-        None => Ok(None),
-    }
+) -> Result<Option<Found>, LockfileError> {
+    let bindings = Bindings::read(files);
+    Ok(Bound::read(files, project()?, &bindings)?.map(Found::Bound))
 }
 
 /// The lock of a tree that nothing is said about.

@@ -12,6 +12,19 @@ pub struct Link {
     pub file: File,
     /// As the page has it: perhaps relative to the page.
     pub href: String,
+    /// No longer to be chosen (PEP 592).
+    pub withdrawn: bool,
+    /// Which Pythons it is for (PEP 345), where the page says so.
+    requires_python: Option<String>,
+}
+
+impl Link {
+    /// Whether it is for this version of Python.
+    pub fn is_for(&self, python: &str) -> bool {
+        self.requires_python
+            .as_deref()
+            .is_none_or(|condition| super::requirement::allows(condition, python))
+    }
 }
 
 #[derive(Deserialize)]
@@ -26,6 +39,10 @@ struct Entry {
     #[serde(default)]
     hashes: BTreeMap<String, String>,
     size: Option<u64>,
+    #[serde(default)]
+    yanked: serde_json::Value,
+    #[serde(rename = "requires-python")]
+    requires_python: Option<String>,
 }
 
 /// The files of an index's page that have a SHA-256. What cannot be read is no file.
@@ -54,6 +71,12 @@ fn of_json(text: &str) -> Vec<Link> {
                     size: entry.size,
                 },
                 href: entry.url,
+                // A reason, or `true`.
+                withdrawn: !matches!(
+                    entry.yanked,
+                    serde_json::Value::Null | serde_json::Value::Bool(false)
+                ),
+                requires_python: entry.requires_python,
             })
         })
         .collect()
@@ -65,19 +88,22 @@ fn of_html(text: &str) -> Vec<Link> {
     let mut rest = text;
     while let Some(at) = rest.find("<a") {
         rest = &rest[at + 2..];
-        let end = rest.find('>').unwrap_or(rest.len());
+        let end = end_of_tag(rest);
         let attributes = &rest[..end];
-        let Some(href) = attributes.find("href").and_then(|at| {
-            let value = attributes[at + 4..]
+        let attribute = |name: &str| {
+            let at = attributes.find(name)? + name.len();
+            let value = attributes[at..]
                 .trim_start()
                 .strip_prefix('=')?
                 .trim_start();
             let quote = value.chars().next().filter(|c| *c == '"' || *c == '\'')?;
-            value[1..].split(quote).next()
-        }) else {
+            let text = value[1..].split(quote).next()?;
+            let text = text.replace("&lt;", "<").replace("&gt;", ">");
+            Some(text.replace("&amp;", "&"))
+        };
+        let Some(href) = attribute("href") else {
             continue;
         };
-        let href = href.replace("&amp;", "&");
         let Some((url, fragment)) = href.split_once('#') else {
             continue;
         };
@@ -94,10 +120,26 @@ fn of_html(text: &str) -> Vec<Link> {
                     size: None,
                 },
                 href: url.to_owned(),
+                withdrawn: attributes.contains("data-yanked"),
+                requires_python: attribute("data-requires-python"),
             });
         }
     }
     found
+}
+
+/// The end of a tag: the first `>` outside of an attribute's value.
+fn end_of_tag(text: &str) -> usize {
+    let mut quote = None;
+    for (at, c) in text.char_indices() {
+        match quote {
+            None if c == '>' => return at,
+            None if c == '"' || c == '\'' => quote = Some(c),
+            Some(open) if c == open => quote = None,
+            _ => {}
+        }
+    }
+    text.len()
 }
 
 /// The login that the managers' variables give for an index: `UV_INDEX_NAME_USERNAME` and `…_PASSWORD`,
@@ -141,12 +183,20 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].file.name, "a-1-py3-none-any.whl");
         assert_eq!(found[0].href, "../../f/a-1-py3-none-any.whl");
+        assert!(!found[0].withdrawn && found[0].is_for("3.9"));
+        let html = format!(
+            "<a href=\"a-2.tar.gz#sha256={HASH}\" data-requires-python=\"&gt;=3.10\" data-yanked=\"\">a</a>"
+        );
+        let found = links("text/html", &html);
+        assert!(found[0].withdrawn && found[0].is_for("3.11") && !found[0].is_for("3.9.2"));
         let json = format!(
             r#"{{"files": [{{"filename": "a-1.tar.gz", "url": "https://f/a-1.tar.gz", "hashes": {{"sha256": "{HASH}"}}, "size": 7}}, {{"filename": "../x", "url": "y", "hashes": {{"sha256": "{HASH}"}}}}]}}"#
         );
         let found = links("application/vnd.pypi.simple.v1+json", &json);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].file.size, Some(7));
+        let yanked = json.replace("\"size\"", "\"yanked\": \"broken\", \"size\"");
+        assert!(links("application/vnd.pypi.simple.v1+json", &yanked)[0].withdrawn);
     }
 
     #[test]

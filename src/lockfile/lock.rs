@@ -83,6 +83,7 @@ impl Lock {
     pub(super) fn open(
         files: &dyn Files,
         settings: &Settings,
+        environment: &BTreeMap<String, String>,
         manager: Manager,
         file: String,
     ) -> Result<Self, LockfileError> {
@@ -114,13 +115,17 @@ impl Lock {
             document,
             project,
         };
-        lock.choose(settings)?;
+        lock.choose(settings, environment)?;
         lock.check(files, project_file)?;
         Ok(lock)
     }
 
     /// Extras and groups, and which project of a workspace.
-    fn choose(&mut self, settings: &Settings) -> Result<(), LockfileError> {
+    fn choose(
+        &mut self,
+        settings: &Settings,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<(), LockfileError> {
         let list = |key: &str| -> BTreeSet<String> {
             let text = settings.get(key).unwrap_or_default();
             text.split_whitespace().map(normalize).collect()
@@ -139,21 +144,19 @@ impl Lock {
                     choice.member = home;
                 }
                 let known = document.choices(&choice.member);
-                match at(&["tool", "uv", "default-groups"]) {
-                    Some(Value::Array(groups)) => {
-                        choice
-                            .groups
-                            .extend(groups.iter().filter_map(Value::as_str).map(normalize));
-                    }
-                    Some(Value::String(all)) if all == "all" => {
-                        choice.groups.extend(known.1.iter().cloned());
-                    }
-                    _ => {}
-                }
+                let mut defaults: BTreeSet<String> = match at(&["tool", "uv", "default-groups"]) {
+                    Some(Value::Array(groups)) => groups
+                        .iter()
+                        .filter_map(Value::as_str)
+                        .map(normalize)
+                        .collect(),
+                    Some(Value::String(all)) if all == "all" => known.1.clone(),
+                    _ => BTreeSet::new(),
+                };
                 // It is the group of what is for development by its very name.
-                if !list("dependency_groups").contains("dev") {
-                    choice.groups.remove("dev");
-                }
+                defaults.remove("dev");
+                uv::of_variables(&mut defaults, environment);
+                choice.groups.extend(defaults);
                 Some(known)
             }
             Document::Pdm(document) => {
@@ -271,6 +274,24 @@ impl Lock {
             self.files.push(project_file.to_owned());
         }
         Ok(())
+    }
+
+    /// The groups that are installed besides what is for everybody.
+    #[cfg(test)]
+    pub(super) fn groups(&self) -> impl Iterator<Item = &String> {
+        self.choice.groups.iter()
+    }
+
+    /// Of a workspace whose root is not a project, the project in the application's directory is what is
+    /// installed, unless another was named.
+    pub fn take_member(&mut self, home: &str) {
+        if let Document::Uv(document) = &self.document
+            && self.choice.member.is_empty()
+            && document.metadata("").is_none()
+            && document.members().iter().any(|member| member == home)
+        {
+            home.clone_into(&mut self.choice.member);
+        }
     }
 
     pub fn file(&self) -> &str {

@@ -37,6 +37,13 @@ impl Manager {
         }
     }
 
+    /// Of this name, which is one of them.
+    pub(super) fn named(name: &str) -> Self {
+        let mut all = Self::ALL.into_iter();
+        all.find(|manager| manager.name() == name)
+            .unwrap_or(Self::Pip)
+    }
+
     /// Its file.
     pub(super) fn file(self) -> &'static str {
         match self {

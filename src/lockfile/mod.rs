@@ -8,7 +8,7 @@
 //! index, runs a program or knows of images: the pipeline fetches the files that are named, each from
 //! where the lock says and nowhere else.
 
-mod binding;
+mod bound;
 mod error;
 mod find;
 mod fit;
@@ -20,14 +20,16 @@ mod marker;
 mod packages;
 mod pdm;
 mod pipenv;
+mod places;
 mod poetry;
 mod pylock;
 mod requirement;
 mod target;
 mod uv;
 
+pub use bound::{Bound, FromIndex};
 pub use error::LockfileError;
-pub use find::find;
+pub use find::{Found, find};
 pub use index::{Link, credentials, links};
 pub use lock::Lock;
 pub use manager::Manager;

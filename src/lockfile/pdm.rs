@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use crate::app::declared::binding::glob;
 use crate::app::files;
 use crate::app::listed::LocalProject;
 use crate::app::requirement::normalize;
@@ -375,34 +376,6 @@ impl Sources {
             .filter(|(_, _, exclude)| !matches(exclude));
         Ok(left.map(|(index, ..)| index.clone()).collect())
     }
-}
-
-/// `*` and `?`, as `fnmatch` has them.
-pub(super) fn glob(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), name.chars().collect());
-    let (mut p, mut n, mut star) = (0, 0, None);
-    while n < name.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, n));
-                p += 1;
-            }
-            Some(c) if *c == '?' || *c == name[n] => {
-                p += 1;
-                n += 1;
-            }
-            _ => match star {
-                Some((at, from)) => {
-                    star = Some((at, from + 1));
-                    p = at + 1;
-                    n = from + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|c| *c == '*')
 }
 
 /// What the project asks for itself.

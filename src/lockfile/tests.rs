@@ -7,7 +7,7 @@ use crate::app::files::Memory;
 use crate::app::project::Project;
 use crate::app::settings::Settings;
 
-use super::{Lock, LockfileError, Target, find};
+use super::{Found, Lock, LockfileError, Target, find};
 
 const UV: &str = "version = 1\nrequires-python = \">=3.10\"\n\n\
     [[package]]\nname = \"app\"\nversion = \"1\"\nsource = { virtual = \".\" }\ndependencies = [{ name = \"flask\" }]\n\n\
@@ -17,10 +17,23 @@ const UV: &str = "version = 1\nrequires-python = \">=3.10\"\n\n\
 const PROJECT: &str = "[project]\nname = \"app\"\nversion = \"1\"\nrequires-python = \">=3.10\"\ndependencies = [\"flask>=3\"]\n";
 const POETRY: &str = "package = []\n[metadata]\nlock-version = \"2.1\"\npython-versions = \">=3.10\"\ncontent-hash = \"0\"\n";
 
+/// What decides in a tree, with these variables.
+pub(super) fn found_in(
+    files: &Memory,
+    variables: &BTreeMap<String, String>,
+) -> Result<Option<Found>, LockfileError> {
+    let settings = Settings::load(files, variables, &BTreeMap::new()).unwrap();
+    let project = Project::read(files, settings.clone(), variables);
+    find(files, &settings, variables, || {
+        Ok(project.as_ref().unwrap())
+    })
+}
+
 fn found(files: &Memory) -> Result<Option<Lock>, LockfileError> {
-    let settings = Settings::load(files, &BTreeMap::new(), &BTreeMap::new()).unwrap();
-    let project = Project::read(files, settings.clone(), &BTreeMap::new());
-    find(files, &settings, || Ok(project.as_ref().unwrap()))
+    Ok(match found_in(files, &BTreeMap::new())? {
+        Some(Found::Lock(lock)) => Some(*lock),
+        _ => None,
+    })
 }
 
 fn uv() -> Memory {
@@ -123,15 +136,28 @@ fn what_is_said_where_no_lock_can_count() {
             Memory::new().with(".warpdrive/dependencies", "pdm"),
             &["there is no pdm.lock", "`pdm lock`"],
         ),
-        (
-            Memory::new().with("pyproject.toml", &bound),
-            &["[tool.uv.sources]", "`rates`", "`uv lock`"],
-        ),
+        // pip cannot be kept from looking elsewhere.
         (
             Memory::new()
                 .with("pyproject.toml", &bound)
-                .with("requirements.txt", "rates\n"),
-            &["requirements.txt asks for `rates`", "`uv lock`"],
+                .with("libs/rates/pyproject.toml", "")
+                .with(".warpdrive/installer", "pip"),
+            &["[tool.uv.sources]", "`rates`", "`uv lock`"],
+        ),
+        (
+            Memory::new().with("pyproject.toml", &bound),
+            &["`rates` is bound to the path libs/rates, which is not there"],
+        ),
+        (
+            Memory::new().with("pyproject.toml", bound.replace("libs", "..")),
+            &["../rates, which is not inside the source"],
+        ),
+        (
+            Memory::new().with(
+                "pyproject.toml",
+                bound.replace("path = \"libs/rates\"", "index = \"corp\""),
+            ),
+            &["the index corp, which is not defined"],
         ),
     ] {
         let error = found(&files).unwrap_err();
@@ -141,4 +167,34 @@ fn what_is_said_where_no_lock_can_count() {
             assert!(said.contains(word), "{word}: {said}");
         }
     }
+}
+
+#[test]
+fn variables_of_uv_choose_groups() {
+    let project = format!(
+        "{PROJECT}[dependency-groups]\ndev = [\"flask\"]\nweb = [\"flask\"]\n[tool.uv]\ndefault-groups = [\"dev\", \"web\"]\n"
+    );
+    let lock = UV.replace(
+        "[package.metadata]\nrequires-dist",
+        "[package.dev-dependencies]\ndev = [{ name = \"flask\" }]\nweb = [{ name = \"flask\" }]\n\n\
+         [package.metadata.requires-dev]\ndev = [{ name = \"flask\" }]\nweb = [{ name = \"flask\" }]\n\n\
+         [package.metadata]\nrequires-dist",
+    );
+    let files = Memory::new()
+        .with("uv.lock", lock)
+        .with("pyproject.toml", project);
+    let groups = |variables: &[(&str, &str)]| {
+        let variables = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        match found_in(&files, &variables).unwrap() {
+            Some(Found::Lock(lock)) => lock.groups().cloned().collect::<Vec<String>>(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(groups(&[]), ["web"]);
+    assert_eq!(groups(&[("UV_NO_GROUP", "web")]), [] as [&str; 0]);
+    assert_eq!(groups(&[("UV_NO_DEFAULT_GROUPS", "1")]), [] as [&str; 0]);
+    assert_eq!(groups(&[("UV_DEV", "1")]), ["dev", "web"]);
 }

@@ -122,6 +122,25 @@ pub(super) struct Wanted {
     pub(super) groups: BTreeSet<String>,
 }
 
+/// What uv's variables say of the groups that are installed by default.
+pub(super) fn of_variables(groups: &mut BTreeSet<String>, variables: &BTreeMap<String, String>) {
+    let on = |name: &str| {
+        variables.get(name).is_some_and(|value| {
+            ["1", "true", "t", "yes", "y", "on"].contains(&value.to_lowercase().as_str())
+        })
+    };
+    if on("UV_NO_DEFAULT_GROUPS") {
+        groups.clear();
+    }
+    if on("UV_DEV") && !on("UV_NO_DEV") {
+        groups.insert("dev".to_owned());
+    }
+    let without = variables.get("UV_NO_GROUP").map_or("", String::as_str);
+    for name in without.split([' ', ',']).filter(|name| !name.is_empty()) {
+        groups.remove(&normalize(name));
+    }
+}
+
 impl Document {
     /// # Errors
     /// In words, for what is no lock of a version that is known.

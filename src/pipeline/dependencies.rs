@@ -213,14 +213,17 @@ fn install(
     let src = make_app_root(&staged, chown.is_some())?;
     source.stage(&src, chown)?;
     let mut fetched = false;
-    let files = if let Some(locked) = locked {
-        let place = Locked::place(scratch)?;
-        locked.fetch_all(store, request, &place, progress)?;
-        Some(place)
-    } else {
-        fetched = fetch::fetch(materials, source, tools)?;
-        None
+    let files = match locked {
+        Some(locked) => {
+            let place = Locked::place(scratch)?;
+            locked.fetch_all(store, request, &place, progress)?;
+            Some(place)
+        }
+        None => None,
     };
+    if !detected.project.is_complete() {
+        fetched = fetch::fetch(materials, source, tools)?;
+    }
     let shared = wheel_cache(store, base, mode)?;
     let mut lowers = vec![staged];
     lowers.extend(base.lowers(store)?);

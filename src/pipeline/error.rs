@@ -23,6 +23,27 @@ pub enum BuildError {
     Lockfile(#[from] crate::lockfile::LockfileError),
     #[error("{package} is locked, and {index} has no file of it with the locked hash")]
     NotInIndex { package: String, index: String },
+    #[error("the project says that {package} is from {index}, which has no file of it that fits")]
+    NothingFits {
+        package: String,
+        /// The conditions on the version.
+        wanted: String,
+        index: String,
+        /// Names of files.
+        offered: Vec<String>,
+    },
+    #[error("{tool} takes the version from git, and {problem}")]
+    NoVersion {
+        tool: &'static str,
+        variable: String,
+        problem: String,
+    },
+    #[error("{python} cannot be asked for its version")]
+    LocalPython {
+        python: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("the {phase} phase of assemble {}", describe(*exit))]
     Assemble {
         phase: &'static str,

@@ -10,12 +10,14 @@
 //! The installed tree is thrown away: what stays is what uv keeps of verified downloads. A failure
 //! is none; assemble says better what is wrong, and downloads what is missing for itself.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::app::Detected;
 use crate::app::contract::RUN;
+use crate::app::files::Files as _;
 use crate::app::pip_variables;
-use crate::app::requirement::{Line, LineKind};
+use crate::app::requirement::{Line, LineKind, expand};
 use crate::app::server::pins::pinned;
 use crate::builder::APP_ROOT;
 use crate::progress::Progress;
@@ -24,6 +26,7 @@ use crate::source::Tree;
 
 use super::context::Context;
 use super::error::BuildError;
+use super::files::TreeFiles;
 use super::materials::Materials;
 use super::overlay::overlay_owned;
 use super::request::Request;
@@ -64,6 +67,10 @@ pub(super) fn fetch(
     if request.network == Network::None || detected.project.uses_pip() {
         return Ok(false);
     }
+    // Indexes of uv's own settings are asked by assemble, which reads them; nothing is asked elsewhere first.
+    if !detected.project.is_complete() && has_uv_settings(&TreeFiles::new(source)) {
+        return Ok(false);
+    }
     let said = request.build_env.iter().cloned().collect();
     if pip_variables::without_index(&said) {
         return Ok(false);
@@ -78,7 +85,7 @@ pub(super) fn fetch(
         .chain(agent)
         .map(|name| pinned(name, base.python.minor()))
         .collect();
-    let lists = of_project(source, detected, &server, request);
+    let lists = of_lines(source, detected, &server, request, &said);
     if lists.requirements.is_empty() {
         return Ok(false);
     }
@@ -89,7 +96,10 @@ pub(super) fn fetch(
     let constraints = format!("{RUN}/constraints.txt");
     let python = format!("{APP_ROOT}/bin/python");
     let uv = format!("{RUN}/tools/bin/uv");
-    let command = [
+    // What the project binds to a place is not looked for.
+    let excluded_file = format!("{RUN}/excluded.txt");
+    let excluded = detected.project.settled().join("\n");
+    let mut command = vec![
         uv.as_str(),
         "pip",
         "install",
@@ -107,11 +117,15 @@ pub(super) fn fetch(
         "-c",
         &constraints,
     ];
+    if !excluded.is_empty() {
+        command.extend(["--excludes", &excluded_file]);
+    }
     let job = Job {
-        command: command.map(str::to_owned).to_vec(),
+        command: command.into_iter().map(str::to_owned).collect(),
         files: vec![
             (requirements.clone(), lists.requirements),
             (constraints.clone(), lists.constraints),
+            (excluded_file.clone(), excluded),
         ],
         output: Some((
             overlay_owned(&scratch, "fetched", IdMode::current())?.upper,
@@ -129,6 +143,17 @@ pub(super) fn of_project(
     more: &[String],
     request: &Request,
 ) -> Lists {
+    of_lines(source, detected, more, request, &BTreeMap::new())
+}
+
+/// The same with the values of `${NAME}` in the addresses of indexes. It may hold a login then.
+fn of_lines(
+    source: &Tree,
+    detected: &Detected,
+    more: &[String],
+    request: &Request,
+    variables: &BTreeMap<String, String>,
+) -> Lists {
     let constraints = |path: &str| {
         let bytes = source
             .read(Path::new(path), MAX_CONSTRAINTS)
@@ -136,11 +161,28 @@ pub(super) fn of_project(
             .flatten()?;
         String::from_utf8(bytes).ok()
     };
-    let mut lists = lists(&detected.project.requirements.lines, more, &constraints);
+    let mut all = detected.project.requirements.lines.clone();
+    for line in all.iter_mut().filter(|line| line.kind == LineKind::Option) {
+        line.text = expand(&line.text, variables).0;
+    }
+    let mut lists = lists(&all, more, &constraints);
     if let Some(pinned) = &request.pinned {
         lists.constraints.push_str(&pinned.constraints);
     }
     lists
+}
+
+/// Whether `pyproject.toml` has settings for uv.
+pub(super) fn has_uv_settings(files: &TreeFiles<'_>) -> bool {
+    let Some(text) = files.text("pyproject.toml") else {
+        return false;
+    };
+    // What cannot be read is for the installer to complain about.
+    toml::from_str::<toml::Table>(&text).map_or(true, |document| {
+        document
+            .get("tool")
+            .is_some_and(|tool| tool.get("uv").is_some())
+    })
 }
 
 /// Shows the downloads, which take the time, and leaves the rest to assemble.

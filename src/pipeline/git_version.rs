@@ -6,30 +6,42 @@ use crate::app::project::Project;
 use crate::source::Tree;
 
 use super::context::Context;
+use super::error::BuildError;
 use super::request::Request;
 
 /// The request with the version among its build variables, where the project's version is git's.
+///
+/// # Errors
+/// Where git does not know it and nobody says it: the build backend would fail, or make one up.
 pub(super) fn given(
     context: Context<'_>,
     files: &dyn Files,
     project: &Project,
     tree: &Tree,
-) -> Option<Request> {
+) -> Result<Option<Request>, BuildError> {
     let Context {
         request, progress, ..
     } = context;
-    let from = git_version::of_project(files, project)?;
+    let Some(from) = git_version::of_project(files, project) else {
+        return Ok(None);
+    };
     let said = request.build_env.iter().chain(&request.env);
     if from.is_said(said.map(|(name, _)| name.as_str())) {
-        return None;
+        return Ok(None);
     }
-    let how = format!("--build-env {}=VERSION says it", from.variable);
+    let unknown = |problem: String| {
+        // It has a version for this case.
+        if from.has_other {
+            return Ok(None);
+        }
+        Err(BuildError::NoVersion {
+            tool: from.tool,
+            variable: from.variable.clone(),
+            problem,
+        })
+    };
     let Some(commit) = &tree.commit else {
-        progress.warning(&format!(
-            "{} takes the version from git, and the source is not a git repository: {how}",
-            from.tool
-        ));
-        return None;
+        return unknown("the source is not a git repository".to_owned());
     };
     let described = Described {
         tag: commit.tag.clone(),
@@ -38,15 +50,11 @@ pub(super) fn given(
         changed: commit.changed,
     };
     let Some(version) = from.version(&described) else {
-        progress.warning(&format!(
-            "{} takes the version from git, and the tag {} is not one: {how}",
-            from.tool,
-            commit.tag.as_deref().unwrap_or_default()
-        ));
-        return None;
+        let tag = commit.tag.as_deref().unwrap_or_default();
+        return unknown(format!("the tag {tag} is not one"));
     };
     progress.step(&format!("---> Version {version}, from git ({})", from.tool));
     let mut request = request.clone();
     request.build_env.push((from.variable, version));
-    Some(request)
+    Ok(Some(request))
 }

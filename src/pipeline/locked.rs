@@ -11,23 +11,29 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 
+use pep440_rs::Version;
+use serde::{Deserialize, Serialize};
+
 use crate::app::contract::RUN;
 use crate::app::listed::Listed;
-use crate::lockfile::{File, Index, Lock, LockfileError, Origin, Target};
+use crate::lockfile::{Bound, File, Found, FromIndex, Index, Lock, LockfileError, Origin, Target};
 use crate::oci::{Digest, Sha256Writer, parse_digest};
 use crate::progress::{Progress, human_size};
 use crate::sandbox::Mount;
-use crate::store::{Scratch, Store};
+use crate::store::{Needs, Record, Scratch, Store};
 
 use super::base::Base;
 use super::error::BuildError;
 use super::locked_wheel::{Artifact, LockedWheel, Pin};
 use super::package_indexes::Indexes;
 use super::request::Request;
+use super::secrets::without_credentials;
 use super::tree::make_directory;
 
 /// Largest file of a package, in bytes.
 const MAX_FILE: u64 = 8 * 1024 * 1024 * 1024;
+/// How archives of sources end, the usual one first.
+const ARCHIVES: [&str; 5] = [".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz"];
 /// So many files travel at once.
 const AT_ONCE: usize = 8;
 
@@ -57,17 +63,98 @@ impl Chosen {
             .extension()
             .is_some_and(|extension| extension == "whl")
     }
+
+    /// As a line for an installer that sees the files.
+    fn line(&self, extras: &str, environment: Environment<'_>) -> String {
+        let subdirectory = self
+            .subdirectory
+            .iter()
+            .map(|path| format!("#subdirectory={path}"));
+        format!(
+            "{}{extras} @ file://{}/{}{}",
+            self.name,
+            environment.files,
+            self.file.name,
+            subdirectory.collect::<String>()
+        )
+    }
 }
 
-/// Reads a lock for the Python of a base image, and chooses the files.
+/// Reads a lock, or what a project binds, for the Python of a base image, and chooses the files.
 pub(super) fn read(
     store: &Store,
-    lock: &Lock,
+    found: &Found,
     base: &Base,
     request: &Request,
 ) -> Result<Locked, BuildError> {
-    let target = Target::of(&base.python.version, &base.python.libc);
-    let selected = lock.select(&target)?;
+    let place = Target::of(&base.python.version, &base.python.libc);
+    let environment = Environment {
+        target: &place,
+        libc: &base.python.libc,
+        files: &format!("{RUN}/files"),
+    };
+    let indexes = Indexes::new(request)?;
+    read_for(store, found, environment, &indexes, request.upgrade)
+}
+
+/// What is installed into.
+#[derive(Clone, Copy)]
+pub(super) struct Environment<'a> {
+    pub(super) target: &'a Target,
+    pub(super) libc: &'a str,
+    /// Where what installs it sees the files.
+    pub(super) files: &'a str,
+}
+
+/// The same for any environment. `upgrade`: what was chosen before does not count.
+pub(super) fn read_for(
+    store: &Store,
+    found: &Found,
+    environment: Environment<'_>,
+    indexes: &Indexes,
+    upgrade: bool,
+) -> Result<Locked, BuildError> {
+    match found {
+        Found::Lock(lock) => of_lock(store, lock, environment, indexes),
+        Found::Bound(bound) => of_bound(store, bound, environment, indexes, upgrade),
+    }
+}
+
+/// What is installed without an index: by name and version, from the directories that the caller names.
+pub(super) fn by_version(found: &Found, target: &Target) -> Result<Listed, BuildError> {
+    match found {
+        Found::Lock(lock) => {
+            let selected = lock.select(target)?;
+            let packages = selected.packages.iter();
+            let lines = packages.map(|package| match package.version.as_str() {
+                "" => package.name.clone(),
+                version => format!("{}=={version}", package.name),
+            });
+            Ok(Listed {
+                lines: lines.collect(),
+                names: selected.direct,
+                projects: selected.projects,
+                ..lock.preview()
+            })
+        }
+        Found::Bound(bound) => {
+            let (mut listed, wanted) = bound.select(target)?;
+            listed.lines.extend(wanted.iter().map(FromIndex::text));
+            // There is nowhere else to look for them.
+            listed.settled.clear();
+            Ok(listed)
+        }
+    }
+}
+
+fn of_lock(
+    store: &Store,
+    lock: &Lock,
+    environment: Environment<'_>,
+    source: &Indexes,
+) -> Result<Locked, BuildError> {
+    let Environment { target, libc, .. } = environment;
+    let selected = lock.select(target)?;
     let mut listed = Listed {
         names: selected.direct,
         projects: selected.projects,
@@ -100,22 +187,20 @@ pub(super) fn read(
         };
         waiting.push((package.name, package.version, indexes, files, subdirectory));
     }
-    let source = Indexes::new(request)?;
     let named = in_parallel(&waiting, |(name, _, indexes, files, _)| {
         if files.iter().all(|file| !file.name.is_empty()) {
             return Ok(files.clone());
         }
         // Some locks have hashes alone.
-        source.named(store, request, name, indexes, files)
+        source.named(store, name, indexes, files)
     })?;
     let mut chosen = Vec::new();
     for ((name, version, indexes, _, subdirectory), files) in waiting.into_iter().zip(named) {
-        let file = choose(&files, &target).ok_or_else(|| LockfileError::Unusable {
+        let file = choose(&files, target).ok_or_else(|| LockfileError::Unusable {
             file: lock.file().to_owned(),
             problem: format!(
-                "{name} {version} has no file in it for Python {} on this base image ({}), and no archive of its source",
+                "{name} {version} has no file in it for Python {} on this base image ({libc}), and no archive of its source",
                 target.python(),
-                base.python.libc
             ),
         })?;
         chosen.push(Chosen {
@@ -127,17 +212,10 @@ pub(super) fn read(
         });
     }
     for one in &chosen {
-        let subdirectory = one
-            .subdirectory
-            .iter()
-            .map(|path| format!("#subdirectory={path}"));
-        listed.lines.push(format!(
-            "{} @ file://{RUN}/files/{}{} --hash=sha256:{}",
-            one.name,
-            one.file.name,
-            subdirectory.collect::<String>(),
-            one.file.sha256
-        ));
+        let line = one.line("", environment);
+        listed
+            .lines
+            .push(format!("{line} --hash=sha256:{}", one.file.sha256));
     }
     listed.lines.extend(repositories.iter().cloned());
     Ok(Locked {
@@ -145,6 +223,147 @@ pub(super) fn read(
         files: chosen,
         repositories,
     })
+}
+
+/// What a project without a lock binds: the newest that its index has and that is asked for.
+fn of_bound(
+    store: &Store,
+    bound: &Bound,
+    environment: Environment<'_>,
+    source: &Indexes,
+    upgrade: bool,
+) -> Result<Locked, BuildError> {
+    let Environment { target, libc, .. } = environment;
+    let (mut listed, wanted) = bound.select(target)?;
+    let files = in_parallel(&wanted, |one| {
+        let conditions: Vec<&str> = one.specifiers.iter().map(String::as_str).collect();
+        let text = format!(
+            "1 {} {} {} {} {libc}",
+            one.name,
+            conditions.join(","),
+            source.shown(&one.index),
+            target.full_version()
+        );
+        let key = crate::oci::sha256_hex(text.as_bytes());
+        if !upgrade
+            && !source.is_fresh()
+            && let Some(kept) = store.cached::<Kept>(&key)?
+        {
+            return Ok(kept.chosen(one));
+        }
+        let offered = source.offered(&one.index, &one.name, target.full_version())?;
+        let Some((version, file)) = newest(one, &offered, target) else {
+            return Err(BuildError::NothingFits {
+                package: one.name.clone(),
+                wanted: conditions.join(", "),
+                index: source.shown(&one.index),
+                offered: offered.into_iter().map(|file| file.name).collect(),
+            });
+        };
+        let kept = Kept {
+            version,
+            name: file.name.clone(),
+            // A login is not written down.
+            url: file.url.as_deref().map(without_credentials),
+            sha256: file.sha256.clone(),
+            size: file.size,
+        };
+        store.remember(&key, &kept)?;
+        Ok(kept.chosen(one))
+    })?;
+    for (one, file) in wanted.iter().zip(&files) {
+        if let Some(open) = &mut listed.open {
+            open.fetched.push(file.line(&one.extras, environment));
+            open.hashes.push(file.file.sha256.clone());
+        }
+    }
+    Ok(Locked {
+        listed,
+        files,
+        repositories: Vec::new(),
+    })
+}
+
+/// The file that was chosen in an index.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    version: String,
+    name: String,
+    url: Option<String>,
+    sha256: String,
+    size: Option<u64>,
+}
+
+impl Record for Kept {
+    const KIND: &'static str = "chosen";
+
+    fn needs(&self) -> Needs {
+        Needs::nothing()
+    }
+}
+
+impl Kept {
+    fn chosen(self, wanted: &FromIndex) -> Chosen {
+        Chosen {
+            name: wanted.name.clone(),
+            version: self.version,
+            file: File {
+                name: self.name,
+                url: self.url,
+                sha256: self.sha256,
+                size: self.size,
+            },
+            indexes: vec![wanted.index.clone()],
+            subdirectory: None,
+        }
+    }
+}
+
+/// The newest version that is asked for and has a file that fits; one that is not finished yet only where
+/// there is no other, or where it is asked for by its name.
+fn newest(wanted: &FromIndex, offered: &[File], target: &Target) -> Option<(String, File)> {
+    let mut versions: Vec<Version> = offered
+        .iter()
+        .filter_map(|file| version_of(&wanted.name, &file.name))
+        .filter(|version| wanted.allows(&version.to_string()))
+        .collect();
+    versions.sort();
+    versions.dedup();
+    let named = |version: &Version| {
+        wanted.specifiers.iter().any(|condition| {
+            let named = condition.trim_start_matches(['=', '<', '>', '~', '!']);
+            named
+                .parse::<Version>()
+                .is_ok_and(|named| named.any_prerelease() && named.release() == version.release())
+        })
+    };
+    let (finished, other): (Vec<Version>, Vec<Version>) = versions
+        .into_iter()
+        .partition(|version| !version.any_prerelease() || named(version));
+    let order = finished.into_iter().rev().chain(other.into_iter().rev());
+    order.into_iter().find_map(|version| {
+        let files: Vec<File> = offered
+            .iter()
+            .filter(|file| version_of(&wanted.name, &file.name).as_ref() == Some(&version))
+            .cloned()
+            .collect();
+        Some((version.to_string(), choose(&files, target)?.clone()))
+    })
+}
+
+/// The version in the name of a wheel, or of an archive of sources.
+fn version_of(name: &str, file: &str) -> Option<Version> {
+    if let Some(stem) = file.strip_suffix(".whl") {
+        return stem.split('-').nth(1)?.parse().ok();
+    }
+    let stem = ARCHIVES.iter().find_map(|end| file.strip_suffix(end))?;
+    // Old ones have hyphens in the name.
+    let (start, version) = stem
+        .match_indices('-')
+        .map(|(at, _)| (&stem[..at], &stem[at + 1..]))
+        .find(|(start, _)| crate::app::requirement::normalize(start) == name)?;
+    debug_assert!(!start.is_empty());
+    version.parse().ok()
 }
 
 fn repository(name: &str, url: &str, commit: &str, subdirectory: Option<&str>) -> String {
@@ -167,10 +386,8 @@ fn choose<'a>(files: &'a [File], target: &Target) -> Option<&'a File> {
         .filter_map(|file| Some((target.rank(&file.name)?, file)));
     let wheel = ranked.min_by(|a, b| a.0.cmp(&b.0)).map(|(_, file)| file);
     wheel.or_else(|| {
-        let archive = |end: &str| files.iter().find(|file| file.name.ends_with(end));
-        [".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz"]
-            .into_iter()
-            .find_map(archive)
+        let archive = |end: &&str| files.iter().find(|file| file.name.ends_with(end));
+        ARCHIVES.iter().find_map(archive)
     })
 }
 
@@ -182,6 +399,9 @@ impl Locked {
 
     /// The wheels, where nothing is anything else; or why not.
     pub(super) fn wheels(&self) -> Result<Vec<LockedWheel>, String> {
+        if self.listed.open.is_some() {
+            return Err("the project binds names to places, and has no lock".into());
+        }
         if let Some(line) = self.repositories.first() {
             return Err(format!("`{line}` is in a repository"));
         }
@@ -217,8 +437,19 @@ impl Locked {
         directory: &Path,
         progress: &dyn Progress,
     ) -> Result<(), BuildError> {
+        self.fetch_from(store, &Indexes::new(request)?, directory, progress)
+    }
+
+    /// The same from these indexes.
+    pub(super) fn fetch_from(
+        &self,
+        store: &Store,
+        indexes: &Indexes,
+        directory: &Path,
+        progress: &dyn Progress,
+    ) -> Result<(), BuildError> {
         let all: Vec<&Chosen> = self.files.iter().collect();
-        fetch(&all, store, request, directory, progress)
+        fetch(&all, store, indexes, directory, progress)
     }
 
     /// Puts these wheels into a directory; those that are not locked are where the resolver found them.
@@ -249,7 +480,7 @@ impl Locked {
             })
             .collect();
         let all: Vec<&Chosen> = all.iter().collect();
-        fetch(&all, store, request, directory, progress)
+        fetch(&all, store, &Indexes::new(request)?, directory, progress)
     }
 
     /// The directory for the files, seen by what installs them.
@@ -263,14 +494,13 @@ impl Locked {
 fn fetch(
     wanted: &[&Chosen],
     store: &Store,
-    request: &Request,
+    source: &Indexes,
     directory: &Path,
     progress: &dyn Progress,
 ) -> Result<(), BuildError> {
     if wanted.is_empty() {
         return Ok(());
     }
-    let source = Indexes::new(request)?;
     let kept = store.root().join("cache").join("wheel-files");
     make_directory(&kept)?;
     in_parallel(wanted, |one| {
@@ -281,7 +511,7 @@ fn fetch(
         if !is_kept(&place, &digest) {
             let url = match source.address(&one.file, &one.indexes) {
                 Some(url) => url,
-                None => source.find(store, request, &one.name, &one.indexes, &one.file)?,
+                None => source.find(store, &one.name, &one.indexes, &one.file)?,
             };
             let indexes = if one.indexes.is_empty() {
                 vec![Index::default()]
@@ -402,6 +632,37 @@ mod tests {
         );
         assert_eq!(choose(&files[..1], &target).unwrap().name, "x-1.tar.gz");
         assert_eq!(choose(&files[3..], &target), None);
+    }
+
+    #[test]
+    fn the_newest_of_an_index() {
+        let files = |names: &[&str]| -> Vec<File> {
+            let files = names.iter().map(|name| File {
+                name: (*name).into(),
+                url: None,
+                sha256: String::new(),
+                size: None,
+            });
+            files.collect()
+        };
+        let target = Target::of("3.11.2", "glibc 2.36");
+        let of = |conditions: &[&str], names: &[&str]| {
+            let wanted = FromIndex::new("corp-lib", conditions);
+            newest(&wanted, &files(names), &target).map(|(_, file)| file.name)
+        };
+        let all = [
+            "corp_lib-1.9-py3-none-any.whl",
+            "corp_lib-1.10-py3-none-any.whl",
+            "corp-lib-1.10.tar.gz",
+            "corp_lib-2.0rc1-py3-none-any.whl",
+            "corp_lib-1.11-cp38-cp38-win_amd64.whl",
+        ];
+        assert_eq!(of(&[], &all).as_deref(), Some(all[1]));
+        assert_eq!(of(&["<1.10"], &all).as_deref(), Some(all[0]));
+        assert_eq!(of(&[">=2.0rc1"], &all).as_deref(), Some(all[3]));
+        assert_eq!(of(&[], &all[2..3]).as_deref(), Some(all[2]));
+        assert_eq!(of(&[], &all[3..4]).as_deref(), Some(all[3]));
+        assert_eq!(of(&[">3"], &all), None);
     }
 
     #[test]

@@ -38,6 +38,7 @@ mod harden;
 mod inputs;
 mod installed;
 mod leaks;
+pub mod local;
 mod lock;
 mod locked;
 mod locked_wheel;
@@ -94,6 +95,7 @@ pub use report::{
 };
 pub use request::{AuditGate, Pinned, Request, Secret};
 pub use sandbox_inputs::{PASSED_ON, is_index_login};
+pub use tools::pinned_uv;
 pub use transfers::Transfers;
 pub use verify::{Verification, verify};
 

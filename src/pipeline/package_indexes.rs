@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::lockfile::{self, File, Index};
+use crate::lockfile::{self, File, Index, Link};
 use crate::registry::{Client, ClientOptions, join_url};
 use crate::store::{Needs, Record, Store};
 
@@ -41,12 +41,19 @@ pub(super) struct Indexes {
     /// The default one, with its login.
     default: Option<String>,
     variables: BTreeMap<String, String>,
+    /// What was found before does not count.
+    fresh: bool,
 }
 
 impl Indexes {
     pub(super) fn new(request: &Request) -> Result<Self, BuildError> {
         let mut variables = request.host_env.clone();
         variables.extend(request.build_env.iter().cloned());
+        Self::of(variables, request.no_cache)
+    }
+
+    /// Those that these variables name.
+    pub(super) fn of(variables: BTreeMap<String, String>, fresh: bool) -> Result<Self, BuildError> {
         let default = ["UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"]
             .iter()
             .find_map(|name| variables.get(*name))
@@ -61,7 +68,13 @@ impl Indexes {
             client: Client::new(ClientOptions::default())?,
             default,
             variables,
+            fresh,
         })
+    }
+
+    /// Whether what was found before does not count.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.fresh
     }
 
     /// The address of a file, where the lock knows one that counts: a mirror that takes the place of the
@@ -131,14 +144,17 @@ impl Indexes {
     }
 
     /// The files of a package that an index has.
-    fn page(&self, index: &Index, name: &str) -> Result<Vec<(File, String)>, BuildError> {
+    fn page(&self, index: &Index, name: &str) -> Result<Vec<(Link, String)>, BuildError> {
         let url = format!("{}/{name}/", self.url(index).trim_end_matches('/'));
         let url = self.with_login(&url, std::slice::from_ref(index));
         let page = self.client.fetch_text(&url, ACCEPT, MAX_PAGE)?;
         let links = lockfile::links(&page.content_type, &page.text).into_iter();
         links
-            .map(|link| Ok((link.file, join_url(&page.url, &link.href)?)))
-            .filter(|found: &Result<(File, String), BuildError>| {
+            .map(|link| {
+                let url = join_url(&page.url, &link.href)?;
+                Ok((link, url))
+            })
+            .filter(|found: &Result<(Link, String), BuildError>| {
                 // A page has no say over other schemes.
                 found.as_ref().map_or(true, |(_, url)| {
                     url.starts_with("https://") || url.starts_with("http://")
@@ -151,7 +167,6 @@ impl Indexes {
     pub(super) fn find(
         &self,
         store: &Store,
-        request: &Request,
         name: &str,
         indexes: &[Index],
         file: &File,
@@ -160,12 +175,29 @@ impl Indexes {
             name: String::new(),
             ..file.clone()
         }];
-        let found = self.named(store, request, name, indexes, &wanted)?;
+        let found = self.named(store, name, indexes, &wanted)?;
         let url = found.into_iter().find_map(|file| file.url);
         url.ok_or_else(|| self.missing(name, indexes))
     }
 
-    fn missing(&self, name: &str, indexes: &[Index]) -> BuildError {
+    /// The files that an index has of a package for a Python, which it has not withdrawn.
+    pub(super) fn offered(
+        &self,
+        index: &Index,
+        name: &str,
+        python: &str,
+    ) -> Result<Vec<File>, BuildError> {
+        let found = self.page(index, name)?.into_iter();
+        let fitting = found.filter(|(link, _)| !link.withdrawn && link.is_for(python));
+        Ok(fitting
+            .map(|(link, url)| File {
+                url: Some(url),
+                ..link.file
+            })
+            .collect())
+    }
+
+    pub(super) fn missing(&self, name: &str, indexes: &[Index]) -> BuildError {
         let shown: Vec<String> = indexes.iter().map(|index| self.shown(index)).collect();
         BuildError::NotInIndex {
             package: name.to_owned(),
@@ -173,7 +205,7 @@ impl Indexes {
         }
     }
 
-    fn shown(&self, index: &Index) -> String {
+    pub(super) fn shown(&self, index: &Index) -> String {
         without_credentials(&self.url(index))
     }
 
@@ -181,7 +213,6 @@ impl Indexes {
     pub(super) fn named(
         &self,
         store: &Store,
-        request: &Request,
         name: &str,
         indexes: &[Index],
         files: &[File],
@@ -194,7 +225,7 @@ impl Indexes {
         let mut known = Vec::new();
         for file in files {
             if let Some(found) = store.cached::<Found>(&key(file))?
-                && !request.no_cache
+                && !self.fresh
             {
                 known.push(File {
                     name: found.name,
@@ -219,10 +250,10 @@ impl Indexes {
             };
             let found: Vec<File> = links
                 .into_iter()
-                .filter(|(link, _)| files.iter().any(|file| file.sha256 == link.sha256))
+                .filter(|(link, _)| files.iter().any(|file| file.sha256 == link.file.sha256))
                 .map(|(link, url)| File {
                     url: Some(url),
-                    ..link
+                    ..link.file
                 })
                 .collect();
             if !found.is_empty() {
@@ -277,6 +308,7 @@ mod tests {
                 ("UV_INDEX_CORP_PASSWORD".into(), "a b".into()),
                 ("TOKEN".into(), "t".into()),
             ]),
+            fresh: false,
         };
         let with = |url: &str, index: &Index| indexes.with_login(url, std::slice::from_ref(index));
         assert_eq!(

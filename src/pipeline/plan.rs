@@ -11,7 +11,7 @@ use crate::app::python::PythonRequest;
 use crate::app::python_version::PythonVersion;
 use crate::app::settings::{Origin, Settings, SettingsError};
 use crate::app::{self, Detected};
-use crate::lockfile::{self, Lock};
+use crate::lockfile::{self, Found};
 use crate::s2i::environment;
 use crate::source::Tree;
 use crate::store::Store;
@@ -38,7 +38,7 @@ pub(super) struct Reading<'a> {
 /// What has to be known of a project before its builder is taken.
 pub(super) struct Planned {
     pub(super) python: Option<PythonRequest>,
-    pub(super) lock: Option<Lock>,
+    pub(super) lock: Option<Found>,
 }
 
 impl<'a> Reading<'a> {
@@ -117,9 +117,13 @@ impl<'a> Reading<'a> {
     pub(super) fn plan_and_detect(&self) -> Result<(Planned, Detected), BuildError> {
         let settings = self.settings()?;
         let python = app::python_request(&self.files, settings)?;
-        let lock = lockfile::find(&self.files, settings, || self.unlocked())?;
-        let listed = lock.as_ref().map(Lock::preview);
+        let environment = &self.options.environment;
+        let mut lock = lockfile::find(&self.files, settings, environment, || self.unlocked())?;
+        let listed = lock.as_ref().map(Found::preview);
         let detected = self.detect(listed.as_ref(), None)?;
+        if let Some(Found::Lock(lock)) = &mut lock {
+            lock.take_member(&detected.plan.home);
+        }
         Ok((Planned { python, lock }, detected))
     }
 
@@ -130,7 +134,12 @@ impl<'a> Reading<'a> {
         python: Option<PythonVersion>,
     ) -> Result<Detected, BuildError> {
         let project = match listed {
-            Some(listed) => Project::of_list(&self.files, self.settings()?.clone(), listed),
+            Some(listed) => Project::listed(
+                &self.files,
+                self.settings()?.clone(),
+                &self.options.environment,
+                listed,
+            ),
             None => self.unlocked()?.clone(),
         };
         let options = app::Options {

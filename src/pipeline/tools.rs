@@ -112,6 +112,14 @@ pub(super) fn ensure(store: &Store, progress: &dyn Progress) -> Result<Tools, Bu
     Ok(Tools { directory })
 }
 
+/// The pinned uv, as a program of this machine.
+///
+/// # Errors
+/// If it is not in the store and cannot be fetched.
+pub fn pinned_uv(store: &Store, progress: &dyn Progress) -> Result<PathBuf, BuildError> {
+    Ok(ensure(store, progress)?.directory.join("bin/uv"))
+}
+
 fn fetch(pin: &Pin, into: &Path, progress: &dyn Progress) -> Result<PathBuf, BuildError> {
     progress.step(&format!("---> Fetching {} {}", pin.name, pin.version));
     let url = format!(

@@ -67,7 +67,7 @@ pub(super) fn build(
     }
     let runtime = runtime.as_ref().unwrap_or(&base);
 
-    let versioned = git_version::given(context, &reading.files, &detected.project, tree);
+    let versioned = git_version::given(context, &reading.files, &detected.project, tree)?;
     let with_version = context.with(versioned.as_ref().unwrap_or(request));
     let time = request
         .source_date_epoch

@@ -24,6 +24,7 @@ impl Build<'_> {
         self.pre_build(&base)?;
         let environment = self.with_files(base)?;
         let project = self.project(self.given)?;
+        self.refuse_bound(&project)?;
         let protected = || {
             if roots.image {
                 records::protected_files(&roots.app)
@@ -51,19 +52,25 @@ impl Build<'_> {
                 installer.name(),
                 arguments.names
             ));
+            // Directories of the source come in phase two.
+            let later = install::excluded(&project, &installer, &temporary, |open, name| {
+                open.directories.contains(name)
+            })?;
+            let mut line = arguments.line().to_vec();
+            line.extend(later.iter().flat_map(install::Settled::arguments));
             let result = if arguments.wants_code && !installer.build {
                 Err(BuildError::NeedsSdists {
                     what: String::new(),
                 })
             } else {
-                installer.install(arguments.line())
+                installer.install(&line)
             };
             match result {
                 Err(BuildError::NeedsSdists { .. }) if !phased => {
                     self.progress
                         .note("some packages have no wheel and are built from source");
                     installer.build = true;
-                    installer.install(arguments.line())?;
+                    installer.install(&line)?;
                 }
                 other => other?,
             }

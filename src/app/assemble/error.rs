@@ -40,6 +40,8 @@ pub enum BuildError {
         missing: Option<String>,
         tail: Vec<String>,
     },
+    #[error("{table} says where `{name}` comes from, and nothing here can ask there alone")]
+    Bound { name: String, table: &'static str },
     #[error("{distribution} would write {path}, which belongs to the image")]
     Intruder { distribution: String, path: String },
     #[error("{path} was changed while the dependencies were installed")]
@@ -117,6 +119,9 @@ impl Explain for BuildError {
                 };
                 advice.tail(tail.iter().cloned())
             }
+            BuildError::Bound { .. } => advice
+                .cause("A stranger's package of the same name in the public index must not be taken for it.")
+                .remedy("build with the `warpdrive` of a machine: `warpdrive build` or `warpdrive image` there heed it"),
             BuildError::Intruder { .. } => advice
                 .cause("The application's source, the S2I scripts, the environment's Python and warpdrive itself are not a package's to write.")
                 .remedy("remove the package from the requirements"),
@@ -162,6 +167,11 @@ fn compiler_hints(advice: Advice, tail: &[String]) -> Advice {
             "gcc",
             "An extension is compiled, and there is no compiler.",
             "use a builder image with compilers (kind \"build\")",
+        ),
+        (
+            "bound-and-not-asked-for",
+            "A package needs a name that the project binds to a place and does not ask for itself.",
+            "name it among the project's dependencies, or write the lock",
         ),
         (
             "apxs",

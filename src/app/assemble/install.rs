@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::contract::FETCHED;
 use super::super::environment::Environment;
+use super::super::listed::Open;
 use super::super::pip_variables;
 use super::super::process::{self, Heard};
 use super::super::progress::Progress;
@@ -137,16 +138,25 @@ impl<'a> Installer<'a> {
     pub(super) fn install_directories(&self) -> Result<(), BuildError> {
         // A list with hashes has all that they need; pip would ask for the directories' hashes.
         let hashed = self.list(Part::Directories).hashed;
-        let list = self.list(if hashed { Part::Directories } else { Part::All });
+        let part = match self.project.open() {
+            _ if hashed => Part::Directories,
+            None => Part::All,
+            Some(_) => Part::Remaining,
+        };
+        let list = self.list(part);
         if self.list(Part::Directories).is_empty() {
             return Ok(());
         }
         let written = list.write(&self.temporary)?;
-        let no_deps = hashed.then(|| "--no-deps".to_owned());
-        let line: Vec<String> = no_deps
-            .into_iter()
-            .chain(written.arguments.clone())
-            .collect();
+        let mut line = written.arguments.clone();
+        if hashed {
+            line.push("--no-deps".to_owned());
+        }
+        // What was bound to another place is there.
+        let there = excluded(self.project, self, &self.temporary, |open, name| {
+            !open.directories.contains(name)
+        })?;
+        line.extend(there.iter().flat_map(Settled::arguments));
         self.install(&line)
     }
 
@@ -369,11 +379,38 @@ pub(super) fn settled(
     installer: &Installer<'_>,
     temporary_directory: &Path,
 ) -> Result<Option<Settled>, BuildError> {
-    if project.settled().is_empty() || installer.pip {
+    not_looked_for(project.settled(), installer, temporary_directory)
+}
+
+/// What is not to be looked for now, of the names that an incomplete list binds.
+pub(super) fn excluded(
+    project: &Project,
+    installer: &Installer<'_>,
+    temporary_directory: &Path,
+    wanted: impl Fn(&Open, &str) -> bool,
+) -> Result<Option<Settled>, BuildError> {
+    let Some(open) = project.open() else {
+        return Ok(None);
+    };
+    let names: Vec<String> = project
+        .settled()
+        .iter()
+        .filter(|name| wanted(open, name))
+        .cloned()
+        .collect();
+    not_looked_for(&names, installer, temporary_directory)
+}
+
+fn not_looked_for(
+    names: &[String],
+    installer: &Installer<'_>,
+    temporary_directory: &Path,
+) -> Result<Option<Settled>, BuildError> {
+    if names.is_empty() || installer.pip {
         return Ok(None);
     }
     let path = temporary_directory.join(format!("settled-{}.txt", std::process::id()));
-    let text = project.settled().join("\n") + "\n";
+    let text = names.join("\n") + "\n";
     std::fs::write(&path, text).map_err(|source| BuildError::Io {
         doing: "write",
         path: path.clone(),

@@ -31,6 +31,8 @@ pub(super) enum Part {
     Published,
     /// Everything.
     All,
+    /// The same without what has an address: of a list where that is installed already.
+    Remaining,
     /// The directories alone, with the options that say where packages are.
     Directories,
     /// The options alone.
@@ -48,6 +50,9 @@ const INDEXES: &[&str] = &[
     "--no-index",
     "--trusted-host",
 ];
+
+/// Where nothing is: the place of a name that the project binds elsewhere and does not ask for.
+pub(super) const NOT_ASKED_FOR: &str = ".warpdrive/bound-and-not-asked-for";
 
 /// What is to be given to an installer, for the requirements of a project below `source`.
 pub(super) fn of_project(
@@ -72,7 +77,25 @@ pub(super) fn of_project(
             continue;
         }
         list.hashed |= line.text.contains("--hash");
-        list.add(line, part, pip, source);
+        if pip && project.is_complete() {
+            // The files have been verified, and pip would ask for the hashes of repositories.
+            let mut line = line.clone();
+            line.text
+                .truncate(line.text.find(" --hash").unwrap_or(line.text.len()));
+            list.add(&line, part, pip, source);
+        } else {
+            list.add(line, part, pip, source);
+        }
+    }
+    for (name, directory) in project.open().iter().flat_map(|open| &open.others) {
+        // Where it is not to be had, a need for it ends the installation: nobody else has it.
+        let place = match directory {
+            Some(directory) if part != Part::Published => directory.clone(),
+            _ => format!("{NOT_ASKED_FOR}/{name}"),
+        };
+        let place = source.join(place);
+        let line = format!("{name} @ file://{}\n", place.display());
+        list.constraints.push_str(&line);
     }
     for line in &project.requirements.constraints {
         match &line.kind {
@@ -93,7 +116,7 @@ impl List {
                 let short = line.text.get(..2).unwrap_or(name);
                 let index = INDEXES.contains(&name)
                     || (!line.text.starts_with("--") && INDEXES.contains(&short));
-                if index || matches!(part, Part::Published | Part::All) {
+                if index || matches!(part, Part::Published | Part::All | Part::Remaining) {
                     self.option(line, pip, source);
                 }
                 return;
@@ -107,7 +130,7 @@ impl List {
             } => {
                 let wanted = match part {
                     Part::Published => is_archive(path),
-                    Part::Directories => !is_archive(path),
+                    Part::Directories | Part::Remaining => !is_archive(path),
                     Part::All => true,
                     Part::Options => false,
                 };
@@ -129,6 +152,7 @@ impl List {
                     line.text.clone()
                 }
             }
+            LineKind::Named { url: Some(_), .. } if part == Part::Remaining => return,
             LineKind::Named { url, .. } => {
                 self.wants_code |= url.as_ref().is_some_and(|url| !is_wheel(url));
                 line.text.clone()

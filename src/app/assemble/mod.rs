@@ -24,6 +24,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::contract::{self, Phase};
+use super::declared::binding::Bindings;
 use super::detect::{DetectError, Detected, Options, detect};
 use super::environment::{self, Environment};
 use super::files::Directory;
@@ -245,6 +246,26 @@ impl<'a> Build<'a> {
         })
     }
 
+    /// Without the caller's list nothing is installed of which the project says where it is: no installer
+    /// here can ask there alone.
+    fn refuse_bound(&self, project: &Project) -> Result<(), BuildError> {
+        if self.given.contains_key(contract::LISTED) {
+            return Ok(());
+        }
+        let files = Directory::open(&self.roots.source).map_err(|source| BuildError::Io {
+            doing: "open",
+            path: self.roots.source.clone(),
+            source,
+        })?;
+        match Bindings::read(&files).first_of(project) {
+            Some((name, binding)) => Err(BuildError::Bound {
+                name,
+                table: binding.table,
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// Runs a hook, if there is one. (Detection refuses one that is not executable.)
     fn hook(&self, name: &str, environment: &Environment) -> Result<(), BuildError> {
         let path = self.roots.source.join(".warpdrive/action_hooks").join(name);
@@ -291,7 +312,7 @@ fn temporary(environment: &Environment) -> PathBuf {
 }
 
 /// The directory of packages of a virtual environment.
-pub(crate) fn site_packages(app_root: &Path) -> PathBuf {
+pub fn site_packages(app_root: &Path) -> PathBuf {
     let library = app_root.join("lib");
     let mut names: Vec<String> = fs::read_dir(&library)
         .into_iter()

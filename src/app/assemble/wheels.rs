@@ -73,8 +73,17 @@ impl Build<'_> {
             }
         }
         if named.is_empty() {
+            self.refuse_bound(&detected.project)?;
+            let open = detected.project.open().is_some();
             match &detected.project.source {
-                Source::Requirements(files) => {
+                source @ (Source::Requirements(_) | Source::Lock { .. })
+                    if open || matches!(source, Source::Requirements(_)) =>
+                {
+                    let files = match source {
+                        Source::Requirements(files) => files.clone(),
+                        Source::Lock { file, .. } => vec![file.clone()],
+                        _ => Vec::new(),
+                    };
                     let list = list::of_project(
                         &detected.project,
                         Part::All,
@@ -90,7 +99,8 @@ impl Build<'_> {
                 }
                 // With its lines as a list of arguments; the hashes stay behind.
                 Source::Lock { file, .. } => {
-                    let list: Vec<String> = detected
+                    let all = detected.project.is_complete();
+                    let mut list: Vec<String> = detected
                         .project
                         .requirements
                         .lines
@@ -104,6 +114,9 @@ impl Build<'_> {
                                 .to_owned()
                         })
                         .collect();
+                    if all {
+                        list.push("--no-deps".to_owned());
+                    }
                     some = true;
                     wheels.make(&list, file)?;
                 }
@@ -111,7 +124,7 @@ impl Build<'_> {
                     some = true;
                     wheels.make(&[".".to_owned()], ".")?;
                 }
-                Source::None => {}
+                Source::Requirements(_) | Source::None => {}
             }
         }
         if !detected.project.local_projects().is_empty() {

@@ -18,7 +18,7 @@ pub struct Args {
 }
 
 impl Args {
-    fn settings(&self) -> Result<BTreeMap<String, String>, Failure> {
+    pub(super) fn settings(&self) -> Result<BTreeMap<String, String>, Failure> {
         command_line(&self.set).map_err(|error| Failure::new(2, error.advice()))
     }
 }

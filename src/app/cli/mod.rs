@@ -8,6 +8,8 @@ mod settings;
 mod shells;
 mod words;
 
+#[cfg(feature = "host")]
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -123,6 +125,16 @@ impl AppCommand {
             _ => false,
         }
     }
+
+    /// The settings of the command line, of a command that installs packages; the error is the command's
+    /// to tell.
+    #[cfg(feature = "host")]
+    pub fn installs_with(&self) -> Option<Result<BTreeMap<String, String>, ()>> {
+        match self {
+            Self::Build(args) | Self::Wheels(args) => Some(args.settings().map_err(drop)),
+            _ => None,
+        }
+    }
 }
 
 /// Parses the arguments and carries the command out: all of the in-image executable.
@@ -139,45 +151,53 @@ pub fn main() -> ExitCode {
 /// Carries a command out and gives the exit code: that of the program that was run, else
 /// warpdrive's own (docs/reference/exit-codes.md).
 pub fn run(command: &AppCommand) -> u8 {
-    dispatch(command).unwrap_or_else(|failure| failure.report())
+    let caller = Caller::current().map_err(RunError::WorkingDirectory);
+    let done = caller.map_err(Failure::from);
+    done.and_then(|caller| dispatch(command, &caller))
+        .unwrap_or_else(|failure| failure.report())
 }
 
-fn dispatch(command: &AppCommand) -> Result<u8, Failure> {
-    let caller = Caller::current().map_err(RunError::WorkingDirectory)?;
+/// The same for another caller than this process.
+#[cfg(feature = "host")]
+pub fn run_for(command: &AppCommand, caller: &Caller) -> u8 {
+    dispatch(command, caller).unwrap_or_else(|failure| failure.report())
+}
+
+fn dispatch(command: &AppCommand, caller: &Caller) -> Result<u8, Failure> {
     let words = &Words::Stderr;
     Ok(match command {
-        AppCommand::Project(args) => local::project(args, &caller)?,
-        AppCommand::Deactivate(args) => local::deactivate(args, &caller)?,
-        AppCommand::Destroy(args) => local::destroy(args, &caller)?,
-        AppCommand::Rcfile(args) => local::rcfile(args, &caller)?,
-        AppCommand::Settings(args) => settings::run(args, &caller)?,
-        AppCommand::Build(args) => build::build(args, &caller)?,
+        AppCommand::Project(args) => local::project(args, caller)?,
+        AppCommand::Deactivate(args) => local::deactivate(args, caller)?,
+        AppCommand::Destroy(args) => local::destroy(args, caller)?,
+        AppCommand::Rcfile(args) => local::rcfile(args, caller)?,
+        AppCommand::Settings(args) => settings::run(args, caller)?,
+        AppCommand::Build(args) => build::build(args, caller)?,
         AppCommand::Smoke => {
-            result(&smoke::smoke(&caller)?.to_string());
+            result(&smoke::smoke(caller)?.to_string());
             0
         }
-        AppCommand::Assemble => build::assemble(&caller)?,
-        AppCommand::Wheels(args) => build::wheels(args, &caller)?,
+        AppCommand::Assemble => build::assemble(caller)?,
+        AppCommand::Wheels(args) => build::wheels(args, caller)?,
         AppCommand::Start {
             dry_run: true,
             process,
         } => {
-            let line = commands::server_line(process.as_deref(), &caller, words)?;
+            let line = commands::server_line(process.as_deref(), caller, words)?;
             result(&quote_words(&line));
             0
         }
         AppCommand::Start {
             dry_run: false,
             process,
-        } => commands::start(process.as_deref(), &caller, words)?,
-        AppCommand::Setup => commands::with_database("setup", &caller, words)?,
-        AppCommand::Migrate => commands::with_database("migrate", &caller, words)?,
-        AppCommand::Alive => commands::probe("alive", &caller, words)?,
-        AppCommand::Ready => commands::probe("ready", &caller, words)?,
-        AppCommand::Verify => commands::verify(&caller, words)?,
-        AppCommand::Exec { command } => commands::exec(command, &caller, words)?,
-        AppCommand::Shell => commands::shell(&caller, words)?,
-        AppCommand::Env(args) => environment::run(args, &caller)?,
+        } => commands::start(process.as_deref(), caller, words)?,
+        AppCommand::Setup => commands::with_database("setup", caller, words)?,
+        AppCommand::Migrate => commands::with_database("migrate", caller, words)?,
+        AppCommand::Alive => commands::probe("alive", caller, words)?,
+        AppCommand::Ready => commands::probe("ready", caller, words)?,
+        AppCommand::Verify => commands::verify(caller, words)?,
+        AppCommand::Exec { command } => commands::exec(command, caller, words)?,
+        AppCommand::Shell => commands::shell(caller, words)?,
+        AppCommand::Env(args) => environment::run(args, caller)?,
         AppCommand::Fixup { path } => {
             fixup(path)?;
             0

@@ -76,6 +76,17 @@ pub(super) fn read(document: &toml::Table) -> Option<Declared> {
     Some(declared)
 }
 
+/// The lines of a group; `None` if there is no such group.
+pub fn of_name(document: &toml::Table, name: &str) -> Option<Vec<String>> {
+    let groups = document.get("dependency-groups")?.as_table()?;
+    groups
+        .keys()
+        .find(|key| normalize(key) == normalize(name))?;
+    let mut declared = Declared::of("pyproject.toml");
+    add(&mut declared, groups, name, &mut Vec::new());
+    Some(declared.lines)
+}
+
 fn add(declared: &mut Declared, groups: &toml::Table, name: &str, seen: &mut Vec<String>) {
     let normal = normalize(name);
     let place = format!("[dependency-groups] {name}");

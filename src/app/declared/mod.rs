@@ -2,8 +2,9 @@
 //! requirements: Poetry's and Pipenv's tables, PEP 735 groups, `requirements/`, `requirements.in`,
 //! `environment.yml`. Nothing is left out in silence: what has no such line is a [`Doubt`].
 
+pub mod binding;
 mod conda;
-mod groups;
+pub mod groups;
 mod pipfile;
 mod poetry;
 mod several;

@@ -24,15 +24,11 @@ pub(super) fn read(files: &dyn Files) -> Option<Declared> {
             Some((name, source.get("url")?.as_str()?))
         })
         .collect();
-    // The public index is what is asked anyway, or what stands in its place here.
-    match urls.as_slice() {
-        [] | [(_, "https://pypi.org/simple" | "https://pypi.org/simple/")] => {}
-        [(_, url)] => declared.lines.push(format!("--index-url {url}")),
-        _ => declared.doubt(
-            "[[source]]",
-            "which package is from which of several indexes is gone by where there is a lock",
-            "the lock: pipenv lock",
-        ),
+    // The first is for all that names no other. The public index is what is asked anyway, or what stands in
+    // its place here.
+    match urls.first() {
+        None | Some((_, "https://pypi.org/simple" | "https://pypi.org/simple/")) => {}
+        Some((_, url)) => declared.lines.push(format!("--index-url {url}")),
     }
     for (name, value) in packages {
         match requirement(name, value) {
@@ -66,6 +62,8 @@ const KNOWN: &[&str] = &[
     "path",
     "file",
     "editable",
+    // Such a name is bound: what installs it knows where it is.
+    "index",
 ];
 
 fn requirement(name: &str, value: &Value) -> Result<String, String> {
@@ -151,12 +149,13 @@ mod tests {
         assert_eq!(
             declared.lines,
             [
+                "bound",
                 "django~=5.0",
                 "flask",
                 "-e ./lib",
                 "requests[socks]>=2 ; sys_platform == 'linux'",
             ]
         );
-        assert_eq!(declared.doubts.len(), 1);
+        assert_eq!(declared.doubts, []);
     }
 }

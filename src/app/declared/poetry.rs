@@ -9,22 +9,17 @@ pub(super) fn read(document: &toml::Table) -> Option<Declared> {
     let dependencies = poetry.get("dependencies")?.as_table()?;
     let mut declared = Declared::of("pyproject.toml");
     let sources = poetry.get("source").and_then(Value::as_array);
-    let own = |source: &&Value| {
-        let name = source
-            .get("name")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        !name.eq_ignore_ascii_case("pypi")
-    };
-    if let Some(source) = sources.and_then(|list| list.iter().find(own)) {
-        let name = source
-            .get("name")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+    for source in sources.into_iter().flatten() {
+        let text = |key: &str| source.get(key).and_then(Value::as_str);
+        let name = text("name").unwrap_or_default();
+        // One that is asked for what names it alone is heeded by `lockfile::places`.
+        if name.eq_ignore_ascii_case("pypi") || text("priority") == Some("explicit") {
+            continue;
+        }
         declared.doubt(
             &format!("[[tool.poetry.source]] {name}"),
             "which package is from which index is gone by where there is a lock",
-            "the lock: poetry lock",
+            "the lock: poetry lock; or priority = \"explicit\" for an index of the packages that name it",
         );
     }
     for (name, value) in dependencies {
@@ -68,6 +63,8 @@ const KNOWN: &[&str] = &[
     "file",
     "develop",
     "allow-prereleases",
+    // Such a name is bound: what installs it knows where it is.
+    "source",
 ];
 
 /// A line for a dependency; none for one that only an extra brings.
@@ -157,6 +154,7 @@ mod tests {
             declared.lines,
             [
                 "Flask>=3.0,<4",
+                "bound==1",
                 "fork @ git+https://x/fork.git@v1 ; sys_platform == 'linux'",
                 "-e ./libs/lib",
                 "tomli>=2,<3 ; python_version < \"3.11\"",
@@ -166,10 +164,7 @@ mod tests {
         let doubted: Vec<&str> = declared.doubts.iter().map(|d| d.wrong.as_str()).collect();
         assert_eq!(
             doubted,
-            [
-                "`source` has no equal in a list of requirements",
-                "alternatives (`||`) have no equal in a list of requirements"
-            ]
+            ["alternatives (`||`) have no equal in a list of requirements"]
         );
     }
 }

@@ -17,8 +17,8 @@ pub use classify::is_archive;
 use classify::{Place, classify, name_of_wheel};
 pub use problem::Problem;
 use problem::{Wrong, wrong};
-pub use text::decode;
-use text::{expand, logical_lines};
+use text::logical_lines;
+pub use text::{decode, expand};
 
 /// Files that include each other deeper than this are not followed.
 const MAX_DEPTH: usize = 16;

@@ -221,7 +221,7 @@ pub(super) fn logical_lines(text: &str) -> Vec<(usize, String)> {
 
 /// Puts the values of `${NAME}` in place, where there is one: pip knows this form alone, with
 /// capitals. Gives the names that have none, too.
-pub(super) fn expand(text: &str, variables: &BTreeMap<String, String>) -> (String, Vec<String>) {
+pub fn expand(text: &str, variables: &BTreeMap<String, String>) -> (String, Vec<String>) {
     let mut out = String::with_capacity(text.len());
     let mut unset = Vec::new();
     let mut rest = text;

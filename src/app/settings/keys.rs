@@ -143,14 +143,14 @@ pub const KEYS: &[Key] = &[
         &["WARPDRIVE_DEPENDENCY_EXTRAS"],
         Kind::List,
         None,
-        "extras of the project that are installed from its lock file",
+        "extras of the project that are installed",
     ),
     key(
         "dependency_groups",
         &["WARPDRIVE_DEPENDENCY_GROUPS"],
         Kind::List,
         None,
-        "groups (of Pipenv: sections) that are installed from the lock file besides the default",
+        "groups (of Pipenv: sections) that are installed besides the default",
     ),
     key(
         "python",

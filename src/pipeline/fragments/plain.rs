@@ -85,7 +85,7 @@ pub(super) fn list<'a>(
     }
     let files = TreeFiles::new(source);
     // What is locked has heard them.
-    if locked.is_none() && has_uv_settings(&files) {
+    if locked.is_none() && fetch::has_uv_settings(&files) {
         return Err("pyproject.toml has settings for uv".into());
     }
     match environment::plain_names(&files) {
@@ -137,19 +137,6 @@ fn steers_shell(name: &str) -> bool {
             .iter()
             .any(|start| upper.starts_with(start))
         || ["PATH", "HOME", "TMPDIR", "NETRC", "VIRTUAL_ENV", "IFS"].contains(&upper.as_str())
-}
-
-fn has_uv_settings(files: &TreeFiles<'_>) -> bool {
-    use crate::app::files::Files as _;
-    let Some(text) = files.text("pyproject.toml") else {
-        return false;
-    };
-    // What cannot be read is for the installer to complain about.
-    toml::from_str::<toml::Table>(&text).map_or(true, |document| {
-        document
-            .get("tool")
-            .is_some_and(|tool| tool.get("uv").is_some())
-    })
 }
 
 #[cfg(test)]

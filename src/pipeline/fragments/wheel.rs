@@ -390,7 +390,7 @@ impl Scheme<'_> {
                 },
             },
         };
-        judge(&place)?;
+        judge_directory(&place)?;
         Ok(Some(place))
     }
 
@@ -407,6 +407,15 @@ impl Scheme<'_> {
             _ => return None,
         })
     }
+}
+
+/// The same of a directory: some archives name each that leads to a file.
+pub(super) fn judge_directory(place: &Path) -> Result<(), Unfit> {
+    let usual = ["bin", "etc", "include", "lib", "man", "share"];
+    if usual.iter().any(|top| place == Path::new(top)) {
+        return Ok(());
+    }
+    judge(place)
 }
 
 /// Whether a package may have this place in a virtual environment.

@@ -14,7 +14,7 @@ use zip::write::SimpleFileOptions;
 use super::super::locked_wheel::Pin;
 use super::tree::{NotWritten, Tree};
 use super::unfit::Unfit;
-use super::wheel::{Site, Wheel};
+use super::wheel::{Site, Wheel, judge_directory};
 use crate::app::assemble::records::{parse, record_hash};
 
 /// A member of a wheel in the making.
@@ -354,6 +354,20 @@ fn what_becomes_of_each() {
             }
             None => assert!(matches!(result.err(), Some(Unfit::Odd(_))), "{member:?}"),
         }
+    }
+}
+
+#[test]
+fn directories_on_the_way_to_a_file() {
+    for (place, good) in [
+        ("share", true),
+        ("share/man", true),
+        ("lib", true),
+        ("src", false),
+        ("s2i", false),
+        ("", false),
+    ] {
+        assert_eq!(judge_directory(Path::new(place)).is_ok(), good, "{place}");
     }
 }
 

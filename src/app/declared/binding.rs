@@ -4,28 +4,43 @@ use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
-use crate::app::requirement::normalize;
-
-use super::fit::at;
-use super::manager::Manager;
-use super::pdm;
+use super::super::files::Files;
+use super::super::project::{Project, Source};
+use super::super::requirement::{LineKind, normalize};
 
 /// Who binds a name, and in which table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Binding {
-    pub(super) manager: Manager,
+pub struct Binding {
+    /// `uv`, `poetry`, `pdm` or `pipenv`.
+    pub manager: &'static str,
     /// The table, for people.
-    pub(super) table: &'static str,
+    pub table: &'static str,
 }
 
 /// The names that `pyproject.toml` and `Pipfile` bind. PDM's sources name them by patterns.
-pub(super) struct Bindings {
+pub struct Bindings {
     names: BTreeMap<String, Binding>,
     patterns: Vec<String>,
 }
 
+/// A value in nested tables.
+fn at<'a>(table: &'a Table, path: &[&str]) -> Option<&'a Value> {
+    let (first, rest) = path.split_first()?;
+    rest.iter()
+        .try_fold(table.get(*first)?, |value, key| value.get(key))
+}
+
 impl Bindings {
-    pub(super) fn of(pyproject: &Table, pipfile: &Table) -> Self {
+    /// Those of a tree.
+    pub fn read(files: &dyn Files) -> Self {
+        let table = |path: &str| {
+            let text = files.text(path).unwrap_or_default();
+            toml::from_str::<Table>(&text).unwrap_or_default()
+        };
+        Self::of(&table("pyproject.toml"), &table("Pipfile"))
+    }
+
+    pub fn of(pyproject: &Table, pipfile: &Table) -> Self {
         let mut names = BTreeMap::new();
         let mut add = |name: &str, manager, table| {
             names
@@ -39,7 +54,7 @@ impl Bindings {
                 .flatten()
         };
         for (name, _) in table(&["tool", "uv", "sources"]) {
-            add(name, Manager::Uv, "[tool.uv.sources]");
+            add(name, "uv", "[tool.uv.sources]");
         }
         let groups = table(&["tool", "poetry", "group"])
             .filter_map(|(_, group)| group.get("dependencies")?.as_table());
@@ -53,7 +68,7 @@ impl Bindings {
                 .iter()
                 .any(|one| keys.iter().any(|key| one.get(key).is_some()))
             {
-                add(name, Manager::Poetry, "[tool.poetry.dependencies]");
+                add(name, "poetry", "[tool.poetry.dependencies]");
             }
         }
         for section in ["packages", "dev-packages"] {
@@ -65,7 +80,7 @@ impl Bindings {
                         .get(key)
                         .is_some_and(|value| value.as_str() != Some("pypi"))
                 }) {
-                    add(name, Manager::Pipenv, "Pipfile");
+                    add(name, "pipenv", "Pipfile");
                 }
             }
         }
@@ -82,24 +97,49 @@ impl Bindings {
     }
 
     /// Who binds this name.
-    pub(super) fn find(&self, name: &str) -> Option<Binding> {
+    pub fn find(&self, name: &str) -> Option<Binding> {
         let by_pattern = || {
-            let bound = self.patterns.iter().any(|pattern| pdm::glob(pattern, name));
+            let bound = self.patterns.iter().any(|pattern| glob(pattern, name));
             bound.then_some(Binding {
-                manager: Manager::Pdm,
+                manager: "pdm",
                 table: "[[tool.pdm.source]]",
             })
         };
         self.names.get(name).cloned().or_else(by_pattern)
     }
 
+    /// A name that the installation of this project would look for, though it is bound to a place.
+    pub fn first_of(&self, project: &Project) -> Option<(String, Binding)> {
+        let lists = match &project.source {
+            Source::Requirements(_) | Source::Lock { .. } => true,
+            // Only uv can tell, and it heeds its own table.
+            Source::Dynamic { .. } => {
+                return self.all().find_map(|(name, binding)| {
+                    (binding.manager != "uv").then(|| (name.to_owned(), binding))
+                });
+            }
+            Source::Static { .. } | Source::None => false,
+        };
+        if !lists {
+            return self
+                .all()
+                .next()
+                .map(|(name, binding)| (name.to_owned(), binding));
+        }
+        let mut lines = project.requirements.lines.iter();
+        lines.find_map(|line| match &line.kind {
+            LineKind::Named { name, url: None } => Some((name.clone(), self.find(name)?)),
+            _ => None,
+        })
+    }
+
     /// All names, with who binds them; a pattern stands for those that it fits.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&str, Binding)> {
+    pub fn all(&self) -> impl Iterator<Item = (&str, Binding)> {
         let patterns = self.patterns.iter().map(|pattern| {
             (
                 pattern.as_str(),
                 Binding {
-                    manager: Manager::Pdm,
+                    manager: "pdm",
                     table: "[[tool.pdm.source]]",
                 },
             )
@@ -110,6 +150,34 @@ impl Bindings {
             .map(|(name, binding)| (name.as_str(), binding.clone()));
         names.chain(patterns)
     }
+}
+
+/// `*` and `?`, as `fnmatch` has them.
+pub fn glob(pattern: &str, name: &str) -> bool {
+    let (pattern, name): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), name.chars().collect());
+    let (mut p, mut n, mut star) = (0, 0, None);
+    while n < name.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, n));
+                p += 1;
+            }
+            Some(c) if *c == '?' || *c == name[n] => {
+                p += 1;
+                n += 1;
+            }
+            _ => match star {
+                Some((at, from)) => {
+                    star = Some((at, from + 1));
+                    p = at + 1;
+                    n = from + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
 }
 
 #[cfg(test)]
@@ -128,11 +196,11 @@ mod tests {
         let bindings = Bindings::of(&pyproject, &pipfile);
         let manager = |name: &str| bindings.find(name).map(|binding| binding.manager);
         for (name, expected) in [
-            ("rates", Some(Manager::Uv)),
-            ("corp", Some(Manager::Poetry)),
-            ("m", Some(Manager::Poetry)),
-            ("own", Some(Manager::Pipenv)),
-            ("acme-web", Some(Manager::Pdm)),
+            ("rates", Some("uv")),
+            ("corp", Some("poetry")),
+            ("m", Some("poetry")),
+            ("own", Some("pipenv")),
+            ("acme-web", Some("pdm")),
             ("flask", None),
         ] {
             assert_eq!(manager(name), expected, "{name}");

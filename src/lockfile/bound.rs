@@ -1,0 +1,438 @@
+//! What a project without a lock asks for, each name where the project says that it is: a path of the
+//! tree, a repository, a file, an index.
+//!
+//! The list that comes of it is an installer's, which looks for the rest in the usual index. Only what is
+//! of an index of its own is left open here: which file it is, that index says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use toml::{Table, Value};
+
+use crate::app::declared::{self, binding::Bindings};
+use crate::app::files::{self, Files};
+use crate::app::listed::{Listed, Open};
+use crate::app::package::is_package;
+use crate::app::project::{Project, Source};
+use crate::app::requirement::{self as lines, Line, LineKind, is_archive, normalize};
+
+use super::error::LockfileError;
+use super::fit::at;
+use super::marker::{self, Chosen};
+use super::packages::Index;
+use super::places::{Place, Places};
+use super::requirement::Requirement;
+use super::target::Target;
+use super::{manager::Manager, pipenv};
+
+/// Projects of the tree that need one another deeper than this are not followed.
+const MAX_PROJECTS: usize = 200;
+
+/// What is asked for, and where each of it is.
+#[derive(Debug)]
+pub struct Bound {
+    file: String,
+    asked: Vec<Asked>,
+    names: BTreeSet<String>,
+    settled: BTreeSet<String>,
+    open: Open,
+    files: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Asked {
+    /// For an installer, as it stands.
+    Line(String),
+    Index(FromIndex),
+}
+
+/// A name that one index has, and no other is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FromIndex {
+    pub name: String,
+    /// `[a,b]`, or nothing.
+    pub extras: String,
+    /// Conditions on the version (PEP 440).
+    pub specifiers: BTreeSet<String>,
+    marker: Option<String>,
+    pub index: Index,
+}
+
+impl FromIndex {
+    /// Of the usual index.
+    pub fn new(name: &str, specifiers: &[&str]) -> Self {
+        Self {
+            name: name.to_owned(),
+            extras: String::new(),
+            specifiers: specifiers.iter().map(|one| (*one).to_owned()).collect(),
+            marker: None,
+            index: Index::default(),
+        }
+    }
+
+    /// As a list has it.
+    pub fn text(&self) -> String {
+        let specifiers: Vec<&str> = self.specifiers.iter().map(String::as_str).collect();
+        let marker = of_marker(self.marker.as_deref());
+        format!(
+            "{}{}{}{marker}",
+            self.name,
+            self.extras,
+            specifiers.join(",")
+        )
+    }
+
+    /// Whether this version is asked for. (Several conditions, of several projects, have to hold.)
+    pub fn allows(&self, version: &str) -> bool {
+        self.specifiers
+            .iter()
+            .all(|one| super::requirement::allows(one, version))
+    }
+}
+
+fn of_marker(marker: Option<&str>) -> String {
+    marker.map_or_else(String::new, |marker| format!(" ; {marker}"))
+}
+
+impl Bound {
+    /// What a tree without a lock asks for, where it binds a name to a place.
+    pub(super) fn read(
+        files: &dyn Files,
+        project: &Project,
+        bindings: &Bindings,
+    ) -> Result<Option<Self>, LockfileError> {
+        let Some((name, binding)) = bindings.all().next() else {
+            return Ok(None);
+        };
+        let manager = Manager::named(binding.manager);
+        let refused = || LockfileError::Bound {
+            name: name.to_owned(),
+            table: binding.table,
+            file: manager.file(),
+            mend: manager.mend().to_owned(),
+        };
+        let requirements = &project.requirements;
+        if !requirements.problems.is_empty() || !requirements.missing.is_empty() {
+            // Detection refuses what cannot be done, line by line.
+            return Ok(None);
+        }
+        let dynamic = matches!(project.source, Source::Dynamic { .. });
+        if dynamic && bindings.all().all(|(_, one)| one.manager == "uv") {
+            // Its build backend alone knows what it asks for; uv heeds its own table then.
+            return Ok(None);
+        }
+        let of_pattern = |(name, _): &(&str, _)| name.contains(['*', '?', '[']);
+        if dynamic || bindings.all().any(|one| of_pattern(&one)) {
+            return Err(refused());
+        }
+        let home = project.home();
+        let mut reader = Reader::new(files, &home)?;
+        for line in &project.requirements.lines {
+            reader.line(line)?;
+        }
+        let bound = reader.finish(project);
+        if project.uses_pip()
+            && !(bound.open.directories.is_empty() && bound.open.others.is_empty())
+        {
+            return Err(refused());
+        }
+        Ok(Some(bound))
+    }
+
+    /// What is known of it before the Python is.
+    pub fn preview(&self) -> Listed {
+        let mut listed = self.listed();
+        listed.lines = self
+            .asked
+            .iter()
+            .map(|asked| match asked {
+                Asked::Line(text) => text.clone(),
+                Asked::Index(one) => one.text(),
+            })
+            .collect();
+        listed
+    }
+
+    fn listed(&self) -> Listed {
+        Listed {
+            file: self.file.clone(),
+            settled: self.settled.iter().cloned().collect(),
+            names: self.names.clone(),
+            files: self.files.clone(),
+            open: Some(self.open.clone()),
+            ..Listed::default()
+        }
+    }
+
+    /// The list for one environment, without what has to be chosen in an index; and that.
+    ///
+    /// # Errors
+    /// For markers that cannot be read.
+    pub fn select(&self, target: &Target) -> Result<(Listed, Vec<FromIndex>), LockfileError> {
+        let mut listed = self.listed();
+        let mut chosen: Vec<FromIndex> = Vec::new();
+        for asked in &self.asked {
+            let one = match asked {
+                Asked::Line(text) => {
+                    listed.lines.push(text.clone());
+                    continue;
+                }
+                Asked::Index(one) => one,
+            };
+            if let Some(marker) = &one.marker {
+                let holds = marker::holds(marker, target, &Chosen::default());
+                let holds = holds.map_err(|problem| LockfileError::Unusable {
+                    file: self.file.clone(),
+                    problem,
+                })?;
+                if !holds {
+                    continue;
+                }
+            }
+            match chosen.iter_mut().find(|other| other.name == one.name) {
+                None => chosen.push(one.clone()),
+                Some(other) => {
+                    other.specifiers.extend(one.specifiers.iter().cloned());
+                    if other.extras.is_empty() {
+                        other.extras.clone_from(&one.extras);
+                    }
+                }
+            }
+        }
+        Ok((listed, chosen))
+    }
+
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+}
+
+/// Goes through what the project and the projects of the tree that it needs ask for.
+struct Reader<'a> {
+    files: &'a dyn Files,
+    places: Places,
+    asked: Vec<Asked>,
+    /// Names that are asked for and bound.
+    named: BTreeSet<String>,
+    directories: BTreeSet<String>,
+    read: Vec<String>,
+    seen: BTreeSet<String>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(files: &'a dyn Files, home: &str) -> Result<Self, LockfileError> {
+        let mut reader = Self {
+            files,
+            places: Places::default(),
+            asked: Vec::new(),
+            named: BTreeSet::new(),
+            directories: BTreeSet::new(),
+            read: Vec::new(),
+            seen: BTreeSet::from([String::new(), home.to_owned()]),
+        };
+        for directory in [home, ""] {
+            let path = files::join(directory, "pyproject.toml").unwrap_or_default();
+            if let Some(table) = reader.table(&path) {
+                reader.places.add(files, directory, &table)?;
+                reader.read.push(path);
+            }
+        }
+        if let Some(table) = reader.table(pipenv::PIPFILE) {
+            reader.places.add_pipfile(&table)?;
+            reader.read.push(pipenv::PIPFILE.to_owned());
+        }
+        Ok(reader)
+    }
+
+    fn table(&self, path: &str) -> Option<Table> {
+        toml::from_str(&self.files.text(path)?).ok()
+    }
+
+    fn line(&mut self, line: &Line) -> Result<(), LockfileError> {
+        match &line.kind {
+            LineKind::Named { name, url: None } => match self.places.of(name) {
+                Some(places) => self.bound(&line.text, &places.to_vec())?,
+                None => self.push(line.text.clone()),
+            },
+            LineKind::Named { name, url: Some(_) } => {
+                self.named.insert(name.clone());
+                self.push(line.text.clone());
+            }
+            LineKind::Local {
+                path: Some(path),
+                extras,
+                editable,
+            } => {
+                let editable = if *editable { "-e " } else { "" };
+                self.push(format!("{editable}./{path}{extras}"));
+                if !is_archive(path) {
+                    self.project(path, true)?;
+                }
+            }
+            LineKind::Constraint(Some(path)) => self.push(format!("-c {path}")),
+            _ => self.push(line.text.clone()),
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, text: String) {
+        let asked = Asked::Line(text);
+        if !self.asked.contains(&asked) {
+            self.asked.push(asked);
+        }
+    }
+
+    /// A requirement whose name is bound.
+    fn bound(
+        &mut self,
+        text: &str,
+        places: &[(Option<String>, Place)],
+    ) -> Result<(), LockfileError> {
+        let text = text.split(" --").next().unwrap_or(text);
+        let Some(requirement) = Requirement::parse(text) else {
+            self.push(text.to_owned());
+            return Ok(());
+        };
+        let Requirement { name, .. } = &requirement;
+        self.named.insert(name.clone());
+        let extras: Vec<&str> = requirement.extras.iter().map(String::as_str).collect();
+        let extras = if extras.is_empty() {
+            String::new()
+        } else {
+            format!("[{}]", extras.join(","))
+        };
+        for (condition, place) in places {
+            let marker = match (&requirement.marker, condition) {
+                (Some(one), Some(other)) => Some(format!("({one}) and ({other})")),
+                (one, other) => one.clone().or_else(|| other.clone()),
+            };
+            let end = of_marker(marker.as_deref());
+            match place {
+                Place::Path { path, .. } if is_archive(path) => {
+                    self.push(format!("{name}{extras} @ ./{path}{end}"));
+                }
+                Place::Path { path, editable } => {
+                    if self.project(path, false)? {
+                        self.directories.insert(name.clone());
+                        let editable = if *editable { "-e " } else { "" };
+                        self.push(format!("{editable}./{path}{extras}{end}"));
+                    }
+                }
+                Place::Url(url) => self.push(format!("{name}{extras} @ {url}{end}")),
+                Place::Index(index) => {
+                    let asked = Asked::Index(FromIndex {
+                        name: name.clone(),
+                        extras: extras.clone(),
+                        specifiers: requirement.specifiers.clone(),
+                        marker,
+                        index: index.clone(),
+                    });
+                    if !self.asked.contains(&asked) {
+                        self.asked.push(asked);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A project of the tree: what it needs, and whether it is a package itself.
+    fn project(&mut self, directory: &str, listed: bool) -> Result<bool, LockfileError> {
+        let path = files::join(directory, "pyproject.toml").unwrap_or_default();
+        let Some(table) = self.table(&path) else {
+            return Ok(true);
+        };
+        let name = at(&table, &["project", "name"]).or(at(&table, &["tool", "poetry", "name"]));
+        if listed && let Some(name) = name.and_then(Value::as_str) {
+            self.named.insert(normalize(name));
+            self.directories.insert(normalize(name));
+        }
+        let package = listed
+            || !at(&table, &["tool", "uv", "package"]).is_some_and(|v| v.as_bool() == Some(false))
+                && (is_package(self.files, directory, &table)
+                    || !table.contains_key("build-system") && self.is_old_package(directory));
+        if self.seen.len() > MAX_PROJECTS || !self.seen.insert(directory.to_owned()) {
+            return Ok(package);
+        }
+        self.places.add(self.files, directory, &table)?;
+        let texts: Vec<String> = match at(&table, &["project", "dependencies"]) {
+            Some(list) => list
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect(),
+            None => declared::of_poetry(&table)
+                .map(|declared| declared.lines)
+                .unwrap_or_default(),
+        };
+        self.read.push(path.clone());
+        let mut requirements = lines::Requirements::new(&BTreeMap::new(), directory);
+        requirements.add_texts(self.files, &path, &texts);
+        for line in &requirements.lines {
+            self.line(line)?;
+        }
+        Ok(package)
+    }
+
+    /// setuptools builds what has its files, whatever `pyproject.toml` says.
+    fn is_old_package(&self, directory: &str) -> bool {
+        ["setup.py", "setup.cfg"]
+            .iter()
+            .any(|name| files::join(directory, name).is_some_and(|path| self.files.is_file(&path)))
+    }
+
+    fn finish(self, project: &Project) -> Bound {
+        let others: Vec<(String, Option<String>)> = self
+            .places
+            .all()
+            .filter(|(name, _)| !self.named.contains(*name))
+            .map(|(name, places)| {
+                let directory = places.iter().find_map(|(_, place)| match place {
+                    Place::Path { path, .. } if !is_archive(path) => Some(path.clone()),
+                    _ => None,
+                });
+                (name.to_owned(), directory)
+            })
+            .collect();
+        let (file, own) = match &project.source {
+            Source::Static { file, .. } | Source::Dynamic { file } => {
+                (file.clone(), Some(file.clone()))
+            }
+            Source::Requirements(files) => (files.join(", "), None),
+            Source::Lock { file, project } => (file.clone(), project.clone()),
+            Source::None => ("pyproject.toml".to_owned(), None),
+        };
+        // To the managers a project that does not say how it is built is not a package.
+        let own = own.filter(|file| {
+            !file.ends_with("pyproject.toml")
+                || self
+                    .table(file)
+                    .is_some_and(|table| table.contains_key("build-system"))
+        });
+        let bound = |name: &&String| self.places.of(name).is_some();
+        let settled = self.named.iter().filter(bound).cloned();
+        let mut files = self.read;
+        files.extend(project.requirements.files.iter().cloned());
+        files.sort();
+        files.dedup();
+        let mut names = project.names();
+        names.extend(self.directories.iter().cloned());
+        Bound {
+            file,
+            names,
+            settled: settled.chain(self.directories.iter().cloned()).collect(),
+            asked: self.asked,
+            open: Open {
+                directories: self.directories,
+                others,
+                project: own,
+                ..Open::default()
+            },
+            files,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

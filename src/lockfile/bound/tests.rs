@@ -1,0 +1,172 @@
+use crate::app::files::Memory;
+
+use super::super::Found;
+use super::super::tests::found_in;
+use super::*;
+
+fn list(files: &Memory) -> (Listed, Vec<FromIndex>) {
+    let found = found_in(files, &BTreeMap::new()).unwrap();
+    let Some(Found::Bound(bound)) = found else {
+        panic!("nothing is bound: {found:?}");
+    };
+    bound.select(&Target::of("3.11.2", "glibc 2.36")).unwrap()
+}
+
+const SOURCES: &str = "[project]\nname = 'app'\nversion = '1'\n\
+    dependencies = ['flask>=3', 'Rates>=2', 'fork[x] ; python_version > \"3\"', 'corplib>=1,<2', 'old ; python_version < \"3\"', 'tool']\n\
+    [tool.uv]\npackage = false\n\
+    [tool.uv.sources]\n\
+    rates = { path = 'libs/rates', editable = true }\n\
+    fork = { git = 'https://h/fork.git', tag = 'v1', subdirectory = 'python' }\n\
+    corplib = { index = 'corp' }\n\
+    old = { index = 'corp' }\n\
+    tool = [{ url = 'https://h/tool.whl', marker = \"os_name == 'posix'\" }]\n\
+    unused = { path = 'libs/unused' }\n\
+    other = { index = 'corp' }\n\
+    [[tool.uv.index]]\nname = 'corp'\nurl = 'https://corp.example/simple'\nexplicit = true\n";
+
+#[test]
+fn each_name_is_from_its_place() {
+    let files = Memory::new()
+        .with("pyproject.toml", SOURCES)
+        .with(
+            "libs/rates/pyproject.toml",
+            "[build-system]\n[project]\nname = 'rates'\ndependencies = ['six', 'deep']\n[tool.uv.sources]\ndeep = { path = '../deep' }\n",
+        )
+        .with("libs/deep/setup.py", "")
+        .with("libs/unused/setup.py", "");
+    let (listed, chosen) = list(&files);
+    assert_eq!(
+        listed.lines,
+        [
+            "flask>=3",
+            "six",
+            "./libs/deep",
+            "-e ./libs/rates",
+            "fork[x] @ git+https://h/fork.git@v1#subdirectory=python ; python_version > \"3\"",
+            "tool @ https://h/tool.whl ; os_name == 'posix'",
+        ]
+    );
+    let [one] = chosen.as_slice() else {
+        panic!("{chosen:?}")
+    };
+    assert_eq!(one.text(), "corplib<2,>=1");
+    assert_eq!(one.index.name.as_deref(), Some("corp"));
+    assert!(one.allows("1.5") && !one.allows("2.0"));
+    let open = listed.open.unwrap();
+    assert_eq!(
+        open.directories.iter().collect::<Vec<_>>(),
+        ["deep", "rates"]
+    );
+    assert_eq!(
+        open.others,
+        [
+            ("other".to_owned(), None),
+            ("unused".to_owned(), Some("libs/unused".to_owned()))
+        ]
+    );
+    assert_eq!(
+        listed.settled,
+        ["corplib", "deep", "fork", "old", "rates", "tool"]
+    );
+    assert_eq!(open.project, None);
+}
+
+#[test]
+fn other_managers_and_lists() {
+    let poetry = "[tool.poetry]\nname = 'app'\n[tool.poetry.dependencies]\npython = '^3.9'\nflask = '^3'\n\
+        corplib = { version = '^1.2', source = 'corp' }\nlib = { path = 'lib', develop = true }\n\
+        [[tool.poetry.source]]\nname = 'corp'\nurl = 'https://corp.example/simple'\npriority = 'explicit'\n";
+    let pipfile = "[[source]]\nname = 'main'\nurl = 'https://main.example/simple'\n\
+        [[source]]\nname = 'corp'\nurl = 'https://corp.example/simple'\n\
+        [packages]\nflask = '*'\ncorplib = { version = '*', index = 'corp' }\nlib = { path = './lib' }\n";
+    let pdm = "[project]\nname = 'app'\nversion = '1'\ndependencies = ['flask', 'corplib']\n\
+        [[tool.pdm.source]]\nname = 'corp'\nurl = 'https://corp.example/simple'\ninclude_packages = ['corplib']\n";
+    let lib = "[project]\nname = 'lib'\n[build-system]\n";
+    for (files, lines, text) in [
+        (
+            Memory::new().with("pyproject.toml", poetry),
+            vec!["flask>=3,<4", "-e ./lib"],
+            "corplib<2,>=1.2",
+        ),
+        (
+            Memory::new().with("Pipfile", pipfile),
+            vec!["--index-url https://main.example/simple", "flask", "./lib"],
+            "corplib",
+        ),
+        (
+            Memory::new().with("pyproject.toml", pdm),
+            vec!["flask"],
+            "corplib",
+        ),
+        (
+            Memory::new()
+                .with("pyproject.toml", SOURCES)
+                .with("requirements.txt", "-c pins.txt\ncorplib==1.1\nflask\n")
+                .with("pins.txt", "six<2\n")
+                .with("libs/rates/setup.py", "")
+                .with("libs/unused/setup.py", ""),
+            vec!["-c pins.txt", "flask"],
+            "corplib==1.1",
+        ),
+    ] {
+        let (listed, chosen) = list(&files.with("lib/pyproject.toml", lib));
+        assert_eq!(listed.lines, lines);
+        assert_eq!(chosen.len(), 1);
+        assert_eq!(chosen[0].text(), text);
+        assert_eq!(
+            chosen[0].index.url.as_deref(),
+            Some("https://corp.example/simple")
+        );
+        assert!(listed.settled.contains(&"corplib".to_owned()));
+    }
+}
+
+#[test]
+fn projects_of_a_workspace() {
+    let root = "[project]\nname = 'root'\nversion = '1'\ndependencies = ['core', 'plain']\n\
+        [tool.uv.sources]\ncore = { workspace = true }\nplain = { workspace = true }\nweb = { workspace = true }\n\
+        [tool.uv.workspace]\nmembers = ['packages/*']\nexclude = ['packages/old']\n";
+    let member = |name: &str, more: &str| {
+        format!("[project]\nname = '{name}'\nversion = '1'\ndependencies = ['six']\n{more}")
+    };
+    let files = Memory::new()
+        .with("pyproject.toml", root)
+        .with(
+            "packages/a/pyproject.toml",
+            member("core", "[build-system]\n"),
+        )
+        .with("packages/b/pyproject.toml", member("plain", ""))
+        .with("packages/web/pyproject.toml", member("web", ""))
+        .with("packages/old/pyproject.toml", member("core", ""));
+    let (listed, _) = list(&files);
+    // What is not a package is only what it needs.
+    assert_eq!(listed.lines, ["six", "-e ./packages/a"]);
+    let alone = Memory::new().with(
+        "pyproject.toml",
+        "[project]\nname = 'web'\ndependencies = ['core']\n[tool.uv.sources]\ncore = { workspace = true }\n",
+    );
+    let error = found_in(&alone, &BTreeMap::new()).unwrap_err();
+    assert!(error.to_string().contains("build the root"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_told_apart_is_refused() {
+    let pdm = "[project]\nname = 'app'\nversion = '1'\ndependencies = ['acme-web']\n\
+        [[tool.pdm.source]]\nname = 'corp'\nurl = 'https://corp.example/simple'\ninclude_packages = ['acme-*']\n";
+    let files = Memory::new().with("pyproject.toml", pdm);
+    let error = found_in(&files, &BTreeMap::new()).unwrap_err();
+    assert!(error.to_string().contains("acme-*"), "{error}");
+    // What cannot be said in a list is not dropped with the rest.
+    let odd = "[tool.poetry]\nname = 'app'\n[tool.poetry.dependencies]\nodd = '^1 || ^3'\nlib = { path = 'lib' }\n";
+    let files = Memory::new()
+        .with("pyproject.toml", odd)
+        .with("lib/setup.py", "");
+    assert!(found_in(&files, &BTreeMap::new()).unwrap().is_none());
+    let project = Project::load(&files, &BTreeMap::new(), &BTreeMap::new()).unwrap();
+    assert!(!project.requirements.problems.is_empty());
+    // Its backend alone knows what it needs, and uv heeds the table.
+    let dynamic = "[project]\nname = 'app'\ndynamic = ['dependencies']\n[tool.uv.sources]\nx = { path = 'x' }\n";
+    let files = Memory::new().with("pyproject.toml", dynamic);
+    assert!(found_in(&files, &BTreeMap::new()).unwrap().is_none());
+}

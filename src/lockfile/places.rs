@@ -1,0 +1,392 @@
+//! The places that `pyproject.toml` and `Pipfile` bind names to, in the words of each manager.
+
+use std::collections::BTreeMap;
+
+use toml::{Table, Value};
+
+use crate::app::declared::binding::glob;
+use crate::app::files::{self, EntryKind, Files};
+use crate::app::requirement::normalize;
+
+use super::error::LockfileError;
+use super::fit::at;
+use super::packages::{Index, is_word};
+
+/// Where something is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A directory or an archive of the tree, relative to it.
+    Path {
+        path: String,
+        editable: bool,
+    },
+    /// An address, or that of a repository (`git+…`).
+    Url(String),
+    Index(Index),
+}
+
+/// Places by normalized name; each with the environments that it is for.
+#[derive(Debug, Default)]
+pub(super) struct Places(BTreeMap<String, Vec<(Option<String>, Place)>>);
+
+impl Places {
+    pub(super) fn of(&self, name: &str) -> Option<&[(Option<String>, Place)]> {
+        self.0.get(name).map(Vec::as_slice)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &[(Option<String>, Place)])> {
+        self.0
+            .iter()
+            .map(|(name, places)| (name.as_str(), places.as_slice()))
+    }
+
+    /// What the `pyproject.toml` of a directory binds, for names that nothing was said about.
+    pub(super) fn add(
+        &mut self,
+        files: &dyn Files,
+        directory: &str,
+        table: &Table,
+    ) -> Result<(), LockfileError> {
+        let file = files::join(directory, "pyproject.toml").unwrap_or_default();
+        let mut found = Found {
+            files,
+            file: &file,
+            directory,
+            indexes: indexes(table, &["tool", "uv", "index"]),
+            places: BTreeMap::new(),
+        };
+        let members = at(table, &["tool", "uv", "workspace"])
+            .map(|workspace| members(files, directory, workspace))
+            .unwrap_or_default();
+        let sources = at(table, &["tool", "uv", "sources"]).and_then(Value::as_table);
+        for (name, source) in sources.into_iter().flatten() {
+            for one in all(source) {
+                found.of_uv(name, one, &members)?;
+            }
+        }
+        found.indexes = indexes(table, &["tool", "poetry", "source"]);
+        let poetry = at(table, &["tool", "poetry", "dependencies"]).and_then(Value::as_table);
+        for (name, source) in poetry.into_iter().flatten() {
+            for one in all(source) {
+                found.of_poetry(name, one)?;
+            }
+        }
+        let sources = at(table, &["tool", "pdm", "source"]).and_then(Value::as_array);
+        for source in sources.into_iter().flatten() {
+            found.of_pdm(source)?;
+        }
+        for (name, places) in found.places {
+            self.0.entry(name).or_insert(places);
+        }
+        Ok(())
+    }
+
+    /// What a `Pipfile` binds.
+    pub(super) fn add_pipfile(&mut self, table: &Table) -> Result<(), LockfileError> {
+        let mut found = Found {
+            files: &files::Memory::new(),
+            file: super::pipenv::PIPFILE,
+            directory: "",
+            indexes: indexes(table, &["source"]),
+            places: BTreeMap::new(),
+        };
+        let packages = table.get("packages").and_then(Value::as_table);
+        for (name, value) in packages.into_iter().flatten() {
+            found.of_pipenv(name, value)?;
+        }
+        for (name, places) in found.places {
+            self.0.entry(name).or_insert(places);
+        }
+        Ok(())
+    }
+}
+
+/// One value, or several by environment.
+fn all(value: &Value) -> &[Value] {
+    value
+        .as_array()
+        .map_or(std::slice::from_ref(value), Vec::as_slice)
+}
+
+/// The indexes of a table, by name.
+fn indexes(table: &Table, path: &[&str]) -> BTreeMap<String, String> {
+    let list = at(table, path).and_then(Value::as_array);
+    let entries = list.into_iter().flatten();
+    entries
+        .filter_map(|entry| {
+            let text = |key: &str| entry.get(key).and_then(Value::as_str);
+            Some((text("name")?.to_owned(), text("url")?.to_owned()))
+        })
+        .collect()
+}
+
+/// The projects of a uv workspace: name and directory.
+pub(super) fn members(
+    files: &dyn Files,
+    root: &str,
+    workspace: &Value,
+) -> BTreeMap<String, String> {
+    let list = |key: &str| -> Vec<&str> {
+        let list = workspace.get(key).and_then(Value::as_array);
+        list.into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect()
+    };
+    let mut directories: Vec<String> = vec![root.to_owned()];
+    for pattern in list("members") {
+        let mut found = vec![root.to_owned()];
+        for part in pattern
+            .split('/')
+            .filter(|part| !part.is_empty() && *part != ".")
+        {
+            found = found
+                .iter()
+                .flat_map(|above| {
+                    let named = files.list(above).into_iter().filter(|entry| {
+                        entry.kind == EntryKind::Directory && glob(part, &entry.name)
+                    });
+                    named.filter_map(|entry| files::join(above, &entry.name))
+                })
+                .collect();
+        }
+        directories.extend(found);
+    }
+    let excluded = list("exclude");
+    directories
+        .into_iter()
+        .filter(|path| {
+            let below = path.strip_prefix(root).unwrap_or(path);
+            let below = below.trim_start_matches('/');
+            !excluded.iter().any(|pattern| glob(pattern, below))
+        })
+        .filter_map(|path| {
+            let text = files.text(&files::join(&path, "pyproject.toml")?)?;
+            let table: Table = toml::from_str(&text).ok()?;
+            let name = at(&table, &["project", "name"])?.as_str()?;
+            Some((normalize(name), path))
+        })
+        .collect()
+}
+
+struct Found<'a> {
+    files: &'a dyn Files,
+    file: &'a str,
+    directory: &'a str,
+    indexes: BTreeMap<String, String>,
+    places: BTreeMap<String, Vec<(Option<String>, Place)>>,
+}
+
+impl Found<'_> {
+    fn wrong(&self, name: &str, problem: &str) -> LockfileError {
+        LockfileError::Unusable {
+            file: self.file.to_owned(),
+            problem: format!("`{}` {problem}", name.escape_default()),
+        }
+    }
+
+    fn push(&mut self, name: &str, marker: Option<String>, place: Place) {
+        self.places
+            .entry(normalize(name))
+            .or_default()
+            .push((marker, place));
+    }
+
+    fn path(&self, name: &str, path: &str) -> Result<String, LockfileError> {
+        let inside = path.strip_prefix("file:").unwrap_or(path);
+        let place = files::join(self.directory, inside).filter(|path| is_word(path));
+        let place = place.ok_or_else(|| {
+            let path = path.escape_default();
+            self.wrong(
+                name,
+                &format!("is bound to the path {path}, which is not inside the source"),
+            )
+        })?;
+        if self.directory.is_empty() && self.file == super::pipenv::PIPFILE
+            || self.files.is_file(&place)
+            || self.files.is_directory(&place)
+        {
+            return Ok(place);
+        }
+        Err(self.wrong(
+            name,
+            &format!("is bound to the path {place}, which is not there"),
+        ))
+    }
+
+    fn url(&self, name: &str, url: &str) -> Result<String, LockfileError> {
+        let good = is_word(url)
+            && ["https://", "http://", "ssh://", "git://", "git@"]
+                .iter()
+                .any(|start| url.starts_with(start));
+        if good {
+            return Ok(url.to_owned());
+        }
+        let url = url.escape_default();
+        Err(self.wrong(
+            name,
+            &format!("is bound to {url}, which is not an address that can be used"),
+        ))
+    }
+
+    fn git(&self, name: &str, source: &Value, references: &[&str]) -> Result<Place, LockfileError> {
+        let text = |key: &str| source.get(key).and_then(Value::as_str);
+        let url = text("git").unwrap_or_default();
+        let url = url.strip_prefix("git+").unwrap_or(url);
+        let url = self.url(name, url)?;
+        // `git@host:path` is ssh's.
+        let url = match url.split_once(':') {
+            Some((host, path)) if !url.contains("://") => format!("ssh://{host}/{path}"),
+            _ => url,
+        };
+        let reference = references.iter().find_map(|key| text(key));
+        let below = text("subdirectory");
+        if [reference, below]
+            .into_iter()
+            .flatten()
+            .any(|text| !is_word(text))
+        {
+            return Err(self.wrong(
+                name,
+                "is bound to a repository with a reference that cannot be used",
+            ));
+        }
+        let reference = reference.map_or_else(String::new, |name| format!("@{name}"));
+        let below = below.map_or_else(String::new, |path| format!("#subdirectory={path}"));
+        Ok(Place::Url(format!("git+{url}{reference}{below}")))
+    }
+
+    fn index(&self, name: &str, index: &str) -> Result<Place, LockfileError> {
+        let url = self.indexes.get(index);
+        let Some(url) = url else {
+            if index.eq_ignore_ascii_case("pypi") {
+                return Ok(Place::Index(Index::default()));
+            }
+            let index = index.escape_default();
+            return Err(self.wrong(
+                name,
+                &format!("is bound to the index {index}, which is not defined"),
+            ));
+        };
+        let usable = is_word(url)
+            && ["https://", "http://"]
+                .iter()
+                .any(|start| url.starts_with(start));
+        if !usable {
+            let url = url.escape_default();
+            return Err(self.wrong(
+                name,
+                &format!("is bound to {url}, which is not an index on the web"),
+            ));
+        }
+        Ok(Place::Index(Index::at(Some(index), url)))
+    }
+
+    fn of_uv(
+        &mut self,
+        name: &str,
+        source: &Value,
+        members: &BTreeMap<String, String>,
+    ) -> Result<(), LockfileError> {
+        let text = |key: &str| source.get(key).and_then(Value::as_str);
+        // Of an extra or a group that is not installed.
+        if text("extra").is_some() || text("group").is_some() {
+            return Ok(());
+        }
+        let marker = text("marker").map(str::to_owned);
+        let editable = source.get("editable").and_then(Value::as_bool);
+        let place = if source.get("workspace").and_then(Value::as_bool) == Some(true) {
+            match members.get(&normalize(name)) {
+                Some(path) if path.is_empty() => return Ok(()),
+                Some(path) => Place::Path {
+                    path: path.clone(),
+                    editable: editable.unwrap_or(true),
+                },
+                // The workspace's root binds it.
+                None if !self.directory.is_empty() => return Ok(()),
+                None => {
+                    return Err(self.wrong(
+                        name,
+                        "is to be a project of the workspace, whose root is not the source: build the root, with the setting `home` for the application's directory",
+                    ));
+                }
+            }
+        } else if text("git").is_some() {
+            self.git(name, source, &["rev", "tag", "branch"])?
+        } else if let Some(url) = text("url") {
+            let below = text("subdirectory");
+            let below = below.map_or_else(String::new, |path| format!("#subdirectory={path}"));
+            Place::Url(self.url(name, &format!("{url}{below}"))?)
+        } else if let Some(path) = text("path") {
+            Place::Path {
+                path: self.path(name, path)?,
+                editable: editable.unwrap_or(false),
+            }
+        } else if let Some(index) = text("index") {
+            self.index(name, index)?
+        } else {
+            return Err(self.wrong(name, "is bound to a place that is not known"));
+        };
+        self.push(name, marker, place);
+        Ok(())
+    }
+
+    fn of_poetry(&mut self, name: &str, source: &Value) -> Result<(), LockfileError> {
+        let text = |key: &str| source.get(key).and_then(Value::as_str);
+        let place = if text("git").is_some() {
+            self.git(name, source, &["rev", "tag", "branch"])?
+        } else if let Some(url) = text("url") {
+            Place::Url(self.url(name, url)?)
+        } else if let Some(path) = text("path").or_else(|| text("file")) {
+            Place::Path {
+                path: self.path(name, path)?,
+                editable: source.get("develop").and_then(Value::as_bool) == Some(true),
+            }
+        } else if let Some(index) = text("source") {
+            self.index(name, index)?
+        } else {
+            return Ok(());
+        };
+        self.push(name, None, place);
+        Ok(())
+    }
+
+    fn of_pipenv(&mut self, name: &str, source: &Value) -> Result<(), LockfileError> {
+        let text = |key: &str| source.get(key).and_then(Value::as_str);
+        let file = text("path").or_else(|| text("file"));
+        let place = if text("git").is_some() {
+            self.git(name, source, &["ref"])?
+        } else if let Some(path) = file {
+            if path.contains("://") && !path.starts_with("file:") {
+                Place::Url(self.url(name, path)?)
+            } else {
+                Place::Path {
+                    path: self.path(name, path)?,
+                    editable: source.get("editable").and_then(Value::as_bool) == Some(true),
+                }
+            }
+        } else if let Some(index) = text("index") {
+            self.index(name, index)?
+        } else {
+            return Ok(());
+        };
+        self.push(name, None, place);
+        Ok(())
+    }
+
+    fn of_pdm(&mut self, source: &Value) -> Result<(), LockfileError> {
+        let name = source.get("name").and_then(Value::as_str);
+        let url = source
+            .get("url")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        let names = source.get("include_packages").and_then(Value::as_array);
+        for package in names.into_iter().flatten().filter_map(Value::as_str) {
+            self.indexes
+                .insert(name.unwrap_or_default().to_owned(), url.to_owned());
+            let place = self.index(package, name.unwrap_or_default())?;
+            self.push(package, None, place);
+        }
+        Ok(())
+    }
+}

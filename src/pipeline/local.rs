@@ -1,0 +1,157 @@
+//! `warpdrive build` on a developer's machine: what the project's lock says, or what the project binds to
+//! places, made ready for the installer in the virtual environment, as it is for an image.
+//!
+//! The installation itself is [`crate::app::assemble`]'s.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::app::assemble::site_packages;
+use crate::app::files::Directory;
+use crate::app::project::Project;
+use crate::app::roots::Roots;
+use crate::app::settings::Settings;
+use crate::app::{contract, pip_variables, process};
+use crate::lockfile::{self, Found, Target};
+use crate::progress::Progress;
+use crate::store::{Scratch, Store};
+
+use super::error::BuildError;
+use super::locked::{self, Environment, Locked};
+use super::package_indexes::Indexes;
+use super::tools;
+
+/// Two lines: the version, and the C library with its own.
+const QUESTION: &str = "import platform, sys
+print('.'.join(map(str, sys.version_info[:3])))
+print(' '.join(platform.libc_ver(sys.executable)).strip())";
+
+/// What the installation is told, for as long as this lives.
+pub struct Ready {
+    /// Variables that it is to have besides its own.
+    pub variables: Vec<(String, String)>,
+    scratch: Scratch,
+}
+
+impl Ready {
+    /// Takes out what the installer has noted of where the files were (PEP 610): they are gone, and an
+    /// index has them.
+    pub fn forget_place(&self, roots: &Roots) {
+        let place = format!("file://{}/", self.scratch.path().display());
+        let site = site_packages(&roots.app);
+        let entries = std::fs::read_dir(site).into_iter().flatten().flatten();
+        for information in entries.map(|entry| entry.path()) {
+            let origin = information.join("direct_url.json");
+            let noted = std::fs::read_to_string(&origin).unwrap_or_default();
+            let record = information.join("RECORD");
+            let (true, Ok(text)) = (noted.contains(&place), std::fs::read_to_string(&record))
+            else {
+                continue;
+            };
+            let kept: String = text
+                .split_inclusive('\n')
+                .filter(|line| !line.contains(".dist-info/direct_url.json,"))
+                .collect();
+            // What is left as it was does no harm.
+            if std::fs::write(&record, kept).is_ok() {
+                let _ = std::fs::remove_file(&origin);
+            }
+        }
+    }
+}
+
+/// Reads the lock of a source tree, or what it binds, and fetches the files; nothing where an installer
+/// reads all that there is.
+///
+/// # Errors
+/// For a lock that does not fit, and for files that are not to be had.
+pub fn ready(
+    store: &Store,
+    roots: &Roots,
+    variables: &BTreeMap<String, String>,
+    given: &BTreeMap<String, String>,
+    progress: &dyn Progress,
+) -> Result<Option<Ready>, BuildError> {
+    let files = Directory::open(&roots.source).map_err(|source| BuildError::Read {
+        path: roots.source.clone(),
+        source,
+    })?;
+    let settings = Settings::load(&files, variables, given)?;
+    let project = OnceCell::new();
+    let unlocked = || {
+        let read = Project::read(&files, settings.clone(), variables)?;
+        Ok(project.get_or_init(|| read))
+    };
+    let Some(found) = lockfile::find(&files, &settings, variables, unlocked)? else {
+        return Ok(None);
+    };
+    let (version, libc) = ask(&roots.python())?;
+    let target = Target::of(&version, &libc);
+    let scratch = store.scratch("local")?;
+    let place = Locked::place(&scratch)?;
+    let environment = Environment {
+        target: &target,
+        libc: &libc,
+        files: &place.display().to_string(),
+    };
+    let indexes = Indexes::of(variables.clone(), false)?;
+    let listed = if pip_variables::without_index(variables) {
+        locked::by_version(&found, &target)?
+    } else {
+        let locked = locked::read_for(store, &found, environment, &indexes, false)?;
+        locked.fetch_from(store, &indexes, &place, progress)?;
+        locked.listed().clone()
+    };
+    let failed = |path: &Path, source| BuildError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let path = scratch.path().join("listed.json");
+    serde_json::to_vec(&listed)
+        .map_err(std::io::Error::from)
+        .and_then(|text| std::fs::write(&path, text))
+        .map_err(|error| failed(&path, error))?;
+    let mut more = vec![(contract::LISTED.to_owned(), path.display().to_string())];
+    // What is not in a lock has to be kept from being looked for, which pip cannot.
+    if matches!(found, Found::Bound(_)) && process::which("uv", variables).is_none() {
+        let tools = tools::ensure(store, progress)?;
+        let bin = scratch.path().join("bin");
+        std::fs::create_dir(&bin)
+            .and_then(|()| symlink(tools.directory.join("bin/uv"), bin.join("uv")))
+            .map_err(|error| failed(&bin, error))?;
+        let path = variables.get("PATH").map_or("", String::as_str);
+        more.push(("PATH".to_owned(), format!("{path}:{}", bin.display())));
+    }
+    Ok(Some(Ready {
+        variables: more,
+        scratch,
+    }))
+}
+
+/// The version of a Python and its C library, as a base image's is asked.
+fn ask(python: &Path) -> Result<(String, String), BuildError> {
+    let failed = |source| BuildError::LocalPython {
+        python: python.to_owned(),
+        source,
+    };
+    let output = Command::new(python)
+        .args(["-I", "-c", QUESTION])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(failed)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut lines = text.lines().map(|line| line.trim().to_owned());
+    match lines.next() {
+        Some(version) if output.status.success() && !version.is_empty() => {
+            Ok((version, lines.next().unwrap_or_default()))
+        }
+        _ => Err(failed(std::io::Error::other(format!(
+            "it ended with {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        )))),
+    }
+}
