@@ -12,6 +12,7 @@ mod django;
 mod entry;
 mod error;
 mod evaluate;
+mod import_roots;
 mod kinds;
 mod lists;
 mod own;
@@ -201,6 +202,9 @@ fn detect_in_home(files: &dyn Files, options: &Options) -> Result<Detected, Dete
         .map(|(name, said)| (name, said.value))
         .collect();
     processes.extend(settings.processes.clone());
+    for (name, line) in chosen.processes {
+        processes.entry(name).or_insert(line);
+    }
     if chosen.web {
         processes.remove(super::plan::WEB);
     }
@@ -230,6 +234,7 @@ fn detect_in_home(files: &dyn Files, options: &Options) -> Result<Detected, Dete
         image_environment: BTreeMap::new(),
         processes,
         web: chosen.web,
+        development: chosen.development,
     };
     Ok(Detected {
         notes: Vec::new(),
