@@ -17,6 +17,7 @@ mod declared_dependencies;
 mod dependencies;
 mod file_circles;
 mod fixtures;
+mod front_ends;
 mod image;
 mod instrument;
 mod laptop_and_image;

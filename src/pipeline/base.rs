@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use crate::app::python::PythonRequest;
+use crate::builder::definition::Definition;
 use crate::builder::layer::StoredLayer;
 use crate::builder::python::Python;
 use crate::builder::{self, BuilderError, choose, debian};
@@ -142,14 +143,37 @@ fn made_by_rule(
         ));
         return Ok(official);
     }
+    if !makes(store, &definition, request, progress)? {
+        return Err(BuilderError::NotMade { name: reference }.into());
+    }
+    Ok(reference)
+}
+
+/// Makes a shipped builder that is not there yet. Whether that could be done.
+pub(super) fn is_made_here(
+    name: &str,
+    request: &Request,
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<bool, BuildError> {
+    let definition = builder::definition::find(name)?;
+    Ok(debian::is_possible() && makes(store, &definition, request, progress)?)
+}
+
+fn makes(
+    store: &Store,
+    definition: &Definition,
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<bool, BuildError> {
     // Inside of a user namespace mmdebstrap cannot make one of its own.
     if debian::privilege(IdMode::current()) != Some(debian::Privilege::Root) {
-        return Err(BuilderError::NotMade { name: reference }.into());
+        return Ok(false);
     }
     let mirror = request.host_env.get("WARPDRIVE_DEBIAN_MIRROR");
     debian::build(
         store,
-        &definition,
+        definition,
         debian::Privilege::Root,
         debian::Mirror {
             url: mirror.map(String::as_str),
@@ -158,7 +182,7 @@ fn made_by_rule(
         this_architecture(),
         progress,
     )?;
-    Ok(reference)
+    Ok(true)
 }
 
 /// The image that the application runs on where that is another than it is built on: the layers

@@ -40,6 +40,9 @@ pub const PASSED_ON: &[&str] = &[
     "no_proxy",
 ];
 
+/// The host's variables that say where npm finds packages: for the build of a front end alone.
+pub const NPM_REGISTRY: &[&str] = &["NPM_CONFIG_REGISTRY", "npm_config_registry"];
+
 /// Whether a variable is a part of a login for an index, as uv and Poetry have it. None of these is seen
 /// in a sandbox unless the build's owner says it there ([`super::locked`] uses them).
 pub fn is_index_login(name: &str) -> bool {
@@ -248,7 +251,9 @@ pub(super) fn indexes_and_proxies(request: &Request) -> Vec<String> {
     of_host
         .chain(of_build)
         .filter(|(name, _)| {
-            PASSED_ON.contains(&name.as_str()) && !name.eq_ignore_ascii_case("NO_PROXY")
+            let name = name.as_str();
+            let known = PASSED_ON.contains(&name) || NPM_REGISTRY.contains(&name);
+            known && !name.eq_ignore_ascii_case("NO_PROXY")
         })
         .map(|(_, value)| value.clone())
         .collect()

@@ -8,6 +8,7 @@
 mod allowed_builders;
 mod application;
 mod assemble;
+mod assets;
 mod base;
 mod carried;
 mod commit;
@@ -58,7 +59,7 @@ use crate::store::Store;
 
 pub use commit::LABEL_PLAN;
 pub use difference::Difference;
-pub use environment::{PASSED_ON, is_index_login};
+pub use environment::{NPM_REGISTRY, PASSED_ON, is_index_login};
 pub use error::BuildError;
 pub use judge::{Judgement, Verdict};
 pub use record::{LABEL_BUILD, Record};
@@ -117,7 +118,8 @@ pub fn preview(
     let settings =
         app::settings::Settings::load(&reader, &options.environment, &options.command_line)?;
     options.listed = lockfile::find(&reader, &settings)?.map(|lock| lock.preview());
-    let detected = app::detect(&reader, &options)?;
+    let mut detected = app::detect(&reader, &options)?;
+    detected.notes.extend(assets::notes(&reader, &detected));
     Ok(Preview { tree, detected })
 }
 
@@ -234,7 +236,9 @@ fn in_two_phases(
     for note in &detected.notes {
         progress.step(&format!("---> {note}"));
     }
-    for warning in detected.warnings.iter().chain(&pitfalls::warnings(tree)) {
+    let of_openshift = pitfalls::of_openshift(&request.env);
+    let of_tree = pitfalls::warnings(tree);
+    for warning in detected.warnings.iter().chain(&of_tree).chain(&of_openshift) {
         progress.warning(warning);
     }
     for warning in leaks::Leaks::too_short(request) {
@@ -279,6 +283,14 @@ fn in_two_phases(
     )?;
     timings.step("dependencies");
 
+    let built = assets::phase(store, &reader, tree, &detected, &base, request, progress)?;
+    // The record of the image is about the source as it came.
+    let (whole, whole_digest) = match &built {
+        Some(built) => (&built.tree, &built.digest),
+        None => (tree, source_digest),
+    };
+    timings.step("assets");
+
     let time = request
         .source_date_epoch
         .or_else(|| tree.commit.as_ref().map(|commit| commit.time));
@@ -288,8 +300,8 @@ fn in_two_phases(
         || {
             application::phase(
                 store,
-                tree,
-                source_digest,
+                whole,
+                whole_digest,
                 time.unwrap_or(DEFAULT_SOURCE_TIME),
                 &base,
                 runtime,
