@@ -93,7 +93,10 @@ const DJANGO: &[(&str, &str)] = &[
 const ACCOUNTS: &[(&str, &str)] = &[
     ("manage.py", MANAGE),
     ("mysite/__init__.py", ""),
-    ("mysite/settings.py", "SECRET_KEY = 'x'\nALLOWED_HOSTS = ['*']\nROOT_URLCONF = 'mysite.urls'\nINSTALLED_APPS = ['django.contrib.auth', 'django.contrib.contenttypes']\nDATABASES = {'default': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': '/tmp/x.sqlite'}}\n"),
+    (
+        "mysite/settings.py",
+        "SECRET_KEY = 'x'\nALLOWED_HOSTS = ['*']\nROOT_URLCONF = 'mysite.urls'\nINSTALLED_APPS = ['django.contrib.auth', 'django.contrib.contenttypes']\nDATABASES = {'default': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': '/tmp/x.sqlite'}}\n",
+    ),
     ("mysite/urls.py", URLS),
     ("mysite/wsgi.py", DJANGO_WSGI),
     ("requirements.txt", "django<5\n"),

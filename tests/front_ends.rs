@@ -67,14 +67,23 @@ fn page_and_files(warpdrive: &Warpdrive, image: &str) -> (String, String) {
     let publish = format!("{port}:8080");
     let name = image;
     warpdrive.run(&[
-        "run", "--detach", "--read-only", "--user", OPENSHIFT_USER, "--name", name, "--publish",
-        &publish, image,
+        "run",
+        "--detach",
+        "--read-only",
+        "--user",
+        OPENSHIFT_USER,
+        "--name",
+        name,
+        "--publish",
+        &publish,
+        image,
     ]);
     let page = poll(Duration::from_mins(1), || {
         let answer = http::get(port, "/static/bundle.js").ok()?;
         (answer.status == 200).then(|| answer.text())
     });
-    let files = words(&warpdrive.output(&["container", "exec", name, "--", "find", "/opt/app-root"]));
+    let files =
+        words(&warpdrive.output(&["container", "exec", name, "--", "find", "/opt/app-root"]));
     let log = words(&warpdrive.output(&["container", "logs", name]));
     warpdrive.output(&["container", "rm", "--force", name]);
     (page.unwrap_or(log), files)
@@ -87,7 +96,8 @@ fn a_front_end_is_built_from_its_lock_and_kept() {
     let source = project(("ui/package-lock.json", NPM_LOCK));
     let first = build(&warpdrive, source.path(), "front");
     assert!(
-        first.contains("Building the front end (ui/package.json with npm and ui/package-lock.json)"),
+        first
+            .contains("Building the front end (ui/package.json with npm and ui/package-lock.json)"),
         "{first}"
     );
     let (page, files) = page_and_files(&warpdrive, "front");
@@ -102,10 +112,7 @@ fn a_front_end_is_built_from_its_lock_and_kept() {
     write(source.path(), &[("ui/build.js", &other)]);
     let changed = build(&warpdrive, source.path(), "front");
     assert!(changed.contains("Building the front end"), "{changed}");
-    assert_eq!(
-        page_and_files(&warpdrive, "front").0,
-        "npm sang 172800000"
-    );
+    assert_eq!(page_and_files(&warpdrive, "front").0, "npm sang 172800000");
 
     for (lock, page) in [
         (("ui/pnpm-lock.yaml", PNPM_LOCK), "pnpm says 172800000"),
@@ -117,7 +124,10 @@ fn a_front_end_is_built_from_its_lock_and_kept() {
     }
 
     let source = project(("ui/package-lock.json", NPM_LOCK));
-    write(source.path(), &[("ui/build.js", "throw new Error('no way')\n")]);
+    write(
+        source.path(),
+        &[("ui/build.js", "throw new Error('no way')\n")],
+    );
     let arguments = [&warpdrive.image_arguments("front")[..], &["--json"]].concat();
     let failed = process::output(&mut warpdrive.command_in(source.path(), &[], &arguments));
     assert_eq!(failed.status.code(), Some(3));
@@ -133,11 +143,8 @@ fn without_node_the_build_says_where_to_get_it() {
     let source = project(("ui/package-lock.json", NPM_LOCK));
     let arguments = warpdrive.image_arguments("front");
     // Without mmdebstrap no builder is made.
-    let failed = process::output(&mut warpdrive.command_in(
-        source.path(),
-        &["PATH=/var/empty"],
-        &arguments,
-    ));
+    let failed =
+        process::output(&mut warpdrive.command_in(source.path(), &["PATH=/var/empty"], &arguments));
     let said = words(&failed);
     assert_eq!(failed.status.code(), Some(3), "{said}");
     for part in [

@@ -12,7 +12,8 @@ use crate::app::settings::{KEYS, command_line};
 use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::pipeline::{
-    self, Explanation, Judgement, LayerReport, NPM_REGISTRY, PASSED_ON, Report, Request, Secret, is_index_login,
+    self, Explanation, Judgement, LayerReport, NPM_REGISTRY, PASSED_ON, Report, Request, Secret,
+    is_index_login,
 };
 use crate::transport::Destination;
 

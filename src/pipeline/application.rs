@@ -2,6 +2,8 @@
 //! one layer that comes of it. A hit in the cache runs nothing.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{Scope, ScopedJoinHandle};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -43,9 +45,35 @@ pub(super) struct Application {
 }
 
 /// The result of phase 2 and where it came from.
-pub(super) struct Phase2 {
+pub(super) struct Phase2<'scope> {
     pub(super) explanation: Explanation,
     pub(super) result: Application,
+    /// The application is loaded meanwhile ([`super::smoke`]), and what came of phase 2 is remembered
+    /// then.
+    unfinished: Option<Unfinished<'scope>>,
+}
+
+struct Unfinished<'scope> {
+    gate: Option<ScopedJoinHandle<'scope, Result<(), BuildError>>>,
+    /// Under which the result is to be remembered.
+    key: String,
+}
+
+impl Phase2<'_> {
+    /// Waits until the application was loaded, which an image has to be that gets a name.
+    ///
+    /// # Errors
+    /// If it could not be loaded.
+    pub(super) fn finish(&mut self, store: &Store) -> Result<(), BuildError> {
+        let Some(Unfinished { gate, key }) = self.unfinished.take() else {
+            return Ok(());
+        };
+        if let Some(gate) = gate {
+            gate.join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        }
+        Ok(store.remember("application", &key, &self.result)?)
+    }
 }
 
 #[expect(clippy::too_many_arguments, reason = "all that phase 2 depends on")]
@@ -81,12 +109,13 @@ fn inputs(
     Ok(inputs)
 }
 
-/// Runs phase 2, or finds its result. `time` is the reference time of the application's files.
+/// Runs phase 2, or finds its result; the application is loaded in a thread of `scope`. `time` is the reference time of the application's files.
 #[expect(
     clippy::too_many_arguments,
     reason = "a step of the pipeline: it names all that it depends on"
 )]
-pub(super) fn phase(
+pub(super) fn phase<'scope, 'env: 'scope>(
+    scope: &'scope Scope<'scope, 'env>,
     store: &Store,
     tree: &Tree,
     source: &Digest,
@@ -96,8 +125,8 @@ pub(super) fn phase(
     phase1: &Phase1,
     smoke: bool,
     request: &Request,
-    progress: &dyn Progress,
-) -> Result<Phase2, BuildError> {
+    progress: &'env dyn Progress,
+) -> Result<Phase2<'scope>, BuildError> {
     let inputs = inputs(tree, source, time, base, runtime, phase1, smoke, request)?;
     let key = inputs.key()?;
     let explain = |hit| inputs::explain(store, "application", &inputs, hit, request);
@@ -113,6 +142,7 @@ pub(super) fn phase(
         return Ok(Phase2 {
             explanation: explain(true)?,
             result,
+            unfinished: None,
         });
     }
     let mode = IdMode::current();
@@ -172,12 +202,9 @@ pub(super) fn phase(
     let mut entries = normalize(scan.entries, reference);
     carried::add(&mut entries, &phase1.result.carried, reference);
     let entries = layer::with_parents(entries, parent_directory);
-    // The layer is written while the application is loaded.
-    let written = || store_layer(store, &entries, request, layer::threads());
-    let load = || {
-        if !smoke {
-            return Ok(());
-        }
+    // The rest of the build goes on while the application is loaded.
+    let scratch = Arc::new(scratch);
+    let gate = if smoke {
         progress.step(" -----> Loading the application");
         let mut lowers = vec![upper.upper.clone()];
         lowers.extend(dependencies::lowers(store, phase1)?);
@@ -185,25 +212,29 @@ pub(super) fn phase(
         let env =
             environment::of_a_container(request, &runtime.environment(), &runtime.search_path());
         let redactor = request.redactor();
-        let redact = |text: &str| redactor.clean(text);
-        super::smoke::gate(lowers, env, request.limits.clone(), &redact, progress)
+        let limits = request.limits.clone();
+        let kept = Arc::clone(&scratch);
+        Some(scope.spawn(move || {
+            let _kept = kept;
+            let redact = |text: &str| redactor.clean(text);
+            super::smoke::gate(lowers, env, limits, &redact, progress)
+        }))
+    } else {
+        None
     };
-    let (written, loaded) = rayon::join(written, load);
-    loaded?;
     let layer = TitledLayer {
-        layer: written?,
+        layer: store_layer(store, &entries, request, layer::threads())?,
         title: "source, static files, start plan".into(),
         cached: false,
     };
-    let result = Application {
-        blobs: vec![layer.layer.descriptor.clone()],
-        layer,
-        plan,
-        smoked: smoke,
-    };
-    store.remember("application", &key, &result)?;
     Ok(Phase2 {
         explanation: explain(false)?,
-        result,
+        result: Application {
+            blobs: vec![layer.layer.descriptor.clone()],
+            layer,
+            plan,
+            smoked: smoke,
+        },
+        unfinished: Some(Unfinished { gate, key }),
     })
 }

@@ -47,6 +47,7 @@ mod two_at_a_time;
 mod verify;
 
 use std::collections::BTreeMap;
+use std::thread::Scope;
 use std::time::Instant;
 
 use crate::app::{self, python_version::PythonVersion};
@@ -188,18 +189,30 @@ fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Mad
         return Ok(Made::Foreign(Box::new(built.report)));
     }
     let request = &with_environment_of(request, &tree)?;
-    let made = in_two_phases(store, request, &tree, &source_digest, timings, progress)?;
+    let made = std::thread::scope(|scope| {
+        in_two_phases(
+            scope,
+            store,
+            request,
+            &tree,
+            &source_digest,
+            timings,
+            progress,
+        )
+    })?;
     Ok(Made::Here(Box::new(made)))
 }
 
-/// The steps after the source with a builder of ours, or any image with a Python.
-fn in_two_phases(
+/// The steps after the source with a builder of ours, or any image with a Python. Threads of `scope`
+/// load the application while its image is committed and judged.
+fn in_two_phases<'scope, 'env: 'scope>(
+    scope: &'scope Scope<'scope, 'env>,
     store: &Store,
     request: &Request,
     tree: &Tree,
     source_digest: &Digest,
     mut timings: Timings,
-    progress: &dyn Progress,
+    progress: &'env dyn Progress,
 ) -> Result<(Descriptor, Report), BuildError> {
     // What is found in the cache needs no limit, and is not to be had without the one asked for.
     sandbox::check_limits(&request.limits)?;
@@ -238,7 +251,12 @@ fn in_two_phases(
     }
     let of_openshift = pitfalls::of_openshift(&request.env);
     let of_tree = pitfalls::warnings(tree);
-    for warning in detected.warnings.iter().chain(&of_tree).chain(&of_openshift) {
+    for warning in detected
+        .warnings
+        .iter()
+        .chain(&of_tree)
+        .chain(&of_openshift)
+    {
         progress.warning(warning);
     }
     for warning in leaks::Leaks::too_short(request) {
@@ -299,6 +317,7 @@ fn in_two_phases(
         || phase1.written(store, request),
         || {
             application::phase(
+                scope,
                 store,
                 whole,
                 whole_digest,
@@ -312,7 +331,7 @@ fn in_two_phases(
             )
         },
     );
-    let (dependencies, phase2) = (dependencies?, phase2?);
+    let (dependencies, mut phase2) = (dependencies?, phase2?);
     timings.step("application");
 
     let committed = commit::commit(
@@ -353,6 +372,8 @@ fn in_two_phases(
         progress,
     )?;
     timings.step("commit");
+    phase2.finish(store)?;
+    timings.step("smoke");
 
     let state = |hit| {
         if hit {

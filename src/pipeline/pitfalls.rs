@@ -200,7 +200,10 @@ mod tests {
         let said = [("PIN_PIPENV_VERSION", "1"), ("UPGRADE_PIP_TO_LATEST", "")];
         let said = said.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let told = of_openshift(&said);
-        assert!(told.len() == 1 && told[0].contains("without pipenv"), "{told:?}");
+        assert!(
+            told.len() == 1 && told[0].contains("without pipenv"),
+            "{told:?}"
+        );
         write(".dockerignore", "*.md\n!own/\n!own/**\n");
         write("own/pyvenv.cfg", "home = /usr/bin\n");
         write("README.md", "x");

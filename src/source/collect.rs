@@ -208,7 +208,11 @@ impl Walk<'_> {
         Verdict {
             included: false,
             // What git tracks in it does not come back, what a later list asks for does.
-            level: if tracked { Level::Tracked } else { Level::Default },
+            level: if tracked {
+                Level::Tracked
+            } else {
+                Level::Default
+            },
             reason: VENV_REASON.to_owned(),
         }
     }

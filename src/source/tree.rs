@@ -1,8 +1,8 @@
 //! A collected source: its entries, and reading from them.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{self, Read};
 use std::ffi::OsString;
+use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -545,11 +545,7 @@ impl Finder<'_> {
             modules.sort_by_key(|module| {
                 let first = FIRST.iter().position(|name| *name == module.module);
                 let constructs = framework.package != "celery" || own::makes_celery(module);
-                (
-                    !constructs,
-                    !module.has_main,
-                    first.unwrap_or(FIRST.len()),
-                )
+                (!constructs, !module.has_main, first.unwrap_or(FIRST.len()))
             });
             let Some(module) = modules.first() else {
                 continue;

@@ -174,9 +174,8 @@ fn debugs(call: &Expr) -> Option<&'static str> {
         _ => false,
     };
     let keywords = call.arguments.keywords.iter().filter(|_| is_run);
-    let mut on = keywords.filter(
-        |keyword| matches!(&keyword.value, Expr::BooleanLiteral(literal) if literal.value),
-    );
+    let mut on = keywords
+        .filter(|keyword| matches!(&keyword.value, Expr::BooleanLiteral(literal) if literal.value));
     on.find_map(|keyword| match keyword.arg.as_ref()?.as_str() {
         "debug" => Some("debug=True"),
         "reload" => Some("reload=True"),

@@ -84,7 +84,10 @@ fn setup(files: &dyn Files, home: &str) -> Vec<String> {
     for call in module.calls.iter().chain(&module.main_calls) {
         let Expr::Call(call) = call else { continue };
         for keyword in &call.arguments.keywords {
-            match (keyword.arg.as_ref().map(|name| name.as_str()), &keyword.value) {
+            match (
+                keyword.arg.as_ref().map(|name| name.as_str()),
+                &keyword.value,
+            ) {
                 (Some("package_dir"), Expr::Dict(dict)) => {
                     let of_root = dict.items.iter().find(|item| {
                         let key = item.key.as_ref().and_then(syntax::string);
@@ -95,9 +98,7 @@ fn setup(files: &dyn Files, home: &str) -> Vec<String> {
                 (Some("packages"), Expr::Call(packages)) => {
                     let named = packages.arguments.keywords.iter();
                     let named = named
-                        .filter(|keyword| {
-                            keyword.arg.as_ref().is_some_and(|name| name == "where")
-                        })
+                        .filter(|keyword| keyword.arg.as_ref().is_some_and(|name| name == "where"))
                         .map(|keyword| &keyword.value);
                     let first = packages.arguments.args.iter().take(1);
                     found.extend(first.chain(named).filter_map(syntax::string));
@@ -128,13 +129,21 @@ mod tests {
                 "from setuptools import setup, find_packages\nsetup(packages=find_packages(where='lib'))\n",
                 "|lib".to_owned(),
             ),
-            ("setup.cfg", "[options]\npackage_dir =\n    = lib\n", "|lib".to_owned()),
+            (
+                "setup.cfg",
+                "[options]\npackage_dir =\n    = lib\n",
+                "|lib".to_owned(),
+            ),
             (
                 "setup.cfg",
                 "[options]\npackages = find:\n[options.packages.find]\nwhere = lib\n",
                 "|lib".to_owned(),
             ),
-            ("pyproject.toml", "[tool.setuptools]\npackage-dir = {'' = 'lib'}\n", "|lib".to_owned()),
+            (
+                "pyproject.toml",
+                "[tool.setuptools]\npackage-dir = {'' = 'lib'}\n",
+                "|lib".to_owned(),
+            ),
             (
                 "pyproject.toml",
                 "[tool.setuptools.packages.find]\nwhere = ['lib']\n",
@@ -156,10 +165,20 @@ mod tests {
                 "|lib".to_owned(),
             ),
             // Outside of the tree, or not there.
-            ("setup.py", "setup(package_dir={'': '../lib'})\n", String::new()),
-            ("setup.py", "setup(package_dir={'': 'gone'})\n", String::new()),
+            (
+                "setup.py",
+                "setup(package_dir={'': '../lib'})\n",
+                String::new(),
+            ),
+            (
+                "setup.py",
+                "setup(package_dir={'': 'gone'})\n",
+                String::new(),
+            ),
         ] {
-            let files = Memory::new().with(path, text).with("lib/shop/__init__.py", "");
+            let files = Memory::new()
+                .with(path, text)
+                .with("lib/shop/__init__.py", "");
             assert_eq!(roots(&files, "").join("|"), expected, "{text}");
         }
     }

@@ -130,7 +130,10 @@ pub(super) fn makes_celery(module: &Read) -> bool {
     module.imports.contains("celery.Celery")
         || module.imports.contains("celery.app.Celery")
         || (module.imports.contains("celery")
-            && !module.imports.iter().any(|name| name.starts_with("celery.")))
+            && !module
+                .imports
+                .iter()
+                .any(|name| name.starts_with("celery.")))
 }
 
 /// The module that makes Celery's application.

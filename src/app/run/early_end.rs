@@ -95,8 +95,12 @@ fn hints(advice: Advice, traceback: &str) -> Advice {
         Cause::Variables(names) => {
             let names = names.join(", ");
             advice
-                .cause(format!("It reads what the environment does not have: {names}."))
-                .remedy(format!("give it to the container: warpdrive run -e {names}=…"))
+                .cause(format!(
+                    "It reads what the environment does not have: {names}."
+                ))
+                .remedy(format!(
+                    "give it to the container: warpdrive run -e {names}=…"
+                ))
         }
         cause => cause.explain(advice, &[]),
     };

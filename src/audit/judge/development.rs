@@ -92,7 +92,9 @@ fn of_line(line: &str) -> Option<String> {
             let mut words = words
                 .iter()
                 .map(|word| word.rsplit('/').next().unwrap_or(word));
-            wanted.iter().all(|wanted| words.any(|word| word == *wanted))
+            wanted
+                .iter()
+                .all(|wanted| words.any(|word| word == *wanted))
         })
         .map(|words| words.join(" "))
 }

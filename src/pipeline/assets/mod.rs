@@ -77,7 +77,10 @@ struct Record {
 
 /// What `--dry-run` says of it.
 pub(super) fn notes(files: &dyn Files, detected: &Detected) -> Vec<String> {
-    let Found { packages, mut notes } = found(files, detected);
+    let Found {
+        packages,
+        mut notes,
+    } = found(files, detected);
     notes.extend(
         packages
             .iter()
@@ -232,7 +235,11 @@ fn build(
     }
     let modules: Vec<PathBuf> = packages
         .iter()
-        .map(|package| Path::new(SOURCE).join(&package.directory).join("node_modules"))
+        .map(|package| {
+            Path::new(SOURCE)
+                .join(&package.directory)
+                .join("node_modules")
+        })
         .collect();
     let skip: Vec<&Path> = modules.iter().map(PathBuf::as_path).collect();
     let scan = layer::scan(&upper.upper, &skip)?;

@@ -17,7 +17,6 @@ use super::super::error::BuildError;
 use super::super::request::Request;
 use super::super::tree::exists_below;
 
-
 /// A root file system with Node.
 pub(super) struct Node {
     /// What stands for it in keys.

@@ -328,10 +328,7 @@ mod tests {
                 ],
                 &[""],
             ),
-            (
-                &[("package.json", r#"{"scripts": {"test": "x"}}"#)],
-                &[],
-            ),
+            (&[("package.json", r#"{"scripts": {"test": "x"}}"#)], &[]),
             (&[("package.json", "{")], &[]),
             (
                 &[("package.json", BUILD), (".warpdrive/assets", "off")],
@@ -341,7 +338,10 @@ mod tests {
                 &[("ui/package.json", BUILD), (".warpdrive/assets", "ui\n")],
                 &["ui"],
             ),
-            (&[("node_modules/x/package.json", BUILD), ("s.py", "'x'")], &[]),
+            (
+                &[("node_modules/x/package.json", BUILD), ("s.py", "'x'")],
+                &[],
+            ),
         ] {
             let found = found(files);
             let places: Vec<&str> = found

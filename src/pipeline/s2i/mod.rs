@@ -310,7 +310,16 @@ fn ours(
     let user = crate::builder::APP_UID.to_string();
     base_image::check(request.allowed_uids.as_ref(), &user, "USER of the image")?;
     let common = &request.common;
-    let (descriptor, report) =
-        in_two_phases(store, common, &source.tree, digest, timings, progress)?;
+    let (descriptor, report) = std::thread::scope(|scope| {
+        in_two_phases(
+            scope,
+            store,
+            common,
+            &source.tree,
+            digest,
+            timings,
+            progress,
+        )
+    })?;
     Ok(Built { report, descriptor })
 }
