@@ -13,7 +13,7 @@ use crate::support::run::OPENSHIFT_USER;
 use crate::support::warpdrive::{NODE, PYTHON_311, Warpdrive};
 
 /// Flask serves what the build has made.
-const APP: &str = "from flask import Flask\napp = Flask(__name__, static_folder='ui/dist')\n";
+const APP: &str = "from flask import Flask\napp = Flask(__name__, static_folder='ui/dist', static_url_path='/static')\n";
 /// Uses its one dependency, and tells which manager runs it.
 const BUILD: &str = "const ms = require('ms'), fs = require('fs');\n\
     fs.mkdirSync('dist', {recursive: true});\n\

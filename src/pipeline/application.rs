@@ -190,18 +190,6 @@ pub(super) fn phase<'scope, 'env: 'scope>(
         .flatten()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .ok_or(BuildError::NoPlan)?;
-    let mut scan = layer::scan(&upper.upper, &[])?;
-    layer::retain_opaque(&mut scan.entries, |path| exists_below(&below, path));
-    for path in &scan.skipped {
-        progress.warning(&format!(
-            "{} is neither a file, a directory nor a link, and is left out",
-            path.display()
-        ));
-    }
-    let reference = Mtime::OfContent { reference: time };
-    let mut entries = normalize(scan.entries, reference);
-    carried::add(&mut entries, &phase1.result.carried, reference);
-    let entries = layer::with_parents(entries, parent_directory);
     // The rest of the build goes on while the application is loaded.
     let scratch = Arc::new(scratch);
     let gate = if smoke {
@@ -222,6 +210,18 @@ pub(super) fn phase<'scope, 'env: 'scope>(
     } else {
         None
     };
+    let mut scan = layer::scan(&upper.upper, &[])?;
+    layer::retain_opaque(&mut scan.entries, |path| exists_below(&below, path));
+    for path in &scan.skipped {
+        progress.warning(&format!(
+            "{} is neither a file, a directory nor a link, and is left out",
+            path.display()
+        ));
+    }
+    let reference = Mtime::OfContent { reference: time };
+    let mut entries = normalize(scan.entries, reference);
+    carried::add(&mut entries, &phase1.result.carried, reference);
+    let entries = layer::with_parents(entries, parent_directory);
     let layer = TitledLayer {
         layer: store_layer(store, &entries, request, layer::threads())?,
         title: "source, static files, start plan".into(),

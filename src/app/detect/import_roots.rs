@@ -5,7 +5,6 @@ use ruff_python_ast::Expr;
 
 use super::super::files::{Files, join};
 use super::super::setup_cfg;
-use super::entry::under;
 use super::syntax;
 
 /// The home first; relative to the tree, each once.
@@ -28,6 +27,10 @@ pub(super) fn roots(files: &dyn Files, home: &str) -> Vec<String> {
         }
     }
     found
+}
+
+fn under(home: &str, name: &str) -> String {
+    join(home, name).unwrap_or_default()
 }
 
 /// The tables of setuptools, Poetry, hatchling and uv.
