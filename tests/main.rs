@@ -13,6 +13,7 @@ mod bounds;
 mod build_cache;
 mod command_line;
 mod consumers;
+mod debian_packages;
 mod declared_dependencies;
 mod dependencies;
 mod file_circles;

@@ -557,6 +557,14 @@ impl From<crate::pipeline::BuildError> for CommandError {
             }
             E::AssetsLock { .. } => Self::new(ExitStatus::AppBuildFailed, "assets-lock", message)
                 .with_hint("lock it with npm, pnpm or yarn; or build it before, and set `assets = \"off\"` in [tool.warpdrive]"),
+            E::AptLine { .. } => Self::new(ExitStatus::AppBuildFailed, "apt-line", message)
+                .with_hint("write names of packages of Debian, one to a line; other repositories are not read"),
+            E::AptBase { file, packages, .. } => Self::new(ExitStatus::AppBuildFailed, "apt-base", message)
+                .with_hint(format!(
+                    "root with mmdebstrap can make a builder of warpdrive's with them; or build on an image that has {}, \
+                     and remove {file}",
+                    packages.join(", ")
+                )),
             E::NoAssets { .. } => Self::new(ExitStatus::AppBuildFailed, "assets-empty", message)
                 .with_hint("is there another package.json to build? `assets = [\"DIR\"]` in [tool.warpdrive] names it, `assets = \"off\"` builds none"),
             E::Wheel { .. } => Self::new(ExitStatus::AppBuildFailed, "wheel-refused", message)

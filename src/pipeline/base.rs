@@ -157,17 +157,19 @@ pub(super) fn is_made_here(
     progress: &dyn Progress,
 ) -> Result<bool, BuildError> {
     let definition = builder::definition::find(name)?;
-    Ok(debian::is_possible() && makes(store, &definition, request, progress)?)
+    makes(store, &definition, request, progress)
 }
 
-fn makes(
+/// Makes a builder of Debian's packages. Whether that can be done here.
+pub(super) fn makes(
     store: &Store,
     definition: &Definition,
     request: &Request,
     progress: &dyn Progress,
 ) -> Result<bool, BuildError> {
     // Inside of a user namespace mmdebstrap cannot make one of its own.
-    if debian::privilege(IdMode::current()) != Some(debian::Privilege::Root) {
+    let privilege = debian::privilege(IdMode::current());
+    if !debian::is_possible() || privilege != Some(debian::Privilege::Root) {
         return Ok(false);
     }
     let mirror = request.host_env.get("WARPDRIVE_DEBIAN_MIRROR");
@@ -219,7 +221,7 @@ pub(super) fn runtime(
 }
 
 /// An image in the store with the builder layer on it.
-fn prepare(
+pub(super) fn prepare(
     store: &Store,
     reference: String,
     pin: Option<&Digest>,

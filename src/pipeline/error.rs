@@ -44,6 +44,14 @@ pub enum BuildError {
         /// The image that was looked into.
         reference: String,
     },
+    #[error("{place}: `{text}` is not the name of a Debian package")]
+    AptLine { place: String, text: String },
+    #[error("{file} names Debian packages, and {reference} cannot be made with them here")]
+    AptBase {
+        file: &'static str,
+        reference: String,
+        packages: Vec<String>,
+    },
     #[error("{package} is locked by {lock}, and Bun is not in Debian")]
     AssetsLock { package: String, lock: String },
     #[error("the build script of {package} has written no file")]

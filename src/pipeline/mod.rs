@@ -7,6 +7,7 @@
 
 mod allowed_builders;
 mod application;
+mod apt;
 mod assemble;
 mod assets;
 mod base;
@@ -233,7 +234,9 @@ fn in_two_phases<'scope, 'env: 'scope>(
     timings.step("plan");
 
     let wish = wish(store, &reader, &options, request)?;
-    let mut base = base::take(store, wish.as_deref(), python.as_ref(), request, progress)?;
+    let packages = apt::named(&reader)?;
+    let base = base::take(store, wish.as_deref(), python.as_ref(), request, progress)?;
+    let mut base = apt::with(store, base, packages.as_ref(), request, progress)?;
     let locked = match &lock {
         Some(lock) => Some(locked::read(store, lock, &base, request)?),
         None => None,
@@ -265,7 +268,16 @@ fn in_two_phases<'scope, 'env: 'scope>(
     timings.step("base");
 
     let mut runtime = match &request.runtime_image {
-        Some(reference) => Some(base::runtime(store, reference, &base, request, progress)?),
+        Some(reference) => {
+            let runtime = base::runtime(store, reference, &base, request, progress)?;
+            Some(apt::with(
+                store,
+                runtime,
+                packages.as_ref(),
+                request,
+                progress,
+            )?)
+        }
         None => None,
     };
     if request.harden {

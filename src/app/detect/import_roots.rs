@@ -88,7 +88,10 @@ fn setup(files: &dyn Files, home: &str) -> Vec<String> {
         let Expr::Call(call) = call else { continue };
         for keyword in &call.arguments.keywords {
             match (
-                keyword.arg.as_ref().map(|name| name.as_str()),
+                keyword
+                    .arg
+                    .as_ref()
+                    .map(ruff_python_ast::Identifier::as_str),
                 &keyword.value,
             ) {
                 (Some("package_dir"), Expr::Dict(dict)) => {

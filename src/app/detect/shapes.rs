@@ -50,7 +50,7 @@ fn entry_points_by_all_the_names_that_there_are() {
                 ("lib/shop/__init__.py", ""),
                 ("lib/shop/site.py", FLASK),
             ],
-            "gunicorn shop.site:app Wsgi +lib",
+            "gunicorn shop.site:app Wsgi",
         ),
         // A project that nothing installs is found by its path.
         (

@@ -243,13 +243,16 @@ fn build(
         .collect();
     let skip: Vec<&Path> = modules.iter().map(PathBuf::as_path).collect();
     let scan = layer::scan(&upper.upper, &skip)?;
-    let made: Vec<Entry> = scan.entries.into_iter().filter_map(kept).collect();
-    if !made.iter().any(|entry| entry.kind != Kind::Directory) {
+    let written: Vec<Entry> = scan.entries.into_iter().filter_map(kept).collect();
+    if !written.iter().any(|entry| entry.kind != Kind::Directory) {
         return Err(BuildError::NoAssets {
             package: packages.first().map(Package::place).unwrap_or_default(),
         });
     }
-    let entries = layer::with_parents(normalize(made, Mtime::Fixed(FIXED_TIME)), parent_directory);
+    let entries = layer::with_parents(
+        normalize(written, Mtime::Fixed(FIXED_TIME)),
+        parent_directory,
+    );
     store_layer(store, &entries, request, layer::threads())
 }
 

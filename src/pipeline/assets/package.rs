@@ -1,6 +1,8 @@
 //! Which packages of a front end a tree has, and with which commands each is built. Only text is read
 //! here; nothing is run.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::app::files::{EntryKind, Files, join};
@@ -257,7 +259,7 @@ fn python(files: &dyn Files, home: &str) -> Vec<String> {
                 EntryKind::Directory if !NOT_SEARCHED.contains(&entry.name.as_str()) => {
                     pending.push(path);
                 }
-                EntryKind::File { .. } if entry.name.ends_with(".py") => {
+                EntryKind::File { .. } if is_python(&entry.name) => {
                     texts.extend(files.text(&path).filter(|text| text.len() <= MAX_MODULE));
                 }
                 _ => {}
@@ -268,6 +270,10 @@ fn python(files: &dyn Files, home: &str) -> Vec<String> {
         }
     }
     texts
+}
+
+fn is_python(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|end| end == "py")
 }
 
 /// Whether a text has the last part of a directory as a string, or as a part of a path in one.
