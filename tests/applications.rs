@@ -226,7 +226,9 @@ fn attempt(warpdrive: &Warpdrive, app: &App) -> Result<Option<String>, String> {
     let mut arguments = warpdrive.image_arguments(&image);
     arguments.push("--json");
     arguments.extend(app.arguments);
-    let built = process::output(&mut warpdrive.command_in(source.path(), &[], &arguments));
+    // uWSGI and mod_wsgi are compiled.
+    let mut command = warpdrive.command_in(source.path(), &[], &arguments);
+    let built = process::output_within(&mut command, Duration::from_mins(9));
     let words = process::words(&built);
     if matches!(app.ask, Refused) {
         if built.status.success() {
