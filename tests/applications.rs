@@ -47,6 +47,8 @@ struct App {
     files: &'static [(&'static str, &'static str)],
     arguments: &'static [&'static str],
     run: &'static [&'static str],
+    /// In place of what the image starts.
+    command: &'static [&'static str],
     ask: Ask,
 }
 
@@ -56,6 +58,7 @@ const fn app(name: &'static str, files: &'static [(&'static str, &'static str)],
         files,
         arguments: &[],
         run: &[],
+        command: &[],
         ask,
     }
 }
@@ -70,7 +73,34 @@ impl App {
         self.run = arguments;
         self
     }
+
+    const fn with_command(mut self, command: &'static [&'static str]) -> App {
+        self.command = command;
+        self
+    }
 }
+
+/// Django with `wsgi.py` alone, served by every server.
+const DJANGO: &[(&str, &str)] = &[
+    ("manage.py", MANAGE),
+    ("mysite/__init__.py", ""),
+    ("mysite/settings.py", SETTINGS),
+    ("mysite/urls.py", URLS),
+    ("mysite/wsgi.py", DJANGO_WSGI),
+    ("requirements.txt", "django<5\n"),
+];
+/// The same with accounts.
+const ACCOUNTS: &[(&str, &str)] = &[
+    ("manage.py", MANAGE),
+    ("mysite/__init__.py", ""),
+    (
+        "mysite/settings.py",
+        "SECRET_KEY = 'x'\nALLOWED_HOSTS = ['*']\nROOT_URLCONF = 'mysite.urls'\nINSTALLED_APPS = ['django.contrib.auth', 'django.contrib.contenttypes']\nDATABASES = {'default': {'ENGINE': 'django.db.backends.sqlite3', 'NAME': '/tmp/x.sqlite'}}\n",
+    ),
+    ("mysite/urls.py", URLS),
+    ("mysite/wsgi.py", DJANGO_WSGI),
+    ("requirements.txt", "django<5\n"),
+];
 
 const APPS: &[App] = &[
     // Entry points.
@@ -89,6 +119,8 @@ const APPS: &[App] = &[
     app("uvicorn-run", &[("one.py", ASGI), ("two.py", ASGI), ("go.py", "import uvicorn\nif __name__ == '__main__':\n    uvicorn.run('two:app', reload=True)\n")], Page("pong")),
     app("flask", &[("app.py", FLASK), ("requirements.txt", "flask\n")], Page("pong")),
     app("dotted-object", &[("web.py", "class Holder:\n    pass\nholder = Holder()\ndef _app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'pong']\nholder.app = _app\n"), (".warpdrive/application", "web:holder.app")], Page("pong")),
+    app("setup-py-lib", &[("setup.py", "from setuptools import setup\nsetup(name='shop', packages=['shop'], package_dir={'': 'lib'})\n"), ("lib/shop/__init__.py", ""), ("lib/shop/site.py", APP)], Page("pong")),
+    app("src-layout-not-installed", &[("pyproject.toml", "[project]\nname = 'shop'\nversion = '1'\n"), ("requirements.txt", ""), ("src/shop/__init__.py", ""), ("src/shop/site.py", "from shop import words\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [words.TEXT]\n"), ("src/shop/words.py", "TEXT = b'pong'\n")], Page("pong")),
     // Programs and scripts.
     app("app-py", &[("app.py", SERVER)], Page("pong")),
     app("main-py", &[("main.py", SERVER)], Page("pong")),
@@ -105,7 +137,9 @@ const APPS: &[App] = &[
     app("worker-only", &[("Procfile", "worker: python bot.py --loop\n"), ("bot.py", WORKER)], Says("at work --loop")),
     app("setting-web", &[("pyproject.toml", "[tool.warpdrive.processes]\nweb = 'python serve.py by setting'\n"), ("serve.py", SERVER), ("wsgi.py", "def application(environ, start_response):\n    raise SystemExit\n")], Page("pong by setting")),
     app("bot", &[("bot.py", WORKER)], Says("at work")),
+    app("loopback-only", &[("app.py", "import http.server, os\nhttp.server.HTTPServer(('127.0.0.1', int(os.environ['PORT'])), http.server.SimpleHTTPRequestHandler).serve_forever()\n")], Says("can't reach it; let it listen on 0.0.0.0 (host=\"0.0.0.0\" in its program)")),
     // Directories below.
+    app("workspace-member", &[("pyproject.toml", "[tool.uv.workspace]\nmembers = ['apps/*']\n"), ("apps/api/pyproject.toml", "[project]\nname = 'api'\nversion = '1'\ndependencies = []\n"), ("apps/api/main.py", APP), ("apps/words/pyproject.toml", "[project]\nname = 'words'\nversion = '1'\n"), ("apps/words/words.py", "x = 1\n")], Page("pong")),
     app("backend", &[("backend/app.py", APP), ("backend/requirements.txt", ""), ("web/package.json", "{}")], Page("pong")),
     app("deep-below", &[("services/api/Procfile", "web: python serve.py below"), ("services/api/serve.py", SERVER)], Page("pong below")),
     app("sibling-package", &[("backend/app.py", "import shared\napp = shared.app\n"), ("backend/requirements.txt", "../shared\n"), ("shared/pyproject.toml", "[project]\nname = 'shared'\nversion = '1'\n[build-system]\nrequires = ['setuptools']\nbuild-backend = 'setuptools.build_meta'\n[tool.setuptools]\npy-modules = ['shared']\n"), ("shared/shared.py", APP)], Page("pong")),
@@ -117,7 +151,22 @@ const APPS: &[App] = &[
     app("app-home", &[(".s2i/environment", "APP_HOME=inner\n"), ("inner/app.py", APP)], Page("pong")),
     app("app-config", &[(".s2i/environment", "APP_CONFIG=own.py\n"), ("own.py", "raw_env = ['A=1']\n"), ("app.py", "import os\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'pong ' + os.environ['A'].encode()]\n")], Page("pong 1")),
     app("port", &[(".s2i/environment", "PORT=8080\nGREETING=pong of the file\n"), ("app.py", "import os\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [os.environ['GREETING'].encode()]\n")], Page("pong of the file")),
+    app("enable-pipenv", &[(".s2i/environment", "ENABLE_PIPENV=true\nPIN_PIPENV_VERSION=2024.1\nUPGRADE_PIP_TO_LATEST=true\n"), ("Pipfile", "[packages]\n"), ("Pipfile.lock", "{\"_meta\": {\"hash\": {\"sha256\": \"ebffa69a1fa192d1cef7cb42ad79231ca976565c5ce371a70160b3048d3cbc06\"}, \"pipfile-spec\": 6, \"requires\": {}, \"sources\": [{\"name\": \"pypi\", \"url\": \"https://pypi.org/simple\", \"verify_ssl\": true}]}, \"default\": {}, \"develop\": {}}"), ("requirements.txt", "no-such-package-as-this==1\n"), ("app.py", APP)], Page("pong")),
+    app("enable-micropipenv", &[("requirements.txt", ""), ("Pipfile", "[packages]\n"), ("app.py", APP)], Page("pong")).built(&["-e", "ENABLE_MICROPIPENV=1"]),
+    app("enable-pipenv-without-lock", &[("Pipfile", "[packages]\n"), ("app.py", APP)], Refused).built(&["-e", "ENABLE_PIPENV=1"]),
     // Django.
+    app("django-gunicorn", DJANGO, Page("pong")).built(&["--set", "server_type=gunicorn"]),
+    app("django-mod-wsgi", DJANGO, Page("pong")).built(&["--set", "server_type=mod_wsgi"]),
+    app("django-uwsgi", DJANGO, Page("pong")).built(&["--set", "server_type=uwsgi"]),
+    app("django-waitress", DJANGO, Page("pong")).built(&["--set", "server_type=waitress"]),
+    app("django-hypercorn", DJANGO, Page("pong")).built(&["--set", "server_type=hypercorn"]),
+    app("django-daphne", DJANGO, Page("pong")).built(&["--set", "server_type=daphne"]),
+    app("django-granian", DJANGO, Page("pong")).built(&["--set", "server_type=granian"]),
+    app("django-migrate", ACCOUNTS, Says("Applying auth.0001_initial")).with_command(&["warpdrive", "migrate"]),
+    app("django-does-not-migrate", ACCOUNTS, Says("DISABLE_MIGRATE is set: manage.py migrate is not run")).run(&["-e", "DISABLE_MIGRATE=1"]).with_command(&["warpdrive", "migrate"]),
+    app("django-setup", ACCOUNTS, Says("Superuser created successfully")).run(&["-e", "DJANGO_SUPERUSER_USERNAME=me", "-e", "DJANGO_SUPERUSER_PASSWORD=word", "-e", "DJANGO_SUPERUSER_EMAIL=me@example.com"]).with_command(&["warpdrive", "setup"]),
+    app("django-two-managers", &[("manage.py", MANAGE), ("mysite/__init__.py", ""), ("mysite/settings.py", SETTINGS), ("mysite/urls.py", URLS), ("mysite/wsgi.py", DJANGO_WSGI), ("demo/manage.py", "import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'demo.settings')\n"), ("requirements.txt", "django<5\n")], Page("pong")),
+    app("django-managers-below", &[("shop/manage.py", MANAGE), ("shop/mysite/settings.py", SETTINGS), ("blog/manage.py", MANAGE), ("blog/mysite/settings.py", SETTINGS), ("requirements.txt", "django<5\n")], Refused),
     app("django", &[("manage.py", MANAGE), ("mysite/__init__.py", ""), ("mysite/settings.py", SETTINGS), ("mysite/urls.py", URLS), ("mysite/wsgi.py", DJANGO_WSGI), ("requirements.txt", "django<5\n")], Page("pong")),
     app("django-below", &[("site/manage.py", MANAGE), ("site/mysite/__init__.py", ""), ("site/mysite/settings.py", SETTINGS), ("site/mysite/urls.py", URLS), ("site/mysite/wsgi.py", DJANGO_WSGI), ("requirements.txt", "django<5\n")], Page("pong")),
     app("django-asgi-server", &[("manage.py", MANAGE), ("mysite/__init__.py", ""), ("mysite/settings.py", SETTINGS), ("mysite/urls.py", URLS), ("mysite/wsgi.py", DJANGO_WSGI), ("requirements.txt", "django<5\n")], Page("pong")).built(&["--set", "server_type=uvicorn"]),
@@ -131,6 +180,7 @@ const APPS: &[App] = &[
     app("cherrypy", &[("app.py", "import cherrypy\nclass Root:\n    @cherrypy.expose\n    def index(self):\n        return 'pong'\nif __name__ == '__main__':\n    cherrypy.quickstart(Root())\n"), ("requirements.txt", "cherrypy\n")], Page("pong")),
     app("celery", &[("jobs.py", "from celery import Celery\nqueue = Celery('x', broker='memory://')\n"), ("requirements.txt", "celery\n")], Says("celery@")),
     // Refused.
+    app("only-required", &[("requirements.txt", "streamlit\n"), ("helpers/words.py", "x = 1\n")], Refused),
     app("empty", &[("README.md", "x")], Refused),
     app("library", &[("lib.py", "x = 1\n")], Refused),
     app("two", &[("one.py", APP), ("two.py", APP)], Refused),
@@ -176,7 +226,9 @@ fn attempt(warpdrive: &Warpdrive, app: &App) -> Result<Option<String>, String> {
     let mut arguments = warpdrive.image_arguments(&image);
     arguments.push("--json");
     arguments.extend(app.arguments);
-    let built = process::output(&mut warpdrive.command_in(source.path(), &[], &arguments));
+    // uWSGI and mod_wsgi are compiled.
+    let mut command = warpdrive.command_in(source.path(), &[], &arguments);
+    let built = process::output_within(&mut command, Duration::from_mins(9));
     let words = process::words(&built);
     if matches!(app.ask, Refused) {
         if built.status.success() {
@@ -205,6 +257,10 @@ fn attempt(warpdrive: &Warpdrive, app: &App) -> Result<Option<String>, String> {
     arguments.extend(["--publish", &publish]);
     arguments.extend(app.run);
     arguments.push(&image);
+    if !app.command.is_empty() {
+        arguments.push("--");
+        arguments.extend(app.command);
+    }
     let started = process::output(&mut warpdrive.command(&arguments));
     let log = || process::words(&warpdrive.output(&["container", "logs", &image]));
     let right = started.status.success()

@@ -45,6 +45,12 @@ fn declared() -> Vec<Case> {
         set("user-group", "User", "1001:root", "1001:0"),
         set("workdir-missing", "WorkingDir", "", "/opt/app-root/src"),
         set(
+            "development-server",
+            "Cmd",
+            json!(["flask", "--app", "shop", "run"]),
+            json!(["gunicorn", "shop:app"]),
+        ),
+        set(
             "secret-variable",
             "Env",
             json!(["API_TOKEN=abc"]),

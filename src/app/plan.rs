@@ -77,6 +77,9 @@ pub struct Plan {
     /// What is started listens on a port.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub web: bool,
+    /// What makes it one for developers: `app.py: debug=True`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub development: Option<String>,
 }
 
 fn yes() -> bool {

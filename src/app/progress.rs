@@ -3,7 +3,7 @@
 use super::advice::Advice;
 
 /// A listener.
-pub trait Progress {
+pub trait Progress: Sync {
     /// `---> Building application from source`
     fn stage(&self, text: &str);
     /// ` -----> Installing dependencies with uv (requirements.txt)`

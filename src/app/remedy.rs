@@ -268,7 +268,10 @@ fn variable(kind: &str, message: &str) -> Option<String> {
             .find(|word| is_variable(word))
     };
     let found = match kind {
-        "KeyError" => Some(trimmed(message)),
+        // Starlette's: `"Config 'NAME' is missing, and has no default."`
+        "KeyError" => Some(trimmed(message))
+            .filter(|name| is_variable(name))
+            .or_else(first),
         "UndefinedValueError" => first(),
         _ if message.contains("SECRET_KEY setting must not be empty") => {
             Some("SECRET_KEY".to_owned())
@@ -277,6 +280,7 @@ fn variable(kind: &str, message: &str) -> Option<String> {
             || message.contains("Set the ")
             || message.contains("must be set")
             || message.contains("is not set")
+            || message.contains("is required in env")
             || message.contains("not set in") =>
         {
             first()
@@ -350,6 +354,18 @@ mod tests {
                 variables(&["DATABASE_URL", "SECRET"]),
             ),
             ("RuntimeError: API_KEY must be set", variables(&["API_KEY"])),
+            (
+                "KeyError: \"Config 'MAIL_HOST' is missing, and has no default.\"",
+                variables(&["MAIL_HOST"]),
+            ),
+            (
+                "environs.exceptions.EnvError: Environment variable \"API_URL\" not set",
+                variables(&["API_URL"]),
+            ),
+            (
+                "dynaconf.validator.ValidationError: API_URL is required in env main",
+                variables(&["API_URL"]),
+            ),
             (
                 "ModuleNotFoundError: No module named 'yaml'",
                 Cause::Module("yaml".into()),

@@ -38,7 +38,7 @@ use Severity::{High, Info, Low, Medium};
 const NUMBER: &str = "set USER to a decimal number above 0, such as 1001";
 
 /// All rules, in the order in which findings of one severity are shown.
-pub const RULES: [Rule; 44] = [
+pub const RULES: [Rule; 45] = [
     rule(
         "user-missing",
         High,
@@ -325,6 +325,13 @@ pub const RULES: [Rule; 44] = [
         "Files of the app cannot be written by an arbitrary uid with gid 0",
         "Where the app writes to them, it fails on platforms that run an image as any uid with gid 0.",
         "give them group 0 and the group what the owner has: `chgrp -R 0` and `chmod -R g=u`",
+    ),
+    rule(
+        "development-server",
+        Medium,
+        "The image starts a server for developers, or in debug mode",
+        "Such a server reloads files, shows the source and the variables in its error pages, and some let whoever sees one run code.",
+        "start it with a server for production, and turn debug mode off where the image runs",
     ),
     rule(
         "workdir-missing",

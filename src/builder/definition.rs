@@ -54,7 +54,10 @@ impl Kind {
     }
 }
 
-const SHIPPED: [(&str, &str); 8] = [
+/// The builder with Node, for front ends.
+pub const NODE: &str = "debian-13-python-3.13-node";
+
+const SHIPPED: [(&str, &str); 9] = [
     (
         "debian-11-python-3.9",
         include_str!("../../builder-images/debian-11-python-3.9/builder.toml"),
@@ -74,6 +77,10 @@ const SHIPPED: [(&str, &str); 8] = [
     (
         "debian-13-python-3.13",
         include_str!("../../builder-images/debian-13-python-3.13/builder.toml"),
+    ),
+    (
+        NODE,
+        include_str!("../../builder-images/debian-13-python-3.13-node/builder.toml"),
     ),
     (
         "debian-13-python-3.13-run",

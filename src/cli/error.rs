@@ -41,6 +41,9 @@ impl ExitStatus {
     }
 }
 
+/// The last lines of a program that an error in JSON has.
+const JSON_TAIL: usize = 12;
+
 /// An error as a person (or `--json`) sees it.
 #[derive(Debug)]
 pub(super) struct CommandError {
@@ -130,6 +133,14 @@ impl CommandError {
     /// Prints it: as JSON on stdout where that was asked for, as prose on stderr always.
     pub(super) fn report(&self, printer: &Printer, as_json: bool) {
         if as_json {
+            // What a program printed last is the cause, where nothing better is known.
+            let causes = if self.causes.is_empty() {
+                let shown = self.tail.len().saturating_sub(JSON_TAIL);
+                let shown = self.tail.iter().skip(shown);
+                shown.map(|line| printable(line)).collect()
+            } else {
+                self.causes.clone()
+            };
             let join = |first: &str, rest: &[String], indent: &str| {
                 let lines = [&[first.to_owned()], rest].concat();
                 // Whatever an error quotes: a URL is told without its login.
@@ -137,7 +148,7 @@ impl CommandError {
             };
             printer.json(&json!({"error": {
                 "code": self.code,
-                "message": join(&self.message, &self.causes, "\n  "),
+                "message": join(&self.message, &causes, "\n  "),
                 "hint": self.hint.as_ref().map(|hint| join(hint, &self.more_hints, "\n      ")),
                 "status": self.status,
             }}));
@@ -284,7 +295,7 @@ impl From<crate::builder::BuilderError> for CommandError {
             ),
             E::Mmdebstrap { status, tail, .. } => {
                 let mut error = failure("mmdebstrap-failed").with_hint(
-                    "the lines above are mmdebstrap's own; a mirror near you can be given with --mirror",
+                    "mmdebstrap printed why; a mirror near you can be given with --mirror",
                 );
                 error.status = Some(status);
                 error.tail = tail;
@@ -447,8 +458,8 @@ impl From<crate::pipeline::s2i::S2iBuildError> for CommandError {
                         "allow more with --max-written, or find out what it writes"
                     }
                     _ => {
-                        "the lines above are the last that the builder's script printed; the \
-                         previous image and the cache are as they were"
+                        "mend what the builder's script printed last; the previous image and the \
+                         cache are as they were"
                     }
                 })
             }
@@ -561,9 +572,36 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 Self::ended(message, exit, tail, &withheld).or_hint(match exit {
                     Exit::TimedOut => "give it more with --timeout, or find out what it waits for",
                     Exit::WroteTooMuch => "allow more with --max-written, or find out what it writes",
-                    _ => "the lines above are the last that it printed; the previous image and the cache are as they were",
+                    _ => "mend what it printed last; the previous image and the cache are as they were",
                 })
             }
+            E::Assets { exit, tail, .. } => Self {
+                code: "assets-failed",
+                ..Self::ended(message, exit, tail, &[])
+            }
+            .or_hint("mend what it printed last; `assets = \"off\"` in [tool.warpdrive] builds without it"),
+            E::NoNode { reference, .. } => {
+                let mut error = Self::new(ExitStatus::AppBuildFailed, "node-missing", message);
+                error.causes = vec![format!("{reference} has no Node, and debian-13-python-3.13-node is not made.")];
+                error.hint = Some("`warpdrive builder build debian-13-python-3.13-node` makes a builder with Debian's Node and npm".into());
+                error.more_hints = vec![
+                    "`assets_builder` in [tool.warpdrive], or WARPDRIVE_ASSETS_BUILDER, names another image with both".into(),
+                    "`assets = \"off\"` builds without it, where the built files are in the source or nobody needs them".into(),
+                ];
+                error
+            }
+            E::AssetsLock { .. } => Self::new(ExitStatus::AppBuildFailed, "assets-lock", message)
+                .with_hint("lock it with npm, pnpm or yarn; or build it before, and set `assets = \"off\"` in [tool.warpdrive]"),
+            E::AptLine { .. } => Self::new(ExitStatus::AppBuildFailed, "apt-line", message)
+                .with_hint("write names of packages of Debian, one to a line; other repositories are not read"),
+            E::AptBase { file, packages, .. } => Self::new(ExitStatus::AppBuildFailed, "apt-base", message)
+                .with_hint(format!(
+                    "root with mmdebstrap can make a builder of warpdrive's with them; or build on an image that has {}, \
+                     and remove {file}",
+                    packages.join(", ")
+                )),
+            E::NoAssets { .. } => Self::new(ExitStatus::AppBuildFailed, "assets-empty", message)
+                .with_hint("is there another package.json to build? `assets = [\"DIR\"]` in [tool.warpdrive] names it, `assets = \"off\"` builds none"),
             E::Wheel { .. } => Self::new(ExitStatus::AppBuildFailed, "wheel-refused", message)
                 .with_hint(
                     "nothing of it was installed; remove the package from the requirements, and tell \

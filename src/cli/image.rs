@@ -12,7 +12,8 @@ use crate::app::settings::{KEYS, command_line};
 use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::pipeline::{
-    self, AuditGate, Explanation, LayerReport, PASSED_ON, Report, Request, Secret, is_index_login,
+    self, AuditGate, Explanation, LayerReport, NPM_REGISTRY, PASSED_ON, Report, Request, Secret,
+    is_index_login,
 };
 use crate::transport::Destination;
 
@@ -361,6 +362,7 @@ pub(super) fn host_env() -> BTreeMap<String, String> {
     });
     PASSED_ON
         .iter()
+        .chain(NPM_REGISTRY)
         .chain(&[
             "SSL_CERT_FILE",
             "WARPDRIVE_BUILDER_IMAGE",

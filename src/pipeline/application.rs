@@ -2,6 +2,8 @@
 //! one layer that comes of it. A hit in the cache runs nothing.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{Scope, ScopedJoinHandle};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,9 +12,10 @@ use crate::app::contract::{PLAN_FILE, Phase};
 use crate::builder::layer::parent_directory;
 use crate::builder::{APP_GID, APP_UID};
 use crate::layer::{self, Mtime};
+use crate::progress::Progress;
 use crate::rootfs::read_beneath;
 use crate::sandbox::{Exit, IdMode, Upper};
-use crate::store::{Needs, Record};
+use crate::store::{Needs, Record, Store};
 
 use super::assemble::{self, Stage};
 use super::context::Context;
@@ -52,9 +55,35 @@ impl Record for Application {
 }
 
 /// The result of phase 2 and where it came from.
-pub(super) struct Phase2 {
+pub(super) struct Phase2<'scope> {
     pub(super) explanation: Explanation,
     pub(super) result: Application,
+    /// The application is loaded meanwhile ([`super::smoke`]), and what came of phase 2 is remembered
+    /// then.
+    unfinished: Option<Unfinished<'scope>>,
+}
+
+struct Unfinished<'scope> {
+    gate: Option<ScopedJoinHandle<'scope, Result<(), BuildError>>>,
+    /// Under which the result is to be remembered.
+    key: String,
+}
+
+impl Phase2<'_> {
+    /// Waits until the application was loaded, which an image has to be that gets a name.
+    ///
+    /// # Errors
+    /// If it could not be loaded.
+    pub(super) fn finish(&mut self, store: &Store) -> Result<(), BuildError> {
+        let Some(Unfinished { gate, key }) = self.unfinished.take() else {
+            return Ok(());
+        };
+        if let Some(gate) = gate {
+            gate.join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        }
+        Ok(store.remember(&key, &self.result)?)
+    }
 }
 
 /// Everything that decides what phase 2 gives. `smoke`: what a start would load is loaded.
@@ -90,13 +119,15 @@ fn inputs(materials: &Materials<'_>, phase1: &Phase1, smoke: bool) -> Result<Inp
     Ok(inputs)
 }
 
-/// Runs phase 2, or finds its result.
-pub(super) fn phase(
+/// Runs phase 2, or finds its result; the application is loaded in a thread of `scope`.
+pub(super) fn phase<'scope, 'env: 'scope>(
+    scope: &'scope Scope<'scope, 'env>,
+    progress: &'env dyn Progress,
     materials: &Materials<'_>,
     phase1: &Phase1,
     smoke: bool,
     code: Code,
-) -> Result<Phase2, BuildError> {
+) -> Result<Phase2<'scope>, BuildError> {
     let Materials {
         context,
         tree,
@@ -105,11 +136,7 @@ pub(super) fn phase(
         time,
         ..
     } = *materials;
-    let Context {
-        store,
-        request,
-        progress,
-    } = context;
+    let Context { store, request, .. } = context;
     let inputs = inputs(materials, phase1, smoke)?;
     let key = inputs.key()?;
     let explain = |hit| inputs::explain(context, "application", &inputs, hit);
@@ -121,6 +148,7 @@ pub(super) fn phase(
         return Ok(Phase2 {
             explanation: explain(true)?,
             result,
+            unfinished: None,
         });
     }
     let told = SandboxInputs::of_application(request, materials.listed());
@@ -170,6 +198,24 @@ pub(super) fn phase(
         .flatten()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .ok_or(BuildError::NoPlan)?;
+    // The rest of the build goes on while the application is loaded.
+    let scratch = Arc::new(scratch);
+    let gate = if smoke {
+        progress.step(" -----> Loading the application");
+        let mut lowers = vec![upper.upper.clone()];
+        lowers.extend(dependencies::lowers(store, phase1)?);
+        lowers.extend(runtime.lowers(store)?);
+        let env =
+            environment::of_a_container(&told, &runtime.environment(), &runtime.search_path());
+        let kept = Arc::clone(&scratch);
+        Some(scope.spawn(move || {
+            let _kept = kept;
+            let redact = |text: &str| told.redactor.clean(text);
+            super::smoke::gate(lowers, env, told.limits, &redact, progress)
+        }))
+    } else {
+        None
+    };
     let mut scan = layer::scan(&upper.upper, &[])?;
     layer::retain_opaque(&mut scan.entries, |path| exists_below(&below, path));
     for path in &scan.skipped {
@@ -182,36 +228,18 @@ pub(super) fn phase(
     let mut entries = normalize(scan.entries, reference);
     deferred::add(&mut entries, &phase1.result.deferred, reference);
     let entries = layer::with_parents(entries, parent_directory);
-    // The layer is written while the application is loaded.
-    let written = || LayerWriter::new(store, request).write(&entries, layer::threads());
-    let load = || {
-        if !smoke {
-            return Ok(());
-        }
-        progress.step(" -----> Loading the application");
-        let mut lowers = vec![upper.upper.clone()];
-        lowers.extend(dependencies::lowers(store, phase1)?);
-        lowers.extend(runtime.lowers(store)?);
-        let env =
-            environment::of_a_container(&told, &runtime.environment(), &runtime.search_path());
-        let redact = |text: &str| told.redactor.clean(text);
-        super::smoke::gate(lowers, env, told.limits.clone(), &redact, progress)
-    };
-    let (written, loaded) = rayon::join(written, load);
-    loaded?;
     let layer = TitledLayer {
-        layer: written?,
+        layer: LayerWriter::new(store, request).write(&entries, layer::threads())?,
         title: "source, static files, start plan".into(),
         cached: false,
     };
-    let result = Application {
-        layer,
-        plan,
-        smoked: smoke,
-    };
-    store.remember(&key, &result)?;
     Ok(Phase2 {
         explanation: explain(false)?,
-        result,
+        result: Application {
+            layer,
+            plan,
+            smoked: smoke,
+        },
+        unfinished: Some(Unfinished { gate, key }),
     })
 }

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use crate::app::python::PythonRequest;
+use crate::builder::definition::Definition;
 use crate::builder::layer::StoredLayer;
 use crate::builder::python::Python;
 use crate::builder::{self, BuilderError, choose, debian};
@@ -129,9 +130,7 @@ pub(super) fn take(
 /// nothing could make it, the official image with the same Python takes its place.
 fn made_by_rule(context: Context<'_>, reference: String) -> Result<String, BuildError> {
     let Context {
-        store,
-        request,
-        progress,
+        store, progress, ..
     } = context;
     let Ok(definition) = builder::definition::find(&reference) else {
         return Ok(reference);
@@ -146,14 +145,34 @@ fn made_by_rule(context: Context<'_>, reference: String) -> Result<String, Build
         ));
         return Ok(official);
     }
-    // Inside of a user namespace mmdebstrap cannot make one of its own.
-    if debian::privilege(IdMode::current()) != Some(debian::Privilege::Root) {
+    if !makes(context, &definition)? {
         return Err(BuilderError::NotMade { name: reference }.into());
+    }
+    Ok(reference)
+}
+
+/// Makes a shipped builder that is not there yet. Whether that could be done.
+pub(super) fn is_made_here(context: Context<'_>, name: &str) -> Result<bool, BuildError> {
+    let definition = builder::definition::find(name)?;
+    makes(context, &definition)
+}
+
+/// Makes a builder of Debian's packages. Whether that can be done here.
+pub(super) fn makes(context: Context<'_>, definition: &Definition) -> Result<bool, BuildError> {
+    let Context {
+        store,
+        request,
+        progress,
+    } = context;
+    // Inside of a user namespace mmdebstrap cannot make one of its own.
+    let privilege = debian::privilege(IdMode::current());
+    if !debian::is_possible() || privilege != Some(debian::Privilege::Root) {
+        return Ok(false);
     }
     let mirror = request.host_env.get("WARPDRIVE_DEBIAN_MIRROR");
     debian::build(
         store,
-        &definition,
+        definition,
         debian::Privilege::Root,
         debian::Mirror {
             url: mirror.map(String::as_str),
@@ -162,7 +181,7 @@ fn made_by_rule(context: Context<'_>, reference: String) -> Result<String, Build
         this_architecture(),
         progress,
     )?;
-    Ok(reference)
+    Ok(true)
 }
 
 /// The image that the application runs on where that is another than it is built on: the layers
@@ -202,7 +221,7 @@ pub(super) fn runtime(
 }
 
 /// An image in the store with the builder layer on it.
-fn prepare(
+pub(super) fn prepare(
     store: &Store,
     reference: String,
     pin: Option<&Digest>,

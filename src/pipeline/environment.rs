@@ -9,7 +9,7 @@ use crate::app::pip_variables;
 use crate::builder::{APP_ROOT, FIXED_TIME};
 use crate::sandbox::Mount;
 
-use super::sandbox_inputs::{CERTIFICATES, PASSED_ON, SandboxInputs};
+use super::sandbox_inputs::{CERTIFICATES, NPM_REGISTRY, PASSED_ON, SandboxInputs};
 use super::secrets::without_credentials;
 use super::tools::Tools;
 
@@ -221,7 +221,9 @@ pub(super) fn indexes_and_proxies(inputs: &SandboxInputs) -> Vec<String> {
     of_host
         .chain(of_build)
         .filter(|(name, _)| {
-            PASSED_ON.contains(&name.as_str()) && !name.eq_ignore_ascii_case("NO_PROXY")
+            let name = name.as_str();
+            let known = PASSED_ON.contains(&name) || NPM_REGISTRY.contains(&name);
+            known && !name.eq_ignore_ascii_case("NO_PROXY")
         })
         .map(|(_, value)| value.clone())
         .collect()

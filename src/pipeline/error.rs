@@ -53,6 +53,30 @@ pub enum BuildError {
         /// Variables of the host whose logins it did not see.
         withheld: Vec<&'static str>,
     },
+    #[error("the front end of {package} {}", describe(*exit))]
+    Assets {
+        package: String,
+        exit: Exit,
+        tail: Vec<String>,
+    },
+    #[error("{package} has a build script, and there is no Node to run it with")]
+    NoNode {
+        package: String,
+        /// The image that was looked into.
+        reference: String,
+    },
+    #[error("{place}: `{text}` is not the name of a Debian package")]
+    AptLine { place: String, text: String },
+    #[error("{file} names Debian packages, and {reference} cannot be made with them here")]
+    AptBase {
+        file: &'static str,
+        reference: String,
+        packages: Vec<String>,
+    },
+    #[error("{package} is locked by {lock}, and Bun is not in Debian")]
+    AssetsLock { package: String, lock: String },
+    #[error("the build script of {package} has written no file")]
+    NoAssets { package: String },
     #[error("{}", .0.title)]
     Smoke(Box<crate::app::advice::Advice>),
     #[error("interrupted")]

@@ -16,7 +16,9 @@
 
 mod allowed_builders;
 mod application;
+mod apt;
 mod assemble;
+mod assets;
 mod audit_gate;
 mod base;
 mod collect;
@@ -94,7 +96,7 @@ pub use report::{
     Verdict,
 };
 pub use request::{AuditGate, Pinned, Request, Secret};
-pub use sandbox_inputs::{PASSED_ON, is_index_login};
+pub use sandbox_inputs::{NPM_REGISTRY, PASSED_ON, is_index_login};
 pub use tools::pinned_uv;
 pub use transfers::Transfers;
 pub use verify::{Verification, verify};
@@ -160,6 +162,8 @@ pub fn preview(
 ) -> Result<Preview, BuildError> {
     let options = CollectOptions::default();
     let tree = collect::collect(store, &request.source, &options, progress)?;
-    let (_, detected) = Reading::new(request, &tree)?.plan_and_detect()?;
+    let (_, mut detected) = Reading::new(request, &tree)?.plan_and_detect()?;
+    let notes = assets::notes(&files::TreeFiles::new(&tree), &detected);
+    detected.notes.extend(notes);
     Ok(Preview { tree, detected })
 }

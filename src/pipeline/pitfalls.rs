@@ -40,6 +40,27 @@ fn names(paths: &[&PathBuf]) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
+/// `OpenShift`'s variables that mean nothing here, and why.
+pub(super) fn of_openshift(env: &[(String, String)]) -> Vec<String> {
+    const NONE: [(&str, &str); 2] = [
+        (
+            "UPGRADE_PIP_TO_LATEST",
+            "warpdrive brings uv and pip of its own, in the newest release that it was tested with",
+        ),
+        (
+            "PIN_PIPENV_VERSION",
+            "Pipfile.lock is read without pipenv, so no version of it is installed",
+        ),
+    ];
+    NONE.iter()
+        .filter(|(name, _)| {
+            let said = env.iter().find(|(known, _)| known == name);
+            said.is_some_and(|(_, value)| !value.is_empty())
+        })
+        .map(|(name, why)| format!("{name} changes nothing: {why}"))
+        .collect()
+}
+
 /// Of git-lfs, where its filter is asked for.
 fn pointers(tree: &Tree) -> Option<String> {
     let asked = tree.entries().iter().any(|entry| {
@@ -87,8 +108,8 @@ fn environments(tree: &Tree) -> Option<String> {
     let found: Vec<&PathBuf> = found.iter().collect();
     (!found.is_empty()).then(|| {
         format!(
-            "{}: a virtual environment that git tracks goes into the image and does not work there; \
-             `git rm -r --cached` it, or name it in .dockerignore",
+            "{}: a virtual environment goes into the image, as an ignore file asks, and does not work there; \
+             take the `!` pattern out",
             names(&found)
         )
     })
@@ -176,13 +197,22 @@ mod tests {
             "pyproject.toml",
             "[project]\nname = 'x'\nreadme = 'README.md'\n",
         );
-        write(".dockerignore", "*.md\n");
+        let said = [("PIN_PIPENV_VERSION", "1"), ("UPGRADE_PIP_TO_LATEST", "")];
+        let said = said.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let told = of_openshift(&said);
+        assert!(
+            told.len() == 1 && told[0].contains("without pipenv"),
+            "{told:?}"
+        );
+        write(".dockerignore", "*.md\n!own/\n!own/**\n");
+        write("own/pyvenv.cfg", "home = /usr/bin\n");
         write("README.md", "x");
         let found = warnings(&tree()).join("\n");
         for part in [
             "model.bin: pointers",
             "go.sh: Windows",
             "README.md as readme",
+            "own: a virtual environment",
         ] {
             assert!(found.contains(part), "{found}");
         }

@@ -28,6 +28,9 @@ pub const PASSED_ON: &[&str] = &[
     "no_proxy",
 ];
 
+/// The host's variables that say where npm finds packages: for the build of a front end alone.
+pub const NPM_REGISTRY: &[&str] = &["NPM_CONFIG_REGISTRY", "npm_config_registry"];
+
 /// Names the host's bundle of certificates.
 pub(super) const CERTIFICATES: &str = "SSL_CERT_FILE";
 
@@ -76,6 +79,16 @@ impl SandboxInputs {
             limits: request.limits.clone(),
             redactor: request.redactor(),
         }
+    }
+
+    /// For the build of a front end, which is code of the application too.
+    pub(super) fn of_front_end(request: &Request) -> Self {
+        let mut told = Self::of_application(request, None);
+        let registry = request.host_env.iter();
+        let registry = registry.filter(|(name, _)| NPM_REGISTRY.contains(&name.as_str()));
+        told.host_env
+            .extend(registry.map(|(name, value)| (name.clone(), value.clone())));
+        told
     }
 
     /// For a stage that fills what builds share: where packages come from, which is the owner's word,

@@ -3,6 +3,8 @@
 //! [`build`] is the story: the plan, the base, the dependencies and the application on it, the image, the
 //! audit. The image that it gives has no name yet.
 
+use std::thread::Scope;
+
 use crate::app;
 use crate::oci::Digest;
 use crate::sandbox;
@@ -20,13 +22,25 @@ use super::report::{Built, CacheReport, CacheState};
 use super::timings::{DEFAULT_SOURCE_TIME, Timings};
 use super::titled_layer::LayerWriter;
 use super::{
-    application, audit_gate, commit, dependencies, git_version, leaks, lock, locked, pitfalls,
+    application, apt, assets, audit_gate, commit, dependencies, git_version, leaks, lock, locked,
+    pitfalls,
 };
 
 /// The steps after the source. `reading` is of the source that `digest` is of.
 pub(super) fn build(
     context: Context<'_>,
     reading: &Reading<'_>,
+    digest: &Digest,
+    timings: Timings,
+) -> Result<Built, BuildError> {
+    std::thread::scope(|scope| build_in(scope, context, reading, digest, timings))
+}
+
+/// The same; threads of `scope` load the application while its image is committed and audited.
+fn build_in<'scope, 'env: 'scope>(
+    scope: &'scope Scope<'scope, 'env>,
+    context: Context<'env>,
+    reading: &'env Reading<'_>,
     digest: &Digest,
     mut timings: Timings,
 ) -> Result<Built, BuildError> {
@@ -42,7 +56,9 @@ pub(super) fn build(
     let planned = reading.plan()?;
     timings.step("plan");
 
+    let packages = apt::named(&reading.files)?;
     let base = base_of(context, reading, &planned)?;
+    let base = apt::with(context, base, packages.as_ref())?;
     let locked = match &planned.lock {
         Some(lock) => Some(locked::read(store, lock, &base, request)?),
         None => None,
@@ -52,7 +68,10 @@ pub(super) fn build(
     for note in &detected.notes {
         progress.step(&format!("---> {note}"));
     }
-    for warning in detected.warnings.iter().chain(&pitfalls::warnings(tree)) {
+    let of_tree = pitfalls::warnings(tree);
+    let of_openshift = pitfalls::of_openshift(&request.env);
+    let warnings = detected.warnings.iter().chain(&of_tree);
+    for warning in warnings.chain(&of_openshift) {
         progress.warning(warning);
     }
     for warning in leaks::Leaks::too_short(request) {
@@ -60,7 +79,7 @@ pub(super) fn build(
     }
     timings.step("base");
 
-    let (base, runtime) = hardened(context, base)?;
+    let (base, runtime) = hardened(context, base, packages.as_ref())?;
     audit_gate::builder(context, &base)?;
     if let Some(runtime) = &runtime {
         audit_gate::builder(context, runtime)?;
@@ -96,6 +115,19 @@ pub(super) fn build(
     let phase1 = dependencies::phase(&first)?;
     timings.step("dependencies");
 
+    let built = assets::phase(context, &reading.files, tree, &detected, &base)?;
+    // The record of the image is about the source as it came.
+    let (whole, whole_digest) = match &built {
+        Some(built) => (&built.tree, &built.digest),
+        None => (tree, digest),
+    };
+    let with_assets = Materials {
+        tree: whole,
+        source: whole_digest,
+        ..materials
+    };
+    timings.step("assets");
+
     let smoke = request.smoke && detected.project.settings.is_on("smoke");
     let code = if detected.runs_own_code(&reading.files) {
         Code::Foreign
@@ -106,9 +138,9 @@ pub(super) fn build(
     // The dependencies are compressed while the application is built on them.
     let (dependencies, phase2) = rayon::join(
         || phase1.written(store, &writer),
-        || application::phase(&materials, &phase1, smoke, code),
+        || application::phase(scope, progress, &with_assets, &phase1, smoke, code),
     );
-    let (dependencies, phase2) = (dependencies?, phase2?);
+    let (dependencies, mut phase2) = (dependencies?, phase2?);
     timings.step("application");
 
     let committed = commit::commit(
@@ -139,7 +171,7 @@ pub(super) fn build(
             created: rfc3339(time.unwrap_or(crate::builder::FIXED_TIME)),
         },
     )?;
-    finish(
+    let mut built = finish(
         context,
         committed,
         Made {
@@ -150,8 +182,8 @@ pub(super) fn build(
                 dependencies: CacheState::of(phase1.explanation.hit),
                 application: CacheState::of(phase2.explanation.hit),
             },
-            explain: vec![phase1.explanation, phase2.explanation],
-            plan: phase2.result.plan,
+            explain: vec![phase1.explanation, phase2.explanation.clone()],
+            plan: phase2.result.plan.clone(),
             lock: lock::text(
                 &dependencies,
                 &base.python.minor,
@@ -159,7 +191,12 @@ pub(super) fn build(
             ),
         },
         timings,
-    )
+    )?;
+    let mut timings = Timings::new();
+    phase2.finish(store)?;
+    timings.step("smoke");
+    built.report.timings_ms.extend(timings.steps);
+    Ok(built)
 }
 
 /// Step 3: the base, as the project and the caller want it.
@@ -174,9 +211,16 @@ fn base_of(
 
 /// The base, and the image that the application runs on where that is another: with the layer of
 /// `--harden` on the one that it runs on.
-fn hardened(context: Context<'_>, mut base: Base) -> Result<(Base, Option<Base>), BuildError> {
+fn hardened(
+    context: Context<'_>,
+    mut base: Base,
+    packages: Option<&apt::Named>,
+) -> Result<(Base, Option<Base>), BuildError> {
     let mut runtime = match &context.request.runtime_image {
-        Some(reference) => Some(base::runtime(context, reference, &base)?),
+        Some(reference) => {
+            let runtime = base::runtime(context, reference, &base)?;
+            Some(apt::with(context, runtime, packages)?)
+        }
         None => None,
     };
     if context.request.harden {

@@ -161,7 +161,7 @@ impl Walk<'_> {
                 let verdict = self.judge(&path, is_dir, &directory, tracked);
                 if is_dir {
                     let enter = verdict.included
-                        || (tracked && verdict.level <= Level::Tracked)
+                        || (tracked && verdict.level < Level::Tracked)
                         || self.rules.may_reinclude_below(&path, &verdict);
                     if !enter {
                         self.leave_out(&path, &verdict);
@@ -189,26 +189,32 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn judge(&self, path: &Path, is_dir: bool, parent: &Pending, tracked: bool) -> Verdict {
+    fn judge(&mut self, path: &Path, is_dir: bool, parent: &Pending, tracked: bool) -> Verdict {
         let verdict = self
             .rules
             .judge(path, is_dir, &parent.verdict, &parent.git, tracked);
-        let by_name = verdict.included && verdict.level <= Level::Git && is_dir && !tracked;
-        if by_name
-            && self
-                .dir
-                .join(path)
-                .join(VENV_MARK)
-                .symlink_metadata()
-                .is_ok()
-        {
-            return Verdict {
-                included: false,
-                level: Level::Default,
-                reason: VENV_REASON.to_owned(),
-            };
+        let not_asked_for = verdict.level <= Level::Git && (verdict.included || tracked);
+        let mark = || self.dir.join(path).join(VENV_MARK).symlink_metadata();
+        if !(is_dir && not_asked_for && mark().is_ok()) {
+            return verdict;
         }
-        verdict
+        if tracked {
+            self.warnings.push(format!(
+                "`{0}` is a virtual environment that git tracks: it is left out, since it works nowhere else; \
+                 `git rm -r --cached {0}` takes it out of the repository",
+                path.display()
+            ));
+        }
+        Verdict {
+            included: false,
+            // What git tracks in it does not come back, what a later list asks for does.
+            level: if tracked {
+                Level::Tracked
+            } else {
+                Level::Default
+            },
+            reason: VENV_REASON.to_owned(),
+        }
     }
 
     /// A directory is in the tree when something below it is. An empty one is in the tree where git

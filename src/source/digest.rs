@@ -102,7 +102,7 @@ impl Tree {
         for _ in 0..ATTEMPTS {
             let begun = SystemTime::now();
             let failed = |error| SourceError::io("read", path, error);
-            let file = self.root.open_file(path).map_err(failed)?;
+            let file = self.root_of(path).open_file(path).map_err(failed)?;
             let before = Fingerprint::of(&file.metadata().map_err(failed)?);
             if let Some(digest) = index.and_then(|index| index.lookup(path, &before)) {
                 return Ok(digest);

@@ -41,7 +41,7 @@ impl Tree {
             }
             let failed = |error| SourceError::io("examine", &entry.path, error);
             let file = self
-                .root
+                .root_of(&entry.path)
                 .open_at(&entry.path, OFlags::PATH)
                 .map_err(failed)?;
             let mode = rustix::fs::fstat(&file)
@@ -102,7 +102,7 @@ impl Tree {
         let path = &entry.path;
         let reading = |error| SourceError::io("read", path, error);
         let writing = |error| SourceError::io("write", &target.path.join(path), error);
-        let from = self.root.open_file(path).map_err(reading)?;
+        let from = self.root_of(path).open_file(path).map_err(reading)?;
         let mut to = target.create(path).map_err(writing)?;
         // A clone shares its blocks with the source and does not change any more: hash the clone.
         let digest = if ioctl_ficlone(&to, &from).is_ok() {

@@ -1,15 +1,18 @@
 //! A collected source: its entries, and reading from them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::{AtFlags, FileType, readlinkat, statat};
 
 use crate::oci::Digest;
 use crate::store::Scratch;
 
-use super::beneath::Root;
+use super::beneath::{Root, is_executable};
 use super::{Commit, LeftOut, SourceEntry, SourceError, SourceKind};
 
 /// Links that are followed one after the other, as the kernel's limit has it.
@@ -28,6 +31,8 @@ pub struct Tree {
     pub(super) hashes: Arc<Mutex<HashMap<PathBuf, Digest>>>,
     /// The temporary directory that the source lies in, where it does.
     kept: Option<Arc<Scratch>>,
+    /// Where the files lie that a step of the build made.
+    made: Arc<HashMap<PathBuf, Arc<Root>>>,
 }
 
 impl Tree {
@@ -48,7 +53,92 @@ impl Tree {
             warnings,
             hashes: Arc::default(),
             kept: None,
+            made: Arc::default(),
         }
+    }
+
+    /// The directory that a file is read from.
+    pub(super) fn root_of(&self, path: &Path) -> &Root {
+        self.made.get(path).unwrap_or(&self.root)
+    }
+
+    /// With what a step of the build has made: everything beneath `directory`, each in the place of what
+    /// has the same path. The digest is another then.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn with_made(&self, directory: &Path) -> Result<Self, SourceError> {
+        let failed = |path: &Path, error| SourceError::io("read", path, error);
+        let root = Root::open(directory).map_err(|error| failed(directory, error))?;
+        let root = Arc::new(root);
+        let mut made = (*self.made).clone();
+        let mut new: Vec<SourceEntry> = Vec::new();
+        let mut pending = vec![PathBuf::new()];
+        while let Some(inner) = pending.pop() {
+            let (fd, names) = root.names(&inner).map_err(|error| failed(&inner, error))?;
+            for name in names {
+                let path = inner.join(&name);
+                let stat = statat(&fd, name.as_os_str(), AtFlags::SYMLINK_NOFOLLOW)
+                    .map_err(|error| failed(&path, error.into()))?;
+                let kind = match FileType::from_raw_mode(stat.st_mode) {
+                    FileType::Directory => {
+                        pending.push(path.clone());
+                        SourceKind::Directory
+                    }
+                    FileType::RegularFile => {
+                        made.insert(path.clone(), Arc::clone(&root));
+                        SourceKind::File {
+                            size: u64::try_from(stat.st_size).unwrap_or(0),
+                            executable: is_executable(&stat),
+                        }
+                    }
+                    FileType::Symlink => {
+                        let target = readlinkat(&fd, name.as_os_str(), Vec::new())
+                            .map_err(|error| failed(&path, error.into()))?;
+                        SourceKind::Symlink(PathBuf::from(OsString::from_vec(target.into_bytes())))
+                    }
+                    _ => continue,
+                };
+                new.push(SourceEntry {
+                    path,
+                    kind,
+                    tracked: false,
+                });
+            }
+        }
+        let replaced: HashSet<&Path> = new.iter().map(|entry| entry.path.as_path()).collect();
+        let not_directories: HashSet<&Path> = new
+            .iter()
+            .filter(|entry| entry.kind != SourceKind::Directory)
+            .map(|entry| entry.path.as_path())
+            .collect();
+        let mut entries: Vec<SourceEntry> = self
+            .entries
+            .iter()
+            .filter(|entry| {
+                let mut above = entry.path.ancestors();
+                !replaced.contains(entry.path.as_path())
+                    && !above.any(|path| not_directories.contains(path))
+            })
+            .cloned()
+            .collect();
+        let hashes: HashMap<PathBuf, Digest> = {
+            let known = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
+            let kept = known.iter().filter(|(path, _)| !made.contains_key(*path));
+            kept.map(|(path, hash)| (path.clone(), hash.clone()))
+                .collect()
+        };
+        entries.extend(new);
+        entries.sort_by(|a, b| {
+            let (a, b) = (a.path.as_os_str(), b.path.as_os_str());
+            a.as_bytes().cmp(b.as_bytes())
+        });
+        Ok(Self {
+            entries: Arc::new(entries),
+            hashes: Arc::new(Mutex::new(hashes)),
+            made: Arc::new(made),
+            ..self.clone()
+        })
     }
 
     /// Ties a temporary directory's life to this tree's.
@@ -120,7 +210,7 @@ impl Tree {
         if !matches!(entry.kind, SourceKind::File { .. }) {
             return Ok(None);
         }
-        let file = match self.root.open_file(&entry.path) {
+        let file = match self.root_of(&entry.path).open_file(&entry.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(SourceError::io("read", &entry.path, error)),

@@ -22,6 +22,9 @@ pub const PYTHON_311_RUN: &str = "debian-12-python-3.11-run";
 /// The slim Debian 13 builder.
 pub const PYTHON_313_RUN: &str = "debian-13-python-3.13-run";
 
+/// Debian 13 with Node, for front ends.
+pub const NODE: &str = "debian-13-python-3.13-node";
+
 /// What the making of a builder image gets: five times what it takes on two cores.
 const MAKING: Duration = Duration::from_mins(9);
 /// Examples whose wheels every store with a builder has.
@@ -55,6 +58,9 @@ fn shared(builder: &str) -> PathBuf {
     if !store.join("made").exists() {
         command(&["builder", "build", builder]);
         File::create(store.join("made")).unwrap();
+    }
+    if builder == NODE {
+        return store;
     }
     // The Python in it is found, installers and wheels are fetched, once for all tests.
     if !store.join("warm").exists() {
@@ -163,6 +169,17 @@ impl Warpdrive {
         for name in ["cache/dependencies", "cache/application"] {
             let _ = fs::remove_dir_all(self.store().join(name));
         }
+    }
+
+    /// Adds a builder image to a store that has another.
+    pub fn import_builder(&self, builder: &str) {
+        let archive = self.place().join("builder.tar");
+        let place = format!("oci-archive:{}:{builder}", archive.display());
+        let mut command = Command::new(binary());
+        command.arg("--store").arg(shared(builder));
+        process::run(command.args(["export", builder, &place]));
+        self.run(&["import", &place, builder]);
+        fs::remove_file(archive).unwrap();
     }
 
     pub fn store(&self) -> PathBuf {

@@ -44,6 +44,9 @@ pub struct Failure {
     /// The module that could not be imported.
     pub name: Option<String>,
     pub traceback: Vec<String>,
+    /// All that the settings miss, in the order in which they ask.
+    #[serde(skip)]
+    pub variables: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -53,8 +56,42 @@ enum Answer {
     Failure(Failure),
 }
 
-/// Runs the project.
+/// Variables that are looked for one after the other.
+const MAX_VARIABLES: usize = 12;
+
+/// Runs the project. A variable that its settings miss hides the next: with a value they get further, and
+/// all are told at once.
 pub(super) fn ask(
+    roots: &Roots,
+    django: &DjangoPlan,
+    environment: &BTreeMap<String, String>,
+    temporary: &Path,
+    collect: bool,
+) -> Result<Facts, BuildError> {
+    let mut first = match ask_once(roots, django, environment, temporary, collect) {
+        Err(BuildError::Django { failure, status }) => (failure, status),
+        other => return other,
+    };
+    let mut environment = environment.clone();
+    let mut found = first.0.missing();
+    while let Some(name) = found.pop() {
+        if first.0.variables.contains(&name) || first.0.variables.len() >= MAX_VARIABLES {
+            continue;
+        }
+        environment.insert(name.clone(), "build-only".to_owned());
+        first.0.variables.push(name);
+        if found.is_empty()
+            && let Err(BuildError::Django { failure, .. }) =
+                ask_once(roots, django, &environment, temporary, false)
+        {
+            found = failure.missing();
+        }
+    }
+    let (failure, status) = first;
+    Err(BuildError::Django { status, failure })
+}
+
+fn ask_once(
     roots: &Roots,
     django: &DjangoPlan,
     environment: &BTreeMap<String, String>,
@@ -138,19 +175,35 @@ impl Failure {
         }
     }
 
-    /// Likely causes and what to do about them.
-    pub fn explain(&self, advice: Advice) -> Advice {
-        let line = if self.kind.is_empty() {
+    fn line(&self) -> String {
+        if self.kind.is_empty() {
             self.message.clone()
         } else {
             format!("{}: {}", self.kind, self.message)
-        };
+        }
+    }
+
+    /// The variables that it names, the last first.
+    fn missing(&self) -> Vec<String> {
+        match Cause::of(&self.line()) {
+            Cause::Variables(names) => names.into_iter().rev().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Likely causes and what to do about them.
+    pub fn explain(&self, advice: Advice) -> Advice {
+        let line = self.line();
         let advice = if line.is_empty() {
             advice
         } else {
             advice.cause(line.clone())
         };
-        let advice = hints(advice, &self.kind, &line, self.name.as_deref());
+        let advice = if self.variables.is_empty() {
+            hints(advice, &self.kind, &line, self.name.as_deref())
+        } else {
+            Cause::Variables(self.variables.clone()).explain(advice, &[])
+        };
         let keep = self.traceback.len().saturating_sub(12);
         let advice = advice.tail(self.traceback.iter().skip(keep).cloned());
         if self.step == "collectstatic" {

@@ -141,6 +141,7 @@ impl Explain for BuildError {
                         .remedy(format!("make the directory, with a file in it:\n  mkdir -p {inside} && touch {inside}/.gitkeep"));
                 }
                 advice
+                    .remedy("or let the build of a front end make it: assets = [\"DIR\"] in [tool.warpdrive] names the directory of its package.json")
                     .remedy("or remove it from STATICFILES_DIRS")
                     .remedy("or build without static files: echo off > .warpdrive/collectstatic")
             }

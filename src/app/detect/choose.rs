@@ -27,6 +27,10 @@ pub(super) struct Chosen {
     pub needs: Vec<String>,
     /// Why it was chosen, with file and line.
     pub because: String,
+    /// Workers that belong to it: lines by name.
+    pub processes: Vec<(String, String)>,
+    /// What makes it one for developers.
+    pub development: Option<String>,
 }
 
 impl Chosen {
@@ -40,6 +44,8 @@ impl Chosen {
             web: true,
             needs: Vec::new(),
             because: String::new(),
+            processes: Vec::new(),
+            development: None,
         }
     }
 
@@ -73,6 +79,13 @@ pub(super) struct Finder<'a> {
 impl Finder<'_> {
     /// Every decision, in order; `page` says the same in words.
     pub(super) fn choose(&self) -> Result<Chosen, DetectError> {
+        let mut chosen = self.decide()?;
+        chosen.processes = self.background();
+        chosen.development = self.development(&chosen);
+        Ok(chosen)
+    }
+
+    fn decide(&self) -> Result<Chosen, DetectError> {
         let mode = self.project.settings.get("deploy_mode").unwrap_or_default();
         if let Some(chosen) = self.said(&mode)? {
             return Ok(chosen);
@@ -94,6 +107,48 @@ impl Finder<'_> {
             return Ok(chosen);
         }
         self.search(&mode)
+    }
+
+    /// Celery's processes beside the application, where the requirements have it.
+    fn background(&self) -> Vec<(String, String)> {
+        let names = self.project.names();
+        if !has(&names, "celery") {
+            return Vec::new();
+        }
+        let found = entry::search_all(self.files, self.home);
+        let Some(module) = own::celery(&found.modules) else {
+            return Vec::new();
+        };
+        let worker = format!("celery -A {module} worker --loglevel=INFO");
+        let mut processes = vec![("worker".to_owned(), worker)];
+        let schedules = |module: &Read| {
+            let text = self.files.text(&module.path).unwrap_or_default();
+            text.to_lowercase().contains("beat_schedule") || text.contains("add_periodic_task")
+        };
+        if has(&names, "django-celery-beat") || found.modules.iter().any(schedules) {
+            let beat =
+                format!("celery -A {module} beat --loglevel=INFO --schedule=/tmp/celerybeat");
+            processes.push(("beat".to_owned(), beat));
+        }
+        processes
+    }
+
+    /// What makes a start one for developers, with its file.
+    fn development(&self, chosen: &Chosen) -> Option<String> {
+        let program = match &chosen.start {
+            Start::Python { program } => program,
+            Start::Command { line } => line.split_whitespace().find(|word| is_module(word))?,
+            Start::Server { .. } => {
+                let django = django::find(self.files, self.home)?;
+                let settings = django.settings_module.filter(|_| django.is_in_debug_mode)?;
+                return Some(format!("{settings}: DEBUG = True"));
+            }
+            _ => return None,
+        };
+        let path = entry::under(self.home, program);
+        let text = self.files.text(&path)?;
+        let debugs = entry::debugs_in(&path, &text)?;
+        Some(format!("{path}: {debugs}"))
     }
 
     /// What can be found in a directory below without doubt: not a program, not a notebook.
@@ -489,7 +544,8 @@ impl Finder<'_> {
                 .collect();
             modules.sort_by_key(|module| {
                 let first = FIRST.iter().position(|name| *name == module.module);
-                (!module.has_main, first.unwrap_or(FIRST.len()))
+                let constructs = framework.package != "celery" || own::makes_celery(module);
+                (!constructs, !module.has_main, first.unwrap_or(FIRST.len()))
             });
             let Some(module) = modules.first() else {
                 continue;
@@ -498,8 +554,9 @@ impl Finder<'_> {
                 .path
                 .strip_prefix(&format!("{}/", self.home))
                 .unwrap_or(&module.path);
+            let program = module.has_main || module.acts;
             let line = framework
-                .line
+                .line_of(program && module.in_home)
                 .replace("{file}", file)
                 .replace("{module}", &module.module);
             let mut chosen = Chosen::command(line)
@@ -607,7 +664,12 @@ impl Finder<'_> {
     }
 
     fn path_for(&self, root: &str) -> Vec<String> {
-        if root == self.home || self.project.installable {
+        // An installed project is found wherever it lies.
+        let installed = || {
+            let projects = self.project.local_projects();
+            projects.iter().any(|project| project.path == self.home)
+        };
+        if root == self.home || installed() {
             Vec::new()
         } else {
             vec![root.to_owned()]
@@ -751,6 +813,7 @@ impl Finder<'_> {
                 Some(entry::under(self.home, &program)).filter(|path| self.files.is_file(path))
             },
             notebooks: jupyter::has_notebooks(self.files, self.home),
+            required: own::required(&self.project.names()),
             conda: ["environment.yml", "environment.yaml"]
                 .into_iter()
                 .map(|name| entry::under(self.home, name))
@@ -758,6 +821,12 @@ impl Finder<'_> {
             home: self.home.to_owned(),
         }))
     }
+}
+
+fn is_module(word: &str) -> bool {
+    std::path::Path::new(word)
+        .extension()
+        .is_some_and(|end| end == "py")
 }
 
 /// A program by its name: one with a main block, or the only module.

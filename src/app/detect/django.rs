@@ -21,8 +21,8 @@ pub(super) struct Django {
     /// `mysite.wsgi.application`.
     pub wsgi_application: Option<String>,
     pub asgi_application: Option<String>,
-    /// `STATIC_URL`, where it is a plain string.
-    pub static_url: Option<String>,
+    /// Its settings say `DEBUG = True`, plainly.
+    pub is_in_debug_mode: bool,
 }
 
 const VARIABLE: &str = "DJANGO_SETTINGS_MODULE";
@@ -58,17 +58,20 @@ pub(super) fn find(files: &dyn Files, home: &str) -> Option<Django> {
     let settings_module = said
         .filter(|module| evaluator.path_of(module).is_some())
         .or(named);
-    let setting = |name: &str| setting(&evaluator, settings_module.as_deref()?, name, 0);
+    let setting = |name: &str| self::setting(&evaluator, settings_module.as_deref()?, name);
     let wsgi_application = setting("WSGI_APPLICATION");
     let asgi_application = setting("ASGI_APPLICATION");
-    let static_url = setting("STATIC_URL");
+    let is_in_debug_mode = settings_module
+        .as_deref()
+        .and_then(|module| value(&evaluator, module, "DEBUG", 0))
+        .is_some_and(|value| matches!(value, Expr::BooleanLiteral(literal) if literal.value));
     Some(Django {
         manage,
         root,
         // Without the setting: the module that `django-admin startproject` makes.
         wsgi_application: wsgi_application.or(wsgi.map(|(name, _)| name)),
         asgi_application: asgi_application.or(asgi.map(|(name, _)| name)),
-        static_url,
+        is_in_debug_mode,
         settings_module,
     })
 }
@@ -105,16 +108,21 @@ fn root_of(files: &dyn Files, home: &str, module: &str) -> Option<String> {
         })
 }
 
-fn setting(evaluator: &Evaluator<'_>, module: &str, name: &str, depth: u32) -> Option<String> {
+fn setting(evaluator: &Evaluator<'_>, module: &str, name: &str) -> Option<String> {
+    syntax::string(&value(evaluator, module, name, 0)?)
+}
+
+/// What a name of the settings is bound to.
+fn value(evaluator: &Evaluator<'_>, module: &str, name: &str, depth: u32) -> Option<Expr> {
     let module = evaluator.module(module)?;
     match module.find(name, None) {
-        Some((_, Binding::Value(value))) => syntax::string(value),
+        Some((_, Binding::Value(value))) => Some(value.clone()),
         // `from .base import *`
         None if depth < 8 => module
             .stars
             .iter()
             .rev()
-            .find_map(|star| setting(evaluator, star, name, depth + 1)),
+            .find_map(|star| self::value(evaluator, star, name, depth + 1)),
         _ => None,
     }
 }

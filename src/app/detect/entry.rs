@@ -11,6 +11,7 @@ use ruff_python_ast::Expr;
 
 use super::super::files::{EntryKind, Files};
 use super::evaluate::{Evaluator, Value, needs_no_arguments};
+use super::import_roots::roots;
 use super::kinds::{FACTORIES, Interface};
 use super::syntax::{Binding, SyntaxError};
 
@@ -157,6 +158,32 @@ impl Read {
     }
 }
 
+/// What makes a program one for developers.
+pub(super) fn debugs_in(path: &str, text: &str) -> Option<&'static str> {
+    let module = super::syntax::parse(path, "", false, text).ok()?;
+    let mut calls = module.main_calls.iter().chain(&module.calls);
+    calls.find_map(debugs)
+}
+
+/// `app.run(debug=True)`, `uvicorn.run(…, reload=True)`.
+fn debugs(call: &Expr) -> Option<&'static str> {
+    let Expr::Call(call) = call else { return None };
+    let is_run = match call.func.as_ref() {
+        Expr::Attribute(attribute) => attribute.attr.starts_with("run"),
+        Expr::Name(name) => name.id.starts_with("run"),
+        _ => false,
+    };
+    let keywords = call.arguments.keywords.iter().filter(|_| is_run);
+    let mut on = keywords
+        .filter(|keyword| matches!(&keyword.value, Expr::BooleanLiteral(literal) if literal.value));
+    on.find_map(|keyword| match keyword.arg.as_ref()?.as_str() {
+        "debug" => Some("debug=True"),
+        "reload" => Some("reload=True"),
+        "use_reloader" => Some("use_reloader=True"),
+        _ => None,
+    })
+}
+
 /// `uvicorn.run("a:b")`, `granian.Granian("a:b").serve()`.
 fn named_in_run(call: &Expr) -> Option<String> {
     let Expr::Call(call) = call else { return None };
@@ -190,13 +217,17 @@ pub(super) fn search(files: &dyn Files, home: &str) -> Found {
     if first.applications.iter().any(served) {
         return first;
     }
+    search_all(files, home)
+}
+
+/// All modules, whatever the first say.
+pub(super) fn search_all(files: &dyn Files, home: &str) -> Found {
     search_in(files, home, &all_places(files, home))
 }
 
 fn search_in(files: &dyn Files, home: &str, places: &[Place]) -> Found {
     let mut found = Found::default();
-    let source = under(home, "src");
-    let evaluator = Evaluator::new(files, vec![home.to_owned(), source]);
+    let evaluator = Evaluator::new(files, roots(files, home));
     let mut candidates: Vec<Candidate> = Vec::new();
     for (order, place) in places.iter().enumerate() {
         let Some(module) = evaluator.module_at(&place.path, &place.module) else {
@@ -315,20 +346,21 @@ pub(super) fn named(files: &dyn Files, home: &str, reference: &str) -> Result<Ca
     if !identifier(module_name) || !identifier(object) {
         return Err("it must read module:object or module:function()".to_owned());
     }
-    let source = under(home, "src");
-    let evaluator = Evaluator::new(files, vec![home.to_owned(), source.clone()]);
+    let roots = roots(files, home);
+    let evaluator = Evaluator::new(files, roots.clone());
     let Some(path) = evaluator.path_of(module_name) else {
         let file = module_name.replace('.', "/");
         return Err(format!("there is neither {file}.py nor {file}/__init__.py"));
     };
     let dotted = module_name.replace('.', "/");
-    let root = if path.starts_with(&format!("{}.", under(&source, &dotted)))
-        || path.starts_with(&format!("{}/", under(&source, &dotted)))
-    {
-        source
-    } else {
-        home.to_owned()
-    };
+    let root = roots
+        .into_iter()
+        .rev()
+        .find(|root| {
+            let rest = path.strip_prefix(under(root, &dotted).as_str());
+            rest.is_some_and(|rest| rest.starts_with(['.', '/']))
+        })
+        .unwrap_or_else(|| home.to_owned());
     let Some(module) = evaluator.module_at(&path, module_name) else {
         let error = evaluator.errors.into_inner().pop();
         return Err(error.map_or_else(
@@ -400,11 +432,7 @@ pub(super) fn under(directory: &str, name: &str) -> String {
 /// The files to look at, the most explicit first.
 fn places(files: &dyn Files, home: &str) -> Vec<Place> {
     let mut places = Vec::new();
-    let source = under(home, "src");
-    let mut roots = vec![home.to_owned()];
-    if files.is_directory(&source) && !files.is_file(&under(&source, "__init__.py")) {
-        roots.push(source);
-    }
+    let roots = roots(files, home);
     for root in &roots {
         for module in MODULES {
             let path = under(root, &format!("{module}.py"));
@@ -423,7 +451,7 @@ fn places(files: &dyn Files, home: &str) -> Vec<Place> {
             if entry.kind != EntryKind::Directory
                 || NOT_PACKAGES.contains(&name.as_str())
                 || !name.chars().all(|c| c.is_alphanumeric() || c == '_')
-                || (name == "src" && roots.len() == 2 && root == home)
+                || roots.contains(&under(root, &name))
                 || (root == home && is_project(files, &under(root, &name)))
             {
                 continue;
@@ -479,11 +507,7 @@ const MAX_PACKAGES: usize = 3;
 /// All modules of the root and of packages: first those that [`places`] has.
 fn all_places(files: &dyn Files, home: &str) -> Vec<Place> {
     let mut found = places(files, home);
-    let source = under(home, "src");
-    let mut roots = vec![home.to_owned()];
-    if files.is_directory(&source) && !files.is_file(&under(&source, "__init__.py")) {
-        roots.push(source);
-    }
+    let roots = roots(files, home);
     for root in &roots {
         modules_in(files, root, root, "", 0, &mut found);
     }

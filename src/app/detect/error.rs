@@ -18,6 +18,8 @@ pub struct Nothing {
     pub notes: Vec<String>,
     /// There are notebooks.
     pub notebooks: bool,
+    /// A framework among the requirements, and the line that starts a program of it.
+    pub required: Option<(&'static str, &'static str)>,
     /// The file of a conda project.
     pub conda: Option<String>,
     /// An `app.sh` that is not executable.
@@ -233,6 +235,17 @@ impl Nothing {
         }
         let mut advice = if self.empty {
             advice.cause(format!("There is no Python file in {place}."))
+        } else if let Some((name, line)) = self.required
+            && self.errors.is_empty()
+        {
+            return advice
+                .cause(format!(
+                    "{name} is among the requirements, and no module of {place} imports it."
+                ))
+                .remedy(format!(
+                    "say how its program is started, in a file Procfile:\n  web: {}",
+                    line.replace("{file}", "FILE.py")
+                ));
         } else {
             advice.cause(
                 "No module has a WSGI or ASGI application (Flask(), FastAPI(), \

@@ -12,6 +12,7 @@ mod django;
 mod entry;
 mod error;
 mod evaluate;
+mod import_roots;
 mod kinds;
 mod lists;
 mod own;
@@ -232,6 +233,9 @@ fn detect_in_home(
         .map(|(name, said)| (name, said.value))
         .collect();
     processes.extend(settings.processes.clone());
+    for (name, line) in chosen.processes {
+        processes.entry(name).or_insert(line);
+    }
     if chosen.web {
         processes.remove(super::plan::WEB);
     }
@@ -261,6 +265,7 @@ fn detect_in_home(
         image_environment: BTreeMap::new(),
         processes,
         web: chosen.web,
+        development: chosen.development,
     };
     Ok(Detected {
         notes: Vec::new(),

@@ -1,6 +1,9 @@
 //! Frameworks with servers of their own: what a module that imports one is started with. Each is a
 //! line for the shell that listens on 0.0.0.0 and `$PORT`, without reload and without debug mode.
 
+use std::collections::BTreeSet;
+
+use super::super::requirement::has;
 use super::entry::{Candidate, Read};
 use super::kinds::Interface;
 
@@ -97,6 +100,10 @@ pub(super) const FRAMEWORKS: &[Own] = &[
         "bottle",
     ),
     worker("celery", "celery -A {module} worker --loglevel=INFO"),
+    worker(
+        "rq",
+        "rq worker --url ${RQ_REDIS_URL:-${REDIS_URL:-redis://localhost:6379}}",
+    ),
     worker("dramatiq", "dramatiq {module}"),
     worker("discord", "python {file}"),
     worker("telegram", "python {file}"),
@@ -106,6 +113,42 @@ pub(super) const FRAMEWORKS: &[Own] = &[
     worker("apscheduler", "python {file}"),
     worker("schedule", "python {file}"),
 ];
+
+impl Own {
+    /// RQ's workers are programs of their own where there is one; modules of jobs need RQ's.
+    pub(super) fn line_of(&self, program: bool) -> &'static str {
+        if program && self.package == "rq" {
+            "python {file}"
+        } else {
+            self.line
+        }
+    }
+}
+
+/// Whether a module makes Celery's application, and does not only have tasks for it.
+pub(super) fn makes_celery(module: &Read) -> bool {
+    module.imports.contains("celery.Celery")
+        || module.imports.contains("celery.app.Celery")
+        || (module.imports.contains("celery")
+            && !module
+                .imports
+                .iter()
+                .any(|name| name.starts_with("celery.")))
+}
+
+/// The module that makes Celery's application.
+pub(super) fn celery(modules: &[Read]) -> Option<&str> {
+    let made = modules.iter().find(|module| makes_celery(module));
+    made.map(|module| module.module.as_str())
+}
+
+/// A framework with a server of its own that the requirements have, and the line that starts it.
+pub(super) fn required(names: &BTreeSet<String>) -> Option<(&'static str, &'static str)> {
+    FRAMEWORKS
+        .iter()
+        .find(|own| own.web && has(names, own.needs))
+        .map(|own| (own.needs, own.line))
+}
 
 /// The line for an object of a framework that is not an application for other servers: its program
 /// where it has one, with the address changed, because more than the object may be made there.

@@ -41,6 +41,35 @@ fn entry_points_by_all_the_names_that_there_are() {
             ],
             "gunicorn testapp:app Wsgi",
         ),
+        (
+            &[
+                (
+                    "setup.py",
+                    "from setuptools import setup\nsetup(package_dir={'': 'lib'})",
+                ),
+                ("lib/shop/__init__.py", ""),
+                ("lib/shop/site.py", FLASK),
+            ],
+            "gunicorn shop.site:app Wsgi",
+        ),
+        // A project that nothing installs is found by its path.
+        (
+            &[
+                ("pyproject.toml", "[project]\nname = 'shop'\n"),
+                ("requirements.txt", "flask\n"),
+                ("src/shop/__init__.py", ""),
+                ("src/shop/site.py", FLASK),
+            ],
+            "gunicorn shop.site:app Wsgi +src",
+        ),
+        (
+            &[
+                ("pyproject.toml", "[project]\nname = 'shop'\n"),
+                ("src/shop/__init__.py", ""),
+                ("src/shop/site.py", FLASK),
+            ],
+            "gunicorn shop.site:app Wsgi",
+        ),
         // Tools' files.
         (
             &[
@@ -309,6 +338,24 @@ fn frameworks_with_servers_of_their_own() {
             "sh celery -A tasks_app worker --loglevel=INFO (no port)",
         ),
         (
+            &[("jobs.py", "from rq import get_current_job\ndef f(): pass")],
+            "sh rq worker --url ${RQ_REDIS_URL:-${REDIS_URL:-redis://localhost:6379}} (no port)",
+        ),
+        (
+            &[(
+                "work.py",
+                "from rq import Worker\nif __name__ == '__main__':\n    Worker(['x']).work()",
+            )],
+            "sh python work.py (no port)",
+        ),
+        (
+            &[
+                ("a_tasks.py", "from celery import shared_task\n"),
+                ("queue.py", "from celery import Celery\napp = Celery('x')"),
+            ],
+            "sh celery -A queue worker --loglevel=INFO (no port)",
+        ),
+        (
             &[("jobs.py", "import dramatiq\n@dramatiq.actor\ndef f(): pass")],
             "sh dramatiq jobs (no port)",
         ),
@@ -420,6 +467,88 @@ fn processes() {
     };
     assert_eq!(with("web: gunicorn app:app"), ["gunicorn"]);
     assert!(with("web: python app.py").is_empty());
+}
+
+#[test]
+fn celery_beside_an_application_is_two_processes() {
+    let names = |files: &[(&str, &str)]| {
+        let plan = plan(&tree(files)).unwrap();
+        let lines = plan.processes.into_iter();
+        lines
+            .map(|(name, line)| format!("{name}: {line}"))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    let app = ("app.py", FLASK);
+    let list = ("requirements.txt", "flask\ncelery\n");
+    let queue = (
+        "queue.py",
+        "from celery import Celery\nqueue = Celery('x')\n",
+    );
+    let worker = "worker: celery -A queue worker --loglevel=INFO";
+    assert_eq!(names(&[app, list, queue]), worker);
+    let timed = (
+        "queue.py",
+        "from celery import Celery\nqueue = Celery('x')\nqueue.conf.beat_schedule = {}\n",
+    );
+    let beat = "beat: celery -A queue beat --loglevel=INFO --schedule=/tmp/celerybeat";
+    assert_eq!(names(&[app, list, timed]), format!("{beat}\n{worker}"));
+    // What the owner says stays.
+    let said = ("Procfile", "worker: celery -A other worker\n");
+    assert_eq!(
+        names(&[app, list, queue, said]),
+        "worker: celery -A other worker"
+    );
+    assert_eq!(names(&[app, queue, ("requirements.txt", "flask\n")]), "");
+}
+
+#[test]
+fn what_is_for_developers_is_in_the_plan() {
+    let settings =
+        |debug: &str| format!("DEBUG = {debug}\nWSGI_APPLICATION = 's.wsgi.application'\n");
+    let manage = "import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 's.settings')\n";
+    for (files, expected) in [
+        (
+            &[(
+                "app.py",
+                "import x\nif __name__ == '__main__':\n    x.run(debug=True)\n",
+            )][..],
+            Some("app.py: debug=True"),
+        ),
+        (&[("app.py", "import x\nx.run(debug=False)\n")], None),
+        (
+            &[
+                ("Procfile", "web: python go.py\n"),
+                ("go.py", "import x\nx.run_app(reload=True)\n"),
+            ],
+            Some("go.py: reload=True"),
+        ),
+        // A server serves it without its main block.
+        (
+            &[(
+                "app.py",
+                &format!("{FLASK}if __name__ == '__main__':\n    app.run(debug=True)\n"),
+            )],
+            None,
+        ),
+        (
+            &[("manage.py", manage), ("s/settings.py", &settings("True"))],
+            Some("s.settings: DEBUG = True"),
+        ),
+        (
+            &[
+                ("manage.py", manage),
+                ("s/settings.py", &settings("env('X')")),
+            ],
+            None,
+        ),
+    ] {
+        assert_eq!(
+            plan(&tree(files)).unwrap().development.as_deref(),
+            expected,
+            "{files:?}"
+        );
+    }
 }
 
 #[test]
@@ -576,6 +705,10 @@ fn refusals_fit() {
                 "shop.py",
                 "from flask import Flask\ndef create_app(config):\n    return Flask('x')\n",
             )],
+        ),
+        (
+            "a framework that no module imports",
+            &[("requirements.txt", "streamlit\n"), ("lib.py", "x = 1\n")],
         ),
         (
             "requirements misspelt",

@@ -3,13 +3,14 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::environment::{Environment, Origin};
 use super::error::RunError;
 use super::launch::Program;
 use super::supervise::{Stopping, Supervisor};
-use super::{Caller, early_end, home, hook, once, probe};
+use super::{Caller, early_end, home, hook, once, probe, reach};
 use crate::detect::Interface;
 use crate::plan::{PLAN_FILE, Plan, RELEASE, Start, WEB};
 use crate::progress::Progress;
@@ -131,7 +132,16 @@ pub fn start(
         program
     };
     let begun = Instant::now();
-    let ended = program.take_over(&environment, Some(supervisor))?;
+    let own = plan.web && environment.roots.image && plan.server().is_none();
+    let done = AtomicBool::new(false);
+    let ended = std::thread::scope(|scope| {
+        if own {
+            scope.spawn(|| reach::watch(&plan, environment.port, &done, progress));
+        }
+        let ended = program.take_over(&environment, Some(supervisor));
+        done.store(true, Ordering::Relaxed);
+        ended
+    })?;
     if ended.status != 0
         && ended.asked.is_none()
         && begun.elapsed() < early_end::EARLY
@@ -285,6 +295,9 @@ fn announcement(plan: &Plan, port: u16) -> Vec<String> {
     ]
 }
 
+/// `OpenShift`'s variable: a database that something else migrates.
+const DISABLE_MIGRATE: &str = "DISABLE_MIGRATE";
+
 /// `setup` and `migrate`: `deploy-cfg` once, then the hook of that name. Without one `migrate` runs the
 /// process `release`, else `manage.py migrate`, and `setup` does the same and makes the account of
 /// `DJANGO_SUPERUSER_*`; what is run is said.
@@ -302,7 +315,9 @@ pub fn with_database(
         return hook.become_it(&environment, Some(supervisor));
     }
     let lines = without_hook(name, &environment);
-    if lines.is_empty() {
+    if environment.value(DISABLE_MIGRATE).is_some() {
+        progress.note("DISABLE_MIGRATE is set: manage.py migrate is not run");
+    } else if lines.is_empty() {
         progress.note(&nothing_to_do(name));
     }
     for (line, directory) in lines {
@@ -345,7 +360,9 @@ fn without_hook(name: &str, environment: &Environment) -> Vec<(String, PathBuf)>
     });
     if let Some(line) = plan.processes.get(RELEASE) {
         lines.push((line.clone(), environment.app_home.clone()));
-    } else if let Some((program, directory)) = &django {
+    } else if let Some((program, directory)) = &django
+        && environment.value(DISABLE_MIGRATE).is_none()
+    {
         lines.push((format!("{program} migrate --noinput"), directory.clone()));
     }
     if name == "setup"
@@ -380,12 +397,9 @@ pub fn probe(name: &'static str, caller: &Caller, progress: &dyn Progress) -> Re
         return hook.become_it(&environment, None);
     }
     probe::get(environment.port, probe_timeout(&environment)?)?;
-    if environment.roots.image && probe::is_on_loopback_only(environment.port) {
-        progress.warn(&format!(
-            "the application listens on 127.0.0.1:{} only: Docker and Kubernetes cannot reach it; \
-             let it listen on 0.0.0.0",
-            environment.port
-        ));
+    let port = environment.port;
+    if environment.roots.image && probe::listening(port) == probe::Listening::OnLoopback {
+        progress.warn(&reach::words(environment.plan.as_ref(), port));
     }
     Ok(0)
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::super::advice::Advice;
 use super::super::plan::{Plan, Start};
+use super::super::remedy::Cause;
 use super::environment::Environment;
 use super::error::RunError;
 
@@ -90,49 +91,18 @@ fn failed_import(module: &str, environment: &Environment) -> Option<String> {
 /// The likely cause by the last line of a traceback, and what to do.
 fn hints(advice: Advice, traceback: &str) -> Advice {
     let lines: Vec<&str> = traceback.lines().map(str::trim_end).collect();
-    let last = lines
-        .iter()
-        .rev()
-        .find(|line| !line.is_empty() && !line.starts_with(' '))
-        .copied()
-        .unwrap_or_default();
-    let (kind, message) = last.split_once(": ").unwrap_or((last, ""));
-    let quoted = message.split('\'').nth(1);
-    let lower = last.to_lowercase();
-    let advice = if lower.contains("secret_key") {
-        advice
-            .cause("The settings need a secret key, and the environment has none.")
-            .remedy("give it to the container: warpdrive run -e SECRET_KEY=… (or as the settings call it)")
-    } else if lower.contains("pkg_resources") {
-        advice
-            .cause("pkg_resources is no longer part of setuptools (since release 82).")
-            .remedy("add setuptools<82 to requirements.txt, and build again")
-    } else if kind == "ModuleNotFoundError" {
-        let name = quoted.unwrap_or("the module");
-        advice
-            .cause(format!(
-                "{name} is neither in the source nor among the requirements."
-            ))
-            .remedy(format!(
-                "add the distribution that has {name} to requirements.txt, and build again"
-            ))
-    } else if lower.contains("cannot open shared object file") {
-        let library = message.split(':').next().unwrap_or("a library");
-        advice
-            .cause(format!("The system library {library} is not in the image."))
-            .remedy("use a builder and runtime image that have it, or a package that brings it in its wheel (psycopg2-binary …)")
-    } else if kind == "KeyError" || lower.contains("environment variable") {
-        let name = quoted.unwrap_or("one");
-        advice
-            .cause(format!(
-                "It reads an environment variable that is not set: {name}."
-            ))
-            .remedy(format!(
-                "give it to the container: warpdrive run -e {}=…",
-                quoted.unwrap_or("NAME")
-            ))
-    } else {
-        advice
+    let advice = match Cause::of(traceback) {
+        Cause::Variables(names) => {
+            let names = names.join(", ");
+            advice
+                .cause(format!(
+                    "It reads what the environment does not have: {names}."
+                ))
+                .remedy(format!(
+                    "give it to the container: warpdrive run -e {names}=…"
+                ))
+        }
+        cause => cause.explain(advice, &[]),
     };
     let lines: Vec<&str> = lines.into_iter().filter(|line| !line.is_empty()).collect();
     let tail = lines.iter().skip(lines.len().saturating_sub(TAIL));
@@ -148,7 +118,7 @@ mod tests {
         for (last, cause) in [
             (
                 "ModuleNotFoundError: No module named 'pkg_resources'",
-                "setuptools",
+                "setuptools<82",
             ),
             (
                 "ModuleNotFoundError: No module named 'yaml'",
@@ -160,13 +130,14 @@ mod tests {
             ),
             (
                 "django.core.exceptions.ImproperlyConfigured: The SECRET_KEY setting must not be empty.",
-                "secret key",
+                "does not have: SECRET_KEY",
             ),
             ("KeyError: 'DATABASE_URL'", "DATABASE_URL"),
         ] {
             let text = format!("Traceback (most recent call last):\n  File \"x\"\n{last}\n");
             let advice = hints(Advice::new("x"), &text);
-            assert!(advice.causes[0].contains(cause), "{advice}");
+            assert!(advice.to_string().contains(cause), "{advice}");
+            assert!(!advice.causes.is_empty(), "{advice}");
             assert!(!advice.remedies.is_empty(), "{advice}");
             assert_eq!(advice.tail.last().map(String::as_str), Some(last));
         }

@@ -17,6 +17,7 @@ mod launch;
 mod once;
 pub mod print;
 mod probe;
+mod reach;
 pub mod smoke;
 mod supervise;
 

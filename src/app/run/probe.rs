@@ -22,26 +22,40 @@ pub(super) fn get(port: u16, timeout: Duration) -> Result<(), RunError> {
     }
 }
 
-/// Whether all that listens on the port does so on 127.0.0.1 only: nothing outside the container
-/// reaches it.
-pub(super) fn is_on_loopback_only(port: u16) -> bool {
+/// Where something listens on a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listening {
+    Nowhere,
+    /// On 127.0.0.1 only: nothing outside the container reaches it.
+    OnLoopback,
+    Anywhere,
+}
+
+pub(super) fn listening(port: u16) -> Listening {
     let read = |name: &str| std::fs::read_to_string(name).unwrap_or_default();
-    loopback_only(&read("/proc/net/tcp"), &read("/proc/net/tcp6"), port)
+    listening_in(&read("/proc/net/tcp"), &read("/proc/net/tcp6"), port)
 }
 
 /// The tables of `/proc/net`: `sl local_address rem_address st`, where state 0A listens.
-fn loopback_only(tcp: &str, tcp6: &str, port: u16) -> bool {
+fn listening_in(tcp: &str, tcp6: &str, port: u16) -> Listening {
     let wanted = format!("{port:04X}");
-    let mut addresses = tcp.lines().chain(tcp6.lines()).filter_map(|line| {
+    let mut found = Listening::Nowhere;
+    for line in tcp.lines().chain(tcp6.lines()) {
         let mut fields = line.split_whitespace().skip(1);
-        let (address, found) = fields.next()?.split_once(':')?;
-        (found == wanted && fields.nth(1) == Some("0A")).then_some(address)
-    });
-    let is_loopback = |address: &str| {
-        address.ends_with("7F") && address.len() == 8
-            || address == "00000000000000000000000001000000"
-    };
-    addresses.next().is_some_and(is_loopback) && addresses.all(is_loopback)
+        let Some((address, of)) = fields.next().and_then(|field| field.split_once(':')) else {
+            continue;
+        };
+        if of != wanted || fields.nth(1) != Some("0A") {
+            continue;
+        }
+        let is_loopback = address.len() == 8 && address.ends_with("7F")
+            || address == "00000000000000000000000001000000";
+        if !is_loopback {
+            return Listening::Anywhere;
+        }
+        found = Listening::OnLoopback;
+    }
+    found
 }
 
 fn status_of(port: u16, timeout: Duration) -> Result<u16, String> {
@@ -112,36 +126,36 @@ mod tests {
         };
         let own = line("0100007F", "0A");
         for (tcp, tcp6, expected) in [
-            (format!("{head}{own}"), String::new(), true),
+            (format!("{head}{own}"), String::new(), Listening::OnLoopback),
             (
                 format!("{head}{}", line("00000000", "0A")),
                 String::new(),
-                false,
+                Listening::Anywhere,
             ),
             (
                 format!("{head}{own}{}", line("00000000", "0A")),
                 String::new(),
-                false,
+                Listening::Anywhere,
             ),
             (
                 format!("{head}{own}"),
                 line("00000000000000000000000000000000", "0A"),
-                false,
+                Listening::Anywhere,
             ),
             (
                 format!("{head}{own}"),
                 line("00000000000000000000000001000000", "0A"),
-                true,
+                Listening::OnLoopback,
             ),
             // A connection does not listen.
             (
                 format!("{head}{}", line("0100007F", "01")),
                 String::new(),
-                false,
+                Listening::Nowhere,
             ),
-            (head.to_owned(), String::new(), false),
+            (head.to_owned(), String::new(), Listening::Nowhere),
         ] {
-            assert_eq!(loopback_only(&tcp, &tcp6, 8080), expected, "{tcp}{tcp6}");
+            assert_eq!(listening_in(&tcp, &tcp6, 8080), expected, "{tcp}{tcp6}");
         }
     }
 

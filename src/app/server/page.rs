@@ -77,6 +77,7 @@ fn plan(start: Start) -> Plan {
         image_environment: BTreeMap::new(),
         processes: BTreeMap::new(),
         web: true,
+        development: None,
     }
 }
 

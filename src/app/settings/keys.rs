@@ -174,6 +174,20 @@ pub const KEYS: &[Key] = &[
         "whether Django's static files are collected",
     ),
     key(
+        "assets",
+        &["WARPDRIVE_ASSETS"],
+        Kind::List,
+        None,
+        "directories whose package.json is built for the front end, or off",
+    ),
+    key(
+        "assets_builder",
+        &["WARPDRIVE_ASSETS_BUILDER"],
+        Kind::Text,
+        None,
+        "the image with Node that builds the front end",
+    ),
+    key(
         "smoke",
         &["WARPDRIVE_SMOKE"],
         Kind::Switch,

@@ -186,6 +186,7 @@ impl Settings {
         settings.read_pyproject(files)?;
         settings.read_environment_file(files)?;
         settings.read_directory(files)?;
+        settings.read_openshift(files, environment)?;
         for key in KEYS {
             for variable in key.variables {
                 // OpenShift's names are common ones; there they are paths within the source.
@@ -215,6 +216,33 @@ impl Settings {
             self.say(key, home, Origin::Environment(variable.to_owned()))?;
         }
         Ok(self)
+    }
+
+    /// `OpenShift`'s variables that say whose list of packages counts.
+    fn read_openshift(
+        &mut self,
+        files: &dyn Files,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<(), SettingsError> {
+        const PIPENV: (&str, &str) = ("Pipfile.lock", "pipenv");
+        const MICROPIPENV: [(&str, &str); 3] = [
+            PIPENV,
+            ("poetry.lock", "poetry"),
+            ("requirements.txt", "pip"),
+        ];
+        let asks = |name: &str| environment.get(name).is_some_and(|text| !text.is_empty());
+        let (name, manager) = if asks("ENABLE_MICROPIPENV") {
+            let found = MICROPIPENV.iter().find(|(file, _)| files.is_file(file));
+            ("ENABLE_MICROPIPENV", found.unwrap_or(&PIPENV).1)
+        } else if asks("ENABLE_PIPENV") {
+            ("ENABLE_PIPENV", PIPENV.1)
+        } else {
+            return Ok(());
+        };
+        match KEYS.iter().find(|key| key.name == "dependencies") {
+            Some(key) => self.say(key, manager, Origin::Environment(name.to_owned())),
+            None => Ok(()),
+        }
     }
 
     fn say(&mut self, key: &'static Key, text: &str, origin: Origin) -> Result<(), SettingsError> {

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod app_files;
+mod development;
 mod devices;
 mod loaded;
 mod name_service;
@@ -46,6 +47,7 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
     let trust = Trust::new(subject.flat, subject.trusted);
     let mut loaded = Loaded::new(subject.flat, &trust, &all);
     user::judge(subject.config, &mut findings);
+    development::judge(subject.config, &mut findings);
     accounts::judge(&accounts, &runtime, &mut findings);
     passwords::judge(subject.flat, &accounts, &mut findings);
     let sudo = privileges::judge(subject.flat, &runtime, &mut findings);

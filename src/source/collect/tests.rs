@@ -113,6 +113,35 @@ fn a_plain_directory() {
 }
 
 #[test]
+fn a_virtual_environment_that_git_tracks_stays_out_and_is_named() {
+    let dir = source(&[
+        ("app.py", "x"),
+        ("env/pyvenv.cfg", "home = /usr/bin"),
+        ("env/lib/x.py", ""),
+        (".venv/pyvenv.cfg", ""),
+        ("asked/pyvenv.cfg", ""),
+        (".dockerignore", "!asked/\n!asked/pyvenv.cfg\n"),
+    ]);
+    for words in [&["init", "-q"][..], &["add", "-A", "-f"]] {
+        let git = std::process::Command::new("git")
+            .args(words)
+            .current_dir(dir.path())
+            .status();
+        assert!(git.unwrap().success());
+    }
+    let tree = take(dir.path());
+    assert_eq!(
+        paths(&tree),
+        [".dockerignore", "app.py", "asked", "asked/pyvenv.cfg"]
+    );
+    let warned = tree.warnings.join("\n");
+    for name in ["`env` is", "`.venv` is"] {
+        assert!(warned.contains(name), "{warned}");
+    }
+    assert!(!warned.contains("`asked`"), "{warned}");
+}
+
+#[test]
 fn links_in_and_out() {
     let dir = source(&[("a/file", "x"), ("settings.py", "")]);
     let link = |target: &str, name: &str| symlink(target, dir.path().join(name)).unwrap();

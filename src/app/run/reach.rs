@@ -1,0 +1,58 @@
+//! An application that listens on 127.0.0.1 only: its container answers itself, and nothing else
+//! reaches it. Servers that warpdrive starts listen everywhere; a program of the application's own
+//! decides for itself.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::super::plan::{Plan, Start};
+use super::super::progress::Progress;
+use super::probe::{Listening, listening};
+
+/// How often is looked, and how often at most.
+const PAUSE: Duration = Duration::from_millis(250);
+const LOOKS: u32 = 480;
+
+/// Programs, and the option by which each listens elsewhere.
+const OPTIONS: &[(&str, &str)] = &[
+    ("runserver", "0.0.0.0:$PORT behind runserver"),
+    ("gunicorn", "--bind 0.0.0.0:$PORT"),
+    ("hypercorn", "--bind 0.0.0.0:$PORT"),
+    ("daphne", "--bind 0.0.0.0"),
+    ("waitress-serve", "--listen=0.0.0.0:$PORT"),
+    ("streamlit", "--server.address=0.0.0.0"),
+    ("panel", "--address 0.0.0.0"),
+    ("http.server", "--bind 0.0.0.0"),
+];
+
+/// What is told of it.
+pub(super) fn words(plan: Option<&Plan>, port: u16) -> String {
+    let option = match plan.map(|plan| &plan.start) {
+        Some(Start::Command { line }) => OPTIONS
+            .iter()
+            .find(|(program, _)| line.contains(program))
+            .map_or("--host 0.0.0.0", |(_, option)| option),
+        _ => "host=\"0.0.0.0\" in its program",
+    };
+    format!(
+        "the application listens on 127.0.0.1:{port} only: Docker and Kubernetes can't reach it; let it listen on 0.0.0.0 ({option})"
+    )
+}
+
+/// Waits until something listens on the port, and warns if nobody outside can reach it.
+pub(super) fn watch(plan: &Plan, port: u16, ended: &AtomicBool, progress: &dyn Progress) {
+    for _ in 0..LOOKS {
+        std::thread::sleep(PAUSE);
+        if ended.load(Ordering::Relaxed) {
+            return;
+        }
+        match listening(port) {
+            Listening::Nowhere => {}
+            Listening::Anywhere => return,
+            Listening::OnLoopback => {
+                progress.warn(&words(Some(plan), port));
+                return;
+            }
+        }
+    }
+}
