@@ -16,6 +16,7 @@ mod consumers;
 mod declared_dependencies;
 mod dependencies;
 mod file_circles;
+mod first_hour;
 mod fixtures;
 mod image;
 mod instrument;

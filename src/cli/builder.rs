@@ -1,6 +1,7 @@
 //! `warpdrive builder`: make, list and look at builder images.
 
 use clap::Subcommand;
+use clap_complete::engine::ArgValueCandidates;
 use serde_json::json;
 
 use crate::builder::{choose, debian, definition};
@@ -9,7 +10,7 @@ use crate::sandbox::{self, IdMode};
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
-use super::printer::{human_size, table};
+use super::printer::human_size;
 use super::progress::Console;
 
 /// Make, list and look at builder images
@@ -29,7 +30,7 @@ enum Action {
     /// Make a builder image from Debian's signed packages, without a registry
     Build {
         /// One of `warpdrive builder list`, or a directory with a builder.toml
-        #[arg(value_name = "DIR|NAME")]
+        #[arg(value_name = "DIR|NAME", add = ArgValueCandidates::new(super::complete::definitions))]
         what: String,
         /// Debian mirror
         #[arg(long, env = "WARPDRIVE_DEBIAN_MIRROR", value_name = "URL")]
@@ -53,6 +54,7 @@ enum Action {
     /// A builder image's Python, labels and size
     Inspect {
         /// Name of an image in the store
+        #[arg(add = ArgValueCandidates::new(super::complete::images))]
         image: String,
         /// One JSON object on stdout
         #[arg(long)]
@@ -102,8 +104,12 @@ fn build(
     let (image, cached) = match store.resolve(&definition.name)? {
         Some(image) if !force => (image, true),
         _ => {
-            let privilege = debian::privilege(IdMode::current())
-                .ok_or(crate::builder::BuilderError::NoSubordinateIds)?;
+            let privilege = debian::privilege(IdMode::current()).ok_or_else(|| {
+                crate::builder::BuilderError::NoSubordinateIds {
+                    name: definition.name.clone(),
+                    official: choose::official(&definition.python),
+                }
+            })?;
             let console = Console::new(&context.printer);
             let image = debian::build(
                 &store,
@@ -161,7 +167,6 @@ fn list(json: bool, context: &Context) -> Result<u8, CommandError> {
             definition.python.clone(),
             definition.kind.name().to_owned(),
             made.map_or("-".to_owned(), |b| human_size(b.size)),
-            definition.description.clone(),
         ]);
     }
     for builder in &local {
@@ -171,12 +176,17 @@ fn list(json: bool, context: &Context) -> Result<u8, CommandError> {
                 builder.python.clone(),
                 builder.kind.clone(),
                 human_size(builder.size),
-                String::new(),
             ]);
         }
     }
-    for line in table(&["NAME", "PYTHON", "KIND", "IN STORE", "WHAT"], &rows) {
-        context.printer.result(line);
+    context
+        .printer
+        .table(&["NAME", "PYTHON", "KIND", "IN STORE"], &rows);
+    if let Some((name, _)) = definition::by_rule().next() {
+        context.printer.progress(format!(
+            "Without --builder, {name} is taken where the app asks for no other Python. `build` has \
+             compilers, `run` has what a container needs."
+        ));
     }
     Ok(0)
 }

@@ -39,14 +39,14 @@ mod volumes;
 
 pub use control::{kill, release, remove, stop};
 pub use detach::{Started, start as start_detached, supervise};
-pub use early::{Early, look as look_early};
+pub use early::{Early, Patience, last_lines, look as look_early};
 pub use environment::{Variable, parse_variable, read_env_file};
 pub use error::ContainerError;
 pub use exec::{ExecOptions, exec};
 pub use log::{Line, Stream};
 pub use logs::read_logs;
 pub use ports::PortMapping;
-pub use prepare::{Prepared, RunOptions, prepare};
+pub use prepare::{Prepared, RunOptions, again, prepare};
 pub use process::Process;
 pub use record::{Config, Record, State, Status, containers, find, list, short};
 pub use signal::parse as parse_signal;

@@ -135,15 +135,21 @@ fn made_by_rule(
     if definition.suite().is_none() || store.image(&reference)?.is_some() {
         return Ok(reference);
     }
-    if !debian::is_possible() {
+    let mode = IdMode::current();
+    let lacking = match debian::privilege(mode) {
+        None => Some("this user has no subordinate ids to make it with"),
+        Some(_) if !debian::is_possible() => Some("mmdebstrap, which makes it, is not installed"),
+        Some(_) => None,
+    };
+    if let Some(lacking) = lacking {
         let official = choose::official(&definition.python);
         progress.step(&format!(
-            "---> {reference} is not made yet, and mmdebstrap, which makes it, is not installed: using {official}"
+            "---> {reference} is not made yet, and {lacking}: using {official}"
         ));
         return Ok(official);
     }
     // Inside of a user namespace mmdebstrap cannot make one of its own.
-    if debian::privilege(IdMode::current()) != Some(debian::Privilege::Root) {
+    if mode != IdMode::Root {
         return Err(BuilderError::NotMade { name: reference }.into());
     }
     let mirror = request.host_env.get("WARPDRIVE_DEBIAN_MIRROR");
@@ -286,9 +292,14 @@ fn pull_what_is_not_ours(
             let name = name.to_owned();
             return Err(BuilderError::NotMade { name }.into());
         }
-        Some(name) => progress.warning(&format!(
-            "there is no builder image `{reference}` on this machine: did you mean `{name}`?"
-        )),
+        // A registry that is asked for a slip of the finger says that a login is needed.
+        Some(name) => {
+            return Err(BuilderError::Misspelt {
+                reference: reference.to_owned(),
+                meant: name.to_owned(),
+            }
+            .into());
+        }
         None => {}
     }
     pull(store, reference, progress)

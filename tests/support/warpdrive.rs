@@ -346,7 +346,7 @@ impl Drop for Warpdrive {
         }
         // Unpacked trees of the user's namespace can only be removed there.
         if self.user.is_some() {
-            let _ = process::output(&mut self.command(&["prune", "--all", "--force"]));
+            let _ = process::output(&mut self.command(&["store", "rm", "--yes", "--force"]));
         }
     }
 }

@@ -125,10 +125,10 @@ pub fn start(
     if let Some(line) = concurrency {
         progress.step(&line);
     }
-    let program = if plan.server() == Some(Server::ModWsgi) {
-        program.stopped_by(Stopping::Apache)
-    } else {
-        program
+    let program = match plan.server() {
+        Some(Server::ModWsgi) => program.stopped_by(Stopping::Apache),
+        Some(Server::Gunicorn | Server::Granian) => program.stopped_by(Stopping::Workers),
+        _ => program,
     };
     let begun = Instant::now();
     let ended = program.take_over(&environment, Some(supervisor))?;
