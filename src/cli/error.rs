@@ -551,6 +551,31 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 code: "lockfile",
                 ..error.advice().into()
             },
+            E::IndexUnreachable { tail, .. } => {
+                let mut error = Self::new(ExitStatus::Network, "index-unreachable", message).with_hint(
+                    "check the network and HTTPS_PROXY; PIP_INDEX_URL names another index; a build whose \
+                     requirements have not changed needs none",
+                );
+                error.tail = tail;
+                error
+            }
+            E::OfficialUnreachable {
+                source, pythons, ..
+            } => {
+                let mut error = Self::from(source);
+                let own = error.hint.take();
+                error.message = message;
+                error.hint = Some(format!(
+                    "without a registry: ask for a Python that a Debian builder has ({}), or `warpdrive \
+                     import` the image from a file and name it with --builder",
+                    pythons.join(", ")
+                ));
+                error.more_hints = own
+                    .into_iter()
+                    .filter(|hint| !hint.contains("builder build"))
+                    .collect();
+                error
+            }
             E::NotInIndex { .. } => Self::new(ExitStatus::AppBuildFailed, "not-in-index", message)
                 .with_hint("it is looked for nowhere else, since the project says that it is from there; lock it anew"),
             E::Smoke(advice) => Self {

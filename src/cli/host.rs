@@ -194,12 +194,22 @@ pub fn main() -> ExitCode {
         .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
     let cli = match parsed {
         Ok(cli) => cli,
+        Err(_) if usage::is_only_verbose(&arguments) => {
+            CommandError::usage("-v says more of what a command does, and there is no command")
+                .with_hint("`warpdrive -V` prints the version, `warpdrive help` lists the commands")
+                .report(
+                    &Printer::new(Words::Normal, usage::colour(&arguments)),
+                    false,
+                );
+            return ExitCode::from(2);
+        }
         Err(error) => {
             let _ = error.print();
             if let Some(hint) = usage::hint(error.kind(), &arguments) {
                 let printer = Printer::new(Words::Normal, usage::colour(&arguments));
                 let word = printer.paint("1;36", "hint");
-                printer.paragraph(&format!("\n{word}: "), &hint, 6);
+                printer.progress("");
+                printer.paragraph(&format!("{word}: "), &hint, 6);
             }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }

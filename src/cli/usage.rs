@@ -24,13 +24,8 @@ pub(super) fn colour(arguments: &[String]) -> ColorChoice {
 
 /// What people mean who know another tool. `arguments`: without the program's name.
 pub(super) fn hint(kind: ErrorKind, arguments: &[String]) -> Option<String> {
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let words = from_the_command_on(arguments);
     match (kind, words.as_slice()) {
-        (_, ["-v" | "--verbose"]) => Some(
-            "-v says more of what a command does; `warpdrive -V` prints the version, `warpdrive \
-             help` lists the commands"
-                .to_owned(),
-        ),
         (ErrorKind::UnknownArgument, ["build", rest @ ..]) => {
             let name = rest
                 .iter()
@@ -65,6 +60,24 @@ pub(super) fn hint(kind: ErrorKind, arguments: &[String]) -> Option<String> {
     }
 }
 
+/// Whether somebody asks for the version with a word that means something else.
+pub(super) fn is_only_verbose(arguments: &[String]) -> bool {
+    matches!(arguments, [word] if word == "-v" || word == "--verbose")
+}
+
+/// Without the options that go before the command.
+fn from_the_command_on(arguments: &[String]) -> Vec<&str> {
+    let mut words = arguments.iter().map(String::as_str).peekable();
+    while let Some(word) = words.peek().filter(|word| word.starts_with('-')) {
+        let takes_a_value = matches!(*word, "--store" | "--color");
+        words.next();
+        if takes_a_value {
+            words.next();
+        }
+    }
+    words.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,7 +101,9 @@ mod tests {
 
     #[test]
     fn a_docker_user_is_told_the_command() {
-        let hint = hint(ErrorKind::UnknownArgument, &words("build -t opal .")).unwrap();
-        assert!(hint.contains("`warpdrive image opal`"), "{hint}");
+        for line in ["build -t opal .", "--store /s -q build -t opal ."] {
+            let hint = hint(ErrorKind::UnknownArgument, &words(line)).unwrap();
+            assert!(hint.contains("`warpdrive image opal`"), "{hint}");
+        }
     }
 }

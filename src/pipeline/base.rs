@@ -102,11 +102,22 @@ pub(super) fn take(
         choice.reference, choice.reason
     ));
     let pin = request.pinned.as_ref().map(|pinned| &pinned.builder);
+    let reason = choice.reason;
     let reference = match (wish, pin) {
         (None, None) => made_by_rule(store, choice.reference, request, progress)?,
         _ => choice.reference,
     };
-    let base = prepare(store, reference, pin, progress)?;
+    let official = (wish.is_none() && pin.is_none()).then(|| reference.clone());
+    let base =
+        prepare(store, reference, pin, progress).map_err(|error| match (error, official) {
+            (BuildError::Registry(source), Some(reference)) => BuildError::OfficialUnreachable {
+                reference,
+                reason,
+                pythons: builder::definition::by_rule().map(|(_, it)| it).collect(),
+                source,
+            },
+            (error, _) => error,
+        })?;
     if let Some(wanted) = python
         && !wanted.matches(base.python.minor())
     {

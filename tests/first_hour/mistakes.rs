@@ -1,12 +1,13 @@
 //! Mistakes that everybody makes once: each is told with what is wrong, where, and what to do next.
 
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use super::tree;
+use crate::support::process;
 use crate::support::users::User;
-use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive};
+use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive, binary};
 
 /// Status and all words, without what differs from run to run.
 fn told(output: &Output, places: &[(&Path, &str)]) -> String {
@@ -37,19 +38,18 @@ macro_rules! snapshot {
 
 /// A user with an empty store types something in the directory of an application.
 fn typed(name: &str, files: &[(&str, &str)], env: &[&str], arguments: &[&str]) {
-    let warpdrive = Warpdrive::new();
     let source = tree(files);
-    let output = warpdrive
-        .command_in(source.path(), env, arguments)
-        .output()
-        .unwrap();
-    snapshot!(
-        name,
-        told(
-            &output,
-            &[(source.path(), "[SOURCE]"), (&warpdrive.store(), "[STORE]")]
-        )
-    );
+    let store = tempfile::tempdir().unwrap();
+    let mut command = Command::new(binary());
+    command.args(arguments).current_dir(source.path());
+    command.env("WARPDRIVE_STORE", store.path());
+    for pair in env {
+        let (name, value) = pair.split_once('=').unwrap();
+        command.env(name, value);
+    }
+    let output = process::output(&mut command);
+    let places = [(source.path(), "[SOURCE]"), (store.path(), "[STORE]")];
+    snapshot!(name, told(&output, &places));
 }
 
 const APP: (&str, &str) = ("app.py", "from flask import Flask\napp = Flask(__name__)\n");
@@ -104,7 +104,7 @@ fn about_builders_and_pythons() {
         "python-version-of-nonsense",
         &[APP, FLASK, (".python-version", "latest and greatest\n")],
         &unreachable,
-        &["image", "opal", "--builder", "debian-13-python-3.13"],
+        &["image", "opal"],
     );
 }
 
@@ -141,7 +141,10 @@ fn the_store_of_another_user() {
         std::os::unix::fs::PermissionsExt::from_mode(0o755),
     )
     .unwrap();
-    let output = warpdrive.output(&["--store", other.path().to_str().unwrap(), "images"]);
+    let user = warpdrive.user().unwrap();
+    let store = format!("WARPDRIVE_STORE={}", other.path().display());
+    let mut command = user.command_in(user.home(), &[&store], warpdrive.program());
+    let output = process::output(command.arg("images"));
     snapshot!(
         "store-of-another",
         told(&output, &[(other.path(), "[STORE]")])
@@ -218,7 +221,6 @@ fn a_package_index_that_does_not_answer_is_told_soon() {
     let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     let source = tree(&[APP, ("requirements.txt", "flask\nsix==1.16.0\n")]);
     let arguments = warpdrive.image_arguments("refused");
-    // Port 9 refuses; what never answers is as soon told, by the time that a connection gets.
     for (name, index) in [
         ("index-refused", "http://127.0.0.1:9/simple"),
         ("index-unknown", "https://index.invalid/simple"),
@@ -235,7 +237,14 @@ fn a_package_index_that_does_not_answer_is_told_soon() {
         let took = begun.elapsed();
         let text = told(&output, &[(source.path(), "[SOURCE]")]);
         assert!(!output.status.success(), "{text}");
-        assert!(took < Duration::from_secs(10), "{took:?}\n{text}");
+        // The wait for the index alone is bounded by uv's three attempts, about four seconds.
+        assert!(took < Duration::from_secs(15), "{took:?}\n{text}");
+        assert_eq!(output.status.code(), Some(5), "{text}");
+        assert_eq!(
+            text.matches("error: the package index").count(),
+            1,
+            "{text}"
+        );
         let host = index.split('/').nth(2).unwrap();
         assert!(text.contains(host), "{name}: {text}");
     }

@@ -188,6 +188,10 @@ impl Warpdrive {
         }
     }
 
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     pub fn user(&self) -> Option<&User> {
         self.user.as_ref()
     }
