@@ -197,6 +197,7 @@ fn start(
     let attach = Attach {
         foreground: true,
         interactive: options.interactive,
+        folded: !context.printer.is_verbose(),
     };
     let (record, spec) = (&prepared.record, &prepared.spec);
     let status = container::run(store, record, spec, attach, &mut |ports, notes| {

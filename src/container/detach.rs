@@ -158,6 +158,7 @@ pub fn supervise(store: &Store) -> Result<i32, ContainerError> {
         let attach = Attach {
             foreground: false,
             interactive: false,
+            folded: false,
         };
         supervise::run(store, &record, &start.spec, attach, &mut |ports, notes| {
             answer(&Answer::Running {

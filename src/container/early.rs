@@ -107,7 +107,8 @@ fn until_it_answers(record: &Record, patience: Patience) -> Result<Early, Contai
         if let Some(over) = over {
             return Ok(over);
         }
-        match answer(record, &state, patience.port) {
+        let left = patience.limit.saturating_sub(begun.elapsed());
+        match answer(record, &state, patience.port, left.min(ANSWER)) {
             Answer::None => {}
             Answer::Status(status) if status < 500 => return Ok(Early::Well),
             Answer::Status(status) => {
@@ -223,7 +224,7 @@ enum Answer {
 }
 
 /// What the application says to `GET /`. One whose port is not published is believed when it listens.
-fn answer(record: &Record, state: &State, port: u16) -> Answer {
+fn answer(record: &Record, state: &State, port: u16, limit: Duration) -> Answer {
     let address = if record.config.network == Network::Host {
         SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)
     } else {
@@ -239,7 +240,7 @@ fn answer(record: &Record, state: &State, port: u16) -> Answer {
             None => return Answer::Status(200),
         }
     };
-    get(address).map_or(Answer::None, Answer::Status)
+    get(address, limit).map_or(Answer::None, Answer::Status)
 }
 
 /// An address that stands for all of this machine's is none to connect to.
@@ -253,10 +254,10 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 }
 
 /// The status of the answer to `GET /`.
-fn get(address: SocketAddr) -> Option<u16> {
-    let mut stream = TcpStream::connect_timeout(&address, ANSWER).ok()?;
-    stream.set_read_timeout(Some(ANSWER)).ok()?;
-    stream.set_write_timeout(Some(ANSWER)).ok()?;
+fn get(address: SocketAddr, limit: Duration) -> Option<u16> {
+    let mut stream = TcpStream::connect_timeout(&address, limit).ok()?;
+    stream.set_read_timeout(Some(limit)).ok()?;
+    stream.set_write_timeout(Some(limit)).ok()?;
     let request = format!(
         "GET / HTTP/1.1\r\nHost: {address}\r\nUser-Agent: warpdrive\r\nConnection: close\r\n\r\n"
     );

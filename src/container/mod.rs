@@ -23,6 +23,7 @@ mod environment;
 mod error;
 mod exec;
 mod files;
+mod fold;
 mod log;
 mod logs;
 mod output;

@@ -25,6 +25,8 @@ pub struct Attach {
     pub foreground: bool,
     /// Standard input goes to it.
     pub interactive: bool,
+    /// The tracebacks of a start that failed are left out where the cause is told.
+    pub folded: bool,
 }
 
 impl Dial for Dialer {

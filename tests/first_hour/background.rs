@@ -116,6 +116,15 @@ fn a_crash_at_start_is_told_once_with_its_cause() {
     assert!(said.lines().count() < 35, "{said}");
     assert!(said.contains("warpdrive logs web"), "{said}");
     warpdrive.run(&["container", "prune"]);
+    let output = warpdrive.output(&["run", "--rm", "crash"]);
+    let said = words(&output);
+    assert!(!output.status.success(), "{said}");
+    assert!(
+        said.contains("DATABASE_HOST") && said.contains("tracebacks left out"),
+        "{said}"
+    );
+    assert!(!said.contains("Traceback (most recent"), "{said}");
+    assert!(said.lines().count() < 70, "{said}");
     assert!(!warpdrive.run(&["ps"]).contains("web"));
 }
 
