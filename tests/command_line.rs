@@ -154,7 +154,10 @@ fn shells_complete_the_names_of_images_and_builders() {
     for (line, expected) in [
         ("inspect ", &["beryl", "opal"][..]),
         ("run o", &["opal"]),
-        ("builder build debian-11-python-3.9-", &["debian-11-python-3.9-run"]),
+        (
+            "builder build debian-11-python-3.9-",
+            &["debian-11-python-3.9-run"],
+        ),
         ("doc", &["doctor"]),
     ] {
         let words: Vec<String> = line.split(' ').map(|word| format!("'{word}'")).collect();
@@ -212,16 +215,26 @@ fn what_is_said_fits_the_terminal_and_has_the_colours_that_were_asked_for() {
         let narrow = run(arguments, &[("COLUMNS", "60")]);
         for line in narrow.lines() {
             let one_word = !line.trim().contains(' ') || line.trim().starts_with("→ ");
-            assert!(line.chars().count() <= 60 || one_word, "{arguments:?}: {line}");
+            assert!(
+                line.chars().count() <= 60 || one_word,
+                "{arguments:?}: {line}"
+            );
         }
         if arguments[0] != "help" && arguments.get(1) != Some(&"list") {
-            let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            let words = |text: &str| {
+                text.split_whitespace()
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            };
             assert_eq!(words(&narrow), words(&wide), "{arguments:?}");
         }
     }
     let coloured = |text: &str| text.contains('\u{1b}');
     assert!(!coloured(&run(&["run", "opal"], &[])));
     assert!(coloured(&run(&["--color", "always", "run", "opal"], &[])));
-    assert!(coloured(&run(&["--color=always", "run"], &[("NO_COLOR", "1")])));
+    assert!(coloured(&run(
+        &["--color=always", "run"],
+        &[("NO_COLOR", "1")]
+    )));
     assert!(!coloured(&run(&["run", "--color", "never", "opal"], &[])));
 }

@@ -28,6 +28,12 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Make a builder image from Debian's signed packages, without a registry
+    #[command(after_long_help = "Examples:
+  warpdrive builder build debian-13-python-3.13
+  warpdrive builder build --mirror http://mirror.example.com/debian debian-12-python-3.11
+  warpdrive builder build ./my-builder
+
+It takes a minute or two, once: as root, or as a user with subordinate ids.")]
     Build {
         /// One of `warpdrive builder list`, or a directory with a builder.toml
         #[arg(value_name = "DIR|NAME", add = ArgValueCandidates::new(super::complete::definitions))]

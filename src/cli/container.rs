@@ -46,6 +46,9 @@ enum Command {
 
 /// List containers, those that have ended too
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  warpdrive ps
+  warpdrive ps --running --json | jq -r '.containers[].name'")]
 pub(super) struct Ls {
     /// One JSON object on stdout
     #[arg(long)]
@@ -57,6 +60,9 @@ pub(super) struct Ls {
 
 /// Show what a container was started with and what became of it; of its variables the names only
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  warpdrive container inspect web
+  warpdrive container inspect web --json | jq .ports")]
 struct Inspect {
     /// Name or id of the container
     #[arg(add = ArgValueCandidates::new(super::complete::containers))]
@@ -68,6 +74,9 @@ struct Inspect {
 
 /// Start containers that have ended, in the background, with what they wrote
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  warpdrive container start web
+  warpdrive container start --wait 5m web")]
 struct Start {
     #[command(flatten)]
     waiting: WaitArgs,
@@ -78,6 +87,8 @@ struct Start {
 
 /// Stop containers and start them again
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  warpdrive container restart web")]
 struct Restart {
     /// Seconds until KILL
     #[arg(short, long, value_name = "SECONDS", default_value_t = 10)]
@@ -91,6 +102,8 @@ struct Restart {
 
 /// Remove all containers that have ended
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  warpdrive container prune")]
 struct Prune {
     /// One JSON object on stdout
     #[arg(long)]
@@ -136,6 +149,9 @@ struct Exec {
 ///
 /// With PORT, prints the host's address alone; without, one line for each port.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  warpdrive container port web
+  curl http://$(warpdrive container port web 8080)/")]
 struct Port {
     /// Name or id of the container
     #[arg(add = ArgValueCandidates::new(super::complete::containers))]
@@ -147,6 +163,9 @@ struct Port {
 
 /// Stop containers: the image's stop signal, then KILL
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  warpdrive stop web
+  warpdrive stop -t 60 web worker")]
 pub(super) struct Stop {
     /// Seconds until KILL
     #[arg(short, long, value_name = "SECONDS", default_value_t = 10)]
@@ -158,6 +177,9 @@ pub(super) struct Stop {
 
 /// Show what a container printed
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  warpdrive logs web
+  warpdrive logs -f -n 20 web")]
 pub(super) struct Logs {
     /// Go on until the container ends
     #[arg(short, long)]
@@ -175,6 +197,9 @@ pub(super) struct Logs {
 
 /// Remove containers that have ended
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  warpdrive container rm web
+  warpdrive container rm -f web")]
 struct Rm {
     /// Kill running ones
     #[arg(short, long)]

@@ -108,7 +108,6 @@ impl Command {
             Self::Rm(args) => args.json,
             Self::Prune(args) => args.json,
             Self::Ps(args) => args.json,
-            Self::Logs(_) | Self::Stop(_) => false,
             Self::Container(args) => args.json(),
             Self::Builder(args) => args.json(),
             Self::S2i(args) => args.json(),
@@ -118,7 +117,12 @@ impl Command {
             Self::Import(args) => args.json,
             Self::Store(args) => args.json(),
             Self::Doctor(args) => args.json,
-            Self::Run(_) | Self::Help(_) | Self::Completions(_) | Self::Man(_) => false,
+            Self::Run(_)
+            | Self::Logs(_)
+            | Self::Stop(_)
+            | Self::Help(_)
+            | Self::Completions(_)
+            | Self::Man(_) => false,
             Self::Version(args) => args.json,
             Self::App(command) => command.json(),
         }

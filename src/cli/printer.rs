@@ -63,11 +63,6 @@ impl Printer {
         self.words == Words::Verbose
     }
 
-    /// Whether the terminal does more than write one line below the other.
-    pub(super) fn draws(&self) -> bool {
-        io::stderr().is_terminal() && std::env::var("TERM").map_or(true, |term| term != "dumb")
-    }
-
     /// From here on lines go above these bars.
     pub(super) fn print_beside(&self, bars: MultiProgress) {
         if let Ok(mut own) = self.bars.lock() {
@@ -194,6 +189,11 @@ impl Printer {
             text.to_owned()
         }
     }
+}
+
+/// Whether stderr is a terminal that does more than write one line below the other.
+pub(super) fn is_drawn_on() -> bool {
+    io::stderr().is_terminal() && std::env::var("TERM").map_or(true, |term| term != "dumb")
 }
 
 /// A line that may hold names from anywhere, as it goes to a terminal. Logins in URLs do not.

@@ -12,7 +12,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::progress::Progress;
 
-use super::printer::{Printer, human_size, line};
+use super::printer::{Printer, human_size, is_drawn_on, line};
 
 /// How often a transfer is mentioned where there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
@@ -44,7 +44,7 @@ struct Transfer {
 
 impl<'a> Console<'a> {
     pub(super) fn new(printer: &'a Printer) -> Self {
-        let live = !printer.is_quiet() && printer.draws();
+        let live = !printer.is_quiet() && is_drawn_on();
         let bars = live.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
         if let Some(bars) = &bars {
             printer.print_beside(bars.clone());
@@ -316,6 +316,6 @@ mod tests {
         silence.heard = began + Duration::from_secs(239);
         assert_eq!(silence.words(began + Duration::from_secs(241)), None);
         silence.step.clear();
-        assert_eq!(silence.words(began + Duration::from_secs(900)), None);
+        assert_eq!(silence.words(began + Duration::from_mins(15)), None);
     }
 }

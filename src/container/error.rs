@@ -237,10 +237,7 @@ impl ContainerError {
                     "start it as it was made, or make a new one: `warpdrive container rm {name}`"
                 )
             }
-            Self::WorkersDie { name, .. } => format!(
-                "`warpdrive logs {name}` has all that it said; `warpdrive container rm {name}` removes it"
-            ),
-            Self::EndedEarly { name, .. } => format!(
+            Self::WorkersDie { name, .. } | Self::EndedEarly { name, .. } => format!(
                 "`warpdrive logs {name}` has all that it said; `warpdrive container rm {name}` removes it"
             ),
             _ => return None,
