@@ -152,55 +152,32 @@ fn workers_that_crash_in_a_loop_count_as_dead() {
 
 /// A worker that has only just been forked has the handlers of its parent, and loses what it is told.
 #[test]
-fn a_server_that_is_told_to_stop_while_its_workers_start_ends_within_its_grace() {
+fn gunicorn_that_is_told_to_stop_while_its_workers_start_ends_within_its_grace() {
     let warpdrive = Warpdrive::with(PYTHON_311_RUN);
-    for (server, files) in [
+    let source = tree(&[
+        REQUIREMENTS,
         (
-            "gunicorn",
-            [
-                (
-                    "gunicorn.conf.py",
-                    "import time\nworkers = 2\ndef post_fork(server, worker):\n    print('booting', flush=True)\n    time.sleep(3)\n",
-                ),
-                ("app.py", "from flask import Flask\napp = Flask(__name__)\n"),
-            ],
+            "gunicorn.conf.py",
+            "import time\nworkers = 2\ndef post_fork(server, worker):\n    print('booting', flush=True)\n    time.sleep(3)\n",
         ),
-        (
-            "granian",
-            [
-                ("nothing.txt", ""),
-                (
-                    "app.py",
-                    "import os, time\nfrom flask import Flask\napp = Flask(__name__)\nif os.environ.get('WARPDRIVE_PHASE') != 'build':\n    print('booting', flush=True)\n    time.sleep(3)\n",
-                ),
-            ],
-        ),
-    ] {
-        let requirements = format!("flask\n{server}\n");
-        let kind = format!("{server}\n");
-        let source = tree(&[
-            ("requirements.txt", &requirements),
-            (".warpdrive/server_type", &kind),
-            files[0],
-            files[1],
-        ]);
-        warpdrive.image(server, source.path(), &["--no-smoke"]);
-        let more = ["--no-wait", "-e", "WARPDRIVE_GRACEFUL_TIMEOUT=60"];
-        warpdrive.run(&run(server, server, "0:8080", &more));
-        let logs = || words(&warpdrive.output(&["logs", server]));
-        let booting = process::poll(Duration::from_mins(1), || {
-            logs().contains("booting").then_some(())
-        });
-        assert!(booting.is_some(), "{}", logs());
-        let begun = Instant::now();
-        warpdrive.run(&["stop", "-t", "40", server]);
-        assert!(
-            begun.elapsed() < Duration::from_secs(20),
-            "{server}: {:?}",
-            begun.elapsed()
-        );
-        let ended = warpdrive.run(&["ps"]);
-        assert!(ended.contains("exited(0)"), "{server}: {ended}\n{}", logs());
-        warpdrive.run(&["container", "rm", server]);
-    }
+        ("app.py", "from flask import Flask\napp = Flask(__name__)\n"),
+    ]);
+    warpdrive.image("booting", source.path(), &["--no-smoke"]);
+    let more = ["--no-wait", "-e", "WARPDRIVE_GRACEFUL_TIMEOUT=60"];
+    warpdrive.run(&run("booting", "web", "0:8080", &more));
+    let logs = || words(&warpdrive.output(&["logs", "web"]));
+    let booting = process::poll(Duration::from_mins(1), || {
+        logs().contains("booting").then_some(())
+    });
+    assert!(booting.is_some(), "{}", logs());
+    let begun = Instant::now();
+    warpdrive.run(&["stop", "-t", "40", "web"]);
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
+    let ended = warpdrive.run(&["ps"]);
+    assert!(ended.contains("exited(0)"), "{ended}\n{}", logs());
+    warpdrive.run(&["container", "rm", "web"]);
 }

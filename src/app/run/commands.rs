@@ -127,7 +127,8 @@ pub fn start(
     }
     let program = match plan.server() {
         Some(Server::ModWsgi) => program.stopped_by(Stopping::Apache),
-        Some(Server::Gunicorn | Server::Granian) => program.stopped_by(Stopping::Workers),
+        // Not granian: a worker of it that is told twice cuts its responses and hangs.
+        Some(Server::Gunicorn) => program.stopped_by(Stopping::Workers),
         _ => program,
     };
     let begun = Instant::now();
