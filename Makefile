@@ -4,7 +4,7 @@ CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
 BENCH_PROGRAM = $(or $(BENCH_WARPDRIVE),target/release/warpdrive)
 
-.PHONY: help demo test lint bench fuzz test-deps install
+.PHONY: help demo test lint bench fuzz test-deps install dist
 
 help:
 	@echo "make demo       build an example application into an image and run it"
@@ -14,6 +14,7 @@ help:
 	@echo "make fuzz       run all fuzz targets, FUZZ_SECONDS (600) each"
 	@echo "make test-deps  install what the tests need (Debian packages, two unprivileged users)"
 	@echo "make install    install warpdrive into PREFIX ($(PREFIX))"
+	@echo "make dist       make what people install, into dist/: executable, wheel, Debian package"
 
 demo:
 	scripts/demo
@@ -46,3 +47,6 @@ test-deps:
 
 install:
 	$(CARGO) install --locked --path . --root $(PREFIX)
+
+dist:
+	scripts/dist

@@ -75,6 +75,8 @@ fn app_tool() -> Result<PathBuf, String> {
     }
     let out = directory("OUT_DIR")?;
     let target = env::var("TARGET").map_err(|error| error.to_string())?;
+    // The same bytes in every image, whichever C library the host tool is linked with.
+    let target = target.replace("-linux-musl", "-linux-gnu");
     // `target/PROFILE/build/warpdrive-HASH/out`: beside the profiles, so that all of them share it.
     let shared = out
         .ancestors()

@@ -20,6 +20,12 @@ pub trait Progress: Sync {
 
     /// Bytes of something have moved: `what` names it ("layer 3f0c…"), `total` where it is known.
     fn moved(&self, what: &str, done: u64, total: Option<u64>);
+
+    /// So many of something are done: "installing packages", 12 of 166.
+    fn counted(&self, _what: &str, _done: u64, _total: u64) {}
+
+    /// A line of a program outside the sandbox, for those who want to see all of it.
+    fn detail(&self, _line: &str) {}
 }
 
 /// Says nothing.

@@ -17,6 +17,7 @@ mod debian_packages;
 mod declared_dependencies;
 mod dependencies;
 mod file_circles;
+mod first_hour;
 mod fixtures;
 mod front_ends;
 mod image;

@@ -157,3 +157,40 @@ fn the_tests_of_security_promises_are_there() {
     }
     assert!(count > 30, "only {count} tests are named");
 }
+
+/// The schemas that editors take: of the table alone, and of a pyproject.toml with it.
+#[test]
+fn the_schemas_of_the_settings_are_what_the_tool_says() {
+    let output = Command::new(env!("CARGO_BIN_EXE_warpdrive"))
+        .args(["settings", "--schema"])
+        .output()
+        .unwrap();
+    let table: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut inner = table.clone();
+    inner.as_object_mut().unwrap().remove("$schema");
+    inner["$id"] = "https://warpdrive.example/partial-warpdrive.json".into();
+    let whole = serde_json::json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "pyproject.toml with [tool.warpdrive]",
+        "allOf": [{"$ref": "https://json.schemastore.org/pyproject.json"}],
+        "type": "object",
+        "properties": {"tool": {"type": "object", "properties": {"warpdrive": inner}}},
+    });
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference");
+    for (name, schema) in [
+        ("partial-warpdrive.json", &table),
+        ("pyproject-warpdrive.json", &whole),
+    ] {
+        let text = format!("{schema:#}\n");
+        let file = directory.join(name);
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&file, text).unwrap();
+            continue;
+        }
+        let written = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(
+            written == text,
+            "docs/reference/{name} is out of date: UPDATE=1 cargo test --test integration reference"
+        );
+    }
+}

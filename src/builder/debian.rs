@@ -4,9 +4,9 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::json;
@@ -20,12 +20,14 @@ use crate::progress::{Progress, printable};
 use crate::sandbox::{self, IdMode};
 use crate::store::Store;
 
+use super::debian_output::Counter;
 use super::definition::Definition;
 use super::{
     APP_UID, BuilderError, FIXED_TIME, FIXED_TIME_RFC3339, LABEL_KIND, LABEL_NAME, LABEL_PYTHON,
 };
 
-/// Runs in the new tree before it becomes an archive.
+/// Runs in the new tree before it becomes an archive. mmdebstrap is given the text and not a file: with
+/// subordinate ids its uids may read no file of this user's, and a temporary directory may forbid programs.
 const FINISH: &str = include_str!("../../builder-images/finish.sh");
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const MIRROR: &str = "http://deb.debian.org/debian";
@@ -73,11 +75,6 @@ pub fn build(
     })?;
     let _in_use = store.lock_shared()?;
     let scratch = store.scratch("mmdebstrap")?;
-    let hook = scratch.path().join("finish.sh");
-    write_executable(&hook, FINISH).map_err(|source| BuilderError::Start {
-        program: hook.display().to_string(),
-        source,
-    })?;
     progress.step(&format!(
         "---> Making {} from Debian's packages ({suite})",
         definition.name
@@ -85,6 +82,10 @@ pub fn build(
     if !is_installed("mmdebstrap") {
         return Err(BuilderError::NoMmdebstrap);
     }
+    let place = match privilege {
+        Privilege::Root => scratch.path().to_owned(),
+        Privilege::Unshare => open_place()?,
+    };
     let mut command = tied(privilege);
     command
         .args(arguments(
@@ -93,10 +94,9 @@ pub fn build(
             privilege,
             mirror,
             architecture,
-            &hook,
         ))
         .env("SOURCE_DATE_EPOCH", FIXED_TIME.to_string())
-        .env("TMPDIR", scratch_place(privilege, scratch.path()))
+        .env("TMPDIR", place)
         .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -112,9 +112,17 @@ pub fn build(
         let tail = &mut tail;
         if let Some(stderr) = stderr {
             scope.spawn(move || {
+                let mut counter = Counter::default();
                 for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
                     let line = printable(&String::from_utf8_lossy(&line));
-                    progress.output(&line);
+                    // An error of the hook quotes the whole of it.
+                    if !line.trim().is_empty() && FINISH.lines().any(|own| own == line) {
+                        continue;
+                    }
+                    progress.detail(&line);
+                    if let Some((what, done, total)) = counter.read(&line) {
+                        progress.counted(what, done, total);
+                    }
                     if tail.len() == TAIL {
                         tail.pop_front();
                     }
@@ -155,13 +163,32 @@ pub fn build(
     commit(store, definition, layer, &config)
 }
 
-/// mmdebstrap's own scratch directory: with subordinate ids it is entered by other uids, which the
-/// store's mode 0700 would refuse.
-fn scratch_place(privilege: Privilege, scratch: &Path) -> OsString {
-    match privilege {
-        Privilege::Root => scratch.as_os_str().to_owned(),
-        Privilege::Unshare => std::env::temp_dir().into_os_string(),
-    }
+/// mmdebstrap's own scratch directory where it works with subordinate ids, which have to get there: the
+/// store and many a home are closed to them. On a disk rather than in memory: it holds a gigabyte.
+fn open_place() -> Result<PathBuf, BuilderError> {
+    let wished = std::env::var_os("TMPDIR").map(PathBuf::from);
+    let places: Vec<PathBuf> = wished
+        .into_iter()
+        .chain(["/var/tmp".into(), "/tmp".into()])
+        .collect();
+    places
+        .iter()
+        .find(|place| is_open(place))
+        .cloned()
+        .ok_or(BuilderError::NoOpenPlace { tried: places })
+}
+
+/// Whether this user may write there and every other may get there.
+fn is_open(place: &Path) -> bool {
+    let Ok(place) = place.canonicalize() else {
+        return false;
+    };
+    let entered = |path: &Path| path.metadata().is_ok_and(|data| data.mode() & 0o001 != 0);
+    let writable = rustix::fs::access(
+        &place,
+        rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK,
+    );
+    writable.is_ok() && place.ancestors().all(entered)
 }
 
 /// Whether this machine has what makes builders.
@@ -198,7 +225,6 @@ fn arguments(
     privilege: Privilege,
     mirror: Mirror<'_>,
     architecture: &str,
-    hook: &Path,
 ) -> Vec<OsString> {
     let expired = mirror.expired;
     let mirror = mirror.url.unwrap_or(MIRROR).trim_end_matches('/');
@@ -235,10 +261,9 @@ fn arguments(
     ] {
         arguments.push(format!("--dpkgopt={option}").into());
     }
-    let mut customize = OsString::from("--customize-hook=");
-    customize.push(hook);
-    arguments.push(customize);
-    arguments.extend(["--quiet".into(), suite.into(), "-".into()]);
+    arguments.push(format!("--customize-hook={FINISH}").into());
+    // What apt and dpkg say is how far it is.
+    arguments.extend(["--verbose".into(), suite.into(), "-".into()]);
     for source in &definition.suites {
         // Security updates lie beside the main archive, on every mirror that has them.
         let archive = if source.ends_with("-security") {
@@ -323,12 +348,6 @@ fn commit(
     Ok(image)
 }
 
-fn write_executable(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = std::fs::File::create_new(path)?;
-    file.write_all(text.as_bytes())?;
-    file.set_permissions(std::fs::Permissions::from_mode(0o755))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -347,6 +366,47 @@ mod tests {
     }
 
     #[test]
+    fn a_closed_directory_is_not_open_to_subordinate_ids() {
+        use std::os::unix::fs::PermissionsExt;
+        let place = tempfile::tempdir().unwrap();
+        let below = place.path().join("below");
+        std::fs::create_dir(&below).unwrap();
+        let mode = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        for (outer, inner, open) in [
+            (0o755, 0o755, true),
+            (0o711, 0o1777, true),
+            (0o700, 0o755, false),
+            (0o755, 0o700, false),
+        ] {
+            mode(place.path(), outer);
+            mode(&below, inner);
+            assert_eq!(is_open(&below), open, "{outer:o} {inner:o}");
+        }
+        assert!(!is_open(&place.path().join("missing")));
+    }
+
+    /// `mmdebstrap(1)`: a hook with a shell's characters in it is a program for `sh -c`.
+    #[test]
+    fn the_last_step_is_given_as_text() {
+        let definition = super::super::definition::find("debian-12-python-3.11").unwrap();
+        let words = arguments(
+            &definition,
+            "bookworm",
+            Privilege::Unshare,
+            Mirror::default(),
+            "amd64",
+        );
+        let hook = words
+            .iter()
+            .find_map(|word| word.to_str()?.strip_prefix("--customize-hook="))
+            .unwrap();
+        assert!(hook.starts_with("#!/bin/sh\n") && hook.contains("cd \"$1\""));
+        assert!(hook.len() < 128 * 1024, "the longest argument of Linux");
+    }
+
+    #[test]
     fn security_updates_come_from_beside_the_mirror() {
         let definition = super::super::definition::find("debian-12-python-3.11").unwrap();
         let words: Vec<String> = arguments(
@@ -358,7 +418,6 @@ mod tests {
                 expired: false,
             },
             "amd64",
-            Path::new("/x/finish.sh"),
         )
         .into_iter()
         .map(|word| word.into_string().unwrap())

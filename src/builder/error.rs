@@ -13,6 +13,8 @@ use crate::store::StoreError;
 pub enum BuilderError {
     #[error("there is no builder image definition `{name}`")]
     UnknownDefinition { name: String, known: Vec<String> },
+    #[error("there is no builder image `{reference}`")]
+    Misspelt { reference: String, meant: String },
     #[error("the builder image `{name}` has not been made on this machine yet")]
     NotMade { name: String },
     #[error("no builder image has a Python that fits {wanted} ({wanted_by})")]
@@ -45,9 +47,18 @@ pub enum BuilderError {
         tail: Vec<String>,
     },
     #[error(
-        "making a builder image needs root, or a range of subordinate ids for this user in /etc/subuid and /etc/subgid"
+        "making the builder image `{name}` needs root, or a range of subordinate ids for this user in /etc/subuid and /etc/subgid"
     )]
-    NoSubordinateIds,
+    NoSubordinateIds {
+        name: String,
+        /// An image of a registry with the same Python.
+        official: String,
+    },
+    #[error(
+        "making a builder image without root needs a temporary directory that every user may enter, and none of {} is one",
+        tried.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    )]
+    NoOpenPlace { tried: Vec<PathBuf> },
     #[error("the builder image `{reference}` has no Python 3 on its PATH")]
     NoPython { reference: String, detail: String },
     #[error(

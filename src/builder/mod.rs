@@ -7,6 +7,7 @@
 
 pub mod choose;
 pub mod debian;
+mod debian_output;
 pub mod definition;
 mod error;
 mod in_image_tool;

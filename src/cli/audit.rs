@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use clap_complete::engine::ArgValueCandidates;
+
 use crate::audit::{self, Date, Finding, Image, Policy, Report, Severity};
 use crate::oci::Reference;
 use crate::pipeline;
@@ -33,7 +35,7 @@ Exits with 0 when the image passes, with 4 when it is refused.")]
 pub(super) struct Args {
     /// An image of the store or of a registry, or `oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
     /// `docker-archive:FILE[:REF]`, `docker://REF`
-    #[arg(required_unless_present = "rules")]
+    #[arg(required_unless_present = "rules", add = ArgValueCandidates::new(super::complete::images))]
     image: Option<String>,
     /// One JSON object on stdout
     #[arg(long, conflicts_with = "sarif")]

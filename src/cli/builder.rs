@@ -1,6 +1,7 @@
 //! `warpdrive builder`: make, list and look at builder images.
 
 use clap::Subcommand;
+use clap_complete::engine::ArgValueCandidates;
 use serde_json::json;
 
 use crate::builder::definition::Definition;
@@ -12,7 +13,7 @@ use crate::store::Store;
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
-use super::printer::{human_size, table};
+use super::printer::human_size;
 use super::progress::Console;
 
 /// Make, list and look at builder images
@@ -33,9 +34,15 @@ enum Action {
     ///
     /// `python-3.12` is a Debian builder with uv's Python of that version (python-build-standalone), whose
     /// hash the pinned uv knows; `UV_PYTHON_INSTALL_MIRROR` names a mirror of GitHub's releases.
+    #[command(after_long_help = "Examples:
+  warpdrive builder build debian-13-python-3.13
+  warpdrive builder build --mirror http://mirror.example.com/debian debian-12-python-3.11
+  warpdrive builder build ./my-builder
+
+It takes a minute or two, once: as root, or as a user with subordinate ids.")]
     Build {
         /// One of `warpdrive builder list`, `python-3.12`, or a directory with a builder.toml
-        #[arg(value_name = "DIR|NAME")]
+        #[arg(value_name = "DIR|NAME", add = ArgValueCandidates::new(super::complete::definitions))]
         what: String,
         /// Debian mirror
         #[arg(long, env = "WARPDRIVE_DEBIAN_MIRROR", value_name = "URL")]
@@ -59,6 +66,7 @@ enum Action {
     /// A builder image's Python, labels and size
     Inspect {
         /// Name of an image in the store
+        #[arg(add = ArgValueCandidates::new(super::complete::images))]
         image: String,
         /// One JSON object on stdout
         #[arg(long)]
@@ -136,8 +144,12 @@ fn make(
 ) -> Result<Descriptor, CommandError> {
     let console = Console::new(&context.printer);
     let Some(below) = definition.below() else {
-        let privilege = debian::privilege(IdMode::current())
-            .ok_or(crate::builder::BuilderError::NoSubordinateIds)?;
+        let privilege = debian::privilege(IdMode::current()).ok_or_else(|| {
+            crate::builder::BuilderError::NoSubordinateIds {
+                name: definition.name.clone(),
+                official: choose::official(&definition.python),
+            }
+        })?;
         return Ok(debian::build(
             store,
             definition,
@@ -188,7 +200,6 @@ fn list(json: bool, context: &Context) -> Result<u8, CommandError> {
             definition.python.clone(),
             definition.kind.name().to_owned(),
             made.map_or("-".to_owned(), |b| human_size(b.size)),
-            definition.description.clone(),
         ]);
     }
     for builder in &local {
@@ -198,12 +209,17 @@ fn list(json: bool, context: &Context) -> Result<u8, CommandError> {
                 builder.python.clone(),
                 builder.kind.clone(),
                 human_size(builder.size),
-                String::new(),
             ]);
         }
     }
-    for line in table(&["NAME", "PYTHON", "KIND", "IN STORE", "WHAT"], &rows) {
-        context.printer.result(line);
+    context
+        .printer
+        .table(&["NAME", "PYTHON", "KIND", "IN STORE"], &rows);
+    if let Some((name, _)) = definition::by_rule().next() {
+        context.printer.progress(format!(
+            "Without --builder, {name} is taken where the app asks for no other Python. `build` has \
+             compilers, `run` has what a container needs."
+        ));
     }
     Ok(0)
 }

@@ -3,25 +3,51 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use clap_complete::env::Shells;
+
+use super::complete;
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 
-/// Print a completion script for a shell
+/// Print a completion script for a shell: commands, options, names of images and containers, files
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "For example: warpdrive completions bash > ~/.local/share/bash-completion/completions/warpdrive"
-)]
+#[command(after_help = "\
+Examples:
+  warpdrive completions bash > ~/.local/share/bash-completion/completions/warpdrive
+  warpdrive completions zsh > ~/.zfunc/_warpdrive     (with fpath+=~/.zfunc before compinit)
+  warpdrive completions fish > ~/.config/fish/completions/warpdrive.fish
+
+The script asks warpdrive itself: make it anew with another release.")]
 pub(super) struct Args {
     /// The shell
     shell: clap_complete::Shell,
 }
 
-pub(super) fn run(args: &Args, mut command: clap::Command) -> u8 {
+pub(super) fn run(args: &Args) -> Result<u8, CommandError> {
+    let name = args.shell.to_string();
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut command, "warpdrive", &mut script);
+    let written = Shells::builtins()
+        .completer(&name)
+        .ok_or_else(|| io::Error::other(format!("no script for {name}")))
+        .and_then(|shell| {
+            shell.write_registration(
+                complete::VARIABLE,
+                "warpdrive",
+                "warpdrive",
+                "warpdrive",
+                &mut script,
+            )
+        });
+    written.map_err(|error| {
+        CommandError::new(
+            ExitStatus::Failure,
+            "completions",
+            format!("could not make the script for {name}: {error}"),
+        )
+    })?;
     // A closed pipe is no failure.
     let _ = io::stdout().lock().write_all(&script);
-    0
+    Ok(0)
 }
 
 /// Write the manual pages into a directory

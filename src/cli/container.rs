@@ -1,23 +1,24 @@
-//! `warpdrive container ls|exec|port|stop|logs|rm`.
+//! `warpdrive container ls|inspect|exec|port|start|restart|stop|logs|rm|prune`, and `ps`, `stop` and `logs`
+//! for short.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::Subcommand;
+use clap_complete::engine::ArgValueCandidates;
 use serde_json::{Value, json};
 
 use super::context::Context;
 use super::error::CommandError;
-use super::printer::table;
-use super::run::{caller_env, own_failure};
+use super::run::{WaitArgs, caller_env, detached, own_failure};
 use crate::container::{
-    self, ContainerError, ExecOptions, Line, Record, State, Status, Stream, Variable,
+    self, ContainerError, ExecOptions, Line, Record, State, Status, Stream, Variable, VolumeSource,
     parse_variable,
 };
 use crate::sandbox;
 
-/// List, enter, stop and remove containers
+/// List, enter, start, stop and remove containers
 #[derive(Debug, clap::Args)]
 #[command(disable_help_subcommand = true)]
 pub(super) struct Args {
@@ -29,11 +30,15 @@ pub(super) struct Args {
 enum Command {
     #[command(visible_alias = "list")]
     Ls(Ls),
+    Inspect(Inspect),
     Exec(Exec),
     Port(Port),
+    Start(Start),
+    Restart(Restart),
     Stop(Stop),
     Logs(Logs),
     Rm(Rm),
+    Prune(Prune),
     /// Hold a container (what `run -d` starts; not for people)
     #[command(hide = true)]
     Supervise,
@@ -41,13 +46,68 @@ enum Command {
 
 /// List containers, those that have ended too
 #[derive(Debug, clap::Args)]
-struct Ls {
+#[command(after_long_help = "Examples:
+  warpdrive ps
+  warpdrive ps --running --json | jq -r '.containers[].name'")]
+pub(super) struct Ls {
     /// One JSON object on stdout
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// Running ones only
     #[arg(long)]
     running: bool,
+}
+
+/// Show what a container was started with and what became of it; of its variables the names only
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  warpdrive container inspect web
+  warpdrive container inspect web --json | jq .ports")]
+struct Inspect {
+    /// Name or id of the container
+    #[arg(add = ArgValueCandidates::new(super::complete::containers))]
+    container: String,
+    /// One JSON object on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+/// Start containers that have ended, in the background, with what they wrote
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  warpdrive container start web
+  warpdrive container start --wait 5m web")]
+struct Start {
+    #[command(flatten)]
+    waiting: WaitArgs,
+    /// Names or ids of the containers
+    #[arg(required = true, value_name = "CONTAINER", add = ArgValueCandidates::new(super::complete::containers))]
+    containers: Vec<String>,
+}
+
+/// Stop containers and start them again
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  warpdrive container restart web")]
+struct Restart {
+    /// Seconds until KILL
+    #[arg(short, long, value_name = "SECONDS", default_value_t = 10)]
+    time: u64,
+    #[command(flatten)]
+    waiting: WaitArgs,
+    /// Names or ids of the containers
+    #[arg(required = true, value_name = "CONTAINER", add = ArgValueCandidates::new(super::complete::containers))]
+    containers: Vec<String>,
+}
+
+/// Remove all containers that have ended
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  warpdrive container prune")]
+struct Prune {
+    /// One JSON object on stdout
+    #[arg(long)]
+    json: bool,
 }
 
 /// Run a command in a running container; exits with its status
@@ -73,6 +133,7 @@ struct Exec {
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<PathBuf>,
     /// Name or id of the container
+    #[arg(add = ArgValueCandidates::new(super::complete::containers))]
     container: String,
     /// The command and its arguments
     #[arg(
@@ -88,8 +149,12 @@ struct Exec {
 ///
 /// With PORT, prints the host's address alone; without, one line for each port.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  warpdrive container port web
+  curl http://$(warpdrive container port web 8080)/")]
 struct Port {
     /// Name or id of the container
+    #[arg(add = ArgValueCandidates::new(super::complete::containers))]
     container: String,
     /// Port of the container
     #[arg(value_parser = clap::value_parser!(u16).range(1..))]
@@ -98,18 +163,24 @@ struct Port {
 
 /// Stop containers: the image's stop signal, then KILL
 #[derive(Debug, clap::Args)]
-struct Stop {
+#[command(after_long_help = "Examples:
+  warpdrive stop web
+  warpdrive stop -t 60 web worker")]
+pub(super) struct Stop {
     /// Seconds until KILL
     #[arg(short, long, value_name = "SECONDS", default_value_t = 10)]
     time: u64,
     /// Names or ids of the containers
-    #[arg(required = true, value_name = "CONTAINER")]
+    #[arg(required = true, value_name = "CONTAINER", add = ArgValueCandidates::new(super::complete::containers))]
     containers: Vec<String>,
 }
 
 /// Show what a container printed
 #[derive(Debug, clap::Args)]
-struct Logs {
+#[command(after_long_help = "Examples:
+  warpdrive logs web
+  warpdrive logs -f -n 20 web")]
+pub(super) struct Logs {
     /// Go on until the container ends
     #[arg(short, long)]
     follow: bool,
@@ -120,29 +191,42 @@ struct Logs {
     #[arg(short, long)]
     timestamps: bool,
     /// Name or id of the container
+    #[arg(add = ArgValueCandidates::new(super::complete::containers))]
     container: String,
 }
 
 /// Remove containers that have ended
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  warpdrive container rm web
+  warpdrive container rm -f web")]
 struct Rm {
     /// Kill running ones
     #[arg(short, long)]
     force: bool,
     /// Names or ids of the containers
-    #[arg(required = true, value_name = "CONTAINER")]
+    #[arg(required = true, value_name = "CONTAINER", add = ArgValueCandidates::new(super::complete::containers))]
     containers: Vec<String>,
 }
 
 impl Args {
     pub(super) fn json(&self) -> bool {
-        matches!(&self.command, Command::Ls(args) if args.json)
+        match &self.command {
+            Command::Ls(args) => args.json,
+            Command::Inspect(args) => args.json,
+            Command::Prune(args) => args.json,
+            _ => false,
+        }
     }
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     match &args.command {
         Command::Ls(args) => list(args, context),
+        Command::Inspect(args) => inspect(args, context),
+        Command::Start(args) => start(&args.containers, &args.waiting, context),
+        Command::Restart(args) => restart(args, context),
+        Command::Prune(args) => prune(args, context),
         Command::Exec(args) => exec(args, context).map_err(own_failure),
         Command::Port(args) => port(args, context),
         Command::Stop(args) => stop(args, context),
@@ -155,7 +239,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     }
 }
 
-fn list(args: &Ls, context: &Context) -> Result<u8, CommandError> {
+pub(super) fn list(args: &Ls, context: &Context) -> Result<u8, CommandError> {
     let store = context.open_store()?;
     let mut rows = Vec::new();
     let mut objects: Vec<Value> = Vec::new();
@@ -176,9 +260,9 @@ fn list(args: &Ls, context: &Context) -> Result<u8, CommandError> {
     if args.json {
         context.printer.json(&json!({"containers": objects}));
     } else {
-        for line in table(&["ID", "NAME", "IMAGE", "STATUS", "PORTS"], &rows) {
-            context.printer.result(line);
-        }
+        context
+            .printer
+            .table(&["ID", "NAME", "IMAGE", "STATUS", "PORTS"], &rows);
     }
     Ok(0)
 }
@@ -292,7 +376,7 @@ fn port(args: &Port, context: &Context) -> Result<u8, CommandError> {
     Ok(0)
 }
 
-fn stop(args: &Stop, context: &Context) -> Result<u8, CommandError> {
+pub(super) fn stop(args: &Stop, context: &Context) -> Result<u8, CommandError> {
     let store = context.open_store()?;
     for name in &args.containers {
         let record = container::find(&store, name)?;
@@ -302,7 +386,124 @@ fn stop(args: &Stop, context: &Context) -> Result<u8, CommandError> {
     Ok(0)
 }
 
-fn logs(args: &Logs, context: &Context) -> Result<u8, CommandError> {
+fn start(containers: &[String], waiting: &WaitArgs, context: &Context) -> Result<u8, CommandError> {
+    sandbox::enter().map_err(ContainerError::from)?;
+    let store = context.open_store()?;
+    for name in containers {
+        let record = container::find(&store, name)?;
+        let prepared = container::again(&store, record)?;
+        detached(&store, &prepared, waiting, context)?;
+    }
+    Ok(0)
+}
+
+fn restart(args: &Restart, context: &Context) -> Result<u8, CommandError> {
+    let store = context.open_store()?;
+    // Before entering: from within a user namespace nothing of a container can be signalled. The
+    // second time, within, there is nothing to stop.
+    for name in &args.containers {
+        let record = container::find(&store, name)?;
+        if record.config.remove {
+            return Err(ContainerError::GoneWhenStopped {
+                name: record.config.name,
+            }
+            .into());
+        }
+        container::stop(&record, Duration::from_secs(args.time))?;
+    }
+    start(&args.containers, &args.waiting, context)
+}
+
+fn prune(args: &Prune, context: &Context) -> Result<u8, CommandError> {
+    let store = context.open_store()?;
+    let ended = |record: &Record| {
+        record
+            .status()
+            .is_ok_and(|(status, _)| matches!(status, Status::Exited(_) | Status::Dead))
+    };
+    for record in container::list(&store)?.iter().filter(|it| ended(it)) {
+        container::release(record, false)?;
+    }
+    sandbox::enter().map_err(ContainerError::from)?;
+    let mut removed = Vec::new();
+    for record in container::list(&store)?.iter().filter(|it| ended(it)) {
+        container::remove(&store, record)?;
+        removed.push(record.config.name.clone());
+    }
+    if args.json {
+        context.printer.json(&json!({"removed": removed}));
+        return Ok(0);
+    }
+    if removed.is_empty() {
+        context.printer.progress("no container has ended");
+    }
+    for name in removed {
+        context.printer.result(name);
+    }
+    Ok(0)
+}
+
+fn inspect(args: &Inspect, context: &Context) -> Result<u8, CommandError> {
+    let record = container::find(&context.open_store()?, &args.container)?;
+    let (status, state) = record.status()?;
+    let mut object = object(&record, status, &state);
+    let config = &record.config;
+    // Their values may be secrets.
+    let names: Vec<&str> = config.env.iter().map(|(name, _)| name.as_str()).collect();
+    let volumes: Vec<String> = config
+        .volumes
+        .iter()
+        .map(|volume| {
+            let source = match &volume.source {
+                VolumeSource::Path(path) => path.display().to_string(),
+                VolumeSource::Name(name) => name.clone(),
+                VolumeSource::Tmpfs(_) => "tmpfs".to_owned(),
+            };
+            let end = if volume.read_only { ":ro" } else { "" };
+            format!("{source}:{}{end}", volume.target.display())
+        })
+        .collect();
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert("variables".into(), json!(names));
+        fields.insert("volumes".into(), json!(volumes));
+        fields.insert("directory".into(), json!(config.cwd));
+        fields.insert("hostname".into(), json!(config.hostname));
+        fields.insert("network".into(), json!(config.network));
+        fields.insert("read_only".into(), json!(config.read_only));
+        fields.insert("remove".into(), json!(config.remove));
+    }
+    if args.json {
+        context.printer.json(&object);
+        return Ok(0);
+    }
+    let words = row(&record, status, &state);
+    let yes = |value: bool| if value { "yes" } else { "" };
+    for (key, value) in [
+        ("name", config.name.as_str()),
+        ("id", config.id.as_str()),
+        ("image", config.image.as_str()),
+        ("digest", config.manifest.digest().as_ref()),
+        ("status", words[3].as_str()),
+        ("error", state.error.as_deref().unwrap_or_default()),
+        ("ports", words[4].as_str()),
+        ("command", config.command.join(" ").as_str()),
+        ("user", format!("{}:{}", config.uid, config.gid).as_str()),
+        ("directory", config.cwd.display().to_string().as_str()),
+        ("volumes", volumes.join(", ").as_str()),
+        ("read-only", yes(config.read_only)),
+        ("created", config.created.as_str()),
+        ("started", state.started.as_deref().unwrap_or_default()),
+        ("finished", state.finished.as_deref().unwrap_or_default()),
+        ("variables", names.join(", ").as_str()),
+    ] {
+        if !value.is_empty() {
+            context.printer.result(format!("{key:<11} {value}"));
+        }
+    }
+    Ok(0)
+}
+
+pub(super) fn logs(args: &Logs, context: &Context) -> Result<u8, CommandError> {
     let store = context.open_store()?;
     let record = container::find(&store, &args.container)?;
     container::read_logs(&record, args.tail, args.follow, &mut |line| {

@@ -42,7 +42,9 @@ pub(super) fn run(args: &Args, context: &Context) -> u8 {
         printer.json(&json!({"checks": list, "ok": !doctor::fails(&checks)}));
     } else {
         for line in checks.iter().flat_map(lines) {
-            printer.result(line);
+            // The lines below the first one of a check stand under its text.
+            let indent = if line.starts_with(' ') { 8 } else { 26 };
+            printer.prose(&line, indent);
         }
         printer.progress("");
         printer.progress(verdict(&checks));

@@ -12,7 +12,7 @@ use crate::app::advice::{Advice, Explain};
 use crate::progress::{printable, without_logins};
 use crate::sandbox::Exit;
 
-use super::printer::{Printer, line};
+use super::printer::Printer;
 
 /// Exit codes of warpdrive's own work (a contract, see docs/reference/exit-codes.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,20 +153,21 @@ impl CommandError {
                 "status": self.status,
             }}));
         }
-        let mut out = io::stderr().lock();
         let word = printer.paint("1;31", "error");
-        let _ = writeln!(out, "{word}: {}", line(&self.message));
+        printer.paragraph(&format!("{word}: "), &self.message, 2);
         for cause in &self.causes {
-            let _ = writeln!(out, "  {}", line(cause));
+            printer.paragraph("  ", cause, 2);
         }
         for text in &self.tail {
-            let _ = writeln!(out, "  | {}", printable(&without_logins(text)));
+            let text = printable(&without_logins(text));
+            let _ = writeln!(io::stderr().lock(), "  | {text}");
         }
         if let Some(hint) = &self.hint {
             let word = printer.paint("1;36", "hint");
-            let _ = writeln!(out, "\n{word}: {}", line(hint));
+            let _ = writeln!(io::stderr().lock());
+            printer.paragraph(&format!("{word}: "), hint, 6);
             for hint in &self.more_hints {
-                let _ = writeln!(out, "      {}", line(hint));
+                printer.paragraph("      ", hint, 6);
             }
         }
     }
@@ -256,6 +257,29 @@ impl From<crate::transport::TransportError> for CommandError {
     }
 }
 
+/// What to do about what mmdebstrap said last.
+fn mmdebstrap_remedy(tail: &[String]) -> &'static str {
+    let says = |words: &[&str]| {
+        tail.iter()
+            .any(|line| words.iter().any(|word| line.contains(word)))
+    };
+    if says(&["No space left on device"]) {
+        "make room, or name another temporary directory on a disk with 2 GB of room: \
+         `TMPDIR=/srv/tmp warpdrive builder build …`"
+    } else if says(&[
+        "Could not resolve",
+        "Could not connect",
+        "Temporary failure resolving",
+        "Connection failed",
+        "Unable to connect",
+        "Failed to fetch",
+    ]) {
+        "the Debian mirror does not answer: give another one with --mirror, or a proxy with http_proxy"
+    } else {
+        "the lines above are mmdebstrap's own; -v shows all of them, `warpdrive doctor` what is missing here"
+    }
+}
+
 impl From<crate::builder::BuilderError> for CommandError {
     fn from(error: crate::builder::BuilderError) -> Self {
         use crate::builder::BuilderError as E;
@@ -264,14 +288,28 @@ impl From<crate::builder::BuilderError> for CommandError {
         match error {
             E::Store(error) => error.into(),
             E::Sandbox(error) => error.into(),
-            E::UnknownDefinition { known, .. } => {
-                Self::new(ExitStatus::Usage, "builder-unknown", message).with_hint(format!(
+            E::UnknownDefinition { known, name } => {
+                let mut error = Self::new(ExitStatus::Usage, "builder-unknown", message);
+                let others = format!(
                     "give one of these names, or a directory with a builder.toml: {}",
                     known.join(", ")
-                ))
+                );
+                match crate::builder::definition::meant(&name) {
+                    Some(meant) => {
+                        error.hint = Some(format!("did you mean `{meant}`?"));
+                        error.more_hints = vec![others];
+                    }
+                    None => error.hint = Some(others),
+                }
+                error
             }
+            E::Misspelt { meant, reference } => Self::new(ExitStatus::Usage, "builder-unknown", message)
+                .with_hint(format!(
+                    "did you mean `{meant}`? `warpdrive builder list` shows all; an image of a \
+                     registry is named in full, as docker.io/library/{reference}"
+                )),
             E::NotMade { name } => failure("builder-not-made").with_hint(format!(
-                "`warpdrive builder build {name}` makes it of Debian's packages; --builder names another"
+                "make it, once: `warpdrive builder build {name}`; or name another image with --builder"
             )),
             E::NoBuilderFits { known, .. } => {
                 let known: Vec<String> = known
@@ -288,15 +326,28 @@ impl From<crate::builder::BuilderError> for CommandError {
                 "on Debian and Ubuntu: `sudo apt-get install mmdebstrap uidmap debian-archive-keyring`; \
                  elsewhere pull or import a builder: `warpdrive pull docker.io/library/python:3.13-slim`",
             ),
-            E::NoSubordinateIds => failure("subuid-missing").with_hint(
-                "an administrator can give you a range: `sudo usermod --add-subuids 100000-165535 \
-                 --add-subgids 100000-165535 $USER`; or use a builder that somebody else made: \
-                 `warpdrive import oci-archive:FILE` or `warpdrive pull docker.io/library/python:3.13-slim`",
+            E::NoSubordinateIds { name, official } => {
+                let mut error = failure("subuid-missing").with_hint(format!(
+                    "use an image of a registry: `warpdrive image NAME --builder {official}`"
+                ));
+                error.more_hints = vec![
+                    format!(
+                        "or one that another machine made: there `warpdrive export {name} \
+                         oci-archive:{name}.tar:{name}`, here `warpdrive import \
+                         oci-archive:{name}.tar:{name} {name}`"
+                    ),
+                    "or ask the administrator for a range: `sudo usermod --add-subuids \
+                     100000-165535 --add-subgids 100000-165535 $USER`"
+                        .to_owned(),
+                ];
+                error
+            }
+            E::NoOpenPlace { .. } => failure("temporary-directory").with_hint(
+                "name one on a disk with 2 GB of room: `TMPDIR=/srv/tmp warpdrive builder build …`",
             ),
             E::Mmdebstrap { status, tail, .. } => {
-                let mut error = failure("mmdebstrap-failed").with_hint(
-                    "mmdebstrap printed why; a mirror near you can be given with --mirror",
-                );
+                let mut error =
+                    failure("mmdebstrap-failed").with_hint(mmdebstrap_remedy(&tail));
                 error.status = Some(status);
                 error.tail = tail;
                 error
@@ -520,6 +571,31 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 code: "lockfile",
                 ..error.advice().into()
             },
+            E::IndexUnreachable { tail, .. } => {
+                let mut error = Self::new(ExitStatus::Network, "index-unreachable", message).with_hint(
+                    "check the network and HTTPS_PROXY; PIP_INDEX_URL names another index; a build whose \
+                     requirements have not changed needs none",
+                );
+                error.tail = tail;
+                error
+            }
+            E::OfficialUnreachable {
+                source, pythons, ..
+            } => {
+                let mut error = Self::from(source);
+                let own = error.hint.take();
+                error.message = message;
+                error.hint = Some(format!(
+                    "without a registry: ask for a Python that a Debian builder has ({}), or `warpdrive \
+                     import` the image from a file and name it with --builder",
+                    pythons.join(", ")
+                ));
+                error.more_hints = own
+                    .into_iter()
+                    .filter(|hint| !hint.contains("builder build"))
+                    .collect();
+                error
+            }
             E::NotInIndex { .. } => Self::new(ExitStatus::AppBuildFailed, "not-in-index", message)
                 .with_hint("it is looked for nowhere else, since the project says that it is from there; lock it anew"),
             E::NothingFits {

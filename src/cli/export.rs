@@ -1,5 +1,6 @@
 //! `warpdrive export`: an image of the store goes into a file, a directory or another tool.
 
+use clap_complete::engine::ArgValueCandidates;
 use serde_json::json;
 
 use crate::pipeline::Transfers;
@@ -23,6 +24,7 @@ Examples:
 Files and directories with equal images are equal, whoever writes them and when.")]
 pub(super) struct Args {
     /// Name of the image in the store
+    #[arg(add = ArgValueCandidates::new(super::complete::images))]
     name: String,
     /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], docker-daemon:REF,
     /// containers-storage:REF or `docker://REF`

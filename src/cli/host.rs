@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::CompleteEnv;
 
 use super::audit;
 use super::context::Context;
 use super::error::CommandError;
-use super::printer::Printer;
+use super::printer::{Printer, Words};
 use super::{
-    builder, completions, container, doctor, export, image, images, import, inspect, laptop, prune,
-    pull, push, rm, run, s2i, tag, verify_build, version,
+    builder, complete, completions, container, doctor, export, help, image, images, import,
+    inspect, laptop, prune, pull, push, rm, run, s2i, store, tag, usage, verify_build, version,
 };
 use crate::app::cli::AppCommand;
 
@@ -30,7 +31,7 @@ A beginning, in the directory of your application:
   warpdrive image opal                            build the image `opal`
   warpdrive run -p 8080:8080 opal                 and run it
 
-`warpdrive COMMAND --help` has details and examples."
+`warpdrive help COMMAND` has details and examples."
 )]
 struct Cli {
     #[arg(
@@ -43,6 +44,19 @@ struct Cli {
     /// Print results and warnings only
     #[arg(short, long, global = true)]
     quiet: bool,
+    /// Say more: why each step is run, and all that other programs print
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    verbose: bool,
+    /// Colours: `auto` (on a terminal, without `NO_COLOR`), `always` or `never`
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    color: ColorChoice,
     #[command(subcommand)]
     command: Command,
 }
@@ -51,6 +65,12 @@ struct Cli {
 enum Command {
     Image(image::Args),
     Run(run::Args),
+    /// List containers: `container ls` for short
+    Ps(container::Ls),
+    /// Show what a container printed: `container logs` for short
+    Logs(container::Logs),
+    /// Stop containers: `container stop` for short
+    Stop(container::Stop),
     Container(container::Args),
     Images(images::Args),
     Inspect(inspect::Args),
@@ -65,7 +85,9 @@ enum Command {
     VerifyBuild(verify_build::Args),
     Builder(builder::Args),
     S2i(s2i::S2iArgs),
+    Store(store::Args),
     Doctor(doctor::Args),
+    Help(help::Args),
     Completions(completions::Args),
     Man(completions::ManArgs),
     Version(version::Args),
@@ -85,6 +107,7 @@ impl Command {
             Self::Tag(args) => args.json,
             Self::Rm(args) => args.json,
             Self::Prune(args) => args.json,
+            Self::Ps(args) => args.json,
             Self::Container(args) => args.json(),
             Self::Builder(args) => args.json(),
             Self::S2i(args) => args.json(),
@@ -92,8 +115,14 @@ impl Command {
             Self::Pull(args) => args.json,
             Self::Export(args) => args.json,
             Self::Import(args) => args.json,
+            Self::Store(args) => args.json(),
             Self::Doctor(args) => args.json,
-            Self::Run(_) | Self::Completions(_) | Self::Man(_) => false,
+            Self::Run(_)
+            | Self::Logs(_)
+            | Self::Stop(_)
+            | Self::Help(_)
+            | Self::Completions(_)
+            | Self::Man(_) => false,
             Self::Version(args) => args.json,
             Self::App(command) => command.json(),
         }
@@ -115,10 +144,15 @@ impl Command {
             Self::Pull(args) => pull::run(args, context),
             Self::Export(args) => export::run(args, context),
             Self::Import(args) => import::run(args, context),
+            Self::Store(args) => store::run(args, context),
             Self::Doctor(args) => Ok(doctor::run(args, context)),
             Self::Run(args) => run::run(args, context),
+            Self::Ps(args) => container::list(args, context),
+            Self::Logs(args) => container::logs(args, context),
+            Self::Stop(args) => container::stop(args, context),
             Self::Container(args) => container::run(args, context),
-            Self::Completions(args) => Ok(completions::run(args, Cli::command())),
+            Self::Help(args) => help::run(args, Cli::command()),
+            Self::Completions(args) => completions::run(args),
             Self::Man(args) => completions::man(args, Cli::command(), context),
             Self::Version(args) => Ok(version::run(args, context)),
             Self::App(command) => laptop::run(command, context),
@@ -150,17 +184,49 @@ pub(super) fn log_all() {
 
 /// Parses the arguments, carries the command out, and gives the exit code.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    CompleteEnv::with_factory(Cli::command)
+        .var(complete::VARIABLE)
+        .bin("warpdrive")
+        .complete();
+    let arguments: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let parsed = Cli::command()
+        .color(usage::colour(&arguments))
+        .try_get_matches()
+        .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    let cli = match parsed {
         Ok(cli) => cli,
+        Err(_) if usage::is_only_verbose(&arguments) => {
+            CommandError::usage("-v says more of what a command does, and there is no command")
+                .with_hint("`warpdrive -V` prints the version, `warpdrive help` lists the commands")
+                .report(
+                    &Printer::new(Words::Normal, usage::colour(&arguments)),
+                    false,
+                );
+            return ExitCode::from(2);
+        }
         Err(error) => {
             let _ = error.print();
+            if let Some(hint) = usage::hint(error.kind(), &arguments) {
+                let printer = Printer::new(Words::Normal, usage::colour(&arguments));
+                let word = printer.paint("1;36", "hint");
+                printer.progress("");
+                printer.paragraph(&format!("{word}: "), &hint, 6);
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
     log();
+    let words = match (cli.quiet, cli.verbose) {
+        (true, _) => Words::Quiet,
+        (_, true) => Words::Verbose,
+        _ => Words::Normal,
+    };
     let context = Context {
         store: cli.store,
-        printer: Printer::new(cli.quiet),
+        printer: Printer::new(words, cli.color),
     };
     match cli.command.run(&context) {
         Ok(code) => ExitCode::from(code),

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use clap_complete::engine::ArgValueCandidates;
 use serde_json::json;
 
 use crate::app::detect::Detected;
@@ -21,7 +22,7 @@ use super::audit::{is_strict, policy};
 use super::context::Context;
 use super::error::CommandError;
 use super::limits::{BuildNetwork, LimitArgs, WriteArgs};
-use super::printer::{human_size, table};
+use super::printer::human_size;
 use super::progress::Console;
 use super::source;
 
@@ -42,14 +43,14 @@ pub(super) struct Args {
     #[command(flatten)]
     source: source::SourceArgs,
     /// Builder image, in the store or in a registry
-    #[arg(long, value_name = "IMAGE")]
+    #[arg(long, value_name = "IMAGE", add = ArgValueCandidates::new(super::complete::builders))]
     builder: Option<String>,
     /// An image that the source may name as its builder: `REGISTRY/NAME`, `REGISTRY/NAME:TAG` or
     /// `REGISTRY/PATH/*`; may be given more than once
     #[arg(long, value_name = "IMAGE")]
     allow_builder: Vec<String>,
     /// Image that the app runs on, with the same Python; without it, the builder image
-    #[arg(long, value_name = "IMAGE")]
+    #[arg(long, value_name = "IMAGE", add = ArgValueCandidates::new(super::complete::images))]
     runtime_image: Option<String>,
     /// A setting of the application, before the environment and the files: `server_type=gunicorn`
     #[arg(long, value_name = "NAME=VALUE")]
@@ -168,8 +169,12 @@ fn allowed_builders(given: &[String]) -> Vec<String> {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
+    let begun = Instant::now();
     let mut request = request(args)?;
     let lock = lock_file(args)?;
+    if let Some(directory) = args.source.directory() {
+        refuse_home(&directory)?;
+    }
     let console = Console::new(&context.printer);
     if args.dry_run {
         source::catch_signals()?;
@@ -181,15 +186,52 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     if let Some(path) = &lock {
         write_lock(path, &report, context)?;
     }
-    if args.explain {
+    if args.explain || context.printer.is_verbose() {
         explain(&report, context);
     }
     if args.json {
         context.printer.json(&report);
     } else {
-        summary(&report, context);
+        summary(&report, begun.elapsed(), context);
     }
     Ok(0)
+}
+
+/// A home directory, or all of the machine, is hardly ever an application, and its image would hold
+/// whatever else is there.
+fn refuse_home(directory: &Path) -> Result<(), CommandError> {
+    let Ok(directory) = directory.canonicalize() else {
+        return Ok(());
+    };
+    let home = std::env::var_os("HOME").and_then(|home| Path::new(&home).canonicalize().ok());
+    let what = if directory == Path::new("/") {
+        "the root directory of this machine"
+    } else if home.is_some_and(|home| home == directory) {
+        "your home directory"
+    } else {
+        return Ok(());
+    };
+    let is_app = [
+        "pyproject.toml",
+        "requirements.txt",
+        "setup.py",
+        "Pipfile",
+        "manage.py",
+        ".warpdrive",
+        ".s2i",
+    ]
+    .iter()
+    .any(|name| directory.join(name).exists());
+    if is_app {
+        return Ok(());
+    }
+    Err(CommandError::usage(format!(
+        "the source would be {}, which is {what}: all that lies there would go into the image",
+        directory.display()
+    ))
+    .with_hint(
+        "go to the directory of your application first (`cd ~/opal`), or name it: `--path ~/opal`",
+    ))
 }
 
 /// Where `--write-lock` writes.
@@ -486,15 +528,14 @@ fn explanation(phase: &Explanation) -> String {
 }
 
 /// The table of layers, the digest, and what to type next.
-pub(super) fn summary(report: &Report, context: &Context) {
+pub(super) fn summary(report: &Report, took: Duration, context: &Context) {
     let printer = &context.printer;
     let rows: Vec<Vec<String>> = report.layers.iter().map(row).collect();
     printer.progress("");
-    for line in table(&["KIND", "SIZE", "STATE", "LAYER"], &rows) {
-        printer.progress(line);
-    }
+    printer.progress_table(&["KIND", "SIZE", "STATE", "LAYER"], &rows);
     printer.progress("");
     printer.result(format!("{}@{}", report.name, report.digest));
+    printer.progress(closing(report, took));
     for reference in &report.pushed {
         printer.progress(format!("pushed {reference}"));
     }
@@ -502,6 +543,23 @@ pub(super) fn summary(report: &Report, context: &Context) {
     printer.progress("");
     printer.progress(format!("Next:  warpdrive run -p 8080:8080 {name}"));
     printer.progress(format!("       warpdrive inspect {name}"));
+}
+
+/// `built opal in 8.9 s · 47.0 MB · 12 layers, 2 new`
+fn closing(report: &Report, took: Duration) -> String {
+    let size: u64 = report.layers.iter().map(|layer| layer.size).sum();
+    let new = report.layers.iter().filter(|layer| !layer.cached).count();
+    let new = match new {
+        0 => "none new".to_owned(),
+        number => format!("{number} new"),
+    };
+    format!(
+        "built {} in {:.1} s · {} · {} layers, {new}",
+        report.name,
+        took.as_secs_f64(),
+        human_size(size),
+        report.layers.len()
+    )
 }
 
 fn row(layer: &LayerReport) -> Vec<String> {

@@ -8,7 +8,7 @@ use crate::store::{Image, Named, Store};
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
-use super::printer::{human_size, table};
+use super::printer::human_size;
 
 /// List the images in the store
 #[derive(Debug, clap::Args)]
@@ -57,9 +57,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
             .progress("No images; `warpdrive image NAME` builds one, `warpdrive pull` fetches one");
         return Ok(0);
     }
-    for line in table(&["NAME", "DIGEST", "CREATED", "SIZE"], &rows) {
-        context.printer.result(line);
-    }
+    context
+        .printer
+        .table(&["NAME", "DIGEST", "CREATED", "SIZE"], &rows);
     Ok(0)
 }
 

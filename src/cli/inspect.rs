@@ -1,5 +1,6 @@
 //! `warpdrive inspect NAME`: what an image is made of.
 
+use clap_complete::engine::ArgValueCandidates;
 use serde_json::{Value, json};
 
 use crate::progress::shown;
@@ -18,6 +19,7 @@ use super::printer::{human_size, table};
   warpdrive inspect opal --raw=config | jq .config.Env")]
 pub(super) struct Args {
     /// Name or digest of an image in the store
+    #[arg(add = ArgValueCandidates::new(super::complete::images))]
     name: String,
     /// One JSON object on stdout
     #[arg(long, conflicts_with = "raw")]
@@ -173,7 +175,11 @@ fn prose(store: &Store, image: &Image) -> Result<Vec<String>, CommandError> {
             history.get(index).cloned().unwrap_or_default(),
         ]);
     }
-    lines.extend(table(&["LAYER", "SIZE", "MADE BY"], &rows));
+    lines.extend(table(
+        &["LAYER", "SIZE", "MADE BY"],
+        &rows,
+        super::width::of(std::io::stdout()),
+    ));
     Ok(lines)
 }
 

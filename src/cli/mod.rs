@@ -6,12 +6,14 @@
 
 mod audit;
 mod builder;
+mod complete;
 mod completions;
 mod container;
 mod context;
 mod doctor;
 mod error;
 mod export;
+mod help;
 mod host;
 mod image;
 mod images;
@@ -28,8 +30,11 @@ mod rm;
 mod run;
 mod s2i;
 mod source;
+mod store;
 mod tag;
+mod usage;
 mod verify_build;
 mod version;
+mod width;
 
 pub use host::main;

@@ -3,37 +3,127 @@
 //! A closed pipe ends output quietly, as in any Unix tool.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Mutex;
 
+use clap::ColorChoice;
+use indicatif::MultiProgress;
 use serde::Serialize;
 
 pub(super) use crate::progress::human_size;
 use crate::progress::{self, printable, shown, without_logins};
 
+use super::width;
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Words {
+    /// Results and warnings only.
+    Quiet,
+    Normal,
+    /// Also why each step was run, and all that other programs print.
+    Verbose,
+}
+
 /// Writes results and progress.
 pub(super) struct Printer {
-    quiet: bool,
+    words: Words,
     colour: bool,
+    /// Columns of stdout and stderr.
+    out: Option<usize>,
+    err: Option<usize>,
+    /// Bars on the terminal, which lines are printed above.
+    bars: Mutex<Option<MultiProgress>>,
 }
 
 impl Printer {
-    pub(super) fn new(quiet: bool) -> Self {
-        let colour = io::stderr().is_terminal()
-            && std::env::var_os("NO_COLOR").is_none()
-            && std::env::var("TERM").map_or(true, |term| term != "dumb");
-        Self { quiet, colour }
+    pub(super) fn new(words: Words, colour: ColorChoice) -> Self {
+        let colour = match colour {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => {
+                io::stderr().is_terminal()
+                    && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+                    && std::env::var("TERM").map_or(true, |term| term != "dumb")
+            }
+        };
+        Self {
+            words,
+            colour,
+            out: width::of(io::stdout()),
+            err: width::of(io::stderr()),
+            bars: Mutex::new(None),
+        }
     }
 
     pub(super) fn is_quiet(&self) -> bool {
-        self.quiet
+        self.words == Words::Quiet
+    }
+
+    pub(super) fn is_verbose(&self) -> bool {
+        self.words == Words::Verbose
+    }
+
+    /// From here on lines go above these bars.
+    pub(super) fn print_beside(&self, bars: MultiProgress) {
+        if let Ok(mut own) = self.bars.lock() {
+            *own = Some(bars);
+        }
+    }
+
+    pub(super) fn print_alone(&self) {
+        if let Ok(mut own) = self.bars.lock() {
+            *own = None;
+        }
+    }
+
+    fn beside(&self, print: impl FnOnce()) {
+        let bars = self.bars.lock().ok().and_then(|bars| bars.clone());
+        match bars {
+            Some(bars) => bars.suspend(print),
+            None => print(),
+        }
+    }
+
+    /// A line of ours on stderr, in as many as the terminal needs.
+    fn err(&self, text: &str, indent: usize) {
+        let text = width::wrap(text, self.err, indent);
+        self.beside(|| {
+            let _ = writeln!(io::stderr().lock(), "{text}");
+        });
+    }
+
+    /// A paragraph of an error, with what comes before it on its first line.
+    pub(super) fn paragraph(&self, before: &str, text: &str, indent: usize) {
+        self.err(&format!("{before}{}", line(text)), indent);
+    }
+
+    /// A table of the result, as wide as stdout at most.
+    pub(super) fn table(&self, header: &[&str], rows: &[Vec<String>]) {
+        for line in table(header, rows, self.out) {
+            self.result(line);
+        }
+    }
+
+    /// A table of progress, as wide as stderr at most.
+    pub(super) fn progress_table(&self, header: &[&str], rows: &[Vec<String>]) {
+        for line in table(header, rows, self.err) {
+            self.progress(line);
+        }
+    }
+
+    /// Lines of the result that are text for people.
+    pub(super) fn prose(&self, text: &str, indent: usize) {
+        self.beside(|| {
+            let text = width::wrap(&line(text), self.out, indent);
+            let _ = writeln!(io::stdout().lock(), "{text}");
+        });
     }
 
     /// A line of the result, on stdout.
-    #[expect(
-        clippy::unused_self,
-        reason = "there is one printer, and what it prints is its business"
-    )]
     pub(super) fn result(&self, line: impl AsRef<str>) {
-        let _ = writeln!(io::stdout().lock(), "{}", self::line(line.as_ref()));
+        self.beside(|| {
+            let _ = writeln!(io::stdout().lock(), "{}", self::line(line.as_ref()));
+        });
     }
 
     /// The result as one JSON object on stdout.
@@ -57,8 +147,10 @@ impl Printer {
 
     /// A line of progress, on stderr; nothing with `--quiet`.
     pub(super) fn progress(&self, line: impl AsRef<str>) {
-        if !self.quiet {
-            let _ = writeln!(io::stderr().lock(), "{}", self::line(line.as_ref()));
+        if !self.is_quiet() {
+            let line = self::line(line.as_ref());
+            let indent = line.len() - line.trim_start_matches(' ').len();
+            self.err(&line, indent + 2);
         }
     }
 
@@ -67,25 +159,26 @@ impl Printer {
         let Some(rest) = line.strip_prefix("---> ") else {
             return self.progress(line);
         };
-        if !self.quiet {
+        if !self.is_quiet() {
             let arrow = self.paint("1;32", "--->");
-            let _ = writeln!(io::stderr().lock(), "{arrow} {}", self::line(rest));
+            self.err(&format!("{arrow} {}", self::line(rest)), 5);
         }
     }
 
     /// A line that a program printed, on stderr; nothing with `--quiet`.
     pub(super) fn output(&self, line: &str) {
-        if !self.quiet {
+        if !self.is_quiet() {
             let line = printable(&without_logins(line));
-            let _ = writeln!(io::stderr().lock(), "{line}");
+            self.beside(|| {
+                let _ = writeln!(io::stderr().lock(), "{line}");
+            });
         }
     }
 
     /// A warning, on stderr, also with `--quiet`.
     pub(super) fn warning(&self, text: impl AsRef<str>) {
         let word = self.paint("33", "warning");
-        let text = line(text.as_ref());
-        let _ = writeln!(io::stderr().lock(), "{word}: {text}");
+        self.err(&format!("{word}: {}", line(text.as_ref())), 2);
     }
 
     /// Text in a colour (an SGR number) where stderr is a terminal; meaning never hangs on it.
@@ -98,23 +191,30 @@ impl Printer {
     }
 }
 
+/// Whether stderr is a terminal that does more than write one line below the other.
+pub(super) fn is_drawn_on() -> bool {
+    io::stderr().is_terminal() && std::env::var("TERM").map_or(true, |term| term != "dumb")
+}
+
 /// A line that may hold names from anywhere, as it goes to a terminal. Logins in URLs do not.
 pub(super) fn line(text: &str) -> String {
     shown(&without_logins(text)).into_owned()
 }
 
-/// A table with aligned columns, for `images`, `container ls` and the like.
-pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> Vec<String> {
+/// A table with aligned columns, for `images`, `container ls` and the like, as wide as `room` at most.
+pub(super) fn table(header: &[&str], rows: &[Vec<String>], room: Option<usize>) -> Vec<String> {
     let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
+    let widths = width::fit(widths, room);
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let mut text = String::new();
         for (cell, width) in cells.zip(&widths) {
-            text.push_str(cell);
+            let cell = width::cut(cell, *width);
+            text.push_str(&cell);
             text.extend(std::iter::repeat_n(' ', width + 2 - cell.chars().count()));
         }
         text.trim_end().to_owned()
@@ -146,6 +246,6 @@ mod tests {
     #[test]
     fn columns_are_aligned_and_lines_not_padded() {
         let rows = vec![vec!["opal".into(), "1".into()]];
-        assert_eq!(table(&["NAME", "N"], &rows), ["NAME  N", "opal  1"]);
+        assert_eq!(table(&["NAME", "N"], &rows, None), ["NAME  N", "opal  1"]);
     }
 }

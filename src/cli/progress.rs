@@ -1,25 +1,39 @@
-//! Shows progress: the build's lines and the apps' output as they come, transfers as a bar on a
-//! terminal and as plain lines with bytes and rates otherwise.
+//! Shows progress: the build's lines and the apps' output as they come, transfers and counts as bars on
+//! a terminal and as plain lines with the same facts otherwise. A step that takes its time is seen to do
+//! so: with a clock on a terminal, with a line now and then elsewhere.
 
 use std::collections::HashMap;
-use std::io::IsTerminal;
-use std::sync::Mutex;
+use std::io::Write;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::progress::Progress;
 
-use super::printer::{Printer, human_size, line};
+use super::printer::{Printer, human_size, is_drawn_on, line};
 
 /// How often a transfer is mentioned where there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
+/// When a step that says nothing is mentioned where there is no terminal: after so long, and again
+/// whenever it has taken twice the time.
+const STILL_AFTER: Duration = Duration::from_secs(15);
+
+const BYTES: &str = "{msg:20!} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+const UNKNOWN_BYTES: &str = "{msg:20!} {bytes} {bytes_per_sec}";
+const COUNT: &str = "{msg:20!} {wide_bar} {pos}/{len} {eta}";
+const CLOCK: &str = "{spinner} {wide_msg} {elapsed}";
 
 /// Progress for people, on stderr.
 pub(super) struct Console<'a> {
     printer: &'a Printer,
     bars: Option<MultiProgress>,
     transfers: Mutex<HashMap<String, Transfer>>,
+    /// The step that runs, on a terminal.
+    clock: Mutex<Option<ProgressBar>>,
+    /// The same elsewhere.
+    still: Option<Still>,
 }
 
 struct Transfer {
@@ -30,37 +44,38 @@ struct Transfer {
 
 impl<'a> Console<'a> {
     pub(super) fn new(printer: &'a Printer) -> Self {
-        let live = !printer.is_quiet() && std::io::stderr().is_terminal();
+        let live = !printer.is_quiet() && is_drawn_on();
+        let bars = live.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
+        if let Some(bars) = &bars {
+            printer.print_beside(bars.clone());
+        }
         Self {
             printer,
-            bars: live.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr())),
+            still: (!live && !printer.is_quiet()).then(Still::watch),
+            bars,
             transfers: Mutex::new(HashMap::new()),
+            clock: Mutex::new(None),
         }
     }
 
-    /// Prints beside the bars.
-    fn print(&self, print: impl FnOnce()) {
-        match &self.bars {
-            Some(bars) => bars.suspend(print),
-            None => print(),
+    fn bar(&self, template: &str, total: u64, what: &str) -> Option<ProgressBar> {
+        let bars = self.bars.as_ref()?;
+        let bar = bars.add(ProgressBar::new(total));
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
         }
-    }
-}
-
-impl Progress for Console<'_> {
-    fn step(&self, line: &str) {
-        self.print(|| self.printer.step(line));
+        Some(bar.with_message(line(what)))
     }
 
-    fn warning(&self, text: &str) {
-        self.print(|| self.printer.warning(text));
-    }
-
-    fn output(&self, line: &str) {
-        self.print(|| self.printer.output(line));
-    }
-
-    fn moved(&self, what: &str, done: u64, total: Option<u64>) {
+    /// Shows how far something is, and forgets it when it is finished.
+    fn advance(
+        &self,
+        what: &str,
+        done: u64,
+        total: Option<u64>,
+        template: &str,
+        plain: impl FnOnce(Duration) -> String,
+    ) {
         let Ok(mut transfers) = self.transfers.lock() else {
             return;
         };
@@ -68,29 +83,193 @@ impl Progress for Console<'_> {
         let transfer = transfers
             .entry(what.to_owned())
             .or_insert_with(|| Transfer {
-                bar: self.bars.as_ref().map(|bars| {
-                    let bar = bars.add(ProgressBar::new(total.unwrap_or(0)));
-                    let style = "{msg:28!} {bar:24} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-                    if let Ok(style) = ProgressStyle::with_template(style) {
-                        bar.set_style(style);
-                    }
-                    bar.with_message(line(what))
-                }),
+                bar: self.bar(template, total.unwrap_or(0), what),
                 started: Instant::now(),
                 said: Instant::now(),
             });
+        self.heard();
         if let Some(bar) = &transfer.bar {
+            if let Some(total) = total {
+                bar.set_length(total);
+            }
             bar.set_position(done);
             if finished {
                 bar.finish_and_clear();
             }
         } else if finished || transfer.said.elapsed() >= PLAIN_EVERY {
             transfer.said = Instant::now();
-            self.printer
-                .progress(plain(what, done, total, transfer.started.elapsed()));
+            self.printer.progress(plain(transfer.started.elapsed()));
         }
         if finished {
             transfers.remove(what);
+        }
+    }
+
+    /// Something was said: whoever waits knows that it goes on.
+    fn heard(&self) {
+        if let Some(still) = &self.still {
+            still.heard(None);
+        }
+    }
+}
+
+impl Progress for Console<'_> {
+    fn step(&self, text: &str) {
+        self.printer.step(text);
+        let title = text.trim_start_matches([' ', '-', '>']);
+        if let Some(still) = &self.still {
+            still.heard(Some(title));
+        }
+        if let Ok(mut clock) = self.clock.lock() {
+            if let Some(before) = clock.take() {
+                before.finish_and_clear();
+            }
+            *clock = self.bar(CLOCK, 0, title);
+            if let Some(bar) = &*clock {
+                bar.enable_steady_tick(Duration::from_millis(120));
+            }
+        }
+    }
+
+    fn warning(&self, text: &str) {
+        self.heard();
+        self.printer.warning(text);
+    }
+
+    fn output(&self, line: &str) {
+        self.heard();
+        self.printer.output(line);
+    }
+
+    fn moved(&self, what: &str, done: u64, total: Option<u64>) {
+        let template = if total.is_some() {
+            BYTES
+        } else {
+            UNKNOWN_BYTES
+        };
+        self.advance(what, done, total, template, |took| {
+            plain(what, done, total, took)
+        });
+    }
+
+    fn counted(&self, what: &str, done: u64, total: u64) {
+        self.advance(what, done, Some(total), COUNT, |_| {
+            format!("       {what}: {done} of {total}")
+        });
+    }
+
+    fn detail(&self, line: &str) {
+        if self.printer.is_verbose() {
+            self.output(line);
+        }
+    }
+}
+
+impl Drop for Console<'_> {
+    fn drop(&mut self) {
+        if let Some(bars) = &self.bars {
+            let _ = bars.clear();
+        }
+        if let Ok(mut clock) = self.clock.lock()
+            && let Some(bar) = clock.take()
+        {
+            bar.finish_and_clear();
+        }
+        self.printer.print_alone();
+    }
+}
+
+/// Says of a step that it goes on, where nobody sees a clock.
+struct Still {
+    shared: Arc<(Mutex<Silence>, Condvar)>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Silence {
+    step: String,
+    began: Instant,
+    /// When it is mentioned next.
+    next: Duration,
+    heard: Instant,
+    over: bool,
+}
+
+impl Still {
+    fn watch() -> Self {
+        let silence = Silence {
+            step: String::new(),
+            began: Instant::now(),
+            next: STILL_AFTER,
+            heard: Instant::now(),
+            over: false,
+        };
+        let shared = Arc::new((Mutex::new(silence), Condvar::new()));
+        let seen = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("still".to_owned())
+            .spawn(move || {
+                let (silence, changed) = &*seen;
+                let Ok(mut silence) = silence.lock() else {
+                    return;
+                };
+                while !silence.over {
+                    let Ok((guard, _)) = changed.wait_timeout(silence, Duration::from_secs(1))
+                    else {
+                        return;
+                    };
+                    silence = guard;
+                    if let Some(words) = silence.words(Instant::now()) {
+                        let _ = writeln!(std::io::stderr().lock(), "{}", line(&words));
+                    }
+                }
+            });
+        Self {
+            shared,
+            thread: thread.ok(),
+        }
+    }
+
+    /// Something was said; with a step, that it began.
+    fn heard(&self, step: Option<&str>) {
+        if let Ok(mut silence) = self.shared.0.lock() {
+            silence.heard = Instant::now();
+            if let Some(step) = step {
+                step.clone_into(&mut silence.step);
+                silence.began = silence.heard;
+                silence.next = STILL_AFTER;
+            }
+        }
+    }
+}
+
+impl Silence {
+    /// What is to be said at this moment, if anything.
+    fn words(&mut self, now: Instant) -> Option<String> {
+        let took = now.duration_since(self.began);
+        let due = !self.step.is_empty()
+            && took >= self.next
+            && now.duration_since(self.heard) >= PLAIN_EVERY;
+        if !due {
+            return None;
+        }
+        self.next = took * 2;
+        self.heard = now;
+        Some(format!(
+            "       still, after {} s: {}",
+            took.as_secs(),
+            self.step
+        ))
+    }
+}
+
+impl Drop for Still {
+    fn drop(&mut self) {
+        if let Ok(mut silence) = self.shared.0.lock() {
+            silence.over = true;
+        }
+        self.shared.1.notify_all();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
     }
 }
@@ -110,4 +289,33 @@ fn plain(what: &str, done: u64, total: Option<u64>, took: Duration) -> String {
         human_size(done),
         human_size(rate)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_step_is_mentioned_at_ever_longer_intervals() {
+        let began = Instant::now();
+        let mut silence = Silence {
+            step: "Compressing".into(),
+            began,
+            next: STILL_AFTER,
+            heard: began,
+            over: false,
+        };
+        let said: Vec<u64> = (1..200)
+            .filter(|second| {
+                silence
+                    .words(began + Duration::from_secs(*second))
+                    .is_some()
+            })
+            .collect();
+        assert_eq!(said, [15, 30, 60, 120]);
+        silence.heard = began + Duration::from_secs(239);
+        assert_eq!(silence.words(began + Duration::from_secs(241)), None);
+        silence.step.clear();
+        assert_eq!(silence.words(began + Duration::from_mins(15)), None);
+    }
 }

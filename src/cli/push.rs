@@ -1,5 +1,7 @@
 //! `warpdrive push`: an image of the store goes to a registry.
 
+use clap_complete::engine::ArgValueCandidates;
+
 use crate::oci::Reference;
 use crate::pipeline::Transfers;
 use crate::registry::{Client, ClientOptions};
@@ -23,6 +25,7 @@ Examples:
 ")]
 pub(super) struct Args {
     /// Name of the image in the store
+    #[arg(add = ArgValueCandidates::new(super::complete::images))]
     name: String,
     /// Name in the registry, where it is another: REGISTRY/PATH[:TAG]
     dest: Option<String>,

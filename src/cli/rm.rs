@@ -18,7 +18,7 @@ The content stays until `warpdrive prune`, and as long as another name or a cont
 digest removes the image's name if it has only one.")]
 pub(super) struct Args {
     /// Names of images, as `warpdrive images` lists them
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "NAME", add = clap_complete::engine::ArgValueCandidates::new(super::complete::images))]
     names: Vec<String>,
     /// One JSON object on stdout
     #[arg(long)]

@@ -4,14 +4,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use clap_complete::engine::ArgValueCandidates;
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::limits::LimitArgs;
 use super::progress::Console;
+use crate::app::advice::Advice;
+use crate::app::run::of_log;
 use crate::container::{
-    self, Attach, ContainerError, PortMapping, RunOptions, Variable, Volume, parse_signal,
-    parse_variable, read_env_file,
+    self, Attach, ContainerError, Early, Patience, PortMapping, Prepared, Record, RunOptions,
+    Variable, Volume, last_lines, parse_signal, parse_variable, read_env_file,
 };
 use crate::sandbox;
 use crate::store::Store;
@@ -28,6 +31,7 @@ use crate::store::Store;
 #[command(after_long_help = "Examples:
   warpdrive run opal -p 8080:8080              foreground, http://127.0.0.1:8080
   warpdrive run opal -d -p 0:8080 --name web   in the background, on a free port
+  warpdrive ps                                 what runs; then: logs web, stop web
   warpdrive run opal -v data:/data --rm        a volume of the store survives the container
   warpdrive run opal -it -- bash               a shell instead of the app
   warpdrive run opal --process worker          the worker of its Procfile
@@ -37,6 +41,7 @@ path of the host is mounted as it is, with the host's owners: rootless, the cont
 write there only where its mapped uid may. --read-only gives a writable /tmp (docker does not).")]
 pub(super) struct Args {
     /// Name of the image, as `warpdrive images` lists it
+    #[arg(add = ArgValueCandidates::new(super::complete::images))]
     image: String,
     /// Name of the container [default: the image's, with a few digits]
     #[arg(long)]
@@ -53,6 +58,9 @@ pub(super) struct Args {
     /// Run as this user of the image, by number or name
     #[arg(short, long, value_name = "UID[:GID]")]
     user: Option<String>,
+    // As for all commands, but `-v` is docker's here.
+    #[arg(long, help = "Say more: all that other programs print")]
+    verbose: bool,
     /// Mount a volume of the store or a path of the host
     #[arg(short, long = "volume", value_name = "SRC:DST[:ro]")]
     volumes: Vec<Volume>,
@@ -65,9 +73,11 @@ pub(super) struct Args {
     /// The container's network
     #[arg(long, value_enum, default_value = "private")]
     network: Network,
-    /// Run in the background and print the container's id
+    /// Run in the background, and print the container's id once the application answers
     #[arg(short, long)]
     detach: bool,
+    #[command(flatten)]
+    waiting: WaitArgs,
     /// Give the command your standard input
     #[arg(short, long)]
     interactive: bool,
@@ -102,6 +112,17 @@ pub(super) struct Args {
     command: Vec<String>,
 }
 
+/// How long to wait for the application of a detached container.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct WaitArgs {
+    /// How long the application in the background may take until it answers, for example 5m
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "60s")]
+    wait: Duration,
+    /// Do not wait until the application in the background answers
+    #[arg(long, conflicts_with = "wait")]
+    no_wait: bool,
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Network {
     /// Its own; -p leads in, pasta or slirp4netns (where there is one) out
@@ -133,7 +154,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
         exit: ExitStatus::Program(125),
         ..error
     })?;
-    start(&store, &options, context).map_err(own_failure)
+    start(&store, &options, &args.waiting, context).map_err(own_failure)
 }
 
 /// Runs an image in the foreground with every port that it exposes on a free one of this machine.
@@ -162,47 +183,97 @@ pub(super) fn with_all_ports(image: &str, context: &Context) -> Result<u8, Comma
     run(&args, context)
 }
 
-fn start(store: &Store, options: &RunOptions, context: &Context) -> Result<u8, ContainerError> {
+fn start(
+    store: &Store,
+    options: &RunOptions,
+    waiting: &WaitArgs,
+    context: &Context,
+) -> Result<u8, ContainerError> {
     let words = Console::new(&context.printer);
     let prepared = container::prepare(store, options, caller_env, &words)?;
-    let announce = |ports: &[PortMapping], notes: &[String]| {
-        // That all is well is nothing to report.
-        for note in notes.iter().filter(|note| note.starts_with("no ")) {
-            context.printer.progress(note);
-        }
-        for (asked, got) in options.ports.iter().zip(ports) {
-            if asked.host == 0 {
-                let (port, listen) = (got.port, got.listen());
-                context
-                    .printer
-                    .progress(format!("port {port} of the container is at {listen}"));
-            }
-        }
-    };
     if options.detached {
-        let started = container::start_detached(store, &prepared)?;
-        context.printer.result(&prepared.record.config.id);
-        announce(&started.ports, &started.notes);
-        if matches!(
-            container::look_early(&prepared.record)?,
-            container::Early::Removed
-        ) {
-            context.printer.warning(format!(
-                "`{}` has ended already, and --rm removed it with its log",
-                prepared.record.config.name
-            ));
-        }
-        return Ok(0);
+        return detached(store, &prepared, waiting, context);
     }
     let attach = Attach {
         foreground: true,
         interactive: options.interactive,
+        folded: !context.printer.is_verbose(),
     };
     let (record, spec) = (&prepared.record, &prepared.spec);
     let status = container::run(store, record, spec, attach, &mut |ports, notes| {
-        announce(ports, notes);
+        announce(record, ports, notes, context);
     })?;
     Ok(u8::try_from(status).unwrap_or(u8::MAX))
+}
+
+/// Starts a container in the background and waits until its application answers.
+pub(super) fn detached(
+    store: &Store,
+    prepared: &Prepared,
+    waiting: &WaitArgs,
+    context: &Context,
+) -> Result<u8, ContainerError> {
+    let started = container::start_detached(store, prepared)?;
+    let (record, printer) = (&prepared.record, &context.printer);
+    let name = &record.config.name;
+    printer.result(&record.config.id);
+    announce(record, &started.ports, &started.notes, context);
+    if waiting.no_wait {
+        return Ok(0);
+    }
+    let patience = prepared.serves.map(|port| Patience {
+        port,
+        limit: waiting.wait,
+    });
+    match container::look_early(record, patience)? {
+        Early::Well => {}
+        Early::Unwell(status) => printer.warning(format!(
+            "`{name}` answers GET / with the status {status}; `warpdrive logs {name}` shows why"
+        )),
+        Early::Removed => printer.warning(format!(
+            "`{name}` has ended already, and --rm removed it with its log"
+        )),
+    }
+    Ok(0)
+}
+
+/// What the user may want to know of a container that runs now.
+fn announce(record: &Record, ports: &[PortMapping], notes: &[String], context: &Context) {
+    // That all is well is nothing to report.
+    for note in notes.iter().filter(|note| note.starts_with("no ")) {
+        if !said_today(record, note) {
+            context.printer.progress(note);
+        }
+    }
+    for (asked, got) in record.config.ports.iter().zip(ports) {
+        if asked.host == 0 {
+            let (port, listen) = (got.port, got.listen());
+            context
+                .printer
+                .progress(format!("port {port} of the container is at {listen}"));
+        }
+    }
+}
+
+/// Whether this store's user was told it within a day. What is true of the machine is no news with
+/// every container.
+fn said_today(record: &Record, note: &str) -> bool {
+    const DAY: Duration = Duration::from_hours(24);
+    let Some(store) = record.directory().ancestors().nth(2) else {
+        return false;
+    };
+    let place = store.join("cache/said-today");
+    let recent = std::fs::metadata(&place)
+        .and_then(|data| data.modified())
+        .ok()
+        .and_then(|time| time.elapsed().ok())
+        .is_some_and(|age| age < DAY);
+    if recent && std::fs::read_to_string(&place).is_ok_and(|text| text == note) {
+        return true;
+    }
+    // Who cannot write there is told again.
+    let _ = std::fs::write(&place, note);
+    false
 }
 
 fn options(args: &Args) -> Result<RunOptions, ContainerError> {
@@ -244,6 +315,28 @@ pub(super) fn caller_env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+impl CommandError {
+    /// Adds what a container's last lines say of the cause: what the tool inside has found out, else
+    /// what the last traceback means, else the lines themselves.
+    fn diagnosed(&mut self, log: Vec<String>) {
+        let found = Advice::read(&log).or_else(|| of_log(String::new(), &log.join("\n")));
+        let Some(advice) = found else {
+            self.tail = last_lines(log);
+            return;
+        };
+        let told = Self::from(advice);
+        if !told.message.is_empty() {
+            self.causes.push(told.message);
+        }
+        self.causes.extend(told.causes);
+        self.tail = told.tail;
+        let own = self.hint.take();
+        let mut hints = told.hint.into_iter().chain(told.more_hints).chain(own);
+        self.hint = hints.next();
+        self.more_hints = hints.collect();
+    }
+}
+
 /// A failure of warpdrive's own in a command that answers with a program's status: 125 to 127, as
 /// docker has it.
 pub(super) fn own_failure(error: ContainerError) -> CommandError {
@@ -263,8 +356,11 @@ impl From<ContainerError> for CommandError {
             error => {
                 let mut told = Self::new(ExitStatus::Failure, error.code(), error.to_string());
                 told.hint = error.hint();
-                if let ContainerError::EndedEarly { tail, .. } = error {
-                    told.tail = tail;
+                if let ContainerError::EndedEarly { tail, .. }
+                | ContainerError::WorkersDie { tail, .. }
+                | ContainerError::NoAnswer { tail, .. } = error
+                {
+                    told.diagnosed(tail);
                 }
                 told
             }

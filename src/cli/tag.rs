@@ -1,5 +1,6 @@
 //! `warpdrive tag A B`: another name for an image.
 
+use clap_complete::engine::ArgValueCandidates;
 use serde_json::json;
 
 use crate::oci::Reference;
@@ -17,7 +18,7 @@ use super::images::resolve;
 An image that had the new name loses it, and stays in the store until `warpdrive prune`.")]
 pub(super) struct Args {
     /// Name or digest of an image in the store
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(super::complete::images))]
     from: String,
     /// The new name
     #[arg(value_name = "NEW")]

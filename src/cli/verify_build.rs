@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap_complete::engine::ArgValueCandidates;
+
 use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::pipeline::{self, AuditGate, Record, Request, Verification};
@@ -36,6 +38,7 @@ Exits with 0 when both have one digest, and with 4, telling which file differs a
 not.")]
 pub(super) struct Args {
     /// Name of an image in the store
+    #[arg(add = ArgValueCandidates::new(super::complete::images))]
     image: String,
     /// The source tree, at the commit that the image was made from; without it, the repository that
     /// the image names

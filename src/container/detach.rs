@@ -61,8 +61,10 @@ pub struct Started {
 
 /// Starts a supervisor for a prepared container; comes back when the command runs.
 pub fn start(store: &Store, prepared: &Prepared) -> Result<Started, ContainerError> {
+    let ran = |record: &Record| record.state().is_ok_and(|state| state.started.is_some());
+    let before = ran(&prepared.record);
     let answer = exchange(store, prepared);
-    if answer.is_err() {
+    if answer.is_err() && !before {
         // The supervisor does this too, unless it was killed.
         let _ = prepared.record.remove(store);
     }
@@ -156,6 +158,7 @@ pub fn supervise(store: &Store) -> Result<i32, ContainerError> {
         let attach = Attach {
             foreground: false,
             interactive: false,
+            folded: false,
         };
         supervise::run(store, &record, &start.spec, attach, &mut |ports, notes| {
             answer(&Answer::Running {

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::rootfs::RootfsError;
 use crate::sandbox::SandboxError;
@@ -79,6 +80,28 @@ pub enum ContainerError {
         hint: Option<String>,
         status: u8,
     },
+    #[error(
+        "container `{name}` was made with other ids than this user has now (as root, with or without subordinate ids)"
+    )]
+    OtherIds { name: String },
+    #[error("container `{name}` was started with --rm: it is gone when it is stopped")]
+    GoneWhenStopped { name: String },
+    #[error("`{name}` does not answer on its port {port} after {} s", waited.as_secs())]
+    NoAnswer {
+        name: String,
+        port: u16,
+        waited: Duration,
+        /// Ports inside that something listens on.
+        listens: Vec<u16>,
+        /// The last lines of its log.
+        tail: Vec<String>,
+    },
+    #[error("the workers of `{name}` end as soon as they start, again and again; it was stopped")]
+    WorkersDie {
+        name: String,
+        /// The last lines of its log.
+        tail: Vec<String>,
+    },
     #[error("`{name}` ended with status {status} as soon as it had been started")]
     EndedEarly {
         name: String,
@@ -132,6 +155,10 @@ impl ContainerError {
                     .unwrap_or("container")
             }
             Self::EndedEarly { .. } => "ended-early",
+            Self::WorkersDie { .. } => "workers-die",
+            Self::NoAnswer { .. } => "no-answer",
+            Self::OtherIds { .. } => "other-ids",
+            Self::GoneWhenStopped { .. } => "gone-when-stopped",
             Self::Io { .. } | Self::System { .. } | Self::Record { .. } => "container",
             Self::Store(_) => "store",
             Self::Rootfs(_) => "layers",
@@ -181,8 +208,37 @@ impl ContainerError {
             Self::EndedEarly { removed: true, .. } => {
                 "--rm removed it: without that its log stays".to_owned()
             }
-            Self::EndedEarly { name, .. } => format!(
-                "`warpdrive container logs {name}` has all that it said; `warpdrive container rm {name}` removes it"
+            Self::NoAnswer {
+                name,
+                port,
+                listens,
+                ..
+            } => match listens.as_slice() {
+                [] => format!(
+                    "it runs on: `warpdrive logs -f {name}` shows what it does; --wait 5m gives it \
+                     more time, --no-wait does not wait"
+                ),
+                others => format!(
+                    "it listens on {} instead: let it listen on $PORT, or tell where it does with \
+                     `-e PORT={}`; it was to be {port}",
+                    others
+                        .iter()
+                        .map(u16::to_string)
+                        .collect::<Vec<_>>()
+                        .join(", "),
+                    others[0]
+                ),
+            },
+            Self::GoneWhenStopped { .. } => {
+                "stop it, and start a new one with `warpdrive run`".to_owned()
+            }
+            Self::OtherIds { name } => {
+                format!(
+                    "start it as it was made, or make a new one: `warpdrive container rm {name}`"
+                )
+            }
+            Self::WorkersDie { name, .. } | Self::EndedEarly { name, .. } => format!(
+                "`warpdrive logs {name}` has all that it said; `warpdrive container rm {name}` removes it"
             ),
             _ => return None,
         })
@@ -193,6 +249,7 @@ impl ContainerError {
         match self {
             Self::Supervisor { status, .. } => *status,
             Self::EndedEarly { status, .. } => u8::try_from(*status).unwrap_or(125),
+            Self::NoAnswer { .. } | Self::WorkersDie { .. } => 1,
             Self::Sandbox(error) => u8::try_from(error.shell_status()).unwrap_or(125),
             _ => 125,
         }

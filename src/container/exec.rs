@@ -67,6 +67,7 @@ pub fn exec(
     let attach = Attach {
         foreground: true,
         interactive: options.interactive,
+        folded: false,
     };
     let mut session = Session::new(options.terminal, attach, config.stop_signal)?;
     let spec = JoinSpec {

@@ -7,7 +7,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::fold::Fold;
 use super::log::{LineSplitter, LogWriter, Stream};
+
+/// What the caller sees of a command's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Show {
+    Nothing,
+    Everything,
+    /// Without the tracebacks of a start that failed, where the cause is told below them.
+    Folded,
+}
 
 /// Most that a pipe holds (`/proc/sys/fs/pipe-max-size`), and what a copier has in hand.
 const MAX_PIPE: u64 = (1 << 20) + 64 * 1024;
@@ -58,7 +70,7 @@ pub(super) fn pump(
     mut from: File,
     stream: Stream,
     log: Option<Arc<LogWriter>>,
-    show: bool,
+    show: Show,
 ) -> io::Result<Pump> {
     let progress = Arc::new(Progress::default());
     let told = Arc::clone(&progress);
@@ -66,9 +78,15 @@ pub(super) fn pump(
         .name("output".to_owned())
         .spawn(move || {
             let mut log = log.as_deref().map(|log| LineSplitter::new(log, stream));
-            let mut shown = show;
+            let mut shown = show != Show::Nothing;
+            let mut fold = Fold::new(show == Show::Folded && stream == Stream::Stderr);
             let mut buffer = vec![0_u8; 64 * 1024];
             loop {
+                if let Some(left) = fold.left()
+                    && !readable(&from, left)
+                {
+                    shown = shown && write_to(stream, &fold.release()).is_ok();
+                }
                 let count = match from.read(&mut buffer) {
                     Ok(0) => break,
                     Ok(count) => count,
@@ -78,18 +96,30 @@ pub(super) fn pump(
                 };
                 told.writing.store(true, Ordering::SeqCst);
                 let bytes = &buffer[..count];
-                shown = shown && write_to(stream, bytes).is_ok();
+                shown = shown && write_to(stream, &fold.push(bytes)).is_ok();
                 if let Some(log) = &mut log {
                     log.push(bytes);
                 }
                 told.copied.fetch_add(count as u64, Ordering::SeqCst);
                 told.writing.store(false, Ordering::SeqCst);
             }
+            if shown {
+                let _ = write_to(stream, &fold.finish());
+            }
             if let Some(error) = log.and_then(LineSplitter::finish) {
                 tracing::warn!(%error, "the log is not complete");
             }
         })?;
     Ok(Pump { thread, progress })
+}
+
+/// Waits until there is something to read, or the end; `false` when there is not in time.
+fn readable(from: &File, limit: Duration) -> bool {
+    let Ok(limit) = Timespec::try_from(limit) else {
+        return true;
+    };
+    let mut polled = [PollFd::new(from, PollFlags::IN)];
+    !matches!(poll(&mut polled, Some(&limit)), Ok(0))
 }
 
 fn write_to(stream: Stream, bytes: &[u8]) -> io::Result<()> {

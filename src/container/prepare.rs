@@ -18,6 +18,9 @@ use crate::store::{Image, Store};
 /// Where programs are looked for when the image says nothing.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What the build has decided about the application, as JSON.
+const PLAN_LABEL: &str = "io.warpdrive.plan";
+
 /// Longest host name that the kernel takes.
 const MAX_HOSTNAME: usize = 64;
 
@@ -56,6 +59,8 @@ pub struct RunOptions {
 pub struct Prepared {
     pub record: Record,
     pub spec: Spec,
+    /// Where its application is to answer, inside.
+    pub serves: Option<u16>,
 }
 
 /// Lays the image's layers out and makes the container's directory. Nothing runs yet.
@@ -131,7 +136,60 @@ pub fn prepare(
     let mounts = mounts(store, &config, &image)?;
     let record = Record::create(store, config)?;
     let spec = spec(&record, lowers, mounts, options.limits.clone());
-    Ok(Prepared { record, spec })
+    record.keep_spec(&spec)?;
+    let serves = options
+        .command
+        .is_empty()
+        .then(|| web_port(&image, &record.config))
+        .flatten()
+        .filter(|_| options.entrypoint.is_none());
+    Ok(Prepared {
+        record,
+        spec,
+        serves,
+    })
+}
+
+/// A container that has ended, ready to be started again with what it wrote.
+///
+/// To be called in a process that may mount and chown (`sandbox::enter`).
+pub fn again(store: &Store, record: Record) -> Result<Prepared, ContainerError> {
+    let name = || record.config.name.clone();
+    if matches!(
+        record.status()?.0,
+        record::Status::Running | record::Status::Created
+    ) {
+        return Err(ContainerError::Running { name: name() });
+    }
+    if record.config.map != IdMode::current().map_name() {
+        return Err(ContainerError::OtherIds { name: name() });
+    }
+    let spec = record.spec()?;
+    let image = store.image_at(&record.config.manifest)?;
+    let own = [image.config.words("Entrypoint"), image.config.words("Cmd")].concat();
+    let serves = (record.config.command == own)
+        .then(|| web_port(&image, &record.config))
+        .flatten();
+    Ok(Prepared {
+        record,
+        spec,
+        serves,
+    })
+}
+
+/// The port inside on which the application of an image of ours answers, if it is one for the web.
+fn web_port(image: &Image, config: &Config) -> Option<u16> {
+    let plan: serde_json::Value = serde_json::from_str(image.config.label(PLAN_LABEL)?).ok()?;
+    if plan.get("web").and_then(serde_json::Value::as_bool) == Some(false) {
+        return None;
+    }
+    let said = ["PORT", "WARPDRIVE_HTTP_PORT"]
+        .into_iter()
+        .find_map(|name| {
+            let (_, value) = config.env.iter().find(|(known, _)| known == name)?;
+            value.parse().ok()
+        });
+    Some(said.unwrap_or(8080))
 }
 
 /// What cannot go together.

@@ -24,7 +24,7 @@ use super::process::Process;
 use super::volumes::Volume;
 use crate::layer;
 use crate::oci::Descriptor;
-use crate::sandbox::Network;
+use crate::sandbox::{Network, Spec};
 use crate::store::Store;
 
 /// Largest record that is read, in bytes: an environment and a command can be long.
@@ -239,6 +239,20 @@ impl State {
             (None, true) if self.process.is_some() => Status::Running,
             (None, true) => Status::Created,
         }
+    }
+}
+
+/// What the sandbox is told to start it with.
+const SPEC: &str = "spec.json";
+
+impl Record {
+    /// Keeps what it is started with, for another start. `prune` spares the layers that are named here.
+    pub(super) fn keep_spec(&self, spec: &Spec) -> Result<(), ContainerError> {
+        write_atomic(&self.directory, SPEC, spec)
+    }
+
+    pub(super) fn spec(&self) -> Result<Spec, ContainerError> {
+        read_json(&self.directory.join(SPEC))
     }
 }
 

@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::ContainerError;
 use super::log::{LogWriter, Stream as LogStream};
-use super::output::{Pump, pump};
+use super::output::{Pump, Show, pump};
 use super::supervise::Attach;
 use super::terminal::{self, RawTerminal};
 use crate::sandbox::{Exit, Io, Sandbox, SignalQueue, Size, Stream};
@@ -120,7 +120,12 @@ impl Session {
         ];
         for (from, stream) in outputs {
             if let Some(from) = from {
-                let pump = pump(from, stream, log.cloned(), self.attach.foreground);
+                let show = match (self.attach.foreground, self.attach.folded && !self.terminal) {
+                    (false, _) => Show::Nothing,
+                    (true, false) => Show::Everything,
+                    (true, true) => Show::Folded,
+                };
+                let pump = pump(from, stream, log.cloned(), show);
                 self.pumps.push(pump.map_err(failed)?);
             }
         }

@@ -25,6 +25,8 @@ pub struct Attach {
     pub foreground: bool,
     /// Standard input goes to it.
     pub interactive: bool,
+    /// The tracebacks of a start that failed are left out where the cause is told.
+    pub folded: bool,
 }
 
 impl Dial for Dialer {
@@ -36,7 +38,8 @@ impl Dial for Dialer {
 /// Runs a prepared container to its end and gives its exit status. `ready` is called when it runs,
 /// with its ports and what the user may want to know, before anything that it prints is shown.
 ///
-/// A container that could not be started is removed, so that its name is free again. To be called
+/// A container that could not be started is removed, so that its name is free again, unless it ran
+/// before. To be called
 /// from the main thread: the sandbox ends when the thread that started it does.
 pub fn run(
     store: &Store,
@@ -45,11 +48,15 @@ pub fn run(
     attach: Attach,
     ready: &mut dyn FnMut(&[PortMapping], &[String]),
 ) -> Result<i32, ContainerError> {
+    let before = record.state().ok().filter(|state| state.started.is_some());
     let started = start(record, spec, attach);
     let running = match started {
         Ok(running) => running,
         Err(error) => {
-            let _ = record.remove(store);
+            let _ = match &before {
+                Some(state) => record.write_state(state),
+                None => record.remove(store),
+            };
             return Err(error);
         }
     };

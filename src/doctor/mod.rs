@@ -1,9 +1,11 @@
 //! What this machine allows, what is missing and how to get it: the findings of `warpdrive doctor`.
 //!
 //! [`examine`] joins what the sandbox says of the kernel ([`sandbox::probe`]) with the place of the
-//! store (`place`) and the programs that are useful (`programs`). Nothing is changed and nothing is
+//! store (`place`), the programs that are useful (`programs`), and what this user can do with all
+//! of it (`abilities`). Nothing is changed and nothing is
 //! installed; the words go to the user in `cli::doctor`.
 
+mod abilities;
 mod place;
 mod programs;
 
@@ -63,6 +65,7 @@ pub fn examine(store: Option<&Path>) -> Vec<Check> {
         ),
     }
     checks.extend(programs::checks());
+    checks.extend(abilities::checks(&checks));
     checks
 }
 
@@ -82,8 +85,7 @@ fn builders(store: &Store) -> Check {
             Check::new(NAME, Verdict::Ok, names.join(", "))
         }
         Ok(_) => Check::new(NAME, Verdict::Warn, "none in the store").remedy(
-            "warpdrive builder build debian-13-python-3.13 makes one (`warpdrive builder list` \
-             shows all); without one, docker.io/library/python is pulled",
+            "the last line here says what you can do about it; `warpdrive builder list` shows all",
         ),
         Err(error) => Check::new(NAME, Verdict::Warn, error.to_string())
             .remedy("`warpdrive builder build --force NAME` makes one again"),
@@ -117,7 +119,7 @@ mod tests {
         let store = Store::open(Some(place.path())).unwrap();
         let check = builders(&store);
         assert_eq!(check.verdict, Verdict::Warn);
-        assert!(check.remedy.unwrap().contains("builder build"));
+        assert!(check.remedy.unwrap().contains("builder list"));
     }
 
     #[test]

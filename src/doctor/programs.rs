@@ -34,6 +34,19 @@ pub(super) fn checks() -> Vec<Check> {
     ]
 }
 
+/// What `builder build` lacks on this machine, and how to get it.
+pub(super) fn missing_for_builders() -> Option<(String, String)> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let check = debian(&|name| find(name, &path), Path::new(KEYRING).exists());
+    let remedy = check.remedy?;
+    let what = if check.detail == "not installed" {
+        format!("{} is not installed", check.name)
+    } else {
+        check.detail
+    };
+    Some((what, remedy))
+}
+
 fn find(name: &str, path: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(path)
         .filter(|directory| directory.is_absolute())
@@ -49,7 +62,7 @@ fn find(name: &str, path: &OsStr) -> Option<PathBuf> {
 fn debian(find: &dyn Fn(&str) -> Option<PathBuf>, keyring: bool) -> Check {
     const NAME: &str = "mmdebstrap";
     let remedy = "`warpdrive builder build` needs it: sudo apt-get install mmdebstrap \
-                  debian-archive-keyring; or pull or import a builder image";
+                  debian-archive-keyring";
     match find("mmdebstrap") {
         Some(program) if keyring => Check::new(
             NAME,

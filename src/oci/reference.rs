@@ -219,6 +219,28 @@ fn check_tag(tag: &str) -> Result<(), String> {
     }
 }
 
+/// `; try NAME`, where a name like this one is allowed.
+fn instead(path: &str) -> String {
+    let components: Vec<String> = path
+        .to_lowercase()
+        .split('/')
+        .map(|component| {
+            let words = component.split(|c: char| !c.is_ascii_alphanumeric() && !"._-".contains(c));
+            words
+                .map(|word| word.trim_matches(['.', '_', '-']))
+                .filter(|word| !word.is_empty())
+                .collect::<Vec<_>>()
+                .join("-")
+        })
+        .collect();
+    let name = components.join("/");
+    if check_path(&name).is_ok() {
+        format!("; try `{name}`")
+    } else {
+        String::new()
+    }
+}
+
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*`
 fn check_path(path: &str) -> Result<(), String> {
     if path.len() > 255 {
@@ -230,15 +252,19 @@ fn check_path(path: &str) -> Result<(), String> {
         }
         if component.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(format!(
-                "`{component}` has upper-case letters; try `{}`",
-                path.to_ascii_lowercase()
+                "`{component}` has upper-case letters{}",
+                instead(path)
             ));
         }
         if let Some(bad) = component
             .chars()
             .find(|c| !(c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(*c)))
         {
-            return Err(format!("`{}` may not stand in a name", bad.escape_debug()));
+            return Err(format!(
+                "`{}` may not stand in a name{}",
+                bad.escape_debug(),
+                instead(path)
+            ));
         }
         let is_separator = |b: u8| matches!(b, b'.' | b'_' | b'-');
         let bytes = component.as_bytes();
@@ -258,6 +284,23 @@ fn check_path(path: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_suggested_is_accepted() {
+        for (given, name) in [
+            ("My App", "my-app"),
+            ("Opal", "opal"),
+            ("team/My  App!", "team/my-app"),
+            ("a b/C", "a-b/c"),
+            ("Übung", "bung"),
+        ] {
+            let error = given.parse::<Reference>().unwrap_err().to_string();
+            assert!(error.ends_with(&format!("; try `{name}`")), "{error}");
+            name.parse::<Reference>().unwrap();
+        }
+        let error = "!!".parse::<Reference>().unwrap_err().to_string();
+        assert!(!error.contains("try"), "{error}");
+    }
     use proptest::prelude::*;
 
     fn parse(text: &str) -> Reference {

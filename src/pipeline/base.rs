@@ -107,11 +107,22 @@ pub(super) fn take(
         choice.reference, choice.reason
     ));
     let pin = request.pinned.as_ref().map(|pinned| &pinned.builder);
+    let reason = choice.reason;
     let reference = match (named, pin) {
         (None, None) => made_by_rule(context, choice.reference)?,
         _ => choice.reference,
     };
-    let base = prepare(store, reference, pin, progress)?;
+    let official = (named.is_none() && pin.is_none()).then(|| reference.clone());
+    let base =
+        prepare(store, reference, pin, progress).map_err(|error| match (error, official) {
+            (BuildError::Registry(source), Some(reference)) => BuildError::OfficialUnreachable {
+                reference,
+                reason,
+                pythons: builder::definition::by_rule().map(|(_, it)| it).collect(),
+                source,
+            },
+            (error, _) => error,
+        })?;
     if let Some(wanted) = python
         && !wanted.matches(base.python.minor())
     {
@@ -138,10 +149,16 @@ fn made_by_rule(context: Context<'_>, reference: String) -> Result<String, Build
     if definition.suite().is_none() || store.image(&reference)?.is_some() {
         return Ok(reference);
     }
-    if !debian::is_possible() {
+    let mode = IdMode::current();
+    let lacking = match debian::privilege(mode) {
+        None => Some("this user has no subordinate ids to make it with"),
+        Some(_) if !debian::is_possible() => Some("mmdebstrap, which makes it, is not installed"),
+        Some(_) => None,
+    };
+    if let Some(lacking) = lacking {
         let official = choose::official(&definition.python);
         progress.step(&format!(
-            "---> {reference} is not made yet, and mmdebstrap, which makes it, is not installed: using {official}"
+            "---> {reference} is not made yet, and {lacking}: using {official}"
         ));
         return Ok(official);
     }
@@ -312,9 +329,14 @@ fn pull_what_is_not_ours(
             let name = name.to_owned();
             return Err(BuilderError::NotMade { name }.into());
         }
-        Some(name) => progress.warning(&format!(
-            "there is no builder image `{reference}` on this machine: did you mean `{name}`?"
-        )),
+        // A registry that is asked for a slip of the finger says that a login is needed.
+        Some(name) => {
+            return Err(BuilderError::Misspelt {
+                reference: reference.to_owned(),
+                meant: name.to_owned(),
+            }
+            .into());
+        }
         None => {}
     }
     pull(store, reference, progress)

@@ -21,6 +21,16 @@ pub enum BuildError {
     Detect(#[from] crate::app::DetectError),
     #[error(transparent)]
     Lockfile(#[from] crate::lockfile::LockfileError),
+    #[error("the package index does not answer: {address} could not be fetched")]
+    IndexUnreachable { address: String, tail: Vec<String> },
+    #[error("{source}; {reference} was to be the builder image ({reason})")]
+    OfficialUnreachable {
+        reference: String,
+        reason: String,
+        /// The Pythons that Debian builders have.
+        pythons: Vec<&'static str>,
+        source: RegistryError,
+    },
     #[error("{package} is locked, and {index} has no file of it with the locked hash")]
     NotInIndex { package: String, index: String },
     #[error("the project says that {package} is from {index}, which has no file of it that fits")]

@@ -18,6 +18,8 @@ use super::spec::Limits;
 pub(super) const REMEDY: &str =
     "run it as root, or in a delegated scope: systemd-run --user --scope -p Delegate=yes";
 const PREFIX: &str = "warpdrive-";
+/// A group that is younger may be about to get its first process.
+const FRESH: Duration = Duration::from_mins(1);
 /// Most processes and threads of a sandbox for which no number is given.
 const DEFAULT_PROCESSES: u64 = 4096;
 /// Microseconds of a CPU quota's period, the kernel's default.
@@ -193,7 +195,12 @@ fn remove_stale(parent: &Path) {
                 .parse::<i32>()
                 .ok()
         });
-        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+        // A process of another pid namespace, which is not seen here, may have made it just now.
+        let old = entry
+            .metadata()
+            .and_then(|data| data.modified())
+            .is_ok_and(|time| time.elapsed().is_ok_and(|age| age > FRESH));
+        if old && owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
             let _ = fs::remove_dir(entry.path());
         }
     }

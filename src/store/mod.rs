@@ -19,6 +19,7 @@
 
 mod blobs;
 mod cache;
+mod destroy;
 mod error;
 mod image;
 mod locks;
@@ -75,6 +76,12 @@ impl Store {
         // What cannot be removed here (files of other ids, before `sandbox::enter`) is `prune`'s.
         let _ = store.sweep();
         Ok(store)
+    }
+
+    /// The store of the standard place, if there is one. Nothing is made, changed or swept.
+    pub fn existing() -> Option<Self> {
+        let root = place(|name| std::env::var_os(name).map(PathBuf::from))?;
+        root.join("index.json").is_file().then_some(Self { root })
     }
 
     pub fn root(&self) -> &Path {

@@ -205,6 +205,10 @@ impl Warpdrive {
         }
     }
 
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     pub fn user(&self) -> Option<&User> {
         self.user.as_ref()
     }
@@ -363,7 +367,7 @@ impl Drop for Warpdrive {
         }
         // Unpacked trees of the user's namespace can only be removed there.
         if self.user.is_some() {
-            let _ = process::output(&mut self.command(&["prune", "--all", "--force"]));
+            let _ = process::output(&mut self.command(&["store", "rm", "--yes", "--force"]));
         }
     }
 }

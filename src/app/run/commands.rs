@@ -126,10 +126,11 @@ pub fn start(
     if let Some(line) = concurrency {
         progress.step(&line);
     }
-    let program = if plan.server() == Some(Server::ModWsgi) {
-        program.stopped_by(Stopping::Apache)
-    } else {
-        program
+    let program = match plan.server() {
+        Some(Server::ModWsgi) => program.stopped_by(Stopping::Apache),
+        // Not granian: a worker of it that is told twice cuts its responses and hangs.
+        Some(Server::Gunicorn) => program.stopped_by(Stopping::Workers),
+        _ => program,
     };
     let begun = Instant::now();
     let own = plan.web && environment.roots.image && plan.server().is_none();

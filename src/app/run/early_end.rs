@@ -88,6 +88,23 @@ fn failed_import(module: &str, environment: &Environment) -> Option<String> {
     failed.then(|| String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// What may be the cause where a server whose words these are does not come to serve: by the last
+/// traceback in them.
+#[cfg(feature = "host")]
+pub fn of_log(title: String, log: &str) -> Option<Advice> {
+    let start = log.rfind("Traceback (most recent call last):")?;
+    let mut traceback = String::new();
+    for line in log[start..].lines() {
+        traceback.push_str(line);
+        traceback.push('\n');
+        // The message is the first line that is not indented.
+        if !line.starts_with([' ', '\t']) && !line.starts_with("Traceback") {
+            break;
+        }
+    }
+    Some(hints(Advice::new(title), &traceback))
+}
+
 /// The likely cause by the last line of a traceback, and what to do.
 fn hints(advice: Advice, traceback: &str) -> Advice {
     let lines: Vec<&str> = traceback.lines().map(str::trim_end).collect();
@@ -112,6 +129,18 @@ fn hints(advice: Advice, traceback: &str) -> Advice {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(feature = "host")]
+    fn the_last_traceback_of_a_log_says_the_cause() {
+        let log = "Traceback (most recent call last):\n  File \"a\"\nKeyError: 'OLD'\nbooting\n\
+            Traceback (most recent call last):\n  File \"a\"\n    import yaml\n\
+            ModuleNotFoundError: No module named 'yaml'\n[INFO] Worker exiting\n";
+        let advice = of_log("x".into(), log).unwrap();
+        assert!(advice.causes[0].contains("yaml"), "{advice}");
+        assert_eq!(advice.tail.len(), 4, "{advice}");
+        assert_eq!(of_log("x".into(), "all is well\n"), None);
+    }
 
     #[test]
     fn likely_causes() {

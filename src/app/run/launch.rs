@@ -52,11 +52,12 @@ impl Program {
         self
     }
 
-    /// With signals of its own for a stop: warpdrive stays its parent, whatever its process id.
+    /// With a way of its own to be stopped. For Apache warpdrive stays its parent, whatever its process
+    /// id.
     #[must_use]
     pub(super) fn stopped_by(mut self, stopping: Stopping) -> Program {
         // With a terminal `mod_wsgi-express` stays Apache's parent and passes on what it is sent.
-        if !rustix::termios::isatty(rustix::stdio::stdout()) {
+        if stopping != Stopping::Apache || !rustix::termios::isatty(rustix::stdio::stdout()) {
             self.stopping = stopping;
         }
         self
@@ -109,7 +110,7 @@ impl Program {
         environment: &Environment,
         supervisor: Option<Supervisor>,
     ) -> Result<Ended, RunError> {
-        if is_process_one(environment) || self.stopping != Stopping::AsTold {
+        if is_process_one(environment) || self.stopping == Stopping::Apache {
             let mut supervisor = match supervisor {
                 Some(supervisor) => supervisor,
                 None => Supervisor::new().map_err(RunError::Signals)?,

@@ -22,6 +22,8 @@ pub mod smoke;
 mod supervise;
 
 pub use caller::Caller;
+#[cfg(feature = "host")]
+pub use early_end::of_log;
 pub(crate) use environment::python_path;
 pub use environment::{Environment, Origin, Variable};
 pub use error::RunError;

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, getpgrp, kill_process, waitpid};
 use rustix::termios::tcgetpgrp;
@@ -28,6 +29,10 @@ const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
 /// What a terminal sends to all its foreground processes, the child among them.
 const FROM_TERMINAL: &[i32] = &[SIGINT, SIGQUIT, SIGTSTP, SIGWINCH];
 
+/// How often workers are told again to stop, and how often it is looked whether all have.
+const AGAIN: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(50);
+
 /// By which signals a program is asked to finish what it does and end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stopping {
@@ -36,6 +41,9 @@ pub(super) enum Stopping {
     /// As Apache: TERM would cut the responses under way; WINCH lets it finish them, and so must not
     /// come from a terminal whose size changes.
     Apache,
+    /// As a server that forks workers: one that has not come to set up its handlers has those of its
+    /// parent, which lose what it is told. So workers are told again until the server has ended.
+    Workers,
 }
 
 impl Stopping {
@@ -75,11 +83,20 @@ impl Supervisor {
     pub(super) fn run(&mut self, command: &mut Command, stopping: Stopping) -> io::Result<Ended> {
         let child = Pid::from_child(&command.spawn()?);
         let mut asked = None;
+        let mut told = Instant::now();
         loop {
-            for number in self.signals.wait() {
+            let again = asked.is_some() && stopping == Stopping::Workers;
+            let signals: Vec<i32> = if again {
+                std::thread::sleep(LOOK);
+                self.signals.pending().collect()
+            } else {
+                self.signals.wait().collect()
+            };
+            for number in signals {
                 if number != SIGCHLD {
                     if matches!(number, SIGTERM | SIGINT | SIGQUIT | SIGHUP) {
                         asked = Some(number);
+                        told = Instant::now();
                     }
                     if let Some(number) = stopping.translate(number) {
                         forward(child, number);
@@ -88,6 +105,10 @@ impl Supervisor {
             }
             if let Some(status) = bury(child)? {
                 return Ok(Ended { status, asked });
+            }
+            if again && told.elapsed() >= AGAIN {
+                told = Instant::now();
+                tell_workers(child);
             }
         }
     }
@@ -115,6 +136,17 @@ fn forward(child: Pid, number: i32) {
             .args([number.to_string(), child.as_raw_nonzero().to_string()])
             .stdin(Stdio::null())
             .spawn();
+    }
+}
+
+/// Tells the children of a server to finish what they do and end.
+fn tell_workers(server: Pid) {
+    let server = server.as_raw_nonzero();
+    let list = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children"));
+    for word in list.unwrap_or_default().split_ascii_whitespace() {
+        if let Some(worker) = word.parse().ok().and_then(Pid::from_raw) {
+            let _ = kill_process(worker, Signal::TERM);
+        }
     }
 }
 

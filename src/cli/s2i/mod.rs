@@ -84,7 +84,7 @@ pub(super) fn run(
         Action::Create(args) => create::run(args, context),
         Action::Generate(args) => generate::run(args, context),
         Action::Version(args) => Ok(version::run(args, context)),
-        Action::Completion(args) => Ok(completions::run(args, all)),
+        Action::Completion(args) => completions::run(args),
         Action::Help(args) => help(args, all, context),
     }
 }

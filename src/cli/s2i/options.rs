@@ -168,6 +168,9 @@ pub(in crate::cli) struct MachineArgs {
     /// Files of this machine for the time of the build
     #[arg(short, long, value_name = "SRC[:DST]")]
     inject: Vec<String>,
+    // As for all commands, but `-v` is a volume here, as with the `s2i` tool.
+    #[arg(long, help = "Say more: all that other programs print")]
+    verbose: bool,
     /// Directory of this machine for the time of the build
     #[arg(short, long = "volume", value_name = "SRC:DST[:ro]")]
     volumes: Vec<String>,

@@ -50,6 +50,7 @@ impl Work {
 
 /// Builds, tells the callback URL, and runs the image if that was asked for.
 pub(super) fn build(mut work: Work, context: &Context) -> Result<u8, CommandError> {
+    let begun = std::time::Instant::now();
     work.request.quiet = context.printer.is_quiet();
     let console = Console::new(&context.printer);
     let result = built(&mut work, context, &console);
@@ -67,7 +68,7 @@ pub(super) fn build(mut work: Work, context: &Context) -> Result<u8, CommandErro
     if work.json {
         context.printer.json(&built.report);
     } else {
-        summary(&built.report, context);
+        summary(&built.report, begun.elapsed(), context);
     }
     if work.run {
         return run::with_all_ports(&built.report.name, context);

@@ -10,7 +10,7 @@ use crate::app::lock::Document;
 use crate::app::server::pins::pinned;
 use crate::builder::APP_ROOT;
 use crate::lockfile::{self, Chosen, Target};
-use crate::progress::Silent;
+use crate::progress::{Silent, without_logins};
 use crate::rootfs::read_beneath;
 use crate::sandbox::{Exit, IdMode};
 
@@ -144,6 +144,14 @@ fn compile(
     // What is wrong is said by the installation in one go, where everybody looks for it.
     let outcome = trusted::run(context.telling(&Silent), base, tools, job)?;
     if outcome.exit != Exit::Code(0) {
+        // To ask again in another way is to wait again.
+        if let Some(address) = unreachable(&outcome.tail) {
+            return Err(BuildError::IndexUnreachable {
+                address,
+                tail: outcome.tail,
+            }
+            .into());
+        }
         return Err(Stop::NotPlain(
             "the resolver found no wheels for all of it".into(),
         ));
@@ -158,6 +166,21 @@ fn compile(
     pins.ok_or_else(|| {
         Stop::NotPlain("the resolution has something else than wheels that fit".into())
     })
+}
+
+/// What uv could not fetch because nobody answers, which it has tried several times.
+fn unreachable(said: &[String]) -> Option<String> {
+    let fetch = said
+        .iter()
+        .find_map(|line| line.split_once("Failed to fetch: "))?
+        .1
+        .trim()
+        .trim_matches('`');
+    let silent = ["error sending request", "dns error", "operation timed out"];
+    let nobody = said
+        .iter()
+        .any(|line| silent.iter().any(|words| line.contains(words)));
+    nobody.then(|| without_logins(fetch).into_owned())
 }
 
 /// The wheels that a lock file names, of several that fit the one that an installer takes; `None` where
@@ -208,6 +231,23 @@ fn pins(lock: &str, target: &Target) -> Option<Vec<LockedWheel>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_index_that_nobody_serves_is_told_from_one_that_refuses() {
+        let lines = |text: &str| -> Vec<String> { text.lines().map(str::to_owned).collect() };
+        let silent = "error: Request failed after 3 retries in 4.1s\n  cause: Failed to fetch: \
+            http://me:word@127.0.0.1:9/simple/flask/\n  cause: error sending request for url";
+        assert_eq!(
+            unreachable(&lines(silent)).as_deref(),
+            Some("http://****@127.0.0.1:9/simple/flask/")
+        );
+        for other in [
+            "error: Failed to fetch: `https://x/simple/y/`\n  cause: HTTP status client error (401 Unauthorized)",
+            "  x No solution found when resolving dependencies",
+        ] {
+            assert_eq!(unreachable(&lines(other)), None, "{other}");
+        }
+    }
 
     const HASH: &str = "6bc31bbbec6dfaaedc1676dbc11dbda96fe22a2b5c400e9ebad113fec44a9dc6";
 
