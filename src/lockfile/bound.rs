@@ -249,10 +249,13 @@ impl<'a> Reader<'a> {
 
     fn line(&mut self, line: &Line) -> Result<(), LockfileError> {
         match &line.kind {
-            LineKind::Named { name, url: None } => match self.places.of(name) {
-                Some(places) => self.bound(&line.text, &places.to_vec())?,
-                None => self.push(line.text.clone()),
-            },
+            LineKind::Named { name, url: None } => {
+                let places = self.places.of(name).map(<[_]>::to_vec);
+                match places {
+                    Some(places) => self.bound(&line.text, &places)?,
+                    None => self.push(line.text.clone()),
+                }
+            }
             LineKind::Named { name, url: Some(_) } => {
                 self.named.insert(name.clone());
                 self.push(line.text.clone());
@@ -347,7 +350,7 @@ impl<'a> Reader<'a> {
             self.directories.insert(normalize(name));
         }
         let package = listed
-            || !at(&table, &["tool", "uv", "package"]).is_some_and(|v| v.as_bool() == Some(false))
+            || at(&table, &["tool", "uv", "package"]).is_none_or(|v| v.as_bool() != Some(false))
                 && (is_package(self.files, directory, &table)
                     || !table.contains_key("build-system") && self.is_old_package(directory));
         if self.seen.len() > MAX_PROJECTS || !self.seen.insert(directory.to_owned()) {

@@ -20,7 +20,7 @@ use super::manager::Manager;
 pub enum Found {
     Lock(Box<Lock>),
     /// No lock, and names that the project binds to places.
-    Bound(Bound),
+    Bound(Box<Bound>),
 }
 
 impl Found {
@@ -86,7 +86,7 @@ fn unlocked<'p>(
     project: impl FnOnce() -> Result<&'p Project, SettingsError>,
 ) -> Result<Option<Found>, LockfileError> {
     let bindings = Bindings::read(files);
-    Ok(Bound::read(files, project()?, &bindings)?.map(Found::Bound))
+    Ok(Bound::read(files, project()?, &bindings)?.map(|bound| Found::Bound(Box::new(bound))))
 }
 
 /// The lock of a tree that nothing is said about.

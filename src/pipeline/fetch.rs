@@ -98,7 +98,16 @@ pub(super) fn fetch(
     let uv = format!("{RUN}/tools/bin/uv");
     // What the project binds to a place is not looked for.
     let excluded_file = format!("{RUN}/excluded.txt");
-    let excluded = detected.project.settled().join("\n");
+    let others = detected.project.open().into_iter();
+    let others = others.flat_map(|open| open.others.iter().map(|(name, _)| name));
+    let excluded: Vec<&str> = detected
+        .project
+        .settled()
+        .iter()
+        .chain(others)
+        .map(String::as_str)
+        .collect();
+    let excluded = excluded.join("\n");
     let mut command = vec![
         uv.as_str(),
         "pip",

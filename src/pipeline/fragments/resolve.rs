@@ -14,6 +14,7 @@ use crate::progress::{Silent, without_logins};
 use crate::rootfs::read_beneath;
 use crate::sandbox::{Exit, IdMode};
 
+use super::super::error::BuildError;
 use super::super::locked::Locked;
 use super::super::locked_wheel::{Artifact, LockedWheel, Pin};
 use super::super::overlay::overlay_owned;
