@@ -31,6 +31,7 @@ mod reference;
 mod registry;
 mod registry_base;
 mod registry_commands;
+mod registry_fault_suite;
 mod registry_faults;
 mod run;
 mod s2i;

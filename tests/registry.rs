@@ -158,8 +158,9 @@ fn what_the_registry_has_elsewhere_is_mounted_from_there() {
     assert_eq!(push(&there, &[b"base", b"c"], "crew/c"), (3, 0, 0));
 }
 
+/// What the tag's manifest names proves nothing: each blob is asked for once, and what is gone is sent.
 #[test]
-fn what_the_tag_has_is_not_asked_for_and_what_it_lost_is_sent_again() {
+fn every_blob_is_asked_for_and_what_is_lost_is_sent_again() {
     let registry = Registry::start();
     let (_a, store) = store();
     let target = name(&registry, "crew/opal");
@@ -175,11 +176,9 @@ fn what_the_tag_has_is_not_asked_for_and_what_it_lost_is_sent_again() {
             .count()
     };
     assert_eq!(push(&[b"base", b"one"]), (3, 0));
-    let before = asked();
     assert_eq!(push(&[b"base", b"one"]), (0, 3));
-    assert_eq!(asked(), before);
+    assert_eq!(asked(), 6);
     assert_eq!(push(&[b"base", b"two"]), (2, 1));
-    assert_eq!(asked(), before + 2);
     let lose = || registry.remove_blob("crew/opal", sha256(&layer(b"base").1).as_ref());
     lose();
     assert_eq!(push(&[b"base", b"three"]), (3, 0));
@@ -465,6 +464,7 @@ fn transfers_survive_connections_that_are_cut() {
             retry: Retry {
                 attempts: 6,
                 first_wait: Duration::from_millis(10),
+                ..Retry::default()
             },
             ..ClientOptions::default()
         })

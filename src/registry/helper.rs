@@ -14,6 +14,7 @@ use super::error::tame;
 /// A helper may ask its user something, or a cloud's service.
 const PATIENCE: Duration = Duration::from_mins(1);
 const MAX_ANSWER: u64 = 1024 * 1024;
+const MAX_COMPLAINT: u64 = 4096;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -39,13 +40,24 @@ pub(crate) fn get(name: &str, server: &str) -> Result<Option<Credential>, String
         .arg("get")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| failed(&format!("cannot be run: {error}")))?;
     if let Some(mut input) = child.stdin.take() {
         // A helper that does not read its input has its own way to fail.
         let _ = input.write_all(server.as_bytes());
     }
+    // What it complains of is read beside, so that it can't be held up by it.
+    let complaint = child.stderr.take().map(|errors| {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let mut errors = errors;
+            let _ = (&mut errors).take(MAX_COMPLAINT).read_to_end(&mut bytes);
+            // What is more goes nowhere; the helper is not to wait for a reader.
+            let _ = std::io::copy(&mut errors, &mut std::io::sink());
+            bytes
+        })
+    });
     let (send, receive) = mpsc::channel();
     if let Some(output) = child.stdout.take() {
         std::thread::spawn(move || {
@@ -69,7 +81,16 @@ pub(crate) fn get(name: &str, server: &str) -> Result<Option<Credential>, String
         if text.contains("credentials not found") {
             return Ok(None);
         }
-        return Err(failed(&format!("failed: {text}")));
+        let complaint = complaint.and_then(|thread| thread.join().ok());
+        let complaint = tame(
+            &String::from_utf8_lossy(&complaint.unwrap_or_default()),
+            300,
+        );
+        let said = [text, complaint]
+            .into_iter()
+            .filter(|words| !words.is_empty());
+        let said: Vec<String> = said.collect();
+        return Err(failed(&format!("failed: {}", said.join("; "))));
     }
     let answer: Answer = serde_json::from_slice(&answer)
         .map_err(|_| failed("answered something that is not JSON"))?;
