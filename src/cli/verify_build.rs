@@ -152,6 +152,7 @@ fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
         smoke: false,
         harden: false,
         audit: Judgement::default(),
+        pull: pipeline::Pull::Missing,
         pinned: None,
         budget,
         limits,

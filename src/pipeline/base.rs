@@ -16,7 +16,7 @@ use crate::store::{Image, Store};
 
 use super::error::BuildError;
 use super::harden;
-use super::request::{NameAndDigest, Request};
+use super::request::{NameAndDigest, Pull, Request};
 use super::transfers::Transfers;
 
 /// A builder image, ready to build on.
@@ -103,7 +103,11 @@ pub(super) fn take(
     ));
     let pin = request.pinned.as_ref().map(|pinned| &pinned.builder);
     let reference = match (wish, pin) {
-        (None, None) => made_by_rule(store, choice.reference, request, progress)?,
+        (None, None) => {
+            let reference = made_by_rule(store, choice.reference, request, progress)?;
+            refresh(store, &reference, request, progress)?;
+            reference
+        }
         _ => choice.reference,
     };
     let base = prepare(store, reference, pin, progress)?;
@@ -175,6 +179,9 @@ pub(super) fn runtime(
         .pinned
         .as_ref()
         .and_then(|pinned| pinned.runtime.as_ref());
+    if pin.is_none() {
+        refresh(store, reference, request, progress)?;
+    }
     let base = prepare(store, reference.to_owned(), pin, progress)?;
     if base.python.minor() != builder.python.minor() {
         return Err(BuilderError::WrongPython {
@@ -292,6 +299,46 @@ fn pull_what_is_not_ours(
         None => {}
     }
     pull(store, reference, progress)
+}
+
+/// Does what `--pull` says of an image: its name may stand for another one by now. What `builder build`
+/// makes comes from no registry.
+pub(super) fn refresh(
+    store: &Store,
+    reference: &str,
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<(), BuildError> {
+    let Some(present) = store.image(reference)? else {
+        return match request.pull {
+            Pull::Never => Err(BuildError::NotPulled {
+                reference: reference.to_owned(),
+            }),
+            _ => Ok(()),
+        };
+    };
+    let asks = matches!(request.pull, Pull::Newer | Pull::Always);
+    if !asks || builder::definition::find(reference).is_ok() {
+        return Ok(());
+    }
+    let before = present.descriptor.digest();
+    match pull(store, reference, progress) {
+        Ok(now) if now.descriptor.digest() != before => {
+            progress.step(&format!(
+                "---> {reference} has moved since it was fetched: it was {before}, and is {} now",
+                now.descriptor.digest()
+            ));
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+        Err(error) if request.pull == Pull::Newer => {
+            progress.warning(&format!(
+                "whether there is a newer {reference} is not known ({error}); the one in the store is used"
+            ));
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Refuses an image of another platform.

@@ -64,8 +64,8 @@ pub use judge::{Judgement, Verdict};
 pub use record::{LABEL_BUILD, Record};
 pub use remote::remote_image;
 pub use request::{
-    CacheReport, CacheState, Explanation, LayerKind, LayerReport, NameAndDigest, Report, Request,
-    Secret,
+    CacheReport, CacheState, Explanation, LayerKind, LayerReport, NameAndDigest, Pull, Report,
+    Request, Secret,
 };
 pub use transfers::Transfers;
 pub use verify::{Pinned, Verification, verify};
@@ -178,7 +178,10 @@ fn make(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Mad
     // A record of ours is of two phases, whatever its builder's name stands for today.
     if request.pinned.is_none()
         && let Some(builder) = wish(store, &reader, &options, request)?
-        && s2i::is_builder(store, &builder, s2i::PullPolicy::IfNotPresent, progress)?
+        && {
+            base::refresh(store, &builder, request, progress)?;
+            s2i::is_builder(store, &builder, s2i::PullPolicy::IfNotPresent, progress)?
+        }
     {
         let source = s2i::Source::of_request(tree, &request.source);
         let request = s2i::Request::of_image(request, builder);

@@ -4,7 +4,7 @@ use crate::oci::Descriptor;
 use crate::progress::Progress;
 use crate::registry::{Client, ClientOptions};
 use crate::store::Store;
-use crate::transport;
+use crate::transport::{self, Shape};
 
 use super::error::BuildError;
 use super::request::Request;
@@ -31,7 +31,10 @@ pub(super) fn ship(
     if request.push {
         progress.step(&format!("---> Pushing {}", request.name.canonical()));
         let client = Client::new(ClientOptions::default())?;
-        client.push(image, store, &request.name, &Transfers::new(progress))?;
+        let listener = Transfers::new(progress);
+        // A base that was imported may have layers without compression.
+        let image = transport::shaped(store, image, Shape::default(), &listener)?;
+        client.push(&image, store, &request.name, &listener)?;
         pushed.push(request.name.canonical());
     }
     Ok(pushed)

@@ -16,7 +16,7 @@ use super::challenge;
 use super::credential::{Credential, Secret};
 use super::credentials::Found;
 use super::detail::detail;
-use super::error::{Denied, RegistryError, tame};
+use super::error::{Denied, Detail, RegistryError, tame};
 use super::http::{Method, Payload, Request, Response, Url, Watch, authority, shown};
 use super::progress::Progress;
 use super::session::Client;
@@ -292,6 +292,43 @@ impl Auth {
         };
         outcomes.insert(user.to_owned(), Some(denied.clone()));
         Err(RegistryError::Unauthorized(Box::new(denied)))
+    }
+}
+
+/// Shows a login to a registry that has been spoken to. False: it asks for none.
+pub(crate) fn verify(
+    auth: &Auth,
+    purpose: &Purpose<'_>,
+    user: &str,
+    password: &Secret,
+) -> Result<bool, RegistryError> {
+    let login = Found {
+        credential: Some(Credential::Basic {
+            user: user.to_owned(),
+            password: password.clone(),
+        }),
+        note: None,
+    };
+    let way = lock(&auth.way).clone();
+    match way {
+        Some(Way::Basic) => {
+            auth.prove(purpose, user, &basic(user, password), &login)?;
+            Ok(true)
+        }
+        Some(Way::Bearer { realm, service }) => {
+            fetch(purpose, &realm, service.as_deref(), &login).map_err(|(error, _)| error)?;
+            Ok(true)
+        }
+        None if auth.unknown_ways().is_empty() => Ok(false),
+        None => Err(RegistryError::Unauthorized(Box::new(Denied {
+            host: purpose.host.to_owned(),
+            repository: String::new(),
+            action: purpose.action.to_owned(),
+            login: None,
+            detail: Detail::default(),
+            note: auth.note(&login),
+            unknown_ways: auth.unknown_ways(),
+        }))),
     }
 }
 

@@ -27,6 +27,36 @@ struct Answer {
 
 /// Asks a helper. `None` when it knows no login for the server; an error in words that name it.
 pub(crate) fn get(name: &str, server: &str) -> Result<Option<Credential>, String> {
+    let Some(answer) = call(name, "get", server.as_bytes())? else {
+        return Ok(None);
+    };
+    let answer: Answer = serde_json::from_slice(&answer).map_err(|_| {
+        format!("docker-credential-{name}, which answered something that is not JSON")
+    })?;
+    Ok(match (answer.username.as_str(), answer.secret) {
+        (_, secret) if secret.is_empty() => None,
+        ("<token>", secret) => Some(Credential::IdentityToken(Secret::new(secret))),
+        (user, secret) => Some(Credential::Basic {
+            user: user.to_owned(),
+            password: Secret::new(secret),
+        }),
+    })
+}
+
+/// Has a helper keep a login.
+pub(crate) fn store(name: &str, server: &str, user: &str, password: &str) -> Result<(), String> {
+    let login = serde_json::json!({"ServerURL": server, "Username": user, "Secret": password});
+    call(name, "store", login.to_string().as_bytes())?;
+    Ok(())
+}
+
+/// Has a helper forget a login. False when it knew none.
+pub(crate) fn erase(name: &str, server: &str) -> Result<bool, String> {
+    Ok(call(name, "erase", server.as_bytes())?.is_some())
+}
+
+/// Runs a helper. `None` when it says that it knows no login.
+fn call(name: &str, verb: &str, input_bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
         return Err(format!(
@@ -37,7 +67,7 @@ pub(crate) fn get(name: &str, server: &str) -> Result<Option<Credential>, String
     let program = format!("docker-credential-{name}");
     let failed = |problem: &str| format!("{program}, which {problem}");
     let mut child = Command::new(&program)
-        .arg("get")
+        .arg(verb)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -45,7 +75,7 @@ pub(crate) fn get(name: &str, server: &str) -> Result<Option<Credential>, String
         .map_err(|error| failed(&format!("cannot be run: {error}")))?;
     if let Some(mut input) = child.stdin.take() {
         // A helper that does not read its input has its own way to fail.
-        let _ = input.write_all(server.as_bytes());
+        let _ = input.write_all(input_bytes);
     }
     // What it complains of is read beside, so that it can't be held up by it.
     let complaint = child.stderr.take().map(|errors| {
@@ -92,16 +122,7 @@ pub(crate) fn get(name: &str, server: &str) -> Result<Option<Credential>, String
         let said: Vec<String> = said.collect();
         return Err(failed(&format!("failed: {}", said.join("; "))));
     }
-    let answer: Answer = serde_json::from_slice(&answer)
-        .map_err(|_| failed("answered something that is not JSON"))?;
-    Ok(match (answer.username.as_str(), answer.secret) {
-        (_, secret) if secret.is_empty() => None,
-        ("<token>", secret) => Some(Credential::IdentityToken(Secret::new(secret))),
-        (user, secret) => Some(Credential::Basic {
-            user: user.to_owned(),
-            password: Secret::new(secret),
-        }),
-    })
+    Ok(Some(answer))
 }
 
 #[cfg(test)]

@@ -44,6 +44,25 @@ impl Document {
         claimed: Option<&str>,
         what: &str,
     ) -> Result<(MediaType, Self), RegistryError> {
+        Self::read(bytes, claimed, what, false)
+    }
+
+    /// The same for what goes from one place to another as it is: charts, signatures and attestations are
+    /// manifests, too.
+    pub(super) fn parse_any(
+        bytes: &[u8],
+        claimed: Option<&str>,
+        what: &str,
+    ) -> Result<(MediaType, Self), RegistryError> {
+        Self::read(bytes, claimed, what, true)
+    }
+
+    fn read(
+        bytes: &[u8],
+        claimed: Option<&str>,
+        what: &str,
+        any: bool,
+    ) -> Result<(MediaType, Self), RegistryError> {
         let bad = |problem: String| RegistryError::Manifest {
             what: what.to_owned(),
             problem,
@@ -122,7 +141,7 @@ impl Document {
                     // The types let other algorithms through; this project verifies SHA-256 only.
                     parse_digest(blob.digest().as_ref()).map_err(|error| bad(error.to_string()))?;
                 }
-                if let Some(problem) = no_image(&manifest, artifact.as_deref()) {
+                if let Some(problem) = no_image(&manifest, artifact.as_deref()).filter(|_| !any) {
                     return Err(bad(problem));
                 }
                 if manifest.config().size() > MAX_METADATA {
@@ -475,7 +494,7 @@ fn verified(
         must_have_size(&bytes, expected, name)?;
     }
     let claimed = response.header("content-type").map(str::to_owned);
-    let (media_type, _) = Document::parse(
+    let (media_type, _) = Document::parse_any(
         &bytes,
         claimed.as_deref(),
         &format!("the manifest of {name}"),

@@ -10,12 +10,12 @@ use std::sync::{Mutex, PoisonError};
 use super::blobs::Blobs;
 use super::error::RegistryError;
 use super::http::{Method, Payload, Request};
-use super::manifest::{Document, blobs_of, head};
+use super::manifest::{Document, blobs_of, fetch, head};
 use super::parallel::{self, Stop};
 use super::progress::{Event, Outcome, Progress};
 use super::session::{Call, Client, Repository, scope};
 use super::upload::Upload;
-use crate::oci::{Descriptor, Digest, ImageManifest, MAX_METADATA, Reference};
+use crate::oci::{Descriptor, Digest, ImageManifest, MAX_METADATA, Reference, descriptor};
 
 /// Questions whether a blob is there cost the way there and back, and nothing else.
 const QUESTIONS: usize = 16;
@@ -102,7 +102,7 @@ impl Push<'_> {
             .read(entry.digest(), MAX_METADATA)
             .map_err(|error| error.into_error(&what, "reading a manifest", entry.digest()))?;
         let claimed = entry.media_type().to_string();
-        let (media_type, document) = Document::parse(&bytes, Some(&claimed), &what)?;
+        let (media_type, document) = Document::parse_any(&bytes, Some(&claimed), &what)?;
         let manifest = match document {
             Document::Manifest(manifest) => manifest,
             Document::Index(index) => {
@@ -120,7 +120,15 @@ impl Push<'_> {
             Err(error @ RegistryError::Status { .. }) => error,
             outcome => return outcome,
         };
-        // A tag that may not change takes not even what it stands for.
+        // It may have lost a blob since it was asked, or since it was sent.
+        if self.mend(&wanted, source.as_deref(), report)? {
+            match put() {
+                Err(RegistryError::Status { .. }) => {}
+                outcome => return outcome,
+            }
+        }
+        // A tag that may not change takes not even what it stands for; what that needs is there only if
+        // nothing is missing now.
         let refused = matches!(
             &error,
             RegistryError::Status {
@@ -128,24 +136,37 @@ impl Push<'_> {
                 ..
             }
         );
-        if refused && self.stands_for(entry, tag_or_digest) {
+        if refused
+            && self.stands_for(entry, tag_or_digest)
+            && !self.mend(&wanted, source.as_deref(), report)?
+        {
             return Ok(());
         }
-        // It may have lost a blob since it was asked, or since it was sent.
-        let before = (report.uploaded, report.mounted);
+        Err(error)
+    }
+
+    /// Asks for all blobs again. True when one was missing, and is there now.
+    fn mend(
+        &self,
+        wanted: &[&Descriptor],
+        source: Option<&str>,
+        report: &mut PushReport,
+    ) -> Result<bool, RegistryError> {
         self.lock().clear();
+        let before = (report.uploaded, report.mounted);
         let mut anew = PushReport {
             existing: 0,
             ..report.clone()
         };
-        self.send(&wanted, source.as_deref(), &mut anew)?;
-        if (anew.uploaded, anew.mounted) == before {
-            return Err(error);
+        self.send(wanted, source, &mut anew)?;
+        let mended = (anew.uploaded, anew.mounted) != before;
+        if mended {
+            *report = PushReport {
+                existing: report.existing.min(anew.existing),
+                ..anew
+            };
         }
-        report.existing = report.existing.min(anew.existing);
-        (report.uploaded, report.mounted) = (anew.uploaded, anew.mounted);
-        report.uploaded_bytes = anew.uploaded_bytes;
-        put()
+        Ok(mended)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<Digest>> {
@@ -154,11 +175,19 @@ impl Push<'_> {
 
     /// Whether the tag has this very manifest.
     fn stands_for(&self, entry: &Descriptor, tag_or_digest: &str) -> bool {
-        tag_or_digest == self.target.tag_or_digest()
-            && head(self.repository, self.target, self.progress)
-                .ok()
-                .flatten()
-                .is_some_and(|found| found.digest() == entry.digest())
+        if tag_or_digest != self.target.tag_or_digest() {
+            return false;
+        }
+        let found = match head(self.repository, self.target, self.progress) {
+            Ok(Some(found)) => Some(found),
+            Ok(None) => {
+                let name = self.target.as_given();
+                let found = fetch(self.repository, name, tag_or_digest, None, self.progress);
+                found.ok().map(|(found, _)| found)
+            }
+            Err(_) => None,
+        };
+        found.is_some_and(|found| found.digest() == entry.digest())
     }
 
     /// A blob is in the repository.
@@ -248,17 +277,31 @@ impl Push<'_> {
         bytes: Vec<u8>,
         tag_or_digest: &str,
     ) -> Result<(), RegistryError> {
-        let repository = self.repository;
+        let entry = descriptor(media_type, entry.digest().clone(), entry.size());
+        self.client
+            .put_manifest(self.repository, &entry, bytes, tag_or_digest, self.progress)
+    }
+}
+
+impl Client {
+    /// Puts a manifest under a tag or its digest.
+    pub(super) fn put_manifest(
+        &self,
+        repository: &Repository<'_>,
+        entry: &Descriptor,
+        bytes: Vec<u8>,
+        tag_or_digest: &str,
+        progress: &dyn Progress,
+    ) -> Result<(), RegistryError> {
         let request = Request::new(
             Method::PUT,
             repository.url(&format!("manifests/{tag_or_digest}"))?,
         )
-        .header("content-type", media_type)
+        .header("content-type", entry.media_type().to_string())
         .payload(Payload::Bytes(bytes));
         let scopes = [scope(&repository.name, "pull,push")];
         let action = format!("the upload of the manifest to {}", repository.full_name());
-        let call = Call::new(&action, &scopes, self.progress);
-        let response = repository.must(&request, &call)?;
+        let response = repository.must(&request, &Call::new(&action, &scopes, progress))?;
         if !matches!(response.status(), 200..=202) {
             return Err(repository.refusal(response, &action, None));
         }

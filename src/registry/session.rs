@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -55,19 +55,19 @@ pub struct ClientOptions {
     pub patience: Patience,
 }
 
-/// Auth files that the command line named for this run of the program.
-static NAMED_AUTH_FILES: OnceLock<Vec<PathBuf>> = OnceLock::new();
+/// What the command line said for all clients of this run of the program.
+static DEFAULTS: OnceLock<ClientOptions> = OnceLock::new();
 
-/// Names auth files (`config.json`, `auth.json`) that every client of this process looks at first.
-/// Counts once, before the first client is made.
-pub fn name_auth_files(files: Vec<PathBuf>) {
-    let _ = NAMED_AUTH_FILES.set(files);
+/// Makes these the options of every client of this process that is made with the default ones. Counts
+/// once, before the first client is made.
+pub fn set_defaults(options: ClientOptions) {
+    let _ = DEFAULTS.set(options);
 }
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        Self {
-            auth_files: NAMED_AUTH_FILES.get().cloned().unwrap_or_default(),
+        DEFAULTS.get().cloned().unwrap_or_else(|| Self {
+            auth_files: Vec::new(),
             insecure_registries: Vec::new(),
             certificate_dirs: certificates::default_dirs(),
             authorities: Vec::new(),
@@ -77,7 +77,7 @@ impl Default for ClientOptions {
             limit: None,
             retry: Retry::default(),
             patience: Patience::default(),
-        }
+        })
     }
 }
 
@@ -102,6 +102,8 @@ struct Host {
     /// The largest piece of a blob that it has taken so far after it had refused a larger one; 0 when
     /// it takes blobs whole.
     chunk: AtomicU64,
+    /// It takes no blob whole, however small.
+    pieces: AtomicBool,
 }
 
 impl Host {
@@ -111,6 +113,7 @@ impl Host {
             base,
             auth: Auth::default(),
             chunk: AtomicU64::new(0),
+            pieces: AtomicBool::new(false),
         }
     }
 }
@@ -422,6 +425,7 @@ fn join(base: &Url, path: &str) -> Result<Url, RegistryError> {
 }
 
 /// One repository of a registry.
+#[derive(Clone)]
 pub(super) struct Repository<'c> {
     pub client: &'c Client,
     host: Arc<Host>,
@@ -461,6 +465,11 @@ impl<'c> Repository<'c> {
         &self.host.name
     }
 
+    /// The registry itself: name, address, and who we are there.
+    pub(super) fn parts(&self) -> (&str, &Url, &Auth) {
+        (&self.host.name, &self.host.base, &self.host.auth)
+    }
+
     /// `host/repository`, for messages.
     pub(super) fn full_name(&self) -> String {
         format!("{}/{}", self.host.name, self.name)
@@ -479,6 +488,16 @@ impl<'c> Repository<'c> {
         (found > 0).then_some(found).into_iter().chain(asked).min()
     }
 
+    /// Whether it takes no blob whole.
+    pub(super) fn wants_pieces(&self) -> bool {
+        self.host.pieces.load(Ordering::Relaxed)
+    }
+
+    /// It takes no blob whole.
+    pub(super) fn note_wants_pieces(&self) {
+        self.host.pieces.store(true, Ordering::Relaxed);
+    }
+
     /// It does not take larger pieces.
     pub(super) fn note_chunk(&self, size: u64) {
         self.host.chunk.store(size.max(1), Ordering::Relaxed);
@@ -491,31 +510,7 @@ impl<'c> Repository<'c> {
 
     /// An address that the registry gave in a `Location`, relative or absolute.
     pub(super) fn location(&self, given: &str, from: &Url) -> Result<Url, RegistryError> {
-        let mut url = from.join(given).map_err(|_| RegistryError::Url {
-            url: tame(given, 200),
-            problem: format!("{} gave it as the place for an upload", self.host.name),
-        })?;
-        // Registries behind a proxy that ends TLS often forget that they are reached by https.
-        let forgot = url.scheme() == "http"
-            && self.host.base.scheme() == "https"
-            && url.host_str() == self.host.base.host_str();
-        if forgot {
-            let port = self.host.base.port();
-            let _ = url.set_scheme("https");
-            let _ = url.set_port(port);
-        }
-        // The bytes of an image, and a login, stay encrypted when the registry is reached so.
-        let encrypted = from.scheme() == "https" || self.host.base.scheme() == "https";
-        if encrypted && url.scheme() != "https" {
-            return Err(RegistryError::Url {
-                url: super::http::shown(&url),
-                problem: format!(
-                    "{} gave it as the place for an upload, and it is not encrypted",
-                    self.host.name
-                ),
-            });
-        }
-        Ok(url)
+        joined(&self.host.name, &self.host.base, given, from)
     }
 
     /// Sends a request with the login it needs. Returns whatever status comes in the end.
@@ -669,6 +664,36 @@ impl<'c> Repository<'c> {
             },
         }
     }
+}
+
+/// The address that the registry `name` at `base` gave in the `Location` of an answer that came from `from`.
+pub(super) fn joined(
+    name: &str,
+    base: &Url,
+    given: &str,
+    from: &Url,
+) -> Result<Url, RegistryError> {
+    let mut url = from.join(given).map_err(|_| RegistryError::Url {
+        url: tame(given, 200),
+        problem: format!("{name} gave it as the place for an upload"),
+    })?;
+    // Registries behind a proxy that ends TLS often forget that they are reached by https.
+    let forgot =
+        url.scheme() == "http" && base.scheme() == "https" && url.host_str() == base.host_str();
+    if forgot {
+        let port = base.port();
+        let _ = url.set_scheme("https");
+        let _ = url.set_port(port);
+    }
+    // The bytes of an image, and a login, stay encrypted when the registry is reached so.
+    let encrypted = from.scheme() == "https" || base.scheme() == "https";
+    if encrypted && url.scheme() != "https" {
+        return Err(RegistryError::Url {
+            url: super::http::shown(&url),
+            problem: format!("{name} gave it as the place for an upload, and it is not encrypted"),
+        });
+    }
+    Ok(url)
 }
 
 fn same_host(authority: &str, base: &Url) -> bool {

@@ -41,6 +41,26 @@ impl Client {
     }
 }
 
+/// The same of a repository that is known already.
+pub(super) fn open<'c>(
+    repository: &Repository<'c>,
+    blob: &Descriptor,
+) -> Result<impl Read + Send + use<'c>, RegistryError> {
+    parse_digest(blob.digest().as_ref()).map_err(|error| RegistryError::Manifest {
+        what: repository.full_name(),
+        problem: error.to_string(),
+    })?;
+    Ok(Stream {
+        repository: repository.clone(),
+        blob: blob.clone(),
+        response: None,
+        piece: Vec::new(),
+        taken: 0,
+        received: 0,
+        tries: Tries::new(&repository.client.retry),
+    })
+}
+
 struct Stream<'c> {
     repository: Repository<'c>,
     blob: Descriptor,

@@ -56,8 +56,8 @@ enum Begun {
 /// What came of sending the rest.
 enum Sent {
     Done,
-    /// The piece was too large; smaller ones are sent from now on.
-    TooLarge {
+    /// It is not taken so, and is sent otherwise from now on: in smaller pieces, or in pieces at all.
+    Otherwise {
         url: Url,
     },
     Interrupted {
@@ -68,6 +68,15 @@ enum Sent {
         /// All was sent, so that it may be there although nothing says so.
         closing: bool,
     },
+}
+
+/// Why a request did not bring what was hoped for.
+enum Refused<'r> {
+    Sent(Sent),
+    /// 413: it is too large.
+    Size(Response<'r>),
+    /// 405: not by this method.
+    Way(Response<'r>),
 }
 
 impl<'a> Upload<'a> {
@@ -139,7 +148,7 @@ impl<'a> Upload<'a> {
                     self.forget();
                     return Ok(Some(Outcome::Transferred));
                 }
-                Sent::TooLarge { url } => place = self.status(url, least)?,
+                Sent::Otherwise { url } => place = self.status(url, least)?,
                 Sent::Interrupted {
                     reason,
                     asked,
@@ -350,7 +359,9 @@ impl<'a> Upload<'a> {
             least,
             resumed,
         } = place;
-        let whole = offset == 0 && self.piece(pieces, least).is_none_or(|piece| piece >= size);
+        let whole = offset == 0
+            && !self.repository.wants_pieces()
+            && self.piece(pieces, least).is_none_or(|piece| piece >= size);
         while offset < size && !whole {
             let length = self
                 .piece(pieces, least)
@@ -366,11 +377,15 @@ impl<'a> Upload<'a> {
             let outcome = self.ask(&request, false, &self.sent(offset, pieces))?;
             let response = match self.finish(outcome, &[202, 201, 204], &url, resumed, false)? {
                 Ok(response) => response,
-                Err(Sent::TooLarge { url }) => {
-                    self.smaller(length, least)?;
-                    return Ok(Sent::TooLarge { url });
+                Err(Refused::Sent(sent)) => return Ok(sent),
+                Err(Refused::Size(response)) => {
+                    self.smaller(response, length, least)?;
+                    return Ok(Sent::Otherwise { url });
                 }
-                Err(other) => return Ok(other),
+                Err(Refused::Way(response)) => {
+                    let action = format!("{} in pieces", self.action());
+                    return Err(self.repository.refusal(response, &action, None));
+                }
             };
             url = self.next(&response)?;
             self.remember(&url);
@@ -414,18 +429,19 @@ impl<'a> Upload<'a> {
         let outcome = self.ask(&request, false, &self.sent(0, pieces))?;
         match self.finish(outcome, &[201, 204, 200], &url, resumed, true)? {
             Ok(_) => Ok(Sent::Done),
-            Err(Sent::TooLarge { url }) if whole => {
-                self.smaller(size, least)?;
-                Ok(Sent::TooLarge { url })
+            Err(Refused::Sent(sent)) => Ok(sent),
+            Err(Refused::Size(response)) if whole => {
+                self.smaller(response, size, least)?;
+                Ok(Sent::Otherwise { url })
             }
-            Err(Sent::TooLarge { .. }) => Err(RegistryError::Status {
-                host: self.repository.host().to_owned(),
-                repository: self.repository.name.clone(),
-                action: format!("the end of the upload of {}", self.what()),
-                status: 405,
-                detail: super::error::Detail::default(),
-            }),
-            Err(other) => Ok(other),
+            Err(Refused::Way(_)) if whole => {
+                self.repository.note_wants_pieces();
+                Ok(Sent::Otherwise { url })
+            }
+            Err(Refused::Size(response) | Refused::Way(response)) => {
+                let action = format!("the end of {}", self.action());
+                Err(self.repository.refusal(response, &action, None))
+            }
         }
     }
 
@@ -442,16 +458,16 @@ impl<'a> Upload<'a> {
 
     /// A piece of this size was too large: the next are half of it, for this registry as long as this
     /// process speaks to it.
-    fn smaller(&self, length: u64, least: u64) -> Result<(), RegistryError> {
+    fn smaller(
+        &self,
+        response: Response<'_>,
+        length: u64,
+        least: u64,
+    ) -> Result<(), RegistryError> {
         let least = least.max(LEAST_CHUNK);
         if length <= least {
-            return Err(RegistryError::Status {
-                host: self.repository.host().to_owned(),
-                repository: self.repository.name.clone(),
-                action: format!("{}, even in pieces of {length} bytes", self.action()),
-                status: 413,
-                detail: super::error::Detail::default(),
-            });
+            let action = format!("{}, even in pieces of {length} bytes", self.action());
+            return Err(self.repository.refusal(response, &action, None));
         }
         let half = (length / 2).max(1);
         let half = 1 << half.ilog2();
@@ -467,16 +483,16 @@ impl<'a> Upload<'a> {
         url: &Url,
         resumed: bool,
         closing: bool,
-    ) -> Result<Result<Response<'a>, Sent>, RegistryError> {
+    ) -> Result<Result<Response<'a>, Refused<'a>>, RegistryError> {
         let response = match outcome {
             Ok(response) => response,
             Err(failure) if failure.may_pass() => {
-                return Ok(Err(Sent::Interrupted {
+                return Ok(Err(Refused::Sent(Sent::Interrupted {
                     reason: failure.cause,
                     asked: None,
                     url: Some(url.clone()),
                     closing,
-                }));
+                })));
             }
             Err(failure) => return Err(self.repository.lost(failure)),
         };
@@ -484,8 +500,10 @@ impl<'a> Upload<'a> {
         if good.contains(&status) {
             return Ok(Ok(response));
         }
-        if matches!(status, 413 | 405) {
-            return Ok(Err(Sent::TooLarge { url: url.clone() }));
+        match status {
+            413 => return Ok(Err(Refused::Size(response))),
+            405 => return Ok(Err(Refused::Way(response))),
+            _ => {}
         }
         // 404: the registry has lost the upload; 416: it has other bytes than we think. What was begun
         // before may be of other bytes, too.
@@ -493,12 +511,12 @@ impl<'a> Upload<'a> {
         if retry::is_transient(status) || matches!(status, 404 | 416) || stale {
             let asked = retry::retry_after(response.header("retry-after"));
             let refusal = self.repository.refusal(response, &self.action(), None);
-            return Ok(Err(Sent::Interrupted {
+            return Ok(Err(Refused::Sent(Sent::Interrupted {
                 reason: refusal.to_string(),
                 asked,
                 url: (!stale).then(|| url.clone()),
                 closing: closing && status >= 500,
-            }));
+            })));
         }
         Err(self.repository.refusal(response, &self.action(), None))
     }

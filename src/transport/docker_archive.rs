@@ -2,7 +2,8 @@
 //! (the Docker image specification 1.2, "Combined Image JSON + Filesystem Changeset Format").
 //!
 //! The archive has a `manifest.json`, the configurations and the layers. Layers stay as they are when
-//! they are plain or gzipped, both ways; only zstd, which old loaders do not know, is unpacked.
+//! they are plain or gzipped, both ways; an archive that is an OCI layout as well (Docker 25 and later
+//! write both) gives the layout's manifest, so that the image keeps its digest; only zstd, which old loaders do not know, is unpacked.
 
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -12,7 +13,7 @@ use serde_json::json;
 
 use super::archive::{Output, TarFile, TarWriter};
 use super::error::TransportError;
-use super::{Imported, copy};
+use super::{Imported, content, copy};
 use crate::layer::{self, Limits, Packing};
 use crate::oci::{
     Descriptor, Digest, ImageConfig, MAX_METADATA, MediaType, Reference, Sha256Reader, descriptor,
@@ -177,6 +178,12 @@ pub(super) fn import(
     let items: Vec<Item> = serde_json::from_slice(&manifest)
         .map_err(|error| TransportError::malformed(file, format!("its manifest.json: {error}")))?;
     let item = select(file, &items, wanted)?;
+    let name = wanted
+        .map(str::to_owned)
+        .or_else(|| item.names().first().cloned());
+    if let Some(descriptor) = content::same_image(store, &archive, item.names(), progress)? {
+        return Ok(Imported { descriptor, name });
+    }
     let config_bytes = small(&archive, &item.config)?.ok_or_else(|| {
         TransportError::malformed(
             file,
@@ -210,9 +217,7 @@ pub(super) fn import(
     let (digest, size) = store.put_blob(&manifest)?;
     Ok(Imported {
         descriptor: descriptor(MediaType::ImageManifest, digest, size),
-        name: wanted
-            .map(str::to_owned)
-            .or_else(|| item.names().first().cloned()),
+        name,
     })
 }
 
