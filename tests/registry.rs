@@ -413,6 +413,85 @@ fn a_registry_with_a_certificate_of_its_own() {
     assert_eq!(report.existing, 2);
 }
 
+/// A key and a certificate for this machine in a directory; one that was good until some days ago.
+fn expired_certificate(directory: &Path) {
+    let path = |name: &str| directory.join(name).display().to_string();
+    let openssl = || std::process::Command::new(process::tool("openssl"));
+    process::run(
+        openssl()
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt"])
+            .args(["ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+            .args(["-subj", "/CN=registry", "-addext"])
+            .args(["subjectAltName=IP:127.0.0.1", "-addext"])
+            .args(["basicConstraints=critical,CA:FALSE"])
+            .args(["-keyout", &path("key.pem"), "-out", &path("cert.pem")]),
+    );
+    process::run(
+        openssl()
+            .args(["x509", "-in", &path("cert.pem"), "-signkey"])
+            .args([&path("key.pem"), "-days", "-1", "-out", &path("old.pem")]),
+    );
+}
+
+#[test]
+fn certificates_that_are_amiss_have_their_own_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    expired_certificate(dir.path());
+    let serve = |certificate: &str, more: &[&str]| {
+        let certificate = format!("REGISTRY_HTTP_TLS_CERTIFICATE={}", path(certificate));
+        let key = format!("REGISTRY_HTTP_TLS_KEY={}", path("key.pem"));
+        let mut env = vec![certificate.as_str(), key.as_str()];
+        env.extend(more);
+        Registry::start_with(&env)
+    };
+    let resolve = |registry: &Registry, ca: &str, dirs: Vec<std::path::PathBuf>| {
+        let client = Client::new(ClientOptions {
+            authorities: vec![dir.path().join(ca)],
+            certificate_dirs: dirs,
+            ..ClientOptions::default()
+        });
+        let error = client
+            .unwrap()
+            .resolve(&name(registry, "opal:1"))
+            .unwrap_err();
+        format!("{error} / {}", error.hint().unwrap_or_default())
+    };
+    let expired = serve("old.pem", &[]);
+    let words = resolve(&expired, "old.pem", Vec::new());
+    assert!(
+        words.contains("its certificate expired at 20") && words.contains("clock"),
+        "{words}"
+    );
+    // With --ca alone; a certificate that is good leads to the registry's own answer.
+    let good = serve("cert.pem", &[]);
+    let words = resolve(&good, "cert.pem", Vec::new());
+    assert!(words.contains("has no `1`"), "{words}");
+    let error = Client::new(ClientOptions {
+        authorities: vec!["/nonexistent.pem".into()],
+        ..ClientOptions::default()
+    })
+    .unwrap()
+    .resolve(&name(&good, "opal:1"))
+    .unwrap_err();
+    assert!(error.to_string().contains("/nonexistent.pem"), "{error}");
+
+    let asks = format!("REGISTRY_HTTP_TLS_CLIENTCAS=[{}]", path("cert.pem"));
+    let wants = serve("cert.pem", &[&asks]);
+    let words = resolve(&wants, "cert.pem", Vec::new());
+    assert!(
+        words.contains("wants a certificate of this client") && words.contains("client.cert"),
+        "{words}"
+    );
+    let certificates = dir.path().join("certs.d");
+    let host = certificates.join(wants.address());
+    fs::create_dir_all(&host).unwrap();
+    fs::copy(path("cert.pem"), host.join("client.cert")).unwrap();
+    fs::copy(path("key.pem"), host.join("client.key")).unwrap();
+    let words = resolve(&wants, "cert.pem", vec![certificates]);
+    assert!(words.contains("has no `1`"), "{words}");
+}
+
 /// Passes bytes on to a registry, and cuts the first connections that carry more than `limit` bytes
 /// in one direction. Gives its address and the number of connections that it has cut.
 fn scissors(to: &str, limit: u64, cuts: usize) -> (String, Arc<AtomicUsize>) {

@@ -1,5 +1,7 @@
 //! A builder image in a registry: pulled, verified, built upon, and the result pushed.
 
+#![allow(clippy::unwrap_used)] // outside of #[test] functions too
+
 use crate::support::process;
 use crate::support::registry::Registry;
 use crate::support::skopeo;

@@ -592,6 +592,40 @@ fn what_refers_to_an_image_is_listed_and_copied() {
 }
 
 #[test]
+fn an_archive_holds_several_images() {
+    let here = Warpdrive::new();
+    let store = Store::open(Some(&here.store())).unwrap();
+    let images =
+        [b"one".as_slice(), b"two", b"three"].map(|one| image(&store, &[b"base", one], &[]));
+    let archive = here.place().join("images.tar");
+    let export = |name: &str| {
+        here.output(&[
+            "export",
+            name,
+            &format!("docker-archive:{}", archive.display()),
+        ])
+    };
+    for (image, name) in images.iter().zip(["a:1", "b:1", "b:1"]) {
+        store.tag(name, image).unwrap();
+        assert!(export(name).status.success());
+    }
+    let there = Warpdrive::new();
+    for (name, image) in [("a:1", &images[0]), ("b:1", &images[2])] {
+        there.run(&[
+            "import",
+            &format!("docker-archive:{}:{name}", archive.display()),
+        ]);
+        let found = Store::open(Some(&there.store())).unwrap();
+        let found = found.image(name).unwrap().unwrap();
+        let expected = store.image_at(image).unwrap();
+        assert_eq!(found.config_bytes, expected.config_bytes);
+        assert!(
+            skopeo::inspect(&format!("docker-archive:{}:{name}", archive.display())).is_object()
+        );
+    }
+}
+
+#[test]
 fn a_helper_and_a_file_that_fail_are_told() {
     let registry = FakeRegistry::start(|_| {
         Reply::new(401).header("WWW-Authenticate", r#"Basic realm="test""#)

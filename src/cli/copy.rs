@@ -25,7 +25,6 @@ Examples:
   warpdrive copy docker-archive:opal.tar docker://registry.example.com/team/opal:1.2
   warpdrive copy docker://registry.example.com/team/opal:1.2 oci:layout:1.2
 ")]
-#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(super) struct Args {
     /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], docker-daemon:REF,
     /// containers-storage:REF or `docker://REF`

@@ -46,14 +46,13 @@ enum Document {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
-    let (image, names) = match args.name.strip_prefix("docker://") {
-        Some(name) => remote(name, args)?,
-        None => {
-            let store = context.open_store()?;
-            let image = find(&store, &args.name)?;
-            let names = names(&store, &image)?;
-            (image, names)
-        }
+    let (image, names) = if let Some(name) = args.name.strip_prefix("docker://") {
+        remote(name, args)?
+    } else {
+        let store = context.open_store()?;
+        let image = find(&store, &args.name)?;
+        let names = names(&store, &image)?;
+        (image, names)
     };
     let printer = &context.printer;
     if args.plan {

@@ -18,7 +18,7 @@ const MAX_PASSWORD: u64 = 64 * 1024;
 /// Log in to a registry
 ///
 /// The login is shown to the registry first, and kept only if it is right: in the file where `podman
-/// login` keeps it ($XDG_RUNTIME_DIR/containers/auth.json, else ~/.config/containers/auth.json), or with
+/// login` keeps it (`$XDG_RUNTIME_DIR/containers/auth.json`, else `~/.config/containers/auth.json`), or with
 /// the credential helper that the file names.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\

@@ -46,8 +46,8 @@ struct Mirror {
     location: String,
     #[serde(default)]
     insecure: bool,
-    #[serde(default)]
-    pull_from_mirror: Option<String>,
+    #[serde(default, rename = "pull-from-mirror")]
+    when: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -162,7 +162,7 @@ impl Configuration {
             }
             for name in listed.registries {
                 let entry = self.entries.entry(name).or_default();
-                entry.from = path.to_owned();
+                path.clone_into(&mut entry.from);
                 entry.insecure |= kind == "insecure";
                 entry.blocked |= kind == "block";
             }
@@ -213,7 +213,7 @@ impl Configuration {
             {
                 let by_digest = reference.digest().is_some();
                 for mirror in &entry.mirrors {
-                    let when = mirror.pull_from_mirror.as_deref();
+                    let when = mirror.when.as_deref();
                     let fits = match when {
                         Some("digest-only") => by_digest,
                         Some("tag-only") => !by_digest,
@@ -325,17 +325,13 @@ fn files(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
         .or_else(|| variable("HOME").map(|home| home.join(".config")))
         .map(|config| config.join("containers"));
     let mut files = Vec::new();
-    match variable("CONTAINERS_REGISTRIES_CONF") {
-        Some(only) => {
-            files.push(only);
-            return files;
-        }
-        None => {
-            let mut candidates = own.iter().map(|own| own.join("registries.conf"));
-            let user = candidates.find(|path| path.is_file());
-            files.push(user.unwrap_or_else(|| system.join("registries.conf")));
-        }
+    if let Some(only) = variable("CONTAINERS_REGISTRIES_CONF") {
+        files.push(only);
+        return files;
     }
+    let mut candidates = own.iter().map(|own| own.join("registries.conf"));
+    let user = candidates.find(|path| path.is_file());
+    files.push(user.unwrap_or_else(|| system.join("registries.conf")));
     for directory in [Some(system.to_owned()), own].into_iter().flatten() {
         let Ok(entries) = std::fs::read_dir(directory.join("registries.conf.d")) else {
             continue;

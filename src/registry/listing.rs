@@ -22,7 +22,7 @@ struct Tags {
 }
 
 impl Client {
-    /// All tags of a repository, as the registry sorts them.
+    /// All tags of a repository, sorted: the specification says so, and not all registries do.
     pub fn tags(&self, reference: &Reference) -> Result<Vec<String>, RegistryError> {
         self.first_of(reference, &Silent, &mut |source| {
             let repository = source.repository()?;
@@ -48,6 +48,8 @@ impl Client {
                     break;
                 }
             }
+            tags.sort();
+            tags.dedup();
             Ok(tags)
         })
     }

@@ -278,21 +278,22 @@ impl Push<'_> {
         tag_or_digest: &str,
     ) -> Result<(), RegistryError> {
         let entry = descriptor(media_type, entry.digest().clone(), entry.size());
-        self.client
-            .put_manifest(self.repository, &entry, bytes, tag_or_digest, self.progress)
+        let name = tag_or_digest;
+        self.repository
+            .put_manifest(&entry, bytes, name, self.progress)
     }
 }
 
-impl Client {
+impl Repository<'_> {
     /// Puts a manifest under a tag or its digest.
     pub(super) fn put_manifest(
         &self,
-        repository: &Repository<'_>,
         entry: &Descriptor,
         bytes: Vec<u8>,
         tag_or_digest: &str,
         progress: &dyn Progress,
     ) -> Result<(), RegistryError> {
+        let repository = self;
         let request = Request::new(
             Method::PUT,
             repository.url(&format!("manifests/{tag_or_digest}"))?,

@@ -124,7 +124,7 @@ impl Client {
             problem: error.to_string(),
         })?;
         let entry = descriptor(MediaType::ImageIndex, sha256(&bytes), bytes.len() as u64);
-        self.put_manifest(&repository, &entry, bytes, &fallback_tag(subject), progress)
+        repository.put_manifest(&entry, bytes, &fallback_tag(subject), progress)
     }
 }
 
