@@ -413,31 +413,53 @@ fn a_registry_with_a_certificate_of_its_own() {
     assert_eq!(report.existing, 2);
 }
 
-/// A key and a certificate for this machine in a directory; one that was good until some days ago.
-fn expired_certificate(directory: &Path) {
+/// A key in a directory, a certificate for this machine, and one that was good on a day of 2020.
+fn certificates(directory: &Path) {
     let path = |name: &str| directory.join(name).display().to_string();
     let openssl = || std::process::Command::new(process::tool("openssl"));
+    let names = "subjectAltName=IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE\n";
+    let configuration = format!(
+        "[ca]\ndefault_ca=own\n[own]\ndatabase={}\nnew_certs_dir={}\nrand_serial=yes\n\
+         default_md=sha256\npolicy=any\n[any]\ncommonName=supplied\n[names]\n{names}",
+        path("index.txt"),
+        directory.display(),
+    );
+    fs::write(directory.join("ca.cnf"), configuration).unwrap();
+    fs::write(directory.join("index.txt"), "").unwrap();
     process::run(
         openssl()
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt"])
-            .args(["ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
-            .args(["-subj", "/CN=registry", "-addext"])
-            .args(["subjectAltName=IP:127.0.0.1", "-addext"])
-            .args(["basicConstraints=critical,CA:FALSE"])
-            .args(["-keyout", &path("key.pem"), "-out", &path("cert.pem")]),
+            .args(["req", "-new", "-newkey", "ec", "-pkeyopt"])
+            .args(["ec_paramgen_curve:prime256v1", "-nodes"])
+            .args(["-subj", "/CN=registry", "-keyout", &path("key.pem")])
+            .args(["-out", &path("request.pem")]),
     );
-    process::run(
-        openssl()
-            .args(["x509", "-in", &path("cert.pem"), "-signkey"])
-            .args([&path("key.pem"), "-days", "-1", "-out", &path("old.pem")]),
-    );
+    let now = ["-days", "2"].map(str::to_owned).to_vec();
+    let before = [
+        "-startdate",
+        "20200101000000Z",
+        "-enddate",
+        "20200102000000Z",
+    ];
+    let before = before.map(str::to_owned).to_vec();
+    for (name, days) in [("cert.pem", now), ("old.pem", before)] {
+        // The same subject again is no concern of a list that nobody reads.
+        fs::write(directory.join("index.txt"), "").unwrap();
+        process::run(
+            openssl()
+                .args(["ca", "-batch", "-notext", "-selfsign"])
+                .args(["-config", &path("ca.cnf"), "-extensions", "names"])
+                .args(["-keyfile", &path("key.pem"), "-in", &path("request.pem")])
+                .args(days)
+                .args(["-out", &path(name)]),
+        );
+    }
 }
 
 #[test]
 fn certificates_that_are_amiss_have_their_own_words() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();
-    expired_certificate(dir.path());
+    certificates(dir.path());
     let serve = |certificate: &str, more: &[&str]| {
         let certificate = format!("REGISTRY_HTTP_TLS_CERTIFICATE={}", path(certificate));
         let key = format!("REGISTRY_HTTP_TLS_KEY={}", path("key.pem"));
@@ -460,7 +482,8 @@ fn certificates_that_are_amiss_have_their_own_words() {
     let expired = serve("old.pem", &[]);
     let words = resolve(&expired, "old.pem", Vec::new());
     assert!(
-        words.contains("its certificate expired at 20") && words.contains("clock"),
+        words.contains("its certificate expired at 2020-01-02T00:00:00Z")
+            && words.contains("clock"),
         "{words}"
     );
     // With --ca alone; a certificate that is good leads to the registry's own answer.
@@ -483,12 +506,12 @@ fn certificates_that_are_amiss_have_their_own_words() {
         words.contains("wants a certificate of this client") && words.contains("client.cert"),
         "{words}"
     );
-    let certificates = dir.path().join("certs.d");
-    let host = certificates.join(wants.address());
+    let dirs = dir.path().join("certs.d");
+    let host = dirs.join(wants.address());
     fs::create_dir_all(&host).unwrap();
     fs::copy(path("cert.pem"), host.join("client.cert")).unwrap();
     fs::copy(path("key.pem"), host.join("client.key")).unwrap();
-    let words = resolve(&wants, "cert.pem", vec![certificates]);
+    let words = resolve(&wants, "cert.pem", vec![dirs]);
     assert!(words.contains("has no `1`"), "{words}");
 }
 

@@ -753,6 +753,11 @@ fn failure(url: &Url, error: reqwest::Error) -> Failure {
             text = words.unwrap_or(text);
             kind
         }
+        // HTTP/2 passes on no more than the words.
+        None if alerts_of_certificate(&text) => {
+            text = WANTS_ONE.to_owned();
+            Unreachable::ClientCertificate
+        }
         None if timed_out => Unreachable::Timeout,
         None if connecting => kind_of(&error, &text),
         None => Unreachable::Broken,
@@ -769,6 +774,15 @@ fn failure(url: &Url, error: reqwest::Error) -> Failure {
         connecting,
         closed,
     }
+}
+
+const WANTS_ONE: &str = "it wants a certificate of this client, or does not accept the one it got";
+
+/// What a server says in TLS of a client's certificate that is missing or not to its liking.
+fn alerts_of_certificate(text: &str) -> bool {
+    ["CertificateRequired", "BadCertificate", "NoCertificate"]
+        .iter()
+        .any(|alert| text.contains(&format!("received fatal alert: {alert}")))
 }
 
 /// The error of TLS that is at the bottom of this one.
@@ -818,10 +832,9 @@ fn meaning(error: &rustls::Error) -> (Unreachable, Option<String>) {
             Unreachable::Expired,
             Some("its certificate has expired".into()),
         ),
-        Error::AlertReceived(Alert::CertificateRequired | Alert::NoCertificate) => (
-            Unreachable::ClientCertificate,
-            Some("it wants a certificate of this client".into()),
-        ),
+        Error::AlertReceived(
+            Alert::CertificateRequired | Alert::NoCertificate | Alert::BadCertificate,
+        ) => (Unreachable::ClientCertificate, Some(WANTS_ONE.into())),
         // Whatever else TLS is unhappy about is no reason to go without it.
         _ => (Unreachable::Certificate, None),
     }
