@@ -755,7 +755,7 @@ fn failure(url: &Url, error: reqwest::Error) -> Failure {
         }
         // HTTP/2 passes on no more than the words.
         None if alerts_of_certificate(&text) => {
-            text = WANTS_ONE.to_owned();
+            WANTS_ONE.clone_into(&mut text);
             Unreachable::ClientCertificate
         }
         None if timed_out => Unreachable::Timeout,
