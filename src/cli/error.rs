@@ -214,12 +214,15 @@ impl From<crate::sandbox::SandboxError> for CommandError {
 impl From<crate::registry::RegistryError> for CommandError {
     fn from(error: crate::registry::RegistryError) -> Self {
         use crate::registry::RegistryError as E;
-        let exit = if error.is_remote() {
-            ExitStatus::Network
-        } else {
-            ExitStatus::Failure
+        let exit = match &error {
+            E::Blocked { .. } => ExitStatus::Refused,
+            error if error.is_remote() => ExitStatus::Network,
+            _ => ExitStatus::Failure,
         };
         let code = match &error {
+            E::Blocked { .. } => "registry-blocked",
+            E::Busy { .. } => "registry-busy",
+            E::OtherPlatform { .. } => "platform-other",
             E::Unreachable { .. } => "registry-unreachable",
             E::Unauthorized(_) | E::Challenge { .. } => "registry-unauthorized",
             E::NotFound { .. } => "registry-not-found",
@@ -243,6 +246,7 @@ impl From<crate::transport::TransportError> for CommandError {
             E::Registry(error) => return error.into(),
             E::Oci(error) => return error.into(),
             E::Place { .. } => (ExitStatus::Usage, "place-invalid"),
+            E::Shape { .. } => (ExitStatus::Usage, "shape-impossible"),
             E::NoSuchImage { .. } | E::Ambiguous { .. } => (ExitStatus::Failure, "image-missing"),
             E::Malformed { .. } | E::Digest { .. } | E::Archive { .. } => {
                 (ExitStatus::Failure, "image-malformed")
@@ -692,6 +696,8 @@ impl From<crate::pipeline::BuildError> for CommandError {
             }
             E::NoRecord { .. } => Self::new(ExitStatus::Failure, "no-build-record", message)
                 .with_hint("images that this release of warpdrive makes have one"),
+            E::NotPulled { .. } => Self::new(ExitStatus::Failure, "builder-missing", message)
+                .with_hint("`warpdrive pull` or `warpdrive import` brings it; `--pull missing` lets the build fetch it"),
             E::NoSuchBuilder { .. } => Self::new(ExitStatus::Failure, "builder-missing", message)
                 .with_hint("`warpdrive import` or `warpdrive pull` brings it into the store"),
             E::OtherSource { commit, .. } => {

@@ -11,8 +11,9 @@ use super::context::Context;
 use super::error::CommandError;
 use super::printer::{Printer, Words};
 use super::{
-    builder, complete, completions, container, doctor, export, help, image, images, import,
-    inspect, laptop, prune, pull, push, rm, run, s2i, store, tag, usage, verify_build, version,
+    builder, complete, completions, container, copy, doctor, export, help, image, images, import,
+    inspect, laptop, login, prune, pull, push, referrers, rm, run, s2i, store, tag, tags, usage,
+    verify_build, version,
 };
 use crate::app::cli::AppCommand;
 
@@ -79,6 +80,11 @@ enum Command {
     Prune(prune::Args),
     Push(push::Args),
     Pull(pull::Args),
+    Copy(copy::Args),
+    Login(login::LoginArgs),
+    Logout(login::LogoutArgs),
+    Tags(tags::Args),
+    Referrers(referrers::Args),
     Export(export::Args),
     Import(import::Args),
     Audit(audit::Args),
@@ -113,6 +119,11 @@ impl Command {
             Self::S2i(args) => args.json(),
             Self::Push(args) => args.json,
             Self::Pull(args) => args.json,
+            Self::Copy(args) => args.json,
+            Self::Login(args) => args.json,
+            Self::Logout(args) => args.json,
+            Self::Tags(args) => args.json,
+            Self::Referrers(args) => args.json,
             Self::Export(args) => args.json,
             Self::Import(args) => args.json,
             Self::Store(args) => args.json(),
@@ -142,6 +153,11 @@ impl Command {
             Self::S2i(args) => s2i::run(args, context, Cli::command()),
             Self::Push(args) => push::run(args, context),
             Self::Pull(args) => pull::run(args, context),
+            Self::Copy(args) => copy::run(args, context),
+            Self::Login(args) => login::login(args, context),
+            Self::Logout(args) => login::logout(args, context),
+            Self::Tags(args) => tags::run(args, context),
+            Self::Referrers(args) => referrers::run(args, context),
             Self::Export(args) => export::run(args, context),
             Self::Import(args) => import::run(args, context),
             Self::Store(args) => store::run(args, context),

@@ -24,6 +24,7 @@ use super::error::CommandError;
 use super::limits::{BuildNetwork, LimitArgs, WriteArgs};
 use super::printer::human_size;
 use super::progress::Console;
+use super::push::AccessArgs;
 use super::source;
 
 /// Build an OCI image from the source in the current directory
@@ -52,6 +53,10 @@ pub(super) struct Args {
     /// Image that the app runs on, with the same Python; without it, the builder image
     #[arg(long, value_name = "IMAGE", add = ArgValueCandidates::new(super::complete::images))]
     runtime_image: Option<String>,
+    /// When the registry of the builder and the runtime image is asked: if they are missing in the
+    /// store, for a newer one (the store's is used where nothing answers), always, or never
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = PullWhen::Missing)]
+    pull: PullWhen,
     /// A setting of the application, before the environment and the files: `server_type=gunicorn`
     #[arg(long, value_name = "NAME=VALUE")]
     set: Vec<String>,
@@ -115,6 +120,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE|strict")]
     policy: Option<PathBuf>,
     #[command(flatten)]
+    access: AccessArgs,
+    #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
     written: WriteArgs,
@@ -128,6 +135,25 @@ pub(super) struct Args {
     /// One JSON object on stdout
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum PullWhen {
+    Missing,
+    Newer,
+    Always,
+    Never,
+}
+
+impl From<PullWhen> for pipeline::Pull {
+    fn from(when: PullWhen) -> Self {
+        match when {
+            PullWhen::Missing => Self::Missing,
+            PullWhen::Newer => Self::Newer,
+            PullWhen::Always => Self::Always,
+            PullWhen::Never => Self::Never,
+        }
+    }
 }
 
 pub(super) fn name_and_value(text: &str) -> Result<(String, String), String> {
@@ -170,6 +196,7 @@ fn allowed_builders(given: &[String]) -> Vec<String> {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let begun = Instant::now();
+    crate::registry::set_defaults(args.access.options());
     let mut request = request(args)?;
     let lock = lock_file(args)?;
     if let Some(directory) = args.source.directory() {
@@ -327,6 +354,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         smoke: !args.no_smoke,
         harden: args.harden,
         audit: judgement(args.policy.as_deref(), args.require_audit)?,
+        pull: args.pull.into(),
         pinned: None,
         budget,
         limits,

@@ -1,26 +1,35 @@
-//! `warpdrive inspect NAME`: what an image is made of.
+//! `warpdrive inspect NAME`: what an image of the store or of a registry is made of.
 
 use clap_complete::engine::ArgValueCandidates;
 use serde_json::{Value, json};
 
+use crate::oci::{ImageConfig, Reference};
 use crate::progress::shown;
+use crate::registry::{self, Client, ClientOptions};
 use crate::store::{Image, Store};
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::images::{created, find, platform, size};
 use super::printer::{human_size, table};
+use super::push::RegistryArgs;
 
 /// Show what an image is made of
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   warpdrive inspect opal
   warpdrive inspect opal --json | jq -r .digest
+  warpdrive inspect docker://docker.io/library/python:3.13-slim
   warpdrive inspect opal --raw=config | jq .config.Env")]
 pub(super) struct Args {
-    /// Name or digest of an image in the store
+    /// Name or digest of an image in the store, or `docker://REF` for one in a registry
     #[arg(add = ArgValueCandidates::new(super::complete::images))]
     name: String,
+    /// Platform to choose in a registry where there are several, OS/ARCH[/VARIANT]
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<String>,
+    #[command(flatten)]
+    registry: RegistryArgs,
     /// One JSON object on stdout
     #[arg(long, conflicts_with = "raw")]
     pub(super) json: bool,
@@ -39,8 +48,14 @@ enum Document {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
-    let store = context.open_store()?;
-    let image = find(&store, &args.name)?;
+    let (image, names) = if let Some(name) = args.name.strip_prefix("docker://") {
+        remote(name, args)?
+    } else {
+        let store = context.open_store()?;
+        let image = find(&store, &args.name)?;
+        let names = names(&store, &image)?;
+        (image, names)
+    };
     let printer = &context.printer;
     if args.plan {
         printer.json(&plan(&image, &args.name)?);
@@ -49,14 +64,43 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     match args.raw {
         Some(Document::Manifest) => printer.bytes(&image.manifest_bytes),
         Some(Document::Config) => printer.bytes(&image.config_bytes),
-        None if args.json => printer.json(&object(&store, &args.name, &image)?),
+        None if args.json => printer.json(&object(&args.name, &names, &image)),
         None => {
-            for line in prose(&store, &image)? {
+            for line in prose(&names, &image) {
                 printer.result(line);
             }
         }
     }
     Ok(0)
+}
+
+/// An image of a registry, of which nothing is stored and no layer fetched.
+fn remote(name: &str, args: &Args) -> Result<(Image, Vec<String>), CommandError> {
+    let reference: Reference = name.parse()?;
+    let client = Client::new(ClientOptions {
+        platform: args.platform.clone(),
+        ..args.registry.options()
+    })?;
+    let resolved = client.resolve(&reference)?;
+    let claimed = resolved.descriptor.media_type().to_string();
+    let (_, document) = registry::Document::parse(&resolved.bytes, Some(&claimed), name)?;
+    let registry::Document::Manifest(manifest) = document else {
+        return Err(CommandError::new(
+            ExitStatus::Network,
+            "registry",
+            format!("{name} is an index of indexes"),
+        ));
+    };
+    let config_bytes = client.config(&reference, &manifest)?;
+    let config = ImageConfig::from_bytes(&config_bytes, "the configuration")?;
+    let image = Image {
+        descriptor: resolved.descriptor,
+        manifest: *manifest,
+        manifest_bytes: resolved.bytes,
+        config,
+        config_bytes,
+    };
+    Ok((image, vec![reference.canonical()]))
 }
 
 /// The start plan of an image that warpdrive built.
@@ -90,7 +134,7 @@ fn annotation<'a>(image: &'a Image, key: &str) -> Option<&'a str> {
         .map(String::as_str)
 }
 
-fn object(store: &Store, name: &str, image: &Image) -> Result<Value, CommandError> {
+fn object(name: &str, names: &[String], image: &Image) -> Value {
     let config: Value = serde_json::from_slice(&image.config_bytes).unwrap_or_default();
     let layers: Vec<Value> = image
         .manifest
@@ -107,9 +151,9 @@ fn object(store: &Store, name: &str, image: &Image) -> Result<Value, CommandErro
             })
         })
         .collect();
-    Ok(json!({
+    json!({
         "name": name,
-        "names": names(store, image)?,
+        "names": names,
         "digest": image.descriptor.digest(),
         "config_digest": image.manifest.config().digest(),
         "media_type": image.descriptor.media_type().to_string(),
@@ -125,10 +169,10 @@ fn object(store: &Store, name: &str, image: &Image) -> Result<Value, CommandErro
         "annotations": image.manifest.annotations(),
         "layers": layers,
         "history": config.get("history"),
-    }))
+    })
 }
 
-fn prose(store: &Store, image: &Image) -> Result<Vec<String>, CommandError> {
+fn prose(names: &[String], image: &Image) -> Vec<String> {
     let config = &image.config;
     let mut lines = Vec::new();
     let mut say = |key: &str, value: &str| {
@@ -136,7 +180,7 @@ fn prose(store: &Store, image: &Image) -> Result<Vec<String>, CommandError> {
             lines.push(format!("{key:<12}{}", shown(value)));
         }
     };
-    say("names", &names(store, image)?.join(", "));
+    say("names", &names.join(", "));
     say("digest", image.descriptor.digest().as_ref());
     say("platform", &platform(image));
     say("created", &created(image).unwrap_or_default());
@@ -180,7 +224,7 @@ fn prose(store: &Store, image: &Image) -> Result<Vec<String>, CommandError> {
         &rows,
         super::width::of(std::io::stdout()),
     ));
-    Ok(lines)
+    lines
 }
 
 /// What made each layer, in one short line.

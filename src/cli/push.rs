@@ -1,13 +1,20 @@
-//! `warpdrive push`: an image of the store goes to a registry.
+//! `warpdrive push`: an image of the store goes to registries.
+
+use std::path::PathBuf;
+use std::time::Duration;
 
 use clap_complete::engine::ArgValueCandidates;
+use serde_json::json;
 
+use crate::container::parse_size;
+use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::pipeline::Transfers;
-use crate::registry::{Client, ClientOptions};
+use crate::registry::{Client, ClientOptions, PushReport};
+use crate::transport::{self, Format, Shape};
 
 use super::context::Context;
-use super::error::CommandError;
+use super::error::{CommandError, ExitStatus};
 use super::images::resolve;
 use super::printer::human_size;
 use super::progress::Console;
@@ -15,20 +22,37 @@ use super::progress::Console;
 /// Push an image of the store to a registry
 ///
 /// What the registry has already is not sent again; layers of a base image on the same registry are
-/// mounted. The login is the one that `podman login` or `docker login` left.
+/// mounted. Layers without compression, as `docker save` writes them, are compressed. The login is the
+/// one that `warpdrive login`, `podman login` or `docker login` left.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   warpdrive push registry.example.com/team/opal:1.2
   warpdrive push opal registry.example.com/team/opal:1.2
+  warpdrive push opal registry.example.com/team/opal:1.2 registry.example.com/team/opal:latest
   warpdrive push opal localhost:5000/opal              plain HTTP is tried on this machine only
+  warpdrive push opal registry.example.com/opal --compression zstd --digestfile digest.txt
 ")]
 pub(super) struct Args {
     /// Name of the image in the store
     #[arg(add = ArgValueCandidates::new(super::complete::images))]
     name: String,
-    /// Name in the registry, where it is another: REGISTRY/PATH[:TAG]
-    dest: Option<String>,
+    /// Name in the registry, where it is another: REGISTRY/PATH[:TAG]; several are pushed one after
+    /// the other
+    dest: Vec<String>,
+    /// Compress all layers so: gzip or zstd, with a level if need be, for example zstd:9
+    #[arg(long, value_name = "NAME[:LEVEL]")]
+    compression: Option<Compression>,
+    /// Media types of the manifest: oci or docker [default: as it is]
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// Write the digest of the manifest to this file
+    #[arg(long, value_name = "FILE")]
+    digestfile: Option<PathBuf>,
+    /// Send blobs in pieces of this size, as in 16m; without it, in pieces only where the registry or
+    /// a proxy does not take them whole
+    #[arg(long, value_name = "BYTES", value_parser = chunk_size)]
+    chunk_size: Option<u64>,
     #[command(flatten)]
     registry: RegistryArgs,
     /// One JSON object on stdout
@@ -39,50 +63,132 @@ pub(super) struct Args {
 /// How a registry is reached and logged in to.
 #[derive(Debug, clap::Args)]
 pub(super) struct RegistryArgs {
+    #[command(flatten)]
+    pub(super) access: AccessArgs,
+    /// Give up after this time, for example 90s or 15m, waits and further tries included
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+}
+
+/// The same without a limit.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct AccessArgs {
     /// Auth file to look at first, as `podman login --authfile` writes it
     #[arg(long, value_name = "FILE")]
-    authfile: Option<std::path::PathBuf>,
+    pub(super) authfile: Option<PathBuf>,
     /// Registry that may speak plain HTTP or have any certificate; also `WARPDRIVE_INSECURE_REGISTRIES`
     #[arg(long, value_name = "HOST[:PORT]")]
     insecure_registry: Vec<String>,
+    /// CA certificates (PEM) that count for every registry; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    ca: Vec<PathBuf>,
+    /// Blobs that travel at once [default: 6, and up to 16 small ones]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    jobs: Option<u16>,
 }
 
-impl RegistryArgs {
+impl AccessArgs {
     pub(super) fn options(&self) -> ClientOptions {
         ClientOptions {
             auth_files: self.authfile.iter().cloned().collect(),
             insecure_registries: self.insecure_registry.clone(),
+            authorities: self.ca.clone(),
+            jobs: self.jobs.map(usize::from),
             ..ClientOptions::default()
         }
     }
 }
 
-pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
-    let target = args.dest.as_deref().unwrap_or(&args.name);
-    let target: Reference = target.strip_prefix("docker://").unwrap_or(target).parse()?;
-    if !target.has_host() {
-        return Err(
-            CommandError::usage(format!("`{target}` names no registry")).with_hint(format!(
-                "for example `warpdrive push {} registry.example.com/team/{}`",
-                args.name,
-                target.short_name()
-            )),
-        );
+impl RegistryArgs {
+    pub(super) fn options(&self) -> ClientOptions {
+        ClientOptions {
+            limit: self.timeout,
+            ..self.access.options()
+        }
     }
+}
+
+fn chunk_size(text: &str) -> Result<u64, String> {
+    let size = parse_size(text)?;
+    if size < 4096 {
+        return Err("a piece has 4096 bytes at the least".into());
+    }
+    Ok(size)
+}
+
+/// Where a push goes.
+fn target(text: &str, name: &str) -> Result<Reference, CommandError> {
+    let target: Reference = text.strip_prefix("docker://").unwrap_or(text).parse()?;
+    if target.has_host() {
+        return Ok(target);
+    }
+    Err(
+        CommandError::usage(format!("`{target}` names no registry")).with_hint(format!(
+            "for example `warpdrive push {name} registry.example.com/team/{}`",
+            target.short_name()
+        )),
+    )
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
+    let own = std::slice::from_ref(&args.name);
+    let destinations = if args.dest.is_empty() {
+        own
+    } else {
+        &args.dest
+    };
+    let targets: Vec<Reference> = destinations
+        .iter()
+        .map(|text| target(text, &args.name))
+        .collect::<Result<_, _>>()?;
     let store = context.open_store()?;
     let _in_use = store.lock_shared()?;
     let image = resolve(&store, &args.name)?;
     let console = Console::new(&context.printer);
-    let report = Client::new(args.registry.options())?.push(
-        &image,
-        &store,
-        &target,
-        &Transfers::new(&console),
-    )?;
-    if args.json {
-        context.printer.json(&report);
-        return Ok(0);
+    let listener = Transfers::new(&console);
+    let shape = Shape {
+        compression: args.compression,
+        format: args.format,
+    };
+    let shaped = transport::shaped(&store, &image, shape, &listener)?;
+    let client = Client::new(ClientOptions {
+        chunk_size: args.chunk_size,
+        ..args.registry.options()
+    })?;
+    let mut reports = Vec::new();
+    for target in &targets {
+        let report = client.push(&shaped, &store, target, &listener)?;
+        if !args.json {
+            tell(&report, context);
+        }
+        reports.push(report);
     }
+    if let Some(path) = &args.digestfile {
+        std::fs::write(path, shaped.digest().to_string()).map_err(|error| {
+            CommandError::new(
+                ExitStatus::Failure,
+                "digestfile",
+                format!(
+                    "the digest could not be written to {}: {error}",
+                    path.display()
+                ),
+            )
+            .with_hint("the image was pushed; name a file that may be written")
+        })?;
+    }
+    if args.json {
+        match reports.as_slice() {
+            [only] => context.printer.json(only),
+            several => context.printer.json(&json!({
+                "digest": shaped.digest().to_string(),
+                "pushed": several,
+            })),
+        }
+    }
+    Ok(0)
+}
+
+fn tell(report: &PushReport, context: &Context) {
     context.printer.progress(format!(
         "{} blobs sent ({}), {} mounted, {} there already",
         report.uploaded,
@@ -93,5 +199,4 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     context
         .printer
         .result(format!("{}@{}", report.reference, report.digest));
-    Ok(0)
 }

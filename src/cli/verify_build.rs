@@ -154,6 +154,7 @@ fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
         smoke: false,
         harden: false,
         audit: AuditGate::default(),
+        pull: pipeline::Pull::Missing,
         pinned: None,
         budget,
         limits,

@@ -127,6 +127,18 @@ impl<W: Write> Write for Compressor<W> {
     }
 }
 
+/// Compresses all that can be read, and gives the writer back. The bytes do not depend on the number of
+/// threads.
+pub fn compress<W: Write>(
+    from: &mut dyn io::Read,
+    into: W,
+    compression: Compression,
+) -> io::Result<W> {
+    let mut compressor = Compressor::new(into, compression, threads())?;
+    io::copy(from, &mut compressor)?;
+    compressor.finish()
+}
+
 /// As many threads as `RAYON_NUM_THREADS` or the machine (its cgroup's quota counted) give.
 pub fn threads() -> usize {
     rayon::current_num_threads()

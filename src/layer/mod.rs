@@ -53,7 +53,7 @@ pub use apply::{Applied, Skipped, apply, apply_checked, check_space, hides_all_b
 pub use apply_options::ApplyOptions;
 pub use archive::{Flat, flatten};
 pub use budget::Budget;
-pub use compress::{Compression, threads};
+pub use compress::{Compression, compress, threads};
 pub use decompress::{Packing, decompressor};
 pub use entry::{Entry, Kind, Mtime, retain_opaque, with_parents};
 pub use error::LayerError;

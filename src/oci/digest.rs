@@ -56,6 +56,22 @@ impl<W: Write> Sha256Writer<W> {
         }
     }
 
+    /// One that goes on behind what is in `before` already: these bytes count as written.
+    pub fn behind(inner: W, before: &mut dyn Read) -> io::Result<Self> {
+        let mut reader = Sha256Reader::new(before);
+        io::copy(&mut reader, &mut io::sink())?;
+        Ok(Self {
+            inner,
+            hasher: reader.hasher,
+            written: reader.read,
+        })
+    }
+
+    /// The number of bytes that went by.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
     /// The writer below, the digest and the number of bytes that went by.
     pub fn finish(self) -> (W, Digest, u64) {
         (self.inner, finish(self.hasher), self.written)

@@ -20,6 +20,7 @@ use super::context::Context;
 use super::error::BuildError;
 use super::harden;
 use super::report::NameAndDigest;
+use super::request::Pull;
 use super::transfers::Transfers;
 
 /// A builder image, ready to build on.
@@ -109,7 +110,11 @@ pub(super) fn take(
     let pin = request.pinned.as_ref().map(|pinned| &pinned.builder);
     let reason = choice.reason;
     let reference = match (named, pin) {
-        (None, None) => made_by_rule(context, choice.reference)?,
+        (None, None) => {
+            let reference = made_by_rule(context, choice.reference)?;
+            refresh(context, &reference)?;
+            reference
+        }
         _ => choice.reference,
     };
     let official = (named.is_none() && pin.is_none()).then(|| reference.clone());
@@ -218,6 +223,9 @@ pub(super) fn runtime(
         .pinned
         .as_ref()
         .and_then(|pinned| pinned.runtime.as_ref());
+    if pin.is_none() {
+        refresh(context, reference)?;
+    }
     let base = prepare(store, reference.to_owned(), pin, progress)?;
     if base.python.minor() != builder.python.minor() {
         return Err(BuilderError::WrongPython {
@@ -340,6 +348,46 @@ fn pull_what_is_not_ours(
         None => {}
     }
     pull(store, reference, progress)
+}
+
+/// Does what `--pull` says of an image: its name may stand for another one by now. What `builder build`
+/// makes comes from no registry.
+pub(super) fn refresh(context: Context<'_>, reference: &str) -> Result<(), BuildError> {
+    let Context {
+        store,
+        request,
+        progress,
+    } = context;
+    let Some(present) = store.image(reference)? else {
+        return match request.pull {
+            Pull::Never => Err(BuildError::NotPulled {
+                reference: reference.to_owned(),
+            }),
+            _ => Ok(()),
+        };
+    };
+    let asks = matches!(request.pull, Pull::Newer | Pull::Always);
+    if !asks || builder::definition::find(reference).is_ok() {
+        return Ok(());
+    }
+    let before = present.descriptor.digest();
+    match pull(store, reference, progress) {
+        Ok(now) if now.descriptor.digest() != before => {
+            progress.step(&format!(
+                "---> {reference} has moved since it was fetched: it was {before}, and is {} now",
+                now.descriptor.digest()
+            ));
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+        Err(error) if request.pull == Pull::Newer => {
+            progress.warning(&format!(
+                "whether there is a newer {reference} is not known ({error}); the one in the store is used"
+            ));
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Refuses an image of another platform.

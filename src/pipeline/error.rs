@@ -123,6 +123,8 @@ pub enum BuildError {
         /// The gravest findings, a line each.
         findings: Vec<String>,
     },
+    #[error("`{reference}` is not in the store, and --pull never asks no registry for it")]
+    NotPulled { reference: String },
     #[error("the image cannot be made again from its own words: {problem}")]
     NoRecord { problem: String },
     #[error(

@@ -95,7 +95,7 @@ pub use report::{
     Built, CacheReport, CacheState, Explanation, LayerKind, LayerReport, NameAndDigest, Report,
     Verdict,
 };
-pub use request::{AuditGate, Pinned, Request, Secret};
+pub use request::{AuditGate, Pinned, Pull, Request, Secret};
 pub use sandbox_inputs::{NPM_REGISTRY, PASSED_ON, is_index_login};
 pub use tools::pinned_uv;
 pub use transfers::Transfers;
@@ -138,7 +138,10 @@ fn unnamed(context: Context<'_>, source: &Collected) -> Result<Built, BuildError
     } = source;
     let reading = Reading::new(request, tree)?;
     if let Some(builder) = reading.named_builder(store)?
-        && s2i::is_builder(store, &builder, s2i::PullPolicy::IfNotPresent, progress)?
+        && {
+            base::refresh(context, &builder)?;
+            s2i::is_builder(store, &builder, s2i::PullPolicy::IfNotPresent, progress)?
+        }
     {
         let source = s2i::Source::of_request(tree.clone(), &request.source);
         let request = s2i::Request::of_image(request, builder);

@@ -12,6 +12,19 @@ use crate::transport::Destination;
 use super::error::BuildError;
 use super::secrets::Redactor;
 
+/// When the registry of a builder or runtime image is asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pull {
+    /// When the store does not have it.
+    #[default]
+    Missing,
+    /// Each time, by one question; the store's is taken where nothing answers.
+    Newer,
+    /// Each time; no answer is an error.
+    Always,
+    Never,
+}
+
 /// One `warpdrive image`.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
@@ -25,6 +38,8 @@ pub struct Request {
     pub allowed_builders: Vec<String>,
     /// `--runtime-image`: what the application runs on, where that is another image.
     pub runtime_image: Option<String>,
+    /// Of the builder and the runtime image.
+    pub pull: Pull,
     /// Committed to the image and seen by the application phase.
     pub env: Vec<(String, String)>,
     /// Seen by the build only.

@@ -145,6 +145,7 @@ mod tests {
             builder: None,
             allowed_builders: Vec::new(),
             runtime_image: None,
+            pull: crate::pipeline::request::Pull::Missing,
             env: pairs(&[
                 ("GREETING", "hello"),
                 ("UV_INDEX_URL", "https://app.example"),

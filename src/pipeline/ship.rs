@@ -2,7 +2,7 @@
 
 use crate::oci::Descriptor;
 use crate::registry::{Client, ClientOptions};
-use crate::transport;
+use crate::transport::{self, Shape};
 
 use super::context::Context;
 use super::error::BuildError;
@@ -29,7 +29,10 @@ pub(super) fn ship(context: Context<'_>, image: &Descriptor) -> Result<Vec<Strin
     if request.push {
         progress.step(&format!("---> Pushing {}", request.name.canonical()));
         let client = Client::new(ClientOptions::default())?;
-        client.push(image, store, &request.name, &Transfers::new(progress))?;
+        let listener = Transfers::new(progress);
+        // A base that was imported may have layers without compression.
+        let image = transport::shaped(store, image, Shape::default(), &listener)?;
+        client.push(&image, store, &request.name, &listener)?;
         pushed.push(request.name.canonical());
     }
     Ok(pushed)

@@ -1,10 +1,15 @@
 //! Blobs that travel, told as progress.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
 
 use crate::progress::Progress;
 use crate::registry::{Event, Progress as Listener};
+
+/// Of such a wait, people want to know when it ends.
+const LONG: Duration = Duration::from_mins(1);
 
 /// Turns a transfer's events into lines and bars.
 pub struct Transfers<'a> {
@@ -52,10 +57,22 @@ impl Listener for Transfers<'_> {
                     self.progress.moved(&name, size, Some(size));
                 }
             }
-            Event::Retry { what, reason, wait } => self.progress.warning(&format!(
-                "{what}: {reason}; trying again in {} s",
-                wait.as_secs()
+            Event::Retry { what, reason, wait } => {
+                let seconds = wait.as_secs_f32().ceil();
+                let mut text = format!("{what}: {reason}; trying again in {seconds} s");
+                if *wait >= LONG
+                    && let Some(time) = SystemTime::now().checked_add(*wait)
+                {
+                    let time = humantime::format_rfc3339_seconds(time);
+                    let _ = write!(text, ", at {time}");
+                }
+                self.progress.warning(&text);
+            }
+            Event::Quiet { what, waited } => self.progress.warning(&format!(
+                "{what}: nothing has come for {} s; still waiting",
+                waited.as_secs()
             )),
+            Event::Warning(text) => self.progress.warning(text),
         }
     }
 }

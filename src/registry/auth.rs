@@ -16,12 +16,15 @@ use super::challenge;
 use super::credential::{Credential, Secret};
 use super::credentials::Found;
 use super::detail::detail;
-use super::error::{Denied, RegistryError, tame};
-use super::http::{Method, Payload, Request, Response, Url, authority, shown};
+use super::error::{Denied, Detail, RegistryError, tame};
+use super::http::{Method, Payload, Request, Response, Url, Watch, authority, shown};
+use super::progress::Progress;
 use super::session::Client;
 
-/// What a token lasts when the server does not say.
-const DEFAULT_LIFE: u64 = 60;
+/// What a token lasts at the least, and when the server does not say (docs.docker.com, "Token
+/// Authentication": "a token should never be returned with less than 60 seconds to live"). One that the
+/// registry refuses before is renewed then.
+const LEAST_LIFE: u64 = 60;
 /// Tokens are renewed this long before their end.
 const MARGIN: Duration = Duration::from_secs(10);
 const MAX_ANSWER: u64 = 1024 * 1024;
@@ -48,15 +51,29 @@ pub(crate) struct Auth {
     tokens: Mutex<HashMap<String, Token>>,
     /// By repository.
     logins: Mutex<HashMap<String, Found>>,
+    /// What came of a login when it was used first, by user: `None` when it was not refused. No login is
+    /// sent again after it was refused once, by whatever thread: some registries lock accounts out.
+    outcomes: Mutex<HashMap<String, Option<Denied>>>,
+    /// Ways to log in that the registry offers, when none of them is known here.
+    unknown: Mutex<Vec<String>>,
+}
+
+/// What goes with a request.
+pub(crate) struct Authorization {
+    pub value: Secret,
+    /// Whose login it is, or came of.
+    pub user: Option<String>,
 }
 
 /// For whom and for what a login is needed.
 pub(crate) struct Purpose<'a> {
     pub client: &'a Client,
     pub host: &'a str,
+    pub base: &'a Url,
     pub repository: &'a str,
     pub scopes: &'a [String],
     pub action: &'a str,
+    pub progress: &'a dyn Progress,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -87,15 +104,65 @@ impl Auth {
         } else if find("basic").is_some() {
             Way::Basic
         } else {
+            let named = challenges.iter().map(|c| tame(&c.scheme, 40));
+            *lock(&self.unknown) = named.take(5).collect();
             return Ok(false);
         };
         *lock(&self.way) = Some(way);
         Ok(true)
     }
 
-    /// Forgets a token that was refused.
-    pub(crate) fn forget(&self, scopes: &[String]) {
-        lock(&self.tokens).remove(&scopes.join(" "));
+    /// Takes in a 401, and says whether the same request may fare better now.
+    pub(crate) fn answer(
+        &self,
+        purpose: &Purpose<'_>,
+        response: &Response<'_>,
+        sent: Option<&Authorization>,
+    ) -> Result<bool, RegistryError> {
+        if !self.learn(purpose.client, purpose.host, purpose.base, response)? {
+            return Ok(false);
+        }
+        let Some(sent) = sent else {
+            return Ok(true);
+        };
+        let mut tokens = lock(&self.tokens);
+        let key = purpose.scopes.join(" ");
+        let Some(known) = tokens.get(&key) else {
+            // Another thread has forgotten it already; a password, or a token of the user's, stays what
+            // it is.
+            return Ok(sent.value.reveal().starts_with("Bearer ") && self.fetches(purpose));
+        };
+        // Unless another thread has a new one by now.
+        if bearer(&known.value) == sent.value {
+            tokens.remove(&key);
+        }
+        Ok(true)
+    }
+
+    /// Whether tokens are fetched for this purpose, rather than given by the user.
+    fn fetches(&self, purpose: &Purpose<'_>) -> bool {
+        let login = self.login(purpose.client, purpose.host, purpose.repository);
+        !matches!(
+            login.unwrap_or_default().credential,
+            Some(Credential::RegistryToken(_))
+        )
+    }
+
+    /// Ways to log in that the registry offers and that are not known here.
+    pub(crate) fn unknown_ways(&self) -> Vec<String> {
+        lock(&self.unknown).clone()
+    }
+
+    /// What stood in the way of a login, in words.
+    pub(crate) fn note(&self, found: &Found) -> Option<String> {
+        let unknown = self.unknown_ways();
+        if unknown.is_empty() {
+            return found.note.clone();
+        }
+        Some(format!(
+            "it asks for a login by {}, which warpdrive does not know",
+            unknown.join(" or ")
+        ))
     }
 
     /// The login of a repository, looked up once.
@@ -114,23 +181,34 @@ impl Auth {
         Ok(found)
     }
 
-    /// The value of the `Authorization` header for a purpose; `None` to go without.
+    /// The `Authorization` header for a purpose; `None` to go without. A login that was refused before
+    /// is the same error again.
     pub(crate) fn authorization(
         &self,
         purpose: &Purpose<'_>,
-    ) -> Result<Option<Secret>, RegistryError> {
+    ) -> Result<Option<Authorization>, RegistryError> {
         let Some(way) = lock(&self.way).clone() else {
             return Ok(None);
         };
         let login = self.login(purpose.client, purpose.host, purpose.repository)?;
+        let user = login.credential.as_ref().map(|c| tame(c.user(), 100));
         if let Some(Credential::RegistryToken(token)) = &login.credential {
-            return Ok(Some(bearer(token)));
+            let value = bearer(token);
+            return Ok(Some(Authorization { value, user }));
         }
         match way {
-            Way::Basic => Ok(match &login.credential {
-                Some(Credential::Basic { user, password }) => Some(basic(user, password)),
-                _ => None,
-            }),
+            Way::Basic => {
+                let Some(Credential::Basic {
+                    user: name,
+                    password,
+                }) = &login.credential
+                else {
+                    return Ok(None);
+                };
+                let value = basic(name, password);
+                self.prove(purpose, name, &value, &login)?;
+                Ok(Some(Authorization { value, user }))
+            }
             Way::Bearer { realm, service } => {
                 let key = purpose.scopes.join(" ");
                 // Held while the token is fetched, so that parallel transfers ask once.
@@ -138,15 +216,129 @@ impl Auth {
                 if let Some(token) = tokens.get(&key)
                     && token.until > Instant::now()
                 {
-                    return Ok(Some(bearer(&token.value)));
+                    let value = bearer(&token.value);
+                    return Ok(Some(Authorization { value, user }));
                 }
-                let token = fetch(purpose, &realm, service.as_deref(), &login)?;
+                if let Some(user) = &user
+                    && let Some(Some(denied)) = lock(&self.outcomes).get(user)
+                {
+                    return Err(again(denied, purpose));
+                }
+                let token = match fetch(purpose, &realm, service.as_deref(), &login) {
+                    Ok(token) => token,
+                    Err((error, status)) => {
+                        // 403 may concern this repository alone.
+                        if let RegistryError::Unauthorized(denied) = &error
+                            && status == 401
+                            && let Some(user) = user
+                        {
+                            lock(&self.outcomes).insert(user, Some((**denied).clone()));
+                        }
+                        return Err(error);
+                    }
+                };
                 let value = bearer(&token.value);
                 tokens.insert(key, token);
-                Ok(Some(value))
+                Ok(Some(Authorization { value, user }))
             }
         }
     }
+
+    /// Shows a password to the registry once, before several requests send it at the same time.
+    fn prove(
+        &self,
+        purpose: &Purpose<'_>,
+        user: &str,
+        value: &Secret,
+        login: &Found,
+    ) -> Result<(), RegistryError> {
+        let mut outcomes = lock(&self.outcomes);
+        match outcomes.get(user) {
+            Some(None) => return Ok(()),
+            Some(Some(denied)) => return Err(again(denied, purpose)),
+            None => {}
+        }
+        let url = purpose
+            .base
+            .join("v2/")
+            .map_err(|error| RegistryError::Url {
+                url: shown(purpose.base),
+                problem: error.to_string(),
+            })?;
+        let watch = Watch {
+            progress: purpose.progress,
+            ..Watch::NONE
+        };
+        let asked = purpose
+            .client
+            .http
+            .send(&Request::get(url), Some(value), &watch)?;
+        // A lost connection says nothing of the login; what comes next does.
+        let Ok(mut response) = asked else {
+            return Ok(());
+        };
+        if response.status() != 401 {
+            outcomes.insert(user.to_owned(), None);
+            return Ok(());
+        }
+        let denied = Denied {
+            host: purpose.host.to_owned(),
+            repository: purpose.repository.to_owned(),
+            action: purpose.action.to_owned(),
+            login: Some(tame(user, 100)),
+            detail: detail(&mut response),
+            note: login.note.clone(),
+            unknown_ways: Vec::new(),
+        };
+        outcomes.insert(user.to_owned(), Some(denied.clone()));
+        Err(RegistryError::Unauthorized(Box::new(denied)))
+    }
+}
+
+/// Shows a login to a registry that has been spoken to. False: it asks for none.
+pub(crate) fn verify(
+    auth: &Auth,
+    purpose: &Purpose<'_>,
+    user: &str,
+    password: &Secret,
+) -> Result<bool, RegistryError> {
+    let login = Found {
+        credential: Some(Credential::Basic {
+            user: user.to_owned(),
+            password: password.clone(),
+        }),
+        note: None,
+    };
+    let way = lock(&auth.way).clone();
+    match way {
+        Some(Way::Basic) => {
+            auth.prove(purpose, user, &basic(user, password), &login)?;
+            Ok(true)
+        }
+        Some(Way::Bearer { realm, service }) => {
+            fetch(purpose, &realm, service.as_deref(), &login).map_err(|(error, _)| error)?;
+            Ok(true)
+        }
+        None if auth.unknown_ways().is_empty() => Ok(false),
+        None => Err(RegistryError::Unauthorized(Box::new(Denied {
+            host: purpose.host.to_owned(),
+            repository: String::new(),
+            action: purpose.action.to_owned(),
+            login: None,
+            detail: Detail::default(),
+            note: auth.note(&login),
+            unknown_ways: auth.unknown_ways(),
+        }))),
+    }
+}
+
+/// The refusal of a login, for another purpose.
+fn again(denied: &Denied, purpose: &Purpose<'_>) -> RegistryError {
+    RegistryError::Unauthorized(Box::new(Denied {
+        repository: purpose.repository.to_owned(),
+        action: purpose.action.to_owned(),
+        ..denied.clone()
+    }))
 }
 
 fn basic(user: &str, password: &Secret) -> Secret {
@@ -200,12 +392,13 @@ struct Answer {
     expires_in: Option<u64>,
 }
 
+/// Asks the token server. An error comes with the status that it answered, or 0.
 fn fetch(
     purpose: &Purpose<'_>,
     realm: &Url,
     service: Option<&str>,
     login: &Found,
-) -> Result<Token, RegistryError> {
+) -> Result<Token, (RegistryError, u16)> {
     let mut fields: Vec<(&str, &str)> = Vec::new();
     fields.extend(service.map(|service| ("service", service)));
     let (request, authorization) = if let Some(Credential::IdentityToken(token)) = &login.credential
@@ -231,36 +424,53 @@ fn fetch(
         };
         (Request::get(url), authorization)
     };
-    let mut response = purpose.client.repeat(&request, authorization.as_ref())?;
-    let server = authority(realm);
-    match response.status() {
-        200 => {}
+    let sent = authorization.is_some() || matches!(request.payload, Payload::Bytes(_));
+    let mut response = purpose
+        .client
+        .repeat(&request, authorization.as_ref(), purpose.progress)
+        .map_err(|error| (error, 0))?;
+    let status = response.status();
+    match status {
+        200 => read(purpose, realm, &mut response).map_err(|error| (error, status)),
         400 | 401 | 403 => {
-            return Err(RegistryError::Unauthorized(Box::new(Denied {
+            let user = login.credential.as_ref().map(|c| tame(c.user(), 100));
+            let denied = Denied {
                 host: purpose.host.to_owned(),
                 repository: purpose.repository.to_owned(),
                 action: purpose.action.to_owned(),
-                login: login.credential.as_ref().map(|c| tame(c.user(), 100)),
+                login: user.filter(|_| sent),
                 detail: detail(&mut response),
                 note: login.note.clone(),
-            })));
+                unknown_ways: Vec::new(),
+            };
+            Err((RegistryError::Unauthorized(Box::new(denied)), status))
         }
-        status => {
-            return Err(RegistryError::Status {
-                host: server,
+        _ => {
+            let error = RegistryError::Status {
+                host: authority(realm),
                 repository: purpose.repository.to_owned(),
                 action: format!("the question for a token ({})", purpose.action),
                 status,
                 detail: detail(&mut response),
-            });
+            };
+            Err((error, status))
         }
     }
+}
+
+/// The token in an answer.
+fn read(
+    purpose: &Purpose<'_>,
+    realm: &Url,
+    response: &mut Response<'_>,
+) -> Result<Token, RegistryError> {
+    let server = authority(realm);
     let bad = |problem: &str| RegistryError::Challenge {
         host: purpose.host.to_owned(),
         problem: format!("its token server {server} {problem}"),
     };
     let bytes = response
-        .bytes(MAX_ANSWER)?
+        .bytes(MAX_ANSWER, purpose.progress)?
         .ok_or_else(|| bad("answered more than a mebibyte"))?;
     // The parser's message could repeat the token.
     let answer: Answer = serde_json::from_slice(&bytes)
@@ -274,7 +484,8 @@ fn fetch(
     if value.len() > MAX_TOKEN || !value.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(bad("answered a token that does not fit into a header"));
     }
-    let life = Duration::from_secs(answer.expires_in.unwrap_or(DEFAULT_LIFE).clamp(1, 86_400));
+    let life = answer.expires_in.unwrap_or(LEAST_LIFE);
+    let life = Duration::from_secs(life.clamp(LEAST_LIFE, 86_400));
     Ok(Token {
         value: Secret::new(value),
         until: Instant::now() + life.saturating_sub(MARGIN),

@@ -3,9 +3,11 @@
 use std::fs::File;
 use std::io::{self, Write};
 
+use serde::{Deserialize, Serialize};
+
 use super::error::RegistryError;
 use crate::oci::{Descriptor, Digest};
-use crate::store::{BlobWriter, Store, StoreError};
+use crate::store::{BlobWriter, Needs, PartialBlob, Record, Store, StoreError};
 
 /// A place that keeps blobs by their digest.
 pub trait Blobs: Sync {
@@ -16,6 +18,19 @@ pub trait Blobs: Sync {
     fn read(&self, digest: &Digest, max: u64) -> Result<Vec<u8>, BlobError>;
     /// A place for new bytes, which leaves nothing behind unless it is committed.
     fn writer(&self) -> Result<Box<dyn BlobSink + '_>, BlobError>;
+    /// A place for a blob's bytes, which may hold the first of them already; `None` when it is here, maybe
+    /// since a moment ago. `waiting` is called while another process fetches it; false ends the wait.
+    fn incoming(
+        &self,
+        blob: &Descriptor,
+        waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Box<dyn Incoming + '_>>, BlobError>;
+    /// Where an upload that was not finished goes on, as it was kept under this key.
+    fn upload_place(&self, _key: &str) -> Option<String> {
+        None
+    }
+    /// Keeps where an upload goes on, or forgets it.
+    fn note_upload(&self, _key: &str, _place: Option<&str>) {}
     /// The repositories of a registry that have had a blob, the last first.
     fn repositories(&self, _blob: &Digest, _registry: &str) -> Vec<String> {
         Vec::new()
@@ -28,6 +43,18 @@ pub trait Blobs: Sync {
 pub trait BlobSink: Write {
     /// Keeps the bytes as a blob if their digest is the one expected.
     fn commit(self: Box<Self>, expected: &Digest) -> Result<(), BlobError>;
+}
+
+/// A blob on its way in that stays where it is when the transfer ends early.
+pub trait Incoming: Write {
+    /// How many of its bytes are here.
+    fn received(&self) -> u64;
+    /// Throws away what is here.
+    fn restart(&mut self) -> io::Result<()>;
+    /// Keeps the bytes as a blob if their digest is the one expected.
+    fn commit(self: Box<Self>, expected: &Digest) -> Result<(), BlobError>;
+    /// Leaves nothing of it behind.
+    fn discard(self: Box<Self>);
 }
 
 /// Why a place for blobs did not do what it should.
@@ -62,6 +89,38 @@ impl BlobError {
     }
 }
 
+/// An upload that is under way: the place that the registry gave.
+#[derive(Serialize, Deserialize)]
+struct BegunUpload {
+    place: String,
+}
+
+impl Record for BegunUpload {
+    const KIND: &'static str = "uploads";
+
+    fn needs(&self) -> Needs {
+        Needs::nothing()
+    }
+}
+
+impl Incoming for PartialBlob {
+    fn received(&self) -> u64 {
+        PartialBlob::received(self)
+    }
+
+    fn restart(&mut self) -> io::Result<()> {
+        PartialBlob::restart(self)
+    }
+
+    fn commit(self: Box<Self>, expected: &Digest) -> Result<(), BlobError> {
+        Ok(PartialBlob::commit(*self, expected)?)
+    }
+
+    fn discard(self: Box<Self>) {
+        PartialBlob::discard(*self);
+    }
+}
+
 impl Blobs for Store {
     fn has(&self, descriptor: &Descriptor) -> bool {
         std::fs::metadata(self.blob_path(descriptor.digest()))
@@ -78,6 +137,33 @@ impl Blobs for Store {
 
     fn writer(&self) -> Result<Box<dyn BlobSink + '_>, BlobError> {
         Ok(Box::new(self.blob_writer()?))
+    }
+
+    fn incoming(
+        &self,
+        blob: &Descriptor,
+        waiting: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Box<dyn Incoming + '_>>, BlobError> {
+        let found = self.partial_blob(blob, waiting)?;
+        Ok(found.map(|partial| Box::new(partial) as Box<dyn Incoming>))
+    }
+
+    fn upload_place(&self, key: &str) -> Option<String> {
+        let begun: Option<BegunUpload> = self.cached(key).ok().flatten();
+        begun.map(|upload| upload.place)
+    }
+
+    // What is not kept is begun anew.
+    fn note_upload(&self, key: &str, place: Option<&str>) {
+        let _ = match place {
+            Some(place) => self.remember(
+                key,
+                &BegunUpload {
+                    place: place.to_owned(),
+                },
+            ),
+            None => self.forget::<BegunUpload>(key).map(drop),
+        };
     }
 
     fn repositories(&self, blob: &Digest, registry: &str) -> Vec<String> {

@@ -6,6 +6,7 @@
 use super::detail::detail;
 use super::error::RegistryError;
 use super::http::{Method, Payload, Request, Url, shown};
+use super::progress::Silent;
 use super::session::Client;
 
 fn parse(url: &str) -> Result<Url, RegistryError> {
@@ -35,7 +36,7 @@ impl Client {
     pub fn fetch_file(&self, url: &str, max_bytes: u64) -> Result<Option<Vec<u8>>, RegistryError> {
         let url = parse(url)?;
         let what = shown(&url);
-        let mut response = self.repeat(&Request::get(url).even_plain().public(), None)?;
+        let mut response = self.repeat(&Request::get(url).even_plain().public(), None, &Silent)?;
         match response.status() {
             200 | 201 => {}
             404 | 410 => return Ok(None),
@@ -50,7 +51,7 @@ impl Client {
             }
         }
         response
-            .bytes(max_bytes)?
+            .bytes(max_bytes, &Silent)?
             .map(Some)
             .ok_or(RegistryError::TooLarge {
                 what,
@@ -66,7 +67,7 @@ impl Client {
             .header("content-type", "application/json")
             .payload(Payload::Bytes(body.to_vec()))
             .even_plain();
-        let mut response = self.repeat(&request, None)?;
+        let mut response = self.repeat(&request, None, &Silent)?;
         let status = response.status();
         if (200..300).contains(&status) {
             return Ok(());

@@ -1,5 +1,6 @@
-//! Certificates for one host: `/etc/docker/certs.d/HOST/` and `/etc/containers/certs.d/HOST/`
-//! (containers-certs.d(5)): `*.crt` are CAs, `NAME.cert` with `NAME.key` is a client's.
+//! Certificates for one host: `HOST/` in `~/.config/containers/certs.d`, `/etc/containers/certs.d` and
+//! `/etc/docker/certs.d` (containers-certs.d(5)): `*.crt` are CAs, `NAME.cert` with `NAME.key` is a
+//! client's. `--ca` names CAs for all hosts.
 //!
 //! The system's CAs come from rustls-platform-verifier, which honours `SSL_CERT_FILE` and
 //! `SSL_CERT_DIR`.
@@ -8,12 +9,33 @@ use std::path::{Path, PathBuf};
 
 use super::error::RegistryError;
 
-/// Where such directories lie, when the options name none.
+/// Where such directories lie, when the options name none; the user's own first.
 pub(crate) fn default_dirs() -> Vec<PathBuf> {
-    vec![
-        PathBuf::from("/etc/containers/certs.d"),
-        PathBuf::from("/etc/docker/certs.d"),
-    ]
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let home = || set("HOME").map(PathBuf::from);
+    let own = set("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| home().map(|home| home.join(".config")));
+    own.map(|config| config.join("containers/certs.d"))
+        .into_iter()
+        .chain(home().map(|home| home.join(".docker/certs.d")))
+        .chain([
+            PathBuf::from("/etc/containers/certs.d"),
+            PathBuf::from("/etc/docker/certs.d"),
+        ])
+        .collect()
+}
+
+/// Gives a client the CAs of a file.
+pub(crate) fn add_authorities(
+    builder: reqwest::ClientBuilder,
+    path: &Path,
+) -> Result<reqwest::ClientBuilder, RegistryError> {
+    let certificates = reqwest::Certificate::from_pem_bundle(&read(path)?)
+        .ok()
+        .filter(|found| !found.is_empty())
+        .ok_or_else(|| bad(path, "there is no certificate in PEM form in it"))?;
+    Ok(builder.tls_certs_merge(certificates))
 }
 
 /// Gives a client the certificates that the user has laid down for `authority` (`host[:port]`).

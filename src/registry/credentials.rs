@@ -34,15 +34,24 @@ pub(crate) struct Found {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Credentials {
     files: Vec<PathBuf>,
+    /// The first of them, which the user named: they have to be there.
+    named: usize,
 }
+
+/// What such a file is called in a directory: by Docker, by podman, and by Kubernetes in the volume of a
+/// secret (`kubernetes.io/dockerconfigjson`, `kubernetes.io/dockercfg`).
+const NAMES: [&str; 4] = ["config.json", "auth.json", ".dockerconfigjson", LEGACY];
+/// Docker's first form: what is below `auths` in later ones is at the top.
+const LEGACY: &str = ".dockercfg";
 
 impl Credentials {
     /// The usual places, after those given. `variable` reads the environment.
     pub(crate) fn new(given: &[PathBuf], variable: &dyn Fn(&str) -> Option<PathBuf>) -> Self {
+        let named = given.len();
         let mut files = given.to_vec();
         if let Some(only) = variable("REGISTRY_AUTH_FILE") {
             files.push(only);
-            return Self { files };
+            return Self { files, named };
         }
         let home = variable("HOME");
         let below_home = |path: &str| home.as_ref().map(|home| home.join(path));
@@ -52,20 +61,30 @@ impl Credentials {
                 .or_else(|| below_home(".config"))
                 .map(|dir| dir.join("containers/auth.json")),
         );
-        files.extend(
-            variable("DOCKER_CONFIG")
-                .or_else(|| below_home(".docker"))
-                .map(|dir| dir.join("config.json")),
-        );
-        Self { files }
+        let docker = variable("DOCKER_CONFIG").or_else(|| below_home(".docker"));
+        for name in ["config.json", ".dockerconfigjson", LEGACY] {
+            files.extend(docker.iter().map(|dir| dir.join(name)));
+        }
+        files.extend(below_home(LEGACY));
+        Self { files, named }
+    }
+
+    /// The file that a named one means: in a directory, the one with a usual name.
+    fn meant(path: &Path) -> PathBuf {
+        let inside = || NAMES.iter().map(|name| path.join(name));
+        match inside().find(|path| path.is_file()) {
+            Some(found) if path.is_dir() => found,
+            _ => path.to_owned(),
+        }
     }
 
     /// Looks a repository's login up. A file that is there but cannot be read is an error.
     pub(crate) fn find(&self, host: &str, repository: &str) -> Result<Found, RegistryError> {
         let keys = keys(host, repository);
         let mut found = Found::default();
-        for path in &self.files {
-            let Some(file) = AuthFile::read(path)? else {
+        for (at, path) in self.files.iter().enumerate() {
+            let path = &Self::meant(path);
+            let Some(file) = AuthFile::read(path, at < self.named)? else {
                 continue;
             };
             found.credential = file.find(path, host, &keys, &mut found.note)?;
@@ -112,7 +131,7 @@ fn normalise(key: &str) -> String {
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct AuthFile {
+pub(crate) struct AuthFile {
     #[serde(default)]
     auths: BTreeMap<String, Option<AuthEntry>>,
     #[serde(default, rename = "credHelpers")]
@@ -142,7 +161,7 @@ impl fmt::Debug for AuthEntry {
 }
 
 impl AuthFile {
-    fn read(path: &Path) -> Result<Option<Self>, RegistryError> {
+    fn read(path: &Path, required: bool) -> Result<Option<Self>, RegistryError> {
         let bad = |problem: String| RegistryError::File {
             path: path.to_owned(),
             problem,
@@ -150,10 +169,11 @@ impl AuthFile {
         let file = match std::fs::File::open(path) {
             Ok(file) => file,
             Err(error)
-                if matches!(
-                    error.kind(),
-                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-                ) =>
+                if !required
+                    && matches!(
+                        error.kind(),
+                        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                    ) =>
             {
                 return Ok(None);
             }
@@ -169,14 +189,33 @@ impl AuthFile {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(None);
         }
+        let legacy = path.file_name().is_some_and(|name| name == LEGACY);
+        Self::parse(&bytes, legacy).map(Some).map_err(bad)
+    }
+
+    pub(crate) fn parse(bytes: &[u8], legacy: bool) -> Result<Self, String> {
+        let parsed = if legacy {
+            serde_json::from_slice(bytes).map(|auths| Self {
+                auths,
+                ..Self::default()
+            })
+        } else {
+            serde_json::from_slice(bytes)
+        };
         // serde_json's messages can repeat a value, and values are passwords here: line and column only.
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-            bad(format!(
+        parsed.map_err(|error| {
+            format!(
                 "it is not an auth file in JSON (line {}, column {})",
                 error.line(),
                 error.column()
-            ))
+            )
         })
+    }
+
+    /// Reads every login that is in it.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Result<Option<Credential>, String>> {
+        let entries = self.auths.values().flatten();
+        entries.map(AuthEntry::credential)
     }
 
     fn find(
@@ -285,7 +324,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("auth.json");
         std::fs::write(&path, json).unwrap();
-        Credentials { files: vec![path] }.find(host, repository)
+        Credentials {
+            files: vec![path],
+            named: 1,
+        }
+        .find(host, repository)
     }
 
     #[test]
@@ -370,10 +413,52 @@ mod tests {
             "/run/u/containers/auth.json",
             "/h/.config/containers/auth.json",
             "/h/.docker/config.json",
+            "/h/.docker/.dockerconfigjson",
+            "/h/.docker/.dockercfg",
+            "/h/.dockercfg",
         ];
         assert_eq!(files, expected.map(PathBuf::from));
         let only = |name: &str| (name == "REGISTRY_AUTH_FILE").then(|| PathBuf::from("/only"));
         assert_eq!(Credentials::new(&[], &only).files, [PathBuf::from("/only")]);
+    }
+
+    #[test]
+    fn a_mounted_secret_is_found_under_its_own_name() {
+        for (name, json) in [
+            (
+                ".dockerconfigjson",
+                r#"{"auths": {"x.example": {"auth": "YToxCg=="}}}"#,
+            ),
+            (
+                ".dockercfg",
+                r#"{"https://x.example": {"auth": "YToxCg=="}}"#,
+            ),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join(name), json).unwrap();
+            let place = dir.path().to_owned();
+            let variable = |name: &str| (name == "DOCKER_CONFIG").then(|| place.clone());
+            let by_variable = Credentials::new(&[], &variable);
+            let by_name = Credentials::new(std::slice::from_ref(&place), &|_| None);
+            for credentials in [by_variable, by_name] {
+                let found = credentials.find("x.example", "a").unwrap();
+                assert_eq!(found.credential, Some(basic("a", "1\n")), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_named_has_to_be_there() {
+        let missing = PathBuf::from("/nonexistent/auth.json");
+        let named = Credentials::new(std::slice::from_ref(&missing), &|_| None);
+        let error = named.find("x.example", "a").unwrap_err();
+        assert!(
+            error.to_string().contains("/nonexistent/auth.json"),
+            "{error}"
+        );
+        let only = |name: &str| (name == "REGISTRY_AUTH_FILE").then(|| missing.clone());
+        let found = Credentials::new(&[], &only).find("x.example", "a").unwrap();
+        assert_eq!(found.credential, None);
     }
 
     #[test]

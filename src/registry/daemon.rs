@@ -11,7 +11,8 @@ use serde::Deserialize;
 
 use super::detail::detail;
 use super::error::{RegistryError, tame};
-use super::http::{Failure, Url, reader_body};
+use super::http::{Failure, Url, Watch, reader_body};
+use super::progress::Silent;
 use super::session::Client;
 use crate::oci::Reference;
 
@@ -83,7 +84,7 @@ impl Daemon<'_> {
         let mut response = self
             .client
             .http
-            .drive(&url, request, IDLE, &counter, &|_| {})
+            .drive(&url, request, IDLE, &counter, &Watch::NONE)
             .map_err(|failure| self.lost(&failure))?;
         if response.status() != 200 {
             let status = response.status();
@@ -93,7 +94,7 @@ impl Daemon<'_> {
             )));
         }
         let bytes = response
-            .bytes(MAX_ANSWER)
+            .bytes(MAX_ANSWER, &Silent)
             .map_err(|failure| self.lost(&failure))?
             .ok_or_else(|| self.trouble("told more than 4 MiB about a load"))?;
         // A load that fails half-way has been answered with 200 already.
@@ -119,7 +120,7 @@ impl Daemon<'_> {
                 self.connection.get(url.clone()),
                 IDLE,
                 &counter,
-                &|_| {},
+                &Watch::NONE,
             )
             .map_err(|failure| self.lost(&failure))?;
         match response.status() {
@@ -132,7 +133,10 @@ impl Daemon<'_> {
                 )));
             }
         }
-        while let Some(chunk) = response.chunk().map_err(|failure| self.lost(&failure))? {
+        while let Some(chunk) = response
+            .chunk(&Silent)
+            .map_err(|failure| self.lost(&failure))?
+        {
             into.write_all(chunk.as_ref())
                 .map_err(|source| RegistryError::Local {
                     doing: format!("writing {name} as the Docker daemon gives it"),

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::error::{Detail, tame};
 use super::http::Response;
+use super::progress::Silent;
 
 /// Error bodies are read up to this size.
 const MAX_DETAIL: u64 = 64 * 1024;
@@ -27,7 +28,7 @@ struct OneError {
 
 /// A registry's own words (distribution-spec, "Error Codes").
 pub(super) fn detail(response: &mut Response<'_>) -> Detail {
-    let Ok(Some(bytes)) = response.bytes(MAX_DETAIL) else {
+    let Ok(Some(bytes)) = response.bytes(MAX_DETAIL, &Silent) else {
         return Detail::default();
     };
     words(&bytes)
@@ -35,11 +36,11 @@ pub(super) fn detail(response: &mut Response<'_>) -> Detail {
 
 fn words(bytes: &[u8]) -> Detail {
     let Ok(errors) = serde_json::from_slice::<Errors>(bytes) else {
-        // Plain text helps; a proxy's HTML page does not.
+        // Plain text helps; of a proxy's HTML page, the title does.
         let text = String::from_utf8_lossy(bytes);
         let text = text.trim();
         return Detail(if text.starts_with('<') {
-            String::new()
+            title(text)
         } else {
             tame(text, 200)
         });
@@ -62,6 +63,19 @@ fn words(bytes: &[u8]) -> Detail {
     Detail(parts.join("; "))
 }
 
+/// What a page calls itself.
+fn title(page: &str) -> String {
+    // Letters of ASCII alone change, so that places stay the same.
+    let lower = page.to_ascii_lowercase();
+    let found = lower.find("<title").and_then(|begin| {
+        let begin = begin + lower[begin..].find('>')? + 1;
+        let end = begin + lower[begin..].find("</title")?;
+        page.get(begin..end)
+    });
+    let words: Vec<&str> = found.unwrap_or_default().split_whitespace().collect();
+    tame(&words.join(" "), 200)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +90,12 @@ mod tests {
             (r#"{"errors":[{"code":"DENIED"}]}"#, "DENIED"),
             (r#"{"details":"incorrect username"}"#, "incorrect username"),
             ("<html>502</html>", ""),
+            (
+                "<!DOCTYPE html><HTML><Title lang=en>413 Request\n Entity Too Large</TITLE>",
+                "413 Request Entity Too Large",
+            ),
+            ("<title>never ends", ""),
+            ("<title", ""),
             ("404 page not found\n", "404 page not found"),
             ("a\u{1b}[2Jb", "a\\u{1b}[2Jb"),
             ("", ""),

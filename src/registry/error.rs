@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use crate::progress::shown;
 
@@ -31,6 +32,20 @@ pub enum RegistryError {
     },
     #[error(transparent)]
     Unauthorized(Box<Denied>),
+    #[error("{host} asks to wait {} (until {}), and warpdrive waits {} at most", humantime::format_duration(*wait), time_after(*wait), humantime::format_duration(*limit))]
+    Busy {
+        host: String,
+        wait: Duration,
+        limit: Duration,
+    },
+    #[error("{host} may not be used: {} blocks it", by.display())]
+    Blocked { host: String, by: PathBuf },
+    #[error("{what} is for {found}, not for {wanted}")]
+    OtherPlatform {
+        what: String,
+        wanted: String,
+        found: String,
+    },
     #[error("{host} asks for a login in a way that cannot be trusted: {problem}")]
     Challenge { host: String, problem: String },
     #[error(
@@ -73,17 +88,19 @@ pub enum RegistryError {
 }
 
 /// A refusal for want of a login, or of rights.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{host} did not allow {action} {}{detail}{}", who(login.as_deref()), beside(note.as_deref()))]
 pub struct Denied {
     pub host: String,
     pub repository: String,
     pub action: String,
-    /// The user name that was tried; `None` when no login was found.
+    /// The user whose login was sent; `None` when none was.
     pub login: Option<String>,
     pub detail: Detail,
     /// A credential helper that failed, say.
     pub note: Option<String>,
+    /// Ways to log in that the registry offers, when warpdrive knows none of them.
+    pub unknown_ways: Vec<String>,
 }
 
 fn who(login: Option<&str>) -> String {
@@ -91,6 +108,13 @@ fn who(login: Option<&str>) -> String {
         || "without a login".to_owned(),
         |user| format!("for {user}"),
     )
+}
+
+fn time_after(wait: Duration) -> String {
+    let time = SystemTime::now()
+        .checked_add(wait)
+        .unwrap_or(SystemTime::UNIX_EPOCH);
+    humantime::format_rfc3339_seconds(time).to_string()
 }
 
 fn beside(note: Option<&str>) -> String {
@@ -106,6 +130,14 @@ pub enum Unreachable {
     Refused,
     /// The certificate was not accepted.
     Certificate,
+    /// The certificate is of another time.
+    Expired,
+    /// The other side wants a certificate, too.
+    ClientCertificate,
+    /// The proxy did not let through.
+    Proxy,
+    /// The user's own limit is over.
+    Limit,
     /// The other side does not speak TLS.
     NotTls,
     /// Nothing came back in time.
@@ -149,13 +181,22 @@ impl RegistryError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Unreachable { host, kind, .. } => Some(match kind {
+                Unreachable::Proxy => "check that the proxy runs; NO_PROXY=HOST[:PORT],… names registries that are reached without it".into(),
+                Unreachable::Limit => "give it more time with --timeout".into(),
+                Unreachable::Expired => format!(
+                    "the certificate of {host} has to be renewed there; if the date is right, check this machine's clock ({})",
+                    time_after(Duration::ZERO)
+                ),
+                Unreachable::ClientCertificate => format!(
+                    "put a certificate and its key into /etc/containers/certs.d/{host}/ or ~/.config/containers/certs.d/{host}/, as client.cert and client.key"
+                ),
                 _ if is_docker_hub(host) && *kind != Unreachable::Certificate => {
                     "check the network and HTTPS_PROXY; `warpdrive builder build` makes a builder image from Debian's packages without any registry".into()
                 }
                 Unreachable::Name => "check the registry's name and the network (HTTPS_PROXY is honoured)".into(),
                 Unreachable::Refused => "check the host and the port, and that the registry runs".into(),
                 Unreachable::Certificate => format!(
-                    "give the registry's CA in SSL_CERT_FILE or /etc/containers/certs.d/{host}/ca.crt, or list the host in WARPDRIVE_INSECURE_REGISTRIES"
+                    "give the registry's CA with --ca FILE, in SSL_CERT_FILE or in /etc/containers/certs.d/{host}/ca.crt, or list the host in WARPDRIVE_INSECURE_REGISTRIES"
                 ),
                 Unreachable::NotTls => format!(
                     "if {host} really speaks plain HTTP, list it: WARPDRIVE_INSECURE_REGISTRIES={host}"
@@ -164,11 +205,18 @@ impl RegistryError {
                     "try again; if it stays so, check the network and HTTPS_PROXY".into()
                 }
             }),
-            Self::Unauthorized(denied) => Some(if denied.login.is_some() {
-                format!("check that this user may use the repository, or log in anew: `podman login {0}` or `docker login {0}`", denied.host)
+            Self::Unauthorized(denied) => Some(if !denied.unknown_ways.is_empty() {
+                "warpdrive logs in by Basic and by tokens: ask the registry's operator for a robot account or an access token".into()
+            } else if denied.login.is_some() {
+                format!("check that this user may use the repository, or log in anew: `warpdrive login {0}` (or `podman login`, `docker login`)", denied.host)
             } else {
-                format!("log in with `podman login {0}` or `docker login {0}`; check the name too: many registries answer so for a repository that does not exist", denied.host)
+                format!("log in with `warpdrive login {0}`, `podman login {0}` or `docker login {0}`; check the name too: many registries answer so for a repository that does not exist", denied.host)
             }),
+            Self::Busy { .. } => Some("try again after that time; a login often has a higher limit".into()),
+            Self::Blocked { .. } => Some("take the image from a registry that is allowed, or have the entry `blocked = true` removed".into()),
+            Self::OtherPlatform { .. } => Some(
+                "the image says so itself: name the platform that you want with `--platform OS/ARCH`, or have the image built for it".into(),
+            ),
             Self::NotFound { .. } => Some("check the name and the tag".into()),
             Self::Status { status: 429, .. } => Some(
                 "the registry limits how often it is asked: wait, or log in for a higher limit".into(),
@@ -180,7 +228,7 @@ impl RegistryError {
                 Some("check the repository's name; some registries want it created first".into())
             }
             Self::Status { status: 413, .. } => {
-                Some("the registry, or a proxy before it, limits the size of uploads".into())
+                Some("the registry, or a proxy before it, limits the size of uploads, even of small chunks; `--chunk-size` sets their size".into())
             }
             Self::Digest { .. } => Some(
                 "nothing of it was kept; if it happens again, the registry's storage or a proxy between is damaged: push the image anew".into(),
@@ -198,7 +246,7 @@ impl RegistryError {
     pub fn is_remote(&self) -> bool {
         !matches!(
             self,
-            Self::File { .. } | Self::Local { .. } | Self::Store { .. }
+            Self::Blocked { .. } | Self::File { .. } | Self::Local { .. } | Self::Store { .. }
         )
     }
 }

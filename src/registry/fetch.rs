@@ -6,6 +6,8 @@ use std::io::Write;
 use super::detail::detail;
 use super::error::RegistryError;
 use super::http::{Request, Url, same_origin, shown};
+use super::progress::Silent;
+use super::retry::{Tries, pause};
 use super::session::Client;
 use crate::oci::{Digest, Sha256Writer};
 
@@ -38,19 +40,22 @@ impl Client {
         let what = shown(&url);
         let mut into = Sha256Writer::new(into);
         let mut received = 0;
-        let mut failed = 0;
+        let mut tries = Tries::new(&self.retry);
         loop {
+            let before = received;
             let Some(reason) = self.rest(&url, &what, max_bytes, &mut into, &mut received)? else {
                 break;
             };
-            failed += 1;
-            if failed >= self.retry.attempts {
+            if received > before {
+                tries.headway();
+            }
+            let Some(wait) = tries.next(&what, None)? else {
                 return Err(RegistryError::Url {
                     url: what,
                     problem: format!("the download broke off after {received} bytes: {reason}"),
                 });
-            }
-            std::thread::sleep(self.retry.wait(failed, None));
+            };
+            pause(wait, None);
         }
         let (_, found, size) = into.finish();
         if found != *expected {
@@ -77,7 +82,7 @@ impl Client {
         if *received > 0 {
             request = request.header("range", format!("bytes={received}-"));
         }
-        let mut response = self.repeat(&request, None)?;
+        let mut response = self.repeat(&request, None, &Silent)?;
         let mut skip = match response.status() {
             200 => *received,
             206 => 0,
@@ -99,7 +104,7 @@ impl Client {
             return Err(too_large());
         }
         loop {
-            let chunk = match response.chunk() {
+            let chunk = match response.chunk(&Silent) {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) if whole.is_some_and(|whole| *received < whole) => {
                     return Ok(Some("it ended too early".into()));
@@ -136,13 +141,14 @@ impl Client {
         let mut response = self.repeat(
             &Request::get(url).header("accept", accept).even_plain(),
             None,
+            &Silent,
         )?;
         if response.status() != 200 {
             let status = response.status();
             return Err(refused(&mut response, &what, status));
         }
         let bytes = response
-            .bytes(max_bytes)?
+            .bytes(max_bytes, &Silent)?
             .ok_or_else(|| RegistryError::TooLarge {
                 what: what.clone(),
                 limit: max_bytes,

@@ -14,6 +14,7 @@ use super::error::tame;
 /// A helper may ask its user something, or a cloud's service.
 const PATIENCE: Duration = Duration::from_mins(1);
 const MAX_ANSWER: u64 = 1024 * 1024;
+const MAX_COMPLAINT: u64 = 4096;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -26,6 +27,36 @@ struct Answer {
 
 /// Asks a helper. `None` when it knows no login for the server; an error in words that name it.
 pub(crate) fn get(name: &str, server: &str) -> Result<Option<Credential>, String> {
+    let Some(answer) = call(name, "get", server.as_bytes())? else {
+        return Ok(None);
+    };
+    let answer: Answer = serde_json::from_slice(&answer).map_err(|_| {
+        format!("docker-credential-{name}, which answered something that is not JSON")
+    })?;
+    Ok(match (answer.username.as_str(), answer.secret) {
+        (_, secret) if secret.is_empty() => None,
+        ("<token>", secret) => Some(Credential::IdentityToken(Secret::new(secret))),
+        (user, secret) => Some(Credential::Basic {
+            user: user.to_owned(),
+            password: Secret::new(secret),
+        }),
+    })
+}
+
+/// Has a helper keep a login.
+pub(crate) fn store(name: &str, server: &str, user: &str, password: &str) -> Result<(), String> {
+    let login = serde_json::json!({"ServerURL": server, "Username": user, "Secret": password});
+    call(name, "store", login.to_string().as_bytes())?;
+    Ok(())
+}
+
+/// Has a helper forget a login. False when it knew none.
+pub(crate) fn erase(name: &str, server: &str) -> Result<bool, String> {
+    Ok(call(name, "erase", server.as_bytes())?.is_some())
+}
+
+/// Runs a helper. `None` when it says that it knows no login.
+fn call(name: &str, verb: &str, input_bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
         return Err(format!(
@@ -36,16 +67,27 @@ pub(crate) fn get(name: &str, server: &str) -> Result<Option<Credential>, String
     let program = format!("docker-credential-{name}");
     let failed = |problem: &str| format!("{program}, which {problem}");
     let mut child = Command::new(&program)
-        .arg("get")
+        .arg(verb)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| failed(&format!("cannot be run: {error}")))?;
     if let Some(mut input) = child.stdin.take() {
         // A helper that does not read its input has its own way to fail.
-        let _ = input.write_all(server.as_bytes());
+        let _ = input.write_all(input_bytes);
     }
+    // What it complains of is read beside, so that it can't be held up by it.
+    let complaint = child.stderr.take().map(|errors| {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let mut errors = errors;
+            let _ = (&mut errors).take(MAX_COMPLAINT).read_to_end(&mut bytes);
+            // What is more goes nowhere; the helper is not to wait for a reader.
+            let _ = std::io::copy(&mut errors, &mut std::io::sink());
+            bytes
+        })
+    });
     let (send, receive) = mpsc::channel();
     if let Some(output) = child.stdout.take() {
         std::thread::spawn(move || {
@@ -69,18 +111,18 @@ pub(crate) fn get(name: &str, server: &str) -> Result<Option<Credential>, String
         if text.contains("credentials not found") {
             return Ok(None);
         }
-        return Err(failed(&format!("failed: {text}")));
+        let complaint = complaint.and_then(|thread| thread.join().ok());
+        let complaint = tame(
+            &String::from_utf8_lossy(&complaint.unwrap_or_default()),
+            300,
+        );
+        let said = [text, complaint]
+            .into_iter()
+            .filter(|words| !words.is_empty());
+        let said: Vec<String> = said.collect();
+        return Err(failed(&format!("failed: {}", said.join("; "))));
     }
-    let answer: Answer = serde_json::from_slice(&answer)
-        .map_err(|_| failed("answered something that is not JSON"))?;
-    Ok(match (answer.username.as_str(), answer.secret) {
-        (_, secret) if secret.is_empty() => None,
-        ("<token>", secret) => Some(Credential::IdentityToken(Secret::new(secret))),
-        (user, secret) => Some(Credential::Basic {
-            user: user.to_owned(),
-            password: Secret::new(secret),
-        }),
-    })
+    Ok(Some(answer))
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ use super::certificates;
 use super::credential::Secret;
 use super::error::{RegistryError, Unreachable, tame};
 use super::local;
+use super::progress::{Event, Progress, Silent};
+use super::proxy::{Proxies, Proxy};
 use super::retry::Patience;
 
 const MAX_REDIRECTS: usize = 8;
@@ -29,6 +31,24 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often the bytes of an upload are counted.
 const TICK: Duration = Duration::from_millis(100);
 const PIECE: usize = 256 * 1024;
+/// How often a wait for the other side is told.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// Who hears of an exchange while it is under way.
+#[derive(Clone, Copy)]
+pub(crate) struct Watch<'a> {
+    /// How many bytes of the payload have gone out so far.
+    pub sent: &'a dyn Fn(u64),
+    pub progress: &'a dyn Progress,
+}
+
+impl Watch<'_> {
+    /// Nobody.
+    pub(crate) const NONE: Watch<'static> = Watch {
+        sent: &|_| {},
+        progress: &Silent,
+    };
+}
 
 /// What goes with a request.
 #[derive(Clone)]
@@ -103,6 +123,9 @@ pub(crate) struct Failure {
     pub cause: String,
     /// Whether it failed before anything was exchanged.
     pub connecting: bool,
+    /// The other side ended the connection without an answer, as it does with one that it has kept open
+    /// for long enough.
+    pub closed: bool,
 }
 
 impl Failure {
@@ -125,13 +148,25 @@ impl From<Failure> for RegistryError {
     }
 }
 
+/// Where certificates come from, besides the system.
+#[derive(Default)]
+pub(crate) struct Certificates {
+    /// Directories of hosts.
+    pub dirs: Vec<PathBuf>,
+    /// CAs that count for all hosts.
+    pub authorities: Vec<PathBuf>,
+}
+
 /// The connections and the runtime that drives them.
 pub(crate) struct Http {
     runtime: tokio::runtime::Runtime,
     user_agent: String,
     insecure: Vec<String>,
-    certificate_dirs: Vec<PathBuf>,
+    certificates: Certificates,
+    proxies: Proxies,
     patience: Patience,
+    /// When the user's own limit is over, and what it was.
+    end: Option<(Instant, Duration)>,
     /// By authority, whether it is for https, and whether it is for public addresses only.
     clients: Mutex<HashMap<(String, bool, bool), reqwest::Client>>,
 }
@@ -140,8 +175,10 @@ impl Http {
     pub(crate) fn new(
         user_agent: &str,
         insecure: Vec<String>,
-        certificate_dirs: Vec<PathBuf>,
+        certificates: Certificates,
+        proxies: Proxies,
         patience: Patience,
+        limit: Option<Duration>,
     ) -> Result<Self, RegistryError> {
         // An error means that a provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -158,8 +195,10 @@ impl Http {
             runtime,
             user_agent: user_agent.to_owned(),
             insecure,
-            certificate_dirs,
+            certificates,
+            proxies,
             patience,
+            end: limit.map(|limit| (Instant::now() + limit, limit)),
             clients: Mutex::default(),
         })
     }
@@ -175,6 +214,35 @@ impl Http {
         self.insecure
             .iter()
             .any(|listed| *listed == authority || *listed == host)
+    }
+
+    /// What is left of the user's own limit.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        let (end, _) = self.end?;
+        Some(end.saturating_duration_since(Instant::now()))
+    }
+
+    /// The failure of an exchange for which there is no time left.
+    fn over(&self, url: &Url) -> Option<Failure> {
+        let (end, limit) = self.end?;
+        (Instant::now() >= end).then(|| Failure {
+            host: authority(url),
+            kind: Unreachable::Limit,
+            cause: format!(
+                "it was not done within {}",
+                humantime::format_duration(limit)
+            ),
+            connecting: false,
+            closed: false,
+        })
+    }
+
+    /// The proxy for a URL. Nothing for this machine goes through one.
+    fn proxy(&self, url: &Url) -> Option<&Proxy> {
+        if is_loopback(url) {
+            return None;
+        }
+        self.proxies.of(url)
     }
 
     fn client(&self, url: &Url, public: bool) -> Result<reqwest::Client, RegistryError> {
@@ -194,17 +262,26 @@ impl Http {
                 problem: "it is an address of this machine or of its own link".into(),
             })?;
         }
-        if is_loopback(url) {
-            builder = builder.no_proxy();
-            if url.scheme() == "http" {
-                // The system's certificates, hundreds of files, are not read for nothing.
-                builder = builder.tls_certs_only([]);
+        builder = builder.no_proxy();
+        if let Some(proxy) = self.proxy(url) {
+            let proxy = reqwest::Proxy::all(&proxy.url).map_err(|_| RegistryError::Url {
+                url: proxy.shown(),
+                problem: "it is not the address of a proxy".into(),
+            })?;
+            builder = builder.proxy(proxy);
+        }
+        if is_loopback(url) && url.scheme() == "http" {
+            // The system's certificates, hundreds of files, are not read for nothing.
+            builder = builder.tls_certs_only([]);
+        } else {
+            for path in &self.certificates.authorities {
+                builder = certificates::add_authorities(builder, path)?;
             }
         }
         if self.is_insecure(url) {
             builder = builder.tls_danger_accept_invalid_certs(true);
         }
-        builder = certificates::add(builder, &self.certificate_dirs, &authority)?;
+        builder = certificates::add(builder, &self.certificates.dirs, &authority)?;
         let client = builder.build().map_err(|error| RegistryError::Url {
             url: authority.clone(),
             problem: format!("no TLS client can be made for it: {}", causes(&error)),
@@ -232,13 +309,12 @@ impl Http {
 
     /// Sends a request and follows its redirects (for GET and HEAD). Returns any status.
     ///
-    /// `authorization` goes to the request's own origin only. `sent` hears how many bytes of the
-    /// payload have gone out so far.
+    /// `authorization` goes to the request's own origin only.
     pub(crate) fn send(
         &self,
         request: &Request,
         authorization: Option<&Secret>,
-        sent: &dyn Fn(u64),
+        watch: &Watch<'_>,
     ) -> Result<Result<Response<'_>, Failure>, RegistryError> {
         let origin = request.url.clone();
         let mut url = origin.clone();
@@ -253,7 +329,7 @@ impl Http {
             let client = self.client(&url, request.public)?;
             let home = same_origin(&origin, &url);
             let headers = headers(request, authorization.filter(|_| home))?;
-            let response = match self.exchange(&client, request, &url, headers, sent) {
+            let response = match self.exchange(&client, request, &url, headers, watch) {
                 Ok(response) => response,
                 Err(failure) => return Ok(Err(failure)),
             };
@@ -296,7 +372,7 @@ impl Http {
         request: &Request,
         url: &Url,
         headers: HeaderMap,
-        sent: &dyn Fn(u64),
+        watch: &Watch<'_>,
     ) -> Result<Response<'_>, Failure> {
         let mut builder = client
             .request(request.method.clone(), url.clone())
@@ -323,7 +399,11 @@ impl Http {
                 ));
             }
         }
-        let mut response = self.drive(url, builder, self.patience.idle, &counter, sent)?;
+        let driven = self.drive(url, builder, self.patience.idle, &counter, watch);
+        let mut response = driven.map_err(|failure| match self.proxy(url) {
+            Some(proxy) => through(proxy, failure),
+            None => failure,
+        })?;
         response.patience = Some(self.patience);
         Ok(response)
     }
@@ -336,8 +416,12 @@ impl Http {
         builder: reqwest::RequestBuilder,
         idle: Duration,
         counter: &AtomicU64,
-        sent: &dyn Fn(u64),
+        watch: &Watch<'_>,
     ) -> Result<Response<'_>, Failure> {
+        if let Some(over) = self.over(url) {
+            return Err(over);
+        }
+        let host = authority(url);
         let outcome = self.runtime.block_on(async {
             let sending = builder.send();
             tokio::pin!(sending);
@@ -350,12 +434,13 @@ impl Http {
                         let now = counter.load(Ordering::Relaxed);
                         if now == last {
                             quiet += TICK;
-                            if quiet > idle {
+                            if quiet > idle || self.over(url).is_some() {
                                 return None;
                             }
+                            tell(quiet, TICK, &host, watch.progress);
                         } else {
                             (last, quiet) = (now, Duration::ZERO);
-                            sent(now);
+                            (watch.sent)(now);
                         }
                     }
                 }
@@ -370,9 +455,10 @@ impl Http {
                 patience: None,
                 received: 0,
                 waited: Duration::ZERO,
+                login: None,
             }),
             Some(Err(error)) => Err(failure(url, error)),
-            None => Err(timeout(url, idle)),
+            None => Err(self.over(url).unwrap_or_else(|| timeout(url, idle))),
         }
     }
 }
@@ -389,6 +475,8 @@ pub(crate) struct Response<'a> {
     received: u64,
     /// How long the caller has waited for the body. What it does with the bytes does not count.
     waited: Duration,
+    /// The user in whose name it was asked for; `None` when no login went with the request.
+    pub login: Option<String>,
 }
 
 impl Response<'_> {
@@ -419,35 +507,62 @@ impl Response<'_> {
     }
 
     /// The next piece of the body; `None` at its end.
-    pub(crate) fn chunk(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, Failure> {
+    pub(crate) fn chunk(
+        &mut self,
+        progress: &dyn Progress,
+    ) -> Result<Option<impl AsRef<[u8]> + use<>>, Failure> {
         let left = self
             .patience
             .map(|patience| patience.until(self.received).saturating_sub(self.waited));
         let most = left.map_or(self.idle, |left| left.min(self.idle));
         let begin = Instant::now();
-        let outcome = self
-            .http
-            .runtime
-            .block_on(async { tokio::time::timeout(most, self.inner.chunk()).await });
+        let outcome = loop {
+            let quiet = begin.elapsed();
+            let left = most.saturating_sub(quiet);
+            let over = self.http.left().is_some_and(|left| left.is_zero());
+            if left.is_zero() || over {
+                break None;
+            }
+            let slice = left
+                .min(TELL_EVERY)
+                .min(self.http.left().unwrap_or(TELL_EVERY));
+            let part = self
+                .http
+                .runtime
+                .block_on(async { tokio::time::timeout(slice, self.inner.chunk()).await });
+            if let Ok(done) = part {
+                break Some(done);
+            }
+            tell(begin.elapsed(), slice, &authority(&self.url), progress);
+        };
         self.waited += begin.elapsed();
         match outcome {
-            Ok(Ok(bytes)) => {
+            Some(Ok(bytes)) => {
                 self.received += bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
                 Ok(bytes)
             }
-            Ok(Err(error)) => Err(failure(&self.url, error)),
-            Err(_) if most < self.idle => Err(too_slow(&self.url, self.received, self.waited)),
-            Err(_) => Err(timeout(&self.url, self.idle)),
+            Some(Err(error)) => Err(failure(&self.url, error)),
+            None => Err(self.http.over(&self.url).unwrap_or_else(|| {
+                if most < self.idle {
+                    too_slow(&self.url, self.received, self.waited)
+                } else {
+                    timeout(&self.url, self.idle)
+                }
+            })),
         }
     }
 
     /// The whole body, or `None` when it is larger than `limit`.
-    pub(crate) fn bytes(&mut self, limit: u64) -> Result<Option<Vec<u8>>, Failure> {
+    pub(crate) fn bytes(
+        &mut self,
+        limit: u64,
+        progress: &dyn Progress,
+    ) -> Result<Option<Vec<u8>>, Failure> {
         if self.content_length().is_some_and(|length| length > limit) {
             return Ok(None);
         }
         let mut bytes = Vec::new();
-        while let Some(chunk) = self.chunk()? {
+        while let Some(chunk) = self.chunk(progress)? {
             let chunk = chunk.as_ref();
             if (bytes.len() + chunk.len()) as u64 > limit {
                 return Ok(None);
@@ -455,6 +570,42 @@ impl Response<'_> {
             bytes.extend_from_slice(chunk);
         }
         Ok(Some(bytes))
+    }
+}
+
+/// Says every ten seconds that nothing has come; `step` is the time since the last look.
+fn tell(quiet: Duration, step: Duration, host: &str, progress: &dyn Progress) {
+    let times = |time: Duration| time.as_millis() / TELL_EVERY.as_millis();
+    if times(quiet) > times(quiet.saturating_sub(step)) {
+        progress.event(&Event::Quiet {
+            what: host,
+            waited: quiet,
+        });
+    }
+}
+
+/// A connection that failed on the way to or at a proxy is the proxy's fault, unless the other side's
+/// certificate came through it.
+fn through(proxy: &Proxy, failure: Failure) -> Failure {
+    let tls = matches!(
+        failure.kind,
+        Unreachable::Certificate
+            | Unreachable::Expired
+            | Unreachable::ClientCertificate
+            | Unreachable::NotTls
+            | Unreachable::Limit
+    );
+    if tls || !failure.connecting {
+        return failure;
+    }
+    Failure {
+        cause: format!(
+            "the proxy {} does not let through: {}",
+            proxy.shown(),
+            failure.cause
+        ),
+        kind: Unreachable::Proxy,
+        ..failure
     }
 }
 
@@ -577,6 +728,7 @@ fn too_slow(url: &Url, received: u64, waited: Duration) -> Failure {
             waited.as_secs()
         ),
         connecting: false,
+        closed: false,
     }
 }
 
@@ -586,6 +738,7 @@ fn timeout(url: &Url, idle: Duration) -> Failure {
         kind: Unreachable::Timeout,
         cause: format!("nothing happened for {} seconds", idle.as_secs()),
         connecting: false,
+        closed: false,
     }
 }
 
@@ -593,43 +746,109 @@ fn failure(url: &Url, error: reqwest::Error) -> Failure {
     let connecting = error.is_connect();
     let timed_out = error.is_timeout();
     let error = error.without_url();
-    let text = causes(&error);
-    let kind = if timed_out {
-        Unreachable::Timeout
-    } else if connecting {
-        kind_of(&error, &text)
-    } else {
-        Unreachable::Broken
+    let mut text = causes(&error);
+    let tls = tls_error(&error);
+    let kind = match tls.map(meaning) {
+        Some((kind, words)) => {
+            text = words.unwrap_or(text);
+            kind
+        }
+        // HTTP/2 passes on no more than the words.
+        None if alerts_of_certificate(&text) => {
+            WANTS_ONE.clone_into(&mut text);
+            Unreachable::ClientCertificate
+        }
+        None if timed_out => Unreachable::Timeout,
+        None if connecting => kind_of(&error, &text),
+        None => Unreachable::Broken,
     };
+    let closed = !connecting
+        && kind == Unreachable::Broken
+        && ["connection closed", "reset by peer", "broken pipe"]
+            .iter()
+            .any(|sign| text.to_ascii_lowercase().contains(sign));
     Failure {
         host: authority(url),
         kind,
         cause: text,
         connecting,
+        closed,
+    }
+}
+
+const WANTS_ONE: &str = "it wants a certificate of this client, or does not accept the one it got";
+
+/// What a server says in TLS of a client's certificate that is missing or not to its liking.
+fn alerts_of_certificate(text: &str) -> bool {
+    ["CertificateRequired", "BadCertificate", "NoCertificate"]
+        .iter()
+        .any(|alert| text.contains(&format!("received fatal alert: {alert}")))
+}
+
+/// The error of TLS that is at the bottom of this one.
+fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if let Some(tls) = current.downcast_ref::<rustls::Error>() {
+            return Some(tls);
+        }
+        cause = below(current);
+    }
+    None
+}
+
+/// `source` of an I/O error is that of the error in it, which would leave that one out.
+fn below<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> Option<&'e (dyn std::error::Error + 'static)> {
+    match error.downcast_ref::<io::Error>() {
+        Some(inner) => inner.get_ref().map(|inner| inner as _),
+        None => error.source(),
+    }
+}
+
+/// What an error of TLS means, and better words for it where there are any.
+fn meaning(error: &rustls::Error) -> (Unreachable, Option<String>) {
+    use rustls::{AlertDescription as Alert, CertificateError as Bad, Error};
+    let date = |time: rustls::pki_types::UnixTime| {
+        let time = std::time::UNIX_EPOCH + Duration::from_secs(time.as_secs());
+        humantime::format_rfc3339_seconds(time).to_string()
+    };
+    match error {
+        // The other side speaks something else, or hangs up at the greeting.
+        Error::InvalidMessage(_) | Error::PeerMisbehaved(_) => (Unreachable::NotTls, None),
+        Error::InvalidCertificate(Bad::ExpiredContext { not_after, .. }) => (
+            Unreachable::Expired,
+            Some(format!("its certificate expired at {}", date(*not_after))),
+        ),
+        Error::InvalidCertificate(Bad::NotValidYetContext { not_before, .. }) => (
+            Unreachable::Expired,
+            Some(format!(
+                "its certificate is valid only from {} on",
+                date(*not_before)
+            )),
+        ),
+        Error::InvalidCertificate(Bad::Expired) => (
+            Unreachable::Expired,
+            Some("its certificate has expired".into()),
+        ),
+        Error::AlertReceived(
+            Alert::CertificateRequired | Alert::NoCertificate | Alert::BadCertificate,
+        ) => (Unreachable::ClientCertificate, Some(WANTS_ONE.into())),
+        // Whatever else TLS is unhappy about is no reason to go without it.
+        _ => (Unreachable::Certificate, None),
     }
 }
 
 fn kind_of(error: &reqwest::Error, text: &str) -> Unreachable {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(current) = cause {
-        if let Some(tls) = current.downcast_ref::<rustls::Error>() {
-            return match tls {
-                // The other side speaks something else, or hangs up at the greeting.
-                rustls::Error::InvalidMessage(_) | rustls::Error::PeerMisbehaved(_) => {
-                    Unreachable::NotTls
-                }
-                // Whatever else TLS is unhappy about is no reason to go without it.
-                _ => Unreachable::Certificate,
-            };
+        if let Some(inner) = current.downcast_ref::<io::Error>()
+            && inner.kind() == io::ErrorKind::ConnectionRefused
+        {
+            return Unreachable::Refused;
         }
-        cause = match current.downcast_ref::<io::Error>() {
-            Some(inner) if inner.kind() == io::ErrorKind::ConnectionRefused => {
-                return Unreachable::Refused;
-            }
-            // `source` of an I/O error is that of the error in it, which would leave that one out.
-            Some(inner) => inner.get_ref().map(|inner| inner as _),
-            None => current.source(),
-        };
+        cause = below(current);
     }
     if text.contains("dns error") {
         Unreachable::Name
@@ -669,7 +888,15 @@ mod tests {
     #[test]
     fn plain_http_is_for_this_machine_and_for_what_is_listed() {
         let listed = vec!["reg.example:5000".to_owned(), "other.example".to_owned()];
-        let http = Http::new("test", listed, Vec::new(), Patience::default()).unwrap();
+        let http = Http::new(
+            "test",
+            listed,
+            Certificates::default(),
+            Proxies::default(),
+            Patience::default(),
+            None,
+        )
+        .unwrap();
         for (text, plain) in [
             ("http://localhost:5000/", true),
             ("http://127.0.0.1/", true),

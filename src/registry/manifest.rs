@@ -1,10 +1,12 @@
-//! Manifests and indexes: fetching them, telling them apart, choosing a platform.
+//! Manifests and indexes: fetching them, telling them apart, going down to a platform's.
 
 use serde_json::Value;
 
-use super::error::{RegistryError, tame};
+use super::configuration::Place;
+use super::error::{RegistryError, Unreachable, tame};
 use super::http::{Method, Request, Response};
-use super::progress::Silent;
+use super::platform::{choose, this_platform};
+use super::progress::{Event, Progress, Silent};
 use super::session::{Call, Client, Repository, scope};
 use crate::oci::{
     Descriptor, Digest, ImageIndex, ImageManifest, MAX_METADATA, MediaType, Reference, descriptor,
@@ -41,6 +43,25 @@ impl Document {
         bytes: &[u8],
         claimed: Option<&str>,
         what: &str,
+    ) -> Result<(MediaType, Self), RegistryError> {
+        Self::read(bytes, claimed, what, false)
+    }
+
+    /// The same for what goes from one place to another as it is: charts, signatures and attestations are
+    /// manifests, too.
+    pub(super) fn parse_any(
+        bytes: &[u8],
+        claimed: Option<&str>,
+        what: &str,
+    ) -> Result<(MediaType, Self), RegistryError> {
+        Self::read(bytes, claimed, what, true)
+    }
+
+    fn read(
+        bytes: &[u8],
+        claimed: Option<&str>,
+        what: &str,
+        any: bool,
     ) -> Result<(MediaType, Self), RegistryError> {
         let bad = |problem: String| RegistryError::Manifest {
             what: what.to_owned(),
@@ -107,6 +128,10 @@ impl Document {
                         tame(media_type, 100)
                     )));
                 }
+                let artifact = value
+                    .get("artifactType")
+                    .and_then(Value::as_str)
+                    .map(str::to_owned);
                 let manifest: ImageManifest = serde_json::from_value(value)
                     .map_err(|error| bad(tame(&error.to_string(), 300)))?;
                 if manifest.layers().len() > MAX_LAYERS {
@@ -116,12 +141,8 @@ impl Document {
                     // The types let other algorithms through; this project verifies SHA-256 only.
                     parse_digest(blob.digest().as_ref()).map_err(|error| bad(error.to_string()))?;
                 }
-                let odd = odd_blob(&manifest);
-                if let Some((kind, media_type)) = odd {
-                    return Err(bad(format!(
-                        "its {kind} has the media type {}, so it is not an image that can be run",
-                        tame(media_type, 100)
-                    )));
+                if let Some(problem) = no_image(&manifest, artifact.as_deref()).filter(|_| !any) {
+                    return Err(bad(problem));
                 }
                 if manifest.config().size() > MAX_METADATA {
                     return Err(bad(format!(
@@ -135,29 +156,54 @@ impl Document {
 }
 
 /// What a layer may be (image-spec, "Layer"; Docker's manifest, version 2, schema 2).
-const LAYER_TYPES: [&str; 9] = [
+const LAYER_TYPES: [&str; 5] = [
     "application/vnd.oci.image.layer.v1.tar",
     "application/vnd.oci.image.layer.v1.tar+gzip",
     "application/vnd.oci.image.layer.v1.tar+zstd",
-    "application/vnd.oci.image.layer.nondistributable.v1.tar",
-    "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
-    "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
     docker::LAYER,
     docker::LAYER_GZIP,
-    "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
 ];
 
 const CONFIG_TYPES: [&str; 2] = ["application/vnd.oci.image.config.v1+json", docker::CONFIG];
 
-/// The first blob that no image has: a registry keeps charts, signatures and web pages as well.
-fn odd_blob(manifest: &ImageManifest) -> Option<(&'static str, &str)> {
+/// Why a manifest is not that of an image: a registry keeps charts, signatures and web pages as well.
+fn no_image(manifest: &ImageManifest, artifact: Option<&str>) -> Option<String> {
+    let config = manifest.config().media_type().as_ref();
+    let unusual = !CONFIG_TYPES.contains(&config);
+    if config == "application/vnd.cncf.helm.config.v1+json" {
+        return Some("it is a Helm chart, not an image: `helm pull oci://…` fetches it".into());
+    }
+    if unusual && let Some(artifact) = artifact {
+        return Some(format!(
+            "it is an artifact of the type {}, not an image",
+            tame(artifact, 100)
+        ));
+    }
     let layers = manifest.layers().iter();
-    let layers = layers.map(|layer| ("layer", layer, LAYER_TYPES.as_slice()));
-    layers
-        .chain([("configuration", manifest.config(), CONFIG_TYPES.as_slice())])
-        .map(|(kind, blob, known)| (kind, blob.media_type().as_ref(), known))
-        .find(|(_, media_type, known)| !known.contains(media_type))
-        .map(|(kind, media_type, _)| (kind, media_type))
+    let mut layers = layers.map(|layer| layer.media_type().as_ref());
+    let odd = layers.find(|media_type| !LAYER_TYPES.contains(media_type));
+    match odd {
+        Some(odd) if odd.ends_with("+encrypted") => Some(format!(
+            "its layer is encrypted ({}), and warpdrive has no key for it",
+            tame(odd, 100)
+        )),
+        Some(odd) if odd.contains(".nondistributable.") || odd.contains(".foreign.") => {
+            Some(format!(
+                "its layer is a foreign one ({}), which registries do not keep",
+                tame(odd, 100)
+            ))
+        }
+        Some(odd) => Some(format!(
+            "its layer has the media type {}, so it is not an image that can be run",
+            tame(odd, 100)
+        )),
+        None => unusual.then(|| {
+            format!(
+                "its configuration has the media type {}, so it is not an image that can be run",
+                tame(config, 100)
+            )
+        }),
+    }
 }
 
 /// The blobs of an image, each once; the layers first: they take longest.
@@ -169,72 +215,6 @@ pub(super) fn blobs_of(manifest: &ImageManifest) -> Vec<&Descriptor> {
         }
     }
     wanted
-}
-
-/// The platform of this machine in the words of OCI: `linux/amd64`.
-pub fn this_platform() -> String {
-    format!("linux/{}", crate::oci::this_architecture())
-}
-
-/// Chooses the entry of an index for a platform (`OS/ARCH[/VARIANT]`).
-pub fn choose<'i>(
-    index: &'i ImageIndex,
-    platform: &str,
-    what: &str,
-) -> Result<&'i Descriptor, RegistryError> {
-    let mut parts = platform.split('/');
-    let os = parts.next().unwrap_or_default();
-    let architecture = parts.next().unwrap_or_default();
-    let variant = parts.next();
-    let fitting: Vec<&Descriptor> = index
-        .manifests()
-        .iter()
-        .filter(|entry| {
-            entry.platform().as_ref().is_some_and(|p| {
-                p.os().to_string() == os && p.architecture().to_string() == architecture
-            })
-        })
-        .collect();
-    let entry_variant = |entry: &Descriptor| {
-        entry
-            .platform()
-            .as_ref()
-            .and_then(|platform| platform.variant().clone())
-    };
-    let found = match variant {
-        Some(variant) => fitting
-            .iter()
-            .find(|entry| entry_variant(entry).as_deref() == Some(variant)),
-        // Without one asked for: the entry without one, arm64's only one (v8), else the first.
-        None => fitting
-            .iter()
-            .find(|entry| entry_variant(entry).is_none())
-            .or_else(|| fitting.first()),
-    };
-    // An index of one image that says nothing about platforms means that image.
-    let only = match index.manifests().as_slice() {
-        [only] if only.platform().is_none() => Some(only),
-        _ => None,
-    };
-    found
-        .copied()
-        .or(only)
-        .ok_or_else(|| RegistryError::Platform {
-            what: what.to_owned(),
-            wanted: platform.to_owned(),
-            found: index
-                .manifests()
-                .iter()
-                .filter_map(|entry| entry.platform().as_ref())
-                .map(|p| match p.variant() {
-                    Some(variant) => format!("{}/{}/{variant}", p.os(), p.architecture()),
-                    None => format!("{}/{}", p.os(), p.architecture()),
-                })
-                // Attestations of BuildKit.
-                .filter(|text| text != "unknown/unknown")
-                .map(|text| tame(&text, 60))
-                .collect(),
-        })
 }
 
 fn accept(request: Request) -> Request {
@@ -250,43 +230,73 @@ fn accept(request: Request) -> Request {
 }
 
 impl Client {
+    /// Does something at the first place from which an image can be had: mirrors come before the registry
+    /// itself.
+    pub(super) fn first_of<'c, T>(
+        &'c self,
+        reference: &Reference,
+        progress: &dyn Progress,
+        work: &mut dyn FnMut(&Source<'c, '_>) -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        let mut places = self
+            .configuration
+            .sources(reference)?
+            .into_iter()
+            .peekable();
+        loop {
+            let Some(place) = places.next() else {
+                return Err(RegistryError::Url {
+                    url: reference.as_given().to_owned(),
+                    problem: "there is no registry to ask for it".into(),
+                });
+            };
+            let source = Source {
+                client: self,
+                place: &place,
+                progress,
+            };
+            match (work(&source), places.peek()) {
+                (Err(error), Some(next)) if elsewhere(&error) => {
+                    progress.event(&Event::Warning(&format!(
+                        "{error}; {} is asked instead",
+                        next.registry
+                    )));
+                }
+                (outcome, _) => return outcome,
+            }
+        }
+    }
+
     /// What a name points to now, without fetching it: media type, digest and size.
     ///
     /// `None` when the registry does not tell the digest without being asked for the bytes.
     pub fn head(&self, reference: &Reference) -> Result<Option<Descriptor>, RegistryError> {
-        let repository = self.repository(reference)?;
-        let what = reference.tag_or_digest();
-        let request = Request::new(Method::HEAD, repository.url(&format!("manifests/{what}"))?);
-        let response = ask(&repository, request, reference.as_given(), "pull")?;
-        if response.status() != 200 {
-            // A HEAD has no body that could explain it: let the GET do that.
-            return Ok(None);
-        }
-        let told = response
-            .header("docker-content-digest")
-            .and_then(|text| parse_digest(text).ok())
-            .zip(response.content_length())
-            .zip(response.header("content-type"));
-        Ok(told.map(|((digest, size), media_type)| descriptor(media_type, digest, size)))
+        self.first_of(reference, &Silent, &mut |source| {
+            head(&source.repository()?, reference, &Silent)
+        })
     }
 
     /// Fetches the manifest that a name means: for an index, that of the client's platform.
     pub fn resolve(&self, reference: &Reference) -> Result<Resolved, RegistryError> {
-        let repository = self.repository(reference)?;
-        let (top, bytes) = fetch(
-            &repository,
-            reference.as_given(),
-            reference.tag_or_digest(),
-            None,
-        )?;
-        self.descend(reference.as_given(), top, bytes, &mut |entry| {
-            fetch(
+        self.first_of(reference, &Silent, &mut |source| {
+            let repository = source.repository()?;
+            let (top, bytes) = fetch(
                 &repository,
                 reference.as_given(),
-                entry.digest().as_ref(),
-                Some(entry),
-            )
-            .map(|(_, bytes)| bytes)
+                reference.tag_or_digest(),
+                None,
+                &Silent,
+            )?;
+            self.descend(reference.as_given(), top, bytes, &mut |entry| {
+                fetch(
+                    &repository,
+                    reference.as_given(),
+                    entry.digest().as_ref(),
+                    Some(entry),
+                    &Silent,
+                )
+                .map(|(_, bytes)| bytes)
+            })
         })
     }
 
@@ -359,21 +369,70 @@ fn too_large(what: &str) -> RegistryError {
     }
 }
 
+/// A place from which an image may be had; it is not spoken to before something is asked of it.
+pub(super) struct Source<'c, 'p> {
+    client: &'c Client,
+    place: &'p Place,
+    progress: &'p dyn Progress,
+}
+
+impl<'c> Source<'c, '_> {
+    pub(super) fn repository(&self) -> Result<Repository<'c>, RegistryError> {
+        let place = self.place;
+        self.client
+            .repository_at(&place.registry, place.repository.clone(), self.progress)
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        self.place
+    }
+}
+
+/// Whether another place may do better.
+fn elsewhere(error: &RegistryError) -> bool {
+    error.is_remote()
+        && !matches!(
+            error,
+            RegistryError::Platform { .. }
+                | RegistryError::OtherPlatform { .. }
+                | RegistryError::Unreachable {
+                    kind: Unreachable::Limit,
+                    ..
+                }
+        )
+}
+
 fn ask<'c>(
     repository: &Repository<'c>,
     request: Request,
     name: &str,
     actions: &str,
+    progress: &dyn Progress,
 ) -> Result<Response<'c>, RegistryError> {
     let scopes = [scope(&repository.name, actions)];
-    let call = Call {
-        action: &format!("the question for {name}"),
-        scopes: &scopes,
-        repeat: true,
-        progress: &Silent,
-        sent: &|_| {},
-    };
-    repository.must(&accept(request), &call)
+    let action = format!("the question for {name}");
+    repository.must(&accept(request), &Call::new(&action, &scopes, progress))
+}
+
+/// What a tag or digest stands for in a repository.
+pub(super) fn head(
+    repository: &Repository<'_>,
+    reference: &Reference,
+    progress: &dyn Progress,
+) -> Result<Option<Descriptor>, RegistryError> {
+    let what = reference.tag_or_digest();
+    let request = Request::new(Method::HEAD, repository.url(&format!("manifests/{what}"))?);
+    let response = ask(repository, request, reference.as_given(), "pull", progress)?;
+    if response.status() != 200 {
+        // A HEAD has no body that could explain it: let the GET do that.
+        return Ok(None);
+    }
+    let told = response
+        .header("docker-content-digest")
+        .and_then(|text| parse_digest(text).ok())
+        .zip(response.content_length())
+        .zip(response.header("content-type"));
+    Ok(told.map(|((digest, size), media_type)| descriptor(media_type, digest, size)))
 }
 
 /// Fetches a manifest by tag or digest and verifies it.
@@ -382,9 +441,10 @@ pub(super) fn fetch(
     name: &str,
     tag_or_digest: &str,
     expected: Option<&Descriptor>,
+    progress: &dyn Progress,
 ) -> Result<(Descriptor, Vec<u8>), RegistryError> {
     let request = Request::get(repository.url(&format!("manifests/{tag_or_digest}"))?);
-    let response = ask(repository, request, name, "pull")?;
+    let response = ask(repository, request, name, "pull", progress)?;
     if response.status() != 200 {
         let thing = format!("`{tag_or_digest}` in {}", repository.name);
         return Err(repository.refusal(
@@ -393,28 +453,14 @@ pub(super) fn fetch(
             Some(&thing),
         ));
     }
-    verified(repository, response, name, tag_or_digest, expected)
-}
-
-/// What is there under this tag or digest before something is pushed to it; `None` where that cannot
-/// be told.
-pub(super) fn present(
-    repository: &Repository<'_>,
-    tag_or_digest: &str,
-) -> Result<Option<(Descriptor, Vec<u8>)>, RegistryError> {
-    let url = repository.url(&format!("manifests/{tag_or_digest}"))?;
-    let name = repository.full_name();
-    // What the upload asks for, too: it is one login for both.
-    let response = match ask(repository, Request::get(url), &name, "pull,push") {
-        Ok(response) => response,
-        // The upload would wait for it all over again.
-        Err(error @ RegistryError::Unreachable { .. }) => return Err(error),
-        Err(_) => return Ok(None),
-    };
-    if response.status() != 200 {
-        return Ok(None);
-    }
-    Ok(verified(repository, response, &name, tag_or_digest, None).ok())
+    verified(
+        repository,
+        response,
+        name,
+        tag_or_digest,
+        expected,
+        progress,
+    )
 }
 
 fn verified(
@@ -423,9 +469,10 @@ fn verified(
     name: &str,
     tag_or_digest: &str,
     expected: Option<&Descriptor>,
+    progress: &dyn Progress,
 ) -> Result<(Descriptor, Vec<u8>), RegistryError> {
     let bytes = response
-        .bytes(MAX_METADATA)
+        .bytes(MAX_METADATA, progress)
         .map_err(|failure| repository.lost(failure))?
         .ok_or_else(|| too_large(name))?;
     let digest = sha256(&bytes);
@@ -447,7 +494,7 @@ fn verified(
         must_have_size(&bytes, expected, name)?;
     }
     let claimed = response.header("content-type").map(str::to_owned);
-    let (media_type, _) = Document::parse(
+    let (media_type, _) = Document::parse_any(
         &bytes,
         claimed.as_deref(),
         &format!("the manifest of {name}"),
@@ -463,53 +510,6 @@ mod tests {
 
     fn blob(media_type: &str) -> Value {
         json!({"mediaType": media_type, "digest": format!("sha256:{}", "a".repeat(64)), "size": 2})
-    }
-
-    fn index(platforms: &[(&str, &str, Option<&str>)]) -> ImageIndex {
-        let manifests: Vec<Value> = platforms
-            .iter()
-            .enumerate()
-            .map(|(at, (os, architecture, variant))| {
-                let mut entry = blob("application/vnd.oci.image.manifest.v1+json");
-                entry["size"] = json!(at);
-                entry["platform"] = json!({"os": os, "architecture": architecture});
-                if let Some(variant) = variant {
-                    entry["platform"]["variant"] = json!(variant);
-                }
-                entry
-            })
-            .collect();
-        serde_json::from_value(json!({"schemaVersion": 2, "manifests": manifests})).unwrap()
-    }
-
-    #[test]
-    fn platforms_are_chosen() {
-        let list = index(&[
-            ("linux", "arm", Some("v5")),
-            ("linux", "arm", Some("v7")),
-            ("linux", "amd64", Some("v3")),
-            ("linux", "amd64", None),
-            ("unknown", "unknown", None),
-            ("linux", "arm64", Some("v8")),
-        ]);
-        for (platform, place) in [
-            ("linux/amd64", 3),
-            ("linux/amd64/v3", 2),
-            ("linux/arm/v7", 1),
-            ("linux/arm", 0),
-            ("linux/arm64", 5),
-        ] {
-            assert_eq!(
-                choose(&list, platform, "x").unwrap().size(),
-                place,
-                "{platform}"
-            );
-        }
-        let error = choose(&list, "linux/s390x", "x").unwrap_err().to_string();
-        assert!(
-            error.contains("linux/arm/v7") && !error.contains("unknown"),
-            "{error}"
-        );
     }
 
     #[test]
@@ -536,6 +536,16 @@ mod tests {
         let page = json!({"schemaVersion": 2, "config": config, "layers": [blob("text/html")]});
         let mut chart = manifest.clone();
         chart["config"] = blob("application/vnd.cncf.helm.config.v1+json");
+        let mut artifact = manifest.clone();
+        artifact["config"] = blob("application/vnd.oci.empty.v1+json");
+        artifact["artifactType"] = json!("application/vnd.example.sbom");
+        let layered = |media_type: &str| {
+            let layers = [blob(media_type)];
+            json!({"schemaVersion": 2, "config": config, "layers": layers})
+        };
+        let secret = layered("application/vnd.oci.image.layer.v1.tar+gzip+encrypted");
+        let foreign = layered("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
+        let nowhere = layered("application/vnd.oci.image.layer.nondistributable.v1.tar");
         let mut huge = manifest.clone();
         huge["config"]["size"] = json!(MAX_METADATA + 1);
         for (value, claimed, part) in [
@@ -555,7 +565,15 @@ mod tests {
             (&sha512, None, "not a digest"),
             (&huge, None, "larger than"),
             (&page, None, "its layer has the media type text/html"),
-            (&chart, None, "its configuration has the media type"),
+            (&chart, None, "it is a Helm chart"),
+            (
+                &artifact,
+                None,
+                "an artifact of the type application/vnd.example.sbom",
+            ),
+            (&secret, None, "its layer is encrypted"),
+            (&foreign, None, "its layer is a foreign one"),
+            (&nowhere, None, "its layer is a foreign one"),
         ] {
             let error = parse(value, claimed).unwrap_err().to_string();
             assert!(error.contains(part), "{value}: {error}");

@@ -46,6 +46,10 @@ pub enum Event<'a> {
         reason: &'a str,
         wait: Duration,
     },
+    /// Nothing has come from the other side for so long; the wait goes on.
+    Quiet { what: &'a str, waited: Duration },
+    /// What the user should know although the work goes on.
+    Warning(&'a str),
 }
 
 /// Receives events, from several threads.

@@ -1,19 +1,26 @@
 //! From a registry into the store: the manifest, then its blobs, several at once.
 //!
-//! A blob that is cut is continued where it was cut (`Range`); nothing is kept that has not the
-//! digest and the size that the manifest says; the manifest itself is kept last, so that a name can
-//! never point to half an image.
+//! A blob that is cut is continued where it was cut (`Range`), by another process if need be; nothing is
+//! kept as a blob that has not the digest and the size that the manifest says; the manifest itself is
+//! kept last, so that a name can never point to half an image.
 
 use std::io::Write;
+use std::time::{Duration, Instant};
 
-use super::blobs::{BlobSink, Blobs};
+use super::blobs::{Blobs, Incoming};
 use super::error::RegistryError;
-use super::http::{Request, Response};
-use super::manifest::{Document, Resolved, blobs_of, fetch};
+use super::http::{Request, Response, authority};
+use super::manifest::{Document, Resolved, Source, blobs_of, fetch, head};
 use super::parallel::{self, Stop};
+use super::platform::{Platform, this_platform};
 use super::progress::{Direction, Event, Outcome, Progress};
+use super::range;
+use super::retry::Tries;
 use super::session::{Call, Client, Repository, scope};
-use crate::oci::{Descriptor, MAX_METADATA, Reference, descriptor, parse_digest};
+use crate::oci::{Descriptor, ImageManifest, MAX_METADATA, Reference, descriptor, parse_digest};
+
+/// How slowly a blob may come in the mean, tries and waits included: bytes in a second.
+const LEAST_PACE: u64 = 10_000;
 
 impl Client {
     /// Fetches an image. The descriptor is that of the manifest (for an index: of the client's platform).
@@ -23,7 +30,19 @@ impl Client {
         blobs: &dyn Blobs,
         progress: &dyn Progress,
     ) -> Result<Descriptor, RegistryError> {
-        let resolved = self.resolve_through(reference, blobs)?;
+        self.first_of(reference, progress, &mut |source| {
+            self.pull_from(source, reference, blobs, progress)
+        })
+    }
+
+    fn pull_from(
+        &self,
+        source: &Source<'_, '_>,
+        reference: &Reference,
+        blobs: &dyn Blobs,
+        progress: &dyn Progress,
+    ) -> Result<Descriptor, RegistryError> {
+        let resolved = self.resolve_through(source, reference, blobs, progress)?;
         let what = format!("the manifest of {reference}");
         let media_type = resolved.descriptor.media_type().to_string();
         let (_, document) = Document::parse(&resolved.bytes, Some(&media_type), &what)?;
@@ -46,51 +65,107 @@ impl Client {
                 None => wanted.push(blob),
             }
         }
-        let missing: Vec<&Descriptor> = wanted
-            .into_iter()
-            .filter(|blob| {
-                let there = blobs.has(blob);
-                if there {
-                    progress.event(&Event::Done {
-                        digest: blob.digest(),
-                        outcome: Outcome::Existing,
-                    });
-                }
-                !there
-            })
-            .collect();
-        if !missing.is_empty() {
-            let repository = self.repository(reference)?;
-            parallel::each(&missing, self.jobs, |blob, stop| {
-                Download {
-                    repository: &repository,
-                    blob,
-                    progress,
-                    stop,
-                }
-                .run(blobs)
-            })?;
+        // What is of no use is refused before its layers are fetched.
+        if self.platform.is_some() {
+            self.fetch_missing(source, &wanted[..1], blobs, progress)?;
+            self.check_platform(&manifest, blobs, reference, progress)?;
+        }
+        self.fetch_missing(source, &wanted, blobs, progress)?;
+        if self.platform.is_none() {
+            self.check_platform(&manifest, blobs, reference, progress)?;
         }
         keep(blobs, &resolved.descriptor, &resolved.bytes, &what)?;
+        let place = source.place();
         for blob in blobs_of(&manifest) {
-            blobs.note_repository(blob.digest(), reference.registry(), &reference.repository());
+            blobs.note_repository(blob.digest(), &place.registry, &place.repository);
         }
         Ok(resolved.descriptor)
+    }
+
+    /// Fetches what is not here of some blobs.
+    fn fetch_missing(
+        &self,
+        source: &Source<'_, '_>,
+        wanted: &[&Descriptor],
+        blobs: &dyn Blobs,
+        progress: &dyn Progress,
+    ) -> Result<(), RegistryError> {
+        let mut missing: Vec<&Descriptor> = Vec::new();
+        for blob in wanted {
+            if blobs.has(blob) {
+                progress.event(&Event::Done {
+                    digest: blob.digest(),
+                    outcome: Outcome::Existing,
+                });
+            } else {
+                missing.push(blob);
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let repository = source.repository()?;
+        let sizes: Vec<u64> = missing.iter().map(|blob| blob.size()).collect();
+        parallel::each(&missing, self.jobs_for(&sizes), |blob, stop| {
+            Download {
+                repository: &repository,
+                blob,
+                progress,
+                stop,
+            }
+            .run(blobs)
+        })?;
+        Ok(())
+    }
+
+    /// Holds what the image says of itself against the platform that was asked for, or this machine's.
+    fn check_platform(
+        &self,
+        manifest: &ImageManifest,
+        blobs: &dyn Blobs,
+        reference: &Reference,
+        progress: &dyn Progress,
+    ) -> Result<(), RegistryError> {
+        let config = manifest.config();
+        let what = format!("the configuration of {reference}");
+        let bytes = blobs
+            .read(config.digest(), MAX_METADATA)
+            .map_err(|error| error.into_error(&what, "reading a configuration", config.digest()))?;
+        let Some(found) = Platform::of_config(&bytes) else {
+            return Ok(());
+        };
+        let wanted = self.platform.clone().unwrap_or_else(this_platform);
+        if Platform::read(&wanted).runs(&found) {
+            return Ok(());
+        }
+        if self.platform.is_some() {
+            return Err(RegistryError::OtherPlatform {
+                what: reference.as_given().to_owned(),
+                wanted,
+                found: found.to_string(),
+            });
+        }
+        progress.event(&Event::Warning(&format!(
+            "{reference} is for {found}, and this machine is {wanted}: it will not run here"
+        )));
+        Ok(())
     }
 
     /// Like [`Client::resolve`], but asks for no manifest that is in `blobs` already; a name with a
     /// digest that is there needs no network at all.
     fn resolve_through(
         &self,
+        source: &Source<'_, '_>,
         reference: &Reference,
         blobs: &dyn Blobs,
+        progress: &dyn Progress,
     ) -> Result<Resolved, RegistryError> {
         let name = reference.as_given();
         let local = |entry: &Descriptor| blobs.read(entry.digest(), MAX_METADATA).ok();
         let known = match reference.digest() {
             // The size is not known from a name; what counts is that reading verifies the digest.
             Some(digest) => Some(descriptor("", digest, 0)),
-            None => self.head(reference)?,
+            None => head(&source.repository()?, reference, progress)?,
         };
         let top = known.and_then(|known| {
             let bytes = local(&known)?;
@@ -103,10 +178,11 @@ impl Client {
         let (top, bytes) = match top {
             Some(found) => found,
             None => fetch(
-                &self.repository(reference)?,
+                &source.repository()?,
                 name,
                 reference.tag_or_digest(),
                 None,
+                progress,
             )?,
         };
         let is_index = matches!(
@@ -120,10 +196,11 @@ impl Client {
         self.descend(name, top, bytes, &mut |entry| match local(entry) {
             Some(bytes) => Ok(bytes),
             None => fetch(
-                &self.repository(reference)?,
+                &source.repository()?,
                 name,
                 entry.digest().as_ref(),
                 Some(entry),
+                progress,
             )
             .map(|(_, bytes)| bytes),
         })
@@ -179,11 +256,6 @@ impl Download<'_> {
             what: self.what(),
             problem: error.to_string(),
         })?;
-        self.progress.event(&Event::Start {
-            digest,
-            size: self.blob.size(),
-            direction: Direction::In,
-        });
         match self.whole(blobs) {
             // Pieces of a resumed download may come from different bytes: once more, from the start.
             Err((RegistryError::Digest { .. }, true)) => {
@@ -199,46 +271,71 @@ impl Download<'_> {
 
     /// Fetches, verifies and keeps the blob. An error says whether the download had been resumed.
     fn whole(&self, blobs: &dyn Blobs) -> Result<Option<()>, (RegistryError, bool)> {
-        let digest = self.blob.digest();
+        let (digest, size) = (self.blob.digest(), self.blob.size());
         let doing = "keeping a layer in the store";
         let what = self.what();
         let fresh = |error| (error, false);
-        let mut sink = blobs
-            .writer()
-            .map_err(|error| fresh(error.into_error(&what, doing, digest)))?;
-        let mut received = 0;
-        let mut failed = 0;
-        let mut resumed = false;
-        loop {
-            let before = received;
-            match self.part(&mut *sink, &mut received).map_err(fresh)? {
-                Ended::Whole => break,
-                Ended::Stopped => return Ok(None),
-                Ended::Cut(reason) => {
-                    // What made headway is not held against it.
-                    failed = if received > before + 1024 * 1024 {
-                        1
-                    } else {
-                        failed + 1
-                    };
-                    let retry = &self.repository.client.retry;
-                    if failed >= retry.attempts {
-                        return Err(fresh(RegistryError::Truncated {
-                            what: format!("{what} ({reason})"),
-                            received,
-                            expected: self.blob.size(),
-                        }));
-                    }
-                    let wait = retry.wait(failed, None);
-                    self.progress.event(&Event::Retry {
-                        what: &what,
-                        reason: &reason,
-                        wait,
-                    });
-                    std::thread::sleep(wait);
-                    resumed |= received > 0;
-                }
+        let mut told = false;
+        let mut waiting = || {
+            if !told {
+                told = true;
+                self.progress.event(&Event::Warning(&format!(
+                    "another process is fetching {digest}: its end is waited for"
+                )));
             }
+            !self.stop.is_set()
+        };
+        let sink = match blobs.incoming(self.blob, &mut waiting) {
+            Ok(sink) => sink,
+            Err(_) if self.stop.is_set() => return Ok(None),
+            Err(error) => return Err(fresh(error.into_error(&what, doing, digest))),
+        };
+        let Some(mut sink) = sink else {
+            self.progress.event(&Event::Done {
+                digest,
+                outcome: Outcome::Existing,
+            });
+            return Ok(Some(()));
+        };
+        self.progress.event(&Event::Start {
+            digest,
+            size,
+            direction: Direction::In,
+        });
+        let client = self.repository.client;
+        let mut tries = Tries::new(&client.retry);
+        let end = Instant::now() + client.retry.limit + Duration::from_secs(size / LEAST_PACE);
+        let mut resumed = sink.received() > 0;
+        while sink.received() < size {
+            let before = sink.received();
+            let reason = match self.part(&mut *sink) {
+                Ok(Ended::Whole) => break,
+                Ok(Ended::Stopped) => return Ok(None),
+                Ok(Ended::Cut(reason)) => reason,
+                Err(error) => {
+                    // Bytes of something else are of no use to the next process.
+                    if matches!(error, RegistryError::Manifest { .. }) {
+                        sink.discard();
+                    }
+                    return Err(fresh(error));
+                }
+            };
+            // What made headway is not held against it.
+            if sink.received() > before {
+                tries.headway();
+            }
+            let again = Instant::now() < end
+                && client
+                    .try_again(&mut tries, (&what, &reason, None), self.progress, self.stop)
+                    .map_err(fresh)?;
+            if !again {
+                return Err(fresh(RegistryError::Truncated {
+                    what: format!("{what} ({reason})"),
+                    received: sink.received(),
+                    expected: size,
+                }));
+            }
+            resumed |= sink.received() > 0;
         }
         sink.commit(digest)
             .map_err(|error| (error.into_error(&what, doing, digest), resumed))?;
@@ -250,30 +347,39 @@ impl Download<'_> {
     }
 
     /// One request for what is still missing.
-    fn part(&self, sink: &mut dyn BlobSink, received: &mut u64) -> Result<Ended, RegistryError> {
+    fn part(&self, sink: &mut dyn Incoming) -> Result<Ended, RegistryError> {
         let size = self.blob.size();
+        let begin = sink.received();
         let mut request = Request::get(
             self.repository
                 .url(&format!("blobs/{}", self.blob.digest()))?,
         );
-        if *received > 0 {
-            request = request.header("range", format!("bytes={received}-{}", size - 1));
+        if begin > 0 {
+            request = request.header("range", format!("bytes={begin}-{}", size - 1));
         }
         let scopes = [scope(&self.repository.name, "pull")];
         let action = format!("the download of {}", self.blob.digest());
         let call = Call {
-            action: &action,
-            scopes: &scopes,
-            repeat: true,
-            progress: self.progress,
-            sent: &|_| {},
+            stop: Some(self.stop),
+            ..Call::new(&action, &scopes, self.progress)
         };
         let mut response = self.repository.must(&request, &call)?;
+        let local = |source| RegistryError::Local {
+            doing: format!("writing {} into the store", self.blob.digest()),
+            source,
+        };
         // A server that does not know ranges sends all again: leave out what is here already.
         let mut skip = match response.status() {
-            200 => *received,
-            206 if range_start(&response) == Some(*received) => 0,
+            200 => begin,
+            206 if range_start(&response) == Some(begin) => 0,
             206 => return Ok(Ended::Cut("it sent another range than asked for".into())),
+            416 if begin > 0 => {
+                sink.restart().map_err(local)?;
+                return Ok(Ended::Cut(format!(
+                    "{} has no bytes from {begin} on, so all are asked for",
+                    authority(&response.url)
+                )));
+            }
             _ => {
                 let thing = format!("{}, though the manifest names it", self.what());
                 return Err(self.repository.refusal(response, &action, Some(&thing)));
@@ -285,32 +391,29 @@ impl Download<'_> {
         {
             return Err(self.wrong_size(length));
         }
-        let mut told = *received;
+        let mut told = begin;
         loop {
             if self.stop.is_set() {
                 return Ok(Ended::Stopped);
             }
-            let chunk = match response.chunk() {
+            let chunk = match response.chunk(self.progress) {
                 Ok(Some(chunk)) => chunk,
-                Ok(None) | Err(_) if *received == size => return Ok(Ended::Whole),
+                Ok(None) | Err(_) if sink.received() == size => return Ok(Ended::Whole),
                 Ok(None) => return Ok(Ended::Cut("it ended too early".into())),
-                Err(failure) => return Ok(Ended::Cut(failure.cause)),
+                Err(failure) if failure.may_pass() => return Ok(Ended::Cut(failure.cause)),
+                Err(failure) => return Err(self.repository.lost(failure)),
             };
             let mut bytes = chunk.as_ref();
             let leave_out = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
             bytes = &bytes[leave_out..];
             skip -= leave_out as u64;
-            if *received + bytes.len() as u64 > size {
-                return Err(self.wrong_size(*received + bytes.len() as u64));
+            let received = sink.received() + bytes.len() as u64;
+            if received > size {
+                return Err(self.wrong_size(received));
             }
-            sink.write_all(bytes)
-                .map_err(|source| RegistryError::Local {
-                    doing: format!("writing {} into the store", self.blob.digest()),
-                    source,
-                })?;
-            *received += bytes.len() as u64;
-            if *received - told >= 256 * 1024 || *received == size {
-                told = *received;
+            sink.write_all(bytes).map_err(local)?;
+            if received - told >= 256 * 1024 || received == size {
+                told = received;
                 self.progress.event(&Event::Advance {
                     digest: self.blob.digest(),
                     bytes: told,
@@ -330,11 +433,6 @@ impl Download<'_> {
     }
 }
 
-/// `bytes 100-199/200` → 100.
 pub(super) fn range_start(response: &Response<'_>) -> Option<u64> {
-    let range = response
-        .header("content-range")?
-        .trim()
-        .strip_prefix("bytes")?;
-    range.trim().split('-').next()?.parse().ok()
+    range::first(response.header("content-range")?)
 }

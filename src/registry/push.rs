@@ -1,20 +1,24 @@
 //! From the store to a registry: the blobs that it lacks, several at once, then the manifest.
 //!
-//! What the manifest lists that the tag has now is there, and is not asked for. What is not there may
-//! be mounted from another repository of the same registry: the one that the store has seen it in, or
-//! that of the base image.
+//! Every blob is asked for, unless this very push has put it there: nothing else tells that it is there,
+//! not even a manifest of the registry that names it. What is not there may be mounted from another
+//! repository of the same registry: the one that the store has seen it in, or that of the base image.
 
 use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
 
 use super::blobs::Blobs;
 use super::error::RegistryError;
 use super::http::{Method, Payload, Request};
-use super::manifest::{self, Document, blobs_of};
-use super::parallel;
+use super::manifest::{Document, blobs_of, fetch, head};
+use super::parallel::{self, Stop};
 use super::progress::{Event, Outcome, Progress};
 use super::session::{Call, Client, Repository, scope};
 use super::upload::Upload;
-use crate::oci::{Descriptor, Digest, ImageManifest, MAX_METADATA, Reference};
+use crate::oci::{Descriptor, Digest, ImageManifest, MAX_METADATA, Reference, descriptor};
+
+/// Questions whether a blob is there cost the way there and back, and nothing else.
+const QUESTIONS: usize = 16;
 
 /// The annotation that names the image which this one is built on.
 const BASE_NAME: &str = "org.opencontainers.image.base.name";
@@ -43,7 +47,7 @@ impl Client {
         target: &Reference,
         progress: &dyn Progress,
     ) -> Result<PushReport, RegistryError> {
-        let repository = self.repository(target)?;
+        let repository = self.repository(target, progress)?;
         let mut report = PushReport {
             reference: target.canonical(),
             digest: manifest.digest().to_string(),
@@ -64,8 +68,10 @@ impl Client {
         let push = Push {
             client: self,
             repository: &repository,
+            target,
             blobs,
             progress,
+            here: Mutex::default(),
         };
         push.tree(manifest, target.tag_or_digest(), &mut report)?;
         Ok(report)
@@ -75,8 +81,11 @@ impl Client {
 struct Push<'a> {
     client: &'a Client,
     repository: &'a Repository<'a>,
+    target: &'a Reference,
     blobs: &'a dyn Blobs,
     progress: &'a dyn Progress,
+    /// What this push has put there or asked for.
+    here: Mutex<HashSet<Digest>>,
 }
 
 impl Push<'_> {
@@ -93,7 +102,7 @@ impl Push<'_> {
             .read(entry.digest(), MAX_METADATA)
             .map_err(|error| error.into_error(&what, "reading a manifest", entry.digest()))?;
         let claimed = entry.media_type().to_string();
-        let (media_type, document) = Document::parse(&bytes, Some(&claimed), &what)?;
+        let (media_type, document) = Document::parse_any(&bytes, Some(&claimed), &what)?;
         let manifest = match document {
             Document::Manifest(manifest) => manifest,
             Document::Index(index) => {
@@ -104,57 +113,87 @@ impl Push<'_> {
             }
         };
         let source = mount_source(&manifest, self.repository);
-        let (tagged, present) = self.present(tag_or_digest)?;
-        let (there, wanted): (Vec<_>, Vec<_>) = blobs_of(&manifest)
-            .into_iter()
-            .partition(|blob| present.contains(blob.digest()));
-        self.blobs(&wanted, source.as_deref(), report)?;
+        let wanted = blobs_of(&manifest);
+        self.send(&wanted, source.as_deref(), report)?;
         let put = || self.manifest(entry, media_type.as_ref(), bytes.clone(), tag_or_digest);
-        match put() {
-            Err(RegistryError::Status { .. }) if !there.is_empty() => {
-                // It may lack what its own manifest lists: every blob is looked for.
-                self.blobs(&there, source.as_deref(), report)?;
-                match put() {
-                    // A tag that may not change takes not even what it stands for.
-                    Err(RegistryError::Status {
-                        status: 400..=499, ..
-                    }) if tagged.as_ref() == Some(entry.digest()) => Ok(()),
-                    other => other,
-                }
-            }
-            Err(error) => Err(error),
-            Ok(()) => {
-                for blob in there {
-                    self.done(blob, Outcome::Existing);
-                    report.existing += 1;
-                }
-                Ok(())
+        let error = match put() {
+            Err(error @ RegistryError::Status { .. }) => error,
+            outcome => return outcome,
+        };
+        // It may have lost a blob since it was asked, or since it was sent.
+        if self.mend(&wanted, source.as_deref(), report)? {
+            match put() {
+                Err(RegistryError::Status { .. }) => {}
+                outcome => return outcome,
             }
         }
+        // A tag that may not change takes not even what it stands for; what that needs is there only if
+        // nothing is missing now.
+        let refused = matches!(
+            &error,
+            RegistryError::Status {
+                status: 400..=499,
+                ..
+            }
+        );
+        if refused
+            && self.stands_for(entry, tag_or_digest)
+            && !self.mend(&wanted, source.as_deref(), report)?
+        {
+            return Ok(());
+        }
+        Err(error)
     }
 
-    /// What the tag stands for now, and the blobs that it lists. The registry would not have taken that
-    /// without them, so nobody need ask for them one by one; one that knows that it has lost some since
-    /// refuses the manifest that comes next.
-    fn present(
+    /// Asks for all blobs again. True when one was missing, and is there now.
+    fn mend(
         &self,
-        tag_or_digest: &str,
-    ) -> Result<(Option<Digest>, HashSet<Digest>), RegistryError> {
-        let Some((descriptor, bytes)) = manifest::present(self.repository, tag_or_digest)? else {
-            return Ok((None, HashSet::new()));
+        wanted: &[&Descriptor],
+        source: Option<&str>,
+        report: &mut PushReport,
+    ) -> Result<bool, RegistryError> {
+        self.lock().clear();
+        let before = (report.uploaded, report.mounted);
+        let mut anew = PushReport {
+            existing: 0,
+            ..report.clone()
         };
-        let document = Document::parse(&bytes, None, tag_or_digest);
-        let Ok((_, Document::Manifest(manifest))) = document else {
-            return Ok((None, HashSet::new()));
+        self.send(wanted, source, &mut anew)?;
+        let mended = (anew.uploaded, anew.mounted) != before;
+        if mended {
+            *report = PushReport {
+                existing: report.existing.min(anew.existing),
+                ..anew
+            };
+        }
+        Ok(mended)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<Digest>> {
+        self.here.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the tag has this very manifest.
+    fn stands_for(&self, entry: &Descriptor, tag_or_digest: &str) -> bool {
+        if tag_or_digest != self.target.tag_or_digest() {
+            return false;
+        }
+        let found = match head(self.repository, self.target, self.progress) {
+            Ok(Some(found)) => Some(found),
+            Ok(None) => {
+                let name = self.target.as_given();
+                let found = fetch(self.repository, name, tag_or_digest, None, self.progress);
+                found.ok().map(|(found, _)| found)
+            }
+            Err(_) => None,
         };
-        let blobs = blobs_of(&manifest).into_iter();
-        let blobs = blobs.map(|blob| blob.digest().clone()).collect();
-        Ok((Some(descriptor.digest().clone()), blobs))
+        found.is_some_and(|found| found.digest() == entry.digest())
     }
 
     /// A blob is in the repository.
     fn done(&self, blob: &Descriptor, outcome: Outcome) {
         let repository = self.repository;
+        self.lock().insert(blob.digest().clone());
         self.blobs
             .note_repository(blob.digest(), repository.host(), &repository.name);
         self.progress.event(&Event::Done {
@@ -163,26 +202,56 @@ impl Push<'_> {
         });
     }
 
-    fn blobs(
+    fn upload<'u>(&'u self, blob: &'u Descriptor, stop: &'u Stop) -> Upload<'u> {
+        Upload {
+            repository: self.repository,
+            blob,
+            progress: self.progress,
+            stop,
+            blobs: self.blobs,
+        }
+    }
+
+    /// Asks for all of these blobs, and sends those that are not there.
+    fn send(
         &self,
-        wanted: &[&Descriptor],
+        blobs: &[&Descriptor],
         base: Option<&str>,
         report: &mut PushReport,
     ) -> Result<(), RegistryError> {
         let host = self.repository.host();
-        let done = parallel::each(wanted, self.client.jobs, |blob, stop| {
-            let upload = Upload {
-                repository: self.repository,
-                blob,
-                progress: self.progress,
-                stop,
-            };
+        let unknown: Vec<&Descriptor> = {
+            let here = self.lock();
+            let blobs = blobs.iter().copied();
+            blobs.filter(|blob| !here.contains(blob.digest())).collect()
+        };
+        let questions = self.client.jobs.unwrap_or(QUESTIONS).max(QUESTIONS);
+        let found = parallel::each(&unknown, questions, |blob, stop| {
+            let exists = self.upload(blob, stop).exists()?;
+            if exists {
+                self.done(blob, Outcome::Existing);
+            }
+            Ok::<_, RegistryError>(Some((*blob, exists)))
+        })?;
+        report.existing += found.iter().filter(|(_, exists)| *exists).count() as u64;
+        let missing: HashSet<&Digest> = found
+            .iter()
+            .filter(|(_, exists)| !exists)
+            .map(|(blob, _)| blob.digest())
+            .collect();
+        // In their own order: the largest first is not known to be better than layers first.
+        let missing: Vec<&Descriptor> = unknown
+            .into_iter()
+            .filter(|blob| missing.contains(blob.digest()))
+            .collect();
+        let sizes: Vec<u64> = missing.iter().map(|blob| blob.size()).collect();
+        let done = parallel::each(&missing, self.client.jobs_for(&sizes), |blob, stop| {
             let source = || {
                 let known = self.blobs.repositories(blob.digest(), host);
                 let other = known.into_iter().find(|name| *name != self.repository.name);
                 other.or_else(|| base.map(str::to_owned))
             };
-            let outcome = upload.run(self.blobs, &source)?;
+            let outcome = self.upload(blob, stop).run(&source)?;
             Ok::<_, RegistryError>(outcome.map(|outcome| {
                 self.done(blob, outcome);
                 (outcome, blob.size())
@@ -208,23 +277,32 @@ impl Push<'_> {
         bytes: Vec<u8>,
         tag_or_digest: &str,
     ) -> Result<(), RegistryError> {
-        let repository = self.repository;
+        let entry = descriptor(media_type, entry.digest().clone(), entry.size());
+        let name = tag_or_digest;
+        self.repository
+            .put_manifest(&entry, bytes, name, self.progress)
+    }
+}
+
+impl Repository<'_> {
+    /// Puts a manifest under a tag or its digest.
+    pub(super) fn put_manifest(
+        &self,
+        entry: &Descriptor,
+        bytes: Vec<u8>,
+        tag_or_digest: &str,
+        progress: &dyn Progress,
+    ) -> Result<(), RegistryError> {
+        let repository = self;
         let request = Request::new(
             Method::PUT,
             repository.url(&format!("manifests/{tag_or_digest}"))?,
         )
-        .header("content-type", media_type)
+        .header("content-type", entry.media_type().to_string())
         .payload(Payload::Bytes(bytes));
         let scopes = [scope(&repository.name, "pull,push")];
         let action = format!("the upload of the manifest to {}", repository.full_name());
-        let call = Call {
-            action: &action,
-            scopes: &scopes,
-            repeat: true,
-            progress: self.progress,
-            sent: &|_| {},
-        };
-        let response = repository.must(&request, &call)?;
+        let response = repository.must(&request, &Call::new(&action, &scopes, progress))?;
         if !matches!(response.status(), 200..=202) {
             return Err(repository.refusal(response, &action, None));
         }

@@ -1,10 +1,13 @@
 //! When to try again, and after how long.
 
 use std::hash::{BuildHasher, RandomState};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
-/// The longest wait that a server's `Retry-After` can ask for.
-const MAX_WAIT: Duration = Duration::from_mins(1);
+use super::error::RegistryError;
+use super::parallel::Stop;
+
+/// Between looks whether another transfer has failed meanwhile.
+const SLICE: Duration = Duration::from_millis(50);
 
 /// How often and how patiently a request is repeated.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +16,9 @@ pub struct Retry {
     pub attempts: u32,
     /// The first wait; each next one is twice as long, with some chance in it.
     pub first_wait: Duration,
+    /// How long something is tried in all, waits included, while it makes no headway. A server that
+    /// asks for a longer wait is not waited for.
+    pub limit: Duration,
 }
 
 impl Default for Retry {
@@ -20,6 +26,7 @@ impl Default for Retry {
         Self {
             attempts: 6,
             first_wait: Duration::from_millis(500),
+            limit: Duration::from_mins(10),
         }
     }
 }
@@ -66,14 +73,85 @@ impl Retry {
         // Between 50 and 100 percent, so that a crowd of clients does not come back at once.
         let dice = u32::try_from(RandomState::new().hash_one(failed) % 512).unwrap_or(0);
         let jittered = backoff / 1024 * (512 + dice);
-        jittered.max(retry_after.unwrap_or_default()).min(MAX_WAIT)
+        jittered.max(retry_after.unwrap_or_default())
     }
 }
 
-/// `Retry-After` in seconds. (The form with a date is left to the backoff.)
+/// How often something was tried, and since when without headway.
+pub(crate) struct Tries {
+    retry: Retry,
+    failed: u32,
+    since: Instant,
+}
+
+impl Tries {
+    pub(crate) fn new(retry: &Retry) -> Self {
+        Self {
+            retry: *retry,
+            failed: 0,
+            since: Instant::now(),
+        }
+    }
+
+    /// It came further: what failed before is not held against it.
+    pub(crate) fn headway(&mut self) {
+        self.failed = 0;
+        self.since = Instant::now();
+    }
+
+    /// The wait before the next try after one that failed; `None` when it is given up. A wait that `host`
+    /// asks for and that is longer than what is left of the limit is an error at once.
+    pub(crate) fn next(
+        &mut self,
+        host: &str,
+        asked: Option<Duration>,
+    ) -> Result<Option<Duration>, RegistryError> {
+        self.failed += 1;
+        let left = self.retry.limit.saturating_sub(self.since.elapsed());
+        if self.failed >= self.retry.attempts {
+            return Ok(None);
+        }
+        if let Some(asked) = asked
+            && asked > left
+        {
+            return Err(RegistryError::Busy {
+                host: host.to_owned(),
+                wait: asked,
+                limit: self.retry.limit,
+            });
+        }
+        let wait = self.retry.wait(self.failed, asked);
+        Ok((wait <= left).then_some(wait))
+    }
+}
+
+/// Sleeps; no longer than until another transfer has failed.
+pub(crate) fn pause(wait: Duration, stop: Option<&Stop>) {
+    let end = Instant::now() + wait;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() || stop.is_some_and(Stop::is_set) {
+            return;
+        }
+        std::thread::sleep(left.min(SLICE));
+    }
+}
+
+/// `Retry-After`: seconds, or a date (RFC 9110, section 10.2.3), which may have gone by.
 pub(crate) fn retry_after(value: Option<&str>) -> Option<Duration> {
-    let seconds: u64 = value?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds).min(MAX_WAIT))
+    after(value?, SystemTime::now())
+}
+
+fn after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<u32>() {
+        return Some(Duration::from_secs(seconds.into()));
+    }
+    if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
+        return Some(Duration::from_secs(u32::MAX.into()));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
 }
 
 /// Statuses that may pass by themselves.
@@ -95,7 +173,6 @@ mod tests {
                 wait <= whole && wait + Duration::from_millis(1) >= whole / 2,
                 "{failed}: {wait:?}"
             );
-            assert!(retry.wait(failed, Some(Duration::from_secs(100_000))) <= MAX_WAIT);
         }
         assert!(retry.wait(1, Some(Duration::from_secs(7))) >= Duration::from_secs(7));
     }
@@ -109,11 +186,40 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_read_with_care() {
-        assert_eq!(retry_after(Some(" 3 ")), Some(Duration::from_secs(3)));
-        assert_eq!(retry_after(Some("99999999999")), Some(MAX_WAIT));
-        for bad in ["", "-1", "soon", "Fri, 31 Dec 1999 23:59:59 GMT"] {
-            assert_eq!(retry_after(Some(bad)), None);
+    fn a_wait_is_read_in_seconds_and_as_a_date() {
+        // 1999-12-31T23:59:00Z
+        let now = SystemTime::UNIX_EPOCH + Duration::from_mins(15_778_079);
+        for (value, expected) in [
+            (" 3 ", Some(3)),
+            ("0", Some(0)),
+            ("99999999999", Some(u64::from(u32::MAX))),
+            ("Fri, 31 Dec 1999 23:59:59 GMT", Some(59)),
+            ("Friday, 31-Dec-99 23:59:59 GMT", Some(59)),
+            ("Fri, 31 Dec 1999 23:58:00 GMT", Some(0)),
+            ("", None),
+            ("-1", None),
+            ("soon", None),
+        ] {
+            let expected = expected.map(Duration::from_secs);
+            assert_eq!(after(value, now), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn a_wait_beyond_the_limit_is_refused_at_once() {
+        let retry = Retry {
+            limit: Duration::from_secs(20),
+            ..Retry::default()
+        };
+        let mut tries = Tries::new(&retry);
+        let wait = tries.next("r", Some(Duration::from_secs(7))).unwrap();
+        assert_eq!(wait, Some(Duration::from_secs(7)));
+        let error = tries.next("r", Some(Duration::from_secs(21))).unwrap_err();
+        assert!(matches!(error, RegistryError::Busy { .. }), "{error}");
+        tries.headway();
+        for _ in 1..retry.attempts {
+            assert!(tries.next("r", None).unwrap().is_some());
+        }
+        assert_eq!(tries.next("r", None).unwrap(), None);
     }
 }

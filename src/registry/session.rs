@@ -3,57 +3,81 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use super::auth::{Auth, Purpose};
 use super::certificates;
+use super::configuration::Configuration;
 use super::credential::Secret;
 use super::credentials::Credentials;
 use super::detail::detail;
 use super::error::{Denied, RegistryError, Unreachable, tame};
-use super::http::{Http, Request, Response, Url, is_loopback, same_origin};
-use super::progress::{Event, Progress, Silent};
-use super::retry::{self, Patience, Retry};
+use super::http::{
+    Certificates, Failure, Http, Method, Request, Response, Url, Watch, is_loopback, same_origin,
+};
+use super::parallel::Stop;
+use super::progress::{Event, Progress};
+use super::proxy::Proxies;
+use super::retry::{self, Patience, Retry, Tries, pause};
 use crate::oci::Reference;
+
+/// Blobs that travel at once; more only where the user says so, or they are small.
+const JOBS: usize = 6;
+const MOST_JOBS: usize = 16;
+const MAX_JOBS: usize = 64;
+/// A blob of which the bytes take less time than the question for it.
+const SMALL: u64 = 256 * 1024;
 
 /// What a [`Client`] can be told.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
-    /// Auth files that are looked at before the usual places.
+    /// Auth files that are looked at before the usual places, and have to be there.
     pub auth_files: Vec<PathBuf>,
     /// Registries (`host` or `host:port`) that may speak plain HTTP or have any certificate.
     /// Those of `WARPDRIVE_INSECURE_REGISTRIES` (separated by commas) are added.
     pub insecure_registries: Vec<String>,
     /// Directories with certificates for hosts; the usual ones by default.
     pub certificate_dirs: Vec<PathBuf>,
-    /// The platform to choose from an index, `OS/ARCH[/VARIANT]`; that of this machine when `None`.
+    /// CAs, in files, that count for every host.
+    pub authorities: Vec<PathBuf>,
+    /// The platform to choose from an index, `OS/ARCH[/VARIANT]`; that of this machine when `None`. An
+    /// image of another one is refused when it is given, and warned about otherwise.
     pub platform: Option<String>,
-    /// How many blobs travel at once.
-    pub jobs: usize,
+    /// How many blobs travel at once; by their number and size when `None`.
+    pub jobs: Option<usize>,
+    /// Blobs go up in pieces of this size; whole, where the registry takes them so, when `None`.
+    pub chunk_size: Option<u64>,
+    /// How long all that this client does may take.
+    pub limit: Option<Duration>,
     pub retry: Retry,
     pub patience: Patience,
 }
 
-/// Auth files that the command line named for this run of the program.
-static NAMED_AUTH_FILES: OnceLock<Vec<PathBuf>> = OnceLock::new();
+/// What the command line said for all clients of this run of the program.
+static DEFAULTS: OnceLock<ClientOptions> = OnceLock::new();
 
-/// Names auth files (`config.json`, `auth.json`) that every client of this process looks at first.
-/// Counts once, before the first client is made.
-pub fn name_auth_files(files: Vec<PathBuf>) {
-    let _ = NAMED_AUTH_FILES.set(files);
+/// Makes these the options of every client of this process that is made with the default ones. Counts
+/// once, before the first client is made.
+pub fn set_defaults(options: ClientOptions) {
+    let _ = DEFAULTS.set(options);
 }
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        Self {
-            auth_files: NAMED_AUTH_FILES.get().cloned().unwrap_or_default(),
+        DEFAULTS.get().cloned().unwrap_or_else(|| Self {
+            auth_files: Vec::new(),
             insecure_registries: Vec::new(),
             certificate_dirs: certificates::default_dirs(),
+            authorities: Vec::new(),
             platform: None,
-            jobs: 3,
+            jobs: None,
+            chunk_size: None,
+            limit: None,
             retry: Retry::default(),
             patience: Patience::default(),
-        }
+        })
     }
 }
 
@@ -62,8 +86,10 @@ pub struct Client {
     pub(super) http: Http,
     pub(super) credentials: Credentials,
     pub(super) retry: Retry,
-    pub(super) jobs: usize,
+    pub(super) jobs: Option<usize>,
+    pub(super) chunk_size: Option<u64>,
     pub(super) platform: Option<String>,
+    pub(super) configuration: Configuration,
     hosts: Mutex<HashMap<String, Arc<Host>>>,
 }
 
@@ -73,6 +99,23 @@ struct Host {
     name: String,
     base: Url,
     auth: Auth,
+    /// The largest piece of a blob that it has taken so far after it had refused a larger one; 0 when
+    /// it takes blobs whole.
+    chunk: AtomicU64,
+    /// It takes no blob whole, however small.
+    pieces: AtomicBool,
+}
+
+impl Host {
+    fn new(name: &str, base: Url) -> Self {
+        Self {
+            name: name.to_owned(),
+            base,
+            auth: Auth::default(),
+            chunk: AtomicU64::new(0),
+            pieces: AtomicBool::new(false),
+        }
+    }
 }
 
 impl Client {
@@ -90,17 +133,26 @@ impl Client {
                 .filter(|value| !value.is_empty())
                 .map(PathBuf::from)
         };
+        let configuration = Configuration::load(&variable)?;
+        insecure.extend(configuration.insecure_hosts());
         Ok(Self {
             http: Http::new(
                 concat!("warpdrive/", env!("CARGO_PKG_VERSION")),
                 insecure,
-                options.certificate_dirs,
+                Certificates {
+                    dirs: options.certificate_dirs,
+                    authorities: options.authorities,
+                },
+                Proxies::new(&|name| std::env::var(name).ok()),
                 options.patience,
+                options.limit,
             )?,
             credentials: Credentials::new(&options.auth_files, &variable),
             retry: options.retry,
-            jobs: options.jobs.clamp(1, 16),
+            jobs: options.jobs.map(|jobs| jobs.clamp(1, MAX_JOBS)),
+            chunk_size: options.chunk_size,
             platform: options.platform,
+            configuration,
             hosts: Mutex::default(),
         })
     }
@@ -108,11 +160,21 @@ impl Client {
     #[cfg(test)]
     pub(super) fn for_tests() -> Self {
         Self {
-            http: Http::new("test", Vec::new(), Vec::new(), Patience::default()).unwrap(),
+            http: Http::new(
+                "test",
+                Vec::new(),
+                Certificates::default(),
+                Proxies::default(),
+                Patience::default(),
+                None,
+            )
+            .unwrap(),
             credentials: Credentials::default(),
             retry: Retry::default(),
-            jobs: 1,
+            jobs: Some(1),
+            chunk_size: None,
             platform: None,
+            configuration: Configuration::default(),
             hosts: Mutex::default(),
         }
     }
@@ -121,25 +183,36 @@ impl Client {
     pub(super) fn repository(
         &self,
         reference: &Reference,
+        progress: &dyn Progress,
     ) -> Result<Repository<'_>, RegistryError> {
-        let name = reference.registry();
+        let place = self.configuration.place(reference)?;
+        self.repository_at(&place.registry, place.repository, progress)
+    }
+
+    /// A repository of a registry.
+    pub(super) fn repository_at(
+        &self,
+        registry: &str,
+        repository: String,
+        progress: &dyn Progress,
+    ) -> Result<Repository<'_>, RegistryError> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let host = if let Some(host) = hosts.get(name) {
+        let host = if let Some(host) = hosts.get(registry) {
             Arc::clone(host)
         } else {
-            let host = Arc::new(self.find(name)?);
-            hosts.insert(name.to_owned(), Arc::clone(&host));
+            let host = Arc::new(self.find(registry, progress)?);
+            hosts.insert(registry.to_owned(), Arc::clone(&host));
             host
         };
         Ok(Repository {
             client: self,
             host,
-            name: reference.repository(),
+            name: repository,
         })
     }
 
     /// Finds out how a registry is reached (`GET /v2/`): https, or http where that is allowed.
-    fn find(&self, name: &str) -> Result<Host, RegistryError> {
+    fn find(&self, name: &str, progress: &dyn Progress) -> Result<Host, RegistryError> {
         let address = if name == "docker.io" {
             "registry-1.docker.io"
         } else {
@@ -151,23 +224,41 @@ impl Client {
                 problem: error.to_string(),
             })
         };
+        let watch = Watch {
+            progress,
+            ..Watch::NONE
+        };
         let mut base = parse("https")?;
         if is_loopback(&base)
-            && let Some(host) = self.find_plain(name, parse("http")?)?
+            && let Some(host) = self.find_plain(name, parse("http")?, &watch)?
         {
             return Ok(host);
         }
         let plain = self.http.may_be_plain(&base);
-        let mut failed = 0;
+        let mut tries = Tries::new(&Retry {
+            attempts: self.retry.attempts.min(3),
+            ..self.retry
+        });
+        let mut hurried = false;
         loop {
             let request = Request::get(join(&base, "v2/")?);
-            let failure = match self.http.send(&request, None, &|_| {})? {
+            let failure = match self.http.send(&request, None, &watch)? {
                 Ok(response) => {
-                    let host = Host {
-                        name: name.to_owned(),
-                        base,
-                        auth: Auth::default(),
-                    };
+                    let asked = retry::retry_after(response.header("retry-after"));
+                    // Whatever else it answers, the next request says more.
+                    if matches!(response.status(), 429 | 503)
+                        && let Some(asked) = asked
+                        && let Some(wait) = tries.next(name, Some(asked))?
+                    {
+                        progress.event(&Event::Retry {
+                            what: name,
+                            reason: &format!("it answered {}", response.status()),
+                            wait,
+                        });
+                        pause(self.at_most(wait), None);
+                        continue;
+                    }
+                    let host = Host::new(name, base);
                     if response.status() == 401 && same_origin(&response.url, &host.base) {
                         host.auth.learn(self, name, &host.base, &response)?;
                     }
@@ -184,31 +275,50 @@ impl Client {
                 base = parse("http")?;
                 continue;
             }
-            failed += 1;
+            if failure.closed && !hurried {
+                hurried = true;
+                continue;
+            }
             let may_pass = failure.may_pass() && failure.kind != Unreachable::Refused;
-            if !may_pass || failed >= self.retry.attempts.min(3) {
+            let wait = if may_pass {
+                tries.next(name, None)?
+            } else {
+                None
+            };
+            let Some(wait) = wait else {
                 return Err(RegistryError::Unreachable {
                     host: name.to_owned(),
                     kind: failure.kind,
                     cause: failure.cause,
                 });
-            }
-            std::thread::sleep(self.retry.wait(failed, None));
+            };
+            progress.event(&Event::Retry {
+                what: name,
+                reason: &failure.cause,
+                wait,
+            });
+            pause(self.at_most(wait), None);
         }
+    }
+
+    /// A wait, cut at the user's own limit.
+    fn at_most(&self, wait: Duration) -> Duration {
+        self.http.left().map_or(wait, |left| wait.min(left))
     }
 
     /// A registry of this machine that answers without TLS as registries do. Nobody listens in
     /// between, and no login goes with the question; a server of TLS answers something else.
-    fn find_plain(&self, name: &str, base: Url) -> Result<Option<Host>, RegistryError> {
+    fn find_plain(
+        &self,
+        name: &str,
+        base: Url,
+        watch: &Watch<'_>,
+    ) -> Result<Option<Host>, RegistryError> {
         let request = Request::get(join(&base, "v2/")?);
-        match self.http.send(&request, None, &|_| {})? {
+        match self.http.send(&request, None, watch)? {
             // One that sends everybody on to https is not it.
             Ok(response) if response.status() == 200 && same_origin(&response.url, &base) => {
-                Ok(Some(Host {
-                    name: name.to_owned(),
-                    base,
-                    auth: Auth::default(),
-                }))
+                Ok(Some(Host::new(name, base)))
             }
             _ => Ok(None),
         }
@@ -219,13 +329,25 @@ impl Client {
         &self,
         request: &Request,
         authorization: Option<&Secret>,
+        progress: &dyn Progress,
     ) -> Result<Response<'_>, RegistryError> {
-        let mut failed = 0;
+        let watch = Watch {
+            progress,
+            ..Watch::NONE
+        };
+        let mut tries = Tries::new(&self.retry);
+        let mut hurried = false;
         loop {
-            let outcome = self.http.send(request, authorization, &|_| {})?;
-            failed += 1;
-            if let Some(wait) = self.again(failed, &outcome, &Silent) {
-                std::thread::sleep(wait);
+            let outcome = self.http.send(request, authorization, &watch)?;
+            if let Err(failure) = &outcome
+                && failure.closed
+                && !hurried
+            {
+                hurried = true;
+                continue;
+            }
+            if let Some(wait) = self.again(&mut tries, &outcome, progress)? {
+                pause(wait, None);
                 continue;
             }
             return Ok(outcome?);
@@ -235,13 +357,10 @@ impl Client {
     /// How long to wait before the same is tried again; `None` when it should not be.
     fn again(
         &self,
-        failed: u32,
-        outcome: &Result<Response<'_>, super::http::Failure>,
+        tries: &mut Tries,
+        outcome: &Result<Response<'_>, Failure>,
         progress: &dyn Progress,
-    ) -> Option<std::time::Duration> {
-        if failed >= self.retry.attempts {
-            return None;
-        }
+    ) -> Result<Option<Duration>, RegistryError> {
         let (what, reason, asked) = match outcome {
             Ok(response) if retry::is_transient(response.status()) => (
                 super::http::authority(&response.url),
@@ -251,15 +370,45 @@ impl Client {
             Err(failure) if failure.may_pass() => {
                 (failure.host.clone(), failure.cause.clone(), None)
             }
-            _ => return None,
+            _ => return Ok(None),
         };
-        let wait = self.retry.wait(failed, asked);
+        let Some(wait) = tries.next(&what, asked)? else {
+            return Ok(None);
+        };
         progress.event(&Event::Retry {
             what: &what,
             reason: &reason,
             wait,
         });
-        Some(wait)
+        Ok(Some(self.at_most(wait)))
+    }
+
+    /// Tells of a failed try, and waits for the next one. False: it is given up.
+    pub(super) fn try_again(
+        &self,
+        tries: &mut Tries,
+        (what, reason, asked): (&str, &str, Option<Duration>),
+        progress: &dyn Progress,
+        stop: &Stop,
+    ) -> Result<bool, RegistryError> {
+        if self.http.left().is_some_and(|left| left.is_zero()) {
+            return Ok(false);
+        }
+        let Some(wait) = tries.next(what, asked)? else {
+            return Ok(false);
+        };
+        progress.event(&Event::Retry { what, reason, wait });
+        pause(self.at_most(wait), Some(stop));
+        Ok(true)
+    }
+
+    /// How many blobs travel at once: as many as the user says, else more of small ones, whose time is
+    /// that of the way there and back.
+    pub(super) fn jobs_for(&self, sizes: &[u64]) -> usize {
+        self.jobs.unwrap_or_else(|| {
+            let small = sizes.iter().filter(|size| **size <= SMALL).count();
+            JOBS.max(small / 2).min(MOST_JOBS)
+        })
     }
 }
 
@@ -276,6 +425,7 @@ fn join(base: &Url, path: &str) -> Result<Url, RegistryError> {
 }
 
 /// One repository of a registry.
+#[derive(Clone)]
 pub(super) struct Repository<'c> {
     pub client: &'c Client,
     host: Arc<Host>,
@@ -291,6 +441,22 @@ pub(super) struct Call<'a> {
     pub repeat: bool,
     pub progress: &'a dyn Progress,
     pub sent: &'a dyn Fn(u64),
+    /// Waits end when another transfer has failed.
+    pub stop: Option<&'a Stop>,
+}
+
+impl<'a> Call<'a> {
+    /// One that is repeated.
+    pub(super) fn new(action: &'a str, scopes: &'a [String], progress: &'a dyn Progress) -> Self {
+        Self {
+            action,
+            scopes,
+            repeat: true,
+            progress,
+            sent: &|_| {},
+            stop: None,
+        }
+    }
 }
 
 impl<'c> Repository<'c> {
@@ -299,9 +465,42 @@ impl<'c> Repository<'c> {
         &self.host.name
     }
 
+    /// The registry itself: name, address, and who we are there.
+    pub(super) fn parts(&self) -> (&str, &Url, &Auth) {
+        (&self.host.name, &self.host.base, &self.host.auth)
+    }
+
     /// `host/repository`, for messages.
     pub(super) fn full_name(&self) -> String {
         format!("{}/{}", self.host.name, self.name)
+    }
+
+    /// A place of this registry itself, as it was kept; `None` when it is not one.
+    pub(super) fn own(&self, text: &str) -> Option<Url> {
+        let url = Url::parse(text).ok()?;
+        same_origin(&url, &self.host.base).then_some(url)
+    }
+
+    /// The size of the pieces that this registry takes; `None` when it takes blobs whole.
+    pub(super) fn chunk(&self) -> Option<u64> {
+        let found = self.host.chunk.load(Ordering::Relaxed);
+        let asked = self.client.chunk_size;
+        (found > 0).then_some(found).into_iter().chain(asked).min()
+    }
+
+    /// Whether it takes no blob whole.
+    pub(super) fn wants_pieces(&self) -> bool {
+        self.host.pieces.load(Ordering::Relaxed)
+    }
+
+    /// It takes no blob whole.
+    pub(super) fn note_wants_pieces(&self) {
+        self.host.pieces.store(true, Ordering::Relaxed);
+    }
+
+    /// It does not take larger pieces.
+    pub(super) fn note_chunk(&self, size: u64) {
+        self.host.chunk.store(size.max(1), Ordering::Relaxed);
     }
 
     /// The address of something in this repository: `manifests/latest`.
@@ -311,31 +510,7 @@ impl<'c> Repository<'c> {
 
     /// An address that the registry gave in a `Location`, relative or absolute.
     pub(super) fn location(&self, given: &str, from: &Url) -> Result<Url, RegistryError> {
-        let mut url = from.join(given).map_err(|_| RegistryError::Url {
-            url: tame(given, 200),
-            problem: format!("{} gave it as the place for an upload", self.host.name),
-        })?;
-        // Registries behind a proxy that ends TLS often forget that they are reached by https.
-        let forgot = url.scheme() == "http"
-            && self.host.base.scheme() == "https"
-            && url.host_str() == self.host.base.host_str();
-        if forgot {
-            let port = self.host.base.port();
-            let _ = url.set_scheme("https");
-            let _ = url.set_port(port);
-        }
-        // The bytes of an image, and a login, stay encrypted when the registry is reached so.
-        let encrypted = from.scheme() == "https" || self.host.base.scheme() == "https";
-        if encrypted && url.scheme() != "https" {
-            return Err(RegistryError::Url {
-                url: super::http::shown(&url),
-                problem: format!(
-                    "{} gave it as the place for an upload, and it is not encrypted",
-                    self.host.name
-                ),
-            });
-        }
-        Ok(url)
+        joined(&self.host.name, &self.host.base, given, from)
     }
 
     /// Sends a request with the login it needs. Returns whatever status comes in the end.
@@ -343,45 +518,69 @@ impl<'c> Repository<'c> {
         &self,
         request: &Request,
         call: &Call<'_>,
-    ) -> Result<Result<Response<'c>, super::http::Failure>, RegistryError> {
-        let Host { name, base, auth } = &*self.host;
+    ) -> Result<Result<Response<'c>, Failure>, RegistryError> {
+        let Host {
+            name, base, auth, ..
+        } = &*self.host;
         let purpose = Purpose {
             client: self.client,
             host: name,
+            base,
             repository: &self.name,
             scopes: call.scopes,
             action: call.action,
+            progress: call.progress,
+        };
+        let watch = Watch {
+            sent: call.sent,
+            progress: call.progress,
         };
         let home = same_origin(&request.url, base);
-        let mut failed = 0;
-        let mut renewed = false;
+        let reads = matches!(request.method, Method::GET | Method::HEAD);
+        let mut tries = Tries::new(&self.client.retry);
+        let (mut renewed, mut sent_on, mut hurried) = (false, false, false);
         loop {
             let authorization = if home {
                 auth.authorization(&purpose)?
             } else {
                 None
             };
-            let outcome = self
-                .client
-                .http
-                .send(request, authorization.as_ref(), call.sent)?;
-            if let Ok(response) = &outcome
-                && response.status() == 401
-                && same_origin(&response.url, base)
-                && !renewed
-            {
-                renewed = true;
-                auth.forget(call.scopes);
-                if auth.learn(self.client, name, base, response)? {
+            let value = authorization.as_ref().map(|found| &found.value);
+            let mut outcome = self.client.http.send(request, value, &watch)?;
+            if let Ok(response) = &mut outcome {
+                let refused = matches!(response.status(), 401 | 403);
+                let from_home = home && same_origin(&response.url, base);
+                if from_home {
+                    response.login = authorization.as_ref().and_then(|found| found.user.clone());
+                }
+                if response.status() == 401 && from_home && !renewed {
+                    renewed = true;
+                    if auth.answer(&purpose, response, authorization.as_ref())? {
+                        continue;
+                    }
+                }
+                // The registry's signature for another host may have expired: it gives a new one.
+                if refused && home && !from_home && reads && !sent_on {
+                    sent_on = true;
                     continue;
                 }
             }
-            failed += 1;
-            if call.repeat
-                && let Some(wait) = self.client.again(failed, &outcome, call.progress)
-            {
-                std::thread::sleep(wait);
-                continue;
+            if call.repeat {
+                // A connection that was kept open, and that the other side had enough of: no wait is
+                // needed for a new one.
+                if let Err(failure) = &outcome
+                    && failure.closed
+                    && !hurried
+                {
+                    hurried = true;
+                    continue;
+                }
+                if let Some(wait) = self.client.again(&mut tries, &outcome, call.progress)? {
+                    pause(wait, call.stop);
+                    if !call.stop.is_some_and(Stop::is_set) {
+                        continue;
+                    }
+                }
             }
             return Ok(outcome);
         }
@@ -424,9 +623,19 @@ impl<'c> Repository<'c> {
         } else {
             super::http::authority(&response.url)
         };
+        // Another host knows nothing of the login for this registry.
+        if host != self.host.name && matches!(status, 401 | 403) {
+            return RegistryError::Status {
+                host,
+                repository: self.name.clone(),
+                action: format!("{action}, for which {} had sent us there", self.host.name),
+                status,
+                detail,
+            };
+        }
         match (status, thing) {
             (401 | 403, _) => {
-                let login = self
+                let found = self
                     .host
                     .auth
                     .login(self.client, &self.host.name, &self.name)
@@ -435,9 +644,10 @@ impl<'c> Repository<'c> {
                     host,
                     repository: self.name.clone(),
                     action: action.to_owned(),
-                    login: login.credential.map(|c| tame(c.user(), 100)),
+                    login: response.login.take(),
                     detail,
-                    note: login.note,
+                    note: self.host.auth.note(&found),
+                    unknown_ways: self.host.auth.unknown_ways(),
                 }))
             }
             (404, Some(thing)) => RegistryError::NotFound {
@@ -456,6 +666,36 @@ impl<'c> Repository<'c> {
     }
 }
 
+/// The address that the registry `name` at `base` gave in the `Location` of an answer that came from `from`.
+pub(super) fn joined(
+    name: &str,
+    base: &Url,
+    given: &str,
+    from: &Url,
+) -> Result<Url, RegistryError> {
+    let mut url = from.join(given).map_err(|_| RegistryError::Url {
+        url: tame(given, 200),
+        problem: format!("{name} gave it as the place for an upload"),
+    })?;
+    // Registries behind a proxy that ends TLS often forget that they are reached by https.
+    let forgot =
+        url.scheme() == "http" && base.scheme() == "https" && url.host_str() == base.host_str();
+    if forgot {
+        let port = base.port();
+        let _ = url.set_scheme("https");
+        let _ = url.set_port(port);
+    }
+    // The bytes of an image, and a login, stay encrypted when the registry is reached so.
+    let encrypted = from.scheme() == "https" || base.scheme() == "https";
+    if encrypted && url.scheme() != "https" {
+        return Err(RegistryError::Url {
+            url: super::http::shown(&url),
+            problem: format!("{name} gave it as the place for an upload, and it is not encrypted"),
+        });
+    }
+    Ok(url)
+}
+
 fn same_host(authority: &str, base: &Url) -> bool {
     super::http::authority(base) == authority
 }
@@ -471,11 +711,7 @@ mod tests {
             let base = Url::parse(base).unwrap();
             let repository = Repository {
                 client: &client,
-                host: Arc::new(Host {
-                    name: "registry".into(),
-                    base: base.clone(),
-                    auth: Auth::default(),
-                }),
+                host: Arc::new(Host::new("registry", base.clone())),
                 name: "opal".into(),
             };
             let url = repository.location(given, &base).ok()?;

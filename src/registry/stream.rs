@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use super::error::RegistryError;
 use super::http::{Request, Response};
 use super::progress::Silent;
+use super::retry::{Tries, pause};
 use super::session::{Call, Client, Repository, scope};
 use crate::oci::{Descriptor, Reference, parse_digest};
 
@@ -21,16 +22,43 @@ impl Client {
             what: reference.as_given().to_owned(),
             problem: error.to_string(),
         })?;
-        Ok(Stream {
-            repository: self.repository(reference)?,
-            blob: blob.clone(),
-            response: None,
-            piece: Vec::new(),
-            taken: 0,
-            received: 0,
-            failed: 0,
+        self.first_of(reference, &Silent, &mut |source| {
+            let mut stream = Stream {
+                repository: source.repository()?,
+                blob: blob.clone(),
+                response: None,
+                piece: Vec::new(),
+                taken: 0,
+                received: 0,
+                tries: Tries::new(&self.retry),
+            };
+            // Here, so that a mirror without it is passed by.
+            if blob.size() > 0 {
+                stream.request()?;
+            }
+            Ok(stream)
         })
     }
+}
+
+/// The same of a repository that is known already.
+pub(super) fn open<'c>(
+    repository: &Repository<'c>,
+    blob: &Descriptor,
+) -> Result<impl Read + Send + use<'c>, RegistryError> {
+    parse_digest(blob.digest().as_ref()).map_err(|error| RegistryError::Manifest {
+        what: repository.full_name(),
+        problem: error.to_string(),
+    })?;
+    Ok(Stream {
+        repository: repository.clone(),
+        blob: blob.clone(),
+        response: None,
+        piece: Vec::new(),
+        taken: 0,
+        received: 0,
+        tries: Tries::new(&repository.client.retry),
+    })
 }
 
 struct Stream<'c> {
@@ -41,7 +69,7 @@ struct Stream<'c> {
     piece: Vec<u8>,
     taken: usize,
     received: u64,
-    failed: u32,
+    tries: Tries,
 }
 
 impl Stream<'_> {
@@ -55,13 +83,7 @@ impl Stream<'_> {
         }
         let scopes = [scope(&self.repository.name, "pull")];
         let action = format!("the download of {digest}");
-        let call = Call {
-            action: &action,
-            scopes: &scopes,
-            repeat: true,
-            progress: &Silent,
-            sent: &|_| {},
-        };
+        let call = Call::new(&action, &scopes, &Silent);
         let response = self.repository.must(&request, &call)?;
         let skip = match response.status() {
             200 => self.received,
@@ -86,7 +108,7 @@ impl Stream<'_> {
             let Some(response) = &mut self.response else {
                 continue;
             };
-            let reason = match response.chunk() {
+            let reason = match response.chunk(&Silent) {
                 Ok(Some(chunk)) => {
                     let bytes: &[u8] = chunk.as_ref();
                     let leave_out = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
@@ -99,7 +121,7 @@ impl Stream<'_> {
                     if self.received > self.blob.size() {
                         return Err(self.wrong("more"));
                     }
-                    self.failed = 0;
+                    self.tries.headway();
                     self.piece.clear();
                     self.piece.extend_from_slice(bytes);
                     self.taken = 0;
@@ -109,16 +131,15 @@ impl Stream<'_> {
                 Err(failure) => failure.cause,
             };
             self.response = None;
-            self.failed += 1;
-            let retry = &self.repository.client.retry;
-            if self.failed >= retry.attempts {
+            let host = self.repository.host().to_owned();
+            let Some(wait) = self.tries.next(&host, None)? else {
                 return Err(RegistryError::Truncated {
                     what: format!("{} ({reason})", self.blob.digest()),
                     received: self.received,
                     expected: self.blob.size(),
                 });
-            }
-            std::thread::sleep(retry.wait(self.failed, None));
+            };
+            pause(wait, None);
         }
         Ok(false)
     }

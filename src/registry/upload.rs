@@ -1,19 +1,31 @@
-//! One blob on its way out (distribution-spec, "Pushing blobs"): is it there? can it be mounted? else
-//! one `POST` and one streamed `PUT`. An upload that is cut goes on from where the registry says it
-//! is (`GET` of the upload's place, then `PATCH` with the rest), or from the start where that fails.
+//! One blob on its way out (distribution-spec, "Pushing blobs"): can it be mounted? else one `POST` and
+//! one streamed `PUT`.
+//!
+//! An upload that is cut goes on from where the registry says it is (`GET` of the upload's place, then
+//! `PATCH` with the rest), in another process too; from the start where that fails. A registry, or a
+//! proxy before it, that does not take a blob whole (413, 405) gets it in pieces, halved until they pass.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::blobs::Blobs;
 use super::error::RegistryError;
-use super::http::{self, Method, Payload, Request, Response, Url};
+use super::http::{self, Failure, Method, Payload, Request, Response, Url};
 use super::parallel::Stop;
 use super::progress::{Direction, Event, Outcome, Progress};
-use super::retry;
+use super::range;
+use super::retry::{self, Tries};
 use super::session::{Call, Repository, scope};
 use crate::oci::Descriptor;
+
+/// No smaller pieces are tried.
+const LEAST_CHUNK: u64 = 64 * 1024;
+/// The pieces for a connection that breaks, whatever else it does.
+const CAREFUL_CHUNK: u64 = 1024 * 1024;
+/// Uploads of smaller blobs are not worth being remembered.
+const KEPT: u64 = 1024 * 1024;
 
 /// A blob to be sent.
 pub(super) struct Upload<'a> {
@@ -21,6 +33,7 @@ pub(super) struct Upload<'a> {
     pub blob: &'a Descriptor,
     pub progress: &'a dyn Progress,
     pub stop: &'a Stop,
+    pub blobs: &'a dyn Blobs,
 }
 
 /// An upload that the registry has opened.
@@ -28,6 +41,10 @@ struct Place {
     url: Url,
     /// How many bytes it has.
     offset: u64,
+    /// The registry takes no smaller pieces (`OCI-Chunk-Min-Length`).
+    least: u64,
+    /// It was begun by an earlier try.
+    resumed: bool,
 }
 
 /// What came of an offer to begin.
@@ -39,132 +56,32 @@ enum Begun {
 /// What came of sending the rest.
 enum Sent {
     Done,
+    /// It is not taken so, and is sent otherwise from now on: in smaller pieces, or in pieces at all.
+    Otherwise {
+        url: Url,
+    },
     Interrupted {
         reason: String,
         asked: Option<Duration>,
+        /// Where it can be asked how far it came; `None` when it is begun anew.
+        url: Option<Url>,
+        /// All was sent, so that it may be there although nothing says so.
+        closing: bool,
     },
 }
 
+/// Why a request did not bring what was hoped for.
+enum Refused<'r> {
+    Sent(Sent),
+    /// 413: it is too large.
+    Size(Response<'r>),
+    /// 405: not by this method.
+    Way(Response<'r>),
+}
+
 impl<'a> Upload<'a> {
-    /// `None` when it stopped because another transfer has failed. `source` names a repository of the
-    /// same registry that has the blob, maybe.
-    pub(super) fn run(
-        &self,
-        blobs: &dyn Blobs,
-        source: &dyn Fn() -> Option<String>,
-    ) -> Result<Option<Outcome>, RegistryError> {
-        if self.exists()? {
-            return Ok(Some(Outcome::Existing));
-        }
-        let mut place = match self.begin(source().as_deref())? {
-            Begun::Mounted => return Ok(Some(Outcome::Mounted)),
-            Begun::Place(place) => Some(place),
-        };
-        let doing = format!("reading {} from the store", self.blob.digest());
-        let mut file = blobs
-            .open(self.blob.digest())
-            .map_err(|error| error.into_error(&self.what(), &doing, self.blob.digest()))?;
-        let length = http::length(&mut file).map_err(|source| RegistryError::Local {
-            doing: doing.clone(),
-            source,
-        })?;
-        if length != self.blob.size() {
-            return Err(RegistryError::Truncated {
-                what: format!("{} in the store", self.blob.digest()),
-                received: length,
-                expected: self.blob.size(),
-            });
-        }
-        let file = Arc::new(file);
-        self.progress.event(&Event::Start {
-            digest: self.blob.digest(),
-            size: length,
-            direction: Direction::Out,
-        });
-        let mut failed = 0;
-        loop {
-            if self.stop.is_set() {
-                return Ok(None);
-            }
-            let current = match place.take() {
-                Some(place) => place,
-                None => match self.begin(None)? {
-                    Begun::Mounted => return Ok(Some(Outcome::Mounted)),
-                    Begun::Place(place) => place,
-                },
-            };
-            let url = current.url.clone();
-            let before = current.offset;
-            match self.send(current, &file)? {
-                Sent::Done => return Ok(Some(Outcome::Transferred)),
-                Sent::Interrupted { reason, asked } => {
-                    failed += 1;
-                    let retry = &self.repository.client.retry;
-                    if failed >= retry.attempts {
-                        return Err(RegistryError::Truncated {
-                            what: format!("the upload of {} ({reason})", self.what()),
-                            received: before,
-                            expected: length,
-                        });
-                    }
-                    let wait = retry.wait(failed, asked);
-                    self.progress.event(&Event::Retry {
-                        what: &self.what(),
-                        reason: &reason,
-                        wait,
-                    });
-                    std::thread::sleep(wait);
-                    place = self.status(url)?;
-                    if place.as_ref().is_some_and(|place| place.offset > before) {
-                        failed = 1;
-                    }
-                }
-            }
-        }
-    }
-
-    fn what(&self) -> String {
-        format!("{} to {}", self.blob.digest(), self.repository.full_name())
-    }
-
-    fn action(&self) -> String {
-        format!("the upload of {}", self.what())
-    }
-
-    fn ask(
-        &self,
-        request: &Request,
-        repeat: bool,
-        sent: &dyn Fn(u64),
-    ) -> Result<Result<Response<'a>, http::Failure>, RegistryError> {
-        let scopes = [scope(&self.repository.name, "pull,push")];
-        self.ask_for(request, &scopes, repeat, sent)
-    }
-
-    fn ask_for(
-        &self,
-        request: &Request,
-        scopes: &[String],
-        repeat: bool,
-        sent: &dyn Fn(u64),
-    ) -> Result<Result<Response<'a>, http::Failure>, RegistryError> {
-        let call = Call {
-            action: &self.action(),
-            scopes,
-            repeat,
-            progress: self.progress,
-            sent,
-        };
-        self.repository.call(request, &call)
-    }
-
-    /// An answer, or the error of a lost connection.
-    fn answer(&self, request: &Request) -> Result<Response<'a>, RegistryError> {
-        self.ask(request, true, &|_| {})?
-            .map_err(|failure| self.repository.lost(failure))
-    }
-
-    fn exists(&self) -> Result<bool, RegistryError> {
+    /// Whether the registry has the blob.
+    pub(super) fn exists(&self) -> Result<bool, RegistryError> {
         let url = self
             .repository
             .url(&format!("blobs/{}", self.blob.digest()))?;
@@ -177,6 +94,196 @@ impl<'a> Upload<'a> {
             // Whatever else it is, the upload says it with words.
             _ => false,
         })
+    }
+
+    /// Sends a blob that the registry does not have. `None` when it stopped because another transfer has
+    /// failed. `source` names a repository of the same registry that has the blob, maybe.
+    pub(super) fn run(
+        &self,
+        source: &dyn Fn() -> Option<String>,
+    ) -> Result<Option<Outcome>, RegistryError> {
+        let size = self.blob.size();
+        let mut place = self.kept()?;
+        if place.is_none() {
+            match self.begin(source().as_deref())? {
+                // What it says is held against what it has.
+                Begun::Mounted if self.exists()? => return Ok(Some(Outcome::Mounted)),
+                Begun::Mounted => {}
+                Begun::Place(begun) => place = Some(begun),
+            }
+        }
+        let file = Arc::new(self.open()?);
+        self.progress.event(&Event::Start {
+            digest: self.blob.digest(),
+            size,
+            direction: Direction::Out,
+        });
+        let client = self.repository.client;
+        let mut tries = Tries::new(&client.retry);
+        let pieces = Pieces::default();
+        let mut cuts = 0;
+        loop {
+            if self.stop.is_set() {
+                return Ok(None);
+            }
+            let current = match place.take() {
+                Some(place) => place,
+                None => {
+                    match self.begin(None)? {
+                        Begun::Mounted if self.exists()? => return Ok(Some(Outcome::Mounted)),
+                        Begun::Mounted => {
+                            return Err(RegistryError::Manifest {
+                            what: self.what(),
+                            problem: "the registry says that it has the blob, and then that it has not".into(),
+                        });
+                        }
+                        Begun::Place(place) => place,
+                    }
+                }
+            };
+            let before = current.offset;
+            let least = current.least;
+            match self.send(current, &file, &pieces)? {
+                Sent::Done => {
+                    self.forget();
+                    return Ok(Some(Outcome::Transferred));
+                }
+                Sent::Otherwise { url } => place = self.status(url, least)?,
+                Sent::Interrupted {
+                    reason,
+                    asked,
+                    url,
+                    closing,
+                } => {
+                    if closing && self.exists()? {
+                        self.forget();
+                        return Ok(Some(Outcome::Transferred));
+                    }
+                    let sent = pieces.sent.replace(0);
+                    place = match url {
+                        Some(url) => self.status(url, least)?,
+                        None => None,
+                    };
+                    let now = place.as_ref().map_or(0, |place| place.offset);
+                    if now > before {
+                        tries.headway();
+                    } else if sent > 0 {
+                        cuts += 1;
+                        // Nothing of what was sent has stayed: what is sent in one request gets less.
+                        if cuts > 1 {
+                            pieces.shrink((sent / 2).max(CAREFUL_CHUNK));
+                        }
+                    }
+                    if place.is_none() {
+                        self.forget();
+                    }
+                    let what = self.what();
+                    let told = (what.as_str(), reason.as_str(), asked);
+                    if !client.try_again(&mut tries, told, self.progress, self.stop)? {
+                        return Err(RegistryError::Truncated {
+                            what: format!("the upload of {what} ({reason})"),
+                            received: now,
+                            expected: size,
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    fn open(&self) -> Result<File, RegistryError> {
+        let digest = self.blob.digest();
+        let doing = format!("reading {digest} from the store");
+        let mut file = self
+            .blobs
+            .open(digest)
+            .map_err(|error| error.into_error(&self.what(), &doing, digest))?;
+        let length = http::length(&mut file).map_err(|source| RegistryError::Local {
+            doing: doing.clone(),
+            source,
+        })?;
+        if length == self.blob.size() {
+            return Ok(file);
+        }
+        Err(RegistryError::Truncated {
+            what: format!("{digest} in the store"),
+            received: length,
+            expected: self.blob.size(),
+        })
+    }
+
+    fn what(&self) -> String {
+        format!("{} to {}", self.blob.digest(), self.repository.full_name())
+    }
+
+    fn action(&self) -> String {
+        format!("the upload of {}", self.what())
+    }
+
+    /// Under which an upload that is not finished is remembered.
+    fn key(&self) -> String {
+        format!("{}@{}", self.repository.full_name(), self.blob.digest())
+    }
+
+    /// The upload that an earlier process has begun and the registry still knows.
+    fn kept(&self) -> Result<Option<Place>, RegistryError> {
+        if self.blob.size() < KEPT {
+            return Ok(None);
+        }
+        let kept = self.blobs.upload_place(&self.key());
+        let Some(url) = kept.and_then(|text| self.repository.own(&text)) else {
+            return Ok(None);
+        };
+        let place = self.status(url, 0)?;
+        if place.is_none() {
+            self.forget();
+        }
+        Ok(place)
+    }
+
+    fn remember(&self, url: &Url) {
+        if self.blob.size() >= KEPT && self.repository.own(url.as_str()).is_some() {
+            self.blobs.note_upload(&self.key(), Some(url.as_str()));
+        }
+    }
+
+    fn forget(&self) {
+        if self.blob.size() >= KEPT {
+            self.blobs.note_upload(&self.key(), None);
+        }
+    }
+
+    fn ask(
+        &self,
+        request: &Request,
+        repeat: bool,
+        sent: &dyn Fn(u64),
+    ) -> Result<Result<Response<'a>, Failure>, RegistryError> {
+        let scopes = [scope(&self.repository.name, "pull,push")];
+        self.ask_for(request, &scopes, repeat, sent)
+    }
+
+    fn ask_for(
+        &self,
+        request: &Request,
+        scopes: &[String],
+        repeat: bool,
+        sent: &dyn Fn(u64),
+    ) -> Result<Result<Response<'a>, Failure>, RegistryError> {
+        let action = self.action();
+        let call = Call {
+            repeat,
+            sent,
+            stop: Some(self.stop),
+            ..Call::new(&action, scopes, self.progress)
+        };
+        self.repository.call(request, &call)
+    }
+
+    /// An answer, or the error of a lost connection.
+    fn answer(&self, request: &Request) -> Result<Response<'a>, RegistryError> {
+        self.ask(request, true, &|_| {})?
+            .map_err(|failure| self.repository.lost(failure))
     }
 
     /// Opens an upload, or has the blob taken from the repository `source`.
@@ -196,7 +303,7 @@ impl<'a> Upload<'a> {
             if let Ok(Ok(response)) = asked {
                 match response.status() {
                     201 => return Ok(Begun::Mounted),
-                    202 => return self.place(&response).map(Begun::Place),
+                    202 => return self.opened(&response).map(Begun::Place),
                     _ => {}
                 }
             }
@@ -204,13 +311,26 @@ impl<'a> Upload<'a> {
         let response = self.answer(&Request::new(Method::POST, plain))?;
         match response.status() {
             201 => Ok(Begun::Mounted),
-            202 => self.place(&response).map(Begun::Place),
+            202 => self.opened(&response).map(Begun::Place),
             _ => Err(self.repository.refusal(response, &self.action(), None)),
         }
     }
 
+    /// A new upload.
+    fn opened(&self, response: &Response<'_>) -> Result<Place, RegistryError> {
+        let url = self.next(response)?;
+        self.remember(&url);
+        let least = response.header("oci-chunk-min-length");
+        Ok(Place {
+            url,
+            offset: 0,
+            least: least.and_then(|text| text.trim().parse().ok()).unwrap_or(0),
+            resumed: false,
+        })
+    }
+
     /// Where an upload goes on, from an answer's `Location`.
-    fn place(&self, response: &Response<'_>) -> Result<Place, RegistryError> {
+    fn next(&self, response: &Response<'_>) -> Result<Url, RegistryError> {
         let given = response
             .header("location")
             .ok_or_else(|| RegistryError::Url {
@@ -220,67 +340,159 @@ impl<'a> Upload<'a> {
                     self.repository.host()
                 ),
             })?;
-        Ok(Place {
-            url: self.repository.location(given, &response.url)?,
-            offset: 0,
-        })
+        self.repository.location(given, &response.url)
+    }
+
+    /// The size of the pieces; `None`: all that is left in one.
+    fn piece(&self, pieces: &Pieces, least: u64) -> Option<u64> {
+        let own = pieces.size.get();
+        let size = self.repository.chunk().into_iter().chain(own).min()?;
+        Some(size.max(least))
     }
 
     /// Sends what is missing and closes the upload.
-    fn send(&self, place: Place, file: &Arc<File>) -> Result<Sent, RegistryError> {
+    fn send(&self, place: Place, file: &Arc<File>, pieces: &Pieces) -> Result<Sent, RegistryError> {
         let size = self.blob.size();
-        let Place { mut url, offset } = place;
-        let sent = |bytes: u64| {
+        let Place {
+            mut url,
+            mut offset,
+            least,
+            resumed,
+        } = place;
+        let whole = offset == 0
+            && !self.repository.wants_pieces()
+            && self.piece(pieces, least).is_none_or(|piece| piece >= size);
+        while offset < size && !whole {
+            let length = self
+                .piece(pieces, least)
+                .map_or(size - offset, |piece| piece.min(size - offset));
+            let request = Request::new(Method::PATCH, url.clone())
+                .header("content-type", "application/octet-stream")
+                .header("content-range", format!("{offset}-{}", offset + length - 1))
+                .payload(Payload::File {
+                    file: Arc::clone(file),
+                    offset,
+                    length,
+                });
+            let outcome = self.ask(&request, false, &self.sent(offset, pieces))?;
+            let response = match self.finish(outcome, &[202, 201, 204], &url, resumed, false)? {
+                Ok(response) => response,
+                Err(Refused::Sent(sent)) => return Ok(sent),
+                Err(Refused::Size(response)) => {
+                    self.smaller(response, length, least)?;
+                    return Ok(Sent::Otherwise { url });
+                }
+                Err(Refused::Way(response)) => {
+                    let action = format!("{} in pieces", self.action());
+                    return Err(self.repository.refusal(response, &action, None));
+                }
+            };
+            url = self.next(&response)?;
+            self.remember(&url);
+            pieces.sent.set(0);
+            let told = response.header("range").and_then(range::received);
+            let next = told.unwrap_or(offset + length);
+            if next <= offset || next > offset + length {
+                return Ok(Sent::Interrupted {
+                    reason: format!("it says that it has {next} bytes of {}", offset + length),
+                    asked: None,
+                    url: None,
+                    closing: false,
+                });
+            }
+            offset = next;
+            if self.stop.is_set() {
+                return Ok(Sent::Interrupted {
+                    reason: "another transfer has failed".into(),
+                    asked: None,
+                    url: Some(url),
+                    closing: false,
+                });
+            }
+        }
+        let mut close = url.clone();
+        close
+            .query_pairs_mut()
+            .append_pair("digest", self.blob.digest().as_ref());
+        let payload = if whole && size > 0 {
+            Payload::File {
+                file: Arc::clone(file),
+                offset: 0,
+                length: size,
+            }
+        } else {
+            Payload::None
+        };
+        let request = Request::new(Method::PUT, close)
+            .header("content-type", "application/octet-stream")
+            .payload(payload);
+        let outcome = self.ask(&request, false, &self.sent(0, pieces))?;
+        match self.finish(outcome, &[201, 204, 200], &url, resumed, true)? {
+            Ok(_) => Ok(Sent::Done),
+            Err(Refused::Sent(sent)) => Ok(sent),
+            Err(Refused::Size(response)) if whole => {
+                self.smaller(response, size, least)?;
+                Ok(Sent::Otherwise { url })
+            }
+            Err(Refused::Way(_)) if whole => {
+                self.repository.note_wants_pieces();
+                Ok(Sent::Otherwise { url })
+            }
+            Err(Refused::Size(response) | Refused::Way(response)) => {
+                let action = format!("the end of {}", self.action());
+                Err(self.repository.refusal(response, &action, None))
+            }
+        }
+    }
+
+    /// Counts what goes out of a piece.
+    fn sent(&self, offset: u64, pieces: &'a Pieces) -> impl Fn(u64) + use<'_, 'a> {
+        move |bytes| {
+            pieces.sent.set(bytes);
             self.progress.event(&Event::Advance {
                 digest: self.blob.digest(),
                 bytes: offset + bytes,
             });
-        };
-        let rest = Payload::File {
-            file: Arc::clone(file),
-            offset,
-            length: size - offset,
-        };
-        let mut payload = rest.clone();
-        if offset > 0 {
-            if offset < size {
-                let request = Request::new(Method::PATCH, url)
-                    .header("content-type", "application/octet-stream")
-                    .header("content-range", format!("{offset}-{}", size - 1))
-                    .payload(rest);
-                let response =
-                    match self.finish(self.ask(&request, false, &sent)?, &[202, 201, 204])? {
-                        Ok(response) => response,
-                        Err(interrupted) => return Ok(interrupted),
-                    };
-                url = self.place(&response)?.url;
-            }
-            payload = Payload::None;
         }
-        url.query_pairs_mut()
-            .append_pair("digest", self.blob.digest().as_ref());
-        let request = Request::new(Method::PUT, url)
-            .header("content-type", "application/octet-stream")
-            .payload(payload);
-        match self.finish(self.ask(&request, false, &sent)?, &[201, 204, 200])? {
-            Ok(_) => Ok(Sent::Done),
-            Err(interrupted) => Ok(interrupted),
+    }
+
+    /// A piece of this size was too large: the next are half of it, for this registry as long as this
+    /// process speaks to it.
+    fn smaller(
+        &self,
+        response: Response<'_>,
+        length: u64,
+        least: u64,
+    ) -> Result<(), RegistryError> {
+        let least = least.max(LEAST_CHUNK);
+        if length <= least {
+            let action = format!("{}, even in pieces of {length} bytes", self.action());
+            return Err(self.repository.refusal(response, &action, None));
         }
+        let half = (length / 2).max(1);
+        let half = 1 << half.ilog2();
+        self.repository.note_chunk(half.max(least));
+        Ok(())
     }
 
     /// Sorts an answer: as hoped for, to be tried again, or a refusal.
     fn finish(
         &self,
-        outcome: Result<Response<'a>, http::Failure>,
+        outcome: Result<Response<'a>, Failure>,
         good: &[u16],
-    ) -> Result<Result<Response<'a>, Sent>, RegistryError> {
+        url: &Url,
+        resumed: bool,
+        closing: bool,
+    ) -> Result<Result<Response<'a>, Refused<'a>>, RegistryError> {
         let response = match outcome {
             Ok(response) => response,
             Err(failure) if failure.may_pass() => {
-                return Ok(Err(Sent::Interrupted {
+                return Ok(Err(Refused::Sent(Sent::Interrupted {
                     reason: failure.cause,
                     asked: None,
-                }));
+                    url: Some(url.clone()),
+                    closing,
+                })));
             }
             Err(failure) => return Err(self.repository.lost(failure)),
         };
@@ -288,27 +500,36 @@ impl<'a> Upload<'a> {
         if good.contains(&status) {
             return Ok(Ok(response));
         }
-        // 404: the registry has lost the upload; 416: it has other bytes than we think.
-        if retry::is_transient(status) || matches!(status, 404 | 416) {
+        match status {
+            413 => return Ok(Err(Refused::Size(response))),
+            405 => return Ok(Err(Refused::Way(response))),
+            _ => {}
+        }
+        // 404: the registry has lost the upload; 416: it has other bytes than we think. What was begun
+        // before may be of other bytes, too.
+        let stale = resumed && status == 400;
+        if retry::is_transient(status) || matches!(status, 404 | 416) || stale {
             let asked = retry::retry_after(response.header("retry-after"));
             let refusal = self.repository.refusal(response, &self.action(), None);
-            return Ok(Err(Sent::Interrupted {
+            return Ok(Err(Refused::Sent(Sent::Interrupted {
                 reason: refusal.to_string(),
                 asked,
-            }));
+                url: (!stale).then(|| url.clone()),
+                closing: closing && status >= 500,
+            })));
         }
         Err(self.repository.refusal(response, &self.action(), None))
     }
 
     /// How far an upload has come; `None` when it is better begun anew.
-    fn status(&self, url: Url) -> Result<Option<Place>, RegistryError> {
+    fn status(&self, url: Url, least: u64) -> Result<Option<Place>, RegistryError> {
         let Ok(response) = self.ask(&Request::get(url.clone()), true, &|_| {})? else {
             return Ok(None);
         };
         if !matches!(response.status(), 200 | 202 | 204) {
             return Ok(None);
         }
-        let offset = received(response.header("range"));
+        let offset = response.header("range").and_then(range::received);
         let Some(offset) = offset.filter(|offset| *offset <= self.blob.size()) else {
             return Ok(None);
         };
@@ -316,48 +537,28 @@ impl<'a> Upload<'a> {
             Some(given) => self.repository.location(given, &response.url)?,
             None => url,
         };
-        Ok(Some(Place { url, offset }))
+        self.remember(&url);
+        Ok(Some(Place {
+            url,
+            offset,
+            least,
+            resumed: offset > 0,
+        }))
     }
 }
 
-/// `0-99` or `bytes=0-99` → 100 bytes are there. `0-0` is what registries say for none at all.
-fn received(range: Option<&str>) -> Option<u64> {
-    let range = range?.trim();
-    let range = range.strip_prefix("bytes=").unwrap_or(range);
-    let (first, last) = range.split_once('-')?;
-    let last: u64 = last.parse().ok()?;
-    match (first, last) {
-        ("0", 0) => Some(0),
-        ("0", last) => last.checked_add(1),
-        _ => None,
-    }
+/// How one blob is sent in pieces.
+#[derive(Default)]
+struct Pieces {
+    /// The largest piece, where that is another than the registry's own.
+    size: Cell<Option<u64>>,
+    /// What has gone out of the present request.
+    sent: Cell<u64>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn an_uploads_range_is_read() {
-        for (range, expected) in [
-            (Some("0-0"), Some(0)),
-            (Some("0-99"), Some(100)),
-            (Some("bytes=0-99"), Some(100)),
-            (Some("5-99"), None),
-            (Some("0--1"), None),
-            (Some("0-18446744073709551615"), None),
-            (Some(""), None),
-            (None, None),
-        ] {
-            assert_eq!(received(range), expected, "{range:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_range_is_read_or_refused(range in "\\PC{0,30}") {
-            let _ = received(Some(&range));
-        }
+impl Pieces {
+    fn shrink(&self, size: u64) {
+        let size = self.size.get().map_or(size, |known| known.min(size));
+        self.size.set(Some(size));
     }
 }

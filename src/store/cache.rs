@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::oci::{Descriptor, sha256_hex, to_canonical_json};
 
@@ -76,7 +75,7 @@ impl Store {
             .take(MAX_RECORD)
             .read_to_end(&mut bytes)
             .map_err(|e| StoreError::io("read", &path, e))?;
-        let Some(Envelope { needs, record, .. }) = opened::<Value>(&bytes) else {
+        let Some(Envelope { needs, record, .. }) = opened::<T>(&bytes) else {
             return Ok(None);
         };
         let whole = needs
@@ -87,7 +86,7 @@ impl Store {
             return Ok(None);
         }
         let _ = file.set_modified(std::time::SystemTime::now());
-        Ok(serde_json::from_value(record).ok())
+        Ok(Some(record))
     }
 
     /// Keeps a record, replacing the one of the same key. A power cut may take it, which costs the
@@ -101,6 +100,16 @@ impl Store {
             record,
         };
         self.replace_unsynced(&path, &to_canonical_json(&envelope)?)
+    }
+
+    /// Forgets a record; false when there was none.
+    pub fn forget<T: Record>(&self, key: &str) -> Result<bool, StoreError> {
+        let path = self.record_path(T::KIND, key)?;
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(StoreError::io("remove", &path, error)),
+        }
     }
 
     /// `cache/KIND/`, for a kind that is not of records: files that their owner names (not `*.json`)

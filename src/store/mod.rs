@@ -24,6 +24,7 @@ mod error;
 mod image;
 mod locks;
 mod names;
+mod partial;
 mod prune;
 mod repositories;
 mod scratch;
@@ -40,6 +41,7 @@ pub use error::StoreError;
 pub use image::Image;
 pub use locks::Lock;
 pub use names::Named;
+pub use partial::PartialBlob;
 pub use prune::{PruneOptions, Pruned};
 pub use scratch::Scratch;
 

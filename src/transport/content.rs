@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::error::TransportError;
 use super::{Imported, copy};
 use crate::oci::{
-    Descriptor, ImageIndex, MAX_METADATA, REF_NAME, descriptor, from_json, parse_digest,
+    Descriptor, ImageIndex, MAX_METADATA, REF_NAME, Reference, descriptor, from_json, parse_digest,
 };
 use crate::registry::{Document, Event, Outcome, Progress, choose, this_platform};
 use crate::store::Store;
@@ -127,6 +127,45 @@ fn select<'i>(
                 found: names(),
             }),
         },
+    }
+}
+
+/// The manifest of the image with one of these names, where an archive of Docker is an OCI layout, too;
+/// `None` where it is not, or has not all of the image in that form.
+pub(super) fn same_image(
+    store: &Store,
+    layout: &dyn Layout,
+    names: &[String],
+    progress: &dyn Progress,
+) -> Result<Option<Descriptor>, TransportError> {
+    if check_version(layout).is_err() {
+        return Ok(None);
+    }
+    let Some(index) = read_small(layout, "index.json")? else {
+        return Ok(None);
+    };
+    let what = format!("the index.json of {}", layout.path().display());
+    let index: ImageIndex = from_json(&index, &what)?;
+    let in_full = |name: &str| name.parse::<Reference>().ok().map(|name| name.canonical());
+    let wanted: Vec<String> = names.iter().filter_map(|name| in_full(name)).collect();
+    let fits = |entry: &&Descriptor| {
+        [CONTAINERD_NAME, REF_NAME].iter().any(|key| {
+            let name = annotation(entry, key).and_then(in_full);
+            name.is_some_and(|name| wanted.contains(&name))
+        })
+    };
+    let entry = match index.manifests().as_slice() {
+        [only] => Some(only),
+        several => several.iter().find(fits),
+    };
+    let Some(entry) = entry else {
+        return Ok(None);
+    };
+    match tree(store, layout, entry, progress) {
+        Ok(found) => Ok(Some(found)),
+        // Docker names the images of other platforms, and does not write them.
+        Err(TransportError::Malformed { .. } | TransportError::Registry(_)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

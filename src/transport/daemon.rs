@@ -25,7 +25,8 @@ pub(super) fn export(
     std::thread::scope(|scope| {
         let writing = scope.spawn(move || {
             let mut writer = io::BufWriter::with_capacity(256 * 1024, writer);
-            docker_archive::write(store, image, name.as_given(), &mut writer, path, progress)?;
+            let name = name.as_given();
+            docker_archive::write(store, image, name, &mut writer, (path, None), progress)?;
             writer
                 .flush()
                 .map_err(|source| TransportError::io("write to", path, source))

@@ -2,7 +2,8 @@
 //! (the Docker image specification 1.2, "Combined Image JSON + Filesystem Changeset Format").
 //!
 //! The archive has a `manifest.json`, the configurations and the layers. Layers stay as they are when
-//! they are plain or gzipped, both ways; only zstd, which old loaders do not know, is unpacked.
+//! they are plain or gzipped, both ways; an archive that is an OCI layout as well (Docker 25 and later
+//! write both) gives the layout's manifest, so that the image keeps its digest; only zstd, which old loaders do not know, is unpacked.
 
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -12,7 +13,7 @@ use serde_json::json;
 
 use super::archive::{Output, TarFile, TarWriter};
 use super::error::TransportError;
-use super::{Imported, copy};
+use super::{Imported, content, copy};
 use crate::layer::{self, Limits, Packing};
 use crate::oci::{
     Descriptor, Digest, ImageConfig, MAX_METADATA, MediaType, Reference, Sha256Reader, descriptor,
@@ -40,7 +41,8 @@ impl Item {
     }
 }
 
-/// Writes an archive with one image; a file of that name is replaced.
+/// Adds an image to an archive, which is made when it is missing. Another image of the same name in it
+/// loses its place; a file of something else is replaced.
 pub(super) fn export(
     store: &Store,
     image: &Descriptor,
@@ -48,28 +50,104 @@ pub(super) fn export(
     file: &Path,
     progress: &dyn Progress,
 ) -> Result<(), TransportError> {
+    let others = Others::of(store, file, name);
     let mut output = Output::create(file)?;
-    write(store, image, name, output.writer(), file, progress)?;
+    write(
+        store,
+        image,
+        name,
+        output.writer(),
+        (file, others.as_ref()),
+        progress,
+    )?;
     output.commit()
 }
 
-/// Writes the archive itself; `path` is for messages.
+/// The images that an archive has already and keeps.
+pub(super) struct Others {
+    archive: TarFile,
+    items: Vec<Item>,
+}
+
+impl Others {
+    fn of(store: &Store, file: &Path, name: &str) -> Option<Self> {
+        if !std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.len() > 0) {
+            return None;
+        }
+        let archive = TarFile::open(store, file).ok()?;
+        let manifest = small(&archive, MANIFEST).ok().flatten()?;
+        let mut items: Vec<Item> = serde_json::from_slice(&manifest).ok()?;
+        let own = repo_tag(name);
+        items.retain_mut(|item| {
+            let before = item.names().len();
+            if let (Some(own), Some(names)) = (&own, &mut item.repo_tags) {
+                names.retain(|name| name != own);
+            }
+            // One that had this name alone makes room, and so does one without a name for another such.
+            !item.names().is_empty() || (before == 0 && own.is_some())
+        });
+        (!items.is_empty()).then_some(Self { archive, items })
+    }
+
+    /// Copies their members that are not there yet. Gives what `manifest.json` says of them.
+    fn write(
+        &self,
+        tar: &mut TarWriter<'_>,
+        written: &mut Vec<String>,
+    ) -> Result<Vec<serde_json::Value>, TransportError> {
+        let path = self.archive.path();
+        let mut said = Vec::new();
+        for item in &self.items {
+            let layers = item.layers.as_deref().unwrap_or_default();
+            for name in [&item.config].into_iter().chain(layers) {
+                if written.contains(name) {
+                    continue;
+                }
+                let mut content = self.archive.member(name).ok_or_else(|| {
+                    let problem = format!("{} is missing in it", name.escape_debug());
+                    TransportError::malformed(path, problem)
+                })?;
+                tar.file(name, content.size(), |into| {
+                    io::copy(&mut content, into)
+                        .map(|_| ())
+                        .map_err(|source| TransportError::io("copy from", path, source))
+                })?;
+                written.push(name.clone());
+            }
+            said.push(json!({
+                "Config": item.config,
+                "RepoTags": item.names(),
+                "Layers": layers,
+            }));
+        }
+        Ok(said)
+    }
+}
+
+/// Writes the archive itself; the path is for messages.
 pub(super) fn write(
     store: &Store,
     image: &Descriptor,
     name: &str,
     into: &mut dyn Write,
-    path: &Path,
+    (path, others): (&Path, Option<&Others>),
     progress: &dyn Progress,
 ) -> Result<(), TransportError> {
     let image = store.image_at(image)?;
     let mut tar = TarWriter::new(into, path);
+    let mut written = Vec::new();
+    let mut said = match others {
+        Some(others) => others.write(&mut tar, &mut written)?,
+        None => Vec::new(),
+    };
     let config = format!("{}.json", image.manifest.config().digest().digest());
-    tar.bytes(&config, &image.config_bytes)?;
+    if !written.contains(&config) {
+        tar.bytes(&config, &image.config_bytes)?;
+    }
     let mut layers: Vec<String> = Vec::new();
     for (layer, diff_id) in image.manifest.layers().iter().zip(image.config.diff_ids()) {
         let member = format!("{}.tar", layer.digest().digest());
-        if !layers.contains(&member) {
+        if !layers.contains(&member) && !written.contains(&member) {
             let plain = if layer.media_type().to_string().ends_with("zstd") {
                 Some(unpacked_size(store, layer, &diff_id)?)
             } else {
@@ -93,12 +171,12 @@ pub(super) fn write(
         }
         layers.push(member);
     }
-    let manifest = json!([{
+    said.push(json!({
         "Config": config,
         "RepoTags": repo_tag(name).into_iter().collect::<Vec<_>>(),
         "Layers": layers,
-    }]);
-    tar.bytes(MANIFEST, &to_canonical_json(&manifest)?)?;
+    }));
+    tar.bytes(MANIFEST, &to_canonical_json(&said)?)?;
     tar.finish()
 }
 
@@ -177,6 +255,12 @@ pub(super) fn import(
     let items: Vec<Item> = serde_json::from_slice(&manifest)
         .map_err(|error| TransportError::malformed(file, format!("its manifest.json: {error}")))?;
     let item = select(file, &items, wanted)?;
+    let name = wanted
+        .map(str::to_owned)
+        .or_else(|| item.names().first().cloned());
+    if let Some(descriptor) = content::same_image(store, &archive, item.names(), progress)? {
+        return Ok(Imported { descriptor, name });
+    }
     let config_bytes = small(&archive, &item.config)?.ok_or_else(|| {
         TransportError::malformed(
             file,
@@ -210,9 +294,7 @@ pub(super) fn import(
     let (digest, size) = store.put_blob(&manifest)?;
     Ok(Imported {
         descriptor: descriptor(MediaType::ImageManifest, digest, size),
-        name: wanted
-            .map(str::to_owned)
-            .or_else(|| item.names().first().cloned()),
+        name,
     })
 }
 

@@ -40,6 +40,8 @@ pub enum TransportError {
     },
     #[error("{} cannot be read: {source}", path.display())]
     Archive { path: PathBuf, source: LayerError },
+    #[error("the image cannot be given that shape: {problem}")]
+    Shape { problem: String },
     #[error("`{program}` {problem}")]
     Program {
         program: &'static str,
@@ -79,6 +81,9 @@ impl TransportError {
             Self::Program { program, .. } => Some(format!(
                 "is {program} installed, and does it work for this user? An archive (docker-archive:FILE) is the other way"
             )),
+            Self::Shape { .. } => {
+                Some("take --compression gzip with --format docker, or --format oci".into())
+            }
             Self::Registry(error) => error.hint(),
             _ => None,
         }

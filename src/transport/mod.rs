@@ -24,6 +24,7 @@ mod layout;
 mod oci_archive;
 mod place;
 mod podman;
+mod shape;
 
 use crate::oci::{Descriptor, Reference};
 use crate::registry::{Client, ClientOptions, Progress};
@@ -31,6 +32,7 @@ use crate::store::Store;
 
 pub use error::TransportError;
 pub use place::{Destination, Place, Source};
+pub use shape::{Format, Shape, shaped};
 
 /// What an import brought.
 #[derive(Debug, Clone)]
@@ -65,7 +67,8 @@ pub fn export(
         Place::ContainersStorage(reference) => podman::export(store, image, reference, progress),
         Place::Registry(reference) => {
             let client = Client::new(ClientOptions::default())?;
-            client.push(image, store, reference, progress)?;
+            let image = shaped(store, image, Shape::default(), progress)?;
+            client.push(&image, store, reference, progress)?;
             Ok(())
         }
     }

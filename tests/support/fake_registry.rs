@@ -17,6 +17,10 @@ pub struct Asked {
     pub body: Vec<u8>,
     /// How often this method and target have been asked before.
     pub before: usize,
+    /// Whether the body is here; before, the answer may say that it hangs up.
+    pub complete: bool,
+    /// We hung up in the middle of the body; no answer goes out.
+    pub cut: bool,
 }
 
 impl Asked {
@@ -45,6 +49,12 @@ pub struct Reply {
     pub hang_up_after: Option<usize>,
     /// The body goes out a byte at a time, with this pause between them.
     pub drip: Option<Duration>,
+    /// The connection is closed after the answer, which does not say so.
+    pub close: bool,
+    /// What goes out instead of an answer of HTTP; the connection is closed after it.
+    pub raw: Option<Vec<u8>>,
+    /// Nothing goes out; the connection stays open for so long.
+    pub stall: Option<Duration>,
 }
 
 impl Reply {
@@ -68,6 +78,26 @@ impl Reply {
     pub fn length(mut self, length: u64) -> Self {
         self.length = Some(length);
         self
+    }
+
+    /// The connection ends without a word.
+    pub fn close(mut self) -> Self {
+        self.close = true;
+        self
+    }
+
+    pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
+        Self {
+            raw: Some(bytes.into()),
+            ..Self::default()
+        }
+    }
+
+    pub fn stall(time: Duration) -> Self {
+        Self {
+            stall: Some(time),
+            ..Self::default()
+        }
     }
 
     pub fn drip(mut self, pause: Duration) -> Self {
@@ -160,6 +190,8 @@ fn serve(stream: &TcpStream, answer: &Answer, log: &Mutex<Vec<Asked>>) -> std::i
             headers,
             body: Vec::new(),
             before: 0,
+            complete: false,
+            cut: false,
         };
         {
             let log = log.lock().expect("the log");
@@ -170,17 +202,32 @@ fn serve(stream: &TcpStream, answer: &Answer, log: &Mutex<Vec<Asked>>) -> std::i
             .and_then(|length| length.parse().ok())
             .unwrap_or(0);
         // The body is not known to the answer when it hangs up in the middle of it.
+        asked.complete = length == 0;
         let mut reply = answer(&asked);
         if let Some(limit) = reply.hang_up_after {
             (&mut reader)
                 .take(limit as u64)
                 .read_to_end(&mut asked.body)?;
+            asked.cut = true;
+            answer(&asked);
             log.lock().expect("the log").push(asked);
             return Ok(());
         }
         if length > 0 {
             (&mut reader).take(length).read_to_end(&mut asked.body)?;
+            asked.complete = true;
             reply = answer(&asked);
+        }
+        if let Some(time) = reply.stall {
+            log.lock().expect("the log").push(asked);
+            thread::sleep(time);
+            return Ok(());
+        }
+        if let Some(raw) = &reply.raw {
+            log.lock().expect("the log").push(asked);
+            let mut writer = stream;
+            writer.write_all(raw)?;
+            return writer.flush();
         }
         let head = asked.method == "HEAD";
         log.lock().expect("the log").push(asked);
@@ -200,7 +247,7 @@ fn serve(stream: &TcpStream, answer: &Answer, log: &Mutex<Vec<Asked>>) -> std::i
             writer.write_all(&reply.body)?;
         }
         writer.flush()?;
-        if reply.length.is_some() && !head {
+        if (reply.length.is_some() && !head) || reply.close {
             return Ok(());
         }
     }

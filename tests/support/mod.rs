@@ -39,6 +39,7 @@ pub mod s2i_builders;
 pub mod secure_git;
 pub mod skopeo;
 pub mod sound;
+pub mod sound_registry;
 pub mod stored;
 pub mod users;
 pub mod warpdrive;

@@ -150,7 +150,10 @@ impl CommonArgs {
             std::fs::File::open(path).map_err(|error| {
                 CommandError::usage(format!("--dockercfg-path {}: {error}", path.display()))
             })?;
-            registry::name_auth_files(vec![path.clone()]);
+            registry::set_defaults(registry::ClientOptions {
+                auth_files: vec![path.clone()],
+                ..registry::ClientOptions::default()
+            });
         }
         Ok(())
     }
@@ -357,6 +360,7 @@ impl OursArgs {
             smoke: false,
             harden: self.harden,
             audit: self.judgement()?,
+            pull: crate::pipeline::Pull::Missing,
             pinned: None,
             budget,
             limits,

@@ -24,6 +24,7 @@ pub fn notify(
         retry: Retry {
             attempts: ATTEMPTS,
             first_wait: Duration::from_millis(500),
+            ..Retry::default()
         },
         ..ClientOptions::default()
     })

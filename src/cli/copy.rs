@@ -1,0 +1,140 @@
+//! `warpdrive copy`: an image goes from one place to another.
+
+use serde_json::json;
+
+use crate::oci::Reference;
+use crate::pipeline::Transfers;
+use crate::registry::{Client, ClientOptions, CopyOptions};
+use crate::transport::{self, Destination, Place, Source};
+
+use super::context::Context;
+use super::error::CommandError;
+use super::printer::human_size;
+use super::progress::Console;
+use super::push::RegistryArgs;
+
+/// Copy an image from one place to another
+///
+/// From registry to registry nothing is stored, and what the other has is not sent; within one registry
+/// layers are mounted, so that no byte moves. Other copies go through the store, without a name there.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  warpdrive copy docker://docker.io/library/python:3.13-slim docker://registry.example.com/python:3.13
+  warpdrive copy docker://r.example.com/team/opal:1 docker://r.example.com/prod/opal:1 --referrers
+  warpdrive copy docker-archive:opal.tar docker://registry.example.com/team/opal:1.2
+  warpdrive copy docker://registry.example.com/team/opal:1.2 oci:layout:1.2
+")]
+pub(super) struct Args {
+    /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], docker-daemon:REF,
+    /// containers-storage:REF or `docker://REF`
+    source: String,
+    /// The same
+    dest: String,
+    /// Platform to choose where there are several, OS/ARCH[/VARIANT] [default: this machine's]
+    #[arg(long, value_name = "PLATFORM", conflicts_with = "all")]
+    platform: Option<String>,
+    /// All platforms (from registry to registry)
+    #[arg(long)]
+    all: bool,
+    /// What refers to the image as well: signatures, attestations (from registry to registry)
+    #[arg(long)]
+    referrers: bool,
+    #[command(flatten)]
+    registry: RegistryArgs,
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
+    let source = Source::parse(&args.source)?;
+    let destination = Destination::parse(&args.dest)?;
+    if args.json && destination.is_stdout() {
+        return Err(CommandError::usage(
+            "the image and --json cannot both go to standard output",
+        ));
+    }
+    let options = ClientOptions {
+        platform: args.platform.clone(),
+        ..args.registry.options()
+    };
+    if let (Place::Registry(from), Place::Registry(to)) = (&source, &destination) {
+        return between(args, context, from, to, options);
+    }
+    if args.all || args.referrers {
+        return Err(CommandError::usage(
+            "--all and --referrers are for copies from registry to registry",
+        ));
+    }
+    crate::registry::set_defaults(options);
+    let store = context.open_store()?;
+    let _in_use = store.lock_shared()?;
+    let console = Console::new(&context.printer);
+    let listener = Transfers::new(&console);
+    let imported = transport::import(&store, &source, &listener)?;
+    let name = imported.name.unwrap_or_default();
+    transport::export(&store, &imported.descriptor, &name, &destination, &listener)?;
+    if args.json {
+        context.printer.json(&json!({
+            "source": source.to_string(),
+            "destination": destination.to_string(),
+            "digest": imported.descriptor.digest().to_string(),
+        }));
+    } else if !destination.is_stdout() {
+        context.printer.result(destination.to_string());
+    }
+    Ok(0)
+}
+
+fn between(
+    args: &Args,
+    context: &Context,
+    from: &Reference,
+    to: &Reference,
+    options: ClientOptions,
+) -> Result<u8, CommandError> {
+    let store = context.open_store()?;
+    let scratch = store.scratch("copy")?;
+    let console = Console::new(&context.printer);
+    let client = Client::new(options)?;
+    let (report, referrers) = client.copy(
+        from,
+        &client,
+        to,
+        CopyOptions {
+            all: args.all,
+            referrers: args.referrers,
+            directory: scratch.path(),
+        },
+        &Transfers::new(&console),
+    )?;
+    if args.json {
+        context.printer.json(&json!({
+            "source": args.source,
+            "destination": args.dest,
+            "digest": report.digest,
+            "uploaded": report.uploaded,
+            "uploaded_bytes": report.uploaded_bytes,
+            "mounted": report.mounted,
+            "existing": report.existing,
+            "referrers": referrers,
+        }));
+        return Ok(0);
+    }
+    context.printer.progress(format!(
+        "{} blobs sent ({}), {} mounted, {} there already",
+        report.uploaded,
+        human_size(report.uploaded_bytes),
+        report.mounted,
+        report.existing
+    ));
+    if args.referrers {
+        let words = format!("{referrers} manifests that refer to it are copied");
+        context.printer.progress(words);
+    }
+    context
+        .printer
+        .result(format!("{}@{}", report.reference, report.digest));
+    Ok(0)
+}

@@ -1,0 +1,219 @@
+//! `warpdrive login` and `warpdrive logout`: the login of a registry is verified and kept, or forgotten.
+
+use std::io::{BufRead, IsTerminal, Read, Write};
+use std::path::PathBuf;
+
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use serde_json::json;
+
+use crate::registry::{AuthStore, Client};
+
+use super::context::Context;
+use super::error::{CommandError, ExitStatus};
+use super::push::RegistryArgs;
+
+/// A password is not longer.
+const MAX_PASSWORD: u64 = 64 * 1024;
+
+/// Log in to a registry
+///
+/// The login is shown to the registry first, and kept only if it is right: in the file where `podman
+/// login` keeps it (`$XDG_RUNTIME_DIR/containers/auth.json`, else `~/.config/containers/auth.json`), or with
+/// the credential helper that the file names.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  warpdrive login registry.example.com
+  echo \"$TOKEN\" | warpdrive login -u robot --password-stdin registry.example.com
+")]
+pub(super) struct LoginArgs {
+    /// Host of the registry, with its port where that is not the usual one
+    registry: String,
+    /// Name of the user
+    #[arg(short, long, value_name = "NAME")]
+    username: Option<String>,
+    /// Read the password from standard input
+    #[arg(long)]
+    password_stdin: bool,
+    /// Keep it in Docker's file (~/.docker/config.json)
+    #[arg(long, conflicts_with = "authfile")]
+    docker: bool,
+    #[command(flatten)]
+    access: RegistryArgs,
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Forget the login of a registry
+#[derive(Debug, clap::Args)]
+pub(super) struct LogoutArgs {
+    /// Host of the registry, with its port where that is not the usual one
+    registry: String,
+    /// File that the login is in [default: as for `login`]
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
+    /// It is in Docker's file (~/.docker/config.json)
+    #[arg(long, conflicts_with = "authfile")]
+    docker: bool,
+    /// One JSON object on stdout
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// A registry's host, and nothing else.
+fn host(text: &str) -> Result<&str, CommandError> {
+    let bare = text
+        .strip_prefix("docker://")
+        .or_else(|| text.strip_prefix("https://"))
+        .unwrap_or(text)
+        .trim_end_matches('/');
+    let bad = bare.is_empty()
+        || !bare
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
+    if bad {
+        return Err(
+            CommandError::usage(format!("`{text}` is not the host of a registry"))
+                .with_hint("give HOST or HOST:PORT, as in registry.example.com:5000"),
+        );
+    }
+    Ok(match bare {
+        "index.docker.io" | "registry-1.docker.io" => "docker.io",
+        bare => bare,
+    })
+}
+
+fn store(given: Option<&PathBuf>, docker: bool) -> Result<AuthStore, CommandError> {
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    AuthStore::find(given.map(PathBuf::as_path), docker, &variable).ok_or_else(|| {
+        CommandError::new(
+            ExitStatus::Failure,
+            "login-place",
+            "there is no place for a login: HOME is not set",
+        )
+        .with_hint("name a file with --authfile FILE")
+    })
+}
+
+pub(super) fn login(args: &LoginArgs, context: &Context) -> Result<u8, CommandError> {
+    let registry = host(&args.registry)?;
+    let store = store(args.access.access.authfile.as_ref(), args.docker)?;
+    let user = match &args.username {
+        Some(user) => user.clone(),
+        None if args.password_stdin => {
+            return Err(CommandError::usage(
+                "--password-stdin needs --username NAME",
+            ));
+        }
+        None => ask("Username: ", true)?,
+    };
+    if user.is_empty() || user.contains(':') || user.contains(char::is_control) {
+        return Err(CommandError::usage(
+            "the name of a user is not empty and has no colon in it",
+        ));
+    }
+    let password = if args.password_stdin {
+        let mut text = String::new();
+        std::io::stdin()
+            .lock()
+            .take(MAX_PASSWORD)
+            .read_to_string(&mut text)
+            .map_err(|error| unread(&error))?;
+        text.trim_end_matches(['\r', '\n']).to_owned()
+    } else {
+        ask("Password: ", false)?
+    };
+    if password.is_empty() {
+        return Err(CommandError::usage("the password is empty"));
+    }
+    // A file that is made here need not be there yet.
+    let mut options = args.access.options();
+    options.auth_files.clear();
+    let known = Client::new(options)?.verify_login(registry, &user, &password)?;
+    if !known {
+        context.printer.warning(format!(
+            "{registry} asks for no login, so nobody knows whether this one is right"
+        ));
+    }
+    let helper = store.keep(registry, &user, &password)?;
+    if args.json {
+        context.printer.json(&json!({
+            "registry": registry,
+            "user": user,
+            "verified": known,
+            "file": store.path(),
+            "helper": helper,
+        }));
+        return Ok(0);
+    }
+    let place = match helper {
+        Some(helper) => format!("with docker-credential-{helper}"),
+        None => format!("in {}", store.path().display()),
+    };
+    context
+        .printer
+        .result(format!("logged in to {registry}; kept {place}"));
+    Ok(0)
+}
+
+pub(super) fn logout(args: &LogoutArgs, context: &Context) -> Result<u8, CommandError> {
+    let registry = host(&args.registry)?;
+    let store = store(args.authfile.as_ref(), args.docker)?;
+    if !store.forget(registry)? {
+        return Err(CommandError::new(
+            ExitStatus::Failure,
+            "login-missing",
+            format!(
+                "there is no login for {registry} in {}",
+                store.path().display()
+            ),
+        )
+        .with_hint("name the file with --authfile FILE, or --docker for Docker's"));
+    }
+    if args.json {
+        let file = store.path();
+        context
+            .printer
+            .json(&json!({"registry": registry, "file": file}));
+    } else {
+        context.printer.result(format!("logged out of {registry}"));
+    }
+    Ok(0)
+}
+
+fn unread(error: &std::io::Error) -> CommandError {
+    CommandError::new(
+        ExitStatus::Failure,
+        "login-input",
+        format!("standard input could not be read: {error}"),
+    )
+}
+
+/// Asks a person; what is typed is shown or not.
+fn ask(question: &str, shown: bool) -> Result<String, CommandError> {
+    let input = std::io::stdin();
+    if !input.is_terminal() {
+        return Err(
+            CommandError::usage("there is no terminal to ask for the login at").with_hint(
+                "give --username NAME and the password on standard input: --password-stdin",
+            ),
+        );
+    }
+    let _ = std::io::stderr().write_all(question.as_bytes());
+    let before = tcgetattr(&input).map_err(|error| unread(&error.into()))?;
+    if !shown {
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&input, OptionalActions::Flush, &silent)
+            .map_err(|error| unread(&error.into()))?;
+    }
+    let mut line = String::new();
+    let read = input.lock().take(MAX_PASSWORD).read_line(&mut line);
+    if !shown {
+        let _ = tcsetattr(&input, OptionalActions::Flush, &before);
+        let _ = std::io::stderr().write_all(b"\n");
+    }
+    read.map_err(|error| unread(&error))?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}

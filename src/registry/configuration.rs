@@ -1,0 +1,522 @@
+//! `registries.conf` (containers-registries.conf(5), version 2; of version 1, its three lists): where
+//! images really come from. Mirrors, places that prefixes stand for, registries that are blocked or may
+//! be spoken to without TLS, aliases for short names, and where short names are looked for.
+//!
+//! Read are `$CONTAINERS_REGISTRIES_CONF`, or the user's `~/.config/containers/registries.conf`, or
+//! `/etc/containers/registries.conf`, then `registries.conf.d/*.conf` in `/etc/containers` and in the
+//! user's directory, by name: a later file's entry replaces an earlier one's of the same prefix.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::error::{RegistryError, tame};
+use crate::oci::Reference;
+
+/// Such files are small; a larger one is something else.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// What all files say together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Configuration {
+    /// By prefix.
+    entries: BTreeMap<String, Entry>,
+    /// Short name → full name.
+    aliases: BTreeMap<String, String>,
+    search: Vec<String>,
+}
+
+/// One `[[registry]]`.
+#[derive(Debug, Clone, Default)]
+struct Entry {
+    location: Option<String>,
+    insecure: bool,
+    blocked: bool,
+    mirrors_by_digest_only: bool,
+    mirrors: Vec<Mirror>,
+    /// The file that says it.
+    from: PathBuf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Mirror {
+    location: String,
+    #[serde(default)]
+    insecure: bool,
+    #[serde(default, rename = "pull-from-mirror")]
+    when: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct File {
+    #[serde(default)]
+    unqualified_search_registries: Option<Vec<String>>,
+    #[serde(default)]
+    registry: Vec<Written>,
+    #[serde(default)]
+    aliases: BTreeMap<String, String>,
+    /// Version 1.
+    #[serde(default)]
+    registries: BTreeMap<String, Listed>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Written {
+    #[serde(default)]
+    prefix: Option<String>,
+    #[serde(default)]
+    location: Option<String>,
+    #[serde(default)]
+    insecure: bool,
+    #[serde(default)]
+    blocked: bool,
+    #[serde(default)]
+    mirror_by_digest_only: bool,
+    #[serde(default)]
+    mirror: Vec<Mirror>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Listed {
+    #[serde(default)]
+    registries: Vec<String>,
+}
+
+/// A repository of a registry, as it is spoken to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub registry: String,
+    pub repository: String,
+    /// Not the registry of the name, but one that has copies.
+    pub is_mirror: bool,
+}
+
+impl Configuration {
+    /// What the usual files say. One that is there and cannot be read is an error.
+    pub(crate) fn load(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Result<Self, RegistryError> {
+        let mut found = Self::default();
+        for path in files(variable) {
+            if let Some(text) = read(&path)? {
+                found.add(&path, &text)?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes one file in.
+    pub(crate) fn add(&mut self, path: &Path, text: &str) -> Result<(), RegistryError> {
+        let bad = |problem: String| RegistryError::File {
+            path: path.to_owned(),
+            problem,
+        };
+        let file: File = toml::from_str(text).map_err(|error| {
+            let line = error
+                .span()
+                .map_or(1, |span| text[..span.start.min(text.len())].lines().count());
+            bad(format!("line {line}: {}", tame(error.message(), 200)))
+        })?;
+        if let Some(search) = file.unqualified_search_registries {
+            self.search = search;
+        }
+        for (short, full) in file.aliases {
+            // An empty one takes an earlier one back.
+            if full.is_empty() {
+                self.aliases.remove(&short);
+            } else {
+                self.aliases.insert(short, full);
+            }
+        }
+        for written in file.registry {
+            let prefix = written
+                .prefix
+                .clone()
+                .filter(|prefix| !prefix.is_empty())
+                .or_else(|| written.location.clone())
+                .ok_or_else(|| bad("a [[registry]] has neither prefix nor location".into()))?;
+            if prefix.starts_with("*.") && written.location.is_some() {
+                return Err(bad(format!(
+                    "the registry `{}` has a location, which a prefix with `*.` cannot have",
+                    tame(&prefix, 100)
+                )));
+            }
+            let entry = Entry {
+                location: written.location,
+                insecure: written.insecure,
+                blocked: written.blocked,
+                mirrors_by_digest_only: written.mirror_by_digest_only,
+                mirrors: written.mirror,
+                from: path.to_owned(),
+            };
+            self.entries
+                .insert(prefix.trim_end_matches('/').to_owned(), entry);
+        }
+        for (kind, listed) in file.registries {
+            if kind == "search" {
+                self.search = listed.registries;
+                continue;
+            }
+            for name in listed.registries {
+                let entry = self.entries.entry(name).or_default();
+                path.clone_into(&mut entry.from);
+                entry.insecure |= kind == "insecure";
+                entry.blocked |= kind == "block";
+            }
+        }
+        Ok(())
+    }
+
+    /// Hosts that may be spoken to without TLS or with any certificate.
+    pub(crate) fn insecure_hosts(&self) -> impl Iterator<Item = String> {
+        let host = |location: &str| location.split('/').next().unwrap_or_default().to_owned();
+        let mut hosts = Vec::new();
+        for (prefix, entry) in &self.entries {
+            if entry.insecure {
+                hosts.push(host(entry.location.as_deref().unwrap_or(prefix)));
+            }
+            let mirrors = entry.mirrors.iter().filter(|mirror| mirror.insecure);
+            hosts.extend(mirrors.map(|mirror| host(&mirror.location)));
+        }
+        hosts.into_iter()
+    }
+
+    /// Where a name leads to, for what is written there: never a mirror.
+    pub(crate) fn place(&self, reference: &Reference) -> Result<Place, RegistryError> {
+        let full = format!("{}/{}", reference.registry(), reference.repository());
+        let whole = whole(&full, reference);
+        let Some((rest, entry)) = self.entry(&whole, &full) else {
+            return split(&full, false);
+        };
+        if entry.blocked {
+            return Err(RegistryError::Blocked {
+                host: reference.registry().to_owned(),
+                by: entry.from.clone(),
+            });
+        }
+        match &entry.location {
+            Some(location) => split(&format!("{location}{rest}"), false),
+            None => split(&full, false),
+        }
+    }
+
+    /// Where an image may be fetched from, in this order.
+    pub(crate) fn sources(&self, reference: &Reference) -> Result<Vec<Place>, RegistryError> {
+        let mut places = Vec::new();
+        for name in self.in_full(reference) {
+            let whole = whole(&name, reference);
+            if let Some((rest, entry)) = self.entry(&whole, &name)
+                && !entry.blocked
+            {
+                let by_digest = reference.digest().is_some();
+                for mirror in &entry.mirrors {
+                    let when = mirror.when.as_deref();
+                    let fits = match when {
+                        Some("digest-only") => by_digest,
+                        Some("tag-only") => !by_digest,
+                        _ => by_digest || !entry.mirrors_by_digest_only,
+                    };
+                    if fits {
+                        places.push(split(&format!("{}{rest}", mirror.location), true)?);
+                    }
+                }
+            }
+            let parsed: Reference = name.parse().map_err(|_| RegistryError::Url {
+                url: tame(&name, 200),
+                problem: "registries.conf makes this of the name, and it is not one".into(),
+            })?;
+            places.push(self.place(&parsed)?);
+        }
+        Ok(places)
+    }
+
+    /// A short name's full ones.
+    fn in_full(&self, reference: &Reference) -> Vec<String> {
+        let own = format!("{}/{}", reference.registry(), reference.repository());
+        if reference.has_host() {
+            return vec![own];
+        }
+        let given = reference.as_given();
+        let bare = given.split('@').next().unwrap_or(given);
+        let bare = match bare.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => name,
+            _ => bare,
+        };
+        if let Some(full) = self.aliases.get(bare) {
+            return vec![full.clone()];
+        }
+        if self.search.is_empty() {
+            return vec![own];
+        }
+        let full = |registry: &String| {
+            if registry == "docker.io" {
+                own.clone()
+            } else {
+                format!("{}/{bare}", registry.trim_end_matches('/'))
+            }
+        };
+        self.search.iter().map(full).collect()
+    }
+
+    /// The entry of the longest prefix, and what comes after the prefix in `full`.
+    fn entry<'f>(&self, whole: &str, full: &'f str) -> Option<(&'f str, &Entry)> {
+        let fitting = self.entries.iter().filter(|(prefix, _)| {
+            if let Some(domain) = prefix.strip_prefix('*') {
+                let host = whole.split('/').next().unwrap_or_default();
+                return host.ends_with(domain);
+            }
+            whole
+                .strip_prefix(prefix.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ':', '@']))
+        });
+        let (prefix, entry) = fitting.max_by_key(|(prefix, _)| prefix.len())?;
+        Some((full.get(prefix.len()..).unwrap_or_default(), entry))
+    }
+}
+
+/// `host/path:tag@digest`, which prefixes are held against.
+fn whole(full: &str, reference: &Reference) -> String {
+    let given = reference.as_given();
+    let tag = reference
+        .tag()
+        .map_or_else(String::new, |tag| format!(":{tag}"));
+    let digest = given.split_once('@').map_or("", |(_, digest)| digest);
+    let digest = if digest.is_empty() {
+        String::new()
+    } else {
+        format!("@{digest}")
+    };
+    format!("{full}{tag}{digest}")
+}
+
+fn split(full: &str, is_mirror: bool) -> Result<Place, RegistryError> {
+    let bad = || RegistryError::Url {
+        url: tame(full, 200),
+        problem: "registries.conf makes this of the name, and it is not a repository of a registry"
+            .into(),
+    };
+    let (registry, repository) = full.split_once('/').ok_or_else(bad)?;
+    let harmless = |text: &str| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-._:/[]".contains(&b))
+    };
+    let parts = || repository.split('/');
+    if !harmless(registry)
+        || !harmless(repository)
+        || parts().any(|part| part.is_empty() || part == "..")
+    {
+        return Err(bad());
+    }
+    Ok(Place {
+        registry: registry.to_owned(),
+        repository: repository.to_owned(),
+        is_mirror,
+    })
+}
+
+fn files(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
+    let system = Path::new("/etc/containers");
+    let own = variable("XDG_CONFIG_HOME")
+        .or_else(|| variable("HOME").map(|home| home.join(".config")))
+        .map(|config| config.join("containers"));
+    let mut files = Vec::new();
+    if let Some(only) = variable("CONTAINERS_REGISTRIES_CONF") {
+        files.push(only);
+        return files;
+    }
+    let mut candidates = own.iter().map(|own| own.join("registries.conf"));
+    let user = candidates.find(|path| path.is_file());
+    files.push(user.unwrap_or_else(|| system.join("registries.conf")));
+    for directory in [Some(system.to_owned()), own].into_iter().flatten() {
+        let Ok(entries) = std::fs::read_dir(directory.join("registries.conf.d")) else {
+            continue;
+        };
+        let mut parts: Vec<PathBuf> = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| {
+                path.extension()
+                    .is_some_and(|extension| extension == "conf")
+            })
+            .collect();
+        parts.sort();
+        files.extend(parts);
+    }
+    files
+}
+
+fn read(path: &Path) -> Result<Option<String>, RegistryError> {
+    let bad = |problem: String| RegistryError::File {
+        path: path.to_owned(),
+        problem,
+    };
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(bad(error.to_string())),
+    };
+    let mut text = String::new();
+    file.take(MAX_FILE + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| bad(error.to_string()))?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(bad(format!("it is larger than {MAX_FILE} bytes")));
+    }
+    Ok(Some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TEXT: &str = r#"
+        unqualified-search-registries = ["reg.example", "docker.io"]
+        short-name-mode = "enforcing"
+        [aliases]
+        "fedora" = "registry.fedoraproject.org/fedora"
+        [[registry]]
+        prefix = "docker.io"
+        location = "docker.io"
+        [[registry.mirror]]
+        location = "mirror.example:5000/hub"
+        insecure = true
+        [[registry.mirror]]
+        location = "digests.example"
+        pull-from-mirror = "digest-only"
+        [[registry]]
+        prefix = "corp.example/team"
+        location = "inner.example:5000/t"
+        insecure = true
+        [[registry]]
+        location = "bad.example"
+        blocked = true
+        [[registry]]
+        prefix = "*.evil.example"
+        blocked = true
+    "#;
+
+    fn configuration(text: &str) -> Configuration {
+        let mut found = Configuration::default();
+        found.add(Path::new("registries.conf"), text).unwrap();
+        found
+    }
+
+    fn sources(found: &Configuration, name: &str) -> Vec<String> {
+        let places = found.sources(&name.parse().unwrap()).unwrap();
+        let shown = places.iter().map(|place| {
+            let mirror = if place.is_mirror { " (mirror)" } else { "" };
+            format!("{}/{}{mirror}", place.registry, place.repository)
+        });
+        shown.collect()
+    }
+
+    #[test]
+    fn names_lead_to_places() {
+        let found = configuration(TEXT);
+        let digest = format!("@sha256:{}", "a".repeat(64));
+        for (name, expected) in [
+            (
+                "docker.io/library/python:3",
+                vec![
+                    "mirror.example:5000/hub/library/python (mirror)",
+                    "docker.io/library/python",
+                ],
+            ),
+            (
+                &format!("docker.io/library/python{digest}"),
+                vec![
+                    "mirror.example:5000/hub/library/python (mirror)",
+                    "digests.example/library/python (mirror)",
+                    "docker.io/library/python",
+                ],
+            ),
+            ("corp.example/team/opal", vec!["inner.example:5000/t/opal"]),
+            ("corp.example/teams/opal", vec!["corp.example/teams/opal"]),
+            ("fedora:41", vec!["registry.fedoraproject.org/fedora"]),
+            (
+                "opal:1",
+                vec![
+                    "reg.example/opal",
+                    "mirror.example:5000/hub/library/opal (mirror)",
+                    "docker.io/library/opal",
+                ],
+            ),
+        ] {
+            assert_eq!(sources(&found, name), expected, "{name}");
+        }
+        for blocked in ["bad.example/x", "bad.example/x:1", "a.evil.example/x"] {
+            let reference: Reference = blocked.parse().unwrap();
+            assert!(matches!(
+                found.place(&reference),
+                Err(RegistryError::Blocked { .. })
+            ));
+            assert!(found.sources(&reference).is_err(), "{blocked}");
+        }
+        let other: Reference = "good.example/x".parse().unwrap();
+        assert_eq!(found.place(&other).unwrap().registry, "good.example");
+        let mut hosts: Vec<_> = found.insecure_hosts().collect();
+        hosts.sort();
+        assert_eq!(hosts, ["inner.example:5000", "mirror.example:5000"]);
+    }
+
+    #[test]
+    fn nothing_is_said_and_nothing_changes() {
+        let found = configuration("");
+        assert_eq!(sources(&found, "opal"), ["docker.io/library/opal"]);
+    }
+
+    #[test]
+    fn the_lists_of_version_1_count() {
+        let found = configuration(
+            "[registries.search]\nregistries = ['reg.example']\n[registries.block]\nregistries = ['bad.example']\n[registries.insecure]\nregistries = ['dev.example']\n",
+        );
+        assert_eq!(sources(&found, "opal"), ["reg.example/opal"]);
+        assert!(found.place(&"bad.example/x".parse().unwrap()).is_err());
+        assert_eq!(found.insecure_hosts().collect::<Vec<_>>(), ["dev.example"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line() {
+        for (text, part) in [
+            ("\n\nx = [", "line 3"),
+            (
+                "[[registry]]\nblocked = true",
+                "neither prefix nor location",
+            ),
+            (
+                "[[registry]]\nprefix = '*.x.example'\nlocation = 'y'",
+                "cannot have",
+            ),
+        ] {
+            let mut found = Configuration::default();
+            let error = found.add(Path::new("r.conf"), text).unwrap_err();
+            let error = error.to_string();
+            assert!(error.contains(part) && error.contains("r.conf"), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC{0,200}", name in "[a-z.]{1,8}/[a-z]{1,8}") {
+            let mut found = Configuration::default();
+            if found.add(Path::new("r.conf"), &text).is_ok()
+                && let Ok(reference) = name.parse::<Reference>()
+            {
+                let _ = found.sources(&reference);
+            }
+        }
+    }
+}

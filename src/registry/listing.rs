@@ -1,0 +1,223 @@
+//! What a registry can be asked about a repository without fetching an image: its tags, and what refers
+//! to an image (distribution-spec, "Listing Tags", "Listing Referrers").
+
+use serde::Deserialize;
+
+use super::error::{RegistryError, tame};
+use super::http::{Request, Response, Url};
+use super::progress::Silent;
+use super::session::{Call, Client, Repository, scope};
+use crate::oci::{
+    Descriptor, Digest, ImageIndex, ImageManifest, MAX_METADATA, Reference, from_json, sha256,
+};
+
+/// A list longer than this is not read to its end.
+const MAX_PAGES: usize = 1000;
+const MAX_ENTRIES: usize = 200_000;
+
+#[derive(Deserialize)]
+struct Tags {
+    #[serde(default)]
+    tags: Option<Vec<String>>,
+}
+
+impl Client {
+    /// All tags of a repository, sorted: the specification says so, and not all registries do.
+    pub fn tags(&self, reference: &Reference) -> Result<Vec<String>, RegistryError> {
+        self.first_of(reference, &Silent, &mut |source| {
+            let repository = source.repository()?;
+            let thing = format!("repository {}", repository.name);
+            let mut tags: Vec<String> = Vec::new();
+            let mut next = Some(repository.url("tags/list?n=1000")?);
+            for _ in 0..MAX_PAGES {
+                let Some(url) = next else { break };
+                let mut response = ask(&repository, Request::get(url), "the list of tags")?;
+                if response.status() != 200 {
+                    return Err(repository.refusal(response, "the list of tags", Some(&thing)));
+                }
+                next = following(&repository, &response)?;
+                let bytes = whole(&repository, &mut response, "the list of tags")?;
+                let page: Tags = from_json(&bytes, "the list of tags").map_err(|error| {
+                    RegistryError::Manifest {
+                        what: format!("the list of tags of {}", repository.full_name()),
+                        problem: tame(&error.to_string(), 200),
+                    }
+                })?;
+                tags.extend(page.tags.unwrap_or_default());
+                if tags.len() > MAX_ENTRIES {
+                    break;
+                }
+            }
+            tags.sort();
+            tags.dedup();
+            Ok(tags)
+        })
+    }
+
+    /// What refers to an image (signatures, lists of parts, attestations): by the registry's list, else by
+    /// the index under the tag `sha256-HEX`.
+    pub fn referrers(
+        &self,
+        reference: &Reference,
+        subject: &Digest,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        self.first_of(reference, &Silent, &mut |source| {
+            of_subject(&source.repository()?, subject)
+        })
+    }
+
+    /// The configuration of an image.
+    pub fn config(
+        &self,
+        reference: &Reference,
+        manifest: &ImageManifest,
+    ) -> Result<Vec<u8>, RegistryError> {
+        use std::io::Read;
+        let config = manifest.config();
+        let what = format!("the configuration of {reference}");
+        if config.size() > MAX_METADATA {
+            return Err(RegistryError::TooLarge {
+                what,
+                limit: MAX_METADATA,
+            });
+        }
+        let mut bytes = Vec::new();
+        self.stream(reference, config)?
+            .read_to_end(&mut bytes)
+            .map_err(|source| RegistryError::Local {
+                doing: format!("reading {what}"),
+                source,
+            })?;
+        let found = sha256(&bytes);
+        if found == *config.digest() {
+            return Ok(bytes);
+        }
+        Err(RegistryError::Digest {
+            what,
+            expected: config.digest().to_string(),
+            found: found.to_string(),
+        })
+    }
+}
+
+/// The tag of the index of what refers to an image, where the registry keeps no list itself.
+pub(super) fn fallback_tag(subject: &Digest) -> String {
+    format!("sha256-{}", subject.digest())
+}
+
+pub(super) fn of_subject(
+    repository: &Repository<'_>,
+    subject: &Digest,
+) -> Result<Vec<Descriptor>, RegistryError> {
+    let action = format!("the list of what refers to {subject}");
+    let mut found = Vec::new();
+    let mut next = Some(repository.url(&format!("referrers/{subject}"))?);
+    for _ in 0..MAX_PAGES {
+        let Some(url) = next else { break };
+        let mut response = ask(repository, Request::get(url), &action)?;
+        match response.status() {
+            200 => {}
+            // No such list: registries of before version 1.1.
+            404 | 405 => {
+                let tag = fallback_tag(subject);
+                let url = repository.url(&format!("manifests/{tag}"))?;
+                response = ask(repository, Request::get(url), &action)?;
+                if response.status() == 404 {
+                    return Ok(Vec::new());
+                }
+                if response.status() != 200 {
+                    return Err(repository.refusal(response, &action, None));
+                }
+            }
+            _ => return Err(repository.refusal(response, &action, None)),
+        }
+        next = following(repository, &response)?;
+        let bytes = whole(repository, &mut response, &action)?;
+        let index: ImageIndex =
+            from_json(&bytes, &action).map_err(|error| RegistryError::Manifest {
+                what: action.clone(),
+                problem: tame(&error.to_string(), 200),
+            })?;
+        found.extend(index.manifests().iter().cloned());
+        if found.len() > MAX_ENTRIES {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn ask<'c>(
+    repository: &Repository<'c>,
+    request: Request,
+    action: &str,
+) -> Result<Response<'c>, RegistryError> {
+    let scopes = [scope(&repository.name, "pull")];
+    let request = request
+        .header("accept", "application/vnd.oci.image.index.v1+json")
+        .header("accept", "application/json");
+    repository.must(&request, &Call::new(action, &scopes, &Silent))
+}
+
+fn whole(
+    repository: &Repository<'_>,
+    response: &mut Response<'_>,
+    what: &str,
+) -> Result<Vec<u8>, RegistryError> {
+    response
+        .bytes(MAX_METADATA, &Silent)
+        .map_err(|failure| repository.lost(failure))?
+        .ok_or_else(|| RegistryError::TooLarge {
+            what: what.to_owned(),
+            limit: MAX_METADATA,
+        })
+}
+
+/// The next page: `Link: </v2/…>; rel="next"` (RFC 8288), of the same registry.
+fn following(
+    repository: &Repository<'_>,
+    response: &Response<'_>,
+) -> Result<Option<Url>, RegistryError> {
+    let Some(target) = response.header("link").and_then(next_of) else {
+        return Ok(None);
+    };
+    let url = repository.location(target, &response.url)?;
+    match repository.own(url.as_str()) {
+        Some(url) => Ok(Some(url)),
+        None => Err(RegistryError::Url {
+            url: super::http::shown(&url),
+            problem: format!("{} gave it as the next page of a list", repository.host()),
+        }),
+    }
+}
+
+fn next_of(link: &str) -> Option<&str> {
+    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+    let next = parameters.split(';').any(|parameter| {
+        let parameter = parameter.trim().to_ascii_lowercase();
+        matches!(parameter.as_str(), "rel=next" | "rel=\"next\"")
+    });
+    next.then_some(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_found() {
+        for (link, expected) in [
+            (
+                r#"</v2/x/tags/list?last=b>; rel="next""#,
+                Some("/v2/x/tags/list?last=b"),
+            ),
+            ("</a>; rel=next", Some("/a")),
+            ("</a>; rel=prev", None),
+            ("</a>", None),
+            ("a; rel=next", None),
+            ("<a; rel=next", None),
+            ("", None),
+        ] {
+            assert_eq!(next_of(link), expected, "{link}");
+        }
+    }
+}
