@@ -10,6 +10,9 @@ use super::Declared;
 /// What conda needs to run pip, and no more.
 const CARRIERS: &[&str] = &["python", "pip", "setuptools", "wheel"];
 
+/// Channels that say nothing of where packages come from.
+const DEFAULTS: &[&str] = &["defaults", "nodefaults"];
+
 pub(super) fn read(files: &dyn Files) -> Option<Declared> {
     let file = ["environment.yml", "environment.yaml"]
         .into_iter()
@@ -43,10 +46,18 @@ pub(super) fn read(files: &dyn Files) -> Option<Declared> {
             }
             continue;
         };
+        let item = item.trim().trim_matches(['"', '\'']);
+        if section == "channels" && !DEFAULTS.contains(&item) {
+            declared.doubts.push(super::Doubt {
+                place: place.clone(),
+                text: item.to_owned(),
+                wrong: "conda's channels are not asked: Python is the builder's, packages are PyPI's".to_owned(),
+                write: "the names below `- pip:` into requirements.txt, or delete the channel if all comes from PyPI".to_owned(),
+            });
+        }
         if section != "dependencies" {
             continue;
         }
-        let item = item.trim().trim_matches(['"', '\'']);
         match pip {
             Some(at) if column > at => {
                 if item.contains(": ") || item.starts_with(['{', '[', '&', '*', '!', '|', '>']) {
@@ -96,7 +107,7 @@ mod tests {
 
     #[test]
     fn pip_alone_is_read() {
-        let text = "name: x\nchannels:\n  - conda-forge\ndependencies:\n  - python=3.11\n  - pip\n  - pip:\n      - flask==3.0 # web\n      - \"uvicorn[standard]\"\nprefix: /opt/conda\n";
+        let text = "name: x\nchannels:\n  - defaults\ndependencies:\n  - python=3.11\n  - pip\n  - pip:\n      - flask==3.0 # web\n      - \"uvicorn[standard]\"\nprefix: /opt/conda\n";
         let found = declared(text);
         assert_eq!(found.lines, ["flask==3.0", "uvicorn[standard]"]);
         assert_eq!(found.doubts, []);
@@ -113,6 +124,7 @@ mod tests {
         assert_eq!(places, ["environment.yml:2", "environment.yml:5"]);
         assert!(found.doubts[1].write.contains("gdal"));
         for odd in [
+            "channels: \n  - conda-forge\ndependencies:\n  - pip:\n    - flask\n",
             "dependencies: [flask]\n",
             "dependencies:\n  - pip: &x\n",
             "dependencies:\n  - pip:\n    - {x: 1}\n",
