@@ -14,7 +14,7 @@ use crate::store::{Store, StoreError};
 use super::facts::{LayerFacts, PathHasher};
 use super::interest::Interest;
 
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 const KIND: &str = "audit-layers";
 
 #[derive(Serialize, Deserialize)]
