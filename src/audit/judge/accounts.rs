@@ -153,15 +153,18 @@ impl Doors {
     }
 }
 
-/// An account that somebody can become by its password.
+/// An account whose password is empty, or that somebody knows.
 pub(super) struct Entrant {
     pub(super) name: String,
     /// It is the image's user's own.
     pub(super) is_own: bool,
+    /// The image's user can act as it.
+    pub(super) is_open: bool,
     pub(super) as_who: Runtime,
 }
 
-/// Those that the image's user can become: its own account, and others where a program such as `su` asks.
+/// All of them. The image's user can act as its own account, and as others where a program such as `su`
+/// asks.
 pub(super) fn entrants(
     accounts: &Accounts,
     runtime: &Runtime,
@@ -172,9 +175,6 @@ pub(super) fn entrants(
     let mut entrants: Vec<Entrant> = Vec::new();
     for account in accounts.with_password() {
         let is_own = runtime.names.contains(&account.name);
-        if !is_own && !has_su {
-            continue;
-        }
         if entrants.len() >= MAX_ENTRANTS {
             findings.push(Finding::of_path(
                 "account-unreadable",
@@ -188,6 +188,7 @@ pub(super) fn entrants(
         entrants.push(Entrant {
             name: account.name.clone(),
             is_own,
+            is_open: is_own || has_su,
             as_who: Runtime::of_account(accounts, account, flat),
         });
     }

@@ -54,7 +54,7 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
     let entrants = accounts::entrants(&accounts, &runtime, subject.flat, has_su, &mut findings);
     let sudo = privileges::judge(subject.flat, &runtime, &entrants, &mut findings);
     setuid::judge(&all, &accounts, &trust, &mut findings);
-    let knows = !entrants.is_empty();
+    let knows = entrants.iter().any(|entrant| entrant.is_open);
     load(&mut loaded, &runtime, &sudo, knows, &mut findings);
     loaded.finish(&mut findings);
     writable::judge(subject, &all, &runtime, &mut findings);

@@ -2,7 +2,7 @@
 //! and what root runs on the way through all stacks.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::accounts::pam::{self, Answer, Kind, Line, Outcome, Statement};
 use super::super::finding::{Finding, Severity};
@@ -130,9 +130,11 @@ pub(super) fn judge(
     if loaded.has_program("sudo") {
         services.extend(sudo.services.iter().cloned());
     }
+    let files = Files::new(loaded.flat());
     for service in &services {
-        judge_service(loaded, runtime, service, sudo, knows, findings);
+        judge_service(loaded, &files, runtime, service, sudo, knows, findings);
     }
+    files.finish(findings);
 }
 
 /// The file of a service, as PAM finds it.
@@ -160,6 +162,7 @@ struct Caller<'a> {
 
 fn judge_service(
     loaded: &mut Loaded<'_>,
+    files: &Files<'_>,
     runtime: &Runtime,
     service: &str,
     sudo: &Sudo<'_>,
@@ -167,8 +170,6 @@ fn judge_service(
     findings: &mut Vec<Finding>,
 ) {
     let flat = loaded.flat();
-    let unreadable: RefCell<BTreeSet<(Vec<u8>, usize, &'static str)>> = RefCell::default();
-    let read = |name: &str| read(flat, name, &mut unreadable.borrow_mut());
     let own = place(flat, service);
     let first = if own.is_some() { service } else { OTHER };
     let (path, layer) = own
@@ -182,10 +183,10 @@ fn judge_service(
         });
     let walked = |kind: Kind, caller: Caller<'_>| -> Option<Outcome> {
         let step = |line: &Line| answers(loaded, caller, line);
-        let mut stack = pam::stack(first, kind, &mut |name: &str| read(name), &step)?;
+        let mut stack = pam::stack(first, kind, &mut |name: &str| files.read(name), &step)?;
         if own.is_some() && stack.is_empty() {
             // What a service leaves out, the service `other` decides.
-            stack = pam::stack(OTHER, kind, &mut |name: &str| read(name), &step)?;
+            stack = pam::stack(OTHER, kind, &mut |name: &str| files.read(name), &step)?;
         }
         Some(pam::walk(&stack))
     };
@@ -279,17 +280,8 @@ fn judge_service(
         );
     }
     // `other` is read with every service.
-    let mut modules = pam::modules(first, &mut |name: &str| read(name));
-    modules.extend(pam::modules(OTHER, &mut |name: &str| read(name)));
-    for (path, layer, problem) in unreadable.into_inner() {
-        findings.push(Finding::of_path(
-            "account-unreadable",
-            Severity::High,
-            layer,
-            &path,
-            format!("{} cannot be judged: {problem}", shown(&path)),
-        ));
-    }
+    let mut modules = pam::modules(first, &mut |name: &str| files.read(name));
+    modules.extend(pam::modules(OTHER, &mut |name: &str| files.read(name)));
     for module in modules {
         load(loaded, &module);
     }
@@ -321,31 +313,68 @@ fn what_passing_gives(
     }
 }
 
-/// The lines of a service, or of a file that is included.
-fn read(
-    flat: &Flat<'_>,
-    name: &str,
-    unreadable: &mut BTreeSet<(Vec<u8>, usize, &'static str)>,
-) -> Option<Vec<Statement>> {
-    let directory = DIRECTORIES
-        .iter()
-        .any(|directory| !flat.files_in(directory.as_bytes()).is_empty());
-    if !directory {
-        return match flat.read_through_links(b"etc/pam.conf") {
-            Lookup::Bytes { bytes, .. } => Some(pam::parse_common(bytes, name)),
-            _ => None,
-        };
+/// The files of services, each read once.
+struct Files<'a> {
+    flat: &'a Flat<'a>,
+    /// Where there is none, `/etc/pam.conf` counts.
+    has_directory: bool,
+    known: RefCell<BTreeMap<String, Option<Vec<Statement>>>>,
+    unreadable: RefCell<BTreeSet<(Vec<u8>, usize, &'static str)>>,
+}
+
+impl<'a> Files<'a> {
+    fn new(flat: &'a Flat<'a>) -> Self {
+        Self {
+            flat,
+            has_directory: DIRECTORIES
+                .iter()
+                .any(|directory| !flat.files_in(directory.as_bytes()).is_empty()),
+            known: RefCell::default(),
+            unreadable: RefCell::default(),
+        }
     }
-    let path = match name.strip_prefix('/') {
-        Some(path) => path.as_bytes().to_vec(),
-        None => place(flat, name)?.0,
-    };
-    match flat.read_through_links(&path) {
-        Lookup::Absent => None,
-        Lookup::Bytes { bytes, .. } => Some(pam::parse(bytes)),
-        Lookup::Unreadable { layer, problem } => {
-            unreadable.insert((path, layer, problem));
-            None
+
+    /// The lines of a service, or of a file that is included.
+    fn read(&self, name: &str) -> Option<Vec<Statement>> {
+        if let Some(statements) = self.known.borrow().get(name) {
+            return statements.clone();
+        }
+        let statements = self.read_anew(name);
+        let mut known = self.known.borrow_mut();
+        known.insert(name.to_owned(), statements.clone());
+        statements
+    }
+
+    fn read_anew(&self, name: &str) -> Option<Vec<Statement>> {
+        if !self.has_directory {
+            return match self.flat.read_through_links(b"etc/pam.conf") {
+                Lookup::Bytes { bytes, .. } => Some(pam::parse_common(bytes, name)),
+                _ => None,
+            };
+        }
+        let path = match name.strip_prefix('/') {
+            Some(path) => path.as_bytes().to_vec(),
+            None => place(self.flat, name)?.0,
+        };
+        match self.flat.read_through_links(&path) {
+            Lookup::Absent => None,
+            Lookup::Bytes { bytes, .. } => Some(pam::parse(bytes)),
+            Lookup::Unreadable { layer, problem } => {
+                self.unreadable.borrow_mut().insert((path, layer, problem));
+                None
+            }
+        }
+    }
+
+    fn finish(self, findings: &mut Vec<Finding>) {
+        for (path, layer, problem) in self.unreadable.into_inner() {
+            findings.push(Finding::of_path(
+                "account-unreadable",
+                Severity::High,
+                layer,
+                &path,
+                format!("{} cannot be judged: {problem}", shown(&path)),
+            ));
         }
     }
 }

@@ -56,7 +56,7 @@ pub(super) fn judge(
     facts
 }
 
-/// The image's user, and whom it can become by a password.
+/// The image's user, and accounts with a password.
 struct People<'a> {
     runtime: &'a Runtime,
     entrants: &'a [Entrant],
@@ -175,7 +175,8 @@ fn sudo(
             let entrant = people
                 .entrants
                 .iter()
-                .find(|entrant| !ours && aliases.fits(&rule.users, &entrant.as_who.person()));
+                .filter(|entrant| entrant.is_open && !ours)
+                .find(|entrant| aliases.fits(&rule.users, &entrant.as_who.person()));
             if root_only || (!ours && !nopasswd && entrant.is_none()) {
                 continue;
             }
@@ -285,7 +286,7 @@ fn doas(
     let theirs = people
         .entrants
         .iter()
-        .filter(|entrant| !entrant.is_own)
+        .filter(|entrant| entrant.is_open && !entrant.is_own)
         .flat_map(|entrant| {
             let in_force = in_force(&rules, &entrant.as_who.person());
             in_force
