@@ -404,3 +404,54 @@ pub(super) fn judge(accounts: &Accounts, runtime: &Runtime, findings: &mut Vec<F
         push("runtime-group", severity, message);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_gets_into_a_group() {
+        const HASH: &str = "$6$salt$hash";
+        for (group, secret, newgrp, gpasswd, inside) in [
+            ("sudo:x:27:app", "", false, false, true),
+            ("sudo:x:27:", "sudo:*::app", true, false, true),
+            ("sudo:x:27:", "sudo:*::app", false, true, false),
+            ("sudo:x:27:", "sudo:*::ops", true, true, false),
+            ("sudo:x:27:", "sudo:*:app:", false, true, true),
+            ("sudo:x:27:", "sudo:*:app:", true, false, false),
+            ("sudo:x:27:", "sudo:HASH::", true, false, true),
+            ("sudo:x:27:", "sudo:!HASH::", true, true, false),
+            ("sudo:x:27:", "sudo:::", true, true, false),
+            ("sudo:HASH:27:", "", true, false, true),
+            ("sudo:HASH:27:", "", false, true, false),
+            ("sudo:x:27:", "other:HASH:app:app", true, true, false),
+        ] {
+            let accounts = Accounts {
+                groups: group::parse(group.replace("HASH", HASH).as_bytes()),
+                secrets: group::parse_shadow(secret.replace("HASH", HASH).as_bytes()),
+                ..Accounts::default()
+            };
+            let doors = Doors { newgrp, gpasswd };
+            let names = ["app".to_owned()];
+            let admitted = accounts.admits(&accounts.groups[0], &names, doors);
+            assert_eq!(admitted, inside, "{group} {secret} {doors:?}");
+        }
+    }
+
+    #[test]
+    fn accounts_that_a_password_opens() {
+        let accounts = Accounts {
+            passwd: passwd::parse(
+                b"root::0:0::/:/s\nempty::1:1::/:/s\nx:x:2:2::/:/s\nno:x:3:3::/:/s\n",
+            ),
+            shadow: shadow::parse(b"root:$6$a$b:1\nx:$6$salt$hash:1\nno:!$6$salt$hash:1\n"),
+            ..Accounts::default()
+        };
+        let names: Vec<&str> = accounts
+            .with_password()
+            .iter()
+            .map(|account| account.name.as_str())
+            .collect();
+        assert_eq!(names, ["empty", "x"]);
+    }
+}
