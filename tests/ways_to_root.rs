@@ -36,6 +36,11 @@ const HASH: &str = "$6$Zk3vRr0qTq8xW1pe$T//5xe5d.jp5.UXF0YhLGIBt1sxp./IxC80FxOk2
 
 const SU: &str = "su -c 'id -u' </dev/null";
 const SU_WITH_WORD: &str = "echo 'correct horse battery' | su -c 'id -u'";
+const SU_TO_OWN: &str = "echo 'correct horse battery' | su app -c 'cat /tmp/told'";
+const CHSH: &str = "chsh -s /bin/sh app </dev/null";
+const PASSWD: &str = "passwd </dev/null";
+const SUDO_WITH_WORD: &str = "echo 'correct horse battery' | sudo -S id -u";
+const SUDO_FOR_ROOT: &str = "echo 'correct horse battery' | sudo -S -u root id -u";
 const SUDO: &str = "sudo -n id -u";
 const SUDO_ASKING: &str = "sudo -S id -u </dev/null";
 
@@ -55,7 +60,7 @@ struct Parts {
 impl Parts {
     fn new(store: &Store) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        for package in ["sudo", "libnss-db"] {
+        for package in ["sudo", "libnss-db", "passwd"] {
             let place = directory.path();
             process::run(
                 Command::new("apt-get")
@@ -119,7 +124,9 @@ impl Parts {
             .file("etc/group", 0o644, GROUPS)
             .owned("etc/shadow", 0o640, (0, 42), SHADOW)
             .file("etc/sudoers", 0o440, "root ALL=(ALL:ALL) ALL\n")
+            .owned("etc/gshadow", 0o640, (0, 42), "root:*::\nsudo:*::\n")
             .file("usr/bin/su", 0o4755, self.shipped("usr/bin/su"))
+            .file("usr/bin/newgrp", 0o4755, self.shipped("usr/bin/newgrp"))
             .dir("opt/own", 0o755, (0, 0))
             .symlink(&format!("{LIBRARIES}/libnss_db.so.2"), "libnss_db-2.2.3.so")
             .symlink(
@@ -134,6 +141,11 @@ impl Parts {
             ("sudo", "etc/pam.d/sudo", 0o644),
             ("sudo", "etc/sudo.conf", 0o644),
             ("libnss-db", "usr/bin/makedb", 0o755),
+            ("passwd", "usr/bin/chsh", 0o4755),
+            ("passwd", "usr/bin/passwd", 0o4755),
+            ("passwd", "usr/bin/gpasswd", 0o4755),
+            ("passwd", "etc/pam.d/chsh", 0o644),
+            ("passwd", "etc/pam.d/passwd", 0o644),
         ] {
             layer = layer.file(path, mode, fs::read(self.path(package).join(path)).unwrap());
         }
@@ -143,7 +155,7 @@ impl Parts {
             0o644,
             fs::read(module).unwrap(),
         );
-        for package in ["sudo", "libnss-db"] {
+        for package in ["sudo", "libnss-db", "passwd"] {
             let list = fs::read(self.path(&format!("{package}.control/md5sums"))).unwrap();
             layer = layer.file(&format!("var/lib/dpkg/info/{package}.md5sums"), 0o644, list);
         }
@@ -379,6 +391,190 @@ fn of_pam(parts: &Parts) -> Vec<Case> {
     ]
 }
 
+/// A program that tells the id it has.
+const TELLS: &str = "#!/bin/sh\n/usr/bin/id -u | tee /tmp/told\n";
+
+fn of_all_stacks_of_pam(parts: &Parts) -> Vec<Case> {
+    let shipped = |path: &str| String::from_utf8(parts.shipped(path)).unwrap();
+    let su = shipped("etc/pam.d/su");
+    let session = shipped("etc/pam.d/common-session");
+    let password = shipped("etc/pam.d/common-password");
+    let own = parts.own("own.so");
+    let runs = "optional pam_exec.so seteuid stdout /opt/own/tells";
+    let told = |path: &str, text: String| {
+        Layer::new()
+            .file("opt/own/tells", 0o755, TELLS)
+            .file(path, 0o644, text)
+    };
+    let shadow = |field: &str| format!("root:*:19000::::::\napp:{field}:19000::::::\n");
+    vec![
+        case("pam-module-of-a-session", "library", SU, |way| {
+            let comment = pick(way, "", "# ");
+            let text = format!("{session}{comment}session optional /opt/own/own.so\n");
+            Layer::new().file("opt/own/own.so", 0o644, &own).file(
+                "etc/pam.d/common-session",
+                0o644,
+                text,
+            )
+        }),
+        case("pam-module-of-an-included-session", "library", SU, |way| {
+            // Of a file that is included for a session, the lines of other kinds are nothing.
+            let kind = pick(way, "session", "account");
+            Layer::new()
+                .file("opt/own/own.so", 0o644, &own)
+                .file(
+                    "etc/pam.d/own",
+                    0o644,
+                    format!("{kind} optional /opt/own/own.so\n"),
+                )
+                .file("etc/pam.d/su", 0o644, format!("{su}session include own\n"))
+        }),
+        case("pam-module-of-a-password", "library", PASSWD, |way| {
+            let comment = pick(way, "", "# ");
+            let text = format!("{password}{comment}password optional /opt/own/own.so\n");
+            Layer::new().file("opt/own/own.so", 0o644, &own).file(
+                "etc/pam.d/common-password",
+                0o644,
+                text,
+            )
+        }),
+        case("pam-program-of-a-password", "pam", PASSWD, |way| {
+            let first = pick(way, "required pam_permit.so", "required pam_deny.so");
+            let text = format!("password {first}\npassword {runs}\n");
+            told("etc/pam.d/passwd", text)
+        }),
+        case("pam-program-of-an-account", "pam", CHSH, |way| {
+            let first = pick(way, "sufficient pam_permit.so", "required pam_deny.so");
+            let text = format!("auth {first}\naccount {runs}\naccount required pam_permit.so\n");
+            told("etc/pam.d/chsh", text)
+        }),
+        case("pam-program-without-seteuid", "pam", CHSH, |way| {
+            let first = pick(way, "sufficient pam_permit.so", "required pam_deny.so");
+            let runs = "account required pam_exec.so stdout /usr/bin/id -u";
+            told("etc/pam.d/chsh", format!("auth {first}\n{runs}\n"))
+        }),
+        case("pam-program-of-an-own-session", "pam", SU_TO_OWN, |way| {
+            let lock = pick(way, "", "!");
+            told("etc/pam.d/su", format!("{su}session {runs}\n")).owned(
+                "etc/shadow",
+                0o640,
+                (0, 42),
+                shadow(&format!("{lock}{HASH}")),
+            )
+        }),
+    ]
+}
+
+fn of_groups_and_passwords(parts: &Parts) -> Vec<Case> {
+    let rule = "%sudo ALL=(ALL) NOPASSWD: ALL\n";
+    let secrets = |text: &str| {
+        Layer::new().file("etc/sudoers", 0o440, rule).owned(
+            "etc/gshadow",
+            0o640,
+            (0, 42),
+            format!("root:*::\n{text}\n"),
+        )
+    };
+    let shadow = |app: &str, ops: &str, rules: &str| {
+        let accounts = format!("{ACCOUNTS}ops:x:1500:1500::/home/ops:/bin/bash\n");
+        let text = format!("root:*:19000::::::\napp:{app}:19000::::::\nops:{ops}:19000::::::\n");
+        Layer::new()
+            .file("etc/passwd", 0o644, accounts)
+            .owned("etc/shadow", 0o640, (0, 42), text)
+            .file("etc/sudoers", 0o440, rules)
+    };
+    let locked = format!("!{HASH}");
+    let app_rule = "app ALL=(ALL) ALL\n";
+    let ops_rule = "ops ALL=(ALL) NOPASSWD: ALL\n";
+    let su_ops = "echo 'correct horse battery' | su ops -c 'sudo -n id -u'";
+    vec![
+        case(
+            "group-member-of-gshadow",
+            "sudo-nopasswd",
+            "echo 'sudo -n id -u' | newgrp sudo",
+            |way| secrets(pick(way, "sudo:*::app", "sudo:*::ops")),
+        ),
+        case(
+            "group-administrator",
+            "sudo-nopasswd",
+            "gpasswd -a app sudo >/dev/null; echo 'sudo -n id -u' | newgrp sudo",
+            |way| secrets(pick(way, "sudo:*:app:", "sudo:*:ops:")),
+        ),
+        case(
+            "sudo-with-a-known-password",
+            "sudo-rule",
+            SUDO_WITH_WORD,
+            |way| shadow(pick(way, HASH, &locked), "!", app_rule),
+        ),
+        case(
+            "sudo-with-an-empty-password",
+            "sudo-rule",
+            SUDO_ASKING,
+            |way| shadow(pick(way, "", "!"), "!", app_rule),
+        ),
+        case("sudo-as-no-root", "sudo-rule", SUDO_WITH_WORD, |way| {
+            let rule = pick(way, "app ALL=(root) ALL\n", "app ALL=(ops) ALL\n");
+            shadow(HASH, "!", rule)
+        }),
+        case("sudo-of-another-account", "sudo-rule", su_ops, |way| {
+            shadow("!", pick(way, HASH, &locked), ops_rule)
+        }),
+        case(
+            "sudo-asking-for-another",
+            "sudo-rule",
+            SUDO_FOR_ROOT,
+            |way| {
+                let default = pick(way, "Defaults runaspw,runas_default=ops\n", "");
+                shadow("!", HASH, &format!("{default}{app_rule}"))
+            },
+        ),
+        case("sudo-rules-elsewhere", "account-unreadable", SUDO, |way| {
+            let file = pick(way, "/opt/own/rules", "/etc/sudoers");
+            Layer::new()
+                .file("opt/own/rules", 0o440, "app ALL=(ALL) NOPASSWD: ALL\n")
+                .file(
+                    "etc/sudo.conf",
+                    0o644,
+                    format!("Plugin sudoers_policy sudoers.so sudoers_file={file}\n"),
+                )
+        }),
+        case(
+            "sudo-settings-behind-a-link",
+            "account-unreadable",
+            SUDO,
+            |way| {
+                let layer = Layer::new().file(
+                    "opt/own/sudo.conf",
+                    0o644,
+                    "Plugin sudoers_policy sudoers.so sudoers_file=/opt/own/rules\n",
+                );
+                let layer = layer.file("opt/own/rules", 0o440, "app ALL=(ALL) NOPASSWD: ALL\n");
+                if way {
+                    layer.symlink("etc/sudo.conf", "/opt/own/sudo.conf")
+                } else {
+                    layer
+                }
+            },
+        ),
+        case("sudo-rules-of-a-directory", "library", SUDO, |way| {
+            Layer::new()
+                .file(
+                    &format!("{LIBRARIES}/libsss_sudo.so"),
+                    0o644,
+                    parts.own("libsss_sudo.so"),
+                )
+                .file(
+                    "etc/nsswitch.conf",
+                    0o644,
+                    format!(
+                        "passwd: files\ngroup: files\nshadow: files\nsudoers: {}\n",
+                        pick(way, "sss files", "files")
+                    ),
+                )
+        }),
+    ]
+}
+
 fn of_the_linker_and_the_name_service(parts: &Parts, database: &[u8]) -> Vec<Case> {
     let own = parts.own("libown.so");
     let switch = |passwd: &str, shadow: &str| {
@@ -392,6 +588,18 @@ fn of_the_linker_and_the_name_service(parts: &Parts, database: &[u8]) -> Vec<Cas
                 0o644,
                 text,
             )
+        }),
+        case("preload-behind-a-link", "account-unreadable", SU, |way| {
+            let layer = Layer::new().file("opt/own/libown.so", 0o644, &own).file(
+                "opt/own/preload",
+                0o644,
+                "/opt/own/libown.so\n",
+            );
+            if way {
+                layer.symlink("etc/ld.so.preload", "/opt/own/preload")
+            } else {
+                layer
+            }
         }),
         case("linker-cache", "library", SU, |way| {
             let soname = pick(way, "libpam_misc.so.0", "libunused.so.0");
@@ -556,7 +764,7 @@ fn of_programs(parts: &Parts) -> Vec<Case> {
             },
         ),
         Case {
-            says: Says::WithBase("setuid-unowned"),
+            says: Says::WithBase("setuid-changed"),
             ..forged
         },
     ]
@@ -571,15 +779,40 @@ fn high(report: &Report) -> Vec<&'static str> {
 }
 
 #[test]
-fn ways_to_root_and_their_near_twins() {
-    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
-    let store = Store::open(Some(&warpdrive.store())).unwrap();
-    let parts = Parts::new(&store);
-    put_base(&store, &parts.with_packages());
-    let engine = Engine {
-        podman: Podman::new(),
-        layout: warpdrive.store(),
-    };
+fn ways_through_pam_and_their_near_twins() {
+    try_all(|parts, _| of_pam(parts));
+}
+
+#[test]
+fn ways_through_all_stacks_of_pam_and_their_near_twins() {
+    try_all(|parts, _| of_all_stacks_of_pam(parts));
+}
+
+#[test]
+fn ways_through_groups_and_passwords_and_their_near_twins() {
+    try_all(|parts, _| of_groups_and_passwords(parts));
+}
+
+#[test]
+fn ways_through_the_linker_and_the_name_service_and_their_near_twins() {
+    try_all(|parts, engine| {
+        let database = database(parts, engine);
+        of_the_linker_and_the_name_service(parts, &database)
+    });
+}
+
+#[test]
+fn ways_through_sudo_and_their_near_twins() {
+    try_all(|parts, _| of_sudo(parts));
+}
+
+#[test]
+fn ways_through_programs_and_their_near_twins() {
+    try_all(|parts, _| of_programs(parts));
+}
+
+/// A database for the name service in which root has a password.
+fn database(parts: &Parts, engine: &Engine) -> Vec<u8> {
     let line =
         format!("printf '.root root:{HASH}:19000::::::\\n00 root:{HASH}:19000::::::\\n' >/tmp/in");
     let made = engine.run(
@@ -595,16 +828,27 @@ fn ways_to_root_and_their_near_twins() {
         .unwrap()
         .stdout;
     assert!(!database.is_empty(), "{}", process::words(&made));
+    database
+}
+
+/// Judges each case by the audit and by a real run.
+fn try_all(make: impl Fn(&Parts, &Engine) -> Vec<Case>) {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let store = Store::open(Some(&warpdrive.store())).unwrap();
+    let parts = Parts::new(&store);
+    put_base(&store, &parts.with_packages());
+    let engine = Engine {
+        podman: Podman::new(),
+        layout: warpdrive.store(),
+    };
     assert_eq!(
         high(&judged(&store, BASE, None)),
         [""; 0],
         "the base itself"
     );
 
-    let mut cases = of_pam(&parts);
-    cases.extend(of_the_linker_and_the_name_service(&parts, &database));
-    cases.extend(of_sudo(&parts));
-    cases.extend(of_programs(&parts));
+    let cases = make(&parts, &engine);
+    assert!(!cases.is_empty());
     let mut wrong = String::new();
     for case in cases {
         for (is_way, layer) in [(true, case.way), (false, case.twin)] {

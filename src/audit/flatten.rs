@@ -193,7 +193,14 @@ impl<'a> Flat<'a> {
         };
         let unreadable = |problem| Lookup::Unreadable { layer, problem };
         match self.layers[layer].items.get(path) {
-            None => unreadable("it is no file"),
+            None => {
+                let hash = self.hasher.hash(path);
+                if self.layers[layer].traces.has(hash, Trace::Directory) {
+                    unreadable("it is a directory")
+                } else {
+                    unreadable("it lies outside the directories that the audit reads")
+                }
+            }
             Some(item) => match (&item.kind, &item.content) {
                 (_, Content::Bytes(bytes)) => Lookup::Bytes { layer, bytes },
                 (_, Content::TooLarge) => unreadable("it is far larger than such a file is"),

@@ -53,10 +53,11 @@ const ACCOUNT_DIRECTORIES: [&str; 15] = [
 ];
 
 /// Those of them that are read. And the files of [`READ_DIRECTORIES`].
-const READ_FILES: [&str; 14] = [
+const READ_FILES: [&str; 15] = [
     "etc/passwd",
     "etc/shadow",
     "etc/group",
+    "etc/gshadow",
     "etc/sudoers",
     "etc/sudo.conf",
     "etc/doas.conf",

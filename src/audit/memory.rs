@@ -14,7 +14,7 @@ use crate::store::{Needs, Record, Store, StoreError};
 use super::facts::{LayerFacts, PathHasher};
 use super::interest::Interest;
 
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 #[derive(Serialize, Deserialize)]
 struct Key {

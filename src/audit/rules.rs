@@ -139,10 +139,10 @@ pub const RULES: [Rule; 45] = [
     ),
     rule(
         "sudo-rule",
-        Medium,
+        High,
         "sudo lets the image's user or others act as root",
-        "A rule applies to the image's user, or lets others act without a password.",
-        "remove the rule, or better the package sudo",
+        "A rule applies to the image's user, or lets others act without a password. It is of high severity where the password that is asked for is empty or one that who made the image knows, also where the rule is for another account that `su` makes of the user.",
+        "remove the rule, or better the package sudo; lock the accounts: `passwd -l NAME`",
     ),
     rule(
         "doas-rule",
@@ -252,8 +252,8 @@ pub const RULES: [Rule; 45] = [
     rule(
         "pam",
         High,
-        "PAM lets anybody become another user without a password",
-        "The service's `auth` stack can end well for a person that knows no secret, or runs a program as root before it asks.",
+        "PAM lets anybody become another user without a password, or runs a program as root",
+        "The service's `auth` stack can end well for a person that knows no secret, or a stack runs a program as root: before a password is asked for, or for whoever knows an account's.",
         "restore the service's file below /etc/pam.d as the package has it, or take the setuid bits away (`--harden`)",
     ),
     rule(

@@ -19,6 +19,9 @@ use super::{acl, capability, dpkg, elf};
 /// Largest account file that is read, in bytes.
 const MAX_ACCOUNT_FILE: u64 = 256 * 1024;
 
+/// The same of the linker's cache, which has a line for each library.
+const MAX_CACHE: u64 = 2 * 1024 * 1024;
+
 /// Bytes of account files that are kept of one layer.
 const MAX_KEPT: u64 = 4 * 1024 * 1024;
 
@@ -236,6 +239,7 @@ impl Scan<'_> {
         let reads = Interest::reads(path);
         let looks_into = Interest::looks_into(path);
         let limit = match (reads, looks_into) {
+            (true, _) if path == b"etc/ld.so.cache" => MAX_CACHE.min(MAX_KEPT - self.kept),
             (true, _) => MAX_ACCOUNT_FILE.min(MAX_KEPT - self.kept),
             (false, true) if dpkg::is_md5sums(path) => MAX_MD5SUMS,
             (false, true) => secrets::MAX_FILE,

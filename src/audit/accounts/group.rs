@@ -1,5 +1,6 @@
-//! `/etc/group` (group(5)).
+//! `/etc/group` (group(5)) and `/etc/gshadow` (gshadow(5)).
 
+use super::shadow::{Password, judge};
 use super::{Id, lines, lossy};
 
 /// One line of group.
@@ -8,6 +9,18 @@ pub struct Group {
     pub line: usize,
     pub name: String,
     pub gid: Id,
+    pub members: Vec<String>,
+    /// With it, `newgrp` lets in who is no member; where gshadow has the group, the one there counts.
+    pub password: Password,
+}
+
+/// One line of gshadow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    pub name: String,
+    pub password: Password,
+    /// Who may make others members (`gpasswd -a`).
+    pub administrators: Vec<String>,
     pub members: Vec<String>,
 }
 
@@ -23,19 +36,41 @@ pub fn parse(bytes: &[u8]) -> Vec<Group> {
         .filter_map(|(line, text)| {
             let mut fields = text.split(|&byte| byte == b':');
             let name = fields.next().filter(|name| !name.is_empty())?;
-            let gid = fields.nth(1)?;
+            let password = fields.next()?;
+            let gid = fields.next()?;
             let members = fields.next().unwrap_or_default();
             Some(Group {
                 line,
                 name: lossy(name),
                 gid: Id::parse(gid),
-                members: members
-                    .split(|&byte| byte == b',')
-                    .map(|member| lossy(member.trim_ascii()))
-                    .filter(|member| !member.is_empty())
-                    .collect(),
+                members: names(members),
+                password: judge(password),
             })
         })
+        .collect()
+}
+
+/// Reads `/etc/gshadow`.
+pub fn parse_shadow(bytes: &[u8]) -> Vec<Secret> {
+    lines(bytes)
+        .filter_map(|(_, text)| {
+            let mut fields = text.split(|&byte| byte == b':');
+            let name = fields.next().filter(|name| !name.is_empty())?;
+            let password = fields.next()?;
+            Some(Secret {
+                name: lossy(name),
+                password: judge(password),
+                administrators: names(fields.next().unwrap_or_default()),
+                members: names(fields.next().unwrap_or_default()),
+            })
+        })
+        .collect()
+}
+
+fn names(list: &[u8]) -> Vec<String> {
+    list.split(|&byte| byte == b',')
+        .map(|name| lossy(name.trim_ascii()))
+        .filter(|name| !name.is_empty())
         .collect()
 }
 
@@ -56,10 +91,22 @@ mod tests {
         assert!(groups[2].gid.may_be(0));
     }
 
+    #[test]
+    fn lines_of_gshadow() {
+        let read = parse_shadow(b"root:*::\nsudo:$6$salt$hash:app,ops:x, y\nbare:!\nno password\n");
+        assert_eq!(read.len(), 3);
+        assert_eq!(read[1].password, Password::Usable);
+        assert_eq!(read[1].administrators, ["app", "ops"]);
+        assert_eq!(read[1].members, ["x", "y"]);
+        assert_eq!(read[2].password, Password::Locked);
+        assert!(read[2].members.is_empty());
+    }
+
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             let _ = parse(&bytes);
+            let _ = parse_shadow(&bytes);
         }
     }
 }

@@ -1,6 +1,6 @@
-//! PAM's configuration (pam.conf(5), pam.d(5)) and what comes of a service's `auth` stack for a person
-//! that knows no secret: Linux-PAM's own way through it (`libpam/pam_dispatch.c`), with the answers that
-//! the modules can give such a person.
+//! PAM's configuration (pam.conf(5), pam.d(5)) and what comes of a service's stacks for a person: Linux-PAM's
+//! own way through them (`libpam/pam_handlers.c`, `pam_dispatch.c`), with the answers that the modules can
+//! give such a person.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +13,12 @@ const MAX_DEPTH: usize = 16;
 const MAX_LINES: usize = 512;
 
 /// Which stack a line belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Auth,
-    Other,
+    Account,
+    Password,
+    Session,
 }
 
 /// What is done with a module's answer.
@@ -55,7 +57,7 @@ pub struct Line {
 pub enum Statement {
     Line(Line),
     Include(String),
-    /// What PAM does not understand: it fails the stack.
+    /// What PAM does not understand: it fails the `auth` stack.
     Odd,
 }
 
@@ -97,15 +99,18 @@ fn statement(number: usize, text: &str) -> Statement {
     };
     let kind = match kind.trim_start_matches('-').to_ascii_lowercase().as_str() {
         "auth" => Kind::Auth,
-        _ => Kind::Other,
-    };
-    let Some(control) = control_of(&control) else {
-        return Statement::Odd;
+        "account" => Kind::Account,
+        "password" => Kind::Password,
+        "session" => Kind::Session,
+        _ => return Statement::Odd,
     };
     Statement::Line(Line {
         number,
         kind,
-        control,
+        // A control that is none makes every answer a failure; the module is loaded and called all the
+        // same.
+        control: control_of(&control)
+            .unwrap_or_else(|| Control::Answers(vec![("default".into(), Action::Bad)])),
         module,
         arguments: words.collect(),
     })
@@ -317,19 +322,53 @@ fn after(mood: Mood, answer: Answer, action: Action) -> Mood {
     }
 }
 
-/// Reads a service's `auth` stack, files that it includes being taken in. `None` where it is too deep
-/// or too long.
+/// The modules of all stacks of a service, through all that it includes: libpam loads each of them as soon
+/// as the first stack is asked.
+pub fn modules(
+    service: &str,
+    read: &mut dyn FnMut(&str) -> Option<Vec<Statement>>,
+) -> BTreeSet<String> {
+    let mut modules = BTreeSet::new();
+    // Of a file that is included for one kind, the lines of this kind count.
+    let mut waiting: Vec<(String, Option<Kind>)> = vec![(service.to_owned(), None)];
+    let mut seen: BTreeSet<(String, Option<Kind>)> = waiting.iter().cloned().collect();
+    while let Some((name, only)) = waiting.pop() {
+        for statement in read(&name).into_iter().flatten() {
+            let next = match statement {
+                Statement::Odd => continue,
+                Statement::Include(name) => (name, only),
+                Statement::Line(line) if only.is_some_and(|only| only != line.kind) => continue,
+                Statement::Line(line) => match line.control {
+                    Control::Include | Control::Substack => (line.module, Some(line.kind)),
+                    Control::Answers(_) => {
+                        modules.insert(line.module);
+                        continue;
+                    }
+                },
+            };
+            if seen.len() < MAX_LINES && seen.insert(next.clone()) {
+                waiting.push(next);
+            }
+        }
+    }
+    modules
+}
+
+/// Reads one stack of a service, files that it includes being taken in. `None` where it is too deep or too
+/// long.
 pub fn stack(
     service: &str,
+    kind: Kind,
     read: &mut dyn FnMut(&str) -> Option<Vec<Statement>>,
     step: &dyn Fn(&Line) -> (Vec<Answer>, bool),
 ) -> Option<Vec<Node>> {
     let mut budget = MAX_LINES;
-    collect(service, read, step, 0, &mut budget)
+    collect(service, kind, read, step, 0, &mut budget)
 }
 
 fn collect(
     service: &str,
+    kind: Kind,
     read: &mut dyn FnMut(&str) -> Option<Vec<Statement>>,
     step: &dyn Fn(&Line) -> (Vec<Answer>, bool),
     depth: usize,
@@ -353,17 +392,18 @@ fn collect(
     for statement in statements {
         *budget = budget.checked_sub(1)?;
         match statement {
-            Statement::Odd => nodes.push(fails()),
+            Statement::Odd if kind == Kind::Auth => nodes.push(fails()),
+            Statement::Odd => {}
             Statement::Include(name) => {
-                nodes.extend(collect(&name, read, step, depth + 1, budget)?);
+                nodes.extend(collect(&name, kind, read, step, depth + 1, budget)?);
             }
-            Statement::Line(line) if line.kind == Kind::Other => {}
+            Statement::Line(line) if line.kind != kind => {}
             Statement::Line(line) => match &line.control {
                 Control::Include => {
-                    nodes.extend(collect(&line.module, read, step, depth + 1, budget)?);
+                    nodes.extend(collect(&line.module, kind, read, step, depth + 1, budget)?);
                 }
                 Control::Substack => {
-                    let inner = collect(&line.module, read, step, depth + 1, budget)?;
+                    let inner = collect(&line.module, kind, read, step, depth + 1, budget)?;
                     nodes.push(Node::Substack(inner));
                 }
                 Control::Answers(table) => {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::pam::{Answer, Line, Statement, parse, parse_common, stack, walk};
+use super::pam::{Answer, Kind, Line, Statement, modules, parse, parse_common, stack, walk};
 
 const COMMON: &str = "auth [success=1 default=ignore] pam_unix.so nullok\n\
     auth requisite pam_deny.so\nauth required pam_permit.so\n";
@@ -28,7 +28,7 @@ fn come_of(text: &str) -> (bool, bool) {
             _ => None,
         }
     };
-    let outcome = walk(&stack("su", &mut read, &answers).expect("no loop"));
+    let outcome = walk(&stack("su", Kind::Auth, &mut read, &answers).expect("no loop"));
     (outcome.passes, !outcome.runs.is_empty())
 }
 
@@ -110,7 +110,41 @@ fn stacks_that_let_nobody_in_and_their_open_twins() {
     assert!(come_of("auth optional pam_exec.so seteuid /x\n@include common-auth\n").1);
     assert!(!come_of("@include common-auth\nauth optional pam_exec.so seteuid /x\n").1);
     let mut read = |_: &str| Some(parse(b"auth include loop\n"));
-    assert!(stack("loop", &mut read, &answers).is_none());
+    assert!(stack("loop", Kind::Auth, &mut read, &answers).is_none());
+}
+
+#[test]
+fn modules_of_all_stacks_are_loaded() {
+    let mut read = |name: &str| -> Option<Vec<Statement>> {
+        let text: &[u8] = match name {
+            "su" => b"@include all\nsession include own\nauth substack own\nauth nonsense /odd.so\nwhat ever /no.so\n",
+            "all" => b"password optional /all.so\n-session optional pam_systemd.so\nauth include all\n",
+            "own" => b"session optional /own.so\naccount optional /not.so\nauth include own\n",
+            _ => return None,
+        };
+        Some(parse(text))
+    };
+    let found: Vec<String> = modules("su", &mut read).into_iter().collect();
+    assert_eq!(found, ["/all.so", "/odd.so", "/own.so", "pam_systemd.so"]);
+}
+
+#[test]
+fn each_kind_has_a_stack_of_its_own() {
+    let text = b"auth required pam_unix.so\naccount sufficient pam_permit.so\nodd line\npassword required pam_unix.so\n";
+    let mut read = |_: &str| Some(parse(text));
+    for (kind, passes, length) in [
+        (Kind::Auth, false, 2),
+        (Kind::Account, true, 1),
+        (Kind::Password, false, 1),
+        (Kind::Session, false, 0),
+    ] {
+        let stack = stack("su", kind, &mut read, &answers).unwrap();
+        assert_eq!(
+            (walk(&stack).passes, stack.len()),
+            (passes, length),
+            "{kind:?}"
+        );
+    }
 }
 
 #[test]
@@ -125,8 +159,11 @@ proptest! {
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let _ = parse_common(&bytes, "su");
         let mut read = |_: &str| Some(parse(&bytes));
-        if let Some(stack) = stack("su", &mut read, &answers) {
-            let _ = walk(&stack);
+        for kind in [Kind::Auth, Kind::Password] {
+            if let Some(stack) = stack("su", kind, &mut read, &answers) {
+                let _ = walk(&stack);
+            }
         }
+        let _ = modules("su", &mut read);
     }
 }

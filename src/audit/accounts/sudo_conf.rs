@@ -17,6 +17,40 @@ pub fn in_plugins(bytes: &[u8], name: &str) -> String {
     beneath(&read(bytes).0, name)
 }
 
+/// An argument of a plugin that is a path: another file of rules, a module, a login for a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Argument {
+    pub line: usize,
+    pub text: String,
+}
+
+/// The arguments of plugins that name files, but for the file of rules that sudo reads anyway.
+pub fn paths(bytes: &[u8]) -> Vec<Argument> {
+    let joined = lossy(bytes).replace("\\\n", " ");
+    let mut paths = Vec::new();
+    for (line, text) in lines(joined.as_bytes()) {
+        let text = lossy(text);
+        let mut words = text.split_whitespace();
+        if !words
+            .next()
+            .is_some_and(|word| word.eq_ignore_ascii_case("plugin"))
+        {
+            continue;
+        }
+        let named = words.skip(2).filter(|word| {
+            let (key, value) = word.split_once('=').unwrap_or(("", word));
+            let value = value.trim_matches('"');
+            (value.contains('/') || key.eq_ignore_ascii_case("sudoers_file"))
+                && value != "/etc/sudoers"
+        });
+        paths.extend(named.map(|word| Argument {
+            line,
+            text: word.to_owned(),
+        }));
+    }
+    paths
+}
+
 fn beneath(directory: &str, name: &str) -> String {
     if name.starts_with('/') {
         name.to_owned()
@@ -75,9 +109,44 @@ mod tests {
         }
     }
 
+    #[test]
+    fn arguments_that_are_paths() {
+        for (text, expected) in [
+            (
+                "Plugin sudoers_policy sudoers.so sudoers_file=/opt/own/rules sudoers_mode=0444",
+                &["sudoers_file=/opt/own/rules"][..],
+            ),
+            (
+                "plugin sudoers_policy sudoers.so \\\n  sudoers_file=own\n",
+                &["sudoers_file=own"],
+            ),
+            (
+                "Plugin python_policy python_plugin.so ModulePath=/opt/own.py ClassName=Own",
+                &["ModulePath=/opt/own.py"],
+            ),
+            (
+                "Plugin sudoers_policy sudoers.so sudoers_file=/etc/sudoers",
+                &[],
+            ),
+            (
+                "Plugin sudoers_policy /usr/libexec/sudo/sudoers.so sudoers_uid=0",
+                &[],
+            ),
+            ("# Plugin a b.so sudoers_file=/x", &[]),
+            ("Path askpass /usr/bin/ssh-askpass", &[]),
+        ] {
+            let found: Vec<String> = paths(text.as_bytes())
+                .into_iter()
+                .map(|argument| argument.text)
+                .collect();
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = paths(&bytes);
             let _ = plugins(&bytes);
         }
     }

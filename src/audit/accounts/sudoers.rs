@@ -60,6 +60,9 @@ pub struct Sudoers {
     pub group_plugins: Vec<String>,
     /// `Defaults pam_service` and its like.
     pub pam_services: Vec<String>,
+    /// `Defaults runaspw`: not the own password is asked for, but that of `runas_default`.
+    pub asks_runas: bool,
+    pub runas_default: Option<String>,
     pub odd_lines: Vec<usize>,
 }
 
@@ -71,6 +74,32 @@ pub struct Person<'a> {
     pub groups: &'a [String],
     /// Of `/etc/netgroup`.
     pub netgroups: &'a BTreeSet<String>,
+}
+
+impl Rule {
+    /// Whether it lets commands run as root; what is not told from here is taken to.
+    pub fn is_to_root(&self) -> bool {
+        let root = |list: &str| {
+            let users = list.split(':').next().unwrap_or_default();
+            users.split(',').map(str::trim).any(|user| {
+                let is_alias = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+                user == "root"
+                    || user.starts_with(['#', '%', '+', '!', '"', '\\'])
+                    || user.chars().all(is_alias)
+            })
+        };
+        // Without a list it is root.
+        let mut found = !self.commands.starts_with('(');
+        let mut rest = self.commands.as_str();
+        while let Some((_, after)) = rest.split_once('(') {
+            let Some((list, next)) = after.split_once(')') else {
+                return true;
+            };
+            found |= root(list);
+            rest = next;
+        }
+        found
+    }
 }
 
 impl Sudoers {
@@ -133,6 +162,8 @@ impl Sudoers {
         self.exempt_groups.extend(other.exempt_groups);
         self.group_plugins.extend(other.group_plugins);
         self.pam_services.extend(other.pam_services);
+        self.asks_runas |= other.asks_runas;
+        self.runas_default = other.runas_default.or(self.runas_default.take());
     }
 }
 
@@ -232,6 +263,7 @@ fn defaults(sudoers: &mut Sudoers, number: usize, rest: &[u8]) {
         if compact == b"!authenticate" {
             sudoers.no_authenticate.push(number);
         }
+        sudoers.asks_runas |= compact == b"runaspw";
         let option = lossy(option);
         let Some((name, value)) = option.split_once('=') else {
             continue;
@@ -245,6 +277,7 @@ fn defaults(sudoers: &mut Sudoers, number: usize, rest: &[u8]) {
             .to_owned();
         match name.trim().trim_end_matches('+').trim() {
             "exempt_group" => sudoers.exempt_groups.push(value.to_owned()),
+            "runas_default" => sudoers.runas_default = Some(value.to_owned()),
             "group_plugin" => sudoers.group_plugins.push(first),
             "pam_service" | "pam_login_service" | "pam_askpass_service" => {
                 sudoers.pam_services.push(value.to_owned());

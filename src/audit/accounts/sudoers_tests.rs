@@ -100,6 +100,33 @@ fn defaults_that_ask_nobody() {
 }
 
 #[test]
+fn whom_commands_run_as_and_whose_password_is_asked_for() {
+    for (commands, to_root) in [
+        ("ALL", true),
+        ("/bin/ls", true),
+        ("(ALL) ALL", true),
+        ("(ALL:ALL) NOPASSWD: ALL", true),
+        ("( root ) /bin/ls", true),
+        ("(#0) /bin/ls", true),
+        ("(OPS) /bin/ls", true),
+        ("(:shadow) /bin/ls", true),
+        ("(ops) /bin/ls, (root) /bin/cat", true),
+        ("(ALL, !root) ALL", true),
+        ("(ops /bin/ls", true),
+        ("(ops) ALL", false),
+        ("(ops, web : ALL) NOPASSWD: ALL", false),
+    ] {
+        let sudoers = parse(format!("app ALL={commands}\n").as_bytes());
+        assert_eq!(sudoers.rules[0].is_to_root(), to_root, "{commands}");
+    }
+    let sudoers = parse(b"Defaults runaspw, runas_default = \"ops\"\n");
+    assert!(sudoers.asks_runas);
+    assert_eq!(sudoers.runas_default.as_deref(), Some("ops"));
+    let sudoers = parse(b"Defaults !runaspw\n");
+    assert!(!sudoers.asks_runas && sudoers.runas_default.is_none());
+}
+
+#[test]
 fn includes() {
     let sudoers = parse(
         b"@includedir /etc/sudoers.d\n#includedir /etc/old.d # x\n@include sudoers.local\n\

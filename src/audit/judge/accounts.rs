@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use crate::oci::ImageConfig;
 
-use super::super::accounts::group::{self, Group, PRIVILEGED};
+use super::super::accounts::group::{self, Group, PRIVILEGED, Secret};
 use super::super::accounts::name_service;
 use super::super::accounts::passwd::{self, Passwd};
-use super::super::accounts::shadow;
+use super::super::accounts::shadow::{self, Password};
 use super::super::accounts::sudoers::Person;
 use super::super::accounts::{Id, strict_decimal};
 use super::super::finding::{Finding, Severity};
@@ -19,6 +19,10 @@ use super::quoted;
 pub(super) const PASSWD: &[u8] = b"etc/passwd";
 pub(super) const SHADOW: &[u8] = b"etc/shadow";
 const GROUP: &[u8] = b"etc/group";
+const GROUP_SHADOW: &[u8] = b"etc/gshadow";
+
+/// Accounts with a password that are looked at one by one.
+const MAX_ENTRANTS: usize = 256;
 
 /// The account files; empty where the image has none, which is in order.
 #[derive(Default)]
@@ -28,6 +32,7 @@ pub(super) struct Accounts {
     pub(super) shadow: Vec<shadow::Entry>,
     pub(super) shadow_layer: usize,
     pub(super) groups: Vec<Group>,
+    secrets: Vec<Secret>,
 }
 
 impl Accounts {
@@ -44,7 +49,55 @@ impl Accounts {
         if let Some((_, bytes)) = readable(flat, GROUP, findings) {
             accounts.groups = group::parse(bytes);
         }
+        if let Some((_, bytes)) = readable(flat, GROUP_SHADOW, findings) {
+            accounts.secrets = group::parse_shadow(bytes);
+        }
         accounts
+    }
+
+    /// Accounts other than root that somebody can become by a password: an empty one, or one that who
+    /// made the image knows.
+    fn with_password(&self) -> Vec<&passwd::Account> {
+        let opens = |password: &Password| {
+            matches!(
+                password,
+                Password::Empty | Password::Usable | Password::Weak(_)
+            )
+        };
+        let in_shadow: BTreeSet<&str> = self
+            .shadow
+            .iter()
+            .filter(|entry| opens(&entry.password))
+            .map(|entry| entry.name.as_str())
+            .collect();
+        self.passwd
+            .accounts
+            .iter()
+            .filter(|account| account.uid != Id::Plain(0))
+            .filter(|account| {
+                opens(&shadow::judge(&account.password))
+                    || in_shadow.contains(account.name.as_str())
+            })
+            .collect()
+    }
+
+    /// Whether one of these names is in the group, or can get into it.
+    fn admits(&self, group: &Group, names: &[String], doors: Doors) -> bool {
+        let ours = |list: &[String]| list.iter().any(|name| names.contains(name));
+        if ours(&group.members) {
+            return true;
+        }
+        // An empty password lets members in, and nobody else.
+        let opens = |password: &Password| matches!(password, Password::Usable | Password::Weak(_));
+        let secrets = || {
+            self.secrets
+                .iter()
+                .filter(|secret| secret.name == group.name)
+        };
+        let by_newgrp = opens(&group.password)
+            || secrets().any(|secret| opens(&secret.password) || ours(&secret.members));
+        (doors.newgrp && by_newgrp)
+            || (doors.gpasswd && secrets().any(|secret| ours(&secret.administrators)))
     }
 
     /// The group's name, where it is one of the privileged ones.
@@ -78,7 +131,71 @@ pub(super) fn readable<'a>(
     }
 }
 
-/// Whom the image runs as.
+/// Programs that let a person into groups, where they run as root.
+#[derive(Debug, Clone, Copy)]
+struct Doors {
+    newgrp: bool,
+    gpasswd: bool,
+}
+
+impl Doors {
+    fn of(flat: &Flat<'_>) -> Self {
+        let opens = |name: &str| {
+            ["bin", "usr/bin"].iter().any(|directory| {
+                flat.item(format!("{directory}/{name}").as_bytes())
+                    .is_some_and(|(_, item)| item.gives_root())
+            })
+        };
+        Self {
+            newgrp: opens("newgrp") || opens("sg"),
+            gpasswd: opens("gpasswd"),
+        }
+    }
+}
+
+/// An account whose password is empty, or that somebody knows.
+pub(super) struct Entrant {
+    pub(super) name: String,
+    /// It is the image's user's own.
+    pub(super) is_own: bool,
+    /// The image's user can act as it.
+    pub(super) is_open: bool,
+    pub(super) as_who: Runtime,
+}
+
+/// All of them. The image's user can act as its own account, and as others where a program such as `su`
+/// asks.
+pub(super) fn entrants(
+    accounts: &Accounts,
+    runtime: &Runtime,
+    flat: &Flat<'_>,
+    has_su: bool,
+    findings: &mut Vec<Finding>,
+) -> Vec<Entrant> {
+    let mut entrants: Vec<Entrant> = Vec::new();
+    for account in accounts.with_password() {
+        let is_own = runtime.names.contains(&account.name);
+        if entrants.len() >= MAX_ENTRANTS {
+            findings.push(Finding::of_path(
+                "account-unreadable",
+                Severity::High,
+                accounts.passwd_layer,
+                PASSWD,
+                format!("more than {MAX_ENTRANTS} accounts have a password"),
+            ));
+            break;
+        }
+        entrants.push(Entrant {
+            name: account.name.clone(),
+            is_own,
+            is_open: is_own || has_su,
+            as_who: Runtime::of_account(accounts, account, flat),
+        });
+    }
+    entrants
+}
+
+/// Whom the image runs as, or an account that it can become.
 #[derive(Debug, Default)]
 pub(super) struct Runtime {
     pub(super) uid: Option<u32>,
@@ -140,33 +257,52 @@ impl Runtime {
                 }
             }
         }
+        runtime.gids.push(0);
+        runtime.groups.push("root".into());
+        runtime.join(accounts, flat);
+        runtime
+    }
+
+    /// One of the other accounts.
+    fn of_account(accounts: &Accounts, account: &passwd::Account, flat: &Flat<'_>) -> Self {
+        let mut runtime = Self {
+            names: vec![account.name.clone()],
+            ..Self::default()
+        };
+        if let Id::Plain(uid) = account.uid {
+            runtime.uid = Some(uid);
+        }
+        if let Id::Plain(gid) = account.gid {
+            runtime.own_gids.push(gid);
+        }
+        runtime.join(accounts, flat);
+        runtime
+    }
+
+    /// Takes in the groups that the names are in.
+    fn join(&mut self, accounts: &Accounts, flat: &Flat<'_>) {
+        let doors = Doors::of(flat);
         for group in &accounts.groups {
-            let member = group
-                .members
-                .iter()
-                .any(|name| runtime.names.contains(name));
+            let member = accounts.admits(group, &self.names, doors);
             if let (true, Id::Plain(gid)) = (member, &group.gid) {
-                runtime.own_gids.push(*gid);
+                self.own_gids.push(*gid);
             }
         }
-        runtime.gids.push(0);
-        runtime.gids.extend(&runtime.own_gids);
-        runtime.groups = accounts
+        self.gids.extend(&self.own_gids);
+        let own = accounts
             .groups
             .iter()
-            .filter(|group| runtime.gids.iter().any(|gid| group.gid.may_be(*gid)))
-            .map(|group| group.name.clone())
-            .collect();
-        runtime.groups.push("root".into());
-        runtime.known_groups = accounts
+            .filter(|group| self.gids.iter().any(|gid| group.gid.may_be(*gid)))
+            .map(|group| group.name.clone());
+        self.groups.extend(own);
+        self.known_groups = accounts
             .groups
             .iter()
             .map(|group| group.name.clone())
             .collect();
         if let Lookup::Bytes { bytes, .. } = flat.read_through_links(b"etc/netgroup") {
-            runtime.netgroups = name_service::netgroups_of(bytes, &runtime.names);
+            self.netgroups = name_service::netgroups_of(bytes, &self.names);
         }
-        runtime
     }
 
     /// Whether the image's user is in the group.
@@ -266,5 +402,56 @@ pub(super) fn judge(accounts: &Accounts, runtime: &Runtime, findings: &mut Vec<F
         };
         let message = format!("the image's user is in the group {}", quoted(group));
         push("runtime-group", severity, message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_gets_into_a_group() {
+        const HASH: &str = "$6$salt$hash";
+        for (group, secret, newgrp, gpasswd, inside) in [
+            ("sudo:x:27:app", "", false, false, true),
+            ("sudo:x:27:", "sudo:*::app", true, false, true),
+            ("sudo:x:27:", "sudo:*::app", false, true, false),
+            ("sudo:x:27:", "sudo:*::ops", true, true, false),
+            ("sudo:x:27:", "sudo:*:app:", false, true, true),
+            ("sudo:x:27:", "sudo:*:app:", true, false, false),
+            ("sudo:x:27:", "sudo:HASH::", true, false, true),
+            ("sudo:x:27:", "sudo:!HASH::", true, true, false),
+            ("sudo:x:27:", "sudo:::", true, true, false),
+            ("sudo:HASH:27:", "", true, false, true),
+            ("sudo:HASH:27:", "", false, true, false),
+            ("sudo:x:27:", "other:HASH:app:app", true, true, false),
+        ] {
+            let accounts = Accounts {
+                groups: group::parse(group.replace("HASH", HASH).as_bytes()),
+                secrets: group::parse_shadow(secret.replace("HASH", HASH).as_bytes()),
+                ..Accounts::default()
+            };
+            let doors = Doors { newgrp, gpasswd };
+            let names = ["app".to_owned()];
+            let admitted = accounts.admits(&accounts.groups[0], &names, doors);
+            assert_eq!(admitted, inside, "{group} {secret} {doors:?}");
+        }
+    }
+
+    #[test]
+    fn accounts_that_a_password_opens() {
+        let accounts = Accounts {
+            passwd: passwd::parse(
+                b"root::0:0::/:/s\nempty::1:1::/:/s\nx:x:2:2::/:/s\nno:x:3:3::/:/s\n",
+            ),
+            shadow: shadow::parse(b"root:$6$a$b:1\nx:$6$salt$hash:1\nno:!$6$salt$hash:1\n"),
+            ..Accounts::default()
+        };
+        let names: Vec<&str> = accounts
+            .with_password()
+            .iter()
+            .map(|account| account.name.as_str())
+            .collect();
+        assert_eq!(names, ["empty", "x"]);
     }
 }

@@ -203,6 +203,15 @@ impl<'a> Loaded<'a> {
     /// `/etc/ld.so.preload`.
     pub(super) fn preload(&mut self, findings: &mut Vec<Finding>) {
         let path = b"etc/ld.so.preload";
+        for path in [&path[..], b"etc/ld.so.cache"] {
+            if let Lookup::Unreadable { layer, problem } = self.flat.read_through_links(path)
+                && self.has_way()
+            {
+                let message = format!("{} cannot be judged: {problem}", shown(path));
+                let rule = "account-unreadable";
+                findings.push(Finding::of_path(rule, Severity::High, layer, path, message));
+            }
+        }
         let Lookup::Bytes { layer, bytes } = self.flat.read_through_links(path) else {
             return;
         };

@@ -20,7 +20,7 @@ use std::fmt::Write as _;
 use crate::oci::ImageConfig;
 
 use super::accounts::sudo_conf;
-use super::finding::Finding;
+use super::finding::{Finding, Severity};
 use super::flatten::{Flat, Lookup, Seen};
 use super::interest::Interest;
 use super::paths;
@@ -50,9 +50,14 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
     development::judge(subject.config, &mut findings);
     accounts::judge(&accounts, &runtime, &mut findings);
     passwords::judge(subject.flat, &accounts, &mut findings);
-    let sudo = privileges::judge(subject.flat, &runtime, &mut findings);
+    let has_su = ["su", "login", "busybox"]
+        .iter()
+        .any(|program| loaded.has_program(program));
+    let entrants = accounts::entrants(&accounts, &runtime, subject.flat, has_su, &mut findings);
+    let sudo = privileges::judge(subject.flat, &runtime, &entrants, &mut findings);
     setuid::judge(&all, &accounts, &trust, &mut findings);
-    load(&mut loaded, &runtime, &sudo, &mut findings);
+    let knows = entrants.iter().any(|entrant| entrant.is_open);
+    load(&mut loaded, &runtime, &sudo, knows, &mut findings);
     loaded.finish(&mut findings);
     writable::judge(subject, &all, &runtime, &mut findings);
     devices::judge(&all, &mut findings);
@@ -65,7 +70,7 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
                 layer: Some(layer),
                 ..Finding::of_config(
                     "layer-path",
-                    super::Severity::High,
+                    Severity::High,
                     format!("the layer has an entry named `{name}`"),
                 )
             });
@@ -75,19 +80,46 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
 }
 
 /// What programs that run as root load and run.
-fn load(loaded: &mut Loaded<'_>, runtime: &Runtime, sudo: &SudoFacts, findings: &mut Vec<Finding>) {
+fn load(
+    loaded: &mut Loaded<'_>,
+    runtime: &Runtime,
+    sudo: &SudoFacts,
+    knows: bool,
+    findings: &mut Vec<Finding>,
+) {
     loaded.preload(findings);
     loaded.programs();
     name_service::judge(loaded, findings);
     let services = &sudo.pam_services;
     let has_rule = sudo.has_rule;
-    pam::judge(loaded, runtime, &pam::Sudo { services, has_rule }, findings);
+    let of_sudo = pam::Sudo { services, has_rule };
+    pam::judge(loaded, runtime, &of_sudo, knows, findings);
     if !loaded.has_program("sudo") {
         return;
     }
-    let conf = match loaded.flat().read_through_links(b"etc/sudo.conf") {
-        Lookup::Bytes { bytes, .. } => bytes,
-        _ => b"",
+    let path = b"etc/sudo.conf";
+    let mut unreadable = |layer, message| {
+        let rule = "account-unreadable";
+        findings.push(Finding::of_path(rule, Severity::High, layer, path, message));
+    };
+    let conf: &[u8] = match loaded.flat().read_through_links(path) {
+        Lookup::Bytes { layer, bytes } => {
+            for argument in sudo_conf::paths(bytes) {
+                let message = format!(
+                    "line {} has sudo's rules, or a part of sudo, from a file that is not judged: {}",
+                    argument.line,
+                    quoted(&argument.text),
+                );
+                unreadable(layer, message);
+            }
+            bytes
+        }
+        Lookup::Absent => b"",
+        Lookup::Unreadable { layer, problem } => {
+            let message = format!("{} cannot be judged: {problem}", paths::shown(path));
+            unreadable(layer, message);
+            b""
+        }
     };
     for plugin in sudo_conf::plugins(conf) {
         loaded.by_path(plugin.as_bytes(), "sudo");

@@ -80,6 +80,17 @@ pub(super) fn judge(loaded: &mut Loaded<'_>, findings: &mut Vec<Finding>) {
     }
     names.sort_unstable();
     names.dedup();
+    if loaded.has_program("sudo") {
+        let of_rules = sources
+            .iter()
+            .filter(|sources| sources.database == "sudoers");
+        for name in of_rules.flat_map(|sources| &sources.services) {
+            // sudo does not ask the name service for rules, but a library of the source's own.
+            let library = format!("lib{name}_sudo.so");
+            let owner = format!("sudo, for the rules of `{name}`");
+            loaded.by_name(library.as_bytes(), &owner);
+        }
+    }
     for name in names.iter().filter(|name| !BUILT_IN.contains(name)) {
         let library = format!("libnss_{name}.so.2");
         let owner = format!("the name service (`{name}`)");

@@ -1,10 +1,10 @@
-//! PAM (rule `pam`): services of programs that run as root, and whether their `auth` stack lets anybody
-//! pass.
+//! PAM (rule `pam`): services of programs that run as root, whether their `auth` stack lets anybody pass,
+//! and what root runs on the way through all stacks.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::accounts::pam::{self, Answer, Line, Statement};
+use super::super::accounts::pam::{self, Answer, Kind, Line, Outcome, Statement};
 use super::super::finding::{Finding, Severity};
 use super::super::flatten::{Flat, Lookup};
 use super::super::paths::{join, shown};
@@ -61,7 +61,7 @@ const ASKING: [&str; 20] = [
 ];
 
 /// Modules that have no word to say about who somebody is.
-const SILENT: [&str; 26] = [
+const SILENT: [&str; 25] = [
     "pam_env",
     "pam_faildelay",
     "pam_group",
@@ -82,13 +82,28 @@ const SILENT: [&str; 26] = [
     "pam_xauth",
     "pam_tty_audit",
     "pam_mkhomedir",
-    "pam_filter",
     "pam_setquota",
     "pam_ecryptfs",
     "pam_gnome_keyring",
     "pam_kwallet5",
     "pam_nologin",
 ];
+
+/// Modules that run a program or a script that their arguments or a file name. Without `seteuid`, what
+/// `pam_exec` runs has root's id as its effective one all the same.
+const RUNNING: [&str; 8] = [
+    "pam_exec",
+    "pam_filter",
+    "pam_lua",
+    "pam_mount",
+    "pam_perl",
+    "pam_python",
+    "pam_python3",
+    "pam_script",
+];
+
+/// The service of what has no service of its own.
+const OTHER: &str = "other";
 
 /// What sudo's rules add to PAM's.
 pub(super) struct Sudo<'a> {
@@ -98,10 +113,12 @@ pub(super) struct Sudo<'a> {
     pub(super) has_rule: bool,
 }
 
+/// `knows`: an account that is not root has a password that somebody knows, or an empty one.
 pub(super) fn judge(
     loaded: &mut Loaded<'_>,
     runtime: &Runtime,
     sudo: &Sudo<'_>,
+    knows: bool,
     findings: &mut Vec<Finding>,
 ) {
     let mut services: BTreeSet<String> = BTreeSet::new();
@@ -113,9 +130,11 @@ pub(super) fn judge(
     if loaded.has_program("sudo") {
         services.extend(sudo.services.iter().cloned());
     }
+    let files = Files::new(loaded.flat());
     for service in &services {
-        judge_service(loaded, runtime, service, sudo, findings);
+        judge_service(loaded, &files, runtime, service, sudo, knows, findings);
     }
+    files.finish(findings);
 }
 
 /// The file of a service, as PAM finds it.
@@ -129,128 +148,234 @@ fn place(flat: &Flat<'_>, service: &str) -> Option<(Vec<u8>, usize)> {
     })
 }
 
+/// For whom a service's stacks are walked.
+#[derive(Clone, Copy)]
+struct Caller<'a> {
+    runtime: &'a Runtime,
+    /// It asks for root; otherwise for an account whose password somebody knows, or its own.
+    root: bool,
+    /// It knows the password of the account that it asks for.
+    knows: bool,
+    /// The account that the stacks are about, where it is known.
+    target: Option<u32>,
+}
+
 fn judge_service(
     loaded: &mut Loaded<'_>,
+    files: &Files<'_>,
     runtime: &Runtime,
     service: &str,
     sudo: &Sudo<'_>,
+    knows: bool,
     findings: &mut Vec<Finding>,
 ) {
     let flat = loaded.flat();
-    let unreadable: RefCell<Vec<(Vec<u8>, usize, &'static str)>> = RefCell::default();
-    let modules: RefCell<BTreeSet<String>> = RefCell::default();
-    let mut read = |name: &str| -> Option<Vec<Statement>> {
-        let directory = DIRECTORIES
-            .iter()
-            .any(|directory| !flat.files_in(directory.as_bytes()).is_empty());
-        if !directory {
-            return match flat.read_through_links(b"etc/pam.conf") {
+    let own = place(flat, service);
+    let first = if own.is_some() { service } else { OTHER };
+    let (path, layer) = own
+        .clone()
+        .or_else(|| place(flat, OTHER))
+        .unwrap_or_else(|| {
+            (
+                b"etc/pam.conf".to_vec(),
+                flat.origin(b"etc/pam.conf").unwrap_or(0),
+            )
+        });
+    let walked = |kind: Kind, caller: Caller<'_>| -> Option<Outcome> {
+        let step = |line: &Line| answers(loaded, caller, line);
+        let mut stack = pam::stack(first, kind, &mut |name: &str| files.read(name), &step)?;
+        if own.is_some() && stack.is_empty() {
+            // What a service leaves out, the service `other` decides.
+            stack = pam::stack(OTHER, kind, &mut |name: &str| files.read(name), &step)?;
+        }
+        Some(pam::walk(&stack))
+    };
+    let mut push = |severity, message: String| {
+        findings.push(Finding::of_path("pam", severity, layer, &path, message));
+    };
+    let to_root = TO_ROOT.contains(&service);
+    let asked_by_sudo =
+        service.starts_with("sudo") || sudo.services.iter().any(|own| own == service);
+    let mut told: BTreeSet<(Kind, String)> = BTreeSet::new();
+    let mut tell = |kind: Kind, runs: BTreeSet<String>, when: &str| {
+        let mut messages = Vec::new();
+        for label in runs {
+            if told.insert((kind, label.clone())) {
+                messages.push(format!(
+                    "the service {} runs a program as root {when}: {label}",
+                    quoted(service)
+                ));
+            }
+        }
+        messages
+    };
+    let mut is_sound = true;
+    for root in [true, false] {
+        let caller = Caller {
+            runtime,
+            root,
+            knows: knows && !root,
+            target: match (to_root, root) {
+                (true, true) => Some(0),
+                (true, false) => None,
+                (false, _) => Some(runtime.uid.unwrap_or(0)),
+            },
+        };
+        // `passwd` asks by the stack `password` itself.
+        if service != "passwd" {
+            let Some(auth) = walked(Kind::Auth, caller) else {
+                is_sound = false;
+                break;
+            };
+            if auth.passes && root {
+                let (severity, what) = what_passing_gives(to_root, asked_by_sudo, sudo.has_rule);
+                push(severity, format!("the service {} {what}", quoted(service)));
+            }
+            let when = if root {
+                "before it asks for a password"
+            } else {
+                "for whoever knows an account's password"
+            };
+            for message in tell(Kind::Auth, auth.runs, when) {
+                push(Severity::High, message);
+            }
+            if !auth.passes {
+                continue;
+            }
+        }
+        let when = if caller.knows {
+            "for whoever knows an account's password"
+        } else {
+            "for everybody"
+        };
+        let stages: &[Kind] = match service {
+            "passwd" => &[Kind::Password],
+            // Without a rule, sudo begins no session.
+            _ if asked_by_sudo && !sudo.has_rule => &[Kind::Account],
+            _ => &[Kind::Account, Kind::Session, Kind::Password],
+        };
+        for kind in stages {
+            let Some(outcome) = walked(*kind, caller) else {
+                is_sound = false;
+                break;
+            };
+            // Of `password`, a first round that ends well is followed by the one that does something.
+            if *kind != Kind::Password || outcome.passes {
+                for message in tell(*kind, outcome.runs, when) {
+                    push(Severity::High, message);
+                }
+            }
+            if *kind == Kind::Account && !outcome.passes {
+                break;
+            }
+        }
+    }
+    if !is_sound {
+        push(
+            Severity::High,
+            format!(
+                "the service {} includes files in a circle, or too many",
+                quoted(service)
+            ),
+        );
+    }
+    // `other` is read with every service.
+    let mut modules = pam::modules(first, &mut |name: &str| files.read(name));
+    modules.extend(pam::modules(OTHER, &mut |name: &str| files.read(name)));
+    for module in modules {
+        load(loaded, &module);
+    }
+}
+
+/// What it means that a service's `auth` stack lets everybody pass.
+fn what_passing_gives(
+    to_root: bool,
+    asked_by_sudo: bool,
+    has_rule: bool,
+) -> (Severity, &'static str) {
+    match (to_root, asked_by_sudo, has_rule) {
+        (true, ..) => (
+            Severity::High,
+            "lets anybody become root without a password",
+        ),
+        (false, true, true) => (
+            Severity::High,
+            "asks no password, and a rule of sudo's is for the image's user",
+        ),
+        (false, true, false) => (
+            Severity::Low,
+            "asks no password, though no rule of sudo's is for the image's user",
+        ),
+        (false, false, _) => (
+            Severity::Low,
+            "lets anybody change the own account's entry without a password",
+        ),
+    }
+}
+
+/// The files of services, each read once.
+struct Files<'a> {
+    flat: &'a Flat<'a>,
+    /// Where there is none, `/etc/pam.conf` counts.
+    has_directory: bool,
+    known: RefCell<BTreeMap<String, Option<Vec<Statement>>>>,
+    unreadable: RefCell<BTreeSet<(Vec<u8>, usize, &'static str)>>,
+}
+
+impl<'a> Files<'a> {
+    fn new(flat: &'a Flat<'a>) -> Self {
+        Self {
+            flat,
+            has_directory: DIRECTORIES
+                .iter()
+                .any(|directory| !flat.files_in(directory.as_bytes()).is_empty()),
+            known: RefCell::default(),
+            unreadable: RefCell::default(),
+        }
+    }
+
+    /// The lines of a service, or of a file that is included.
+    fn read(&self, name: &str) -> Option<Vec<Statement>> {
+        if let Some(statements) = self.known.borrow().get(name) {
+            return statements.clone();
+        }
+        let statements = self.read_anew(name);
+        let mut known = self.known.borrow_mut();
+        known.insert(name.to_owned(), statements.clone());
+        statements
+    }
+
+    fn read_anew(&self, name: &str) -> Option<Vec<Statement>> {
+        if !self.has_directory {
+            return match self.flat.read_through_links(b"etc/pam.conf") {
                 Lookup::Bytes { bytes, .. } => Some(pam::parse_common(bytes, name)),
                 _ => None,
             };
         }
         let path = match name.strip_prefix('/') {
             Some(path) => path.as_bytes().to_vec(),
-            None => place(flat, name)?.0,
+            None => place(self.flat, name)?.0,
         };
-        match flat.read_through_links(&path) {
+        match self.flat.read_through_links(&path) {
             Lookup::Absent => None,
             Lookup::Bytes { bytes, .. } => Some(pam::parse(bytes)),
             Lookup::Unreadable { layer, problem } => {
-                unreadable.borrow_mut().push((path, layer, problem));
+                self.unreadable.borrow_mut().insert((path, layer, problem));
                 None
             }
         }
-    };
-    let step = |line: &Line| {
-        modules.borrow_mut().insert(line.module.clone());
-        answers(loaded, runtime, line)
-    };
-    let own = place(flat, service);
-    let mut stack = pam::stack(
-        if own.is_some() { service } else { "other" },
-        &mut read,
-        &step,
-    );
-    if own.is_some() && stack.as_ref().is_some_and(Vec::is_empty) {
-        // What a service leaves out, the service `other` decides.
-        stack = pam::stack("other", &mut read, &step);
     }
-    let (path, layer) = own.or_else(|| place(flat, "other")).unwrap_or_else(|| {
-        (
-            b"etc/pam.conf".to_vec(),
-            flat.origin(b"etc/pam.conf").unwrap_or(0),
-        )
-    });
-    // Modules of all stacks are loaded when the service begins.
-    for statements in [read(service)].into_iter().flatten() {
-        for statement in statements {
-            if let Statement::Line(line) = statement {
-                modules.borrow_mut().insert(line.module);
-            }
+
+    fn finish(self, findings: &mut Vec<Finding>) {
+        for (path, layer, problem) in self.unreadable.into_inner() {
+            findings.push(Finding::of_path(
+                "account-unreadable",
+                Severity::High,
+                layer,
+                &path,
+                format!("{} cannot be judged: {problem}", shown(&path)),
+            ));
         }
-    }
-    let mut push = |severity, message: String| {
-        findings.push(Finding::of_path("pam", severity, layer, &path, message));
-    };
-    match &stack {
-        None => push(
-            Severity::High,
-            format!(
-                "the service {} includes files in a circle, or too many",
-                quoted(service)
-            ),
-        ),
-        Some(stack) => {
-            let outcome = pam::walk(stack);
-            if outcome.passes {
-                let asked_by_sudo =
-                    service.starts_with("sudo") || sudo.services.iter().any(|own| own == service);
-                let (severity, what) = if TO_ROOT.contains(&service) {
-                    (
-                        Severity::High,
-                        "lets anybody become root without a password",
-                    )
-                } else if asked_by_sudo && sudo.has_rule {
-                    (
-                        Severity::High,
-                        "asks no password, and a rule of sudo's is for the image's user",
-                    )
-                } else if asked_by_sudo {
-                    (
-                        Severity::Low,
-                        "asks no password, though no rule of sudo's is for the image's user",
-                    )
-                } else {
-                    (
-                        Severity::Low,
-                        "lets anybody change the own account's entry without a password",
-                    )
-                };
-                push(severity, format!("the service {} {what}", quoted(service)));
-            }
-            for label in &outcome.runs {
-                push(
-                    Severity::High,
-                    format!(
-                        "the service {} runs a program as root before it asks for a password: {label}",
-                        quoted(service)
-                    ),
-                );
-            }
-        }
-    }
-    for (path, layer, problem) in unreadable.into_inner() {
-        findings.push(Finding::of_path(
-            "account-unreadable",
-            Severity::High,
-            layer,
-            &path,
-            format!("{} cannot be judged: {problem}", shown(&path)),
-        ));
-    }
-    for module in modules.into_inner() {
-        load(loaded, &module);
     }
 }
 
@@ -273,9 +398,8 @@ fn load(loaded: &mut Loaded<'_>, module: &str) {
     }
 }
 
-/// What a module may answer a person that knows no secret and wants to be root; and whether root runs
-/// something of the image's author on the way.
-fn answers(loaded: &Loaded<'_>, runtime: &Runtime, line: &Line) -> (Vec<Answer>, bool) {
+/// What a module may answer a person; and whether root runs something of the image's author on the way.
+fn answers(loaded: &Loaded<'_>, caller: Caller<'_>, line: &Line) -> (Vec<Answer>, bool) {
     let has = |word: &str| line.arguments.iter().any(|argument| argument == word);
     let is_there = match line.module.strip_prefix('/') {
         Some(path) => loaded.flat().real(path.as_bytes()).is_some(),
@@ -287,24 +411,41 @@ fn answers(loaded: &Loaded<'_>, runtime: &Runtime, line: &Line) -> (Vec<Answer>,
         return (vec![Answer::Unknown], false);
     }
     let name = line.module.rsplit('/').next().unwrap_or_default();
-    let answers = match name.strip_suffix(".so").unwrap_or(name) {
-        "pam_faillock" if has("authfail") => vec![Answer::Wrong],
-        "pam_usertype" if has("issystem") => vec![Answer::Success],
-        "pam_unix" | "pam_deny" | "pam_rootok" | "pam_usertype" => vec![Answer::Wrong],
-        "pam_permit" | "pam_debug" | "pam_stress" | "pam_localuser" | "pam_shells"
-        | "pam_securetty" | "pam_access" | "pam_time" | "pam_faillock" | "pam_tally"
-        | "pam_tally2" => vec![Answer::Success],
-        "pam_wheel" if has("trust") && trusts(runtime, line) => vec![Answer::Success],
-        "pam_wheel" if has("trust") => vec![Answer::Failure],
-        "pam_wheel" => vec![Answer::Ignore, Answer::Failure],
-        "pam_succeed_if" => vec![condition(runtime, line)],
-        name if SILENT.contains(&name) => vec![Answer::Ignore],
-        name if ASKING.contains(&name) => vec![Answer::Failure],
+    let name = name.strip_suffix(".so").unwrap_or(name);
+    let asks = matches!(line.kind, Kind::Auth | Kind::Password);
+    let answers = match name {
+        "pam_deny" | "pam_rootok" => vec![Answer::Wrong],
+        "pam_succeed_if" => conditions(caller, line),
+        "pam_unix" if asks && caller.knows => vec![Answer::Success, Answer::Wrong],
+        "pam_unix" if asks => vec![Answer::Wrong],
+        // In `account` and `session`, hardly a module has to say no.
+        "pam_unix" => vec![Answer::Success],
+        name if SILENT.contains(&name) && asks => vec![Answer::Ignore],
+        name if SILENT.contains(&name) => vec![Answer::Success, Answer::Ignore],
+        name if line.kind == Kind::Auth => of_auth(name, &has, caller, line),
+        name if line.kind == Kind::Password && ASKING.contains(&name) => vec![Answer::Failure],
+        "pam_permit" => vec![Answer::Success],
         // A file, a database or a program of the image decides, and it is not known what it says.
         _ => vec![Answer::Success, Answer::Failure],
     };
-    let runs = name == "pam_exec.so" && has("seteuid");
-    (answers, runs)
+    (answers, RUNNING.contains(&name))
+}
+
+/// What a module may say in the stack `auth`.
+fn of_auth(name: &str, has: &dyn Fn(&str) -> bool, caller: Caller<'_>, line: &Line) -> Vec<Answer> {
+    match name {
+        "pam_faillock" if has("authfail") => vec![Answer::Wrong],
+        "pam_usertype" if has("issystem") && caller.root => vec![Answer::Success],
+        "pam_usertype" if caller.root => vec![Answer::Wrong],
+        "pam_permit" | "pam_debug" | "pam_stress" | "pam_localuser" | "pam_shells"
+        | "pam_securetty" | "pam_access" | "pam_time" | "pam_faillock" | "pam_tally"
+        | "pam_tally2" => vec![Answer::Success],
+        "pam_wheel" if has("trust") && trusts(caller.runtime, line) => vec![Answer::Success],
+        "pam_wheel" if has("trust") => vec![Answer::Failure],
+        "pam_wheel" => vec![Answer::Ignore, Answer::Failure],
+        name if ASKING.contains(&name) => vec![Answer::Failure],
+        _ => vec![Answer::Success, Answer::Failure],
+    }
 }
 
 /// `pam_wheel`: members of `wheel`, of the group that is given, or of gid 0 where there is no `wheel`.
@@ -319,9 +460,20 @@ fn trusts(runtime: &Runtime, line: &Line) -> bool {
     inside != line.arguments.iter().any(|argument| argument == "deny")
 }
 
-/// `pam_succeed_if`: conditions on the account that is asked for, which is root; with `use_uid` on the
-/// image's user.
-fn condition(runtime: &Runtime, line: &Line) -> Answer {
+/// `pam_succeed_if`: conditions on the account that is asked for; with `use_uid` on the image's user.
+fn conditions(caller: Caller<'_>, line: &Line) -> Vec<Answer> {
+    let target = if line.arguments.iter().any(|word| word == "use_uid") {
+        Some(caller.runtime.uid.unwrap_or(0))
+    } else {
+        caller.target
+    };
+    match target {
+        Some(uid) => vec![condition(uid, line)],
+        None => vec![Answer::Success, Answer::Wrong],
+    }
+}
+
+fn condition(uid: u32, line: &Line) -> Answer {
     let words: Vec<&str> = line
         .arguments
         .iter()
@@ -338,11 +490,6 @@ fn condition(runtime: &Runtime, line: &Line) -> Answer {
             .contains(word)
         })
         .collect();
-    let uid = if line.arguments.iter().any(|word| word == "use_uid") {
-        runtime.uid.unwrap_or(0)
-    } else {
-        0
-    };
     let holds = words.chunks(3).all(|words| match words {
         ["uid", operator, number] => number.parse::<u32>().is_ok_and(|number| match *operator {
             "=" | "eq" => uid == number,

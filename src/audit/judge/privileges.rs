@@ -1,11 +1,11 @@
 //! What sudo and doas allow (rules `sudo-*`, `doas-rule`).
 
 use super::super::accounts::doas::{self, Identity};
-use super::super::accounts::sudoers::{self, Sudoers, Who};
+use super::super::accounts::sudoers::{self, Person, Sudoers, Who};
 use super::super::finding::{Finding, Severity};
 use super::super::flatten::Flat;
 use super::super::paths::{join, shown, split};
-use super::accounts::{Runtime, readable};
+use super::accounts::{Entrant, Runtime, readable};
 use super::quoted;
 
 /// Files that are followed through includes.
@@ -21,7 +21,13 @@ pub(super) struct SudoFacts {
     pub(super) plugins: Vec<String>,
 }
 
-pub(super) fn judge(flat: &Flat<'_>, runtime: &Runtime, findings: &mut Vec<Finding>) -> SudoFacts {
+pub(super) fn judge(
+    flat: &Flat<'_>,
+    runtime: &Runtime,
+    entrants: &[Entrant],
+    findings: &mut Vec<Finding>,
+) -> SudoFacts {
+    let people = People { runtime, entrants };
     let mut facts = SudoFacts::default();
     for (file, programs) in [
         (&b"etc/sudoers"[..], ["usr/bin/sudo", "bin/sudo"]),
@@ -31,7 +37,7 @@ pub(super) fn judge(flat: &Flat<'_>, runtime: &Runtime, findings: &mut Vec<Findi
         ),
     ] {
         let present = programs.iter().any(|path| flat.has(path.as_bytes()));
-        sudo(flat, runtime, file, present, &mut facts, findings);
+        sudo(flat, &people, file, present, &mut facts, findings);
     }
     for (file, programs) in [
         (&b"etc/doas.conf"[..], ["usr/bin/doas", "bin/doas"]),
@@ -45,9 +51,22 @@ pub(super) fn judge(flat: &Flat<'_>, runtime: &Runtime, findings: &mut Vec<Findi
         if file == b"etc/doas.conf" {
             files.extend(flat.files_in(b"etc/doas.d"));
         }
-        doas(flat, runtime, &files, present, findings);
+        doas(flat, &people, &files, present, findings);
     }
     facts
+}
+
+/// The image's user, and accounts with a password.
+struct People<'a> {
+    runtime: &'a Runtime,
+    entrants: &'a [Entrant],
+}
+
+impl People<'_> {
+    /// Somebody knows the password of the image's user's own account, or it is empty.
+    fn own_is_known(&self) -> bool {
+        self.entrants.iter().any(|entrant| entrant.is_own)
+    }
 }
 
 /// A file of rules and where it is from.
@@ -110,7 +129,7 @@ fn collect(flat: &Flat<'_>, file: &[u8], findings: &mut Vec<Finding>) -> Vec<Sou
 
 fn sudo(
     flat: &Flat<'_>,
-    runtime: &Runtime,
+    people: &People<'_>,
     file: &[u8],
     present: bool,
     facts: &mut SudoFacts,
@@ -125,15 +144,26 @@ fn sudo(
             .extend(source.sudoers.user_aliases.clone());
         let own = &source.sudoers;
         aliases.group_plugins.extend(own.group_plugins.clone());
+        aliases.asks_runas |= own.asks_runas;
+        if own.runas_default.is_some() {
+            aliases.runas_default.clone_from(&own.runas_default);
+        }
         facts.plugins.extend(own.group_plugins.clone());
         facts.pam_services.extend(own.pam_services.clone());
     }
     let nobody_asked = sources.iter().any(|source| {
         let exempt = &source.sudoers.exempt_groups;
         !source.sudoers.no_authenticate.is_empty()
-            || exempt.iter().any(|group| runtime.is_in(group))
+            || exempt.iter().any(|group| people.runtime.is_in(group))
     });
-    let person = runtime.person();
+    let person = people.runtime.person();
+    // The password that is asked for is empty, or somebody knows it.
+    let asked = aliases
+        .runas_default
+        .as_ref()
+        .filter(|_| aliases.asks_runas);
+    let answerable = people.own_is_known()
+        || asked.is_some_and(|name| people.entrants.iter().any(|entrant| entrant.name == *name));
     for source in &sources {
         for rule in &source.sudoers.rules {
             let ours = aliases.fits(&rule.users, &person);
@@ -142,18 +172,35 @@ fn sudo(
             let root_only = rule.users.iter().all(|(negated, who)| {
                 *negated || *who == Who::User("root".into()) || *who == Who::Uid(0)
             });
-            if root_only || (!ours && !nopasswd) {
+            let entrant = people
+                .entrants
+                .iter()
+                .filter(|entrant| entrant.is_open && !ours)
+                .find(|entrant| aliases.fits(&rule.users, &entrant.as_who.person()));
+            if root_only || (!ours && !nopasswd && entrant.is_none()) {
                 continue;
             }
-            let (id, severity, whom) = match (ours, nopasswd) {
-                (true, true) => ("sudo-nopasswd", Severity::High, "the image's user"),
-                (true, false) => ("sudo-rule", Severity::Medium, "the image's user"),
-                (false, _) => ("sudo-rule", Severity::Medium, "others"),
+            let (id, severity, whom) = match (ours, nopasswd, entrant) {
+                (true, true, _) => ("sudo-nopasswd", Severity::High, "the image's user".into()),
+                (true, false, _) if answerable && rule.is_to_root() => {
+                    ("sudo-rule", Severity::High, "the image's user".into())
+                }
+                (true, false, _) => ("sudo-rule", Severity::Medium, "the image's user".into()),
+                (false, _, Some(entrant)) if rule.is_to_root() => {
+                    ("sudo-rule", Severity::High, quoted(&entrant.name))
+                }
+                (false, _, Some(entrant)) => ("sudo-rule", Severity::Medium, quoted(&entrant.name)),
+                (false, _, None) => ("sudo-rule", Severity::Medium, "others".into()),
             };
-            let asks = if nopasswd {
-                "without a password"
-            } else {
-                "with its password"
+            let asks = match (ours, nopasswd) {
+                (false, _) if entrant.is_some() => {
+                    "with a password that is empty or known to who made the image"
+                }
+                (_, true) => "without a password",
+                (_, false) if answerable => {
+                    "with a password that is empty or known to who made the image"
+                }
+                (_, false) => "with its password",
             };
             let without = if present {
                 ""
@@ -206,14 +253,12 @@ fn shorten(text: &str) -> String {
 
 fn doas(
     flat: &Flat<'_>,
-    runtime: &Runtime,
+    people: &People<'_>,
     files: &[Vec<u8>],
     present: bool,
     findings: &mut Vec<Finding>,
 ) {
-    let person = runtime.person();
-    let mut last: Option<(usize, Vec<u8>, doas::Rule)> = None;
-    let mut partial = Vec::new();
+    let mut rules: Vec<(usize, &Vec<u8>, doas::Rule)> = Vec::new();
     for file in files {
         let Some((layer, bytes)) = readable(flat, file, findings) else {
             continue;
@@ -234,31 +279,28 @@ fn doas(
                 message,
             ));
         }
-        for rule in parsed.rules {
-            let fits = match &rule.identity {
-                Identity::User(name) => person.names.contains(name),
-                Identity::Uid(uid) => person.uid == Some(*uid),
-                Identity::Group(name) => person.groups.contains(name),
-                Identity::Gid(gid) => person.gids.contains(gid),
-            };
-            if !fits {
-                continue;
-            }
-            // A rule about one command or target leaves those before it in force for the others.
-            let whole = rule.command.is_none() && rule.target.is_none();
-            if whole {
-                partial.clear();
-                last = Some((layer, file.clone(), rule));
-            } else {
-                partial.push((layer, file.clone(), rule));
-            }
-        }
+        rules.extend(parsed.rules.into_iter().map(|rule| (layer, file, rule)));
     }
-    for (layer, file, rule) in last.into_iter().chain(partial) {
-        if !rule.gives_root() {
+    let own = people.own_is_known();
+    let ours = in_force(&rules, &people.runtime.person());
+    let theirs = people
+        .entrants
+        .iter()
+        .filter(|entrant| entrant.is_open && !entrant.is_own)
+        .flat_map(|entrant| {
+            let in_force = in_force(&rules, &entrant.as_who.person());
+            in_force
+                .into_iter()
+                .map(move |index| (index, Some(entrant)))
+        });
+    let mut told: Vec<usize> = Vec::new();
+    for (index, entrant) in ours.into_iter().map(|index| (index, None)).chain(theirs) {
+        let (layer, file, rule) = &rules[index];
+        if !rule.gives_root() || told.contains(&index) {
             continue;
         }
-        let severity = match (present, rule.nopass) {
+        told.push(index);
+        let severity = match (present, rule.nopass || own || entrant.is_some()) {
             (true, true) => Severity::High,
             (true, false) => Severity::Medium,
             (false, _) => Severity::Low,
@@ -266,6 +308,8 @@ fn doas(
         let command = rule.command.as_deref().unwrap_or("anything");
         let asks = if rule.nopass {
             "without a password"
+        } else if own || entrant.is_some() {
+            "with a password that is empty or known to who made the image"
         } else {
             "with its password"
         };
@@ -274,17 +318,47 @@ fn doas(
         } else {
             ", though there is no doas"
         };
+        let whom = entrant.map_or_else(
+            || "the image's user".to_owned(),
+            |entrant| quoted(&entrant.name),
+        );
         let message = format!(
-            "line {} lets the image's user run {} as root {asks}{without}",
+            "line {} lets {whom} run {} as root {asks}{without}",
             rule.line,
             quoted(&shorten(command)),
         );
         findings.push(Finding::of_path(
             "doas-rule",
             severity,
-            layer,
-            &file,
+            *layer,
+            file,
             message,
         ));
     }
+}
+
+/// The rules that are in force for a person, by their places: the last that fits, and those behind it that
+/// are about one command or target.
+fn in_force(rules: &[(usize, &Vec<u8>, doas::Rule)], person: &Person<'_>) -> Vec<usize> {
+    let mut last = None;
+    let mut partial = Vec::new();
+    for (index, (_, _, rule)) in rules.iter().enumerate() {
+        let fits = match &rule.identity {
+            Identity::User(name) => person.names.contains(name),
+            Identity::Uid(uid) => person.uid == Some(*uid),
+            Identity::Group(name) => person.groups.contains(name),
+            Identity::Gid(gid) => person.gids.contains(gid),
+        };
+        if !fits {
+            continue;
+        }
+        // A rule about one command or target leaves those before it in force for the others.
+        if rule.command.is_none() && rule.target.is_none() {
+            partial.clear();
+            last = Some(index);
+        } else {
+            partial.push(index);
+        }
+    }
+    last.into_iter().chain(partial).collect()
 }

@@ -76,6 +76,11 @@ impl<'a> Trust<'a> {
         }
     }
 
+    /// The caller has not said what is trusted: the lowest layer vouches for itself.
+    pub(super) fn is_guessed(&self) -> bool {
+        !self.is_given
+    }
+
     /// What is known of the file at this path, which comes from `layer`.
     pub(super) fn vouch(&self, layer: usize, path: &[u8], item: Option<&Item>) -> Vouch {
         let entries = self.entries.get(without_usr(path));

@@ -194,6 +194,30 @@ pub(in super::super) mod tests {
                 format!("aws_secret_access_key = {body}/+9"),
             ),
             (
+                SecretKind::Token("Azure"),
+                format!(
+                    "DefaultEndpointsProtocol=https;AccountName=app;Account{}={body}{body}{}==;EndpointSuffix=x",
+                    "Key",
+                    &body[..12]
+                ),
+            ),
+            (
+                SecretKind::PrivateKey,
+                format!(
+                    "PuTTY-User-Key-File-3: ssh-ed25519\nPrivate-{}: 1\n{body}{}=\n",
+                    "Lines",
+                    &body[..6]
+                ),
+            ),
+            (
+                SecretKind::PrivateKey,
+                format!("MIIEvgIBADAN{}{body}{body}", "BgkqhkiG9w0BAQEFAASCBKgw"),
+            ),
+            (
+                SecretKind::PrivateKey,
+                format!("MIIEpAIB{}{body}\n{body}", "AAKCAQEAw7Zd"),
+            ),
+            (
                 SecretKind::Token("AWS"),
                 format!("\"SecretAccessKey\": \"{body}/+9\""),
             ),
@@ -239,6 +263,15 @@ pub(in super::super) mod tests {
             "AWS_SECRET_ACCESS_KEY aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5k/+9".into(),
             "-----BEGIN PRIVATE KEY----- and -----END PRIVATE KEY----- stand around 1 key in Base64".into(),
             "-----BEGIN RSA PRIVATE KEY-----\n...\n-----END RSA PRIVATE KEY-----".into(),
+            // Public keys and certificates, and the key of Azure's emulator.
+            "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAaB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5kaB3dE5gH7jK9mN".into(),
+            "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEaB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5kaB3dE5gH7jK9mN1pQ3sT".into(),
+            format!(
+                "Account{}=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
+                "Key"
+            ),
+            "AccountKey=${AZURE_KEY}".into(),
+            "Private-Lines: 14\nare the lines of a key".into(),
             "-----BEGIN PUBLIC KEY-----\naB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5kaB3d\n".into(),
         ] {
             assert_eq!(kinds(&text), [], "{text}");

@@ -114,9 +114,34 @@ pub(crate) fn has_login(value: &[u8]) -> bool {
         words.iter().any(|word| name.ends_with(word)) && is_value(&part[at + 1..])
     };
     has_login_in_url(value)
+        || has_login_of_go(value)
         || value
             .split(|byte| byte.is_ascii_whitespace() || b";,&?".contains(byte))
             .any(pair)
+}
+
+/// `user:password@tcp(host:port)/database`, as Go's drivers have it.
+fn has_login_of_go(bytes: &[u8]) -> bool {
+    [&b"@tcp("[..], b"@tcp6(", b"@unix("].iter().any(|sign| {
+        let mut places = bytes
+            .windows(sign.len())
+            .enumerate()
+            .filter(|(_, window)| window == sign);
+        places.any(|(at, _)| {
+            let before = &bytes[at.saturating_sub(1024)..at];
+            let ends = |byte: &u8| byte.is_ascii_whitespace() || b"\"'=`".contains(byte);
+            let begin = before.iter().rposition(ends).map_or(0, |at| at + 1);
+            let login = &before[begin..];
+            let colon = login.iter().position(|&byte| byte == b':');
+            colon.is_some_and(|colon| is_value(&login[colon + 1..]))
+        })
+    })
+}
+
+/// A DSN of Sentry's, whose key is public: it lets programs report, and read nothing.
+fn is_public_key(user: &[u8], host: &[u8]) -> bool {
+    let host = host.split(|&byte| byte == b':').next().unwrap_or_default();
+    user.len() == 32 && user.iter().all(u8::is_ascii_hexdigit) && host.ends_with(b".sentry.io")
 }
 
 /// `scheme://user:password@host`, where the password is no variable to be filled in.
@@ -138,6 +163,7 @@ pub(crate) fn has_login_in_url(bytes: &[u8]) -> bool {
         let secret = match user.iter().position(|&b| b == b':') {
             Some(colon) => &user[colon + 1..],
             // A token alone, as in `https://TOKEN@host`; a mere user name is short.
+            None if is_public_key(user, &authority[sign + 1..]) => return false,
             None if user.len() >= 20 => user,
             None => return false,
         };
@@ -193,6 +219,7 @@ fn has_secret_variable(bytes: &[u8]) -> bool {
         let value = &line[at + 1..];
         (is_secret_name(&String::from_utf8_lossy(&line[..at])) && is_value(value))
             || has_login_in_url(value)
+            || has_login_of_go(value)
     })
 }
 
@@ -368,6 +395,27 @@ mod tests {
             ("redis://:pw@cache:6379/0", true),
             ("host=db user=app password=s3cret", true),
             ("Server=db;User Id=sa;Password=s3cret;", true),
+            ("app:s3cret@tcp(db:3306)/app?parseTime=true", true),
+            ("dsn=app:s3:cret@unix(/run/mysqld.sock)/app", true),
+            ("app@tcp(db:3306)/app", false),
+            ("app:$PW@tcp(db:3306)/app", false),
+            ("see user:x at tcp(db)", false),
+            (
+                "https://0123456789abcdef0123456789abcdef@o1.ingest.sentry.io/2",
+                false,
+            ),
+            (
+                "https://0123456789abcdef0123456789abcdef@o1.ingest.de.sentry.io/2",
+                false,
+            ),
+            (
+                "https://0123456789abcdef0123456789abcdef:s3cret@o1.ingest.sentry.io/2",
+                true,
+            ),
+            (
+                "https://0123456789abcdef0123456789abcdef@git.example.com/2",
+                true,
+            ),
             ("postgres://db/app", false),
             ("postgres://app@db/app", false),
             ("postgres://app:${PW}@db/app", false),

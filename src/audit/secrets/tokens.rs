@@ -25,6 +25,10 @@ enum Body {
     Encoded,
     /// `NAME = value`: a sign of assignment, then a token that stands alone.
     Assigned,
+    /// As `Token`, whatever stands before it, and `=` to its end as base64 has it.
+    Padded,
+    /// A number of lines, and a key's lines of base64.
+    Counted,
 }
 
 /// How far a form reaches beyond its beginning, at most.
@@ -106,7 +110,23 @@ const fn assigned(prefix: &'static str) -> Form {
     }
 }
 
-pub(super) const FORMS: [Form; 44] = [
+/// What base64 makes of a private key in DER form, from its first bytes on that tell it from all else.
+const fn der(prefix: &'static str) -> Form {
+    key(prefix)
+}
+
+/// A key of Azure's in a connection string.
+const fn azure(prefix: &'static str, length: usize) -> Form {
+    Form {
+        prefix,
+        kind: SecretKind::Token("Azure"),
+        alphabet: base64,
+        length: (length, length),
+        body: Body::Padded,
+    }
+}
+
+pub(super) const FORMS: [Form; 60] = [
     key("-----BEGIN PRIVATE KEY-----"),
     key("-----BEGIN ENCRYPTED PRIVATE KEY-----"),
     key("-----BEGIN RSA PRIVATE KEY-----"),
@@ -121,6 +141,31 @@ pub(super) const FORMS: [Form; 44] = [
     encoded("LS0tLS1CRUdJTiBEU0EgUFJJVkFURSBLRVkt"),
     encoded("LS0tLS1CRUdJTiBPUEVOU1NIIFBSSVZBVEUg"),
     encoded("LS0tLS1CRUdJTiBFTkNSWVBURUQgUFJJVkFU"),
+    // PKCS #8: RSA, NIST's curves (with the public key and without), Ed25519 and X25519.
+    der("IBADANBgkqhkiG9w0BAQEFAASC"),
+    der("AgEAMBMGByqGSM49AgEG"),
+    der("AgEAMBAGByqGSM49AgEG"),
+    der("MEECAQAwEwYHKoZIzj0CAQYI"),
+    der("MC4CAQAwBQYDK2VwBCIEI"),
+    der("MC4CAQAwBQYDK2VuBCIEI"),
+    // PKCS #1 of 1024, 2048, 3072 and 4096 bits.
+    der("IBAAKBgQ"),
+    der("IBAAKCAQEA"),
+    der("IBAAKCAYEA"),
+    der("IBAAKCAgEA"),
+    // SEC 1: P-256, P-384, P-521.
+    der("MHcCAQEEI"),
+    der("MIGkAgEBBD"),
+    der("MIHcAgEBBE"),
+    Form {
+        prefix: "Private-Lines: ",
+        kind: SecretKind::PrivateKey,
+        alphabet: alphanumeric,
+        length: (0, 0),
+        body: Body::Counted,
+    },
+    azure("AccountKey=", 86),
+    azure("SharedAccessKey=", 43),
     assigned("aws_secret_access_key"),
     assigned("AWS_SECRET_ACCESS_KEY"),
     assigned("aws_secret_key"),
@@ -159,8 +204,12 @@ impl Form {
         let rest = &text[self.prefix.len().min(text.len())..];
         let rest = match self.body {
             Body::Pem => return is_key_body(rest),
+            Body::Counted => {
+                let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                return (1..=3).contains(&digits) && is_key_body(&rest[digits..]);
+            }
             Body::Token if before.is_some_and(word) => return false,
-            Body::Token | Body::Encoded => rest,
+            Body::Token | Body::Encoded | Body::Padded => rest,
             Body::Assigned => match assigned_value(rest) {
                 Some(value) => value,
                 None => return false,
@@ -175,6 +224,15 @@ impl Form {
         let body = &rest[..length.min(most)];
         match self.body {
             Body::Encoded => length >= least && is_random(body),
+            // The emulator's key is the same everywhere.
+            Body::Padded => {
+                let ends = rest.get(length) == Some(&b'=');
+                length == least
+                    && ends
+                    && is_mixed(body)
+                    && is_random(body)
+                    && !body.starts_with(b"Eby8vdM02xNOcqFl")
+            }
             Body::Assigned => {
                 let ends = rest.get(length) != Some(&b'=');
                 length == least && ends && is_mixed(body) && is_random(body)
