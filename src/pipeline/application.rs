@@ -149,14 +149,14 @@ pub(super) fn phase(
         Stage::assemble(
             lowers,
             upper.clone(),
-            environment::mounts(&told, &tools, cache),
+            environment::mounts(&told, &tools, cache)?,
             environment::variables(
                 &told,
                 Phase::Application,
                 &base.environment(),
                 &base.search_path(),
                 time,
-            ),
+            )?,
             code,
         ),
         &told,
