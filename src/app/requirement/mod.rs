@@ -449,6 +449,32 @@ mod tests {
     }
 
     #[test]
+    fn packages_are_at_an_address_or_in_the_source() {
+        for (text, refused) in [
+            ("--find-links /x", true),
+            ("-f /x", true),
+            ("--find-links=file:///x", true),
+            ("--find-links ../x", true),
+            ("--find-links ~/x", true),
+            ("--find-links C:\\x", true),
+            ("-i file:///x", true),
+            ("--index-url file:///x", true),
+            ("--index-url file://localhost/x", true),
+            ("--extra-index-url /x", true),
+            ("--find-links wheels", false),
+            ("--find-links ./wheels", false),
+            ("--find-links file:///opt/app-root/src/wheels", false),
+            ("--find-links https://h/x", false),
+            ("-i https://h/x", false),
+            ("--trusted-host h", false),
+        ] {
+            let files = Memory::new().with("requirements.txt", &format!("{text}\nflask\n"));
+            let problems = read(&files, "requirements.txt").problems;
+            assert_eq!(problems.len(), usize::from(refused), "{text}: {problems:?}");
+        }
+    }
+
+    #[test]
     fn files_include_each_other() {
         let files = Memory::new()
             .with("requirements.txt", "-r requirements/base.txt\r\n-c constraints.txt\nflask \\\n  ==3.0 # web\n-r gone.txt\n")
