@@ -492,7 +492,11 @@ pub(super) fn summary(report: &Report, context: &Context) {
         printer.progress(line);
     }
     printer.progress("");
-    printer.result(format!("{}@{}", report.name, report.digest));
+    printer.result(if report.name == report.digest {
+        report.digest.clone()
+    } else {
+        format!("{}@{}", report.name, report.digest)
+    });
     for reference in &report.pushed {
         printer.progress(format!("pushed {reference}"));
     }
