@@ -32,6 +32,7 @@ mod registry;
 mod registry_base;
 mod registry_commands;
 mod registry_faults;
+mod release_switches;
 mod run;
 mod s2i;
 mod sandbox;
