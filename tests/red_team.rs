@@ -361,8 +361,8 @@ fn on_a_machine_of_its_own(body: impl FnOnce() + Send) {
             // SAFETY: it changes this thread's network alone, which nothing else uses.
             assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0);
             let script = format!(
-                "set -e; ip link set lo up; ip link add eth0 type dummy; \
-                 ip link set eth0 addrgenmode none; ip link set eth0 up; \
+                "set -e; ip link set lo up; ip link add eth0 type veth peer name far; \
+                 ip link set eth0 addrgenmode none; ip link set far up; ip link set eth0 up; \
                  ip address add {ADDRESS}/24 dev eth0; ip route add default via {GATEWAY}; \
                  ip -6 address add {ADDRESS_6}/64 dev eth0 nodad; \
                  ip -6 address add {LINK_LOCAL}/64 dev eth0 nodad; \
@@ -415,8 +415,10 @@ fn with_a_device_for_tunnels(command: &Command, carrier: &str) -> Command {
 fn this_machine_from_a_network_that_leads_outward() {
     on_a_machine_of_its_own(|| {
         let port = service();
+        // An address that may still be another's is not sent from.
         let script = format!(
-            "devices=$(sed -n 's/^ *\\([^:]*\\):.*/\\1/p' /proc/net/dev); \
+            "while grep -qE ' [4-7c-f][0-9a-f] +[a-z0-9]+$' /proc/net/if_inet6; do sleep 0.1; done; \
+             devices=$(sed -n 's/^ *\\([^:]*\\):.*/\\1/p' /proc/net/dev); \
              ways='127.0.0.1 127.0.0.53 0.0.0.0 ::1 10.0.2.2 10.0.2.3 {GATEWAY} {ADDRESS} {ADDRESS_6} \
              {METADATA} {LINK_LOCAL}'; \
              for device in $devices; do ways=\"$ways {LINK_LOCAL}%$device\"; done; \

@@ -1,7 +1,7 @@
 //! What of the host's environment reaches scripts, and what of that may be in an image.
 
 use crate::support::process::{self, words};
-use crate::support::s2i::{Looked, build, hello, with};
+use crate::support::s2i::{Looked, assembling, build, hello, with};
 use crate::support::s2i_builders::Builder;
 use crate::support::warpdrive::Warpdrive;
 
@@ -149,13 +149,10 @@ fn scripts_reach_an_index_of_this_machine_by_its_name_alone() {
             let _ = std::io::Write::write_all(&mut connection.unwrap(), b"reached\n");
         }
     });
-    let warpdrive = with(Builder::new().script(
-        "assemble",
-        &format!(
-            "#!/bin/sh\ncp -R /tmp/src/. /opt/app/\n\
-             echo \"answer: $(timeout 5 nc 127.0.0.1 {port} < /dev/null 2> /dev/null)\"\n"
-        ),
-    ));
+    let warpdrive = with(assembling(&format!(
+        "cp -R /tmp/src/. /opt/app/\n\
+         echo \"answer: $(timeout 5 nc 127.0.0.1 {port} < /dev/null 2> /dev/null)\""
+    )));
     let source = hello();
     let path = source.path().to_str().unwrap();
     let url = format!("http://127.0.0.1:{port}/simple");

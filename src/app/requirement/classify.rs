@@ -191,9 +191,21 @@ fn of_own_options(options: &str) -> Option<Wrong> {
     })
 }
 
+/// Most brackets of a requirement: the installers' parsers go a step deeper for each, and end without a
+/// word when their stack does.
+const MAX_BRACKETS: usize = 100;
+
 fn target(text: &str, place: &Place<'_>, editable: bool) -> (LineKind, Option<Wrong>) {
     let (requirement, own_options) = without_options(text);
-    let own = of_own_options(own_options);
+    let brackets = text.bytes().filter(|byte| b"([{".contains(byte)).count();
+    let own = if brackets > MAX_BRACKETS {
+        Some(wrong(
+            format!("it has more than {MAX_BRACKETS} brackets"),
+            "a marker without so many of them",
+        ))
+    } else {
+        of_own_options(own_options)
+    };
     let (kind, wrong) = target_without_options(requirement, place, editable);
     (kind, wrong.or(own))
 }

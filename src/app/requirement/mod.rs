@@ -20,6 +20,8 @@ use problem::{Wrong, wrong};
 pub use text::decode;
 use text::{expand, logical_lines};
 
+/// Most letters of a line that an error shows.
+const MAX_SHOWN: usize = 200;
 /// Files that include each other deeper than this are not followed.
 const MAX_DEPTH: usize = 16;
 
@@ -251,9 +253,13 @@ impl Requirements {
     }
 
     fn problem(&mut self, place: &str, text: &str, wrong: Wrong) {
+        let mut shown: String = text.chars().take(MAX_SHOWN).collect();
+        if shown.len() < text.len() {
+            shown.push('…');
+        }
         self.problems.push(Problem {
             place: place.to_owned(),
-            text: text.to_owned(),
+            text: shown,
             wrong: wrong.what,
             write: wrong.write,
             uv_only: wrong.uv_only,
@@ -445,6 +451,20 @@ mod tests {
             ),
         ] {
             assert_eq!(kind(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn brackets_without_end_are_refused() {
+        for (count, refused) in [(100, false), (101, true), (100_000, true)] {
+            let text = format!(
+                "six; {}python_version > '3'{}\n",
+                "(".repeat(count),
+                ")".repeat(count)
+            );
+            let files = Memory::new().with("requirements.txt", &text);
+            let problems = read(&files, "requirements.txt").problems;
+            assert_eq!(!problems.is_empty(), refused, "{count}: {problems:?}");
         }
     }
 
