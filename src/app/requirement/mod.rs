@@ -462,7 +462,7 @@ mod tests {
                 "(".repeat(count),
                 ")".repeat(count)
             );
-            let files = Memory::new().with("requirements.txt", &text);
+            let files = Memory::new().with("requirements.txt", text);
             let problems = read(&files, "requirements.txt").problems;
             assert_eq!(!problems.is_empty(), refused, "{count}: {problems:?}");
         }
@@ -488,7 +488,7 @@ mod tests {
             ("-i https://h/x", false),
             ("--trusted-host h", false),
         ] {
-            let files = Memory::new().with("requirements.txt", &format!("{text}\nflask\n"));
+            let files = Memory::new().with("requirements.txt", format!("{text}\nflask\n"));
             let problems = read(&files, "requirements.txt").problems;
             assert_eq!(problems.len(), usize::from(refused), "{text}: {problems:?}");
         }
@@ -537,7 +537,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_text_is_read(text in ".{0,400}") {
-            let files = Memory::new().with("requirements.txt", &text);
+            let files = Memory::new().with("requirements.txt", text);
             read(&files, "requirements.txt");
         }
     }
