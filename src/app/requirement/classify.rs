@@ -318,8 +318,14 @@ pub fn is_archive(path: &str) -> bool {
 
 fn without_scheme(written: &str) -> &str {
     let path = written.strip_prefix("file:").unwrap_or(written);
-    let path = path.strip_prefix("//").unwrap_or(path);
-    path.strip_prefix("localhost/").unwrap_or(path)
+    let Some(path) = path.strip_prefix("//") else {
+        return path;
+    };
+    // The machine's own name is none, and what follows it is a path from the root.
+    match path.strip_prefix("localhost") {
+        Some(rest) if rest.starts_with('/') => rest,
+        _ => path,
+    }
 }
 
 fn plain_path(written: &str) -> String {
