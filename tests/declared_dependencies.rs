@@ -201,6 +201,7 @@ fn what_cannot_be_done_is_refused_by_its_line() {
         ("a Windows list", list(b"pywin32==306\n")),
         ("paths of a machine", list(b"-e /home/me/lib\nC:\\wheels\\x.whl\n")),
         ("outside of the source", list(b"../lib\n")),
+        ("places of a machine", list(b"--find-links /srv/wheels\n--index-url file:///srv/simple\nflask\n")),
         ("a path that is not there", list(b"./lib\n-e src/thing\n")),
         ("conda's way of writing", list(b"flask=3.0\n")),
         ("two on a line", list(b"flask==3.0 requests==2.0\nflask requests\n")),

@@ -38,6 +38,7 @@ mod registry_client;
 mod registry_commands;
 mod registry_fault_suite;
 mod registry_faults;
+mod release_switches;
 mod run;
 mod s2i;
 mod sandbox;

@@ -333,9 +333,9 @@ fn device_nodes_of_the_host() {
     }
 }
 
-/// What answers `reached` on all addresses of this machine, until it is dropped.
+/// What answers `reached` on all addresses of this thread's machine, IPv6 as well.
 fn service() -> u16 {
-    let listener = TcpListener::bind(("0.0.0.0", 0)).unwrap();
+    let listener = TcpListener::bind("[::]:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for connection in listener.incoming() {
@@ -345,15 +345,39 @@ fn service() -> u16 {
     port
 }
 
-/// This machine's addresses but loopback.
-fn own_addresses() -> Vec<String> {
-    let output = Command::new("hostname").arg("-I").output().unwrap();
-    String::from_utf8(output.stdout)
-        .unwrap()
-        .split_whitespace()
-        .filter(|address| !address.contains(':'))
-        .map(str::to_owned)
-        .collect()
+/// Of clouds: it is another machine's, and this one leads to it.
+const METADATA: &str = "169.254.169.254";
+/// The machine that [`on_a_machine_of_its_own`] makes.
+const GATEWAY: &str = "198.51.100.1";
+const ADDRESS: &str = "198.51.100.2";
+const ADDRESS_6: &str = "2001:db8::2";
+const LINK_LOCAL: &str = "fe80::c0ff:ee";
+
+/// Does it on a thread with a network of its own, which is a machine with an address of each kind and
+/// somebody who answers for [`METADATA`] without that address being an interface's.
+fn on_a_machine_of_its_own(body: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            // SAFETY: it changes this thread's network alone, which nothing else uses.
+            assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0);
+            let script = format!(
+                "set -e; ip link set lo up; ip link add eth0 type veth peer name far; \
+                 ip link set eth0 addrgenmode none; ip link set far up; ip link set eth0 up; \
+                 ip address add {ADDRESS}/24 dev eth0; ip route add default via {GATEWAY}; \
+                 ip -6 address add {ADDRESS_6}/64 dev eth0 nodad; \
+                 ip -6 address add {LINK_LOCAL}/64 dev eth0 nodad; \
+                 ip -6 route add default via fe80::1 dev eth0; \
+                 ip route add local {METADATA}/32 dev lo"
+            );
+            let ran = Command::new("sh").args(["-c", &script]).output();
+            let ran = Ran::from(ran.unwrap());
+            assert_eq!(ran.status, 0, "{ran:?}");
+            body();
+        });
+        if let Err(panic) = thread.join() {
+            std::panic::resume_unwind(panic);
+        }
+    });
 }
 
 /// A machine has `/dev/net/tun` for everybody, but the one that the tests run on may not: the command
@@ -385,74 +409,79 @@ fn with_a_device_for_tunnels(command: &Command, carrier: &str) -> Command {
     wrapped
 }
 
-/// Every way to this machine that a network of one's own may have: its loopback, its addresses, and
-/// what slirp4netns and pasta have in their place.
+/// Every way to this machine that a network of one's own may have: its loopback, each of its addresses,
+/// and what slirp4netns and pasta have in their place; and to what a cloud has for this machine alone.
 #[test]
 fn this_machine_from_a_network_that_leads_outward() {
-    let port = service();
-    let own = own_addresses();
-    assert!(!own.is_empty(), "this machine has no address but loopback");
-    let gateway = Command::new("ip")
-        .args(["route", "show", "default"])
-        .output();
-    let gateway = String::from_utf8(gateway.unwrap().stdout).unwrap();
-    let gateway = gateway.split_whitespace().nth(2).unwrap_or("10.0.2.2");
-    let mut ways: Vec<&str> = vec![
-        "127.0.0.1",
-        "127.0.0.53",
-        "0.0.0.0",
-        "10.0.2.2",
-        "10.0.2.3",
-        gateway,
-    ];
-    ways.extend(own.iter().map(String::as_str));
-    let script = format!(
-        "for way in {}; do (test \"$(timeout 5 nc $way {port} < /dev/null 2> /dev/null)\" = reached \
-         && echo $way) & done; wait",
-        ways.join(" ")
-    );
-    for who in Who::all() {
-        for carrier in ["slirp4netns", "pasta"] {
-            let mut fixture = Fixture::new(who, &script);
-            fixture.spec.network = Network::Outward;
-            let run = |fixture: &Fixture| {
-                let command = fixture.command(&[]);
-                let ran = with_a_device_for_tunnels(&command, carrier).output();
-                let ran = Ran::from(ran.unwrap());
-                assert_eq!(ran.status, 0, "{who:?} {carrier} {ran:?}");
-                let mut ways: Vec<_> = ran.out.lines().map(str::to_owned).collect();
-                ways.sort();
-                ways
-            };
-            assert_eq!(run(&fixture), [""; 0], "{who:?} {carrier}");
-            // What the caller names is reached, by the address that it is named by.
-            let named = format!("127.0.0.1:{port}");
-            fixture.spec.host_services =
-                vec![named.parse().unwrap(), "192.0.2.200:80".parse().unwrap()];
-            // An address without a name is the loopback of one's own.
-            assert_eq!(run(&fixture), ["0.0.0.0", "127.0.0.1"], "{who:?} {carrier}");
-            fixture.spec.host_services.clear();
-            fixture.spec.without = vec![Defence::HostAddresses];
-            let open = run(&fixture);
-            let replaced = if carrier == "pasta" {
-                gateway
-            } else {
-                "10.0.2.2"
-            };
-            // By the gateway, or by an address that another program has given this machine since.
+    on_a_machine_of_its_own(|| {
+        let port = service();
+        // An address that may still be another's is not sent from.
+        let script = format!(
+            "while grep -qE ' [4-7c-f][0-9a-f] +[a-z0-9]+$' /proc/net/if_inet6; do sleep 0.1; done; \
+             devices=$(sed -n 's/^ *\\([^:]*\\):.*/\\1/p' /proc/net/dev); \
+             ways='127.0.0.1 127.0.0.53 0.0.0.0 ::1 10.0.2.2 10.0.2.3 {GATEWAY} {ADDRESS} {ADDRESS_6} \
+             {METADATA} {LINK_LOCAL}'; \
+             for device in $devices; do ways=\"$ways {LINK_LOCAL}%$device\"; done; \
+             for way in $ways; do (test \"$(timeout 5 nc $way {port} < /dev/null 2> /dev/null)\" = reached \
+             && echo $way) & done; wait",
+        );
+        let outside = Command::new("busybox").args(["sh", "-c", &script]).output();
+        let outside = Ran::from(outside.unwrap());
+        for way in [ADDRESS, ADDRESS_6, METADATA, "fe80::c0ff:ee%eth0"] {
             assert!(
-                open.iter()
-                    .any(|way| way == replaced || !way.starts_with("127.")),
-                "control, {who:?} {carrier} {open:?}"
+                outside.out.lines().any(|line| line == way),
+                "control, outside, {way}: {outside:?}"
             );
-            if carrier == "slirp4netns" {
-                // It takes this machine's address for one outside, and so traffic does flow.
-                assert!(
-                    open.contains(&own[0]),
-                    "control, {who:?} {carrier} {open:?}"
-                );
+        }
+        for who in Who::all() {
+            for carrier in ["slirp4netns", "pasta"] {
+                reached_through(who, carrier, port, &script);
             }
         }
+    });
+}
+
+fn reached_through(who: Who, carrier: &str, port: u16, script: &str) {
+    let mut fixture = Fixture::new(who, script);
+    fixture.spec.network = Network::Outward;
+    let run = |fixture: &Fixture| {
+        let command = fixture.command(&[]);
+        let ran = with_a_device_for_tunnels(&command, carrier).output();
+        let ran = Ran::from(ran.unwrap());
+        assert_eq!(ran.status, 0, "{who:?} {carrier} {ran:?}");
+        let mut ways: Vec<_> = ran.out.lines().map(str::to_owned).collect();
+        ways.sort();
+        ways
+    };
+    assert_eq!(run(&fixture), [""; 0], "{who:?} {carrier}");
+    // What the caller names is reached, by the address that it is named by.
+    let named = [
+        format!("127.0.0.1:{port}"),
+        format!("{METADATA}:{port}"),
+        "192.0.2.200:80".to_owned(),
+    ];
+    fixture.spec.host_services = named.map(|service| service.parse().unwrap()).to_vec();
+    // An address without a name is the loopback of one's own.
+    assert_eq!(
+        run(&fixture),
+        ["0.0.0.0", "127.0.0.1", METADATA],
+        "{who:?} {carrier}"
+    );
+    fixture.spec.host_services.clear();
+    fixture.spec.without = vec![Defence::HostAddresses];
+    // Each by its own ways, so that traffic does flow.
+    let expected: &[&str] = if carrier == "pasta" {
+        // This machine's other addresses are the namespace's as well.
+        &[METADATA, GATEWAY, "fe80::c0ff:ee%eth0"]
+    } else {
+        &["10.0.2.2", METADATA, ADDRESS]
+    };
+    let open = run(&fixture);
+    for way in expected {
+        assert!(
+            open.iter().any(|open| open == way),
+            "control, {who:?} {carrier} {way}: {open:?}"
+        );
     }
 }
 

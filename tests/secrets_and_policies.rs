@@ -384,6 +384,103 @@ fn logins_of_indexes_do_not_reach_the_code_of_the_app() {
     }
 }
 
+/// An sdist is built by code that has no login: the index's refusal is not taken for an absence.
+#[test]
+fn a_refusal_of_an_index_is_said_as_one() {
+    const LOGIN: &str = "me:ind3x-passw0rd";
+    let index = PackageIndex::private(LOGIN);
+    index.add(&Wheel::new("gunicorn", "27.0.1"));
+    index.add_sdist("odd", "1.0");
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let place = index.app(&["gunicorn==27.0.1"]);
+    fs::write(
+        place.path().join("requirements.txt"),
+        "gunicorn==27.0.1\nodd==1.0\n",
+    )
+    .unwrap();
+    let variable = format!("UV_INDEX_URL={}", index.url_with(LOGIN));
+    let output = run(&warpdrive, place.path(), &[&variable], &[]);
+    let said = words(&output);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    for part in [
+        "refused the request (401 Unauthorized)",
+        "sees UV_INDEX_URL without the login",
+        "--expose-index-credentials",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    for wrong in ["No package index has", "correct the name", "passw0rd"] {
+        assert!(!said.contains(wrong), "{wrong}: {said}");
+    }
+    // The twin: what no index has is still said so.
+    let public = PackageIndex::start();
+    public.add(&Wheel::new("gunicorn", "27.0.1"));
+    let variable = format!("UV_INDEX_URL={}", public.url());
+    let output = run(&warpdrive, place.path(), &[&variable], &["--no-cache"]);
+    let said = words(&output);
+    assert!(said.contains("No package index has odd"), "{said}");
+}
+
+/// Logins that uv and pip find by themselves on a machine: in a netrc file, by a keyring.
+#[test]
+fn a_netrc_file_and_a_keyring_do_not_reach_the_code_of_the_app() {
+    let index = PackageIndex::start();
+    for wheel in [Wheel::new("gunicorn", "27.0.1"), Wheel::new("small", "1.0")] {
+        index.add(&wheel);
+    }
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let home = tempfile::tempdir().unwrap();
+    let netrc = home.path().join(".netrc");
+    fs::write(
+        &netrc,
+        "machine 127.0.0.1 login me password netrc-passw0rd\n",
+    )
+    .unwrap();
+    let place = index.app(&["small==1.0"]);
+    fs::write(place.path().join("requirements.txt"), "small==1.0\n").unwrap();
+    let hook = place.path().join(".warpdrive/action_hooks/pre-build");
+    fs::create_dir_all(hook.parent().unwrap()).unwrap();
+    let look = format!(
+        "#!/bin/sh\nword=netrc-pass\nword=${{word}}w0rd\n\
+         if test -n \"$NETRC\"; then echo VARIABLE-SEEN; fi\n\
+         if env | grep -q KEYRING; then echo KEYRING-SEEN; fi\n\
+         for file in \"$NETRC\" \"$HOME/.netrc\" /root/.netrc {}; do\n\
+         if test -n \"$file\" && grep -qs $word \"$file\"; then echo FILE-SEEN; fi\ndone\n\
+         echo LOOKED\n",
+        netrc.display()
+    );
+    fs::write(&hook, look).unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    let env = [
+        format!("UV_INDEX_URL={}", index.url()),
+        format!("HOME={}", home.path().display()),
+        format!("NETRC={}", netrc.display()),
+        "UV_KEYRING_PROVIDER=subprocess".to_owned(),
+        "PIP_KEYRING_PROVIDER=subprocess".to_owned(),
+    ];
+    let env: Vec<&str> = env.iter().map(String::as_str).collect();
+    let output = run(&warpdrive, place.path(), &env, &[]);
+    let said = words(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("LOOKED") && !said.contains("SEEN"), "{said}");
+    // The positive control: what the caller gives away.
+    let secret = format!("id=netrc,src={}", netrc.display());
+    let given = [
+        "--no-cache",
+        "--secret",
+        &secret,
+        "--build-env",
+        "NETRC=/run/secrets/netrc",
+        "--build-env",
+        "UV_KEYRING_PROVIDER=subprocess",
+    ];
+    let output = run(&warpdrive, place.path(), &env, &given);
+    let said = words(&output);
+    for seen in ["VARIABLE-SEEN", "KEYRING-SEEN", "FILE-SEEN"] {
+        assert!(said.contains(seen), "{seen}: {said}");
+    }
+}
+
 /// What was made under one policy is not let pass under another because it is in the cache.
 #[test]
 fn policies_are_asked_before_the_cache() {

@@ -54,6 +54,7 @@ pub use policy::{Policy, PolicyError};
 pub use report::{Excused, LayerInfo, Report};
 pub use rules::{RULES, Rule, by_id};
 pub use sarif::to_sarif;
+pub use secrets::tokens_in;
 pub use survey::{Privileged, Survey, survey};
 
 use crate::store::Store;

@@ -562,7 +562,11 @@ pub(super) fn summary(report: &Report, took: Duration, context: &Context) {
     printer.progress("");
     printer.progress_table(&["KIND", "SIZE", "STATE", "LAYER"], &rows);
     printer.progress("");
-    printer.result(format!("{}@{}", report.name, report.digest));
+    printer.result(if report.name == report.digest {
+        report.digest.clone()
+    } else {
+        format!("{}@{}", report.name, report.digest)
+    });
     printer.progress(closing(report, took));
     for reference in &report.pushed {
         printer.progress(format!("pushed {reference}"));

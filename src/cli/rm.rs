@@ -69,19 +69,27 @@ fn stored(store: &Store, wanted: &str) -> Result<Named, CommandError> {
     if let Some(named) = by_name(wanted).or_else(|| by_name(&other)) {
         return Ok(named.clone());
     }
-    let mut of_digest = images
+    let of_digest: Vec<&Named> = images
         .iter()
-        .filter(|named| named.descriptor.digest() == descriptor.digest());
-    match (of_digest.next(), of_digest.next()) {
-        (Some(only), None) => Ok(only.clone()),
-        (Some(first), Some(_)) => Err(CommandError::usage(format!(
-            "{} has several names",
-            descriptor.digest()
-        ))
-        .with_hint(format!(
-            "say which one to remove, for example `{}`",
-            first.name
-        ))),
-        (None, _) => Err(missing(store, wanted)),
+        .filter(|named| named.descriptor.digest() == descriptor.digest())
+        .collect();
+    match of_digest.as_slice() {
+        [only] => Ok((*only).clone()),
+        [] => Err(
+            CommandError::usage(format!("{} has no name to remove", descriptor.digest()))
+                .with_hint("`warpdrive prune` removes images without a name"),
+        ),
+        several => {
+            let names: Vec<&str> = several.iter().map(|named| named.name.as_str()).collect();
+            Err(CommandError::usage(format!(
+                "{} has several names: {}",
+                descriptor.digest(),
+                names.join(", ")
+            ))
+            .with_hint(format!(
+                "say which of them to remove, for example `{}`",
+                names[0]
+            )))
+        }
     }
 }

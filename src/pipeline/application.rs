@@ -177,14 +177,14 @@ pub(super) fn phase<'scope, 'env: 'scope>(
         Stage::assemble(
             lowers,
             upper.clone(),
-            environment::mounts(&told, &tools, cache),
+            environment::mounts(&told, &tools, cache)?,
             environment::variables(
                 &told,
                 Phase::Application,
                 &base.environment(),
                 &base.search_path(),
                 time,
-            ),
+            )?,
             code,
         ),
         &told,

@@ -243,7 +243,7 @@ fn install(
             &base.environment(),
             &base.search_path(),
             FIXED_TIME,
-        );
+        )?;
         env.extend(detected.phase_one_environment());
         if sdists {
             env.push((contract::BUILD_SDISTS.into(), "1".into()));
@@ -260,7 +260,7 @@ fn install(
             Stage::assemble(
                 lowers.clone(),
                 upper.clone(),
-                environment::mounts(&inputs, tools, cache)
+                environment::mounts(&inputs, tools, cache)?
                     .into_iter()
                     .chain(files.clone().map(locked::mount))
                     .collect(),

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use crate::app::contract::{self, Phase, RUN};
 use crate::app::pip_variables;
 use crate::builder::{APP_ROOT, FIXED_TIME};
+use crate::oci::{OciError, to_canonical_json};
 use crate::sandbox::Mount;
 
+use super::request::Request;
 use super::sandbox_inputs::{CERTIFICATES, NPM_REGISTRY, PASSED_ON, SandboxInputs};
 use super::secrets::without_credentials;
 use super::tools::Tools;
@@ -71,7 +73,7 @@ pub(super) fn variables(
     base_env: &[(String, String)],
     path: &str,
     time: i64,
-) -> Vec<(String, String)> {
+) -> Result<Vec<(String, String)>, OciError> {
     let mut env: BTreeMap<String, String> = base_env.iter().cloned().collect();
     let mut set = |name: &str, value: &str| {
         env.insert(name.to_owned(), value.to_owned());
@@ -122,7 +124,7 @@ pub(super) fn variables(
     let said = env_of_phase.iter().chain(&inputs.build_env);
     let said: Vec<&str> = said.map(|(name, _)| name.as_str()).collect();
     set(contract::SAID_VARIABLES, &said.join(" "));
-    set(contract::IMAGE_ENVIRONMENT, &images_own(base_env, path));
+    set(contract::IMAGE_ENVIRONMENT, &images_own(base_env, path)?);
     if inputs.listed.is_some() {
         env.insert(contract::LISTED.to_owned(), inside(LISTED));
     }
@@ -130,7 +132,7 @@ pub(super) fn variables(
     let linker = env.get("LDFLAGS").map_or("", String::as_str);
     let linker = format!("{linker} {STRIP_DEBUG}").trim_start().to_owned();
     env.insert("LDFLAGS".to_owned(), linker);
-    env.into_iter().collect()
+    Ok(env.into_iter().collect())
 }
 
 /// The variables of a container of the finished image, with those of the build below them.
@@ -156,7 +158,7 @@ pub(super) fn of_a_container(
 }
 
 /// The variables that every image on this base has, before anybody says anything, as JSON.
-fn images_own(base_env: &[(String, String)], path: &str) -> String {
+fn images_own(base_env: &[(String, String)], path: &str) -> Result<String, OciError> {
     let mut own: BTreeMap<&str, String> = base_env
         .iter()
         .map(|(name, value)| (name.as_str(), value.clone()))
@@ -165,7 +167,7 @@ fn images_own(base_env: &[(String, String)], path: &str) -> String {
     for name in ["HOME", "VIRTUAL_ENV", contract::APP_ROOT] {
         own.insert(name, APP_ROOT.to_owned());
     }
-    serde_json::to_string(&own).unwrap_or_default()
+    serde_json::to_string(&own).map_err(|source| OciError::Unwritable { source })
 }
 
 /// Variables that say where the host's certificates are mounted. They hold no value of the host's.
@@ -229,6 +231,22 @@ pub(super) fn indexes_and_proxies(inputs: &SandboxInputs) -> Vec<String> {
         .collect()
 }
 
+/// The same for scripts of a builder that is not warpdrive's: what the caller gave to them by name, and
+/// nothing else of the host. What is in `.s2i/environment` is the source's word and does not count.
+pub(super) fn named_for_scripts(request: &Request) -> Vec<String> {
+    let said = request.env.iter().chain(&request.build_env);
+    said.filter(|(name, _)| {
+        let name = name.to_ascii_uppercase();
+        // Builders of other languages have names of their own (`NPM_MIRROR`, `NPM_CONFIG_REGISTRY`).
+        ["INDEX", "PROXY", "MIRROR", "REGISTRY"]
+            .iter()
+            .any(|word| name.contains(word))
+            && name != "NO_PROXY"
+    })
+    .map(|(_, value)| value.clone())
+    .collect()
+}
+
 /// How the wheel cache is mounted.
 pub(super) enum WheelCache {
     /// Nobody's code runs in this sandbox but uv's and the base image's, whose cache it is: it may be
@@ -242,7 +260,11 @@ pub(super) enum WheelCache {
 }
 
 /// The mounts of a phase.
-pub(super) fn mounts(inputs: &SandboxInputs, tools: &Tools, cache: WheelCache) -> Vec<Mount> {
+pub(super) fn mounts(
+    inputs: &SandboxInputs,
+    tools: &Tools,
+    cache: WheelCache,
+) -> Result<Vec<Mount>, OciError> {
     let tmpfs = |target: &str, size, mode| Mount::Tmpfs {
         target: target.into(),
         size,
@@ -271,12 +293,15 @@ pub(super) fn mounts(inputs: &SandboxInputs, tools: &Tools, cache: WheelCache) -
             target,
         },
     });
-    mounts.extend(mounts_of_the_host(inputs, ""));
-    mounts
+    mounts.extend(mounts_of_the_host(inputs, "")?);
+    Ok(mounts)
 }
 
 /// The host's certificates and resolver files (`hosts` are lines to add), and the secrets.
-pub(super) fn mounts_of_the_host(inputs: &SandboxInputs, hosts: &str) -> Vec<Mount> {
+pub(super) fn mounts_of_the_host(
+    inputs: &SandboxInputs,
+    hosts: &str,
+) -> Result<Vec<Mount>, OciError> {
     let mut mounts = Vec::new();
     if let Some(source) = ca_bundle(&inputs.host_env) {
         mounts.push(Mount::Bind {
@@ -308,7 +333,7 @@ pub(super) fn mounts_of_the_host(inputs: &SandboxInputs, hosts: &str) -> Vec<Mou
     if let Some(listed) = &inputs.listed {
         mounts.push(Mount::File {
             target: inside(LISTED).into(),
-            contents: serde_json::to_vec(listed).unwrap_or_default(),
+            contents: to_canonical_json(listed)?,
             mode: 0o444,
         });
     }
@@ -319,5 +344,5 @@ pub(super) fn mounts_of_the_host(inputs: &SandboxInputs, hosts: &str) -> Vec<Mou
             mode: 0o400,
         });
     }
-    mounts
+    Ok(mounts)
 }

@@ -43,7 +43,7 @@ pub(super) fn run(
     } = context;
     let inputs = SandboxInputs::of_shared_stage(request);
     let cache = WheelCache::Shared(wheel_cache(store, base, IdMode::current())?);
-    let mut mounts = environment::mounts(&inputs, tools, cache);
+    let mut mounts = environment::mounts(&inputs, tools, cache)?;
     if let Some((source, target)) = job.output {
         mounts.push(Mount::Bind {
             source,
@@ -70,7 +70,7 @@ pub(super) fn run(
             &base.environment(),
             &base.search_path(),
             FIXED_TIME,
-        ),
+        )?,
         code: Code::Ours,
     };
     assemble::run(stage, &inputs, progress)

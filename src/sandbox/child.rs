@@ -9,6 +9,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -28,7 +29,7 @@ use super::outward::Door;
 use super::spec::{Defence, Network};
 use super::wire::{self, Message, Request, Run};
 use super::{
-    capabilities, enter, init, join, mounts, network, outward, probe, seccomp, sys, terminal,
+    capabilities, enter, fence, init, join, mounts, network, outward, probe, seccomp, sys, terminal,
 };
 
 /// The name under which this program is started as a child of ourselves.
@@ -297,7 +298,14 @@ fn first_process(
     }
     if spec.network == Network::Outward {
         if !spec.lacks(Defence::HostAddresses) {
-            outward::adopt(&of_host)?;
+            // A service that the caller names is let through even there, by a door of its address.
+            let named = spec.host_services.iter().map(SocketAddr::ip);
+            let named = named.filter(|address| address.is_ipv4() && fence::fenced(*address));
+            let mut kept: Vec<IpAddr> = of_host.into_iter().chain(named).collect();
+            kept.sort();
+            kept.dedup();
+            outward::adopt(&kept)?;
+            fence::raise()?;
         }
         for (door, socket) in outward::open_doors(&spec.host_services, outward::resolvers())? {
             wire::send(monitor, &Step::Door(door), Some(socket.as_fd()))

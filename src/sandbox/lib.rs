@@ -16,6 +16,7 @@ mod drive;
 mod enter;
 mod error;
 mod exe;
+mod fence;
 mod helper;
 mod id_map;
 mod init;

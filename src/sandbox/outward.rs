@@ -7,6 +7,9 @@
 //! small process outside, without privileges, serves. One is the resolver, the others are the
 //! services that the specification names ([`super::Spec::host_services`]).
 //!
+//! What is on this machine's link, and what a cloud has for this machine alone, is not reached either
+//! ([`super::fence`]).
+//!
 //! No helper program needs to know of either, and both work with all of them alike.
 
 use std::io;
@@ -53,7 +56,7 @@ pub(super) fn addresses_of_host() -> Vec<IpAddr> {
         .map(|(address, _)| address)
         .filter(|address| match address {
             IpAddr::V4(v4) => !v4.is_loopback(),
-            // Link-local ones mean another link inside.
+            // Link-local ones mean another link inside; all of them are fenced off.
             IpAddr::V6(v6) => !v6.is_loopback() && !v6.is_unicast_link_local(),
         })
         .collect();

@@ -31,6 +31,7 @@ mod secrets;
 mod stage;
 mod tree;
 mod unpack;
+pub mod zip_directory;
 
 use std::path::PathBuf;
 

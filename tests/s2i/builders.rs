@@ -3,6 +3,7 @@
 use crate::support::process::{self, says, words};
 use crate::support::s2i::with_a_box;
 use crate::support::s2i_builders::source;
+use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive};
 
 #[test]
 fn a_source_names_its_builder_only_among_those_that_the_caller_allows() {
@@ -54,4 +55,50 @@ fn a_source_names_its_builder_only_among_those_that_the_caller_allows() {
         &["--allow-builder", "registry.invalid/team/*"],
     );
     assert_eq!(output.status.code(), Some(5), "{}", words(&output));
+}
+
+#[test]
+fn a_builder_of_our_own_heeds_the_variables_of_the_source() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let application = "import os\nprint('greeting:', os.environ.get('GREETING'))\n";
+    for (text, expected) in [
+        (
+            "APP_FILE=go.py\nGREETING=of the source\n",
+            "greeting: of the source",
+        ),
+        ("APP_FILE=go.py\n", "greeting: None"),
+    ] {
+        let source = source(&[
+            (".s2i/environment", text),
+            ("go.py", application),
+            ("other.py", "raise SystemExit(1)\n"),
+        ]);
+        let path = source.path().to_str().unwrap();
+        let output = warpdrive.output(&["s2i", "build", path, PYTHON_311_RUN, "app"]);
+        assert!(output.status.success(), "{}", words(&output));
+        let said = warpdrive.run(&["run", "--rm", "app"]);
+        assert!(said.contains(expected), "{said}");
+    }
+    // What the command line says is stronger.
+    let source = source(&[
+        (
+            ".s2i/environment",
+            "APP_FILE=go.py\nGREETING=of the source\n",
+        ),
+        ("go.py", application),
+    ]);
+    let path = source.path().to_str().unwrap();
+    let all = [
+        "s2i",
+        "build",
+        path,
+        PYTHON_311_RUN,
+        "app",
+        "-e",
+        "GREETING=mine",
+    ];
+    let output = warpdrive.output(&all);
+    assert!(output.status.success(), "{}", words(&output));
+    let said = warpdrive.run(&["run", "--rm", "app"]);
+    assert!(said.contains("greeting: mine"), "{said}");
 }

@@ -674,6 +674,45 @@ fn an_image_without_a_name_is_reached_by_its_digest() {
     assert_eq!(output.status.code(), Some(1), "{}", words(&output));
 }
 
+#[test]
+fn what_is_said_to_come_next_can_be_typed() {
+    let warpdrive = with_a_box();
+    let source = source(TEXT);
+    let path = source.path().to_str().unwrap();
+    let output = s2i(&warpdrive, &["build", path, "box"]);
+    assert!(output.status.success(), "{}", words(&output));
+    let digest = String::from_utf8(output.stdout.clone()).unwrap();
+    let digest = digest.trim();
+    assert!(digest.starts_with("sha256:"), "{digest}");
+    says(&output, &format!("warpdrive inspect {digest}"));
+    assert!(!words(&output).contains("s2i-build"), "{}", words(&output));
+    warpdrive.run(&["inspect", digest]);
+    let output = warpdrive.output(&["rm", digest]);
+    assert_eq!(output.status.code(), Some(2), "{}", words(&output));
+    says(&output, "has no name to remove");
+
+    // A name goes by the digest only if it is the only one.
+    warpdrive.run(&["tag", digest, "one"]);
+    warpdrive.run(&["tag", digest, "two"]);
+    let output = warpdrive.output(&["rm", digest]);
+    assert_eq!(output.status.code(), Some(2), "{}", words(&output));
+    says(&output, "one, two");
+    let output = warpdrive.output(&["images"]);
+    for name in ["one", "two"] {
+        says(&output, name);
+    }
+    warpdrive.run(&["rm", "two"]);
+    warpdrive.run(&["rm", digest]);
+
+    // Not of a repository: what the source was is not known, whichever is given.
+    build(&warpdrive, &[path, "box", "app"]);
+    let output = s2i(&warpdrive, &["rebuild", "app"]);
+    says(&output, "it was not built from a git repository");
+    let output = s2i(&warpdrive, &["rebuild", "app", "--source", path]);
+    says(&output, &format!("warpdrive s2i build {path} box TAG"));
+    assert!(!words(&output).contains("was not built from a git"));
+}
+
 /// The digest of an image without a name.
 fn nameless(warpdrive: &Warpdrive) -> String {
     let source = source(&[("other.txt", "x")]);

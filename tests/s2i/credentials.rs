@@ -1,13 +1,15 @@
 //! What of the host's environment reaches scripts, and what of that may be in an image.
 
 use crate::support::process::{self, words};
-use crate::support::s2i::{Looked, build, hello, with};
+use crate::support::s2i::{Looked, assembling, build, hello, with};
 use crate::support::s2i_builders::Builder;
 use crate::support::warpdrive::Warpdrive;
 
 const URL: &str = "https://u:s3cret-passw0rd@pypi.example/simple";
 /// Too short to be searched for by itself.
 const SHORT: &str = "https://u:pw@pypi.example/simple";
+/// Of GitHub's form, in a variable whose name says nothing.
+const TOKEN: &str = "ghp_aB3dE5fG7hJ9kL1mN3pQ5rS7tU9vW1xY3zA5";
 const PLAIN: &str = "https://pypi.example/simple";
 
 /// Builds with such an environment; gives exit code and words.
@@ -69,6 +71,7 @@ fn a_login_that_was_passed_and_is_left_in_a_file_fails_the_build() {
     };
     let index = format!("PIP_INDEX_URL={URL}");
     let short = format!("PIP_INDEX_URL={SHORT}");
+    let greeting = format!("GREETING={TOKEN}");
     for (more, env, file) in [
         (&["--build-env", &index][..], &[][..], "/opt/app/pip.ini"),
         // Nothing of the refused build is there for the next one.
@@ -85,16 +88,31 @@ fn a_login_that_was_passed_and_is_left_in_a_file_fails_the_build() {
             &[],
             "/opt/app/.npmrc",
         ),
+        // Known by its form, whatever the variable's name.
+        (&["--build-env", &greeting], &[], "/opt/app/greeting"),
+        (&["-e", &greeting], &[], "/opt/app/greeting"),
     ] {
         let (code, said) = build_of(more, env);
         assert_eq!(code, Some(4), "{more:?}: {said}");
         assert!(said.contains(file), "{more:?}: {said}");
-        for word in ["s3cret-passw0rd", "u:pw@", "npm_0123456789ab"] {
+        for word in ["s3cret-passw0rd", "u:pw@", "npm_0123456789ab", TOKEN] {
             assert!(!said.contains(word), "{said}");
         }
     }
     let (code, said) = build_of(&["--build-env", "NOT_SET_ANYWHERE"], &[]);
     assert_eq!(code, Some(2), "{said}");
+
+    let file = warpdrive.place().join("variables");
+    std::fs::write(&file, format!("{index}\n")).unwrap();
+    let (code, said) = build_of(&["-E", file.to_str().unwrap()], &[]);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("-e or -E PIP_INDEX_URL"), "{said}");
+    build(
+        &warpdrive,
+        "box",
+        source.path(),
+        &["--build-env", "GREETING=hello-to-all"],
+    );
 
     // The twin: without a login it may be left there. What was passed is part of the key.
     let plain = format!("PIP_INDEX_URL={PLAIN}");
@@ -119,4 +137,58 @@ fn a_login_that_was_passed_and_is_left_in_a_file_fails_the_build() {
             file.display()
         );
     }
+}
+
+/// An index of this machine is let through where the caller names it to the scripts, and nowhere else.
+#[test]
+fn scripts_reach_an_index_of_this_machine_by_its_name_alone() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let _ = std::io::Write::write_all(&mut connection.unwrap(), b"reached\n");
+        }
+    });
+    let warpdrive = with(assembling(&format!(
+        "cp -R /tmp/src/. /opt/app/\n\
+         echo \"answer: $(timeout 5 nc 127.0.0.1 {port} < /dev/null 2> /dev/null)\""
+    )));
+    let source = hello();
+    let path = source.path().to_str().unwrap();
+    let url = format!("http://127.0.0.1:{port}/simple");
+    let index = format!("PIP_INDEX_URL={url}");
+    let mirror = format!("NPM_MIRROR={url}");
+    let other = format!("GREETING={url}");
+    let uv = format!("UV_INDEX_URL={url}");
+    for (env, more, reached) in [
+        (&[][..], &[][..], false),
+        // What is not given to them opens nothing.
+        (&[uv.as_str()], &[], false),
+        (&[index.as_str()], &[], false),
+        (&[], &["-e", other.as_str()], false),
+        (&[], &["-e", index.as_str()], true),
+        (&[], &["--build-env", index.as_str()], true),
+        (&[index.as_str()], &["--build-env", "PIP_INDEX_URL"], true),
+        (&[], &["-e", mirror.as_str()], true),
+    ] {
+        let all = [&["s2i", "build", path, "box", "app", "--no-cache"], more].concat();
+        let (code, said) = attempt(&warpdrive, env, &all);
+        assert_eq!(code, Some(0), "{env:?} {more:?} {said}");
+        assert_eq!(
+            said.contains("answer: reached"),
+            reached,
+            "{env:?} {more:?} {said}"
+        );
+        assert!(said.contains("answer:"), "{said}");
+    }
+    // Nor does what the source says.
+    std::fs::create_dir(source.path().join(".s2i")).unwrap();
+    std::fs::write(source.path().join(".s2i/environment"), format!("{index}\n")).unwrap();
+    let all = ["s2i", "build", path, "box", "app", "--no-cache"];
+    let (code, said) = attempt(&warpdrive, &[], &all);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("answer:") && !said.contains("answer: reached"),
+        "{said}"
+    );
 }

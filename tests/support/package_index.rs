@@ -203,6 +203,16 @@ impl PackageIndex {
             .insert(wheel.file_name(), wheel.bytes());
     }
 
+    /// A source distribution, of which the name alone counts: nobody gets to build it.
+    pub fn add_sdist(&self, name: &str, version: &str) {
+        let mut files = self.files.lock().expect("the files");
+        let file = format!("{name}-{version}.tar.gz");
+        files
+            .entry(name.to_owned())
+            .or_default()
+            .insert(file, b"\x1f\x8b".to_vec());
+    }
+
     /// From now on another file is served in place of this wheel.
     pub fn spoil(&self, wheel: &Wheel) {
         *self.spoiled.lock().expect("the bad one") = Some(wheel.file_name());

@@ -125,6 +125,7 @@ env > /opt/app/environment
 [ -z \"$PIP_INDEX_URL\" ] || printf '[global]\\nindex-url = %s\\n' \"$PIP_INDEX_URL\" > /opt/app/pip.ini
 [ -z \"$HTTPS_PROXY\" ] || echo \"https-proxy=$HTTPS_PROXY\" > /opt/app/.npmrc
 [ -z \"$NPM_TOKEN\" ] || echo \"//registry.example/:_authToken=$NPM_TOKEN\" >> /opt/app/.npmrc
+[ -z \"$GREETING\" ] || echo \"$GREETING\" > /opt/app/greeting
 rm /opt/app/environment
 echo done > /opt/app/result
 ",

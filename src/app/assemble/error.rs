@@ -38,6 +38,8 @@ pub enum BuildError {
         installer: &'static str,
         status: i32,
         missing: Option<String>,
+        /// The answer of an index that lets nobody in, or not with this login.
+        refused: Option<&'static str>,
         tail: Vec<String>,
     },
     #[error("{table} says where `{name}` comes from, and nothing here can ask there alone")]
@@ -110,12 +112,15 @@ impl Explain for BuildError {
             BuildError::NeedsSdists { .. } => advice
                 .cause("Building from source runs code of the package; that is done apart, with a cache of its own.")
                 .remedy(format!("run again with {BUILD_SDISTS}=1")),
-            BuildError::Install { missing, tail, .. } => {
-                let advice = match missing {
-                    Some(name) => advice
+            BuildError::Install { missing, refused, tail, .. } => {
+                let advice = match (refused, missing) {
+                    (Some(answer), _) => advice
+                        .cause(format!("The package index refused the request ({answer})."))
+                        .remedy("check the login of the index, and that this step has it"),
+                    (None, Some(name)) => advice
                         .cause(format!("No package index has {name}."))
                         .remedy("correct the name or the version in the requirements"),
-                    None => compiler_hints(advice, tail),
+                    (None, None) => compiler_hints(advice, tail),
                 };
                 advice.tail(tail.iter().cloned())
             }

@@ -238,6 +238,7 @@ impl<'a> Installer<'a> {
             installer: self.name(),
             status: heard.status,
             missing: missing_package(&heard.errors),
+            refused: refused_by_index(&heard.errors),
             tail: heard.tail(12),
         }
     }
@@ -274,6 +275,22 @@ fn without_wheel(errors: &str) -> String {
         }
     }
     String::new()
+}
+
+/// The answer of an index that did not say what it has: nothing follows about its packages.
+pub(super) fn refused_by_index(errors: &str) -> Option<&'static str> {
+    let errors: String = errors.split_whitespace().collect::<Vec<_>>().join(" ");
+    // As uv and pip have it.
+    [
+        ("401 Unauthorized", "401 Unauthorized"),
+        ("403 Forbidden", "403 Forbidden"),
+        ("401 Client Error", "401 Unauthorized"),
+        ("403 Client Error", "403 Forbidden"),
+        ("401 Error, Credentials not correct", "401 Unauthorized"),
+    ]
+    .into_iter()
+    .find(|(words, _)| errors.contains(words))
+    .map(|(_, answer)| answer)
 }
 
 /// The package that no index has.
@@ -428,6 +445,11 @@ mod tests {
         let uv = "error: No solution found when resolving dependencies\n  cause: Because nonesuch was not found in the package registry and you require nonesuch,\n      we can conclude that your requirements are unsatisfiable.\n";
         assert!(!wants_code(uv));
         assert_eq!(missing_package(uv).as_deref(), Some("nonesuch"));
+        assert_eq!(refused_by_index(uv), None);
+        let refused = format!(
+            "{uv}\nhint: An index URL (http://h/simple) could not be queried due to a lack of valid authentication credentials (401\n      Unauthorized).\n"
+        );
+        assert_eq!(refused_by_index(&refused), Some("401 Unauthorized"));
         let uv = "error: No solution found when resolving dependencies\n  cause: Because all versions of ffs have no usable wheels and you require ffs, we can conclude that your requirements are unsatisfiable.\n\nhint: Wheels are required for `ffs` because building from source is disabled for all packages (i.e., with `--no-build`)\n";
         assert!(wants_code(uv));
         assert_eq!(without_wheel(uv), "ffs");

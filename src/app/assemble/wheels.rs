@@ -222,6 +222,7 @@ impl Wheels<'_, '_> {
             installer: "pip",
             status: heard.status,
             missing: None,
+            refused: super::install::refused_by_index(&heard.errors),
             tail: heard.tail(12),
         })
     }

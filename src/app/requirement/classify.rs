@@ -99,19 +99,24 @@ pub(super) fn classify(text: &str, place: &Place<'_>) -> (LineKind, Option<Wrong
         return target(value, place, true);
     }
     if text.starts_with('-') {
-        return (LineKind::Option, of_option(text));
+        return (LineKind::Option, of_option(text, place));
     }
     target(text, place, false)
 }
 
-fn of_option(text: &str) -> Option<Wrong> {
-    if let Some((_, value)) = WITH_VALUE
+fn of_option(text: &str, place: &Place<'_>) -> Option<Wrong> {
+    if let Some((long, value)) = WITH_VALUE
         .iter()
         .find_map(|(long, short)| option_value(text, short, long).map(|value| (long, value)))
     {
-        return value
-            .is_empty()
-            .then(|| wrong("the option has no value", "a value, or delete the line"));
+        if value.is_empty() {
+            return Some(wrong(
+                "the option has no value",
+                "a value, or delete the line",
+            ));
+        }
+        let names_a_place = long.ends_with("-url") || *long == "--find-links";
+        return names_a_place.then(|| of_place(value, place)).flatten();
     }
     if ALONE.contains(&text) {
         return None;
@@ -141,6 +146,17 @@ fn of_option(text: &str) -> Option<Wrong> {
             None => "the requirements without it".to_owned(),
         },
     ))
+}
+
+/// Where packages are: an address, or a directory of the source.
+fn of_place(value: &str, place: &Place<'_>) -> Option<Wrong> {
+    let value = value.trim_matches(['"', '\'']);
+    if is_url(value) && !value.starts_with("file:") {
+        return None;
+    }
+    let path = plain_path(value);
+    let candidates = candidates(&path, place);
+    (candidates.is_empty()).then(|| problem::of_outside(&path, None))
 }
 
 /// Divides a requirement into itself and its options (`--hash …`).
@@ -175,9 +191,21 @@ fn of_own_options(options: &str) -> Option<Wrong> {
     })
 }
 
+/// Most brackets of a requirement: the installers' parsers go a step deeper for each, and end without a
+/// word when their stack does.
+const MAX_BRACKETS: usize = 100;
+
 fn target(text: &str, place: &Place<'_>, editable: bool) -> (LineKind, Option<Wrong>) {
     let (requirement, own_options) = without_options(text);
-    let own = of_own_options(own_options);
+    let brackets = text.bytes().filter(|byte| b"([{".contains(byte)).count();
+    let own = if brackets > MAX_BRACKETS {
+        Some(wrong(
+            format!("it has more than {MAX_BRACKETS} brackets"),
+            "a marker without so many of them",
+        ))
+    } else {
+        of_own_options(own_options)
+    };
     let (kind, wrong) = target_without_options(requirement, place, editable);
     (kind, wrong.or(own))
 }
@@ -288,6 +316,47 @@ pub fn is_archive(path: &str) -> bool {
     ENDS.iter().any(|end| path.ends_with(end))
 }
 
+fn without_scheme(written: &str) -> &str {
+    let path = written.strip_prefix("file:").unwrap_or(written);
+    let Some(path) = path.strip_prefix("//") else {
+        return path;
+    };
+    // The machine's own name is none, and what follows it is a path from the root.
+    match path.strip_prefix("localhost") {
+        Some(rest) if rest.starts_with('/') => rest,
+        _ => path,
+    }
+}
+
+fn plain_path(written: &str) -> String {
+    let path = without_scheme(written);
+    let path = path.split('#').next().unwrap_or(path);
+    percent_decoded(path.trim_end())
+}
+
+/// What a path may mean in the source, which is not looked into; nothing for a path of another place.
+fn candidates(path: &str, place: &Place<'_>) -> Vec<String> {
+    // `file:///./lib` is what is left of pdm's `file:///${PROJECT_ROOT}/lib`.
+    let from_root = path
+        .strip_prefix(SOURCE_ROOT)
+        .or_else(|| path.strip_prefix("/.").filter(|rest| rest.starts_with('/')))
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+        .map(|rest| rest.trim_start_matches('/'));
+    let windows = path.get(1..2) == Some(":") || path.contains('\\') || path.starts_with("/C:");
+    if windows || (path.starts_with('/') && from_root.is_none()) || path.starts_with('~') {
+        return Vec::new();
+    }
+    // pip takes a path from the directory that it is called in, uv from that of the list.
+    let all: Vec<Option<String>> = match from_root {
+        Some(path) => vec![files::join("", path)],
+        None => [place.home, "", place.directory]
+            .iter()
+            .map(|directory| files::join(directory, path))
+            .collect(),
+    };
+    all.into_iter().flatten().collect()
+}
+
 /// A path: of the source, or of another place. `after` is what follows it in the line.
 fn local(
     written: &str,
@@ -296,41 +365,19 @@ fn local(
     name: Option<&str>,
     after: &str,
 ) -> (LineKind, Option<Wrong>) {
-    let path = written.strip_prefix("file:").unwrap_or(written);
-    let path = path.strip_prefix("//").unwrap_or(path);
-    let path = path.strip_prefix("localhost/").unwrap_or(path);
+    let path = without_scheme(written);
     let (path, _fragment) = path.split_once('#').unwrap_or((path, ""));
     let (path, extras) = match path.find('[') {
         Some(at) => (&path[..at], format!("{}{after}", &path[at..])),
         None => (path, after.to_owned()),
     };
     let path = percent_decoded(path.trim_end());
-    // `file:///./lib` is what is left of pdm's `file:///${PROJECT_ROOT}/lib`.
-    let from_root = path
-        .strip_prefix(SOURCE_ROOT)
-        .or_else(|| path.strip_prefix("/.").filter(|rest| rest.starts_with('/')))
-        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
-        .map(|rest| rest.trim_start_matches('/'));
     let of_kind = |path: Option<String>| LineKind::Local {
         path,
         extras: extras.clone(),
         editable,
     };
-    let windows = path.get(1..2) == Some(":") || path.contains('\\') || path.starts_with("/C:");
-    if windows || (path.starts_with('/') && from_root.is_none()) || path.starts_with('~') {
-        return (of_kind(None), Some(problem::of_outside(&path, name)));
-    }
-    // pip takes a path from the directory that it is called in, uv from that of the list.
-    let candidates: Vec<String> = match from_root {
-        Some(path) => vec![files::join("", path)],
-        None => [place.home, "", place.directory]
-            .iter()
-            .map(|directory| files::join(directory, &path))
-            .collect(),
-    }
-    .into_iter()
-    .flatten()
-    .collect();
+    let candidates = candidates(&path, place);
     let Some(first) = candidates.first() else {
         return (of_kind(None), Some(problem::of_outside(&path, name)));
     };

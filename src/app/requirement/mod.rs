@@ -20,6 +20,8 @@ use problem::{Wrong, wrong};
 use text::logical_lines;
 pub use text::{decode, expand};
 
+/// Most letters of a line that an error shows.
+const MAX_SHOWN: usize = 200;
 /// Files that include each other deeper than this are not followed.
 const MAX_DEPTH: usize = 16;
 
@@ -251,9 +253,13 @@ impl Requirements {
     }
 
     fn problem(&mut self, place: &str, text: &str, wrong: Wrong) {
+        let mut shown: String = text.chars().take(MAX_SHOWN).collect();
+        if shown.len() < text.len() {
+            shown.push('…');
+        }
         self.problems.push(Problem {
             place: place.to_owned(),
-            text: text.to_owned(),
+            text: shown,
             wrong: wrong.what,
             write: wrong.write,
             uv_only: wrong.uv_only,
@@ -449,6 +455,46 @@ mod tests {
     }
 
     #[test]
+    fn brackets_without_end_are_refused() {
+        for (count, refused) in [(100, false), (101, true), (100_000, true)] {
+            let text = format!(
+                "six; {}python_version > '3'{}\n",
+                "(".repeat(count),
+                ")".repeat(count)
+            );
+            let files = Memory::new().with("requirements.txt", text);
+            let problems = read(&files, "requirements.txt").problems;
+            assert_eq!(!problems.is_empty(), refused, "{count}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn packages_are_at_an_address_or_in_the_source() {
+        for (text, refused) in [
+            ("--find-links /x", true),
+            ("-f /x", true),
+            ("--find-links=file:///x", true),
+            ("--find-links ../x", true),
+            ("--find-links ~/x", true),
+            ("--find-links C:\\x", true),
+            ("-i file:///x", true),
+            ("--index-url file:///x", true),
+            ("--index-url file://localhost/x", true),
+            ("--extra-index-url /x", true),
+            ("--find-links wheels", false),
+            ("--find-links ./wheels", false),
+            ("--find-links file:///opt/app-root/src/wheels", false),
+            ("--find-links https://h/x", false),
+            ("-i https://h/x", false),
+            ("--trusted-host h", false),
+        ] {
+            let files = Memory::new().with("requirements.txt", format!("{text}\nflask\n"));
+            let problems = read(&files, "requirements.txt").problems;
+            assert_eq!(problems.len(), usize::from(refused), "{text}: {problems:?}");
+        }
+    }
+
+    #[test]
     fn files_include_each_other() {
         let files = Memory::new()
             .with("requirements.txt", "-r requirements/base.txt\r\n-c constraints.txt\nflask \\\n  ==3.0 # web\n-r gone.txt\n")
@@ -491,7 +537,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_text_is_read(text in ".{0,400}") {
-            let files = Memory::new().with("requirements.txt", &text);
+            let files = Memory::new().with("requirements.txt", text);
             read(&files, "requirements.txt");
         }
     }

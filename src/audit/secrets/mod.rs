@@ -14,6 +14,7 @@ pub(super) use content::Scanner;
 pub(super) use files::{
     MAX_FILE, by_content, by_name, has_login, has_login_in_url, is_read, is_secret_name, is_value,
 };
+pub use tokens::tokens_in;
 
 /// What kind of secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

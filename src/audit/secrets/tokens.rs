@@ -241,12 +241,42 @@ impl Form {
         }
     }
 
+    /// What of the text is secret, from its prefix on, where it fits: a token, or all that a key's value is.
+    fn secret_of<'t>(&self, before: Option<u8>, text: &'t [u8]) -> Option<&'t [u8]> {
+        if !self.fits(before, text) {
+            return None;
+        }
+        if self.body != Body::Token {
+            return Some(text);
+        }
+        let rest = text.get(self.prefix.len()..)?;
+        let length = rest
+            .iter()
+            .take_while(|&&byte| (self.alphabet)(byte))
+            .count();
+        text.get(..self.prefix.len() + length)
+    }
+
     /// The prefix as it stands in UTF-16, either way round, from its first to its last letter.
     pub(super) fn wide(&self) -> Vec<u8> {
         let mut wide: Vec<u8> = self.prefix.bytes().flat_map(|byte| [byte, 0]).collect();
         wide.pop();
         wide
     }
+}
+
+/// The tokens and keys in a short text, such as a variable's value, by their forms.
+pub fn tokens_in(text: &[u8]) -> Vec<&[u8]> {
+    let mut found = Vec::new();
+    for at in 0..text.len() {
+        let (before, here) = (at.checked_sub(1).map(|at| text[at]), &text[at..]);
+        for form in &FORMS {
+            if here.starts_with(form.prefix.as_bytes()) {
+                found.extend(form.secret_of(before, here));
+            }
+        }
+    }
+    found
 }
 
 /// What stands behind `=`, `:` or `=>`, and behind the quotes around them.
@@ -331,4 +361,26 @@ fn is_random(body: &[u8]) -> bool {
         && !placeholder
             .iter()
             .any(|word| upper.windows(word.len()).any(|window| window == *word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_of_a_value_are_cut_out_of_it() {
+        let token = "ghp_aB3dE5fG7hJ9kL1mN3pQ5rS7tU9vW1xY3zA5";
+        for (text, expected) in [
+            (token.to_owned(), vec![token]),
+            (format!("https://h/?key={token}&x=1 "), vec![token]),
+            (format!("{token},{token}"), vec![token, token]),
+            (format!("x{token}"), vec![]),
+            ("ghp_short".to_owned(), vec![]),
+            (String::new(), vec![]),
+        ] {
+            let found = tokens_in(text.as_bytes());
+            let expected: Vec<&[u8]> = expected.into_iter().map(str::as_bytes).collect();
+            assert_eq!(found, expected, "{text}");
+        }
+    }
 }

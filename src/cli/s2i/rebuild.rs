@@ -65,8 +65,15 @@ pub(super) fn run(args: &RebuildArgs, context: &Context) -> Result<u8, CommandEr
     let builder = label("image")
         .ok_or_else(|| work::no_label(&args.image, "io.openshift.s2i.build.image"))?;
     let commit = label("commit.id").ok_or_else(|| {
-        work::no_label(&args.image, "io.openshift.s2i.build.commit.id")
-            .with_hint("it was not built from a git repository: build it anew from its source")
+        let error = work::no_label(&args.image, "io.openshift.s2i.build.commit.id");
+        match &args.source {
+            // Which state of it the image is of, nothing says.
+            Some(source) => error.with_hint(format!(
+                "`warpdrive s2i build {source} {builder} TAG` builds that source as it is now"
+            )),
+            None => error
+                .with_hint("it was not built from a git repository: build it anew from its source"),
+        }
     })?;
     let location = match &args.source {
         Some(source) => source.clone(),

@@ -61,7 +61,11 @@ pub(super) fn build(mut work: Work, context: &Context) -> Result<u8, CommandErro
         };
         s2i::notify(url, success, &labels, &console);
     }
-    let (built, _) = result?;
+    let (mut built, _) = result?;
+    if !work.request.tag {
+        // Without a TAG the digest is the name by which other commands find the image.
+        built.report.name = built.report.digest.clone();
+    }
     if work.explain {
         explain(&built.report, context);
     }

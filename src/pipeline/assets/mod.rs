@@ -233,7 +233,7 @@ fn build(
             cwd: Path::new(APP_ROOT).join("src").join(&package.directory),
             lowers,
             upper: Some(upper.clone()),
-            mounts: mounts(&told, cache.upper.clone()),
+            mounts: mounts(&told, cache.upper.clone())?,
             env: variables(&told, node),
             code: Code::Foreign,
         };
@@ -288,7 +288,7 @@ fn kept(mut entry: Entry) -> Option<Entry> {
     Some(entry)
 }
 
-fn mounts(told: &SandboxInputs, npm: PathBuf) -> Vec<Mount> {
+fn mounts(told: &SandboxInputs, npm: PathBuf) -> Result<Vec<Mount>, BuildError> {
     let mut mounts: Vec<Mount> = ["/tmp", "/var/tmp", "/run"]
         .into_iter()
         .map(|target| Mount::Tmpfs {
@@ -302,8 +302,8 @@ fn mounts(told: &SandboxInputs, npm: PathBuf) -> Vec<Mount> {
         target: NPM.into(),
         read_only: false,
     });
-    mounts.extend(environment::mounts_of_the_host(told, ""));
-    mounts
+    mounts.extend(environment::mounts_of_the_host(told, "")?);
+    Ok(mounts)
 }
 
 /// Downloads of this build. They are nobody else's: what a package's script writes there stays its own.

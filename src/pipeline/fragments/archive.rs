@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt as _;
 
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use zip::ZipArchive;
 
 use crate::app::assemble::records::base64;
+use crate::source::zip_directory::{Header, Window};
 
 use super::unfit::{Unfit, odd};
 
@@ -55,7 +55,7 @@ impl Archive {
         };
         let mut names = HashSet::new();
         while let Some(header) = Header::read(&mut directory)? {
-            let name = header.name()?;
+            let name = name(&header)?;
             if !names.insert(name.clone()) {
                 return Err(Unfit::Hostile(format!("has {name} twice in its archive")));
             }
@@ -157,101 +157,12 @@ fn hashed<D: Digest>(from: &mut dyn Read, into: &mut dyn Write) -> io::Result<(u
     }
 }
 
-/// A header of the archive's directory (APPNOTE 4.3.12).
-struct Header {
-    fixed: [u8; 46],
-    name: Vec<u8>,
-}
-
-impl Header {
-    /// The next one; `None` at the end of the directory.
-    fn read(from: &mut Window) -> io::Result<Option<Self>> {
-        let mut fixed = [0; 46];
-        if from.read_exact(&mut fixed).is_err() || !fixed.starts_with(b"PK\x01\x02") {
-            return Ok(None);
-        }
-        let mut header = Self {
-            fixed,
-            name: Vec::new(),
-        };
-        header.name.resize(header.number(28).into(), 0);
-        from.read_exact(&mut header.name)?;
-        let more = i64::from(header.number(30)) + i64::from(header.number(32));
-        from.seek(SeekFrom::Current(more))?;
-        Ok(Some(header))
-    }
-
-    fn number(&self, at: usize) -> u16 {
-        u16::from_le_bytes([self.fixed[at], self.fixed[at + 1]])
-    }
-
-    fn name(&self) -> Result<String, Unfit> {
-        let says_utf8 = self.number(8) & (1 << 11) != 0;
-        match std::str::from_utf8(&self.name) {
-            Ok(name) if says_utf8 || name.is_ascii() => Ok(name.to_owned()),
-            _ => odd(format!(
-                "the name {} in it has no encoding",
-                String::from_utf8_lossy(&self.name)
-            )),
-        }
-    }
-
-    /// Whether anybody may execute it, where the archive knows modes.
-    fn executable(&self) -> bool {
-        const UNIX: u8 = 3;
-        self.fixed[5] == UNIX && self.number(40) & 0o111 != 0
-    }
-}
-
-/// A file that is read in large pieces. To go to a place within the piece that is here costs nothing,
-/// and a wheel's members follow each other.
-struct Window {
-    file: File,
-    position: u64,
-    piece: Vec<u8>,
-    start: u64,
-}
-
-impl Window {
-    fn new(file: File) -> Self {
-        Self {
-            file,
-            position: 0,
-            piece: Vec::new(),
-            start: 0,
-        }
-    }
-
-    fn here(&self) -> &[u8] {
-        let at = self.position.checked_sub(self.start);
-        let at = at.and_then(|at| usize::try_from(at).ok());
-        at.and_then(|at| self.piece.get(at..)).unwrap_or_default()
-    }
-}
-
-impl Read for Window {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.here().is_empty() {
-            self.piece.resize(BUFFER, 0);
-            let count = self.file.read_at(&mut self.piece, self.position)?;
-            self.piece.truncate(count);
-            self.start = self.position;
-        }
-        let mut here = self.here();
-        let count = here.read(into)?;
-        self.position += count as u64;
-        Ok(count)
-    }
-}
-
-impl Seek for Window {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let place = match to {
-            SeekFrom::Start(place) => Some(place),
-            SeekFrom::Current(by) => self.position.checked_add_signed(by),
-            SeekFrom::End(by) => self.file.metadata()?.len().checked_add_signed(by),
-        };
-        self.position = place.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.position)
+fn name(header: &Header) -> Result<String, Unfit> {
+    match std::str::from_utf8(&header.name) {
+        Ok(name) if header.says_utf8() || name.is_ascii() => Ok(name.to_owned()),
+        _ => odd(format!(
+            "the name {} in it has no encoding",
+            String::from_utf8_lossy(&header.name)
+        )),
     }
 }

@@ -17,6 +17,8 @@ mod search;
 mod tests;
 mod unwrap;
 
+use crate::audit::tokens_in;
+
 use super::error::BuildError;
 use super::request::Request;
 use super::secrets::{Form, LEAST, Redactor, credentials_in, fields, forms, is_secret, passwords};
@@ -50,13 +52,17 @@ impl Leaks {
     /// in variables that the caller has passed to them.
     pub(super) fn of_scripts(request: &Request) -> Self {
         let mut all = secrets(request);
-        for (option, variables) in [("--build-env", &request.build_env), ("-e", &request.env)] {
+        let of_build = ("--build-env", &request.build_env);
+        for (option, variables) in [of_build, ("-e or -E", &request.env)] {
             for (name, value) in variables {
                 for word in credentials_in(value) {
                     all.push((format!("the login in {option} {name}"), word.into_bytes()));
                 }
+                for token in tokens_in(value.as_bytes()) {
+                    all.push((format!("the token in {option} {name}"), token.to_vec()));
+                }
                 let value = value.trim();
-                if option == "--build-env" && is_secret(name) && value.len() >= LEAST_PASSWORD {
+                if option == of_build.0 && is_secret(name) && value.len() >= LEAST_PASSWORD {
                     all.push((format!("the value of {option} {name}"), value.into()));
                 }
             }

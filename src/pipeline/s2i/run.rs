@@ -65,12 +65,12 @@ fn inputs(request: &Request) -> SandboxInputs {
 }
 
 /// What every job sees of the host: certificates, resolver, secrets, volumes.
-pub(super) fn mounts(request: &Request) -> Result<Vec<Mount>, S2iBuildError> {
+pub(super) fn mounts(request: &Request) -> Result<Vec<Mount>, BuildError> {
     let mut hosts = String::new();
     for (host, address) in &request.add_hosts {
         hosts.extend([address, "\t", host, "\n"]);
     }
-    let mut mounts = environment::mounts_of_the_host(&inputs(request), &hosts);
+    let mut mounts = environment::mounts_of_the_host(&inputs(request), &hosts)?;
     for volume in &request.volumes {
         let source =
             std::fs::canonicalize(&volume.source).map_err(|error| S2iBuildError::Volume {
@@ -191,7 +191,7 @@ impl Job<'_> {
         Ok(network::start(
             spec,
             Code::Foreign,
-            &environment::indexes_and_proxies(&inputs(request)),
+            &environment::named_for_scripts(&request.common),
             progress,
         )?)
     }

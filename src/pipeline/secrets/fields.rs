@@ -83,6 +83,9 @@ impl Parts {
         }
         if let Ok(document) = serde_json::from_str::<Value>(text) {
             self.json(&document, depth);
+            for number in numbers(text) {
+                self.add(Part::Value, number.as_bytes());
+            }
         }
         self.netrc(text);
         let mut body: Option<Vec<u8>> = None;
@@ -133,6 +136,7 @@ impl Parts {
             }
             Value::Array(items) => items.iter().for_each(|item| self.json(item, depth)),
             Value::Object(fields) => fields.values().for_each(|item| self.json(item, depth)),
+            // Numbers as they are written: [`numbers`].
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
@@ -148,6 +152,33 @@ impl Parts {
             }
         }
     }
+}
+
+/// The numbers of a JSON text with [`LEAST`] digits or more: PINs, and ids that open something.
+fn numbers(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let (mut in_string, mut escaped, mut start) = (false, false, None);
+    for (at, byte) in text.bytes().enumerate().chain([(text.len(), b' ')]) {
+        if in_string {
+            in_string = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+            continue;
+        }
+        let part = byte.is_ascii_digit() || b"+-.eE".contains(&byte);
+        match (start, part) {
+            (None, true) => start = Some(at),
+            (Some(from), false) => {
+                start = None;
+                let number = text[from..at].trim_start_matches(['-', '+']);
+                if number.bytes().filter(u8::is_ascii_digit).count() >= LEAST {
+                    found.push(number);
+                }
+            }
+            _ => {}
+        }
+        in_string = byte == b'"';
+    }
+    found
 }
 
 /// Whether what stands before a `=` or `:` names what comes behind it.
@@ -270,6 +301,11 @@ mod tests {
             ("a: \"yaml-word\"\nb: x", "yaml-word"),
             ("x = [\"in-a-list\", 'and-another']", "and-another"),
             ("//registry.npmjs.org/:_authToken=npm_word\nx=y", "npm_word"),
+            ("{\"a\":[1,12345678],\"b\":2}", "12345678"),
+            (
+                "{\"pin\":-1234567890123456789012,\"b\":2}",
+                "1234567890123456789012",
+            ),
             ("machine h login me password netrc-word\n", "netrc-word"),
             (
                 "machine h\n  login me\n  password netrc-word\n",

@@ -292,6 +292,37 @@ fn zip_archives() {
 }
 
 #[test]
+fn a_zip_with_one_name_twice_is_refused() {
+    // The writer refuses it too: two names of one length, of which one is then written over.
+    for (other, name) in [("app.pz", "app.py"), ("pkf/", "pkg/")] {
+        let archive = zip_of(&[(other, 0o644, b"first"), (name, 0o644, b"last")]);
+        assert!(unzip(&archive).is_ok(), "control");
+        let mut bytes = std::fs::read(archive.path()).unwrap();
+        for at in 0..bytes.len() - other.len() {
+            if bytes[at..].starts_with(other.as_bytes()) {
+                bytes[at..at + name.len()].copy_from_slice(name.as_bytes());
+            }
+        }
+        std::fs::write(archive.path(), &bytes).unwrap();
+        let error = unzip(&archive).map(|(_, top)| top).expect_err(name);
+        assert!(error.contains("two members of this name"), "{error}");
+        assert!(error.contains(name.trim_end_matches('/')), "{error}");
+    }
+    // Directories beside each other of which readers take one or the other.
+    let archive = zip_of(&[("a", 0o644, b""), ("b", 0o644, b"")]);
+    let mut bytes = std::fs::read(archive.path()).unwrap();
+    let second = bytes
+        .windows(4)
+        .rposition(|bytes| bytes == b"PK\x01\x02")
+        .unwrap();
+    let end = bytes.len() - 22;
+    let header = bytes[second..end].to_vec();
+    bytes.splice(end..end, header);
+    std::fs::write(archive.path(), &bytes).unwrap();
+    assert!(unzip(&archive).is_err());
+}
+
+#[test]
 fn a_zip_says_how_many_it_has_before_it_is_read() {
     let archive = zip_of(&[("x", 0o644, b"x")]);
     let mut bytes = std::fs::read(archive.path()).unwrap();

@@ -1,11 +1,13 @@
 //! Zip archives (PKWARE's APPNOTE), with the rules of [`super`].
 
+use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::super::SourceError;
+use super::super::zip_directory::{Header, Window};
 use super::{MAX_BYTES, MAX_ENTRIES, Unpacker};
 
 /// Longest target of a link.
@@ -22,11 +24,16 @@ pub(super) fn unpack(unpacker: &mut Unpacker<'_>, file: File) -> Result<(), Sour
     if declared > MAX_ENTRIES {
         return Err(unpacker.too_much(MAX_ENTRIES, "entries"));
     }
-    let mut archive = ::zip::ZipArchive::new(BufReader::new(file))
-        .map_err(|e| broken(unpacker, e.to_string()))?;
+    let directory = file
+        .try_clone()
+        .map_err(|e| SourceError::io("read", unpacker.archive, e))?;
+    let mut archive =
+        ::zip::ZipArchive::new(Window::new(file)).map_err(|e| broken(unpacker, e.to_string()))?;
     if archive.len() as u64 > MAX_ENTRIES {
         return Err(unpacker.too_much(MAX_ENTRIES, "entries"));
     }
+    let start = archive.central_directory_start();
+    each_name_once(unpacker, directory, start, archive.len())?;
     for index in 0..archive.len() {
         unpacker.count()?;
         let mut member = archive
@@ -70,6 +77,35 @@ pub(super) fn unpack(unpacker: &mut Unpacker<'_>, file: File) -> Result<(), Sour
         }
     }
     Ok(())
+}
+
+/// Refuses an archive with a name twice, which [`::zip`] merges: it has only `merged` members then.
+fn each_name_once(
+    unpacker: &Unpacker<'_>,
+    file: File,
+    start: u64,
+    merged: usize,
+) -> Result<(), SourceError> {
+    let reading = |e| SourceError::io("read", unpacker.archive, e);
+    let mut directory = Window::new(file);
+    directory.seek(SeekFrom::Start(start)).map_err(reading)?;
+    let mut names = HashSet::new();
+    while let Some(header) = Header::read(&mut directory).map_err(reading)? {
+        if names.len() as u64 >= MAX_ENTRIES {
+            return Err(unpacker.too_much(MAX_ENTRIES, "entries"));
+        }
+        if let Some(name) = names.replace(header.name) {
+            return Err(unpacker.refused(&name, "there are two members of this name"));
+        }
+    }
+    if names.len() == merged {
+        Ok(())
+    } else {
+        Err(SourceError::Archive {
+            path: unpacker.archive.to_owned(),
+            problem: "its directory can be read in two ways".to_owned(),
+        })
+    }
 }
 
 /// The number of members that the record at the end of a zip file states (APPNOTE 4.3.16, 4.3.14);

@@ -1,0 +1,104 @@
+//! The directory of a zip archive (PKWARE's APPNOTE 4.3.12), header by header as it was written.
+//!
+//! The reader of the archive's members merges those of one name, and the last counts; other readers take
+//! the first. Who reads an archive of somebody else's looks here for names that come twice.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt as _;
+
+const BUFFER: usize = 64 * 1024;
+
+/// What the directory says of a member.
+pub struct Header {
+    fixed: [u8; 46],
+    /// As it is written.
+    pub name: Vec<u8>,
+}
+
+impl Header {
+    /// The next one; `None` at the end of the directory.
+    pub fn read(from: &mut Window) -> io::Result<Option<Self>> {
+        let mut fixed = [0; 46];
+        if from.read_exact(&mut fixed).is_err() || !fixed.starts_with(b"PK\x01\x02") {
+            return Ok(None);
+        }
+        let mut header = Self {
+            fixed,
+            name: Vec::new(),
+        };
+        header.name.resize(header.number(28).into(), 0);
+        from.read_exact(&mut header.name)?;
+        let more = i64::from(header.number(30)) + i64::from(header.number(32));
+        from.seek(SeekFrom::Current(more))?;
+        Ok(Some(header))
+    }
+
+    fn number(&self, at: usize) -> u16 {
+        u16::from_le_bytes([self.fixed[at], self.fixed[at + 1]])
+    }
+
+    /// Whether it says that its name is UTF-8.
+    pub fn says_utf8(&self) -> bool {
+        self.number(8) & (1 << 11) != 0
+    }
+
+    /// Whether anybody may execute it, where the archive knows modes.
+    pub fn executable(&self) -> bool {
+        const UNIX: u8 = 3;
+        self.fixed[5] == UNIX && self.number(40) & 0o111 != 0
+    }
+}
+
+/// A file that is read in large pieces. To go to a place within the piece that is here costs nothing,
+/// and a wheel's members follow each other.
+pub struct Window {
+    file: File,
+    position: u64,
+    piece: Vec<u8>,
+    start: u64,
+}
+
+impl Window {
+    pub fn new(file: File) -> Self {
+        Self {
+            file,
+            position: 0,
+            piece: Vec::new(),
+            start: 0,
+        }
+    }
+
+    fn here(&self) -> &[u8] {
+        let at = self.position.checked_sub(self.start);
+        let at = at.and_then(|at| usize::try_from(at).ok());
+        at.and_then(|at| self.piece.get(at..)).unwrap_or_default()
+    }
+}
+
+impl Read for Window {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.here().is_empty() {
+            self.piece.resize(BUFFER, 0);
+            let count = self.file.read_at(&mut self.piece, self.position)?;
+            self.piece.truncate(count);
+            self.start = self.position;
+        }
+        let mut here = self.here();
+        let count = here.read(into)?;
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for Window {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let place = match to {
+            SeekFrom::Start(place) => Some(place),
+            SeekFrom::Current(by) => self.position.checked_add_signed(by),
+            SeekFrom::End(by) => self.file.metadata()?.len().checked_add_signed(by),
+        };
+        self.position = place.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
+    }
+}
