@@ -179,7 +179,8 @@ fn a_build_reads_the_project_once() {
                 continue;
             }
             let text = fs::read_to_string(&path).unwrap();
-            for _ in text.matches(loader) {
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            for _ in code.matches(loader) {
                 found.push(relative.to_str().unwrap().to_owned());
             }
         }

@@ -476,13 +476,16 @@ fn reached_through(who: Who, carrier: &str, port: u16, script: &str) {
     } else {
         &["10.0.2.2", METADATA, ADDRESS]
     };
-    let open = run(&fixture);
-    for way in expected {
-        assert!(
-            open.iter().any(|open| open == way),
-            "control, {who:?} {carrier} {way}: {open:?}"
-        );
+    // A carrier that has only just come up may lose the first packet of one: it is asked again.
+    let mut missing: Vec<&&str> = expected.iter().collect();
+    for _ in 0..3 {
+        let open = run(&fixture);
+        missing.retain(|way| !open.iter().any(|open| open == **way));
+        if missing.is_empty() {
+            return;
+        }
     }
+    panic!("control, {who:?} {carrier}: {missing:?} are not reached");
 }
 
 #[test]

@@ -196,7 +196,11 @@ fn a_daemons_options_are_accepted_and_ignored() {
     );
     assert!(s2i(&warpdrive, &["version"]).status.success());
     let output = s2i(&warpdrive, &["completion", "bash"]);
-    assert!(String::from_utf8_lossy(&output.stdout).contains("s2i"));
+    let script = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        script.contains("complete") && script.contains("warpdrive"),
+        "{script}"
+    );
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::app::Detected;
+use crate::app::contract;
 use crate::app::files::Files;
 use crate::app::plan::Start;
 use crate::builder::layer::{StoredLayer, parent_directory};
@@ -321,8 +322,8 @@ fn variables(told: &SandboxInputs, node: &Node) -> Vec<(String, String)> {
     for (name, value) in [
         ("HOME", "/tmp"),
         ("TMPDIR", "/tmp"),
-        ("WARPDRIVE_PHASE", "build"),
-        ("WARPDRIVE_BUILD_PHASE", "assets"),
+        (contract::LIFE_PHASE, "build"),
+        (contract::BUILD_PHASE, "assets"),
         ("npm_config_cache", NPM),
         ("npm_config_audit", "false"),
         ("npm_config_fund", "false"),
