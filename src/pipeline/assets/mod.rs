@@ -145,17 +145,14 @@ pub(super) fn phase(
     } else {
         store.cached::<Record>(&key)?
     };
-    let layer = match kept {
-        Some(record) => {
-            progress.step(" -----> Front end unchanged");
-            record.layer
-        }
-        None => {
-            let layer = build(context, &seen, &packages, &node)?;
-            let record = Record { layer };
-            store.remember(&key, &record)?;
-            record.layer
-        }
+    let layer = if let Some(record) = kept {
+        progress.step(" -----> Front end unchanged");
+        record.layer
+    } else {
+        let layer = build(context, &seen, &packages, &node)?;
+        let record = Record { layer };
+        store.remember(&key, &record)?;
+        record.layer
     };
     let unpacked = rootfs::unpacked_layer(
         store,
