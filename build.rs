@@ -177,8 +177,8 @@ fn rust_flags(source: &Path, out: &Path) -> Result<OsString, String> {
     ];
     let mut flags = OsString::from("-Ctarget-feature=+crt-static");
     flags.push("\x1f-Clink-arg=-Wl,--build-id=none");
-    // It aborts where it panics: nothing unwinds.
-    flags.push("\x1f-Cforce-unwind-tables=no");
+    // It aborts where it panics: nothing unwinds, and nothing looks for tables to do it by.
+    flags.push("\x1f-Clink-arg=-Wl,--no-eh-frame-hdr");
     for (from, to) in remapped {
         flags.push("\x1f--remap-path-prefix=");
         flags.push(from);

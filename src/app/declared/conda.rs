@@ -41,19 +41,20 @@ pub(super) fn read(files: &dyn Files) -> Option<Declared> {
                 if section == "dependencies" && !value.trim().is_empty() {
                     other(&mut declared, &place, body);
                 }
+                if section == "channels" {
+                    let names = value.trim().trim_matches(['[', ']']).split(',');
+                    for name in names {
+                        channel(&mut declared, &place, name);
+                    }
+                }
             } else if section == "dependencies" {
                 other(&mut declared, &place, body);
             }
             continue;
         };
         let item = item.trim().trim_matches(['"', '\'']);
-        if section == "channels" && !DEFAULTS.contains(&item) {
-            declared.doubts.push(super::Doubt {
-                place: place.clone(),
-                text: item.to_owned(),
-                wrong: "conda's channels are not asked: Python is the builder's, packages are PyPI's".to_owned(),
-                write: "the names below `- pip:` into requirements.txt, or delete the channel if all comes from PyPI".to_owned(),
-            });
+        if section == "channels" {
+            channel(&mut declared, &place, item);
         }
         if section != "dependencies" {
             continue;
@@ -85,6 +86,19 @@ pub(super) fn read(files: &dyn Files) -> Option<Declared> {
         }
     }
     Some(declared)
+}
+
+/// A channel says where packages come from, and conda is not asked.
+fn channel(declared: &mut Declared, place: &str, name: &str) {
+    let name = name.trim().trim_matches(['"', '\'']);
+    if !name.is_empty() && !DEFAULTS.contains(&name) {
+        declared.doubts.push(super::Doubt {
+            place: place.to_owned(),
+            text: name.to_owned(),
+            wrong: "conda's channels are not asked: Python is the builder's, packages are PyPI's".to_owned(),
+            write: "the names below `- pip:` into requirements.txt, or delete the channel if all comes from PyPI".to_owned(),
+        });
+    }
 }
 
 fn other(declared: &mut Declared, place: &str, text: &str) {
@@ -125,6 +139,7 @@ mod tests {
         assert!(found.doubts[1].write.contains("gdal"));
         for odd in [
             "channels: \n  - conda-forge\ndependencies:\n  - pip:\n    - flask\n",
+            "channels: [conda-forge]\ndependencies:\n  - pip:\n    - flask\n",
             "dependencies: [flask]\n",
             "dependencies:\n  - pip: &x\n",
             "dependencies:\n  - pip:\n    - {x: 1}\n",
