@@ -242,7 +242,7 @@ impl Project {
     }
 
     /// The same where a manager's lock file says all there is.
-    pub fn of_list(files: &dyn Files, settings: Settings, listed: &Listed) -> Project {
+    fn of_list(files: &dyn Files, settings: Settings, listed: &Listed) -> Project {
         let mut requirements = Requirements::default();
         requirements.lines = fetched_lines(&listed.file, &listed.lines);
         requirements.files = listed.files.iter().cloned().collect();
@@ -250,17 +250,7 @@ impl Project {
             file: listed.file.clone(),
             project: None,
         };
-        Project {
-            settings,
-            list: list_digest(files, &source, &requirements),
-            source,
-            requirements,
-            installable: static_metadata(files).is_some(),
-            unused_lock: None,
-            names: listed.names.clone(),
-            no_package: false,
-            listed: Some(listed.clone()),
-        }
+        Self::of_lock(files, settings, listed, source, requirements)
     }
 
     fn of_open_list(
@@ -280,6 +270,19 @@ impl Project {
             project: open.project.clone(),
         };
         Project {
+            no_package: no_package(files),
+            ..Self::of_lock(files, settings, listed, source, requirements)
+        }
+    }
+
+    fn of_lock(
+        files: &dyn Files,
+        settings: Settings,
+        listed: &Listed,
+        source: Source,
+        requirements: Requirements,
+    ) -> Project {
+        Project {
             settings,
             list: list_digest(files, &source, &requirements),
             source,
@@ -287,7 +290,7 @@ impl Project {
             installable: static_metadata(files).is_some(),
             unused_lock: None,
             names: listed.names.clone(),
-            no_package: no_package(files),
+            no_package: false,
             listed: Some(listed.clone()),
         }
     }

@@ -142,7 +142,7 @@ pub fn detect_project(
                 .insert(APP_HOME.to_owned(), home.clone());
             let settings = project.settings.with_home(&home, APP_HOME)?;
             let project = match &options.listed {
-                Some(listed) => Project::of_list(files, settings, listed),
+                Some(listed) => Project::listed(files, settings, &options.environment, listed),
                 None => Project::read(files, settings, &options.environment)?,
             };
             let mut detected = detect_in_home(files, project, &options)?;

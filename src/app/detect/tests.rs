@@ -625,3 +625,33 @@ proptest::proptest! {
         let _ = plan(&tree(&[("app.py", &text), ("manage.py", &text)]));
     }
 }
+
+/// The home is found below, and the list names a directory of the source: that is no file to fetch.
+#[test]
+fn a_list_with_what_is_bound_is_read_in_a_home_that_was_found() {
+    let tree = tree(&[
+        ("services/api/app.py", FLASK),
+        (
+            "lib/pyproject.toml",
+            "[project]\nname = 'rates'\nversion = '1'\n",
+        ),
+    ]);
+    let listed = super::super::listed::Listed {
+        file: "pyproject.toml".into(),
+        lines: vec!["flask".into(), "-e ./lib".into()],
+        open: Some(super::super::listed::Open::default()),
+        ..Default::default()
+    };
+    let options = Options {
+        listed: Some(listed),
+        ..Options::default()
+    };
+    let detected = detect(&tree, &options).unwrap();
+    assert!(detected.found_below, "{:?}", detected.plan);
+    let projects = detected.project.local_projects();
+    let paths: Vec<&str> = projects
+        .iter()
+        .map(|project| project.path.as_str())
+        .collect();
+    assert_eq!(paths, ["lib"]);
+}
