@@ -12,19 +12,15 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use crate::layer::{self, Budget, Compression, Edit, Member};
-use crate::oci::{
-    Descriptor, HistoryEntry, ImageConfig, ImageManifestBuilder, MediaType, OciError, descriptor,
-    to_canonical_json,
-};
+use crate::oci::{Descriptor, HistoryEntry, ImageConfig, descriptor};
 use crate::progress::{Progress, printable};
 use crate::sandbox::{self, IdMode};
 use crate::store::Store;
 
 use super::debian_output::Counter;
 use super::definition::Definition;
-use super::{
-    APP_UID, BuilderError, FIXED_TIME, FIXED_TIME_RFC3339, LABEL_KIND, LABEL_NAME, LABEL_PYTHON,
-};
+use super::image;
+use super::{APP_UID, BuilderError, FIXED_TIME, FIXED_TIME_RFC3339};
 
 /// Runs in the new tree before it becomes an archive. mmdebstrap is given the text and not a file: with
 /// subordinate ids its uids may read no file of this user's, and a temporary directory may forbid programs.
@@ -160,7 +156,7 @@ pub fn build(
     blob.commit(Some(&written.digest))?;
     let layer = descriptor(written.media_type, written.digest, written.size);
     let config = config(definition, &written.diff_id, &suite, architecture);
-    commit(store, definition, layer, &config)
+    image::commit(store, definition, vec![layer], &config)
 }
 
 /// mmdebstrap's own scratch directory where it works with subordinate ids, which have to get there: the
@@ -305,15 +301,7 @@ fn config(
         "PATH",
         "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     );
-    for (name, value) in &definition.env {
-        config.set_env(name, value);
-    }
-    for (name, value) in &definition.labels {
-        config.set_label(name, value);
-    }
-    config.set_label(LABEL_NAME, &definition.name);
-    config.set_label(LABEL_PYTHON, &definition.python);
-    config.set_label(LABEL_KIND, definition.kind.name());
+    image::describe(definition, &mut config);
     config.push_layer(
         diff_id,
         &HistoryEntry {
@@ -323,29 +311,6 @@ fn config(
         },
     );
     config
-}
-
-fn commit(
-    store: &Store,
-    definition: &Definition,
-    layer: Descriptor,
-    config: &ImageConfig,
-) -> Result<Descriptor, BuilderError> {
-    let (digest, size) = store.put_blob(&config.to_bytes())?;
-    let manifest = ImageManifestBuilder::default()
-        .schema_version(2u32)
-        .media_type(MediaType::ImageManifest)
-        .config(descriptor(MediaType::ImageConfig, digest, size))
-        .layers(vec![layer])
-        .build()
-        .map_err(|error| OciError::Shape {
-            what: "the builder image's manifest".into(),
-            problem: error.to_string(),
-        })?;
-    let (digest, size) = store.put_blob(&to_canonical_json(&manifest)?)?;
-    let image = descriptor(MediaType::ImageManifest, digest, size);
-    store.tag(&definition.name, &image)?;
-    Ok(image)
 }
 
 #[cfg(test)]

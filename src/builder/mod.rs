@@ -10,6 +10,7 @@ pub mod debian;
 mod debian_output;
 pub mod definition;
 mod error;
+mod image;
 mod in_image_tool;
 pub mod layer;
 pub mod python;

@@ -13,16 +13,14 @@ use std::process::{Command, Stdio};
 
 use crate::app::python_version::PythonVersion;
 use crate::layer::{self, Compression, Entry, Kind, Mtime};
-use crate::oci::{
-    Descriptor, HistoryEntry, ImageManifestBuilder, MediaType, OciError, descriptor,
-    to_canonical_json,
-};
+use crate::oci::{Descriptor, HistoryEntry, descriptor};
 use crate::progress::{Progress, printable};
 use crate::store::{Image, Store};
 
 use super::definition::Definition;
+use super::image;
 use super::layer::parent_directory;
-use super::{BuilderError, FIXED_TIME, FIXED_TIME_RFC3339, LABEL_KIND, LABEL_NAME, LABEL_PYTHON};
+use super::{BuilderError, FIXED_TIME, FIXED_TIME_RFC3339};
 
 /// Where it lies in the image.
 const PREFIX: &str = "/usr/local";
@@ -86,15 +84,7 @@ pub fn build(
 
     let mut config = base.config.clone();
     config.set_created(FIXED_TIME_RFC3339);
-    for (name, value) in &definition.env {
-        config.set_env(name, value);
-    }
-    for (name, value) in &definition.labels {
-        config.set_label(name, value);
-    }
-    config.set_label(LABEL_NAME, &definition.name);
-    config.set_label(LABEL_PYTHON, &definition.python);
-    config.set_label(LABEL_KIND, definition.kind.name());
+    image::describe(definition, &mut config);
     config.push_layer(
         &written.diff_id,
         &HistoryEntry {
@@ -103,23 +93,9 @@ pub fn build(
             empty_layer: false,
         },
     );
-    let (digest, size) = store.put_blob(&config.to_bytes())?;
     let mut layers = base.manifest.layers().clone();
     layers.push(descriptor(written.media_type, written.digest, written.size));
-    let manifest = ImageManifestBuilder::default()
-        .schema_version(2u32)
-        .media_type(MediaType::ImageManifest)
-        .config(descriptor(MediaType::ImageConfig, digest, size))
-        .layers(layers)
-        .build()
-        .map_err(|error| OciError::Shape {
-            what: "the builder image's manifest".into(),
-            problem: error.to_string(),
-        })?;
-    let (digest, size) = store.put_blob(&to_canonical_json(&manifest)?)?;
-    let image = descriptor(MediaType::ImageManifest, digest, size);
-    store.tag(&definition.name, &image)?;
-    Ok(image)
+    image::commit(store, definition, layers, &config)
 }
 
 /// Has uv fetch and lay it out. Nothing of it is run.

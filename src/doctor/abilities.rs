@@ -16,14 +16,18 @@ pub(super) fn checks(found: &[Check]) -> Vec<Check> {
     ]
 }
 
+fn nothing(name: &'static str) -> Check {
+    Check::new(
+        name,
+        Verdict::Fail,
+        "nothing until what failed is put right",
+    )
+}
+
 fn build(mode: IdMode, broken: bool) -> Check {
     const NAME: &str = "you can build";
     if broken {
-        return Check::new(
-            NAME,
-            Verdict::Fail,
-            "nothing until what failed is put right",
-        );
+        return nothing(NAME);
     }
     let detail = match mode {
         IdMode::Root => "any image, as root",
@@ -39,11 +43,7 @@ fn build(mode: IdMode, broken: bool) -> Check {
 fn run(mode: IdMode, broken: bool) -> Check {
     const NAME: &str = "you can run";
     if broken {
-        return Check::new(
-            NAME,
-            Verdict::Fail,
-            "nothing until what failed is put right",
-        );
+        return nothing(NAME);
     }
     let detail = match mode {
         IdMode::Root | IdMode::Subuid => "any image, as any of its users",

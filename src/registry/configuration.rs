@@ -7,12 +7,12 @@
 //! user's directory, by name: a later file's entry replaces an earlier one's of the same prefix.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::error::{RegistryError, tame};
+use super::file;
 use crate::oci::Reference;
 
 /// Such files are small; a larger one is something else.
@@ -351,29 +351,13 @@ fn files(variable: &dyn Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
 }
 
 fn read(path: &Path) -> Result<Option<String>, RegistryError> {
-    let bad = |problem: String| RegistryError::File {
+    let Some(bytes) = file::read(path, MAX_FILE)? else {
+        return Ok(None);
+    };
+    let text = String::from_utf8(bytes).map_err(|_| RegistryError::File {
         path: path.to_owned(),
-        problem,
-    };
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error)
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-            ) =>
-        {
-            return Ok(None);
-        }
-        Err(error) => return Err(bad(error.to_string())),
-    };
-    let mut text = String::new();
-    file.take(MAX_FILE + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| bad(error.to_string()))?;
-    if text.len() as u64 > MAX_FILE {
-        return Err(bad(format!("it is larger than {MAX_FILE} bytes")));
-    }
+        problem: "it is not text in UTF-8".to_owned(),
+    })?;
     Ok(Some(text))
 }
 

@@ -9,7 +9,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -17,6 +16,7 @@ use serde::Deserialize;
 
 use super::credential::{Credential, Secret};
 use super::error::{RegistryError, tame};
+use super::file;
 use super::helper;
 
 /// Auth files are small; a larger one is something else.
@@ -166,26 +166,12 @@ impl AuthFile {
             path: path.to_owned(),
             problem,
         };
-        let file = match std::fs::File::open(path) {
-            Ok(file) => file,
-            Err(error)
-                if !required
-                    && matches!(
-                        error.kind(),
-                        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
-                    ) =>
-            {
-                return Ok(None);
+        let Some(bytes) = file::read(path, MAX_FILE)? else {
+            if required {
+                return Err(bad("there is no such file".to_owned()));
             }
-            Err(error) => return Err(bad(error.to_string())),
+            return Ok(None);
         };
-        let mut bytes = Vec::new();
-        file.take(MAX_FILE + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| bad(error.to_string()))?;
-        if bytes.len() as u64 > MAX_FILE {
-            return Err(bad(format!("it is larger than {MAX_FILE} bytes")));
-        }
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(None);
         }

@@ -29,6 +29,7 @@ mod daemon;
 mod detail;
 mod error;
 mod fetch;
+mod file;
 pub mod foreign;
 mod helper;
 mod http;
