@@ -143,6 +143,12 @@ fn scan_all(
                     if index >= count {
                         return;
                     }
+                    if index < image.absent {
+                        if let Ok(mut results) = results.lock() {
+                            results[index] = Some(Ok(LayerFacts::default()));
+                        }
+                        continue;
+                    }
                     // The uppermost layer is the one that a build changes.
                     let memory = memory.filter(|_| index + 1 < count);
                     let diff_id = &image.layers[index].diff_id;

@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit};
 
-use super::child::Descriptors;
+use super::to_parent::Descriptors;
 use super::error::{Doing, Failure, FailureKind};
 use super::{sys, wire};
 

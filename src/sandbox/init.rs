@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::process::Pid;
 
-use super::child::Descriptors;
+use super::to_parent::Descriptors;
 use super::command::Prepared;
 use super::error::{Doing, Failure};
 use super::helper;
