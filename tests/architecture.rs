@@ -38,8 +38,13 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "pod",
+        &["oci", "store", "layer", "rootfs", "sandbox", "builder"],
+    ),
+    (
         "pipeline",
         &[
+            "pod",
             "oci",
             "store",
             "layer",
@@ -61,6 +66,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "doctor",
+            "pod",
             "oci",
             "store",
             "layer",

@@ -269,7 +269,9 @@ fn build(args: &Args, context: &Context) -> Result<Values, CommandError> {
     }
     let url = report.pushed.first().cloned().unwrap_or_default();
     let image = store.image(&report.digest)?;
-    Ok(image.map(|image| Values::of(&image, &url)).unwrap_or_default())
+    Ok(image
+        .map(|image| Values::of(&image, &url))
+        .unwrap_or_default())
 }
 
 /// A home directory, or all of the machine, is hardly ever an application, and its image would hold

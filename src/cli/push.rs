@@ -221,7 +221,10 @@ fn push(args: &Args, context: &Context) -> Result<Values, CommandError> {
     if args.result.is_empty() {
         return Ok(Values::default());
     }
-    let url = targets.first().map(Reference::canonical).unwrap_or_default();
+    let url = targets
+        .first()
+        .map(Reference::canonical)
+        .unwrap_or_default();
     Ok(Values::of(&store.image_at(&shaped)?, &url))
 }
 

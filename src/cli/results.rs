@@ -118,7 +118,9 @@ pub(super) fn reporting(
             Name::Size => values.size.clone(),
             Name::Commit => values.commit.clone(),
             Name::SourceUrl => values.source_url.clone(),
-            Name::ErrorReason => error.map(|error| camel_case(error.code)).unwrap_or_default(),
+            Name::ErrorReason => error
+                .map(|error| camel_case(error.code))
+                .unwrap_or_default(),
             Name::ErrorMessage => error.map(|error| error.message.clone()).unwrap_or_default(),
         };
         if !value.is_empty() {
@@ -160,7 +162,10 @@ fn write(path: &Path, text: &str) -> Result<(), CommandError> {
         CommandError::new(
             ExitStatus::Failure,
             "result",
-            format!("the result could not be written to {}: {error}", path.display()),
+            format!(
+                "the result could not be written to {}: {error}",
+                path.display()
+            ),
         )
         .with_hint("name a file in a directory that may be written to")
     };
@@ -224,7 +229,10 @@ mod tests {
         })
         .unwrap();
         assert_eq!(read(&url), "r.example/app:1");
-        assert_eq!((read(&reason), read(&message)), (String::new(), String::new()));
+        assert_eq!(
+            (read(&reason), read(&message)),
+            (String::new(), String::new())
+        );
         assert!(!fs::symlink_metadata(&url).unwrap().is_symlink());
     }
 

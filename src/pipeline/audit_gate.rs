@@ -107,13 +107,12 @@ pub(super) fn image(
     } = context;
     let name = request.name.as_given();
     let elsewhere = request.place.base_file();
-    let judged = audit::from_store(store, name, image)
-        .and_then(|mut image| {
-            if elsewhere.is_some() {
-                image.absent = in_base;
-            }
-            audit::audit_remembering(store, &image, &request.audit.policy, today()?)
-        });
+    let judged = audit::from_store(store, name, image).and_then(|mut image| {
+        if elsewhere.is_some() {
+            image.absent = in_base;
+        }
+        audit::audit_remembering(store, &image, &request.audit.policy, today()?)
+    });
     let report = match judged {
         Ok(report) => report,
         Err(error) if request.audit.required => return Err(error.into()),

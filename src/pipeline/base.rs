@@ -110,10 +110,7 @@ pub(super) fn take(
     } = context;
     if let Some(base) = in_place(&request.place)? {
         request.place.check_builder(named)?;
-        progress.step(&format!(
-            "---> Building in place, on {}",
-            base.reference
-        ));
+        progress.step(&format!("---> Building in place, on {}", base.reference));
         fits_python(&base, python)?;
         return Ok(base);
     }

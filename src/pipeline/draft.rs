@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use crate::builder::FIXED_TIME_RFC3339;
 use crate::builder::layer::StoredLayer;
 use crate::oci::{
-    Descriptor, HistoryEntry, ImageConfig, ImageManifestBuilder, MediaType, OciError, descriptor, docker,
-    to_canonical_json,
+    Descriptor, HistoryEntry, ImageConfig, ImageManifestBuilder, MediaType, OciError, descriptor,
+    docker, to_canonical_json,
 };
 use crate::source::Commit;
 use crate::store::{Image, Store};

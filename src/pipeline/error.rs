@@ -117,7 +117,9 @@ pub enum BuildError {
          consent"
     )]
     BuilderNotAllowed { reference: String, place: String },
-    #[error("its layer {number} is not that of the base {reference}, which this step stands on ({wanted})")]
+    #[error(
+        "its layer {number} is not that of the base {reference}, which this step stands on ({wanted})"
+    )]
     OtherBase {
         number: usize,
         reference: String,

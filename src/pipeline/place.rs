@@ -104,7 +104,11 @@ impl Place {
     ///
     /// # Errors
     /// If it is none, if something is in the application's root, or if there is no fence and has to be one.
-    pub fn here(store: &Store, wish: FenceWish, progress: &dyn Progress) -> Result<Self, BuildError> {
+    pub fn here(
+        store: &Store,
+        wish: FenceWish,
+        progress: &dyn Progress,
+    ) -> Result<Self, BuildError> {
         let _in_use = store.lock_shared()?;
         sandbox::stay_here();
         if rustix::process::geteuid().is_root() {
@@ -248,11 +252,10 @@ struct Map {
 
 impl Map {
     fn add(&mut self, target: &Path, real: &Path) {
-        self.paths.push((
-            target.display().to_string(),
-            real.display().to_string(),
-        ));
-        self.paths.sort_by_key(|(target, _)| std::cmp::Reverse(target.len()));
+        self.paths
+            .push((target.display().to_string(), real.display().to_string()));
+        self.paths
+            .sort_by_key(|(target, _)| std::cmp::Reverse(target.len()));
     }
 
     fn text(&self, text: &str) -> String {
@@ -275,12 +278,7 @@ impl Map {
 }
 
 impl Here {
-    fn start<'p>(
-        &'p self,
-        spec: &Spec,
-        io: Io,
-        reach: &Reach,
-    ) -> Result<Started<'p>, BuildError> {
+    fn start<'p>(&'p self, spec: &Spec, io: Io, reach: &Reach) -> Result<Started<'p>, BuildError> {
         let upper = spec.root.upper.as_ref().map(|upper| upper.upper.clone());
         let has_layers = upper.is_some()
             || spec
@@ -307,14 +305,16 @@ impl Here {
         };
         // A base's Python may lie anywhere.
         let python = Path::new(&self.base.python.executable);
-        inside
-            .readable
-            .extend(python.ancestors().nth(2).filter(|prefix| *prefix != Path::new("/")).map(Path::to_owned));
+        inside.readable.extend(
+            python
+                .ancestors()
+                .nth(2)
+                .filter(|prefix| *prefix != Path::new("/"))
+                .map(Path::to_owned),
+        );
         let map = mounted(&spec.mounts, private.path(), &mut inside)?;
         let filled = if has_layers {
-            let filled = self
-                .app_root
-                .fill(&spec.root.lowers, upper.as_deref())?;
+            let filled = self.app_root.fill(&spec.root.lowers, upper.as_deref())?;
             if upper.is_some() {
                 inside.writable.push(APP_ROOT.into());
             }
@@ -468,7 +468,10 @@ mod tests {
             temporary: "/w/tmp".into(),
             ..Map::default()
         };
-        map.add(Path::new("/run/warpdrive/tools"), Path::new("/opt/warpdrive/tools"));
+        map.add(
+            Path::new("/run/warpdrive/tools"),
+            Path::new("/opt/warpdrive/tools"),
+        );
         map.add(Path::new("/run/warpdrive/tools-2"), Path::new("/x"));
         assert_eq!(
             map.value("/opt/app-root/bin:/run/warpdrive/tools/bin:/run/warpdrive/tools-2/bin"),
@@ -476,6 +479,9 @@ mod tests {
         );
         assert_eq!(map.value("/tmp/.cache"), "/w/tmp/.cache");
         assert_eq!(map.value("/tmpfs"), "/tmpfs");
-        assert_eq!(map.text("-r /run/warpdrive/tools/a"), "-r /opt/warpdrive/tools/a");
+        assert_eq!(
+            map.text("-r /run/warpdrive/tools/a"),
+            "-r /opt/warpdrive/tools/a"
+        );
     }
 }

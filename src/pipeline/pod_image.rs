@@ -109,16 +109,28 @@ fn configure(draft: &mut Draft, base: &Base) {
     config.set_env("HOME", HOME);
     let (place, path) = (pod::PLACE, base.search_path());
     // The executable in images is called as this one is, and knows less.
-    let path = format!("{place}/bin:{place}/{}/bin:{APP_ROOT}/bin:{path}", pod::TOOLS);
+    let path = format!(
+        "{place}/bin:{place}/{}/bin:{APP_ROOT}/bin:{path}",
+        pod::TOOLS
+    );
     config.set_env("PATH", &path);
     config.set_created(FIXED_TIME_RFC3339);
     config.remove_label(LABEL_KIND);
     for (key, value) in [
-        ("io.openshift.s2i.scripts-url", format!("image://{APP_ROOT}/s2i/bin")),
+        (
+            "io.openshift.s2i.scripts-url",
+            format!("image://{APP_ROOT}/s2i/bin"),
+        ),
         ("io.openshift.expose-services", "8080:http".to_owned()),
         ("io.openshift.tags", "builder,python".to_owned()),
-        ("io.k8s.display-name", format!("Python {} (warpdrive)", base.python.minor)),
-        ("io.k8s.description", "Builds images of Python applications, in place".to_owned()),
+        (
+            "io.k8s.display-name",
+            format!("Python {} (warpdrive)", base.python.minor),
+        ),
+        (
+            "io.k8s.description",
+            "Builds images of Python applications, in place".to_owned(),
+        ),
         ("io.warpdrive.version", env!("CARGO_PKG_VERSION").to_owned()),
     ] {
         config.set_label(key, &value);
@@ -126,7 +138,9 @@ fn configure(draft: &mut Draft, base: &Base) {
 }
 
 fn file(path: &str, kind: Kind, executable: bool) -> Entry {
-    let place = Path::new(pod::PLACE).strip_prefix("/").unwrap_or(Path::new(""));
+    let place = Path::new(pod::PLACE)
+        .strip_prefix("/")
+        .unwrap_or(Path::new(""));
     Entry {
         kind,
         ..Entry::directory(

@@ -125,7 +125,9 @@ pub(super) fn ensure(
 /// # Errors
 /// If it is not in the store and cannot be fetched.
 pub fn pinned_uv(store: &Store, progress: &dyn Progress) -> Result<PathBuf, BuildError> {
-    Ok(ensure(store, &Place::Sandbox, progress)?.directory.join("bin/uv"))
+    Ok(ensure(store, &Place::Sandbox, progress)?
+        .directory
+        .join("bin/uv"))
 }
 
 fn fetch(pin: &Pin, into: &Path, progress: &dyn Progress) -> Result<PathBuf, BuildError> {

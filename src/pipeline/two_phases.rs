@@ -61,7 +61,9 @@ fn build_in<'scope, 'env: 'scope>(
     if let Some(named) = &packages {
         let file = named.file;
         let instead = "push a builder that has them: `warpdrive builder push`";
-        request.place.refuse(&format!("the Debian packages of {file}"), instead)?;
+        request
+            .place
+            .refuse(&format!("the Debian packages of {file}"), instead)?;
     }
     let base = apt::with(context, base, packages.as_ref())?;
     let locked = match &planned.lock {

@@ -179,11 +179,7 @@ impl AppRoot {
     ///
     /// # Errors
     /// If something could not be copied.
-    pub fn fill(
-        &self,
-        lowers: &[PathBuf],
-        upper: Option<&Path>,
-    ) -> Result<Filled<'_>, PodError> {
+    pub fn fill(&self, lowers: &[PathBuf], upper: Option<&Path>) -> Result<Filled<'_>, PodError> {
         let mut filled = Filled {
             root: self,
             before: BTreeMap::new(),
@@ -290,7 +286,15 @@ fn is_login(path: &Path) -> bool {
     let first = path.iter().next().and_then(OsStr::to_str);
     matches!(
         first,
-        Some(".docker" | ".dockercfg" | ".gitconfig" | ".git-credentials" | ".ssh" | ".netrc" | ".config")
+        Some(
+            ".docker"
+                | ".dockercfg"
+                | ".gitconfig"
+                | ".git-credentials"
+                | ".ssh"
+                | ".netrc"
+                | ".config"
+        )
     )
 }
 
@@ -302,7 +306,9 @@ fn walk(root: &Path) -> Result<BTreeMap<PathBuf, Metadata>, PodError> {
         let on_disk = root.join(&directory);
         let entries = match fs::read_dir(&on_disk) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && directory.as_os_str().is_empty() => {
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound && directory.as_os_str().is_empty() =>
+            {
                 return Ok(found);
             }
             // A program may have taken our right to read what it made.
@@ -361,7 +367,8 @@ fn copy_one(source: &Path, target: &Path, metadata: &Metadata) -> Result<(), Pod
     let copy = || {
         // A file that its owner may not read is read all the same: it is ours.
         if metadata.mode() & 0o400 == 0 {
-            let _ = fs::set_permissions(source, fs::Permissions::from_mode(metadata.mode() | 0o600));
+            let _ =
+                fs::set_permissions(source, fs::Permissions::from_mode(metadata.mode() | 0o600));
         }
         let mut from = File::open(source)?;
         let mut to = File::options().write(true).create_new(true).open(target)?;
@@ -402,9 +409,7 @@ fn make_directory(path: &Path, mode: u32) -> Result<(), PodError> {
     DirBuilder::new()
         .mode(0o775)
         .create(path)
-        .and_then(|()| {
-            fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o777 | 0o700))
-        })
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode & 0o777 | 0o700)))
         .map_err(PodError::io("could not make", path))
 }
 

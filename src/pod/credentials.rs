@@ -39,7 +39,9 @@ fn of(variable: &dyn Fn(&str) -> Option<PathBuf>, mounted: &[&str]) -> Vec<PathB
         places.push(runtime.join("containers/auth.json"));
     }
     // Tekton writes logins to the home of the image's user, whatever HOME is.
-    let homes = variable("HOME").into_iter().chain([PathBuf::from("/tekton/home")]);
+    let homes = variable("HOME")
+        .into_iter()
+        .chain([PathBuf::from("/tekton/home")]);
     for home in homes {
         places.extend(IN_HOME.iter().map(|name| home.join(name)));
     }

@@ -33,7 +33,9 @@ pub enum PodError {
         path: PathBuf,
         source: io::Error,
     },
-    #[error("there is no fence for the code of the application: this kernel has no Landlock that could fence it")]
+    #[error(
+        "there is no fence for the code of the application: this kernel has no Landlock that could fence it"
+    )]
     NoFence {
         /// What the code could read.
         credentials: Vec<PathBuf>,
@@ -49,7 +51,10 @@ pub enum PodError {
 }
 
 impl PodError {
-    pub(super) fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn io(
+        doing: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io {
             doing,

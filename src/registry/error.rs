@@ -38,7 +38,9 @@ pub enum RegistryError {
         wait: Duration,
         limit: Duration,
     },
-    #[error("{target} has not the base layer {digest}, and the registry does not mount it from {place}")]
+    #[error(
+        "{target} has not the base layer {digest}, and the registry does not mount it from {place}"
+    )]
     Elsewhere {
         digest: String,
         target: String,

@@ -30,7 +30,8 @@ use super::spec::{Defence, Network};
 use super::to_parent::{Descriptors, detach, introduce};
 use super::wire::{self, Message, Request, Run};
 use super::{
-    capabilities, enter, fence, here_child, init, join, landlock, mounts, network, outward, probe, seccomp, sys, terminal,
+    capabilities, enter, fence, here_child, init, join, landlock, mounts, network, outward, probe,
+    seccomp, sys, terminal,
 };
 
 /// The name under which this program is started as a child of ourselves.

@@ -12,12 +12,12 @@ use rustix::thread::ThreadNameSpaceType;
 
 use super::capabilities::Identity;
 use super::child;
-use super::to_parent::{Descriptors, detach, introduce};
 use super::command::{self, Prepared};
 use super::error::{Doing, Failure, SandboxError};
 use super::helper;
 use super::running::{self, Io, Sandbox};
 use super::spec::JoinSpec;
+use super::to_parent::{Descriptors, detach, introduce};
 use super::wire::{self, Join, Message, Request};
 use super::{limits, sys, terminal};
 

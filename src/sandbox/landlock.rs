@@ -185,11 +185,18 @@ fn add_path(ruleset: &OwnedFd, path: &Path, rights: u64) -> Result<(), Failure> 
     };
     let stat = rustix::fs::fstat(&opened).doing_at("looking at", path)?;
     // Rights on what a directory holds mean nothing for a file, and are refused.
-    let of_files =
-        files::EXECUTE | files::WRITE_FILE | files::READ_FILE | files::TRUNCATE | files::IOCTL_DEVICE;
+    let of_files = files::EXECUTE
+        | files::WRITE_FILE
+        | files::READ_FILE
+        | files::TRUNCATE
+        | files::IOCTL_DEVICE;
     let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     let rule = PathRule {
-        allowed_access: if is_directory { rights } else { rights & of_files },
+        allowed_access: if is_directory {
+            rights
+        } else {
+            rights & of_files
+        },
         parent: opened.as_raw_fd(),
     };
     add(ruleset, RULE_PATH, &raw const rule as *const u8).doing_at("allowing", path)

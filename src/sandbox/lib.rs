@@ -55,5 +55,8 @@ pub use outward::NAME_SERVER as OUTWARD_NAME_SERVER;
 pub use probe::{Finding, Verdict, fences_abstract_sockets, probe};
 pub use running::{Io, Sandbox, Stream, spawn};
 pub use signal_queue::SignalQueue;
-pub use spec::{Capability, Defence, Exit, HereSpec, Inside, JoinSpec, Limits, Mount, Network, Root, Spec, Upper};
+pub use spec::{
+    Capability, Defence, Exit, HereSpec, Inside, JoinSpec, Limits, Mount, Network, Root, Spec,
+    Upper,
+};
 pub use wire::Size;
