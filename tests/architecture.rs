@@ -61,7 +61,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "progress",
         ],
     ),
-    ("doctor", &["sandbox", "store", "builder"]),
+    ("doctor", &["sandbox", "store", "builder", "pod"]),
     (
         "cli",
         &[

@@ -12,6 +12,7 @@ mod programs;
 use std::path::Path;
 
 use crate::builder::choose;
+use crate::pod::BaseFile;
 use crate::sandbox::{self, Verdict};
 use crate::store::Store;
 
@@ -53,6 +54,7 @@ pub fn examine(store: Option<&Path>) -> Vec<Check> {
             remedy: finding.remedy,
         })
         .collect();
+    in_place(&mut checks);
     match Store::open(store) {
         Ok(store) => {
             checks.extend(place::checks(store.root()));
@@ -67,6 +69,35 @@ pub fn examine(store: Option<&Path>) -> Vec<Check> {
     checks.extend(programs::checks());
     checks.extend(abilities::checks(&checks));
     checks
+}
+
+/// In an image of `builder push` a build needs no namespace: what would otherwise be a failure is none.
+fn in_place(checks: &mut Vec<Check>) {
+    const NAME: &str = "in place";
+    let base = match BaseFile::of_this_image() {
+        Ok(Some(base)) => base,
+        Ok(None) => return,
+        Err(error) => {
+            checks.push(
+                Check::new(NAME, Verdict::Warn, error.to_string())
+                    .remedy("make the pod's image anew: `warpdrive builder push`"),
+            );
+            return;
+        }
+    };
+    for check in checks
+        .iter_mut()
+        .filter(|check| check.verdict == Verdict::Fail)
+    {
+        check.verdict = Verdict::Warn;
+        check.remedy = Some("build with `--in-place`, which does not need it".to_owned());
+    }
+    let fence = match sandbox::landlock_version() {
+        Some(version) => format!("behind Landlock {version}"),
+        None => "without a fence: this kernel has no Landlock for it".to_owned(),
+    };
+    let detail = format!("`image --in-place` builds on {}, {fence}", base.reference);
+    checks.push(Check::new(NAME, Verdict::Ok, detail));
 }
 
 /// Whether something essential is missing.

@@ -244,7 +244,7 @@ fn first_process(
     }
     sys::unshare(namespaces).doing("creating namespaces")?;
     if own_network {
-        network::raise_loopback()?;
+        raise_loopback(spec.network)?;
     }
     if spec.network == Network::Outward {
         if !spec.lacks(Defence::HostAddresses) {
@@ -301,6 +301,18 @@ fn first_process(
             terminal::take(&terminal)?;
         }
         command.execute(to_parent)
+    }
+}
+
+/// Without `CAP_NET_ADMIN`, as in some pods, the loopback device stays down: where no network is wanted that
+/// is none, and there is none that leads outward.
+fn raise_loopback(network: Network) -> Result<(), Failure> {
+    match (network::raise_loopback(), network) {
+        (Err(failure), Network::None) if failure.errno == Some(libc::EPERM) => Ok(()),
+        (Err(failure), Network::Outward) if failure.errno == Some(libc::EPERM) => Err(
+            Failure::no_outbound("this process may not set networks up".to_owned()),
+        ),
+        (result, _) => result,
     }
 }
 

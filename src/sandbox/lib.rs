@@ -52,7 +52,7 @@ pub use join::join;
 pub use limits::check_limits;
 pub use network::{Dialer, PRIVATE_NAME_SERVER, outbound, resolver_file};
 pub use outward::NAME_SERVER as OUTWARD_NAME_SERVER;
-pub use probe::{Finding, Verdict, fences_abstract_sockets, probe};
+pub use probe::{Finding, Verdict, fences_abstract_sockets, in_pod, probe};
 pub use running::{Io, Sandbox, Stream, spawn};
 pub use signal_queue::SignalQueue;
 pub use spec::{
