@@ -183,8 +183,10 @@ fn web_port(image: &Image, config: &Config) -> Option<u16> {
     if plan.get("web").and_then(serde_json::Value::as_bool) == Some(false) {
         return None;
     }
-    // A program may be a bot as well as a server: nobody has said that it serves.
-    if matches!(plan["start"]["mode"].as_str(), Some("python" | "shell")) {
+    // A program may be a bot as well as a server. One whose port is published is meant to serve.
+    if config.ports.is_empty()
+        && matches!(plan["start"]["mode"].as_str(), Some("python" | "shell"))
+    {
         return None;
     }
     let said = ["PORT", "WARPDRIVE_HTTP_PORT"]
