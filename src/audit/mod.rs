@@ -145,6 +145,12 @@ fn scan_all(
                     if index >= count {
                         return;
                     }
+                    if index < image.absent {
+                        if let Ok(mut results) = results.lock() {
+                            results[index] = Some(Ok(LayerFacts::default()));
+                        }
+                        continue;
+                    }
                     let layer = &image.layers[index];
                     let known = memory.and_then(|memory| memory.recall(layer));
                     let result = if let Some(facts) = known {

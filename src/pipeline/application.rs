@@ -153,7 +153,7 @@ pub(super) fn phase<'scope, 'env: 'scope>(
     }
     let told = SandboxInputs::of_application(request, materials.listed());
     let mode = IdMode::current();
-    let tools = tools::ensure(store, progress)?;
+    let tools = tools::ensure(store, &request.place, progress)?;
     let scratch = store.scratch("application")?;
     let upper = Upper {
         upper: scratch.path().join("upper"),
@@ -211,7 +211,7 @@ pub(super) fn phase<'scope, 'env: 'scope>(
         Some(scope.spawn(move || {
             let _kept = kept;
             let redact = |text: &str| told.redactor.clean(text);
-            super::smoke::gate(lowers, env, told.limits, &redact, progress)
+            super::smoke::gate(lowers, env, told.limits, &told.place, &redact, progress)
         }))
     } else {
         None

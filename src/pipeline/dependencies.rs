@@ -153,7 +153,7 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
         ));
         return Ok(Phase1::complete(explain(true)?, result));
     }
-    let tools = tools::ensure(store, progress)?;
+    let tools = tools::ensure(store, &request.place, progress)?;
     let writer = LayerWriter::new(store, request);
     match fragments::phase(materials, &source, &tools)? {
         fragments::Outcome::Installed(result, fragments) => {

@@ -58,6 +58,13 @@ fn build_in<'scope, 'env: 'scope>(
 
     let packages = apt::named(&reading.files)?;
     let base = base_of(context, reading, &planned)?;
+    if let Some(named) = &packages {
+        let file = named.file;
+        let instead = "push a builder that has them: `warpdrive builder push`";
+        request
+            .place
+            .refuse(&format!("the Debian packages of {file}"), instead)?;
+    }
     let base = apt::with(context, base, packages.as_ref())?;
     let locked = match &planned.lock {
         Some(lock) => Some(locked::read(store, lock, &base, request)?),

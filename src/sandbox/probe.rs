@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use super::id_map::{self, IdMode, Plan, State};
 use super::limits::{self, Groups};
 use super::spec::Limits;
-use super::{child, exe, network, sys};
+use super::{child, exe, landlock, network, sys};
 
 /// One thing that a sandbox needs or could use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -260,7 +260,7 @@ fn system_call_filter() -> Finding {
 }
 
 fn landlock() -> Finding {
-    match sys::landlock_abi() {
+    match landlock::version() {
         0 => Finding::warn("landlock", "not there").remedy(
             "builds that share the host's network can reach its abstract Unix sockets: Linux 6.12 \
              with landlock in lsm= prevents it, and so does --network none",
@@ -290,7 +290,7 @@ fn outbound() -> Finding {
 
 /// Whether commands on this machine's network are kept from its abstract Unix sockets.
 pub fn fences_abstract_sockets() -> bool {
-    sys::landlock_abi() >= 6
+    landlock::version() >= 6
 }
 
 /// That child, for a network: a namespace, and what carries its traffic out.
