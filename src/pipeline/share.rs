@@ -1,5 +1,6 @@
 //! After a build: what it made goes into the caches in registries that it was told to write.
 
+use crate::oci::Descriptor;
 use crate::progress::human_size;
 use crate::remote_cache::{CacheError, Item, Written};
 
@@ -33,7 +34,7 @@ pub(super) fn share(
     progress.step("---> Writing to the cache in the registry");
     let items = fragments::shared_items(context, base, &dependencies.wheels)?;
     let listener = Transfers::new(progress);
-    let size = |item: &Item| item.layers.iter().map(|layer| layer.size()).sum();
+    let size = |item: &Item| item.layers.iter().map(Descriptor::size).sum();
     let written = largest_first(&items, AT_ONCE, size, |item| {
         cache.put(item, store, &listener)
     });
