@@ -23,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("s2i", &["oci", "layer", "source"]),
     ("registry", &["oci", "store", "layer", "progress"]),
     ("audit", &["oci", "store", "layer", "progress"]),
+    ("remote_cache", &["oci", "store", "registry", "progress"]),
     (
         "transport",
         &["oci", "store", "layer", "registry", "progress"],
@@ -58,6 +59,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "transport",
             "builder",
             "audit",
+            "remote_cache",
             "progress",
         ],
     ),
@@ -80,6 +82,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "builder",
             "lockfile",
             "pipeline",
+            "remote_cache",
             "container",
             "audit",
             "progress",

@@ -35,6 +35,7 @@ mod red_team;
 mod reference;
 mod registry;
 mod registry_base;
+mod registry_cache;
 mod registry_client;
 mod registry_commands;
 mod registry_fault_suite;

@@ -337,6 +337,25 @@ fn mmdebstrap_remedy(tail: &[String]) -> &'static str {
     }
 }
 
+impl From<crate::remote_cache::CacheError> for CommandError {
+    fn from(error: crate::remote_cache::CacheError) -> Self {
+        use crate::remote_cache::CacheError as E;
+        let message = error.to_string();
+        match error {
+            E::Registry(error) => error.into(),
+            E::Store(error) => error.into(),
+            E::Oci(error) => error.into(),
+            E::Name { .. } => Self::usage(message)
+                .with_hint("name a repository, for example registry.example.com/team/cache"),
+            E::Conflict { .. } => Self::new(ExitStatus::Failure, "cache-conflict", message).with_hint(
+                "nothing was overwritten; build on a machine that you trust with --no-cache, compare, and \
+                 delete the tag if it is the one that is wrong",
+            ),
+            E::Bad { .. } => Self::new(ExitStatus::Failure, "cache", message),
+        }
+    }
+}
+
 impl From<crate::builder::BuilderError> for CommandError {
     fn from(error: crate::builder::BuilderError) -> Self {
         use crate::builder::BuilderError as E;
@@ -701,6 +720,7 @@ impl From<crate::pipeline::BuildError> for CommandError {
             E::Registry(error) => error.into(),
             E::Transport(error) => error.into(),
             E::Oci(error) => error.into(),
+            E::Cache(error) => error.into(),
             E::Interrupted => Self::new(ExitStatus::Interrupted, "interrupted", message),
             E::Assemble {
                 exit,

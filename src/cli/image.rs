@@ -19,6 +19,7 @@ use crate::pipeline::{
 use crate::transport::Destination;
 
 use super::audit::{is_strict, policy};
+use super::cache::CacheArgs;
 use super::context::Context;
 use super::error::CommandError;
 use super::limits::{BuildNetwork, LimitArgs, WriteArgs};
@@ -80,6 +81,8 @@ pub(super) struct Args {
     /// Use nothing of earlier builds
     #[arg(long)]
     no_cache: bool,
+    #[command(flatten)]
+    cache: CacheArgs,
     /// Resolve unpinned requirements anew
     #[arg(long)]
     upgrade: bool,
@@ -403,6 +406,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
             .collect::<Result<_, CommandError>>()?,
         push: args.push,
         no_cache: args.no_cache,
+        cache: args.cache.cache()?,
         upgrade: args.upgrade,
         compression: args.compression,
         incremental: args.incremental,

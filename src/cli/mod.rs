@@ -6,6 +6,7 @@
 
 mod audit;
 mod builder;
+mod cache;
 mod complete;
 mod completions;
 mod container;

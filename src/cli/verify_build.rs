@@ -147,6 +147,7 @@ fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
         outputs: Vec::new(),
         push: false,
         no_cache: true,
+        cache: crate::remote_cache::RemoteCache::default(),
         upgrade: false,
         incremental: false,
         compression: Compression::default(),

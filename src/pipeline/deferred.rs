@@ -67,6 +67,14 @@ impl Deferred {
         }))
     }
 
+    /// What is in it, where it is a file.
+    pub(super) fn contents(&self) -> Option<&[u8]> {
+        match &self.what {
+            What::File(contents) => Some(contents),
+            What::Link(_) | What::Removed | What::Opaque => None,
+        }
+    }
+
     fn entry(&self, mtime: Mtime) -> Entry {
         let (kind, mode) = match &self.what {
             What::File(contents) => (Kind::Bytes(contents.clone()), 0o664),

@@ -8,6 +8,7 @@ use crate::layer::LayerError;
 use crate::oci::{Digest, OciError};
 use crate::pod::PodError;
 use crate::registry::RegistryError;
+use crate::remote_cache::CacheError;
 use crate::rootfs::RootfsError;
 use crate::sandbox::{Exit, SandboxError};
 use crate::source::SourceError;
@@ -186,6 +187,8 @@ pub enum BuildError {
     Transport(#[from] TransportError),
     #[error(transparent)]
     Oci(#[from] OciError),
+    #[error(transparent)]
+    Cache(#[from] CacheError),
 }
 
 impl BuildError {

@@ -64,6 +64,7 @@ pub mod s2i;
 mod sandbox_inputs;
 mod secrets;
 mod settle;
+mod share;
 mod ship;
 mod smoke;
 mod split;

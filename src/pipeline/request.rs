@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::audit::Policy;
 use crate::layer::{Budget, Compression};
 use crate::oci::{Digest, Reference};
+use crate::remote_cache::RemoteCache;
 use crate::sandbox::{Limits, Network};
 use crate::source::{SourceRequest, Tree};
 use crate::transport::Destination;
@@ -50,6 +51,8 @@ pub struct Request {
     pub push: bool,
     /// Look nothing up in the build cache.
     pub no_cache: bool,
+    /// Caches in registries.
+    pub cache: RemoteCache,
     /// Resolve unpinned requirements anew.
     pub upgrade: bool,
     /// Of the layers that this build writes.

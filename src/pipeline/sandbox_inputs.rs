@@ -162,6 +162,7 @@ mod tests {
             outputs: Vec::new(),
             push: false,
             no_cache: false,
+            cache: crate::remote_cache::RemoteCache::default(),
             upgrade: false,
             compression: Compression::default(),
             incremental: false,

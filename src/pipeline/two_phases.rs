@@ -23,7 +23,7 @@ use super::timings::{DEFAULT_SOURCE_TIME, Timings};
 use super::titled_layer::LayerWriter;
 use super::{
     application, apt, assets, audit_gate, commit, dependencies, git_version, leaks, lock, locked,
-    pitfalls,
+    pitfalls, share,
 };
 
 /// The steps after the source. `reading` is of the source that `digest` is of.
@@ -202,6 +202,8 @@ fn build_in<'scope, 'env: 'scope>(
     let mut timings = Timings::new();
     phase2.finish(store)?;
     timings.step("smoke");
+    share::share(context, &base, &dependencies)?;
+    timings.step("cache");
     built.report.timings_ms.extend(timings.steps);
     Ok(built)
 }

@@ -276,6 +276,20 @@ impl Client {
         })
     }
 
+    /// The bytes of what a name points to, whatever that is, verified; `None` where the registry has
+    /// nothing of that name. Of the registry itself: a mirror may have what was there before.
+    pub fn manifest(
+        &self,
+        reference: &Reference,
+    ) -> Result<Option<(Descriptor, Vec<u8>)>, RegistryError> {
+        let repository = self.repository(reference, &Silent)?;
+        let name = reference.as_given();
+        match fetch(&repository, name, reference.tag_or_digest(), None, &Silent) {
+            Err(RegistryError::NotFound { .. }) => Ok(None),
+            found => found.map(Some),
+        }
+    }
+
     /// Fetches the manifest that a name means: for an index, that of the client's platform.
     pub fn resolve(&self, reference: &Reference) -> Result<Resolved, RegistryError> {
         self.first_of(reference, &Silent, &mut |source| {

@@ -354,6 +354,7 @@ impl OursArgs {
                 .collect::<Result<_, CommandError>>()?,
             push: self.push,
             no_cache: self.no_cache,
+            cache: crate::remote_cache::RemoteCache::default(),
             compression: Compression::default(),
             upgrade: false,
             network,

@@ -7,19 +7,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::builder::FIXED_TIME;
-use crate::layer::{self, Entry, Mtime};
 use crate::progress::Progress;
 use crate::sandbox::{IdMode, interrupted};
 
 use super::super::context::Context;
-use super::super::deferred::Deferred;
 use super::super::error::BuildError;
 use super::super::installed::site_packages;
 use super::super::locked_wheel::LockedWheel;
 use super::super::parallel::{largest_first, two_workers};
-use super::super::split::{is_path_configuration, size};
-use super::super::tree::{APP_ROOT, exists_below, normalize, without_implied_directories};
+use super::super::tree::{APP_ROOT, exists_below};
+use super::contents::Contents;
 use super::download::Wheels;
 use super::stop::Stop;
 use super::tree::{NotWritten, Tree};
@@ -141,17 +138,7 @@ impl Installation<'_> {
         let Given { context, base, .. } = self.given;
         let Context { store, request, .. } = context;
         let key = key(&wheel.pin, base)?;
-        let scan = layer::scan(tree.place(), &[])?;
-        let entries = normalize(scan.entries, Mtime::Fixed(FIXED_TIME));
-        let (deferred, entries): (Vec<Entry>, Vec<Entry>) = without_implied_directories(entries)
-            .into_iter()
-            .partition(|entry| is_path_configuration(&entry.path, site));
-        let bytes = entries.iter().map(size).sum();
-        let files = entries.into_iter().map(|entry| entry.path).collect();
-        let mut kept = Vec::new();
-        for entry in deferred {
-            kept.extend(Deferred::take(entry, tree.place())?);
-        }
+        let contents = Contents::of(tree.place(), site)?;
         let mut name = format!("fragment-{key}");
         if request.no_cache {
             // Trees of earlier builds are not to be used, though they be called the same.
@@ -160,13 +147,7 @@ impl Installation<'_> {
             let _ = write!(name, "-{now}-{}", std::process::id());
         }
         store.keep_unpacked(IdMode::current().map_name(), &name, tree.place())?;
-        let fragment = Fragment {
-            pin: wheel.pin.clone(),
-            files,
-            size: bytes,
-            deferred: kept,
-            tree: name,
-        };
+        let fragment = contents.fragment(&wheel.pin, name);
         store.remember(&key, &fragment)?;
         Ok(fragment)
     }
@@ -174,7 +155,10 @@ impl Installation<'_> {
 
 /// The first of these places, relative to the application's root, that lies over something else of the
 /// image's than a directory over a directory.
-fn hidden<'p>(places: impl Iterator<Item = &'p Path>, below: &[PathBuf]) -> Option<&'p Path> {
+pub(super) fn hidden<'p>(
+    places: impl Iterator<Item = &'p Path>,
+    below: &[PathBuf],
+) -> Option<&'p Path> {
     /// What the image has in a place.
     #[derive(Clone, Copy, PartialEq)]
     enum There {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::builder::FIXED_TIME;
-use crate::builder::layer::parent_directory;
+use crate::builder::layer::{StoredLayer, parent_directory};
 use crate::layer::{self, Entry, Mtime};
 use crate::oci::{sha256_hex, to_canonical_json};
 use crate::sandbox::IdMode;
@@ -54,6 +54,70 @@ pub(in super::super) fn layers(
     })
 }
 
+/// The layer of one fragment by itself; `None` where it has no file for one.
+pub(super) fn of_one(
+    store: &Store,
+    fragment: &Fragment,
+    writer: &LayerWriter<'_>,
+) -> Result<Option<StoredLayer>, BuildError> {
+    let Some(group) = alone(fragment) else {
+        return Ok(None);
+    };
+    let titled = layer(store, &group, &[fragment], writer, 1, false)?;
+    Ok(Some(titled.layer))
+}
+
+/// Remembers that this is the layer of one fragment by itself.
+pub(super) fn remember_one(
+    store: &Store,
+    fragment: &Fragment,
+    layer: StoredLayer,
+    writer: &LayerWriter<'_>,
+) -> Result<(), BuildError> {
+    let Some(group) = alone(fragment) else {
+        return Ok(());
+    };
+    let layer = TitledLayer {
+        layer,
+        title: title(&group, &[fragment]),
+        cached: false,
+    };
+    Ok(store.remember(&key(&[fragment], writer)?, &Written { layer })?)
+}
+
+/// The group that it is by itself.
+fn alone(fragment: &Fragment) -> Option<Group> {
+    if fragment.files.is_empty() {
+        return None;
+    }
+    groups(&[(fragment.pin.name.as_str(), fragment.size)])
+        .into_iter()
+        .next()
+}
+
+/// What decides the bytes of the layer of these fragments.
+fn key(members: &[&Fragment], writer: &LayerWriter<'_>) -> Result<String, BuildError> {
+    let trees: Vec<&str> = members.iter().map(|member| member.tree.as_str()).collect();
+    let document = serde_json::json!({
+        "format": 2,
+        "fragments": trees,
+        "compression": writer.compression(),
+    });
+    Ok(sha256_hex(&to_canonical_json(&document)?))
+}
+
+fn title(group: &Group, members: &[&Fragment]) -> String {
+    let named: Vec<Distribution> = members
+        .iter()
+        .map(|member| Distribution {
+            name: member.pin.name.clone(),
+            version: member.pin.version.clone(),
+            files: Vec::new(),
+        })
+        .collect();
+    group.title(&named.iter().collect::<Vec<_>>())
+}
+
 /// The layer of these fragments: as it was written before, or written now.
 fn layer(
     store: &Store,
@@ -63,13 +127,7 @@ fn layer(
     threads: usize,
     no_cache: bool,
 ) -> Result<TitledLayer, BuildError> {
-    let trees: Vec<&str> = members.iter().map(|member| member.tree.as_str()).collect();
-    let document = serde_json::json!({
-        "format": 2,
-        "fragments": trees,
-        "compression": writer.compression(),
-    });
-    let key = sha256_hex(&to_canonical_json(&document)?);
+    let key = key(members, writer)?;
     if !no_cache && let Some(written) = store.cached::<Written>(&key)? {
         return Ok(TitledLayer {
             cached: true,
@@ -81,17 +139,9 @@ fn layer(
         entries.extend(files(store, member)?);
     }
     let entries = layer::with_parents(entries, parent_directory);
-    let named: Vec<Distribution> = members
-        .iter()
-        .map(|member| Distribution {
-            name: member.pin.name.clone(),
-            version: member.pin.version.clone(),
-            files: Vec::new(),
-        })
-        .collect();
     let layer = TitledLayer {
         layer: writer.write(&entries, threads)?,
-        title: group.title(&named.iter().collect::<Vec<_>>()),
+        title: title(group, members),
         cached: false,
     };
     let written = Written { layer };

@@ -22,12 +22,14 @@
 mod ahead;
 mod archive;
 mod bytecode;
+mod contents;
 mod download;
 mod entry_points;
 mod install;
 mod layers;
 mod plain;
 mod resolve;
+mod shared;
 mod stop;
 mod tree;
 mod unfit;
@@ -68,6 +70,7 @@ use stop::Stop;
 use wheel::contested;
 
 pub(super) use layers::layers;
+pub(super) use shared::items as shared_items;
 
 /// Where the installer may look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -215,6 +218,8 @@ fn installed(
         asked.names
     ));
     let mut found = find_all(given, &wheels)?;
+    let restored = shared::restore(given, &missing(&wheels, &found))?;
+    fill(&mut found, restored);
     let missing = missing(&wheels, &found);
     let made = wheels.iter().filter(|wheel| ahead.made(&wheel.pin)).count();
     progress.step(&format!(
@@ -239,10 +244,8 @@ fn installed(
             wanted: &|| true,
             progress,
         };
-        let mut made = installation.of(&missing)?.into_iter();
-        for slot in found.iter_mut().filter(|slot| slot.is_none()) {
-            *slot = made.next();
-        }
+        let made = installation.of(&missing)?;
+        fill(&mut found, made.into_iter().map(Some));
     }
     let fragments: Vec<Fragment> = found.into_iter().flatten().collect();
     let result = combine(&fragments, wheels).map_err(Stop::NotPlain)?;
@@ -292,6 +295,14 @@ fn find_all(given: Given<'_>, wheels: &[LockedWheel]) -> Result<Vec<Option<Fragm
         find(given.context.store, &key(&wheel.pin, given.base)?)
     };
     wheels.iter().map(find).collect()
+}
+
+/// Puts what was found or made of the missing ones into their places.
+fn fill(found: &mut [Option<Fragment>], made: impl IntoIterator<Item = Option<Fragment>>) {
+    let places = found.iter_mut().filter(|place| place.is_none());
+    for (place, made) in places.zip(made) {
+        *place = made;
+    }
 }
 
 /// The wheels that there is no fragment of, in their order.

@@ -35,14 +35,32 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Writes what a wheel installs to a new tree.
-    pub(super) fn write(place: PathBuf, wheel: &mut Wheel) -> Result<Self, NotWritten> {
-        let mut tree = Self {
+    /// A tree with nothing in it, which is not on the disk before there is a file.
+    pub(super) fn empty(place: PathBuf) -> Self {
+        Self {
             place,
             files: Vec::new(),
             chown: IdMode::current().chown_allowed(),
             made: Mutex::default(),
-        };
+        }
+    }
+
+    /// Adds a file with what a reader gives; says how many bytes that were.
+    pub(super) fn copy(
+        &mut self,
+        path: &Path,
+        executable: bool,
+        content: &mut dyn io::Read,
+    ) -> io::Result<u64> {
+        let mut file = self.create(path, executable)?;
+        let size = io::copy(content, &mut file)?;
+        self.files.push((path.to_owned(), size));
+        Ok(size)
+    }
+
+    /// Writes what a wheel installs to a new tree.
+    pub(super) fn write(place: PathBuf, wheel: &mut Wheel) -> Result<Self, NotWritten> {
+        let mut tree = Self::empty(place);
         let failed = |path: &Path, source| {
             NotWritten::Error(BuildError::Write {
                 path: path.to_owned(),

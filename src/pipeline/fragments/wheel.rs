@@ -419,7 +419,7 @@ pub(super) fn judge_directory(place: &Path) -> Result<(), Unfit> {
 }
 
 /// Whether a package may have this place in a virtual environment.
-fn judge(place: &Path) -> Result<(), Unfit> {
+pub(super) fn judge(place: &Path) -> Result<(), Unfit> {
     if is_protected(place) {
         return Err(Unfit::Hostile(format!(
             "would write {APP_ROOT}/{}, which belongs to the image",

@@ -1,0 +1,59 @@
+//! After a build: what it made goes into the caches in registries that it was told to write.
+
+use crate::oci::Descriptor;
+use crate::progress::human_size;
+use crate::remote_cache::{CacheError, Item, Written};
+
+use super::base::Base;
+use super::context::Context;
+use super::error::BuildError;
+use super::fragments;
+use super::installed::Dependencies;
+use super::parallel::largest_first;
+use super::transfers::Transfers;
+
+/// How many items are written at once.
+const AT_ONCE: usize = 8;
+
+/// Writes the fragments of a build. A registry that does not take them is told, and is no reason to fail;
+/// another content under the name of a fragment is one.
+pub(super) fn share(
+    context: Context<'_>,
+    base: &Base,
+    dependencies: &Dependencies,
+) -> Result<(), BuildError> {
+    let Context {
+        store,
+        request,
+        progress,
+    } = context;
+    let cache = &request.cache;
+    if !cache.is_written() {
+        return Ok(());
+    }
+    progress.step("---> Writing to the cache in the registry");
+    let items = fragments::shared_items(context, base, &dependencies.wheels)?;
+    let listener = Transfers::new(progress);
+    let size = |item: &Item| item.layers.iter().map(Descriptor::size).sum();
+    let written = largest_first(&items, AT_ONCE, size, |item| {
+        cache.put(item, store, &listener)
+    });
+    let total = match written {
+        Ok(all) => all.into_iter().fold(Written::default(), |mut sum, one| {
+            sum += one;
+            sum
+        }),
+        Err(CacheError::Registry(error)) => {
+            progress.warning(&format!("the cache could not be written: {error}"));
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    progress.step(&format!(
+        "        {} new, {} there already, {} sent",
+        total.new,
+        total.known,
+        human_size(total.bytes)
+    ));
+    Ok(())
+}

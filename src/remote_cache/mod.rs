@@ -1,0 +1,163 @@
+//! A build cache in a registry: results of builds that other machines need not do again.
+//!
+//! ```text
+//!  read   tags of `--cache-from` ──► manifest, verified ──► [`Found`]: a record, and layers that are there
+//!  write  [`Item`] ──► manifest ──► tags of `--cache-to`
+//! ```
+//!
+//! An item is an image manifest, no referrer and no index: every registry knows these, and its collector
+//! keeps what a tag leads to. The record is the manifest's configuration and stands in it (`data` of the
+//! descriptor) as well, so one request tells all. Layers stay where they are until somebody opens them;
+//! the store notes which repository has them, and a push has them mounted from there.
+//!
+//! An item's tag is the hash of all that decides its content, so a tag is written once: another content
+//! under it is an alarm ([`CacheError::Conflict`]). Only what is called [`Tag::Moving`] is replaced.
+//!
+//! Here: tags, manifests, bounds. Not here: what records say and whether it is believed (`pipeline`).
+//! Whatever the registry says is hostile: sizes are bounded and digests verified before anything is used.
+
+mod error;
+mod item;
+mod on_the_way;
+mod read;
+mod write;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::oci::Reference;
+use crate::registry::{Client, ClientOptions, RegistryError};
+
+pub use error::CacheError;
+pub use item::{Item, Tag};
+pub use read::Found;
+pub use write::Written;
+
+/// The repositories that a build reads and writes. Cheap to clone; empty where there are none.
+#[derive(Debug, Clone, Default)]
+pub struct RemoteCache(Arc<Repositories>);
+
+#[derive(Default)]
+struct Repositories {
+    from: Vec<Place>,
+    to: Vec<Reference>,
+    client: OnceLock<Client>,
+}
+
+/// A repository that is read.
+struct Place {
+    reference: Reference,
+    /// It did not answer, and is not asked again.
+    is_out: AtomicBool,
+}
+
+impl std::fmt::Debug for Repositories {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let from: Vec<&str> = self.from.iter().map(|p| p.reference.as_given()).collect();
+        let to: Vec<&str> = self.to.iter().map(Reference::as_given).collect();
+        write!(formatter, "RemoteCache(from {from:?}, to {to:?})")
+    }
+}
+
+impl RemoteCache {
+    /// # Errors
+    /// If a name has no registry, or a tag or digest.
+    pub fn new(from: &[String], to: &[String]) -> Result<Self, CacheError> {
+        let parse = |names: &[String]| -> Result<Vec<Reference>, CacheError> {
+            let mut found: Vec<Reference> = Vec::new();
+            // A pipeline has an empty parameter where there is no cache.
+            for name in names.iter().filter(|name| !name.is_empty()) {
+                let reference = repository(name)?;
+                if !found.iter().any(|known| known.as_given() == name) {
+                    found.push(reference);
+                }
+            }
+            Ok(found)
+        };
+        let from = parse(from)?.into_iter().map(|reference| Place {
+            reference,
+            is_out: AtomicBool::new(false),
+        });
+        Ok(Self(Arc::new(Repositories {
+            from: from.collect(),
+            to: parse(to)?,
+            client: OnceLock::new(),
+        })))
+    }
+
+    /// Whether there is something to look into.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.0
+            .from
+            .iter()
+            .any(|place| !place.is_out.load(Ordering::Relaxed))
+    }
+
+    /// Whether results are to be written.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        !self.0.to.is_empty()
+    }
+
+    /// One for all requests: connections and logins are kept.
+    fn client(&self) -> Result<&Client, RegistryError> {
+        if let Some(client) = self.0.client.get() {
+            return Ok(client);
+        }
+        let client = Client::new(ClientOptions::default())?;
+        Ok(self.0.client.get_or_init(|| client))
+    }
+}
+
+/// A repository without a tag.
+fn repository(name: &str) -> Result<Reference, CacheError> {
+    let bad = |problem: &'static str| CacheError::Name {
+        name: name.to_owned(),
+        problem,
+    };
+    let reference: Reference = name
+        .parse()
+        .map_err(|_| bad("it is not the name of a repository"))?;
+    if !reference.has_host() {
+        return Err(bad("it has no registry"));
+    }
+    if reference.digest().is_some() || reference.tag().is_some() {
+        return Err(bad("a repository has no tag and no digest"));
+    }
+    Ok(reference)
+}
+
+/// The name of a tag in a repository.
+fn tagged(repository: &Reference, tag: &str) -> Result<Reference, CacheError> {
+    let full = format!(
+        "{}/{}:{tag}",
+        repository.registry(),
+        repository.repository()
+    );
+    full.parse().map_err(|_| CacheError::Name {
+        name: full.clone(),
+        problem: "it is not the name of a tag",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_is_a_repository_of_a_registry() {
+        let one = |name: &str| RemoteCache::new(&[name.to_owned()], &[]);
+        assert!(one("r.example/team/cache").unwrap().is_read());
+        assert!(one("127.0.0.1:5000/cache").unwrap().is_read());
+        assert!(!one("").unwrap().is_read());
+        for bad in [
+            "cache",
+            "r.example/cache:tag",
+            "r.example/Cache Bad",
+            &format!("r.example/cache@sha256:{}", "0".repeat(64)),
+        ] {
+            assert!(one(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! A cache in a registry: machines with an empty disk find there what another one made.
+
+#![allow(clippy::unwrap_used)] // outside of #[test] functions too
+
+use std::path::{Path, PathBuf};
+
+use std::io::{Read, Write};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use warpdrive::layer::decompressor;
+use warpdrive::oci::{MediaType, Reference, descriptor, sha256, to_canonical_json};
+use warpdrive::registry::{Client, ClientOptions, Silent};
+
+use crate::support::process;
+use crate::support::registry::Registry;
+use crate::support::stored;
+use crate::support::warpdrive::{PYTHON_311, Warpdrive, example};
+
+/// A registry with the builder in it, and a machine that has made an image and filled the cache.
+struct Setting {
+    registry: Registry,
+    builder: String,
+    cache: String,
+    name: String,
+    first: Value,
+}
+
+impl Setting {
+    fn new(source: &Path) -> Self {
+        let registry = Registry::start();
+        let local = Warpdrive::with(PYTHON_311);
+        let builder = registry.reference("team/python:3.11");
+        local.run(&["push", PYTHON_311, &format!("docker://{builder}")]);
+        let cache = registry.reference("team/cache");
+        let name = registry.reference("team/app:1");
+        let writer = Warpdrive::new();
+        let arguments = ["--builder", &builder, "--cache-to", &cache, "--push"];
+        let first = writer.image(&name, source, &arguments);
+        Self {
+            registry,
+            builder,
+            cache,
+            name,
+            first,
+        }
+    }
+
+    /// A build on a machine with an empty disk.
+    fn fresh(&self, source: &Path, more: &[&str]) -> (Value, String) {
+        let machine = Warpdrive::new();
+        let path = source.to_str().unwrap();
+        let fixed = [
+            "image",
+            &self.name,
+            "--path",
+            path,
+            "--builder",
+            &self.builder,
+            "--cache-from",
+            &self.cache,
+            "--push",
+            "--json",
+        ];
+        let output = machine.output(&[&fixed[..], more].concat());
+        let words = process::words(&output);
+        assert!(output.status.success(), "{words}");
+        (serde_json::from_slice(&output.stdout).unwrap(), words)
+    }
+
+    fn tags(&self, kind: &str) -> Vec<String> {
+        let tags = self.registry.tags("team/cache");
+        tags.into_iter()
+            .filter(|tag| tag.starts_with(kind))
+            .collect()
+    }
+}
+
+fn flask() -> PathBuf {
+    example("flask")
+}
+
+#[test]
+fn an_empty_disk_has_distributions_from_the_registry_and_gives_the_same_image() {
+    let setting = Setting::new(&flask());
+    assert!(
+        setting.tags("f1-").len() > 3,
+        "{:?}",
+        setting.registry.tags("team/cache")
+    );
+    let (second, words) = setting.fresh(&flask(), &[]);
+    assert_eq!(second["digest"], setting.first["digest"], "{words}");
+    assert!(words.contains("distributions from the cache"), "{words}");
+    assert!(
+        !words.contains("Installed "),
+        "nothing was made anew: {words}"
+    );
+}
+
+/// An item as it stands in the registry, for someone who may write there.
+struct Item {
+    name: Reference,
+    manifest: Value,
+    record: Value,
+    /// Uncompressed.
+    layer: Vec<u8>,
+}
+
+impl Setting {
+    /// The item of a distribution's fragment.
+    fn item(&self, distribution: &str) -> Item {
+        let client = Client::new(ClientOptions::default()).unwrap();
+        let found = self.tags("f1-").into_iter().find_map(|tag| {
+            let name: Reference = format!("{}:{tag}", self.cache).parse().unwrap();
+            let (_, bytes) = client.manifest(&name).unwrap().unwrap();
+            let manifest: Value = serde_json::from_slice(&bytes).unwrap();
+            let data = manifest["config"]["data"].as_str().unwrap();
+            let record: Value = serde_json::from_slice(&STANDARD.decode(data).unwrap()).unwrap();
+            (record["pin"]["name"] == distribution).then_some((name, manifest, record))
+        });
+        let (name, manifest, record) = found.unwrap();
+        let blob = serde_json::from_value(manifest["layers"][0].clone()).unwrap();
+        let mut layer = Vec::new();
+        let stream = client.stream(&name, &blob).unwrap();
+        decompressor(stream).read_to_end(&mut layer).unwrap();
+        Item {
+            name,
+            manifest,
+            record,
+            layer,
+        }
+    }
+}
+
+impl Item {
+    /// Puts it back with all digests as they have to be, so that only what it says is wrong.
+    fn put(mut self) -> String {
+        let (_place, store) = stored::store();
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&self.layer).unwrap();
+        let (digest, size) = store.put_blob(&gzip.finish().unwrap()).unwrap();
+        let layer =
+            serde_json::to_value(descriptor(MediaType::ImageLayerGzip, digest, size)).unwrap();
+        self.manifest["layers"][0] = layer.clone();
+        self.record["layer"]["descriptor"] = layer;
+        self.record["layer"]["diff_id"] = sha256(&self.layer).to_string().into();
+        let record = to_canonical_json(&self.record).unwrap();
+        let (digest, size) = store.put_blob(&record).unwrap();
+        self.manifest["config"]["digest"] = digest.to_string().into();
+        self.manifest["config"]["size"] = size.into();
+        self.manifest["config"]["data"] = STANDARD.encode(&record).into();
+        let bytes = to_canonical_json(&self.manifest).unwrap();
+        let (digest, size) = store.put_blob(&bytes).unwrap();
+        let entry = descriptor(MediaType::ImageManifest, digest.clone(), size);
+        let client = Client::new(ClientOptions::default()).unwrap();
+        client.push(&entry, &store, &self.name, &Silent).unwrap();
+        digest.to_string()
+    }
+
+    /// Another content of the same length.
+    fn replace(&mut self, old: &str, new: &str) {
+        assert_eq!(old.len(), new.len());
+        let at = self
+            .layer
+            .windows(old.len())
+            .position(|bytes| bytes == old.as_bytes());
+        let at = at.unwrap_or_else(|| panic!("{old} is not in the layer"));
+        self.layer[at..at + new.len()].copy_from_slice(new.as_bytes());
+    }
+
+    /// The same in the header of the first member whose path contains `path`, checksum included.
+    fn edit_header(&mut self, path: &str, edit: impl Fn(&mut tar::Header)) {
+        let at = (0..self.layer.len()).step_by(512).find(|at| {
+            let block = &self.layer[*at..*at + 512];
+            block[257..262] == *b"ustar" && String::from_utf8_lossy(&block[..100]).contains(path)
+        });
+        let at = at.unwrap_or_else(|| panic!("{path} is not in the layer"));
+        let mut header = tar::Header::new_old();
+        header
+            .as_mut_bytes()
+            .copy_from_slice(&self.layer[at..at + 512]);
+        edit(&mut header);
+        header.set_cksum();
+        self.layer[at..at + 512].copy_from_slice(header.as_bytes());
+    }
+}
+
+#[test]
+fn what_the_cache_should_not_hold_is_refused_and_made_here() {
+    let setting = Setting::new(&flask());
+    type Change = fn(&mut Item);
+    let cases: [(&str, &str, Change); 7] = [
+        ("click", "record of something else", |item| {
+            item.record["pin"]["version"] = "9.9".into();
+        }),
+        ("flask", "record of something else", |item| {
+            item.record["key"] = "0".repeat(64).into();
+        }),
+        ("jinja2", "not what RECORD says", |item| {
+            item.replace("Metadata-Version", "Metadata-Verzion");
+        }),
+        ("werkzeug", "not what RECORD says", |item| {
+            let text = String::from_utf8_lossy(&item.layer).into_owned();
+            let start = "METADATA,sha256=";
+            let at = text.find(start).unwrap() + start.len();
+            item.replace(&text[at..at + 43], &"A".repeat(43));
+        }),
+        ("itsdangerous", "says more than its files", |item| {
+            item.edit_header("METADATA", |header| header.set_mode(0o4664));
+        }),
+        ("blinker", "no plain file", |item| {
+            item.edit_header("METADATA", |header| {
+                header.set_entry_type(tar::EntryType::Fifo);
+            });
+        }),
+        ("markupsafe", "is in no RECORD", |item| {
+            let pth = "opt/app-root/lib/python3.11/site-packages/evil.pth";
+            let what = serde_json::json!({"File": b"import os".to_vec()});
+            item.record["deferred"] = serde_json::json!([{"path": pth, "what": what}]);
+        }),
+    ];
+    for (distribution, _, change) in cases {
+        let mut item = setting.item(distribution);
+        change(&mut item);
+        item.put();
+    }
+    let (built, words) = setting.fresh(&flask(), &[]);
+    for (distribution, expected, _) in cases {
+        let start = format!("what the cache has of {distribution} ");
+        let line = words.lines().find(|line| line.contains(&start));
+        assert!(
+            line.is_some_and(|line| line.contains(expected)),
+            "{expected}: {words}"
+        );
+    }
+    assert_eq!(built["digest"], setting.first["digest"]);
+}
+
+#[test]
+fn another_content_under_a_fixed_tag_is_an_alarm_and_stays() {
+    let setting = Setting::new(&flask());
+    let mut item = setting.item("click");
+    item.record["pin"]["version"] = "9.9".into();
+    let name = item.name.clone();
+    let planted = item.put();
+    let machine = Warpdrive::new();
+    let path = flask();
+    let output = machine.output(&[
+        "image",
+        "app",
+        "--path",
+        path.to_str().unwrap(),
+        "--builder",
+        &setting.builder,
+        "--cache-to",
+        &setting.cache,
+    ]);
+    let words = process::words(&output);
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    assert!(
+        words.contains("one of the two was not made as it should be"),
+        "{words}"
+    );
+    assert!(words.contains(&planted), "{words}");
+    let client = Client::new(ClientOptions::default()).unwrap();
+    let (there, _) = client.manifest(&name).unwrap().unwrap();
+    assert_eq!(there.digest().to_string(), planted);
+}
+
+#[test]
+fn a_cache_that_does_not_answer_is_told_and_done_without() {
+    let machine = Warpdrive::with(PYTHON_311);
+    let nobody = format!("127.0.0.1:{}/cache", crate::support::http::free_port());
+    let path = flask();
+    let output = machine.output(&[
+        "image",
+        "app",
+        "--path",
+        path.to_str().unwrap(),
+        "--builder",
+        PYTHON_311,
+        "--no-smoke",
+        "--cache-from",
+        &nobody,
+        "--cache-to",
+        &nobody,
+        "--no-cache",
+    ]);
+    let words = process::words(&output);
+    assert!(output.status.success(), "{words}");
+    assert!(words.contains("the cache could not be written"), "{words}");
+    let not_written = machine.output(&[
+        "image",
+        "app",
+        "--path",
+        path.to_str().unwrap(),
+        "--builder",
+        PYTHON_311,
+        "--cache-from",
+        "",
+        "--cache-to",
+        &nobody,
+        "--cache-write",
+        "false",
+    ]);
+    let words = process::words(&not_written);
+    assert!(not_written.status.success(), "{words}");
+    assert!(!words.contains("cache could not be"), "{words}");
+}
