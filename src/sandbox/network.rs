@@ -254,7 +254,11 @@ pub(super) fn raise_loopback() -> Result<(), Failure> {
         }
         request.ifr_ifru.ifru_flags =
             libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(1);
-        libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request)
+        libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCSIFFLAGS as libc::Ioctl,
+            &raw const request,
+        )
     };
     if result < 0 {
         return Err(io::Error::last_os_error()).doing("bringing the loopback device up");

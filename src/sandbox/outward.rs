@@ -119,7 +119,7 @@ fn adopt_v4(number: usize, address: Ipv4Addr) -> io::Result<()> {
             (&raw mut ifreq.ifr_ifru.ifru_addr)
                 .cast::<libc::sockaddr_in>()
                 .write_unaligned(place);
-            libc::ioctl(socket.as_raw_fd(), request, &raw const ifreq)
+            libc::ioctl(socket.as_raw_fd(), request as libc::Ioctl, &raw const ifreq)
         };
         if result < 0 {
             return Err(io::Error::last_os_error());
@@ -139,7 +139,11 @@ fn adopt_v6(address: Ipv6Addr) -> io::Result<()> {
             ifr6_prefixlen: 128,
             ifr6_ifindex: libc::if_nametoindex(c"lo".as_ptr()).cast_signed(),
         };
-        libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFADDR, &raw const request)
+        libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCSIFADDR as libc::Ioctl,
+            &raw const request,
+        )
     };
     if result < 0 {
         return Err(io::Error::last_os_error());
