@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::support::pod::{Pod, Step, readable};
 use crate::support::process::{self, words};
 use crate::support::registry::Registry;
-use crate::support::warpdrive::{PYTHON_311, Warpdrive, binary, copy_of, example};
+use crate::support::warpdrive::{PYTHON_39, PYTHON_311, Warpdrive, binary, copy_of, example};
 
 /// A builder, its pod's image in a registry, and that image unpacked.
 struct Cluster {
@@ -415,6 +415,9 @@ def others():
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             if pid not in own and os.stat("/proc/" + pid).st_uid in (os.getuid(), 0):
+                # Its own, which the build has started: whatever becomes of that.
+                if "4242" in open("/proc/%s/cmdline" % pid).read():
+                    continue
                 if open("/proc/%s/comm" % pid).read().strip() in ("sleep", "warpdrive", "exe", "memfd:warpdrive"):
                     yield pid
         except OSError:
@@ -505,7 +508,7 @@ fn the_fence_holds_where_each_attack_succeeds_without_it() {
     file("registry", cluster.registry.address());
     file(
         ".warpdrive/action_hooks/build",
-        "#!/bin/sh\nexec python attacks.py\n",
+        "#!/bin/sh\nsetsid sleep 4242 >/dev/null 2>&1 &\nexec python attacks.py\n",
     );
     let hook = source.path().join(".warpdrive/action_hooks/build");
     process::run(Command::new("chmod").arg("755").arg(hook));
@@ -534,7 +537,12 @@ fn the_fence_holds_where_each_attack_succeeds_without_it() {
         step.args = [
             "sh",
             "-c",
-            &format!("sleep 600 & {line}; status=$?; kill $!; exit $status"),
+            &format!(
+                "sleep 600 & {line}; status=$?; kill $!; \
+                 for c in /proc/[0-9]*/cmdline; do \
+                 case \"$(tr '\\0' ' ' < $c)\" in 'sleep 4242 ') echo left behind >&2;; esac; \
+                 done 2>&1; exit $status"
+            ),
         ]
         .map(str::to_owned)
         .to_vec();
@@ -684,4 +692,80 @@ fn nested_builds_where_administrators_allow_them() {
     root.refused = vec!["pivot_root"];
     let built = report(&cluster.pod.run(&root));
     assert_eq!(built["digest"], expected["digest"]);
+}
+
+#[test]
+fn a_step_for_each_phase_gives_the_same_image() {
+    let cluster = Cluster::new(PYTHON_311);
+    let source = copy_of(&example("sdist"), true);
+    readable(source.path());
+    let expected = cluster.warpdrive.image("app", source.path(), &[]);
+    let handed = cluster.pod.empty_directory("handed");
+    let phase = |name: &str, phase: &str, read_only: bool| {
+        let mut step = cluster.volumes(cluster.build("app", source.path()), name);
+        step.mounts
+            .push((handed.clone(), "/handed".into(), read_only));
+        let place = step
+            .args
+            .iter()
+            .position(|word| word == "--in-place")
+            .unwrap();
+        step.args[place] = format!("--in-place={phase}");
+        step.args
+            .extend(["--dependencies".to_owned(), "/handed".to_owned()]);
+        // The nodes that this is for.
+        step.refused = vec!["landlock_create_ruleset"];
+        step
+    };
+    let first = cluster.pod.run(&phase("first", "dependencies", false));
+    assert!(first.status.success(), "{}", words(&first));
+    assert!(!cluster.out("first").join("image").exists());
+    let built = report(&cluster.pod.run(&phase("second", "application", true)));
+    assert_eq!(built["digest"], expected["digest"]);
+    let target = cluster.registry.reference("team/phases:1");
+    let push = |target: &str| {
+        let mut push = cluster
+            .push("second", target)
+            .mount_read_only(&handed, "/handed");
+        push.args
+            .extend(["--dependencies".to_owned(), "/handed".to_owned()]);
+        push
+    };
+    let pushed = cluster.pod.run(&push(&target));
+    assert!(pushed.status.success(), "{}", words(&pushed));
+    assert_eq!(cluster.result("second", "IMAGE_DIGEST"), expected["digest"]);
+
+    // The application step has exchanged a layer of the dependencies.
+    let path = handed.join("dependencies.json");
+    let mut document: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    document["dependencies"]["layers"]
+        .as_array_mut()
+        .unwrap()
+        .remove(0);
+    fs::write(&path, document.to_string()).unwrap();
+    fs::remove_dir_all(cluster.pod.directory().join("second-tmp-push")).unwrap();
+    let other = cluster.pod.run(&push(&target));
+    refused(&other, 4, &["are not those of this build"]);
+    // And a list of another source is not taken.
+    fs::write(source.path().join("requirements.txt"), "six\n").unwrap();
+    let stale = cluster.pod.run(&phase("third", "application", true));
+    refused(&stale, 4, &["are not those of this build"]);
+}
+
+#[test]
+fn an_executable_that_would_not_start_is_not_pushed() {
+    let warpdrive = Warpdrive::with(PYTHON_39);
+    let registry = Registry::start();
+    let target = registry.reference("builders/python:1");
+    // The tests' own executable is linked to a C library that is newer than Debian 11's.
+    let output = warpdrive.output(&["builder", "push", PYTHON_39, &target]);
+    refused(
+        &output,
+        1,
+        &[
+            "this warpdrive needs glibc 2.",
+            "has glibc 2.31",
+            "make dist",
+        ],
+    );
 }

@@ -364,6 +364,9 @@ impl From<crate::builder::BuilderError> for CommandError {
         match error {
             E::Store(error) => error.into(),
             E::Sandbox(error) => error.into(),
+            E::OtherLibc { .. } => failure("libc-other").with_hint(
+                "push with a static warpdrive, which `make dist` makes, or take a newer base",
+            ),
             E::UnknownDefinition { known, name } => {
                 let mut error = Self::new(ExitStatus::Usage, "builder-unknown", message);
                 let others = format!(
@@ -710,6 +713,9 @@ impl From<crate::pipeline::BuildError> for CommandError {
             E::OtherBase { .. } => Self::new(ExitStatus::Refused, "base-other", message).with_hint(
                 "build and push in the same image, named by its digest: the base may have been pushed anew between",
             ),
+            E::OtherDependencies { .. } => Self::new(ExitStatus::Refused, "dependencies-other", message)
+                .with_hint("give all steps the same source, image and options, and the volume to the dependency step alone for writing"),
+            E::OnlyDependencies => Self::new(ExitStatus::Failure, "only-dependencies", message),
             E::OtherContent { .. } => Self::new(ExitStatus::Refused, "layer-other", message)
                 .with_hint("what the build step wrote was changed: look into the code that ran in it"),
             E::Source(error) => error.into(),

@@ -13,8 +13,8 @@ use crate::app::settings::{KEYS, command_line};
 use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::pipeline::{
-    self, AuditGate, Explanation, FenceWish, LayerReport, NPM_REGISTRY, PASSED_ON, Place, Report,
-    Request, Secret, is_index_login,
+    self, AuditGate, Explanation, FenceWish, Handover, LayerReport, NPM_REGISTRY, PASSED_ON, Place,
+    Report, Request, Secret, is_index_login,
 };
 use crate::transport::Destination;
 
@@ -134,9 +134,17 @@ pub(super) struct Args {
     #[arg(long)]
     no_smoke: bool,
     /// Build where this process is, in a container of an image that `builder push` made: no namespace, no
-    /// mount and no capability is needed
-    #[arg(long, conflicts_with_all = ["runtime_image", "harden", "secret", "incremental", "memory", "cpus", "pids"])]
-    in_place: bool,
+    /// mount and no capability is needed. With `dependencies` or `application`, one phase of the build
+    #[arg(long, value_name = "PHASE", value_enum, num_args = 0..=1, require_equals = true, conflicts_with_all = ["runtime_image", "harden", "secret", "incremental", "memory", "cpus", "pids"])]
+    #[expect(
+        clippy::option_option,
+        reason = "an option whose value may be left out, in the words of clap"
+    )]
+    in_place: Option<Option<PhaseOnly>>,
+    /// With --in-place=dependencies, where the dependencies are written, and with --in-place=application,
+    /// where they are: for pipelines with a step for each phase
+    #[arg(long, value_name = "DIR", requires = "in_place")]
+    dependencies: Option<PathBuf>,
     /// With --in-place: fence the code of the app and of its packages off by Landlock. `auto` needs the fence
     /// as soon as this step can read a credential
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = FenceWhen::Auto, requires = "in_place")]
@@ -151,6 +159,12 @@ pub(super) struct Args {
     /// One JSON object on stdout
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum PhaseOnly {
+    Dependencies,
+    Application,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -246,14 +260,22 @@ fn build(args: &Args, context: &Context) -> Result<Values, CommandError> {
         preview(args, &request, context, &console)?;
         return Ok(Values::default());
     }
-    if args.in_place {
+    if args.in_place.is_some() {
         source::catch_signals()?;
     } else {
         source::enter(&mut request.source, context, &console)?;
     }
     let store = context.open_store()?;
-    if args.in_place {
+    if args.in_place.is_some() {
         request.place = Place::here(&store, args.fence.into(), &console)?;
+        // The caller has named it by the image that this runs in, and the project has no word in it.
+        if let Some(base) = request.place.base_file() {
+            request.builder.get_or_insert(base.reference.clone());
+        }
+    }
+    if matches!(request.handover, Handover::Give(_)) {
+        pipeline::dependencies(&store, &request, &console)?;
+        return Ok(Values::default());
     }
     let report = pipeline::image(&store, &request, &console)?;
     if let Some(path) = &lock {
@@ -312,6 +334,22 @@ fn refuse_home(directory: &Path) -> Result<(), CommandError> {
     .with_hint(
         "go to the directory of your application first (`cd ~/opal`), or name it: `--path ~/opal`",
     ))
+}
+
+/// What becomes of the dependencies.
+fn handover(args: &Args) -> Result<Handover, CommandError> {
+    let phase = args.in_place.flatten();
+    match (phase, &args.dependencies) {
+        (None, None) => Ok(Handover::Nothing),
+        (Some(PhaseOnly::Dependencies), Some(directory)) => Ok(Handover::Give(directory.clone())),
+        (Some(PhaseOnly::Application), Some(directory)) => Ok(Handover::Take(directory.clone())),
+        (Some(_), None) => Err(CommandError::usage(
+            "one phase alone needs a directory for the dependencies",
+        )
+        .with_hint("name a volume that both steps have: --dependencies DIR")),
+        (None, Some(_)) => Err(CommandError::usage("--dependencies is for one phase alone")
+            .with_hint("say which: --in-place=dependencies or --in-place=application")),
+    }
 }
 
 /// Where `--write-lock` writes.
@@ -378,7 +416,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         ))
         .with_hint(format!("for example registry.example.com/team/{name}")));
     }
-    if args.in_place && matches!(args.network, BuildNetwork::None) {
+    if args.in_place.is_some() && matches!(args.network, BuildNetwork::None) {
         return Err(CommandError::usage(
             "--network none cannot be had in place: there is no network of the build's own",
         )
@@ -421,6 +459,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         source_date_epoch: source_date_epoch()?,
         host_env: host_env(),
         expose_index_credentials: args.expose_index_credentials,
+        handover: handover(args)?,
         place: Place::Sandbox,
     })
 }

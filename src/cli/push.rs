@@ -1,7 +1,7 @@
 //! `warpdrive push`: an image of the store goes to registries.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap_complete::engine::ArgValueCandidates;
@@ -48,6 +48,10 @@ pub(super) struct Args {
     /// of `builder push` it has to lie on that image's base, whose layers the registry mounts
     #[arg(long, value_name = "oci:DIR[:TAG]", conflicts_with_all = ["compression", "format"])]
     from: Option<String>,
+    /// With --from: the dependencies as the dependency step of the pipeline wrote them; an image with
+    /// others is refused
+    #[arg(long, value_name = "DIR", requires = "from")]
+    dependencies: Option<PathBuf>,
     /// Write a result to a file: digest, url, size, commit, source-url, error-reason or error-message;
     /// may be given more than once
     #[arg(long, value_name = "NAME=FILE")]
@@ -168,7 +172,14 @@ fn push(args: &Args, context: &Context) -> Result<Values, CommandError> {
         None => None,
     };
     let image = match &args.from {
-        Some(from) => layout(from, &store, base.as_ref(), on_base.as_ref(), &listener)?,
+        Some(from) => layout(
+            from,
+            args.dependencies.as_deref(),
+            &store,
+            base.as_ref(),
+            on_base.as_ref(),
+            &listener,
+        )?,
         None => resolve(&store, &args.name)?,
     };
     let shape = Shape {
@@ -231,6 +242,7 @@ fn push(args: &Args, context: &Context) -> Result<Values, CommandError> {
 /// Takes what another step wrote into the store, as hostile as it may be.
 fn layout(
     from: &str,
+    dependencies: Option<&Path>,
     store: &Store,
     base: Option<&BaseFile>,
     on_base: Option<&OnBase<'_>>,
@@ -247,6 +259,9 @@ fn layout(
     let tag = tag.as_deref();
     let imported = transport::import_without(store, &directory, tag, elsewhere, listener)?;
     pipeline::check_on_base(store, &imported.descriptor, base)?;
+    if let (Some(directory), Some(base)) = (dependencies, base) {
+        pipeline::check_dependencies(store, &imported.descriptor, base, directory)?;
+    }
     Ok(imported.descriptor)
 }
 

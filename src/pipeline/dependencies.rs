@@ -21,6 +21,7 @@ use super::environment::{self, WheelCache};
 use super::error::BuildError;
 use super::fetch;
 use super::fragments::{self, Fragment};
+use super::handover;
 use super::inputs::{self, FILES, Inputs};
 use super::installed::{Dependencies, distributions, site_packages};
 use super::locked::{self, Locked};
@@ -28,6 +29,7 @@ use super::materials::Materials;
 use super::network::Code;
 use super::overlay::{overlay, overlay_owned};
 use super::report::Explanation;
+use super::request::Handover;
 use super::sandbox_inputs::{PASSED_ON, SandboxInputs};
 use super::secrets::without_credentials;
 use super::split;
@@ -50,6 +52,8 @@ pub(super) struct Phase1 {
     unwritten: Option<Unwritten>,
     /// Nothing that was written before is used.
     no_cache: bool,
+    /// Of all that decided it.
+    key: String,
 }
 
 struct Unwritten {
@@ -59,13 +63,19 @@ struct Unwritten {
 }
 
 impl Phase1 {
-    fn complete(explanation: Explanation, result: Dependencies) -> Self {
+    fn complete(explanation: Explanation, result: Dependencies, key: String) -> Self {
         Self {
             explanation,
             result,
             unwritten: None,
             no_cache: false,
+            key,
         }
+    }
+
+    /// Of all that decided it.
+    pub(super) fn key(&self) -> &str {
+        &self.key
     }
 
     /// The result with its layers, which are written now if they are not.
@@ -142,6 +152,11 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
     let inputs = inputs(materials, &source)?;
     let key = inputs.key()?;
     let explain = |hit| inputs::explain(context, "dependencies", &inputs, hit);
+    if let Handover::Take(directory) = &request.handover {
+        progress.step(" -----> Dependencies as the step before has made them");
+        let result = handover::take(store, directory, &key)?;
+        return Ok(Phase1::complete(explain(true)?, result, key));
+    }
     if !request.no_cache
         && !request.upgrade
         && let Some(result) = store.cached::<Dependencies>(&key)?
@@ -151,7 +166,7 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
             result.resolved.len(),
             age(result.resolved_at)
         ));
-        return Ok(Phase1::complete(explain(true)?, result));
+        return Ok(Phase1::complete(explain(true)?, result, key));
     }
     let tools = tools::ensure(store, &request.place, progress)?;
     let writer = LayerWriter::new(store, request);
@@ -160,8 +175,12 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
             let mut phase = Phase1 {
                 explanation: explain(false)?,
                 result,
-                unwritten: Some(Unwritten { fragments, key }),
+                unwritten: Some(Unwritten {
+                    fragments,
+                    key: key.clone(),
+                }),
                 no_cache: request.no_cache,
+                key,
             };
             // So many cannot be stacked: phase 2 runs on the layers.
             if phase.result.trees.len() > MAX_FRAGMENTS {
@@ -183,7 +202,7 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
     store.keep_unpacked(IdMode::current().map_name(), &tree, upper)?;
     result.tree = Some(tree);
     store.remember(&key, &result)?;
-    Ok(Phase1::complete(explain(false)?, result))
+    Ok(Phase1::complete(explain(false)?, result, key))
 }
 
 /// Fills the wheel cache, then runs assemble: at first with wheels only, then with sdists built.

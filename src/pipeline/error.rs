@@ -126,6 +126,10 @@ pub enum BuildError {
         reference: String,
         wanted: String,
     },
+    #[error("the dependencies in {} are not those of this build", directory.display())]
+    OtherDependencies { directory: PathBuf },
+    #[error("only the dependencies were asked for")]
+    OnlyDependencies,
     #[error("its layer {layer} is not what its configuration says ({wanted}): {problem}")]
     OtherContent {
         layer: String,

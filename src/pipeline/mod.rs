@@ -37,6 +37,7 @@ mod files;
 mod finish;
 mod fragments;
 mod git_version;
+mod handover;
 mod harden;
 mod inputs;
 mod installed;
@@ -94,6 +95,7 @@ pub use elsewhere::{OnBase, check_on_base};
 pub use error::BuildError;
 #[cfg(fuzzing)]
 pub use fragments::places_of_wheel;
+pub use handover::check_dependencies;
 pub use place::{FenceWish, Here, Place};
 pub use pod_image::pod_image;
 pub use record::{LABEL_BUILD, Record};
@@ -102,7 +104,7 @@ pub use report::{
     Built, CacheReport, CacheState, Explanation, LayerKind, LayerReport, NameAndDigest, Report,
     Verdict,
 };
-pub use request::{AuditGate, Pinned, Pull, Request, Secret};
+pub use request::{AuditGate, Handover, Pinned, Pull, Request, Secret};
 pub use sandbox_inputs::{NPM_REGISTRY, PASSED_ON, is_index_login};
 pub use tools::pinned_uv;
 pub use transfers::Transfers;
@@ -129,6 +131,26 @@ pub fn image(
         |source| unnamed(context, source),
     )?;
     Ok(built.report)
+}
+
+/// The dependency phase alone, in place: its result goes where the request says.
+///
+/// # Errors
+/// As for an image.
+pub fn dependencies(
+    store: &Store,
+    request: &Request,
+    progress: &dyn Progress,
+) -> Result<(), BuildError> {
+    let context = Context {
+        store,
+        request,
+        progress,
+    };
+    let _in_use = store.lock_shared()?;
+    let source = Collected::take(context)?;
+    let reading = Reading::new(request, &source.tree)?;
+    two_phases::dependencies_alone(context, &reading, &source.digest, source.timings.clone())
 }
 
 /// Steps 2 to 6, with the kind of builder that is named.

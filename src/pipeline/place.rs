@@ -336,6 +336,7 @@ impl Here {
                 env,
                 cwd: spec.cwd.clone(),
                 umask: spec.umask,
+                written: vec![APP_ROOT.into(), private.path().to_owned()],
                 fence: self.fenced.then_some(inside),
                 limits: spec.limits.clone(),
             },

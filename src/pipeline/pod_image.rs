@@ -18,6 +18,7 @@ use crate::layer::{self, Compression, Entry, Kind, Mtime};
 use crate::oci::{Descriptor, HistoryEntry, Reference, descriptor};
 use crate::pod::{self, BaseFile, Findings};
 use crate::progress::Progress;
+use crate::rootfs;
 use crate::store::Store;
 
 use super::base::{self, Base};
@@ -30,6 +31,10 @@ use super::tools;
 
 /// What the installers' `pip` says where the tools are mounted.
 const PIP: &str = "#!/bin/sh\nexec /opt/app-root/bin/python /opt/warpdrive/tools/lib/pip \"$@\"\n";
+/// What the library says before its version.
+const RELEASE: &[u8] = b"release version ";
+/// It has two megabytes.
+const MAX_LIBC: u64 = 32 * 1024 * 1024;
 /// Writable in every pod.
 const HOME: &str = "/tmp/home";
 
@@ -50,7 +55,7 @@ pub fn pod_image(
         path: program,
         source,
     })?;
-    check_libc(&program, &base)?;
+    check_libc(store, &program, &base)?;
     let tools = tools::ensure(store, &Place::Sandbox, progress)?;
     progress.step(&format!("---> Making the pod's image of {builder}"));
     let base_file = BaseFile::new(
@@ -220,24 +225,57 @@ fn findings(store: &Store, base: &Base) -> Result<Findings, BuildError> {
 }
 
 /// Refuses an executable that does not start on the base.
-fn check_libc(program: &[u8], base: &Base) -> Result<(), BuildError> {
+fn check_libc(store: &Store, program: &[u8], base: &Base) -> Result<(), BuildError> {
     let Some(needed) = needed_glibc(program) else {
         return Ok(());
     };
-    let found = base.python.libc.strip_prefix("glibc ").and_then(version);
+    let found = glibc_of(store, base)?;
     if found.is_some_and(|found| found >= needed) {
         return Ok(());
     }
     Err(BuilderError::OtherLibc {
         reference: base.reference.clone(),
         needed: format!("glibc {}.{}", needed.0, needed.1),
-        found: if base.python.libc.is_empty() {
-            "another C library".to_owned()
-        } else {
-            base.python.libc.clone()
-        },
+        found: found.map_or_else(
+            || "another C library".to_owned(),
+            |(major, minor)| format!("glibc {major}.{minor}"),
+        ),
     }
     .into())
+}
+
+/// The version of the base's GNU C library, by its own words.
+fn glibc_of(store: &Store, base: &Base) -> Result<Option<(u32, u32)>, BuildError> {
+    let of_this_machine = format!("lib/{}-linux-gnu/libc.so.6", std::env::consts::ARCH);
+    let places = [
+        format!("usr/{of_this_machine}"),
+        of_this_machine,
+        "usr/lib64/libc.so.6".to_owned(),
+        "lib64/libc.so.6".to_owned(),
+    ];
+    for lower in base.lowers(store)? {
+        for place in &places {
+            // Before 2.34 it was a link to a name with the version in it.
+            let link = fs::read_link(lower.join(place)).ok();
+            let link = link.as_deref().and_then(Path::to_str);
+            let named = link.and_then(|name| name.strip_prefix("libc-")?.strip_suffix(".so"));
+            if let Some(found) = named.and_then(version) {
+                return Ok(Some(found));
+            }
+            let Ok(Some(bytes)) = rootfs::read_beneath(&lower, Path::new(place), MAX_LIBC) else {
+                continue;
+            };
+            let found = bytes
+                .windows(RELEASE.len())
+                .position(|window| window == RELEASE)
+                .and_then(|at| bytes.get(at + RELEASE.len()..)?.get(..8))
+                .and_then(|text| version(&String::from_utf8_lossy(text)));
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+    }
+    Ok(None)
 }
 
 fn version(text: &str) -> Option<(u32, u32)> {

@@ -1,6 +1,7 @@
 //! What a build is asked for.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use crate::audit::Policy;
 use crate::layer::{Budget, Compression};
@@ -78,6 +79,8 @@ pub struct Request {
     pub host_env: BTreeMap<String, String>,
     /// The code of the application and of sdists sees the logins of the host's package indexes, too.
     pub expose_index_credentials: bool,
+    /// Between the steps of a pipeline.
+    pub handover: Handover,
     /// Where the stages run.
     pub place: Place,
 }
@@ -89,6 +92,17 @@ impl Request {
         let secrets = secrets.map(|secret| secret.contents.as_slice());
         Redactor::new(&self.host_env, &self.build_env, secrets)
     }
+}
+
+/// What becomes of the dependency phase's result besides, for steps of a pipeline that each run one phase.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Handover {
+    #[default]
+    Nothing,
+    /// It is all that is made, and is written here.
+    Give(PathBuf),
+    /// It was made by another step, and is here.
+    Take(PathBuf),
 }
 
 /// A file on a tmpfs below `/run/secrets`, for the time of the build.

@@ -182,6 +182,7 @@ mod tests {
             .into_iter()
             .collect(),
             expose_index_credentials: false,
+            handover: crate::pipeline::request::Handover::Nothing,
             place: Place::Sandbox,
         }
     }

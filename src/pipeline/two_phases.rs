@@ -19,11 +19,12 @@ use super::network::Code;
 use super::plan::{Planned, Reading};
 use super::record::Record;
 use super::report::{Built, CacheReport, CacheState};
+use super::request::Handover;
 use super::timings::{DEFAULT_SOURCE_TIME, Timings};
 use super::titled_layer::LayerWriter;
 use super::{
-    application, apt, assets, audit_gate, commit, dependencies, git_version, leaks, lock, locked,
-    pitfalls, share,
+    application, apt, assets, audit_gate, commit, dependencies, git_version, handover, leaks, lock,
+    locked, pitfalls, share,
 };
 
 /// The steps after the source. `reading` is of the source that `digest` is of.
@@ -33,17 +34,29 @@ pub(super) fn build(
     digest: &Digest,
     timings: Timings,
 ) -> Result<Built, BuildError> {
-    std::thread::scope(|scope| build_in(scope, context, reading, digest, timings))
+    let built = std::thread::scope(|scope| build_in(scope, context, reading, digest, timings))?;
+    built.ok_or(BuildError::OnlyDependencies)
 }
 
-/// The same; threads of `scope` load the application while its image is committed and audited.
+/// The steps up to the dependencies.
+pub(super) fn dependencies_alone(
+    context: Context<'_>,
+    reading: &Reading<'_>,
+    digest: &Digest,
+    timings: Timings,
+) -> Result<(), BuildError> {
+    std::thread::scope(|scope| build_in(scope, context, reading, digest, timings)).map(drop)
+}
+
+/// The same; threads of `scope` load the application while its image is committed and audited. `None` where the
+/// dependencies alone are asked for.
 fn build_in<'scope, 'env: 'scope>(
     scope: &'scope Scope<'scope, 'env>,
     context: Context<'env>,
     reading: &'env Reading<'_>,
     digest: &Digest,
     mut timings: Timings,
-) -> Result<Built, BuildError> {
+) -> Result<Option<Built>, BuildError> {
     let context = context.with(&reading.request);
     let Context {
         store,
@@ -121,6 +134,11 @@ fn build_in<'scope, 'env: 'scope>(
     progress.step("---> Building application from source");
     let phase1 = dependencies::phase(&first)?;
     timings.step("dependencies");
+    if let Handover::Give(directory) = &request.handover {
+        let written = phase1.written(store, &LayerWriter::new(store, request))?;
+        handover::give(store, directory, phase1.key(), &written)?;
+        return Ok(None);
+    }
 
     let built = assets::phase(context, &reading.files, tree, &detected, &base)?;
     // The record of the image is about the source as it came.
@@ -205,7 +223,7 @@ fn build_in<'scope, 'env: 'scope>(
     share::share(context, &base, &dependencies)?;
     timings.step("cache");
     built.report.timings_ms.extend(timings.steps);
-    Ok(built)
+    Ok(Some(built))
 }
 
 /// Step 3: the base, as the project and the caller want it.

@@ -13,6 +13,7 @@ use super::limits::Groups;
 use super::running::{self, Io, Sandbox};
 use super::spec::HereSpec;
 use super::wire::{Here, Request};
+use super::written::Watch;
 use super::{id_map, landlock};
 
 /// The version of Landlock here, where it can fence a build.
@@ -36,5 +37,8 @@ pub fn spawn_here(spec: &HereSpec, io: Io) -> Result<Sandbox, SandboxError> {
         spec: spec.clone(),
         parent: running::own_pid(),
     }));
-    running::start(&request, io, deadline, Groups::default())
+    let written = spec.limits.written;
+    let written = written.and_then(|limit| Watch::over(spec.written.clone(), limit));
+    let sandbox = running::start(&request, io, deadline, Groups::default())?;
+    Ok(sandbox.watched(written))
 }

@@ -149,14 +149,14 @@ pub(super) fn raise(fence: &Fence<'_>) -> Result<(), Failure> {
                 allowed_access: CONNECT_TCP,
                 port: u64::from(*port),
             };
-            add(&ruleset, RULE_PORT, &raw const rule as *const u8).doing("allowing a port")?;
+            add(&ruleset, RULE_PORT, (&raw const rule).cast()).doing("allowing a port")?;
         }
         // A port that the kernel chooses: what a test of the application's own listens at.
         let rule = PortRule {
             allowed_access: BIND_TCP,
             port: 0,
         };
-        add(&ruleset, RULE_PORT, &raw const rule as *const u8).doing("allowing a port")?;
+        add(&ruleset, RULE_PORT, (&raw const rule).cast()).doing("allowing a port")?;
     }
     restrict(&ruleset).doing("fencing the command by Landlock")
 }
@@ -199,7 +199,7 @@ fn add_path(ruleset: &OwnedFd, path: &Path, rights: u64) -> Result<(), Failure> 
         },
         parent: opened.as_raw_fd(),
     };
-    add(ruleset, RULE_PATH, &raw const rule as *const u8).doing_at("allowing", path)
+    add(ruleset, RULE_PATH, (&raw const rule).cast()).doing_at("allowing", path)
 }
 
 fn add(ruleset: &OwnedFd, kind: i32, rule: *const u8) -> io::Result<()> {

@@ -476,7 +476,8 @@ fn pivot(root: &OwnedFd) -> Result<(), Failure> {
     rustix::process::fchdir(root).doing("entering the new root")?;
     match rustix::process::pivot_root(".", ".") {
         Ok(()) => {
-            rustix::mount::unmount(".", UnmountFlags::DETACH).doing("letting go of the old root")?
+            rustix::mount::unmount(".", UnmountFlags::DETACH)
+                .doing("letting go of the old root")?;
         }
         // containerd's list of system calls does not have it. What is covered by a mount can be reached by
         // who may unmount, and the command may not.

@@ -277,6 +277,12 @@ fn on_lasting_thread(command: Command) -> io::Result<Child> {
 }
 
 impl Sandbox {
+    /// The same, watched for what it writes.
+    pub(super) fn watched(mut self, written: Option<Watch>) -> Self {
+        self.written = written;
+        self
+    }
+
     /// Process id of the sandbox's pid 1, as seen from here.
     pub fn pid(&self) -> i32 {
         self.pid

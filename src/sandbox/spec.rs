@@ -230,6 +230,8 @@ pub struct HereSpec {
     pub umask: u32,
     /// Without one the command can reach what this process can.
     pub fence: Option<Inside>,
+    /// Directories that it writes to: what `limits.written` counts.
+    pub written: Vec<PathBuf>,
     pub limits: Limits,
 }
 

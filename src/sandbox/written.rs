@@ -41,6 +41,11 @@ impl Watch {
             .chain(uppers)
             .map(|upper| upper.upper.clone())
             .collect();
+        Self::over(places, limit)
+    }
+
+    /// Of these directories.
+    pub(super) fn over(places: Vec<PathBuf>, limit: u64) -> Option<Self> {
         let free_at_first = free(places.first()?)?;
         Some(Self {
             places,

@@ -369,6 +369,7 @@ impl OursArgs {
             source_date_epoch: source_date_epoch()?,
             host_env: host_env(),
             expose_index_credentials: false,
+            handover: crate::pipeline::Handover::Nothing,
             place: Place::Sandbox,
         })
     }

@@ -127,6 +127,9 @@ pub(super) fn phase(
     let Some(first) = packages.first() else {
         return Ok(None);
     };
+    let instead = "build it before, and keep the files that it makes in the source";
+    let what = format!("the front end of {}", first.place());
+    request.place.refuse(&what, instead)?;
     for package in &packages {
         if package.manager == Manager::Bun {
             return Err(BuildError::AssetsLock {
