@@ -13,8 +13,8 @@ use crate::app::settings::{KEYS, command_line};
 use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::pipeline::{
-    self, AuditGate, Explanation, LayerReport, NPM_REGISTRY, PASSED_ON, Report, Request, Secret,
-    is_index_login,
+    self, AuditGate, Explanation, LayerReport, NPM_REGISTRY, PASSED_ON, Report, Request,
+    SandboxReport, Secret, is_index_login,
 };
 use crate::transport::Destination;
 
@@ -82,6 +82,13 @@ pub(super) struct Args {
     no_cache: bool,
     #[command(flatten)]
     cache: CacheArgs,
+    /// When a sandbox is used: where something has to run (auto), always, or never, which is an error
+    /// where something has to
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Sandbox::Auto)]
+    sandbox: Sandbox,
+    /// Without a sandbox, leave the byte-code of the application out
+    #[arg(long)]
+    no_byte_code: bool,
     /// Resolve unpinned requirements anew
     #[arg(long)]
     upgrade: bool,
@@ -138,6 +145,23 @@ pub(super) struct Args {
     /// One JSON object on stdout
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Sandbox {
+    Auto,
+    Always,
+    Never,
+}
+
+impl From<Sandbox> for pipeline::SandboxUse {
+    fn from(when: Sandbox) -> Self {
+        match when {
+            Sandbox::Auto => Self::Auto,
+            Sandbox::Always => Self::Always,
+            Sandbox::Never => Self::Never,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -210,7 +234,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
         source::catch_signals()?;
         return preview(args, &request, context, &console);
     }
-    source::enter(&mut request.source, context, &console)?;
+    if args.sandbox == Sandbox::Never {
+        // No namespace either: there may be none.
+        source::catch_signals()?;
+    } else {
+        source::enter(&mut request.source, context, &console)?;
+    }
     let store = context.open_store()?;
     let report = pipeline::image(&store, &request, &console)?;
     if let Some(path) = &lock {
@@ -351,6 +380,8 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         push: args.push,
         no_cache: args.no_cache,
         cache: args.cache.cache()?,
+        sandbox: args.sandbox.into(),
+        byte_code: !args.no_byte_code,
         upgrade: args.upgrade,
         compression: args.compression,
         incremental: args.incremental,
@@ -547,6 +578,24 @@ fn plan_words(detected: &Detected) -> Vec<String> {
 pub(super) fn explain(report: &Report, context: &Context) {
     for phase in &report.explain {
         context.printer.progress(explanation(phase));
+    }
+    if let Some(sandbox) = &report.sandbox {
+        context.printer.progress(of_sandbox(sandbox));
+    }
+}
+
+/// `sandbox: not used, nothing had to run`
+fn of_sandbox(report: &SandboxReport) -> String {
+    match (report.used, report.because.as_slice()) {
+        (false, _) => {
+            "sandbox: not used, nothing had to run; the application was not loaded".to_owned()
+        }
+        (true, []) => {
+            "sandbox: used, though nothing needs one but to install what is new and to load the \
+                       application once"
+                .to_owned()
+        }
+        (true, because) => format!("sandbox: used, because {}", because.join("; ")),
     }
 }
 

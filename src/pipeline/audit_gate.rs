@@ -18,6 +18,15 @@ use super::report::Verdict;
 /// Findings that are told one by one.
 const TOLD: usize = 8;
 
+const UNKNOWN: Verdict = Verdict {
+    verdict: "unknown",
+    high: 0,
+    medium: 0,
+    low: 0,
+    info: 0,
+    from_base: 0,
+};
+
 /// Judges the builder as an image of ours would have it: with our user, our layers and, with
 /// `--harden`, its layer.
 pub(super) fn builder(context: Context<'_>, base: &Base) -> Result<(), BuildError> {
@@ -105,6 +114,19 @@ pub(super) fn image(
         progress,
     } = context;
     let name = request.name.as_given();
+    let absent = image
+        .manifest
+        .layers()
+        .iter()
+        .filter(|layer| !store.has_whole_blob(layer));
+    let absent = absent.count();
+    if absent > 0 && !request.audit.required {
+        progress.warning(&format!(
+            "the image is not audited: {absent} of its layers stay in the registry; \
+             `warpdrive audit docker://{name}` reads them there"
+        ));
+        return Ok(UNKNOWN);
+    }
     let judged = audit::from_store(store, name, image)
         .and_then(|image| audit::audit_remembering(store, &image, &request.audit.policy, today()?));
     let report = match judged {
@@ -112,14 +134,7 @@ pub(super) fn image(
         Err(error) if request.audit.required => return Err(error.into()),
         Err(error) => {
             progress.warning(&format!("the image could not be audited: {error}"));
-            return Ok(Verdict {
-                verdict: "unknown",
-                high: 0,
-                medium: 0,
-                low: 0,
-                info: 0,
-                from_base: 0,
-            });
+            return Ok(UNKNOWN);
         }
     };
     let of_base = |finding: &&Finding| finding.layer.is_some_and(|layer| layer < in_base);

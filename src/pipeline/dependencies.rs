@@ -43,6 +43,8 @@ const MAX_FRAGMENTS: usize = 350;
 
 /// The result of phase 1 and where it came from.
 pub(super) struct Phase1 {
+    /// Of all that decided it.
+    pub(super) key: String,
     pub(super) explanation: Explanation,
     /// Without its layers where they have still to be written, see [`Phase1::written`]: phase 2 has no
     /// need of them.
@@ -59,8 +61,9 @@ struct Unwritten {
 }
 
 impl Phase1 {
-    fn complete(explanation: Explanation, result: Dependencies) -> Self {
+    fn complete(key: String, explanation: Explanation, result: Dependencies) -> Self {
         Self {
+            key,
             explanation,
             result,
             unwritten: None,
@@ -151,13 +154,35 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
             result.resolved.len(),
             age(result.resolved_at)
         ));
-        return Ok(Phase1::complete(explain(true)?, result));
+        return Ok(Phase1::complete(key, explain(true)?, result));
+    }
+    if !request.upgrade
+        && let Some(result) = materials.last.dependencies(&key)
+    {
+        progress.step(&format!(
+            " -----> Dependencies unchanged, {} distributions from the cache in the registry",
+            result.resolved.len()
+        ));
+        if !materials.without_sandbox {
+            let layers = result.layers.iter();
+            let layers = layers.map(|titled| &titled.layer.descriptor);
+            materials.last.fetch(context, layers)?;
+            store.remember(&key, &result)?;
+        }
+        return Ok(Phase1::complete(key, explain(true)?, result));
+    }
+    if materials.without_sandbox {
+        let because = "the dependencies are another list than in the last build of the cache";
+        return Err(BuildError::NeedsSandbox {
+            because: vec![because.to_owned()],
+        });
     }
     let tools = tools::ensure(store, progress)?;
     let writer = LayerWriter::new(store, request);
     match fragments::phase(materials, &source, &tools)? {
         fragments::Outcome::Installed(result, fragments) => {
             let mut phase = Phase1 {
+                key: key.clone(),
                 explanation: explain(false)?,
                 result,
                 unwritten: Some(Unwritten { fragments, key }),
@@ -183,7 +208,7 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
     store.keep_unpacked(IdMode::current().map_name(), &tree, upper)?;
     result.tree = Some(tree);
     store.remember(&key, &result)?;
-    Ok(Phase1::complete(explain(false)?, result))
+    Ok(Phase1::complete(key, explain(false)?, result))
 }
 
 /// Fills the wheel cache, then runs assemble: at first with wheels only, then with sdists built.

@@ -39,6 +39,7 @@ mod git_version;
 mod harden;
 mod inputs;
 mod installed;
+mod last_build;
 mod leaks;
 pub mod local;
 mod lock;
@@ -74,6 +75,7 @@ mod trusted;
 mod two_phases;
 mod verify;
 mod wheel_cache;
+mod without_sandbox;
 
 use crate::app::Detected;
 use crate::progress::Progress;
@@ -83,6 +85,7 @@ use crate::store::Store;
 use collect::Collected;
 use context::Context;
 use deliver::{Naming, deliver};
+use last_build::LastBuild;
 use plan::Reading;
 
 pub use commit::LABEL_PLAN;
@@ -94,13 +97,14 @@ pub use record::{LABEL_BUILD, Record};
 pub use remote_image::remote_image;
 pub use report::{
     Built, CacheReport, CacheState, Explanation, LayerKind, LayerReport, NameAndDigest, Report,
-    Verdict,
+    SandboxReport, Verdict,
 };
 pub use request::{AuditGate, Pinned, Pull, Request, Secret};
 pub use sandbox_inputs::{NPM_REGISTRY, PASSED_ON, is_index_login};
 pub use tools::pinned_uv;
 pub use transfers::Transfers;
 pub use verify::{Verification, verify};
+pub use without_sandbox::SandboxUse;
 
 /// Builds an image, gives it its name in the store, and ships it.
 pub fn image(
@@ -138,7 +142,13 @@ fn unnamed(context: Context<'_>, source: &Collected) -> Result<Built, BuildError
         timings,
     } = source;
     let reading = Reading::new(request, tree)?;
-    if let Some(builder) = reading.named_builder(store)?
+    let builder = reading.named_builder(store)?;
+    let last = LastBuild::find(context, builder.as_deref(), two_phases::branch(&reading))?;
+    let built = two_phases::without_the_base(context, &reading, digest, timings.clone(), &last)?;
+    if let Some(built) = built {
+        return Ok(built);
+    }
+    if let Some(builder) = builder
         && {
             base::refresh(context, &builder)?;
             s2i::is_builder(store, &builder, s2i::PullPolicy::IfNotPresent, progress)?
@@ -149,7 +159,7 @@ fn unnamed(context: Context<'_>, source: &Collected) -> Result<Built, BuildError
         let context = context.with(&request.common);
         return s2i::unnamed(context, &request, &source, digest, timings.clone());
     }
-    two_phases::build(context, &reading, digest, timings.clone())
+    two_phases::build(context, &reading, digest, timings.clone(), &last)
 }
 
 /// What `--dry-run` shows: everything that is known before anything is fetched or run.

@@ -12,6 +12,7 @@ use crate::transport::Destination;
 
 use super::error::BuildError;
 use super::secrets::Redactor;
+use super::without_sandbox::SandboxUse;
 
 /// When the registry of a builder or runtime image is asked for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,6 +51,9 @@ pub struct Request {
     pub push: bool,
     /// Look nothing up in the build cache.
     pub no_cache: bool,
+    pub sandbox: SandboxUse,
+    /// Without a sandbox, the application's source is byte-compiled by a Python of this machine.
+    pub byte_code: bool,
     /// Caches in registries.
     pub cache: RemoteCache,
     /// Resolve unpinned requirements anew.
