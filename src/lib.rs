@@ -9,7 +9,7 @@
 //! ```
 //!
 //! [`pipeline`] joins these parts; [`cli`] turns words into calls and results into words. Arrows go
-//! down only: `cli → {pipeline, container, doctor} → {builder, lockfile, source, app, s2i, remote_cache, transport, registry, audit}
+//! down only: `cli → {pipeline, container, doctor} → pod → {builder, lockfile, source, app, s2i, remote_cache, transport, registry, audit}
 //! → rootfs → {sandbox, layer, store} → oci`; `tests/architecture.rs` holds them. [`app`] is all that
 //! the static executable inside images knows, and [`sandbox`] all that has `unsafe`: both are crates of
 //! their own, in their folders.
@@ -28,6 +28,7 @@ pub mod layer;
 pub mod lockfile;
 pub mod oci;
 pub mod pipeline;
+pub mod pod;
 pub mod progress;
 pub mod registry;
 pub mod remote_cache;

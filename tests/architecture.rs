@@ -39,8 +39,13 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "pod",
+        &["oci", "store", "layer", "rootfs", "sandbox", "builder"],
+    ),
+    (
         "pipeline",
         &[
+            "pod",
             "oci",
             "store",
             "layer",
@@ -58,11 +63,12 @@ const ARROWS: &[(&str, &[&str])] = &[
             "progress",
         ],
     ),
-    ("doctor", &["sandbox", "store", "builder"]),
+    ("doctor", &["sandbox", "store", "builder", "pod"]),
     (
         "cli",
         &[
             "doctor",
+            "pod",
             "oci",
             "store",
             "layer",

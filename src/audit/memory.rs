@@ -1,20 +1,21 @@
 //! What layers told, kept in the store: a base's layers are read once, not in every build on it.
 //!
-//! A record belongs to a layer's diff id, to what the configuration makes the rules look at, and to
-//! the release. Layers with tokens or logins in them are not remembered. Whoever changes what `scan` keeps
+//! A record belongs to a layer's blob and diff id, to what the configuration makes the rules look at, and to
+//! the release. Of a secret it holds the kind and the file, never a byte. A change of what `scan` keeps
 //! raises [`FORMAT`].
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use crate::oci::{Digest, sha256_hex};
+use crate::oci::sha256_hex;
 use crate::store::{Needs, Record, Store, StoreError};
 
 use super::facts::{LayerFacts, PathHasher};
 use super::interest::Interest;
+use super::report::LayerInfo;
 
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 
 #[derive(Serialize, Deserialize)]
 struct Key {
@@ -91,32 +92,97 @@ impl<'a> Memory<'a> {
         &self.hasher
     }
 
-    fn key(&self, diff_id: &Digest) -> String {
-        sha256_hex(format!("{} {diff_id}", self.context).as_bytes())
+    /// Of the blob, too: a configuration may claim any diff id for it.
+    fn key(&self, layer: &LayerInfo) -> String {
+        let LayerInfo {
+            digest, diff_id, ..
+        } = layer;
+        sha256_hex(format!("{} {diff_id} {digest}", self.context).as_bytes())
     }
 
-    pub(super) fn recall(&self, diff_id: &Digest) -> Option<LayerFacts> {
-        let packed: Option<Packed> = self.store.cached(&self.key(diff_id)).ok().flatten();
+    pub(super) fn recall(&self, layer: &LayerInfo) -> Option<LayerFacts> {
+        let packed: Option<Packed> = self.store.cached(&self.key(layer)).ok().flatten();
         packed?.facts()
     }
 
-    /// Keeps it where it may be kept; that it cannot be written is no reason to fail.
-    pub(super) fn keep(&self, diff_id: &Digest, facts: &LayerFacts) {
-        if facts
-            .secrets
-            .iter()
-            .all(|secret| secret.kind.word().is_some())
-            && let Some(packed) = Packed::of(facts)
-        {
-            let _ = self.store.remember(&self.key(diff_id), &packed);
+    /// That it cannot be written is no reason to fail.
+    pub(super) fn keep(&self, layer: &LayerInfo, facts: &LayerFacts) {
+        if let Some(packed) = Packed::of(facts) {
+            let _ = self.store.remember(&self.key(layer), &packed);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Cursor, Read};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::super::date::Date;
     use super::super::facts::{Content, Item, ItemKind, Trace};
+    use super::super::input::{Image, Layers};
+    use super::super::{AuditError, Policy, WORTH_KEEPING, audit_remembering};
     use super::*;
+    use crate::oci::{Digest, ImageConfig};
+
+    struct Counted<'a> {
+        layers: &'a [Vec<u8>],
+        opened: &'a AtomicUsize,
+    }
+
+    impl Layers for Counted<'_> {
+        fn open(&self, index: usize) -> Result<Box<dyn Read + Send + '_>, AuditError> {
+            self.opened.fetch_add(1, Ordering::Relaxed);
+            Ok(Box::new(Cursor::new(&self.layers[index])))
+        }
+    }
+
+    fn layer(size: u64) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(size);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, "srv/file", std::io::repeat(b'a').take(size))
+            .unwrap();
+        tar.into_inner().unwrap()
+    }
+
+    /// How many layers an audit opened.
+    fn opened(store: &Store, layers: &[Vec<u8>], digests: &[Digest]) -> usize {
+        let opened = AtomicUsize::new(0);
+        let ids: Vec<String> = layers
+            .iter()
+            .map(|tar| format!("sha256:{}", sha256_hex(tar)))
+            .collect();
+        let config = serde_json::json!({
+            "os": "linux", "architecture": "amd64", "config": {"User": "1001"},
+            "rootfs": {"type": "layers", "diff_ids": ids},
+        });
+        let config = ImageConfig::from_bytes(config.to_string().as_bytes(), "it").unwrap();
+        let source = Box::new(Counted {
+            layers,
+            opened: &opened,
+        });
+        let image = Image::new("it", None, config, digests, source).unwrap();
+        let today = Date::of(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        audit_remembering(store, &image, &Policy::default(), today).unwrap();
+        opened.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn layers_are_read_once_but_for_a_small_uppermost_one() {
+        let place = tempfile::tempdir().unwrap();
+        let store = Store::open(Some(place.path())).unwrap();
+        let digest = |number: u8| crate::oci::sha256(&[number]);
+        let large = [layer(1), layer(WORTH_KEEPING)];
+        assert_eq!(opened(&store, &large, &[digest(1), digest(2)]), 2);
+        assert_eq!(opened(&store, &large, &[digest(1), digest(2)]), 0);
+        // Another blob of which its configuration says the same.
+        assert_eq!(opened(&store, &large, &[digest(1), digest(3)]), 1);
+        let small = [layer(1), layer(2)];
+        assert_eq!(opened(&store, &small, &[digest(1), digest(4)]), 1);
+        assert_eq!(opened(&store, &small, &[digest(1), digest(4)]), 1);
+    }
 
     #[test]
     fn what_is_kept_is_recalled_whole() {

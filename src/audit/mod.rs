@@ -79,8 +79,7 @@ pub fn audit(image: &Image<'_>, policy: &Policy, today: Date) -> Result<Report, 
     )
 }
 
-/// As [`audit`], with the store's memory of what layers told: of those below the uppermost, which are
-/// the same in one build after the other.
+/// As [`audit`], with the store's memory of what layers told: only those that are new are read.
 pub fn audit_remembering(
     store: &Store,
     image: &Image<'_>,
@@ -121,6 +120,9 @@ fn judge_with(
     Ok(report)
 }
 
+/// The uppermost layer is the one that each build makes anew: its facts are kept from this many bytes on.
+const WORTH_KEEPING: u64 = 8 << 20;
+
 /// Reads all layers, several at a time. The first error in the order of the layers is reported,
 /// whichever came first in time.
 fn scan_all(
@@ -143,16 +145,22 @@ fn scan_all(
                     if index >= count {
                         return;
                     }
-                    // The uppermost layer is the one that a build changes.
-                    let memory = memory.filter(|_| index + 1 < count);
-                    let diff_id = &image.layers[index].diff_id;
-                    let known = memory.and_then(|memory| memory.recall(diff_id));
+                    if index < image.absent {
+                        if let Ok(mut results) = results.lock() {
+                            results[index] = Some(Ok(LayerFacts::default()));
+                        }
+                        continue;
+                    }
+                    let layer = &image.layers[index];
+                    let known = memory.and_then(|memory| memory.recall(layer));
                     let result = if let Some(facts) = known {
                         Ok(facts)
                     } else {
                         let result = scan_one(image, index, interest, hasher, &budget);
-                        if let (Some(memory), Ok(facts)) = (memory, &result) {
-                            memory.keep(diff_id, facts);
+                        if let (Some(memory), Ok(facts)) = (memory, &result)
+                            && (index + 1 < count || facts.bytes >= WORTH_KEEPING)
+                        {
+                            memory.keep(layer, facts);
                         }
                         result
                     };

@@ -11,6 +11,12 @@ use crate::store::StoreError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum BuilderError {
+    #[error("this warpdrive needs {needed}, and {reference} has {found}")]
+    OtherLibc {
+        reference: String,
+        needed: String,
+        found: String,
+    },
     #[error("there is no builder image definition `{name}`")]
     UnknownDefinition { name: String, known: Vec<String> },
     #[error("there is no builder image `{reference}`")]

@@ -7,7 +7,8 @@ use serde_json::json;
 use crate::builder::definition::Definition;
 use crate::builder::{choose, debian, definition, standalone};
 use crate::oci::{Descriptor, this_architecture};
-use crate::pipeline;
+use crate::pipeline::{self, Transfers};
+use crate::registry::Client;
 use crate::sandbox::{self, IdMode};
 use crate::store::Store;
 
@@ -15,6 +16,7 @@ use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::printer::human_size;
 use super::progress::Console;
+use super::push::RegistryArgs;
 
 /// Make, list and look at builder images
 #[derive(Debug, clap::Args)]
@@ -57,6 +59,29 @@ It takes a minute or two, once: as root, or as a user with subordinate ids.")]
         #[arg(long)]
         json: bool,
     },
+    /// Make the image in whose containers `image --in-place` builds, and push it
+    ///
+    /// It has the builder's layers, warpdrive with its installers, and what is to be known of the builder: a
+    /// build in it fetches nothing of the base, and its image mounts the base's layers from there. It is an
+    /// S2I builder, too.
+    #[command(after_long_help = "Examples:
+  warpdrive builder push debian-12-python-3.11 registry.example.com/team/builder:3.11
+  warpdrive builder push docker.io/library/python:3.13-slim registry.example.com/team/builder:3.13
+
+The executable goes into the image as it is: one of `make dist` is static and runs on every base.")]
+    Push {
+        /// Name of a builder in the store or in a registry
+        #[arg(value_name = "NAME", add = ArgValueCandidates::new(super::complete::builders))]
+        name: String,
+        /// Where the pod's image goes: REGISTRY/PATH[:TAG]
+        #[arg(value_name = "REF")]
+        target: String,
+        #[command(flatten)]
+        registry: RegistryArgs,
+        /// One JSON object on stdout
+        #[arg(long)]
+        json: bool,
+    },
     /// The builder images that can be made and those that are in the store
     List {
         /// One JSON object on stdout
@@ -77,9 +102,10 @@ It takes a minute or two, once: as root, or as a user with subordinate ids.")]
 impl Args {
     pub(super) fn json(&self) -> bool {
         match &self.command {
-            Action::Build { json, .. } | Action::List { json } | Action::Inspect { json, .. } => {
-                *json
-            }
+            Action::Build { json, .. }
+            | Action::Push { json, .. }
+            | Action::List { json }
+            | Action::Inspect { json, .. } => *json,
         }
     }
 }
@@ -99,6 +125,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
             };
             build(what, mirror, *force, *json, context)
         }
+        Action::Push {
+            name,
+            target,
+            registry,
+            json,
+        } => push(name, target, registry, *json, context),
         Action::List { json } => list(*json, context),
         Action::Inspect { image, json } => inspect(image, *json, context),
     }
@@ -172,6 +204,31 @@ fn make(
         })?;
     let uv = pipeline::pinned_uv(store, &console)?;
     Ok(standalone::build(store, definition, &base, &uv, &console)?)
+}
+
+fn push(
+    name: &str,
+    target: &str,
+    registry: &RegistryArgs,
+    json: bool,
+    context: &Context,
+) -> Result<u8, CommandError> {
+    let target = super::push::target(target, name)?;
+    sandbox::enter()?;
+    crate::registry::set_defaults(registry.options());
+    let store = context.open_store()?;
+    let console = Console::new(&context.printer);
+    let image = pipeline::pod_image(&store, name, &target, &console)?;
+    let client = Client::new(registry.options())?;
+    let report = client.push(&image, &store, &target, &Transfers::new(&console))?;
+    if json {
+        context.printer.json(&report);
+    } else {
+        context
+            .printer
+            .result(format!("{}@{}", report.reference, report.digest));
+    }
+    Ok(0)
 }
 
 fn list(json: bool, context: &Context) -> Result<u8, CommandError> {

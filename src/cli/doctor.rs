@@ -83,6 +83,9 @@ fn verdict(checks: &[Check]) -> String {
         .iter()
         .filter(|check| check.verdict == Verdict::Warn)
         .count();
+    if doctor::is_in_place_only(checks) {
+        return "Images can be built here, in place.".to_owned();
+    }
     if doctor::fails(checks) {
         "Images cannot be built or run here until what failed is put right.".to_owned()
     } else {

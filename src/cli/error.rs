@@ -229,12 +229,65 @@ impl From<crate::registry::RegistryError> for CommandError {
             E::Digest { .. } | E::Truncated { .. } => "download-damaged",
             E::Platform { .. } => "platform-missing",
             E::Daemon { .. } => "docker-daemon",
+            E::Elsewhere { .. } => "base-elsewhere",
             _ => "registry",
         };
         let hint = error.hint();
         let mut found = Self::new(exit, code, error.to_string());
         found.hint = hint;
         found
+    }
+}
+
+impl From<crate::pod::PodError> for CommandError {
+    fn from(error: crate::pod::PodError) -> Self {
+        use crate::pod::PodError as E;
+        let message = error.to_string();
+        let failure = |code| Self::new(ExitStatus::Failure, code, message.clone());
+        match error {
+            E::NoBaseFile { .. } => failure("no-base-file").with_hint(
+                "run the build in an image that `warpdrive builder push BUILDER REGISTRY/NAME` made",
+            ),
+            E::BaseFile { .. } => failure("base-file")
+                .with_hint("make the pod's image anew: `warpdrive builder push BUILDER REGISTRY/NAME`"),
+            E::Dirty { login, .. } => failure("app-root-dirty").with_hint(if login {
+                "the cluster's set-up writes logins to HOME before the step begins (Tekton's creds-init does, for secrets of the service account): set HOME=/tmp/home in the step, and link no registry secret to the service account of builds"
+            } else {
+                "build in a container in which nothing ran before, and mount no volume there but an empty one"
+            }),
+            E::Changed { .. } => failure("app-root-dirty")
+                .with_hint("build in a container in which nothing ran before"),
+            E::Home { .. } => failure("home").with_hint("set HOME=/tmp/home in the step"),
+            E::Root => failure("in-place-root").with_hint(
+                "let the pod have another user (`runAsNonRoot: true`), with the group 0",
+            ),
+            E::NotWritable { .. } => failure("app-root-read-only").with_hint(
+                "run as a member of the group 0; with a read-only root, mount an emptyDir at /opt/app-root and set `workingDir: /`",
+            ),
+            E::NoFence { credentials } => {
+                let what = if credentials.is_empty() {
+                    "--fence auto builds without one where no credential can be read".to_owned()
+                } else {
+                    let places: Vec<String> = credentials
+                        .iter()
+                        .take(4)
+                        .map(|path| path.display().to_string())
+                        .collect();
+                    format!(
+                        "take the credentials out of this step ({}), or build on nodes with Linux 6.2 or newer and Landlock",
+                        places.join(", ")
+                    )
+                };
+                failure("no-fence").with_hint(what)
+            }
+            E::NotHere { instead, .. } => {
+                Self::new(ExitStatus::Usage, "not-in-place", message.clone()).with_hint(instead)
+            }
+            E::Io { .. } => failure("in-place"),
+            E::Store(error) => error.into(),
+            E::Rootfs(error) => error.into(),
+            E::Oci(error) => error.into(),
+        }
     }
 }
 
@@ -653,6 +706,12 @@ impl From<crate::pipeline::BuildError> for CommandError {
             },
             E::S2iBuild(error) => error.into(),
             E::Builder(error) => error.into(),
+            E::Pod(error) => error.into(),
+            E::OtherBase { .. } => Self::new(ExitStatus::Refused, "base-other", message).with_hint(
+                "build and push in the same image, named by its digest: the base may have been pushed anew between",
+            ),
+            E::OtherContent { .. } => Self::new(ExitStatus::Refused, "layer-other", message)
+                .with_hint("what the build step wrote was changed: look into the code that ran in it"),
             E::Source(error) => error.into(),
             E::Store(error) => error.into(),
             E::Rootfs(error) => error.into(),

@@ -13,8 +13,8 @@ use crate::app::settings::{KEYS, command_line};
 use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::pipeline::{
-    self, AuditGate, Explanation, LayerReport, NPM_REGISTRY, PASSED_ON, Report, Request,
-    SandboxReport, Secret, is_index_login,
+    self, AuditGate, Explanation, FenceWish, LayerReport, NPM_REGISTRY, PASSED_ON, Place, Report,
+    Request, SandboxReport, Secret, is_index_login,
 };
 use crate::transport::Destination;
 
@@ -26,6 +26,7 @@ use super::limits::{BuildNetwork, LimitArgs, WriteArgs};
 use super::printer::human_size;
 use super::progress::Console;
 use super::push::AccessArgs;
+use super::results::{ResultFile, Values, reporting};
 use super::source;
 
 /// Build an OCI image from the source in the current directory
@@ -84,7 +85,7 @@ pub(super) struct Args {
     cache: CacheArgs,
     /// When a sandbox is used: where something has to run (auto), always, or never, which is an error
     /// where something has to
-    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Sandbox::Auto)]
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Sandbox::Auto, conflicts_with = "in_place")]
     sandbox: Sandbox,
     /// Without a sandbox, leave the byte-code of the application out
     #[arg(long)]
@@ -139,6 +140,18 @@ pub(super) struct Args {
     /// says the same)
     #[arg(long)]
     no_smoke: bool,
+    /// Build where this process is, in a container of an image that `builder push` made: no namespace, no
+    /// mount and no capability is needed
+    #[arg(long, conflicts_with_all = ["runtime_image", "harden", "secret", "incremental", "memory", "cpus", "pids"])]
+    in_place: bool,
+    /// With --in-place: fence the code of the app and of its packages off by Landlock. `auto` needs the fence
+    /// as soon as this step can read a credential
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = FenceWhen::Auto, requires = "in_place")]
+    fence: FenceWhen,
+    /// Write a result to a file: digest, url, size, commit, source-url, error-reason or error-message;
+    /// may be given more than once
+    #[arg(long, value_name = "NAME=FILE")]
+    result: Vec<ResultFile>,
     /// Show what would be built, and what would be left out
     #[arg(long)]
     dry_run: bool,
@@ -160,6 +173,23 @@ impl From<Sandbox> for pipeline::SandboxUse {
             Sandbox::Auto => Self::Auto,
             Sandbox::Always => Self::Always,
             Sandbox::Never => Self::Never,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum FenceWhen {
+    Auto,
+    Require,
+    Off,
+}
+
+impl From<FenceWhen> for FenceWish {
+    fn from(when: FenceWhen) -> Self {
+        match when {
+            FenceWhen::Auto => Self::Auto,
+            FenceWhen::Require => Self::Require,
+            FenceWhen::Off => Self::Off,
         }
     }
 }
@@ -222,6 +252,11 @@ fn allowed_builders(given: &[String]) -> Vec<String> {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
+    reporting(&args.result, || build(args, context))?;
+    Ok(0)
+}
+
+fn build(args: &Args, context: &Context) -> Result<Values, CommandError> {
     let begun = Instant::now();
     crate::registry::set_defaults(args.access.options());
     let mut request = request(args)?;
@@ -232,15 +267,19 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let console = Console::new(&context.printer);
     if args.dry_run {
         source::catch_signals()?;
-        return preview(args, &request, context, &console);
+        preview(args, &request, context, &console)?;
+        return Ok(Values::default());
     }
-    if args.sandbox == Sandbox::Never {
+    if args.in_place || args.sandbox == Sandbox::Never {
         // No namespace either: there may be none.
         source::catch_signals()?;
     } else {
         source::enter(&mut request.source, context, &console)?;
     }
     let store = context.open_store()?;
+    if args.in_place {
+        request.place = Place::here(&store, args.fence.into(), &console)?;
+    }
     let report = pipeline::image(&store, &request, &console)?;
     if let Some(path) = &lock {
         write_lock(path, &report, context)?;
@@ -253,7 +292,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     } else {
         summary(&report, begun.elapsed(), context);
     }
-    Ok(0)
+    if args.result.is_empty() {
+        return Ok(Values::default());
+    }
+    let url = report.pushed.first().cloned().unwrap_or_default();
+    let image = store.image(&report.digest)?;
+    Ok(image
+        .map(|image| Values::of(&image, &url))
+        .unwrap_or_default())
 }
 
 /// A home directory, or all of the machine, is hardly ever an application, and its image would hold
@@ -357,6 +403,12 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         ))
         .with_hint(format!("for example registry.example.com/team/{name}")));
     }
+    if args.in_place && matches!(args.network, BuildNetwork::None) {
+        return Err(CommandError::usage(
+            "--network none cannot be had in place: there is no network of the build's own",
+        )
+        .with_hint("a NetworkPolicy keeps the pod off the network"));
+    }
     let mut limits = args.limits.limits(args.timeout);
     let budget = args.written.bound(&mut limits);
     Ok(Request {
@@ -396,6 +448,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         source_date_epoch: source_date_epoch()?,
         host_env: host_env(),
         expose_index_credentials: args.expose_index_credentials,
+        place: Place::Sandbox,
     })
 }
 

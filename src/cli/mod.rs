@@ -30,6 +30,7 @@ mod prune;
 mod pull;
 mod push;
 mod referrers;
+mod results;
 mod rm;
 mod run;
 mod s2i;

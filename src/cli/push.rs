@@ -1,5 +1,6 @@
 //! `warpdrive push`: an image of the store goes to registries.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,16 +9,19 @@ use serde_json::json;
 
 use crate::container::parse_size;
 use crate::layer::Compression;
-use crate::oci::Reference;
-use crate::pipeline::Transfers;
-use crate::registry::{Client, ClientOptions, PushReport};
-use crate::transport::{self, Format, Shape};
+use crate::oci::{Descriptor, Reference};
+use crate::pipeline::{self, OnBase, Transfers};
+use crate::pod::BaseFile;
+use crate::registry::{Blobs, Client, ClientOptions, PushReport};
+use crate::store::Store;
+use crate::transport::{self, Format, Place, Shape};
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::images::resolve;
 use super::printer::human_size;
 use super::progress::Console;
+use super::results::{ResultFile, Values, reporting};
 
 /// Push an image of the store to a registry
 ///
@@ -34,12 +38,20 @@ Examples:
   warpdrive push opal registry.example.com/opal --compression zstd --digestfile digest.txt
 ")]
 pub(super) struct Args {
-    /// Name of the image in the store
+    /// Name of the image in the store; with --from, where the image goes
     #[arg(add = ArgValueCandidates::new(super::complete::images))]
     name: String,
     /// Name in the registry, where it is another: REGISTRY/PATH[:TAG]; several are pushed one after
     /// the other
     dest: Vec<String>,
+    /// Push an image of an OCI layout, which another step of a pipeline wrote: `oci:DIR[:TAG]`. In an image
+    /// of `builder push` it has to lie on that image's base, whose layers the registry mounts
+    #[arg(long, value_name = "oci:DIR[:TAG]", conflicts_with_all = ["compression", "format"])]
+    from: Option<String>,
+    /// Write a result to a file: digest, url, size, commit, source-url, error-reason or error-message;
+    /// may be given more than once
+    #[arg(long, value_name = "NAME=FILE")]
+    result: Vec<ResultFile>,
     /// Compress all layers so: gzip or zstd, with a level if need be, for example zstd:9
     #[arg(long, value_name = "NAME[:LEVEL]")]
     compression: Option<Compression>,
@@ -117,7 +129,7 @@ fn chunk_size(text: &str) -> Result<u64, String> {
 }
 
 /// Where a push goes.
-fn target(text: &str, name: &str) -> Result<Reference, CommandError> {
+pub(super) fn target(text: &str, name: &str) -> Result<Reference, CommandError> {
     let target: Reference = text.strip_prefix("docker://").unwrap_or(text).parse()?;
     if target.has_host() {
         return Ok(target);
@@ -131,6 +143,11 @@ fn target(text: &str, name: &str) -> Result<Reference, CommandError> {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
+    reporting(&args.result, || push(args, context))?;
+    Ok(0)
+}
+
+fn push(args: &Args, context: &Context) -> Result<Values, CommandError> {
     let own = std::slice::from_ref(&args.name);
     let destinations = if args.dest.is_empty() {
         own
@@ -143,21 +160,37 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
         .collect::<Result<_, _>>()?;
     let store = context.open_store()?;
     let _in_use = store.lock_shared()?;
-    let image = resolve(&store, &args.name)?;
     let console = Console::new(&context.printer);
     let listener = Transfers::new(&console);
+    let base = BaseFile::of_this_image()?;
+    let on_base = match &base {
+        Some(base) => Some(OnBase::new(&store, base)?),
+        None => None,
+    };
+    let image = match &args.from {
+        Some(from) => layout(from, &store, base.as_ref(), on_base.as_ref(), &listener)?,
+        None => resolve(&store, &args.name)?,
+    };
     let shape = Shape {
         compression: args.compression,
         format: args.format,
     };
-    let shaped = transport::shaped(&store, &image, shape, &listener)?;
+    let shaped = match (&args.from, &on_base) {
+        // Layers of the base may not be here, and are as they are.
+        (Some(_), Some(_)) => image,
+        _ => transport::shaped(&store, &image, shape, &listener)?,
+    };
+    let blobs: &dyn Blobs = match &on_base {
+        Some(on_base) => on_base,
+        None => &store,
+    };
     let client = Client::new(ClientOptions {
         chunk_size: args.chunk_size,
         ..args.registry.options()
     })?;
     let mut reports = Vec::new();
     for target in &targets {
-        let report = client.push(&shaped, &store, target, &listener)?;
+        let report = client.push(&shaped, blobs, target, &listener)?;
         if !args.json {
             tell(&report, context);
         }
@@ -185,7 +218,36 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
             })),
         }
     }
-    Ok(0)
+    if args.result.is_empty() {
+        return Ok(Values::default());
+    }
+    let url = targets
+        .first()
+        .map(Reference::canonical)
+        .unwrap_or_default();
+    Ok(Values::of(&store.image_at(&shaped)?, &url))
+}
+
+/// Takes what another step wrote into the store, as hostile as it may be.
+fn layout(
+    from: &str,
+    store: &Store,
+    base: Option<&BaseFile>,
+    on_base: Option<&OnBase<'_>>,
+    listener: &Transfers<'_>,
+) -> Result<Descriptor, CommandError> {
+    let Place::Oci { directory, tag } = Place::parse(from)? else {
+        return Err(CommandError::usage(format!(
+            "--from takes an OCI layout, `oci:DIR`, and this is `{from}`"
+        ))
+        .with_hint("`warpdrive copy` has other forms"));
+    };
+    let nothing = BTreeSet::new();
+    let elsewhere = on_base.map_or(&nothing, OnBase::elsewhere);
+    let tag = tag.as_deref();
+    let imported = transport::import_without(store, &directory, tag, elsewhere, listener)?;
+    pipeline::check_on_base(store, &imported.descriptor, base)?;
+    Ok(imported.descriptor)
 }
 
 fn tell(report: &PushReport, context: &Context) {

@@ -221,8 +221,8 @@ pub(super) fn detached(
     if waiting.no_wait {
         return Ok(0);
     }
-    let patience = prepared.serves.map(|port| Patience {
-        port,
+    let patience = prepared.serves.map(|serves| Patience {
+        serves,
         limit: waiting.wait,
     });
     match container::look_early(record, patience)? {

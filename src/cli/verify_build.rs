@@ -164,6 +164,7 @@ fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
         source_date_epoch: None,
         host_env: host_env(),
         expose_index_credentials: args.expose_index_credentials,
+        place: pipeline::Place::Sandbox,
     })
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::ContainerError;
 use super::control::stop;
 use super::logs::read_logs;
+use super::prepare::Serves;
 use super::process::Process;
 use super::record::{Record, State, Status};
 use crate::sandbox::Network;
@@ -45,8 +46,7 @@ const LAMENTS: [&str; 6] = [
 /// How long it may take until the application answers.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// The port inside on which it is to answer.
-    pub port: u16,
+    pub serves: Serves,
     pub limit: Duration,
 }
 
@@ -108,7 +108,16 @@ fn until_it_answers(record: &Record, patience: Patience) -> Result<Early, Contai
             return Ok(over);
         }
         let left = patience.limit.saturating_sub(begun.elapsed());
-        match answer(record, &state, patience.port, left.min(ANSWER)) {
+        if !patience.serves.certain
+            && begun.elapsed() >= UNTIL_IT_LISTENS
+            && state
+                .process
+                .as_ref()
+                .is_none_or(|process| listening(process).is_empty())
+        {
+            return Ok(Early::Well);
+        }
+        match answer(record, &state, patience.serves.port, left.min(ANSWER)) {
             Answer::None => {}
             Answer::Status(status) if status < 500 => return Ok(Early::Well),
             Answer::Status(status) => {
@@ -138,11 +147,11 @@ fn until_it_answers(record: &Record, patience: Patience) -> Result<Early, Contai
     };
     Err(ContainerError::NoAnswer {
         name: record.config.name.clone(),
-        port: patience.port,
+        port: patience.serves.port,
         waited: patience.limit,
         listens: listens
             .into_iter()
-            .filter(|port| *port != patience.port)
+            .filter(|port| *port != patience.serves.port)
             .collect(),
         tail: tail(record),
     })

@@ -60,7 +60,15 @@ pub struct Prepared {
     pub record: Record,
     pub spec: Spec,
     /// Where its application is to answer, inside.
-    pub serves: Option<u16>,
+    pub serves: Option<Serves>,
+}
+
+/// A port inside on which an application is to answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Serves {
+    pub port: u16,
+    /// `false` for a program with a published port: it may be a bot all the same.
+    pub certain: bool,
 }
 
 /// Lays the image's layers out and makes the container's directory. Nothing runs yet.
@@ -178,13 +186,13 @@ pub fn again(store: &Store, record: Record) -> Result<Prepared, ContainerError> 
 }
 
 /// The port inside on which the application of an image of ours answers, if it is one for the web.
-fn web_port(image: &Image, config: &Config) -> Option<u16> {
+fn web_port(image: &Image, config: &Config) -> Option<Serves> {
     let plan: serde_json::Value = serde_json::from_str(image.config.label(PLAN_LABEL)?).ok()?;
     if plan.get("web").and_then(serde_json::Value::as_bool) == Some(false) {
         return None;
     }
-    // A program may be a bot as well as a server: nobody has said that it serves.
-    if matches!(plan["start"]["mode"].as_str(), Some("python" | "shell")) {
+    let certain = !matches!(plan["start"]["mode"].as_str(), Some("python" | "shell"));
+    if !certain && config.ports.is_empty() {
         return None;
     }
     let said = ["PORT", "WARPDRIVE_HTTP_PORT"]
@@ -193,7 +201,10 @@ fn web_port(image: &Image, config: &Config) -> Option<u16> {
             let (_, value) = config.env.iter().find(|(known, _)| known == name)?;
             value.parse().ok()
         });
-    Some(said.unwrap_or(8080))
+    Some(Serves {
+        port: said.unwrap_or(8080),
+        certain,
+    })
 }
 
 /// What cannot go together.

@@ -6,7 +6,22 @@ use crate::sandbox::{IdMode, Verdict};
 use super::{Check, fails, programs};
 
 /// What all that was found comes to for this user.
-pub(super) fn checks(found: &[Check]) -> Vec<Check> {
+pub(super) fn checks(found: &[Check], sandboxes: bool) -> Vec<Check> {
+    if !sandboxes {
+        return vec![
+            Check::new(
+                "you can build",
+                Verdict::Ok,
+                "any application on the base of this image, with `image --in-place`",
+            ),
+            Check::new(
+                "you can run",
+                Verdict::Warn,
+                "no image: no sandbox starts here",
+            )
+            .remedy("push the image, and run it in a pod of its own"),
+        ];
+    }
     let mode = IdMode::current();
     let broken = fails(found);
     vec![

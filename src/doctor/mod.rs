@@ -12,6 +12,7 @@ mod programs;
 use std::path::Path;
 
 use crate::builder::choose;
+use crate::pod::BaseFile;
 use crate::sandbox::{self, Verdict};
 use crate::store::Store;
 
@@ -53,6 +54,7 @@ pub fn examine(store: Option<&Path>) -> Vec<Check> {
             remedy: finding.remedy,
         })
         .collect();
+    in_place(&mut checks);
     match Store::open(store) {
         Ok(store) => {
             checks.extend(place::checks(store.root()));
@@ -64,9 +66,74 @@ pub fn examine(store: Option<&Path>) -> Vec<Check> {
                 .remedy("give another directory with --store or WARPDRIVE_STORE"),
         ),
     }
-    checks.extend(programs::checks());
-    checks.extend(abilities::checks(&checks));
+    let sandboxes = !is_in_place_only(&checks);
+    let lacking = checks
+        .iter()
+        .any(|check| check.name == "user namespaces" && check.verdict != Verdict::Ok);
+    // Nobody installs a package in a pod.
+    if lacking && (!sandboxes || sandbox::in_pod()) {
+        checks.retain(|check| !OF_MACHINES.contains(&check.name.as_str()));
+    } else {
+        checks.extend(programs::checks());
+    }
+    let abilities = abilities::checks(&checks, sandboxes);
+    checks.extend(
+        abilities
+            .into_iter()
+            .filter(|check| sandboxes || !OF_MACHINES.contains(&check.name.as_str())),
+    );
     checks
+}
+
+/// The check that says whether a build can be done without a sandbox.
+const IN_PLACE: &str = "in place";
+
+/// What helps where sandboxes start, and is nothing to be had or to be missed in a pod.
+const OF_MACHINES: &[&str] = &[
+    "subordinate ids",
+    "private network",
+    "limits",
+    "builder images",
+    "installer",
+    "you can make",
+];
+
+/// In an image of `builder push` a build needs no namespace: what would otherwise be a failure is none.
+fn in_place(checks: &mut Vec<Check>) {
+    let base = match BaseFile::of_this_image() {
+        Ok(Some(base)) => base,
+        Ok(None) => return,
+        Err(error) => {
+            checks.push(
+                Check::new(IN_PLACE, Verdict::Warn, error.to_string())
+                    .remedy("make the pod's image anew: `warpdrive builder push`"),
+            );
+            return;
+        }
+    };
+    for check in checks
+        .iter_mut()
+        .filter(|check| check.verdict == Verdict::Fail)
+    {
+        check.verdict = Verdict::Warn;
+        check.remedy = Some("build with `--in-place`, which does not need it".to_owned());
+    }
+    let fence = match sandbox::landlock_version() {
+        Some(version) => format!("behind Landlock {version}"),
+        None => "without a fence: this kernel has no Landlock for it".to_owned(),
+    };
+    let detail = format!("`image --in-place` builds on {}, {fence}", base.reference);
+    checks.push(Check::new(IN_PLACE, Verdict::Ok, detail));
+}
+
+/// Whether images can be built here in place, and in no sandbox.
+#[must_use]
+pub fn is_in_place_only(checks: &[Check]) -> bool {
+    let has = |name: &str, verdict| {
+        let mut checks = checks.iter();
+        checks.any(|check| check.name == name && check.verdict == verdict)
+    };
+    has(IN_PLACE, Verdict::Ok) && has("user namespaces", Verdict::Warn)
 }
 
 /// Whether something essential is missing.

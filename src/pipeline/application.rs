@@ -203,7 +203,7 @@ pub(super) fn phase<'scope, 'env: 'scope>(
             unfinished: Some(Unfinished { gate: None, key }),
         });
     }
-    let tools = tools::ensure(store, progress)?;
+    let tools = tools::ensure(store, &request.place, progress)?;
     let mut lowers: Vec<PathBuf> = dependencies::lowers(store, phase1)?;
     lowers.extend(base.lowers(store)?);
     let below = lowers.clone();
@@ -249,7 +249,7 @@ pub(super) fn phase<'scope, 'env: 'scope>(
         Some(scope.spawn(move || {
             let _kept = kept;
             let redact = |text: &str| told.redactor.clean(text);
-            super::smoke::gate(lowers, env, told.limits, &redact, progress)
+            super::smoke::gate(lowers, env, told.limits, &told.place, &redact, progress)
         }))
     } else {
         None

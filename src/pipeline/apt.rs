@@ -18,7 +18,7 @@ const MAX: usize = 200;
 
 /// What is named, and in which file.
 pub(super) struct Named {
-    file: &'static str,
+    pub(super) file: &'static str,
     packages: BTreeSet<String>,
 }
 

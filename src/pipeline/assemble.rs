@@ -69,13 +69,16 @@ pub(super) fn run(
     progress: &dyn Progress,
 ) -> Result<Outcome, BuildError> {
     let code = stage.code;
-    let sandbox = network::start(
+    let mut started = network::start(
         spec(stage, inputs),
         code,
         &environment::indexes_and_proxies(inputs),
+        &inputs.place,
         progress,
     )?;
-    attend(sandbox, &inputs.redactor, progress)
+    let outcome = attend(&mut started.sandbox, &inputs.redactor, progress)?;
+    started.settle()?;
+    Ok(outcome)
 }
 
 /// The sandbox of a stage.
@@ -109,7 +112,7 @@ pub(super) fn spec(stage: Stage, inputs: &SandboxInputs) -> Spec {
 /// Waits for the end of a command and shows what it prints meanwhile on those of its streams that
 /// nobody has taken.
 pub(super) fn attend(
-    mut sandbox: Sandbox,
+    sandbox: &mut Sandbox,
     redactor: &Redactor,
     progress: &dyn Progress,
 ) -> Result<Outcome, BuildError> {

@@ -30,7 +30,8 @@ const UNKNOWN: Verdict = Verdict {
 /// Judges the builder as an image of ours would have it: with our user, our layers and, with
 /// `--harden`, its layer.
 pub(super) fn builder(context: Context<'_>, base: &Base) -> Result<(), BuildError> {
-    if !context.request.audit.builder_too {
+    let request = context.request;
+    if !request.audit.builder_too || request.place.base_file().is_some() {
         return Ok(());
     }
     let mut config = base.image.config.clone();
@@ -114,21 +115,22 @@ pub(super) fn image(
         progress,
     } = context;
     let name = request.name.as_given();
-    let absent = image
-        .manifest
-        .layers()
-        .iter()
-        .filter(|layer| !store.has_whole_blob(layer));
-    let absent = absent.count();
-    if absent > 0 && !request.audit.required {
+    let elsewhere = request.place.base_file();
+    let layers = image.manifest.layers().iter();
+    let absent = layers.filter(|layer| !store.has_whole_blob(layer)).count();
+    if elsewhere.is_none() && absent > 0 && !request.audit.required {
         progress.warning(&format!(
             "the image is not audited: {absent} of its layers stay in the registry; \
              `warpdrive audit docker://{name}` reads them there"
         ));
         return Ok(UNKNOWN);
     }
-    let judged = audit::from_store(store, name, image)
-        .and_then(|image| audit::audit_remembering(store, &image, &request.audit.policy, today()?));
+    let judged = audit::from_store(store, name, image).and_then(|mut image| {
+        if elsewhere.is_some() {
+            image.absent = in_base;
+        }
+        audit::audit_remembering(store, &image, &request.audit.policy, today()?)
+    });
     let report = match judged {
         Ok(report) => report,
         Err(error) if request.audit.required => return Err(error.into()),
@@ -154,17 +156,33 @@ pub(super) fn image(
             progress.warning(&line);
         }
     }
+    // Of the base it is known what was found when its image was made for pods.
+    let found = elsewhere.map(|base| base.audit.clone()).unwrap_or_default();
+    if found.refused {
+        if request.audit.required {
+            return Err(BuildError::AuditRefused {
+                what: "the base",
+                name: base.to_owned(),
+                findings: Vec::new(),
+            });
+        }
+        progress.warning(&format!("the base {base} does not pass the audit"));
+    }
     Ok(Verdict {
-        verdict: if report.is_refused() {
+        verdict: if report.is_refused() || found.refused {
             "refused"
         } else {
             "passed"
         },
-        high: report.count(Severity::High),
-        medium: report.count(Severity::Medium),
-        low: report.count(Severity::Low),
-        info: report.count(Severity::Info),
-        from_base: report.findings.iter().filter(of_base).count(),
+        high: found.high + report.count(Severity::High),
+        medium: found.medium + report.count(Severity::Medium),
+        low: found.low + report.count(Severity::Low),
+        info: found.info + report.count(Severity::Info),
+        from_base: report.findings.iter().filter(of_base).count()
+            + found.high
+            + found.medium
+            + found.low
+            + found.info,
     })
 }
 

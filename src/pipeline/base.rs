@@ -19,6 +19,7 @@ use crate::store::{Image, Store};
 use super::context::Context;
 use super::error::BuildError;
 use super::harden;
+use super::place::Place;
 use super::report::NameAndDigest;
 use super::request::Pull;
 use super::transfers::Transfers;
@@ -33,6 +34,8 @@ pub(super) struct Base {
     /// `--harden`, between the base and the builder layer; what runs during the build does not see it.
     pub(super) hardening: Option<StoredLayer>,
     pub(super) hardening_cached: bool,
+    /// Where its stages run.
+    pub(super) place: Place,
 }
 
 impl Base {
@@ -79,6 +82,9 @@ impl Base {
 
     /// Overlay lower directories, the uppermost first.
     pub(super) fn lowers(&self, store: &Store) -> Result<Vec<PathBuf>, BuildError> {
+        if let Some(lowers) = self.place.lowers() {
+            return Ok(lowers);
+        }
         let ownership = IdMode::current().into();
         let mut lowers = vec![rootfs::unpacked_layer(
             store,
@@ -102,6 +108,12 @@ pub(super) fn take(
         request,
         progress,
     } = context;
+    if let Some(base) = in_place(&request.place)? {
+        request.place.check_builder(named)?;
+        progress.step(&format!("---> Building in place, on {}", base.reference));
+        fits_python(&base, python)?;
+        return Ok(base);
+    }
     let choice = choose::choose(store, named, python)?;
     progress.step(&format!(
         "---> Using builder {} ({})",
@@ -128,18 +140,41 @@ pub(super) fn take(
             },
             (error, _) => error,
         })?;
+    fits_python(&base, python)?;
+    Ok(base)
+}
+
+/// The base that this process stands on; `None` where there is one to be taken.
+fn in_place(place: &Place) -> Result<Option<Base>, BuildError> {
+    let Some(known) = place.base_file() else {
+        return Ok(None);
+    };
+    Ok(Some(Base {
+        reference: known.reference.clone(),
+        image: known.image()?,
+        python: known.python.clone(),
+        builder_layer: known.builder_layer.clone(),
+        builder_layer_cached: true,
+        hardening: None,
+        hardening_cached: false,
+        place: place.clone(),
+    }))
+}
+
+/// Refuses a base with another Python than the project asks for.
+fn fits_python(base: &Base, python: Option<&PythonRequest>) -> Result<(), BuildError> {
     if let Some(wanted) = python
         && !wanted.matches(base.python.minor())
     {
         return Err(BuilderError::WrongPython {
-            reference: base.reference,
+            reference: base.reference.clone(),
             wanted: wanted.text.clone(),
             wanted_by: wanted.source.clone(),
-            found: base.python.version,
+            found: base.python.version.clone(),
         }
         .into());
     }
-    Ok(base)
+    Ok(())
 }
 
 /// A builder of ours that the rule has chosen: made here if it is not there and can be made. Where
@@ -267,6 +302,7 @@ pub(super) fn prepare(
         builder_layer_cached,
         hardening: None,
         hardening_cached: false,
+        place: Place::Sandbox,
     })
 }
 

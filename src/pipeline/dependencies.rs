@@ -177,7 +177,7 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
             because: vec![because.to_owned()],
         });
     }
-    let tools = tools::ensure(store, progress)?;
+    let tools = tools::ensure(store, &request.place, progress)?;
     let writer = LayerWriter::new(store, request);
     match fragments::phase(materials, &source, &tools)? {
         fragments::Outcome::Installed(result, fragments) => {

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use crate::builder::FIXED_TIME_RFC3339;
 use crate::builder::layer::StoredLayer;
 use crate::oci::{
-    Descriptor, HistoryEntry, ImageConfig, ImageManifestBuilder, MediaType, descriptor, docker,
-    to_canonical_json,
+    Descriptor, HistoryEntry, ImageConfig, ImageManifestBuilder, MediaType, OciError, descriptor,
+    docker, to_canonical_json,
 };
 use crate::source::Commit;
-use crate::store::Image;
+use crate::store::{Image, Store};
 
 use super::context::Context;
 use super::error::BuildError;
@@ -121,18 +121,7 @@ impl Draft {
         let config = descriptor(MediaType::ImageConfig, config_digest, config_size);
         let (descriptors, layers): (Vec<Descriptor>, Vec<LayerReport>) =
             self.layers.into_iter().unzip();
-        let manifest = ImageManifestBuilder::default()
-            .schema_version(2u32)
-            .media_type(MediaType::ImageManifest)
-            .config(config.clone())
-            .layers(descriptors)
-            .annotations(annotations)
-            .build()
-            .map_err(|error| crate::oci::OciError::Shape {
-                what: "the new manifest".into(),
-                problem: error.to_string(),
-            })?;
-        let manifest = to_canonical_json(&manifest)?;
+        let manifest = manifest(config.clone(), descriptors, annotations)?;
         leaks.check("the image's manifest", &manifest)?;
         let (digest, size) = store.put_blob(&manifest)?;
         Ok(Committed {
@@ -142,6 +131,39 @@ impl Draft {
             user,
         })
     }
+
+    /// The same for an image in which nothing of a build is.
+    pub(super) fn write(
+        self,
+        store: &Store,
+        annotations: HashMap<String, String>,
+    ) -> Result<Descriptor, BuildError> {
+        let (digest, size) = store.put_blob(&self.config.to_bytes())?;
+        let config = descriptor(MediaType::ImageConfig, digest, size);
+        let layers = self.layers.into_iter().map(|(layer, _)| layer).collect();
+        let (digest, size) = store.put_blob(&manifest(config, layers, annotations)?)?;
+        Ok(descriptor(MediaType::ImageManifest, digest, size))
+    }
+}
+
+/// The manifest's bytes.
+fn manifest(
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+    annotations: HashMap<String, String>,
+) -> Result<Vec<u8>, OciError> {
+    let manifest = ImageManifestBuilder::default()
+        .schema_version(2u32)
+        .media_type(MediaType::ImageManifest)
+        .config(config)
+        .layers(layers)
+        .annotations(annotations)
+        .build()
+        .map_err(|error| OciError::Shape {
+            what: "the new manifest".into(),
+            problem: error.to_string(),
+        })?;
+    to_canonical_json(&manifest)
 }
 
 fn report(

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::builder::BuilderError;
 use crate::layer::LayerError;
 use crate::oci::{Digest, OciError};
+use crate::pod::PodError;
 use crate::registry::RegistryError;
 use crate::remote_cache::CacheError;
 use crate::rootfs::RootfsError;
@@ -121,6 +122,20 @@ pub enum BuildError {
          consent"
     )]
     BuilderNotAllowed { reference: String, place: String },
+    #[error(
+        "its layer {number} is not that of the base {reference}, which this step stands on ({wanted})"
+    )]
+    OtherBase {
+        number: usize,
+        reference: String,
+        wanted: String,
+    },
+    #[error("its layer {layer} is not what its configuration says ({wanted}): {problem}")]
+    OtherContent {
+        layer: String,
+        wanted: String,
+        problem: String,
+    },
     #[error("{what} `{name}` does not pass the audit")]
     AuditRefused {
         what: &'static str,
@@ -158,6 +173,8 @@ pub enum BuildError {
     S2iBuild(#[from] super::s2i::S2iBuildError),
     #[error(transparent)]
     Builder(#[from] BuilderError),
+    #[error(transparent)]
+    Pod(#[from] PodError),
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]

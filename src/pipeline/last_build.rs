@@ -214,6 +214,7 @@ impl LastBuild {
             builder_layer_cached: true,
             hardening: None,
             hardening_cached: false,
+            place: context.request.place.clone(),
         }))
     }
 

@@ -22,6 +22,7 @@ use crate::store::{Scratch, Store};
 use super::error::BuildError;
 use super::locked::{self, Environment, Locked};
 use super::package_indexes::Indexes;
+use super::place::Place;
 use super::tools;
 
 /// Two lines: the version, and the C library with its own.
@@ -117,7 +118,7 @@ pub fn ready(
     let mut more = vec![(contract::LISTED.to_owned(), path.display().to_string())];
     // What is not in a lock has to be kept from being looked for, which pip cannot.
     if matches!(found, Found::Bound(_)) && process::which("uv", variables).is_none() {
-        let tools = tools::ensure(store, progress)?;
+        let tools = tools::ensure(store, &Place::Sandbox, progress)?;
         let bin = scratch.path().join("bin");
         std::fs::create_dir(&bin)
             .and_then(|()| symlink(tools.directory.join("bin/uv"), bin.join("uv")))

@@ -29,6 +29,7 @@ mod deliver;
 mod dependencies;
 mod difference;
 mod draft;
+mod elsewhere;
 mod environment;
 mod error;
 mod fetch;
@@ -53,7 +54,9 @@ mod package_indexes;
 mod parallel;
 mod path_bytes;
 mod pitfalls;
+mod place;
 mod plan;
+mod pod_image;
 mod record;
 mod remote_image;
 mod report;
@@ -90,9 +93,12 @@ use plan::Reading;
 
 pub use commit::LABEL_PLAN;
 pub use difference::Difference;
+pub use elsewhere::{OnBase, check_on_base};
 pub use error::BuildError;
 #[cfg(fuzzing)]
 pub use fragments::places_of_wheel;
+pub use place::{FenceWish, Here, Place};
+pub use pod_image::pod_image;
 pub use record::{LABEL_BUILD, Record};
 pub use remote_image::remote_image;
 pub use report::{
@@ -149,6 +155,7 @@ fn unnamed(context: Context<'_>, source: &Collected) -> Result<Built, BuildError
         return Ok(built);
     }
     if let Some(builder) = builder
+        && request.place.base_file().is_none()
         && {
             base::refresh(context, &builder)?;
             s2i::is_builder(store, &builder, s2i::PullPolicy::IfNotPresent, progress)?

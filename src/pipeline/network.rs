@@ -9,8 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::progress::Progress;
 use crate::sandbox::{
-    self, Io, Mount, Network, OUTWARD_NAME_SERVER, Sandbox, SandboxError, Spec, resolver_file,
+    self, Io, Mount, Network, OUTWARD_NAME_SERVER, SandboxError, Spec, resolver_file,
 };
+
+use super::error::BuildError;
+use super::place::{Place, Reach, Started};
 
 const RESOLVER: &str = "/etc/resolv.conf";
 
@@ -27,12 +30,16 @@ pub(super) enum Code {
 
 /// Starts the command with the network that a build allows to such code, which is `spec.network`.
 /// `indexes` are the caller's settings of indexes and proxies.
-pub(super) fn start(
+pub(super) fn start<'p>(
     mut spec: Spec,
     code: Code,
     indexes: &[String],
+    place: &'p Place,
     progress: &dyn Progress,
-) -> Result<Sandbox, SandboxError> {
+) -> Result<Started<'p>, BuildError> {
+    if matches!(place, Place::Here(_)) {
+        return place.start(&spec, Io::piped(), &reach(spec.network, code, indexes));
+    }
     match (spec.network, code) {
         (Network::None, _) => {}
         (_, Code::Offline) => spec.network = Network::None,
@@ -46,8 +53,9 @@ pub(super) fn start(
             let outward = outward(spec.clone(), indexes);
             let started = sandbox::outbound()
                 .map_err(SandboxError::NoOutbound)
-                .and_then(|_| sandbox::spawn(&outward, Io::piped()));
-            let Err(SandboxError::NoOutbound(reason)) = started else {
+                .map_err(BuildError::from)
+                .and_then(|_| place.start(&outward, Io::piped(), &Reach::Everything));
+            let Err(BuildError::Sandbox(SandboxError::NoOutbound(reason))) = started else {
                 return started;
             };
             once(
@@ -57,7 +65,32 @@ pub(super) fn start(
             spec.network = Network::Host;
         }
     }
-    sandbox::spawn(&spec, Io::piped())
+    place.start(&spec, Io::piped(), &Reach::Everything)
+}
+
+/// Ports that foreign code reaches here, besides those of indexes and proxies that the caller named: an
+/// address cannot be fenced off, but a registry, a database or the cluster's own interface mostly has
+/// another port.
+const OUTWARD: [u16; 3] = [53, 80, 443];
+
+/// What a command may connect to where there is no network namespace.
+fn reach(network: Network, code: Code, indexes: &[String]) -> Reach {
+    match (network, code) {
+        (Network::None, _) | (_, Code::Offline) => Reach::Ports(Vec::new()),
+        (Network::Host, _) | (_, Code::Ours) => Reach::Everything,
+        (_, Code::Foreign) => {
+            let named = indexes.iter().flat_map(|value| ports(value));
+            let mut ports: Vec<u16> = OUTWARD.into_iter().chain(named).collect();
+            ports.sort_unstable();
+            ports.dedup();
+            Reach::Ports(ports)
+        }
+    }
+}
+
+/// The ports of the URLs in a variable's value.
+fn ports(value: &str) -> Vec<u16> {
+    places(value).map(|(_, port)| port).collect()
 }
 
 /// One line about what code on this machine's network can reach.
@@ -127,10 +160,12 @@ fn hosts(text: &str) -> Vec<(String, IpAddr)> {
     found
 }
 
-/// The addresses of the URLs in a variable's value. A proxy's may have no scheme.
-fn addresses(value: &str, names: &[(String, IpAddr)]) -> Vec<SocketAddr> {
-    let mut found = Vec::new();
-    for word in value.split([' ', '\t', '\n', ',']) {
+/// Hosts and ports of the URLs in a variable's value. A proxy's may have no scheme.
+fn places(value: &str) -> impl Iterator<Item = (String, u16)> {
+    value.split([' ', '\t', '\n', ',']).filter_map(|word| {
+        if word.is_empty() {
+            return None;
+        }
         let (scheme, rest) = match word.split_once("://") {
             // uv names an index as in `name=https://…`.
             Some((scheme, rest)) => (scheme.rsplit('=').next().unwrap_or(scheme), rest),
@@ -147,10 +182,15 @@ fn addresses(value: &str, names: &[(String, IpAddr)]) -> Vec<SocketAddr> {
             _ if scheme.eq_ignore_ascii_case("https") => (place.trim_end_matches(':'), Some(443)),
             _ => (place.trim_end_matches(':'), Some(80)),
         };
-        let Some(port) = port else {
-            continue;
-        };
         let host = host.trim_start_matches('[').trim_end_matches(']');
+        Some((host.to_owned(), port?))
+    })
+}
+
+/// The addresses of the URLs in a variable's value, by these names.
+fn addresses(value: &str, names: &[(String, IpAddr)]) -> Vec<SocketAddr> {
+    let mut found = Vec::new();
+    for (host, port) in places(value) {
         if let Ok(address) = host.parse() {
             found.push(SocketAddr::new(address, port));
             continue;

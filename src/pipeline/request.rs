@@ -11,6 +11,7 @@ use crate::source::{SourceRequest, Tree};
 use crate::transport::Destination;
 
 use super::error::BuildError;
+use super::place::Place;
 use super::secrets::Redactor;
 use super::without_sandbox::SandboxUse;
 
@@ -81,6 +82,8 @@ pub struct Request {
     pub host_env: BTreeMap<String, String>,
     /// The code of the application and of sdists sees the logins of the host's package indexes, too.
     pub expose_index_credentials: bool,
+    /// Where the stages run.
+    pub place: Place,
 }
 
 impl Request {

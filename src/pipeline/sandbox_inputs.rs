@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::app::listed::Listed;
 use crate::sandbox::{Limits, Network};
 
+use super::place::Place;
 use super::request::{Request, Secret};
 use super::secrets::Redactor;
 
@@ -60,6 +61,7 @@ pub(super) struct SandboxInputs {
     pub(super) index_logins: bool,
     pub(super) network: Network,
     pub(super) limits: Limits,
+    pub(super) place: Place,
     /// Cleans what it prints.
     pub(super) redactor: Redactor,
 }
@@ -77,6 +79,7 @@ impl SandboxInputs {
             index_logins: request.expose_index_credentials,
             network: request.network,
             limits: request.limits.clone(),
+            place: request.place.clone(),
             redactor: request.redactor(),
         }
     }
@@ -108,6 +111,7 @@ impl SandboxInputs {
             index_logins: true,
             network: request.network,
             limits: request.limits.clone(),
+            place: request.place.clone(),
             redactor: request.redactor(),
         }
     }
@@ -180,6 +184,7 @@ mod tests {
             .into_iter()
             .collect(),
             expose_index_credentials: false,
+            place: Place::Sandbox,
         }
     }
 

@@ -48,8 +48,9 @@ pub(super) fn share(
         application,
     } = *results;
     let mut items = fragments::shared_items(context, base, &dependencies.1.wheels)?;
-    // An image that has no layer of --harden and one base is what the next one can begin with.
-    if base.hardening.is_none() {
+    // What the next one can begin with: no layer of --harden, one base, whose files are here.
+    let in_place = request.place.base_file().is_some();
+    if base.hardening.is_none() && request.runtime_image.is_none() && !in_place {
         items.extend(last.item(
             context,
             (builder, branch),

@@ -1,10 +1,12 @@
 //! Step 7: copies of the finished image go where the user wants them.
 
 use crate::oci::Descriptor;
+use crate::pod::{BaseFile, PodError};
 use crate::registry::{Client, ClientOptions};
-use crate::transport::{self, Shape};
+use crate::transport::{self, Destination, Shape};
 
 use super::context::Context;
+use super::elsewhere::OnBase;
 use super::error::BuildError;
 use super::transfers::Transfers;
 
@@ -17,6 +19,10 @@ pub(super) fn ship(context: Context<'_>, image: &Descriptor) -> Result<Vec<Strin
     } = context;
     for output in &request.outputs {
         progress.step(&format!("---> Writing {output}"));
+        if let Some(base) = request.place.base_file() {
+            write_without_base(context, image, output, base)?;
+            continue;
+        }
         transport::export(
             store,
             image,
@@ -30,10 +36,50 @@ pub(super) fn ship(context: Context<'_>, image: &Descriptor) -> Result<Vec<Strin
         progress.step(&format!("---> Pushing {}", request.name.canonical()));
         let client = Client::new(ClientOptions::default())?;
         let listener = Transfers::new(progress);
+        if let Some(base) = request.place.base_file() {
+            client.push(image, &OnBase::new(store, base)?, &request.name, &listener)?;
+            pushed.push(request.name.canonical());
+            return Ok(pushed);
+        }
         // A base that was imported may have layers without compression.
         let image = transport::shaped(store, image, Shape::default(), &listener)?;
         client.push(&image, store, &request.name, &listener)?;
         pushed.push(request.name.canonical());
     }
     Ok(pushed)
+}
+
+/// What was built in place has its base in a registry alone.
+fn write_without_base(
+    context: Context<'_>,
+    image: &Descriptor,
+    output: &Destination,
+    base: &BaseFile,
+) -> Result<(), BuildError> {
+    let Context {
+        store, progress, ..
+    } = context;
+    let Destination::Oci { directory, tag } = output else {
+        return Err(PodError::NotHere {
+            what: format!("--output {output}"),
+            instead: "write `oci:DIR`, or push the image".to_owned(),
+        }
+        .into());
+    };
+    let mut left_out = base.elsewhere()?;
+    left_out.remove(base.builder_layer.descriptor.digest().as_ref());
+    transport::export_without(
+        store,
+        image,
+        directory,
+        tag.as_deref(),
+        &left_out,
+        &Transfers::new(progress),
+    )?;
+    progress.step(&format!(
+        "        without the {} layers of the base, which {} has",
+        left_out.len(),
+        base.repository
+    ));
+    Ok(())
 }

@@ -11,9 +11,10 @@ use serde::Deserialize;
 use crate::app::advice::Advice;
 use crate::builder::{APP_GID, APP_ROOT, APP_UID};
 use crate::progress::{Progress, printable};
-use crate::sandbox::{self, Exit, Io, Limits, Mount, Network, Root, Spec};
+use crate::sandbox::{Exit, Io, Limits, Mount, Network, Root, Spec};
 
 use super::error::BuildError;
+use super::place::{Place, Reach};
 
 /// Our own, above the limit that the imports get (`app::run::smoke`).
 const LIMIT: Duration = Duration::from_secs(90);
@@ -36,6 +37,7 @@ pub(super) fn gate(
     lowers: Vec<PathBuf>,
     env: Vec<(String, String)>,
     mut limits: Limits,
+    place: &Place,
     redact: &dyn Fn(&str) -> String,
     progress: &dyn Progress,
 ) -> Result<(), BuildError> {
@@ -69,7 +71,8 @@ pub(super) fn gate(
         #[cfg(debug_assertions)]
         without: Vec::new(),
     };
-    let mut sandbox = sandbox::spawn(&spec, Io::piped())?;
+    let mut started = place.start(&spec, Io::piped(), &Reach::Ports(Vec::new()))?;
+    let sandbox = &mut started.sandbox;
     let stdout = sandbox.take_stdout();
     let stderr = sandbox.take_stderr();
     let (exit, answer) = std::thread::scope(|scope| {
@@ -87,7 +90,9 @@ pub(super) fn gate(
         let answer = answer.and_then(|answer| answer.join().ok());
         (exit, answer.unwrap_or_default())
     });
-    if exit? == Exit::Interrupted {
+    let exit = exit?;
+    started.settle()?;
+    if exit == Exit::Interrupted {
         return Err(BuildError::Interrupted);
     }
     let answer: Answer = serde_json::from_slice(&answer).unwrap_or_else(|_| Answer {

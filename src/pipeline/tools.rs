@@ -12,6 +12,7 @@ use crate::registry::{Client, ClientOptions};
 use crate::store::Store;
 
 use super::error::BuildError;
+use super::place::Place;
 use super::tree::make_directory;
 
 /// A wheel of the package index, pinned by its hash.
@@ -61,7 +62,14 @@ pub(super) fn versions() -> String {
 }
 
 /// The installers' directory: from the store, or fetched.
-pub(super) fn ensure(store: &Store, progress: &dyn Progress) -> Result<Tools, BuildError> {
+pub(super) fn ensure(
+    store: &Store,
+    place: &Place,
+    progress: &dyn Progress,
+) -> Result<Tools, BuildError> {
+    if let Some(directory) = place.tools() {
+        return Ok(Tools { directory });
+    }
     let name = format!("tools-uv-{}-pip-{}", UV[0].version, PIP.version);
     let directory = store.root().join("cache").join(&name);
     if directory.join("bin/uv").is_file() {
@@ -117,7 +125,9 @@ pub(super) fn ensure(store: &Store, progress: &dyn Progress) -> Result<Tools, Bu
 /// # Errors
 /// If it is not in the store and cannot be fetched.
 pub fn pinned_uv(store: &Store, progress: &dyn Progress) -> Result<PathBuf, BuildError> {
-    Ok(ensure(store, progress)?.directory.join("bin/uv"))
+    Ok(ensure(store, &Place::Sandbox, progress)?
+        .directory
+        .join("bin/uv"))
 }
 
 fn fetch(pin: &Pin, into: &Path, progress: &dyn Progress) -> Result<PathBuf, BuildError> {

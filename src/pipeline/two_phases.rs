@@ -57,6 +57,7 @@ pub(super) fn without_the_base(
     } = context;
     // Only what is pushed beside the cache can do without the files.
     let is_worth_a_try = request.push
+        && request.place.base_file().is_none()
         && request.outputs.is_empty()
         && last.is_in(request.name.registry())
         && match reading.named_builder(store)? {
@@ -145,6 +146,13 @@ fn build_in<'scope, 'env: 'scope>(
     let base = base_of(context, way, &planned)?;
     if way.without_sandbox && packages.is_some() {
         return Err(needs("packages of Debian are installed"));
+    }
+    if let Some(named) = &packages {
+        let file = named.file;
+        let instead = "push a builder that has them: `warpdrive builder push`";
+        request
+            .place
+            .refuse(&format!("the Debian packages of {file}"), instead)?;
     }
     let base = apt::with(context, base, packages.as_ref())?;
     let locked = match &planned.lock {

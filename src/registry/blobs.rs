@@ -35,6 +35,10 @@ pub trait Blobs: Sync {
     fn repositories(&self, _blob: &Digest, _registry: &str) -> Vec<String> {
         Vec::new()
     }
+    /// `REGISTRY/REPOSITORY`, where alone the blob is: it can be mounted from there and not be sent.
+    fn elsewhere(&self, _blob: &Digest) -> Option<String> {
+        None
+    }
     /// A repository of a registry has the blob.
     fn note_repository(&self, _blob: &Digest, _registry: &str, _repository: &str) {}
 }

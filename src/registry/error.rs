@@ -38,6 +38,14 @@ pub enum RegistryError {
         wait: Duration,
         limit: Duration,
     },
+    #[error(
+        "{target} has not the base layer {digest}, and the registry does not mount it from {place}"
+    )]
+    Elsewhere {
+        digest: String,
+        target: String,
+        place: String,
+    },
     #[error("{host} may not be used: {} blocks it", by.display())]
     Blocked { host: String, by: PathBuf },
     #[error("{what} is for {found}, not for {wanted}")]
@@ -217,6 +225,9 @@ impl RegistryError {
             Self::OtherPlatform { .. } => Some(
                 "the image says so itself: name the platform that you want with `--platform OS/ARCH`, or have the image built for it".into(),
             ),
+            Self::Elsewhere { target, .. } => Some(format!(
+                "push the builder to the registry of {target} (`warpdrive builder push`), build in that image, and let the login read the builder's repository; or copy the base there: `warpdrive copy`"
+            )),
             Self::NotFound { .. } => Some("check the name and the tag".into()),
             Self::Status { status: 429, .. } => Some(
                 "the registry limits how often it is asked: wait, or log in for a higher limit".into(),

@@ -112,6 +112,13 @@ impl<'a> Upload<'a> {
                 Begun::Place(begun) => place = Some(begun),
             }
         }
+        if let Some(place) = self.blobs.elsewhere(self.blob.digest()) {
+            return Err(RegistryError::Elsewhere {
+                digest: self.blob.digest().to_string(),
+                target: self.repository.full_name(),
+                place,
+            });
+        }
         let file = Arc::new(self.open()?);
         self.progress.event(&Event::Start {
             digest: self.blob.digest(),

@@ -10,14 +10,14 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::Mode;
 use rustix::net::RecvFlags;
-use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal};
+use rustix::process::{PidfdFlags, Resource, Rlimit, Signal};
 use rustix::thread::UnshareFlags;
 
 use super::capabilities::Identity;
@@ -27,9 +27,11 @@ use super::helper::{quiet_streams, tie_to_parent};
 use super::id_map::IdMode;
 use super::outward::Door;
 use super::spec::{Defence, Network};
+use super::to_parent::{Descriptors, detach, introduce};
 use super::wire::{self, Message, Request, Run};
 use super::{
-    capabilities, enter, fence, init, join, mounts, network, outward, probe, seccomp, sys, terminal,
+    capabilities, enter, fence, here_child, init, join, landlock, mounts, network, outward, probe,
+    seccomp, sys, terminal,
 };
 
 /// The name under which this program is started as a child of ourselves.
@@ -104,6 +106,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> i32 {
         .and_then(|request| match request {
             Request::Run(run) => monitor(&run, &mut to_parent),
             Request::Join(join) => join::monitor(&join, &mut to_parent),
+            Request::Here(here) => here_child::monitor(&here, &mut to_parent),
         });
     match result {
         Ok(()) => 0,
@@ -112,44 +115,6 @@ fn run(arguments: impl Iterator<Item = OsString>) -> i32 {
             1
         }
     }
-}
-
-/// What connects the children with the parent.
-pub(super) struct Descriptors {
-    pub(super) control: OwnedFd,
-    /// Gone when this process has nothing more to do with the set-up.
-    pub(super) setup: Option<File>,
-}
-
-impl Descriptors {
-    pub(super) fn report(&mut self, failure: &Failure) {
-        if let Some(setup) = &mut self.setup {
-            wire::report(setup, failure);
-        }
-    }
-
-    /// What has to stay open until execve.
-    pub(super) fn numbers(&self, terminal: Option<&OwnedFd>) -> Vec<RawFd> {
-        let setup = self.setup.as_ref().map(AsRawFd::as_raw_fd);
-        let terminal = terminal.map(AsRawFd::as_raw_fd);
-        [Some(self.control.as_raw_fd()), setup, terminal]
-            .into_iter()
-            .flatten()
-            .collect()
-    }
-}
-
-/// Leaves the caller's session, so that a key on its terminal reaches only the caller, and ties
-/// this process's life to the parent's.
-pub(super) fn detach(parent: i32) -> Result<(), Failure> {
-    let _ = rustix::process::setsid();
-    tie_to_parent()?;
-    if rustix::process::getppid() != Pid::from_raw(parent) {
-        return Err(Failure::new(
-            "the process that asked for the sandbox is gone",
-        ));
-    }
-    Ok(())
 }
 
 /// Between monitor and pid 1: "here is a way out to serve", "the network namespace is there", "go on".
@@ -227,21 +192,6 @@ fn outside(
     network::outside(&request.spec, pidfd, pid, doors, control)
 }
 
-/// Tells the parent about the process that a pidfd stands for.
-pub(super) fn introduce(
-    pidfd: &OwnedFd,
-    pid: Option<i32>,
-    to_parent: &Descriptors,
-) -> Result<(), Failure> {
-    let pid = pid.ok_or_else(|| Failure::new("looking up the command's process id"))?;
-    wire::send(
-        &to_parent.control,
-        &Message::Started { pid },
-        Some(pidfd.as_fd()),
-    )
-    .doing("reporting the command's process id")
-}
-
 /// Puts the monitor into a pid namespace of its own, around the sandbox's.
 ///
 /// A command that is pid 1 itself could undo its parent-death signal. The end of this namespace's
@@ -294,7 +244,7 @@ fn first_process(
     }
     sys::unshare(namespaces).doing("creating namespaces")?;
     if own_network {
-        network::raise_loopback()?;
+        raise_loopback(spec.network)?;
     }
     if spec.network == Network::Outward {
         if !spec.lacks(Defence::HostAddresses) {
@@ -354,6 +304,18 @@ fn first_process(
     }
 }
 
+/// Without `CAP_NET_ADMIN`, as in some pods, the loopback device stays down: where no network is wanted that
+/// is none, and there is none that leads outward.
+fn raise_loopback(network: Network) -> Result<(), Failure> {
+    match (network::raise_loopback(), network) {
+        (Err(failure), Network::None) if failure.errno == Some(libc::EPERM) => Ok(()),
+        (Err(failure), Network::Outward) if failure.errno == Some(libc::EPERM) => Err(
+            Failure::no_outbound("this process may not set networks up".to_owned()),
+        ),
+        (result, _) => result,
+    }
+}
+
 /// Gives up all power: user, capabilities, Landlock's fence, system calls.
 pub(super) fn confine(
     who: &Identity<'_>,
@@ -368,7 +330,7 @@ pub(super) fn confine(
     // Changing the user has cleared it.
     tie_to_parent()?;
     if host_network && !lacks(Defence::AbstractSockets) {
-        sys::landlock_abstract_sockets().doing("fencing off abstract sockets by Landlock")?;
+        landlock::abstract_sockets().doing("fencing off abstract sockets by Landlock")?;
     }
     if lacks(Defence::SystemCalls) {
         return Ok(());

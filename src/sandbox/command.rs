@@ -8,8 +8,8 @@ use std::path::Path;
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit};
 
-use super::child::Descriptors;
 use super::error::{Doing, Failure, FailureKind};
+use super::to_parent::Descriptors;
 use super::{sys, wire};
 
 /// Pipes become the command's user's, so that it can open `/dev/stdout` again, as in docker.

@@ -3,6 +3,7 @@
 //! Names are looked up in `/etc/passwd` by hand: a static glibc must not call `getpwnam`.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::thread::CapabilitySet;
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,14 @@ pub(super) const APP_UID: u32 = 1001;
 pub(super) const APP_GID: u32 = 0;
 /// With one own and this many subordinate ids a whole image fits.
 const WANTED: u32 = 65_536;
+
+/// This process never enters a user namespace, see [`stay`].
+static HERE: AtomicBool = AtomicBool::new(false);
+
+/// From now on files belong to this process's user, and to no other, whatever it could have otherwise.
+pub(super) fn stay() {
+    HERE.store(true, Ordering::Relaxed);
+}
 
 /// How ids look in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -28,6 +37,9 @@ pub enum IdMode {
 impl IdMode {
     /// The mode of this process, or, before [`super::enter`], the mode that it will have.
     pub fn current() -> Self {
+        if HERE.load(Ordering::Relaxed) {
+            return Self::SingleUid;
+        }
         match State::current() {
             State::Ready(mode) => mode,
             State::Outside => plan().mode(),

@@ -6,10 +6,10 @@ use std::os::fd::OwnedFd;
 
 use rustix::process::Pid;
 
-use super::child::Descriptors;
 use super::command::Prepared;
 use super::error::{Doing, Failure};
 use super::helper;
+use super::to_parent::Descriptors;
 use super::wire::{self, Message};
 use super::{sys, terminal};
 

@@ -11,12 +11,13 @@ use rustix::process::{Pid, PidfdFlags};
 use rustix::thread::ThreadNameSpaceType;
 
 use super::capabilities::Identity;
-use super::child::{self, Descriptors};
+use super::child;
 use super::command::{self, Prepared};
 use super::error::{Doing, Failure, SandboxError};
 use super::helper;
 use super::running::{self, Io, Sandbox};
 use super::spec::JoinSpec;
+use super::to_parent::{Descriptors, detach, introduce};
 use super::wire::{self, Join, Message, Request};
 use super::{limits, sys, terminal};
 
@@ -31,7 +32,7 @@ pub fn join(spec: &JoinSpec, io: Io) -> Result<Sandbox, SandboxError> {
 }
 
 pub(super) fn monitor(request: &Join, to_parent: &mut Descriptors) -> Result<(), Failure> {
-    child::detach(request.parent)?;
+    detach(request.parent)?;
     let target = request.spec.target;
     let gone = || Failure::new(format!("the sandbox's process {target} is not there"));
     let pid = Pid::from_raw(target)
@@ -83,7 +84,7 @@ pub(super) fn monitor(request: &Join, to_parent: &mut Descriptors) -> Result<(),
     };
     let pidfd =
         rustix::process::pidfd_open(command, PidfdFlags::empty()).doing("opening a pidfd")?;
-    child::introduce(&pidfd, table.pid_of(pidfd.as_fd()), to_parent)?;
+    introduce(&pidfd, table.pid_of(pidfd.as_fd()), to_parent)?;
     to_parent.setup = None;
     helper::quiet_streams();
     let status = match sys::wait(Some(command), false) {

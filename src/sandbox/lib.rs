@@ -18,10 +18,13 @@ mod error;
 mod exe;
 mod fence;
 mod helper;
+mod here;
+mod here_child;
 mod id_map;
 mod init;
 mod interrupt;
 mod join;
+mod landlock;
 mod limits;
 mod mount_points;
 mod mounts;
@@ -35,20 +38,25 @@ mod signal_queue;
 mod spec;
 mod sys;
 mod terminal;
+mod to_parent;
 mod wire;
 mod written;
 
 pub use child::{dispatch_child, in_new_session};
 pub use enter::{enter, enter_with, handed_over, will_enter};
 pub use error::{Failure, FailureKind, SandboxError};
+pub use here::{landlock_version, spawn_here, stay_here};
 pub use id_map::IdMode;
 pub use interrupt::{forward_signals, install_interrupt_handler, interrupt_fd, interrupted};
 pub use join::join;
 pub use limits::check_limits;
 pub use network::{Dialer, PRIVATE_NAME_SERVER, outbound, resolver_file};
 pub use outward::NAME_SERVER as OUTWARD_NAME_SERVER;
-pub use probe::{Finding, Verdict, fences_abstract_sockets, probe};
+pub use probe::{Finding, Verdict, fences_abstract_sockets, in_pod, probe};
 pub use running::{Io, Sandbox, Stream, spawn};
 pub use signal_queue::SignalQueue;
-pub use spec::{Capability, Defence, Exit, JoinSpec, Limits, Mount, Network, Root, Spec, Upper};
+pub use spec::{
+    Capability, Defence, Exit, HereSpec, Inside, JoinSpec, Limits, Mount, Network, Root, Spec,
+    Upper,
+};
 pub use wire::Size;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use super::id_map::{self, IdMode, Plan, State};
 use super::limits::{self, Groups};
 use super::spec::Limits;
-use super::{child, exe, network, sys};
+use super::{child, exe, landlock, network, sys};
 
 /// One thing that a sandbox needs or could use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,8 +74,25 @@ pub fn probe() -> Vec<Finding> {
 
 /// Why a user namespace may have been refused, and what to do about it.
 pub(super) fn user_namespace_remedy() -> String {
+    if in_pod() {
+        return POD_REMEDY.to_owned();
+    }
     remedy_for(&|path| fs::read_to_string(path).ok())
 }
+
+/// Whether this is a container of a pod.
+#[must_use]
+pub fn in_pod() -> bool {
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+        || Path::new("/var/run/secrets/kubernetes.io").exists()
+        || Path::new("/tekton").exists()
+}
+
+/// Nothing of it needs an administrator but the last.
+const POD_REMEDY: &str = "this is a pod, which rarely may make namespaces: build in place, which needs none \
+     (`warpdrive image NAME --in-place` in an image of `warpdrive builder push`); an administrator who wants \
+     nested builds can allow a pod with a user namespace of its own (`hostUsers: false`), root in it, and the \
+     capabilities SYS_ADMIN, NET_ADMIN, SETUID and SETGID";
 
 fn remedy_for(read: &dyn Fn(&str) -> Option<String>) -> String {
     let is = |path: &str, value: &str| read(path).is_some_and(|text| text.trim() == value);
@@ -183,7 +200,7 @@ pub(super) fn try_user_namespace() -> i32 {
     use rustix::thread::UnshareFlags;
     use std::io::Write;
     let uid = rustix::process::geteuid().as_raw();
-    let tried = sys::unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS)
+    let tried = sys::unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNS | UnshareFlags::NEWPID)
         .map_err(|error| format!("creating one: {error}"))
         .and_then(|()| {
             fs::write("/proc/self/setgroups", "deny")
@@ -199,13 +216,41 @@ pub(super) fn try_user_namespace() -> i32 {
                     rustix::mount::mount("tmpfs", "/tmp", "tmpfs", flags, None)
                 })
                 .map_err(|error| format!("mounting in it: {error}"))
-        });
+        })
+        .and_then(|()| try_proc());
     match tried {
         Ok(()) => 0,
         Err(reason) => {
             let _ = std::io::stderr().write_all(reason.as_bytes());
             1
         }
+    }
+}
+
+/// Mounts /proc as every sandbox does, in the first process of the new pid namespace. The kernel refuses it
+/// where parts of the one that is there are masked.
+fn try_proc() -> Result<(), String> {
+    match sys::fork() {
+        Ok(sys::Forked::Child) => {
+            let flags = rustix::mount::MountFlags::empty();
+            let status = match rustix::mount::mount("proc", "/proc", "proc", flags, None) {
+                Ok(()) => 0,
+                Err(error) => error.raw_os_error() & 0xff,
+            };
+            sys::exit_now(status);
+        }
+        Ok(sys::Forked::Parent(child)) => {
+            let status = sys::wait(Some(child), false).ok().flatten();
+            match status.map(|(_, status)| libc::WEXITSTATUS(status)) {
+                Some(0) => Ok(()),
+                Some(error) => Err(format!(
+                    "mounting /proc in it: {} (parts of /proc are masked here, as containers have it)",
+                    std::io::Error::from_raw_os_error(error)
+                )),
+                None => Err("mounting /proc in it failed".to_owned()),
+            }
+        }
+        Err(error) => Err(format!("starting a process in it: {error}")),
     }
 }
 
@@ -260,7 +305,7 @@ fn system_call_filter() -> Finding {
 }
 
 fn landlock() -> Finding {
-    match sys::landlock_abi() {
+    match landlock::version() {
         0 => Finding::warn("landlock", "not there").remedy(
             "builds that share the host's network can reach its abstract Unix sockets: Linux 6.12 \
              with landlock in lsm= prevents it, and so does --network none",
@@ -290,7 +335,7 @@ fn outbound() -> Finding {
 
 /// Whether commands on this machine's network are kept from its abstract Unix sockets.
 pub fn fences_abstract_sockets() -> bool {
-    sys::landlock_abi() >= 6
+    landlock::version() >= 6
 }
 
 /// That child, for a network: a namespace, and what carries its traffic out.

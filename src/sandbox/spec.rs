@@ -219,6 +219,31 @@ impl Capability {
     }
 }
 
+/// A command that runs here, as this process's own user.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HereSpec {
+    /// Program and arguments, looked up as in [`super::Spec`].
+    pub command: Vec<String>,
+    /// The whole environment; nothing is inherited.
+    pub env: Vec<(String, String)>,
+    pub cwd: PathBuf,
+    pub umask: u32,
+    /// Without one the command can reach what this process can.
+    pub fence: Option<Inside>,
+    pub limits: Limits,
+}
+
+/// What is inside of the fence.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Inside {
+    /// Files and directories that are read and executed.
+    pub readable: Vec<PathBuf>,
+    /// Files and directories that are written as well.
+    pub writable: Vec<PathBuf>,
+    /// TCP ports that are connected to; `None`: all of them.
+    pub ports: Option<Vec<u16>>,
+}
+
 /// A command in a sandbox that runs already.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct JoinSpec {

@@ -174,55 +174,6 @@ pub(super) fn drop_bounding(capability: u32) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Fences the process off from abstract Unix sockets of processes outside (Landlock ABI 6, Linux
-/// 6.12). `false` where the kernel cannot.
-pub(super) fn landlock_abstract_sockets() -> io::Result<bool> {
-    #[repr(C)]
-    struct RulesetAttributes {
-        handled_access_fs: u64,
-        handled_access_net: u64,
-        scoped: u64,
-    }
-    const SCOPE_ABSTRACT_UNIX_SOCKET: u64 = 1;
-    if landlock_abi() < 6 {
-        return Ok(false);
-    }
-    let attributes = RulesetAttributes {
-        handled_access_fs: 0,
-        handled_access_net: 0,
-        scoped: SCOPE_ABSTRACT_UNIX_SOCKET,
-    };
-    // SAFETY: a struct of the size that is given; the result is a new descriptor.
-    let ruleset = check(unsafe {
-        libc::syscall(
-            libc::SYS_landlock_create_ruleset,
-            &raw const attributes,
-            size_of::<RulesetAttributes>(),
-            0,
-        )
-    })?;
-    let ruleset = RawFd::try_from(ruleset).map_err(io::Error::other)?;
-    // SAFETY: the descriptor was just made and belongs to nobody else.
-    let ruleset = unsafe { OwnedFd::from_raw_fd(ruleset) };
-    // SAFETY: takes a descriptor and a flag.
-    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) })?;
-    Ok(true)
-}
-
-/// The version of Landlock's interface, 0 without Landlock.
-pub(super) fn landlock_abi() -> i64 {
-    // SAFETY: with LANDLOCK_CREATE_RULESET_VERSION the call only returns a number.
-    unsafe {
-        libc::syscall(
-            libc::SYS_landlock_create_ruleset,
-            std::ptr::null::<u8>(),
-            0_usize,
-            1_u32,
-        )
-    }
-    .max(0)
-}
-
 /// A set of signals.
 #[derive(Clone, Copy)]
 pub(super) struct Signals(libc::sigset_t);

@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::error::Failure;
-use super::spec::{JoinSpec, Spec};
+use super::spec::{HereSpec, JoinSpec, Spec};
 
 /// A request of more than this is not one of ours.
 const MAX_REQUEST: u64 = 64 << 20;
@@ -36,6 +36,7 @@ const MAX_MESSAGE: usize = 4096;
 pub(super) enum Request {
     Run(Box<Run>),
     Join(Join),
+    Here(Box<Here>),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,6 +56,13 @@ pub(super) struct Run {
 pub(super) struct Join {
     pub(super) spec: JoinSpec,
     pub(super) terminal: Option<Size>,
+    pub(super) parent: i32,
+}
+
+/// A command without a sandbox.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Here {
+    pub(super) spec: HereSpec,
     pub(super) parent: i32,
 }
 

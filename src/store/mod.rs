@@ -109,6 +109,7 @@ impl Store {
             .create(root)
             .map_err(|e| StoreError::io("create the store", root, e))?;
         make_private(root)?;
+        take_group(root)?;
         for name in DIRECTORIES {
             let path = root.join(name);
             match make_private_dir(&path) {
@@ -226,6 +227,20 @@ fn make_private(root: &Path) -> Result<(), StoreError> {
             .map_err(|e| StoreError::io("protect the store", root, e))?;
     }
     Ok(())
+}
+
+/// A pod's volume has a group of its own, which all that is made in it inherits, and which no user namespace
+/// of ours knows: overlays cannot be mounted there. The store has its process's group.
+fn take_group(root: &Path) -> Result<(), StoreError> {
+    let metadata = fs::metadata(root).map_err(|e| StoreError::io("open the store", root, e))?;
+    if metadata.mode() & 0o2000 == 0 {
+        return Ok(());
+    }
+    let group = rustix::process::getegid();
+    rustix::fs::chown(root, None, Some(group))
+        .map_err(io::Error::from)
+        .and_then(|()| fs::set_permissions(root, fs::Permissions::from_mode(0o700)))
+        .map_err(|e| StoreError::io("take the group of the store", root, e))
 }
 
 fn make_private_dir(path: &Path) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! An OCI image layout to be read, whatever it lies in (image-spec, `image-layout.md`).
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 
@@ -52,6 +53,17 @@ pub(super) fn import(
     tag: Option<&str>,
     progress: &dyn Progress,
 ) -> Result<Imported, TransportError> {
+    import_without(store, layout, tag, &BTreeSet::new(), progress)
+}
+
+/// The same for a layout in which these blobs may be missing.
+pub(super) fn import_without(
+    store: &Store,
+    layout: &dyn Layout,
+    tag: Option<&str>,
+    left_out: &BTreeSet<String>,
+    progress: &dyn Progress,
+) -> Result<Imported, TransportError> {
     let path = layout.path();
     check_version(layout)?;
     let index = read_small(layout, "index.json")?
@@ -59,7 +71,7 @@ pub(super) fn import(
     let index: ImageIndex = from_json(&index, &format!("the index.json of {}", path.display()))?;
     let entry = select(path, &index, tag)?;
     let name = name(entry);
-    let descriptor = tree(store, layout, entry, progress)?;
+    let descriptor = tree(store, layout, entry, left_out, progress)?;
     Ok(Imported { descriptor, name })
 }
 
@@ -161,7 +173,7 @@ pub(super) fn same_image(
     let Some(entry) = entry else {
         return Ok(None);
     };
-    match tree(store, layout, entry, progress) {
+    match tree(store, layout, entry, &BTreeSet::new(), progress) {
         Ok(found) => Ok(Some(found)),
         // Docker names the images of other platforms, and does not write them.
         Err(TransportError::Malformed { .. } | TransportError::Registry(_)) => Ok(None),
@@ -174,6 +186,7 @@ fn tree(
     store: &Store,
     layout: &dyn Layout,
     entry: &Descriptor,
+    left_out: &BTreeSet<String>,
     progress: &dyn Progress,
 ) -> Result<Descriptor, TransportError> {
     let path = layout.path();
@@ -198,7 +211,11 @@ fn tree(
             }
             Document::Manifest(manifest) => {
                 for blob in [manifest.config()].into_iter().chain(manifest.layers()) {
-                    self::blob(store, layout, blob, progress)?;
+                    let is_missing = left_out.contains(blob.digest().as_ref())
+                        && layout.open(&file_name(layout, blob)?)?.is_none();
+                    if !is_missing {
+                        self::blob(store, layout, blob, progress)?;
+                    }
                 }
                 store.put_blob(&bytes)?;
                 return Ok(descriptor(

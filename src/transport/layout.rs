@@ -1,5 +1,6 @@
 //! `oci:DIR[:TAG]`: an OCI image layout in a directory (image-spec, `image-layout.md`).
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -87,18 +88,21 @@ pub(super) fn import(
     store: &Store,
     directory: &Path,
     tag: Option<&str>,
+    left_out: &BTreeSet<String>,
     progress: &dyn Progress,
 ) -> Result<Imported, TransportError> {
-    content::import(store, &Directory::open(directory)?, tag, progress)
+    let layout = Directory::open(directory)?;
+    content::import_without(store, &layout, tag, left_out, progress)
 }
 
 /// Adds an image to a layout, which is made when it is missing. An image of the same name there (or
-/// without a name, if it shall have none) loses its place.
+/// without a name, if it shall have none) loses its place. The blobs of `left_out` are not copied.
 pub(super) fn export(
     store: &Store,
     image: &Descriptor,
     directory: &Path,
     tag: Option<&str>,
+    left_out: &BTreeSet<String>,
     progress: &dyn Progress,
 ) -> Result<(), TransportError> {
     let blobs = directory.join("blobs/sha256");
@@ -106,6 +110,9 @@ pub(super) fn export(
     fs::create_dir_all(&blobs).map_err(|source| TransportError::io("create", &blobs, source))?;
     let layout = Directory::open(directory)?;
     for entry in copy::parts(store, image)? {
+        if left_out.contains(entry.digest().as_ref()) {
+            continue;
+        }
         let target = blobs.join(entry.digest().digest());
         if fs::symlink_metadata(&target).is_ok_and(|m| m.is_file() && m.len() == entry.size()) {
             progress.event(&Event::Done {

@@ -26,6 +26,9 @@ mod place;
 mod podman;
 mod shape;
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use crate::oci::{Descriptor, Reference};
 use crate::registry::{Client, ClientOptions, Progress};
 use crate::store::Store;
@@ -54,7 +57,8 @@ pub fn export(
     let _in_use = store.lock_shared()?;
     match destination {
         Place::Oci { directory, tag } => {
-            layout::export(store, image, directory, tag.as_deref(), progress)
+            let nothing = BTreeSet::new();
+            layout::export(store, image, directory, tag.as_deref(), &nothing, progress)
         }
         Place::OciArchive { file, tag } => {
             oci_archive::export(store, image, file, tag.as_deref(), progress)
@@ -74,6 +78,31 @@ pub fn export(
     }
 }
 
+/// Copies an image into a layout, without the blobs of these digests.
+pub fn export_without(
+    store: &Store,
+    image: &Descriptor,
+    directory: &Path,
+    tag: Option<&str>,
+    left_out: &BTreeSet<String>,
+    progress: &dyn Progress,
+) -> Result<(), TransportError> {
+    let _in_use = store.lock_shared()?;
+    layout::export(store, image, directory, tag, left_out, progress)
+}
+
+/// Copies an image out of a layout, in which the blobs of these digests may be missing.
+pub fn import_without(
+    store: &Store,
+    directory: &Path,
+    tag: Option<&str>,
+    left_out: &BTreeSet<String>,
+    progress: &dyn Progress,
+) -> Result<Imported, TransportError> {
+    let _in_use = store.lock_shared()?;
+    layout::import(store, directory, tag, left_out, progress)
+}
+
 /// Copies an image into the store, for this machine's platform where there are several.
 pub fn import(
     store: &Store,
@@ -82,7 +111,10 @@ pub fn import(
 ) -> Result<Imported, TransportError> {
     let _in_use = store.lock_shared()?;
     match source {
-        Place::Oci { directory, tag } => layout::import(store, directory, tag.as_deref(), progress),
+        Place::Oci { directory, tag } => {
+            let nothing = BTreeSet::new();
+            layout::import(store, directory, tag.as_deref(), &nothing, progress)
+        }
         Place::OciArchive { file, tag } => {
             oci_archive::import(store, file, tag.as_deref(), progress)
         }

@@ -27,6 +27,7 @@ pub mod made;
 pub mod memory;
 pub mod package_index;
 pub mod plain_server;
+pub mod pod;
 pub mod podman;
 pub mod process;
 pub mod registry;

@@ -142,5 +142,6 @@ pub fn docker_archive(file: &Path, name: Option<&str>) -> Result<Image<'static>,
             archive,
         }),
         trusted: None,
+        absent: 0,
     })
 }

@@ -142,6 +142,7 @@ pub(super) fn from_layout<F: Files + 'static>(
         config,
         source: Box::new(LayoutLayers { files, digests }),
         trusted: None,
+        absent: 0,
     })
 }
 

@@ -37,6 +37,8 @@ pub struct Image<'a> {
     pub source: Box<dyn Layers + 'a>,
     /// How many layers, the lowest first, the caller trusts; `None` where it has not said.
     pub trusted: Option<usize>,
+    /// How many layers, the lowest first, are not here, and were judged elsewhere.
+    pub absent: usize,
 }
 
 impl<'a> Image<'a> {
@@ -55,6 +57,7 @@ impl<'a> Image<'a> {
             config,
             source,
             trusted: None,
+            absent: 0,
         })
     }
 

@@ -5,6 +5,25 @@ use std::borrow::Cow;
 use super::super::paths::split;
 use super::SecretKind;
 
+/// What the kinds found here are called: those that can be read again when they were written down.
+pub(super) const LABELS: [&str; 15] = [
+    "git's stored logins",
+    "PostgreSQL passwords",
+    "passwords of a web server",
+    "an SSH key",
+    "AWS credentials",
+    "Google Cloud credentials",
+    "a Kubernetes login",
+    "a Vault token",
+    "a Terraform state",
+    "logins for many hosts",
+    "an environment file with secrets",
+    "a package index",
+    "npm",
+    "MySQL",
+    "a container registry",
+];
+
 /// Largest of these files that is read, in bytes; none is anywhere near it.
 pub(crate) const MAX_FILE: u64 = 256 * 1024;
 
@@ -287,6 +306,14 @@ pub(crate) fn is_value(value: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    /// One that is not could be written down, and not be read again.
+    fn is_listed(kind: SecretKind) -> bool {
+        match kind {
+            SecretKind::File(label) | SecretKind::Credentials(label) => LABELS.contains(&label),
+            _ => true,
+        }
+    }
+
     #[test]
     fn names_that_tell() {
         for (path, found) in [
@@ -299,7 +326,9 @@ mod tests {
             ("usr/lib/python3/credentials", false),
             ("root/.git-credentials", true),
         ] {
-            assert_eq!(by_name(path.as_bytes()).is_some(), found, "{path}");
+            let kind = by_name(path.as_bytes());
+            assert_eq!(kind.is_some(), found, "{path}");
+            assert!(kind.is_none_or(is_listed), "{path}");
         }
     }
 
@@ -365,9 +394,11 @@ mod tests {
             ),
             ("srv/config.json", r#"{"auth":"x"}"#, false),
         ] {
-            let secret =
-                is_read(path.as_bytes()) && by_content(path.as_bytes(), text.as_bytes()).is_some();
-            assert_eq!(secret, found, "{path}: {text}");
+            let kind = is_read(path.as_bytes())
+                .then(|| by_content(path.as_bytes(), text.as_bytes()))
+                .flatten();
+            assert_eq!(kind.is_some(), found, "{path}: {text}");
+            assert!(kind.is_none_or(is_listed), "{path}: {text}");
         }
     }
 

@@ -7,6 +7,8 @@ mod files;
 pub(super) mod keys;
 mod tokens;
 
+use std::borrow::Cow;
+
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -31,35 +33,43 @@ pub(super) enum SecretKind {
     Repository,
 }
 
-const PLAIN: [(SecretKind, &str); 2] = [
-    (SecretKind::PrivateKey, "private-key"),
-    (SecretKind::Repository, "repository"),
-];
-
 impl SecretKind {
-    /// The word under which it can be written down and read again, if there is one.
-    pub(super) fn word(self) -> Option<&'static str> {
-        PLAIN
-            .iter()
-            .find(|(kind, _)| *kind == self)
-            .map(|(_, word)| *word)
+    /// As it is written down: its name, and of which service or file.
+    fn written(self) -> (Cow<'static, str>, Cow<'static, str>) {
+        let (name, label) = match self {
+            Self::PrivateKey => ("private-key", ""),
+            Self::Repository => ("repository", ""),
+            Self::Token(service) => ("token", service),
+            Self::File(what) => ("file", what),
+            Self::Credentials(of) => ("credentials", of),
+        };
+        (name.into(), label.into())
     }
 }
 
 impl Serialize for SecretKind {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        self.word().unwrap_or_default().serialize(to)
+        self.written().serialize(to)
     }
 }
 
 impl<'de> Deserialize<'de> for SecretKind {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        PLAIN
-            .iter()
-            .find(|(_, word)| *word == text)
-            .map(|(kind, _)| *kind)
-            .ok_or_else(|| D::Error::custom("no kind of secret that is written down"))
+        let (name, label) = <(String, String)>::deserialize(from)?;
+        let label = || {
+            tokens::services()
+                .chain(files::LABELS)
+                .find(|known| *known == label)
+                .ok_or_else(|| D::Error::custom("a kind of secret that is not known"))
+        };
+        match name.as_str() {
+            "private-key" => Ok(Self::PrivateKey),
+            "repository" => Ok(Self::Repository),
+            "token" => Ok(Self::Token(label()?)),
+            "file" => Ok(Self::File(label()?)),
+            "credentials" => Ok(Self::Credentials(label()?)),
+            _ => Err(D::Error::custom("a kind of secret that is not known")),
+        }
     }
 }
 
@@ -74,6 +84,23 @@ pub(super) fn in_text(text: &[u8]) -> Vec<SecretKind> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn kinds_are_read_as_they_were_written() {
+        let files = files::LABELS
+            .into_iter()
+            .flat_map(|label| [SecretKind::File(label), SecretKind::Credentials(label)]);
+        let kinds = [SecretKind::PrivateKey, SecretKind::Repository]
+            .into_iter()
+            .chain(tokens::services().map(SecretKind::Token))
+            .chain(files);
+        for kind in kinds {
+            let bytes = postcard::to_stdvec(&kind).unwrap();
+            assert_eq!(postcard::from_bytes::<SecretKind>(&bytes), Ok(kind));
+        }
+        let unknown = postcard::to_stdvec(&("token", "of nobody")).unwrap();
+        assert!(postcard::from_bytes::<SecretKind>(&unknown).is_err());
+    }
 
     proptest! {
         #[test]

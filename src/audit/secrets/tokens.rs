@@ -265,6 +265,14 @@ impl Form {
     }
 }
 
+/// The services whose tokens are known.
+pub(super) fn services() -> impl Iterator<Item = &'static str> {
+    FORMS.iter().filter_map(|form| match form.kind {
+        SecretKind::Token(service) => Some(service),
+        _ => None,
+    })
+}
+
 /// The tokens and keys in a short text, such as a variable's value, by their forms.
 pub fn tokens_in(text: &[u8]) -> Vec<&[u8]> {
     let mut found = Vec::new();

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::pipeline::s2i::{Given, PullPolicies, PullPolicy};
-use crate::pipeline::{AuditGate, Request as Common, Secret};
+use crate::pipeline::{AuditGate, Place, Request as Common, Secret};
 use crate::registry;
 use crate::s2i::{Injection, ScriptsUrl, Volume, environment};
 use crate::sandbox::Network;
@@ -371,6 +371,7 @@ impl OursArgs {
             source_date_epoch: source_date_epoch()?,
             host_env: host_env(),
             expose_index_credentials: false,
+            place: Place::Sandbox,
         })
     }
 }

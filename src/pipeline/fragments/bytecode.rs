@@ -11,11 +11,12 @@ use crate::app::assemble::compiler::{
 };
 use crate::builder::APP_ROOT;
 use crate::layer;
-use crate::sandbox::{self, Exit, Io, Network, Spec, Stream};
+use crate::sandbox::{Exit, Io, Network, Spec, Stream};
 
 use super::super::assemble::{self, Stage};
 use super::super::error::BuildError;
 use super::super::network::Code;
+use super::super::place::{Place, Reach};
 use super::super::sandbox_inputs::SandboxInputs;
 use super::Given;
 use super::tree::Tree;
@@ -53,10 +54,11 @@ pub(super) fn compile(given: Given<'_>, trees: &[Tree], site: &Path) -> Result<b
         (number < files.len()).then_some(number)
     };
     let spec = spec(given)?;
+    let place = &given.context.request.place;
     let sources = Files(&files);
     thread::scope(|scope| {
         let running: Vec<_> = (0..interpreters)
-            .map(|_| scope.spawn(|| interpret(&spec, &sources, &take, ahead)))
+            .map(|_| scope.spawn(|| interpret(place, &spec, &sources, &take, ahead)))
             .collect();
         running.into_iter().try_fold(true, |good, worker| {
             let one = worker
@@ -93,6 +95,7 @@ fn spec(given: Given<'_>) -> Result<Spec, BuildError> {
 
 /// One interpreter, for as long as there is something to compile.
 fn interpret(
+    place: &Place,
     spec: &Spec,
     sources: &Files<'_>,
     take: &(dyn Fn() -> Option<usize> + Sync),
@@ -103,7 +106,8 @@ fn interpret(
         stdout: Stream::Piped,
         stderr: Stream::Null,
     };
-    let mut sandbox = sandbox::spawn(spec, io)?;
+    let mut started = place.start(spec, io, &Reach::Ports(Vec::new()))?;
+    let sandbox = &mut started.sandbox;
     let streams = sandbox.take_stdin().zip(sandbox.take_stdout());
     let (exit, kept) = thread::scope(|scope| {
         let talk = scope.spawn(move || {

@@ -13,6 +13,7 @@ use super::super::BuildError;
 use super::super::assemble::{Outcome, attend};
 use super::super::environment;
 use super::super::network::{self, Code};
+use super::super::place::Place;
 use super::super::sandbox_inputs::SandboxInputs;
 use super::error::S2iBuildError;
 use super::request::Request;
@@ -188,23 +189,25 @@ impl Job<'_> {
             #[cfg(debug_assertions)]
             without: Vec::new(),
         };
-        Ok(network::start(
+        let started = network::start(
             spec,
             Code::Foreign,
             &environment::named_for_scripts(&request.common),
+            &Place::Sandbox,
             progress,
-        )?)
+        )?;
+        Ok(started.sandbox)
     }
 
     /// Runs it and shows what it prints; a status that is not 0 is an error.
     pub(super) fn run(self, request: &Request, progress: &dyn Progress) -> Result<(), BuildError> {
         let (name, image) = (self.name.to_owned(), self.image.to_owned());
-        let sandbox = self.start(request, progress)?;
+        let mut sandbox = self.start(request, progress)?;
         let redactor = request.common.redactor();
         let outcome = if request.quiet {
-            attend(sandbox, &redactor, &Quietly(progress))?
+            attend(&mut sandbox, &redactor, &Quietly(progress))?
         } else {
-            attend(sandbox, &redactor, progress)?
+            attend(&mut sandbox, &redactor, progress)?
         };
         ended(name, image, outcome)
     }
@@ -222,7 +225,7 @@ impl Job<'_> {
         let stdout = sandbox.take_stdout();
         let (outcome, read) = std::thread::scope(|scope| {
             let reading = stdout.map(|stdout| scope.spawn(move || reader(stdout)));
-            let outcome = attend(sandbox, &redactor, progress);
+            let outcome = attend(&mut sandbox, &redactor, progress);
             (outcome, reading.and_then(|reading| reading.join().ok()))
         });
         let outcome = outcome?;

@@ -1,0 +1,487 @@
+//! Where the stages of a build run: each in a sandbox of its own, or here, where this process is.
+//!
+//! A stage is described once, as a sandbox's [`Spec`]. Here its layers are laid where programs expect them
+//! ([`AppRoot`]), what would be mounted gets a path in a private directory, which takes the place of the
+//! path that the stage knows it by, and it runs behind a fence.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::builder::APP_ROOT;
+use crate::pod::{self, AppRoot, BaseFile, Filled, PodError};
+use crate::progress::Progress;
+use crate::rootfs;
+use crate::sandbox::{self, HereSpec, IdMode, Inside, Io, Mount, Sandbox, Spec};
+use crate::store::{Scratch, Store};
+
+use super::error::BuildError;
+
+/// Read and executed by all that runs here. Not the rest of `/opt`'s neighbours: volumes, homes, `/run`.
+const READABLE: &[&str] = &[
+    "/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/etc", "/opt", "/proc", "/sys",
+];
+/// Written by all that runs here.
+const SHARED_MEMORY: &str = "/dev/shm";
+
+/// Where stages run.
+#[derive(Debug, Clone, Default)]
+pub enum Place {
+    #[default]
+    Sandbox,
+    /// `--in-place`.
+    Here(Arc<Here>),
+}
+
+/// Whether the application's code is fenced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FenceWish {
+    /// Where there is a credential that it could read, it has to be.
+    Auto,
+    Require,
+    Off,
+}
+
+/// This process's own root file system, to build in.
+pub struct Here {
+    base: BaseFile,
+    app_root: AppRoot,
+    fenced: bool,
+    /// A stage with layers has the application's root for itself.
+    taken: RwLock<()>,
+    scratch: Scratch,
+}
+
+impl fmt::Debug for Here {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Here({})", self.base.reference)
+    }
+}
+
+/// What a command may connect to.
+#[derive(Debug, Clone)]
+pub(super) enum Reach {
+    Everything,
+    Ports(Vec<u16>),
+}
+
+/// A command that runs, and what it runs in.
+pub(super) struct Started<'p> {
+    pub(super) sandbox: Sandbox,
+    held: Option<Held<'p>>,
+}
+
+/// What a command here has until it ends.
+struct Held<'p> {
+    filled: Option<(Filled<'p>, Option<PathBuf>)>,
+    /// After what it guards.
+    _lock: Lock<'p>,
+    _private: tempfile::TempDir,
+}
+
+enum Lock<'p> {
+    Shared(#[expect(dead_code, reason = "held")] RwLockReadGuard<'p, ()>),
+    Alone(#[expect(dead_code, reason = "held")] RwLockWriteGuard<'p, ()>),
+}
+
+impl Started<'_> {
+    /// The command has ended: what it changed is in the upper directory now.
+    pub(super) fn settle(self) -> Result<(), BuildError> {
+        if let Some(held) = self.held
+            && let Some((filled, Some(upper))) = &held.filled
+        {
+            filled.take_changes(upper)?;
+        }
+        Ok(())
+    }
+}
+
+impl Place {
+    /// This process's own root file system, which has to be that of an image of `builder push`.
+    ///
+    /// # Errors
+    /// If it is none, if something is in the application's root, or if there is no fence and has to be one.
+    pub fn here(
+        store: &Store,
+        wish: FenceWish,
+        progress: &dyn Progress,
+    ) -> Result<Self, BuildError> {
+        let _in_use = store.lock_shared()?;
+        sandbox::stay_here();
+        if rustix::process::geteuid().is_root() {
+            return Err(PodError::Root.into());
+        }
+        let app_root = Path::new(APP_ROOT);
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        if let Some(home) = home.filter(|home| is_within(home, app_root)) {
+            return Err(PodError::Home { home }.into());
+        }
+        let base = BaseFile::of_this_image()?.ok_or_else(|| PodError::NoBaseFile {
+            path: Path::new(pod::PLACE).join(pod::BASE_FILE),
+        })?;
+        let fenced = fenced(wish, progress)?;
+        let layer = &base.builder_layer;
+        if !store.has_whole_blob(&layer.descriptor) {
+            let path = Path::new(pod::PLACE).join(pod::BUILDER_LAYER);
+            let read = |source| BuildError::Read {
+                path: path.clone(),
+                source,
+            };
+            let mut from = fs::File::open(&path).map_err(read)?;
+            let mut blob = store.blob_writer()?;
+            io::copy(&mut from, &mut blob).map_err(read)?;
+            blob.commit(Some(layer.descriptor.digest()))?;
+        }
+        let tree = rootfs::unpacked_layer(
+            store,
+            &layer.descriptor,
+            &layer.diff_id(),
+            IdMode::current().into(),
+        )?;
+        let app_root = AppRoot::take(app_root, &tree)?;
+        Ok(Self::Here(Arc::new(Here {
+            base,
+            app_root,
+            fenced,
+            taken: RwLock::new(()),
+            scratch: store.scratch("here")?,
+        })))
+    }
+
+    /// What is known of the base where this process stands on it.
+    pub fn base_file(&self) -> Option<&BaseFile> {
+        match self {
+            Self::Sandbox => None,
+            Self::Here(here) => Some(&here.base),
+        }
+    }
+
+    /// The builder layer's tree, where no base is unpacked below it.
+    pub(super) fn lowers(&self) -> Option<Vec<PathBuf>> {
+        match self {
+            Self::Sandbox => None,
+            Self::Here(here) => Some(vec![here.app_root.pristine().to_owned()]),
+        }
+    }
+
+    /// Installers that are there already.
+    pub(super) fn tools(&self) -> Option<PathBuf> {
+        match self {
+            Self::Sandbox => None,
+            Self::Here(_) => Some(Path::new(pod::PLACE).join(pod::TOOLS)),
+        }
+    }
+
+    /// Refuses what needs a sandbox.
+    pub(super) fn refuse(&self, what: &str, instead: &str) -> Result<(), BuildError> {
+        match self {
+            Self::Sandbox => Ok(()),
+            Self::Here(_) => Err(PodError::NotHere {
+                what: what.to_owned(),
+                instead: instead.to_owned(),
+            }
+            .into()),
+        }
+    }
+
+    /// Whether another builder was named than the one that this process stands on.
+    pub(super) fn check_builder(&self, named: Option<&str>) -> Result<(), BuildError> {
+        match (self, named) {
+            (Self::Here(here), Some(named)) if named != here.base.reference => self.refuse(
+                &format!("the builder {named}"),
+                "run the build in an image that `warpdrive builder push` made of it",
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Starts a command.
+    pub(super) fn start(
+        &self,
+        spec: &Spec,
+        io: Io,
+        reach: &Reach,
+    ) -> Result<Started<'_>, BuildError> {
+        match self {
+            Self::Sandbox => Ok(Started {
+                sandbox: sandbox::spawn(spec, io)?,
+                held: None,
+            }),
+            Self::Here(here) => here.start(spec, io, reach),
+        }
+    }
+}
+
+/// What the wish comes to on this kernel.
+fn fenced(wish: FenceWish, progress: &dyn Progress) -> Result<bool, BuildError> {
+    if wish == FenceWish::Off {
+        return Ok(false);
+    }
+    if sandbox::landlock_version().is_some() {
+        return Ok(true);
+    }
+    let credentials = pod::credentials();
+    if wish == FenceWish::Require || !credentials.is_empty() {
+        return Err(PodError::NoFence { credentials }.into());
+    }
+    progress.warning(
+        "this kernel has no Landlock that could fence the code of the application: it can read and write all \
+         that this step can",
+    );
+    Ok(false)
+}
+
+/// Whether a path, as it is or as links lead, is the directory or below it.
+fn is_within(path: &Path, directory: &Path) -> bool {
+    path.starts_with(directory)
+        || path
+            .canonicalize()
+            .is_ok_and(|path| path.starts_with(directory))
+}
+
+/// Where what would be mounted is in its place.
+#[derive(Default)]
+struct Map {
+    /// The longest first.
+    paths: Vec<(String, String)>,
+    temporary: String,
+}
+
+impl Map {
+    fn add(&mut self, target: &Path, real: &Path) {
+        self.paths
+            .push((target.display().to_string(), real.display().to_string()));
+        self.paths
+            .sort_by_key(|(target, _)| std::cmp::Reverse(target.len()));
+    }
+
+    fn text(&self, text: &str) -> String {
+        self.paths
+            .iter()
+            .fold(text.to_owned(), |text, (target, real)| {
+                text.replace(target, real)
+            })
+    }
+
+    /// A variable's value may be the directory for temporary files, or below it.
+    fn value(&self, text: &str) -> String {
+        match text.strip_prefix("/tmp") {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+                format!("{}{rest}", self.temporary)
+            }
+            _ => self.text(text),
+        }
+    }
+}
+
+impl Here {
+    fn start<'p>(&'p self, spec: &Spec, io: Io, reach: &Reach) -> Result<Started<'p>, BuildError> {
+        let upper = spec.root.upper.as_ref().map(|upper| upper.upper.clone());
+        let has_layers = upper.is_some()
+            || spec
+                .root
+                .lowers
+                .iter()
+                .any(|lower| lower != self.app_root.pristine());
+        let lock = if has_layers {
+            Lock::Alone(self.taken.write().unwrap_or_else(PoisonError::into_inner))
+        } else {
+            Lock::Shared(self.taken.read().unwrap_or_else(PoisonError::into_inner))
+        };
+        let private = tempfile::Builder::new()
+            .prefix("stage-")
+            .tempdir_in(self.scratch.path())
+            .map_err(write(self.scratch.path()))?;
+        let mut inside = Inside {
+            readable: READABLE.iter().map(PathBuf::from).collect(),
+            writable: vec![private.path().to_owned(), PathBuf::from(SHARED_MEMORY)],
+            ports: match reach {
+                Reach::Everything => None,
+                Reach::Ports(ports) => Some(ports.clone()),
+            },
+        };
+        // A base's Python may lie anywhere.
+        let python = Path::new(&self.base.python.executable);
+        inside.readable.extend(
+            python
+                .ancestors()
+                .nth(2)
+                .filter(|prefix| *prefix != Path::new("/"))
+                .map(Path::to_owned),
+        );
+        let map = mounted(&spec.mounts, private.path(), &mut inside)?;
+        let filled = if has_layers {
+            let filled = self.app_root.fill(&spec.root.lowers, upper.as_deref())?;
+            if upper.is_some() {
+                inside.writable.push(APP_ROOT.into());
+            }
+            Some((filled, upper))
+        } else {
+            None
+        };
+        let mut env: Vec<(String, String)> = spec
+            .env
+            .iter()
+            .map(|(name, value)| (name.clone(), map.value(value)))
+            .collect();
+        if !env.iter().any(|(name, _)| name == "TMPDIR") {
+            env.push(("TMPDIR".to_owned(), map.temporary.clone()));
+        }
+        let sandbox = sandbox::spawn_here(
+            &HereSpec {
+                command: spec.command.iter().map(|word| map.text(word)).collect(),
+                env,
+                cwd: spec.cwd.clone(),
+                umask: spec.umask,
+                fence: self.fenced.then_some(inside),
+                limits: spec.limits.clone(),
+            },
+            io,
+        )?;
+        Ok(Started {
+            sandbox,
+            held: Some(Held {
+                filled,
+                _lock: lock,
+                _private: private,
+            }),
+        })
+    }
+}
+
+fn write(path: &Path) -> impl FnOnce(io::Error) -> BuildError {
+    let path = path.to_owned();
+    move |source| BuildError::Write { path, source }
+}
+
+/// Gives a path to all that would be mounted.
+fn mounted(mounts: &[Mount], private: &Path, inside: &mut Inside) -> Result<Map, BuildError> {
+    let directory = |name: &str| {
+        let path = private.join(name);
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(write(&path))?;
+        Ok::<_, BuildError>(path)
+    };
+    let files = directory("files")?;
+    let mut map = Map {
+        temporary: directory("tmp")?.display().to_string(),
+        ..Map::default()
+    };
+    let mut texts = Vec::new();
+    for (number, mount) in mounts.iter().enumerate() {
+        let named = |target: &Path| {
+            let name = target.file_name().unwrap_or_default().to_string_lossy();
+            files.join(format!("{number}-{name}"))
+        };
+        match mount {
+            Mount::Tmpfs { .. } => {}
+            Mount::Bind {
+                source,
+                target,
+                read_only,
+            } if source.is_dir() => {
+                map.add(target, source);
+                if *read_only {
+                    inside.readable.push(source.clone());
+                } else {
+                    inside.writable.push(source.clone());
+                }
+            }
+            Mount::Bind { source, target, .. } => {
+                let path = named(target);
+                fs::copy(source, &path).map_err(write(&path))?;
+                map.add(target, &path);
+            }
+            Mount::Overlay {
+                lower,
+                upper,
+                target,
+            } => {
+                copy_tree(lower, &upper.upper)?;
+                map.add(target, &upper.upper);
+                inside.writable.push(upper.upper.clone());
+            }
+            // The pod's own are there.
+            Mount::File { target, .. } if target.starts_with("/etc") => {}
+            Mount::File {
+                target,
+                contents,
+                mode,
+            } => {
+                let path = named(target);
+                map.add(target, &path);
+                texts.push((path, contents, *mode));
+            }
+        }
+    }
+    for (path, contents, mode) in texts {
+        let contents = match std::str::from_utf8(contents) {
+            Ok(text) => map.text(text).into_bytes(),
+            Err(_) => contents.clone(),
+        };
+        fs::write(&path, contents)
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(mode)))
+            .map_err(write(&path))?;
+    }
+    Ok(map)
+}
+
+/// Copies what lies in one directory into another, which is empty.
+fn copy_tree(from: &Path, to: &Path) -> Result<(), BuildError> {
+    let mut open = vec![(from.to_owned(), to.to_owned())];
+    while let Some((from, to)) = open.pop() {
+        let entries = match fs::read_dir(&from) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(BuildError::Read { path: from, source }),
+        };
+        for entry in entries.flatten() {
+            let (source, target) = (entry.path(), to.join(entry.file_name()));
+            let kind = entry.file_type().map_err(write(&target))?;
+            if kind.is_dir() {
+                fs::create_dir_all(&target).map_err(write(&target))?;
+                open.push((source, target));
+            } else if kind.is_symlink() {
+                fs::read_link(&source)
+                    .and_then(|link| std::os::unix::fs::symlink(link, &target))
+                    .map_err(write(&target))?;
+            } else {
+                fs::copy(&source, &target).map_err(write(&target))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_mounts_become_those_that_they_have_here() {
+        let mut map = Map {
+            temporary: "/w/tmp".into(),
+            ..Map::default()
+        };
+        map.add(
+            Path::new("/run/warpdrive/tools"),
+            Path::new("/opt/warpdrive/tools"),
+        );
+        map.add(Path::new("/run/warpdrive/tools-2"), Path::new("/x"));
+        assert_eq!(
+            map.value("/opt/app-root/bin:/run/warpdrive/tools/bin:/run/warpdrive/tools-2/bin"),
+            "/opt/app-root/bin:/opt/warpdrive/tools/bin:/x/bin"
+        );
+        assert_eq!(map.value("/tmp/.cache"), "/w/tmp/.cache");
+        assert_eq!(map.value("/tmpfs"), "/tmpfs");
+        assert_eq!(
+            map.text("-r /run/warpdrive/tools/a"),
+            "-r /opt/warpdrive/tools/a"
+        );
+    }
+}

@@ -1,0 +1,279 @@
+//! `builder push`: the image whose containers build in place. The base, the builder layer, and one layer
+//! with warpdrive, the installers and what is known of the base ([`BaseFile`]).
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use elf::ElfBytes;
+use elf::abi::PT_INTERP;
+use elf::endian::AnyEndian;
+use serde_json::{Value, json};
+
+use crate::audit::{self, AuditError, Date, Policy, Severity};
+use crate::builder::layer::StoredLayer;
+use crate::builder::{APP_ROOT, APP_UID, BuilderError, FIXED_TIME, FIXED_TIME_RFC3339, LABEL_KIND};
+use crate::layer::{self, Compression, Entry, Kind, Mtime};
+use crate::oci::{Descriptor, HistoryEntry, Reference, descriptor};
+use crate::pod::{self, BaseFile, Findings};
+use crate::progress::Progress;
+use crate::store::Store;
+
+use super::base::{self, Base};
+use super::commit::run_as_ours;
+use super::draft::{Draft, NewLayer, annotations};
+use super::error::BuildError;
+use super::place::Place;
+use super::report::LayerKind;
+use super::tools;
+
+/// What the installers' `pip` says where the tools are mounted.
+const PIP: &str = "#!/bin/sh\nexec /opt/app-root/bin/python /opt/warpdrive/tools/lib/pip \"$@\"\n";
+/// Writable in every pod.
+const HOME: &str = "/tmp/home";
+
+/// Makes the image of a builder for `target`, whose repository will have its layers. It has no name yet.
+///
+/// # Errors
+/// If the builder is not there, or this executable does not run on it.
+pub fn pod_image(
+    store: &Store,
+    builder: &str,
+    target: &Reference,
+    progress: &dyn Progress,
+) -> Result<Descriptor, BuildError> {
+    let _in_use = store.lock_shared()?;
+    let base = base::prepare(store, builder.to_owned(), None, progress)?;
+    let program = PathBuf::from("/proc/self/exe");
+    let program = fs::read(&program).map_err(|source| BuildError::Read {
+        path: program,
+        source,
+    })?;
+    check_libc(&program, &base)?;
+    let tools = tools::ensure(store, &Place::Sandbox, progress)?;
+    progress.step(&format!("---> Making the pod's image of {builder}"));
+    let base_file = BaseFile::new(
+        builder,
+        &format!("{}/{}", target.registry(), target.repository()),
+        &base.image,
+        &base.python,
+        &base.builder_layer,
+        findings(store, &base)?,
+    )?;
+    let layer = &base.builder_layer.descriptor;
+    let builder_layer = store.read_blob(layer.digest(), layer.size())?;
+    let mut entries = vec![
+        file("bin/warpdrive", Kind::Bytes(program), true),
+        file(pod::BASE_FILE, Kind::Bytes(base_file.to_bytes()?), false),
+        file(pod::BUILDER_LAYER, Kind::Bytes(builder_layer), false),
+    ];
+    entries.extend(installers(&tools.directory)?);
+    let entries = layer::with_parents(entries, |path| {
+        Entry::directory(path, 0o755, Mtime::Fixed(FIXED_TIME))
+    });
+    let mut blob = store.blob_writer()?;
+    let written = layer::write(&entries, Compression::default(), &mut blob)?;
+    blob.commit(Some(&written.digest))?;
+    let tool_layer = StoredLayer {
+        descriptor: descriptor(written.media_type, written.digest, written.size),
+        diff_id: written.diff_id.to_string(),
+    };
+
+    let mut draft = Draft::on(&base.image, &base.reference);
+    for (layer, title) in [
+        (&base.builder_layer, "warpdrive: builder layer"),
+        (&tool_layer, "warpdrive: tools of a pod"),
+    ] {
+        draft.push(&NewLayer {
+            layer,
+            title,
+            kind: LayerKind::Builder,
+            cached: false,
+            created: FIXED_TIME_RFC3339,
+            created_by: title,
+        });
+    }
+    configure(&mut draft, &base);
+    let annotations = annotations(FIXED_TIME_RFC3339, None, base.named(), None, None);
+    draft.write(store, annotations)
+}
+
+fn configure(draft: &mut Draft, base: &Base) {
+    let config = &mut draft.config;
+    config.set("User", json!(APP_UID.to_string()));
+    // Engines make the working directory, where a volume hides it: as root, and nothing can be written there.
+    config.set("WorkingDir", json!("/"));
+    config.set("Entrypoint", Value::Null);
+    config.set("Cmd", json!([format!("{APP_ROOT}/s2i/bin/usage")]));
+    config.set_env("HOME", HOME);
+    let (place, path) = (pod::PLACE, base.search_path());
+    // The executable in images is called as this one is, and knows less.
+    let path = format!(
+        "{place}/bin:{place}/{}/bin:{APP_ROOT}/bin:{path}",
+        pod::TOOLS
+    );
+    config.set_env("PATH", &path);
+    config.set_created(FIXED_TIME_RFC3339);
+    config.remove_label(LABEL_KIND);
+    for (key, value) in [
+        (
+            "io.openshift.s2i.scripts-url",
+            format!("image://{APP_ROOT}/s2i/bin"),
+        ),
+        ("io.openshift.expose-services", "8080:http".to_owned()),
+        ("io.openshift.tags", "builder,python".to_owned()),
+        (
+            "io.k8s.display-name",
+            format!("Python {} (warpdrive)", base.python.minor),
+        ),
+        (
+            "io.k8s.description",
+            "Builds images of Python applications, in place".to_owned(),
+        ),
+        ("io.warpdrive.version", env!("CARGO_PKG_VERSION").to_owned()),
+    ] {
+        config.set_label(key, &value);
+    }
+}
+
+fn file(path: &str, kind: Kind, executable: bool) -> Entry {
+    let place = Path::new(pod::PLACE)
+        .strip_prefix("/")
+        .unwrap_or(Path::new(""));
+    Entry {
+        kind,
+        ..Entry::directory(
+            place.join(path),
+            if executable { 0o755 } else { 0o644 },
+            Mtime::Fixed(FIXED_TIME),
+        )
+    }
+}
+
+/// uv and pip, as they are mounted into sandboxes.
+fn installers(directory: &Path) -> Result<Vec<Entry>, BuildError> {
+    let failed = |path: &Path, source: io::Error| BuildError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let mut entries = Vec::new();
+    let mut open = vec![PathBuf::new()];
+    while let Some(below) = open.pop() {
+        let here = directory.join(&below);
+        for entry in fs::read_dir(&here).map_err(|error| failed(&here, error))? {
+            let entry = entry.map_err(|error| failed(&here, error))?;
+            let (path, source) = (below.join(entry.file_name()), entry.path());
+            let metadata = entry.metadata().map_err(|error| failed(&source, error))?;
+            if metadata.is_dir() {
+                open.push(path);
+                continue;
+            }
+            let kind = if path == Path::new("bin/pip") {
+                Kind::Bytes(PIP.into())
+            } else {
+                let size = metadata.len();
+                Kind::File { source, size }
+            };
+            let inside = Path::new(pod::TOOLS).join(&path);
+            let executable = metadata.permissions().mode() & 0o100 != 0;
+            entries.push(file(&inside.to_string_lossy(), kind, executable));
+        }
+    }
+    Ok(entries)
+}
+
+/// What the audit finds in the base: images that are built on it in place are not audited that far down.
+fn findings(store: &Store, base: &Base) -> Result<Findings, BuildError> {
+    let mut config = base.image.config.clone();
+    run_as_ours(&mut config, &base.search_path());
+    let layers = base.image.manifest.layers();
+    let mut digests: Vec<_> = layers.iter().map(|layer| layer.digest().clone()).collect();
+    for (layer, created_by) in base.own_layers() {
+        config.push_layer(
+            &layer.diff_id(),
+            &HistoryEntry {
+                created: String::new(),
+                created_by: created_by.to_owned(),
+                empty_layer: false,
+            },
+        );
+        digests.push(layer.descriptor.digest().clone());
+    }
+    let image = audit::of_blobs(store, &base.reference, config, &digests)?;
+    // The same base gives the same bytes on every day.
+    let day = Date::of(std::time::UNIX_EPOCH).ok_or(AuditError::Clock)?;
+    let report = audit::audit_remembering(store, &image, &Policy::default(), day)?;
+    let least = report.fail_on.unwrap_or(Severity::High);
+    let mut found = Findings::default();
+    let of_base = |layer: Option<usize>| layer.is_some_and(|layer| layer < layers.len());
+    for finding in report.findings.iter().filter(|it| of_base(it.layer)) {
+        found.refused |= finding.severity >= least;
+        match finding.severity {
+            Severity::High => found.high += 1,
+            Severity::Medium => found.medium += 1,
+            Severity::Low => found.low += 1,
+            _ => found.info += 1,
+        }
+    }
+    Ok(found)
+}
+
+/// Refuses an executable that does not start on the base.
+fn check_libc(program: &[u8], base: &Base) -> Result<(), BuildError> {
+    let Some(needed) = needed_glibc(program) else {
+        return Ok(());
+    };
+    let found = base.python.libc.strip_prefix("glibc ").and_then(version);
+    if found.is_some_and(|found| found >= needed) {
+        return Ok(());
+    }
+    Err(BuilderError::OtherLibc {
+        reference: base.reference.clone(),
+        needed: format!("glibc {}.{}", needed.0, needed.1),
+        found: if base.python.libc.is_empty() {
+            "another C library".to_owned()
+        } else {
+            base.python.libc.clone()
+        },
+    }
+    .into())
+}
+
+fn version(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.split_once('.')?;
+    let minor: String = minor.chars().take_while(char::is_ascii_digit).collect();
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// The newest version of the GNU C library that an executable asks for; `None` where it asks for none.
+fn needed_glibc(program: &[u8]) -> Option<(u32, u32)> {
+    const PREFIX: &[u8] = b"GLIBC_";
+    let file = ElfBytes::<AnyEndian>::minimal_parse(program).ok()?;
+    file.segments()?
+        .iter()
+        .find(|header| header.p_type == PT_INTERP)?;
+    let header = file.section_header_by_name(".dynstr").ok()??;
+    let (names, _) = file.section_data(&header).ok()?;
+    names
+        .split(|byte| *byte == 0)
+        .filter_map(|name| version(std::str::from_utf8(name.strip_prefix(PREFIX)?).ok()?))
+        .max()
+        // Dynamically linked all the same.
+        .or(Some((2, 17)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_program_says_which_libc_it_needs() {
+        let own = fs::read("/proc/self/exe").unwrap();
+        let needed = needed_glibc(&own).unwrap();
+        assert!(needed >= (2, 17), "{needed:?}");
+        assert_eq!(needed_glibc(b"#!/bin/sh\n"), None);
+        assert_eq!(version("2.36"), Some((2, 36)));
+        assert_eq!(version("2.3.4"), Some((2, 3)));
+    }
+}

@@ -1,0 +1,40 @@
+//! A command where this process is: no namespace, no mount, no capability. For pods, where none of these
+//! can be had.
+//!
+//! What it may reach is bounded by Landlock (`landlock`), by the list of system calls and by
+//! `no_new_privs`; `here_child` is the other side.
+
+use std::time::Instant;
+
+use rustix::process::DumpableBehavior;
+
+use super::error::SandboxError;
+use super::limits::Groups;
+use super::running::{self, Io, Sandbox};
+use super::spec::HereSpec;
+use super::wire::{Here, Request};
+use super::{id_map, landlock};
+
+/// The version of Landlock here, where it can fence a build.
+#[must_use]
+pub fn landlock_version() -> Option<i64> {
+    let version = landlock::version();
+    (version >= landlock::LEAST).then_some(version)
+}
+
+/// This process builds where it is. It never enters a user namespace: files are its own user's alone. And no
+/// process of that user looks into it from now on: not into its memory, its variables or its descriptors.
+pub fn stay_here() {
+    id_map::stay();
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}
+
+/// Starts the command. Returns when it runs, or could not be run.
+pub fn spawn_here(spec: &HereSpec, io: Io) -> Result<Sandbox, SandboxError> {
+    let deadline = spec.limits.timeout.map(|timeout| Instant::now() + timeout);
+    let request = Request::Here(Box::new(Here {
+        spec: spec.clone(),
+        parent: running::own_pid(),
+    }));
+    running::start(&request, io, deadline, Groups::default())
+}

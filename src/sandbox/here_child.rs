@@ -1,0 +1,114 @@
+//! The process that starts a command without a sandbox, and stays beside it.
+//!
+//! There is no pid namespace whose end would be the command's end: the monitor adopts all that the command
+//! starts, and kills what is left when it has ended.
+
+use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Resource, Rlimit, Signal};
+
+use super::command::Prepared;
+use super::error::{Doing, Failure};
+use super::landlock::{self, Fence};
+use super::spec::HereSpec;
+use super::to_parent::{Descriptors, detach, introduce};
+use super::wire::{self, Here, Message};
+use super::{helper, seccomp, sys};
+
+pub(super) fn monitor(request: &Here, to_parent: &mut Descriptors) -> Result<(), Failure> {
+    detach(request.parent)?;
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    // What the command leaves behind becomes this process's child.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+        .doing("adopting what the command starts")?;
+    let command = match sys::fork().doing("starting the command")? {
+        sys::Forked::Child => {
+            let failure = match command(&request.spec, to_parent) {
+                Err(failure) => failure,
+                Ok(never) => match never {},
+            };
+            to_parent.report(&failure);
+            sys::exit_now(127);
+        }
+        sys::Forked::Parent(pid) => pid,
+    };
+    let pidfd =
+        rustix::process::pidfd_open(command, PidfdFlags::empty()).doing("opening a pidfd")?;
+    introduce(&pidfd, Some(command.as_raw_nonzero().get()), to_parent)?;
+    to_parent.setup = None;
+    helper::quiet_streams();
+    let status = loop {
+        match sys::wait(None, false) {
+            Ok(Some((pid, status))) if pid == command => break status,
+            Ok(_) => {}
+            Err(_) => break libc::SIGKILL,
+        }
+    };
+    end_what_is_left();
+    let _ = wire::send(&to_parent.control, &Message::Status(status), None);
+    Ok(())
+}
+
+/// Kills this process's children, and those that they leave to it, until there is none.
+fn end_what_is_left() {
+    loop {
+        for child in children() {
+            let _ = rustix::process::kill_process(child, Signal::KILL);
+        }
+        // A process that starts another one before it dies: it is found in the next round.
+        match sys::wait(None, false) {
+            Ok(Some(_)) => {}
+            _ => return,
+        }
+    }
+}
+
+/// By their own words, which every kernel has.
+fn children() -> Vec<Pid> {
+    let own = rustix::process::getpid().as_raw_nonzero().to_string();
+    let is_ours = |pid: &str| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // A program's name, in parentheses, may hold anything.
+        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        rest.split_whitespace().nth(1) == Some(own.as_str())
+    };
+    std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()) && is_ours(name))
+        .filter_map(|name| Pid::from_raw(name.parse().ok()?))
+        .collect()
+}
+
+fn command(
+    spec: &HereSpec,
+    to_parent: &mut Descriptors,
+) -> Result<std::convert::Infallible, Failure> {
+    helper::tie_to_parent()?;
+    let _ = rustix::process::setsid();
+    let prepared = Prepared::new(&spec.command, &spec.env, &spec.cwd, spec.umask)?;
+    prepared.enter_directory(&to_parent.numbers(None))?;
+    rustix::thread::set_no_new_privs(true).doing("setting no_new_privs")?;
+    if let Some(most) = spec.limits.written {
+        let maximum = rustix::process::getrlimit(Resource::Fsize)
+            .maximum
+            .into_iter()
+            .chain([most])
+            .min();
+        let limit = Rlimit {
+            current: maximum,
+            maximum,
+        };
+        rustix::process::setrlimit(Resource::Fsize, limit)
+            .doing("bounding what the command may use")?;
+    }
+    if let Some(inside) = &spec.fence {
+        landlock::raise(&Fence {
+            readable: &inside.readable,
+            writable: &inside.writable,
+            ports: inside.ports.as_deref(),
+        })?;
+    }
+    seccomp::install()?;
+    prepared.execute(to_parent)
+}

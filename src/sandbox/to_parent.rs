@@ -1,0 +1,63 @@
+//! What connects the sandbox's own processes with the one that asked for it.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+use rustix::process::Pid;
+
+use super::error::{Doing, Failure};
+use super::helper::tie_to_parent;
+use super::wire::{self, Message};
+
+/// What connects the children with the parent.
+pub(super) struct Descriptors {
+    pub(super) control: OwnedFd,
+    /// Gone when this process has nothing more to do with the set-up.
+    pub(super) setup: Option<File>,
+}
+
+impl Descriptors {
+    pub(super) fn report(&mut self, failure: &Failure) {
+        if let Some(setup) = &mut self.setup {
+            wire::report(setup, failure);
+        }
+    }
+
+    /// What has to stay open until execve.
+    pub(super) fn numbers(&self, terminal: Option<&OwnedFd>) -> Vec<RawFd> {
+        let setup = self.setup.as_ref().map(AsRawFd::as_raw_fd);
+        let terminal = terminal.map(AsRawFd::as_raw_fd);
+        [Some(self.control.as_raw_fd()), setup, terminal]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+}
+
+/// Leaves the caller's session, so that a key on its terminal reaches only the caller, and ties
+/// this process's life to the parent's.
+pub(super) fn detach(parent: i32) -> Result<(), Failure> {
+    let _ = rustix::process::setsid();
+    tie_to_parent()?;
+    if rustix::process::getppid() != Pid::from_raw(parent) {
+        return Err(Failure::new(
+            "the process that asked for the sandbox is gone",
+        ));
+    }
+    Ok(())
+}
+
+/// Tells the parent about the process that a pidfd stands for.
+pub(super) fn introduce(
+    pidfd: &OwnedFd,
+    pid: Option<i32>,
+    to_parent: &Descriptors,
+) -> Result<(), Failure> {
+    let pid = pid.ok_or_else(|| Failure::new("looking up the command's process id"))?;
+    wire::send(
+        &to_parent.control,
+        &Message::Started { pid },
+        Some(pidfd.as_fd()),
+    )
+    .doing("reporting the command's process id")
+}
