@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{Scope, ScopedJoinHandle};
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::app::contract::{PLAN_FILE, Phase};
 use crate::builder::layer::parent_directory;
@@ -15,8 +13,9 @@ use crate::layer::{self, Mtime};
 use crate::progress::Progress;
 use crate::rootfs::read_beneath;
 use crate::sandbox::{Exit, IdMode, Upper};
-use crate::store::{Needs, Record, Store};
+use crate::store::Store;
 
+use super::application_result::Application;
 use super::assemble::{self, Stage};
 use super::context::Context;
 use super::deferred;
@@ -36,24 +35,6 @@ use super::wheel_cache::wheel_cache;
 use super::without_sandbox;
 
 const MAX_PLAN: u64 = 1024 * 1024;
-
-/// What phase 2 gave, as the build cache keeps it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Application {
-    pub(super) layer: TitledLayer,
-    pub(super) plan: Value,
-    /// What a start would load was loaded.
-    #[serde(default)]
-    pub(super) smoked: bool,
-}
-
-impl Record for Application {
-    const KIND: &'static str = "application";
-
-    fn needs(&self) -> Needs {
-        Needs::blobs([&self.layer.layer.descriptor])
-    }
-}
 
 /// The result of phase 2 and where it came from.
 pub(super) struct Phase2<'scope> {

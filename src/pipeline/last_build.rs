@@ -17,7 +17,7 @@ use crate::registry::{Client, ClientOptions};
 use crate::remote_cache::{Found, Item, Tag};
 use crate::store::Store;
 
-use super::application::Application;
+use super::application_result::Application;
 use super::base::{self, Base};
 use super::context::Context;
 use super::draft::in_oci_words;

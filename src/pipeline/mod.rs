@@ -16,6 +16,7 @@
 
 mod allowed_builders;
 mod application;
+mod application_result;
 mod apt;
 mod assemble;
 mod assets;
@@ -105,12 +106,11 @@ pub use report::{
     Built, CacheReport, CacheState, Explanation, LayerKind, LayerReport, NameAndDigest, Report,
     SandboxReport, Verdict,
 };
-pub use request::{AuditGate, Pinned, Pull, Request, Secret};
+pub use request::{AuditGate, Pinned, Pull, Request, SandboxUse, Secret};
 pub use sandbox_inputs::{NPM_REGISTRY, PASSED_ON, is_index_login};
 pub use tools::pinned_uv;
 pub use transfers::Transfers;
 pub use verify::{Verification, verify};
-pub use without_sandbox::SandboxUse;
 
 /// Builds an image, gives it its name in the store, and ships it.
 pub fn image(

@@ -13,7 +13,6 @@ use crate::transport::Destination;
 use super::error::BuildError;
 use super::place::Place;
 use super::secrets::Redactor;
-use super::without_sandbox::SandboxUse;
 
 /// When the registry of a builder or runtime image is asked for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,6 +24,17 @@ pub enum Pull {
     Newer,
     /// Each time; no answer is an error.
     Always,
+    Never,
+}
+
+/// When code is run in a sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SandboxUse {
+    /// Where something has to run, and where the base image is in the store anyway.
+    #[default]
+    Auto,
+    Always,
+    /// What would need one is an error.
     Never,
 }
 

@@ -4,7 +4,7 @@ use crate::oci::Descriptor;
 use crate::progress::human_size;
 use crate::remote_cache::{CacheError, Item, Written};
 
-use super::application::Application;
+use super::application_result::Application;
 use super::base::Base;
 use super::context::Context;
 use super::error::BuildError;

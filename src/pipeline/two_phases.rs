@@ -21,9 +21,9 @@ use super::network::Code;
 use super::plan::{Planned, Reading};
 use super::record::Record;
 use super::report::{Built, CacheReport, CacheState, SandboxReport};
+use super::request::SandboxUse;
 use super::timings::{DEFAULT_SOURCE_TIME, Timings};
 use super::titled_layer::LayerWriter;
-use super::without_sandbox::SandboxUse;
 use super::{
     application, apt, assets, audit_gate, commit, dependencies, git_version, leaks, lock, locked,
     pitfalls, share, without_sandbox,

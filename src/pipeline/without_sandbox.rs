@@ -31,17 +31,6 @@ use super::materials::Materials;
 use super::request::Request;
 use super::{environment, tree};
 
-/// When code is run in a sandbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SandboxUse {
-    /// Where something has to run, and where the base image is in the store anyway.
-    #[default]
-    Auto,
-    Always,
-    /// What would need one is an error.
-    Never,
-}
-
 /// What of an application and of a request needs a sandbox, in words.
 pub(super) fn reasons(
     request: &Request,
