@@ -29,6 +29,7 @@ mod locks;
 mod managers;
 mod notebooks;
 mod opal;
+mod pipelines;
 mod pods;
 mod poisoned_packages;
 mod red_team;

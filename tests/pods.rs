@@ -15,10 +15,10 @@ use crate::support::registry::Registry;
 use crate::support::warpdrive::{PYTHON_39, PYTHON_311, Warpdrive, binary, copy_of, example};
 
 /// A builder, its pod's image in a registry, and that image unpacked.
-struct Cluster {
-    warpdrive: Warpdrive,
-    registry: Registry,
-    pod: Pod,
+pub(crate) struct Cluster {
+    pub(crate) warpdrive: Warpdrive,
+    pub(crate) registry: Registry,
+    pub(crate) pod: Pod,
     /// Of the pod's image.
     digest: String,
 }
@@ -32,7 +32,7 @@ fn stripped(place: &Path) -> PathBuf {
 }
 
 impl Cluster {
-    fn new(builder: &'static str) -> Self {
+    pub(crate) fn new(builder: &'static str) -> Self {
         let warpdrive = Warpdrive::with(builder);
         let registry = Registry::start();
         let target = registry.reference("builders/python:1");

@@ -69,6 +69,27 @@ impl Setting {
         (serde_json::from_slice(&output.stdout).unwrap(), words)
     }
 
+    /// The same of another name, for which only fragments are known.
+    fn fresh_other(&self, source: &Path) -> (Value, String) {
+        let machine = Warpdrive::new();
+        let path = source.to_str().unwrap();
+        let name = self.registry.reference("team/other:1");
+        let output = machine.output(&[
+            "image",
+            &name,
+            "--path",
+            path,
+            "--builder",
+            &self.builder,
+            "--cache-from",
+            &self.cache,
+            "--json",
+        ]);
+        let words = process::words(&output);
+        assert!(output.status.success(), "{words}");
+        (serde_json::from_slice(&output.stdout).unwrap(), words)
+    }
+
     fn tags(&self, kind: &str) -> Vec<String> {
         let tags = self.registry.tags("team/cache");
         tags.into_iter()
@@ -81,6 +102,18 @@ fn flask() -> PathBuf {
     example("flask")
 }
 
+/// The same where git knows nothing of it, since who owns it is another question.
+fn flask_alone(place: &Path) -> PathBuf {
+    let source = place.join("source");
+    let copied = std::process::Command::new("cp")
+        .arg("-r")
+        .args([&flask(), &source])
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    source
+}
+
 #[test]
 fn an_empty_disk_has_distributions_from_the_registry_and_gives_the_same_image() {
     let setting = Setting::new(&flask());
@@ -89,7 +122,7 @@ fn an_empty_disk_has_distributions_from_the_registry_and_gives_the_same_image() 
         "{:?}",
         setting.registry.tags("team/cache")
     );
-    let (second, words) = setting.fresh(&flask(), &[]);
+    let (second, words) = setting.fresh_other(&flask());
     assert_eq!(second["digest"], setting.first["digest"], "{words}");
     assert!(words.contains("distributions from the cache"), "{words}");
     assert!(
@@ -225,7 +258,7 @@ fn what_the_cache_should_not_hold_is_refused_and_made_here() {
         change(&mut item);
         item.put();
     }
-    let (built, words) = setting.fresh(&flask(), &[]);
+    let (built, words) = setting.fresh_other(&flask());
     for (distribution, expected, _) in cases {
         let start = format!("what the cache has of {distribution} ");
         let line = words.lines().find(|line| line.contains(&start));
@@ -307,4 +340,110 @@ fn a_cache_that_does_not_answer_is_told_and_done_without() {
     let words = process::words(&not_written);
     assert!(not_written.status.success(), "{words}");
     assert!(!words.contains("cache could not be"), "{words}");
+}
+
+impl Setting {
+    /// Blobs that were fetched from these repositories so far, and the bytes of none of them.
+    fn fetched(&self) -> usize {
+        let log = self.registry.log();
+        let is_fetch = |line: &&str| {
+            line.contains("http.request.method=GET")
+                && line.contains("/blobs/sha256:")
+                && line.contains("response completed")
+        };
+        log.lines().filter(is_fetch).count()
+    }
+}
+
+#[test]
+fn an_empty_disk_passes_on_what_it_does_not_need_and_runs_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let source = flask_alone(place.path());
+    let setting = Setting::new(&source);
+    assert_eq!(setting.tags("a1-app-").len(), 1);
+    let before = setting.fetched();
+    let (again, words) = setting.fresh(&source, &["--explain"]);
+    assert_eq!(again["digest"], setting.first["digest"], "{words}");
+    assert_eq!(again["sandbox"]["used"], false, "{words}");
+    assert_eq!(setting.fetched(), before, "{words}");
+    assert!(words.contains("sandbox: not used"), "{words}");
+    assert!(words.contains("the image is not audited"), "{words}");
+
+    // One line: with a sandbox and without, the same image.
+    std::fs::write(source.join("more.py"), "ADDED = 1\n").unwrap();
+    let (without, words) = setting.fresh(&source, &[]);
+    assert_eq!(without["sandbox"]["used"], false, "{words}");
+    assert_ne!(without["digest"], setting.first["digest"]);
+    assert_eq!(setting.fetched(), before, "{words}");
+    let (with, words) = setting.fresh(&source, &["--sandbox", "always"]);
+    assert_eq!(with["sandbox"]["used"], true, "{words}");
+    assert_eq!(with["digest"], without["digest"], "{words}");
+
+    // What needs a sandbox has one, and the layers are fetched for it.
+    std::fs::create_dir_all(source.join(".warpdrive/action_hooks")).unwrap();
+    let hook = source.join(".warpdrive/action_hooks/build");
+    std::fs::write(&hook, "#!/bin/sh\ntrue\n").unwrap();
+    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let (hooked, words) = setting.fresh(&source, &[]);
+    assert_eq!(hooked["sandbox"]["used"], true, "{words}");
+    assert!(words.contains("A sandbox is needed: hooks"), "{words}");
+}
+
+#[test]
+fn without_namespaces_and_privileges_an_image_is_built_and_pushed_to_a_new_place() {
+    let place = tempfile::tempdir().unwrap();
+    let source = flask_alone(place.path());
+    let setting = Setting::new(&source);
+    // In a pod: no capability, and no namespace to be had.
+    let store = place.path().join("store");
+    let build = |source: &Path, more: &[&str]| {
+        let script = "echo 0 > /proc/sys/user/max_user_namespaces && \
+                      exec setpriv --inh-caps=-all --bounding-set=-all --no-new-privs \"$@\"";
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--user", "--map-root-user", "sh", "-c", script, "sh"]);
+        command
+            .arg(crate::support::warpdrive::binary())
+            .arg("--store")
+            .arg(&store);
+        command.args([
+            "image",
+            &setting.name,
+            "--builder",
+            &setting.builder,
+            "--push",
+            "--json",
+        ]);
+        command
+            .args(["--cache-from", &setting.cache, "--path"])
+            .arg(source)
+            .args(more);
+        process::output(&mut command)
+    };
+    let sandboxed = build(&source, &["--sandbox", "always"]);
+    assert_eq!(
+        sandboxed.status.code(),
+        Some(1),
+        "{}",
+        process::words(&sandboxed)
+    );
+    let output = build(&source, &["--sandbox", "never"]);
+    let words = process::words(&output);
+    assert!(output.status.success(), "{words}");
+    let built: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(built["digest"], setting.first["digest"]);
+
+    // Byte-code can be left out; what has to run is named.
+    std::fs::write(source.join("more.py"), "ADDED = 1\n").unwrap();
+    let output = build(&source, &["--sandbox", "never", "--no-byte-code"]);
+    assert!(output.status.success(), "{}", process::words(&output));
+    std::fs::write(source.join("manage.py"), "import django\n").unwrap();
+    std::fs::create_dir_all(source.join(".warpdrive")).unwrap();
+    std::fs::write(source.join(".warpdrive/environment"), "A=1\n").unwrap();
+    let output = build(&source, &["--sandbox", "never"]);
+    let words = process::words(&output);
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    assert!(
+        words.contains("cannot be built without a sandbox"),
+        "{words}"
+    );
 }

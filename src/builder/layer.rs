@@ -71,18 +71,36 @@ pub fn make(
     if let Some(record) = store.cached::<Record>(&key)? {
         return Ok((record.layer, true));
     }
-    let passwd = base_file(store, base, Path::new("etc/passwd"), reference)?;
-    let entries = entries(python, passwd.as_deref());
-    let mut blob = store.blob_writer()?;
-    let written = layer::write(&entries, Compression::default(), &mut blob)?;
-    blob.commit(Some(&written.digest))?;
-    let layer = StoredLayer {
-        descriptor: descriptor(written.media_type, written.digest, written.size),
-        diff_id: written.diff_id.to_string(),
-    };
+    let passwd = accounts(store, base, reference)?;
+    let layer = made_of(store, python, passwd.as_deref())?;
     let record = Record { layer };
     store.remember(&key, &record)?;
     Ok((record.layer, false))
+}
+
+/// The base's `/etc/passwd`: all that the builder layer takes from its files.
+pub fn accounts(
+    store: &Store,
+    base: &Image,
+    reference: &str,
+) -> Result<Option<Vec<u8>>, BuilderError> {
+    base_file(store, base, Path::new("etc/passwd"), reference)
+}
+
+/// The builder layer of a base of which no more is known; written to the store, and not remembered.
+pub fn made_of(
+    store: &Store,
+    python: &Python,
+    passwd: Option<&[u8]>,
+) -> Result<StoredLayer, BuilderError> {
+    let entries = entries(python, passwd);
+    let mut blob = store.blob_writer()?;
+    let written = layer::write(&entries, Compression::default(), &mut blob)?;
+    blob.commit(Some(&written.digest))?;
+    Ok(StoredLayer {
+        descriptor: descriptor(written.media_type, written.digest, written.size),
+        diff_id: written.diff_id.to_string(),
+    })
 }
 
 fn key(base: &Image, python: &Python) -> String {

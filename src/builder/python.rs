@@ -29,6 +29,11 @@ pub struct Python {
 }
 
 impl Python {
+    /// Whether all of it may become part of paths and messages, whoever said it.
+    pub fn is_usable(&self) -> bool {
+        check(self).is_ok()
+    }
+
     /// `3.11` as a version. The probe gives nothing else.
     pub fn minor(&self) -> PythonVersion {
         self.minor.parse().unwrap_or(PythonVersion::new(3, 0))
@@ -104,6 +109,12 @@ fn check(python: &Python) -> Result<(), String> {
         return Err(format!("it has Python {}", python.version));
     }
     Ok(())
+}
+
+/// What is known of the image's Python, if it was asked before.
+pub fn known(store: &Store, image: &Image) -> Result<Option<Python>, BuilderError> {
+    let record = store.cached::<Record>(image.manifest.config().digest().digest())?;
+    Ok(record.map(|record| record.python))
 }
 
 /// Asks the image's `python3`; the answer is kept with the image's configuration digest.

@@ -727,6 +727,14 @@ impl From<crate::pipeline::BuildError> for CommandError {
             E::Transport(error) => error.into(),
             E::Oci(error) => error.into(),
             E::Cache(error) => error.into(),
+            E::NeedsSandbox { .. } => Self::new(ExitStatus::Failure, "needs-sandbox", message).with_hint(
+                "leave --sandbox never out where a sandbox can be made (`warpdrive doctor` says so); where it \
+                 cannot, let a machine that has one fill a cache (--cache-to), and read it here (--cache-from)",
+            ),
+            E::Unassembled(error) => {
+                use crate::app::advice::Explain as _;
+                error.advice().into()
+            }
             E::Interrupted => Self::new(ExitStatus::Interrupted, "interrupted", message),
             E::Assemble {
                 exit,

@@ -14,7 +14,7 @@ use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::pipeline::{
     self, AuditGate, Explanation, FenceWish, Handover, LayerReport, NPM_REGISTRY, PASSED_ON, Place,
-    Report, Request, Secret, is_index_login,
+    Report, Request, SandboxReport, Secret, is_index_login,
 };
 use crate::transport::Destination;
 
@@ -83,6 +83,13 @@ pub(super) struct Args {
     no_cache: bool,
     #[command(flatten)]
     cache: CacheArgs,
+    /// When a sandbox is used: where something has to run (auto), always, or never, which is an error
+    /// where something has to
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Sandbox::Auto, conflicts_with = "in_place")]
+    sandbox: Sandbox,
+    /// Without a sandbox, leave the byte-code of the application out
+    #[arg(long)]
+    no_byte_code: bool,
     /// Resolve unpinned requirements anew
     #[arg(long)]
     upgrade: bool,
@@ -165,6 +172,23 @@ pub(super) struct Args {
 enum PhaseOnly {
     Dependencies,
     Application,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Sandbox {
+    Auto,
+    Always,
+    Never,
+}
+
+impl From<Sandbox> for pipeline::SandboxUse {
+    fn from(when: Sandbox) -> Self {
+        match when {
+            Sandbox::Auto => Self::Auto,
+            Sandbox::Always => Self::Always,
+            Sandbox::Never => Self::Never,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -260,7 +284,8 @@ fn build(args: &Args, context: &Context) -> Result<Values, CommandError> {
         preview(args, &request, context, &console)?;
         return Ok(Values::default());
     }
-    if args.in_place.is_some() {
+    if args.in_place.is_some() || args.sandbox == Sandbox::Never {
+        // No namespace either: there may be none.
         source::catch_signals()?;
     } else {
         source::enter(&mut request.source, context, &console)?;
@@ -445,6 +470,8 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         push: args.push,
         no_cache: args.no_cache,
         cache: args.cache.cache()?,
+        sandbox: args.sandbox.into(),
+        byte_code: !args.no_byte_code,
         upgrade: args.upgrade,
         compression: args.compression,
         incremental: args.incremental,
@@ -643,6 +670,24 @@ fn plan_words(detected: &Detected) -> Vec<String> {
 pub(super) fn explain(report: &Report, context: &Context) {
     for phase in &report.explain {
         context.printer.progress(explanation(phase));
+    }
+    if let Some(sandbox) = &report.sandbox {
+        context.printer.progress(of_sandbox(sandbox));
+    }
+}
+
+/// `sandbox: not used, nothing had to run`
+fn of_sandbox(report: &SandboxReport) -> String {
+    match (report.used, report.because.as_slice()) {
+        (false, _) => {
+            "sandbox: not used, nothing had to run; the application was not loaded".to_owned()
+        }
+        (true, []) => {
+            "sandbox: used, though nothing needs one but to install what is new and to load the \
+                       application once"
+                .to_owned()
+        }
+        (true, because) => format!("sandbox: used, because {}", because.join("; ")),
     }
 }
 

@@ -148,6 +148,8 @@ fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
         push: false,
         no_cache: true,
         cache: crate::remote_cache::RemoteCache::default(),
+        sandbox: crate::pipeline::SandboxUse::Always,
+        byte_code: true,
         upgrade: false,
         incremental: false,
         compression: Compression::default(),

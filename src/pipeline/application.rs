@@ -5,9 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{Scope, ScopedJoinHandle};
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
 use crate::app::contract::{PLAN_FILE, Phase};
 use crate::builder::layer::parent_directory;
 use crate::builder::{APP_GID, APP_UID};
@@ -15,8 +12,9 @@ use crate::layer::{self, Mtime};
 use crate::progress::Progress;
 use crate::rootfs::read_beneath;
 use crate::sandbox::{Exit, IdMode, Upper};
-use crate::store::{Needs, Record, Store};
+use crate::store::Store;
 
+use super::application_result::Application;
 use super::assemble::{self, Stage};
 use super::context::Context;
 use super::deferred;
@@ -33,29 +31,14 @@ use super::titled_layer::{LayerWriter, TitledLayer};
 use super::tools;
 use super::tree::{APP_ROOT, exists_below, make_app_root, normalize};
 use super::wheel_cache::wheel_cache;
+use super::without_sandbox;
 
 const MAX_PLAN: u64 = 1024 * 1024;
 
-/// What phase 2 gave, as the build cache keeps it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Application {
-    pub(super) layer: TitledLayer,
-    pub(super) plan: Value,
-    /// What a start would load was loaded.
-    #[serde(default)]
-    pub(super) smoked: bool,
-}
-
-impl Record for Application {
-    const KIND: &'static str = "application";
-
-    fn needs(&self) -> Needs {
-        Needs::blobs([&self.layer.layer.descriptor])
-    }
-}
-
 /// The result of phase 2 and where it came from.
 pub(super) struct Phase2<'scope> {
+    /// Of all that decided it.
+    pub(super) key: String,
     pub(super) explanation: Explanation,
     pub(super) result: Application,
     /// The application is loaded meanwhile ([`super::smoke`]), and what came of phase 2 is remembered
@@ -114,6 +97,9 @@ fn inputs(materials: &Materials<'_>, phase1: &Phase1, smoke: bool) -> Result<Inp
     if let Some(listed) = materials.listed() {
         inputs.add("what is locked", listed)?;
     }
+    if materials.without_sandbox && !request.byte_code {
+        inputs.add("no byte-code", &true)?;
+    }
     let secrets: Vec<&String> = request.secrets.iter().map(|secret| &secret.id).collect();
     inputs.add("the list of secrets", &secrets)?;
     Ok(inputs)
@@ -146,6 +132,23 @@ pub(super) fn phase<'scope, 'env: 'scope>(
     {
         progress.step(" -----> Application unchanged");
         return Ok(Phase2 {
+            key,
+            explanation: explain(true)?,
+            result,
+            unfinished: None,
+        });
+    }
+    if let Some(result) = materials.last.application(&key)
+        && (result.smoked || !smoke)
+    {
+        progress.step(" -----> Application unchanged, from the cache in the registry");
+        if !materials.without_sandbox {
+            let layer = &result.layer.layer.descriptor;
+            materials.last.fetch(context, std::iter::once(layer))?;
+            store.remember(&key, &result)?;
+        }
+        return Ok(Phase2 {
+            key,
             explanation: explain(true)?,
             result,
             unfinished: None,
@@ -153,19 +156,34 @@ pub(super) fn phase<'scope, 'env: 'scope>(
     }
     let told = SandboxInputs::of_application(request, materials.listed());
     let mode = IdMode::current();
-    let tools = tools::ensure(store, &request.place, progress)?;
     let scratch = store.scratch("application")?;
     let upper = Upper {
         upper: scratch.path().join("upper"),
         work: scratch.path().join("work"),
     };
-    let chown = mode.chown_allowed().then_some((APP_UID, APP_GID));
+    let chown = mode.chown_allowed() && !materials.without_sandbox;
+    let chown = chown.then_some((APP_UID, APP_GID));
     let src = make_app_root(&upper.upper, chown.is_some())?;
     std::fs::create_dir(&upper.work).map_err(|error| BuildError::Write {
         path: upper.work.clone(),
         source: error,
     })?;
     tree.stage(&src, chown)?;
+    if materials.without_sandbox {
+        let plan = without_sandbox::assemble(materials, &phase1.result, &upper.upper)?;
+        let layer = layer_of(materials, phase1, &upper.upper, &[])?;
+        return Ok(Phase2 {
+            key: key.clone(),
+            explanation: explain(false)?,
+            result: Application {
+                layer,
+                plan,
+                smoked: false,
+            },
+            unfinished: Some(Unfinished { gate: None, key }),
+        });
+    }
+    let tools = tools::ensure(store, &request.place, progress)?;
     let mut lowers: Vec<PathBuf> = dependencies::lowers(store, phase1)?;
     lowers.extend(base.lowers(store)?);
     let below = lowers.clone();
@@ -216,8 +234,34 @@ pub(super) fn phase<'scope, 'env: 'scope>(
     } else {
         None
     };
-    let mut scan = layer::scan(&upper.upper, &[])?;
-    layer::retain_opaque(&mut scan.entries, |path| exists_below(&below, path));
+    let layer = layer_of(materials, phase1, &upper.upper, &below)?;
+    Ok(Phase2 {
+        key: key.clone(),
+        explanation: explain(false)?,
+        result: Application {
+            layer,
+            plan,
+            smoked: smoke,
+        },
+        unfinished: Some(Unfinished { gate, key }),
+    })
+}
+
+/// The layer of what phase 2 left in `upper`, over these lower directories.
+fn layer_of(
+    materials: &Materials<'_>,
+    phase1: &Phase1,
+    upper: &Path,
+    below: &[PathBuf],
+) -> Result<TitledLayer, BuildError> {
+    let Materials { context, time, .. } = *materials;
+    let Context {
+        store,
+        request,
+        progress,
+    } = context;
+    let mut scan = layer::scan(upper, &[])?;
+    layer::retain_opaque(&mut scan.entries, |path| exists_below(below, path));
     for path in &scan.skipped {
         progress.warning(&format!(
             "{} is neither a file, a directory nor a link, and is left out",
@@ -228,18 +272,9 @@ pub(super) fn phase<'scope, 'env: 'scope>(
     let mut entries = normalize(scan.entries, reference);
     deferred::add(&mut entries, &phase1.result.deferred, reference);
     let entries = layer::with_parents(entries, parent_directory);
-    let layer = TitledLayer {
+    Ok(TitledLayer {
         layer: LayerWriter::new(store, request).write(&entries, layer::threads())?,
         title: "source, static files, start plan".into(),
         cached: false,
-    };
-    Ok(Phase2 {
-        explanation: explain(false)?,
-        result: Application {
-            layer,
-            plan,
-            smoked: smoke,
-        },
-        unfinished: Some(Unfinished { gate, key }),
     })
 }

@@ -18,6 +18,15 @@ use super::report::Verdict;
 /// Findings that are told one by one.
 const TOLD: usize = 8;
 
+const UNKNOWN: Verdict = Verdict {
+    verdict: "unknown",
+    high: 0,
+    medium: 0,
+    low: 0,
+    info: 0,
+    from_base: 0,
+};
+
 /// Judges the builder as an image of ours would have it: with our user, our layers and, with
 /// `--harden`, its layer.
 pub(super) fn builder(context: Context<'_>, base: &Base) -> Result<(), BuildError> {
@@ -107,6 +116,15 @@ pub(super) fn image(
     } = context;
     let name = request.name.as_given();
     let elsewhere = request.place.base_file();
+    let layers = image.manifest.layers().iter();
+    let absent = layers.filter(|layer| !store.has_whole_blob(layer)).count();
+    if elsewhere.is_none() && absent > 0 && !request.audit.required {
+        progress.warning(&format!(
+            "the image is not audited: {absent} of its layers stay in the registry; \
+             `warpdrive audit docker://{name}` reads them there"
+        ));
+        return Ok(UNKNOWN);
+    }
     let judged = audit::from_store(store, name, image).and_then(|mut image| {
         if elsewhere.is_some() {
             image.absent = in_base;
@@ -118,14 +136,7 @@ pub(super) fn image(
         Err(error) if request.audit.required => return Err(error.into()),
         Err(error) => {
             progress.warning(&format!("the image could not be audited: {error}"));
-            return Ok(Verdict {
-                verdict: "unknown",
-                high: 0,
-                medium: 0,
-                low: 0,
-                info: 0,
-                from_base: 0,
-            });
+            return Ok(UNKNOWN);
         }
     };
     let of_base = |finding: &&Finding| finding.layer.is_some_and(|layer| layer < in_base);

@@ -6,7 +6,7 @@ use crate::builder::{APP_ROOT, APP_UID, FIXED_TIME_RFC3339, LABEL_KIND, LABEL_NA
 use crate::oci::{ImageConfig, to_canonical_json};
 use crate::source::Commit;
 
-use super::application::Application;
+use super::application_result::Application;
 use super::base::Base;
 use super::context::Context;
 use super::draft::{BUILD_LABELS, Committed, Draft, NewLayer, annotations, labels_of_commit};

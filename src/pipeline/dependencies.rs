@@ -45,6 +45,8 @@ const MAX_FRAGMENTS: usize = 350;
 
 /// The result of phase 1 and where it came from.
 pub(super) struct Phase1 {
+    /// Of all that decided it.
+    pub(super) key: String,
     pub(super) explanation: Explanation,
     /// Without its layers where they have still to be written, see [`Phase1::written`]: phase 2 has no
     /// need of them.
@@ -52,8 +54,6 @@ pub(super) struct Phase1 {
     unwritten: Option<Unwritten>,
     /// Nothing that was written before is used.
     no_cache: bool,
-    /// Of all that decided it.
-    key: String,
 }
 
 struct Unwritten {
@@ -63,19 +63,14 @@ struct Unwritten {
 }
 
 impl Phase1 {
-    fn complete(explanation: Explanation, result: Dependencies, key: String) -> Self {
+    fn complete(key: String, explanation: Explanation, result: Dependencies) -> Self {
         Self {
+            key,
             explanation,
             result,
             unwritten: None,
             no_cache: false,
-            key,
         }
-    }
-
-    /// Of all that decided it.
-    pub(super) fn key(&self) -> &str {
-        &self.key
     }
 
     /// The result with its layers, which are written now if they are not.
@@ -155,7 +150,7 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
     if let Handover::Take(directory) = &request.handover {
         progress.step(" -----> Dependencies as the step before has made them");
         let result = handover::take(store, directory, &key)?;
-        return Ok(Phase1::complete(explain(true)?, result, key));
+        return Ok(Phase1::complete(key, explain(true)?, result));
     }
     if !request.no_cache
         && !request.upgrade
@@ -166,13 +161,35 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
             result.resolved.len(),
             age(result.resolved_at)
         ));
-        return Ok(Phase1::complete(explain(true)?, result, key));
+        return Ok(Phase1::complete(key, explain(true)?, result));
+    }
+    if !request.upgrade
+        && let Some(result) = materials.last.dependencies(&key)
+    {
+        progress.step(&format!(
+            " -----> Dependencies unchanged, {} distributions from the cache in the registry",
+            result.resolved.len()
+        ));
+        if !materials.without_sandbox {
+            let layers = result.layers.iter();
+            let layers = layers.map(|titled| &titled.layer.descriptor);
+            materials.last.fetch(context, layers)?;
+            store.remember(&key, &result)?;
+        }
+        return Ok(Phase1::complete(key, explain(true)?, result));
+    }
+    if materials.without_sandbox {
+        let because = "the dependencies are another list than in the last build of the cache";
+        return Err(BuildError::NeedsSandbox {
+            because: vec![because.to_owned()],
+        });
     }
     let tools = tools::ensure(store, &request.place, progress)?;
     let writer = LayerWriter::new(store, request);
     match fragments::phase(materials, &source, &tools)? {
         fragments::Outcome::Installed(result, fragments) => {
             let mut phase = Phase1 {
+                key: key.clone(),
                 explanation: explain(false)?,
                 result,
                 unwritten: Some(Unwritten {
@@ -180,7 +197,6 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
                     key: key.clone(),
                 }),
                 no_cache: request.no_cache,
-                key,
             };
             // So many cannot be stacked: phase 2 runs on the layers.
             if phase.result.trees.len() > MAX_FRAGMENTS {
@@ -202,7 +218,7 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
     store.keep_unpacked(IdMode::current().map_name(), &tree, upper)?;
     result.tree = Some(tree);
     store.remember(&key, &result)?;
-    Ok(Phase1::complete(explain(false)?, result, key))
+    Ok(Phase1::complete(key, explain(false)?, result))
 }
 
 /// Fills the wheel cache, then runs assemble: at first with wheels only, then with sdists built.

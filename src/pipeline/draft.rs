@@ -185,7 +185,7 @@ fn report(
 }
 
 /// A base layer's descriptor with OCI's media type; the bytes are the same.
-fn in_oci_words(layer: &Descriptor) -> Descriptor {
+pub(super) fn in_oci_words(layer: &Descriptor) -> Descriptor {
     let media_type = match layer.media_type().to_string().as_str() {
         docker::LAYER_GZIP => MediaType::ImageLayerGzip,
         docker::LAYER => MediaType::ImageLayer,

@@ -170,6 +170,12 @@ fn images_own(base_env: &[(String, String)], path: &str) -> Result<String, OciEr
     serde_json::to_string(&own).map_err(|source| OciError::Unwritable { source })
 }
 
+/// The same as a map.
+pub(super) fn of_the_image(base_env: &[(String, String)], path: &str) -> BTreeMap<String, String> {
+    let text = images_own(base_env, path).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
 /// Variables that say where the host's certificates are mounted. They hold no value of the host's.
 pub(super) fn certificates(inputs: &SandboxInputs) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();

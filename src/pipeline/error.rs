@@ -91,6 +91,10 @@ pub enum BuildError {
     NoAssets { package: String },
     #[error("{}", .0.title)]
     Smoke(Box<crate::app::advice::Advice>),
+    #[error("the image cannot be built without a sandbox: {}", because.join("; "))]
+    NeedsSandbox { because: Vec<String> },
+    #[error(transparent)]
+    Unassembled(Box<crate::app::assemble::BuildError>),
     #[error("interrupted")]
     Interrupted,
     #[error("the wheel of {wheel} {problem}")]

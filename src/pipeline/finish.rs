@@ -46,6 +46,7 @@ pub(super) fn finish(
             audit,
             plan: made.plan,
             explain: made.explain,
+            sandbox: None,
             timings_ms: timings.steps,
             pushed: Vec::new(),
             lock: made.lock,

@@ -7,6 +7,7 @@ use crate::source::Tree;
 
 use super::base::Base;
 use super::context::Context;
+use super::last_build::LastBuild;
 use super::locked::Locked;
 
 /// The project and the images, as the steps before have found them.
@@ -22,6 +23,10 @@ pub(super) struct Materials<'a> {
     /// What it runs on.
     pub(super) runtime: &'a Base,
     pub(super) locked: Option<&'a Locked>,
+    /// What a cache in a registry knows of the last build.
+    pub(super) last: &'a LastBuild,
+    /// Nothing is run, and the base's files are not here.
+    pub(super) without_sandbox: bool,
     /// The reference time of the application's files.
     pub(super) time: i64,
 }

@@ -16,6 +16,7 @@
 
 mod allowed_builders;
 mod application;
+mod application_result;
 mod apt;
 mod assemble;
 mod assets;
@@ -41,6 +42,7 @@ mod handover;
 mod harden;
 mod inputs;
 mod installed;
+mod last_build;
 mod leaks;
 pub mod local;
 mod lock;
@@ -78,6 +80,7 @@ mod trusted;
 mod two_phases;
 mod verify;
 mod wheel_cache;
+mod without_sandbox;
 
 use crate::app::Detected;
 use crate::progress::Progress;
@@ -87,6 +90,7 @@ use crate::store::Store;
 use collect::Collected;
 use context::Context;
 use deliver::{Naming, deliver};
+use last_build::LastBuild;
 use plan::Reading;
 
 pub use commit::LABEL_PLAN;
@@ -102,9 +106,9 @@ pub use record::{LABEL_BUILD, Record};
 pub use remote_image::remote_image;
 pub use report::{
     Built, CacheReport, CacheState, Explanation, LayerKind, LayerReport, NameAndDigest, Report,
-    Verdict,
+    SandboxReport, Verdict,
 };
-pub use request::{AuditGate, Handover, Pinned, Pull, Request, Secret};
+pub use request::{AuditGate, Handover, Pinned, Pull, Request, SandboxUse, Secret};
 pub use sandbox_inputs::{NPM_REGISTRY, PASSED_ON, is_index_login};
 pub use tools::pinned_uv;
 pub use transfers::Transfers;
@@ -166,7 +170,13 @@ fn unnamed(context: Context<'_>, source: &Collected) -> Result<Built, BuildError
         timings,
     } = source;
     let reading = Reading::new(request, tree)?;
-    if let Some(builder) = reading.named_builder(store)?
+    let builder = reading.named_builder(store)?;
+    let last = LastBuild::find(context, builder.as_deref(), two_phases::branch(&reading))?;
+    let built = two_phases::without_the_base(context, &reading, digest, timings.clone(), &last)?;
+    if let Some(built) = built {
+        return Ok(built);
+    }
+    if let Some(builder) = builder
         && request.place.base_file().is_none()
         && {
             base::refresh(context, &builder)?;
@@ -178,7 +188,7 @@ fn unnamed(context: Context<'_>, source: &Collected) -> Result<Built, BuildError
         let context = context.with(&request.common);
         return s2i::unnamed(context, &request, &source, digest, timings.clone());
     }
-    two_phases::build(context, &reading, digest, timings.clone())
+    two_phases::build(context, &reading, digest, timings.clone(), &last)
 }
 
 /// What `--dry-run` shows: everything that is known before anything is fetched or run.

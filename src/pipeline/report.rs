@@ -30,6 +30,9 @@ pub struct Report {
     pub plan: serde_json::Value,
     /// Why each phase was run, or that it was not.
     pub explain: Vec<Explanation>,
+    /// Whether code was run, and what of this build needs that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxReport>,
     pub timings_ms: BTreeMap<String, u64>,
     pub pushed: Vec<String>,
     /// What was installed, as a lock file (PEP 751), where the resolver named the wheels.
@@ -92,6 +95,14 @@ pub struct Explanation {
     /// Whether the result was there already.
     pub hit: bool,
     /// What was another than in the build before; empty for a hit.
+    pub because: Vec<String>,
+}
+
+/// `sandbox` of `image --json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct SandboxReport {
+    pub used: bool,
+    /// What could not be done without one.
     pub because: Vec<String>,
 }
 

@@ -28,6 +28,17 @@ pub enum Pull {
     Never,
 }
 
+/// When code is run in a sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SandboxUse {
+    /// Where something has to run, and where the base image is in the store anyway.
+    #[default]
+    Auto,
+    Always,
+    /// What would need one is an error.
+    Never,
+}
+
 /// One `warpdrive image`.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
@@ -52,6 +63,9 @@ pub struct Request {
     pub push: bool,
     /// Look nothing up in the build cache.
     pub no_cache: bool,
+    pub sandbox: SandboxUse,
+    /// Without a sandbox, the application's source is byte-compiled by a Python of this machine.
+    pub byte_code: bool,
     /// Caches in registries.
     pub cache: RemoteCache,
     /// Resolve unpinned requirements anew.

@@ -163,6 +163,8 @@ mod tests {
             push: false,
             no_cache: false,
             cache: crate::remote_cache::RemoteCache::default(),
+            sandbox: crate::pipeline::SandboxUse::Always,
+            byte_code: true,
             upgrade: false,
             compression: Compression::default(),
             incremental: false,

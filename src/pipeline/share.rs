@@ -4,23 +4,33 @@ use crate::oci::Descriptor;
 use crate::progress::human_size;
 use crate::remote_cache::{CacheError, Item, Written};
 
+use super::application_result::Application;
 use super::base::Base;
 use super::context::Context;
 use super::error::BuildError;
 use super::fragments;
 use super::installed::Dependencies;
+use super::last_build::{Keyed, LastBuild};
 use super::parallel::largest_first;
 use super::transfers::Transfers;
 
 /// How many items are written at once.
 const AT_ONCE: usize = 8;
 
-/// Writes the fragments of a build. A registry that does not take them is told, and is no reason to fail;
+/// What a build gave, each phase's result with its key.
+pub(super) struct Results<'a> {
+    pub(super) base: &'a Base,
+    pub(super) dependencies: (&'a str, &'a Dependencies),
+    pub(super) application: (&'a str, &'a Application),
+}
+
+/// Writes the fragments of a build, and itself as the last one of its name. A registry that does not take them is told, and is no reason to fail;
 /// another content under the name of a fragment is one.
 pub(super) fn share(
     context: Context<'_>,
-    base: &Base,
-    dependencies: &Dependencies,
+    last: &LastBuild,
+    (builder, branch): (Option<&str>, &str),
+    results: &Results<'_>,
 ) -> Result<(), BuildError> {
     let Context {
         store,
@@ -32,7 +42,29 @@ pub(super) fn share(
         return Ok(());
     }
     progress.step("---> Writing to the cache in the registry");
-    let items = fragments::shared_items(context, base, &dependencies.wheels)?;
+    let Results {
+        base,
+        dependencies,
+        application,
+    } = *results;
+    let mut items = fragments::shared_items(context, base, &dependencies.1.wheels)?;
+    // What the next one can begin with: no layer of --harden, one base, whose files are here.
+    let in_place = request.place.base_file().is_some();
+    if base.hardening.is_none() && request.runtime_image.is_none() && !in_place {
+        items.extend(last.item(
+            context,
+            (builder, branch),
+            base,
+            Keyed {
+                key: dependencies.0.to_owned(),
+                result: dependencies.1,
+            },
+            Keyed {
+                key: application.0.to_owned(),
+                result: application.1,
+            },
+        )?);
+    }
     let listener = Transfers::new(progress);
     let size = |item: &Item| item.layers.iter().map(Descriptor::size).sum();
     let written = largest_first(&items, AT_ONCE, size, |item| {

@@ -6,6 +6,7 @@
 use std::thread::Scope;
 
 use crate::app;
+use crate::builder;
 use crate::oci::Digest;
 use crate::sandbox;
 
@@ -14,17 +15,18 @@ use super::context::Context;
 use super::draft::rfc3339;
 use super::error::BuildError;
 use super::finish::{Made, finish};
+use super::last_build::LastBuild;
 use super::materials::Materials;
 use super::network::Code;
 use super::plan::{Planned, Reading};
 use super::record::Record;
-use super::report::{Built, CacheReport, CacheState};
-use super::request::Handover;
+use super::report::{Built, CacheReport, CacheState, SandboxReport};
+use super::request::{Handover, SandboxUse};
 use super::timings::{DEFAULT_SOURCE_TIME, Timings};
 use super::titled_layer::LayerWriter;
 use super::{
     application, apt, assets, audit_gate, commit, dependencies, git_version, handover, leaks, lock,
-    locked, pitfalls, share,
+    locked, pitfalls, share, without_sandbox,
 };
 
 /// The steps after the source. `reading` is of the source that `digest` is of.
@@ -33,9 +35,93 @@ pub(super) fn build(
     reading: &Reading<'_>,
     digest: &Digest,
     timings: Timings,
+    last: &LastBuild,
 ) -> Result<Built, BuildError> {
-    let built = std::thread::scope(|scope| build_in(scope, context, reading, digest, timings))?;
+    let never = context.request.sandbox == SandboxUse::Never;
+    once(context, reading, digest, timings, last, never)
+}
+
+/// The same without running anything and without the base image's files, where a cache has the last build
+/// and that is enough; `None` where it is not.
+pub(super) fn without_the_base(
+    context: Context<'_>,
+    reading: &Reading<'_>,
+    digest: &Digest,
+    timings: Timings,
+    last: &LastBuild,
+) -> Result<Option<Built>, BuildError> {
+    let Context {
+        store,
+        request,
+        progress,
+    } = context;
+    // Only what is pushed beside the cache can do without the files.
+    let is_worth_a_try = request.push
+        && request.place.base_file().is_none()
+        && request.outputs.is_empty()
+        && last.is_in(request.name.registry())
+        && match reading.named_builder(store)? {
+            Some(builder) => store.image(&builder)?.is_none(),
+            None => false,
+        };
+    let may = match request.sandbox {
+        SandboxUse::Always => false,
+        SandboxUse::Auto => is_worth_a_try,
+        SandboxUse::Never => true,
+    };
+    if !may {
+        return Ok(None);
+    }
+    match once(context, reading, digest, timings, last, true) {
+        Err(error) if request.sandbox == SandboxUse::Never => Err(error),
+        Err(BuildError::NeedsSandbox { because }) => {
+            let because = because.join("; ");
+            progress.step(&format!("---> A sandbox is needed: {because}"));
+            Ok(None)
+        }
+        Err(error) if error.lost_blob().is_some() => {
+            tracing::debug!(%error, "the files of the base are needed after all");
+            Ok(None)
+        }
+        done => done.map(Some),
+    }
+}
+
+fn once(
+    context: Context<'_>,
+    reading: &Reading<'_>,
+    digest: &Digest,
+    timings: Timings,
+    last: &LastBuild,
+    without_sandbox: bool,
+) -> Result<Built, BuildError> {
+    let context = context.with(&reading.request);
+    let builder = reading.named_builder(context.store)?;
+    let way = Way {
+        builder: builder.as_deref(),
+        last,
+        without_sandbox,
+    };
+    let built =
+        std::thread::scope(|scope| build_in(scope, context, reading, digest, timings, way))?;
     built.ok_or(BuildError::OnlyDependencies)
+}
+
+/// The branch that the source is of, as far as git says so.
+pub(super) fn branch<'a>(reading: &'a Reading<'_>) -> &'a str {
+    let commit = reading.tree().commit.as_ref();
+    commit
+        .and_then(|commit| commit.reference.as_deref())
+        .unwrap_or_default()
+}
+
+/// How this build goes about it.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    /// As it is named.
+    builder: Option<&'a str>,
+    last: &'a LastBuild,
+    without_sandbox: bool,
 }
 
 /// The steps up to the dependencies.
@@ -45,7 +131,14 @@ pub(super) fn dependencies_alone(
     digest: &Digest,
     timings: Timings,
 ) -> Result<(), BuildError> {
-    std::thread::scope(|scope| build_in(scope, context, reading, digest, timings)).map(drop)
+    let context = context.with(&reading.request);
+    let last = LastBuild::unknown();
+    let way = Way {
+        builder: None,
+        last: &last,
+        without_sandbox: false,
+    };
+    std::thread::scope(|scope| build_in(scope, context, reading, digest, timings, way)).map(drop)
 }
 
 /// The same; threads of `scope` load the application while its image is committed and audited. `None` where the
@@ -56,8 +149,8 @@ fn build_in<'scope, 'env: 'scope>(
     reading: &'env Reading<'_>,
     digest: &Digest,
     mut timings: Timings,
+    way: Way<'env>,
 ) -> Result<Option<Built>, BuildError> {
-    let context = context.with(&reading.request);
     let Context {
         store,
         request,
@@ -70,7 +163,10 @@ fn build_in<'scope, 'env: 'scope>(
     timings.step("plan");
 
     let packages = apt::named(&reading.files)?;
-    let base = base_of(context, reading, &planned)?;
+    let base = base_of(context, way, &planned)?;
+    if way.without_sandbox && packages.is_some() {
+        return Err(needs("packages of Debian are installed"));
+    }
     if let Some(named) = &packages {
         let file = named.file;
         let instead = "push a builder that has them: `warpdrive builder push`";
@@ -87,6 +183,10 @@ fn build_in<'scope, 'env: 'scope>(
     let detected = reading.detect(listed, Some(base.python.minor()))?;
     for note in &detected.notes {
         progress.step(&format!("---> {note}"));
+    }
+    let because = without_sandbox::reasons(request, &reading.files, &detected, base.python.minor());
+    if way.without_sandbox && !because.is_empty() {
+        return Err(BuildError::NeedsSandbox { because });
     }
     let of_tree = pitfalls::warnings(tree);
     let of_openshift = pitfalls::of_openshift(&request.env);
@@ -119,6 +219,8 @@ fn build_in<'scope, 'env: 'scope>(
         base: &base,
         runtime,
         locked: locked.as_ref(),
+        last: way.last,
+        without_sandbox: way.without_sandbox,
         time: time.unwrap_or(DEFAULT_SOURCE_TIME),
     };
     let first = Materials {
@@ -136,7 +238,7 @@ fn build_in<'scope, 'env: 'scope>(
     timings.step("dependencies");
     if let Handover::Give(directory) = &request.handover {
         let written = phase1.written(store, &LayerWriter::new(store, request))?;
-        handover::give(store, directory, phase1.key(), &written)?;
+        handover::give(store, directory, &phase1.key, &written)?;
         return Ok(None);
     }
 
@@ -153,7 +255,7 @@ fn build_in<'scope, 'env: 'scope>(
     };
     timings.step("assets");
 
-    let smoke = request.smoke && detected.project.settings.is_on("smoke");
+    let smoke = !way.without_sandbox && request.smoke && detected.project.settings.is_on("smoke");
     let code = if detected.runs_own_code(&reading.files) {
         Code::Foreign
     } else {
@@ -217,23 +319,55 @@ fn build_in<'scope, 'env: 'scope>(
         },
         timings,
     )?;
+    built.report.sandbox = Some(SandboxReport {
+        used: !way.without_sandbox,
+        because,
+    });
     let mut timings = Timings::new();
     phase2.finish(store)?;
     timings.step("smoke");
-    share::share(context, &base, &dependencies)?;
+    share::share(
+        context,
+        way.last,
+        (way.builder, branch(reading)),
+        &share::Results {
+            base: &base,
+            dependencies: (&phase1.key, &dependencies),
+            application: (&phase2.key, &phase2.result),
+        },
+    )?;
     timings.step("cache");
     built.report.timings_ms.extend(timings.steps);
     Ok(Some(built))
 }
 
 /// Step 3: the base, as the project and the caller want it.
-fn base_of(
-    context: Context<'_>,
-    reading: &Reading<'_>,
-    planned: &Planned,
-) -> Result<Base, BuildError> {
-    let named = reading.named_builder(context.store)?;
-    base::take(context, named.as_deref(), planned.python.as_ref())
+fn base_of(context: Context<'_>, way: Way<'_>, planned: &Planned) -> Result<Base, BuildError> {
+    let store = context.store;
+    if way.without_sandbox {
+        let Some(builder) = way.builder else {
+            return Err(needs(
+                "no builder image is named, by which the last build could be found",
+            ));
+        };
+        match store.image(builder)? {
+            // It is here, and was asked for its Python before.
+            Some(image) if builder::python::known(store, &image)?.is_some() => {}
+            _ => {
+                let base = way.last.base(context, builder)?;
+                return base.ok_or_else(|| {
+                    needs("no cache knows the base image as it is now, and its files are not here")
+                });
+            }
+        }
+    }
+    base::take(context, way.builder, planned.python.as_ref())
+}
+
+fn needs(what: &str) -> BuildError {
+    BuildError::NeedsSandbox {
+        because: vec![what.to_owned()],
+    }
 }
 
 /// The base, and the image that the application runs on where that is another: with the layer of

@@ -14,6 +14,7 @@ use super::collect::Collected;
 use super::context::Context;
 use super::difference::{self, Difference};
 use super::error::BuildError;
+use super::last_build::LastBuild;
 use super::plan::Reading;
 use super::record::Record;
 use super::request::{Pinned, Request};
@@ -106,6 +107,12 @@ pub fn verify(
 fn in_two_phases(context: Context<'_>) -> Result<Descriptor, BuildError> {
     let source = Collected::take(context)?;
     let reading = Reading::new(context.request, &source.tree)?;
-    let built = two_phases::build(context, &reading, &source.digest, source.timings)?;
+    let built = two_phases::build(
+        context,
+        &reading,
+        &source.digest,
+        source.timings,
+        &LastBuild::unknown(),
+    )?;
     Ok(built.descriptor)
 }

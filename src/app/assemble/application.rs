@@ -51,26 +51,12 @@ impl Build<'_> {
                 source,
             })?;
         }
-        let static_files = plan.static_files.clone();
-        if let Start::Server {
-            server,
-            application,
-        } = &mut plan.start
-        {
-            wrapper::write_launcher(&roots.app, *server)?;
-            if let Some(application) = application {
-                application.wrapper =
-                    wrapper::write(&roots.app, *server, application, &static_files)?;
-            }
+        wrapper::complete(plan, &roots.app, &|packages| {
             let installed = records::name_all(&site_packages(&roots.app))?;
-            plan.server_version = installed
-                .into_iter()
-                .find(|one| server.packages().contains(&one.name.as_str()))
-                .map(|one| one.version);
-        }
-        if matches!(&plan.start, Start::Command { line } if line.contains("warpdrive_serve")) {
-            wrapper::write_serve(&roots.app)?;
-        }
+            let mut installed = installed.into_iter();
+            let server = installed.find(|one| packages.contains(&one.name.as_str()));
+            Ok(server.map(|one| one.version))
+        })?;
         plan.image_environment = self
             .given
             .get(contract::IMAGE_ENVIRONMENT)

@@ -38,6 +38,7 @@ use super::roots::Roots;
 
 pub use django::Failure;
 pub use error::BuildError;
+pub use wrapper::complete;
 
 /// A build in an image: what `s2i/bin/assemble` does.
 ///

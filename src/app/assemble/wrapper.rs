@@ -5,12 +5,36 @@
 use std::path::Path;
 
 use super::super::detect::Interface;
-use super::super::plan::{Application, MODULES_DIRECTORY, StaticMap};
+use super::super::plan::{Application, MODULES_DIRECTORY, Plan, Start, StaticMap};
 use super::super::server::Server;
 use super::BuildError;
 
+/// Writes what the server of a plan needs, and completes the plan with it. `release` gives the installed
+/// release of the first of these packages that is there.
+pub fn complete(
+    plan: &mut Plan,
+    app_root: &Path,
+    release: &dyn Fn(&[&str]) -> Result<Option<String>, BuildError>,
+) -> Result<(), BuildError> {
+    if let Start::Server {
+        server,
+        application,
+    } = &mut plan.start
+    {
+        write_launcher(app_root, *server)?;
+        if let Some(application) = application {
+            application.wrapper = write(app_root, *server, application, &plan.static_files)?;
+        }
+        plan.server_version = release(server.packages())?;
+    }
+    if matches!(&plan.start, Start::Command { line } if line.contains("warpdrive_serve")) {
+        write_serve(app_root)?;
+    }
+    Ok(())
+}
+
 /// Writes what the server needs and returns the name of the module.
-pub(super) fn write(
+fn write(
     app_root: &Path,
     server: Server,
     application: &Application,
@@ -47,12 +71,12 @@ pub(super) fn write(
 }
 
 /// Writes what starts frameworks that only have a function for serving.
-pub(super) fn write_serve(app_root: &Path) -> Result<(), BuildError> {
+fn write_serve(app_root: &Path) -> Result<(), BuildError> {
     save(app_root, "warpdrive_serve", include_str!("launch_own.py"))
 }
 
 /// Writes what starts the server, if it needs something.
-pub(super) fn write_launcher(app_root: &Path, server: Server) -> Result<(), BuildError> {
+fn write_launcher(app_root: &Path, server: Server) -> Result<(), BuildError> {
     let Some(name) = server.launcher() else {
         return Ok(());
     };

@@ -355,6 +355,8 @@ impl OursArgs {
             push: self.push,
             no_cache: self.no_cache,
             cache: crate::remote_cache::RemoteCache::default(),
+            sandbox: crate::pipeline::SandboxUse::Always,
+            byte_code: true,
             compression: Compression::default(),
             upgrade: false,
             network,

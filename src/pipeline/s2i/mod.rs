@@ -46,6 +46,7 @@ use super::deliver::{Naming, deliver};
 use super::draft::rfc3339;
 use super::error::BuildError;
 use super::finish::{Made, finish};
+use super::last_build::LastBuild;
 use super::leaks::Leaks;
 use super::plan::Reading;
 use super::record::Record;
@@ -272,5 +273,5 @@ fn ours(
     let user = crate::builder::APP_UID.to_string();
     base_image::check(request.allowed_uids.as_ref(), &user, "USER of the image")?;
     let reading = Reading::new(context.request, &source.tree)?;
-    two_phases::build(context, &reading, digest, timings)
+    two_phases::build(context, &reading, digest, timings, &LastBuild::unknown())
 }

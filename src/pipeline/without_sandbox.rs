@@ -1,0 +1,249 @@
+//! A build that runs nothing: no sandbox, no files of the base image, no privilege.
+//!
+//! What an application brings is put into its layer as it is; nobody's code is asked about it. That is all
+//! there is to do where the dependencies are there already, and the application needs no code of its own at
+//! build. Byte-code of its source is made by a Python of this machine with the same minor version, which
+//! compiles and runs nothing of it. The layers are the same to the byte as those of a sandbox.
+//!
+//! Left out are what needs the base image: loading the application once, and the audit.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::Value;
+
+use crate::app;
+use crate::app::Detected;
+use crate::app::assemble::compiler::{
+    self, Check, Sources, Unkept, VARIABLES, arguments, converse,
+};
+use crate::app::plan::{MODULES_DIRECTORY, Start};
+use crate::app::python_version::PythonVersion;
+use crate::builder::APP_ROOT;
+
+use super::assets;
+use super::error::BuildError;
+use super::files::TreeFiles;
+use super::installed::Dependencies;
+use super::materials::Materials;
+use super::request::Request;
+use super::{environment, tree};
+
+/// What of an application and of a request needs a sandbox, in words.
+pub(super) fn reasons(
+    request: &Request,
+    files: &TreeFiles<'_>,
+    detected: &Detected,
+    python: PythonVersion,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut when = |is: bool, words: &str| {
+        if is {
+            found.push(words.to_owned());
+        }
+    };
+    if detected.runs_own_code(files) {
+        let plan = &detected.plan;
+        when(
+            plan.django.is_some(),
+            "Django is asked about itself and collects static files",
+        );
+        let projects = !detected.project.local_projects().is_empty();
+        when(
+            projects,
+            "the project itself is installed, which a back end of its own does",
+        );
+        when(
+            plan.django.is_none() && !projects,
+            "hooks or files of variables (.warpdrive, .s2i) are run",
+        );
+    }
+    if let Some(reason) = &detected.needs_all_source {
+        when(true, reason);
+    }
+    let jupyter = matches!(detected.plan.start, Start::Jupyter { .. });
+    when(jupyter, "Jupyter's configuration is written in the image");
+    when(
+        !assets::notes(files, detected).is_empty(),
+        "a front end is built",
+    );
+    when(request.harden, "--harden looks into the base image");
+    when(
+        request.runtime_image.is_some(),
+        "--runtime-image names a second image",
+    );
+    let audited = request.audit.required || request.audit.builder_too;
+    when(audited, "the audit that is asked for reads the base image");
+    when(
+        request.pinned.is_some(),
+        "an image is made again to compare it",
+    );
+    if request.byte_code && interpreter(python).is_none() {
+        when(
+            true,
+            &format!(
+                "there is no python{python} here that could compile (--no-byte-code leaves that out)"
+            ),
+        );
+    }
+    found
+}
+
+/// A Python of this minor version on this machine.
+fn interpreter(version: PythonVersion) -> Option<PathBuf> {
+    let name = format!("python{version}");
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .filter(|directory| directory.is_absolute())
+        .map(|directory| directory.join(&name))
+        .find(|file| file.is_file())
+}
+
+/// Makes of the staged source what phase 2 makes of it, in the tree `upper`; gives the plan.
+pub(super) fn assemble(
+    materials: &Materials<'_>,
+    dependencies: &Dependencies,
+    upper: &Path,
+) -> Result<Value, BuildError> {
+    let Materials {
+        context,
+        base,
+        detected,
+        ..
+    } = *materials;
+    let request = context.request;
+    let app_root = upper.join(tree::APP_ROOT);
+    let mut plan = detected.plan.clone();
+    plan.python = base.python.version.parse().ok();
+    app::assemble::complete(&mut plan, &app_root, &|packages| {
+        let mut installed = dependencies.resolved.iter();
+        let server = installed.find(|(name, _)| packages.contains(&name.as_str()));
+        Ok(server.map(|(_, version)| version.clone()))
+    })
+    .map_err(|error| BuildError::Unassembled(Box::new(error)))?;
+    plan.image_environment = environment::of_the_image(&base.environment(), &base.search_path());
+    plan.save(&app_root)
+        .map_err(|error| BuildError::Unassembled(Box::new(error.into())))?;
+    if request.byte_code {
+        compile(base.python.minor(), upper)?;
+    }
+    let bytes = serde_json::to_vec(&plan).map_err(|_| BuildError::NoPlan)?;
+    serde_json::from_slice(&bytes).map_err(|_| BuildError::NoPlan)
+}
+
+/// Byte-code of the source, and of what was written for the server.
+fn compile(version: PythonVersion, upper: &Path) -> Result<(), BuildError> {
+    let python = interpreter(version).ok_or(BuildError::NoPlan)?;
+    let mut files = Vec::new();
+    for place in ["src", MODULES_DIRECTORY] {
+        let directory = upper.join(tree::APP_ROOT).join(place);
+        walk(&directory, &directory, &mut files).map_err(|source| BuildError::Read {
+            path: directory.clone(),
+            source,
+        })?;
+    }
+    if files.is_empty() {
+        return Ok(());
+    }
+    let sources = Here {
+        upper,
+        inside: files,
+        tag: format!("cpython-{}", version.to_string().replace('.', "")),
+    };
+    let failed = |source| BuildError::LocalPython {
+        python: python.clone(),
+        source,
+    };
+    let next = AtomicUsize::new(0);
+    let take = || {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        (number < sources.inside.len()).then_some(number)
+    };
+    let mut child = Command::new(&python)
+        .args(arguments(Check::Checked))
+        .env_clear()
+        .envs(VARIABLES)
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(failed)?;
+    let streams = child.stdin.take().zip(child.stdout.take());
+    let ahead = compiler::ahead(sources.inside.len(), 1);
+    let kept = streams.map_or(Ok(()), |(stdin, stdout)| {
+        converse(stdin, stdout, &sources, &take, ahead)
+    });
+    let status = child.wait().map_err(failed)?;
+    match kept {
+        Err(Unkept::Unread(path, source)) => Err(BuildError::Read { path, source }),
+        Err(Unkept::Unwritten(path, source)) => Err(BuildError::Write { path, source }),
+        Err(Unkept::Lost(error)) => Err(failed(error)),
+        Ok(()) if status.success() => Ok(()),
+        Ok(()) => Err(failed(io::Error::other(format!("it ended with {status}")))),
+    }
+}
+
+/// Sources in a tree that will lie at the image's root.
+struct Here<'a> {
+    upper: &'a Path,
+    /// Where they are in the image.
+    inside: Vec<PathBuf>,
+    /// Of the base image's Python.
+    tag: String,
+}
+
+impl Here<'_> {
+    fn place(&self, inside: &Path) -> PathBuf {
+        self.upper.join(inside.strip_prefix("/").unwrap_or(inside))
+    }
+}
+
+impl Sources for Here<'_> {
+    fn path(&self, number: usize) -> &Path {
+        self.inside
+            .get(number)
+            .map_or(Path::new(""), PathBuf::as_path)
+    }
+
+    fn read(&self, number: usize) -> io::Result<Vec<u8>> {
+        std::fs::read(self.place(self.path(number)))
+    }
+
+    fn keep(&self, number: usize, tag: &[u8], code: &[u8]) -> io::Result<()> {
+        if tag != self.tag.as_bytes() {
+            return Err(io::Error::other(
+                "the Python of this machine is another kind of Python",
+            ));
+        }
+        let target = compiler::place(&self.place(self.path(number)), tag);
+        if let Some(directory) = target.parent() {
+            std::fs::create_dir_all(directory)?;
+        }
+        std::fs::write(target, code)
+    }
+}
+
+/// The sources below a directory that are compiled, where they will be; links are passed by.
+fn walk(top: &Path, directory: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        if kind.is_dir() {
+            walk(top, &path, found)?;
+        } else if kind.is_file() && path.strip_prefix(top).is_ok_and(compiler::is_compiled) {
+            let name = top
+                .ancestors()
+                .find(|above| above.ends_with(tree::APP_ROOT));
+            let below = name.and_then(|name| path.strip_prefix(name).ok());
+            found.extend(below.map(|below| Path::new(APP_ROOT).join(below)));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,735 @@
+//! The files for Tekton, Shipwright, OpenShift, GitHub and GitLab: each against a schema that knows every
+//! field, and the steps of the Task run as the file says.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::pods::Cluster;
+use crate::support::pod::{Step as Container, readable};
+use crate::support::process::words;
+use crate::support::warpdrive::{PYTHON_311, copy_of, example};
+
+fn read<T: DeserializeOwned>(file: &str) -> T {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let text = fs::read_to_string(path).unwrap();
+    serde_yaml_ng::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+// What several kinds have.
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Metadata {
+    name: String,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Variable {
+    name: String,
+    value: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct SecurityContext {
+    allow_privilege_escalation: bool,
+    run_as_non_root: bool,
+    capabilities: Capabilities,
+    seccomp_profile: Seccomp,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Capabilities {
+    drop: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seccomp {
+    r#type: String,
+}
+
+impl SecurityContext {
+    /// What Pod Security's `restricted` asks for.
+    fn is_restricted(&self) -> bool {
+        !self.allow_privilege_escalation
+            && self.run_as_non_root
+            && self.capabilities.drop == ["ALL"]
+            && self.seccomp_profile.r#type == "RuntimeDefault"
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Resources {
+    #[serde(default)]
+    requests: BTreeMap<String, String>,
+    limits: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct VolumeMount {
+    name: String,
+    mount_path: String,
+    #[serde(default)]
+    read_only: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Volume {
+    name: String,
+    #[expect(dead_code, reason = "its form is what counts")]
+    empty_dir: Nothing,
+}
+
+// tekton.dev/v1
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Task {
+    api_version: String,
+    kind: String,
+    metadata: Metadata,
+    spec: TaskSpec,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct TaskSpec {
+    description: String,
+    params: Vec<Parameter>,
+    workspaces: Vec<Workspace>,
+    results: Vec<Described>,
+    volumes: Vec<Volume>,
+    step_template: StepTemplate,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parameter {
+    name: String,
+    r#type: Type,
+    description: String,
+    default: Option<Value>,
+    /// Shipwright's word for an array's.
+    defaults: Option<Vec<String>>,
+}
+
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Type {
+    String,
+    Array,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Workspace {
+    name: String,
+    #[expect(dead_code, reason = "its form is what counts")]
+    description: String,
+    #[serde(default)]
+    optional: bool,
+    #[serde(default)]
+    read_only: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Described {
+    name: String,
+    #[expect(dead_code, reason = "its form is what counts")]
+    description: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct StepTemplate {
+    working_dir: String,
+    env: Vec<Variable>,
+    security_context: SecurityContext,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    name: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Step {
+    name: String,
+    image: String,
+    command: Vec<String>,
+    args: Vec<String>,
+    #[serde(default)]
+    env: Vec<Variable>,
+    compute_resources: Resources,
+    workspaces: Vec<Named>,
+    volume_mounts: Vec<VolumeMount>,
+}
+
+/// The variables `$(…)` of a text.
+fn variables(text: &str) -> Vec<&str> {
+    text.split("$(")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(')'))
+        .map(|(name, _)| name)
+        .collect()
+}
+
+#[test]
+fn the_task_is_one_that_tekton_takes() {
+    let task: Task = read("tekton/task.yaml");
+    assert_eq!(
+        (task.api_version.as_str(), task.kind.as_str()),
+        ("tekton.dev/v1", "Task")
+    );
+    assert_eq!(task.metadata.name, "warpdrive");
+    assert!(
+        task.metadata
+            .labels
+            .contains_key("app.kubernetes.io/version")
+    );
+    assert!(
+        task.metadata
+            .annotations
+            .contains_key("tekton.dev/pipelines.minVersion")
+    );
+    let spec = &task.spec;
+    assert!(!spec.description.is_empty() && spec.step_template.security_context.is_restricted());
+    assert_eq!(spec.step_template.working_dir, "/");
+    let mut known = BTreeSet::new();
+    for parameter in &spec.params {
+        assert!(!parameter.description.is_empty() && parameter.defaults.is_none());
+        let is_array = parameter.default.as_ref().is_some_and(Value::is_array);
+        assert_eq!(
+            is_array,
+            parameter.r#type == Type::Array,
+            "{}",
+            parameter.name
+        );
+        let star = if is_array { "[*]" } else { "" };
+        known.insert(format!("params.{}{star}", parameter.name));
+    }
+    let of_workspaces = spec
+        .workspaces
+        .iter()
+        .map(|it| format!("workspaces.{}.path", it.name));
+    let of_results = spec
+        .results
+        .iter()
+        .map(|it| format!("results.{}.path", it.name));
+    known.extend(of_workspaces.chain(of_results));
+    for step in &spec.steps {
+        let env = step.env.iter().map(|variable| &variable.value);
+        for text in step
+            .args
+            .iter()
+            .chain(&step.command)
+            .chain(env)
+            .chain([&step.image])
+        {
+            for variable in variables(text) {
+                assert!(known.contains(variable), "$({variable}) of {}", step.name);
+                // A workspace of another step is not there.
+                if let Some(rest) = variable.strip_prefix("workspaces.") {
+                    let name = rest.trim_end_matches(".path");
+                    assert!(
+                        step.workspaces.iter().any(|it| it.name == name),
+                        "{variable}"
+                    );
+                }
+            }
+        }
+        for mount in &step.volume_mounts {
+            assert!(spec.volumes.iter().any(|volume| volume.name == mount.name));
+        }
+        assert!(step.compute_resources.limits.contains_key("memory"));
+        assert!(step.compute_resources.requests.contains_key("cpu"));
+    }
+    // Who runs code has no login; who has one runs none.
+    let [build, push] = &spec.steps[..] else {
+        panic!("two steps")
+    };
+    assert_eq!((build.name.as_str(), push.name.as_str()), ("build", "push"));
+    assert!(build.workspaces.iter().all(|it| it.name == "source"));
+    assert!(push.workspaces.iter().all(|it| it.name != "source"));
+    assert!(
+        push.volume_mounts
+            .iter()
+            .any(|it| it.name == "out" && it.read_only)
+    );
+    for workspace in &spec.workspaces {
+        assert!(workspace.read_only && workspace.optional == (workspace.name != "source"));
+    }
+}
+
+/// The steps of the Task as Tekton runs them: variables put in, an isolated workspace in its steps only,
+/// results in one directory.
+struct Run<'c> {
+    cluster: &'c Cluster,
+    params: BTreeMap<String, Vec<String>>,
+    /// Name → directory here.
+    bound: BTreeMap<String, PathBuf>,
+    volumes: BTreeMap<String, PathBuf>,
+    results: PathBuf,
+}
+
+impl Run<'_> {
+    fn fill(&self, text: &str) -> Vec<String> {
+        if let Some(name) = text
+            .strip_prefix("$(params.")
+            .and_then(|t| t.strip_suffix("[*])"))
+        {
+            return self.params[name].clone();
+        }
+        let mut filled = text.to_owned();
+        for variable in variables(text) {
+            let value = if let Some(name) = variable.strip_prefix("params.") {
+                self.params[name][0].clone()
+            } else if let Some(rest) = variable.strip_prefix("results.") {
+                format!("/tekton/results/{}", rest.trim_end_matches(".path"))
+            } else {
+                let name = variable
+                    .trim_start_matches("workspaces.")
+                    .trim_end_matches(".path");
+                if self.bound.contains_key(name) {
+                    format!("/workspace/{name}")
+                } else {
+                    String::new()
+                }
+            };
+            filled = filled.replace(&format!("$({variable})"), &value);
+        }
+        vec![filled]
+    }
+
+    fn run(&self, task: &Task, step: &Step) -> std::process::Output {
+        let words = step.command.iter().chain(&step.args);
+        let mut container = Container::new(words.flat_map(|word| self.fill(word)));
+        container.read_only = false;
+        for variable in task.spec.step_template.env.iter().chain(&step.env) {
+            let value = self.fill(&variable.value).concat();
+            container = container.env(format!("{}={value}", variable.name));
+        }
+        for mount in &step.volume_mounts {
+            let place = &self.volumes[&mount.name];
+            container = if mount.read_only {
+                container.mount_read_only(place, &mount.mount_path)
+            } else {
+                container.mount(place, &mount.mount_path)
+            };
+        }
+        for workspace in &step.workspaces {
+            if let Some(place) = self.bound.get(&workspace.name) {
+                let inside = format!("/workspace/{}", workspace.name);
+                container = container.mount_read_only(place, &inside);
+            }
+        }
+        container = container.mount(&self.results, "/tekton/results");
+        self.cluster.pod.run(&container)
+    }
+}
+
+#[test]
+fn the_tasks_steps_build_and_push_the_image_that_root_has() {
+    let task: Task = read("tekton/task.yaml");
+    let cluster = Cluster::new(PYTHON_311);
+    let source = copy_of(&example("flask"), true);
+    readable(source.path());
+    let expected = cluster.warpdrive.image("flask", source.path(), &[]);
+    let target = cluster.registry.reference("team/task:1");
+    let mut params = BTreeMap::from([
+        ("IMAGE".to_owned(), vec![target.clone()]),
+        ("BUILDER_IMAGE".to_owned(), vec!["the pod's".to_owned()]),
+    ]);
+    for parameter in &task.spec.params {
+        let Some(default) = &parameter.default else {
+            continue;
+        };
+        let words = match default {
+            Value::Array(words) => words
+                .iter()
+                .map(|word| word.as_str().unwrap().to_owned())
+                .collect(),
+            one => vec![one.as_str().unwrap().to_owned()],
+        };
+        params.entry(parameter.name.clone()).or_insert(words);
+    }
+    let login = cluster.pod.directory().join("login");
+    fs::create_dir(&login).unwrap();
+    fs::write(login.join("config.json"), r#"{"auths": {}}"#).unwrap();
+    readable(&login);
+    let volumes = task.spec.volumes.iter().map(|volume| {
+        let place = cluster
+            .pod
+            .empty_directory(&format!("task-{}", volume.name));
+        (volume.name.clone(), place)
+    });
+    let run = Run {
+        volumes: volumes.collect(),
+        results: cluster.pod.empty_directory("task-results"),
+        bound: BTreeMap::from([
+            ("source".to_owned(), source.path().to_owned()),
+            ("dockerconfig".to_owned(), login),
+        ]),
+        cluster: &cluster,
+        params,
+    };
+    // What a step before left there does not stay.
+    fs::write(run.results.join("IMAGE_URL"), "evil.example/app").unwrap();
+    for step in &task.spec.steps {
+        let output = run.run(&task, step);
+        assert!(output.status.success(), "{}: {}", step.name, words(&output));
+    }
+    let result = |name: &str| fs::read_to_string(run.results.join(name)).unwrap();
+    assert_eq!(result("IMAGE_DIGEST"), expected["digest"]);
+    assert_eq!(result("IMAGE_URL"), target);
+    assert_eq!(result("CHAINS-GIT_COMMIT").len(), 40);
+    for described in &task.spec.results {
+        assert!(
+            run.results.join(&described.name).exists(),
+            "{}",
+            described.name
+        );
+    }
+}
+
+// shipwright.io/v1beta1
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Strategy {
+    api_version: String,
+    kind: String,
+    metadata: Metadata,
+    spec: StrategySpec,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct StrategySpec {
+    parameters: Vec<Parameter>,
+    steps: Vec<StrategyStep>,
+    volumes: Vec<Volume>,
+    security_context: Option<User>,
+}
+
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct User {
+    run_as_user: u32,
+    run_as_group: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct StrategyStep {
+    name: String,
+    image: String,
+    working_dir: String,
+    command: Vec<String>,
+    args: Vec<String>,
+    env: Vec<Variable>,
+    security_context: SecurityContext,
+    resources: Resources,
+    volume_mounts: Vec<VolumeMount>,
+}
+
+#[test]
+fn the_strategies_are_ones_that_shipwright_takes() {
+    let given = [
+        "params.shp-output-image",
+        "params.shp-source-context",
+        "results.shp-image-digest.path",
+        "results.shp-image-size.path",
+        "results.shp-error-reason.path",
+        "results.shp-error-message.path",
+    ];
+    let nonroot = User {
+        run_as_user: 1001,
+        run_as_group: 0,
+    };
+    for (file, name, user) in [
+        ("shipwright/buildstrategy.yaml", "warpdrive", None),
+        (
+            "shipwright/buildstrategy-nonroot.yaml",
+            "warpdrive-nonroot",
+            Some(nonroot),
+        ),
+    ] {
+        let strategy: Strategy = read(file);
+        let kind = (strategy.api_version.as_str(), strategy.kind.as_str());
+        assert_eq!(kind, ("shipwright.io/v1beta1", "ClusterBuildStrategy"));
+        assert_eq!(strategy.metadata.name, name);
+        assert_eq!(strategy.spec.security_context, user);
+        let mut known: BTreeSet<String> = given.map(str::to_owned).into();
+        for parameter in &strategy.spec.parameters {
+            let is_array = parameter.r#type == Type::Array;
+            assert_eq!(parameter.defaults.is_some(), is_array, "{}", parameter.name);
+            let star = if is_array { "[*]" } else { "" };
+            known.insert(format!("params.{}{star}", parameter.name));
+        }
+        for step in &strategy.spec.steps {
+            assert!(step.security_context.is_restricted() && step.working_dir == "/");
+            assert!(step.resources.limits.contains_key("memory"));
+            let env = step.env.iter().map(|variable| &variable.value);
+            for text in step
+                .args
+                .iter()
+                .chain(&step.command)
+                .chain(env)
+                .chain([&step.image])
+            {
+                for variable in variables(text) {
+                    assert!(known.contains(variable), "$({variable}) of {}", step.name);
+                }
+            }
+            for mount in &step.volume_mounts {
+                assert!(
+                    strategy
+                        .spec
+                        .volumes
+                        .iter()
+                        .any(|volume| volume.name == mount.name)
+                );
+            }
+        }
+        // Its push secret is in every step.
+        let build = &strategy.spec.steps[0].args;
+        let fence = build.iter().position(|word| word == "--fence").unwrap();
+        assert_eq!(build[fence + 1], "require");
+    }
+}
+
+/// Every line for warpdrive in the files is one that it takes.
+#[test]
+fn every_option_in_the_files_is_one_of_the_commands() {
+    let task: Task = read("tekton/task.yaml");
+    let strategy: Strategy = read("shipwright/buildstrategy.yaml");
+    let steps = task.spec.steps.iter().map(|step| step.args.clone());
+    let others = strategy.spec.steps.iter().map(|step| step.args.clone());
+    let mut lines: Vec<Vec<String>> = steps.chain(others).collect();
+    for file in ["ci/github.yaml", "ci/gitlab.yaml"] {
+        let mut texts = Vec::new();
+        scripts(&read::<Value>(file), &mut texts);
+        let lines_of_file = texts.iter().flat_map(|text| text.split(['|', '\n']));
+        for line in lines_of_file {
+            let line = line
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>();
+            if line.first().is_some_and(|word| word.ends_with("warpdrive")) {
+                lines.push(line[1..].to_vec());
+            }
+        }
+    }
+    assert!(lines.len() >= 9, "{lines:?}");
+    let page = include_str!("../docs/reference/commands.md");
+    for line in lines {
+        let command = format!("warpdrive {}", line[0]);
+        let section = page
+            .split("\n## ")
+            .find(|section| {
+                section
+                    .trim_start_matches(['#', ' ', '`'])
+                    .starts_with(&command)
+            })
+            .unwrap_or_else(|| panic!("{command} is in no section"));
+        for option in line.iter().filter(|word| word.starts_with("--")) {
+            assert!(section.contains(option.as_str()), "{command} {option}");
+        }
+    }
+}
+
+/// All that is run in a job.
+fn scripts(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match (name.as_str(), value) {
+                    ("run", Value::String(text)) => found.push(text.clone()),
+                    ("script", Value::Array(lines)) => {
+                        found.extend(lines.iter().filter_map(Value::as_str).map(str::to_owned));
+                    }
+                    _ => scripts(value, found),
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| scripts(value, found)),
+        _ => {}
+    }
+}
+
+// build.openshift.io/v1, image.openshift.io/v1
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct List {
+    api_version: String,
+    kind: String,
+    items: Vec<Object>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "kind", deny_unknown_fields)]
+enum Object {
+    ImageStream {
+        #[serde(rename = "apiVersion")]
+        api_version: String,
+        metadata: Metadata,
+        spec: ImageStream,
+    },
+    BuildConfig {
+        #[serde(rename = "apiVersion")]
+        api_version: String,
+        metadata: Metadata,
+        spec: Box<BuildConfig>,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct ImageStream {
+    #[expect(dead_code, reason = "its form is what counts")]
+    lookup_policy: LookupPolicy,
+    #[serde(default)]
+    tags: Vec<StreamTag>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "its form is what counts")]
+struct LookupPolicy {
+    local: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(dead_code, reason = "its form is what counts")]
+struct StreamTag {
+    name: String,
+    annotations: BTreeMap<String, String>,
+    from: ObjectReference,
+    reference_policy: BTreeMap<String, String>,
+    import_policy: BTreeMap<String, bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ObjectReference {
+    kind: String,
+    name: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "its form is what counts")]
+struct BuildConfig {
+    source: Source,
+    strategy: S2iStrategy,
+    output: Output,
+    resources: Resources,
+    triggers: Vec<Trigger>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "its form is what counts")]
+struct Source {
+    r#type: String,
+    git: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(dead_code, reason = "its form is what counts")]
+struct S2iStrategy {
+    r#type: String,
+    source_strategy: SourceStrategy,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "its form is what counts")]
+struct SourceStrategy {
+    from: ObjectReference,
+    incremental: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Output {
+    to: ObjectReference,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(dead_code, reason = "its form is what counts")]
+struct Trigger {
+    r#type: String,
+    image_change: Option<Nothing>,
+}
+
+#[test]
+fn the_build_configuration_is_one_that_openshift_takes() {
+    let list: List = read("openshift/buildconfig.yaml");
+    assert_eq!(
+        (list.api_version.as_str(), list.kind.as_str()),
+        ("v1", "List")
+    );
+    let mut streams = BTreeSet::new();
+    let mut wanted = Vec::new();
+    for object in list.items {
+        match object {
+            Object::ImageStream {
+                api_version,
+                metadata,
+                spec,
+            } => {
+                assert_eq!(api_version, "image.openshift.io/v1");
+                assert!(spec.tags.iter().all(|tag| tag.from.kind == "DockerImage"));
+                streams.insert(metadata.name);
+            }
+            Object::BuildConfig {
+                api_version,
+                metadata,
+                spec,
+            } => {
+                assert_eq!(api_version, "build.openshift.io/v1");
+                assert!(!metadata.name.is_empty());
+                wanted.push(spec.output.to);
+                wanted.push(spec.strategy.source_strategy.from);
+            }
+        }
+    }
+    for reference in wanted {
+        let (stream, _) = reference.name.split_once(':').unwrap();
+        assert!(
+            reference.kind == "ImageStreamTag" && streams.contains(stream),
+            "{stream}"
+        );
+    }
+}
