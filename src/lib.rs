@@ -9,7 +9,7 @@
 //! ```
 //!
 //! [`pipeline`] joins these parts; [`cli`] turns words into calls and results into words. Arrows go
-//! down only: `cli → {pipeline, container, doctor} → {builder, lockfile, source, app, s2i, registry, transport, audit}
+//! down only: `cli → {inspection, dev} → {pipeline, container, doctor} → {builder, lockfile, source, app, s2i, registry, transport, audit}
 //! → rootfs → {sandbox, layer, store} → oci`; `tests/architecture.rs` holds them. [`app`] is all that
 //! the static executable inside images knows, and [`sandbox`] all that has `unsafe`: both are crates of
 //! their own, in their folders.
@@ -23,7 +23,9 @@ pub mod audit;
 pub mod builder;
 pub mod cli;
 pub mod container;
+pub mod dev;
 pub mod doctor;
+pub mod inspection;
 pub mod layer;
 pub mod lockfile;
 pub mod oci;

@@ -58,8 +58,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("doctor", &["sandbox", "store", "builder"]),
     (
+        "inspection",
+        &["oci", "store", "layer", "audit", "pipeline", "progress"],
+    ),
+    ("dev", &["app", "container", "sandbox", "store"]),
+    (
         "cli",
         &[
+            "dev",
+            "inspection",
             "doctor",
             "oci",
             "store",

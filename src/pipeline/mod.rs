@@ -47,6 +47,7 @@ mod locked_wheel;
 mod materials;
 mod mend;
 mod network;
+mod notes;
 mod overlay;
 mod package_indexes;
 mod parallel;
@@ -89,6 +90,7 @@ pub use difference::Difference;
 pub use error::BuildError;
 #[cfg(fuzzing)]
 pub use fragments::places_of_wheel;
+pub use notes::{BuildNotes, PhaseNote};
 pub use record::{LABEL_BUILD, Record};
 pub use remote_image::remote_image;
 pub use report::{

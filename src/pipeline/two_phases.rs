@@ -192,6 +192,7 @@ fn build_in<'scope, 'env: 'scope>(
         },
         timings,
     )?;
+    built.report.because.clone_from(&detected.because);
     let mut timings = Timings::new();
     phase2.finish(store)?;
     timings.step("smoke");
