@@ -11,6 +11,7 @@ mod completions;
 mod container;
 mod context;
 mod copy;
+mod dev;
 mod doctor;
 mod error;
 mod export;
