@@ -25,6 +25,7 @@ struct Dev<'w> {
     warpdrive: &'w Warpdrive,
     child: Child,
     port: u16,
+    source: PathBuf,
     log: PathBuf,
 }
 
@@ -48,6 +49,7 @@ impl<'w> Dev<'w> {
             warpdrive,
             child,
             port,
+            source: source.to_owned(),
             log,
         }
     }
@@ -76,8 +78,22 @@ impl<'w> Dev<'w> {
 
     /// As Ctrl-C does it.
     fn end(mut self) {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::INT).unwrap();
+        // As a terminal does it: to the program, not to what has put it into a user's namespaces.
+        let source = self.source.as_os_str().as_encoded_bytes();
+        for entry in fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
+            let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let program = words.split(|byte| *byte == 0).next().unwrap_or_default();
+            let is_ours = program.ends_with(b"/warpdrive")
+                && words.split(|byte| *byte == 0).any(|word| word == source);
+            let name = entry.file_name();
+            if let Some(pid) = name
+                .to_str()
+                .and_then(|name| name.parse().ok())
+                .filter(|_| is_ours)
+            {
+                let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::INT);
+            }
+        }
         let ended = process::poll(LOADED, || self.child.try_wait().unwrap());
         assert!(
             ended.is_some_and(|status| status.success()),
