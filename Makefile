@@ -4,7 +4,7 @@ CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
 BENCH_PROGRAM = $(or $(BENCH_WARPDRIVE),target/release/warpdrive)
 
-.PHONY: help demo test lint bench fuzz test-deps install dist
+.PHONY: help demo test lint bench fuzz test-deps install dist docs
 
 help:
 	@echo "make demo       build an example application into an image and run it"
@@ -14,6 +14,7 @@ help:
 	@echo "make fuzz       run all fuzz targets, FUZZ_SECONDS (600) each"
 	@echo "make test-deps  install what the tests need (Debian packages, two unprivileged users)"
 	@echo "make install    install warpdrive into PREFIX ($(PREFIX))"
+	@echo "make docs       the site of the documentation, into docs/book; links are checked"
 	@echo "make dist       make what people install, into dist/: executable, wheel, Debian package"
 
 demo:
@@ -24,6 +25,7 @@ test: test-deps lint
 
 lint:
 	scripts/check-commit-subjects
+	scripts/docs --check
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
@@ -50,3 +52,6 @@ install:
 
 dist:
 	scripts/dist
+
+docs:
+	scripts/docs

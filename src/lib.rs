@@ -9,7 +9,8 @@
 //! ```
 //!
 //! [`pipeline`] joins these parts; [`cli`] turns words into calls and results into words. Arrows go
-//! down only: `cli → {pipeline, container, doctor} → pod → {builder, lockfile, source, app, s2i, remote_cache, transport, registry, audit}
+//! down only: `cli → {inspection, dev} → {pipeline, container, doctor} → pod → {builder, lockfile, source, app, s2i,
+//! remote_cache, transport, registry, audit}
 //! → rootfs → {sandbox, layer, store} → oci`; `tests/architecture.rs` holds them. [`app`] is all that
 //! the static executable inside images knows, and [`sandbox`] all that has `unsafe`: both are crates of
 //! their own, in their folders.
@@ -23,7 +24,9 @@ pub mod audit;
 pub mod builder;
 pub mod cli;
 pub mod container;
+pub mod dev;
 pub mod doctor;
+pub mod inspection;
 pub mod layer;
 pub mod lockfile;
 pub mod oci;

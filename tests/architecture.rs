@@ -66,8 +66,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("doctor", &["sandbox", "store", "builder", "pod"]),
     (
+        "inspection",
+        &["oci", "store", "layer", "audit", "pipeline", "progress"],
+    ),
+    ("dev", &["app", "container", "sandbox", "store"]),
+    (
         "cli",
         &[
+            "dev",
+            "inspection",
             "doctor",
             "pod",
             "oci",

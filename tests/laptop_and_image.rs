@@ -143,7 +143,7 @@ fn the_same_on_a_laptop_and_in_the_image() {
     ]);
     assert_eq!(greeting.trim(), "said");
     let plan: serde_json::Value =
-        serde_json::from_str(&warpdrive.run(&["inspect", "shop", "--plan"])).unwrap();
+        serde_json::from_str(&warpdrive.run(&["inspect", "shop", "--plan", "--json"])).unwrap();
     assert_eq!(plan["start"]["server"], "gunicorn");
     assert_eq!(plan["environment"]["GREETING"], "from the file");
     assert_eq!(plan["static_files"][0]["url"], "/static/");

@@ -11,9 +11,9 @@ use super::context::Context;
 use super::error::CommandError;
 use super::printer::{Printer, Words};
 use super::{
-    builder, complete, completions, container, copy, doctor, export, help, image, images, import,
-    inspect, laptop, login, prune, pull, push, referrers, rm, run, s2i, store, tag, tags, usage,
-    verify_build, version,
+    builder, complete, completions, container, copy, dev, doctor, export, help, image, images,
+    import, inspect, laptop, login, prune, pull, push, referrers, rm, run, s2i, store, tag, tags,
+    usage, verify_build, version,
 };
 use crate::app::cli::AppCommand;
 
@@ -66,6 +66,7 @@ struct Cli {
 enum Command {
     Image(image::Args),
     Run(run::Args),
+    Dev(dev::Args),
     /// List containers: `container ls` for short
     Ps(container::Ls),
     /// Show what a container printed: `container logs` for short
@@ -129,6 +130,7 @@ impl Command {
             Self::Store(args) => args.json(),
             Self::Doctor(args) => args.json,
             Self::Run(_)
+            | Self::Dev(_)
             | Self::Logs(_)
             | Self::Stop(_)
             | Self::Help(_)
@@ -163,6 +165,7 @@ impl Command {
             Self::Store(args) => store::run(args, context),
             Self::Doctor(args) => Ok(doctor::run(args, context)),
             Self::Run(args) => run::run(args, context),
+            Self::Dev(args) => dev::run(args, context),
             Self::Ps(args) => container::list(args, context),
             Self::Logs(args) => container::logs(args, context),
             Self::Stop(args) => container::stop(args, context),

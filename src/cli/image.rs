@@ -326,7 +326,7 @@ fn build(args: &Args, context: &Context) -> Result<Values, CommandError> {
 
 /// A home directory, or all of the machine, is hardly ever an application, and its image would hold
 /// whatever else is there.
-fn refuse_home(directory: &Path) -> Result<(), CommandError> {
+pub(super) fn refuse_home(directory: &Path) -> Result<(), CommandError> {
     let Ok(directory) = directory.canonicalize() else {
         return Ok(());
     };
@@ -426,6 +426,17 @@ fn settings(words: &[String]) -> Result<Vec<(String, String)>, CommandError> {
         Some(((*key.variables.first()?).to_owned(), value))
     });
     Ok(variables.collect())
+}
+
+/// What `image` with these words would build.
+pub(super) fn request_of(words: &[String]) -> Result<Request, CommandError> {
+    let command = <Args as clap::Args>::augment_args(clap::Command::new("image"));
+    let words = std::iter::once("image").chain(words.iter().map(String::as_str));
+    let args = command
+        .try_get_matches_from(words)
+        .and_then(|matches| <Args as clap::FromArgMatches>::from_arg_matches(&matches))
+        .map_err(|error| CommandError::usage(error.to_string()))?;
+    request(&args)
 }
 
 fn request(args: &Args) -> Result<Request, CommandError> {

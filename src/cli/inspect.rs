@@ -1,8 +1,14 @@
 //! `warpdrive inspect NAME`: what an image of the store or of a registry is made of.
 
+mod tree;
+
 use clap_complete::engine::ArgValueCandidates;
 use serde_json::{Value, json};
 
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use crate::inspection::{self, Inspection, InspectionError};
 use crate::oci::{ImageConfig, Reference};
 use crate::progress::shown;
 use crate::registry::{self, Client, ClientOptions};
@@ -11,14 +17,19 @@ use crate::store::{Image, Store};
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::images::{created, find, platform, size};
-use super::printer::{human_size, table};
+use super::printer::human_size;
 use super::push::RegistryArgs;
 
 /// Show what an image is made of
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 #[command(after_long_help = "Examples:
-  warpdrive inspect opal
+  warpdrive inspect opal                            a tree of its layers
+  warpdrive inspect opal --packages                 distributions with size and licence
+  warpdrive inspect opal --html opal.html           a page for the browser
+  warpdrive inspect opal --html opal.html --against opal:1.1
   warpdrive inspect opal --json | jq -r .digest
+  warpdrive inspect opal --plan --json | jq .start
   warpdrive inspect docker://docker.io/library/python:3.13-slim
   warpdrive inspect opal --raw=config | jq .config.Env")]
 pub(super) struct Args {
@@ -36,9 +47,25 @@ pub(super) struct Args {
     /// The document itself, to the byte
     #[arg(long, value_name = "DOCUMENT", value_enum)]
     raw: Option<Document>,
-    /// How the app is started: what the build recorded, as JSON
-    #[arg(long, conflicts_with_all = ["raw", "json"])]
+    /// The layers, with the images that share them
+    #[arg(long, group = "part", conflicts_with = "raw")]
+    layers: bool,
+    /// The Python distributions, with version, size and licence
+    #[arg(long, group = "part", conflicts_with = "raw")]
+    packages: bool,
+    /// How the app is started: what the build recorded; with --json the record itself
+    #[arg(long, group = "part", conflicts_with = "raw")]
     plan: bool,
+    /// The configuration: user, command, ports, variables, labels
+    #[arg(long, group = "part", conflicts_with = "raw")]
+    config: bool,
+    /// Write a page for the browser: layers, distributions, plan, audit, files. One file that loads
+    /// nothing
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["raw", "part", "json"])]
+    html: Option<PathBuf>,
+    /// An earlier image: the page says what changed against it
+    #[arg(long, value_name = "NAME", requires = "html", add = ArgValueCandidates::new(super::complete::images))]
+    against: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -48,30 +75,133 @@ enum Document {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
-    let (image, names) = if let Some(name) = args.name.strip_prefix("docker://") {
-        remote(name, args)?
-    } else {
-        let store = context.open_store()?;
-        let image = find(&store, &args.name)?;
-        let names = names(&store, &image)?;
-        (image, names)
-    };
     let printer = &context.printer;
-    if args.plan {
-        printer.json(&plan(&image, &args.name)?);
+    if let Some(name) = args.name.strip_prefix("docker://") {
+        if args.html.is_some() || args.packages {
+            let told = CommandError::usage(format!(
+                "{}: what is in its layers is known of images in the store only",
+                args.name
+            ));
+            return Err(told.with_hint(format!("`warpdrive pull {name}` fetches it")));
+        }
+        let (image, names) = remote(name, args)?;
+        show(args, &names, &image, None, context)?;
         return Ok(0);
     }
+    let store = context.open_store()?;
+    let _in_use = store.lock_shared()?;
+    let image = find(&store, &args.name)?;
+    if let Some(file) = &args.html {
+        let against = match &args.against {
+            None => None,
+            Some(name) => Some(Inspection::of(&store, name, find(&store, name)?, true)?),
+        };
+        let page = inspection::page(
+            &Inspection::of(&store, &args.name, image, against.is_some())?,
+            against.as_ref(),
+        )?;
+        write(file, &page)?;
+        printer.progress(format!("wrote {}", file.display()));
+        return Ok(0);
+    }
+    let names = names(&store, &image)?;
+    show(args, &names, &image, Some(&store), context)?;
+    Ok(0)
+}
+
+/// What is asked for, on stdout.
+fn show(
+    args: &Args,
+    names: &[String],
+    image: &Image,
+    store: Option<&Store>,
+    context: &Context,
+) -> Result<(), CommandError> {
+    let printer = &context.printer;
     match args.raw {
-        Some(Document::Manifest) => printer.bytes(&image.manifest_bytes),
-        Some(Document::Config) => printer.bytes(&image.config_bytes),
-        None if args.json => printer.json(&object(&args.name, &names, &image)),
-        None => {
-            for line in prose(&names, &image) {
-                printer.result(line);
+        Some(Document::Manifest) => {
+            printer.bytes(&image.manifest_bytes);
+            return Ok(());
+        }
+        Some(Document::Config) => {
+            printer.bytes(&image.config_bytes);
+            return Ok(());
+        }
+        None => {}
+    }
+    if args.packages
+        && let Some(store) = store
+    {
+        return tree::packages(store, &args.name, image, args.json, printer);
+    }
+    if args.plan {
+        let plan = plan(image, &args.name)?;
+        if args.json {
+            printer.json(&plan);
+        } else {
+            tree::plan(&inspection::plan(image), printer);
+        }
+        return Ok(());
+    }
+    if args.json {
+        printer.json(&object(&args.name, names, image));
+        return Ok(());
+    }
+    let layers = match store {
+        Some(store) => inspection::layers(store, &args.name, image)?,
+        None => tree::layers_of_registry(image, &history(image)),
+    };
+    if args.layers {
+        tree::layers(&layers, printer);
+    } else if args.config {
+        for line in prose(names, image) {
+            printer.result(line);
+        }
+    } else {
+        tree::whole(names, image, &layers, printer);
+    }
+    Ok(())
+}
+
+/// In place of the whole file at once, readable for all: it holds what the image does.
+fn write(path: &Path, page: &str) -> Result<(), CommandError> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let written = tempfile::Builder::new()
+        .prefix(".warpdrive-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(parent.unwrap_or(Path::new(".")))
+        .and_then(|mut file| {
+            file.write_all(page.as_bytes())?;
+            file.persist(path).map_err(|error| error.error)
+        });
+    written.map(|_| ()).map_err(|error| {
+        CommandError::new(
+            ExitStatus::Failure,
+            "write",
+            format!("could not write {}: {error}", path.display()),
+        )
+        .with_hint("name a file in a directory that is there and that you may write to")
+    })
+}
+
+impl From<InspectionError> for CommandError {
+    fn from(error: InspectionError) -> Self {
+        match error {
+            InspectionError::Store(error) => error.into(),
+            InspectionError::Audit(error) => error.into(),
+            InspectionError::Layer { ref source, .. } => {
+                let cause = source.to_string();
+                let mut told = Self::new(ExitStatus::Failure, "layer", error.to_string());
+                told.causes.push(cause);
+                told
+            }
+            InspectionError::Page { .. } => {
+                Self::new(ExitStatus::Failure, "page", error.to_string())
             }
         }
     }
-    Ok(0)
 }
 
 /// An image of a registry, of which nothing is stored and no layer fetched.
@@ -208,22 +338,6 @@ fn prose(names: &[String], image: &Image) -> Vec<String> {
     for (name, value) in config.labels() {
         say("label", &format!("{name}={value}"));
     }
-    lines.push(String::new());
-    let history = history(image);
-    let mut rows = Vec::new();
-    for (index, layer) in image.manifest.layers().iter().enumerate() {
-        let digest = layer.digest().digest();
-        rows.push(vec![
-            digest.get(..12).unwrap_or(digest).to_owned(),
-            human_size(layer.size()),
-            history.get(index).cloned().unwrap_or_default(),
-        ]);
-    }
-    lines.extend(table(
-        &["LAYER", "SIZE", "MADE BY"],
-        &rows,
-        super::width::of(std::io::stdout()),
-    ));
     lines
 }
 

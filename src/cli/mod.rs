@@ -12,6 +12,7 @@ mod completions;
 mod container;
 mod context;
 mod copy;
+mod dev;
 mod doctor;
 mod error;
 mod export;

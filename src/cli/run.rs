@@ -238,7 +238,12 @@ pub(super) fn detached(
 }
 
 /// What the user may want to know of a container that runs now.
-fn announce(record: &Record, ports: &[PortMapping], notes: &[String], context: &Context) {
+pub(super) fn announce(
+    record: &Record,
+    ports: &[PortMapping],
+    notes: &[String],
+    context: &Context,
+) {
     // That all is well is nothing to report.
     for note in notes.iter().filter(|note| note.starts_with("no ")) {
         if !said_today(record, note) {

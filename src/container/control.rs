@@ -31,6 +31,14 @@ pub fn stop(record: &Record, grace: Duration) -> Result<(), ContainerError> {
     settle(record)
 }
 
+/// Sends a running container's command a HUP, by which servers load their code again.
+pub fn hang_up(record: &Record) -> Result<(), ContainerError> {
+    match running(record)?.and_then(|state| state.process) {
+        Some(process) => send(&process, Signal::HUP),
+        None => Ok(()),
+    }
+}
+
 /// Ends it at once.
 pub fn kill(record: &Record) -> Result<(), ContainerError> {
     let (status, state) = record.status()?;

@@ -38,7 +38,7 @@ mod supervise;
 mod terminal;
 mod volumes;
 
-pub use control::{kill, release, remove, stop};
+pub use control::{hang_up, kill, release, remove, stop};
 pub use detach::{Started, start as start_detached, supervise};
 pub use early::{Early, Patience, last_lines, look as look_early};
 pub use environment::{Variable, parse_variable, read_env_file};
@@ -51,5 +51,5 @@ pub use prepare::{Prepared, RunOptions, Serves, again, prepare};
 pub use process::Process;
 pub use record::{Config, Record, State, Status, containers, find, list, short};
 pub use signal::parse as parse_signal;
-pub use supervise::{Attach, run};
+pub use supervise::{Attach, Ended, run, run_to_end};
 pub use volumes::{Volume, VolumeSource, parse_size};

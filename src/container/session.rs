@@ -41,6 +41,8 @@ pub(super) struct Session {
     stop_signal: i32,
     master: Option<File>,
     pumps: Vec<Pump>,
+    /// A signal came by which the caller wants an end.
+    asked: bool,
     /// Last: given back when all that writes to the terminal has ended.
     raw: Option<RawTerminal>,
 }
@@ -66,6 +68,7 @@ impl Session {
             stop_signal,
             master: None,
             pumps: Vec::new(),
+            asked: false,
             raw,
         })
     }
@@ -157,9 +160,15 @@ impl Session {
                 return Ok(exit);
             }
             while let Some(signal) = self.signals.next() {
+                self.asked |= matches!(signal, HUP | INT | QUIT | TERM);
                 self.forward(signal, sandbox, &mut interrupts);
             }
         }
+    }
+
+    /// Whether the caller wanted an end.
+    pub(super) fn was_asked(&self) -> bool {
+        self.asked
     }
 
     fn forward(&self, signal: i32, sandbox: &Sandbox, interrupts: &mut u32) {

@@ -48,6 +48,26 @@ pub fn run(
     attach: Attach,
     ready: &mut dyn FnMut(&[PortMapping], &[String]),
 ) -> Result<i32, ContainerError> {
+    run_to_end(store, record, spec, attach, ready).map(|ended| ended.status)
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// As a shell has it.
+    pub status: i32,
+    /// The caller of this process was the one to end it (Ctrl-C).
+    pub asked: bool,
+}
+
+/// As [`run`], for a caller that wants to know who ended it.
+pub fn run_to_end(
+    store: &Store,
+    record: &Record,
+    spec: &Spec,
+    attach: Attach,
+    ready: &mut dyn FnMut(&[PortMapping], &[String]),
+) -> Result<Ended, ContainerError> {
     let before = record.state().ok().filter(|state| state.started.is_some());
     let started = start(record, spec, attach);
     let running = match started {
@@ -125,7 +145,7 @@ fn start(record: &Record, spec: &Spec, attach: Attach) -> Result<Running, Contai
 
 impl Running {
     /// Waits for the end and writes it down.
-    fn finish(mut self, record: &Record) -> Result<i32, ContainerError> {
+    fn finish(mut self, record: &Record) -> Result<Ended, ContainerError> {
         let ended = self.attend();
         drop(self.proxy.take());
         let status = match ended {
@@ -146,7 +166,10 @@ impl Running {
             Err(_) if !record.directory().exists() => {}
             other => other?,
         }
-        Ok(status)
+        Ok(Ended {
+            status,
+            asked: self.session.was_asked(),
+        })
     }
 
     fn attend(&mut self) -> Result<i32, ContainerError> {

@@ -60,7 +60,7 @@ pub(super) fn quoted(name: impl AsRef<OsStr>) -> String {
 }
 
 impl LayerError {
-    pub(super) fn io(
+    pub(crate) fn io(
         action: &'static str,
         path: impl AsRef<Path>,
         source: impl Into<io::Error>,

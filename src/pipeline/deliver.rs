@@ -9,7 +9,7 @@ use super::error::BuildError;
 use super::mend::mending;
 use super::report::Built;
 use super::timings::Timings;
-use super::{settle, ship};
+use super::{notes, settle, ship};
 
 /// What an image is called at the end.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +42,7 @@ pub(super) fn deliver<S>(
         built.report.pushed = ship::ship(context, &built.descriptor)?;
         timings.step("ship");
         built.report.timings_ms.extend(timings.steps);
+        notes::keep(store, &built)?;
         Ok(built)
     })
 }

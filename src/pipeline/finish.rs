@@ -50,6 +50,7 @@ pub(super) fn finish(
             timings_ms: timings.steps,
             pushed: Vec::new(),
             lock: made.lock,
+            because: String::new(),
         },
         descriptor: committed.descriptor,
     })

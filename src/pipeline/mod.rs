@@ -51,6 +51,7 @@ mod locked_wheel;
 mod materials;
 mod mend;
 mod network;
+mod notes;
 mod overlay;
 mod package_indexes;
 mod parallel;
@@ -100,6 +101,7 @@ pub use error::BuildError;
 #[cfg(fuzzing)]
 pub use fragments::places_of_wheel;
 pub use handover::check_dependencies;
+pub use notes::{BuildNotes, PhaseNote};
 pub use place::{FenceWish, Here, Place};
 pub use pod_image::pod_image;
 pub use record::{LABEL_BUILD, Record};

@@ -38,6 +38,9 @@ pub struct Report {
     /// What was installed, as a lock file (PEP 751), where the resolver named the wheels.
     #[serde(skip)]
     pub lock: Option<String>,
+    /// What of the source decided how the application is started.
+    #[serde(skip)]
+    pub because: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -323,6 +323,7 @@ fn build_in<'scope, 'env: 'scope>(
         used: !way.without_sandbox,
         because,
     });
+    built.report.because.clone_from(&detected.because);
     let mut timings = Timings::new();
     phase2.finish(store)?;
     timings.step("smoke");

@@ -1,0 +1,147 @@
+//! What a changed file means, by its name.
+
+use std::ffi::OsStr;
+use std::path::{Component, Path};
+
+/// What has changed; the order is that of the work that follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// Python's, which a server that watches for itself sees.
+    Code,
+    /// What is read once, at start: templates, configuration.
+    Other,
+    /// How the application is built or started.
+    Settings,
+    /// What is installed.
+    Dependencies,
+}
+
+/// Directories in which nothing is the application's source.
+const SKIPPED: [&str; 14] = [
+    ".git",
+    ".hg",
+    ".venv",
+    "venv",
+    "__pycache__",
+    "node_modules",
+    ".tox",
+    ".nox",
+    ".mypy_cache",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".idea",
+    ".vscode",
+    ".ipynb_checkpoints",
+];
+
+/// Files that say what is installed, besides `requirements*.txt`, `constraints*.txt` and `pylock.*.toml`.
+const DEPENDENCIES: [&str; 15] = [
+    "pyproject.toml",
+    "setup.py",
+    "setup.cfg",
+    "Pipfile",
+    "Pipfile.lock",
+    "poetry.lock",
+    "pdm.lock",
+    "uv.lock",
+    "pylock.toml",
+    "environment.yml",
+    "environment.yaml",
+    ".python-version",
+    "runtime.txt",
+    "package.json",
+    "package-lock.json",
+];
+
+/// Read at start, and not with each request. Assets (`.css`, `.js`, pictures) are served from the tree as
+/// they are; what an application writes itself (`.json`, `.log`, databases) is not to start it again.
+const READ_ONCE: [&str; 15] = [
+    "html", "htm", "jinja", "jinja2", "j2", "mako", "toml", "yaml", "yml", "ini", "cfg", "conf",
+    "env", "mo", "sh",
+];
+
+/// Whether nothing below this directory counts.
+pub(super) fn is_skipped(name: &OsStr) -> bool {
+    SKIPPED.iter().any(|skipped| name == *skipped)
+        || name.as_encoded_bytes().ends_with(b".egg-info")
+}
+
+impl Change {
+    /// Of a path relative to the source; `None` where nothing is to be done.
+    pub fn of(path: &Path) -> Option<Self> {
+        let mut directories = path.parent()?.components();
+        if directories.any(|part| matches!(part, Component::Normal(name) if is_skipped(name))) {
+            return None;
+        }
+        let name = path.file_name()?.to_str()?;
+        // Editors' own: swap files, backups, locks, files to be renamed.
+        if name.starts_with(".#") || name.ends_with(['~', '#']) || name.starts_with("4913") {
+            return None;
+        }
+        if path.starts_with(".warpdrive") || path.starts_with(".s2i") {
+            return Some(Self::Settings);
+        }
+        if path.parent() == Some(Path::new("")) && matches!(name, "Procfile" | "app.sh") {
+            return Some(Self::Settings);
+        }
+        let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
+        let list = matches!(extension, "txt" | "in")
+            && (name.starts_with("requirements")
+                || name.starts_with("constraints")
+                || path
+                    .parent()
+                    .is_some_and(|parent| parent.ends_with("requirements")));
+        let lock = name.starts_with("pylock.") && extension == "toml";
+        if list || lock || DEPENDENCIES.contains(&name) {
+            return Some(Self::Dependencies);
+        }
+        match extension {
+            "py" | "pyi" => Some(Self::Code),
+            _ if READ_ONCE.contains(&extension) => Some(Self::Other),
+            _ if name == ".env" => Some(Self::Other),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_what_is_to_be_done() {
+        for (path, expected) in [
+            ("app.py", Some(Change::Code)),
+            ("shop/models.py", Some(Change::Code)),
+            ("templates/index.html", Some(Change::Other)),
+            (".env", Some(Change::Other)),
+            ("requirements.txt", Some(Change::Dependencies)),
+            ("requirements-dev.txt", Some(Change::Dependencies)),
+            ("requirements/base.txt", Some(Change::Dependencies)),
+            ("pylock.web.toml", Some(Change::Dependencies)),
+            ("pyproject.toml", Some(Change::Dependencies)),
+            (".warpdrive/server_type", Some(Change::Settings)),
+            (".warpdrive/action_hooks/deploy", Some(Change::Settings)),
+            ("Procfile", Some(Change::Settings)),
+            ("static/site.css", None),
+            ("notes.txt", None),
+            ("db.sqlite3", None),
+            ("state.json", None),
+            (".venv/lib/x.py", None),
+            ("a/__pycache__/b.py", None),
+            (".git/hooks/x.py", None),
+            ("app.py~", None),
+            (".#app.py", None),
+            ("", None),
+        ] {
+            assert_eq!(Change::of(Path::new(path)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_greater_work_comes_last() {
+        assert!(Change::Dependencies > Change::Settings);
+        assert!(Change::Settings > Change::Other);
+        assert!(Change::Other > Change::Code);
+    }
+}

@@ -1,0 +1,68 @@
+//! What the store remembers of a build besides its image: how long the steps took, and why they were
+//! run. It is of one build on one machine, so it has no place in the image, which is the same for all.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::oci::Digest;
+use crate::store::{self, Needs, Store, StoreError};
+
+use super::report::{Built, CacheState};
+
+/// Of the build that made an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildNotes {
+    /// Milliseconds by step.
+    pub timings_ms: BTreeMap<String, u64>,
+    /// What of the source decided how the application is started; may be empty.
+    pub because: String,
+    pub phases: Vec<PhaseNote>,
+}
+
+/// What became of a phase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseNote {
+    pub phase: String,
+    pub hit: bool,
+    pub because: Vec<String>,
+}
+
+impl store::Record for BuildNotes {
+    const KIND: &'static str = "build-notes";
+
+    fn needs(&self) -> Needs {
+        Needs::nothing()
+    }
+}
+
+impl BuildNotes {
+    /// Those of the image with this manifest, where it was built in this store.
+    pub fn of(store: &Store, manifest: &Digest) -> Result<Option<Self>, StoreError> {
+        store.cached(manifest.digest())
+    }
+}
+
+/// Keeps those of a build. One that found everything in the cache tells nothing of how the image was
+/// made: what is there stays.
+pub(super) fn keep(store: &Store, built: &Built) -> Result<(), StoreError> {
+    let report = &built.report;
+    let digest = built.descriptor.digest();
+    let cache = [report.cache.dependencies, report.cache.application];
+    if cache == [CacheState::Hit; 2] && BuildNotes::of(store, digest)?.is_some() {
+        return Ok(());
+    }
+    let phases = report.explain.iter().map(|phase| PhaseNote {
+        phase: phase.phase.to_owned(),
+        hit: phase.hit,
+        because: phase.because.clone(),
+    });
+    store.remember(
+        digest.digest(),
+        &BuildNotes {
+            timings_ms: report.timings_ms.clone(),
+            because: report.because.clone(),
+            phases: phases.collect(),
+        },
+    )
+}

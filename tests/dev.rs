@@ -1,0 +1,271 @@
+//! `warpdrive dev` with real servers: a file is saved, and the application answers with it. Nothing is
+//! left when it has ended.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::http;
+use crate::support::process;
+use crate::support::users::User;
+use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive, copy_of, example};
+
+/// For what is built first.
+const BUILT: Duration = Duration::from_mins(5);
+/// For a change that is loaded: far above what is aimed at, because this machine does other things, too.
+const LOADED: Duration = Duration::from_secs(30);
+
+struct Dev<'w> {
+    warpdrive: &'w Warpdrive,
+    child: Child,
+    port: u16,
+    source: PathBuf,
+    log: PathBuf,
+}
+
+impl<'w> Dev<'w> {
+    fn start(warpdrive: &'w Warpdrive, source: &Path, more: &[&str]) -> Self {
+        let port = http::free_port();
+        let publish = format!("{port}:8080");
+        let path = source.display().to_string();
+        let mut words = vec!["dev", "shop", "--path", &path, "-p", &publish];
+        words.extend_from_slice(more);
+        let log = warpdrive.place().join("dev.log");
+        let file = fs::File::create(&log).unwrap();
+        let child = warpdrive
+            .command(&words)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        Self {
+            warpdrive,
+            child,
+            port,
+            source: source.to_owned(),
+            log,
+        }
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until this path answers with this text; gives how long it took.
+    fn answers(&mut self, path: &str, text: &str, within: Duration) -> Duration {
+        let begun = Instant::now();
+        let port = self.port;
+        let found = process::poll(within, || {
+            assert!(self.child.try_wait().unwrap().is_none(), "{}", self.said());
+            let response = http::get(port, path).ok()?;
+            (response.text().contains(text)).then_some(())
+        });
+        assert!(found.is_some(), "{path} never says {text}: {}", self.said());
+        begun.elapsed()
+    }
+
+    fn says(&mut self, text: &str) {
+        let found = process::poll(LOADED, || self.said().contains(text).then_some(()));
+        assert!(found.is_some(), "{text}: {}", self.said());
+    }
+
+    /// As Ctrl-C does it.
+    fn end(mut self) {
+        // As a terminal does it: to the program, not to what has put it into a user's namespaces.
+        let source = self.source.as_os_str().as_encoded_bytes();
+        for entry in fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
+            let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let program = words.split(|byte| *byte == 0).next().unwrap_or_default();
+            let is_ours = program.ends_with(b"/warpdrive")
+                && words.split(|byte| *byte == 0).any(|word| word == source);
+            let name = entry.file_name();
+            if let Some(pid) = name
+                .to_str()
+                .and_then(|name| name.parse().ok())
+                .filter(|_| is_ours)
+            {
+                let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::INT);
+            }
+        }
+        let ended = process::poll(LOADED, || self.child.try_wait().unwrap());
+        assert!(
+            ended.is_some_and(|status| status.success()),
+            "{ended:?}: {}",
+            self.said()
+        );
+        assert!(http::get(self.port, "/").is_err());
+        let listed = self.warpdrive.run(&["ps"]);
+        assert!(!listed.contains("shop"), "{listed}");
+        self.warpdrive.leaves_nothing();
+    }
+}
+
+impl Drop for Dev<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the test measures, where it is asked for.
+fn measured(server: &str, took: Duration) {
+    eprintln!(
+        "measured: {server}: {} ms from save to answer",
+        took.as_millis()
+    );
+}
+
+fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(
+        directory.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    for (path, text) in files {
+        let path = directory.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    directory
+}
+
+fn flask(word: &str) -> String {
+    format!(
+        "from flask import Flask\napp = Flask(__name__)\n@app.get('/')\ndef home():\n    return '{word}'\n\
+         @app.get('/write')\ndef write():\n    open('written.log', 'w').write('x')\n    return 'wrote'\n"
+    )
+}
+
+#[test]
+fn gunicorn_loads_what_is_saved_and_builds_what_is_required() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let source = tree(&[
+        ("requirements.txt", "flask\ngunicorn\n"),
+        ("app.py", &flask("one")),
+        ("static/site.css", "a { color: red }"),
+    ]);
+    let save = |path: &str, text: &str| fs::write(source.path().join(path), text).unwrap();
+    let mut dev = Dev::start(&warpdrive, source.path(), &[]);
+    dev.answers("/", "one", BUILT);
+    for round in 0..3 {
+        let word = format!("round {round}");
+        save("app.py", &flask(&word));
+        let took = dev.answers("/", &word, LOADED);
+        measured("gunicorn", took);
+    }
+    // Static files come from the source.
+    save("static/site.css", "a { color: green }");
+    dev.answers("/static/site.css", "green", LOADED);
+    // The application writes, and its file is the owner's.
+    dev.answers("/write", "wrote", LOADED);
+    let owner = |path: &str| fs::metadata(source.path().join(path)).unwrap().uid();
+    assert_eq!(owner("written.log"), owner("app.py"));
+    // A mistake ends the server, and the next save starts it again.
+    save("app.py", "def broken(:\n");
+    dev.says("the next change starts it again");
+    save("app.py", &flask("mended"));
+    dev.answers("/", "mended", LOADED);
+    // What is not installed is installed when it is required.
+    let with = flask("two").replace(
+        "return 'two'",
+        "import itsdangerous, six; return 'six ' + six.__version__",
+    );
+    save("requirements.txt", "flask\ngunicorn\nsix==1.16.0\n");
+    save("app.py", &with);
+    dev.answers("/", "six 1.16.0", BUILT);
+    // So are settings: another server.
+    fs::create_dir_all(source.path().join(".warpdrive")).unwrap();
+    save(".warpdrive/server_args", "--threads 3 --name renamed\n");
+    let found = process::poll(BUILT, || {
+        (dev.said()
+            .matches("Building application from source")
+            .count()
+            >= 3)
+            .then_some(())
+    });
+    assert!(found.is_some(), "{}", dev.said());
+    dev.answers("/", "six", BUILT);
+    dev.end();
+    assert!(!source.path().join("__pycache__").exists());
+}
+
+#[test]
+fn uvicorn_loads_what_is_saved() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let source = copy_of(&example("fastapi"), false);
+    let code = |word: &str| {
+        format!(
+            "from fastapi import FastAPI\napp = FastAPI()\n@app.get('/')\ndef home():\n    return '{word}'\n"
+        )
+    };
+    let main = source.path().join("main.py");
+    fs::write(&main, code("one")).unwrap();
+    let mut dev = Dev::start(&warpdrive, source.path(), &[]);
+    dev.answers("/", "one", BUILT);
+    for word in ["two", "three", "four"] {
+        fs::write(&main, code(word)).unwrap();
+        let took = dev.answers("/", word, LOADED);
+        measured("uvicorn", took);
+    }
+    dev.end();
+}
+
+#[test]
+fn django_loads_what_is_saved_with_static_files_of_the_source() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let source = copy_of(&example("django"), false);
+    let urls = source.path().join("mysite/urls.py");
+    let before = fs::read_to_string(&urls).unwrap();
+    let code = |word: &str| {
+        format!(
+            "{before}\nfrom django.http import HttpResponse\nurlpatterns.append(path('said/', lambda request: HttpResponse('{word}')))\n"
+        )
+    };
+    fs::write(&urls, code("one")).unwrap();
+    let mut dev = Dev::start(
+        &warpdrive,
+        source.path(),
+        &["-e", "DJANGO_SECRET_KEY=x", "-e", "DJANGO_ALLOWED_HOSTS=*"],
+    );
+    dev.answers("/said/", "one", BUILT);
+    for word in ["two", "three", "four"] {
+        fs::write(&urls, code(word)).unwrap();
+        let took = dev.answers("/said/", word, LOADED);
+        measured("Django", took);
+    }
+    let own = source.path().join("guestbook/static/guestbook");
+    fs::create_dir_all(&own).unwrap();
+    fs::write(own.join("new.css"), "of the source").unwrap();
+    dev.answers("/static/guestbook/new.css", "of the source", LOADED);
+    dev.end();
+}
+
+/// The user's files, and nothing that only root could remove.
+#[test]
+fn what_an_ordinary_users_application_writes_is_the_users() {
+    for user in [User::with_subids(), User::single_id()] {
+        let warpdrive = Warpdrive::as_user(user, PYTHON_311_RUN);
+        let plain = tree(&[
+            ("requirements.txt", "flask\ngranian\n"),
+            ("app.py", &flask("one")),
+        ]);
+        let source = warpdrive.give(plain.path(), "source");
+        let mut dev = Dev::start(&warpdrive, &source, &[]);
+        dev.answers("/", "one", BUILT);
+        dev.answers("/write", "wrote", LOADED);
+        let owner = |path: &str| fs::metadata(source.join(path)).unwrap().uid();
+        assert_eq!(owner("written.log"), owner("app.py"));
+        fs::write(source.join("app.py"), flask("two")).unwrap();
+        let took = dev.answers("/", "two", LOADED);
+        measured("granian", took);
+        dev.end();
+    }
+}
