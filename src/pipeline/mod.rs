@@ -39,7 +39,9 @@ mod git_version;
 mod harden;
 mod inputs;
 mod installed;
+mod lacking;
 mod leaks;
+mod libraries;
 pub mod local;
 mod lock;
 mod locked;
@@ -89,6 +91,7 @@ pub use difference::Difference;
 pub use error::BuildError;
 #[cfg(fuzzing)]
 pub use fragments::places_of_wheel;
+pub use lacking::Lacking;
 pub use record::{LABEL_BUILD, Record};
 pub use remote_image::remote_image;
 pub use report::{
