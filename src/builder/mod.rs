@@ -6,6 +6,7 @@
 //! ([`choose`]). Not here: running assemble (`pipeline`), fetching an image (`registry`).
 
 pub mod choose;
+pub mod contents;
 pub mod debian;
 mod debian_output;
 pub mod definition;

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::app::DetectError;
 use crate::app::advice::{Advice, Explain};
+use crate::pipeline::Lacking;
 use crate::progress::{printable, without_logins};
 use crate::sandbox::Exit;
 
@@ -90,6 +91,23 @@ impl CommandError {
     /// The same with a hint where there is none.
     fn or_hint(mut self, hint: &str) -> Self {
         self.hint.get_or_insert_with(|| hint.to_owned());
+        self
+    }
+
+    /// The same with what a compilation has not found, in place of what was guessed of it.
+    fn lacking(mut self, lacking: Option<Lacking>) -> Self {
+        let Some(Lacking { what, package }) = lacking else {
+            return self;
+        };
+        self.causes
+            .retain(|cause| !cause.starts_with("An extension is compiled"));
+        self.causes.push(format!(
+            "The compilation needs {what}, which is not in the builder image; Debian's package {package} has it."
+        ));
+        self.hint = Some(format!(
+            "name {package} in a file Aptfile beside the source, or take a builder image with it"
+        ));
+        self.more_hints.clear();
         self
     }
 
@@ -740,9 +758,10 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 exit,
                 tail,
                 withheld,
+                lacking,
                 ..
             } => {
-                Self::ended(message, exit, tail, &withheld).or_hint(match exit {
+                Self::ended(message, exit, tail, &withheld).lacking(lacking).or_hint(match exit {
                     Exit::TimedOut => "give it more with --timeout, or find out what it waits for",
                     Exit::WroteTooMuch => "allow more with --max-written, or find out what it writes",
                     _ => "mend what it printed last; the previous image and the cache are as they were",

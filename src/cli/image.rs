@@ -55,6 +55,10 @@ pub(super) struct Args {
     /// Image that the app runs on, with the same Python; without it, the builder image
     #[arg(long, value_name = "IMAGE", add = ArgValueCandidates::new(super::complete::images))]
     runtime_image: Option<String>,
+    /// Add the Debian packages that have the shared libraries which the dependencies need and the image
+    /// lacks
+    #[arg(long)]
+    auto_apt: bool,
     /// When the registry of the builder and the runtime image is asked: if they are missing in the
     /// store, for a newer one (the store's is used where nothing answers), always, or never
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = PullWhen::Missing)]
@@ -466,6 +470,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         builder: args.builder.clone(),
         allowed_builders: allowed_builders(&args.allow_builder),
         runtime_image: args.runtime_image.clone(),
+        auto_apt: args.auto_apt,
         env: args.env.clone(),
         build_env: [args.build_env.as_slice(), &settings(&args.set)?].concat(),
         secrets: args

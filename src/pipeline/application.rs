@@ -209,7 +209,12 @@ pub(super) fn phase<'scope, 'env: 'scope>(
         progress,
     )?;
     if outcome.exit != Exit::Code(0) {
-        return Err(assemble::failure(Phase::Application, outcome, &told));
+        return Err(assemble::failure(
+            Phase::Application,
+            outcome,
+            &told,
+            &below,
+        ));
     }
     let plan = read_beneath(&upper.upper, &Path::new(APP_ROOT).join(PLAN_FILE), MAX_PLAN)
         .ok()
@@ -222,14 +227,23 @@ pub(super) fn phase<'scope, 'env: 'scope>(
         progress.step(" -----> Loading the application");
         let mut lowers = vec![upper.upper.clone()];
         lowers.extend(dependencies::lowers(store, phase1)?);
-        lowers.extend(runtime.lowers(store)?);
+        let below_it = runtime.lowers(store)?;
+        lowers.extend(below_it.clone());
         let env =
             environment::of_a_container(&told, &runtime.environment(), &runtime.search_path());
         let kept = Arc::clone(&scratch);
         Some(scope.spawn(move || {
             let _kept = kept;
             let redact = |text: &str| told.redactor.clean(text);
-            super::smoke::gate(lowers, env, told.limits, &told.place, &redact, progress)
+            super::smoke::gate(
+                lowers,
+                &below_it,
+                env,
+                told.limits,
+                &told.place,
+                &redact,
+                progress,
+            )
         }))
     } else {
         None

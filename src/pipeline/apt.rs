@@ -16,7 +16,11 @@ const FILES: [&str; 2] = ["Aptfile", "apt.txt"];
 /// More packages are not what an application needs.
 const MAX: usize = 200;
 
+/// What the option is called that adds packages.
+const AUTO: &str = "--auto-apt";
+
 /// What is named, and in which file.
+#[derive(Clone)]
 pub(super) struct Named {
     pub(super) file: &'static str,
     packages: BTreeSet<String>,
@@ -54,6 +58,22 @@ pub(super) fn named(files: &dyn Files) -> Result<Option<Named>, BuildError> {
     Ok((!packages.is_empty()).then_some(Named { file, packages }))
 }
 
+impl Named {
+    /// What the project names, and these packages, which have libraries that it needs.
+    pub(super) fn and(named: Option<&Self>, found: BTreeSet<String>) -> Self {
+        let mut packages = found;
+        packages.extend(
+            named
+                .iter()
+                .flat_map(|named| named.packages.iter().cloned()),
+        );
+        Self {
+            file: AUTO,
+            packages,
+        }
+    }
+}
+
 /// The same base with the packages, made where it is not there yet.
 ///
 /// # Errors
@@ -82,10 +102,7 @@ pub(super) fn with(
     }
     let list: Vec<String> = named.packages.iter().cloned().collect();
     let list = list.join(" ");
-    progress.step(&format!(
-        " -----> Debian packages of {}: {list}",
-        named.file
-    ));
+    progress.step(&format!(" -----> Debian packages ({}): {list}", named.file));
     // A new builder has new releases of the packages, too.
     let of = format!("{} {list}", base.image.manifest.config().digest());
     let hash = sha256_hex(of.as_bytes());

@@ -7,12 +7,13 @@ use std::sync::Mutex;
 
 use crate::app::advice::is_block;
 use crate::app::contract::Phase;
-use crate::builder::{APP_GID, APP_ROOT, APP_UID};
+use crate::builder::{APP_GID, APP_ROOT, APP_UID, contents};
 use crate::progress::{Progress, printable};
 use crate::sandbox::{Exit, Mount, Root, Sandbox, Spec, Upper};
 
 use super::environment;
 use super::error::BuildError;
+use super::lacking;
 use super::network::{self, Code};
 use super::sandbox_inputs::SandboxInputs;
 use super::secrets::Redactor;
@@ -168,8 +169,16 @@ pub(super) fn attend(
 }
 
 /// The error of a phase that did not end with status 0.
-pub(super) fn failure(phase: Phase, outcome: Outcome, inputs: &SandboxInputs) -> BuildError {
+/// `image`: the layers of what it was built on.
+pub(super) fn failure(
+    phase: Phase,
+    outcome: Outcome,
+    inputs: &SandboxInputs,
+    image: &[PathBuf],
+) -> BuildError {
+    let suite = contents::suite(image);
     BuildError::Assemble {
+        lacking: suite.and_then(|suite| lacking::of(&outcome.tail, &suite)),
         withheld: environment::withheld(inputs),
         phase: phase.name(),
         exit: outcome.exit,

@@ -308,7 +308,14 @@ fn install(
         match outcome.exit {
             Exit::Code(0) => return Ok(upper.upper),
             Exit::Code(contract::NEEDS_SDISTS) if !sdists => sdists = true,
-            _ => return Err(assemble::failure(Phase::Dependencies, outcome, &inputs)),
+            _ => {
+                return Err(assemble::failure(
+                    Phase::Dependencies,
+                    outcome,
+                    &inputs,
+                    &lowers,
+                ));
+            }
         }
     }
 }

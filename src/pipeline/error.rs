@@ -15,6 +15,8 @@ use crate::source::SourceError;
 use crate::store::StoreError;
 use crate::transport::TransportError;
 
+use super::lacking::Lacking;
+
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     #[error(transparent)]
@@ -62,6 +64,8 @@ pub enum BuildError {
         exit: Exit,
         /// The last lines that it printed.
         tail: Vec<String>,
+        /// What a compilation has not found.
+        lacking: Option<Lacking>,
         /// Variables of the host whose logins it did not see.
         withheld: Vec<&'static str>,
     },

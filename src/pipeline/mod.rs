@@ -42,8 +42,10 @@ mod handover;
 mod harden;
 mod inputs;
 mod installed;
+mod lacking;
 mod last_build;
 mod leaks;
+mod libraries;
 pub mod local;
 mod lock;
 mod locked;
@@ -101,6 +103,7 @@ pub use error::BuildError;
 #[cfg(fuzzing)]
 pub use fragments::places_of_wheel;
 pub use handover::check_dependencies;
+pub use lacking::Lacking;
 pub use notes::{BuildNotes, PhaseNote};
 pub use place::{FenceWish, Here, Place};
 pub use pod_image::pod_image;

@@ -52,6 +52,8 @@ pub struct Request {
     pub allowed_builders: Vec<String>,
     /// `--runtime-image`: what the application runs on, where that is another image.
     pub runtime_image: Option<String>,
+    /// `--auto-apt`: Debian packages with the shared libraries that the dependencies lack are added.
+    pub auto_apt: bool,
     /// Of the builder and the runtime image.
     pub pull: Pull,
     /// Committed to the image and seen by the application phase.

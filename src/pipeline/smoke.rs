@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::app::advice::Advice;
-use crate::builder::{APP_GID, APP_ROOT, APP_UID};
+use crate::builder::{APP_GID, APP_ROOT, APP_UID, contents};
 use crate::progress::{Progress, printable};
 use crate::sandbox::{Exit, Io, Limits, Mount, Network, Root, Spec};
 
@@ -31,10 +31,15 @@ struct Answer {
     note: Option<String>,
 }
 
-/// Asks the in-image tool. `lowers` is the image's file system, the uppermost layer first; `env` the
+/// How the in-image tool begins to say that a library is missing, and goes on behind its name.
+const LIBRARY: (&str, &str) = ("The system library ", " is not in the image.");
+
+/// Asks the in-image tool. `lowers` is the image's file system, the uppermost layer first, `base` what of
+/// it is the image's that the application runs on; `env` the
 /// variables of its configuration and those of the build; `redact` takes secrets out of what is shown.
 pub(super) fn gate(
     lowers: Vec<PathBuf>,
+    base: &[PathBuf],
     env: Vec<(String, String)>,
     mut limits: Limits,
     place: &Place,
@@ -103,16 +108,32 @@ pub(super) fn gate(
         let lines: Vec<String> = text.lines().map(printable).collect();
         redact(&lines.join("\n"))
     };
-    if let Some(note) = answer.note {
-        progress.warning(&clean(&note));
+    if let Some(note) = &answer.note {
+        progress.warning(&clean(note));
     }
-    let Some(title) = answer.title else {
+    let Some(title) = answer.title.clone() else {
         return Ok(());
     };
+    let mut answer = answer;
+    name_the_package(&mut answer, base);
     Err(BuildError::Smoke(Box::new(Advice {
         title: clean(&title),
         causes: answer.causes.iter().map(|text| clean(text)).collect(),
         remedies: answer.remedies.iter().map(|text| clean(text)).collect(),
         tail: answer.tail.iter().map(|text| clean(text)).collect(),
     })))
+}
+
+/// Where a library is missing: the package of the image's own Debian release that has it.
+fn name_the_package(answer: &mut Answer, base: &[PathBuf]) {
+    let library = answer.causes.iter().find_map(|cause| {
+        let name = cause.strip_prefix(LIBRARY.0)?.strip_suffix(LIBRARY.1)?;
+        Some(name.trim().to_owned())
+    });
+    let package = library.and_then(|library| contents::package(&contents::suite(base)?, &library));
+    if let (Some(package), Some(first)) = (package, answer.remedies.first_mut()) {
+        *first = format!(
+            "build with --auto-apt, which adds Debian's {package}; or name {package} in a file Aptfile beside the source"
+        );
+    }
 }

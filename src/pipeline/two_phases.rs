@@ -12,6 +12,7 @@ use crate::sandbox;
 
 use super::base::{self, Base};
 use super::context::Context;
+use super::dependencies::Phase1;
 use super::draft::rfc3339;
 use super::error::BuildError;
 use super::finish::{Made, finish};
@@ -25,8 +26,8 @@ use super::request::{Handover, SandboxUse};
 use super::timings::{DEFAULT_SOURCE_TIME, Timings};
 use super::titled_layer::LayerWriter;
 use super::{
-    application, apt, assets, audit_gate, commit, dependencies, git_version, handover, leaks, lock,
-    locked, pitfalls, share, without_sandbox,
+    application, apt, assets, audit_gate, commit, dependencies, git_version, handover, leaks,
+    libraries, lock, locked, pitfalls, share, without_sandbox,
 };
 
 /// The steps after the source. `reading` is of the source that `digest` is of.
@@ -174,6 +175,7 @@ fn build_in<'scope, 'env: 'scope>(
             .place
             .refuse(&format!("the Debian packages of {file}"), instead)?;
     }
+    let plain = base.reference.clone();
     let base = apt::with(context, base, packages.as_ref())?;
     let locked = match &planned.lock {
         Some(lock) => Some(locked::read(store, lock, &base, request)?),
@@ -204,8 +206,6 @@ fn build_in<'scope, 'env: 'scope>(
     if let Some(runtime) = &runtime {
         audit_gate::builder(context, runtime)?;
     }
-    let runtime = runtime.as_ref().unwrap_or(&base);
-
     let versioned = git_version::given(context, &reading.files, &detected.project, tree)?;
     let with_version = context.with(versioned.as_ref().unwrap_or(request));
     let time = request
@@ -217,7 +217,7 @@ fn build_in<'scope, 'env: 'scope>(
         source: digest,
         detected: &detected,
         base: &base,
-        runtime,
+        runtime: runtime.as_ref().unwrap_or(&base),
         locked: locked.as_ref(),
         last: way.last,
         without_sandbox: way.without_sandbox,
@@ -241,6 +241,21 @@ fn build_in<'scope, 'env: 'scope>(
         handover::give(store, directory, &phase1.key, &written)?;
         return Ok(None);
     }
+    let plain = request.runtime_image.as_ref().unwrap_or(&plain);
+    let added = with_libraries(
+        context,
+        &phase1,
+        materials.runtime,
+        plain,
+        packages.as_ref(),
+        way,
+    )?;
+    let runtime = added.as_ref().unwrap_or(materials.runtime);
+    let materials = Materials {
+        runtime,
+        ..materials
+    };
+    timings.step("libraries");
 
     let built = assets::phase(context, &reading.files, tree, &detected, &base)?;
     // The record of the image is about the source as it came.
@@ -292,7 +307,7 @@ fn build_in<'scope, 'env: 'scope>(
                     digest,
                     tree.commit.as_ref(),
                     base.named(),
-                    request.runtime_image.is_some().then(|| runtime.named()),
+                    (request.runtime_image.is_some() || added.is_some()).then(|| runtime.named()),
                 )
             },
             created: rfc3339(time.unwrap_or(crate::builder::FIXED_TIME)),
@@ -369,6 +384,41 @@ fn needs(what: &str) -> BuildError {
     BuildError::NeedsSandbox {
         because: vec![what.to_owned()],
     }
+}
+
+/// Holds what was installed against the shared libraries of the image that it will run in, and says what
+/// that lacks. With `--auto-apt`: that image with the packages that have it, made of `plain`.
+fn with_libraries(
+    context: Context<'_>,
+    phase1: &Phase1,
+    runtime: &Base,
+    plain: &str,
+    packages: Option<&apt::Named>,
+    way: Way<'_>,
+) -> Result<Option<Base>, BuildError> {
+    let Context {
+        store,
+        request,
+        progress,
+    } = context;
+    // The files of the image are not here.
+    if way.without_sandbox || request.place.base_file().is_some() {
+        return Ok(None);
+    }
+    let missing = libraries::missing(store, phase1, runtime)?;
+    let found = missing.packages();
+    if !request.auto_apt || found.is_empty() || request.pinned.is_some() {
+        missing.tell(&runtime.reference, progress);
+        return Ok(None);
+    }
+    let named = apt::Named::and(packages, found);
+    let below = base::prepare(store, plain.to_owned(), None, progress)?;
+    let mut added = apt::with(context, below, Some(&named))?;
+    if request.harden {
+        added.harden(store, &request.budget)?;
+    }
+    libraries::missing(store, phase1, &added)?.tell(&added.reference, progress);
+    Ok(Some(added))
 }
 
 /// The base, and the image that the application runs on where that is another: with the layer of

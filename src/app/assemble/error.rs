@@ -169,8 +169,9 @@ fn compiler_hints(advice: Advice, tail: &[String]) -> Advice {
             "An extension is compiled, and Python's headers are missing.",
             "use a builder image with compilers (kind \"build\")",
         ),
+        // "command '/usr/bin/gcc' failed with exit code 1" is of one that is there.
         (
-            "gcc",
+            "' failed: No such file",
             "An extension is compiled, and there is no compiler.",
             "use a builder image with compilers (kind \"build\")",
         ),

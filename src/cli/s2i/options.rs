@@ -344,6 +344,7 @@ impl OursArgs {
             builder: Some(builder.to_owned()),
             allowed_builders: Vec::new(),
             runtime_image,
+            auto_apt: false,
             env,
             build_env: self.build_env.clone(),
             secrets: self.secrets()?,

@@ -1,0 +1,123 @@
+//! The shared objects of one installed tree: what it brings, and what it needs. Remembered for a tree whose
+//! key says what is in it.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::{Needs, Record, Store};
+
+use super::super::error::BuildError;
+use super::links;
+
+/// Deepest directory that is looked into.
+const MAX_DEPTH: usize = 40;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Objects {
+    /// Names of files, and sonames.
+    pub(super) brought: Vec<String>,
+    pub(super) needs: Vec<Need>,
+}
+
+/// What one file is loaded with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Need {
+    /// In the image, relative to its root.
+    pub(super) file: String,
+    pub(super) needed: Vec<String>,
+    pub(super) search: Vec<String>,
+}
+
+impl Record for Objects {
+    const KIND: &'static str = "shared-objects";
+
+    fn needs(&self) -> Needs {
+        Needs::nothing()
+    }
+}
+
+impl Objects {
+    /// Of the tree in this directory. `key` names it, where what is in it follows from that.
+    pub(super) fn of(
+        store: &Store,
+        directory: &Path,
+        key: Option<&str>,
+    ) -> Result<Self, BuildError> {
+        let key = key.map(|key| format!("1-{key}"));
+        if let Some(key) = &key
+            && let Some(known) = store.cached(key)?
+        {
+            return Ok(known);
+        }
+        let objects = Self::read(directory).map_err(|source| BuildError::Read {
+            path: directory.to_owned(),
+            source,
+        })?;
+        if let Some(key) = &key {
+            store.remember(key, &objects)?;
+        }
+        Ok(objects)
+    }
+
+    pub(super) fn read(root: &Path) -> io::Result<Self> {
+        let mut objects = Self::default();
+        objects.walk(root, PathBuf::new(), 0)?;
+        objects.brought.sort();
+        objects.brought.dedup();
+        objects.needs.sort_by(|a, b| a.file.cmp(&b.file));
+        Ok(objects)
+    }
+
+    fn walk(&mut self, root: &Path, inside: PathBuf, depth: usize) -> io::Result<()> {
+        if depth > MAX_DEPTH {
+            return Ok(());
+        }
+        for child in fs::read_dir(root.join(&inside))? {
+            let child = child?;
+            let kind = child.file_type()?;
+            let path = inside.join(child.file_name());
+            if kind.is_dir() {
+                self.walk(root, path, depth + 1)?;
+                continue;
+            }
+            let name = child.file_name();
+            let Some(name) = name.to_str().filter(|name| is_library(name)) else {
+                continue;
+            };
+            self.brought.push(name.to_owned());
+            if kind.is_file() {
+                self.add(root, &path);
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, root: &Path, path: &Path) {
+        let opened = File::options()
+            .read(true)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+            .open(root.join(path));
+        let Some(links) = opened.ok().as_ref().and_then(links::read) else {
+            return;
+        };
+        self.brought.extend(links.soname);
+        if let Some(file) = path.to_str()
+            && !links.needed.is_empty()
+        {
+            self.needs.push(Need {
+                file: file.to_owned(),
+                needed: links.needed,
+                search: links.search,
+            });
+        }
+    }
+}
+
+/// `x.so`, `libx.so.1`.
+fn is_library(name: &str) -> bool {
+    name.ends_with(".so") || name.contains(".so.")
+}
