@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{Scope, ScopedJoinHandle};
 
-
 use crate::app::contract::{PLAN_FILE, Phase};
 use crate::builder::layer::parent_directory;
 use crate::builder::{APP_GID, APP_UID};
