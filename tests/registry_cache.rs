@@ -447,3 +447,36 @@ fn without_namespaces_and_privileges_an_image_is_built_and_pushed_to_a_new_place
         "{words}"
     );
 }
+
+#[test]
+fn what_a_registry_does_not_mount_is_fetched_and_sent() {
+    let place = tempfile::tempdir().unwrap();
+    let source = flask_alone(place.path());
+    // The target is another registry than the cache's.
+    let target = Registry::start();
+    let name = target.reference("team/app:1");
+    let registry = Registry::start();
+    let local = Warpdrive::with(PYTHON_311);
+    let builder = registry.reference("team/python:3.11");
+    local.run(&["push", PYTHON_311, &format!("docker://{builder}")]);
+    let cache = registry.reference("team/cache");
+    let arguments = ["--builder", &builder, "--cache-to", &cache, "--push"];
+    let first = Warpdrive::new().image(&name, &source, &arguments);
+    let layers = first["layers"].as_array().unwrap();
+    target.remove_blob("team/app", layers[0]["digest"].as_str().unwrap());
+
+    let arguments = [
+        "--builder",
+        &builder,
+        "--cache-from",
+        &cache,
+        "--push",
+        "--sandbox",
+        "never",
+    ];
+    let machine = Warpdrive::new();
+    let again = machine.image(&name, &source, &arguments);
+    assert_eq!(again["digest"], first["digest"]);
+    let pulled = Warpdrive::new().output(&["pull", &name]);
+    assert!(pulled.status.success(), "{}", process::words(&pulled));
+}

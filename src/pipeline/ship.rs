@@ -2,7 +2,7 @@
 
 use crate::oci::Descriptor;
 use crate::pod::{BaseFile, PodError};
-use crate::registry::{Client, ClientOptions};
+use crate::registry::{Client, ClientOptions, RegistryError};
 use crate::transport::{self, Destination, Shape};
 
 use super::context::Context;
@@ -43,10 +43,41 @@ pub(super) fn ship(context: Context<'_>, image: &Descriptor) -> Result<Vec<Strin
         }
         // A base that was imported may have layers without compression.
         let image = transport::shaped(store, image, Shape::default(), &listener)?;
-        client.push(&image, store, &request.name, &listener)?;
+        match client.push(&image, store, &request.name, &listener) {
+            // The registry did not mount what is not here.
+            Err(RegistryError::Store { .. }) if brings_absent(context, &image)? => {
+                client.push(&image, store, &request.name, &listener)?;
+            }
+            outcome => drop(outcome?),
+        }
         pushed.push(request.name.canonical());
     }
     Ok(pushed)
+}
+
+/// Fetches the layers of an image that stayed in a cache's registry; false where all are here.
+fn brings_absent(context: Context<'_>, image: &Descriptor) -> Result<bool, BuildError> {
+    let Context {
+        store,
+        request,
+        progress,
+    } = context;
+    let image = store.image_at(image)?;
+    let layers = image.manifest.layers().iter();
+    let absent: Vec<&Descriptor> = layers
+        .filter(|layer| !store.has_whole_blob(layer))
+        .collect();
+    if absent.is_empty() {
+        return Ok(false);
+    }
+    progress.step(&format!(
+        "        {} layers could not be mounted, and are fetched to be sent",
+        absent.len()
+    ));
+    for layer in absent {
+        request.cache.bring(layer, store)?;
+    }
+    Ok(true)
 }
 
 /// What was built in place has its base in a registry alone.

@@ -64,6 +64,24 @@ impl RemoteCache {
         }))
     }
 
+    /// Has a layer in the store, fetched from the first repository that has it.
+    ///
+    /// # Errors
+    /// What the last one said.
+    pub fn bring(&self, layer: &Descriptor, store: &Store) -> Result<(), CacheError> {
+        let mut outcome = Err(CacheError::Bad {
+            what: layer.digest().to_string(),
+            problem: "it is not in the store, and there is no cache to ask".to_owned(),
+        });
+        for place in &self.0.from {
+            outcome = self.fetch(&place.reference, layer, store);
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    }
+
     /// Has a layer in the store, fetched from this repository where it is not there; verified.
     pub fn fetch(
         &self,

@@ -9,13 +9,11 @@ use super::super::plan::{Application, MODULES_DIRECTORY, Plan, Start, StaticMap}
 use super::super::server::Server;
 use super::BuildError;
 
-/// Writes what the server of a plan needs, and completes the plan with it. `release` gives the installed
-/// release of the first of these packages that is there.
-pub fn complete(
-    plan: &mut Plan,
-    app_root: &Path,
-    release: &dyn Fn(&[&str]) -> Result<Option<String>, BuildError>,
-) -> Result<(), BuildError> {
+/// Gives the installed release of the first of these packages that is there.
+type Release<'a> = dyn Fn(&[&str]) -> Result<Option<String>, BuildError> + 'a;
+
+/// Writes what the server of a plan needs, and completes the plan with it.
+pub fn complete(plan: &mut Plan, app_root: &Path, release: &Release<'_>) -> Result<(), BuildError> {
     if let Start::Server {
         server,
         application,
