@@ -240,7 +240,8 @@ mod tests {
     fn a_file_that_contradicts_itself_is_refused() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join(BASE_FILE);
-        let cases: [(&dyn Fn(&mut BaseFile), &str); 4] = [
+        type Change<'a> = &'a dyn Fn(&mut BaseFile);
+        let cases: [(Change<'_>, &str); 4] = [
             (&|file| file.version = 2, "version 2"),
             (&|file| file.warpdrive = "0.0.1".into(), "warpdrive 0.0.1"),
             (&|file| file.manifest.push(' '), "another digest"),
