@@ -539,7 +539,7 @@ fn the_fence_holds_where_each_attack_succeeds_without_it() {
                 "sleep 600 & {line}; status=$?; kill $!; \
                  for c in /proc/[0-9]*/cmdline; do \
                  case \"$(tr '\\0' ' ' < $c)\" in 'sleep 4242 ') echo left behind >&2;; esac; \
-                 done 2>&1; exit $status"
+                 done; exit $status"
             ),
         ]
         .map(str::to_owned)
