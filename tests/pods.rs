@@ -1,4 +1,4 @@
-//! Builds in pods: in place, as OpenShift's restricted-v2 has them, and pushed by another step. The pod is
+//! Builds in pods: in place, as `OpenShift`'s restricted-v2 has them, and pushed by another step. The pod is
 //! runc's, the registry Debian's.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
@@ -50,7 +50,7 @@ impl Cluster {
         }
     }
 
-    fn build(&self, name: &str, source: &Path) -> Step {
+    fn build(name: &str, source: &Path) -> Step {
         readable(source);
         Step::new([
             "/opt/warpdrive/bin/warpdrive",
@@ -150,7 +150,7 @@ fn same_as_roots(cluster: &Cluster, name: &str, step: impl Fn(Step) -> Step) -> 
     let source = copy_of(&example(name), true);
     let expected = cluster.warpdrive.image(name, source.path(), &[]);
     let built = cluster.pod.run(&step(
-        cluster.volumes(cluster.build(name, source.path()), name),
+        cluster.volumes(Cluster::build(name, source.path()), name),
     ));
     let built = report(&built);
     assert_eq!(
@@ -204,8 +204,7 @@ fn every_example_has_roots_digest_in_place() {
     // As OpenShift Pipelines have it: the image's own user, and a root that can be written.
     let source = copy_of(&example("flask"), true);
     let expected = cluster.warpdrive.image("own-user", source.path(), &[]);
-    let mut step = cluster
-        .build("own-user", source.path())
+    let mut step = Cluster::build("own-user", source.path())
         .mount(&cluster.pod.empty_directory("own-user-out"), "/out");
     (step.user, step.read_only) = (1001, false);
     let built = report(&cluster.pod.run(&step));
@@ -220,7 +219,7 @@ fn every_example_has_roots_digest_in_place() {
 fn what_the_set_up_of_a_cluster_leaves_behind_is_refused_by_its_name() {
     let cluster = Cluster::new(PYTHON_311);
     let source = copy_of(&example("flask"), false);
-    let build = |name: &str| cluster.volumes(cluster.build("app", source.path()), name);
+    let build = |name: &str| cluster.volumes(Cluster::build("app", source.path()), name);
     // Tekton's creds-init, with a HOME in the application's root.
     let step = build("creds");
     let login = cluster.pod.directory().join("creds-app-root/.docker");
@@ -250,8 +249,7 @@ fn what_the_set_up_of_a_cluster_leaves_behind_is_refused_by_its_name() {
     report(&cluster.pod.run(&step));
 
     // A read-only root without a volume.
-    let step = cluster
-        .build("app", source.path())
+    let step = Cluster::build("app", source.path())
         .mount(&cluster.pod.empty_directory("ro-tmp"), "/tmp")
         .mount(&cluster.pod.empty_directory("ro-out"), "/out");
     refused(
@@ -301,7 +299,7 @@ fn what_the_set_up_of_a_cluster_leaves_behind_is_refused_by_its_name() {
 fn what_another_step_wrote_is_pushed_only_as_it_should_be() {
     let cluster = Cluster::new(PYTHON_311);
     let source = copy_of(&example("flask"), false);
-    let step = cluster.volumes(cluster.build("app", source.path()), "good");
+    let step = cluster.volumes(Cluster::build("app", source.path()), "good");
     let built = report(&cluster.pod.run(&step));
     let good = cluster.out("good").join("image");
     let copy = |name: &str| {
@@ -523,7 +521,7 @@ fn the_fence_holds_where_each_attack_succeeds_without_it() {
         fs::write(shared.join("kept"), "kept").unwrap();
         process::run(Command::new("chmod").arg("666").arg(shared.join("kept")));
         let results = cluster.pod.empty_directory(&format!("{name}-results"));
-        let build = cluster.build("app", source.path());
+        let build = Cluster::build("app", source.path());
         let line = [build.args.join(" "), args.join(" ")].join(" ");
         let mut step = cluster
             .volumes(build, name)
@@ -541,7 +539,7 @@ fn the_fence_holds_where_each_attack_succeeds_without_it() {
                 "sleep 600 & {line}; status=$?; kill $!; \
                  for c in /proc/[0-9]*/cmdline; do \
                  case \"$(tr '\\0' ' ' < $c)\" in 'sleep 4242 ') echo left behind >&2;; esac; \
-                 done 2>&1; exit $status"
+                 done; exit $status"
             ),
         ]
         .map(str::to_owned)
@@ -609,7 +607,7 @@ fn the_fence_holds_where_each_attack_succeeds_without_it() {
         &["no Landlock", "/creds/config.json", "no-fence"],
     );
     let source = copy_of(&example("flask"), false);
-    let mut alone = cluster.volumes(cluster.build("app", source.path()), "alone");
+    let mut alone = cluster.volumes(Cluster::build("app", source.path()), "alone");
     alone.refused = vec!["landlock_create_ruleset"];
     let output = cluster.pod.run(&alone);
     report(&output);
@@ -618,7 +616,7 @@ fn the_fence_holds_where_each_attack_succeeds_without_it() {
         "{}",
         words(&output)
     );
-    let mut require = cluster.volumes(cluster.build("app", source.path()), "require");
+    let mut require = cluster.volumes(Cluster::build("app", source.path()), "require");
     require.refused = vec!["landlock_create_ruleset"];
     require
         .args
@@ -702,7 +700,7 @@ fn a_step_for_each_phase_gives_the_same_image() {
     let expected = cluster.warpdrive.image("app", source.path(), &[]);
     let handed = cluster.pod.empty_directory("handed");
     let phase = |name: &str, phase: &str, read_only: bool| {
-        let mut step = cluster.volumes(cluster.build("app", source.path()), name);
+        let mut step = cluster.volumes(Cluster::build("app", source.path()), name);
         step.mounts
             .push((handed.clone(), "/handed".into(), read_only));
         let place = step

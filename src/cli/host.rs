@@ -64,7 +64,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Image(image::Args),
+    Image(Box<image::Args>),
     Run(run::Args),
     Dev(dev::Args),
     /// List containers: `container ls` for short

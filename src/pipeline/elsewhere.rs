@@ -129,15 +129,14 @@ pub fn check_on_base(
         let blob = store.open_verified(layer.digest())?;
         let mut content = Sha256Reader::new(decompressor(io::BufReader::new(blob)));
         let read = io::copy(&mut (&mut content).take(MAX_UNPACKED), &mut io::sink());
-        let problem = match read {
-            Err(error) => error.to_string(),
-            Ok(_) => {
-                let (_, found, _) = content.finish();
-                if found == *diff_id {
-                    continue;
-                }
-                format!("its content has the digest {found}")
+        let problem = if let Err(error) = read {
+            error.to_string()
+        } else {
+            let (_, found, _) = content.finish();
+            if found == *diff_id {
+                continue;
             }
+            format!("its content has the digest {found}")
         };
         return Err(BuildError::OtherContent {
             layer: layer.digest().to_string(),

@@ -218,7 +218,7 @@ fn findings(store: &Store, base: &Base) -> Result<Findings, BuildError> {
             Severity::High => found.high += 1,
             Severity::Medium => found.medium += 1,
             Severity::Low => found.low += 1,
-            _ => found.info += 1,
+            Severity::Info => found.info += 1,
         }
     }
     Ok(found)

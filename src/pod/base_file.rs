@@ -182,6 +182,8 @@ mod tests {
     use crate::oci::{MediaType, descriptor};
     use serde_json::json;
 
+    type Change<'a> = &'a dyn Fn(&mut BaseFile);
+
     fn example() -> BaseFile {
         let layer = descriptor(MediaType::ImageLayerGzip, sha256(b"layer"), 5);
         let config = json!({"os": "linux", "architecture": "amd64", "config": {},
@@ -240,7 +242,7 @@ mod tests {
     fn a_file_that_contradicts_itself_is_refused() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join(BASE_FILE);
-        let cases: [(&dyn Fn(&mut BaseFile), &str); 4] = [
+        let cases: [(Change<'_>, &str); 4] = [
             (&|file| file.version = 2, "version 2"),
             (&|file| file.warpdrive = "0.0.1".into(), "warpdrive 0.0.1"),
             (&|file| file.manifest.push(' '), "another digest"),
