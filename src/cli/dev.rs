@@ -83,7 +83,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
 /// The thread that tells of changes. It ends with the program.
 fn tell(mut watch: Watch, turns: Arc<Turns>) {
     std::thread::spawn(move || {
-        while let Some((change, _)) = watch.next() {
+        while let Some((change, _)) = watch.wait() {
             if let Err(error) = turns.change(change) {
                 tracing::warn!("a change could not be passed on: {error}");
             }

@@ -89,7 +89,7 @@ impl Watch {
 
     /// Waits for a change that means something, and gives the greatest of those that came together with
     /// the path of one of them. `None` when nothing can come any more.
-    pub fn next(&mut self) -> Option<(Change, PathBuf)> {
+    pub fn wait(&mut self) -> Option<(Change, PathBuf)> {
         let mut found: Option<(Change, PathBuf)> = None;
         loop {
             let event = if found.is_none() {
@@ -158,7 +158,7 @@ mod tests {
         fs::create_dir_all(root.join("a/b")).unwrap();
         fs::create_dir_all(root.join("node_modules/x")).unwrap();
         let mut watch = Watch::of(root).unwrap();
-        let mut told = || watch.next().unwrap();
+        let mut told = || watch.wait().unwrap();
         // Neither of these is told: the next one is.
         fs::write(root.join("node_modules/x/setup.py"), "").unwrap();
         fs::write(root.join("state.json"), "").unwrap();

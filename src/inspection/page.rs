@@ -413,7 +413,7 @@ fn files(of: &Inspection) -> Vec<Table> {
     if of.contents.cut
         && let Some(table) = tables.last_mut()
     {
-        table.more = "and more than are counted".to_owned();
+        "and more than are counted".clone_into(&mut table.more);
     }
     tables
 }
