@@ -115,6 +115,7 @@ impl Drop for Dev<'_> {
 }
 
 /// What the test measures, where it is asked for.
+#[expect(clippy::print_stderr, reason = "shown by --no-capture")]
 fn measured(server: &str, took: Duration) {
     eprintln!(
         "measured: {server}: {} ms from save to answer",

@@ -1,4 +1,4 @@
-//! The files for Tekton, Shipwright, OpenShift, GitHub and GitLab: each against a schema that knows every
+//! The files for Tekton, Shipwright, `OpenShift`, `GitHub` and `GitLab`: each against a schema that knows every
 //! field, and the steps of the Task run as the file says.
 
 #![allow(clippy::unwrap_used, reason = "a test")]

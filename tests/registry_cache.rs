@@ -221,8 +221,8 @@ impl Item {
 
 #[test]
 fn what_the_cache_should_not_hold_is_refused_and_made_here() {
-    let setting = Setting::new(&flask());
     type Change = fn(&mut Item);
+    let setting = Setting::new(&flask());
     let cases: [(&str, &str, Change); 7] = [
         ("click", "record of something else", |item| {
             item.record["pin"]["version"] = "9.9".into();
@@ -429,8 +429,8 @@ fn without_namespaces_and_privileges_an_image_is_built_and_pushed_to_a_new_place
     let output = build(&source, &["--sandbox", "never"]);
     let words = process::words(&output);
     assert!(output.status.success(), "{words}");
-    let built: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(built["digest"], setting.first["digest"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["digest"], setting.first["digest"]);
 
     // Byte-code can be left out; what has to run is named.
     std::fs::write(source.join("more.py"), "ADDED = 1\n").unwrap();

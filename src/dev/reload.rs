@@ -118,7 +118,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn of(plan: serde_json::Value) -> Way {
+    fn of(plan: &serde_json::Value) -> Way {
         let mut whole = json!({"version": 1, "installer": "uv"});
         for (key, value) in plan.as_object().unwrap() {
             whole[key] = value.clone();
@@ -132,18 +132,24 @@ mod tests {
 
     #[test]
     fn each_server_has_its_way() {
-        assert_eq!(of(server("gunicorn", "--threads 4")).reload, Reload::Signal);
-        assert_eq!(of(server("gunicorn", "--preload")).reload, Reload::Restart);
-        assert_eq!(of(server("granian", "")).reload, Reload::Restart);
-        let uvicorn = of(server("uvicorn", "--root-path ${X}"));
+        assert_eq!(
+            of(&server("gunicorn", "--threads 4")).reload,
+            Reload::Signal
+        );
+        assert_eq!(of(&server("gunicorn", "--preload")).reload, Reload::Restart);
+        assert_eq!(of(&server("granian", "")).reload, Reload::Restart);
+        let uvicorn = of(&server("uvicorn", "--root-path ${X}"));
         assert_eq!(uvicorn.reload, Reload::Own);
         assert!(uvicorn.env.contains(&(
             SERVER_ARGS.to_owned(),
             "--root-path ${X} --reload --reload-delay 0.1".to_owned()
         )));
-        assert_eq!(of(server("uvicorn", "--workers 2")).reload, Reload::Restart);
+        assert_eq!(
+            of(&server("uvicorn", "--workers 2")).reload,
+            Reload::Restart
+        );
         let line = "streamlit run app.py --server.fileWatcherType=none";
-        let streamlit = of(json!({"start": {"mode": "command", "line": line}}));
+        let streamlit = of(&json!({"start": {"mode": "command", "line": line}}));
         assert_eq!(streamlit.reload, Reload::Own);
     }
 
@@ -152,7 +158,7 @@ mod tests {
         let mut plan = server("gunicorn", "");
         plan["django"] = json!({"manage": "shop/manage.py"});
         plan["static_files"] = json!([{"url": "/static/", "root": "/x/"}]);
-        let way = of(plan);
+        let way = of(&plan);
         assert_eq!(way.reload, Reload::Restart);
         assert_eq!(way.command[..4], ["/w", "exec", "/bin/sh", "-c"]);
         assert!(way.command[4].contains("--insecure"), "{:?}", way.command);

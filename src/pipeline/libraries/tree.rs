@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -65,23 +65,23 @@ impl Objects {
 
     pub(super) fn read(root: &Path) -> io::Result<Self> {
         let mut objects = Self::default();
-        objects.walk(root, PathBuf::new(), 0)?;
+        objects.walk(root, Path::new(""), 0)?;
         objects.brought.sort();
         objects.brought.dedup();
         objects.needs.sort_by(|a, b| a.file.cmp(&b.file));
         Ok(objects)
     }
 
-    fn walk(&mut self, root: &Path, inside: PathBuf, depth: usize) -> io::Result<()> {
+    fn walk(&mut self, root: &Path, inside: &Path, depth: usize) -> io::Result<()> {
         if depth > MAX_DEPTH {
             return Ok(());
         }
-        for child in fs::read_dir(root.join(&inside))? {
+        for child in fs::read_dir(root.join(inside))? {
             let child = child?;
             let kind = child.file_type()?;
             let path = inside.join(child.file_name());
             if kind.is_dir() {
-                self.walk(root, path, depth + 1)?;
+                self.walk(root, &path, depth + 1)?;
                 continue;
             }
             let name = child.file_name();
@@ -119,5 +119,5 @@ impl Objects {
 
 /// `x.so`, `libx.so.1`.
 fn is_library(name: &str) -> bool {
-    name.ends_with(".so") || name.contains(".so.")
+    Path::new(name).extension().is_some_and(|end| end == "so") || name.contains(".so.")
 }
