@@ -480,3 +480,26 @@ fn what_a_registry_does_not_mount_is_fetched_and_sent() {
     let pulled = Warpdrive::new().output(&["pull", &name]);
     assert!(pulled.status.success(), "{}", process::words(&pulled));
 }
+
+/// Whoever may write the last build of one application may not write to another.
+#[test]
+fn the_last_build_of_one_application_is_not_taken_for_another() {
+    let place = tempfile::tempdir().unwrap();
+    let source = flask_alone(place.path());
+    let setting = Setting::new(&source);
+    let machine = Warpdrive::new();
+    let build = |name: &str, more: &[&str]| {
+        let path = source.to_str().unwrap();
+        let fixed = ["image", name, "--path", path, "--builder", &setting.builder];
+        let output = machine.output(&[&fixed[..], more].concat());
+        let words = process::words(&output);
+        assert!(output.status.success(), "{words}");
+        words
+    };
+    let from_cache = ["--cache-from", &setting.cache, "--sandbox", "always"];
+    let words = build(&setting.name, &from_cache);
+    assert!(words.contains("from the cache in the registry"), "{words}");
+    let words = build(&setting.registry.reference("team/other:1"), &[]);
+    assert!(words.contains("Installed "), "{words}");
+    assert!(!words.contains("Dependencies unchanged"), "{words}");
+}

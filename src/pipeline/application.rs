@@ -145,7 +145,6 @@ pub(super) fn phase<'scope, 'env: 'scope>(
         if !materials.without_sandbox {
             let layer = &result.layer.layer.descriptor;
             materials.last.fetch(context, std::iter::once(layer))?;
-            store.remember(&key, &result)?;
         }
         return Ok(Phase2 {
             key,

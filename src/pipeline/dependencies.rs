@@ -173,8 +173,9 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
         if !materials.without_sandbox {
             let layers = result.layers.iter();
             let layers = layers.map(|titled| &titled.layer.descriptor);
+            // Not remembered: under this key another application would find it, and it is trusted for this
+            // one alone.
             materials.last.fetch(context, layers)?;
-            store.remember(&key, &result)?;
         }
         return Ok(Phase1::complete(key, explain(true)?, result));
     }
