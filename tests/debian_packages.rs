@@ -5,6 +5,7 @@
 use std::fs;
 use std::time::Duration;
 
+use crate::support::package_index::{WSGI, Wheel};
 use crate::support::process::{self, words};
 use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive};
 
@@ -37,4 +38,70 @@ fn packages_of_an_aptfile_are_in_the_image() {
     let (status, said) = warpdrive.refuses(source.path(), &[]);
     assert_eq!(status, 3, "{said}");
     assert!(said.contains("Aptfile:2"), "{said}");
+}
+
+/// A shared library that needs libxcb, as compiled wheels need libraries of the system.
+fn needs_libxcb(place: &std::path::Path) -> Vec<u8> {
+    let compile = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("cc");
+        command.current_dir(place).args(["-shared", "-nostdlib"]);
+        let output = command.args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", words(&output));
+    };
+    fs::write(place.join("empty.c"), "").unwrap();
+    let soname = "-Wl,-soname,libxcb.so.1";
+    compile(&["empty.c", soname, "-o", "libxcb.so.1"]);
+    compile(&[
+        "empty.c",
+        "-Wl,--no-as-needed",
+        "./libxcb.so.1",
+        "-o",
+        "drawing.so",
+    ]);
+    fs::read(place.join("drawing.so")).unwrap()
+}
+
+#[test]
+fn a_missing_shared_library_is_named_with_its_package_and_added() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let (source, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let wheel = Wheel::new("drawing", "1").file("drawing_native.so", &needs_libxcb(place.path()));
+    let write = |name: &str, text: &[u8]| fs::write(source.path().join(name), text).unwrap();
+    write(&wheel.file_name(), &wheel.bytes());
+    let requirement = format!("./{}\n", wheel.file_name());
+    write("requirements.txt", requirement.as_bytes());
+    let build = |app: &str, more: &[&str]| {
+        write("wsgi.py", format!("{app}{WSGI}").as_bytes());
+        let mut arguments = warpdrive.image_arguments("drawn");
+        arguments.extend_from_slice(more);
+        let mut command = warpdrive.command_in(source.path(), &[], &arguments);
+        process::output_within(&mut command, Duration::from_mins(9))
+    };
+    // What no code loads is a warning.
+    let output = build("", &[]);
+    let said = words(&output);
+    assert!(output.status.success(), "{said}");
+    let warning = "drawing_native.so needs libxcb.so.1, which debian-12-python-3.11-run does not have; \
+                   --auto-apt adds Debian's libxcb1";
+    assert!(said.contains(warning), "{said}");
+
+    let loads = "import ctypes, os, drawing\n\
+                 ctypes.CDLL(os.path.join(os.path.dirname(drawing.__file__), 'drawing_native.so'))\n";
+    let output = build(loads, &[]);
+    let said = words(&output);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("libxcb1"), "{said}");
+
+    let output = build(loads, &["--auto-apt"]);
+    let said = words(&output);
+    assert!(output.status.success(), "{said}");
+    let found = warpdrive.run(&[
+        "run",
+        "--rm",
+        "drawn",
+        "--",
+        "ls",
+        "/usr/lib/x86_64-linux-gnu",
+    ]);
+    assert!(found.contains("libxcb.so.1"), "{found}");
 }
