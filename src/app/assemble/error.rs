@@ -176,6 +176,11 @@ fn compiler_hints(advice: Advice, tail: &[String]) -> Advice {
             "use a builder image with compilers (kind \"build\")",
         ),
         (
+            "No such file or directory: 'x86_64-linux-gnu-g",
+            "An extension is compiled, and there is no compiler.",
+            "use a builder image with compilers (kind \"build\")",
+        ),
+        (
             "bound-and-not-asked-for",
             "A package needs a name that the project binds to a place and does not ask for itself.",
             "name it among the project's dependencies, or write the lock",
