@@ -481,25 +481,35 @@ fn what_a_registry_does_not_mount_is_fetched_and_sent() {
     assert!(pulled.status.success(), "{}", process::words(&pulled));
 }
 
-/// Whoever may write the last build of one application may not write to another.
+/// A repository is trusted by the build that names it, and by no other on the machine.
 #[test]
-fn the_last_build_of_one_application_is_not_taken_for_another() {
+fn what_came_from_a_cache_is_not_taken_by_builds_that_do_not_read_it() {
     let place = tempfile::tempdir().unwrap();
     let source = flask_alone(place.path());
     let setting = Setting::new(&source);
-    let machine = Warpdrive::new();
-    let build = |name: &str, more: &[&str]| {
-        let path = source.to_str().unwrap();
-        let fixed = ["image", name, "--path", path, "--builder", &setting.builder];
-        let output = machine.output(&[&fixed[..], more].concat());
-        let words = process::words(&output);
-        assert!(output.status.success(), "{words}");
-        words
-    };
-    let from_cache = ["--cache-from", &setting.cache, "--sandbox", "always"];
-    let words = build(&setting.name, &from_cache);
-    assert!(words.contains("from the cache in the registry"), "{words}");
-    let words = build(&setting.registry.reference("team/other:1"), &[]);
-    assert!(words.contains("Installed "), "{words}");
-    assert!(!words.contains("Dependencies unchanged"), "{words}");
+    let other = setting.registry.reference("team/other:1");
+    let third = setting.registry.reference("team/third:1");
+    // The last build of an application, and distributions by themselves.
+    for name in [&setting.name, &other] {
+        let machine = Warpdrive::new();
+        let build = |name: &str, more: &[&str]| {
+            let path = source.to_str().unwrap();
+            let fixed = ["image", name, "--path", path, "--builder", &setting.builder];
+            let output = machine.output(&[&fixed[..], more].concat());
+            let words = process::words(&output);
+            assert!(output.status.success(), "{words}");
+            words
+        };
+        let from_cache = ["--cache-from", &setting.cache, "--sandbox", "always"];
+        let words = build(name, &from_cache);
+        assert!(words.contains("distributions from the cache"), "{words}");
+        assert!(!words.contains("Installed "), "{words}");
+        // Again with the cache: what was fetched is there.
+        std::fs::write(source.join("more.py"), format!("NAME = {name:?}\n")).unwrap();
+        let words = build(name, &from_cache);
+        assert!(!words.contains("Installed "), "{words}");
+        let words = build(&third, &[]);
+        assert!(words.contains("Installed "), "{words}");
+        assert!(!words.contains("Dependencies unchanged"), "{words}");
+    }
 }

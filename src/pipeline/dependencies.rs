@@ -152,9 +152,14 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
         let result = handover::take(store, directory, &key)?;
         return Ok(Phase1::complete(key, explain(true)?, result));
     }
+    let scoped = request.cache.scoped(&key);
+    let known = || match store.cached::<Dependencies>(&key) {
+        Ok(None) if scoped != key => store.cached(&scoped),
+        found => found,
+    };
     if !request.no_cache
         && !request.upgrade
-        && let Some(result) = store.cached::<Dependencies>(&key)?
+        && let Some(result) = known()?
     {
         progress.step(&format!(
             " -----> Dependencies unchanged, {} distributions resolved {}",
@@ -190,12 +195,12 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
     match fragments::phase(materials, &source, &tools)? {
         fragments::Outcome::Installed(result, fragments) => {
             let mut phase = Phase1 {
-                key: key.clone(),
+                key,
                 explanation: explain(false)?,
                 result,
                 unwritten: Some(Unwritten {
                     fragments,
-                    key: key.clone(),
+                    key: scoped,
                 }),
                 no_cache: request.no_cache,
             };

@@ -25,7 +25,7 @@ mod write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::oci::Reference;
+use crate::oci::{Reference, sha256_hex};
 use crate::registry::{Client, ClientOptions, RegistryError};
 
 pub use error::CacheError;
@@ -94,6 +94,24 @@ impl RemoteCache {
             .any(|place| !place.is_out.load(Ordering::Relaxed))
     }
 
+    /// The key under which this store keeps what these repositories had a part in. A build that does not read
+    /// the same ones does not find it: they are trusted by the caller that names them, and by no other.
+    #[must_use]
+    pub fn scoped(&self, key: &str) -> String {
+        let mut names: Vec<&str> = self
+            .0
+            .from
+            .iter()
+            .map(|place| place.reference.as_given())
+            .collect();
+        if names.is_empty() {
+            return key.to_owned();
+        }
+        names.sort_unstable();
+        names.push(key);
+        sha256_hex(names.join("\n").as_bytes())
+    }
+
     /// Whether results are to be written.
     #[must_use]
     pub fn is_written(&self) -> bool {
@@ -159,5 +177,20 @@ mod tests {
         ] {
             assert!(one(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_other_repositories_had_a_part_in_is_kept_elsewhere() {
+        let scoped = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            RemoteCache::new(&names, &[]).unwrap().scoped("key")
+        };
+        assert_eq!(scoped(&[]), "key");
+        assert_ne!(scoped(&["r.example/a"]), "key");
+        assert_ne!(scoped(&["r.example/a"]), scoped(&["r.example/b"]));
+        assert_eq!(
+            scoped(&["r.example/a", "r.example/b"]),
+            scoped(&["r.example/b", "r.example/a"])
+        );
     }
 }

@@ -145,6 +145,10 @@ fn one(
         progress,
     } = context;
     let key = key(pin, base)?;
+    let local = cache.scoped(&key);
+    if let Some(fragment) = super::find(store, &local)? {
+        return Ok(Some(fragment));
+    }
     let tag = tag(&key, &request.compression.to_string())?;
     let Some(found) = cache.find(&tag, KIND, progress) else {
         return Ok(None);
@@ -157,7 +161,7 @@ fn one(
     let scratch = store.scratch("cached-fragment")?;
     let place = scratch.path().join("tree");
     let contents = unpack(store, &shared, &place, &site, below)?;
-    let name = format!("fragment-{key}");
+    let name = format!("fragment-{local}");
     let fragment = contents.fragment(pin, name.clone());
     store.keep_unpacked(IdMode::current().map_name(), &name, &place)?;
     if let Some(layer) = shared.layer {
@@ -165,7 +169,7 @@ fn one(
         let writer = LayerWriter::new(store, request);
         layers::remember_one(store, &fragment, layer, &writer)?;
     }
-    store.remember(&key, &fragment)?;
+    store.remember(&local, &fragment)?;
     Ok(Some(fragment))
 }
 
