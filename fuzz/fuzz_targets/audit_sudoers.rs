@@ -28,8 +28,15 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = pam::parse_common(bytes, "su");
     let mut read = |_: &str| Some(pam::parse(bytes));
     let answers = |_: &pam::Line| (vec![pam::Answer::Success, pam::Answer::Failure], false);
-    if let Some(stack) = pam::stack("su", &mut read, &answers) {
-        let _ = pam::walk(&stack);
+    for kind in [
+        pam::Kind::Auth,
+        pam::Kind::Account,
+        pam::Kind::Password,
+        pam::Kind::Session,
+    ] {
+        if let Some(stack) = pam::stack("su", kind, &mut read, &answers) {
+            let _ = pam::walk(&stack);
+        }
     }
     for rule in doas::parse(bytes).rules {
         let _ = rule.gives_root();

@@ -331,7 +331,7 @@ pub fn places_of_wheel(
     version: &str,
     python: &str,
 ) -> Option<Vec<PathBuf>> {
-    let pin = resolve::Pin {
+    let pin = Pin {
         name: name.into(),
         version: version.into(),
         wheel: String::new(),
