@@ -9,18 +9,8 @@ use std::process::Command;
 
 use crate::support::interrupted;
 use crate::support::process;
+use crate::support::source_tree::tree;
 use crate::support::warpdrive::{PYTHON_311, PYTHON_311_RUN, Warpdrive, copy_of, example};
-
-/// A source tree with these files.
-fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    for (path, text) in files {
-        let path = directory.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    directory
-}
 
 const APP: (&str, &str) = (
     "app.py",

@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::http;
 use crate::support::process;
+use crate::support::source_tree::tree;
 use crate::support::users::User;
 use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive, copy_of, example};
 
@@ -121,21 +122,6 @@ fn measured(server: &str, took: Duration) {
         "measured: {server}: {} ms from save to answer",
         took.as_millis()
     );
-}
-
-fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    fs::set_permissions(
-        directory.path(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )
-    .unwrap();
-    for (path, text) in files {
-        let path = directory.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    directory
 }
 
 fn flask(word: &str) -> String {

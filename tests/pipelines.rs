@@ -190,6 +190,17 @@ struct Step {
     volume_mounts: Vec<VolumeMount>,
 }
 
+/// What of a step may hold variables.
+fn texts<'s>(
+    image: &'s String,
+    command: &'s [String],
+    args: &'s [String],
+    env: &'s [Variable],
+) -> impl Iterator<Item = &'s String> {
+    let values = env.iter().map(|variable| &variable.value);
+    args.iter().chain(command).chain(values).chain([image])
+}
+
 /// The variables `$(…)` of a text.
 fn variables(text: &str) -> Vec<&str> {
     text.split("$(")
@@ -243,14 +254,7 @@ fn the_task_is_one_that_tekton_takes() {
         .map(|it| format!("results.{}.path", it.name));
     known.extend(of_workspaces.chain(of_results));
     for step in &spec.steps {
-        let env = step.env.iter().map(|variable| &variable.value);
-        for text in step
-            .args
-            .iter()
-            .chain(&step.command)
-            .chain(env)
-            .chain([&step.image])
-        {
+        for text in texts(&step.image, &step.command, &step.args, &step.env) {
             for variable in variables(text) {
                 assert!(known.contains(variable), "$({variable}) of {}", step.name);
                 // A workspace of another step is not there.
@@ -495,14 +499,7 @@ fn the_strategies_are_ones_that_shipwright_takes() {
         for step in &strategy.spec.steps {
             assert!(step.security_context.is_restricted() && step.working_dir == "/");
             assert!(step.resources.limits.contains_key("memory"));
-            let env = step.env.iter().map(|variable| &variable.value);
-            for text in step
-                .args
-                .iter()
-                .chain(&step.command)
-                .chain(env)
-                .chain([&step.image])
-            {
+            for text in texts(&step.image, &step.command, &step.args, &step.env) {
                 for variable in variables(text) {
                     assert!(known.contains(variable), "$({variable}) of {}", step.name);
                 }

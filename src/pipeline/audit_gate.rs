@@ -3,10 +3,10 @@
 
 use std::time::SystemTime;
 
-use crate::audit::{self, Date, Finding, Severity};
+use crate::audit::{self, AuditError, Date, Finding, Severity};
 use crate::builder::layer::StoredLayer;
 use crate::oci::{Digest, HistoryEntry, ImageConfig};
-use crate::store::Image;
+use crate::store::{Image, Store};
 
 use super::base::Base;
 use super::commit;
@@ -67,7 +67,7 @@ fn of_builder(
     context: Context<'_>,
     reference: &str,
     image: &Image,
-    mut config: ImageConfig,
+    config: ImageConfig,
     layers: &[(&StoredLayer, &str)],
 ) -> Result<(), BuildError> {
     let Context {
@@ -75,6 +75,23 @@ fn of_builder(
         request,
         progress,
     } = context;
+    let image = with_layers(store, reference, image, config, layers)?;
+    let report = audit::audit_remembering(store, &image, &request.audit.policy, today()?)?;
+    if report.is_refused() {
+        return Err(refused("the builder image", reference, &report));
+    }
+    progress.step(&format!("---> The builder {reference} passes the audit"));
+    Ok(())
+}
+
+/// An image with further layers, each with what made it, and this configuration.
+pub(super) fn with_layers<'s>(
+    store: &'s Store,
+    reference: &str,
+    image: &Image,
+    mut config: ImageConfig,
+    layers: &[(&StoredLayer, &str)],
+) -> Result<audit::Image<'s>, AuditError> {
     let mut digests: Vec<Digest> = image
         .manifest
         .layers()
@@ -92,13 +109,7 @@ fn of_builder(
         );
         digests.push(layer.descriptor.digest().clone());
     }
-    let image = audit::of_blobs(store, reference, config, &digests)?;
-    let report = audit::audit_remembering(store, &image, &request.audit.policy, today()?)?;
-    if report.is_refused() {
-        return Err(refused("the builder image", reference, &report));
-    }
-    progress.step(&format!("---> The builder {reference} passes the audit"));
-    Ok(())
+    audit::of_blobs(store, reference, config, &digests)
 }
 
 /// Judges a finished image that has no name yet. Its lowest `in_base` layers are those of the image

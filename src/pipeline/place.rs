@@ -403,7 +403,7 @@ fn mounted(mounts: &[Mount], private: &Path, inside: &mut Inside) -> Result<Map,
                 upper,
                 target,
             } => {
-                copy_tree(lower, &upper.upper)?;
+                pod::copy_onto(lower, &upper.upper)?;
                 map.add(target, &upper.upper);
                 inside.writable.push(upper.upper.clone());
             }
@@ -430,33 +430,6 @@ fn mounted(mounts: &[Mount], private: &Path, inside: &mut Inside) -> Result<Map,
             .map_err(write(&path))?;
     }
     Ok(map)
-}
-
-/// Copies what lies in one directory into another, which is empty.
-fn copy_tree(from: &Path, to: &Path) -> Result<(), BuildError> {
-    let mut open = vec![(from.to_owned(), to.to_owned())];
-    while let Some((from, to)) = open.pop() {
-        let entries = match fs::read_dir(&from) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(source) => return Err(BuildError::Read { path: from, source }),
-        };
-        for entry in entries.flatten() {
-            let (source, target) = (entry.path(), to.join(entry.file_name()));
-            let kind = entry.file_type().map_err(write(&target))?;
-            if kind.is_dir() {
-                fs::create_dir_all(&target).map_err(write(&target))?;
-                open.push((source, target));
-            } else if kind.is_symlink() {
-                fs::read_link(&source)
-                    .and_then(|link| std::os::unix::fs::symlink(link, &target))
-                    .map_err(write(&target))?;
-            } else {
-                fs::copy(&source, &target).map_err(write(&target))?;
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -15,12 +15,13 @@ use crate::audit::{self, AuditError, Date, Policy, Severity};
 use crate::builder::layer::StoredLayer;
 use crate::builder::{APP_ROOT, APP_UID, BuilderError, FIXED_TIME, FIXED_TIME_RFC3339, LABEL_KIND};
 use crate::layer::{self, Compression, Entry, Kind, Mtime};
-use crate::oci::{Descriptor, HistoryEntry, Reference, descriptor};
+use crate::oci::{Descriptor, Reference, descriptor};
 use crate::pod::{self, BaseFile, Findings};
 use crate::progress::Progress;
 use crate::rootfs;
 use crate::store::Store;
 
+use super::audit_gate;
 use super::base::{self, Base};
 use super::commit::run_as_ours;
 use super::draft::{Draft, NewLayer, annotations};
@@ -193,19 +194,8 @@ fn findings(store: &Store, base: &Base) -> Result<Findings, BuildError> {
     let mut config = base.image.config.clone();
     run_as_ours(&mut config, &base.search_path());
     let layers = base.image.manifest.layers();
-    let mut digests: Vec<_> = layers.iter().map(|layer| layer.digest().clone()).collect();
-    for (layer, created_by) in base.own_layers() {
-        config.push_layer(
-            &layer.diff_id(),
-            &HistoryEntry {
-                created: String::new(),
-                created_by: created_by.to_owned(),
-                empty_layer: false,
-            },
-        );
-        digests.push(layer.descriptor.digest().clone());
-    }
-    let image = audit::of_blobs(store, &base.reference, config, &digests)?;
+    let own = base.own_layers();
+    let image = audit_gate::with_layers(store, &base.reference, &base.image, config, &own)?;
     // The same base gives the same bytes on every day.
     let day = Date::of(std::time::UNIX_EPOCH).ok_or(AuditError::Clock)?;
     let report = audit::audit_remembering(store, &image, &Policy::default(), day)?;

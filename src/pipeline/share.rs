@@ -24,8 +24,8 @@ pub(super) struct Results<'a> {
     pub(super) application: (&'a str, &'a Application),
 }
 
-/// Writes the fragments of a build, and itself as the last one of its name. A registry that does not take them is told, and is no reason to fail;
-/// another content under the name of a fragment is one.
+/// Writes the fragments of a build, and the build as the last one of its name. A registry that does not take
+/// them is a warning. Another content under the name of a fragment is an error.
 pub(super) fn share(
     context: Context<'_>,
     last: &LastBuild,

@@ -133,7 +133,7 @@ fn name_the_package(answer: &mut Answer, base: &[PathBuf]) {
     let package = library.and_then(|library| contents::package(&contents::suite(base)?, &library));
     if let (Some(package), Some(first)) = (package, answer.remedies.first_mut()) {
         *first = format!(
-            "build with --auto-apt, which adds Debian's {package}; or name {package} in a file Aptfile beside the source"
+            "build with --auto-apt, which adds Debian's {package}; or name {package} in a file Aptfile at the root of the source"
         );
     }
 }

@@ -333,8 +333,11 @@ fn walk(root: &Path) -> Result<BTreeMap<PathBuf, Metadata>, PodError> {
     Ok(found)
 }
 
-/// Lays a tree, with overlayfs's marks, on another one.
-fn copy_onto(from: &Path, onto: &Path) -> Result<(), PodError> {
+/// Lays a tree, with overlayfs's marks, on another one. One that is not there is empty.
+///
+/// # Errors
+/// If something could not be copied.
+pub fn copy_onto(from: &Path, onto: &Path) -> Result<(), PodError> {
     for (path, metadata) in walk(from)? {
         let (source, target) = (from.join(&path), onto.join(&path));
         if is_whiteout(&source, &metadata) {

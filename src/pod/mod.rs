@@ -11,7 +11,7 @@ mod base_file;
 mod credentials;
 mod error;
 
-pub use app_root::{AppRoot, Filled};
+pub use app_root::{AppRoot, Filled, copy_onto};
 pub use base_file::{BaseFile, Findings};
 pub use credentials::credentials;
 pub use error::PodError;

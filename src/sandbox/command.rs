@@ -1,16 +1,37 @@
 //! The command itself: prepared while there is power, executed when there is none.
 
+use std::convert::Infallible;
 use std::ffi::CString;
 use std::io::Write;
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::Path;
 
 use rustix::fs::Mode;
-use rustix::process::{Resource, Rlimit};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit};
 
 use super::error::{Doing, Failure, FailureKind};
 use super::to_parent::Descriptors;
 use super::{sys, wire};
+
+/// Starts what becomes the command: `run` in a child, whose failure the child reports itself.
+pub(super) fn fork(
+    to_parent: &mut Descriptors,
+    run: impl FnOnce(&mut Descriptors) -> Result<Infallible, Failure>,
+) -> Result<(Pid, OwnedFd), Failure> {
+    let pid = match sys::fork().doing("starting the command")? {
+        sys::Forked::Child => {
+            let failure = match run(to_parent) {
+                Err(failure) => failure,
+                Ok(never) => match never {},
+            };
+            to_parent.report(&failure);
+            sys::exit_now(127);
+        }
+        sys::Forked::Parent(pid) => pid,
+    };
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).doing("opening a pidfd")?;
+    Ok((pid, pidfd))
+}
 
 /// Pipes become the command's user's, so that it can open `/dev/stdout` again, as in docker.
 pub(super) fn own_streams(uid: u32) {

@@ -3,9 +3,9 @@
 //! There is no pid namespace whose end would be the command's end: the monitor adopts all that the command
 //! starts, and kills what is left when it has ended.
 
-use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Resource, Rlimit, Signal};
+use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit, Signal};
 
-use super::command::Prepared;
+use super::command::{self, Prepared};
 use super::error::{Doing, Failure};
 use super::landlock::{self, Fence};
 use super::spec::HereSpec;
@@ -19,19 +19,9 @@ pub(super) fn monitor(request: &Here, to_parent: &mut Descriptors) -> Result<(),
     // What the command leaves behind becomes this process's child.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .doing("adopting what the command starts")?;
-    let command = match sys::fork().doing("starting the command")? {
-        sys::Forked::Child => {
-            let failure = match command(&request.spec, to_parent) {
-                Err(failure) => failure,
-                Ok(never) => match never {},
-            };
-            to_parent.report(&failure);
-            sys::exit_now(127);
-        }
-        sys::Forked::Parent(pid) => pid,
-    };
-    let pidfd =
-        rustix::process::pidfd_open(command, PidfdFlags::empty()).doing("opening a pidfd")?;
+    let (command, pidfd) = command::fork(to_parent, |to_parent| {
+        self::command(&request.spec, to_parent)
+    })?;
     introduce(&pidfd, Some(command.as_raw_nonzero().get()), to_parent)?;
     to_parent.setup = None;
     helper::quiet_streams();

@@ -71,19 +71,9 @@ pub(super) fn monitor(request: &Join, to_parent: &mut Descriptors) -> Result<(),
         .map_err(|failure| failure.remedy("is it your own, and does it still run?"))?;
     // Joining a user namespace is a change of credentials, which has cleared it.
     helper::tie_to_parent()?;
-    let command = match sys::fork().doing("starting the command")? {
-        sys::Forked::Child => {
-            let failure = match command(request, host_network, to_parent) {
-                Err(failure) => failure,
-                Ok(never) => match never {},
-            };
-            to_parent.report(&failure);
-            sys::exit_now(127);
-        }
-        sys::Forked::Parent(pid) => pid,
-    };
-    let pidfd =
-        rustix::process::pidfd_open(command, PidfdFlags::empty()).doing("opening a pidfd")?;
+    let (command, pidfd) = command::fork(to_parent, |to_parent| {
+        self::command(request, host_network, to_parent)
+    })?;
     introduce(&pidfd, table.pid_of(pidfd.as_fd()), to_parent)?;
     to_parent.setup = None;
     helper::quiet_streams();

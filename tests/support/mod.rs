@@ -41,6 +41,7 @@ pub mod secure_git;
 pub mod skopeo;
 pub mod sound;
 pub mod sound_registry;
+pub mod source_tree;
 pub mod stored;
 pub mod users;
 pub mod warpdrive;

@@ -85,17 +85,10 @@ impl Pod {
     /// Unpacks `tag` of the layout `layout`.
     #[track_caller]
     pub fn unpack(layout: &Path, tag: &str) -> Self {
-        process::tool("runc");
-        let enclosure = Enclosure::new();
-        let bundle = enclosure.directory().join("bundle");
-        let image = format!("{}:{tag}", layout.display());
-        let mut unpack = enclosure.root("umoci");
-        process::run(unpack.args(["unpack", "--image", &image]).arg(&bundle));
-        process::run(enclosure.root("chmod").arg("755").arg(&bundle));
-        let text = process::run(enclosure.root("cat").arg(bundle.join("config.json")));
+        let (enclosure, original) = super::runc::unpack(layout, tag, "755");
         Self {
             enclosure,
-            original: serde_json::from_str(&text).expect("umoci writes JSON"),
+            original,
             steps: std::cell::Cell::new(0),
         }
     }

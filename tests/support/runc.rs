@@ -29,6 +29,21 @@ const DEFAULT_CAPABILITIES: &[&str] = &[
     "CAP_SYS_CHROOT",
 ];
 
+/// A bundle of `tag` of a layout in an enclosure of its own, with this mode, and its configuration.
+#[track_caller]
+pub(super) fn unpack(layout: &Path, tag: &str, mode: &str) -> (Enclosure, Value) {
+    process::tool("runc");
+    let enclosure = Enclosure::new();
+    let bundle = enclosure.directory().join("bundle");
+    let image = format!("{}:{tag}", layout.display());
+    let mut unpack = enclosure.root("umoci");
+    process::run(unpack.args(["unpack", "--image", &image]).arg(&bundle));
+    process::run(enclosure.root("chmod").arg(mode).arg(&bundle));
+    let text = process::run(enclosure.root("cat").arg(bundle.join("config.json")));
+    let original = serde_json::from_str(&text).expect("umoci writes JSON");
+    (enclosure, original)
+}
+
 /// A bundle made of an image in an OCI layout. It is unpacked once and can be run many times, with
 /// one root for all runs.
 pub struct Runc {
@@ -41,19 +56,8 @@ impl Runc {
     /// Unpacks `tag` of the layout `layout`.
     #[track_caller]
     pub fn unpack(layout: &Path, tag: &str) -> Self {
-        process::tool("runc");
-        let enclosure = Enclosure::new();
-        let bundle = enclosure.directory().join("bundle");
-        let image = format!("{}:{tag}", layout.display());
-        process::run(
-            enclosure
-                .root("umoci")
-                .args(["unpack", "--image", &image])
-                .arg(&bundle),
-        );
-        process::run(enclosure.root("chmod").arg("711").arg(&bundle)); // for tests that look inside
-        let text = process::run(enclosure.root("cat").arg(bundle.join("config.json")));
-        let original = serde_json::from_str(&text).expect("umoci writes JSON");
+        // For tests that look inside.
+        let (enclosure, original) = unpack(layout, tag, "711");
         Self {
             enclosure,
             original,

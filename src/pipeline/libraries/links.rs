@@ -1,6 +1,5 @@
-//! What a shared object is loaded with (elf(5), ld.so(8)). A few hundred bytes are read of it, wherever they
-//! lie: libraries of a gigabyte are no rarity among wheels. Each number in the file is bounded before it is
-//! gone by.
+//! What a shared object is loaded with (elf(5), ld.so(8)). A few hundred bytes of it are read, wherever they
+//! lie, because some wheels have libraries of a gigabyte. Each number in the file is bounded before it is used.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
