@@ -18,10 +18,10 @@ use super::super::error::BuildError;
 use super::super::locked::Locked;
 use super::super::locked_wheel::{Artifact, LockedWheel, Pin};
 use super::super::overlay::overlay_owned;
-use super::super::split::normalized;
 use super::super::trusted::{self, Job};
 use super::stop::Stop;
 use super::{Given, Reach};
+use crate::app::requirement::normalize;
 
 /// Largest lock file that is read, in bytes.
 const MAX_LOCK: u64 = 16 * 1024 * 1024;
@@ -60,7 +60,7 @@ pub(super) fn resolve(given: Given<'_>, reach: Reach) -> Result<Vec<LockedWheel>
         .iter()
         .map(String::as_str)
         .chain(agent.flat_map(|agent| agent.packages(&names)))
-        .filter(|name| !names.contains(&normalized(name)))
+        .filter(|name| !names.contains(&normalize(name)))
         .map(|name| pinned(name, base.python.minor()))
         .collect();
     if !server.is_empty() {
@@ -214,7 +214,7 @@ fn pins(lock: &str, target: &Target) -> Option<Vec<LockedWheel>> {
         }
         found.push(LockedWheel {
             pin: Pin {
-                name: normalized(&package.name),
+                name: normalize(&package.name),
                 version,
                 wheel: wheel.sha256()?,
             },
