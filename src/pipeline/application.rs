@@ -22,6 +22,7 @@ use super::dependencies::{self, Phase1};
 use super::environment::{self, WheelCache};
 use super::error::BuildError;
 use super::inputs::{self, FILES, Inputs};
+use super::leaks::Leaks;
 use super::materials::Materials;
 use super::network::Code;
 use super::overlay::overlay_owned;
@@ -102,6 +103,7 @@ fn inputs(materials: &Materials<'_>, phase1: &Phase1, smoke: bool) -> Result<Inp
     }
     let secrets: Vec<&String> = request.secrets.iter().map(|secret| &secret.id).collect();
     inputs.add("the list of secrets", &secrets)?;
+    inputs.add_bounds(&request.budget)?;
     Ok(inputs)
 }
 
@@ -142,7 +144,7 @@ pub(super) fn phase<'scope, 'env: 'scope>(
         && (result.smoked || !smoke)
     {
         progress.step(" -----> Application unchanged, from the cache in the registry");
-        if !materials.without_sandbox {
+        if !materials.without_sandbox || !Leaks::new(request).is_empty() {
             let layer = &result.layer.layer.descriptor;
             materials.last.fetch(context, std::iter::once(layer))?;
         }
