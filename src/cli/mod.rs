@@ -24,6 +24,7 @@ mod import;
 mod inspect;
 mod laptop;
 mod limits;
+mod logging;
 mod login;
 mod printer;
 mod progress;

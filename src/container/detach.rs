@@ -19,11 +19,11 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 
 use super::ContainerError;
+use super::attach::Attach;
 use super::ports::PortMapping;
 use super::prepare::Prepared;
 use super::record::Record;
 use super::session::io_failed;
-use super::supervise::{self, Attach};
 use crate::sandbox::Spec;
 use crate::store::Store;
 
@@ -160,7 +160,7 @@ pub fn supervise(store: &Store) -> Result<i32, ContainerError> {
             interactive: false,
             folded: false,
         };
-        supervise::run(store, &record, &start.spec, attach, &mut |ports, notes| {
+        super::supervise::run(store, &record, &start.spec, attach, &mut |ports, notes| {
             answer(&Answer::Running {
                 ports: ports.to_vec(),
                 notes: notes.to_vec(),
