@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::CompleteEnv;
 
-use super::audit;
 use super::context::Context;
 use super::error::CommandError;
 use super::printer::{Printer, Words};
+use super::{attach, audit};
 use super::{
     builder, complete, completions, container, copy, dev, doctor, export, help, image, images,
-    import, inspect, laptop, logging, login, prune, pull, push, referrers, rm, run, s2i, store,
+    import, index, inspect, laptop, logging, login, prune, pull, push, referrers, rm, run, s2i, store,
     tag, tags, usage, verify_build, version,
 };
 use crate::app::cli::AppCommand;
@@ -86,6 +86,8 @@ enum Command {
     Logout(login::LogoutArgs),
     Tags(tags::Args),
     Referrers(referrers::Args),
+    Attach(attach::Args),
+    Index(index::Args),
     Export(export::Args),
     Import(import::Args),
     Audit(audit::Args),
@@ -125,6 +127,8 @@ impl Command {
             Self::Logout(args) => args.json,
             Self::Tags(args) => args.json,
             Self::Referrers(args) => args.json,
+            Self::Attach(args) => args.json,
+            Self::Index(args) => args.json(),
             Self::Export(args) => args.json,
             Self::Import(args) => args.json,
             Self::Store(args) => args.json(),
@@ -160,6 +164,8 @@ impl Command {
             Self::Logout(args) => login::logout(args, context),
             Self::Tags(args) => tags::run(args, context),
             Self::Referrers(args) => referrers::run(args, context),
+            Self::Attach(args) => attach::run(args, context),
+            Self::Index(args) => index::run(args, context),
             Self::Export(args) => export::run(args, context),
             Self::Import(args) => import::run(args, context),
             Self::Store(args) => store::run(args, context),
