@@ -98,7 +98,7 @@ fn inputs(materials: &Materials<'_>, phase1: &Phase1, smoke: bool) -> Result<Inp
     if let Some(listed) = materials.listed() {
         inputs.add("what is locked", listed)?;
     }
-    if materials.without_sandbox && !request.byte_code {
+    if materials.without_sandbox.is_some() && !request.byte_code {
         inputs.add("no byte-code", &true)?;
     }
     let secrets: Vec<&String> = request.secrets.iter().map(|secret| &secret.id).collect();
@@ -144,7 +144,7 @@ pub(super) fn phase<'scope, 'env: 'scope>(
         && (result.smoked || !smoke)
     {
         progress.step(" -----> Application unchanged, from the cache in the registry");
-        if !materials.without_sandbox || !Leaks::new(request).is_empty() {
+        if materials.without_sandbox.is_none() || !Leaks::new(request).is_empty() {
             let layer = &result.layer.layer.descriptor;
             materials.last.fetch(context, std::iter::once(layer))?;
         }
@@ -155,6 +155,9 @@ pub(super) fn phase<'scope, 'env: 'scope>(
             unfinished: None,
         });
     }
+    if let Some(reasons) = materials.without_sandbox {
+        reasons.refuse_to_make()?;
+    }
     let told = SandboxInputs::of_application(request, materials.listed());
     let mode = IdMode::current();
     let scratch = store.scratch("application")?;
@@ -162,7 +165,7 @@ pub(super) fn phase<'scope, 'env: 'scope>(
         upper: scratch.path().join("upper"),
         work: scratch.path().join("work"),
     };
-    let chown = mode.chown_allowed() && !materials.without_sandbox;
+    let chown = mode.chown_allowed() && materials.without_sandbox.is_none();
     let chown = chown.then_some((APP_UID, APP_GID));
     let src = make_app_root(&upper.upper, chown.is_some())?;
     std::fs::create_dir(&upper.work).map_err(|error| BuildError::Write {
@@ -170,7 +173,7 @@ pub(super) fn phase<'scope, 'env: 'scope>(
         source: error,
     })?;
     tree.stage(&src, chown)?;
-    if materials.without_sandbox {
+    if materials.without_sandbox.is_some() {
         let plan = without_sandbox::assemble(materials, &phase1.result, &upper.upper)?;
         let layer = layer_of(materials, phase1, &upper.upper, &[])?;
         return Ok(Phase2 {

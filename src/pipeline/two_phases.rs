@@ -186,9 +186,11 @@ fn build_in<'scope, 'env: 'scope>(
     for note in &detected.notes {
         progress.step(&format!("---> {note}"));
     }
-    let because = without_sandbox::reasons(request, &reading.files, &detected, base.python.minor());
-    if way.without_sandbox && !because.is_empty() {
-        return Err(BuildError::NeedsSandbox { because });
+    let reasons = without_sandbox::reasons(request, &reading.files, &detected, &base.python);
+    if way.without_sandbox && !reasons.always.is_empty() {
+        return Err(BuildError::NeedsSandbox {
+            because: reasons.all(),
+        });
     }
     let of_tree = pitfalls::warnings(tree);
     let of_openshift = pitfalls::of_openshift(&request.env);
@@ -220,7 +222,7 @@ fn build_in<'scope, 'env: 'scope>(
         runtime: runtime.as_ref().unwrap_or(&base),
         locked: locked.as_ref(),
         last: way.last,
-        without_sandbox: way.without_sandbox,
+        without_sandbox: way.without_sandbox.then_some(&reasons),
         time: time.unwrap_or(DEFAULT_SOURCE_TIME),
     };
     let first = Materials {
@@ -336,7 +338,7 @@ fn build_in<'scope, 'env: 'scope>(
     )?;
     built.report.sandbox = Some(SandboxReport {
         used: !way.without_sandbox,
-        because,
+        because: reasons.all(),
     });
     built.report.because.clone_from(&detected.because);
     let mut timings = Timings::new();
@@ -349,6 +351,7 @@ fn build_in<'scope, 'env: 'scope>(
         &share::Results {
             base: &base,
             dependencies: (&phase1.key, &dependencies),
+            parts: &phase1.parts,
             application: (&phase2.key, &phase2.result),
         },
     )?;

@@ -20,7 +20,7 @@ use super::super::locked_wheel::{Artifact, LockedWheel, Pin};
 use super::super::overlay::overlay_owned;
 use super::super::trusted::{self, Job};
 use super::stop::Stop;
-use super::{Given, Reach};
+use super::{Given, Reach, without_the_base};
 use crate::app::requirement::normalize;
 
 /// Largest lock file that is read, in bytes.
@@ -143,7 +143,10 @@ fn compile(
         output: Some((output.clone(), inside.clone())),
     };
     // What is wrong is said by the installation in one go, where everybody looks for it.
-    let outcome = trusted::run(context.telling(&Silent), base, tools, job)?;
+    let outcome = match given.here {
+        Some(here) => without_the_base::resolver(given, here, job)?,
+        None => trusted::run(context.telling(&Silent), base, tools, job)?,
+    };
     if outcome.exit != Exit::Code(0) {
         // To ask again in another way is to wait again.
         if let Some(address) = unreachable(&outcome.tail) {
