@@ -5,6 +5,7 @@
 use std::fs;
 use std::time::Duration;
 
+use crate::support::native::needs_library;
 use crate::support::package_index::{WSGI, Wheel};
 use crate::support::process::{self, words};
 use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive};
@@ -40,32 +41,12 @@ fn packages_of_an_aptfile_are_in_the_image() {
     assert!(said.contains("Aptfile:2"), "{said}");
 }
 
-/// A shared library that needs libxcb, as compiled wheels need libraries of the system.
-fn needs_libxcb(place: &std::path::Path) -> Vec<u8> {
-    let compile = |arguments: &[&str]| {
-        let mut command = std::process::Command::new("cc");
-        command.current_dir(place).args(["-shared", "-nostdlib"]);
-        let output = command.args(arguments).output().unwrap();
-        assert!(output.status.success(), "{}", words(&output));
-    };
-    fs::write(place.join("empty.c"), "").unwrap();
-    let soname = "-Wl,-soname,libxcb.so.1";
-    compile(&["empty.c", soname, "-o", "libxcb.so.1"]);
-    compile(&[
-        "empty.c",
-        "-Wl,--no-as-needed",
-        "./libxcb.so.1",
-        "-o",
-        "drawing.so",
-    ]);
-    fs::read(place.join("drawing.so")).unwrap()
-}
-
 #[test]
 fn a_missing_shared_library_is_named_with_its_package_and_added() {
     let warpdrive = Warpdrive::with(PYTHON_311_RUN);
-    let (source, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let wheel = Wheel::new("drawing", "1").file("drawing_native.so", &needs_libxcb(place.path()));
+    let source = tempfile::tempdir().unwrap();
+    let native = needs_library("libxcb.so.1");
+    let wheel = Wheel::new("drawing", "1").file("drawing_native.so", &native);
     let write = |name: &str, text: &[u8]| fs::write(source.path().join(name), text).unwrap();
     write(&wheel.file_name(), &wheel.bytes());
     let requirement = format!("./{}\n", wheel.file_name());

@@ -45,6 +45,7 @@ mod registry_fault_suite;
 mod registry_faults;
 mod release_switches;
 mod run;
+mod runtime_image;
 mod s2i;
 mod sandbox;
 mod secrets_and_policies;

@@ -25,6 +25,7 @@ use super::request::Pull;
 use super::transfers::Transfers;
 
 /// A builder image, ready to build on.
+#[derive(Clone)]
 pub(super) struct Base {
     pub(super) reference: String,
     pub(super) image: Image,
@@ -205,7 +206,23 @@ fn made_by_rule(context: Context<'_>, reference: String) -> Result<String, Build
     if !makes(context, &definition)? {
         return Err(BuilderError::NotMade { name: reference }.into());
     }
+    if context.request.twin && context.request.runtime_image.is_none() {
+        make_twin(context, &definition);
+    }
     Ok(reference)
+}
+
+/// The slim image that runs what a new builder builds. Without it, applications run on the builder.
+fn make_twin(context: Context<'_>, builder: &Definition) {
+    let Some(twin) = builder.twin() else {
+        return;
+    };
+    if let Err(error) = makes(context, &twin) {
+        context.progress.warning(&format!(
+            "{} was not made ({error}), and the image is based on {}; `warpdrive builder build {}` tries again",
+            twin.name, builder.name, twin.name
+        ));
+    }
 }
 
 /// Makes a shipped builder that is not there yet. Whether that could be done.
