@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use crate::support::native::needs_library;
 use crate::support::package_index::{WSGI, Wheel};
 use crate::support::process::{self, words};
+use crate::support::skopeo;
 use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive};
 
 #[test]
@@ -17,14 +19,15 @@ fn packages_of_an_aptfile_are_in_the_image() {
     let write = |name: &str, text: &str| fs::write(source.path().join(name), text).unwrap();
     write("app.py", "print('up')\n");
     write("Aptfile", "# says it\nhello\n");
-    let build = || {
-        let arguments = warpdrive.image_arguments("greeting");
+    let build = |more: &[&str]| {
+        let mut arguments = warpdrive.image_arguments("greeting");
+        arguments.extend_from_slice(more);
         let mut command = warpdrive.command_in(source.path(), &[], &arguments);
         let output = process::output_within(&mut command, Duration::from_mins(9));
         assert!(output.status.success(), "{}", words(&output));
         words(&output)
     };
-    let first = build();
+    let first = build(&[]);
     assert!(
         first.contains("Making debian-12-python-3.11-run-apt-"),
         "{first}"
@@ -32,8 +35,56 @@ fn packages_of_an_aptfile_are_in_the_image() {
     let said = warpdrive.run(&["run", "--rm", "greeting", "--", "hello"]);
     assert_eq!(said.trim(), "Hello, world!");
     write("app.py", "print('up again')\n");
-    let again = build();
+    let again = build(&[]);
     assert!(!again.contains("Making"), "{again}");
+    // A layer of its own on the builder's, which another application with this list has, too.
+    let layers = |name: &str| -> Vec<(String, u64)> {
+        let stored = format!("oci:{}:{name}", warpdrive.store().display());
+        let layers = skopeo::manifest(&stored)["layers"].clone();
+        let layers = layers.as_array().unwrap().iter();
+        layers
+            .map(|it| {
+                (
+                    it["digest"].as_str().unwrap().to_owned(),
+                    it["size"].as_u64().unwrap(),
+                )
+            })
+            .collect()
+    };
+    let (builder, greeting) = (layers(PYTHON_311_RUN), layers("greeting"));
+    assert_eq!(builder.len(), 1);
+    assert_eq!(greeting[0], builder[0]);
+    let (_, size) = greeting[1];
+    assert!(size < builder[0].1 / 10, "{size}");
+    warpdrive.run(&["tag", "greeting", "first"]);
+    write("other.py", "print('another')\n");
+    build(&["--set", "python_file=other.py"]);
+    assert_eq!(layers("greeting")[..2], layers("first")[..2]);
+
+    // What is for the build only is not in the image.
+    fs::create_dir_all(source.path().join(".warpdrive/action_hooks")).unwrap();
+    write(".warpdrive/build_packages", "ed\n");
+    write(
+        ".warpdrive/action_hooks/build",
+        "#!/bin/sh\ncommand -v ed > editor.txt\n",
+    );
+    let hook = source.path().join(".warpdrive/action_hooks/build");
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    build(&[]);
+    assert_eq!(layers("greeting")[..2], layers("first")[..2]);
+    let said = warpdrive.run(&[
+        "run",
+        "--rm",
+        "greeting",
+        "--",
+        "sh",
+        "-c",
+        "cat editor.txt; command -v ed || echo none",
+    ]);
+    assert_eq!(
+        said.lines().map(str::trim).collect::<Vec<_>>(),
+        ["/usr/bin/ed", "none"]
+    );
 
     write("Aptfile", "hello\n:repo:deb http://x y z\n");
     let (status, said) = warpdrive.refuses(source.path(), &[]);

@@ -165,13 +165,12 @@ pub(super) fn with(
         named.place
     ));
     // A new builder has new releases of the packages, too.
-    let of = format!("{} {list}", base.image.manifest.config().digest());
+    let of = format!("2 {} {list}", base.image.manifest.config().digest());
     let hash = sha256_hex(of.as_bytes());
     let name = format!("{}-apt-{}", base.reference, hash.get(..12).unwrap_or(&hash));
     if store.image(&name)?.is_none() {
         definition.name.clone_from(&name);
-        definition.packages.extend(named.packages.iter().cloned());
-        if !base::makes(context, &definition)? {
+        if !base::adds(context, &definition, &base.image, &named.packages)? {
             return Err(refused());
         }
     }

@@ -1,13 +1,14 @@
 //! Step 3: the builder image an application is built on: chosen, in the store (pulled when it is
 //! not), its Python known, the builder layer on top.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::app::python::PythonRequest;
 use crate::builder::definition::Definition;
 use crate::builder::layer::StoredLayer;
 use crate::builder::python::Python;
-use crate::builder::{self, BuilderError, choose, debian};
+use crate::builder::{self, BuilderError, choose, debian, packages};
 use crate::layer::Budget;
 use crate::oci::{Digest, Reference, this_architecture};
 use crate::progress::Progress;
@@ -21,7 +22,7 @@ use super::error::BuildError;
 use super::harden;
 use super::place::Place;
 use super::report::NameAndDigest;
-use super::request::Pull;
+use super::request::{Pull, Request};
 use super::transfers::Transfers;
 
 /// A builder image, ready to build on.
@@ -238,24 +239,53 @@ pub(super) fn makes(context: Context<'_>, definition: &Definition) -> Result<boo
         request,
         progress,
     } = context;
-    // Inside of a user namespace mmdebstrap cannot make one of its own.
-    let privilege = debian::privilege(IdMode::current());
-    if !debian::is_possible() || privilege != Some(debian::Privilege::Root) {
+    if !is_made_by_root() {
         return Ok(false);
     }
-    let mirror = request.host_env.get("WARPDRIVE_DEBIAN_MIRROR");
     debian::build(
         store,
         definition,
         debian::Privilege::Root,
-        debian::Mirror {
-            url: mirror.map(String::as_str),
-            expired: false,
-        },
+        mirror(request),
         this_architecture(),
         progress,
     )?;
     Ok(true)
+}
+
+/// Whether this process can have mmdebstrap work: inside of a user namespace that cannot make one of its own.
+fn is_made_by_root() -> bool {
+    debian::is_possible() && debian::privilege(IdMode::current()) == Some(debian::Privilege::Root)
+}
+
+fn mirror(request: &Request) -> debian::Mirror<'_> {
+    debian::Mirror {
+        url: request
+            .host_env
+            .get("WARPDRIVE_DEBIAN_MIRROR")
+            .map(String::as_str),
+        expired: false,
+    }
+}
+
+/// Makes `definition` of a builder and more of Debian's packages. Whether that can be done here.
+pub(super) fn adds(
+    context: Context<'_>,
+    definition: &Definition,
+    builder: &Image,
+    packages: &BTreeSet<String>,
+) -> Result<bool, BuildError> {
+    let Context {
+        store,
+        request,
+        progress,
+    } = context;
+    if !is_made_by_root() {
+        return Ok(false);
+    }
+    let mirror = mirror(request);
+    let made = packages::add(store, definition, builder, packages, mirror, progress)?;
+    Ok(made.is_some())
 }
 
 /// The image that the application runs on where that is another than it is built on: the layers
