@@ -344,6 +344,7 @@ impl OursArgs {
             builder: Some(builder.to_owned()),
             allowed_builders: Vec::new(),
             runtime_image,
+            twin: false,
             auto_apt: false,
             env,
             build_env: self.build_env.clone(),
