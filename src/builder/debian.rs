@@ -199,10 +199,17 @@ fn is_installed(program: &str) -> bool {
 }
 
 /// `mmdebstrap`, which ends when this process does, killed or not, where util-linux is there to see to
-/// it: as root with all that it has started, which is in a process namespace of its own then. (Without
+/// it: as root with all that it has started and mounted, in namespaces of its own. (Without
 /// root it makes one itself, and its helpers know processes by the numbers outside.)
 fn tied(privilege: Privilege) -> Command {
-    const TOGETHER: [&str; 5] = ["unshare", "--pid", "--fork", "--kill-child=KILL", "--"];
+    const TOGETHER: [&str; 6] = [
+        "unshare",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child=KILL",
+        "--",
+    ];
     if !is_installed("setpriv") || !is_installed("unshare") {
         return Command::new("mmdebstrap");
     }

@@ -221,9 +221,9 @@ pub(super) fn makes(context: Context<'_>, definition: &Definition) -> Result<boo
         request,
         progress,
     } = context;
-    // Inside of a user namespace mmdebstrap cannot make one of its own.
-    let privilege = debian::privilege(IdMode::current());
-    if !debian::is_possible() || privilege != Some(debian::Privilege::Root) {
+    // With subordinate ids this process is root in a namespace that has them all: mmdebstrap need not, and
+    // could not, make another.
+    if !debian::is_possible() || debian::privilege(IdMode::current()).is_none() {
         return Ok(false);
     }
     let mirror = request.host_env.get("WARPDRIVE_DEBIAN_MIRROR");
