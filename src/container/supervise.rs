@@ -7,6 +7,7 @@
 //! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ContainerError;
 use super::log::LogWriter;
@@ -27,6 +28,8 @@ pub struct Attach {
     pub interactive: bool,
     /// The tracebacks of a start that failed are left out where the cause is told.
     pub folded: bool,
+    /// How long a client of a published port waits for a server that is not there (yet).
+    pub patience: Duration,
 }
 
 impl Dial for Dialer {
@@ -121,7 +124,7 @@ fn start(record: &Record, spec: &Spec, attach: Attach) -> Result<Running, Contai
     let begin = || -> Result<Option<Proxy>, ContainerError> {
         record.write_state(&state)?;
         match (listeners.is_empty(), sandbox.take_dialer()) {
-            (false, Some(dialer)) => Proxy::start(listeners, dialer)
+            (false, Some(dialer)) => Proxy::start(listeners, dialer, attach.patience)
                 .map(Some)
                 .map_err(|error| io_failed("start the port proxy", error)),
             _ => Ok(None),
