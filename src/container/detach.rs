@@ -15,6 +15,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -159,6 +160,7 @@ pub fn supervise(store: &Store) -> Result<i32, ContainerError> {
             foreground: false,
             interactive: false,
             folded: false,
+            patience: Duration::ZERO,
         };
         super::supervise::run(store, &record, &start.spec, attach, &mut |ports, notes| {
             answer(&Answer::Running {

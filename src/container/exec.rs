@@ -68,6 +68,7 @@ pub fn exec(
         foreground: true,
         interactive: options.interactive,
         folded: false,
+        patience: Duration::ZERO,
     };
     let mut session = Session::new(options.terminal, attach, config.stop_signal)?;
     let spec = JoinSpec {

@@ -41,7 +41,7 @@ mod terminal;
 mod volumes;
 
 pub use attach::Attach;
-pub use control::{hang_up, kill, release, remove, stop};
+pub use control::{end, hang_up, kill, release, remove, stop};
 pub use detach::{Started, start as start_detached, supervise};
 pub use early::{Early, Patience, last_lines, look as look_early};
 pub use environment::{Variable, parse_variable, read_env_file};

@@ -7,6 +7,7 @@
 //! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ContainerError;
 use super::attach::Attach;
@@ -111,7 +112,7 @@ fn start(record: &Record, spec: &Spec, attach: Attach) -> Result<Running, Contai
     let begin = || -> Result<Option<Proxy>, ContainerError> {
         record.write_state(&state)?;
         match (listeners.is_empty(), sandbox.take_dialer()) {
-            (false, Some(dialer)) => Proxy::start(listeners, dialer)
+            (false, Some(dialer)) => Proxy::start(listeners, dialer, attach.patience)
                 .map(Some)
                 .map_err(|error| io_failed("start the port proxy", error)),
             _ => Ok(None),
