@@ -12,8 +12,8 @@ use super::printer::{Printer, Words};
 use super::{attach, audit};
 use super::{
     builder, complete, completions, container, copy, dev, doctor, export, help, image, images,
-    import, index, inspect, laptop, logging, login, prune, pull, push, referrers, rm, run, s2i, store,
-    tag, tags, usage, verify_build, version,
+    import, index, inspect, laptop, logging, login, prune, pull, push, referrers, rm, run, s2i,
+    store, tag, tags, usage, verify_build, version,
 };
 use crate::app::cli::AppCommand;
 
