@@ -316,20 +316,27 @@ fn stamp(path: &str) -> (u32, u32, i64, i64, i64, i64) {
 fn device_nodes_of_the_host() {
     // The mode that it has, so that the control does no harm: the inode's time tells.
     let attack = "touch /dev/full; chmod 666 /dev/full; echo x > /dev/null; head -c 3 /dev/zero | wc -c; \
-                  echo x > /dev/full || echo full; exit 0";
+                  echo x > /dev/full || echo full; \
+                  chmod 666 /proc/self/fd/0; exit 0";
     for who in Who::all() {
         let mut fixture = Fixture::new(who, attack);
         if matches!(who, Who::Root) {
             fixture.spec.uid = 0;
         }
         let before = stamp("/dev/full");
+        let standard_input = stamp("/dev/null");
         let sound = fixture.run();
         assert_eq!(stamp("/dev/full"), before, "{who:?} {sound:?}");
+        assert_eq!(stamp("/dev/null"), standard_input, "{who:?} {sound:?}");
         // They are of use all the same.
         assert_eq!(sound.out, "3\nfull\n", "{who:?} {sound:?}");
         fixture.spec.without = vec![Defence::Devices];
         let control = fixture.run();
         assert_ne!(stamp("/dev/full"), before, "control, {who:?} {control:?}");
+        assert!(
+            !matches!(who, Who::Root) || stamp("/dev/null") != standard_input,
+            "control, {control:?}"
+        );
     }
 }
 

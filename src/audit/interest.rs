@@ -125,6 +125,13 @@ pub(super) struct Interest {
 }
 
 impl Interest {
+    /// Whether the files of this directory are read.
+    pub(super) fn is_read(directory: &[u8]) -> bool {
+        READ_DIRECTORIES
+            .iter()
+            .any(|read| read.as_bytes() == directory)
+    }
+
     pub(super) fn new(config: &ImageConfig) -> Self {
         let env = config.env();
         let variable = |wanted: &str| {

@@ -65,6 +65,10 @@ pub(super) fn commit(
         created_by: "warpdrive: builder layer",
     });
     for titled in &parts.dependencies.layers {
+        // What is in it came from an index: a login of one that is new each hour is not looked for again.
+        if parts.dependencies_hit && !facts.request.secrets.is_empty() {
+            draft.search(&titled.layer);
+        }
         draft.push(&NewLayer {
             layer: &titled.layer,
             title: &titled.title,

@@ -8,10 +8,11 @@ use super::application_result::Application;
 use super::base::Base;
 use super::context::Context;
 use super::error::BuildError;
-use super::fragments::{self, Part};
+use super::fragments;
 use super::installed::Dependencies;
 use super::last_build::{Keyed, LastBuild};
 use super::parallel::largest_first;
+use super::part::Part;
 use super::transfers::Transfers;
 
 /// How many items are written at once.

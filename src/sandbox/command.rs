@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::io::Write;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, OwnedFd, RawFd};
 use std::path::Path;
 
 use rustix::fs::Mode;
@@ -33,8 +33,12 @@ pub(super) fn fork(
     Ok((pid, pidfd))
 }
 
-/// Pipes become the command's user's, so that it can open `/dev/stdout` again, as in docker.
+/// What the command inherits as its standard streams. To be called in its root.
+///
+/// Pipes become the command's user's, so that it can open `/dev/stdout` again, as in docker. The host's
+/// `/dev/null` becomes the one of its own `/dev`: user 0 needs no capability to give the host's another mode.
 pub(super) fn own_streams(uid: u32) {
+    own_null();
     for stream in [
         rustix::stdio::stdin(),
         rustix::stdio::stdout(),
@@ -46,6 +50,32 @@ pub(super) fn own_streams(uid: u32) {
         if is_pipe {
             let _ = rustix::fs::fchown(stream, Some(rustix::fs::Uid::from_raw(uid)), None);
         }
+    }
+}
+
+fn own_null() {
+    let null = rustix::fs::makedev(1, 3);
+    let is_null = |fd: std::os::fd::BorrowedFd<'_>| {
+        rustix::fs::fstat(fd).is_ok_and(|stat| {
+            let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);
+            kind == rustix::fs::FileType::CharacterDevice && stat.st_rdev == null
+        })
+    };
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
+    let Ok(own) = rustix::fs::open("/dev/null", flags, rustix::fs::Mode::empty()) else {
+        return;
+    };
+    if !is_null(own.as_fd()) {
+        return;
+    }
+    if is_null(rustix::stdio::stdin()) {
+        let _ = rustix::stdio::dup2_stdin(&own);
+    }
+    if is_null(rustix::stdio::stdout()) {
+        let _ = rustix::stdio::dup2_stdout(&own);
+    }
+    if is_null(rustix::stdio::stderr()) {
+        let _ = rustix::stdio::dup2_stderr(&own);
     }
 }
 

@@ -164,6 +164,15 @@ fn sudo_in_odd_places() {
         .file("etc/sudoers", 0o440, "@include /opt/rules\n")
         .file("opt/rules", 0o440, "ALL ALL=NOPASSWD: ALL\n");
     breaks(&with(far), "account-unreadable", High);
+    let directory = |name: &str| {
+        let rules = format!("@includedir /opt/{name}\n");
+        with(base().file("etc/sudoers", 0o440, rules).file(
+            "opt/rules/own",
+            0o440,
+            "ALL ALL=NOPASSWD: ALL\n",
+        ))
+    };
+    breaks(&directory("rules"), "account-unreadable", High);
     let ignored = base()
         .file("etc/sudoers", 0o440, "@includedir /etc/sudoers.d\n")
         .file("etc/sudoers.d/app.bak", 0o440, "ALL ALL=NOPASSWD: ALL\n");

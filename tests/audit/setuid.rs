@@ -179,3 +179,42 @@ fn libraries_behind_links() {
     breaks(&module("pam_permit.so"), "library", High);
     keeps(&module("pam_other.so"), "pam");
 }
+
+/// Where PAM's rules lie that no directory of rules has.
+#[test]
+fn rules_of_pam_in_odd_places() {
+    let modules = || {
+        let directory = "usr/lib/x86_64-linux-gnu/security";
+        Layer::new()
+            .file(&format!("{directory}/pam_permit.so"), 0o644, "x")
+            .file(&format!("{directory}/pam_deny.so"), 0o644, "x")
+    };
+    let include = |line: &str, file: &str| {
+        with(
+            modules()
+                .file("etc/pam.d/su", 0o644, format!("{line}\n"))
+                .file(file, 0o644, "auth sufficient pam_permit.so\n"),
+        )
+    };
+    for line in [
+        "@include /opt/x",
+        "@include ../../opt/x",
+        "auth substack ../../opt/x",
+    ] {
+        breaks(&include(line, "opt/x"), "account-unreadable", High);
+        keeps(&include(line, "opt/y"), "account-unreadable");
+    }
+    breaks(&include("@include ../pam.d/x", "etc/pam.d/x"), "pam", High);
+    let one_file = |line: &str| with(modules().file("etc/pam.conf", 0o644, format!("{line}\n")));
+    breaks(&one_file("su auth sufficient pam_permit.so"), "pam", High);
+    keeps(&one_file("su auth required pam_deny.so"), "pam");
+}
+
+/// Character sets are converted by modules, and which one is the caller's choice.
+#[test]
+fn conversions_of_character_sets() {
+    let module =
+        |directory: &str| with(Layer::new().file(&format!("{directory}/IBM037.so"), 0o644, "x"));
+    breaks(&module("usr/lib/x86_64-linux-gnu/gconv"), "library", High);
+    keeps(&module("opt/app-root/lib/gconv-of-mine"), "library");
+}

@@ -1,5 +1,7 @@
 //! What a line means.
 
+use std::borrow::Cow;
+
 use super::super::files::{self, Files};
 use super::problem::{self, Wrong, uv_cannot, wrong};
 use super::{LineKind, name_of, normalize};
@@ -63,6 +65,16 @@ pub(super) fn options(text: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// `FILE:///x` is a path as `file:///x` is (RFC 3986: schemes are the same in both cases).
+fn lower_file_scheme(url: &str) -> Cow<'_, str> {
+    match url.split_at_checked(5) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("file:") => {
+            format!("file:{rest}").into()
+        }
+        _ => url.into(),
+    }
 }
 
 fn is_url(text: &str) -> bool {
@@ -217,7 +229,8 @@ fn target_without_options(
 ) -> (LineKind, Option<Wrong>) {
     // A marker after a URL or a path has a space before it.
     let end = text.find(" ;").unwrap_or(text.len());
-    let bare = text[..end].trim().trim_matches(['"', '\'']);
+    let bare = lower_file_scheme(text[..end].trim().trim_matches(['"', '\'']));
+    let bare: &str = &bare;
     let marker = &text[end..];
     // `x.whl` is a file, `x @ https://host/x.whl` is not.
     let is_named = |rest: &str| rest.starts_with(['@', '[']) || !is_archive(bare);
@@ -236,6 +249,8 @@ fn target_without_options(
         };
         let normal = normalize(name);
         if let Some(url) = after_extras.strip_prefix('@') {
+            let url = lower_file_scheme(url.trim_start());
+            let url: &str = &url;
             let (url, marker) = match url.find(" ;") {
                 Some(at) => (url[..at].trim(), &url[at..]),
                 None => (url.trim(), ""),

@@ -495,6 +495,20 @@ mod tests {
     }
 
     #[test]
+    fn schemes_are_the_same_in_both_cases() {
+        for line in [
+            "x @ FILE:///opt/x",
+            "x @ file:///opt/x",
+            "File:///opt/x",
+            "-e FILE:///opt/x",
+        ] {
+            let files = Memory::new().with("requirements.txt", line);
+            let problems = read(&files, "requirements.txt").problems;
+            assert_eq!(problems.len(), 1, "{line}: {problems:?}");
+        }
+    }
+
+    #[test]
     fn files_include_each_other() {
         let files = Memory::new()
             .with("requirements.txt", "-r requirements/base.txt\r\n-c constraints.txt\nflask \\\n  ==3.0 # web\n-r gone.txt\n")

@@ -93,6 +93,18 @@ impl<'a> Loaded<'a> {
                 self.needed(path, item);
             }
         }
+        // Messages in another character set, as the caller's language has them.
+        let conversions: Vec<&[u8]> = self
+            .libraries
+            .iter()
+            .filter(|(_, directory, _)| directory.ends_with(b"/gconv"))
+            .map(|(.., path)| *path)
+            .collect();
+        if self.has_way() {
+            for path in conversions {
+                self.file(path, "is loaded by programs that run as root (iconv)");
+            }
+        }
         for (name, owner) in [
             ("sbin/unix_chkpwd", "PAM"),
             ("sbin/unix_update", "PAM"),

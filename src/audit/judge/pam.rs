@@ -140,7 +140,7 @@ pub(super) fn judge(
 /// The file of a service, as PAM finds it.
 fn place(flat: &Flat<'_>, service: &str) -> Option<(Vec<u8>, usize)> {
     DIRECTORIES.iter().find_map(|directory| {
-        let path = format!("{directory}/{service}").into_bytes();
+        let path = join(directory.as_bytes(), service.as_bytes())?;
         let layer = flat.origin(&path)?;
         // A link that leads nowhere is as good as no file.
         flat.real(&path)?;
@@ -171,7 +171,10 @@ fn judge_service(
 ) {
     let flat = loaded.flat();
     let own = place(flat, service);
-    let first = if own.is_some() { service } else { OTHER };
+    let in_one_file =
+        !files.has_directory && files.read(service).is_some_and(|lines| !lines.is_empty());
+    let has_own = own.is_some() || in_one_file;
+    let first = if has_own { service } else { OTHER };
     let (path, layer) = own
         .clone()
         .or_else(|| place(flat, OTHER))
@@ -184,7 +187,7 @@ fn judge_service(
     let walked = |kind: Kind, caller: Caller<'_>| -> Option<Outcome> {
         let step = |line: &Line| answers(loaded, caller, line);
         let mut stack = pam::stack(first, kind, &mut |name: &str| files.read(name), &step)?;
-        if own.is_some() && stack.is_empty() {
+        if has_own && stack.is_empty() {
             // What a service leaves out, the service `other` decides.
             stack = pam::stack(OTHER, kind, &mut |name: &str| files.read(name), &step)?;
         }
@@ -356,6 +359,14 @@ impl<'a> Files<'a> {
             Some(path) => path.as_bytes().to_vec(),
             None => place(self.flat, name)?.0,
         };
+        // Elsewhere nothing was read.
+        let is_read = |directory: &&str| path.starts_with(format!("{directory}/").as_bytes());
+        if !DIRECTORIES.iter().any(|directory| is_read(&directory)) && self.flat.has(&path) {
+            let layer = self.flat.origin(&path).unwrap_or(0);
+            let problem = "it lies outside of the directories that are read";
+            self.unreadable.borrow_mut().insert((path, layer, problem));
+            return None;
+        }
         match self.flat.read_through_links(&path) {
             Lookup::Absent => None,
             Lookup::Bytes { bytes, .. } => Some(pam::parse(bytes)),

@@ -4,6 +4,7 @@ use super::super::accounts::doas::{self, Identity};
 use super::super::accounts::sudoers::{self, Person, Sudoers, Who};
 use super::super::finding::{Finding, Severity};
 use super::super::flatten::Flat;
+use super::super::interest::Interest;
 use super::super::paths::{join, shown, split};
 use super::accounts::{Entrant, Runtime, readable};
 use super::quoted;
@@ -106,6 +107,17 @@ fn collect(flat: &Flat<'_>, file: &[u8], findings: &mut Vec<Finding>) -> Vec<Sou
             };
             let targets = if include.directory {
                 let mut files = flat.files_in(&target);
+                if !Interest::is_read(&target) {
+                    let message = format!(
+                        "{} includes {}, which is not among the directories that are read",
+                        shown(&path),
+                        shown(&target)
+                    );
+                    let layer = flat.origin(&target).unwrap_or(0);
+                    let rule = "account-unreadable";
+                    let severity = Severity::High;
+                    findings.push(Finding::of_path(rule, severity, layer, &target, message));
+                }
                 files.retain(|file| sudoers::is_included(split(file).1));
                 files
             } else {

@@ -30,6 +30,7 @@ mod layers;
 mod part;
 mod plain;
 mod resolve;
+mod resolver_here;
 mod shared;
 mod stop;
 mod tree;
@@ -68,12 +69,12 @@ use super::timings::now;
 use super::tools::Tools;
 use install::Installation;
 use plain::Asked;
+use resolver_here::Here;
 use stop::Stop;
 use wheel::contested;
-use without_the_base::Here;
 
 pub(super) use layers::layers;
-pub(super) use part::{Part, parts};
+pub(super) use part::{parts, told_of};
 pub(super) use shared::items as shared_items;
 pub(super) use without_the_base::without_the_base;
 

@@ -20,7 +20,7 @@ use super::super::locked_wheel::{Artifact, LockedWheel, Pin};
 use super::super::overlay::overlay_owned;
 use super::super::trusted::{self, Job};
 use super::stop::Stop;
-use super::{Given, Reach, without_the_base};
+use super::{Given, Reach, resolver_here};
 use crate::app::requirement::normalize;
 
 /// Largest lock file that is read, in bytes.
@@ -149,7 +149,7 @@ fn compile(
     };
     // What is wrong is said by the installation in one go, where everybody looks for it.
     let outcome = match given.here {
-        Some(here) => without_the_base::resolver(given, here, job)?,
+        Some(here) => resolver_here::resolver(given, here, job)?,
         None => trusted::run(context.telling(&Silent), base, tools, job)?,
     };
     if outcome.exit != Exit::Code(0) {

@@ -106,6 +106,9 @@ impl Leaks {
             let entry = entry.map_err(|error| failed(error.into()))?;
             let name = entry.path().strip_prefix(directory).unwrap_or(entry.path());
             search.file(name);
+            if entry.path_is_symlink() {
+                search.target(&std::fs::read_link(entry.path()).map_err(failed)?);
+            }
             if entry.file_type().is_file() {
                 let mut file = File::open(entry.path()).map_err(failed)?;
                 loop {

@@ -104,6 +104,12 @@ impl<'a> Search<'a> {
         self.finish_file();
     }
 
+    /// What a link leads to.
+    pub(super) fn target(&mut self, target: &Path) {
+        self.feed(target.as_os_str().as_bytes());
+        self.finish_file();
+    }
+
     /// A whole document, not one of a layer.
     pub(super) fn document(&mut self, place: &str, bytes: &[u8]) {
         place.clone_into(&mut self.place);
@@ -176,8 +182,7 @@ impl Witness for Search<'_> {
     fn member(&mut self, member: &Member) {
         self.file(&member.path);
         if let MemberKind::Symlink(target) | MemberKind::HardLink(target) = &member.kind {
-            self.feed(Path::new(target).as_os_str().as_bytes());
-            self.finish_file();
+            self.target(Path::new(target));
         }
         for value in member.xattrs.values() {
             self.feed(value);

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::layer::remove_tree;
 use crate::oci::{sha256_hex, to_canonical_json};
 use crate::progress::{Progress, human_size};
 use crate::rootfs::User;
@@ -52,7 +51,9 @@ pub(super) struct Owner<'a> {
 /// The directory of one build.
 pub(super) struct PackageCache {
     directory: PathBuf,
-    lasting: bool,
+    /// Where it lies between builds. Away from there while scripts write to it: what a build that was killed
+    /// has left in it was not looked through, and another one at the same time has one of its own.
+    home: Option<PathBuf>,
 }
 
 impl PackageCache {
@@ -66,27 +67,17 @@ impl PackageCache {
         let user = owner.user;
         let wanted = owner.request.package_cache && !common.no_cache && common.pinned.is_none();
         let application = if wanted { application(owner) } else { None };
-        let Some(key) = application else {
-            let directory = root.aside("packages")?;
-            build_root::give(&directory, user)?;
-            return Ok(Self {
-                directory,
-                lasting: false,
-            });
+        let directory = root.aside("packages")?;
+        let home = match application {
+            Some(key) => Some(store.cache_dir(KIND)?.join(key)),
+            None => None,
         };
-        let directory = store.cache_dir(KIND)?.join(key);
-        if fs::symlink_metadata(&directory).is_err() {
-            match build_root::make(&directory, 0o755) {
-                // Another build of the application was faster.
-                Err(_) if directory.is_dir() => {}
-                made => made?,
-            }
+        if let Some(home) = &home {
+            // Where there is none, the empty one that was made just now is the first.
+            let _ = fs::rename(home, &directory);
         }
         build_root::give(&directory, user)?;
-        Ok(Self {
-            directory,
-            lasting: true,
-        })
+        Ok(Self { directory, home })
     }
 
     pub(super) fn mount(&self) -> Mount {
@@ -109,21 +100,22 @@ impl PackageCache {
     /// Removes what has become too large to keep, and what has one of these in it: the next build,
     /// which is not given them, would find them there.
     pub(super) fn close(self, leaks: &Leaks, progress: &dyn Progress) -> Result<(), BuildError> {
-        if !self.lasting {
+        let Some(home) = self.home else {
             return Ok(());
-        }
+        };
         let size = size(&self.directory);
         let because = if size > MAX {
             format!("has grown to {}", human_size(size))
-        } else if let Err(found) = leaks.check_tree(&self.directory) {
-            format!("is not fit for the next build ({found})")
+        } else if leaks.check_tree(&self.directory).is_err() {
+            "holds a login or a secret of this build".to_owned()
         } else {
+            // Where another build was faster, its own stays.
+            let _ = fs::rename(&self.directory, &home);
             return Ok(());
         };
         progress.warning(&format!(
             "the cache of pip and npm for this application {because}, and is removed"
         ));
-        remove_tree(&self.directory)?;
         Ok(())
     }
 }

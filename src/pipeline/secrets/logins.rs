@@ -2,7 +2,7 @@
 
 /// Whether a variable's name says that its value is secret.
 pub(in super::super) fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
+    let name = name.to_ascii_uppercase().replace('-', "_");
     let anywhere = [
         "PASSWORD",
         "PASSWD",
@@ -14,9 +14,10 @@ pub(in super::super) fn is_secret(name: &str) -> bool {
         "ACCESS_KEY",
         "PRIVATE_KEY",
         "CREDENTIAL",
+        "AUTHORIZATION",
     ];
     // `DB_PASS`, npm's `_auth`; but not `PASS_COUNT`, and `PWD` is a directory.
-    let last = ["_PASS", "_PWD", "_AUTH"];
+    let last = ["_PASS", "_PWD", "_AUTH", "_PAT", "SIGNATURE"];
     !name.ends_with("_KEY_ID")
         && (anywhere.iter().any(|word| name.contains(word))
             || last.iter().any(|word| name.ends_with(word)))
@@ -25,13 +26,13 @@ pub(in super::super) fn is_secret(name: &str) -> bool {
 /// The values of parameters in the URLs of a value that are logins (`?token=…`).
 pub(in super::super) fn parameters(value: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for word in value.split_whitespace() {
+    for word in value.split([' ', '\t', '\n', '\r', '"', '\'']) {
         let Some((_, query)) = word.split_once('?') else {
             continue;
         };
         for pair in query.split(['&', ';', '#']) {
             if let Some((name, value)) = pair.split_once('=')
-                && (is_secret(name) || ["key", "auth", "sig", "signature"].contains(&name))
+                && (is_secret(name) || ["key", "auth", "sig"].contains(&name))
             {
                 found.push(value.to_owned());
             }
