@@ -8,8 +8,8 @@ mod merged;
 mod stacked;
 mod user;
 
-use std::ffi::{OsStr, OsString};
 use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
