@@ -48,6 +48,7 @@ mod registry_faults;
 mod registry_platforms;
 mod release_switches;
 mod run;
+mod runtime_image;
 mod s2i;
 mod sandbox;
 mod secrets_and_policies;

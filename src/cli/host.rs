@@ -12,8 +12,8 @@ use super::printer::{Printer, Words};
 use super::{attach, audit};
 use super::{
     builder, complete, completions, container, copy, dev, doctor, export, help, image, images,
-    import, index, inspect, laptop, login, prune, pull, push, referrers, rm, run, s2i, store, tag,
-    tags, usage, verify_build, version,
+    import, index, inspect, laptop, logging, login, prune, pull, push, referrers, rm, run, s2i,
+    store, tag, tags, usage, verify_build, version,
 };
 use crate::app::cli::AppCommand;
 
@@ -185,28 +185,6 @@ impl Command {
     }
 }
 
-/// What parts of the program that nobody watches (a container's supervisor) have to say, on stderr,
-/// where `WARPDRIVE_LOG` asks for it (`warn`, `debug`, `warpdrive::container=debug`).
-fn log() {
-    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("WARPDRIVE_LOG") {
-        let subscriber = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .finish();
-        // Nobody else sets one.
-        let _ = tracing::subscriber::set_global_default(subscriber);
-    }
-}
-
-/// As `WARPDRIVE_LOG=debug` asks for; what that variable says is stronger.
-pub(super) fn log_all() {
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter("debug")
-        .with_writer(std::io::stderr)
-        .finish();
-    let _ = tracing::subscriber::set_global_default(subscriber);
-}
-
 /// Parses the arguments, carries the command out, and gives the exit code.
 pub fn main() -> ExitCode {
     CompleteEnv::with_factory(Cli::command)
@@ -243,7 +221,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    log();
+    logging::as_asked();
     let words = match (cli.quiet, cli.verbose) {
         (true, _) => Words::Quiet,
         (_, true) => Words::Verbose,

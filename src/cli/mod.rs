@@ -26,6 +26,7 @@ mod index;
 mod inspect;
 mod laptop;
 mod limits;
+mod logging;
 mod login;
 mod platform;
 mod printer;
