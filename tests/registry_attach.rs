@@ -5,6 +5,7 @@
 
 use std::fs;
 
+use crate::support::fake_registry::Reply;
 use crate::support::process;
 use crate::support::registry::Registry;
 use crate::support::skopeo;
@@ -78,6 +79,23 @@ fn files_are_attached_listed_and_copied_where_the_list_is_under_a_tag() {
     );
     assert_eq!(again["digest"], first["digest"]);
     let report = there.place().join("report.html").display().to_string();
+    let file = there.place().join("parts.json").display().to_string();
+    let plain = there.run(&[
+        "attach",
+        &name,
+        &file,
+        "--artifact-type",
+        SPDX,
+        "--media-type",
+        SPDX,
+        "--annotation",
+        "by=crew",
+    ]);
+    let place = one.reference("crew/opal");
+    assert_eq!(
+        plain,
+        format!("{place}@{}\n", first["digest"].as_str().unwrap())
+    );
     let second = json(
         &there,
         &[
@@ -219,11 +237,7 @@ fn a_list_that_another_program_has_written_over_is_written_again() {
         method: "PUT",
         part: "/manifests/sha256-",
         times: 1,
-        reply: |asked, _| {
-            asked
-                .complete
-                .then(|| crate::support::fake_registry::Reply::new(201))
-        },
+        reply: |asked, _| asked.complete.then(|| Reply::new(201)),
     };
     let registry = SoundRegistry::start(vec![lost], Held::default());
     let (there, _) = pushed(&[registry.address()]);
@@ -236,11 +250,7 @@ fn a_list_that_another_program_has_written_over_is_written_again() {
         method: "PUT",
         part: "/manifests/sha256-",
         times: usize::MAX,
-        reply: |asked, _| {
-            asked
-                .complete
-                .then(|| crate::support::fake_registry::Reply::new(201))
-        },
+        reply: |asked, _| asked.complete.then(|| Reply::new(201)),
     };
     let registry = SoundRegistry::start(vec![lost], Held::default());
     let (there, _) = pushed(&[registry.address()]);
@@ -250,6 +260,30 @@ fn a_list_that_another_program_has_written_over_is_written_again() {
     let words = process::words(&output);
     assert_eq!(output.status.code(), Some(5), "{words}");
     assert!(words.contains("at the same time"), "{words}");
+}
+
+/// A manifest that is there and on no list is not attached, whatever else went well.
+#[test]
+fn a_list_that_is_refused_is_an_error() {
+    for status in [400, 404, 500] {
+        let refused = Fault {
+            method: "PUT",
+            part: "/manifests/sha256-",
+            times: usize::MAX,
+            reply: match status {
+                400 => |_, _| Some(Reply::new(400).body("no indexes here")),
+                404 => |_, _| Some(Reply::new(404).body("no indexes here")),
+                _ => |_, _| Some(Reply::new(501).body("no indexes here")),
+            },
+        };
+        let registry = SoundRegistry::start(vec![refused], Held::default());
+        let (there, _) = pushed(&[registry.address()]);
+        let name = format!("{}/crew/opal:1", registry.address());
+        let file = there.place().join("parts.json").display().to_string();
+        let output = there.output(&["attach", &name, &file, "--artifact-type", SPDX]);
+        let words = process::words(&output);
+        assert_eq!(output.status.code(), Some(5), "{status}: {words}");
+    }
 }
 
 #[test]

@@ -658,6 +658,13 @@ fn a_helper_and_a_file_that_fail_are_told() {
     let (code, words) = pull("/nonexistent/auth.json");
     assert_eq!(code, 1, "{words}");
     assert!(words.contains("/nonexistent/auth.json"), "{words}");
+    // Where no login is asked for, too.
+    let open = Registry::start();
+    let name = open.reference("crew/opal:1");
+    let output = here.output(&["pull", &name, "--authfile", "/nonexistent/auth.json"]);
+    let words = process::words(&output);
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    assert!(words.contains("/nonexistent/auth.json"), "{words}");
 }
 
 #[test]

@@ -53,9 +53,8 @@ fn forward(port: u16, asked: &Asked) -> Reply {
     let mut reply = Reply::new(answer.status).body(answer.body.clone());
     for (name, value) in &answer.headers {
         match name.to_ascii_lowercase().as_str() {
-            "connection" | "transfer-encoding" => {}
             "content-length" if head => reply = reply.length(value.parse().unwrap()),
-            "content-length" => {}
+            "connection" | "content-length" | "transfer-encoding" => {}
             _ => reply = reply.header(name, value.clone()),
         }
     }
@@ -74,10 +73,10 @@ enum Cut {
 }
 
 /// A proxy before the registry that cuts once, at the `nth` request (from 0) of a method whose target holds
-/// `part`.
+/// `place`.
 fn cutting(
     registry: &Registry,
-    (method, part, nth): (&'static str, &'static str, usize),
+    (method, place, nth): (&'static str, &'static str, usize),
     cut: Cut,
 ) -> FakeRegistry {
     let port = registry.port();
@@ -86,7 +85,7 @@ fn cutting(
         if !asked.complete {
             return Reply::new(100);
         }
-        let fits = asked.method == method && asked.target.contains(part);
+        let fits = asked.method == method && asked.target.contains(place);
         let hit = fits && {
             let mut seen = seen.lock().unwrap();
             *seen += 1;
@@ -200,7 +199,7 @@ fn another_process_goes_on_at_the_border() {
         .spawn()
         .unwrap();
     let (lock, changed) = &*gate;
-    let wait = Duration::from_secs(60);
+    let wait = Duration::from_mins(1);
     let (reached, _) = changed
         .wait_timeout_while(lock.lock().unwrap(), wait, |held| held.0 < 3)
         .unwrap();

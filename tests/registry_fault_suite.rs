@@ -808,6 +808,40 @@ fn pushes() -> Vec<Row> {
             Well,
         ),
         row(
+            "a registry that has not implemented a blob in a PUT",
+            Push,
+            on("PUT", uploads, ALWAYS, |asked, _| at_most::<1>(asked, 501)),
+            Well,
+        ),
+        row(
+            "a registry that fails on a blob in a PUT",
+            Push,
+            on("PUT", uploads, ALWAYS, |asked, _| at_most::<1>(asked, 500)),
+            Well,
+        ),
+        row(
+            "a registry that says how many bytes it has where the last of them belongs",
+            Push,
+            {
+                let mut faults = on("PATCH", uploads, ALWAYS, |asked, held| {
+                    if !asked.complete {
+                        return None;
+                    }
+                    let right = crate::support::sound_registry::answer(asked, held);
+                    let last = right.headers.iter().find(|(name, _)| name == "Range")?;
+                    let last: usize = last.1.split_once('-')?.1.parse().ok()?;
+                    let mut odd = right.clone();
+                    odd.headers.retain(|(name, _)| name != "Range");
+                    Some(odd.header("Range", format!("0-{}", last + 1)))
+                });
+                faults.extend(on("PUT", uploads, ALWAYS, |asked, _| {
+                    at_most::<150_000>(asked, 413)
+                }));
+                faults
+            },
+            Well,
+        ),
+        row(
             "a registry that takes no end of an upload",
             Push,
             on("PUT", uploads, ALWAYS, |_, _| Some(Reply::new(405))),

@@ -274,7 +274,10 @@ pub(super) fn tell(report: &PushReport, context: &Context) {
         report.mounted,
         report.existing
     ));
-    context
-        .printer
-        .result(format!("{}@{}", report.reference, report.digest));
+    let name = &report.reference;
+    context.printer.result(if name.contains('@') {
+        name.clone()
+    } else {
+        format!("{name}@{}", report.digest)
+    });
 }

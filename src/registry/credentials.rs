@@ -69,6 +69,15 @@ impl Credentials {
         Self { files, named }
     }
 
+    /// A file that was named has to be there, whether a registry asks for a login or not: with a slip in its
+    /// name the pull of a public image would go well, and the next one not.
+    pub(crate) fn check(&self) -> Result<(), RegistryError> {
+        for path in self.files.iter().take(self.named) {
+            AuthFile::read(&Self::meant(path), true)?;
+        }
+        Ok(())
+    }
+
     /// The file that a named one means: in a directory, the one with a usual name.
     fn meant(path: &Path) -> PathBuf {
         let inside = || NAMES.iter().map(|name| path.join(name));

@@ -89,7 +89,7 @@ struct Push<'a> {
 }
 
 impl Push<'_> {
-    /// Sends what a manifest or an index needs, then itself.
+    /// Sends what a manifest or an index needs, then itself, and has it listed by what it refers to.
     fn tree(
         &self,
         entry: &Descriptor,
@@ -103,19 +103,37 @@ impl Push<'_> {
             .map_err(|error| error.into_error(&what, "reading a manifest", entry.digest()))?;
         let claimed = entry.media_type().to_string();
         let (media_type, document) = Document::parse_any(&bytes, Some(&claimed), &what)?;
-        let manifest = match document {
-            Document::Manifest(manifest) => manifest,
+        let entry = descriptor(media_type, entry.digest().clone(), entry.size());
+        let listed = match document {
+            Document::Manifest(manifest) => {
+                self.image(&entry, &bytes, &manifest, tag_or_digest, report)?
+            }
             Document::Index(index) => {
                 for child in index.manifests() {
                     self.tree(child, child.digest().as_ref(), report)?;
                 }
-                return self.manifest(entry, media_type.as_ref(), &bytes, tag_or_digest);
+                self.manifest(&entry, &bytes, tag_or_digest)?
             }
         };
-        let source = mount_source(&manifest, self.repository);
-        let wanted = blobs_of(&manifest);
+        if listed {
+            return Ok(());
+        }
+        referrers::list(self.repository, &entry, &bytes, self.progress)
+    }
+
+    /// Sends the blobs of a manifest, then itself. Whether the registry says that it lists it by its subject.
+    fn image(
+        &self,
+        entry: &Descriptor,
+        bytes: &[u8],
+        manifest: &ImageManifest,
+        tag_or_digest: &str,
+        report: &mut PushReport,
+    ) -> Result<bool, RegistryError> {
+        let source = mount_source(manifest, self.repository);
+        let wanted = blobs_of(manifest);
         self.send(&wanted, source.as_deref(), report)?;
-        let put = || self.manifest(entry, media_type.as_ref(), &bytes, tag_or_digest);
+        let put = || self.manifest(entry, bytes, tag_or_digest);
         let error = match put() {
             Err(error @ RegistryError::Status { .. }) => error,
             outcome => return outcome,
@@ -140,7 +158,7 @@ impl Push<'_> {
             && self.stands_for(entry, tag_or_digest)
             && !self.mend(&wanted, source.as_deref(), report)?
         {
-            return Ok(());
+            return Ok(false);
         }
         Err(error)
     }
@@ -273,18 +291,11 @@ impl Push<'_> {
     fn manifest(
         &self,
         entry: &Descriptor,
-        media_type: &str,
         bytes: &[u8],
         tag_or_digest: &str,
-    ) -> Result<(), RegistryError> {
-        let entry = descriptor(media_type, entry.digest().clone(), entry.size());
-        let name = tag_or_digest;
-        let repository = self.repository;
-        let listed = repository.put_manifest(&entry, bytes.to_vec(), name, self.progress)?;
-        if listed {
-            return Ok(());
-        }
-        referrers::list(repository, &entry, bytes, self.progress)
+    ) -> Result<bool, RegistryError> {
+        self.repository
+            .put_manifest(entry, bytes.to_vec(), tag_or_digest, self.progress)
     }
 }
 

@@ -133,6 +133,8 @@ impl Client {
                 .filter(|value| !value.is_empty())
                 .map(PathBuf::from)
         };
+        let credentials = Credentials::new(&options.auth_files, &variable);
+        credentials.check()?;
         let configuration = Configuration::load(&variable)?;
         insecure.extend(configuration.insecure_hosts());
         Ok(Self {
@@ -147,7 +149,7 @@ impl Client {
                 options.patience,
                 options.limit,
             )?,
-            credentials: Credentials::new(&options.auth_files, &variable),
+            credentials,
             retry: options.retry,
             jobs: options.jobs.map(|jobs| jobs.clamp(1, MAX_JOBS)),
             chunk_size: options.chunk_size,

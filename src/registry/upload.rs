@@ -3,7 +3,8 @@
 //!
 //! An upload that is cut goes on from where the registry says it is (`GET` of the upload's place, then
 //! `PATCH` with the rest), in another process too; from the start where that fails. A registry, or a
-//! proxy before it, that does not take a blob whole (413, 405) gets it in pieces, halved until they pass.
+//! proxy before it, that does not take a blob whole (413, 405, 501; 500 may mean it) gets it in pieces,
+//! halved until they pass.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -75,7 +76,7 @@ enum Refused<'r> {
     Sent(Sent),
     /// 413: it is too large.
     Size(Response<'r>),
-    /// 405: not by this method.
+    /// 405, 501: not by this method.
     Way(Response<'r>),
 }
 
@@ -368,6 +369,7 @@ impl<'a> Upload<'a> {
         } = place;
         let whole = offset == 0
             && !self.repository.wants_pieces()
+            && !pieces.stepwise.get()
             && self.piece(pieces, least).is_none_or(|piece| piece >= size);
         while offset < size && !whole {
             let length = self
@@ -397,8 +399,10 @@ impl<'a> Upload<'a> {
             url = self.next(&response)?;
             self.remember(&url);
             pieces.sent.set(0);
+            let sent = offset + length;
             let told = response.header("range").and_then(range::received);
-            let next = told.unwrap_or(offset + length);
+            // It has no byte more than it got: some registries say the number of bytes for the last one.
+            let next = told.filter(|told| *told != sent + 1).unwrap_or(sent);
             if next <= offset || next > offset + length {
                 return Ok(Sent::Interrupted {
                     reason: format!("it says that it has {next} bytes of {}", offset + length),
@@ -434,8 +438,21 @@ impl<'a> Upload<'a> {
             .header("content-type", "application/octet-stream")
             .payload(payload);
         let outcome = self.ask(&request, false, &self.sent(0, pieces))?;
+        // A registry that knows uploads in pieces alone may say so in the words of a failure.
+        if whole
+            && outcome
+                .as_ref()
+                .is_ok_and(|response| response.status() == 500)
+        {
+            pieces.stepwise.set(true);
+        }
         match self.finish(outcome, &[201, 204, 200], &url, resumed, true)? {
-            Ok(_) => Ok(Sent::Done),
+            Ok(_) => {
+                if pieces.stepwise.get() {
+                    self.repository.note_wants_pieces();
+                }
+                Ok(Sent::Done)
+            }
             Err(Refused::Sent(sent)) => Ok(sent),
             Err(Refused::Size(response)) if whole => {
                 self.smaller(response, size, least)?;
@@ -509,7 +526,7 @@ impl<'a> Upload<'a> {
         }
         match status {
             413 => return Ok(Err(Refused::Size(response))),
-            405 => return Ok(Err(Refused::Way(response))),
+            405 | 501 => return Ok(Err(Refused::Way(response))),
             _ => {}
         }
         // 404: the registry has lost the upload; 416: it has other bytes than we think. What was begun
@@ -559,6 +576,8 @@ impl<'a> Upload<'a> {
 struct Pieces {
     /// The largest piece, where that is another than the registry's own.
     size: Cell<Option<u64>>,
+    /// It failed as a whole, so the next try is by `PATCH`.
+    stepwise: Cell<bool>,
     /// What has gone out of the present request.
     sent: Cell<u64>,
 }
