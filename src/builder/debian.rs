@@ -286,10 +286,19 @@ fn is_installed(program: &str) -> bool {
 }
 
 /// `mmdebstrap`, which ends when this process does, killed or not, where util-linux is there to see to
-/// it: as root with all that it has started, which is in a process namespace of its own then. (Without
-/// root it makes one itself, and its helpers know processes by the numbers outside.)
+/// it: as root with all that it has started, which is in a process namespace of its own then, and with
+/// all that it has mounted, which the host never sees: a `/dev` left in the store would be taken away
+/// with it. (Without root it makes both itself, and its helpers know processes by the numbers outside.)
 fn tied(privilege: Privilege) -> Command {
-    const TOGETHER: [&str; 5] = ["unshare", "--pid", "--fork", "--kill-child=KILL", "--"];
+    const TOGETHER: [&str; 7] = [
+        "unshare",
+        "--mount",
+        "--propagation=private",
+        "--pid",
+        "--fork",
+        "--kill-child=KILL",
+        "--",
+    ];
     if !is_installed("setpriv") || !is_installed("unshare") {
         return Command::new("mmdebstrap");
     }

@@ -318,6 +318,7 @@ impl From<crate::transport::TransportError> for CommandError {
             E::Oci(error) => return error.into(),
             E::Place { .. } => (ExitStatus::Usage, "place-invalid"),
             E::Shape { .. } => (ExitStatus::Usage, "shape-impossible"),
+            E::Index { .. } => (ExitStatus::Usage, "platforms-several"),
             E::NoSuchImage { .. } | E::Ambiguous { .. } => (ExitStatus::Failure, "image-missing"),
             E::Malformed { .. } | E::Digest { .. } | E::Archive { .. } => {
                 (ExitStatus::Failure, "image-malformed")

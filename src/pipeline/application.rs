@@ -23,6 +23,7 @@ use super::dependencies::{self, Phase1};
 use super::environment::{self, WheelCache};
 use super::error::BuildError;
 use super::inputs::{self, FILES, Inputs};
+use super::leaks::Leaks;
 use super::materials::Materials;
 use super::network::Code;
 use super::overlay::overlay_owned;
@@ -126,11 +127,12 @@ fn inputs(materials: &Materials<'_>, phase1: &Phase1, smoke: bool) -> Result<Inp
     if let Some(listed) = materials.listed() {
         inputs.add("what is locked", listed)?;
     }
-    if materials.without_sandbox && !request.byte_code {
+    if materials.without_sandbox.is_some() && !request.byte_code {
         inputs.add("no byte-code", &true)?;
     }
     let secrets: Vec<&String> = request.secrets.iter().map(|secret| &secret.id).collect();
     inputs.add("the list of secrets", &secrets)?;
+    inputs.add_bounds(&request.budget)?;
     Ok(inputs)
 }
 
@@ -171,7 +173,7 @@ pub(super) fn phase<'scope, 'env: 'scope>(
         && (result.smoked || !smoke)
     {
         progress.step(" -----> Application unchanged, from the cache in the registry");
-        if !materials.without_sandbox {
+        if materials.without_sandbox.is_none() || !Leaks::new(request).is_empty() {
             let layer = &result.layer.layer.descriptor;
             materials.last.fetch(context, std::iter::once(layer))?;
         }
@@ -182,6 +184,9 @@ pub(super) fn phase<'scope, 'env: 'scope>(
             unfinished: None,
         });
     }
+    if let Some(reasons) = materials.without_sandbox {
+        reasons.refuse_to_make()?;
+    }
     let told = SandboxInputs::of_application(request, materials.listed());
     let mode = IdMode::current();
     let scratch = store.scratch("application")?;
@@ -189,7 +194,7 @@ pub(super) fn phase<'scope, 'env: 'scope>(
         upper: scratch.path().join("upper"),
         work: scratch.path().join("work"),
     };
-    let chown = mode.chown_allowed() && !materials.without_sandbox;
+    let chown = mode.chown_allowed() && materials.without_sandbox.is_none();
     let chown = chown.then_some((APP_UID, APP_GID));
     let src = make_app_root(&upper.upper, chown.is_some())?;
     std::fs::create_dir(&upper.work).map_err(|error| BuildError::Write {
@@ -197,7 +202,7 @@ pub(super) fn phase<'scope, 'env: 'scope>(
         source: error,
     })?;
     tree.stage(&src, chown)?;
-    if materials.without_sandbox {
+    if materials.without_sandbox.is_some() {
         let plan = without_sandbox::assemble(materials, &phase1.result, &upper.upper)?;
         let layer = layer_of(materials, phase1, &upper.upper, &[])?;
         return Ok(Phase2 {

@@ -239,7 +239,7 @@ pub(super) fn makes(context: Context<'_>, definition: &Definition) -> Result<boo
         request,
         progress,
     } = context;
-    if !is_made_by_root() {
+    if !can_make() {
         return Ok(false);
     }
     debian::build(
@@ -253,9 +253,10 @@ pub(super) fn makes(context: Context<'_>, definition: &Definition) -> Result<boo
     Ok(true)
 }
 
-/// Whether this process can have mmdebstrap work: inside of a user namespace that cannot make one of its own.
-fn is_made_by_root() -> bool {
-    debian::is_possible() && debian::privilege(IdMode::current()) == Some(debian::Privilege::Root)
+/// Whether this process can have mmdebstrap work, as root: with subordinate ids it is root in a namespace that
+/// has them all, in which mmdebstrap need not, and could not, make another.
+fn can_make() -> bool {
+    debian::is_possible() && debian::privilege(IdMode::current()).is_some()
 }
 
 fn mirror(request: &Request) -> debian::Mirror<'_> {
@@ -280,7 +281,7 @@ pub(super) fn adds(
         request,
         progress,
     } = context;
-    if !is_made_by_root() {
+    if !can_make() {
         return Ok(false);
     }
     let mirror = mirror(request);

@@ -192,7 +192,13 @@ fn unnamed(context: Context<'_>, source: &Collected) -> Result<Built, BuildError
         && request.place.base_file().is_none()
         && {
             base::refresh(context, &builder)?;
-            s2i::is_builder(store, &builder, s2i::PullPolicy::IfNotPresent, progress)?
+            s2i::is_builder(
+                store,
+                &builder,
+                tree,
+                s2i::PullPolicy::IfNotPresent,
+                progress,
+            )?
         }
     {
         let source = s2i::Source::of_request(tree.clone(), &request.source);

@@ -202,9 +202,11 @@ fn build_in<'scope, 'env: 'scope>(
     for note in &detected.notes {
         progress.step(&format!("---> {note}"));
     }
-    let because = without_sandbox::reasons(request, &reading.files, &detected, base.python.minor());
-    if way.without_sandbox && !because.is_empty() {
-        return Err(BuildError::NeedsSandbox { because });
+    let reasons = without_sandbox::reasons(request, &reading.files, &detected, &base.python);
+    if way.without_sandbox && !reasons.always.is_empty() {
+        return Err(BuildError::NeedsSandbox {
+            because: reasons.all(),
+        });
     }
     let of_tree = pitfalls::warnings(tree);
     let of_openshift = pitfalls::of_openshift(&request.env);
@@ -237,7 +239,7 @@ fn build_in<'scope, 'env: 'scope>(
         on_builder: None,
         locked: locked.as_ref(),
         last: way.last,
-        without_sandbox: way.without_sandbox,
+        without_sandbox: way.without_sandbox.then_some(&reasons),
         time: time.unwrap_or(DEFAULT_SOURCE_TIME),
     };
     let first = Materials {
@@ -368,7 +370,7 @@ fn build_in<'scope, 'env: 'scope>(
     )?;
     built.report.sandbox = Some(SandboxReport {
         used: !way.without_sandbox,
-        because,
+        because: reasons.all(),
     });
     built.report.runtime = runs_on.map(|chosen| chosen.report(&base));
     built.report.because.clone_from(&detected.because);
@@ -382,6 +384,7 @@ fn build_in<'scope, 'env: 'scope>(
         &share::Results {
             base: &base,
             dependencies: (&phase1.key, &dependencies),
+            parts: &phase1.parts,
             application: (&phase2.key, &phase2.result),
         },
     )?;

@@ -74,7 +74,7 @@ impl DaemonArgs {
             ));
         }
         if self.loglevel.is_some_and(|level| level >= 3) {
-            super::super::host::log_all();
+            super::super::logging::all();
         }
     }
 }
