@@ -35,9 +35,8 @@ impl Names {
         let mut found = Self::None;
         for word in words {
             found = match (word.to_ascii_lowercase().as_str(), found) {
-                (":all:" | "true" | "1", _) => Self::All,
                 (":none:" | "false" | "0", _) => Self::None,
-                (_, Self::All) => Self::All,
+                (":all:" | "true" | "1", _) | (_, Self::All) => Self::All,
                 (name, Self::None) => Self::These(BTreeSet::from([normalize(name)])),
                 (name, Self::These(mut names)) => {
                     names.insert(normalize(name));

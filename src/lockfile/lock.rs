@@ -146,7 +146,7 @@ impl Lock {
         let known: Option<(BTreeSet<String>, BTreeSet<String>)> = match &self.document {
             Document::Uv(document) => {
                 let home = settings.get("home").and_then(|home| files::join("", &home));
-                let home = self.from_here(&home.unwrap_or_default());
+                let home = self.seen_from_here(&home.unwrap_or_default());
                 if document.members().contains(&home) {
                     choice.member = home;
                 }
@@ -293,7 +293,7 @@ impl Lock {
         if let Document::Uv(document) = &self.document
             && self.choice.member.is_empty()
             && document.metadata("").is_none()
-            && let home = self.from_here(home)
+            && let home = self.seen_from_here(home)
             && document.members().contains(&home)
         {
             self.choice.member = home;
@@ -301,7 +301,7 @@ impl Lock {
     }
 
     /// A directory of the tree, as the lock has it.
-    fn from_here(&self, directory: &str) -> String {
+    fn seen_from_here(&self, directory: &str) -> String {
         let below = match self.directory.as_str() {
             "" => Some(directory),
             here => directory.strip_prefix(here),
