@@ -10,7 +10,7 @@ use crate::support::native::needs_library;
 use crate::support::package_index::{WSGI, Wheel};
 use crate::support::process::{self, words};
 use crate::support::skopeo;
-use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive};
+use crate::support::warpdrive::{PYTHON_311, PYTHON_311_RUN, Warpdrive};
 
 #[test]
 fn packages_of_an_aptfile_are_in_the_image() {
@@ -136,4 +136,22 @@ fn a_missing_shared_library_is_named_with_its_package_and_added() {
         "/usr/lib/x86_64-linux-gnu",
     ]);
     assert!(found.contains("libxcb.so.1"), "{found}");
+}
+
+/// A real one: gcc is there, and one header is not.
+#[test]
+fn a_failed_compilation_names_the_package_of_the_missing_header() {
+    let warpdrive = Warpdrive::with(PYTHON_311);
+    let source = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(source.path().join(name), text).unwrap();
+    write("wsgi.py", WSGI);
+    write("requirements.txt", "python-ldap==3.4.4\n");
+    let (status, said) = warpdrive.refuses(source.path(), &[]);
+    assert_eq!(status, 3, "{said}");
+    let cause = "The compilation needs the header sasl/sasl.h, which is not in the builder image; \
+                 Debian's package libsasl2-dev has it.";
+    assert!(said.contains(cause), "{said}");
+    let remedy = "build-packages = [\"libsasl2-dev\"] in [tool.warpdrive]";
+    assert!(said.contains(remedy), "{said}");
+    assert!(!said.contains("no compiler"), "{said}");
 }

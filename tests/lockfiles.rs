@@ -296,6 +296,35 @@ fn a_bound_name_is_asked_of_its_index_alone() {
     assert!(!indexes.asked_for_corplib().is_empty());
 }
 
+/// The lock lies with the application, and the top of the tree says nothing of packages.
+#[test]
+fn a_lock_below_the_top_is_what_counts() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let indexes = Indexes::start();
+    let public = indexes.public.url();
+    let question = "import corplib, small; print(corplib.VERSION, small.VERSION)";
+    for (manager, files) in indexes.projects() {
+        // Found by itself, and named.
+        let more: &[&str] = match manager {
+            "uv" | "pipenv" => &[],
+            _ => &["--set", "home=backend"],
+        };
+        let place = tempfile::tempdir().unwrap();
+        let below = lay_out(&files);
+        fs::rename(below.path(), place.path().join("backend")).unwrap();
+        fs::write(place.path().join("README.md"), "no list of packages\n").unwrap();
+        let report = build(&warpdrive, place.path(), &public, more);
+        assert_eq!(report["plan"]["home"], "backend", "{manager}");
+        let versions = warpdrive.python("app", question);
+        assert_eq!(versions.trim(), "1.5 1.0", "{manager}");
+        let asked = indexes.asked_for_corplib();
+        assert_eq!(asked, Vec::<String>::new(), "{manager}");
+        // Nothing changed.
+        let again = build(&warpdrive, place.path(), &public, more);
+        assert_eq!(again["cache"]["dependencies"], "hit", "{manager}");
+    }
+}
+
 #[test]
 fn a_file_with_other_bytes_is_not_installed() {
     let warpdrive = Warpdrive::with(PYTHON_311_RUN);

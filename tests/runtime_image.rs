@@ -61,7 +61,20 @@ fn an_application_runs_on_the_slim_twin_that_fits() {
         "{said}"
     );
 
+    // Both come together, unless one alone is asked for.
+    let made = |more: &[&str]| -> Value {
+        let arguments = [&["builder", "build", "--json", PYTHON_311], more].concat();
+        serde_json::from_str(&warpdrive.run(&arguments)).unwrap()
+    };
+    let without = made(&["--without-run"]);
+    assert_eq!(
+        (&without["cached"], &without["run"]),
+        (&true.into(), &Value::Null)
+    );
     warpdrive.import_builder(PYTHON_311_RUN);
+    let both = made(&[]);
+    assert_eq!(both["run"]["name"], PYTHON_311_RUN);
+    assert_eq!(both["run"]["cached"], true);
     let (on_twin, said) = build(&warpdrive, source, &[]);
     assert_eq!(base(&on_twin), PYTHON_311_RUN);
     assert_eq!(on_twin["builder"]["reference"], PYTHON_311);

@@ -105,7 +105,7 @@ impl CommandError {
             "The compilation needs {what}, which is not in the builder image; Debian's package {package} has it."
         ));
         self.hint = Some(format!(
-            "name {package} in a file Aptfile at the root of the source, or take a builder image with it"
+            "build-packages = [\"{package}\"] in [tool.warpdrive] of pyproject.toml adds it for the build; or take a builder image with it"
         ));
         self.more_hints.clear();
         self

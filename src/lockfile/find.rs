@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::app::declared::binding::Bindings;
-use crate::app::files::Files;
+use crate::app::files::{self, Files};
 use crate::app::listed::Listed;
 use crate::app::lock as pylock_file;
-use crate::app::project::Project;
+use crate::app::project::{Project, Source};
 use crate::app::requirement::{self, LineKind};
 use crate::app::settings::{Settings, SettingsError};
 
@@ -44,6 +44,8 @@ pub fn find<'p>(
     environment: &BTreeMap<String, String>,
     project: impl FnOnce() -> Result<&'p Project, SettingsError>,
 ) -> Result<Option<Found>, LockfileError> {
+    let home = settings.get("home").and_then(|home| files::join("", &home));
+    let home = home.unwrap_or_default();
     let said = settings.get("dependencies");
     let said = Manager::ALL
         .into_iter()
@@ -55,29 +57,66 @@ pub fn find<'p>(
         .unwrap_or_default()
         .split_whitespace()
         .collect();
-    let (manager, file) = match (said, named.as_slice()) {
+    let (manager, file, directory) = match (said, named.as_slice()) {
         (None, [file]) if pylock_file::is_lock(file) && files.is_file(file) => {
-            (Manager::Pylock, (*file).to_owned())
+            (Manager::Pylock, (*file).to_owned(), "")
         }
         (Some(Manager::Pip), _) | (None, [_, ..]) => return unlocked(files, project),
         (Some(manager), _) => {
             let file = manager.file();
-            if !files.is_file(file) {
-                return Err(LockfileError::Missing {
-                    manager: manager.name(),
-                    file,
-                    mend: manager.mend().to_owned(),
-                });
+            let below = files::join(&home, file).filter(|below| files.is_file(below));
+            match below {
+                _ if files.is_file(file) => (manager, file.to_owned(), ""),
+                Some(below) => (manager, below, home.as_str()),
+                None => {
+                    return Err(LockfileError::Missing {
+                        manager: manager.name(),
+                        file,
+                        mend: manager.mend().to_owned(),
+                    });
+                }
             }
-            (manager, file.to_owned())
         }
-        (None, []) => match the_only(files)? {
-            None | Some((Manager::Pip, _)) => return unlocked(files, project),
-            Some(found) => found,
+        (None, []) => match the_only(files, "")? {
+            Some((manager, file)) if manager != Manager::Pip => (manager, file, ""),
+            _ => {
+                let project = project()?;
+                match of_home(files, &home, project)? {
+                    Some((manager, file)) => (manager, file, home.as_str()),
+                    None => return unlocked(files, || Ok(project)),
+                }
+            }
         },
     };
-    let lock = Lock::open(files, settings, environment, manager, file)?;
+    let lock = Lock::open(files, settings, environment, manager, (&file, directory))?;
     Ok(Some(Found::Lock(Box::new(lock))))
+}
+
+/// The lock in the application's directory, where the top of the tree says nothing of packages.
+fn of_home(
+    files: &dyn Files,
+    home: &str,
+    project: &Project,
+) -> Result<Option<(Manager, String)>, LockfileError> {
+    if home.is_empty() {
+        return Ok(None);
+    }
+    let is_elsewhere = |file: &&String| files::parent(file) != home;
+    let list = match &project.source {
+        Source::Static { file, .. } | Source::Dynamic { file } if is_elsewhere(&file) => {
+            return Ok(None);
+        }
+        Source::Requirements(lists) => lists.iter().find(is_elsewhere),
+        _ => None,
+    };
+    let found = the_only(files, home)?.filter(|(manager, _)| *manager != Manager::Pip);
+    match (found, list) {
+        (Some((manager, file)), Some(list)) => Err(LockfileError::Several {
+            found: vec![list.clone(), file],
+            choices: vec![Manager::Pip, manager],
+        }),
+        (found, _) => Ok(found),
+    }
 }
 
 /// Without a lock, what the project binds to a place is taken from there.
@@ -89,25 +128,32 @@ fn unlocked<'p>(
     Ok(Bound::read(files, project()?, &bindings)?.map(|bound| Found::Bound(Box::new(bound))))
 }
 
-/// The lock of a tree that nothing is said about.
-fn the_only(files: &dyn Files) -> Result<Option<(Manager, String)>, LockfileError> {
+/// The lock of a directory that nothing is said about.
+fn the_only(
+    files: &dyn Files,
+    directory: &str,
+) -> Result<Option<(Manager, String)>, LockfileError> {
+    let below = |name: &str| files::join(directory, name).unwrap_or_default();
     let mut found: Vec<(Manager, String)> = Vec::new();
     for manager in [Manager::Uv, Manager::Poetry, Manager::Pdm, Manager::Pipenv] {
-        if files.is_file(manager.file()) {
-            found.push((manager, manager.file().to_owned()));
+        let file = below(manager.file());
+        if files.is_file(&file) {
+            found.push((manager, file));
         }
     }
-    for entry in files.list("") {
-        if pylock_file::is_lock(&entry.name) && files.is_file(&entry.name) {
+    for entry in files.list(directory) {
+        let file = below(&entry.name);
+        if pylock_file::is_lock(&entry.name) && files.is_file(&file) {
             // One that warpdrive wrote is of another list, which counts.
-            let text = files.text(&entry.name).unwrap_or_default();
+            let text = files.text(&file).unwrap_or_default();
             let ours = pylock_file::Document::parse(&text).is_ok_and(|document| document.is_ours());
             if !ours {
-                found.push((Manager::Pylock, entry.name));
+                found.push((Manager::Pylock, file));
             }
         }
     }
-    let list = Manager::Pip.file();
+    let list = below(Manager::Pip.file());
+    let list = list.as_str();
     let only_pylock = found.iter().all(|(manager, _)| *manager == Manager::Pylock);
     let listed = files.is_file(list) && !only_pylock && {
         let exported = found.iter().any(|(manager, file)| {

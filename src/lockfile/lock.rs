@@ -11,10 +11,11 @@ use crate::app::package::is_package;
 use crate::app::requirement::{self, normalize};
 use crate::app::settings::{Settings, SettingsError};
 
+use super::binaries::Binaries;
 use super::error::LockfileError;
 use super::manager::Manager;
 use super::marker::Chosen;
-use super::packages::Locked;
+use super::packages::{File, Locked};
 use super::target::Target;
 use super::{fit, pdm, pipenv, poetry, pylock, uv};
 
@@ -26,8 +27,11 @@ pub struct Lock {
     document: Document,
     /// `pyproject.toml` or `Pipfile`; empty where there is none.
     project: Table,
+    /// Where it is, with what it was written for; the paths in it are from here.
+    directory: String,
     /// The project itself is installed, too.
     package: bool,
+    binaries: Binaries,
     choice: Choice,
     files: Vec<String>,
 }
@@ -85,12 +89,12 @@ impl Lock {
         settings: &Settings,
         environment: &BTreeMap<String, String>,
         manager: Manager,
-        file: String,
+        (file, directory): (&str, &str),
     ) -> Result<Self, LockfileError> {
         let mend = manager.mend().to_owned();
-        let text = files.text(&file).unwrap_or_default();
+        let text = files.text(file).unwrap_or_default();
         let document = parse(manager, &text).map_err(|problem| LockfileError::Unreadable {
-            file: file.clone(),
+            file: file.to_owned(),
             problem,
             mend: mend.clone(),
         })?;
@@ -98,7 +102,8 @@ impl Lock {
             Manager::Pipenv => pipenv::PIPFILE,
             _ => "pyproject.toml",
         };
-        let project = match files.text(project_file) {
+        let project_file = files::join(directory, project_file).unwrap_or_default();
+        let project = match files.text(&project_file) {
             Some(text) => toml::from_str::<Table>(&text).map_err(|error| {
                 LockfileError::Settings(SettingsError::Pyproject {
                     message: error.message().to_owned(),
@@ -107,16 +112,18 @@ impl Lock {
             None => Table::new(),
         };
         let mut lock = Self {
-            package: manager != Manager::Pipenv && is_package(files, "", &project),
-            files: vec![file.clone()],
+            package: manager != Manager::Pipenv && is_package(files, directory, &project),
+            files: vec![file.to_owned()],
             choice: Choice::default(),
+            binaries: Binaries::read(manager, files, directory, &project, environment),
             manager,
-            file,
+            file: file.to_owned(),
+            directory: directory.to_owned(),
             document,
             project,
         };
         lock.choose(settings, environment)?;
-        lock.check(files, project_file)?;
+        lock.check(files, &project_file)?;
         Ok(lock)
     }
 
@@ -139,7 +146,7 @@ impl Lock {
         let known: Option<(BTreeSet<String>, BTreeSet<String>)> = match &self.document {
             Document::Uv(document) => {
                 let home = settings.get("home").and_then(|home| files::join("", &home));
-                let home = home.unwrap_or_default();
+                let home = self.seen_from_here(&home.unwrap_or_default());
                 if document.members().contains(&home) {
                     choice.member = home;
                 }
@@ -236,11 +243,9 @@ impl Lock {
             Document::Uv(document) => {
                 let mut read = BTreeSet::new();
                 for member in document.members() {
-                    let path = if member.is_empty() {
-                        "pyproject.toml".to_owned()
-                    } else {
-                        format!("{member}/pyproject.toml")
-                    };
+                    let path = files::join(&self.directory, &member)
+                        .and_then(|place| files::join(&place, "pyproject.toml"))
+                        .unwrap_or_default();
                     let Some(text) = files.text(&path) else {
                         return Err(stale(&path, "it is not there"));
                     };
@@ -288,10 +293,28 @@ impl Lock {
         if let Document::Uv(document) = &self.document
             && self.choice.member.is_empty()
             && document.metadata("").is_none()
-            && document.members().iter().any(|member| member == home)
+            && let home = self.seen_from_here(home)
+            && document.members().contains(&home)
         {
-            home.clone_into(&mut self.choice.member);
+            self.choice.member = home;
         }
+    }
+
+    /// A directory of the tree, as the lock has it.
+    fn seen_from_here(&self, directory: &str) -> String {
+        let below = match self.directory.as_str() {
+            "" => Some(directory),
+            here => directory.strip_prefix(here),
+        };
+        below
+            .unwrap_or(directory)
+            .trim_start_matches('/')
+            .to_owned()
+    }
+
+    /// The files of a package that may be taken: wheels or archives of sources, or both.
+    pub fn allowed(&self, name: &str, files: &[File]) -> Vec<File> {
+        self.binaries.allowed(name, files)
     }
 
     pub fn file(&self) -> &str {
@@ -416,9 +439,16 @@ impl Lock {
                 path: String::new(),
                 extras: String::new(),
                 editable: true,
-                named_in: "pyproject.toml".to_owned(),
+                named_in: files::join(&self.directory, "pyproject.toml").unwrap_or_default(),
                 is_listed: false,
             });
+        }
+        for project in &mut locked.projects {
+            // A pylock's paths are of the tree already.
+            if self.manager != Manager::Pylock || project.path.is_empty() {
+                let place = files::join(&self.directory, &project.path);
+                project.path = place.unwrap_or_default();
+            }
         }
         // The project itself comes last: what it depends on is there then.
         locked

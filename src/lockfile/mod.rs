@@ -8,6 +8,7 @@
 //! index, runs a program or knows of images: the pipeline fetches the files that are named, each from
 //! where the lock says and nowhere else.
 
+mod binaries;
 mod bound;
 mod error;
 mod find;

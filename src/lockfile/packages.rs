@@ -87,6 +87,12 @@ pub struct File {
 }
 
 impl File {
+    pub(super) fn is_wheel(&self) -> bool {
+        self.name
+            .rsplit_once('.')
+            .is_some_and(|(_, extension)| extension.eq_ignore_ascii_case("whl"))
+    }
+
     /// The last part of a URL's path.
     pub(super) fn name_of(url: &str) -> String {
         let path = url.split(['?', '#']).next().unwrap_or(url);

@@ -169,6 +169,66 @@ fn what_is_said_where_no_lock_can_count() {
     }
 }
 
+/// In the application's directory, where the top says nothing of packages.
+#[test]
+fn a_lock_below_the_top_is_that_of_the_applications_directory() {
+    let home = || Memory::new().with(".warpdrive/home", "backend");
+    let below = || {
+        home()
+            .with(
+                "backend/uv.lock",
+                UV.replace("virtual = \".\"", "editable = \".\""),
+            )
+            .with("backend/pyproject.toml", PROJECT)
+    };
+    let lock = found(&below()).unwrap().unwrap();
+    assert_eq!(lock.file(), "backend/uv.lock");
+    assert_eq!(
+        lock.preview().files,
+        ["backend/uv.lock", "backend/pyproject.toml"]
+    );
+    let locked = lock.select(&Target::of("3.11.2", "glibc 2.36")).unwrap();
+    assert_eq!(locked.packages.len(), 1);
+    assert_eq!(locked.projects.len(), 1);
+    assert_eq!(locked.projects[0].path, "backend");
+
+    let said = below().with(
+        "pyproject.toml",
+        "[tool.warpdrive]\ndependencies = \"uv\"\n",
+    );
+    assert_eq!(found(&said).unwrap().unwrap().file(), "backend/uv.lock");
+    // What the top says counts, and two who say something are two.
+    let top = below().with("uv.lock", UV).with("pyproject.toml", PROJECT);
+    assert_eq!(found(&top).unwrap().unwrap().file(), "uv.lock");
+    let top = below().with("pyproject.toml", PROJECT);
+    assert!(found(&top).unwrap().is_none());
+    let two = found(&below().with("requirements.txt", "flask\n")).unwrap_err();
+    assert!(
+        two.to_string().contains("requirements.txt") && two.to_string().contains("backend/uv.lock"),
+        "{two}"
+    );
+    let two = found(&below().with("backend/requirements.txt", "flask\n")).unwrap_err();
+    assert!(
+        two.to_string().contains("backend/requirements.txt"),
+        "{two}"
+    );
+    let stale = below().with(
+        "backend/pyproject.toml",
+        PROJECT.replace("flask>=3", "flask>=4"),
+    );
+    let stale = found(&stale).unwrap_err().to_string();
+    assert!(
+        stale.contains("backend/uv.lock") && stale.contains("backend/pyproject.toml"),
+        "{stale}"
+    );
+    // Without a home it is a stranger's.
+    assert!(
+        found(&below().with(".warpdrive/home", ""))
+            .unwrap()
+            .is_none()
+    );
+}
+
 #[test]
 fn variables_of_uv_choose_groups() {
     let project = format!(

@@ -74,6 +74,7 @@ pub(super) fn named(files: &dyn Files, settings: &Settings) -> Result<Packages, 
 fn place(setting: &str, origin: &Origin) -> String {
     match origin {
         Origin::File(file) if file.ends_with(setting) => file.clone(),
+        Origin::File(file) => format!("{file}: {setting}"),
         origin => format!("{origin}: {setting}"),
     }
 }

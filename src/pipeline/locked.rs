@@ -196,11 +196,22 @@ fn of_lock(
     })?;
     let mut chosen = Vec::new();
     for ((name, version, indexes, _, subdirectory), files) in waiting.into_iter().zip(named) {
-        let file = choose(&files, target).ok_or_else(|| LockfileError::Unusable {
+        // A file that the project itself names is what it names.
+        let allowed = if indexes.is_empty() {
+            files.clone()
+        } else {
+            lock.allowed(&name, &files)
+        };
+        let file = choose(&allowed, target).ok_or_else(|| LockfileError::Unusable {
             file: lock.file().to_owned(),
             problem: format!(
-                "{name} {version} has no file in it for Python {} on this base image ({libc}), and no archive of its source",
+                "{name} {version} has no file in it for Python {} on this base image ({libc}){}",
                 target.python(),
+                if allowed.len() == files.len() {
+                    ", and no archive of its source"
+                } else {
+                    " that may be taken: the settings or variables of its manager leave out wheels or archives of sources"
+                },
             ),
         })?;
         chosen.push(Chosen {

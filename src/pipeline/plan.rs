@@ -128,7 +128,15 @@ impl<'a> Reading<'a> {
         let environment = &self.options.environment;
         let mut lock = lockfile::find(&self.files, settings, environment, || self.unlocked())?;
         let listed = lock.as_ref().map(Found::preview);
-        let detected = self.detect(listed.as_ref(), None)?;
+        let mut detected = self.detect(listed.as_ref(), None)?;
+        if lock.is_none() && detected.found_below {
+            // The lock lies where the application was found.
+            let there = &detected.project;
+            lock = lockfile::find(&self.files, &there.settings, environment, || Ok(there))?;
+            if let Some(lock) = &lock {
+                detected = self.detect(Some(&lock.preview()), None)?;
+            }
+        }
         if let Some(Found::Lock(lock)) = &mut lock {
             lock.take_member(&detected.plan.home);
         }

@@ -75,7 +75,7 @@ pub(super) fn wish(
 /// The image that the application runs on where that is not the one that it was built on.
 pub(super) struct RunsOn {
     pub(super) image: Option<Base>,
-    /// It was chosen here, and another choice is possible.
+    /// It was chosen here, and what the application was built on would do as well.
     pub(super) is_twin: bool,
     pub(super) because: String,
 }
@@ -154,12 +154,13 @@ impl Choice<'_> {
                 because: "it was named".into(),
             });
         }
-        let because = match self.twin(phase1, loads)? {
+        let own = self.without_build_packages()?;
+        let otherwise = own.as_ref().unwrap_or(self.built_on);
+        let because = match self.twin(phase1, otherwise, loads)? {
             Twin::Taken(twin) => return Ok(twin),
             Twin::Refused { because } => because,
         };
-        let own = self.without_build_packages()?;
-        let added = self.with_libraries(phase1, own.as_ref().unwrap_or(self.built_on))?;
+        let added = self.with_libraries(phase1, otherwise)?;
         Ok(RunsOn {
             image: added.or(own),
             is_twin: false,
@@ -167,10 +168,11 @@ impl Choice<'_> {
         })
     }
 
-    /// The twin, or why it is not taken.
+    /// The twin, or why it is not taken: `otherwise` is what the application runs on then.
     fn twin(
         &self,
         phase1: &Phase1,
+        otherwise: &Base,
         loads: impl Fn(&Base) -> Result<Option<String>, BuildError>,
     ) -> Result<Twin, BuildError> {
         let Context {
@@ -216,12 +218,12 @@ impl Choice<'_> {
             }
             other => other?,
         };
-        if let Some((distribution, program)) = self.lacks_program(phase1, &twin)? {
+        if let Some((distribution, program)) = self.lacks_program(phase1, &twin, otherwise)? {
             return stays(format!(
                 "{distribution} needs {program}, which {name} lacks"
             ));
         }
-        let (mut twin, missing) = match self.fits(phase1, &name, twin)? {
+        let (mut twin, missing) = match self.fits(phase1, &name, twin, otherwise)? {
             Fit::Whole(twin, missing) => (*twin, missing),
             Fit::Lacks(lost) => return stays(format!("{name} lacks {}", lost.in_words())),
         };
@@ -239,14 +241,20 @@ impl Choice<'_> {
         audit_gate::builder(self.context, &twin)?;
         Ok(Twin::Taken(RunsOn {
             image: Some(twin),
-            is_twin: true,
+            is_twin: !self.packages.has_more_to_build(),
             because,
         }))
     }
 
     /// The twin, if need be with packages that `--auto-apt` adds, and what it and the builder lack; or
     /// what it alone lacks.
-    fn fits(&self, phase1: &Phase1, name: &str, twin: Base) -> Result<Fit, BuildError> {
+    fn fits(
+        &self,
+        phase1: &Phase1,
+        name: &str,
+        twin: Base,
+        otherwise: &Base,
+    ) -> Result<Fit, BuildError> {
         let Context {
             store,
             request,
@@ -256,7 +264,7 @@ impl Choice<'_> {
         if missing.is_empty() {
             return Ok(Fit::Whole(Box::new(twin), missing));
         }
-        let known = libraries::missing(store, phase1, self.built_on)?;
+        let known = libraries::missing(store, phase1, otherwise)?;
         let found = missing.packages();
         if request.auto_apt && !found.is_empty() {
             let named = apt::Named::and(self.packages.to_run.as_ref(), found);
@@ -278,6 +286,7 @@ impl Choice<'_> {
         &self,
         phase1: &Phase1,
         twin: &Base,
+        otherwise: &Base,
     ) -> Result<Option<(&'static str, &'static str)>, BuildError> {
         let store = self.context.store;
         let installed = |name: &str| phase1.result.resolved.iter().any(|(own, _)| own == name);
@@ -288,7 +297,7 @@ impl Choice<'_> {
             let has = |base: &Base| -> Result<bool, BuildError> {
                 Ok(Merged(&base.lowers(store)?).exists(Path::new(file)))
             };
-            if !has(twin)? && has(self.built_on)? {
+            if !has(twin)? && has(otherwise)? {
                 return Ok(Some((distribution, program)));
             }
         }
