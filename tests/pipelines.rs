@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -13,7 +14,7 @@ use serde_json::Value;
 
 use crate::pods::Cluster;
 use crate::support::pod::{Step as Container, readable};
-use crate::support::process::words;
+use crate::support::process::{self, words};
 use crate::support::warpdrive::{PYTHON_311, copy_of, example};
 
 fn read<T: DeserializeOwned>(file: &str) -> T {
@@ -210,14 +211,12 @@ fn variables(text: &str) -> Vec<&str> {
         .collect()
 }
 
-#[test]
-fn the_task_is_one_that_tekton_takes() {
-    let task: Task = read("tekton/task.yaml");
+/// Holds a Task against what Tekton takes, and against what its steps may have.
+fn check_task(task: &Task) {
     assert_eq!(
         (task.api_version.as_str(), task.kind.as_str()),
         ("tekton.dev/v1", "Task")
     );
-    assert_eq!(task.metadata.name, "warpdrive");
     assert!(
         task.metadata
             .labels
@@ -274,19 +273,45 @@ fn the_task_is_one_that_tekton_takes() {
         assert!(step.compute_resources.requests.contains_key("cpu"));
     }
     // Who runs code has no login; who has one runs none.
-    let [build, push] = &spec.steps[..] else {
-        panic!("two steps")
-    };
-    assert_eq!((build.name.as_str(), push.name.as_str()), ("build", "push"));
-    assert!(build.workspaces.iter().all(|it| it.name == "source"));
+    let (push, build) = spec.steps.split_last().unwrap();
+    assert_eq!(push.name, "push");
+    for step in build {
+        assert!(step.workspaces.iter().all(|it| it.name == "source"));
+    }
     assert!(push.workspaces.iter().all(|it| it.name != "source"));
-    assert!(
-        push.volume_mounts
-            .iter()
-            .any(|it| it.name == "out" && it.read_only)
-    );
     for workspace in &spec.workspaces {
         assert!(workspace.read_only && workspace.optional == (workspace.name != "source"));
+    }
+    // What is handed on is written by one step, and each has a place for temporary files of its own.
+    for volume in &spec.volumes {
+        let writes = |step: &&Step| {
+            let mut mounts = step.volume_mounts.iter();
+            mounts.any(|mount| mount.name == volume.name && !mount.read_only)
+        };
+        assert_eq!(
+            spec.steps.iter().filter(writes).count(),
+            1,
+            "{}",
+            volume.name
+        );
+    }
+}
+
+#[test]
+fn the_tasks_are_ones_that_tekton_takes() {
+    for (file, name, steps) in [
+        ("tekton/task.yaml", "warpdrive", vec!["build", "push"]),
+        (
+            "tekton/task-phases.yaml",
+            "warpdrive-phases",
+            vec!["dependencies", "application", "push"],
+        ),
+    ] {
+        let task: Task = read(file);
+        check_task(&task);
+        assert_eq!(task.metadata.name, name);
+        let found: Vec<&str> = task.spec.steps.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(found, steps);
     }
 }
 
@@ -299,9 +324,77 @@ struct Run<'c> {
     bound: BTreeMap<String, PathBuf>,
     volumes: BTreeMap<String, PathBuf>,
     results: PathBuf,
+    /// System calls that these nodes do not have.
+    refused: Vec<&'static str>,
 }
 
-impl Run<'_> {
+impl<'c> Run<'c> {
+    /// A run of a Task on the source in a directory.
+    fn new(cluster: &'c Cluster, task: &Task, name: &str, source: &Path) -> Self {
+        let target = cluster.registry.reference(&format!("team/{name}:1"));
+        let mut params = BTreeMap::from([
+            ("IMAGE".to_owned(), vec![target]),
+            ("BUILDER_IMAGE".to_owned(), vec!["the pod's".to_owned()]),
+        ]);
+        for parameter in &task.spec.params {
+            let Some(default) = &parameter.default else {
+                continue;
+            };
+            let words = match default {
+                Value::Array(words) => words
+                    .iter()
+                    .map(|word| word.as_str().unwrap().to_owned())
+                    .collect(),
+                one => vec![one.as_str().unwrap().to_owned()],
+            };
+            params.entry(parameter.name.clone()).or_insert(words);
+        }
+        let login = cluster.pod.directory().join(format!("{name}-login"));
+        fs::create_dir(&login).unwrap();
+        fs::write(login.join("config.json"), r#"{"auths": {}}"#).unwrap();
+        readable(&login);
+        readable(source);
+        let volumes = task.spec.volumes.iter().map(|volume| {
+            let place = format!("{name}-{}", volume.name);
+            (volume.name.clone(), cluster.pod.empty_directory(&place))
+        });
+        Self {
+            volumes: volumes.collect(),
+            results: cluster.pod.empty_directory(&format!("{name}-results")),
+            bound: BTreeMap::from([
+                ("source".to_owned(), source.to_owned()),
+                ("dockerconfig".to_owned(), login),
+            ]),
+            cluster,
+            params,
+            refused: Vec::new(),
+        }
+    }
+
+    /// All steps, and what the results are held against.
+    fn succeeds(&self, task: &Task, expected: &Value) -> Vec<String> {
+        // What a step before left there does not stay.
+        fs::write(self.results.join("IMAGE_URL"), "evil.example/app").unwrap();
+        let mut said = Vec::new();
+        for step in &task.spec.steps {
+            let output = self.run(task, step);
+            assert!(output.status.success(), "{}: {}", step.name, words(&output));
+            said.push(words(&output));
+        }
+        assert_eq!(self.result("IMAGE_DIGEST"), expected["digest"]);
+        assert_eq!(self.result("IMAGE_URL"), self.params["IMAGE"][0]);
+        assert_eq!(self.result("CHAINS-GIT_COMMIT").len(), 40);
+        for described in &task.spec.results {
+            let file = self.results.join(&described.name);
+            assert!(file.exists(), "{}", described.name);
+        }
+        said
+    }
+
+    fn result(&self, name: &str) -> String {
+        fs::read_to_string(self.results.join(name)).unwrap()
+    }
+
     fn fill(&self, text: &str) -> Vec<String> {
         if let Some(name) = text
             .strip_prefix("$(params.")
@@ -334,6 +427,7 @@ impl Run<'_> {
         let words = step.command.iter().chain(&step.args);
         let mut container = Container::new(words.flat_map(|word| self.fill(word)));
         container.read_only = false;
+        container.refused.clone_from(&self.refused);
         for variable in task.spec.step_template.env.iter().chain(&step.env) {
             let value = self.fill(&variable.value).concat();
             container = container.env(format!("{}={value}", variable.name));
@@ -362,63 +456,90 @@ fn the_tasks_steps_build_and_push_the_image_that_root_has() {
     let task: Task = read("tekton/task.yaml");
     let cluster = Cluster::new(PYTHON_311);
     let source = copy_of(&example("flask"), true);
-    readable(source.path());
+    let run = Run::new(&cluster, &task, "task", source.path());
     let expected = cluster.warpdrive.image("flask", source.path(), &[]);
-    let target = cluster.registry.reference("team/task:1");
-    let mut params = BTreeMap::from([
-        ("IMAGE".to_owned(), vec![target.clone()]),
-        ("BUILDER_IMAGE".to_owned(), vec!["the pod's".to_owned()]),
-    ]);
-    for parameter in &task.spec.params {
-        let Some(default) = &parameter.default else {
-            continue;
-        };
-        let words = match default {
-            Value::Array(words) => words
-                .iter()
-                .map(|word| word.as_str().unwrap().to_owned())
-                .collect(),
-            one => vec![one.as_str().unwrap().to_owned()],
-        };
-        params.entry(parameter.name.clone()).or_insert(words);
-    }
-    let login = cluster.pod.directory().join("login");
-    fs::create_dir(&login).unwrap();
-    fs::write(login.join("config.json"), r#"{"auths": {}}"#).unwrap();
-    readable(&login);
-    let volumes = task.spec.volumes.iter().map(|volume| {
-        let place = cluster
-            .pod
-            .empty_directory(&format!("task-{}", volume.name));
-        (volume.name.clone(), place)
-    });
-    let run = Run {
-        volumes: volumes.collect(),
-        results: cluster.pod.empty_directory("task-results"),
-        bound: BTreeMap::from([
-            ("source".to_owned(), source.path().to_owned()),
-            ("dockerconfig".to_owned(), login),
-        ]),
-        cluster: &cluster,
-        params,
+    run.succeeds(&task, &expected);
+}
+
+/// What code of an application tries in a step that has no fence within.
+const REACHES: &str = r#"
+import glob, os, sys
+
+def read(path):
+    return lambda: bool(open(path, "rb").read(1))
+
+def write(path):
+    def attempt():
+        open(path, "ab").write(b"evil")
+        return True
+    return attempt
+
+for name, attempt in [
+    ("login", read("/workspace/dockerconfig/config.json")),
+    ("variable", lambda: bool(os.environ.get("DOCKER_CONFIG"))),
+    ("dependencies", write("/dependencies/dependencies.json")),
+    ("layer", write(glob.glob("/dependencies/blobs/sha256/*")[0])),
+    ("source", write("/workspace/source/wsgi.py")),
+    ("results", write("/tekton/results/IMAGE_DIGEST")),
+]:
+    try:
+        done = attempt()
+    except OSError:
+        done = False
+    print("reaches %s %s" % (name, done), flush=True)
+"#;
+
+/// On nodes without Landlock.
+#[test]
+fn the_steps_of_the_phases_build_the_image_that_root_has_and_have_only_what_they_need() {
+    let task: Task = read("tekton/task-phases.yaml");
+    let cluster = Cluster::new(PYTHON_311);
+    // With packages that are built from source.
+    let source = copy_of(&example("sdist"), true);
+    let mut run = Run::new(&cluster, &task, "sdist", source.path());
+    run.refused = vec!["landlock_create_ruleset"];
+    let expected = cluster.warpdrive.image("sdist", source.path(), &[]);
+    let said = run.succeeds(&task, &expected);
+    assert!(
+        said[1].contains("as the step before has made them"),
+        "{}",
+        said[1]
+    );
+    assert!(said[2].contains("mounted"), "{}", said[2]);
+
+    // With an application that looks around.
+    let source = copy_of(&example("flask"), false);
+    fs::write(source.path().join("reaches.py"), REACHES).unwrap();
+    let hooks = source.path().join(".warpdrive/action_hooks");
+    fs::create_dir_all(&hooks).unwrap();
+    fs::write(hooks.join("build"), "#!/bin/sh\nexec python reaches.py\n").unwrap();
+    process::run(Command::new("chmod").arg("755").arg(hooks.join("build")));
+    let mut run = Run::new(&cluster, &task, "curious", source.path());
+    run.refused = vec!["landlock_create_ruleset"];
+    let [dependencies, application, push] = &task.spec.steps[..] else {
+        panic!("three steps")
     };
-    // What a step before left there does not stay.
-    fs::write(run.results.join("IMAGE_URL"), "evil.example/app").unwrap();
-    for step in &task.spec.steps {
-        let output = run.run(&task, step);
-        assert!(output.status.success(), "{}: {}", step.name, words(&output));
+    let output = run.run(&task, dependencies);
+    assert!(output.status.success(), "{}", words(&output));
+    let output = run.run(&task, application);
+    assert!(output.status.success(), "{}", words(&output));
+    let found = words(&output);
+    for (name, reached) in [
+        ("login", "False"),
+        ("variable", "False"),
+        ("dependencies", "False"),
+        ("layer", "False"),
+        ("source", "False"),
+        // All steps share it, which is why the last one writes each of them anew.
+        ("results", "True"),
+    ] {
+        let line = format!("reaches {name} {reached}");
+        assert!(found.contains(&line), "{line}: {found}");
     }
-    let result = |name: &str| fs::read_to_string(run.results.join(name)).unwrap();
-    assert_eq!(result("IMAGE_DIGEST"), expected["digest"]);
-    assert_eq!(result("IMAGE_URL"), target);
-    assert_eq!(result("CHAINS-GIT_COMMIT").len(), 40);
-    for described in &task.spec.results {
-        assert!(
-            run.results.join(&described.name).exists(),
-            "{}",
-            described.name
-        );
-    }
+    let output = run.run(&task, push);
+    assert!(output.status.success(), "{}", words(&output));
+    let digest = run.result("IMAGE_DIGEST");
+    assert!(digest.len() == 71 && !digest.contains("evil"), "{digest}");
 }
 
 // shipwright.io/v1beta1
@@ -524,9 +645,10 @@ fn the_strategies_are_ones_that_shipwright_takes() {
 /// Every line for warpdrive in the files is one that it takes.
 #[test]
 fn every_option_in_the_files_is_one_of_the_commands() {
-    let task: Task = read("tekton/task.yaml");
+    let tasks: [Task; 2] = ["tekton/task.yaml", "tekton/task-phases.yaml"].map(read);
     let strategy: Strategy = read("shipwright/buildstrategy.yaml");
-    let steps = task.spec.steps.iter().map(|step| step.args.clone());
+    let steps = tasks.iter().flat_map(|task| &task.spec.steps);
+    let steps = steps.map(|step| step.args.clone());
     let others = strategy.spec.steps.iter().map(|step| step.args.clone());
     let mut lines: Vec<Vec<String>> = steps.chain(others).collect();
     for file in ["ci/github.yaml", "ci/gitlab.yaml"] {
@@ -543,7 +665,7 @@ fn every_option_in_the_files_is_one_of_the_commands() {
             }
         }
     }
-    assert!(lines.len() >= 9, "{lines:?}");
+    assert!(lines.len() >= 12, "{lines:?}");
     let page = include_str!("../docs/reference/commands.md");
     for line in lines {
         let command = format!("warpdrive {}", line[0]);
@@ -556,7 +678,8 @@ fn every_option_in_the_files_is_one_of_the_commands() {
             })
             .unwrap_or_else(|| panic!("{command} is in no section"));
         for option in line.iter().filter(|word| word.starts_with("--")) {
-            assert!(section.contains(option.as_str()), "{command} {option}");
+            let name = option.split('=').next().unwrap();
+            assert!(section.contains(name), "{command} {option}");
         }
     }
 }

@@ -104,10 +104,14 @@ fn flask() -> PathBuf {
 
 /// The same where git knows nothing of it, since who owns it is another question.
 fn flask_alone(place: &Path) -> PathBuf {
+    alone("flask", place)
+}
+
+fn alone(name: &str, place: &Path) -> PathBuf {
     let source = place.join("source");
     let copied = std::process::Command::new("cp")
         .arg("-r")
-        .args([&flask(), &source])
+        .args([&example(name), &source])
         .status()
         .unwrap();
     assert!(copied.success());
@@ -387,6 +391,101 @@ fn an_empty_disk_passes_on_what_it_does_not_need_and_runs_nothing() {
     let (hooked, words) = setting.fresh(&source, &[]);
     assert_eq!(hooked["sandbox"]["used"], true, "{words}");
     assert!(words.contains("A sandbox is needed: hooks"), "{words}");
+}
+
+fn require(source: &Path, line: &str) {
+    let list = source.join("requirements.txt");
+    let text = std::fs::read_to_string(&list).unwrap();
+    std::fs::write(&list, format!("{text}{line}\n")).unwrap();
+}
+
+#[test]
+fn one_requirement_more_on_an_empty_disk_needs_no_base_and_no_sandbox() {
+    let place = tempfile::tempdir().unwrap();
+    let source = flask_alone(place.path());
+    let setting = Setting::new(&source);
+    let base = setting.first["layers"][0]["digest"].as_str().unwrap();
+    let is_fetched = || {
+        let log = setting.registry.log();
+        log.lines()
+            .any(|line| line.contains("method=GET") && line.contains(base))
+    };
+    assert!(
+        is_fetched(),
+        "the machine that wrote the cache had the base"
+    );
+    let had = setting.registry.log().len();
+    let before = setting.fetched();
+    require(&source, "humanize==4.17.0");
+    let write = ["--cache-to", setting.cache.as_str()];
+    let (without, words) = setting.fresh(&source, &write);
+    assert_eq!(without["sandbox"]["used"], false, "{words}");
+    assert!(words.contains("without a sandbox"), "{words}");
+    let asked = setting.registry.log()[had..].to_owned();
+    assert!(
+        !asked
+            .lines()
+            .any(|line| line.contains("method=GET") && line.contains(base)),
+        "{asked}"
+    );
+    // Those that share a layer with the new one.
+    let fetched = setting.fetched() - before;
+    assert!((1..=4).contains(&fetched), "{fetched} {words}");
+    let digests = |report: &Value| -> Vec<Value> {
+        let layers = report["layers"].as_array().unwrap().iter();
+        layers.map(|layer| layer["digest"].clone()).collect()
+    };
+    // With a sandbox it is the same image, and what was written to the cache is what a sandbox makes.
+    let (with, words) = setting.fresh(&source, &["--sandbox", "always", write[0], write[1]]);
+    assert_eq!(with["sandbox"]["used"], true, "{words}");
+    assert_eq!(digests(&with), digests(&without), "{words}");
+    assert_eq!(with["digest"], without["digest"], "{words}");
+    // What was made without a sandbox is enough for the next one.
+    require(&source, "six==1.17.0");
+    let (more, words) = setting.fresh(&source, &write);
+    assert_eq!(more["sandbox"]["used"], false, "{words}");
+    let copy = source.join("requirements.txt");
+    std::fs::copy(flask().join("requirements.txt"), &copy).unwrap();
+    let (fewer, words) = setting.fresh(&source, &[]);
+    assert_eq!(fewer["sandbox"]["used"], false, "{words}");
+    assert_eq!(fewer["digest"], setting.first["digest"], "{words}");
+    // What has no wheel is built by code of its own.
+    require(&source, "docopt==0.6.2");
+    let path = source.to_str().unwrap();
+    let output = Warpdrive::new().output(&[
+        "image",
+        &setting.name,
+        "--path",
+        path,
+        "--builder",
+        &setting.builder,
+        "--cache-from",
+        &setting.cache,
+        "--sandbox",
+        "never",
+    ]);
+    let words = process::words(&output);
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    assert!(
+        words.contains("the dependencies are another list than in the last build"),
+        "{words}"
+    );
+}
+
+#[test]
+fn a_django_project_that_has_not_changed_runs_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let source = alone("django", place.path());
+    let setting = Setting::new(&source);
+    let before = setting.fetched();
+    let (again, words) = setting.fresh(&source, &[]);
+    assert_eq!(again["sandbox"]["used"], false, "{words}");
+    assert_eq!(again["digest"], setting.first["digest"], "{words}");
+    assert_eq!(setting.fetched(), before, "{words}");
+    std::fs::write(source.join("more.py"), "ADDED = 1\n").unwrap();
+    let (changed, words) = setting.fresh(&source, &[]);
+    assert_eq!(changed["sandbox"]["used"], true, "{words}");
+    assert!(words.contains("A sandbox is needed: Django"), "{words}");
 }
 
 #[test]

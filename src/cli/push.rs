@@ -44,9 +44,10 @@ pub(super) struct Args {
     /// Name in the registry, where it is another: REGISTRY/PATH[:TAG]; several are pushed one after
     /// the other
     dest: Vec<String>,
-    /// Push an image of an OCI layout, which another step of a pipeline wrote: `oci:DIR[:TAG]`. In an image
-    /// of `builder push` it has to lie on that image's base, whose layers the registry mounts
-    #[arg(long, value_name = "oci:DIR[:TAG]", conflicts_with_all = ["compression", "format"])]
+    /// Push an image of an OCI layout, which another step of a pipeline wrote: `oci:DIR[:TAG]`, or of a
+    /// directory as skopeo writes it: `dir:DIR`. In an image of `builder push` it has to lie on that image's
+    /// base, whose layers the registry mounts
+    #[arg(long, value_name = "PLACE", conflicts_with_all = ["compression", "format"])]
     from: Option<String>,
     /// With --from: the dependencies as the dependency step of the pipeline wrote them; an image with
     /// others is refused
@@ -248,16 +249,16 @@ fn layout(
     on_base: Option<&OnBase<'_>>,
     listener: &Transfers<'_>,
 ) -> Result<Descriptor, CommandError> {
-    let Place::Oci { directory, tag } = Place::parse(from)? else {
+    let place = Place::parse(from)?;
+    if !matches!(place, Place::Oci { .. } | Place::Dir(_)) {
         return Err(CommandError::usage(format!(
-            "--from takes an OCI layout, `oci:DIR`, and this is `{from}`"
+            "--from takes an OCI layout, `oci:DIR`, or `dir:DIR`, and this is `{from}`"
         ))
         .with_hint("`warpdrive copy` has other forms"));
-    };
+    }
     let nothing = BTreeSet::new();
     let elsewhere = on_base.map_or(&nothing, OnBase::elsewhere);
-    let tag = tag.as_deref();
-    let imported = transport::import_without(store, &directory, tag, elsewhere, listener)?;
+    let imported = transport::import_without(store, &place, elsewhere, listener)?;
     pipeline::check_on_base(store, &imported.descriptor, base)?;
     if let (Some(directory), Some(base)) = (dependencies, base) {
         pipeline::check_dependencies(store, &imported.descriptor, base, directory)?;
@@ -265,7 +266,7 @@ fn layout(
     Ok(imported.descriptor)
 }
 
-fn tell(report: &PushReport, context: &Context) {
+pub(super) fn tell(report: &PushReport, context: &Context) {
     context.printer.progress(format!(
         "{} blobs sent ({}), {} mounted, {} there already",
         report.uploaded,

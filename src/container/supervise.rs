@@ -7,9 +7,9 @@
 //! ```
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::ContainerError;
+use super::attach::Attach;
 use super::log::LogWriter;
 use super::ports::PortMapping;
 use super::process::Process;
@@ -18,19 +18,6 @@ use super::record::{self, Record, State};
 use super::session::{Session, exit_status, io_failed};
 use crate::sandbox::{self, Dialer, Sandbox, Spec};
 use crate::store::Store;
-
-/// How the caller is connected to the container.
-#[derive(Debug, Clone, Copy)]
-pub struct Attach {
-    /// What it prints is shown, signals are forwarded.
-    pub foreground: bool,
-    /// Standard input goes to it.
-    pub interactive: bool,
-    /// The tracebacks of a start that failed are left out where the cause is told.
-    pub folded: bool,
-    /// How long a client of a published port waits for a server that is not there (yet).
-    pub patience: Duration,
-}
 
 impl Dial for Dialer {
     fn dial(&self, port: u16) -> std::io::Result<std::net::TcpStream> {

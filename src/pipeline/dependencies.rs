@@ -20,7 +20,7 @@ use super::deferred::{self, Deferred};
 use super::environment::{self, WheelCache};
 use super::error::BuildError;
 use super::fetch;
-use super::fragments::{self, Fragment};
+use super::fragments::{self, Fragment, Part};
 use super::handover;
 use super::inputs::{self, FILES, Inputs};
 use super::installed::{Dependencies, distributions, site_packages};
@@ -52,6 +52,8 @@ pub(super) struct Phase1 {
     /// need of them.
     pub(super) result: Dependencies,
     unwritten: Option<Unwritten>,
+    /// What the next build can know of each distribution without having it; empty where it cannot.
+    pub(super) parts: Vec<Part>,
     /// Nothing that was written before is used.
     no_cache: bool,
 }
@@ -69,6 +71,7 @@ impl Phase1 {
             explanation,
             result,
             unwritten: None,
+            parts: Vec::new(),
             no_cache: false,
         }
     }
@@ -123,6 +126,7 @@ fn inputs(materials: &Materials<'_>, source: &Tree) -> Result<Inputs, BuildError
     }
     let secrets: Vec<&String> = request.secrets.iter().map(|secret| &secret.id).collect();
     inputs.add("the list of secrets", &secrets)?;
+    inputs.add_bounds(&request.budget)?;
     Ok(inputs)
 }
 
@@ -166,7 +170,11 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
             result.resolved.len(),
             age(result.resolved_at)
         ));
-        return Ok(Phase1::complete(key, explain(true)?, result));
+        let parts = fragments::parts(materials, &result)?;
+        return Ok(Phase1 {
+            parts,
+            ..Phase1::complete(key, explain(true)?, result)
+        });
     }
     if !request.upgrade
         && let Some(result) = materials.last.dependencies(&key)
@@ -175,19 +183,25 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
             " -----> Dependencies unchanged, {} distributions from the cache in the registry",
             result.resolved.len()
         ));
-        if !materials.without_sandbox {
+        if materials.without_sandbox.is_none() {
             let layers = result.layers.iter();
             let layers = layers.map(|titled| &titled.layer.descriptor);
             // Not remembered: under this key another application would find it, and it is trusted for this
             // one alone.
             materials.last.fetch(context, layers)?;
         }
-        return Ok(Phase1::complete(key, explain(true)?, result));
+        return Ok(Phase1 {
+            parts: materials.last.parts().to_vec(),
+            ..Phase1::complete(key, explain(true)?, result)
+        });
     }
-    if materials.without_sandbox {
-        let because = "the dependencies are another list than in the last build of the cache";
-        return Err(BuildError::NeedsSandbox {
-            because: vec![because.to_owned()],
+    if let Some(reasons) = materials.without_sandbox {
+        // The application's layer lies on these, and is to be made then.
+        reasons.refuse_to_make()?;
+        let (result, parts) = fragments::without_the_base(materials, &source)?;
+        return Ok(Phase1 {
+            parts,
+            ..Phase1::complete(key, explain(false)?, result)
         });
     }
     let tools = tools::ensure(store, &request.place, progress)?;
@@ -198,6 +212,7 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
                 key,
                 explanation: explain(false)?,
                 result,
+                parts: fragments.iter().filter_map(Part::of).collect(),
                 unwritten: Some(Unwritten {
                     fragments,
                     key: scoped,

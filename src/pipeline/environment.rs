@@ -135,6 +135,29 @@ pub(super) fn variables(
     Ok(env.into_iter().collect())
 }
 
+/// The variables of the resolver where it runs on this machine as it is, with a home of its own.
+pub(super) fn of_the_resolver(
+    inputs: &SandboxInputs,
+    home: &Path,
+) -> Result<Vec<(String, String)>, OciError> {
+    let bundle = ca_bundle(&inputs.host_env);
+    let inside_bundle = inside(CA_INSIDE);
+    let home = home.display().to_string();
+    let variables = variables(inputs, Phase::Dependencies, &[], "", FIXED_TIME)?;
+    let own = |(name, value): (String, String)| {
+        let value = match name.as_str() {
+            "HOME" | "TMPDIR" | "XDG_CACHE_HOME" => home.clone(),
+            "UV_CACHE_DIR" => format!("{home}/cache"),
+            "PATH" => "/usr/bin:/bin".to_owned(),
+            "VIRTUAL_ENV" => return None,
+            _ if value == inside_bundle => bundle.as_ref()?.display().to_string(),
+            _ => value,
+        };
+        Some((name, value))
+    };
+    Ok(variables.into_iter().filter_map(own).collect())
+}
+
 /// The variables of a container of the finished image, with those of the build below them.
 pub(super) fn of_a_container(
     inputs: &SandboxInputs,

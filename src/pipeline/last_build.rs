@@ -6,6 +6,8 @@
 //! fetches them. Since code of the application and of sdists may have made them, no other application's
 //! build finds them; the tag is made of the application's name.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -22,7 +24,10 @@ use super::base::{self, Base};
 use super::context::Context;
 use super::draft::in_oci_words;
 use super::error::BuildError;
+use super::fragments::Part;
 use super::installed::Dependencies;
+use super::titled_layer::TitledLayer;
+use super::tree::{APP_ROOT, exists_below};
 
 const KIND: &str = "build";
 const FORMAT: u32 = 1;
@@ -42,6 +47,9 @@ struct Record {
     base: Facts,
     dependencies: Keyed<Dependencies>,
     application: Keyed<Application>,
+    /// Of the dependencies, if each is a distribution by itself.
+    #[serde(default)]
+    parts: Vec<Part>,
 }
 
 /// All that a build without the base image's files knows of them.
@@ -53,6 +61,9 @@ struct Facts {
     python: Python,
     /// `/etc/passwd`.
     accounts: Option<String>,
+    /// Nothing is in the application's root but what the builder layer has there.
+    #[serde(default)]
+    bare_app_root: bool,
 }
 
 /// The last build, if a cache has it.
@@ -137,6 +148,26 @@ impl LastBuild {
     pub(super) fn dependencies(&self, key: &str) -> Option<Dependencies> {
         let (_, record) = self.found.as_ref()?;
         (record.dependencies.key == key).then(|| record.dependencies.result.clone())
+    }
+
+    /// What is known of each distribution of phase 1.
+    pub(super) fn parts(&self) -> &[Part] {
+        self.found
+            .as_ref()
+            .map_or(&[], |(_, record)| record.parts.as_slice())
+    }
+
+    /// The layers of phase 1, whatever its key.
+    pub(super) fn layers(&self) -> &[TitledLayer] {
+        self.found
+            .as_ref()
+            .map_or(&[], |(_, record)| &record.dependencies.result.layers)
+    }
+
+    /// Whether the base has nothing in the application's root that a package could lie over.
+    pub(super) fn has_bare_app_root(&self) -> bool {
+        let found = self.found.as_ref();
+        found.is_some_and(|(_, record)| record.base.bare_app_root)
     }
 
     /// The same of phase 2.
@@ -231,6 +262,9 @@ impl LastBuild {
         {
             return Ok(Some(record.base.clone()));
         }
+        let lowers = base.lowers(store)?;
+        let images_own = lowers.get(1..).unwrap_or_default();
+        let bare_app_root = !exists_below(images_own, Path::new(APP_ROOT));
         let accounts = builder::layer::accounts(store, image, &base.reference)?;
         let accounts = match accounts {
             Some(bytes) => match String::from_utf8(bytes) {
@@ -244,6 +278,7 @@ impl LastBuild {
             config,
             python: base.python.clone(),
             accounts,
+            bare_app_root,
         }))
     }
 
@@ -254,6 +289,7 @@ impl LastBuild {
         (builder, branch): (Option<&str>, &str),
         base: &Base,
         dependencies: Keyed<&Dependencies>,
+        parts: &[Part],
         application: Keyed<&Application>,
     ) -> Result<Option<Item>, BuildError> {
         let Some(facts) = self.facts(context.store, base)? else {
@@ -290,6 +326,7 @@ impl LastBuild {
                 key: application.key,
                 result: application.result.clone(),
             },
+            parts: parts.to_vec(),
         };
         Ok(Some(Item {
             tag: Tag::Moving(tag(context, builder, branch)?),

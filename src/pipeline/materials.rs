@@ -9,6 +9,7 @@ use super::base::Base;
 use super::context::Context;
 use super::last_build::LastBuild;
 use super::locked::Locked;
+use super::without_sandbox::Reasons;
 
 /// The project and the images, as the steps before have found them.
 #[derive(Clone, Copy)]
@@ -22,11 +23,13 @@ pub(super) struct Materials<'a> {
     pub(super) base: &'a Base,
     /// What it runs on.
     pub(super) runtime: &'a Base,
+    /// What it can run on instead where it cannot be loaded there.
+    pub(super) on_builder: Option<&'a Base>,
     pub(super) locked: Option<&'a Locked>,
     /// What a cache in a registry knows of the last build.
     pub(super) last: &'a LastBuild,
-    /// Nothing is run, and the base's files are not here.
-    pub(super) without_sandbox: bool,
+    /// Nothing is run, and the base's files are not here; with what would need a sandbox.
+    pub(super) without_sandbox: Option<&'a Reasons>,
     /// The reference time of the application's files.
     pub(super) time: i64,
 }

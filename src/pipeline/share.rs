@@ -8,7 +8,7 @@ use super::application_result::Application;
 use super::base::Base;
 use super::context::Context;
 use super::error::BuildError;
-use super::fragments;
+use super::fragments::{self, Part};
 use super::installed::Dependencies;
 use super::last_build::{Keyed, LastBuild};
 use super::parallel::largest_first;
@@ -21,6 +21,8 @@ const AT_ONCE: usize = 8;
 pub(super) struct Results<'a> {
     pub(super) base: &'a Base,
     pub(super) dependencies: (&'a str, &'a Dependencies),
+    /// What is known of the distributions.
+    pub(super) parts: &'a [Part],
     pub(super) application: (&'a str, &'a Application),
 }
 
@@ -45,6 +47,7 @@ pub(super) fn share(
     let Results {
         base,
         dependencies,
+        parts,
         application,
     } = *results;
     let mut items = fragments::shared_items(context, base, &dependencies.1.wheels)?;
@@ -59,6 +62,7 @@ pub(super) fn share(
                 key: dependencies.0.to_owned(),
                 result: dependencies.1,
             },
+            parts,
             Keyed {
                 key: application.0.to_owned(),
                 result: application.1,

@@ -7,6 +7,7 @@
 //!
 //! Left out are what needs the base image: loading the application once, and the audit.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,8 +21,8 @@ use crate::app::assemble::compiler::{
     self, Check, Sources, Unkept, VARIABLES, arguments, converse,
 };
 use crate::app::plan::{MODULES_DIRECTORY, Start};
-use crate::app::python_version::PythonVersion;
 use crate::builder::APP_ROOT;
+use crate::builder::python::Python;
 
 use super::assets;
 use super::error::BuildError;
@@ -31,12 +32,49 @@ use super::materials::Materials;
 use super::request::Request;
 use super::{environment, tree};
 
-/// What of an application and of a request needs a sandbox, in words.
+/// What needs a sandbox, in words.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reasons {
+    /// Whatever a cache has.
+    pub(super) always: Vec<String>,
+    /// If the application's layer has to be made.
+    pub(super) to_make: Vec<String>,
+}
+
+impl Reasons {
+    pub(super) fn all(&self) -> Vec<String> {
+        [self.to_make.as_slice(), &self.always].concat()
+    }
+
+    /// Refuses to make the application's layer where that runs something.
+    pub(super) fn refuse_to_make(&self) -> Result<(), BuildError> {
+        if self.to_make.is_empty() {
+            return Ok(());
+        }
+        Err(BuildError::NeedsSandbox {
+            because: self.to_make.clone(),
+        })
+    }
+}
+
+/// What of an application and of a request needs a sandbox.
 pub(super) fn reasons(
     request: &Request,
     files: &TreeFiles<'_>,
     detected: &Detected,
-    python: PythonVersion,
+    python: &Python,
+) -> Reasons {
+    Reasons {
+        always: of_the_request(request, files, detected),
+        to_make: of_the_application(request, files, detected, python),
+    }
+}
+
+fn of_the_application(
+    request: &Request,
+    files: &TreeFiles<'_>,
+    detected: &Detected,
+    python: &Python,
 ) -> Vec<String> {
     let mut found = Vec::new();
     let mut when = |is: bool, words: &str| {
@@ -65,6 +103,25 @@ pub(super) fn reasons(
     }
     let jupyter = matches!(detected.plan.start, Start::Jupyter { .. });
     when(jupyter, "Jupyter's configuration is written in the image");
+    if request.byte_code && interpreter(python).is_none() {
+        when(
+            true,
+            &format!(
+                "there is no python{} here that could compile (--no-byte-code leaves that out)",
+                python.minor
+            ),
+        );
+    }
+    found
+}
+
+fn of_the_request(request: &Request, files: &TreeFiles<'_>, detected: &Detected) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut when = |is: bool, words: &str| {
+        if is {
+            found.push(words.to_owned());
+        }
+    };
     when(
         !assets::notes(files, detected).is_empty(),
         "a front end is built",
@@ -80,25 +137,70 @@ pub(super) fn reasons(
         request.pinned.is_some(),
         "an image is made again to compare it",
     );
-    if request.byte_code && interpreter(python).is_none() {
-        when(
-            true,
-            &format!(
-                "there is no python{python} here that could compile (--no-byte-code leaves that out)"
-            ),
-        );
+    found
+}
+
+/// A Python of this machine.
+#[derive(Debug, Clone)]
+pub(super) struct Interpreter {
+    pub(super) path: PathBuf,
+    /// It is of the very version that the base image has, so that it compiles as that one does.
+    pub(super) is_same: bool,
+}
+
+/// What an interpreter says of itself: its version, and the tag of its byte-code.
+const PROBE: &str = "import sys; v = sys.version_info; \
+                     print('%d.%d.%d %s' % (v[0], v[1], v[2], sys.implementation.cache_tag))";
+
+/// A Python of the base image's minor version on this machine, of the same version if there is one.
+pub(super) fn interpreter(python: &Python) -> Option<Interpreter> {
+    let name = format!("python{}", python.minor);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut found: Option<Interpreter> = None;
+    let directories =
+        std::env::split_paths(&path).chain(["/usr/local/bin".into(), "/usr/bin".into()]);
+    let mut seen = HashSet::new();
+    for directory in directories.filter(|directory| directory.is_absolute()) {
+        let path = directory.join(&name);
+        let Some(real) = path
+            .canonicalize()
+            .ok()
+            .filter(|real| seen.insert(real.clone()))
+        else {
+            continue;
+        };
+        let said = Command::new(&path)
+            .args(["-I", "-S", "-c", PROBE])
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output();
+        let said = said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        let said = said.unwrap_or_default();
+        let Some((version, tag)) = said.trim().split_once(' ') else {
+            continue;
+        };
+        if tag != cache_tag(python) {
+            continue;
+        }
+        let is_same = version == python.version;
+        if is_same || found.is_none() {
+            found = Some(Interpreter {
+                path: real,
+                is_same,
+            });
+        }
+        if is_same {
+            break;
+        }
     }
     found
 }
 
-/// A Python of this minor version on this machine.
-fn interpreter(version: PythonVersion) -> Option<PathBuf> {
-    let name = format!("python{version}");
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .filter(|directory| directory.is_absolute())
-        .map(|directory| directory.join(&name))
-        .find(|file| file.is_file())
+/// What CPython of this version calls its byte-code.
+fn cache_tag(python: &Python) -> String {
+    format!("cpython-{}", python.minor.replace('.', ""))
 }
 
 /// Makes of the staged source what phase 2 makes of it, in the tree `upper`; gives the plan.
@@ -127,15 +229,15 @@ pub(super) fn assemble(
     plan.save(&app_root)
         .map_err(|error| BuildError::Unassembled(Box::new(error.into())))?;
     if request.byte_code {
-        compile(base.python.minor(), upper)?;
+        compile(&base.python, upper)?;
     }
     let bytes = serde_json::to_vec(&plan).map_err(|_| BuildError::NoPlan)?;
     serde_json::from_slice(&bytes).map_err(|_| BuildError::NoPlan)
 }
 
 /// Byte-code of the source, and of what was written for the server.
-fn compile(version: PythonVersion, upper: &Path) -> Result<(), BuildError> {
-    let python = interpreter(version).ok_or(BuildError::NoPlan)?;
+fn compile(python: &Python, upper: &Path) -> Result<(), BuildError> {
+    let interpreter = interpreter(python).ok_or(BuildError::NoPlan)?;
     let mut files = Vec::new();
     for place in ["src", MODULES_DIRECTORY] {
         let directory = upper.join(tree::APP_ROOT).join(place);
@@ -150,39 +252,52 @@ fn compile(version: PythonVersion, upper: &Path) -> Result<(), BuildError> {
     let sources = Here {
         upper,
         inside: files,
-        tag: format!("cpython-{}", version.to_string().replace('.', "")),
-    };
-    let failed = |source| BuildError::LocalPython {
-        python: python.clone(),
-        source,
+        tag: cache_tag(python),
     };
     let next = AtomicUsize::new(0);
     let take = || {
         let number = next.fetch_add(1, Ordering::Relaxed);
         (number < sources.inside.len()).then_some(number)
     };
-    let mut child = Command::new(&python)
-        .args(arguments(Check::Checked))
-        .env_clear()
-        .envs(VARIABLES)
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(failed)?;
-    let streams = child.stdin.take().zip(child.stdout.take());
     let ahead = compiler::ahead(sources.inside.len(), 1);
-    let kept = streams.map_or(Ok(()), |(stdin, stdout)| {
-        converse(stdin, stdout, &sources, &take, ahead)
-    });
-    let status = child.wait().map_err(failed)?;
-    match kept {
-        Err(Unkept::Unread(path, source)) => Err(BuildError::Read { path, source }),
-        Err(Unkept::Unwritten(path, source)) => Err(BuildError::Write { path, source }),
-        Err(Unkept::Lost(error)) => Err(failed(error)),
-        Ok(()) if status.success() => Ok(()),
-        Ok(()) => Err(failed(io::Error::other(format!("it ended with {status}")))),
+    interpreter.compile(Check::Checked, &sources, &take, ahead)
+}
+
+impl Interpreter {
+    /// Compiles the files that `take` names.
+    pub(super) fn compile(
+        &self,
+        check: Check,
+        sources: &dyn Sources,
+        take: &(dyn Fn() -> Option<usize> + Sync),
+        ahead: usize,
+    ) -> Result<(), BuildError> {
+        let failed = |source| BuildError::LocalPython {
+            python: self.path.clone(),
+            source,
+        };
+        let mut child = Command::new(&self.path)
+            .args(arguments(check))
+            .env_clear()
+            .envs(VARIABLES)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(failed)?;
+        let streams = child.stdin.take().zip(child.stdout.take());
+        let kept = streams.map_or(Ok(()), |(stdin, stdout)| {
+            converse(stdin, stdout, sources, take, ahead)
+        });
+        let status = child.wait().map_err(failed)?;
+        match kept {
+            Err(Unkept::Unread(path, source)) => Err(BuildError::Read { path, source }),
+            Err(Unkept::Unwritten(path, source)) => Err(BuildError::Write { path, source }),
+            Err(Unkept::Lost(error)) => Err(failed(error)),
+            Ok(()) if status.success() => Ok(()),
+            Ok(()) => Err(failed(io::Error::other(format!("it ended with {status}")))),
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use super::super::error::BuildError;
 use super::super::network::Code;
 use super::super::place::{Place, Reach};
 use super::super::sandbox_inputs::SandboxInputs;
+use super::super::without_sandbox::Interpreter;
 use super::Given;
 use super::tree::Tree;
 
@@ -53,6 +54,9 @@ pub(super) fn compile(given: Given<'_>, trees: &[Tree], site: &Path) -> Result<b
         let number = next.fetch_add(1, Ordering::Relaxed);
         (number < files.len()).then_some(number)
     };
+    if let Some(here) = given.here {
+        return compile_here(&here.interpreter, &files, &take, interpreters);
+    }
     let spec = spec(given)?;
     let place = &given.context.request.place;
     let sources = Files(&files);
@@ -66,6 +70,27 @@ pub(super) fn compile(given: Given<'_>, trees: &[Tree], site: &Path) -> Result<b
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             one.map(|one| good && one)
         })
+    })
+}
+
+/// The same by interpreters of this machine.
+fn compile_here(
+    interpreter: &Interpreter,
+    files: &[Source<'_>],
+    take: &(dyn Fn() -> Option<usize> + Sync),
+    interpreters: usize,
+) -> Result<bool, BuildError> {
+    let ahead = compiler::ahead(files.len(), interpreters);
+    let sources = Files(files);
+    thread::scope(|scope| {
+        let compile = || interpreter.compile(Check::Unchecked, &sources, take, ahead);
+        let running: Vec<_> = (0..interpreters).map(|_| scope.spawn(compile)).collect();
+        for worker in running {
+            worker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        }
+        Ok(true)
     })
 }
 

@@ -43,7 +43,7 @@ impl Installation<'_> {
         let store = context.store;
         let scratch = store.scratch("fragments")?;
         let source = Wheels::new(self.given, self.reach, scratch.path(), self.progress)?;
-        let below = base.lowers(store)?;
+        let below = self.given.below()?;
         let weight = |wheel: &&LockedWheel| wheel.artifact.size.unwrap_or(0);
         let trees = largest_first(wheels, AT_ONCE, weight, |wheel| {
             self.go_on()?;
@@ -140,7 +140,12 @@ impl Installation<'_> {
         let key = key(&wheel.pin, base)?;
         let contents = Contents::of(tree.place(), site)?;
         let mut name = format!("fragment-{key}");
-        if request.no_cache {
+        // A Python of another version may compile to other bytes: what it made is this build's alone.
+        let is_own = self
+            .given
+            .here
+            .is_some_and(|here| !here.interpreter.is_same);
+        if request.no_cache || is_own {
             // Trees of earlier builds are not to be used, though they be called the same.
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
             let now = now.map_or(0, |since| since.as_nanos());
@@ -148,7 +153,9 @@ impl Installation<'_> {
         }
         store.keep_unpacked(IdMode::current().map_name(), &name, tree.place())?;
         let fragment = contents.fragment(&wheel.pin, name);
-        store.remember(&key, &fragment)?;
+        if !is_own {
+            store.remember(&key, &fragment)?;
+        }
         Ok(fragment)
     }
 }

@@ -12,6 +12,7 @@ use crate::sandbox::IdMode;
 use crate::store::{Needs, Record, Store};
 
 use super::super::error::BuildError;
+use super::super::locked_wheel::Pin;
 use super::super::parallel::two_workers;
 use super::super::split::{Distribution, Group, groups};
 use super::super::titled_layer::{LayerWriter, TitledLayer};
@@ -107,11 +108,17 @@ fn key(members: &[&Fragment], writer: &LayerWriter<'_>) -> Result<String, BuildE
 }
 
 fn title(group: &Group, members: &[&Fragment]) -> String {
-    let named: Vec<Distribution> = members
+    let pins: Vec<&Pin> = members.iter().map(|member| &member.pin).collect();
+    title_of(group, &pins)
+}
+
+/// The same, of distributions that are not here.
+pub(super) fn title_of(group: &Group, pins: &[&Pin]) -> String {
+    let named: Vec<Distribution> = pins
         .iter()
-        .map(|member| Distribution {
-            name: member.pin.name.clone(),
-            version: member.pin.version.clone(),
+        .map(|pin| Distribution {
+            name: pin.name.clone(),
+            version: pin.version.clone(),
             files: Vec::new(),
         })
         .collect();
@@ -119,7 +126,7 @@ fn title(group: &Group, members: &[&Fragment]) -> String {
 }
 
 /// The layer of these fragments: as it was written before, or written now.
-fn layer(
+pub(super) fn layer(
     store: &Store,
     group: &Group,
     members: &[&Fragment],

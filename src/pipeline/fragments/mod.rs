@@ -27,6 +27,7 @@ mod download;
 mod entry_points;
 mod install;
 mod layers;
+mod part;
 mod plain;
 mod resolve;
 mod shared;
@@ -36,6 +37,7 @@ mod unfit;
 mod wheel;
 #[cfg(test)]
 mod wheel_tests;
+mod without_the_base;
 
 #[cfg(fuzzing)]
 use std::fs::File;
@@ -68,9 +70,12 @@ use install::Installation;
 use plain::Asked;
 use stop::Stop;
 use wheel::contested;
+use without_the_base::Here;
 
 pub(super) use layers::layers;
+pub(super) use part::{Part, parts};
 pub(super) use shared::items as shared_items;
+pub(super) use without_the_base::without_the_base;
 
 /// Where the installer may look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +101,18 @@ struct Given<'a> {
     detected: &'a Detected,
     base: &'a Base,
     tools: &'a Tools,
+    /// What takes the place of the base image, whose files are not here.
+    here: Option<&'a Here>,
+}
+
+impl Given<'_> {
+    /// Lower directories that a package must not lie over.
+    fn below(&self) -> Result<Vec<PathBuf>, BuildError> {
+        match self.here {
+            Some(here) => Ok(here.below.clone()),
+            None => self.base.lowers(self.context.store),
+        }
+    }
 }
 
 /// What the store knows of one installed wheel.
@@ -174,9 +191,7 @@ fn installed(
         ..
     } = *materials;
     let Context {
-        store,
-        request,
-        progress,
+        request, progress, ..
     } = context;
     let asked = plain::list(source, detected, locked, request).map_err(Stop::NotPlain)?;
     progress.step(&format!(
@@ -189,6 +204,7 @@ fn installed(
         detected,
         base,
         tools,
+        here: None,
     };
     // What the index's answer comes to, once it is there.
     let answer: OnceLock<Vec<Pin>> = OnceLock::new();
@@ -231,25 +247,46 @@ fn installed(
         return Err(Stop::NotPlain(reason.to_owned()));
     }
     ahead.tell(&wheels, progress);
-    if !missing.is_empty() {
-        let scratch = store.scratch("files")?;
-        // What is locked is fetched from where the lock says, and is there then.
-        if let Some(locked) = asked.locked {
-            let place = Locked::place(&scratch)?;
-            locked.fetch(&missing, store, request, &place, progress)?;
-        }
-        let installation = Installation {
-            given,
-            reach: Reach::Index,
-            wanted: &|| true,
-            progress,
-        };
-        let made = installation.of(&missing)?;
-        fill(&mut found, made.into_iter().map(Some));
-    }
+    fill(&mut found, install(given, &missing)?.into_iter().map(Some));
     let fragments: Vec<Fragment> = found.into_iter().flatten().collect();
     let result = combine(&fragments, wheels).map_err(Stop::NotPlain)?;
     Ok((result, fragments))
+}
+
+/// Fetches wheels and makes fragments of them.
+fn install(given: Given<'_>, wheels: &[&LockedWheel]) -> Result<Vec<Fragment>, Stop> {
+    let Context {
+        store,
+        request,
+        progress,
+    } = given.context;
+    if wheels.is_empty() {
+        return Ok(Vec::new());
+    }
+    let scratch = store.scratch("files")?;
+    // What is locked is fetched from where the lock says, and is there then.
+    if let Some(locked) = given.asked.locked {
+        let place = Locked::place(&scratch)?;
+        locked.fetch(wheels, store, request, &place, progress)?;
+    }
+    let installation = Installation {
+        given,
+        reach: Reach::Index,
+        wanted: &|| true,
+        progress,
+    };
+    installation.of(wheels)
+}
+
+/// The fragments of these wheels: of the store, of the cache in the registry, or made.
+fn make(given: Given<'_>, wheels: &[&LockedWheel]) -> Result<Vec<Fragment>, Stop> {
+    let owned: Vec<LockedWheel> = wheels.iter().map(|wheel| (*wheel).clone()).collect();
+    let mut found = find_all(given, &owned)?;
+    let restored = shared::restore(given, &missing(&owned, &found))?;
+    fill(&mut found, restored);
+    let made = install(given, &missing(&owned, &found))?;
+    fill(&mut found, made.into_iter().map(Some));
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// The dependency phase's result but for its layers; or why these cannot be stacked. The fragments

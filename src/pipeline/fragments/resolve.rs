@@ -18,10 +18,10 @@ use super::super::error::BuildError;
 use super::super::locked::Locked;
 use super::super::locked_wheel::{Artifact, LockedWheel, Pin};
 use super::super::overlay::overlay_owned;
-use super::super::split::normalized;
 use super::super::trusted::{self, Job};
 use super::stop::Stop;
-use super::{Given, Reach};
+use super::{Given, Reach, without_the_base};
+use crate::app::requirement::normalize;
 
 /// Largest lock file that is read, in bytes.
 const MAX_LOCK: u64 = 16 * 1024 * 1024;
@@ -64,7 +64,7 @@ pub(super) fn resolve(given: Given<'_>, reach: Reach) -> Result<Vec<LockedWheel>
         .iter()
         .map(String::as_str)
         .chain(agent.flat_map(|agent| agent.packages(&names)))
-        .filter(|name| !names.contains(&normalized(name)))
+        .filter(|name| !names.contains(&normalize(name)))
         .map(|name| pinned(name, base.python.minor()))
         .collect();
     if !server.is_empty() {
@@ -148,7 +148,10 @@ fn compile(
         defaults: &PATIENCE,
     };
     // What is wrong is said by the installation in one go, where everybody looks for it.
-    let outcome = trusted::run(context.telling(&Silent), base, tools, job)?;
+    let outcome = match given.here {
+        Some(here) => without_the_base::resolver(given, here, job)?,
+        None => trusted::run(context.telling(&Silent), base, tools, job)?,
+    };
     if outcome.exit != Exit::Code(0) {
         // To ask again in another way is to wait again.
         if let Some(address) = unreachable(&outcome.tail) {
@@ -219,7 +222,7 @@ fn pins(lock: &str, target: &Target) -> Option<Vec<LockedWheel>> {
         }
         found.push(LockedWheel {
             pin: Pin {
-                name: normalized(&package.name),
+                name: normalize(&package.name),
                 version,
                 wheel: wheel.sha256()?,
             },

@@ -90,7 +90,7 @@ pub(super) fn restore(
     if request.no_cache || !cache.is_read() || wheels.is_empty() {
         return Ok(wheels.iter().map(|_| None).collect());
     }
-    let below = given.base.lowers(given.context.store)?;
+    let below = given.below()?;
     let weight = |wheel: &&LockedWheel| wheel.artifact.size.unwrap_or(0);
     let found = largest_first(wheels, AT_ONCE, weight, |wheel| {
         match one(given, cache, &wheel.pin, &below) {

@@ -106,7 +106,7 @@ impl Tree {
         rustix::fs::fchmod(&file, Mode::from_raw_mode(bits))?;
         if self.chown {
             let (uid, gid) = (Uid::from_raw(APP_UID), Gid::from_raw(APP_GID));
-            rustix::fs::fchown(&file, Some(uid), Some(gid))?;
+            given_away(rustix::fs::fchown(&file, Some(uid), Some(gid)))?;
         }
         Ok(file)
     }
@@ -130,10 +130,18 @@ impl Tree {
             rustix::fs::chmod(&to, Mode::from_raw_mode(bits))?;
             if owned && self.chown {
                 let (uid, gid) = (Uid::from_raw(APP_UID), Gid::from_raw(APP_GID));
-                rustix::fs::chown(&to, Some(uid), Some(gid))?;
+                given_away(rustix::fs::chown(&to, Some(uid), Some(gid)))?;
             }
             made.insert(path.to_owned());
         }
         Ok(())
+    }
+}
+
+/// Root in a pod without capabilities may give nothing away. Owners in layers do not come from the disk.
+fn given_away(outcome: rustix::io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(rustix::io::Errno::PERM) => Ok(()),
+        outcome => Ok(outcome?),
     }
 }
