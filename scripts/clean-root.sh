@@ -17,8 +17,6 @@ make_root() {
     roots+=("$root")
     chmod 755 "$root"
     mmdebstrap --quiet --variant=apt --include="$2" "$1" "$root"
-    # As everywhere else, what a package recommends comes with it.
-    rm -f "$root/etc/apt/apt.conf.d/99mmdebstrap"
     cp /etc/resolv.conf "$root/etc/resolv.conf"
     cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
     mkdir -p "$root/dev/net"
