@@ -4,7 +4,7 @@ CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
 BENCH_PROGRAM = $(or $(BENCH_WARPDRIVE),target/release/warpdrive)
 
-.PHONY: help demo test lint bench fuzz test-deps install dist docs
+.PHONY: help demo test lint bench fuzz test-deps install dist try-dist docs
 
 help:
 	@echo "make demo       build an example application into an image and run it"
@@ -16,6 +16,7 @@ help:
 	@echo "make install    install warpdrive into PREFIX ($(PREFIX))"
 	@echo "make docs       the site of the documentation, into docs/book; links are checked"
 	@echo "make dist       make what people install, into dist/: executable, wheel, Debian package"
+	@echo "make try-dist   install what is in dist/ in clean Debian roots, and play the first minutes there"
 
 demo:
 	scripts/demo
@@ -52,6 +53,10 @@ install:
 
 dist:
 	scripts/dist
+
+try-dist:
+	scripts/try-dist dist bullseye bookworm trixie
+	scripts/try-first-minutes dist bookworm trixie
 
 docs:
 	scripts/docs

@@ -28,7 +28,7 @@ fn a_user_with_subordinate_ids_makes_a_builder_and_takes_the_store_away() {
 
     // One with more packages is made unasked, by what is root in the user's own namespace.
     let example = copy_of(&example("flask"), false);
-    std::fs::write(example.path().join("Aptfile"), "hostname\n").unwrap();
+    std::fs::write(example.path().join("Aptfile"), "tree\n").unwrap();
     let source = warpdrive.give(example.path(), "flask");
     let image = [
         "image",
@@ -42,7 +42,7 @@ fn a_user_with_subordinate_ids_makes_a_builder_and_takes_the_store_away() {
     assert!(output.status.success(), "{}", words(&output));
     let closing = words(&output);
     assert!(
-        closing.contains("Debian packages (Aptfile): hostname"),
+        closing.contains("Debian packages (Aptfile): tree"),
         "{closing}"
     );
     assert!(

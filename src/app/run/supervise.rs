@@ -23,8 +23,10 @@ const FORWARDED: &[i32] = &[
     SIGTTIN, SIGTTOU, SIGURG, SIGUSR1, SIGUSR2, SIGVTALRM, SIGWINCH, SIGXCPU, SIGXFSZ,
 ];
 
-/// Real-time signals as a program may use them; the two before belong to the C library.
-const REAL_TIME: std::ops::RangeInclusive<i32> = 34..=64;
+/// Real-time signals as a program may use them; those before belong to the C library: two of them, three of
+/// musl's.
+const REAL_TIME: std::ops::RangeInclusive<i32> = FIRST_REAL_TIME..=64;
+const FIRST_REAL_TIME: i32 = if cfg!(target_env = "musl") { 35 } else { 34 };
 
 /// What a terminal sends to all its foreground processes, the child among them.
 const FROM_TERMINAL: &[i32] = &[SIGINT, SIGQUIT, SIGTSTP, SIGWINCH];
