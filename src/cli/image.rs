@@ -156,6 +156,9 @@ pub(super) struct Args {
     /// where they are: for pipelines with a step for each phase
     #[arg(long, value_name = "DIR", requires = "in_place")]
     dependencies: Option<PathBuf>,
+    /// With --in-place: write the wheels that this build has fetched to this directory, for `push --cache-to`
+    #[arg(long, value_name = "DIR", requires = "in_place")]
+    wheels: Option<PathBuf>,
     /// With --in-place: fence the code of the app and of its packages off by Landlock. `auto` needs the fence
     /// as soon as this step can read a credential
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = FenceWhen::Auto, requires = "in_place")]
@@ -503,6 +506,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         host_env: host_env(),
         expose_index_credentials: args.expose_index_credentials,
         handover: handover(args)?,
+        wheels: args.wheels.clone(),
         place: Place::Sandbox,
     })
 }

@@ -10,14 +10,16 @@ use serde_json::json;
 use crate::container::parse_size;
 use crate::layer::Compression;
 use crate::oci::{Descriptor, Reference};
-use crate::pipeline::{self, OnBase, Transfers};
+use crate::pipeline::{self, OnBase, Request, Transfers};
 use crate::pod::BaseFile;
 use crate::registry::{Blobs, Client, ClientOptions, PushReport};
 use crate::store::Store;
 use crate::transport::{self, Format, Place, Shape};
 
+use super::cache::CacheToArgs;
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
+use super::image::request_of;
 use super::images::resolve;
 use super::printer::human_size;
 use super::progress::Console;
@@ -52,6 +54,12 @@ pub(super) struct Args {
     /// others is refused
     #[arg(long, value_name = "DIR", requires = "from")]
     dependencies: Option<PathBuf>,
+    /// With --from: wheels that the step which built the image has fetched (`image --wheels`). What is written to
+    /// the cache is made of them here, and of nothing else that the other step made
+    #[arg(long, value_name = "DIR", requires = "from")]
+    wheels: Option<PathBuf>,
+    #[command(flatten)]
+    cache: CacheToArgs,
     /// Write a result to a file: digest, url, size, commit, source-url, error-reason or error-message;
     /// may be given more than once
     #[arg(long, value_name = "NAME=FILE")]
@@ -182,6 +190,25 @@ fn push(args: &Args, context: &Context) -> Result<Values, CommandError> {
         )?,
         None => resolve(&store, &args.name)?,
     };
+    let cache = args.cache.cache()?;
+    if cache.is_written() {
+        crate::registry::set_defaults(args.registry.options());
+        let (Some(wheels), Some(base)) = (&args.wheels, &base) else {
+            return Err(CommandError::usage(
+                "--cache-to writes what wheels give on the base of an image of `builder push`, in a container \
+                 of that image",
+            )
+            .with_hint(
+                "name the wheels that the build step wrote, `--wheels DIR`; elsewhere, `warpdrive image \
+                 --cache-to` writes the cache",
+            ));
+        };
+        let request = Request {
+            cache,
+            ..request_of(std::slice::from_ref(&args.name))?
+        };
+        pipeline::share_wheels(&store, &request, &image, base, wheels, &console)?;
+    }
     let shape = Shape {
         compression: args.compression,
         format: args.format,

@@ -20,7 +20,7 @@ use super::deferred::{self, Deferred};
 use super::environment::{self, WheelCache};
 use super::error::BuildError;
 use super::fetch;
-use super::fragments::{self, Fragment, Part};
+use super::fragments::{self, Fragment};
 use super::handover;
 use super::inputs::{self, FILES, Inputs};
 use super::installed::{Dependencies, distributions, site_packages};
@@ -28,6 +28,7 @@ use super::locked::{self, Locked};
 use super::materials::Materials;
 use super::network::Code;
 use super::overlay::{overlay, overlay_owned};
+use super::part::Part;
 use super::report::Explanation;
 use super::request::Handover;
 use super::sandbox_inputs::{PASSED_ON, SandboxInputs};
@@ -211,7 +212,7 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
                 key,
                 explanation: explain(false)?,
                 result,
-                parts: fragments.iter().filter_map(Part::of).collect(),
+                parts: fragments.iter().filter_map(fragments::part_of).collect(),
                 unwritten: Some(Unwritten {
                     fragments,
                     key: scoped,

@@ -24,8 +24,8 @@ use super::base::{self, Base};
 use super::context::Context;
 use super::draft::in_oci_words;
 use super::error::BuildError;
-use super::fragments::Part;
 use super::installed::Dependencies;
+use super::part::Part;
 use super::titled_layer::TitledLayer;
 use super::tree::{APP_ROOT, exists_below};
 

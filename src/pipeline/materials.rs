@@ -9,7 +9,7 @@ use super::base::Base;
 use super::context::Context;
 use super::last_build::LastBuild;
 use super::locked::Locked;
-use super::without_sandbox::Reasons;
+use super::sandbox_reasons::Reasons;
 
 /// The project and the images, as the steps before have found them.
 #[derive(Clone, Copy)]

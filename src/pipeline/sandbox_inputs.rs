@@ -186,6 +186,7 @@ mod tests {
             .collect(),
             expose_index_credentials: false,
             handover: crate::pipeline::request::Handover::Nothing,
+            wheels: None,
             place: Place::Sandbox,
         }
     }

@@ -30,32 +30,8 @@ use super::files::TreeFiles;
 use super::installed::Dependencies;
 use super::materials::Materials;
 use super::request::Request;
+use super::sandbox_reasons::Reasons;
 use super::{environment, tree};
-
-/// What needs a sandbox, in words.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Reasons {
-    /// Whatever a cache has.
-    pub(super) always: Vec<String>,
-    /// If the application's layer has to be made.
-    pub(super) to_make: Vec<String>,
-}
-
-impl Reasons {
-    pub(super) fn all(&self) -> Vec<String> {
-        [self.to_make.as_slice(), &self.always].concat()
-    }
-
-    /// Refuses to make the application's layer where that runs something.
-    pub(super) fn refuse_to_make(&self) -> Result<(), BuildError> {
-        if self.to_make.is_empty() {
-            return Ok(());
-        }
-        Err(BuildError::NeedsSandbox {
-            because: self.to_make.clone(),
-        })
-    }
-}
 
 /// What of an application and of a request needs a sandbox.
 pub(super) fn reasons(

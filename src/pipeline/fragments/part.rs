@@ -1,18 +1,14 @@
-//! What the last build of an application says of each distribution, so that the next one need not have it:
-//! enough to sort distributions into layers, and to see that a new one lies over none of them.
+//! What is told of each distribution to the next build ([`Part`]).
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
 use crate::builder::APP_ROOT;
 
-use super::super::deferred::Deferred;
 use super::super::error::BuildError;
 use super::super::installed::Dependencies;
-use super::super::locked_wheel::Pin;
 use super::super::materials::Materials;
+use super::super::part::Part;
 use super::{Fragment, find, key};
 
 /// Most claims of one distribution.
@@ -20,55 +16,34 @@ const MAX_CLAIMS: usize = 500;
 /// Files outside the directory of packages that are claimed one by one.
 const FEW: usize = 100;
 
-/// A distribution that has a layer in the registry, by itself or with others.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(in super::super) struct Part {
-    pub(super) pin: Pin,
-    /// Of its files, in bytes.
-    pub(super) size: u64,
-    /// Files and directories, relative to the root of the image, that are its own; what it has lies in them.
-    pub(super) claims: BTreeSet<String>,
-    /// Its `.pth` files.
-    pub(super) deferred: Vec<Deferred>,
-}
-
-impl Part {
-    /// `None` where it is too much to be told.
-    pub(in super::super) fn of(fragment: &Fragment) -> Option<Self> {
-        let app_root = Path::new(APP_ROOT).strip_prefix("/").ok()?;
-        let elsewhere = |path: &&PathBuf| package_of(path, app_root).is_none();
-        let few = fragment.files.iter().filter(elsewhere).count() <= FEW;
-        let claim = |path: &PathBuf| -> Option<String> {
-            let claim = match package_of(path, app_root) {
-                Some(package) => package,
-                None if few => path.clone(),
-                None => path
-                    .components()
-                    .take(app_root.components().count() + 2)
-                    .collect(),
-            };
-            claim.into_os_string().into_string().ok()
+/// What is known of a distribution; `None` where it is too much to be told.
+pub(in super::super) fn part_of(fragment: &Fragment) -> Option<Part> {
+    let app_root = Path::new(APP_ROOT).strip_prefix("/").ok()?;
+    let elsewhere = |path: &&PathBuf| package_of(path, app_root).is_none();
+    let few = fragment.files.iter().filter(elsewhere).count() <= FEW;
+    let claim = |path: &PathBuf| -> Option<String> {
+        let claim = match package_of(path, app_root) {
+            Some(package) => package,
+            None if few => path.clone(),
+            None => path
+                .components()
+                .take(app_root.components().count() + 2)
+                .collect(),
         };
-        let claims = fragment
-            .files
-            .iter()
-            .map(claim)
-            .collect::<Option<BTreeSet<_>>>()?;
-        (claims.len() <= MAX_CLAIMS).then(|| Self {
-            pin: fragment.pin.clone(),
-            size: fragment.size,
-            claims,
-            deferred: fragment.deferred.clone(),
-        })
-    }
-
-    /// Whether it has a file that another distribution wants for itself, or could have.
-    pub(super) fn may_have(&self, path: &Path) -> bool {
-        let within = |claim: &String| path.starts_with(claim) || Path::new(claim).starts_with(path);
-        self.claims.iter().any(within) || self.deferred.iter().any(|own| own.path == path)
-    }
+        claim.into_os_string().into_string().ok()
+    };
+    let claims = fragment
+        .files
+        .iter()
+        .map(claim)
+        .collect::<Option<BTreeSet<_>>>()?;
+    (claims.len() <= MAX_CLAIMS).then(|| Part {
+        pin: fragment.pin.clone(),
+        size: fragment.size,
+        claims,
+        deferred: fragment.deferred.clone(),
+    })
 }
-
 /// The directory or module of a path in a directory of packages: `…/site-packages/numpy`.
 fn package_of(path: &Path, app_root: &Path) -> Option<PathBuf> {
     let mut names = path.strip_prefix(app_root).ok()?.components();
@@ -104,7 +79,7 @@ pub(in super::super) fn parts(
             None => find(store, &cache.scoped(&key))?,
         };
         let known = || last.parts().iter().find(|part| part.pin == *pin).cloned();
-        match own.as_ref().and_then(Part::of).or_else(known) {
+        match own.as_ref().and_then(part_of).or_else(known) {
             Some(part) => found.push(part),
             None => return Ok(Vec::new()),
         }
@@ -115,6 +90,7 @@ pub(in super::super) fn parts(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::locked_wheel::Pin;
 
     fn fragment(files: &[&str]) -> Fragment {
         Fragment {
@@ -135,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_new_distribution_over_a_known_one_is_seen() {
-        let part = Part::of(&fragment(&[
+        let part = part_of(&fragment(&[
             "lib/python3.11/site-packages/x/a/b.py",
             "lib/python3.11/site-packages/x-1.dist-info/RECORD",
             "lib/python3.11/site-packages/one.py",
@@ -164,7 +140,7 @@ mod tests {
     fn many_files_elsewhere_are_claimed_by_their_directory() {
         let many: Vec<String> = (0..200).map(|n| format!("share/jupyter/{n}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        let part = Part::of(&fragment(&many)).unwrap();
+        let part = part_of(&fragment(&many)).unwrap();
         assert_eq!(
             part.claims.into_iter().collect::<Vec<_>>(),
             ["opt/app-root/share/jupyter"]
@@ -173,6 +149,6 @@ mod tests {
             .map(|n| format!("lib/python3.11/site-packages/m{n}.py"))
             .collect();
         let modules: Vec<&str> = modules.iter().map(String::as_str).collect();
-        assert!(Part::of(&fragment(&modules)).is_none());
+        assert!(part_of(&fragment(&modules)).is_none());
     }
 }

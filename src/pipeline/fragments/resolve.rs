@@ -21,7 +21,7 @@ use super::super::overlay::overlay_owned;
 use super::super::split::normalized;
 use super::super::trusted::{self, Job};
 use super::stop::Stop;
-use super::{Given, Reach, without_the_base};
+use super::{Given, Reach, here};
 
 /// Largest lock file that is read, in bytes.
 const MAX_LOCK: u64 = 16 * 1024 * 1024;
@@ -29,11 +29,9 @@ const MAX_LOCK: u64 = 16 * 1024 * 1024;
 /// All that the list and the server need, by name; or why that cannot be told.
 pub(super) fn resolve(given: Given<'_>, reach: Reach) -> Result<Vec<LockedWheel>, Stop> {
     let Given {
-        asked,
-        detected,
-        base,
-        ..
+        asked, detected, ..
     } = given;
+    let base = given.base;
     let run = |requirements: String, constraints: String| {
         compile(given, requirements, constraints, reach)
     };
@@ -88,12 +86,7 @@ fn compile(
     constraints: String,
     reach: Reach,
 ) -> Result<Vec<LockedWheel>, Stop> {
-    let Given {
-        context,
-        base,
-        tools,
-        ..
-    } = given;
+    let (context, base, tools) = (given.context, given.base, given.tools);
     let scratch = context.store.scratch("resolve")?;
     let output = overlay_owned(&scratch, "lock", IdMode::current())?.upper;
     let inside = format!("{RUN}/lock");
@@ -144,7 +137,7 @@ fn compile(
     };
     // What is wrong is said by the installation in one go, where everybody looks for it.
     let outcome = match given.here {
-        Some(here) => without_the_base::resolver(given, here, job)?,
+        Some(here) => here::resolver(given, here, job)?,
         None => trusted::run(context.telling(&Silent), base, tools, job)?,
     };
     if outcome.exit != Exit::Code(0) {

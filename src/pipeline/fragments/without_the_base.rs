@@ -9,52 +9,25 @@
 //!
 //! The layers are the same to the byte as those of a sandbox.
 
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 
-use crate::layer::{Limits, MemberKind, TarReader, decompressor};
-use crate::sandbox::Exit;
 use crate::source::Tree;
-use crate::store::Scratch;
 
-use super::super::assemble::Outcome;
-use super::super::base::Base;
 use super::super::context::Context;
-use super::super::environment;
 use super::super::error::BuildError;
 use super::super::installed::Dependencies;
 use super::super::locked_wheel::{LockedWheel, Pin};
 use super::super::materials::Materials;
-use super::super::sandbox_inputs::SandboxInputs;
+use super::super::part::Part;
 use super::super::split::{Group, groups};
 use super::super::timings::now;
 use super::super::titled_layer::{LayerWriter, TitledLayer};
 use super::super::tools;
-use super::super::trusted::Job;
-use super::super::without_sandbox::{Interpreter, interpreter};
-use super::part::Part;
+use super::super::without_sandbox::interpreter;
+use super::here::Here;
+use super::part::part_of;
 use super::stop::Stop;
-use super::{Fragment, Given, Reach, layers, make, plain, resolve};
-use crate::app::contract::RUN;
-
-/// Most bytes and members of the builder layer, which is ours.
-const BUILDER_LAYER: Limits = Limits {
-    max_bytes: 1 << 30,
-    max_entries: 10_000,
-};
-/// glibc's versions that uv knows as platforms.
-const GLIBC: [u32; 12] = [17, 28, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40];
-
-/// What takes the place of the base image.
-pub(super) struct Here {
-    pub(super) interpreter: Interpreter,
-    /// Where the builder layer has files, which are empty.
-    pub(super) below: Vec<PathBuf>,
-    /// For uv's cache and its home.
-    scratch: Scratch,
-}
+use super::{Fragment, Given, Ground, Reach, layers, make, plain, resolve};
 
 fn needs(because: impl Into<String>) -> BuildError {
     BuildError::NeedsSandbox {
@@ -99,19 +72,17 @@ pub(in super::super) fn without_the_base(
         " -----> Resolving dependencies with uv ({}), without a sandbox",
         asked.names
     ));
-    let scratch = store.scratch("beside")?;
-    let here = Here {
-        below: vec![skeleton(context, base, scratch.path())?],
-        interpreter,
-        scratch,
-    };
+    let here = Here::new(context, base, interpreter)?;
     let given = Given {
-        context,
+        ground: Ground {
+            context,
+            base,
+            here: Some(&here),
+            asked: Some(&asked),
+        },
         asked: &asked,
         detected,
-        base,
         tools: &tools::ensure(store, &request.place, progress)?,
-        here: Some(&here),
     };
     match installed(given, last.parts(), last.layers()) {
         Ok(done) => Ok(done),
@@ -167,7 +138,7 @@ fn installed(
         wheels.len(),
         wheels.len() - new.len()
     ));
-    let made = make(given, &new)?;
+    let made = make(*given, &new)?;
     let stays: Vec<&Part> = wheels.iter().filter_map(known_of).collect();
     apart(&made, &stays)?;
     let mut made = made.into_iter();
@@ -207,7 +178,7 @@ fn installed(
         .filter(|at| matches!(members[*at], Member::Known(_)))
         .collect();
     let wanted: Vec<&LockedWheel> = missing.iter().map(|at| &wheels[*at]).collect();
-    let fetched = make(given, &wanted)?;
+    let fetched = make(*given, &wanted)?;
     let fragments: Vec<Option<&Fragment>> = (0..members.len())
         .map(|at| match &members[at] {
             Member::There(fragment) => Some(fragment),
@@ -246,7 +217,7 @@ fn installed(
             }
             (Member::There(fragment), _) => {
                 deferred.extend(fragment.deferred.iter().cloned());
-                parts.extend(Part::of(fragment));
+                parts.extend(part_of(fragment));
             }
         }
     }
@@ -327,114 +298,4 @@ impl<'a> Layers<'a> {
         let mut all = self.0.iter();
         all.find(|(had, _)| had == pins).map(|(_, layer)| *layer)
     }
-}
-
-/// A directory with an empty file where the builder layer has one.
-fn skeleton(context: Context<'_>, base: &Base, scratch: &Path) -> Result<PathBuf, BuildError> {
-    let place = scratch.join("below");
-    let failed = |source: io::Error| BuildError::Write {
-        path: place.clone(),
-        source,
-    };
-    let blob = context
-        .store
-        .open_verified(base.builder_layer.descriptor.digest())?;
-    let mut tar = TarReader::new(decompressor(blob), BUILDER_LAYER);
-    let directory = |path: &Path| {
-        DirBuilder::new()
-            .recursive(true)
-            .create(path)
-            .map_err(failed)
-    };
-    directory(&place)?;
-    while let Some(member) = tar.next_member()? {
-        let path = place.join(&member.path);
-        if member.kind == MemberKind::Directory {
-            directory(&path)?;
-            continue;
-        }
-        directory(path.parent().unwrap_or(&place))?;
-        fs::write(&path, "").map_err(failed)?;
-    }
-    Ok(place)
-}
-
-/// What uv calls the platform of the base image; `None` where it has no word for it.
-fn platform(base: &Base) -> Option<String> {
-    let machine = match std::env::consts::ARCH {
-        known @ ("x86_64" | "aarch64") => known,
-        _ => return None,
-    };
-    let minor: u32 = base.python.libc.strip_prefix("glibc 2.")?.parse().ok()?;
-    let known = GLIBC.iter().rev().find(|known| **known <= minor)?;
-    Some(format!("{machine}-manylinux_2_{known}"))
-}
-
-/// Runs uv here: it resolves for the base image's Python, and starts nothing but a Python to ask it.
-pub(super) fn resolver(given: Given<'_>, here: &Here, job: Job) -> Result<Outcome, Stop> {
-    let Given {
-        context,
-        base,
-        tools,
-        ..
-    } = given;
-    let Some(platform) = platform(base) else {
-        return Err(Stop::NotPlain(
-            "the base image is of another platform".into(),
-        ));
-    };
-    let place = here.scratch.path();
-    let failed = |source: io::Error| BuildError::Write {
-        path: place.to_owned(),
-        source,
-    };
-    // What a sandbox would have mounted.
-    let mut places: Vec<(String, String)> = vec![(
-        format!("{RUN}/tools"),
-        tools.directory.display().to_string(),
-    )];
-    for (number, (inside, text)) in job.files.into_iter().enumerate() {
-        let path = place.join(format!("file-{number}.txt"));
-        fs::write(&path, text).map_err(failed)?;
-        places.push((inside, path.display().to_string()));
-    }
-    if let Some((directory, inside)) = job.output {
-        places.push((inside, directory.display().to_string()));
-    }
-    let python = format!("{}/bin/python", crate::builder::APP_ROOT);
-    places.push((python, here.interpreter.path.display().to_string()));
-    let mut words = job.command.into_iter().map(|word| {
-        let place = places
-            .iter()
-            .find(|(inside, _)| word.starts_with(inside.as_str()));
-        match place {
-            Some((inside, path)) => word.replacen(inside.as_str(), path, 1),
-            None => word,
-        }
-    });
-    let program = words.next().unwrap_or_default();
-    let inputs = SandboxInputs::of_shared_stage(context.request);
-    let home = place.join("home");
-    fs::create_dir_all(&home).map_err(failed)?;
-    let output = Command::new(program)
-        .args(words)
-        .args(["--python-version", &base.python.version])
-        .args(["--python-platform", &platform])
-        .env_clear()
-        .envs(environment::of_the_resolver(&inputs, &home)?)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(failed)?;
-    if crate::sandbox::interrupted() {
-        return Err(BuildError::Interrupted.into());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let tail = said
-        .lines()
-        .map(|line| inputs.redactor.clean(line).to_string());
-    Ok(Outcome {
-        exit: Exit::Code(output.status.code().unwrap_or(1)),
-        tail: tail.collect(),
-    })
 }

@@ -1,0 +1,30 @@
+//! What the last build of an application says of each distribution, so that the next one need not have it:
+//! enough to sort distributions into layers, and to see that a new one lies over none of them.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::deferred::Deferred;
+use super::locked_wheel::Pin;
+
+/// A distribution that has a layer in the registry, by itself or with others.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Part {
+    pub(super) pin: Pin,
+    /// Of its files, in bytes.
+    pub(super) size: u64,
+    /// Files and directories, relative to the root of the image, that are its own; what it has lies in them.
+    pub(super) claims: BTreeSet<String>,
+    /// Its `.pth` files.
+    pub(super) deferred: Vec<Deferred>,
+}
+
+impl Part {
+    /// Whether it has a file that another distribution wants for itself, or could have.
+    pub(super) fn may_have(&self, path: &Path) -> bool {
+        let within = |claim: &String| path.starts_with(claim) || Path::new(claim).starts_with(path);
+        self.claims.iter().any(within) || self.deferred.iter().any(|own| own.path == path)
+    }
+}
