@@ -205,6 +205,9 @@ fn programs() -> Vec<Case> {
         case("setuid-known", |is_broken| {
             with(Layer::new().file("usr/bin/su", if is_broken { 0o4755 } else { 0o755 }, SU))
         }),
+        case("base-unproven", |is_broken| {
+            with(Layer::new().file("usr/bin/su", if is_broken { 0o4755 } else { 0o755 }, SU))
+        }),
         case("setuid-hidden", |is_broken| {
             let mode = if is_broken { 0o4711 } else { 0o711 };
             with(Layer::new().file("srv/id", mode, "id")).layer(Layer::new().whiteout("srv/id"))

@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use crate::support::native::needs_library;
 use crate::support::package_index::{WSGI, Wheel};
 use crate::support::process::{self, words};
+use crate::support::skopeo;
 use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive};
 
 #[test]
@@ -16,14 +19,15 @@ fn packages_of_an_aptfile_are_in_the_image() {
     let write = |name: &str, text: &str| fs::write(source.path().join(name), text).unwrap();
     write("app.py", "print('up')\n");
     write("Aptfile", "# says it\nhello\n");
-    let build = || {
-        let arguments = warpdrive.image_arguments("greeting");
+    let build = |more: &[&str]| {
+        let mut arguments = warpdrive.image_arguments("greeting");
+        arguments.extend_from_slice(more);
         let mut command = warpdrive.command_in(source.path(), &[], &arguments);
         let output = process::output_within(&mut command, Duration::from_mins(9));
         assert!(output.status.success(), "{}", words(&output));
         words(&output)
     };
-    let first = build();
+    let first = build(&[]);
     assert!(
         first.contains("Making debian-12-python-3.11-run-apt-"),
         "{first}"
@@ -31,8 +35,56 @@ fn packages_of_an_aptfile_are_in_the_image() {
     let said = warpdrive.run(&["run", "--rm", "greeting", "--", "hello"]);
     assert_eq!(said.trim(), "Hello, world!");
     write("app.py", "print('up again')\n");
-    let again = build();
+    let again = build(&[]);
     assert!(!again.contains("Making"), "{again}");
+    // A layer of its own on the builder's, which another application with this list has, too.
+    let layers = |name: &str| -> Vec<(String, u64)> {
+        let stored = format!("oci:{}:{name}", warpdrive.store().display());
+        let layers = skopeo::manifest(&stored)["layers"].clone();
+        let layers = layers.as_array().unwrap().iter();
+        layers
+            .map(|it| {
+                (
+                    it["digest"].as_str().unwrap().to_owned(),
+                    it["size"].as_u64().unwrap(),
+                )
+            })
+            .collect()
+    };
+    let (builder, greeting) = (layers(PYTHON_311_RUN), layers("greeting"));
+    assert_eq!(builder.len(), 1);
+    assert_eq!(greeting[0], builder[0]);
+    let (_, size) = greeting[1];
+    assert!(size < builder[0].1 / 10, "{size}");
+    warpdrive.run(&["tag", "greeting", "first"]);
+    write("other.py", "print('another')\n");
+    build(&["--set", "python_file=other.py"]);
+    assert_eq!(layers("greeting")[..2], layers("first")[..2]);
+
+    // What is for the build only is not in the image.
+    fs::create_dir_all(source.path().join(".warpdrive/action_hooks")).unwrap();
+    write(".warpdrive/build_packages", "ed\n");
+    write(
+        ".warpdrive/action_hooks/build",
+        "#!/bin/sh\ncommand -v ed > editor.txt\n",
+    );
+    let hook = source.path().join(".warpdrive/action_hooks/build");
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    build(&[]);
+    assert_eq!(layers("greeting")[..2], layers("first")[..2]);
+    let said = warpdrive.run(&[
+        "run",
+        "--rm",
+        "greeting",
+        "--",
+        "sh",
+        "-c",
+        "cat editor.txt; command -v ed || echo none",
+    ]);
+    assert_eq!(
+        said.lines().map(str::trim).collect::<Vec<_>>(),
+        ["/usr/bin/ed", "none"]
+    );
 
     write("Aptfile", "hello\n:repo:deb http://x y z\n");
     let (status, said) = warpdrive.refuses(source.path(), &[]);
@@ -40,32 +92,12 @@ fn packages_of_an_aptfile_are_in_the_image() {
     assert!(said.contains("Aptfile:2"), "{said}");
 }
 
-/// A shared library that needs libxcb, as compiled wheels need libraries of the system.
-fn needs_libxcb(place: &std::path::Path) -> Vec<u8> {
-    let compile = |arguments: &[&str]| {
-        let mut command = std::process::Command::new("cc");
-        command.current_dir(place).args(["-shared", "-nostdlib"]);
-        let output = command.args(arguments).output().unwrap();
-        assert!(output.status.success(), "{}", words(&output));
-    };
-    fs::write(place.join("empty.c"), "").unwrap();
-    let soname = "-Wl,-soname,libxcb.so.1";
-    compile(&["empty.c", soname, "-o", "libxcb.so.1"]);
-    compile(&[
-        "empty.c",
-        "-Wl,--no-as-needed",
-        "./libxcb.so.1",
-        "-o",
-        "drawing.so",
-    ]);
-    fs::read(place.join("drawing.so")).unwrap()
-}
-
 #[test]
 fn a_missing_shared_library_is_named_with_its_package_and_added() {
     let warpdrive = Warpdrive::with(PYTHON_311_RUN);
-    let (source, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let wheel = Wheel::new("drawing", "1").file("drawing_native.so", &needs_libxcb(place.path()));
+    let source = tempfile::tempdir().unwrap();
+    let native = needs_library("libxcb.so.1");
+    let wheel = Wheel::new("drawing", "1").file("drawing_native.so", &native);
     let write = |name: &str, text: &[u8]| fs::write(source.path().join(name), text).unwrap();
     write(&wheel.file_name(), &wheel.bytes());
     let requirement = format!("./{}\n", wheel.file_name());

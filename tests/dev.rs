@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::http;
-use crate::support::process;
+use crate::support::process::{self, words};
+use crate::support::s2i_builders::Builder;
 use crate::support::source_tree::tree;
 use crate::support::users::User;
 use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive, copy_of, example};
@@ -28,6 +29,8 @@ struct Dev<'w> {
     port: u16,
     source: PathBuf,
     log: PathBuf,
+    /// Requests that got no answer.
+    refused: u32,
 }
 
 impl<'w> Dev<'w> {
@@ -52,6 +55,7 @@ impl<'w> Dev<'w> {
             port,
             source: source.to_owned(),
             log,
+            refused: 0,
         }
     }
 
@@ -65,7 +69,10 @@ impl<'w> Dev<'w> {
         let port = self.port;
         let found = process::poll(within, || {
             assert!(self.child.try_wait().unwrap().is_none(), "{}", self.said());
-            let response = http::get(port, path).ok()?;
+            let Ok(response) = http::get(port, path) else {
+                self.refused += 1;
+                return None;
+            };
             (response.text().contains(text)).then_some(())
         });
         assert!(found.is_some(), "{path} never says {text}: {}", self.said());
@@ -184,25 +191,165 @@ fn gunicorn_loads_what_is_saved_and_builds_what_is_required() {
     assert!(!source.path().join("__pycache__").exists());
 }
 
+/// It says whether its packages were there before it was loaded, and notes when it ends.
+fn fastapi(word: &str) -> String {
+    format!(
+        "import sys
+warm = 'warm' if 'fastapi' in sys.modules else 'cold'
+from contextlib import asynccontextmanager
+from fastapi import FastAPI
+@asynccontextmanager
+async def lifespan(app):
+    yield
+    open('ended.log', 'a').write('{word} ended\\n')
+app = FastAPI(lifespan=lifespan)
+@app.get('/')
+def home():
+    return '{word}, ' + warm
+"
+    )
+}
+
 #[test]
-fn uvicorn_loads_what_is_saved() {
+fn uvicorn_loads_what_is_saved_with_its_packages_in_memory() {
     let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     let source = copy_of(&example("fastapi"), false);
-    let code = |word: &str| {
+    let main = source.path().join("main.py");
+    let ended = source.path().join("ended.log");
+    fs::write(&main, fastapi("one")).unwrap();
+    let mut dev = Dev::start(&warpdrive, source.path(), &[]);
+    dev.answers("/", "one, cold", BUILT);
+    dev.says("The packages are kept in memory");
+    dev.refused = 0;
+    for word in ["two", "three", "four"] {
+        fs::write(&main, fastapi(word)).unwrap();
+        let took = dev.answers("/", &format!("{word}, warm"), LOADED);
+        measured("uvicorn", took);
+    }
+    // Requests wait for the server that comes.
+    assert_eq!(dev.refused, 0, "{}", dev.said());
+    // Each has ended in order, before the next one answered.
+    let lines = fs::read_to_string(&ended).unwrap();
+    assert_eq!(lines, "one ended\ntwo ended\nthree ended\n");
+    // A module that is not there ends it, and the next save starts it again.
+    fs::write(&main, "import does_not_exist\n").unwrap();
+    dev.says("the next change starts it again");
+    fs::write(&main, fastapi("five")).unwrap();
+    dev.answers("/", "five, warm", LOADED);
+    dev.end();
+}
+
+#[test]
+fn packages_are_not_kept_in_memory_where_the_caller_does_not_want_it() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let source = copy_of(&example("fastapi"), false);
+    let main = source.path().join("main.py");
+    fs::write(&main, fastapi("one")).unwrap();
+    let mut dev = Dev::start(
+        &warpdrive,
+        source.path(),
+        &["-e", "WARPDRIVE_DEV_PRELOAD=0"],
+    );
+    dev.answers("/", "one, cold", BUILT);
+    for word in ["two", "three"] {
+        fs::write(&main, fastapi(word)).unwrap();
+        dev.answers("/", &format!("{word}, cold"), LOADED);
+    }
+    dev.end();
+}
+
+#[test]
+fn the_other_servers_load_what_is_saved() {
+    let asgi = |word: &str| {
         format!(
             "from fastapi import FastAPI\napp = FastAPI()\n@app.get('/')\ndef home():\n    return '{word}'\n"
         )
     };
-    let main = source.path().join("main.py");
-    fs::write(&main, code("one")).unwrap();
+    for (server, packages) in [
+        ("hypercorn", "fastapi\nhypercorn\n"),
+        ("daphne", "fastapi\ndaphne\n"),
+        ("waitress", "flask\nwaitress\n"),
+        ("uwsgi", "flask\npyuwsgi\n"),
+    ] {
+        let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+        let code = |word: &str| {
+            if packages.starts_with("fastapi") {
+                asgi(word)
+            } else {
+                flask(word)
+            }
+        };
+        let source = tree(&[
+            ("requirements.txt", packages),
+            (".warpdrive/server_type", server),
+            ("app.py", &code("one")),
+        ]);
+        let mut dev = Dev::start(&warpdrive, source.path(), &[]);
+        dev.answers("/", "one", BUILT);
+        for word in ["two", "three", "four"] {
+            fs::write(source.path().join("app.py"), code(word)).unwrap();
+            let took = dev.answers("/", word, LOADED);
+            measured(server, took);
+        }
+        dev.end();
+    }
+}
+
+/// What warpdrive knows nothing of is ended and started: each time, and none that it has just started.
+#[test]
+fn a_program_of_its_own_is_started_again() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let source = tree(&[
+        ("requirements.txt", "flask\ngunicorn\n"),
+        ("app.py", &flask("one")),
+        (
+            "app.sh",
+            "#!/bin/sh\nexec gunicorn --bind 0.0.0.0:8080 app:app\n",
+        ),
+    ]);
+    let script = source.path().join("app.sh");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let mut dev = Dev::start(&warpdrive, source.path(), &[]);
     dev.answers("/", "one", BUILT);
-    for word in ["two", "three", "four"] {
-        fs::write(&main, code(word)).unwrap();
-        let took = dev.answers("/", word, LOADED);
-        measured("uvicorn", took);
+    for word in ["two", "three", "four", "five"] {
+        fs::write(source.path().join("app.py"), flask(word)).unwrap();
+        dev.answers("/", word, LOADED);
+    }
+    assert!(!dev.said().contains("the next change"), "{}", dev.said());
+    dev.end();
+}
+
+#[test]
+fn an_image_of_a_foreign_builder_is_built_again() {
+    let warpdrive = Warpdrive::new();
+    Builder::new()
+        .script(
+            "assemble",
+            "#!/bin/sh\nset -e\ncp -R /tmp/src/. /opt/app/\n",
+        )
+        .script(
+            "run",
+            "#!/bin/sh\ntrap 'exit 0' TERM INT\necho \"it says $(cat /opt/app/words.txt)\"\n\
+             while :; do sleep 0.1; done\n",
+        )
+        .put(&warpdrive.store(), "box");
+    let source = tree(&[("words.txt", "one")]);
+    let mut dev = Dev::start(&warpdrive, source.path(), &["--watch", "--builder", "box"]);
+    dev.says("it says one");
+    for word in ["two", "three"] {
+        fs::write(source.path().join("words.txt"), word).unwrap();
+        dev.says(&format!("it says {word}"));
     }
     dev.end();
+    // Without `--watch` it is told what is not known.
+    let path = source.path().display().to_string();
+    let refused = warpdrive.output(&["dev", "shop", "--builder", "box", "--path", &path]);
+    let said = words(&refused);
+    assert!(!refused.status.success(), "{said}");
+    assert!(
+        said.contains("with `--watch` it is built and started again"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -459,3 +459,45 @@ fn the_making_of_a_builder_ends_with_the_one_who_asked_for_it() {
     let gone = process::poll(minute, || (helpers() == 0).then_some(()));
     assert!(gone.is_some(), "{} helpers stay", helpers());
 }
+
+/// A `/dev` that stays mounted in the store would be taken away with it.
+#[test]
+fn what_the_making_of_a_builder_mounts_is_not_mounted_on_the_host() {
+    let place = tempfile::tempdir().unwrap();
+    let bin = place.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    let (at, seen) = (place.path().join("left"), place.path().join("seen"));
+    fs::create_dir(&at).unwrap();
+    fs::write(
+        bin.join("mmdebstrap"),
+        format!(
+            "#!/bin/sh\nmount -t tmpfs tmpfs {at}\ncp /proc/self/mountinfo {seen}\nexit 1\n",
+            at = at.display(),
+            seen = seen.display(),
+        ),
+    )
+    .unwrap();
+    fs::set_permissions(
+        bin.join("mmdebstrap"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let warpdrive = Warpdrive::new();
+    let made = warpdrive
+        .command_in(
+            place.path(),
+            &[&format!("PATH={path}")],
+            &["builder", "build", PYTHON_311_RUN],
+        )
+        .output()
+        .unwrap();
+    assert!(!made.status.success());
+    let mounted = |table: &Path| {
+        let table = fs::read_to_string(table).unwrap();
+        table.contains(at.to_str().unwrap())
+    };
+    // Another user's mmdebstrap makes a namespace itself before it mounts.
+    assert_eq!(mounted(&seen), process::is_root(), "{made:?}");
+    assert!(!mounted(Path::new("/proc/self/mountinfo")));
+}

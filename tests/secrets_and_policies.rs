@@ -978,3 +978,29 @@ fn tamper(warpdrive: &Warpdrive) {
         .tag("lied", &descriptor(MediaType::ImageManifest, digest, size))
         .unwrap();
 }
+
+/// A result of the cache was searched for what was secret then, and was written under the bounds of then.
+#[test]
+fn what_is_kept_is_held_against_todays_secrets_and_bounds() {
+    const WORD: &str = "correct-horse-battery";
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let file = warpdrive.place().join("token");
+    let secret = format!("id=token,src={}", file.display());
+    let source = flask(&[("notes.txt", WORD)]);
+    fs::write(&file, "another-word-altogether").unwrap();
+    for _ in 0..2 {
+        let output = run(&warpdrive, source.path(), &[], &["--secret", &secret]);
+        assert!(output.status.success(), "{}", words(&output));
+    }
+    says(
+        &run(&warpdrive, source.path(), &[], &["--secret", &secret]),
+        "Application unchanged",
+    );
+    fs::write(&file, WORD).unwrap();
+    let output = run(&warpdrive, source.path(), &[], &["--secret", &secret]);
+    assert_eq!(output.status.code(), Some(4), "{}", words(&output));
+    says(&output, "notes.txt");
+    let output = run(&warpdrive, source.path(), &[], &["--max-layer", "1k"]);
+    assert!(!output.status.success(), "{}", words(&output));
+    says(&output, "1024 bytes");
+}

@@ -85,6 +85,99 @@ fn oci_forms_keep_the_digest_both_ways() {
     assert!(error.to_string().contains("no image `9`"), "{error}");
 }
 
+/// The names of the files in a directory, sorted.
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_directory_is_exchanged_with_skopeo() {
+    let (dir, here) = store();
+    let manifest = image(&here, &[b"one", &noise(300_000, 3), b"one"], &[("a", "b")]);
+    let at = |name: &str| dir.path().join(name);
+    let place = |name: &str| format!("dir:{}", at(name).display());
+    export(&here, &manifest, &place("ours"));
+    // skopeo reads ours, and what it makes of an OCI layout is the same to the file.
+    skopeo::copy(&place("ours"), &place("copied"));
+    let layout = format!("oci:{}", at("layout").display());
+    export(&here, &manifest, &layout);
+    skopeo::copy(&layout, &place("theirs"));
+    for other in ["copied", "theirs"] {
+        assert_eq!(names(&at("ours")), names(&at(other)), "{other}");
+        for name in names(&at("ours")) {
+            let read = |directory: &str| fs::read(at(directory).join(&name)).unwrap();
+            assert_eq!(read("ours"), read(other), "{other}/{name}");
+        }
+    }
+    let (_b, there) = store();
+    let imported = import(&there, &place("theirs")).unwrap();
+    assert_eq!((&imported.descriptor, imported.name), (&manifest, None));
+    is_whole(&there, &manifest);
+
+    // Another image takes the place of the first one, whichever of the two wrote it; a file of somebody
+    // else's stays.
+    let second = image(&here, &[b"two"], &[]);
+    fs::write(at("theirs").join("notes.txt"), "mine").unwrap();
+    export(&here, &second, &place("theirs"));
+    assert_eq!(names(&at("theirs")).len(), 2 + 2 + 1);
+    assert_eq!(
+        skopeo::inspect(&place("theirs"))["Digest"],
+        second.digest().to_string()
+    );
+    export(&here, &second, &place("ours"));
+    skopeo::copy(&layout, &place("ours"));
+    assert_eq!(import(&there, &place("ours")).unwrap().descriptor, manifest);
+}
+
+#[test]
+fn a_directory_that_is_damaged_or_of_somebody_else_is_refused() {
+    let (dir, here) = store();
+    let manifest = image(&here, &[b"one"], &[]);
+    let at = dir.path().join("image");
+    let place = format!("dir:{}", at.display());
+    let refused = |part: &str| {
+        let (_b, there) = store();
+        let error = import(&there, &place).unwrap_err();
+        assert!(error.to_string().contains(part), "{part}: {error}");
+        assert_eq!(blobs(&there), 0, "{part}");
+    };
+    fs::create_dir(&at).unwrap();
+    refused("it has no manifest.json");
+    // A directory with other things in it is not filled with blobs.
+    fs::write(at.join("thesis.txt"), "years of work").unwrap();
+    let to = Place::parse(&place).unwrap();
+    let error = transport::export(&here, &manifest, "x", &to, &Silent).unwrap_err();
+    assert!(error.to_string().contains("it has files in it"), "{error}");
+    assert_eq!(names(&at), ["thesis.txt"]);
+    fs::remove_file(at.join("thesis.txt")).unwrap();
+
+    let anew = || transport::export(&here, &manifest, "x", &to, &Silent).unwrap();
+    anew();
+    fs::write(at.join("version"), "Directory Transport Version: 2.0\n").unwrap();
+    refused("version");
+    fs::write(at.join("version"), "Directory Transport Version: 1.2\n").unwrap();
+    let config = here.image_at(&manifest).unwrap();
+    let config = at.join(config.manifest.config().digest().digest());
+    let right = fs::read(&config).unwrap();
+    let mut wrong = right.clone();
+    wrong[0] ^= 1;
+    fs::write(&config, &wrong).unwrap();
+    refused("damaged");
+    // What is there already is not taken to be right by its name and size.
+    anew();
+    assert_eq!(fs::read(&config).unwrap(), right);
+    // A blob that is a link to somewhere else.
+    fs::remove_file(&config).unwrap();
+    fs::write(dir.path().join("outside"), &right).unwrap();
+    symlink(dir.path().join("outside"), &config).unwrap();
+    refused("could not open");
+}
+
 #[test]
 fn docker_archives_are_exchanged() {
     let (dir, here) = store();

@@ -38,7 +38,7 @@ use Severity::{High, Info, Low, Medium};
 const NUMBER: &str = "set USER to a decimal number above 0, such as 1001";
 
 /// All rules, in the order in which findings of one severity are shown.
-pub const RULES: [Rule; 45] = [
+pub const RULES: [Rule; 46] = [
     rule(
         "user-missing",
         High,
@@ -192,6 +192,13 @@ pub const RULES: [Rule; 45] = [
         "A known setuid program",
         "The distribution ships it so, and its content is as shipped. Few images need it.",
         "`--harden`, or `no_new_privs` at run time",
+    ),
+    rule(
+        "base-unproven",
+        Info,
+        "Nothing outside of the image confirms its lowest layer",
+        "Who exchanged a program of the lowest layer could exchange the package database that confirms it as well.",
+        "name the base that you trust: `warpdrive audit IMAGE --trusted-base REF`",
     ),
     rule(
         "setuid-hidden",

@@ -3,7 +3,7 @@
 use crate::app::python::PythonRequest;
 use crate::app::python_version::PythonVersion;
 use crate::oci::Descriptor;
-use crate::store::Store;
+use crate::store::{Image, Store};
 
 use super::{BuilderError, LABEL_KIND, LABEL_NAME, LABEL_PYTHON, definition};
 
@@ -130,6 +130,28 @@ fn by_rule(local: &[LocalBuilder], python: Option<&PythonRequest>) -> Result<Cho
         reference: if made { own } else { official(&version) },
         reason: reason(&version),
     })
+}
+
+/// What the slim twin of a builder that `builder build` made is called.
+pub fn twin_name(reference: &str, builder: &Image) -> Option<String> {
+    let label = |key| builder.config.label(key);
+    let is_ours = label(LABEL_NAME) == Some(reference) && label(LABEL_KIND) == Some("build");
+    is_ours.then(|| format!("{reference}-run"))
+}
+
+/// Whether the store has an image of that name that `builder build` made to run what this builder builds.
+///
+/// # Errors
+/// If the store cannot be read.
+pub fn is_twin(store: &Store, name: &str, builder: &Image) -> Result<bool, BuilderError> {
+    let Some(image) = store.image(name)? else {
+        return Ok(false);
+    };
+    let label = |key| image.config.label(key);
+    Ok(label(LABEL_NAME) == Some(name)
+        && label(LABEL_KIND) == Some("run")
+        && label(LABEL_PYTHON) == builder.config.label(LABEL_PYTHON)
+        && image.config.architecture() == builder.config.architecture())
 }
 
 /// The official image of a Python.

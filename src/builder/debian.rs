@@ -7,15 +7,15 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 
 use serde_json::json;
 
 use crate::layer::{self, Budget, Compression, Edit, Member};
-use crate::oci::{Descriptor, HistoryEntry, ImageConfig, descriptor};
+use crate::oci::{Descriptor, HistoryEntry, ImageConfig, descriptor, this_architecture};
 use crate::progress::{Progress, printable};
 use crate::sandbox::{self, IdMode};
-use crate::store::Store;
+use crate::store::{Scratch, Store};
 
 use super::debian_output::Counter;
 use super::definition::Definition;
@@ -65,11 +65,93 @@ pub fn build(
     architecture: &str,
     progress: &dyn Progress,
 ) -> Result<Descriptor, BuilderError> {
-    let suite = definition.suite().ok_or_else(|| BuilderError::Definition {
+    let _in_use = store.lock_shared()?;
+    let (target, suite) = (Target::Stream, suite(definition)?);
+    let start = start(
+        store,
+        definition,
+        privilege,
+        mirror,
+        architecture,
+        &target,
+        progress,
+    )?;
+    let (blob, written) = start.read(definition, progress, |stdout| {
+        let mut blob = store.blob_writer()?;
+        let budget = Budget::new(u64::MAX, u64::MAX, None, sandbox::interrupted);
+        let written = layer::rewrite(
+            stdout,
+            &mut keep,
+            Compression::default(),
+            &mut blob,
+            &budget,
+        );
+        Ok((blob, written))
+    })?;
+    let written = written?;
+    blob.commit(Some(&written.digest))?;
+    let layer = descriptor(written.media_type, written.digest, written.size);
+    let config = config(definition, &written.diff_id, &suite, architecture);
+    image::commit(store, definition, vec![layer], &config)
+}
+
+/// Lays the definition's root file system out in a directory, as root.
+pub(super) fn unpack(
+    store: &Store,
+    definition: &Definition,
+    target: &Target<'_>,
+    mirror: Mirror<'_>,
+    progress: &dyn Progress,
+) -> Result<(), BuilderError> {
+    let architecture = this_architecture();
+    let root = Privilege::Root;
+    let start = start(
+        store,
+        definition,
+        root,
+        mirror,
+        architecture,
+        target,
+        progress,
+    )?;
+    start.read(definition, progress, |mut stdout| {
+        // Nothing comes of it.
+        let _ = std::io::copy(&mut stdout, &mut std::io::sink());
+        Ok(())
+    })
+}
+
+fn suite(definition: &Definition) -> Result<String, BuilderError> {
+    definition.suite().ok_or_else(|| BuilderError::Definition {
         path: definition.name.clone().into(),
         problem: format!("`from = \"{}\"` is not `debian:SUITE`", definition.from),
-    })?;
-    let _in_use = store.lock_shared()?;
+    })
+}
+
+/// Where what mmdebstrap makes goes.
+pub(super) enum Target<'a> {
+    /// To its output, as a tar.
+    Stream,
+    Directory(&'a Path),
+}
+
+/// mmdebstrap at work.
+struct Started {
+    child: Child,
+    /// Its scratch directory.
+    _scratch: Scratch,
+}
+
+fn start(
+    store: &Store,
+    definition: &Definition,
+    privilege: Privilege,
+    mirror: Mirror<'_>,
+    architecture: &str,
+    target: &Target<'_>,
+    progress: &dyn Progress,
+) -> Result<Started, BuilderError> {
+    let suite = suite(definition)?;
     let scratch = store.scratch("mmdebstrap")?;
     progress.step(&format!(
         "---> Making {} from Debian's packages ({suite})",
@@ -90,6 +172,7 @@ pub fn build(
             privilege,
             mirror,
             architecture,
+            target,
         ))
         .env("SOURCE_DATE_EPOCH", FIXED_TIME.to_string())
         .env("TMPDIR", place)
@@ -97,66 +180,70 @@ pub fn build(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|source| BuilderError::Start {
+    let child = command.spawn().map_err(|source| BuilderError::Start {
         program: "mmdebstrap".into(),
         source,
     })?;
-    let stdout = child.stdout.take();
-    let stderr = child.stderr.take();
-    let mut tail = VecDeque::new();
-    let written = std::thread::scope(|scope| {
-        let tail = &mut tail;
-        if let Some(stderr) = stderr {
-            scope.spawn(move || {
-                let mut counter = Counter::default();
-                for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
-                    let line = printable(&String::from_utf8_lossy(&line));
-                    // An error of the hook quotes the whole of it.
-                    if !line.trim().is_empty() && FINISH.lines().any(|own| own == line) {
-                        continue;
-                    }
-                    progress.detail(&line);
-                    if let Some((what, done, total)) = counter.read(&line) {
-                        progress.counted(what, done, total);
-                    }
-                    if tail.len() == TAIL {
-                        tail.pop_front();
-                    }
-                    tail.push_back(line);
-                }
+    Ok(Started {
+        child,
+        _scratch: scratch,
+    })
+}
+
+impl Started {
+    /// Gives what `read` makes of its output, once it has ended well.
+    fn read<T>(
+        mut self,
+        definition: &Definition,
+        progress: &dyn Progress,
+        read: impl FnOnce(ChildStdout) -> Result<T, BuilderError>,
+    ) -> Result<T, BuilderError> {
+        let stdout = self.child.stdout.take();
+        let stderr = self.child.stderr.take();
+        let mut tail = VecDeque::new();
+        let made = std::thread::scope(|scope| {
+            let tail = &mut tail;
+            if let Some(stderr) = stderr {
+                scope.spawn(move || tell(stderr, tail, progress));
+            }
+            match stdout {
+                Some(stdout) => read(stdout),
+                None => unreachable!("stdout is piped"),
+            }
+        });
+        let status = self.child.wait().map_err(|source| BuilderError::Start {
+            program: "mmdebstrap".into(),
+            source,
+        })?;
+        if !status.success() {
+            return Err(BuilderError::Mmdebstrap {
+                name: definition.name.clone(),
+                status: status.code().unwrap_or(-1),
+                tail: tail.into(),
             });
         }
-        let mut blob = store.blob_writer()?;
-        let budget = Budget::new(u64::MAX, u64::MAX, None, sandbox::interrupted);
-        let written = match stdout {
-            Some(stdout) => layer::rewrite(
-                stdout,
-                &mut keep,
-                Compression::default(),
-                &mut blob,
-                &budget,
-            ),
-            None => unreachable!("stdout is piped"),
-        };
-        Ok::<_, BuilderError>((blob, written))
-    });
-    let status = child.wait().map_err(|source| BuilderError::Start {
-        program: "mmdebstrap".into(),
-        source,
-    })?;
-    if !status.success() {
-        return Err(BuilderError::Mmdebstrap {
-            name: definition.name.clone(),
-            status: status.code().unwrap_or(-1),
-            tail: tail.into(),
-        });
+        made
     }
-    let (blob, written) = written?;
-    let written = written?;
-    blob.commit(Some(&written.digest))?;
-    let layer = descriptor(written.media_type, written.digest, written.size);
-    let config = config(definition, &written.diff_id, &suite, architecture);
-    image::commit(store, definition, vec![layer], &config)
+}
+
+/// Passes on what mmdebstrap says, and keeps the end of it.
+fn tell(stderr: ChildStderr, tail: &mut VecDeque<String>, progress: &dyn Progress) {
+    let mut counter = Counter::default();
+    for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+        let line = printable(&String::from_utf8_lossy(&line));
+        // An error of the hook quotes the whole of it.
+        if !line.trim().is_empty() && FINISH.lines().any(|own| own == line) {
+            continue;
+        }
+        progress.detail(&line);
+        if let Some((what, done, total)) = counter.read(&line) {
+            progress.counted(what, done, total);
+        }
+        if tail.len() == TAIL {
+            tail.pop_front();
+        }
+        tail.push_back(line);
+    }
 }
 
 /// mmdebstrap's own scratch directory where it works with subordinate ids, which have to get there: the
@@ -199,10 +286,19 @@ fn is_installed(program: &str) -> bool {
 }
 
 /// `mmdebstrap`, which ends when this process does, killed or not, where util-linux is there to see to
-/// it: as root with all that it has started, which is in a process namespace of its own then. (Without
-/// root it makes one itself, and its helpers know processes by the numbers outside.)
+/// it: as root with all that it has started, which is in a process namespace of its own then, and with
+/// all that it has mounted, which the host never sees: a `/dev` left in the store would be taken away
+/// with it. (Without root it makes both itself, and its helpers know processes by the numbers outside.)
 fn tied(privilege: Privilege) -> Command {
-    const TOGETHER: [&str; 5] = ["unshare", "--pid", "--fork", "--kill-child=KILL", "--"];
+    const TOGETHER: [&str; 7] = [
+        "unshare",
+        "--mount",
+        "--propagation=private",
+        "--pid",
+        "--fork",
+        "--kill-child=KILL",
+        "--",
+    ];
     if !is_installed("setpriv") || !is_installed("unshare") {
         return Command::new("mmdebstrap");
     }
@@ -221,6 +317,7 @@ fn arguments(
     privilege: Privilege,
     mirror: Mirror<'_>,
     architecture: &str,
+    target: &Target<'_>,
 ) -> Vec<OsString> {
     let expired = mirror.expired;
     let mirror = mirror.url.unwrap_or(MIRROR).trim_end_matches('/');
@@ -228,11 +325,15 @@ fn arguments(
         Privilege::Root => "root",
         Privilege::Unshare => "unshare",
     };
+    let (format, place) = match target {
+        Target::Stream => ("tar", OsString::from("-")),
+        Target::Directory(place) => ("directory", place.as_os_str().to_owned()),
+    };
     let mut arguments: Vec<OsString> = vec![
         format!("--mode={mode}").into(),
         "--variant=essential".into(),
         "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr".into(),
-        "--format=tar".into(),
+        format!("--format={format}").into(),
         format!("--architectures={architecture}").into(),
         format!("--include={}", definition.packages.join(",")).into(),
     ];
@@ -259,7 +360,7 @@ fn arguments(
     }
     arguments.push(format!("--customize-hook={FINISH}").into());
     // What apt and dpkg say is how far it is.
-    arguments.extend(["--verbose".into(), suite.into(), "-".into()]);
+    arguments.extend(["--verbose".into(), suite.into(), place]);
     for source in &definition.suites {
         // Security updates lie beside the main archive, on every mirror that has them.
         let archive = if source.ends_with("-security") {
@@ -362,6 +463,7 @@ mod tests {
             Privilege::Unshare,
             Mirror::default(),
             "amd64",
+            &Target::Stream,
         );
         let hook = words
             .iter()
@@ -383,6 +485,7 @@ mod tests {
                 expired: false,
             },
             "amd64",
+            &Target::Stream,
         )
         .into_iter()
         .map(|word| word.into_string().unwrap())

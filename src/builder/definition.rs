@@ -164,6 +164,15 @@ fn of_python(name: &str) -> Option<Definition> {
     })
 }
 
+/// A shipped definition by name, or `python-VERSION`.
+pub fn known(name: &str) -> Option<Definition> {
+    let shipped = || {
+        let (name, text) = SHIPPED.iter().find(|(shipped, _)| *shipped == name)?;
+        parse(text, Path::new(name)).ok()
+    };
+    of_python(name).or_else(shipped)
+}
+
 /// A shipped definition by name, `python-VERSION`, or the one in a directory.
 pub fn find(name_or_directory: &str) -> Result<Definition, BuilderError> {
     if let Some(definition) = of_python(name_or_directory)
@@ -224,6 +233,15 @@ impl Definition {
         (!self.from.starts_with("debian:")).then_some(self.from.as_str())
     }
 
+    /// The definition of the slim image that runs what is built on this one.
+    pub fn twin(&self) -> Option<Self> {
+        if self.kind == Kind::Run {
+            return None;
+        }
+        known(&format!("{}-run", self.name))
+            .filter(|twin| twin.kind == Kind::Run && twin.python == self.python)
+    }
+
     /// The Debian suite of `from = "debian:SUITE"`.
     pub fn suite(&self) -> Option<String> {
         self.from.strip_prefix("debian:").map(str::to_owned)
@@ -241,6 +259,9 @@ mod tests {
             assert_eq!(definition.name, name);
             assert!(name.contains(&definition.python));
             assert_eq!(definition.kind == Kind::Run, name.ends_with("-run"));
+            let twin = definition.twin().map(|twin| twin.name);
+            let has_one = definition.kind == Kind::Build && name != NODE;
+            assert_eq!(twin, has_one.then(|| format!("{name}-run")));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Builder images: what an application is built on.
 //!
 //! Here: the definitions below `builder-images/` ([`definition`]), making one from Debian's signed
-//! packages ([`debian`]), with a Python of uv's on it ([`standalone`]), finding the Python in a base ([`python`]), the *builder layer* that turns
+//! packages ([`debian`], [`packages`]), with a Python of uv's on it ([`standalone`]), finding the Python in a base ([`python`]), the *builder layer* that turns
 //! any image with a Python into a builder ([`layer`]), and choosing one for an application
 //! ([`choose`]). Not here: running assemble (`pipeline`), fetching an image (`registry`).
 
@@ -14,6 +14,7 @@ mod error;
 mod image;
 mod in_image_tool;
 pub mod layer;
+pub mod packages;
 pub mod python;
 pub mod standalone;
 

@@ -12,11 +12,11 @@ use crate::registry::Client;
 use crate::sandbox::{self, IdMode};
 use crate::store::Store;
 
+use super::access::RegistryArgs;
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::printer::human_size;
 use super::progress::Console;
-use super::push::RegistryArgs;
 
 /// Make, list and look at builder images
 #[derive(Debug, clap::Args)]
@@ -33,6 +33,8 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Make a builder image from Debian's signed packages, without a registry
+    ///
+    /// With a builder comes its slim twin, NAME-run: what is built on the one runs on the other.
     ///
     /// `python-3.12` is a Debian builder with uv's Python of that version (python-build-standalone), whose
     /// hash the pinned uv knows; `UV_PYTHON_INSTALL_MIRROR` names a mirror of GitHub's releases.
@@ -55,6 +57,9 @@ It takes a minute or two, once: as root, or as a user with subordinate ids.")]
         /// Make it again even if it is there
         #[arg(long)]
         force: bool,
+        /// Make no slim image (NAME-run), on which applications run where it has what they need
+        #[arg(long)]
+        without_run: bool,
         /// One JSON object on stdout
         #[arg(long)]
         json: bool,
@@ -117,13 +122,19 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
             mirror,
             snapshot,
             force,
+            without_run,
             json,
         } => {
             let mirror = debian::Mirror {
                 url: mirror.as_deref(),
                 expired: *snapshot,
             };
-            build(what, mirror, *force, *json, context)
+            let wish = Wish {
+                mirror,
+                force: *force,
+                without_run: *without_run,
+            };
+            build(what, wish, *json, context)
         }
         Action::Push {
             name,
@@ -136,24 +147,40 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     }
 }
 
-fn build(
-    what: &str,
-    mirror: debian::Mirror<'_>,
+/// How builders are made.
+#[derive(Clone, Copy)]
+struct Wish<'a> {
+    mirror: debian::Mirror<'a>,
     force: bool,
-    json: bool,
-    context: &Context,
-) -> Result<u8, CommandError> {
+    without_run: bool,
+}
+
+fn build(what: &str, wish: Wish<'_>, json: bool, context: &Context) -> Result<u8, CommandError> {
     let definition = definition::find(what)?;
     let store = context.open_store()?;
-    let (image, cached) = match store.resolve(&definition.name)? {
-        Some(image) if !force => (image, true),
-        _ => (make(&store, &definition, mirror, context)?, false),
+    let (image, cached) = made(&store, &definition, wish, context)?;
+    let twin = definition.twin().filter(|_| !wish.without_run);
+    let run = match &twin {
+        // The builder is there, and works without it.
+        Some(twin) => match made(&store, twin, wish, context) {
+            Ok((image, cached)) => Some((&twin.name, image, cached)),
+            Err(error) => {
+                context.printer.warning(format!(
+                    "{} was not made: {}; images will run on {}",
+                    twin.name, error.message, definition.name
+                ));
+                None
+            }
+        },
+        None => None,
     };
     if json {
+        let run = run.map(|(name, image, cached)| json!({"name": name, "digest": image.digest().to_string(), "cached": cached}));
         context.printer.json(&json!({
             "name": definition.name,
             "digest": image.digest().to_string(),
             "cached": cached,
+            "run": run,
         }));
     } else {
         if cached {
@@ -166,6 +193,19 @@ fn build(
             .result(format!("{}@{}", definition.name, image.digest()));
     }
     Ok(0)
+}
+
+/// The image of a definition, and whether it was there already.
+fn made(
+    store: &Store,
+    definition: &Definition,
+    wish: Wish<'_>,
+    context: &Context,
+) -> Result<(Descriptor, bool), CommandError> {
+    match store.resolve(&definition.name)? {
+        Some(image) if !wish.force => Ok((image, true)),
+        _ => Ok((make(store, definition, wish.mirror, context)?, false)),
+    }
 }
 
 fn make(

@@ -4,14 +4,15 @@ use serde_json::json;
 
 use crate::oci::Reference;
 use crate::pipeline::Transfers;
-use crate::registry::{Client, ClientOptions, CopyOptions};
+use crate::registry::{Client, ClientOptions, CopyOptions, Platforms};
 use crate::transport::{self, Destination, Place, Source};
 
+use super::access::RegistryArgs;
 use super::context::Context;
 use super::error::CommandError;
+use super::platform::{platform, platforms};
 use super::printer::human_size;
 use super::progress::Console;
-use super::push::RegistryArgs;
 
 /// Copy an image from one place to another
 ///
@@ -24,17 +25,20 @@ Examples:
   warpdrive copy docker://r.example.com/team/opal:1 docker://r.example.com/prod/opal:1 --referrers
   warpdrive copy docker-archive:opal.tar docker://registry.example.com/team/opal:1.2
   warpdrive copy docker://registry.example.com/team/opal:1.2 oci:layout:1.2
+  warpdrive copy docker://r.example.com/opal:1 oci:layout:1 --platform linux/amd64,linux/arm64
+  warpdrive copy docker://registry.example.com/team/opal:1.2 dir:opal --all
 ")]
 pub(super) struct Args {
-    /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], docker-daemon:REF,
+    /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], dir:DIR, docker-daemon:REF,
     /// containers-storage:REF or `docker://REF`
     source: String,
     /// The same
     dest: String,
-    /// Platform to choose where there are several, OS/ARCH[/VARIANT] [default: this machine's]
-    #[arg(long, value_name = "PLATFORM", conflicts_with = "all")]
-    platform: Option<String>,
-    /// All platforms (from registry to registry)
+    /// Platform to choose where there are several, OS/ARCH[/VARIANT]; with several of them, separated by
+    /// commas, the index of these images is copied [default: this machine's]
+    #[arg(long, value_name = "PLATFORM", value_delimiter = ',', value_parser = platform, conflicts_with = "all")]
+    platform: Vec<String>,
+    /// The index as it is, with all its images
     #[arg(long)]
     all: bool,
     /// What refers to the image as well: signatures, attestations (from registry to registry)
@@ -55,16 +59,20 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
             "the image and --json cannot both go to standard output",
         ));
     }
+    let platforms = platforms(&args.platform, args.all);
     let options = ClientOptions {
-        platform: args.platform.clone(),
+        platform: match &platforms {
+            Platforms::One(one) => one.clone(),
+            _ => None,
+        },
         ..args.registry.options()
     };
     if let (Place::Registry(from), Place::Registry(to)) = (&source, &destination) {
-        return between(args, context, from, to, options);
+        return between(args, context, (from, to), &platforms, options);
     }
-    if args.all || args.referrers {
+    if args.referrers {
         return Err(CommandError::usage(
-            "--all and --referrers are for copies from registry to registry",
+            "--referrers is for copies from registry to registry",
         ));
     }
     crate::registry::set_defaults(options);
@@ -72,7 +80,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let _in_use = store.lock_shared()?;
     let console = Console::new(&context.printer);
     let listener = Transfers::new(&console);
-    let imported = transport::import(&store, &source, &listener)?;
+    let imported = transport::import_of(&store, &source, &platforms, &listener)?;
     let name = imported.name.unwrap_or_default();
     transport::export(&store, &imported.descriptor, &name, &destination, &listener)?;
     if args.json {
@@ -90,8 +98,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
 fn between(
     args: &Args,
     context: &Context,
-    from: &Reference,
-    to: &Reference,
+    (from, to): (&Reference, &Reference),
+    platforms: &Platforms,
     options: ClientOptions,
 ) -> Result<u8, CommandError> {
     let store = context.open_store()?;
@@ -103,7 +111,7 @@ fn between(
         &client,
         to,
         CopyOptions {
-            all: args.all,
+            platforms,
             referrers: args.referrers,
             directory: scratch.path(),
         },

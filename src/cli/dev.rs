@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap_complete::engine::ArgValueCandidates;
 
@@ -11,7 +12,7 @@ use crate::container::{
     self, Attach, Ended, PortMapping, Prepared, RunOptions, Variable, Volume, VolumeSource,
     parse_variable,
 };
-use crate::dev::{self, DevError, Next, Reload, Turns, Watch, Way};
+use crate::dev::{self, DevError, Next, Reload, Turns, Warm, Watch, Way};
 use crate::pipeline::{self, LABEL_PLAN};
 use crate::sandbox::{self, IdMode, Limits, Network};
 use crate::store::Store;
@@ -22,6 +23,11 @@ use super::image;
 use super::progress::Console;
 use super::run::{announce, caller_env, own_failure};
 use super::source::catch_signals;
+
+/// How long a browser waits for a server that is being started.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+const PYTHON_PATH: &str = "PYTHONPATH";
 
 /// Run the application from its source tree, and again when a file of it changes
 ///
@@ -35,7 +41,8 @@ use super::source::catch_signals;
   warpdrive dev --watch --builder registry.example.com/s2i/python-312
 
 The application may write to the source tree, and what it writes is yours. Static files come from the
-source. gunicorn and uvicorn load new code themselves; other servers, and Django's own, are started again.")]
+source. The server is forked again with each change and keeps the packages in memory;
+`-e WARPDRIVE_DEV_PRELOAD=0` has it import all of them again.")]
 pub(super) struct Args {
     /// Name of the image [default: that of the directory]
     name: Option<String>,
@@ -66,9 +73,22 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     sandbox::enter()?;
     catch_signals()?;
     let store = context.open_store()?;
+    let warm = Warm::new().map_err(|error| {
+        CommandError::new(
+            ExitStatus::Failure,
+            "dev-directory",
+            format!("could not write what the server is kept warm with: {error}"),
+        )
+        .with_hint("set TMPDIR to a directory that can be written")
+    })?;
     let turns = Arc::new(Turns::new(args.watch));
     // Watched before the first build, so that no change is missed while it runs.
-    tell(Watch::of(&source)?, Arc::clone(&turns));
+    let meaning = if args.watch {
+        dev::Change::of_any
+    } else {
+        dev::Change::of
+    };
+    tell(Watch::of(&source, meaning)?, Arc::clone(&turns));
     Session {
         args,
         context,
@@ -76,6 +96,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
         source,
         name,
         turns,
+        warm,
     }
     .run()
 }
@@ -126,6 +147,7 @@ struct Session<'a> {
     source: PathBuf,
     name: String,
     turns: Arc<Turns>,
+    warm: Warm,
 }
 
 impl Session<'_> {
@@ -186,7 +208,10 @@ impl Session<'_> {
         let record = prepared.record.clone();
         let next = loop {
             let ended = self.once(&prepared, way.reload);
-            let next = self.turns.ended();
+            let next = match &ended {
+                Ok(ended) => self.turns.ended_with(ended.status),
+                Err(_) => self.turns.ended(),
+            };
             let ended = match ended {
                 Ok(ended) => ended,
                 Err(error) => {
@@ -221,6 +246,7 @@ impl Session<'_> {
             foreground: true,
             interactive: false,
             folded: !self.context.printer.is_verbose(),
+            patience: PATIENCE,
         };
         let (record, spec) = (&prepared.record, &prepared.spec);
         container::run_to_end(&self.store, record, spec, attach, &mut |ports, notes| {
@@ -236,6 +262,7 @@ impl Session<'_> {
                 reload: Reload::Restart,
                 command: Vec::new(),
                 env: Vec::new(),
+                warm: false,
                 words: String::new(),
             });
         }
@@ -260,6 +287,19 @@ impl Session<'_> {
         }
     }
 
+    /// As the caller or the image has it.
+    fn python_path(&self) -> Option<String> {
+        let said = self.args.env.iter().rev();
+        if let Some(variable) = said.clone().find(|variable| variable.name == PYTHON_PATH) {
+            return variable.value.clone().or_else(|| caller_env(PYTHON_PATH));
+        }
+        let image = super::images::find(&self.store, &self.name).ok()?;
+        let found = image.config.env().into_iter();
+        found
+            .rev()
+            .find_map(|(name, value)| (name == PYTHON_PATH).then_some(value))
+    }
+
     fn options(&self, way: &Way) -> RunOptions {
         let mut variables: Vec<Variable> = Vec::new();
         let mut volumes = Vec::new();
@@ -272,6 +312,14 @@ impl Session<'_> {
                 name,
                 value: Some(value),
             }));
+            if way.warm {
+                let (source, target) = self.warm.mount();
+                volumes.push(Volume {
+                    source: VolumeSource::Path(source.to_owned()),
+                    target: target.to_owned(),
+                    read_only: true,
+                });
+            }
             volumes.push(Volume {
                 source: VolumeSource::Path(self.source.clone()),
                 target: Path::new(APP_ROOT).join("src"),
@@ -280,6 +328,12 @@ impl Session<'_> {
             user = dev::user_for(&self.source, IdMode::current());
         }
         variables.extend(self.args.env.iter().cloned());
+        if way.warm {
+            variables.push(Variable {
+                name: PYTHON_PATH.to_owned(),
+                value: Some(Warm::python_path(self.python_path().as_deref())),
+            });
+        }
         let ports = if self.args.ports.is_empty() {
             vec![PortMapping {
                 address: std::net::Ipv4Addr::LOCALHOST.into(),

@@ -318,6 +318,7 @@ impl From<crate::transport::TransportError> for CommandError {
             E::Oci(error) => return error.into(),
             E::Place { .. } => (ExitStatus::Usage, "place-invalid"),
             E::Shape { .. } => (ExitStatus::Usage, "shape-impossible"),
+            E::Index { .. } => (ExitStatus::Usage, "platforms-several"),
             E::NoSuchImage { .. } | E::Ambiguous { .. } => (ExitStatus::Failure, "image-missing"),
             E::Malformed { .. } | E::Digest { .. } | E::Archive { .. } => {
                 (ExitStatus::Failure, "image-malformed")
@@ -725,6 +726,8 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 code: "smoke-failed",
                 ..(*advice).into()
             },
+            E::BuilderOnly { .. } => Self::new(ExitStatus::AppBuildFailed, "smoke-failed", message)
+                .with_hint("build with --runtime-image builder"),
             E::S2iBuild(error) => error.into(),
             E::Builder(error) => error.into(),
             E::Pod(error) => error.into(),
@@ -786,10 +789,10 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 .with_hint("lock it with npm, pnpm or yarn; or build it before, and set `assets = \"off\"` in [tool.warpdrive]"),
             E::AptLine { .. } => Self::new(ExitStatus::AppBuildFailed, "apt-line", message)
                 .with_hint("write names of packages of Debian, one to a line; other repositories are not read"),
-            E::AptBase { file, packages, .. } => Self::new(ExitStatus::AppBuildFailed, "apt-base", message)
+            E::AptBase { place, packages, .. } => Self::new(ExitStatus::AppBuildFailed, "apt-base", message)
                 .with_hint(format!(
                     "root with mmdebstrap can make a builder of warpdrive's with them; or build on an image that has {}, \
-                     and remove {file}",
+                     and remove them from {place}",
                     packages.join(", ")
                 )),
             E::NoAssets { .. } => Self::new(ExitStatus::AppBuildFailed, "assets-empty", message)

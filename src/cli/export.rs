@@ -26,7 +26,7 @@ pub(super) struct Args {
     /// Name of the image in the store
     #[arg(add = ArgValueCandidates::new(super::complete::images))]
     name: String,
-    /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], docker-daemon:REF,
+    /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], dir:DIR, docker-daemon:REF,
     /// containers-storage:REF or `docker://REF`
     dest: String,
     /// One JSON object on stdout

@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::CompleteEnv;
 
-use super::audit;
 use super::context::Context;
 use super::error::CommandError;
 use super::printer::{Printer, Words};
+use super::{attach, audit};
 use super::{
     builder, complete, completions, container, copy, dev, doctor, export, help, image, images,
-    import, inspect, laptop, login, prune, pull, push, referrers, rm, run, s2i, store, tag, tags,
-    usage, verify_build, version,
+    import, index, inspect, laptop, logging, login, prune, pull, push, referrers, rm, run, s2i,
+    store, tag, tags, usage, verify_build, version,
 };
 use crate::app::cli::AppCommand;
 
@@ -86,6 +86,8 @@ enum Command {
     Logout(login::LogoutArgs),
     Tags(tags::Args),
     Referrers(referrers::Args),
+    Attach(attach::Args),
+    Index(index::Args),
     Export(export::Args),
     Import(import::Args),
     Audit(audit::Args),
@@ -125,6 +127,8 @@ impl Command {
             Self::Logout(args) => args.json,
             Self::Tags(args) => args.json,
             Self::Referrers(args) => args.json,
+            Self::Attach(args) => args.json,
+            Self::Index(args) => args.json(),
             Self::Export(args) => args.json,
             Self::Import(args) => args.json,
             Self::Store(args) => args.json(),
@@ -160,6 +164,8 @@ impl Command {
             Self::Logout(args) => login::logout(args, context),
             Self::Tags(args) => tags::run(args, context),
             Self::Referrers(args) => referrers::run(args, context),
+            Self::Attach(args) => attach::run(args, context),
+            Self::Index(args) => index::run(args, context),
             Self::Export(args) => export::run(args, context),
             Self::Import(args) => import::run(args, context),
             Self::Store(args) => store::run(args, context),
@@ -177,28 +183,6 @@ impl Command {
             Self::App(command) => laptop::run(command, context),
         }
     }
-}
-
-/// What parts of the program that nobody watches (a container's supervisor) have to say, on stderr,
-/// where `WARPDRIVE_LOG` asks for it (`warn`, `debug`, `warpdrive::container=debug`).
-fn log() {
-    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("WARPDRIVE_LOG") {
-        let subscriber = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .finish();
-        // Nobody else sets one.
-        let _ = tracing::subscriber::set_global_default(subscriber);
-    }
-}
-
-/// As `WARPDRIVE_LOG=debug` asks for; what that variable says is stronger.
-pub(super) fn log_all() {
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter("debug")
-        .with_writer(std::io::stderr)
-        .finish();
-    let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
 /// Parses the arguments, carries the command out, and gives the exit code.
@@ -237,7 +221,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    log();
+    logging::as_asked();
     let words = match (cli.quiet, cli.verbose) {
         (true, _) => Words::Quiet,
         (_, true) => Words::Verbose,

@@ -18,6 +18,7 @@ use crate::pipeline::{
 };
 use crate::transport::Destination;
 
+use super::access::AccessArgs;
 use super::audit::{is_strict, policy};
 use super::cache::CacheArgs;
 use super::context::Context;
@@ -25,7 +26,6 @@ use super::error::CommandError;
 use super::limits::{BuildNetwork, LimitArgs, WriteArgs};
 use super::printer::human_size;
 use super::progress::Console;
-use super::push::AccessArgs;
 use super::results::{ResultFile, Values, reporting};
 use super::source;
 
@@ -52,7 +52,8 @@ pub(super) struct Args {
     /// `REGISTRY/PATH/*`; may be given more than once
     #[arg(long, value_name = "IMAGE")]
     allow_builder: Vec<String>,
-    /// Image that the app runs on, with the same Python; without it, the builder image
+    /// Image that the app runs on, with the same Python; `builder` is the builder image. Without it, the slim
+    /// twin of a builder (NAME-run) where that is in the store and fits, else the builder image
     #[arg(long, value_name = "IMAGE", add = ArgValueCandidates::new(super::complete::images))]
     runtime_image: Option<String>,
     /// Add the Debian packages that have the shared libraries which the dependencies need and the image
@@ -472,7 +473,11 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         source: args.source.request(args.timeout)?,
         builder: args.builder.clone(),
         allowed_builders: allowed_builders(&args.allow_builder),
-        runtime_image: args.runtime_image.clone(),
+        runtime_image: args
+            .runtime_image
+            .clone()
+            .filter(|name| name != pipeline::BUILDER),
+        twin: args.runtime_image.is_none(),
         auto_apt: args.auto_apt,
         env: args.env.clone(),
         build_env: [args.build_env.as_slice(), &settings(&args.set)?].concat(),
@@ -613,6 +618,7 @@ fn preview(
             "plan": preview.detected.plan,
             "because": preview.detected.because,
             "notes": preview.detected.notes,
+            "runtime": preview.runtime,
             "warnings": preview.detected.warnings,
         }));
         return Ok(0);
@@ -632,6 +638,9 @@ fn preview(
     }
     for line in plan_words(&preview.detected) {
         printer.result(line);
+    }
+    if let Some(runtime) = &preview.runtime {
+        printer.result(format!("runs on      {runtime}"));
     }
     for note in &preview.detected.notes {
         printer.progress(note);
@@ -690,6 +699,12 @@ fn plan_words(detected: &Detected) -> Vec<String> {
 pub(super) fn explain(report: &Report, context: &Context) {
     for phase in &report.explain {
         context.printer.progress(explanation(phase));
+    }
+    if let Some(runtime) = &report.runtime {
+        context.printer.progress(format!(
+            "runs on {}, because {}",
+            runtime.reference, runtime.because
+        ));
     }
     if let Some(sandbox) = &report.sandbox {
         context.printer.progress(of_sandbox(sandbox));

@@ -21,7 +21,7 @@ Examples:
 
 Archives may be compressed with gzip or zstd. Digests and layers are verified.")]
 pub(super) struct Args {
-    /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], docker-daemon:REF,
+    /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], dir:DIR, docker-daemon:REF,
     /// containers-storage:REF or `docker://REF`
     source: String,
     /// Name in the store [default: the name that the image has there]

@@ -10,15 +10,19 @@ use std::path::{Path, PathBuf};
 
 use crate::inspection::{self, Inspection, InspectionError};
 use crate::oci::{ImageConfig, Reference};
+use crate::pipeline::Transfers;
 use crate::progress::shown;
 use crate::registry::{self, Client, ClientOptions};
 use crate::store::{Image, Store};
+use crate::transport::{self, Place, TransportError};
 
+use super::access::RegistryArgs;
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::images::{created, find, platform, size};
+use super::platform::platform as platform_given;
 use super::printer::human_size;
-use super::push::RegistryArgs;
+use super::progress::Console;
 
 /// Show what an image is made of
 #[derive(Debug, clap::Args)]
@@ -31,13 +35,15 @@ use super::push::RegistryArgs;
   warpdrive inspect opal --json | jq -r .digest
   warpdrive inspect opal --plan --json | jq .start
   warpdrive inspect docker://docker.io/library/python:3.13-slim
+  warpdrive inspect oci:layout:1.2
   warpdrive inspect opal --raw=config | jq .config.Env")]
 pub(super) struct Args {
-    /// Name or digest of an image in the store, or `docker://REF` for one in a registry
+    /// Name or digest of an image in the store, or where else an image is: `docker://REF`, oci:DIR[:TAG],
+    /// oci-archive:FILE[:TAG], docker-archive:FILE[:REF], dir:DIR, docker-daemon:REF, containers-storage:REF
     #[arg(add = ArgValueCandidates::new(super::complete::images))]
     name: String,
-    /// Platform to choose in a registry where there are several, OS/ARCH[/VARIANT]
-    #[arg(long, value_name = "PLATFORM")]
+    /// Platform to choose outside the store where there are several, OS/ARCH[/VARIANT]
+    #[arg(long, value_name = "PLATFORM", value_parser = platform_given)]
     platform: Option<String>,
     #[command(flatten)]
     registry: RegistryArgs,
@@ -77,19 +83,27 @@ enum Document {
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let printer = &context.printer;
     if let Some(name) = args.name.strip_prefix("docker://") {
-        if args.html.is_some() || args.packages {
-            let told = CommandError::usage(format!(
-                "{}: what is in its layers is known of images in the store only",
-                args.name
-            ));
-            return Err(told.with_hint(format!("`warpdrive pull {name}` fetches it")));
-        }
+        check_store_only(args, &format!("`warpdrive pull {name}` fetches it"))?;
         let (image, names) = remote(name, args)?;
         show(args, &names, &image, None, context)?;
         return Ok(0);
     }
     let store = context.open_store()?;
     let _in_use = store.lock_shared()?;
+    // An image of the store may be called `oci:1` or `dir:1`.
+    if let Some(place) = outside(&args.name)
+        && store.image(&args.name)?.is_none()
+    {
+        check_store_only(
+            args,
+            &format!("`warpdrive import {} NAME` brings it there", args.name),
+        )?;
+        let console = Console::new(printer);
+        let listener = Transfers::new(&console);
+        let image = transport::look(&store, &place?, args.platform.as_deref(), &listener)?;
+        show(args, &[], &image, None, context)?;
+        return Ok(0);
+    }
     let image = find(&store, &args.name)?;
     if let Some(file) = &args.html {
         let against = match &args.against {
@@ -107,6 +121,31 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let names = names(&store, &image)?;
     show(args, &names, &image, Some(&store), context)?;
     Ok(0)
+}
+
+fn check_store_only(args: &Args, hint: &str) -> Result<(), CommandError> {
+    if args.html.is_none() && !args.packages {
+        return Ok(());
+    }
+    Err(CommandError::usage(format!(
+        "{}: what is in its layers is known of images in the store only",
+        args.name
+    ))
+    .with_hint(hint.to_owned()))
+}
+
+/// A place outside the store; `None` where the text does not begin as one.
+fn outside(text: &str) -> Option<Result<Place, TransportError>> {
+    let transports = [
+        "oci:",
+        "oci-archive:",
+        "docker-archive:",
+        "dir:",
+        "docker-daemon:",
+        "containers-storage:",
+    ];
+    let is_place = transports.iter().any(|begin| text.starts_with(begin));
+    is_place.then(|| Place::parse(text))
 }
 
 /// What is asked for, on stdout.

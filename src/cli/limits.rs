@@ -63,8 +63,8 @@ pub(super) struct WriteArgs {
 impl Default for WriteArgs {
     fn default() -> Self {
         Self {
-            max_layer: 16 << 30,
-            max_written: 32 << 30,
+            max_layer: Budget::USUAL.0,
+            max_written: Budget::USUAL.1,
         }
     }
 }

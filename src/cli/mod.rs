@@ -4,6 +4,8 @@
 //! catalogue that turns every error of the library into title, cause, remedy and exit code.
 //! [`app`] holds the commands that the executable inside images has too.
 
+mod access;
+mod attach;
 mod audit;
 mod builder;
 mod cache;
@@ -21,10 +23,13 @@ mod host;
 mod image;
 mod images;
 mod import;
+mod index;
 mod inspect;
 mod laptop;
 mod limits;
+mod logging;
 mod login;
+mod platform;
 mod printer;
 mod progress;
 mod prune;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap_complete::engine::ArgValueCandidates;
 use serde_json::json;
@@ -16,6 +15,7 @@ use crate::registry::{Blobs, Client, ClientOptions, PushReport};
 use crate::store::Store;
 use crate::transport::{self, Format, Place, Shape};
 
+use super::access::RegistryArgs;
 use super::cache::CacheToArgs;
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
@@ -46,9 +46,10 @@ pub(super) struct Args {
     /// Name in the registry, where it is another: REGISTRY/PATH[:TAG]; several are pushed one after
     /// the other
     dest: Vec<String>,
-    /// Push an image of an OCI layout, which another step of a pipeline wrote: `oci:DIR[:TAG]`. In an image
-    /// of `builder push` it has to lie on that image's base, whose layers the registry mounts
-    #[arg(long, value_name = "oci:DIR[:TAG]", conflicts_with_all = ["compression", "format"])]
+    /// Push an image of an OCI layout, which another step of a pipeline wrote: `oci:DIR[:TAG]`, or of a
+    /// directory as skopeo writes it: `dir:DIR`. In an image of `builder push` it has to lie on that image's
+    /// base, whose layers the registry mounts
+    #[arg(long, value_name = "PLACE", conflicts_with_all = ["compression", "format"])]
     from: Option<String>,
     /// With --from: the dependencies as the dependency step of the pipeline wrote them; an image with
     /// others is refused
@@ -82,54 +83,6 @@ pub(super) struct Args {
     /// One JSON object on stdout
     #[arg(long)]
     pub(super) json: bool,
-}
-
-/// How a registry is reached and logged in to.
-#[derive(Debug, clap::Args)]
-pub(super) struct RegistryArgs {
-    #[command(flatten)]
-    pub(super) access: AccessArgs,
-    /// Give up after this time, for example 90s or 15m, waits and further tries included
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    timeout: Option<Duration>,
-}
-
-/// The same without a limit.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub(super) struct AccessArgs {
-    /// Auth file to look at first, as `podman login --authfile` writes it
-    #[arg(long, value_name = "FILE")]
-    pub(super) authfile: Option<PathBuf>,
-    /// Registry that may speak plain HTTP or have any certificate; also `WARPDRIVE_INSECURE_REGISTRIES`
-    #[arg(long, value_name = "HOST[:PORT]")]
-    insecure_registry: Vec<String>,
-    /// CA certificates (PEM) that count for every registry; may be given more than once
-    #[arg(long, value_name = "FILE")]
-    ca: Vec<PathBuf>,
-    /// Blobs that travel at once [default: 6, and up to 16 small ones]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    jobs: Option<u16>,
-}
-
-impl AccessArgs {
-    pub(super) fn options(&self) -> ClientOptions {
-        ClientOptions {
-            auth_files: self.authfile.iter().cloned().collect(),
-            insecure_registries: self.insecure_registry.clone(),
-            authorities: self.ca.clone(),
-            jobs: self.jobs.map(usize::from),
-            ..ClientOptions::default()
-        }
-    }
-}
-
-impl RegistryArgs {
-    pub(super) fn options(&self) -> ClientOptions {
-        ClientOptions {
-            limit: self.timeout,
-            ..self.access.options()
-        }
-    }
 }
 
 fn chunk_size(text: &str) -> Result<u64, String> {
@@ -275,16 +228,16 @@ fn layout(
     on_base: Option<&OnBase<'_>>,
     listener: &Transfers<'_>,
 ) -> Result<Descriptor, CommandError> {
-    let Place::Oci { directory, tag } = Place::parse(from)? else {
+    let place = Place::parse(from)?;
+    if !matches!(place, Place::Oci { .. } | Place::Dir(_)) {
         return Err(CommandError::usage(format!(
-            "--from takes an OCI layout, `oci:DIR`, and this is `{from}`"
+            "--from takes an OCI layout, `oci:DIR`, or `dir:DIR`, and this is `{from}`"
         ))
         .with_hint("`warpdrive copy` has other forms"));
-    };
+    }
     let nothing = BTreeSet::new();
     let elsewhere = on_base.map_or(&nothing, OnBase::elsewhere);
-    let tag = tag.as_deref();
-    let imported = transport::import_without(store, &directory, tag, elsewhere, listener)?;
+    let imported = transport::import_without(store, &place, elsewhere, listener)?;
     pipeline::check_on_base(store, &imported.descriptor, base)?;
     if let (Some(directory), Some(base)) = (dependencies, base) {
         pipeline::check_dependencies(store, &imported.descriptor, base, directory)?;
@@ -292,7 +245,7 @@ fn layout(
     Ok(imported.descriptor)
 }
 
-fn tell(report: &PushReport, context: &Context) {
+pub(super) fn tell(report: &PushReport, context: &Context) {
     context.printer.progress(format!(
         "{} blobs sent ({}), {} mounted, {} there already",
         report.uploaded,

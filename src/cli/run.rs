@@ -198,6 +198,7 @@ fn start(
         foreground: true,
         interactive: options.interactive,
         folded: !context.printer.is_verbose(),
+        patience: Duration::ZERO,
     };
     let (record, spec) = (&prepared.record, &prepared.spec);
     let status = container::run(store, record, spec, attach, &mut |ports, notes| {

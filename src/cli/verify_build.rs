@@ -137,6 +137,7 @@ fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
         builder: None,
         allowed_builders: Vec::new(),
         runtime_image: None,
+        twin: false,
         auto_apt: false,
         env: Vec::new(),
         build_env: args.build_env.clone(),

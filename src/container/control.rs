@@ -31,12 +31,20 @@ pub fn stop(record: &Record, grace: Duration) -> Result<(), ContainerError> {
     settle(record)
 }
 
-/// Sends a running container's command a HUP, by which servers load their code again.
-pub fn hang_up(record: &Record) -> Result<(), ContainerError> {
-    match running(record)?.and_then(|state| state.process) {
-        Some(process) => send(&process, Signal::HUP),
-        None => Ok(()),
+/// Sends a command a HUP, by which servers load their code again.
+pub fn hang_up(process: &Process) -> Result<(), ContainerError> {
+    send(process, Signal::HUP)
+}
+
+/// Ends this run of a container, as [`stop`] does, and nothing that the caller has started again since.
+/// The process that holds the container writes down how it ended.
+pub fn end(record: &Record, process: &Process, grace: Duration) -> Result<(), ContainerError> {
+    let wanted = signal::named(record.config.stop_signal).unwrap_or(Signal::TERM);
+    send(process, wanted)?;
+    if process.wait_gone(grace) {
+        return Ok(());
     }
+    send(process, Signal::KILL)
 }
 
 /// Ends it at once.

@@ -15,15 +15,16 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::ContainerError;
+use super::attach::Attach;
 use super::ports::PortMapping;
 use super::prepare::Prepared;
 use super::record::Record;
 use super::session::io_failed;
-use super::supervise::{self, Attach};
 use crate::sandbox::Spec;
 use crate::store::Store;
 
@@ -159,8 +160,9 @@ pub fn supervise(store: &Store) -> Result<i32, ContainerError> {
             foreground: false,
             interactive: false,
             folded: false,
+            patience: Duration::ZERO,
         };
-        supervise::run(store, &record, &start.spec, attach, &mut |ports, notes| {
+        super::supervise::run(store, &record, &start.spec, attach, &mut |ports, notes| {
             answer(&Answer::Running {
                 ports: ports.to_vec(),
                 notes: notes.to_vec(),

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::ContainerError;
+use super::attach::Attach;
 use super::environment::{Variable, merge};
 use super::prepare::user_text;
 use super::record::{Record, Status};
 use super::session::{Session, exit_status};
-use super::supervise::Attach;
 use crate::rootfs::find_user_in;
 use crate::sandbox::{self, JoinSpec};
 
@@ -68,6 +68,7 @@ pub fn exec(
         foreground: true,
         interactive: options.interactive,
         folded: false,
+        patience: Duration::ZERO,
     };
     let mut session = Session::new(options.terminal, attach, config.stop_signal)?;
     let spec = JoinSpec {

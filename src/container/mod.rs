@@ -16,6 +16,7 @@
 //! Here: what docker would call the engine. Not here: namespaces and mounts (`sandbox`), unpacking
 //! (`rootfs`), words for people (`cli`).
 
+mod attach;
 mod control;
 mod detach;
 mod early;
@@ -26,6 +27,7 @@ mod files;
 mod fold;
 mod log;
 mod logs;
+mod names;
 mod output;
 mod ports;
 mod prepare;
@@ -38,7 +40,8 @@ mod supervise;
 mod terminal;
 mod volumes;
 
-pub use control::{hang_up, kill, release, remove, stop};
+pub use attach::Attach;
+pub use control::{end, hang_up, kill, release, remove, stop};
 pub use detach::{Started, start as start_detached, supervise};
 pub use early::{Early, Patience, last_lines, look as look_early};
 pub use environment::{Variable, parse_variable, read_env_file};
@@ -51,5 +54,5 @@ pub use prepare::{Prepared, RunOptions, Serves, again, prepare};
 pub use process::Process;
 pub use record::{Config, Record, State, Status, containers, find, list, short};
 pub use signal::parse as parse_signal;
-pub use supervise::{Attach, Ended, run, run_to_end};
+pub use supervise::{Ended, run, run_to_end};
 pub use volumes::{Volume, VolumeSource, parse_size};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::ContainerError;
 use super::environment::{Variable, merge};
 use super::files::network_files;
+use super::names::valid_name;
 use super::ports::{PortMapping, check_ports};
 use super::record::{self, Config, Record, short};
 use super::volumes::{Volume, VolumeSource, resolve_host_path};
@@ -312,7 +313,7 @@ fn default_name(image: &str, id: &str) -> String {
         .take(40)
         .collect();
     let tail = id.get(..6).unwrap_or(id);
-    if record::valid_name(&base) {
+    if valid_name(&base) {
         format!("{base}-{tail}")
     } else {
         format!("container-{tail}")
@@ -488,7 +489,7 @@ mod tests {
             ("", "container-012345"),
         ] {
             assert_eq!(default_name(image, "0123456789"), name);
-            assert!(record::valid_name(name));
+            assert!(valid_name(name));
         }
     }
 }

@@ -9,7 +9,7 @@ use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, oneshot};
 
@@ -21,6 +21,9 @@ const MAX_CONNECTIONS: usize = 1024;
 
 /// Bytes in flight per direction of a connection.
 const BUFFER: usize = 32 * 1024;
+
+/// How long to wait before a server that was not there is asked again.
+const AGAIN: Duration = Duration::from_millis(8);
 
 /// Opens connections to ports inside.
 pub(super) trait Dial: Send + Sync + 'static {
@@ -55,7 +58,12 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    pub(super) fn start(listeners: Vec<Bound>, dialer: impl Dial) -> io::Result<Self> {
+    /// `patience`: how long a client waits for a server that is not there (yet).
+    pub(super) fn start(
+        listeners: Vec<Bound>,
+        dialer: impl Dial,
+        patience: Duration,
+    ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(4)
@@ -75,6 +83,7 @@ impl Proxy {
                                     mapping.port,
                                     Arc::clone(&dialer),
                                     Arc::clone(&permits),
+                                    patience,
                                 );
                                 drop(tokio::spawn(serve));
                             }
@@ -123,6 +132,7 @@ async fn serve(
     port: u16,
     dialer: Arc<impl Dial>,
     permits: Arc<Semaphore>,
+    patience: Duration,
 ) {
     loop {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
@@ -132,7 +142,7 @@ async fn serve(
             Ok((client, _)) => {
                 let dialer = Arc::clone(&dialer);
                 drop(tokio::spawn(async move {
-                    if let Err(error) = carry(client, port, dialer).await {
+                    if let Err(error) = carry(client, port, dialer, patience).await {
                         tracing::debug!(%error, port, "connection");
                     }
                     drop(permit);
@@ -150,11 +160,25 @@ async fn carry(
     mut client: tokio::net::TcpStream,
     port: u16,
     dialer: Arc<impl Dial>,
+    patience: Duration,
 ) -> io::Result<()> {
-    let dialled = tokio::task::spawn_blocking(move || dialer.dial(port))
-        .await
-        .map_err(io::Error::other)
-        .and_then(|dialled| dialled);
+    let begun = Instant::now();
+    let dialled = loop {
+        let dialer = Arc::clone(&dialer);
+        let dialled = tokio::task::spawn_blocking(move || dialer.dial(port))
+            .await
+            .map_err(io::Error::other)
+            .and_then(|dialled| dialled);
+        match dialled {
+            Err(error)
+                if error.kind() == io::ErrorKind::ConnectionRefused
+                    && begun.elapsed() < patience =>
+            {
+                tokio::time::sleep(AGAIN).await;
+            }
+            other => break other,
+        }
+    };
     let inside = match dialled {
         Ok(inside) => inside,
         Err(error) => {
@@ -189,7 +213,10 @@ mod tests {
     fn proxy_to(address: SocketAddr) -> (Proxy, SocketAddr) {
         let listeners = bind(&["0:80".parse().unwrap()]).unwrap();
         let at = listeners[0].0.listen();
-        (Proxy::start(listeners, To(address)).unwrap(), at)
+        (
+            Proxy::start(listeners, To(address), Duration::ZERO).unwrap(),
+            at,
+        )
     }
 
     /// Answers each connection with what it got, once its sender has ended.
@@ -251,6 +278,31 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         drop(proxy);
         assert!(TcpStream::connect(at).is_err());
+    }
+
+    #[test]
+    fn a_client_with_patience_waits_for_the_server_that_comes() {
+        let place = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = place.local_addr().unwrap();
+        drop(place);
+        let listeners = bind(&["0:80".parse().unwrap()]).unwrap();
+        let at = listeners[0].0.listen();
+        let _proxy = Proxy::start(listeners, To(address), Duration::from_mins(1)).unwrap();
+        let mut client = TcpStream::connect(at).unwrap();
+        client.write_all(b"x").unwrap();
+        // It has been refused by now, or will find the server: both are to be well.
+        client
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
+        let early = client.read(&mut [0; 1]).unwrap_err();
+        assert_eq!(early.kind(), io::ErrorKind::WouldBlock);
+        client.set_read_timeout(None).unwrap();
+        let server = TcpListener::bind(address).unwrap();
+        let (mut inside, _) = server.accept().unwrap();
+        inside.write_all(b"y").unwrap();
+        let mut answer = [0; 1];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"y");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::ContainerError;
+use super::names::valid_name;
 use super::ports::PortMapping;
 use super::process::Process;
 use super::volumes::Volume;
@@ -283,16 +284,6 @@ pub fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }
 
-/// Docker's rule for names of containers and volumes, with an end.
-pub(super) fn valid_name(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    name.len() <= 64
-        && bytes
-            .next()
-            .is_some_and(|byte| byte.is_ascii_alphanumeric())
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
-}
-
 /// 128 random bits in hexadecimal.
 pub(super) fn new_id() -> Result<String, ContainerError> {
     let mut bytes = [0; 16];
@@ -424,16 +415,6 @@ pub(super) fn now() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names() {
-        for name in ["a", "opal-1", "A_b.c", "0"] {
-            assert!(valid_name(name), "{name}");
-        }
-        for name in ["", "-a", ".a", "a b", "a/b", "é", &"a".repeat(65)] {
-            assert!(!valid_name(name), "{name}");
-        }
-    }
 
     #[test]
     fn status_is_what_the_processes_say() {

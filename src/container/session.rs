@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::ContainerError;
+use super::attach::Attach;
 use super::log::{LogWriter, Stream as LogStream};
 use super::output::{Pump, Show, pump};
-use super::supervise::Attach;
 use super::terminal::{self, RawTerminal};
 use crate::sandbox::{Exit, Io, Sandbox, SignalQueue, Size, Stream};
 

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use super::ContainerError;
+use super::attach::Attach;
 use super::log::LogWriter;
 use super::ports::PortMapping;
 use super::process::Process;
@@ -17,17 +18,6 @@ use super::record::{self, Record, State};
 use super::session::{Session, exit_status, io_failed};
 use crate::sandbox::{self, Dialer, Sandbox, Spec};
 use crate::store::Store;
-
-/// How the caller is connected to the container.
-#[derive(Debug, Clone, Copy)]
-pub struct Attach {
-    /// What it prints is shown, signals are forwarded.
-    pub foreground: bool,
-    /// Standard input goes to it.
-    pub interactive: bool,
-    /// The tracebacks of a start that failed are left out where the cause is told.
-    pub folded: bool,
-}
 
 impl Dial for Dialer {
     fn dial(&self, port: u16) -> std::io::Result<std::net::TcpStream> {
@@ -121,7 +111,7 @@ fn start(record: &Record, spec: &Spec, attach: Attach) -> Result<Running, Contai
     let begin = || -> Result<Option<Proxy>, ContainerError> {
         record.write_state(&state)?;
         match (listeners.is_empty(), sandbox.take_dialer()) {
-            (false, Some(dialer)) => Proxy::start(listeners, dialer)
+            (false, Some(dialer)) => Proxy::start(listeners, dialer, attach.patience)
                 .map(Some)
                 .map_err(|error| io_failed("start the port proxy", error)),
             _ => Ok(None),

@@ -12,6 +12,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::ContainerError;
+use super::names::valid_name;
 
 /// What is mounted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,7 +132,7 @@ fn host_path(text: &str) -> Result<VolumeSource, String> {
 }
 
 fn volume_name(text: &str) -> Result<VolumeSource, String> {
-    if super::record::valid_name(text) {
+    if valid_name(text) {
         Ok(VolumeSource::Name(text.to_owned()))
     } else {
         Err(format!(

@@ -66,18 +66,33 @@ pub(super) fn is_skipped(name: &OsStr) -> bool {
         || name.as_encoded_bytes().ends_with(b".egg-info")
 }
 
+/// The name of a file that is the application's source.
+fn counts(path: &Path) -> Option<&str> {
+    let mut directories = path.parent()?.components();
+    if directories.any(|part| matches!(part, Component::Normal(name) if is_skipped(name))) {
+        return None;
+    }
+    let name = path.file_name()?.to_str()?;
+    // Editors' own: swap files, backups, locks, files to be renamed.
+    let of_an_editor =
+        name.starts_with(".#") || name.ends_with(['~', '#']) || name.starts_with("4913");
+    (!of_an_editor).then_some(name)
+}
+
 impl Change {
+    /// Of a path relative to the source, for an application that is built by scripts of others: any file
+    /// that somebody writes.
+    pub fn of_any(path: &Path) -> Option<Self> {
+        let name = counts(path)?;
+        let swap = Path::new(name)
+            .extension()
+            .is_some_and(|it| it.len() == 3 && it.as_encoded_bytes().starts_with(b"sw"));
+        (!swap).then(|| Self::of(path).unwrap_or(Self::Other))
+    }
+
     /// Of a path relative to the source; `None` where nothing is to be done.
     pub fn of(path: &Path) -> Option<Self> {
-        let mut directories = path.parent()?.components();
-        if directories.any(|part| matches!(part, Component::Normal(name) if is_skipped(name))) {
-            return None;
-        }
-        let name = path.file_name()?.to_str()?;
-        // Editors' own: swap files, backups, locks, files to be renamed.
-        if name.starts_with(".#") || name.ends_with(['~', '#']) || name.starts_with("4913") {
-            return None;
-        }
+        let name = counts(path)?;
         if path.starts_with(".warpdrive") || path.starts_with(".s2i") {
             return Some(Self::Settings);
         }
@@ -135,6 +150,21 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(Change::of(Path::new(path)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn for_scripts_of_others_any_file_counts() {
+        for (path, expected) in [
+            ("server.js", Some(Change::Other)),
+            ("static/site.css", Some(Change::Other)),
+            ("app.py", Some(Change::Code)),
+            ("package.json", Some(Change::Dependencies)),
+            ("node_modules/x.js", None),
+            (".server.js.swp", None),
+            ("server.js~", None),
+        ] {
+            assert_eq!(Change::of_any(Path::new(path)), expected, "{path}");
         }
     }
 

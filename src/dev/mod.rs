@@ -2,7 +2,8 @@
 //! and what is to happen when a file of it changes.
 //!
 //! ```text
-//!  source ─► watch (inotify) ─► Change ─► Turns ─┬─► a signal to the server, which loads the code again
+//!  source ─► watch (inotify) ─► Change ─► Turns ─┬─► a HUP: the server that has the packages already is
+//!                                                │   forked again (`warm`), or loads the code by itself
 //!                                                ├─► stop: start again (Restart)
 //!                                                └─► stop: build, then start (Rebuild)
 //! ```
@@ -13,11 +14,13 @@
 mod change;
 mod reload;
 mod turns;
+mod warm;
 mod watch;
 
 pub use change::Change;
 pub use reload::{Reload, Way, way};
 pub use turns::{Next, Turns};
+pub use warm::Warm;
 pub use watch::{DevError, Watch};
 
 use std::os::unix::fs::MetadataExt;

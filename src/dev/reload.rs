@@ -8,13 +8,26 @@ use crate::app::server::{CONCURRENCY, Server};
 /// By which an image is given more arguments for its server.
 const SERVER_ARGS: &str = "WARPDRIVE_SERVER_ARGS";
 
-/// How often uvicorn looks at its files, in seconds. By itself it looks four times a second.
-const DELAY: &str = "0.1";
+/// What the module in the container is told (`warm/sitecustomize.py`): which server, and where the source is.
+const WARM_SERVER: &str = "WARPDRIVE_DEV_SERVER";
+const WARM_SOURCE: &str = "WARPDRIVE_DEV_SOURCE";
+
+/// Programs of Python that a line for the shell may begin with, and that can be forked again.
+const PROGRAMS: [&str; 8] = [
+    "python",
+    "python3",
+    "flask",
+    "gunicorn",
+    "uvicorn",
+    "hypercorn",
+    "daphne",
+    "waitress-serve",
+];
 
 /// What is to be done when Python's files change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reload {
-    /// A HUP: the server starts its workers again and holds its socket.
+    /// A HUP: the server is forked again, with its packages loaded, or starts its workers again.
     Signal,
     /// The server watches for itself.
     Own,
@@ -30,6 +43,8 @@ pub struct Way {
     pub command: Vec<String>,
     /// Variables, weaker than the caller's.
     pub env: Vec<(String, String)>,
+    /// The server is forked by the module of [`super::Warm`].
+    pub warm: bool,
     /// In words, for the caller.
     pub words: String,
 }
@@ -41,13 +56,8 @@ pub fn way(plan: &Plan, tool: &str, source: &str) -> Way {
         reload: Reload::Restart,
         command: Vec::new(),
         env: vec![one_worker],
-        words: "is started again with each change".to_owned(),
-    };
-    let mut arguments = |more: &str| {
-        let own = plan.server_args.as_deref().unwrap_or_default();
-        let all = format!("{own} {more}");
-        way.env
-            .push((SERVER_ARGS.to_owned(), all.trim().to_owned()));
+        warm: false,
+        words: "it is started again".to_owned(),
     };
     // Its own server serves static files from where they are in the source; what was collected for the
     // image lies where the image's source was.
@@ -71,40 +81,94 @@ pub fn way(plan: &Plan, tool: &str, source: &str) -> Way {
         ]
         .map(str::to_owned)
         .to_vec();
-        "Django's own server is started again with each change".clone_into(&mut way.words);
+        way.warmly("django", source);
+        "Django's own server loads it again, with the packages kept in memory"
+            .clone_into(&mut way.words);
         return way;
     }
+    let own = "it is loaded again, with the packages kept in memory";
     match &plan.start {
+        // It has a reloader of its own, and was told to use it.
         Start::Server {
-            server: Server::Gunicorn,
+            server: Server::Uvicorn | Server::Hypercorn | Server::Granian | Server::Gunicorn,
             ..
-        } if !says(plan, "--preload") => {
-            way.reload = Reload::Signal;
-            "gunicorn is told to load it again".clone_into(&mut way.words);
+        } if says(plan, "--reload") => {
+            way.reload = Reload::Own;
+            "the server sees it by itself (--reload)".clone_into(&mut way.words);
         }
+        // Programs of their own, which hold a Python; a HUP has uWSGI start another program than pyuwsgi's.
         Start::Server {
-            server: Server::Uvicorn,
+            server: server @ (Server::Uwsgi | Server::ModWsgi),
             ..
-        } if !says(plan, "--workers") => {
-            arguments(&format!("--reload --reload-delay {DELAY}"));
-            way.reload = Reload::Own;
-            "uvicorn loads it again (--reload)".clone_into(&mut way.words);
+        } => way.words = format!("{server} is started again"),
+        Start::Server { server, .. } => {
+            // With `--preload` a HUP is not enough for it.
+            let name = if says(plan, "--preload") {
+                "preloaded"
+            } else {
+                server.name()
+            };
+            way.warmly(name, source);
+            // In its own process, not in one that begins with nothing.
+            if *server == Server::Hypercorn && !says(plan, "--workers") && is_at_least(plan, 0, 15)
+            {
+                way.arguments(plan, "--workers 0");
+            }
+            own.clone_into(&mut way.words);
         }
-        Start::Command { line } if line.split_whitespace().next() == Some("streamlit") => {
-            arguments("--server.fileWatcherType=poll --server.runOnSave=true");
-            way.reload = Reload::Own;
-            "Streamlit runs the page again".clone_into(&mut way.words);
+        Start::Python { .. } => {
+            way.warmly("python", source);
+            own.clone_into(&mut way.words);
         }
+        Start::Command { line } => match line.split_whitespace().next() {
+            Some("streamlit") => {
+                way.arguments(
+                    plan,
+                    "--server.fileWatcherType=poll --server.runOnSave=true",
+                );
+                way.reload = Reload::Own;
+                "Streamlit runs the page again".clone_into(&mut way.words);
+            }
+            Some(program)
+                if PROGRAMS.contains(&program)
+                    && !line.contains(['&', '|', ';', '<', '>', '(', ')', '\n']) =>
+            {
+                way.warmly(program, source);
+                own.clone_into(&mut way.words);
+            }
+            _ => {}
+        },
         Start::Jupyter { .. } => {
             way.reload = Reload::Own;
             "notebooks are opened as they are".clone_into(&mut way.words);
         }
-        Start::Server { server, .. } => {
-            way.words = format!("{} is started again with each change", server.name());
-        }
-        _ => {}
+        Start::Shell { .. } => {}
     }
     way
+}
+
+impl Way {
+    fn warmly(&mut self, server: &str, source: &str) {
+        self.reload = Reload::Signal;
+        self.warm = true;
+        self.env.push((WARM_SERVER.to_owned(), server.to_owned()));
+        self.env.push((WARM_SOURCE.to_owned(), source.to_owned()));
+    }
+
+    /// More arguments for the server than the plan has.
+    fn arguments(&mut self, plan: &Plan, more: &str) {
+        let own = plan.server_args.as_deref().unwrap_or_default();
+        let all = format!("{own} {more}");
+        self.env
+            .push((SERVER_ARGS.to_owned(), all.trim().to_owned()));
+    }
+}
+
+/// Whether the server's release is known, and this or a later one.
+fn is_at_least(plan: &Plan, major: u32, minor: u32) -> bool {
+    let said = plan.server_version.as_deref().unwrap_or_default();
+    let mut numbers = said.split('.').map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
 }
 
 fn says(plan: &Plan, option: &str) -> bool {
@@ -132,25 +196,52 @@ mod tests {
 
     #[test]
     fn each_server_has_its_way() {
-        assert_eq!(
-            of(&server("gunicorn", "--threads 4")).reload,
-            Reload::Signal
+        for name in [
+            "gunicorn",
+            "uvicorn",
+            "hypercorn",
+            "daphne",
+            "waitress",
+            "granian",
+        ] {
+            let way = of(&server(name, "--threads 4"));
+            assert!(way.warm && way.reload == Reload::Signal, "{name}");
+            let told = (WARM_SERVER.to_owned(), name.to_owned());
+            assert!(way.env.contains(&told), "{name}");
+        }
+        let preloaded = of(&server("gunicorn", "--preload"));
+        assert!(
+            preloaded
+                .env
+                .contains(&(WARM_SERVER.to_owned(), "preloaded".to_owned()))
         );
-        assert_eq!(of(&server("gunicorn", "--preload")).reload, Reload::Restart);
-        assert_eq!(of(&server("granian", "")).reload, Reload::Restart);
-        let uvicorn = of(&server("uvicorn", "--root-path ${X}"));
-        assert_eq!(uvicorn.reload, Reload::Own);
-        assert!(uvicorn.env.contains(&(
-            SERVER_ARGS.to_owned(),
-            "--root-path ${X} --reload --reload-delay 0.1".to_owned()
-        )));
-        assert_eq!(
-            of(&server("uvicorn", "--workers 2")).reload,
-            Reload::Restart
-        );
-        let line = "streamlit run app.py --server.fileWatcherType=none";
-        let streamlit = of(&json!({"start": {"mode": "command", "line": line}}));
+        let hypercorn = |version: &str| {
+            let mut plan = server("hypercorn", "");
+            plan["server_version"] = json!(version);
+            of(&plan)
+                .env
+                .iter()
+                .any(|(_, value)| value == "--workers 0")
+        };
+        assert!(hypercorn("0.18.0") && !hypercorn("0.14.4") && !hypercorn(""));
+        let own = of(&server("uvicorn", "--reload"));
+        assert!(!own.warm && own.reload == Reload::Own);
+        for name in ["uwsgi", "mod_wsgi"] {
+            let way = of(&server(name, ""));
+            assert!(!way.warm && way.reload == Reload::Restart, "{name}");
+        }
+        let line = |line: &str| of(&json!({"start": {"mode": "command", "line": line}}));
+        let streamlit = line("streamlit run app.py --server.fileWatcherType=none");
         assert_eq!(streamlit.reload, Reload::Own);
+        assert!(line("python bot.py").warm);
+        for other in [
+            "node server.js",
+            "python a.py & python b.py",
+            "PORT=1 python a.py",
+        ] {
+            let way = line(other);
+            assert!(!way.warm && way.reload == Reload::Restart, "{other}");
+        }
     }
 
     #[test]
@@ -159,7 +250,7 @@ mod tests {
         plan["django"] = json!({"manage": "shop/manage.py"});
         plan["static_files"] = json!([{"url": "/static/", "root": "/x/"}]);
         let way = of(&plan);
-        assert_eq!(way.reload, Reload::Restart);
+        assert!(way.warm && way.reload == Reload::Signal);
         assert_eq!(way.command[..4], ["/w", "exec", "/bin/sh", "-c"]);
         assert!(way.command[4].contains("--insecure"), "{:?}", way.command);
         assert_eq!(way.command[6..], ["/src/shop", "manage.py"]);

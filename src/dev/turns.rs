@@ -3,13 +3,16 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::container::{self, ContainerError, Record};
+use crate::container::{self, ContainerError, Process, Record};
 
 use super::change::Change;
 use super::reload::Reload;
 
 /// How long a server may take to end, when it is to be started again.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// The status of what a HUP has ended.
+const HUNG_UP: i32 = 128 + 1;
 
 /// How often a wait looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(50);
@@ -32,8 +35,18 @@ pub struct Turns {
 
 #[derive(Default)]
 struct State {
-    running: Option<(Record, Reload)>,
+    running: Option<Running>,
     next: Option<Next>,
+    /// What runs was sent a HUP.
+    hung_up: bool,
+}
+
+/// One run of a container: it may be started again, and then is another process.
+#[derive(Clone)]
+struct Running {
+    record: Record,
+    process: Process,
+    reload: Reload,
 }
 
 impl Turns {
@@ -50,17 +63,29 @@ impl Turns {
 
     /// This runs from here on. It has read what changed before; what has to be built ends it at once.
     pub fn runs(&self, record: &Record, reload: Reload) {
+        let Some(process) = record.state().ok().and_then(|state| state.process) else {
+            // It has ended already.
+            return;
+        };
         let mut state = self.state();
-        state.running = Some((record.clone(), reload));
+        let running = Running {
+            record: record.clone(),
+            process,
+            reload,
+        };
+        state.hung_up = false;
         match state.next {
             Some(Next::Restart) => state.next = None,
             Some(Next::Rebuild) => {
-                let record = record.clone();
+                let Running {
+                    record, process, ..
+                } = running.clone();
                 // The calling thread is the one that sees the end.
-                std::thread::spawn(move || container::stop(&record, GRACE));
+                std::thread::spawn(move || container::end(&record, &process, GRACE));
             }
             None => {}
         }
+        state.running = Some(running);
     }
 
     /// It has ended: what is to be done, if it was ended for that.
@@ -68,6 +93,14 @@ impl Turns {
         let mut state = self.state();
         state.running = None;
         state.next.take()
+    }
+
+    /// It has ended with this status: what is to be done, if it was ended for that, or by a HUP that it did
+    /// not know yet.
+    pub fn ended_with(&self, status: i32) -> Option<Next> {
+        let hung_up = self.state().hung_up;
+        self.ended()
+            .or((hung_up && status == HUNG_UP).then_some(Next::Restart))
     }
 
     /// Something has changed. What runs is told, or ended; gives what comes of it, `None` where the
@@ -79,22 +112,23 @@ impl Turns {
         } else {
             Next::Restart
         };
-        let Some((record, reload)) = state.running.clone() else {
+        let Some(running) = state.running.clone() else {
             state.next = state.next.max(Some(next));
             self.changed.notify_all();
             return Ok(Some(Reload::Restart));
         };
-        if next == Next::Restart && change == Change::Code && reload == Reload::Own {
+        if next == Next::Restart && change == Change::Code && running.reload == Reload::Own {
             return Ok(None);
         }
-        if next == Next::Restart && reload == Reload::Signal {
-            container::hang_up(&record)?;
+        if next == Next::Restart && running.reload == Reload::Signal {
+            state.hung_up = true;
+            container::hang_up(&running.process)?;
             return Ok(Some(Reload::Signal));
         }
         state.next = state.next.max(Some(next));
         // The other thread takes what comes next when this has ended.
         drop(state);
-        container::stop(&record, GRACE)?;
+        container::end(&running.record, &running.process, GRACE)?;
         Ok(Some(Reload::Restart))
     }
 

@@ -33,11 +33,13 @@ pub struct Watch {
     watcher: RecommendedWatcher,
     events: Receiver<notify::Result<Event>>,
     watched: HashSet<PathBuf>,
+    /// What a changed file means.
+    meaning: fn(&Path) -> Option<Change>,
 }
 
 impl Watch {
     /// From here on no change is missed.
-    pub fn of(root: &Path) -> Result<Self, DevError> {
+    pub fn of(root: &Path, meaning: fn(&Path) -> Option<Change>) -> Result<Self, DevError> {
         let failed = |source| DevError::Watch {
             path: root.to_owned(),
             source,
@@ -53,6 +55,7 @@ impl Watch {
             watcher,
             events,
             watched: HashSet::new(),
+            meaning,
         };
         watch.add(root)?;
         Ok(watch)
@@ -142,7 +145,7 @@ impl Watch {
 
     fn change(&self, path: &Path) -> Option<(Change, PathBuf)> {
         let relative = path.strip_prefix(&self.root).ok()?;
-        Some((Change::of(relative)?, relative.to_owned()))
+        Some(((self.meaning)(relative)?, relative.to_owned()))
     }
 }
 
@@ -157,7 +160,7 @@ mod tests {
         let root = directory.path();
         fs::create_dir_all(root.join("a/b")).unwrap();
         fs::create_dir_all(root.join("node_modules/x")).unwrap();
-        let mut watch = Watch::of(root).unwrap();
+        let mut watch = Watch::of(root, Change::of).unwrap();
         let mut told = || watch.wait().unwrap();
         // Neither of these is told: the next one is.
         fs::write(root.join("node_modules/x/setup.py"), "").unwrap();

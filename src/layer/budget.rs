@@ -21,6 +21,9 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// [`Budget::bounds`] where the caller says nothing.
+    pub const USUAL: (u64, u64) = (16 << 30, 32 << 30);
+
     pub fn new(
         layer: u64,
         build: u64,
@@ -34,6 +37,11 @@ impl Budget {
             timeout,
             interrupted,
         }
+    }
+
+    /// Most bytes of one layer, and of all of a build.
+    pub fn bounds(&self) -> (u64, u64) {
+        (self.layer, self.build)
     }
 
     /// One layer's share.

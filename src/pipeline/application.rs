@@ -9,6 +9,7 @@ use crate::app::contract::{PLAN_FILE, Phase};
 use crate::builder::layer::parent_directory;
 use crate::builder::{APP_GID, APP_UID};
 use crate::layer::{self, Mtime};
+use crate::oci::sha256_hex;
 use crate::progress::Progress;
 use crate::rootfs::read_beneath;
 use crate::sandbox::{Exit, IdMode, Upper};
@@ -22,10 +23,12 @@ use super::dependencies::{self, Phase1};
 use super::environment::{self, WheelCache};
 use super::error::BuildError;
 use super::inputs::{self, FILES, Inputs};
+use super::leaks::Leaks;
 use super::materials::Materials;
 use super::network::Code;
 use super::overlay::overlay_owned;
 use super::report::Explanation;
+use super::runtime_image::BuilderOnly;
 use super::sandbox_inputs::SandboxInputs;
 use super::titled_layer::{LayerWriter, TitledLayer};
 use super::tools;
@@ -62,11 +65,38 @@ impl Phase2<'_> {
             return Ok(());
         };
         if let Some(gate) = gate {
-            gate.join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            let loaded = gate
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            if let Err(BuildError::BuilderOnly { problem, .. }) = &loaded {
+                let problem = problem.clone();
+                store.remember(&builder_only(&key), &BuilderOnly { problem })?;
+            }
+            loaded?;
         }
         Ok(store.remember(&key, &self.result)?)
     }
+}
+
+/// The key of the word that an application cannot be loaded on what would run it.
+fn builder_only(key: &str) -> String {
+    sha256_hex(format!("builder only 1 {key}").as_bytes())
+}
+
+/// Why the application cannot be loaded on `runtime` though it can on its builder, if an earlier build has
+/// found that out.
+pub(super) fn known_to_need_its_builder(
+    materials: &Materials<'_>,
+    phase1: &Phase1,
+    smoke: bool,
+) -> Result<Option<String>, BuildError> {
+    let Context { store, request, .. } = materials.context;
+    if !smoke || request.no_cache {
+        return Ok(None);
+    }
+    let key = builder_only(&inputs(materials, phase1, smoke)?.key()?);
+    let known = store.cached::<BuilderOnly>(&key)?;
+    Ok(known.map(|known| known.problem))
 }
 
 /// Everything that decides what phase 2 gives. `smoke`: what a start would load is loaded.
@@ -102,6 +132,7 @@ fn inputs(materials: &Materials<'_>, phase1: &Phase1, smoke: bool) -> Result<Inp
     }
     let secrets: Vec<&String> = request.secrets.iter().map(|secret| &secret.id).collect();
     inputs.add("the list of secrets", &secrets)?;
+    inputs.add_bounds(&request.budget)?;
     Ok(inputs)
 }
 
@@ -142,7 +173,7 @@ pub(super) fn phase<'scope, 'env: 'scope>(
         && (result.smoked || !smoke)
     {
         progress.step(" -----> Application unchanged, from the cache in the registry");
-        if materials.without_sandbox.is_none() {
+        if materials.without_sandbox.is_none() || !Leaks::new(request).is_empty() {
             let layer = &result.layer.layer.descriptor;
             materials.last.fetch(context, std::iter::once(layer))?;
         }
@@ -233,19 +264,45 @@ pub(super) fn phase<'scope, 'env: 'scope>(
         lowers.extend(below_it.clone());
         let env =
             environment::of_a_container(&told, &runtime.environment(), &runtime.search_path());
+        let instead = match materials.on_builder {
+            Some(builder) => {
+                let mut lowers = vec![upper.upper.clone()];
+                lowers.extend(below.iter().cloned());
+                let environment = builder.environment();
+                let env = environment::of_a_container(&told, &environment, &builder.search_path());
+                Some((lowers, env))
+            }
+            None => None,
+        };
+        let reference = runtime.reference.clone();
         let kept = Arc::clone(&scratch);
         Some(scope.spawn(move || {
             let _kept = kept;
             let redact = |text: &str| told.redactor.clean(text);
-            super::smoke::gate(
-                lowers,
-                &below_it,
-                env,
-                told.limits,
-                &told.place,
-                &redact,
-                progress,
-            )
+            let load = |lowers, below: &[PathBuf], env| {
+                super::smoke::gate(
+                    lowers,
+                    below,
+                    env,
+                    told.limits.clone(),
+                    &told.place,
+                    &redact,
+                    progress,
+                )
+            };
+            let loaded = load(lowers, &below_it, env);
+            match (loaded, instead) {
+                (Err(BuildError::Smoke(advice)), Some((lowers, env))) => {
+                    match load(lowers, &[], env) {
+                        Ok(()) => Err(BuildError::BuilderOnly {
+                            twin: reference,
+                            problem: advice.title,
+                        }),
+                        Err(_) => Err(BuildError::Smoke(advice)),
+                    }
+                }
+                (loaded, _) => loaded,
+            }
         }))
     } else {
         None

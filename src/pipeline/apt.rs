@@ -1,10 +1,11 @@
-//! Debian packages that a source names in `Aptfile` or `apt.txt`, one to a line: the builder image is one
-//! with these packages too. It is made once for each list, from Debian's signed packages, as the builder
-//! itself was, and kept under a name of its own.
+//! Debian packages that a project names: in `Aptfile` or `apt.txt`, one to a line, and in the settings
+//! `packages` and `build_packages`. The image is built on the builder with these packages too, a layer on it
+//! that is made once for each base and list; it runs on what has those of them that are not for the build only.
 
 use std::collections::BTreeSet;
 
 use crate::app::files::Files;
+use crate::app::settings::{Origin, Settings};
 use crate::builder::definition;
 use crate::oci::sha256_hex;
 
@@ -13,31 +14,73 @@ use super::context::Context;
 use super::error::BuildError;
 
 const FILES: [&str; 2] = ["Aptfile", "apt.txt"];
+/// The settings: for the image, and for the build only.
+const SETTINGS: [&str; 2] = ["packages", "build_packages"];
 /// More packages are not what an application needs.
 const MAX: usize = 200;
 
 /// What the option is called that adds packages.
 const AUTO: &str = "--auto-apt";
 
-/// What is named, and in which file.
-#[derive(Clone)]
+/// A list of packages, and who names them.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Named {
-    pub(super) file: &'static str,
+    /// For messages: `Aptfile, packages`.
+    pub(super) place: String,
     packages: BTreeSet<String>,
 }
 
-/// The packages of the first of the files that is there.
+/// What a project names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Packages {
+    /// For the image.
+    pub(super) to_run: Option<Named>,
+    /// The same and those for the build only.
+    pub(super) to_build: Option<Named>,
+}
+
+impl Packages {
+    /// Whether the build has packages that the image does not.
+    pub(super) fn has_more_to_build(&self) -> bool {
+        let count = |named: &Option<Named>| named.as_ref().map_or(0, |named| named.packages.len());
+        count(&self.to_build) > count(&self.to_run)
+    }
+}
+
+/// The packages of the first of the files that is there, and of the settings.
 ///
 /// # Errors
-/// For a line that is not the name of a package.
-pub(super) fn named(files: &dyn Files) -> Result<Option<Named>, BuildError> {
-    let Some((file, text)) = FILES
+/// For a word that is not the name of a package.
+pub(super) fn named(files: &dyn Files, settings: &Settings) -> Result<Packages, BuildError> {
+    let mut to_run = None;
+    let file = FILES
         .into_iter()
-        .find_map(|file| Some((file, files.text(file)?)))
-    else {
-        return Ok(None);
-    };
-    let mut packages = BTreeSet::new();
+        .find_map(|file| Some((file, files.text(file)?)));
+    if let Some((file, text)) = file {
+        add(&mut to_run, file, &text)?;
+    }
+    let [run, build] = SETTINGS;
+    if let Some(said) = settings.said(run) {
+        add(&mut to_run, &place(run, &said.origin), &said.text)?;
+    }
+    let mut to_build = to_run.clone();
+    if let Some(said) = settings.said(build) {
+        add(&mut to_build, &place(build, &said.origin), &said.text)?;
+    }
+    Ok(Packages { to_run, to_build })
+}
+
+/// Where a setting stands: the file, or what says it.
+fn place(setting: &str, origin: &Origin) -> String {
+    match origin {
+        Origin::File(file) if file.ends_with(setting) => file.clone(),
+        origin => format!("{origin}: {setting}"),
+    }
+}
+
+/// Reads names of packages, with comments from `#` on.
+fn add(to: &mut Option<Named>, place: &str, text: &str) -> Result<(), BuildError> {
+    let mut found = BTreeSet::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default();
         for word in line.split_whitespace() {
@@ -46,16 +89,31 @@ pub(super) fn named(files: &dyn Files) -> Result<Option<Named>, BuildError> {
                     || byte.is_ascii_digit()
                     || matches!(byte, b'.' | b'-' | b'+')
             });
-            if !plain || word.starts_with(['-', '.', '+']) || packages.len() >= MAX {
+            if !plain || word.starts_with(['-', '.', '+']) || found.len() >= MAX {
                 return Err(BuildError::AptLine {
-                    place: format!("{file}:{}", index + 1),
+                    place: format!("{place}:{}", index + 1),
                     text: word.to_owned(),
                 });
             }
-            packages.insert(word.to_owned());
+            found.insert(word.to_owned());
         }
     }
-    Ok((!packages.is_empty()).then_some(Named { file, packages }))
+    if found.is_empty() {
+        return Ok(());
+    }
+    match to {
+        Some(named) => {
+            named.place = format!("{}, {place}", named.place);
+            named.packages.extend(found);
+        }
+        None => {
+            *to = Some(Named {
+                place: place.to_owned(),
+                packages: found,
+            });
+        }
+    }
+    Ok(())
 }
 
 impl Named {
@@ -68,7 +126,7 @@ impl Named {
                 .flat_map(|named| named.packages.iter().cloned()),
         );
         Self {
-            file: AUTO,
+            place: AUTO.to_owned(),
             packages,
         }
     }
@@ -92,7 +150,7 @@ pub(super) fn with(
         return Ok(base);
     };
     let refused = || BuildError::AptBase {
-        file: named.file,
+        place: named.place.clone(),
         reference: base.reference.clone(),
         packages: named.packages.iter().cloned().collect(),
     };
@@ -102,15 +160,17 @@ pub(super) fn with(
     }
     let list: Vec<String> = named.packages.iter().cloned().collect();
     let list = list.join(" ");
-    progress.step(&format!(" -----> Debian packages ({}): {list}", named.file));
+    progress.step(&format!(
+        " -----> Debian packages ({}): {list}",
+        named.place
+    ));
     // A new builder has new releases of the packages, too.
-    let of = format!("{} {list}", base.image.manifest.config().digest());
+    let of = format!("2 {} {list}", base.image.manifest.config().digest());
     let hash = sha256_hex(of.as_bytes());
     let name = format!("{}-apt-{}", base.reference, hash.get(..12).unwrap_or(&hash));
     if store.image(&name)?.is_none() {
         definition.name.clone_from(&name);
-        definition.packages.extend(named.packages.iter().cloned());
-        if !base::makes(context, &definition)? {
+        if !base::adds(context, &definition, &base.image, &named.packages)? {
             return Err(refused());
         }
     }
@@ -122,21 +182,27 @@ mod tests {
     use super::*;
     use crate::app::files::Memory;
 
+    fn read(files: &Memory) -> Result<Packages, BuildError> {
+        let none = std::collections::BTreeMap::new();
+        let settings = Settings::load(files, &none, &none).unwrap();
+        named(files, &settings)
+    }
+
     #[test]
     fn lists_of_packages() {
-        let read = |text: &str| {
-            let found = named(&Memory::new().with("Aptfile", text));
-            found.map(|named| named.map(|named| Vec::from_iter(named.packages)))
+        let in_file = |text: &str| {
+            let found = read(&Memory::new().with("Aptfile", text));
+            found.map(|found| found.to_run.map(|named| Vec::from_iter(named.packages)))
         };
         assert_eq!(
-            read("# fonts\nlibpango-1.0-0\n\nlibstdc++6 fonts-dejavu-core # both\n").unwrap(),
+            in_file("# fonts\nlibpango-1.0-0\n\nlibstdc++6 fonts-dejavu-core # both\n").unwrap(),
             Some(vec![
                 "fonts-dejavu-core".to_owned(),
                 "libpango-1.0-0".to_owned(),
                 "libstdc++6".to_owned()
             ])
         );
-        assert_eq!(read("# nothing\n").unwrap(), None);
+        assert_eq!(in_file("# nothing\n").unwrap(), None);
         for bad in [
             ":repo:deb http://x y z",
             "--hook=x",
@@ -144,9 +210,50 @@ mod tests {
             "A;b",
             "a=1",
         ] {
-            let error = read(bad).unwrap_err().to_string();
+            let error = in_file(bad).unwrap_err().to_string();
             assert!(error.contains("Aptfile:1"), "{error}");
         }
-        assert!(named(&Memory::new()).unwrap().is_none());
+        assert_eq!(read(&Memory::new()).unwrap(), Packages::default());
+    }
+
+    #[test]
+    fn packages_of_the_settings_are_added_and_those_for_the_build_are_apart() {
+        let list = |named: &Option<Named>| {
+            let named = named.as_ref().unwrap();
+            let packages: Vec<&str> = named.packages.iter().map(String::as_str).collect();
+            (named.place.clone(), packages.join(" "))
+        };
+        let files = Memory::new()
+            .with("apt.txt", "tini\n")
+            .with(".warpdrive/packages", "# two\nlibpq5\ntini\n")
+            .with(
+                "pyproject.toml",
+                "[tool.warpdrive]\nbuild-packages = ['libsasl2-dev']\n",
+            );
+        let found = read(&files).unwrap();
+        assert_eq!(
+            list(&found.to_run),
+            (
+                "apt.txt, .warpdrive/packages".to_owned(),
+                "libpq5 tini".to_owned()
+            )
+        );
+        assert_eq!(list(&found.to_build).1, "libpq5 libsasl2-dev tini");
+        assert!(found.has_more_to_build());
+
+        let bad = Memory::new().with(".warpdrive/packages", "tini\nA;b\n");
+        let error = read(&bad).unwrap_err().to_string();
+        assert!(error.contains(".warpdrive/packages:2"), "{error}");
+        let bad = Memory::new().with(
+            "pyproject.toml",
+            "[tool.warpdrive]\npackages = ['tini', 'a=1']\n",
+        );
+        let error = read(&bad).unwrap_err().to_string();
+        assert!(error.contains("[tool.warpdrive]: packages"), "{error}");
+        let same = Memory::new().with(
+            "pyproject.toml",
+            "[tool.warpdrive]\npackages = ['tini']\nbuild_packages = ['tini']\n",
+        );
+        assert!(!read(&same).unwrap().has_more_to_build());
     }
 }

@@ -1,13 +1,14 @@
 //! Step 3: the builder image an application is built on: chosen, in the store (pulled when it is
 //! not), its Python known, the builder layer on top.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::app::python::PythonRequest;
 use crate::builder::definition::Definition;
 use crate::builder::layer::StoredLayer;
 use crate::builder::python::Python;
-use crate::builder::{self, BuilderError, choose, debian};
+use crate::builder::{self, BuilderError, choose, debian, packages};
 use crate::layer::Budget;
 use crate::oci::{Digest, Reference, this_architecture};
 use crate::pod::BaseFile;
@@ -22,10 +23,11 @@ use super::error::BuildError;
 use super::harden;
 use super::place::Place;
 use super::report::NameAndDigest;
-use super::request::Pull;
+use super::request::{Pull, Request};
 use super::transfers::Transfers;
 
 /// A builder image, ready to build on.
+#[derive(Clone)]
 pub(super) struct Base {
     pub(super) reference: String,
     pub(super) image: Image,
@@ -209,7 +211,23 @@ fn made_by_rule(context: Context<'_>, reference: String) -> Result<String, Build
     if !makes(context, &definition)? {
         return Err(BuilderError::NotMade { name: reference }.into());
     }
+    if context.request.twin && context.request.runtime_image.is_none() {
+        make_twin(context, &definition);
+    }
     Ok(reference)
+}
+
+/// The slim image that runs what a new builder builds. Without it, applications run on the builder.
+fn make_twin(context: Context<'_>, builder: &Definition) {
+    let Some(twin) = builder.twin() else {
+        return;
+    };
+    if let Err(error) = makes(context, &twin) {
+        context.progress.warning(&format!(
+            "{} was not made ({error}), and the image is based on {}; `warpdrive builder build {}` tries again",
+            twin.name, builder.name, twin.name
+        ));
+    }
 }
 
 /// Makes a shipped builder that is not there yet. Whether that could be done.
@@ -225,24 +243,54 @@ pub(super) fn makes(context: Context<'_>, definition: &Definition) -> Result<boo
         request,
         progress,
     } = context;
-    // Inside of a user namespace mmdebstrap cannot make one of its own.
-    let privilege = debian::privilege(IdMode::current());
-    if !debian::is_possible() || privilege != Some(debian::Privilege::Root) {
+    if !can_make() {
         return Ok(false);
     }
-    let mirror = request.host_env.get("WARPDRIVE_DEBIAN_MIRROR");
     debian::build(
         store,
         definition,
         debian::Privilege::Root,
-        debian::Mirror {
-            url: mirror.map(String::as_str),
-            expired: false,
-        },
+        mirror(request),
         this_architecture(),
         progress,
     )?;
     Ok(true)
+}
+
+/// Whether this process can have mmdebstrap work, as root: with subordinate ids it is root in a namespace that
+/// has them all, in which mmdebstrap need not, and could not, make another.
+fn can_make() -> bool {
+    debian::is_possible() && debian::privilege(IdMode::current()).is_some()
+}
+
+fn mirror(request: &Request) -> debian::Mirror<'_> {
+    debian::Mirror {
+        url: request
+            .host_env
+            .get("WARPDRIVE_DEBIAN_MIRROR")
+            .map(String::as_str),
+        expired: false,
+    }
+}
+
+/// Makes `definition` of a builder and more of Debian's packages. Whether that can be done here.
+pub(super) fn adds(
+    context: Context<'_>,
+    definition: &Definition,
+    builder: &Image,
+    packages: &BTreeSet<String>,
+) -> Result<bool, BuildError> {
+    let Context {
+        store,
+        request,
+        progress,
+    } = context;
+    if !can_make() {
+        return Ok(false);
+    }
+    let mirror = mirror(request);
+    let made = packages::add(store, definition, builder, packages, mirror, progress)?;
+    Ok(made.is_some())
 }
 
 /// The image that the application runs on where that is another than it is built on: the layers

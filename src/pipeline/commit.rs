@@ -75,6 +75,9 @@ pub(super) fn commit(
         });
     }
     let application = &parts.application.layer;
+    if parts.application_hit {
+        draft.search(&application.layer);
+    }
     draft.push(&NewLayer {
         layer: &application.layer,
         title: &application.title,

@@ -127,6 +127,7 @@ fn inputs(materials: &Materials<'_>, source: &Tree) -> Result<Inputs, BuildError
     }
     let secrets: Vec<&String> = request.secrets.iter().map(|secret| &secret.id).collect();
     inputs.add("the list of secrets", &secrets)?;
+    inputs.add_bounds(&request.budget)?;
     Ok(inputs)
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Draft {
     pub(super) config: ImageConfig,
     /// The lowest first.
     layers: Vec<(Descriptor, LayerReport)>,
+    /// What an earlier build made of the application, with the secrets of that day.
+    kept: Vec<Descriptor>,
 }
 
 /// A layer of ours, and what is said of it.
@@ -63,6 +65,7 @@ impl Draft {
         });
         Self {
             layers: layers.collect(),
+            kept: Vec::new(),
             config,
         }
     }
@@ -85,6 +88,11 @@ impl Draft {
             new.title,
         );
         self.layers.push((new.layer.descriptor.clone(), report));
+    }
+
+    /// Has a layer searched that an earlier build has written: it did not know this one's secrets.
+    pub(super) fn search(&mut self, layer: &StoredLayer) {
+        self.kept.push(layer.descriptor.clone());
     }
 
     /// Adds the layer of `--harden`, which lies directly on the base.
@@ -114,6 +122,9 @@ impl Draft {
     ) -> Result<Committed, BuildError> {
         let Context { store, request, .. } = context;
         let leaks = Leaks::new(request);
+        for layer in &self.kept {
+            leaks.check_layer(store, layer)?;
+        }
         let user = self.config.user().to_owned();
         let config_bytes = self.config.to_bytes();
         leaks.check("the image's configuration", &config_bytes)?;

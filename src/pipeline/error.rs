@@ -83,9 +83,9 @@ pub enum BuildError {
     },
     #[error("{place}: `{text}` is not the name of a Debian package")]
     AptLine { place: String, text: String },
-    #[error("{file} names Debian packages, and {reference} cannot be made with them here")]
+    #[error("{place} names Debian packages, and {reference} cannot be made with them here")]
     AptBase {
-        file: &'static str,
+        place: String,
         reference: String,
         packages: Vec<String>,
     },
@@ -95,6 +95,9 @@ pub enum BuildError {
     NoAssets { package: String },
     #[error("{}", .0.title)]
     Smoke(Box<crate::app::advice::Advice>),
+    /// Not for people: the build is done again.
+    #[error("the application can be loaded on its builder and not on {twin}: {problem}")]
+    BuilderOnly { twin: String, problem: String },
     #[error("the image cannot be built without a sandbox: {}", because.join("; "))]
     NeedsSandbox { because: Vec<String> },
     #[error(transparent)]

@@ -140,6 +140,7 @@ pub(super) fn fetch(
             overlay_owned(&scratch, "fetched", IdMode::current())?.upper,
             target.clone(),
         )),
+        defaults: &[],
     };
     let outcome = trusted::run(context.telling(&Downloads(progress)), base, tools, job)?;
     Ok(complete && outcome.exit == Exit::Code(0))

@@ -47,6 +47,7 @@ pub(super) fn finish(
             plan: made.plan,
             explain: made.explain,
             sandbox: None,
+            runtime: None,
             timings_ms: timings.steps,
             pushed: Vec::new(),
             lock: made.lock,

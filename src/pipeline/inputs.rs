@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::layer::Budget;
 use crate::oci::{sha256_hex, to_canonical_json};
 use crate::source::Tree;
 use crate::store::{Needs, Record};
@@ -53,6 +54,14 @@ impl Inputs {
             self.add(&format!("{what} {name}"), &(index, value))?;
         }
         Ok(())
+    }
+
+    /// Adds the bounds on layers, where they are not the usual ones: what is kept may be larger.
+    pub(super) fn add_bounds(&mut self, budget: &Budget) -> Result<(), BuildError> {
+        if budget.bounds() == Budget::USUAL {
+            return Ok(());
+        }
+        self.add("--max-layer and --max-written", &budget.bounds())
     }
 
     /// Names the files behind the digest of a tree that is an input.

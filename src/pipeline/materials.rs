@@ -23,6 +23,8 @@ pub(super) struct Materials<'a> {
     pub(super) base: &'a Base,
     /// What it runs on.
     pub(super) runtime: &'a Base,
+    /// What it can run on instead where it cannot be loaded there.
+    pub(super) on_builder: Option<&'a Base>,
     pub(super) locked: Option<&'a Locked>,
     /// What a cache in a registry knows of the last build.
     pub(super) last: &'a LastBuild,

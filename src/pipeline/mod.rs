@@ -67,6 +67,7 @@ mod record;
 mod remote_image;
 mod report;
 mod request;
+mod runtime_image;
 pub mod s2i;
 mod sandbox_inputs;
 mod sandbox_reasons;
@@ -88,6 +89,7 @@ mod wheel_cache;
 mod without_sandbox;
 
 use crate::app::Detected;
+use crate::builder;
 use crate::progress::Progress;
 use crate::source::{CollectOptions, Tree};
 use crate::store::Store;
@@ -113,9 +115,10 @@ pub use record::{LABEL_BUILD, Record};
 pub use remote_image::remote_image;
 pub use report::{
     Built, CacheReport, CacheState, Explanation, LayerKind, LayerReport, NameAndDigest, Report,
-    SandboxReport, Verdict,
+    RuntimeReport, SandboxReport, Verdict,
 };
 pub use request::{AuditGate, Handover, Pinned, Pull, Request, SandboxUse, Secret};
+pub use runtime_image::BUILDER;
 pub use sandbox_inputs::{NPM_REGISTRY, PASSED_ON, is_index_login};
 pub use share::share_wheels;
 pub use tools::pinned_uv;
@@ -177,9 +180,13 @@ fn unnamed(context: Context<'_>, source: &Collected) -> Result<Built, BuildError
         digest,
         timings,
     } = source;
-    let reading = Reading::new(request, tree)?;
+    let reading = Reading::new(request, tree)?.with_runtime(store)?;
     let builder = reading.named_builder(store)?;
-    let last = LastBuild::find(context, builder.as_deref(), two_phases::branch(&reading))?;
+    let last = LastBuild::find(
+        context.with(&reading.request),
+        builder.as_deref(),
+        two_phases::branch(&reading),
+    )?;
     let built = two_phases::without_the_base(context, &reading, digest, timings.clone(), &last)?;
     if let Some(built) = built {
         return Ok(built);
@@ -188,7 +195,13 @@ fn unnamed(context: Context<'_>, source: &Collected) -> Result<Built, BuildError
         && request.place.base_file().is_none()
         && {
             base::refresh(context, &builder)?;
-            s2i::is_builder(store, &builder, s2i::PullPolicy::IfNotPresent, progress)?
+            s2i::is_builder(
+                store,
+                &builder,
+                tree,
+                s2i::PullPolicy::IfNotPresent,
+                progress,
+            )?
         }
     {
         let source = s2i::Source::of_request(tree.clone(), &request.source);
@@ -203,6 +216,8 @@ fn unnamed(context: Context<'_>, source: &Collected) -> Result<Built, BuildError
 pub struct Preview {
     pub tree: Tree,
     pub detected: Detected,
+    /// What the application will run on, where that can be said.
+    pub runtime: Option<String>,
 }
 
 /// Steps 1 and 2 alone.
@@ -213,8 +228,30 @@ pub fn preview(
 ) -> Result<Preview, BuildError> {
     let options = CollectOptions::default();
     let tree = collect::collect(store, &request.source, &options, progress)?;
-    let (_, mut detected) = Reading::new(request, &tree)?.plan_and_detect()?;
+    let reading = Reading::new(request, &tree)?.with_runtime(store)?;
+    let (planned, mut detected) = reading.plan_and_detect()?;
     let notes = assets::notes(&files::TreeFiles::new(&tree), &detected);
     detected.notes.extend(notes);
-    Ok(Preview { tree, detected })
+    let runtime = expected_runtime(store, &reading, &planned)?;
+    drop(reading);
+    Ok(Preview {
+        tree,
+        detected,
+        runtime,
+    })
+}
+
+/// What the application will run on. Where no builder of ours builds it, the image that was named alone.
+fn expected_runtime(
+    store: &Store,
+    reading: &Reading<'_>,
+    planned: &plan::Planned,
+) -> Result<Option<String>, BuildError> {
+    let builder = reading.named_builder(store)?;
+    let chosen = builder::choose::choose(store, builder.as_deref(), planned.python.as_ref());
+    // That no builder fits is an error of the build, which has more to say of it.
+    let Ok(chosen) = chosen else {
+        return Ok(None);
+    };
+    runtime_image::expected(store, &reading.request, &chosen.reference).map(Some)
 }

@@ -20,6 +20,7 @@ use super::allowed_builders;
 use super::error::BuildError;
 use super::files::TreeFiles;
 use super::request::Request;
+use super::runtime_image;
 use super::timings::now;
 
 /// A source tree as the build reads it.
@@ -70,8 +71,15 @@ impl<'a> Reading<'a> {
         })
     }
 
+    /// With the project's wish for the image that it runs on.
+    pub(super) fn with_runtime(mut self, store: &Store) -> Result<Self, BuildError> {
+        let settings = self.settings()?.clone();
+        runtime_image::wish(store, &mut self.request, &settings)?;
+        Ok(self)
+    }
+
     /// The project's settings, with those of the command line and of the build's variables.
-    fn settings(&self) -> Result<&Settings, SettingsError> {
+    pub(super) fn settings(&self) -> Result<&Settings, SettingsError> {
         if let Some(settings) = self.settings.get() {
             return Ok(settings);
         }

@@ -33,6 +33,9 @@ pub struct Report {
     /// Whether code was run, and what of this build needs that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<SandboxReport>,
+    /// What the application runs on, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<RuntimeReport>,
     pub timings_ms: BTreeMap<String, u64>,
     pub pushed: Vec<String>,
     /// What was installed, as a lock file (PEP 751), where the resolver named the wheels.
@@ -99,6 +102,13 @@ pub struct Explanation {
     pub hit: bool,
     /// What was another than in the build before; empty for a hit.
     pub because: Vec<String>,
+}
+
+/// `runtime` of `image --json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct RuntimeReport {
+    pub reference: String,
+    pub because: String,
 }
 
 /// `sandbox` of `image --json`.

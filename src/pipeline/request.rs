@@ -52,6 +52,8 @@ pub struct Request {
     pub allowed_builders: Vec<String>,
     /// `--runtime-image`: what the application runs on, where that is another image.
     pub runtime_image: Option<String>,
+    /// Without one, the slim twin of the builder may be what the application runs on.
+    pub twin: bool,
     /// `--auto-apt`: Debian packages with the shared libraries that the dependencies lack are added.
     pub auto_apt: bool,
     /// Of the builder and the runtime image.

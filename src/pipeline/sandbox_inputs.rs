@@ -149,6 +149,7 @@ mod tests {
             builder: None,
             allowed_builders: Vec::new(),
             runtime_image: None,
+            twin: false,
             auto_apt: false,
             pull: crate::pipeline::request::Pull::Missing,
             env: pairs(&[

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Component, Path, PathBuf};
 
+use crate::app::requirement::normalize;
 use crate::layer::{Entry, Kind};
 use crate::oci::sha256;
 
@@ -46,22 +47,10 @@ pub(super) struct Split {
     pub(super) for_application: Vec<Entry>,
 }
 
-/// PEP 503.
-pub(super) fn normalized(name: &str) -> String {
-    let mut text = String::with_capacity(name.len());
-    for part in name.split(['-', '_', '.']).filter(|part| !part.is_empty()) {
-        if !text.is_empty() {
-            text.push('-');
-        }
-        text.push_str(&part.to_ascii_lowercase());
-    }
-    text
-}
-
 /// `Name-Version.dist-info` → (normalized name, version).
 pub(super) fn parse_dist_info(directory: &str) -> Option<(String, String)> {
     let (name, version) = directory.strip_suffix(".dist-info")?.split_once('-')?;
-    Some((normalized(name), version.to_owned()))
+    Some((normalize(name), version.to_owned()))
 }
 
 /// The paths of a RECORD, relative to the image's root. `site` is the directory that holds the
@@ -316,14 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_normalized_as_pep_503_says() {
-        for (given, expected) in [
-            ("Django", "django"),
-            ("zope.interface", "zope-interface"),
-            ("A__b-.c", "a-b-c"),
-        ] {
-            assert_eq!(normalized(given), expected);
-        }
+    fn names_of_directories_are_normalized() {
         assert_eq!(
             parse_dist_info("psycopg2_binary-2.9.9.dist-info"),
             Some(("psycopg2-binary".into(), "2.9.9".into()))

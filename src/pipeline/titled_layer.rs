@@ -72,8 +72,10 @@ impl<'a> LayerWriter<'a> {
             search.verdict()?;
         }
         blob.commit(Some(&written.digest))?;
+        let descriptor = descriptor(written.media_type, written.digest, written.size);
+        self.leaks.has_searched(self.store, &descriptor)?;
         Ok(StoredLayer {
-            descriptor: descriptor(written.media_type, written.digest, written.size),
+            descriptor,
             diff_id: written.diff_id.to_string(),
         })
     }

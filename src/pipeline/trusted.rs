@@ -27,6 +27,8 @@ pub(super) struct Job {
     pub(super) files: Vec<(String, String)>,
     /// A directory of ours that the command may write to, and where it is inside.
     pub(super) output: Option<(PathBuf, String)>,
+    /// Variables that count where the caller has set no others.
+    pub(super) defaults: &'static [(&'static str, &'static str)],
 }
 
 /// Runs it on the base image, of which nothing can be written.
@@ -58,19 +60,25 @@ pub(super) fn run(
             mode: 0o444,
         });
     }
+    let mut env = environment::variables(
+        &inputs,
+        Phase::Dependencies,
+        &base.environment(),
+        &base.search_path(),
+        FIXED_TIME,
+    )?;
+    for (name, value) in job.defaults {
+        if !env.iter().any(|(known, _)| known == name) {
+            env.push(((*name).to_owned(), (*value).to_owned()));
+        }
+    }
     let stage = Stage {
         command: job.command,
         cwd: "/".into(),
         lowers: base.lowers(store)?,
         upper: None,
         mounts,
-        env: environment::variables(
-            &inputs,
-            Phase::Dependencies,
-            &base.environment(),
-            &base.search_path(),
-            FIXED_TIME,
-        )?,
+        env,
         code: Code::Ours,
     };
     assemble::run(stage, &inputs, progress)

@@ -12,7 +12,6 @@ use crate::sandbox;
 
 use super::base::{self, Base};
 use super::context::Context;
-use super::dependencies::Phase1;
 use super::draft::rfc3339;
 use super::error::BuildError;
 use super::finish::{Made, finish};
@@ -24,11 +23,12 @@ use super::plan::{Planned, Reading};
 use super::record::Record;
 use super::report::{Built, CacheReport, CacheState, SandboxReport};
 use super::request::{Handover, SandboxUse};
+use super::runtime_image::Choice;
 use super::timings::{DEFAULT_SOURCE_TIME, Timings};
 use super::titled_layer::LayerWriter;
 use super::{
     application, apt, assets, audit_gate, commit, dependencies, fragments, git_version, handover,
-    leaks, libraries, lock, locked, pitfalls, share, without_sandbox,
+    leaks, lock, locked, pitfalls, share, without_sandbox,
 };
 
 /// The steps after the source. `reading` is of the source that `digest` is of.
@@ -103,9 +103,22 @@ fn once(
         builder: builder.as_deref(),
         last,
         without_sandbox,
+        twin: true,
     };
-    let built =
-        std::thread::scope(|scope| build_in(scope, context, reading, digest, timings, way))?;
+    let again = timings.clone();
+    let steps = |way: Way<'_>, timings| {
+        std::thread::scope(|scope| build_in(scope, context, reading, digest, timings, way))
+    };
+    let built = match steps(way, timings) {
+        Err(BuildError::BuilderOnly { twin, problem }) => {
+            context.progress.step(&format!(
+                "---> The application cannot be loaded on {twin} ({problem}), and can on its builder: \
+                 the image is made again, to run on that"
+            ));
+            steps(Way { twin: false, ..way }, again)?
+        }
+        other => other?,
+    };
     built.ok_or(BuildError::OnlyDependencies)
 }
 
@@ -124,6 +137,8 @@ struct Way<'a> {
     builder: Option<&'a str>,
     last: &'a LastBuild,
     without_sandbox: bool,
+    /// The slim twin of the builder may be what the application runs on.
+    twin: bool,
 }
 
 /// The steps up to the dependencies.
@@ -139,6 +154,7 @@ pub(super) fn dependencies_alone(
         builder: None,
         last: &last,
         without_sandbox: false,
+        twin: false,
     };
     std::thread::scope(|scope| build_in(scope, context, reading, digest, timings, way)).map(drop)
 }
@@ -164,20 +180,20 @@ fn build_in<'scope, 'env: 'scope>(
     let planned = reading.plan()?;
     timings.step("plan");
 
-    let packages = apt::named(&reading.files)?;
+    let packages = apt::named(&reading.files, reading.settings()?)?;
     let base = base_of(context, way, &planned)?;
-    if way.without_sandbox && packages.is_some() {
+    if way.without_sandbox && packages.to_build.is_some() {
         return Err(needs("packages of Debian are installed"));
     }
-    if let Some(named) = &packages {
-        let file = named.file;
+    if let Some(named) = &packages.to_build {
+        let place = &named.place;
         let instead = "push a builder that has them: `warpdrive builder push`";
         request
             .place
-            .refuse(&format!("the Debian packages of {file}"), instead)?;
+            .refuse(&format!("the Debian packages of {place}"), instead)?;
     }
-    let plain = base.reference.clone();
-    let base = apt::with(context, base, packages.as_ref())?;
+    let plain = base.clone();
+    let base = apt::with(context, base, packages.to_build.as_ref())?;
     let locked = match &planned.lock {
         Some(lock) => Some(locked::read(store, lock, &base, request)?),
         None => None,
@@ -204,9 +220,9 @@ fn build_in<'scope, 'env: 'scope>(
     }
     timings.step("base");
 
-    let (base, runtime) = hardened(context, base, packages.as_ref())?;
+    let (base, named) = hardened(context, base, packages.to_run.as_ref())?;
     audit_gate::builder(context, &base)?;
-    if let Some(runtime) = &runtime {
+    if let Some(runtime) = &named {
         audit_gate::builder(context, runtime)?;
     }
     let versioned = git_version::given(context, &reading.files, &detected.project, tree)?;
@@ -220,7 +236,8 @@ fn build_in<'scope, 'env: 'scope>(
         source: digest,
         detected: &detected,
         base: &base,
-        runtime: runtime.as_ref().unwrap_or(&base),
+        runtime: named.as_ref().unwrap_or(&base),
+        on_builder: None,
         locked: locked.as_ref(),
         last: way.last,
         without_sandbox: way.without_sandbox.then_some(&reasons),
@@ -245,22 +262,6 @@ fn build_in<'scope, 'env: 'scope>(
         give_wheels(context, &written)?;
         return Ok(None);
     }
-    let plain = request.runtime_image.as_ref().unwrap_or(&plain);
-    let added = with_libraries(
-        context,
-        &phase1,
-        materials.runtime,
-        plain,
-        packages.as_ref(),
-        way,
-    )?;
-    let runtime = added.as_ref().unwrap_or(materials.runtime);
-    let materials = Materials {
-        runtime,
-        ..materials
-    };
-    timings.step("libraries");
-
     let built = assets::phase(context, &reading.files, tree, &detected, &base)?;
     // The record of the image is about the source as it came.
     let (whole, whole_digest) = match &built {
@@ -275,6 +276,37 @@ fn build_in<'scope, 'env: 'scope>(
     timings.step("assets");
 
     let smoke = !way.without_sandbox && request.smoke && detected.project.settings.is_on("smoke");
+    // The files of the images are not here, or are those that this process stands on.
+    let runs_on = if way.without_sandbox || request.place.base_file().is_some() {
+        None
+    } else {
+        let choice = Choice {
+            context,
+            built_on: &base,
+            plain: &plain,
+            named: named.clone(),
+            packages: &packages,
+            twin: way.twin,
+        };
+        let chosen = choice.make(&phase1, |twin| {
+            let on_twin = Materials {
+                runtime: twin,
+                ..with_assets
+            };
+            application::known_to_need_its_builder(&on_twin, &phase1, smoke)
+        })?;
+        Some(chosen)
+    };
+    let chosen = runs_on.as_ref().and_then(|chosen| chosen.image.as_ref());
+    let runtime = chosen.unwrap_or(materials.runtime);
+    let is_twin = runs_on.as_ref().is_some_and(|chosen| chosen.is_twin);
+    let with_assets = Materials {
+        runtime,
+        on_builder: is_twin.then_some(&base),
+        ..with_assets
+    };
+    timings.step("libraries");
+
     let code = if detected.runs_own_code(&reading.files) {
         Code::Foreign
     } else {
@@ -312,7 +344,7 @@ fn build_in<'scope, 'env: 'scope>(
                     digest,
                     tree.commit.as_ref(),
                     base.named(),
-                    (request.runtime_image.is_some() || added.is_some()).then(|| runtime.named()),
+                    (request.runtime_image.is_some() || chosen.is_some()).then(|| runtime.named()),
                 )
             },
             created: rfc3339(time.unwrap_or(crate::builder::FIXED_TIME)),
@@ -343,6 +375,7 @@ fn build_in<'scope, 'env: 'scope>(
         used: !way.without_sandbox,
         because: reasons.all(),
     });
+    built.report.runtime = runs_on.map(|chosen| chosen.report(&base));
     built.report.because.clone_from(&detected.because);
     let mut timings = Timings::new();
     phase2.finish(store)?;
@@ -397,41 +430,6 @@ fn needs(what: &str) -> BuildError {
     BuildError::NeedsSandbox {
         because: vec![what.to_owned()],
     }
-}
-
-/// Holds what was installed against the shared libraries of the image that it will run in, and says what
-/// that lacks. With `--auto-apt`: that image with the packages that have it, made of `plain`.
-fn with_libraries(
-    context: Context<'_>,
-    phase1: &Phase1,
-    runtime: &Base,
-    plain: &str,
-    packages: Option<&apt::Named>,
-    way: Way<'_>,
-) -> Result<Option<Base>, BuildError> {
-    let Context {
-        store,
-        request,
-        progress,
-    } = context;
-    // The files of the image are not here.
-    if way.without_sandbox || request.place.base_file().is_some() {
-        return Ok(None);
-    }
-    let missing = libraries::missing(store, phase1, runtime)?;
-    let found = missing.packages();
-    if !request.auto_apt || found.is_empty() || request.pinned.is_some() {
-        missing.tell(&runtime.reference, progress);
-        return Ok(None);
-    }
-    let named = apt::Named::and(packages, found);
-    let below = base::prepare(store, plain.to_owned(), None, progress)?;
-    let mut added = apt::with(context, below, Some(&named))?;
-    if request.harden {
-        added.harden(store, &request.budget)?;
-    }
-    libraries::missing(store, phase1, &added)?.tell(&added.reference, progress);
-    Ok(Some(added))
 }
 
 /// The base, and the image that the application runs on where that is another: with the layer of

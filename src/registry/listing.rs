@@ -1,5 +1,5 @@
-//! What a registry can be asked about a repository without fetching an image: its tags, and what refers
-//! to an image (distribution-spec, "Listing Tags", "Listing Referrers").
+//! What a registry can be asked about a repository without fetching an image: its tags, page by page
+//! (distribution-spec, "Listing Tags"), and an image's configuration.
 
 use serde::Deserialize;
 
@@ -7,9 +7,7 @@ use super::error::{RegistryError, tame};
 use super::http::{Request, Response, Url};
 use super::progress::Silent;
 use super::session::{Call, Client, Repository, scope};
-use crate::oci::{
-    Descriptor, Digest, ImageIndex, ImageManifest, MAX_METADATA, Reference, from_json, sha256,
-};
+use crate::oci::{ImageManifest, MAX_METADATA, Reference, from_json, sha256};
 
 /// A list longer than this is not read to its end.
 const MAX_PAGES: usize = 1000;
@@ -54,18 +52,6 @@ impl Client {
         })
     }
 
-    /// What refers to an image (signatures, lists of parts, attestations): by the registry's list, else by
-    /// the index under the tag `sha256-HEX`.
-    pub fn referrers(
-        &self,
-        reference: &Reference,
-        subject: &Digest,
-    ) -> Result<Vec<Descriptor>, RegistryError> {
-        self.first_of(reference, &Silent, &mut |source| {
-            of_subject(&source.repository()?, subject)
-        })
-    }
-
     /// The configuration of an image.
     pub fn config(
         &self,
@@ -100,53 +86,7 @@ impl Client {
     }
 }
 
-/// The tag of the index of what refers to an image, where the registry keeps no list itself.
-pub(super) fn fallback_tag(subject: &Digest) -> String {
-    format!("sha256-{}", subject.digest())
-}
-
-pub(super) fn of_subject(
-    repository: &Repository<'_>,
-    subject: &Digest,
-) -> Result<Vec<Descriptor>, RegistryError> {
-    let action = format!("the list of what refers to {subject}");
-    let mut found = Vec::new();
-    let mut next = Some(repository.url(&format!("referrers/{subject}"))?);
-    for _ in 0..MAX_PAGES {
-        let Some(url) = next else { break };
-        let mut response = ask(repository, Request::get(url), &action)?;
-        match response.status() {
-            200 => {}
-            // No such list: registries of before version 1.1.
-            404 | 405 => {
-                let tag = fallback_tag(subject);
-                let url = repository.url(&format!("manifests/{tag}"))?;
-                response = ask(repository, Request::get(url), &action)?;
-                if response.status() == 404 {
-                    return Ok(Vec::new());
-                }
-                if response.status() != 200 {
-                    return Err(repository.refusal(response, &action, None));
-                }
-            }
-            _ => return Err(repository.refusal(response, &action, None)),
-        }
-        next = following(repository, &response)?;
-        let bytes = whole(repository, &mut response, &action)?;
-        let index: ImageIndex =
-            from_json(&bytes, &action).map_err(|error| RegistryError::Manifest {
-                what: action.clone(),
-                problem: tame(&error.to_string(), 200),
-            })?;
-        found.extend(index.manifests().iter().cloned());
-        if found.len() > MAX_ENTRIES {
-            break;
-        }
-    }
-    Ok(found)
-}
-
-fn ask<'c>(
+pub(super) fn ask<'c>(
     repository: &Repository<'c>,
     request: Request,
     action: &str,
@@ -158,7 +98,7 @@ fn ask<'c>(
     repository.must(&request, &Call::new(action, &scopes, &Silent))
 }
 
-fn whole(
+pub(super) fn whole(
     repository: &Repository<'_>,
     response: &mut Response<'_>,
     what: &str,
@@ -173,7 +113,7 @@ fn whole(
 }
 
 /// The next page: `Link: </v2/…>; rel="next"` (RFC 8288), of the same registry.
-fn following(
+pub(super) fn following(
     repository: &Repository<'_>,
     response: &Response<'_>,
 ) -> Result<Option<Url>, RegistryError> {

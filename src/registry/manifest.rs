@@ -49,7 +49,7 @@ impl Document {
 
     /// The same for what goes from one place to another as it is: charts, signatures and attestations are
     /// manifests, too.
-    pub(super) fn parse_any(
+    pub fn parse_any(
         bytes: &[u8],
         claimed: Option<&str>,
         what: &str,
@@ -226,6 +226,15 @@ fn accept(request: Request) -> Request {
     ];
     types.iter().fold(request, |request, media_type| {
         request.header("accept", *media_type)
+    })
+}
+
+/// A manifest in the repository of a name, by its digest.
+pub(super) fn by_digest(name: &Reference, digest: &Digest) -> Result<Reference, RegistryError> {
+    let full = format!("{}/{}@{digest}", name.registry(), name.repository());
+    full.parse().map_err(|_| RegistryError::Url {
+        url: tame(&full, 300),
+        problem: "it is not the name of a manifest".into(),
     })
 }
 

@@ -17,6 +17,7 @@
 //! Whatever a registry says is taken as hostile: sizes are bounded, digests verified, texts tamed,
 //! and a login goes nowhere but to the registry it is for and to its token server.
 
+mod attach;
 mod auth;
 mod blobs;
 mod caller_url;
@@ -33,31 +34,39 @@ mod file;
 pub mod foreign;
 mod helper;
 mod http;
+mod index;
 mod listing;
 mod local;
 mod login;
 mod manifest;
 mod parallel;
 mod platform;
+mod platforms;
 mod progress;
 mod proxy;
 mod pull;
+mod pull_several;
 mod push;
+mod put;
 mod range;
+mod referrers;
 mod remote;
 mod retry;
 mod session;
 mod stream;
 mod upload;
 
+pub use attach::{Attached, Attachment};
 pub use blobs::{BlobError, BlobSink, Blobs, Incoming};
 pub use caller_url::host_and_port;
 pub use daemon::Daemon;
 pub use error::{Denied, Detail, RegistryError, Unreachable};
 pub use fetch::{Page, join_url, with_login_of};
+pub use index::IndexReport;
 pub use login::AuthStore;
 pub use manifest::{Document, Resolved};
 pub use platform::{choose, this_platform};
+pub use platforms::{Platforms, reduced};
 pub use progress::{Direction, Event, Outcome, Progress, Silent};
 pub use push::PushReport;
 pub use remote::CopyOptions;

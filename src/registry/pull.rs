@@ -52,19 +52,7 @@ impl Client {
                 problem: "it is an index".into(),
             });
         };
-        let mut wanted: Vec<&Descriptor> = Vec::new();
-        for blob in [manifest.config()].into_iter().chain(manifest.layers()) {
-            match wanted.iter().find(|known| known.digest() == blob.digest()) {
-                Some(known) if known.size() != blob.size() => {
-                    return Err(RegistryError::Manifest {
-                        what,
-                        problem: format!("it names {} with two sizes", blob.digest()),
-                    });
-                }
-                Some(_) => {}
-                None => wanted.push(blob),
-            }
-        }
+        let wanted = wanted_of(&manifest, &what)?;
         // What is of no use is refused before its layers are fetched.
         if self.platform.is_some() {
             self.fetch_missing(source, &wanted[..1], blobs, progress)?;
@@ -83,7 +71,7 @@ impl Client {
     }
 
     /// Fetches what is not here of some blobs.
-    fn fetch_missing(
+    pub(super) fn fetch_missing(
         &self,
         source: &Source<'_, '_>,
         wanted: &[&Descriptor],
@@ -207,8 +195,29 @@ impl Client {
     }
 }
 
+/// The blobs of an image, each once, the configuration first.
+pub(super) fn wanted_of<'m>(
+    manifest: &'m ImageManifest,
+    what: &str,
+) -> Result<Vec<&'m Descriptor>, RegistryError> {
+    let mut wanted: Vec<&Descriptor> = Vec::new();
+    for blob in [manifest.config()].into_iter().chain(manifest.layers()) {
+        match wanted.iter().find(|known| known.digest() == blob.digest()) {
+            Some(known) if known.size() != blob.size() => {
+                return Err(RegistryError::Manifest {
+                    what: what.to_owned(),
+                    problem: format!("it names {} with two sizes", blob.digest()),
+                });
+            }
+            Some(_) => {}
+            None => wanted.push(blob),
+        }
+    }
+    Ok(wanted)
+}
+
 /// Puts a manifest's bytes among the blobs.
-fn keep(
+pub(super) fn keep(
     blobs: &dyn Blobs,
     entry: &Descriptor,
     bytes: &[u8],

@@ -9,11 +9,11 @@ use std::sync::{Mutex, PoisonError};
 
 use super::blobs::Blobs;
 use super::error::RegistryError;
-use super::http::{Method, Payload, Request};
 use super::manifest::{Document, blobs_of, fetch, head};
 use super::parallel::{self, Stop};
 use super::progress::{Event, Outcome, Progress};
-use super::session::{Call, Client, Repository, scope};
+use super::referrers;
+use super::session::{Client, Repository};
 use super::upload::Upload;
 use crate::oci::{Descriptor, Digest, ImageManifest, MAX_METADATA, Reference, descriptor};
 
@@ -109,13 +109,13 @@ impl Push<'_> {
                 for child in index.manifests() {
                     self.tree(child, child.digest().as_ref(), report)?;
                 }
-                return self.manifest(entry, media_type.as_ref(), bytes, tag_or_digest);
+                return self.manifest(entry, media_type.as_ref(), &bytes, tag_or_digest);
             }
         };
         let source = mount_source(&manifest, self.repository);
         let wanted = blobs_of(&manifest);
         self.send(&wanted, source.as_deref(), report)?;
-        let put = || self.manifest(entry, media_type.as_ref(), bytes.clone(), tag_or_digest);
+        let put = || self.manifest(entry, media_type.as_ref(), &bytes, tag_or_digest);
         let error = match put() {
             Err(error @ RegistryError::Status { .. }) => error,
             outcome => return outcome,
@@ -274,46 +274,17 @@ impl Push<'_> {
         &self,
         entry: &Descriptor,
         media_type: &str,
-        bytes: Vec<u8>,
+        bytes: &[u8],
         tag_or_digest: &str,
     ) -> Result<(), RegistryError> {
         let entry = descriptor(media_type, entry.digest().clone(), entry.size());
         let name = tag_or_digest;
-        self.repository
-            .put_manifest(&entry, bytes, name, self.progress)
-    }
-}
-
-impl Repository<'_> {
-    /// Puts a manifest under a tag or its digest.
-    pub(super) fn put_manifest(
-        &self,
-        entry: &Descriptor,
-        bytes: Vec<u8>,
-        tag_or_digest: &str,
-        progress: &dyn Progress,
-    ) -> Result<(), RegistryError> {
-        let repository = self;
-        let request = Request::new(
-            Method::PUT,
-            repository.url(&format!("manifests/{tag_or_digest}"))?,
-        )
-        .header("content-type", entry.media_type().to_string())
-        .payload(Payload::Bytes(bytes));
-        let scopes = [scope(&repository.name, "pull,push")];
-        let action = format!("the upload of the manifest to {}", repository.full_name());
-        let response = repository.must(&request, &Call::new(&action, &scopes, progress))?;
-        if !matches!(response.status(), 200..=202) {
-            return Err(repository.refusal(response, &action, None));
+        let repository = self.repository;
+        let listed = repository.put_manifest(&entry, bytes.to_vec(), name, self.progress)?;
+        if listed {
+            return Ok(());
         }
-        match response.header("docker-content-digest") {
-            Some(told) if told != entry.digest().to_string() => Err(RegistryError::Digest {
-                what: format!("the manifest that {} has taken", repository.full_name()),
-                expected: entry.digest().to_string(),
-                found: super::error::tame(told, 100),
-            }),
-            _ => Ok(()),
-        }
+        referrers::list(repository, &entry, bytes, self.progress)
     }
 }
 

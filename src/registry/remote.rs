@@ -1,7 +1,7 @@
 //! From one registry to another, without keeping anything: what the other does not have passes through a
 //! file without a name, and on one registry it is mounted, so that no byte moves.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -9,27 +9,30 @@ use std::sync::{Mutex, PoisonError};
 
 use super::blobs::{BlobError, BlobSink, Blobs, Incoming};
 use super::error::RegistryError;
-use super::listing::{fallback_tag, of_subject};
-use super::manifest::{Document, fetch};
+use super::manifest::{Document, by_digest, fetch};
+use super::platforms::{Platforms, reduced};
 use super::progress::Progress;
 use super::push::PushReport;
+use super::referrers::of_subject;
 use super::session::{Client, Repository};
 use super::stream::open;
 use crate::oci::{
-    Descriptor, Digest, MAX_METADATA, MediaType, Reference, Sha256Writer, descriptor, parse_digest,
-    sha256, to_canonical_json,
+    Descriptor, Digest, MAX_METADATA, Reference, Sha256Writer, descriptor, parse_digest, sha256,
 };
 
 /// How a copy is made.
 #[derive(Debug, Clone, Copy)]
 pub struct CopyOptions<'a> {
-    /// All that an index lists; else the image of the client's platform.
-    pub all: bool,
+    /// Of an index; one platform is the client's.
+    pub platforms: &'a Platforms,
     /// What refers to the image as well.
     pub referrers: bool,
     /// For blobs on their way.
     pub directory: &'a Path,
 }
+
+/// More manifests that refer to an image, or to what refers to it, are not copied.
+const MAX_REFERRERS: usize = 1000;
 
 impl Client {
     /// Copies an image to another place of this or another registry. `to` is the client that knows the
@@ -43,101 +46,130 @@ impl Client {
         progress: &dyn Progress,
     ) -> Result<(PushReport, usize), RegistryError> {
         self.first_of(source, progress, &mut |place| {
-            let repository = place.repository()?;
-            let (top, bytes) = fetch(
-                &repository,
-                source.as_given(),
-                source.tag_or_digest(),
-                None,
-                progress,
-            )?;
-            let remote = Remote {
-                repository,
-                directory: options.directory.to_owned(),
-                manifests: Mutex::default(),
-                sizes: Mutex::default(),
-            };
-            remote.keep(&top, bytes.clone());
-            let entry = if options.all {
-                top
-            } else {
-                let resolved = self.descend(source.as_given(), top, bytes, &mut |entry| {
-                    remote.manifest(entry.digest())
-                })?;
-                remote.keep(&resolved.descriptor, resolved.bytes);
-                resolved.descriptor
+            let remote = Remote::new(place.repository()?, options.directory);
+            let name = source.as_given();
+            let (top, bytes) = remote.top(name, source.tag_or_digest(), progress)?;
+            let entry = match options.platforms {
+                Platforms::One(_) => {
+                    let resolved = self.descend(name, top, bytes, &mut |entry| {
+                        remote.manifest(entry.digest())
+                    })?;
+                    remote.keep(&resolved.descriptor, resolved.bytes);
+                    resolved.descriptor
+                }
+                several => remote.some_of(name, top, bytes, several)?,
             };
             let report = to.push(&entry, &remote, target, progress)?;
             let mut count = 0;
             if options.referrers {
-                for referrer in of_subject(&remote.repository, entry.digest())? {
-                    to.push_referrer(&referrer, entry.digest(), &remote, target, progress)?;
-                    count += 1;
-                }
+                count = to.push_referrers(&entry, &remote, target, progress)?;
             }
             Ok((report, count))
         })
     }
 
-    /// Sends a manifest that refers to another one, and lists it where the registry keeps no list.
-    fn push_referrer(
+    /// Sends what refers to an image, to the images of an index, and to what refers to them.
+    fn push_referrers(
         &self,
-        referrer: &Descriptor,
-        subject: &Digest,
-        blobs: &Remote<'_>,
+        top: &Descriptor,
+        remote: &Remote<'_>,
         target: &Reference,
         progress: &dyn Progress,
-    ) -> Result<(), RegistryError> {
-        parse_digest(referrer.digest().as_ref()).map_err(|error| RegistryError::Manifest {
-            what: format!("what refers to {subject}"),
-            problem: error.to_string(),
-        })?;
-        let name = |rest: &str| {
-            let full = format!("{}/{}{rest}", target.registry(), target.repository());
-            full.parse::<Reference>()
-                .map_err(|error| RegistryError::Url {
-                    url: full.clone(),
-                    problem: error.to_string(),
-                })
-        };
-        let exact = name(&format!("@{}", referrer.digest()))?;
-        self.push(referrer, blobs, &exact, progress)?;
-        let repository = self.repository(target, progress)?;
-        let listed = of_subject(&repository, subject)?;
-        if listed
-            .iter()
-            .any(|known| known.digest() == referrer.digest())
-        {
-            return Ok(());
+    ) -> Result<usize, RegistryError> {
+        let mut subjects = remote.documents_of(top)?;
+        let mut known: HashSet<Digest> = subjects.iter().cloned().collect();
+        let mut count = 0;
+        while let Some(subject) = subjects.pop() {
+            for referrer in of_subject(&remote.repository, &subject)? {
+                let digest = parse_digest(referrer.digest().as_ref()).map_err(|error| {
+                    RegistryError::Manifest {
+                        what: format!("what refers to {subject}"),
+                        problem: error.to_string(),
+                    }
+                })?;
+                if !known.insert(digest.clone()) {
+                    continue;
+                }
+                if count == MAX_REFERRERS {
+                    return Err(RegistryError::Manifest {
+                        what: format!("what refers to {}", top.digest()),
+                        problem: format!("it is more than {MAX_REFERRERS} manifests"),
+                    });
+                }
+                // With the subject that it names it gets onto the list of the other registry.
+                self.push(&referrer, remote, &by_digest(target, &digest)?, progress)?;
+                subjects.push(digest);
+                count += 1;
+            }
         }
-        let mut entries: Vec<serde_json::Value> = Vec::new();
-        for entry in listed.iter().chain([referrer]) {
-            entries.extend(serde_json::to_value(entry).ok());
-        }
-        let index = serde_json::json!({
-            "schemaVersion": 2,
-            "mediaType": MediaType::ImageIndex,
-            "manifests": entries,
-        });
-        let bytes = to_canonical_json(&index).map_err(|error| RegistryError::Manifest {
-            what: format!("the list of what refers to {subject}"),
-            problem: error.to_string(),
-        })?;
-        let entry = descriptor(MediaType::ImageIndex, sha256(&bytes), bytes.len() as u64);
-        repository.put_manifest(&entry, bytes, &fallback_tag(subject), progress)
+        Ok(count)
     }
 }
 
 /// The blobs of a repository of a registry.
-struct Remote<'c> {
-    repository: Repository<'c>,
+pub(super) struct Remote<'c> {
+    pub(super) repository: Repository<'c>,
     directory: PathBuf,
     manifests: Mutex<HashMap<Digest, Vec<u8>>>,
     /// What manifests say of their blobs.
     sizes: Mutex<HashMap<Digest, Descriptor>>,
 }
 
-impl Remote<'_> {
+impl<'c> Remote<'c> {
+    pub(super) fn new(repository: Repository<'c>, directory: &Path) -> Self {
+        Self {
+            repository,
+            directory: directory.to_owned(),
+            manifests: Mutex::default(),
+            sizes: Mutex::default(),
+        }
+    }
+
+    /// What a name points to.
+    pub(super) fn top(
+        &self,
+        name: &str,
+        tag_or_digest: &str,
+        progress: &dyn Progress,
+    ) -> Result<(Descriptor, Vec<u8>), RegistryError> {
+        let (top, bytes) = fetch(&self.repository, name, tag_or_digest, None, progress)?;
+        self.keep(&top, bytes.clone());
+        Ok((top, bytes))
+    }
+
+    /// An index, or one of some of its images.
+    fn some_of(
+        &self,
+        what: &str,
+        top: Descriptor,
+        bytes: Vec<u8>,
+        platforms: &Platforms,
+    ) -> Result<Descriptor, RegistryError> {
+        let claimed = top.media_type().to_string();
+        let (media_type, document) = Document::parse_any(&bytes, Some(&claimed), what)?;
+        let Document::Index(index) = document else {
+            platforms.check_single(what)?;
+            return Ok(top);
+        };
+        let (_, bytes) = reduced(&index, bytes, platforms, what)?;
+        let entry = descriptor(media_type, sha256(&bytes), bytes.len() as u64);
+        self.keep(&entry, bytes);
+        Ok(entry)
+    }
+
+    /// A manifest; of an index also those that it lists.
+    fn documents_of(&self, top: &Descriptor) -> Result<Vec<Digest>, RegistryError> {
+        let mut found = vec![top.digest().clone()];
+        let bytes = self.manifest(top.digest())?;
+        let claimed = top.media_type().to_string();
+        if let (_, Document::Index(index)) =
+            Document::parse_any(&bytes, Some(&claimed), "a manifest")?
+        {
+            found.extend(index.manifests().iter().map(|entry| entry.digest().clone()));
+        }
+        Ok(found)
+    }
+
     fn keep(&self, entry: &Descriptor, bytes: Vec<u8>) {
         let claimed = entry.media_type().to_string();
         if let Ok((_, Document::Manifest(manifest))) =
@@ -154,7 +186,7 @@ impl Remote<'_> {
             .insert(entry.digest().clone(), bytes);
     }
 
-    fn manifest(&self, digest: &Digest) -> Result<Vec<u8>, RegistryError> {
+    pub(super) fn manifest(&self, digest: &Digest) -> Result<Vec<u8>, RegistryError> {
         let known = self
             .manifests
             .lock()

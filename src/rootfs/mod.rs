@@ -8,6 +8,7 @@ mod merged;
 mod stacked;
 mod user;
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -115,6 +116,10 @@ pub fn lowers(
         lowers.push(unpacked_layer(store, layer, diff_id, ownership)?);
     }
     lowers.reverse();
+    // Images have a layer twice (one that says nothing, say), and overlayfs takes no directory twice. All
+    // that the lower of them says the upper one says as well, over whatever lies between them.
+    let mut seen = HashSet::new();
+    lowers.retain(|lower| seen.insert(lower.clone()));
     // The kernel ignores an opaque mark on a lower directory's own root: whoever has one is the last.
     for (index, lower) in lowers.iter().enumerate() {
         if layer::hides_all_below(lower).map_err(RootfsError::Mark)? {

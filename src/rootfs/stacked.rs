@@ -153,6 +153,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_directory_is_read_once() {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir(place.path().join("a")).unwrap();
+        fs::write(place.path().join("a/there"), "x").unwrap();
+        let lowers = [place.path().to_owned()];
+        let stacked = Stacked::new(&lowers);
+        assert!(stacked.exists(Path::new("/a/there")));
+        // What comes later is not seen, whatever is asked for.
+        fs::write(place.path().join("a/later"), "x").unwrap();
+        assert!(!stacked.exists(Path::new("/a/later")));
+        assert!(Stacked::new(&lowers).exists(Path::new("/a/later")));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(40))]
 

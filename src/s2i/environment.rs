@@ -49,6 +49,7 @@ pub fn quoted(file: &str, bytes: &[u8]) -> Vec<String> {
         let Some((name, value)) = line.split_once('=') else {
             continue;
         };
+        let value = value.trim_start();
         let in_quotes =
             |quote: char| value.len() >= 2 && value.starts_with(quote) && value.ends_with(quote);
         if in_quotes('"') || in_quotes('\'') {

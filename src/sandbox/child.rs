@@ -7,12 +7,8 @@
 //! ```
 //! Each is killed by the kernel when its parent goes; pid 1's end is the end of everything inside.
 
-use std::ffi::OsString;
-use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::Mode;
@@ -28,94 +24,10 @@ use super::id_map::IdMode;
 use super::outward::Door;
 use super::spec::{Defence, Network};
 use super::to_parent::{Descriptors, detach, introduce};
-use super::wire::{self, Message, Request, Run};
+use super::wire::{self, Message, Run};
 use super::{
-    capabilities, enter, fence, here_child, init, join, landlock, mounts, network, outward, probe,
-    seccomp, sys, terminal,
+    capabilities, fence, init, landlock, mounts, network, outward, seccomp, sys, terminal,
 };
-
-/// The name under which this program is started as a child of ourselves.
-pub(super) const MAGIC: &str = "warpdrive-sandbox";
-
-/// Does the work of a child of ourselves and never returns, if this process is one.
-///
-/// To be called first in `main`, before there is any thread.
-pub fn dispatch_child() {
-    let mut arguments = std::env::args_os();
-    if arguments.next().is_none_or(|name| name != MAGIC) {
-        #[cfg(debug_assertions)]
-        if arguments
-            .next()
-            .is_some_and(|verb| verb == super::drive::VERB)
-        {
-            std::process::exit(super::drive::run(arguments));
-        }
-        return;
-    }
-    let status = match arguments.next().as_ref().and_then(|verb| verb.to_str()) {
-        Some("enter") => enter::inner(arguments),
-        Some("run") => run(arguments),
-        Some("probe-userns") => probe::try_user_namespace(),
-        Some("probe-network") => probe::try_network(),
-        _ => 2,
-    };
-    sys::exit_now(status);
-}
-
-/// Lets a command's child inherit these descriptors.
-pub(super) fn keep_on_exec(command: &mut Command, numbers: Vec<RawFd>) {
-    // SAFETY: the closure only calls fcntl, which is async-signal-safe.
-    unsafe {
-        command.pre_exec(move || {
-            numbers
-                .iter()
-                .try_for_each(|number| sys::keep_on_exec(*number))
-        });
-    }
-}
-
-/// Makes a command start in a session of its own, so that it outlives our terminal: for the
-/// supervisor of a container in the background. Its program may be `/proc/self/exe`; after
-/// [`super::enter`] this process's executable has no other name.
-pub fn in_new_session(command: &mut Command) -> &mut Command {
-    // SAFETY: one setsid, which is async-signal-safe.
-    unsafe {
-        command.pre_exec(|| {
-            rustix::process::setsid()?;
-            Ok(())
-        })
-    }
-}
-
-/// The monitor. Arguments: numbers of the request, the control socket and the set-up pipe.
-fn run(arguments: impl Iterator<Item = OsString>) -> i32 {
-    let mut descriptors = arguments
-        .filter_map(|number| number.to_str()?.parse().ok())
-        .filter_map(|number| sys::adopt(number).ok());
-    let (Some(request), Some(control), Some(setup)) =
-        (descriptors.next(), descriptors.next(), descriptors.next())
-    else {
-        return 2;
-    };
-    let mut to_parent = Descriptors {
-        control,
-        setup: Some(File::from(setup)),
-    };
-    let result = wire::read_request(request)
-        .doing("reading the sandbox's specification")
-        .and_then(|request| match request {
-            Request::Run(run) => monitor(&run, &mut to_parent),
-            Request::Join(join) => join::monitor(&join, &mut to_parent),
-            Request::Here(here) => here_child::monitor(&here, &mut to_parent),
-        });
-    match result {
-        Ok(()) => 0,
-        Err(failure) => {
-            to_parent.report(&failure);
-            1
-        }
-    }
-}
 
 /// Between monitor and pid 1: "here is a way out to serve", "the network namespace is there", "go on".
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -125,7 +37,8 @@ enum Step {
     Go,
 }
 
-fn monitor(request: &Run, to_parent: &mut Descriptors) -> Result<(), Failure> {
+/// Starts pid 1 in its namespaces, waits for it, and reports.
+pub(super) fn monitor(request: &Run, to_parent: &mut Descriptors) -> Result<(), Failure> {
     detach(request.parent)?;
     if !request.spec.init {
         hide_monitor(to_parent)?;

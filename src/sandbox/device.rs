@@ -12,7 +12,7 @@ use rustix::mount::{MountAttrFlags, OpenTreeFlags};
 use super::attach::{SAFE, attach, clone_mount, new_mount, set_attributes};
 use super::error::{Doing, Failure};
 use super::id_map::IdMode;
-use super::mounts::Builder;
+use super::new_root::Builder;
 
 /// A node that a program may expect in `/dev`.
 struct Node {

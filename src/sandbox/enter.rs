@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Doing, Failure, SandboxError};
 use super::id_map::{self, Plan, State};
-use super::{child, exe, probe, sys, wire};
+use super::{exe, probe, start, sys, wire};
 
 /// Set in the inner process to its own id, so that it never enters twice.
 const MARKER: &str = "WARPDRIVE_INSIDE_USER_NAMESPACE";
@@ -120,7 +120,7 @@ fn start(plan: &Plan, variables: &[(&str, &OsStr)]) -> Result<Child, Started> {
     let name = arguments.next().unwrap_or_default();
     let mut command = Command::new(exe::path()?);
     command
-        .arg0(child::MAGIC)
+        .arg0(start::MAGIC)
         .arg("enter")
         .arg(theirs.as_raw_fd().to_string())
         .arg(if matches!(plan, Plan::Single(_)) {
@@ -132,7 +132,7 @@ fn start(plan: &Plan, variables: &[(&str, &OsStr)]) -> Result<Child, Started> {
         .arg(name)
         .args(arguments)
         .envs(variables.iter().copied());
-    child::keep_on_exec(&mut command, vec![theirs.as_raw_fd()]);
+    start::keep_on_exec(&mut command, vec![theirs.as_raw_fd()]);
     let mut inner = command
         .spawn()
         .map_err(|error| io("starting this program again", error))?;

@@ -11,6 +11,7 @@ mod capabilities;
 mod child;
 mod command;
 mod device;
+mod dispatch;
 #[cfg(debug_assertions)]
 mod drive;
 mod enter;
@@ -29,6 +30,7 @@ mod limits;
 mod mount_points;
 mod mounts;
 mod network;
+mod new_root;
 mod outward;
 mod overlay;
 mod probe;
@@ -36,13 +38,14 @@ mod running;
 mod seccomp;
 mod signal_queue;
 mod spec;
+mod start;
 mod sys;
 mod terminal;
 mod to_parent;
 mod wire;
 mod written;
 
-pub use child::{dispatch_child, in_new_session};
+pub use dispatch::dispatch_child;
 pub use enter::{enter, enter_with, handed_over, will_enter};
 pub use error::{Failure, FailureKind, SandboxError};
 pub use here::{landlock_version, spawn_here, stay_here};
@@ -59,4 +62,5 @@ pub use spec::{
     Capability, Defence, Exit, HereSpec, Inside, JoinSpec, Limits, Mount, Network, Root, Spec,
     Upper,
 };
+pub use start::in_new_session;
 pub use wire::Size;

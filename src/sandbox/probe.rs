@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use super::id_map::{self, IdMode, Plan, State};
 use super::limits::{self, Groups};
 use super::spec::Limits;
-use super::{child, exe, landlock, network, sys};
+use super::{exe, landlock, network, start, sys};
 
 /// One thing that a sandbox needs or could use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,7 +183,7 @@ fn try_child(verb: &str) -> Result<(), String> {
     use std::os::unix::process::CommandExt;
     let mut command = Command::new(exe::path().map_err(|error| error.to_string())?);
     let output = command
-        .arg0(child::MAGIC)
+        .arg0(start::MAGIC)
         .arg(verb)
         .stdin(Stdio::null())
         .output()

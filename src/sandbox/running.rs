@@ -19,7 +19,7 @@ use super::network::Dialer;
 use super::spec::{Defence, Exit, Spec};
 use super::wire::{self, Message, Request, Run, Size};
 use super::written::{PAUSE, Watch};
-use super::{child, exe, interrupt, sys};
+use super::{exe, interrupt, start, sys};
 
 /// How long a command may take after SIGTERM before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -164,7 +164,7 @@ pub(super) fn start(
     let mut command = Command::new(exe::path()?);
     {
         use std::os::unix::process::CommandExt;
-        command.arg0(child::MAGIC);
+        command.arg0(start::MAGIC);
     }
     command
         .arg("run")
@@ -182,7 +182,7 @@ pub(super) fn start(
             .stdout(Stdio::null())
             .stderr(Stdio::null()),
     };
-    child::keep_on_exec(&mut command, numbers.to_vec());
+    start::keep_on_exec(&mut command, numbers.to_vec());
     let mut monitor = on_lasting_thread(command).map_err(failed("starting the sandbox"))?;
     drop((request, theirs, setup_theirs));
     let result = wire::setup_result(File::from(setup)).map_err(failed("hearing from the sandbox"));

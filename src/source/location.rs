@@ -134,6 +134,17 @@ pub struct GitUrl {
 }
 
 impl GitUrl {
+    /// Where the repository is, without a login and without what is wanted of it.
+    pub fn address(&self) -> &str {
+        &self.url
+    }
+
+    /// The repository's directory, where it lies on this machine.
+    pub fn path(&self) -> Option<PathBuf> {
+        let path = self.url.strip_prefix("file://").unwrap_or(&self.url);
+        (self.protocol == Protocol::File).then(|| PathBuf::from(path))
+    }
+
     /// Reads `URL[#REF]`, where URL is one of `https`, `http`, `ssh`, `file`, or `[USER@]HOST:PATH`.
     pub fn parse(text: &str) -> Result<Self, SourceError> {
         check(text)?;

@@ -32,9 +32,10 @@ impl Tree {
 
     /// The modes that somebody has chosen: those that no umask of use gives (0600, 0444, 0700), by path.
     /// What all may read and the owner may write is a file like others, whatever the umask of a
-    /// checkout was.
+    /// checkout was; so is all of a tree in which nothing is that umask 027 or 077 takes away.
     pub fn chosen_modes(&self) -> Result<BTreeMap<PathBuf, u32>, SourceError> {
         let mut modes = BTreeMap::new();
+        let mut umasks = vec![0o027_u32, 0o077];
         for entry in self.entries() {
             if matches!(entry.kind, SourceKind::Symlink(_)) {
                 continue;
@@ -48,11 +49,14 @@ impl Tree {
                 .map_err(|e| failed(e.into()))?
                 .st_mode
                 & 0o777;
+            umasks.retain(|umask| [0o666 & !umask, 0o777 & !umask].contains(&mode));
             if mode & 0o644 != 0o644 {
                 modes.insert(entry.path.clone(), mode);
             }
         }
-        Ok(modes)
+        // One file alone was rather chosen.
+        let of_checkout = !umasks.is_empty() && modes.len() > 1;
+        Ok(if of_checkout { BTreeMap::new() } else { modes })
     }
 
     /// [`Tree::stage`], with these modes where one is given.

@@ -18,7 +18,7 @@ pub struct Header {
 
 impl Header {
     /// The next one; `None` at the end of the directory.
-    pub fn read(from: &mut Window) -> io::Result<Option<Self>> {
+    pub fn read(from: &mut (impl Read + Seek)) -> io::Result<Option<Self>> {
         let mut fixed = [0; 46];
         if from.read_exact(&mut fixed).is_err() || !fixed.starts_with(b"PK\x01\x02") {
             return Ok(None);
@@ -36,6 +36,33 @@ impl Header {
 
     fn number(&self, at: usize) -> u16 {
         u16::from_le_bytes([self.fixed[at], self.fixed[at + 1]])
+    }
+
+    fn long(&self, at: usize) -> u32 {
+        u32::from(self.number(at)) | u32::from(self.number(at + 2)) << 16
+    }
+
+    /// The bytes of the member in an archive of less than 4 GiB that begins at `start` of `bytes`, as
+    /// they are unpacked; `None` for methods other than "stored" and "deflated" and what is cut off.
+    pub fn member<'b>(&self, bytes: &'b [u8], start: usize) -> Option<Box<dyn Read + 'b>> {
+        const LOCAL: usize = 30;
+        let at = start.checked_add(usize::try_from(self.long(42)).ok()?)?;
+        let local = bytes.get(at..)?;
+        let number = |at: usize| {
+            Some(usize::from(u16::from_le_bytes([
+                *local.get(at)?,
+                *local.get(at + 1)?,
+            ])))
+        };
+        let packed = local.get(LOCAL + number(26)? + number(28)?..)?;
+        match self.number(10) {
+            0 => {
+                let size = usize::try_from(self.long(20)).ok()?.min(packed.len());
+                Some(Box::new(&packed[..size]))
+            }
+            8 => Some(Box::new(flate2::read::DeflateDecoder::new(packed))),
+            _ => None,
+        }
     }
 
     /// Whether it says that its name is UTF-8.

@@ -1,4 +1,4 @@
-//! An OCI image layout to be read, whatever it lies in (image-spec, `image-layout.md`).
+//! An OCI image layout to be read, whatever it lies in (image-spec, `image-layout.md`), and what is like it.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -9,9 +9,12 @@ use serde_json::Value;
 use super::error::TransportError;
 use super::{Imported, copy};
 use crate::oci::{
-    Descriptor, ImageIndex, MAX_METADATA, REF_NAME, Reference, descriptor, from_json, parse_digest,
+    Descriptor, ImageIndex, ImageManifest, MAX_METADATA, REF_NAME, Reference, descriptor,
+    from_json, parse_digest,
 };
-use crate::registry::{Document, Event, Outcome, Progress, choose, this_platform};
+use crate::registry::{
+    Document, Event, Outcome, Platforms, Progress, choose, reduced, this_platform,
+};
 use crate::store::Store;
 
 /// The name that containerd and `BuildKit` give beside `ref.name`, which is only a tag there.
@@ -25,6 +28,23 @@ pub(super) trait Layout {
     fn path(&self) -> &Path;
     /// A file of the layout (`index.json`, `blobs/sha256/HEX`); `None` when it is not there.
     fn open(&self, name: &str) -> Result<Option<Box<dyn Read + '_>>, TransportError>;
+    /// The file of a manifest or an index, by the digest's hexadecimal digits.
+    fn document(&self, hex: &str) -> String {
+        self.blob(hex)
+    }
+    /// The file of a blob.
+    fn blob(&self, hex: &str) -> String {
+        format!("blobs/sha256/{hex}")
+    }
+}
+
+/// What is taken of a layout.
+#[derive(Debug, Default)]
+pub(super) struct Wanted<'w> {
+    /// Of an index.
+    pub platforms: Platforms,
+    /// Digests of blobs that may be missing.
+    pub left_out: Option<&'w BTreeSet<String>>,
 }
 
 /// Reads a small file of a layout.
@@ -51,28 +71,23 @@ pub(super) fn import(
     store: &Store,
     layout: &dyn Layout,
     tag: Option<&str>,
+    wanted: &Wanted<'_>,
     progress: &dyn Progress,
 ) -> Result<Imported, TransportError> {
-    import_without(store, layout, tag, &BTreeSet::new(), progress)
+    let entry = entry(layout, tag)?;
+    let name = name(&entry);
+    let descriptor = tree(store, layout, &entry, wanted, progress)?;
+    Ok(Imported { descriptor, name })
 }
 
-/// The same for a layout in which these blobs may be missing.
-pub(super) fn import_without(
-    store: &Store,
-    layout: &dyn Layout,
-    tag: Option<&str>,
-    left_out: &BTreeSet<String>,
-    progress: &dyn Progress,
-) -> Result<Imported, TransportError> {
+/// What `index.json` says of the image called `tag`, or of the only one.
+pub(super) fn entry(layout: &dyn Layout, tag: Option<&str>) -> Result<Descriptor, TransportError> {
     let path = layout.path();
     check_version(layout)?;
     let index = read_small(layout, "index.json")?
         .ok_or_else(|| TransportError::malformed(path, "it has no index.json"))?;
     let index: ImageIndex = from_json(&index, &format!("the index.json of {}", path.display()))?;
-    let entry = select(path, &index, tag)?;
-    let name = name(entry);
-    let descriptor = tree(store, layout, entry, left_out, progress)?;
-    Ok(Imported { descriptor, name })
+    select(path, &index, tag).cloned()
 }
 
 fn check_version(layout: &dyn Layout) -> Result<(), TransportError> {
@@ -173,7 +188,7 @@ pub(super) fn same_image(
     let Some(entry) = entry else {
         return Ok(None);
     };
-    match tree(store, layout, entry, &BTreeSet::new(), progress) {
+    match tree(store, layout, entry, &Wanted::default(), progress) {
         Ok(found) => Ok(Some(found)),
         // Docker names the images of other platforms, and does not write them.
         Err(TransportError::Malformed { .. } | TransportError::Registry(_)) => Ok(None),
@@ -181,20 +196,31 @@ pub(super) fn same_image(
     }
 }
 
-/// Goes down to this platform's manifest and copies it with its blobs, the manifest last.
-fn tree(
+/// Copies what is wanted of an image with its blobs, each manifest after its own.
+pub(super) fn tree(
     store: &Store,
     layout: &dyn Layout,
     entry: &Descriptor,
-    left_out: &BTreeSet<String>,
+    wanted: &Wanted<'_>,
     progress: &dyn Progress,
 ) -> Result<Descriptor, TransportError> {
+    if let Platforms::One(platform) = &wanted.platforms {
+        let (found, bytes, manifest) = one(layout, entry, platform.as_deref())?;
+        blobs(store, layout, &manifest, wanted.left_out, progress)?;
+        store.put_blob(&bytes)?;
+        return Ok(found);
+    }
+    several(store, layout, entry, wanted, 0, progress)
+}
+
+/// Goes down to the manifest of a platform; without one, of this machine's.
+pub(super) fn one(
+    layout: &dyn Layout,
+    entry: &Descriptor,
+    platform: Option<&str>,
+) -> Result<(Descriptor, Vec<u8>, ImageManifest), TransportError> {
     let path = layout.path();
-    let mut current = descriptor(
-        entry.media_type().clone(),
-        entry.digest().clone(),
-        entry.size(),
-    );
+    let mut current = bare(entry);
     for _ in 0..MAX_DEPTH {
         let bytes = document(layout, &current)?;
         let what = format!("the manifest {} in {}", current.digest(), path.display());
@@ -202,50 +228,123 @@ fn tree(
         let (media_type, document) = Document::parse(&bytes, Some(&claimed), &what)?;
         match document {
             Document::Index(index) => {
-                let chosen = choose(&index, &this_platform(), &what)?;
-                current = descriptor(
-                    chosen.media_type().clone(),
-                    chosen.digest().clone(),
-                    chosen.size(),
-                );
+                let own = this_platform();
+                current = bare(choose(&index, platform.unwrap_or(&own), &what)?);
             }
             Document::Manifest(manifest) => {
-                for blob in [manifest.config()].into_iter().chain(manifest.layers()) {
-                    let is_missing = left_out.contains(blob.digest().as_ref())
-                        && layout.open(&file_name(layout, blob)?)?.is_none();
-                    if !is_missing {
-                        self::blob(store, layout, blob, progress)?;
-                    }
-                }
-                store.put_blob(&bytes)?;
-                return Ok(descriptor(
-                    media_type,
-                    current.digest().clone(),
-                    bytes.len() as u64,
-                ));
+                let size = bytes.len() as u64;
+                let found = descriptor(media_type, current.digest().clone(), size);
+                return Ok((found, bytes, *manifest));
             }
         }
     }
-    let problem = format!("it has indexes of indexes, more than {MAX_DEPTH} deep");
-    Err(TransportError::malformed(path, problem))
+    Err(too_deep(path))
 }
 
-fn file_name(layout: &dyn Layout, entry: &Descriptor) -> Result<String, TransportError> {
+/// Copies an index as it is, or with some of its images.
+fn several(
+    store: &Store,
+    layout: &dyn Layout,
+    entry: &Descriptor,
+    wanted: &Wanted<'_>,
+    depth: usize,
+    progress: &dyn Progress,
+) -> Result<Descriptor, TransportError> {
+    let path = layout.path();
+    if depth >= MAX_DEPTH {
+        return Err(too_deep(path));
+    }
+    let bytes = document(layout, entry)?;
+    let what = format!("the manifest {} in {}", entry.digest(), path.display());
+    let claimed = entry.media_type().to_string();
+    let (media_type, document) = Document::parse_any(&bytes, Some(&claimed), &what)?;
+    let bytes = match document {
+        Document::Manifest(manifest) => {
+            if depth == 0 {
+                wanted.platforms.check_single(&what)?;
+            }
+            blobs(store, layout, &manifest, wanted.left_out, progress)?;
+            bytes
+        }
+        Document::Index(index) => {
+            // What lies in an index that was chosen is taken as it is.
+            let all = Platforms::All;
+            let platforms = if depth == 0 { &wanted.platforms } else { &all };
+            let (kept, bytes) = reduced(&index, bytes, platforms, &what)?;
+            for child in &kept {
+                several(store, layout, &bare(child), wanted, depth + 1, progress)?;
+            }
+            bytes
+        }
+    };
+    let (digest, size) = store.put_blob(&bytes)?;
+    Ok(descriptor(media_type, digest, size))
+}
+
+fn too_deep(path: &Path) -> TransportError {
+    let problem = format!("it has indexes of indexes, more than {MAX_DEPTH} deep");
+    TransportError::malformed(path, problem)
+}
+
+/// Without annotations and platform.
+fn bare(entry: &Descriptor) -> Descriptor {
+    descriptor(
+        entry.media_type().clone(),
+        entry.digest().clone(),
+        entry.size(),
+    )
+}
+
+fn blobs(
+    store: &Store,
+    layout: &dyn Layout,
+    manifest: &ImageManifest,
+    left_out: Option<&BTreeSet<String>>,
+    progress: &dyn Progress,
+) -> Result<(), TransportError> {
+    for blob in [manifest.config()].into_iter().chain(manifest.layers()) {
+        let may_be_missing = left_out.is_some_and(|out| out.contains(blob.digest().as_ref()));
+        if may_be_missing && layout.open(&layout.blob(&hex(layout, blob)?))?.is_none() {
+            continue;
+        }
+        self::blob(store, layout, blob, progress)?;
+    }
+    Ok(())
+}
+
+/// The configuration of an image, verified.
+pub(super) fn config(
+    layout: &dyn Layout,
+    manifest: &ImageManifest,
+) -> Result<Vec<u8>, TransportError> {
+    let entry = manifest.config();
+    verified(layout, entry, &layout.blob(&hex(layout, entry)?))
+}
+
+fn hex(layout: &dyn Layout, entry: &Descriptor) -> Result<String, TransportError> {
     let digest = parse_digest(entry.digest().as_ref())
         .map_err(|error| TransportError::malformed(layout.path(), error.to_string()))?;
-    Ok(format!("blobs/sha256/{}", digest.digest()))
+    Ok(digest.digest().to_owned())
 }
 
 /// A manifest or an index, verified.
 fn document(layout: &dyn Layout, entry: &Descriptor) -> Result<Vec<u8>, TransportError> {
+    verified(layout, entry, &layout.document(&hex(layout, entry)?))
+}
+
+fn verified(
+    layout: &dyn Layout,
+    entry: &Descriptor,
+    file: &str,
+) -> Result<Vec<u8>, TransportError> {
     let path = layout.path();
-    let bytes = read_small(layout, &file_name(layout, entry)?)?
+    let bytes = read_small(layout, file)?
         .ok_or_else(|| TransportError::malformed(path, format!("{} is missing", entry.digest())))?;
     let found = crate::oci::sha256(&bytes);
     if found != *entry.digest() {
         return Err(TransportError::Digest {
             path: path.to_owned(),
-            what: "a manifest".into(),
+            what: file.escape_debug().to_string(),
             expected: entry.digest().to_string(),
             found: found.to_string(),
         });
@@ -279,7 +378,7 @@ fn blob(
     }
     let path = layout.path();
     let mut file = layout
-        .open(&file_name(layout, entry)?)?
+        .open(&layout.blob(&hex(layout, entry)?))?
         .ok_or_else(|| TransportError::malformed(path, format!("{} is missing", entry.digest())))?;
     copy::into_store(store, &mut file, entry, path, progress)
 }

@@ -87,29 +87,53 @@ pub(super) fn is_here(store: &Store, entry: &Descriptor) -> bool {
 
 /// All that an image (or an index of images) consists of, itself first, each blob once.
 pub(super) fn parts(store: &Store, image: &Descriptor) -> Result<Vec<Descriptor>, TransportError> {
-    let mut found: Vec<Descriptor> = Vec::new();
+    let (mut documents, blobs) = parts_by_kind(store, image)?;
+    let blobs: Vec<Descriptor> = blobs
+        .into_iter()
+        .filter(|blob| !is_known(&documents, blob.digest()))
+        .collect();
+    documents.extend(blobs);
+    Ok(documents)
+}
+
+/// The same: manifests and indexes, and what they name.
+pub(super) fn parts_by_kind(
+    store: &Store,
+    image: &Descriptor,
+) -> Result<(Vec<Descriptor>, Vec<Descriptor>), TransportError> {
+    let mut documents: Vec<Descriptor> = Vec::new();
+    let mut blobs: Vec<Descriptor> = Vec::new();
     let mut open = vec![image.clone()];
     while let Some(entry) = open.pop() {
-        if is_known(&found, entry.digest()) {
+        if is_known(&documents, entry.digest()) {
             continue;
         }
         let bytes = store.read_blob(entry.digest(), MAX_METADATA)?;
         let media_type = entry.media_type().to_string();
         let what = format!("the manifest {}", entry.digest());
-        let (_, document) = Document::parse(&bytes, Some(&media_type), &what)?;
-        found.push(entry);
+        let (_, document) = Document::parse_any(&bytes, Some(&media_type), &what)?;
+        documents.push(entry);
         match document {
             Document::Index(index) => open.extend(index.manifests().iter().rev().cloned()),
             Document::Manifest(manifest) => {
                 for blob in [manifest.config()].into_iter().chain(manifest.layers()) {
-                    if !is_known(&found, blob.digest()) {
-                        found.push(blob.clone());
+                    if !is_known(&blobs, blob.digest()) {
+                        blobs.push(blob.clone());
                     }
                 }
             }
         }
     }
-    Ok(found)
+    Ok((documents, blobs))
+}
+
+/// Whether what lies at this descriptor in the store lists several images.
+pub(super) fn is_index(store: &Store, image: &Descriptor) -> Result<bool, TransportError> {
+    let bytes = store.read_blob(image.digest(), MAX_METADATA)?;
+    let claimed = image.media_type().to_string();
+    let what = format!("the manifest {}", image.digest());
+    let (_, document) = Document::parse_any(&bytes, Some(&claimed), &what)?;
+    Ok(matches!(document, Document::Index(_)))
 }
 
 fn is_known(found: &[Descriptor], digest: &Digest) -> bool {

@@ -9,7 +9,7 @@ use crate::registry::RegistryError;
 use crate::store::StoreError;
 
 /// What `Place::parse` reads.
-const FORMS: &str = "a place is oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], docker-daemon:REF, containers-storage:REF or docker://REF";
+const FORMS: &str = "a place is oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], dir:DIR, docker-daemon:REF, containers-storage:REF or docker://REF";
 
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
@@ -42,6 +42,8 @@ pub enum TransportError {
     Archive { path: PathBuf, source: LayerError },
     #[error("the image cannot be given that shape: {problem}")]
     Shape { problem: String },
+    #[error("{place} takes an image of one platform, and this is an index of several")]
+    Index { place: String },
     #[error("`{program}` {problem}")]
     Program {
         program: &'static str,
@@ -84,6 +86,10 @@ impl TransportError {
             Self::Shape { .. } => {
                 Some("take --compression gzip with --format docker, or --format oci".into())
             }
+            Self::Index { .. } => Some(
+                "name one platform with --platform, or copy to oci:DIR, oci-archive:FILE, dir:DIR or docker://REF"
+                    .into(),
+            ),
             Self::Registry(error) => error.hint(),
             _ => None,
         }

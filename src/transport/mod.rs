@@ -4,6 +4,7 @@
 //!  oci:DIR[:TAG]              an OCI image layout            layout        ┐
 //!  oci-archive:FILE[:TAG]     the same in a tar              oci_archive   │ export: store → there
 //!  docker-archive:FILE[:REF]  what `docker save` writes      docker_archive│ import: there → store
+//!  dir:DIR                    manifest and blobs         dir           │
 //!  docker-daemon:REF          a Docker daemon's images       daemon        │
 //!  containers-storage:REF     podman's and buildah's images  podman        │
 //!  docker://REF               a registry                     (registry)    ┘
@@ -18,6 +19,8 @@ mod archive;
 mod content;
 mod copy;
 mod daemon;
+mod dir;
+mod directory;
 mod docker_archive;
 mod error;
 mod layout;
@@ -29,9 +32,11 @@ mod shape;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::oci::{Descriptor, Reference};
-use crate::registry::{Client, ClientOptions, Progress};
-use crate::store::Store;
+use crate::oci::{Descriptor, ImageConfig, ImageManifest, Reference};
+use crate::registry::{Client, ClientOptions, Platforms, Progress};
+use crate::store::{Image, Store};
+
+use content::{Layout, Wanted};
 
 pub use error::TransportError;
 pub use place::{Destination, Place, Source};
@@ -55,7 +60,17 @@ pub fn export(
     progress: &dyn Progress,
 ) -> Result<(), TransportError> {
     let _in_use = store.lock_shared()?;
+    let holds_one = matches!(
+        destination,
+        Place::DockerArchive { .. } | Place::DockerDaemon(_) | Place::ContainersStorage(_)
+    );
+    if holds_one && copy::is_index(store, image)? {
+        return Err(TransportError::Index {
+            place: destination.to_string(),
+        });
+    }
     match destination {
+        Place::Dir(directory) => dir::export(store, image, directory, progress),
         Place::Oci { directory, tag } => {
             let nothing = BTreeSet::new();
             layout::export(store, image, directory, tag.as_deref(), &nothing, progress)
@@ -91,16 +106,25 @@ pub fn export_without(
     layout::export(store, image, directory, tag, left_out, progress)
 }
 
-/// Copies an image out of a layout, in which the blobs of these digests may be missing.
+/// Copies an image into the store out of a directory in which the blobs of these digests may be missing.
 pub fn import_without(
     store: &Store,
-    directory: &Path,
-    tag: Option<&str>,
+    source: &Source,
     left_out: &BTreeSet<String>,
     progress: &dyn Progress,
 ) -> Result<Imported, TransportError> {
     let _in_use = store.lock_shared()?;
-    layout::import(store, directory, tag, left_out, progress)
+    let wanted = Wanted {
+        left_out: Some(left_out),
+        ..Wanted::default()
+    };
+    match source {
+        Place::Oci { directory, tag } => {
+            layout::import(store, directory, tag.as_deref(), &wanted, progress)
+        }
+        Place::Dir(directory) => dir::import(store, directory, &wanted, progress),
+        _ => import(store, source, progress),
+    }
 }
 
 /// Copies an image into the store, for this machine's platform where there are several.
@@ -109,14 +133,28 @@ pub fn import(
     source: &Source,
     progress: &dyn Progress,
 ) -> Result<Imported, TransportError> {
+    import_of(store, source, &Platforms::default(), progress)
+}
+
+/// The same for other platforms, or several. Of a registry, one platform is that of the client.
+pub fn import_of(
+    store: &Store,
+    source: &Source,
+    platforms: &Platforms,
+    progress: &dyn Progress,
+) -> Result<Imported, TransportError> {
     let _in_use = store.lock_shared()?;
+    let wanted = Wanted {
+        platforms: platforms.clone(),
+        left_out: None,
+    };
     match source {
+        Place::Dir(directory) => dir::import(store, directory, &wanted, progress),
         Place::Oci { directory, tag } => {
-            let nothing = BTreeSet::new();
-            layout::import(store, directory, tag.as_deref(), &nothing, progress)
+            layout::import(store, directory, tag.as_deref(), &wanted, progress)
         }
         Place::OciArchive { file, tag } => {
-            oci_archive::import(store, file, tag.as_deref(), progress)
+            oci_archive::import(store, file, tag.as_deref(), &wanted, progress)
         }
         Place::DockerArchive { file, reference } => {
             let wanted = reference.as_ref().map(Reference::as_given);
@@ -127,9 +165,60 @@ pub fn import(
         Place::Registry(reference) => {
             let client = Client::new(ClientOptions::default())?;
             Ok(Imported {
-                descriptor: client.pull(reference, store, progress)?,
+                descriptor: client.pull_of(reference, platforms, store, progress)?,
                 name: Some(reference.as_given().to_owned()),
             })
         }
     }
+}
+
+/// Manifest and configuration of an image outside the store, which stays as it is: where an image cannot
+/// be read in place, it goes through a store of its own that is thrown away.
+pub fn look(
+    store: &Store,
+    source: &Source,
+    platform: Option<&str>,
+    progress: &dyn Progress,
+) -> Result<Image, TransportError> {
+    let of_layout = |layout: &dyn Layout, entry: &Descriptor| {
+        let (descriptor, manifest_bytes, manifest) = content::one(layout, entry, platform)?;
+        let config_bytes = content::config(layout, &manifest)?;
+        image(descriptor, manifest, manifest_bytes, config_bytes)
+    };
+    match source {
+        Place::Dir(directory) => {
+            let (flat, entry) = dir::open(directory)?;
+            of_layout(&flat, &entry)
+        }
+        Place::Oci { directory, tag } => {
+            let layout = directory::Directory::open(directory)?;
+            of_layout(&layout, &content::entry(&layout, tag.as_deref())?)
+        }
+        Place::OciArchive { file, tag } => {
+            let layout = archive::TarFile::open(store, file)?;
+            of_layout(&layout, &content::entry(&layout, tag.as_deref())?)
+        }
+        _ => {
+            let scratch = store.scratch("look")?;
+            let other = Store::open(Some(&scratch.path().join("store")))?;
+            let platforms = Platforms::One(platform.map(str::to_owned));
+            let found = import_of(&other, source, &platforms, progress)?;
+            Ok(other.image_at(&found.descriptor)?)
+        }
+    }
+}
+
+fn image(
+    descriptor: Descriptor,
+    manifest: ImageManifest,
+    manifest_bytes: Vec<u8>,
+    config_bytes: Vec<u8>,
+) -> Result<Image, TransportError> {
+    Ok(Image {
+        config: ImageConfig::from_bytes(&config_bytes, "the configuration")?,
+        descriptor,
+        manifest,
+        manifest_bytes,
+        config_bytes,
+    })
 }

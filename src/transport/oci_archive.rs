@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::archive::{Output, TarFile, TarWriter};
-use super::content::{self, Layout};
+use super::content::{self, Layout, Wanted};
 use super::error::TransportError;
 use super::layout::{VERSION, with_entry};
 use super::{Imported, copy};
@@ -30,9 +30,10 @@ pub(super) fn import(
     store: &Store,
     file: &Path,
     tag: Option<&str>,
+    wanted: &Wanted<'_>,
     progress: &dyn Progress,
 ) -> Result<Imported, TransportError> {
-    content::import(store, &TarFile::open(store, file)?, tag, progress)
+    content::import(store, &TarFile::open(store, file)?, tag, wanted, progress)
 }
 
 /// Writes an archive with one image; a file of that name is replaced.

@@ -25,6 +25,8 @@ pub enum Place {
         file: PathBuf,
         reference: Option<Reference>,
     },
+    /// `dir:PATH`: manifest and blobs of one image, side by side.
+    Dir(PathBuf),
     DockerDaemon(Reference),
     ContainersStorage(Reference),
     Registry(Reference),
@@ -110,6 +112,10 @@ impl FromStr for Place {
                     reference: name.map(reference).transpose()?,
                 })
             }
+            "dir" if rest.is_empty() => Err(bad("it has no path".into())),
+            "dir" if rest.contains('\0') => Err(bad("its path has a NUL in it".into())),
+            // Without a tag: a colon is part of the path, as skopeo reads it.
+            "dir" => Ok(Self::Dir(PathBuf::from(rest))),
             "docker-daemon" => reference(rest).map(Self::DockerDaemon),
             "containers-storage" => reference(rest).map(Self::ContainersStorage),
             "docker" => {
@@ -118,7 +124,7 @@ impl FromStr for Place {
                     .ok_or_else(|| bad("docker: is followed by //, as in docker://REF".into()))?;
                 reference(name).map(Self::Registry)
             }
-            "dir" | "docker-reference" | "ostree" | "sif" | "tarball" => {
+            "docker-reference" | "ostree" | "sif" | "tarball" => {
                 Err(bad(format!("the transport `{transport}` is not supported")))
             }
             _ => Err(bad("its transport is not known".into())),
@@ -152,6 +158,7 @@ impl fmt::Display for Place {
                 file,
                 reference.as_ref().map(Reference::as_given),
             ),
+            Self::Dir(directory) => path("dir", directory, None),
             Self::DockerDaemon(name) => write!(formatter, "docker-daemon:{name}"),
             Self::ContainersStorage(name) => write!(formatter, "containers-storage:{name}"),
             Self::Registry(name) => write!(formatter, "docker://{name}"),
@@ -174,6 +181,7 @@ mod tests {
             "oci-archive:/x.tar:localhost/opal:latest",
             "docker-archive:x.tar",
             "docker-archive:x.tar:opal:1",
+            "dir:/a/b:c",
             "docker-daemon:opal:1",
             "containers-storage:localhost/opal",
             "docker://registry.example.com/opal",
@@ -197,7 +205,8 @@ mod tests {
             ("docker-archive:f:A", "upper-case"),
             ("docker:opal", "followed by //"),
             ("docker-daemon:", "empty"),
-            ("dir:x", "not supported"),
+            ("dir:", "no path"),
+            ("ostree:x", "not supported"),
         ] {
             let error = Place::parse(text).unwrap_err();
             assert!(error.to_string().contains(part), "{text}: {error}");

@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use super::content::Wanted;
 use super::error::TransportError;
 use super::{Imported, oci_archive};
 use crate::oci::{Descriptor, Reference};
@@ -36,7 +37,7 @@ pub(super) fn import(
         &archive,
         Some(name.as_given()),
     )?;
-    let imported = oci_archive::import(store, &archive, None, progress)?;
+    let imported = oci_archive::import(store, &archive, None, &Wanted::default(), progress)?;
     Ok(Imported {
         name: Some(name.as_given().to_owned()),
         ..imported

@@ -76,6 +76,9 @@ pub fn shaped(
     let own = match document {
         Document::Index(index) => {
             for (at, child) in index.manifests().iter().enumerate() {
+                if !is_image(store, child)? {
+                    continue;
+                }
                 let new = shaped(store, child, shape, progress)?;
                 replace(&mut value["manifests"][at], &new);
             }
@@ -115,6 +118,15 @@ pub fn shaped(
     }
     let (digest, size) = store.put_blob(&to_canonical_json(&value)?)?;
     Ok(descriptor(own.as_str(), digest, size))
+}
+
+/// An index lists attestations too, which stay as they are.
+fn is_image(store: &Store, entry: &Descriptor) -> Result<bool, TransportError> {
+    let bytes = store.read_blob(entry.digest(), MAX_METADATA)?;
+    let claimed = entry.media_type().to_string();
+    let what = format!("the manifest {}", entry.digest());
+    Document::parse_any(&bytes, Some(&claimed), &what)?;
+    Ok(Document::parse(&bytes, Some(&claimed), &what).is_ok())
 }
 
 const MANIFESTS: [&str; 2] = [

@@ -10,6 +10,8 @@ use crate::support::sound::{GROUP, PASSWD, audit_of, found, sound, with};
 fn a_sound_image_passes() {
     let report = audit_of(&sound());
     assert_eq!(found(&report), []);
+    let rules: Vec<_> = report.findings.iter().map(|finding| finding.rule).collect();
+    assert_eq!(rules, ["setuid-known", "base-unproven"]);
     let su = &report.findings[0];
     assert_eq!(
         (su.rule, su.severity, su.layer),

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::process::{self, words};
 use crate::support::users::User;
-use crate::support::warpdrive::{PYTHON_313_RUN, Warpdrive, example};
+use crate::support::warpdrive::{PYTHON_313_RUN, Warpdrive, copy_of, example};
 
 /// From nothing to an image and back to nothing, by a user whose home is closed to all others.
 #[test]
@@ -26,7 +26,10 @@ fn a_user_with_subordinate_ids_makes_a_builder_and_takes_the_store_away() {
     assert!(told.contains("installing packages: "), "{told}");
     assert!(told.lines().count() < 60, "{told}");
 
-    let source = warpdrive.give(&example("flask"), "flask");
+    // One with more packages is made unasked, by what is root in the user's own namespace.
+    let example = copy_of(&example("flask"), false);
+    std::fs::write(example.path().join("Aptfile"), "hostname\n").unwrap();
+    let source = warpdrive.give(example.path(), "flask");
     let image = [
         "image",
         "flask",
@@ -38,6 +41,10 @@ fn a_user_with_subordinate_ids_makes_a_builder_and_takes_the_store_away() {
     let output = process::output_within(&mut warpdrive.command(&image), Duration::from_mins(9));
     assert!(output.status.success(), "{}", words(&output));
     let closing = words(&output);
+    assert!(
+        closing.contains("Debian packages (Aptfile): hostname"),
+        "{closing}"
+    );
     assert!(
         closing
             .lines()

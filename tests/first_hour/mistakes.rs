@@ -216,14 +216,49 @@ fn in_the_source() {
     }
 }
 
+/// An address whose packets are dropped, as behind a firewall: nobody takes what it has in its queue.
+struct SilentServer {
+    index: String,
+    _sockets: Vec<std::os::fd::OwnedFd>,
+}
+
+impl SilentServer {
+    fn new() -> Self {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
+        let socket = || {
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
+            rustix::net::socket_with(family, kind, flags, Some(ipproto::TCP)).unwrap()
+        };
+        let listener = socket();
+        let anywhere = std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 0);
+        rustix::net::bind(&listener, &anywhere).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let address = rustix::net::getsockname(&listener).unwrap();
+        let address = std::net::SocketAddrV4::try_from(address).unwrap();
+        let mut sockets = vec![listener];
+        for _ in 0..4 {
+            let waiting = socket();
+            let _ = rustix::net::connect(&waiting, &address);
+            sockets.push(waiting);
+        }
+        Self {
+            index: format!("http://{address}/simple"),
+            _sockets: sockets,
+        }
+    }
+}
+
 #[test]
 fn a_package_index_that_does_not_answer_is_told_soon() {
     let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     let source = tree(&[APP, ("requirements.txt", "flask\nsix==1.16.0\n")]);
     let arguments = warpdrive.image_arguments("refused");
+    let silent = SilentServer::new();
     for (name, index) in [
         ("index-refused", "http://127.0.0.1:9/simple"),
         ("index-unknown", "https://index.invalid/simple"),
+        ("index-silent", silent.index.as_str()),
     ] {
         let begun = Instant::now();
         let output = warpdrive
@@ -237,8 +272,9 @@ fn a_package_index_that_does_not_answer_is_told_soon() {
         let took = begun.elapsed();
         let text = told(&output, &[(source.path(), "[SOURCE]")]);
         assert!(!output.status.success(), "{text}");
-        // The wait for the index alone is bounded by uv's three attempts, about four seconds.
+        // uv's three attempts of two seconds, and its waits between them.
         assert!(took < Duration::from_secs(15), "{took:?}\n{text}");
+        assert!(text.contains("Request failed after 2 retries"), "{text}");
         assert_eq!(output.status.code(), Some(5), "{text}");
         assert_eq!(
             text.matches("error: the package index").count(),

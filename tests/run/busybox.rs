@@ -61,6 +61,15 @@ pub(super) fn image(store: &Store) {
     let written = layer::write(&entries, Compression::Gzip(1), &mut blob).unwrap();
     let (digest, size) = blob.commit(Some(&written.digest)).unwrap();
     let layer = descriptor(MediaType::ImageLayerGzip, digest, size);
+    // Below it and above it: a layer that an image has twice, as many have.
+    let entries = [
+        Entry::directory("srv", 0o755, Mtime::Fixed(1)),
+        file("srv/twice", "twice\n"),
+    ];
+    let mut blob = store.blob_writer().unwrap();
+    let again = layer::write(&entries, Compression::Gzip(1), &mut blob).unwrap();
+    let (digest, size) = blob.commit(Some(&again.digest)).unwrap();
+    let twice = descriptor(MediaType::ImageLayerGzip, digest, size);
 
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -73,7 +82,9 @@ pub(super) fn image(store: &Store) {
         created_by: "test".into(),
         empty_layer: false,
     };
-    config.push_layer(&written.diff_id, &history);
+    for layer in [&again, &written, &again] {
+        config.push_layer(&layer.diff_id, &history);
+    }
     config.set("User", json!("app"));
     config.set("WorkingDir", json!("/work"));
     config.set("Env", json!(["PATH=/bin", "FROM_IMAGE=1"]));
@@ -83,7 +94,7 @@ pub(super) fn image(store: &Store) {
         .schema_version(2_u32)
         .media_type(MediaType::ImageManifest)
         .config(descriptor(MediaType::ImageConfig, digest, size))
-        .layers(vec![layer])
+        .layers(vec![twice.clone(), layer, twice])
         .build()
         .unwrap();
     let bytes = to_canonical_json(&manifest).unwrap();

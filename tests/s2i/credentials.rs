@@ -1,7 +1,7 @@
 //! What of the host's environment reaches scripts, and what of that may be in an image.
 
 use crate::support::process::{self, words};
-use crate::support::s2i::{Looked, assembling, build, hello, with};
+use crate::support::s2i::{Looked, assembling, build, hello, refused, with};
 use crate::support::s2i_builders::Builder;
 use crate::support::warpdrive::Warpdrive;
 
@@ -191,4 +191,66 @@ fn scripts_reach_an_index_of_this_machine_by_its_name_alone() {
         said.contains("answer:") && !said.contains("answer: reached"),
         "{said}"
     );
+}
+
+/// A result of the cache was searched for what was secret then.
+#[test]
+fn what_is_secret_today_is_looked_for_in_what_was_built_before() {
+    const WORD: &str = "correct-horse-battery";
+    let warpdrive = with(assembling("cp /tmp/src/a.txt /opt/app/"));
+    let source = crate::support::s2i_builders::source(&[("a.txt", WORD)]);
+    let file = warpdrive.place().join("secret");
+    let secret = format!("id=word,src={}", file.display());
+    std::fs::write(&file, "another-word-altogether").unwrap();
+    let more = ["--secret", secret.as_str()];
+    build(&warpdrive, "box", source.path(), &more);
+    assert_eq!(
+        build(&warpdrive, "box", source.path(), &more)["cache"]["application"],
+        "hit"
+    );
+    std::fs::write(&file, WORD).unwrap();
+    for _ in 0..2 {
+        let (code, _, said) = refused(&warpdrive, "box", source.path(), &more);
+        assert_eq!(code, 4, "{said}");
+        assert!(
+            said.contains("/opt/app/a.txt") && !said.contains(WORD),
+            "{said}"
+        );
+    }
+    // So is a password of this machine's index that nothing was given.
+    let path = source.path().to_str().unwrap();
+    let index = format!("PIP_INDEX_URL=https://u:{WORD}@pypi.example/simple");
+    build(&warpdrive, "box", source.path(), &[]);
+    let all = ["s2i", "build", path, "box", "app"];
+    let (code, said) = attempt(&warpdrive, &[&index], &all);
+    assert_eq!(code, Some(4), "{said}");
+}
+
+/// Names and places of logins that others use.
+#[test]
+fn logins_of_many_forms_are_known() {
+    let warpdrive = with(assembling("env > /opt/app/environment"));
+    let source = hello();
+    for variable in [
+        "npm_config__auth=dTpwYXNzd29yZA==",
+        "DB_PASS=hunter2hunter2",
+        "REGISTRY_AUTH=hunter2hunter2",
+        "AWS_ACCESS_KEY=AKIDhunter2hunter2",
+        "NPM_TOKEN=hunter2hun",
+        "CHANNEL=https://conda.example/t?token=hunter2hunter2",
+    ] {
+        let (code, _, said) = refused(&warpdrive, "box", source.path(), &["--build-env", variable]);
+        assert_eq!(code, 4, "{variable}: {said}");
+        assert!(
+            !said.contains("hunter2") && !said.contains("dTpw"),
+            "{said}"
+        );
+    }
+    for variable in [
+        "AUTH_BACKEND=ldap.backend",
+        "PWD_MODE=of-the-house",
+        "AWS_ACCESS_KEY_ID=AKID-anything",
+    ] {
+        build(&warpdrive, "box", source.path(), &["--build-env", variable]);
+    }
 }

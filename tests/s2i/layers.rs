@@ -179,6 +179,63 @@ fn the_sources_modes_are_kept_where_somebody_chose_them() {
     modes(&[("key", 0o400)]);
     let other = build(&warpdrive, "box", source.path(), &[]);
     assert_eq!(other["cache"]["application"], "miss");
+    // Nor what the strictest umask does to all of it.
+    let all = ["key", "fixed", "plain", "own/x"];
+    modes(&all.map(|name| (name, 0o644)));
+    modes(&[("own", 0o755)]);
+    let usual = build(&warpdrive, "box", source.path(), &[]);
+    modes(&all.map(|name| (name, 0o600)));
+    modes(&[("own", 0o700), ("go", 0o700)]);
+    let strict = build(&warpdrive, "box", source.path(), &[]);
+    assert_eq!(strict["digest"], usual["digest"]);
+}
+
+/// However large: assemble's user owns it.
+#[test]
+fn a_large_directory_that_is_injected_can_be_written_to() {
+    let warpdrive = with(assembling(
+        "echo more > /opt/new/many/own
+mkdir /opt/new/many/sub/own
+echo more >> /opt/new/many/large
+echo more >> /opt/new/alone
+stat -c %u:%g /opt/new/many /opt/new/many/sub/f7 /opt/new/alone > /opt/app/owners",
+    ));
+    let many: Vec<(String, String)> = (0..150)
+        .map(|number| (format!("sub/f{number}"), number.to_string()))
+        .chain([("large".to_owned(), "x".repeat(2 << 20))])
+        .collect();
+    let named: Vec<(&str, &str)> = many.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    let directory = source(&named);
+    let alone = source(&[("alone", &"x".repeat(2 << 20))]);
+    let all = format!("{}:/opt/new/many", directory.path().display());
+    let file = format!("{}:/opt/new", alone.path().join("alone").display());
+    build(
+        &warpdrive,
+        "box",
+        hello().path(),
+        &["-i", &all, "-i", &file],
+    );
+    let owners = Looked::at(&warpdrive, "app").content("opt/app/owners");
+    assert_eq!(owners, "1001:0\n1001:0\n1001:0\n");
+}
+
+/// What is kept was made under other bounds, and with another network.
+#[test]
+fn bounds_and_networks_hold_for_what_is_kept() {
+    let warpdrive = with(assembling("head -c 100000 /dev/urandom > /opt/app/noise"));
+    let source = hello();
+    let kept = build(&warpdrive, "box", source.path(), &["--network", "host"]);
+    assert_eq!(
+        build(&warpdrive, "box", source.path(), &["--network", "host"])["digest"],
+        kept["digest"]
+    );
+    let other = build(&warpdrive, "box", source.path(), &["--network", "none"]);
+    assert_eq!(other["cache"]["application"], "miss");
+    for bound in ["--max-layer", "--max-written"] {
+        let more = ["--network", "none", bound, "1k"];
+        let (code, _, said) = refused(&warpdrive, "box", source.path(), &more);
+        assert_ne!(code, 0, "{bound}: {said}");
+    }
 }
 
 #[test]

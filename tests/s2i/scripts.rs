@@ -315,3 +315,46 @@ fn a_builder_without_a_label_is_one_for_all_commands() {
     assert!(output.status.success(), "{}", words(&output));
     says(&output, "the minimal box");
 }
+
+/// The line is about scripts that were looked for where images have theirs, and about no others.
+#[test]
+fn scripts_of_another_place_are_not_said_to_be_the_images() {
+    let warpdrive = Warpdrive::new();
+    Builder::plain()
+        .script("usage", "#!/bin/sh\necho This is the minimal box.\n")
+        .without_label("io.openshift.s2i.scripts-url")
+        .put(&warpdrive.store(), "mute");
+    let source = hello();
+    let path = source.path().to_str().unwrap();
+    let told = "mute has no label";
+    let output = s2i(&warpdrive, &["usage", "mute"]);
+    says(&output, told);
+    let scripts = crate::support::s2i_builders::source(&[
+        ("assemble*", "#!/bin/sh\ncp -R /tmp/src/. /opt/app/\n"),
+        ("run*", "#!/bin/sh\ncat /opt/app/a.txt\n"),
+    ]);
+    let url = format!("file://{}", scripts.path().display());
+    let output = s2i(&warpdrive, &["build", path, "mute", "app", "-s", &url]);
+    assert!(output.status.success(), "{}", words(&output));
+    assert!(!words(&output).contains(told), "{}", words(&output));
+    // A source with scripts of its own needs none in the image, whichever command asks.
+    Builder::new()
+        .without_label("io.openshift.s2i.scripts-url")
+        .put(&warpdrive.store(), "empty");
+    let own = crate::support::s2i_builders::source(&[
+        ("a.txt", "hello"),
+        (
+            ".s2i/bin/assemble*",
+            "#!/bin/sh\ncp -R /tmp/src/. /opt/app/\n",
+        ),
+        (".s2i/bin/run*", "#!/bin/sh\ncat /opt/app/a.txt\n"),
+    ]);
+    let path = own.path().to_str().unwrap();
+    for arguments in [
+        &["s2i", "build", path, "empty", "app"][..],
+        &["image", "app2", "--builder", "empty", "--path", path],
+    ] {
+        let output = warpdrive.output(arguments);
+        assert!(output.status.success(), "{}", words(&output));
+    }
+}

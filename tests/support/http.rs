@@ -85,20 +85,28 @@ pub fn request(
     path: &str,
     headers: &[(&str, &str)],
 ) -> io::Result<Response> {
-    let mut stream =
-        TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), Duration::from_secs(5))?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    stream.set_write_timeout(Some(Duration::from_secs(30)))?;
     let mut text =
         format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n");
     for (name, value) in headers {
         text.extend([name, ": ", value, "\r\n"]);
     }
     text.push_str("\r\n");
-    stream.write_all(text.as_bytes())?;
+    exchange(port, text.as_bytes(), method == "HEAD")
+}
+
+/// A request as it goes over the wire, which asks for the connection to be closed.
+///
+/// # Errors
+/// As [`get`].
+pub fn exchange(port: u16, request: &[u8], no_body: bool) -> io::Result<Response> {
+    let mut stream =
+        TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.set_write_timeout(Some(Duration::from_secs(30)))?;
+    stream.write_all(request)?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
-    parse(&bytes, method == "HEAD").ok_or_else(|| {
+    parse(&bytes, no_body).ok_or_else(|| {
         io::Error::new(
             io::ErrorKind::InvalidData,
             format!("not HTTP: {:?}", String::from_utf8_lossy(&bytes)),

@@ -25,6 +25,7 @@ pub mod images;
 pub mod interrupted;
 pub mod made;
 pub mod memory;
+pub mod native;
 pub mod package_index;
 pub mod plain_server;
 pub mod pod;

@@ -18,7 +18,19 @@ pub struct Held {
     pub uploads: BTreeMap<usize, Vec<u8>>,
     /// Bytes of an upload that was cut are thrown away, as distribution 2 does.
     pub forgetful: bool,
+    /// It lists what refers to a manifest itself, as version 1.1 of the specification says.
+    pub lists: bool,
     next: usize,
+}
+
+impl Held {
+    /// Nothing, of a registry that lists what refers to a manifest.
+    pub fn listing() -> Self {
+        Self {
+            lists: true,
+            ..Self::default()
+        }
+    }
 }
 
 /// One thing that goes wrong.
@@ -98,7 +110,7 @@ pub fn answer(asked: &Asked, held: &mut Held) -> Reply {
         .split_once('?')
         .unwrap_or((asked.target.as_str(), ""));
     let rest = path.strip_prefix("/v2/").and_then(|rest| {
-        let at = ["/blobs/", "/manifests/"]
+        let at = ["/blobs/", "/manifests/", "/referrers/"]
             .iter()
             .find_map(|part| rest.find(part))?;
         Some((&rest[..at], &rest[at + 1..]))
@@ -172,6 +184,14 @@ pub fn answer(asked: &Asked, held: &mut Held) -> Reply {
             Reply::new(201)
         }
         ("PUT", _) => put_manifest(rest, asked, held),
+        ("GET", _) if rest.starts_with("referrers/") => {
+            let subject = rest.rsplit('/').next().unwrap_or_default();
+            if held.lists {
+                referrers(subject, held)
+            } else {
+                Reply::new(404).body("404 page not found")
+            }
+        }
         ("HEAD" | "GET", _) => {
             let name = rest.rsplit('/').next().unwrap_or_default();
             if rest.starts_with("manifests/") {
@@ -237,5 +257,38 @@ fn put_manifest(rest: &str, asked: &Asked, held: &mut Held) -> Reply {
     let entry = (media_type, asked.body.clone());
     held.manifests.insert(name, entry.clone());
     held.manifests.insert(digest.clone(), entry);
-    Reply::new(201).header("Docker-Content-Digest", digest)
+    let reply = Reply::new(201).header("Docker-Content-Digest", digest);
+    match value["subject"]["digest"].as_str() {
+        Some(subject) if held.lists => reply.header("OCI-Subject", subject),
+        _ => reply,
+    }
+}
+
+/// What names this subject, as an index.
+fn referrers(subject: &str, held: &Held) -> Reply {
+    let entries: Vec<serde_json::Value> = held
+        .manifests
+        .iter()
+        .filter(|(name, _)| name.starts_with("sha256:"))
+        .filter_map(|(digest, (media_type, bytes))| {
+            let value: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+            (value["subject"]["digest"] == subject).then(|| {
+                serde_json::json!({
+                    "mediaType": media_type,
+                    "digest": digest,
+                    "size": bytes.len(),
+                    "artifactType": value["artifactType"],
+                    "annotations": value["annotations"].as_object().cloned().unwrap_or_default(),
+                })
+            })
+        })
+        .collect();
+    let index = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": entries,
+    });
+    Reply::new(200)
+        .header("Content-Type", "application/vnd.oci.image.index.v1+json")
+        .body(index.to_string())
 }

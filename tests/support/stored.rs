@@ -25,7 +25,19 @@ pub fn layer(content: &[u8]) -> (Vec<u8>, Vec<u8>) {
 
 /// Puts an image of some layers into the store.
 pub fn image(store: &Store, contents: &[&[u8]], annotations: &[(&str, &str)]) -> Descriptor {
-    let mut config = ImageConfig::new("linux", this_platform().split_once('/').unwrap().1);
+    let platform = this_platform();
+    image_for(store, &platform, contents, annotations)
+}
+
+/// The same for another platform, `OS/ARCH`.
+pub fn image_for(
+    store: &Store,
+    platform: &str,
+    contents: &[&[u8]],
+    annotations: &[(&str, &str)],
+) -> Descriptor {
+    let (os, architecture) = platform.split_once('/').unwrap();
+    let mut config = ImageConfig::new(os, architecture);
     let mut layers = Vec::new();
     for content in contents {
         let (tar, gzip) = layer(content);
@@ -52,6 +64,26 @@ pub fn image(store: &Store, contents: &[&[u8]], annotations: &[(&str, &str)]) ->
         .put_blob(&to_canonical_json(&manifest).unwrap())
         .unwrap();
     descriptor(MediaType::ImageManifest, digest, size)
+}
+
+/// Puts an index of these images into the store.
+pub fn index(store: &Store, images: &[(&str, &Descriptor)]) -> Descriptor {
+    let entries: Vec<_> = images
+        .iter()
+        .map(|(platform, image)| {
+            let mut entry = serde_json::to_value(image).unwrap();
+            let (os, architecture) = platform.split_once('/').unwrap();
+            entry["platform"] = serde_json::json!({"os": os, "architecture": architecture});
+            entry
+        })
+        .collect();
+    let index = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::ImageIndex,
+        "manifests": entries,
+    });
+    let (digest, size) = store.put_blob(&to_canonical_json(&index).unwrap()).unwrap();
+    descriptor(MediaType::ImageIndex, digest, size)
 }
 
 pub fn store() -> (tempfile::TempDir, Store) {

@@ -9,7 +9,7 @@ use super::super::environment::EnvironmentError;
 use super::super::fixup::FixupError;
 use super::super::plan::PlanError;
 use super::super::process::ProcessError;
-use super::django::Failure;
+use super::django_failure::Failure;
 
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {

@@ -10,6 +10,7 @@ mod compile;
 pub mod compiler;
 mod dependencies;
 mod django;
+mod django_failure;
 mod error;
 mod install;
 mod list;
@@ -36,7 +37,7 @@ use super::project::Project;
 use super::python_version::PythonVersion;
 use super::roots::Roots;
 
-pub use django::Failure;
+pub use django_failure::Failure;
 pub use error::BuildError;
 pub use wrapper::complete;
 

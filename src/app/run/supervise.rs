@@ -55,6 +55,11 @@ impl Stopping {
             _ => Some(number),
         }
     }
+
+    /// Whether a signal asks for the end. A server that forks workers takes a HUP for "load it again".
+    fn is_asked_by(self, number: i32) -> bool {
+        matches!(number, SIGTERM | SIGINT | SIGQUIT) || (number == SIGHUP && self != Self::Workers)
+    }
 }
 
 /// How a program ended.
@@ -94,7 +99,7 @@ impl Supervisor {
             };
             for number in signals {
                 if number != SIGCHLD {
-                    if matches!(number, SIGTERM | SIGINT | SIGQUIT | SIGHUP) {
+                    if stopping.is_asked_by(number) {
                         asked = Some(number);
                         told = Instant::now();
                     }

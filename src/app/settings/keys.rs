@@ -167,6 +167,27 @@ pub const KEYS: &[Key] = &[
         "the builder image",
     ),
     key(
+        "runtime",
+        &["WARPDRIVE_RUNTIME"],
+        Kind::Text,
+        None,
+        "the image that the application runs on; builder is the builder image itself",
+    ),
+    key(
+        "packages",
+        &["WARPDRIVE_PACKAGES"],
+        Kind::List,
+        None,
+        "packages of Debian for the image",
+    ),
+    key(
+        "build_packages",
+        &["WARPDRIVE_BUILD_PACKAGES"],
+        Kind::List,
+        None,
+        "packages of Debian for the build, which the image does not have",
+    ),
+    key(
         "collectstatic",
         &["WARPDRIVE_COLLECTSTATIC"],
         Kind::Switch,
@@ -262,13 +283,8 @@ pub const STARTED: &[&str] = &[
 ];
 
 /// What else lies in `.warpdrive`.
-pub(super) const OTHER_FILES: &[&str] = &[
-    "environment",
-    "action_hooks",
-    "wheelhouse",
-    "packages",
-    "server_args",
-];
+pub(super) const OTHER_FILES: &[&str] =
+    &["environment", "action_hooks", "wheelhouse", "server_args"];
 
 /// Every hook in `.warpdrive/action_hooks`.
 pub const HOOKS: &[&str] = &[

@@ -5,9 +5,10 @@
 //! bcrypt, scrypt and Argon2 are not what distributions hash with. All guesses of one audit have a
 //! common budget, since a rule that reads an image in a second must not take a minute.
 
-use super::yescrypt;
+use mcf::Base64;
+use sha_crypt::Params;
 
-use sha2::{Digest, Sha256, Sha512};
+use super::yescrypt;
 
 /// Words that are tried besides the account's own name, the likeliest first.
 const WORDS: [&str; 26] = [
@@ -49,8 +50,6 @@ const MAX_WORK_OF_ALL: u64 = 1_200_000;
 /// Blocks of yescrypt that take as long as a round of SHA-crypt.
 const YESCRYPT_BLOCKS: u64 = 8;
 
-const DEFAULT_ROUNDS: u32 = 5000;
-
 /// A field of shadow that can be tried.
 struct Hash<'a> {
     long: bool,
@@ -67,32 +66,52 @@ impl<'a> Hash<'a> {
             [b'6', b'$', rest @ ..] => (true, rest),
             _ => return None,
         };
-        let mut rounds = DEFAULT_ROUNDS;
+        let mut rounds = Params::RECOMMENDED_ROUNDS;
         if let Some(given) = rest.strip_prefix(b"rounds=") {
             let end = given.iter().position(|&byte| byte == b'$')?;
             rounds = std::str::from_utf8(&given[..end]).ok()?.parse().ok()?;
-            rounds = rounds.clamp(1000, 999_999_999);
+            rounds = rounds.clamp(Params::ROUNDS_MIN, Params::ROUNDS_MAX);
             rest = &given[end + 1..];
         }
         let end = rest.iter().position(|&byte| byte == b'$')?;
         let hash = &rest[end + 1..];
         let length = if long { 86 } else { 43 };
-        (hash.len() == length).then_some(Self {
+        if hash.len() != length {
+            return None;
+        }
+        Some(Self {
             long,
             rounds,
-            salt: &rest[..end.min(16)],
+            salt: &rest[..end],
             digest: hash,
         })
     }
 
     fn fits(&self, word: &[u8]) -> bool {
-        let made = if self.long {
-            encode(&rounds::<Sha512>(word, self.salt, self.rounds), &ORDER_512)
-        } else {
-            encode(&rounds::<Sha256>(word, self.salt, self.rounds), &ORDER_256)
-        };
-        made == self.digest
+        Params::new(self.rounds)
+            .is_ok_and(|rounds| made(word, self.long, self.salt, rounds).as_bytes() == self.digest)
     }
+}
+
+/// What follows the salt.
+fn made(word: &[u8], long: bool, salt: &[u8], rounds: Params) -> String {
+    let order = |hash: &[u8], groups: &[[usize; 3]], last: &[usize]| -> Vec<u8> {
+        let all = groups.iter().flatten().chain(last);
+        all.map(|&at| hash[at]).collect()
+    };
+    Base64::Crypt.encode_string(&if long {
+        order(
+            &sha_crypt::sha512_crypt(word, salt, rounds),
+            &ORDER_512,
+            &[63],
+        )
+    } else {
+        order(
+            &sha_crypt::sha256_crypt(word, salt, rounds),
+            &ORDER_256,
+            &[30, 31],
+        )
+    })
 }
 
 /// Tries passwords, as many as are affordable: who asks first is served first.
@@ -138,119 +157,43 @@ impl Guesser {
     }
 }
 
-/// The steps are those of the specification, by its numbers.
-fn rounds<D: Digest>(key: &[u8], salt: &[u8], rounds: u32) -> Vec<u8> {
-    // 4 to 8.
-    let alternate = D::new()
-        .chain_update(key)
-        .chain_update(salt)
-        .chain_update(key)
-        .finalize();
-    // 1 to 3, 9 to 12.
-    let mut first = D::new().chain_update(key).chain_update(salt);
-    first.update(repeated(&alternate, key.len()));
-    let mut length = key.len();
-    while length > 0 {
-        if length & 1 == 1 {
-            first.update(&alternate);
-        } else {
-            first.update(key);
-        }
-        length >>= 1;
-    }
-    let first = first.finalize();
-    // 13 to 16.
-    let mut of_key = D::new();
-    for _ in 0..key.len() {
-        of_key.update(key);
-    }
-    let of_key = repeated(&of_key.finalize(), key.len());
-    // 17 to 20.
-    let mut of_salt = D::new();
-    for _ in 0..16 + usize::from(first[0]) {
-        of_salt.update(salt);
-    }
-    let of_salt = repeated(&of_salt.finalize(), salt.len());
-    // 21.
-    let mut last = first.to_vec();
-    for round in 0..rounds {
-        let odd = round % 2 == 1;
-        let mut next = D::new();
-        next.update(if odd { &of_key } else { &last });
-        if round % 3 != 0 {
-            next.update(&of_salt);
-        }
-        if round % 7 != 0 {
-            next.update(&of_key);
-        }
-        next.update(if odd { &last } else { &of_key });
-        last = next.finalize().to_vec();
-    }
-    last
-}
-
-fn repeated(block: &[u8], length: usize) -> Vec<u8> {
-    block.iter().copied().cycle().take(length).collect()
-}
-
-/// Which bytes go together into four characters (22e), the last group apart.
+/// The order of bytes in the text (22e), the last group apart.
 const ORDER_512: [[usize; 3]; 21] = [
-    [0, 21, 42],
-    [22, 43, 1],
-    [44, 2, 23],
-    [3, 24, 45],
-    [25, 46, 4],
-    [47, 5, 26],
-    [6, 27, 48],
-    [28, 49, 7],
-    [50, 8, 29],
-    [9, 30, 51],
-    [31, 52, 10],
-    [53, 11, 32],
-    [12, 33, 54],
-    [34, 55, 13],
-    [56, 14, 35],
-    [15, 36, 57],
-    [37, 58, 16],
-    [59, 17, 38],
-    [18, 39, 60],
-    [40, 61, 19],
-    [62, 20, 41],
+    [42, 21, 0],
+    [1, 43, 22],
+    [23, 2, 44],
+    [45, 24, 3],
+    [4, 46, 25],
+    [26, 5, 47],
+    [48, 27, 6],
+    [7, 49, 28],
+    [29, 8, 50],
+    [51, 30, 9],
+    [10, 52, 31],
+    [32, 11, 53],
+    [54, 33, 12],
+    [13, 55, 34],
+    [35, 14, 56],
+    [57, 36, 15],
+    [16, 58, 37],
+    [38, 17, 59],
+    [60, 39, 18],
+    [19, 61, 40],
+    [41, 20, 62],
 ];
 
 const ORDER_256: [[usize; 3]; 10] = [
-    [0, 10, 20],
-    [21, 1, 11],
-    [12, 22, 2],
-    [3, 13, 23],
-    [24, 4, 14],
-    [15, 25, 5],
-    [6, 16, 26],
-    [27, 7, 17],
-    [18, 28, 8],
-    [9, 19, 29],
+    [20, 10, 0],
+    [11, 1, 21],
+    [2, 22, 12],
+    [23, 13, 3],
+    [14, 4, 24],
+    [5, 25, 15],
+    [26, 16, 6],
+    [17, 7, 27],
+    [8, 28, 18],
+    [29, 19, 9],
 ];
-
-fn encode(hash: &[u8], order: &[[usize; 3]]) -> Vec<u8> {
-    const ALPHABET: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut text = Vec::with_capacity(86);
-    let mut group = |mut value: usize, count: usize| {
-        for _ in 0..count {
-            text.push(ALPHABET[value & 63]);
-            value >>= 6;
-        }
-    };
-    let byte = |at: usize| usize::from(hash[at]);
-    for [a, b, c] in order {
-        group(byte(*a) << 16 | byte(*b) << 8 | byte(*c), 4);
-    }
-    if hash.len() == 64 {
-        group(byte(63), 2);
-    } else {
-        group(byte(31) << 8 | byte(30), 3);
-    }
-    text
-}
 
 #[cfg(test)]
 mod tests {
@@ -288,13 +231,8 @@ mod tests {
     fn the_first_words_are_tried() {
         // openssl passwd -6 -salt abcdefgh root, and so on.
         let made = |word: &str, long: bool| {
-            let (salt, id) = (b"abcdefgh", if long { 6 } else { 5 });
-            let text = if long {
-                encode(&rounds::<Sha512>(word.as_bytes(), salt, 5000), &ORDER_512)
-            } else {
-                encode(&rounds::<Sha256>(word.as_bytes(), salt, 5000), &ORDER_256)
-            };
-            format!("${id}$abcdefgh${}", String::from_utf8(text).unwrap())
+            let text = super::made(word.as_bytes(), long, b"abcdefgh", Params::RECOMMENDED);
+            format!("${}$abcdefgh${text}", if long { 6 } else { 5 })
         };
         for long in [true, false] {
             for (word, name, guessed) in [

@@ -56,6 +56,16 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
     let entrants = accounts::entrants(&accounts, &runtime, subject.flat, has_su, &mut findings);
     let sudo = privileges::judge(subject.flat, &runtime, &entrants, &mut findings);
     setuid::judge(&all, &accounts, &trust, &mut findings);
+    // A base whose program and list were both exchanged looks the same from here.
+    if trust.is_guessed() && findings.iter().any(|it| it.rule == "setuid-known") {
+        findings.push(Finding::of_config(
+            "base-unproven",
+            Severity::Info,
+            "only the image itself says what its lowest layer should hold: \
+             the package database there vouches for what runs as root, and for itself"
+                .to_owned(),
+        ));
+    }
     let knows = entrants.iter().any(|entrant| entrant.is_open);
     load(&mut loaded, &runtime, &sudo, knows, &mut findings);
     loaded.finish(&mut findings);

@@ -27,7 +27,7 @@ pub(super) fn judge(
         let shown = ownership(item.uid, item.gid, item.mode);
         if item.is_setuid() {
             if item.uid == 0 && known::is_setuid(name) {
-                let (rule, severity, message) = of_known(vouch, "setuid root", true, trust);
+                let (rule, severity, message) = of_known(vouch, "setuid root", true);
                 push(rule, severity, format!("{message} ({shown})"));
             } else {
                 let (severity, whom) = if item.uid == 0 {
@@ -46,7 +46,6 @@ pub(super) fn judge(
                     vouch,
                     "setgid",
                     accounts.privileged_group(item.gid).is_some(),
-                    trust,
                 );
                 push(rule, severity, format!("{message} ({shown})"));
             } else {
@@ -63,8 +62,7 @@ pub(super) fn judge(
             let usual = known::capabilities(name)
                 .is_some_and(|usual| !capability.malformed && capability.bits & !usual == 0);
             if usual && vouch != Vouch::Changed {
-                let (rule, severity, message) =
-                    of_known(vouch, &words, capability.is_dangerous(), trust);
+                let (rule, severity, message) = of_known(vouch, &words, capability.is_dangerous());
                 push(rule, severity, message);
             } else {
                 let severity = if capability.is_dangerous() {
@@ -84,27 +82,13 @@ pub(super) fn judge(
 }
 
 /// What is said of a program that distributions ship so; `grave` where what it gives is as good as root.
-fn of_known(
-    vouch: Vouch,
-    what: &str,
-    grave: bool,
-    trust: &Trust<'_>,
-) -> (&'static str, Severity, String) {
+fn of_known(vouch: Vouch, what: &str, grave: bool) -> (&'static str, Severity, String) {
     let severity = if grave {
         Severity::High
     } else {
         Severity::Medium
     };
     match vouch {
-        // A base whose program and list were both exchanged looks the same from here.
-        Vouch::AsShipped if trust.is_guessed() => (
-            "setuid-known",
-            Severity::Info,
-            format!(
-                "is {what}, as the package database of the lowest layer has it, which vouches for itself: \
-                 name the base that you trust with `--trusted-base`"
-            ),
-        ),
         Vouch::AsShipped => (
             "setuid-known",
             Severity::Info,

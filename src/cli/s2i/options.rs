@@ -74,7 +74,7 @@ impl DaemonArgs {
             ));
         }
         if self.loglevel.is_some_and(|level| level >= 3) {
-            super::super::host::log_all();
+            super::super::logging::all();
         }
     }
 }
@@ -344,6 +344,7 @@ impl OursArgs {
             builder: Some(builder.to_owned()),
             allowed_builders: Vec::new(),
             runtime_image,
+            twin: false,
             auto_apt: false,
             env,
             build_env: self.build_env.clone(),

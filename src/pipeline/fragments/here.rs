@@ -86,9 +86,8 @@ fn skeleton(context: Context<'_>, base: &Base, scratch: &Path) -> Result<PathBuf
 
 /// What uv calls the platform of the base image; `None` where it has no word for it.
 fn platform(base: &Base) -> Option<String> {
-    let machine = match std::env::consts::ARCH {
-        known @ ("x86_64" | "aarch64") => known,
-        _ => return None,
+    let machine @ ("x86_64" | "aarch64") = std::env::consts::ARCH else {
+        return None;
     };
     let minor: u32 = base.python.libc.strip_prefix("glibc 2.")?.parse().ok()?;
     let known = GLIBC.iter().rev().find(|known| **known <= minor)?;
@@ -150,9 +149,7 @@ pub(super) fn resolver(given: Given<'_>, here: &Here, job: Job) -> Result<Outcom
         return Err(BuildError::Interrupted.into());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let tail = said
-        .lines()
-        .map(|line| inputs.redactor.clean(line).to_string());
+    let tail = said.lines().map(|line| inputs.redactor.clean(line).clone());
     Ok(Outcome {
         exit: Exit::Code(output.status.code().unwrap_or(1)),
         tail: tail.collect(),

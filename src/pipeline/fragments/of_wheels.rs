@@ -9,13 +9,14 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use crate::app::requirement::normalize;
+
 use super::super::base::Base;
 use super::super::context::Context;
 use super::super::error::BuildError;
 use super::super::handover::open;
 use super::super::locked_wheel::{Artifact, LockedWheel, Pin};
 use super::super::record::Record;
-use super::super::split::normalized;
 use super::super::without_sandbox::Interpreter;
 use super::download::{MAX_WHEEL, directory};
 use super::here::Here;
@@ -54,7 +55,7 @@ pub(in super::super) fn give_wheels(
 /// The wheels of an image, by what it says of itself.
 fn wheels_of(record: &Record) -> impl Iterator<Item = LockedWheel> {
     record.wheels.iter().filter_map(|(file, hash)| {
-        let name = normalized(file.split('-').next()?);
+        let name = normalize(file.split('-').next()?);
         let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
         let (name, version) = record.resolved.iter().find(|(known, _)| *known == name)?;
         is_hash.then(|| LockedWheel {

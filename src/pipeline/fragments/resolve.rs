@@ -18,13 +18,17 @@ use super::super::error::BuildError;
 use super::super::locked::Locked;
 use super::super::locked_wheel::{Artifact, LockedWheel, Pin};
 use super::super::overlay::overlay_owned;
-use super::super::split::normalized;
 use super::super::trusted::{self, Job};
 use super::stop::Stop;
 use super::{Given, Reach, here};
+use crate::app::requirement::normalize;
 
 /// Largest lock file that is read, in bytes.
 const MAX_LOCK: u64 = 16 * 1024 * 1024;
+
+/// An index that does not answer is told within ten seconds: three attempts, and two seconds for each to get
+/// a connection, which is for the packet that asks for it to be sent twice.
+const PATIENCE: [(&str, &str); 2] = [("UV_HTTP_RETRIES", "2"), ("UV_HTTP_CONNECT_TIMEOUT", "2")];
 
 /// All that the list and the server need, by name; or why that cannot be told.
 pub(super) fn resolve(given: Given<'_>, reach: Reach) -> Result<Vec<LockedWheel>, Stop> {
@@ -58,7 +62,7 @@ pub(super) fn resolve(given: Given<'_>, reach: Reach) -> Result<Vec<LockedWheel>
         .iter()
         .map(String::as_str)
         .chain(agent.flat_map(|agent| agent.packages(&names)))
-        .filter(|name| !names.contains(&normalized(name)))
+        .filter(|name| !names.contains(&normalize(name)))
         .map(|name| pinned(name, base.python.minor()))
         .collect();
     if !server.is_empty() {
@@ -134,6 +138,7 @@ fn compile(
             (excluded_file.clone(), excluded),
         ],
         output: Some((output.clone(), inside.clone())),
+        defaults: &PATIENCE,
     };
     // What is wrong is said by the installation in one go, where everybody looks for it.
     let outcome = match given.here {
@@ -210,7 +215,7 @@ fn pins(lock: &str, target: &Target) -> Option<Vec<LockedWheel>> {
         }
         found.push(LockedWheel {
             pin: Pin {
-                name: normalized(&package.name),
+                name: normalize(&package.name),
                 version,
                 wheel: wheel.sha256()?,
             },

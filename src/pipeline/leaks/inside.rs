@@ -1,10 +1,13 @@
 //! Files in files: what gzip, zip and tar files of a layer hold is searched too, up to a bound, because
 //! a build makes wheels, source archives and compressed static files of what it finds.
 
+use std::collections::HashMap;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
+
+use crate::source::zip_directory::Header;
 
 /// A larger file is not looked into.
 const MOST_PACKED: usize = 64 << 20;
@@ -126,6 +129,7 @@ impl Look<'_> {
                         self.member(&name, file, depth);
                     }
                 }
+                self.hidden(bytes, &archive, depth);
             }
             Some(Kind::Tar) => {
                 let mut archive = tar::Archive::new(bytes);
@@ -139,6 +143,26 @@ impl Look<'_> {
                 }
             }
             None => {}
+        }
+    }
+
+    /// Members of a zip file that another of the same name hides from its reader.
+    fn hidden(&mut self, bytes: &[u8], archive: &zip::ZipArchive<Cursor<&[u8]>>, depth: usize) {
+        let mut directory = Cursor::new(bytes);
+        directory.set_position(archive.central_directory_start());
+        let Ok(start) = usize::try_from(archive.offset()) else {
+            return;
+        };
+        let mut seen = HashMap::<Vec<u8>, Header>::new();
+        // The last of a name is the one that the reader has.
+        while let Ok(Some(header)) = Header::read(&mut directory) {
+            let Some(before) = seen.insert(header.name.clone(), header) else {
+                continue;
+            };
+            if let Some(member) = before.member(bytes, start) {
+                let name = String::from_utf8_lossy(&before.name);
+                self.member(&name, member, depth);
+            }
         }
     }
 

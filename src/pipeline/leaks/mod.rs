@@ -12,21 +12,27 @@
 //! A find is an error that names the file, never the bytes.
 
 mod inside;
+mod kept;
 mod search;
 #[cfg(test)]
 mod tests;
 mod unwrap;
 
+use std::io::Write as _;
+
 use crate::audit::tokens_in;
+use crate::oci::{Sha256Writer, sha256_hex};
 
 use super::error::BuildError;
 use super::request::Request;
-use super::secrets::{Form, LEAST, Redactor, credentials_in, fields, forms, is_secret, passwords};
+use super::secrets::{
+    Form, LEAST, Redactor, credentials_in, fields, forms, is_secret, parameters, passwords,
+};
 use search::Patterns;
 pub(super) use search::Search;
 
-/// A password of an index's or a proxy's URL is looked for from this length on: nobody said that it
-/// is a secret that stands nowhere by chance.
+/// A password of an index's or a proxy's URL of the host is looked for from this length on: nobody said
+/// that it is a secret that stands nowhere by chance.
 const LEAST_PASSWORD: usize = 12;
 
 /// Text without white space is looked for across the ends of lines from this length on.
@@ -35,6 +41,8 @@ const LEAST_WRAPPED: usize = 16;
 /// The secrets of a build, ready to be looked for.
 pub(super) struct Leaks {
     names: Vec<String>,
+    /// The hash of all of them.
+    fingerprint: String,
     plain: Option<Patterns>,
     /// Without white space and quotation marks.
     unwrapped: Option<Patterns>,
@@ -61,8 +69,11 @@ impl Leaks {
                 for token in tokens_in(value.as_bytes()) {
                     all.push((format!("the token in {option} {name}"), token.to_vec()));
                 }
+                for word in parameters(value) {
+                    all.push((format!("the login in {option} {name}"), word.into_bytes()));
+                }
                 let value = value.trim();
-                if option == of_build.0 && is_secret(name) && value.len() >= LEAST_PASSWORD {
+                if option == of_build.0 && is_secret(name) {
                     all.push((format!("the value of {option} {name}"), value.into()));
                 }
             }
@@ -73,10 +84,13 @@ impl Leaks {
     fn of(secrets: Vec<(String, Vec<u8>)>, redactor: Redactor) -> Self {
         let (mut plain, mut unwrapped, mut decoded) = (Vec::new(), Vec::new(), Vec::new());
         let mut names = Vec::new();
+        let mut all = Sha256Writer::new(std::io::sink());
         for (name, secret) in secrets {
             if secret.len() < LEAST {
                 continue;
             }
+            // A sink takes all.
+            let _ = all.write_all(sha256_hex(&secret).as_bytes());
             let owner = names.len();
             names.push(name);
             let joined = unwrap::joined(&secret);
@@ -102,6 +116,7 @@ impl Leaks {
         }
         Self {
             names,
+            fingerprint: all.finish().1.to_string(),
             plain: Patterns::new(plain),
             unwrapped: Patterns::new(unwrapped),
             decoded: Patterns::new(decoded),
@@ -112,6 +127,16 @@ impl Leaks {
     /// Somebody who watches a layer being written; nobody where there is nothing to look for.
     pub(super) fn search(&self) -> Option<Search<'_>> {
         (!self.names.is_empty()).then(|| Search::new(self))
+    }
+
+    /// Stands for what is looked for, in keys.
+    fn fingerprint(&self) -> Option<&str> {
+        (!self.names.is_empty()).then_some(self.fingerprint.as_str())
+    }
+
+    /// Whether there is nothing to look for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.names.is_empty()
     }
 
     /// Looks through a document that is not a layer.

@@ -96,6 +96,14 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// The next file begins.
+    pub(super) fn file(&mut self, path: &Path) {
+        self.place = format!("/{}", path.display());
+        self.archive = Kept::of(path);
+        self.feed(path.as_os_str().as_bytes());
+        self.finish_file();
+    }
+
     /// A whole document, not one of a layer.
     pub(super) fn document(&mut self, place: &str, bytes: &[u8]) {
         place.clone_into(&mut self.place);
@@ -166,10 +174,7 @@ impl Sink for Search<'_> {
 
 impl Witness for Search<'_> {
     fn member(&mut self, member: &Member) {
-        self.place = format!("/{}", member.path.display());
-        self.archive = Kept::of(&member.path);
-        self.feed(member.path.as_os_str().as_bytes());
-        self.finish_file();
+        self.file(&member.path);
         if let MemberKind::Symlink(target) | MemberKind::HardLink(target) = &member.kind {
             self.feed(Path::new(target).as_os_str().as_bytes());
             self.finish_file();

@@ -252,6 +252,27 @@ fn files_in_files_are_searched() {
         let packed = pack(&text);
         let _ = told(&leaks, name, &packed[..packed.len() / 2]);
     }
+    // Readers of zip files take the last of a name.
+    for method in [
+        ::zip::CompressionMethod::Deflated,
+        ::zip::CompressionMethod::Stored,
+    ] {
+        let mut writer = ::zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        let options = ::zip::write::SimpleFileOptions::default().compression_method(method);
+        for (name, bytes) in [("first.txt", &text[..]), ("other.txt", b"nothing")] {
+            writer.start_file(name, options).unwrap();
+            writer.write_all(bytes).unwrap();
+        }
+        let mut packed = writer.finish().unwrap().into_inner();
+        while let Some(at) = packed.windows(9).position(|part| part == b"other.txt") {
+            packed[at..at + 9].copy_from_slice(b"first.txt");
+        }
+        // Stored, it would be found in the file as it is.
+        packed.splice(0..0, *b"#!/bin/python\n");
+        let packed = gzip(&packed);
+        let told_of = told(&leaks, "a.gz", &packed).unwrap();
+        assert!(told_of.contains("first.txt") || method == ::zip::CompressionMethod::Stored);
+    }
     // As deep as four, and no deeper; a bomb ends.
     let deep = |times: usize| (0..times).fold(text.clone(), |text, _| gzip(&text));
     assert!(told(&leaks, "a", &deep(4)).is_some());

@@ -155,6 +155,34 @@ fn is_searched(image: &Merged<'_>, need: &Need, name: &str) -> bool {
 }
 
 impl Missing {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Those of them that the other does not lack.
+    pub(super) fn beyond(&self, other: &Self) -> Self {
+        let known: HashSet<&str> = other.0.iter().map(|it| it.name.as_str()).collect();
+        let more = self.0.iter().filter(|it| !known.contains(it.name.as_str()));
+        Self(more.cloned().collect())
+    }
+
+    /// `libapr-1.so.0 (Debian's libapr1), libx.so.1`
+    pub(super) fn in_words(&self) -> String {
+        let mut words: Vec<String> = self
+            .0
+            .iter()
+            .take(TOLD)
+            .map(|library| match &library.package {
+                Some(package) => format!("{} (Debian's {package})", library.name),
+                None => library.name.clone(),
+            })
+            .collect();
+        if self.0.len() > TOLD {
+            words.push(format!("{} more", self.0.len() - TOLD));
+        }
+        printable(&words.join(", "))
+    }
+
     /// The packages that have them.
     pub(super) fn packages(&self) -> BTreeSet<String> {
         let packages = self.0.iter().filter_map(|library| library.package.clone());
@@ -277,6 +305,13 @@ mod tests {
         a.so (and one other file) needs libxcb.so.1, which debian-12-python-3.11 does not have; --auto-apt adds Debian's libxcb1, or a line `libxcb1` in Aptfile does
         ");
         assert_eq!(of_objects(&[], &[], &[]), Missing::default());
+        let known = Missing(missing.0[..1].to_vec());
+        assert_eq!(
+            missing.beyond(&known).in_words(),
+            "libxcb.so.1 (Debian's libxcb1)"
+        );
+        assert_eq!(known.in_words(), "libelse.so.1");
+        assert!(known.beyond(&missing).is_empty());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::s2i::scripts::{ASSEMBLE, MAX_SCRIPT, RUN};
 
 use super::super::context::Context;
 use super::super::error::BuildError;
+use super::super::leaks::Leaks;
 use super::base_image;
 use super::build_root::BuildRoot;
 use super::commit::{Changes, Outcome};
@@ -134,6 +135,6 @@ fn assemble(
     }
     .run(plan.request, progress);
     injected.directories.remove_empty();
-    packages.bound(progress)?;
+    packages.close(&Leaks::of_scripts(&plan.request.common), progress)?;
     ran
 }

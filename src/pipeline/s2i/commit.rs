@@ -92,6 +92,9 @@ pub(super) fn commit(context: Context<'_>, parts: &Parts<'_>) -> Result<Committe
     }
     for made in &result.layers {
         let titled = &made.titled;
+        if hit {
+            draft.search(&titled.layer);
+        }
         draft.push(&NewLayer {
             layer: &titled.layer,
             title: &titled.title,

@@ -11,7 +11,7 @@ use crate::rootfs::{Merged, Seen, User};
 use crate::s2i::Injection;
 use crate::sandbox::Mount;
 
-use super::build_root::{BuildRoot, MadeForNow, make};
+use super::build_root::{self, BuildRoot, MadeForNow, make};
 use super::error::S2iBuildError;
 
 /// Files up to this size are held in memory and lie on a tmpfs; larger ones are copied.
@@ -257,6 +257,7 @@ impl Plan<'_> {
                         let copy = self.fresh()?;
                         make(&copy, 0o755)?;
                         lay_out(&copy, children)?;
+                        build_root::give_all(&copy, self.user)?;
                         self.mounts.push(bind(copy, target));
                     } else {
                         self.place
@@ -283,6 +284,7 @@ impl Plan<'_> {
     fn copy_of_file(&mut self, source: &Path) -> Result<PathBuf, S2iBuildError> {
         let copy = self.fresh()?;
         copy_file(source, &copy)?;
+        build_root::give(&copy, self.user)?;
         Ok(copy)
     }
 }

@@ -35,10 +35,14 @@ mod runtime;
 mod scripts;
 mod usage;
 
+use std::path::Path;
+
 use serde_json::json;
 
 use crate::oci::Digest;
 use crate::progress::Progress;
+use crate::s2i::scripts::{ASSEMBLE, IN_SOURCE};
+use crate::source::Tree;
 use crate::store::Store;
 
 use super::context::Context;
@@ -51,7 +55,7 @@ use super::leaks::Leaks;
 use super::plan::Reading;
 use super::record::Record;
 use super::report::{Built, CacheReport, CacheState};
-use super::sandbox_inputs::PASSED_ON;
+use super::sandbox_inputs::{NPM_REGISTRY, PASSED_ON};
 use super::timings::Timings;
 use super::{audit_gate, two_phases};
 use base_image::BaseImage;
@@ -69,10 +73,11 @@ pub use usage::usage;
 
 /// Whether the image by this name, which is pulled when it is not in the store, is an S2I builder that
 /// [`build`] is for, and not one of ours: it says where its scripts are, has triggers, or has an
-/// `assemble` where images have theirs that say nothing.
+/// `assemble` where images have theirs that say nothing, or the source has one.
 pub fn is_builder(
     store: &Store,
     reference: &str,
+    tree: &Tree,
     policy: PullPolicy,
     progress: &dyn Progress,
 ) -> Result<bool, BuildError> {
@@ -80,7 +85,13 @@ pub fn is_builder(
     if base_image::is_s2i_builder(&image) {
         return Ok(true);
     }
-    Ok(!base_image::is_ours(&image) && BaseImage::new(store, reference, image)?.has_assemble())
+    if base_image::is_ours(&image) {
+        return Ok(false);
+    }
+    let in_source = IN_SOURCE
+        .iter()
+        .any(|place| tree.get(&Path::new(place).join(ASSEMBLE)).is_some());
+    Ok(in_source || BaseImage::new(store, reference, image)?.has_assemble())
 }
 
 /// Builds an image with the scripts of an S2I builder, gives it its name in the store, ships it.
@@ -236,6 +247,7 @@ fn say_what_is_not_passed(request: &Request, progress: &dyn Progress) {
                 || name.ends_with("S_PROXY")
                 || name.ends_with("P_PROXY")
         })
+        .chain(NPM_REGISTRY.iter().copied())
         .filter(|name| common.host_env.contains_key(*name))
         .filter(|name| {
             let mut said = common.env.iter().chain(&common.build_env);

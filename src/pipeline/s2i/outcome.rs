@@ -15,7 +15,7 @@ use super::incremental;
 use super::plan::Plan;
 
 /// Raised when the same question has another answer.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// Everything that decides what the scripts give. `restored`: artifacts of an earlier build have part
 /// in it.
@@ -54,6 +54,11 @@ fn inputs(plan: &Plan<'_>, source: &Digest, restored: bool) -> Result<Inputs, Bu
     inputs.add_variables("the build variable", &request.common.build_env)?;
     let secrets: Vec<_> = request.common.secrets.iter().map(|s| &s.id).collect();
     inputs.add("the list of secrets", &secrets)?;
+    inputs.add("--network", &format!("{:?}", request.common.network))?;
+    inputs.add(
+        "--max-layer and --max-written",
+        &request.common.budget.bounds(),
+    )?;
     inputs.add("what is injected", &plan.injections.digest)?;
     inputs.add("--split", &request.split)?;
     inputs.add("the compression", &request.common.compression.to_string())?;

@@ -20,6 +20,7 @@ use crate::source::Origin;
 use crate::store::Store;
 
 use super::super::BuildError;
+use super::super::leaks::Leaks;
 use super::base_image::BaseImage;
 use super::build_root::{self, BuildRoot};
 use super::request::{Request, Source};
@@ -105,19 +106,24 @@ impl PackageCache {
         }
     }
 
-    /// Removes what has become too large to keep.
-    pub(super) fn bound(self, progress: &dyn Progress) -> Result<(), BuildError> {
+    /// Removes what has become too large to keep, and what has one of these in it: the next build,
+    /// which is not given them, would find them there.
+    pub(super) fn close(self, leaks: &Leaks, progress: &dyn Progress) -> Result<(), BuildError> {
         if !self.lasting {
             return Ok(());
         }
         let size = size(&self.directory);
-        if size > MAX {
-            progress.warning(&format!(
-                "the cache of pip and npm for this application has grown to {}, and is removed",
-                human_size(size)
-            ));
-            remove_tree(&self.directory)?;
-        }
+        let because = if size > MAX {
+            format!("has grown to {}", human_size(size))
+        } else if let Err(found) = leaks.check_tree(&self.directory) {
+            format!("is not fit for the next build ({found})")
+        } else {
+            return Ok(());
+        };
+        progress.warning(&format!(
+            "the cache of pip and npm for this application {because}, and is removed"
+        ));
+        remove_tree(&self.directory)?;
         Ok(())
     }
 }
@@ -132,19 +138,19 @@ fn application(owner: Owner<'_>) -> Option<String> {
         (name.registry().to_owned(), name.repository())
     });
     let commit = owner.source.tree.commit.as_ref();
+    // A checkout of continuous integration lies at one path for all applications.
+    let of_this_machine = |path: &Path| {
+        name.as_ref()?;
+        let path = fs::canonicalize(path).ok()?;
+        let remote = commit.and_then(|commit| commit.remote.as_ref());
+        Some(json!(["directory", path.to_string_lossy(), remote]))
+    };
     let source = match &common.source.origin {
-        Origin::Git(_) => {
-            let text = common.source.origin.to_string();
-            let url = text.split('#').next().unwrap_or_default().to_owned();
-            json!(["git", url])
-        }
-        // A checkout of continuous integration lies at one path for all applications.
-        Origin::Directory(path) => {
-            name.as_ref()?;
-            let path = fs::canonicalize(path).ok()?;
-            let remote = commit.and_then(|commit| commit.remote.as_ref());
-            json!(["directory", path.to_string_lossy(), remote])
-        }
+        Origin::Git(url) => match url.path() {
+            Some(path) => of_this_machine(&path)?,
+            None => json!(["git", url.address()]),
+        },
+        Origin::Directory(path) => of_this_machine(path)?,
         Origin::Archive(_) | Origin::Stdin => return None,
     };
     let key = json!([

@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
+use crate::s2i::environment;
 use crate::s2i::labels::DEFAULT_DESTINATION;
 use crate::s2i::scripts::{ASSEMBLE, RUN, Scripts};
-use crate::s2i::{Where, environment};
 
 use super::super::context::Context;
 use super::super::error::BuildError;
@@ -81,18 +81,7 @@ pub(super) fn plan<'a>(
             scripts.insert(RUN.to_owned(), places.require(RUN)?);
         }
     }
-    if builder.labels.scripts_url.is_none()
-        && let Some(url) = &request.image_scripts_url
-        && scripts
-            .values()
-            .any(|script| matches!(script, Where::Image(_)))
-    {
-        progress.step(&format!(
-            "---> {} has no label io.openshift.s2i.scripts-url: its scripts are those at {}",
-            builder.reference,
-            download::shown(url)
-        ));
-    }
+    places.say_without_label(scripts.values(), progress);
     let runtime_scripts = match runtime {
         Some(runtime) => runtime::scripts(request, source, builder, runtime)?,
         None => Scripts::new(),

@@ -91,7 +91,7 @@ pub(super) fn mounts(request: &Request) -> Result<Vec<Mount>, BuildError> {
 fn capabilities(request: &Request) -> Result<Vec<Capability>, S2iBuildError> {
     let mut kept = Capability::ALL.to_vec();
     for name in &request.cap_drop {
-        let upper = name.to_ascii_uppercase();
+        let upper = name.trim().to_ascii_uppercase();
         let wanted = upper.strip_prefix("CAP_").unwrap_or(&upper);
         if wanted == "ALL" {
             return Ok(Vec::new());

@@ -23,8 +23,10 @@ pub(super) struct Places<'a> {
     source: Option<&'a Tree>,
     /// The image's label, or what stands for one.
     image: Option<(&'a ScriptsUrl, Word<'a>)>,
-    /// The image's files.
+    is_labelled: bool,
+    /// The image's files, and its name.
     files: Merged<'a>,
+    reference: &'a str,
 }
 
 impl<'a> Places<'a> {
@@ -48,8 +50,36 @@ impl<'a> Places<'a> {
             image: label
                 .map(|url| (url, Word::Image(&on.reference)))
                 .or(otherwise.map(|url| (url, record(request.image_scripts_url_recorded)))),
+            is_labelled: label.is_some(),
             files: on.merged(),
+            reference: &on.reference,
         }
+    }
+
+    /// Says where scripts of an image are that does not say so itself.
+    pub(super) fn say_without_label<'s>(
+        &self,
+        scripts: impl IntoIterator<Item = &'s Where>,
+        progress: &dyn Progress,
+    ) {
+        let Some(url) = &self.request.image_scripts_url else {
+            return;
+        };
+        let ScriptsUrl::Image(directory) = url else {
+            return;
+        };
+        let there = |script: &Where| match script {
+            Where::Image(path) => Path::new(path).starts_with(directory),
+            Where::External { .. } => false,
+        };
+        if self.is_labelled || !scripts.into_iter().any(there) {
+            return;
+        }
+        progress.step(&format!(
+            "---> {} has no label io.openshift.s2i.scripts-url: its scripts are those at {}",
+            self.reference,
+            shown(url)
+        ));
     }
 
     /// The same without what the user and the source have.

@@ -38,6 +38,7 @@ pub fn usage(
         download::must_have_some(request, url, word)?;
     }
     let script = places.require(USAGE)?;
+    places.say_without_label([&script], progress);
     let place = BuildRoot::new(store, &on, "usage")?;
     let user = on.user(on.image.config.user(), "USER")?;
     let destination = "/tmp";

@@ -3,17 +3,41 @@
 /// Whether a variable's name says that its value is secret.
 pub(in super::super) fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    [
+    let anywhere = [
         "PASSWORD",
         "PASSWD",
+        "PASSPHRASE",
         "SECRET",
         "TOKEN",
         "API_KEY",
+        "APIKEY",
+        "ACCESS_KEY",
         "PRIVATE_KEY",
         "CREDENTIAL",
-    ]
-    .iter()
-    .any(|word| name.contains(word))
+    ];
+    // `DB_PASS`, npm's `_auth`; but not `PASS_COUNT`, and `PWD` is a directory.
+    let last = ["_PASS", "_PWD", "_AUTH"];
+    !name.ends_with("_KEY_ID")
+        && (anywhere.iter().any(|word| name.contains(word))
+            || last.iter().any(|word| name.ends_with(word)))
+}
+
+/// The values of parameters in the URLs of a value that are logins (`?token=…`).
+pub(in super::super) fn parameters(value: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for word in value.split_whitespace() {
+        let Some((_, query)) = word.split_once('?') else {
+            continue;
+        };
+        for pair in query.split(['&', ';', '#']) {
+            if let Some((name, value)) = pair.split_once('=')
+                && (is_secret(name) || ["key", "auth", "sig", "signature"].contains(&name))
+            {
+                found.push(value.to_owned());
+            }
+        }
+    }
+    found
 }
 
 /// The logins of the URLs in a value. What is no URL may be a proxy's address: `me:word@proxy:8080`.
@@ -168,11 +192,29 @@ mod tests {
     }
 
     #[test]
+    fn logins_among_the_parameters_of_urls_are_found() {
+        assert_eq!(
+            parameters(
+                "https://a.example/x?page=2&access_token=abcdefgh#top http://b/?key=zyxwvuts"
+            ),
+            ["abcdefgh", "zyxwvuts"]
+        );
+        assert!(parameters("a=b https://a.example/token=x").is_empty());
+    }
+
+    #[test]
     fn names_tell_which_values_are_secret() {
         for (name, secret) in [
             ("PIP_TOKEN", true),
             ("db_password", true),
             ("AWS_SECRET_ACCESS_KEY", true),
+            ("npm_config__auth", true),
+            ("DB_PASS", true),
+            ("REGISTRY_AUTH", true),
+            ("AWS_ACCESS_KEY", true),
+            ("AWS_ACCESS_KEY_ID", false),
+            ("PWD", false),
+            ("AUTH_BACKEND", false),
             ("DJANGO_SETTINGS_MODULE", false),
             ("KEYBOARD", false),
         ] {

@@ -7,5 +7,5 @@ mod redactor;
 
 pub(super) use fields::{LEAST, fields};
 pub(super) use forms::{Form, forms};
-pub(super) use logins::{credentials_in, is_secret, passwords, without_credentials};
+pub(super) use logins::{credentials_in, is_secret, parameters, passwords, without_credentials};
 pub(super) use redactor::Redactor;

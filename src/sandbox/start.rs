@@ -1,0 +1,36 @@
+//! How this program is started as a child of itself: under which name, and with which descriptors. What
+//! the child does then is in `dispatch`.
+
+use std::os::fd::RawFd;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use super::sys;
+
+/// The name under which this program is started as a child of ourselves.
+pub(super) const MAGIC: &str = "warpdrive-sandbox";
+
+/// Lets a command's child inherit these descriptors.
+pub(super) fn keep_on_exec(command: &mut Command, numbers: Vec<RawFd>) {
+    // SAFETY: the closure only calls fcntl, which is async-signal-safe.
+    unsafe {
+        command.pre_exec(move || {
+            numbers
+                .iter()
+                .try_for_each(|number| sys::keep_on_exec(*number))
+        });
+    }
+}
+
+/// Makes a command start in a session of its own, so that it outlives our terminal: for the
+/// supervisor of a container in the background. Its program may be `/proc/self/exe`; after
+/// [`super::enter`] this process's executable has no other name.
+pub fn in_new_session(command: &mut Command) -> &mut Command {
+    // SAFETY: one setsid, which is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::setsid()?;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,117 @@
+//! A directory of somebody else's: read without following a link in it, written file by file, each whole.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat};
+use rustix::io::Errno;
+
+use super::archive::Output;
+use super::content::Layout;
+use super::error::TransportError;
+
+/// A directory whose files are opened without following any link in it.
+pub(super) struct Directory {
+    path: PathBuf,
+    fd: OwnedFd,
+}
+
+impl Directory {
+    pub(super) fn open(path: &Path) -> Result<Self, TransportError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = openat(CWD, path, flags, Mode::empty())
+            .map_err(|error| TransportError::io("open", path, error.into()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            fd,
+        })
+    }
+
+    /// Until it is dropped, no other program that asks for the lock writes here.
+    pub(super) fn lock(&self) -> Result<(), TransportError> {
+        flock(&self.fd, FlockOperation::LockExclusive)
+            .map_err(|error| TransportError::io("lock", &self.path, error.into()))
+    }
+}
+
+impl Layout for Directory {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn open(&self, name: &str) -> Result<Option<Box<dyn Read + '_>>, TransportError> {
+        let failed = |error: io::Error| TransportError::io("open", &self.path.join(name), error);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let (folders, file) = name.rsplit_once('/').unwrap_or(("", name));
+        let mut parent: Option<OwnedFd> = None;
+        let mut step = |name: &str, flags: OFlags| {
+            let opened = match &parent {
+                Some(parent) => openat(parent, name, flags, Mode::empty()),
+                None => openat(&self.fd, name, flags, Mode::empty()),
+            };
+            match opened {
+                Ok(fd) => {
+                    parent = Some(fd);
+                    Ok(true)
+                }
+                Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+                Err(error) => Err(failed(error.into())),
+            }
+        };
+        for folder in folders.split('/').filter(|folder| !folder.is_empty()) {
+            if !step(folder, flags | OFlags::DIRECTORY)? {
+                return Ok(None);
+            }
+        }
+        // NONBLOCK: a FIFO in the place of a file would wait for ever.
+        if !step(file, flags | OFlags::NONBLOCK)? {
+            return Ok(None);
+        }
+        let Some(fd) = parent else {
+            return Ok(None);
+        };
+        let stat = fstat(&fd).map_err(|error| failed(error.into()))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(TransportError::malformed(
+                &self.path,
+                format!("its {name} is not a file"),
+            ));
+        }
+        Ok(Some(Box::new(File::from(fd))))
+    }
+}
+
+/// Writes a file whole or not at all.
+pub(super) fn place(
+    target: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> Result<(), TransportError>,
+) -> Result<(), TransportError> {
+    let mut output = Output::beside(target)?;
+    fill(output.writer())?;
+    output.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn links_in_a_layout_are_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = dir.path().join("outside");
+        fs::write(&outside, b"{}").unwrap();
+        let root = dir.path().join("layout");
+        fs::create_dir_all(root.join("blobs")).unwrap();
+        std::os::unix::fs::symlink(&outside, root.join("index.json")).unwrap();
+        std::os::unix::fs::symlink(dir.path(), root.join("blobs/sha256")).unwrap();
+        fs::create_dir(root.join("oci-layout")).unwrap();
+        let layout = Directory::open(&root).unwrap();
+        assert!(layout.open("index.json").is_err());
+        assert!(!matches!(layout.open("blobs/sha256/outside"), Ok(Some(_))));
+        assert!(layout.open("oci-layout").is_err());
+        assert!(layout.open("missing/x").unwrap().is_none());
+    }
+}
