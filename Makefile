@@ -36,6 +36,7 @@ ifndef BENCH_WARPDRIVE
 	$(CARGO) build --locked --release
 endif
 	python3 benches/compare $(BENCH_PROGRAM)
+	python3 benches/fresh-machine $(BENCH_PROGRAM)
 	python3 benches/compare/bounds.py $(BENCH_PROGRAM)
 	python3 benches/compare/profile.py $(BENCH_PROGRAM)
 	benches/foreign-builder $(BENCH_PROGRAM)

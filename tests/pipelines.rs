@@ -451,6 +451,80 @@ impl<'c> Run<'c> {
     }
 }
 
+/// The step that has the login writes the cache, of wheels alone.
+#[test]
+fn the_step_that_pushes_fills_the_cache_and_takes_nothing_but_wheels() {
+    for file in ["tekton/task.yaml", "tekton/task-phases.yaml"] {
+        let task: Task = read(file);
+        let cluster = Cluster::new(PYTHON_311);
+        let source = copy_of(&example("flask"), true);
+        let expected = cluster.warpdrive.image("flask", source.path(), &[]);
+        let cache = cluster.registry.reference("team/cache");
+        let with_cache = |name: &str, write: &str| {
+            let mut run = Run::new(&cluster, &task, name, source.path());
+            run.params.insert("CACHE".into(), vec![cache.clone()]);
+            run.params.insert("CACHE_WRITE".into(), vec![write.into()]);
+            run
+        };
+        let fragments = || {
+            let mut tags = cluster.registry.tags("team/cache");
+            tags.retain(|tag| tag.starts_with("f1-"));
+            tags.sort();
+            tags
+        };
+        // Builds that are not to be trusted write nothing.
+        with_cache("untrusted", "false").succeeds(&task, &expected);
+        assert!(fragments().is_empty());
+        with_cache("trusted", "true").succeeds(&task, &expected);
+        let written = fragments();
+        assert!(written.len() > 5, "{written:?}");
+        // What root's build writes is the same: other content under one of these names would be an error.
+        let options = ["--cache-to", cache.as_str(), "--no-smoke"];
+        cluster.warpdrive.image("again", source.path(), &options);
+        assert_eq!(fragments(), written);
+        // The next one makes nothing.
+        let said = with_cache("next", "true").succeeds(&task, &expected);
+        assert!(
+            said[0].contains("distributions from the cache"),
+            "{}",
+            said[0]
+        );
+        assert!(!said[0].contains("Installed "), "{}", said[0]);
+
+        // A step before has put another content in the place of a wheel.
+        let more = copy_of(&example("flask"), true);
+        let list = more.path().join("requirements.txt");
+        fs::write(&list, "flask==3.1.3\nhumanize==4.17.0\n").unwrap();
+        let mut run = with_cache("forged", "true");
+        run.bound.insert("source".into(), more.path().to_owned());
+        readable(more.path());
+        let (push, before) = task.spec.steps.split_last().unwrap();
+        for step in before {
+            let output = run.run(&task, step);
+            assert!(output.status.success(), "{}: {}", step.name, words(&output));
+        }
+        let volume = if before.len() == 1 {
+            "out"
+        } else {
+            "dependencies"
+        };
+        let wheels = run.volumes[volume].join("wheels");
+        let [wheel] = &fs::read_dir(&wheels).unwrap().collect::<Vec<_>>()[..] else {
+            panic!("one wheel is new")
+        };
+        let wheel = wheel.as_ref().unwrap().path();
+        fs::remove_file(&wheel).unwrap();
+        fs::write(&wheel, "evil").unwrap();
+        readable(&wheels);
+        let output = run.run(&task, push);
+        assert!(output.status.success(), "{}", words(&output));
+        let expected =
+            "humanize 4.17.0 is not written to the cache: its content is not that of its hash";
+        assert!(words(&output).contains(expected), "{}", words(&output));
+        assert_eq!(fragments(), written);
+    }
+}
+
 #[test]
 fn the_tasks_steps_build_and_push_the_image_that_root_has() {
     let task: Task = read("tekton/task.yaml");

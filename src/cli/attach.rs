@@ -9,11 +9,12 @@ use crate::oci::Reference;
 use crate::pipeline::Transfers;
 use crate::registry::{Attachment, Client, ClientOptions};
 
+use super::access::RegistryArgs;
 use super::context::Context;
 use super::error::CommandError;
 use super::platform::platform;
 use super::progress::Console;
-use super::push::{RegistryArgs, target, tell};
+use super::push::{target, tell};
 
 /// Attach files to an image of a registry: a list of parts, a report, a signature
 ///

@@ -11,10 +11,10 @@ use crate::pipeline;
 use crate::registry::Client;
 use crate::store::Store;
 
+use super::access::RegistryArgs;
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::images::find;
-use super::push::RegistryArgs;
 
 /// Judge an image: its user, accounts, privileged files and secrets
 #[derive(Debug, clap::Args)]

@@ -12,11 +12,11 @@ use crate::registry::Client;
 use crate::sandbox::{self, IdMode};
 use crate::store::Store;
 
+use super::access::RegistryArgs;
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::printer::human_size;
 use super::progress::Console;
-use super::push::RegistryArgs;
 
 /// Make, list and look at builder images
 #[derive(Debug, clap::Args)]

@@ -24,6 +24,30 @@ pub(super) struct CacheArgs {
     write: bool,
 }
 
+/// The same for a step that only writes.
+#[derive(Debug, clap::Args)]
+pub(super) struct CacheToArgs {
+    /// With --wheels: write what the image's distributions give to this repository of a registry, for other
+    /// builds; may be given more than once
+    #[arg(long = "cache-to", value_name = "REPOSITORY")]
+    to: Vec<String>,
+    /// Whether --cache-to is heeded
+    #[arg(
+        long = "cache-write",
+        value_name = "BOOL",
+        default_value_t = true,
+        action = clap::ArgAction::Set
+    )]
+    write: bool,
+}
+
+impl CacheToArgs {
+    pub(super) fn cache(&self) -> Result<RemoteCache, CommandError> {
+        let to: &[String] = if self.write { &self.to } else { &[] };
+        RemoteCache::new(&[], to).map_err(CommandError::from)
+    }
+}
+
 impl CacheArgs {
     pub(super) fn cache(&self) -> Result<RemoteCache, CommandError> {
         let to: &[String] = if self.write { &self.to } else { &[] };

@@ -7,12 +7,12 @@ use crate::pipeline::Transfers;
 use crate::registry::{Client, ClientOptions, CopyOptions, Platforms};
 use crate::transport::{self, Destination, Place, Source};
 
+use super::access::RegistryArgs;
 use super::context::Context;
 use super::error::CommandError;
 use super::platform::{platform, platforms};
 use super::printer::human_size;
 use super::progress::Console;
-use super::push::RegistryArgs;
 
 /// Copy an image from one place to another
 ///

@@ -18,6 +18,7 @@ use crate::pipeline::{
 };
 use crate::transport::Destination;
 
+use super::access::AccessArgs;
 use super::audit::{is_strict, policy};
 use super::cache::CacheArgs;
 use super::context::Context;
@@ -25,7 +26,6 @@ use super::error::CommandError;
 use super::limits::{BuildNetwork, LimitArgs, WriteArgs};
 use super::printer::human_size;
 use super::progress::Console;
-use super::push::AccessArgs;
 use super::results::{ResultFile, Values, reporting};
 use super::source;
 
@@ -157,6 +157,9 @@ pub(super) struct Args {
     /// where they are: for pipelines with a step for each phase
     #[arg(long, value_name = "DIR", requires = "in_place")]
     dependencies: Option<PathBuf>,
+    /// With --in-place: write the wheels that this build has fetched to this directory, for `push --cache-to`
+    #[arg(long, value_name = "DIR", requires = "in_place")]
+    wheels: Option<PathBuf>,
     /// With --in-place: fence the code of the app and of its packages off by Landlock. `auto` needs the fence
     /// as soon as this step can read a credential
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = FenceWhen::Auto, requires = "in_place")]
@@ -508,6 +511,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         host_env: host_env(),
         expose_index_credentials: args.expose_index_credentials,
         handover: handover(args)?,
+        wheels: args.wheels.clone(),
         place: Place::Sandbox,
     })
 }

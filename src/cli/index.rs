@@ -8,10 +8,11 @@ use crate::pipeline::Transfers;
 use crate::progress::shown;
 use crate::registry::Client;
 
+use super::access::RegistryArgs;
 use super::context::Context;
 use super::error::CommandError;
 use super::progress::Console;
-use super::push::{RegistryArgs, target, tell};
+use super::push::{target, tell};
 
 /// Make an index of images for several platforms, in a registry
 #[derive(Debug, clap::Args)]

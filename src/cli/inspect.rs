@@ -16,13 +16,13 @@ use crate::registry::{self, Client, ClientOptions};
 use crate::store::{Image, Store};
 use crate::transport::{self, Place, TransportError};
 
+use super::access::RegistryArgs;
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::images::{created, find, platform, size};
 use super::platform::platform as platform_given;
 use super::printer::human_size;
 use super::progress::Console;
-use super::push::RegistryArgs;
 
 /// Show what an image is made of
 #[derive(Debug, clap::Args)]

@@ -8,9 +8,9 @@ use serde_json::json;
 
 use crate::registry::{AuthStore, Client};
 
+use super::access::RegistryArgs;
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
-use super::push::RegistryArgs;
 
 /// A password is not longer.
 const MAX_PASSWORD: u64 = 64 * 1024;

@@ -4,6 +4,7 @@
 //! catalogue that turns every error of the library into title, cause, remedy and exit code.
 //! [`app`] holds the commands that the executable inside images has too.
 
+mod access;
 mod attach;
 mod audit;
 mod builder;

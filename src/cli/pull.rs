@@ -6,10 +6,10 @@ use crate::oci::Reference;
 use crate::pipeline::Transfers;
 use crate::registry::{Client, ClientOptions};
 
+use super::access::RegistryArgs;
 use super::context::Context;
 use super::error::CommandError;
 use super::progress::Console;
-use super::push::RegistryArgs;
 
 /// Pull an image from a registry into the store
 ///

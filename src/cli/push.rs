@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap_complete::engine::ArgValueCandidates;
 use serde_json::json;
@@ -10,14 +9,17 @@ use serde_json::json;
 use crate::container::parse_size;
 use crate::layer::Compression;
 use crate::oci::{Descriptor, Reference};
-use crate::pipeline::{self, OnBase, Transfers};
+use crate::pipeline::{self, OnBase, Request, Transfers};
 use crate::pod::BaseFile;
 use crate::registry::{Blobs, Client, ClientOptions, PushReport};
 use crate::store::Store;
 use crate::transport::{self, Format, Place, Shape};
 
+use super::access::RegistryArgs;
+use super::cache::CacheToArgs;
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
+use super::image::request_of;
 use super::images::resolve;
 use super::printer::human_size;
 use super::progress::Console;
@@ -53,6 +55,12 @@ pub(super) struct Args {
     /// others is refused
     #[arg(long, value_name = "DIR", requires = "from")]
     dependencies: Option<PathBuf>,
+    /// With --from: wheels that the step which built the image has fetched (`image --wheels`). What is written to
+    /// the cache is made of them here, and of nothing else that the other step made
+    #[arg(long, value_name = "DIR", requires = "from")]
+    wheels: Option<PathBuf>,
+    #[command(flatten)]
+    cache: CacheToArgs,
     /// Write a result to a file: digest, url, size, commit, source-url, error-reason or error-message;
     /// may be given more than once
     #[arg(long, value_name = "NAME=FILE")]
@@ -75,54 +83,6 @@ pub(super) struct Args {
     /// One JSON object on stdout
     #[arg(long)]
     pub(super) json: bool,
-}
-
-/// How a registry is reached and logged in to.
-#[derive(Debug, clap::Args)]
-pub(super) struct RegistryArgs {
-    #[command(flatten)]
-    pub(super) access: AccessArgs,
-    /// Give up after this time, for example 90s or 15m, waits and further tries included
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    timeout: Option<Duration>,
-}
-
-/// The same without a limit.
-#[derive(Debug, Clone, Default, clap::Args)]
-pub(super) struct AccessArgs {
-    /// Auth file to look at first, as `podman login --authfile` writes it
-    #[arg(long, value_name = "FILE")]
-    pub(super) authfile: Option<PathBuf>,
-    /// Registry that may speak plain HTTP or have any certificate; also `WARPDRIVE_INSECURE_REGISTRIES`
-    #[arg(long, value_name = "HOST[:PORT]")]
-    insecure_registry: Vec<String>,
-    /// CA certificates (PEM) that count for every registry; may be given more than once
-    #[arg(long, value_name = "FILE")]
-    ca: Vec<PathBuf>,
-    /// Blobs that travel at once [default: 6, and up to 16 small ones]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    jobs: Option<u16>,
-}
-
-impl AccessArgs {
-    pub(super) fn options(&self) -> ClientOptions {
-        ClientOptions {
-            auth_files: self.authfile.iter().cloned().collect(),
-            insecure_registries: self.insecure_registry.clone(),
-            authorities: self.ca.clone(),
-            jobs: self.jobs.map(usize::from),
-            ..ClientOptions::default()
-        }
-    }
-}
-
-impl RegistryArgs {
-    pub(super) fn options(&self) -> ClientOptions {
-        ClientOptions {
-            limit: self.timeout,
-            ..self.access.options()
-        }
-    }
 }
 
 fn chunk_size(text: &str) -> Result<u64, String> {
@@ -183,6 +143,25 @@ fn push(args: &Args, context: &Context) -> Result<Values, CommandError> {
         )?,
         None => resolve(&store, &args.name)?,
     };
+    let cache = args.cache.cache()?;
+    if cache.is_written() {
+        crate::registry::set_defaults(args.registry.options());
+        let (Some(wheels), Some(base)) = (&args.wheels, &base) else {
+            return Err(CommandError::usage(
+                "--cache-to writes what wheels give on the base of an image of `builder push`, in a container \
+                 of that image",
+            )
+            .with_hint(
+                "name the wheels that the build step wrote, `--wheels DIR`; elsewhere, `warpdrive image \
+                 --cache-to` writes the cache",
+            ));
+        };
+        let request = Request {
+            cache,
+            ..request_of(std::slice::from_ref(&args.name))?
+        };
+        pipeline::share_wheels(&store, &request, &image, base, wheels, &console)?;
+    }
     let shape = Shape {
         compression: args.compression,
         format: args.format,

@@ -6,10 +6,10 @@ use crate::oci::Reference;
 use crate::progress::shown;
 use crate::registry::Client;
 
+use super::access::RegistryArgs;
 use super::context::Context;
 use super::error::CommandError;
 use super::printer::{human_size, table};
-use super::push::RegistryArgs;
 
 /// List what refers to an image of a registry: signatures, attestations, lists of parts
 #[derive(Debug, clap::Args)]

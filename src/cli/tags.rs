@@ -6,9 +6,9 @@ use crate::oci::Reference;
 use crate::progress::shown;
 use crate::registry::Client;
 
+use super::access::RegistryArgs;
 use super::context::Context;
 use super::error::CommandError;
-use super::push::RegistryArgs;
 
 /// List the tags of a repository of a registry
 #[derive(Debug, clap::Args)]

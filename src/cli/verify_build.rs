@@ -167,6 +167,7 @@ fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
         host_env: host_env(),
         expose_index_credentials: args.expose_index_credentials,
         handover: pipeline::Handover::Nothing,
+        wheels: None,
         place: pipeline::Place::Sandbox,
     })
 }

@@ -11,6 +11,7 @@ use crate::builder::python::Python;
 use crate::builder::{self, BuilderError, choose, debian, packages};
 use crate::layer::Budget;
 use crate::oci::{Digest, Reference, this_architecture};
+use crate::pod::BaseFile;
 use crate::progress::Progress;
 use crate::registry::{Client, ClientOptions};
 use crate::rootfs;
@@ -148,10 +149,13 @@ pub(super) fn take(
 
 /// The base that this process stands on; `None` where there is one to be taken.
 fn in_place(place: &Place) -> Result<Option<Base>, BuildError> {
-    let Some(known) = place.base_file() else {
-        return Ok(None);
-    };
-    Ok(Some(Base {
+    let known = place.base_file();
+    known.map(|known| of_file(known, place)).transpose()
+}
+
+/// The base that a pod's image is made of.
+pub(super) fn of_file(known: &BaseFile, place: &Place) -> Result<Base, BuildError> {
+    Ok(Base {
         reference: known.reference.clone(),
         image: known.image()?,
         python: known.python.clone(),
@@ -160,7 +164,7 @@ fn in_place(place: &Place) -> Result<Option<Base>, BuildError> {
         hardening: None,
         hardening_cached: false,
         place: place.clone(),
-    }))
+    })
 }
 
 /// Refuses a base with another Python than the project asks for.

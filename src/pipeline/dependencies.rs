@@ -213,7 +213,7 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
                 key,
                 explanation: explain(false)?,
                 result,
-                parts: fragments.iter().filter_map(fragments::told_of).collect(),
+                parts: fragments.iter().filter_map(fragments::part_of).collect(),
                 unwritten: Some(Unwritten {
                     fragments,
                     key: scoped,

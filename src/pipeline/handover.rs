@@ -38,7 +38,7 @@ fn write_failed(path: &Path) -> impl FnOnce(io::Error) -> BuildError {
 }
 
 /// Opens a file of another step's: no link, no pipe.
-fn open(path: &Path) -> io::Result<File> {
+pub(super) fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(openat(CWD, path, flags, Mode::empty())?);
     if file.metadata()?.is_file() {

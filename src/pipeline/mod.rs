@@ -120,6 +120,7 @@ pub use report::{
 pub use request::{AuditGate, Handover, Pinned, Pull, Request, SandboxUse, Secret};
 pub use runtime_image::BUILDER;
 pub use sandbox_inputs::{NPM_REGISTRY, PASSED_ON, is_index_login};
+pub use share::share_wheels;
 pub use tools::pinned_uv;
 pub use transfers::Transfers;
 pub use verify::{Verification, verify};

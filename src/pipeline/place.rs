@@ -124,17 +124,7 @@ impl Place {
         })?;
         let fenced = fenced(wish, progress)?;
         let layer = &base.builder_layer;
-        if !store.has_whole_blob(&layer.descriptor) {
-            let path = Path::new(pod::PLACE).join(pod::BUILDER_LAYER);
-            let read = |source| BuildError::Read {
-                path: path.clone(),
-                source,
-            };
-            let mut from = fs::File::open(&path).map_err(read)?;
-            let mut blob = store.blob_writer()?;
-            io::copy(&mut from, &mut blob).map_err(read)?;
-            blob.commit(Some(layer.descriptor.digest()))?;
-        }
+        take_builder_layer(store, &base)?;
         let tree = rootfs::unpacked_layer(
             store,
             &layer.descriptor,
@@ -213,6 +203,24 @@ impl Place {
             Self::Here(here) => here.start(spec, io, reach),
         }
     }
+}
+
+/// Has the builder layer of this process's own image in the store.
+pub(super) fn take_builder_layer(store: &Store, base: &BaseFile) -> Result<(), BuildError> {
+    let layer = &base.builder_layer.descriptor;
+    if store.has_whole_blob(layer) {
+        return Ok(());
+    }
+    let path = Path::new(pod::PLACE).join(pod::BUILDER_LAYER);
+    let read = |source| BuildError::Read {
+        path: path.clone(),
+        source,
+    };
+    let mut from = fs::File::open(&path).map_err(read)?;
+    let mut blob = store.blob_writer()?;
+    io::copy(&mut from, &mut blob).map_err(read)?;
+    blob.commit(Some(layer.digest()))?;
+    Ok(())
 }
 
 /// What the wish comes to on this kernel.

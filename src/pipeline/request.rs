@@ -99,6 +99,8 @@ pub struct Request {
     pub expose_index_credentials: bool,
     /// Between the steps of a pipeline.
     pub handover: Handover,
+    /// Where the wheels go that this build has fetched, for a step that fills a cache.
+    pub wheels: Option<PathBuf>,
     /// Where the stages run.
     pub place: Place,
 }

@@ -187,6 +187,7 @@ mod tests {
             .collect(),
             expose_index_credentials: false,
             handover: crate::pipeline::request::Handover::Nothing,
+            wheels: None,
             place: Place::Sandbox,
         }
     }

@@ -1,4 +1,4 @@
-//! Why a build needs a sandbox. What decides it is in `without_sandbox`.
+//! Why a build needs a sandbox. [`super::without_sandbox`] finds out.
 
 use super::error::BuildError;
 

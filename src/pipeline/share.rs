@@ -1,8 +1,12 @@
 //! After a build: what it made goes into the caches in registries that it was told to write.
 
+use std::path::Path;
+
 use crate::oci::Descriptor;
-use crate::progress::human_size;
+use crate::pod::BaseFile;
+use crate::progress::{Progress, human_size};
 use crate::remote_cache::{CacheError, Item, Written};
+use crate::store::Store;
 
 use super::application_result::Application;
 use super::base::Base;
@@ -13,6 +17,7 @@ use super::installed::Dependencies;
 use super::last_build::{Keyed, LastBuild};
 use super::parallel::largest_first;
 use super::part::Part;
+use super::request::Request;
 use super::transfers::Transfers;
 
 /// How many items are written at once.
@@ -36,9 +41,7 @@ pub(super) fn share(
     results: &Results<'_>,
 ) -> Result<(), BuildError> {
     let Context {
-        store,
-        request,
-        progress,
+        request, progress, ..
     } = context;
     let cache = &request.cache;
     if !cache.is_written() {
@@ -70,9 +73,54 @@ pub(super) fn share(
             },
         )?);
     }
+    write(context, &items)
+}
+
+/// Writes what an image that another step of a pipeline built is made of: of the wheels that the step has
+/// handed over, and of nothing else that it made.
+///
+/// # Errors
+/// If the image does not say what it is made of, or the cache holds another content under the same name.
+pub fn share_wheels(
+    store: &Store,
+    request: &Request,
+    image: &Descriptor,
+    base: &BaseFile,
+    wheels: &Path,
+    progress: &dyn Progress,
+) -> Result<(), BuildError> {
+    let record = super::record::Record::of(&store.image_at(image)?.config)?;
+    let compression = record.compression.parse();
+    let compression = compression.map_err(|problem| BuildError::NoRecord { problem })?;
+    let request = &Request {
+        compression,
+        ..request.clone()
+    };
+    let context = Context {
+        store,
+        request,
+        progress,
+    };
+    if !request.cache.is_written() {
+        return Ok(());
+    }
+    progress.step("---> Writing to the cache in the registry");
+    super::place::take_builder_layer(store, base)?;
+    let base = super::base::of_file(base, &request.place)?;
+    let made = fragments::of_wheels(context, &base, &record, wheels)?;
+    write(context, &fragments::shared_items(context, &base, &made)?)
+}
+
+fn write(context: Context<'_>, items: &[Item]) -> Result<(), BuildError> {
+    let Context {
+        store,
+        request,
+        progress,
+    } = context;
+    let cache = &request.cache;
     let listener = Transfers::new(progress);
     let size = |item: &Item| item.layers.iter().map(Descriptor::size).sum();
-    let written = largest_first(&items, AT_ONCE, size, |item| {
+    let written = largest_first(items, AT_ONCE, size, |item| {
         cache.put(item, store, &listener)
     });
     let total = match written {

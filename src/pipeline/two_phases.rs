@@ -15,6 +15,7 @@ use super::context::Context;
 use super::draft::rfc3339;
 use super::error::BuildError;
 use super::finish::{Made, finish};
+use super::installed::Dependencies;
 use super::last_build::LastBuild;
 use super::materials::Materials;
 use super::network::Code;
@@ -26,8 +27,8 @@ use super::runtime_image::Choice;
 use super::timings::{DEFAULT_SOURCE_TIME, Timings};
 use super::titled_layer::LayerWriter;
 use super::{
-    application, apt, assets, audit_gate, commit, dependencies, git_version, handover, leaks, lock,
-    locked, pitfalls, share, without_sandbox,
+    application, apt, assets, audit_gate, commit, dependencies, fragments, git_version, handover,
+    leaks, lock, locked, pitfalls, share, without_sandbox,
 };
 
 /// The steps after the source. `reading` is of the source that `digest` is of.
@@ -258,6 +259,7 @@ fn build_in<'scope, 'env: 'scope>(
     if let Handover::Give(directory) = &request.handover {
         let written = phase1.written(store, &LayerWriter::new(store, request))?;
         handover::give(store, directory, &phase1.key, &written)?;
+        give_wheels(context, &written)?;
         return Ok(None);
     }
     let built = assets::phase(context, &reading.files, tree, &detected, &base)?;
@@ -317,6 +319,7 @@ fn build_in<'scope, 'env: 'scope>(
         || application::phase(scope, progress, &with_assets, &phase1, smoke, code),
     );
     let (dependencies, mut phase2) = (dependencies?, phase2?);
+    give_wheels(context, &dependencies)?;
     timings.step("application");
 
     let committed = commit::commit(
@@ -414,6 +417,13 @@ fn base_of(context: Context<'_>, way: Way<'_>, planned: &Planned) -> Result<Base
         }
     }
     base::take(context, way.builder, planned.python.as_ref())
+}
+
+fn give_wheels(context: Context<'_>, dependencies: &Dependencies) -> Result<(), BuildError> {
+    match &context.request.wheels {
+        Some(directory) => fragments::give_wheels(context, &dependencies.wheels, directory),
+        None => Ok(()),
+    }
 }
 
 fn needs(what: &str) -> BuildError {

@@ -174,7 +174,7 @@ pub(super) fn interpreter(python: &Python) -> Option<Interpreter> {
     found
 }
 
-/// What CPython of this version calls its byte-code.
+/// What `CPython` of this version calls its byte-code.
 fn cache_tag(python: &Python) -> String {
     format!("cpython-{}", python.minor.replace('.', ""))
 }

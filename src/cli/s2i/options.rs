@@ -374,6 +374,7 @@ impl OursArgs {
             host_env: host_env(),
             expose_index_credentials: false,
             handover: crate::pipeline::Handover::Nothing,
+            wheels: None,
             place: Place::Sandbox,
         })
     }

@@ -75,14 +75,14 @@ pub(super) fn install(
             Err(Stop::Error(error)) => return Err(error),
             Err(Stop::Failed | Stop::NotPlain(_)) => return Ok(Ahead::default()),
         };
-        let found = find_all(given, &wheels)?;
+        let found = find_all(*given, &wheels)?;
         let missing = missing(&wheels, &found);
         if missing.is_empty() {
             return Ok(Ahead::default());
         }
         let said = Said::default();
         let installation = Installation {
-            given,
+            ground: *given,
             reach,
             wanted: &|| wanted(&missing),
             progress: &said,

@@ -19,12 +19,12 @@ use super::super::network::Code;
 use super::super::place::{Place, Reach};
 use super::super::sandbox_inputs::SandboxInputs;
 use super::super::without_sandbox::Interpreter;
-use super::Given;
+use super::Ground;
 use super::tree::Tree;
 
 /// Compiles what these trees have below `site`, a path from their root; false where the interpreter
 /// failed.
-pub(super) fn compile(given: Given<'_>, trees: &[Tree], site: &Path) -> Result<bool, BuildError> {
+pub(super) fn compile(ground: Ground<'_>, trees: &[Tree], site: &Path) -> Result<bool, BuildError> {
     let mut files: Vec<Source<'_>> = Vec::new();
     for tree in trees {
         for (path, size) in tree.files() {
@@ -41,7 +41,7 @@ pub(super) fn compile(given: Given<'_>, trees: &[Tree], site: &Path) -> Result<b
     }
     // The largest first: no interpreter is left with one when the others are done.
     files.sort_by(|a, b| (b.size, &b.inside).cmp(&(a.size, &a.inside)));
-    let limits = &given.context.request.limits;
+    let limits = &ground.context.request.limits;
     let interpreters = if limits.memory.is_some() || limits.cpus.is_some() {
         1
     } else {
@@ -54,11 +54,11 @@ pub(super) fn compile(given: Given<'_>, trees: &[Tree], site: &Path) -> Result<b
         let number = next.fetch_add(1, Ordering::Relaxed);
         (number < files.len()).then_some(number)
     };
-    if let Some(here) = given.here {
+    if let Some(here) = ground.here {
         return compile_here(&here.interpreter, &files, &take, interpreters);
     }
-    let spec = spec(given)?;
-    let place = &given.context.request.place;
+    let spec = spec(ground)?;
+    let place = &ground.context.request.place;
     let sources = Files(&files);
     thread::scope(|scope| {
         let running: Vec<_> = (0..interpreters)
@@ -96,7 +96,7 @@ fn compile_here(
 
 /// A sandbox with the base image alone: no package, no cache, no installer, no network, and nothing
 /// that can be written.
-fn spec(given: Given<'_>) -> Result<Spec, BuildError> {
+fn spec(ground: Ground<'_>) -> Result<Spec, BuildError> {
     let python = format!("{APP_ROOT}/bin/python");
     let stage = Stage {
         command: std::iter::once(python.as_str())
@@ -104,7 +104,7 @@ fn spec(given: Given<'_>) -> Result<Spec, BuildError> {
             .map(str::to_owned)
             .collect(),
         cwd: "/".into(),
-        lowers: given.base.lowers(given.context.store)?,
+        lowers: ground.base.lowers(ground.context.store)?,
         upper: None,
         mounts: Vec::new(),
         env: VARIABLES
@@ -112,7 +112,7 @@ fn spec(given: Given<'_>) -> Result<Spec, BuildError> {
             .to_vec(),
         code: Code::Ours,
     };
-    let inputs = SandboxInputs::of_shared_stage(given.context.request);
+    let inputs = SandboxInputs::of_shared_stage(ground.context.request);
     let mut spec = assemble::spec(stage, &inputs);
     spec.network = Network::None;
     Ok(spec)

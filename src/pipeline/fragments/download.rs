@@ -16,10 +16,11 @@ use crate::store::Store;
 use super::super::error::BuildError;
 use super::super::locked_wheel::LockedWheel;
 use super::super::sandbox_inputs::PASSED_ON;
-use super::{Given, Reach};
+use super::plain::Asked;
+use super::{Ground, Reach};
 
 /// Largest wheel, in bytes.
-const MAX_WHEEL: u64 = 16 * 1024 * 1024 * 1024;
+pub(super) const MAX_WHEEL: u64 = 16 * 1024 * 1024 * 1024;
 /// From this size on it is said that a wheel is fetched.
 const LARGE: u64 = 1024 * 1024;
 
@@ -36,16 +37,16 @@ pub(super) struct Wheels<'a> {
 
 impl<'a> Wheels<'a> {
     pub(super) fn new(
-        given: Given<'_>,
+        ground: Ground<'_>,
         reach: Reach,
         scratch: &'a Path,
         progress: &'a dyn Progress,
     ) -> Result<Self, BuildError> {
         Ok(Self {
-            place: directory(given.context.store)?,
+            place: directory(ground.context.store)?,
             scratch,
             client: Client::new(ClientOptions::default())?,
-            logins: logins(given),
+            logins: logins(ground),
             reach,
             progress,
         })
@@ -100,7 +101,7 @@ impl<'a> Wheels<'a> {
 }
 
 /// Where the store keeps wheels.
-fn directory(store: &Store) -> Result<PathBuf, BuildError> {
+pub(super) fn directory(store: &Store) -> Result<PathBuf, BuildError> {
     Ok(store.cache_dir("wheel-files")?)
 }
 
@@ -118,16 +119,15 @@ fn verified(path: &Path, digest: &Digest) -> Option<File> {
 }
 
 /// The URLs with a login among those of the indexes.
-fn logins(given: Given<'_>) -> Vec<String> {
-    let request = given.context.request;
+fn logins(ground: Ground<'_>) -> Vec<String> {
+    let request = ground.context.request;
     let variables = request.build_env.iter().map(|(name, value)| (name, value));
     let values = variables
         .chain(&request.host_env)
         .filter(|(name, _)| PASSED_ON.contains(&name.as_str()) && name.contains("INDEX"))
         .map(|(_, value)| value.as_str());
-    given
-        .asked
-        .indexes()
+    let indexes = ground.asked.into_iter().flat_map(Asked::indexes);
+    indexes
         .chain(values)
         .flat_map(str::split_whitespace)
         .filter_map(|word| word.find("http").map(|at| &word[at..]))

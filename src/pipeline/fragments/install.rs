@@ -22,14 +22,14 @@ use super::stop::Stop;
 use super::tree::{NotWritten, Tree};
 use super::unfit::Unfit;
 use super::wheel::{Site, Wheel, contested};
-use super::{Fragment, Given, Reach, bytecode, key};
+use super::{Fragment, Ground, Reach, bytecode, key};
 
 /// How many wheels are fetched and unpacked at once.
 const AT_ONCE: usize = 8;
 
 /// An installation of wheels, and what it depends on.
 pub(super) struct Installation<'a> {
-    pub(super) given: Given<'a>,
+    pub(super) ground: Ground<'a>,
     pub(super) reach: Reach,
     /// Whether there is still a use for it: it is given up before its next step otherwise.
     pub(super) wanted: &'a (dyn Fn() -> bool + Sync),
@@ -39,11 +39,11 @@ pub(super) struct Installation<'a> {
 impl Installation<'_> {
     /// The fragments of these wheels, in their order.
     pub(super) fn of(&self, wheels: &[&LockedWheel]) -> Result<Vec<Fragment>, Stop> {
-        let Given { context, base, .. } = self.given;
+        let Ground { context, base, .. } = self.ground;
         let store = context.store;
         let scratch = store.scratch("fragments")?;
-        let source = Wheels::new(self.given, self.reach, scratch.path(), self.progress)?;
-        let below = self.given.below()?;
+        let source = Wheels::new(self.ground, self.reach, scratch.path(), self.progress)?;
+        let below = self.ground.below()?;
         let weight = |wheel: &&LockedWheel| wheel.artifact.size.unwrap_or(0);
         let trees = largest_first(wheels, AT_ONCE, weight, |wheel| {
             self.go_on()?;
@@ -59,7 +59,7 @@ impl Installation<'_> {
         }
         self.go_on()?;
         let site = site_packages(base);
-        if !bytecode::compile(self.given, &trees, &site)? {
+        if !bytecode::compile(self.ground, &trees, &site)? {
             return Err(Stop::Failed);
         }
         self.go_on()?;
@@ -103,7 +103,7 @@ impl Installation<'_> {
         let Some(file) = source.open(wheel)? else {
             return Err(Stop::Failed);
         };
-        let site = Site::of(&self.given.base.python.minor);
+        let site = Site::of(&self.ground.base.python.minor);
         let mut wheel = Wheel::read(file, pin, &site).map_err(unfit)?;
         let places = wheel.files.iter();
         if let Some(place) = hidden(places.map(|file| file.place.as_path()), below) {
@@ -135,14 +135,14 @@ impl Installation<'_> {
         tree: &Tree,
         site: &Path,
     ) -> Result<Fragment, BuildError> {
-        let Given { context, base, .. } = self.given;
+        let Ground { context, base, .. } = self.ground;
         let Context { store, request, .. } = context;
         let key = key(&wheel.pin, base)?;
         let contents = Contents::of(tree.place(), site)?;
         let mut name = format!("fragment-{key}");
         // A Python of another version may compile to other bytes: what it made is this build's alone.
         let is_own = self
-            .given
+            .ground
             .here
             .is_some_and(|here| !here.interpreter.is_same);
         if request.no_cache || is_own {

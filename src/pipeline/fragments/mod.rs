@@ -25,12 +25,13 @@ mod bytecode;
 mod contents;
 mod download;
 mod entry_points;
+mod here;
 mod install;
 mod layers;
+mod of_wheels;
 mod part;
 mod plain;
 mod resolve;
-mod resolver_here;
 mod shared;
 mod stop;
 mod tree;
@@ -67,14 +68,15 @@ use super::materials::Materials;
 use super::path_bytes;
 use super::timings::now;
 use super::tools::Tools;
+use here::Here;
 use install::Installation;
 use plain::Asked;
-use resolver_here::Here;
 use stop::Stop;
 use wheel::contested;
 
 pub(super) use layers::layers;
-pub(super) use part::{parts, told_of};
+pub(super) use of_wheels::{give_wheels, of_wheels};
+pub(super) use part::{part_of, parts};
 pub(super) use shared::items as shared_items;
 pub(super) use without_the_base::without_the_base;
 
@@ -94,19 +96,35 @@ impl Reach {
     }
 }
 
-/// What a resolution and an installation depend on.
+/// What a resolution depends on.
 #[derive(Clone, Copy)]
 struct Given<'a> {
-    context: Context<'a>,
+    ground: Ground<'a>,
     asked: &'a Asked<'a>,
     detected: &'a Detected,
-    base: &'a Base,
     tools: &'a Tools,
-    /// What takes the place of the base image, whose files are not here.
-    here: Option<&'a Here>,
 }
 
-impl Given<'_> {
+impl<'a> std::ops::Deref for Given<'a> {
+    type Target = Ground<'a>;
+
+    fn deref(&self) -> &Ground<'a> {
+        &self.ground
+    }
+}
+
+/// What an installation of wheels depends on.
+#[derive(Clone, Copy)]
+struct Ground<'a> {
+    context: Context<'a>,
+    base: &'a Base,
+    /// What takes the place of the base image, whose files are not here.
+    here: Option<&'a Here>,
+    /// The list that the wheels are of.
+    asked: Option<&'a Asked<'a>>,
+}
+
+impl Ground<'_> {
     /// Lower directories that a package must not lie over.
     fn below(&self) -> Result<Vec<PathBuf>, BuildError> {
         match self.here {
@@ -200,12 +218,15 @@ fn installed(
         asked.names
     ));
     let given = Given {
-        context,
+        ground: Ground {
+            context,
+            base,
+            here: None,
+            asked: Some(&asked),
+        },
         asked: &asked,
         detected,
-        base,
         tools,
-        here: None,
     };
     // What the index's answer comes to, once it is there.
     let answer: OnceLock<Vec<Pin>> = OnceLock::new();
@@ -234,8 +255,8 @@ fn installed(
         " -----> Installing dependencies with uv ({})",
         asked.names
     ));
-    let mut found = find_all(given, &wheels)?;
-    let restored = shared::restore(given, &missing(&wheels, &found))?;
+    let mut found = find_all(*given, &wheels)?;
+    let restored = shared::restore(*given, &missing(&wheels, &found))?;
     fill(&mut found, restored);
     let missing = missing(&wheels, &found);
     let made = wheels.iter().filter(|wheel| ahead.made(&wheel.pin)).count();
@@ -248,30 +269,30 @@ fn installed(
         return Err(Stop::NotPlain(reason.to_owned()));
     }
     ahead.tell(&wheels, progress);
-    fill(&mut found, install(given, &missing)?.into_iter().map(Some));
+    fill(&mut found, install(*given, &missing)?.into_iter().map(Some));
     let fragments: Vec<Fragment> = found.into_iter().flatten().collect();
     let result = combine(&fragments, wheels).map_err(Stop::NotPlain)?;
     Ok((result, fragments))
 }
 
 /// Fetches wheels and makes fragments of them.
-fn install(given: Given<'_>, wheels: &[&LockedWheel]) -> Result<Vec<Fragment>, Stop> {
+fn install(ground: Ground<'_>, wheels: &[&LockedWheel]) -> Result<Vec<Fragment>, Stop> {
     let Context {
         store,
         request,
         progress,
-    } = given.context;
+    } = ground.context;
     if wheels.is_empty() {
         return Ok(Vec::new());
     }
     let scratch = store.scratch("files")?;
     // What is locked is fetched from where the lock says, and is there then.
-    if let Some(locked) = given.asked.locked {
+    if let Some(locked) = ground.asked.and_then(|asked| asked.locked) {
         let place = Locked::place(&scratch)?;
         locked.fetch(wheels, store, request, &place, progress)?;
     }
     let installation = Installation {
-        given,
+        ground,
         reach: Reach::Index,
         wanted: &|| true,
         progress,
@@ -280,12 +301,12 @@ fn install(given: Given<'_>, wheels: &[&LockedWheel]) -> Result<Vec<Fragment>, S
 }
 
 /// The fragments of these wheels: of the store, of the cache in the registry, or made.
-fn make(given: Given<'_>, wheels: &[&LockedWheel]) -> Result<Vec<Fragment>, Stop> {
+fn make(ground: Ground<'_>, wheels: &[&LockedWheel]) -> Result<Vec<Fragment>, Stop> {
     let owned: Vec<LockedWheel> = wheels.iter().map(|wheel| (*wheel).clone()).collect();
-    let mut found = find_all(given, &owned)?;
-    let restored = shared::restore(given, &missing(&owned, &found))?;
+    let mut found = find_all(ground, &owned)?;
+    let restored = shared::restore(ground, &missing(&owned, &found))?;
     fill(&mut found, restored);
-    let made = install(given, &missing(&owned, &found))?;
+    let made = install(ground, &missing(&owned, &found))?;
     fill(&mut found, made.into_iter().map(Some));
     Ok(found.into_iter().flatten().collect())
 }
@@ -325,12 +346,15 @@ fn combine(fragments: &[Fragment], wheels: Vec<LockedWheel>) -> Result<Dependenc
 }
 
 /// The fragments of these wheels, as far as they are there and may be used.
-fn find_all(given: Given<'_>, wheels: &[LockedWheel]) -> Result<Vec<Option<Fragment>>, BuildError> {
+fn find_all(
+    ground: Ground<'_>,
+    wheels: &[LockedWheel],
+) -> Result<Vec<Option<Fragment>>, BuildError> {
     let find = |wheel: &LockedWheel| {
-        if given.context.request.no_cache {
+        if ground.context.request.no_cache {
             return Ok(None);
         }
-        find(given.context.store, &key(&wheel.pin, given.base)?)
+        find(ground.context.store, &key(&wheel.pin, ground.base)?)
     };
     wheels.iter().map(find).collect()
 }

@@ -1,4 +1,4 @@
-//! What is told of each distribution of a build, so that the next one need not have it.
+//! What is told of each distribution to the next build ([`Part`]).
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,8 +16,8 @@ const MAX_CLAIMS: usize = 500;
 /// Files outside the directory of packages that are claimed one by one.
 const FEW: usize = 100;
 
-/// `None` where it is too much to be told.
-pub(in super::super) fn told_of(fragment: &Fragment) -> Option<Part> {
+/// What is known of a distribution; `None` where it is too much to be told.
+pub(in super::super) fn part_of(fragment: &Fragment) -> Option<Part> {
     let app_root = Path::new(APP_ROOT).strip_prefix("/").ok()?;
     let elsewhere = |path: &&PathBuf| package_of(path, app_root).is_none();
     let few = fragment.files.iter().filter(elsewhere).count() <= FEW;
@@ -44,7 +44,6 @@ pub(in super::super) fn told_of(fragment: &Fragment) -> Option<Part> {
         deferred: fragment.deferred.clone(),
     })
 }
-
 /// The directory or module of a path in a directory of packages: `…/site-packages/numpy`.
 fn package_of(path: &Path, app_root: &Path) -> Option<PathBuf> {
     let mut names = path.strip_prefix(app_root).ok()?.components();
@@ -80,7 +79,7 @@ pub(in super::super) fn parts(
             None => find(store, &cache.scoped(&key))?,
         };
         let known = || last.parts().iter().find(|part| part.pin == *pin).cloned();
-        match own.as_ref().and_then(told_of).or_else(known) {
+        match own.as_ref().and_then(part_of).or_else(known) {
             Some(part) => found.push(part),
             None => return Ok(Vec::new()),
         }
@@ -90,8 +89,8 @@ pub(in super::super) fn parts(
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::locked_wheel::Pin;
     use super::*;
+    use crate::pipeline::locked_wheel::Pin;
 
     fn fragment(files: &[&str]) -> Fragment {
         Fragment {
@@ -112,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_new_distribution_over_a_known_one_is_seen() {
-        let part = told_of(&fragment(&[
+        let part = part_of(&fragment(&[
             "lib/python3.11/site-packages/x/a/b.py",
             "lib/python3.11/site-packages/x-1.dist-info/RECORD",
             "lib/python3.11/site-packages/one.py",
@@ -141,7 +140,7 @@ mod tests {
     fn many_files_elsewhere_are_claimed_by_their_directory() {
         let many: Vec<String> = (0..200).map(|n| format!("share/jupyter/{n}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        let part = told_of(&fragment(&many)).unwrap();
+        let part = part_of(&fragment(&many)).unwrap();
         assert_eq!(
             part.claims.into_iter().collect::<Vec<_>>(),
             ["opt/app-root/share/jupyter"]
@@ -150,6 +149,6 @@ mod tests {
             .map(|n| format!("lib/python3.11/site-packages/m{n}.py"))
             .collect();
         let modules: Vec<&str> = modules.iter().map(String::as_str).collect();
-        assert!(told_of(&fragment(&modules)).is_none());
+        assert!(part_of(&fragment(&modules)).is_none());
     }
 }

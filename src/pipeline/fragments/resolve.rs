@@ -20,7 +20,7 @@ use super::super::locked_wheel::{Artifact, LockedWheel, Pin};
 use super::super::overlay::overlay_owned;
 use super::super::trusted::{self, Job};
 use super::stop::Stop;
-use super::{Given, Reach, resolver_here};
+use super::{Given, Reach, here};
 use crate::app::requirement::normalize;
 
 /// Largest lock file that is read, in bytes.
@@ -33,11 +33,9 @@ const PATIENCE: [(&str, &str); 2] = [("UV_HTTP_RETRIES", "2"), ("UV_HTTP_CONNECT
 /// All that the list and the server need, by name; or why that cannot be told.
 pub(super) fn resolve(given: Given<'_>, reach: Reach) -> Result<Vec<LockedWheel>, Stop> {
     let Given {
-        asked,
-        detected,
-        base,
-        ..
+        asked, detected, ..
     } = given;
+    let base = given.base;
     let run = |requirements: String, constraints: String| {
         compile(given, requirements, constraints, reach)
     };
@@ -92,12 +90,7 @@ fn compile(
     constraints: String,
     reach: Reach,
 ) -> Result<Vec<LockedWheel>, Stop> {
-    let Given {
-        context,
-        base,
-        tools,
-        ..
-    } = given;
+    let (context, base, tools) = (given.context, given.base, given.tools);
     let scratch = context.store.scratch("resolve")?;
     let output = overlay_owned(&scratch, "lock", IdMode::current())?.upper;
     let inside = format!("{RUN}/lock");
@@ -149,7 +142,7 @@ fn compile(
     };
     // What is wrong is said by the installation in one go, where everybody looks for it.
     let outcome = match given.here {
-        Some(here) => resolver_here::resolver(given, here, job)?,
+        Some(here) => here::resolver(given, here, job)?,
         None => trusted::run(context.telling(&Silent), base, tools, job)?,
     };
     if outcome.exit != Exit::Code(0) {

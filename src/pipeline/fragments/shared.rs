@@ -46,7 +46,7 @@ use super::contents::Contents;
 use super::install::hidden;
 use super::tree::Tree;
 use super::wheel::judge;
-use super::{Fragment, Given, key, layers};
+use super::{Fragment, Ground, key, layers};
 
 /// The word for an item of this kind.
 const KIND: &str = "fragment";
@@ -80,20 +80,20 @@ fn tag(key: &str, compression: &str) -> Result<String, BuildError> {
 
 /// The fragments of these wheels that the cache has, in their order.
 pub(super) fn restore(
-    given: Given<'_>,
+    ground: Ground<'_>,
     wheels: &[&LockedWheel],
 ) -> Result<Vec<Option<Fragment>>, BuildError> {
     let Context {
         request, progress, ..
-    } = given.context;
+    } = ground.context;
     let cache = &request.cache;
     if request.no_cache || !cache.is_read() || wheels.is_empty() {
         return Ok(wheels.iter().map(|_| None).collect());
     }
-    let below = given.below()?;
+    let below = ground.below()?;
     let weight = |wheel: &&LockedWheel| wheel.artifact.size.unwrap_or(0);
     let found = largest_first(wheels, AT_ONCE, weight, |wheel| {
-        match one(given, cache, &wheel.pin, &below) {
+        match one(ground, cache, &wheel.pin, &below) {
             Ok(fragment) => Ok(fragment),
             Err(Refused::Bad(problem)) => {
                 progress.warning(&format!(
@@ -133,12 +133,12 @@ fn bad<T>(problem: impl Into<String>) -> Result<T, Refused> {
 }
 
 fn one(
-    given: Given<'_>,
+    ground: Ground<'_>,
     cache: &RemoteCache,
     pin: &Pin,
     below: &[PathBuf],
 ) -> Result<Option<Fragment>, Refused> {
-    let Given { context, base, .. } = given;
+    let Ground { context, base, .. } = ground;
     let Context {
         store,
         request,

@@ -9,14 +9,10 @@
 //!
 //! The layers are the same to the byte as those of a sandbox.
 
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::layer::{Limits, MemberKind, TarReader, decompressor};
 use crate::source::Tree;
 
-use super::super::base::Base;
 use super::super::context::Context;
 use super::super::error::BuildError;
 use super::super::installed::Dependencies;
@@ -28,15 +24,11 @@ use super::super::timings::now;
 use super::super::titled_layer::{LayerWriter, TitledLayer};
 use super::super::tools;
 use super::super::without_sandbox::interpreter;
-use super::resolver_here::Here;
+use super::here::Here;
+use super::part::part_of;
 use super::stop::Stop;
-use super::{Fragment, Given, Reach, layers, make, part, plain, resolve};
+use super::{Fragment, Given, Ground, Reach, layers, make, plain, resolve};
 
-/// Most bytes and members of the builder layer, which is ours.
-const BUILDER_LAYER: Limits = Limits {
-    max_bytes: 1 << 30,
-    max_entries: 10_000,
-};
 fn needs(because: impl Into<String>) -> BuildError {
     BuildError::NeedsSandbox {
         because: vec![because.into()],
@@ -80,19 +72,17 @@ pub(in super::super) fn without_the_base(
         " -----> Resolving dependencies with uv ({}), without a sandbox",
         asked.names
     ));
-    let scratch = store.scratch("beside")?;
-    let here = Here {
-        below: vec![skeleton(context, base, scratch.path())?],
-        interpreter,
-        scratch,
-    };
+    let here = Here::new(context, base, interpreter)?;
     let given = Given {
-        context,
+        ground: Ground {
+            context,
+            base,
+            here: Some(&here),
+            asked: Some(&asked),
+        },
         asked: &asked,
         detected,
-        base,
         tools: &tools::ensure(store, &request.place, progress)?,
-        here: Some(&here),
     };
     match installed(given, last.parts(), last.layers()) {
         Ok(done) => Ok(done),
@@ -148,7 +138,7 @@ fn installed(
         wheels.len(),
         wheels.len() - new.len()
     ));
-    let made = make(given, &new)?;
+    let made = make(*given, &new)?;
     let stays: Vec<&Part> = wheels.iter().filter_map(known_of).collect();
     apart(&made, &stays)?;
     let mut made = made.into_iter();
@@ -188,7 +178,7 @@ fn installed(
         .filter(|at| matches!(members[*at], Member::Known(_)))
         .collect();
     let wanted: Vec<&LockedWheel> = missing.iter().map(|at| &wheels[*at]).collect();
-    let fetched = make(given, &wanted)?;
+    let fetched = make(*given, &wanted)?;
     let fragments: Vec<Option<&Fragment>> = (0..members.len())
         .map(|at| match &members[at] {
             Member::There(fragment) => Some(fragment),
@@ -227,7 +217,7 @@ fn installed(
             }
             (Member::There(fragment), _) => {
                 deferred.extend(fragment.deferred.iter().cloned());
-                parts.extend(part::told_of(fragment));
+                parts.extend(part_of(fragment));
             }
         }
     }
@@ -308,34 +298,4 @@ impl<'a> Layers<'a> {
         let mut all = self.0.iter();
         all.find(|(had, _)| had == pins).map(|(_, layer)| *layer)
     }
-}
-
-/// A directory with an empty file where the builder layer has one.
-fn skeleton(context: Context<'_>, base: &Base, scratch: &Path) -> Result<PathBuf, BuildError> {
-    let place = scratch.join("below");
-    let failed = |source: io::Error| BuildError::Write {
-        path: place.clone(),
-        source,
-    };
-    let blob = context
-        .store
-        .open_verified(base.builder_layer.descriptor.digest())?;
-    let mut tar = TarReader::new(decompressor(blob), BUILDER_LAYER);
-    let directory = |path: &Path| {
-        DirBuilder::new()
-            .recursive(true)
-            .create(path)
-            .map_err(failed)
-    };
-    directory(&place)?;
-    while let Some(member) = tar.next_member()? {
-        let path = place.join(&member.path);
-        if member.kind == MemberKind::Directory {
-            directory(&path)?;
-            continue;
-        }
-        directory(path.parent().unwrap_or(&place))?;
-        fs::write(&path, "").map_err(failed)?;
-    }
-    Ok(place)
 }

@@ -1,16 +1,19 @@
-//! uv in this process's own place instead of a sandbox: it resolves, and starts nothing but a Python to ask it.
+//! What takes the place of the base image where its files are not here: an interpreter of this machine, the
+//! places that the builder layer has files in, and the resolver without a sandbox around it.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::app::contract::RUN;
+use crate::layer::{Limits, MemberKind, TarReader, decompressor};
 use crate::sandbox::Exit;
 use crate::store::Scratch;
 
 use super::super::assemble::Outcome;
 use super::super::base::Base;
+use super::super::context::Context;
 use super::super::environment;
 use super::super::error::BuildError;
 use super::super::sandbox_inputs::SandboxInputs;
@@ -19,6 +22,11 @@ use super::super::without_sandbox::Interpreter;
 use super::Given;
 use super::stop::Stop;
 
+/// Most bytes and members of the builder layer, which is ours.
+const BUILDER_LAYER: Limits = Limits {
+    max_bytes: 1 << 30,
+    max_entries: 10_000,
+};
 /// glibc's versions that uv knows as platforms.
 const GLIBC: [u32; 12] = [17, 28, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40];
 
@@ -28,17 +36,67 @@ pub(super) struct Here {
     /// Where the builder layer has files, which are empty.
     pub(super) below: Vec<PathBuf>,
     /// For uv's cache and its home.
-    pub(super) scratch: Scratch,
+    scratch: Scratch,
+}
+
+impl Here {
+    pub(super) fn new(
+        context: Context<'_>,
+        base: &Base,
+        interpreter: Interpreter,
+    ) -> Result<Self, BuildError> {
+        let scratch = context.store.scratch("beside")?;
+        Ok(Self {
+            below: vec![skeleton(context, base, scratch.path())?],
+            interpreter,
+            scratch,
+        })
+    }
+}
+
+/// A directory with an empty file where the builder layer has one.
+fn skeleton(context: Context<'_>, base: &Base, scratch: &Path) -> Result<PathBuf, BuildError> {
+    let place = scratch.join("below");
+    let failed = |source: io::Error| BuildError::Write {
+        path: place.clone(),
+        source,
+    };
+    let blob = context
+        .store
+        .open_verified(base.builder_layer.descriptor.digest())?;
+    let mut tar = TarReader::new(decompressor(blob), BUILDER_LAYER);
+    let directory = |path: &Path| {
+        DirBuilder::new()
+            .recursive(true)
+            .create(path)
+            .map_err(failed)
+    };
+    directory(&place)?;
+    while let Some(member) = tar.next_member()? {
+        let path = place.join(&member.path);
+        if member.kind == MemberKind::Directory {
+            directory(&path)?;
+            continue;
+        }
+        directory(path.parent().unwrap_or(&place))?;
+        fs::write(&path, "").map_err(failed)?;
+    }
+    Ok(place)
+}
+
+/// What uv calls the platform of the base image; `None` where it has no word for it.
+fn platform(base: &Base) -> Option<String> {
+    let machine @ ("x86_64" | "aarch64") = std::env::consts::ARCH else {
+        return None;
+    };
+    let minor: u32 = base.python.libc.strip_prefix("glibc 2.")?.parse().ok()?;
+    let known = GLIBC.iter().rev().find(|known| **known <= minor)?;
+    Some(format!("{machine}-manylinux_2_{known}"))
 }
 
 /// Runs uv here: it resolves for the base image's Python, and starts nothing but a Python to ask it.
 pub(super) fn resolver(given: Given<'_>, here: &Here, job: Job) -> Result<Outcome, Stop> {
-    let Given {
-        context,
-        base,
-        tools,
-        ..
-    } = given;
+    let (context, base, tools) = (given.context, given.base, given.tools);
     let Some(platform) = platform(base) else {
         return Err(Stop::NotPlain(
             "the base image is of another platform".into(),
@@ -91,22 +149,9 @@ pub(super) fn resolver(given: Given<'_>, here: &Here, job: Job) -> Result<Outcom
         return Err(BuildError::Interrupted.into());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let tail = said
-        .lines()
-        .map(|line| inputs.redactor.clean(line).to_string());
+    let tail = said.lines().map(|line| inputs.redactor.clean(line).clone());
     Ok(Outcome {
         exit: Exit::Code(output.status.code().unwrap_or(1)),
         tail: tail.collect(),
     })
-}
-
-/// What uv calls the platform of the base image; `None` where it has no word for it.
-fn platform(base: &Base) -> Option<String> {
-    let machine = match std::env::consts::ARCH {
-        known @ ("x86_64" | "aarch64") => known,
-        _ => return None,
-    };
-    let minor: u32 = base.python.libc.strip_prefix("glibc 2.")?.parse().ok()?;
-    let known = GLIBC.iter().rev().find(|known| **known <= minor)?;
-    Some(format!("{machine}-manylinux_2_{known}"))
 }
