@@ -361,7 +361,7 @@ impl<'a> Files<'a> {
         };
         // Elsewhere nothing was read.
         let is_read = |directory: &&str| path.starts_with(format!("{directory}/").as_bytes());
-        if !DIRECTORIES.iter().any(|directory| is_read(&directory)) && self.flat.has(&path) {
+        if !DIRECTORIES.iter().any(is_read) && self.flat.has(&path) {
             let layer = self.flat.origin(&path).unwrap_or(0);
             let problem = "it lies outside of the directories that are read";
             self.unreadable.borrow_mut().insert((path, layer, problem));

@@ -135,6 +135,6 @@ fn assemble(
     }
     .run(plan.request, progress);
     injected.directories.remove_empty();
-    packages.close(&Leaks::of_scripts(&plan.request.common), progress)?;
+    packages.close(&Leaks::of_scripts(&plan.request.common), progress);
     ran
 }

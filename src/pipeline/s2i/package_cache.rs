@@ -99,9 +99,9 @@ impl PackageCache {
 
     /// Removes what has become too large to keep, and what has one of these in it: the next build,
     /// which is not given them, would find them there.
-    pub(super) fn close(self, leaks: &Leaks, progress: &dyn Progress) -> Result<(), BuildError> {
+    pub(super) fn close(self, leaks: &Leaks, progress: &dyn Progress) {
         let Some(home) = self.home else {
-            return Ok(());
+            return;
         };
         let size = size(&self.directory);
         let because = if size > MAX {
@@ -111,12 +111,11 @@ impl PackageCache {
         } else {
             // Where another build was faster, its own stays.
             let _ = fs::rename(&self.directory, &home);
-            return Ok(());
+            return;
         };
         progress.warning(&format!(
             "the cache of pip and npm for this application {because}, and is removed"
         ));
-        Ok(())
     }
 }
 
