@@ -79,7 +79,7 @@ fn of_the_application(
     }
     let jupyter = matches!(detected.plan.start, Start::Jupyter { .. });
     when(jupyter, "Jupyter's configuration is written in the image");
-    if request.byte_code && interpreter(python).is_none() {
+    if request.byte_code && candidates(python).next().is_none() {
         when(
             true,
             &format!(
@@ -128,23 +128,27 @@ pub(super) struct Interpreter {
 const PROBE: &str = "import sys; v = sys.version_info; \
                      print('%d.%d.%d %s' % (v[0], v[1], v[2], sys.implementation.cache_tag))";
 
-/// A Python of the base image's minor version on this machine, of the same version if there is one.
-pub(super) fn interpreter(python: &Python) -> Option<Interpreter> {
+/// Pythons that may be of the base image's minor version: none is started, for that takes longer than a build
+/// of which nothing has changed.
+fn candidates(python: &Python) -> impl Iterator<Item = PathBuf> {
     let name = format!("python{}", python.minor);
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut found: Option<Interpreter> = None;
-    let directories =
-        std::env::split_paths(&path).chain(["/usr/local/bin".into(), "/usr/bin".into()]);
+    let directories: Vec<PathBuf> = std::env::split_paths(&path)
+        .chain(["/usr/local/bin".into(), "/usr/bin".into()])
+        .filter(|directory| directory.is_absolute())
+        .collect();
     let mut seen = HashSet::new();
-    for directory in directories.filter(|directory| directory.is_absolute()) {
+    directories.into_iter().filter_map(move |directory| {
         let path = directory.join(&name);
-        let Some(real) = path
-            .canonicalize()
-            .ok()
-            .filter(|real| seen.insert(real.clone()))
-        else {
-            continue;
-        };
+        let real = path.canonicalize().ok()?;
+        (real.is_file() && seen.insert(real)).then_some(path)
+    })
+}
+
+/// A Python of the base image's minor version on this machine, of the same version if there is one.
+pub(super) fn interpreter(python: &Python) -> Option<Interpreter> {
+    let mut found: Option<Interpreter> = None;
+    for path in candidates(python) {
         let said = Command::new(&path)
             .args(["-I", "-S", "-c", PROBE])
             .env_clear()
@@ -162,10 +166,7 @@ pub(super) fn interpreter(python: &Python) -> Option<Interpreter> {
         }
         let is_same = version == python.version;
         if is_same || found.is_none() {
-            found = Some(Interpreter {
-                path: real,
-                is_same,
-            });
+            found = Some(Interpreter { path, is_same });
         }
         if is_same {
             break;
@@ -213,7 +214,12 @@ pub(super) fn assemble(
 
 /// Byte-code of the source, and of what was written for the server.
 fn compile(python: &Python, upper: &Path) -> Result<(), BuildError> {
-    let interpreter = interpreter(python).ok_or(BuildError::NoPlan)?;
+    let interpreter = interpreter(python).ok_or_else(|| BuildError::NeedsSandbox {
+        because: vec![format!(
+            "no python{} of this machine could be started to compile",
+            python.minor
+        )],
+    })?;
     let mut files = Vec::new();
     for place in ["src", MODULES_DIRECTORY] {
         let directory = upper.join(tree::APP_ROOT).join(place);

@@ -197,3 +197,64 @@ fn the_plain_builders() {
     }
     insta::assert_snapshot!("plain-builders", found);
 }
+
+/// What other programs refuse is no image that could be judged.
+#[test]
+fn a_layout_that_contradicts_itself_is_no_image() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("store");
+    let store = Store::open(Some(&root)).unwrap();
+    sound().put(&store, "sound");
+    let index_file = root.join("index.json");
+    let index: Value = serde_json::from_slice(&fs::read(&index_file).unwrap()).unwrap();
+    let entry = |index: &Value| index["manifests"][0].clone();
+    let digest = entry(&index)["digest"].as_str().unwrap().to_owned();
+    let blob = |digest: &str| root.join("blobs").join(digest.replace(':', "/"));
+    let manifest: Value = serde_json::from_slice(&fs::read(blob(&digest)).unwrap()).unwrap();
+    let judged = |index: &Value| {
+        fs::write(&index_file, index.to_string()).unwrap();
+        let output = warpdrive(&["audit", &format!("oci:{}:sound", root.display())]);
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), words)
+    };
+    let with_manifest = |change: &dyn Fn(&mut Value)| {
+        let mut manifest = manifest.clone();
+        change(&mut manifest);
+        let bytes = manifest.to_string().into_bytes();
+        let digest = warpdrive::oci::sha256(&bytes).to_string();
+        fs::write(blob(&digest), &bytes).unwrap();
+        let mut index = index.clone();
+        index["manifests"][0]["digest"] = json!(digest);
+        index["manifests"][0]["size"] = json!(bytes.len());
+        judged(&index)
+    };
+    // The control: written anew and otherwise as it was.
+    assert_eq!(with_manifest(&|_| ()).0, Some(0));
+    let (code, words) = with_manifest(&|manifest| {
+        manifest["layers"][0]["mediaType"] = json!("text/html");
+    });
+    assert!(
+        code != Some(0) && words.contains("text/html"),
+        "{code:?} {words}"
+    );
+    for field in ["layers", "config"] {
+        let (code, words) = with_manifest(&|manifest| {
+            let entry = match field {
+                "layers" => &mut manifest["layers"][0],
+                _ => &mut manifest["config"],
+            };
+            entry["size"] = json!(entry["size"].as_u64().unwrap() + 1);
+        });
+        assert!(
+            code != Some(0) && words.contains("are said"),
+            "{field}: {code:?} {words}"
+        );
+    }
+    let mut wrong = index.clone();
+    wrong["manifests"][0]["size"] = json!(3);
+    let (code, words) = judged(&wrong);
+    assert!(
+        code != Some(0) && words.contains("are said"),
+        "{code:?} {words}"
+    );
+}

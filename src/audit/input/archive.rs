@@ -50,6 +50,11 @@ impl Files for Archive {
         Ok(content.map(|content| Box::new(content) as Box<dyn Read + Send>))
     }
 
+    fn size(&self, name: &str) -> Result<Option<u64>, AuditError> {
+        let content = self.members.open(&self.file, name);
+        Ok(content.map(|content| content.size()))
+    }
+
     fn place(&self) -> &Path {
         &self.path
     }

@@ -10,8 +10,14 @@ use crate::oci::{
 };
 
 use super::super::error::AuditError;
+use super::super::paths::text;
 use super::{Image, Layers, layers, uncompressed};
 
+/// What the media types of layers begin with (image-spec; Docker's, "Image Manifest V 2, Schema 2").
+const LAYERS: [&str; 2] = [
+    "application/vnd.oci.image.layer.",
+    "application/vnd.docker.image.rootfs.diff.",
+];
 /// How many indexes may nest.
 const MAX_DEPTH: usize = 4;
 
@@ -19,6 +25,9 @@ const MAX_DEPTH: usize = 4;
 pub(super) trait Files: Sync {
     /// Opens a file; `None` where there is none.
     fn open(&self, name: &str) -> Result<Option<Box<dyn Read + Send + '_>>, AuditError>;
+
+    /// How many bytes a file has; `None` where there is none.
+    fn size(&self, name: &str) -> Result<Option<u64>, AuditError>;
 
     /// For errors.
     fn place(&self) -> &Path;
@@ -66,6 +75,15 @@ impl Files for Directory {
         }
         let file = File::open(&path).map_err(|source| AuditError::io(path, source))?;
         Ok(Some(Box::new(file)))
+    }
+
+    fn size(&self, name: &str) -> Result<Option<u64>, AuditError> {
+        let path = self.0.join(name);
+        match std::fs::metadata(&path) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(AuditError::io(path, error)),
+        }
     }
 
     fn place(&self) -> &Path {
@@ -129,8 +147,17 @@ pub(super) fn from_layout<F: Files + 'static>(
         .iter()
         .map(|layer| layer.digest().clone())
         .collect();
-    for digest in &digests {
-        crate::oci::parse_digest(digest.as_ref())?;
+    for layer in manifest.layers() {
+        crate::oci::parse_digest(layer.digest().as_ref())?;
+        let media_type = layer.media_type().to_string();
+        if !LAYERS.iter().any(|known| media_type.starts_with(known)) {
+            let media_type = text(media_type.as_bytes());
+            return Err(files.no_image(format!("it has a layer of the type `{media_type}`")));
+        }
+        let name = blob(layer.digest());
+        if let Some(size) = files.size(&name)? {
+            sized(&files, layer, size)?;
+        }
     }
     Ok(Image {
         name: match tag {
@@ -150,11 +177,24 @@ fn blob(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.digest())
 }
 
+/// Other programs refuse a blob that has not the size that its descriptor says.
+fn sized<F: Files>(files: &F, descriptor: &Descriptor, size: u64) -> Result<(), AuditError> {
+    if size == descriptor.size() {
+        return Ok(());
+    }
+    Err(files.no_image(format!(
+        "{} has {size} bytes, and {} are said",
+        blob(descriptor.digest()),
+        descriptor.size()
+    )))
+}
+
 fn verified<F: Files>(files: &F, descriptor: &Descriptor) -> Result<Vec<u8>, AuditError> {
     // Only SHA-256 is known; its form also keeps the file's name within the layout.
     crate::oci::parse_digest(descriptor.digest().as_ref())?;
     let name = blob(descriptor.digest());
     let bytes = files.read(&name)?;
+    sized(files, descriptor, bytes.len() as u64)?;
     let found = sha256(&bytes);
     if found == *descriptor.digest() {
         Ok(bytes)
