@@ -184,7 +184,7 @@ fn sized<F: Files>(files: &F, descriptor: &Descriptor, size: u64) -> Result<(), 
     }
     Err(files.no_image(format!(
         "{} has {size} bytes, and {} are said",
-        blob(descriptor.digest()),
+        descriptor.digest(),
         descriptor.size()
     )))
 }
