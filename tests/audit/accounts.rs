@@ -173,6 +173,21 @@ fn sudo_in_odd_places() {
         ))
     };
     breaks(&directory("rules"), "account-unreadable", High);
+    let link = |to: &str| {
+        let rules = base().file("etc/sudoers", 0o440, "@includedir /etc/sudoers.d\n");
+        with(
+            rules
+                .symlink("etc/sudoers.d", to)
+                .file("opt/rules/own", 0o440, "ALL ALL=NOPASSWD: ALL\n")
+                .file(
+                    "usr/local/etc/sudoers.d/own",
+                    0o440,
+                    "ALL ALL=NOPASSWD: ALL\n",
+                ),
+        )
+    };
+    breaks(&link("/opt/rules"), "account-unreadable", High);
+    breaks(&link("/usr/local/etc/sudoers.d"), "sudo-nopasswd", High);
     let ignored = base()
         .file("etc/sudoers", 0o440, "@includedir /etc/sudoers.d\n")
         .file("etc/sudoers.d/app.bak", 0o440, "ALL ALL=NOPASSWD: ALL\n");

@@ -246,7 +246,7 @@ fn a_layout_that_contradicts_itself_is_no_image() {
             entry["size"] = json!(entry["size"].as_u64().unwrap() + 1);
         });
         assert!(
-            code != Some(0) && words.contains("are said"),
+            code != Some(0) && words.contains("its descriptor says"),
             "{field}: {code:?} {words}"
         );
     }
@@ -254,7 +254,7 @@ fn a_layout_that_contradicts_itself_is_no_image() {
     wrong["manifests"][0]["size"] = json!(3);
     let (code, words) = judged(&wrong);
     assert!(
-        code != Some(0) && words.contains("are said"),
+        code != Some(0) && words.contains("its descriptor says"),
         "{code:?} {words}"
     );
 }

@@ -205,6 +205,16 @@ fn rules_of_pam_in_odd_places() {
         keeps(&include(line, "opt/y"), "account-unreadable");
     }
     breaks(&include("@include ../pam.d/x", "etc/pam.d/x"), "pam", High);
+    let link = |to: &str| {
+        with(
+            modules()
+                .symlink("etc/pam.d", to)
+                .file("opt/rules/su", 0o644, "auth sufficient pam_permit.so\n")
+                .file("usr/lib/pam.d/su", 0o644, "auth required pam_deny.so\n"),
+        )
+    };
+    breaks(&link("/opt/rules"), "account-unreadable", High);
+    keeps(&link("/usr/lib/pam.d"), "account-unreadable");
     let one_file = |line: &str| with(modules().file("etc/pam.conf", 0o644, format!("{line}\n")));
     breaks(&one_file("su auth sufficient pam_permit.so"), "pam", High);
     keeps(&one_file("su auth required pam_deny.so"), "pam");

@@ -33,7 +33,7 @@ impl Hash {
         if parts.next().is_some() || pairs > MAX_MEMORY / PAIR || read.n() < 4 {
             return None;
         }
-        // What is left out here costs as much as it likes: time is one of the numbers.
+        // The numbers that are left out here decide about time, too.
         let parameters = Params::new(Mode::default(), read.n(), read.r(), 1).ok()?;
         let salt = Base64::Crypt.decode_vec(salt).ok()?;
         let digest = Base64::Crypt.decode_vec(digest).ok()?;

@@ -183,7 +183,7 @@ fn sized<F: Files>(files: &F, descriptor: &Descriptor, size: u64) -> Result<(), 
         return Ok(());
     }
     Err(files.no_image(format!(
-        "{} has {size} bytes, and {} are said",
+        "{} has {size} bytes, and its descriptor says {}",
         descriptor.digest(),
         descriptor.size()
     )))

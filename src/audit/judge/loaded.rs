@@ -94,13 +94,13 @@ impl<'a> Loaded<'a> {
             }
         }
         // Messages in another character set, as the caller's language has them.
-        let conversions: Vec<&[u8]> = self
-            .libraries
-            .iter()
-            .filter(|(_, directory, _)| directory.ends_with(b"/gconv"))
-            .map(|(.., path)| *path)
-            .collect();
         if self.has_way() {
+            let conversions: Vec<&[u8]> = self
+                .libraries
+                .iter()
+                .filter(|(_, directory, _)| directory.ends_with(b"/gconv"))
+                .map(|(.., path)| *path)
+                .collect();
             for path in conversions {
                 self.file(path, "is loaded by programs that run as root (iconv)");
             }

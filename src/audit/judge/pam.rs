@@ -333,7 +333,7 @@ impl<'a> Files<'a> {
                 .iter()
                 .any(|directory| !flat.files_in(directory.as_bytes()).is_empty()),
             known: RefCell::default(),
-            unreadable: RefCell::default(),
+            unreadable: RefCell::new(links(flat)),
         }
     }
 
@@ -359,14 +359,6 @@ impl<'a> Files<'a> {
             Some(path) => path.as_bytes().to_vec(),
             None => place(self.flat, name)?.0,
         };
-        // Elsewhere nothing was read.
-        let is_read = |directory: &&str| path.starts_with(format!("{directory}/").as_bytes());
-        if !DIRECTORIES.iter().any(is_read) && self.flat.has(&path) {
-            let layer = self.flat.origin(&path).unwrap_or(0);
-            let problem = "it lies outside of the directories that are read";
-            self.unreadable.borrow_mut().insert((path, layer, problem));
-            return None;
-        }
         match self.flat.read_through_links(&path) {
             Lookup::Absent => None,
             Lookup::Bytes { bytes, .. } => Some(pam::parse(bytes)),
@@ -388,6 +380,22 @@ impl<'a> Files<'a> {
             ));
         }
     }
+}
+
+/// Directories of services that are links to where nothing is read.
+fn links(flat: &Flat<'_>) -> BTreeSet<(Vec<u8>, usize, &'static str)> {
+    let is_read = |real: &[u8]| DIRECTORIES.iter().any(|known| known.as_bytes() == real);
+    let mut found = BTreeSet::new();
+    for directory in DIRECTORIES.map(str::as_bytes) {
+        let real = flat.follow(directory).unwrap_or_default();
+        if let Some(layer) = flat.origin(directory)
+            && !is_read(&real)
+        {
+            let problem = "it is a link to where nothing is read";
+            found.insert((directory.to_vec(), layer, problem));
+        }
+    }
+    found
 }
 
 /// Holds a module's file against the package database.

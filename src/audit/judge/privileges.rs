@@ -106,8 +106,10 @@ fn collect(flat: &Flat<'_>, file: &[u8], findings: &mut Vec<Finding>) -> Vec<Sou
                 continue;
             };
             let targets = if include.directory {
-                let mut files = flat.files_in(&target);
-                if !Interest::is_read(&target) {
+                // A link leads elsewhere, or in a circle.
+                let real = flat.follow(&target).unwrap_or_default();
+                let mut files = flat.files_in(&real);
+                if !Interest::is_read(&real) {
                     let message = format!(
                         "{} includes {}, which is not among the directories that are read",
                         shown(&path),
