@@ -81,7 +81,7 @@ fn counts(path: &Path) -> Option<&str> {
 
 impl Change {
     /// Of a path relative to the source, for an application that is built by scripts of others: any file
-    /// that somebody writes.
+    /// that changes.
     pub fn of_any(path: &Path) -> Option<Self> {
         let name = counts(path)?;
         let swap = Path::new(name)

@@ -73,7 +73,6 @@ impl Turns {
             process,
             reload,
         };
-        state.hung_up = false;
         match state.next {
             Some(Next::Restart) => state.next = None,
             Some(Next::Rebuild) => {
@@ -92,6 +91,7 @@ impl Turns {
     pub fn ended(&self) -> Option<Next> {
         let mut state = self.state();
         state.running = None;
+        state.hung_up = false;
         state.next.take()
     }
 

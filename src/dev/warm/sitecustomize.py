@@ -3,7 +3,8 @@
 The process that is to become the server stays here. It forks one that goes on and becomes the server, notes
 what that imports of installed packages, and imports the same while nothing is to be done. At each HUP the server
 is told to end, and another is forked, which has the packages already and loads the application's own modules
-alone. No module of the source is ever imported here, and no thread runs here.
+alone. No module of the source is ever imported here; where a module of a package has started a thread, this process
+is not forked any more, and each server begins anew.
 
 WARPDRIVE_DEV_PRELOAD=0: nothing is imported ahead.
 """
@@ -55,12 +56,16 @@ class Recorder:
 
     def __init__(self, file):
         self.file = file
+        self.noted = set()
 
     def find_spec(self, name, path=None, target=None):
-        try:
-            os.write(self.file, name.encode() + b"\n")
-        except OSError:
-            pass
+        # Once: what is not there may be looked for with each request.
+        if name not in self.noted:
+            self.noted.add(name)
+            try:
+                os.write(self.file, name.encode(errors="replace") + b"\n")
+            except OSError:
+                pass
         return None
 
 
@@ -96,9 +101,11 @@ class Names:
 
     def preload(self):
         """Imports what is installed, until a signal comes. Whether this process may still be forked."""
-        if any(name.split(".")[0] in PATCHING for name in self.seen):
+        finder = importlib.machinery.PathFinder
+        # Many look for them, and do without.
+        if any(name in self.seen and finder.find_spec(name) for name in PATCHING):
             self.new.clear()
-            return True
+            return False
         path, finders = sys.path[:], sys.meta_path[:]
         sys.path[:] = [each for each in path if each and not self.is_of_source(os.path.abspath(each))]
         sys.meta_path[:] = [
@@ -106,9 +113,13 @@ class Names:
             importlib.machinery.FrozenImporter,
             importlib.machinery.PathFinder,
         ]
-        streams = sys.stdout, sys.stderr
-        silent = open(os.devnull, "w")
-        sys.stdout = sys.stderr = silent
+        narrow = sys.path[:], sys.meta_path[:]
+        # By the descriptors: a module may keep the stream that it finds (loguru does).
+        outputs = [(number, os.dup(number)) for number in (1, 2)]
+        silent = os.open(os.devnull, os.O_WRONLY)
+        for number, _ in outputs:
+            os.dup2(silent, number)
+        os.close(silent)
         try:
             while self.new and not signal.sigpending() & SIGNALS:
                 name = next(iter(self.new))
@@ -121,11 +132,23 @@ class Names:
                     # Of the source, or not to be had without the application's settings.
                     pass
         finally:
-            sys.stdout, sys.stderr = streams
-            silent.close()
-            sys.path[:], sys.meta_path[:] = path, finders
+            for stream in (sys.stdout, sys.stderr):
+                if stream:
+                    stream.flush()
+            for number, output in outputs:
+                os.dup2(output, number)
+                os.close(output)
+            sys.path[:] = with_added(path, narrow[0], sys.path)
+            sys.meta_path[:] = with_added(finders, narrow[1], sys.meta_path)
         threading = sys.modules.get("threading")
         return threading is None or threading.active_count() == 1
+
+
+def with_added(before, narrow, now):
+    """What was there before, with what imports have put in front of it or behind it (six has a finder)."""
+    own = [at for at, each in enumerate(now) if each in narrow]
+    first = own[0] if own else 0
+    return now[:first] + before + [each for each in now[first:] if each not in narrow]
 
 
 class Gate:
@@ -229,10 +252,10 @@ class Keeper:
                 break
             if not process:
                 break
-            self.ending.pop(process, None)
-            if process == self.server:
+            if process == self.server or self.ending.pop(process, None) is not None:
                 # Its workers, if it left any.
                 tell_group(process, signal.SIGKILL)
+            if process == self.server:
                 self.server = None
                 found = status
         if not self.ending:
@@ -269,6 +292,7 @@ class Keeper:
             for process, end in list(self.ending.items()):
                 if time.monotonic() >= end:
                     tell_group(process, signal.SIGKILL)
+                    tell(process, signal.SIGKILL)
                     self.ending[process] = end + GRACE
             status = self.reap()
             if status is not None:
@@ -333,7 +357,12 @@ def main():
         gunicorn = server == "gunicorn"
         # A HUP has gunicorn hold its socket. To end at once it wants a QUIT.
         keeper = Keeper(Names(source), preloads, gunicorn, signal.SIGQUIT if gunicorn else signal.SIGTERM)
-        keeper.run()
+        try:
+            keeper.run()
+        except BaseException:
+            # Python would go on after it, and this process would be one more server.
+            sys.excepthook(*sys.exc_info())
+            os._exit(1)
     next_one()
 
 
