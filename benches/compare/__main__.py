@@ -7,9 +7,7 @@ See benches/README.md for what is measured, and how. To be run as root.
 
 import json
 import os
-import signal
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,7 +18,7 @@ import base
 from apps import APPS
 from base import BASE
 from contenders import BuildKit, Buildah, Warpdrive
-from machine import Failed, Memory, Registry, describe, need, note, quiet, words
+from machine import Failed, Memory, Registry, apart, describe, inside, need, note, quiet, words
 from table import markdown
 
 RUNS = int(os.environ.get("BENCH_RUNS", "5"))
@@ -28,7 +26,6 @@ CHOSEN = os.environ.get("BENCH_APPS", "flask django heavy files").replace(",", "
 # An earlier release of warpdrive, to be measured in the same run; and whether peers are.
 BEFORE = os.environ.get("BENCH_BEFORE")
 PEERS = os.environ.get("BENCH_PEERS", "yes") != "no"
-INSIDE = "BENCH_INSIDE"
 
 
 def scenarios(contender, app, place, registry, record):
@@ -145,17 +142,6 @@ def start(program, rounds=200):
     return {name: round(statistics.median(times), 2) for name, times in found.items()}
 
 
-def inside(program, out):
-    """In namespaces of our own: every process and mount is gone with them."""
-    place = Path(os.environ[INSIDE])
-    # What buildah and podman share with the machine's own storage is private here.
-    for name, target in (("shm", "/dev/shm"), ("containers", "/var/lib/containers")):
-        (place / name).mkdir()
-        Path(target).mkdir(parents=True, exist_ok=True)
-        subprocess.check_call(["mount", "--bind", place / name, target])
-    measure(program, place, out)
-
-
 def main():
     here = Path(__file__).resolve().parent.parent.parent
     program = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("BENCH_WARPDRIVE") or here / "target/release/warpdrive")
@@ -169,26 +155,10 @@ def main():
         if unknown:
             raise Failed(f"there is no app {unknown[0]}; there are {' '.join(APPS)}")
         need("dockerd", "containerd", "runc", "buildah", "docker-registry", "unshare", "mount")
-        if INSIDE in os.environ:
-            return inside(program.resolve(), out)
-        # buildah takes no capital letters in the path of a layout.
-        place = Path(os.environ.get("TMPDIR", "/var/tmp")) / f"warpdrive-bench-{os.getpid()}"
-        place.mkdir(mode=0o711, parents=True)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-        child = None
-        try:
-            command = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", sys.executable, __file__, str(program)]
-            env = {**os.environ, INSIDE: str(place), "BENCH_OUT": str(out)}
-            child = subprocess.Popen(command, env=env)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            return child.wait()
-        finally:
-            if child and child.poll() is None:
-                child.kill()
-                child.wait()
-            if "BENCH_KEEP" not in os.environ:
-                subprocess.call(["rm", "-rf", "--one-file-system", place])
-            subprocess.call(["find", "/sys/fs/cgroup", "-depth", "-type", "d", "-path", f"*/{place.name}*", "-delete"], stderr=subprocess.DEVNULL)
+        if place := inside():
+            measure(program.resolve(), place, out)
+            return 0
+        return apart("warpdrive-bench", __file__, program, out)
     except Failed as failed:
         print(f"benches/compare: {failed}", file=sys.stderr)
         return 1

@@ -14,21 +14,9 @@ import subprocess
 import time
 from pathlib import Path
 
+import peers
 from machine import Cost, Failed, Group, Registry, need, quiet, timed, wait
 
-DOCKERFILE = """\
-FROM {base}
-USER 0
-ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 PATH=/opt/app/bin:$PATH
-RUN uv --no-cache venv --quiet /opt/app
-WORKDIR /opt/app/src
-COPY requirements.txt .
-RUN --mount=type=cache,target=/root/.cache/uv uv pip install --quiet --python /opt/app -r requirements.txt
-COPY . .
-{static}USER 1001
-CMD ["python"]
-"""
-STATIC = "RUN python manage.py collectstatic --noinput\n"
 # What keeps the answers of the package index fresh, for all alike: see `freshen`.
 ASK = """\
 FROM {base}
@@ -192,23 +180,8 @@ class Warpdrive(Contender):
 class Peer(Contender):
     """One that takes Dockerfiles."""
 
-    def base_context(self, uv: Path, loaded):
-        context = self.place / "base"
-        context.mkdir()
-        shutil.copy2(uv, context / "uv")
-        # The certificates that this machine trusts, as warpdrive's builds do.
-        shutil.copy2(os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"), context / "ca.crt")
-        (context / "Dockerfile").write_text(
-            f"FROM {loaded}\nCOPY uv /usr/local/bin/uv\nCOPY ca.crt /usr/local/share/\n"
-            "ENV SSL_CERT_FILE=/usr/local/share/ca.crt\n"
-        )
-        return context
-
     def dockerfile(self, app, directory):
-        text = DOCKERFILE.format(base=self.base, static=STATIC if app.collectstatic else "")
-        (directory / "Dockerfile").write_text(text)
-        # A source line must not touch what was installed, nor the Dockerfile the source.
-        (directory / ".dockerignore").write_text("Dockerfile\n.dockerignore\n")
+        peers.dockerfile(app, directory, self.base)
 
     def prepare(self, layout, apps, uv):
         self.load(layout, uv)
@@ -273,7 +246,7 @@ class BuildKit(Peer):
     def load(self, layout, uv):
         archive = layout.parent / "base.tar"
         self.quiet(self.client, "load", "--input", archive)
-        self.quiet(self.client, "build", "--tag", self.base, self.base_context(uv, "bench-loaded"))
+        self.quiet(self.client, "build", "--tag", self.base, peers.base_context(self.place, uv, "bench-loaded"))
 
     def push_base(self, reference):
         self.quiet(self.client, "tag", self.base, reference)
@@ -318,7 +291,7 @@ class Buildah(Peer):
             [str(w) for w in [*self.prefix, "pull", "--quiet", f"oci:{layout}:base"]], env=self.env, text=True
         ).split()[-1]
         self.quiet(*self.prefix, "tag", identity, "localhost/bench-loaded")
-        context = self.base_context(uv, "localhost/bench-loaded")
+        context = peers.base_context(self.place, uv, "localhost/bench-loaded")
         self.quiet(*self.prefix, "bud", "--layers", "--tag", self.base, context)
 
     def push_base(self, reference):

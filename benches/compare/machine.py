@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -173,6 +174,45 @@ class Registry:
     def close(self):
         self.server.terminate()
         self.server.wait()
+
+
+# Names the directory of a bench, in the process that measures.
+INSIDE = "BENCH_INSIDE"
+
+
+def inside():
+    """The directory of this bench, in namespaces of its own; `None` where `apart` has not started it yet."""
+    if INSIDE not in os.environ:
+        return None
+    place = Path(os.environ[INSIDE])
+    # What buildah and podman share with the machine's own storage is private here.
+    for name, target in (("shm", "/dev/shm"), ("containers", "/var/lib/containers")):
+        (place / name).mkdir()
+        Path(target).mkdir(parents=True, exist_ok=True)
+        subprocess.check_call(["mount", "--bind", place / name, target])
+    return place
+
+
+def apart(name, script, program, out):
+    """Starts this script again in namespaces of its own: every process and mount is gone with them, and what it
+    has written but for `out`."""
+    # buildah takes no capital letters in the path of a layout.
+    place = Path(os.environ.get("TMPDIR", "/var/tmp")) / f"{name}-{os.getpid()}"
+    place.mkdir(mode=0o711, parents=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    child = None
+    try:
+        command = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", sys.executable, script, program]
+        child = subprocess.Popen(command, env={**os.environ, INSIDE: str(place), "BENCH_OUT": str(out)})
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return child.wait()
+    finally:
+        if child and child.poll() is None:
+            child.kill()
+            child.wait()
+        if "BENCH_KEEP" not in os.environ:
+            subprocess.call(["rm", "-rf", "--one-file-system", place])
+        subprocess.call(["find", "/sys/fs/cgroup", "-depth", "-type", "d", "-path", f"*/{place.name}*", "-delete"], stderr=subprocess.DEVNULL)
 
 
 def tuple_of(address):

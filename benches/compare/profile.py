@@ -23,7 +23,7 @@ import base
 from apps import APPS
 from base import BASE
 from contenders import Warpdrive
-from machine import Group, Registry, describe, note, quiet
+from machine import Failed, Group, Registry, describe, note, quiet
 
 EVERY = 0.05
 TICK = os.sysconf("SC_CLK_TCK")

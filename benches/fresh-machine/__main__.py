@@ -8,7 +8,6 @@ See benches/README.md for what is measured, and how. To be run as root.
 import json
 import os
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -16,20 +15,19 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 HERE = Path(__file__).resolve().parent
+# Both directories have a contenders.py: ours is meant here.
 sys.path[:0] = [str(HERE), str(HERE.parent / "compare")]
-# Both directories have a file of this name; ours is the one that is meant here.
 
 import base
 from apps import APPS
 from base import BASE
 from contenders import BuildKit, Buildah, Warpdrive
 from counting import Counter
-from machine import Failed, Registry, describe, need, note
+from machine import Failed, Registry, apart, describe, inside, need, note
 
 RUNS = int(os.environ.get("BENCH_RUNS", "3"))
 CHOSEN = os.environ.get("BENCH_APPS", "flask django heavy").replace(",", " ").split()
 PEERS = os.environ.get("BENCH_PEERS", "yes") != "no"
-INSIDE = "BENCH_INSIDE"
 SCENARIOS = ["nothing changed", "one source line", "one requirement more"]
 # Most that warpdrive may take of what the best peer takes.
 AIM = 0.3
@@ -152,16 +150,6 @@ def markdown(document):
     return "\n".join(lines)
 
 
-def inside(program, out):
-    """In namespaces of our own: every process and mount is gone with them."""
-    place = Path(os.environ[INSIDE])
-    for name, target in (("shm", "/dev/shm"), ("containers", "/var/lib/containers")):
-        (place / name).mkdir()
-        Path(target).mkdir(parents=True, exist_ok=True)
-        subprocess.check_call(["mount", "--bind", place / name, target])
-    measure(program, place, out)
-
-
 def main():
     top = HERE.parent.parent
     program = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("BENCH_WARPDRIVE") or top / "target/release/warpdrive")
@@ -172,24 +160,10 @@ def main():
         if not program.is_file():
             raise Failed(f"there is no {program}: build it, or name one in BENCH_WARPDRIVE")
         need("docker-registry", "unshare", "mount")
-        if INSIDE in os.environ:
-            return inside(program.resolve(), out)
-        place = Path(os.environ.get("TMPDIR", "/var/tmp")) / f"warpdrive-fresh-{os.getpid()}"
-        place.mkdir(mode=0o711, parents=True)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-        child = None
-        try:
-            command = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", sys.executable, HERE, program]
-            child = subprocess.Popen(command, env={**os.environ, INSIDE: str(place), "BENCH_OUT": str(out)})
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            return child.wait()
-        finally:
-            if child and child.poll() is None:
-                child.kill()
-                child.wait()
-            if "BENCH_KEEP" not in os.environ:
-                subprocess.call(["rm", "-rf", "--one-file-system", place])
-            subprocess.call(["find", "/sys/fs/cgroup", "-depth", "-type", "d", "-path", f"*/{place.name}*", "-delete"], stderr=subprocess.DEVNULL)
+        if place := inside():
+            measure(program.resolve(), place, out)
+            return 0
+        return apart("warpdrive-fresh", HERE, program, out)
     except Failed as failed:
         print(f"benches/fresh-machine: {failed}", file=sys.stderr)
         return 1

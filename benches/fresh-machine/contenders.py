@@ -6,21 +6,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import peers
 from machine import need, quiet, wait
-
-DOCKERFILE = """\
-FROM {base}
-USER 0
-ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 PATH=/opt/app/bin:$PATH
-RUN uv --no-cache venv --quiet /opt/app
-WORKDIR /opt/app/src
-COPY requirements.txt .
-RUN --mount=type=cache,target=/root/.cache/uv uv pip install --quiet --python /opt/app -r requirements.txt
-COPY . .
-{static}USER 1001
-CMD ["python"]
-"""
-STATIC = "RUN python manage.py collectstatic --noinput\n"
 
 
 class Contender:
@@ -82,21 +69,8 @@ class Warpdrive(Contender):
 class Peer(Contender):
     """One that takes Dockerfiles. Its base has `uv`, and the certificates that this machine trusts."""
 
-    def context(self, uv: Path, base):
-        context = self.place / "base"
-        context.mkdir()
-        shutil.copy2(uv, context / "uv")
-        shutil.copy2(os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"), context / "ca.crt")
-        (context / "Dockerfile").write_text(
-            f"FROM {base}\nCOPY uv /usr/local/bin/uv\nCOPY ca.crt /usr/local/share/\n"
-            "ENV SSL_CERT_FILE=/usr/local/share/ca.crt\n"
-        )
-        return context
-
     def describe(self, app, directory):
-        text = DOCKERFILE.format(base=self.reference("base:1"), static=STATIC if app.collectstatic else "")
-        (directory / "Dockerfile").write_text(text)
-        (directory / ".dockerignore").write_text("Dockerfile\n.dockerignore\n")
+        peers.dockerfile(app, directory, self.reference("base:1"))
 
 
 class Buildah(Peer):
@@ -117,7 +91,7 @@ class Buildah(Peer):
         ).split()[-1]
         self.quiet(*self.prefix(), "tag", name, "localhost/loaded")
         target = self.reference("base:1")
-        self.quiet(*self.prefix(), "bud", "--tag", target, self.context(uv, "localhost/loaded"))
+        self.quiet(*self.prefix(), "bud", "--tag", target, peers.base_context(self.place, uv, "localhost/loaded"))
         self.quiet(*self.prefix(), "push", "--quiet", "--tls-verify=false", target)
 
     def empty_disk(self):
@@ -183,7 +157,7 @@ class BuildKit(Peer):
         self.empty_disk()
         self.quiet(self.client, "load", "--input", layout.parent / "base.tar")
         target = self.reference("base:1")
-        self.quiet(self.client, "build", "--tag", target, self.context(uv, "bench-loaded"))
+        self.quiet(self.client, "build", "--tag", target, peers.base_context(self.place, uv, "bench-loaded"))
         self.quiet(self.client, "push", "--quiet", target)
 
     def empty_disk(self):
