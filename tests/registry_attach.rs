@@ -265,7 +265,7 @@ fn a_list_that_another_program_has_written_over_is_written_again() {
 /// A manifest that is there and on no list is not attached, whatever else went well.
 #[test]
 fn a_list_that_is_refused_is_an_error() {
-    for status in [400, 404, 500] {
+    for status in [400, 404, 501] {
         let refused = Fault {
             method: "PUT",
             part: "/manifests/sha256-",

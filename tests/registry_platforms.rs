@@ -222,7 +222,7 @@ fn inspect_reads_what_lies_outside_the_store() {
     assert_eq!(found["digest"], own.digest().to_string());
 }
 
-/// How many bytes of blobs have been asked of a registry, by its own log: none but of configurations.
+/// How many requests of this method for blobs of a repository a registry has had, by its own log.
 fn blobs_moved(registry: &Registry, method: &str, repository: &str) -> usize {
     let line = format!("\"{method} /v2/{repository}/blobs/");
     registry.log().matches(&line).count()
@@ -379,7 +379,7 @@ fn an_index_of_dockers_images_is_dockers() {
 fn attestations_in_an_index_stay_with_their_image() {
     let registry = Registry::start();
     let (_dir, here) = store();
-    let images: Vec<Descriptor> = PLATFORMS[..2]
+    let images: Vec<Descriptor> = PLATFORMS
         .iter()
         .map(|platform| image_for(&here, platform, &[platform.as_bytes()], &[]))
         .collect();
@@ -435,7 +435,13 @@ fn attestations_in_an_index_stay_with_their_image() {
     let report = there.run(&["copy", &layout, &to, "--all", "--json"]);
     assert!(report.contains(list.digest().as_ref()), "{report}");
     assert_eq!(skopeo_digest(&to), list.digest().to_string());
-    // Of one image of the two, with its attestation.
+    // Two images of the three, with their attestations.
+    let two = format!("docker://{}", registry.reference("crew/two:1"));
+    there.run(&["copy", &from, &two, "--platform", "linux/amd64,linux/s390x"]);
+    let kept: Vec<String> = seen(&two).into_iter().map(|(_, digest)| digest).collect();
+    let expected = [0, 2, 3, 5].map(|at: usize| entries[at]["digest"].as_str().unwrap());
+    assert_eq!(kept, expected);
+    // An index that is made of all of it is the same.
     let target = registry.reference("crew/again:1");
     let said = there.run(&[
         "index",

@@ -27,7 +27,8 @@ use super::push::{target, tell};
 Examples:
   warpdrive attach registry.example.com/team/opal:1.2 sbom.spdx.json \\
     --artifact-type application/spdx+json --media-type application/spdx+json
-  warpdrive attach registry.example.com/team/opal:1.2 report.html:text/html trace.json:application/json \\
+  warpdrive attach registry.example.com/team/opal:1.2 \\
+    report.html:text/html trace.json:application/json \\
     --artifact-type application/vnd.example.test-report
   warpdrive referrers registry.example.com/team/opal:1.2")]
 pub(super) struct Args {
@@ -96,7 +97,7 @@ fn file(text: &str, default: &str) -> Result<(PathBuf, String), CommandError> {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
-    let reference: Reference = target(&args.name, "NAME")?;
+    let reference: Reference = target(&args.name, "attach")?;
     let default = args
         .media_type
         .as_deref()
@@ -150,7 +151,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name).display().to_string();
         std::fs::write(at("a.json"), "{}").unwrap();
-        std::fs::write(at("b:c/"), "").unwrap_err();
         std::fs::write(at("b:c"), "").unwrap();
         let read =
             |text: &str| file(text, "x/y").map(|(path, kind)| (path.display().to_string(), kind));

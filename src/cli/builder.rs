@@ -253,7 +253,7 @@ fn push(
     json: bool,
     context: &Context,
 ) -> Result<u8, CommandError> {
-    let target = super::push::target(target, name)?;
+    let target = super::push::target(target, &format!("builder push {name}"))?;
     sandbox::enter()?;
     crate::registry::set_defaults(registry.options());
     let store = context.open_store()?;

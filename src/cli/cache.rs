@@ -10,8 +10,15 @@ pub(super) struct CacheArgs {
     /// Look for results of earlier builds in this repository of a registry; may be given more than once
     #[arg(long = "cache-from", value_name = "REPOSITORY")]
     from: Vec<String>,
-    /// Write what this build makes to this repository of a registry, for other machines; may be given
-    /// more than once
+    #[command(flatten)]
+    to: CacheToArgs,
+}
+
+/// The same for a step that only writes.
+#[derive(Debug, clap::Args)]
+pub(super) struct CacheToArgs {
+    /// Write what is made (with `push`: of --wheels) to this repository of a registry, for other machines;
+    /// may be given more than once
     #[arg(long = "cache-to", value_name = "REPOSITORY")]
     to: Vec<String>,
     /// Whether --cache-to is heeded: a pipeline says `false` where it builds code that is not trusted
@@ -24,33 +31,18 @@ pub(super) struct CacheArgs {
     write: bool,
 }
 
-/// The same for a step that only writes.
-#[derive(Debug, clap::Args)]
-pub(super) struct CacheToArgs {
-    /// With --wheels: write what the image's distributions give to this repository of a registry, for other
-    /// builds; may be given more than once
-    #[arg(long = "cache-to", value_name = "REPOSITORY")]
-    to: Vec<String>,
-    /// Whether --cache-to is heeded
-    #[arg(
-        long = "cache-write",
-        value_name = "BOOL",
-        default_value_t = true,
-        action = clap::ArgAction::Set
-    )]
-    write: bool,
-}
-
 impl CacheToArgs {
+    fn repositories(&self) -> &[String] {
+        if self.write { &self.to } else { &[] }
+    }
+
     pub(super) fn cache(&self) -> Result<RemoteCache, CommandError> {
-        let to: &[String] = if self.write { &self.to } else { &[] };
-        RemoteCache::new(&[], to).map_err(CommandError::from)
+        RemoteCache::new(&[], self.repositories()).map_err(CommandError::from)
     }
 }
 
 impl CacheArgs {
     pub(super) fn cache(&self) -> Result<RemoteCache, CommandError> {
-        let to: &[String] = if self.write { &self.to } else { &[] };
-        RemoteCache::new(&self.from, to).map_err(CommandError::from)
+        RemoteCache::new(&self.from, self.to.repositories()).map_err(CommandError::from)
     }
 }

@@ -324,7 +324,7 @@ impl From<crate::transport::TransportError> for CommandError {
                 (ExitStatus::Failure, "image-malformed")
             }
             E::Program { .. } => (ExitStatus::Failure, "podman"),
-            E::Io { .. } => (ExitStatus::Failure, "transport"),
+            E::Io { .. } | E::Missing { .. } => (ExitStatus::Failure, "transport"),
         };
         let hint = error.hint();
         let mut found = Self::new(exit, code, error.to_string());
@@ -802,10 +802,12 @@ impl From<crate::pipeline::BuildError> for CommandError {
                     "nothing of it was installed; remove the package from the requirements, and tell \
                      those who publish it",
                 ),
-            E::BuilderNotAllowed { ref reference, .. } => {
+            E::BuilderNotAllowed { used, ref reference, .. } => {
+                let once = used.option().map_or_else(String::new, |option| {
+                    format!("`{option} {reference}` takes it for this build; ")
+                });
                 let hint = format!(
-                    "`--builder {reference}` takes it for this build; `--allow-builder {reference}` \
-                     and WARPDRIVE_ALLOWED_BUILDERS let sources name it"
+                    "{once}`--allow-builder {reference}` and WARPDRIVE_ALLOWED_BUILDERS let sources name it"
                 );
                 Self::new(ExitStatus::Refused, "builder-not-allowed", message).with_hint(hint)
             }

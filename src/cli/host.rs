@@ -212,7 +212,7 @@ pub fn main() -> ExitCode {
         }
         Err(error) => {
             let _ = error.print();
-            if let Some(hint) = usage::hint(error.kind(), &arguments) {
+            if let Some(hint) = usage::hint(&error, &arguments) {
                 let printer = Printer::new(Words::Normal, usage::colour(&arguments));
                 let word = printer.paint("1;36", "hint");
                 printer.progress("");

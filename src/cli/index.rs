@@ -65,7 +65,7 @@ impl Args {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let Action::Create(args) = &args.command;
-    let name = target(&args.name, "NAME")?;
+    let name = target(&args.name, "index create")?;
     let sources: Vec<Reference> = args
         .manifests
         .iter()

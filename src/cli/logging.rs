@@ -8,7 +8,7 @@ pub(super) fn as_asked() {
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
             .finish();
-        // There is no other.
+        // It fails only where one is set already.
         let _ = tracing::subscriber::set_global_default(subscriber);
     }
 }

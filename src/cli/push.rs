@@ -94,14 +94,14 @@ fn chunk_size(text: &str) -> Result<u64, String> {
 }
 
 /// Where a push goes.
-pub(super) fn target(text: &str, name: &str) -> Result<Reference, CommandError> {
+pub(super) fn target(text: &str, command: &str) -> Result<Reference, CommandError> {
     let target: Reference = text.strip_prefix("docker://").unwrap_or(text).parse()?;
     if target.has_host() {
         return Ok(target);
     }
     Err(
         CommandError::usage(format!("`{target}` names no registry")).with_hint(format!(
-            "for example `warpdrive push {name} registry.example.com/team/{}`",
+            "for example `warpdrive {command} registry.example.com/team/{}`",
             target.short_name()
         )),
     )
@@ -121,13 +121,24 @@ fn push(args: &Args, context: &Context) -> Result<Values, CommandError> {
     };
     let targets: Vec<Reference> = destinations
         .iter()
-        .map(|text| target(text, &args.name))
+        .map(|text| target(text, &format!("push {}", args.name)))
         .collect::<Result<_, _>>()?;
     let store = context.open_store()?;
     let _in_use = store.lock_shared()?;
     let console = Console::new(&context.printer);
     let listener = Transfers::new(&console);
     let base = BaseFile::of_this_image()?;
+    let cache = args.cache.cache()?;
+    if cache.is_written() && (args.wheels.is_none() || base.is_none()) {
+        return Err(CommandError::usage(
+            "--cache-to writes what wheels give on the base of an image of `builder push`, in a container \
+             of that image",
+        )
+        .with_hint(
+            "name the wheels that the build step wrote, `--wheels DIR`; elsewhere, `warpdrive image \
+             --cache-to` writes the cache",
+        ));
+    }
     let on_base = match &base {
         Some(base) => Some(OnBase::new(&store, base)?),
         None => None,
@@ -143,19 +154,8 @@ fn push(args: &Args, context: &Context) -> Result<Values, CommandError> {
         )?,
         None => resolve(&store, &args.name)?,
     };
-    let cache = args.cache.cache()?;
-    if cache.is_written() {
+    if let (true, Some(wheels), Some(base)) = (cache.is_written(), &args.wheels, &base) {
         crate::registry::set_defaults(args.registry.options());
-        let (Some(wheels), Some(base)) = (&args.wheels, &base) else {
-            return Err(CommandError::usage(
-                "--cache-to writes what wheels give on the base of an image of `builder push`, in a container \
-                 of that image",
-            )
-            .with_hint(
-                "name the wheels that the build step wrote, `--wheels DIR`; elsewhere, `warpdrive image \
-                 --cache-to` writes the cache",
-            ));
-        };
         let request = Request {
             cache,
             ..request_of(std::slice::from_ref(&args.name))?

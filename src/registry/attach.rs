@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::blobs::{BlobError, BlobSink, Blobs, Incoming};
 use super::error::RegistryError;
-use super::manifest::{by_digest, head};
+use super::manifest::{by_digest, fetch};
 use super::progress::Progress;
 use super::push::PushReport;
 use super::session::Client;
@@ -109,21 +109,19 @@ impl Client {
         reference: &Reference,
         progress: &dyn Progress,
     ) -> Result<Descriptor, RegistryError> {
-        if self.platform.is_some() {
-            return Ok(self.resolve(reference)?.descriptor);
-        }
         let repository = self.repository(reference, progress)?;
-        if let Some(found) = head(&repository, reference, progress)? {
-            return Ok(found);
+        let name = reference.as_given();
+        let get = |what: &str, expected: Option<&Descriptor>| {
+            fetch(&repository, name, what, expected, progress)
+        };
+        let (top, bytes) = get(reference.tag_or_digest(), None)?;
+        if self.platform.is_none() {
+            return Ok(top);
         }
-        let found = self.manifest(reference)?;
-        found
-            .map(|(found, _)| found)
-            .ok_or_else(|| RegistryError::NotFound {
-                host: repository.host().to_owned(),
-                what: format!("`{}` in {}", reference.tag_or_digest(), repository.name),
-                detail: super::error::Detail::default(),
-            })
+        let found = self.descend(name, top, bytes, &mut |entry| {
+            get(entry.digest().as_ref(), Some(entry)).map(|(_, bytes)| bytes)
+        })?;
+        Ok(found.descriptor)
     }
 }
 

@@ -1,12 +1,12 @@
 //! An index of images that are in registries already: what is in another repository of the same registry is
 //! mounted, what is in the same one stays where it is, and only what is in another registry is sent.
 
-use std::io::Read;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
 use super::error::{RegistryError, tame};
+use super::listing::whole_config;
 use super::manifest::{Document, by_digest};
 use super::platform::Platform;
 use super::progress::{Event, Progress};
@@ -15,8 +15,7 @@ use super::remote::Remote;
 use super::session::Client;
 use super::stream::open;
 use crate::oci::{
-    Descriptor, ImageManifest, MAX_METADATA, Reference, descriptor, docker, from_json, sha256,
-    to_canonical_json,
+    Descriptor, ImageManifest, Reference, descriptor, docker, from_json, sha256, to_canonical_json,
 };
 
 /// More would not be read by all registries: an index has to be small.
@@ -75,7 +74,7 @@ struct Making<'a> {
 impl Making<'_> {
     /// Adds what a name points to, and has it in the target's repository.
     fn add(&mut self, source: &Reference) -> Result<(), RegistryError> {
-        let client = self.client;
+        let (client, target) = (self.client, self.target);
         let found = client.first_of(source, self.progress, &mut |place| {
             let remote = Remote::new(place.repository()?, self.directory);
             let name = source.as_given();
@@ -86,6 +85,9 @@ impl Making<'_> {
                 Document::Manifest(_) => vec![top],
                 Document::Index(index) => index.manifests().clone(),
             };
+            if entries.len() > MAX_ENTRIES {
+                return Err(too_many(target));
+            }
             let mut described = Vec::new();
             for entry in entries {
                 described.push((self.describe(&remote, name, &entry)?, entry));
@@ -103,10 +105,7 @@ impl Making<'_> {
                 continue;
             }
             if self.manifests.len() == MAX_ENTRIES {
-                return Err(RegistryError::Manifest {
-                    what: format!("the index {}", self.target),
-                    problem: format!("it would have more than {MAX_ENTRIES} images"),
-                });
+                return Err(too_many(self.target));
             }
             if !is_there {
                 let name = by_digest(self.target, digest)?;
@@ -125,7 +124,7 @@ impl Making<'_> {
                     .any(|known| known.get("platform") == Some(platform))
             {
                 self.progress.event(&Event::Warning(&format!(
-                    "{} has two images for {}: the first of them is taken by those who pull it",
+                    "{} has two images for {}: a pull takes the first of them",
                     self.target,
                     tame(&platform.to_string(), 100)
                 )));
@@ -208,6 +207,13 @@ impl Making<'_> {
     }
 }
 
+fn too_many(target: &Reference) -> RegistryError {
+    RegistryError::Manifest {
+        what: format!("the index {target}"),
+        problem: format!("it would have more than {MAX_ENTRIES} images"),
+    }
+}
+
 /// What a configuration says about where the image runs, in an index's words.
 fn platform(
     remote: &Remote<'_>,
@@ -215,27 +221,8 @@ fn platform(
     what: &str,
 ) -> Result<Option<Value>, RegistryError> {
     let entry = manifest.config();
-    if entry.size() > MAX_METADATA {
-        return Err(RegistryError::TooLarge {
-            what: format!("the configuration of {what}"),
-            limit: MAX_METADATA,
-        });
-    }
-    let mut bytes = Vec::new();
-    open(&remote.repository, entry)?
-        .read_to_end(&mut bytes)
-        .map_err(|source| RegistryError::Local {
-            doing: format!("reading the configuration of {what}"),
-            source,
-        })?;
-    let found = sha256(&bytes);
-    if found != *entry.digest() {
-        return Err(RegistryError::Digest {
-            what: format!("the configuration of {what}"),
-            expected: entry.digest().to_string(),
-            found: found.to_string(),
-        });
-    }
+    let of = format!("the configuration of {what}");
+    let bytes = whole_config(entry, of, || open(&remote.repository, entry))?;
     if Platform::of_config(&bytes).is_none() {
         return Ok(None);
     }

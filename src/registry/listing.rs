@@ -1,17 +1,19 @@
 //! What a registry can be asked about a repository without fetching an image: its tags, page by page
 //! (distribution-spec, "Listing Tags"), and an image's configuration.
 
+use std::io::Read;
+
 use serde::Deserialize;
 
 use super::error::{RegistryError, tame};
 use super::http::{Request, Response, Url};
 use super::progress::Silent;
 use super::session::{Call, Client, Repository, scope};
-use crate::oci::{ImageManifest, MAX_METADATA, Reference, from_json, sha256};
+use crate::oci::{Descriptor, ImageManifest, MAX_METADATA, Reference, from_json, sha256};
 
 /// A list longer than this is not read to its end.
-const MAX_PAGES: usize = 1000;
-const MAX_ENTRIES: usize = 200_000;
+pub(super) const MAX_PAGES: usize = 1000;
+pub(super) const MAX_ENTRIES: usize = 200_000;
 
 #[derive(Deserialize)]
 struct Tags {
@@ -58,32 +60,41 @@ impl Client {
         reference: &Reference,
         manifest: &ImageManifest,
     ) -> Result<Vec<u8>, RegistryError> {
-        use std::io::Read;
         let config = manifest.config();
         let what = format!("the configuration of {reference}");
-        if config.size() > MAX_METADATA {
-            return Err(RegistryError::TooLarge {
-                what,
-                limit: MAX_METADATA,
-            });
-        }
-        let mut bytes = Vec::new();
-        self.stream(reference, config)?
-            .read_to_end(&mut bytes)
-            .map_err(|source| RegistryError::Local {
-                doing: format!("reading {what}"),
-                source,
-            })?;
-        let found = sha256(&bytes);
-        if found == *config.digest() {
-            return Ok(bytes);
-        }
-        Err(RegistryError::Digest {
-            what,
-            expected: config.digest().to_string(),
-            found: found.to_string(),
-        })
+        whole_config(config, what, || self.stream(reference, config))
     }
+}
+
+/// A configuration, which is small and has its digest.
+pub(super) fn whole_config<R: Read>(
+    config: &Descriptor,
+    what: String,
+    open: impl FnOnce() -> Result<R, RegistryError>,
+) -> Result<Vec<u8>, RegistryError> {
+    if config.size() > MAX_METADATA {
+        return Err(RegistryError::TooLarge {
+            what,
+            limit: MAX_METADATA,
+        });
+    }
+    let mut bytes = Vec::new();
+    open()?
+        .take(MAX_METADATA + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|source| RegistryError::Local {
+            doing: format!("reading {what}"),
+            source,
+        })?;
+    let found = sha256(&bytes);
+    if found == *config.digest() {
+        return Ok(bytes);
+    }
+    Err(RegistryError::Digest {
+        what,
+        expected: config.digest().to_string(),
+        found: found.to_string(),
+    })
 }
 
 pub(super) fn ask<'c>(

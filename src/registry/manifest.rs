@@ -14,7 +14,7 @@ use crate::oci::{
 };
 
 /// An index may point to an index, but not for ever.
-const MAX_DEPTH: usize = 3;
+pub(super) const MAX_DEPTH: usize = 3;
 /// More layers than this cannot be mounted anyway.
 const MAX_LAYERS: usize = 1000;
 

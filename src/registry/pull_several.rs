@@ -1,16 +1,15 @@
 //! From a registry into the store: an index with all or some of its images.
 
+use std::collections::HashSet;
+
 use super::blobs::Blobs;
 use super::error::RegistryError;
-use super::manifest::{Document, Source, fetch};
+use super::manifest::{Document, MAX_DEPTH, Source, fetch};
 use super::platforms::{Platforms, reduced};
 use super::progress::Progress;
 use super::pull::{keep, wanted_of};
 use super::session::Client;
 use crate::oci::{Descriptor, Reference, descriptor, sha256};
-
-/// An index may point to an index, but not for ever.
-const MAX_DEPTH: usize = 3;
 
 impl Client {
     /// Like [`Client::pull`] for one platform, which is the client's; else fetches an index with its
@@ -78,7 +77,8 @@ impl Several<'_> {
             }
             Document::Index(index) => {
                 let (kept, bytes) = reduced(&index, bytes, platforms, &what)?;
-                for child in &kept {
+                let mut done = HashSet::new();
+                for child in kept.iter().filter(|child| done.insert(child.digest())) {
                     let digest = child.digest().as_ref();
                     // What lies in an index that was chosen is taken as it is.
                     self.tree(digest, Some(child), &Platforms::All, depth + 1)?;

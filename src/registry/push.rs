@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::blobs::Blobs;
 use super::error::RegistryError;
-use super::manifest::{Document, blobs_of, fetch, head};
+use super::manifest::{Document, MAX_DEPTH, blobs_of, fetch, head};
 use super::parallel::{self, Stop};
 use super::progress::{Event, Outcome, Progress};
 use super::referrers;
@@ -73,7 +73,7 @@ impl Client {
             progress,
             here: Mutex::default(),
         };
-        push.tree(manifest, target.tag_or_digest(), &mut report)?;
+        push.tree(manifest, target.tag_or_digest(), 0, &mut report)?;
         Ok(report)
     }
 }
@@ -94,6 +94,7 @@ impl Push<'_> {
         &self,
         entry: &Descriptor,
         tag_or_digest: &str,
+        depth: usize,
         report: &mut PushReport,
     ) -> Result<(), RegistryError> {
         let what = format!("the manifest {}", entry.digest());
@@ -103,14 +104,20 @@ impl Push<'_> {
             .map_err(|error| error.into_error(&what, "reading a manifest", entry.digest()))?;
         let claimed = entry.media_type().to_string();
         let (media_type, document) = Document::parse_any(&bytes, Some(&claimed), &what)?;
-        let entry = descriptor(media_type, entry.digest().clone(), entry.size());
+        let entry = descriptor(media_type, entry.digest().clone(), bytes.len() as u64);
         let listed = match document {
             Document::Manifest(manifest) => {
                 self.image(&entry, &bytes, &manifest, tag_or_digest, report)?
             }
+            Document::Index(_) if depth >= MAX_DEPTH => {
+                return Err(RegistryError::Manifest {
+                    what,
+                    problem: format!("it is an index of indexes, more than {MAX_DEPTH} deep"),
+                });
+            }
             Document::Index(index) => {
                 for child in index.manifests() {
-                    self.tree(child, child.digest().as_ref(), report)?;
+                    self.tree(child, child.digest().as_ref(), depth + 1, report)?;
                 }
                 self.manifest(&entry, &bytes, tag_or_digest)?
             }

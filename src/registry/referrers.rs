@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::error::{RegistryError, tame};
 use super::http::{Request, Response};
-use super::listing::{ask, following, whole};
+use super::listing::{MAX_ENTRIES, MAX_PAGES, ask, following, whole};
 use super::progress::{Progress, Silent};
 use super::session::{Client, Repository};
 use crate::oci::{
@@ -14,10 +14,7 @@ use crate::oci::{
     sha256, to_canonical_json,
 };
 
-/// A list longer than this is not read to its end.
-const MAX_PAGES: usize = 1000;
-const MAX_ENTRIES: usize = 200_000;
-/// Another program may write the same list at the same time; whoever loses writes it again.
+/// Another program may write the same list at the same time; the one that was overwritten is written again.
 const TRIES: usize = 5;
 
 impl Client {
@@ -84,11 +81,14 @@ pub(super) fn list(
         own["annotations"] = annotations;
     }
     let tag = fallback_tag(&subject);
-    let what = format!("the list of what refers to {subject}");
-    for _ in 0..TRIES {
+    let what = action(&subject);
+    for tries in 0..=TRIES {
         let listed = by_the_tag(repository, &subject)?;
         if listed.iter().any(|known| known.digest() == entry.digest()) {
             return Ok(());
+        }
+        if tries == TRIES {
+            break;
         }
         let mut entries: Vec<Value> = Vec::new();
         for known in &listed {

@@ -1,6 +1,6 @@
 //! An OCI image layout to be read, whatever it lies in (image-spec, `image-layout.md`), and what is like it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::Read;
 use std::path::Path;
 
@@ -271,7 +271,8 @@ fn several(
             let all = Platforms::All;
             let platforms = if depth == 0 { &wanted.platforms } else { &all };
             let (kept, bytes) = reduced(&index, bytes, platforms, &what)?;
-            for child in &kept {
+            let mut done = HashSet::new();
+            for child in kept.iter().filter(|child| done.insert(child.digest())) {
                 several(store, layout, &bare(child), wanted, depth + 1, progress)?;
             }
             bytes

@@ -1,4 +1,4 @@
-//! A directory of somebody else's: read without following a link in it, written file by file, each whole.
+//! A directory that others can write to: read without following a link in it, written file by file, each whole.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

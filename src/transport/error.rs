@@ -21,6 +21,8 @@ pub enum TransportError {
         path: PathBuf,
         source: io::Error,
     },
+    #[error("there is no {}", path.display())]
+    Missing { path: PathBuf },
     #[error("{} cannot be used: {problem}", path.display())]
     Malformed { path: PathBuf, problem: String },
     #[error("{} has no image {}; it has {}", path.display(), wanted.as_deref().map_or("without a name".to_owned(), |name| format!("`{name}`")), list(found))]
@@ -77,6 +79,9 @@ impl TransportError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Place { .. } => Some(FORMS.into()),
+            Self::Missing { .. } => {
+                Some("check the path; it is taken from the current directory on".into())
+            }
             Self::Archive { .. } | Self::Digest { .. } => {
                 Some("the file may have been cut or changed on its way: copy it again".into())
             }
@@ -96,9 +101,13 @@ impl TransportError {
     }
 
     pub(super) fn io(doing: &'static str, path: &std::path::Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        if doing == "open" && source.kind() == io::ErrorKind::NotFound {
+            return Self::Missing { path };
+        }
         Self::Io {
             doing,
-            path: path.to_owned(),
+            path,
             source,
         }
     }

@@ -60,11 +60,7 @@ pub fn export(
     progress: &dyn Progress,
 ) -> Result<(), TransportError> {
     let _in_use = store.lock_shared()?;
-    let holds_one = matches!(
-        destination,
-        Place::DockerArchive { .. } | Place::DockerDaemon(_) | Place::ContainersStorage(_)
-    );
-    if holds_one && copy::is_index(store, image)? {
+    if holds_one(destination) && copy::is_index(store, image)? {
         return Err(TransportError::Index {
             place: destination.to_string(),
         });
@@ -91,6 +87,14 @@ pub fn export(
             Ok(())
         }
     }
+}
+
+/// Whether there are no indexes there: an image is for one platform.
+fn holds_one(place: &Place) -> bool {
+    matches!(
+        place,
+        Place::DockerArchive { .. } | Place::DockerDaemon(_) | Place::ContainersStorage(_)
+    )
 }
 
 /// Copies an image into a layout, without the blobs of these digests.
@@ -148,6 +152,9 @@ pub fn import_of(
         platforms: platforms.clone(),
         left_out: None,
     };
+    if holds_one(source) {
+        platforms.check_single(&source.to_string())?;
+    }
     match source {
         Place::Dir(directory) => dir::import(store, directory, &wanted, progress),
         Place::Oci { directory, tag } => {
