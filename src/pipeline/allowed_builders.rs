@@ -10,12 +10,18 @@ use crate::oci::Reference;
 use crate::store::Store;
 
 use super::error::BuildError;
+use super::image_use::Use;
 
 /// Those that an application gets unasked.
 const OFFICIAL: &str = "docker.io/library/python";
 
 /// Refuses a name that comes from the source's files, unless it is one of those.
-pub(super) fn check(store: &Store, named: &Value, allowed: &[String]) -> Result<(), BuildError> {
+pub(super) fn check(
+    used: Use,
+    store: &Store,
+    named: &Value,
+    allowed: &[String],
+) -> Result<(), BuildError> {
     let Origin::File(place) = &named.origin else {
         return Ok(());
     };
@@ -27,6 +33,7 @@ pub(super) fn check(store: &Store, named: &Value, allowed: &[String]) -> Result<
         return Ok(());
     }
     Err(BuildError::BuilderNotAllowed {
+        used,
         reference: named.text.chars().filter(|c| !c.is_control()).collect(),
         place: place.clone(),
     })

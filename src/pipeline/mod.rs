@@ -40,6 +40,7 @@ mod fragments;
 mod git_version;
 mod handover;
 mod harden;
+mod image_use;
 mod inputs;
 mod installed;
 mod lacking;

@@ -9,7 +9,7 @@ use crate::app::contract;
 use crate::app::project::Project;
 use crate::app::python::PythonRequest;
 use crate::app::python_version::PythonVersion;
-use crate::app::settings::{Origin, Settings, SettingsError};
+use crate::app::settings::{Settings, SettingsError};
 use crate::app::{self, Detected};
 use crate::lockfile::{self, Found};
 use crate::s2i::environment;
@@ -19,6 +19,7 @@ use crate::store::Store;
 use super::allowed_builders;
 use super::error::BuildError;
 use super::files::TreeFiles;
+use super::image_use::Use;
 use super::request::Request;
 use super::runtime_image;
 use super::timings::now;
@@ -84,7 +85,8 @@ impl<'a> Reading<'a> {
             return Ok(settings);
         }
         let Self { files, options, .. } = self;
-        let read = Settings::load(files, &options.environment, &options.command_line)?;
+        let read = Settings::load(files, &options.environment, &options.command_line)?
+            .said_in(environment::IN_SOURCE[0], &self.of_source);
         Ok(self.settings.get_or_init(|| read))
     }
 
@@ -103,16 +105,11 @@ impl<'a> Reading<'a> {
         if let Some(builder) = &self.request.builder {
             return Ok(Some(builder.clone()));
         }
-        let Some(mut named) = self.settings()?.value("builder_image") else {
+        let Some(named) = self.settings()?.value("builder_image") else {
             let variable = self.request.host_env.get("WARPDRIVE_BUILDER_IMAGE");
             return Ok(variable.cloned());
         };
-        if let Origin::Environment(name) = &named.origin
-            && self.of_source.contains(name)
-        {
-            named.origin = Origin::File(format!("{} ({name})", environment::IN_SOURCE[0]));
-        }
-        allowed_builders::check(store, &named, &self.request.allowed_builders)?;
+        allowed_builders::check(Use::Builder, store, &named, &self.request.allowed_builders)?;
         Ok(Some(named.text))
     }
 

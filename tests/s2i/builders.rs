@@ -35,6 +35,18 @@ fn a_source_names_its_builder_only_among_those_that_the_caller_allows() {
         says(&output, place);
         says(&output, "--allow-builder");
     }
+    // Nor what the application runs on, or a front end is built with.
+    let runtime = source(&[
+        (".s2i/environment", "WARPDRIVE_RUNTIME=box\n"),
+        ("a.txt", ""),
+    ]);
+    let by_key = source(&[(".warpdrive/runtime", "box\n"), ("a.txt", "")]);
+    for source in [&runtime, &by_key] {
+        let output = build(source, &[], &["--builder", "box"]);
+        assert_eq!(output.status.code(), Some(4), "{}", words(&output));
+        says(&output, "names the runtime image `box`");
+        says(&output, "`--runtime-image box` takes it for this build");
+    }
     for (env, more) in [
         (&[][..], &["--builder", "box"][..]),
         (&[], &["--allow-builder", "box"]),

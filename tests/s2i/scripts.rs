@@ -289,13 +289,18 @@ fn proxied(asked: &Asked, directory: &Path) -> Reply {
     }
 }
 
-#[test]
-fn a_builder_without_a_label_is_one_for_all_commands() {
-    let warpdrive = Warpdrive::new();
+/// The builder `mute`, which does not say where its scripts are.
+fn put_mute(warpdrive: &Warpdrive) {
     Builder::plain()
         .script("usage", "#!/bin/sh\necho This is the minimal box.\n")
         .without_label("io.openshift.s2i.scripts-url")
         .put(&warpdrive.store(), "mute");
+}
+
+#[test]
+fn a_builder_without_a_label_is_one_for_all_commands() {
+    let warpdrive = Warpdrive::new();
+    put_mute(&warpdrive);
     let source = hello();
     let path = source.path().to_str().unwrap();
     let told = "mute has no label io.openshift.s2i.scripts-url: its scripts are those at image:///usr/libexec/s2i";
@@ -320,10 +325,7 @@ fn a_builder_without_a_label_is_one_for_all_commands() {
 #[test]
 fn scripts_of_another_place_are_not_said_to_be_the_images() {
     let warpdrive = Warpdrive::new();
-    Builder::plain()
-        .script("usage", "#!/bin/sh\necho This is the minimal box.\n")
-        .without_label("io.openshift.s2i.scripts-url")
-        .put(&warpdrive.store(), "mute");
+    put_mute(&warpdrive);
     let source = hello();
     let path = source.path().to_str().unwrap();
     let told = "mute has no label";

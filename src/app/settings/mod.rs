@@ -207,6 +207,24 @@ impl Settings {
         Ok(settings)
     }
 
+    /// The same where this file of the source has set these variables: what they say, the file says.
+    #[cfg(feature = "host")]
+    #[must_use]
+    pub fn said_in(
+        mut self,
+        file: &str,
+        variables: &std::collections::BTreeSet<String>,
+    ) -> Settings {
+        for value in self.values.values_mut() {
+            if let Origin::Environment(name) = &value.origin
+                && variables.contains(name)
+            {
+                value.origin = Origin::File(format!("{file} ({name})"));
+            }
+        }
+        self
+    }
+
     /// The same with a home that was found, as if `variable` said it.
     ///
     /// # Errors
