@@ -106,15 +106,21 @@ fn difference(below: &Path, above: &Path) -> Result<Vec<Entry>, BuilderError> {
             changed.insert(entry.path.clone());
         }
     }
-    let there: BTreeSet<&Path> = entries.iter().map(|entry| entry.path.as_path()).collect();
-    let is_gone = |path: &Path| !there.contains(path);
+    let there: BTreeMap<&Path, &Entry> = entries
+        .iter()
+        .map(|entry| (entry.path.as_path(), entry))
+        .collect();
+    // What was in a directory goes with it, whatever is in its place now.
+    let is_directory = |path: &Path| {
+        path.as_os_str().is_empty()
+            || there
+                .get(path)
+                .is_some_and(|entry| entry.kind == Kind::Directory)
+    };
     let gone = known
         .keys()
         .filter(|path| {
-            is_gone(path)
-                && !path
-                    .parent()
-                    .is_some_and(|parent| known.contains_key(parent) && is_gone(parent))
+            !there.contains_key(path.as_path()) && path.parent().is_some_and(is_directory)
         })
         .map(|path| Entry {
             kind: Kind::Whiteout,
@@ -127,11 +133,7 @@ fn difference(below: &Path, above: &Path) -> Result<Vec<Entry>, BuilderError> {
         .chain(gone)
         .collect();
     // Directories on the way are as they are.
-    let directories: BTreeMap<&Path, &Entry> = entries
-        .iter()
-        .map(|entry| (entry.path.as_path(), entry))
-        .collect();
-    layer = layer::with_parents(layer, |path| match directories.get(path) {
+    layer = layer::with_parents(layer, |path| match there.get(path) {
         Some(entry) => (*entry).clone(),
         None => Entry::directory(path, 0o755, Mtime::Fixed(FIXED_TIME)),
     });
@@ -240,6 +242,10 @@ mod tests {
             fs::hard_link(side.path().join("lib/two"), side.path().join("lib/zwei")).unwrap();
             symlink("one", side.path().join("lib/link")).unwrap();
         }
+        // A directory that became a link: what was in it is not taken from where the link leads.
+        fs::create_dir(below.path().join("turned")).unwrap();
+        fs::write(below.path().join("turned/file"), "1").unwrap();
+        symlink("half", above.path().join("turned")).unwrap();
         put("lib/two", "z");
         let entries = difference(below.path(), above.path()).unwrap();
         assert_eq!(
@@ -258,6 +264,7 @@ mod tests {
                 "lib/two",
                 "lib/zwei = lib/two",
                 "new",
+                "turned -> half",
             ]
         );
         assert!(

@@ -1,7 +1,7 @@
 //! Command lines that are not understood: what clap says, and what was probably meant.
 
 use clap::ColorChoice;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// What `--color` says, for errors of the command line, which come before it is understood.
 pub(super) fn colour(arguments: &[String]) -> ColorChoice {
@@ -23,7 +23,12 @@ pub(super) fn colour(arguments: &[String]) -> ColorChoice {
 }
 
 /// What people mean who know another tool. `arguments`: without the program's name.
-pub(super) fn hint(kind: ErrorKind, arguments: &[String]) -> Option<String> {
+pub(super) fn hint(error: &clap::Error, arguments: &[String]) -> Option<String> {
+    let missing = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(missing)) => missing.join(" "),
+        _ => String::new(),
+    };
+    let kind = error.kind();
     let words = from_the_command_on(arguments);
     match (kind, words.as_slice()) {
         (ErrorKind::UnknownArgument, ["build", rest @ ..]) => {
@@ -42,16 +47,13 @@ pub(super) fn hint(kind: ErrorKind, arguments: &[String]) -> Option<String> {
                 "rmi" => "`warpdrive rm NAME` removes an image's name",
                 "save" => "`warpdrive export NAME docker-archive:FILE` writes an image to a file",
                 "load" => "`warpdrive import docker-archive:FILE` reads an image from a file",
-                "login" | "logout" => {
-                    "log in with `podman login HOST` or `docker login HOST`: warpdrive reads what they write"
-                }
                 "start" | "restart" | "kill" | "port" => "see `warpdrive help container`",
                 "volume" | "volumes" => "a volume is made by `warpdrive run -v NAME:/PATH`",
                 _ => return None,
             };
             Some(meant.to_owned())
         }
-        (ErrorKind::MissingRequiredArgument, ["image", ..]) => Some(
+        (ErrorKind::MissingRequiredArgument, ["image", ..]) if missing.contains("<NAME>") => Some(
             "the name is yours to choose: `warpdrive image opal`, or \
              `warpdrive image registry.example.com/team/opal:1.2`"
                 .to_owned(),
@@ -102,7 +104,7 @@ mod tests {
     #[test]
     fn a_docker_user_is_told_the_command() {
         for line in ["build -t opal .", "--store /s -q build -t opal ."] {
-            let hint = hint(ErrorKind::UnknownArgument, &words(line)).unwrap();
+            let hint = hint(&clap::Error::new(ErrorKind::UnknownArgument), &words(line)).unwrap();
             assert!(hint.contains("`warpdrive image opal`"), "{hint}");
         }
     }

@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_client_with_patience_waits_for_the_server_that_comes() {
-        let place = TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = TcpListener::bind("127.77.0.1:0").unwrap();
         let address = place.local_addr().unwrap();
         drop(place);
         let listeners = bind(&["0:80".parse().unwrap()]).unwrap();

@@ -304,7 +304,9 @@ impl Lock {
     fn seen_from_here(&self, directory: &str) -> String {
         let below = match self.directory.as_str() {
             "" => Some(directory),
-            here => directory.strip_prefix(here),
+            here => directory
+                .strip_prefix(here)
+                .filter(|rest| rest.is_empty() || rest.starts_with('/')),
         };
         below
             .unwrap_or(directory)

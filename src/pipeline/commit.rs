@@ -65,7 +65,8 @@ pub(super) fn commit(
         created_by: "warpdrive: builder layer",
     });
     for titled in &parts.dependencies.layers {
-        // What is in it came from an index: a login of one that is new each hour is not looked for again.
+        // For secrets that were given, not for the login of an index: what is in it came from there, and a
+        // login that is new with each build would have all of it read each time.
         if parts.dependencies_hit && !facts.request.secrets.is_empty() {
             draft.search(&titled.layer);
         }

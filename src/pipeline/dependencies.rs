@@ -184,7 +184,8 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
             " -----> Dependencies unchanged, {} distributions from the cache in the registry",
             result.resolved.len()
         ));
-        if materials.without_sandbox.is_none() {
+        // Secrets are looked for in them.
+        if materials.without_sandbox.is_none() || !request.secrets.is_empty() {
             let layers = result.layers.iter();
             let layers = layers.map(|titled| &titled.layer.descriptor);
             // Not remembered: under this key another application would find it, and it is trusted for this

@@ -27,7 +27,7 @@ pub(super) struct Draft {
     pub(super) config: ImageConfig,
     /// The lowest first.
     layers: Vec<(Descriptor, LayerReport)>,
-    /// What an earlier build made of the application, with the secrets of that day.
+    /// Layers that an earlier build has written, which did not know this one's secrets.
     kept: Vec<Descriptor>,
 }
 

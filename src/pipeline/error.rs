@@ -15,6 +15,7 @@ use crate::source::SourceError;
 use crate::store::StoreError;
 use crate::transport::TransportError;
 
+use super::image_use::Use;
 use super::lacking::Lacking;
 
 #[derive(Debug, thiserror::Error)]
@@ -125,10 +126,14 @@ pub enum BuildError {
     )]
     NoLock,
     #[error(
-        "{place} names the builder image `{reference}`, which the source may not choose without your \
-         consent"
+        "{place} names {} `{reference}`, which the source may not choose without your consent",
+        used.what()
     )]
-    BuilderNotAllowed { reference: String, place: String },
+    BuilderNotAllowed {
+        used: Use,
+        reference: String,
+        place: String,
+    },
     #[error(
         "its layer {number} is not that of the base {reference}, which this step stands on ({wanted})"
     )]

@@ -21,6 +21,7 @@ use super::base::{self, Base};
 use super::context::Context;
 use super::dependencies::Phase1;
 use super::error::BuildError;
+use super::image_use::Use;
 use super::libraries::{self, Missing};
 use super::report::RuntimeReport;
 use super::request::Request;
@@ -65,7 +66,7 @@ pub(super) fn wish(
         None => {}
         Some(named) if named.text == BUILDER => request.twin = false,
         Some(named) => {
-            allowed_builders::check(store, &named, &request.allowed_builders)?;
+            allowed_builders::check(Use::Runtime, store, &named, &request.allowed_builders)?;
             request.runtime_image = Some(named.text);
         }
     }
@@ -134,8 +135,8 @@ pub(super) struct Choice<'a> {
     /// The image that was named, ready to run on.
     pub(super) named: Option<Base>,
     pub(super) packages: &'a apt::Packages,
-    /// Whether the twin may be taken.
-    pub(super) twin: bool,
+    /// Why the twin is not taken, where that is known.
+    pub(super) no_twin: Option<&'a str>,
 }
 
 impl Choice<'_> {
@@ -151,7 +152,7 @@ impl Choice<'_> {
             return Ok(RunsOn {
                 image: Some(added.unwrap_or(named)),
                 is_twin: false,
-                because: "it was named".into(),
+                because: "this image was asked for".into(),
             });
         }
         let own = self.without_build_packages()?;
@@ -180,11 +181,14 @@ impl Choice<'_> {
             request,
             progress,
         } = self.context;
-        if !self.twin || !request.twin {
-            return Ok(Twin::refused("the twin was not to be taken"));
+        if let Some(because) = self.no_twin {
+            return Ok(Twin::refused(because));
+        }
+        if !request.twin {
+            return Ok(Twin::refused("the builder image itself was asked for"));
         }
         let Some(name) = choose::twin_name(&self.plain.reference, &self.plain.image) else {
-            return Ok(Twin::refused("it has no slim twin"));
+            return Ok(Twin::refused("there is no slim twin of its builder"));
         };
         if !choose::is_twin(store, &name, &self.plain.image)? {
             let remedy = if definition::known(&name).is_some() {
@@ -193,7 +197,7 @@ impl Choice<'_> {
                     self.plain.reference
                 )
             } else {
-                "one with that name would be taken".to_owned()
+                "an image with that name would be used".to_owned()
             };
             let because = format!("{name} is not in the store: {remedy}");
             return Ok(Twin::Refused { because });
@@ -201,7 +205,7 @@ impl Choice<'_> {
         let stays = |because: String| {
             progress.step(&format!(
                 "---> Running on {}: {because}",
-                self.plain.reference
+                otherwise.reference
             ));
             Ok(Twin::Refused { because })
         };
@@ -315,6 +319,7 @@ impl Choice<'_> {
         if request.harden {
             own.harden(self.context.store, &request.budget)?;
         }
+        audit_gate::builder(self.context, &own)?;
         Ok(Some(own))
     }
 

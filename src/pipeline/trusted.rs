@@ -67,11 +67,7 @@ pub(super) fn run(
         &base.search_path(),
         FIXED_TIME,
     )?;
-    for (name, value) in job.defaults {
-        if !env.iter().any(|(known, _)| known == name) {
-            env.push(((*name).to_owned(), (*value).to_owned()));
-        }
-    }
+    add_defaults(&mut env, job.defaults);
     let stage = Stage {
         command: job.command,
         cwd: "/".into(),
@@ -82,4 +78,13 @@ pub(super) fn run(
         code: Code::Ours,
     };
     assemble::run(stage, &inputs, progress)
+}
+
+/// Adds the variables that count where the caller has set no others.
+pub(super) fn add_defaults(env: &mut Vec<(String, String)>, defaults: &[(&str, &str)]) {
+    for (name, value) in defaults {
+        if !env.iter().any(|(known, _)| known == name) {
+            env.push(((*name).to_owned(), (*value).to_owned()));
+        }
+    }
 }

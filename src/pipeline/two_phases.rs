@@ -103,7 +103,7 @@ fn once(
         builder: builder.as_deref(),
         last,
         without_sandbox,
-        twin: true,
+        no_twin: None,
     };
     let again = timings.clone();
     let steps = |way: Way<'_>, timings| {
@@ -115,7 +115,9 @@ fn once(
                 "---> The application cannot be loaded on {twin} ({problem}), and can on its builder: \
                  the image is made again, to run on that"
             ));
-            steps(Way { twin: false, ..way }, again)?
+            let because = format!("the application cannot be loaded on {twin}: {problem}");
+            let no_twin = Some(because.as_str());
+            steps(Way { no_twin, ..way }, again)?
         }
         other => other?,
     };
@@ -137,8 +139,8 @@ struct Way<'a> {
     builder: Option<&'a str>,
     last: &'a LastBuild,
     without_sandbox: bool,
-    /// The slim twin of the builder may be what the application runs on.
-    twin: bool,
+    /// Why the application does not run on the slim twin of the builder, where that is known.
+    no_twin: Option<&'a str>,
 }
 
 /// The steps up to the dependencies.
@@ -154,7 +156,7 @@ pub(super) fn dependencies_alone(
         builder: None,
         last: &last,
         without_sandbox: false,
-        twin: false,
+        no_twin: None,
     };
     std::thread::scope(|scope| build_in(scope, context, reading, digest, timings, way)).map(drop)
 }
@@ -286,7 +288,7 @@ fn build_in<'scope, 'env: 'scope>(
             plain: &plain,
             named: named.clone(),
             packages: &packages,
-            twin: way.twin,
+            no_twin: way.no_twin,
         };
         let chosen = choice.make(&phase1, |twin| {
             let on_twin = Materials {

@@ -17,9 +17,7 @@ use serde_json::Value;
 
 use crate::app;
 use crate::app::Detected;
-use crate::app::assemble::compiler::{
-    self, Check, Sources, Unkept, VARIABLES, arguments, converse,
-};
+use crate::app::assemble::compiler::{self, Check, Sources, Unkept};
 use crate::app::plan::{MODULES_DIRECTORY, Start};
 use crate::builder::APP_ROOT;
 use crate::builder::python::Python;
@@ -258,21 +256,9 @@ impl Interpreter {
             python: self.path.clone(),
             source,
         };
-        let mut child = Command::new(&self.path)
-            .args(arguments(check))
-            .env_clear()
-            .envs(VARIABLES)
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(failed)?;
-        let streams = child.stdin.take().zip(child.stdout.take());
-        let kept = streams.map_or(Ok(()), |(stdin, stdout)| {
-            converse(stdin, stdout, sources, take, ahead)
-        });
-        let status = child.wait().map_err(failed)?;
+        let (kept, status) =
+            compiler::run(&self.path, (check, Stdio::null()), sources, take, ahead)
+                .map_err(failed)?;
         match kept {
             Err(Unkept::Unread(path, source)) => Err(BuildError::Read { path, source }),
             Err(Unkept::Unwritten(path, source)) => Err(BuildError::Write { path, source }),

@@ -61,7 +61,7 @@ fn own_null() {
             kind == rustix::fs::FileType::CharacterDevice && stat.st_rdev == null
         })
     };
-    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NOCTTY;
     let Ok(own) = rustix::fs::open("/dev/null", flags, rustix::fs::Mode::empty()) else {
         return;
     };

@@ -8,14 +8,12 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::process::status_of;
 use super::BuildError;
-use super::compiler::{
-    self, Check, Sources, Unkept, VARIABLES, arguments, converse, is_compiled, is_of_a_test_suite,
-};
+use super::compiler::{self, Check, Sources, Unkept, is_compiled, is_of_a_test_suite};
 
 /// Compiles every `.py` below the directories. Files that are no Python 3 are left as they are.
 pub(super) fn compile(
@@ -126,20 +124,14 @@ fn compile_some(
         path: python.to_owned(),
         source,
     };
-    let mut child = Command::new(python)
-        .args(arguments(check))
-        .env_clear()
-        .envs(VARIABLES)
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
-    let streams = child.stdin.take().zip(child.stdout.take());
-    let kept = streams.map_or(Ok(()), |(stdin, stdout)| {
-        converse(stdin, stdout, &Beside(paths), take, ahead)
-    });
-    let status = child.wait().map_err(failed)?;
+    let (kept, status) = compiler::run(
+        python,
+        (check, Stdio::inherit()),
+        &Beside(paths),
+        take,
+        ahead,
+    )
+    .map_err(failed)?;
     match kept {
         Err(Unkept::Unread(path, source)) => Err(BuildError::Io {
             doing: "read",
@@ -207,6 +199,8 @@ fn walk(directory: &Path, found: &mut dyn FnMut(PathBuf)) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+
+    use std::process::Command;
 
     use super::*;
 

@@ -4,6 +4,7 @@
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
@@ -44,6 +45,33 @@ pub fn arguments(check: Check) -> [&'static str; 6] {
         Check::Checked => "checked",
     };
     ["-S", "-s", "-B", "-c", SCRIPT, check]
+}
+
+/// Has an interpreter of this machine compile what `take` names: what came of it, and how it ended.
+///
+/// # Errors
+/// If it could not be started.
+pub fn run(
+    python: &Path,
+    (check, stderr): (Check, Stdio),
+    sources: &dyn Sources,
+    take: &(dyn Fn() -> Option<usize> + Sync),
+    ahead: usize,
+) -> io::Result<(Result<(), Unkept>, ExitStatus)> {
+    let mut child = Command::new(python)
+        .args(arguments(check))
+        .env_clear()
+        .envs(VARIABLES)
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(stderr)
+        .spawn()?;
+    let streams = child.stdin.take().zip(child.stdout.take());
+    let kept = streams.map_or(Ok(()), |(stdin, stdout)| {
+        converse(stdin, stdout, sources, take, ahead)
+    });
+    Ok((kept, child.wait()?))
 }
 
 /// Whether a package has it for its own tests.

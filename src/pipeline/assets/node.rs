@@ -14,6 +14,7 @@ use super::super::allowed_builders;
 use super::super::base::{self, Base};
 use super::super::context::Context;
 use super::super::error::BuildError;
+use super::super::image_use::Use;
 use super::super::tree::exists_below;
 
 /// A root file system with Node.
@@ -42,7 +43,7 @@ pub(super) fn find(
         reference: reference.to_owned(),
     };
     if let Some(named) = settings.value("assets_builder") {
-        allowed_builders::check(store, &named, &request.allowed_builders)?;
+        allowed_builders::check(Use::FrontEnd, store, &named, &request.allowed_builders)?;
         let image = base::in_store(store, &named.text, progress)?;
         let node = of_image(store, &image)?;
         return node.ok_or_else(|| missing(&named.text));

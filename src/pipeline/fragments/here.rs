@@ -17,7 +17,7 @@ use super::super::context::Context;
 use super::super::environment;
 use super::super::error::BuildError;
 use super::super::sandbox_inputs::SandboxInputs;
-use super::super::trusted::Job;
+use super::super::trusted::{Job, add_defaults};
 use super::super::without_sandbox::Interpreter;
 use super::Given;
 use super::stop::Stop;
@@ -135,12 +135,14 @@ pub(super) fn resolver(given: Given<'_>, here: &Here, job: Job) -> Result<Outcom
     let inputs = SandboxInputs::of_shared_stage(context.request);
     let home = place.join("home");
     fs::create_dir_all(&home).map_err(failed)?;
+    let mut env = environment::of_the_resolver(&inputs, &home)?;
+    add_defaults(&mut env, job.defaults);
     let output = Command::new(program)
         .args(words)
         .args(["--python-version", &base.python.version])
         .args(["--python-platform", &platform])
         .env_clear()
-        .envs(environment::of_the_resolver(&inputs, &home)?)
+        .envs(env)
         .current_dir("/")
         .stdin(Stdio::null())
         .output()
@@ -149,7 +151,7 @@ pub(super) fn resolver(given: Given<'_>, here: &Here, job: Job) -> Result<Outcom
         return Err(BuildError::Interrupted.into());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let tail = said.lines().map(|line| inputs.redactor.clean(line).clone());
+    let tail = said.lines().map(|line| inputs.redactor.clean(line));
     Ok(Outcome {
         exit: Exit::Code(output.status.code().unwrap_or(1)),
         tail: tail.collect(),

@@ -3,7 +3,7 @@
 //!
 //! The step that built the image has run code of others, so none of what it made is taken. It hands over the
 //! wheels, each named by its hash; what a wheel gives is made of them here, as everywhere. A wheel of another
-//! content has another hash, under which no build asks for it that was not told so by an index.
+//! content has another hash, and a build asks only for hashes that an index has named.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};

@@ -44,6 +44,7 @@ pub(in super::super) fn part_of(fragment: &Fragment) -> Option<Part> {
         deferred: fragment.deferred.clone(),
     })
 }
+
 /// The directory or module of a path in a directory of packages: `…/site-packages/numpy`.
 fn package_of(path: &Path, app_root: &Path) -> Option<PathBuf> {
     let mut names = path.strip_prefix(app_root).ok()?.components();

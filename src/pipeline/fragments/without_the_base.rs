@@ -209,13 +209,13 @@ fn installed(
     }
     let mut deferred = Vec::new();
     let mut parts = Vec::new();
-    for (member, fragment) in members.iter().zip(&fragments) {
-        match (member, fragment) {
-            (Member::Known(part), _) => {
+    for member in &members {
+        match member {
+            Member::Known(part) => {
                 deferred.extend(part.deferred.iter().cloned());
                 parts.push((*part).clone());
             }
-            (Member::There(fragment), _) => {
+            Member::There(fragment) => {
                 deferred.extend(fragment.deferred.iter().cloned());
                 parts.extend(part_of(fragment));
             }

@@ -15,6 +15,8 @@ use super::super::error::BuildError;
 use super::Leaks;
 
 const BUFFER: usize = 256 * 1024;
+/// Raised when a search finds more than before.
+const FORMAT: u32 = 1;
 
 /// A layer that was searched and in which nothing was found.
 #[derive(Serialize, Deserialize)]
@@ -87,7 +89,7 @@ impl Leaks {
     fn key(&self, layer: &Descriptor) -> Option<String> {
         let fingerprint = self.fingerprint()?;
         Some(sha256_hex(
-            format!("{fingerprint} {}", layer.digest()).as_bytes(),
+            format!("searched {FORMAT} {fingerprint} {}", layer.digest()).as_bytes(),
         ))
     }
 
@@ -112,6 +114,9 @@ impl Leaks {
             if entry.file_type().is_file() {
                 let mut file = File::open(entry.path()).map_err(failed)?;
                 loop {
+                    if crate::sandbox::interrupted() {
+                        return Err(BuildError::Interrupted);
+                    }
                     let count = file.read(&mut buffer).map_err(failed)?;
                     if count == 0 {
                         break;

@@ -107,9 +107,10 @@ fn assemble(
         builder: plan.builder,
         user,
     };
+    let injected = plan.injections.mounts(place, user)?;
+    // Last, for it is away from its place until it is closed.
     let packages = PackageCache::open(store, owner, place)?;
     mounts.push(packages.mount());
-    let injected = plan.injections.mounts(place, user)?;
     mounts.extend(injected.mounts);
     scripts::announce(ASSEMBLE, script, user.uid, progress);
     let image_env: Vec<(String, String)> = plan

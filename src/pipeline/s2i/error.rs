@@ -88,7 +88,7 @@ pub enum S2iBuildError {
         "the labels have {size} bytes of names and values, and an image of S2I may have {limit}"
     )]
     Labels { size: usize, limit: usize },
-    #[error("`{name}` is no capability that a build has: {known}")]
+    #[error("`{name}` is not a capability of Linux; those that a build has are {known}")]
     Capability { name: String, known: String },
     #[error(
         "there are no runtime artifacts: neither --runtime-artifact nor the label \

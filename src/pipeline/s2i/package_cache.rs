@@ -106,8 +106,13 @@ impl PackageCache {
         let size = size(&self.directory);
         let because = if size > MAX {
             format!("has grown to {}", human_size(size))
-        } else if leaks.check_tree(&self.directory).is_err() {
-            "holds a login or a secret of this build".to_owned()
+        } else if let Err(error) = leaks.check_tree(&self.directory) {
+            match error {
+                BuildError::SecretInImage { .. } => {
+                    "holds a login or a secret of this build".to_owned()
+                }
+                error => format!("could not be searched for secrets ({error})"),
+            }
         } else {
             // Where another build was faster, its own stays.
             let _ = fs::rename(&self.directory, &home);
