@@ -553,7 +553,7 @@ for name, attempt in [
     ("variable", lambda: bool(os.environ.get("DOCKER_CONFIG"))),
     ("dependencies", write("/dependencies/dependencies.json")),
     ("layer", write(glob.glob("/dependencies/blobs/sha256/*")[0])),
-    ("source", write("/workspace/source/wsgi.py")),
+    ("source", write("/workspace/source/app.py")),
     ("results", write("/tekton/results/IMAGE_DIGEST")),
 ]:
     try:
