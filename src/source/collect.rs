@@ -28,6 +28,15 @@ pub struct CollectOptions {
 
 /// Finds the files of a directory that go into an image; `rules` says which.
 pub fn collect(dir: &Path, options: &CollectOptions) -> Result<Tree, SourceError> {
+    collect_unless(dir, options, &|| false)
+}
+
+/// The same, unless it is not wanted any more.
+pub(super) fn collect_unless(
+    dir: &Path,
+    options: &CollectOptions,
+    cancelled: git::Cancelled<'_>,
+) -> Result<Tree, SourceError> {
     let failed = |source| SourceError::Root {
         path: dir.to_owned(),
         source,
@@ -35,7 +44,7 @@ pub fn collect(dir: &Path, options: &CollectOptions) -> Result<Tree, SourceError
     let dir = std::fs::canonicalize(dir).map_err(failed)?;
     let root = Root::open(&dir).map_err(failed)?;
     let mut warnings = Vec::new();
-    let repository = match git::find(&dir, options.unpacked.as_deref()) {
+    let repository = match git::find(&dir, options.unpacked.as_deref(), cancelled) {
         Found::Repository(repository) => Some(repository),
         Found::Nothing => None,
         Found::Unusable(reason) => {
@@ -45,6 +54,9 @@ pub fn collect(dir: &Path, options: &CollectOptions) -> Result<Tree, SourceError
             None
         }
     };
+    if cancelled() {
+        return Err(SourceError::Interrupted);
+    }
     for path in repository
         .iter()
         .flat_map(|repository| &repository.missing_submodules)
@@ -125,7 +137,7 @@ struct Walk<'a> {
     dir: &'a Path,
     root: &'a Root,
     rules: Rules,
-    repository: Option<&'a Repository>,
+    repository: Option<&'a Repository<'a>>,
     entries: Vec<SourceEntry>,
     left_out: LeftOut,
     warnings: Vec<String>,
