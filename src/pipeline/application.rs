@@ -267,7 +267,8 @@ pub(super) fn phase<'scope, 'env: 'scope>(
         let instead = match materials.on_builder {
             Some(builder) => {
                 let mut lowers = vec![upper.upper.clone()];
-                lowers.extend(below.iter().cloned());
+                lowers.extend(dependencies::lowers(store, phase1)?);
+                lowers.extend(builder.lowers(store)?);
                 let environment = builder.environment();
                 let env = environment::of_a_container(&told, &environment, &builder.search_path());
                 Some((lowers, env))
