@@ -30,6 +30,15 @@ pub struct CollectOptions {
 
 /// Finds the files of a directory that go into an image; `rules` says which.
 pub fn collect(dir: &Path, options: &CollectOptions) -> Result<Tree, SourceError> {
+    collect_unless(dir, options, &|| false)
+}
+
+/// The same, unless it is not wanted any more.
+pub(super) fn collect_unless(
+    dir: &Path,
+    options: &CollectOptions,
+    cancelled: git::Cancelled<'_>,
+) -> Result<Tree, SourceError> {
     let failed = |source| SourceError::Root {
         path: dir.to_owned(),
         source,
@@ -37,7 +46,7 @@ pub fn collect(dir: &Path, options: &CollectOptions) -> Result<Tree, SourceError
     let dir = std::fs::canonicalize(dir).map_err(failed)?;
     let root = Directory::open(&dir).map_err(failed)?;
     let mut warnings = Vec::new();
-    let repository = match git::find(&dir, options.unpacked.as_deref()) {
+    let repository = match git::find(&dir, options.unpacked.as_deref(), cancelled) {
         Found::Repository(repository) => Some(repository),
         Found::Nothing => None,
         Found::Unusable(reason) => {
@@ -47,6 +56,9 @@ pub fn collect(dir: &Path, options: &CollectOptions) -> Result<Tree, SourceError
             None
         }
     };
+    if cancelled() {
+        return Err(SourceError::Interrupted);
+    }
     for path in repository
         .iter()
         .flat_map(|repository| &repository.missing_submodules)
@@ -127,7 +139,7 @@ struct Walk<'a> {
     dir: &'a Path,
     root: &'a Directory,
     rules: Rules,
-    repository: Option<&'a Repository>,
+    repository: Option<&'a Repository<'a>>,
     entries: Vec<SourceEntry>,
     left_out: LeftOut,
     warnings: Vec<String>,

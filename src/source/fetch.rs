@@ -12,8 +12,9 @@ use rustix::io::Errno;
 use crate::progress::Progress;
 use crate::store::{Scratch, Store};
 
+use super::collect::collect_unless;
 use super::fetch_options::FetchOptions;
-use super::{CollectOptions, Origin, SourceError, Tree, clone, collect, unpack};
+use super::{CollectOptions, Origin, SourceError, Tree, clone, unpack};
 use crate::beneath::Directory;
 
 /// What `git` gets where nobody says otherwise.
@@ -187,7 +188,10 @@ pub fn take(
         unpacked,
         ..options.clone()
     };
-    let mut tree = collect(&path, &options)?;
+    let mut tree = collect_unless(&path, &options, cancelled)?;
+    if cancelled() {
+        return Err(SourceError::Interrupted);
+    }
     tree.keep(fetched.scratch);
     Ok(tree)
 }
