@@ -46,3 +46,4 @@ pub mod source_tree;
 pub mod stored;
 pub mod users;
 pub mod warpdrive;
+pub mod websocket;

@@ -7,6 +7,7 @@ alone. No module of the source is ever imported here; where a module of a packag
 is not forked any more, and each server begins anew.
 
 WARPDRIVE_DEV_PRELOAD=0: nothing is imported ahead.
+WARPDRIVE_DEV_GRACE: how many seconds a server may take to end.
 """
 
 import importlib
@@ -28,6 +29,17 @@ SIGNALS = {
     signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT,
     signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD,
 }
+
+
+def grace_for(gunicorn):
+    """In seconds; what the user says may be nonsense, and then counts for nothing."""
+    try:
+        said = float(os.environ["WARPDRIVE_DEV_GRACE"])
+        if 0 <= said <= 3600:
+            return said
+    except (KeyError, ValueError):
+        pass
+    return GRACE_OF_GUNICORN if gunicorn else GRACE
 
 
 def leave():
@@ -185,6 +197,7 @@ class Keeper:
         self.preloads = preloads
         self.hangs_up = hangs_up
         self.ends_by = ends_by
+        self.grace = grace_for(hangs_up)
         self.server = None
         self.started = 0
         self.is_warm = False
@@ -238,8 +251,7 @@ class Keeper:
                 tell(self.server, signal.SIGKILL)
             else:
                 tell(self.server, self.ends_by)
-            grace = GRACE_OF_GUNICORN if self.hangs_up else GRACE
-            self.ending[self.server] = time.monotonic() + grace
+            self.ending[self.server] = time.monotonic() + self.grace
             self.server = None
 
     def reap(self):
