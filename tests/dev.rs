@@ -274,7 +274,8 @@ fn a_server_that_does_not_end_is_ended() {
 #[test]
 fn streamlit_runs_the_page_again() {
     let warpdrive = Warpdrive::with(PYTHON_311_RUN);
-    let page = |word: &str| format!("import streamlit as st, beside\nst.write('{word} ' + beside.word)\n");
+    let page =
+        |word: &str| format!("import streamlit as st, beside\nst.write('{word} ' + beside.word)\n");
     let beside = |word: &str| format!("word = '{word}'\n");
     let source = tree(&[
         ("requirements.txt", "streamlit\n"),
@@ -306,7 +307,10 @@ fn streamlit_runs_the_page_again() {
     browser.says("mended right", LOADED);
     // Its settings are read at its start.
     fs::create_dir(source.path().join(".streamlit")).unwrap();
-    save(".streamlit/config.toml", "[client]\nshowErrorDetails = false\n");
+    save(
+        ".streamlit/config.toml",
+        "[client]\nshowErrorDetails = false\n",
+    );
     browser.ends(LOADED);
     dev.answers("/_stcore/health", "ok", LOADED);
     let mut browser = WebSocket::open(dev.port, "/_stcore/stream");
