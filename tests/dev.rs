@@ -267,7 +267,9 @@ fn a_server_that_does_not_end_is_ended() {
     fs::write(&main, code("two")).unwrap();
     dev.answers("/", "two", LOADED);
     assert!(!source.path().join("ended.log").exists());
+    // Nor is it at the end.
     dev.end();
+    assert!(!source.path().join("ended.log").exists());
 }
 
 /// A page that is open in a browser shows what was saved, in the file itself and in a module beside it.

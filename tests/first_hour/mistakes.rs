@@ -141,13 +141,21 @@ fn the_store_of_another_user() {
     )
     .unwrap();
     let user = warpdrive.user().unwrap();
-    let store = format!("WARPDRIVE_STORE={}", other.path().display());
-    let mut command = user.command_in(user.home(), &[&store], warpdrive.program());
-    let output = process::output(command.arg("images"));
-    snapshot!(
-        "store-of-another",
+    let told_of = |store: &Path| {
+        let variable = format!("WARPDRIVE_STORE={}", store.display());
+        let mut command = user.command_in(user.home(), &[&variable], warpdrive.program());
+        let output = process::output(command.arg("images"));
         told(&output, &[(other.path(), "[STORE]")])
-    );
+    };
+    snapshot!("store-of-another", told_of(other.path()));
+    // One that may not even be looked into, or be made there: that of who was before `su`, say.
+    snapshot!("store-below-another", told_of(&other.path().join("new")));
+    std::fs::set_permissions(
+        other.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o700),
+    )
+    .unwrap();
+    snapshot!("store-closed", told_of(other.path()));
 }
 
 #[test]

@@ -21,6 +21,8 @@ import time
 # once a second whether its workers have ended, which they do at once.
 GRACE = 0.5
 GRACE_OF_GUNICORN = 0.15
+# And when all of it ends: a server may wait for a browser that never closes its connection.
+GRACE_AT_THE_END = 3
 # So often it is looked whether the server still imports.
 LOOK = 0.4
 # Those that change what others import have to be first in a process.
@@ -330,6 +332,7 @@ class Keeper:
                 if self.server is None:
                     os._exit(128 + number)
                 tell(self.server, number)
+                self.ending.setdefault(self.server, time.monotonic() + max(self.grace, GRACE_AT_THE_END))
             elif number in (signal.SIGUSR1, signal.SIGUSR2) and self.server:
                 tell(self.server, number)
 
