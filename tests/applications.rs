@@ -197,6 +197,9 @@ const APPS: &[App] = &[
     app("given-variable", &[("app.py", "import os\nA = os.environ['FIRST_KEY']\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'pong ' + A.encode()]\n")], Page("pong mine")).built(&["--build-env", "FIRST_KEY=x"]).run(&["-e", "FIRST_KEY=mine"]),
     app("raises", &[("app.py", "def app(environ, start_response):\n    pass\nraise ValueError('boom')\n")], Refused),
     app("raises-without-smoke", &[("app.py", "import os\nif 'HERE' not in os.environ:\n    raise ValueError('boom')\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'pong']\n")], Page("pong")).built(&["--no-smoke"]).run(&["-e", "HERE=1"]),
+    app("other-names", &[("web.py", "def handle(request, respond):\n    respond('200 OK', [('Content-Type', 'text/plain')])\n    return [b'pong']\n")], Page("pong")),
+    app("other-names-asgi", &[("web.py", "async def handle(s, r, w):\n    if s['type'] == 'http':\n        await w({'type': 'http.response.start', 'status': 200, 'headers': []})\n        await w({'type': 'http.response.body', 'body': b'pong'})\n")], Page("pong")),
+    app("fasthtml-session-key", &[("fasthtml/__init__.py", ""), ("fasthtml/common.py", "import pathlib, uuid\nclass FastHTML:\n    def __init__(self):\n        key = pathlib.Path('.sesskey')\n        if not key.exists():\n            key.write_text(str(uuid.uuid4()))\n        assert len(key.read_text()) == 36\n    async def __call__(self, scope, receive, send):\n        if scope['type'] != 'http':\n            return\n        await send({'type': 'http.response.start', 'status': 200, 'headers': []})\n        await send({'type': 'http.response.body', 'body': b'pong'})\n"), ("main.py", "from fasthtml.common import FastHTML\napp = FastHTML()\n")], Page("pong")),
     app("smoke-off", &[("pyproject.toml", "[tool.warpdrive]\nsmoke = false\n"), ("app.py", "import os\nif 'HERE' not in os.environ:\n    raise ValueError('boom')\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'pong']\n")], Page("pong")).run(&["-e", "HERE=1"]),
     app("database-at-import", &[("app.py", "import os, socket\nif 'HERE' not in os.environ:\n    socket.create_connection(('127.0.0.1', 9))\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'pong']\n")], Page("pong")).run(&["-e", "HERE=1"]),
     app("crlf", &[("app.sh", "#!/bin/sh\r\nexec python serve.py\r\n"), ("serve.py", SERVER)], Refused),
@@ -275,6 +278,40 @@ fn attempt(warpdrive: &Warpdrive, app: &App) -> Result<Option<String>, String> {
     let words = format!("{words}\n{}\n{}", process::words(&started), log());
     let _ = warpdrive.output(&["container", "rm", "--force", &image]);
     if right { Ok(None) } else { Err(words) }
+}
+
+#[test]
+fn what_writes_into_its_root_is_built_with_a_warning() {
+    let warpdrive = Warpdrive::with(PYTHON_311);
+    let source = tempfile::tempdir().unwrap();
+    let logs = "import logging.config\nlogging.config.dictConfig({'version': 1, 'handlers': {'file': {'class': 'logging.FileHandler', 'filename': 'logs.txt'}}, 'root': {'handlers': ['file']}})\n";
+    fs::write(source.path().join("wsgi.py"), format!("{logs}{WSGI}")).unwrap();
+    let path = source.path().display().to_string();
+    let build = || warpdrive.output(&["image", "writes", "--path", &path]);
+    let built = build();
+    let words = process::words(&built);
+    assert!(built.status.success(), "{words}");
+    let log = Path::new("/opt/app-root/src/logs.txt");
+    assert!(
+        words.contains(&format!(
+            "the application writes {} when it is loaded",
+            log.display()
+        )),
+        "{words}"
+    );
+    // What fails with a root that can be written, too, is refused for its own reason.
+    fs::write(
+        source.path().join("wsgi.py"),
+        format!("{logs}import nosuchmodule\n{WSGI}"),
+    )
+    .unwrap();
+    let refused = build();
+    let words = process::words(&refused);
+    assert!(
+        !refused.status.success() && words.contains("nosuchmodule"),
+        "{words}"
+    );
+    assert!(!words.contains("when it is loaded"), "{words}");
 }
 
 #[test]

@@ -50,7 +50,8 @@ pub fn smoke(caller: &Caller) -> Result<Value, RunError> {
     Ok(match outcome {
         Outcome::Good => json!({}),
         Outcome::Unknown(note) => json!({ "note": note }),
-        Outcome::Bad(advice) => json!({
+        Outcome::Bad(advice, read_only) => json!({
+            "read_only": read_only,
             "title": advice.title,
             "causes": advice.causes,
             "remedies": advice.remedies,
@@ -63,7 +64,8 @@ enum Outcome {
     Good,
     /// Why it could not be found out.
     Unknown(String),
-    Bad(Advice),
+    /// With what was to be written, where the root is read-only.
+    Bad(Advice, Option<String>),
 }
 
 enum Check {
@@ -113,6 +115,7 @@ fn shell(environment: &Environment, program: &str) -> Outcome {
             Advice::new(title)
                 .cause(format!("{program} has Windows line ends (CRLF): the kernel looks for an interpreter with a \\r in its name."))
                 .remedy(format!("sed -i 's/\\r$//' {program}, and in git: echo '*.sh text eol=lf' >> .gitattributes")),
+            None,
         );
     }
     let interpreter = line
@@ -126,6 +129,7 @@ fn shell(environment: &Environment, program: &str) -> Outcome {
                     "Its first line names {interpreter}, which is not in the image."
                 ))
                 .remedy("write #!/bin/sh, or use a builder image that has it"),
+            None,
         ),
         _ => Outcome::Good,
     }
@@ -171,7 +175,7 @@ fn python(plan: &Plan, kind: &str, name: &str, environment: &mut Environment) ->
         None => Outcome::Good,
         Some(traceback) => {
             let advice = Cause::Variables(variables).explain(title(name), &[]);
-            Outcome::Bad(advice.tail(tail(&traceback)))
+            Outcome::Bad(advice.tail(tail(&traceback)), None)
         }
     }
 }
@@ -202,7 +206,17 @@ fn failed(name: &str, traceback: &str, environment: &Environment) -> Outcome {
         advice
             .remedy("if it is meant to fail here: --no-smoke, or smoke = false in [tool.warpdrive]")
             .tail(tail(traceback)),
+        unwritten(traceback),
     )
+}
+
+/// What could not be written because the root is read-only.
+fn unwritten(traceback: &str) -> Option<String> {
+    let (_, rest) = traceback.split_once("Read-only file system")?;
+    let path = rest
+        .strip_prefix(": '")
+        .and_then(|rest| rest.split('\'').next());
+    Some(path.unwrap_or("a file").to_owned())
 }
 
 /// The end of a traceback, without our own frames.
