@@ -511,6 +511,9 @@ impl Finder<'_> {
         if let Some(chosen) = self.script()? {
             return Ok(chosen);
         }
+        if let Some(chosen) = self.package(&found) {
+            return Ok(chosen);
+        }
         if own.is_empty() && jupyter::has_notebooks(self.files, self.home) {
             return Ok(self.jupyter().because("notebooks, and nothing else"));
         }
@@ -535,12 +538,13 @@ impl Finder<'_> {
             "server",
         ];
         let own = own::FRAMEWORKS.iter().filter(|own| own.web == web);
+        let names = self.project.names();
         for framework in own {
             let mut modules: Vec<&Read> = found
                 .modules
                 .iter()
                 .filter(|module| module.in_home || !web)
-                .filter(|module| own::imports(module, framework.package))
+                .filter(|module| framework.is_of(module, &names))
                 .collect();
             modules.sort_by_key(|module| {
                 let first = FIRST.iter().position(|name| *name == module.module);
@@ -558,7 +562,8 @@ impl Finder<'_> {
             let line = framework
                 .line_of(program && module.in_home)
                 .replace("{file}", file)
-                .replace("{module}", &module.module);
+                .replace("{module}", &module.module)
+                .replace("{object}", framework.object_in(module).unwrap_or_default());
             let mut chosen = Chosen::command(line)
                 .because(format!("{}: imports {}", module.path, framework.package));
             framework.framework.clone_into(&mut chosen.framework);
@@ -612,6 +617,25 @@ impl Finder<'_> {
                 said.path, said.line, said.value
             ))
         }))
+    }
+
+    /// The only package that Python can run: `python -m PACKAGE`.
+    fn package(&self, found: &Found) -> Option<Chosen> {
+        let mut programs = found
+            .modules
+            .iter()
+            .filter(|module| module.has_main || module.acts)
+            .filter_map(|module| Some((module, module.module.strip_suffix(".__main__")?)));
+        let (module, package) = programs.next()?;
+        if programs.next().is_some() {
+            return None;
+        }
+        let mut chosen = Chosen::command(format!("python -m {package}"))
+            .because(format!("{}: a program", module.path));
+        let file = format!("{}/__main__.py", package.replace('.', "/"));
+        let root = module.path.strip_suffix(&file).unwrap_or_default();
+        chosen.python_path = self.path_for(root.trim_end_matches('/'));
+        Some(chosen)
     }
 
     /// Notebooks, for Jupyter.

@@ -123,11 +123,18 @@ const DECISIONS: &[(&str, &[(&str, &str)])] = &[
         &[("main.py", "if __name__ == '__main__':\n    print(1)\n")],
     ),
     (
-        "The only program of `[project.scripts]`, or one that is called `serve`, `server`, `start`, `web` or `run`",
+        "The only program of `[project.scripts]` (`console_scripts` of `setup.cfg` and `setup.py`), or one that is called `serve`, `server`, `start`, `web` or `run`",
         &[(
             "pyproject.toml",
             "[project]\nname = \"depot\"\n[project.scripts]\nserve = \"depot.cli:main\"\n",
         )],
+    ),
+    (
+        "The only package that has a `__main__.py`",
+        &[
+            ("ledger/__init__.py", ""),
+            ("ledger/__main__.py", "print(1)\n"),
+        ],
     ),
     ("Notebooks, for Jupyter", &[("week 1/a.ipynb", "")]),
     (

@@ -198,7 +198,20 @@ fn failed(name: &str, traceback: &str, environment: &Environment) -> Outcome {
         Cause::Module(module) => named_in(module, &environment.roots.source),
         _ => Vec::new(),
     };
-    let mut advice = cause.explain(title(name), &named);
+    let group = match &cause {
+        Cause::Module(module) => in_a_group(module, &environment.roots.source),
+        _ => None,
+    };
+    let mut advice = match group {
+        Some((distribution, setting, group)) => title(name)
+            .cause(format!(
+                "{distribution} is in the group {group} of pyproject.toml, which is not installed."
+            ))
+            .remedy(format!(
+                "install it: {setting} = [\"{group}\"] in [tool.warpdrive]"
+            )),
+        None => cause.explain(title(name), &named),
+    };
     if cause == Cause::Other {
         advice = advice.cause(super::super::remedy::last_line(traceback).to_owned());
     }
@@ -234,6 +247,45 @@ fn tail(traceback: &str) -> Vec<String> {
         }
     }
     lines.split_off(lines.len().saturating_sub(TAIL))
+}
+
+/// The distribution that has a module, and the setting that has the group or the extra of `pyproject.toml`
+/// installed which names it.
+fn in_a_group(module: &str, source: &Path) -> Option<(String, &'static str, String)> {
+    let text = fs::read_to_string(source.join("pyproject.toml")).ok()?;
+    let document: toml::Table = toml::from_str(&text).ok()?;
+    let wanted = normalize(distribution(module.split('.').next()?));
+    let names = |value: &toml::Value| match value {
+        // `["flask>=3"]`, and Poetry's `{ dependencies = { flask = "^3" } }`.
+        toml::Value::Array(list) => list.iter().filter_map(toml::Value::as_str).any(|line| {
+            let end = line.find(|c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_' | '.'));
+            normalize(line.get(..end.unwrap_or(line.len())).unwrap_or_default()) == wanted
+        }),
+        toml::Value::Table(group) => group
+            .get("dependencies")
+            .and_then(toml::Value::as_table)
+            .is_some_and(|table| table.keys().any(|name| normalize(name) == wanted)),
+        _ => false,
+    };
+    let poetry = document.get("tool").and_then(|tool| tool.get("poetry"));
+    let project = document.get("project");
+    [
+        ("dependency-groups", document.get("dependency-groups")),
+        (
+            "dependency-groups",
+            poetry.and_then(|poetry| poetry.get("group")),
+        ),
+        (
+            "dependency-extras",
+            project.and_then(|project| project.get("optional-dependencies")),
+        ),
+    ]
+    .into_iter()
+    .find_map(|(setting, table)| {
+        let mut groups = table?.as_table()?.iter();
+        let (group, _) = groups.find(|(_, value)| names(value))?;
+        Some((wanted.clone(), setting, group.clone()))
+    })
 }
 
 /// Files that look like lists of requirements and name what has a module.
