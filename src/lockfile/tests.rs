@@ -298,3 +298,37 @@ fn of_a_workspace_whose_root_is_no_project_the_member_at_home_is_installed() {
     // Where the application is no member, all of them are installed.
     assert_eq!(installed("scripts"), ["celery", "flask"]);
 }
+
+#[test]
+fn a_lock_below_the_top_may_name_a_sibling_within_the_source() {
+    let place = |path: &str| {
+        let shared = format!(
+            "dependencies = [{{ name = \"flask\" }}, {{ name = \"shared\" }}]\n\n\
+             [package.metadata]\nrequires-dist = [{{ name = \"flask\", specifier = \">=3\" }}, {{ name = \"shared\", directory = \"{path}\" }}]\n\n\
+             [[package]]\nname = \"shared\"\nversion = \"1\"\nsource = {{ directory = \"{path}\" }}\n\n"
+        );
+        let (before, rest) = UV.split_once("dependencies = ").unwrap();
+        let (_, after) = rest.split_once("specifier = \">=3\" }]\n\n").unwrap();
+        let project = format!(
+            "{}\n[tool.uv.sources]\nshared = {{ path = \"{path}\" }}\n",
+            PROJECT.replace("\"flask>=3\"", "\"flask>=3\", \"shared\"")
+        );
+        let files = Memory::new()
+            .with(".warpdrive/home", "services/api")
+            .with("services/api/uv.lock", format!("{before}{shared}{after}"))
+            .with("services/api/pyproject.toml", project);
+        found(&files)
+            .unwrap()
+            .unwrap()
+            .select(&Target::of("3.11.2", "glibc 2.36"))
+    };
+    let locked = place("../../libs/shared").unwrap();
+    let paths: Vec<&str> = locked
+        .projects
+        .iter()
+        .map(|one| one.path.as_str())
+        .collect();
+    assert!(paths.contains(&"libs/shared"), "{paths:?}");
+    let error = place("../../../shared").unwrap_err();
+    assert!(error.to_string().contains("outside the source"), "{error}");
+}

@@ -100,6 +100,9 @@ impl Finder<'_> {
             if let Some(chosen) = self.procfile_web() {
                 return Ok(chosen);
             }
+            if let Some(said) = declared::platform(self.files, self.home) {
+                return Ok(self.of_line(&said, WEB));
+            }
         }
         if mode != "django"
             && let Some(chosen) = self.referred()?
@@ -156,6 +159,7 @@ impl Finder<'_> {
         let shell = self.files.kind(&entry::under(self.home, "app.sh"));
         shell == Some(EntryKind::File { executable: true })
             || self.procfile_web().is_some()
+            || declared::platform(self.files, self.home).is_some()
             || self.django_plan().is_some()
             || {
                 let found = entry::search(self.files, self.home);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use ruff_python_ast::Expr;
+use serde_json::Value;
 
 use super::super::files::{Below, Files};
 use super::super::settings::is_process;
@@ -43,6 +44,68 @@ pub(super) fn procfile(files: &dyn Files, home: &str) -> BTreeMap<String, Said> 
         })
         .take(MAX_PROCESSES)
         .collect()
+}
+
+/// The command that a file for another platform starts the application with: App Engine's, Railway's,
+/// Nixpacks' and Railpack's.
+pub(super) fn platform(files: &dyn Files, home: &str) -> Option<Said> {
+    let within = |document: Value, keys: &[&str]| {
+        let mut value = &document;
+        for key in keys {
+            value = value.get(key)?;
+        }
+        value.as_str().map(str::to_owned)
+    };
+    let json = |text: &str| serde_json::from_str::<Value>(text).ok();
+    let toml = |text: &str| toml::from_str::<Value>(text).ok();
+    let said: [(&str, &dyn Fn(&str) -> Option<String>, &str); 5] = [
+        ("app.yaml", &app_engine, "entrypoint"),
+        (
+            "railway.json",
+            &|text| within(json(text)?, &["deploy", "startCommand"]),
+            "startCommand",
+        ),
+        (
+            "railway.toml",
+            &|text| within(toml(text)?, &["deploy", "startCommand"]),
+            "startCommand",
+        ),
+        (
+            "railpack.json",
+            &|text| within(json(text)?, &["deploy", "startCommand"]),
+            "startCommand",
+        ),
+        (
+            "nixpacks.toml",
+            &|text| within(toml(text)?, &["start", "cmd"]),
+            "cmd",
+        ),
+    ];
+    said.into_iter().find_map(|(name, read, key)| {
+        let path = under(home, name);
+        let text = files.text(&path)?;
+        let value = read(&text)?.trim().to_owned();
+        (!value.is_empty() && !value.contains('\n')).then(|| Said {
+            value,
+            line: line_with(&text, key),
+            path,
+        })
+    })
+}
+
+/// `entrypoint: gunicorn -b :$PORT main:app`, in one line, of a runtime of Python.
+fn app_engine(text: &str) -> Option<String> {
+    let value = |key: &str| {
+        let mut lines = text.lines();
+        let rest = lines.find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+        let rest = rest.trim();
+        let quoted = ['"', '\'']
+            .into_iter()
+            .find_map(|quote| rest.strip_prefix(quote)?.strip_suffix(quote));
+        Some(quoted.unwrap_or(rest).to_owned())
+    };
+    value("runtime").filter(|runtime| runtime.starts_with("python"))?;
+    value("entrypoint").filter(|line| !line.starts_with(['|', '>']))
 }
 
 /// References to an application in files of tools, the most explicit first.

@@ -130,7 +130,8 @@ pub(super) struct Read {
     pub acts: bool,
     /// What `uvicorn.run("module:object")` in its main block names.
     pub runs: Option<String>,
-    /// Names of its classes, and of what it makes by a call, with the last name of what was called.
+    /// Names of its classes, of what it makes by a call, with the last name of what was called, and of
+    /// functions with that of their decorator.
     pub objects: Vec<(String, String)>,
 }
 
@@ -169,6 +170,12 @@ impl Read {
 fn made_by(name: &str, binding: &Binding) -> Option<String> {
     match binding {
         Binding::Class(_) => Some(name.to_owned()),
+        // `@functions_framework.http`
+        Binding::Function(function) => match &function.decorator_list.first()?.expression {
+            Expr::Name(decorator) => Some(decorator.id.to_string()),
+            Expr::Attribute(decorator) => Some(decorator.attr.to_string()),
+            _ => None,
+        },
         Binding::Value(Expr::Call(call)) => match call.func.as_ref() {
             Expr::Name(called) => Some(called.id.to_string()),
             Expr::Attribute(called) => Some(called.attr.to_string()),

@@ -115,6 +115,15 @@ pub(super) const FRAMEWORKS: &[Own] = &[
         "python -m warpdrive_serve bottle {file}",
         "bottle",
     ),
+    Own {
+        makes: &["http", "cloud_event", "typed"],
+        ..web(
+            "functions_framework",
+            "functions-framework",
+            "functions-framework --target={object} --source={file} --host=0.0.0.0 --port=$PORT",
+            "functions-framework",
+        )
+    },
     worker("celery", "celery -A {module} worker --loglevel=INFO"),
     worker(
         "rq",
@@ -160,9 +169,11 @@ impl Own {
             return Some("");
         }
         let made = |class: &str| self.makes.iter().any(|end| class.ends_with(end));
-        let mut objects = module.objects.iter();
-        let (name, _) = objects.find(|(_, class)| made(class))?;
-        Some(name)
+        let mut objects = module.objects.iter().filter(|(_, class)| made(class));
+        let (name, _) = objects.next()?;
+        // Which of several functions is meant is not known.
+        let alone = !self.web || objects.next().is_none();
+        alone.then_some(name.as_str())
     }
 
     /// Whether a module is one of this framework's. Arq's settings need no import of it.

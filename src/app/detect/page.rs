@@ -49,6 +49,13 @@ const DECISIONS: &[(&str, &[(&str, &str)])] = &[
         &[("Procfile", "web: gunicorn shop.web:app\n")],
     ),
     (
+        "The start command of `app.yaml` (App Engine), `railway.json`, `railway.toml`, `railpack.json` or `nixpacks.toml`",
+        &[(
+            "app.yaml",
+            "runtime: python313\nentrypoint: gunicorn -b :$PORT shop:app\n",
+        )],
+    ),
+    (
         "`wsgi_app` in `gunicorn.conf.py`",
         &[
             ("gunicorn.conf.py", "wsgi_app = 'entry:api'\n"),

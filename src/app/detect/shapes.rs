@@ -360,6 +360,71 @@ fn frameworks_with_servers_of_their_own() {
             "sh dramatiq jobs (no port)",
         ),
         (
+            &[(
+                "main.py",
+                "import functions_framework\n@functions_framework.http\ndef hello(request):\n    return 'x'",
+            )],
+            "sh functions-framework --target=hello --source=main.py --host=0.0.0.0 --port=$PORT",
+        ),
+        (
+            &[
+                (
+                    "app.yaml",
+                    "runtime: python311\nentrypoint: 'gunicorn -b :$PORT custom:app'\n",
+                ),
+                ("custom.py", ""),
+                ("other.py", ""),
+            ],
+            "sh gunicorn -b :$PORT custom:app",
+        ),
+        (
+            &[
+                ("app.yaml", "runtime: nodejs20\nentrypoint: node x.js\n"),
+                ("main.py", "if __name__ == '__main__':\n    print(1)"),
+            ],
+            "python main.py",
+        ),
+        (
+            &[
+                (
+                    "railway.json",
+                    "{\"deploy\": {\"startCommand\": \"python serve.py\"}}",
+                ),
+                ("serve.py", ""),
+            ],
+            "sh python serve.py",
+        ),
+        (
+            &[
+                (
+                    "railway.toml",
+                    "[deploy]\nstartCommand = 'python serve.py'\n",
+                ),
+                ("serve.py", ""),
+            ],
+            "sh python serve.py",
+        ),
+        (
+            &[
+                (
+                    "railpack.json",
+                    "{\"deploy\": {\"startCommand\": \"python -m serve\"}}",
+                ),
+                ("serve.py", ""),
+            ],
+            "sh python -m serve",
+        ),
+        (
+            &[
+                (
+                    "nixpacks.toml",
+                    "[phases.setup]\nnixPkgs = ['...']\n[start]\ncmd = 'hypercorn shop:app'\n",
+                ),
+                ("shop.py", ""),
+            ],
+            "sh hypercorn shop:app",
+        ),
+        (
             &[("tasks.py", "from celery import Celery\napp = Celery('x')")],
             "sh celery -A tasks worker --loglevel=INFO (no port)",
         ),
