@@ -92,16 +92,16 @@ impl Finder<'_> {
         }
         if mode == "auto" {
             if let Some(chosen) = self.process(WEB, &self.project.settings.processes) {
-                return Ok(chosen);
+                return self.startable(chosen);
             }
             if let Some(chosen) = self.shell(false)? {
                 return Ok(chosen);
             }
             if let Some(chosen) = self.procfile_web() {
-                return Ok(chosen);
+                return self.startable(chosen);
             }
             if let Some(said) = declared::platform(self.files, self.home) {
-                return Ok(self.of_line(&said, WEB));
+                return self.startable(self.of_line(&said, WEB));
             }
         }
         if mode != "django"
@@ -110,6 +110,39 @@ impl Finder<'_> {
             return Ok(chosen);
         }
         self.search(&mode)
+    }
+
+    /// A line that begins with a program of the source: it has to be executable.
+    fn startable(&self, chosen: Chosen) -> Result<Chosen, DetectError> {
+        let Start::Command { line } = &chosen.start else {
+            return Ok(chosen);
+        };
+        let word = line
+            .split_whitespace()
+            .find(|word| !matches!(*word, "exec" | "env") && !word.contains('='));
+        let path = word
+            .filter(|word| word.contains('/') && !word.starts_with('/'))
+            .and_then(|word| super::super::files::join(self.home, word));
+        match path {
+            Some(path) if self.files.kind(&path) == Some(EntryKind::File { executable: false }) => {
+                Err(DetectError::NotExecutable { path })
+            }
+            _ => Ok(chosen),
+        }
+    }
+
+    /// A shell script that platforms start where nothing else is said.
+    fn script_by_name(&self) -> Option<Chosen> {
+        ["start.sh", "run.sh", "entrypoint.sh"]
+            .iter()
+            .find_map(|name| {
+                let path = entry::under(self.home, name);
+                let kind = self.files.kind(&path)?;
+                (kind == EntryKind::File { executable: true }).then(|| {
+                    let program = (*name).to_owned();
+                    Chosen::simple(Start::Shell { program }).because(format!("{path}: a program"))
+                })
+            })
     }
 
     /// Celery's processes beside the application, where the requirements have it.
@@ -516,6 +549,9 @@ impl Finder<'_> {
             return Ok(chosen);
         }
         if let Some(chosen) = self.package(&found) {
+            return Ok(chosen);
+        }
+        if let Some(chosen) = self.script_by_name() {
             return Ok(chosen);
         }
         if own.is_empty() && jupyter::has_notebooks(self.files, self.home) {

@@ -143,6 +143,10 @@ const DECISIONS: &[(&str, &[(&str, &str)])] = &[
             ("ledger/__main__.py", "print(1)\n"),
         ],
     ),
+    (
+        "An executable `start.sh`, `run.sh` or `entrypoint.sh`",
+        &[("start.sh", "#!/bin/sh\n")],
+    ),
     ("Notebooks, for Jupyter", &[("week 1/a.ipynb", "")]),
     (
         "One directory below that is an application: it is the home",
@@ -155,7 +159,7 @@ const DECISIONS: &[(&str, &[(&str, &str)])] = &[
 
 fn tree(files: &[(&str, &str)]) -> Memory {
     files.iter().fold(Memory::new(), |tree, (path, text)| {
-        if *path == "app.sh" {
+        if matches!(*path, "app.sh" | "start.sh") {
             tree.with_program(path, text)
         } else {
             tree.with(path, text)

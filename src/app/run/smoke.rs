@@ -205,7 +205,10 @@ fn failed(name: &str, traceback: &str, environment: &Environment) -> Outcome {
     let mut advice = match group {
         Some((distribution, setting, group)) => title(name)
             .cause(format!(
-                "{distribution} is in the group {group} of pyproject.toml, which is not installed."
+                "{distribution} is in the {} {group} of pyproject.toml, which is not installed.",
+                setting
+                    .trim_start_matches("dependency-")
+                    .trim_end_matches('s')
             ))
             .remedy(format!(
                 "install it: {setting} = [\"{group}\"] in [tool.warpdrive]"
