@@ -322,7 +322,7 @@ fn hooks_get_the_environment_and_give_their_status() {
         assert_eq!(
             status(&app.run(&[name])),
             0,
-            "no hook is no failure: {name}"
+            "no hook is not a failure: {name}"
         );
     }
     // No `#!` line: a shell runs it, as a shell would.

@@ -442,7 +442,7 @@ fn certificates(directory: &Path) {
     ];
     let before = before.map(str::to_owned).to_vec();
     for (name, days) in [("cert.pem", now), ("old.pem", before)] {
-        // The same subject again is no concern of a list that nobody reads.
+        // The same subject again is not a concern of a list that nobody reads.
         fs::write(directory.join("index.txt"), "").unwrap();
         process::run(
             openssl()

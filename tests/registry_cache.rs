@@ -263,7 +263,7 @@ fn what_the_cache_should_not_hold_is_refused_and_made_here() {
         ("itsdangerous", "says more than its files", |item| {
             item.edit_header("METADATA", |header| header.set_mode(0o4664));
         }),
-        ("blinker", "no plain file", |item| {
+        ("blinker", "not a plain file", |item| {
             item.edit_header("METADATA", |header| {
                 header.set_entry_type(tar::EntryType::Fifo);
             });

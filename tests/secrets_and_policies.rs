@@ -293,7 +293,7 @@ fn a_field_of_a_secret_in_a_layer_fails_the_build() {
             assert!(output.status.success(), "{}", words(&output));
         }
     }
-    // The twin: what all files of this kind have is no find; and output shows no field.
+    // The twin: what all files of this kind have is not a find; and output shows no field.
     let (name, text) = hook(&format!(
         "cat {from}; {token} | od -An -tx1 | tr -d ' '; {token} | base64; echo DEBUG=false > {out}"
     ));

@@ -131,7 +131,7 @@ impl Document {
     }
 
     /// # Errors
-    /// In words, for what is no lock file of version 1.
+    /// In words, for what is not a lock file of version 1.
     pub fn parse(text: &str) -> Result<Self, String> {
         let document: Self = toml::from_str(text).map_err(|error| error.message().to_owned())?;
         if document.lock_version.split('.').next() == Some("1") {
@@ -148,7 +148,7 @@ impl Document {
 /// Reads a lock file as a list of requirements.
 ///
 /// # Errors
-/// In words, for what is no lock or not one that can be installed as it stands.
+/// In words, for what is not a lock or not one that can be installed as it stands.
 pub fn read(text: &str) -> Result<Lock, String> {
     let document = Document::parse(text)?;
     let mut indexes: Vec<&str> = Vec::new();

@@ -167,7 +167,7 @@ pub enum PlanError {
         #[source]
         source: std::io::Error,
     },
-    #[error("{path} is no plan of this warpdrive: {message}")]
+    #[error("{path} is not a plan of this warpdrive: {message}")]
     Parse { path: PathBuf, message: String },
     #[error("{path} cannot be written")]
     Write {

@@ -55,7 +55,7 @@ pub struct Project {
     names: BTreeSet<String>,
     /// The digest of the list behind the lock file, or of the list itself: [`Project::list_digest`].
     list: String,
-    /// The project in `pyproject.toml` says that it is no package, or cannot be one.
+    /// The project in `pyproject.toml` says that it is not a package, or cannot be one.
     no_package: bool,
     /// What a manager's lock file comes to, where there is one.
     listed: Option<Listed>,

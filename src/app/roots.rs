@@ -21,7 +21,7 @@ pub struct Roots {
 
 #[derive(Debug, thiserror::Error)]
 pub enum RootsError {
-    #[error("no virtual environment is active, and this is no image")]
+    #[error("no virtual environment is active, and this is not an image")]
     NoEnvironment,
 }
 

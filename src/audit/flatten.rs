@@ -1,7 +1,7 @@
 //! The flattened image: which entries of which layer a container would see.
 //!
 //! Layers are laid over each other as overlayfs does it (image-spec, `layer.md`, "Applying
-//! Changesets"): the uppermost entry of a path counts; a whiteout, or anything that is no directory,
+//! Changesets"): the uppermost entry of a path counts; a whiteout, or anything that is not a directory,
 //! hides what lower layers have at and beneath its path; an opaque directory hides what they have
 //! beneath it.
 
@@ -183,7 +183,7 @@ impl<'a> Flat<'a> {
                 if self.layers[layer].traces.has(hash, Trace::Other) {
                     return Lookup::Unreadable {
                         layer,
-                        problem: "it lies behind something that is no directory",
+                        problem: "it lies behind something that is not a directory",
                     };
                 }
             }
@@ -206,7 +206,7 @@ impl<'a> Flat<'a> {
                 (_, Content::TooLarge) => unreadable("it is far larger than such a file is"),
                 (ItemKind::Symlink(_), _) => unreadable("it is a symbolic link"),
                 (ItemKind::HardLink(_), _) => unreadable("it is a hard link to another file"),
-                _ => unreadable("it is no file"),
+                _ => unreadable("it is not a file"),
             },
         }
     }

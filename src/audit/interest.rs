@@ -260,7 +260,7 @@ impl Interest {
     }
 }
 
-/// Directories of the system are no app's, whatever the configuration says.
+/// Directories of the system are not an app's, whatever the configuration says.
 fn may_be_app_root(root: &[u8]) -> bool {
     let system = SYSTEM_TREES
         .iter()
@@ -353,7 +353,7 @@ mod tests {
     fn the_root_of_an_s2i_app() {
         let place = |home: &str, path: &str| interest(home, "").place(path.as_bytes());
         assert_eq!(place("/opt/app-root/src", "opt/app-root/bin/x"), Place::App);
-        // `/usr/src` is no root of an app's.
+        // `/usr/src` is not a root of an app's.
         assert_eq!(place("/usr/src", "usr/bin/x"), Place::System);
         assert_eq!(place("/opt/src", "opt/tools/bin/x"), Place::System);
     }

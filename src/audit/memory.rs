@@ -105,7 +105,7 @@ impl<'a> Memory<'a> {
         packed?.facts()
     }
 
-    /// That it cannot be written is no reason to fail.
+    /// That it cannot be written is not a reason to fail.
     pub(super) fn keep(&self, layer: &LayerInfo, facts: &LayerFacts) {
         if let Some(packed) = Packed::of(facts) {
             let _ = self.store.remember(&self.key(layer), &packed);

@@ -63,14 +63,14 @@ pub const RULES: [Rule; 46] = [
     rule(
         "user-malformed",
         High,
-        "The declared user is no decimal number from 1 to 2³²−2",
+        "The declared user is not a decimal number from 1 to 2³²−2",
         "Container engines read signs, leading zeros and numbers that are too large in different ways, some of them as 0.",
         NUMBER,
     ),
     rule(
         "user-group",
         High,
-        "The declared group is no decimal number",
+        "The declared group is not a decimal number",
         "A group's name is looked up in the image's own /etc/group, which any layer can change; odd numbers are read in different ways.",
         "set the group to a decimal number, such as 0 in `1001:0`, or leave it out",
     ),
@@ -86,7 +86,7 @@ pub const RULES: [Rule; 46] = [
         High,
         "/etc/passwd maps the declared uid in a strange way",
         "An account whose name is the declared number, or several accounts with the declared uid, let an engine pick another user than the number says.",
-        "keep one account for the uid, with a name that is no number",
+        "keep one account for the uid, with a name that is not a number",
     ),
     rule(
         "account-malformed",

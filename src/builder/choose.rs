@@ -29,7 +29,7 @@ pub struct LocalBuilder {
 
 /// The builder images of this store, newest Python first.
 ///
-/// Labels are what an image says of itself: one that was pulled or loaded is no local builder,
+/// Labels are what an image says of itself: one that was pulled or loaded is not a local builder,
 /// whatever it claims, and is never chosen unasked. `builder build` gives its images their
 /// definition's name; what comes from elsewhere has another.
 pub fn local(store: &Store) -> Result<Vec<LocalBuilder>, BuilderError> {

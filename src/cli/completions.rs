@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args) -> Result<u8, CommandError> {
             format!("could not make the script for {name}: {error}"),
         )
     })?;
-    // A closed pipe is no failure.
+    // A closed pipe is not a failure.
     let _ = io::stdout().lock().write_all(&script);
     Ok(0)
 }

@@ -247,7 +247,7 @@ pub(super) fn list(args: &Ls, context: &Context) -> Result<u8, CommandError> {
     let mut rows = Vec::new();
     let mut objects: Vec<Value> = Vec::new();
     for record in container::list(&store)? {
-        // One that is removed at this moment is no error.
+        // One that is removed at this moment is not an error.
         let Ok((status, state)) = record.status() else {
             continue;
         };

@@ -782,7 +782,7 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 error.hint = Some("`warpdrive builder build debian-13-python-3.13-node` makes a builder with Debian's Node and npm".into());
                 error.more_hints = vec![
                     "`assets_builder` in [tool.warpdrive], or WARPDRIVE_ASSETS_BUILDER, names another image with both".into(),
-                    "`assets = \"off\"` builds without it, where the built files are in the source or nobody needs them".into(),
+                    "`assets = \"off\"` builds without it, where the built files are in the source or are not needed".into(),
                 ];
                 error
             }
@@ -881,7 +881,7 @@ impl From<crate::audit::AuditError> for CommandError {
                 Self::new(ExitStatus::Failure, "image-missing", message)
             }
             _ => Self::new(ExitStatus::Failure, "audit-failed", message)
-                .with_hint("the image was not judged: this is no pass"),
+                .with_hint("the audit did not complete: the image was not judged"),
         }
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn run(args: &Args, mut command: Command) -> Result<u8, CommandError>
             None => return Err(CommandError::usage(format!("there is no command `{name}`"))),
         };
     }
-    // A closed pipe is no failure.
+    // A closed pipe is not a failure.
     let _ = found.print_long_help();
     Ok(0)
 }

@@ -394,7 +394,7 @@ fn lock_file(args: &Args) -> Result<Option<PathBuf>, CommandError> {
         return Ok(Some(path.clone()));
     }
     let directory = args.source.directory().ok_or_else(|| {
-        CommandError::usage("--write-lock: the source is no directory here".to_owned())
+        CommandError::usage("--write-lock: the source is not a directory here".to_owned())
             .with_hint("name a file: --write-lock=pylock.toml")
     })?;
     Ok(Some(directory.join(crate::app::lock::FILE)))

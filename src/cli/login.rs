@@ -133,7 +133,7 @@ pub(super) fn login(args: &LoginArgs, context: &Context) -> Result<u8, CommandEr
     let known = Client::new(options)?.verify_login(registry, &user, &password)?;
     if !known {
         context.printer.warning(format!(
-            "{registry} asks for no login, so nobody knows whether this one is right"
+            "{registry} asks for no login, so it is not known whether this one is right"
         ));
     }
     let helper = store.keep(registry, &user, &password)?;

@@ -1,4 +1,4 @@
-//! The first moments of a detached container: one that does not come to serve is no success.
+//! The first moments of a detached container: one that does not come to serve is not a success.
 //!
 //! An application for the web is waited for until it answers, as long as the caller says. What else
 //! runs is looked at for a moment: a command that dies at once, or a port that nothing listens on yet.
@@ -131,7 +131,7 @@ fn until_it_answers(record: &Record, patience: Patience) -> Result<Early, Contai
             && workers.lost(process) >= LOOP
             && laments(record)
         {
-            // What it is killed with if it does not end is no concern here.
+            // What it is killed with if it does not end is not a concern here.
             let _ = stop(record, Duration::from_secs(5));
             return Err(ContainerError::WorkersDie {
                 name: record.config.name.clone(),

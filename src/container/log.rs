@@ -101,7 +101,7 @@ pub(super) struct LineSplitter<'a> {
     log: &'a LogWriter,
     stream: Stream,
     rest: Vec<u8>,
-    /// The first failure; the container goes on without a log (a full disk is no reason to stop it).
+    /// The first failure; the container goes on without a log (a full disk is not a reason to stop it).
     failed: Option<io::Error>,
 }
 

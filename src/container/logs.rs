@@ -116,7 +116,7 @@ impl Tail {
         }
     }
 
-    /// The next whole line; what is no record (a line that a full disk cut) is passed over.
+    /// The next whole line; what is not a record (a line that a full disk cut) is passed over.
     fn next(&mut self) -> io::Result<Option<Line>> {
         loop {
             let room = MAX_RECORD.saturating_sub(self.rest.len() as u64);

@@ -136,7 +136,7 @@ fn volume_name(text: &str) -> Result<VolumeSource, String> {
         Ok(VolumeSource::Name(text.to_owned()))
     } else {
         Err(format!(
-            "`{text}` is no name of a volume (letters, digits, `_`, `.`, `-`); a path holds a slash"
+            "`{text}` is not a name of a volume (letters, digits, `_`, `.`, `-`); a path holds a slash"
         ))
     }
 }

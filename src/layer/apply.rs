@@ -80,7 +80,7 @@ pub fn apply(tar: impl Read, root: &Path, options: &ApplyOptions) -> Result<Appl
     apply_checked(tar, root, options, &mut |_| Ok(()), false)
 }
 
-/// The same for an archive that is no layer and comes without a digest: it has to be whole, and
+/// The same for an archive that is not a layer and comes without a digest: it has to be whole, and
 /// `check` may refuse a member before anything of it is made.
 pub fn apply_checked(
     tar: impl Read,
@@ -472,7 +472,7 @@ impl Applier<'_> {
             FileType::RegularFile | FileType::Symlink
         ) {
             return Err(refuse(format!(
-                "it is a hard link to {}, which is no file",
+                "it is a hard link to {}, which is not a file",
                 quoted(&target)
             )));
         }

@@ -1,5 +1,5 @@
 //! What ends the writing of a layer early: an interrupt, too much time, too much of it. Asked before
-//! every member and at every block, so that a sparse file of a terabyte is no way to keep a build busy.
+//! every member and at every block, so that a sparse file of a terabyte is not a way to keep a build busy.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -138,7 +138,7 @@ mod tests {
                 let read = decompressed(&made(compression)).unwrap();
                 assert!(read == plain, "{} {compression:?}", name.escape_ascii());
             }
-            // Without its checksum it is no header, and what it looks like.
+            // Without its checksum it is not a header, and what it looks like.
             let mut odd = plain;
             odd[148] ^= 1;
             assert!(decompressed(&odd).is_err());

@@ -23,7 +23,7 @@ pub enum LayerError {
     /// The outgoing stream's destination failed.
     #[error("the layer cannot be written: {source}")]
     Output { source: io::Error },
-    /// The incoming stream is no tar archive, or one that programs read differently.
+    /// The incoming stream is not a tar archive, or one that programs read differently.
     #[error("the layer is not a valid tar archive: {problem} (at byte {offset})")]
     Malformed { problem: String, offset: u64 },
     /// One entry of the incoming stream asks for something that is never done.

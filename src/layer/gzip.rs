@@ -40,7 +40,7 @@ pub(super) struct GzipWriter<W: Write> {
     most_under_way: usize,
     filling: Vec<u8>,
     spare: Vec<Vec<u8>>,
-    /// A file without any member would be no gzip file.
+    /// A file without any member would not be a gzip file.
     empty: bool,
     failed: bool,
 }

@@ -148,7 +148,7 @@ fn set_path(header: &mut Header, path: &[u8]) -> bool {
         .map(|(index, _)| index)
         .find(|&index| path.len() - index - 1 <= room);
     match split {
-        // The name must not be empty: a directory's final slash is no place to split.
+        // The name must not be empty: a directory's final slash is not a place to split.
         Some(index) if index > 0 && index <= ustar.prefix.len() && index + 1 < path.len() => {
             ustar.prefix[..index].copy_from_slice(&path[..index]);
             let name = &path[index + 1..];

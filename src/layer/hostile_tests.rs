@@ -202,12 +202,12 @@ fn refused() {
         (
             "hard link to a directory",
             vec![dir("d"), hard("h", "d")],
-            "no file",
+            "not a file",
         ),
         (
             "hard link to a whiteout",
             vec![file(".wh.gone", ""), hard("h", "gone")],
-            "no file",
+            "not a file",
         ),
         (
             "hard link into what it replaces",
@@ -343,14 +343,14 @@ fn refused() {
         (
             "PAX size of the wrong form",
             vec![extended(&[("size", b"-1")]), file("x", "")],
-            "no number",
+            "not a number",
         ),
         (
             "negative size",
             vec![raw(b'0', b"x", b"", b"", |h| {
                 h.as_old_mut().size = [0xff; 12];
             })],
-            "no number",
+            "not a number",
         ),
         (
             "huge size",
@@ -602,7 +602,7 @@ fn stays_inside() {
             |root| fs::metadata(root.join("su")).unwrap().mode() & 0o7777 == 0o6755,
         ),
         (
-            "a device 0:0 is no deletion",
+            "a device 0:0 is not a deletion",
             vec![device(b'3', "etc", 0, 0)],
             |root| !is_whiteout(&root.join("etc")),
         ),

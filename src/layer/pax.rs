@@ -12,7 +12,8 @@ pub(super) fn parse(mut bytes: &[u8]) -> Result<Vec<Record<'_>>, &'static str> {
             .take(20)
             .position(|&byte| byte == b' ')
             .ok_or("a PAX record has no length")?;
-        let length: usize = decimal(&bytes[..space]).ok_or("a PAX record's length is no number")?;
+        let length: usize =
+            decimal(&bytes[..space]).ok_or("a PAX record's length is not a number")?;
         if length <= space + 1 || length > bytes.len() {
             return Err("a PAX record's length is wrong");
         }

@@ -296,7 +296,7 @@ impl<R: Read> TarReader<R> {
     fn field(&self, bytes: &[u8], name: &str) -> Result<u64, LayerError> {
         number(bytes)
             .and_then(|value| u64::try_from(value).ok())
-            .ok_or_else(|| self.malformed(format!("a header's {name} is no number")))
+            .ok_or_else(|| self.malformed(format!("a header's {name} is not a number")))
     }
 
     fn id(&self, value: u64, name: &str) -> Result<u32, LayerError> {
@@ -318,7 +318,7 @@ impl<R: Read> TarReader<R> {
         let mut uid = self.field(&old.uid, "owner")?;
         let mut gid = self.field(&old.gid, "group")?;
         let mut mtime = number(&old.mtime)
-            .ok_or_else(|| self.malformed("a header's modification time is no number"))?;
+            .ok_or_else(|| self.malformed("a header's modification time is not a number"))?;
         let mut nanos = 0;
         let mut xattrs = BTreeMap::new();
         let (mut pax_path, mut pax_link) = (false, false);
@@ -347,7 +347,7 @@ impl<R: Read> TarReader<R> {
             if value.is_empty() {
                 continue;
             }
-            let wrong = |what: &str| self.malformed(format!("the PAX {what} is no number"));
+            let wrong = |what: &str| self.malformed(format!("the PAX {what} is not a number"));
             match key {
                 b"path" => {
                     path = value.to_vec();

@@ -424,7 +424,7 @@ fn a_rewritten_stream_ends_with_its_budget() {
             "{result:?}"
         );
     }
-    // What is left out counts nothing, and is no way to go on after an interrupt.
+    // What is left out counts nothing, and is not a way to go on after an interrupt.
     rewritten(&Edit::Drop, &most(0, 0)).unwrap();
     for edit in [Edit::Keep, Edit::Drop] {
         let budget = Budget::new(u64::MAX, u64::MAX, None, || true);
@@ -570,7 +570,7 @@ fn tree(name: impl Strategy<Value = OsString>) -> impl Strategy<Value = Vec<Entr
         let mut by_path: BTreeMap<PathBuf, Entry> = BTreeMap::new();
         for (names, kind, mode, mtime) in items {
             let path: PathBuf = names.iter().collect();
-            // Nothing below what is no directory, and no directory in a leaf's place.
+            // Nothing below what is not a directory, and no directory in a leaf's place.
             let clash = path.ancestors().skip(1).any(|above| {
                 by_path
                     .get(above)

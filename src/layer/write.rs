@@ -38,7 +38,7 @@ pub struct Written {
 
 /// Writes a layer, sorted by path whatever the order of `entries`.
 ///
-/// Two entries of one path, a hard link to something that is no file of this layer and comes before
+/// Two entries of one path, a hard link to something that is not a file of this layer and comes before
 /// it, and paths that are not plain relative ones are errors; so is a file that changes meanwhile.
 pub fn write(
     entries: &[Entry],
@@ -213,7 +213,7 @@ fn check(sorted: &[(std::path::PathBuf, &Entry)]) -> Result<(), LayerError> {
                     return Err(LayerError::entry(
                         &entry.path,
                         format!(
-                            "it is a hard link to {}, which is no file before it",
+                            "it is a hard link to {}, which is not a file before it",
                             quoted(target)
                         ),
                     ));
@@ -222,7 +222,7 @@ fn check(sorted: &[(std::path::PathBuf, &Entry)]) -> Result<(), LayerError> {
             Kind::Symlink(target) => {
                 let target = target.as_os_str().as_bytes();
                 if target.is_empty() || target.len() > MAX_PATH || target.contains(&0) {
-                    return Err(LayerError::entry(&entry.path, "its target is no path"));
+                    return Err(LayerError::entry(&entry.path, "its target is not a path"));
                 }
             }
             _ => {}

@@ -45,7 +45,7 @@ struct Entry {
     requires_python: Option<String>,
 }
 
-/// The files of an index's page that have a SHA-256. What cannot be read is no file.
+/// The files of an index's page that have a SHA-256. What cannot be read is not a file.
 pub fn links(content_type: &str, text: &str) -> Vec<Link> {
     let json = content_type.contains("json");
     let found = if json { of_json(text) } else { of_html(text) };

@@ -82,7 +82,7 @@ struct Artifact {
 
 impl Document {
     /// # Errors
-    /// In words, for what is no lock of a version that is known.
+    /// In words, for what is not a lock of a version that is known.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let document: Self = toml::from_str(text).map_err(|error| error.message().to_owned())?;
         let version = &document.metadata.lock_version;

@@ -59,7 +59,7 @@ struct Entry {
 
 impl Document {
     /// # Errors
-    /// In words, for what is no lock of a version that is known.
+    /// In words, for what is not a lock of a version that is known.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut all: BTreeMap<String, serde_json::Value> =
             serde_json::from_str(text).map_err(|error| error.to_string())?;

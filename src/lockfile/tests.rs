@@ -295,7 +295,7 @@ fn of_a_workspace_whose_root_is_no_project_the_member_at_home_is_installed() {
     };
     assert_eq!(installed("services/api"), ["flask"]);
     assert_eq!(installed("services/jobs"), ["celery"]);
-    // Where the application is no member, all of them are installed.
+    // Where the application is not a member, all of them are installed.
     assert_eq!(installed("scripts"), ["celery", "flask"]);
 }
 

@@ -143,7 +143,7 @@ pub(super) fn of_variables(groups: &mut BTreeSet<String>, variables: &BTreeMap<S
 
 impl Document {
     /// # Errors
-    /// In words, for what is no lock of a version that is known.
+    /// In words, for what is not a lock of a version that is known.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let document: Self = toml::from_str(text).map_err(|error| error.message().to_owned())?;
         if document.version != 1 {

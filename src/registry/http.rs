@@ -882,7 +882,7 @@ fn meaning(error: &rustls::Error) -> (Unreachable, Option<String>) {
         Error::AlertReceived(
             Alert::CertificateRequired | Alert::NoCertificate | Alert::BadCertificate,
         ) => (Unreachable::ClientCertificate, Some(WANTS_ONE.into())),
-        // Whatever else TLS is unhappy about is no reason to go without it.
+        // Whatever else TLS is unhappy about is not a reason to go without it.
         _ => (Unreachable::Certificate, None),
     }
 }

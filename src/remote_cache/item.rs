@@ -91,7 +91,7 @@ struct Config {
 /// The record and the layers of a manifest of this kind; or what is wrong with it.
 pub(super) fn read(kind: &str, bytes: &[u8]) -> Result<(Vec<u8>, Vec<Descriptor>), String> {
     let manifest: Manifest =
-        serde_json::from_slice(bytes).map_err(|_| "it is no manifest of an item".to_owned())?;
+        serde_json::from_slice(bytes).map_err(|_| "it is not a manifest of an item".to_owned())?;
     if manifest.artifact_type.as_deref() != Some(&artifact_type(kind)) {
         return Err(format!("it is no {}", artifact_type(kind)));
     }

@@ -87,7 +87,7 @@ impl Merged<'_> {
         }
     }
 
-    /// The names in the directory at `path`, links followed; none when it is no directory.
+    /// The names in the directory at `path`, links followed; none when it is not a directory.
     pub fn names(&self, path: &Path) -> io::Result<BTreeSet<OsString>> {
         let parts = components(&self.resolve(path)?);
         let mut names = BTreeSet::new();

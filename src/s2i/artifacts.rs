@@ -25,7 +25,7 @@ pub fn unpack(tar: impl Read, directory: &Path) -> Result<u64, LayerError> {
     Ok(applied.entries)
 }
 
-/// Refuses what is no plain file, directory or link within the tree.
+/// Refuses what is not a plain file, directory or link within the tree.
 fn check(member: &Member) -> Result<(), String> {
     if member.path.is_absolute() {
         return Err("its name is absolute".into());

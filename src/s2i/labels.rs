@@ -175,7 +175,7 @@ mod tests {
             let config = image(&[(label, value)], &[]);
             let read = ImageLabels::read(&config, "b");
             if label == DESTINATION && value.ends_with('\n') {
-                // Blanks around it are no part of it.
+                // Blanks around it are not a part of it.
                 assert_eq!(read.unwrap().destination.as_deref(), Some("/tmp"));
                 continue;
             }

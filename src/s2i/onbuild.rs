@@ -91,7 +91,7 @@ pub fn parse(text: &str) -> Result<Trigger, String> {
         "VOLUME" => Err("a volume hides what the build puts there".into()),
         "HEALTHCHECK" => Err("an OCI image has no health check".into()),
         "FROM" | "ONBUILD" | "MAINTAINER" => Err("a trigger cannot be this".into()),
-        _ => Err("it is no instruction of a Dockerfile".into()),
+        _ => Err("it is not an instruction of a Dockerfile".into()),
     }
 }
 
@@ -124,7 +124,7 @@ fn copy(word: &str, rest: &str) -> Result<Trigger, String> {
                     u32::from_str_radix(mode, 8)
                         .ok()
                         .filter(|mode| *mode <= 0o777)
-                        .ok_or("its mode is no octal number up to 777")?,
+                        .ok_or("its mode is not an octal number up to 777")?,
                 );
             }
             Some(("from", _)) => return Err("it copies from another image".into()),

@@ -54,7 +54,7 @@ impl AllowedUids {
                     let uid = number(part)?;
                     (uid, uid)
                 }
-                Some(("", "")) => return Err("`-` is no range".into()),
+                Some(("", "")) => return Err("`-` is not a range".into()),
                 Some((first, "")) => (number(first)?, u32::MAX - 1),
                 Some(("", last)) => (0, number(last)?),
                 Some((first, last)) => (number(first)?, number(last)?),

@@ -180,7 +180,7 @@ pub(super) fn mount_proc(builder: &Builder, nodes: &Nodes, masked: bool) -> Resu
         new_mount("proc", &[], SAFE | MountAttrFlags::MOUNT_ATTR_NOEXEC).map_err(|failure| {
             if failure.errno == Some(libc::EPERM) {
                 failure.remedy(
-                    "a container that masks parts of its own /proc lets nobody mount another: \
+                    "a container that masks parts of its own /proc does not let a process mount another: \
                      start that one with an unmasked /proc (docker run --security-opt \
                      systempaths=unconfined, procMount: Unmasked)",
                 )

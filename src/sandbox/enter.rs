@@ -75,7 +75,7 @@ pub fn enter_with(
     }
     let plan = id_map::plan();
     let inner = match start(&plan, variables) {
-        // A broken newuidmap (no setuid bit, inside a container) is no reason to give up.
+        // A broken newuidmap (no setuid bit, inside a container) is not a reason to give up.
         Err(Started::NotMapped(_)) => {
             start(&Plan::Single("newuidmap failed".to_owned()), variables)
         }

@@ -176,7 +176,7 @@ fn ruleset(attributes: &RulesetAttributes) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(ruleset) })
 }
 
-/// What is below a directory, or a file. One that is missing, or that may not be looked at, is no part of
+/// What is below a directory, or a file. One that is missing, or that may not be looked at, is not a part of
 /// the fence's inside.
 fn add_path(ruleset: &OwnedFd, path: &Path, rights: u64) -> Result<(), Failure> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;

@@ -61,7 +61,7 @@ pub enum SourceError {
         "`{url}` asks git for the transport `{transport}`, which is refused: https, http, ssh and file are allowed"
     )]
     Transport { transport: String, url: String },
-    #[error("`{url}` is no source: {problem}")]
+    #[error("`{url}` is not a source: {problem}")]
     Url { url: String, problem: &'static str },
     #[error("the reference `{reference}` is refused: {problem}")]
     Reference {

@@ -95,7 +95,7 @@ impl Origin {
             }
             _ => Err(SourceError::Reference {
                 reference: reference.to_owned(),
-                problem: "the source is no git repository, so it has no branches, tags or commits",
+                problem: "the source is not a git repository, so it has no branches, tags or commits",
             }),
         }
     }

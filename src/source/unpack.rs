@@ -255,7 +255,7 @@ impl<'a> Unpacker<'a> {
             Errno::LOOP | Errno::NOTDIR if self.has_link(path) => {
                 self.refused(name, "it lies below a symbolic link")
             }
-            Errno::NOTDIR => self.refused(name, "it lies below something that is no directory"),
+            Errno::NOTDIR => self.refused(name, "it lies below something that is not a directory"),
             _ => SourceError::io("create", &self.into.join(path), error.into()),
         }
     }

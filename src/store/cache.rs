@@ -2,7 +2,7 @@
 //!
 //! A record is of a type that says its kind and what it needs to be of use: blobs, and unpacked trees. In
 //! the file that stands in an envelope around the record, so that `prune` knows what the records that it
-//! keeps need, whatever they are. A record whose blobs are gone or damaged in size is no record. The
+//! keeps need, whatever they are. A record whose blobs are gone or damaged in size is not a record. The
 //! file's time is the time of last use.
 
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ use super::{Store, StoreError, make_private_dir};
 /// Largest record that is read.
 const MAX_RECORD: u64 = 64 * 1024 * 1024;
 
-/// Of the envelope: raised with its form. A file of another format is no record, and `prune` removes it.
+/// Of the envelope: raised with its form. A file of another format is not a record, and `prune` removes it.
 const FORMAT: u32 = 1;
 
 /// What the store remembers under one kind.
@@ -147,7 +147,7 @@ fn opened<T: DeserializeOwned>(bytes: &[u8]) -> Option<Envelope<T>> {
     (envelope.format == FORMAT).then_some(envelope)
 }
 
-/// What the record in this file needs; `None` where it is no record of this format.
+/// What the record in this file needs; `None` where it is not a record of this format.
 pub(super) fn needs_of(path: &Path) -> Option<Needs> {
     let bytes = fs::read(path).ok()?;
     Some(opened::<IgnoredAny>(&bytes)?.needs)

@@ -282,7 +282,7 @@ fn sync_dir(path: &Path) -> Result<(), StoreError> {
         .map_err(|e| StoreError::io("sync", path, e))
 }
 
-/// Removes a whole tree, whatever its modes; a missing one is no error.
+/// Removes a whole tree, whatever its modes; a missing one is not an error.
 fn remove_tree(path: &Path) -> Result<(), StoreError> {
     crate::layer::remove_tree(path).map_err(|error| StoreError::Remove {
         path: path.to_owned(),

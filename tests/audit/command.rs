@@ -198,7 +198,7 @@ fn the_plain_builders() {
     insta::assert_snapshot!("plain-builders", found);
 }
 
-/// What other programs refuse is no image that could be judged.
+/// What other programs refuse is not an image that could be judged.
 #[test]
 fn a_layout_that_contradicts_itself_is_no_image() {
     let directory = tempfile::tempdir().unwrap();

@@ -67,7 +67,7 @@ fn detached(host: &Host) {
     assert!(host.listed("deaf").is_none());
     host.ok(&["run", "busy", "-d", "--name", "deaf", "--", "sleep", "1000"]);
     host.ok(&["container", "rm", "-f", "deaf"]);
-    // One whose command dies at once is no success: its status, its last words, and it is there still.
+    // One whose command dies at once is not a success: its status, its last words, and it is there still.
     let dying = ["run", "busy", "-d", "--name", "dying", "-p", "0:8080", "--"];
     let said = host.fails(
         7,

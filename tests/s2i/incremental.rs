@@ -102,7 +102,7 @@ fn artifacts_that_are_broken_give_a_clean_build_which_is_said() {
         assert_eq!(looked.content("opt/app/cache/count"), "x\n", "{save}");
         assert!(!looked.files().contains_key("tmp/artifacts"), "{save}");
     }
-    // Padding is no fault.
+    // Padding is not a fault.
     let warpdrive = with(counting(&format!("{SAVE}; head -c 20480 /dev/zero")));
     for (content, count) in [("1", "x\n"), ("2", "x\nx\n")] {
         let source = source(&[("file", content)]);

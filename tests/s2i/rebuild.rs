@@ -403,7 +403,7 @@ fn what_an_assemble_made_by_chance_is_told_file_by_file() {
         build(&warpdrive, &[path, "dice", "app"])["digest"],
         report["digest"]
     );
-    // Another source is no answer.
+    // Another source is not an answer.
     std::fs::write(source.path().join("a.txt"), "changed").unwrap();
     let output = warpdrive.output(&["verify-build", "app", "--source", path]);
     assert_eq!(output.status.code(), Some(1), "{}", words(&output));

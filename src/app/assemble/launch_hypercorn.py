@@ -35,7 +35,7 @@ def join(processes):
     if status >= 0:
         return status
     killed.append(time.monotonic())
-    # Five in ten seconds, and it is no accident.
+    # Five in ten seconds, and it is not an accident.
     if len(killed) >= 5 and killed[-1] - killed[-5] < 10:
         return status
     print(f'a worker was ended by signal {-status}; it is replaced', file=sys.stderr, flush=True)

@@ -223,10 +223,10 @@ pub(super) fn destroy(args: &DestroyArgs, caller: &Caller) -> Result<u8, Failure
         let advice = Advice::new(format!("the project '{name}' is active"));
         return Err(Failure::new(1, advice.remedy("warpdrive deactivate")));
     }
-    // Nothing that is no virtual environment goes, whatever its name.
+    // Nothing that is not a virtual environment goes, whatever its name.
     let empty = || std::fs::read_dir(&directory).is_ok_and(|mut list| list.next().is_none());
     if !directory.join("pyvenv.cfg").is_file() && !empty() {
-        let words = format!("{} is no virtual environment", directory.display());
+        let words = format!("{} is not a virtual environment", directory.display());
         return Err(Failure::new(1, Advice::new(words)));
     }
     std::fs::remove_dir_all(&directory)?;

@@ -19,7 +19,7 @@ pub(super) enum Words {
 
 impl Words {
     fn line(self, text: &str) {
-        // A closed pipe is no failure of ours.
+        // A closed pipe is not a failure of ours.
         let _ = match self {
             Self::Stdout => writeln!(io::stdout().lock(), "{text}"),
             Self::Stderr => writeln!(io::stderr().lock(), "{text}"),

@@ -18,7 +18,7 @@ use super::syntax::{Binding, SyntaxError};
 /// Modules that are looked at, the most explicit first.
 pub(super) const MODULES: &[&str] = &["wsgi", "asgi", "app", "main"];
 
-/// Directories that are no application's package.
+/// Directories that are not an application's package.
 pub(super) const NOT_PACKAGES: &[&str] = &[
     "bin",
     "build",

@@ -300,7 +300,7 @@ fn home(files: &dyn Files, settings: &Settings) -> Result<String, DetectError> {
     if files.is_directory(&home) {
         Ok(home)
     } else {
-        Err(wrong("is no directory of the source"))
+        Err(wrong("is not a directory of the source"))
     }
 }
 

@@ -14,7 +14,7 @@ const MAX_DEPTH: usize = 500;
 /// What the parser gets for that, in bytes; only what is used is taken from the machine.
 const STACK: usize = 64 << 20;
 
-/// Where the text is no module, in bytes from its start, and why.
+/// Where the text is not a module, in bytes from its start, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
     pub(super) offset: usize,

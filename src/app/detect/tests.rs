@@ -642,7 +642,7 @@ proptest::proptest! {
     }
 }
 
-/// The home is found below, and the list names a directory of the source: that is no file to fetch.
+/// The home is found below, and the list names a directory of the source: that is not a file to fetch.
 #[test]
 fn a_list_with_what_is_bound_is_read_in_a_home_that_was_found() {
     let tree = tree(&[

@@ -157,7 +157,7 @@ fn value_of(assignment: &Assignment, environment: &Environment) -> String {
     }
 }
 
-/// A file's variables where it is no script: for a plan, before anything runs.
+/// A file's variables where it is not a script: for a plan, before anything runs.
 ///
 /// # Errors
 /// If it is not UTF-8.
@@ -195,7 +195,7 @@ fn text<'b>(bytes: &'b [u8], path: &Path) -> Result<&'b str, EnvironmentError> {
 /// which need not mean anything; 0 if there is no such file.
 ///
 /// # Errors
-/// If it is no text, or ends the shell.
+/// If it is not text, or ends the shell.
 pub fn apply(
     environment: &mut Environment,
     path: &Path,

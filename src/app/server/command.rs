@@ -26,7 +26,7 @@ pub struct Context<'c> {
     pub run_directory: &'c str,
     /// For the heartbeat files of gunicorn's workers: memory, not a disk.
     pub worker_directory: Option<&'c str>,
-    /// How many workers or threads; None for what is no server.
+    /// How many workers or threads; None for what is not a server.
     pub concurrency: Option<&'c Concurrency>,
     /// Seconds for the requests that run when the server is told to stop.
     pub grace: u32,

@@ -11,7 +11,7 @@ pub const VARIABLE: &str = "WEB_CONCURRENCY";
 
 const MIB: u64 = 1 << 20;
 
-/// `WEB_CONCURRENCY` is no number of workers.
+/// `WEB_CONCURRENCY` is not a number of workers.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{VARIABLE}={0} is not a number of at least 1")]
 pub struct ConcurrencyError(pub String);
@@ -107,7 +107,7 @@ impl Concurrency {
     /// What the user said in `arguments` or by a variable, else what the machine allows.
     ///
     /// # Errors
-    /// If the user's is no number.
+    /// If the user's is not a number.
     pub fn choose(
         server: Server,
         interface: Interface,

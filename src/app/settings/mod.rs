@@ -55,7 +55,7 @@ pub enum SettingsError {
     UnknownKey { place: String, name: String },
     #[error("{place}: nothing is started by the name of `{name}`")]
     UnknownStart { place: String, name: String },
-    #[error("{place}: `{name}` is no name of a variable")]
+    #[error("{place}: `{name}` is not a name of a variable")]
     VariableName { place: String, name: String },
     #[error("{place}: `{name}` is not a name of a process")]
     ProcessName { place: String, name: String },
@@ -78,7 +78,7 @@ pub enum SettingsError {
     NotText { path: String, offset: usize },
     #[error("pyproject.toml cannot be read: {message}")]
     Pyproject { message: String },
-    #[error("{path} is no lock file that can be installed: {message}")]
+    #[error("{path} is not a lock file that can be installed: {message}")]
     Lock { path: String, message: String },
 }
 
@@ -140,7 +140,7 @@ impl Explain for SettingsError {
 /// Settings as the command line gives them (`--set server_type=gunicorn`), by key.
 ///
 /// # Errors
-/// For what is no setting; the values are checked with all others.
+/// For what is not a setting; the values are checked with all others.
 pub fn command_line(words: &[String]) -> Result<BTreeMap<String, String>, SettingsError> {
     let mut settings = BTreeMap::new();
     for word in words {

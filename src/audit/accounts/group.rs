@@ -10,7 +10,7 @@ pub struct Group {
     pub name: String,
     pub gid: Id,
     pub members: Vec<String>,
-    /// With it, `newgrp` lets in who is no member; where gshadow has the group, the one there counts.
+    /// With it, `newgrp` lets in who is not a member; where gshadow has the group, the one there counts.
     pub password: Password,
 }
 

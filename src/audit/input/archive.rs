@@ -28,7 +28,7 @@ impl Archive {
             return Err(AuditError::NotAnImage {
                 path: path.to_owned(),
                 what,
-                problem: "it is no file".into(),
+                problem: "it is not a file".into(),
             });
         }
         let members = Members::of(&file).map_err(|error| AuditError::NotAnImage {

@@ -349,7 +349,7 @@ pub(super) fn judge(accounts: &Accounts, runtime: &Runtime, findings: &mut Vec<F
                     Severity::Medium
                 };
                 let message = format!(
-                    "account {name} has the {what} {}, which is no plain number (line {})",
+                    "account {name} has the {what} {}, which is not a plain number (line {})",
                     quoted(text),
                     account.line
                 );

@@ -26,7 +26,10 @@ pub(super) fn judge(config: &ImageConfig, findings: &mut Vec<Finding>) {
     } else if let Some((_, group)) = user.split_once(':')
         && strict_decimal(group.as_bytes()).is_none()
     {
-        let message = format!("the group in `User` {} is no decimal number", quoted(user));
+        let message = format!(
+            "the group in `User` {} is not a decimal number",
+            quoted(user)
+        );
         push(findings, "user-group", message);
     }
     if config.working_dir().is_empty() {
@@ -68,10 +71,10 @@ fn declared(user: &str) -> Option<(&'static str, String)> {
         Some(_) => None,
         None if name == "root" => Some(("user-root", format!("`User` is {}", quoted(user)))),
         None => {
-            // What some program may take for a number is no name.
+            // What some program may take for a number is not a name.
             let numeric = name.starts_with(|c: char| c.is_ascii_digit() || "+- \t".contains(c));
             let (rule, what) = if numeric {
-                ("user-malformed", "no decimal number from 1 to 2³²−2")
+                ("user-malformed", "not a decimal number from 1 to 2³²−2")
             } else {
                 ("user-name", "a name, which /etc/passwd can map to any uid")
             };

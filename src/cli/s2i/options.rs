@@ -226,12 +226,12 @@ fn add_host(text: &str) -> Result<(String, String), String> {
         .ok_or("it is of the form NAME:ADDRESS")?;
     let good = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
     if name.is_empty() || !name.chars().all(good) {
-        return Err("that is no host name".into());
+        return Err("that is not a host name".into());
     }
     let address = address.trim_start_matches('[').trim_end_matches(']');
     address
         .parse::<std::net::IpAddr>()
-        .map_err(|_| format!("`{address}` is no IP address"))?;
+        .map_err(|_| format!("`{address}` is not an IP address"))?;
     Ok((name.to_owned(), address.to_owned()))
 }
 

@@ -23,7 +23,7 @@ const MAX_NAME: usize = 255;
 
 const BUFFER: usize = 64 * 1024;
 
-/// A member that is no directory.
+/// A member that is not a directory.
 #[derive(Debug)]
 pub(super) struct Member {
     index: usize,
@@ -78,7 +78,7 @@ impl Archive {
             || plain.contains(['\0', '\\', '\n', '\r'])
             || plain.len() > MAX_PATH
         {
-            return odd(format!("{name} is no plain path"));
+            return odd(format!("{name} is not a plain path"));
         }
         let Some(index) = self.zip.index_for_name(&name) else {
             return odd(format!("{name} has another name as well"));

@@ -56,7 +56,7 @@ pub(super) fn scripts(text: &str) -> Result<Vec<Script>, String> {
         if !ours {
             continue;
         }
-        let script = script(bare).ok_or_else(|| format!("`{bare}` is no plain entry point"))?;
+        let script = script(bare).ok_or_else(|| format!("`{bare}` is not a plain entry point"))?;
         if !names.insert(script.name.clone()) {
             return Err(format!("it has the entry point {} twice", script.name));
         }

@@ -222,13 +222,13 @@ fn unpack(
     }
     for deferred in &shared.deferred {
         let Some(bytes) = deferred.contents() else {
-            return bad("its path configuration is no file");
+            return bad("its path configuration is not a file");
         };
         let is_path = deferred.path.parent() == Some(site)
             && deferred.path.extension().is_some_and(|e| e == "pth");
         if !is_path {
             return bad(format!(
-                "{} is no path configuration",
+                "{} is not a path configuration",
                 deferred.path.display()
             ));
         }
@@ -246,7 +246,7 @@ fn unpack(
             return bad(format!("{} is not below the app root", path.display()));
         };
         if judge(inside).is_err() {
-            return bad(format!("{} is no package's place", path.display()));
+            return bad(format!("{} is not a package's place", path.display()));
         }
     }
     let inside = files
@@ -289,7 +289,7 @@ fn read_layer(
                 add(tree, files, &member.path, executable, &mut tar)?;
             }
             _ => {
-                return bad(format!("{} is no plain file", member.path.display()));
+                return bad(format!("{} is not a plain file", member.path.display()));
             }
         }
     }
@@ -314,7 +314,7 @@ fn add(
             .components()
             .all(|part| matches!(part, std::path::Component::Normal(_)));
     if !plain {
-        return bad(format!("{} is no place for a file", path.display()));
+        return bad(format!("{} is not a place for a file", path.display()));
     }
     let mut content = Hashing {
         inner: content,
@@ -370,7 +370,7 @@ fn check_record(tree: &Path, files: &Files, site: &Path, pin: &Pin) -> Result<()
     }
     let text = std::fs::read_to_string(tree.join(own));
     let Ok(text) = text else {
-        return bad("its RECORD is no text");
+        return bad("its RECORD is not text");
     };
     let mut listed: HashMap<PathBuf, String> = HashMap::new();
     for entry in records::parse(&text) {

@@ -346,7 +346,7 @@ impl Scheme<'_> {
                 };
                 match kind {
                     "scripts" if path.contains('/') => {
-                        return odd(format!("{name} is no script"));
+                        return odd(format!("{name} is not a script"));
                     }
                     _ => match self.root(kind) {
                         Some(root) => (root.join(path), kind == "scripts"),

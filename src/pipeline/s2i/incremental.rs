@@ -148,7 +148,9 @@ fn saved(plan: &Plan<'_>, name: &str, image: Image) -> Result<Saved, BuildError>
         }
         // The script may have been stopped by the closed pipe: the archive's fault comes first.
         (_, Err(error)) => {
-            format!("what {SAVE_ARTIFACTS} of `{name}` printed is no archive to be used: {error}")
+            format!(
+                "what {SAVE_ARTIFACTS} of `{name}` printed is not an archive to be used: {error}"
+            )
         }
         (Err(error), _) => error.to_string(),
     };

@@ -68,7 +68,7 @@ impl Injections {
                     .source
                     .file_name()
                     .and_then(|name| name.to_str())
-                    .ok_or_else(|| reader.wrong("its name is no text".into()))?
+                    .ok_or_else(|| reader.wrong("its name is not text".into()))?
                     .to_owned();
                 reader.note(&name);
                 vec![(name, reader.file(&source)?)]
@@ -161,7 +161,7 @@ impl Reader<'_> {
             let name = child
                 .file_name()
                 .into_string()
-                .map_err(|name| self.wrong(format!("the name {} is no text", name.display())))?;
+                .map_err(|name| self.wrong(format!("the name {} is not text", name.display())))?;
             if !name.starts_with("..") {
                 names.push(name);
             }

@@ -10,7 +10,7 @@ use super::fields::{LEAST, fields};
 use super::forms::{Form, forms};
 use super::logins::{credentials, is_secret, passwords};
 
-/// Shorter words would make the output unreadable and are no secrets worth the name.
+/// Shorter words would make the output unreadable and are not secrets worth the name.
 const SHORTEST: usize = 4;
 
 /// Replaces what must not be shown: secrets and the credentials of URLs.

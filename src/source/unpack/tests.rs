@@ -152,7 +152,10 @@ fn what_no_source_has_is_refused_each_with_its_reason() {
         (Tar::new().entry(b'6', "pipe", "", b"", None), "FIFO"),
         (Tar::new().file("x", "1").file("x", "2"), "two members"),
         (Tar::new().file("x", "1").file("./x", "2"), "two members"),
-        (Tar::new().file("x", "1").file("x/y", "2"), "no directory"),
+        (
+            Tar::new().file("x", "1").file("x/y", "2"),
+            "not a directory",
+        ),
         (
             Tar::new()
                 .entry(b'2', "x", "y", b"", None)
