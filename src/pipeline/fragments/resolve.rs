@@ -19,6 +19,7 @@ use super::super::locked::Locked;
 use super::super::locked_wheel::{Artifact, LockedWheel, Pin};
 use super::super::overlay::overlay_owned;
 use super::super::trusted::{self, Job};
+use super::super::wheel_cache::CacheScope;
 use super::stop::Stop;
 use super::{Given, Reach, here};
 use crate::app::requirement::normalize;
@@ -26,9 +27,10 @@ use crate::app::requirement::normalize;
 /// Largest lock file that is read, in bytes.
 const MAX_LOCK: u64 = 16 * 1024 * 1024;
 
-/// An index that does not answer is told within ten seconds: three attempts, and two seconds for each to get
-/// a connection, which is for the packet that asks for it to be sent twice.
-const PATIENCE: [(&str, &str); 2] = [("UV_HTTP_RETRIES", "2"), ("UV_HTTP_CONNECT_TIMEOUT", "2")];
+/// An index that does not answer is told within ten seconds: two attempts, two seconds at most between them,
+/// and three seconds for each to get a connection, which is for the packet that asks for it to be sent three
+/// times.
+const PATIENCE: [(&str, &str); 2] = [("UV_HTTP_RETRIES", "1"), ("UV_HTTP_CONNECT_TIMEOUT", "3")];
 
 /// All that the list and the server need, by name; or why that cannot be told.
 pub(super) fn resolve(given: Given<'_>, reach: Reach) -> Result<Vec<LockedWheel>, Stop> {
@@ -143,7 +145,11 @@ fn compile(
     // What is wrong is said by the installation in one go, where everybody looks for it.
     let outcome = match given.here {
         Some(here) => here::resolver(given, here, job)?,
-        None => trusted::run(context.telling(&Silent), base, tools, job)?,
+        None => {
+            let lines = &given.detected.project.requirements.lines;
+            let scope = CacheScope::of(context.request, lines);
+            trusted::run(context.telling(&Silent), base, tools, &scope, job)?
+        }
     };
     if outcome.exit != Exit::Code(0) {
         // To ask again in another way is to wait again.
