@@ -211,6 +211,7 @@ const APPS: &[App] = &[
     app("function", &[("main.py", "import functions_framework\n@functions_framework.http\ndef hello(request):\n    return 'pong'\n"), ("requirements.txt", "functions-framework\n")], Page("pong")),
     app("start-sh", &[("start.sh", "#!/bin/sh\nexec python serve.py from start.sh\n"), ("serve.py", SERVER), ("other.py", "")], Page("pong from start.sh")),
     app("procfile-script-not-executable", &[("Procfile", "web: ./go.py now\n"), ("go.py", SERVER)], Refused),
+    app("two-programs", &[("one.py", SERVER), ("two.py", SERVER)], Refused),
     app("smoke-off", &[("pyproject.toml", "[tool.warpdrive]\nsmoke = false\n"), ("app.py", "import os\nif 'HERE' not in os.environ:\n    raise ValueError('boom')\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'pong']\n")], Page("pong")).run(&["-e", "HERE=1"]),
     app("database-at-import", &[("app.py", "import os, socket\nif 'HERE' not in os.environ:\n    socket.create_connection(('127.0.0.1', 9))\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'pong']\n")], Page("pong")).run(&["-e", "HERE=1"]),
     app("crlf", &[("app.sh", "#!/bin/sh\r\nexec python serve.py\r\n"), ("serve.py", SERVER)], Refused),

@@ -121,6 +121,16 @@ fn django_mistakes_are_told_with_their_remedy() {
         format!("{text}\nSTATICFILES_DIRS = [BASE_DIR / 'no-such-directory']\n"),
     )
     .unwrap();
+    // Django goes on without it, unless a front end is to make it.
+    let arguments = warpdrive.image_arguments("static");
+    let built = process::output(&mut warpdrive.command_in(source.path(), &[], &arguments));
+    let words = process::words(&built);
+    assert!(built.status.success(), "{words}");
+    assert!(
+        words.contains("STATICFILES_DIRS names a directory"),
+        "{words}"
+    );
+    fs::write(source.path().join("package.json"), "{}").unwrap();
     refused(
         &warpdrive,
         source.path(),
@@ -128,6 +138,7 @@ fn django_mistakes_are_told_with_their_remedy() {
         3,
         &["no-such-directory", "STATICFILES_DIRS"],
     );
+    fs::remove_file(source.path().join("package.json")).unwrap();
 
     fs::write(
         settings,

@@ -344,7 +344,7 @@ mod tests {
             r#"{"version": "*", "hashes": ["sha256:HASH"]}"#,
             r#"{"version": "==1", "hashes": ["md5:HASH"]}"#,
             r#"{"version": "==1", "hashes": ["sha256:HASH"], "index": "gone"}"#,
-            r#"{"path": "../x"}"#,
+            r#"{"path": "/x"}"#,
             r#"{"git": "https://x"}"#,
             "1",
         ] {

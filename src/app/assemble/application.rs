@@ -192,6 +192,12 @@ impl Build<'_> {
             &temporary(&environment),
             collect,
         )?;
+        if facts.collected && !facts.missing_dirs.is_empty() {
+            self.progress.warn(&format!(
+                "STATICFILES_DIRS names a directory that does not exist: {}; its files are not in the image",
+                facts.missing_dirs.join(", ")
+            ));
+        }
         if collect && !facts.has_staticfiles {
             self.progress
                 .note("django.contrib.staticfiles is not installed: nothing to collect");

@@ -1,6 +1,6 @@
 # Runs a project's own manage.py with collectstatic, in one start of Django that also tells what the
 # plan needs. Arguments: manage.py, the file for the answer, STATIC_ROOT where the settings have
-# none, whether to collect.
+# none, whether to collect (`yes`; `all`: not without one of STATICFILES_DIRS).
 import json
 import os
 import sys
@@ -64,7 +64,9 @@ def look(utility):
     except Exception as error:
         fail('settings', error)
     facts['collected'] = False
-    if collect == 'yes' and facts['has_staticfiles'] and not missing:
+    # Since release 4, Django leaves out a directory that is not there, with a warning.
+    whole = not missing or collect == 'yes' and django.VERSION >= (4, 0)
+    if collect != 'no' and facts['has_staticfiles'] and whole:
         if not facts['static_root']:
             settings.STATIC_ROOT = facts['static_root'] = default_root
         utility.argv = [utility.argv[0], 'collectstatic', '--noinput']
@@ -84,6 +86,7 @@ def look(utility):
 
 
 try:
+    import django
     from django.core import management
 except ImportError as error:
     fail('import', error)

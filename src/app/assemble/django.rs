@@ -95,7 +95,11 @@ fn ask_once(
         manage,
         answer.clone(),
         roots.app.join("static/django"),
-        PathBuf::from(if collect { "yes" } else { "no" }),
+        PathBuf::from(match (collect, has_front_end(&roots.source)) {
+            (false, _) => "no",
+            (true, false) => "yes",
+            (true, true) => "all",
+        }),
     ]
     .iter()
     .map(|part| part.display().to_string())
@@ -110,7 +114,10 @@ fn ask_once(
         .and_then(|text| serde_json::from_slice::<Answer>(&text).ok());
     match answer {
         Some(Answer::Facts { facts })
-            if facts.missing_dirs.is_empty() || !collect || !facts.has_staticfiles =>
+            if facts.missing_dirs.is_empty()
+                || facts.collected
+                || !collect
+                || !facts.has_staticfiles =>
         {
             Ok(facts)
         }
@@ -121,10 +128,22 @@ fn ask_once(
                 .unwrap_or_else(|| "the settings".to_owned()),
             source_root: roots.source.display().to_string(),
         }),
-        Some(Answer::Failure(failure)) => Err(BuildError::Django {
-            status: heard.status,
-            failure: Box::new(failure),
-        }),
+        Some(Answer::Failure(mut failure)) => {
+            // A command says what is wrong and ends.
+            let said = heard.tail(12);
+            let mut said = said.iter().rev();
+            if failure.kind == "SystemExit"
+                && failure.message.is_empty()
+                && let Some(line) = said.find_map(|line| line.strip_prefix("CommandError: "))
+            {
+                "CommandError".clone_into(&mut failure.kind);
+                line.clone_into(&mut failure.message);
+            }
+            Err(BuildError::Django {
+                status: heard.status,
+                failure: Box::new(failure),
+            })
+        }
         None => Err(BuildError::Django {
             status: heard.status,
             failure: Box::new(Failure {
@@ -134,6 +153,15 @@ fn ask_once(
             }),
         }),
     }
+}
+
+/// Whether something is to be built by Node, which may make what the settings name: at the top, or one
+/// directory below.
+fn has_front_end(source: &Path) -> bool {
+    let below = std::fs::read_dir(source).into_iter().flatten().flatten();
+    std::iter::once(source.to_owned())
+        .chain(below.map(|entry| entry.path()))
+        .any(|directory| directory.join("package.json").is_file())
 }
 
 /// A file that is removed at the end.

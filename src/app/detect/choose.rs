@@ -869,6 +869,12 @@ impl Finder<'_> {
     fn nothing(&self, found: Found) -> DetectError {
         DetectError::Nothing(Box::new(Nothing {
             empty: found.looked_at.is_empty() && !has_python(self.files, self.home, 0),
+            programs: found
+                .modules
+                .iter()
+                .filter(|module| module.in_home && module.has_main)
+                .filter_map(|module| module.path.rsplit('/').next().map(str::to_owned))
+                .collect(),
             looked_at: found.looked_at,
             errors: found.errors,
             notes: found.notes,

@@ -24,6 +24,8 @@ pub struct Nothing {
     pub conda: Option<String>,
     /// An `app.sh` that is not executable.
     pub script: Option<String>,
+    /// Programs of the home: modules with a main block.
+    pub programs: Vec<String>,
     /// There is not a single Python file.
     pub empty: bool,
     pub home: String,
@@ -232,6 +234,23 @@ impl Nothing {
             return conda(advice.cause(format!(
                 "{path} describes a conda environment, which is not read."
             )));
+        }
+        if let [first, _, ..] = self.programs.as_slice()
+            && self.required.is_none()
+            && self.errors.is_empty()
+            && self.notes.is_empty()
+        {
+            return advice
+                .cause(format!(
+                    "{} can be run, and which of them is the application is not known.",
+                    self.programs.join(", ")
+                ))
+                .remedy(format!(
+                    "name it in pyproject.toml:\n  [tool.warpdrive]\n  python_file = \"{first}\""
+                ))
+                .remedy(format!(
+                    "or in a file Procfile (`worker:` where it listens on no port):\n  web: python {first}"
+                ));
         }
         let mut advice = if self.empty {
             advice.cause(format!("There is no Python file in {place}."))

@@ -101,7 +101,7 @@ fn what_cannot_be_installed_is_refused() {
     let app = "[[package]]\nname = \"app\"\nversion = \"0.1\"\nsource = { virtual = \".\" }\ndependencies = [{ name = \"a\" }]\n\n";
     for more in [
         String::new(),
-        "[[package]]\nname = \"a\"\nversion = \"1\"\nsource = { editable = \"../a\" }\n".into(),
+        "[[package]]\nname = \"a\"\nversion = \"1\"\nsource = { editable = \"/a\" }\n".into(),
         "[[package]]\nname = \"a\"\nversion = \"1\"\nsource = { registry = \"https://x\" }\n"
             .into(),
         "[[package]]\nname = \"a\"\nversion = \"1\"\nsource = { registry = \"../wheels\" }\n"
