@@ -27,6 +27,10 @@ use super::{APP_UID, BuilderError, FIXED_TIME, FIXED_TIME_RFC3339};
 const FINISH: &str = include_str!("../../builder-images/finish.sh");
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const MIRROR: &str = "http://deb.debian.org/debian";
+/// What has `/bin` lie in `/usr/bin` where the suite wants it. The mmdebstrap of Debian 11 has none of them, nor
+/// the kinds of hooks that they are.
+pub const HOOKS: &str = "/usr/share/mmdebstrap/hooks/maybe-merged-usr";
+
 /// Lines that are repeated below an error.
 const TAIL: usize = 20;
 
@@ -160,6 +164,9 @@ fn start(
     if !is_installed("mmdebstrap") {
         return Err(BuilderError::NoMmdebstrap);
     }
+    if !Path::new(HOOKS).exists() {
+        return Err(BuilderError::OldMmdebstrap);
+    }
     let place = match privilege {
         Privilege::Root => scratch.path().to_owned(),
         Privilege::Unshare => open_place()?,
@@ -276,7 +283,7 @@ fn is_open(place: &Path) -> bool {
 
 /// Whether this machine has what makes builders.
 pub fn is_possible() -> bool {
-    is_installed("mmdebstrap")
+    is_installed("mmdebstrap") && Path::new(HOOKS).exists()
 }
 
 /// Whether a program is in the search path.
@@ -332,7 +339,7 @@ fn arguments(
     let mut arguments: Vec<OsString> = vec![
         format!("--mode={mode}").into(),
         "--variant=essential".into(),
-        "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr".into(),
+        format!("--hook-dir={HOOKS}").into(),
         format!("--format={format}").into(),
         format!("--architectures={architecture}").into(),
         format!("--include={}", definition.packages.join(",")).into(),

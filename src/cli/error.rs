@@ -424,6 +424,10 @@ impl From<crate::builder::BuilderError> for CommandError {
                 "on Debian and Ubuntu: `sudo apt-get install mmdebstrap uidmap debian-archive-keyring`; \
                  elsewhere pull or import a builder: `warpdrive pull docker.io/library/python:3.13-slim`",
             ),
+            E::OldMmdebstrap => failure("mmdebstrap-old").with_hint(
+                "make the builder on a newer machine and import it here, or build on an image of a registry; the \
+                 last line of `warpdrive doctor` has both commands",
+            ),
             E::NoSubordinateIds { name, official } => {
                 let mut error = failure("subuid-missing").with_hint(format!(
                     "use an image of a registry: `warpdrive image NAME --builder {official}`"

@@ -325,7 +325,7 @@ fn outbound() -> Finding {
     match tried {
         Ok(name) => Finding::ok(NAME, format!("outbound through {name}")),
         Err(reason) => Finding::warn(NAME, format!("no outbound traffic: {reason}")).remedy(
-            "install slirp4netns (and give access to /dev/net/tun): without it, code of applications \
+            "install slirp4netns, 1.1 or newer (and give access to /dev/net/tun): without it, code of applications \
              and of packages is built on this machine's network and reaches services on 127.0.0.1, \
              unless with --network none; containers keep their published ports, and get outbound \
              traffic with --network host",
