@@ -56,7 +56,7 @@ dist:
 	scripts/dist
 
 try-dist:
-	scripts/try-dist dist bullseye bookworm trixie
+	scripts/try-dist dist bookworm trixie bullseye
 	scripts/try-first-minutes dist bookworm trixie
 
 docs:

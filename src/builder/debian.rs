@@ -33,6 +33,10 @@ const MIRROR: &str = "http://deb.debian.org/debian";
 /// How long mmdebstrap gets to end in when it is asked to.
 const PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
+/// What has `/bin` lie in `/usr/bin` where the suite wants it. The mmdebstrap of Debian 11 has none of them, nor
+/// the kinds of hooks that they are.
+pub const HOOKS: &str = "/usr/share/mmdebstrap/hooks/maybe-merged-usr";
+
 /// Lines that are repeated below an error.
 const TAIL: usize = 20;
 
@@ -167,6 +171,9 @@ fn start(
     ));
     if !is_installed("mmdebstrap") {
         return Err(BuilderError::NoMmdebstrap);
+    }
+    if !Path::new(HOOKS).exists() {
+        return Err(BuilderError::OldMmdebstrap);
     }
     let place = match privilege {
         Privilege::Root => scratch.path().to_owned(),
@@ -337,7 +344,7 @@ fn is_open(place: &Path) -> bool {
 
 /// Whether this machine has what makes builders.
 pub fn is_possible() -> bool {
-    is_installed("mmdebstrap")
+    is_installed("mmdebstrap") && Path::new(HOOKS).exists()
 }
 
 /// Whether a program is in the search path.
@@ -398,7 +405,7 @@ fn arguments(
     let mut arguments: Vec<OsString> = vec![
         format!("--mode={mode}").into(),
         "--variant=essential".into(),
-        "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr".into(),
+        format!("--hook-dir={HOOKS}").into(),
         format!("--format={format}").into(),
         format!("--architectures={architecture}").into(),
         format!("--include={}", definition.packages.join(",")).into(),

@@ -38,6 +38,10 @@ pub enum BuilderError {
         "`mmdebstrap` is not installed, and it is what makes a builder image from Debian's packages"
     )]
     NoMmdebstrap,
+    #[error(
+        "this `mmdebstrap` is too old to make a builder image: it is that of Debian 12 or later which can"
+    )]
+    OldMmdebstrap,
     #[error("could not start {program}: {source}")]
     Start { program: String, source: io::Error },
     #[error("mmdebstrap ended with status {status} while making `{name}`")]

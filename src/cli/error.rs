@@ -425,6 +425,10 @@ impl From<crate::builder::BuilderError> for CommandError {
                 "on Debian and Ubuntu: `sudo apt-get install mmdebstrap uidmap debian-archive-keyring`; \
                  elsewhere pull or import a builder: `warpdrive pull docker.io/library/python:3.13-slim`",
             ),
+            E::OldMmdebstrap => failure("mmdebstrap-old").with_hint(
+                "make the builder on a newer machine and import it here, or build on an image of a registry; the \
+                 last line of `warpdrive doctor` has both commands",
+            ),
             E::NoSubordinateIds { name, official } => {
                 let mut error = failure("subuid-missing").with_hint(format!(
                     "use an image of a registry: `warpdrive image NAME --builder {official}`"
@@ -685,8 +689,9 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 let own = error.hint.take();
                 error.message = message;
                 error.hint = Some(format!(
-                    "without a registry: ask for a Python that a Debian builder has ({}), or `warpdrive \
-                     import` the image from a file and name it with --builder",
+                    "without a registry: `warpdrive import` this image, or a builder that another machine \
+                     exported, from a file, and name it with --builder; who can make builders asks for a \
+                     Python that a Debian one has ({})",
                     pythons.join(", ")
                 ));
                 error.more_hints = own

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::builder::debian::HOOKS;
 use crate::sandbox::Verdict;
 
 use super::Check;
@@ -16,7 +17,7 @@ pub(super) fn checks() -> Vec<Check> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let find = |name: &str| find(name, &path);
     vec![
-        debian(&find, Path::new(KEYRING).exists()),
+        debian(&find, Path::new(KEYRING).exists(), has_hooks()),
         id_mappers(&find),
         one_of(
             &find,
@@ -37,7 +38,8 @@ pub(super) fn checks() -> Vec<Check> {
 /// What `builder build` lacks on this machine, and how to get it.
 pub(super) fn missing_for_builders() -> Option<(String, String)> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let check = debian(&|name| find(name, &path), Path::new(KEYRING).exists());
+    let find = |name: &str| find(name, &path);
+    let check = debian(&find, Path::new(KEYRING).exists(), has_hooks());
     let remedy = check.remedy?;
     let what = if check.detail == "not installed" {
         format!("{} is not installed", check.name)
@@ -59,11 +61,22 @@ fn find(name: &str, path: &OsStr) -> Option<PathBuf> {
         })
 }
 
-fn debian(find: &dyn Fn(&str) -> Option<PathBuf>, keyring: bool) -> Check {
+fn has_hooks() -> bool {
+    Path::new(HOOKS).exists()
+}
+
+/// `hooks`: whether mmdebstrap brings those that are used.
+fn debian(find: &dyn Fn(&str) -> Option<PathBuf>, keyring: bool, hooks: bool) -> Check {
     const NAME: &str = "mmdebstrap";
     let remedy = "`warpdrive builder build` needs it: sudo apt-get install mmdebstrap \
                   debian-archive-keyring";
     match find("mmdebstrap") {
+        Some(program) if !hooks => Check::new(
+            NAME,
+            Verdict::Warn,
+            format!("{} is older than that of Debian 12", program.display()),
+        )
+        .remedy("`warpdrive builder build` needs a newer one: make builders on a newer machine"),
         Some(program) if keyring => Check::new(
             NAME,
             Verdict::Ok,
@@ -130,15 +143,16 @@ mod tests {
     #[test]
     fn what_is_missing_is_said_with_the_package_that_has_it() {
         for (check, word) in [
-            (debian(&none, true), "mmdebstrap"),
-            (debian(&all, false), "debian-archive-keyring"),
+            (debian(&none, true, true), "mmdebstrap"),
+            (debian(&all, false, true), "debian-archive-keyring"),
+            (debian(&all, true, false), "a newer machine"),
             (id_mappers(&none), "uidmap"),
             (one_of(&none, "x", &["a", "b"], "install it"), "install it"),
         ] {
             assert_eq!(check.verdict, Verdict::Warn);
             assert!(check.remedy.unwrap().contains(word), "{word}");
         }
-        for check in [debian(&all, true), id_mappers(&all)] {
+        for check in [debian(&all, true, true), id_mappers(&all)] {
             assert_eq!((check.verdict, check.remedy), (Verdict::Ok, None));
         }
     }

@@ -198,7 +198,9 @@ fn made_by_rule(context: Context<'_>, reference: String) -> Result<String, Build
     let mode = IdMode::current();
     let lacking = match debian::privilege(mode) {
         None => Some("this user has no subordinate ids to make it with"),
-        Some(_) if !debian::is_possible() => Some("mmdebstrap, which makes it, is not installed"),
+        Some(_) if !debian::is_possible() => {
+            Some("mmdebstrap, which makes it, is not installed or too old")
+        }
         Some(_) => None,
     };
     if let Some(lacking) = lacking {

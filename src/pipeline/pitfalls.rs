@@ -1,6 +1,7 @@
 //! What a source tree has in it that goes wrong in the field: pointers of git-lfs in place of files, a
-//! virtual environment that git tracks, scripts with Windows line ends, a README that the build needs
-//! and that is left out; files that another builder would act on. Each is named before anything is built.
+//! virtual environment that git tracks, scripts with Windows line ends, an `app.sh` that may not be run, a
+//! README that the build needs and that is left out; files that another builder would act on. Each is named
+//! before anything is built.
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,7 @@ pub(super) fn warnings(tree: &Tree) -> Vec<String> {
         pointers(tree),
         environments(tree),
         scripts(tree),
+        program(tree),
         readme(tree),
         second_list(tree),
     ]
@@ -206,6 +208,26 @@ fn scripts(tree: &Tree) -> Option<String> {
     })
 }
 
+/// One beside an application that is found without it. (Where there is none, nothing is found.)
+fn program(tree: &Tree) -> Option<String> {
+    let path = Path::new("app.sh");
+    let plain = tree.entries().iter().any(|entry| {
+        entry.path == path
+            && matches!(
+                entry.kind,
+                SourceKind::File {
+                    executable: false,
+                    ..
+                }
+            )
+    });
+    (plain && read(tree, path)?.starts_with(b"#!")).then(|| {
+        "app.sh is not executable, so it is not what the image starts; chmod +x app.sh, and in git: \
+         git update-index --chmod=+x app.sh"
+            .to_owned()
+    })
+}
+
 /// The file of `[project] readme`, which build backends read.
 fn readme(tree: &Tree) -> Option<String> {
     let text = read(tree, Path::new("pyproject.toml"))?;
@@ -294,6 +316,9 @@ mod tests {
             "model.bin",
             "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
         );
+        write("app.sh", "exports for scripts\n");
+        assert_eq!(warnings(&tree()).len(), 1, "{:?}", warnings(&tree()));
+        write("app.sh", "#!/bin/sh\n");
         let script = write("go.sh", "#!/bin/sh\r\necho\r\n");
         fs::set_permissions(script, fs::Permissions::from_mode(0o755)).unwrap();
         write(
@@ -314,6 +339,7 @@ mod tests {
         for part in [
             "model.bin: pointers",
             "go.sh: Windows",
+            "app.sh is not executable",
             "README.md as readme",
             "own: a virtual environment",
         ] {

@@ -1,4 +1,6 @@
-//! Giving up power: bounding set, groups, user, capability sets, `no_new_privs`.
+//! Giving up power, or keeping it: bounding set, groups, user, capability sets, `no_new_privs`.
+
+use std::io;
 
 use rustix::process::{Gid, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -65,6 +67,22 @@ pub(super) fn become_user_with_all(who: &Identity<'_>) -> Result<(), Failure> {
         rustix::thread::configure_capability_in_ambient_set(capability, true).doing(DOING)?;
     }
     rustix::thread::set_no_new_privs(true).doing("setting no_new_privs")
+}
+
+/// A user other than 0 keeps capabilities across execve as ambient ones only.
+pub(super) fn keep() -> io::Result<()> {
+    let sets = rustix::thread::capabilities(None)?;
+    rustix::thread::set_capabilities(
+        None,
+        CapabilitySets {
+            inheritable: sets.permitted,
+            ..sets
+        },
+    )?;
+    for capability in sets.permitted.iter() {
+        rustix::thread::configure_capability_in_ambient_set(capability, true)?;
+    }
+    Ok(())
 }
 
 fn change_ids(who: &Identity<'_>) -> Result<(), Failure> {

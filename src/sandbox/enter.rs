@@ -22,12 +22,12 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::net::RecvFlags;
 use rustix::process::{Pid, Signal};
-use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
+use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Doing, Failure, SandboxError};
 use super::id_map::{self, Plan, State};
-use super::{exe, probe, start, sys, wire};
+use super::{capabilities, exe, probe, start, sys, wire};
 
 /// Set in the inner process to its own id, so that it never enters twice.
 const MARKER: &str = "WARPDRIVE_INSIDE_USER_NAMESPACE";
@@ -299,7 +299,7 @@ fn become_inner(
         _ => return Err(Failure::new("waiting for the id maps")),
     }
     if single {
-        keep_capabilities().doing("keeping capabilities across execve")?;
+        capabilities::keep().doing("keeping capabilities across execve")?;
     } else {
         let root = rustix::process::Uid::ROOT;
         rustix::thread::set_thread_res_gid(
@@ -355,27 +355,6 @@ fn write(path: &str, text: &str) -> Result<(), Failure> {
         .open(path)
         .and_then(|mut file| file.write_all(text.as_bytes()))
         .doing_at("writing", Path::new(path))
-}
-
-/// A user other than 0 keeps capabilities across execve as ambient ones only.
-pub(super) fn keep_capabilities() -> io::Result<()> {
-    let sets = rustix::thread::capabilities(None)?;
-    rustix::thread::set_capabilities(
-        None,
-        CapabilitySets {
-            inheritable: sets.permitted,
-            ..sets
-        },
-    )?;
-    for capability in sets.permitted.iter() {
-        configure_ambient(capability)?;
-    }
-    Ok(())
-}
-
-fn configure_ambient(capability: CapabilitySet) -> io::Result<()> {
-    rustix::thread::configure_capability_in_ambient_set(capability, true)?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use super::id_map::{self, IdMode, Plan, State};
 use super::limits::{self, Groups};
 use super::spec::Limits;
-use super::{enter, exe, landlock, network, start, sys};
+use super::{capabilities, exe, landlock, network, start, sys};
 
 /// One thing that a sandbox needs or could use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -325,7 +325,7 @@ fn outbound() -> Finding {
     match tried {
         Ok(name) => Finding::ok(NAME, format!("outbound through {name}")),
         Err(reason) => Finding::warn(NAME, format!("no outbound traffic: {reason}")).remedy(
-            "install slirp4netns (and give access to /dev/net/tun): without it, code of applications \
+            "install slirp4netns, 1.1 or newer (and give access to /dev/net/tun): without it, code of applications \
              and of packages is built on this machine's network and reaches services on 127.0.0.1, \
              unless with --network none; containers keep their published ports, and get outbound \
              traffic with --network host",
@@ -359,7 +359,7 @@ fn network_works() -> Result<(), String> {
             .and_then(|()| fs::write("/proc/self/setgroups", "deny"))
             .and_then(|()| fs::write("/proc/self/uid_map", format!("1001 {uid} 1")))
             .and_then(|()| fs::write("/proc/self/gid_map", format!("0 {gid} 1")))
-            .and_then(|()| enter::keep_capabilities())
+            .and_then(|()| capabilities::keep())
             .map_err(|error| format!("making a user namespace: {error}"))?;
     }
     let failed = |error: std::io::Error| format!("making a network namespace: {error}");
