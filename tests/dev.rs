@@ -17,11 +17,15 @@ use crate::support::s2i_builders::Builder;
 use crate::support::source_tree::tree;
 use crate::support::users::User;
 use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive, copy_of, example};
+use crate::support::websocket::WebSocket;
 
 /// For what is built first.
 const BUILT: Duration = Duration::from_mins(5);
 /// For a change that is loaded: far above what is aimed at, because this machine does other things, too.
 const LOADED: Duration = Duration::from_secs(30);
+
+/// As long a request waits for a server that is being started.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 struct Dev<'w> {
     warpdrive: &'w Warpdrive,
@@ -29,7 +33,7 @@ struct Dev<'w> {
     port: u16,
     source: PathBuf,
     log: PathBuf,
-    /// Requests that got no answer.
+    /// Requests that got no answer, and did not wait for one as long as they should.
     refused: u32,
 }
 
@@ -69,8 +73,11 @@ impl<'w> Dev<'w> {
         let port = self.port;
         let found = process::poll(within, || {
             assert!(self.child.try_wait().unwrap().is_none(), "{}", self.said());
+            let asked = Instant::now();
             let Ok(response) = http::get(port, path) else {
-                self.refused += 1;
+                if asked.elapsed() < PATIENCE {
+                    self.refused += 1;
+                }
                 return None;
             };
             (response.text().contains(text)).then_some(())
@@ -217,7 +224,9 @@ fn uvicorn_loads_what_is_saved_with_its_packages_in_memory() {
     let main = source.path().join("main.py");
     let ended = source.path().join("ended.log");
     fs::write(&main, fastapi("one")).unwrap();
-    let mut dev = Dev::start(&warpdrive, source.path(), &[]);
+    // All the time that a loaded machine needs for the server before to end in order.
+    let grace = ["-e", "WARPDRIVE_DEV_GRACE=600"];
+    let mut dev = Dev::start(&warpdrive, source.path(), &grace);
     dev.answers("/", "one, cold", BUILT);
     dev.says("The packages are kept in memory");
     dev.refused = 0;
@@ -226,7 +235,7 @@ fn uvicorn_loads_what_is_saved_with_its_packages_in_memory() {
         let took = dev.answers("/", &format!("{word}, warm"), LOADED);
         measured("uvicorn", took);
     }
-    // Requests wait for the server that comes. One that stood in the queue of the server that goes is cut with
+    // Requests wait for the server that comes, until they have waited long enough. One that stood in the queue of the server that goes is cut with
     // it: at most one for each change, because they come one after the other.
     assert!(dev.refused <= 3, "{}: {}", dev.refused, dev.said());
     // Each has ended in order, before the next one answered.
@@ -237,6 +246,79 @@ fn uvicorn_loads_what_is_saved_with_its_packages_in_memory() {
     dev.says("the next change starts it again");
     fs::write(&main, fastapi("five")).unwrap();
     dev.answers("/", "five, warm", LOADED);
+    dev.end();
+}
+
+/// It is not waited for longer than is said.
+#[test]
+fn a_server_that_does_not_end_is_ended() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let source = copy_of(&example("fastapi"), false);
+    let main = source.path().join("main.py");
+    let code = |word: &str| {
+        fastapi(word).replace(
+            "    open('ended.log'",
+            "    import asyncio; await asyncio.sleep(3600)\n    open('ended.log'",
+        )
+    };
+    fs::write(&main, code("one")).unwrap();
+    let mut dev = Dev::start(&warpdrive, source.path(), &[]);
+    dev.answers("/", "one, cold", BUILT);
+    fs::write(&main, code("two")).unwrap();
+    dev.answers("/", "two", LOADED);
+    assert!(!source.path().join("ended.log").exists());
+    // Nor is it at the end.
+    dev.end();
+    assert!(!source.path().join("ended.log").exists());
+}
+
+/// A page that is open in a browser shows what was saved, in the file itself and in a module beside it.
+#[test]
+fn streamlit_runs_the_page_again() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let page =
+        |word: &str| format!("import streamlit as st, beside\nst.write('{word} ' + beside.word)\n");
+    let beside = |word: &str| format!("word = '{word}'\n");
+    let source = tree(&[
+        ("requirements.txt", "streamlit\n"),
+        ("streamlit_app.py", &page("one")),
+        ("beside.py", &beside("left")),
+    ]);
+    let save = |path: &str, text: &str| fs::write(source.path().join(path), text).unwrap();
+    let mut dev = Dev::start(&warpdrive, source.path(), &[]);
+    dev.answers("/_stcore/health", "ok", BUILT);
+    // Streamlit itself names the port of the container.
+    let address = format!(" at http://127.0.0.1:{}; when code changes", dev.port);
+    assert!(dev.said().contains(&address), "{}", dev.said());
+    // `BackMsg { rerun_script: ClientState {} }`: what a browser asks first.
+    let ask = [0x5a, 0];
+    let mut browser = WebSocket::open(dev.port, "/_stcore/stream");
+    browser.send(&ask);
+    browser.says("one left", LOADED);
+    for word in ["two", "three"] {
+        save("streamlit_app.py", &page(word));
+        let took = browser.says(&format!("{word} left"), LOADED);
+        measured("Streamlit", took);
+    }
+    save("beside.py", &beside("right"));
+    browser.says("three right", LOADED);
+    // A mistake is shown where the page was, and the server goes on.
+    save("streamlit_app.py", "def broken(:\n");
+    browser.says("SyntaxError", LOADED);
+    save("streamlit_app.py", &page("mended"));
+    browser.says("mended right", LOADED);
+    // Its settings are read at its start.
+    fs::create_dir(source.path().join(".streamlit")).unwrap();
+    save(
+        ".streamlit/config.toml",
+        "[client]\nshowErrorDetails = false\n",
+    );
+    browser.ends(LOADED);
+    dev.answers("/_stcore/health", "ok", LOADED);
+    let mut browser = WebSocket::open(dev.port, "/_stcore/stream");
+    browser.send(&ask);
+    browser.says("mended right", LOADED);
+    assert!(!dev.said().contains("external IP"), "{}", dev.said());
     dev.end();
 }
 

@@ -20,6 +20,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::fixture::{Fixture, Ran, Who, eventually, executables, processes_with};
+use crate::support::tunnels::with_a_device_for_tunnels;
 use warpdrive::sandbox::{Defence, Mount, Network};
 
 /// Does it in a child, since it may change what the process is; gives the errno, 0 for success.
@@ -385,35 +386,6 @@ fn on_a_machine_of_its_own(body: impl FnOnce() + Send) {
             std::panic::resume_unwind(panic);
         }
     });
-}
-
-/// A machine has `/dev/net/tun` for everybody, but the one that the tests run on may not: the command
-/// gets a mount namespace in which it is so, and no program to carry traffic but this one.
-fn with_a_device_for_tunnels(command: &Command, carrier: &str) -> Command {
-    let mut wrapped = Command::new("unshare");
-    wrapped
-        .args(["--mount", "sh", "-c"])
-        .arg(
-            "set -e; mkdir -p /dev/net; mount -t tmpfs none /dev/net; \
-             mknod -m 666 /dev/net/tun c 10 200; \
-             while test $1 != --; do mount --bind /dev/null $1; shift; done; shift; exec \"$@\"",
-        )
-        .arg("sh");
-    for program in ["slirp4netns", "pasta"] {
-        if program != carrier {
-            wrapped.arg(
-                crate::support::process::tool(program)
-                    .canonicalize()
-                    .unwrap(),
-            );
-        }
-    }
-    wrapped
-        .arg("--")
-        .arg(command.get_program())
-        .args(command.get_args())
-        .stdin(Stdio::null());
-    wrapped
 }
 
 /// Every way to this machine that a network of one's own may have: its loopback, each of its addresses,

@@ -56,6 +56,9 @@ pub(super) struct Ls {
     /// Running ones only
     #[arg(long)]
     running: bool,
+    /// They are listed in any case: for who types it out of habit
+    #[arg(short, long, hide = true)]
+    all: bool,
 }
 
 /// Show what a container was started with and what became of it; of its variables the names only

@@ -195,9 +195,18 @@ impl Session<'_> {
     fn serve(&self) -> Result<Option<Next>, CommandError> {
         let way = self.way()?;
         let printer = &self.context.printer;
-        if !self.args.watch {
+        // A free port is said when it has been found.
+        let addresses: String = self
+            .ports()
+            .iter()
+            .filter(|mapping| mapping.host != 0)
+            .map(|mapping| format!(" at http://{}", mapping.listen()))
+            .collect();
+        if self.args.watch {
+            printer.progress(format!("---> Running{addresses}"));
+        } else {
             printer.progress(format!(
-                "---> Running from {}; when code changes, {}",
+                "---> Running from {}{addresses}; when code changes, {}",
                 self.source.display(),
                 way.words
             ));
@@ -300,6 +309,18 @@ impl Session<'_> {
             .find_map(|(name, value)| (name == PYTHON_PATH).then_some(value))
     }
 
+    fn ports(&self) -> Vec<PortMapping> {
+        if self.args.ports.is_empty() {
+            vec![PortMapping {
+                address: std::net::Ipv4Addr::LOCALHOST.into(),
+                host: 8080,
+                port: 8080,
+            }]
+        } else {
+            self.args.ports.clone()
+        }
+    }
+
     fn options(&self, way: &Way) -> RunOptions {
         let mut variables: Vec<Variable> = Vec::new();
         let mut volumes = Vec::new();
@@ -334,19 +355,10 @@ impl Session<'_> {
                 value: Some(Warm::python_path(self.python_path().as_deref())),
             });
         }
-        let ports = if self.args.ports.is_empty() {
-            vec![PortMapping {
-                address: std::net::Ipv4Addr::LOCALHOST.into(),
-                host: 8080,
-                port: 8080,
-            }]
-        } else {
-            self.args.ports.clone()
-        };
         RunOptions {
             image: self.name.clone(),
             name: None,
-            ports,
+            ports: self.ports(),
             variables,
             user,
             volumes,

@@ -12,6 +12,11 @@ const SERVER_ARGS: &str = "WARPDRIVE_SERVER_ARGS";
 const WARM_SERVER: &str = "WARPDRIVE_DEV_SERVER";
 const WARM_SOURCE: &str = "WARPDRIVE_DEV_SOURCE";
 
+/// Looks for changes itself, and runs the page again without being asked. Its own address it would look for
+/// on the Internet, and not find.
+const STREAMLIT: &str =
+    "--server.fileWatcherType=poll --server.runOnSave=true --browser.serverAddress=localhost";
+
 /// Programs of Python that a line for the shell may begin with, and that can be forked again.
 const PROGRAMS: [&str; 8] = [
     "python",
@@ -122,10 +127,7 @@ pub fn way(plan: &Plan, tool: &str, source: &str) -> Way {
         }
         Start::Command { line } => match line.split_whitespace().next() {
             Some("streamlit") => {
-                way.arguments(
-                    plan,
-                    "--server.fileWatcherType=poll --server.runOnSave=true",
-                );
+                way.arguments(plan, STREAMLIT);
                 way.reload = Reload::Own;
                 "Streamlit runs the page again".clone_into(&mut way.words);
             }

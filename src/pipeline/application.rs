@@ -279,23 +279,23 @@ pub(super) fn phase<'scope, 'env: 'scope>(
         let reference = runtime.reference.clone();
         let kept = Arc::clone(&scratch);
         Some(scope.spawn(move || {
-            let _kept = kept;
             let redact = |text: &str| told.redactor.clean(text);
-            let load = |lowers, below: &[PathBuf], env| {
+            let load = |lowers, below: &[PathBuf], env, name: &str| {
                 super::smoke::gate(
                     lowers,
                     below,
                     env,
                     told.limits.clone(),
                     &told.place,
+                    || overlay_owned(&kept, name, mode),
                     &redact,
                     progress,
                 )
             };
-            let loaded = load(lowers, &below_it, env);
+            let loaded = load(lowers, &below_it, env, "loaded");
             match (loaded, instead) {
                 (Err(BuildError::Smoke(advice)), Some((lowers, env))) => {
-                    match load(lowers, &[], env) {
+                    match load(lowers, &[], env, "loaded-on-builder") {
                         Ok(()) => Err(BuildError::BuilderOnly {
                             twin: reference,
                             problem: advice.title,

@@ -358,7 +358,7 @@ fn write(path: &str, text: &str) -> Result<(), Failure> {
 }
 
 /// A user other than 0 keeps capabilities across execve as ambient ones only.
-fn keep_capabilities() -> io::Result<()> {
+pub(super) fn keep_capabilities() -> io::Result<()> {
     let sets = rustix::thread::capabilities(None)?;
     rustix::thread::set_capabilities(
         None,

@@ -6,7 +6,7 @@
 //! so a port proxy needs neither root nor a helper program.
 
 use std::fs::OpenOptions;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -16,6 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::MemfdFlags;
 use rustix::net::RecvFlags;
 use rustix::process::{Pid, Signal};
 use rustix::thread::ThreadNameSpaceType;
@@ -49,6 +50,9 @@ pub fn resolver_file(server: Ipv4Addr, host: &str) -> String {
 /// A helper that has not brought the network up by then is killed.
 const HELPER_DEADLINE: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is read of a helper's complaints, in bytes.
+const MOST_WORDS: u64 = 4096;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Dial {
@@ -376,12 +380,14 @@ pub(super) fn start_outbound(
             (namespace.into(), theirs.into())
         }
     };
+    let words = rustix::fs::memfd_create("words", MemfdFlags::CLOEXEC);
+    let mut words = std::fs::File::from(words.map_err(|error| failed(error.into()))?);
     let mut command = Command::new(&outbound.program);
     command
         .args(&outbound.arguments)
         .stdin(input)
         .stdout(output)
-        .stderr(Stdio::null());
+        .stderr(words.try_clone().map_err(failed)?);
     // SAFETY: one prctl, which is async-signal-safe.
     unsafe {
         command.pre_exec(|| {
@@ -397,7 +403,8 @@ pub(super) fn start_outbound(
         Ok(false) => {
             let _ = child.kill();
             let status = child.wait().map_err(failed)?;
-            Err(format!("{name} failed ({status})"))
+            let last = last_line(&mut words).map_or_else(String::new, |line| format!(": {line}"));
+            Err(format!("{name} failed ({status}){last}"))
         }
         Err(error) => {
             let _ = child.kill();
@@ -405,6 +412,15 @@ pub(super) fn start_outbound(
             Err(failed(error))
         }
     }
+}
+
+/// What a program that has ended complained of last, where it is short and text.
+fn last_line(words: &mut std::fs::File) -> Option<String> {
+    words.rewind().ok()?;
+    let mut text = String::new();
+    words.take(MOST_WORDS).read_to_string(&mut text).ok()?;
+    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty());
+    line.map(str::to_owned)
 }
 
 /// Waits for a byte from the program; `false` at the end of its pipe.

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use super::id_map::{self, IdMode, Plan, State};
 use super::limits::{self, Groups};
 use super::spec::Limits;
-use super::{exe, landlock, network, start, sys};
+use super::{enter, exe, landlock, network, start, sys};
 
 /// One thing that a sandbox needs or could use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -359,6 +359,7 @@ fn network_works() -> Result<(), String> {
             .and_then(|()| fs::write("/proc/self/setgroups", "deny"))
             .and_then(|()| fs::write("/proc/self/uid_map", format!("1001 {uid} 1")))
             .and_then(|()| fs::write("/proc/self/gid_map", format!("0 {gid} 1")))
+            .and_then(|()| enter::keep_capabilities())
             .map_err(|error| format!("making a user namespace: {error}"))?;
     }
     let failed = |error: std::io::Error| format!("making a network namespace: {error}");

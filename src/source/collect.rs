@@ -8,9 +8,11 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Stat, readlinkat, statat};
 
-use super::beneath::{self, Root};
+use crate::beneath::Directory;
+
 use super::git::{self, Found, Repository};
 use super::rules::{GitLists, Level, RootFile, Rules, VENV_MARK, VENV_REASON, Verdict};
+use super::tree::is_executable;
 use super::{LeftOut, SourceEntry, SourceError, SourceKind, Tree, secrets};
 
 /// Largest ignore file that is read.
@@ -42,7 +44,7 @@ pub(super) fn collect_unless(
         source,
     };
     let dir = std::fs::canonicalize(dir).map_err(failed)?;
-    let root = Root::open(&dir).map_err(failed)?;
+    let root = Directory::open(&dir).map_err(failed)?;
     let mut warnings = Vec::new();
     let repository = match git::find(&dir, options.unpacked.as_deref(), cancelled) {
         Found::Repository(repository) => Some(repository),
@@ -135,7 +137,7 @@ struct Pending {
 
 struct Walk<'a> {
     dir: &'a Path,
-    root: &'a Root,
+    root: &'a Directory,
     rules: Rules,
     repository: Option<&'a Repository<'a>>,
     entries: Vec<SourceEntry>,
@@ -273,7 +275,7 @@ impl Walk<'_> {
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => SourceKind::File {
                 size: u64::try_from(stat.st_size).unwrap_or(0),
-                executable: beneath::is_executable(stat),
+                executable: is_executable(stat),
             },
             FileType::Symlink => {
                 let name = path.file_name().unwrap_or_default();
@@ -366,7 +368,7 @@ fn has_dropped_child(path: &Path, touched: &HashSet<PathBuf>) -> bool {
 }
 
 /// An ignore file at the root, if there is one.
-fn root_file<'a>(root: &Root, name: &'a str) -> Result<Option<RootFile<'a>>, SourceError> {
+fn root_file<'a>(root: &Directory, name: &'a str) -> Result<Option<RootFile<'a>>, SourceError> {
     let path = Path::new(name);
     match root.open_file(path) {
         Ok(file) => Ok(Some(RootFile {

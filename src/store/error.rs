@@ -77,6 +77,11 @@ pub enum StoreError {
     Name { name: String, problem: &'static str },
     #[error("the store {} belongs to the user {owner}, who could change what is in it: name another with --store", path.display())]
     Owner { path: PathBuf, owner: u32 },
+    #[error(
+        "the store {} is closed to you: {source}; it is another user's, or lies in a directory of another's: name one of your own with --store or WARPDRIVE_STORE",
+        path.display()
+    )]
+    Closed { path: PathBuf, source: io::Error },
     #[error("`{key}` cannot be a key in the store: {problem}")]
     Key { key: String, problem: &'static str },
     #[error("`{name}` is {what}, not an image")]
@@ -132,6 +137,7 @@ impl StoreError {
             Self::NoPlace
             | Self::Foreign { .. }
             | Self::Owner { .. }
+            | Self::Closed { .. }
             | Self::LayoutVersion { .. } => "store-place",
             Self::Full { .. } => "disk-full",
             Self::Locked { .. } => "store-busy",

@@ -103,13 +103,13 @@ impl Store {
         match fs::read_dir(root) {
             Ok(entries) => check_is_ours(root, entries)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(StoreError::io("open the store", root, error)),
+            Err(error) => return Err(closed("open the store", root, error)),
         }
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(root)
-            .map_err(|e| StoreError::io("create the store", root, e))?;
+            .map_err(|e| closed("create the store", root, e))?;
         make_private(root)?;
         take_group(root)?;
         for name in DIRECTORIES {
@@ -211,6 +211,15 @@ fn check_is_ours(root: &Path, entries: fs::ReadDir) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// What came of opening or making the store's root.
+fn closed(doing: &'static str, root: &Path, source: io::Error) -> StoreError {
+    if source.kind() == io::ErrorKind::PermissionDenied {
+        let path = root.to_owned();
+        return StoreError::Closed { path, source };
+    }
+    StoreError::io(doing, root, source)
 }
 
 /// Takes away what others may do with the store's root; refuses one that is another user's.

@@ -44,6 +44,7 @@ fn run_in_the_background_comes_back_when_the_application_answers() {
     // The first request after it: no second attempt.
     assert_eq!(http::get(port, "/").unwrap().text(), "pong");
     assert!(warpdrive.run(&["ps"]).contains("web"));
+    assert!(warpdrive.run(&["ps", "-a"]).contains("web"));
     assert!(words(&warpdrive.output(&["logs", "web"])).contains("Listening at"));
 
     // The same container again, with another port of this machine for a free one.

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
 
 use super::tree;
 use crate::support::process;
@@ -142,13 +141,21 @@ fn the_store_of_another_user() {
     )
     .unwrap();
     let user = warpdrive.user().unwrap();
-    let store = format!("WARPDRIVE_STORE={}", other.path().display());
-    let mut command = user.command_in(user.home(), &[&store], warpdrive.program());
-    let output = process::output(command.arg("images"));
-    snapshot!(
-        "store-of-another",
+    let told_of = |store: &Path| {
+        let variable = format!("WARPDRIVE_STORE={}", store.display());
+        let mut command = user.command_in(user.home(), &[&variable], warpdrive.program());
+        let output = process::output(command.arg("images"));
         told(&output, &[(other.path(), "[STORE]")])
-    );
+    };
+    snapshot!("store-of-another", told_of(other.path()));
+    // One that may not even be looked into, or be made there: that of who was before `su`, say.
+    snapshot!("store-below-another", told_of(&other.path().join("new")));
+    std::fs::set_permissions(
+        other.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o700),
+    )
+    .unwrap();
+    snapshot!("store-closed", told_of(other.path()));
 }
 
 #[test]
@@ -260,7 +267,6 @@ fn a_package_index_that_does_not_answer_is_told_soon() {
         ("index-unknown", "https://index.invalid/simple"),
         ("index-silent", silent.index.as_str()),
     ] {
-        let begun = Instant::now();
         let output = warpdrive
             .command_in(
                 source.path(),
@@ -269,12 +275,16 @@ fn a_package_index_that_does_not_answer_is_told_soon() {
             )
             .output()
             .unwrap();
-        let took = begun.elapsed();
         let text = told(&output, &[(source.path(), "[SOURCE]")]);
         assert!(!output.status.success(), "{text}");
-        // uv's three attempts of two seconds, and its waits between them.
-        assert!(took < Duration::from_secs(15), "{took:?}\n{text}");
-        assert!(text.contains("Request failed after 2 retries"), "{text}");
+        // As long as uv itself says that its attempts and the waits between them took. What the machine did
+        // besides is not in it.
+        let seconds = text
+            .split_once("Request failed after 1 retry in ")
+            .and_then(|(_, rest)| rest.split_once('s'))
+            .and_then(|(seconds, _)| seconds.parse::<f64>().ok());
+        assert!(seconds.is_some_and(|it| it < 10.0), "{text}");
+        assert_eq!(text.matches("Request failed after").count(), 1, "{text}");
         assert_eq!(output.status.code(), Some(5), "{text}");
         assert_eq!(
             text.matches("error: the package index").count(),

@@ -5,6 +5,7 @@
 
 mod background;
 mod builders;
+mod doctor;
 mod mistakes;
 
 use crate::support::source_tree::tree;

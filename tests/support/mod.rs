@@ -44,5 +44,7 @@ pub mod sound;
 pub mod sound_registry;
 pub mod source_tree;
 pub mod stored;
+pub mod tunnels;
 pub mod users;
 pub mod warpdrive;
+pub mod websocket;

@@ -7,6 +7,7 @@ alone. No module of the source is ever imported here; where a module of a packag
 is not forked any more, and each server begins anew.
 
 WARPDRIVE_DEV_PRELOAD=0: nothing is imported ahead.
+WARPDRIVE_DEV_GRACE: how many seconds a server may take to end.
 """
 
 import importlib
@@ -20,6 +21,8 @@ import time
 # once a second whether its workers have ended, which they do at once.
 GRACE = 0.5
 GRACE_OF_GUNICORN = 0.15
+# And when all of it ends: a server may wait for a browser that never closes its connection.
+GRACE_AT_THE_END = 3
 # So often it is looked whether the server still imports.
 LOOK = 0.4
 # Those that change what others import have to be first in a process.
@@ -28,6 +31,17 @@ SIGNALS = {
     signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT,
     signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD,
 }
+
+
+def grace_for(gunicorn):
+    """In seconds; what the user says may be nonsense, and then counts for nothing."""
+    try:
+        said = float(os.environ["WARPDRIVE_DEV_GRACE"])
+        if 0 <= said <= 3600:
+            return said
+    except (KeyError, ValueError):
+        pass
+    return GRACE_OF_GUNICORN if gunicorn else GRACE
 
 
 def leave():
@@ -185,6 +199,7 @@ class Keeper:
         self.preloads = preloads
         self.hangs_up = hangs_up
         self.ends_by = ends_by
+        self.grace = grace_for(hangs_up)
         self.server = None
         self.started = 0
         self.is_warm = False
@@ -238,8 +253,7 @@ class Keeper:
                 tell(self.server, signal.SIGKILL)
             else:
                 tell(self.server, self.ends_by)
-            grace = GRACE_OF_GUNICORN if self.hangs_up else GRACE
-            self.ending[self.server] = time.monotonic() + grace
+            self.ending[self.server] = time.monotonic() + self.grace
             self.server = None
 
     def reap(self):
@@ -318,6 +332,7 @@ class Keeper:
                 if self.server is None:
                     os._exit(128 + number)
                 tell(self.server, number)
+                self.ending.setdefault(self.server, time.monotonic() + max(self.grace, GRACE_AT_THE_END))
             elif number in (signal.SIGUSR1, signal.SIGUSR2) and self.server:
                 tell(self.server, number)
 

@@ -27,9 +27,10 @@ use crate::app::requirement::normalize;
 /// Largest lock file that is read, in bytes.
 const MAX_LOCK: u64 = 16 * 1024 * 1024;
 
-/// An index that does not answer is told within ten seconds: three attempts, and two seconds for each to get
-/// a connection, which is for the packet that asks for it to be sent twice.
-const PATIENCE: [(&str, &str); 2] = [("UV_HTTP_RETRIES", "2"), ("UV_HTTP_CONNECT_TIMEOUT", "2")];
+/// An index that does not answer is told within ten seconds: two attempts, two seconds at most between them,
+/// and three seconds for each to get a connection, which is for the packet that asks for it to be sent three
+/// times.
+const PATIENCE: [(&str, &str); 2] = [("UV_HTTP_RETRIES", "1"), ("UV_HTTP_CONNECT_TIMEOUT", "3")];
 
 /// All that the list and the server need, by name; or why that cannot be told.
 pub(super) fn resolve(given: Given<'_>, reach: Reach) -> Result<Vec<LockedWheel>, Stop> {
