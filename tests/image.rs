@@ -528,7 +528,8 @@ fn the_making_of_builders_and_of_their_twins_heeds_a_signal() {
         let path = format!("PATH={}:{}", bin.display(), std::env::var("PATH").unwrap());
         let warpdrive = Warpdrive::new();
         let source = copy_of(&example("flask"), false);
-        let arguments = ["image", "app", "--builder", PYTHON_311];
+        // The newest builder of Debian, by the rule.
+        let arguments = ["image", "app"];
         let child = warpdrive
             .command_in(source.path(), &[&path], &arguments)
             .stdout(std::process::Stdio::piped())

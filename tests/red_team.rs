@@ -469,25 +469,27 @@ fn reached_through(who: Who, carrier: &str, port: u16, script: &str) {
 
 #[test]
 fn a_network_that_cannot_be_had_is_refused_before_anything_runs() {
-    let mut fixture = Fixture::new(Who::Root, "echo ran");
-    fixture.spec.network = Network::Outward;
-    let command = fixture.command(&[]);
-    let run = |carrier| {
-        let ran = with_a_device_for_tunnels(&command, carrier).output();
-        Ran::from(ran.unwrap())
-    };
-    let ran = run("slirp4netns");
-    assert_eq!(
-        (ran.status, ran.out.as_str()),
-        (0, "ran\n"),
-        "control: {ran:?}"
-    );
-    let ran = run("none");
-    assert_eq!((ran.status, ran.out.as_str()), (125, ""), "{ran:?}");
-    assert!(
-        ran.err.contains("there is no network of the sandbox's own"),
-        "{ran:?}"
-    );
+    for who in Who::all() {
+        let mut fixture = Fixture::new(who, "echo ran");
+        fixture.spec.network = Network::Outward;
+        let command = fixture.command(&[]);
+        let run = |carrier| {
+            let ran = with_a_device_for_tunnels(&command, carrier).output();
+            Ran::from(ran.unwrap())
+        };
+        let ran = run("slirp4netns");
+        assert_eq!(
+            (ran.status, ran.out.as_str()),
+            (0, "ran\n"),
+            "control, {who:?}: {ran:?}"
+        );
+        let ran = run("none");
+        assert_eq!((ran.status, ran.out.as_str()), (125, ""), "{who:?} {ran:?}");
+        assert!(
+            ran.err.contains("there is no network of the sandbox's own"),
+            "{who:?} {ran:?}"
+        );
+    }
 }
 
 #[test]
@@ -713,27 +715,32 @@ fn what_is_left_running() {
     }
 }
 
-/// A setuid program of the image, run by the user: outside it gives root.
+/// A setuid program of the image, run by the user: outside it gives what its owner is, who is root inside.
 #[test]
 fn setuid_programs() {
-    let services = Services::new(Who::Root);
-    let mut fixture = services.fixture(Who::Root, Network::None, &[]);
-    let program = fixture.base("bin/root");
-    fs::copy(executables().join("tests"), &program).unwrap();
-    fixture.spec.command[0] = "/bin/root".to_owned();
-    let mut inside = fixture.command(&[]);
-    // After everything was given to root.
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
-    let outside = Command::new("setpriv")
-        .args(["--reuid", "1001", "--regid", "1001", "--clear-groups"])
-        .arg(&program)
-        .args(["--exact", "red_team::attacks", "--nocapture"])
-        .env("WARPDRIVE_ATTACK", &services.target)
-        .output();
-    let outside = Ran::from(outside.unwrap());
-    assert_eq!(results(&outside)["euid"], 0, "control, {outside:?}");
-    let inside = Ran::from(inside.output().unwrap());
-    assert_eq!(results(&inside)["euid"], 1001, "{inside:?}");
+    for who in Who::all() {
+        let services = Services::new(who);
+        let mut fixture = services.fixture(who, Network::None, &[]);
+        let program = fixture.base("bin/root");
+        fs::copy(executables().join("tests"), &program).unwrap();
+        fixture.spec.command[0] = "/bin/root".to_owned();
+        let mut inside = fixture.command(&[]);
+        // After everything was given to whoever runs the sandbox.
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
+        let outside = Command::new("setpriv")
+            .args(["--reuid", "1001", "--regid", "1001", "--clear-groups"])
+            .arg(&program)
+            .args(["--exact", "red_team::attacks", "--nocapture"])
+            .env("WARPDRIVE_ATTACK", &services.target)
+            .output();
+        let outside = Ran::from(outside.unwrap());
+        let (owner, _) = who.ids().unwrap();
+        assert_ne!(owner, 1001, "control, {who:?}");
+        let euid = u32::try_from(results(&outside)["euid"]).unwrap();
+        assert_eq!(euid, owner, "control, {who:?} {outside:?}");
+        let inside = Ran::from(inside.output().unwrap());
+        assert_eq!(results(&inside)["euid"], 1001, "{who:?} {inside:?}");
+    }
 }
 
 /// What an image can bring with it and have loaded into whatever its command turns out to be: it gives

@@ -11,7 +11,7 @@ use crate::support::stored::{image, layer, leftovers, noise, store};
 use crate::support::{process, skopeo};
 use serde_json::{Value, json};
 use warpdrive::oci::{Descriptor, ImageConfig, MediaType, descriptor, sha256};
-use warpdrive::registry::{Silent, this_platform};
+use warpdrive::registry::{Platforms, Silent, this_platform};
 use warpdrive::store::Store;
 use warpdrive::transport::{self, Imported, Place, TransportError};
 
@@ -695,4 +695,48 @@ fn of_several_platforms_this_machines_is_imported() {
     assert_eq!(import(&there, &place).unwrap().descriptor, mine);
     is_whole(&there, &mine);
     assert!(!there.has_blob(other.digest()));
+}
+
+/// An image that is not of the platform that was named is refused, in a layout and in a directory, whether its
+/// index said otherwise or there is none.
+#[test]
+fn an_image_of_another_platform_than_the_one_named_is_refused() {
+    let (dir, here) = store();
+    let mine = image(&here, &[b"mine"], &[]);
+    let platform = this_platform();
+    let (os, _) = platform.split_once('/').unwrap();
+    let mut entry = serde_json::to_value(&mine).unwrap();
+    entry["platform"] = json!({"os": os, "architecture": "s390x"});
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::ImageIndex,
+        "manifests": [entry],
+    });
+    let (digest, size) = here.put_blob(index.to_string().as_bytes()).unwrap();
+    let index = descriptor(MediaType::ImageIndex, digest, size);
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let places = [
+        format!("oci:{}:1", at("layout")),
+        format!("dir:{}", at("dir")),
+        format!("oci-archive:{}:1", at("a.tar")),
+    ];
+    for place in &places {
+        export(&here, &mine, place);
+    }
+    let lies = format!("oci:{}:lies", at("layout"));
+    export(&here, &index, &lies);
+    let of = |place: &str, platform: &str| {
+        let (_there, there) = store();
+        let platforms = Platforms::One(Some(platform.to_owned()));
+        let source = Place::parse(place).unwrap();
+        transport::import_of(&there, &source, &platforms, &Silent).map(|found| found.descriptor)
+    };
+    for place in &places {
+        assert_eq!(of(place, &platform).unwrap(), mine, "{place}");
+    }
+    for place in places.iter().chain([&lies]) {
+        let error = of(place, &format!("{os}/s390x")).unwrap_err().to_string();
+        let words = format!("is for {platform}, not for {os}/s390x");
+        assert!(error.contains(&words), "{place}: {error}");
+    }
 }

@@ -62,6 +62,7 @@ mod part;
 mod path_bytes;
 mod pitfalls;
 mod place;
+mod plain_lists;
 mod plan;
 mod pod_image;
 mod record;

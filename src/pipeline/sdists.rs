@@ -18,9 +18,9 @@ use crate::sandbox::Mount;
 use super::base::Base;
 use super::context::Context;
 use super::error::BuildError;
-use super::fetch::{Lists, is_plain};
 use super::locked;
 use super::package_indexes::Indexes;
+use super::plain_lists::{Lists, is_plain};
 use super::sandbox_inputs::PASSED_ON;
 use super::tree::make_directory;
 

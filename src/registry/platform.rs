@@ -81,6 +81,12 @@ impl Platform {
     }
 }
 
+/// The platform that an image's configuration names, where the image does not run on this one.
+pub fn other_platform(wanted: &str, config: &[u8]) -> Option<String> {
+    let found = Platform::of_config(config)?;
+    (!Platform::read(wanted).runs(&found)).then(|| found.to_string())
+}
+
 /// Chooses the entry of an index for a platform (`OS/ARCH[/VARIANT]`).
 pub fn choose<'i>(
     index: &'i ImageIndex,

@@ -13,7 +13,8 @@ use crate::oci::{
     from_json, parse_digest,
 };
 use crate::registry::{
-    Document, Event, Outcome, Platforms, Progress, choose, reduced, this_platform,
+    Document, Event, Outcome, Platforms, Progress, RegistryError, choose, other_platform, reduced,
+    this_platform,
 };
 use crate::store::Store;
 
@@ -206,6 +207,9 @@ pub(super) fn tree(
 ) -> Result<Descriptor, TransportError> {
     if let Platforms::One(platform) = &wanted.platforms {
         let (found, bytes, manifest) = one(layout, entry, platform.as_deref())?;
+        if let Some(platform) = platform {
+            check_platform(platform, &config(layout, &manifest)?, layout.path())?;
+        }
         blobs(store, layout, &manifest, wanted.left_out, progress)?;
         store.put_blob(&bytes)?;
         return Ok(found);
@@ -314,6 +318,23 @@ fn blobs(
 }
 
 /// The configuration of an image, verified.
+/// Holds what an image says of itself against the platform that was asked for.
+pub(super) fn check_platform(
+    wanted: &str,
+    config: &[u8],
+    path: &Path,
+) -> Result<(), TransportError> {
+    match other_platform(wanted, config) {
+        Some(found) => Err(RegistryError::OtherPlatform {
+            what: format!("the image in {}", path.display()),
+            wanted: wanted.to_owned(),
+            found,
+        }
+        .into()),
+        None => Ok(()),
+    }
+}
+
 pub(super) fn config(
     layout: &dyn Layout,
     manifest: &ImageManifest,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::facts::Item;
+use super::super::facts::{Item, ItemKind};
 use super::super::finding::{Finding, Severity};
 use super::super::flatten::{Flat, Lookup, Seen};
 use super::super::known;
@@ -134,10 +134,20 @@ impl<'a> Loaded<'a> {
         for directory in DEFAULT {
             for kind in KINDS {
                 let path = [directory, kind, b"/gconv"].concat();
-                let Some(target) = self.flat.real(&path).filter(|target| *target != path) else {
+                let Some(target) = self.flat.follow(&path).filter(|target| *target != path) else {
                     continue;
                 };
                 if is_default(split(&target).0) && target.ends_with(b"/gconv") {
+                    continue;
+                }
+                let is_link = |item: &Item| matches!(item.kind, ItemKind::Symlink(_));
+                let is_link = self.flat.item(&path).is_some_and(|(_, item)| is_link(item));
+                let has = |name: &[u8]| self.flat.real(&join(&path, name)?);
+                if !is_link
+                    && has(b"gconv-modules")
+                        .or(has(b"gconv-modules.cache"))
+                        .is_none()
+                {
                     continue;
                 }
                 let layer = self.flat.origin(&path).unwrap_or(0);

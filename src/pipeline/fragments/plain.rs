@@ -10,6 +10,7 @@ use crate::source::Tree;
 use super::super::fetch;
 use super::super::files::TreeFiles;
 use super::super::locked::Locked;
+use super::super::plain_lists;
 use super::super::request::Request;
 use super::super::sandbox_inputs::{PASSED_ON, is_index_login};
 
@@ -107,7 +108,7 @@ pub(super) fn list<'a>(
             locked,
         });
     }
-    let lists = fetch::of_project(source, detected, &[], request);
+    let lists = plain_lists::of_project(source, detected, &[], request);
     if let Some(line) = lists.left_out {
         return Err(format!("`{line}` is more than a name and a version"));
     }
