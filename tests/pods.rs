@@ -6,10 +6,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::pod::{Pod, Step, readable};
+use crate::support::pod::{Pod, Step, empty_directory, profile_for_engines, readable};
+use crate::support::podman::Podman;
 use crate::support::process::{self, words};
 use crate::support::registry::Registry;
 use crate::support::warpdrive::{PYTHON_39, PYTHON_311, Warpdrive, binary, copy_of, example};
@@ -193,6 +195,67 @@ fn flask_is_built_in_place_and_pushed_by_another_step() {
     assert!(words(&pushed).contains("mounted"), "{}", words(&pushed));
     let served = cluster.warpdrive.output(&["pull", &target]);
     assert!(served.status.success(), "{}", words(&served));
+}
+
+/// The same kind of pod, of another engine.
+#[test]
+fn flask_has_roots_digest_in_a_container_of_podmans() {
+    let warpdrive = Warpdrive::with(PYTHON_311);
+    let registry = Registry::start();
+    let target = registry.reference("builders/python:1");
+    push_builder(&warpdrive, PYTHON_311, &target);
+    let source = copy_of(&example("flask"), true);
+    readable(source.path());
+    let expected = warpdrive.image("flask", source.path(), &[]);
+    let podman = Podman::new();
+    let image = podman.pull(&format!("docker://{target}"));
+    let enclosure = podman.enclosure();
+    let profile = enclosure.directory().join("seccomp.json");
+    fs::write(&profile, profile_for_engines().to_string()).unwrap();
+    let cgroup = enclosure.cgroup();
+    let mut run = podman.command();
+    run.args([
+        "run",
+        "--rm",
+        "--pull=never",
+        "--read-only",
+        "--read-only-tmpfs=false",
+    ])
+    .args([
+        "--user",
+        "1000650000:0",
+        "--group-add",
+        "1000650000",
+        "--workdir",
+        "/",
+    ])
+    .args(["--cap-drop=ALL", "--security-opt", "no-new-privileges"])
+    .args(["--security-opt", &format!("seccomp={}", profile.display())])
+    .args([
+        "--memory",
+        "512m",
+        "--pids-limit",
+        "1024",
+        "--cgroup-parent",
+        &cgroup,
+    ])
+    .args(["--env", "HOME=/tmp/home"]);
+    for (name, inside) in [("root", "/opt/app-root"), ("tmp", "/tmp"), ("out", "/out")] {
+        let volume = empty_directory(enclosure, name);
+        run.args(["--volume", &format!("{}:{inside}", volume.display())]);
+    }
+    let step = Cluster::build("flask", source.path());
+    let certificates = Path::new("/etc/ssl/certs/ca-certificates.crt");
+    let shown = [
+        (source.path(), "/workspace/source"),
+        (certificates, certificates.to_str().unwrap()),
+    ];
+    for (host, inside) in shown {
+        run.args(["--volume", &format!("{}:{inside}:ro", host.display())]);
+    }
+    run.arg(image).args(&step.args);
+    let built = report(&process::output_within(&mut run, Duration::from_mins(8)));
+    assert_eq!(built["digest"], expected["digest"]);
 }
 
 #[test]

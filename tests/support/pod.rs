@@ -101,12 +101,7 @@ impl Pod {
     /// A volume as kubelet makes an emptyDir: of root, of a foreign group whose it makes what is in it.
     #[track_caller]
     pub fn empty_directory(&self, name: &str) -> PathBuf {
-        let path = self.enclosure.directory().join(name);
-        fs::create_dir(&path).expect("a volume");
-        let group = format!("0:{FOREIGN_GROUP}");
-        process::run(self.enclosure.root("chown").arg(group).arg(&path));
-        process::run(self.enclosure.root("chmod").arg("2777").arg(&path));
-        path
+        empty_directory(&self.enclosure, name)
     }
 
     /// Runs a container to its end.
@@ -214,6 +209,46 @@ impl Pod {
         }
         config
     }
+}
+
+/// A volume in an enclosure, as kubelet makes an emptyDir.
+#[track_caller]
+pub fn empty_directory(enclosure: &Enclosure, name: &str) -> PathBuf {
+    let path = enclosure.directory().join(name);
+    fs::create_dir(&path).expect("a volume");
+    let group = format!("0:{FOREIGN_GROUP}");
+    process::run(enclosure.root("chown").arg(group).arg(&path));
+    process::run(enclosure.root("chmod").arg("2777").arg(&path));
+    path
+}
+
+/// The same system calls in the form that engines read, without those that make namespaces.
+pub fn profile_for_engines() -> Value {
+    let text = fs::read_to_string(SYSTEM_CALLS)
+        .unwrap_or_else(|error| panic!("{SYSTEM_CALLS} (make test-deps): {error}"));
+    let mut profile: Value = serde_json::from_str(&text).expect("a profile");
+    let rules = profile["syscalls"].as_array_mut().expect("rules");
+    for rule in rules.iter_mut() {
+        let names = rule["names"].as_array_mut().expect("names");
+        names.retain(|name| {
+            !["unshare", "clone", "clone3"].contains(&name.as_str().unwrap_or_default())
+        });
+    }
+    rules.retain(|rule| {
+        rule["names"]
+            .as_array()
+            .is_some_and(|names| !names.is_empty())
+    });
+    rules.push(
+        json!({"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [
+        {"index": 0, "value": CLONE_NEW, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}],
+        "comment": "", "includes": {}, "excludes": {}}),
+    );
+    rules.push(
+        json!({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38, "args": [],
+        "comment": "", "includes": {}, "excludes": {}}),
+    );
+    profile
 }
 
 /// The engine's profile in the runtime's form, without what a pod may not do: with CRI-O, what is not allowed
