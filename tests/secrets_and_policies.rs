@@ -439,7 +439,7 @@ fn wheels_of_a_private_index_are_seen_by_their_own_application_alone() {
 #[test]
 fn an_sdist_of_a_private_index_is_built_without_the_login() {
     const LOGIN: &str = "me:ind3x-passw0rd";
-    const BACKEND: &str = r#"
+    const BACKEND: &str = r"
 import os, zipfile
 
 def look():
@@ -464,7 +464,7 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
         wheel.writestr(info + 'WHEEL', 'Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n')
         wheel.writestr(info + 'RECORD', 'odd.py,,\n%sMETADATA,,\n%sWHEEL,,\n%sRECORD,,\n' % (info, info, info))
     return name
-"#;
+";
     let index = PackageIndex::private(LOGIN);
     index.add(&Wheel::new("gunicorn", "27.0.1"));
     index.add(&Wheel::new("small", "1.0"));
