@@ -104,7 +104,9 @@ pub(super) fn fetch(
     if !environment::withheld(&told).is_empty() {
         while outcome.exit != Exit::Code(0) && sdists.add(&outcome.tail, &lists)? {
             let mut requirements = lists.requirements.clone();
-            for need in &sdists.needs {
+            // A list with hashes has all that they need, and takes no line without.
+            let hashed = requirements.contains("--hash");
+            for need in sdists.needs.iter().filter(|_| !hashed) {
                 requirements.push_str(need);
                 requirements.push('\n');
             }

@@ -143,13 +143,12 @@ fn compile(
         defaults: &PATIENCE,
     };
     // What is wrong is said by the installation in one go, where everybody looks for it.
-    let outcome = match given.here {
-        Some(here) => here::resolver(given, here, job)?,
-        None => {
-            let lines = &given.detected.project.requirements.lines;
-            let scope = CacheScope::of(context.request, lines);
-            trusted::run(context.telling(&Silent), base, tools, &scope, job)?
-        }
+    let outcome = if let Some(here) = given.here {
+        here::resolver(given, here, job)?
+    } else {
+        let lines = &given.detected.project.requirements.lines;
+        let scope = CacheScope::of(context.request, lines);
+        trusted::run(context.telling(&Silent), base, tools, &scope, job)?
     };
     if outcome.exit != Exit::Code(0) {
         // To ask again in another way is to wait again.
