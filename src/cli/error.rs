@@ -685,8 +685,9 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 let own = error.hint.take();
                 error.message = message;
                 error.hint = Some(format!(
-                    "without a registry: ask for a Python that a Debian builder has ({}), or `warpdrive \
-                     import` the image from a file and name it with --builder",
+                    "without a registry: ask for a Python that a Debian builder has ({}), make a builder with \
+                     uv's Python (`warpdrive builder build python-3.12`), or `warpdrive import` the image from a \
+                     file and name it with --builder",
                     pythons.join(", ")
                 ));
                 error.more_hints = own
