@@ -689,9 +689,9 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 let own = error.hint.take();
                 error.message = message;
                 error.hint = Some(format!(
-                    "without a registry: `warpdrive import` this image, or a builder that another machine \
-                     exported, from a file, and name it with --builder; who can make builders asks for a \
-                     Python that a Debian one has ({})",
+                    "without a registry: ask for a Python that a Debian builder has ({}), make a builder with \
+                     uv's Python (`warpdrive builder build python-3.12`), or `warpdrive import` the image from a \
+                     file and name it with --builder",
                     pythons.join(", ")
                 ));
                 error.more_hints = own

@@ -280,11 +280,9 @@ pub(super) fn phase<'scope, 'env: 'scope>(
         let kept = Arc::clone(&scratch);
         Some(scope.spawn(move || {
             let redact = |text: &str| told.redactor.clean(text);
-            let load = |lowers, below: &[PathBuf], env, name: &str| {
+            let load = |lowers, base: &[PathBuf], env, name: &str| {
                 super::smoke::gate(
-                    lowers,
-                    below,
-                    env,
+                    super::smoke::Image { lowers, base, env },
                     told.limits.clone(),
                     &told.place,
                     || overlay_owned(&kept, name, mode),

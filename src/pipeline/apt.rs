@@ -13,7 +13,7 @@ use super::base::{self, Base};
 use super::context::Context;
 use super::error::BuildError;
 
-const FILES: [&str; 2] = ["Aptfile", "apt.txt"];
+const FILES: [&str; 4] = ["Aptfile", "apt.txt", "binder/apt.txt", ".binder/apt.txt"];
 /// The settings: for the image, and for the build only.
 const SETTINGS: [&str; 2] = ["packages", "build_packages"];
 /// More packages are not what an application needs.

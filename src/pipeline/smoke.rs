@@ -36,35 +36,46 @@ struct Answer {
 /// How the in-image tool begins to say that a library is missing, and goes on behind its name.
 const LIBRARY: (&str, &str) = ("The system library ", " is not in the image.");
 
-/// Asks the in-image tool. `lowers` is the image's file system, the uppermost layer first, `base` what of
-/// it is the image's that the application runs on; `env` the
-/// variables of its configuration and those of the build; `redact` takes secrets out of what is shown.
-/// An application that writes into its root is loaded once more, with `writable` over it: it starts where
+/// What is loaded.
+pub(super) struct Image<'a> {
+    /// Its file system, the uppermost layer first.
+    pub(super) lowers: Vec<PathBuf>,
+    /// What of it is the image's that the application runs on.
+    pub(super) base: &'a [PathBuf],
+    /// The variables of its configuration and those of the build.
+    pub(super) env: Vec<(String, String)>,
+}
+
+/// Asks the in-image tool. `redact` takes secrets out of what is shown. An application that writes into its root is loaded once more, with `writable` over it: it starts where
 /// the root is not read-only, which most containers' are not.
 pub(super) fn gate(
-    lowers: Vec<PathBuf>,
-    base: &[PathBuf],
-    env: Vec<(String, String)>,
+    image: Image<'_>,
     limits: Limits,
     place: &Place,
     writable: impl FnOnce() -> Result<Upper, BuildError>,
     redact: &dyn Fn(&str) -> String,
     progress: &dyn Progress,
 ) -> Result<(), BuildError> {
+    let Image { lowers, base, env } = image;
     let clean = |text: &str| {
         let lines: Vec<String> = text.lines().map(printable).collect();
         redact(&lines.join("\n"))
     };
-    let root = |upper| Root {
-        lowers: lowers.clone(),
+    let root = |lowers, upper| Root {
+        lowers,
         writable_only: None,
         upper,
     };
-    let mut answer = ask(root(None), env.clone(), limits.clone(), place)?;
+    let mut answer = ask(
+        root(lowers.clone(), None),
+        env.clone(),
+        limits.clone(),
+        place,
+    )?;
     if let Some(path) = answer.read_only.take()
         && matches!(place, Place::Sandbox)
     {
-        answer = ask(root(Some(writable()?)), env, limits, place)?;
+        answer = ask(root(lowers, Some(writable()?)), env, limits, place)?;
         if answer.title.is_none() {
             progress.warning(&clean(&format!(
             "the application writes {path} when it is loaded: it cannot start with a read-only root \

@@ -250,7 +250,7 @@ impl Build<'_> {
     }
 }
 
-/// FastHTML writes a new session key into its working directory when it finds none, which a read-only
+/// `FastHTML` writes a new session key into its working directory when it finds none, which a read-only
 /// root does not allow, and which no image may hold: it is let go to `/tmp`, and is the container's own.
 fn keep_session_key_elsewhere(home: &Path) -> Result<(), BuildError> {
     let path = home.join(".sesskey");

@@ -51,6 +51,39 @@ pub(super) fn read(files: &dyn Files, home: &str) -> Option<Declared> {
     places
         .into_iter()
         .find_map(|place| in_directory(files, place))
+        .or_else(|| of_binder(files))
+}
+
+/// What repo2docker reads in a directory of its own.
+fn of_binder(files: &dyn Files) -> Option<Declared> {
+    ["binder", ".binder"].into_iter().find_map(|directory| {
+        let path = |name: &str| format!("{directory}/{name}");
+        let list = path("requirements.txt");
+        if files.is_file(&list) {
+            return Some(Declared {
+                files: vec![list],
+                ..Declared::default()
+            });
+        }
+        let other = [
+            "environment.yml",
+            "environment.yaml",
+            "Pipfile",
+            "Pipfile.lock",
+            "pyproject.toml",
+            "setup.py",
+        ]
+        .into_iter()
+        .map(path)
+        .find(|path| files.is_file(path))?;
+        let mut declared = Declared::of(&other);
+        declared.doubt(
+            "",
+            "it is not read there",
+            format!("it to the top of the source, or its list into {list}"),
+        );
+        Some(declared)
+    })
 }
 
 fn in_directory(files: &dyn Files, place: &str) -> Option<Declared> {
@@ -151,6 +184,11 @@ mod tests {
                 Some("requirements-prod.txt"),
             ),
             (&["requirements.in"], Some("requirements.in")),
+            (
+                &["binder/requirements.txt"],
+                Some("binder/requirements.txt"),
+            ),
+            (&["binder/environment.yml"], None),
             (&["requirements/web.txt", "requirements/worker.txt"], None),
             (&["requirements/dev.txt"], None),
         ] {

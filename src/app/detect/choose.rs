@@ -918,7 +918,7 @@ fn program_by_name(found: &Found) -> Option<String> {
         })
         .map(|program| (*program).to_owned())
         .or_else(|| match root.as_slice() {
-            [one] if one.has_main => Some(name(one)),
+            [one] if one.has_main || (one.acts && found.modules.len() == 1) => Some(name(one)),
             _ => None,
         })
 }

@@ -49,6 +49,7 @@ pub(super) fn procfile(files: &dyn Files, home: &str) -> BTreeMap<String, Said> 
 /// The command that a file for another platform starts the application with: App Engine's, Railway's,
 /// Nixpacks' and Railpack's.
 pub(super) fn platform(files: &dyn Files, home: &str) -> Option<Said> {
+    type Read<'r> = &'r dyn Fn(&str) -> Option<String>;
     let within = |document: Value, keys: &[&str]| {
         let mut value = &document;
         for key in keys {
@@ -58,7 +59,7 @@ pub(super) fn platform(files: &dyn Files, home: &str) -> Option<Said> {
     };
     let json = |text: &str| serde_json::from_str::<Value>(text).ok();
     let toml = |text: &str| toml::from_str::<Value>(text).ok();
-    let said: [(&str, &dyn Fn(&str) -> Option<String>, &str); 5] = [
+    let said: [(&str, Read<'_>, &str); 5] = [
         ("app.yaml", &app_engine, "entrypoint"),
         (
             "railway.json",

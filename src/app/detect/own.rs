@@ -178,8 +178,8 @@ impl Own {
 
     /// Whether a module is one of this framework's. Arq's settings need no import of it.
     pub(super) fn is_of(&self, module: &Read, names: &BTreeSet<String>) -> bool {
-        let named = !self.makes.is_empty() && has(names, self.package);
-        (imports(module, self.package) || named) && self.object_in(module).is_some()
+        let required = !self.makes.is_empty() && has(names, self.package);
+        (imports(module, self.package) || required) && self.object_in(module).is_some()
     }
 }
 

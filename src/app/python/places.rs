@@ -220,12 +220,16 @@ fn of_pyenv(line: &str, place: &str) -> Found {
 }
 
 fn runtime_txt(files: &dyn Files) -> Option<Found> {
-    let text = match text(files, "runtime.txt")? {
+    // The two directories are repo2docker's.
+    let path = ["runtime.txt", "binder/runtime.txt", ".binder/runtime.txt"]
+        .into_iter()
+        .find(|path| files.is_file(path))?;
+    let text = match text(files, path)? {
         Ok(text) => text,
         Err(error) => return Some(Err(error)),
     };
     let (number, line) = lines(&text).next()?;
-    let place = format!("runtime.txt:{number}");
+    let place = format!("{path}:{number}");
     let version = line.strip_prefix("python-").unwrap_or(line);
     if is_version(version) {
         return Some(request(version, &place));
@@ -426,6 +430,11 @@ mod tests {
                 ">=3.11,<3.14 (.python-version:1)",
             ),
             ("runtime.txt", "python-3.9.18\n", "3.9.18 (runtime.txt:1)"),
+            (
+                "binder/runtime.txt",
+                "python-3.9\n",
+                "3.9 (binder/runtime.txt:1)",
+            ),
             (
                 "environment.yml",
                 "dependencies:\n  - python=3.11=h1\n",
