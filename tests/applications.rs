@@ -197,6 +197,20 @@ const APPS: &[App] = &[
     app("given-variable", &[("app.py", "import os\nA = os.environ['FIRST_KEY']\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'pong ' + A.encode()]\n")], Page("pong mine")).built(&["--build-env", "FIRST_KEY=x"]).run(&["-e", "FIRST_KEY=mine"]),
     app("raises", &[("app.py", "def app(environ, start_response):\n    pass\nraise ValueError('boom')\n")], Refused),
     app("raises-without-smoke", &[("app.py", "import os\nif 'HERE' not in os.environ:\n    raise ValueError('boom')\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'pong']\n")], Page("pong")).built(&["--no-smoke"]).run(&["-e", "HERE=1"]),
+    app("other-names", &[("web.py", "def handle(request, respond):\n    respond('200 OK', [('Content-Type', 'text/plain')])\n    return [b'pong']\n")], Page("pong")),
+    app("other-names-asgi", &[("web.py", "async def handle(s, r, w):\n    if s['type'] == 'http':\n        await w({'type': 'http.response.start', 'status': 200, 'headers': []})\n        await w({'type': 'http.response.body', 'body': b'pong'})\n")], Page("pong")),
+    app("fasthtml-session-key", &[("main.py", "from fasthtml.common import *\napp, rt = fast_app()\n@rt('/')\ndef get():\n    return P('pong')\nserve()\n"), ("requirements.txt", "python-fasthtml\n")], Page("pong")),
+    app("console-script", &[("setup.py", "from setuptools import setup\nsetup(name='depot', version='1', py_modules=['depot_cli'], entry_points={'console_scripts': ['depot=depot_cli:main']})\n"), ("depot_cli.py", SERVER)], Page("pong")),
+    app("package-main", &[("depot/__init__.py", ""), ("depot/__main__.py", SERVER)], Page("pong")),
+    app("src-package-main", &[("src/depot/__init__.py", ""), ("src/depot/cli.py", SERVER), ("src/depot/__main__.py", "from .cli import main\nmain()\n")], Page("pong")),
+    app("inline-list", &[("main.py", "# /// script\n# dependencies = ['flask']\n# ///\nfrom flask import Flask\napp = Flask(__name__)\n@app.get('/')\ndef index():\n    return 'pong'\n")], Page("pong")),
+    app("group-not-installed", &[("pyproject.toml", "[project]\nname = 'x'\nversion = '1'\ndependencies = []\n[dependency-groups]\nweb = ['flask>=3']\n"), ("app.py", FLASK)], Refused),
+    app("extra-not-installed", &[("pyproject.toml", "[project]\nname = 'x'\nversion = '1'\ndependencies = []\n[project.optional-dependencies]\nweb = ['flask']\n"), ("app.py", FLASK)], Refused),
+    app("app-engine", &[("app.yaml", "runtime: python311\nentrypoint: gunicorn -b :$PORT custom:app\n"), ("custom.py", APP), ("other.py", APP)], Page("pong")),
+    app("railpack", &[("railpack.json", "{\"deploy\": {\"startCommand\": \"python serve.py by railpack\"}}"), ("serve.py", SERVER), ("wsgi.py", WSGI)], Page("pong by railpack")),
+    app("function", &[("main.py", "import functions_framework\n@functions_framework.http\ndef hello(request):\n    return 'pong'\n"), ("requirements.txt", "functions-framework\n")], Page("pong")),
+    app("start-sh", &[("start.sh", "#!/bin/sh\nexec python serve.py from start.sh\n"), ("serve.py", SERVER), ("other.py", "")], Page("pong from start.sh")),
+    app("procfile-script-not-executable", &[("Procfile", "web: ./go.py now\n"), ("go.py", SERVER)], Refused),
     app("smoke-off", &[("pyproject.toml", "[tool.warpdrive]\nsmoke = false\n"), ("app.py", "import os\nif 'HERE' not in os.environ:\n    raise ValueError('boom')\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'pong']\n")], Page("pong")).run(&["-e", "HERE=1"]),
     app("database-at-import", &[("app.py", "import os, socket\nif 'HERE' not in os.environ:\n    socket.create_connection(('127.0.0.1', 9))\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'pong']\n")], Page("pong")).run(&["-e", "HERE=1"]),
     app("crlf", &[("app.sh", "#!/bin/sh\r\nexec python serve.py\r\n"), ("serve.py", SERVER)], Refused),
@@ -275,6 +289,40 @@ fn attempt(warpdrive: &Warpdrive, app: &App) -> Result<Option<String>, String> {
     let words = format!("{words}\n{}\n{}", process::words(&started), log());
     let _ = warpdrive.output(&["container", "rm", "--force", &image]);
     if right { Ok(None) } else { Err(words) }
+}
+
+#[test]
+fn what_writes_into_its_root_is_built_with_a_warning() {
+    let warpdrive = Warpdrive::with(PYTHON_311);
+    let source = tempfile::tempdir().unwrap();
+    let logs = "import logging.config\nlogging.config.dictConfig({'version': 1, 'handlers': {'file': {'class': 'logging.FileHandler', 'filename': 'logs.txt'}}, 'root': {'handlers': ['file']}})\n";
+    fs::write(source.path().join("wsgi.py"), format!("{logs}{WSGI}")).unwrap();
+    let path = source.path().display().to_string();
+    let build = || warpdrive.output(&["image", "writes", "--path", &path]);
+    let built = build();
+    let words = process::words(&built);
+    assert!(built.status.success(), "{words}");
+    let log = Path::new("/opt/app-root/src/logs.txt");
+    assert!(
+        words.contains(&format!(
+            "the application writes {} when it is loaded",
+            log.display()
+        )),
+        "{words}"
+    );
+    // What fails with a root that can be written, too, is refused for its own reason.
+    fs::write(
+        source.path().join("wsgi.py"),
+        format!("{logs}import nosuchmodule\n{WSGI}"),
+    )
+    .unwrap();
+    let refused = build();
+    let words = process::words(&refused);
+    assert!(
+        !refused.status.success() && words.contains("nosuchmodule"),
+        "{words}"
+    );
+    assert!(!words.contains("when it is loaded"), "{words}");
 }
 
 #[test]

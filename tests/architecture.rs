@@ -12,21 +12,22 @@ use std::path::{Path, PathBuf};
 /// Module → the modules that it may name.
 const ARROWS: &[(&str, &[&str])] = &[
     ("oci", &[]),
+    ("beneath", &[]),
     ("progress", &[]),
-    ("layer", &["oci", "progress"]),
+    ("layer", &["beneath", "oci", "progress"]),
     ("store", &["oci", "layer"]),
-    ("rootfs", &["layer", "store", "sandbox", "oci"]),
+    ("rootfs", &["beneath", "layer", "store", "sandbox", "oci"]),
     ("sandbox", &[]),
     ("app", &[]),
     ("lockfile", &["app"]),
-    ("source", &["oci", "store", "layer", "progress"]),
+    ("source", &["beneath", "oci", "store", "layer", "progress"]),
     ("s2i", &["oci", "layer", "source"]),
     ("registry", &["oci", "store", "layer", "progress"]),
     ("audit", &["oci", "store", "layer", "progress"]),
     ("remote_cache", &["oci", "store", "registry", "progress"]),
     (
         "transport",
-        &["oci", "store", "layer", "registry", "progress"],
+        &["beneath", "oci", "store", "layer", "registry", "progress"],
     ),
     (
         "container",
@@ -45,6 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "pipeline",
         &[
+            "beneath",
             "pod",
             "oci",
             "store",

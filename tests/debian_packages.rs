@@ -124,6 +124,17 @@ fn a_missing_shared_library_is_named_with_its_package_and_added() {
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("libxcb1"), "{said}");
 
+    // What is added is judged as its base is.
+    let output = build(loads, &["--auto-apt", "--harden", "--policy", "strict"]);
+    let said = words(&output);
+    assert!(output.status.success(), "{said}");
+    let judged = "---> The builder debian-12-python-3.11-run-apt-";
+    let judged = said.lines().find(|line| line.starts_with(judged));
+    assert!(
+        judged.is_some_and(|line| line.ends_with(" passes the audit")),
+        "{said}"
+    );
+
     let output = build(loads, &["--auto-apt"]);
     let said = words(&output);
     assert!(output.status.success(), "{said}");

@@ -501,3 +501,44 @@ fn what_the_making_of_a_builder_mounts_is_not_mounted_on_the_host() {
     assert_eq!(mounted(&seen), process::is_root(), "{made:?}");
     assert!(!mounted(Path::new("/proc/self/mountinfo")));
 }
+
+/// Nothing comes from mmdebstrap for minutes, and what the builder's twin lacks is a warning otherwise.
+#[test]
+fn the_making_of_builders_and_of_their_twins_heeds_a_signal() {
+    for twin in [false, true] {
+        let place = tempfile::tempdir().unwrap();
+        let bin = place.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        let (tree, begun) = (place.path().join("tree"), place.path().join("begun"));
+        fs::create_dir_all(tree.join("etc")).unwrap();
+        let waits = format!("echo begun > {}\nexec sleep 1000\n", begun.display());
+        let tar = format!("exec tar -C {} -c .\n", tree.display());
+        let twin_of_it = "case \"$*\" in *g++*) exec_tar;; esac\n";
+        let script = if twin {
+            format!("#!/bin/sh\nexec_tar() {{ {tar} }}\n{twin_of_it}{waits}")
+        } else {
+            format!("#!/bin/sh\n{waits}")
+        };
+        fs::write(bin.join("mmdebstrap"), script).unwrap();
+        fs::set_permissions(
+            bin.join("mmdebstrap"),
+            std::os::unix::fs::PermissionsExt::from_mode(0o755),
+        )
+        .unwrap();
+        let path = format!("PATH={}:{}", bin.display(), std::env::var("PATH").unwrap());
+        let warpdrive = Warpdrive::new();
+        let source = copy_of(&example("flask"), false);
+        let arguments = ["image", "app", "--builder", PYTHON_311];
+        let child = warpdrive
+            .command_in(source.path(), &[&path], &arguments)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let started = process::poll(std::time::Duration::from_mins(1), || {
+            begun.is_file().then_some(())
+        });
+        assert!(started.is_some(), "twin: {twin}");
+        crate::support::interrupted::interrupt(&warpdrive, child, "-TERM");
+    }
+}

@@ -36,8 +36,25 @@ impl Setting {
         let cache = registry.reference("team/cache");
         let name = registry.reference("team/app:1");
         let writer = Warpdrive::new();
-        let arguments = ["--builder", &builder, "--cache-to", &cache, "--push"];
-        let first = writer.image(&name, source, &arguments);
+        let path = source.to_str().unwrap();
+        let arguments = [
+            "image",
+            &name,
+            "--path",
+            path,
+            "--builder",
+            &builder,
+            "--cache-to",
+            &cache,
+            "--push",
+            "--json",
+        ];
+        let output = writer.output(&arguments);
+        let words = process::words(&output);
+        assert!(output.status.success(), "{words}");
+        // A cache that is not whole is a warning for a build.
+        assert!(!words.contains("could not be written"), "{words}");
+        let first = serde_json::from_slice(&output.stdout).unwrap();
         Self {
             registry,
             builder,

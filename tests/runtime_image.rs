@@ -207,3 +207,34 @@ fn an_application_stays_on_its_builder_where_the_twin_lacks_something() {
     assert_eq!(status, 3, "{said}");
     assert!(!said.contains("made again"), "{said}");
 }
+
+/// With packages for the build alone, what the application runs on instead of the twin is the builder without
+/// them.
+#[test]
+fn an_application_with_build_packages_falls_back_to_its_builder() {
+    let warpdrive = Warpdrive::with(PYTHON_311);
+    warpdrive.import_builder(PYTHON_311_RUN);
+    let wheel = Wheel::new("plain", "1").file("plain.py", b"");
+    let with_packages = |module: &str| {
+        let source = source(module, &wheel);
+        fs::create_dir(source.path().join(".warpdrive")).unwrap();
+        fs::write(source.path().join(".warpdrive/build_packages"), "ed\n").unwrap();
+        source
+    };
+    let compiles = "import subprocess\nsubprocess.run(['gcc', '--version'], check=True)\n";
+    let (report, said) = build(&warpdrive, with_packages(compiles).path(), &[]);
+    assert_eq!(base(&report), PYTHON_311, "{said}");
+    assert!(
+        said.contains("the image is made again, to run on that"),
+        "{said}"
+    );
+    // What only a package of the build has is not there when it runs.
+    let edits = "import subprocess\nsubprocess.run(['ed', '--version'], check=True)\n";
+    let source = with_packages(edits);
+    let (status, said) = warpdrive.refuses(source.path(), &[]);
+    assert_eq!(status, 3, "{said}");
+    assert!(!said.contains("made again"), "{said}");
+    // The twin does where it does.
+    let (report, said) = build(&warpdrive, with_packages("").path(), &[]);
+    assert_eq!(base(&report), PYTHON_311_RUN, "{said}");
+}

@@ -384,6 +384,136 @@ fn logins_of_indexes_do_not_reach_the_code_of_the_app() {
     }
 }
 
+/// What one application's installer has fetched from a private index is in no cache that another's code
+/// sees, though the other has the same login.
+#[test]
+fn wheels_of_a_private_index_are_seen_by_their_own_application_alone() {
+    const LOGIN: &str = "me:ind3x-passw0rd";
+    let index = PackageIndex::private(LOGIN);
+    index.add(&Wheel::new("gunicorn", "27.0.1"));
+    index.add(&Wheel::new("theirs", "1.0").file("theirs_data.py", b"WORD = 'pr1vate-c0de'\n"));
+    let variable = format!("UV_INDEX_URL={}", index.url_with(LOGIN));
+    let look = "#!/bin/sh\nword=pr1vate\nword=$word-c0de\n\
+        if grep -rqs $word /run/warpdrive/cache; then echo WHEEL-SEEN; fi\n\
+        if grep -rqs theirs /run/warpdrive/cache; then echo NAME-SEEN; fi\n\
+        if find /run/warpdrive/cache | grep -q theirs; then echo PATH-SEEN; fi\n\
+        echo LOOKED\n";
+    for warpdrive in [
+        Warpdrive::with(PYTHON_311_RUN),
+        Warpdrive::as_user(User::with_subids(), PYTHON_311_RUN),
+        Warpdrive::as_user(User::single_id(), PYTHON_311_RUN),
+    ] {
+        let build = |name: &str, requirement: &str| {
+            let place = index.app(&[]);
+            fs::write(place.path().join("requirements.txt"), requirement).unwrap();
+            let hooks = place.path().join(".warpdrive/action_hooks");
+            fs::create_dir_all(&hooks).unwrap();
+            for hook in ["pre-build", "build"] {
+                fs::write(hooks.join(hook), look).unwrap();
+                fs::set_permissions(hooks.join(hook), fs::Permissions::from_mode(0o755)).unwrap();
+            }
+            let source = warpdrive.give(place.path(), "source");
+            let mut arguments = warpdrive.image_arguments(name);
+            arguments.push("--no-cache");
+            let output = process::output_within(
+                &mut warpdrive.command_in(&source, &[&variable], &arguments),
+                std::time::Duration::from_mins(5),
+            );
+            let said = words(&output);
+            assert!(output.status.success(), "{name}: {said}");
+            assert_eq!(said.matches("LOOKED").count(), 2, "{name}: {said}");
+            said
+        };
+        // The control: the application that asks for it finds it in its own cache.
+        let said = build("first", "theirs==1.0\n");
+        for seen in ["WHEEL-SEEN", "NAME-SEEN", "PATH-SEEN"] {
+            assert!(said.contains(seen), "{seen}: {said}");
+        }
+        let said = build("second", "gunicorn==27.0.1\n");
+        assert!(!said.contains("-SEEN"), "{said}");
+    }
+}
+
+/// A source distribution of an index with a login is built by code that has none: it was fetched before, with
+/// what builds it and what it needs.
+#[test]
+fn an_sdist_of_a_private_index_is_built_without_the_login() {
+    const LOGIN: &str = "me:ind3x-passw0rd";
+    const BACKEND: &str = r#"
+import os, zipfile
+
+def look():
+    word = 'ind3x-pass' + 'w0rd'
+    seen = []
+    if any(word in value for value in os.environ.values()):
+        seen.append('VARIABLE')
+    for root, _, files in os.walk('/run/warpdrive'):
+        for name in files:
+            try:
+                if word.encode() in open(os.path.join(root, name), 'rb').read():
+                    seen.append('FILE')
+            except OSError:
+                pass
+    return seen
+
+def build_wheel(directory, config_settings=None, metadata_directory=None):
+    name, info = 'odd-1.0-py3-none-any.whl', 'odd-1.0.dist-info/'
+    with zipfile.ZipFile(os.path.join(directory, name), 'w') as wheel:
+        wheel.writestr('odd.py', 'SEEN = %r\n' % look())
+        wheel.writestr(info + 'METADATA', 'Metadata-Version: 2.1\nName: odd\nVersion: 1.0\nRequires-Dist: small\n')
+        wheel.writestr(info + 'WHEEL', 'Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n')
+        wheel.writestr(info + 'RECORD', 'odd.py,,\n%sMETADATA,,\n%sWHEEL,,\n%sRECORD,,\n' % (info, info, info))
+    return name
+"#;
+    let index = PackageIndex::private(LOGIN);
+    index.add(&Wheel::new("gunicorn", "27.0.1"));
+    index.add(&Wheel::new("small", "1.0"));
+    index.add(&Wheel::new("tinybuild", "1.0").file("tinybuild.py", BACKEND.as_bytes()));
+    let mut sdist = tar::Builder::new(Vec::new());
+    for (name, text) in [
+        (
+            "odd-1.0/PKG-INFO",
+            "Metadata-Version: 2.1\nName: odd\nVersion: 1.0\nRequires-Dist: small\n",
+        ),
+        (
+            "odd-1.0/pyproject.toml",
+            "[build-system]\nrequires = [\"tinybuild==1.0\"]\nbuild-backend = \"tinybuild\"\n",
+        ),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        sdist
+            .append_data(&mut header, name, text.as_bytes())
+            .unwrap();
+    }
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, &sdist.into_inner().unwrap()).unwrap();
+    index.add_file("odd", "odd-1.0.tar.gz", packed.finish().unwrap());
+    let variable = format!("UV_INDEX_URL={}", index.url_with(LOGIN));
+    for warpdrive in [
+        Warpdrive::with(PYTHON_311_RUN),
+        Warpdrive::as_user(User::with_subids(), PYTHON_311_RUN),
+        Warpdrive::as_user(User::single_id(), PYTHON_311_RUN),
+    ] {
+        let place = index.app(&[]);
+        fs::write(place.path().join("requirements.txt"), "gunicorn\nodd>=1\n").unwrap();
+        let source = warpdrive.give(place.path(), "source");
+        let seen = |more: &[&str]| {
+            let output = run(&warpdrive, &source, &[&variable], more);
+            let said = words(&output);
+            assert!(output.status.success(), "{said}");
+            assert!(!said.contains("passw0rd"), "{said}");
+            let look = "import odd, small; print(small.VERSION, odd.SEEN)";
+            warpdrive.run(&["run", "--rm", "opal", "--", "python", "-c", look])
+        };
+        assert_eq!(seen(&[]).trim(), "1.0 []");
+        // The control.
+        let seen = seen(&["--no-cache", "--expose-index-credentials"]);
+        assert!(seen.contains("VARIABLE"), "{seen}");
+    }
+}
+
 /// An sdist is built by code that has no login: the index's refusal is not taken for an absence.
 #[test]
 fn a_refusal_of_an_index_is_said_as_one() {

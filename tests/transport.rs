@@ -85,6 +85,28 @@ fn oci_forms_keep_the_digest_both_ways() {
     assert!(error.to_string().contains("no image `9`"), "{error}");
 }
 
+/// A blob of the right size that is there already may be damaged: a second export mends it.
+#[test]
+fn what_is_in_a_layout_already_is_looked_at() {
+    let (dir, here) = store();
+    let manifest = image(&here, &[b"one", &noise(300_000, 3)], &[]);
+    let layout = format!("oci:{}:1", dir.path().join("layout").display());
+    export(&here, &manifest, &layout);
+    let layers = here.image_at(&manifest).unwrap();
+    let layer = layers.manifest.layers()[1].digest().digest().to_owned();
+    let blob = dir.path().join("layout/blobs/sha256").join(layer);
+    let right = fs::read(&blob).unwrap();
+    let mut wrong = right.clone();
+    wrong[1000] ^= 1;
+    fs::write(&blob, &wrong).unwrap();
+    let (_there, there) = store();
+    assert!(import(&there, &layout).is_err(), "control");
+    export(&here, &manifest, &layout);
+    assert_eq!(fs::read(&blob).unwrap(), right);
+    import(&there, &layout).unwrap();
+    is_whole(&there, &manifest);
+}
+
 /// The names of the files in a directory, sorted.
 fn names(directory: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(directory)

@@ -662,6 +662,74 @@ fn of_the_linker_and_the_name_service(parts: &Parts, database: &[u8]) -> Vec<Cas
     ]
 }
 
+/// A catalogue of messages (gettext's `.mo`) in a character set.
+fn catalogue(charset: &str, messages: &[(&str, &str)]) -> Vec<u8> {
+    let header = format!("Content-Type: text/plain; charset={charset}\n");
+    let all: Vec<(&str, &str)> = [("", header.as_str())]
+        .into_iter()
+        .chain(messages.iter().copied())
+        .collect();
+    let count = u32::try_from(all.len()).unwrap();
+    let words = |of: &[u32]| {
+        of.iter()
+            .flat_map(|word| word.to_le_bytes())
+            .collect::<Vec<u8>>()
+    };
+    let (originals, translations) = (28, 28 + 8 * count);
+    let mut file = words(&[0x9504_12de, 0, count, originals, translations, 0, 0]);
+    let mut at = translations + 8 * count;
+    let (mut tables, mut texts) = (Vec::new(), Vec::new());
+    let of_originals = all.iter().map(|(original, _)| original);
+    for text in of_originals.chain(all.iter().map(|(_, translation)| translation)) {
+        let length = u32::try_from(text.len()).unwrap();
+        tables.extend(words(&[length, at]));
+        texts.extend_from_slice(text.as_bytes());
+        texts.push(0);
+        at += length + 1;
+    }
+    file.extend(tables);
+    file.extend(texts);
+    file
+}
+
+/// su asks for a password in the caller's language, whose character set is converted by a module.
+fn of_conversions(parts: &Parts) -> Vec<Case> {
+    const SU_IN_A_LANGUAGE: &str = "echo | LANG=C.UTF-8 LANGUAGE=xx su -c 'id -u'";
+    let list = "module OWN// INTERNAL /opt/own/own 1\nmodule INTERNAL OWN// /opt/own/own 1\n";
+    let gconv = format!("{LIBRARIES}/gconv");
+    let messages = catalogue("OWN", &[("Password: ", "Word: ")]);
+    let language = || {
+        Layer::new()
+            .file("opt/own/own.so", 0o644, parts.own("own.so"))
+            .file(
+                "usr/share/locale/xx/LC_MESSAGES/Linux-PAM.mo",
+                0o644,
+                &messages,
+            )
+    };
+    let shipped = String::from_utf8(parts.shipped(&format!("{gconv}/gconv-modules"))).unwrap();
+    vec![
+        case("conversions", "library", SU_IN_A_LANGUAGE, |way| {
+            // Without the list that iconvconfig made, the text counts.
+            let text = format!("{shipped}{}", pick(way, list, ""));
+            language()
+                .whiteout(&format!("{gconv}/gconv-modules.cache"))
+                .file(&format!("{gconv}/gconv-modules"), 0o644, text)
+        }),
+        case(
+            "conversions-of-a-directory",
+            "library",
+            SU_IN_A_LANGUAGE,
+            |way| {
+                let place = pick(way, "gconv/gconv-modules.d", "gconv-modules.d");
+                language()
+                    .whiteout(&format!("{gconv}/gconv-modules.cache"))
+                    .file(&format!("{LIBRARIES}/{place}/own.conf"), 0o644, list)
+            },
+        ),
+    ]
+}
+
 fn of_sudo(parts: &Parts) -> Vec<Case> {
     let sudoers = |text: &str| Layer::new().file("etc/sudoers", 0o440, text);
     vec![
@@ -799,6 +867,11 @@ fn ways_through_the_linker_and_the_name_service_and_their_near_twins() {
         let database = database(parts, engine);
         of_the_linker_and_the_name_service(parts, &database)
     });
+}
+
+#[test]
+fn ways_through_conversions_of_character_sets_and_their_near_twins() {
+    try_all(|parts, _| of_conversions(parts));
 }
 
 #[test]

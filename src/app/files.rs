@@ -92,9 +92,10 @@ pub struct Below<'f> {
 
 impl Below<'_> {
     fn path(&self, path: &str) -> String {
-        match path {
-            "" => self.directory.to_owned(),
-            path => format!("{}/{path}", self.directory),
+        match (self.directory, path) {
+            ("", path) => path.to_owned(),
+            (directory, "") => directory.to_owned(),
+            (directory, path) => format!("{directory}/{path}"),
         }
     }
 }

@@ -41,7 +41,10 @@ pub(super) fn without_usr(path: &[u8]) -> &[u8] {
 /// Whether the database's word on the file's content is of interest.
 pub(super) fn is_verified(path: &[u8]) -> bool {
     let name = without_usr(path);
-    known::is_privileged(name) || known::is_helper(name) || known::is_library(path)
+    known::is_privileged(name)
+        || known::is_helper(name)
+        || known::is_library(path)
+        || known::is_conversion_list(path)
 }
 
 /// The lines about known privileged programs and about libraries: path (see `without_usr`) and digest.

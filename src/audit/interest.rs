@@ -237,6 +237,7 @@ impl Interest {
                 let deep = path.split(|&byte| byte == b'/').count() > 5;
                 let local = is_beneath(path, LOCAL_LIBRARY.as_bytes());
                 known::is_library(path)
+                    || known::is_conversion_list(path)
                     || path == LOCAL_LIBRARY.as_bytes()
                     || (place == Place::System && !deep && !local)
             }

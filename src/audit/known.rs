@@ -135,6 +135,20 @@ pub(super) fn is_helper(path: &[u8]) -> bool {
     has(&HELPERS, path)
 }
 
+/// A list of the modules that convert character sets (`gconv-modules`, `gconv-modules.d/*.conf`, or what
+/// iconvconfig made of them): it names modules in any place. The path is as it stands in the layer.
+pub(super) fn is_conversion_list(path: &[u8]) -> bool {
+    let (directory, name) = super::paths::split(path);
+    let directory = match name {
+        b"gconv-modules" | b"gconv-modules.cache" => Some(directory),
+        _ if name.ends_with(b".conf") => directory.strip_suffix(b"/gconv-modules.d"),
+        _ => None,
+    };
+    directory.is_some_and(|directory| {
+        directory.ends_with(b"/gconv") && is_library(&[directory, b"/x.so"].concat())
+    })
+}
+
 /// A library where the system's programs load theirs from; what Python and Node.js keep there is loaded
 /// by these alone. The path is as it stands in the layer.
 pub(super) fn is_library(path: &[u8]) -> bool {

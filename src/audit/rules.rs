@@ -253,8 +253,8 @@ pub const RULES: [Rule; 46] = [
         "library",
         High,
         "A file that programs load or run as root is not the distribution's",
-        "A setuid program runs the code of its libraries, of PAM's and the name service's modules and of sudo's plugins as root. A file that no package has, or with other content than its package's, can be anything.",
-        "take the file, or the line that names it (ld.so.cache, pam.d, nsswitch.conf, sudo.conf), out of the layer that adds it; or take the setuid bits away (`--harden`)",
+        "A setuid program runs the code of its libraries, of PAM's and the name service's modules, of sudo's plugins and of modules for character sets as root. A file that no package has, or with other content than its package's, can be anything.",
+        "take the file, or the line that names it (ld.so.cache, gconv-modules, pam.d, nsswitch.conf, sudo.conf), out of the layer that adds it; or take the setuid bits away (`--harden`)",
     ),
     rule(
         "pam",

@@ -4,11 +4,14 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::layer::{self, Budget, Compression, Edit, Member};
@@ -30,7 +33,9 @@ const MIRROR: &str = "http://deb.debian.org/debian";
 /// What has `/bin` lie in `/usr/bin` where the suite wants it. The mmdebstrap of Debian 11 has none of them, nor
 /// the kinds of hooks that they are.
 pub const HOOKS: &str = "/usr/share/mmdebstrap/hooks/maybe-merged-usr";
-
+/// How long mmdebstrap gets to end in when it is asked to.
+const PATIENCE: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(20);
 /// Lines that are repeated below an error.
 const TAIL: usize = 20;
 
@@ -119,8 +124,8 @@ pub(super) fn unpack(
         progress,
     )?;
     start.read(definition, progress, |mut stdout| {
-        // Nothing comes of it.
-        let _ = std::io::copy(&mut stdout, &mut std::io::sink());
+        // Nothing comes of it but its end.
+        let _ = io::copy(&mut stdout, &mut io::sink());
         Ok(())
     })
 }
@@ -142,6 +147,8 @@ pub(super) enum Target<'a> {
 /// mmdebstrap at work.
 struct Started {
     child: Child,
+    /// All that it has begun ends with it.
+    together: bool,
     /// Its scratch directory.
     _scratch: Scratch,
 }
@@ -193,6 +200,7 @@ fn start(
     })?;
     Ok(Started {
         child,
+        together: privilege == Privilege::Root && is_tied(),
         _scratch: scratch,
     })
 }
@@ -203,7 +211,7 @@ impl Started {
         mut self,
         definition: &Definition,
         progress: &dyn Progress,
-        read: impl FnOnce(ChildStdout) -> Result<T, BuilderError>,
+        read: impl FnOnce(Output) -> Result<T, BuilderError>,
     ) -> Result<T, BuilderError> {
         let stdout = self.child.stdout.take();
         let stderr = self.child.stderr.take();
@@ -213,15 +221,23 @@ impl Started {
             if let Some(stderr) = stderr {
                 scope.spawn(move || tell(stderr, tail, progress));
             }
-            match stdout {
-                Some(stdout) => read(stdout),
+            let made = match stdout {
+                Some(stdout) => read(Output(stdout)),
                 None => unreachable!("stdout is piped"),
+            };
+            // It may be far from its end, and says nothing meanwhile.
+            if sandbox::interrupted() {
+                stop(&mut self.child, self.together);
             }
+            made
         });
         let status = self.child.wait().map_err(|source| BuilderError::Start {
             program: "mmdebstrap".into(),
             source,
         })?;
+        if sandbox::interrupted() {
+            return Err(BuilderError::Interrupted);
+        }
         if !status.success() {
             return Err(BuilderError::Mmdebstrap {
                 name: definition.name.clone(),
@@ -231,6 +247,50 @@ impl Started {
         }
         made
     }
+}
+
+/// What mmdebstrap writes; an error once this process is asked to end.
+struct Output(ChildStdout);
+
+impl Read for Output {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let mut waiting = vec![PollFd::new(&self.0, PollFlags::IN)];
+        let interrupts = sandbox::interrupt_fd();
+        if let Some(interrupts) = &interrupts {
+            waiting.push(PollFd::new(interrupts, PollFlags::IN));
+        }
+        loop {
+            if sandbox::interrupted() {
+                return Err(io::Error::other("interrupted"));
+            }
+            match poll(&mut waiting, None) {
+                Ok(_) => break,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if sandbox::interrupted() {
+            return Err(io::Error::other("interrupted"));
+        }
+        self.0.read(into)
+    }
+}
+
+/// Asks a program to end, which then takes away what it has begun, and ends it if it takes too long. (`unshare`
+/// heeds no such wish, and what it ends leaves nothing: `together`.)
+fn stop(child: &mut Child, together: bool) {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    if let (Some(pid), false) = (pid, together) {
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    let end = Instant::now() + PATIENCE;
+    while !together && Instant::now() < end {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::sleep(POLL);
+    }
+    let _ = child.kill();
 }
 
 /// Passes on what mmdebstrap says, and keeps the end of it.
@@ -292,6 +352,11 @@ fn is_installed(program: &str) -> bool {
         .is_some_and(|path| std::env::split_paths(&path).any(|place| place.join(program).is_file()))
 }
 
+/// Whether util-linux is there to have mmdebstrap end with this process.
+fn is_tied() -> bool {
+    is_installed("setpriv") && is_installed("unshare")
+}
+
 /// `mmdebstrap`, which ends when this process does, killed or not, where util-linux is there to see to
 /// it: as root with all that it has started, which is in a process namespace of its own then, and with
 /// all that it has mounted, which the host never sees: a `/dev` left in the store would be taken away
@@ -306,7 +371,7 @@ fn tied(privilege: Privilege) -> Command {
         "--kill-child=KILL",
         "--",
     ];
-    if !is_installed("setpriv") || !is_installed("unshare") {
+    if !is_tied() {
         return Command::new("mmdebstrap");
     }
     let mut command = Command::new("setpriv");

@@ -50,6 +50,8 @@ pub enum BuilderError {
         status: i32,
         tail: Vec<String>,
     },
+    #[error("interrupted")]
+    Interrupted,
     #[error("uv could not get Python {version} (status {status})")]
     UvPython {
         version: String,

@@ -383,6 +383,7 @@ impl From<crate::builder::BuilderError> for CommandError {
         match error {
             E::Store(error) => error.into(),
             E::Sandbox(error) => error.into(),
+            E::Interrupted => Self::new(ExitStatus::Interrupted, "interrupted", message),
             E::OtherLibc { .. } => failure("libc-other").with_hint(
                 "push with a static warpdrive, which `make dist` makes, or take a newer base",
             ),

@@ -22,13 +22,15 @@ use std::rc::Rc;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 
+use crate::beneath::open_child;
+
 use super::apply_options::ApplyOptions;
 use super::error::quoted;
 use super::member::{Member, MemberKind};
 use super::metadata::{self, times};
 use super::reader::TarReader;
 use super::remove::remove_at;
-use super::root::{Root, below_whiteout, clean, is_whiteout, open_child, stat_at};
+use super::root::{Root, below_whiteout, clean, is_whiteout, stat_at};
 use super::xattr::opaque_name;
 use super::{LayerError, Limits, OPAQUE_NAME, WHITEOUT_PREFIX};
 

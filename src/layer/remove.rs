@@ -5,8 +5,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
+
+use crate::beneath::open_same_mount;
 
 use super::LayerError;
 
@@ -129,9 +131,7 @@ fn move_up(top: &OwnedFd, stack: &[Level], name: &CStr, moved: &mut u64) -> Resu
 
 /// Opens a directory and makes sure that its entries can be removed.
 fn open_dir(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    let open = |access| rustix::fs::openat2(parent, name, flags | access, Mode::empty(), resolve);
+    let open = |access| open_same_mount(parent, name, access);
     let fd = match open(OFlags::RDONLY) {
         Err(Errno::ACCESS) => {
             let handle = open(OFlags::PATH)?;

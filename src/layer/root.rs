@@ -1,26 +1,24 @@
 //! A directory as the root of all paths: what is opened beneath it stays beneath it.
 //!
-//! Parents are resolved by the kernel as if the directory were `/` (openat2(2) with
-//! `RESOLVE_IN_ROOT`): absolute links and `..` lead to places inside, as they will when the image
-//! runs. The last name of a path is never followed.
+//! Parents are resolved as if the directory were `/` ([`Directory::open_within`]): absolute links and `..`
+//! lead to places inside, as they will when the image runs. The last name of a path is never followed.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
+
+use crate::beneath::{Directory, MAX_LINKS, open_child, push_names};
 
 use super::error::quoted;
 use super::limits::{MAX_NAME, MAX_PATH};
 use super::{LayerError, WHITEOUT_PREFIX};
 
-/// Links followed on the way to a parent, as in the kernel (`path_resolution(7)`).
-const MAX_LINKS: u32 = 40;
-
 pub(super) struct Root {
-    fd: OwnedFd,
+    directory: Directory,
 }
 
 /// What [`Root::ensure_dir`] had to make.
@@ -32,33 +30,21 @@ pub(super) struct Made {
 
 impl Root {
     pub(super) fn open(path: &Path) -> Result<Self, LayerError> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|error| LayerError::io("open", path, error))?;
-        Ok(Self { fd })
+        let directory = Directory::open(path).map_err(|error| {
+            let error = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+            LayerError::io("open", path, error)
+        })?;
+        Ok(Self { directory })
     }
 
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.directory.as_fd()
     }
 
     /// Opens a directory; links in all of the path are followed inside the root.
     pub(super) fn open_dir(&self, path: &Path) -> Result<OwnedFd, Errno> {
-        let path = if path.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            path
-        };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        // The kernel says EAGAIN when something, somewhere, was renamed during `..`.
-        for _ in 0..64 {
-            match rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), resolve) {
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                other => return other,
-            }
-        }
-        Err(Errno::AGAIN)
+        self.directory
+            .open_within(path, OFlags::RDONLY | OFlags::DIRECTORY)
     }
 
     /// Opens a directory and makes what is missing of it, also behind links that lead nowhere yet.
@@ -126,12 +112,6 @@ impl Root {
     }
 }
 
-/// Opens a directory by its last name, which must be no link.
-pub(super) fn open_child(parent: &impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(parent, name, flags, Mode::empty())
-}
-
 /// What is there, links not followed; `None` for nothing.
 pub(super) fn stat_at(parent: &impl AsFd, name: &OsStr) -> Result<Option<Stat>, Errno> {
     match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -144,19 +124,6 @@ pub(super) fn stat_at(parent: &impl AsFd, name: &OsStr) -> Result<Option<Stat>, 
 /// Overlayfs's whiteout: a character device with the numbers 0 and 0.
 pub(super) fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
-}
-
-/// Puts a path's names on a stack, the first one uppermost.
-fn push_names(stack: &mut Vec<OsString>, path: &Path) {
-    let names: Vec<_> = path
-        .components()
-        .filter_map(|component| match component {
-            Component::Normal(name) => Some(name.to_owned()),
-            Component::ParentDir => Some("..".into()),
-            _ => None,
-        })
-        .collect();
-    stack.extend(names.into_iter().rev());
 }
 
 /// A path from an archive as a plain relative one; empty for the root itself. `..` is refused,

@@ -448,8 +448,12 @@ impl Lock {
         for project in &mut locked.projects {
             // A pylock's paths are of the tree already.
             if self.manager != Manager::Pylock || project.path.is_empty() {
-                let place = files::join(&self.directory, &project.path);
-                project.path = place.unwrap_or_default();
+                project.path = files::join(&self.directory, &project.path).ok_or_else(|| {
+                    LockfileError::Unusable {
+                        file: self.file.clone(),
+                        problem: format!("{} is outside the source", project.path.escape_default()),
+                    }
+                })?;
             }
         }
         // The project itself comes last: what it depends on is there then.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::app::files;
 use crate::app::listed::LocalProject;
 
 /// The index that is asked where nothing else is said.
@@ -134,6 +135,22 @@ pub(super) fn is_word(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with('-')
         && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+}
+
+/// A path that a lock writes relative to its own directory, without detours; it may lead to a sibling.
+pub(super) fn beside(path: &str) -> Option<String> {
+    let mut rest = path;
+    while let Some(inner) = rest.strip_prefix("./") {
+        rest = inner;
+    }
+    let mut up = String::new();
+    while let Some(inner) = rest.strip_prefix("../") {
+        up.push_str("../");
+        rest = inner;
+    }
+    let below = files::join("", rest)?;
+    let path = format!("{up}{below}");
+    (path.is_empty() || is_word(&path)).then_some(path)
 }
 
 /// A distribution's name, as it may stand in a list.

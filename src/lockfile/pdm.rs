@@ -7,7 +7,6 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::app::declared::binding::glob;
-use crate::app::files;
 use crate::app::listed::LocalProject;
 use crate::app::requirement::normalize;
 
@@ -163,9 +162,7 @@ impl Document {
                 return Err(wrong("has no name of a package"));
             }
             if let Some(path) = &entry.path {
-                let path = files::join("", path)
-                    .filter(|path| path.is_empty() || is_word(path))
-                    .ok_or_else(|| wrong("is outside the source"))?;
+                let path = packages::beside(path).ok_or_else(|| wrong("is outside the source"))?;
                 let project = LocalProject {
                     path,
                     extras: String::new(),

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::app::files;
 use crate::app::listed::LocalProject;
 use crate::app::requirement::normalize;
 
@@ -146,9 +145,8 @@ impl Document {
                     continue;
                 }
                 if let Some(path) = &entry.path {
-                    let path = files::join("", path)
-                        .filter(|path| path.is_empty() || is_word(path))
-                        .ok_or_else(|| wrong("is outside the source"))?;
+                    let path =
+                        packages::beside(path).ok_or_else(|| wrong("is outside the source"))?;
                     locked.local.insert(normalize(name));
                     locked.projects.push(LocalProject {
                         path,

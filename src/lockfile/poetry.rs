@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::app::files;
 use crate::app::listed::LocalProject;
 use crate::app::requirement::normalize;
 
@@ -341,14 +340,12 @@ impl Document {
         if let Some(source) = &entry.source {
             match source.r#type.as_str() {
                 "directory" | "file" => {
-                    let path = files::join("", &source.url)
-                        .filter(|path| path.is_empty() || is_word(path))
-                        .ok_or_else(|| {
-                            format!(
-                                "is in {}, which is outside the source",
-                                source.url.escape_default()
-                            )
-                        })?;
+                    let path = packages::beside(&source.url).ok_or_else(|| {
+                        format!(
+                            "is in {}, which is outside the source",
+                            source.url.escape_default()
+                        )
+                    })?;
                     return Ok(Place::Project(LocalProject {
                         path,
                         extras: String::new(),

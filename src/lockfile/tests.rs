@@ -258,3 +258,77 @@ fn variables_of_uv_choose_groups() {
     assert_eq!(groups(&[("UV_NO_DEFAULT_GROUPS", "1")]), [] as [&str; 0]);
     assert_eq!(groups(&[("UV_DEV", "1")]), ["dev", "web"]);
 }
+
+#[test]
+fn of_a_workspace_whose_root_is_no_project_the_member_at_home_is_installed() {
+    let member = |name: &str, needs: &str| {
+        format!(
+            "[[package]]\nname = \"{name}\"\nversion = \"1\"\nsource = {{ virtual = \"services/{name}\" }}\ndependencies = [{{ name = \"{needs}\" }}]\n\n\
+             [package.metadata]\nrequires-dist = [{{ name = \"{needs}\" }}]\n\n\
+             [[package]]\nname = \"{needs}\"\nversion = \"3.0\"\nsource = {{ registry = \"https://pypi.org/simple\" }}\n\
+             wheels = [{{ url = \"https://f/{needs}-3.0-py3-none-any.whl\", hash = \"sha256:6bc31bbbec6dfaaedc1676dbc11dbda96fe22a2b5c400e9ebad113fec44a9dc6\" }}]\n\n"
+        )
+    };
+    let lock = format!(
+        "version = 1\nrequires-python = \">=3.10\"\n\n[manifest]\nmembers = [\"api\", \"jobs\"]\n\n{}{}",
+        member("api", "flask"),
+        member("jobs", "celery")
+    );
+    let project = |name: &str, needs: &str| {
+        format!(
+            "[project]\nname = \"{name}\"\nversion = \"1\"\nrequires-python = \">=3.10\"\ndependencies = [\"{needs}\"]\n"
+        )
+    };
+    let files = Memory::new()
+        .with("uv.lock", &lock)
+        .with(
+            "pyproject.toml",
+            "[tool.uv.workspace]\nmembers = [\"services/*\"]\n",
+        )
+        .with("services/api/pyproject.toml", project("api", "flask"))
+        .with("services/jobs/pyproject.toml", project("jobs", "celery"));
+    let installed = |home: &str| {
+        let mut lock = found(&files).unwrap().unwrap();
+        lock.take_member(home);
+        let listed = lock.preview();
+        listed.names.into_iter().collect::<Vec<String>>()
+    };
+    assert_eq!(installed("services/api"), ["flask"]);
+    assert_eq!(installed("services/jobs"), ["celery"]);
+    // Where the application is no member, all of them are installed.
+    assert_eq!(installed("scripts"), ["celery", "flask"]);
+}
+
+#[test]
+fn a_lock_below_the_top_may_name_a_sibling_within_the_source() {
+    let place = |path: &str| {
+        let shared = format!(
+            "dependencies = [{{ name = \"flask\" }}, {{ name = \"shared\" }}]\n\n\
+             [package.metadata]\nrequires-dist = [{{ name = \"flask\", specifier = \">=3\" }}, {{ name = \"shared\", directory = \"{path}\" }}]\n\n\
+             [[package]]\nname = \"shared\"\nversion = \"1\"\nsource = {{ directory = \"{path}\" }}\n\n"
+        );
+        let (before, rest) = UV.split_once("dependencies = ").unwrap();
+        let (_, after) = rest.split_once("specifier = \">=3\" }]\n\n").unwrap();
+        let project = format!(
+            "{}\n[tool.uv.sources]\nshared = {{ path = \"{path}\" }}\n",
+            PROJECT.replace("\"flask>=3\"", "\"flask>=3\", \"shared\"")
+        );
+        let files = Memory::new()
+            .with(".warpdrive/home", "services/api")
+            .with("services/api/uv.lock", format!("{before}{shared}{after}"))
+            .with("services/api/pyproject.toml", project);
+        found(&files)
+            .unwrap()
+            .unwrap()
+            .select(&Target::of("3.11.2", "glibc 2.36"))
+    };
+    let locked = place("../../libs/shared").unwrap();
+    let paths: Vec<&str> = locked
+        .projects
+        .iter()
+        .map(|one| one.path.as_str())
+        .collect();
+    assert!(paths.contains(&"libs/shared"), "{paths:?}");
+    let error = place("../../../shared").unwrap_err();
+    assert!(error.to_string().contains("outside the source"), "{error}");
+}

@@ -418,9 +418,7 @@ impl<'a> Walk<'a> {
                 &entry.source.path,
             ];
             if let Some(path) = local.into_iter().flatten().next() {
-                let Some(path) =
-                    files::join("", path).filter(|path| path.is_empty() || is_word(path))
-                else {
+                let Some(path) = packages::beside(path) else {
                     return Err(wrong(&format!(
                         "is in {}, which is outside the source",
                         path.escape_default()

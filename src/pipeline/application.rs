@@ -33,7 +33,7 @@ use super::sandbox_inputs::SandboxInputs;
 use super::titled_layer::{LayerWriter, TitledLayer};
 use super::tools;
 use super::tree::{APP_ROOT, exists_below, make_app_root, normalize};
-use super::wheel_cache::wheel_cache;
+use super::wheel_cache::{CacheScope, wheel_cache};
 use super::without_sandbox;
 
 const MAX_PLAN: u64 = 1024 * 1024;
@@ -220,8 +220,9 @@ pub(super) fn phase<'scope, 'env: 'scope>(
     let mut lowers: Vec<PathBuf> = dependencies::lowers(store, phase1)?;
     lowers.extend(base.lowers(store)?);
     let below = lowers.clone();
+    let cache_scope = CacheScope::of(request, &materials.detected.project.requirements.lines);
     let cache = WheelCache::Private {
-        shared: wheel_cache(store, base, mode)?,
+        shared: wheel_cache(store, base, mode, &cache_scope)?,
         upper: overlay_owned(&scratch, "cache", mode)?,
     };
     let outcome = assemble::run(
@@ -267,7 +268,8 @@ pub(super) fn phase<'scope, 'env: 'scope>(
         let instead = match materials.on_builder {
             Some(builder) => {
                 let mut lowers = vec![upper.upper.clone()];
-                lowers.extend(below.iter().cloned());
+                lowers.extend(dependencies::lowers(store, phase1)?);
+                lowers.extend(builder.lowers(store)?);
                 let environment = builder.environment();
                 let env = environment::of_a_container(&told, &environment, &builder.search_path());
                 Some((lowers, env))
@@ -277,23 +279,23 @@ pub(super) fn phase<'scope, 'env: 'scope>(
         let reference = runtime.reference.clone();
         let kept = Arc::clone(&scratch);
         Some(scope.spawn(move || {
-            let _kept = kept;
             let redact = |text: &str| told.redactor.clean(text);
-            let load = |lowers, below: &[PathBuf], env| {
+            let load = |lowers, below: &[PathBuf], env, name: &str| {
                 super::smoke::gate(
                     lowers,
                     below,
                     env,
                     told.limits.clone(),
                     &told.place,
+                    || overlay_owned(&kept, name, mode),
                     &redact,
                     progress,
                 )
             };
-            let loaded = load(lowers, &below_it, env);
+            let loaded = load(lowers, &below_it, env, "loaded");
             match (loaded, instead) {
                 (Err(BuildError::Smoke(advice)), Some((lowers, env))) => {
-                    match load(lowers, &[], env) {
+                    match load(lowers, &[], env, "loaded-on-builder") {
                         Ok(()) => Err(BuildError::BuilderOnly {
                             twin: reference,
                             problem: advice.title,

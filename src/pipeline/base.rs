@@ -214,22 +214,27 @@ fn made_by_rule(context: Context<'_>, reference: String) -> Result<String, Build
         return Err(BuilderError::NotMade { name: reference }.into());
     }
     if context.request.twin && context.request.runtime_image.is_none() {
-        make_twin(context, &definition);
+        make_twin(context, &definition)?;
     }
     Ok(reference)
 }
 
 /// The slim image that runs what a new builder builds. Without it, applications run on the builder.
-fn make_twin(context: Context<'_>, builder: &Definition) {
+fn make_twin(context: Context<'_>, builder: &Definition) -> Result<(), BuildError> {
     let Some(twin) = builder.twin() else {
-        return;
+        return Ok(());
     };
-    if let Err(error) = makes(context, &twin) {
+    let made = makes(context, &twin);
+    if crate::sandbox::interrupted() {
+        return Err(BuildError::Interrupted);
+    }
+    if let Err(error) = made {
         context.progress.warning(&format!(
             "{} was not made ({error}), and the image is based on {}; `warpdrive builder build {}` tries again",
             twin.name, builder.name, twin.name
         ));
     }
+    Ok(())
 }
 
 /// Makes a shipped builder that is not there yet. Whether that could be done.

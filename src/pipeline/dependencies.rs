@@ -19,7 +19,7 @@ use super::context::Context;
 use super::deferred::{self, Deferred};
 use super::environment::{self, WheelCache};
 use super::error::BuildError;
-use super::fetch;
+use super::fetch::{self, Fetched};
 use super::fragments::{self, Fragment};
 use super::handover;
 use super::inputs::{self, FILES, Inputs};
@@ -32,14 +32,17 @@ use super::part::Part;
 use super::report::Explanation;
 use super::request::Handover;
 use super::sandbox_inputs::{PASSED_ON, SandboxInputs};
+use super::sdists;
 use super::secrets::without_credentials;
 use super::split;
 use super::timings::now;
 use super::titled_layer::{LayerWriter, TitledLayer};
 use super::tools::{self, Tools};
 use super::tree::{exists_below, make_app_root, normalize, without_implied_directories};
-use super::wheel_cache::wheel_cache;
+use super::wheel_cache::{CacheScope, wheel_cache};
 
+/// Where uv finds files besides its indexes.
+const FIND_LINKS: &str = "UV_FIND_LINKS";
 /// Most trees of distributions in one overlay; the kernel takes 500 lower directories, and the base
 /// image and the application need some.
 const MAX_FRAGMENTS: usize = 350;
@@ -270,7 +273,7 @@ fn install(
     let staged = scratch.path().join("source");
     let src = make_app_root(&staged, chown.is_some())?;
     source.stage(&src, chown)?;
-    let mut fetched = false;
+    let mut fetched = Fetched::default();
     let files = match locked {
         Some(locked) => {
             let place = Locked::place(scratch)?;
@@ -280,15 +283,20 @@ fn install(
         None => None,
     };
     if !detected.project.is_complete() {
-        fetched = fetch::fetch(materials, source, tools)?;
+        fetched = fetch::fetch(materials, source, tools, scratch.path())?;
     }
-    let shared = wheel_cache(store, base, mode)?;
+    let scope = CacheScope::of(request, &detected.project.requirements.lines);
+    let shared = wheel_cache(store, base, mode, &scope)?;
     let mut lowers = vec![staged];
     lowers.extend(base.lowers(store)?);
     // With a hook, or the build of the app's own metadata, foreign code runs from the start.
-    let mut sdists = detected.needs_all_source.is_some();
+    let mut with_sdists = detected.needs_all_source.is_some() || fetched.sdists.is_some();
     loop {
-        let name = if sdists { "with-sdists" } else { "wheels-only" };
+        let name = if with_sdists {
+            "with-sdists"
+        } else {
+            "wheels-only"
+        };
         let upper = overlay(scratch, name)?;
         // The app's own words are run before the first wheel is there (`.warpdrive/environment`).
         let cache = WheelCache::Private {
@@ -303,13 +311,18 @@ fn install(
             FIXED_TIME,
         )?;
         env.extend(detected.phase_one_environment());
-        if sdists {
+        if with_sdists {
             env.push((contract::BUILD_SDISTS.into(), "1".into()));
         }
         if request.upgrade {
             env.push((contract::UPGRADE.into(), "1".into()));
         }
-        if fetched {
+        if fetched.sdists.is_some() {
+            let known = env.iter().find(|(name, _)| name == FIND_LINKS);
+            let known = known.map_or_else(String::new, |(_, places)| format!("{places},"));
+            env.push((FIND_LINKS.into(), format!("{known}{}", sdists::inside())));
+        }
+        if fetched.complete {
             // The index may ask for a login that is not here, or lie on this machine, whose services are
             // out of reach.
             env.push((contract::FETCHED.into(), "1".into()));
@@ -321,6 +334,7 @@ fn install(
                 environment::mounts(&inputs, tools, cache)?
                     .into_iter()
                     .chain(files.clone().map(locked::mount))
+                    .chain(fetched.sdists.clone())
                     .collect(),
                 env,
                 Code::Foreign,
@@ -330,7 +344,7 @@ fn install(
         )?;
         match outcome.exit {
             Exit::Code(0) => return Ok(upper.upper),
-            Exit::Code(contract::NEEDS_SDISTS) if !sdists => sdists = true,
+            Exit::Code(contract::NEEDS_SDISTS) if !with_sdists => with_sdists = true,
             _ => {
                 return Err(assemble::failure(
                     Phase::Dependencies,

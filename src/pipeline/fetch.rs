@@ -21,17 +21,22 @@ use crate::app::requirement::{Line, LineKind, expand};
 use crate::app::server::pins::pinned;
 use crate::builder::APP_ROOT;
 use crate::progress::Progress;
-use crate::sandbox::{Exit, IdMode, Network};
+use crate::sandbox::{Exit, IdMode, Mount, Network};
 use crate::source::Tree;
 
+use super::assemble::Outcome;
 use super::context::Context;
+use super::environment;
 use super::error::BuildError;
 use super::files::TreeFiles;
 use super::materials::Materials;
 use super::overlay::overlay_owned;
 use super::request::Request;
+use super::sandbox_inputs::SandboxInputs;
+use super::sdists::Sdists;
 use super::tools::Tools;
 use super::trusted::{self, Job};
+use super::wheel_cache::CacheScope;
 
 /// Largest constraints file that is read.
 const MAX_CONSTRAINTS: u64 = 1024 * 1024;
@@ -46,34 +51,40 @@ pub(super) struct Lists {
     pub(super) left_out: Option<String>,
 }
 
-/// Downloads what the application names, as far as its list says it plainly. True: all that it needs is in
-/// the cache now.
+/// What is in the installer's cache now.
+#[derive(Default)]
+pub(super) struct Fetched {
+    /// All that the application needs.
+    pub(super) complete: bool,
+    /// Source distributions are a part of it, and lie in this directory.
+    pub(super) sdists: Option<Mount>,
+}
+
+/// Downloads what the application names, as far as its list says it plainly. `scratch` is for what has to be
+/// built.
 pub(super) fn fetch(
     materials: &Materials<'_>,
     source: &Tree,
     tools: &Tools,
-) -> Result<bool, BuildError> {
+    scratch: &Path,
+) -> Result<Fetched, BuildError> {
     let Materials {
         context,
         detected,
         base,
         ..
     } = *materials;
-    let Context {
-        store,
-        request,
-        progress,
-    } = context;
+    let request = context.request;
     if request.network == Network::None || detected.project.uses_pip() {
-        return Ok(false);
+        return Ok(Fetched::default());
     }
     // Indexes of uv's own settings are asked by assemble, which reads them; nothing is asked elsewhere first.
     if !detected.project.is_complete() && has_uv_settings(&TreeFiles::new(source)) {
-        return Ok(false);
+        return Ok(Fetched::default());
     }
     let said = request.build_env.iter().cloned().collect();
     if pip_variables::without_index(&said) {
-        return Ok(false);
+        return Ok(Fetched::default());
     }
     let agent = detected.plan.instrument.iter();
     let agent = agent.flat_map(|agent| agent.packages(&detected.project.names()));
@@ -87,17 +98,10 @@ pub(super) fn fetch(
         .collect();
     let lists = of_lines(source, detected, &server, request, &said);
     if lists.requirements.is_empty() {
-        return Ok(false);
+        return Ok(Fetched::default());
     }
     let complete = lists.left_out.is_none();
-    let scratch = store.scratch("fetch")?;
-    let target = format!("{RUN}/fetched");
-    let requirements = format!("{RUN}/requirements.txt");
-    let constraints = format!("{RUN}/constraints.txt");
-    let python = format!("{APP_ROOT}/bin/python");
-    let uv = format!("{RUN}/tools/bin/uv");
     // What the project binds to a place is not looked for.
-    let excluded_file = format!("{RUN}/excluded.txt");
     let others = detected.project.open().into_iter();
     let others = others.flat_map(|open| open.others.iter().map(|(name, _)| name));
     let excluded: Vec<&str> = detected
@@ -107,6 +111,72 @@ pub(super) fn fetch(
         .chain(others)
         .map(String::as_str)
         .collect();
+    let run = |requirements: &str, constraints: &str, excluded: &[&str]| {
+        install(materials, tools, requirements, constraints, excluded)
+    };
+    let mut outcome = run(&lists.requirements, &lists.constraints, &excluded)?;
+    let mut sdists = Sdists::new(context, base, scratch);
+    let told = SandboxInputs::of_application(request, None);
+    if !environment::withheld(&told).is_empty() {
+        while outcome.exit != Exit::Code(0) && sdists.add(&outcome.tail, &lists)? {
+            let mut requirements = lists.requirements.clone();
+            for need in &sdists.needs {
+                requirements.push_str(need);
+                requirements.push('\n');
+            }
+            let excluded: Vec<&str> = excluded
+                .iter()
+                .copied()
+                .chain(sdists.names.iter().map(String::as_str))
+                .collect();
+            outcome = run(&requirements, &lists.constraints, &excluded)?;
+        }
+        let indexes: Vec<&str> = lists
+            .requirements
+            .lines()
+            .filter(|line| line.starts_with('-'))
+            .collect();
+        for builders in &sdists.builders {
+            if outcome.exit == Exit::Code(0) && !builders.is_empty() {
+                let lines = indexes.iter().copied();
+                let lines: Vec<&str> = lines.chain(builders.iter().map(String::as_str)).collect();
+                outcome = run(&(lines.join("\n") + "\n"), "", &[])?;
+            }
+        }
+    }
+    let complete = complete && outcome.exit == Exit::Code(0);
+    Ok(Fetched {
+        complete,
+        sdists: sdists.into_mount().filter(|_| complete),
+    })
+}
+
+/// Has uv install a list into a directory that is thrown away.
+fn install(
+    materials: &Materials<'_>,
+    tools: &Tools,
+    requirements_text: &str,
+    constraints_text: &str,
+    excluded: &[&str],
+) -> Result<Outcome, BuildError> {
+    let Materials {
+        context,
+        detected,
+        base,
+        ..
+    } = *materials;
+    let Context {
+        store,
+        request,
+        progress,
+    } = context;
+    let scratch = store.scratch("fetch")?;
+    let target = format!("{RUN}/fetched");
+    let requirements = format!("{RUN}/requirements.txt");
+    let constraints = format!("{RUN}/constraints.txt");
+    let python = format!("{APP_ROOT}/bin/python");
+    let uv = format!("{RUN}/tools/bin/uv");
+    let excluded_file = format!("{RUN}/excluded.txt");
     let excluded = excluded.join("\n");
     let mut command = vec![
         uv.as_str(),
@@ -132,8 +202,8 @@ pub(super) fn fetch(
     let job = Job {
         command: command.into_iter().map(str::to_owned).collect(),
         files: vec![
-            (requirements.clone(), lists.requirements),
-            (constraints.clone(), lists.constraints),
+            (requirements.clone(), requirements_text.to_owned()),
+            (constraints.clone(), constraints_text.to_owned()),
             (excluded_file.clone(), excluded),
         ],
         output: Some((
@@ -142,8 +212,9 @@ pub(super) fn fetch(
         )),
         defaults: &[],
     };
-    let outcome = trusted::run(context.telling(&Downloads(progress)), base, tools, job)?;
-    Ok(complete && outcome.exit == Exit::Code(0))
+    let scope = CacheScope::of(request, &detected.project.requirements.lines);
+    let downloads = Downloads(progress);
+    trusted::run(context.telling(&downloads), base, tools, &scope, job)
 }
 
 /// What the application asks for, as far as it says it plainly, and `more`.
@@ -259,7 +330,7 @@ fn lists(lines: &[Line], server: &[String], constraints: &dyn Fn(&str) -> Option
 }
 
 /// A name with extras, versions, markers and hashes, on one line.
-fn is_plain(text: &str) -> bool {
+pub(super) fn is_plain(text: &str) -> bool {
     !text.contains(['@', '/', '\\', '$', '\n', '\r'])
 }
 

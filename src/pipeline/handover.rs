@@ -9,9 +9,9 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
 use serde::{Deserialize, Serialize};
 
+use crate::beneath::open_regular;
 use crate::oci::{Descriptor, to_canonical_json};
 use crate::pod::BaseFile;
 use crate::store::Store;
@@ -35,16 +35,6 @@ struct Document {
 fn write_failed(path: &Path) -> impl FnOnce(io::Error) -> BuildError {
     let path = path.to_owned();
     move |source| BuildError::Write { path, source }
-}
-
-/// Opens a file of another step's: no link, no pipe.
-pub(super) fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(openat(CWD, path, flags, Mode::empty())?);
-    if file.metadata()?.is_file() {
-        return Ok(file);
-    }
-    Err(io::Error::other("it is not a file"))
 }
 
 /// Writes what the dependency phase of this key gave.
@@ -83,7 +73,7 @@ fn read(directory: &Path) -> Result<Document, BuildError> {
         source,
     };
     let mut bytes = Vec::new();
-    open(&path)
+    open_regular(&path)
         .and_then(|file| file.take(MAX).read_to_end(&mut bytes))
         .map_err(failed)?;
     serde_json::from_slice(&bytes).map_err(|error| failed(io::Error::other(error)))
@@ -110,7 +100,7 @@ pub(super) fn take(store: &Store, directory: &Path, key: &str) -> Result<Depende
             path: path.clone(),
             source,
         };
-        let file = open(&path).map_err(failed)?;
+        let file = open_regular(&path).map_err(failed)?;
         let mut blob = store.blob_writer()?;
         io::copy(&mut file.take(descriptor.size()), &mut blob).map_err(failed)?;
         blob.commit(Some(descriptor.digest()))?;

@@ -502,6 +502,31 @@ impl Locked {
     }
 }
 
+/// Fetches the newest file of a name that its index has and that is asked for; `None` where it has none.
+pub(super) fn fetch_newest(
+    store: &Store,
+    wanted: &FromIndex,
+    target: &Target,
+    source: &Indexes,
+    directory: &Path,
+    progress: &dyn Progress,
+) -> Result<Option<PathBuf>, BuildError> {
+    let offered = source.offered(&wanted.index, &wanted.name, target.full_version())?;
+    let Some((version, file)) = newest(wanted, &offered, target) else {
+        return Ok(None);
+    };
+    let path = directory.join(&file.name);
+    let chosen = Chosen {
+        name: wanted.name.clone(),
+        version,
+        file,
+        indexes: vec![wanted.index.clone()],
+        subdirectory: None,
+    };
+    fetch(&[&chosen], store, source, directory, progress)?;
+    Ok(Some(path))
+}
+
 fn fetch(
     wanted: &[&Chosen],
     store: &Store,

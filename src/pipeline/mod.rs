@@ -72,6 +72,7 @@ mod runtime_image;
 pub mod s2i;
 mod sandbox_inputs;
 mod sandbox_reasons;
+mod sdists;
 mod secrets;
 mod settle;
 mod share;

@@ -1,6 +1,7 @@
 //! What a source tree has in it that goes wrong in the field: pointers of git-lfs in place of files, a
 //! virtual environment that git tracks, scripts with Windows line ends, an `app.sh` that may not be run, a
-//! README that the build needs and that is left out. Each is named before anything is built.
+//! README that the build needs and that is left out; files that another builder would act on. Each is named
+//! before anything is built.
 
 use std::path::{Path, PathBuf};
 
@@ -18,10 +19,77 @@ pub(super) fn warnings(tree: &Tree) -> Vec<String> {
         scripts(tree),
         program(tree),
         readme(tree),
+        second_list(tree),
     ]
     .into_iter()
     .flatten()
+    .chain(of_other_builders(tree))
     .collect()
+}
+
+/// What Heroku and repo2docker run or read, and this build does not.
+fn of_other_builders(tree: &Tree) -> Vec<String> {
+    const HOOK: &str = "is not run; .warpdrive/action_hooks/build is run in the build";
+    const FILES: [(&str, &str); 8] = [
+        ("bin/pre_compile", HOOK),
+        ("bin/post_compile", HOOK),
+        ("postBuild", HOOK),
+        ("binder/postBuild", HOOK),
+        (".binder/postBuild", HOOK),
+        (
+            "nltk.txt",
+            "is not read; .warpdrive/action_hooks/build can fetch the data: python -m nltk.downloader -d nltk_data NAME",
+        ),
+        (
+            "package-list.txt",
+            "is a list of conda's and is not read; what PyPI has belongs into requirements.txt",
+        ),
+        (
+            "install.R",
+            "is not run; a builder has Python and nothing of R",
+        ),
+    ];
+    FILES
+        .iter()
+        .filter(|(path, _)| is_file(tree, path))
+        .map(|(path, why)| format!("{path} {why}"))
+        .collect()
+}
+
+fn is_file(tree: &Tree, path: &str) -> bool {
+    let path = Path::new(path);
+    tree.entries()
+        .iter()
+        .any(|entry| entry.path == path && matches!(entry.kind, SourceKind::File { .. }))
+}
+
+/// A manager's list without a lock, beside the `requirements.txt` that is gone by.
+fn second_list(tree: &Tree) -> Option<String> {
+    if !is_file(tree, "requirements.txt") {
+        return None;
+    }
+    let project = read(tree, Path::new("pyproject.toml")).unwrap_or_default();
+    let project: toml::Table =
+        toml::from_str(&String::from_utf8_lossy(&project)).unwrap_or_default();
+    let tool = |name: &str| project.get("tool")?.get(name);
+    if tool("warpdrive").is_some_and(|tool| {
+        tool.get("dependencies").is_some() || tool.get("requirements").is_some()
+    }) {
+        return None;
+    }
+    let poetry = tool("poetry").and_then(|poetry| poetry.get("dependencies")?.as_table());
+    let asks = poetry.is_some_and(|table| table.keys().any(|name| name != "python"));
+    let other = if is_file(tree, "Pipfile") && !is_file(tree, "Pipfile.lock") {
+        "Pipfile"
+    } else if asks && !is_file(tree, "poetry.lock") {
+        "[tool.poetry.dependencies] of pyproject.toml"
+    } else {
+        return None;
+    };
+    Some(format!(
+        "requirements.txt is installed from, and {other} is not; delete one of the two, or write \
+         dependencies = \"pip\" into [tool.warpdrive] of pyproject.toml"
+    ))
 }
 
 fn read(tree: &Tree, path: &Path) -> Option<Vec<u8>> {
@@ -191,6 +259,34 @@ mod tests {
 
     use super::*;
     use crate::source::{CollectOptions, collect};
+
+    #[test]
+    fn what_others_would_read_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = directory.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let said = || warnings(&collect(directory.path(), &CollectOptions::default()).unwrap());
+        write("requirements.txt", "flask\n");
+        write(
+            "pyproject.toml",
+            "[tool.poetry.dependencies]\npython = '*'\n",
+        );
+        assert_eq!(said(), Vec::<String>::new());
+        write("bin/post_compile", "#!/bin/sh\n");
+        write("nltk.txt", "city_database\n");
+        write(
+            "pyproject.toml",
+            "[tool.poetry.dependencies]\nflask = '*'\n",
+        );
+        insta::assert_snapshot!(said().join("\n"), @"");
+        write("Pipfile", "[packages]\n");
+        assert!(said()[0].contains("and Pipfile is not"), "{:?}", said());
+        write("pyproject.toml", "[tool.warpdrive]\ndependencies = 'pip'\n");
+        assert_eq!(said().len(), 2, "{:?}", said());
+    }
 
     #[test]
     fn each_is_named() {

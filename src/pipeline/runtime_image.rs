@@ -76,8 +76,8 @@ pub(super) fn wish(
 /// The image that the application runs on where that is not the one that it was built on.
 pub(super) struct RunsOn {
     pub(super) image: Option<Base>,
-    /// It was chosen here, and what the application was built on would do as well.
-    pub(super) is_twin: bool,
+    /// It was chosen here, and this one would do as well.
+    pub(super) instead: Option<Base>,
     pub(super) because: String,
 }
 
@@ -151,7 +151,7 @@ impl Choice<'_> {
             let added = self.with_libraries(phase1, &named)?;
             return Ok(RunsOn {
                 image: Some(added.unwrap_or(named)),
-                is_twin: false,
+                instead: None,
                 because: "this image was asked for".into(),
             });
         }
@@ -164,7 +164,7 @@ impl Choice<'_> {
         let added = self.with_libraries(phase1, otherwise)?;
         Ok(RunsOn {
             image: added.or(own),
-            is_twin: false,
+            instead: None,
             because,
         })
     }
@@ -245,7 +245,7 @@ impl Choice<'_> {
         audit_gate::builder(self.context, &twin)?;
         Ok(Twin::Taken(RunsOn {
             image: Some(twin),
-            is_twin: !self.packages.has_more_to_build(),
+            instead: Some(otherwise.clone()),
             because,
         }))
     }
@@ -347,6 +347,7 @@ impl Choice<'_> {
         if request.harden {
             added.harden(store, &request.budget)?;
         }
+        audit_gate::builder(self.context, &added)?;
         libraries::missing(store, phase1, &added)?.tell(&added.reference, progress);
         Ok(Some(added))
     }

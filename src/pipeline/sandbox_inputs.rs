@@ -131,7 +131,7 @@ fn for_sandboxes(host: &BTreeMap<String, String>) -> BTreeMap<String, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::layer::{Budget, Compression};
     use crate::pipeline::request::AuditGate;
@@ -142,7 +142,8 @@ mod tests {
         pairs.map(|(a, b)| ((*a).into(), (*b).into())).collect()
     }
 
-    fn request() -> Request {
+    /// A request with something of each kind.
+    pub(in super::super) fn request() -> Request {
         Request {
             name: "app".parse().unwrap(),
             source: SourceRequest::new(Origin::parse(".").unwrap()),

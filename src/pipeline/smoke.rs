@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::app::advice::Advice;
 use crate::builder::{APP_GID, APP_ROOT, APP_UID, contents};
 use crate::progress::{Progress, printable};
-use crate::sandbox::{Exit, Io, Limits, Mount, Network, Root, Spec};
+use crate::sandbox::{Exit, Io, Limits, Mount, Network, Root, Spec, Upper};
 
 use super::error::BuildError;
 use super::place::{Place, Reach};
@@ -29,6 +29,8 @@ struct Answer {
     remedies: Vec<String>,
     tail: Vec<String>,
     note: Option<String>,
+    /// What could not be written because the root is read-only.
+    read_only: Option<String>,
 }
 
 /// How the in-image tool begins to say that a library is missing, and goes on behind its name.
@@ -37,22 +39,64 @@ const LIBRARY: (&str, &str) = ("The system library ", " is not in the image.");
 /// Asks the in-image tool. `lowers` is the image's file system, the uppermost layer first, `base` what of
 /// it is the image's that the application runs on; `env` the
 /// variables of its configuration and those of the build; `redact` takes secrets out of what is shown.
+/// An application that writes into its root is loaded once more, with `writable` over it: it starts where
+/// the root is not read-only, which most containers' are not.
 pub(super) fn gate(
     lowers: Vec<PathBuf>,
     base: &[PathBuf],
     env: Vec<(String, String)>,
-    mut limits: Limits,
+    limits: Limits,
     place: &Place,
+    writable: impl FnOnce() -> Result<Upper, BuildError>,
     redact: &dyn Fn(&str) -> String,
     progress: &dyn Progress,
 ) -> Result<(), BuildError> {
+    let clean = |text: &str| {
+        let lines: Vec<String> = text.lines().map(printable).collect();
+        redact(&lines.join("\n"))
+    };
+    let root = |upper| Root {
+        lowers: lowers.clone(),
+        writable_only: None,
+        upper,
+    };
+    let mut answer = ask(root(None), env.clone(), limits.clone(), place)?;
+    if let Some(path) = answer.read_only.take()
+        && matches!(place, Place::Sandbox)
+    {
+        answer = ask(root(Some(writable()?)), env, limits, place)?;
+        if answer.title.is_none() {
+            progress.warning(&clean(&format!(
+            "the application writes {path} when it is loaded: it cannot start with a read-only root \
+             (readOnlyRootFilesystem in Kubernetes, --read-only); let it write below /tmp, or mount a volume there"
+            )));
+        }
+    }
+    if let Some(note) = &answer.note {
+        progress.warning(&clean(note));
+    }
+    let Some(title) = answer.title.clone() else {
+        return Ok(());
+    };
+    name_the_package(&mut answer, base);
+    Err(BuildError::Smoke(Box::new(Advice {
+        title: clean(&title),
+        causes: answer.causes.iter().map(|text| clean(text)).collect(),
+        remedies: answer.remedies.iter().map(|text| clean(text)).collect(),
+        tail: answer.tail.iter().map(|text| clean(text)).collect(),
+    })))
+}
+
+/// Has the in-image tool load the application.
+fn ask(
+    root: Root,
+    env: Vec<(String, String)>,
+    mut limits: Limits,
+    place: &Place,
+) -> Result<Answer, BuildError> {
     limits.timeout = Some(limits.timeout.map_or(LIMIT, |given| given.min(LIMIT)));
     let spec = Spec {
-        root: Root {
-            lowers,
-            writable_only: None,
-            upper: None,
-        },
+        root,
         // As a container has it: many imports make temporary files.
         mounts: vec![Mount::Tmpfs {
             target: "/tmp".into(),
@@ -100,28 +144,10 @@ pub(super) fn gate(
     if exit == Exit::Interrupted {
         return Err(BuildError::Interrupted);
     }
-    let answer: Answer = serde_json::from_slice(&answer).unwrap_or_else(|_| Answer {
+    Ok(serde_json::from_slice(&answer).unwrap_or_else(|_| Answer {
         note: Some("the image gave no answer when it was asked whether it can start".to_owned()),
         ..Answer::default()
-    });
-    let clean = |text: &str| {
-        let lines: Vec<String> = text.lines().map(printable).collect();
-        redact(&lines.join("\n"))
-    };
-    if let Some(note) = &answer.note {
-        progress.warning(&clean(note));
-    }
-    let Some(title) = answer.title.clone() else {
-        return Ok(());
-    };
-    let mut answer = answer;
-    name_the_package(&mut answer, base);
-    Err(BuildError::Smoke(Box::new(Advice {
-        title: clean(&title),
-        causes: answer.causes.iter().map(|text| clean(text)).collect(),
-        remedies: answer.remedies.iter().map(|text| clean(text)).collect(),
-        tail: answer.tail.iter().map(|text| clean(text)).collect(),
-    })))
+    }))
 }
 
 /// Where a library is missing: the package of the image's own Debian release that has it.

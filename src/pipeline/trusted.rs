@@ -1,7 +1,7 @@
 //! A sandbox in which nobody's code runs but that of the pinned installer and of the base image's
 //! Python: no source, no variable, no secret and no configuration file of the application.
 //!
-//! So it may fill the wheel cache that all builds on this base image share, and what is installed in
+//! So it may fill the wheel cache that builds on this base image share ([`super::wheel_cache`]), and what is installed in
 //! it may be shared as well, and the logins of the host's package indexes are seen here alone.
 
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use super::error::BuildError;
 use super::network::Code;
 use super::sandbox_inputs::SandboxInputs;
 use super::tools::Tools;
-use super::wheel_cache::wheel_cache;
+use super::wheel_cache::{CacheScope, wheel_cache};
 
 /// What is run there.
 pub(super) struct Job {
@@ -36,6 +36,7 @@ pub(super) fn run(
     context: Context<'_>,
     base: &Base,
     tools: &Tools,
+    scope: &CacheScope,
     job: Job,
 ) -> Result<Outcome, BuildError> {
     let Context {
@@ -44,7 +45,7 @@ pub(super) fn run(
         progress,
     } = context;
     let inputs = SandboxInputs::of_shared_stage(request);
-    let cache = WheelCache::Shared(wheel_cache(store, base, IdMode::current())?);
+    let cache = WheelCache::Shared(wheel_cache(store, base, IdMode::current(), scope)?);
     let mut mounts = environment::mounts(&inputs, tools, cache)?;
     if let Some((source, target)) = job.output {
         mounts.push(Mount::Bind {

@@ -301,10 +301,10 @@ fn build_in<'scope, 'env: 'scope>(
     };
     let chosen = runs_on.as_ref().and_then(|chosen| chosen.image.as_ref());
     let runtime = chosen.unwrap_or(materials.runtime);
-    let is_twin = runs_on.as_ref().is_some_and(|chosen| chosen.is_twin);
+    let instead = runs_on.as_ref().and_then(|chosen| chosen.instead.as_ref());
     let with_assets = Materials {
         runtime,
-        on_builder: is_twin.then_some(&base),
+        on_builder: instead,
         ..with_assets
     };
     timings.step("libraries");

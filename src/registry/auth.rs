@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use serde::Deserialize;
 
+use super::agent::Agent;
 use super::challenge;
 use super::credential::{Credential, Secret};
 use super::credentials::Found;
@@ -19,7 +20,6 @@ use super::detail::detail;
 use super::error::{Denied, Detail, RegistryError, tame};
 use super::http::{Method, Payload, Request, Response, Url, Watch, authority, shown};
 use super::progress::Progress;
-use super::session::Client;
 
 /// What a token lasts at the least, and when the server does not say (docs.docker.com, "Token
 /// Authentication": "a token should never be returned with less than 60 seconds to live"). One that the
@@ -67,7 +67,7 @@ pub(crate) struct Authorization {
 
 /// For whom and for what a login is needed.
 pub(crate) struct Purpose<'a> {
-    pub client: &'a Client,
+    pub agent: &'a Agent,
     pub host: &'a str,
     pub base: &'a Url,
     pub repository: &'a str,
@@ -84,7 +84,7 @@ impl Auth {
     /// Takes in the challenge of a 401. Says whether it can be answered.
     pub(crate) fn learn(
         &self,
-        client: &Client,
+        agent: &Agent,
         host: &str,
         base: &Url,
         response: &Response<'_>,
@@ -98,7 +98,7 @@ impl Auth {
         let way = if let Some(bearer) = find("bearer") {
             let realm = bearer.parameters.get("realm").map_or("", String::as_str);
             Way::Bearer {
-                realm: self::realm(client, host, base, realm)?,
+                realm: self::realm(agent, host, base, realm)?,
                 service: bearer.parameters.get("service").cloned(),
             }
         } else if find("basic").is_some() {
@@ -119,7 +119,7 @@ impl Auth {
         response: &Response<'_>,
         sent: Option<&Authorization>,
     ) -> Result<bool, RegistryError> {
-        if !self.learn(purpose.client, purpose.host, purpose.base, response)? {
+        if !self.learn(purpose.agent, purpose.host, purpose.base, response)? {
             return Ok(false);
         }
         let Some(sent) = sent else {
@@ -141,7 +141,7 @@ impl Auth {
 
     /// Whether tokens are fetched for this purpose, rather than given by the user.
     fn fetches(&self, purpose: &Purpose<'_>) -> bool {
-        let login = self.login(purpose.client, purpose.host, purpose.repository);
+        let login = self.login(purpose.agent, purpose.host, purpose.repository);
         !matches!(
             login.unwrap_or_default().credential,
             Some(Credential::RegistryToken(_))
@@ -168,7 +168,7 @@ impl Auth {
     /// The login of a repository, looked up once.
     pub(crate) fn login(
         &self,
-        client: &Client,
+        agent: &Agent,
         host: &str,
         repository: &str,
     ) -> Result<Found, RegistryError> {
@@ -176,7 +176,7 @@ impl Auth {
         if let Some(found) = logins.get(repository) {
             return Ok(found.clone());
         }
-        let found = client.credentials.find(host, repository)?;
+        let found = agent.credentials.find(host, repository)?;
         logins.insert(repository.to_owned(), found.clone());
         Ok(found)
     }
@@ -190,7 +190,7 @@ impl Auth {
         let Some(way) = lock(&self.way).clone() else {
             return Ok(None);
         };
-        let login = self.login(purpose.client, purpose.host, purpose.repository)?;
+        let login = self.login(purpose.agent, purpose.host, purpose.repository)?;
         let user = login.credential.as_ref().map(|c| tame(c.user(), 100));
         if let Some(Credential::RegistryToken(token)) = &login.credential {
             let value = bearer(token);
@@ -270,7 +270,7 @@ impl Auth {
             ..Watch::NONE
         };
         let asked = purpose
-            .client
+            .agent
             .http
             .send(&Request::get(url), Some(value), &watch)?;
         // A lost connection says nothing of the login; what comes next does.
@@ -352,7 +352,7 @@ fn bearer(token: &Secret) -> Secret {
 }
 
 /// Checks where a registry wants the login sent to.
-fn realm(client: &Client, host: &str, base: &Url, text: &str) -> Result<Url, RegistryError> {
+fn realm(agent: &Agent, host: &str, base: &Url, text: &str) -> Result<Url, RegistryError> {
     let refuse = |problem: String| RegistryError::Challenge {
         host: host.to_owned(),
         problem,
@@ -365,7 +365,7 @@ fn realm(client: &Client, host: &str, base: &Url, text: &str) -> Result<Url, Reg
     })?;
     let trusted = match url.scheme() {
         "https" => true,
-        "http" => base.scheme() == "http" && client.http.may_be_plain(&url),
+        "http" => base.scheme() == "http" && agent.http.may_be_plain(&url),
         _ => false,
     };
     if !trusted {
@@ -426,7 +426,7 @@ fn fetch(
     };
     let sent = authorization.is_some() || matches!(request.payload, Payload::Bytes(_));
     let mut response = purpose
-        .client
+        .agent
         .repeat(&request, authorization.as_ref(), purpose.progress)
         .map_err(|error| (error, 0))?;
     let status = response.status();
@@ -515,7 +515,7 @@ mod tests {
 
     #[test]
     fn a_login_goes_to_an_encrypted_token_server_only() {
-        let client = Client::for_tests();
+        let agent = Agent::for_tests();
         let https = Url::parse("https://reg.example/").unwrap();
         let http = Url::parse("http://127.0.0.1:5000/").unwrap();
         for (base, text, good) in [
@@ -530,7 +530,7 @@ mod tests {
             (&https, "", false),
         ] {
             assert_eq!(
-                realm(&client, "h", base, text).is_ok(),
+                realm(&agent, "h", base, text).is_ok(),
                 good,
                 "{base} {text}"
             );

@@ -36,7 +36,9 @@ impl Client {
     pub fn fetch_file(&self, url: &str, max_bytes: u64) -> Result<Option<Vec<u8>>, RegistryError> {
         let url = parse(url)?;
         let what = shown(&url);
-        let mut response = self.repeat(&Request::get(url).even_plain().public(), None, &Silent)?;
+        let mut response =
+            self.agent
+                .repeat(&Request::get(url).even_plain().public(), None, &Silent)?;
         match response.status() {
             200 | 201 => {}
             404 | 410 => return Ok(None),
@@ -67,7 +69,7 @@ impl Client {
             .header("content-type", "application/json")
             .payload(Payload::Bytes(body.to_vec()))
             .even_plain();
-        let mut response = self.repeat(&request, None, &Silent)?;
+        let mut response = self.agent.repeat(&request, None, &Silent)?;
         let status = response.status();
         if (200..300).contains(&status) {
             return Ok(());

@@ -49,7 +49,7 @@ impl Client {
         };
         Ok(Daemon {
             client: self,
-            connection: self.http.unix_client(&socket)?,
+            connection: self.agent.http.unix_client(&socket)?,
             socket,
         })
     }
@@ -83,6 +83,7 @@ impl Daemon<'_> {
             .body(reader_body(archive, Arc::clone(&counter)));
         let mut response = self
             .client
+            .agent
             .http
             .drive(&url, request, IDLE, &counter, &Watch::NONE)
             .map_err(|failure| self.lost(&failure))?;
@@ -114,6 +115,7 @@ impl Daemon<'_> {
         let counter = AtomicU64::new(0);
         let mut response = self
             .client
+            .agent
             .http
             .drive(
                 &url,

@@ -40,7 +40,7 @@ impl Client {
         let what = shown(&url);
         let mut into = Sha256Writer::new(into);
         let mut received = 0;
-        let mut tries = Tries::new(&self.retry);
+        let mut tries = Tries::new(&self.agent.retry);
         loop {
             let before = received;
             let Some(reason) = self.rest(&url, &what, max_bytes, &mut into, &mut received)? else {
@@ -82,7 +82,7 @@ impl Client {
         if *received > 0 {
             request = request.header("range", format!("bytes={received}-"));
         }
-        let mut response = self.repeat(&request, None, &Silent)?;
+        let mut response = self.agent.repeat(&request, None, &Silent)?;
         let mut skip = match response.status() {
             200 => *received,
             206 => 0,
@@ -138,7 +138,7 @@ impl Client {
     ) -> Result<Page, RegistryError> {
         let url = parse(url)?;
         let what = shown(&url);
-        let mut response = self.repeat(
+        let mut response = self.agent.repeat(
             &Request::get(url).header("accept", accept).even_plain(),
             None,
             &Silent,

@@ -126,6 +126,8 @@ pub(crate) struct Failure {
     /// The other side ended the connection without an answer, as it does with one that it has kept open
     /// for long enough.
     pub closed: bool,
+    /// It did so before anything of the request was sent.
+    pub unsent: bool,
 }
 
 impl Failure {
@@ -157,6 +159,9 @@ pub(crate) struct Certificates {
     pub authorities: Vec<PathBuf>,
 }
 
+/// What a client that is kept is for: an authority, by https or not, for public addresses only or not.
+type Kept = (String, bool, bool);
+
 /// The connections and the runtime that drives them.
 pub(crate) struct Http {
     runtime: tokio::runtime::Runtime,
@@ -167,8 +172,7 @@ pub(crate) struct Http {
     patience: Patience,
     /// When the user's own limit is over, and what it was.
     end: Option<(Instant, Duration)>,
-    /// By authority, whether it is for https, and whether it is for public addresses only.
-    clients: Mutex<HashMap<(String, bool, bool), reqwest::Client>>,
+    clients: Mutex<HashMap<Kept, reqwest::Client>>,
 }
 
 impl Http {
@@ -234,6 +238,7 @@ impl Http {
             ),
             connecting: false,
             closed: false,
+            unsent: false,
         })
     }
 
@@ -252,9 +257,23 @@ impl Http {
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
+        let client = self.built(url, public, reqwest::tls::Version::TLS_1_3)?;
+        clients.insert(key, client.clone());
+        Ok(client)
+    }
+
+    /// A new client for `url` that speaks TLS up to this version.
+    fn built(
+        &self,
+        url: &Url,
+        public: bool,
+        newest: reqwest::tls::Version,
+    ) -> Result<reqwest::Client, RegistryError> {
+        let authority = authority(url);
         let mut builder = reqwest::Client::builder()
             .user_agent(&self.user_agent)
             .redirect(reqwest::redirect::Policy::none())
+            .tls_version_max(newest)
             .connect_timeout(CONNECT_TIMEOUT);
         if public {
             builder = local::refuse(builder, url).ok_or_else(|| RegistryError::Url {
@@ -282,12 +301,34 @@ impl Http {
             builder = builder.tls_danger_accept_invalid_certs(true);
         }
         builder = certificates::add(builder, &self.certificates.dirs, &authority)?;
-        let client = builder.build().map_err(|error| RegistryError::Url {
-            url: authority.clone(),
+        builder.build().map_err(|error| RegistryError::Url {
+            url: authority,
             problem: format!("no TLS client can be made for it: {}", causes(&error)),
-        })?;
-        clients.insert(key, client.clone());
-        Ok(client)
+        })
+    }
+
+    /// Why the other side closed a new connection before the request was sent. In TLS 1.3 a server
+    /// refuses a client's certificate after the handshake, and the client may see only that the
+    /// connection is closed (RFC 8446, section 4.4.2.4). In TLS 1.2 the handshake itself fails, so one
+    /// request that holds nothing asks there.
+    fn why_closed(&self, request: &Request, url: &Url, failure: Failure) -> Failure {
+        if !(failure.unsent && url.scheme() == "https") {
+            return failure;
+        }
+        let Ok(client) = self.built(url, request.public, reqwest::tls::Version::TLS_1_2) else {
+            return failure;
+        };
+        let asked = self.drive(
+            url,
+            client.head(url.clone()),
+            self.patience.idle,
+            &AtomicU64::new(0),
+            &Watch::NONE,
+        );
+        match asked {
+            Err(told) if told.kind == Unreachable::ClientCertificate => told,
+            _ => failure,
+        }
     }
 
     /// A client that speaks to a Unix socket, whatever host is asked for.
@@ -331,7 +372,7 @@ impl Http {
             let headers = headers(request, authorization.filter(|_| home))?;
             let response = match self.exchange(&client, request, &url, headers, watch) {
                 Ok(response) => response,
-                Err(failure) => return Ok(Err(failure)),
+                Err(failure) => return Ok(Err(self.why_closed(request, &url, failure))),
             };
             let status = response.status();
             let follow = matches!(status, 301 | 302 | 303 | 307 | 308)
@@ -729,6 +770,7 @@ fn too_slow(url: &Url, received: u64, waited: Duration) -> Failure {
         ),
         connecting: false,
         closed: false,
+        unsent: false,
     }
 }
 
@@ -739,6 +781,7 @@ fn timeout(url: &Url, idle: Duration) -> Failure {
         cause: format!("nothing happened for {} seconds", idle.as_secs()),
         connecting: false,
         closed: false,
+        unsent: false,
     }
 }
 
@@ -762,17 +805,21 @@ fn failure(url: &Url, error: reqwest::Error) -> Failure {
         None if connecting => kind_of(&error, &text),
         None => Unreachable::Broken,
     };
-    let closed = !connecting
-        && kind == Unreachable::Broken
-        && ["connection closed", "reset by peer", "broken pipe"]
-            .iter()
-            .any(|sign| text.to_ascii_lowercase().contains(sign));
+    let says = |signs: &[&str]| {
+        let text = text.to_ascii_lowercase();
+        signs.iter().any(|sign| text.contains(sign))
+    };
+    let broken = !connecting && kind == Unreachable::Broken;
+    // reqwest passes on no more than hyper's words for it.
+    let unsent = broken && says(&["operation was canceled", "channel closed"]);
+    let closed = unsent || broken && says(&["connection closed", "reset by peer", "broken pipe"]);
     Failure {
         host: authority(url),
         kind,
         cause: text,
         connecting,
         closed,
+        unsent,
     }
 }
 

@@ -42,7 +42,7 @@ impl super::session::Repository<'_> {
     fn verify(&self, user: &str, password: &Secret) -> Result<bool, RegistryError> {
         let (host, base, auth) = self.parts();
         let purpose = Purpose {
-            client: self.client,
+            agent: &self.client.agent,
             host,
             base,
             repository: "",

@@ -17,6 +17,7 @@
 //! Whatever a registry says is taken as hostile: sizes are bounded, digests verified, texts tamed,
 //! and a login goes nowhere but to the registry it is for and to its token server.
 
+mod agent;
 mod attach;
 mod auth;
 mod blobs;

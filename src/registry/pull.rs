@@ -312,8 +312,9 @@ impl Download<'_> {
             direction: Direction::In,
         });
         let client = self.repository.client;
-        let mut tries = Tries::new(&client.retry);
-        let end = Instant::now() + client.retry.limit + Duration::from_secs(size / LEAST_PACE);
+        let mut tries = Tries::new(&client.agent.retry);
+        let end =
+            Instant::now() + client.agent.retry.limit + Duration::from_secs(size / LEAST_PACE);
         let mut resumed = sink.received() > 0;
         while sink.received() < size {
             let before = sink.received();
@@ -335,6 +336,7 @@ impl Download<'_> {
             }
             let again = Instant::now() < end
                 && client
+                    .agent
                     .try_again(&mut tries, (&what, &reason, None), self.progress, self.stop)
                     .map_err(fresh)?;
             if !again {

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use super::agent::Agent;
 use super::auth::{Auth, Purpose};
 use super::certificates;
 use super::configuration::Configuration;
-use super::credential::Secret;
 use super::credentials::Credentials;
 use super::detail::detail;
 use super::error::{Denied, RegistryError, Unreachable, tame};
@@ -83,9 +83,7 @@ impl Default for ClientOptions {
 
 /// Speaks to registries. Synchronous; several threads may use one client.
 pub struct Client {
-    pub(super) http: Http,
-    pub(super) credentials: Credentials,
-    pub(super) retry: Retry,
+    pub(super) agent: Agent,
     pub(super) jobs: Option<usize>,
     pub(super) chunk_size: Option<u64>,
     pub(super) platform: Option<String>,
@@ -138,19 +136,21 @@ impl Client {
         let configuration = Configuration::load(&variable)?;
         insecure.extend(configuration.insecure_hosts());
         Ok(Self {
-            http: Http::new(
-                concat!("warpdrive/", env!("CARGO_PKG_VERSION")),
-                insecure,
-                Certificates {
-                    dirs: options.certificate_dirs,
-                    authorities: options.authorities,
-                },
-                Proxies::new(&|name| std::env::var(name).ok()),
-                options.patience,
-                options.limit,
-            )?,
-            credentials,
-            retry: options.retry,
+            agent: Agent {
+                http: Http::new(
+                    concat!("warpdrive/", env!("CARGO_PKG_VERSION")),
+                    insecure,
+                    Certificates {
+                        dirs: options.certificate_dirs,
+                        authorities: options.authorities,
+                    },
+                    Proxies::new(&|name| std::env::var(name).ok()),
+                    options.patience,
+                    options.limit,
+                )?,
+                credentials,
+                retry: options.retry,
+            },
             jobs: options.jobs.map(|jobs| jobs.clamp(1, MAX_JOBS)),
             chunk_size: options.chunk_size,
             platform: options.platform,
@@ -160,19 +160,9 @@ impl Client {
     }
 
     #[cfg(test)]
-    pub(super) fn for_tests() -> Self {
+    fn for_tests() -> Self {
         Self {
-            http: Http::new(
-                "test",
-                Vec::new(),
-                Certificates::default(),
-                Proxies::default(),
-                Patience::default(),
-                None,
-            )
-            .unwrap(),
-            credentials: Credentials::default(),
-            retry: Retry::default(),
+            agent: Agent::for_tests(),
             jobs: Some(1),
             chunk_size: None,
             platform: None,
@@ -236,15 +226,15 @@ impl Client {
         {
             return Ok(host);
         }
-        let plain = self.http.may_be_plain(&base);
+        let plain = self.agent.http.may_be_plain(&base);
         let mut tries = Tries::new(&Retry {
-            attempts: self.retry.attempts.min(3),
-            ..self.retry
+            attempts: self.agent.retry.attempts.min(3),
+            ..self.agent.retry
         });
         let mut hurried = false;
         loop {
             let request = Request::get(join(&base, "v2/")?);
-            let failure = match self.http.send(&request, None, &watch)? {
+            let failure = match self.agent.http.send(&request, None, &watch)? {
                 Ok(response) => {
                     let asked = retry::retry_after(response.header("retry-after"));
                     // Whatever else it answers, the next request says more.
@@ -257,12 +247,12 @@ impl Client {
                             reason: &format!("it answered {}", response.status()),
                             wait,
                         });
-                        pause(self.at_most(wait), None);
+                        pause(self.agent.at_most(wait), None);
                         continue;
                     }
                     let host = Host::new(name, base);
                     if response.status() == 401 && same_origin(&response.url, &host.base) {
-                        host.auth.learn(self, name, &host.base, &response)?;
+                        host.auth.learn(&self.agent, name, &host.base, &response)?;
                     }
                     return Ok(host);
                 }
@@ -299,13 +289,8 @@ impl Client {
                 reason: &failure.cause,
                 wait,
             });
-            pause(self.at_most(wait), None);
+            pause(self.agent.at_most(wait), None);
         }
-    }
-
-    /// A wait, cut at the user's own limit.
-    fn at_most(&self, wait: Duration) -> Duration {
-        self.http.left().map_or(wait, |left| wait.min(left))
     }
 
     /// A registry of this machine that answers without TLS as registries do. Nobody listens in
@@ -317,91 +302,13 @@ impl Client {
         watch: &Watch<'_>,
     ) -> Result<Option<Host>, RegistryError> {
         let request = Request::get(join(&base, "v2/")?);
-        match self.http.send(&request, None, watch)? {
+        match self.agent.http.send(&request, None, watch)? {
             // One that sends everybody on to https is not it.
             Ok(response) if response.status() == 200 && same_origin(&response.url, &base) => {
                 Ok(Some(Host::new(name, base)))
             }
             _ => Ok(None),
         }
-    }
-
-    /// A request outside of any repository, repeated while it fails in a way that may pass.
-    pub(super) fn repeat(
-        &self,
-        request: &Request,
-        authorization: Option<&Secret>,
-        progress: &dyn Progress,
-    ) -> Result<Response<'_>, RegistryError> {
-        let watch = Watch {
-            progress,
-            ..Watch::NONE
-        };
-        let mut tries = Tries::new(&self.retry);
-        let mut hurried = false;
-        loop {
-            let outcome = self.http.send(request, authorization, &watch)?;
-            if let Err(failure) = &outcome
-                && failure.closed
-                && !hurried
-            {
-                hurried = true;
-                continue;
-            }
-            if let Some(wait) = self.again(&mut tries, &outcome, progress)? {
-                pause(wait, None);
-                continue;
-            }
-            return Ok(outcome?);
-        }
-    }
-
-    /// How long to wait before the same is tried again; `None` when it should not be.
-    fn again(
-        &self,
-        tries: &mut Tries,
-        outcome: &Result<Response<'_>, Failure>,
-        progress: &dyn Progress,
-    ) -> Result<Option<Duration>, RegistryError> {
-        let (what, reason, asked) = match outcome {
-            Ok(response) if retry::is_transient(response.status()) => (
-                super::http::authority(&response.url),
-                format!("it answered {}", response.status()),
-                retry::retry_after(response.header("retry-after")),
-            ),
-            Err(failure) if failure.may_pass() => {
-                (failure.host.clone(), failure.cause.clone(), None)
-            }
-            _ => return Ok(None),
-        };
-        let Some(wait) = tries.next(&what, asked)? else {
-            return Ok(None);
-        };
-        progress.event(&Event::Retry {
-            what: &what,
-            reason: &reason,
-            wait,
-        });
-        Ok(Some(self.at_most(wait)))
-    }
-
-    /// Tells of a failed try, and waits for the next one. False: it is given up.
-    pub(super) fn try_again(
-        &self,
-        tries: &mut Tries,
-        (what, reason, asked): (&str, &str, Option<Duration>),
-        progress: &dyn Progress,
-        stop: &Stop,
-    ) -> Result<bool, RegistryError> {
-        if self.http.left().is_some_and(|left| left.is_zero()) {
-            return Ok(false);
-        }
-        let Some(wait) = tries.next(what, asked)? else {
-            return Ok(false);
-        };
-        progress.event(&Event::Retry { what, reason, wait });
-        pause(self.at_most(wait), Some(stop));
-        Ok(true)
     }
 
     /// How many blobs travel at once: as many as the user says, else more of small ones, whose time is
@@ -525,7 +432,7 @@ impl<'c> Repository<'c> {
             name, base, auth, ..
         } = &*self.host;
         let purpose = Purpose {
-            client: self.client,
+            agent: &self.client.agent,
             host: name,
             base,
             repository: &self.name,
@@ -539,7 +446,7 @@ impl<'c> Repository<'c> {
         };
         let home = same_origin(&request.url, base);
         let reads = matches!(request.method, Method::GET | Method::HEAD);
-        let mut tries = Tries::new(&self.client.retry);
+        let mut tries = Tries::new(&self.client.agent.retry);
         let (mut renewed, mut sent_on, mut hurried) = (false, false, false);
         loop {
             let authorization = if home {
@@ -548,7 +455,7 @@ impl<'c> Repository<'c> {
                 None
             };
             let value = authorization.as_ref().map(|found| &found.value);
-            let mut outcome = self.client.http.send(request, value, &watch)?;
+            let mut outcome = self.client.agent.http.send(request, value, &watch)?;
             if let Ok(response) = &mut outcome {
                 let refused = matches!(response.status(), 401 | 403);
                 let from_home = home && same_origin(&response.url, base);
@@ -577,7 +484,11 @@ impl<'c> Repository<'c> {
                     hurried = true;
                     continue;
                 }
-                if let Some(wait) = self.client.again(&mut tries, &outcome, call.progress)? {
+                if let Some(wait) = self
+                    .client
+                    .agent
+                    .again(&mut tries, &outcome, call.progress)?
+                {
                     pause(wait, call.stop);
                     if !call.stop.is_some_and(Stop::is_set) {
                         continue;
@@ -640,7 +551,7 @@ impl<'c> Repository<'c> {
                 let found = self
                     .host
                     .auth
-                    .login(self.client, &self.host.name, &self.name)
+                    .login(&self.client.agent, &self.host.name, &self.name)
                     .unwrap_or_default();
                 RegistryError::Unauthorized(Box::new(Denied {
                     host,

@@ -30,7 +30,7 @@ impl Client {
                 piece: Vec::new(),
                 taken: 0,
                 received: 0,
-                tries: Tries::new(&self.retry),
+                tries: Tries::new(&self.agent.retry),
             };
             // Here, so that a mirror without it is passed by.
             if blob.size() > 0 {
@@ -57,7 +57,7 @@ pub(super) fn open<'c>(
         piece: Vec::new(),
         taken: 0,
         received: 0,
-        tries: Tries::new(&repository.client.retry),
+        tries: Tries::new(&repository.client.agent.retry),
     })
 }
 

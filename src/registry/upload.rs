@@ -127,7 +127,7 @@ impl<'a> Upload<'a> {
             direction: Direction::Out,
         });
         let client = self.repository.client;
-        let mut tries = Tries::new(&client.retry);
+        let mut tries = Tries::new(&client.agent.retry);
         let pieces = Pieces::default();
         let mut cuts = 0;
         loop {
@@ -187,7 +187,10 @@ impl<'a> Upload<'a> {
                     }
                     let what = self.what();
                     let told = (what.as_str(), reason.as_str(), asked);
-                    if !client.try_again(&mut tries, told, self.progress, self.stop)? {
+                    if !client
+                        .agent
+                        .try_again(&mut tries, told, self.progress, self.stop)?
+                    {
                         return Err(RegistryError::Truncated {
                             what: format!("the upload of {what} ({reason})"),
                             received: now,

@@ -3,15 +3,15 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
+use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
-/// As many links as the kernel follows.
-const MAX_LINKS: usize = 40;
+use crate::beneath::{Directory, MAX_LINKS, open_regular, push_names, read_bounded};
 
 /// What stands at a path of the merged tree.
 #[derive(Debug)]
@@ -54,8 +54,8 @@ impl Merged<'_> {
     /// The path without links in it, absolute; what is missing stays as it is.
     pub fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         let mut done: Vec<OsString> = Vec::new();
-        let mut todo: Vec<OsString> = components(path);
-        todo.reverse();
+        let mut todo: Vec<OsString> = Vec::new();
+        push_names(&mut todo, path);
         let mut links = 0;
         while let Some(part) = todo.pop() {
             if part == ".." {
@@ -72,7 +72,7 @@ impl Merged<'_> {
                 if target.is_absolute() {
                     done.clear();
                 }
-                todo.extend(components(&target).into_iter().rev());
+                push_names(&mut todo, &target);
             }
         }
         Ok(Path::new("/").join(done.iter().collect::<PathBuf>()))
@@ -82,7 +82,7 @@ impl Merged<'_> {
     /// bytes is an error.
     pub fn read(&self, path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
         match self.followed(path)? {
-            Seen::File(file, _) => read_bounded(&file, max).map(Some),
+            Seen::File(file, _) => read_bounded(open_regular(&file)?, max).map(Some),
             _ => Ok(None),
         }
     }
@@ -127,24 +127,20 @@ fn walks_into(lower: &Path, parts: &[OsString]) -> bool {
 /// Reads a file of a *running* container: `root` is `/proc/PID/root`. The kernel keeps every link
 /// inside, whatever the container's processes do meanwhile.
 pub(super) fn read_file_in(root: &Path, path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
-    let root = File::open(root)?;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    match openat2(&root, path, flags, Mode::empty(), resolve) {
-        Ok(file) => bounded(file.into(), max).map(Some),
-        Err(rustix::io::Errno::NOENT) => Ok(None),
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+    match Directory::open(root)?.open_within(path, flags) {
+        Ok(file) => read_bounded(file.into(), max).map(Some),
+        Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
+/// The names of a path, the first one first.
 fn components(path: &Path) -> Vec<OsString> {
-    path.components()
-        .filter_map(|part| match part {
-            Component::Normal(name) => Some(name.to_owned()),
-            Component::ParentDir => Some("..".into()),
-            _ => None,
-        })
-        .collect()
+    let mut names = Vec::new();
+    push_names(&mut names, path);
+    names.reverse();
+    names
 }
 
 /// Looks a path up whose parents are directories (no links) in the merged tree.
@@ -203,30 +199,6 @@ pub(super) fn is_opaque(directory: &Path) -> bool {
                 Ok(1) if value[0] == b'y'
             )
         })
-}
-
-fn read_bounded(path: &Path, max: u64) -> io::Result<Vec<u8>> {
-    let file: File = openat2(
-        rustix::fs::CWD,
-        path,
-        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK,
-        Mode::empty(),
-        ResolveFlags::NO_MAGICLINKS,
-    )?
-    .into();
-    bounded(file, max)
-}
-
-fn bounded(file: File, max: u64) -> io::Result<Vec<u8>> {
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(max + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > max {
-        return Err(io::Error::other(format!("it is larger than {max} bytes")));
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -9,14 +9,15 @@ mod stacked;
 mod user;
 
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, OFlags, statat};
+use rustix::io::Errno;
 
+use crate::beneath::{Directory, read_bounded};
 use crate::layer::{self, ApplyOptions, LayerError};
 use crate::oci::{Descriptor, Digest, Sha256Reader};
 use crate::sandbox::{self, IdMode};
@@ -220,90 +221,46 @@ fn lay_out(
     Ok(found)
 }
 
-/// How paths of an unpacked tree are opened: whatever links foreign code planted in it, nothing
-/// outside is looked at.
-const NO_LINKS: ResolveFlags = ResolveFlags::BENEATH
-    .union(ResolveFlags::NO_SYMLINKS)
-    .union(ResolveFlags::NO_MAGICLINKS);
-
 /// The names in a directory of an unpacked tree, without following any link; nothing when there is
 /// no such directory, or something else is in its place.
 pub fn names_beneath(root: &Path, path: &Path) -> io::Result<Vec<OsString>> {
-    use rustix::io::Errno;
-    let top = File::open(root)?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = match rustix::fs::openat2(&top, path, flags, Mode::empty(), NO_LINKS) {
-        Ok(directory) => directory,
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
-    };
-    let mut names = Vec::new();
-    for entry in rustix::fs::Dir::read_from(&directory)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(OsStr::from_bytes(name).to_owned());
+    match Directory::open(root)?.names(path) {
+        Ok((_, mut names)) => {
+            names.sort();
+            Ok(names)
         }
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(Vec::new()),
+            _ => Err(error),
+        },
     }
-    names.sort();
-    Ok(names)
 }
 
 /// Whether an unpacked tree has anything at this path, reached without following any link.
 pub fn exists_beneath(root: &Path, path: &Path) -> bool {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    File::open(root).is_ok_and(|top| {
-        let (parent, name) = (path.parent().unwrap_or(path), path.file_name());
-        let parent = if parent.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            parent
-        };
-        let Some(name) = name else { return false };
-        rustix::fs::openat2(
-            &top,
-            parent,
-            flags | OFlags::DIRECTORY,
-            Mode::empty(),
-            NO_LINKS,
-        )
-        .is_ok_and(|parent| {
-            rustix::fs::statat(&parent, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok()
-        })
-    })
+    let Some(name) = path.file_name() else {
+        return false;
+    };
+    let parent = path.parent().unwrap_or(Path::new(""));
+    Directory::open(root)
+        .and_then(|root| Ok(root.open_at(parent, OFlags::PATH | OFlags::DIRECTORY)?))
+        .is_ok_and(|parent| statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).is_ok())
 }
 
 /// Reads a file of an unpacked tree, of at most `max` bytes, without following any link.
 ///
 /// `None` when there is no such file, or something else is in its place.
 pub fn read_beneath(root: &Path, path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
-    use rustix::io::Errno;
-    let directory = File::open(root)?;
-    let found = rustix::fs::openat2(
-        &directory,
-        path,
-        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK,
-        Mode::empty(),
-        NO_LINKS,
-    );
-    let file = match found {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+    let file = match Directory::open(root)?.open_at(path, flags) {
         Ok(file) => File::from(file),
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
+    if !file.metadata()?.is_file() {
         return Ok(None);
     }
-    if metadata.len() > max {
-        return Err(io::Error::other(format!(
-            "it has {} bytes, more than the {max} that are read",
-            metadata.len()
-        )));
-    }
-    let mut bytes = Vec::new();
-    file.take(max).read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
+    read_bounded(file, max).map(Some)
 }
 
 #[cfg(test)]

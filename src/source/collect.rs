@@ -8,9 +8,11 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Stat, readlinkat, statat};
 
-use super::beneath::{self, Root};
+use crate::beneath::Directory;
+
 use super::git::{self, Found, Repository};
 use super::rules::{GitLists, Level, RootFile, Rules, VENV_MARK, VENV_REASON, Verdict};
+use super::tree::is_executable;
 use super::{LeftOut, SourceEntry, SourceError, SourceKind, Tree, secrets};
 
 /// Largest ignore file that is read.
@@ -28,14 +30,23 @@ pub struct CollectOptions {
 
 /// Finds the files of a directory that go into an image; `rules` says which.
 pub fn collect(dir: &Path, options: &CollectOptions) -> Result<Tree, SourceError> {
+    collect_unless(dir, options, &|| false)
+}
+
+/// The same, unless it is not wanted any more.
+pub(super) fn collect_unless(
+    dir: &Path,
+    options: &CollectOptions,
+    cancelled: git::Cancelled<'_>,
+) -> Result<Tree, SourceError> {
     let failed = |source| SourceError::Root {
         path: dir.to_owned(),
         source,
     };
     let dir = std::fs::canonicalize(dir).map_err(failed)?;
-    let root = Root::open(&dir).map_err(failed)?;
+    let root = Directory::open(&dir).map_err(failed)?;
     let mut warnings = Vec::new();
-    let repository = match git::find(&dir, options.unpacked.as_deref()) {
+    let repository = match git::find(&dir, options.unpacked.as_deref(), cancelled) {
         Found::Repository(repository) => Some(repository),
         Found::Nothing => None,
         Found::Unusable(reason) => {
@@ -45,6 +56,9 @@ pub fn collect(dir: &Path, options: &CollectOptions) -> Result<Tree, SourceError
             None
         }
     };
+    if cancelled() {
+        return Err(SourceError::Interrupted);
+    }
     for path in repository
         .iter()
         .flat_map(|repository| &repository.missing_submodules)
@@ -123,9 +137,9 @@ struct Pending {
 
 struct Walk<'a> {
     dir: &'a Path,
-    root: &'a Root,
+    root: &'a Directory,
     rules: Rules,
-    repository: Option<&'a Repository>,
+    repository: Option<&'a Repository<'a>>,
     entries: Vec<SourceEntry>,
     left_out: LeftOut,
     warnings: Vec<String>,
@@ -261,7 +275,7 @@ impl Walk<'_> {
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => SourceKind::File {
                 size: u64::try_from(stat.st_size).unwrap_or(0),
-                executable: beneath::is_executable(stat),
+                executable: is_executable(stat),
             },
             FileType::Symlink => {
                 let name = path.file_name().unwrap_or_default();
@@ -354,7 +368,7 @@ fn has_dropped_child(path: &Path, touched: &HashSet<PathBuf>) -> bool {
 }
 
 /// An ignore file at the root, if there is one.
-fn root_file<'a>(root: &Root, name: &'a str) -> Result<Option<RootFile<'a>>, SourceError> {
+fn root_file<'a>(root: &Directory, name: &'a str) -> Result<Option<RootFile<'a>>, SourceError> {
     let path = Path::new(name);
     match root.open_file(path) {
         Ok(file) => Ok(Some(RootFile {

@@ -51,13 +51,7 @@ pub(super) fn refusal(root: &Path) -> Option<String> {
 /// it reads.
 pub(super) fn obstacle(git: &Path) -> Option<String> {
     let walk = WalkDir::new(git).follow_links(false).into_iter();
-    let objects = git.join("objects");
-    // Objects are many, and git is not waited for without an end.
-    let is_of_objects = |entry: &walkdir::DirEntry| {
-        entry.path().parent() == Some(&objects) && entry.file_name().len() == 2
-    };
-    walk.filter_entry(|entry| !is_of_objects(entry))
-        .flatten()
+    walk.flatten()
         .find(|entry| {
             let kind = entry.file_type();
             !kind.is_file() && !kind.is_dir() && !kind.is_symlink()

@@ -12,9 +12,10 @@ use rustix::io::Errno;
 use crate::progress::Progress;
 use crate::store::{Scratch, Store};
 
-use super::beneath::Root;
+use super::collect::collect_unless;
 use super::fetch_options::FetchOptions;
-use super::{CollectOptions, Origin, SourceError, Tree, clone, collect, unpack};
+use super::{CollectOptions, Origin, SourceError, Tree, clone, unpack};
+use crate::beneath::Directory;
 
 /// What `git` gets where nobody says otherwise.
 pub const FETCH_TIMEOUT: Duration = Duration::from_mins(15);
@@ -187,7 +188,10 @@ pub fn take(
         unpacked,
         ..options.clone()
     };
-    let mut tree = collect(&path, &options)?;
+    let mut tree = collect_unless(&path, &options, cancelled)?;
+    if cancelled() {
+        return Err(SourceError::Interrupted);
+    }
     tree.keep(fetched.scratch);
     Ok(tree)
 }
@@ -210,23 +214,18 @@ fn context_dir(root: &Path, context: &Path) -> Result<PathBuf, SourceError> {
     if clean.as_os_str().is_empty() {
         return Ok(root.to_owned());
     }
-    let beneath = Root::open(root).map_err(|source| SourceError::Root {
+    let beneath = Directory::open(root).map_err(|source| SourceError::Root {
         path: root.to_owned(),
         source,
     })?;
     match beneath.open_at(&clean, OFlags::PATH | OFlags::DIRECTORY) {
         Ok(_) => Ok(root.join(clean)),
-        Err(error) => Err(refused(
-            match error
-                .raw_os_error()
-                .map(rustix::io::Errno::from_raw_os_error)
-            {
-                Some(rustix::io::Errno::NOENT) => "the source has no such directory".into(),
-                Some(rustix::io::Errno::NOTDIR) => "it is no directory of the source".into(),
-                Some(rustix::io::Errno::LOOP) => "a symbolic link is on the way to it".into(),
-                _ => error.to_string(),
-            },
-        )),
+        Err(error) => Err(refused(match error {
+            Errno::NOENT => "the source has no such directory".into(),
+            Errno::NOTDIR => "it is not a directory of the source".into(),
+            Errno::LOOP => "a symbolic link is on the way to it".into(),
+            _ => io::Error::from(error).to_string(),
+        })),
     }
 }
 
@@ -256,7 +255,7 @@ mod tests {
             ("/sub/deep", None),
             ("../app/sub", Some("leads out")),
             ("missing", Some("no such directory")),
-            ("file", Some("no directory")),
+            ("file", Some("not a directory")),
             ("link/deep", Some("symbolic link")),
         ] {
             let mut request = SourceRequest::new(Origin::Directory(root.clone()));

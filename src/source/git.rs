@@ -25,15 +25,21 @@ const MAX_OUTPUT: u64 = 512 * 1024 * 1024;
 /// Longest time for all questions about one directory. A repository from elsewhere can have a named
 /// pipe or a slow mount wherever git looks, and git waits for as long as it takes.
 const LIMIT: Duration = Duration::from_mins(1);
+/// How often it is asked whether the answer is still wanted.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Whether the answer is not wanted any more.
+pub(super) type Cancelled<'a> = &'a (dyn Fn() -> bool + Sync);
 
 /// A directory in a git work tree.
-#[derive(Debug)]
-pub(super) struct Repository {
+pub(super) struct Repository<'a> {
     directory: PathBuf,
     /// The directory above which git looks for nothing.
     ceiling: Option<PathBuf>,
     /// When git has to have answered.
     end: Instant,
+    /// Its answer is not wanted any more.
+    cancelled: Cancelled<'a>,
     /// Options that switch the repository's own filters off.
     options: Vec<OsString>,
     tracked: HashSet<PathBuf>,
@@ -44,21 +50,29 @@ pub(super) struct Repository {
 }
 
 /// What was found.
-#[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum Found<'a> {
     /// Not in a work tree, or in one that knows nothing of this directory.
     Nothing,
     /// There is a `.git`, and no `git` on this machine or none that would read it; the reason.
     Unusable(String),
-    Repository(Repository),
+    Repository(Repository<'a>),
 }
 
 /// `unpacked`: the directory that the source was unpacked into. Git reads nothing outside of it.
-pub(super) fn find(directory: &Path, unpacked: Option<&Path>) -> Found {
-    find_within(directory, unpacked, LIMIT)
+pub(super) fn find<'a>(
+    directory: &Path,
+    unpacked: Option<&Path>,
+    cancelled: Cancelled<'a>,
+) -> Found<'a> {
+    find_within(directory, unpacked, LIMIT, cancelled)
 }
 
-fn find_within(directory: &Path, unpacked: Option<&Path>, limit: Duration) -> Found {
+fn find_within<'a>(
+    directory: &Path,
+    unpacked: Option<&Path>,
+    limit: Duration,
+    cancelled: Cancelled<'a>,
+) -> Found<'a> {
     let git = directory.join(".git");
     let has_git = git.symlink_metadata().is_ok();
     let root = unpacked.map(|root| std::fs::canonicalize(root).unwrap_or_else(|_| root.into()));
@@ -73,6 +87,7 @@ fn find_within(directory: &Path, unpacked: Option<&Path>, limit: Duration) -> Fo
         directory: directory.to_owned(),
         ceiling: root.and_then(|root| root.parent().map(Path::to_owned)),
         end: Instant::now() + limit,
+        cancelled,
         options: Vec::new(),
         tracked: HashSet::new(),
         parents: HashSet::new(),
@@ -111,7 +126,7 @@ fn find_within(directory: &Path, unpacked: Option<&Path>, limit: Duration) -> Fo
     Found::Repository(repository)
 }
 
-impl Repository {
+impl Repository<'_> {
     /// Whether git knows this file, or something below this directory.
     pub(super) fn tracks(&self, path: &Path) -> bool {
         self.tracked.contains(path) || self.parents.contains(path)
@@ -260,10 +275,20 @@ impl Repository {
             let whole = read.is_ok() && (output.len() as u64) < MAX_OUTPUT;
             let _ = sender.send((output, whole));
         });
-        let left = self.end.saturating_duration_since(Instant::now());
-        let Ok((output, whole)) = answer.recv_timeout(left) else {
-            end(&mut child);
-            return Err(failed("it did not answer in time".into()));
+        let (output, whole) = loop {
+            let left = self.end.saturating_duration_since(Instant::now());
+            match answer.recv_timeout(left.min(POLL)) {
+                Ok(answer) => break answer,
+                Err(_) if (self.cancelled)() => {
+                    end(&mut child);
+                    return Err(SourceError::Interrupted);
+                }
+                Err(_) if left.is_zero() => {
+                    end(&mut child);
+                    return Err(failed("it did not answer in time".into()));
+                }
+                Err(_) => {}
+            }
         };
         if !whole {
             end(&mut child);
@@ -383,6 +408,8 @@ fn parse_commit(object: &[u8]) -> (String, i64, String) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     /// A repository with a commit, and a named pipe in the place of a file.
@@ -424,9 +451,14 @@ mod tests {
             ".git/info/attributes",
             ".gitattributes",
             ".gitmodules",
+            ".git/refs/heads/x",
+            ".git/objects/info/alternates",
+            ".git/objects/pack/pack-x.idx",
+            // A loose object, if it is one of the commit or not.
+            ".git/objects/00/a3a1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8",
         ] {
             let place = with_a_pipe(at);
-            let Found::Unusable(reason) = find(place.path(), None) else {
+            let Found::Unusable(reason) = find(place.path(), None, &|| false) else {
                 panic!("{at}");
             };
             assert!(reason.contains(at), "{reason}");
@@ -435,7 +467,7 @@ mod tests {
         let place = with_a_pipe("below/.gitattributes");
         let limit = Duration::from_secs(2);
         let begun = Instant::now();
-        if let Found::Repository(repository) = find_within(place.path(), None, limit) {
+        if let Found::Repository(repository) = find_within(place.path(), None, limit, &|| false) {
             let error = repository.commit(false).unwrap_err();
             assert!(
                 error.to_string().contains("did not answer in time"),
@@ -443,6 +475,21 @@ mod tests {
             );
         }
         assert!(begun.elapsed() >= limit, "git did not look there");
+        // Who does not want the answer any more does not wait for it.
+        let asked = AtomicBool::new(false);
+        let cancelled = || asked.swap(true, Ordering::Relaxed);
+        let answer = match find(place.path(), None, &cancelled) {
+            Found::Repository(repository) => repository.commit(false).map(drop),
+            Found::Unusable(reason) => {
+                assert_eq!(reason, "interrupted");
+                Err(SourceError::Interrupted)
+            }
+            Found::Nothing => Ok(()),
+        };
+        assert!(
+            matches!(answer, Err(SourceError::Interrupted)),
+            "{answer:?}"
+        );
     }
 
     #[test]

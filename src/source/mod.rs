@@ -14,7 +14,6 @@
 //! What [`Tree::stage`] copies is what was hashed, or an error. So a commit gives the same digest from
 //! a clean checkout, from its URL and from an archive of it.
 
-mod beneath;
 mod clone;
 mod collect;
 mod digest;

@@ -15,8 +15,8 @@ use rustix::process::{Gid, Uid};
 
 use crate::oci::{Sha256Reader, Sha256Writer};
 
-use super::beneath::Root;
 use super::{SourceEntry, SourceError, SourceKind, Tree};
+use crate::beneath::Directory;
 
 const BUFFER: usize = 256 * 1024;
 
@@ -44,7 +44,7 @@ impl Tree {
             let file = self
                 .root_of(&entry.path)
                 .open_at(&entry.path, OFlags::PATH)
-                .map_err(failed)?;
+                .map_err(|e| failed(e.into()))?;
             let mode = rustix::fs::fstat(&file)
                 .map_err(|e| failed(e.into()))?
                 .st_mode
@@ -68,7 +68,7 @@ impl Tree {
     ) -> Result<(), SourceError> {
         let failed = |error| SourceError::io("open", dest, error);
         let target = Target {
-            root: Root::open(dest).map_err(failed)?,
+            root: Directory::open(dest).map_err(failed)?,
             path: dest,
             chown,
             modes,
@@ -154,7 +154,7 @@ fn copy_all(mut from: impl Read, to: &mut impl Write) -> Result<(), Failure> {
 
 /// Where the copies go.
 struct Target<'a> {
-    root: Root,
+    root: Directory,
     path: &'a Path,
     chown: Option<(u32, u32)>,
     modes: &'a BTreeMap<PathBuf, u32>,
@@ -175,8 +175,8 @@ impl Target<'_> {
     fn set_mode(&self, path: &Path, mode: u32) -> Result<(), SourceError> {
         self.root
             .open_at(path, OFlags::RDONLY | OFlags::DIRECTORY)
-            .and_then(|directory| Ok(fchmod(&directory, Mode::from_raw_mode(mode))?))
-            .map_err(|error| SourceError::io("set the mode of", &self.path.join(path), error))
+            .and_then(|directory| fchmod(&directory, Mode::from_raw_mode(mode)))
+            .map_err(|e| SourceError::io("set the mode of", &self.path.join(path), e.into()))
     }
 
     fn create(&self, path: &Path) -> io::Result<File> {

@@ -7,22 +7,24 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, FileType, readlinkat, statat};
+use rustix::fs::{AtFlags, FileType, Stat, readlinkat, statat};
 
+use crate::beneath::{Directory, MAX_LINKS};
 use crate::oci::Digest;
 use crate::store::Scratch;
 
-use super::beneath::{Root, is_executable};
 use super::{Commit, LeftOut, SourceEntry, SourceError, SourceKind};
 
-/// Links that are followed one after the other, as the kernel's limit has it.
-const MAX_LINKS: usize = 40;
+/// Owner may execute.
+pub(super) fn is_executable(stat: &Stat) -> bool {
+    stat.st_mode & 0o100 != 0
+}
 
 /// The files of a source that go into an image. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Tree {
     path: PathBuf,
-    pub(super) root: Arc<Root>,
+    pub(super) root: Arc<Directory>,
     entries: Arc<Vec<SourceEntry>>,
     pub left_out: LeftOut,
     pub commit: Option<Commit>,
@@ -32,13 +34,13 @@ pub struct Tree {
     /// The temporary directory that the source lies in, where it does.
     kept: Option<Arc<Scratch>>,
     /// Where the files lie that a step of the build made.
-    made: Arc<HashMap<PathBuf, Arc<Root>>>,
+    made: Arc<HashMap<PathBuf, Arc<Directory>>>,
 }
 
 impl Tree {
     pub(super) fn new(
         path: PathBuf,
-        root: Root,
+        root: Directory,
         entries: Vec<SourceEntry>,
         left_out: LeftOut,
         commit: Option<Commit>,
@@ -58,7 +60,7 @@ impl Tree {
     }
 
     /// The directory that a file is read from.
-    pub(super) fn root_of(&self, path: &Path) -> &Root {
+    pub(super) fn root_of(&self, path: &Path) -> &Directory {
         self.made.get(path).unwrap_or(&self.root)
     }
 
@@ -69,7 +71,7 @@ impl Tree {
     /// If the directory cannot be read.
     pub fn with_made(&self, directory: &Path) -> Result<Self, SourceError> {
         let failed = |path: &Path, error| SourceError::io("read", path, error);
-        let root = Root::open(directory).map_err(|error| failed(directory, error))?;
+        let root = Directory::open(directory).map_err(|error| failed(directory, error))?;
         let root = Arc::new(root);
         let mut made = (*self.made).clone();
         let mut new: Vec<SourceEntry> = Vec::new();

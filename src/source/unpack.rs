@@ -20,8 +20,8 @@ use rustix::io::Errno;
 use crate::layer::{Limits, MemberKind, TarReader, decompressor};
 
 use super::SourceError;
-use super::beneath::Root;
 use super::collect::leads_out;
+use crate::beneath::Directory;
 
 /// Most files, directories and links of a source from elsewhere.
 pub(super) const MAX_ENTRIES: u64 = 500_000;
@@ -134,7 +134,7 @@ struct Unpacker<'a> {
     archive: &'a Path,
     into: &'a Path,
     cancelled: Cancelled<'a>,
-    root: Root,
+    root: Directory,
     entries: u64,
     bytes: u64,
 }
@@ -145,7 +145,7 @@ impl<'a> Unpacker<'a> {
         into: &'a Path,
         cancelled: Cancelled<'a>,
     ) -> Result<Self, SourceError> {
-        let root = Root::open(into).map_err(|e| SourceError::io("open", into, e))?;
+        let root = Directory::open(into).map_err(|e| SourceError::io("open", into, e))?;
         Ok(Self {
             archive,
             into,
@@ -236,7 +236,7 @@ impl<'a> Unpacker<'a> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         match self.root.open_at(parent, flags) {
             Ok(fd) => return Ok(fd),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(Errno::NOENT) => {}
             Err(error) => return Err(self.blocked(path, error)),
         }
         let mut made = PathBuf::new();
@@ -249,16 +249,14 @@ impl<'a> Unpacker<'a> {
             .map_err(|e| self.blocked(path, e))
     }
 
-    fn blocked(&self, path: &Path, error: io::Error) -> SourceError {
+    fn blocked(&self, path: &Path, error: Errno) -> SourceError {
         let name = path.as_os_str().as_bytes();
-        match Errno::from_io_error(&error) {
-            Some(Errno::LOOP | Errno::NOTDIR) if self.has_link(path) => {
+        match error {
+            Errno::LOOP | Errno::NOTDIR if self.has_link(path) => {
                 self.refused(name, "it lies below a symbolic link")
             }
-            Some(Errno::NOTDIR) => {
-                self.refused(name, "it lies below something that is no directory")
-            }
-            _ => SourceError::io("create", &self.into.join(path), error),
+            Errno::NOTDIR => self.refused(name, "it lies below something that is no directory"),
+            _ => SourceError::io("create", &self.into.join(path), error.into()),
         }
     }
 
@@ -283,19 +281,19 @@ impl<'a> Unpacker<'a> {
             Err(Errno::EXIST) => {
                 let flags = OFlags::PATH | OFlags::DIRECTORY;
                 if let Err(error) = self.root.open_at(path, flags) {
-                    return Err(match Errno::from_io_error(&error) {
-                        Some(Errno::NOTDIR | Errno::LOOP) => self.twice(path),
+                    return Err(match error {
+                        Errno::NOTDIR | Errno::LOOP => self.twice(path),
                         _ => self.blocked(path, error),
                     });
                 }
                 return Ok(());
             }
-            Err(error) => return Err(self.blocked(path, error.into())),
+            Err(error) => return Err(self.blocked(path, error)),
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         openat(&parent, name, flags, Mode::empty())
             .and_then(|fd| fchmod(fd, Mode::from_raw_mode(0o755)))
-            .map_err(|e| self.blocked(path, e.into()))
+            .map_err(|e| self.blocked(path, e))
     }
 
     fn twice(&self, path: &Path) -> SourceError {
@@ -323,7 +321,7 @@ impl<'a> Unpacker<'a> {
         let mut out: File = match openat(&parent, name, flags, Mode::from_raw_mode(0o600)) {
             Ok(fd) => fd.into(),
             Err(Errno::EXIST) => return Err(self.twice(path)),
-            Err(error) => return Err(self.blocked(path, error.into())),
+            Err(error) => return Err(self.blocked(path, error)),
         };
         let mut buffer = vec![0; 128 * 1024];
         loop {
@@ -341,7 +339,7 @@ impl<'a> Unpacker<'a> {
                 .map_err(|e| SourceError::io("write", &self.into.join(path), e))?;
         }
         let mode = if executable { 0o755 } else { 0o644 };
-        fchmod(&out, Mode::from_raw_mode(mode)).map_err(|e| self.blocked(path, e.into()))
+        fchmod(&out, Mode::from_raw_mode(mode)).map_err(|e| self.blocked(path, e))
     }
 
     fn unreadable(&self, source: &io::Error) -> SourceError {
@@ -372,7 +370,7 @@ impl<'a> Unpacker<'a> {
         match symlinkat(target, &parent, path.file_name().unwrap_or_default()) {
             Ok(()) => Ok(()),
             Err(Errno::EXIST) => Err(self.twice(path)),
-            Err(error) => Err(self.blocked(path, error.into())),
+            Err(error) => Err(self.blocked(path, error)),
         }
     }
 
@@ -396,7 +394,7 @@ impl<'a> Unpacker<'a> {
         match linkat(&from, old, &to, new, AtFlags::empty()) {
             Ok(()) => Ok(()),
             Err(Errno::EXIST) => Err(self.twice(path)),
-            Err(error) => Err(self.blocked(path, error.into())),
+            Err(error) => Err(self.blocked(path, error)),
         }
     }
 

@@ -7,6 +7,7 @@
 //! cache/KIND/KEY.json      records of what need not be done again (`cache`)
 //! containers/              the records of running containers (written by `container`)
 //! tmp/                     work in progress, swept when its process is gone (`scratch`)
+//! salt                     makes hashes of secret things this store's own (`salt`)
 //! lock                     held shared while working, exclusively by `prune` (`locks`)
 //! ```
 //!
@@ -27,6 +28,7 @@ mod names;
 mod partial;
 mod prune;
 mod repositories;
+mod salt;
 mod scratch;
 mod unpacked;
 

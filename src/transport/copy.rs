@@ -1,10 +1,11 @@
 //! Bytes from here to there, counted and told, and the list of what an image consists of.
 
-use std::io::{Read, Write};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use super::error::TransportError;
-use crate::oci::{Descriptor, Digest, MAX_METADATA};
+use crate::oci::{Descriptor, Digest, MAX_METADATA, Sha256Writer};
 use crate::registry::{Direction, Document, Event, Outcome, Progress};
 use crate::store::Store;
 
@@ -83,6 +84,18 @@ pub(super) fn into_store(
 pub(super) fn is_here(store: &Store, entry: &Descriptor) -> bool {
     std::fs::metadata(store.blob_path(entry.digest()))
         .is_ok_and(|metadata| metadata.len() == entry.size())
+}
+
+/// Whether a file that is there already has the bytes of this blob: a copy that was broken off, or a disk, may
+/// have left others of the same size.
+pub(super) fn is_right(file: &Path, entry: &Descriptor) -> bool {
+    let same = fs::symlink_metadata(file).is_ok_and(|m| m.is_file() && m.len() == entry.size());
+    let hashed = || {
+        let mut into = Sha256Writer::new(io::sink());
+        io::copy(&mut File::open(file)?, &mut into)?;
+        Ok::<_, io::Error>(into.finish().1)
+    };
+    same && hashed().is_ok_and(|found| found == *entry.digest())
 }
 
 /// All that an image (or an index of images) consists of, itself first, each blob once.

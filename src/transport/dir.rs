@@ -3,7 +3,7 @@
 //! further manifests of an index as `HEX.manifest.json`.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use super::content::{self, Layout, Wanted, read_small};
 use super::directory::{Directory, place};
 use super::error::TransportError;
 use super::{Imported, copy};
-use crate::oci::{Descriptor, Sha256Writer, descriptor, sha256};
+use crate::oci::{Descriptor, descriptor, sha256};
 use crate::registry::{Direction, Document, Event, Outcome, Progress};
 use crate::store::Store;
 
@@ -119,7 +119,7 @@ pub(super) fn export(
     for (entry, name) in files {
         let target = path.join(&name);
         names.insert(name);
-        if is_right(&target, entry) {
+        if copy::is_right(&target, entry) {
             progress.event(&Event::Done {
                 digest: entry.digest(),
                 outcome: Outcome::Existing,
@@ -153,17 +153,6 @@ fn check_is_ours(path: &Path) -> Result<(), TransportError> {
     let problem =
         "it has files in it and is not an image as `dir:` has it; name an empty or a new directory";
     Err(TransportError::malformed(path, problem))
-}
-
-/// Whether the file has the bytes of this digest.
-fn is_right(file: &Path, entry: &Descriptor) -> bool {
-    let same = fs::symlink_metadata(file).is_ok_and(|m| m.is_file() && m.len() == entry.size());
-    let hashed = || {
-        let mut into = Sha256Writer::new(io::sink());
-        io::copy(&mut File::open(file)?, &mut into)?;
-        Ok::<_, io::Error>(into.finish().1)
-    };
-    same && hashed().is_ok_and(|found| found == *entry.digest())
 }
 
 /// What the image that was here before has left; other people's files stay.

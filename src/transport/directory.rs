@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat};
+use rustix::fs::{FileType, FlockOperation, OFlags, flock, fstat};
 use rustix::io::Errno;
+
+use crate::beneath;
 
 use super::archive::Output;
 use super::content::Layout;
@@ -15,23 +16,22 @@ use super::error::TransportError;
 /// A directory whose files are opened without following any link in it.
 pub(super) struct Directory {
     path: PathBuf,
-    fd: OwnedFd,
+    root: beneath::Directory,
 }
 
 impl Directory {
     pub(super) fn open(path: &Path) -> Result<Self, TransportError> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = openat(CWD, path, flags, Mode::empty())
-            .map_err(|error| TransportError::io("open", path, error.into()))?;
+        let root = beneath::Directory::open(path)
+            .map_err(|error| TransportError::io("open", path, error))?;
         Ok(Self {
             path: path.to_owned(),
-            fd,
+            root,
         })
     }
 
     /// Until it is dropped, no other program that asks for the lock writes here.
     pub(super) fn lock(&self) -> Result<(), TransportError> {
-        flock(&self.fd, FlockOperation::LockExclusive)
+        flock(&self.root, FlockOperation::LockExclusive)
             .map_err(|error| TransportError::io("lock", &self.path, error.into()))
     }
 }
@@ -43,34 +43,12 @@ impl Layout for Directory {
 
     fn open(&self, name: &str) -> Result<Option<Box<dyn Read + '_>>, TransportError> {
         let failed = |error: io::Error| TransportError::io("open", &self.path.join(name), error);
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let (folders, file) = name.rsplit_once('/').unwrap_or(("", name));
-        let mut parent: Option<OwnedFd> = None;
-        let mut step = |name: &str, flags: OFlags| {
-            let opened = match &parent {
-                Some(parent) => openat(parent, name, flags, Mode::empty()),
-                None => openat(&self.fd, name, flags, Mode::empty()),
-            };
-            match opened {
-                Ok(fd) => {
-                    parent = Some(fd);
-                    Ok(true)
-                }
-                Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
-                Err(error) => Err(failed(error.into())),
-            }
-        };
-        for folder in folders.split('/').filter(|folder| !folder.is_empty()) {
-            if !step(folder, flags | OFlags::DIRECTORY)? {
-                return Ok(None);
-            }
-        }
         // NONBLOCK: a FIFO in the place of a file would wait for ever.
-        if !step(file, flags | OFlags::NONBLOCK)? {
-            return Ok(None);
-        }
-        let Some(fd) = parent else {
-            return Ok(None);
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        let fd = match self.root.open_at(Path::new(name), flags) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(error) => return Err(failed(error.into())),
         };
         let stat = fstat(&fd).map_err(|error| failed(error.into()))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {

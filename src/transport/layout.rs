@@ -47,7 +47,7 @@ pub(super) fn export(
             continue;
         }
         let target = blobs.join(entry.digest().digest());
-        if fs::symlink_metadata(&target).is_ok_and(|m| m.is_file() && m.len() == entry.size()) {
+        if copy::is_right(&target, &entry) {
             progress.event(&Event::Done {
                 digest: entry.digest(),
                 outcome: Outcome::Existing,

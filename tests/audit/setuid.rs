@@ -227,4 +227,41 @@ fn conversions_of_character_sets() {
         |directory: &str| with(Layer::new().file(&format!("{directory}/IBM037.so"), 0o644, "x"));
     breaks(&module("usr/lib/x86_64-linux-gnu/gconv"), "library", High);
     keeps(&module("opt/app-root/lib/gconv-of-mine"), "library");
+    // The lists name modules in any place.
+    let list = |path: &str| with(Layer::new().file(path, 0o644, "module X// INTERNAL /opt/x 1\n"));
+    for path in [
+        "usr/lib/x86_64-linux-gnu/gconv/gconv-modules",
+        "usr/lib/x86_64-linux-gnu/gconv/gconv-modules.cache",
+        "usr/lib/x86_64-linux-gnu/gconv/gconv-modules.d/own.conf",
+        "usr/lib64/gconv/gconv-modules",
+    ] {
+        breaks(&list(path), "library", High);
+    }
+    for path in [
+        "opt/app-root/gconv/gconv-modules",
+        "usr/lib/x86_64-linux-gnu/gconv/README",
+        "usr/lib/x86_64-linux-gnu/gconv-modules",
+        "usr/share/gconv-modules.d/own.conf",
+    ] {
+        keeps(&list(path), "library");
+    }
+    let file = Layer::new()
+        .file("opt/own/modules", 0o644, "module X// INTERNAL /opt/x 1\n")
+        .symlink(
+            "usr/lib/x86_64-linux-gnu/gconv/gconv-modules",
+            "/opt/own/modules",
+        );
+    breaks(&with(file), "library", High);
+    let directory = |to: &str| {
+        with(
+            Layer::new()
+                .file(
+                    &format!("{to}/gconv-modules"),
+                    0o644,
+                    "module X// INTERNAL /opt/x 1\n",
+                )
+                .symlink("usr/lib/x86_64-linux-gnu/gconv", &format!("/{to}")),
+        )
+    };
+    breaks(&directory("opt/own"), "library", High);
 }

@@ -213,6 +213,13 @@ impl PackageIndex {
             .insert(file, b"\x1f\x8b".to_vec());
     }
 
+    /// Any file of a distribution.
+    pub fn add_file(&self, name: &str, file: &str, content: Vec<u8>) {
+        let mut files = self.files.lock().expect("the files");
+        let of_name = files.entry(name.to_owned()).or_default();
+        of_name.insert(file.to_owned(), content);
+    }
+
     /// From now on another file is served in place of this wheel.
     pub fn spoil(&self, wheel: &Wheel) {
         *self.spoiled.lock().expect("the bad one") = Some(wheel.file_name());

@@ -57,6 +57,9 @@ impl Build<'_> {
             let server = installed.find(|one| packages.contains(&one.name.as_str()));
             Ok(server.map(|one| one.version))
         })?;
+        if roots.image && plan.framework == "fasthtml" {
+            keep_session_key_elsewhere(&home)?;
+        }
         plan.image_environment = self
             .given
             .get(contract::IMAGE_ENVIRONMENT)
@@ -239,4 +242,18 @@ impl Build<'_> {
         plan.django = Some(asked);
         Ok(())
     }
+}
+
+/// FastHTML writes a new session key into its working directory when it finds none, which a read-only
+/// root does not allow, and which no image may hold: it is let go to `/tmp`, and is the container's own.
+fn keep_session_key_elsewhere(home: &Path) -> Result<(), BuildError> {
+    let path = home.join(".sesskey");
+    if fs::symlink_metadata(&path).is_ok() {
+        return Ok(());
+    }
+    std::os::unix::fs::symlink("/tmp/.sesskey", &path).map_err(|source| BuildError::Io {
+        doing: "write",
+        path,
+        source,
+    })
 }

@@ -1,7 +1,7 @@
-//! `requirements/*.txt`, `requirements-prod.txt` and `requirements.in`.
+//! `requirements/*.txt`, `requirements-prod.txt` and `requirements.in`, else what a program says itself.
 
 use super::super::files::{EntryKind, Files, join};
-use super::Declared;
+use super::{Declared, script};
 
 /// What a list is for, the one for production first.
 const WANTED: &[&str] = &[
@@ -85,10 +85,13 @@ fn in_directory(files: &dyn Files, place: &str) -> Option<Declared> {
     }
     if lists.is_empty() {
         let file = join(place, "requirements.in")?;
-        return files.is_file(&file).then(|| Declared {
-            files: vec![file],
-            ..Declared::default()
-        });
+        if files.is_file(&file) {
+            return Some(Declared {
+                files: vec![file],
+                ..Declared::default()
+            });
+        }
+        return script::read(files, place);
     }
     let chosen = WANTED
         .iter()

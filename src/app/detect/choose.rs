@@ -92,13 +92,16 @@ impl Finder<'_> {
         }
         if mode == "auto" {
             if let Some(chosen) = self.process(WEB, &self.project.settings.processes) {
-                return Ok(chosen);
+                return self.startable(chosen);
             }
             if let Some(chosen) = self.shell(false)? {
                 return Ok(chosen);
             }
             if let Some(chosen) = self.procfile_web() {
-                return Ok(chosen);
+                return self.startable(chosen);
+            }
+            if let Some(said) = declared::platform(self.files, self.home) {
+                return self.startable(self.of_line(&said, WEB));
             }
         }
         if mode != "django"
@@ -107,6 +110,39 @@ impl Finder<'_> {
             return Ok(chosen);
         }
         self.search(&mode)
+    }
+
+    /// A line that begins with a program of the source: it has to be executable.
+    fn startable(&self, chosen: Chosen) -> Result<Chosen, DetectError> {
+        let Start::Command { line } = &chosen.start else {
+            return Ok(chosen);
+        };
+        let word = line
+            .split_whitespace()
+            .find(|word| !matches!(*word, "exec" | "env") && !word.contains('='));
+        let path = word
+            .filter(|word| word.contains('/') && !word.starts_with('/'))
+            .and_then(|word| super::super::files::join(self.home, word));
+        match path {
+            Some(path) if self.files.kind(&path) == Some(EntryKind::File { executable: false }) => {
+                Err(DetectError::NotExecutable { path })
+            }
+            _ => Ok(chosen),
+        }
+    }
+
+    /// A shell script that platforms start where nothing else is said.
+    fn script_by_name(&self) -> Option<Chosen> {
+        ["start.sh", "run.sh", "entrypoint.sh"]
+            .iter()
+            .find_map(|name| {
+                let path = entry::under(self.home, name);
+                let kind = self.files.kind(&path)?;
+                (kind == EntryKind::File { executable: true }).then(|| {
+                    let program = (*name).to_owned();
+                    Chosen::simple(Start::Shell { program }).because(format!("{path}: a program"))
+                })
+            })
     }
 
     /// Celery's processes beside the application, where the requirements have it.
@@ -156,6 +192,7 @@ impl Finder<'_> {
         let shell = self.files.kind(&entry::under(self.home, "app.sh"));
         shell == Some(EntryKind::File { executable: true })
             || self.procfile_web().is_some()
+            || declared::platform(self.files, self.home).is_some()
             || self.django_plan().is_some()
             || {
                 let found = entry::search(self.files, self.home);
@@ -511,6 +548,12 @@ impl Finder<'_> {
         if let Some(chosen) = self.script()? {
             return Ok(chosen);
         }
+        if let Some(chosen) = self.package(&found) {
+            return Ok(chosen);
+        }
+        if let Some(chosen) = self.script_by_name() {
+            return Ok(chosen);
+        }
         if own.is_empty() && jupyter::has_notebooks(self.files, self.home) {
             return Ok(self.jupyter().because("notebooks, and nothing else"));
         }
@@ -535,12 +578,13 @@ impl Finder<'_> {
             "server",
         ];
         let own = own::FRAMEWORKS.iter().filter(|own| own.web == web);
+        let names = self.project.names();
         for framework in own {
             let mut modules: Vec<&Read> = found
                 .modules
                 .iter()
                 .filter(|module| module.in_home || !web)
-                .filter(|module| own::imports(module, framework.package))
+                .filter(|module| framework.is_of(module, &names))
                 .collect();
             modules.sort_by_key(|module| {
                 let first = FIRST.iter().position(|name| *name == module.module);
@@ -558,7 +602,8 @@ impl Finder<'_> {
             let line = framework
                 .line_of(program && module.in_home)
                 .replace("{file}", file)
-                .replace("{module}", &module.module);
+                .replace("{module}", &module.module)
+                .replace("{object}", framework.object_in(module).unwrap_or_default());
             let mut chosen = Chosen::command(line)
                 .because(format!("{}: imports {}", module.path, framework.package));
             framework.framework.clone_into(&mut chosen.framework);
@@ -612,6 +657,25 @@ impl Finder<'_> {
                 said.path, said.line, said.value
             ))
         }))
+    }
+
+    /// The only package that Python can run: `python -m PACKAGE`.
+    fn package(&self, found: &Found) -> Option<Chosen> {
+        let mut programs = found
+            .modules
+            .iter()
+            .filter(|module| module.has_main || module.acts)
+            .filter_map(|module| Some((module, module.module.strip_suffix(".__main__")?)));
+        let (module, package) = programs.next()?;
+        if programs.next().is_some() {
+            return None;
+        }
+        let mut chosen = Chosen::command(format!("python -m {package}"))
+            .because(format!("{}: a program", module.path));
+        let file = format!("{}/__main__.py", package.replace('.', "/"));
+        let root = module.path.strip_suffix(&file).unwrap_or_default();
+        chosen.python_path = self.path_for(root.trim_end_matches('/'));
+        Some(chosen)
     }
 
     /// Notebooks, for Jupyter.

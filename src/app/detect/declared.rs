@@ -3,8 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use super::super::files::Files;
+use ruff_python_ast::Expr;
+use serde_json::Value;
+
+use super::super::files::{Below, Files};
 use super::super::settings::is_process;
+use super::super::setup_cfg;
 use super::entry::under;
 use super::kinds::FACTORIES;
 use super::syntax::{self, Binding};
@@ -40,6 +44,68 @@ pub(super) fn procfile(files: &dyn Files, home: &str) -> BTreeMap<String, Said> 
         })
         .take(MAX_PROCESSES)
         .collect()
+}
+
+/// The command that a file for another platform starts the application with: App Engine's, Railway's,
+/// Nixpacks' and Railpack's.
+pub(super) fn platform(files: &dyn Files, home: &str) -> Option<Said> {
+    let within = |document: Value, keys: &[&str]| {
+        let mut value = &document;
+        for key in keys {
+            value = value.get(key)?;
+        }
+        value.as_str().map(str::to_owned)
+    };
+    let json = |text: &str| serde_json::from_str::<Value>(text).ok();
+    let toml = |text: &str| toml::from_str::<Value>(text).ok();
+    let said: [(&str, &dyn Fn(&str) -> Option<String>, &str); 5] = [
+        ("app.yaml", &app_engine, "entrypoint"),
+        (
+            "railway.json",
+            &|text| within(json(text)?, &["deploy", "startCommand"]),
+            "startCommand",
+        ),
+        (
+            "railway.toml",
+            &|text| within(toml(text)?, &["deploy", "startCommand"]),
+            "startCommand",
+        ),
+        (
+            "railpack.json",
+            &|text| within(json(text)?, &["deploy", "startCommand"]),
+            "startCommand",
+        ),
+        (
+            "nixpacks.toml",
+            &|text| within(toml(text)?, &["start", "cmd"]),
+            "cmd",
+        ),
+    ];
+    said.into_iter().find_map(|(name, read, key)| {
+        let path = under(home, name);
+        let text = files.text(&path)?;
+        let value = read(&text)?.trim().to_owned();
+        (!value.is_empty() && !value.contains('\n')).then(|| Said {
+            value,
+            line: line_with(&text, key),
+            path,
+        })
+    })
+}
+
+/// `entrypoint: gunicorn -b :$PORT main:app`, in one line, of a runtime of Python.
+fn app_engine(text: &str) -> Option<String> {
+    let value = |key: &str| {
+        let mut lines = text.lines();
+        let rest = lines.find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+        let rest = rest.trim();
+        let quoted = ['"', '\'']
+            .into_iter()
+            .find_map(|quote| rest.strip_prefix(quote)?.strip_suffix(quote));
+        Some(quoted.unwrap_or(rest).to_owned())
+    };
+    value("runtime").filter(|runtime| runtime.starts_with("python"))?;
+    value("entrypoint").filter(|line| !line.starts_with(['|', '>']))
 }
 
 /// References to an application in files of tools, the most explicit first.
@@ -137,8 +203,101 @@ fn flask_object(files: &dyn Files, home: &str, module: &str) -> Option<String> {
 }
 
 /// The programs that an installed project brings: `[project.scripts]`, `[project.gui-scripts]`,
-/// Poetry's table.
+/// Poetry's table; `console_scripts` of `setup.cfg` and `setup.py`.
 pub(super) fn scripts(files: &dyn Files, home: &str) -> Vec<Said> {
+    let found = scripts_of_pyproject(files, home);
+    if found.is_empty() {
+        scripts_of_setup(files, home)
+    } else {
+        found
+    }
+}
+
+/// `name = module:function`, as setuptools has it.
+fn scripts_of_setup(files: &dyn Files, home: &str) -> Vec<Said> {
+    let mut entries: Vec<(String, String)> = Vec::new();
+    let cfg = setup_cfg::value(
+        &Below {
+            files,
+            directory: home,
+        },
+        "options.entry_points",
+        "console_scripts",
+    );
+    let cfg = cfg.unwrap_or_default();
+    entries.extend(
+        cfg.lines()
+            .map(|line| (under(home, "setup.cfg"), line.to_owned())),
+    );
+    let path = under(home, "setup.py");
+    let module = files
+        .text(&path)
+        .and_then(|text| syntax::parse(&path, "setup", false, &text).ok());
+    let calls = module
+        .iter()
+        .flat_map(|module| module.calls.iter().chain(&module.main_calls));
+    for call in calls {
+        let Expr::Call(call) = call else { continue };
+        let points = call.arguments.keywords.iter().find(|keyword| {
+            keyword
+                .arg
+                .as_ref()
+                .is_some_and(|name| name == "entry_points")
+        });
+        let lines: Vec<String> = match points.map(|keyword| &keyword.value) {
+            Some(Expr::Dict(dict)) => dict
+                .items
+                .iter()
+                .filter(|item| {
+                    let key = item.key.as_ref().and_then(syntax::string);
+                    key.as_deref() == Some("console_scripts")
+                })
+                .flat_map(|item| match &item.value {
+                    Expr::List(list) => list.elts.iter().filter_map(syntax::string).collect(),
+                    other => syntax::string(other).into_iter().collect::<Vec<String>>(),
+                })
+                .collect(),
+            Some(text) => section(&syntax::string(text).unwrap_or_default(), "console_scripts"),
+            None => continue,
+        };
+        entries.extend(lines.into_iter().map(|line| (path.clone(), line)));
+    }
+    entries
+        .into_iter()
+        .filter_map(|(path, line)| {
+            let (name, _) = line.split_once('=')?;
+            let name = name.trim();
+            let text = files.text(&path).unwrap_or_default();
+            let at = text.lines().position(|line| line.contains(name));
+            is_script(name).then(|| Said {
+                value: name.to_owned(),
+                line: at.map_or(1, |position| position + 1),
+                path,
+            })
+        })
+        .collect()
+}
+
+/// The lines of a section of an ini file.
+fn section(text: &str, name: &str) -> Vec<String> {
+    let header = format!("[{name}]");
+    text.lines()
+        .map(str::trim)
+        .skip_while(|line| *line != header)
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn is_script(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}
+
+fn scripts_of_pyproject(files: &dyn Files, home: &str) -> Vec<Said> {
     let path = under(home, "pyproject.toml");
     let Some(text) = files.text(&path) else {
         return Vec::new();
@@ -157,10 +316,7 @@ pub(super) fn scripts(files: &dyn Files, home: &str) -> Vec<Said> {
     .flatten()
     .filter_map(toml::Value::as_table)
     .flat_map(toml::Table::keys)
-    .filter(|name| {
-        name.chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    })
+    .filter(|name| is_script(name))
     .map(|name| Said {
         value: name.clone(),
         path: path.clone(),

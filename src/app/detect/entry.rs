@@ -130,6 +130,9 @@ pub(super) struct Read {
     pub acts: bool,
     /// What `uvicorn.run("module:object")` in its main block names.
     pub runs: Option<String>,
+    /// Names of its classes, of what it makes by a call, with the last name of what was called, and of
+    /// functions with that of their decorator.
+    pub objects: Vec<(String, String)>,
 }
 
 impl Read {
@@ -154,7 +157,31 @@ impl Read {
             has_main: module.has_main,
             acts: !module.calls.is_empty() || module.loops,
             runs: module.main_calls.iter().find_map(named_in_run),
+            objects: module
+                .bindings
+                .iter()
+                .filter_map(|(name, binding)| Some((name.clone(), made_by(name, binding)?)))
+                .collect(),
         }
+    }
+}
+
+/// The last name of what makes an object; a class is made by itself.
+fn made_by(name: &str, binding: &Binding) -> Option<String> {
+    match binding {
+        Binding::Class(_) => Some(name.to_owned()),
+        // `@functions_framework.http`
+        Binding::Function(function) => match &function.decorator_list.first()?.expression {
+            Expr::Name(decorator) => Some(decorator.id.to_string()),
+            Expr::Attribute(decorator) => Some(decorator.attr.to_string()),
+            _ => None,
+        },
+        Binding::Value(Expr::Call(call)) => match call.func.as_ref() {
+            Expr::Name(called) => Some(called.id.to_string()),
+            Expr::Attribute(called) => Some(called.attr.to_string()),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -233,8 +260,15 @@ fn search_in(files: &dyn Files, home: &str, places: &[Place]) -> Found {
         let Some(module) = evaluator.module_at(&place.path, &place.module) else {
             continue;
         };
+        let read = Read::new(place, &module, home);
+        // Invoke's file of tasks, not Celery's.
+        if place.path.ends_with("tasks.py")
+            && read.imports.iter().any(|name| name.starts_with("invoke"))
+        {
+            continue;
+        }
         found.looked_at.push(place.path.clone());
-        found.modules.push(Read::new(place, &module, home));
+        found.modules.push(read);
         if let Some(name) = sibling_import(files, place, &module) {
             found.notes.push(format!(
                 "{} imports {name}, which lies beside it: its directory would be the home",
@@ -497,7 +531,6 @@ const NOT_MODULES: &[&str] = &[
     "manage",
     "noxfile",
     "setup",
-    "tasks",
     "versioneer",
 ];
 /// How many modules are parsed, and how deep in packages.

@@ -216,12 +216,10 @@ impl<'f> Evaluator<'f> {
                     value => value,
                 }
             }
-            Binding::Function(function) => Some(
-                match raw_application(&function.parameters, function.is_async, 0) {
-                    Some(interface) => Value::App(App::new((interface, ""))),
-                    None => Value::Function(Rc::clone(scope.module), function.clone()),
-                },
-            ),
+            Binding::Function(function) => Some(match raw_application(function, 0) {
+                Some(interface) => Value::App(App::new((interface, ""))),
+                None => Value::Function(Rc::clone(scope.module), function.clone()),
+            }),
             Binding::Class(class) => self.class(scope, class, depth).map(Value::Class),
             Binding::Import { module, attribute } => match attribute {
                 None => Some(Value::Path(module.clone())),
@@ -376,7 +374,7 @@ impl<'f> Evaluator<'f> {
         for statement in &class.body {
             if let Stmt::FunctionDef(method) = statement
                 && method.name.as_str() == "__call__"
-                && let Some(interface) = raw_application(&method.parameters, method.is_async, 1)
+                && let Some(interface) = raw_application(method, 1)
             {
                 return Some(App::new((interface, "")));
             }
@@ -441,25 +439,90 @@ fn through(value: Value, path: &str, name: &str) -> Value {
 }
 
 /// PEP 3333's `(environ, start_response)`, or ASGI's `async (scope, receive, send)`, after `skip`
-/// parameters.
-fn raw_application(parameters: &ast::Parameters, is_async: bool, skip: usize) -> Option<Interface> {
-    let names: Vec<&str> = parameters
+/// parameters: by their names, or by what is done with them.
+fn raw_application(function: &ast::StmtFunctionDef, skip: usize) -> Option<Interface> {
+    let names: Vec<&str> = function
+        .parameters
         .posonlyargs
         .iter()
-        .chain(parameters.args.iter())
+        .chain(function.parameters.args.iter())
         .skip(skip)
         .map(|parameter| parameter.parameter.name.as_str())
         .collect();
-    match (is_async, names.as_slice()) {
+    match (function.is_async, names.as_slice()) {
         (false, [environ, start])
             if environ.trim_start_matches('_').starts_with("env")
-                && start.trim_start_matches('_').starts_with("start") =>
+                && start.trim_start_matches('_').starts_with("start")
+                || calls(&function.body, start, is_status) =>
         {
             Some(Interface::Wsgi)
         }
         (true, ["scope", "receive", "send"]) => Some(Interface::Asgi),
+        (true, [_, _, send]) if calls(&function.body, send, is_message) => Some(Interface::Asgi),
         _ => None,
     }
+}
+
+/// Whether `name` is called with arguments like these.
+fn calls(body: &[Stmt], name: &str, like: fn(&[Expr]) -> bool) -> bool {
+    struct Calls<'n> {
+        name: &'n str,
+        like: fn(&[Expr]) -> bool,
+        found: bool,
+    }
+    impl<'a> ast::visitor::Visitor<'a> for Calls<'_> {
+        fn visit_expr(&mut self, expression: &'a Expr) {
+            if let Expr::Call(call) = expression
+                && matches!(call.func.as_ref(), Expr::Name(called) if called.id.as_str() == self.name)
+            {
+                self.found |= (self.like)(&call.arguments.args);
+            }
+            ast::visitor::walk_expr(self, expression);
+        }
+    }
+    let mut calls = Calls {
+        name,
+        like,
+        found: false,
+    };
+    for statement in body {
+        ast::visitor::Visitor::visit_stmt(&mut calls, statement);
+    }
+    calls.found
+}
+
+/// `("200 OK", headers)`: a status with its number, and a list.
+fn is_status(arguments: &[Expr]) -> bool {
+    let [status, headers, ..] = arguments else {
+        return false;
+    };
+    let numbered = |text: &str| {
+        let mut bytes = text.bytes();
+        let number = bytes.by_ref().take(3).filter(u8::is_ascii_digit).count() == 3;
+        number && bytes.next() == Some(b' ')
+    };
+    match status {
+        Expr::StringLiteral(status) => numbered(status.value.to_str()),
+        Expr::Name(status) => {
+            status.id.as_str() == "status" && matches!(headers, Expr::Name(_) | Expr::List(_))
+        }
+        _ => false,
+    }
+}
+
+/// `({"type": "http.…", …})`.
+fn is_message(arguments: &[Expr]) -> bool {
+    let [Expr::Dict(message)] = arguments else {
+        return false;
+    };
+    let text = |expression: &Expr| match expression {
+        Expr::StringLiteral(literal) => Some(literal.value.to_str().to_owned()),
+        _ => None,
+    };
+    message.items.iter().any(|item| {
+        item.key.as_ref().and_then(text).as_deref() == Some("type")
+            && text(&item.value).is_some_and(|kind| kind.contains('.'))
+    })
 }
 
 /// Whether a function can be called without arguments.

@@ -11,7 +11,7 @@ use super::kinds::Interface;
 pub(super) const LAUNCHER: &str = "python -m warpdrive_serve";
 
 /// What a program of a framework is started with. `{file}` is the program, `{module}` its dotted
-/// name.
+/// name, `{object}` what the framework's own program takes from it.
 #[derive(Debug)]
 pub(super) struct Own {
     /// The package whose import tells it.
@@ -22,6 +22,8 @@ pub(super) struct Own {
     pub web: bool,
     /// The distribution that has the program, where the requirements do not have it.
     pub needs: &'static str,
+    /// How the names of the classes end that make the object.
+    pub makes: &'static [&'static str],
 }
 
 const fn web(
@@ -36,6 +38,7 @@ const fn web(
         line,
         web: true,
         needs,
+        makes: &[],
     }
 }
 
@@ -46,6 +49,19 @@ const fn worker(package: &'static str, line: &'static str) -> Own {
         line,
         web: false,
         needs: "",
+        makes: &[],
+    }
+}
+
+/// A worker whose program is told an object.
+const fn worker_of(
+    package: &'static str,
+    makes: &'static [&'static str],
+    line: &'static str,
+) -> Own {
+    Own {
+        makes,
+        ..worker(package, line)
     }
 }
 
@@ -99,12 +115,33 @@ pub(super) const FRAMEWORKS: &[Own] = &[
         "python -m warpdrive_serve bottle {file}",
         "bottle",
     ),
+    Own {
+        makes: &["http", "cloud_event", "typed"],
+        ..web(
+            "functions_framework",
+            "functions-framework",
+            "functions-framework --target={object} --source={file} --host=0.0.0.0 --port=$PORT",
+            "functions-framework",
+        )
+    },
     worker("celery", "celery -A {module} worker --loglevel=INFO"),
     worker(
         "rq",
         "rq worker --url ${RQ_REDIS_URL:-${REDIS_URL:-redis://localhost:6379}}",
     ),
     worker("dramatiq", "dramatiq {module}"),
+    worker_of(
+        "huey",
+        &["Huey"],
+        "python -m huey.bin.huey_consumer {module}.{object}",
+    ),
+    worker_of("arq", &["WorkerSettings"], "arq {module}.{object}"),
+    worker_of("taskiq", &["Broker"], "taskiq worker {module}:{object}"),
+    worker_of(
+        "faststream",
+        &["FastStream"],
+        "faststream run {module}:{object}",
+    ),
     worker("discord", "python {file}"),
     worker("telegram", "python {file}"),
     worker("telebot", "python {file}"),
@@ -122,6 +159,27 @@ impl Own {
         } else {
             self.line
         }
+    }
+}
+
+impl Own {
+    /// The name of the object in a module; empty where none is needed.
+    pub(super) fn object_in<'m>(&self, module: &'m Read) -> Option<&'m str> {
+        if self.makes.is_empty() {
+            return Some("");
+        }
+        let made = |class: &str| self.makes.iter().any(|end| class.ends_with(end));
+        let mut objects = module.objects.iter().filter(|(_, class)| made(class));
+        let (name, _) = objects.next()?;
+        // Which of several functions is meant is not known.
+        let alone = !self.web || objects.next().is_none();
+        alone.then_some(name.as_str())
+    }
+
+    /// Whether a module is one of this framework's. Arq's settings need no import of it.
+    pub(super) fn is_of(&self, module: &Read, names: &BTreeSet<String>) -> bool {
+        let named = !self.makes.is_empty() && has(names, self.package);
+        (imports(module, self.package) || named) && self.object_in(module).is_some()
     }
 }
 

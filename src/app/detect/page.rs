@@ -49,6 +49,13 @@ const DECISIONS: &[(&str, &[(&str, &str)])] = &[
         &[("Procfile", "web: gunicorn shop.web:app\n")],
     ),
     (
+        "The start command of `app.yaml` (App Engine), `railway.json`, `railway.toml`, `railpack.json` or `nixpacks.toml`",
+        &[(
+            "app.yaml",
+            "runtime: python313\nentrypoint: gunicorn -b :$PORT shop:app\n",
+        )],
+    ),
+    (
         "`wsgi_app` in `gunicorn.conf.py`",
         &[
             ("gunicorn.conf.py", "wsgi_app = 'entry:api'\n"),
@@ -123,11 +130,22 @@ const DECISIONS: &[(&str, &[(&str, &str)])] = &[
         &[("main.py", "if __name__ == '__main__':\n    print(1)\n")],
     ),
     (
-        "The only program of `[project.scripts]`, or one that is called `serve`, `server`, `start`, `web` or `run`",
+        "The only program of `[project.scripts]` (`console_scripts` of `setup.cfg` and `setup.py`), or one that is called `serve`, `server`, `start`, `web` or `run`",
         &[(
             "pyproject.toml",
             "[project]\nname = \"depot\"\n[project.scripts]\nserve = \"depot.cli:main\"\n",
         )],
+    ),
+    (
+        "The only package that has a `__main__.py`",
+        &[
+            ("ledger/__init__.py", ""),
+            ("ledger/__main__.py", "print(1)\n"),
+        ],
+    ),
+    (
+        "An executable `start.sh`, `run.sh` or `entrypoint.sh`",
+        &[("start.sh", "#!/bin/sh\n")],
     ),
     ("Notebooks, for Jupyter", &[("week 1/a.ipynb", "")]),
     (
@@ -141,7 +159,7 @@ const DECISIONS: &[(&str, &[(&str, &str)])] = &[
 
 fn tree(files: &[(&str, &str)]) -> Memory {
     files.iter().fold(Memory::new(), |tree, (path, text)| {
-        if *path == "app.sh" {
+        if matches!(*path, "app.sh" | "start.sh") {
             tree.with_program(path, text)
         } else {
             tree.with(path, text)

@@ -360,6 +360,148 @@ fn frameworks_with_servers_of_their_own() {
             "sh dramatiq jobs (no port)",
         ),
         (
+            &[(
+                "main.py",
+                "import functions_framework\n@functions_framework.http\ndef hello(request):\n    return 'x'",
+            )],
+            "sh functions-framework --target=hello --source=main.py --host=0.0.0.0 --port=$PORT",
+        ),
+        (
+            &[
+                (
+                    "app.yaml",
+                    "runtime: python311\nentrypoint: 'gunicorn -b :$PORT custom:app'\n",
+                ),
+                ("custom.py", ""),
+                ("other.py", ""),
+            ],
+            "sh gunicorn -b :$PORT custom:app",
+        ),
+        (
+            &[
+                ("app.yaml", "runtime: nodejs20\nentrypoint: node x.js\n"),
+                ("main.py", "if __name__ == '__main__':\n    print(1)"),
+            ],
+            "python main.py",
+        ),
+        (
+            &[
+                (
+                    "railway.json",
+                    "{\"deploy\": {\"startCommand\": \"python serve.py\"}}",
+                ),
+                ("serve.py", ""),
+            ],
+            "sh python serve.py",
+        ),
+        (
+            &[
+                (
+                    "railway.toml",
+                    "[deploy]\nstartCommand = 'python serve.py'\n",
+                ),
+                ("serve.py", ""),
+            ],
+            "sh python serve.py",
+        ),
+        (
+            &[
+                (
+                    "railpack.json",
+                    "{\"deploy\": {\"startCommand\": \"python -m serve\"}}",
+                ),
+                ("serve.py", ""),
+            ],
+            "sh python -m serve",
+        ),
+        (
+            &[
+                (
+                    "nixpacks.toml",
+                    "[phases.setup]\nnixPkgs = ['...']\n[start]\ncmd = 'hypercorn shop:app'\n",
+                ),
+                ("shop.py", ""),
+            ],
+            "sh hypercorn shop:app",
+        ),
+        (
+            &[("tasks.py", "from celery import Celery\napp = Celery('x')")],
+            "sh celery -A tasks worker --loglevel=INFO (no port)",
+        ),
+        (
+            &[
+                ("shop/__init__.py", ""),
+                (
+                    "shop/tasks.py",
+                    "from huey import RedisHuey\nqueue = RedisHuey('x')",
+                ),
+            ],
+            "sh python -m huey.bin.huey_consumer shop.tasks.queue (no port)",
+        ),
+        (
+            &[
+                ("jobs.py", "class WorkerSettings:\n    functions = []"),
+                ("requirements.txt", "arq\n"),
+            ],
+            "sh arq jobs.WorkerSettings (no port)",
+        ),
+        (
+            &[
+                (
+                    "jobs.py",
+                    "from taskiq_redis import ListQueueBroker\nbroker = ListQueueBroker('x')",
+                ),
+                ("requirements.txt", "taskiq\ntaskiq-redis\n"),
+            ],
+            "sh taskiq worker jobs:broker (no port)",
+        ),
+        (
+            &[(
+                "stream.py",
+                "from faststream import FastStream\napp = FastStream(None)",
+            )],
+            "sh faststream run stream:app (no port)",
+        ),
+        (
+            &[
+                ("src/depot/__init__.py", ""),
+                ("src/depot/__main__.py", "from .cli import main\nmain()"),
+            ],
+            "sh python -m depot",
+        ),
+        (
+            &[
+                (
+                    "setup.py",
+                    "from setuptools import setup\nsetup(name='d', packages=['depot'], entry_points={'console_scripts': ['depot = depot.cli:main']})",
+                ),
+                ("depot/__init__.py", ""),
+                ("depot/cli.py", "def main(): pass"),
+            ],
+            "sh depot",
+        ),
+        (
+            &[
+                (
+                    "setup.py",
+                    "from setuptools import setup\nsetup(name='d', entry_points='[console_scripts]\\ndepot=depot:main')",
+                ),
+                ("depot/__init__.py", ""),
+            ],
+            "sh depot",
+        ),
+        (
+            &[
+                ("setup.py", "from setuptools import setup\nsetup()"),
+                (
+                    "setup.cfg",
+                    "[metadata]\nname = d\n[options.entry_points]\nconsole_scripts =\n    depot-x = depot:x\n    serve = depot:main\n",
+                ),
+                ("depot/__init__.py", ""),
+            ],
+            "sh serve",
+        ),
+        (
             &[("bot.py", "import discord\nclient = discord.Client()")],
             "sh python bot.py (no port)",
         ),

@@ -169,6 +169,22 @@ fn one_module() {
             "gunicorn app:app Wsgi",
         ),
         (
+            "def app(request, respond):\n    respond('200 OK', [])\n    return []",
+            "gunicorn app:app Wsgi",
+        ),
+        (
+            "def app(e, sr):\n    status = '404 Not Found'\n    headers = []\n    if e:\n        sr(status, headers)\n    yield b''",
+            "gunicorn app:app Wsgi",
+        ),
+        (
+            "class App:\n    def __call__(self, req, res):\n        res('204 No Content', [])\napp = App()",
+            "gunicorn app:app Wsgi",
+        ),
+        (
+            "async def app(s, r, w):\n    await w({'type': 'http.response.start', 'status': 200})",
+            "uvicorn app:app Asgi",
+        ),
+        (
             "async def app(scope, receive, send):\n    pass",
             "uvicorn app:app Asgi",
         ),

@@ -92,6 +92,7 @@ pub(super) fn classify(text: &str, place: &Place<'_>) -> (LineKind, Option<Wrong
     for (short, long, constraint) in [("-r", "--requirement", false), ("-c", "--constraint", true)]
     {
         if let Some(value) = option_value(text, short, long).map(bare) {
+            let value = lower_file_scheme(&value).into_owned();
             if is_url(&value) && !value.starts_with("file:") {
                 return (LineKind::Option, None);
             }
@@ -162,11 +163,11 @@ fn of_option(text: &str, place: &Place<'_>) -> Option<Wrong> {
 
 /// Where packages are: an address, or a directory of the source.
 fn of_place(value: &str, place: &Place<'_>) -> Option<Wrong> {
-    let value = value.trim_matches(['"', '\'']);
-    if is_url(value) && !value.starts_with("file:") {
+    let value = lower_file_scheme(value.trim_matches(['"', '\'']));
+    if is_url(&value) && !value.starts_with("file:") {
         return None;
     }
-    let path = plain_path(value);
+    let path = plain_path(&value);
     let candidates = candidates(&path, place);
     (candidates.is_empty()).then(|| problem::of_outside(&path, None))
 }
@@ -303,6 +304,17 @@ fn of_url(url: &str) -> Option<Wrong> {
             format!("packages are fetched with git, not with {scheme}"),
             "a released version, or the URL of an archive or of a git repository",
         ));
+    }
+    // `git+file:///x`, `git+/x`, `git+../x`: no repository of this machine is in the sandbox.
+    let git = url
+        .split_once('+')
+        .filter(|(git, _)| git.eq_ignore_ascii_case("git"));
+    if let Some((_, place)) = git {
+        let place = lower_file_scheme(place);
+        let place: &str = &place;
+        if place.starts_with("file:") || place.starts_with(['/', '.', '~']) {
+            return Some(problem::of_outside(&plain_path(place), None));
+        }
     }
     None
 }

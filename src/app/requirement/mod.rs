@@ -501,6 +501,15 @@ mod tests {
             "x @ file:///opt/x",
             "File:///opt/x",
             "-e FILE:///opt/x",
+            "-f FILE:///opt/x",
+            "--index-url FiLe:///opt/x",
+            "git+file:///opt/x",
+            "git+FILE:///opt/x@main#egg=x",
+            "x @ git+file:///opt/x",
+            "x[a] @ GIT+file:///opt/x ; python_version > '3'",
+            "-e git+file:///opt/app-root/src/x#egg=x",
+            "git+../x",
+            "git+/opt/x",
         ] {
             let files = Memory::new().with("requirements.txt", line);
             let problems = read(&files, "requirements.txt").problems;

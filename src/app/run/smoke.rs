@@ -50,7 +50,8 @@ pub fn smoke(caller: &Caller) -> Result<Value, RunError> {
     Ok(match outcome {
         Outcome::Good => json!({}),
         Outcome::Unknown(note) => json!({ "note": note }),
-        Outcome::Bad(advice) => json!({
+        Outcome::Bad(advice, read_only) => json!({
+            "read_only": read_only,
             "title": advice.title,
             "causes": advice.causes,
             "remedies": advice.remedies,
@@ -63,7 +64,8 @@ enum Outcome {
     Good,
     /// Why it could not be found out.
     Unknown(String),
-    Bad(Advice),
+    /// With what was to be written, where the root is read-only.
+    Bad(Advice, Option<String>),
 }
 
 enum Check {
@@ -113,6 +115,7 @@ fn shell(environment: &Environment, program: &str) -> Outcome {
             Advice::new(title)
                 .cause(format!("{program} has Windows line ends (CRLF): the kernel looks for an interpreter with a \\r in its name."))
                 .remedy(format!("sed -i 's/\\r$//' {program}, and in git: echo '*.sh text eol=lf' >> .gitattributes")),
+            None,
         );
     }
     let interpreter = line
@@ -126,6 +129,7 @@ fn shell(environment: &Environment, program: &str) -> Outcome {
                     "Its first line names {interpreter}, which is not in the image."
                 ))
                 .remedy("write #!/bin/sh, or use a builder image that has it"),
+            None,
         ),
         _ => Outcome::Good,
     }
@@ -171,7 +175,7 @@ fn python(plan: &Plan, kind: &str, name: &str, environment: &mut Environment) ->
         None => Outcome::Good,
         Some(traceback) => {
             let advice = Cause::Variables(variables).explain(title(name), &[]);
-            Outcome::Bad(advice.tail(tail(&traceback)))
+            Outcome::Bad(advice.tail(tail(&traceback)), None)
         }
     }
 }
@@ -194,7 +198,23 @@ fn failed(name: &str, traceback: &str, environment: &Environment) -> Outcome {
         Cause::Module(module) => named_in(module, &environment.roots.source),
         _ => Vec::new(),
     };
-    let mut advice = cause.explain(title(name), &named);
+    let group = match &cause {
+        Cause::Module(module) => in_a_group(module, &environment.roots.source),
+        _ => None,
+    };
+    let mut advice = match group {
+        Some((distribution, setting, group)) => title(name)
+            .cause(format!(
+                "{distribution} is in the {} {group} of pyproject.toml, which is not installed.",
+                setting
+                    .trim_start_matches("dependency-")
+                    .trim_end_matches('s')
+            ))
+            .remedy(format!(
+                "install it: {setting} = [\"{group}\"] in [tool.warpdrive]"
+            )),
+        None => cause.explain(title(name), &named),
+    };
     if cause == Cause::Other {
         advice = advice.cause(super::super::remedy::last_line(traceback).to_owned());
     }
@@ -202,7 +222,17 @@ fn failed(name: &str, traceback: &str, environment: &Environment) -> Outcome {
         advice
             .remedy("if it is meant to fail here: --no-smoke, or smoke = false in [tool.warpdrive]")
             .tail(tail(traceback)),
+        unwritten(traceback),
     )
+}
+
+/// What could not be written because the root is read-only.
+fn unwritten(traceback: &str) -> Option<String> {
+    let (_, rest) = traceback.split_once("Read-only file system")?;
+    let path = rest
+        .strip_prefix(": '")
+        .and_then(|rest| rest.split('\'').next());
+    Some(path.unwrap_or("a file").to_owned())
 }
 
 /// The end of a traceback, without our own frames.
@@ -220,6 +250,45 @@ fn tail(traceback: &str) -> Vec<String> {
         }
     }
     lines.split_off(lines.len().saturating_sub(TAIL))
+}
+
+/// The distribution that has a module, and the setting that has the group or the extra of `pyproject.toml`
+/// installed which names it.
+fn in_a_group(module: &str, source: &Path) -> Option<(String, &'static str, String)> {
+    let text = fs::read_to_string(source.join("pyproject.toml")).ok()?;
+    let document: toml::Table = toml::from_str(&text).ok()?;
+    let wanted = normalize(distribution(module.split('.').next()?));
+    let names = |value: &toml::Value| match value {
+        // `["flask>=3"]`, and Poetry's `{ dependencies = { flask = "^3" } }`.
+        toml::Value::Array(list) => list.iter().filter_map(toml::Value::as_str).any(|line| {
+            let end = line.find(|c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_' | '.'));
+            normalize(line.get(..end.unwrap_or(line.len())).unwrap_or_default()) == wanted
+        }),
+        toml::Value::Table(group) => group
+            .get("dependencies")
+            .and_then(toml::Value::as_table)
+            .is_some_and(|table| table.keys().any(|name| normalize(name) == wanted)),
+        _ => false,
+    };
+    let poetry = document.get("tool").and_then(|tool| tool.get("poetry"));
+    let project = document.get("project");
+    [
+        ("dependency-groups", document.get("dependency-groups")),
+        (
+            "dependency-groups",
+            poetry.and_then(|poetry| poetry.get("group")),
+        ),
+        (
+            "dependency-extras",
+            project.and_then(|project| project.get("optional-dependencies")),
+        ),
+    ]
+    .into_iter()
+    .find_map(|(setting, table)| {
+        let mut groups = table?.as_table()?.iter();
+        let (group, _) = groups.find(|(_, value)| names(value))?;
+        Some((wanted.clone(), setting, group.clone()))
+    })
 }
 
 /// Files that look like lists of requirements and name what has a module.

@@ -35,6 +35,8 @@ pub(super) struct Loaded<'a> {
     /// Visible libraries: name, directory, path.
     libraries: Vec<(&'a [u8], &'a [u8], &'a [u8])>,
     cache: Vec<(&'a [u8], &'a [u8])>,
+    /// Visible lists of modules for character sets.
+    conversions: Vec<&'a [u8]>,
     /// Default directories that are links to elsewhere, and where they lead.
     linked: Vec<Vec<u8>>,
     /// Programs that give root to whoever runs them.
@@ -57,6 +59,10 @@ impl<'a> Loaded<'a> {
             Lookup::Bytes { bytes, .. } => linker::cache(bytes),
             _ => Vec::new(),
         };
+        let conversions = visible(all)
+            .filter(|seen| !seen.item.is_directory() && known::is_conversion_list(seen.path))
+            .map(|seen| seen.path)
+            .collect();
         let programs = visible(all)
             .filter(|seen| seen.item.gives_root())
             .map(|seen| seen.path)
@@ -66,6 +72,7 @@ impl<'a> Loaded<'a> {
             trust,
             libraries,
             cache,
+            conversions,
             linked: linked(flat),
             programs,
             seen: BTreeSet::new(),
@@ -104,6 +111,11 @@ impl<'a> Loaded<'a> {
             for path in conversions {
                 self.file(path, "is loaded by programs that run as root (iconv)");
             }
+            for path in self.conversions.clone() {
+                let how = "names modules that programs load which run as root (iconv)";
+                self.file(path, how);
+            }
+            self.linked_conversions();
         }
         for (name, owner) in [
             ("sbin/unix_chkpwd", "PAM"),
@@ -113,6 +125,29 @@ impl<'a> Loaded<'a> {
         ] {
             self.helper(format!("usr/{name}").as_bytes(), owner);
             self.helper(name.as_bytes(), owner);
+        }
+    }
+
+    /// A directory of modules for character sets that is a link to elsewhere: its lists and modules are not among
+    /// those that were kept by their place.
+    fn linked_conversions(&mut self) {
+        for directory in DEFAULT {
+            for kind in KINDS {
+                let path = [directory, kind, b"/gconv"].concat();
+                let Some(target) = self.flat.real(&path).filter(|target| *target != path) else {
+                    continue;
+                };
+                if is_default(split(&target).0) && target.ends_with(b"/gconv") {
+                    continue;
+                }
+                let layer = self.flat.origin(&path).unwrap_or(0);
+                let message = format!(
+                    "leads to {}, from where programs that run as root load modules (iconv)",
+                    shown(&target)
+                );
+                let finding = Finding::of_path("library", Severity::High, layer, &path, message);
+                Bundle::add(&mut self.graves, finding);
+            }
         }
     }
 

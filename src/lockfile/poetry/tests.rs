@@ -109,8 +109,22 @@ fn origins_other_than_the_usual_index() {
     assert!(matches!(&locked.packages[1].origin, Origin::Git { commit, .. } if commit == "0123"));
     assert!(matches!(&locked.packages[2].origin, Origin::Archive { .. }));
     assert!(locked.projects[0].editable);
-    let outside = package("c", "1", &source("type = \"directory\"\nurl = \"../c\""));
-    assert!(select("", "2.1", &outside, &[], &[]).is_err());
+    // A sibling of the lock's directory: whether it lies in the source is seen where that is known.
+    let beside = package(
+        "c",
+        "1",
+        &source("type = \"directory\"\nurl = \"../libs/./c\""),
+    );
+    let locked = select("", "2.1", &beside, &[], &[]).unwrap();
+    assert_eq!(locked.projects[0].path, "../libs/c");
+    for url in ["/c", "c/../../d", "../ c"] {
+        let outside = package(
+            "c",
+            "1",
+            &source(&format!("type = \"directory\"\nurl = \"{url}\"")),
+        );
+        assert!(select("", "2.1", &outside, &[], &[]).is_err(), "{url}");
+    }
 }
 
 proptest::proptest! {

@@ -10,11 +10,11 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::app::requirement::normalize;
+use crate::beneath::open_regular;
 
 use super::super::base::Base;
 use super::super::context::Context;
 use super::super::error::BuildError;
-use super::super::handover::open;
 use super::super::locked_wheel::{Artifact, LockedWheel, Pin};
 use super::super::record::Record;
 use super::super::without_sandbox::Interpreter;
@@ -100,7 +100,7 @@ pub(in super::super) fn of_wheels(
     let mut made = Vec::new();
     for wheel in wheels_of(record) {
         let name = file_name(&wheel.pin);
-        let Ok(from) = open(&wheels.join(&name)) else {
+        let Ok(from) = open_regular(&wheels.join(&name)) else {
             continue;
         };
         // It is held against its hash when it is read.

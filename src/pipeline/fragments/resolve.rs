@@ -19,6 +19,7 @@ use super::super::locked::Locked;
 use super::super::locked_wheel::{Artifact, LockedWheel, Pin};
 use super::super::overlay::overlay_owned;
 use super::super::trusted::{self, Job};
+use super::super::wheel_cache::CacheScope;
 use super::stop::Stop;
 use super::{Given, Reach, here};
 use crate::app::requirement::normalize;
@@ -144,7 +145,11 @@ fn compile(
     // What is wrong is said by the installation in one go, where everybody looks for it.
     let outcome = match given.here {
         Some(here) => here::resolver(given, here, job)?,
-        None => trusted::run(context.telling(&Silent), base, tools, job)?,
+        None => {
+            let lines = &given.detected.project.requirements.lines;
+            let scope = CacheScope::of(context.request, lines);
+            trusted::run(context.telling(&Silent), base, tools, &scope, job)?
+        }
     };
     if outcome.exit != Exit::Code(0) {
         // To ask again in another way is to wait again.

@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 use std::io::{Cursor, Read};
-use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
+use flate2::read::{GzDecoder, MultiGzDecoder, ZlibDecoder};
+use memchr::{memchr2_iter, memmem};
 
 use crate::source::zip_directory::Header;
 
@@ -17,26 +17,52 @@ const MOST_UNPACKED: u64 = 512 << 20;
 const MAX_DEPTH: usize = 3;
 /// Where a tar's header says so (POSIX `ustar`, GNU).
 const TAR_MAGIC: (usize, &[u8]) = (257, b"ustar");
-/// So much of a file says what it is.
-const HEAD: usize = TAR_MAGIC.0 + TAR_MAGIC.1.len();
+
+/// A zip file's end (APPNOTE 4.3.16), which has a comment of at most 65,535 bytes.
+const ZIP_END: (&[u8], usize) = (b"PK\x05\x06", 22 + 65_535);
+/// So many beginnings of streams are tried in one file.
+const MOST_TRIED: usize = 1 << 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Gzip,
+    Zlib,
     Zip,
     Tar,
 }
 
-fn kind(head: &[u8], named_zip: bool) -> Option<Kind> {
-    let tar = head
+/// What a whole file is.
+fn kind(bytes: &[u8]) -> Option<Kind> {
+    let tar = bytes
         .get(TAR_MAGIC.0..)
         .is_some_and(|rest| rest.starts_with(TAR_MAGIC.1));
-    match head {
+    if tar {
+        return Some(Kind::Tar);
+    }
+    match stream(bytes) {
+        Some(Kind::Gzip) => return Some(Kind::Gzip),
+        Some(kind) if !has_zip_end(bytes) => return Some(kind),
+        _ => {}
+    }
+    // A zip file may begin with anything: an interpreter line (PEP 441), an executable.
+    has_zip_end(bytes).then_some(Kind::Zip)
+}
+
+fn has_zip_end(bytes: &[u8]) -> bool {
+    let tail = &bytes[bytes.len().saturating_sub(ZIP_END.1)..];
+    memmem::rfind(tail, ZIP_END.0).is_some()
+}
+
+/// What compressed stream begins so: gzip's magic (RFC 1952), or zlib's header (RFC 1950), which is a multiple
+/// of 31.
+fn stream(bytes: &[u8]) -> Option<Kind> {
+    match *bytes {
         [0x1f, 0x8b, 8, ..] => Some(Kind::Gzip),
-        _ if tar => Some(Kind::Tar),
-        // A zip file may begin with anything: an interpreter line (PEP 441), an executable.
-        [b'P', b'K', 3 | 5, 4 | 6, ..] | [b'#', b'!', ..] | [b'M', b'Z', ..] => Some(Kind::Zip),
-        _ => named_zip.then_some(Kind::Zip),
+        [0x78, flags @ (0x01 | 0x5e | 0x9c | 0xda), ..] => {
+            debug_assert_eq!((0x7800 + u32::from(flags)) % 31, 0);
+            Some(Kind::Zlib)
+        }
+        _ => None,
     }
 }
 
@@ -44,45 +70,26 @@ fn kind(head: &[u8], named_zip: bool) -> Option<Kind> {
 #[derive(Default)]
 pub(super) struct Kept {
     bytes: Vec<u8>,
-    named_zip: bool,
-    /// It holds none, or is too large.
+    /// It is too large.
     given_up: bool,
 }
 
 impl Kept {
-    pub(super) fn of(path: &Path) -> Self {
-        let named = |extension: &std::ffi::OsStr| {
-            ["zip", "whl", "egg", "pyz", "jar"]
-                .iter()
-                .any(|known| extension.eq_ignore_ascii_case(known))
-        };
-        Self {
-            named_zip: path.extension().is_some_and(named),
-            ..Self::default()
-        }
-    }
-
     pub(super) fn push(&mut self, bytes: &[u8]) {
         if self.given_up {
             return;
         }
-        let decided = self.bytes.len() >= HEAD;
         self.bytes.extend_from_slice(bytes);
-        let none = !decided && self.bytes.len() >= HEAD && self.kind().is_none();
-        if none || self.bytes.len() > MOST_PACKED {
+        if self.bytes.len() > MOST_PACKED {
             self.given_up = true;
             self.bytes = Vec::new();
         }
     }
 
-    fn kind(&self) -> Option<Kind> {
-        kind(&self.bytes, self.named_zip)
-    }
-
-    /// The whole file, if it may hold others.
-    pub(super) fn take(&mut self) -> Option<Vec<u8>> {
-        let bytes = std::mem::take(&mut self.bytes);
-        (!self.given_up && kind(&bytes, self.named_zip).is_some()).then_some(bytes)
+    /// The whole file, unless it is too large.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        self.given_up = false;
+        std::mem::take(&mut self.bytes)
     }
 }
 
@@ -103,7 +110,7 @@ pub(super) fn look(search: &mut dyn Sink, bytes: &[u8]) {
         search,
         left: MOST_UNPACKED,
     };
-    look.file(bytes, true, 0);
+    look.file(bytes, 0);
 }
 
 struct Look<'s> {
@@ -113,15 +120,16 @@ struct Look<'s> {
 }
 
 impl Look<'_> {
-    fn file(&mut self, bytes: &[u8], named_zip: bool, depth: usize) {
+    fn file(&mut self, bytes: &[u8], depth: usize) {
         if depth > MAX_DEPTH || self.search.is_done() {
             return;
         }
-        match kind(bytes, named_zip) {
+        match kind(bytes) {
             Some(Kind::Gzip) => self.member("", MultiGzDecoder::new(bytes), depth),
+            Some(Kind::Zlib) => self.member("", ZlibDecoder::new(bytes), depth),
             Some(Kind::Zip) => {
                 let Ok(mut archive) = zip::ZipArchive::new(Cursor::new(bytes)) else {
-                    return;
+                    return self.streams(bytes, depth);
                 };
                 for index in 0..archive.len() {
                     if let Ok(file) = archive.by_index(index) {
@@ -130,6 +138,8 @@ impl Look<'_> {
                     }
                 }
                 self.hidden(bytes, &archive, depth);
+                let before = usize::try_from(archive.offset()).unwrap_or(0);
+                self.streams(&bytes[..before.min(bytes.len())], depth);
             }
             Some(Kind::Tar) => {
                 let mut archive = tar::Archive::new(bytes);
@@ -142,7 +152,25 @@ impl Look<'_> {
                     self.member(&name, entry, depth);
                 }
             }
-            None => {}
+            None => self.streams(bytes, depth),
+        }
+    }
+
+    /// Streams in a file of another kind: what an executable, a PDF or a pickle has in it. What begins like one
+    /// by chance is an error after a few bytes.
+    fn streams(&mut self, bytes: &[u8], depth: usize) {
+        let mut tried = 0;
+        for at in memchr2_iter(0x1f, 0x78, bytes) {
+            let rest = &bytes[at..];
+            match stream(rest) {
+                Some(Kind::Gzip) => self.member("", GzDecoder::new(rest), depth),
+                Some(Kind::Zlib) => self.member("", ZlibDecoder::new(rest), depth),
+                _ => continue,
+            }
+            tried += 1;
+            if tried == MOST_TRIED || self.search.is_done() || self.left == 0 {
+                return;
+            }
         }
     }
 
@@ -180,8 +208,7 @@ impl Look<'_> {
         self.search.go_to(place);
         self.search.feed(name.as_bytes());
         self.search.finish_file();
-        let mut kept = Kept::of(Path::new(name));
-        let named_zip = kept.named_zip;
+        let mut kept = Kept::default();
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let most = usize::try_from(self.left).map_or(buffer.len(), |n| n.min(buffer.len()));
@@ -196,9 +223,7 @@ impl Look<'_> {
             kept.push(&buffer[..count]);
         }
         self.search.finish_file();
-        if let Some(bytes) = kept.take() {
-            self.file(&bytes, named_zip, depth + 1);
-        }
+        self.file(&kept.take(), depth + 1);
         self.search.go_to(outer);
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::layer::{LayerError, Limits, MemberKind, TarReader, Witness, decompressor};
-use crate::oci::{Descriptor, sha256_hex};
+use crate::oci::Descriptor;
 use crate::store::{Needs, Record, Store};
 
 use super::super::error::BuildError;
@@ -16,7 +16,7 @@ use super::Leaks;
 
 const BUFFER: usize = 256 * 1024;
 /// Raised when a search finds more than before.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// A layer that was searched and in which nothing was found.
 #[derive(Serialize, Deserialize)]
@@ -39,7 +39,7 @@ impl Leaks {
         store: &Store,
         layer: &Descriptor,
     ) -> Result<(), BuildError> {
-        let Some(key) = self.key(layer) else {
+        let Some(key) = self.key(store, layer)? else {
             return Ok(());
         };
         if store.cached::<Searched>(&key)?.is_some() {
@@ -79,18 +79,19 @@ impl Leaks {
         store: &Store,
         layer: &Descriptor,
     ) -> Result<(), BuildError> {
-        if let Some(key) = self.key(layer) {
+        if let Some(key) = self.key(store, layer)? {
             let layer = layer.clone();
             store.remember(&key, &Searched { layer })?;
         }
         Ok(())
     }
 
-    fn key(&self, layer: &Descriptor) -> Option<String> {
-        let fingerprint = self.fingerprint()?;
-        Some(sha256_hex(
-            format!("searched {FORMAT} {fingerprint} {}", layer.digest()).as_bytes(),
-        ))
+    fn key(&self, store: &Store, layer: &Descriptor) -> Result<Option<String>, BuildError> {
+        let Some(fingerprint) = self.fingerprint() else {
+            return Ok(None);
+        };
+        let text = format!("searched {FORMAT} {fingerprint} {}", layer.digest());
+        Ok(Some(store.salted(text.as_bytes())?))
     }
 
     /// Looks through the files of a directory of ours; links are not followed. What cannot be read is an

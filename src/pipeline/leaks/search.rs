@@ -99,7 +99,7 @@ impl<'a> Search<'a> {
     /// The next file begins.
     pub(super) fn file(&mut self, path: &Path) {
         self.place = format!("/{}", path.display());
-        self.archive = Kept::of(path);
+        self.archive = Kept::default();
         self.feed(path.as_os_str().as_bytes());
         self.finish_file();
     }
@@ -197,8 +197,7 @@ impl Witness for Search<'_> {
 
     fn end(&mut self) {
         self.finish_file();
-        if let Some(bytes) = self.archive.take() {
-            inside::look(self, &bytes);
-        }
+        let bytes = self.archive.take();
+        inside::look(self, &bytes);
     }
 }

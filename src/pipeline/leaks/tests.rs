@@ -199,6 +199,12 @@ fn tar(name: &str, bytes: &[u8]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut writer = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    writer.write_all(bytes).unwrap();
+    writer.finish().unwrap()
+}
+
 /// What is told of a file of a layer.
 fn told(leaks: &Leaks, name: &str, content: &[u8]) -> Option<String> {
     let mut search = leaks.search().unwrap();
@@ -243,6 +249,47 @@ fn files_in_files_are_searched() {
             "a.tar",
             &|text| tar("lib.zip", &zip("key", text)),
             "/a.tar (lib.zip) (key)",
+        ),
+        // A program that unpacks itself.
+        (
+            "setup",
+            &|text| [b"\x7fELF\x02\x01 the program", &zip("key", text)[..]].concat(),
+            "/setup (key)",
+        ),
+        (
+            "picture.jpg",
+            &|text| [b"\xff\xd8\xff", &zip("key", text)[..]].concat(),
+            "/picture.jpg (key)",
+        ),
+        ("a.zz", &|text| zlib(text), "/a.zz (unpacked)"),
+        (
+            "a.pdf",
+            &|text| {
+                [
+                    b"%PDF-1.7 x^2 \x78\x9c stream\n",
+                    &zlib(text)[..],
+                    b"\nendstream",
+                ]
+                .concat()
+            },
+            "/a.pdf (unpacked)",
+        ),
+        (
+            "firmware",
+            &|text| [b"\x7fELF\x1f\x8b\x08 ", &gzip(text)[..], b"end"].concat(),
+            "/firmware (unpacked)",
+        ),
+        // The comment of a zip file in a file that is compressed.
+        (
+            "b.gz",
+            &|text| {
+                let mut writer = ::zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+                writer
+                    .set_raw_comment(text[text.len() - 1000..].into())
+                    .unwrap();
+                gzip(&writer.finish().unwrap().into_inner())
+            },
+            "/b.gz (unpacked)",
         ),
     ] {
         let told_of = told(&leaks, name, &pack(&text)).unwrap_or_else(|| panic!("{name}"));
@@ -311,6 +358,28 @@ fn every_field_is_found_in_every_form() {
     let leaks = of(key.as_bytes());
     for (width, end) in [(64, "\n"), (7, "\r\n"), (15, "\"\n  \""), (1000, "")] {
         assert!(finds(&leaks, &wrapped(body, width, end), 9), "{width}");
+    }
+}
+
+#[test]
+fn strings_of_json_are_found_as_each_writer_has_them() {
+    let leaks = leaks("pä/s<w>'d".as_bytes());
+    for text in [
+        r#"{"key": "pä/s<w>'d"}"#,
+        // PHP.
+        r#"{"key": "p\u00e4\/s<w>'d"}"#,
+        r#"{"key": "pä\/s<w>'d"}"#,
+        // Python.
+        r#"{"key": "p\u00e4/s<w>'d"}"#,
+        // Go.
+        r#"{"key": "pä/s\u003cw\u003e'd"}"#,
+        // Django, with everything.
+        r#"{"key": "p\u00E4/s\u003Cw\u003E\u0027d"}"#,
+    ] {
+        assert!(finds(&leaks, text.as_bytes(), 7), "{text}");
+    }
+    for other in [r#"{"key": "p\u00e5/s<w>'d"}"#, r#"{"key": "pä\s<w>'d"}"#] {
+        assert!(!finds(&leaks, other.as_bytes(), 7), "{other}");
     }
 }
 

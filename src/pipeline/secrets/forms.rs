@@ -1,5 +1,7 @@
 //! How a secret may be written.
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
@@ -91,13 +93,47 @@ fn variants(secret: &[u8]) -> Vec<Vec<u8>> {
         variants.push(unix.replace('\n', "\r\n").into_bytes());
         variants.push(unix.replace('\n', "\\n").into_bytes());
         if let Ok(json) = serde_json::to_string(&unix) {
-            variants.push(json.as_bytes()[1..json.len() - 1].to_vec());
+            variants.extend(escaped(&json[1..json.len() - 1]));
         }
         variants.push(unix.into_bytes());
     }
     variants.sort();
     variants.dedup();
     variants
+}
+
+/// A string of JSON as writers of it have it: some escape `/` (PHP), all that is not ASCII (Python), or what
+/// means something in HTML (Go, Django).
+fn escaped(json: &str) -> Vec<Vec<u8>> {
+    let coded = |wanted: &dyn Fn(char) -> bool, upper: bool| {
+        let mut units = [0; 2];
+        json.chars().fold(String::new(), |mut text, c| {
+            if !wanted(c) {
+                text.push(c);
+                return text;
+            }
+            for unit in c.encode_utf16(&mut units) {
+                let _ = if upper {
+                    write!(text, "\\u{unit:04X}")
+                } else {
+                    write!(text, "\\u{unit:04x}")
+                };
+            }
+            text
+        })
+    };
+    let other = |c: char| !c.is_ascii();
+    let mut found = vec![json.to_owned()];
+    for upper in [false, true] {
+        found.push(coded(&other, upper));
+        for html in ["<>&", "<>&'"] {
+            found.push(coded(&|c| html.contains(c), upper));
+            found.push(coded(&|c| other(c) || html.contains(c), upper));
+        }
+    }
+    let slashes: Vec<String> = found.iter().map(|text| text.replace('/', "\\/")).collect();
+    found.extend(slashes);
+    found.into_iter().map(String::into_bytes).collect()
 }
 
 /// What of the secret's base64 does not depend on the bytes around it, for each of the three places

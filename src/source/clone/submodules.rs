@@ -5,9 +5,9 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 use super::super::SourceError;
-use super::super::beneath::Root;
 use super::Git;
 use super::count::{Link, Totals};
+use crate::beneath::Directory;
 
 /// Most submodules of one source, all levels together.
 const MAX: usize = 1000;
@@ -100,8 +100,8 @@ impl Git<'_> {
 
 /// Refuses a submodule whose place a link of the repository leads to.
 fn through_no_link(root: &Path, path: &Path) -> Result<(), SourceError> {
-    Root::open(root)
-        .and_then(|root| root.open_at(path, OFlags::PATH | OFlags::DIRECTORY))
+    Directory::open(root)
+        .and_then(|root| Ok(root.open_at(path, OFlags::PATH | OFlags::DIRECTORY)?))
         .map(drop)
         .map_err(|error| SourceError::io("enter", &root.join(path), error))
 }

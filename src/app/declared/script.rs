@@ -1,0 +1,95 @@
+//! PEP 723: the comment at the beginning of a program that names what it needs (`# /// script`).
+
+use super::super::files::{EntryKind, Files, join};
+use super::Declared;
+
+/// Larger programs are not read.
+const MAX: u64 = 256 * 1024;
+
+/// The list of the only program of a directory that has one.
+pub(super) fn read(files: &dyn Files, place: &str) -> Option<Declared> {
+    let mut programs = files.list(place).into_iter().filter_map(|entry| {
+        let name = entry.name.strip_suffix(".py")?;
+        let path = join(place, &format!("{name}.py"))?;
+        let is_file = matches!(entry.kind, EntryKind::File { .. });
+        let text = is_file.then(|| files.text(&path))??;
+        let block = (text.len() as u64 <= MAX).then(|| block(&text))??;
+        Some((path, block))
+    });
+    let (path, block) = programs.next()?;
+    let mut declared = Declared::of(&path);
+    if let Some((other, _)) = programs.next() {
+        declared.doubt(
+            "# /// script",
+            format!("{path} and {other} each have a list of their own, and which one the application needs is not clear"),
+            "what it needs in requirements.txt",
+        );
+        return Some(declared);
+    }
+    let document = match toml::from_str::<toml::Table>(&block) {
+        Ok(document) => document,
+        Err(error) => {
+            declared.doubt(
+                "# /// script",
+                format!("it is not TOML: {}", error.message()),
+                "it as PEP 723 has it",
+            );
+            return Some(declared);
+        }
+    };
+    let list = document.get("dependencies").and_then(toml::Value::as_array);
+    declared.lines = list
+        .into_iter()
+        .flatten()
+        .filter_map(toml::Value::as_str)
+        .map(str::to_owned)
+        .collect();
+    Some(declared)
+}
+
+/// The text within the comment: the lines between `# /// script` and `# ///`, each without its `# `.
+fn block(text: &str) -> Option<String> {
+    let mut lines = text.lines().map(str::trim_end);
+    lines.by_ref().find(|line| *line == "# /// script")?;
+    let mut found = String::new();
+    for line in lines {
+        if line == "# ///" {
+            return Some(found);
+        }
+        let rest = line.strip_prefix('#')?;
+        found.push_str(rest.strip_prefix(' ').unwrap_or(rest));
+        found.push('\n');
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::files::Memory;
+    use super::*;
+
+    const BLOCK: &str = "#!/usr/bin/env python\n# /// script\n# requires-python = \">=3.11\"\n# dependencies = [\n#   \"flask>=3\",\n#\n#   \"redis\",\n# ]\n# ///\nimport flask\n";
+
+    #[test]
+    fn a_programs_own_list() {
+        let lines = |files: &Memory| {
+            read(files, "").map(|declared| (declared.lines, declared.doubts.len()))
+        };
+        let one = || Memory::new().with("main.py", BLOCK);
+        let both = ["flask>=3".to_owned(), "redis".to_owned()];
+        assert_eq!(lines(&one()), Some((both.to_vec(), 0)));
+        assert_eq!(lines(&one().with("other.py", BLOCK)), Some((Vec::new(), 1)));
+        let broken = BLOCK.replace("redis\"", "redis");
+        assert_eq!(
+            lines(&Memory::new().with("a.py", broken)),
+            Some((Vec::new(), 1))
+        );
+        for none in [
+            "import flask\n",
+            "# /// script\n# dependencies = []\n",
+            "# /// script\nimport x\n# ///\n",
+        ] {
+            assert_eq!(lines(&Memory::new().with("main.py", none)), None, "{none}");
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! Source distributions of indexes that ask for a login: fetched here, with all that their builds need, because
+//! the code of a package builds where the login is not.
+//!
+//! What is read in an archive are words for the installer's list, and no more: which file it was is decided by the
+//! index's hash. Where the words are not enough, the build asks the index itself, and is refused.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use crate::app::contract::RUN;
+use crate::app::requirement::{name_of, normalize};
+use crate::layer::{Limits, MemberKind, TarReader, decompressor};
+use crate::lockfile::{FromIndex, Index, Target};
+use crate::sandbox::Mount;
+
+use super::base::Base;
+use super::context::Context;
+use super::error::BuildError;
+use super::fetch::{Lists, is_plain};
+use super::locked;
+use super::package_indexes::Indexes;
+use super::sandbox_inputs::PASSED_ON;
+use super::tree::make_directory;
+
+/// More of them no build is helped with.
+const MOST: usize = 50;
+/// Of an archive that is looked into.
+const ARCHIVE: Limits = Limits {
+    max_bytes: 1 << 30,
+    max_entries: 100_000,
+};
+/// Largest file with words about a package.
+const MAX_WORDS: u64 = 1024 * 1024;
+/// What builds a project that does not say it (PEP 517).
+const USUAL_BUILDER: &str = "setuptools>=40.8.0";
+
+/// What was fetched.
+pub(super) struct Sdists<'a> {
+    context: Context<'a>,
+    base: &'a Base,
+    directory: PathBuf,
+    pub(super) names: Vec<String>,
+    /// What they need when they are installed.
+    pub(super) needs: BTreeSet<String>,
+    /// What each needs to be built.
+    pub(super) builders: Vec<BTreeSet<String>>,
+}
+
+impl<'a> Sdists<'a> {
+    pub(super) fn new(context: Context<'a>, base: &'a Base, scratch: &Path) -> Self {
+        Self {
+            context,
+            base,
+            directory: scratch.join("sdists"),
+            names: Vec::new(),
+            needs: BTreeSet::new(),
+            builders: Vec::new(),
+        }
+    }
+
+    /// Fetches what an installer's error says has no wheel; false if that is nothing new, or nowhere.
+    pub(super) fn add(&mut self, tail: &[String], lists: &Lists) -> Result<bool, BuildError> {
+        let Some(name) = without_wheel(tail) else {
+            return Ok(false);
+        };
+        if self.names.contains(&name) || self.names.len() == MOST {
+            return Ok(false);
+        }
+        make_directory(&self.directory)?;
+        let request = self.context.request;
+        let variables = request.host_env.iter();
+        let of_build = request.build_env.iter().map(|(name, value)| (name, value));
+        let variables: Vec<(&str, &str)> = variables
+            .chain(of_build)
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .filter(|(name, _)| PASSED_ON.contains(name))
+            .collect();
+        let indexes = Indexes::new(request)?;
+        let python = &self.base.python;
+        let target = Target::of(&python.version, &python.libc);
+        for index in places(&variables, lists) {
+            let mut wanted = FromIndex::new(&name, &[]);
+            wanted.specifiers = specifiers(&name, lists);
+            wanted.index = index;
+            let fetched = locked::fetch_newest(
+                self.context.store,
+                &wanted,
+                &target,
+                &indexes,
+                &self.directory,
+                self.context.progress,
+            );
+            // The next index may have it.
+            let Ok(Some(path)) = fetched else { continue };
+            let words = Words::of(&path);
+            self.needs.extend(words.needs);
+            self.builders.push(words.builders);
+            self.names.push(name);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Where the build sees them.
+    pub(super) fn into_mount(self) -> Option<Mount> {
+        (!self.names.is_empty()).then(|| Mount::Bind {
+            source: self.directory,
+            target: inside().into(),
+            read_only: true,
+        })
+    }
+}
+
+/// The directory in the sandbox.
+pub(super) fn inside() -> String {
+    format!("{RUN}/sdists")
+}
+
+/// The first package of which uv says that it has no wheel.
+fn without_wheel(tail: &[String]) -> Option<String> {
+    let text: Vec<&str> = tail.iter().map(|line| line.trim()).collect();
+    let text = text.join(" ");
+    let (_, rest) = text.split_once("Wheels are required for `")?;
+    let (name, _) = name_of(rest.split_once('`')?.0)?;
+    Some(normalize(name))
+}
+
+/// The indexes in the order in which uv asks them.
+fn places(variables: &[(&str, &str)], lists: &Lists) -> Vec<Index> {
+    let value = |wanted: &str| {
+        let found = variables.iter().rev().find(|(name, _)| *name == wanted);
+        found.map_or("", |(_, value)| *value)
+    };
+    let listed = |options: &[&str]| -> Vec<String> {
+        let lines = lists.requirements.lines();
+        let values = lines.filter_map(|line| {
+            let option = options
+                .iter()
+                .find_map(|option| line.strip_prefix(option))?;
+            let url = option.trim_start_matches('=').trim();
+            url.contains("://").then(|| url.to_owned())
+        });
+        values.collect()
+    };
+    let index = |url: String| Index {
+        name: None,
+        url: Some(url),
+    };
+    let mut found: Vec<Index> = listed(&["--extra-index-url"])
+        .into_iter()
+        .map(index)
+        .collect();
+    for name in ["UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL"] {
+        let words = value(name).split_whitespace().map(|word| {
+            // uv names an index as in `name=https://…`.
+            let named = word.split_once('=').filter(|(name, _)| !name.contains(':'));
+            named.map_or(word, |(_, url)| url).to_owned()
+        });
+        found.extend(words.map(index));
+    }
+    match listed(&["--index-url", "-i"]).pop() {
+        Some(url) => found.push(index(url)),
+        None => found.push(Index::default()),
+    }
+    found
+}
+
+/// The conditions that the lists have for a version.
+fn specifiers(name: &str, lists: &Lists) -> BTreeSet<String> {
+    let lines = lists.requirements.lines().chain(lists.constraints.lines());
+    let rests = lines.filter_map(|line| {
+        let (named, rest) = name_of(line)?;
+        (normalize(named) == name).then_some(rest)
+    });
+    rests
+        .flat_map(|rest| {
+            let rest = rest.split_once(']').map_or(rest, |(_, rest)| rest);
+            let rest = rest.split(';').next().unwrap_or(rest);
+            let rest = rest.split(" --").next().unwrap_or(rest);
+            rest.trim().trim_matches(['(', ')']).split(',')
+        })
+        .map(|one| one.trim().to_owned())
+        .filter(|one| !one.is_empty())
+        .collect()
+}
+
+/// What an archive says that its package needs.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Words {
+    needs: BTreeSet<String>,
+    builders: BTreeSet<String>,
+}
+
+impl Words {
+    fn of(archive: &Path) -> Self {
+        let mut words = Self::default();
+        let is_said = File::open(archive).is_ok_and(|file| words.read(file));
+        if !is_said {
+            words.builders = BTreeSet::from([USUAL_BUILDER.to_owned()]);
+        }
+        words
+    }
+
+    /// Reads a tar; whether it says what builds it. One that is damaged says what stands before the damage.
+    fn read(&mut self, file: File) -> bool {
+        let mut is_said = false;
+        let mut tar = TarReader::new(decompressor(file), ARCHIVE);
+        while let Ok(Some(member)) = tar.next_member() {
+            let mut parts = member.path.iter().skip(1).filter_map(|part| part.to_str());
+            let file = match (parts.next(), parts.next(), parts.next()) {
+                (Some(name @ ("PKG-INFO" | "pyproject.toml")), None, None) => name,
+                (Some(directory), Some("requires.txt"), None)
+                    if directory.ends_with(".egg-info") =>
+                {
+                    "requires.txt"
+                }
+                _ => continue,
+            };
+            let mut text = String::new();
+            if !matches!(member.kind, MemberKind::File)
+                || tar
+                    .by_ref()
+                    .take(MAX_WORDS)
+                    .read_to_string(&mut text)
+                    .is_err()
+            {
+                continue;
+            }
+            match file {
+                "PKG-INFO" => {
+                    let headers = text.lines().take_while(|line| !line.is_empty());
+                    let named = headers.filter_map(|line| line.strip_prefix("Requires-Dist:"));
+                    self.needs.extend(named.filter_map(plain));
+                }
+                "requires.txt" => {
+                    let first = text.lines().take_while(|line| !line.starts_with('['));
+                    self.needs.extend(first.filter_map(plain));
+                }
+                _ => is_said |= self.project(&text),
+            }
+        }
+        is_said
+    }
+
+    /// A `pyproject.toml`.
+    fn project(&mut self, text: &str) -> bool {
+        let Ok(document) = toml::from_str::<toml::Table>(text) else {
+            return false;
+        };
+        let list = |table: &str, key: &str| {
+            let list = document.get(table)?.get(key)?.as_array()?;
+            let texts = list.iter().filter_map(toml::Value::as_str);
+            Some(texts.filter_map(plain).collect::<BTreeSet<String>>())
+        };
+        self.needs
+            .extend(list("project", "dependencies").unwrap_or_default());
+        match list("build-system", "requires") {
+            Some(builders) => {
+                self.builders = builders;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// A name with versions and a marker, which can do nothing else in a list.
+fn plain(text: &str) -> Option<String> {
+    let text = text.trim();
+    (is_plain(text) && name_of(text).is_some() && !text.contains(" --")).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(words: &[&str]) -> BTreeSet<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_uv_says_has_no_wheel() {
+        let said = |text: &str| without_wheel(&text.lines().map(str::to_owned).collect::<Vec<_>>());
+        let text = "error: No solution found when resolving dependencies\n  cause: Because odd==1.0 has no usable wheels\n\nhint: Wheels are required for\n      `Odd_One` because building from source is disabled";
+        assert_eq!(said(text).as_deref(), Some("odd-one"));
+        assert_eq!(said("error: Failed to fetch"), None);
+    }
+
+    #[test]
+    fn indexes_in_uvs_order_and_conditions_of_a_name() {
+        let lists = Lists {
+            requirements: "--extra-index-url https://a/\nOdd.One[x]>=1,<3 ; python_version > '3'\nodd-one!=2 --hash=sha256:0\nother==1\n".into(),
+            constraints: "odd_one<2.5\n".into(),
+            left_out: None,
+        };
+        assert_eq!(
+            specifiers("odd-one", &lists),
+            set(&[">=1", "<3", "!=2", "<2.5"])
+        );
+        let variables = [
+            ("UV_INDEX", "corp=https://u:p@b/ https://c/"),
+            ("UV_INDEX_URL", "https://d/"),
+        ];
+        let found: Vec<Option<String>> = places(&variables, &lists)
+            .into_iter()
+            .map(|index| index.url)
+            .collect();
+        let url = |text: &str| Some(text.to_owned());
+        // The last one is the usual one, wherever that is.
+        assert_eq!(
+            found,
+            [
+                url("https://a/"),
+                url("https://u:p@b/"),
+                url("https://c/"),
+                None
+            ]
+        );
+    }
+
+    #[test]
+    fn what_an_archive_says() {
+        let place = tempfile::tempdir().unwrap();
+        let archive = |files: &[(&str, &str)]| {
+            let path = place.path().join("a.tar.gz");
+            let file = File::create(&path).unwrap();
+            let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(
+                file,
+                flate2::Compression::fast(),
+            ));
+            for (name, text) in files {
+                let mut header = tar::Header::new_gnu();
+                header.set_size(text.len() as u64);
+                header.set_mode(0o644);
+                tar.append_data(&mut header, name, text.as_bytes()).unwrap();
+            }
+            tar.into_inner().unwrap().finish().unwrap();
+            Words::of(&path)
+        };
+        let usual = Words {
+            needs: set(&[]),
+            builders: set(&[USUAL_BUILDER]),
+        };
+        assert_eq!(archive(&[("x-1/setup.py", "")]), usual);
+        let found = archive(&[
+            (
+                "x-1/PKG-INFO",
+                "Name: x\nRequires-Dist: six>=1; python_version > \"3\"\nRequires-Dist: y @ https://h/y.whl\nRequires-Dist: --index-url=x\n\nRequires-Dist: late\n",
+            ),
+            (
+                "x-1/x.egg-info/requires.txt",
+                "click\n-r /etc/passwd\n\n[dev]\npytest\n",
+            ),
+            (
+                "x-1/below/pyproject.toml",
+                "[build-system]\nrequires = [\"no\"]\n",
+            ),
+            (
+                "x-1/pyproject.toml",
+                "[build-system]\nrequires = [\"hatchling>=1\", \"z @ file:///x\"]\n[project]\ndependencies = [\"attrs\"]\n",
+            ),
+        ]);
+        let expected = Words {
+            needs: set(&["six>=1; python_version > \"3\"", "click", "attrs"]),
+            builders: set(&["hatchling>=1"]),
+        };
+        assert_eq!(found, expected);
+        std::fs::write(place.path().join("b.tar.gz"), b"\x1f\x8b").unwrap();
+        assert_eq!(Words::of(&place.path().join("b.tar.gz")), usual);
+    }
+}
