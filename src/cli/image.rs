@@ -628,11 +628,13 @@ fn preview(
         "{files} files, {} go into the image",
         human_size(bytes)
     ));
-    printer.result(format!(
-        "{} files, {} are left out:",
-        left_out.files,
-        human_size(left_out.bytes)
-    ));
+    if left_out.files > 0 {
+        printer.result(format!(
+            "{} files, {} are left out:",
+            left_out.files,
+            human_size(left_out.bytes)
+        ));
+    }
     for (path, reason) in &left_out.paths {
         printer.result(format!("  {}  ({reason})", path.display()));
     }
