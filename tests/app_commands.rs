@@ -138,7 +138,7 @@ fn start_runs_the_server_in_its_home_with_everything_exported() {
         "root/src/web/app.sh",
         "#!/bin/sh\npwd; env | grep -E '^(A|B|PORT|WARPDRIVE_ACTION)=' | sort; for a; do echo \"<$a>\"; done\nexit 9\n",
     );
-    // BUG [V]: at deployment `.warpdrive/environment` was evaluated but not exported.
+    // In the warpdrive before this one: at deployment `.warpdrive/environment` was evaluated but not exported.
     app.file("root/src/.warpdrive/environment", "A=1\nEXTRA='--x --y'\n");
     app.file(
         "root/src/.warpdrive/action_hooks/deploy-env",
@@ -148,7 +148,7 @@ fn start_runs_the_server_in_its_home_with_everything_exported() {
     let output = app.command(&[], &["start"]).env("W", "7").output().unwrap();
     assert_eq!(status(&output), 9, "{}", stderr(&output));
     let home = app.path("root/src/web").canonicalize().unwrap();
-    // BUG [V]: server_args was looked up in APP_HOME and ignored when `home` was set.
+    // In the warpdrive before this one: server_args was looked up in APP_HOME and ignored when `home` was set.
     let expected = format!(
         "{}\nA=1\nB=1 2\nPORT=8080\nWARPDRIVE_ACTION=start\n<--workers>\n<7>\n<--x>\n<--y>\n",
         home.display()
@@ -258,7 +258,7 @@ fn start_without_a_build_says_what_to_do() {
     );
 }
 
-/// BUG [C]: a failing `deploy` hook did not stop the start.
+/// In the warpdrive before this one: a failing `deploy` hook did not stop the start.
 #[test]
 fn a_failing_hook_stops_the_start() {
     for name in ["deploy", "deploy-cfg"] {
@@ -276,7 +276,7 @@ fn a_failing_hook_stops_the_start() {
     }
 }
 
-/// BUG [V]: a hook that was not executable was skipped, `build` silently.
+/// In the warpdrive before this one: a hook that was not executable was skipped, `build` silently.
 #[test]
 fn a_hook_that_is_not_executable_is_named() {
     for (command, name) in [
@@ -399,7 +399,7 @@ fn exec_is_faithful() {
         (&["exec", "no-such-program"], 127),
         (&["exec", "/etc/passwd"], 126),
         (&["exec"], 2),
-        // BUG [V]: an unknown action printed the help and succeeded.
+        // In the warpdrive before this one: an unknown action printed the help and succeeded.
         (&["nonsense"], 2),
     ] {
         assert_eq!(status(&app.run(arguments)), expected, "{arguments:?}");

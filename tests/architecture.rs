@@ -47,7 +47,6 @@ const ARROWS: &[(&str, &[&str])] = &[
         "pipeline",
         &[
             "beneath",
-            "pod",
             "oci",
             "store",
             "layer",
@@ -78,7 +77,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "dev",
             "inspection",
             "doctor",
-            "pod",
             "oci",
             "store",
             "layer",

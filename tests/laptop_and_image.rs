@@ -36,7 +36,7 @@ fn the_same_on_a_laptop_and_in_the_image() {
     let source = copy_of(&example("django"), false);
     let settings = source.path().join("mysite/settings.py");
     let mut text = fs::read_to_string(&settings).unwrap();
-    // BUG [V] of the original: this failed the build.
+    // In the warpdrive before this one: this failed the build.
     text.push_str("\nSTATIC_ROOT = None\n");
     fs::write(&settings, text).unwrap();
     fs::write(

@@ -12,13 +12,15 @@ use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
 
+use warpdrive::app::server::Server;
+
 use crate::support::http::{self, Response};
 use crate::support::podman::Podman;
 use crate::support::process::{self, poll};
 use crate::support::run::RunOptions;
 use crate::support::warpdrive::{PYTHON_311, Warpdrive, copy_of, example};
 
-/// The servers, the same as `app::server::Server::ALL`; whether one is a single process; which
+/// The servers of `app::server::Server::ALL`; whether one is a single process; which
 /// stream has its access log.
 const SERVERS: [(&str, bool, Stream); 8] = [
     ("gunicorn", false, Stream::Out),
@@ -35,6 +37,12 @@ const SERVERS: [(&str, bool, Stream); 8] = [
 enum Stream {
     Out,
     Err,
+}
+
+#[test]
+fn every_server_is_tried() {
+    let tried = SERVERS.map(|(name, ..)| name);
+    assert_eq!(tried, Server::ALL.map(Server::name));
 }
 
 /// As a strict cluster runs it, and with two workers.

@@ -78,7 +78,7 @@ impl Phase2<'_> {
     }
 }
 
-/// The key of the word that an application cannot be loaded on what would run it.
+/// Cache key of a finding: this application cannot be loaded on its runtime image.
 fn builder_only(key: &str) -> String {
     sha256_hex(format!("builder only 1 {key}").as_bytes())
 }

@@ -112,7 +112,7 @@ pub(super) fn run_as_ours(config: &mut ImageConfig, path: &str) {
     config.set_env("HOME", APP_ROOT);
 }
 
-/// Sets what containers are started with (DESIGN: "The image").
+/// Sets what containers are started with (`docs/reference/image.md`).
 fn configure(
     config: &mut ImageConfig,
     parts: &Parts<'_>,

@@ -24,7 +24,7 @@ pub(super) enum Code {
     Ours,
     /// The application's, or that of its packages.
     Foreign,
-    /// Ours, which asks nothing of any network: what is not started costs no time.
+    /// Ours, and it needs no network: none is set up.
     Offline,
 }
 

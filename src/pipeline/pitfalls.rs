@@ -63,7 +63,7 @@ fn is_file(tree: &Tree, path: &str) -> bool {
         .any(|entry| entry.path == path && matches!(entry.kind, SourceKind::File { .. }))
 }
 
-/// A manager's list without a lock, beside the `requirements.txt` that is gone by.
+/// A manager's list without a lock, beside the `requirements.txt` that is installed.
 fn second_list(tree: &Tree) -> Option<String> {
     if !is_file(tree, "requirements.txt") {
         return None;

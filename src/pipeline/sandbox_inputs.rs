@@ -95,7 +95,7 @@ impl SandboxInputs {
     }
 
     /// For a stage that fills what builds share: where packages come from, which is the owner's word,
-    /// and nothing of the application. Only the resolver and the installer run in it.
+    /// and nothing of the application. The resolver, the installer and the compiler of byte-code run in it.
     pub(super) fn of_shared_stage(request: &Request) -> Self {
         let build_env = request.build_env.iter();
         Self {

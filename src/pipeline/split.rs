@@ -1,6 +1,6 @@
 //! Sorts what the dependency phase installed into layers, by distribution.
 //!
-//! The [`LARGEST`] largest distributions above [`LARGE`] have a layer each; the rest go into
+//! The [`LARGEST`] largest distributions of at least [`LARGE`] have a layer each; the rest go into
 //! [`POOLS`] pools by the SHA-256 of the normalized name. So a distribution's layer is the same
 //! blob in every application that has it, and a small new requirement touches one pool. Who owns a
 //! file is written in `*.dist-info/RECORD` (Recording installed projects, PyPA); byte-code belongs

@@ -1,7 +1,8 @@
 //! A build with a builder of ours, or any image with a Python: steps 2 to 6, in order.
 //!
-//! [`build`] is the story: the plan, the base, the dependencies and the application on it, the image, the
-//! audit. The image that it gives has no name yet.
+//! [`build_in`] is the story: the plan, the base, the dependencies and the application on it, the image, the
+//! audit. The image that it gives has no name yet. It runs a second time where the application cannot be loaded
+//! on the slim twin of its builder ([`attempt`]).
 
 use std::thread::Scope;
 
@@ -40,7 +41,7 @@ pub(super) fn build(
     last: &LastBuild,
 ) -> Result<Built, BuildError> {
     let never = context.request.sandbox == SandboxUse::Never;
-    once(context, reading, digest, timings, last, never)
+    attempt(context, reading, digest, timings, last, never)
 }
 
 /// The same without running anything and without the base image's files, where a cache has the last build
@@ -74,7 +75,7 @@ pub(super) fn without_the_base(
     if !may {
         return Ok(None);
     }
-    match once(context, reading, digest, timings, last, true) {
+    match attempt(context, reading, digest, timings, last, true) {
         Err(error) if request.sandbox == SandboxUse::Never => Err(error),
         Err(BuildError::NeedsSandbox { because }) => {
             let because = because.join("; ");
@@ -89,7 +90,7 @@ pub(super) fn without_the_base(
     }
 }
 
-fn once(
+fn attempt(
     context: Context<'_>,
     reading: &Reading<'_>,
     digest: &Digest,
@@ -124,7 +125,7 @@ fn once(
     built.ok_or(BuildError::OnlyDependencies)
 }
 
-/// The branch that the source is of, as far as git says so.
+/// The source's git branch; empty where it is not known.
 pub(super) fn branch<'a>(reading: &'a Reading<'_>) -> &'a str {
     let commit = reading.tree().commit.as_ref();
     commit
@@ -132,7 +133,7 @@ pub(super) fn branch<'a>(reading: &'a Reading<'_>) -> &'a str {
         .unwrap_or_default()
 }
 
-/// How this build goes about it.
+/// What one attempt at a build goes by, besides the request.
 #[derive(Clone, Copy)]
 struct Way<'a> {
     /// As it is named.
@@ -161,8 +162,8 @@ pub(super) fn dependencies_alone(
     std::thread::scope(|scope| build_in(scope, context, reading, digest, timings, way)).map(drop)
 }
 
-/// The same; threads of `scope` load the application while its image is committed and audited. `None` where the
-/// dependencies alone are asked for.
+/// Runs steps 2 to 6. Threads of `scope` load the application while its image is committed and audited. `None`
+/// if only the dependencies were asked for.
 fn build_in<'scope, 'env: 'scope>(
     scope: &'scope Scope<'scope, 'env>,
     context: Context<'env>,
@@ -177,7 +178,7 @@ fn build_in<'scope, 'env: 'scope>(
         progress,
     } = context;
     let tree = reading.tree();
-    // What is found in the cache needs no limit, and is not to be had without the one asked for.
+    // First: a limit that cannot be kept is an error, also where the cache has it all.
     sandbox::check_limits(&request.limits)?;
     let planned = reading.plan()?;
     timings.step("plan");

@@ -1,4 +1,4 @@
-//! A build that runs nothing: no sandbox, no files of the base image, no privilege.
+//! A build that runs nothing of the application: no sandbox, no files of the base image, no privilege.
 //!
 //! What an application brings is put into its layer as it is; nobody's code is asked about it. That is all
 //! there is to do where the dependencies are there already, and the application needs no code of its own at

@@ -1,4 +1,4 @@
-//! Copies of a source, with the modes that an image's files have (DESIGN, section 4).
+//! Copies of a source, with the modes that an image's files have (`docs/reference/image.md`).
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -3,7 +3,7 @@
 //! An archive is hostile. What no source tree has is refused, each with its own reason, and nothing is
 //! repaired: `..` and absolute names, links that lead out of the tree, devices, two members of one
 //! name, members below a link, more entries or bytes than any source has. Everything is opened beneath
-//! the directory without following links ([`super::beneath`]). Owners, times and attributes count for
+//! the directory without following links ([`crate::beneath`]). Owners, times and attributes count for
 //! nothing; of the mode only whether the owner may execute.
 
 mod zip;

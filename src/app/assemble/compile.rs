@@ -78,7 +78,7 @@ pub(super) fn files(python: &Path, paths: Vec<PathBuf>, check: Check) -> Result<
         .filter(|path| check == Check::Checked || !is_of_a_test_suite(path))
         .map(|path| (std::fs::metadata(&path).map_or(0, |meta| meta.len()), path))
         .collect();
-    // The largest first: nobody is left with one when the others are done.
+    // The largest first, so that no worker ends late.
     sized.sort_by(|a, b| b.cmp(a));
     let paths: Vec<PathBuf> = sized.into_iter().map(|(_, path)| path).collect();
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

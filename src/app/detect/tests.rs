@@ -614,7 +614,7 @@ fn what_the_owner_should_know() {
     assert_eq!(detected.warnings.len(), 1, "{:?}", detected.warnings);
 }
 
-/// BUG [V] of the original: a hook that was not executable was skipped, `build` without a word.
+/// In the warpdrive before this one: a hook that was not executable was skipped, `build` without a word.
 #[test]
 fn every_hook_has_to_be_executable() {
     let mut refused = 0;

@@ -64,7 +64,8 @@ pub(super) fn install(
     let request = given.context.request;
     let limits = &request.limits;
     let limited = limits.memory.is_some() || limits.cpus.is_some() || limits.pids.is_some();
-    // Who wants to hear nothing of what was before; and who has one sandbox's worth of the machine.
+    // Not with `--no-cache` and `--upgrade`, which ask for a fresh answer, nor with limits, which are those of
+    // one sandbox. A lock needs no guess.
     if request.no_cache || request.upgrade || limited || given.asked.locked.is_some() {
         return Ok(Ahead::default());
     }

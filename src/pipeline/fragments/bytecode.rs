@@ -1,5 +1,6 @@
 //! Byte-code of what is to be shared: the base image's Python compiles it in a sandbox where nothing of
-//! any package is to be found. Sources go in through a pipe, and we write what comes out.
+//! any package is to be found; in a build without a sandbox, a Python of this machine of the same minor version.
+//! Sources go in through a pipe, and we write what comes out.
 
 use std::io;
 use std::path::{Path, PathBuf};

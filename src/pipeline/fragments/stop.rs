@@ -3,7 +3,7 @@
 use super::super::error::BuildError;
 
 pub(super) enum Stop {
-    /// The wheels could not be had or not be compiled, or nobody wants them any more.
+    /// Fetching or compiling failed, or the resolution no longer needs the wheels.
     Failed,
     /// The list or its wheels are not as plain as they should be: it is no use to try it again.
     NotPlain(String),
