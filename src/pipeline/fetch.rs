@@ -104,9 +104,7 @@ pub(super) fn fetch(
     if !environment::withheld(&told).is_empty() {
         while outcome.exit != Exit::Code(0) && sdists.add(&outcome.tail, &lists)? {
             let mut requirements = lists.requirements.clone();
-            // A list with hashes has all that they need, and takes no line without.
-            let hashed = requirements.contains("--hash");
-            for need in sdists.needs.iter().filter(|_| !hashed) {
+            for need in &sdists.needs {
                 requirements.push_str(need);
                 requirements.push('\n');
             }
