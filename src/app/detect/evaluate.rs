@@ -465,30 +465,15 @@ fn raw_application(function: &ast::StmtFunctionDef, skip: usize) -> Option<Inter
 
 /// Whether `name` is called with arguments like these.
 fn calls(body: &[Stmt], name: &str, like: fn(&[Expr]) -> bool) -> bool {
-    struct Calls<'n> {
-        name: &'n str,
-        like: fn(&[Expr]) -> bool,
-        found: bool,
-    }
-    impl<'a> ast::visitor::Visitor<'a> for Calls<'_> {
-        fn visit_expr(&mut self, expression: &'a Expr) {
-            if let Expr::Call(call) = expression
-                && matches!(call.func.as_ref(), Expr::Name(called) if called.id.as_str() == self.name)
-            {
-                self.found |= (self.like)(&call.arguments.args);
-            }
-            ast::visitor::walk_expr(self, expression);
+    let mut found = false;
+    each_part(body, &mut |part| {
+        if let Part::Call(call) = part
+            && matches!(call.func.as_ref(), Expr::Name(called) if called.id.as_str() == name)
+        {
+            found |= like(&call.arguments.args);
         }
-    }
-    let mut calls = Calls {
-        name,
-        like,
-        found: false,
-    };
-    for statement in body {
-        ast::visitor::Visitor::visit_stmt(&mut calls, statement);
-    }
-    calls.found
+    });
+    found
 }
 
 /// `("200 OK", headers)`: a status with its number, and a list.
@@ -536,22 +521,45 @@ pub(super) fn needs_no_arguments(parameters: &ast::Parameters) -> bool {
 }
 
 fn each_return(body: &[Stmt], visit: &mut dyn FnMut(&Expr)) {
-    struct Returns<'v>(&'v mut dyn FnMut(&Expr));
-    impl<'a> ast::visitor::Visitor<'a> for Returns<'_> {
+    each_part(body, &mut |part| {
+        if let Part::Return(value) = part {
+            visit(value);
+        }
+    });
+}
+
+/// What is looked for in a function.
+enum Part<'a> {
+    Return(&'a Expr),
+    Call(&'a ast::ExprCall),
+}
+
+/// Goes through a function, and not through those within it. One visitor for both: each is much code.
+fn each_part(body: &[Stmt], visit: &mut dyn FnMut(Part<'_>)) {
+    struct Parts<'v>(&'v mut dyn FnMut(Part<'_>));
+    impl<'a> ast::visitor::Visitor<'a> for Parts<'_> {
         fn visit_stmt(&mut self, statement: &'a Stmt) {
             match statement {
+                Stmt::FunctionDef(_) | Stmt::ClassDef(_) => return,
                 Stmt::Return(statement) => {
                     if let Some(value) = &statement.value {
-                        (self.0)(value);
+                        (self.0)(Part::Return(value));
                     }
                 }
-                Stmt::FunctionDef(_) | Stmt::ClassDef(_) => {}
-                other => ast::visitor::walk_stmt(self, other),
+                _ => {}
             }
+            ast::visitor::walk_stmt(self, statement);
+        }
+
+        fn visit_expr(&mut self, expression: &'a Expr) {
+            if let Expr::Call(call) = expression {
+                (self.0)(Part::Call(call));
+            }
+            ast::visitor::walk_expr(self, expression);
         }
     }
-    let mut returns = Returns(visit);
+    let mut parts = Parts(visit);
     for statement in body {
-        ast::visitor::Visitor::visit_stmt(&mut returns, statement);
+        ast::visitor::Visitor::visit_stmt(&mut parts, statement);
     }
 }
