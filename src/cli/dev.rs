@@ -196,12 +196,13 @@ impl Session<'_> {
         let way = self.way()?;
         let printer = &self.context.printer;
         // A free port is said when it has been found.
-        let addresses: String = self
+        let addresses = self
             .ports()
             .iter()
             .filter(|mapping| mapping.host != 0)
             .map(|mapping| format!(" at http://{}", mapping.listen()))
-            .collect();
+            .collect::<Vec<_>>()
+            .concat();
         if self.args.watch {
             printer.progress(format!("---> Running{addresses}"));
         } else {
