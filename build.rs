@@ -61,6 +61,9 @@ fn main() -> ExitCode {
     }
 }
 
+/// Of the executable inside images, in a release.
+const LARGEST: u64 = 4 << 20;
+
 fn app_tool() -> Result<PathBuf, String> {
     if let Some(path) = env::var_os("WARPDRIVE_APP_TOOL").filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path)
@@ -143,11 +146,16 @@ fn build(source: &Path, out: &Path, target: &str) -> Result<PathBuf, String> {
         return Err(format!("cargo ended with {status}"));
     }
     let made = out.join(target).join(profile).join("warpdrive-app");
-    if made.is_file() {
-        Ok(made)
-    } else {
-        Err(format!("cargo has made no {}", made.display()))
+    let size = std::fs::metadata(&made)
+        .map_err(|error| format!("cargo has made no {}: {error}", made.display()))?
+        .len();
+    if profile == RELEASE && size > LARGEST {
+        return Err(format!(
+            "{} has {size} bytes, and every image carries it: at most {LARGEST}",
+            made.display()
+        ));
     }
+    Ok(made)
 }
 
 /// Static, and with no path of this machine in it.

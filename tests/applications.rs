@@ -302,8 +302,8 @@ fn what_writes_into_its_root_is_built_with_a_warning() {
     let logs = "import logging.config\nlogging.config.dictConfig({'version': 1, 'handlers': {'file': {'class': 'logging.FileHandler', 'filename': 'logs.txt'}}, 'root': {'handlers': ['file']}})\n";
     fs::write(source.path().join("wsgi.py"), format!("{logs}{WSGI}")).unwrap();
     let path = source.path().display().to_string();
-    let build = || warpdrive.output(&["image", "writes", "--path", &path]);
-    let built = build();
+    let image = || warpdrive.output(&["image", "writes", "--path", &path]);
+    let built = image();
     let words = process::words(&built);
     assert!(built.status.success(), "{words}");
     let log = Path::new("/opt/app-root/src/logs.txt");
@@ -320,7 +320,7 @@ fn what_writes_into_its_root_is_built_with_a_warning() {
         format!("{logs}import nosuchmodule\n{WSGI}"),
     )
     .unwrap();
-    let refused = build();
+    let refused = image();
     let words = process::words(&refused);
     assert!(
         !refused.status.success() && words.contains("nosuchmodule"),

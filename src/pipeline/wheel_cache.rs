@@ -1,7 +1,7 @@
 //! The installer's cache of wheels, and which builds share one.
 //!
 //! Code of an application reads the cache that its installer has, so there is nothing in it that the
-//! application could not have fetched itself. What is on PyPI is everybody's. What the caller's own indexes
+//! application could not have fetched itself. What is on `PyPI` is everybody's. What the caller's own indexes
 //! have is for all builds with the same ones, as long as these ask for no login. What is behind a login, or in
 //! an index that a source names, is for builds of one application.
 
@@ -30,7 +30,7 @@ const FORMAT: u32 = 3;
 /// Which builds on one base image share a cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum CacheScope {
-    /// There is no index but PyPI.
+    /// There is no index but `PyPI`.
     Everybody,
     /// Those of which this is the same. It may hold logins.
     Those(serde_json::Value),
@@ -152,9 +152,12 @@ mod tests {
         CacheScope::of(&request, &lines)
     }
 
+    /// The host's variables and the lines of a list.
+    type Setting<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+
     #[test]
     fn who_shares_a_cache() {
-        let usual: [(&[(&str, &str)], &[&str]); 3] = [
+        let usual: [Setting<'_>; 3] = [
             (&[], &["--pre", "--no-binary :all:"]),
             (
                 &[
@@ -179,7 +182,7 @@ mod tests {
         // What has one, or is named by the source, is for one application.
         let login = [("PIP_EXTRA_INDEX_URL", "https://me:word@corp.example/simple")];
         let source = ["--extra-index-url https://corp.example/simple"];
-        let (none, nothing): (&[(&str, &str)], &[&str]) = (&[], &[]);
+        let (none, nothing): Setting<'_> = (&[], &[]);
         for (host, lines) in [
             (&login[..], nothing),
             (none, &source[..]),

@@ -1,7 +1,7 @@
 //! What makes this store's hashes of secret things its own.
 //!
 //! A hash of a password or a login stands in keys of the cache. Who gets to see a copy of the store could try
-//! words against it; with the salt in it, which a copy of `cache/` has not, that tells nothing.
+//! words against it. With a salt in it, which a copy of `cache/` does not have, that tells nothing.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write as _};
@@ -28,11 +28,12 @@ impl Store {
         let path = self.root().join("salt");
         let failed = |error| StoreError::io("write", &path, error);
         loop {
-            match read(&path)? {
-                Some(Ok(known)) => return Ok(known),
+            if let Some(bytes) = read(&path)? {
+                if let Ok(known) = bytes.try_into() {
+                    return Ok(known);
+                }
                 // A power cut has left it.
-                Some(Err(_)) => fs::remove_file(&path).map_err(failed)?,
-                None => {}
+                fs::remove_file(&path).map_err(failed)?;
             }
             let mut salt = [0; LENGTH];
             File::open(RANDOM)
@@ -54,8 +55,8 @@ impl Store {
     }
 }
 
-/// What is there: the salt, or what is none.
-fn read(path: &Path) -> Result<Option<Result<[u8; LENGTH], Vec<u8>>>, StoreError> {
+/// The bytes that are there, which may not be a salt.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -65,7 +66,7 @@ fn read(path: &Path) -> Result<Option<Result<[u8; LENGTH], Vec<u8>>>, StoreError
     file.take(LENGTH as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|e| StoreError::io("read", path, e))?;
-    Ok(Some(bytes.try_into()))
+    Ok(Some(bytes))
 }
 
 #[cfg(test)]
