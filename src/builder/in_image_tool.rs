@@ -9,13 +9,6 @@ use sha2::{Digest as _, Sha256};
 /// compiles it, or takes the file that `WARPDRIVE_APP_TOOL` names.
 pub(super) static BYTES: &[u8] = include_bytes!(env!("WARPDRIVE_APP_TOOL_PATH"));
 
-/// Every image carries it, and every pull of one.
-#[cfg(not(debug_assertions))]
-const _: () = assert!(
-    BYTES.len() < 4 << 20,
-    "the executable inside images has 4 MiB or more"
-);
-
 /// Its SHA-256 in hexadecimal.
 pub(super) static SHA256: LazyLock<String> = LazyLock::new(|| {
     Sha256::digest(BYTES)
