@@ -46,8 +46,9 @@ pub(super) struct Image<'a> {
     pub(super) env: Vec<(String, String)>,
 }
 
-/// Asks the in-image tool. `redact` takes secrets out of what is shown. An application that writes into its root is loaded once more, with `writable` over it: it starts where
-/// the root is not read-only, which most containers' are not.
+/// Asks the in-image tool. `redact` takes secrets out of what is shown. An application that writes into its
+/// root is loaded once more, with `writable` over it: it starts where the root is not read-only, which most
+/// containers' are not.
 pub(super) fn gate(
     image: Image<'_>,
     limits: Limits,
@@ -77,10 +78,12 @@ pub(super) fn gate(
     {
         answer = ask(root(lowers, Some(writable()?)), env, limits, place)?;
         if answer.title.is_none() {
-            progress.warning(&clean(&format!(
-            "the application writes {path} when it is loaded: it cannot start with a read-only root \
-             (readOnlyRootFilesystem in Kubernetes, --read-only); let it write below /tmp, or mount a volume there"
-            )));
+            let words = format!(
+                "the application writes {path} when it is loaded: it cannot start with a read-only root \
+                 (readOnlyRootFilesystem in Kubernetes, --read-only); let it write below /tmp, or mount a \
+                 volume there"
+            );
+            progress.warning(&clean(&words));
         }
     }
     if let Some(note) = &answer.note {

@@ -371,7 +371,7 @@ mod tests {
             ("ENV A", "no value"),
             ("ENV A=\"x", "does not end"),
             ("USER a b", "one word"),
-            ("nonsense x", "no instruction"),
+            ("nonsense x", "not an instruction"),
             ("RUN a\0b", "NUL"),
         ] {
             let problem = parse(text).unwrap_err();
