@@ -13,6 +13,7 @@ use crate::app::contract::RUN;
 use crate::app::requirement::{name_of, normalize};
 use crate::layer::{Limits, MemberKind, TarReader, decompressor};
 use crate::lockfile::{FromIndex, Index, Target};
+use crate::registry::RegistryError;
 use crate::sandbox::Mount;
 
 use super::base::Base;
@@ -92,8 +93,13 @@ impl<'a> Sdists<'a> {
                 &self.directory,
                 self.context.progress,
             );
-            // The next index may have it.
-            let Ok(Some(path)) = fetched else { continue };
+            let path = match fetched {
+                Ok(Some(path)) => path,
+                Err(error) if does_not_have_it(&error) => continue,
+                // What an index has and does not give is not looked for in the next one, where a stranger may
+                // have put something of that name.
+                Ok(None) | Err(_) => return Ok(false),
+            };
             let words = Words::of(&path);
             self.needs.extend(words.needs);
             self.builders.push(words.builders);
@@ -125,6 +131,14 @@ fn without_wheel(tail: &[String]) -> Option<String> {
     let (_, rest) = text.split_once("Wheels are required for `")?;
     let (name, _) = name_of(rest.split_once('`')?.0)?;
     Some(normalize(name))
+}
+
+/// Whether an index says that it does not know a package, rather than that something is wrong.
+fn does_not_have_it(error: &BuildError) -> bool {
+    matches!(
+        error,
+        BuildError::Registry(RegistryError::Status { status: 404, .. })
+    )
 }
 
 /// The indexes in the order in which uv asks them.
@@ -278,6 +292,24 @@ mod tests {
 
     fn set(words: &[&str]) -> BTreeSet<String> {
         words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn the_next_index_is_asked_for_what_the_first_does_not_know_alone() {
+        let status = |status| {
+            BuildError::Registry(RegistryError::Status {
+                host: "h".into(),
+                repository: String::new(),
+                action: String::new(),
+                status,
+                detail: crate::registry::Detail::default(),
+            })
+        };
+        assert!(does_not_have_it(&status(404)));
+        for other in [401, 403, 429, 500, 503] {
+            assert!(!does_not_have_it(&status(other)), "{other}");
+        }
+        assert!(!does_not_have_it(&BuildError::Interrupted));
     }
 
     #[test]
