@@ -434,6 +434,77 @@ fn wheels_of_a_private_index_are_seen_by_their_own_application_alone() {
     }
 }
 
+/// What is remembered of an index is for builds that ask the very same address with the same login.
+#[test]
+fn what_one_application_was_offered_is_not_given_to_another() {
+    const LOGIN: &str = "me:ind3x-passw0rd";
+    let public = PackageIndex::start();
+    public.add(&Wheel::new("gunicorn", "27.0.1"));
+    public.add(&Wheel::new("theirs", "1.0").file("theirs_data.py", b"WORD = 'stranger'\n"));
+    let corp = PackageIndex::private(LOGIN);
+    corp.add(&Wheel::new("theirs", "1.0").file("theirs_data.py", b"WORD = 'corp'\n"));
+    let usual = format!("UV_INDEX_URL={}", public.url());
+    let named = [
+        "UV_INDEX_CORP_USERNAME=me",
+        "UV_INDEX_CORP_PASSWORD=ind3x-passw0rd",
+    ];
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let bound = |url: &str| {
+        let place = public.app(&[]);
+        fs::remove_file(place.path().join("requirements.txt")).unwrap();
+        let text = format!(
+            "[project]\nname = 'a'\nversion = '1'\ndependencies = ['gunicorn', 'theirs']\n\
+             [tool.uv]\npackage = false\n\
+             [tool.uv.sources]\ntheirs = {{ index = 'corp' }}\n\
+             [[tool.uv.index]]\nname = 'corp'\nurl = '{url}'\nexplicit = true\n"
+        );
+        fs::write(place.path().join("pyproject.toml"), text).unwrap();
+        place
+    };
+    let login = [usual.as_str(), named[0], named[1]];
+    let without = [usual.as_str()];
+    let word = || {
+        let look = "import theirs_data; print(theirs_data.WORD)";
+        warpdrive.run(&["run", "--rm", "opal", "--", "python", "-c", look])
+    };
+    // Programs differ in which host this names: those of browsers ask the stranger's.
+    let host = |url: &str| url.trim_start_matches("http://").to_owned();
+    let stranger = host(&public.url()).replace("/simple", "");
+    let odd = format!("http://{stranger}\\@{}", host(&corp.url()));
+    let output = run(&warpdrive, bound(&odd).path(), &login, &[]);
+    let said = words(&output);
+    assert!(
+        !output.status.success() && said.contains("differ in which host"),
+        "{said}"
+    );
+
+    let output = run(&warpdrive, bound(&corp.url()).path(), &login, &[]);
+    assert!(output.status.success(), "{}", words(&output));
+    assert_eq!(word().trim(), "corp");
+    // Another application has no login.
+    let output = run(&warpdrive, bound(&corp.url()).path(), &without, &[]);
+    assert!(!output.status.success(), "{}", words(&output));
+
+    // The same of a list that is not bound.
+    let only = PackageIndex::private(LOGIN);
+    only.add(&Wheel::new("private-thing", "1.0"));
+    let list = |extra: String| {
+        let place = public.app(&[]);
+        fs::write(
+            place.path().join("requirements.txt"),
+            "gunicorn\nprivate-thing\n",
+        )
+        .unwrap();
+        let extra = format!("UV_EXTRA_INDEX_URL={extra}");
+        let output = run(&warpdrive, place.path(), &[&usual, &extra], &[]);
+        (output.status.success(), words(&output))
+    };
+    let (built, said) = list(only.url_with(LOGIN));
+    assert!(built, "{said}");
+    let (built, said) = list(only.url());
+    assert!(!built && !said.contains("Dependencies unchanged"), "{said}");
+}
+
 /// A source distribution of an index with a login is built by code that has none: it was fetched before, with
 /// what builds it and what it needs.
 #[test]

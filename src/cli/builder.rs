@@ -158,12 +158,14 @@ struct Wish<'a> {
 fn build(what: &str, wish: Wish<'_>, json: bool, context: &Context) -> Result<u8, CommandError> {
     let definition = definition::find(what)?;
     let store = context.open_store()?;
+    super::source::catch_signals()?;
     let (image, cached) = made(&store, &definition, wish, context)?;
     let twin = definition.twin().filter(|_| !wish.without_run);
     let run = match &twin {
         // The builder is there, and works without it.
         Some(twin) => match made(&store, twin, wish, context) {
             Ok((image, cached)) => Some((&twin.name, image, cached)),
+            Err(error) if sandbox::interrupted() => return Err(error),
             Err(error) => {
                 context.printer.warning(format!(
                     "{} was not made: {}; images will run on {}",

@@ -249,13 +249,14 @@ fn of_bound(
     let files = in_parallel(&wanted, |one| {
         let conditions: Vec<&str> = one.specifiers.iter().map(String::as_str).collect();
         let text = format!(
-            "1 {} {} {} {} {libc}",
+            "2 {} {} {} {} {libc}",
             one.name,
             conditions.join(","),
-            source.shown(&one.index),
+            source.opened(&one.index),
             target.full_version()
         );
-        let key = crate::oci::sha256_hex(text.as_bytes());
+        // With the login in it: without, another application would be told what a private index has.
+        let key = store.salted(text.as_bytes())?;
         if !upgrade
             && !source.is_fresh()
             && let Some(kept) = store.cached::<Kept>(&key)?
@@ -279,7 +280,9 @@ fn of_bound(
             sha256: file.sha256.clone(),
             size: file.size,
         };
-        store.remember(&key, &kept)?;
+        if !Indexes::is_made_of_variables(std::slice::from_ref(&one.index)) {
+            store.remember(&key, &kept)?;
+        }
         Ok(kept.chosen(one))
     })?;
     for (one, file) in wanted.iter().zip(&files) {

@@ -41,6 +41,9 @@ pub(super) struct Indexes {
     /// The default one, with its login.
     default: Option<String>,
     variables: BTreeMap<String, String>,
+    /// Those of them that addresses of the source may name: given for this build, and not a login of the caller's
+    /// indexes, which the source could send to an address of its own.
+    given: BTreeMap<String, String>,
     /// What was found before does not count.
     fresh: bool,
 }
@@ -49,7 +52,9 @@ impl Indexes {
     pub(super) fn new(request: &Request) -> Result<Self, BuildError> {
         let mut variables = request.host_env.clone();
         variables.extend(request.build_env.iter().cloned());
-        Self::of(variables, request.no_cache)
+        let mut indexes = Self::of(variables, request.no_cache)?;
+        indexes.given = request.build_env.iter().cloned().collect();
+        Ok(indexes)
     }
 
     /// Those that these variables name.
@@ -67,6 +72,7 @@ impl Indexes {
         Ok(Self {
             client: Client::new(ClientOptions::default())?,
             default,
+            given: variables.clone(),
             variables,
             fresh,
         })
@@ -87,8 +93,22 @@ impl Indexes {
 
     /// The address of an index.
     fn url(&self, index: &Index) -> String {
-        let url = index.url.clone().or_else(|| self.default.clone());
-        self.expanded(&url.unwrap_or_else(|| lockfile::PYPI.to_owned()))
+        match (&index.url, &self.default) {
+            (Some(url), _) => self.expanded(url),
+            (None, Some(default)) => default.clone(),
+            (None, None) => lockfile::PYPI.to_owned(),
+        }
+    }
+
+    /// The address with all that opens it: who can say this may have what the index has.
+    pub(super) fn opened(&self, index: &Index) -> String {
+        self.with_login(&self.url(index), std::slice::from_ref(index))
+    }
+
+    /// Whether values of variables stand in one of these addresses: then it is not written down.
+    pub(super) fn is_made_of_variables(indexes: &[Index]) -> bool {
+        let urls = indexes.iter().filter_map(|index| index.url.as_ref());
+        urls.into_iter().any(|url| url.contains("${"))
     }
 
     /// `${NAME}` in an address, as PDM and Pipenv have it.
@@ -100,7 +120,7 @@ impl Indexes {
                 break;
             };
             out.push_str(before);
-            out.push_str(self.variables.get(name).map_or("", String::as_str));
+            out.push_str(self.given.get(name).map_or("", String::as_str));
             rest = tail;
         }
         out.push_str(rest);
@@ -257,7 +277,12 @@ impl Indexes {
                 })
                 .collect();
             if !found.is_empty() {
-                for file in &found {
+                let kept = if Self::is_made_of_variables(indexes) {
+                    &[][..]
+                } else {
+                    &found[..]
+                };
+                for file in kept {
                     let place = Found {
                         name: file.name.clone(),
                         // A login is not written down.
@@ -295,6 +320,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_source_cannot_send_the_callers_logins_to_an_address_of_its_own() {
+        let request = || {
+            let mut request = super::super::sandbox_inputs::tests::request();
+            request.host_env =
+                BTreeMap::from([("UV_INDEX_CORP_PASSWORD".to_owned(), "pw".to_owned())]);
+            request.build_env = vec![("PLACE".to_owned(), "simple".to_owned())];
+            request
+        };
+        let indexes = Indexes::new(&request()).unwrap();
+        let index = |url: &str| Index {
+            name: None,
+            url: Some(url.to_owned()),
+        };
+        let stranger = index("http://attacker.example/${UV_INDEX_CORP_PASSWORD}/${PLACE}");
+        assert_eq!(indexes.opened(&stranger), "http://attacker.example//simple");
+        assert!(Indexes::is_made_of_variables(&[stranger]));
+        assert!(!Indexes::is_made_of_variables(&[index(
+            "http://corp.example/simple"
+        )]));
+    }
+
+    #[test]
     fn logins_go_to_their_own_host_alone() {
         let corp = Index {
             name: Some("corp".into()),
@@ -308,6 +355,7 @@ mod tests {
                 ("UV_INDEX_CORP_PASSWORD".into(), "a b".into()),
                 ("TOKEN".into(), "t".into()),
             ]),
+            given: BTreeMap::from([("TOKEN".into(), "t".into())]),
             fresh: false,
         };
         let with = |url: &str, index: &Index| indexes.with_login(url, std::slice::from_ref(index));

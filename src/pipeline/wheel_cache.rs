@@ -73,6 +73,14 @@ impl CacheScope {
         let application = private.then(|| application(request));
         Self::Those(json!([of_caller, of_source, application]))
     }
+
+    /// The application that has the cache for itself, where one has.
+    pub(super) fn application(&self) -> Option<&serde_json::Value> {
+        match self {
+            Self::Everybody => None,
+            Self::Those(what) => what.get(2).filter(|application| !application.is_null()),
+        }
+    }
 }
 
 /// What tells one application from another: where the caller takes the source from, and the image's name.

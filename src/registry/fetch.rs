@@ -19,11 +19,22 @@ pub struct Page {
     pub text: String,
 }
 
+/// A URL of which all programs say that it names the same host. The URL standard of browsers, by which it is
+/// asked, reads `\` as `/`, leaves out control characters, and takes any number of slashes behind the scheme;
+/// RFC 3986 does none of it: who reads the address, or makes a key of it, would see another host.
 fn parse(url: &str) -> Result<Url, RegistryError> {
-    Url::parse(url).map_err(|error| RegistryError::Url {
+    let bad = |problem: String| RegistryError::Url {
         url: super::error::tame(url, 300),
-        problem: error.to_string(),
-    })
+        problem,
+    };
+    let odd = |c: char| c == '\\' || c.is_control();
+    let has_host = url
+        .split_once("://")
+        .is_some_and(|(_, rest)| !rest.starts_with('/'));
+    if url.contains(odd) || !has_host {
+        return Err(bad("programs differ in which host it names".into()));
+    }
+    Url::parse(url).map_err(|error| bad(error.to_string()))
 }
 
 impl Client {
@@ -211,7 +222,29 @@ pub fn with_login_of(url: &str, others: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::with_login_of;
+    use super::{parse, with_login_of};
+
+    #[test]
+    fn an_address_that_programs_read_in_two_ways_is_refused() {
+        for good in [
+            "https://pypi.org/simple/six/",
+            "http://127.0.0.1:8080/simple",
+            "https://me:p%5Cw@corp.example/simple/a b/",
+        ] {
+            assert!(parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://attacker.example\\@corp.example/simple",
+            "https:\\\\attacker.example/simple",
+            "https:///attacker.example/simple",
+            "https:attacker.example/simple",
+            "http://att\tacker.example/simple",
+            "http://attacker.example/\n/simple",
+        ] {
+            let error = parse(bad).unwrap_err().to_string();
+            assert!(error.contains("differ in which host"), "{bad}: {error}");
+        }
+    }
 
     #[test]
     fn a_login_goes_to_its_own_origin_only() {

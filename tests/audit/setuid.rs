@@ -264,4 +264,20 @@ fn conversions_of_character_sets() {
         )
     };
     breaks(&directory("opt/own"), "library", High);
+    // The lists in a directory of their own, which is a link.
+    let lists = |to: &str| {
+        with(
+            Layer::new()
+                .file(
+                    &format!("{to}/own.conf"),
+                    0o644,
+                    "module X// INTERNAL /opt/x 1\n",
+                )
+                .symlink(
+                    "usr/lib/x86_64-linux-gnu/gconv/gconv-modules.d",
+                    &format!("/{to}"),
+                ),
+        )
+    };
+    breaks(&lists("opt/mods"), "library", High);
 }

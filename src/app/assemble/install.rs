@@ -131,7 +131,15 @@ impl<'a> Installer<'a> {
             list.ask(requirement);
         }
         let written = list.write(&self.temporary)?;
-        self.install(&[&written.arguments, options].concat())
+        let mut line = written.arguments.clone();
+        // uv takes no option twice.
+        line.extend(
+            options
+                .iter()
+                .filter(|option| !written.arguments.contains(option))
+                .cloned(),
+        );
+        self.install(&line)
     }
 
     /// Installs the source's own directories that the requirements name.

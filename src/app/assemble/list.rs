@@ -119,6 +119,9 @@ impl List {
                 if index || matches!(part, Part::Published | Part::All | Part::Remaining) {
                     self.option(line, pip, source);
                 }
+                // A list that the installer fetches may be all there is.
+                self.some |=
+                    line.text.starts_with("-r") && matches!(part, Part::Published | Part::All);
                 return;
             }
             // A path that leads nowhere was refused by detection.
@@ -335,6 +338,20 @@ mod tests {
         let project = Project::load(&files, &BTreeMap::new(), &BTreeMap::new()).unwrap();
         assert_eq!(project.requirements.problems, []);
         of_project(&project, part, pip, Path::new("/src"), &Silent)
+    }
+
+    #[test]
+    fn a_list_that_the_installer_fetches_is_something_to_install() {
+        let text = "-r https://x.example/base.txt\n";
+        for pip in [false, true] {
+            let published = list(text, Part::Published, pip);
+            assert_eq!(
+                (published.is_empty(), published.text.as_str()),
+                (false, text)
+            );
+            assert!(list(text, Part::Directories, pip).is_empty());
+            assert!(list(text, Part::Options, pip).is_empty());
+        }
     }
 
     #[test]

@@ -134,6 +134,7 @@ impl<'a> Loaded<'a> {
         for directory in DEFAULT {
             for kind in KINDS {
                 let path = [directory, kind, b"/gconv"].concat();
+                self.linked_lists(&join(&path, b"gconv-modules.d").unwrap_or_default());
                 let Some(target) = self.flat.follow(&path).filter(|target| *target != path) else {
                     continue;
                 };
@@ -159,6 +160,25 @@ impl<'a> Loaded<'a> {
                 Bundle::add(&mut self.graves, finding);
             }
         }
+    }
+
+    /// The same of the directory in it that has lists, which name modules in any place. Of a path that is a link
+    /// further up the whole directory is told.
+    fn linked_lists(&mut self, path: &[u8]) {
+        let is_link = |item: &Item| matches!(item.kind, ItemKind::Symlink(_));
+        let Some((layer, item)) = self.flat.item(path) else {
+            return;
+        };
+        if !is_link(item) {
+            return;
+        }
+        let target = self.flat.follow(path).unwrap_or_default();
+        let message = format!(
+            "leads to {}, whose lists name modules that programs load which run as root (iconv)",
+            shown(&target)
+        );
+        let finding = Finding::of_path("library", Severity::High, layer, path, message);
+        Bundle::add(&mut self.graves, finding);
     }
 
     /// A program that a privileged one runs as root.
