@@ -67,8 +67,8 @@ fn artifacts_that_are_broken_give_a_clean_build_which_is_said() {
     for (save, reason) in [
         ("exit 7".to_owned(), "failed with status 7"),
         ("true".to_owned(), "saved nothing"),
-        (format!("echo 'Saving…'; {SAVE}"), "no archive"),
-        (format!("{SAVE} | head -c 700"), "no archive"),
+        (format!("echo 'Saving…'; {SAVE}"), "not an archive"),
+        (format!("{SAVE} | head -c 700"), "not an archive"),
         (format!("{SAVE} | head -c 1536"), "no end mark"),
         (format!("{SAVE}; exit 3"), "failed with status 3"),
         (
