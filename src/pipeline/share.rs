@@ -54,11 +54,12 @@ pub(super) fn share(
         parts,
         application,
     } = *results;
-    let mut items = fragments::shared_items(context, base, &dependencies.1.wheels)?;
+    let fragments = fragments::shared_items(context, base, &dependencies.1.wheels)?;
+    let mut build = Vec::new();
     // What the next one can begin with: no layer of --harden, one base, whose files are here.
     let in_place = request.place.base_file().is_some();
     if base.hardening.is_none() && request.runtime_image.is_none() && !in_place {
-        items.extend(last.item(
+        build.extend(last.item(
             context,
             (builder, branch),
             base,
@@ -73,7 +74,9 @@ pub(super) fn share(
             },
         )?);
     }
-    write(context, &items)
+    // The build has the layers of its fragments: it comes when they are there, and no layer is sent by two at a
+    // time, which registries take badly.
+    write(context, &[&fragments, &build])
 }
 
 /// Writes what an image that another step of a pipeline built is made of: of the wheels that the step has
@@ -108,10 +111,11 @@ pub fn share_wheels(
     super::place::take_builder_layer(store, base)?;
     let base = super::base::of_file(base, &request.place)?;
     let made = fragments::of_wheels(context, &base, &record, wheels)?;
-    write(context, &fragments::shared_items(context, &base, &made)?)
+    write(context, &[&fragments::shared_items(context, &base, &made)?])
 }
 
-fn write(context: Context<'_>, items: &[Item]) -> Result<(), BuildError> {
+/// Writes items, each round when the one before is done.
+fn write(context: Context<'_>, rounds: &[&[Item]]) -> Result<(), BuildError> {
     let Context {
         store,
         request,
@@ -120,20 +124,20 @@ fn write(context: Context<'_>, items: &[Item]) -> Result<(), BuildError> {
     let cache = &request.cache;
     let listener = Transfers::new(progress);
     let size = |item: &Item| item.layers.iter().map(Descriptor::size).sum();
-    let written = largest_first(items, AT_ONCE, size, |item| {
-        cache.put(item, store, &listener)
-    });
-    let total = match written {
-        Ok(all) => all.into_iter().fold(Written::default(), |mut sum, one| {
-            sum += one;
-            sum
-        }),
-        Err(CacheError::Registry(error)) => {
-            progress.warning(&format!("the cache could not be written: {error}"));
-            return Ok(());
+    let mut total = Written::default();
+    for items in rounds {
+        let written = largest_first(items, AT_ONCE, size, |item| {
+            cache.put(item, store, &listener)
+        });
+        match written {
+            Ok(all) => all.into_iter().for_each(|one| total += one),
+            Err(CacheError::Registry(error)) => {
+                progress.warning(&format!("the cache could not be written: {error}"));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
         }
-        Err(error) => return Err(error.into()),
-    };
+    }
     progress.step(&format!(
         "        {} new, {} there already, {} sent",
         total.new,
