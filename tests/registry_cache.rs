@@ -13,6 +13,7 @@ use warpdrive::layer::decompressor;
 use warpdrive::oci::{MediaType, Reference, descriptor, sha256, to_canonical_json};
 use warpdrive::registry::{Client, ClientOptions, Silent};
 
+use crate::support::package_index::{PackageIndex, Wheel};
 use crate::support::process;
 use crate::support::registry::Registry;
 use crate::support::stored;
@@ -408,6 +409,20 @@ fn an_empty_disk_passes_on_what_it_does_not_need_and_runs_nothing() {
     let (hooked, words) = setting.fresh(&source, &[]);
     assert_eq!(hooked["sandbox"]["used"], true, "{words}");
     assert!(words.contains("A sandbox is needed: hooks"), "{words}");
+}
+
+/// The key of what is installed from an index of its own is the same everywhere.
+#[test]
+fn an_empty_disk_knows_what_came_from_an_index_that_the_source_names() {
+    let index = PackageIndex::start();
+    index.add(&Wheel::new("gunicorn", "27.0.1"));
+    let place = index.app(&["gunicorn==27.0.1"]);
+    let setting = Setting::new(place.path());
+    let before = index.asked();
+    let (again, words) = setting.fresh(place.path(), &[]);
+    assert_eq!(again["digest"], setting.first["digest"], "{words}");
+    assert_eq!(again["sandbox"]["used"], false, "{words}");
+    assert_eq!(index.asked(), before, "{words}");
 }
 
 fn require(source: &Path, line: &str) {

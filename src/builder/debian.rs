@@ -30,10 +30,10 @@ use super::{APP_UID, BuilderError, FIXED_TIME, FIXED_TIME_RFC3339};
 const FINISH: &str = include_str!("../../builder-images/finish.sh");
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const MIRROR: &str = "http://deb.debian.org/debian";
-/// What has `/bin` lie in `/usr/bin` where the suite wants it. The mmdebstrap of Debian 11 has none of them, nor
-/// the kinds of hooks that they are.
+/// Hooks that make `/bin` a link to `/usr/bin` where the suite wants it. The mmdebstrap of Debian 11 does not have
+/// them.
 pub const HOOKS: &str = "/usr/share/mmdebstrap/hooks/maybe-merged-usr";
-/// How long mmdebstrap gets to end in when it is asked to.
+/// How long mmdebstrap may take to end when it is asked to.
 const PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
 /// Lines that are repeated below an error.

@@ -39,7 +39,7 @@ pub enum BuilderError {
     )]
     NoMmdebstrap,
     #[error(
-        "this `mmdebstrap` is too old to make a builder image: it is that of Debian 12 or later which can"
+        "this `mmdebstrap` is too old to make a builder image: that of Debian 12 or a later one is needed"
     )]
     OldMmdebstrap,
     #[error("could not start {program}: {source}")]

@@ -56,7 +56,7 @@ pub(super) struct Ls {
     /// Running ones only
     #[arg(long)]
     running: bool,
-    /// They are listed in any case: for who types it out of habit
+    /// They are listed in any case: for people who type it out of habit
     #[arg(short, long, hide = true)]
     all: bool,
 }

@@ -8,7 +8,6 @@ use crate::app::contract::{self, Phase};
 use crate::builder::layer::parent_directory;
 use crate::builder::{APP_GID, APP_UID, FIXED_TIME};
 use crate::layer::{self, Entry, Kind, Mtime};
-use crate::oci::to_canonical_json;
 use crate::rootfs;
 use crate::sandbox::{Exit, IdMode};
 use crate::source::Tree;
@@ -102,7 +101,7 @@ impl Phase1 {
 /// Everything that decides what phase 1 gives.
 fn inputs(materials: &Materials<'_>, source: &Tree) -> Result<Inputs, BuildError> {
     let Materials {
-        context: Context { store, request, .. },
+        context: Context { request, .. },
         detected,
         base,
         ..
@@ -124,11 +123,10 @@ fn inputs(materials: &Materials<'_>, source: &Tree) -> Result<Inputs, BuildError
         }
     }
     // What is behind a login is not for an application that has none. Another login of the same application
-    // changes nothing.
+    // changes nothing, and the key is the same on another machine.
     let scope = CacheScope::of(request, &detected.project.requirements.lines);
     if let Some(application) = scope.application() {
-        let application = store.salted(&to_canonical_json(application)?)?;
-        inputs.add("the application that may ask the index", &application)?;
+        inputs.add("the application that may ask the index", application)?;
     }
     if let Some(listed) = materials.listed() {
         inputs.add("what is locked", listed)?;

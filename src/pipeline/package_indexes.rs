@@ -41,8 +41,8 @@ pub(super) struct Indexes {
     /// The default one, with its login.
     default: Option<String>,
     variables: BTreeMap<String, String>,
-    /// Those of them that addresses of the source may name: given for this build, and not a login of the caller's
-    /// indexes, which the source could send to an address of its own.
+    /// Those that an address in the source may name: the build's own. With the logins of the caller's indexes
+    /// in it, an address could send them to a stranger.
     given: BTreeMap<String, String>,
     /// What was found before does not count.
     fresh: bool,
@@ -100,15 +100,15 @@ impl Indexes {
         }
     }
 
-    /// The address with all that opens it: who can say this may have what the index has.
+    /// The address with its login. A build that has both may have what the index has.
     pub(super) fn opened(&self, index: &Index) -> String {
         self.with_login(&self.url(index), std::slice::from_ref(index))
     }
 
     /// Whether values of variables stand in one of these addresses: then it is not written down.
     pub(super) fn is_made_of_variables(indexes: &[Index]) -> bool {
-        let urls = indexes.iter().filter_map(|index| index.url.as_ref());
-        urls.into_iter().any(|url| url.contains("${"))
+        let mut urls = indexes.iter().filter_map(|index| index.url.as_ref());
+        urls.any(|url| url.contains("${"))
     }
 
     /// `${NAME}` in an address, as PDM and Pipenv have it.
@@ -277,12 +277,10 @@ impl Indexes {
                 })
                 .collect();
             if !found.is_empty() {
-                let kept = if Self::is_made_of_variables(indexes) {
-                    &[][..]
-                } else {
-                    &found[..]
-                };
-                for file in kept {
+                if Self::is_made_of_variables(indexes) {
+                    return Ok(found);
+                }
+                for file in &found {
                     let place = Found {
                         name: file.name.clone(),
                         // A login is not written down.

@@ -25,9 +25,9 @@ use super::plain_lists::{Lists, is_plain};
 use super::sandbox_inputs::PASSED_ON;
 use super::tree::make_directory;
 
-/// More of them no build is helped with.
+/// How many of them are fetched for one build at most.
 const MOST: usize = 50;
-/// Of an archive that is looked into.
+/// What is read of one archive at most.
 const ARCHIVE: Limits = Limits {
     max_bytes: 1 << 30,
     max_entries: 100_000,
@@ -61,7 +61,8 @@ impl<'a> Sdists<'a> {
         }
     }
 
-    /// Fetches what an installer's error says has no wheel; false if that is nothing new, or nowhere.
+    /// Fetches the package of which the installer's error says that it has no wheel. False if the error names none,
+    /// or one that was fetched before, or one that no index gives.
     pub(super) fn add(&mut self, tail: &[String], lists: &Lists) -> Result<bool, BuildError> {
         let Some(name) = without_wheel(tail) else {
             return Ok(false);

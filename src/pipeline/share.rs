@@ -74,8 +74,8 @@ pub(super) fn share(
             },
         )?);
     }
-    // The build has the layers of its fragments: it comes when they are there, and no layer is sent by two at a
-    // time, which registries take badly.
+    // The build has the same layers as its fragments, so it is written after them: a registry that gets one layer
+    // twice at the same time may refuse the manifest.
     write(context, &[&fragments, &build])
 }
 

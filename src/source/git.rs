@@ -12,7 +12,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -279,15 +279,19 @@ impl Repository<'_> {
             let left = self.end.saturating_duration_since(Instant::now());
             match answer.recv_timeout(left.min(POLL)) {
                 Ok(answer) => break answer,
-                Err(_) if (self.cancelled)() => {
+                Err(RecvTimeoutError::Disconnected) => {
+                    end(&mut child);
+                    return Err(failed("its answer could not be read".into()));
+                }
+                Err(RecvTimeoutError::Timeout) if (self.cancelled)() => {
                     end(&mut child);
                     return Err(SourceError::Interrupted);
                 }
-                Err(_) if left.is_zero() => {
+                Err(RecvTimeoutError::Timeout) if left.is_zero() => {
                     end(&mut child);
                     return Err(failed("it did not answer in time".into()));
                 }
-                Err(_) => {}
+                Err(RecvTimeoutError::Timeout) => {}
             }
         };
         if !whole {
@@ -475,7 +479,7 @@ mod tests {
             );
         }
         assert!(begun.elapsed() >= limit, "git did not look there");
-        // Who does not want the answer any more does not wait for it.
+        // An answer that is not wanted any more is not waited for.
         let asked = AtomicBool::new(false);
         let cancelled = || asked.swap(true, Ordering::Relaxed);
         let answer = match find(place.path(), None, &cancelled) {

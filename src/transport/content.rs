@@ -317,8 +317,7 @@ fn blobs(
     Ok(())
 }
 
-/// The configuration of an image, verified.
-/// Holds what an image says of itself against the platform that was asked for.
+/// Compares what an image says of itself with the platform that was asked for.
 pub(super) fn check_platform(
     wanted: &str,
     config: &[u8],
@@ -335,6 +334,7 @@ pub(super) fn check_platform(
     }
 }
 
+/// The configuration of an image, verified.
 pub(super) fn config(
     layout: &dyn Layout,
     manifest: &ImageManifest,

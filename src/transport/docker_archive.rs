@@ -17,7 +17,7 @@ use super::{Imported, content, copy};
 use crate::layer::{self, Limits, Packing};
 use crate::oci::{
     Descriptor, Digest, ImageConfig, MAX_METADATA, MediaType, Reference, Sha256Reader, descriptor,
-    sha256, to_canonical_json,
+    from_json, sha256, to_canonical_json,
 };
 use crate::registry::{Direction, Progress};
 use crate::store::Store;
@@ -252,8 +252,7 @@ pub(super) fn import(
             "it has no manifest.json, so it is not what `docker save` writes",
         )
     })?;
-    let items: Vec<Item> = serde_json::from_slice(&manifest)
-        .map_err(|error| TransportError::malformed(file, format!("its manifest.json: {error}")))?;
+    let items: Vec<Item> = from_json(&manifest, "its manifest.json")?;
     let item = select(file, &items, wanted)?;
     let name = wanted
         .map(str::to_owned)

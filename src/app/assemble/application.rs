@@ -250,8 +250,9 @@ impl Build<'_> {
     }
 }
 
-/// `FastHTML` writes a new session key into its working directory when it finds none, which a read-only
-/// root does not allow, and which no image may hold: it is let go to `/tmp`, and is the container's own.
+/// `FastHTML` writes a new session key into its working directory when it finds none. A read-only root does not
+/// allow that, and a key in the image would be the same for all: a link leads to `/tmp`, where each container has
+/// a key of its own.
 fn keep_session_key_elsewhere(home: &Path) -> Result<(), BuildError> {
     let path = home.join(".sesskey");
     if fs::symlink_metadata(&path).is_ok() {

@@ -120,8 +120,7 @@ impl List {
                     self.option(line, pip, source);
                 }
                 // A list that the installer fetches may be all there is.
-                self.some |=
-                    line.text.starts_with("-r") && matches!(part, Part::Published | Part::All);
+                self.some |= line.names_a_list() && matches!(part, Part::Published | Part::All);
                 return;
             }
             // A path that leads nowhere was refused by detection.
@@ -342,8 +341,14 @@ mod tests {
 
     #[test]
     fn a_list_that_the_installer_fetches_is_something_to_install() {
-        let text = "-r https://x.example/base.txt\n";
-        for pip in [false, true] {
+        let texts = [
+            "-r https://x.example/base.txt\n",
+            "--requirement=https://x.example/base.txt\n",
+        ];
+        for (text, pip) in texts
+            .into_iter()
+            .flat_map(|text| [(text, false), (text, true)])
+        {
             let published = list(text, Part::Published, pip);
             assert_eq!(
                 (published.is_empty(), published.text.as_str()),

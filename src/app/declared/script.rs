@@ -5,6 +5,15 @@ use super::Declared;
 
 /// Larger programs are not read.
 const MAX: u64 = 256 * 1024;
+/// What of uv's settings says where packages come from. A name that is bound there is not asked for elsewhere.
+const PLACES: [&str; 6] = [
+    "sources",
+    "index",
+    "index-url",
+    "extra-index-url",
+    "find-links",
+    "no-index",
+];
 
 /// The list of the only program of a directory that has one.
 pub(super) fn read(files: &dyn Files, place: &str) -> Option<Declared> {
@@ -37,13 +46,26 @@ pub(super) fn read(files: &dyn Files, place: &str) -> Option<Declared> {
             return Some(declared);
         }
     };
+    let uv = document.get("tool").and_then(|tool| tool.get("uv"));
+    if uv.is_some_and(|uv| PLACES.iter().any(|key| uv.get(key).is_some())) {
+        declared.doubt(
+            "# /// script",
+            "its [tool.uv] says where packages come from, and that is read in pyproject.toml alone",
+            "what it needs into pyproject.toml, with [tool.uv]",
+        );
+        return Some(declared);
+    }
     let list = document.get("dependencies").and_then(toml::Value::as_array);
-    declared.lines = list
-        .into_iter()
-        .flatten()
-        .filter_map(toml::Value::as_str)
-        .map(str::to_owned)
-        .collect();
+    for item in list.into_iter().flatten() {
+        match item.as_str() {
+            Some(line) => declared.lines.push(line.to_owned()),
+            None => declared.doubt(
+                &item.to_string(),
+                "it is not text",
+                "a requirement in quotes",
+            ),
+        }
+    }
     Some(declared)
 }
 
@@ -79,6 +101,19 @@ mod tests {
         let both = ["flask>=3".to_owned(), "redis".to_owned()];
         assert_eq!(lines(&one()), Some((both.to_vec(), 0)));
         assert_eq!(lines(&one().with("other.py", BLOCK)), Some((Vec::new(), 1)));
+        let bound = BLOCK.replace(
+            "# ///\nimport",
+            "# [tool.uv.sources]\n# redis = { path = \"x\" }\n# ///\nimport",
+        );
+        assert_eq!(
+            lines(&Memory::new().with("a.py", bound)),
+            Some((Vec::new(), 1))
+        );
+        let number = BLOCK.replace("\"redis\"", "3");
+        assert_eq!(
+            lines(&Memory::new().with("a.py", number)),
+            Some((vec!["flask>=3".to_owned()], 1))
+        );
         let broken = BLOCK.replace("redis\"", "redis");
         assert_eq!(
             lines(&Memory::new().with("a.py", broken)),

@@ -49,43 +49,29 @@ pub(super) fn procfile(files: &dyn Files, home: &str) -> BTreeMap<String, Said> 
 /// The command that a file for another platform starts the application with: App Engine's, Railway's,
 /// Nixpacks' and Railpack's.
 pub(super) fn platform(files: &dyn Files, home: &str) -> Option<Said> {
-    type Read<'r> = &'r dyn Fn(&str) -> Option<String>;
-    let within = |document: Value, keys: &[&str]| {
-        let mut value = &document;
-        for key in keys {
-            value = value.get(key)?;
-        }
-        value.as_str().map(str::to_owned)
-    };
     let json = |text: &str| serde_json::from_str::<Value>(text).ok();
     let toml = |text: &str| toml::from_str::<Value>(text).ok();
-    let said: [(&str, Read<'_>, &str); 5] = [
-        ("app.yaml", &app_engine, "entrypoint"),
-        (
-            "railway.json",
-            &|text| within(json(text)?, &["deploy", "startCommand"]),
-            "startCommand",
-        ),
-        (
-            "railway.toml",
-            &|text| within(toml(text)?, &["deploy", "startCommand"]),
-            "startCommand",
-        ),
-        (
-            "railpack.json",
-            &|text| within(json(text)?, &["deploy", "startCommand"]),
-            "startCommand",
-        ),
-        (
-            "nixpacks.toml",
-            &|text| within(toml(text)?, &["start", "cmd"]),
-            "cmd",
-        ),
+    let read = |name: &str, text: &str| {
+        let (document, keys) = match name {
+            "app.yaml" => return app_engine(text),
+            "railway.toml" => (toml(text)?, ["deploy", "startCommand"]),
+            "nixpacks.toml" => (toml(text)?, ["start", "cmd"]),
+            _ => (json(text)?, ["deploy", "startCommand"]),
+        };
+        let value = document.get(keys[0])?.get(keys[1])?;
+        value.as_str().map(str::to_owned)
+    };
+    let said = [
+        ("app.yaml", "entrypoint"),
+        ("railway.json", "startCommand"),
+        ("railway.toml", "startCommand"),
+        ("railpack.json", "startCommand"),
+        ("nixpacks.toml", "cmd"),
     ];
-    said.into_iter().find_map(|(name, read, key)| {
+    said.into_iter().find_map(|(name, key)| {
         let path = under(home, name);
         let text = files.text(&path)?;
-        let value = read(&text)?.trim().to_owned();
+        let value = read(name, &text)?.trim().to_owned();
         (!value.is_empty() && !value.contains('\n')).then(|| Said {
             value,
             line: line_with(&text, key),

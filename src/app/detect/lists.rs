@@ -77,9 +77,7 @@ pub(super) fn check(
                 ));
             }
         }
-        if line.kind == LineKind::Option
-            && (line.text.starts_with("-r") || line.text.starts_with("-c"))
-        {
+        if line.names_a_list() || line.names_constraints() {
             warnings.push(format!(
                 "{place}: {} is fetched in each build, and may have changed then",
                 line.text

@@ -62,6 +62,22 @@ pub enum LineKind {
     Option,
 }
 
+impl Line {
+    /// Whether it names a list on the web, which the installer fetches. (Those of the source are read here.)
+    pub fn names_a_list(&self) -> bool {
+        self.kind == LineKind::Option && is_either(&self.text, "-r", "--requirement")
+    }
+
+    /// The same of constraints.
+    pub fn names_constraints(&self) -> bool {
+        self.kind == LineKind::Option && is_either(&self.text, "-c", "--constraint")
+    }
+}
+
+fn is_either(text: &str, short: &str, long: &str) -> bool {
+    text.starts_with(short) || text.starts_with(long)
+}
+
 /// Normalizes a distribution's name (PEP 503).
 pub fn normalize(name: &str) -> String {
     let mut out = String::with_capacity(name.len());

@@ -5,9 +5,9 @@
 //! ([`super::secrets`]): as they are, with the line ends of another system or of a string literal, in
 //! base64 (RFC 4648, both alphabets) wherever in a longer text it may begin and however its lines are
 //! wrapped, in hexadecimal, in UTF-16, and with any of its characters percent-encoded (RFC 3986); in
-//! files, in the members of gzip, zip and tar files, and in streams of gzip and zlib wherever they begin in a file,
-//! up to a bound ([`inside`]). What was encrypted or hashed with it, or compressed in another way, is not found, nor are secrets of fewer than [`LEAST`]
-//! bytes: they would be found everywhere.
+//! files, in the members of gzip, zip and tar files, and in streams of gzip and zlib wherever they begin in a
+//! file, up to a bound ([`inside`]). What was encrypted or hashed with it, or compressed in another way, is not
+//! found, nor are secrets of fewer than [`LEAST`] bytes: they would be found everywhere.
 //!
 //! A find is an error that names the file, never the bytes.
 

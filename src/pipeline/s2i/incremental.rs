@@ -149,7 +149,7 @@ fn saved(plan: &Plan<'_>, name: &str, image: Image) -> Result<Saved, BuildError>
         // The script may have been stopped by the closed pipe: the archive's fault comes first.
         (_, Err(error)) => {
             format!(
-                "what {SAVE_ARTIFACTS} of `{name}` printed is not an archive to be used: {error}"
+                "what {SAVE_ARTIFACTS} of `{name}` printed is not an archive that can be used: {error}"
             )
         }
         (Err(error), _) => error.to_string(),
