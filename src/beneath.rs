@@ -1,4 +1,4 @@
-//! Opening what lies beneath a directory: the one place where paths that others chose become files.
+//! Opening what lies beneath a directory: paths that others chose become files here.
 //!
 //! A tree is walked and read while another program may rename things in it: a path that was a directory a
 //! moment ago may be a link to `/etc` now. Every open goes through the directory's descriptor with openat2(2).
