@@ -65,6 +65,7 @@ mod place;
 mod plain_lists;
 mod plan;
 mod pod_image;
+mod prepared;
 mod record;
 mod remote_image;
 mod report;
