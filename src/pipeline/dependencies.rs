@@ -218,7 +218,7 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
     let tools = tools::ensure(store, &request.place, progress)?;
     let writer = LayerWriter::new(store, request);
     match fragments::phase(materials, &source, &tools)? {
-        fragments::Outcome::Installed(result, fragments) => {
+        fragments::Gathered::Installed(result, fragments) => {
             let mut phase = Phase1 {
                 key,
                 explanation: explain(false)?,
@@ -237,7 +237,7 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
             }
             return Ok(phase);
         }
-        fragments::Outcome::NotPlain(reason) => {
+        fragments::Gathered::NotPlain(reason) => {
             tracing::debug!(reason, "the dependencies are installed in one tree");
         }
     }

@@ -24,7 +24,7 @@ use super::materials::Materials;
 use super::network::Code;
 use super::plan::Reading;
 use super::prepared::{Prepared, Way};
-use super::record::Record;
+use super::record::BuildRecord;
 use super::report::{Built, CacheReport, CacheState, Explanation, SandboxReport};
 use super::request::{Handover, SandboxUse};
 use super::runtime_image::{Choice, RunsOn};
@@ -332,10 +332,10 @@ fn image(
             commit,
             project: &app::metadata::read(&reading.files),
             // About the source as it came, without what a front end made.
-            record: &Record {
+            record: &BuildRecord {
                 resolved: dependencies.resolved.clone(),
                 wheels: lock::files(dependencies),
-                ..Record::new(
+                ..BuildRecord::new(
                     request,
                     digest,
                     commit,

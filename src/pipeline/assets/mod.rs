@@ -73,11 +73,11 @@ pub(super) struct Built {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Record {
+struct FrontEndRecord {
     layer: StoredLayer,
 }
 
-impl store::Record for Record {
+impl store::Record for FrontEndRecord {
     const KIND: &'static str = "assets";
 
     fn needs(&self) -> Needs {
@@ -146,14 +146,14 @@ pub(super) fn phase(
     let kept = if request.no_cache {
         None
     } else {
-        store.cached::<Record>(&key)?
+        store.cached::<FrontEndRecord>(&key)?
     };
     let layer = if let Some(record) = kept {
         progress.step(" -----> Front end unchanged");
         record.layer
     } else {
         let layer = build(context, &seen, &packages, &node)?;
-        let record = Record { layer };
+        let record = FrontEndRecord { layer };
         store.remember(&key, &record)?;
         record.layer
     };
