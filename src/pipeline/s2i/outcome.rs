@@ -52,8 +52,7 @@ fn inputs(plan: &Plan<'_>, source: &Digest, restored: bool) -> Result<Inputs, Bu
     inputs.add("--runtime-artifact", &request.runtime_artifacts)?;
     inputs.add_variables("the variable", &plan.env)?;
     inputs.add_variables("the build variable", &request.common.build_env)?;
-    let secrets: Vec<_> = request.common.secrets.iter().map(|s| &s.id).collect();
-    inputs.add("the list of secrets", &secrets)?;
+    inputs.add_secrets(&request.common)?;
     inputs.add("--network", &format!("{:?}", request.common.network))?;
     inputs.add(
         "--max-layer and --max-written",
