@@ -10,6 +10,7 @@ use crate::progress::shown;
 
 use super::super::error::BuildError;
 use super::super::secrets::Form;
+use super::super::unsearched::{Bound, Note};
 use super::Leaks;
 use super::inside::{self, Kept, Sink};
 use super::unwrap::{Decoder, Unwrapper};
@@ -78,6 +79,8 @@ pub(in super::super) struct Search<'a> {
     buffer: Vec<u8>,
     /// Of a file that holds others.
     archive: Kept,
+    /// What was not looked through.
+    notes: Vec<Note>,
 }
 
 impl<'a> Search<'a> {
@@ -93,6 +96,7 @@ impl<'a> Search<'a> {
             found: None,
             buffer: Vec::new(),
             archive: Kept::default(),
+            notes: Vec::new(),
         }
     }
 
@@ -115,6 +119,12 @@ impl<'a> Search<'a> {
         place.clone_into(&mut self.place);
         self.feed(bytes);
         self.finish_file();
+        inside::look(self, bytes);
+    }
+
+    /// What was not looked through, until now.
+    pub(in super::super) fn notes(&self) -> &[Note] {
+        &self.notes
     }
 
     /// An error if anything was found.
@@ -174,7 +184,25 @@ impl Sink for Search<'_> {
     }
 
     fn is_done(&self) -> bool {
-        self.found.is_some()
+        // What an interrupted build has written is not kept.
+        self.found.is_some() || crate::sandbox::interrupted()
+    }
+
+    fn not_searched(&mut self, because: Bound) {
+        let place = self.leaks.redactor.clean(&shown(&self.place));
+        let note = Note { because, place };
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    fn longest(&self) -> usize {
+        let all = [&self.plain, &self.unwrapped, &self.decoded];
+        let lengths = all
+            .into_iter()
+            .flatten()
+            .map(|stream| stream.patterns.longest);
+        lengths.max().unwrap_or(0)
     }
 }
 
@@ -187,6 +215,7 @@ impl Witness for Search<'_> {
         for value in member.xattrs.values() {
             self.feed(value);
             self.finish_file();
+            inside::look(self, value);
         }
     }
 
@@ -197,7 +226,9 @@ impl Witness for Search<'_> {
 
     fn end(&mut self) {
         self.finish_file();
-        let bytes = self.archive.take();
-        inside::look(self, &bytes);
+        match self.archive.take() {
+            Some(bytes) => inside::look(self, &bytes),
+            None => self.not_searched(Bound::Size),
+        }
     }
 }
