@@ -198,7 +198,7 @@ fn build_in<'scope, 'env: 'scope>(
     let plain = base.clone();
     let base = apt::with(context, base, packages.to_build.as_ref())?;
     let locked = match &planned.lock {
-        Some(lock) => Some(locked::read(store, lock, &base, request)?),
+        Some(lock) => Some(locked::read(store, lock, &base, request, progress)?),
         None => None,
     };
     let listed = locked.as_ref().map(locked::Locked::listed);
