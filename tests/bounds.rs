@@ -251,7 +251,7 @@ fn what_a_hook_leaves_running_holds_nothing_up() {
     fs::create_dir_all(&hooks).unwrap();
     let mark = format!("sleep 27182.{}", std::process::id());
     for name in ["pre-build", "build"] {
-        let script = format!("#!/bin/sh\necho the hook {name}\nsetsid {mark} &\n");
+        let script = format!("#!/bin/sh\necho \"$WORD\" > {name}.txt\nsetsid {mark} &\n");
         fs::write(hooks.join(name), script).unwrap();
         process::run(Command::new("chmod").arg("+x").arg(hooks.join(name)));
     }
@@ -261,6 +261,13 @@ fn what_a_hook_leaves_running_holds_nothing_up() {
     warpdrive.image("app", place.path(), &["--timeout", "4m"]);
     let running = process::run(Command::new("ps").args(["-eo", "args"]));
     assert!(!running.contains(&mark), "{running}");
-    let said = warpdrive.run(&["run", "--rm", "app", "--", "sh", "-c", "echo $WORD"]);
+    let said = warpdrive.run(&[
+        "run",
+        "--rm",
+        "app",
+        "--",
+        "cat",
+        "/opt/app-root/src/build.txt",
+    ]);
     assert_eq!(said.trim(), "said");
 }

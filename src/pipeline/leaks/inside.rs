@@ -69,7 +69,7 @@ pub(super) trait Sink {
     fn go_to(&mut self, place: String) -> String;
     /// More need not be looked at.
     fn is_done(&self) -> bool;
-    /// Something in the place where it is was not looked at.
+    /// Something in the file that is looked through was not looked at.
     fn not_searched(&mut self, because: Bound);
     /// The length of the longest secret in any form.
     fn longest(&self) -> usize;

@@ -75,6 +75,8 @@ pub(in super::super) struct Search<'a> {
     unwrapper: Unwrapper,
     decoder: Decoder,
     place: String,
+    /// The file of the layer that the place is in.
+    file: String,
     found: Option<(Owner, String)>,
     buffer: Vec<u8>,
     /// Of a file that holds others.
@@ -93,6 +95,7 @@ impl<'a> Search<'a> {
             unwrapper: Unwrapper::default(),
             decoder: Decoder::default(),
             place: String::new(),
+            file: String::new(),
             found: None,
             buffer: Vec::new(),
             archive: Kept::default(),
@@ -103,6 +106,7 @@ impl<'a> Search<'a> {
     /// The next file begins.
     pub(super) fn file(&mut self, path: &Path) {
         self.place = format!("/{}", path.display());
+        self.file.clone_from(&self.place);
         self.archive = Kept::default();
         self.feed(path.as_os_str().as_bytes());
         self.finish_file();
@@ -117,6 +121,7 @@ impl<'a> Search<'a> {
     /// A whole document, not one of a layer.
     pub(super) fn document(&mut self, place: &str, bytes: &[u8]) {
         place.clone_into(&mut self.place);
+        self.file.clone_from(&self.place);
         self.feed(bytes);
         self.finish_file();
         inside::look(self, bytes);
@@ -189,7 +194,7 @@ impl Sink for Search<'_> {
     }
 
     fn not_searched(&mut self, because: Bound) {
-        let place = self.leaks.redactor.clean(&shown(&self.place));
+        let place = self.leaks.redactor.clean(&shown(&self.file));
         let note = Note { because, place };
         if !self.notes.contains(&note) {
             self.notes.push(note);

@@ -340,6 +340,7 @@ fn noted(leaks: &Leaks, content: &[u8]) -> Vec<Bound> {
     assert!(search.verdict().is_ok());
     let mut notes: Vec<Bound> = search.notes().iter().map(|note| note.because).collect();
     notes.sort();
+    notes.dedup();
     notes
 }
 
