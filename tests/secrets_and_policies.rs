@@ -565,6 +565,59 @@ fn what_code_made_of_a_secret_or_an_index_is_not_given_to_another() {
     );
 }
 
+/// The project says where the index of a name is, and the caller where its login may go.
+#[test]
+fn a_login_by_name_goes_where_the_caller_says() {
+    const LOGIN: &str = "me:ind3x-passw0rd";
+    let public = PackageIndex::start();
+    public.add(&Wheel::new("gunicorn", "27.0.1"));
+    // It knows the login, and so says whether it was sent.
+    let corp = PackageIndex::private(LOGIN);
+    corp.add(&Wheel::new("theirs", "1.0"));
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let place = public.app(&[]);
+    fs::remove_file(place.path().join("requirements.txt")).unwrap();
+    let text = format!(
+        "[project]\nname = 'a'\nversion = '1'\ndependencies = ['gunicorn', 'theirs']\n\
+         [tool.uv]\npackage = false\n\
+         [tool.uv.sources]\ntheirs = {{ index = 'corp' }}\n\
+         [[tool.uv.index]]\nname = 'corp'\nurl = '{}'\nexplicit = true\n",
+        corp.url()
+    );
+    fs::write(place.path().join("pyproject.toml"), text).unwrap();
+    let usual = format!("UV_INDEX_URL={}", public.url());
+    let login = [
+        usual.as_str(),
+        "UV_INDEX_CORP_USERNAME=me",
+        "UV_INDEX_CORP_PASSWORD=ind3x-passw0rd",
+    ];
+    let origin = corp.url().replace("/simple", "");
+    let build = |more: &str| {
+        let mut variables = login.to_vec();
+        variables.extend((!more.is_empty()).then_some(more));
+        let output = run(&warpdrive, place.path(), &variables, &["--no-cache"]);
+        (output.status.success(), words(&output))
+    };
+    for elsewhere in [
+        "WARPDRIVE_INDEX_LOGINS=corp=pypi.corp.example",
+        "WARPDRIVE_INDEX_LOGINS=other=pypi.corp.example",
+        "UV_INDEX=corp=https://pypi.corp.example/simple",
+    ] {
+        let (built, said) = build(elsewhere);
+        let refused = format!("the login of the index corp is not sent to {origin}");
+        assert!(!built && said.contains(&refused), "{elsewhere}: {said}");
+        assert!(!said.contains("ind3x-passw0rd"), "{said}");
+    }
+    let goes = format!("The login of the index corp goes to {origin}");
+    for here in [
+        String::new(),
+        format!("WARPDRIVE_INDEX_LOGINS=corp={origin}"),
+    ] {
+        let (built, said) = build(&here);
+        assert!(built && said.contains(&goes), "{here}: {said}");
+    }
+}
+
 /// A source distribution of an index with a login is built by code that has none: it was fetched before, with
 /// what builds it and what it needs.
 #[test]

@@ -162,6 +162,7 @@ fn request(args: &Args, record: &BuildRecord) -> Result<Request, CommandError> {
         pull: pipeline::Pull::Missing,
         pinned: None,
         budget,
+        unsearched: crate::pipeline::Unsearched::default(),
         limits,
         source_date_epoch: None,
         host_env: host_env(),

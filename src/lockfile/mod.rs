@@ -32,7 +32,7 @@ mod uv;
 pub use bound::{Bound, FromIndex};
 pub use error::LockfileError;
 pub use find::{Found, find};
-pub use index::{Link, credentials, links};
+pub use index::{Link, credentials, links, variable_name};
 pub use lock::Lock;
 pub use manager::Manager;
 pub use marker::{Chosen, holds};

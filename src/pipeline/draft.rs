@@ -134,6 +134,7 @@ impl Draft {
             self.layers.into_iter().unzip();
         let manifest = manifest(config.clone(), descriptors, annotations)?;
         leaks.check("the image's manifest", &manifest)?;
+        request.unsearched.warn(context.progress);
         let (digest, size) = store.put_blob(&manifest)?;
         Ok(Committed {
             descriptor: descriptor(MediaType::ImageManifest, digest, size),

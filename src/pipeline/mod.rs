@@ -41,6 +41,7 @@ mod git_version;
 mod handover;
 mod harden;
 mod image_use;
+mod index_logins;
 mod inputs;
 mod installed;
 mod lacking;
@@ -88,6 +89,7 @@ mod transfers;
 mod tree;
 mod trusted;
 mod two_phases;
+mod unsearched;
 mod verify;
 mod wheel_cache;
 mod without_sandbox;
@@ -111,6 +113,7 @@ pub use error::BuildError;
 #[cfg(fuzzing)]
 pub use fragments::places_of_wheel;
 pub use handover::check_dependencies;
+pub use index_logins::INDEX_LOGINS;
 pub use lacking::Lacking;
 pub use notes::{BuildNotes, PhaseNote};
 pub use place::{FenceWish, Here, Place};
@@ -127,6 +130,7 @@ pub use sandbox_inputs::{NPM_REGISTRY, PASSED_ON, is_index_login};
 pub use share::share_wheels;
 pub use tools::pinned_uv;
 pub use transfers::Transfers;
+pub use unsearched::Unsearched;
 pub use verify::{Verification, verify};
 
 /// Builds an image, gives it its name in the store, and ships it.

@@ -69,7 +69,13 @@ impl Prepared {
         }
         let base = apt::with(context, plain.clone(), packages.to_build.as_ref())?;
         let locked = match &planned.lock {
-            Some(lock) => Some(locked::read(context.store, lock, &base, request)?),
+            Some(lock) => Some(locked::read(
+                context.store,
+                lock,
+                &base,
+                request,
+                context.progress,
+            )?),
             None => None,
         };
         let listed = locked.as_ref().map(Locked::listed);

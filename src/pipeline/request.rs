@@ -16,6 +16,7 @@ use crate::transport::Destination;
 use super::error::BuildError;
 use super::place::Place;
 use super::secrets::Redactor;
+use super::unsearched::Unsearched;
 
 /// When the registry of a builder or runtime image is asked for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -93,6 +94,8 @@ pub struct Request {
     pub limits: Limits,
     /// Of the layers that are written.
     pub budget: Budget,
+    /// What the search for secrets has passed over.
+    pub unsearched: Unsearched,
     /// `SOURCE_DATE_EPOCH` (reproducible-builds.org), seconds.
     pub source_date_epoch: Option<i64>,
     /// The host's variables that concern package indexes, proxies and certificates.

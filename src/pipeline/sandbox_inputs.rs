@@ -198,6 +198,7 @@ pub(super) mod tests {
             pinned: None,
             limits: Limits::default(),
             budget: Budget::new(1, 1, None, || false),
+            unsearched: crate::pipeline::Unsearched::default(),
             source_date_epoch: None,
             host_env: pairs(&[
                 ("UV_DEFAULT_INDEX", "https://me:pw@host.example"),

@@ -132,13 +132,7 @@ impl<'a> Installer<'a> {
         }
         let written = list.write(&self.temporary)?;
         let mut line = written.arguments.clone();
-        // uv takes no option twice.
-        line.extend(
-            options
-                .iter()
-                .filter(|option| !written.arguments.contains(option))
-                .cloned(),
-        );
+        line.extend_from_slice(options);
         self.install(&line)
     }
 
@@ -196,6 +190,9 @@ impl<'a> Installer<'a> {
             line.extend(pip_variables::options_for_uv(self.environment));
             &self.translated
         };
+        if !self.pip {
+            once(&mut line);
+        }
         if self.fetched && self.offline(&line)? {
             return Ok(());
         }
@@ -249,6 +246,21 @@ impl<'a> Installer<'a> {
             refused: refused_by_index(&heard.errors),
             tail: heard.tail(12),
         }
+    }
+}
+
+/// uv takes no switch twice, and more than one part of this program may have a reason for one.
+fn once(line: &mut Vec<String>) {
+    const SWITCHES: &[&str] = &[
+        "--no-deps",
+        "--no-index",
+        "--no-build",
+        "--require-hashes",
+        "--pre",
+    ];
+    for switch in SWITCHES {
+        let mut given = false;
+        line.retain(|word| word != switch || !std::mem::replace(&mut given, true));
     }
 }
 

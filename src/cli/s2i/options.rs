@@ -368,6 +368,7 @@ impl OursArgs {
             pull: crate::pipeline::Pull::Missing,
             pinned: None,
             budget,
+            unsearched: crate::pipeline::Unsearched::default(),
             limits,
             incremental: false,
             source_date_epoch: source_date_epoch()?,
