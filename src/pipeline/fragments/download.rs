@@ -17,7 +17,7 @@ use super::super::error::BuildError;
 use super::super::locked_wheel::LockedWheel;
 use super::super::sandbox_inputs::PASSED_ON;
 use super::plain::Asked;
-use super::{Ground, Reach};
+use super::{Ground, Lookup};
 
 /// Largest wheel, in bytes.
 pub(super) const MAX_WHEEL: u64 = 16 * 1024 * 1024 * 1024;
@@ -31,14 +31,14 @@ pub(super) struct Wheels<'a> {
     client: Client,
     /// URLs with logins of the indexes.
     logins: Vec<String>,
-    reach: Reach,
+    reach: Lookup,
     progress: &'a dyn Progress,
 }
 
 impl<'a> Wheels<'a> {
     pub(super) fn new(
         ground: Ground<'_>,
-        reach: Reach,
+        reach: Lookup,
         scratch: &'a Path,
         progress: &'a dyn Progress,
     ) -> Result<Self, BuildError> {
@@ -59,7 +59,7 @@ impl<'a> Wheels<'a> {
         if let Some(file) = verified(&kept, &digest) {
             return Ok(Some(file));
         }
-        if self.reach == Reach::Cache {
+        if self.reach == Lookup::Cache {
             return Ok(None);
         }
         let Some(url) = &wheel.artifact.download else {
