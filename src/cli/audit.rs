@@ -169,7 +169,11 @@ fn of_store<'p>(name: &str, places: &'p Sources) -> Result<Image<'p>, CommandErr
     let image = match (found, reference) {
         (Some(image), _) => image,
         (None, Some(reference)) if remote.is_some() || reference.has_host() => {
-            return Ok(pipeline::remote_image(client, &reference)?);
+            return Ok(pipeline::remote_image(
+                client,
+                &reference,
+                &crate::registry::Silent,
+            )?);
         }
         // With the words that all commands have for it.
         (None, _) => find(store, name)?,

@@ -27,6 +27,7 @@ use super::error::BuildError;
 use super::installed::Dependencies;
 use super::part::Part;
 use super::titled_layer::TitledLayer;
+use super::transfers::Transfers;
 use super::tree::{APP_ROOT, exists_below};
 
 const KIND: &str = "build";
@@ -216,7 +217,7 @@ impl LastBuild {
         };
         let facts = &record.base;
         let client = Client::new(ClientOptions::default())?;
-        let resolved = client.resolve(&parsed)?;
+        let resolved = client.resolve(&parsed, &Transfers::new(progress))?;
         if resolved.bytes != facts.manifest.as_bytes() {
             return Ok(None);
         }
