@@ -9,6 +9,7 @@ use std::time::Duration;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::change::{Change, is_skipped};
+use crate::source::OwnOutput;
 
 /// Directories that are watched, at most; by default the kernel allows a user some ten thousand.
 const MAX_DIRECTORIES: usize = 8000;
@@ -35,6 +36,8 @@ pub struct Watch {
     watched: HashSet<PathBuf>,
     /// What a changed file means.
     meaning: fn(&Path) -> Option<Change>,
+    /// Nobody's change: what is said goes there.
+    own_output: OwnOutput,
 }
 
 impl Watch {
@@ -56,6 +59,7 @@ impl Watch {
             events,
             watched: HashSet::new(),
             meaning,
+            own_output: OwnOutput::of_this_process(),
         };
         watch.add(root)?;
         Ok(watch)
@@ -145,7 +149,8 @@ impl Watch {
 
     fn change(&self, path: &Path) -> Option<(Change, PathBuf)> {
         let relative = path.strip_prefix(&self.root).ok()?;
-        Some(((self.meaning)(relative)?, relative.to_owned()))
+        let change = (self.meaning)(relative)?;
+        (!self.own_output.is_at(path)).then(|| (change, relative.to_owned()))
     }
 }
 
@@ -185,5 +190,18 @@ mod tests {
         assert_eq!(last, (Change::Dependencies, "requirements.txt".into()));
         fs::remove_file(root.join("a/b/c.py")).unwrap();
         assert_eq!(told(), (Change::Code, "a/b/c.py".into()));
+    }
+
+    #[test]
+    fn what_this_program_says_itself_is_no_change() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        let mut log = fs::File::create(root.join("dev.log")).unwrap();
+        let mut watch = Watch::of(root, Change::of_any).unwrap();
+        watch.own_output = OwnOutput::of_file(&log);
+        std::io::Write::write_all(&mut log, b"built").unwrap();
+        fs::write(root.join("a.py"), "x").unwrap();
+        // The log's would be the greater change.
+        assert_eq!(watch.wait().unwrap(), (Change::Code, "a.py".into()));
     }
 }
