@@ -9,7 +9,6 @@ use std::time::Duration;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::change::{Change, is_skipped};
-use crate::source::OwnOutput;
 
 /// Directories that are watched, at most; by default the kernel allows a user some ten thousand.
 const MAX_DIRECTORIES: usize = 8000;
@@ -36,13 +35,17 @@ pub struct Watch {
     watched: HashSet<PathBuf>,
     /// What a changed file means.
     meaning: fn(&Path) -> Option<Change>,
-    /// Nobody's change: what is said goes there.
-    own_output: OwnOutput,
+    /// Whether this program writes a file itself, so that it is nobody's change.
+    is_ours: Box<dyn Fn(&Path) -> bool + Send>,
 }
 
 impl Watch {
     /// From here on no change is missed.
-    pub fn of(root: &Path, meaning: fn(&Path) -> Option<Change>) -> Result<Self, DevError> {
+    pub fn of(
+        root: &Path,
+        meaning: fn(&Path) -> Option<Change>,
+        is_ours: impl Fn(&Path) -> bool + Send + 'static,
+    ) -> Result<Self, DevError> {
         let failed = |source| DevError::Watch {
             path: root.to_owned(),
             source,
@@ -59,7 +62,7 @@ impl Watch {
             events,
             watched: HashSet::new(),
             meaning,
-            own_output: OwnOutput::of_this_process(),
+            is_ours: Box::new(is_ours),
         };
         watch.add(root)?;
         Ok(watch)
@@ -150,7 +153,7 @@ impl Watch {
     fn change(&self, path: &Path) -> Option<(Change, PathBuf)> {
         let relative = path.strip_prefix(&self.root).ok()?;
         let change = (self.meaning)(relative)?;
-        (!self.own_output.is_at(path)).then(|| (change, relative.to_owned()))
+        (!(self.is_ours)(path)).then(|| (change, relative.to_owned()))
     }
 }
 
@@ -165,7 +168,7 @@ mod tests {
         let root = directory.path();
         fs::create_dir_all(root.join("a/b")).unwrap();
         fs::create_dir_all(root.join("node_modules/x")).unwrap();
-        let mut watch = Watch::of(root, Change::of).unwrap();
+        let mut watch = Watch::of(root, Change::of, |_| false).unwrap();
         let mut told = || watch.wait().unwrap();
         // Neither of these is told: the next one is.
         fs::write(root.join("node_modules/x/setup.py"), "").unwrap();
@@ -197,8 +200,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         let mut log = fs::File::create(root.join("dev.log")).unwrap();
-        let mut watch = Watch::of(root, Change::of_any).unwrap();
-        watch.own_output = OwnOutput::of_file(&log);
+        let is_log = |path: &Path| path.ends_with("dev.log");
+        let mut watch = Watch::of(root, Change::of_any, is_log).unwrap();
         std::io::Write::write_all(&mut log, b"built").unwrap();
         fs::write(root.join("a.py"), "x").unwrap();
         // The log's would be the greater change.

@@ -31,12 +31,6 @@ impl OwnOutput {
         Self { files }
     }
 
-    /// For tests of those that ask.
-    #[cfg(test)]
-    pub(crate) fn of_file(file: &std::fs::File) -> Self {
-        Self::of(&[Some(file)])
-    }
-
     pub(super) fn is(&self, stat: &Stat) -> bool {
         identity(stat).is_some_and(|it| self.files.contains(&it))
     }
@@ -66,11 +60,11 @@ mod tests {
         std::fs::write(place.path().join("other"), "").unwrap();
         std::fs::hard_link(place.path().join("log"), place.path().join("again")).unwrap();
         std::os::unix::fs::symlink("log", place.path().join("link")).unwrap();
-        let own = OwnOutput::of_file(&log);
+        let own = OwnOutput::of(&[Some(log)]);
         let found = ["log", "other", "again", "link", "absent"]
             .map(|name| own.is_at(&place.path().join(name)));
         assert_eq!(found, [true, false, true, false, false]);
         let null = std::fs::File::open("/dev/null").unwrap();
-        assert!(!OwnOutput::of_file(&null).is_at(Path::new("/dev/null")));
+        assert!(!OwnOutput::of(&[Some(null)]).is_at(Path::new("/dev/null")));
     }
 }
