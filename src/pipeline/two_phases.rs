@@ -260,7 +260,7 @@ fn build_in<'scope, 'env: 'scope>(
     let phase1 = dependencies::phase(&first)?;
     timings.step("dependencies");
     if let Handover::Give(directory) = &request.handover {
-        let written = phase1.written(store, &LayerWriter::new(store, request))?;
+        let written = phase1.written(context, &LayerWriter::new(store, request))?;
         handover::give(store, directory, &phase1.key, &written)?;
         give_wheels(context, &written)?;
         return Ok(None);
@@ -318,12 +318,13 @@ fn build_in<'scope, 'env: 'scope>(
     let writer = LayerWriter::new(store, request);
     // The dependencies are compressed while the application is built on them.
     let (dependencies, phase2) = rayon::join(
-        || phase1.written(store, &writer),
+        || phase1.written(context, &writer),
         || application::phase(scope, progress, &with_assets, &phase1, smoke, code),
     );
     let (dependencies, mut phase2) = (dependencies?, phase2?);
     give_wheels(context, &dependencies)?;
     timings.step("application");
+    progress.doing("Putting the image together");
 
     let committed = commit::commit(
         context,
@@ -381,6 +382,9 @@ fn build_in<'scope, 'env: 'scope>(
     built.report.runtime = runs_on.map(|chosen| chosen.report(&base));
     built.report.because.clone_from(&detected.because);
     let mut timings = Timings::new();
+    if smoke {
+        progress.doing("Loading the application");
+    }
     phase2.finish(store)?;
     timings.step("smoke");
     share::share(
