@@ -15,6 +15,7 @@ use crate::container::{
 use crate::dev::{self, DevError, Next, Reload, Turns, Warm, Watch, Way};
 use crate::pipeline::{self, LABEL_PLAN};
 use crate::sandbox::{self, IdMode, Limits, Network};
+use crate::source::OwnOutput;
 use crate::store::Store;
 
 use super::context::Context;
@@ -88,7 +89,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     } else {
         dev::Change::of
     };
-    tell(Watch::of(&source, meaning)?, Arc::clone(&turns));
+    let own_output = OwnOutput::of_this_process();
+    let is_ours = move |path: &Path| own_output.is_at(path);
+    tell(Watch::of(&source, meaning, is_ours)?, Arc::clone(&turns));
     Session {
         args,
         context,

@@ -311,6 +311,8 @@ fn build(args: &Args, context: &Context) -> Result<Values, CommandError> {
         return Ok(Values::default());
     }
     let report = pipeline::image(&store, &request, &console)?;
+    // What is printed from here on is no step's.
+    drop(console);
     if let Some(path) = &lock {
         write_lock(path, &report, context)?;
     }

@@ -82,17 +82,19 @@ impl Phase1 {
     /// The result with its layers, which are written now if they are not.
     pub(super) fn written(
         &self,
-        store: &Store,
+        context: Context<'_>,
         writer: &LayerWriter<'_>,
     ) -> Result<Dependencies, BuildError> {
         let Some(Unwritten { fragments, key }) = &self.unwritten else {
             return Ok(self.result.clone());
         };
-        let result =
-            self.result
-                .clone()
-                .with(fragments::layers(store, fragments, writer, self.no_cache)?);
-        store.remember(key, &result)?;
+        let result = self.result.clone().with(fragments::layers(
+            context,
+            fragments,
+            writer,
+            self.no_cache,
+        )?);
+        context.store.remember(key, &result)?;
         Ok(result)
     }
 }
@@ -225,7 +227,7 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
             };
             // So many cannot be stacked: phase 2 runs on the layers.
             if phase.result.trees.len() > MAX_FRAGMENTS {
-                phase.result = phase.written(store, &writer)?;
+                phase.result = phase.written(context, &writer)?;
                 phase.unwritten = None;
             }
             return Ok(phase);

@@ -82,6 +82,7 @@ mod share;
 mod ship;
 mod smoke;
 mod split;
+mod tally;
 mod timings;
 mod titled_layer;
 mod tools;

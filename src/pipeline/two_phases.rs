@@ -176,7 +176,7 @@ fn build_in<'scope, 'env: 'scope>(
     timings.step("dependencies");
     let writer = LayerWriter::new(store, request);
     if let Handover::Give(directory) = &request.handover {
-        let written = phase1.written(store, &writer)?;
+        let written = phase1.written(context, &writer)?;
         handover::give(store, directory, &phase1.key, &written)?;
         give_wheels(context, &written)?;
         return Ok(None);
@@ -215,12 +215,13 @@ fn build_in<'scope, 'env: 'scope>(
     };
     // The dependencies are compressed while the application is built on them.
     let (dependencies, phase2) = rayon::join(
-        || phase1.written(store, &writer),
+        || phase1.written(context, &writer),
         || application::phase(scope, progress, &materials, &phase1, smoke, code),
     );
     let (dependencies, mut phase2) = (dependencies?, phase2?);
     give_wheels(context, &dependencies)?;
     timings.step("application");
+    progress.doing("Putting the image together");
 
     let results = Results {
         runtime: materials.runtime,
@@ -237,6 +238,9 @@ fn build_in<'scope, 'env: 'scope>(
     });
     built.report.runtime = runs_on.map(|chosen| chosen.report(&prepared.base));
     let mut timings = Timings::new();
+    if smoke {
+        progress.doing("Loading the application");
+    }
     phase2.finish(store)?;
     timings.step("smoke");
     share::share(

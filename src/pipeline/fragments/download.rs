@@ -16,6 +16,7 @@ use crate::store::Store;
 use super::super::error::BuildError;
 use super::super::locked_wheel::LockedWheel;
 use super::super::sandbox_inputs::PASSED_ON;
+use super::super::tally::Tally;
 use super::plain::Asked;
 use super::{Ground, Lookup};
 
@@ -33,6 +34,7 @@ pub(super) struct Wheels<'a> {
     logins: Vec<String>,
     reach: Lookup,
     progress: &'a dyn Progress,
+    fetched: &'a Tally<'a>,
 }
 
 impl<'a> Wheels<'a> {
@@ -40,7 +42,7 @@ impl<'a> Wheels<'a> {
         ground: Ground<'_>,
         reach: Lookup,
         scratch: &'a Path,
-        progress: &'a dyn Progress,
+        (progress, fetched): (&'a dyn Progress, &'a Tally<'a>),
     ) -> Result<Self, BuildError> {
         Ok(Self {
             place: directory(ground.context.store)?,
@@ -49,6 +51,7 @@ impl<'a> Wheels<'a> {
             logins: logins(ground),
             reach,
             progress,
+            fetched,
         })
     }
 
@@ -57,6 +60,7 @@ impl<'a> Wheels<'a> {
         let digest = parse_digest(&format!("sha256:{}", wheel.pin.wheel))?;
         let kept = self.place.join(format!("{}.whl", wheel.pin.wheel));
         if let Some(file) = verified(&kept, &digest) {
+            self.fetched.add(wheel.artifact.size.unwrap_or(0));
             return Ok(Some(file));
         }
         if self.reach == Lookup::Cache {
@@ -82,9 +86,15 @@ impl<'a> Wheels<'a> {
             .open(&path)
             .map_err(failed)?;
         let url = with_login_of(url, &self.logins);
-        let fetched = self
-            .client
-            .download(&url, &digest, MAX_WHEEL, &mut Heedful(&file));
+        let fetched = self.client.download(
+            &url,
+            &digest,
+            MAX_WHEEL,
+            &mut Heedful {
+                file: &file,
+                fetched: self.fetched,
+            },
+        );
         if interrupted() {
             return Err(BuildError::Interrupted);
         }
@@ -137,17 +147,22 @@ fn logins(ground: Ground<'_>) -> Vec<String> {
 }
 
 /// Takes no more when the user has had enough.
-struct Heedful<'f>(&'f File);
+struct Heedful<'f> {
+    file: &'f File,
+    fetched: &'f Tally<'f>,
+}
 
 impl Write for Heedful<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if interrupted() {
             return Err(io::Error::other("interrupted"));
         }
-        self.0.write(bytes)
+        let written = self.file.write(bytes)?;
+        self.fetched.add(written as u64);
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.file.flush()
     }
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::progress::Progress;
+use crate::progress::{Progress, Unit};
 use crate::sandbox::{IdMode, interrupted};
 
 use super::super::context::Context;
@@ -15,6 +15,7 @@ use super::super::error::BuildError;
 use super::super::installed::site_packages;
 use super::super::locked_wheel::LockedWheel;
 use super::super::parallel::{largest_first, two_workers};
+use super::super::tally::Tally;
 use super::super::tree::{APP_ROOT, exists_below};
 use super::contents::Contents;
 use super::download::Wheels;
@@ -42,14 +43,25 @@ impl Installation<'_> {
         let Ground { context, base, .. } = self.ground;
         let store = context.store;
         let scratch = store.scratch("fragments")?;
-        let source = Wheels::new(self.ground, self.reach, scratch.path(), self.progress)?;
+        let bytes: u64 = wheels.iter().filter_map(|it| it.artifact.size).sum();
+        let fetched = Tally::new(self.progress, "fetching", bytes, Unit::Bytes);
+        let installed = Tally::new(self.progress, "installing", wheels.len(), Unit::Things);
+        let source = Wheels::new(
+            self.ground,
+            self.reach,
+            scratch.path(),
+            (self.progress, &fetched),
+        )?;
         let below = self.ground.below()?;
         let weight = |wheel: &&LockedWheel| wheel.artifact.size.unwrap_or(0);
         let trees = largest_first(wheels, AT_ONCE, weight, |wheel| {
             self.go_on()?;
             let tree = scratch.path().join(key(&wheel.pin, base)?);
-            self.unpack(wheel, &source, tree, &below)
+            let tree = self.unpack(wheel, &source, tree, &below)?;
+            installed.add(1);
+            Ok::<_, Stop>(tree)
         })?;
+        drop((fetched, installed));
         let all = trees.iter().enumerate();
         let all =
             all.flat_map(|(at, tree)| tree.files().map(move |(path, _)| (at, path.as_path())));
@@ -59,7 +71,7 @@ impl Installation<'_> {
         }
         self.go_on()?;
         let site = site_packages(base);
-        if !bytecode::compile(self.ground, &trees, &site)? {
+        if !bytecode::compile(self.ground, &trees, &site, self.progress)? {
             return Err(Stop::Failed);
         }
         self.go_on()?;
