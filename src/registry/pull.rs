@@ -343,10 +343,7 @@ impl Download<'_> {
                     return Err(fresh(error));
                 }
             };
-            // What made headway is not held against it.
-            if sink.received() > before {
-                tries.headway();
-            }
+            tries.headway(sink.received().saturating_sub(before));
             let again = Instant::now() < end
                 && client
                     .agent

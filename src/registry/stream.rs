@@ -125,7 +125,7 @@ impl Stream<'_> {
                     if self.received > self.blob.size() {
                         return Err(self.wrong("more"));
                     }
-                    self.tries.headway();
+                    self.tries.headway(bytes.len() as u64);
                     self.piece.clear();
                     self.piece.extend_from_slice(bytes);
                     self.taken = 0;

@@ -174,7 +174,7 @@ impl<'a> Upload<'a> {
                     };
                     let now = place.as_ref().map_or(0, |place| place.offset);
                     if now > before {
-                        tries.headway();
+                        tries.headway(now - before);
                     } else if sent > 0 {
                         cuts += 1;
                         // Nothing of what was sent has stayed: what is sent in one request gets less.
