@@ -42,6 +42,19 @@ fn locked(lock: &Path, name: &str) -> (String, String) {
     )
 }
 
+/// In the place of the lock that is to be written, the source has something that never ends.
+#[test]
+fn what_lies_where_a_lock_is_written_is_replaced() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let index = PackageIndex::start();
+    index.add(&Wheel::new("gunicorn", "27.0.1"));
+    let place = index.app(&[]);
+    let lock = place.path().join("pylock.toml");
+    process::run(Command::new("mkfifo").arg(&lock));
+    build(&warpdrive, place.path(), &["--write-lock"]);
+    assert_eq!(locked(&lock, "gunicorn").0, "27.0.1");
+}
+
 #[test]
 fn what_was_installed_is_written_down_and_installed_again() {
     let warpdrive = Warpdrive::with(PYTHON_311_RUN);
@@ -98,6 +111,14 @@ fn what_was_installed_is_written_down_and_installed_again() {
         let version = warpdrive.python("app", "import small; print(small.VERSION)");
         assert_eq!(version.trim(), "1.0", "{more:?}");
     }
+    // Without a network no address of the source is asked.
+    let asked = index.asked().len();
+    let empty = Warpdrive::with(PYTHON_311_RUN);
+    let (status, words) = empty.refuses(source, &["--network", "none"]);
+    assert_eq!(status, 3, "{words}");
+    assert!(words.contains("this build has no network"), "{words}");
+    assert_eq!(index.asked().len(), asked, "{:?}", index.asked());
+
     // Written again by its own means it is the same.
     let before = fs::read(&lock).unwrap();
     build(&warpdrive, source, &["--write-lock"]);

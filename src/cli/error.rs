@@ -726,6 +726,8 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 let hint = format!("say it: --build-env {variable}=VERSION");
                 Self::new(ExitStatus::AppBuildFailed, "no-version", message).with_hint(hint)
             }
+            E::NoNetwork { .. } => Self::new(ExitStatus::AppBuildFailed, "no-network", message)
+                .with_hint("build once without --network none: the store keeps what is fetched"),
             E::LocalPython { .. } => Self::new(ExitStatus::AppBuildFailed, "no-python", message)
                 .with_hint("make the virtual environment anew: warpdrive project --create NAME"),
             E::Smoke(advice) => Self {

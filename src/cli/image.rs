@@ -409,7 +409,10 @@ fn write_lock(path: &Path, report: &Report, context: &Context) -> Result<(), Com
         path: path.to_owned(),
         source,
     };
-    if std::fs::read_to_string(path).is_ok_and(|present| present == text) {
+    // What lies there is the source's.
+    let present = crate::beneath::open_regular(path)
+        .and_then(|file| crate::beneath::read_bounded(file, text.len() as u64));
+    if present.is_ok_and(|present| present == text.as_bytes()) {
         return Ok(());
     }
     let parent = path

@@ -53,6 +53,8 @@ pub enum BuildError {
         variable: String,
         problem: String,
     },
+    #[error("{what} is not in the store, and this build has no network")]
+    NoNetwork { what: String },
     #[error("{python} cannot be asked for its version")]
     LocalPython {
         python: PathBuf,

@@ -565,6 +565,7 @@ fn fetch(
         let end = if one.is_wheel() { "whl" } else { "source" };
         let place = kept.join(format!("{}.{end}", one.file.sha256));
         if !is_kept(&place, &digest) {
+            source.check_network(&one.file.name)?;
             let url = match source.address(&one.file, &one.indexes) {
                 Some(url) => url,
                 None => source.find(store, &one.name, &one.indexes, &one.file)?,

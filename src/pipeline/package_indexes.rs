@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::lockfile::{self, File, Index, Link};
 use crate::progress::Progress;
 use crate::registry::{Client, ClientOptions, join_url};
+use crate::sandbox::Network;
 use crate::store::{Needs, Record, Store};
 
 use super::error::BuildError;
@@ -48,6 +49,8 @@ pub(super) struct Indexes {
     given: BTreeMap<String, String>,
     /// What was found before does not count.
     fresh: bool,
+    /// The build has no network, and nothing is fetched for it.
+    offline: bool,
 }
 
 impl Indexes {
@@ -56,6 +59,7 @@ impl Indexes {
         variables.extend(request.build_env.iter().cloned());
         let mut indexes = Self::of(variables, request.no_cache)?;
         indexes.given = request.build_env.iter().cloned().collect();
+        indexes.offline = request.network == Network::None;
         Ok(indexes)
     }
 
@@ -77,12 +81,24 @@ impl Indexes {
             logins: IndexLogins::of(&variables),
             given: variables,
             fresh,
+            offline: false,
         })
     }
 
     /// Whether what was found before does not count.
     pub(super) fn is_fresh(&self) -> bool {
         self.fresh
+    }
+
+    /// # Errors
+    /// If the build has no network: what the source names is not asked for.
+    pub(super) fn check_network(&self, what: &str) -> Result<(), BuildError> {
+        if self.offline {
+            return Err(BuildError::NoNetwork {
+                what: what.to_owned(),
+            });
+        }
+        Ok(())
     }
 
     /// The address of a file, where the lock knows one that counts: a mirror that takes the place of the
@@ -181,6 +197,7 @@ impl Indexes {
     fn page(&self, index: &Index, name: &str) -> Result<Vec<(Link, String)>, BuildError> {
         let url = format!("{}/{name}/", self.url(index).trim_end_matches('/'));
         let url = self.with_login(&url, std::slice::from_ref(index));
+        self.check_network(&format!("the page of {name}"))?;
         let page = self.client.fetch_text(&url, ACCEPT, MAX_PAGE)?;
         let links = lockfile::links(&page.content_type, &page.text).into_iter();
         links
@@ -368,6 +385,7 @@ mod tests {
             ])),
             given: BTreeMap::from([("TOKEN".into(), "t".into())]),
             fresh: false,
+            offline: false,
         };
         let with = |url: &str, index: &Index| indexes.with_login(url, std::slice::from_ref(index));
         assert_eq!(

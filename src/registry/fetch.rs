@@ -68,10 +68,12 @@ impl Client {
         }
         let (_, found, size) = into.finish();
         if found != *expected {
-            return Err(RegistryError::Digest {
-                what,
-                expected: expected.to_string(),
-                found: found.to_string(),
+            // Its digest is not said: of a short answer, that would be the answer.
+            return Err(RegistryError::Url {
+                url: what,
+                problem: format!(
+                    "what came is not the file with the digest {expected}: it was changed there or on the way"
+                ),
             });
         }
         Ok(size)
