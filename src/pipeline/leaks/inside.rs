@@ -81,7 +81,7 @@ pub(super) fn look(search: &mut dyn Sink, bytes: &[u8]) {
         reach: REACH.max(search.longest()),
         search,
         left: MOST_WORK + WORK_OF_A_BYTE * bytes.len() as u64,
-        beginnings: Beginnings::new(),
+        beginnings: Beginnings::get(),
         unpacker: Some(Unpacker::new()),
     };
     look.file(bytes, 0);
@@ -95,7 +95,7 @@ struct Look<'s> {
     /// How much more is done.
     left: u64,
     reach: usize,
-    beginnings: Beginnings,
+    beginnings: &'static Beginnings,
     /// `None` while it unpacks.
     unpacker: Option<Unpacker>,
 }

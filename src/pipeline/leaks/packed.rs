@@ -1,6 +1,7 @@
 //! Compressed streams: where one begins, and what it holds. Nothing here knows of files or secrets.
 
 use std::io::{self, BufRead as _, Read};
+use std::sync::LazyLock;
 
 use flate2::{Decompress, FlushDecompress, Status};
 
@@ -61,7 +62,13 @@ pub(super) struct Beginnings {
 }
 
 impl Beginnings {
-    pub(super) fn new() -> Self {
+    /// Made once: a build has many small files.
+    pub(super) fn get() -> &'static Self {
+        static THEM: LazyLock<Beginnings> = LazyLock::new(Beginnings::new);
+        &THEM
+    }
+
+    fn new() -> Self {
         let mut pairs = vec![false; 1 << 16];
         for first in 0..=255 {
             for second in 0..=255 {
@@ -360,7 +367,7 @@ mod tests {
 
     #[test]
     fn a_beginning_is_told_by_its_header() {
-        let beginnings = Beginnings::new();
+        let beginnings = Beginnings::get();
         let of = |bytes: &[u8]| {
             let at = beginnings.next(bytes, 0)?;
             Some((at, beginning(&bytes[at..])?.packing))
