@@ -3,6 +3,7 @@
 CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
 BENCH_PROGRAM = $(or $(BENCH_WARPDRIVE),target/release/warpdrive)
+BENCH_STATIC = $(or $(BENCH_WARPDRIVE_STATIC),target/x86_64-unknown-linux-musl/release/warpdrive)
 
 .PHONY: help demo test lint bench fuzz test-deps install dist try-dist docs
 
@@ -35,12 +36,18 @@ bench:
 ifndef BENCH_WARPDRIVE
 	$(CARGO) build --locked --release
 endif
+ifndef BENCH_WARPDRIVE_STATIC
+	$(CARGO) build --locked --release --bin warpdrive --target x86_64-unknown-linux-musl
+endif
 	python3 benches/compare $(BENCH_PROGRAM)
 	python3 benches/fresh-machine $(BENCH_PROGRAM)
 	python3 benches/compare/bounds.py $(BENCH_PROGRAM)
 	python3 benches/compare/profile.py $(BENCH_PROGRAM)
 	benches/foreign-builder $(BENCH_PROGRAM)
 	benches/audit $(BENCH_PROGRAM)
+	benches/registry $(BENCH_PROGRAM)
+	benches/dev $(BENCH_PROGRAM)
+	benches/startup $(BENCH_STATIC) $(BENCH_PROGRAM)
 	$(CARGO) bench --locked --bench start
 
 fuzz:

@@ -6,6 +6,13 @@ mod text;
 
 pub use text::{json, one_line, printable, shown, without_logins};
 
+/// Of what [`Progress::passing`] tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    Bytes,
+    Things,
+}
+
 /// Receives what happens, from any thread.
 pub trait Progress: Sync {
     /// A step begins: one of the lines of a build that people know by heart
@@ -23,6 +30,13 @@ pub trait Progress: Sync {
 
     /// So many of something are done: "installing packages", 12 of 166.
     fn counted(&self, _what: &str, _done: u64, _total: u64) {}
+
+    /// The same of what is over in a moment mostly: who watches sees it, and a line is said of it only where
+    /// it takes long. It has ended when `done` is `total`.
+    fn passing(&self, _what: &str, _done: u64, _total: u64, _unit: Unit) {}
+
+    /// What is done within a step, for who watches. No line is said of it.
+    fn doing(&self, _what: &str) {}
 
     /// A line of a program outside the sandbox, for those who want to see all of it.
     fn detail(&self, _line: &str) {}

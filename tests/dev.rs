@@ -39,12 +39,21 @@ struct Dev<'w> {
 
 impl<'w> Dev<'w> {
     fn start(warpdrive: &'w Warpdrive, source: &Path, more: &[&str]) -> Self {
+        let log = warpdrive.place().join("dev.log");
+        Self::start_with_log(warpdrive, source, log, more)
+    }
+
+    fn start_with_log(
+        warpdrive: &'w Warpdrive,
+        source: &Path,
+        log: PathBuf,
+        more: &[&str],
+    ) -> Self {
         let port = http::free_port();
         let publish = format!("{port}:8080");
         let path = source.display().to_string();
         let mut words = vec!["dev", "shop", "--path", &path, "-p", &publish];
         words.extend_from_slice(more);
-        let log = warpdrive.place().join("dev.log");
         let file = fs::File::create(&log).unwrap();
         let child = warpdrive
             .command(&words)
@@ -141,7 +150,9 @@ fn measured(server: &str, took: Duration) {
 fn flask(word: &str) -> String {
     format!(
         "from flask import Flask\napp = Flask(__name__)\n@app.get('/')\ndef home():\n    return '{word}'\n\
-         @app.get('/write')\ndef write():\n    open('written.log', 'w').write('x')\n    return 'wrote'\n"
+         @app.get('/write')\ndef write():\n    open('written.log', 'w').write('x')\n    return 'wrote'\n\
+         @app.get('/repository')\ndef repository():\n    try:\n        open('.git/config', 'a').write('x')\n    \
+         except OSError as error:\n        return error.strerror\n    return 'wrote'\n"
     )
 }
 
@@ -196,6 +207,34 @@ fn gunicorn_loads_what_is_saved_and_builds_what_is_required() {
     dev.answers("/", "six", BUILT);
     dev.end();
     assert!(!source.path().join("__pycache__").exists());
+}
+
+/// `warpdrive dev >dev.log` in the directory of the application.
+#[test]
+fn what_it_says_may_go_to_a_file_of_the_source() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let source = tree(&[
+        ("requirements.txt", "flask\ngunicorn\n"),
+        ("app.py", &flask("one")),
+    ]);
+    let save = |path: &str, text: &str| fs::write(source.path().join(path), text).unwrap();
+    let log = source.path().join("dev.log");
+    // Each way of the build looks at the source anew.
+    for (more, first, word) in [(&[][..], "one", "two"), (&["--watch"], "two", "three")] {
+        let mut dev = Dev::start_with_log(&warpdrive, source.path(), log.clone(), more);
+        dev.answers("/", first, BUILT);
+        save("requirements.txt", &format!("flask\ngunicorn\n# {word}\n"));
+        save("app.py", &flask(word));
+        dev.answers("/", word, BUILT);
+        let said = dev.said();
+        assert!(!said.contains("error: "), "{said}");
+        dev.end();
+    }
+    let listed = warpdrive.run(&["run", "--rm", "shop:dev", "--", "ls"]);
+    assert!(
+        listed.contains("app.py") && !listed.contains("dev.log"),
+        "{listed}"
+    );
 }
 
 /// It says whether its packages were there before it was loaded, and notes when it ends.
@@ -473,11 +512,14 @@ fn what_an_ordinary_users_application_writes_is_the_users() {
         let plain = tree(&[
             ("requirements.txt", "flask\ngranian\n"),
             ("app.py", &flask("one")),
+            (".git/config", ""),
         ]);
         let source = warpdrive.give(plain.path(), "source");
         let mut dev = Dev::start(&warpdrive, &source, &[]);
         dev.answers("/", "one", BUILT);
         dev.answers("/write", "wrote", LOADED);
+        // What the machine's own git would run.
+        dev.answers("/repository", "Read-only file system", LOADED);
         let owner = |path: &str| fs::metadata(source.join(path)).unwrap().uid();
         assert_eq!(owner("written.log"), owner("app.py"));
         fs::write(source.join("app.py"), flask("two")).unwrap();

@@ -709,11 +709,159 @@ fn the_strategies_are_ones_that_shipwright_takes() {
                 );
             }
         }
+        // What the Task can do it can do, too. The commit is for Chains, which does not sign what Shipwright
+        // pushes; its certificates are those of the pod.
+        let ours: BTreeSet<&String> = strategy.spec.steps.iter().flat_map(|it| &it.args).collect();
+        let task: Task = read("tekton/task.yaml");
+        for option in task.spec.steps.iter().flat_map(|it| &it.args) {
+            assert!(
+                !option.starts_with("--") || ours.contains(option),
+                "{option}"
+            );
+        }
         // Its push secret is in every step.
         let build = &strategy.spec.steps[0].args;
         let fence = build.iter().position(|word| word == "--fence").unwrap();
         assert_eq!(build[fence + 1], "require");
     }
+}
+
+impl Strategy {
+    /// A Task that does the same: Shipwright makes one of a strategy, with the source in every step.
+    fn as_task(&self) -> Task {
+        let step = |step: &StrategyStep| Step {
+            name: step.name.clone(),
+            image: step.image.clone(),
+            command: step.command.clone(),
+            args: step.args.clone(),
+            env: step
+                .env
+                .iter()
+                .map(|it| Variable {
+                    name: it.name.clone(),
+                    value: it.value.clone(),
+                })
+                .collect(),
+            compute_resources: Resources {
+                requests: BTreeMap::new(),
+                limits: BTreeMap::new(),
+            },
+            workspaces: vec![Named {
+                name: "source".to_owned(),
+            }],
+            volume_mounts: step
+                .volume_mounts
+                .iter()
+                .map(|it| VolumeMount {
+                    name: it.name.clone(),
+                    mount_path: it.mount_path.clone(),
+                    read_only: it.read_only,
+                })
+                .collect(),
+        };
+        let parameter = |it: &Parameter| Parameter {
+            name: it.name.clone(),
+            r#type: match it.r#type {
+                Type::String => Type::String,
+                Type::Array => Type::Array,
+            },
+            description: it.description.clone(),
+            default: match &it.defaults {
+                Some(words) => Some(words.clone().into()),
+                None => it.default.clone(),
+            },
+            defaults: None,
+        };
+        Task {
+            api_version: String::new(),
+            kind: String::new(),
+            metadata: Metadata {
+                name: self.metadata.name.clone(),
+                labels: BTreeMap::new(),
+                annotations: BTreeMap::new(),
+            },
+            spec: TaskSpec {
+                description: String::new(),
+                params: self.spec.parameters.iter().map(parameter).collect(),
+                workspaces: Vec::new(),
+                results: Vec::new(),
+                volumes: self
+                    .spec
+                    .volumes
+                    .iter()
+                    .map(|it| Volume {
+                        name: it.name.clone(),
+                        empty_dir: Nothing {},
+                    })
+                    .collect(),
+                step_template: StepTemplate {
+                    working_dir: "/".to_owned(),
+                    env: Vec::new(),
+                    security_context: SecurityContext {
+                        allow_privilege_escalation: false,
+                        run_as_non_root: true,
+                        capabilities: Capabilities {
+                            drop: vec!["ALL".to_owned()],
+                        },
+                        seccomp_profile: Seccomp {
+                            r#type: "RuntimeDefault".to_owned(),
+                        },
+                    },
+                },
+                steps: self.spec.steps.iter().map(step).collect(),
+            },
+        }
+    }
+}
+
+/// The steps of the strategy as Shipwright runs them. The cache is read, and written where that is asked for.
+#[test]
+fn the_strategys_steps_build_the_image_that_root_has_and_fill_the_cache() {
+    let strategy: Strategy = read("shipwright/buildstrategy.yaml");
+    let task = strategy.as_task();
+    let cluster = Cluster::new(PYTHON_311);
+    let source = copy_of(&example("flask"), true);
+    let expected = cluster.warpdrive.image("flask", source.path(), &[]);
+    let cache = cluster.registry.reference("team/cache");
+    let written = || {
+        let mut tags = cluster.registry.tags("team/cache");
+        tags.retain(|tag| tag.starts_with("f1-"));
+        tags.len()
+    };
+    let mut filled = 0;
+    for (name, write) in [
+        ("untrusted", "false"),
+        ("trusted", "true"),
+        ("next", "true"),
+    ] {
+        let mut run = Run::new(&cluster, &task, name, source.path());
+        for (parameter, value) in [
+            ("shp-output-image", run.params["IMAGE"][0].clone()),
+            ("shp-source-context", "/workspace/source".to_owned()),
+            ("builder-image", "the pod's".to_owned()),
+            ("cache", cache.clone()),
+            ("cache-write", write.to_owned()),
+        ] {
+            run.params.insert(parameter.to_owned(), vec![value]);
+        }
+        for step in &task.spec.steps {
+            let output = run.run(&task, step);
+            let said = words(&output);
+            assert!(output.status.success(), "{}: {said}", step.name);
+            if (name, step.name.as_str()) == ("next", "build") {
+                assert!(said.contains("distributions from the cache"), "{said}");
+                assert!(!said.contains("Installed "), "{said}");
+            }
+        }
+        assert_eq!(run.result("shp-image-digest"), expected["digest"]);
+        assert!(run.result("shp-image-size").parse::<u64>().unwrap() > 0);
+        match name {
+            "untrusted" => assert_eq!(written(), 0),
+            "trusted" => filled = written(),
+            _ => assert_eq!(written(), filled),
+        }
+    }
+    assert!(filled > 5, "{filled}");
 }
 
 /// Every line for warpdrive in the files is one that it takes.

@@ -4,7 +4,7 @@
 
 BENCH_BUILDS builds (1000) of BENCH_DAY_APPS applications (40), in an order that is the same each time. Each
 begins with an empty store and has nothing but the registry. Prints what the registry holds at the end, what
-builds found there, and how much they asked for. See benches/README.md.
+builds found there, and how much they asked for; after Ctrl-C or a TERM of those that were done. See benches/README.md.
 """
 
 import base64
@@ -13,6 +13,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import statistics
 import sys
 import urllib.request
@@ -117,30 +118,33 @@ def measure(program: Path, place: Path):
         empty = registry.size()
         apps = [App(number, chance) for number in range(APPS)]
         source, built, rows = place / "source", set(), []
-        for number in range(BUILDS):
-            app = chance.choice(apps)
-            kind = "first build"
-            if app.name in built:
-                kind = chance.choices(list(KINDS), KINDS.values())[0]
-                app.change(kind, chance)
-            built.add(app.name)
-            app.write(source)
-            ours.empty_disk()
-            counter.reset()
-            index.reset()
-            start = registry.log.stat().st_size
-            clock = ours.build(app, source)
-            words = ours.log.read_text(errors="replace")
-            hits = sum(int(n) for n in re.findall(r"(\d+) distributions from the cache", words))
-            hits += sum(int(n) for n in re.findall(r"(\d+) of them as in the last build", words))
-            made = sum(int(n) for n in re.findall(r"Installed (\d+) package", words))
-            sandbox = "sandbox: not used" not in words
-            asked = sum(requests_of(registry.log, start).values())
-            rows.append((kind, clock, counter.down, counter.up, index.down, asked, hits, made, sandbox))
-            if (number + 1) % 20 == 0:
-                note(f"{number + 1} of {BUILDS} builds")
+        try:
+            for number in range(BUILDS):
+                app = chance.choice(apps)
+                kind = "first build"
+                if app.name in built:
+                    kind = chance.choices(list(KINDS), KINDS.values())[0]
+                    app.change(kind, chance)
+                built.add(app.name)
+                app.write(source)
+                ours.empty_disk()
+                counter.reset()
+                index.reset()
+                start = registry.log.stat().st_size
+                clock = ours.build(app, source)
+                words = ours.log.read_text(errors="replace")
+                hits = sum(int(n) for n in re.findall(r"(\d+) distributions from the cache", words))
+                hits += sum(int(n) for n in re.findall(r"(\d+) of them as in the last build", words))
+                made = sum(int(n) for n in re.findall(r"Installed (\d+) package", words))
+                sandbox = "sandbox: not used" not in words
+                asked = sum(requests_of(registry.log, start).values())
+                rows.append((kind, clock, counter.down, counter.up, index.down, asked, hits, made, sandbox))
+                if (number + 1) % 20 == 0:
+                    note(f"{number + 1} of {BUILDS} builds")
+        except KeyboardInterrupt:
+            note("ended early")
         kinds, layers, records = held(registry, f"{ours.name}/cache")
-        print(f"{BUILDS} builds of {len(built)} applications\n")
+        print(f"{len(rows)} builds of {len(built)} applications\n")
         print("| build | of all | s | requests | MB down, of them from the index | MB up | distributions found / made | sandbox |")
         print("|---|---|---|---|---|---|---|---|")
         for kind in ["first build", *KINDS]:
@@ -168,6 +172,8 @@ def main():
     top = HERE.parent.parent
     program = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("BENCH_WARPDRIVE") or top / "target/release/warpdrive")
     place = Path(os.environ.get("TMPDIR", "/var/tmp")) / f"warpdrive-day-{os.getpid()}"
+    for end in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(end, signal.default_int_handler)
     try:
         need("docker-registry")
         if not program.is_file():

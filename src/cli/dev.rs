@@ -15,6 +15,7 @@ use crate::container::{
 use crate::dev::{self, DevError, Next, Reload, Turns, Warm, Watch, Way};
 use crate::pipeline::{self, LABEL_PLAN};
 use crate::sandbox::{self, IdMode, Limits, Network};
+use crate::source::OwnOutput;
 use crate::store::Store;
 
 use super::context::Context;
@@ -88,7 +89,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     } else {
         dev::Change::of
     };
-    tell(Watch::of(&source, meaning)?, Arc::clone(&turns));
+    let own_output = OwnOutput::of_this_process();
+    let is_ours = move |path: &Path| own_output.is_at(path);
+    tell(Watch::of(&source, meaning, is_ours)?, Arc::clone(&turns));
     Session {
         args,
         context,
@@ -342,11 +345,17 @@ impl Session<'_> {
                     read_only: true,
                 });
             }
+            let in_image = Path::new(APP_ROOT).join("src");
             volumes.push(Volume {
                 source: VolumeSource::Path(self.source.clone()),
-                target: Path::new(APP_ROOT).join("src"),
+                target: in_image.clone(),
                 read_only: false,
             });
+            volumes.extend(dev::read_only(&self.source).into_iter().map(|path| Volume {
+                source: VolumeSource::Path(self.source.join(&path)),
+                target: in_image.join(path),
+                read_only: true,
+            }));
             user = dev::user_for(&self.source, IdMode::current());
         }
         variables.extend(self.args.env.iter().cloned());

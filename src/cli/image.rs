@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::app::detect::Detected;
 use crate::app::plan::Start;
 use crate::app::settings::{KEYS, command_line};
+use crate::beneath;
 use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::pipeline::{
@@ -311,6 +312,8 @@ fn build(args: &Args, context: &Context) -> Result<Values, CommandError> {
         return Ok(Values::default());
     }
     let report = pipeline::image(&store, &request, &console)?;
+    // What is printed from here on is no step's.
+    drop(console);
     if let Some(path) = &lock {
         write_lock(path, &report, context)?;
     }
@@ -407,7 +410,10 @@ fn write_lock(path: &Path, report: &Report, context: &Context) -> Result<(), Com
         path: path.to_owned(),
         source,
     };
-    if std::fs::read_to_string(path).is_ok_and(|present| present == text) {
+    // What stands there is the source's: a FIFO would be waited for. A link is replaced.
+    let present =
+        beneath::open_regular(path).and_then(|file| beneath::read_bounded(file, text.len() as u64));
+    if present.is_ok_and(|present| present == text.as_bytes()) {
         return Ok(());
     }
     let parent = path

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::progress::Progress;
+use crate::progress::{Progress, Unit};
 
 use super::printer::{Printer, human_size, is_drawn_on, line};
 
@@ -20,8 +20,9 @@ const PLAIN_EVERY: Duration = Duration::from_secs(5);
 /// whenever it has taken twice the time.
 const STILL_AFTER: Duration = Duration::from_secs(15);
 
-const BYTES: &str = "{msg:20!} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-const UNKNOWN_BYTES: &str = "{msg:20!} {bytes} {bytes_per_sec}";
+const BYTES: &str =
+    "{msg:20!} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
+const UNKNOWN_BYTES: &str = "{msg:20!} {decimal_bytes} {decimal_bytes_per_sec}";
 const COUNT: &str = "{msg:20!} {wide_bar} {pos}/{len} {eta}";
 const CLOCK: &str = "{spinner} {wide_msg} {elapsed}";
 
@@ -40,6 +41,14 @@ struct Transfer {
     bar: Option<ProgressBar>,
     started: Instant,
     said: Instant,
+}
+
+/// How something is shown.
+#[derive(Clone, Copy)]
+struct Shown {
+    template: &'static str,
+    /// Where there is no terminal, its end is worth a line only if it has had one before.
+    passing: bool,
 }
 
 impl<'a> Console<'a> {
@@ -73,20 +82,21 @@ impl<'a> Console<'a> {
         what: &str,
         done: u64,
         total: Option<u64>,
-        template: &str,
+        shown: Shown,
         plain: impl FnOnce(Duration) -> String,
     ) {
         let Ok(mut transfers) = self.transfers.lock() else {
             return;
         };
         let finished = total.is_some_and(|total| done >= total);
-        let transfer = transfers
-            .entry(what.to_owned())
-            .or_insert_with(|| Transfer {
-                bar: self.bar(template, total.unwrap_or(0), what),
-                started: Instant::now(),
-                said: Instant::now(),
-            });
+        let transfer = transfers.entry(what.to_owned()).or_insert_with(|| {
+            let now = Instant::now();
+            Transfer {
+                bar: self.bar(shown.template, total.unwrap_or(0), what),
+                started: now,
+                said: now,
+            }
+        });
         self.heard();
         if let Some(bar) = &transfer.bar {
             if let Some(total) = total {
@@ -96,7 +106,9 @@ impl<'a> Console<'a> {
             if finished {
                 bar.finish_and_clear();
             }
-        } else if finished || transfer.said.elapsed() >= PLAIN_EVERY {
+        } else if (finished && (!shown.passing || transfer.said > transfer.started))
+            || transfer.said.elapsed() >= PLAIN_EVERY
+        {
             transfer.said = Instant::now();
             self.printer.progress(plain(transfer.started.elapsed()));
         }
@@ -116,7 +128,10 @@ impl<'a> Console<'a> {
 impl Progress for Console<'_> {
     fn step(&self, text: &str) {
         self.printer.step(text);
-        let title = text.trim_start_matches([' ', '-', '>']);
+        self.doing(text.trim_start_matches([' ', '-', '>']));
+    }
+
+    fn doing(&self, title: &str) {
         if let Some(still) = &self.still {
             still.heard(Some(title));
         }
@@ -147,14 +162,36 @@ impl Progress for Console<'_> {
         } else {
             UNKNOWN_BYTES
         };
-        self.advance(what, done, total, template, |took| {
+        let shown = Shown {
+            template,
+            passing: false,
+        };
+        self.advance(what, done, total, shown, |took| {
             plain(what, done, total, took)
         });
     }
 
     fn counted(&self, what: &str, done: u64, total: u64) {
-        self.advance(what, done, Some(total), COUNT, |_| {
-            format!("       {what}: {done} of {total}")
+        let shown = Shown {
+            template: COUNT,
+            passing: false,
+        };
+        self.advance(what, done, Some(total), shown, |_| {
+            counted(what, done, total)
+        });
+    }
+
+    fn passing(&self, what: &str, done: u64, total: u64, unit: Unit) {
+        let shown = Shown {
+            template: match unit {
+                Unit::Bytes => BYTES,
+                Unit::Things => COUNT,
+            },
+            passing: true,
+        };
+        self.advance(what, done, Some(total), shown, |took| match unit {
+            Unit::Bytes => plain(what, done, Some(total), took),
+            Unit::Things => counted(what, done, total),
         });
     }
 
@@ -272,6 +309,11 @@ impl Drop for Still {
             let _ = thread.join();
         }
     }
+}
+
+/// `installing packages: 12 of 166`
+fn counted(what: &str, done: u64, total: u64) -> String {
+    format!("       {what}: {done} of {total}")
 }
 
 /// `layer 3f0c…: 12.0 MB of 34.2 MB, 5.1 MB/s`

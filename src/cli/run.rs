@@ -346,10 +346,14 @@ impl CommandError {
 /// A failure of warpdrive's own in a command that answers with a program's status: 125 to 127, as
 /// docker has it.
 pub(super) fn own_failure(error: ContainerError) -> CommandError {
-    let status = error.status();
+    let exit = error.status();
+    let status = match &error {
+        ContainerError::EndedEarly { status, .. } => *status,
+        _ => i32::from(exit),
+    };
     let mut error = CommandError::from(error);
-    error.exit = ExitStatus::Program(status);
-    error.status = Some(i32::from(status));
+    error.exit = ExitStatus::Program(exit);
+    error.status = Some(status);
     error
 }
 

@@ -83,7 +83,7 @@ fn for_a_moment(record: &Record) -> Result<Early, ContainerError> {
     };
     let begun = Instant::now();
     while begun.elapsed() < limit {
-        let (state, over) = has_ended(record)?;
+        let (state, over) = has_ended(record, false)?;
         if let Some(over) = over {
             return Ok(over);
         }
@@ -103,7 +103,7 @@ fn until_it_answers(record: &Record, patience: Patience) -> Result<Early, Contai
     let mut workers = Workers::default();
     let mut unwell: Option<(Instant, u16)> = None;
     while begun.elapsed() < patience.limit {
-        let (state, over) = has_ended(record)?;
+        let (state, over) = has_ended(record, true)?;
         if let Some(over) = over {
             return Ok(over);
         }
@@ -140,7 +140,7 @@ fn until_it_answers(record: &Record, patience: Patience) -> Result<Early, Contai
         }
         std::thread::sleep(ASK_EVERY);
     }
-    let (state, _) = has_ended(record)?;
+    let (state, _) = has_ended(record, true)?;
     let listens = match (record.config.network, &state.process) {
         (Network::Host, _) | (_, None) => Vec::new(),
         (_, Some(process)) => listening(process),
@@ -157,8 +157,9 @@ fn until_it_answers(record: &Record, patience: Patience) -> Result<Early, Contai
     })
 }
 
-/// The state, and what it comes to if the container has ended well or is gone.
-fn has_ended(record: &Record) -> Result<(State, Option<Early>), ContainerError> {
+/// The state, and what it comes to if the container has ended well or is gone. `serves`: it is an application
+/// for the web, which was to answer.
+fn has_ended(record: &Record, serves: bool) -> Result<(State, Option<Early>), ContainerError> {
     let (status, state) = record.status()?;
     let over = match status {
         Status::Exited(0) => Some(Early::Well),
@@ -168,6 +169,7 @@ fn has_ended(record: &Record) -> Result<(State, Option<Early>), ContainerError> 
                 status,
                 tail: tail(record),
                 removed: record.config.remove,
+                serves,
             });
         }
         Status::Dead if !record.directory().exists() => Some(Early::Removed),

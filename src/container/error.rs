@@ -110,6 +110,8 @@ pub enum ContainerError {
         tail: Vec<String>,
         /// It is gone, and its log with it.
         removed: bool,
+        /// It is an application for the web.
+        serves: bool,
     },
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -248,8 +250,11 @@ impl ContainerError {
     pub fn status(&self) -> u8 {
         match self {
             Self::Supervisor { status, .. } => *status,
+            // Whether a server gives up before its crashing workers are noticed is a matter of time.
+            Self::EndedEarly { serves: true, .. }
+            | Self::NoAnswer { .. }
+            | Self::WorkersDie { .. } => 1,
             Self::EndedEarly { status, .. } => u8::try_from(*status).unwrap_or(125),
-            Self::NoAnswer { .. } | Self::WorkersDie { .. } => 1,
             Self::Sandbox(error) => u8::try_from(error.shell_status()).unwrap_or(125),
             _ => 125,
         }

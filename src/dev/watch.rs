@@ -35,11 +35,17 @@ pub struct Watch {
     watched: HashSet<PathBuf>,
     /// What a changed file means.
     meaning: fn(&Path) -> Option<Change>,
+    /// Whether this program writes a file itself, so that it is nobody's change.
+    is_ours: Box<dyn Fn(&Path) -> bool + Send>,
 }
 
 impl Watch {
     /// From here on no change is missed.
-    pub fn of(root: &Path, meaning: fn(&Path) -> Option<Change>) -> Result<Self, DevError> {
+    pub fn of(
+        root: &Path,
+        meaning: fn(&Path) -> Option<Change>,
+        is_ours: impl Fn(&Path) -> bool + Send + 'static,
+    ) -> Result<Self, DevError> {
         let failed = |source| DevError::Watch {
             path: root.to_owned(),
             source,
@@ -56,6 +62,7 @@ impl Watch {
             events,
             watched: HashSet::new(),
             meaning,
+            is_ours: Box::new(is_ours),
         };
         watch.add(root)?;
         Ok(watch)
@@ -145,7 +152,8 @@ impl Watch {
 
     fn change(&self, path: &Path) -> Option<(Change, PathBuf)> {
         let relative = path.strip_prefix(&self.root).ok()?;
-        Some(((self.meaning)(relative)?, relative.to_owned()))
+        let change = (self.meaning)(relative)?;
+        (!(self.is_ours)(path)).then(|| (change, relative.to_owned()))
     }
 }
 
@@ -160,7 +168,7 @@ mod tests {
         let root = directory.path();
         fs::create_dir_all(root.join("a/b")).unwrap();
         fs::create_dir_all(root.join("node_modules/x")).unwrap();
-        let mut watch = Watch::of(root, Change::of).unwrap();
+        let mut watch = Watch::of(root, Change::of, |_| false).unwrap();
         let mut told = || watch.wait().unwrap();
         // Neither of these is told: the next one is.
         fs::write(root.join("node_modules/x/setup.py"), "").unwrap();
@@ -185,5 +193,18 @@ mod tests {
         assert_eq!(last, (Change::Dependencies, "requirements.txt".into()));
         fs::remove_file(root.join("a/b/c.py")).unwrap();
         assert_eq!(told(), (Change::Code, "a/b/c.py".into()));
+    }
+
+    #[test]
+    fn what_this_program_says_itself_is_no_change() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        let mut log = fs::File::create(root.join("dev.log")).unwrap();
+        let is_log = |path: &Path| path.ends_with("dev.log");
+        let mut watch = Watch::of(root, Change::of_any, is_log).unwrap();
+        std::io::Write::write_all(&mut log, b"built").unwrap();
+        fs::write(root.join("a.py"), "x").unwrap();
+        // The log's would be the greater change.
+        assert_eq!(watch.wait().unwrap(), (Change::Code, "a.py".into()));
     }
 }

@@ -11,6 +11,7 @@
 
 mod binaries;
 mod bound;
+mod bound_to;
 mod error;
 mod find;
 mod fit;
@@ -22,7 +23,6 @@ mod marker;
 mod packages;
 mod pdm;
 mod pipenv;
-mod places;
 mod poetry;
 mod pylock;
 mod requirement;

@@ -30,6 +30,7 @@ pub(super) fn finish(
     mut timings: Timings,
 ) -> Result<Built, BuildError> {
     let image = context.store.image_at(&committed.descriptor)?;
+    context.progress.doing("Auditing the image");
     let audit = audit_gate::image(context, &image, &made.base.reference, made.base_layers)?;
     timings.step("commit");
     Ok(Built {

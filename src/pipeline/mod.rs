@@ -66,6 +66,7 @@ mod place;
 mod plain_lists;
 mod plan;
 mod pod_image;
+mod prepared;
 mod record;
 mod remote_image;
 mod report;
@@ -81,6 +82,7 @@ mod share;
 mod ship;
 mod smoke;
 mod split;
+mod tally;
 mod timings;
 mod titled_layer;
 mod tools;
@@ -117,7 +119,7 @@ pub use lacking::Lacking;
 pub use notes::{BuildNotes, PhaseNote};
 pub use place::{FenceWish, Here, Place};
 pub use pod_image::pod_image;
-pub use record::{LABEL_BUILD, Record};
+pub use record::{BuildRecord, LABEL_BUILD};
 pub use remote_image::remote_image;
 pub use report::{
     Built, CacheReport, CacheState, Explanation, LayerKind, LayerReport, NameAndDigest, Report,
@@ -212,7 +214,7 @@ fn unnamed(context: Context<'_>, source: &Collected) -> Result<Built, BuildError
         }
     {
         let source = s2i::Source::of_request(tree.clone(), &request.source);
-        let request = s2i::Request::of_image(request, builder);
+        let request = s2i::S2iRequest::of_image(request, builder);
         let context = context.with(&request.common);
         return s2i::unnamed(context, &request, &source, digest, timings.clone());
     }

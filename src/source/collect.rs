@@ -11,6 +11,7 @@ use rustix::fs::{AtFlags, FileType, Stat, readlinkat, statat};
 use crate::beneath::Directory;
 
 use super::git::{self, Found, Repository};
+use super::own_output::OwnOutput;
 use super::rules::{GitLists, Level, RootFile, Rules, VENV_MARK, VENV_REASON, Verdict};
 use super::tree::is_executable;
 use super::{LeftOut, SourceEntry, SourceError, SourceKind, Tree, secrets};
@@ -76,6 +77,7 @@ pub(super) fn collect_unless(
     let mut walk = Walk {
         dir: &dir,
         root: &root,
+        own_output: OwnOutput::of_this_process(),
         rules,
         repository: repository.as_ref(),
         entries: Vec::new(),
@@ -138,6 +140,7 @@ struct Pending {
 struct Walk<'a> {
     dir: &'a Path,
     root: &'a Directory,
+    own_output: OwnOutput,
     rules: Rules,
     repository: Option<&'a Repository<'a>>,
     entries: Vec<SourceEntry>,
@@ -172,7 +175,11 @@ impl Walk<'_> {
                 };
                 let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
                 let tracked = self.repository.is_some_and(|git| git.tracks(&path));
-                let verdict = self.judge(&path, is_dir, &directory, tracked);
+                let mut verdict = self.judge(&path, is_dir, &directory, tracked);
+                if verdict.included && self.own_output.is(&stat) {
+                    verdict.included = false;
+                    verdict.reason = "written by this command".to_owned();
+                }
                 if is_dir {
                     let enter = verdict.included
                         || (tracked && verdict.level < Level::Tracked)

@@ -24,6 +24,7 @@ mod fetch_options;
 mod git;
 mod index;
 mod location;
+mod own_output;
 mod remote;
 mod rules;
 mod secrets;
@@ -39,6 +40,7 @@ pub use error::SourceError;
 pub use fetch::{FETCH_TIMEOUT, Fetched, SourceRequest, fetch, take};
 pub use index::StatIndex;
 pub use location::{GitUrl, Origin, redacted};
+pub use own_output::OwnOutput;
 pub use tree::Tree;
 
 /// One file, directory or link of the source.

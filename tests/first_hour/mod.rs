@@ -7,5 +7,6 @@ mod background;
 mod builders;
 mod doctor;
 mod mistakes;
+mod progress;
 
 use crate::support::source_tree::tree;

@@ -12,6 +12,7 @@ use crate::app::assemble::compiler::{
 };
 use crate::builder::APP_ROOT;
 use crate::layer;
+use crate::progress::{Progress, Unit};
 use crate::sandbox::{Exit, Io, Network, Spec, Stream};
 
 use super::super::assemble::{self, Stage};
@@ -19,13 +20,19 @@ use super::super::error::BuildError;
 use super::super::network::Code;
 use super::super::place::{Place, Reach};
 use super::super::sandbox_inputs::SandboxInputs;
+use super::super::tally::Tally;
 use super::super::without_sandbox::Interpreter;
 use super::Ground;
 use super::tree::Tree;
 
 /// Compiles what these trees have below `site`, a path from their root; false where the interpreter
 /// failed.
-pub(super) fn compile(ground: Ground<'_>, trees: &[Tree], site: &Path) -> Result<bool, BuildError> {
+pub(super) fn compile(
+    ground: Ground<'_>,
+    trees: &[Tree],
+    site: &Path,
+    progress: &dyn Progress,
+) -> Result<bool, BuildError> {
     let mut files: Vec<Source<'_>> = Vec::new();
     for tree in trees {
         for (path, size) in tree.files() {
@@ -50,10 +57,15 @@ pub(super) fn compile(ground: Ground<'_>, trees: &[Tree], site: &Path) -> Result
     };
     let interpreters = interpreters.min(files.len());
     let ahead = compiler::ahead(files.len(), interpreters);
+    let compiled = Tally::new(progress, "compiling", files.len(), Unit::Things);
     let next = AtomicUsize::new(0);
     let take = || {
         let number = next.fetch_add(1, Ordering::Relaxed);
-        (number < files.len()).then_some(number)
+        let is_one = number < files.len();
+        if is_one {
+            compiled.add(1);
+        }
+        is_one.then_some(number)
     };
     if let Some(here) = ground.here {
         return compile_here(&here.interpreter, &files, &take, interpreters);

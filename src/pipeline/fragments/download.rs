@@ -16,8 +16,9 @@ use crate::store::Store;
 use super::super::error::BuildError;
 use super::super::locked_wheel::LockedWheel;
 use super::super::sandbox_inputs::PASSED_ON;
+use super::super::tally::Tally;
 use super::plain::Asked;
-use super::{Ground, Reach};
+use super::{Ground, Lookup};
 
 /// Largest wheel, in bytes.
 pub(super) const MAX_WHEEL: u64 = 16 * 1024 * 1024 * 1024;
@@ -31,16 +32,17 @@ pub(super) struct Wheels<'a> {
     client: Client,
     /// URLs with logins of the indexes.
     logins: Vec<String>,
-    reach: Reach,
+    reach: Lookup,
     progress: &'a dyn Progress,
+    fetched: &'a Tally<'a>,
 }
 
 impl<'a> Wheels<'a> {
     pub(super) fn new(
         ground: Ground<'_>,
-        reach: Reach,
+        reach: Lookup,
         scratch: &'a Path,
-        progress: &'a dyn Progress,
+        (progress, fetched): (&'a dyn Progress, &'a Tally<'a>),
     ) -> Result<Self, BuildError> {
         Ok(Self {
             place: directory(ground.context.store)?,
@@ -49,6 +51,7 @@ impl<'a> Wheels<'a> {
             logins: logins(ground),
             reach,
             progress,
+            fetched,
         })
     }
 
@@ -57,9 +60,10 @@ impl<'a> Wheels<'a> {
         let digest = parse_digest(&format!("sha256:{}", wheel.pin.wheel))?;
         let kept = self.place.join(format!("{}.whl", wheel.pin.wheel));
         if let Some(file) = verified(&kept, &digest) {
+            self.fetched.add(wheel.artifact.size.unwrap_or(0));
             return Ok(Some(file));
         }
-        if self.reach == Reach::Cache {
+        if self.reach == Lookup::Cache {
             return Ok(None);
         }
         let Some(url) = &wheel.artifact.download else {
@@ -82,9 +86,15 @@ impl<'a> Wheels<'a> {
             .open(&path)
             .map_err(failed)?;
         let url = with_login_of(url, &self.logins);
-        let fetched = self
-            .client
-            .download(&url, &digest, MAX_WHEEL, &mut Heedful(&file));
+        let fetched = self.client.download(
+            &url,
+            &digest,
+            MAX_WHEEL,
+            &mut Heedful {
+                file: &file,
+                fetched: self.fetched,
+            },
+        );
         if interrupted() {
             return Err(BuildError::Interrupted);
         }
@@ -137,17 +147,22 @@ fn logins(ground: Ground<'_>) -> Vec<String> {
 }
 
 /// Takes no more when the user has had enough.
-struct Heedful<'f>(&'f File);
+struct Heedful<'f> {
+    file: &'f File,
+    fetched: &'f Tally<'f>,
+}
 
 impl Write for Heedful<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if interrupted() {
             return Err(io::Error::other("interrupted"));
         }
-        self.0.write(bytes)
+        let written = self.file.write(bytes)?;
+        self.fetched.add(written as u64);
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.file.flush()
     }
 }

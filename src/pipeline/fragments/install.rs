@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::layer::Budget;
-use crate::progress::Progress;
+use crate::progress::{Progress, Unit};
 use crate::sandbox::{IdMode, interrupted};
 
 use super::super::context::Context;
@@ -16,6 +16,7 @@ use super::super::error::BuildError;
 use super::super::installed::site_packages;
 use super::super::locked_wheel::LockedWheel;
 use super::super::parallel::{largest_first, two_workers};
+use super::super::tally::Tally;
 use super::super::tree::{APP_ROOT, exists_below};
 use super::contents::Contents;
 use super::download::Wheels;
@@ -23,7 +24,7 @@ use super::stop::Stop;
 use super::tree::{NotWritten, Tree};
 use super::unfit::Unfit;
 use super::wheel::{Site, Wheel, contested};
-use super::{Fragment, Ground, Reach, bytecode, key};
+use super::{Fragment, Ground, Lookup, bytecode, key};
 
 /// How many wheels are fetched and unpacked at once.
 const AT_ONCE: usize = 8;
@@ -31,7 +32,7 @@ const AT_ONCE: usize = 8;
 /// An installation of wheels, and what it depends on.
 pub(super) struct Installation<'a> {
     pub(super) ground: Ground<'a>,
-    pub(super) reach: Reach,
+    pub(super) reach: Lookup,
     /// Whether there is still a use for it: it is given up before its next step otherwise.
     pub(super) wanted: &'a (dyn Fn() -> bool + Sync),
     pub(super) progress: &'a dyn Progress,
@@ -43,7 +44,15 @@ impl Installation<'_> {
         let Ground { context, base, .. } = self.ground;
         let store = context.store;
         let scratch = store.scratch("fragments")?;
-        let source = Wheels::new(self.ground, self.reach, scratch.path(), self.progress)?;
+        let bytes: u64 = wheels.iter().filter_map(|it| it.artifact.size).sum();
+        let fetched = Tally::new(self.progress, "fetching", bytes, Unit::Bytes);
+        let installed = Tally::new(self.progress, "installing", wheels.len(), Unit::Things);
+        let source = Wheels::new(
+            self.ground,
+            self.reach,
+            scratch.path(),
+            (self.progress, &fetched),
+        )?;
         let below = self.ground.below()?;
         // What is unpacked is no layer yet, and may come to as much.
         let budget = context.request.budget.anew();
@@ -51,8 +60,11 @@ impl Installation<'_> {
         let trees = largest_first(wheels, AT_ONCE, weight, |wheel| {
             self.go_on()?;
             let tree = scratch.path().join(key(&wheel.pin, base)?);
-            self.unpack(wheel, &source, tree, &below, &budget)
+            let tree = self.unpack(wheel, &source, tree, &below, &budget)?;
+            installed.add(1);
+            Ok::<_, Stop>(tree)
         })?;
+        drop((fetched, installed));
         let all = trees.iter().enumerate();
         let all =
             all.flat_map(|(at, tree)| tree.files().map(move |(path, _)| (at, path.as_path())));
@@ -62,7 +74,7 @@ impl Installation<'_> {
         }
         self.go_on()?;
         let site = site_packages(base);
-        if !bytecode::compile(self.ground, &trees, &site)? {
+        if !bytecode::compile(self.ground, &trees, &site, self.progress)? {
             return Err(Stop::Failed);
         }
         self.go_on()?;

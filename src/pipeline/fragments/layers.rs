@@ -8,13 +8,16 @@ use crate::builder::FIXED_TIME;
 use crate::builder::layer::{StoredLayer, parent_directory};
 use crate::layer::{self, Entry, Mtime};
 use crate::oci::{sha256_hex, to_canonical_json};
+use crate::progress::Unit;
 use crate::sandbox::IdMode;
 use crate::store::{Needs, Record, Store};
 
+use super::super::context::Context;
 use super::super::error::BuildError;
 use super::super::locked_wheel::Pin;
 use super::super::parallel::two_workers;
 use super::super::split::{Distribution, Group, groups};
+use super::super::tally::Tally;
 use super::super::titled_layer::{LayerWriter, TitledLayer};
 use super::super::tree::{normalize, without_implied_directories};
 use super::Fragment;
@@ -35,7 +38,7 @@ impl Record for Written {
 
 /// The layers of these fragments, which are sorted by name. Those that are large share none.
 pub(in super::super) fn layers(
-    store: &Store,
+    context: Context<'_>,
     fragments: &[Fragment],
     writer: &LayerWriter<'_>,
     no_cache: bool,
@@ -49,9 +52,12 @@ pub(in super::super) fn layers(
         .map(|fragment| (fragment.pin.name.as_str(), fragment.size))
         .collect();
     let groups = groups(&sizes);
+    let done = Tally::new(context.progress, "compressing", groups.len(), Unit::Things);
     two_workers(&groups, |group, threads| {
         let members: Vec<&Fragment> = group.members().iter().map(|at| present[*at]).collect();
-        layer(store, group, &members, writer, threads, no_cache)
+        let layer = layer(context.store, group, &members, writer, threads, no_cache)?;
+        done.add(1);
+        Ok(layer)
     })
 }
 

@@ -130,6 +130,7 @@ fn install(file: fs::File, place: &Path) -> Result<Tree, Unfit> {
 #[test]
 fn what_a_wheel_unpacks_to_is_bounded() {
     use crate::layer::{Budget, LayerError};
+    use crate::pipeline::BuildError;
     const MIB: u64 = 1 << 20;
     let zeros = "\0".repeat(3 << 20);
     let place = tempfile::tempdir().unwrap();
