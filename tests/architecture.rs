@@ -74,6 +74,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "beneath",
             "dev",
             "inspection",
             "doctor",

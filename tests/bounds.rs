@@ -271,3 +271,26 @@ fn what_a_hook_leaves_running_holds_nothing_up() {
     ]);
     assert_eq!(said.trim(), "said");
 }
+
+/// What a package's author packs small is bounded before it is kept.
+#[test]
+fn a_wheel_that_unpacks_to_much_is_not_kept() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let index = PackageIndex::start();
+    index.add(&Wheel::new("gunicorn", "27.0.1"));
+    index.add(&Wheel::new("vast", "1.0").file("vast/data.bin", &vec![0; 30 << 20]));
+    let place = index.app(&["gunicorn", "vast"]);
+    let arguments = ["image", "app", "--max-layer", "20m"];
+    let output = process::output(&mut warpdrive.command_in(place.path(), &[], &arguments));
+    assert_eq!(output.status.code(), Some(1), "{}", process::words(&output));
+    process::says(&output, "the layer is larger than 20971520 bytes");
+    let kept = walkdir::WalkDir::new(warpdrive.store())
+        .into_iter()
+        .flatten();
+    let kept: Vec<_> = kept
+        .filter(|entry| entry.file_name() == "data.bin")
+        .collect();
+    assert!(kept.is_empty(), "{kept:?}");
+    // The control: with room for it, it is.
+    warpdrive.image("app", place.path(), &["--max-layer", "40m"]);
+}

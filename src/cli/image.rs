@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::app::detect::Detected;
 use crate::app::plan::Start;
 use crate::app::settings::{KEYS, command_line};
+use crate::beneath;
 use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::pipeline::{
@@ -409,9 +410,9 @@ fn write_lock(path: &Path, report: &Report, context: &Context) -> Result<(), Com
         path: path.to_owned(),
         source,
     };
-    // What lies there is the source's.
-    let present = crate::beneath::open_regular(path)
-        .and_then(|file| crate::beneath::read_bounded(file, text.len() as u64));
+    // What stands there is the source's: a FIFO would be waited for. A link is replaced.
+    let present =
+        beneath::open_regular(path).and_then(|file| beneath::read_bounded(file, text.len() as u64));
     if present.is_ok_and(|present| present == text.as_bytes()) {
         return Ok(());
     }

@@ -44,8 +44,17 @@ impl Budget {
         (self.layer, self.build)
     }
 
+    /// The same bounds for another account: of what is unpacked to make layers of it, say.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        Self {
+            written: Arc::default(),
+            ..self.clone()
+        }
+    }
+
     /// One layer's share.
-    pub(super) fn begin(&self) -> Spending {
+    pub fn begin(&self) -> Spending {
         Spending {
             budget: Some(self.clone()),
             end: self
@@ -57,14 +66,14 @@ impl Budget {
 }
 
 /// One layer that is being written.
-pub(super) struct Spending {
+pub struct Spending {
     budget: Option<Budget>,
     end: Option<Instant>,
     layer: u64,
 }
 
 impl Spending {
-    pub(super) fn unlimited() -> Self {
+    pub fn unlimited() -> Self {
         Self {
             budget: None,
             end: None,
@@ -73,7 +82,10 @@ impl Spending {
     }
 
     /// Before a member with so many bytes of content.
-    pub(super) fn member(&mut self, size: u64) -> Result<(), LayerError> {
+    ///
+    /// # Errors
+    /// If that is too much, too late, or not wanted any more.
+    pub fn member(&mut self, size: u64) -> Result<(), LayerError> {
         self.block()?;
         let Some(budget) = &self.budget else {
             return Ok(());

@@ -52,7 +52,7 @@ mod roundtrip_tests;
 pub use apply::{Applied, Skipped, apply, apply_checked, check_space, hides_all_below};
 pub use apply_options::ApplyOptions;
 pub use archive::{Flat, flatten};
-pub use budget::Budget;
+pub use budget::{Budget, Spending};
 pub use compress::{Compression, compress, threads};
 pub use decompress::{Packing, decompressor};
 pub use entry::{Entry, Kind, Mtime, retain_opaque, with_parents};

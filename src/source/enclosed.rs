@@ -10,6 +10,8 @@ use std::path::{Component, Path, PathBuf};
 
 use walkdir::WalkDir;
 
+use crate::beneath::open_regular;
+
 /// Largest configuration that is looked through.
 const MAX_CONFIG: u64 = 1024 * 1024;
 /// More names than this no source has that is unpacked (`unpack` has a lower bound).
@@ -105,7 +107,7 @@ fn repository(root: &Path, git: &Path) -> Option<String> {
 fn includes(path: &Path) -> bool {
     let mut bytes = Vec::new();
     let read =
-        fs::File::open(path).and_then(|file| file.take(MAX_CONFIG + 1).read_to_end(&mut bytes));
+        open_regular(path).and_then(|file| file.take(MAX_CONFIG + 1).read_to_end(&mut bytes));
     bytes.make_ascii_lowercase();
     read.is_err()
         || bytes.len() as u64 > MAX_CONFIG
@@ -116,7 +118,7 @@ fn includes(path: &Path) -> bool {
 fn pointer(root: &Path, file: &Path) -> Option<String> {
     let path = shown(root, file);
     let mut bytes = Vec::new();
-    let read = fs::File::open(file).and_then(|file| file.take(8192).read_to_end(&mut bytes));
+    let read = open_regular(file).and_then(|file| file.take(8192).read_to_end(&mut bytes));
     let text = String::from_utf8_lossy(&bytes);
     let named = text.strip_prefix("gitdir:").map(str::trim);
     let (Ok(_), Some(named)) = (read, named) else {

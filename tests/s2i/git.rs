@@ -365,6 +365,63 @@ fn what_a_commit_would_put_on_the_disk_is_counted_before() {
     }
 }
 
+/// A commit names any repository as its submodule: what lies on this machine is this user's, not its author's.
+#[test]
+fn a_submodule_brings_no_other_repository_of_this_machine() {
+    let place = Place::new();
+    let repository = Repository::new();
+    let path = repository.root();
+    let path = path.to_str().unwrap();
+    let ways = [
+        vec!["--git".to_owned(), repository.url()],
+        vec![
+            "--path".to_owned(),
+            path.to_owned(),
+            "--ref".to_owned(),
+            "main".to_owned(),
+        ],
+    ];
+    for way in &ways {
+        let arguments: Vec<&str> = way.iter().map(String::as_str).collect();
+        // The control: where the user lets them.
+        assert_eq!(place.files(&arguments).0, 6, "{way:?}");
+    }
+    fs::remove_file(place.directory.path().join(".gitconfig")).unwrap();
+    for way in &ways {
+        let mut arguments: Vec<&str> = way.iter().map(String::as_str).collect();
+        let (code, words) = place.refuses(&arguments);
+        assert_eq!(code, 5, "{words}");
+        assert!(words.contains("transport 'file' not allowed"), "{words}");
+        arguments.push("--ignore-submodules");
+        assert_eq!(place.files(&arguments).0, 5);
+    }
+    // By a plain and by a relative path, too.
+    for address in [
+        "../library",
+        repository.place.path().join("library").to_str().unwrap(),
+    ] {
+        repository.git(&["config", "-f", ".gitmodules", "submodule.lib.url", address]);
+        repository.git(&["commit", "--quiet", "--all", "-m", "another address"]);
+        let (code, words) = place.refuses(&["--git", &repository.url()]);
+        assert!(
+            code == 5 && words.contains("not allowed"),
+            "{address}: {words}"
+        );
+    }
+}
+
+/// A name that git makes a link of leads to a device, which never ends.
+#[test]
+fn what_says_where_contents_lie_is_read_as_a_file_alone() {
+    let place = Place::new();
+    let repository = Repository::new();
+    std::os::unix::fs::symlink("/dev/ptmx", repository.root().join(".gitattributes")).unwrap();
+    repository.git(&["add", "--all"]);
+    repository.git(&["commit", "--quiet", "-m", "link"]);
+    let (files, words) = place.files(&["--git", &repository.url(), "--timeout", "2m"]);
+    assert_eq!(files, 7, "{words}");
+}
+
 #[test]
 fn repositories_that_name_their_objects_by_sha_256() {
     let place = Place::new();

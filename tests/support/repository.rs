@@ -91,6 +91,7 @@ pub fn preview(
         .args(["image", "app", "--dry-run", "--json"])
         .args(arguments)
         .current_dir(store.parent().unwrap())
+        .env("HOME", store.parent().unwrap())
         .envs(env.iter().copied())
         .stdin(if stdin.is_some() {
             Stdio::piped()
@@ -113,9 +114,14 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Self {
-        Self {
-            directory: tempfile::tempdir().unwrap(),
-        }
+        let directory = tempfile::tempdir().unwrap();
+        // The user's: submodules may lie on this machine.
+        fs::write(
+            directory.path().join(".gitconfig"),
+            "[protocol \"file\"]\n\tallow = always\n",
+        )
+        .unwrap();
+        Self { directory }
     }
 
     pub fn store(&self) -> PathBuf {

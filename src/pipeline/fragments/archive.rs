@@ -108,6 +108,19 @@ impl Archive {
         }
     }
 
+    /// Whether a member begins so.
+    pub(super) fn begins_with(&mut self, name: &str, start: &[u8]) -> Result<bool, Unfit> {
+        let Some(member) = self.members.get(name) else {
+            return odd(format!("it has no {name}"));
+        };
+        let mut bytes = Vec::new();
+        let mut from = self.zip.by_index(member.index)?;
+        from.by_ref()
+            .take(start.len() as u64)
+            .read_to_end(&mut bytes)?;
+        Ok(bytes == start)
+    }
+
     /// Copies a member that must have this hash, as RECORD has it; gives its length.
     pub(super) fn copy(
         &mut self,

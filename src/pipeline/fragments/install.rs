@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::layer::Budget;
 use crate::progress::{Progress, Unit};
 use crate::sandbox::{IdMode, interrupted};
 
@@ -53,11 +54,13 @@ impl Installation<'_> {
             (self.progress, &fetched),
         )?;
         let below = self.ground.below()?;
+        // What is unpacked is no layer yet, and may come to as much.
+        let budget = context.request.budget.anew();
         let weight = |wheel: &&LockedWheel| wheel.artifact.size.unwrap_or(0);
         let trees = largest_first(wheels, AT_ONCE, weight, |wheel| {
             self.go_on()?;
             let tree = scratch.path().join(key(&wheel.pin, base)?);
-            let tree = self.unpack(wheel, &source, tree, &below)?;
+            let tree = self.unpack(wheel, &source, tree, &below, &budget)?;
             installed.add(1);
             Ok::<_, Stop>(tree)
         })?;
@@ -102,6 +105,7 @@ impl Installation<'_> {
         source: &Wheels<'_>,
         tree: PathBuf,
         below: &[PathBuf],
+        budget: &Budget,
     ) -> Result<Tree, Stop> {
         let pin = &wheel.pin;
         let named = format!("{} {}", pin.name, pin.version);
@@ -122,7 +126,7 @@ impl Installation<'_> {
             let reason = format!("{} lies over a file of the image's", place.display());
             return Err(unfit(Unfit::Odd(reason)));
         }
-        Tree::write(tree, &mut wheel).map_err(|error| match error {
+        Tree::write(tree, &mut wheel, &mut budget.begin()).map_err(|error| match error {
             NotWritten::Unfit(reason) => unfit(reason),
             NotWritten::Error(error) => Stop::Error(error),
         })

@@ -11,10 +11,12 @@ use std::sync::Mutex;
 use rustix::fs::{Gid, Mode, Uid};
 
 use crate::builder::{APP_GID, APP_UID};
+use crate::layer::{LayerError, Spending};
 use crate::sandbox::IdMode;
 
 use super::super::error::BuildError;
 use super::super::tree::APP_ROOT;
+use super::archive::MAX_TEXT;
 use super::unfit::Unfit;
 use super::wheel::Wheel;
 
@@ -24,6 +26,29 @@ pub(super) enum NotWritten {
     Unfit(Unfit),
     /// Of this machine.
     Error(BuildError),
+}
+
+/// A file that grows as long as there is something to spend.
+struct Metered<'s> {
+    file: File,
+    spending: &'s mut Spending,
+    refused: Option<LayerError>,
+}
+
+impl io::Write for Metered<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.spending.member(bytes.len() as u64) {
+            Ok(()) => self.file.write(bytes),
+            Err(refused) => {
+                self.refused = Some(refused);
+                Err(io::ErrorKind::FileTooLarge.into())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 pub(super) struct Tree {
@@ -58,8 +83,12 @@ impl Tree {
         Ok(size)
     }
 
-    /// Writes what a wheel installs to a new tree.
-    pub(super) fn write(place: PathBuf, wheel: &mut Wheel) -> Result<Self, NotWritten> {
+    /// Writes what a wheel installs to a new tree, as much as it may spend.
+    pub(super) fn write(
+        place: PathBuf,
+        wheel: &mut Wheel,
+        spending: &mut Spending,
+    ) -> Result<Self, NotWritten> {
         let mut tree = Self::empty(place);
         let failed = |path: &Path, source| {
             NotWritten::Error(BuildError::Write {
@@ -70,10 +99,23 @@ impl Tree {
         for number in 0..wheel.files.len() {
             let file = &wheel.files[number];
             let path = Path::new(APP_ROOT).join(&file.place);
-            let mut opened = tree
-                .create(&path, file.executable)
-                .map_err(|error| failed(&path, error))?;
-            match wheel.write(number, &mut opened) {
+            let mut opened = Metered {
+                file: tree
+                    .create(&path, file.executable)
+                    .map_err(|error| failed(&path, error))?,
+                spending,
+                refused: None,
+            };
+            let written = wheel.write(number, &mut opened);
+            if let Some(refused) = opened.refused {
+                return Err(NotWritten::Error(refused.into()));
+            }
+            match written {
+                // It would be read into memory, here and where it is compiled.
+                Ok(size) if size > MAX_TEXT && path.extension().is_some_and(|end| end == "py") => {
+                    let reason = format!("{} is too large to be compiled here", path.display());
+                    return Err(NotWritten::Unfit(Unfit::Odd(reason)));
+                }
                 Ok(size) => tree.files.push((path, size)),
                 Err(unfit) => return Err(NotWritten::Unfit(unfit)),
             }

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::app::assemble::records::{self, Entry, INSTALLER, is_protected, record_hash};
@@ -18,7 +18,7 @@ use crate::builder::APP_ROOT;
 
 use super::super::locked_wheel::Pin;
 use super::super::split::parse_dist_info;
-use super::archive::Archive;
+use super::archive::{Archive, MAX_TEXT};
 use super::entry_points::{self, Script};
 use super::unfit::{Unfit, odd};
 
@@ -220,8 +220,16 @@ impl Wheel {
 
     /// The text of a script that asks for Python (`#!python`), with the environment's.
     fn python_script(&mut self, content: &Content) -> Result<Option<Vec<u8>>, Unfit> {
+        const WISH: &[u8] = b"#!python";
+        let begins = match content {
+            Content::Member { name, .. } => self.archive.begins_with(name, WISH)?,
+            Content::Made(bytes) => bytes.starts_with(WISH),
+        };
+        if !begins {
+            return Ok(None);
+        }
         let bytes = self.bytes(content)?;
-        let Some(rest) = bytes.strip_prefix(b"#!python") else {
+        let Some(rest) = bytes.strip_prefix(WISH) else {
             return Ok(None);
         };
         let rest = rest.strip_prefix(b"w").unwrap_or(rest);
@@ -229,9 +237,9 @@ impl Wheel {
     }
 
     fn bytes(&mut self, content: &Content) -> Result<Vec<u8>, Unfit> {
-        let mut bytes = Vec::new();
-        copy(&mut self.archive, content, &mut bytes)?;
-        Ok(bytes)
+        let mut text = Text(Vec::new());
+        copy(&mut self.archive, content, &mut text)?;
+        Ok(text.0)
     }
 
     fn fits_on_a_disk(&self) -> Result<(), Unfit> {
@@ -271,6 +279,23 @@ impl Wheel {
             return Ok(0);
         };
         copy(&mut self.archive, &file.content, into)
+    }
+}
+
+/// What is read as a whole, and so has a bound.
+struct Text(Vec<u8>);
+
+impl Write for Text {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if (self.0.len() + bytes.len()) as u64 > MAX_TEXT {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

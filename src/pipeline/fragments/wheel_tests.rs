@@ -119,10 +119,70 @@ fn pin() -> Pin {
 /// Installs it below `place`.
 fn install(file: fs::File, place: &Path) -> Result<Tree, Unfit> {
     let mut wheel = Wheel::read(file, &pin(), &Site::of("3.11"))?;
-    Tree::write(place.to_owned(), &mut wheel).map_err(|error| match error {
+    let mut spending = crate::layer::Spending::unlimited();
+    Tree::write(place.to_owned(), &mut wheel, &mut spending).map_err(|error| match error {
         NotWritten::Unfit(unfit) => unfit,
         NotWritten::Error(error) => panic!("{error}"),
     })
+}
+
+/// A package's author fills no disk and no memory, and holds up no build.
+#[test]
+fn what_a_wheel_unpacks_to_is_bounded() {
+    use crate::layer::{Budget, LayerError};
+    use crate::pipeline::BuildError;
+    const MIB: u64 = 1 << 20;
+    let zeros = "\0".repeat(3 << 20);
+    let place = tempfile::tempdir().unwrap();
+    let mut number = 0;
+    let mut write = |budget: &Budget| {
+        number += 1;
+        let file = wheel(&[file("evil/data.bin", &zeros)]);
+        let mut wheel = Wheel::read(file, &pin(), &Site::of("3.11")).unwrap();
+        let place = place.path().join(number.to_string());
+        match Tree::write(place, &mut wheel, &mut budget.begin()) {
+            Ok(_) => None,
+            Err(NotWritten::Error(BuildError::Layer(error))) => Some(error),
+            Err(other) => panic!("{other:?}"),
+        }
+    };
+    let never = || false;
+    assert!(write(&Budget::new(4 * MIB, 4 * MIB, None, never)).is_none());
+    let refused = write(&Budget::new(2 * MIB, 9 * MIB, None, never));
+    assert!(matches!(
+        refused,
+        Some(LayerError::TooLarge { what: "layer", .. })
+    ));
+    // All that a build unpacks is one account, and its layers are another.
+    let budget = Budget::new(4 * MIB, 5 * MIB, None, never);
+    assert!(write(&budget).is_none());
+    assert!(write(&budget.anew()).is_none());
+    let refused = write(&budget);
+    assert!(matches!(
+        refused,
+        Some(LayerError::TooLarge { what: "build", .. })
+    ));
+    let refused = write(&Budget::new(9 * MIB, 9 * MIB, None, || true));
+    assert!(matches!(refused, Some(LayerError::Interrupted)));
+    // What is read as a whole is text of a size that people write.
+    let large = |start: &str| format!("{start}{}", " ".repeat(65 << 20));
+    let script = "evil-1.data/scripts/run";
+    for (name, content, fits) in [
+        (script, large("#!python\n"), false),
+        (script, large("\x7fELF"), true),
+        ("evil/code.py", large("#"), false),
+        ("evil/data.txt", large("#"), true),
+    ] {
+        let installed = tempfile::tempdir().unwrap();
+        let result = install(
+            wheel(&[file(name, &content)]),
+            &installed.path().join("tree"),
+        );
+        assert_eq!(result.is_ok(), fits, "{name}");
+        if !fits {
+            assert!(matches!(result.err(), Some(Unfit::Odd(_))), "{name}");
+        }
+    }
 }
 
 /// All files below a directory, from there.

@@ -100,73 +100,122 @@ pub(super) fn base64(bytes: &[u8]) -> [Vec<u8>; 4] {
     runs.map(|run| run.bytes)
 }
 
+/// No digit, and no row goes on with it.
+const OTHER: u8 = 255;
+/// Stands between digits.
+const BETWEEN: u8 = 254;
+const X: u8 = 253;
+
+const HEXADECIMAL: [u8; 256] = {
+    let mut table = [OTHER; 256];
+    let mut at = 0;
+    while at < 10 {
+        table[(b'0' + at) as usize] = at;
+        at += 1;
+    }
+    at = 0;
+    while at < 6 {
+        table[(b'a' + at) as usize] = at + 10;
+        table[(b'A' + at) as usize] = at + 10;
+        at += 1;
+    }
+    let between = b":-, \t\r\n\"'";
+    let mut at = 0;
+    while at < between.len() {
+        table[between[at] as usize] = BETWEEN;
+        at += 1;
+    }
+    table[b'x' as usize] = X;
+    table[b'X' as usize] = X;
+    table
+};
+
 /// What hexadecimal digits stand for, in pairs from the first and from the second one of a row. Colons,
 /// commas, white space, quotation marks and `0x` may stand between them.
 pub(super) fn hexadecimal(bytes: &[u8]) -> [Vec<u8>; 2] {
     let mut runs: [Runs; 2] = Default::default();
-    let (mut length, mut pair) = (0_usize, 0_u8);
-    let mut before = 0;
-    for &byte in bytes.iter().chain(&[0]) {
-        let digit = match byte {
-            b'0'..=b'9' => Some(byte - b'0'),
-            b'a'..=b'f' => Some(byte - b'a' + 10),
-            b'A'..=b'F' => Some(byte - b'A' + 10),
-            _ => None,
-        };
-        match (digit, byte) {
-            (Some(digit), _) => {
-                pair = pair << 4 | digit;
-                length += 1;
-                if length >= 2 {
-                    runs[length & 1].bytes.push(pair);
+    let digit = |byte: u8| Some(HEXADECIMAL[usize::from(byte)]).filter(|value| *value < 16);
+    let mut digits = Vec::new();
+    rows(
+        bytes,
+        |byte| digit(byte).is_some(),
+        |byte| HEXADECIMAL[usize::from(byte)] != OTHER,
+        2 * LEAST_NUMBERS,
+        |row| {
+            digits.clear();
+            for (at, byte) in row.iter().enumerate() {
+                match digit(*byte) {
+                    Some(value) => digits.push(value),
+                    // That was not a digit.
+                    None if matches!(byte, b'x' | b'X') && row[..at].ends_with(b"0") => {
+                        digits.pop();
+                    }
+                    None => {}
                 }
             }
-            (None, b'x' | b'X') if before == b'0' && length > 0 => {
-                // That was not a digit.
-                if length >= 2 {
-                    runs[length & 1].bytes.pop();
-                }
-                pair >>= 4;
-                length -= 1;
+            for (run, from) in runs.iter_mut().zip(0..) {
+                let pairs = digits.get(from..).unwrap_or_default().chunks_exact(2);
+                run.bytes.extend(pairs.map(|pair| pair[0] << 4 | pair[1]));
+                run.end(digits.len() >= 2 * LEAST_NUMBERS);
             }
-            (None, b':' | b'-' | b',' | b' ' | b'\t' | b'\r' | b'\n' | b'"' | b'\'') => {}
-            _ if length > 0 => {
-                runs.iter_mut()
-                    .for_each(|run| run.end(length >= 2 * LEAST_NUMBERS));
-                length = 0;
-            }
-            _ => {}
-        }
-        before = byte;
-    }
+        },
+    );
     runs.map(|run| run.bytes)
 }
 
 /// Bytes that are written as decimal numbers, as lists of Python and buffers of JavaScript are.
 pub(super) fn decimal(bytes: &[u8]) -> Vec<u8> {
     let mut runs = Runs::default();
-    let (mut count, mut number) = (0_usize, None::<u32>);
-    for &byte in bytes.iter().chain(&[0]) {
-        if byte.is_ascii_digit() {
-            let digit = u32::from(byte - b'0');
-            number = Some(number.unwrap_or(0).saturating_mul(10).saturating_add(digit));
-            continue;
-        }
-        let mut goes_on = matches!(byte, b',' | b' ' | b'\t' | b'\r' | b'\n');
-        if let Some(number) = number.take() {
-            if let Ok(value) = u8::try_from(number) {
-                runs.bytes.push(value);
-                count += 1;
-            } else {
-                goes_on = false;
+    rows(
+        bytes,
+        |byte| byte.is_ascii_digit(),
+        |byte| matches!(byte, b'0'..=b'9' | b',' | b' ' | b'\t' | b'\r' | b'\n'),
+        LEAST_NUMBERS,
+        |row| {
+            let mut count = 0;
+            for number in row.split(|byte| !byte.is_ascii_digit()) {
+                let text = std::str::from_utf8(number).unwrap_or_default();
+                match text.parse::<u8>() {
+                    Ok(value) => {
+                        runs.bytes.push(value);
+                        count += 1;
+                    }
+                    // Something between two numbers.
+                    Err(_) if text.is_empty() => {}
+                    Err(_) => {
+                        runs.end(count >= LEAST_NUMBERS);
+                        count = 0;
+                    }
+                }
             }
-        }
-        if !goes_on && count > 0 {
             runs.end(count >= LEAST_NUMBERS);
-            count = 0;
-        }
-    }
+        },
+    );
     runs.bytes
+}
+
+/// Gives rows in which so many digits stand, with what may stand between them.
+fn rows(
+    bytes: &[u8],
+    is_digit: impl Fn(u8) -> bool,
+    goes_on: impl Fn(u8) -> bool,
+    least: usize,
+    mut take: impl FnMut(&[u8]),
+) {
+    let mut rest = bytes;
+    while let Some(start) = rest.iter().position(|byte| is_digit(*byte)) {
+        rest = &rest[start..];
+        let mut digits = 0;
+        let end = rest.iter().position(|byte| {
+            digits += usize::from(is_digit(*byte));
+            !goes_on(*byte)
+        });
+        let (row, after) = rest.split_at(end.unwrap_or(rest.len()));
+        if digits >= least {
+            take(row);
+        }
+        rest = after;
+    }
 }
 
 /// Text of UTF-16 and UTF-32 in one byte for each character, where it has Latin ones alone.

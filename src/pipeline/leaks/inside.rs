@@ -81,7 +81,7 @@ pub(super) fn look(search: &mut dyn Sink, bytes: &[u8]) {
         reach: REACH.max(search.longest()),
         search,
         left: MOST_WORK + WORK_OF_A_BYTE * bytes.len() as u64,
-        beginnings: Beginnings::new(),
+        beginnings: Beginnings::get(),
         unpacker: Some(Unpacker::new()),
     };
     look.file(bytes, 0);
@@ -95,7 +95,7 @@ struct Look<'s> {
     /// How much more is done.
     left: u64,
     reach: usize,
-    beginnings: Beginnings,
+    beginnings: &'static Beginnings,
     /// `None` while it unpacks.
     unpacker: Option<Unpacker>,
 }
@@ -236,6 +236,13 @@ impl Look<'_> {
 
     /// What its text stands for.
     fn encodings(&mut self, bytes: &[u8], depth: usize) {
+        if depth == MAX_DEPTH {
+            // What looks like a text that goes on is said; escapes are in bytes of all kinds.
+            if std::str::from_utf8(bytes).is_ok_and(goes_on) {
+                self.search.not_searched(Bound::Depth);
+            }
+            return;
+        }
         for decoded in encoded::base64(bytes) {
             self.base64(&decoded, depth);
         }
@@ -259,9 +266,7 @@ impl Look<'_> {
         if bytes.len() < SHORTEST || !self.spend(bytes.len() as u64) {
             return;
         }
-        if depth < MAX_DEPTH {
-            self.streams(bytes, depth + 1);
-        }
+        self.streams(bytes, depth + 1);
         self.decoded(&encoded::texts(bytes), depth);
     }
 
@@ -273,12 +278,23 @@ impl Look<'_> {
             self.search.feed(piece);
         }
         self.search.finish_file();
-        if depth < MAX_DEPTH {
-            self.file(bytes, depth + 1);
-        } else {
-            self.search.not_searched(Bound::Depth);
-        }
+        self.file(bytes, depth + 1);
     }
+}
+
+/// Whether a text stands for another.
+fn goes_on(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let bases = encoded::base64(bytes).into_iter();
+    let others = encoded::hexadecimal(bytes).into_iter().chain([
+        encoded::decimal(bytes),
+        encoded::narrow(bytes),
+        encoded::without_escapes(bytes, 0),
+    ]);
+    bases
+        .map(|decoded| encoded::texts(&decoded))
+        .chain(others)
+        .any(|decoded| !decoded.is_empty())
 }
 
 fn lossy(name: &[u8]) -> String {

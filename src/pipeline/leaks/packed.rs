@@ -1,6 +1,7 @@
 //! Compressed streams: where one begins, and what it holds. Nothing here knows of files or secrets.
 
 use std::io::{self, BufRead as _, Read};
+use std::sync::LazyLock;
 
 use flate2::{Decompress, FlushDecompress, Status};
 
@@ -61,7 +62,13 @@ pub(super) struct Beginnings {
 }
 
 impl Beginnings {
-    pub(super) fn new() -> Self {
+    /// Made once: a build has many small files.
+    pub(super) fn get() -> &'static Self {
+        static THEM: LazyLock<Beginnings> = LazyLock::new(Beginnings::new);
+        &THEM
+    }
+
+    fn new() -> Self {
         let mut pairs = vec![false; 1 << 16];
         for first in 0..=255 {
             for second in 0..=255 {
@@ -99,11 +106,12 @@ fn is_zlib(first: u8, second: u8) -> bool {
 /// Properties of lzma are less than this.
 const LZMA_PROPERTIES: u8 = 225;
 
-/// As `file` and `xz` tell such a stream: a size of the dictionary that is written by programs, and a size
-/// of the content that can be, or none.
+/// As `file` and `xz` tell such a stream: a size of the dictionary that is written by programs, and no size of
+/// the content, or one beside the usual properties. Nothing in it says that it was read right.
 fn is_lzma(rest: &[u8]) -> bool {
-    const LEAST: u32 = 1 << 12;
+    const LEAST: u32 = 1 << 16;
     const LARGEST: u64 = 1 << 38;
+    const USUAL: u8 = 0x5d;
     let Some(header) = rest.first_chunk::<14>() else {
         return false;
     };
@@ -113,12 +121,45 @@ fn is_lzma(rest: &[u8]) -> bool {
         .rev()
         .fold(0, |size: u64, byte| size << 8 | u64::from(*byte));
     let high = dictionary.checked_ilog2().unwrap_or(0);
-    let usual =
+    let round =
         dictionary == u32::MAX || (dictionary >= LEAST && dictionary & !(3 << (high - 1)) == 0);
     header[0] < LZMA_PROPERTIES
-        && usual
-        && (size == u64::MAX || (size > 0 && size < LARGEST))
+        && round
+        && (size == u64::MAX || (header[0] == USUAL && size > 0 && size < LARGEST))
         && header[13] == 0
+}
+
+/// Whether a deflated stream (RFC 1951) may begin so: it is cheaper to see than to try.
+fn is_deflate(rest: &[u8]) -> bool {
+    let Some(first) = rest.first() else {
+        return false;
+    };
+    match first >> 1 & 3 {
+        // Stored: a length and its complement.
+        0 => rest
+            .get(1..5)
+            .is_some_and(|at| at[0] == !at[2] && at[1] == !at[3]),
+        1 => true,
+        2 => has_code_lengths(rest),
+        _ => false,
+    }
+}
+
+/// The lengths of the first codes of a block with codes of its own: together they are a whole code.
+fn has_code_lengths(rest: &[u8]) -> bool {
+    // 3 bits of the block, 5, 5 and 4 of numbers, 19 times 3 at most.
+    let bits = rest.iter().take(10).rev();
+    let bits = bits.fold(0, |bits: u128, byte| bits << 8 | u128::from(*byte));
+    let number = |at: u32, count: u32| (bits >> at) & ((1 << count) - 1);
+    let (literals, distances, lengths) = (number(3, 5), number(8, 5), number(13, 4) + 4);
+    let mut sum = 0_u32;
+    for index in 0..u32::try_from(lengths).unwrap_or(0) {
+        let length = number(17 + 3 * index, 3);
+        if length > 0 {
+            sum += 128 >> length;
+        }
+    }
+    literals < 30 && distances < 30 && sum == 128
 }
 
 /// The stream that begins here.
@@ -141,7 +182,9 @@ pub(super) fn beginning(rest: &[u8]) -> Option<Beginning<'_>> {
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Packing::Xz,
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Packing::Zstd,
         [b'P', b'K', 3, 4, ..] => return member(rest),
-        [first, second, ..] if is_zlib(*first, *second) => Packing::Zlib,
+        [first, second, stream @ ..] if is_zlib(*first, *second) && is_deflate(stream) => {
+            Packing::Zlib
+        }
         _ if is_lzma(rest) => Packing::Lzma,
         _ => return None,
     };
@@ -304,8 +347,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_deflated_is_taken_for_it() {
+        use flate2::{Compress, Compression, FlushCompress};
+        let mut text = Vec::new();
+        let mut seed = 1_u32;
+        for length in 0..3000_u32 {
+            for level in [0, 1, 6, 9] {
+                let mut packed = Vec::with_capacity(2 * text.len() + 100);
+                Compress::new(Compression::new(level), false)
+                    .compress_vec(&text, &mut packed, FlushCompress::Finish)
+                    .unwrap();
+                assert!(is_deflate(&packed), "{length} {level}");
+            }
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            // Of few letters and of many.
+            text.push(seed.to_be_bytes()[0] % if length % 1000 < 500 { 5 } else { 255 });
+        }
+    }
+
+    #[test]
     fn a_beginning_is_told_by_its_header() {
-        let beginnings = Beginnings::new();
+        let beginnings = Beginnings::get();
         let of = |bytes: &[u8]| {
             let at = beginnings.next(bytes, 0)?;
             Some((at, beginning(&bytes[at..])?.packing))
@@ -313,9 +375,14 @@ mod tests {
         assert_eq!(of(b"..\x1f\x8b\x08\0"), Some((2, Packing::Gzip)));
         // `zlib.compressobj(wbits=9)` and its like; a dictionary is needed by another.
         for header in [*b"\x18\x95", *b"\x28\x91", *b"\x68\xde", *b"\x78\x9c"] {
-            assert_eq!(of(&header), Some((0, Packing::Zlib)), "{header:x?}");
+            let stream = |rest: &[u8]| of(&[&header[..], rest].concat());
+            let found = Some((0, Packing::Zlib));
+            assert_eq!(stream(b"\x03\0"), found, "{header:x?}");
+            assert_eq!(stream(b"\x01\x01\0\xfe\xff."), found, "{header:x?}");
+            assert_eq!(stream(b"\x01\x01\0\xfe\xfe."), None, "{header:x?}");
+            assert_eq!(stream(b"\x07\0"), None, "{header:x?}");
         }
-        assert_eq!(of(b"\x78\xbb"), None);
+        assert_eq!(of(b"\x78\xbb\x03\0"), None);
         assert_eq!(
             of(b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff\0"),
             Some((0, Packing::Lzma))

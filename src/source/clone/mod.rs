@@ -20,12 +20,13 @@ mod submodules;
 
 use std::ffi::OsString;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use super::fetch_options::FetchOptions;
 use super::location::is_commit_id;
 use super::{GitUrl, SourceError};
+use crate::beneath::Directory;
 use count::Totals;
 use listed::Listed;
 use program::{LOGIN_HELPER, global_configuration};
@@ -65,14 +66,21 @@ pub(super) fn clone(
         }
     }
     git.run(&["reset", "--hard", "--quiet"])?;
+    let origin = git.origin_of_local(&source.url);
+    let name_origin = |git: &Git<'_>| match &origin {
+        Some(origin) => git.run(&["config", "remote.origin.url", origin]).map(drop),
+        None => Ok(()),
+    };
     if options.submodules && into.join(".gitmodules").symlink_metadata().is_ok() {
+        git.may_be_local = git.may_be_local && git.lets_submodules_be_local();
+        // Relative URLs of submodules are meant from where the repository was fetched, or, where that is closed
+        // to them, from where it was fetched before.
+        if !git.may_be_local {
+            name_origin(&git)?;
+        }
         git.submodules(&into, links, &mut totals)?;
     }
-    // After the submodules, whose relative URLs are meant from where the repository was fetched.
-    if let Some(origin) = git.origin_of_local(&source.url) {
-        git.run(&["config", "remote.origin.url", &origin])?;
-    }
-    Ok(())
+    name_origin(&git)
 }
 
 impl Git<'_> {
@@ -135,6 +143,8 @@ struct Git<'a> {
     into: &'a Path,
     options: &'a FetchOptions<'a>,
     deadline: Instant,
+    /// What is fetched may lie on this machine.
+    may_be_local: bool,
     /// `GIT_CONFIG_KEY_n` and `GIT_CONFIG_VALUE_n`.
     settings: Vec<(OsString, OsString)>,
     /// Where git's "global" configuration lies: ours.
@@ -166,6 +176,7 @@ impl<'a> Git<'a> {
             into,
             options,
             deadline: Instant::now() + options.timeout,
+            may_be_local: true,
             settings,
             global,
         })
@@ -320,8 +331,9 @@ fn may_work_in_full(error: &SourceError, wanted: &Wanted) -> bool {
 
 /// A file that says that contents lie elsewhere (git-lfs): without its filter, pointers are checked out.
 pub(super) fn uses_lfs(root: &Path) -> bool {
-    let attributes: PathBuf = root.join(".gitattributes");
-    let Ok(file) = std::fs::File::open(attributes) else {
+    let attributes =
+        Directory::open(root).and_then(|root| root.open_file(Path::new(".gitattributes")));
+    let Ok(file) = attributes else {
         return false;
     };
     let mut text = String::new();

@@ -92,6 +92,18 @@ impl Git<'_> {
         }
     }
 
+    /// Whether the user lets submodules be fetched from this machine's disk, by git's own setting for it. Without
+    /// it, a commit could name any repository of this user's as its submodule (CVE-2022-39253).
+    pub(super) fn lets_submodules_be_local(&self) -> bool {
+        let mut command = self.bare_command();
+        command
+            .env_remove("GIT_CONFIG_GLOBAL")
+            .env_remove("GIT_CONFIG_NOSYSTEM")
+            .args(["config", "--null", "--get", "protocol.file.allow"]);
+        let said = self.watch(command, "config --get");
+        said.is_ok_and(|(status, output)| status.success() && output == b"always\0")
+    }
+
     /// Runs a command to its end; its standard output.
     pub(super) fn run(&self, arguments: &[&str]) -> Result<Vec<u8>, SourceError> {
         self.run_in(self.into, arguments)
@@ -267,10 +279,11 @@ impl Git<'_> {
         command
     }
 
-    /// For submodules too. A repository from elsewhere has no business with this machine's files.
+    /// A repository from elsewhere has no business with this machine's files, and a submodule none unless the
+    /// user lets it.
     fn protocols(&self) -> Vec<&'static str> {
         let mut protocols = vec!["https", "http", "ssh"];
-        if self.source.protocol == Protocol::File {
+        if self.source.protocol == Protocol::File && self.may_be_local {
             protocols.push("file");
         }
         protocols
