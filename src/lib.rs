@@ -13,15 +13,15 @@
 //! remote_cache, transport, registry, audit}
 //! → rootfs → {sandbox, layer, store} → {oci, beneath, progress}`; `tests/architecture.rs` holds them. [`app`] is all that
 //! the static executable inside images knows, and [`sandbox`] all that has `unsafe`: both are crates of
-//! their own, in their folders.
+//! their own, in their folders, and so is [`beneath`], which the sandbox needs.
 
 #![forbid(unsafe_code)]
 
 pub use warpdrive_app as app;
+pub use warpdrive_beneath as beneath;
 pub use warpdrive_sandbox as sandbox;
 
 pub mod audit;
-pub mod beneath;
 pub mod builder;
 pub mod cli;
 pub mod container;

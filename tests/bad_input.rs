@@ -528,3 +528,52 @@ fn a_server_that_cannot_begin_says_why_and_what_to_do() {
     assert_eq!(output.status.code(), Some(125), "{words}");
     assert!(words.contains("is in use"), "{words}");
 }
+
+/// mmdebstrap works for minutes, has mounts and processes of its own, and says nothing meanwhile.
+#[test]
+fn a_builder_that_is_being_made_ends_with_a_signal() {
+    // In its place: it mounts, starts something that heeds no wish, and waits.
+    const FAKE: &str = "#!/bin/sh\n\
+        mkdir \"$TMPDIR/held\" && mount -t tmpfs held \"$TMPDIR/held\"\n\
+        (trap '' HUP INT TERM; exec sleep MARK) &\n\
+        touch BEGUN\n\
+        wait\n";
+    let place = tempfile::tempdir().unwrap();
+    let mark = format!("31415.{}", std::process::id());
+    let begun = place.path().join("begun");
+    let fake = place.path().join("mmdebstrap");
+    let script = FAKE
+        .replace("MARK", &mark)
+        .replace("BEGUN", &begun.display().to_string());
+    fs::write(&fake, script).unwrap();
+    process::run(Command::new("chmod").arg("+x").arg(&fake));
+    let path = format!(
+        "PATH={}:{}",
+        place.path().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let processes = || process::run(Command::new("ps").args(["-eo", "args"]));
+    for signal in ["-TERM", "-INT", "-HUP"] {
+        let warpdrive = Warpdrive::new();
+        let child = warpdrive
+            .command_in(
+                &warpdrive.place(),
+                &[&path],
+                &["builder", "build", PYTHON_311],
+            )
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        process::poll(std::time::Duration::from_mins(2), || {
+            begun.exists().then_some(())
+        })
+        .expect("it is at work");
+        assert!(processes().contains(&mark));
+        interrupted::interrupt(&warpdrive, child, signal);
+        assert!(!processes().contains(&mark), "{signal}");
+        assert!(!mounts().contains(&warpdrive.store().display().to_string()));
+        fs::remove_file(&begun).unwrap();
+    }
+}

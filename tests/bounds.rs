@@ -239,3 +239,35 @@ fn a_layer_that_is_being_written_ends_with_a_signal_and_with_the_time_limit() {
     let kept = warpdrive.run(&["inspect", "app", "--json"]);
     assert!(kept.contains(before["digest"].as_str().unwrap()), "{kept}");
 }
+
+/// What a hook, or the file of variables, has started holds the streams open that it was given.
+#[test]
+fn what_a_hook_leaves_running_holds_nothing_up() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let index = PackageIndex::start();
+    index.add(&Wheel::new("gunicorn", "27.0.1"));
+    let place = index.app(&["gunicorn"]);
+    let hooks = place.path().join(".warpdrive/action_hooks");
+    fs::create_dir_all(&hooks).unwrap();
+    let mark = format!("sleep 27182.{}", std::process::id());
+    for name in ["pre-build", "build"] {
+        let script = format!("#!/bin/sh\necho \"$WORD\" > {name}.txt\nsetsid {mark} &\n");
+        fs::write(hooks.join(name), script).unwrap();
+        process::run(Command::new("chmod").arg("+x").arg(hooks.join(name)));
+    }
+    let variables = format!("WORD=said\n{mark} &\n");
+    fs::write(place.path().join(".warpdrive/environment"), variables).unwrap();
+    // Far longer than the build takes, and shorter than that sleep.
+    warpdrive.image("app", place.path(), &["--timeout", "4m"]);
+    let running = process::run(Command::new("ps").args(["-eo", "args"]));
+    assert!(!running.contains(&mark), "{running}");
+    let said = warpdrive.run(&[
+        "run",
+        "--rm",
+        "app",
+        "--",
+        "cat",
+        "/opt/app-root/src/build.txt",
+    ]);
+    assert_eq!(said.trim(), "said");
+}

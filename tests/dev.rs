@@ -150,7 +150,9 @@ fn measured(server: &str, took: Duration) {
 fn flask(word: &str) -> String {
     format!(
         "from flask import Flask\napp = Flask(__name__)\n@app.get('/')\ndef home():\n    return '{word}'\n\
-         @app.get('/write')\ndef write():\n    open('written.log', 'w').write('x')\n    return 'wrote'\n"
+         @app.get('/write')\ndef write():\n    open('written.log', 'w').write('x')\n    return 'wrote'\n\
+         @app.get('/repository')\ndef repository():\n    try:\n        open('.git/config', 'a').write('x')\n    \
+         except OSError as error:\n        return error.strerror\n    return 'wrote'\n"
     )
 }
 
@@ -510,11 +512,14 @@ fn what_an_ordinary_users_application_writes_is_the_users() {
         let plain = tree(&[
             ("requirements.txt", "flask\ngranian\n"),
             ("app.py", &flask("one")),
+            (".git/config", ""),
         ]);
         let source = warpdrive.give(plain.path(), "source");
         let mut dev = Dev::start(&warpdrive, &source, &[]);
         dev.answers("/", "one", BUILT);
         dev.answers("/write", "wrote", LOADED);
+        // What the machine's own git would run.
+        dev.answers("/repository", "Read-only file system", LOADED);
         let owner = |path: &str| fs::metadata(source.join(path)).unwrap().uid();
         assert_eq!(owner("written.log"), owner("app.py"));
         fs::write(source.join("app.py"), flask("two")).unwrap();

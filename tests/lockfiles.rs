@@ -296,6 +296,65 @@ fn a_bound_name_is_asked_of_its_index_alone() {
     assert!(!indexes.asked_for_corplib().is_empty());
 }
 
+/// The first by name has a path that two have; the installer has an order of its own, so it is called again for
+/// the others, by a list that is complete.
+#[test]
+fn paths_that_two_distributions_of_a_lock_have_are_the_firsts() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let indexes = Indexes::start();
+    let corp = indexes.corp();
+    // One of these pairs is installed in the other order, whatever the order is.
+    let pairs: Vec<[Wheel; 2]> = (0..8)
+        .map(|number| {
+            let path = format!("both{number}.py");
+            let [first, second] = if number % 2 == 0 {
+                ["a", "z"]
+            } else {
+                ["a-long-one", "z-long-one"]
+            };
+            [first, second].map(|name| {
+                let content = format!("WORD = '{}'\n", &name[..1]);
+                Wheel::new(&format!("{name}{number}"), "1.0").file(&path, content.as_bytes())
+            })
+        })
+        .collect();
+    let wheels: Vec<&Wheel> = pairs.iter().flatten().collect();
+    let mut project = String::from(
+        "[project]\nname = \"app\"\nversion = \"0.1\"\nrequires-python = \">=3.9\"\ndependencies = [",
+    );
+    let (mut wanted, mut known) = (Vec::new(), Vec::new());
+    let (mut sources, mut packages) = (String::new(), String::new());
+    for wheel in wheels {
+        indexes.private.add(wheel);
+        let name = wheel.name();
+        wanted.push(format!("{{ name = \"{name}\" }}"));
+        known.push(format!("{{ name = \"{name}\", index = \"{corp}\" }}"));
+        let _ = write!(project, "\"{name}\", ");
+        let _ = writeln!(sources, "{name} = {{ index = \"corp\" }}");
+        let _ = write!(
+            packages,
+            "[[package]]\nname = \"{name}\"\nversion = \"1.0\"\nsource = {{ registry = \"{corp}\" }}\nwheels = [{}]\n\n",
+            Indexes::entry(wheel, &indexes.private, true)
+        );
+    }
+    let _ = write!(
+        project,
+        "]\n\n[tool.uv.sources]\n{sources}\n[[tool.uv.index]]\nname = \"corp\"\nurl = \"{corp}\"\nexplicit = true\n"
+    );
+    let lock = format!(
+        "version = 1\nrequires-python = \">=3.9\"\n\n\
+         [[package]]\nname = \"app\"\nversion = \"0.1\"\nsource = {{ virtual = \".\" }}\ndependencies = [{}]\n\n\
+         [package.metadata]\nrequires-dist = [{}]\n\n{packages}",
+        wanted.join(", "),
+        known.join(", ")
+    );
+    let place = lay_out(&[("pyproject.toml", project), ("uv.lock", lock)]);
+    build(&warpdrive, place.path(), &indexes.public.url(), &[]);
+    let words =
+        "import importlib; print(*{importlib.import_module(f'both{n}').WORD for n in range(8)})";
+    assert_eq!(warpdrive.python("app", words).trim(), "a");
+}
+
 /// The lock lies with the application, and the top of the tree says nothing of packages.
 #[test]
 fn a_lock_below_the_top_is_what_counts() {

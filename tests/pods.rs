@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -469,7 +470,7 @@ fn what_another_step_wrote_is_pushed_only_as_it_should_be() {
 /// Tries to reach what is not the application's, and says of each thing whether it could. Python and the
 /// standard library alone.
 const ATTACKS: &str = r#"
-import ctypes, os, signal, socket, sys
+import ctypes, os, resource, signal, socket, sys
 
 def others():
     own = {str(os.getpid()), str(os.getppid())}
@@ -520,9 +521,34 @@ def write(path):
         return True
     return attempt
 
-def connect():
+def registry():
     host, port = open("/opt/app-root/registry" if os.path.exists("/opt/app-root/registry") else "registry").read().strip().split(":")
-    socket.create_connection((host, int(port)), 5).close()
+    return host, int(port)
+
+def connect():
+    socket.create_connection(registry(), 5).close()
+    return True
+
+def multipath():
+    socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262).connect(registry())
+    return True
+
+FAST_OPEN = 0x20000000
+def fast_open():
+    return socket.socket().sendto(b"x", FAST_OPEN, registry()) == 1
+
+def fast_open_of_a_message():
+    return socket.socket().sendmsg([b"x"], [], FAST_OPEN, registry()) == 1
+
+def fast_open_by_option():
+    opened = socket.socket()
+    opened.setsockopt(socket.IPPROTO_TCP, 30, 1)
+    opened.connect(registry())
+    return opened.send(b"x") == 1
+
+def agent():
+    opened = socket.socket(socket.AF_UNIX)
+    opened.connect("/agent/socket")
     return True
 
 for name, attempt in [
@@ -539,6 +565,18 @@ for name, attempt in [
     ("store", lambda: bool(os.listdir("/tmp/home/.local/share/warpdrive/blobs/sha256"))),
     ("temporary", write("/tmp/evil")),
     ("registry", connect),
+    ("multipath", multipath),
+    ("fast-open", fast_open),
+    ("fast-open-message", fast_open_of_a_message),
+    ("fast-open-option", fast_open_by_option),
+    ("agent", agent),
+    ("volume-etc", read("/etc/app/key")),
+    ("volume-opt", read("/opt/app/key")),
+    ("volume-usr", read("/usr/local/share/app/key")),
+    ("limits", lambda: each(lambda pid: resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0)) is not None)),
+    ("priority", lambda: each(lambda pid: os.setpriority(os.PRIO_PROCESS, pid, 19) is None)),
+    ("priority-user", lambda: os.setpriority(os.PRIO_USER, 0, 19) is None),
+    ("scheduler", lambda: each(lambda pid: os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0)) is None)),
 ]:
     try:
         done = attempt()
@@ -547,8 +585,14 @@ for name, attempt in [
     print("attack %s %s" % (name, "succeeds" if done else "fails"), flush=True)
 
 # What every build does works all the same.
-import ssl, subprocess, tempfile
+import asyncio, multiprocessing, ssl, subprocess, tempfile
 ssl.create_default_context()
+asyncio.run(asyncio.sleep(0))
+socket.getaddrinfo("localhost", 80)
+os.nice(1)
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    assert pool.map(abs, [-1]) == [1]
 assert subprocess.run(["true"]).returncode == 0
 with tempfile.TemporaryFile() as file:
     file.write(b"x")
@@ -580,6 +624,13 @@ fn the_fence_holds_where_each_attack_succeeds_without_it() {
     readable(&secret);
     readable(&token);
     let shared = cluster.pod.empty_directory("shared");
+    let volume = cluster.pod.empty_directory("volume");
+    fs::write(volume.join("key"), "k").unwrap();
+    readable(&volume);
+    // Its path has to be short.
+    let agent = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(agent.path().join("socket")).unwrap();
+    process::run(Command::new("chmod").args(["-R", "777"]).arg(agent.path()));
     let step = |name: &str, args: &[&str]| {
         fs::write(shared.join("kept"), "kept").unwrap();
         process::run(Command::new("chmod").arg("666").arg(shared.join("kept")));
@@ -593,7 +644,11 @@ fn the_fence_holds_where_each_attack_succeeds_without_it() {
             .mount(&shared, "/shared")
             .mount(&results, "/results")
             .mount_read_only(&secret, "/creds")
-            .mount_read_only(&token, "/var/run/secrets/kubernetes.io/serviceaccount");
+            .mount_read_only(&token, "/var/run/secrets/kubernetes.io/serviceaccount")
+            .mount_read_only(agent.path(), "/agent")
+            .mount_read_only(&volume, "/etc/app")
+            .mount_read_only(&volume, "/opt/app")
+            .mount_read_only(&volume, "/usr/local/share/app");
         // Beside warpdrive, another process of this step.
         step.args = [
             "sh",
@@ -629,7 +684,7 @@ fn the_fence_holds_where_each_attack_succeeds_without_it() {
     .to_vec();
     let output = cluster.pod.run(&bare);
     let found = outcome(&output);
-    assert_eq!(found.len(), 13, "{}", words(&output));
+    assert_eq!(found.len(), 25, "{}", words(&output));
     for (name, succeeds) in &found {
         assert!(succeeds, "{name} without the fence: {}", words(&output));
     }
@@ -643,7 +698,7 @@ fn the_fence_holds_where_each_attack_succeeds_without_it() {
         words(&output)
     );
     let found = outcome(&output);
-    assert_eq!(found.len(), 13, "{}", words(&output));
+    assert_eq!(found.len(), 25, "{}", words(&output));
     for (name, succeeds) in &found {
         assert!(!succeeds, "{name} behind the fence: {}", words(&output));
     }
@@ -685,6 +740,7 @@ fn the_fence_holds_where_each_attack_succeeds_without_it() {
         .args
         .extend(["--fence".to_owned(), "require".to_owned()]);
     refused(&cluster.pod.run(&require), 1, &["no-fence"]);
+    drop(listener);
 }
 
 #[test]

@@ -59,9 +59,9 @@ fn an_image_goes_there_and_back() {
     assert_eq!(inspected["Digest"], manifest.digest().to_string());
     assert_eq!(inspected["Layers"].as_array().unwrap().len(), 3);
 
-    let head = client().head(&target).unwrap().unwrap();
+    let head = client().head(&target, &Silent).unwrap().unwrap();
     assert_eq!(head, manifest);
-    let resolved = client().resolve(&target).unwrap();
+    let resolved = client().resolve(&target, &Silent).unwrap();
     assert_eq!((&resolved.descriptor, resolved.index), (&manifest, None));
 
     let ears = Ears::default();
@@ -102,7 +102,10 @@ fn by_digest_what_is_here_needs_no_network() {
         .reference(&format!("opal@{}", manifest.digest()))
         .parse()
         .unwrap();
-    assert_eq!(client().resolve(&by_digest).unwrap().descriptor, manifest);
+    assert_eq!(
+        client().resolve(&by_digest, &Silent).unwrap().descriptor,
+        manifest
+    );
     drop(registry);
     assert_eq!(
         client().pull(&by_digest, &store, &Silent).unwrap().digest(),
@@ -212,7 +215,7 @@ fn an_index_is_pushed_whole_and_pulled_for_this_machine() {
     let target = name(&registry, "multi:1");
     client().push(&index, &here, &target, &Silent).unwrap();
 
-    let resolved = client().resolve(&target).unwrap();
+    let resolved = client().resolve(&target, &Silent).unwrap();
     assert_eq!(resolved.descriptor, this);
     assert_eq!(resolved.index, Some(index));
     assert_eq!(client().pull(&target, &there, &Silent).unwrap(), this);
@@ -226,12 +229,14 @@ fn an_index_is_pushed_whole_and_pulled_for_this_machine() {
     };
     assert_eq!(
         other_client("linux/s390x")
-            .resolve(&target)
+            .resolve(&target, &Silent)
             .unwrap()
             .descriptor,
         other
     );
-    let error = other_client("linux/riscv64").resolve(&target).unwrap_err();
+    let error = other_client("linux/riscv64")
+        .resolve(&target, &Silent)
+        .unwrap_err();
     assert!(error.to_string().contains("linux/s390x"), "{error}");
 }
 
@@ -297,7 +302,7 @@ fn damaged_blobs_are_refused() {
 fn a_refusal_names_registry_and_repository() {
     let registry = Registry::start();
     let missing = name(&registry, "crew/nothing:9");
-    let error = client().resolve(&missing).unwrap_err();
+    let error = client().resolve(&missing, &Silent).unwrap_err();
     let text = error.to_string();
     for part in [
         registry.address(),
@@ -311,7 +316,7 @@ fn a_refusal_names_registry_and_repository() {
     let closed: Reference = format!("127.0.0.1:{}/x", crate::support::http::free_port())
         .parse()
         .unwrap();
-    let error = client().resolve(&closed).unwrap_err();
+    let error = client().resolve(&closed, &Silent).unwrap_err();
     assert!(
         error.to_string().contains("cannot reach 127.0.0.1"),
         "{error}"
@@ -475,7 +480,7 @@ fn certificates_that_are_amiss_have_their_own_words() {
         });
         let error = client
             .unwrap()
-            .resolve(&name(registry, "opal:1"))
+            .resolve(&name(registry, "opal:1"), &Silent)
             .unwrap_err();
         format!("{error} / {}", error.hint().unwrap_or_default())
     };
@@ -495,7 +500,7 @@ fn certificates_that_are_amiss_have_their_own_words() {
         ..ClientOptions::default()
     })
     .unwrap()
-    .resolve(&name(&good, "opal:1"))
+    .resolve(&name(&good, "opal:1"), &Silent)
     .unwrap_err();
     assert!(error.to_string().contains("/nonexistent.pem"), "{error}");
 

@@ -177,7 +177,7 @@ impl Setting {
         let (name, manifest, record) = found.unwrap();
         let blob = serde_json::from_value(manifest["layers"][0].clone()).unwrap();
         let mut layer = Vec::new();
-        let stream = client.stream(&name, &blob).unwrap();
+        let stream = client.stream(&name, &blob, &Silent).unwrap();
         decompressor(stream).read_to_end(&mut layer).unwrap();
         Item {
             name,

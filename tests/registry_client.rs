@@ -720,8 +720,99 @@ fn a_part_of_a_blob_is_what_a_range_says() {
         body: Vec::new(),
         before: 0,
         complete: true,
+        taken: 0,
         cut: false,
     };
     assert_eq!(part(&asked, b"abcd").body, b"cd");
     assert_eq!(part(&asked, b"ab").status, 416);
+}
+
+/// Another process fetches the blob, and makes no headway.
+#[test]
+fn the_limit_ends_the_wait_for_another_process() {
+    let (_dir, here) = store();
+    let manifest = image(&here, &[&noise(100_000, 31)], &[]);
+    let registry = SoundRegistry::start(Vec::new(), held(&here, &manifest));
+    let layer = here.image_at(&manifest).unwrap().manifest.layers()[0].clone();
+    let (_other, there) = store();
+    let other = there.partial_blob(&layer, &mut || true).unwrap();
+    assert!(other.is_some());
+    let client = Client::new(ClientOptions {
+        limit: Some(Duration::from_millis(700)),
+        ..ClientOptions::default()
+    })
+    .unwrap();
+    let error = client
+        .pull(&name(registry.address()), &there, &Silent)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("not done within 700ms"), "{error}");
+    drop(other);
+}
+
+/// What a registry is asked besides images is waited for aloud, too.
+#[test]
+fn a_list_that_fails_at_first_is_told_of() {
+    let registry = FakeRegistry::start(|asked| match (asked.target.as_str(), asked.before) {
+        ("/v2/", _) => Reply::new(200),
+        (_, 0) => Reply::new(503).header("Retry-After", "0"),
+        _ => Reply::new(200).body(r#"{"tags": ["1"]}"#),
+    });
+    let here = Warpdrive::new();
+    let name = format!("{}/crew/opal", registry.address());
+    let output = here.output(&["tags", &name]);
+    let words = process::words(&output);
+    assert_eq!(output.stdout, b"1\n", "{words}");
+    assert!(words.contains("it answered 503; trying again"), "{words}");
+}
+
+/// The user's own limit is what a registry may ask for, be it shorter or longer than the usual one.
+#[test]
+fn a_wait_is_held_against_the_users_limit() {
+    let registry = FakeRegistry::start(|asked| match asked.target.as_str() {
+        "/v2/" => Reply::new(200),
+        _ => Reply::new(429).header("Retry-After", "900"),
+    });
+    let here = Warpdrive::new();
+    let name = format!("{}/crew/opal", registry.address());
+    let output = here.output(&["tags", &name, "--timeout", "5m"]);
+    let words = process::words(&output);
+    assert!(
+        words.contains("asks to wait 15m (") && words.contains("waits 5m at most"),
+        "{words}"
+    );
+    assert_eq!(registry.lines().len(), 2);
+}
+
+/// A helper that waits for somebody ends with the user's limit.
+#[test]
+fn a_helper_that_does_not_answer_is_named() {
+    let registry = FakeRegistry::start(|_| {
+        Reply::new(401).header("WWW-Authenticate", r#"Basic realm="test""#)
+    });
+    let here = Warpdrive::new();
+    let place = here.place();
+    let helper = place.join("docker-credential-asleep");
+    fs::write(&helper, "#!/bin/sh\nexec sleep 600\n").unwrap();
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    let address = registry.address();
+    let auth = place.join("auth.json");
+    fs::write(
+        &auth,
+        format!(r#"{{"credHelpers": {{"{address}": "asleep"}}}}"#),
+    )
+    .unwrap();
+    let path = format!("{}:{}", place.display(), std::env::var("PATH").unwrap());
+    let output = process::output(
+        here.command(&["tags", &format!("{address}/crew/opal"), "--timeout", "2s"])
+            .arg("--authfile")
+            .arg(&auth)
+            .env("PATH", path),
+    );
+    let words = process::words(&output);
+    assert_eq!(output.status.code(), Some(5), "{words}");
+    assert!(
+        words.contains("docker-credential-asleep, which did not answer within"),
+        "{words}"
+    );
 }

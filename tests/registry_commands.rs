@@ -11,10 +11,11 @@ use crate::support::made::{Layer, Made};
 use crate::support::podman::Podman;
 use crate::support::process;
 use crate::support::registry::Registry;
+use crate::support::skopeo;
 use crate::support::stored::{image, noise};
 use crate::support::warpdrive::{Warpdrive, binary};
 use serde_json::{Value, json};
-use warpdrive::oci::Descriptor;
+use warpdrive::oci::{Descriptor, docker};
 use warpdrive::store::Store;
 
 /// A store with an image called `crew/opal:1`.
@@ -57,6 +58,8 @@ fn push_and_pull() {
     let pulled: Value = serde_json::from_str(&there.run(&["pull", &name, "--json"])).unwrap();
     assert_eq!(pulled["digest"], manifest.digest().to_string());
     assert_eq!(pulled["name"], name);
+    let by_digest = format!("{name}@{}", manifest.digest());
+    assert_eq!(there.run(&["pull", &by_digest]), format!("{by_digest}\n"));
     let store = Store::open(Some(&there.store())).unwrap();
     assert_eq!(
         store.resolve(&name).unwrap().unwrap().digest(),
@@ -352,6 +355,39 @@ fn podman_takes_and_gives_images() {
         .image_at(&manifest)
         .unwrap();
     assert_eq!(found.config.diff_ids(), expected.config.diff_ids());
+
+    // An image with Docker's media types has the ID that podman shows.
+    let registry = Registry::start();
+    let name = registry.reference("crew/opal:docker");
+    here.run(&["push", "crew/opal:1", &name, "--format", "docker"]);
+    podman.pull(&format!("docker://{name}"));
+    let inspected = podman.inspect(&name);
+    assert_eq!(inspected["ManifestType"], docker::MANIFEST);
+    warpdrive(&["import", &format!("containers-storage:{name}")], &there);
+    let found = store.image(&name).unwrap().unwrap();
+    let id = found.manifest.config().digest().digest();
+    assert_eq!(inspected["Id"], id);
+}
+
+/// An OCI layout takes Docker's media types, which others do not read there.
+#[test]
+fn a_layout_gets_the_media_types_that_are_asked_for() {
+    let (here, manifest) = with_image();
+    let place = |name: &str| format!("oci:{}:1", here.place().join(name).display());
+    let docker = format!("dir:{}", here.place().join("docker").display());
+    here.run(&["export", "crew/opal:1", &docker, "--format", "docker"]);
+    let mut copy = here.command(&["copy", &docker, &place("as-it-is")]);
+    let (code, _, err) = said(&mut copy);
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        err.contains("Docker's media types") && err.contains("--format oci"),
+        "{err}"
+    );
+    let (code, _, err) =
+        said(&mut here.command(&["copy", &docker, &place("oci"), "--format", "oci", "--json"]));
+    assert_eq!((code, err.contains("warning")), (0, false), "{err}");
+    let found = skopeo::inspect(&place("oci"));
+    assert_eq!(found["Digest"], manifest.digest().to_string());
 }
 
 #[test]

@@ -153,6 +153,13 @@ fn bearer(asked: &Asked) -> Reply {
     )
 }
 
+/// To another place of the same registry, once.
+fn sent_on(asked: &Asked, status: u16) -> Option<Reply> {
+    let target = format!("{}?again", asked.target);
+    (asked.complete && !asked.target.contains("again"))
+        .then(|| Reply::new(status).header("Location", target))
+}
+
 /// A registry that wants tokens of its own token server, which answers `token`.
 fn tokens(token: fn(&Asked, &mut Held) -> Option<Reply>) -> Vec<Fault> {
     let wants = |asked: &Asked, _: &mut Held| {
@@ -260,7 +267,7 @@ fn pulls() -> Vec<Row> {
             on("GET", blobs, ALWAYS, |_, _| {
                 Some(Reply::new(503).header("Retry-After", soon(86_400)))
             }),
-            Badly(&["asks to wait", "23h"]),
+            Badly(&["asks to wait", "waits 10m at most"]),
         ),
         row(
             "a 408",
@@ -751,6 +758,7 @@ fn pulls() -> Vec<Row> {
 
 fn pushes() -> Vec<Row> {
     let uploads = "/blobs/uploads/";
+    let manifests = "/manifests/";
     let blobs = "/blobs/sha256:";
     vec![
         row(
@@ -784,6 +792,32 @@ fn pushes() -> Vec<Row> {
                 held.forgetful = true;
                 let length: usize = asked.header("content-length")?.parse().ok()?;
                 (length > 300_000).then(|| Reply::hang_up_after(300_000))
+            }),
+            Well,
+        ),
+        row(
+            "a proxy that cuts each connection at 300 kB, and all of an upload is lost",
+            Push,
+            on("*", uploads, ALWAYS, |asked, held| {
+                held.forgetful = true;
+                let length: usize = asked.header("content-length")?.parse().ok()?;
+                if asked.taken + length <= 300_000 {
+                    return None;
+                }
+                if asked.cut {
+                    held.uploads.clear();
+                }
+                Some(Reply::hang_up_after(300_000 - asked.taken))
+            }),
+            Well,
+        ),
+        row(
+            "a proxy that cuts each request at 10 kB",
+            Push,
+            on("*", uploads, ALWAYS, |asked, held| {
+                held.forgetful = true;
+                let length: usize = asked.header("content-length")?.parse().ok()?;
+                (length > 10_000).then(|| Reply::hang_up_after(10_000))
             }),
             Badly(&["ended after"]),
         ),
@@ -1050,6 +1084,24 @@ fn pushes() -> Vec<Row> {
             Push,
             on("POST", uploads, 2, |_, _| Some(Reply::new(500))),
             Well,
+        ),
+        row(
+            "a 307 to the begin of an upload, and a 308 to the manifest",
+            Push,
+            {
+                let mut faults = on("POST", uploads, ALWAYS, |asked, _| sent_on(asked, 307));
+                faults.extend(on("PUT", manifests, ALWAYS, |asked, _| sent_on(asked, 308)));
+                faults
+            },
+            Well,
+        ),
+        row(
+            "a 307 of the manifest to another host",
+            Push,
+            on("PUT", manifests, ALWAYS, |_, _| {
+                Some(Reply::new(307).header("Location", "http://127.0.0.2:1/"))
+            }),
+            Badly(&["to another host"]),
         ),
         row(
             "an upload without a place",

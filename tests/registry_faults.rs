@@ -199,7 +199,10 @@ fn an_identity_token_is_exchanged() {
     options.auth_files.push(path);
     let client = Client::new(options).unwrap();
     assert_eq!(
-        client.resolve(&name(&registry)).unwrap().descriptor,
+        client
+            .resolve(&name(&registry), &Silent)
+            .unwrap()
+            .descriptor,
         good.descriptor()
     );
 }
@@ -248,7 +251,7 @@ fn a_wrong_login_is_said_without_the_password() {
             .body(r#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}"#)
     });
     let (_dir, client) = client_with_login(registry.address());
-    let error = client.resolve(&name(&registry)).unwrap_err();
+    let error = client.resolve(&name(&registry), &Silent).unwrap_err();
     let text = format!("{error} {}", error.hint().unwrap());
     assert!(
         text.contains("captain") && text.contains("authentication required"),
@@ -257,7 +260,7 @@ fn a_wrong_login_is_said_without_the_password() {
     nothing_secret(&format!("{text} {error:?}"));
     let anonymous = Client::new(options())
         .unwrap()
-        .resolve(&name(&registry))
+        .resolve(&name(&registry), &Silent)
         .unwrap_err();
     assert!(
         anonymous.to_string().contains("without a login"),
@@ -281,7 +284,7 @@ fn a_token_server_that_refuses_is_no_endless_loop() {
             format!(r#"Bearer realm="http://{host}/token""#),
         )
     });
-    let error = client().resolve(&name(&registry)).unwrap_err();
+    let error = client().resolve(&name(&registry), &Silent).unwrap_err();
     assert!(matches!(error, RegistryError::Unauthorized(_)), "{error}");
     nothing_secret(&format!("{error} {error:?}"));
     assert!(registry.asked().len() < 12, "{:#?}", registry.lines());
@@ -327,7 +330,7 @@ fn a_registry_that_stays_broken_is_given_up() {
         "/v2/" => Reply::new(200),
         _ => Reply::new(503).body("<html>no</html>"),
     });
-    let error = client().resolve(&name(&registry)).unwrap_err();
+    let error = client().resolve(&name(&registry), &Silent).unwrap_err();
     assert!(error.to_string().contains("answered 503"), "{error}");
     assert!(registry.asked().len() <= 6, "{:?}", registry.lines());
 }
@@ -521,7 +524,7 @@ fn huge_and_ambiguous_manifests_are_refused() {
             .length(300 << 20)
             .body(bytes(1 << 16)),
     });
-    let error = client().resolve(&name(&huge)).unwrap_err();
+    let error = client().resolve(&name(&huge), &Silent).unwrap_err();
     assert!(matches!(error, RegistryError::TooLarge { .. }), "{error}");
 
     // Without a length told, it ends at the limit.
@@ -531,7 +534,7 @@ fn huge_and_ambiguous_manifests_are_refused() {
             .header("content-type", "application/vnd.oci.image.index.v1+json")
             .body(r#"{"schemaVersion":2,"manifests":[],"layers":[]}"#),
     });
-    let error = client().resolve(&name(&lists)).unwrap_err();
+    let error = client().resolve(&name(&lists), &Silent).unwrap_err();
     assert!(
         error.to_string().contains("as an image and as an index"),
         "{error}"
@@ -569,7 +572,7 @@ fn indexes_of_indexes_end() {
             .header("content-type", "application/vnd.oci.image.index.v1+json")
             .body(found.clone())
     });
-    let error = client().resolve(&name(&registry)).unwrap_err();
+    let error = client().resolve(&name(&registry), &Silent).unwrap_err();
     assert!(error.to_string().contains("index of indexes"), "{error}");
 }
 

@@ -40,6 +40,53 @@ fn a_command_runs_as_the_user_without_any_power() {
     }
 }
 
+/// Kernels before 5.6 do not have it, and filters around containers of old engines refuse it.
+#[test]
+fn a_sandbox_starts_where_openat2_is_refused() {
+    // As root, before the change of user: a filter of another user's would forbid newuidmap.
+    const BEHIND_A_FILTER: &str = r#"
+import ctypes, os, struct, sys
+OPENAT2 = 437
+code = struct.pack('HBBI' * 4,
+                   0x20, 0, 0, 0,                 # the number of the call
+                   0x15, 0, 1, OPENAT2,
+                   0x06, 0, 0, 0x00050000 | 38,   # ENOSYS
+                   0x06, 0, 0, 0x7fff0000)
+code = ctypes.create_string_buffer(code)
+program = ctypes.create_string_buffer(struct.pack('HP', 4, ctypes.addressof(code)))
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.prctl(22, 2, program) != 0:
+    sys.exit(os.strerror(ctypes.get_errno()))
+if libc.syscall(OPENAT2, -100, b'/', program, 24) != -1 or ctypes.get_errno() != 38:
+    sys.exit('openat2 is not refused')
+os.execvp(sys.argv[1], sys.argv[1:])
+"#;
+    let behind = |command: &Command| {
+        let mut filtered = Command::new("python3");
+        filtered.args(["-I", "-c", BEHIND_A_FILTER]);
+        filtered.arg(command.get_program()).args(command.get_args());
+        filtered.stdin(Stdio::null());
+        filtered
+    };
+    for who in Who::all() {
+        let mut fixture = Fixture::new(who, "cat /var/in && cat /missing/place/in; echo done");
+        let data = fixture.place.path().join("data");
+        fs::write(&data, "mounted\n").unwrap();
+        // One place behind a link that leads to the root, and one that is not there.
+        fs::create_dir_all(fixture.base("srv")).unwrap();
+        symlink("/srv", fixture.base("var")).unwrap();
+        for target in ["/var/in", "/missing/place/in"] {
+            fixture.spec.mounts.push(Mount::Bind {
+                source: data.clone(),
+                target: target.into(),
+                read_only: true,
+            });
+        }
+        let ran = Ran::from(behind(&fixture.command(&[])).output().unwrap());
+        assert_eq!(ran.out, "mounted\nmounted\ndone\n", "{who:?} {ran:?}");
+    }
+}
+
 #[test]
 fn a_user_gets_one_id_where_there_are_no_others() {
     for who in Who::all().into_iter().filter(|who| *who == Who::Subuid) {

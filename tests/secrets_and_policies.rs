@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 
 use crate::support::git_server::GitServer;
 use crate::support::made::{Layer, on_top};
-use crate::support::package_index::{PackageIndex, Wheel};
+use crate::support::package_index::{PackageIndex, WSGI, Wheel};
 use crate::support::process::{self, says, words};
 use crate::support::users::User;
 use crate::support::warpdrive::{PYTHON_311_RUN, Warpdrive, copy_of, example, layers};
@@ -503,6 +503,119 @@ fn what_one_application_was_offered_is_not_given_to_another() {
     assert!(built, "{said}");
     let (built, said) = list(only.url());
     assert!(!built && !said.contains("Dependencies unchanged"), "{said}");
+}
+
+/// What code of the application makes of a secret, or of the index that it is shown, is for no other application.
+#[test]
+fn what_code_made_of_a_secret_or_an_index_is_not_given_to_another() {
+    let (ours, theirs) = (PackageIndex::start(), PackageIndex::start());
+    for index in [&ours, &theirs] {
+        index.add(&Wheel::new("gunicorn", "27.0.1"));
+    }
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let file = warpdrive.place().join("conf");
+    let told = format!("id=conf,src={}", file.display());
+    let sources = tempfile::tempdir().unwrap();
+    let build = |image: &str, index: &PackageIndex, secret: Option<&str>, forgotten: &str| {
+        let place = sources.path().join(image);
+        let (name, text) =
+            hook("echo $UV_INDEX_URL > made.txt; wc -c < /run/secrets/conf >> made.txt || true");
+        let path = place.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(place.join("wsgi.py"), WSGI).unwrap();
+        fs::write(place.join("requirements.txt"), "").unwrap();
+        let mut arguments = warpdrive.image_arguments(image);
+        if let Some(secret) = secret {
+            fs::write(&file, secret).unwrap();
+            arguments.extend(["--secret", &told]);
+        }
+        let index = format!("UV_INDEX_URL={}", index.url());
+        let forgotten = format!("TEST_FORGOTTEN_INPUT={forgotten}");
+        let env = [index.as_str(), &forgotten, "SOURCE_DATE_EPOCH=1700000000"];
+        let output = process::output(&mut warpdrive.command_in(&place, &env, &arguments));
+        assert!(output.status.success(), "{}", words(&output));
+        warpdrive.run(&["run", "--rm", image, "--", "cat", "made.txt"])
+    };
+    build("first", &ours, None, "");
+    assert_eq!(
+        build("second", &theirs, None, ""),
+        format!("{}\n", theirs.url())
+    );
+    let (short, long) = ("a-secret-of-20-bytes", "another-secret-which-is-longer");
+    let of = |index: &PackageIndex, length: usize| format!("{}\n{length}\n", index.url());
+    assert_eq!(build("third", &ours, Some(short), ""), of(&ours, 20));
+    assert_eq!(build("fourth", &ours, Some(long), ""), of(&ours, 30));
+    // The same application has what it has made, whatever the secret is today.
+    assert_eq!(build("fourth", &ours, Some(short), ""), of(&ours, 30));
+
+    // Without the defence.
+    let index = "the variable UV_INDEX_URL";
+    build("fifth", &ours, None, index);
+    assert_eq!(
+        build("sixth", &theirs, None, index),
+        format!("{}\n", ours.url())
+    );
+    let application = "the application that has";
+    build("seventh", &ours, Some(short), application);
+    assert_eq!(
+        build("eighth", &ours, Some(long), application),
+        of(&ours, 20)
+    );
+}
+
+/// The project says where the index of a name is, and the caller where its login may go.
+#[test]
+fn a_login_by_name_goes_where_the_caller_says() {
+    const LOGIN: &str = "me:ind3x-passw0rd";
+    let public = PackageIndex::start();
+    public.add(&Wheel::new("gunicorn", "27.0.1"));
+    // It knows the login, and so says whether it was sent.
+    let corp = PackageIndex::private(LOGIN);
+    corp.add(&Wheel::new("theirs", "1.0"));
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let place = public.app(&[]);
+    fs::remove_file(place.path().join("requirements.txt")).unwrap();
+    let text = format!(
+        "[project]\nname = 'a'\nversion = '1'\ndependencies = ['gunicorn', 'theirs']\n\
+         [tool.uv]\npackage = false\n\
+         [tool.uv.sources]\ntheirs = {{ index = 'corp' }}\n\
+         [[tool.uv.index]]\nname = 'corp'\nurl = '{}'\nexplicit = true\n",
+        corp.url()
+    );
+    fs::write(place.path().join("pyproject.toml"), text).unwrap();
+    let usual = format!("UV_INDEX_URL={}", public.url());
+    let login = [
+        usual.as_str(),
+        "UV_INDEX_CORP_USERNAME=me",
+        "UV_INDEX_CORP_PASSWORD=ind3x-passw0rd",
+    ];
+    let origin = corp.url().replace("/simple", "");
+    let build = |more: &str| {
+        let mut variables = login.to_vec();
+        variables.extend((!more.is_empty()).then_some(more));
+        let output = run(&warpdrive, place.path(), &variables, &["--no-cache"]);
+        (output.status.success(), words(&output))
+    };
+    for elsewhere in [
+        "WARPDRIVE_INDEX_LOGINS=corp=pypi.corp.example",
+        "WARPDRIVE_INDEX_LOGINS=other=pypi.corp.example",
+        "UV_INDEX=corp=https://pypi.corp.example/simple",
+    ] {
+        let (built, said) = build(elsewhere);
+        let refused = format!("the login of the index corp is not sent to {origin}");
+        assert!(!built && said.contains(&refused), "{elsewhere}: {said}");
+        assert!(!said.contains("ind3x-passw0rd"), "{said}");
+    }
+    let goes = format!("The login of the index corp goes to {origin}");
+    for here in [
+        String::new(),
+        format!("WARPDRIVE_INDEX_LOGINS=corp={origin}"),
+    ] {
+        let (built, said) = build(&here);
+        assert!(built && said.contains(&goes), "{here}: {said}");
+    }
 }
 
 /// A source distribution of an index with a login is built by code that has none: it was fetched before, with

@@ -2,11 +2,16 @@
 //! afterwards is [`super::run`]'s matter.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::advice::{Advice, Explain};
 
@@ -124,6 +129,53 @@ pub fn run(
     Ok(status_of(status))
 }
 
+/// What a program says through a pipe until it has ended. One that it has left behind may hold the pipe
+/// open, and is not waited for.
+pub struct UntilEnd<P> {
+    pipe: P,
+    /// `None` where the kernel has none: then the end of the pipe counts.
+    program: Option<OwnedFd>,
+    /// What is read of the pipe after the program's end: more than it holds is somebody else's.
+    left: usize,
+}
+
+impl<P: Read + AsFd> UntilEnd<P> {
+    pub fn of(child: &Child, pipe: P) -> Self {
+        const MOST_IN_A_PIPE: usize = 1 << 20;
+        Self {
+            pipe,
+            program: pidfd_open(Pid::from_child(child), PidfdFlags::empty()).ok(),
+            left: MOST_IN_A_PIPE,
+        }
+    }
+}
+
+impl<P: Read + AsFd> Read for UntilEnd<P> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let Some(program) = &self.program else {
+            return self.pipe.read(into);
+        };
+        let mut waited = [
+            PollFd::new(program, PollFlags::IN),
+            PollFd::new(&self.pipe, PollFlags::IN),
+        ];
+        while let Err(error) = poll(&mut waited, None) {
+            if error != Errno::INTR {
+                return Err(error.into());
+            }
+        }
+        let [ended, said] = waited.map(|fd| !fd.revents().is_empty());
+        if !said || self.left == 0 {
+            return Ok(0);
+        }
+        let count = self.pipe.read(into)?;
+        if ended {
+            self.left = self.left.saturating_sub(count);
+        }
+        Ok(count)
+    }
+}
+
 /// What a program that was listened to has said.
 #[derive(Debug)]
 pub struct Heard {
@@ -163,7 +215,7 @@ pub fn listen(
         .map_err(|source| ProcessError::from_spawn(name, source))?;
     let mut errors = String::new();
     if let Some(stderr) = child.stderr.take() {
-        let mut reader = BufReader::new(stderr);
+        let mut reader = BufReader::new(UntilEnd::of(&child, stderr));
         let mut line = Vec::new();
         while reader
             .read_until(b'\n', &mut line)

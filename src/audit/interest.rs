@@ -106,7 +106,7 @@ const UPPER_DIRECTORIES: [&str; 5] = ["", "etc", "usr", "usr/local", "usr/local/
 
 /// What a path is to the rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum PathKind {
     /// Says who may be root.
     Account,
     /// A program or library that others than the app run, or a directory of such.
@@ -195,21 +195,21 @@ impl Interest {
         Some(last.is_some_and(|last| last < own))
     }
 
-    pub(super) fn place(&self, path: &[u8]) -> Place {
+    pub(super) fn place(&self, path: &[u8]) -> PathKind {
         let is = |list: &[&str]| list.iter().any(|known| known.as_bytes() == path);
         let beneath = |list: &[&str]| list.iter().any(|known| is_beneath(path, known.as_bytes()));
         if is(&ACCOUNT_FILES) || beneath(&ACCOUNT_DIRECTORIES) {
-            Place::Account
+            PathKind::Account
         } else if self.app_roots.iter().any(|root| is_beneath(path, root)) {
-            Place::App
+            PathKind::App
         } else if is(&UPPER_DIRECTORIES)
             || beneath(&SYSTEM_TREES)
             || is_beneath(path, LOCAL_LIBRARY.as_bytes())
             || self.search_path.iter().any(|entry| is_beneath(path, entry))
         {
-            Place::System
+            PathKind::System
         } else {
-            Place::Elsewhere
+            PathKind::Elsewhere
         }
     }
 
@@ -217,7 +217,7 @@ impl Interest {
     pub(super) fn keeps(&self, path: &[u8], member: &Member) -> bool {
         let writable = member.mode & 0o022 != 0;
         let place = self.place(path);
-        if place == Place::Account {
+        if place == PathKind::Account {
             return true;
         }
         match &member.kind {
@@ -227,8 +227,8 @@ impl Interest {
                 let foreign = member.uid != 0 && Some(member.uid) == self.runtime_uid;
                 (!directory && (member.mode & 0o6000 != 0 || dpkg::is_verified(path)))
                     || (directory && member.mode & 0o1002 == 0o002)
-                    || (place == Place::System && (writable || foreign))
-                    || (place == Place::App
+                    || (place == PathKind::System && (writable || foreign))
+                    || (place == PathKind::App
                         && Use::of(directory, member.mode, member.gid) != Use::Full)
             }
             // In the place of a directory that everything relies on, and those that lead to libraries.
@@ -239,7 +239,7 @@ impl Interest {
                 known::is_library(path)
                     || known::is_conversion_list(path)
                     || path == LOCAL_LIBRARY.as_bytes()
-                    || (place == Place::System && !deep && !local)
+                    || (place == PathKind::System && !deep && !local)
             }
             MemberKind::Fifo => false,
         }
@@ -335,15 +335,15 @@ mod tests {
         let interest = interest("/opt/app-root", "/opt/app-root/src");
         assert_eq!(interest.app_roots.len(), 1);
         for (path, place) in [
-            ("etc/passwd", Place::Account),
-            ("etc/sudoers.d/app", Place::Account),
-            ("etc/hostname", Place::Elsewhere),
-            ("opt/app-root/bin/python", Place::App),
-            ("opt/tools/bin/x", Place::System),
-            ("usr/lib/x/y", Place::System),
-            ("usr", Place::System),
-            ("", Place::System),
-            ("usr/share/x", Place::Elsewhere),
+            ("etc/passwd", PathKind::Account),
+            ("etc/sudoers.d/app", PathKind::Account),
+            ("etc/hostname", PathKind::Elsewhere),
+            ("opt/app-root/bin/python", PathKind::App),
+            ("opt/tools/bin/x", PathKind::System),
+            ("usr/lib/x/y", PathKind::System),
+            ("usr", PathKind::System),
+            ("", PathKind::System),
+            ("usr/share/x", PathKind::Elsewhere),
         ] {
             assert_eq!(interest.place(path.as_bytes()), place, "{path}");
         }
@@ -352,10 +352,13 @@ mod tests {
     #[test]
     fn the_root_of_an_s2i_app() {
         let place = |home: &str, path: &str| interest(home, "").place(path.as_bytes());
-        assert_eq!(place("/opt/app-root/src", "opt/app-root/bin/x"), Place::App);
+        assert_eq!(
+            place("/opt/app-root/src", "opt/app-root/bin/x"),
+            PathKind::App
+        );
         // `/usr/src` is not a root of an app's.
-        assert_eq!(place("/usr/src", "usr/bin/x"), Place::System);
-        assert_eq!(place("/opt/src", "opt/tools/bin/x"), Place::System);
+        assert_eq!(place("/usr/src", "usr/bin/x"), PathKind::System);
+        assert_eq!(place("/opt/src", "opt/tools/bin/x"), PathKind::System);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::layer::{
 };
 
 use super::facts::{Content, Item, ItemKind, LayerFacts, PathHasher, Secret, Trace};
-use super::interest::{Interest, Place};
+use super::interest::{Interest, PathKind};
 use super::paths::{self, split};
 use super::secrets::{self, Scanner, SecretKind};
 use super::{acl, capability, dpkg, elf};
@@ -215,7 +215,7 @@ impl Scan<'_> {
 
     /// Kept for nothing but being an app's file that cannot be used.
     fn is_app_file_only(&self, path: &[u8], item: &Item) -> bool {
-        self.interest.place(path) == Place::App
+        self.interest.place(path) == PathKind::App
             && item.capability.is_none()
             && !matches!(item.kind, ItemKind::Device { .. })
             && !item.is_setuid()

@@ -46,11 +46,11 @@ impl StoredLayer {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Record {
+struct BuilderLayerRecord {
     layer: StoredLayer,
 }
 
-impl store::Record for Record {
+impl store::Record for BuilderLayerRecord {
     const KIND: &'static str = "builder-layer";
 
     fn needs(&self) -> Needs {
@@ -68,12 +68,12 @@ pub fn make(
     reference: &str,
 ) -> Result<(StoredLayer, bool), BuilderError> {
     let key = key(base, python);
-    if let Some(record) = store.cached::<Record>(&key)? {
+    if let Some(record) = store.cached::<BuilderLayerRecord>(&key)? {
         return Ok((record.layer, true));
     }
     let passwd = accounts(store, base, reference)?;
     let layer = made_of(store, python, passwd.as_deref())?;
-    let record = Record { layer };
+    let record = BuilderLayerRecord { layer };
     store.remember(&key, &record)?;
     Ok((record.layer, false))
 }

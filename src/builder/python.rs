@@ -41,11 +41,11 @@ impl Python {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Record {
+struct PythonRecord {
     python: Python,
 }
 
-impl store::Record for Record {
+impl store::Record for PythonRecord {
     const KIND: &'static str = "python";
 
     fn needs(&self) -> Needs {
@@ -113,14 +113,14 @@ fn check(python: &Python) -> Result<(), String> {
 
 /// What is known of the image's Python, if it was asked before.
 pub fn known(store: &Store, image: &Image) -> Result<Option<Python>, BuilderError> {
-    let record = store.cached::<Record>(image.manifest.config().digest().digest())?;
+    let record = store.cached::<PythonRecord>(image.manifest.config().digest().digest())?;
     Ok(record.map(|record| record.python))
 }
 
 /// Asks the image's `python3`; the answer is kept with the image's configuration digest.
 pub fn find(store: &Store, image: &Image, reference: &str) -> Result<Python, BuilderError> {
     let key = image.manifest.config().digest().digest().to_owned();
-    if let Some(record) = store.cached::<Record>(&key)? {
+    if let Some(record) = store.cached::<PythonRecord>(&key)? {
         return Ok(record.python);
     }
     let mode = IdMode::current();
@@ -184,7 +184,7 @@ pub fn find(store: &Store, image: &Image, reference: &str) -> Result<Python, Bui
     if let Err(problem) = check(&python) {
         return Err(no_python(problem));
     }
-    let record = Record {
+    let record = PythonRecord {
         python: python.clone(),
     };
     store.remember(&key, &record)?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::registry::ClientOptions;
+use crate::registry::{ClientOptions, Retry};
 
 /// How a registry is reached and logged in to.
 #[derive(Debug, clap::Args)]
@@ -46,9 +46,16 @@ impl AccessArgs {
 
 impl RegistryArgs {
     pub(super) fn options(&self) -> ClientOptions {
+        let options = self.access.options();
+        // What the user allows, a registry may ask for.
+        let retry = Retry {
+            limit: options.retry.limit.max(self.timeout.unwrap_or_default()),
+            ..options.retry
+        };
         ClientOptions {
             limit: self.timeout,
-            ..self.access.options()
+            retry,
+            ..options
         }
     }
 }

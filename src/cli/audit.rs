@@ -72,7 +72,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
         .into_iter()
         .flatten();
     let places = if names.any(|name| transport(name).is_none()) {
-        Some(Places {
+        Some(Sources {
             store: context.open_store()?,
             client: Client::new(args.registry.options())?,
         })
@@ -119,12 +119,12 @@ pub(super) fn is_strict(given: &Path) -> bool {
 }
 
 /// Where images with plain names are.
-struct Places {
+struct Sources {
     store: Store,
     client: Client,
 }
 
-fn open<'p>(name: &str, places: Option<&'p Places>) -> Result<Image<'p>, CommandError> {
+fn open<'p>(name: &str, places: Option<&'p Sources>) -> Result<Image<'p>, CommandError> {
     match (transport(name), places) {
         (Some((opener, rest)), _) => Ok(outside(opener, rest)?),
         (None, Some(places)) => of_store(name, places),
@@ -161,8 +161,8 @@ fn outside(open: Open, rest: &str) -> Result<Image<'static>, audit::AuditError> 
 }
 
 /// An image of the store; or of a registry, whose layers are read as they come and kept nowhere.
-fn of_store<'p>(name: &str, places: &'p Places) -> Result<Image<'p>, CommandError> {
-    let Places { store, client } = places;
+fn of_store<'p>(name: &str, places: &'p Sources) -> Result<Image<'p>, CommandError> {
+    let Sources { store, client } = places;
     let remote = name.strip_prefix("docker://");
     let reference: Option<Reference> = remote.unwrap_or(name).parse().ok();
     let found = match remote {
@@ -172,7 +172,11 @@ fn of_store<'p>(name: &str, places: &'p Places) -> Result<Image<'p>, CommandErro
     let image = match (found, reference) {
         (Some(image), _) => image,
         (None, Some(reference)) if remote.is_some() || reference.has_host() => {
-            return Ok(pipeline::remote_image(client, &reference)?);
+            return Ok(pipeline::remote_image(
+                client,
+                &reference,
+                &crate::registry::Silent,
+            )?);
         }
         // With the words that all commands have for it.
         (None, _) => find(store, name)?,

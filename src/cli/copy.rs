@@ -2,10 +2,11 @@
 
 use serde_json::json;
 
-use crate::oci::Reference;
+use crate::oci::{Descriptor, Reference, docker};
 use crate::pipeline::Transfers;
 use crate::registry::{Client, ClientOptions, CopyOptions, Platforms};
-use crate::transport::{self, Destination, Place, Source};
+use crate::store::Store;
+use crate::transport::{self, Destination, Format, Place, Shape, Source, TransportError};
 
 use super::access::RegistryArgs;
 use super::context::Context;
@@ -25,6 +26,7 @@ Examples:
   warpdrive copy docker://r.example.com/team/opal:1 docker://r.example.com/prod/opal:1 --referrers
   warpdrive copy docker-archive:opal.tar docker://registry.example.com/team/opal:1.2
   warpdrive copy docker://registry.example.com/team/opal:1.2 oci:layout:1.2
+  warpdrive copy docker://registry.example.com/team/opal:1.2 oci:layout:1.2 --format oci
   warpdrive copy docker://r.example.com/opal:1 oci:layout:1 --platform linux/amd64,linux/arm64
   warpdrive copy docker://registry.example.com/team/opal:1.2 dir:opal --all
 ")]
@@ -44,6 +46,9 @@ pub(super) struct Args {
     /// What refers to the image as well: signatures, attestations (from registry to registry)
     #[arg(long)]
     referrers: bool,
+    /// Media types of the manifest: oci or docker; another digest, then [default: as it is]
+    #[arg(long, value_name = "FORMAT", conflicts_with = "referrers")]
+    format: Option<Format>,
     #[command(flatten)]
     registry: RegistryArgs,
     /// One JSON object on stdout
@@ -67,7 +72,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
         },
         ..args.registry.options()
     };
-    if let (Place::Registry(from), Place::Registry(to)) = (&source, &destination) {
+    if let (Place::Registry(from), Place::Registry(to), None) = (&source, &destination, args.format)
+    {
         return between(args, context, (from, to), &platforms, options);
     }
     if args.referrers {
@@ -82,17 +88,48 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let listener = Transfers::new(&console);
     let imported = transport::import_of(&store, &source, &platforms, &listener)?;
     let name = imported.name.unwrap_or_default();
-    transport::export(&store, &imported.descriptor, &name, &destination, &listener)?;
+    let image = formatted(&store, imported.descriptor, args.format, &listener)?;
+    transport::export(&store, &image, &name, &destination, &listener)?;
+    warn_of_format(&image, &destination, context);
     if args.json {
         context.printer.json(&json!({
             "source": source.to_string(),
             "destination": destination.to_string(),
-            "digest": imported.descriptor.digest().to_string(),
+            "digest": image.digest().to_string(),
         }));
     } else if !destination.is_stdout() {
         context.printer.result(destination.to_string());
     }
     Ok(0)
+}
+
+/// The image with the media types that were asked for.
+pub(super) fn formatted(
+    store: &Store,
+    image: Descriptor,
+    format: Option<Format>,
+    listener: &Transfers<'_>,
+) -> Result<Descriptor, TransportError> {
+    if format.is_none() {
+        return Ok(image);
+    }
+    let shape = Shape {
+        format,
+        ..Shape::default()
+    };
+    transport::shaped(store, &image, shape, listener)
+}
+
+/// Says who does not read what was written.
+pub(super) fn warn_of_format(image: &Descriptor, to: &Destination, context: &Context) {
+    let is_layout = matches!(to, Place::Oci { .. } | Place::OciArchive { .. });
+    let kind = image.media_type().to_string();
+    if is_layout && (kind == docker::MANIFEST || kind == docker::MANIFEST_LIST) {
+        context.printer.warning(format!(
+            "{to}: the image has Docker's media types, with which skopeo finds no tag in an OCI layout, and umoci \
+             no image; `--format oci` changes them, and the digest"
+        ));
+    }
 }
 
 fn between(

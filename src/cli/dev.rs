@@ -347,11 +347,17 @@ impl Session<'_> {
                     read_only: true,
                 });
             }
+            let in_image = Path::new(APP_ROOT).join("src");
             volumes.push(Volume {
                 source: VolumeSource::Path(self.source.clone()),
-                target: Path::new(APP_ROOT).join("src"),
+                target: in_image.clone(),
                 read_only: false,
             });
+            volumes.extend(dev::read_only(&self.source).into_iter().map(|path| Volume {
+                source: VolumeSource::Path(self.source.join(&path)),
+                target: in_image.join(path),
+                read_only: true,
+            }));
             user = dev::user_for(&self.source, IdMode::current());
         }
         variables.extend(self.args.env.iter().cloned());

@@ -4,9 +4,10 @@ use clap_complete::engine::ArgValueCandidates;
 use serde_json::json;
 
 use crate::pipeline::Transfers;
-use crate::transport::{self, Destination};
+use crate::transport::{self, Destination, Format};
 
 use super::context::Context;
+use super::copy::{formatted, warn_of_format};
 use super::error::CommandError;
 use super::images::resolve;
 use super::progress::Console;
@@ -29,6 +30,9 @@ pub(super) struct Args {
     /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], dir:DIR, docker-daemon:REF,
     /// containers-storage:REF or `docker://REF`
     dest: String,
+    /// Media types of the manifest: oci or docker; another digest, then [default: as it is]
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
     /// One JSON object on stdout
     #[arg(long)]
     pub(super) json: bool,
@@ -44,13 +48,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let store = context.open_store()?;
     let image = resolve(&store, &args.name)?;
     let console = Console::new(&context.printer);
-    transport::export(
-        &store,
-        &image,
-        &args.name,
-        &destination,
-        &Transfers::new(&console),
-    )?;
+    let listener = Transfers::new(&console);
+    let image = formatted(&store, image, args.format, &listener)?;
+    transport::export(&store, &image, &args.name, &destination, &listener)?;
+    warn_of_format(&image, &destination, context);
     if args.json {
         context.printer.json(&json!({
             "name": args.name,

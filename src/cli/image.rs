@@ -13,8 +13,8 @@ use crate::app::settings::{KEYS, command_line};
 use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::pipeline::{
-    self, AuditGate, Explanation, FenceWish, Handover, LayerReport, NPM_REGISTRY, PASSED_ON, Place,
-    Report, Request, SandboxReport, Secret, is_index_login,
+    self, AuditGate, Explanation, FenceWish, Handover, INDEX_LOGINS, LayerReport, NPM_REGISTRY,
+    PASSED_ON, Place, Report, Request, SandboxReport, Secret, is_index_login,
 };
 use crate::transport::Destination;
 
@@ -508,6 +508,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
         pull: args.pull.into(),
         pinned: None,
         budget,
+        unsearched: crate::pipeline::Unsearched::default(),
         limits,
         source_date_epoch: source_date_epoch()?,
         host_env: host_env(),
@@ -591,6 +592,7 @@ pub(super) fn host_env() -> BTreeMap<String, String> {
             "SSL_CERT_FILE",
             "WARPDRIVE_BUILDER_IMAGE",
             "WARPDRIVE_DEBIAN_MIRROR",
+            INDEX_LOGINS,
         ])
         .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
         .chain(logins)

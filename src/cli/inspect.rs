@@ -87,7 +87,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let printer = &context.printer;
     if let Some(name) = args.name.strip_prefix("docker://") {
         check_store_only(args, &format!("`warpdrive pull {name}` fetches it"))?;
-        let (image, names) = remote(name, args)?;
+        let (image, names) = remote(name, args, context)?;
         show(args, &names, &image, None, context)?;
         return Ok(0);
     }
@@ -254,13 +254,19 @@ impl From<InspectionError> for CommandError {
 }
 
 /// An image of a registry, of which nothing is stored and no layer fetched.
-fn remote(name: &str, args: &Args) -> Result<(Image, Vec<String>), CommandError> {
+fn remote(
+    name: &str,
+    args: &Args,
+    context: &Context,
+) -> Result<(Image, Vec<String>), CommandError> {
+    let console = Console::new(&context.printer);
+    let listener = Transfers::new(&console);
     let reference: Reference = name.parse()?;
     let client = Client::new(ClientOptions {
         platform: args.platform.clone(),
         ..args.registry.options()
     })?;
-    let resolved = client.resolve(&reference)?;
+    let resolved = client.resolve(&reference, &listener)?;
     let claimed = resolved.descriptor.media_type().to_string();
     let (_, document) = registry::Document::parse(&resolved.bytes, Some(&claimed), name)?;
     let registry::Document::Manifest(manifest) = document else {
@@ -270,7 +276,7 @@ fn remote(name: &str, args: &Args) -> Result<(Image, Vec<String>), CommandError>
             format!("{name} is an index of indexes"),
         ));
     };
-    let config_bytes = client.config(&reference, &manifest)?;
+    let config_bytes = client.config(&reference, &manifest, &listener)?;
     let config = ImageConfig::from_bytes(&config_bytes, "the configuration")?;
     let image = Image {
         descriptor: resolved.descriptor,

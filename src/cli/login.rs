@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::json;
 
+use crate::pipeline::Transfers;
 use crate::registry::{AuthStore, Client};
 
 use super::access::RegistryArgs;
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
+use super::progress::Console;
 
 /// A password is not longer.
 const MAX_PASSWORD: u64 = 64 * 1024;
@@ -130,7 +132,9 @@ pub(super) fn login(args: &LoginArgs, context: &Context) -> Result<u8, CommandEr
     // A file that is made here need not be there yet.
     let mut options = args.access.options();
     options.auth_files.clear();
-    let known = Client::new(options)?.verify_login(registry, &user, &password)?;
+    let console = Console::new(&context.printer);
+    let listener = Transfers::new(&console);
+    let known = Client::new(options)?.verify_login(registry, &user, &password, &listener)?;
     if !known {
         context.printer.warning(format!(
             "{registry} asks for no login, so it is not known whether this one is right"

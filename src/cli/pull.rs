@@ -61,9 +61,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
             "media_type": descriptor.media_type(),
         }));
     } else {
-        context
-            .printer
-            .result(format!("{reference}@{}", descriptor.digest()));
+        let given = reference.as_given();
+        context.printer.result(match reference.digest() {
+            Some(_) => given.to_owned(),
+            None => format!("{given}@{}", descriptor.digest()),
+        });
     }
     Ok(0)
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::oci::Reference;
+use crate::pipeline::Transfers;
 use crate::progress::shown;
 use crate::registry::Client;
 
@@ -10,6 +11,7 @@ use super::access::RegistryArgs;
 use super::context::Context;
 use super::error::CommandError;
 use super::printer::{human_size, table};
+use super::progress::Console;
 
 /// List what refers to an image of a registry: signatures, attestations, lists of parts
 #[derive(Debug, clap::Args)]
@@ -34,16 +36,22 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let name = args.name.strip_prefix("docker://").unwrap_or(&args.name);
     let reference: Reference = name.parse()?;
+    let console = Console::new(&context.printer);
+    let listener = Transfers::new(&console);
     let client = Client::new(args.registry.options())?;
     let subject = match reference.digest() {
         Some(digest) => digest,
-        None => match client.head(&reference)? {
+        None => match client.head(&reference, &listener)? {
             Some(found) => found.digest().clone(),
-            None => client.resolve(&reference)?.descriptor.digest().clone(),
+            None => client
+                .resolve(&reference, &listener)?
+                .descriptor
+                .digest()
+                .clone(),
         },
     };
     let found: Vec<Value> = client
-        .referrers(&reference, &subject)?
+        .referrers(&reference, &subject, &listener)?
         .iter()
         .filter_map(|entry| serde_json::to_value(entry).ok())
         .filter(|entry| {

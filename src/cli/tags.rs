@@ -3,12 +3,14 @@
 use serde_json::json;
 
 use crate::oci::Reference;
+use crate::pipeline::Transfers;
 use crate::progress::shown;
 use crate::registry::Client;
 
 use super::access::RegistryArgs;
 use super::context::Context;
 use super::error::CommandError;
+use super::progress::Console;
 
 /// List the tags of a repository of a registry
 #[derive(Debug, clap::Args)]
@@ -30,7 +32,9 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let name = args.name.strip_prefix("docker://").unwrap_or(&args.name);
     let reference: Reference = name.parse()?;
-    let tags = Client::new(args.registry.options())?.tags(&reference)?;
+    let console = Console::new(&context.printer);
+    let listener = Transfers::new(&console);
+    let tags = Client::new(args.registry.options())?.tags(&reference, &listener)?;
     if args.json {
         let repository = format!("{}/{}", reference.registry(), reference.repository());
         context

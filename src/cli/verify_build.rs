@@ -7,7 +7,7 @@ use clap_complete::engine::ArgValueCandidates;
 
 use crate::layer::Compression;
 use crate::oci::Reference;
-use crate::pipeline::{self, AuditGate, Record, Request, Verification};
+use crate::pipeline::{self, AuditGate, BuildRecord, Request, Verification};
 use crate::source::{GitUrl, Origin, SourceRequest};
 
 use super::context::Context;
@@ -80,7 +80,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let console = Console::new(&context.printer);
     let record = {
         let store = context.open_store()?;
-        Record::of(&find(&store, &args.image)?.config)?
+        BuildRecord::of(&find(&store, &args.image)?.config)?
     };
     let mut request = request(args, &record)?;
     source::enter(&mut request.source, context, &console)?;
@@ -101,7 +101,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
 }
 
 /// The directory that was given, or the commit in a repository.
-fn origin(args: &Args, record: &Record) -> Result<Origin, CommandError> {
+fn origin(args: &Args, record: &BuildRecord) -> Result<Origin, CommandError> {
     if let Some(directory) = &args.source {
         return Ok(Origin::local(directory));
     }
@@ -122,7 +122,7 @@ fn origin(args: &Args, record: &Record) -> Result<Origin, CommandError> {
 }
 
 /// What the record does not decide.
-fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
+fn request(args: &Args, record: &BuildRecord) -> Result<Request, CommandError> {
     let name: Reference = args.image.parse()?;
     let mut limits = args.limits.limits(args.timeout);
     let budget = args.written.bound(&mut limits);
@@ -162,6 +162,7 @@ fn request(args: &Args, record: &Record) -> Result<Request, CommandError> {
         pull: pipeline::Pull::Missing,
         pinned: None,
         budget,
+        unsearched: crate::pipeline::Unsearched::default(),
         limits,
         source_date_epoch: None,
         host_env: host_env(),

@@ -27,11 +27,11 @@ const MAX_PIPE: u64 = (1 << 20) + 64 * 1024;
 /// A thread that copies output, and how far it is.
 pub(super) struct Pump {
     thread: JoinHandle<()>,
-    progress: Arc<Progress>,
+    progress: Arc<Copied>,
 }
 
 #[derive(Default)]
-struct Progress {
+struct Copied {
     copied: AtomicU64,
     /// What has been read is on its way to a reader that may be slow.
     writing: AtomicBool,
@@ -72,7 +72,7 @@ pub(super) fn pump(
     log: Option<Arc<LogWriter>>,
     show: Show,
 ) -> io::Result<Pump> {
-    let progress = Arc::new(Progress::default());
+    let progress = Arc::new(Copied::default());
     let told = Arc::clone(&progress);
     let thread = std::thread::Builder::new()
         .name("output".to_owned())

@@ -12,12 +12,14 @@
 //! Not here: building (`pipeline`), containers (`container`), words and the loop's order (`cli`).
 
 mod change;
+mod read_only;
 mod reload;
 mod turns;
 mod warm;
 mod watch;
 
 pub use change::Change;
+pub use read_only::read_only;
 pub use reload::{Reload, Way, way};
 pub use turns::{Next, Turns};
 pub use warm::Warm;

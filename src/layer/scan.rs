@@ -3,14 +3,21 @@
 //! What overlayfs left there (kernel, `Documentation/filesystems/overlayfs.rst`) is turned into
 //! entries: a character device 0:0 is a whiteout, an `overlay.opaque` attribute an opaque mark, and
 //! all `overlay.*` attributes are dropped. Owners are those that this process sees: in a user
-//! namespace, those inside. The tree must be at rest: nothing runs in it any more.
+//! namespace, those inside. The tree must be at rest: nothing runs in it any more. It is read beneath its
+//! descriptor all the same: no name in it leads out.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
+use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use crate::beneath::Directory;
 
 use super::entry::by_path;
 use super::xattr::{self, Class};
@@ -30,43 +37,84 @@ pub struct Scan {
 /// Overlayfs marks every directory that it makes as opaque, needed or not: see
 /// [`super::retain_opaque`].
 pub fn scan(root: &Path, skip: &[&Path]) -> Result<Scan, LayerError> {
+    let failed = |path: &Path, error: io::Error| {
+        let error = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+        LayerError::io("read the directory", path, error)
+    };
+    let top = Directory::open(root).map_err(|error| failed(root, error))?;
     let mut found = Vec::new();
     let mut result = Scan::default();
     let mut pending = vec![PathBuf::new()];
     while let Some(directory) = pending.pop() {
         let on_disk = root.join(&directory);
-        let failed = |error| LayerError::io("read the directory", &on_disk, error);
-        for child in fs::read_dir(&on_disk).map_err(failed)? {
-            let child = child.map_err(failed)?;
-            let path = directory.join(child.file_name());
+        let (fd, names) = top
+            .names(&directory)
+            .map_err(|error| failed(&on_disk, error))?;
+        let here = PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+        for name in names {
+            let path = directory.join(&name);
             if skip.contains(&path.as_path()) {
                 continue;
             }
-            let source = child.path();
-            let metadata = child
-                .metadata()
-                .map_err(|error| LayerError::io("examine", &source, error))?;
-            if metadata.is_dir() {
+            let child = Child::read(&here.join(&name), on_disk.join(&name))?;
+            if child.metadata.is_dir() {
                 pending.push(path.clone());
             }
-            found.push((path, source, metadata));
+            found.push((path, child));
         }
     }
     found.sort_by(|a, b| by_path(&a.0, &b.0));
     let mut links = HashMap::new();
-    for (path, source, metadata) in found {
-        add(&mut result, &mut links, path, source, &metadata)?;
+    for (path, child) in found {
+        add(&mut result, &mut links, path, child)?;
     }
     Ok(result)
+}
+
+/// What is known of a name in an open directory.
+struct Child {
+    /// For those who read its content.
+    source: PathBuf,
+    metadata: Metadata,
+    /// Of a link.
+    target: Option<PathBuf>,
+    attributes: BTreeMap<OsString, Vec<u8>>,
+}
+
+impl Child {
+    /// `at` is the name in the directory's descriptor: it follows no link.
+    fn read(at: &Path, source: PathBuf) -> Result<Self, LayerError> {
+        let metadata =
+            fs::symlink_metadata(at).map_err(|error| LayerError::io("examine", &source, error))?;
+        let kind = metadata.file_type();
+        let target = kind.is_symlink().then(|| fs::read_link(at)).transpose();
+        let target = target.map_err(|error| LayerError::io("read the link", &source, error))?;
+        let attributes = if kind.is_dir() || kind.is_file() || kind.is_symlink() {
+            xattr::read_all_at(at, &source)?
+        } else {
+            BTreeMap::new()
+        };
+        Ok(Self {
+            source,
+            metadata,
+            target,
+            attributes,
+        })
+    }
 }
 
 fn add(
     result: &mut Scan,
     links: &mut HashMap<(u64, u64), PathBuf>,
     path: PathBuf,
-    source: PathBuf,
-    metadata: &Metadata,
+    child: Child,
 ) -> Result<(), LayerError> {
+    let Child {
+        source,
+        metadata,
+        target,
+        attributes,
+    } = child;
     let kind = metadata.file_type();
     let mut entry = Entry {
         path,
@@ -85,7 +133,6 @@ fn add(
         result.skipped.push(entry.path);
         return Ok(());
     }
-    let attributes = xattr::read_all(&source)?;
     let has = |name: &str| attributes.contains_key(OsStr::new(name));
     if has("trusted.overlay.metacopy") || has("trusted.overlay.redirect") {
         return Err(LayerError::entry(
@@ -107,9 +154,7 @@ fn add(
             .any(|(key, value)| xattr::is_overlay(key, "opaque") && value == b"y");
     entry.kind = if kind.is_dir() {
         Kind::Directory
-    } else if kind.is_symlink() {
-        let target = fs::read_link(&source)
-            .map_err(|error| LayerError::io("read the link", &source, error))?;
+    } else if let Some(target) = target {
         Kind::Symlink(target)
     } else {
         let first = if metadata.nlink() > 1 {

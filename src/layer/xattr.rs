@@ -60,7 +60,15 @@ pub(super) fn opaque_name(userxattr: bool) -> &'static str {
 
 /// All attributes of a file, links not followed. A file system without any has none.
 pub(super) fn read_all(path: &Path) -> Result<BTreeMap<OsString, Vec<u8>>, LayerError> {
-    let failed = |error: Errno| LayerError::io("read the attributes of", path, error);
+    read_all_at(path, path)
+}
+
+/// The same of a file that errors call otherwise.
+pub(super) fn read_all_at(
+    path: &Path,
+    shown: &Path,
+) -> Result<BTreeMap<OsString, Vec<u8>>, LayerError> {
+    let failed = |error: Errno| LayerError::io("read the attributes of", shown, error);
     let mut names = vec![0; 1024];
     let used = loop {
         match rustix::fs::llistxattr(path, &mut names[..]) {

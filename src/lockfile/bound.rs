@@ -15,11 +15,11 @@ use crate::app::package::is_package;
 use crate::app::project::{Project, Source};
 use crate::app::requirement::{self as lines, Line, LineKind, is_archive, normalize};
 
+use super::bound_to::{BoundNames, BoundTo};
 use super::error::LockfileError;
 use super::fit::at;
 use super::marker::{self, Chosen};
 use super::packages::Index;
-use super::places::{Place, Places};
 use super::requirement::Requirement;
 use super::target::Target;
 use super::{manager::Manager, pipenv};
@@ -209,7 +209,7 @@ impl Bound {
 /// Goes through what the project and the projects of the tree that it needs ask for.
 struct Reader<'a> {
     files: &'a dyn Files,
-    places: Places,
+    places: BoundNames,
     asked: Vec<Asked>,
     /// Names that are asked for and bound.
     named: BTreeSet<String>,
@@ -222,7 +222,7 @@ impl<'a> Reader<'a> {
     fn new(files: &'a dyn Files, home: &str) -> Result<Self, LockfileError> {
         let mut reader = Self {
             files,
-            places: Places::default(),
+            places: BoundNames::default(),
             asked: Vec::new(),
             named: BTreeSet::new(),
             directories: BTreeSet::new(),
@@ -288,7 +288,7 @@ impl<'a> Reader<'a> {
     fn bound(
         &mut self,
         text: &str,
-        places: &[(Option<String>, Place)],
+        places: &[(Option<String>, BoundTo)],
     ) -> Result<(), LockfileError> {
         let text = text.split(" --").next().unwrap_or(text);
         let Some(requirement) = Requirement::parse(text) else {
@@ -310,18 +310,18 @@ impl<'a> Reader<'a> {
             };
             let end = of_marker(marker.as_deref());
             match place {
-                Place::Path { path, .. } if is_archive(path) => {
+                BoundTo::Path { path, .. } if is_archive(path) => {
                     self.push(format!("{name}{extras} @ ./{path}{end}"));
                 }
-                Place::Path { path, editable } => {
+                BoundTo::Path { path, editable } => {
                     if self.project(path, false)? {
                         self.directories.insert(name.clone());
                         let editable = if *editable { "-e " } else { "" };
                         self.push(format!("{editable}./{path}{extras}{end}"));
                     }
                 }
-                Place::Url(url) => self.push(format!("{name}{extras} @ {url}{end}")),
-                Place::Index(index) => {
+                BoundTo::Url(url) => self.push(format!("{name}{extras} @ {url}{end}")),
+                BoundTo::Index(index) => {
                     let asked = Asked::Index(FromIndex {
                         name: name.clone(),
                         extras: extras.clone(),
@@ -392,7 +392,7 @@ impl<'a> Reader<'a> {
             .filter(|(name, _)| !self.named.contains(*name))
             .map(|(name, places)| {
                 let directory = places.iter().find_map(|(_, place)| match place {
-                    Place::Path { path, .. } if !is_archive(path) => Some(path.clone()),
+                    BoundTo::Path { path, .. } if !is_archive(path) => Some(path.clone()),
                     _ => None,
                 });
                 (name.to_owned(), directory)

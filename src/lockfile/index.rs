@@ -142,24 +142,25 @@ fn end_of_tag(text: &str) -> usize {
     text.len()
 }
 
+/// The name of an index as it stands in the names of variables.
+pub fn variable_name(name: &str) -> String {
+    let letter = |c: char| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_uppercase()
+        } else {
+            '_'
+        }
+    };
+    name.trim().chars().map(letter).collect()
+}
+
 /// The login that the managers' variables give for an index: `UV_INDEX_NAME_USERNAME` and `…_PASSWORD`,
 /// `POETRY_HTTP_BASIC_NAME_USERNAME` and `…_PASSWORD`.
 pub fn credentials(
     index: &Index,
     variables: &dyn Fn(&str) -> Option<String>,
 ) -> Option<(String, String)> {
-    let name: String = index
-        .name
-        .as_ref()?
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() {
-                c.to_ascii_uppercase()
-            } else {
-                '_'
-            }
-        })
-        .collect();
+    let name = variable_name(index.name.as_ref()?);
     ["UV_INDEX", "POETRY_HTTP_BASIC"].iter().find_map(|start| {
         let user = variables(&format!("{start}_{name}_USERNAME"));
         let password = variables(&format!("{start}_{name}_PASSWORD"));

@@ -11,6 +11,7 @@
 
 mod binaries;
 mod bound;
+mod bound_to;
 mod error;
 mod find;
 mod fit;
@@ -22,7 +23,6 @@ mod marker;
 mod packages;
 mod pdm;
 mod pipenv;
-mod places;
 mod poetry;
 mod pylock;
 mod requirement;
@@ -32,7 +32,7 @@ mod uv;
 pub use bound::{Bound, FromIndex};
 pub use error::LockfileError;
 pub use find::{Found, find};
-pub use index::{Link, credentials, links};
+pub use index::{Link, credentials, links, variable_name};
 pub use lock::Lock;
 pub use manager::Manager;
 pub use marker::{Chosen, holds};

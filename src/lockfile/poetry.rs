@@ -214,11 +214,11 @@ impl Document {
                 return Err(wrong("is in it more than once for this Python"));
             }
             match self.origin(entry).map_err(|problem| wrong(&problem))? {
-                Place::Project(project) => {
+                PackageSource::Project(project) => {
                     locked.local.insert(normalize(&entry.name));
                     locked.projects.push(project);
                 }
-                Place::Elsewhere(origin) => locked.packages.push(Package {
+                PackageSource::Elsewhere(origin) => locked.packages.push(Package {
                     name: normalize(&entry.name),
                     version: entry.version.clone(),
                     origin,
@@ -336,7 +336,7 @@ impl Document {
         }
     }
 
-    fn origin(&self, entry: &Entry) -> Result<Place, String> {
+    fn origin(&self, entry: &Entry) -> Result<PackageSource, String> {
         if let Some(source) = &entry.source {
             match source.r#type.as_str() {
                 "directory" | "file" => {
@@ -346,7 +346,7 @@ impl Document {
                             source.url.escape_default()
                         )
                     })?;
-                    return Ok(Place::Project(LocalProject {
+                    return Ok(PackageSource::Project(LocalProject {
                         path,
                         extras: String::new(),
                         editable: entry.develop && source.r#type == "directory",
@@ -363,7 +363,7 @@ impl Document {
                     {
                         return Err("is in a repository whose URL or commit cannot be used".into());
                     }
-                    return Ok(Place::Elsewhere(Origin::Git {
+                    return Ok(PackageSource::Elsewhere(Origin::Git {
                         url: source.url.clone(),
                         commit,
                         subdirectory,
@@ -407,7 +407,7 @@ impl Document {
         let Some(first) = files.first() else {
             return Err("has no file".into());
         };
-        Ok(Place::Elsewhere(match &entry.source {
+        Ok(PackageSource::Elsewhere(match &entry.source {
             Some(source) if !is_word(&source.url) => {
                 return Err("is in an index whose URL cannot be used".into());
             }
@@ -430,7 +430,7 @@ impl Document {
     }
 }
 
-enum Place {
+enum PackageSource {
     Project(LocalProject),
     Elsewhere(Origin),
 }

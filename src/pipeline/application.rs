@@ -29,7 +29,7 @@ use super::network::Code;
 use super::overlay::overlay_owned;
 use super::report::Explanation;
 use super::runtime_image::BuilderOnly;
-use super::sandbox_inputs::SandboxInputs;
+use super::sandbox_inputs::{self, SandboxInputs};
 use super::titled_layer::{LayerWriter, TitledLayer};
 use super::tools;
 use super::tree::{APP_ROOT, exists_below, make_app_root, normalize};
@@ -111,7 +111,7 @@ fn inputs(materials: &Materials<'_>, phase1: &Phase1, smoke: bool) -> Result<Inp
         ..
     } = *materials;
     let mut inputs = Inputs::default();
-    inputs.add("the format of the cache", &8)?;
+    inputs.add("the format of the cache", &9)?;
     inputs.add(FILES, &source.to_string())?;
     inputs.name_files(tree);
     inputs.add("the time of the source", &time)?;
@@ -130,8 +130,8 @@ fn inputs(materials: &Materials<'_>, phase1: &Phase1, smoke: bool) -> Result<Inp
     if materials.without_sandbox.is_some() && !request.byte_code {
         inputs.add("no byte-code", &true)?;
     }
-    let secrets: Vec<&String> = request.secrets.iter().map(|secret| &secret.id).collect();
-    inputs.add("the list of secrets", &secrets)?;
+    inputs.add_secrets(request)?;
+    inputs.add_indexes(request, sandbox_inputs::indexes())?;
     inputs.add_bounds(&request.budget)?;
     Ok(inputs)
 }

@@ -37,7 +37,7 @@ pub(super) struct Stage {
 }
 
 /// How a phase ended, with its last lines.
-pub(super) struct Outcome {
+pub(super) struct PhaseEnd {
     pub(super) exit: Exit,
     pub(super) tail: Vec<String>,
 }
@@ -68,7 +68,7 @@ pub(super) fn run(
     stage: Stage,
     inputs: &SandboxInputs,
     progress: &dyn Progress,
-) -> Result<Outcome, BuildError> {
+) -> Result<PhaseEnd, BuildError> {
     let code = stage.code;
     let mut started = network::start(
         spec(stage, inputs),
@@ -116,7 +116,7 @@ pub(super) fn attend(
     sandbox: &mut Sandbox,
     redactor: &Redactor,
     progress: &dyn Progress,
-) -> Result<Outcome, BuildError> {
+) -> Result<PhaseEnd, BuildError> {
     let tail = Mutex::new(VecDeque::with_capacity(TAIL));
     let held: Mutex<Vec<String>> = Mutex::new(Vec::new());
     for note in sandbox.notes() {
@@ -162,7 +162,7 @@ pub(super) fn attend(
     if exit == Exit::Interrupted {
         return Err(BuildError::Interrupted);
     }
-    Ok(Outcome {
+    Ok(PhaseEnd {
         exit,
         tail: tail.into_inner().map(Vec::from).unwrap_or_default(),
     })
@@ -172,7 +172,7 @@ pub(super) fn attend(
 /// `image`: the layers of what it was built on.
 pub(super) fn failure(
     phase: Phase,
-    outcome: Outcome,
+    outcome: PhaseEnd,
     inputs: &SandboxInputs,
     image: &[PathBuf],
 ) -> BuildError {

@@ -12,7 +12,7 @@ use super::context::Context;
 use super::draft::{BUILD_LABELS, Committed, Draft, NewLayer, annotations, labels_of_commit};
 use super::error::BuildError;
 use super::installed::Dependencies;
-use super::record::Record;
+use super::record::BuildRecord;
 use super::report::LayerKind;
 use super::request::Request;
 
@@ -28,7 +28,7 @@ pub(super) struct Facts<'a> {
     pub(super) commit: Option<&'a Commit>,
     /// `[project] name`, `version` and `description`.
     pub(super) project: &'a crate::app::metadata::Metadata,
-    pub(super) record: &'a Record,
+    pub(super) record: &'a BuildRecord,
     /// RFC 3339.
     pub(super) created: String,
 }

@@ -31,9 +31,8 @@ use super::overlay::{overlay, overlay_owned};
 use super::part::Part;
 use super::report::Explanation;
 use super::request::Handover;
-use super::sandbox_inputs::{PASSED_ON, SandboxInputs};
+use super::sandbox_inputs::{self, SandboxInputs};
 use super::sdists;
-use super::secrets::without_credentials;
 use super::split;
 use super::timings::now;
 use super::titled_layer::{LayerWriter, TitledLayer};
@@ -118,12 +117,7 @@ fn inputs(materials: &Materials<'_>, source: &Tree) -> Result<Inputs, BuildError
     inputs.add("the compression", &request.compression.to_string())?;
     inputs.add_variables("the build variable", &request.build_env)?;
     inputs.add("the server", &detected.phase_one_environment())?;
-    for name in PASSED_ON.iter().filter(|name| name.contains("INDEX")) {
-        if let Some(value) = request.host_env.get(*name) {
-            let value = without_credentials(value);
-            inputs.add(&format!("the variable {name}"), &value)?;
-        }
-    }
+    inputs.add_indexes(request, sandbox_inputs::indexes())?;
     // What is behind a login is not for an application that has none. Another login of the same application
     // changes nothing, and the key is the same on another machine.
     let scope = CacheScope::of(request, &detected.project.requirements.lines);
@@ -136,8 +130,7 @@ fn inputs(materials: &Materials<'_>, source: &Tree) -> Result<Inputs, BuildError
     if let Some(pinned) = &request.pinned {
         inputs.add("the versions of the record", &pinned.constraints)?;
     }
-    let secrets: Vec<&String> = request.secrets.iter().map(|secret| &secret.id).collect();
-    inputs.add("the list of secrets", &secrets)?;
+    inputs.add_secrets(request)?;
     inputs.add_bounds(&request.budget)?;
     Ok(inputs)
 }
@@ -220,7 +213,7 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
     let tools = tools::ensure(store, &request.place, progress)?;
     let writer = LayerWriter::new(store, request);
     match fragments::phase(materials, &source, &tools)? {
-        fragments::Outcome::Installed(result, fragments) => {
+        fragments::Gathered::Installed(result, fragments) => {
             let mut phase = Phase1 {
                 key,
                 explanation: explain(false)?,
@@ -239,7 +232,7 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
             }
             return Ok(phase);
         }
-        fragments::Outcome::NotPlain(reason) => {
+        fragments::Gathered::NotPlain(reason) => {
             tracing::debug!(reason, "the dependencies are installed in one tree");
         }
     }

@@ -16,7 +16,7 @@ use super::context::Context;
 use super::error::BuildError;
 use super::harden;
 use super::leaks::Leaks;
-use super::record::{LABEL_BUILD, Record};
+use super::record::{BuildRecord, LABEL_BUILD};
 use super::report::{LayerKind, LayerReport, NameAndDigest};
 
 /// The protocol's prefix of labels about a build and its source.
@@ -108,7 +108,7 @@ impl Draft {
     }
 
     /// Says how the image was made. The last label: what others say there is not taken for it.
-    pub(super) fn record(&mut self, record: &Record) -> Result<(), BuildError> {
+    pub(super) fn record(&mut self, record: &BuildRecord) -> Result<(), BuildError> {
         self.config.set_label(LABEL_BUILD, &record.to_label()?);
         Ok(())
     }
@@ -134,6 +134,7 @@ impl Draft {
             self.layers.into_iter().unzip();
         let manifest = manifest(config.clone(), descriptors, annotations)?;
         leaks.check("the image's manifest", &manifest)?;
+        request.unsearched.warn(context.progress);
         let (digest, size) = store.put_blob(&manifest)?;
         Ok(Committed {
             descriptor: descriptor(MediaType::ImageManifest, digest, size),

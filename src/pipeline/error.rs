@@ -102,7 +102,7 @@ pub enum BuildError {
     #[error("the image cannot be built without a sandbox: {}", because.join("; "))]
     NeedsSandbox { because: Vec<String> },
     #[error(transparent)]
-    Unassembled(Box<crate::app::assemble::BuildError>),
+    Unassembled(Box<crate::app::assemble::AssembleError>),
     #[error("interrupted")]
     Interrupted,
     #[error("the wheel of {wheel} {problem}")]

@@ -21,7 +21,7 @@ use crate::progress::Progress;
 use crate::sandbox::{Exit, IdMode, Mount, Network};
 use crate::source::Tree;
 
-use super::assemble::Outcome;
+use super::assemble::PhaseEnd;
 use super::context::Context;
 use super::environment;
 use super::error::BuildError;
@@ -142,7 +142,7 @@ fn install(
     requirements_text: &str,
     constraints_text: &str,
     excluded: &[&str],
-) -> Result<Outcome, BuildError> {
+) -> Result<PhaseEnd, BuildError> {
     let Materials {
         context,
         detected,

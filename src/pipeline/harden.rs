@@ -83,12 +83,12 @@ pub(super) const TITLE: &str = "no setuid bits, no account tools";
 pub(super) const CREATED_BY: &str = "warpdrive: hardening";
 
 #[derive(Serialize, Deserialize)]
-struct Record {
+struct HardeningRecord {
     /// `None` where the base has nothing to take away.
     layer: Option<StoredLayer>,
 }
 
-impl store::Record for Record {
+impl store::Record for HardeningRecord {
     const KIND: &'static str = "hardening";
 
     fn needs(&self) -> Needs {
@@ -104,7 +104,7 @@ pub(super) fn layer(
     budget: &Budget,
 ) -> Result<(Option<StoredLayer>, bool), BuildError> {
     let key = sha256_hex(format!("{FORMAT} {}", base.manifest.config().digest()).as_bytes());
-    if let Some(record) = store.cached::<Record>(&key)? {
+    if let Some(record) = store.cached::<HardeningRecord>(&key)? {
         return Ok((record.layer, true));
     }
     let entries = entries(store, base, reference)?;
@@ -126,7 +126,7 @@ pub(super) fn layer(
             diff_id: written.diff_id.to_string(),
         })
     };
-    let record = Record { layer };
+    let record = HardeningRecord { layer };
     store.remember(&key, &record)?;
     Ok((record.layer, false))
 }

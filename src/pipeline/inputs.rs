@@ -15,6 +15,8 @@ use crate::store::{Needs, Record};
 use super::context::Context;
 use super::error::BuildError;
 use super::report::Explanation;
+use super::request::Request;
+use super::secrets::without_credentials;
 
 /// Most changed inputs that are named.
 const NAMED: usize = 5;
@@ -62,6 +64,35 @@ impl Inputs {
             return Ok(());
         }
         self.add("--max-layer and --max-written", &budget.bounds())
+    }
+
+    /// Adds the secrets by their names: a new token is no reason to build again. What code made with one
+    /// application's secrets is not for another application, which may have others under these names.
+    pub(super) fn add_secrets(&mut self, request: &Request) -> Result<(), BuildError> {
+        let secrets: Vec<&String> = request.secrets.iter().map(|secret| &secret.id).collect();
+        self.add("the list of secrets", &secrets)?;
+        if !secrets.is_empty() {
+            self.add(
+                "the application that has the secrets",
+                &request.application(),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Adds where packages come from, which code in a sandbox sees: variables of the host, without logins.
+    pub(super) fn add_indexes<'n>(
+        &mut self,
+        request: &Request,
+        names: impl IntoIterator<Item = &'n &'n str>,
+    ) -> Result<(), BuildError> {
+        for name in names {
+            if let Some(value) = request.host_env.get(*name) {
+                let value = without_credentials(value);
+                self.add(&format!("the variable {name}"), &value)?;
+            }
+        }
+        Ok(())
     }
 
     /// Names the files behind the digest of a tree that is an input.

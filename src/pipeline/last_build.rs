@@ -27,6 +27,7 @@ use super::error::BuildError;
 use super::installed::Dependencies;
 use super::part::Part;
 use super::titled_layer::TitledLayer;
+use super::transfers::Transfers;
 use super::tree::{APP_ROOT, exists_below};
 
 const KIND: &str = "build";
@@ -42,7 +43,7 @@ pub(super) struct Keyed<T> {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Record {
+struct LastBuildRecord {
     format: u32,
     base: Facts,
     dependencies: Keyed<Dependencies>,
@@ -68,7 +69,7 @@ struct Facts {
 
 /// The last build, if a cache has it.
 pub(super) struct LastBuild {
-    found: Option<(Found, Record)>,
+    found: Option<(Found, LastBuildRecord)>,
 }
 
 /// Under which tag it is.
@@ -116,7 +117,7 @@ impl LastBuild {
         }
         let tag = tag(context, builder, branch)?;
         let found = request.cache.find(&tag, KIND, progress).and_then(|found| {
-            let record = from_json::<Record>(&found.record, "the record of the last build").ok()?;
+            let record = from_json::<LastBuildRecord>(&found.record, "the record of the last build").ok()?;
             let has = |layer: &Descriptor| {
                 let mut layers = found.layers.iter();
                 layers.any(|l| l.digest() == layer.digest() && l.size() == layer.size())
@@ -216,7 +217,7 @@ impl LastBuild {
         };
         let facts = &record.base;
         let client = Client::new(ClientOptions::default())?;
-        let resolved = client.resolve(&parsed)?;
+        let resolved = client.resolve(&parsed, &Transfers::new(progress))?;
         if resolved.bytes != facts.manifest.as_bytes() {
             return Ok(None);
         }
@@ -311,7 +312,7 @@ impl LastBuild {
         layers.extend(of_phases.map(|titled| titled.layer.descriptor.clone()));
         let mut known = std::collections::HashSet::new();
         layers.retain(|layer| known.insert(layer.digest().clone()));
-        let record = Record {
+        let record = LastBuildRecord {
             format: FORMAT,
             base: facts,
             dependencies: Keyed {

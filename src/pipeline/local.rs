@@ -20,7 +20,7 @@ use crate::progress::Progress;
 use crate::store::{Scratch, Store};
 
 use super::error::BuildError;
-use super::locked::{self, Environment, Locked};
+use super::locked::{self, Asked, Environment, Locked};
 use super::package_indexes::Indexes;
 use super::place::Place;
 use super::tools;
@@ -102,7 +102,12 @@ pub fn ready(
     let listed = if pip_variables::without_index(variables) {
         locked::by_version(&found, &target)?
     } else {
-        let locked = locked::read_for(store, &found, environment, &indexes, false)?;
+        let asked = Asked {
+            indexes: &indexes,
+            upgrade: false,
+            progress,
+        };
+        let locked = locked::read_for(store, &found, environment, &asked)?;
         locked.fetch_from(store, &indexes, &place, progress)?;
         locked.listed().clone()
     };

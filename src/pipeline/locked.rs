@@ -86,6 +86,7 @@ pub(super) fn read(
     found: &Found,
     base: &Base,
     request: &Request,
+    progress: &dyn Progress,
 ) -> Result<Locked, BuildError> {
     let place = Target::of(&base.python.version, &base.python.libc);
     let environment = Environment {
@@ -94,7 +95,12 @@ pub(super) fn read(
         files: &format!("{RUN}/files"),
     };
     let indexes = Indexes::new(request)?;
-    read_for(store, found, environment, &indexes, request.upgrade)
+    let asked = Asked {
+        indexes: &indexes,
+        upgrade: request.upgrade,
+        progress,
+    };
+    read_for(store, found, environment, &asked)
 }
 
 /// What is installed into.
@@ -106,17 +112,24 @@ pub(super) struct Environment<'a> {
     pub(super) files: &'a str,
 }
 
-/// The same for any environment. `upgrade`: what was chosen before does not count.
+/// Who is asked for what is not in a lock.
+pub(super) struct Asked<'a> {
+    pub(super) indexes: &'a Indexes,
+    /// What was chosen before does not count.
+    pub(super) upgrade: bool,
+    pub(super) progress: &'a dyn Progress,
+}
+
+/// The same for any environment.
 pub(super) fn read_for(
     store: &Store,
     found: &Found,
     environment: Environment<'_>,
-    indexes: &Indexes,
-    upgrade: bool,
+    asked: &Asked<'_>,
 ) -> Result<Locked, BuildError> {
     match found {
-        Found::Lock(lock) => of_lock(store, lock, environment, indexes),
-        Found::Bound(bound) => of_bound(store, bound, environment, indexes, upgrade),
+        Found::Lock(lock) => of_lock(store, lock, environment, asked),
+        Found::Bound(bound) => of_bound(store, bound, environment, asked),
     }
 }
 
@@ -151,9 +164,10 @@ fn of_lock(
     store: &Store,
     lock: &Lock,
     environment: Environment<'_>,
-    source: &Indexes,
+    asked: &Asked<'_>,
 ) -> Result<Locked, BuildError> {
     let Environment { target, libc, .. } = environment;
+    let source = asked.indexes;
     let selected = lock.select(target)?;
     let mut listed = Listed {
         names: selected.direct,
@@ -187,6 +201,8 @@ fn of_lock(
         };
         waiting.push((package.name, package.version, indexes, files, subdirectory));
     }
+    let indexes = waiting.iter().flat_map(|(_, _, indexes, ..)| indexes);
+    source.say_logins(indexes, asked.progress);
     let named = in_parallel(&waiting, |(name, _, indexes, files, _)| {
         if files.iter().all(|file| !file.name.is_empty()) {
             return Ok(files.clone());
@@ -241,11 +257,12 @@ fn of_bound(
     store: &Store,
     bound: &Bound,
     environment: Environment<'_>,
-    source: &Indexes,
-    upgrade: bool,
+    asked: &Asked<'_>,
 ) -> Result<Locked, BuildError> {
     let Environment { target, libc, .. } = environment;
+    let source = asked.indexes;
     let (mut listed, wanted) = bound.select(target)?;
+    source.say_logins(wanted.iter().map(|one| &one.index), asked.progress);
     let files = in_parallel(&wanted, |one| {
         let conditions: Vec<&str> = one.specifiers.iter().map(String::as_str).collect();
         let text = format!(
@@ -257,7 +274,7 @@ fn of_bound(
         );
         // With the login in it: without, another application would be told what a private index has.
         let key = store.salted(text.as_bytes())?;
-        if !upgrade
+        if !asked.upgrade
             && !source.is_fresh()
             && let Some(kept) = store.cached::<Kept>(&key)?
         {

@@ -41,6 +41,7 @@ mod git_version;
 mod handover;
 mod harden;
 mod image_use;
+mod index_logins;
 mod inputs;
 mod installed;
 mod lacking;
@@ -65,6 +66,7 @@ mod place;
 mod plain_lists;
 mod plan;
 mod pod_image;
+mod prepared;
 mod record;
 mod remote_image;
 mod report;
@@ -88,6 +90,7 @@ mod transfers;
 mod tree;
 mod trusted;
 mod two_phases;
+mod unsearched;
 mod verify;
 mod wheel_cache;
 mod without_sandbox;
@@ -111,11 +114,12 @@ pub use error::BuildError;
 #[cfg(fuzzing)]
 pub use fragments::places_of_wheel;
 pub use handover::check_dependencies;
+pub use index_logins::INDEX_LOGINS;
 pub use lacking::Lacking;
 pub use notes::{BuildNotes, PhaseNote};
 pub use place::{FenceWish, Here, Place};
 pub use pod_image::pod_image;
-pub use record::{LABEL_BUILD, Record};
+pub use record::{BuildRecord, LABEL_BUILD};
 pub use remote_image::remote_image;
 pub use report::{
     Built, CacheReport, CacheState, Explanation, LayerKind, LayerReport, NameAndDigest, Report,
@@ -127,6 +131,7 @@ pub use sandbox_inputs::{NPM_REGISTRY, PASSED_ON, is_index_login};
 pub use share::share_wheels;
 pub use tools::pinned_uv;
 pub use transfers::Transfers;
+pub use unsearched::Unsearched;
 pub use verify::{Verification, verify};
 
 /// Builds an image, gives it its name in the store, and ships it.
@@ -209,7 +214,7 @@ fn unnamed(context: Context<'_>, source: &Collected) -> Result<Built, BuildError
         }
     {
         let source = s2i::Source::of_request(tree.clone(), &request.source);
-        let request = s2i::Request::of_image(request, builder);
+        let request = s2i::S2iRequest::of_image(request, builder);
         let context = context.with(&request.common);
         return s2i::unnamed(context, &request, &source, digest, timings.clone());
     }

@@ -2,15 +2,17 @@
 //!
 //! A login goes to the host of its own index and to no other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::lockfile::{self, File, Index, Link};
+use crate::progress::Progress;
 use crate::registry::{Client, ClientOptions, join_url};
 use crate::store::{Needs, Record, Store};
 
 use super::error::BuildError;
+use super::index_logins::IndexLogins;
 use super::request::Request;
 use super::secrets::without_credentials;
 
@@ -40,7 +42,7 @@ pub(super) struct Indexes {
     pub(super) client: Client,
     /// The default one, with its login.
     default: Option<String>,
-    variables: BTreeMap<String, String>,
+    logins: IndexLogins,
     /// Those that an address in the source may name: the build's own. With the logins of the caller's indexes
     /// in it, an address could send them to a stranger.
     given: BTreeMap<String, String>,
@@ -72,8 +74,8 @@ impl Indexes {
         Ok(Self {
             client: Client::new(ClientOptions::default())?,
             default,
-            given: variables.clone(),
-            variables,
+            logins: IndexLogins::of(&variables),
+            given: variables,
             fresh,
         })
     }
@@ -103,6 +105,18 @@ impl Indexes {
     /// The address with its login. A build that has both may have what the index has.
     pub(super) fn opened(&self, index: &Index) -> String {
         self.with_login(&self.url(index), std::slice::from_ref(index))
+    }
+
+    /// Says where the logins of these go, which are known by their names.
+    pub(super) fn say_logins<'i>(
+        &self,
+        indexes: impl IntoIterator<Item = &'i Index>,
+        progress: &dyn Progress,
+    ) {
+        let all: BTreeSet<&Index> = indexes.into_iter().collect();
+        for index in all {
+            self.logins.say(index, &self.url(index), progress);
+        }
     }
 
     /// Whether values of variables stand in one of these addresses: then it is not written down.
@@ -153,7 +167,7 @@ impl Indexes {
             if other != scheme || host != authority(rest) {
                 continue;
             }
-            let named = lockfile::credentials(index, &|name| self.variables.get(name).cloned());
+            let named = self.logins.of_index(index, &at);
             let named =
                 named.map(|(user, password)| format!("{}:{}", encoded(&user), encoded(&password)));
             if let Some(login) = named.or(login) {
@@ -348,11 +362,10 @@ mod tests {
         let indexes = Indexes {
             client: Client::new(ClientOptions::default()).unwrap(),
             default: Some("https://me:pw@mirror.example/simple".into()),
-            variables: BTreeMap::from([
+            logins: IndexLogins::of(&BTreeMap::from([
                 ("UV_INDEX_CORP_USERNAME".into(), "ci".into()),
                 ("UV_INDEX_CORP_PASSWORD".into(), "a b".into()),
-                ("TOKEN".into(), "t".into()),
-            ]),
+            ])),
             given: BTreeMap::from([("TOKEN".into(), "t".into())]),
             fresh: false,
         };

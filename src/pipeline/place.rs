@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::builder::APP_ROOT;
-use crate::pod::{self, AppRoot, BaseFile, Filled, PodError};
+use crate::pod::{self, AppRoot, BaseFile, Filled, PodError, Volumes};
 use crate::progress::Progress;
 use crate::rootfs;
 use crate::sandbox::{self, HereSpec, IdMode, Inside, Io, Mount, Sandbox, Spec};
@@ -20,7 +20,8 @@ use crate::store::{Scratch, Store};
 
 use super::error::BuildError;
 
-/// Read and executed by all that runs here. Not the rest of `/opt`'s neighbours: volumes, homes, `/run`.
+/// Read and executed by all that runs here, without the volumes below. Not the rest of `/opt`'s neighbours:
+/// homes, `/run`.
 const READABLE: &[&str] = &[
     "/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/etc", "/opt", "/proc", "/sys",
 ];
@@ -286,6 +287,22 @@ impl Map {
 }
 
 impl Here {
+    /// What all that runs behind the fence reads: the image, without the volumes in it.
+    fn readable(&self) -> Result<Vec<PathBuf>, BuildError> {
+        if !self.fenced {
+            return Ok(Vec::new());
+        }
+        // A base's Python may lie anywhere.
+        let python = Path::new(&self.base.python.executable);
+        let prefix = python.ancestors().nth(2);
+        let prefix = prefix.filter(|prefix| *prefix != Path::new("/"));
+        let directories = READABLE.iter().map(Path::new).chain(prefix);
+        let mut readable = Volumes::of_this_process()?.without(directories)?;
+        // Both are volumes where the root file system is read-only.
+        readable.extend([APP_ROOT, pod::PLACE].map(PathBuf::from));
+        Ok(readable)
+    }
+
     fn start<'p>(&'p self, spec: &Spec, io: Io, reach: &Reach) -> Result<Started<'p>, BuildError> {
         let upper = spec.root.upper.as_ref().map(|upper| upper.upper.clone());
         let has_layers = upper.is_some()
@@ -304,22 +321,13 @@ impl Here {
             .tempdir_in(self.scratch.path())
             .map_err(write(self.scratch.path()))?;
         let mut inside = Inside {
-            readable: READABLE.iter().map(PathBuf::from).collect(),
+            readable: self.readable()?,
             writable: vec![private.path().to_owned(), PathBuf::from(SHARED_MEMORY)],
             ports: match reach {
                 Reach::Everything => None,
                 Reach::Ports(ports) => Some(ports.clone()),
             },
         };
-        // A base's Python may lie anywhere.
-        let python = Path::new(&self.base.python.executable);
-        inside.readable.extend(
-            python
-                .ancestors()
-                .nth(2)
-                .filter(|prefix| *prefix != Path::new("/"))
-                .map(Path::to_owned),
-        );
         let map = mounted(&spec.mounts, private.path(), &mut inside)?;
         let filled = if has_layers {
             let filled = self.app_root.fill(&spec.root.lowers, upper.as_deref())?;

@@ -24,7 +24,7 @@ const VERSION: u32 = 1;
 
 /// How an image was built.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct BuildRecord {
     pub version: u32,
     /// The release that made it.
     pub warpdrive: String,
@@ -77,7 +77,7 @@ pub struct SourceRecord {
     pub without_submodules: bool,
 }
 
-impl Record {
+impl BuildRecord {
     pub(super) fn new(
         request: &Request,
         source: &Digest,

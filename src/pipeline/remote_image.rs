@@ -4,12 +4,13 @@ use std::io::Read;
 
 use crate::audit::{self, AuditError, Image, Layers};
 use crate::oci::{Descriptor, Digest, ImageConfig, MAX_METADATA, Reference, sha256};
-use crate::registry::{Client, Document, RegistryError};
+use crate::registry::{Client, Document, Progress, RegistryError};
 
 use super::error::BuildError;
 
 struct RemoteLayers<'c> {
     client: &'c Client,
+    progress: &'c dyn Progress,
     reference: Reference,
     layers: Vec<Descriptor>,
 }
@@ -19,7 +20,7 @@ impl Layers for RemoteLayers<'_> {
         let layer = &self.layers[index];
         let stream = self
             .client
-            .stream(&self.reference, layer)
+            .stream(&self.reference, layer, self.progress)
             .map_err(|error| AuditError::LayerBytes {
                 digest: layer.digest().clone(),
                 source: std::io::Error::other(error),
@@ -32,8 +33,9 @@ impl Layers for RemoteLayers<'_> {
 pub fn remote_image<'c>(
     client: &'c Client,
     reference: &Reference,
+    progress: &'c dyn Progress,
 ) -> Result<Image<'c>, BuildError> {
-    let resolved = client.resolve(reference)?;
+    let resolved = client.resolve(reference, progress)?;
     let what = format!("the manifest of {reference}");
     let media_type = resolved.descriptor.media_type().to_string();
     let (_, document) = Document::parse(&resolved.bytes, Some(&media_type), &what)?;
@@ -47,7 +49,7 @@ pub fn remote_image<'c>(
     let wanted = manifest.config();
     let mut bytes = Vec::new();
     client
-        .stream(reference, wanted)?
+        .stream(reference, wanted, progress)?
         .take(MAX_METADATA + 1)
         .read_to_end(&mut bytes)
         .map_err(|source| RegistryError::Local {
@@ -69,6 +71,7 @@ pub fn remote_image<'c>(
     let digest = resolved.descriptor.digest().clone();
     let source = RemoteLayers {
         client,
+        progress,
         reference: reference.clone(),
         layers,
     };

@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde_json::json;
+
 use crate::audit::Policy;
 use crate::layer::{Budget, Compression};
 use crate::oci::{Digest, Reference};
 use crate::remote_cache::RemoteCache;
 use crate::sandbox::{Limits, Network};
-use crate::source::{SourceRequest, Tree};
+use crate::source::{Origin, SourceRequest, Tree};
 use crate::transport::Destination;
 
 use super::error::BuildError;
 use super::place::Place;
 use super::secrets::Redactor;
+use super::unsearched::Unsearched;
 
 /// When the registry of a builder or runtime image is asked for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,6 +94,8 @@ pub struct Request {
     pub limits: Limits,
     /// Of the layers that are written.
     pub budget: Budget,
+    /// What the search for secrets has passed over.
+    pub unsearched: Unsearched,
     /// `SOURCE_DATE_EPOCH` (reproducible-builds.org), seconds.
     pub source_date_epoch: Option<i64>,
     /// The host's variables that concern package indexes, proxies and certificates.
@@ -111,6 +116,30 @@ impl Request {
         let secrets = self.secrets.iter();
         let secrets = secrets.map(|secret| secret.contents.as_slice());
         Redactor::new(&self.host_env, &self.build_env, secrets)
+    }
+
+    /// What tells one application from another: where the caller takes the source from, and the image's name.
+    pub(super) fn application(&self) -> serde_json::Value {
+        let place = |path: &std::path::Path| {
+            let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+            path.to_string_lossy().into_owned()
+        };
+        let source = match &self.source.origin {
+            Origin::Git(url) => match url.path() {
+                Some(path) => place(&path),
+                None => url.address().to_owned(),
+            },
+            Origin::Directory(path) => place(path),
+            // These lie anywhere.
+            Origin::Archive(_) | Origin::Stdin => String::new(),
+        };
+        let name = &self.name;
+        json!([
+            source,
+            self.source.context_dir,
+            name.registry(),
+            name.repository()
+        ])
     }
 }
 

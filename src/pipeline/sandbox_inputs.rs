@@ -7,7 +7,7 @@ use crate::sandbox::{Limits, Network};
 
 use super::place::Place;
 use super::request::{Request, Secret};
-use super::secrets::Redactor;
+use super::secrets::{Redactor, without_credentials};
 
 /// The host's variables about indexes and proxies that a build may use. They reach no layer, no
 /// configuration and no log; credentials in them are redacted.
@@ -31,6 +31,11 @@ pub const PASSED_ON: &[&str] = &[
 
 /// The host's variables that say where npm finds packages: for the build of a front end alone.
 pub const NPM_REGISTRY: &[&str] = &["NPM_CONFIG_REGISTRY", "npm_config_registry"];
+
+/// Those of them that say where packages of Python come from.
+pub(super) fn indexes() -> impl Iterator<Item = &'static &'static str> {
+    PASSED_ON.iter().filter(|name| name.contains("INDEX"))
+}
 
 /// Names the host's bundle of certificates.
 pub(super) const CERTIFICATES: &str = "SSL_CERT_FILE";
@@ -57,6 +62,8 @@ pub(super) struct SandboxInputs {
     pub(super) listed: Option<Listed>,
     /// The versions that `verify-build` installs, as a list of constraints.
     pub(super) constraints: Option<String>,
+    /// The variable of a registry of npm's packages whose login it does not see.
+    pub(super) registry_without_login: Option<&'static str>,
     /// It sees the logins of the host's package indexes.
     pub(super) index_logins: bool,
     pub(super) network: Network,
@@ -76,6 +83,7 @@ impl SandboxInputs {
             secrets: request.secrets.clone(),
             listed: listed.cloned(),
             constraints: constraints(request),
+            registry_without_login: None,
             index_logins: request.expose_index_credentials,
             network: request.network,
             limits: request.limits.clone(),
@@ -87,10 +95,21 @@ impl SandboxInputs {
     /// For the build of a front end, which is code of the application too.
     pub(super) fn of_front_end(request: &Request) -> Self {
         let mut told = Self::of_application(request, None);
-        let registry = request.host_env.iter();
-        let registry = registry.filter(|(name, _)| NPM_REGISTRY.contains(&name.as_str()));
-        told.host_env
-            .extend(registry.map(|(name, value)| (name.clone(), value.clone())));
+        for name in NPM_REGISTRY {
+            let Some(value) = request.host_env.get(*name) else {
+                continue;
+            };
+            let bare = without_credentials(value);
+            let shown = if request.expose_index_credentials {
+                value.clone()
+            } else {
+                if bare != *value {
+                    told.registry_without_login = Some(name);
+                }
+                bare
+            };
+            told.host_env.insert((*name).to_owned(), shown);
+        }
         told
     }
 
@@ -108,6 +127,7 @@ impl SandboxInputs {
             secrets: Vec::new(),
             listed: None,
             constraints: constraints(request),
+            registry_without_login: None,
             index_logins: true,
             network: request.network,
             limits: request.limits.clone(),
@@ -178,6 +198,7 @@ pub(super) mod tests {
             pinned: None,
             limits: Limits::default(),
             budget: Budget::new(1, 1, None, || false),
+            unsearched: crate::pipeline::Unsearched::default(),
             source_date_epoch: None,
             host_env: pairs(&[
                 ("UV_DEFAULT_INDEX", "https://me:pw@host.example"),
@@ -211,5 +232,20 @@ pub(super) mod tests {
         assert_eq!((told.env.len(), told.build_env.len()), (2, 2));
         assert_eq!(told.secrets.len(), 1);
         assert!(!told.index_logins && !told.host_env.contains_key("UV_INDEX_CORP_PASSWORD"));
+    }
+
+    #[test]
+    fn code_of_a_front_end_does_not_see_the_login_of_the_registry() {
+        let mut request = request();
+        let name = "npm_config_registry";
+        let with_login = "https://me:pw@npm.example/".to_owned();
+        request.host_env.insert(name.into(), with_login.clone());
+        let told = SandboxInputs::of_front_end(&request);
+        assert_eq!(told.host_env[name], "https://npm.example/");
+        assert_eq!(told.registry_without_login, Some(name));
+        request.expose_index_credentials = true;
+        let told = SandboxInputs::of_front_end(&request);
+        assert_eq!(told.host_env[name], with_login);
+        assert_eq!(told.registry_without_login, None);
     }
 }

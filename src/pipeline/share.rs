@@ -92,7 +92,7 @@ pub fn share_wheels(
     wheels: &Path,
     progress: &dyn Progress,
 ) -> Result<(), BuildError> {
-    let record = super::record::Record::of(&store.image_at(image)?.config)?;
+    let record = super::record::BuildRecord::of(&store.image_at(image)?.config)?;
     let compression = record.compression.parse();
     let compression = compression.map_err(|problem| BuildError::NoRecord { problem })?;
     let request = &Request {

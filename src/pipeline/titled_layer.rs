@@ -68,12 +68,13 @@ impl<'a> LayerWriter<'a> {
             witness,
             Some(self.budget),
         )?;
-        if let Some(search) = search {
+        if let Some(search) = &search {
             search.verdict()?;
         }
         blob.commit(Some(&written.digest))?;
         let descriptor = descriptor(written.media_type, written.digest, written.size);
-        self.leaks.has_searched(self.store, &descriptor)?;
+        let notes = search.as_ref().map_or(&[][..], |search| search.notes());
+        self.leaks.has_searched(self.store, &descriptor, notes)?;
         Ok(StoredLayer {
             descriptor,
             diff_id: written.diff_id.to_string(),

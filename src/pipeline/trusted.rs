@@ -10,7 +10,7 @@ use crate::app::contract::Phase;
 use crate::builder::FIXED_TIME;
 use crate::sandbox::{IdMode, Mount};
 
-use super::assemble::{self, Outcome, Stage};
+use super::assemble::{self, PhaseEnd, Stage};
 use super::base::Base;
 use super::context::Context;
 use super::environment::{self, WheelCache};
@@ -38,7 +38,7 @@ pub(super) fn run(
     tools: &Tools,
     scope: &CacheScope,
     job: Job,
-) -> Result<Outcome, BuildError> {
+) -> Result<PhaseEnd, BuildError> {
     let Context {
         store,
         request,

@@ -16,7 +16,7 @@ use super::difference::{self, Difference};
 use super::error::BuildError;
 use super::last_build::LastBuild;
 use super::plan::Reading;
-use super::record::Record;
+use super::record::BuildRecord;
 use super::request::{Pinned, Request};
 use super::s2i::{self, Given};
 use super::two_phases;
@@ -31,7 +31,7 @@ pub struct Verification {
     pub verified: bool,
     /// Empty where the digests are the same.
     pub differences: Vec<Difference>,
-    pub record: Record,
+    pub record: BuildRecord,
 }
 
 /// Rebuilds an image of the store and compares the two. `request` has what a caller decides (where the
@@ -46,7 +46,7 @@ pub fn verify(
     progress: &dyn Progress,
 ) -> Result<Verification, BuildError> {
     let _in_use = store.lock_shared()?;
-    let record = Record::of(&image.config)?;
+    let record = BuildRecord::of(&image.config)?;
     if record.warpdrive != env!("CARGO_PKG_VERSION") {
         progress.warning(&format!(
             "the image was made by warpdrive {}, and this is {}: the builder layer is another one",

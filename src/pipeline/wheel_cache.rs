@@ -13,7 +13,6 @@ use crate::app::requirement::{Line, LineKind, expand};
 use crate::lockfile;
 use crate::oci::to_canonical_json;
 use crate::sandbox::IdMode;
-use crate::source::Origin;
 use crate::store::{self, Store};
 
 use super::base::Base;
@@ -70,7 +69,7 @@ impl CacheScope {
             || of_caller
                 .iter()
                 .any(|(_, value)| without_credentials(value) != *value);
-        let application = private.then(|| application(request));
+        let application = private.then(|| request.application());
         Self::Those(json!([of_caller, of_source, application]))
     }
 
@@ -81,30 +80,6 @@ impl CacheScope {
             Self::Those(what) => what.get(2).filter(|application| !application.is_null()),
         }
     }
-}
-
-/// What tells one application from another: where the caller takes the source from, and the image's name.
-fn application(request: &Request) -> serde_json::Value {
-    let place = |path: &std::path::Path| {
-        let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        path.to_string_lossy().into_owned()
-    };
-    let source = match &request.source.origin {
-        Origin::Git(url) => match url.path() {
-            Some(path) => place(&path),
-            None => url.address().to_owned(),
-        },
-        Origin::Directory(path) => place(path),
-        // These lie anywhere.
-        Origin::Archive(_) | Origin::Stdin => String::new(),
-    };
-    let name = &request.name;
-    json!([
-        source,
-        request.source.context_dir,
-        name.registry(),
-        name.repository()
-    ])
 }
 
 /// The wheel cache of this id map and base image (its Python runs while the cache is filled, and is the

@@ -3,6 +3,8 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use super::volumes::Volumes;
+
 /// What Tekton and Kubernetes mount into every step, whatever the step needs.
 const MOUNTED: &[&str] = &[
     "/var/run/secrets/kubernetes.io/serviceaccount/token",
@@ -24,7 +26,13 @@ const IN_HOME: &[&str] = &[
 /// Files and directories with credentials that can be read.
 #[must_use]
 pub fn credentials() -> Vec<PathBuf> {
-    of(&|name| std::env::var_os(name).map(PathBuf::from), MOUNTED)
+    let mut found = of(&|name| std::env::var_os(name).map(PathBuf::from), MOUNTED);
+    if let Ok(volumes) = Volumes::of_this_process() {
+        found.extend(volumes.secrets().filter(|place| holds_something(place)));
+    }
+    found.sort();
+    found.dedup();
+    found
 }
 
 fn of(variable: &dyn Fn(&str) -> Option<PathBuf>, mounted: &[&str]) -> Vec<PathBuf> {

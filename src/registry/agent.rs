@@ -88,6 +88,7 @@ impl Agent {
             }
             _ => return Ok(None),
         };
+        self.http.allows(&what, asked)?;
         let Some(wait) = tries.next(&what, asked)? else {
             return Ok(None);
         };
@@ -110,6 +111,7 @@ impl Agent {
         if self.http.left().is_some_and(|left| left.is_zero()) {
             return Ok(false);
         }
+        self.http.allows(what, asked)?;
         let Some(wait) = tries.next(what, asked)? else {
             return Ok(false);
         };

@@ -18,6 +18,7 @@ use super::credential::{Credential, Secret};
 use super::credentials::Found;
 use super::detail::detail;
 use super::error::{Denied, Detail, RegistryError, tame};
+use super::helper;
 use super::http::{Method, Payload, Request, Response, Url, Watch, authority, shown};
 use super::progress::Progress;
 
@@ -141,7 +142,7 @@ impl Auth {
 
     /// Whether tokens are fetched for this purpose, rather than given by the user.
     fn fetches(&self, purpose: &Purpose<'_>) -> bool {
-        let login = self.login(purpose.agent, purpose.host, purpose.repository);
+        let login = self.found(purpose);
         !matches!(
             login.unwrap_or_default().credential,
             Some(Credential::RegistryToken(_))
@@ -171,14 +172,34 @@ impl Auth {
         agent: &Agent,
         host: &str,
         repository: &str,
+        progress: &dyn Progress,
     ) -> Result<Found, RegistryError> {
         let mut logins = lock(&self.logins);
         if let Some(found) = logins.get(repository) {
             return Ok(found.clone());
         }
-        let found = agent.credentials.find(host, repository)?;
+        let found = agent.credentials.find(
+            host,
+            repository,
+            helper::Wait {
+                // There has to be time for the registry's own answer.
+                most: agent.http.left().map(|left| left * 3 / 4),
+                progress,
+            },
+        )?;
         logins.insert(repository.to_owned(), found.clone());
         Ok(found)
+    }
+
+    fn found(&self, purpose: &Purpose<'_>) -> Result<Found, RegistryError> {
+        let Purpose {
+            agent,
+            host,
+            repository,
+            progress,
+            ..
+        } = purpose;
+        self.login(agent, host, repository, *progress)
     }
 
     /// The `Authorization` header for a purpose; `None` to go without. A login that was refused before
@@ -190,7 +211,7 @@ impl Auth {
         let Some(way) = lock(&self.way).clone() else {
             return Ok(None);
         };
-        let login = self.login(purpose.agent, purpose.host, purpose.repository)?;
+        let login = self.found(purpose)?;
         let user = login.credential.as_ref().map(|c| tame(c.user(), 100));
         if let Some(Credential::RegistryToken(token)) = &login.credential {
             let value = bearer(token);

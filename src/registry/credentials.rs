@@ -26,7 +26,7 @@ const MAX_FILE: u64 = 8 * 1024 * 1024;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Found {
     pub credential: Option<Credential>,
-    /// A helper that failed on the way: told only when the registry then asks for a login.
+    /// A helper that failed on the way, or a file that is not there: told only when the registry then asks for a login.
     pub note: Option<String>,
 }
 
@@ -36,6 +36,8 @@ pub(crate) struct Credentials {
     files: Vec<PathBuf>,
     /// The first of them, which the user named: they have to be there.
     named: usize,
+    /// After these there is the one of `REGISTRY_AUTH_FILE` alone.
+    only: bool,
 }
 
 /// What such a file is called in a directory: by Docker, by podman, and by Kubernetes in the volume of a
@@ -51,7 +53,11 @@ impl Credentials {
         let mut files = given.to_vec();
         if let Some(only) = variable("REGISTRY_AUTH_FILE") {
             files.push(only);
-            return Self { files, named };
+            return Self {
+                files,
+                named,
+                only: true,
+            };
         }
         let home = variable("HOME");
         let below_home = |path: &str| home.as_ref().map(|home| home.join(path));
@@ -66,7 +72,11 @@ impl Credentials {
             files.extend(docker.iter().map(|dir| dir.join(name)));
         }
         files.extend(below_home(LEGACY));
-        Self { files, named }
+        Self {
+            files,
+            named,
+            only: false,
+        }
     }
 
     /// A file that was named has to be there, whether a registry asks for a login or not: with a slip in its
@@ -88,15 +98,24 @@ impl Credentials {
     }
 
     /// Looks a repository's login up. A file that is there but cannot be read is an error.
-    pub(crate) fn find(&self, host: &str, repository: &str) -> Result<Found, RegistryError> {
+    pub(crate) fn find(
+        &self,
+        host: &str,
+        repository: &str,
+        wait: helper::Wait<'_>,
+    ) -> Result<Found, RegistryError> {
         let keys = keys(host, repository);
         let mut found = Found::default();
         for (at, path) in self.files.iter().enumerate() {
             let path = &Self::meant(path);
             let Some(file) = AuthFile::read(path, at < self.named)? else {
+                if self.only && at >= self.named && !path.exists() {
+                    let words = "is what REGISTRY_AUTH_FILE names, and is not there";
+                    found.note = Some(format!("{} {words}", path.display()));
+                }
                 continue;
             };
-            found.credential = file.find(path, host, &keys, &mut found.note)?;
+            found.credential = file.find(path, host, &keys, wait, &mut found.note)?;
             if found.credential.is_some() {
                 break;
             }
@@ -218,9 +237,10 @@ impl AuthFile {
         path: &Path,
         host: &str,
         keys: &[String],
+        wait: helper::Wait<'_>,
         note: &mut Option<String>,
     ) -> Result<Option<Credential>, RegistryError> {
-        let mut ask = |name: &str, server: &str| match helper::get(name, server) {
+        let mut ask = |name: &str, server: &str| match helper::get(name, server, wait) {
             Ok(found) => found,
             Err(problem) => {
                 *note = Some(format!("{} names {problem}", path.display()));
@@ -322,8 +342,9 @@ mod tests {
         Credentials {
             files: vec![path],
             named: 1,
+            only: false,
         }
-        .find(host, repository)
+        .find(host, repository, helper::Wait::SILENT)
     }
 
     #[test]
@@ -436,7 +457,9 @@ mod tests {
             let by_variable = Credentials::new(&[], &variable);
             let by_name = Credentials::new(std::slice::from_ref(&place), &|_| None);
             for credentials in [by_variable, by_name] {
-                let found = credentials.find("x.example", "a").unwrap();
+                let found = credentials
+                    .find("x.example", "a", helper::Wait::SILENT)
+                    .unwrap();
                 assert_eq!(found.credential, Some(basic("a", "1\n")), "{name}");
             }
         }
@@ -446,14 +469,23 @@ mod tests {
     fn a_file_that_is_named_has_to_be_there() {
         let missing = PathBuf::from("/nonexistent/auth.json");
         let named = Credentials::new(std::slice::from_ref(&missing), &|_| None);
-        let error = named.find("x.example", "a").unwrap_err();
+        let error = named
+            .find("x.example", "a", helper::Wait::SILENT)
+            .unwrap_err();
         assert!(
             error.to_string().contains("/nonexistent/auth.json"),
             "{error}"
         );
         let only = |name: &str| (name == "REGISTRY_AUTH_FILE").then(|| missing.clone());
-        let found = Credentials::new(&[], &only).find("x.example", "a").unwrap();
+        let found = Credentials::new(&[], &only)
+            .find("x.example", "a", helper::Wait::SILENT)
+            .unwrap();
         assert_eq!(found.credential, None);
+        let note = found.note.unwrap();
+        assert!(
+            note.contains("/nonexistent/auth.json") && note.contains("REGISTRY_AUTH_FILE"),
+            "{note}"
+        );
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub enum RegistryError {
     },
     #[error(transparent)]
     Unauthorized(Box<Denied>),
-    #[error("{host} asks to wait {} (until {}), and warpdrive waits {} at most", humantime::format_duration(*wait), time_after(*wait), humantime::format_duration(*limit))]
+    #[error("{host} asks to wait {} (until {}), and warpdrive waits {} at most", humantime::format_duration(whole_seconds(*wait)), time_after(*wait), humantime::format_duration(whole_seconds(*limit)))]
     Busy {
         host: String,
         wait: Duration,
@@ -220,7 +220,7 @@ impl RegistryError {
             } else {
                 format!("log in with `warpdrive login {0}`, `podman login {0}` or `docker login {0}`; check the name too: many registries answer so for a repository that does not exist", denied.host)
             }),
-            Self::Busy { .. } => Some("try again after that time; a login often has a higher limit".into()),
+            Self::Busy { .. } => Some("try again after that time, or allow the wait with --timeout; a login often has a higher limit".into()),
             Self::Blocked { .. } => Some("take the image from a registry that is allowed, or have the entry `blocked = true` removed".into()),
             Self::OtherPlatform { .. } => Some(
                 "the image says so itself: name the platform that you want with `--platform OS/ARCH`, or have the image built for it".into(),
@@ -269,6 +269,11 @@ fn is_docker_hub(host: &str) -> bool {
     )
 }
 
+/// Up, so that nobody comes too early.
+fn whole_seconds(time: Duration) -> Duration {
+    Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0))
+}
+
 /// Makes text from outside fit for a message: one line, no control characters, bounded.
 pub(crate) fn tame(text: &str, limit: usize) -> String {
     let mut out = String::new();
@@ -294,6 +299,17 @@ mod tests {
         assert_eq!(tame("a\nb\u{1b}[31m", 100), "a b\\u{1b}[31m");
         assert_eq!(tame(&"x".repeat(50), 10), format!("{}…", "x".repeat(10)));
         assert_eq!(tame("\u{202e}evil", 100), "\\u{202e}evil");
+    }
+
+    #[test]
+    fn a_wait_is_told_in_whole_seconds() {
+        let error = RegistryError::Busy {
+            host: "r".into(),
+            wait: Duration::from_millis(86_399_770),
+            limit: Duration::from_mins(10),
+        };
+        let text = error.to_string();
+        assert!(text.contains("asks to wait 1day ("), "{text}");
     }
 
     #[test]

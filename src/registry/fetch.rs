@@ -57,9 +57,7 @@ impl Client {
             let Some(reason) = self.rest(&url, &what, max_bytes, &mut into, &mut received)? else {
                 break;
             };
-            if received > before {
-                tries.headway();
-            }
+            tries.headway(received - before);
             let Some(wait) = tries.next(&what, None)? else {
                 return Err(RegistryError::Url {
                     url: what,

@@ -4,12 +4,14 @@
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
 use super::credential::{Credential, Secret};
 use super::error::tame;
+use super::http::TELL_EVERY;
+use super::progress::{Event, Progress, Silent};
 
 /// A helper may ask its user something, or a cloud's service.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -25,9 +27,24 @@ struct Answer {
     secret: String,
 }
 
+/// Who waits for a helper, and for how long.
+#[derive(Clone, Copy)]
+pub(crate) struct Wait<'a> {
+    pub most: Option<Duration>,
+    pub progress: &'a dyn Progress,
+}
+
+impl Wait<'static> {
+    /// As long as a helper may take, and silently.
+    pub(crate) const SILENT: Self = Wait {
+        most: None,
+        progress: &Silent,
+    };
+}
+
 /// Asks a helper. `None` when it knows no login for the server; an error in words that name it.
-pub(crate) fn get(name: &str, server: &str) -> Result<Option<Credential>, String> {
-    let Some(answer) = call(name, "get", server.as_bytes())? else {
+pub(crate) fn get(name: &str, server: &str, wait: Wait<'_>) -> Result<Option<Credential>, String> {
+    let Some(answer) = call(name, "get", server.as_bytes(), wait)? else {
         return Ok(None);
     };
     let answer: Answer = serde_json::from_slice(&answer).map_err(|_| {
@@ -46,17 +63,22 @@ pub(crate) fn get(name: &str, server: &str) -> Result<Option<Credential>, String
 /// Has a helper keep a login.
 pub(crate) fn store(name: &str, server: &str, user: &str, password: &str) -> Result<(), String> {
     let login = serde_json::json!({"ServerURL": server, "Username": user, "Secret": password});
-    call(name, "store", login.to_string().as_bytes())?;
+    call(name, "store", login.to_string().as_bytes(), Wait::SILENT)?;
     Ok(())
 }
 
 /// Has a helper forget a login. False when it knew none.
 pub(crate) fn erase(name: &str, server: &str) -> Result<bool, String> {
-    Ok(call(name, "erase", server.as_bytes())?.is_some())
+    Ok(call(name, "erase", server.as_bytes(), Wait::SILENT)?.is_some())
 }
 
 /// Runs a helper. `None` when it says that it knows no login.
-fn call(name: &str, verb: &str, input_bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
+fn call(
+    name: &str,
+    verb: &str,
+    input_bytes: &[u8],
+    wait: Wait<'_>,
+) -> Result<Option<Vec<u8>>, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
         return Err(format!(
@@ -96,10 +118,23 @@ fn call(name: &str, verb: &str, input_bytes: &[u8]) -> Result<Option<Vec<u8>>, S
             let _ = send.send(read.map(|_| bytes));
         });
     }
-    let Ok(answer) = receive.recv_timeout(PATIENCE) else {
-        let _ = child.kill();
-        let _ = child.wait();
-        return Err(failed("did not answer within a minute"));
+    let (begin, most) = (Instant::now(), wait.most.unwrap_or(PATIENCE).min(PATIENCE));
+    let answer = loop {
+        let left = most.saturating_sub(begin.elapsed());
+        let slice = left.min(TELL_EVERY);
+        if let Ok(answer) = receive.recv_timeout(slice) {
+            break answer;
+        }
+        if slice == left {
+            let _ = child.kill();
+            let _ = child.wait();
+            let seconds = most.as_secs_f32().ceil();
+            return Err(failed(&format!("did not answer within {seconds} s")));
+        }
+        wait.progress.event(&Event::Quiet {
+            what: &program,
+            waited: begin.elapsed(),
+        });
     };
     let answer = answer.map_err(|error| failed(&format!("cannot be read: {error}")))?;
     let status = child
@@ -133,7 +168,7 @@ mod tests {
     fn a_name_that_is_a_path_is_refused() {
         for name in ["", "../x", "a/b", "a b"] {
             assert!(
-                get(name, "x.example")
+                get(name, "x.example", Wait::SILENT)
                     .unwrap_err()
                     .contains("not a helper's name")
             );

@@ -32,7 +32,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 const TICK: Duration = Duration::from_millis(100);
 const PIECE: usize = 256 * 1024;
 /// How often a wait for the other side is told.
-const TELL_EVERY: Duration = Duration::from_secs(10);
+pub(crate) const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// Who hears of an exchange while it is under way.
 #[derive(Clone, Copy)]
@@ -74,6 +74,8 @@ pub(crate) struct Request {
     pub plain: bool,
     /// Not to this machine or its link.
     pub public: bool,
+    /// On a connection of its own.
+    pub alone: bool,
 }
 
 impl Request {
@@ -85,6 +87,7 @@ impl Request {
             payload: Payload::None,
             plain: false,
             public: false,
+            alone: false,
         }
     }
 
@@ -106,6 +109,12 @@ impl Request {
     /// Goes to no address of this machine or of its link, wherever names and redirects lead.
     pub(crate) fn public(mut self) -> Self {
         self.public = true;
+        self
+    }
+
+    /// Goes over a connection that carries nothing else, before it or after it.
+    pub(crate) fn alone(mut self, alone: bool) -> Self {
+        self.alone = alone;
         self
     }
 
@@ -220,6 +229,22 @@ impl Http {
             .any(|listed| *listed == authority || *listed == host)
     }
 
+    /// A wait that a server asks for and that is longer than what is left of the user's own limit is an
+    /// error at once.
+    pub(crate) fn allows(&self, host: &str, asked: Option<Duration>) -> Result<(), RegistryError> {
+        let (Some(wait), Some(left), Some((_, limit))) = (asked, self.left(), self.end) else {
+            return Ok(());
+        };
+        if wait <= left {
+            return Ok(());
+        }
+        Err(RegistryError::Busy {
+            host: host.to_owned(),
+            wait,
+            limit,
+        })
+    }
+
     /// What is left of the user's own limit.
     pub(crate) fn left(&self) -> Option<Duration> {
         let (end, _) = self.end?;
@@ -227,7 +252,7 @@ impl Http {
     }
 
     /// The failure of an exchange for which there is no time left.
-    fn over(&self, url: &Url) -> Option<Failure> {
+    pub(crate) fn over(&self, url: &Url) -> Option<Failure> {
         let (end, limit) = self.end?;
         (Instant::now() >= end).then(|| Failure {
             host: authority(url),
@@ -348,7 +373,8 @@ impl Http {
             })
     }
 
-    /// Sends a request and follows its redirects (for GET and HEAD). Returns any status.
+    /// Sends a request and follows its redirects: all of them for GET and HEAD, and for other methods those
+    /// that keep the method (307, 308). Returns any status.
     ///
     /// `authorization` goes to the request's own origin only.
     pub(crate) fn send(
@@ -367,7 +393,11 @@ impl Http {
                     problem: "it is neither https nor an http address of this machine or of a registry listed in WARPDRIVE_INSECURE_REGISTRIES".into(),
                 });
             }
-            let client = self.client(&url, request.public)?;
+            let client = if request.alone {
+                self.built(&url, request.public, reqwest::tls::Version::TLS_1_3)?
+            } else {
+                self.client(&url, request.public)?
+            };
             let home = same_origin(&origin, &url);
             let headers = headers(request, authorization.filter(|_| home))?;
             let response = match self.exchange(&client, request, &url, headers, watch) {
@@ -375,8 +405,8 @@ impl Http {
                 Err(failure) => return Ok(Err(self.why_closed(request, &url, failure))),
             };
             let status = response.status();
-            let follow = matches!(status, 301 | 302 | 303 | 307 | 308)
-                && matches!(request.method, Method::GET | Method::HEAD);
+            let reads = matches!(request.method, Method::GET | Method::HEAD);
+            let follow = matches!(status, 307 | 308) || reads && matches!(status, 301..=303);
             if !follow {
                 return Ok(Ok(response));
             }
@@ -395,6 +425,16 @@ impl Http {
                     url: shown(&url),
                     problem: format!(
                         "it redirects from https to {}, which is not encrypted",
+                        shown(&next)
+                    ),
+                });
+            }
+            // A body may hold a password.
+            if matches!(request.payload, Payload::Bytes(_)) && !same_origin(&origin, &next) {
+                return Err(RegistryError::Url {
+                    url: shown(&url),
+                    problem: format!(
+                        "it redirects what is sent to another host, {}",
                         shown(&next)
                     ),
                 });
@@ -487,6 +527,11 @@ impl Http {
                 }
             }
         });
+        // What went out since the last look counts too, be it in a request that was cut soon.
+        let sent = counter.load(Ordering::Relaxed);
+        if sent > 0 {
+            (watch.sent)(sent);
+        }
         match outcome {
             Some(Ok(inner)) => Ok(Response {
                 inner,
@@ -825,6 +870,8 @@ fn failure(url: &Url, error: reqwest::Error) -> Failure {
 
 const WANTS_ONE: &str = "it wants a certificate of this client, or does not accept the one it got";
 
+const NO_HANDSHAKE: &str = "it broke off the handshake of TLS: it wants a certificate of this client, most likely, or speaks no way of encryption that is known here";
+
 /// What a server says in TLS of a client's certificate that is missing or not to its liking.
 fn alerts_of_certificate(text: &str) -> bool {
     ["CertificateRequired", "BadCertificate", "NoCertificate"]
@@ -882,6 +929,10 @@ fn meaning(error: &rustls::Error) -> (Unreachable, Option<String>) {
         Error::AlertReceived(
             Alert::CertificateRequired | Alert::NoCertificate | Alert::BadCertificate,
         ) => (Unreachable::ClientCertificate, Some(WANTS_ONE.into())),
+        // In TLS 1.2, that is what most servers say when a client's certificate is missing.
+        Error::AlertReceived(Alert::HandshakeFailure) => {
+            (Unreachable::ClientCertificate, Some(NO_HANDSHAKE.into()))
+        }
         // Whatever else TLS is unhappy about is not a reason to go without it.
         _ => (Unreachable::Certificate, None),
     }
@@ -913,7 +964,12 @@ fn causes(error: &dyn std::error::Error) -> String {
         // What reqwest and hyper say above the cause that counts.
         let empty = matches!(
             text.as_str(),
-            "error sending request" | "client error (Connect)"
+            "error sending request"
+                | "client error (Connect)"
+                | "client error (SendRequest)"
+                | "connection error"
+                | "error decoding response body"
+                | "error reading a body from connection"
         );
         let last = cause.source().is_none();
         if (last || !empty) && !parts.iter().any(|known| known.contains(&text)) {
@@ -965,6 +1021,15 @@ mod tests {
             "https://user:hunter2@x.example:1/p?sig=hunter2#hunter2",
         ));
         assert_eq!(text, "https://x.example:1/p");
+    }
+
+    /// What OpenSSL says in TLS 1.2 to a client without a certificate.
+    #[test]
+    fn a_handshake_that_is_refused_may_want_a_certificate() {
+        let alert = rustls::AlertDescription::HandshakeFailure;
+        let (kind, words) = meaning(&rustls::Error::AlertReceived(alert));
+        assert_eq!(kind, Unreachable::ClientCertificate);
+        assert!(words.unwrap().contains("a certificate of this client"));
     }
 
     #[test]

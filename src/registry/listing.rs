@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::error::{RegistryError, tame};
 use super::http::{Request, Response, Url};
-use super::progress::Silent;
+use super::progress::Progress;
 use super::session::{Call, Client, Repository, scope};
 use crate::oci::{Descriptor, ImageManifest, MAX_METADATA, Reference, from_json, sha256};
 
@@ -23,20 +23,25 @@ struct Tags {
 
 impl Client {
     /// All tags of a repository, sorted: the specification says so, and not all registries do.
-    pub fn tags(&self, reference: &Reference) -> Result<Vec<String>, RegistryError> {
-        self.first_of(reference, &Silent, &mut |source| {
+    pub fn tags(
+        &self,
+        reference: &Reference,
+        progress: &dyn Progress,
+    ) -> Result<Vec<String>, RegistryError> {
+        self.first_of(reference, progress, &mut |source| {
             let repository = source.repository()?;
             let thing = format!("repository {}", repository.name);
             let mut tags: Vec<String> = Vec::new();
             let mut next = Some(repository.url("tags/list?n=1000")?);
             for _ in 0..MAX_PAGES {
                 let Some(url) = next else { break };
-                let mut response = ask(&repository, Request::get(url), "the list of tags")?;
+                let mut response =
+                    ask(&repository, Request::get(url), "the list of tags", progress)?;
                 if response.status() != 200 {
                     return Err(repository.refusal(response, "the list of tags", Some(&thing)));
                 }
                 next = following(&repository, &response)?;
-                let bytes = whole(&repository, &mut response, "the list of tags")?;
+                let bytes = whole(&repository, &mut response, "the list of tags", progress)?;
                 let page: Tags = from_json(&bytes, "the list of tags").map_err(|error| {
                     RegistryError::Manifest {
                         what: format!("the list of tags of {}", repository.full_name()),
@@ -59,10 +64,11 @@ impl Client {
         &self,
         reference: &Reference,
         manifest: &ImageManifest,
+        progress: &dyn Progress,
     ) -> Result<Vec<u8>, RegistryError> {
         let config = manifest.config();
         let what = format!("the configuration of {reference}");
-        whole_config(config, what, || self.stream(reference, config))
+        whole_config(config, what, || self.stream(reference, config, progress))
     }
 }
 
@@ -101,21 +107,23 @@ pub(super) fn ask<'c>(
     repository: &Repository<'c>,
     request: Request,
     action: &str,
+    progress: &dyn Progress,
 ) -> Result<Response<'c>, RegistryError> {
     let scopes = [scope(&repository.name, "pull")];
     let request = request
         .header("accept", "application/vnd.oci.image.index.v1+json")
         .header("accept", "application/json");
-    repository.must(&request, &Call::new(action, &scopes, &Silent))
+    repository.must(&request, &Call::new(action, &scopes, progress))
 }
 
 pub(super) fn whole(
     repository: &Repository<'_>,
     response: &mut Response<'_>,
     what: &str,
+    progress: &dyn Progress,
 ) -> Result<Vec<u8>, RegistryError> {
     response
-        .bytes(MAX_METADATA, &Silent)
+        .bytes(MAX_METADATA, progress)
         .map_err(|failure| repository.lost(failure))?
         .ok_or_else(|| RegistryError::TooLarge {
             what: what.to_owned(),

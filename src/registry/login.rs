@@ -13,7 +13,7 @@ use super::auth::{Purpose, verify};
 use super::credential::Secret;
 use super::error::RegistryError;
 use super::helper;
-use super::progress::Silent;
+use super::progress::Progress;
 use super::session::Client;
 
 /// Auth files are small; a larger one is something else.
@@ -32,14 +32,20 @@ impl Client {
         registry: &str,
         user: &str,
         password: &str,
+        progress: &dyn Progress,
     ) -> Result<bool, RegistryError> {
-        let repository = self.repository_at(registry, String::new(), &Silent)?;
-        repository.verify(user, &Secret::new(password))
+        let repository = self.repository_at(registry, String::new(), progress)?;
+        repository.verify(user, &Secret::new(password), progress)
     }
 }
 
 impl super::session::Repository<'_> {
-    fn verify(&self, user: &str, password: &Secret) -> Result<bool, RegistryError> {
+    fn verify(
+        &self,
+        user: &str,
+        password: &Secret,
+        progress: &dyn Progress,
+    ) -> Result<bool, RegistryError> {
         let (host, base, auth) = self.parts();
         let purpose = Purpose {
             agent: &self.client.agent,
@@ -48,7 +54,7 @@ impl super::session::Repository<'_> {
             repository: "",
             scopes: &[],
             action: "the login",
-            progress: &Silent,
+            progress,
         };
         verify(auth, &purpose, user, password)
     }

@@ -279,9 +279,13 @@ impl Client {
     /// What a name points to now, without fetching it: media type, digest and size.
     ///
     /// `None` when the registry does not tell the digest without being asked for the bytes.
-    pub fn head(&self, reference: &Reference) -> Result<Option<Descriptor>, RegistryError> {
-        self.first_of(reference, &Silent, &mut |source| {
-            head(&source.repository()?, reference, &Silent)
+    pub fn head(
+        &self,
+        reference: &Reference,
+        progress: &dyn Progress,
+    ) -> Result<Option<Descriptor>, RegistryError> {
+        self.first_of(reference, progress, &mut |source| {
+            head(&source.repository()?, reference, progress)
         })
     }
 
@@ -300,15 +304,19 @@ impl Client {
     }
 
     /// Fetches the manifest that a name means: for an index, that of the client's platform.
-    pub fn resolve(&self, reference: &Reference) -> Result<Resolved, RegistryError> {
-        self.first_of(reference, &Silent, &mut |source| {
+    pub fn resolve(
+        &self,
+        reference: &Reference,
+        progress: &dyn Progress,
+    ) -> Result<Resolved, RegistryError> {
+        self.first_of(reference, progress, &mut |source| {
             let repository = source.repository()?;
             let (top, bytes) = fetch(
                 &repository,
                 reference.as_given(),
                 reference.tag_or_digest(),
                 None,
-                &Silent,
+                progress,
             )?;
             self.descend(reference.as_given(), top, bytes, &mut |entry| {
                 fetch(
@@ -316,7 +324,7 @@ impl Client {
                     reference.as_given(),
                     entry.digest().as_ref(),
                     Some(entry),
-                    &Silent,
+                    progress,
                 )
                 .map(|(_, bytes)| bytes)
             })

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::blobs::{Blobs, Incoming};
 use super::error::RegistryError;
-use super::http::{Request, Response, authority};
+use super::http::{Request, Response, TELL_EVERY, authority};
 use super::manifest::{Document, Resolved, Source, blobs_of, fetch, head};
 use super::parallel::{self, Stop};
 use super::platform::{Platform, this_platform};
@@ -284,20 +284,33 @@ impl Download<'_> {
         let doing = "keeping a layer in the store";
         let what = self.what();
         let fresh = |error| (error, false);
-        let mut told = false;
+        let http = &self.repository.client.agent.http;
+        let (_, base, _) = self.repository.parts();
+        let (begin, mut told) = (Instant::now(), 0);
         let mut waiting = || {
-            if !told {
-                told = true;
+            let waited = begin.elapsed();
+            let step = waited.as_millis() / TELL_EVERY.as_millis() + 1;
+            if step > told {
+                told = step;
+                let so_far = match step {
+                    1 => String::new(),
+                    _ => format!(", for {} s so far", waited.as_secs()),
+                };
                 self.progress.event(&Event::Warning(&format!(
-                    "another process is fetching {digest}: its end is waited for"
+                    "another process is fetching {digest}: its end is waited for{so_far}"
                 )));
             }
-            !self.stop.is_set()
+            !self.stop.is_set() && http.over(base).is_none()
         };
         let sink = match blobs.incoming(self.blob, &mut waiting) {
             Ok(sink) => sink,
             Err(_) if self.stop.is_set() => return Ok(None),
-            Err(error) => return Err(fresh(error.into_error(&what, doing, digest))),
+            Err(error) => {
+                return Err(fresh(match http.over(base) {
+                    Some(over) => self.repository.lost(over),
+                    None => error.into_error(&what, doing, digest),
+                }));
+            }
         };
         let Some(mut sink) = sink else {
             self.progress.event(&Event::Done {
@@ -330,10 +343,7 @@ impl Download<'_> {
                     return Err(fresh(error));
                 }
             };
-            // What made headway is not held against it.
-            if sink.received() > before {
-                tries.headway();
-            }
+            tries.headway(sink.received().saturating_sub(before));
             let again = Instant::now() < end
                 && client
                     .agent

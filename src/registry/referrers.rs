@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::error::{RegistryError, tame};
 use super::http::{Request, Response};
 use super::listing::{MAX_ENTRIES, MAX_PAGES, ask, following, whole};
-use super::progress::{Progress, Silent};
+use super::progress::Progress;
 use super::session::{Client, Repository};
 use crate::oci::{
     Descriptor, Digest, ImageIndex, MediaType, Reference, descriptor, from_json, parse_digest,
@@ -23,9 +23,10 @@ impl Client {
         &self,
         reference: &Reference,
         subject: &Digest,
+        progress: &dyn Progress,
     ) -> Result<Vec<Descriptor>, RegistryError> {
-        self.first_of(reference, &Silent, &mut |source| {
-            of_subject(&source.repository()?, subject)
+        self.first_of(reference, progress, &mut |source| {
+            of_subject(&source.repository()?, subject, progress)
         })
     }
 }
@@ -43,10 +44,11 @@ struct Referring {
 pub(super) fn of_subject(
     repository: &Repository<'_>,
     subject: &Digest,
+    progress: &dyn Progress,
 ) -> Result<Vec<Descriptor>, RegistryError> {
-    match by_the_registry(repository, subject)? {
+    match by_the_registry(repository, subject, progress)? {
         Some(found) => Ok(found),
-        None => by_the_tag(repository, subject),
+        None => by_the_tag(repository, subject, progress),
     }
 }
 
@@ -63,7 +65,7 @@ pub(super) fn list(
         return Ok(());
     };
     let subject = parse_digest(subject.digest().as_ref()).map_err(|error| bad(&what, &error))?;
-    if by_the_registry(repository, &subject)?.is_some() {
+    if by_the_registry(repository, &subject, progress)?.is_some() {
         return Ok(());
     }
     let own_type = found
@@ -83,7 +85,7 @@ pub(super) fn list(
     let tag = fallback_tag(&subject);
     let what = action(&subject);
     for tries in 0..=TRIES {
-        let listed = by_the_tag(repository, &subject)?;
+        let listed = by_the_tag(repository, &subject, progress)?;
         if listed.iter().any(|known| known.digest() == entry.digest()) {
             return Ok(());
         }
@@ -130,20 +132,21 @@ fn fallback_tag(subject: &Digest) -> String {
 fn by_the_registry(
     repository: &Repository<'_>,
     subject: &Digest,
+    progress: &dyn Progress,
 ) -> Result<Option<Vec<Descriptor>>, RegistryError> {
     let action = action(subject);
     let mut found = Vec::new();
     let mut next = Some(repository.url(&format!("referrers/{subject}"))?);
     for _ in 0..MAX_PAGES {
         let Some(url) = next else { break };
-        let mut response = ask(repository, Request::get(url), &action)?;
+        let mut response = ask(repository, Request::get(url), &action, progress)?;
         match response.status() {
             200 => {}
             404 | 405 if found.is_empty() => return Ok(None),
             _ => return Err(repository.refusal(response, &action, None)),
         }
         next = following(repository, &response)?;
-        found.extend(entries(repository, &mut response, &action)?);
+        found.extend(entries(repository, &mut response, &action, progress)?);
         if found.len() > MAX_ENTRIES {
             break;
         }
@@ -154,12 +157,13 @@ fn by_the_registry(
 fn by_the_tag(
     repository: &Repository<'_>,
     subject: &Digest,
+    progress: &dyn Progress,
 ) -> Result<Vec<Descriptor>, RegistryError> {
     let action = action(subject);
     let url = repository.url(&format!("manifests/{}", fallback_tag(subject)))?;
-    let mut response = ask(repository, Request::get(url), &action)?;
+    let mut response = ask(repository, Request::get(url), &action, progress)?;
     match response.status() {
-        200 => entries(repository, &mut response, &action),
+        200 => entries(repository, &mut response, &action, progress),
         404 => Ok(Vec::new()),
         _ => Err(repository.refusal(response, &action, None)),
     }
@@ -173,8 +177,9 @@ fn entries(
     repository: &Repository<'_>,
     response: &mut Response<'_>,
     action: &str,
+    progress: &dyn Progress,
 ) -> Result<Vec<Descriptor>, RegistryError> {
-    let bytes = whole(repository, response, action)?;
+    let bytes = whole(repository, response, action, progress)?;
     let index: ImageIndex = from_json(&bytes, action).map_err(|error| bad(action, &error))?;
     Ok(index.manifests().clone())
 }

@@ -80,7 +80,7 @@ impl Client {
         let mut known: HashSet<Digest> = subjects.iter().cloned().collect();
         let mut count = 0;
         while let Some(subject) = subjects.pop() {
-            for referrer in of_subject(&remote.repository, &subject)? {
+            for referrer in of_subject(&remote.repository, &subject, progress)? {
                 let digest = parse_digest(referrer.digest().as_ref()).map_err(|error| {
                     RegistryError::Manifest {
                         what: format!("what refers to {subject}"),

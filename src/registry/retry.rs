@@ -77,11 +77,17 @@ impl Retry {
     }
 }
 
+/// Bytes in a second, waits included, that are headway.
+const LEAST_PACE: u64 = 1_000;
+
 /// How often something was tried, and since when without headway.
 pub(crate) struct Tries {
     retry: Retry,
     failed: u32,
+    /// When it last made headway.
     since: Instant,
+    /// Bytes since then.
+    gained: u64,
 }
 
 impl Tries {
@@ -90,13 +96,19 @@ impl Tries {
             retry: *retry,
             failed: 0,
             since: Instant::now(),
+            gained: 0,
         }
     }
 
-    /// It came further: what failed before is not held against it.
-    pub(crate) fn headway(&mut self) {
-        self.failed = 0;
-        self.since = Instant::now();
+    /// It came further by so many bytes: what failed before is not held against it. A server that gives a few
+    /// bytes in each try makes no headway, or it would be asked for ever.
+    pub(crate) fn headway(&mut self, bytes: u64) {
+        self.gained = self.gained.saturating_add(bytes);
+        if bytes > 0 && self.gained >= self.since.elapsed().as_secs().saturating_mul(LEAST_PACE) {
+            self.failed = 0;
+            self.gained = 0;
+            self.since = Instant::now();
+        }
     }
 
     /// The wait before the next try after one that failed; `None` when it is given up. A wait that `host`
@@ -206,6 +218,22 @@ mod tests {
     }
 
     #[test]
+    fn a_few_bytes_in_a_long_time_are_no_headway() {
+        let retry = Retry::default();
+        let minute = Duration::from_mins(1);
+        for (bytes, goes_on) in [(40, false), (60_000, true)] {
+            let mut tries = Tries::new(&retry);
+            let mut refused = false;
+            for _ in 0..retry.attempts {
+                tries.since = Instant::now().checked_sub(minute).unwrap();
+                tries.headway(bytes);
+                refused = tries.next("r", None).unwrap().is_none();
+            }
+            assert_eq!(!refused, goes_on, "{bytes}");
+        }
+    }
+
+    #[test]
     fn a_wait_beyond_the_limit_is_refused_at_once() {
         let retry = Retry {
             limit: Duration::from_secs(20),
@@ -216,7 +244,7 @@ mod tests {
         assert_eq!(wait, Some(Duration::from_secs(7)));
         let error = tries.next("r", Some(Duration::from_secs(21))).unwrap_err();
         assert!(matches!(error, RegistryError::Busy { .. }), "{error}");
-        tries.headway();
+        tries.headway(1);
         for _ in 1..retry.attempts {
             assert!(tries.next("r", None).unwrap().is_some());
         }

@@ -18,7 +18,7 @@ use super::http::{
     Certificates, Failure, Http, Method, Request, Response, Url, Watch, is_loopback, same_origin,
 };
 use super::parallel::Stop;
-use super::progress::{Event, Progress};
+use super::progress::{Event, Progress, Silent};
 use super::proxy::Proxies;
 use super::retry::{self, Patience, Retry, Tries, pause};
 use crate::oci::Reference;
@@ -237,6 +237,7 @@ impl Client {
             let failure = match self.agent.http.send(&request, None, &watch)? {
                 Ok(response) => {
                     let asked = retry::retry_after(response.header("retry-after"));
+                    self.agent.http.allows(name, asked)?;
                     // Whatever else it answers, the next request says more.
                     if matches!(response.status(), 429 | 503)
                         && let Some(asked) = asked
@@ -551,7 +552,7 @@ impl<'c> Repository<'c> {
                 let found = self
                     .host
                     .auth
-                    .login(&self.client.agent, &self.host.name, &self.name)
+                    .login(&self.client.agent, &self.host.name, &self.name, &Silent)
                     .unwrap_or_default();
                 RegistryError::Unauthorized(Box::new(Denied {
                     host,

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use super::error::RegistryError;
 use super::http::{Request, Response};
-use super::progress::Silent;
+use super::progress::{Event, Progress, Silent};
 use super::retry::{Tries, pause};
 use super::session::{Call, Client, Repository, scope};
 use crate::oci::{Descriptor, Reference, parse_digest};
@@ -13,16 +13,17 @@ impl Client {
     /// Opens a blob of a repository. A stream that breaks off is continued where it was cut; it ends in
     /// an error when it has another size than the descriptor says. Whether the bytes are those of the
     /// digest is for the reader to see.
-    pub fn stream(
-        &self,
+    pub fn stream<'c>(
+        &'c self,
         reference: &Reference,
         blob: &Descriptor,
-    ) -> Result<impl Read + Send + use<'_>, RegistryError> {
+        progress: &'c dyn Progress,
+    ) -> Result<impl Read + Send + use<'c>, RegistryError> {
         parse_digest(blob.digest().as_ref()).map_err(|error| RegistryError::Manifest {
             what: reference.as_given().to_owned(),
             problem: error.to_string(),
         })?;
-        self.first_of(reference, &Silent, &mut |source| {
+        self.first_of(reference, progress, &mut |source| {
             let mut stream = Stream {
                 repository: source.repository()?,
                 blob: blob.clone(),
@@ -31,6 +32,7 @@ impl Client {
                 taken: 0,
                 received: 0,
                 tries: Tries::new(&self.agent.retry),
+                progress,
             };
             // Here, so that a mirror without it is passed by.
             if blob.size() > 0 {
@@ -58,6 +60,7 @@ pub(super) fn open<'c>(
         taken: 0,
         received: 0,
         tries: Tries::new(&repository.client.agent.retry),
+        progress: &Silent,
     })
 }
 
@@ -70,6 +73,7 @@ struct Stream<'c> {
     taken: usize,
     received: u64,
     tries: Tries,
+    progress: &'c dyn Progress,
 }
 
 impl Stream<'_> {
@@ -83,7 +87,7 @@ impl Stream<'_> {
         }
         let scopes = [scope(&self.repository.name, "pull")];
         let action = format!("the download of {digest}");
-        let call = Call::new(&action, &scopes, &Silent);
+        let call = Call::new(&action, &scopes, self.progress);
         let response = self.repository.must(&request, &call)?;
         let skip = match response.status() {
             200 => self.received,
@@ -108,7 +112,7 @@ impl Stream<'_> {
             let Some(response) = &mut self.response else {
                 continue;
             };
-            let reason = match response.chunk(&Silent) {
+            let reason = match response.chunk(self.progress) {
                 Ok(Some(chunk)) => {
                     let bytes: &[u8] = chunk.as_ref();
                     let leave_out = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
@@ -121,7 +125,7 @@ impl Stream<'_> {
                     if self.received > self.blob.size() {
                         return Err(self.wrong("more"));
                     }
-                    self.tries.headway();
+                    self.tries.headway(bytes.len() as u64);
                     self.piece.clear();
                     self.piece.extend_from_slice(bytes);
                     self.taken = 0;
@@ -139,7 +143,12 @@ impl Stream<'_> {
                     expected: self.blob.size(),
                 });
             };
-            pause(wait, None);
+            self.progress.event(&Event::Retry {
+                what: &host,
+                reason: &reason,
+                wait,
+            });
+            pause(self.repository.client.agent.at_most(wait), None);
         }
         Ok(false)
     }

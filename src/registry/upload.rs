@@ -23,7 +23,7 @@ use crate::oci::Descriptor;
 
 /// No smaller pieces are tried.
 const LEAST_CHUNK: u64 = 64 * 1024;
-/// The pieces for a connection that breaks, whatever else it does.
+/// The first pieces for a connection that breaks, whatever else it does.
 const CAREFUL_CHUNK: u64 = 1024 * 1024;
 /// Uploads of smaller blobs are not worth being remembered.
 const KEPT: u64 = 1024 * 1024;
@@ -44,7 +44,7 @@ struct Place {
     offset: u64,
     /// The registry takes no smaller pieces (`OCI-Chunk-Min-Length`).
     least: u64,
-    /// It was begun by an earlier try.
+    /// It was begun by an earlier try, of which bytes may still be on their way.
     resumed: bool,
 }
 
@@ -174,12 +174,13 @@ impl<'a> Upload<'a> {
                     };
                     let now = place.as_ref().map_or(0, |place| place.offset);
                     if now > before {
-                        tries.headway();
+                        tries.headway(now - before);
                     } else if sent > 0 {
                         cuts += 1;
                         // Nothing of what was sent has stayed: what is sent in one request gets less.
                         if cuts > 1 {
-                            pieces.shrink((sent / 2).max(CAREFUL_CHUNK));
+                            let tried = self.piece(&pieces, least).unwrap_or(size).min(size);
+                            pieces.shrink(smaller_after_a_cut(tried, sent));
                         }
                     }
                     if place.is_none() {
@@ -381,6 +382,8 @@ impl<'a> Upload<'a> {
             let request = Request::new(Method::PATCH, url.clone())
                 .header("content-type", "application/octet-stream")
                 .header("content-range", format!("{offset}-{}", offset + length - 1))
+                // What cuts a connection after so many bytes or seconds counts all that it carries.
+                .alone(pieces.size.get().is_some())
                 .payload(Payload::File {
                     file: Arc::clone(file),
                     offset,
@@ -569,15 +572,24 @@ impl<'a> Upload<'a> {
             url,
             offset,
             least,
-            resumed: offset > 0,
+            resumed: true,
         }))
+    }
+}
+
+/// The next pieces, after a request for `tried` bytes was cut when `sent` of them were on their way.
+fn smaller_after_a_cut(tried: u64, sent: u64) -> u64 {
+    if tried > CAREFUL_CHUNK {
+        (sent.min(tried) / 2).max(CAREFUL_CHUNK)
+    } else {
+        (tried / 2).max(LEAST_CHUNK)
     }
 }
 
 /// How one blob is sent in pieces.
 #[derive(Default)]
 struct Pieces {
-    /// The largest piece, where that is another than the registry's own.
+    /// The largest piece after cuts, where that is another than the registry's own.
     size: Cell<Option<u64>>,
     /// It failed as a whole, so the next try is by `PATCH`.
     stepwise: Cell<bool>,
@@ -589,5 +601,26 @@ impl Pieces {
     fn shrink(&self, size: u64) {
         let size = self.size.get().map_or(size, |known| known.min(size));
         self.size.set(Some(size));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::smaller_after_a_cut;
+
+    #[test]
+    fn pieces_get_smaller_down_to_the_least() {
+        let mb = 1024 * 1024;
+        for (tried, sent, expected) in [
+            (20 * mb, 6 * mb, 3 * mb),
+            (20 * mb, mb, mb),
+            (3 * mb, 4 * mb, 3 * mb / 2),
+            (mb, mb, mb / 2),
+            (400_000, 300_000, 200_000),
+            (100_000, 1, 64 * 1024),
+            (64 * 1024, 1, 64 * 1024),
+        ] {
+            assert_eq!(smaller_after_a_cut(tried, sent), expected, "{tried} {sent}");
+        }
     }
 }

@@ -39,13 +39,13 @@ pub struct RemoteCache(Arc<Repositories>);
 
 #[derive(Default)]
 struct Repositories {
-    from: Vec<Place>,
+    from: Vec<Readable>,
     to: Vec<Reference>,
     client: OnceLock<Client>,
 }
 
 /// A repository that is read.
-struct Place {
+struct Readable {
     reference: Reference,
     /// It did not answer, and is not asked again.
     is_out: AtomicBool,
@@ -74,7 +74,7 @@ impl RemoteCache {
             }
             Ok(found)
         };
-        let from = parse(from)?.into_iter().map(|reference| Place {
+        let from = parse(from)?.into_iter().map(|reference| Readable {
             reference,
             is_out: AtomicBool::new(false),
         });

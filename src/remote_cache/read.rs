@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crate::oci::{Descriptor, Reference};
 use crate::progress::Progress;
+use crate::registry::Silent;
 use crate::store::Store;
 
 use super::{CacheError, RemoteCache, item, tagged};
@@ -99,7 +100,7 @@ impl RemoteCache {
         item::check(layer).map_err(bad)?;
         let mut from = self
             .client()?
-            .stream(repository, layer)?
+            .stream(repository, layer, &Silent)?
             .take(layer.size().saturating_add(1));
         let mut into = store.blob_writer()?;
         io::copy(&mut from, &mut into).map_err(|error| bad(error.to_string()))?;

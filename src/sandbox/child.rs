@@ -248,7 +248,7 @@ pub(super) fn confine(
     if lacks(Defence::SystemCalls) {
         return Ok(());
     }
-    seccomp::install()
+    seccomp::install(seccomp::Kept::Apart)
 }
 
 /// Bounds that need no control group: processes, and the size of a file.

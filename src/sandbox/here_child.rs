@@ -8,10 +8,14 @@ use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit, Signal};
 use super::command::{self, Prepared};
 use super::error::{Doing, Failure};
 use super::landlock::{self, Fence};
+use super::seccomp::Kept;
 use super::spec::HereSpec;
 use super::to_parent::{Descriptors, detach, introduce};
 use super::wire::{self, Here, Message};
 use super::{helper, seccomp, sys};
+
+/// Between two looks at what is left.
+const ROUND: std::time::Duration = std::time::Duration::from_millis(2);
 
 pub(super) fn monitor(request: &Here, to_parent: &mut Descriptors) -> Result<(), Failure> {
     detach(request.parent)?;
@@ -43,10 +47,12 @@ fn end_what_is_left() {
         for child in children() {
             let _ = rustix::process::kill_process(child, Signal::KILL);
         }
-        // A process that starts another one before it dies: it is found in the next round.
-        match sys::wait(None, false) {
+        // A process that starts another one before it dies, or that could not be looked at: it is found in one
+        // of the next rounds.
+        match sys::wait(None, true) {
             Ok(Some(_)) => {}
-            _ => return,
+            Ok(None) => std::thread::sleep(ROUND),
+            Err(_) => return,
         }
     }
 }
@@ -99,6 +105,10 @@ fn command(
             ports: inside.ports.as_deref(),
         })?;
     }
-    seccomp::install()?;
+    seccomp::install(if spec.fence.is_some() {
+        Kept::ByLandlock
+    } else {
+        Kept::Apart
+    })?;
     prepared.execute(to_parent)
 }

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Timestamps};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timestamps};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, UnmountFlags};
 
@@ -189,25 +189,7 @@ pub(super) fn make_path(below: &OwnedFd, path: &Path, directory: bool) -> Result
 /// Opens a path as the sandbox will see it: links are followed, but never out of the root.
 pub(super) fn open_beneath(root: impl AsFd, path: &Path) -> rustix::io::Result<OwnedFd> {
     let relative = path.strip_prefix("/").unwrap_or(path);
-    let relative = if relative.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        relative
-    };
-    // EAGAIN: a rename or mount somewhere else raced with the look-up.
-    let mut tries = 0;
-    loop {
-        match rustix::fs::openat2(
-            &root,
-            relative,
-            OFlags::PATH | OFlags::CLOEXEC,
-            Mode::empty(),
-            ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
-        ) {
-            Err(Errno::AGAIN) if tries < 64 => tries += 1,
-            other => return other,
-        }
-    }
+    warpdrive_beneath::open_within(root.as_fd(), relative, OFlags::PATH)
 }
 
 /// Where a path that does not exist would be made: its links resolved within the root, as far as
@@ -256,13 +238,8 @@ pub(super) fn resolve_missing(root: &OwnedFd, path: &Path) -> Result<PathBuf, Fa
 fn read_link(root: &OwnedFd, path: &Path) -> rustix::io::Result<Option<PathBuf>> {
     use std::os::unix::ffi::OsStringExt;
     let relative = path.strip_prefix("/").unwrap_or(path);
-    let opened = rustix::fs::openat2(
-        root,
-        relative,
-        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
-    );
+    let flags = OFlags::PATH | OFlags::NOFOLLOW;
+    let opened = warpdrive_beneath::open_within(root.as_fd(), relative, flags);
     let fd = match opened {
         Ok(fd) => fd,
         Err(Errno::NOENT) => return Ok(None),
@@ -280,8 +257,61 @@ fn read_link(root: &OwnedFd, path: &Path) -> rustix::io::Result<Option<PathBuf>>
 mod tests {
     use super::*;
 
+    /// A kernel before 5.6, or a filter around this process that knows no new calls.
+    fn without_openat2(then: impl FnOnce() + Send + 'static) {
+        use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+        let refused = std::thread::spawn(|| {
+            let rules = [(libc::SYS_openat2, Vec::new())].into_iter().collect();
+            let filter = SeccompFilter::new(
+                rules,
+                SeccompAction::Allow,
+                SeccompAction::Errno(libc::ENOSYS.cast_unsigned()),
+                std::env::consts::ARCH.try_into().unwrap(),
+            );
+            let filter: BpfProgram = filter.unwrap().try_into().unwrap();
+            seccompiler::apply_filter(&filter).unwrap();
+            let root = rustix::fs::open("/", OFlags::PATH, Mode::empty()).unwrap();
+            let none = rustix::fs::ResolveFlags::empty();
+            let opened = rustix::fs::openat2(root, "tmp", OFlags::PATH, Mode::empty(), none);
+            assert_eq!(opened.unwrap_err(), Errno::NOSYS);
+            then();
+        });
+        refused.join().unwrap();
+    }
+
     #[test]
     fn missing_places_are_resolved_within_the_root() {
+        resolve_missing_places();
+        without_openat2(resolve_missing_places);
+    }
+
+    #[test]
+    fn links_lead_to_places_inside_of_the_root() {
+        open_links();
+        without_openat2(open_links);
+    }
+
+    fn open_links() {
+        use std::os::unix::fs::symlink;
+        let place = tempfile::tempdir().unwrap();
+        let at = |path: &str| place.path().join(path);
+        std::fs::create_dir_all(at("etc")).unwrap();
+        std::fs::write(at("etc/passwd"), "").unwrap();
+        symlink("/etc", at("absolute")).unwrap();
+        symlink("../../../../etc/passwd", at("up")).unwrap();
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let root = rustix::fs::open(place.path(), flags, Mode::empty()).unwrap();
+        let inode = |fd: OwnedFd| rustix::fs::fstat(fd).unwrap().st_ino;
+        let expected = inode(open_beneath(&root, Path::new("/etc/passwd")).unwrap());
+        for path in ["/absolute/passwd", "/up", "up"] {
+            let found = open_beneath(&root, Path::new(path)).unwrap();
+            assert_eq!(inode(found), expected, "{path}");
+        }
+        let found = open_beneath(&root, Path::new("/")).unwrap();
+        assert!(is_directory(found).unwrap());
+    }
+
+    fn resolve_missing_places() {
         use std::os::unix::fs::symlink;
         let place = tempfile::tempdir().unwrap();
         let at = |path: &str| place.path().join(path);

@@ -196,7 +196,7 @@ fn dial(first: &OwnedFd, (uid, gid): (u32, u32), socket: &OwnedFd) -> Result<(),
     })?;
     // The change of user has cleared it.
     tie_to_parent()?;
-    seccomp::install()?;
+    seccomp::install(seccomp::Kept::Apart)?;
     while let Some((request, _)) =
         wire::receive::<Dial>(socket, RecvFlags::empty()).doing("receiving a request")?
     {

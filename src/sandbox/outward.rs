@@ -235,7 +235,7 @@ fn serve_until_the_end(
     })?;
     // The change of user has cleared it.
     tie_to_parent()?;
-    seccomp::install()?;
+    seccomp::install(seccomp::Kept::Apart)?;
     let busy = Arc::new(Busy::default());
     let resolvers = Arc::new(resolvers);
     let threads: Vec<_> = doors

@@ -344,26 +344,34 @@ const NAMESPACES: u64 = 0x7e02_0000;
 /// What `personality` may set: nothing, 32 bits' words, and their `UNAME26` variants; or ask.
 const PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
+/// What keeps a command away from processes beside it, and from their sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// Namespaces of its own; or nothing, on the caller's word.
+    Apart,
+    /// Landlock, which knows of files and of TCP as it is usually spoken. What it does not know of is not on the
+    /// list: sockets with a path, other ways to open a connection, limits and priorities of other processes.
+    ByLandlock,
+}
+
 /// Installs the filters for this thread and what it starts. `no_new_privs` is to be set.
-pub(super) fn install() -> Result<(), Failure> {
+pub(super) fn install(kept: Kept) -> Result<(), Failure> {
     let words = |error: seccompiler::Error| {
         Failure::new(format!("installing the system call filter: {error}"))
             .remedy("the kernel needs CONFIG_SECCOMP_FILTER, and so does a container around us")
     };
-    seccompiler::apply_filter(&allow_list()?).map_err(words)?;
+    seccompiler::apply_filter(&allow_list(kept)?).map_err(words)?;
     // Of two filters' equal actions the later one's errno counts.
     seccompiler::apply_filter(&fall_backs()).map_err(words)
 }
 
-fn allow_list() -> Result<BpfProgram, Failure> {
-    compile().map_err(|error| Failure::new(format!("compiling the system call filter: {error}")))
+fn allow_list(kept: Kept) -> Result<BpfProgram, Failure> {
+    compile(kept)
+        .map_err(|error| Failure::new(format!("compiling the system call filter: {error}")))
 }
 
-fn compile() -> Result<BpfProgram, seccompiler::BackendError> {
+fn compile(kept: Kept) -> Result<BpfProgram, seccompiler::BackendError> {
     use SeccompCmpOp::{Eq, MaskedEq, Ne};
-    let condition = |argument, operator, value| {
-        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
-    };
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = [ALLOWED, ALLOWED_HERE, ALLOWED_NEW]
         .concat()
         .into_iter()
@@ -382,6 +390,9 @@ fn compile() -> Result<BpfProgram, seccompiler::BackendError> {
         .map(|value| SeccompRule::new(vec![condition(0, Eq, value)?]))
         .collect::<Result<_, _>>()?;
     rules.insert(SYS_personality, personalities);
+    if kept == Kept::ByLandlock {
+        rules.extend(beside_landlock()?);
+    }
     SeccompFilter::new(
         rules,
         SeccompAction::Errno(EPERM.unsigned_abs()),
@@ -389,6 +400,75 @@ fn compile() -> Result<BpfProgram, seccompiler::BackendError> {
         TargetArch::try_from(std::env::consts::ARCH)?,
     )?
     .try_into()
+}
+
+/// Of the first 32 bits of an argument.
+fn condition(
+    argument: u8,
+    operator: SeccompCmpOp,
+    value: u64,
+) -> Result<SeccompCondition, seccompiler::BackendError> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
+}
+
+/// Narrower rules for what Landlock does not fence.
+fn beside_landlock() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendError> {
+    use SeccompCmpOp::{Eq, MaskedEq, Ne};
+    let number = |value: i32| u64::from(value.unsigned_abs());
+    let mut rules = BTreeMap::new();
+
+    // TCP and UDP in their usual forms: MPTCP, SCTP, SMC and DCCP connect past its rules, and so do sockets with
+    // a path. What asks the kernel for its routes stays.
+    let netlink = condition(0, Eq, number(AF_NETLINK))?;
+    let mut sockets = vec![SeccompRule::new(vec![netlink])?];
+    for family in [AF_INET, AF_INET6] {
+        for (kind, protocol) in [(SOCK_STREAM, IPPROTO_TCP), (SOCK_DGRAM, IPPROTO_UDP)] {
+            for protocol in [0, protocol] {
+                sockets.push(SeccompRule::new(vec![
+                    condition(0, Eq, number(family))?,
+                    condition(1, MaskedEq(0xf), number(kind))?,
+                    condition(2, Eq, number(protocol))?,
+                ])?);
+            }
+        }
+    }
+    rules.insert(SYS_socket, sockets);
+
+    // TCP Fast Open connects by sending.
+    for (call, flags) in [(SYS_sendto, 3), (SYS_sendmsg, 2), (SYS_sendmmsg, 3)] {
+        let mask = MaskedEq(number(MSG_FASTOPEN));
+        let slow = condition(flags, mask, 0)?;
+        rules.insert(call, vec![SeccompRule::new(vec![slow])?]);
+    }
+    let of_another_level = condition(1, Ne, number(IPPROTO_TCP))?;
+    let another = condition(2, Ne, number(TCP_FASTOPEN_CONNECT))?;
+    rules.insert(
+        SYS_setsockopt,
+        vec![
+            SeccompRule::new(vec![of_another_level])?,
+            SeccompRule::new(vec![another])?,
+        ],
+    );
+
+    // The caller's own limits and priorities, not those of what watches it.
+    for call in [
+        SYS_prlimit64,
+        SYS_sched_setattr,
+        SYS_sched_setparam,
+        SYS_sched_setscheduler,
+    ] {
+        rules.insert(call, vec![SeccompRule::new(vec![condition(0, Eq, 0)?])?]);
+    }
+    const PRIO_PROCESS: u64 = 0;
+    const IOPRIO_WHO_PROCESS: u64 = 1;
+    for (call, process) in [
+        (SYS_setpriority, PRIO_PROCESS),
+        (SYS_ioprio_set, IOPRIO_WHO_PROCESS),
+    ] {
+        let own = vec![condition(0, Eq, process)?, condition(1, Eq, 0)?];
+        rules.insert(call, vec![SeccompRule::new(own)?]);
+    }
+    Ok(rules)
 }
 
 /// `clone3` and everything newer than the list: ENOSYS.
@@ -414,8 +494,10 @@ mod tests {
 
     #[test]
     fn the_list_compiles_within_the_kernel_s_limit() {
-        let program = compile().unwrap();
-        assert!(program.len() < 4096, "{}", program.len());
+        for kept in [Kept::Apart, Kept::ByLandlock] {
+            let program = compile(kept).unwrap();
+            assert!(program.len() < 4096, "{}", program.len());
+        }
     }
 
     #[test]

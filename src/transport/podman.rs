@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use super::content::Wanted;
 use super::error::TransportError;
-use super::{Imported, oci_archive};
-use crate::oci::{Descriptor, Reference};
+use super::{Imported, dir, oci_archive};
+use crate::oci::{Descriptor, Reference, docker};
 use crate::registry::Progress;
 use crate::store::Store;
 
@@ -31,17 +31,36 @@ pub(super) fn import(
     progress: &dyn Progress,
 ) -> Result<Imported, TransportError> {
     let scratch = store.scratch("podman")?;
-    let archive = scratch.path().join("image.tar");
-    podman(
-        &["save", "--quiet", "--format", "oci-archive", "--output"],
-        &archive,
-        Some(name.as_given()),
-    )?;
-    let imported = oci_archive::import(store, &archive, None, &Wanted::default(), progress)?;
+    let to = scratch.path().join("image");
+    let save = |options: &[&str]| {
+        let options = [&["save", "--quiet", "--format"], options, &["--output"]].concat();
+        podman(&options, &to, Some(name.as_given()))
+    };
+    let wanted = Wanted::default();
+    // In the other form podman writes another configuration, and so the image would get another ID.
+    let imported = if manifest_type(name).as_deref() == Some(docker::MANIFEST) {
+        save(&["docker-dir", "--compress"])?;
+        dir::import(store, &to, &wanted, progress)?
+    } else {
+        save(&["oci-archive"])?;
+        oci_archive::import(store, &to, None, &wanted, progress)?
+    };
     Ok(Imported {
         name: Some(name.as_given().to_owned()),
         ..imported
     })
+}
+
+/// The media type of the manifest that podman keeps; an image that it does not have is for `save` to tell.
+fn manifest_type(name: &Reference) -> Option<String> {
+    let output = Command::new("podman")
+        .args(["image", "inspect", "--format", "{{.ManifestType}}"])
+        .arg(name.as_given())
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
 }
 
 /// containers/image puts names without a host below `localhost/` and wants a tag.

@@ -19,6 +19,8 @@ pub struct Asked {
     pub before: usize,
     /// Whether the body is here; before, the answer may say that it hangs up.
     pub complete: bool,
+    /// How many bytes of bodies this connection has brought before.
+    pub taken: usize,
     /// We hung up in the middle of the body; no answer goes out.
     pub cut: bool,
 }
@@ -165,6 +167,7 @@ impl FakeRegistry {
 
 fn serve(stream: &TcpStream, answer: &Answer, log: &Mutex<Vec<Asked>>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
+    let mut taken = 0;
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 {
@@ -191,6 +194,7 @@ fn serve(stream: &TcpStream, answer: &Answer, log: &Mutex<Vec<Asked>>) -> std::i
             body: Vec::new(),
             before: 0,
             complete: false,
+            taken,
             cut: false,
         };
         {
@@ -216,6 +220,7 @@ fn serve(stream: &TcpStream, answer: &Answer, log: &Mutex<Vec<Asked>>) -> std::i
         if length > 0 {
             (&mut reader).take(length).read_to_end(&mut asked.body)?;
             asked.complete = true;
+            taken += asked.body.len();
             reply = answer(&asked);
         }
         if let Some(time) = reply.stall {

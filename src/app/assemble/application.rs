@@ -13,12 +13,13 @@ use super::super::run::python_path;
 use super::compiler::Check;
 use super::install::Installer;
 use super::{
-    Build, BuildError, compile, django, python_version, records, site_packages, temporary, wrapper,
+    AssembleError, Build, compile, django, python_version, records, site_packages, temporary,
+    wrapper,
 };
 
 impl Build<'_> {
     /// Phase two.
-    pub(super) fn application(&self) -> Result<(), BuildError> {
+    pub(super) fn application(&self) -> Result<(), AssembleError> {
         let roots = self.roots;
         let mut environment = self.with_files(self.base())?;
         // As the host detected it: what a fragment works out comes too late for settings.
@@ -45,7 +46,7 @@ impl Build<'_> {
         let plan = &mut detected.plan;
         let modules = roots.app.join(MODULES_DIRECTORY);
         if modules.is_dir() {
-            fs::remove_dir_all(&modules).map_err(|source| BuildError::Io {
+            fs::remove_dir_all(&modules).map_err(|source| AssembleError::Io {
                 doing: "remove",
                 path: modules.clone(),
                 source,
@@ -80,12 +81,12 @@ impl Build<'_> {
     }
 
     /// What takes Jupyter's password from the environment.
-    fn write_jupyter_configuration(&self) -> Result<(), BuildError> {
+    fn write_jupyter_configuration(&self) -> Result<(), AssembleError> {
         let directory = self.roots.app.join(jupyter::CONFIG_DIRECTORY);
         let path = directory.join(jupyter::CONFIG_FILE);
         fs::create_dir_all(&directory)
             .and_then(|()| fs::write(&path, jupyter::CONFIG))
-            .map_err(|source| BuildError::Io {
+            .map_err(|source| AssembleError::Io {
                 doing: "write",
                 path,
                 source,
@@ -97,7 +98,7 @@ impl Build<'_> {
         &self,
         environment: &Environment,
         detected: &Detected,
-    ) -> Result<(), BuildError> {
+    ) -> Result<(), AssembleError> {
         let projects = detected.project.local_projects();
         if projects.is_empty() {
             return Ok(());
@@ -165,7 +166,11 @@ impl Build<'_> {
     }
 
     /// Lets Django tell about itself and collect its static files.
-    fn django(&self, environment: &Environment, detected: &mut Detected) -> Result<(), BuildError> {
+    fn django(
+        &self,
+        environment: &Environment,
+        detected: &mut Detected,
+    ) -> Result<(), AssembleError> {
         let plan = &mut detected.plan;
         let Some(django) = plan.django.clone() else {
             return Ok(());
@@ -253,12 +258,12 @@ impl Build<'_> {
 /// `FastHTML` writes a new session key into its working directory when it finds none. A read-only root does not
 /// allow that, and a key in the image would be the same for all: a link leads to `/tmp`, where each container has
 /// a key of its own.
-fn keep_session_key_elsewhere(home: &Path) -> Result<(), BuildError> {
+fn keep_session_key_elsewhere(home: &Path) -> Result<(), AssembleError> {
     let path = home.join(".sesskey");
     if fs::symlink_metadata(&path).is_ok() {
         return Ok(());
     }
-    std::os::unix::fs::symlink("/tmp/.sesskey", &path).map_err(|source| BuildError::Io {
+    std::os::unix::fs::symlink("/tmp/.sesskey", &path).map_err(|source| AssembleError::Io {
         doing: "write",
         path,
         source,

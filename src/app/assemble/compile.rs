@@ -12,7 +12,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::process::status_of;
-use super::BuildError;
+use super::AssembleError;
 use super::compiler::{self, Check, Sources, Unkept, is_compiled, is_of_a_test_suite};
 
 /// Compiles every `.py` below the directories. Files that are no Python 3 are left as they are.
@@ -20,7 +20,7 @@ pub(super) fn compile(
     python: &Path,
     directories: &[PathBuf],
     check: Check,
-) -> Result<(), BuildError> {
+) -> Result<(), AssembleError> {
     let mut paths = Vec::new();
     for directory in directories {
         let mut take = |path: PathBuf| {
@@ -28,7 +28,7 @@ pub(super) fn compile(
                 paths.push(path);
             }
         };
-        walk(directory, &mut take).map_err(|source| BuildError::Io {
+        walk(directory, &mut take).map_err(|source| AssembleError::Io {
             doing: "list the Python files of",
             path: directory.clone(),
             source,
@@ -39,7 +39,7 @@ pub(super) fn compile(
 
 /// Removes the byte-code that lies below a directory: what packages brought or made themselves is none
 /// of ours.
-pub(super) fn remove(directory: &Path) -> Result<(), BuildError> {
+pub(super) fn remove(directory: &Path) -> Result<(), AssembleError> {
     let mut found = Vec::new();
     let is_code = |path: &Path| {
         path.extension().is_some_and(|extension| extension == "pyc")
@@ -52,13 +52,13 @@ pub(super) fn remove(directory: &Path) -> Result<(), BuildError> {
             found.push(path);
         }
     });
-    listed.map_err(|source| BuildError::Io {
+    listed.map_err(|source| AssembleError::Io {
         doing: "list the byte-code of",
         path: directory.to_owned(),
         source,
     })?;
     for path in found {
-        std::fs::remove_file(&path).map_err(|source| BuildError::Io {
+        std::fs::remove_file(&path).map_err(|source| AssembleError::Io {
             doing: "remove",
             path: path.clone(),
             source,
@@ -72,7 +72,7 @@ pub(super) fn remove(directory: &Path) -> Result<(), BuildError> {
 }
 
 /// Compiles these files, on all processors.
-pub(super) fn files(python: &Path, paths: Vec<PathBuf>, check: Check) -> Result<(), BuildError> {
+pub(super) fn files(python: &Path, paths: Vec<PathBuf>, check: Check) -> Result<(), AssembleError> {
     let mut sized: Vec<(u64, PathBuf)> = paths
         .into_iter()
         .filter(|path| check == Check::Checked || !is_of_a_test_suite(path))
@@ -91,7 +91,7 @@ fn in_order(
     paths: &[PathBuf],
     workers: usize,
     check: Check,
-) -> Result<(), BuildError> {
+) -> Result<(), AssembleError> {
     let ahead = compiler::ahead(paths.len(), workers);
     let next = AtomicUsize::new(0);
     let take = || {
@@ -106,7 +106,7 @@ fn in_order(
         running.into_iter().try_for_each(|worker| {
             worker
                 .join()
-                .unwrap_or(Err(BuildError::Compile { status: 125 }))
+                .unwrap_or(Err(AssembleError::Compile { status: 125 }))
         })
     })
 }
@@ -118,8 +118,8 @@ fn compile_some(
     take: &(dyn Fn() -> Option<usize> + Sync),
     ahead: usize,
     check: Check,
-) -> Result<(), BuildError> {
-    let failed = |source| BuildError::Io {
+) -> Result<(), AssembleError> {
+    let failed = |source| AssembleError::Io {
         doing: "byte-compile with",
         path: python.to_owned(),
         source,
@@ -133,18 +133,18 @@ fn compile_some(
     )
     .map_err(failed)?;
     match kept {
-        Err(Unkept::Unread(path, source)) => Err(BuildError::Io {
+        Err(Unkept::Unread(path, source)) => Err(AssembleError::Io {
             doing: "read",
             path,
             source,
         }),
-        Err(Unkept::Unwritten(path, source)) => Err(BuildError::Io {
+        Err(Unkept::Unwritten(path, source)) => Err(AssembleError::Io {
             doing: "write the byte-code of",
             path,
             source,
         }),
         // It ended too early, and its status says why.
-        Err(Unkept::Lost(_)) | Ok(()) if !status.success() => Err(BuildError::Compile {
+        Err(Unkept::Lost(_)) | Ok(()) if !status.success() => Err(AssembleError::Compile {
             status: status_of(status),
         }),
         Err(Unkept::Lost(error)) => Err(failed(error)),
@@ -254,7 +254,7 @@ mod tests {
         }
         assert!(
             in_order(python, &paths, 1, Check::Unchecked)
-                .is_err_and(|error| matches!(error, BuildError::Io { doing: "read", .. }))
+                .is_err_and(|error| matches!(error, AssembleError::Io { doing: "read", .. }))
         );
     }
 

@@ -14,11 +14,11 @@ use super::super::python_version::PythonVersion;
 use super::super::server::pins::pinned;
 use super::compiler::Check;
 use super::install::{self, Installer};
-use super::{Build, BuildError, compile, python_version, records, site_packages, temporary};
+use super::{AssembleError, Build, compile, python_version, records, site_packages, temporary};
 
 impl Build<'_> {
     /// Phase one.
-    pub(super) fn dependencies(&self, detected: Option<&Detected>) -> Result<(), BuildError> {
+    pub(super) fn dependencies(&self, detected: Option<&Detected>) -> Result<(), AssembleError> {
         let roots = self.roots;
         let base = self.base();
         self.pre_build(&base)?;
@@ -59,14 +59,14 @@ impl Build<'_> {
             let mut line = arguments.line().to_vec();
             line.extend(later.iter().flat_map(install::Settled::arguments));
             let result = if arguments.wants_code && !installer.build {
-                Err(BuildError::NeedsSdists {
+                Err(AssembleError::NeedsSdists {
                     what: String::new(),
                 })
             } else {
                 installer.install(&line)
             };
             match result {
-                Err(BuildError::NeedsSdists { .. }) if !phased => {
+                Err(AssembleError::NeedsSdists { .. }) if !phased => {
                     self.progress
                         .note("some packages have no wheel and are built from source");
                     installer.build = true;
@@ -99,7 +99,7 @@ impl Build<'_> {
                 .or_else(|| after.keys().find(|path| !before.contains_key(*path)))
                 .cloned()
                 .unwrap_or_default();
-            return Err(BuildError::Overwritten { path });
+            return Err(AssembleError::Overwritten { path });
         }
         if self.settle_collisions(&installer, &distributions, &site)? {
             distributions = records::read_all(&site)?;
@@ -116,7 +116,7 @@ impl Build<'_> {
     }
 
     /// The hook `pre-build`; where there is none, `install`, as it was called once.
-    pub(super) fn pre_build(&self, environment: &Environment) -> Result<(), BuildError> {
+    pub(super) fn pre_build(&self, environment: &Environment) -> Result<(), AssembleError> {
         let hooks = self.roots.source.join(".warpdrive/action_hooks");
         match (
             hooks.join("pre-build").is_file(),
@@ -145,7 +145,7 @@ impl Build<'_> {
         detected: Option<&Detected>,
         instrument: Option<&Instrument>,
         phased: bool,
-    ) -> Result<(), BuildError> {
+    ) -> Result<(), AssembleError> {
         let mut wanted: Vec<String> = match detected {
             Some(detected) => detected.plan.server_packages.clone(),
             None => environment
@@ -181,7 +181,7 @@ impl Build<'_> {
             .flat_map(install::Settled::arguments)
             .collect();
         match installer.install_more(&missing, &options) {
-            Err(BuildError::NeedsSdists { .. }) if !phased => {
+            Err(AssembleError::NeedsSdists { .. }) if !phased => {
                 installer.build = true;
                 installer.install_more(&missing, &options)
             }
@@ -196,7 +196,7 @@ impl Build<'_> {
         installer: &Installer<'_>,
         distributions: &[records::Distribution],
         site: &Path,
-    ) -> Result<bool, BuildError> {
+    ) -> Result<bool, AssembleError> {
         let collisions = records::collisions(distributions, site);
         let name = |index: usize| {
             distributions

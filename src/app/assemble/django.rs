@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::super::plan::DjangoPlan;
 use super::super::process;
 use super::super::roots::Roots;
-use super::BuildError;
+use super::AssembleError;
 use super::django_failure::Failure;
 
 const SCRIPT: &str = include_str!("django.py");
@@ -48,9 +48,9 @@ pub(super) fn ask(
     environment: &BTreeMap<String, String>,
     temporary: &Path,
     collect: bool,
-) -> Result<Facts, BuildError> {
+) -> Result<Facts, AssembleError> {
     let mut first = match ask_once(roots, django, environment, temporary, collect) {
-        Err(BuildError::Django { failure, status }) => (failure, status),
+        Err(AssembleError::Django { failure, status }) => (failure, status),
         other => return other,
     };
     let mut environment = environment.clone();
@@ -62,14 +62,14 @@ pub(super) fn ask(
         environment.insert(name.clone(), "build-only".to_owned());
         first.0.variables.push(name);
         if found.is_empty()
-            && let Err(BuildError::Django { failure, .. }) =
+            && let Err(AssembleError::Django { failure, .. }) =
                 ask_once(roots, django, &environment, temporary, false)
         {
             found = failure.missing();
         }
     }
     let (failure, status) = first;
-    Err(BuildError::Django { status, failure })
+    Err(AssembleError::Django { status, failure })
 }
 
 fn ask_once(
@@ -78,11 +78,11 @@ fn ask_once(
     environment: &BTreeMap<String, String>,
     temporary: &Path,
     collect: bool,
-) -> Result<Facts, BuildError> {
+) -> Result<Facts, AssembleError> {
     let script = temporary.join(format!("warpdrive-django-{}.py", std::process::id()));
     let answer = temporary.join(format!("warpdrive-django-{}.json", std::process::id()));
     let _removed = (Removed(&script), Removed(&answer));
-    std::fs::write(&script, SCRIPT).map_err(|source| BuildError::Io {
+    std::fs::write(&script, SCRIPT).map_err(|source| AssembleError::Io {
         doing: "write",
         path: script.clone(),
         source,
@@ -121,7 +121,7 @@ fn ask_once(
         {
             Ok(facts)
         }
-        Some(Answer::Facts { facts }) => Err(BuildError::StaticDirectory {
+        Some(Answer::Facts { facts }) => Err(AssembleError::StaticDirectory {
             paths: facts.missing_dirs,
             settings: facts
                 .settings_module
@@ -139,12 +139,12 @@ fn ask_once(
                 "CommandError".clone_into(&mut failure.kind);
                 line.clone_into(&mut failure.message);
             }
-            Err(BuildError::Django {
+            Err(AssembleError::Django {
                 status: heard.status,
                 failure: Box::new(failure),
             })
         }
-        None => Err(BuildError::Django {
+        None => Err(AssembleError::Django {
             status: heard.status,
             failure: Box::new(Failure {
                 step: "manage".to_owned(),

@@ -12,7 +12,7 @@ use super::super::process::ProcessError;
 use super::django_failure::Failure;
 
 #[derive(Debug, thiserror::Error)]
-pub enum BuildError {
+pub enum AssembleError {
     #[error(transparent)]
     Detect(Box<DetectError>),
     #[error(transparent)]
@@ -67,52 +67,52 @@ pub enum BuildError {
     },
 }
 
-impl From<DetectError> for BuildError {
-    fn from(error: DetectError) -> BuildError {
-        BuildError::Detect(Box::new(error))
+impl From<DetectError> for AssembleError {
+    fn from(error: DetectError) -> AssembleError {
+        AssembleError::Detect(Box::new(error))
     }
 }
 
-impl BuildError {
+impl AssembleError {
     /// What the process that built has to end with: the status of what failed, where it has one.
     pub fn status(&self) -> i32 {
         match self {
-            BuildError::NeedsSdists { .. } => NEEDS_SDISTS,
-            BuildError::Hook { status, .. }
-            | BuildError::Install { status, .. }
-            | BuildError::Django { status, .. }
+            AssembleError::NeedsSdists { .. } => NEEDS_SDISTS,
+            AssembleError::Hook { status, .. }
+            | AssembleError::Install { status, .. }
+            | AssembleError::Django { status, .. }
                 if *status != 0 && *status != NEEDS_SDISTS =>
             {
                 *status
             }
-            BuildError::Environment(EnvironmentError::Failed { status, .. }) => *status,
-            BuildError::Process(error) => error.status(),
+            AssembleError::Environment(EnvironmentError::Failed { status, .. }) => *status,
+            AssembleError::Process(error) => error.status(),
             _ => 1,
         }
     }
 }
 
-impl Explain for BuildError {
+impl Explain for AssembleError {
     fn advice(&self) -> Advice {
         let advice = Advice::new(self.to_string());
         match self {
-            BuildError::Detect(error) => error.advice(),
-            BuildError::Environment(error) => error.advice(),
-            BuildError::Process(error) => error.advice(),
-            BuildError::Plan(error) => match std::error::Error::source(error) {
+            AssembleError::Detect(error) => error.advice(),
+            AssembleError::Environment(error) => error.advice(),
+            AssembleError::Process(error) => error.advice(),
+            AssembleError::Plan(error) => match std::error::Error::source(error) {
                 Some(source) => advice.cause(source.to_string()),
                 None => advice,
             },
-            BuildError::Hook { name, tail, .. } => advice
+            AssembleError::Hook { name, tail, .. } => advice
                 .remedy(format!("run it by hand: .warpdrive/action_hooks/{name}"))
                 .tail(tail.iter().cloned()),
-            BuildError::NoInstaller { name } => {
+            AssembleError::NoInstaller { name } => {
                 advice.remedy(format!("install {name}, or choose pip: echo pip > .warpdrive/installer"))
             }
-            BuildError::NeedsSdists { .. } => advice
+            AssembleError::NeedsSdists { .. } => advice
                 .cause("Building from source runs code of the package; that is done apart, with a cache of its own.")
                 .remedy(format!("run again with {BUILD_SDISTS}=1")),
-            BuildError::Install { missing, refused, tail, .. } => {
+            AssembleError::Install { missing, refused, tail, .. } => {
                 let advice = match (refused, missing) {
                     (Some(answer), _) => advice
                         .cause(format!("The package index refused the request ({answer})."))
@@ -124,18 +124,18 @@ impl Explain for BuildError {
                 };
                 advice.tail(tail.iter().cloned())
             }
-            BuildError::Bound { .. } => advice
+            AssembleError::Bound { .. } => advice
                 .cause("A stranger's package of the same name in the public index must not be taken for it.")
                 .remedy("build with the `warpdrive` of a machine: `warpdrive build` or `warpdrive image` there heed it"),
-            BuildError::Intruder { .. } => advice
+            AssembleError::Intruder { .. } => advice
                 .cause("The application's source, the S2I scripts, the environment's Python and warpdrive itself are not a package's to write.")
                 .remedy("remove the package from the requirements"),
-            BuildError::Overwritten { .. } => {
+            AssembleError::Overwritten { .. } => {
                 advice.remedy("find out which package's setup.py does that, and remove it")
             }
-            BuildError::Fixup(_) | BuildError::Compile { .. } => advice,
-            BuildError::Django { failure, .. } => failure.explain(advice),
-            BuildError::StaticDirectory { paths, settings, source_root } => {
+            AssembleError::Fixup(_) | AssembleError::Compile { .. } => advice,
+            AssembleError::Django { failure, .. } => failure.explain(advice),
+            AssembleError::StaticDirectory { paths, settings, source_root } => {
                 let mut advice = advice.cause(format!("It is named by STATICFILES_DIRS in {settings}."));
                 if let Some(inside) = paths
                     .iter()
@@ -150,7 +150,7 @@ impl Explain for BuildError {
                     .remedy("or remove it from STATICFILES_DIRS")
                     .remedy("or build without static files: echo off > .warpdrive/collectstatic")
             }
-            BuildError::Io { source, .. } => advice.cause(source.to_string()),
+            AssembleError::Io { source, .. } => advice.cause(source.to_string()),
         }
     }
 }

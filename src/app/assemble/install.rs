@@ -1,7 +1,7 @@
 //! Installs packages with uv or pip.
 //!
 //! The first attempt runs nobody's code (`--no-build`, `--only-binary`), so it may share a cache of
-//! wheels with other builds. Where something has no wheel it ends with [`BuildError::NeedsSdists`],
+//! wheels with other builds. Where something has no wheel it ends with [`AssembleError::NeedsSdists`],
 //! and the caller decides where code may be run: the pipeline starts another sandbox with a cache
 //! of its own, a laptop just goes on.
 
@@ -17,7 +17,7 @@ use super::super::process::{self, Heard};
 use super::super::progress::Progress;
 use super::super::project::{Project, Source};
 use super::super::roots::Roots;
-use super::BuildError;
+use super::AssembleError;
 use super::list::{self, List, Part, Written};
 
 fn is_set(environment: &BTreeMap<String, String>, name: &str) -> bool {
@@ -54,7 +54,7 @@ impl<'a> Installer<'a> {
         project: &'a Project,
         progress: &'a dyn Progress,
         build: bool,
-    ) -> Result<Installer<'a>, BuildError> {
+    ) -> Result<Installer<'a>, AssembleError> {
         let mut environment_of_uv = environment.clone();
         environment_of_uv.extend(pip_variables::for_uv(environment));
         let python = roots.python().display().to_string();
@@ -68,7 +68,7 @@ impl<'a> Installer<'a> {
                 vec![python, "-m".to_owned(), "pip".to_owned()]
             } else {
                 let pip = process::which("pip", environment)
-                    .ok_or(BuildError::NoInstaller { name: "pip" })?;
+                    .ok_or(AssembleError::NoInstaller { name: "pip" })?;
                 vec![pip.display().to_string(), "--python".to_owned(), python]
             };
             line.extend(
@@ -88,7 +88,7 @@ impl<'a> Installer<'a> {
             line
         } else {
             let mut line = vec![
-                uv.ok_or(BuildError::NoInstaller { name: "uv" })?
+                uv.ok_or(AssembleError::NoInstaller { name: "uv" })?
                     .display()
                     .to_string(),
             ];
@@ -125,25 +125,19 @@ impl<'a> Installer<'a> {
         &self,
         requirements: &[String],
         options: &[String],
-    ) -> Result<(), BuildError> {
+    ) -> Result<(), AssembleError> {
         let mut list = self.list(Part::Options);
         for requirement in requirements {
             list.ask(requirement);
         }
         let written = list.write(&self.temporary)?;
         let mut line = written.arguments.clone();
-        // uv takes no option twice.
-        line.extend(
-            options
-                .iter()
-                .filter(|option| !written.arguments.contains(option))
-                .cloned(),
-        );
+        line.extend_from_slice(options);
         self.install(&line)
     }
 
     /// Installs the source's own directories that the requirements name.
-    pub(super) fn install_directories(&self) -> Result<(), BuildError> {
+    pub(super) fn install_directories(&self) -> Result<(), AssembleError> {
         // A list with hashes has all that they need; pip would ask for the directories' hashes.
         let hashed = self.list(Part::Directories).hashed;
         let part = match self.project.open() {
@@ -173,7 +167,7 @@ impl<'a> Installer<'a> {
     }
 
     /// Installs what the arguments name.
-    pub(super) fn install(&self, arguments: &[String]) -> Result<(), BuildError> {
+    pub(super) fn install(&self, arguments: &[String]) -> Result<(), AssembleError> {
         let mut line = self.line.clone();
         if !self.build {
             if self.pip {
@@ -196,6 +190,9 @@ impl<'a> Installer<'a> {
             line.extend(pip_variables::options_for_uv(self.environment));
             &self.translated
         };
+        if !self.pip {
+            once(&mut line);
+        }
         if self.fetched && self.offline(&line)? {
             return Ok(());
         }
@@ -218,7 +215,7 @@ impl<'a> Installer<'a> {
             return Ok(());
         }
         if !self.build && wants_code(&heard.errors) {
-            return Err(BuildError::NeedsSdists {
+            return Err(AssembleError::NeedsSdists {
                 what: without_wheel(&heard.errors),
             });
         }
@@ -227,7 +224,7 @@ impl<'a> Installer<'a> {
     }
 
     /// Installs what was fetched before, without a question to an index; false if that is not all.
-    fn offline(&self, line: &[String]) -> Result<bool, BuildError> {
+    fn offline(&self, line: &[String]) -> Result<bool, AssembleError> {
         let line = [line, &["--offline".to_owned()]].concat();
         let command = process::command(&line, self.directory, &self.translated)?;
         let mut held = String::new();
@@ -241,14 +238,29 @@ impl<'a> Installer<'a> {
         Ok(heard.status == 0)
     }
 
-    fn failed(&self, heard: &Heard) -> BuildError {
-        BuildError::Install {
+    fn failed(&self, heard: &Heard) -> AssembleError {
+        AssembleError::Install {
             installer: self.name(),
             status: heard.status,
             missing: missing_package(&heard.errors),
             refused: refused_by_index(&heard.errors),
             tail: heard.tail(12),
         }
+    }
+}
+
+/// uv takes no switch twice, and more than one part of this program may have a reason for one.
+fn once(line: &mut Vec<String>) {
+    const SWITCHES: &[&str] = &[
+        "--no-deps",
+        "--no-index",
+        "--no-build",
+        "--require-hashes",
+        "--pre",
+    ];
+    for switch in SWITCHES {
+        let mut given = false;
+        line.retain(|word| word != switch || !std::mem::replace(&mut given, true));
     }
 }
 
@@ -350,7 +362,7 @@ pub(super) fn arguments(
     project: &Project,
     installer: &Installer<'_>,
     temporary_directory: &Path,
-) -> Result<Option<Arguments>, BuildError> {
+) -> Result<Option<Arguments>, AssembleError> {
     let names = match &project.source {
         Source::None => return Ok(None),
         Source::Requirements(files) => files.join(", "),
@@ -403,7 +415,7 @@ pub(super) fn settled(
     project: &Project,
     installer: &Installer<'_>,
     temporary_directory: &Path,
-) -> Result<Option<Settled>, BuildError> {
+) -> Result<Option<Settled>, AssembleError> {
     not_looked_for(project.settled(), installer, temporary_directory)
 }
 
@@ -413,7 +425,7 @@ pub(super) fn excluded(
     installer: &Installer<'_>,
     temporary_directory: &Path,
     wanted: impl Fn(&Open, &str) -> bool,
-) -> Result<Option<Settled>, BuildError> {
+) -> Result<Option<Settled>, AssembleError> {
     let Some(open) = project.open() else {
         return Ok(None);
     };
@@ -430,13 +442,13 @@ fn not_looked_for(
     names: &[String],
     installer: &Installer<'_>,
     temporary_directory: &Path,
-) -> Result<Option<Settled>, BuildError> {
+) -> Result<Option<Settled>, AssembleError> {
     if names.is_empty() || installer.pip {
         return Ok(None);
     }
     let path = temporary_directory.join(format!("settled-{}.txt", std::process::id()));
     let text = names.join("\n") + "\n";
-    std::fs::write(&path, text).map_err(|source| BuildError::Io {
+    std::fs::write(&path, text).map_err(|source| AssembleError::Io {
         doing: "write",
         path: path.clone(),
         source,

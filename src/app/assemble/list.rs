@@ -7,7 +7,7 @@ use super::super::detect::is_old_package;
 use super::super::progress::Progress;
 use super::super::project::Project;
 use super::super::requirement::{Line, LineKind, is_archive};
-use super::BuildError;
+use super::AssembleError;
 
 /// A list and what goes with it on the command line.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -219,7 +219,7 @@ impl List {
     }
 
     /// Writes it into a directory, where it lies as long as the result lives.
-    pub(super) fn write(self, directory: &Path) -> Result<Written, BuildError> {
+    pub(super) fn write(self, directory: &Path) -> Result<Written, AssembleError> {
         let mut written = Written {
             arguments: self.options,
             files: Vec::new(),
@@ -232,7 +232,7 @@ impl List {
                 continue;
             }
             let path = directory.join(format!("{name}-{}.txt", std::process::id()));
-            std::fs::write(&path, text).map_err(|source| BuildError::Io {
+            std::fs::write(&path, text).map_err(|source| AssembleError::Io {
                 doing: "write",
                 path: path.clone(),
                 source,

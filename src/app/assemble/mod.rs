@@ -38,19 +38,19 @@ use super::python_version::PythonVersion;
 use super::roots::Roots;
 
 pub use django_failure::Failure;
-pub use error::BuildError;
+pub use error::AssembleError;
 pub use wrapper::complete;
 
 /// A build in an image: what `s2i/bin/assemble` does.
 ///
 /// # Errors
-/// The first step that fails. [`BuildError::status`] is what the process has to end with.
+/// The first step that fails. [`AssembleError::status`] is what the process has to end with.
 pub fn assemble(
     roots: &Roots,
     process_environment: &Environment,
     phase: Option<Phase>,
     progress: &dyn Progress,
-) -> Result<(), BuildError> {
+) -> Result<(), AssembleError> {
     let none = BTreeMap::new();
     let build = Build::new(roots, process_environment, &none, progress);
     match phase {
@@ -78,7 +78,7 @@ pub fn build(
     process_environment: &Environment,
     command_line: &Environment,
     progress: &dyn Progress,
-) -> Result<(), BuildError> {
+) -> Result<(), AssembleError> {
     Build::new(roots, process_environment, command_line, progress).both()
 }
 
@@ -92,7 +92,7 @@ pub fn wheels(
     process_environment: &Environment,
     command_line: &Environment,
     progress: &dyn Progress,
-) -> Result<(), BuildError> {
+) -> Result<(), AssembleError> {
     Build::new(roots, process_environment, command_line, progress).wheels()
 }
 
@@ -120,7 +120,7 @@ impl<'a> Build<'a> {
     }
 
     /// Both phases, one after the other.
-    fn both(&self) -> Result<(), BuildError> {
+    fn both(&self) -> Result<(), AssembleError> {
         let detected = self.detect(self.given)?;
         for warning in &detected.warnings {
             self.progress.warn(warning);
@@ -184,7 +184,7 @@ impl<'a> Build<'a> {
     }
 
     /// `[tool.warpdrive.environment]`, below everything else.
-    fn with_settings(&self, mut environment: Environment) -> Result<Environment, BuildError> {
+    fn with_settings(&self, mut environment: Environment) -> Result<Environment, AssembleError> {
         for (name, value) in self.project(self.given)?.settings.environment {
             environment.entry(name).or_insert(value);
         }
@@ -192,7 +192,7 @@ impl<'a> Build<'a> {
     }
 
     /// Adds `.warpdrive/environment` and the hook `build-env`.
-    fn with_files(&self, environment: Environment) -> Result<Environment, BuildError> {
+    fn with_files(&self, environment: Environment) -> Result<Environment, AssembleError> {
         let mut environment = self.with_settings(environment)?;
         let source = &self.roots.source;
         let said = |name: &str| self.is_said(name);
@@ -206,8 +206,8 @@ impl<'a> Build<'a> {
         Ok(environment)
     }
 
-    fn detect(&self, environment: &Environment) -> Result<Detected, BuildError> {
-        let files = Directory::open(&self.roots.source).map_err(|source| BuildError::Io {
+    fn detect(&self, environment: &Environment) -> Result<Detected, AssembleError> {
+        let files = Directory::open(&self.roots.source).map_err(|source| AssembleError::Io {
             doing: "open",
             path: self.roots.source.clone(),
             source,
@@ -224,8 +224,8 @@ impl<'a> Build<'a> {
         Ok(detect(&files, &options)?)
     }
 
-    fn project(&self, environment: &Environment) -> Result<Project, BuildError> {
-        let files = Directory::open(&self.roots.source).map_err(|source| BuildError::Io {
+    fn project(&self, environment: &Environment) -> Result<Project, AssembleError> {
+        let files = Directory::open(&self.roots.source).map_err(|source| AssembleError::Io {
             doing: "open",
             path: self.roots.source.clone(),
             source,
@@ -236,12 +236,12 @@ impl<'a> Build<'a> {
     }
 
     /// What the caller made of a manager's lock file.
-    fn listed(&self) -> Result<Option<Listed>, BuildError> {
+    fn listed(&self) -> Result<Option<Listed>, AssembleError> {
         let Some(path) = self.given.get(contract::LISTED).map(PathBuf::from) else {
             return Ok(None);
         };
         let read = fs::read(&path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
-        read.map_err(|source| BuildError::Io {
+        read.map_err(|source| AssembleError::Io {
             doing: "read",
             path,
             source,
@@ -250,17 +250,17 @@ impl<'a> Build<'a> {
 
     /// Without the caller's list nothing is installed of which the project says where it is: no installer
     /// here can ask there alone.
-    fn refuse_bound(&self, project: &Project) -> Result<(), BuildError> {
+    fn refuse_bound(&self, project: &Project) -> Result<(), AssembleError> {
         if self.given.contains_key(contract::LISTED) {
             return Ok(());
         }
-        let files = Directory::open(&self.roots.source).map_err(|source| BuildError::Io {
+        let files = Directory::open(&self.roots.source).map_err(|source| AssembleError::Io {
             doing: "open",
             path: self.roots.source.clone(),
             source,
         })?;
         match Bindings::read(&files).first_of(project) {
-            Some((name, binding)) => Err(BuildError::Bound {
+            Some((name, binding)) => Err(AssembleError::Bound {
                 name,
                 table: binding.table,
             }),
@@ -269,7 +269,7 @@ impl<'a> Build<'a> {
     }
 
     /// Runs a hook, if there is one. (Detection refuses one that is not executable.)
-    fn hook(&self, name: &str, environment: &Environment) -> Result<(), BuildError> {
+    fn hook(&self, name: &str, environment: &Environment) -> Result<(), AssembleError> {
         let path = self.roots.source.join(".warpdrive/action_hooks").join(name);
         if !path.is_file() {
             return Ok(());
@@ -283,7 +283,7 @@ impl<'a> Build<'a> {
         if heard.status == 0 {
             Ok(())
         } else {
-            Err(BuildError::Hook {
+            Err(AssembleError::Hook {
                 name: name.to_owned(),
                 status: heard.status,
                 tail: heard.tail(12),
@@ -291,7 +291,7 @@ impl<'a> Build<'a> {
         }
     }
 
-    fn fix_permissions(&self, paths: &[&Path]) -> Result<(), BuildError> {
+    fn fix_permissions(&self, paths: &[&Path]) -> Result<(), AssembleError> {
         self.progress.stage("Fix permissions on application source");
         for path in paths {
             fixup(path)?;

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::super::requirement::normalize;
 use super::super::roots::Roots;
-use super::BuildError;
+use super::AssembleError;
 
 /// An installed distribution.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ pub struct Entry {
 }
 
 /// All distributions in a directory of packages, by name.
-pub(super) fn read_all(site: &Path) -> Result<Vec<Distribution>, BuildError> {
+pub(super) fn read_all(site: &Path) -> Result<Vec<Distribution>, AssembleError> {
     let mut found = name_all(site)?;
     for distribution in &mut found {
         if let Ok(bytes) = fs::read(distribution.dist_info.join("RECORD")) {
@@ -45,10 +45,10 @@ pub(super) fn read_all(site: &Path) -> Result<Vec<Distribution>, BuildError> {
 }
 
 /// The same without what their RECORDs say.
-pub(super) fn name_all(site: &Path) -> Result<Vec<Distribution>, BuildError> {
+pub(super) fn name_all(site: &Path) -> Result<Vec<Distribution>, AssembleError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
-        move |source| BuildError::Io {
+        move |source| AssembleError::Io {
             doing: "read",
             path,
             source,
@@ -165,7 +165,7 @@ pub(super) fn refuse_intruders(
     distributions: &[Distribution],
     site: &Path,
     roots: &Roots,
-) -> Result<(), BuildError> {
+) -> Result<(), AssembleError> {
     for distribution in distributions {
         for entry in &distribution.entries {
             let refused = match place(site, &roots.app, &entry.path) {
@@ -173,7 +173,7 @@ pub(super) fn refuse_intruders(
                 Some(place) => roots.image && is_protected(&place),
             };
             if refused {
-                return Err(BuildError::Intruder {
+                return Err(AssembleError::Intruder {
                     distribution: format!("{} {}", distribution.name, distribution.version),
                     path: entry.path.clone(),
                 });
@@ -309,10 +309,10 @@ pub(super) fn python_files(distribution: &Distribution, site: &Path) -> Vec<Path
 }
 
 /// The normal form of a distribution: the same whoever installed it, and for whatever reason.
-pub(super) fn normalise(distribution: &Distribution) -> Result<(), BuildError> {
+pub(super) fn normalise(distribution: &Distribution) -> Result<(), AssembleError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
-        move |source| BuildError::Io {
+        move |source| AssembleError::Io {
             doing: "write",
             path,
             source,

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use super::BuildError;
+use super::AssembleError;
 
 /// Moves the source where S2I put it to where it belongs. Nothing to do if it is not there.
-pub(super) fn take_source(from: &Path, to: &Path) -> Result<(), BuildError> {
+pub(super) fn take_source(from: &Path, to: &Path) -> Result<(), AssembleError> {
     if !from.is_dir() {
         return Ok(());
     }
@@ -16,10 +16,10 @@ pub(super) fn take_source(from: &Path, to: &Path) -> Result<(), BuildError> {
     Ok(())
 }
 
-fn copy_tree(from: &Path, to: &Path) -> Result<(), BuildError> {
+fn copy_tree(from: &Path, to: &Path) -> Result<(), AssembleError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
-        move |source| BuildError::Io {
+        move |source| AssembleError::Io {
             doing: "copy",
             path,
             source,

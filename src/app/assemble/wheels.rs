@@ -13,13 +13,13 @@ use super::super::python_version::PythonVersion;
 use super::super::requirement::LineKind;
 use super::super::server::pins::pinned;
 use super::list::{self, Part};
-use super::{Build, BuildError, python_version, temporary};
+use super::{AssembleError, Build, python_version, temporary};
 
 /// Where the wheels go, below the source.
 const WHEELHOUSE: &str = ".warpdrive/wheelhouse";
 
 impl Build<'_> {
-    pub(super) fn wheels(&self) -> Result<(), BuildError> {
+    pub(super) fn wheels(&self) -> Result<(), AssembleError> {
         let detected = self.detect(self.given)?;
         let base = self.base();
         self.pre_build(&base)?;
@@ -154,7 +154,7 @@ impl Build<'_> {
     }
 
     /// pip: the environment's own, one on the PATH, or the one that uv can run.
-    fn pip(&self, environment: &Environment) -> Result<Vec<String>, BuildError> {
+    fn pip(&self, environment: &Environment) -> Result<Vec<String>, AssembleError> {
         let python = self.roots.python().display().to_string();
         if super::site_packages(&self.roots.app).join("pip").is_dir() {
             return Ok([python.as_str(), "-m", "pip"].map(str::to_owned).into());
@@ -170,7 +170,7 @@ impl Build<'_> {
         }
         match process::which("uv", environment) {
             Some(uv) => Ok(words(uv, &["tool", "run", "pip"])),
-            None => Err(BuildError::NoInstaller { name: "pip" }),
+            None => Err(AssembleError::NoInstaller { name: "pip" }),
         }
     }
 
@@ -202,7 +202,7 @@ struct Wheels<'a, 'b> {
 }
 
 impl Wheels<'_, '_> {
-    fn make(&self, what: &[String], name: &str) -> Result<(), BuildError> {
+    fn make(&self, what: &[String], name: &str) -> Result<(), AssembleError> {
         self.build.progress.step(&format!("Making wheels ({name})"));
         let mut line = self.line.clone();
         let source = self
@@ -218,7 +218,7 @@ impl Wheels<'_, '_> {
         if heard.status == 0 {
             return Ok(());
         }
-        Err(BuildError::Install {
+        Err(AssembleError::Install {
             installer: "pip",
             status: heard.status,
             missing: None,

@@ -7,13 +7,17 @@ use std::path::Path;
 use super::super::detect::Interface;
 use super::super::plan::{Application, MODULES_DIRECTORY, Plan, Start, StaticMap};
 use super::super::server::Server;
-use super::BuildError;
+use super::AssembleError;
 
 /// Gives the installed release of the first of these packages that is there.
-type Release<'a> = dyn Fn(&[&str]) -> Result<Option<String>, BuildError> + 'a;
+type Release<'a> = dyn Fn(&[&str]) -> Result<Option<String>, AssembleError> + 'a;
 
 /// Writes what the server of a plan needs, and completes the plan with it.
-pub fn complete(plan: &mut Plan, app_root: &Path, release: &Release<'_>) -> Result<(), BuildError> {
+pub fn complete(
+    plan: &mut Plan,
+    app_root: &Path,
+    release: &Release<'_>,
+) -> Result<(), AssembleError> {
     if let Start::Server {
         server,
         application,
@@ -37,7 +41,7 @@ fn write(
     server: Server,
     application: &Application,
     static_files: &[StaticMap],
-) -> Result<Option<String>, BuildError> {
+) -> Result<Option<String>, AssembleError> {
     let asgi = application.interface == Interface::Asgi;
     let wrapped = !static_files.is_empty() && !server.serves_static_files();
     // A dotted object (`main:app.server`) is more than a name.
@@ -69,12 +73,12 @@ fn write(
 }
 
 /// Writes what starts frameworks that only have a function for serving.
-fn write_serve(app_root: &Path) -> Result<(), BuildError> {
+fn write_serve(app_root: &Path) -> Result<(), AssembleError> {
     save(app_root, "warpdrive_serve", include_str!("launch_own.py"))
 }
 
 /// Writes what starts the server, if it needs something.
-fn write_launcher(app_root: &Path, server: Server) -> Result<(), BuildError> {
+fn write_launcher(app_root: &Path, server: Server) -> Result<(), AssembleError> {
     let Some(name) = server.launcher() else {
         return Ok(());
     };
@@ -86,9 +90,9 @@ fn write_launcher(app_root: &Path, server: Server) -> Result<(), BuildError> {
     save(app_root, name, text)
 }
 
-fn save(app_root: &Path, name: &str, text: &str) -> Result<(), BuildError> {
+fn save(app_root: &Path, name: &str, text: &str) -> Result<(), AssembleError> {
     let path = app_root.join(MODULES_DIRECTORY).join(format!("{name}.py"));
-    let failed = |source| BuildError::Io {
+    let failed = |source| AssembleError::Io {
         doing: "write",
         path: path.clone(),
         source,

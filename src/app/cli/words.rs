@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 
 use crate::DetectError;
 use crate::advice::{Advice, Explain};
-use crate::assemble::BuildError;
+use crate::assemble::AssembleError;
 use crate::fixup::FixupError;
 use crate::progress::Progress;
 use crate::run::RunError;
@@ -89,14 +89,14 @@ impl From<RunError> for Failure {
     }
 }
 
-impl From<BuildError> for Failure {
-    fn from(error: BuildError) -> Failure {
+impl From<AssembleError> for Failure {
+    fn from(error: AssembleError) -> Failure {
         let code = match &error {
-            BuildError::Detect(error) if matches!(**error, DetectError::Settings(_)) => 2,
+            AssembleError::Detect(error) if matches!(**error, DetectError::Settings(_)) => 2,
             error => u8::try_from(error.status()).unwrap_or(1),
         };
         // The pipeline calls again with leave to build; there is nothing to tell anybody.
-        if matches!(error, BuildError::NeedsSdists { .. }) {
+        if matches!(error, AssembleError::NeedsSdists { .. }) {
             return Failure { code, advice: None };
         }
         Failure::new(code, error.advice())

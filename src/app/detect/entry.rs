@@ -136,7 +136,7 @@ pub(super) struct Read {
 }
 
 impl Read {
-    fn new(place: &Place, module: &super::syntax::Module, home: &str) -> Read {
+    fn new(place: &ModuleFile, module: &super::syntax::Module, home: &str) -> Read {
         let mut imports: BTreeSet<String> = module.stars.iter().cloned().collect();
         for (_, binding) in &module.bindings {
             if let Binding::Import {
@@ -252,7 +252,7 @@ pub(super) fn search_all(files: &dyn Files, home: &str) -> Found {
     search_in(files, home, &all_places(files, home))
 }
 
-fn search_in(files: &dyn Files, home: &str, places: &[Place]) -> Found {
+fn search_in(files: &dyn Files, home: &str, places: &[ModuleFile]) -> Found {
     let mut found = Found::default();
     let evaluator = Evaluator::new(files, roots(files, home));
     let mut candidates: Vec<Candidate> = Vec::new();
@@ -449,7 +449,7 @@ fn line_at(text: &str, offset: usize) -> usize {
     before.matches('\n').count() + 1
 }
 
-struct Place {
+struct ModuleFile {
     path: String,
     module: String,
     root: String,
@@ -464,14 +464,14 @@ pub(super) fn under(directory: &str, name: &str) -> String {
 }
 
 /// The files to look at, the most explicit first.
-fn places(files: &dyn Files, home: &str) -> Vec<Place> {
+fn places(files: &dyn Files, home: &str) -> Vec<ModuleFile> {
     let mut places = Vec::new();
     let roots = roots(files, home);
     for root in &roots {
         for module in MODULES {
             let path = under(root, &format!("{module}.py"));
             if files.is_file(&path) {
-                places.push(Place {
+                places.push(ModuleFile {
                     path,
                     module: (*module).to_owned(),
                     root: root.clone(),
@@ -498,7 +498,7 @@ fn places(files: &dyn Files, home: &str) -> Vec<Place> {
                         "__init__" => name.clone(),
                         module => format!("{name}.{module}"),
                     };
-                    places.push(Place {
+                    places.push(ModuleFile {
                         path,
                         module,
                         root: root.clone(),
@@ -538,7 +538,7 @@ const MAX_PLACES: usize = 300;
 const MAX_PACKAGES: usize = 3;
 
 /// All modules of the root and of packages: first those that [`places`] has.
-fn all_places(files: &dyn Files, home: &str) -> Vec<Place> {
+fn all_places(files: &dyn Files, home: &str) -> Vec<ModuleFile> {
     let mut found = places(files, home);
     let roots = roots(files, home);
     for root in &roots {
@@ -553,7 +553,7 @@ fn modules_in(
     directory: &str,
     package: &str,
     depth: usize,
-    found: &mut Vec<Place>,
+    found: &mut Vec<ModuleFile>,
 ) {
     let good = |name: &str| name.chars().all(|c| c.is_alphanumeric() || c == '_');
     let entries = files.list(directory);
@@ -578,7 +578,7 @@ fn modules_in(
             ("", name) => name.to_owned(),
             (package, name) => format!("{package}.{name}"),
         };
-        found.push(Place {
+        found.push(ModuleFile {
             path,
             module,
             root: root.to_owned(),
@@ -606,7 +606,7 @@ fn modules_in(
 /// it is not.
 fn sibling_import(
     files: &dyn Files,
-    place: &Place,
+    place: &ModuleFile,
     module: &super::syntax::Module,
 ) -> Option<String> {
     let directory = super::super::files::parent(&place.path);

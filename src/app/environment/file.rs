@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::EnvironmentError;
+use crate::process::UntilEnd;
 
 /// No such file is larger.
 const MAX_FILE: u64 = 1 << 20;
@@ -77,7 +78,7 @@ pub fn evaluate(
         .map_err(shell)?;
     let mut output = Vec::new();
     if let Some(stdout) = child.stdout.take() {
-        stdout
+        UntilEnd::of(&child, stdout)
             .take(MAX_OUTPUT)
             .read_to_end(&mut output)
             .map_err(shell)?;

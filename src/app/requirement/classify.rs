@@ -7,7 +7,7 @@ use super::problem::{self, Wrong, uv_cannot, wrong};
 use super::{LineKind, name_of, normalize};
 
 /// Where a line stands.
-pub(super) struct Place<'a> {
+pub(super) struct LineContext<'a> {
     pub(super) files: &'a dyn Files,
     /// The directory of its file.
     pub(super) directory: &'a str,
@@ -87,7 +87,7 @@ fn is_url(text: &str) -> bool {
 }
 
 /// What a requirement with this text is, and what is wrong with it.
-pub(super) fn classify(text: &str, place: &Place<'_>) -> (LineKind, Option<Wrong>) {
+pub(super) fn classify(text: &str, place: &LineContext<'_>) -> (LineKind, Option<Wrong>) {
     let bare = |value: &str| value.trim_matches(['"', '\'']).to_owned();
     for (short, long, constraint) in [("-r", "--requirement", false), ("-c", "--constraint", true)]
     {
@@ -117,7 +117,7 @@ pub(super) fn classify(text: &str, place: &Place<'_>) -> (LineKind, Option<Wrong
     target(text, place, false)
 }
 
-fn of_option(text: &str, place: &Place<'_>) -> Option<Wrong> {
+fn of_option(text: &str, place: &LineContext<'_>) -> Option<Wrong> {
     if let Some((long, value)) = WITH_VALUE
         .iter()
         .find_map(|(long, short)| option_value(text, short, long).map(|value| (long, value)))
@@ -162,7 +162,7 @@ fn of_option(text: &str, place: &Place<'_>) -> Option<Wrong> {
 }
 
 /// Where packages are: an address, or a directory of the source.
-fn of_place(value: &str, place: &Place<'_>) -> Option<Wrong> {
+fn of_place(value: &str, place: &LineContext<'_>) -> Option<Wrong> {
     let value = lower_file_scheme(value.trim_matches(['"', '\'']));
     if is_url(&value) && !value.starts_with("file:") {
         return None;
@@ -208,7 +208,7 @@ fn of_own_options(options: &str) -> Option<Wrong> {
 /// word when their stack does.
 const MAX_BRACKETS: usize = 100;
 
-fn target(text: &str, place: &Place<'_>, editable: bool) -> (LineKind, Option<Wrong>) {
+fn target(text: &str, place: &LineContext<'_>, editable: bool) -> (LineKind, Option<Wrong>) {
     let (requirement, own_options) = without_options(text);
     let brackets = text.bytes().filter(|byte| b"([{".contains(byte)).count();
     let own = if brackets > MAX_BRACKETS {
@@ -225,7 +225,7 @@ fn target(text: &str, place: &Place<'_>, editable: bool) -> (LineKind, Option<Wr
 
 fn target_without_options(
     text: &str,
-    place: &Place<'_>,
+    place: &LineContext<'_>,
     editable: bool,
 ) -> (LineKind, Option<Wrong>) {
     // A marker after a URL or a path has a space before it.
@@ -362,7 +362,7 @@ fn plain_path(written: &str) -> String {
 }
 
 /// What a path may mean in the source, which is not looked into; nothing for a path of another place.
-fn candidates(path: &str, place: &Place<'_>) -> Vec<String> {
+fn candidates(path: &str, place: &LineContext<'_>) -> Vec<String> {
     // `file:///./lib` is what is left of pdm's `file:///${PROJECT_ROOT}/lib`.
     let from_root = path
         .strip_prefix(SOURCE_ROOT)
@@ -387,7 +387,7 @@ fn candidates(path: &str, place: &Place<'_>) -> Vec<String> {
 /// A path: of the source, or of another place. `after` is what follows it in the line.
 fn local(
     written: &str,
-    place: &Place<'_>,
+    place: &LineContext<'_>,
     editable: bool,
     name: Option<&str>,
     after: &str,

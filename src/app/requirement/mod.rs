@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::files::{self, Files};
 
 pub use classify::is_archive;
-use classify::{Place, classify, name_of_wheel};
+use classify::{LineContext, classify, name_of_wheel};
 pub use problem::Problem;
 use problem::{Wrong, wrong};
 use text::logical_lines;
@@ -260,7 +260,7 @@ impl Requirements {
         let (expanded, unset) = expand(text, &self.variables);
         let unset = unset.into_iter().map(|name| (place.to_owned(), name));
         self.unset.extend(unset);
-        let place = Place {
+        let place = LineContext {
             files,
             directory: files::parent(file),
             home: &self.home,
@@ -386,7 +386,7 @@ mod tests {
             .with("setup.py", "")
             .with("lib/setup.py", "")
             .with("vendor/x-1.0-py3-none-any.whl", "");
-        let place = Place {
+        let place = LineContext {
             files: &files,
             directory: "",
             home: "",

@@ -45,12 +45,12 @@ pub fn smoke(caller: &Caller) -> Result<Value, RunError> {
     let outcome = match checks(&plan) {
         Check::Shell(program) => shell(&environment, &program),
         Check::Python(kind, name) => python(&plan, kind, &name, &mut environment),
-        Check::Nothing => Outcome::Good,
+        Check::Nothing => SmokeResult::Good,
     };
     Ok(match outcome {
-        Outcome::Good => json!({}),
-        Outcome::Unknown(note) => json!({ "note": note }),
-        Outcome::Bad(advice, read_only) => json!({
+        SmokeResult::Good => json!({}),
+        SmokeResult::Unknown(note) => json!({ "note": note }),
+        SmokeResult::Bad(advice, read_only) => json!({
             "read_only": read_only,
             "title": advice.title,
             "causes": advice.causes,
@@ -60,7 +60,7 @@ pub fn smoke(caller: &Caller) -> Result<Value, RunError> {
     })
 }
 
-enum Outcome {
+enum SmokeResult {
     Good,
     /// Why it could not be found out.
     Unknown(String),
@@ -103,15 +103,15 @@ fn is_module(file: &str) -> bool {
 }
 
 /// An executable of the source: whether the kernel would start it.
-fn shell(environment: &Environment, program: &str) -> Outcome {
+fn shell(environment: &Environment, program: &str) -> SmokeResult {
     let path = environment.app_home.join(program);
     let Ok(text) = fs::read(&path) else {
-        return Outcome::Good;
+        return SmokeResult::Good;
     };
     let title = format!("{program} cannot be started");
     let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
     if line.ends_with(b"\r") {
-        return Outcome::Bad(
+        return SmokeResult::Bad(
             Advice::new(title)
                 .cause(format!("{program} has Windows line ends (CRLF): the kernel looks for an interpreter with a \\r in its name."))
                 .remedy(format!("sed -i 's/\\r$//' {program}, and in git: echo '*.sh text eol=lf' >> .gitattributes")),
@@ -123,7 +123,7 @@ fn shell(environment: &Environment, program: &str) -> Outcome {
         .map(String::from_utf8_lossy)
         .and_then(|line| line.split_whitespace().next().map(str::to_owned));
     match interpreter {
-        Some(interpreter) if !Path::new(&interpreter).exists() => Outcome::Bad(
+        Some(interpreter) if !Path::new(&interpreter).exists() => SmokeResult::Bad(
             Advice::new(title)
                 .cause(format!(
                     "Its first line names {interpreter}, which is not in the image."
@@ -131,11 +131,11 @@ fn shell(environment: &Environment, program: &str) -> Outcome {
                 .remedy("write #!/bin/sh, or use a builder image that has it"),
             None,
         ),
-        _ => Outcome::Good,
+        _ => SmokeResult::Good,
     }
 }
 
-fn python(plan: &Plan, kind: &str, name: &str, environment: &mut Environment) -> Outcome {
+fn python(plan: &Plan, kind: &str, name: &str, environment: &mut Environment) -> SmokeResult {
     let begun = Instant::now();
     let mut variables: Vec<String> = Vec::new();
     let mut first: Option<String> = None;
@@ -146,7 +146,7 @@ fn python(plan: &Plan, kind: &str, name: &str, environment: &mut Environment) ->
             Loaded::Late => {
                 if variables.is_empty() {
                     let seconds = LIMIT.as_secs();
-                    return Outcome::Unknown(format!(
+                    return SmokeResult::Unknown(format!(
                         "{name} was not loaded within {seconds} s: whether it starts is not known"
                     ));
                 }
@@ -172,10 +172,10 @@ fn python(plan: &Plan, kind: &str, name: &str, environment: &mut Environment) ->
         break;
     }
     match first {
-        None => Outcome::Good,
+        None => SmokeResult::Good,
         Some(traceback) => {
             let advice = Cause::Variables(variables).explain(title(name), &[]);
-            Outcome::Bad(advice.tail(tail(&traceback)), None)
+            SmokeResult::Bad(advice.tail(tail(&traceback)), None)
         }
     }
 }
@@ -186,11 +186,11 @@ fn title(name: &str) -> Advice {
     ))
 }
 
-fn failed(name: &str, traceback: &str, environment: &Environment) -> Outcome {
+fn failed(name: &str, traceback: &str, environment: &Environment) -> SmokeResult {
     let cause = Cause::of(traceback);
     if cause == Cause::Network {
         let last = super::super::remedy::last_line(traceback);
-        return Outcome::Unknown(format!(
+        return SmokeResult::Unknown(format!(
             "{name} opens a connection when it is imported ({last}): whether it starts is not known without it"
         ));
     }
@@ -218,7 +218,7 @@ fn failed(name: &str, traceback: &str, environment: &Environment) -> Outcome {
     if cause == Cause::Other {
         advice = advice.cause(super::super::remedy::last_line(traceback).to_owned());
     }
-    Outcome::Bad(
+    SmokeResult::Bad(
         advice
             .remedy("if it is meant to fail here: --no-smoke, or smoke = false in [tool.warpdrive]")
             .tail(tail(traceback)),

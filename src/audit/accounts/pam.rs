@@ -237,7 +237,7 @@ enum Mood {
 
 /// What comes of a stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outcome {
+pub struct StackEnd {
     /// It can end well.
     pub passes: bool,
     /// Modules that are reached and run code.
@@ -245,8 +245,8 @@ pub struct Outcome {
 }
 
 /// Walks a stack in all ways that the modules' answers allow.
-pub fn walk(stack: &[Node]) -> Outcome {
-    let mut outcome = Outcome::default();
+pub fn walk(stack: &[Node]) -> StackEnd {
+    let mut outcome = StackEnd::default();
     // Where one is, and in which mood: each pair is looked at once.
     let mut seen = BTreeSet::new();
     let mut waiting = vec![(0, Mood::Undecided)];

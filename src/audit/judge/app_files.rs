@@ -3,7 +3,7 @@
 use super::super::facts::ItemKind;
 use super::super::finding::{Finding, Severity};
 use super::super::flatten::Seen;
-use super::super::interest::{Place, Use};
+use super::super::interest::{PathKind, Use};
 use super::{Bundle, Subject, ownership, visible};
 
 pub(super) fn judge(subject: &Subject<'_>, all: &[Seen<'_>], findings: &mut Vec<Finding>) {
@@ -16,7 +16,7 @@ pub(super) fn judge(subject: &Subject<'_>, all: &[Seen<'_>], findings: &mut Vec<
             layer, path, item, ..
         } = *seen;
         let judged = matches!(item.kind, ItemKind::File | ItemKind::Directory);
-        if !judged || subject.interest.place(path) != Place::App {
+        if !judged || subject.interest.place(path) != PathKind::App {
             continue;
         }
         let (rule, severity, cannot) = match Use::of(item.is_directory(), item.mode, item.gid) {

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::accounts::pam::{self, Answer, Kind, Line, Outcome, Statement};
+use super::super::accounts::pam::{self, Answer, Kind, Line, StackEnd, Statement};
 use super::super::finding::{Finding, Severity};
 use super::super::flatten::{Flat, Lookup};
 use super::super::paths::{join, shown};
@@ -184,7 +184,7 @@ fn judge_service(
                 flat.origin(b"etc/pam.conf").unwrap_or(0),
             )
         });
-    let walked = |kind: Kind, caller: Caller<'_>| -> Option<Outcome> {
+    let walked = |kind: Kind, caller: Caller<'_>| -> Option<StackEnd> {
         let step = |line: &Line| answers(loaded, caller, line);
         let mut stack = pam::stack(first, kind, &mut |name: &str| files.read(name), &step)?;
         if has_own && stack.is_empty() {

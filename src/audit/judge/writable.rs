@@ -4,7 +4,7 @@
 use super::super::facts::{Item, ItemKind};
 use super::super::finding::{Finding, Severity};
 use super::super::flatten::Seen;
-use super::super::interest::Place;
+use super::super::interest::PathKind;
 use super::accounts::Runtime;
 use super::{Bundle, Subject, ownership, visible};
 
@@ -58,11 +58,11 @@ pub(super) fn judge(
     Bundle::finish(bundles, findings);
 }
 
-fn rule(place: Place) -> Option<&'static str> {
+fn rule(place: PathKind) -> Option<&'static str> {
     match place {
-        Place::Account => Some("account-writable"),
-        Place::System => Some("path-writable"),
-        Place::App | Place::Elsewhere => None,
+        PathKind::Account => Some("account-writable"),
+        PathKind::System => Some("path-writable"),
+        PathKind::App | PathKind::Elsewhere => None,
     }
 }
 

@@ -197,7 +197,7 @@ impl BuildArgs {
             runtime_artifacts
                 .extend(Artifact::parse_list(text).map_err(bad_value("--runtime-artifact", text))?);
         }
-        let request = s2i::Request {
+        let request = s2i::S2iRequest {
             common,
             tag: self.tag.is_some(),
             pull: self.common.policies(),

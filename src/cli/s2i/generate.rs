@@ -61,7 +61,7 @@ pub(super) fn run(args: &GenerateArgs, context: &Context) -> Result<u8, CommandE
         Network::Outward,
         SourceRequest::new(Origin::Stdin),
     )?;
-    let mut request = s2i::Request::of_image(&common, builder.to_owned());
+    let mut request = s2i::S2iRequest::of_image(&common, builder.to_owned());
     request.pull = args.common.policies();
     request.script_hosts.clone_from(&args.scripts_host);
     request.destination.clone_from(&args.common.destination);

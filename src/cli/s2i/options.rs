@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use crate::layer::Compression;
 use crate::oci::Reference;
 use crate::pipeline::s2i::{Given, PullPolicies, PullPolicy};
-use crate::pipeline::{AuditGate, Place, Request as Common, Secret};
+use crate::pipeline::{AuditGate, Place, Request, Secret};
 use crate::registry;
 use crate::s2i::{Injection, ScriptsUrl, Volume, environment};
 use crate::sandbox::Network;
@@ -323,7 +323,7 @@ impl OursArgs {
         env: Vec<(String, String)>,
         network: Network,
         source: SourceRequest,
-    ) -> Result<Common, CommandError> {
+    ) -> Result<Request, CommandError> {
         let given: Reference = name.unwrap_or("s2i-build").parse()?;
         if given.digest().is_some() {
             return Err(CommandError::usage(format!(
@@ -338,7 +338,7 @@ impl OursArgs {
         }
         let mut limits = self.limits.limits(self.timeout);
         let budget = self.written.bound(&mut limits);
-        Ok(Common {
+        Ok(Request {
             name: given,
             source,
             builder: Some(builder.to_owned()),
@@ -368,6 +368,7 @@ impl OursArgs {
             pull: crate::pipeline::Pull::Missing,
             pinned: None,
             budget,
+            unsearched: crate::pipeline::Unsearched::default(),
             limits,
             incremental: false,
             source_date_epoch: source_date_epoch()?,

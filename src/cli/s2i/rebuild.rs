@@ -2,7 +2,7 @@
 
 use crate::oci::ImageConfig;
 use crate::pipeline::s2i::{self, Exclusion, Given};
-use crate::pipeline::{self, BuildError, LABEL_BUILD, Record};
+use crate::pipeline::{self, BuildError, BuildRecord, LABEL_BUILD};
 use crate::s2i::labels::{BUILD_PREFIX, DESCRIPTION, DISPLAY_NAME};
 use crate::source::{self, Origin, SourceRequest};
 
@@ -101,7 +101,7 @@ pub(super) fn run(args: &RebuildArgs, context: &Context) -> Result<u8, CommandEr
     let record = config
         .label(LABEL_BUILD)
         .is_some_and(|label| !label.is_empty())
-        .then(|| Record::of(config))
+        .then(|| BuildRecord::of(config))
         .transpose()?;
     if let Some(record) = &record {
         let (harden, epoch) = (common.harden, common.source_date_epoch);
@@ -119,8 +119,8 @@ pub(super) fn run(args: &RebuildArgs, context: &Context) -> Result<u8, CommandEr
     }
     common.env.extend(args.env.iter().cloned());
     let options = record.and_then(|record| record.s2i).unwrap_or_default();
-    let told = s2i::Request::of_record(&common, &options, &given)?;
-    let request = s2i::Request {
+    let told = s2i::S2iRequest::of_record(&common, &options, &given)?;
+    let request = s2i::S2iRequest {
         tag: true,
         pull: policies,
         destination: args.common.destination.clone().or(told.destination),
@@ -153,7 +153,7 @@ pub(super) fn run(args: &RebuildArgs, context: &Context) -> Result<u8, CommandEr
 /// Refuses to build without what the image was built with and does not tell.
 fn all_given(
     image: &str,
-    record: &Record,
+    record: &BuildRecord,
     common: &pipeline::Request,
     given: &Given,
 ) -> Result<(), CommandError> {

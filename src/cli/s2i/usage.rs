@@ -45,7 +45,7 @@ pub(super) fn run(args: &UsageArgs, context: &Context) -> Result<u8, CommandErro
         sandbox::Network::None,
         crate::source::SourceRequest::new(crate::source::Origin::Stdin),
     )?;
-    let mut request = s2i::Request::of_image(&common, args.builder.clone());
+    let mut request = s2i::S2iRequest::of_image(&common, args.builder.clone());
     request.pull = args.common.policies();
     request.scripts_url = scripts_url;
     request.script_hosts.clone_from(&args.scripts_host);

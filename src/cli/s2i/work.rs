@@ -16,7 +16,7 @@ use super::super::{run, source};
 
 /// A build to be done.
 pub(super) struct Work {
-    pub(super) request: s2i::Request,
+    pub(super) request: s2i::S2iRequest,
     /// Paths of the source that are left out.
     pub(super) exclude: s2i::Exclusion,
     /// What the commit is called, where it is fetched by its id.

@@ -73,11 +73,11 @@ pub(super) struct Built {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Record {
+struct FrontEndRecord {
     layer: StoredLayer,
 }
 
-impl store::Record for Record {
+impl store::Record for FrontEndRecord {
     const KIND: &'static str = "assets";
 
     fn needs(&self) -> Needs {
@@ -146,14 +146,14 @@ pub(super) fn phase(
     let kept = if request.no_cache {
         None
     } else {
-        store.cached::<Record>(&key)?
+        store.cached::<FrontEndRecord>(&key)?
     };
     let layer = if let Some(record) = kept {
         progress.step(" -----> Front end unchanged");
         record.layer
     } else {
         let layer = build(context, &seen, &packages, &node)?;
-        let record = Record { layer };
+        let record = FrontEndRecord { layer };
         store.remember(&key, &record)?;
         record.layer
     };
@@ -194,8 +194,8 @@ fn inputs(
     inputs.add("the compression", &request.compression.to_string())?;
     inputs.add_variables("the variable", &request.env)?;
     inputs.add_variables("the build variable", &request.build_env)?;
-    let secrets: Vec<&String> = request.secrets.iter().map(|secret| &secret.id).collect();
-    inputs.add("the list of secrets", &secrets)?;
+    inputs.add_secrets(request)?;
+    inputs.add_indexes(request, NPM_REGISTRY)?;
     Ok(inputs)
 }
 
@@ -212,6 +212,13 @@ fn build(
         progress,
     } = context;
     let told = SandboxInputs::of_front_end(request);
+    if let Some(name) = told.registry_without_login {
+        progress.warning(&format!(
+            "the login in {name} is not given to the code of the front end: give it one by \
+             --secret id=npmrc,src=FILE with --build-env NPM_CONFIG_USERCONFIG=/run/secrets/npmrc, or show it \
+             this one with --expose-index-credentials"
+        ));
+    }
     let mode = IdMode::current();
     let scratch = store.scratch("assets")?;
     let chown = mode.chown_allowed().then_some((APP_UID, APP_GID));

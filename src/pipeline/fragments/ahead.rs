@@ -14,7 +14,7 @@ use super::super::locked_wheel::{LockedWheel, Pin};
 use super::install::Installation;
 use super::resolve;
 use super::stop::Stop;
-use super::{Given, Reach, find_all, missing};
+use super::{Given, Lookup, find_all, missing};
 
 /// Most bytes of the installer's words that are kept.
 const MAX_WORDS: usize = 1024 * 1024;
@@ -70,7 +70,7 @@ pub(super) fn install(
         return Ok(Ahead::default());
     }
     let guess = || {
-        let reach = Reach::Cache;
+        let reach = Lookup::Cache;
         let wheels = match resolve::resolve(given, reach) {
             Ok(wheels) => wheels,
             Err(Stop::Error(error)) => return Err(error),

@@ -18,7 +18,7 @@ use super::super::locked_wheel::LockedWheel;
 use super::super::sandbox_inputs::PASSED_ON;
 use super::super::tally::Tally;
 use super::plain::Asked;
-use super::{Ground, Reach};
+use super::{Ground, Lookup};
 
 /// Largest wheel, in bytes.
 pub(super) const MAX_WHEEL: u64 = 16 * 1024 * 1024 * 1024;
@@ -32,7 +32,7 @@ pub(super) struct Wheels<'a> {
     client: Client,
     /// URLs with logins of the indexes.
     logins: Vec<String>,
-    reach: Reach,
+    reach: Lookup,
     progress: &'a dyn Progress,
     fetched: &'a Tally<'a>,
 }
@@ -40,7 +40,7 @@ pub(super) struct Wheels<'a> {
 impl<'a> Wheels<'a> {
     pub(super) fn new(
         ground: Ground<'_>,
-        reach: Reach,
+        reach: Lookup,
         scratch: &'a Path,
         (progress, fetched): (&'a dyn Progress, &'a Tally<'a>),
     ) -> Result<Self, BuildError> {
@@ -63,7 +63,7 @@ impl<'a> Wheels<'a> {
             self.fetched.add(wheel.artifact.size.unwrap_or(0));
             return Ok(Some(file));
         }
-        if self.reach == Reach::Cache {
+        if self.reach == Lookup::Cache {
             return Ok(None);
         }
         let Some(url) = &wheel.artifact.download else {

@@ -11,7 +11,7 @@ use crate::layer::{Limits, MemberKind, TarReader, decompressor};
 use crate::sandbox::Exit;
 use crate::store::Scratch;
 
-use super::super::assemble::Outcome;
+use super::super::assemble::PhaseEnd;
 use super::super::base::Base;
 use super::super::context::Context;
 use super::super::environment;
@@ -95,7 +95,7 @@ fn platform(base: &Base) -> Option<String> {
 }
 
 /// Runs uv here: it resolves for the base image's Python, and starts nothing but a Python to ask it.
-pub(super) fn resolver(given: Given<'_>, here: &Here, job: Job) -> Result<Outcome, Stop> {
+pub(super) fn resolver(given: Given<'_>, here: &Here, job: Job) -> Result<PhaseEnd, Stop> {
     let (context, base, tools) = (given.context, given.base, given.tools);
     let Some(platform) = platform(base) else {
         return Err(Stop::NotPlain(
@@ -152,7 +152,7 @@ pub(super) fn resolver(given: Given<'_>, here: &Here, job: Job) -> Result<Outcom
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let tail = said.lines().map(|line| inputs.redactor.clean(line));
-    Ok(Outcome {
+    Ok(PhaseEnd {
         exit: Exit::Code(output.status.code().unwrap_or(1)),
         tail: tail.collect(),
     })

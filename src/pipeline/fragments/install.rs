@@ -23,7 +23,7 @@ use super::stop::Stop;
 use super::tree::{NotWritten, Tree};
 use super::unfit::Unfit;
 use super::wheel::{Site, Wheel, contested};
-use super::{Fragment, Ground, Reach, bytecode, key};
+use super::{Fragment, Ground, Lookup, bytecode, key};
 
 /// How many wheels are fetched and unpacked at once.
 const AT_ONCE: usize = 8;
@@ -31,7 +31,7 @@ const AT_ONCE: usize = 8;
 /// An installation of wheels, and what it depends on.
 pub(super) struct Installation<'a> {
     pub(super) ground: Ground<'a>,
-    pub(super) reach: Reach,
+    pub(super) reach: Lookup,
     /// Whether there is still a use for it: it is given up before its next step otherwise.
     pub(super) wanted: &'a (dyn Fn() -> bool + Sync),
     pub(super) progress: &'a dyn Progress,

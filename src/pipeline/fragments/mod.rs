@@ -82,14 +82,14 @@ pub(super) use without_the_base::without_the_base;
 
 /// Where the installer may look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
+enum Lookup {
     /// The package index, and its own cache as far as that is fresh.
     Index,
     /// Its own cache alone, however old.
     Cache,
 }
 
-impl Reach {
+impl Lookup {
     /// What uv is told.
     fn option(self) -> Option<&'static str> {
         (self == Self::Cache).then_some("--offline")
@@ -175,7 +175,7 @@ fn key(pin: &Pin, base: &Base) -> Result<String, BuildError> {
 }
 
 /// What comes of a list.
-pub(super) enum Outcome {
+pub(super) enum Gathered {
     /// What the dependency phase gives but for its layers, and the fragments that [`layers`] makes these of.
     Installed(Dependencies, Vec<Fragment>),
     /// Why it has to be installed as a whole.
@@ -187,14 +187,14 @@ pub(super) fn phase(
     materials: &Materials<'_>,
     source: &Tree,
     tools: &Tools,
-) -> Result<Outcome, BuildError> {
+) -> Result<Gathered, BuildError> {
     let reason = match installed(materials, source, tools) {
-        Ok((result, fragments)) => return Ok(Outcome::Installed(result, fragments)),
+        Ok((result, fragments)) => return Ok(Gathered::Installed(result, fragments)),
         Err(Stop::Error(error)) => return Err(error),
         Err(Stop::NotPlain(reason)) => reason,
         Err(Stop::Failed) => "the wheels could not be installed by themselves".to_owned(),
     };
-    Ok(Outcome::NotPlain(reason))
+    Ok(Gathered::NotPlain(reason))
 }
 
 fn installed(
@@ -232,7 +232,7 @@ fn installed(
     let answer: OnceLock<Vec<Pin>> = OnceLock::new();
     let (resolved, ahead) = thread::scope(|scope| {
         let asking = scope.spawn(|| {
-            let resolved = resolve::resolve(given, Reach::Index);
+            let resolved = resolve::resolve(given, Lookup::Index);
             let wheels = resolved.as_ref().ok().into_iter().flatten();
             let _ = answer.set(wheels.map(|wheel| wheel.pin.clone()).collect());
             resolved
@@ -293,7 +293,7 @@ fn install(ground: Ground<'_>, wheels: &[&LockedWheel]) -> Result<Vec<Fragment>,
     }
     let installation = Installation {
         ground,
-        reach: Reach::Index,
+        reach: Lookup::Index,
         wanted: &|| true,
         progress,
     };

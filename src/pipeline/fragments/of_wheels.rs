@@ -16,13 +16,13 @@ use super::super::base::Base;
 use super::super::context::Context;
 use super::super::error::BuildError;
 use super::super::locked_wheel::{Artifact, LockedWheel, Pin};
-use super::super::record::Record;
+use super::super::record::BuildRecord;
 use super::super::without_sandbox::Interpreter;
 use super::download::{MAX_WHEEL, directory};
 use super::here::Here;
 use super::install::Installation;
 use super::stop::Stop;
-use super::{Ground, Reach, find, key};
+use super::{Ground, Lookup, find, key};
 
 fn file_name(pin: &Pin) -> String {
     format!("{}.whl", pin.wheel)
@@ -53,7 +53,7 @@ pub(in super::super) fn give_wheels(
 }
 
 /// The wheels of an image, by what it says of itself.
-fn wheels_of(record: &Record) -> impl Iterator<Item = LockedWheel> {
+fn wheels_of(record: &BuildRecord) -> impl Iterator<Item = LockedWheel> {
     record.wheels.iter().filter_map(|(file, hash)| {
         let name = normalize(file.split('-').next()?);
         let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -77,7 +77,7 @@ fn wheels_of(record: &Record) -> impl Iterator<Item = LockedWheel> {
 pub(in super::super) fn of_wheels(
     context: Context<'_>,
     base: &Base,
-    record: &Record,
+    record: &BuildRecord,
     wheels: &Path,
 ) -> Result<Vec<LockedWheel>, BuildError> {
     let interpreter = Interpreter {
@@ -93,7 +93,7 @@ pub(in super::super) fn of_wheels(
             here: Some(&here),
             asked: None,
         },
-        reach: Reach::Cache,
+        reach: Lookup::Cache,
         wanted: &|| true,
         progress: context.progress,
     };

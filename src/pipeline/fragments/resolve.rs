@@ -21,7 +21,7 @@ use super::super::overlay::overlay_owned;
 use super::super::trusted::{self, Job};
 use super::super::wheel_cache::CacheScope;
 use super::stop::Stop;
-use super::{Given, Reach, here};
+use super::{Given, Lookup, here};
 use crate::app::requirement::normalize;
 
 /// Largest lock file that is read, in bytes.
@@ -33,7 +33,7 @@ const MAX_LOCK: u64 = 16 * 1024 * 1024;
 const PATIENCE: [(&str, &str); 2] = [("UV_HTTP_RETRIES", "1"), ("UV_HTTP_CONNECT_TIMEOUT", "3")];
 
 /// All that the list and the server need, by name; or why that cannot be told.
-pub(super) fn resolve(given: Given<'_>, reach: Reach) -> Result<Vec<LockedWheel>, Stop> {
+pub(super) fn resolve(given: Given<'_>, reach: Lookup) -> Result<Vec<LockedWheel>, Stop> {
     let Given {
         asked, detected, ..
     } = given;
@@ -90,7 +90,7 @@ fn compile(
     given: Given<'_>,
     requirements: String,
     constraints: String,
-    reach: Reach,
+    reach: Lookup,
 ) -> Result<Vec<LockedWheel>, Stop> {
     let (context, base, tools) = (given.context, given.base, given.tools);
     let scratch = context.store.scratch("resolve")?;

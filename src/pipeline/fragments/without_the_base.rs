@@ -27,7 +27,7 @@ use super::super::without_sandbox::interpreter;
 use super::here::Here;
 use super::part::part_of;
 use super::stop::Stop;
-use super::{Fragment, Given, Ground, Reach, layers, make, plain, resolve};
+use super::{Fragment, Given, Ground, Lookup, layers, make, plain, resolve};
 
 fn needs(because: impl Into<String>) -> BuildError {
     BuildError::NeedsSandbox {
@@ -127,7 +127,7 @@ fn installed(
         progress,
     } = given.context;
     let index = given.asked.only_index();
-    let wheels: Vec<LockedWheel> = resolve::resolve(given, Reach::Index)?
+    let wheels: Vec<LockedWheel> = resolve::resolve(given, Lookup::Index)?
         .into_iter()
         .map(|wheel| wheel.in_index(index))
         .collect();

@@ -1,95 +1,62 @@
-//! Files in files: what gzip, zip and tar files of a layer hold is searched too, up to a bound, because
-//! a build makes wheels, source archives and compressed static files of what it finds.
+//! Files in files: what compressed streams and archives in a file hold is searched too, and what its text
+//! stands for, because a build makes wheels, source archives, compressed static files and encoded data of what
+//! it finds.
+//!
+//! A stream may begin anywhere in a file, whatever the file as a whole looks like: so an archive's own
+//! directory, what stands before, between and behind its members, and a file that is of two kinds at once
+//! need no thought. What is found is a file again, up to [`MAX_DEPTH`]. The work for one file of a layer is
+//! bounded; a bound that is reached is told to the [`Sink`], because what lies behind it was not searched.
 
-use std::collections::HashMap;
-use std::io::{Cursor, Read};
+use std::collections::HashSet;
+use std::ops::Range;
 
-use flate2::read::{GzDecoder, MultiGzDecoder, ZlibDecoder};
-use memchr::{memchr2_iter, memmem};
+use memchr::memmem;
 
-use crate::source::zip_directory::Header;
+use super::super::unsearched::Bound;
+use super::encoded;
+use super::packed::{Beginnings, Packing, Unpacker, beginning, stored};
 
 /// A larger file is not looked into.
-const MOST_PACKED: usize = 64 << 20;
-/// Of one file of the layer so much is looked at, in bytes, whatever it unpacks to.
-const MOST_UNPACKED: u64 = 512 << 20;
-/// A file in a file in a file in a file.
-const MAX_DEPTH: usize = 3;
+pub(super) const MOST_PACKED: usize = 64 << 20;
+/// The work that a file may be, in bytes that are inflated or decoded, besides so many for each of its own.
+const MOST_WORK: u64 = 512 << 20;
+const WORK_OF_A_BYTE: u64 = 16;
+/// What it costs to see that a beginning of a stream is none.
+const TRIAL: u64 = 256;
+/// A file in a file in a file.
+pub(super) const MAX_DEPTH: usize = 8;
+/// What is shorter holds no secret that is looked for.
+const SHORTEST: usize = 8;
+/// Around an escape so much is looked at, or as much as the longest secret is.
+const REACH: usize = 1024;
 /// Where a tar's header says so (POSIX `ustar`, GNU).
 const TAR_MAGIC: (usize, &[u8]) = (257, b"ustar");
-
-/// A zip file's end (APPNOTE 4.3.16), which has a comment of at most 65,535 bytes.
-const ZIP_END: (&[u8], usize) = (b"PK\x05\x06", 22 + 65_535);
-/// So many beginnings of streams are tried in one file.
-const MOST_TRIED: usize = 1 << 16;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Gzip,
-    Zlib,
-    Zip,
-    Tar,
-}
-
-/// What a whole file is.
-fn kind(bytes: &[u8]) -> Option<Kind> {
-    let tar = bytes
-        .get(TAR_MAGIC.0..)
-        .is_some_and(|rest| rest.starts_with(TAR_MAGIC.1));
-    if tar {
-        return Some(Kind::Tar);
-    }
-    match stream(bytes) {
-        Some(Kind::Gzip) => return Some(Kind::Gzip),
-        Some(kind) if !has_zip_end(bytes) => return Some(kind),
-        _ => {}
-    }
-    // A zip file may begin with anything: an interpreter line (PEP 441), an executable.
-    has_zip_end(bytes).then_some(Kind::Zip)
-}
-
-fn has_zip_end(bytes: &[u8]) -> bool {
-    let tail = &bytes[bytes.len().saturating_sub(ZIP_END.1)..];
-    memmem::rfind(tail, ZIP_END.0).is_some()
-}
-
-/// What compressed stream begins so: gzip's magic (RFC 1952), or zlib's header (RFC 1950), which is a multiple
-/// of 31.
-fn stream(bytes: &[u8]) -> Option<Kind> {
-    match *bytes {
-        [0x1f, 0x8b, 8, ..] => Some(Kind::Gzip),
-        [0x78, flags @ (0x01 | 0x5e | 0x9c | 0xda), ..] => {
-            debug_assert_eq!((0x7800 + u32::from(flags)) % 31, 0);
-            Some(Kind::Zlib)
-        }
-        _ => None,
-    }
-}
+/// Bytes that are given to the search at once.
+const PIECE: usize = 64 * 1024;
 
 /// The bytes of a file that may hold others.
 #[derive(Default)]
 pub(super) struct Kept {
     bytes: Vec<u8>,
-    /// It is too large.
-    given_up: bool,
+    too_large: bool,
 }
 
 impl Kept {
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        if self.given_up {
+        if self.too_large {
             return;
         }
         self.bytes.extend_from_slice(bytes);
         if self.bytes.len() > MOST_PACKED {
-            self.given_up = true;
+            self.too_large = true;
             self.bytes = Vec::new();
         }
     }
 
     /// The whole file, unless it is too large.
-    pub(super) fn take(&mut self) -> Vec<u8> {
-        self.given_up = false;
-        std::mem::take(&mut self.bytes)
+    pub(super) fn take(&mut self) -> Option<Vec<u8>> {
+        let bytes = std::mem::take(&mut self.bytes);
+        (!std::mem::take(&mut self.too_large)).then_some(bytes)
     }
 }
 
@@ -102,128 +69,253 @@ pub(super) trait Sink {
     fn go_to(&mut self, place: String) -> String;
     /// More need not be looked at.
     fn is_done(&self) -> bool;
+    /// Something in the file that is looked through was not looked at.
+    fn not_searched(&mut self, because: Bound);
+    /// The length of the longest secret in any form.
+    fn longest(&self) -> usize;
 }
 
 /// Looks through what a file holds. What cannot be unpacked holds nothing that could be read.
 pub(super) fn look(search: &mut dyn Sink, bytes: &[u8]) {
     let mut look = Look {
+        reach: REACH.max(search.longest()),
         search,
-        left: MOST_UNPACKED,
+        left: MOST_WORK + WORK_OF_A_BYTE * bytes.len() as u64,
+        beginnings: Beginnings::new(),
+        unpacker: Some(Unpacker::new()),
     };
     look.file(bytes, 0);
+    if look.left == 0 {
+        look.search.not_searched(Bound::Work);
+    }
 }
 
 struct Look<'s> {
     search: &'s mut dyn Sink,
-    /// How many more bytes are looked at.
+    /// How much more is done.
     left: u64,
+    reach: usize,
+    beginnings: Beginnings,
+    /// `None` while it unpacks.
+    unpacker: Option<Unpacker>,
+}
+
+/// A member of an archive: where it is, and its name.
+type Members = Vec<(Range<usize>, String)>;
+
+/// Where a stream begins.
+struct Stream<'b> {
+    bytes: &'b [u8],
+    at: usize,
+    packing: Packing,
+    name: &'b [u8],
+    members: &'b [Members],
+}
+
+impl Stream<'_> {
+    /// The names of the members that it is in, and its own.
+    fn way(&self) -> Vec<String> {
+        let member = |members: &Members| {
+            let before = members.partition_point(|(range, _)| range.start <= self.at);
+            let (range, name) = members.get(before.checked_sub(1)?)?;
+            range.contains(&self.at).then(|| name.clone())
+        };
+        let own = (!self.name.is_empty()).then(|| lossy(self.name));
+        self.members.iter().filter_map(member).chain(own).collect()
+    }
 }
 
 impl Look<'_> {
+    /// Whether there is work left, after so much of it.
+    fn spend(&mut self, work: u64) -> bool {
+        self.left = self.left.saturating_sub(work);
+        self.left > 0 && !self.search.is_done()
+    }
+
     fn file(&mut self, bytes: &[u8], depth: usize) {
-        if depth > MAX_DEPTH || self.search.is_done() {
+        if bytes.len() < SHORTEST || !self.spend(bytes.len() as u64) {
             return;
         }
-        match kind(bytes) {
-            Some(Kind::Gzip) => self.member("", MultiGzDecoder::new(bytes), depth),
-            Some(Kind::Zlib) => self.member("", ZlibDecoder::new(bytes), depth),
-            Some(Kind::Zip) => {
-                let Ok(mut archive) = zip::ZipArchive::new(Cursor::new(bytes)) else {
-                    return self.streams(bytes, depth);
-                };
-                for index in 0..archive.len() {
-                    if let Ok(file) = archive.by_index(index) {
-                        let name = file.name().to_owned();
-                        self.member(&name, file, depth);
-                    }
-                }
-                self.hidden(bytes, &archive, depth);
-                let before = usize::try_from(archive.offset()).unwrap_or(0);
-                self.streams(&bytes[..before.min(bytes.len())], depth);
-            }
-            Some(Kind::Tar) => {
-                let mut archive = tar::Archive::new(bytes);
-                for entry in archive.entries().into_iter().flatten() {
-                    let Ok(entry) = entry else {
-                        return;
-                    };
-                    let name = entry.path_bytes();
-                    let name = String::from_utf8_lossy(&name).into_owned();
-                    self.member(&name, entry, depth);
-                }
-            }
-            None => self.streams(bytes, depth),
-        }
+        self.streams(bytes, depth);
+        self.encodings(bytes, depth);
     }
 
-    /// Streams in a file of another kind: what an executable, a PDF or a pickle has in it. What begins like one
-    /// by chance is an error after a few bytes.
+    /// What is compressed in it.
     fn streams(&mut self, bytes: &[u8], depth: usize) {
-        let mut tried = 0;
-        for at in memchr2_iter(0x1f, 0x78, bytes) {
-            let rest = &bytes[at..];
-            match stream(rest) {
-                Some(Kind::Gzip) => self.member("", GzDecoder::new(rest), depth),
-                Some(Kind::Zlib) => self.member("", ZlibDecoder::new(rest), depth),
-                _ => continue,
-            }
-            tried += 1;
-            if tried == MOST_TRIED || self.search.is_done() || self.left == 0 {
-                return;
-            }
-        }
-    }
-
-    /// Members of a zip file that another of the same name hides from its reader.
-    fn hidden(&mut self, bytes: &[u8], archive: &zip::ZipArchive<Cursor<&[u8]>>, depth: usize) {
-        let mut directory = Cursor::new(bytes);
-        directory.set_position(archive.central_directory_start());
-        let Ok(start) = usize::try_from(archive.offset()) else {
-            return;
-        };
-        let mut seen = HashMap::<Vec<u8>, Header>::new();
-        // The last of a name is the one that the reader has.
-        while let Ok(Some(header)) = Header::read(&mut directory) {
-            let Some(before) = seen.insert(header.name.clone(), header) else {
+        let members = [members_of_tar(bytes), stored_members(bytes)];
+        // Streams that went on where another one ended, which have been unpacked with it.
+        let mut continued = HashSet::new();
+        let mut from = 0;
+        while let Some(at) = self.beginnings.next(bytes, from) {
+            from = at + 1;
+            let Some(beginning) = beginning(&bytes[at..]).filter(|_| !continued.contains(&at))
+            else {
                 continue;
             };
-            if let Some(member) = before.member(bytes, start) {
-                let name = String::from_utf8_lossy(&before.name);
-                self.member(&name, member, depth);
+            if !self.spend(TRIAL) {
+                return;
             }
+            let stream = Stream {
+                bytes,
+                at,
+                packing: beginning.packing,
+                name: beginning.name,
+                members: &members,
+            };
+            self.stream(&stream, depth, &mut continued);
         }
     }
 
-    /// One file in a file, and those in it.
-    fn member(&mut self, name: &str, mut from: impl Read, depth: usize) {
-        if self.search.is_done() {
+    /// One stream, and what follows it of the same kind.
+    fn stream(&mut self, stream: &Stream<'_>, depth: usize, continued: &mut HashSet<usize>) {
+        let Some(mut unpacker) = self.unpacker.take() else {
             return;
-        }
-        let outer = self.search.go_to(String::new());
-        let place = if name.is_empty() {
-            format!("{outer} (unpacked)")
-        } else {
-            format!("{outer} ({name})")
         };
-        self.search.go_to(place);
-        self.search.feed(name.as_bytes());
-        self.search.finish_file();
+        let packing = stream.packing;
         let mut kept = Kept::default();
-        let mut buffer = vec![0; 64 * 1024];
-        loop {
-            let most = usize::try_from(self.left).map_or(buffer.len(), |n| n.min(buffer.len()));
-            let Ok(count) = from.read(&mut buffer[..most]) else {
-                break;
-            };
-            if count == 0 {
+        let mut outer = None;
+        let mut whole = false;
+        let mut next = stream.at;
+        while let Some(rest) = stream.bytes.get(next..)
+            && let Some(beginning) = beginning(rest).filter(|found| found.packing == packing)
+        {
+            let end = unpacker.unpack(&beginning, rest, &mut |piece| {
+                if outer.is_none() {
+                    outer = Some(self.enter(&stream.way(), stream.name.is_empty()));
+                }
+                self.search.feed(piece);
+                kept.push(piece);
+                self.spend(piece.len() as u64 * packing.weight())
+            });
+            whole |= end.whole;
+            let goes_on = self.spend(end.taken as u64 * packing.weight());
+            next += end.taken;
+            if !end.whole || !goes_on || !packing.goes_on() {
                 break;
             }
-            self.left -= count as u64;
-            self.search.feed(&buffer[..count]);
-            kept.push(&buffer[..count]);
+            continued.insert(next);
         }
+        self.unpacker = Some(unpacker);
+        if let Some(outer) = outer {
+            self.leave(kept, whole, depth, outer);
+        }
+    }
+
+    /// Goes to a place inside of the one where it is, and looks at the names that lead there.
+    fn enter(&mut self, way: &[String], nameless: bool) -> String {
+        let outer = self.search.go_to(String::new());
+        let mut place = outer.clone();
+        for name in way {
+            place.push_str(" (");
+            place.push_str(name);
+            place.push(')');
+        }
+        if nameless {
+            place.push_str(" (unpacked)");
+        }
+        self.search.go_to(place);
+        for name in way {
+            self.search.feed(name.as_bytes());
+            self.search.finish_file();
+        }
+        outer
+    }
+
+    /// A file in a file was read, as far as it could be.
+    fn leave(&mut self, mut kept: Kept, whole: bool, depth: usize, outer: String) {
         self.search.finish_file();
-        self.file(&kept.take(), depth + 1);
+        match kept.take() {
+            None => self.search.not_searched(Bound::Size),
+            Some(bytes) if depth < MAX_DEPTH => self.file(&bytes, depth + 1),
+            // What only begins like a stream is everywhere.
+            Some(_) if whole => self.search.not_searched(Bound::Depth),
+            Some(_) => {}
+        }
         self.search.go_to(outer);
     }
+
+    /// What its text stands for.
+    fn encodings(&mut self, bytes: &[u8], depth: usize) {
+        for decoded in encoded::base64(bytes) {
+            self.base64(&decoded, depth);
+        }
+        for decoded in encoded::hexadecimal(bytes) {
+            self.decoded(&decoded, depth);
+        }
+        self.decoded(&encoded::decimal(bytes), depth);
+        self.decoded(&encoded::narrow(bytes), depth);
+        self.decoded(&encoded::without_escapes(bytes, self.reach), depth);
+        if memmem::find(bytes, b"=\n").is_some()
+            || memmem::find(bytes, b"=\r\n").is_some()
+            || memmem::find(bytes, b"=3D").is_some()
+        {
+            self.decoded(&encoded::without_quoting(bytes, self.reach), depth);
+        }
+    }
+
+    /// Any word is base64 of something. A secret in it, as it is, has been found by its base64; so streams are
+    /// looked for, and text.
+    fn base64(&mut self, bytes: &[u8], depth: usize) {
+        if bytes.len() < SHORTEST || !self.spend(bytes.len() as u64) {
+            return;
+        }
+        if depth < MAX_DEPTH {
+            self.streams(bytes, depth + 1);
+        }
+        self.decoded(&encoded::texts(bytes), depth);
+    }
+
+    fn decoded(&mut self, bytes: &[u8], depth: usize) {
+        if bytes.len() < SHORTEST || self.left == 0 || self.search.is_done() {
+            return;
+        }
+        for piece in bytes.chunks(PIECE) {
+            self.search.feed(piece);
+        }
+        self.search.finish_file();
+        if depth < MAX_DEPTH {
+            self.file(bytes, depth + 1);
+        } else {
+            self.search.not_searched(Bound::Depth);
+        }
+    }
+}
+
+fn lossy(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned()
+}
+
+/// Where the members of a tar file lie: what is in them needs no unpacking, but has a name.
+fn members_of_tar(bytes: &[u8]) -> Members {
+    let is_tar = bytes
+        .get(TAR_MAGIC.0..)
+        .is_some_and(|rest| rest.starts_with(TAR_MAGIC.1));
+    let mut found = Vec::new();
+    if !is_tar {
+        return found;
+    }
+    let mut archive = tar::Archive::new(bytes);
+    for entry in archive.entries().into_iter().flatten() {
+        let Ok(entry) = entry else {
+            break;
+        };
+        let start = usize::try_from(entry.raw_file_position()).unwrap_or(usize::MAX);
+        let size = usize::try_from(entry.size()).unwrap_or(usize::MAX);
+        found.push((
+            start..start.saturating_add(size),
+            lossy(&entry.path_bytes()),
+        ));
+    }
+    found
+}
+
+/// The same of members of zip files that are not compressed.
+fn stored_members(bytes: &[u8]) -> Members {
+    let headers = memmem::find_iter(bytes, b"PK\x03\x04");
+    headers
+        .filter_map(|at| {
+            let (name, range) = stored(&bytes[at..])?;
+            Some((at + range.start..at + range.end, lossy(name)))
+        })
+        .collect()
 }

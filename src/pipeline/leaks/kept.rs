@@ -12,16 +12,19 @@ use crate::oci::Descriptor;
 use crate::store::{Needs, Record, Store};
 
 use super::super::error::BuildError;
+use super::super::unsearched::Note;
 use super::Leaks;
 
 const BUFFER: usize = 256 * 1024;
 /// Raised when a search finds more than before.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// A layer that was searched and in which nothing was found.
 #[derive(Serialize, Deserialize)]
 struct Searched {
     layer: Descriptor,
+    /// Of which parts that cannot be said.
+    unsearched: Vec<Note>,
 }
 
 impl Record for Searched {
@@ -42,7 +45,8 @@ impl Leaks {
         let Some(key) = self.key(store, layer)? else {
             return Ok(());
         };
-        if store.cached::<Searched>(&key)?.is_some() {
+        if let Some(known) = store.cached::<Searched>(&key)? {
+            self.unsearched.add(&known.unsearched);
             return Ok(());
         }
         let blob = BufReader::with_capacity(BUFFER, store.open_blob(layer.digest())?);
@@ -70,18 +74,23 @@ impl Leaks {
             search.end();
             search.verdict()?;
         }
-        self.has_searched(store, layer)
+        self.has_searched(store, layer, search.notes())
     }
 
-    /// Remembers that nothing of what is looked for is in the layer.
+    /// Remembers that nothing of what is looked for is in the layer, but for what was not looked through.
     pub(in super::super) fn has_searched(
         &self,
         store: &Store,
         layer: &Descriptor,
+        notes: &[Note],
     ) -> Result<(), BuildError> {
+        self.unsearched.add(notes);
         if let Some(key) = self.key(store, layer)? {
-            let layer = layer.clone();
-            store.remember(&key, &Searched { layer })?;
+            let searched = Searched {
+                layer: layer.clone(),
+                unsearched: notes.to_vec(),
+            };
+            store.remember(&key, &searched)?;
         }
         Ok(())
     }
@@ -128,6 +137,7 @@ impl Leaks {
             search.end();
             search.verdict()?;
         }
+        self.unsearched.add(search.notes());
         Ok(())
     }
 }

@@ -4,15 +4,18 @@
 //! A secret is looked for whole, and by each of its lines, values and quoted strings
 //! ([`super::secrets`]): as they are, with the line ends of another system or of a string literal, in
 //! base64 (RFC 4648, both alphabets) wherever in a longer text it may begin and however its lines are
-//! wrapped, in hexadecimal, in UTF-16, and with any of its characters percent-encoded (RFC 3986); in
-//! files, in the members of gzip, zip and tar files, and in streams of gzip and zlib wherever they begin in a
-//! file, up to a bound ([`inside`]). What was encrypted or hashed with it, or compressed in another way, is not
-//! found, nor are secrets of fewer than [`LEAST`] bytes: they would be found everywhere.
+//! wrapped, in hexadecimal, in UTF-16, and with any of its characters percent-encoded (RFC 3986). The same is
+//! looked for in what a file holds ([`inside`]): compressed streams and archives ([`packed`]), and text of bytes
+//! or with escapes ([`encoded`]), one in the other, up to a bound; what lies behind that is said. What was
+//! encrypted or hashed, or compressed or encoded in another way, is not found, nor are secrets of fewer
+//! than [`LEAST`] bytes: they would be found everywhere.
 //!
 //! A find is an error that names the file, never the bytes.
 
+mod encoded;
 mod inside;
 mod kept;
+mod packed;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -28,6 +31,7 @@ use super::request::Request;
 use super::secrets::{
     Form, LEAST, Redactor, credentials_in, fields, forms, is_secret, parameters, passwords,
 };
+use super::unsearched::Unsearched;
 use search::Patterns;
 pub(super) use search::Search;
 
@@ -49,11 +53,20 @@ pub(super) struct Leaks {
     /// Without percent-encoding.
     decoded: Option<Patterns>,
     redactor: Redactor,
+    unsearched: Unsearched,
 }
 
 impl Leaks {
     pub(super) fn new(request: &Request) -> Self {
-        Self::of(secrets(request), request.redactor())
+        Self::of(secrets(request), request.redactor()).noting(request)
+    }
+
+    /// What is not looked through is said where the build says it.
+    fn noting(self, request: &Request) -> Self {
+        Self {
+            unsearched: request.unsearched.clone(),
+            ..self
+        }
     }
 
     /// What is looked for in what an S2I builder's scripts left: besides the secrets, the credentials
@@ -78,7 +91,7 @@ impl Leaks {
                 }
             }
         }
-        Self::of(all, request.redactor())
+        Self::of(all, request.redactor()).noting(request)
     }
 
     fn of(secrets: Vec<(String, Vec<u8>)>, redactor: Redactor) -> Self {
@@ -121,6 +134,7 @@ impl Leaks {
             unwrapped: Patterns::new(unwrapped),
             decoded: Patterns::new(decoded),
             redactor,
+            unsearched: Unsearched::default(),
         }
     }
 
@@ -145,6 +159,7 @@ impl Leaks {
             return Ok(());
         };
         search.document(place, bytes);
+        self.unsearched.add(search.notes());
         search.verdict()
     }
 

@@ -10,6 +10,7 @@ use crate::progress::shown;
 
 use super::super::error::BuildError;
 use super::super::secrets::Form;
+use super::super::unsearched::{Bound, Note};
 use super::Leaks;
 use super::inside::{self, Kept, Sink};
 use super::unwrap::{Decoder, Unwrapper};
@@ -74,10 +75,14 @@ pub(in super::super) struct Search<'a> {
     unwrapper: Unwrapper,
     decoder: Decoder,
     place: String,
+    /// The file of the layer that the place is in.
+    file: String,
     found: Option<(Owner, String)>,
     buffer: Vec<u8>,
     /// Of a file that holds others.
     archive: Kept,
+    /// What was not looked through.
+    notes: Vec<Note>,
 }
 
 impl<'a> Search<'a> {
@@ -90,15 +95,18 @@ impl<'a> Search<'a> {
             unwrapper: Unwrapper::default(),
             decoder: Decoder::default(),
             place: String::new(),
+            file: String::new(),
             found: None,
             buffer: Vec::new(),
             archive: Kept::default(),
+            notes: Vec::new(),
         }
     }
 
     /// The next file begins.
     pub(super) fn file(&mut self, path: &Path) {
         self.place = format!("/{}", path.display());
+        self.file.clone_from(&self.place);
         self.archive = Kept::default();
         self.feed(path.as_os_str().as_bytes());
         self.finish_file();
@@ -113,8 +121,15 @@ impl<'a> Search<'a> {
     /// A whole document, not one of a layer.
     pub(super) fn document(&mut self, place: &str, bytes: &[u8]) {
         place.clone_into(&mut self.place);
+        self.file.clone_from(&self.place);
         self.feed(bytes);
         self.finish_file();
+        inside::look(self, bytes);
+    }
+
+    /// What was not looked through, until now.
+    pub(in super::super) fn notes(&self) -> &[Note] {
+        &self.notes
     }
 
     /// An error if anything was found.
@@ -174,7 +189,25 @@ impl Sink for Search<'_> {
     }
 
     fn is_done(&self) -> bool {
-        self.found.is_some()
+        // What an interrupted build has written is not kept.
+        self.found.is_some() || crate::sandbox::interrupted()
+    }
+
+    fn not_searched(&mut self, because: Bound) {
+        let place = self.leaks.redactor.clean(&shown(&self.file));
+        let note = Note { because, place };
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    fn longest(&self) -> usize {
+        let all = [&self.plain, &self.unwrapped, &self.decoded];
+        let lengths = all
+            .into_iter()
+            .flatten()
+            .map(|stream| stream.patterns.longest);
+        lengths.max().unwrap_or(0)
     }
 }
 
@@ -187,6 +220,7 @@ impl Witness for Search<'_> {
         for value in member.xattrs.values() {
             self.feed(value);
             self.finish_file();
+            inside::look(self, value);
         }
     }
 
@@ -197,7 +231,9 @@ impl Witness for Search<'_> {
 
     fn end(&mut self) {
         self.finish_file();
-        let bytes = self.archive.take();
-        inside::look(self, &bytes);
+        match self.archive.take() {
+            Some(bytes) => inside::look(self, &bytes),
+            None => self.not_searched(Bound::Size),
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
+use super::super::unsearched::Bound;
 use super::*;
 use crate::layer::{Member, MemberKind, Witness};
 use proptest::prelude::*;
@@ -320,12 +321,226 @@ fn files_in_files_are_searched() {
         let told_of = told(&leaks, "a.gz", &packed).unwrap();
         assert!(told_of.contains("first.txt") || method == ::zip::CompressionMethod::Stored);
     }
-    // As deep as four, and no deeper; a bomb ends.
+    // As deep as nine; what is deeper is said, and so is a bomb.
     let deep = |times: usize| (0..times).fold(text.clone(), |text, _| gzip(&text));
-    assert!(told(&leaks, "a", &deep(4)).is_some());
-    assert!(told(&leaks, "a", &deep(6)).is_none());
-    let bomb = gzip(&gzip(&vec![0; 64 << 20]));
-    assert!(told(&leaks, "a", &bomb).is_none());
+    assert!(told(&leaks, "a", &deep(9)).is_some());
+    assert_eq!(noted(&leaks, &deep(11)), [Bound::Depth]);
+    let bomb = gzip(&gzip(&vec![0; 40 << 20]));
+    assert_eq!(noted(&leaks, &bomb), []);
+    let bomb = gzip(&gzip(&vec![0; 600 << 20]));
+    assert_eq!(noted(&leaks, &bomb), [Bound::Size, Bound::Work]);
+}
+
+/// What is said of a file in which nothing was found.
+fn noted(leaks: &Leaks, content: &[u8]) -> Vec<Bound> {
+    let mut search = leaks.search().unwrap();
+    search.member(&member(b"a", MemberKind::File));
+    search.content(content);
+    search.end();
+    assert!(search.verdict().is_ok());
+    let mut notes: Vec<Bound> = search.notes().iter().map(|note| note.because).collect();
+    notes.sort();
+    notes.dedup();
+    notes
+}
+
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut writer = ::bzip2::write::BzEncoder::new(Vec::new(), ::bzip2::Compression::fast());
+    writer.write_all(bytes).unwrap();
+    writer.finish().unwrap()
+}
+
+/// By Python, whose encoders are another's than the decoders here.
+fn by_python(expression: &str, bytes: &[u8]) -> Vec<u8> {
+    let program = format!(
+        "import sys, base64, bz2, json, html, lzma, zlib, quopri, zipfile, io\n\
+         text = sys.stdin.buffer.read()\n\
+         out = {expression}\n\
+         sys.stdout.buffer.write(out if isinstance(out, bytes) else out.encode())"
+    );
+    let mut child = std::process::Command::new("python3")
+        .args(["-I", "-c", &program])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let text = bytes.to_vec();
+    let writer = std::thread::spawn(move || stdin.write_all(&text).unwrap());
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    assert!(output.status.success(), "{expression}");
+    output.stdout
+}
+
+/// Text in which the secret stands, long enough to be compressed, and its twin, in which it does not.
+fn long_texts() -> [Vec<u8>; 2] {
+    let words: Vec<String> = (0..20_000).map(|number| number.to_string()).collect();
+    [SECRET, &SECRET[1..]].map(|secret| [words.join(" ").as_bytes(), secret, b"\nend"].concat())
+}
+
+#[test]
+fn no_order_of_archives_hides_one() {
+    let leaks = leaks(SECRET);
+    let [text, twin] = long_texts();
+    type Pack<'p> = &'p dyn Fn(&[u8]) -> Vec<u8>;
+    let cases: &[(&str, Pack<'_>)] = &[
+        ("two tars", &|text| {
+            [tar("a", b"a"), gzip(&tar("b", text))].concat()
+        }),
+        ("two zips", &|text| {
+            [zip("a", text), zip("b", b"b")].concat()
+        }),
+        ("the other way", &|text| {
+            [zip("a", b"a"), zip("b", text)].concat()
+        }),
+        ("behind a zip's end", &|text| {
+            [zip("a", b"a"), zlib(text)].concat()
+        }),
+        ("between a zip's members and its directory", &|text| {
+            let mut packed = zip("a", b"a");
+            let directory = packed
+                .windows(4)
+                .position(|part| part == b"PK\x01\x02")
+                .unwrap();
+            packed.splice(directory..directory, gzip(text));
+            packed
+        }),
+        ("a member that the directory does not have", &|text| {
+            let packed = zip("a", text);
+            let directory = packed
+                .windows(4)
+                .position(|part| part == b"PK\x01\x02")
+                .unwrap();
+            [&packed[..directory], &zip("b", b"b")].concat()
+        }),
+        ("gzip of what looks like a tar", &|text| {
+            gzip(&[&[b'.'; 257][..], b"ustar\0", &[0; 300], &gzip(text)].concat())
+        }),
+        ("gzip that looks like a tar", &|text| {
+            // Its header has a comment.
+            let packed = gzip(text);
+            let mut comment = vec![b'.'; 247];
+            comment.extend_from_slice(b"ustar\0");
+            [
+                &packed[..3],
+                &[0x10],
+                &packed[4..10],
+                &comment,
+                &packed[10..],
+            ]
+            .concat()
+        }),
+        ("a stream in the header of another", &|text| {
+            let hidden = gzip(&text[text.len() - 100..]);
+            let packed = gzip(b"nothing");
+            let size = u16::try_from(hidden.len()).unwrap().to_le_bytes();
+            [
+                &packed[..3],
+                &[4],
+                &packed[4..10],
+                &size,
+                &hidden,
+                &packed[10..],
+            ]
+            .concat()
+        }),
+        ("a file in parts", &|text| {
+            let inner = gzip(text);
+            let (first, second) = inner.split_at(inner.len() / 2);
+            [gzip(first), gzip(second)].concat()
+        }),
+        ("gzip of a file cut off", &|text| {
+            let packed = gzip(&[text, &[b'x'; 1 << 20]].concat());
+            packed[..packed.len() - 9].to_vec()
+        }),
+    ];
+    for (name, pack) in cases {
+        assert!(told(&leaks, "a", &pack(&text)).is_some(), "{name}");
+        assert_eq!(told(&leaks, "a", &pack(&twin)), None, "{name}");
+        assert_eq!(noted(&leaks, &pack(&twin)), [], "{name}");
+    }
+}
+
+#[test]
+fn what_python_packs_and_encodes_is_found() {
+    let [text, twin] = long_texts();
+    let leaks = leaks(SECRET);
+    for expression in [
+        "bz2.compress(text)",
+        "bz2.compress(text[:9]) + bz2.compress(text[9:])",
+        "lzma.compress(text)",
+        "lzma.compress(text, format=lzma.FORMAT_ALONE)",
+        "b'\\x7fELF' + lzma.compress(text, preset=9)",
+        "(lambda c: c.compress(text) + c.flush())(zlib.compressobj(wbits=9))",
+        "(lambda c: c.compress(text) + c.flush())(zlib.compressobj(level=1, wbits=12))",
+        "(lambda f: (zipfile.ZipFile(f, 'w', zipfile.ZIP_LZMA).writestr('k', text), f.getvalue())[1])(io.BytesIO())",
+        "(lambda f: (zipfile.ZipFile(f, 'w', zipfile.ZIP_BZIP2).writestr('k', text), f.getvalue())[1])(io.BytesIO())",
+        "base64.b64encode(base64.b64encode(text[-100:]))",
+        "base64.encodebytes(base64.encodebytes(text))",
+        "base64.urlsafe_b64encode(base64.urlsafe_b64encode(base64.b64encode(text)))",
+        "base64.b64encode(zlib.compress(text))",
+        "b'key = ' + base64.encodebytes(bz2.compress(text))",
+        "base64.b64encode(text.decode().encode('utf-16-le').hex().encode())",
+        "text.hex(':')",
+        "text.hex(' ', 2)",
+        "bz2.compress(text).hex()",
+        "', '.join(map(hex, text[-1000:]))",
+        "json.dumps(list(text))",
+        "html.escape(text.decode())",
+        "html.escape(html.escape(text.decode()))",
+        "''.join('&#%d;' % c for c in text[-1000:])",
+        "''.join('&#x%x;' % c for c in text[-1000:])",
+        "''.join('\\\\x%02x' % c for c in text)",
+        "''.join('\\\\u%04x' % c for c in text)",
+        "''.join('\\\\u{%x}' % c for c in text[-1000:])",
+        "''.join('\\\\%03o' % c for c in text)",
+        "json.dumps(''.join('\\\\u%04X' % c for c in text))",
+        "json.dumps(json.dumps(base64.b64encode(zlib.compress(text)).decode())).replace('/', '\\\\/')",
+        "''.join('%%%02x' % c for c in base64.b64encode(zlib.compress(text)))",
+        "quopri.encodestring(text.replace(b'u', b'\\xc3\\xbc'), quotetabs=True).replace(b'=C3=BC', b'=75')",
+        "base64.b64encode(zlib.compress(text)).decode().encode('utf-16')",
+        "gzip_of_it",
+    ] {
+        let expression = expression.replace(
+            "gzip_of_it",
+            "__import__('gzip').compress(text.hex().encode())",
+        );
+        assert!(
+            told(&leaks, "a", &by_python(&expression, &text)).is_some(),
+            "{expression}"
+        );
+        assert_eq!(
+            told(&leaks, "a", &by_python(&expression, &twin)),
+            None,
+            "{expression}"
+        );
+    }
+    assert!(
+        leaks
+            .check(
+                "the configuration",
+                &by_python("base64.b64encode(zlib.compress(text))", &text)
+            )
+            .is_err()
+    );
+}
+
+#[test]
+fn false_beginnings_are_no_way_past() {
+    let leaks = leaks(SECRET);
+    let [text, twin] = long_texts();
+    // More of them than were tried once.
+    let false_ones = b"\x78\x9c\xff\x1f\x8b\x08".repeat(100_000);
+    let file = |text: &[u8]| [&false_ones[..], &zlib(text), &bzip2(text)].concat();
+    assert!(told(&leaks, "a", &file(&text)).is_some());
+    assert_eq!(noted(&leaks, &file(&twin)), []);
+    // Streams in streams that are long to read: where the work has an end, that is said.
+    let stored = b"\0\x07\0\xf8\xff\x78\x01\0\0\0\xff\xff".repeat(50_000);
+    assert_eq!(noted(&leaks, &stored), [Bound::Work]);
+    // So is a file that is too large to be looked into.
+    let large = vec![b'.'; inside::MOST_PACKED + 1];
+    assert_eq!(noted(&leaks, &large), [Bound::Size]);
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! The shared objects of one installed tree: what it brings, and what it needs. Remembered for a tree whose
 //! key says what is in it.
 
-use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use rustix::fs::{AtFlags, FileType, statat};
 use serde::{Deserialize, Serialize};
 
+use crate::beneath::Directory;
 use crate::store::{Needs, Record, Store};
 
 use super::super::error::BuildError;
@@ -65,42 +65,39 @@ impl Objects {
 
     pub(super) fn read(root: &Path) -> io::Result<Self> {
         let mut objects = Self::default();
-        objects.walk(root, Path::new(""), 0)?;
+        objects.walk(&Directory::open(root)?, Path::new(""), 0)?;
         objects.brought.sort();
         objects.brought.dedup();
         objects.needs.sort_by(|a, b| a.file.cmp(&b.file));
         Ok(objects)
     }
 
-    fn walk(&mut self, root: &Path, inside: &Path, depth: usize) -> io::Result<()> {
+    fn walk(&mut self, root: &Directory, inside: &Path, depth: usize) -> io::Result<()> {
         if depth > MAX_DEPTH {
             return Ok(());
         }
-        for child in fs::read_dir(root.join(inside))? {
-            let child = child?;
-            let kind = child.file_type()?;
-            let path = inside.join(child.file_name());
-            if kind.is_dir() {
+        let (fd, names) = root.names(inside)?;
+        for name in names {
+            let stat = statat(&fd, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            let path = inside.join(&name);
+            if kind == FileType::Directory {
                 self.walk(root, &path, depth + 1)?;
                 continue;
             }
-            let name = child.file_name();
             let Some(name) = name.to_str().filter(|name| is_library(name)) else {
                 continue;
             };
             self.brought.push(name.to_owned());
-            if kind.is_file() {
+            if kind == FileType::RegularFile {
                 self.add(root, &path);
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, root: &Path, path: &Path) {
-        let opened = File::options()
-            .read(true)
-            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-            .open(root.join(path));
+    fn add(&mut self, root: &Directory, path: &Path) {
+        let opened = root.open_file(path);
         let Some(links) = opened.ok().as_ref().and_then(links::read) else {
             return;
         };

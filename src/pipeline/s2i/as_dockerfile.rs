@@ -19,7 +19,7 @@ use super::super::BuildError;
 use super::commit;
 use super::download::{self, Word};
 use super::error::S2iBuildError;
-use super::{Request, Source, base_image};
+use super::{S2iRequest, Source, base_image};
 
 /// What was written.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub struct Written {
 /// Without a source, `upload/src` is left to the user.
 pub fn as_dockerfile(
     store: &Store,
-    request: &Request,
+    request: &S2iRequest,
     source: Option<&Source>,
     path: &Path,
     progress: &dyn Progress,
@@ -147,7 +147,7 @@ struct Found {
 
 impl Found {
     fn look(
-        request: &Request,
+        request: &S2iRequest,
         source: Option<&Source>,
         builder: &str,
         labels: &ImageLabels,
@@ -218,7 +218,7 @@ impl Found {
 
 /// Injections and `--secret` as mounts of `RUN`: one for each file.
 fn secrets(
-    request: &Request,
+    request: &S2iRequest,
     builder: &Image,
 ) -> Result<Vec<(SecretMount, PathBuf)>, S2iBuildError> {
     let working_dir = Path::new("/").join(builder.config.working_dir());

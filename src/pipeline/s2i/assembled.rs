@@ -11,7 +11,7 @@ use super::super::error::BuildError;
 use super::super::leaks::Leaks;
 use super::base_image;
 use super::build_root::BuildRoot;
-use super::commit::{Changes, Outcome};
+use super::commit::{Changes, S2iResult};
 use super::error::S2iBuildError;
 use super::finished::{finish, metadata_labels};
 use super::package_cache::{Owner, PackageCache};
@@ -23,7 +23,7 @@ use super::{incremental, onbuild, runtime, scripts};
 pub(super) fn assembled(
     plan: &Plan<'_>,
     artifacts: Option<incremental::Artifacts>,
-) -> Result<Outcome, BuildError> {
+) -> Result<S2iResult, BuildError> {
     let (request, builder) = (plan.request, plan.builder);
     let place = BuildRoot::new(plan.context.store, builder, "assemble")?;
     let mut changes = Changes::default();

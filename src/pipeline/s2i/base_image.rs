@@ -16,7 +16,7 @@ use super::super::commit::LABEL_PLAN;
 use super::super::report::NameAndDigest;
 use super::super::{BuildError, base};
 use super::error::S2iBuildError;
-use super::request::{PullPolicy, Request};
+use super::request::{PullPolicy, S2iRequest};
 
 /// The one user of those who have a single uid.
 const ONLY: (u32, u32) = (1001, 0);
@@ -167,7 +167,7 @@ pub(super) fn check(
 /// The user of assemble, which `--allowed-uids` must allow. `changed` is the one that `ONBUILD` triggers
 /// have set.
 pub(super) fn check_assemble_user<'a>(
-    request: &'a Request,
+    request: &'a S2iRequest,
     builder: &'a BaseImage,
     changed: Option<&'a str>,
 ) -> Result<&'a str, S2iBuildError> {

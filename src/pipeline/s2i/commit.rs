@@ -16,15 +16,15 @@ use super::super::draft::{
     BUILD_LABELS, Committed, Draft, NewLayer, annotations, labels_of_commit,
 };
 use super::super::harden;
-use super::super::record::{LABEL_BUILD, Record};
+use super::super::record::{BuildRecord, LABEL_BUILD};
 use super::base_image::BaseImage;
 use super::error::S2iBuildError;
 use super::layers::Made;
-use super::request::{Request, Source};
+use super::request::{S2iRequest, Source};
 
 /// What a build gave, as the cache keeps it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Outcome {
+pub(super) struct S2iResult {
     pub(super) layers: Vec<Made>,
     /// From `image_metadata.json`.
     pub(super) labels: Vec<(String, String)>,
@@ -33,7 +33,7 @@ pub(super) struct Outcome {
     pub(super) restored: bool,
 }
 
-impl store::Record for Outcome {
+impl store::Record for S2iResult {
     const KIND: &'static str = "s2i";
 
     fn needs(&self) -> Needs {
@@ -58,11 +58,11 @@ pub(super) struct Parts<'a> {
     pub(super) on: &'a BaseImage,
     /// The reference of what it was built by.
     pub(super) builder: &'a str,
-    pub(super) result: &'a Outcome,
+    pub(super) result: &'a S2iResult,
     pub(super) hit: bool,
-    pub(super) request: &'a Request,
+    pub(super) request: &'a S2iRequest,
     pub(super) source: &'a Source,
-    pub(super) record: &'a Record,
+    pub(super) record: &'a BuildRecord,
     /// RFC 3339.
     pub(super) created: &'a str,
 }
@@ -170,7 +170,7 @@ pub(super) fn commit(context: Context<'_>, parts: &Parts<'_>) -> Result<Committe
 
 /// All labels that are known before assemble has run.
 pub(super) fn labels(
-    request: &Request,
+    request: &S2iRequest,
     source: &Source,
     builder: &str,
 ) -> BTreeMap<String, String> {
@@ -180,7 +180,7 @@ pub(super) fn labels(
 }
 
 /// The labels that the protocol asks for; what is empty is left out.
-fn generated(builder: &str, request: &Request, source: &Source) -> BTreeMap<String, String> {
+fn generated(builder: &str, request: &S2iRequest, source: &Source) -> BTreeMap<String, String> {
     let commit = source.tree.commit.as_ref();
     let build = |key: &str| format!("{BUILD_LABELS}{key}");
     [

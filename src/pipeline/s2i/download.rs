@@ -9,7 +9,7 @@ use crate::s2i::ScriptsUrl;
 use crate::s2i::scripts::{ASSEMBLE, ASSEMBLE_RUNTIME, MAX_SCRIPT, RUN, SAVE_ARTIFACTS, USAGE};
 
 use super::error::S2iBuildError;
-use super::request::Request;
+use super::request::S2iRequest;
 
 /// On whose word scripts are somewhere.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +22,7 @@ pub(super) enum Word<'a> {
 
 /// Refuses to fetch from the web what the caller has not asked for: this process reaches more than the
 /// author of an image does.
-fn may_be_fetched(request: &Request, url: &str, word: Word<'_>) -> Result<(), S2iBuildError> {
+fn may_be_fetched(request: &S2iRequest, url: &str, word: Word<'_>) -> Result<(), S2iBuildError> {
     let place = ScriptsUrl::Web(url.to_owned());
     if request.offline {
         return Err(S2iBuildError::ScriptsOffline { url: shown(&place) });
@@ -46,7 +46,7 @@ fn may_be_fetched(request: &Request, url: &str, word: Word<'_>) -> Result<(), S2
 
 /// Gets one script; `None` when there is none of this name at a place that can be reached.
 pub(super) fn script(
-    request: &Request,
+    request: &S2iRequest,
     url: &ScriptsUrl,
     word: Word<'_>,
     name: &str,
@@ -105,7 +105,7 @@ pub(super) fn shown(url: &ScriptsUrl) -> String {
 /// Refuses a place of `--scripts-url` that has nothing: a misspelt address is no wish for the image's
 /// own scripts.
 pub(super) fn must_have_some(
-    request: &Request,
+    request: &S2iRequest,
     url: &ScriptsUrl,
     word: Word<'_>,
 ) -> Result<(), S2iBuildError> {

@@ -11,7 +11,7 @@ use super::super::leaks::Leaks;
 use super::super::titled_layer::LayerWriter;
 use super::base_image::BaseImage;
 use super::build_root::BuildRoot;
-use super::commit::{Changes, Outcome};
+use super::commit::{Changes, S2iResult};
 use super::error::S2iBuildError;
 use super::layers;
 use super::owners::Owners;
@@ -34,7 +34,7 @@ pub(super) fn finish(
     place: &BuildRoot,
     labels: Vec<(String, String)>,
     changes: Changes,
-) -> Result<Outcome, BuildError> {
+) -> Result<S2iResult, BuildError> {
     let Context {
         store,
         request,
@@ -51,7 +51,7 @@ pub(super) fn finish(
         },
         progress,
     )?;
-    Ok(Outcome {
+    Ok(S2iResult {
         layers,
         labels,
         changes,

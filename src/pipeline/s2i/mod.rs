@@ -53,7 +53,7 @@ use super::finish::{Made, finish};
 use super::last_build::LastBuild;
 use super::leaks::Leaks;
 use super::plan::Reading;
-use super::record::Record;
+use super::record::BuildRecord;
 use super::report::{Built, CacheReport, CacheState};
 use super::sandbox_inputs::{NPM_REGISTRY, PASSED_ON};
 use super::timings::Timings;
@@ -68,7 +68,7 @@ pub use options::Options;
 pub use origin::Exclusion;
 pub(super) use remake::remake;
 pub use remake::{Given, not_recorded};
-pub use request::{PullPolicies, PullPolicy, Request, Source};
+pub use request::{PullPolicies, PullPolicy, S2iRequest, Source};
 pub use usage::usage;
 
 /// Whether the image by this name, which is pulled when it is not in the store, is an S2I builder that
@@ -99,7 +99,7 @@ pub fn is_builder(
 /// To be called in a process that may mount and chown (`sandbox::enter`).
 pub fn build(
     store: &Store,
-    request: &Request,
+    request: &S2iRequest,
     source: &Source,
     progress: &dyn Progress,
 ) -> Result<Built, BuildError> {
@@ -130,7 +130,7 @@ pub fn build(
 /// `request.common`.
 pub(super) fn unnamed(
     context: Context<'_>,
-    request: &Request,
+    request: &S2iRequest,
     source: &Source,
     digest: &Digest,
     mut timings: Timings,
@@ -191,9 +191,9 @@ pub(super) fn unnamed(
         .source_date_epoch
         .or_else(|| source.tree.commit.as_ref().map(|commit| commit.time));
     let created = rfc3339(time.unwrap_or(crate::builder::FIXED_TIME));
-    let record = Record {
+    let record = BuildRecord {
         s2i: Some(remake::options(request, source, &outcome)),
-        ..Record::new(
+        ..BuildRecord::new(
             &request.common,
             digest,
             source.tree.commit.as_ref(),
@@ -236,7 +236,7 @@ pub(super) fn unnamed(
 
 /// Says which of the host's variables about package indexes and proxies the scripts do not see, so that
 /// a build which needs one does not fail without a word.
-fn say_what_is_not_passed(request: &Request, progress: &dyn Progress) {
+fn say_what_is_not_passed(request: &S2iRequest, progress: &dyn Progress) {
     let common = &request.common;
     let names: Vec<&str> = PASSED_ON
         .iter()
@@ -266,7 +266,7 @@ fn say_what_is_not_passed(request: &Request, progress: &dyn Progress) {
 /// A builder of warpdrive's own is built on in two phases, whoever asks.
 fn ours(
     context: Context<'_>,
-    request: &Request,
+    request: &S2iRequest,
     source: &Source,
     digest: &Digest,
     timings: Timings,

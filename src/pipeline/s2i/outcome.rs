@@ -10,7 +10,7 @@ use super::super::error::BuildError;
 use super::super::inputs::{FILES, Inputs, explain};
 use super::super::report::Explanation;
 use super::assembled::assembled;
-use super::commit::Outcome;
+use super::commit::S2iResult;
 use super::incremental;
 use super::plan::Plan;
 
@@ -52,8 +52,7 @@ fn inputs(plan: &Plan<'_>, source: &Digest, restored: bool) -> Result<Inputs, Bu
     inputs.add("--runtime-artifact", &request.runtime_artifacts)?;
     inputs.add_variables("the variable", &plan.env)?;
     inputs.add_variables("the build variable", &request.common.build_env)?;
-    let secrets: Vec<_> = request.common.secrets.iter().map(|s| &s.id).collect();
-    inputs.add("the list of secrets", &secrets)?;
+    inputs.add_secrets(&request.common)?;
     inputs.add("--network", &format!("{:?}", request.common.network))?;
     inputs.add(
         "--max-layer and --max-written",
@@ -82,7 +81,7 @@ fn inputs(plan: &Plan<'_>, source: &Digest, restored: bool) -> Result<Inputs, Bu
 pub(super) fn outcome(
     plan: &Plan<'_>,
     source: &Digest,
-) -> Result<(Outcome, Explanation), BuildError> {
+) -> Result<(S2iResult, Explanation), BuildError> {
     const PHASE: &str = "assemble";
     let context = plan.context;
     let Context {
@@ -101,7 +100,7 @@ pub(super) fn outcome(
             &[&fresh]
         };
         for inputs in wanted {
-            if let Some(outcome) = store.cached::<Outcome>(&inputs.key()?)? {
+            if let Some(outcome) = store.cached::<S2iResult>(&inputs.key()?)? {
                 progress.step("---> Source, scripts and builder unchanged: nothing to run");
                 return Ok((outcome, explain(context, PHASE, inputs, true)?));
             }
@@ -113,7 +112,7 @@ pub(super) fn outcome(
         None
     };
     let inputs = if artifacts.is_some() { restored } else { fresh };
-    let outcome = Outcome {
+    let outcome = S2iResult {
         restored: artifacts.is_some(),
         ..assembled(plan, artifacts)?
     };

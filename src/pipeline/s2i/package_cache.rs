@@ -22,7 +22,7 @@ use super::super::BuildError;
 use super::super::leaks::Leaks;
 use super::base_image::BaseImage;
 use super::build_root::{self, BuildRoot};
-use super::request::{Request, Source};
+use super::request::{S2iRequest, Source};
 
 /// Raised when what lies there is not to be used any more.
 const FORMAT: u32 = 1;
@@ -41,7 +41,7 @@ const MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// Whose cache it is.
 #[derive(Clone, Copy)]
 pub(super) struct Owner<'a> {
-    pub(super) request: &'a Request,
+    pub(super) request: &'a S2iRequest,
     pub(super) source: &'a Source,
     pub(super) builder: &'a BaseImage,
     /// That assemble runs as.

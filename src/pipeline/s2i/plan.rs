@@ -9,13 +9,13 @@ use crate::s2i::scripts::Scripts;
 use super::super::context::Context;
 use super::base_image::BaseImage;
 use super::inject::Injections;
-use super::request::{Request, Source};
+use super::request::{S2iRequest, Source};
 
 /// All that is known before anything runs.
 pub(super) struct Plan<'a> {
     /// Its request is `request.common`.
     pub(super) context: Context<'a>,
-    pub(super) request: &'a Request,
+    pub(super) request: &'a S2iRequest,
     pub(super) source: &'a Source,
     pub(super) builder: &'a BaseImage,
     pub(super) runtime: Option<&'a BaseImage>,

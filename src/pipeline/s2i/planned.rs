@@ -14,14 +14,14 @@ use super::base_image::{self, BaseImage};
 use super::error::S2iBuildError;
 use super::inject::Injections;
 use super::plan::Plan;
-use super::request::{Request, Source};
+use super::request::{S2iRequest, Source};
 use super::scripts::Places;
 use super::{download, onbuild, runtime};
 
 /// Finds scripts, users and destination, and refuses what must not be before anything runs.
 pub(super) fn plan<'a>(
     context: Context<'a>,
-    request: &'a Request,
+    request: &'a S2iRequest,
     source: &'a Source,
     builder: &'a BaseImage,
     runtime: Option<&'a BaseImage>,

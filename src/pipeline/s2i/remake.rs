@@ -10,13 +10,13 @@ use crate::s2i::{AllowedUids, Artifact, Injection, ScriptsUrl};
 
 use super::super::context::Context;
 use super::super::error::BuildError;
-use super::super::record::Record;
-use super::super::request::Request as Common;
+use super::super::record::BuildRecord;
+use super::super::request::Request;
 use super::super::timings::Timings;
-use super::commit::Outcome;
+use super::commit::S2iResult;
 use super::options::Options;
 use super::origin::Exclusion;
-use super::request::{Request, Source};
+use super::request::{S2iRequest, Source};
 use super::unnamed;
 
 /// What no image tells, and what has to be given again.
@@ -31,7 +31,7 @@ pub struct Given {
 }
 
 /// The options that an image's record tells.
-pub(super) fn options(request: &Request, source: &Source, outcome: &Outcome) -> Options {
+pub(super) fn options(request: &S2iRequest, source: &Source, outcome: &S2iResult) -> Options {
     let words = request.scripts_url.as_ref().map(tellable);
     let commit = source.tree.commit.as_ref();
     Options {
@@ -74,8 +74,8 @@ fn tellable(url: &ScriptsUrl) -> Option<String> {
 
 /// What an image does not tell of its making: what it is, how many there were, and how many are given.
 pub fn not_recorded(
-    record: &Record,
-    request: &Common,
+    record: &BuildRecord,
+    request: &Request,
     given: &Given,
 ) -> Vec<(&'static str, usize, usize)> {
     let mut all = vec![
@@ -105,10 +105,10 @@ pub fn not_recorded(
     all
 }
 
-impl Request {
+impl S2iRequest {
     /// The request that a record tells of. The image has no name yet; `common` says the rest.
     pub fn of_record(
-        common: &Common,
+        common: &Request,
         options: &Options,
         given: &Given,
     ) -> Result<Self, BuildError> {
@@ -175,7 +175,7 @@ pub(in crate::pipeline) fn remake(
         );
     }
     let timings = Timings::new();
-    let request = Request::of_record(common, options, given)?;
+    let request = S2iRequest::of_record(common, options, given)?;
     let exclusion = match &options.exclude {
         Some(text) => Exclusion::parse(text).map_err(|problem| BuildError::NoRecord { problem })?,
         None => Exclusion::default(),

@@ -5,7 +5,7 @@ use crate::s2i::{AllowedUids, Artifact, Injection, ScriptsUrl, Volume};
 use crate::sandbox::Network;
 use crate::source::Tree;
 
-use super::super::request::Request as Common;
+use super::super::request::Request;
 
 /// One `warpdrive s2i build`, or one `warpdrive image --builder` with an S2I builder.
 ///
@@ -13,11 +13,11 @@ use super::super::request::Request as Common;
 /// `--copy`, ignore files) was done when [`Source`] was made.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
-pub struct Request {
+pub struct S2iRequest {
     /// Name, builder, runtime image, variables, secrets, outputs, network, timeout. `builder` has to
     /// be there. `env` is what `-E` and `-e` say; [`super::build`] reads `.s2i/environment` of the
     /// source itself and puts it before. `path` is for messages.
-    pub common: Common,
+    pub common: Request,
     /// Give the image `common.name` in the store. Without it the image has only its digest, and the
     /// name stands in messages alone.
     pub tag: bool,
@@ -69,7 +69,7 @@ pub struct Request {
     pub quiet: bool,
 }
 
-impl Request {
+impl S2iRequest {
     /// What the label io.k8s.display-name says.
     pub(super) fn display_name(&self) -> Option<String> {
         self.application_name
@@ -78,9 +78,9 @@ impl Request {
     }
 
     /// What `warpdrive image` asks an S2I builder for.
-    pub fn of_image(request: &Common, builder: String) -> Self {
+    pub fn of_image(request: &Request, builder: String) -> Self {
         Self {
-            common: Common {
+            common: Request {
                 builder: Some(builder),
                 ..request.clone()
             },

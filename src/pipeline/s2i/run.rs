@@ -10,13 +10,13 @@ use crate::rootfs::User;
 use crate::sandbox::{Capability, Exit, IdMode, Mount, Root, Sandbox, Spec, Upper};
 
 use super::super::BuildError;
-use super::super::assemble::{Outcome, attend};
+use super::super::assemble::{PhaseEnd, attend};
 use super::super::environment;
 use super::super::network::{self, Code};
 use super::super::place::Place;
 use super::super::sandbox_inputs::SandboxInputs;
 use super::error::S2iBuildError;
-use super::request::Request;
+use super::request::S2iRequest;
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -40,7 +40,7 @@ pub(super) struct Job<'a> {
 /// The variables of a job: the image's and those of the request. Nothing of the host's environment is
 /// among them, but for where its certificates are mounted.
 pub(super) fn variables(
-    request: &Request,
+    request: &S2iRequest,
     image: &[(String, String)],
     user: &User,
     env: &[(String, String)],
@@ -61,12 +61,12 @@ pub(super) fn variables(
 }
 
 /// What scripts of a builder may know.
-fn inputs(request: &Request) -> SandboxInputs {
+fn inputs(request: &S2iRequest) -> SandboxInputs {
     SandboxInputs::of_application(&request.common, None)
 }
 
 /// What every job sees of the host: certificates, resolver, secrets, volumes.
-pub(super) fn mounts(request: &Request) -> Result<Vec<Mount>, BuildError> {
+pub(super) fn mounts(request: &S2iRequest) -> Result<Vec<Mount>, BuildError> {
     let mut hosts = String::new();
     for (host, address) in &request.add_hosts {
         hosts.extend([address, "\t", host, "\n"]);
@@ -88,7 +88,7 @@ pub(super) fn mounts(request: &Request) -> Result<Vec<Mount>, BuildError> {
 }
 
 /// What a root command may do: all that a build may, but for what `--cap-drop` names.
-fn capabilities(request: &Request) -> Result<Vec<Capability>, S2iBuildError> {
+fn capabilities(request: &S2iRequest) -> Result<Vec<Capability>, S2iBuildError> {
     let mut kept = Capability::ALL.to_vec();
     for name in &request.cap_drop {
         let upper = name.trim().to_ascii_uppercase();
@@ -164,7 +164,7 @@ fn groups(user: &User) -> Vec<u32> {
 }
 
 impl Job<'_> {
-    fn start(self, request: &Request, progress: &dyn Progress) -> Result<Sandbox, BuildError> {
+    fn start(self, request: &S2iRequest, progress: &dyn Progress) -> Result<Sandbox, BuildError> {
         let spec = Spec {
             root: Root {
                 lowers: self.lowers.to_vec(),
@@ -200,7 +200,11 @@ impl Job<'_> {
     }
 
     /// Runs it and shows what it prints; a status that is not 0 is an error.
-    pub(super) fn run(self, request: &Request, progress: &dyn Progress) -> Result<(), BuildError> {
+    pub(super) fn run(
+        self,
+        request: &S2iRequest,
+        progress: &dyn Progress,
+    ) -> Result<(), BuildError> {
         let (name, image) = (self.name.to_owned(), self.image.to_owned());
         let mut sandbox = self.start(request, progress)?;
         let redactor = request.common.redactor();
@@ -215,7 +219,7 @@ impl Job<'_> {
     /// Runs it and gives what it writes to its standard output to `reader`, as it comes.
     pub(super) fn read<T: Send>(
         self,
-        request: &Request,
+        request: &S2iRequest,
         progress: &dyn Progress,
         reader: impl FnOnce(File) -> T + Send,
     ) -> Result<(T, Result<(), BuildError>), BuildError> {
@@ -240,7 +244,7 @@ impl Job<'_> {
     }
 }
 
-fn ended(script: String, image: String, outcome: Outcome) -> Result<(), BuildError> {
+fn ended(script: String, image: String, outcome: PhaseEnd) -> Result<(), BuildError> {
     if outcome.exit == Exit::Code(0) {
         return Ok(());
     }

@@ -11,17 +11,17 @@ use super::super::context::Context;
 use super::super::error::BuildError;
 use super::base_image::{self, BaseImage};
 use super::build_root::BuildRoot;
-use super::commit::{Changes, Outcome};
+use super::commit::{Changes, S2iResult};
 use super::copy::{Look, copy};
 use super::error::S2iBuildError;
 use super::finished::{finish, metadata_labels};
 use super::plan::Plan;
-use super::request::{Request, Source};
+use super::request::{S2iRequest, Source};
 use super::run::{self, Job};
 use super::scripts::{self, Places};
 
 /// Where the runtime image wants scripts.
-fn destination(request: &Request, runtime: &BaseImage) -> PathBuf {
+fn destination(request: &S2iRequest, runtime: &BaseImage) -> PathBuf {
     request
         .destination
         .clone()
@@ -32,7 +32,7 @@ fn destination(request: &Request, runtime: &BaseImage) -> PathBuf {
 
 /// What the runtime image is to get.
 fn artifacts<'a>(
-    request: &'a Request,
+    request: &'a S2iRequest,
     builder: &'a BaseImage,
     runtime: &'a BaseImage,
 ) -> Result<&'a [Artifact], S2iBuildError> {
@@ -51,7 +51,7 @@ fn artifacts<'a>(
 
 /// Finds the scripts for the runtime image; refuses a build whose image could not be started.
 pub(super) fn scripts(
-    request: &Request,
+    request: &S2iRequest,
     source: &Source,
     builder: &BaseImage,
     runtime: &BaseImage,
@@ -87,7 +87,7 @@ pub(super) fn scripts(
 
 /// The user of `assemble-runtime`, which `--allowed-uids` must allow.
 pub(super) fn check_user<'a>(
-    request: &'a Request,
+    request: &'a S2iRequest,
     runtime: &'a BaseImage,
 ) -> Result<&'a str, S2iBuildError> {
     let user = request
@@ -109,7 +109,7 @@ pub(super) fn assembled(
     runtime: &BaseImage,
     built: &BuildRoot,
     mut labels: Vec<(String, String)>,
-) -> Result<Outcome, BuildError> {
+) -> Result<S2iResult, BuildError> {
     let request = plan.request;
     let Context {
         store, progress, ..

@@ -12,12 +12,12 @@ use super::super::BuildError;
 use super::base_image::BaseImage;
 use super::download::{self, Word, shown};
 use super::error::S2iBuildError;
-use super::request::Request;
+use super::request::S2iRequest;
 
 /// Where scripts of one image may come from.
 #[derive(Clone)]
 pub(super) struct Places<'a> {
-    request: &'a Request,
+    request: &'a S2iRequest,
     /// `--scripts-url`, and on whose word.
     pub(super) given: Option<(&'a ScriptsUrl, Word<'a>)>,
     source: Option<&'a Tree>,
@@ -30,7 +30,11 @@ pub(super) struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    pub(super) fn new(request: &'a Request, source: Option<&'a Tree>, on: &'a BaseImage) -> Self {
+    pub(super) fn new(
+        request: &'a S2iRequest,
+        source: Option<&'a Tree>,
+        on: &'a BaseImage,
+    ) -> Self {
         let record = |recorded: bool| {
             if recorded {
                 Word::Image(&on.reference)

@@ -12,7 +12,7 @@ use super::build_root::BuildRoot;
 use super::error::S2iBuildError;
 use super::run::{self, Job};
 use super::scripts::{self, Places};
-use super::{Request, download};
+use super::{S2iRequest, download};
 
 /// Most that is shown.
 const MAX: u64 = 1024 * 1024;
@@ -22,7 +22,7 @@ const MAX: u64 = 1024 * 1024;
 /// To be called in a process that may mount and chown (`sandbox::enter`).
 pub fn usage(
     store: &Store,
-    request: &Request,
+    request: &S2iRequest,
     progress: &dyn Progress,
 ) -> Result<Vec<u8>, BuildError> {
     let _in_use = store.lock_shared()?;

@@ -7,6 +7,8 @@
 //! layouts), or links lead to where they will lead when the directory is a container's `/`
 //! ([`Directory::open_within`]: layers and running containers).
 
+#![forbid(unsafe_code)]
+
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
@@ -73,18 +75,7 @@ impl Directory {
     /// # Errors
     /// The system's own; `ELOOP` for more than [`MAX_LINKS`] links.
     pub fn open_within(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let flags = flags | OFlags::CLOEXEC;
-        let path = or_dot(path);
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        // The kernel says EAGAIN when something, somewhere, was renamed during `..`.
-        for _ in 0..64 {
-            match openat2(&self.fd, path, flags, Mode::empty(), resolve) {
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(Errno::NOSYS | Errno::PERM) => return self.within_stepwise(path, flags),
-                other => return other,
-            }
-        }
-        Err(Errno::AGAIN)
+        open_within(self.fd.as_fd(), path, flags)
     }
 
     /// Opens a regular file for reading, following no link. A FIFO does not block.
@@ -130,46 +121,65 @@ impl Directory {
         }
         openat(&self.fd, ".", flags, Mode::empty())
     }
+}
 
-    fn within_stepwise(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let mut pending: Vec<OsString> = Vec::new();
-        push_names(&mut pending, path);
-        // The directories on the way down: `..` is the one before, and at the top the top.
-        let mut way: Vec<OwnedFd> = Vec::new();
-        let mut links = 0;
-        while let Some(name) = pending.pop() {
-            if name == ".." {
-                way.pop();
-                continue;
-            }
-            let here = way.last().unwrap_or(&self.fd);
-            let handle = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let found = openat(here, &name, handle, Mode::empty())?;
-            let kind = FileType::from_raw_mode(fstat(&found)?.st_mode);
-            let is_last = pending.is_empty();
-            if kind == FileType::Symlink && !(is_last && flags.contains(OFlags::NOFOLLOW)) {
-                links += 1;
-                if links > MAX_LINKS {
-                    return Err(Errno::LOOP);
-                }
-                let target = readlinkat(&found, "", Vec::new())?;
-                let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
-                if target.is_absolute() {
-                    way.clear();
-                }
-                push_names(&mut pending, &target);
-            } else if is_last {
-                // What has become a link meanwhile is not followed.
-                return openat(here, &name, flags | OFlags::NOFOLLOW, Mode::empty());
-            } else if kind == FileType::Directory {
-                way.push(found);
-            } else {
-                return Err(Errno::NOTDIR);
-            }
+/// As [`Directory::open_within`], beneath a directory that is open.
+///
+/// # Errors
+/// The system's own; `ELOOP` for more than [`MAX_LINKS`] links.
+pub fn open_within(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::CLOEXEC;
+    let path = or_dot(path);
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    // The kernel says EAGAIN when something, somewhere, was renamed during `..`.
+    for _ in 0..64 {
+        match openat2(root, path, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(Errno::NOSYS | Errno::PERM) => return within_stepwise(root, path, flags),
+            other => return other,
         }
-        let here = way.last().unwrap_or(&self.fd);
-        openat(here, ".", flags, Mode::empty())
     }
+    Err(Errno::AGAIN)
+}
+
+fn within_stepwise(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let mut pending: Vec<OsString> = Vec::new();
+    push_names(&mut pending, path);
+    // The directories on the way down: `..` is the one before, and at the top the top.
+    let mut way: Vec<OwnedFd> = Vec::new();
+    let mut links = 0;
+    while let Some(name) = pending.pop() {
+        if name == ".." {
+            way.pop();
+            continue;
+        }
+        let here = way.last().map_or(root, AsFd::as_fd);
+        let handle = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let found = openat(here, &name, handle, Mode::empty())?;
+        let kind = FileType::from_raw_mode(fstat(&found)?.st_mode);
+        let is_last = pending.is_empty();
+        if kind == FileType::Symlink && !(is_last && flags.contains(OFlags::NOFOLLOW)) {
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(Errno::LOOP);
+            }
+            let target = readlinkat(&found, "", Vec::new())?;
+            let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+            if target.is_absolute() {
+                way.clear();
+            }
+            push_names(&mut pending, &target);
+        } else if is_last {
+            // What has become a link meanwhile is not followed.
+            return openat(here, &name, flags | OFlags::NOFOLLOW, Mode::empty());
+        } else if kind == FileType::Directory {
+            way.push(found);
+        } else {
+            return Err(Errno::NOTDIR);
+        }
+    }
+    let here = way.last().map_or(root, AsFd::as_fd);
+    openat(here, ".", flags, Mode::empty())
 }
 
 /// Opens a directory by its name in an open one; not a link, and not what is mounted there.
@@ -354,13 +364,17 @@ mod tests {
             let (path, expected) = (Path::new(path), expected.map(str::to_owned));
             let found = root.open_within(path, OFlags::RDONLY);
             assert_eq!(read(found), expected, "{path:?}");
-            let found = root.within_stepwise(or_dot(path), OFlags::RDONLY | OFlags::CLOEXEC);
+            let found =
+                within_stepwise(root.as_fd(), or_dot(path), OFlags::RDONLY | OFlags::CLOEXEC);
             assert_eq!(read(found), expected, "{path:?}, stepwise");
         }
         let end = OFlags::RDONLY | OFlags::NOFOLLOW;
         let path = Path::new("lib");
         assert_eq!(root.open_within(path, end).unwrap_err(), Errno::LOOP);
-        assert_eq!(root.within_stepwise(path, end).unwrap_err(), Errno::LOOP);
+        assert_eq!(
+            within_stepwise(root.as_fd(), path, end).unwrap_err(),
+            Errno::LOOP
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::packages::{Index, is_word};
 
 /// Where something is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum BoundTo {
     /// A directory or an archive of the tree, relative to it.
     Path {
         path: String,
@@ -25,16 +25,16 @@ pub(super) enum Place {
     Index(Index),
 }
 
-/// Places by normalized name; each with the environments that it is for.
+/// BoundNames by normalized name; each with the environments that it is for.
 #[derive(Debug, Default)]
-pub(super) struct Places(BTreeMap<String, Vec<(Option<String>, Place)>>);
+pub(super) struct BoundNames(BTreeMap<String, Vec<(Option<String>, BoundTo)>>);
 
-impl Places {
-    pub(super) fn of(&self, name: &str) -> Option<&[(Option<String>, Place)]> {
+impl BoundNames {
+    pub(super) fn of(&self, name: &str) -> Option<&[(Option<String>, BoundTo)]> {
         self.0.get(name).map(Vec::as_slice)
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &[(Option<String>, Place)])> {
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &[(Option<String>, BoundTo)])> {
         self.0
             .iter()
             .map(|(name, places)| (name.as_str(), places.as_slice()))
@@ -174,7 +174,7 @@ struct Found<'a> {
     file: &'a str,
     directory: &'a str,
     indexes: BTreeMap<String, String>,
-    places: BTreeMap<String, Vec<(Option<String>, Place)>>,
+    places: BTreeMap<String, Vec<(Option<String>, BoundTo)>>,
 }
 
 impl Found<'_> {
@@ -185,7 +185,7 @@ impl Found<'_> {
         }
     }
 
-    fn push(&mut self, name: &str, marker: Option<String>, place: Place) {
+    fn push(&mut self, name: &str, marker: Option<String>, place: BoundTo) {
         self.places
             .entry(normalize(name))
             .or_default()
@@ -229,7 +229,12 @@ impl Found<'_> {
         ))
     }
 
-    fn git(&self, name: &str, source: &Value, references: &[&str]) -> Result<Place, LockfileError> {
+    fn git(
+        &self,
+        name: &str,
+        source: &Value,
+        references: &[&str],
+    ) -> Result<BoundTo, LockfileError> {
         let text = |key: &str| source.get(key).and_then(Value::as_str);
         let url = text("git").unwrap_or_default();
         let url = url.strip_prefix("git+").unwrap_or(url);
@@ -253,14 +258,14 @@ impl Found<'_> {
         }
         let reference = reference.map_or_else(String::new, |name| format!("@{name}"));
         let below = below.map_or_else(String::new, |path| format!("#subdirectory={path}"));
-        Ok(Place::Url(format!("git+{url}{reference}{below}")))
+        Ok(BoundTo::Url(format!("git+{url}{reference}{below}")))
     }
 
-    fn index(&self, name: &str, index: &str) -> Result<Place, LockfileError> {
+    fn index(&self, name: &str, index: &str) -> Result<BoundTo, LockfileError> {
         let url = self.indexes.get(index);
         let Some(url) = url else {
             if index.eq_ignore_ascii_case("pypi") {
-                return Ok(Place::Index(Index::default()));
+                return Ok(BoundTo::Index(Index::default()));
             }
             let index = index.escape_default();
             return Err(self.wrong(
@@ -279,7 +284,7 @@ impl Found<'_> {
                 &format!("is bound to {url}, which is not an index on the web"),
             ));
         }
-        Ok(Place::Index(Index::at(Some(index), url)))
+        Ok(BoundTo::Index(Index::at(Some(index), url)))
     }
 
     fn of_uv(
@@ -298,7 +303,7 @@ impl Found<'_> {
         let place = if source.get("workspace").and_then(Value::as_bool) == Some(true) {
             match members.get(&normalize(name)) {
                 Some(path) if path.is_empty() => return Ok(()),
-                Some(path) => Place::Path {
+                Some(path) => BoundTo::Path {
                     path: path.clone(),
                     editable: editable.unwrap_or(true),
                 },
@@ -316,9 +321,9 @@ impl Found<'_> {
         } else if let Some(url) = text("url") {
             let below = text("subdirectory");
             let below = below.map_or_else(String::new, |path| format!("#subdirectory={path}"));
-            Place::Url(self.url(name, &format!("{url}{below}"))?)
+            BoundTo::Url(self.url(name, &format!("{url}{below}"))?)
         } else if let Some(path) = text("path") {
-            Place::Path {
+            BoundTo::Path {
                 path: self.path(name, path)?,
                 editable: editable.unwrap_or(false),
             }
@@ -336,9 +341,9 @@ impl Found<'_> {
         let place = if text("git").is_some() {
             self.git(name, source, &["rev", "tag", "branch"])?
         } else if let Some(url) = text("url") {
-            Place::Url(self.url(name, url)?)
+            BoundTo::Url(self.url(name, url)?)
         } else if let Some(path) = text("path").or_else(|| text("file")) {
-            Place::Path {
+            BoundTo::Path {
                 path: self.path(name, path)?,
                 editable: source.get("develop").and_then(Value::as_bool) == Some(true),
             }
@@ -358,9 +363,9 @@ impl Found<'_> {
             self.git(name, source, &["ref"])?
         } else if let Some(path) = file {
             if path.contains("://") && !path.starts_with("file:") {
-                Place::Url(self.url(name, path)?)
+                BoundTo::Url(self.url(name, path)?)
             } else {
-                Place::Path {
+                BoundTo::Path {
                     path: self.path(name, path)?,
                     editable: source.get("editable").and_then(Value::as_bool) == Some(true),
                 }
