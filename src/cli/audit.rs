@@ -15,6 +15,7 @@ use super::access::RegistryArgs;
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::images::find;
+use super::progress::meanwhile;
 
 /// Judge an image: its user, accounts, privileged files and secrets
 #[derive(Debug, clap::Args)]
@@ -86,7 +87,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     if let Some(base) = &args.trusted_base {
         image.trust(&open(base, places.as_ref())?)?;
     }
-    let report = audit::audit(&image, &policy, today)?;
+    let report = meanwhile(&context.printer, "Reading the image", || {
+        audit::audit(&image, &policy, today)
+    })?;
     if args.json {
         context.printer.json(&report.to_json());
     } else if args.sarif {
@@ -199,7 +202,8 @@ fn list(args: &Args, context: &Context) {
 }
 
 fn show(report: &Report, explain: bool, context: &Context) {
-    let say = |line: String| context.printer.result(line);
+    // Below what stands beside the severity.
+    let say = |line: String| context.printer.prose(&line, 9);
     for severity in Severity::ALL {
         for finding in report.findings.iter().filter(|f| f.severity == severity) {
             describe(report, finding, &say);

@@ -217,6 +217,8 @@ impl Session<'_> {
         }
         let words = Console::new(printer);
         let prepared = container::prepare(&self.store, &self.options(&way), caller_env, &words);
+        // From here on the application speaks.
+        drop(words);
         let mut prepared = prepared.map_err(own_failure)?;
         let record = prepared.record.clone();
         let next = loop {

@@ -22,7 +22,8 @@ use super::error::{CommandError, ExitStatus};
 use super::images::{created, find, platform, size};
 use super::platform::platform as platform_given;
 use super::printer::human_size;
-use super::progress::Console;
+use super::progress::{Console, meanwhile};
+use super::width;
 
 /// Show what an image is made of
 #[derive(Debug, clap::Args)]
@@ -80,6 +81,8 @@ enum Document {
     Config,
 }
 
+const READING: &str = "Reading what is in the layers";
+
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let printer = &context.printer;
     if let Some(name) = args.name.strip_prefix("docker://") {
@@ -108,12 +111,16 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     if let Some(file) = &args.html {
         let against = match &args.against {
             None => None,
-            Some(name) => Some(Inspection::of(&store, name, find(&store, name)?, true)?),
+            Some(name) => {
+                let other = find(&store, name)?;
+                let read = || Inspection::of(&store, name, other, true);
+                Some(meanwhile(printer, READING, read)?)
+            }
         };
-        let page = inspection::page(
-            &Inspection::of(&store, &args.name, image, against.is_some())?,
-            against.as_ref(),
-        )?;
+        let page = meanwhile(printer, READING, || {
+            let whole = Inspection::of(&store, &args.name, image, against.is_some())?;
+            inspection::page(&whole, against.as_ref())
+        })?;
         write(file, &page)?;
         printer.progress(format!("wrote {}", file.display()));
         return Ok(0);
@@ -193,8 +200,11 @@ fn show(
     if args.layers {
         tree::layers(&layers, printer);
     } else if args.config {
+        let columns = width::of(std::io::stdout());
         for line in prose(names, image) {
-            printer.result(line);
+            // Documents of a label are for `--json`; here they would be screens of broken words.
+            let room = columns.filter(|_| line.starts_with("label"));
+            printer.result(room.map_or_else(|| line.clone(), |room| width::cut(&line, room)));
         }
     } else {
         tree::whole(names, image, &layers, printer);

@@ -125,6 +125,13 @@ impl<'a> Console<'a> {
     }
 }
 
+/// Does something that may take its time; who watches sees what it is.
+pub(super) fn meanwhile<T>(printer: &Printer, what: &str, work: impl FnOnce() -> T) -> T {
+    let console = Console::new(printer);
+    console.doing(what);
+    work()
+}
+
 impl Progress for Console<'_> {
     fn step(&self, text: &str) {
         self.printer.step(text);

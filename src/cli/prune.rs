@@ -11,6 +11,7 @@ use crate::store::{PruneOptions, Pruned};
 use super::context::Context;
 use super::error::CommandError;
 use super::printer::human_size;
+use super::progress::meanwhile;
 
 /// Free the space in the store that no name and no container needs
 #[derive(Debug, clap::Args)]
@@ -46,11 +47,14 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
         ));
     }
     let store = context.open_store()?;
-    let pruned = store.prune(&PruneOptions {
+    let options = PruneOptions {
         keep: args.keep,
         older_than: Some(args.older_than),
         dry_run: args.dry_run,
         wait: args.wait,
+    };
+    let pruned = meanwhile(&context.printer, "Looking for what nothing needs", || {
+        store.prune(&options)
     })?;
     for (_, error) in &pruned.left {
         context.printer.warning(error.to_string());

@@ -191,6 +191,8 @@ fn start(
 ) -> Result<u8, ContainerError> {
     let words = Console::new(&context.printer);
     let prepared = container::prepare(store, options, caller_env, &words)?;
+    // From here on the application speaks.
+    drop(words);
     if options.detached {
         return detached(store, &prepared, waiting, context);
     }

@@ -12,6 +12,7 @@ use crate::store::Store;
 
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
+use super::progress::meanwhile;
 
 /// How long the removal waits for builds that use the store.
 const WAIT: Duration = Duration::from_secs(10);
@@ -84,7 +85,9 @@ fn remove(
     }
     sandbox::enter_with(&[(AGREED, "1".as_ref())], || ())?;
     let root = store.root().to_owned();
-    store.destroy(WAIT)?;
+    meanwhile(&context.printer, "Removing the store", || {
+        store.destroy(WAIT)
+    })?;
     if json {
         context.printer.json(&json!({"removed": root}));
     } else {

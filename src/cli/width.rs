@@ -39,17 +39,27 @@ pub(super) fn wrap(text: &str, columns: Option<usize>, indent: usize) -> String 
     wrapped
 }
 
-/// Widths of columns that come to at most `room`, two blanks between them: the widest give way.
+/// Widths of columns that come to at most `room`, two blanks between them: the widest give way, and first of all
+/// those of long texts, which are understood by their beginnings. Digests, sizes and words of one kind are not.
 pub(super) fn fit(mut widths: Vec<usize>, room: Option<usize>) -> Vec<usize> {
+    /// Wider columns hold texts.
+    const WORD: usize = 12;
     /// Less says nothing.
     const LEAST: usize = 8;
     let Some(room) = room else { return widths };
     let between = 2 * widths.len().saturating_sub(1);
+    let texts: Vec<bool> = widths.iter().map(|width| *width > WORD).collect();
     while widths.iter().sum::<usize>() + between > room {
-        match widths.iter_mut().max() {
-            Some(widest) if *widest > LEAST => *widest -= 1,
-            _ => break,
-        }
+        let columns = widths.iter_mut().zip(&texts);
+        let text = columns.filter(|(width, is_text)| **is_text && **width > LEAST);
+        let widest = match text.map(|(width, _)| width).max() {
+            Some(text) => text,
+            None => match widths.iter_mut().max() {
+                Some(widest) if *widest > LEAST => widest,
+                _ => break,
+            },
+        };
+        *widest -= 1;
     }
     widths
 }
@@ -105,6 +115,9 @@ mod tests {
         assert_eq!(fit(vec![4, 50, 30], Some(60)), [4, 26, 26]);
         assert_eq!(fit(vec![4, 50, 30], None), [4, 50, 30]);
         assert_eq!(fit(vec![40, 40], Some(10)), [8, 8]);
+        // Digest, size, kind, what made it, names of images.
+        assert_eq!(fit(vec![12, 8, 12, 22, 70], Some(60)), [12, 8, 12, 10, 10]);
+        assert_eq!(fit(vec![12, 8, 12, 22, 70], Some(52)), [10, 8, 10, 8, 8]);
         assert_eq!(cut("abcdef", 4), "abc…");
         assert_eq!(cut("abcd", 4), "abcd");
     }

@@ -90,6 +90,7 @@ pub fn prepare(
             name: options.image.clone(),
         })?;
     let mode = IdMode::current();
+    progress.doing("Unpacking what is not unpacked yet");
     let lowers = rootfs::lowers(store, &image, mode.into())?;
     let user = find_user(
         &lowers,

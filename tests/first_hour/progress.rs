@@ -29,6 +29,49 @@ fn drawn(warpdrive: &Warpdrive, arguments: &[&str]) -> String {
     words(&output)
 }
 
+/// Of an image that was made elsewhere nothing is unpacked.
+#[test]
+fn waits_before_a_first_run_and_for_what_reads_the_layers_are_seen() {
+    let warpdrive = Warpdrive::with(PYTHON_311_RUN);
+    let archive = warpdrive.place().join("it.tar");
+    let archive = format!("oci-archive:{}", archive.display());
+    warpdrive.run(&["export", PYTHON_311_RUN, &archive]);
+    let elsewhere = Warpdrive::new();
+    elsewhere.run(&["import", &archive, "it"]);
+    for (arguments, what, result) in [
+        (
+            &[
+                "run",
+                "--rm",
+                "--entrypoint",
+                "/bin/echo",
+                "it",
+                "--",
+                "well",
+            ][..],
+            "Unpacking",
+            "well",
+        ),
+        (&["inspect", "it", "--packages"], "Reading", "NAME"),
+        (&["audit", "it"], "Reading", "passed"),
+    ] {
+        let seen = drawn(&elsewhere, arguments);
+        let (wait, rest) = seen.split_once(result).unwrap_or_else(|| panic!("{seen}"));
+        assert!(wait.contains(what), "{arguments:?}: {seen}");
+        assert!(!rest.contains(what), "{arguments:?}: {seen}");
+    }
+    // No word is broken but those that are wider than the terminal.
+    let seen = drawn(&elsewhere, &["audit", "it", "--explain"]);
+    let lines = seen
+        .split(['\r', '\n'])
+        .filter(|line| !line.contains('\u{1b}'));
+    for line in lines {
+        let indented = line.trim_start();
+        let is_word = indented.split(' ').count() == 1;
+        assert!(is_word || line.chars().count() <= 60, "{line:?} in {seen}");
+    }
+}
+
 #[test]
 fn each_part_of_a_build_that_takes_its_time_is_seen() {
     let warpdrive = Warpdrive::with(PYTHON_311_RUN);

@@ -9,6 +9,7 @@ use crate::store::{Image, Store};
 use super::super::error::CommandError;
 use super::super::images::{created, platform, size};
 use super::super::printer::{Printer, human_size};
+use super::super::progress::meanwhile;
 use super::super::width;
 
 /// Layers of a kind that are shown one by one; `--layers` shows all.
@@ -132,7 +133,9 @@ pub(super) fn packages(
     as_json: bool,
     printer: &Printer,
 ) -> Result<(), CommandError> {
-    let found = inspection::packages(store, name, image)?;
+    let found = meanwhile(printer, super::READING, || {
+        inspection::packages(store, name, image)
+    })?;
     if as_json {
         let objects: Vec<_> = found
             .iter()
@@ -162,7 +165,7 @@ pub(super) fn packages(
 /// The start plan, a line for each thing.
 pub(super) fn plan(rows: &[(String, String)], printer: &Printer) {
     let widest = rows.iter().map(|(key, _)| key.chars().count()).max();
-    let indent = widest.unwrap_or(0).min(32);
+    let indent = widest.unwrap_or(0).min(40);
     for (key, value) in rows {
         let line = format!("{key:<indent$}  {value}");
         printer.prose(&shown(&line), indent + 2);
