@@ -1,11 +1,11 @@
-//! Opening what lies beneath a directory: paths that others chose become files here.
+//! Opens files beneath a directory by paths that come from outside: an archive, an image, a source.
 //!
-//! A tree is walked and read while another program may rename things in it: a path that was a directory a
-//! moment ago may be a link to `/etc` now. Every open goes through the directory's descriptor with openat2(2).
-//! Where the kernel or a filter does not have the call, the same is done name by name. Two readings of a path
-//! are here, and nothing else: no link is followed ([`Directory::open_at`]: sources, unpacked trees, image
-//! layouts), or links lead to where they will lead when the directory is a container's `/`
-//! ([`Directory::open_within`]: layers and running containers).
+//! Another program may rename files in a tree while this one reads it: a path that was a directory a moment
+//! ago may be a link to `/etc` now. Every open goes through the directory's descriptor with openat2(2). Where
+//! the kernel or a filter does not allow the call, this module does the same name by name. It reads a path in
+//! one of two ways: no link is followed ([`Directory::open_at`]: sources, unpacked trees, image layouts), or
+//! links lead to where they will lead when the directory is a container's `/` ([`Directory::open_within`]:
+//! layers and running containers).
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;

@@ -1,5 +1,5 @@
-//! What an error tells the person in front of the screen: what went wrong, why it may have, and
-//! what to do. The catalogue of the command line prints it; the errors themselves stay data.
+//! What an error tells a user: what went wrong, the possible cause, and what to do. The catalogue
+//! of the command line prints it; the errors themselves stay data.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
-//! What a build on the host and the executable in the image say to each other, each name once: the
-//! phases, the variables, the places, the status. What stands here is between the two alone; settings
-//! that people write are in `settings`.
+//! The contract between a build on the host and the executable in the image. Each name is defined
+//! here once: phases, variables, paths, exit status. Only these two programs use them; the settings
+//! that users write are in `settings`.
 
 /// The halves of `assemble`; [`BUILD_PHASE`] names one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! Detection runs on the host over what `source` collected, in the image over the directory, and in
 //! tests over a map. All paths are relative to the tree's root, with `/` between the parts and no
-//! `.` or `..`; what is not UTF-8 is not seen.
+//! `.` or `..`; a name that is not UTF-8 is not seen.
 
 use std::collections::BTreeMap;
 use std::fs;

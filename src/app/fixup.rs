@@ -1,9 +1,11 @@
-//! `warpdrive fixup PATH`: the group may do what an image that runs as any uid with gid 0 needs.
+//! `warpdrive fixup PATH`: gives the group the permissions that an image needs which runs as any
+//! uid with gid 0.
 //!
-//! The rule: group 0; the group reads and writes everything and executes what anybody may execute,
-//! and enters every directory. Only what needs it is changed, so that an overlay copies nothing up
-//! for nothing. Links are not followed, so that nothing outside is touched (the original did).
-//! Without root only the caller's own files are looked at.
+//! The rule: everything belongs to group 0; the group may read and write every file, enter every
+//! directory, and execute each file that any user may execute. Only files that need a change are
+//! changed, so that an overlay copies up as little as possible. Links are not followed, so that
+//! nothing outside changes (the original followed them). Without root, only the caller's own files
+//! are examined.
 
 use std::ffi::CStr;
 use std::io;

@@ -1,5 +1,5 @@
-//! Versions that build backends take from git: the image has no `.git`, so what git knows at collection is
-//! worked out here and given to the backend by the variable that it has for this.
+//! Versions that build backends take from git: the image has no `.git`, so the version is computed here at
+//! collection, and the backend gets it in the variable that it reads for this.
 
 use super::files::Files;
 use super::project::{Project, Source};

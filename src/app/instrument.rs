@@ -1,9 +1,9 @@
 //! Instrumentation without touching the application's code: which packages an agent needs, and how
 //! the command that starts the server is wrapped so that the agent is in every Python process.
 //!
-//! The setting `instrument` chooses; the build installs ([`Instrument::packages`]), `start` wraps
-//! ([`Instrument::wrap`], [`Instrument::variables`]). Nothing of it is there for other commands:
-//! `warpdrive exec python manage.py shell` is watched by nobody.
+//! The setting `instrument` chooses the agent; the build installs it ([`Instrument::packages`]),
+//! `start` wraps the command ([`Instrument::wrap`], [`Instrument::variables`]). Other commands
+//! are not instrumented: no agent watches `warpdrive exec python manage.py shell`.
 
 mod libraries;
 

@@ -1,6 +1,6 @@
 //! Jupyter, for a repository of notebooks: which interface, its command line, and the configuration
 //! that takes the password from the environment. A token or a password never stands on the command
-//! line, where everybody on the machine could read it.
+//! line, where every user of the machine could read it.
 
 use std::collections::BTreeSet;
 use std::path::Path;

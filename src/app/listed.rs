@@ -1,7 +1,7 @@
-//! A list of what is to be installed that was made before: of a lock file, for one environment.
+//! A list of packages to install that was made before, from a lock file, for one environment.
 //!
-//! The host reads the lock files of package managers (`crate::lockfile`), and tells the executable in
-//! the image what came of it in a file ([`super::contract::LISTED`]).
+//! The host reads the lock files of package managers (`crate::lockfile`), and passes the result to
+//! the executable in the image in a file ([`super::contract::LISTED`]).
 
 use std::collections::BTreeSet;
 

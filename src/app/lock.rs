@@ -1,8 +1,8 @@
 //! `pylock.toml` (PEP 751) as a list of requirements.
 //!
-//! What a lock file names is turned into the lines that a requirements file would have, each with the
-//! hashes of its files, so that everything that understands those understands locks. Groups and
-//! extras are not chosen from: the format wants a lock for deployment to have none.
+//! The packages of a lock file become lines of a requirements file, each with the hashes of its
+//! files, so that all code that reads requirements can read locks. Groups and extras are not
+//! selected: by the format, a lock for deployment has none.
 
 use std::collections::BTreeMap;
 

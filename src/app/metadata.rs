@@ -1,4 +1,4 @@
-//! What a project says of itself in `pyproject.toml`: `[project] name`, `version`, `description`
+//! What a project says about itself in `pyproject.toml`: `[project] name`, `version`, `description`
 //! (PEP 621), for an image's labels.
 
 use super::files::Files;

@@ -1,5 +1,5 @@
-//! pip's environment variables in uv's words: people have set them for years, and uv reads its own
-//! only. What uv's variables say comes first.
+//! Translates pip's environment variables to uv's: users have set them for years, and uv reads
+//! only its own. uv's own variables come first.
 
 use std::collections::BTreeMap;
 

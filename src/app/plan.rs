@@ -1,4 +1,4 @@
-//! The plan: how an app is started, as far as the build can know it. Made by [`super::detect()`] from
+//! The plan: how an app is started, as far as the build can know. It is made by [`super::detect()`] from
 //! the text of the source, completed by [`super::assemble`], recorded in the image as
 //! `etc/warpdrive/plan.json` and read by `start`.
 

@@ -1,5 +1,5 @@
 //! Running other programs during a build: hooks, installers, Python. What runs in a container
-//! afterwards is [`super::run`]'s matter.
+//! afterwards belongs to [`super::run`].
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader, Write as _};

@@ -1,4 +1,4 @@
-//! From a Python traceback to its likely cause, and what to do about it.
+//! Finds the likely cause of a Python traceback, and what to do about it.
 
 use super::advice::Advice;
 

@@ -1,4 +1,4 @@
-//! Where an app lies: its root (virtual environment and home), its source, its home in the source.
+//! The directories of an app: its root (virtual environment and home), its source, its home in the source.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

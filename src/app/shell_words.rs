@@ -1,5 +1,5 @@
-//! `server_args`: text with `$V`, `${V}` and `${V:-default}`, split into words as a shell would,
-//! and nothing more: no command is ever run.
+//! `server_args`: text with `$V`, `${V}` and `${V:-default}`, split into words as in a shell, and
+//! nothing more: no command runs.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
 //! POSIX access control lists: the value of the `system.posix_acl_access` attribute
-//! (`linux/posix_acl_xattr.h`; acl(5)). Container engines set it as it stands in the layer.
+//! (`linux/posix_acl_xattr.h`; acl(5)). Container engines set it exactly as the layer has it.
 
 use serde::{Deserialize, Serialize};
 

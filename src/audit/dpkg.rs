@@ -1,9 +1,9 @@
-//! What dpkg's database says of the content of files (`/var/lib/dpkg/info/*.md5sums`, and
+//! What dpkg's database says about the content of files (`/var/lib/dpkg/info/*.md5sums`, and
 //! `status.d/*.md5sums` in distroless images).
 //!
-//! MD5 is what dpkg records. It is not proof against whoever made both the package and the file,
-//! and a database can be forged like any file; so a match never makes an unknown setuid program
-//! harmless, it only tells a *known* one from an exchanged one.
+//! MD5 is what dpkg records. It is not proof against an attacker who made both the package and
+//! the file, and a database can be forged like any file. So a match never makes an unknown setuid
+//! program harmless; it only tells a *known* program from a replaced one.
 
 use super::known;
 

@@ -1,10 +1,10 @@
-//! What one layer tells: the entries that a rule may care about, and a trace of all others.
+//! The facts about one layer: the entries that a rule may need, and a trace of all others.
 //!
-//! A layer has tens of thousands of entries, of which a rule looks at some hundred. The others
-//! matter only in that they hide what lower layers have at the same path; for that a 64-bit keyed
-//! hash of each path is enough ([`Traces`]), 8 bytes however long the path. The key is drawn at
-//! random (for each audit, or for each store that remembers facts), so that nobody can make a path
-//! that collides with another.
+//! A layer has tens of thousands of entries; the rules look at some hundreds. The others matter
+//! only because they hide what lower layers have at the same path. For that, a 64-bit keyed hash
+//! of each path is enough ([`Traces`]): 8 bytes, however long the path is. The key is drawn at
+//! random (for each audit, or for each store that remembers facts), so that an attacker cannot
+//! make a path that collides with another.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};

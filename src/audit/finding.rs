@@ -1,4 +1,4 @@
-//! What the audit says: one finding, how grave it is, and which layer brought it in.
+//! A finding of the audit: what it is, how severe it is, and which layer contains it.
 
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,7 @@
 //! Layers are laid over each other as overlayfs does it (image-spec, `layer.md`, "Applying
 //! Changesets"): the uppermost entry of a path counts; a whiteout, or anything that is not a directory,
 //! hides what lower layers have at and beneath its path; an opaque directory hides what they have
-//! beneath it.
+//! beneath its path.
 
 use super::facts::{Content, Item, ItemKind, LayerFacts, PathHasher, Trace};
 use super::paths::{ancestors, split};

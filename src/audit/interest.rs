@@ -1,5 +1,5 @@
 //! Which entries of a layer the rules want to see: system directories, account files, the app's own
-//! tree, and whatever carries privilege.
+//! tree, and every file that gives privileges.
 
 use crate::layer::{Member, MemberKind};
 use crate::oci::ImageConfig;

@@ -1,9 +1,9 @@
 //! The programs that distributions ship with a setuid or setgid bit or with file capabilities.
 //!
 //! A program in this list, with the content that the package database has for it, is reported for
-//! information only; `--harden` takes the bits away all the same. A program that is not in it is a
-//! finding whatever its content: `chmod 4711 /bin/bash` leaves the content as the package has it.
-//! Paths are as [`super::dpkg::without_usr`] gives them.
+//! information only; `--harden` removes the bits all the same. A program that is not in the list
+//! is a finding, whatever its content: `chmod 4711 /bin/bash` leaves the content as the package
+//! has it. Paths are as [`super::dpkg::without_usr`] gives them.
 
 /// setuid root.
 const SETUID: [&str; 32] = [

@@ -1,8 +1,8 @@
-//! What layers told, kept in the store: a base's layers are read once, not in every build on it.
+//! Keeps the facts about layers in the store: a base's layers are read once, not in every build on it.
 //!
-//! A record belongs to a layer's blob and diff id, to what the configuration makes the rules look at, and to
-//! the release. Of a secret it holds the kind and the file, never a byte. A change of what `scan` keeps
-//! raises [`FORMAT`].
+//! The key of a record is made of the layer's blob and diff ID, of what the configuration makes the rules
+//! look at, and of warpdrive's release. Of a secret, a record holds the kind and the file, never a byte. A
+//! change of what `scan` keeps raises [`FORMAT`].
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

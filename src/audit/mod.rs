@@ -8,10 +8,10 @@
 //!                                                                    policy ──► Report ──► JSON, SARIF
 //! ```
 //!
-//! Here: what is wrong with an image. Not here: words on a terminal (`cli`), fetching images from
+//! Here: what is wrong with an image. Not here: output on a terminal (`cli`), fetching images from
 //! registries (`registry`), unpacking them (`layer`). Nothing is unpacked, run or followed: layers
-//! are read as streams and forgotten, but for the entries that `interest` names. Everything read
-//! is taken as hostile: sizes and counts are bounded, and what cannot be judged is a finding or an
+//! are read as streams, and only the entries that `interest` names are kept. All content is
+//! hostile: sizes and counts are bounded, and content that cannot be judged is a finding or an
 //! error, never a pass.
 //!
 //! [`accounts`], [`capability`], [`dpkg`] and [`policy`] are pure functions over bytes.

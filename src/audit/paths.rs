@@ -1,4 +1,4 @@
-//! Paths as they stand in layers: bytes, relative, without `.` and `..`; and how they are shown.
+//! Paths as layers have them: bytes, relative, without `.` and `..`; and how they are shown.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;

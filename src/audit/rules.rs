@@ -1,7 +1,7 @@
 //! The catalogue of rules: what each is called, why it exists, what to do about a finding.
 //!
-//! The severity here is the gravest that the rule gives; a finding may have a lower one where the
-//! circumstances make it less grave.
+//! The severity here is the highest that the rule gives; a finding may have a lower one where it
+//! does less harm.
 
 use serde::Serialize;
 

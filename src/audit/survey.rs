@@ -1,4 +1,4 @@
-//! Which files of an image give power to whoever runs them: what `--harden` takes away.
+//! Finds the files of an image that give more power to the user who runs them: `--harden` removes this.
 
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Which builder image an application gets when nobody said which.
+//! Chooses the builder image for an application when none was named.
 
 use crate::app::python::PythonRequest;
 use crate::app::python_version::PythonVersion;

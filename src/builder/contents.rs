@@ -1,5 +1,5 @@
 //! Which Debian package has a shared library, a header or a tool of a build: a table of the common ones,
-//! which `scripts/debian-contents` writes from the archive's own lists. Nothing is asked of a network.
+//! which `scripts/debian-contents` writes from the archive's own lists. The network is not used.
 
 use std::path::{Path, PathBuf};
 

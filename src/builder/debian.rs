@@ -1,4 +1,4 @@
-//! Makes a builder image from Debian's signed packages with `mmdebstrap`; no registry is asked.
+//! Makes a builder image from Debian's signed packages with `mmdebstrap`, without a registry.
 //!
 //! `builder-images/README.md` says what goes in and why the result is the same for everyone.
 

@@ -1,7 +1,7 @@
-//! How far mmdebstrap is, by what apt and dpkg say.
+//! The progress of mmdebstrap, read from the output of apt and dpkg.
 //!
-//! It installs in two rounds: the packages that every Debian has, then those that were asked for. Each
-//! round says how many they are, fetches them, unpacks them and sets them up.
+//! mmdebstrap installs in two rounds: first the packages that every Debian has, then the requested
+//! ones. Each round prints the number of packages, fetches them, unpacks them and sets them up.
 
 /// Reads the lines of one run.
 #[derive(Debug, Default)]

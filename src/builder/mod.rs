@@ -1,4 +1,4 @@
-//! Builder images: what an application is built on.
+//! Builder images: the images on which applications are built.
 //!
 //! Here: the definitions below `builder-images/` ([`definition`]), making one from Debian's signed
 //! packages ([`debian`], [`packages`]), with a Python of uv's on it ([`standalone`]), finding the Python in a base ([`python`]), the *builder layer* that turns

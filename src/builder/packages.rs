@@ -1,8 +1,9 @@
-//! More of Debian's packages on a builder that was made of them: one layer, which has what differs.
+//! Additional Debian packages on a Debian builder: one layer with the differences.
 //!
-//! mmdebstrap makes the whole root file system anew, with the packages; what is in it as it is in the builder
-//! is left out. So applications that name packages share the builder's layers with all others, and those that
-//! name the same ones share this layer as well. Not here: whose packages they are (`pipeline`).
+//! mmdebstrap makes the complete root file system again, with the packages; files that are the same as in the
+//! builder are left out. So applications that name packages share the builder's layers with all others, and
+//! those that name the same ones share this layer as well. Not here: which project names the packages
+//! (`pipeline`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;

@@ -1,9 +1,9 @@
-//! Any Python that uv knows (python-build-standalone), put on a Debian builder: for versions that no
+//! Puts a Python that uv knows (python-build-standalone) on a Debian builder, for versions that no
 //! Debian release has.
 //!
 //! The pinned uv fetches it, from the mirror that `UV_PYTHON_INSTALL_MIRROR` names where there is one, and
-//! holds it against the SHA-256 that it carries; what it lays out becomes a layer below `/usr/local`, which
-//! comes first in the search path of Debian's images.
+//! compares it with the SHA-256 that uv contains; the unpacked files become a layer below `/usr/local`,
+//! which comes first in the search path of Debian's images.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,6 +1,6 @@
-//! What the shell offers behind a command: names of images, containers and builders.
+//! Completions for the shell: names of images, containers and builders.
 //!
-//! Only the standard store is looked at, or that of `WARPDRIVE_STORE`; nothing is made or mended there.
+//! It reads only the standard store, or that of `WARPDRIVE_STORE`, and changes nothing there.
 
 use clap_complete::engine::CompletionCandidate;
 

@@ -1,7 +1,8 @@
-//! The one catalogue of errors: what each means to a person, and its exit code.
+//! The one catalogue of errors: what each means to a user, and its exit code.
 //!
-//! Libraries say what happened; here it becomes a title, a cause, a remedy. A remedy that needs the error's own
-//! data comes from its `hint()`. A new error type gets its `From` below, so that `?` works in every command.
+//! The libraries report what happened; here it becomes a title, a cause and a remedy. A remedy that needs the
+//! error's own data comes from its `hint()`. A new error type gets its `From` below, so that `?` works in
+//! every command.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! `warpdrive export`: an image of the store goes into a file, a directory or another tool.
+//! `warpdrive export`: writes an image of the store to a file, a directory or another tool.
 
 use clap_complete::engine::ArgValueCandidates;
 use serde_json::json;

@@ -1,5 +1,5 @@
-//! The application's commands on a developer's machine. Those that install are given what the lock of the
-//! project says; the others are the same as in an image.
+//! The application's commands on a developer's machine. Commands that install get the packages of the
+//! project's lock; the others are the same as in an image.
 
 use crate::app::cli::{self as app, AppCommand};
 use crate::app::run::Caller;

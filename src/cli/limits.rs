@@ -1,4 +1,4 @@
-//! The options that say what a sandbox may use; those of `image` and `run`.
+//! The options that limit a sandbox, for `image` and `run`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `warpdrive login` and `warpdrive logout`: the login of a registry is verified and kept, or forgotten.
+//! `warpdrive login` and `warpdrive logout`: verifies and keeps the login of a registry, or removes it.
 
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::path::PathBuf;

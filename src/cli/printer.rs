@@ -1,4 +1,4 @@
-//! Where words go: results to stdout, progress and build output to stderr.
+//! Where output goes: results to stdout, progress and build output to stderr.
 //!
 //! A closed pipe ends output quietly, as in any Unix tool.
 

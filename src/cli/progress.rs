@@ -1,6 +1,6 @@
 //! Shows progress: the build's lines and the apps' output as they come, transfers and counts as bars on
-//! a terminal and as plain lines with the same facts otherwise. A step that takes its time is seen to do
-//! so: with a clock on a terminal, with a line now and then elsewhere.
+//! a terminal and as plain lines with the same facts otherwise. A long step shows that it continues:
+//! with a clock on a terminal, with a line from time to time elsewhere.
 
 use std::collections::HashMap;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! `warpdrive push`: an image of the store goes to registries.
+//! `warpdrive push`: sends an image of the store to registries.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

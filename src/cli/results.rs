@@ -1,5 +1,5 @@
-//! `--result NAME=FILE`: what a pipeline wants to know, each in a file of its own, as Tekton and Shipwright
-//! read it: no line feed, and nothing of what another step wrote there.
+//! `--result NAME=FILE`: writes each result for a pipeline to its own file, as Tekton and Shipwright read
+//! it: without a line feed, and replacing what another step wrote there.
 
 use std::fmt;
 use std::io::Write;

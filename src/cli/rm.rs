@@ -1,4 +1,4 @@
-//! `warpdrive rm NAME…`: names go, content stays until `prune`.
+//! `warpdrive rm NAME…`: removes names; the content stays until `prune`.
 
 use serde_json::json;
 

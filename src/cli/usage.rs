@@ -1,4 +1,4 @@
-//! Command lines that are not understood: what clap says, and what was probably meant.
+//! Command lines that are not understood: clap's message, and what the user probably meant.
 
 use clap::ColorChoice;
 use clap::error::{ContextKind, ContextValue, ErrorKind};

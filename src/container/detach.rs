@@ -1,4 +1,4 @@
-//! `-d`: a supervisor process that outlives the command line and its terminal.
+//! `-d`: a supervisor process that continues after the command line and its terminal have ended.
 //!
 //! The command line starts this same executable again, in the user namespace it is in, with the
 //! hidden command `container supervise`:

@@ -1,7 +1,7 @@
-//! The first moments of a detached container: one that does not come to serve is not a success.
+//! The first moments of a detached container: a container that does not begin to serve is a failure.
 //!
-//! An application for the web is waited for until it answers, as long as the caller says. What else
-//! runs is looked at for a moment: a command that dies at once, or a port that nothing listens on yet.
+//! A web application: wait until it answers, as long as the caller says. Any other program: look for a
+//! moment whether the command ends at once, and whether a port has no listener yet.
 
 use std::collections::HashSet;
 use std::fs;

@@ -1,8 +1,9 @@
-//! What a server prints in the foreground when it cannot start: the same traceback from each of its
-//! workers, then what the tool inside has found out. The tracebacks are held back for a moment, and left
-//! out where the diagnosis says it all.
+//! Shortens what a server prints in the foreground when it cannot start: each of its workers prints the
+//! same traceback, then the in-image tool prints its diagnosis. The tracebacks are held back for a
+//! moment, and left out where the diagnosis contains everything.
 //!
-//! Only in the first minute, and only what follows a traceback is late. The log has everything.
+//! This happens only in the first minute, and delays only the output after a traceback. The log
+//! has everything.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! A process named so that a later one with the same number is never taken for it.
+//! Identifies a process so that a later process with the same number is not mistaken for it.
 
 use std::fs;
 use std::io;

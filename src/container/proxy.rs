@@ -2,8 +2,8 @@
 //! opened inside the container's network namespace.
 //!
 //! One thread with an event loop serves all ports of a container. Each connection is copied both
-//! ways until both sides have ended (a half-closed connection goes on in its other direction); there
-//! is a bound on how many there are at once, beyond which clients wait in the listener's queue.
+//! ways until both sides have ended (a half-closed connection continues in its other direction). The
+//! number of connections is bounded; further clients wait in the listener's queue.
 
 use std::io;
 use std::net::{TcpListener, TcpStream};

@@ -1,9 +1,9 @@
 //! A container on disk: `STORE/containers/ID/{config.json,state.json}`.
 //!
 //! `config.json` is written once and says what was asked for; `state.json` is replaced whenever
-//! something changes. Whether a container runs is not what a file says but whether the processes
-//! named in it are there. Only plain files of the caller's own uid lie here (but for `upper` and
-//! `work`, whose files may belong to subordinate ids), so all but removal works without a user
+//! something changes. A container runs if the processes named in the file exist; the file alone
+//! does not decide it. All files here belong to the caller's own uid, except those of `upper` and
+//! `work`, which may belong to subordinate ids. So everything except removal works without a user
 //! namespace.
 //!
 //! `prune` can tell what is in use: every `containers/*/config.json` names its image's manifest in

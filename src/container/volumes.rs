@@ -1,9 +1,9 @@
-//! `-v SRC:DST[:ro]` and `--mount type=…`: what of the host appears inside, and who owns it.
+//! `-v SRC:DST[:ro]` and `--mount type=…`: which host paths appear inside, and which user owns them.
 //!
 //! A *named volume* lies in the store (`volumes/NAME`) and survives its containers. Its top
 //! directory belongs to the container's user, group and set-group-id included, so that an app that
-//! runs as 1001:0 can write whatever the id map. A *host path* is left as it is; one that is missing
-//! is made as an empty directory, as docker does.
+//! runs as 1001:0 can write there with any id map. A *host path* is not changed; if it is missing,
+//! an empty directory is made, as docker does.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};

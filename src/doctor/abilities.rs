@@ -1,4 +1,4 @@
-//! What the user who asks can do here: build images, run them, make builder images.
+//! What the current user can do on this machine: build images, run them, make builder images.
 
 use crate::builder::{choose, debian, definition};
 use crate::sandbox::{IdMode, Verdict};

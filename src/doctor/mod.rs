@@ -1,9 +1,8 @@
 //! What this machine allows, what is missing and how to get it: the findings of `warpdrive doctor`.
 //!
-//! [`examine`] joins what the sandbox says of the kernel ([`sandbox::probe`]) with the place of the
-//! store (`place`), the programs that are useful (`programs`), and what this user can do with all
-//! of it (`abilities`). Nothing is changed and nothing is
-//! installed; the words go to the user in `cli::doctor`.
+//! [`examine`] joins the sandbox's findings about the kernel ([`sandbox::probe`]) with the place of
+//! the store (`place`), the useful programs (`programs`), and what this user can do with these
+//! (`abilities`). It changes and installs nothing; `cli::doctor` prints the result.
 
 mod abilities;
 mod place;

@@ -1,4 +1,4 @@
-//! Programs of this machine that warpdrive uses where they are there: none is essential.
+//! Programs of this machine that warpdrive uses if they are installed. None is essential.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;

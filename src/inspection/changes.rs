@@ -1,4 +1,4 @@
-//! What is another in an image than in an earlier one.
+//! What differs between an image and an earlier one.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

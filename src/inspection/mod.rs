@@ -1,4 +1,4 @@
-//! What an image is made of, put together from its layers, the store and the audit; and the page of it.
+//! What an image is made of, collected from its layers, the store and the audit; and the HTML page about it.
 //!
 //! ```text
 //!  image ─► contents (one pass over each layer) ─► files, distributions ─┐
@@ -6,9 +6,9 @@
 //!  audit ─► findings ────────────────────────────────────────────────────┘        └─ changes ─┘
 //! ```
 //!
-//! Here: facts, and the page for a browser. Not here: words on a terminal (`cli`). Names of files and
-//! what packages say of themselves are hostile: counts and lengths are bounded, and all text in the page
-//! is escaped by the template.
+//! Here: facts, and the page for a browser. Not here: output on a terminal (`cli`). Names of files and
+//! the metadata of packages are hostile: counts and lengths are bounded, and the template escapes all
+//! text in the page.
 
 mod changes;
 mod contents;

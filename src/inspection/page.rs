@@ -1,7 +1,7 @@
 //! The page of an image: one file, without a script and without a link that leads out of it.
 //!
 //! Its policy lets the browser load nothing, and apply its own style sheet only. The template escapes all
-//! text; what would hide or turn text around is shown as an escape ([`crate::progress::shown`]).
+//! text; characters that would hide or reverse text are shown as escapes ([`crate::progress::shown`]).
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Which packages a manager builds from their sources though there is a wheel, and which it never builds: by its
-//! variables and by its own settings.
+//! Which packages a manager builds from source although there is a wheel, and which it never builds. The
+//! manager's variables and its own settings decide this.
 
 use std::collections::{BTreeMap, BTreeSet};
 

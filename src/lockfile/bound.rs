@@ -1,8 +1,8 @@
-//! What a project without a lock asks for, each name where the project says that it is: a path of the
-//! tree, a repository, a file, an index.
+//! The requirements of a project without a lock, each with the location that the project binds it to:
+//! a path of the tree, a repository, a file, an index.
 //!
-//! The list that comes of it is an installer's, which looks for the rest in the usual index. Only what is
-//! of an index of its own is left open here: which file it is, that index says.
+//! The result is a list for an installer, which looks for the rest in the usual index. Only a requirement
+//! that is bound to an index stays open here: that index says which file it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! The places that `pyproject.toml` and `Pipfile` bind names to, in the words of each manager.
+//! The locations that `pyproject.toml` and `Pipfile` bind names to, in each manager's syntax.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Which lock a tree goes by, and what has to be refused.
+//! Finds the lock that counts for a tree, and refuses trees without a clear one.
 
 use std::collections::{BTreeMap, BTreeSet};
 

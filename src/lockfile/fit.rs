@@ -1,5 +1,5 @@
-//! Whether a `uv.lock` was written for what a `pyproject.toml` asks for now. (The other managers keep a
-//! hash for that; uv keeps the requirements.)
+//! Whether a `uv.lock` was written for the present requirements of a `pyproject.toml`. (The other
+//! managers keep a hash for that; uv keeps the requirements.)
 
 use std::collections::{BTreeMap, BTreeSet};
 

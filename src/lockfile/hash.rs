@@ -1,5 +1,5 @@
-//! The hashes by which lock files know what they were written for: of what Python's `json.dumps`
-//! makes of parts of a file.
+//! The hashes in lock files that tell what the lock was written for: hashes of the output of
+//! Python's `json.dumps` for parts of a file.
 
 use std::fmt::Write as _;
 

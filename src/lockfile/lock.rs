@@ -1,4 +1,4 @@
-//! A lock: whether it fits what the project asks for, and what is chosen from it.
+//! A lock: whether it fits the project's requirements, and which packages are chosen from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,8 +1,7 @@
 //! Environment markers (PEP 508), evaluated for one environment.
 //!
-//! A marker comes from a lock file, which anybody may have written: it is read once from left to
-//! right, and nothing is worked out but whether it holds. (A library that brings markers into a normal
-//! form can be made to work for ever by one.)
+//! A marker comes from a lock file, which is hostile. So it is read once from left to right, and only
+//! its truth is computed. (A hostile marker can make a library that normalizes markers work for ever.)
 
 use std::collections::BTreeSet;
 

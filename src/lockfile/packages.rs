@@ -1,4 +1,4 @@
-//! What is locked, whatever wrote it down.
+//! Locked packages, for every format of lock file.
 
 use std::collections::BTreeSet;
 

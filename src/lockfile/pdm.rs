@@ -1,5 +1,4 @@
-//! `pdm.lock`: a list with groups and markers for each package, or, in older ones, with what depends on
-//! what.
+//! `pdm.lock`: a list with groups and markers for each package, or, in older files, with dependencies.
 
 use std::collections::{BTreeMap, BTreeSet};
 

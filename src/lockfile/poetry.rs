@@ -1,5 +1,5 @@
-//! `poetry.lock`: 1.x, which says what depends on what, and 2.x, which says for each package in which
-//! groups it is and under which condition.
+//! `poetry.lock`: version 1.x lists the dependencies of each package; version 2.x lists for each
+//! package its groups and its marker.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

@@ -1,5 +1,5 @@
-//! Requirements (PEP 508) and version conditions (PEP 440, Poetry's), as far as locks are compared with
-//! what they were written for.
+//! Requirements (PEP 508) and version conditions (PEP 440, Poetry's), as far as the comparison of a
+//! lock with its project needs them.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The environment that something is locked for: what markers ask, and which wheels fit.
+//! The environment to lock for: the values of markers, and the wheels that fit.
 
 use crate::app::python_version::PythonVersion;
 

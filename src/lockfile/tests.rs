@@ -1,4 +1,4 @@
-//! Which lock counts, and what is said where none can.
+//! Which lock counts, and the error where none can.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! JSON whose bytes depend on its content only: sorted keys, no white space.
+//! JSON whose bytes depend only on its content: sorted keys, no white space.
 
 use std::collections::HashSet;
 use std::fmt;

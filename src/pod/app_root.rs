@@ -1,9 +1,9 @@
-//! The application's root where it is: what an overlay mount would do, done by copies.
+//! The application's root in its place: copies do the work of an overlay mount.
 //!
-//! A stage of a build takes lower directories and an upper one, and what it changes is in the upper one when
-//! it has ended. Here the directories are copied onto each other in the one place where programs expect
-//! them; what differs afterwards goes to the upper directory, in overlayfs's own terms (`layer::scan` reads
-//! them); and then the place is as the builder layer has it again.
+//! A stage of a build has lower directories and an upper one; at its end the upper one contains the changes.
+//! Here the directories are copied over each other to the one path where programs expect them. Afterwards
+//! the differences go to the upper directory, in overlayfs's format (`layer::scan` reads it), and the path
+//! gets the content of the builder layer again.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -1,5 +1,4 @@
-//! `base.json`: what the pod's image knows of the base that it is made of, so that nothing of the base need
-//! be fetched.
+//! `base.json`: what the pod's image knows about its base, so that nothing of the base has to be fetched.
 
 use std::collections::BTreeSet;
 use std::fs::File;

@@ -1,4 +1,5 @@
-//! Which credentials this process can read, and so the code that it starts, where nothing fences that off.
+//! Which credentials this process can read. Code that it starts can read them too, unless a fence is
+//! around it.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Why a build cannot be done where this process is.
+//! Why a build cannot run in place.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
-//! What is mounted into this container besides its image: volumes, as `/proc/self/mountinfo` tells of them
+//! The volumes: what is mounted into this container besides its image, as `/proc/self/mountinfo` lists it
 //! (proc(5)).
 //!
-//! A fence is laid around directories, and what is mounted below one is within. So a directory that has a volume
-//! below it is taken apart ([`Volumes::without`]).
+//! A fence is laid around directories, and includes what is mounted below them. So a directory that has a
+//! volume below it is split into its entries ([`Volumes::without`]).
 
 use std::ffi::OsString;
 use std::fs;

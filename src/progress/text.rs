@@ -1,8 +1,8 @@
-//! Text from elsewhere as it may be shown: names of files, words of servers, output of programs.
+//! Text from outside, made safe to show: names of files, messages of servers, output of programs.
 //!
-//! The one place that decides it. A line of ours ([`shown`]) stays one line and says what it is made of;
-//! a line of a program ([`printable`]) keeps its colours. Neither drives a terminal, hides anything in it
-//! or turns its direction.
+//! This is the only place that decides it. Text within a line of ours ([`shown`]) stays one line and
+//! shows each control character as an escape; a line of a program ([`printable`]) keeps its colours.
+//! Neither can control the terminal, hide text or reverse its direction.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! What can go wrong with a cache in a registry.
+//! Errors of a cache in a registry.
 
 use crate::oci::OciError;
 use crate::registry::RegistryError;

@@ -1,4 +1,4 @@
-//! An item as a manifest: what is written, and what is accepted as one.
+//! An item as a manifest: how it is written, and what is accepted when it is read.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

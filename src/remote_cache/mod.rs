@@ -1,20 +1,21 @@
-//! A build cache in a registry: results of builds that other machines need not do again.
+//! A build cache in a registry: results of builds, so that other machines do not have to repeat them.
 //!
 //! ```text
 //!  read   tags of `--cache-from` ──► manifest, verified ──► [`Found`]: a record, and layers that are there
 //!  write  [`Item`] ──► manifest ──► tags of `--cache-to`
 //! ```
 //!
-//! An item is an image manifest, no referrer and no index: every registry knows these, and its collector
-//! keeps what a tag leads to. The record is the manifest's configuration and stands in it (`data` of the
-//! descriptor) as well, so one request tells all. Layers stay where they are until somebody opens them;
-//! the store notes which repository has them, and a push has them mounted from there.
+//! An item is an image manifest, not a referrer or an index: every registry knows image manifests, and
+//! its collector keeps what a tag leads to. The record is the manifest's configuration, and is also in
+//! the manifest itself (`data` of the descriptor), so one request gets everything. Layers stay in the
+//! registry until a step opens them; the store notes which repository has them, and a push mounts them
+//! from there.
 //!
-//! An item's tag is the hash of all that decides its content, so a tag is written once: another content
-//! under it is an alarm ([`CacheError::Conflict`]). Only what is called [`Tag::Moving`] is replaced.
+//! An item's tag is the hash of all that decides its content, so a tag is written once: other content
+//! under the same tag is an alarm ([`CacheError::Conflict`]). Only a [`Tag::Moving`] is replaced.
 //!
-//! Here: tags, manifests, bounds. Not here: what records say and whether it is believed (`pipeline`).
-//! Whatever the registry says is hostile: sizes are bounded and digests verified before anything is used.
+//! Here: tags, manifests, bounds. Not here: what records mean and whether they are trusted (`pipeline`).
+//! All data from the registry is hostile: sizes are bounded and digests verified before anything is used.
 
 mod error;
 mod item;

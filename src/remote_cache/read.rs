@@ -1,4 +1,4 @@
-//! What is in the cache, and its bytes.
+//! Reads items and their layers from the cache.
 
 use std::io::{self, Read as _};
 use std::sync::atomic::Ordering;

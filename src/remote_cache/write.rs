@@ -1,4 +1,4 @@
-//! Puts items into the cache.
+//! Writes items to the cache.
 
 use crate::oci::Reference;
 use crate::registry::Progress as Transfers;

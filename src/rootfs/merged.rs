@@ -1,5 +1,5 @@
-//! What stacked layers show at a path, found without mounting them: whiteouts, opaque directories and
-//! links included. The trees are at rest: nothing runs in them.
+//! Looks up a path in stacked layers without mounting them, with whiteouts, opaque directories and
+//! links. Nothing runs in the trees meanwhile.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

@@ -1,5 +1,5 @@
-//! What stacked layers show at many paths: each directory is read once, and paths that are not there
-//! cost nothing more.
+//! Looks up many paths in stacked layers: each directory is read once, and missing paths cost
+//! nothing more.
 //!
 //! Unlike [`super::Merged`], no link is followed, not even on the way: this is for the paths of layers,
 //! whose parents are directories or are not there at all.

@@ -1,5 +1,5 @@
 //! What `save-artifacts` prints: a tar of files that the next build may reuse. A previous image is as
-//! hostile as any: each member is looked at before anything of it is made.
+//! hostile as any other: each member is checked before a file is made from it.
 
 use std::io::Read;
 use std::path::{Component, Path};

@@ -1,9 +1,9 @@
-//! A build with an S2I builder as the text of a Dockerfile, for those who have to go through one.
+//! Writes a build with an S2I builder as a Dockerfile, for users who must build with one.
 //!
-//! The same request gives the same text: labels are sorted, nothing of this machine is in it. What the
-//! build needs and the image must not have (injections, secrets) comes by `RUN --mount=type=secret`,
-//! never by `COPY` and `rm`. `CMD` has the exec form, so that the application is process 1, and the
-//! user of the result is the builder image's own.
+//! The same request gives the same text: labels are sorted, and nothing of this machine is in it.
+//! Files that the build needs and the image must not have (injections, secrets) come by `RUN
+//! --mount=type=secret`, never by `COPY` and `rm`. `CMD` has the exec form, so that the application is
+//! process 1, and the user of the result is the builder image's own.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -1,8 +1,8 @@
 //! `.s2i/environment`, the files of `-E`, and `-e`: variables for assemble and for the image.
 //!
 //! A line is `NAME=VALUE`; blanks around it are not a part of it. Lines that begin with `#` or `//` are
-//! comments. There is no quoting and no expansion. What is none of these is an error that names file
-//! and line: a misspelt line that is passed over silently is found in production.
+//! comments. There is no quoting and no expansion. Any other line is an error that names file and line:
+//! a misspelt line that is skipped silently would only be noticed in production.
 
 use super::{S2iError, shown};
 

@@ -1,4 +1,4 @@
-//! What an S2I image says of itself in labels and, of old, in variables.
+//! What an S2I image says about itself in labels and, in old images, in variables.
 
 use crate::oci::ImageConfig;
 

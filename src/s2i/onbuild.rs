@@ -1,6 +1,6 @@
 //! `OnBuild` triggers of a builder image: the instructions of a Dockerfile that its author left for
-//! those who build on it. Those that make sense for a source build are read here; others are refused
-//! with the reason, since leaving one out would give another image than its author meant.
+//! builds on the image. Triggers that make sense for a source build are read here; the others are
+//! refused with the reason, because without them the image would differ from what the author meant.
 
 use crate::oci::ImageConfig;
 

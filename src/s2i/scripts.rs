@@ -1,7 +1,7 @@
 //! The scripts of the protocol and where each comes from.
 //!
-//! For each script by itself the first place that has it: `--scripts-url`, `.s2i/bin` of the source
-//! (of old `.sti/bin`), the image's own label. Those that do not lie in the image are put at
+//! Each script comes from the first place that has it: `--scripts-url`, `.s2i/bin` of the source
+//! (the old name is `.sti/bin`), the image's own label. Scripts that are not in the image are put at
 //! `DESTINATION/scripts`, mode 0755.
 
 use std::collections::BTreeMap;

@@ -3,8 +3,8 @@
 //! changed in a running container.
 //!
 //! The test suites that packages bring (`tests` below `site-packages`; half the code of pandas and
-//! scikit-learn) have none: nobody imports them where the application runs, and who does waits for
-//! Python to compile them.
+//! scikit-learn) get no byte-code: an application in production does not import them. If one is
+//! imported, Python compiles it at that moment.
 
 use std::io;
 use std::path::{Path, PathBuf};

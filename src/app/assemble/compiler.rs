@@ -1,5 +1,5 @@
 //! Speaks with an interpreter that runs `compile.py`: sources go in, byte-code in its normal form comes
-//! out. Where the interpreter runs and where the files are is the caller's affair.
+//! out. The caller decides where the interpreter runs and where the files are.
 
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt as _;

@@ -1,4 +1,4 @@
-//! Why a Django project could not be asked, in words of people.
+//! Explains in plain words why a Django project could not be asked.
 
 use serde::Deserialize;
 

@@ -1,4 +1,4 @@
-//! What can go wrong in a build, with its status and its words.
+//! The errors of a build, each with its exit status and its text.
 
 use std::path::PathBuf;
 

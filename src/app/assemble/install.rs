@@ -1,9 +1,9 @@
 //! Installs packages with uv or pip.
 //!
-//! The first attempt runs nobody's code (`--no-build`, `--only-binary`), so it may share a cache of
-//! wheels with other builds. Where something has no wheel it ends with [`AssembleError::NeedsSdists`],
-//! and the caller decides where code may be run: the pipeline starts another sandbox with a cache
-//! of its own, a laptop just goes on.
+//! The first attempt runs no code of a package (`--no-build`, `--only-binary`), so it may share a
+//! cache of wheels with other builds. If a distribution has no wheel, it ends with
+//! [`AssembleError::NeedsSdists`], and the caller decides where code may run: the pipeline starts
+//! another sandbox with its own cache; a laptop simply continues.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

@@ -1,5 +1,5 @@
-//! The list that an installer is given: what all requirement files say, in one file of ours, so that
-//! uv and pip get the same, whatever encoding, directory or option it was written with.
+//! Writes the list for the installer: the content of all requirement files in one file, so that uv
+//! and pip get the same list, whatever encoding, directory or option the files use.
 
 use std::path::{Path, PathBuf};
 

@@ -1,15 +1,15 @@
-//! Gives a code object's serialization (Python's `marshal`, the body of a `.pyc` file) the one form
-//! that depends on its source alone.
+//! Rewrites a serialized code object (Python's `marshal`, the body of a `.pyc` file) to a form that
+//! depends on its source alone.
 //!
 //! `marshal` marks every object that had more than one owner when it was written (`FLAG_REF`), so
-//! that it can be referred to later by number. How many owners a string or a number has depends on
-//! what else the interpreter has seen; which objects are in fact referred to does not. Here the
-//! marks that nobody refers to are taken away, and the others are numbered anew.
+//! that a later part can refer to it by number. How many owners a string or a number has depends
+//! on what else the interpreter has seen; which objects are in fact referred to does not. This
+//! module removes the unused marks and numbers the others again.
 //!
-//! It also says of a string whether it was interned. Strings of one character exist once for the whole
-//! interpreter, and another file may have had one interned that this one only mentions.
-//! Those that are no names count as not interned here; a code object interns its names when it is
-//! loaded, whatever stands there. Lengths and positions stay as they are.
+//! `marshal` also records whether a string was interned. A string of one character exists once in the
+//! whole interpreter, so another file may have interned one that this file only mentions. Here such a
+//! string counts as not interned unless it is a name; a code object interns its names when it is
+//! loaded, whatever the file says. Lengths and positions do not change.
 //!
 //! The format is that of `Python/marshal.c`, versions 4 and 5, as `CPython` 3.7 to 3.14 write it.
 

@@ -1,7 +1,7 @@
 //! `assemble` and `build`: installs the dependencies, then the application, and records the plan.
 //!
 //! Two phases, each of which can run alone. [`Phase::Dependencies`] needs only the files that
-//! [`super::dependencies::files`] lists and leaves nothing but what follows from them.
+//! [`super::dependencies::files`] lists, and its result depends on these alone.
 //! [`Phase::Application`] needs all the source. The same code runs on a laptop (`warpdrive build`),
 //! without the steps that give an image its normal form.
 

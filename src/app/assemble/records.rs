@@ -1,6 +1,6 @@
-//! What is installed, by the distributions' own `RECORD` files (PEP 376, PEP 627): who owns which
-//! path, whether somebody wrote where nobody may, and the normal form that makes an installation
-//! depend on the wheels alone.
+//! Reads what is installed from the distributions' own `RECORD` files (PEP 376, PEP 627): which
+//! distribution owns which path, and whether something wrote where nothing may write. Brings the
+//! installation into a normal form that depends on the wheels alone.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -1,6 +1,6 @@
 //! `warpdrive wheels`: a wheelhouse of everything that a build installs, so that a build with
-//! `WARPDRIVE_PIP_NO_INDEX=1` needs no index: the requirements, the server and the agent, what local
-//! projects depend on and what they are built with.
+//! `WARPDRIVE_PIP_NO_INDEX=1` needs no index: the requirements, the server and the agent, the
+//! dependencies and build requirements of local projects.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
-//! Small Python modules of the build's: what stands between a server and the application (static
-//! files, a call of the factory for servers that take only objects), and what starts a server that
-//! by itself would not stop as it should.
+//! Small Python modules that a build writes: some stand between a server and the application
+//! (static files, a call of the factory for servers that take only objects), others start a server
+//! that would not stop correctly by itself.
 
 use std::path::Path;
 

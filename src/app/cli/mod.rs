@@ -1,5 +1,5 @@
-//! The commands that know an application: in the executable inside images they are all there is,
-//! the host tool has them among its own.
+//! The commands that know an application. The executable inside images has only these; the host
+//! tool has them among its own.
 
 mod build;
 mod environment;

@@ -1,6 +1,6 @@
-//! What the shell of a laptop has to evaluate: the function `warpdrive` (`rcfile`), and the words by
-//! which an environment is entered and left. Every value is quoted for the shell that reads it; a
-//! path may hold spaces, quotes, `$` and newlines.
+//! What a laptop's shell evaluates: the function `warpdrive` (`rcfile`), and the commands that enter
+//! and leave an environment. Every value is quoted for the shell that reads it; a path may hold
+//! spaces, quotes, `$` and newlines.
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,5 @@
-//! Words of the app commands: progress on stdout where S2I shows it (`assemble`, `build`), on stderr
-//! where stdout belongs to a result or a program; errors as a block on stderr.
+//! Output of the app commands. Progress goes to stdout where S2I shows it (`assemble`, `build`), and
+//! to stderr where stdout belongs to a result or a program. Errors are a block on stderr.
 
 use std::io::{self, Write as _};
 

@@ -1,4 +1,4 @@
-//! Names that a project binds to a place: a path, a repository, an index.
+//! Names that a project binds to a location: a path, a repository, an index.
 
 use std::collections::BTreeMap;
 

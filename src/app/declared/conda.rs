@@ -1,7 +1,7 @@
 //! `environment.yml` with dependencies for pip alone.
 //!
-//! Of YAML this reads what conda itself writes: keys at the margin, lists of plain words below them.
-//! The rest is refused: the in-image executable has no room for a whole parser.
+//! This reads only the YAML that conda itself writes: keys at the margin, lists of plain words below
+//! them. It refuses the rest, because the in-image executable has no room for a complete parser.
 
 use super::super::files::Files;
 use super::super::requirement::{name_of, normalize};

@@ -1,7 +1,7 @@
-//! Dependencies that stand neither in `requirements.txt` nor in standard metadata, turned into lines of
+//! Turns dependencies that are neither in `requirements.txt` nor in standard metadata into lines of
 //! requirements: Poetry's and Pipenv's tables, PEP 735 groups, `requirements/`, `requirements.in`,
-//! `environment.yml`, PEP 723's comments in a program. Nothing is left out in silence: what has no such line is
-//! a [`Doubt`].
+//! `environment.yml`, PEP 723's comments in a program. Nothing is left out silently: what cannot become a
+//! line is a [`Doubt`].
 
 pub mod binding;
 mod conda;

@@ -1,4 +1,4 @@
-//! Version conditions in Poetry's words, as PEP 440 has them.
+//! Translates Poetry's version conditions to PEP 440.
 
 /// `^1.2`, `~1.2`, `1.2.*`, `>=1 <2`, `1.2` as clauses of PEP 440; an error is what has none.
 pub(super) fn clauses(text: &str) -> Result<Vec<String>, String> {

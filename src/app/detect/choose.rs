@@ -1,4 +1,4 @@
-//! Chooses how an app is started: the order of the original, with syntax trees in place of guesses.
+//! Chooses how an app is started, in the order of the original, but from syntax trees instead of guesses.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What files say about how an application is started: `Procfile`, `gunicorn.conf.py`,
+//! Reads from files how an application is started: `Procfile`, `gunicorn.conf.py`,
 //! `[tool.fastapi]`, `.flaskenv`, `[project.scripts]`. Each with the line that says it.
 
 use std::collections::BTreeMap;

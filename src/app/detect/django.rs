@@ -1,5 +1,5 @@
-//! What can be told about a Django project without running it: `manage.py`, the settings module,
-//! and which applications it names. The build asks Django itself ([`crate::assemble`]).
+//! What is known about a Django project without running it: `manage.py`, the settings module, and
+//! the applications that this names. The build asks Django itself ([`crate::assemble`]).
 
 use ruff_python_ast::{self as ast, Expr};
 

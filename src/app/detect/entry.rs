@@ -3,7 +3,8 @@
 //!
 //! Every module-level application object and every factory is a candidate. Candidates that are one
 //! application under several names (imported, wrapped, made by the factory, mounted) form a group;
-//! one group is the answer, and in it the outermost name. Two groups are the owner's to decide.
+//! one group is the answer, and in it the outermost name. With two groups, the application's owner
+//! must decide.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,6 @@
 //! What a name in a module is, as far as the text tells: an application, a class of applications,
 //! or something of a package outside of the tree. Follows assignments, imports inside the tree and
-//! what functions return; bounded in depth and steps, because the text is anybody's.
+//! what functions return; bounded in depth and steps, because the text is hostile.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,7 @@
 //! What kind of app a source tree is, from its text alone, so that an impossible one fails before
 //! anything is installed.
 //!
-//! The order of the original: what the owner says; an executable `app.sh`; applications that the
+//! The order is that of the original: what the owner says; an executable `app.sh`; applications that the
 //! syntax trees show; Django; `app.py` as a program. `kinds` has the frameworks' names, `parse`, `syntax`
 //! and `evaluate` read modules, `entry` searches, `django` reads `manage.py`.
 

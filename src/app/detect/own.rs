@@ -1,5 +1,6 @@
-//! Frameworks with servers of their own: what a module that imports one is started with. Each is a
-//! line for the shell that listens on 0.0.0.0 and `$PORT`, without reload and without debug mode.
+//! Frameworks with their own servers: the command that starts a module which imports one. Each
+//! command is a line for the shell, and listens on 0.0.0.0 and `$PORT`, without reload and without
+//! debug mode.
 
 use std::collections::BTreeSet;
 

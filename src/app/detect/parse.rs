@@ -1,7 +1,8 @@
-//! Python source to a syntax tree, without an end of the stack.
+//! Parses Python source to a syntax tree without exhausting the stack.
 //!
-//! The parser calls itself for every bracket, prefix and branch, and so does what walks over its tree: a
-//! text of 20,000 minus signs would end the process. So the text is measured first, token by token.
+//! The parser calls itself for every bracket, prefix and branch, and so does the code that walks over
+//! its tree: a text of 20,000 minus signs would end the process. So the text is measured first, token by
+//! token.
 
 use std::thread;
 

@@ -1,6 +1,6 @@
-//! `.warpdrive/environment` and its kin: shell fragments whose assignments become variables of
-//! every program. `/bin/sh` reads them with `set -a`, so that all its logic works and everything is
-//! exported (the original forgot that at deployment).
+//! `.warpdrive/environment` and similar files: shell fragments whose assignments become variables
+//! of every program. `/bin/sh` reads them with `set -a`, so that all its logic works and everything
+//! is exported (the original forgot that at deployment).
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

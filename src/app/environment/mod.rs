@@ -1,10 +1,10 @@
 //! `.warpdrive/environment` and the `*-env` hooks: variables for the build and the running app.
 //!
-//! They are shell fragments, read by a shell ([`evaluate`]). What the caller has said himself (`-e`,
-//! his environment) comes before what they say, unless they look at it: `A=${A:-1}`,
+//! They are shell fragments, read by a shell ([`evaluate`]). Variables that the caller sets (`-e`, the
+//! caller's environment) come before those of the files, unless a file looks at them: `A=${A:-1}`,
 //! `OPTIONS="$OPTIONS --more"`, `PATH=/x:$PATH` ([`evaluate`] tells by [`Evaluated::looks_at`]). In the
-//! original they had the last word. [`plain`] reads those that are no more than assignments without
-//! a shell, for a plan before anything runs.
+//! original the files came first. [`plain`] reads files that have only assignments, without a shell,
+//! for a plan before anything runs.
 
 mod file;
 

@@ -1,7 +1,7 @@
 //! Which instrumentation packages OpenTelemetry has for which libraries, and the releases that
 //! warpdrive installs: the table of `opentelemetry-bootstrap` (`bootstrap_gen.py`), so that a build
-//! decides without running it. Names are enough: an instrumentation that does not fit a library's
-//! release says so at start and does nothing.
+//! decides without running it. Names are enough: an instrumentation package that does not fit the
+//! library's release says so at start and does nothing.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
 //! Which Python an app wants: `.python-version`, `runtime.txt`, `Pipfile`, `requires-python` …,
-//! as a condition on minor versions, because a builder image has one patch release of each.
+//! as a condition on minor versions, because a builder image has one patch release of each minor version.
 
 mod places;
 

@@ -1,4 +1,4 @@
-//! The places where people say which Python an application wants.
+//! The files and settings where users say which Python an application wants.
 
 use super::super::files::Files;
 use super::super::requirement::decode;

@@ -1,9 +1,10 @@
 //! Requirement files: pip's format, as far as warpdrive has to understand it.
 //!
 //! This module finds which files belong together (`-r`, `-c`), what each line is (a name, a URL, a
-//! path of the source, an option) and which lines cannot be done; the installer gets one list made of
-//! them ([`super::assemble`]). No line is dropped: what is not understood is a [`Problem`]. Names
-//! follow PEP 503/508; what a line means beyond its name (markers, extras, hashes) stays text.
+//! path of the source, an option) and which lines cannot be installed; the installer gets one list
+//! made from them ([`super::assemble`]). No line is dropped: a line that is not understood is a
+//! [`Problem`]. Names follow PEP 503/508; what a line means beyond its name (markers, extras, hashes)
+//! stays text.
 
 mod classify;
 mod problem;

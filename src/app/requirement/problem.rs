@@ -1,4 +1,4 @@
-//! Lines that cannot be done as they stand, and what to write in their place.
+//! Lines that cannot be installed as they are, and what to write instead.
 
 use super::name_of;
 

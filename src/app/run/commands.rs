@@ -1,5 +1,5 @@
-//! The commands. Each gives the status to end with, or does not come back because the program has
-//! taken warpdrive's place.
+//! The commands. Each returns the exit status, or does not return because the program has
+//! replaced warpdrive.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

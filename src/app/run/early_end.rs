@@ -1,6 +1,6 @@
-//! A server that ends right after its start, or cannot begin: what may be the cause, for whoever
-//! reads the container's log. The server's own words are above; here the application is imported once
-//! more by itself, because servers tell that in many ways.
+//! Explains in the container's log why a server ended right after its start, or could not start. The
+//! server's own output is above it. The application is imported once more by itself, because each
+//! server reports an import error in a different way.
 
 use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener};

@@ -1,5 +1,5 @@
 //! Directories for caches and run-time files where HOME cannot be written to: an image runs as any
-//! uid and with a read-only root, but a `/tmp` there is.
+//! uid and with a read-only root, but it has a `/tmp`.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
-//! From a list of words to a running program: the search path, the exit codes of what cannot be
-//! run, taking warpdrive's place or (as process 1) staying as its parent.
+//! Turns a list of words into a running program: the search path, and the exit codes for programs
+//! that cannot run. The program replaces warpdrive, or (as process 1) warpdrive stays as its
+//! parent.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;

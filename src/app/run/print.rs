@@ -1,4 +1,4 @@
-//! `warpdrive env`: the environment in words for `eval`, for people and for programs.
+//! `warpdrive env`: prints the environment for `eval`, for people and for programs.
 
 use std::ffi::OsStr;
 use std::io::{self, Write};

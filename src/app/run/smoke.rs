@@ -1,5 +1,5 @@
-//! `smoke`: whether a finished image could start. What a start loads is loaded, as the container's
-//! user and without network, and nothing is served.
+//! `smoke`: whether a finished image could start. It loads what a start loads, as the container's
+//! user and without network, and serves nothing.
 //!
 //! The answer is JSON on standard output, for the build that asks.
 

@@ -1,8 +1,9 @@
-//! Running a program and being its parent: passing signals on, and as process 1 burying the orphans.
+//! Runs a program as its parent: forwards signals and, as process 1, reaps orphans.
 //!
-//! The kernel gives process 1 no default action for signals and every orphan to bury; a server or
-//! a shell script does neither. So as process 1 warpdrive stays and the program is its child, in
-//! the same session. Elsewhere it takes the place of warpdrive, see [`super::launch`].
+//! For process 1 the kernel has no default action for signals, and process 1 must reap every
+//! orphan; a server or a shell script does neither correctly. So warpdrive stays as process 1,
+//! and the program is its child in the same session. Otherwise the program replaces warpdrive,
+//! see [`super::launch`].
 
 use std::io;
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! The servers' command lines. A pure function of the plan and what is known at start, so that
+//! The servers' command lines. A pure function of the plan and of what is known at start, so that
 //! every line can be a row of docs/reference/servers.md and a test. Order: our own arguments,
 //! `MOD_WSGI_*`, `server_args`, the application.
 

@@ -1,5 +1,5 @@
-//! How many workers or threads a server gets. Pure arithmetic on [`Limits`], in one line of words
-//! that the start prints.
+//! How many workers or threads a server gets. Pure arithmetic on [`Limits`]; the start prints the
+//! result in one line.
 
 use std::collections::BTreeMap;
 

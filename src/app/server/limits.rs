@@ -1,9 +1,9 @@
-//! What the machine lets this process have: CPUs and memory, from the control groups (version 1, 2
+//! The CPUs and the memory that this process may use, from the control groups (version 1, 2
 //! and both at once) and the scheduler. Read from `proc` and the mounted hierarchies below a root
-//! directory, so that a test can make one up.
+//! directory, so that a test can make its own.
 //!
-//! A limit of a group holds for all below it, so the least one on the way up counts. What cannot be
-//! read is no limit: a start never fails for it.
+//! A group's limit holds for all groups below it, so the smallest limit on the way up counts. A
+//! limit that cannot be read is ignored: a start never fails because of it.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};

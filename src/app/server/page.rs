@@ -1,4 +1,4 @@
-//! Holds docs/reference/servers.md to the truth: the tables of command lines between its markers
+//! Keeps docs/reference/servers.md correct: the tables of command lines between its markers
 //! are written by `UPDATE=1 cargo test -p warpdrive-app server::page` and compared otherwise, and every option
 //! in which a line differs from the original's has its reason on the page.
 

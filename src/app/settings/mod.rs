@@ -1,10 +1,10 @@
-//! What the owner of an app said about it, from four places: command line, environment, files
+//! The settings of an app, from four places: command line, environment, files
 //! (`.warpdrive/NAME`, then plain assignments in `.warpdrive/environment`, then `[tool.warpdrive]`
-//! in `pyproject.toml`), defaults; the first that says something wins. Every value remembers where
-//! it comes from, for `warpdrive env --explain`.
+//! in `pyproject.toml`), defaults; the first place that has a value wins. Every value remembers
+//! where it comes from, for `warpdrive env --explain`.
 //!
-//! [`KEYS`] is the one table of names, and [`schema`] says it as JSON Schema; what the values mean
-//! is elsewhere ([`super::server`], [`mod@super::detect`]).
+//! [`KEYS`] is the one table of names, and [`schema`] gives it as JSON Schema; what the values
+//! mean is elsewhere ([`super::server`], [`mod@super::detect`]).
 
 mod keys;
 mod schema;

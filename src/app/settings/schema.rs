@@ -1,5 +1,5 @@
 //! The table of settings as JSON Schema (draft 2020-12): what `[tool.warpdrive]` may hold, for
-//! editors and for whoever wants to check a `pyproject.toml` without warpdrive.
+//! editors, and for a check of a `pyproject.toml` without warpdrive.
 
 use serde_json::{Map, Value, json};
 

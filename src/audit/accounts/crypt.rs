@@ -1,9 +1,9 @@
-//! Passwords that everybody tries first: SHA-crypt (`$5$`, `$6$`; crypt(5), and "Unix crypt using
+//! Passwords that an attacker tries first: SHA-crypt (`$5$`, `$6$`; crypt(5), and "Unix crypt using
 //! SHA-256 and SHA-512" by U. Drepper) and yescrypt, in its own module.
 //!
 //! The other formats are not tried: DES, MD5 and their like are findings whatever the password, and
 //! bcrypt, scrypt and Argon2 are not what distributions hash with. All guesses of one audit have a
-//! common budget, since a rule that reads an image in a second must not take a minute.
+//! common budget, because a rule that reads an image in a second must not take a minute.
 
 use mcf::Base64;
 use sha_crypt::Params;

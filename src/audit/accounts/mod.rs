@@ -1,8 +1,9 @@
-//! The files that say who may be whom: passwd, shadow, group, sudoers, doas.conf, PAM's, nsswitch.conf.
+//! The files that decide which user may become which other user: passwd, shadow, group, sudoers,
+//! doas.conf, PAM's, nsswitch.conf.
 //!
-//! Pure functions from bytes to what programs would make of them. Where programs differ, the
-//! reading that gives an attacker most is taken; what no program should have to read is reported as
-//! odd, never skipped in silence.
+//! Pure functions: they read bytes as the programs of the image would. Where programs differ, the
+//! reading that gives an attacker the most counts. Content that no program should have to read is
+//! reported as odd, never skipped silently.
 
 pub(super) mod crypt;
 pub mod doas;

@@ -1,6 +1,6 @@
-//! PAM's configuration (pam.conf(5), pam.d(5)) and what comes of a service's stacks for a person: Linux-PAM's
-//! own way through them (`libpam/pam_handlers.c`, `pam_dispatch.c`), with the answers that the modules can
-//! give such a person.
+//! PAM's configuration (pam.conf(5), pam.d(5)) and how a service's stacks end for a person. The stacks are
+//! walked as Linux-PAM does it (`libpam/pam_handlers.c`, `pam_dispatch.c`), with the answers that the modules
+//! can give such a person.
 
 use std::collections::BTreeSet;
 

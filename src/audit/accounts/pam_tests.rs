@@ -1,4 +1,4 @@
-//! Stacks as distributions ship them, and as they are when somebody has opened them.
+//! Stacks as distributions ship them, and stacks that an administrator has opened.
 
 use proptest::prelude::*;
 

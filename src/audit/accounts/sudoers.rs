@@ -1,7 +1,7 @@
 //! `/etc/sudoers` (sudoers(5)): user specifications, aliases, includes, `Defaults`.
 //!
-//! Read is what says who may do something, and whether a password is asked for; hosts are not
-//! compared (in a container, any name may be the host's).
+//! It reads which user may do something, and whether sudo asks for a password. It does not
+//! compare hosts (in a container, any name may be the host's).
 
 use std::collections::{BTreeMap, BTreeSet};
 

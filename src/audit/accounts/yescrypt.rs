@@ -1,5 +1,5 @@
-//! yescrypt (`$y$`; crypt(5)), with which Debian hashes passwords: its words are tried like those of
-//! SHA-crypt, as long as trying is affordable.
+//! yescrypt (`$y$`; crypt(5)), the format in which Debian hashes passwords. The same passwords are
+//! tried as for SHA-crypt, as far as the budget allows.
 //!
 //! Only the one flavour that crypt(3) makes: read-write memory, one thread, no ROM, no extra time.
 

@@ -1,4 +1,4 @@
-//! Who is who: the account files as read from the image, whom the image runs as, and the rules
+//! The account files as read from the image, the user that the image runs as, and the rules
 //! `account-*` and `runtime-group`.
 
 use std::collections::BTreeSet;

@@ -1,7 +1,7 @@
 //! What programs that run as root load (rules `library`, `preload`, `self-vouched`): their libraries, by
 //! the way of the dynamic linker, and the modules of PAM, of the name service and of sudo.
 //!
-//! The linker's order is not asked: every file that may be the one it takes has to be the distribution's.
+//! The linker's order is not considered: every file that it could take must come from the distribution.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! PAM (rule `pam`): services of programs that run as root, whether their `auth` stack lets anybody pass,
-//! and what root runs on the way through all stacks.
+//! PAM (rule `pam`): services of programs that run as root, whether their `auth` stack lets a user pass
+//! without a password, and what root runs on the way through all stacks.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! Files that give whoever runs them another's power: setuid, setgid, capabilities.
+//! Files that run with another user's power: setuid, setgid, capabilities.
 
 use super::super::dpkg::without_usr;
 use super::super::facts::Item;

@@ -2,8 +2,8 @@
 //!
 //! A database can be changed by the layer that it should judge. So only the lists of the trusted layers
 //! prove anything: those that the caller names (`--trusted-base`), else the lowest layer, where a
-//! distribution's own database is. A list counts also where a higher layer hides it: taking the lists away
-//! takes no evidence away.
+//! distribution's own database is. A list counts also where a higher layer hides it: removing the lists
+//! does not remove the evidence.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! What others than root can write (rules `account-writable`, `path-writable`, `sticky-missing`): by owner
-//! and mode, and by access control lists.
+//! What users other than root can write (rules `account-writable`, `path-writable`, `sticky-missing`): by
+//! owner and mode, and by access control lists.
 
 use super::super::facts::{Item, ItemKind};
 use super::super::finding::{Finding, Severity};

@@ -1,4 +1,4 @@
-//! Files that hold secrets by their nature or by what stands in them.
+//! Files that hold secrets by their kind or by their content.
 
 use std::borrow::Cow;
 

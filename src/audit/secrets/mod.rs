@@ -1,4 +1,4 @@
-//! Secrets in layers: by the name of a file, and by what any file holds.
+//! Secrets in layers: found by the name of a file, and by the content of any file.
 //!
 //! A secret is reported by its kind and its file's path; its bytes never leave this module.
 

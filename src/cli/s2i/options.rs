@@ -1,4 +1,4 @@
-//! Options that several of the commands have, and their words.
+//! Options that several of the commands have, and their texts.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `warpdrive s2i rebuild`: the commit that an image was built from, again.
+//! `warpdrive s2i rebuild`: builds the commit of an image again.
 
 use crate::oci::ImageConfig;
 use crate::pipeline::s2i::{self, Exclusion, Given};

@@ -1,7 +1,8 @@
 //! `--use-config`: the flags of a build in `.s2ifile`, for the next build in the same directory.
 //!
 //! The file is the `s2i` tool's: `{"source", "builderImage", "tag", "flags": {"NAME": "VALUE"}}`. An
-//! option that may be given several times has a list here, which that tool loses all but one of.
+//! option that may be given several times has a list here; the `s2i` tool keeps only one of its
+//! values.
 
 use std::collections::BTreeMap;
 use std::io::Write;

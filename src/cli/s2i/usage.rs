@@ -1,4 +1,4 @@
-//! `warpdrive s2i usage`: a builder image's own words.
+//! `warpdrive s2i usage`: prints the usage text of a builder image.
 
 use crate::pipeline::s2i;
 use crate::s2i::ScriptsUrl;

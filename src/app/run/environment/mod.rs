@@ -1,13 +1,14 @@
 //! What every program of the application sees.
 //!
-//! In this order: the caller's variables; where things lie; substitutes for a HOME that cannot be
-//! written to; `.warpdrive/environment` and `.warpdrive/action_hooks/deploy-env`, which set what the
-//! caller has not said or what they look at themselves (`A=${A:-1}`, `PATH=/x:$PATH`); the build's
-//! record, for what is still not set. (It holds the file's own variables as the build saw them, so
-//! it must not come before the file: `A=${A:-$B}` would not see this B.)
+//! In this order: the caller's variables; the paths of the application; substitutes for a HOME that
+//! cannot be written to; `.warpdrive/environment` and `.warpdrive/action_hooks/deploy-env`, which
+//! set variables that the caller did not set or that they use themselves (`A=${A:-1}`,
+//! `PATH=/x:$PATH`); the build's record, for variables that are still not set. (The record holds the
+//! file's variables as the build saw them, so it must not come before the file: `A=${A:-$B}` would
+//! not see this B.)
 //!
-//! What the builder image brings (`LANG`, `PYTHON_VERSION`) nobody has said: the record knows these
-//! variables, and a file comes before them.
+//! The variables of the builder image (`LANG`, `PYTHON_VERSION`) are not the caller's choice: the
+//! record lists them, and a file comes before them.
 
 mod from_files;
 mod places;
