@@ -1,6 +1,6 @@
 //! warpdrive turns a Python web application's source tree into an OCI image.
 //!
-//! The way of the data, which is also the order in which to read the modules:
+//! The data flows in this order, which is also the order in which to read the modules:
 //!
 //! ```text
 //!  source tree ──► plan ──► base ──► assemble ──► layers ──► commit ──► ship
@@ -8,12 +8,11 @@
 //!                          registry)  builder)                       transport)
 //! ```
 //!
-//! [`pipeline`] joins these parts; [`cli`] turns words into calls and results into words. Arrows go
-//! down only: `cli → {inspection, dev} → {pipeline, container, doctor} → pod → {builder, lockfile, source, app, s2i,
-//! remote_cache, transport, registry, audit}
-//! → rootfs → {sandbox, layer, store} → {oci, beneath, progress}`; `tests/architecture.rs` holds them. [`app`] is all that
-//! the static executable inside images knows, and [`sandbox`] all that has `unsafe`: both are crates of
-//! their own, in their folders.
+//! [`pipeline`] joins these parts; [`cli`] turns arguments into calls and results into text. Arrows go down
+//! only: `cli → {inspection, dev} → {pipeline, container, doctor} → pod → {builder, lockfile, source, app,
+//! s2i, remote_cache, transport, registry, audit} → rootfs → {sandbox, layer, store} → {oci, beneath,
+//! progress}`; `tests/architecture.rs` holds them. The static executable inside images contains only
+//! [`app`]; only [`sandbox`] has `unsafe`. Both are separate crates, in their folders.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,5 @@
 //! Phase 2 of assemble: the source, the application's own build, static files, byte-code; and the
-//! one layer that comes of it. A hit in the cache runs nothing.
+//! one layer that contains the result. A hit in the cache runs nothing.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

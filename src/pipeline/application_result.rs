@@ -1,4 +1,4 @@
-//! What phase 2 gave: a layer, and how the application is started.
+//! The result of phase 2: a layer, and how the application is started.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

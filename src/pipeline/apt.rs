@@ -1,6 +1,7 @@
 //! Debian packages that a project names: in `Aptfile` or `apt.txt`, one to a line, and in the settings
-//! `packages` and `build_packages`. The image is built on the builder with these packages too, a layer on it
-//! that is made once for each base and list; it runs on what has those of them that are not for the build only.
+//! `packages` and `build_packages`. The image is built on the builder plus one layer with all of these
+//! packages, which is made once for each base and list. It runs on a base that has only the packages of
+//! `packages`.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! Step 3: the builder image an application is built on: chosen, in the store (pulled when it is
-//! not), its Python known, the builder layer on top.
+//! Step 3: the builder image of an application. It is chosen, pulled if the store does not have
+//! it, asked for its Python, and gets the builder layer on top.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Step 1: the files that go into the image, and what git knows of them.
+//! Step 1: the files that go into the image, and what git knows about them.
 
 use crate::oci::Digest;
 use crate::progress::{Progress, human_size};

@@ -1,4 +1,4 @@
-//! Step 6 with a builder of ours: what the image's configuration, labels and annotations say.
+//! Step 6 with warpdrive's own builders: the image's configuration, labels and annotations.
 
 use serde_json::{Value, json};
 

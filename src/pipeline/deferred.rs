@@ -1,6 +1,6 @@
 //! What the dependency phase leaves for the application's layer: `.pth` files, whose order among all
-//! distributions matters, and marks of what was removed, which would hide other applications' files
-//! were they in a shared layer.
+//! distributions matters, and whiteouts of removed files, which in a shared layer would hide other
+//! applications' files.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;

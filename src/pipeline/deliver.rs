@@ -1,6 +1,6 @@
-//! What is around every build, whoever builds: the store is kept as it is, a lost layer is fetched
-//! again, earlier builds' trees are made safe, and at the end the image gets its name and goes where it
-//! is wanted.
+//! The frame around every build, for both kinds of builder: the store is protected from `prune`, a lost
+//! layer is fetched again, earlier builds' trees are synced to disk, and at the end the image gets its
+//! name and is delivered.
 
 use crate::oci::Descriptor;
 

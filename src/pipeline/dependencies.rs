@@ -1,5 +1,5 @@
-//! Phase 1 of assemble: installs what the application depends on, from the dependency files only,
-//! and turns it into layers that other applications share. A hit in the cache runs nothing.
+//! Phase 1 of assemble: installs the application's dependencies, from the dependency files only,
+//! and makes layers from them that other applications share. A hit in the cache runs nothing.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,4 +1,4 @@
-//! Where two images that should be the same are not: which file, and how.
+//! Finds the difference between two images that should be equal: which file, and how it differs.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! An image in the making, whoever builds it: layers onto those of a base, labels and configuration
-//! onto the base's, then a manifest.
+//! An unfinished image, for both kinds of builder: adds layers, labels and configuration to those
+//! of a base, then makes a manifest.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! An image whose base is in a registry alone: it was built in place, and its lowest layers never were here.
-//! The registry mounts them from the repository that has them.
+//! An image whose base is only in a registry: it was built in place, and its lowest layers were never in the
+//! store. The registry mounts them from the repository that has them.
 
 use std::collections::BTreeSet;
 use std::fs::File;

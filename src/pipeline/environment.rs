@@ -1,4 +1,4 @@
-//! What a program sees during the build: its variables, and the files mounted for its time only.
+//! What a program sees during the build: its variables, and the files that are mounted only while it runs.
 
 use std::collections::BTreeMap;
 use std::fs;

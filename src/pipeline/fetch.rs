@@ -1,14 +1,14 @@
 //! Fills the shared wheel cache, before anything of the application or of a package can run.
 //!
-//! What an application brings runs early: its `.warpdrive/environment` is a shell script, a wheel
-//! may replace `bin/python`, a base image's Python is anybody's. Any of these could put a changed
-//! `flask` into a cache that it may write. So assemble never may (see [`WheelCache`]): here, in a
-//! sandbox of its own, only the pinned `uv` and the base's Python run, with a list of requirements
-//! that we wrote and no variable, configuration file or program of the source; and every base image
-//! has a cache of its own, since its Python runs too.
+//! Hostile code runs early in a build: `.warpdrive/environment` is a shell script, a wheel may
+//! replace `bin/python`, and a base image may contain any Python. Each of these could put a changed
+//! `flask` into a cache that it may write. So assemble never may write it (see [`WheelCache`]).
+//! Here, in a separate sandbox, only the pinned `uv` and the base's Python run, with a list of
+//! requirements that warpdrive wrote and without any variable, configuration file or program of the
+//! source. Every base image has its own cache, because its Python runs too.
 //!
-//! The installed tree is thrown away: what stays is what uv keeps of verified downloads. A failure
-//! is none; assemble says better what is wrong, and downloads what is missing for itself.
+//! The installed tree is thrown away; uv's cache of verified downloads stays. A failure here does
+//! not fail the build: assemble downloads what is missing, and its error explains more.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The end of steps 2 to 6, whoever builds: the image is audited, and there is something to report.
+//! The end of steps 2 to 6, for both kinds of builder: the image is audited, and the report is made.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Gives a build backend the version that git knows.
+//! Passes the version that git knows to a build backend.
 
 use crate::app::files::Files;
 use crate::app::git_version::{self, Described};

@@ -1,9 +1,9 @@
-//! The dependency phase's result on its way from one step of a pipeline to the next, for nodes that cannot fence
-//! code off: each phase runs in a container of its own, and what the first one gave is read-only for the
+//! The dependency phase's result on its way from one step of a pipeline to the next, for nodes that cannot
+//! fence code off: each phase runs in its own container, and the result of the first is read-only for the
 //! others.
 //!
-//! A directory: `dependencies.json`, and the layers in `blobs/sha256`. Whoever reads it takes nothing on trust
-//! but that the step before wrote it.
+//! A directory: `dependencies.json`, and the layers in `blobs/sha256`. The reader verifies everything in it;
+//! it trusts only that the previous step wrote it.
 
 use std::fs::{self, File};
 use std::io::{self, Read};

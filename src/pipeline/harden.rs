@@ -1,9 +1,9 @@
-//! `--harden`: a layer on the base that takes setuid and setgid bits and file capabilities away, and
-//! removes the programs that change users, passwords and accounts.
+//! `--harden`: a layer on the base that removes setuid and setgid bits, file capabilities, and the
+//! programs that change users, passwords and accounts.
 //!
-//! Nobody needs them in a container that runs as one user. The layer lies directly on the base, below
-//! the builder layer, and is made anew for every base (`--runtime-image`, another `--builder`): it
-//! holds copies of the base's files and means nothing on another one.
+//! A container that runs as one user does not need them. The layer lies directly on the base, below
+//! the builder layer, and is made for each base (`--runtime-image`, another `--builder`): it holds
+//! copies of the base's files, which do not fit another base.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;

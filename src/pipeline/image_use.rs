@@ -1,4 +1,4 @@
-//! What an image that a source names is for, in words.
+//! Says in words what an image that a source names is used for.
 
 /// What an image is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,7 @@
-//! What decides the result of a phase: the key of the build cache, and in words, so that a build can
-//! say why something had to be done again.
+//! The inputs that decide the result of a phase: as the key of the build cache, and in words, so
+//! that a build can say why a phase had to run again.
 //!
-//! Every input has a name for people and is kept as a hash only: the store holds no variable's value.
+//! Every input has a readable name and is kept only as a hash: the store holds no variable's value.
 
 use std::collections::{BTreeMap, BTreeSet};
 

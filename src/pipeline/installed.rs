@@ -1,4 +1,4 @@
-//! What the dependency phase gave: layers, and what is known of the distributions in them.
+//! The result of the dependency phase: layers, and facts about the distributions in them.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What a compilation lacked, by what the compiler, the linker and their helpers printed.
+//! What was missing for a compilation, found in the output of the compiler, the linker and their helpers.
 
 use crate::builder::contents;
 

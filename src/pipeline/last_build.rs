@@ -1,10 +1,10 @@
-//! What the last build of an application gave, as a cache in a registry keeps it: one item for each name of
-//! an image, branch and builder, which one request brings.
+//! The result of an application's last build, as a cache in a registry keeps it: one item for each image
+//! name, branch and builder; one request fetches it.
 //!
-//! It has the results of both phases under their keys, and what a build has to know of the base image. Its
-//! layers stay in the registry: a push has them mounted from there, and who has to run something on them
-//! fetches them. Since code of the application and of sdists may have made them, no other application's
-//! build finds them; the tag is made of the application's name.
+//! It has the results of both phases under their keys, and the facts about the base image that a build
+//! needs. Its layers stay in the registry: a push mounts them from there, and a build fetches them only to
+//! run something on them. Code of the application and of sdists may have made them, so no other
+//! application's build finds them; the tag is made from the application's name.
 
 use std::path::Path;
 

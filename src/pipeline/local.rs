@@ -1,7 +1,8 @@
-//! `warpdrive build` on a developer's machine: what the project's lock says, or what the project binds to
-//! places, made ready for the installer in the virtual environment, as it is for an image.
+//! `warpdrive build` on a developer's machine: prepares the packages of the project's lock, or the
+//! requirements that the project binds to a location, for the installer in the virtual environment, as
+//! for an image.
 //!
-//! The installation itself is [`crate::app::assemble`]'s.
+//! [`crate::app::assemble`] does the installation itself.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What was installed, to the file: recorded in the image, and as a lock file (PEP 751) for
+//! The exact files that were installed: recorded in the image, and as a lock file (PEP 751) for
 //! `image --write-lock`.
 
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! The packages of a manager's lock file: which file of each fits, and the files themselves.
 //!
 //! Each file is fetched here, from the address that the lock gives or from the page of the index that
-//! the lock binds the package to, and verified by the lock's hash. What installs them has no need to
-//! ask for anything, so a name is never looked for where the project does not say.
+//! the lock binds the package to, and verified by the lock's hash. The installer then needs no index,
+//! so it never looks for a name in an index that the project does not name.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,4 @@
-//! A wheel to the file: name, version, hash, and where it is to be had.
+//! One wheel file: name, version, hash, and the address to fetch it from.
 
 use serde::{Deserialize, Serialize};
 

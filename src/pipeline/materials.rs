@@ -1,4 +1,4 @@
-//! What the two phases of assemble work with.
+//! The inputs that the two phases of assemble share.
 
 use crate::app::Detected;
 use crate::app::listed::Listed;

@@ -1,4 +1,4 @@
-//! A layer that was lost from the store is fetched again.
+//! Fetches a layer again that the store has lost.
 
 use crate::oci::{Digest, Reference};
 use crate::progress::Progress;

@@ -1,17 +1,16 @@
 //! The pipeline: seven steps, one direction, each step's output the next one's input.
 //!
 //! 1. **collect** the source (`collect`);
-//! 2. **plan**: what the project says of itself (`plan`);
+//! 2. **plan**: what the project says about itself (`plan`);
 //! 3. **base**: the image to build on (`base`);
 //! 4. **assemble**: dependencies, then the application, in sandboxes (`dependencies`, `application`);
 //! 5. **layers** of what that gave (`split`, `titled_layer`; `fragments` where a wheel is shared);
 //! 6. **commit**: a configuration and a manifest (`commit`, `draft`), audited (`finish`);
 //! 7. **ship**: a name, and copies elsewhere (`deliver`, `ship`).
 //!
-//! [`image`] is the beginning and the end. Steps 2 to 6 are `two_phases` for a builder of ours, and
-//! [`s2i`] for an image with scripts of its own; both give an image without a name, and `deliver` is around
-//! both.
-//! What the steps are made of lies in the modules below (`source`, `app`, `builder`, `sandbox`, `layer`,
+//! [`image`] is the beginning and the end. Steps 2 to 6 are `two_phases` for warpdrive's own builders, and
+//! [`s2i`] for an image with its own scripts; both give an image without a name, and `deliver` is around
+//! both. The modules below do the work of the steps (`source`, `app`, `builder`, `sandbox`, `layer`,
 //! `store`, `transport`, `registry`).
 
 mod allowed_builders;

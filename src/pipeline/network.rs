@@ -1,5 +1,5 @@
-//! The network of a stage: this machine's for our own tools, one that leads outward for code of the
-//! application and of packages.
+//! The network of a stage: warpdrive's own tools get this machine's network; code of the
+//! application and of packages gets one that leads only outward.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,5 +1,6 @@
-//! What the store remembers of a build besides its image: how long the steps took, and why they were
-//! run. It is of one build on one machine, so it has no place in the image, which is the same for all.
+//! Notes about a build that the store keeps beside the image: how long the steps took, and why they
+//! ran. They are about one build on one machine, so they are not in the image, which is the same
+//! everywhere.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The package indexes of a build: where they are, what opens them, which files they have.
+//! The package indexes of a build: their addresses, logins and files.
 //!
 //! A login goes to the host of its own index and to no other.
 

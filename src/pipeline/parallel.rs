@@ -1,5 +1,5 @@
-//! Work on a list, two items at once: while one waits for the disk or for a single thread, the other
-//! goes on.
+//! Works on a list, two items at once: while one waits for the disk or for a single thread, the
+//! other continues.
 
 use std::cmp::Reverse;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,6 @@
-//! What the last build of an application says of each distribution, so that the next one need not have it:
-//! enough to sort distributions into layers, and to see that a new one lies over none of them.
+//! What the last build of an application records about each distribution, so that the next build does not
+//! have to fetch it: enough to sort distributions into layers, and to see that a new one does not overlap
+//! them.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,7 +1,7 @@
-//! What a source tree has in it that goes wrong in the field: pointers of git-lfs in place of files, a
+//! Warns about files in a source tree that often cause failures: pointers of git-lfs in place of files, a
 //! virtual environment that git tracks, scripts with Windows line ends, an `app.sh` that may not be run, a
-//! README that the build needs and that is left out; files that another builder would act on. Each is named
-//! before anything is built.
+//! README that the build needs and that is left out; files that another builder would use. The warnings
+//! come before anything is built.
 
 use std::path::{Path, PathBuf};
 

@@ -1,8 +1,9 @@
-//! Where the stages of a build run: each in a sandbox of its own, or here, where this process is.
+//! Where the stages of a build run: each in its own sandbox, or in place, in the root file system
+//! of this process.
 //!
-//! A stage is described once, as a sandbox's [`Spec`]. Here its layers are laid where programs expect them
-//! ([`AppRoot`]), what would be mounted gets a path in a private directory, which takes the place of the
-//! path that the stage knows it by, and it runs behind a fence.
+//! A stage is described once, as a sandbox's [`Spec`]. In place, its layers are copied to where programs
+//! expect them ([`AppRoot`]); each mount becomes a path in a private directory, and this path replaces the
+//! mount's path in the stage; and the stage runs behind a fence.
 
 use std::fmt;
 use std::fs;

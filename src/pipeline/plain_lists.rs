@@ -1,5 +1,5 @@
-//! Lists that can be given to an installer where nothing of the application runs: names, versions and indexes, as
-//! far as the application says them plainly.
+//! Lists for an installer that runs without any code of the application: names, versions and indexes, if the
+//! application states them plainly.
 
 use std::collections::BTreeMap;
 use std::path::Path;

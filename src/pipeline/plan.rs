@@ -1,5 +1,5 @@
-//! Step 2: what the project says of itself, read from its text before anything is fetched. Its settings
-//! and its lists are read here, once for a build, and passed on.
+//! Step 2: what the project says about itself, read from its text before anything is fetched. Its
+//! settings and its lists are read here, once in a build, and passed on.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;

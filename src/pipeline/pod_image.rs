@@ -1,5 +1,5 @@
-//! `builder push`: the image whose containers build in place. The base, the builder layer, and one layer
-//! with warpdrive, the installers and what is known of the base ([`BaseFile`]).
+//! `builder push`: the image whose containers build in place. It has the base, the builder layer, and
+//! one layer with warpdrive, the installers and the facts about the base ([`BaseFile`]).
 
 use std::fs;
 use std::io;

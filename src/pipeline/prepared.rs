@@ -1,4 +1,5 @@
-//! Steps 2 and 3: what is known of a project, and taken for it, before its dependencies are installed.
+//! Steps 2 and 3: what is known about a project, and what is chosen for it, before its dependencies
+//! are installed.
 
 use crate::app::Detected;
 use crate::builder;

@@ -1,7 +1,7 @@
-//! What an image says of its own making, for `verify-build`: label [`LABEL_BUILD`].
+//! What an image records about its own build, for `verify-build`: label [`LABEL_BUILD`].
 //!
-//! Enough to make it again, and nothing that is nobody's business: no path of the machine, no
-//! credential, neither name nor value of a build variable or secret, only how many there were.
+//! It is enough to build the image again, and contains nothing private: no path of the machine,
+//! no credential, neither name nor value of a build variable or secret, only their number.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! What a build is asked for.
+//! The request for a build.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
-//! What the application runs on: the image that the caller or the project names, else the slim twin of its
-//! builder, where the store has that and it fits, else the builder itself.
+//! Chooses the image on which the application runs: the one that the caller or the project names, else the
+//! slim twin of its builder, if the store has it and it fits, else the builder itself.
 //!
-//! The twin fits if it has the same Python, each shared library of the dependencies that the builder has, the
-//! programs that well-known packages run, and if the application can be loaded on it.
+//! The twin fits if it has the same Python, each of the builder's shared libraries that the dependencies
+//! need, and the programs that well-known packages run, and if the application can be loaded on it.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What a sandbox of the build may know: each kind is put together of what its code may see.
+//! What a sandbox of the build may know: the inputs of each kind contain only what its code may see.
 
 use std::collections::BTreeMap;
 

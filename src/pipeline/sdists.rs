@@ -1,8 +1,8 @@
-//! Source distributions of indexes that ask for a login: fetched here, with all that their builds need, because
-//! the code of a package builds where the login is not.
+//! Source distributions of indexes that ask for a login. They are fetched here, with everything that their
+//! builds need, because the code of a package must build without access to the login.
 //!
-//! What is read in an archive are words for the installer's list, and no more: which file it was is decided by the
-//! index's hash. Where the words are not enough, the build asks the index itself, and is refused.
+//! The metadata in an archive is used only for the installer's list; the index's hash decides which file it
+//! is. If the metadata is not enough, the build asks the index itself, and the index refuses it.
 
 use std::collections::BTreeSet;
 use std::fs::File;

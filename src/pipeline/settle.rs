@@ -1,4 +1,4 @@
-//! Beside a build, what earlier builds have unpacked is made safe from a power cut.
+//! While a build runs, syncs the trees that earlier builds unpacked, so that a power cut cannot damage them.
 
 use std::panic::resume_unwind;
 use std::thread;

@@ -1,4 +1,4 @@
-//! After a build: what it made goes into the caches in registries that it was told to write.
+//! After a build, writes its results to the caches in registries that `--cache-to` names.
 
 use std::path::Path;
 

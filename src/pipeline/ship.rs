@@ -1,4 +1,4 @@
-//! Step 7: copies of the finished image go where the user wants them.
+//! Step 7: copies the finished image to the places that the user names.
 
 use crate::oci::Descriptor;
 use crate::pod::{BaseFile, PodError};

@@ -2,10 +2,10 @@
 //!
 //! The [`LARGEST`] largest distributions of at least [`LARGE`] have a layer each; the rest go into
 //! [`POOLS`] pools by the SHA-256 of the normalized name. So a distribution's layer is the same
-//! blob in every application that has it, and a small new requirement touches one pool. Who owns a
-//! file is written in `*.dist-info/RECORD` (Recording installed projects, PyPA); byte-code belongs
-//! to its source's owner; what nobody owns goes to the last layer; `.pth` files go to the
-//! application, because their order among all distributions matters.
+//! blob in every application that has it, and a small new requirement touches one pool.
+//! `*.dist-info/RECORD` says which distribution owns a file (Recording installed projects, PyPA);
+//! byte-code belongs to its source's owner; files without an owner go to the last layer; `.pth`
+//! files go to the application, because their order among all distributions matters.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Component, Path, PathBuf};

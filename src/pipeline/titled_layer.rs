@@ -1,4 +1,4 @@
-//! Entries become a layer in the store, searched for the build's secrets while it is written.
+//! Writes entries as a layer to the store, and searches it for the build's secrets meanwhile.
 
 use serde::{Deserialize, Serialize};
 

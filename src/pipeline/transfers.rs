@@ -1,4 +1,4 @@
-//! Blobs that travel, told as progress.
+//! Reports transfers of blobs as progress.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! Directories and entries as every image of ours has them: owner 1001:0, two modes, no xattrs.
+//! Directories and entries as every image of warpdrive has them: owner 1001:0, two modes, no xattrs.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;

@@ -1,8 +1,8 @@
-//! A sandbox in which nobody's code runs but that of the pinned installer and of the base image's
-//! Python: no source, no variable, no secret and no configuration file of the application.
+//! A sandbox that runs only the code of the pinned installer and of the base image's Python. It
+//! has no source, variable, secret or configuration file of the application.
 //!
-//! So it may fill the wheel cache that builds on this base image share ([`super::wheel_cache`]), and what is
-//! installed in it may be shared as well, and the logins of the host's package indexes are seen here alone.
+//! So it may fill the wheel cache that builds on this base image share ([`super::wheel_cache`]), and its
+//! installations may be shared as well. Only this sandbox sees the logins of the host's package indexes.
 
 use std::path::PathBuf;
 

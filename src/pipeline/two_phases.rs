@@ -1,9 +1,9 @@
-//! A build with a builder of ours, or any image with a Python: steps 2 to 6, in order.
+//! A build with warpdrive's own builders, or any image with a Python: steps 2 to 6, in order.
 //!
-//! [`build_in`] is the story: what is there to build with (`prepared`), the dependencies and the application on
-//! it, the image that this runs on ([`runs_on`]), the image itself and its audit ([`image`]). That has no name
-//! yet. The story runs a second time where the application cannot be loaded on the slim twin of its builder
-//! ([`attempt`]).
+//! [`build_in`] is the story: the preparation (`prepared`), the dependencies and the application on the
+//! builder, the image that the application runs on ([`runs_on`]), the finished image and its audit
+//! ([`image`]). The image has no name yet. All this runs a second time if the application cannot be loaded on
+//! the slim twin of its builder ([`attempt`]).
 
 use std::thread::Scope;
 

@@ -1,8 +1,7 @@
-//! `verify-build`: makes an image again from what it says of its own making, and compares.
+//! `verify-build`: builds an image again from its own record, and compares.
 //!
-//! Nothing of earlier builds is used but what is verified by its hash: downloads and the builder image.
-//! The image's own words are those of whoever made it: they decide what is built, never what runs
-//! outside of the sandbox.
+//! From earlier builds it uses only what a hash verifies: downloads and the builder image. The image's
+//! record is hostile: it decides what is built, never what runs outside the sandbox.
 
 use serde::Serialize;
 

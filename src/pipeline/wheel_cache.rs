@@ -1,9 +1,9 @@
 //! The installer's cache of wheels, and which builds share one.
 //!
-//! Code of an application reads the cache that its installer has, so there is nothing in it that the
-//! application could not have fetched itself. What is on `PyPI` is everybody's. What the caller's own indexes
-//! have is for all builds with the same ones, as long as these ask for no login. What is behind a login, or in
-//! an index that a source names, is for builds of one application.
+//! An application's code can read the cache of its installer, so the cache has only what the application
+//! could fetch itself. Packages from `PyPI` are shared by all builds. Packages from the caller's own indexes
+//! without a login are shared by all builds with the same indexes. Packages behind a login, or from an index
+//! that a source names, are for builds of one application.
 
 use std::path::PathBuf;
 

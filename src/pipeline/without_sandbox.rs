@@ -1,11 +1,11 @@
 //! A build that runs nothing of the application: no sandbox, no files of the base image, no privilege.
 //!
-//! What an application brings is put into its layer as it is; nobody's code is asked about it. That is all
-//! there is to do where the dependencies are there already, and the application needs no code of its own at
-//! build. Byte-code of its source is made by a Python of this machine with the same minor version, which
-//! compiles and runs nothing of it. The layers are the same to the byte as those of a sandbox.
+//! The application's files go into its layer as they are. No code of the application or of a package runs.
+//! This is enough if the dependencies are cached and the application needs none of its code at build. A
+//! Python of this machine with the same minor version compiles the byte-code; it does not run the source.
+//! The layers are the same to the byte as those of a sandbox.
 //!
-//! Left out are what needs the base image: loading the application once, and the audit.
+//! Steps that need the base image are left out: loading the application once, and the audit.
 
 use std::collections::HashSet;
 use std::io;

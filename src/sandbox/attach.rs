@@ -1,4 +1,4 @@
-//! The new mount interface in four verbs: make a file system, copy a mount, restrict it, attach it.
+//! The new mount interface, in four operations: make a file system, copy a mount, restrict it, attach it.
 
 use std::os::fd::{AsFd, OwnedFd};
 

@@ -1,4 +1,4 @@
-//! Giving up power, or keeping it: bounding set, groups, user, capability sets, `no_new_privs`.
+//! Drops or keeps privileges: bounding set, groups, user, capability sets, `no_new_privs`.
 
 use std::io;
 

@@ -5,7 +5,7 @@
 //!                    └─fork into a new pid namespace─► pid 1: namespaces, root, user, seccomp
 //!                                                        └─ (with an init) the command
 //! ```
-//! Each is killed by the kernel when its parent goes; pid 1's end is the end of everything inside.
+//! The kernel kills each when its parent ends; when pid 1 ends, the kernel kills everything inside.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};

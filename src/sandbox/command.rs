@@ -1,4 +1,4 @@
-//! The command itself: prepared while there is power, executed when there is none.
+//! The command itself: prepared with privileges, executed without them.
 
 use std::convert::Infallible;
 use std::ffi::CString;

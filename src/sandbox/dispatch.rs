@@ -1,4 +1,4 @@
-//! What this program does when it is a child of itself. Above everything that such a child may be.
+//! What this program does when it is a child of itself: it chooses among all kinds of children.
 
 use std::ffi::OsString;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! Makes this process one that may mount and chown: once, at the beginning, in a user namespace.
+//! Gives this process the right to mount and chown: once, at the beginning, in a user namespace.
 //!
 //! ```text
 //!  outer process                         inner process (sealed copy, same arguments)

@@ -1,5 +1,4 @@
-//! What can go wrong, in words: errors for callers, and the failure report that travels back from
-//! the sandbox's own process as JSON.
+//! Errors for callers, and the failure report that the sandbox's own process sends back as JSON.
 
 use std::fmt;
 use std::io;

@@ -2,7 +2,7 @@
 //!
 //! An image's script that starts `#!/proc/self/exe` runs *our* program inside the container, and a
 //! process that can reach `/proc/PID/exe` could write to it (CVE-2019-5736). So children are
-//! started from a memfd that nobody can write to, or, where memfds may not be executed
+//! started from a memfd that no process can write to or, where memfds may not be executed
 //! (`vm.memfd_noexec=2`), from a copy without a name.
 
 use std::fs::{File, OpenOptions};

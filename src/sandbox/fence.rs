@@ -1,5 +1,5 @@
-//! Destinations that no traffic leaves a namespace for: those of this machine's link, and the services by
-//! which a cloud tells a machine who it is and gives it credentials.
+//! Destinations that a namespace cannot send traffic to: those of this machine's link, and the services
+//! by which a cloud gives a machine its identity and credentials.
 //!
 //! pasta connects to a link-local address on this machine's own link, and so to this machine. A rule of
 //! the namespace's routing stands before every route, of whichever device, that a program may add later.

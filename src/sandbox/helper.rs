@@ -1,5 +1,5 @@
-//! What the small processes beside a sandbox have in common: their life is tied to the monitor's, they
-//! hold nobody's streams, and they look at the interfaces of a network.
+//! What the small processes beside a sandbox have in common: they end with the monitor, they do not
+//! keep the command's streams, and they look at the interfaces of a network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

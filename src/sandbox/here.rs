@@ -1,8 +1,7 @@
-//! A command where this process is: no namespace, no mount, no capability. For pods, where none of these
-//! can be had.
+//! A command in place: without namespace, mount or capability. For pods, where none of these is allowed.
 //!
-//! What it may reach is bounded by Landlock (`landlock`), by the list of system calls and by
-//! `no_new_privs`; `here_child` is the other side.
+//! Landlock (`landlock`), the list of system calls and `no_new_privs` bound what it may reach;
+//! `here_child` is the other side.
 
 use std::time::Instant;
 

@@ -1,7 +1,7 @@
 //! The process that starts a command without a sandbox, and stays beside it.
 //!
-//! There is no pid namespace whose end would be the command's end: the monitor adopts all that the command
-//! starts, and kills what is left when it has ended.
+//! There is no pid namespace that ends with the command: the monitor adopts all processes that the command
+//! starts, and kills the remaining ones when the command has ended.
 
 use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit, Signal};
 

@@ -1,5 +1,6 @@
-//! Signals that come to this process while a sandbox runs: either they end it ([`interrupted`]), or
-//! they are handed on to the command ([`forward_signals`], for programs in the foreground).
+//! Signals that this process gets while a sandbox runs: either they end the sandbox
+//! ([`interrupted`]), or they are forwarded to the command ([`forward_signals`], for programs in
+//! the foreground).
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};

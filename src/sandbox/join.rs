@@ -1,8 +1,8 @@
-//! A command in the namespaces of a sandbox that runs already.
+//! A command in the namespaces of a running sandbox.
 //!
-//! The monitor joins the sandbox's user namespace (if it has one of its own: then it must be our
-//! user's) and the others through one pidfd, forks into the pid namespace, and that child gives up
-//! power and becomes the command just as a sandbox's first process does.
+//! The monitor joins the sandbox's user namespace (if it has its own, which must belong to our
+//! user) and the others through one pidfd, forks into the pid namespace, and that child drops its
+//! privileges and becomes the command, like a sandbox's first process.
 
 use std::os::fd::AsFd;
 use std::path::Path;

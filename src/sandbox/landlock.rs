@@ -1,5 +1,5 @@
-//! Landlock (kernel, `Documentation/userspace-api/landlock.rst`): rules that a process lays on itself and
-//! on all that it starts, without any privilege.
+//! Landlock (kernel, `Documentation/userspace-api/landlock.rst`): rules by which a process restricts
+//! itself and all processes that it starts, without any privilege.
 //!
 //! The version of the interface decides what can be fenced: files from 1 on, renames across directories
 //! from 2, truncation from 3, TCP ports from 4, devices from 5, abstract sockets and signals from 6.

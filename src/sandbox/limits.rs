@@ -1,8 +1,8 @@
 //! Memory, CPU and process limits by control groups: version 1 as root, version 2 as root or where a
-//! user manager has delegated a subtree. No daemon is asked.
+//! user manager has delegated a subtree. No daemon is needed.
 //!
-//! A group is made beside or below our own, gets the limit, and pid 1 of the sandbox writes itself
-//! into it. It is removed when the sandbox is gone.
+//! A group is made beside or below our own and gets the limit; pid 1 of the sandbox writes itself
+//! into it. It is removed after the sandbox has ended.
 
 use std::fs;
 use std::io;

@@ -1,12 +1,12 @@
 //! The root file system: overlay, mount points, writable islands, mounts, pivot.
 //!
-//! Works with descriptors: everything of the host's (layers, sources of binds, device nodes) is
-//! opened before anything is mounted, so that nothing that is mounted can come in between; every
+//! Works with descriptors: everything of the host (layers, sources of binds, device nodes) is
+//! opened before anything is mounted, so that a mount cannot change what a path means; every
 //! target is resolved beneath the new root (`openat2` with `RESOLVE_IN_ROOT`), so that a symbolic
-//! link of an image leads nowhere else.
+//! link of an image cannot lead out of it.
 //!
-//! Mount points are `mount_points`'s matter, the places to mount on are `new_root`'s,
-//! what every sandbox has is `device`'s.
+//! `mount_points` makes missing mount points, `new_root` opens them, `device` makes the mounts
+//! that every sandbox has.
 
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,5 +1,5 @@
-//! Network namespaces: loopback, the dialer that reaches into one, and outbound traffic through
-//! slirp4netns or pasta where one is installed.
+//! Network namespaces: loopback, the dialer that connects to ports inside, and outbound traffic
+//! through slirp4netns or pasta, if one is installed.
 //!
 //! The dialer is a small process outside of the sandbox's pid namespace but inside its network
 //! namespace, without privileges. Asked for a port, it connects there and passes the socket back,

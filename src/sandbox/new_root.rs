@@ -1,5 +1,5 @@
-//! A root file system that is being built: what is mounted on it, and the places for that. Which mounts
-//! there are is the matter of `mounts` and `device`.
+//! A root file system under construction: attaches mounts to their places. `mounts` and `device` decide
+//! which mounts there are.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;

@@ -1,16 +1,17 @@
-//! A network that leads outward only: this machine itself is not reached from it.
+//! A network that leads only outward: the sandbox cannot reach this machine itself.
 //!
-//! What carries the traffic out (slirp4netns, pasta) connects from this machine, so a service that
-//! listens on all of its addresses would answer there. Therefore the namespace has every address of
-//! this machine for its own, on its loopback device: what is sent to one never leaves it. Two things
-//! are let through, by *doors*: a socket that is opened inside before the command runs, and that a
-//! small process outside, without privileges, serves. One is the resolver, the others are the
-//! services that the specification names ([`super::Spec::host_services`]).
+//! The program that carries the traffic out (slirp4netns, pasta) connects from this machine, so a
+//! service that listens on all of the machine's addresses would answer. Therefore the namespace has
+//! every address of this machine on its own loopback device: traffic to such an address never leaves
+//! the namespace. Exceptions are *doors*: a door is a socket that is opened inside before the
+//! command runs, and that a small unprivileged process outside serves. One door leads to the
+//! resolver, the others to the services that the specification names
+//! ([`super::Spec::host_services`]).
 //!
-//! What is on this machine's link, and what a cloud has for this machine alone, is not reached either
-//! ([`super::fence`]).
+//! Machines on this machine's link, and the services that a cloud has for this machine alone, cannot
+//! be reached either ([`super::fence`]).
 //!
-//! No helper program needs to know of either, and both work with all of them alike.
+//! No helper program needs to know of these defences, and both work in the same way with all of them.
 
 use std::io;
 use std::net::{

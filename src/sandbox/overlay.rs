@@ -1,4 +1,4 @@
-//! Mounting overlays whatever the number, length and characters of their layers' paths.
+//! Mounts overlays with any number of layers and any length and characters of their paths.
 
 use std::fmt::Write;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};

@@ -1,4 +1,4 @@
-//! What this machine allows, for `doctor`: each finding was tried where that is cheap and harmless.
+//! What this machine allows, for `doctor`. Each ability is tried where that is cheap and harmless.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Starting sandboxes and living with them: the parent's side.
+//! Starts sandboxes and waits for them: the parent's side.
 
 use std::fs::File;
 use std::io;

@@ -1,10 +1,10 @@
 //! The system calls that a command may make: an allow-list after docker's default profile (moby's
-//! `profiles/seccomp/default.json`) for a process without capabilities, and narrower in that
-//! `ptrace`, `process_vm_*`, `kcmp` and `chroot` are refused too.
+//! `profiles/seccomp/default.json`) for a process without capabilities. It is narrower: `ptrace`,
+//! `process_vm_*`, `kcmp` and `chroot` are refused too.
 //!
-//! What is not allowed fails with EPERM. Two exceptions make C libraries fall back as they would on
-//! an older kernel, by ENOSYS: `clone3`, whose flags a filter cannot see, and calls that are newer
-//! than this list. Calls of another architecture (i386) kill the process; x32's fail.
+//! Other calls fail with EPERM. Two exceptions fail with ENOSYS, so that C libraries fall back as
+//! on an older kernel: `clone3`, whose flags a filter cannot see, and calls that are newer than
+//! this list. Calls of another architecture (i386) kill the process; x32's fail.
 
 use std::collections::BTreeMap;
 

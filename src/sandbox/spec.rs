@@ -1,4 +1,4 @@
-//! What a sandbox is asked to do: a root file system, mounts, a user, a command, limits.
+//! The description of a sandbox: a root file system, mounts, a user, a command, limits.
 //!
 //! Plain data, so that it can travel to the sandbox's own process as JSON.
 

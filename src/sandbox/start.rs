@@ -1,5 +1,5 @@
-//! How this program is started as a child of itself: under which name, and with which descriptors. What
-//! the child does then is in `dispatch`.
+//! Starts this program as a child of itself: the child's name and its descriptors. `dispatch` has what
+//! the child does then.
 
 use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;

@@ -1,4 +1,4 @@
-//! What connects the sandbox's own processes with the one that asked for it.
+//! The connection between the sandbox's own processes and their parent.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};

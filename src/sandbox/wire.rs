@@ -1,4 +1,4 @@
-//! What the parent and the sandbox's processes say to one another.
+//! The messages between the parent and the sandbox's processes.
 //!
 //! ```text
 //!  parent (threaded)            monitor (sealed copy)          pid 1 inside
@@ -7,7 +7,7 @@
 //!    │  setup: a pipe ◄───────────────┼─────────────────────────────│  'x' before execve, else a Failure
 //! ```
 //!
-//! The set-up pipe is close-on-exec everywhere: its end of file after an `x` says that the command
+//! The set-up pipe is close-on-exec everywhere: an end of file after an `x` means that the command
 //! runs.
 
 use std::fs::File;

@@ -1,9 +1,9 @@
 //! A bound on what a command leaves on the disk.
 //!
-//! No quota is asked of the file system: few have one. While the command runs, the file system's free
-//! space is looked at, which costs nothing; only where it shrank by more than the bound are the
-//! command's own directories counted, since others write, too. A single file is bounded by the kernel
-//! (`RLIMIT_FSIZE`), sparse ones included.
+//! File-system quotas are not used, because few file systems have them. While the command runs, the
+//! free space of the file system is checked, which costs nothing. The command's own directories are
+//! counted only if the free space shrank by more than the bound, because other programs write too. A
+//! single file is bounded by the kernel (`RLIMIT_FSIZE`), sparse ones included.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -1,8 +1,8 @@
-//! Whether all that git would read of a source lies in that source.
+//! Whether all files that git would read for a source lie in that source.
 //!
 //! An archive's `.git` can be a file or a link that names a repository elsewhere on this machine, and a
 //! repository can borrow objects and configuration from another one. Its commit, author and remote would
-//! then go into the labels of an image that the archive's author gets to see.
+//! then go into the labels of an image, and the archive's author could read them there.
 
 use std::fs;
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! What can go wrong with a source tree, with the remedy in the text.
+//! Errors of a source tree, with the remedy in the text.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! A source from wherever it is: fetched or unpacked into a temporary directory, then collected.
+//! Gets a source from any location: fetched or unpacked into a temporary directory, then collected.
 
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};

@@ -1,4 +1,4 @@
-//! How a source is fetched, whatever it comes from.
+//! How a source is fetched, for every kind of location.
 
 use std::time::Duration;
 

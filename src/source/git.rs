@@ -1,6 +1,6 @@
-//! What git knows of a directory: tracked files, commit, branch, remote.
+//! What git knows about a directory: tracked files, commit, branch, remote.
 //!
-//! By the `git` program, in plumbing commands only. A repository that came in an archive brings its
+//! It uses only plumbing commands of the `git` program. A repository that came in an archive brings its
 //! own `.git/config`, which can name programs to run (filters, fsmonitor, hooks, a pager, gpg); all
 //! of these are switched off, and neither the user's nor the system's configuration is read, so that
 //! two clones look the same everywhere.

@@ -1,9 +1,9 @@
-//! What files hashed to, by their stat data, so that an unchanged file is not read again.
+//! Remembers the hashes of files by their stat data, so that an unchanged file is not read again.
 //!
-//! An entry holds as long as device, inode, size, mode, mtime and ctime are the same; ctime is what
-//! an edit followed by `touch -r` cannot hide. As in git ("racily clean", Documentation/technical/
-//! racy-git), a file that was changed within the two seconds before it was hashed is not remembered:
-//! it could be changed again in the same tick of the file system's clock.
+//! An entry is valid while device, inode, size, mode, mtime and ctime are the same; an edit followed
+//! by `touch -r` changes the ctime. As in git ("racily clean", Documentation/technical/ racy-git), a
+//! file that was changed within the two seconds before it was hashed is not remembered: it could be
+//! changed again in the same tick of the file system's clock.
 
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};

@@ -2,7 +2,7 @@
 //!
 //! The text comes from people, from pipelines and from labels of images, and ends as arguments of
 //! `git` and of `ssh`. So everything that is not plainly one of the known forms is refused here, each
-//! with its reason: what begins with `-`, remote helpers (`ext::sh -c …` runs a program, see
+//! with its reason: text that begins with `-`, remote helpers (`ext::sh -c …` runs a program, see
 //! gitremote-helpers), other protocols, hosts and refs with odd characters.
 
 use std::fmt;

@@ -1,18 +1,18 @@
 //! Which paths stay out of an image, and why.
 //!
-//! The lists, in order; a later one wins:
+//! These lists apply in order; a later one wins:
 //!
 //! 1. the **defaults** below (version control, virtual environments, caches, `.env`, databases …);
 //! 2. **`.gitignore`**, at the root and in every directory, as git reads them (`gitignore(5)`), but
 //!    without the user's own or a parent directory's ignore files: two clones give one image;
-//! 3. **what git tracks**, which counts as asked for (but for `.git` itself);
+//! 3. **what git tracks**, which counts as wanted (except `.git` itself);
 //! 4. **`.dockerignore`** at the root, as Docker reads it: every pattern is anchored at the root,
 //!    and `!` may re-include a path below an excluded directory;
 //! 5. **`.s2iignore`** at the root, with gitignore's patterns, and `!` as in 4.
 //!
-//! `!pattern` re-includes what an earlier list left out. A directory that is re-included comes with
-//! what is below it, but for what the defaults or the same or later lists leave out. Wildcards do
-//! not ask for what the defaults leave out: to have `.venv/x` in an image, `.venv` must be spelled out.
+//! `!pattern` re-includes what an earlier list left out. A re-included directory comes with everything
+//! below it, except what the defaults or the same or later lists leave out. Wildcards do not re-include
+//! what the defaults leave out: to have `.venv/x` in an image, `.venv` must be spelled out.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

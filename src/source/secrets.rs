@@ -1,4 +1,4 @@
-//! Names of files that often hold secrets. They are warned about where they would be in an image.
+//! Names of files that often hold secrets. warpdrive warns about them if they would be in an image.
 
 use std::path::Path;
 

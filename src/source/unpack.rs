@@ -1,10 +1,10 @@
 //! A source tree from a tar or zip archive, into an empty directory.
 //!
-//! An archive is hostile. What no source tree has is refused, each with its own reason, and nothing is
-//! repaired: `..` and absolute names, links that lead out of the tree, devices, two members of one
-//! name, members below a link, more entries or bytes than any source has. Everything is opened beneath
-//! the directory without following links ([`crate::beneath`]). Owners, times and attributes count for
-//! nothing; of the mode only whether the owner may execute.
+//! An archive is hostile. Things that no source tree has are refused, each with its own reason, and
+//! nothing is repaired: `..` and absolute names, links that lead out of the tree, devices, two members
+//! of one name, members below a link, more entries or bytes than any source has. Everything is opened
+//! beneath the directory without following links ([`crate::beneath`]). Owners, times and attributes
+//! are ignored; of the mode only the owner's execute bit counts.
 
 mod zip;
 

@@ -1,7 +1,7 @@
 //! The directory of a zip archive (PKWARE's APPNOTE 4.3.12), header by header as it was written.
 //!
 //! The reader of the archive's members merges those of one name, and the last counts; other readers take
-//! the first. Who reads an archive of somebody else's looks here for names that come twice.
+//! the first. A reader of a hostile archive looks here for names that occur twice.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};

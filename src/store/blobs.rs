@@ -1,8 +1,8 @@
 //! Content by digest: `blobs/sha256/HEX`.
 //!
-//! A blob is written to `tmp/`, hashed on the way, synced, and renamed into place, so that what
-//! bears a digest's name is whole. Disks err all the same: reading verifies, and a damaged blob is
-//! set aside (`HEX.corrupt`) so that the next pull or build writes it anew.
+//! A blob is written to `tmp/`, hashed on the way, synced, and renamed into place, so that a file
+//! with a digest's name is complete. Disks fail all the same: reading verifies, and a damaged blob
+//! is set aside (`HEX.corrupt`) so that the next pull or build writes it again.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};

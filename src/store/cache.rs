@@ -1,9 +1,9 @@
-//! Records of work that need not be done again: `cache/KIND/KEY.json`.
+//! Records of finished work, so that it is not repeated: `cache/KIND/KEY.json`.
 //!
-//! A record is of a type that says its kind and what it needs to be of use: blobs, and unpacked trees. In
-//! the file that stands in an envelope around the record, so that `prune` knows what the records that it
-//! keeps need, whatever they are. A record whose blobs are gone or damaged in size is not a record. The
-//! file's time is the time of last use.
+//! The type of a record defines its kind and what it needs to be useful: blobs, and unpacked trees. In
+//! the file, an envelope around the record lists these needs, so that `prune` knows the needs of every
+//! kind of record. A record whose blobs are missing or have a wrong size does not count. The file's time
+//! is the time of last use.
 
 use std::fs::{self, File};
 use std::io::{self, Read};

@@ -1,4 +1,4 @@
-//! Taking the whole store away, which `rm -rf` cannot where files belong to subordinate ids.
+//! Removes the whole store. `rm -rf` cannot do this where files belong to subordinate ids.
 
 use std::fs;
 use std::io;

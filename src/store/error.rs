@@ -1,4 +1,4 @@
-//! What can go wrong in the store, with the remedy in the text.
+//! Errors of the store, with the remedy in the text.
 
 use std::io;
 use std::path::{Path, PathBuf};

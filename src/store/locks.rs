@@ -3,8 +3,8 @@
 //! Two kinds of lock order the work of several processes (and threads: every lock opens its file
 //! anew, so threads exclude each other too):
 //!
-//! - `lock` at the store's root: whoever reads or writes content holds it *shared*; pruning holds it
-//!   *exclusively*, so that nothing vanishes under a build.
+//! - `lock` at the store's root: a process that reads or writes content holds it *shared*; `prune`
+//!   holds it *exclusively*, so that nothing disappears during a build.
 //! - one file per short or costly piece of work (`index.json.lock`, `unpacked/MAP/KEY.lock`).
 //!
 //! The kernel drops a lock when its holder dies, so a killed process never blocks another.

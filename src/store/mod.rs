@@ -1,10 +1,10 @@
-//! The local store: an OCI image layout that several processes share, and what speeds up builds.
+//! The local store: an OCI image layout that several processes share, and the caches of builds.
 //!
 //! ```text
 //! oci-layout, index.json   names (`names`)          ┐ an OCI image layout: skopeo and crane read
 //! blobs/sha256/HEX         content (`blobs`)        ┘ it as it stands
 //! unpacked/MAP/KEY/        overlay lower directories, per way of mapping ids (`unpacked`)
-//! cache/KIND/KEY.json      records of what need not be done again (`cache`)
+//! cache/KIND/KEY.json      records of finished work (`cache`)
 //! containers/              the records of running containers (written by `container`)
 //! tmp/                     work in progress, swept when its process is gone (`scratch`)
 //! salt                     makes hashes of secret things this store's own (`salt`)
@@ -15,7 +15,7 @@
 //! system), verified, synced and renamed. Nothing here knows tar, registries or Python; unpacking is
 //! a closure that the caller gives.
 //!
-//! **Removing trees** is `layer::remove_tree`'s work, the one thing taken from there. Layers hold
+//! **Removing trees** is done by `layer::remove_tree`, the only function used from there. Layers hold
 //! files of other ids, so commands that remove trees run after `sandbox::enter()`.
 
 mod blobs;

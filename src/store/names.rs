@@ -1,8 +1,8 @@
 //! Names of images: the entries of `index.json` with `org.opencontainers.image.ref.name`.
 //!
-//! A name is stored to the letter, because `skopeo` looks it up to the letter; several names may
-//! point to one digest. Writers take a lock, read, and replace the file whole. Entries that other
-//! tools wrote (also nameless ones) are left as they are.
+//! A name is stored exactly as given, because `skopeo` looks it up exactly; several names may
+//! point to one digest. Writers take a lock, read, and replace the complete file. Entries of
+//! other tools (also those without a name) are not changed.
 
 use std::collections::HashMap;
 use std::fs::File;

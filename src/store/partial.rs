@@ -1,6 +1,6 @@
-//! Blobs that come from elsewhere, piece by piece: `cache/downloads/HEX` holds what is here so far, and
-//! outlives its process, so that another one goes on where it ended. `HEX.lock` beside it lets one
-//! process (and thread) at a time fetch a blob; the others wait, and find it in the store then.
+//! Partial downloads of blobs: `cache/downloads/HEX` holds the bytes so far and stays when its process
+//! ends, so that another process can continue. `HEX.lock` beside it lets only one process (and thread)
+//! at a time fetch a blob; the others wait, and then find it in the store.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, Write};

@@ -1,7 +1,8 @@
-//! What makes this store's hashes of secret things its own.
+//! A salt, so that hashes of secrets differ from store to store.
 //!
-//! A hash of a password or a login stands in keys of the cache. Who gets to see a copy of the store could try
-//! words against it. With a salt in it, which a copy of `cache/` does not have, that tells nothing.
+//! Keys of the cache contain a hash of a password or a login. An attacker with a copy of the cache could try
+//! passwords against it. The hash includes a salt, which a copy of `cache/` does not have, so it reveals
+//! nothing.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write as _};

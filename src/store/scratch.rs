@@ -1,7 +1,7 @@
 //! Temporary files and directories below `tmp/`, swept when their process is gone.
 //!
 //! Each has a lock that its process holds as long as it lives: `NAME.lock` beside a directory, a
-//! lock on the file itself for a file. What nobody holds is left over from a killed process.
+//! lock on the file itself for a file. A file whose lock is free is left over from a killed process.
 //! A lock file is made before its directory and removed after it, so a directory without one is
 //! left over too.
 

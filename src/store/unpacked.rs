@@ -1,15 +1,15 @@
 //! Finished trees, ready as overlay lower directories: `unpacked/MAP/KEY/`.
 //!
-//! MAP says how ids look in the files (`sandbox::IdMode::map_name`), KEY is a layer's diff ID (its
-//! hexadecimal digits) or whatever else names a tree for good. A tree is made once, under the lock
+//! MAP says how ids look in the files (`sandbox::IdMode::map_name`); KEY is a layer's diff ID (its
+//! hexadecimal digits) or another permanent name of a tree. A tree is made once, under the lock
 //! `KEY.lock`, in `tmp/`, and renamed when it is finished.
 //!
-//! **After a power cut** the rename may be on the disk and the files not. Syncing some ten thousand
-//! files one tree at a time would cost more than unpacking them, so the lock file holds the id of
-//! the boot in which the tree was made; [`Store::settle`] syncs the file system once and writes
-//! `settled` instead. A tree that is neither settled nor of this boot is made again. That is done beside
-//! a later build, when the kernel has long written the tree by itself: no build waits for the disk.
-//! The lock file's time is the time of last use.
+//! **After a power cut** the rename may be on the disk, but not the files. Syncing some ten thousand
+//! files, one tree at a time, would cost more than unpacking them, so the lock file holds the id of the
+//! boot in which the tree was made; [`Store::settle`] syncs the file system once and writes `settled`
+//! instead. A tree that is neither settled nor from this boot is made again. Settling happens during a
+//! later build, when the kernel has already written the tree: no build waits for the disk. The lock
+//! file's time is the time of last use.
 
 use std::fs;
 use std::io::{self, Write as _};

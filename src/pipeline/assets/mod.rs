@@ -1,9 +1,9 @@
-//! The front end, where a package of Node makes files that the application serves: built in a phase of
-//! its own, before the application's, in a sandbox with Node. What the build has written becomes a part
-//! of the source; `node_modules` and caches do not. Nothing of Node reaches the image.
+//! The front end, if the application serves files that a Node package makes. It is built in its own
+//! phase, before the application's, in a sandbox with Node. The files that this build writes become
+//! part of the source, except `node_modules` and caches. Nothing of Node reaches the image.
 //!
-//! The phase sees all of the source but Python's files, because tools such as Tailwind read templates,
-//! and its key is made of what it sees.
+//! The phase sees the complete source except Python's files, because tools such as Tailwind read
+//! templates. Its key is made from all that it sees.
 
 mod node;
 mod package;

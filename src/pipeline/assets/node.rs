@@ -1,5 +1,5 @@
-//! Where Node comes from: an image that the settings name, the application's builder image, or the
-//! builder of ours that has it.
+//! Where Node comes from: an image that the settings name, the application's builder image, or
+//! warpdrive's own builder with Node.
 
 use std::path::PathBuf;
 

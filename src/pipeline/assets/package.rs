@@ -1,4 +1,4 @@
-//! Which packages of a front end a tree has, and with which commands each is built. Only text is read
+//! Finds the front-end packages of a tree, and the commands that build each. Only text is read
 //! here; nothing is run.
 
 use std::path::Path;

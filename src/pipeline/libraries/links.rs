@@ -1,5 +1,6 @@
-//! What a shared object is loaded with (elf(5), ld.so(8)). A few hundred bytes of it are read, wherever they
-//! lie, because some wheels have libraries of a gigabyte. Each number in the file is bounded before it is used.
+//! The libraries that a shared object is loaded with (elf(5), ld.so(8)). Only a few hundred bytes of it are
+//! read, wherever they are, because some wheels have libraries of a gigabyte. Each number in the file is
+//! bounded before it is used.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;

@@ -1,8 +1,9 @@
-//! Whether the shared libraries of what was installed can be loaded in the image that will run it: each
-//! `.so` of the dependencies is held against what the packages bring themselves and what the image has.
+//! Whether the shared libraries of what was installed can be loaded in the image that will run it: the
+//! needs of each `.so` of the dependencies are compared with the libraries in the packages themselves
+//! and in the image.
 //!
-//! What is missing is told with the Debian package that has it. It is a warning: a plug-in that nobody loads
-//! does no harm, and an application that loads it fails at the smoke gate, which has the last word.
+//! A missing library is reported with the Debian package that has it. It is only a warning: a plug-in that
+//! is never loaded does no harm, and an application that loads it fails at the smoke gate, which decides.
 
 mod links;
 mod tree;

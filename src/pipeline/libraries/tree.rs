@@ -1,5 +1,5 @@
-//! The shared objects of one installed tree: what it brings, and what it needs. Remembered for a tree whose
-//! key says what is in it.
+//! The shared objects of one installed tree: the libraries that it contains, and those that it needs. The
+//! result is remembered if the tree's key determines its content.
 
 use std::fs::{self, File};
 use std::io;

@@ -1,7 +1,7 @@
 //! `--as-dockerfile`: a Dockerfile and the directory that it copies from, instead of an image.
 //!
-//! Nothing is run and no layer is unpacked. What is not known without that (whether a script of the
-//! image is there) is taken from the image's word.
+//! Nothing runs and no layer is unpacked. What cannot be checked without that (whether the image
+//! has a script) is taken from the image's labels.
 
 use std::fs;
 use std::io;

@@ -1,5 +1,5 @@
-//! Runs assemble on the builder image, by the protocol: source and scripts put where it looks for
-//! them, what it changed made into layers. The runtime image's part is in `runtime`.
+//! Runs assemble on the builder image, by the protocol: puts source and scripts where it looks
+//! for them, and makes layers from its changes. `runtime` does the same for the runtime image.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! The images that take part: in the store as the pull policy says, their labels and users read.
+//! Loads the images of a build by the pull policy, and reads their labels and users.
 
 use std::path::{Path, PathBuf};
 

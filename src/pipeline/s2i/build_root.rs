@@ -1,8 +1,8 @@
 //! A root file system under construction: an upper directory above an image's layers.
 //!
-//! What is uploaded is put into the upper directory itself. So `rm -rf /tmp/src` leaves no whiteout,
-//! `mv /tmp/src/. .` is a rename, and what remains is in the layer, as in a container whose files a
-//! tar brought; all that is different is that nothing in the image is needed for it.
+//! Uploaded files go into the upper directory itself. So `rm -rf /tmp/src` leaves no whiteout, `mv
+//! /tmp/src/. .` is a rename, and the remaining files are in the layer, as if a tar had been
+//! unpacked in the container; but this needs no program of the image.
 
 use std::fs::{self, DirBuilder};
 use std::io;

@@ -1,4 +1,4 @@
-//! `--callback-url`: tells somebody how a build ended.
+//! `--callback-url`: reports to a URL how a build ended.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

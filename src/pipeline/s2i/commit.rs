@@ -1,5 +1,5 @@
-//! Configuration and manifest of an image that scripts of others assembled: the base image's, but for the
-//! command, the variables and the labels that the protocol adds.
+//! Configuration and manifest of an image that scripts of others assembled: those of the base image, with
+//! the command, the variables and the labels that the protocol adds.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Copies of files into a root under construction, from the merged tree of another or from a plain
-//! directory.
+//! Copies files into a root under construction, from the merged tree of another root or from a
+//! plain directory.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

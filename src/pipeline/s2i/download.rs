@@ -1,4 +1,4 @@
-//! Scripts that lie neither in the source nor in an image.
+//! Fetches scripts that are neither in the source nor in an image.
 
 use std::fs::File;
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! What scripts left above an image becomes an outcome: layers, labels, configuration.
+//! Turns the changes of the scripts into an outcome: layers, labels, configuration.
 
 use std::path::Path;
 

@@ -1,5 +1,6 @@
-//! What the previous image's `save-artifacts` gives, for the next build. Whatever goes wrong, the
-//! build is a clean one and says why: there is never an empty or half-restored directory.
+//! Restores the output of the previous image's `save-artifacts` for the next build. If anything
+//! fails, the build starts clean and says why: there is never an empty or half-restored
+//! directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Injection: files that are there while a script runs, as mounts, so that nothing of them, not even
-//! a mount point, is in any layer.
+//! Injection: files that exist only while a script runs. They are mounts, so that nothing of them,
+//! not even a mount point, is in any layer.
 
 use std::fs::{self, File};
 use std::io::Read;

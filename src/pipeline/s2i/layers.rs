@@ -1,9 +1,10 @@
-//! What scripts changed, as layers: the merged tree against the image that they ran on.
+//! Makes layers from the changes of scripts: the differences between the merged tree and the
+//! image that they ran on.
 //!
-//! Owners, modes and attributes are as the scripts left them. Times are not: what two builds write at
-//! different hours is to be the same layer. A file of the image whose content and time the scripts
-//! left alone keeps its time; every other one bears a time that follows from its content (or, in a
-//! dependency layer, one fixed time), and byte-code that names its source's time is told the new one
+//! Owners, modes and attributes are as the scripts left them. Times are not: two builds at different
+//! hours must give the same layer. A file of the image keeps its time if the scripts did not change
+//! its content and time; every other file gets a time that follows from its content (or, in a
+//! dependency layer, one fixed time), and byte-code that contains its source's time gets the new one
 //! ([`super::bytecode`]).
 
 use std::collections::{BTreeMap, HashMap, HashSet};

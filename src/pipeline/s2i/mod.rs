@@ -1,10 +1,10 @@
 //! Builds with any S2I builder image, by the protocol's letter and without a daemon: the image's own
-//! scripts decide, and their work is opaque.
+//! scripts decide what they do, and warpdrive does not interpret it.
 //!
 //! [`unnamed`] reads as the story, steps 2 to 6: the builder and its labels, the scripts, the artifacts of
 //! the previous image, assemble, what it changed, the runtime image if there is one, commit, audit.
 //!
-//! What is the same as in builds with our own builders is taken from the modules around this one.
+//! Parts that are the same with warpdrive's own builders come from the modules around this one.
 
 mod as_dockerfile;
 mod assembled;

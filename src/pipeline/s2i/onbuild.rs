@@ -1,6 +1,6 @@
-//! `ONBUILD` triggers, carried out in their order on the source; and what S2I does with builders that
-//! have nothing else: `assemble` of the source run by a shell, an executable of the source as entry
-//! point.
+//! Runs `ONBUILD` triggers in their order on the source. Also does what S2I does with builders that
+//! have only triggers: a shell runs `assemble` of the source, and an executable of the source becomes
+//! the entry point.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;

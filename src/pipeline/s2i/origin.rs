@@ -1,4 +1,4 @@
-//! The source of a build, what of it is left out, and what its labels say of where it came from.
+//! The source of a build, the files that are left out, and the labels that say where it came from.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

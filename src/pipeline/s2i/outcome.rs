@@ -1,4 +1,4 @@
-//! What the scripts gave: found in the store, where all that decides it is as it was, or made by
+//! The result of the scripts: from the store, if all inputs are the same as before, else by
 //! running them.
 
 use std::os::unix::ffi::OsStrExt as _;

@@ -1,8 +1,8 @@
-//! Whose the changed files are, and whether others would have been allowed to change them.
+//! Finds the owners of changed files, and checks whether another user would have been allowed to change them.
 //!
-//! Root and users with subordinate ids see owners as layers have them. Who has one uid only sees every
-//! file as his own: there the image's own layers say what belonged to whom, and a change that user
-//! 1001:0 could not have made is an error, since it would give an image that nobody else gets.
+//! Root and users with subordinate ids see owners as layers have them. A user with a single uid sees
+//! every file as their own. Then the image's own layers say which user owned a file, and a change that
+//! user 1001:0 could not have made is an error, because other machines would build a different image.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -1,9 +1,9 @@
 //! What pip and npm have downloaded and built, kept for the next build of the same application.
 //!
-//! Scripts may write anything into it, so each application has one of its own: by the builder, the user
-//! that assemble runs as, where the caller takes the source from, and the image's name. Nothing of it
-//! goes into a layer, since it is mounted while assemble runs. Without a lasting one there is an empty
-//! one at the same place, so that a build gives the same image with it and without.
+//! Scripts may write anything into it, so each application has its own cache. Its key is the builder,
+//! the user that assemble runs as, the location of the source, and the image's name. Nothing of it goes
+//! into a layer, because it is mounted while assemble runs. A build without a kept cache gets an empty
+//! one at the same path, so that the image is the same with and without it.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,5 +1,5 @@
-//! Finds what a build with an S2I builder has to know before anything runs; what must not be is refused
-//! here.
+//! Finds what a build with an S2I builder has to know before anything runs, and refuses what is not
+//! allowed.
 
 use std::path::Path;
 

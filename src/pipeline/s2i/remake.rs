@@ -1,8 +1,8 @@
 //! The protocol's options in an image's record, and a build that is made from them: for `verify-build`
 //! and `s2i rebuild`.
 //!
-//! Of what is the machine's own (files that were injected, volumes, hosts, scripts of a directory)
-//! the image tells the number only: who builds it again gives them again.
+//! For things of the machine (injected files, volumes, hosts, scripts of a directory), the image
+//! records only their number: the user of a later build gives them again.
 
 use crate::oci::Descriptor;
 use crate::s2i::mappings::Volume;

@@ -1,4 +1,4 @@
-//! What a build with an S2I builder is asked for.
+//! The request for a build with an S2I builder.
 
 use crate::s2i::scripts::IN_IMAGE;
 use crate::s2i::{AllowedUids, Artifact, Injection, ScriptsUrl, Volume};

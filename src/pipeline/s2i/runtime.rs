@@ -1,4 +1,4 @@
-//! The runtime image: what it gets of the assembled builder, and its own `assemble-runtime`.
+//! The runtime image: the files that it gets from the assembled builder, and its own `assemble-runtime`.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! `usage`: what a builder image says of itself.
+//! `usage`: what a builder image says about itself.
 
 use std::path::Path;
 

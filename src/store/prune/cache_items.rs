@@ -1,4 +1,4 @@
-//! The things of the cache: which there are, what each would cost to keep, and which go.
+//! The items of the cache: which there are, how many bytes each costs to keep, and which are removed.
 
 use std::fs;
 use std::path::{Path, PathBuf};

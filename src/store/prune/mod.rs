@@ -1,14 +1,15 @@
-//! Freeing space: what no name, no container and no record that is kept needs.
+//! Frees space: removes what no name, no container and no kept record needs.
 //!
 //! 1. What the names in `index.json` and the files in `containers/` need is kept: manifests, configs,
 //!    layers, and the unpacked trees of their diff IDs.
 //! 2. The rest is cache: records, trees that nothing named needs, other files below `cache/`. The
 //!    most recently used of it is kept up to `keep` bytes; a record that needs no byte more than is
 //!    kept anyway (also one that names no blob at all, such as a resolution of requirements) stays
-//!    until nobody used it for `older_than`.
-//! 3. Everything else goes, records of another format, damaged blobs and what killed processes left in `tmp/` too.
+//!    until it was not used for `older_than`.
+//! 3. 3. Everything else is removed, including records of another format, damaged blobs and what killed
+//!    processes left in `tmp/`.
 //!
-//! All under the exclusive lock, so that nothing vanishes under a build.
+//! All this happens under the exclusive lock, so that nothing disappears during a build.
 
 mod cache_items;
 mod needed;

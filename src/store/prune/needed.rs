@@ -1,5 +1,5 @@
-//! What is needed: all that names and containers lead to, through indexes, manifests and
-//! configurations.
+//! Finds what is needed: everything that names and containers lead to, through indexes, manifests
+//! and configurations.
 
 use std::collections::HashSet;
 use std::fs::File;
