@@ -10,7 +10,7 @@ use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// More than this is never read of one file: no dependency list or Python module is larger.
+/// The most bytes that are read of one file: no dependency list or Python module is larger.
 pub const MAX_FILE: u64 = 4 << 20;
 
 /// A tree of files.
@@ -18,7 +18,7 @@ pub trait Files {
     /// The content of a regular file of at most [`MAX_FILE`] bytes.
     fn read(&self, path: &str) -> Option<Vec<u8>>;
 
-    /// The entries of a directory (`""` is the root), sorted by name. Nothing for what is none.
+    /// The entries of a directory (`""` is the root), sorted by name. Empty if it is not a directory.
     fn list(&self, directory: &str) -> Vec<Entry>;
 
     /// What lies at `path`.

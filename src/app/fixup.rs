@@ -42,7 +42,7 @@ pub struct Fixed {
 /// Applies the rule to `root` (a link given here is followed) and everything below it.
 ///
 /// # Errors
-/// If `root` is not there; if something could not be changed, after all the rest has been.
+/// If `root` does not exist; if something could not be changed (everything else is changed first).
 pub fn fixup(root: &Path) -> Result<Fixed, FixupError> {
     let missing = |source: rustix::io::Errno| FixupError::Missing {
         path: root.to_owned(),
@@ -85,7 +85,7 @@ fn is_directory(stat: &Stat) -> bool {
 }
 
 struct Walk {
-    /// Only files of this user; none means all.
+    /// Only files of this user; `None` means all.
     uid: Option<u32>,
     fixed: Fixed,
     failures: u64,
@@ -176,7 +176,7 @@ fn crate_path(name: &CStr) -> &Path {
     Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()))
 }
 
-/// Changes the mode of exactly what `stat` was about: no link that took its place meanwhile.
+/// Changes the mode of exactly the file that `stat` describes, not of a link that has replaced it.
 fn change_mode(
     parent: BorrowedFd<'_>,
     name: impl rustix::path::Arg + Copy,
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(mode(&outside), 0o700);
     }
 
-    /// BUG of the original: a missing path was an error in words and success in status.
+    /// BUG of the original: for a missing path it printed an error and ended with success.
     #[test]
     fn a_missing_path_is_a_failure() {
         let error = fixup(Path::new("/nonexistent/path")).unwrap_err();

@@ -29,7 +29,7 @@ pub enum Interface {
 }
 
 impl Interface {
-    /// What `server_type` asks for; `jupyter` alone leaves it to the requirements.
+    /// The interface that `server_type` names; with `jupyter` alone the requirements decide.
     pub fn choose(server_type: Option<&str>, names: &BTreeSet<String>) -> Interface {
         match server_type {
             Some("jupyter_lab") => Self::Lab,

@@ -104,7 +104,7 @@ pub fn command(
     Ok(command)
 }
 
-/// Runs a program to its end with our own streams.
+/// Runs a program to its end, with the streams of this process.
 ///
 /// # Errors
 /// If it cannot be started.
@@ -124,7 +124,7 @@ pub fn run(
     Ok(status_of(status))
 }
 
-/// What a program that was listened to has said.
+/// The output of a program.
 #[derive(Debug)]
 pub struct Heard {
     pub status: i32,
@@ -147,7 +147,7 @@ impl Heard {
     }
 }
 
-/// Runs a program, passing its stderr on line by line while `pass` says so, and keeping it.
+/// Runs a program and keeps its stderr. Each line is also passed on as long as `pass` returns true.
 ///
 /// # Errors
 /// If it cannot be started.

@@ -18,7 +18,7 @@ pub trait Progress: Sync {
     }
 }
 
-/// Says nothing.
+/// Prints nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 

@@ -112,7 +112,7 @@ fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or("").chars().take(80).collect()
 }
 
-/// Reads `$V`, `${V}` or `${V:-default}` at the beginning of `text`. What is none of them stays.
+/// Reads `$V`, `${V}` or `${V:-default}` at the beginning of `text`. Other text does not change.
 pub(crate) fn variable<'t>(
     text: &'t str,
     environment: &BTreeMap<String, String>,

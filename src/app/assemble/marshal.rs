@@ -35,7 +35,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// That of `CPython` 3.MINOR, if it is one of those that `compile.py` calls known.
+    /// The layout of `CPython` 3.MINOR, if `compile.py` lists that release as known.
     pub(super) fn of(minor: u8) -> Option<Self> {
         let (numbers, objects, tables) = match minor {
             7 => (5, 8, 1),
@@ -51,7 +51,7 @@ impl Layout {
     }
 }
 
-/// Changes the bytes in place. False, and nothing changed: they are not what they should be.
+/// Changes the bytes in place. Returns false, and changes nothing, if they are malformed.
 pub(super) fn normalize(code: &mut [u8], layout: Layout) -> bool {
     let mut walk = Walk {
         bytes: code,
@@ -107,7 +107,7 @@ struct Walk<'a> {
     marked: Vec<usize>,
     /// Where a number stands, and the number.
     references: Vec<(usize, usize)>,
-    /// Where strings of one character that is in no name begin.
+    /// Where strings begin whose one character cannot be in a name.
     characters: Vec<usize>,
 }
 
@@ -204,7 +204,7 @@ impl Walk<'_> {
                 self.skip(4)?;
                 self.objects(self.layout.tables, depth)
             }
-            // Dictionaries are in no code object, nor are the numbers of old formats.
+            // A code object has neither dictionaries nor the numbers of old formats.
             _ => None,
         }
     }

@@ -14,10 +14,10 @@ mod words;
 
 use super::files::Files;
 
-/// What a place of the source asks for.
+/// The requirements that a file of the source states.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Declared {
-    /// Requirement files that exist, to be read as such.
+    /// Existing requirement files, to be read as such.
     pub files: Vec<String>,
     /// The file that the lines are from.
     pub file: String,
@@ -26,7 +26,7 @@ pub struct Declared {
     pub doubts: Vec<Doubt>,
 }
 
-/// Something that cannot be done as it stands.
+/// Something that cannot be installed as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Doubt {
     pub place: String,
@@ -80,7 +80,7 @@ pub fn lists(files: &dyn Files, home: &str) -> Option<Declared> {
     several::read(files, home)
 }
 
-/// The place that counts where neither `requirements.txt` nor metadata say anything.
+/// The file that counts if neither `requirements.txt` nor metadata name requirements.
 pub fn find(files: &dyn Files, home: &str, document: Option<&toml::Table>) -> Option<Declared> {
     document
         .and_then(of_poetry)

@@ -46,7 +46,7 @@ pub(super) fn procfile(files: &dyn Files, home: &str) -> BTreeMap<String, Said> 
         .collect()
 }
 
-/// The command that a file for another platform starts the application with: App Engine's, Railway's,
+/// The start command in a file for another platform: App Engine's, Railway's,
 /// Nixpacks' and Railpack's.
 pub(super) fn platform(files: &dyn Files, home: &str) -> Option<Said> {
     let json = |text: &str| serde_json::from_str::<Value>(text).ok();
@@ -133,8 +133,8 @@ fn fastapi(files: &dyn Files, home: &str) -> Option<Said> {
     })
 }
 
-/// `FLASK_APP` in `.flaskenv`: a module, a file, `module:name`, `module:factory()`; without a name
-/// Flask looks for one, and so do we.
+/// `FLASK_APP` in `.flaskenv`: a module, a file, `module:name`, `module:factory()`; without a
+/// name, Flask looks for one, and so does warpdrive.
 fn flask(files: &dyn Files, home: &str) -> Option<Said> {
     let path = under(home, ".flaskenv");
     let text = files.text(&path)?;

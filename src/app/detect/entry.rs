@@ -59,7 +59,7 @@ pub struct Candidate {
     pub line: usize,
     /// The name that is bound; `object` may be an attribute of it.
     name: String,
-    /// Names that are this very application: (file, name).
+    /// Names of exactly this application: (file, name).
     through: BTreeSet<(String, String)>,
     /// Names that stand in its expression or are given to its methods.
     mentions: BTreeSet<(String, String)>,
@@ -117,7 +117,7 @@ pub struct Found {
     pub(super) modules: Vec<Read>,
 }
 
-/// What a module says of itself besides its applications.
+/// What a module contains besides applications.
 #[derive(Debug, Clone)]
 pub(super) struct Read {
     pub path: String,
@@ -127,7 +127,7 @@ pub(super) struct Read {
     /// Dotted names of what it imports.
     pub imports: BTreeSet<String>,
     pub has_main: bool,
-    /// It does more than define things when it is run.
+    /// It does more than define names when it runs.
     pub acts: bool,
     /// What `uvicorn.run("module:object")` in its main block names.
     pub runs: Option<String>,
@@ -167,7 +167,7 @@ impl Read {
     }
 }
 
-/// The last name of what makes an object; a class is made by itself.
+/// The last part of the name of an object's constructor; a class counts as its own.
 fn made_by(name: &str, binding: &Binding) -> Option<String> {
     match binding {
         Binding::Class(_) => Some(name.to_owned()),
@@ -237,8 +237,8 @@ fn named_in_run(call: &Expr) -> Option<String> {
     }
 }
 
-/// Looks for applications below `home`: in the modules that are called after what they are, and only
-/// where these have none in all modules of the root and of packages.
+/// Looks for applications below `home`: first in modules with the usual names; if these have none,
+/// in all modules of the root and of packages.
 pub(super) fn search(files: &dyn Files, home: &str) -> Found {
     let first = search_in(files, home, &places(files, home));
     let served = |one: &Candidate| one.interface != Interface::Own;
@@ -248,7 +248,7 @@ pub(super) fn search(files: &dyn Files, home: &str) -> Found {
     search_all(files, home)
 }
 
-/// All modules, whatever the first say.
+/// Searches all modules, whatever the first ones contain.
 pub(super) fn search_all(files: &dyn Files, home: &str) -> Found {
     search_in(files, home, &all_places(files, home))
 }
@@ -333,7 +333,7 @@ fn search_in(files: &dyn Files, home: &str, places: &[ModuleFile]) -> Found {
             through.remove(&itself);
             let object = match app.attribute {
                 Some(attribute) if !factory => format!("{name}.{attribute}"),
-                // A server cannot take an attribute of what a factory gives.
+                // A server cannot take an attribute of a factory's result.
                 Some(_) => continue,
                 None => name.to_owned(),
             };
@@ -511,8 +511,8 @@ fn places(files: &dyn Files, home: &str) -> Vec<ModuleFile> {
     places
 }
 
-/// Whether a directory is a project beside others, not a package of this one: it says itself what it
-/// needs.
+/// Whether a directory is a separate project, not a package of this one: it has its own
+/// requirements.
 fn is_project(files: &dyn Files, directory: &str) -> bool {
     const SAY: [&str; 5] = [
         "requirements.txt",
@@ -525,7 +525,7 @@ fn is_project(files: &dyn Files, directory: &str) -> bool {
     !has("__init__.py") && SAY.into_iter().any(has)
 }
 
-/// Modules of these names start no application.
+/// Modules with these names do not start an application.
 const NOT_MODULES: &[&str] = &[
     "conftest",
     "fabfile",

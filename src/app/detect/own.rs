@@ -8,22 +8,22 @@ use super::super::requirement::has;
 use super::entry::{Candidate, Read};
 use super::kinds::Interface;
 
-/// Our module that serves what has only a function for it (`assemble/launch_own.py`).
+/// Our module for frameworks that only have a function for serving (`assemble/launch_own.py`).
 pub(super) const LAUNCHER: &str = "python -m warpdrive_serve";
 
 /// What a program of a framework is started with. `{file}` is the program, `{module}` its dotted
 /// name, `{object}` what the framework's own program takes from it.
 #[derive(Debug)]
 pub(super) struct Own {
-    /// The package whose import tells it.
+    /// The package whose import identifies it.
     pub package: &'static str,
     pub framework: &'static str,
     pub line: &'static str,
     /// It listens on a port.
     pub web: bool,
-    /// The distribution that has the program, where the requirements do not have it.
+    /// The distribution with the program, if the requirements do not have it.
     pub needs: &'static str,
-    /// How the names of the classes end that make the object.
+    /// The endings of the class names that make the object.
     pub makes: &'static [&'static str],
 }
 
@@ -54,7 +54,7 @@ const fn worker(package: &'static str, line: &'static str) -> Own {
     }
 }
 
-/// A worker whose program is told an object.
+/// A worker whose program takes an object as its argument.
 const fn worker_of(
     package: &'static str,
     makes: &'static [&'static str],
@@ -172,7 +172,7 @@ impl Own {
         let made = |class: &str| self.makes.iter().any(|end| class.ends_with(end));
         let mut objects = module.objects.iter().filter(|(_, class)| made(class));
         let (name, _) = objects.next()?;
-        // Which of several functions is meant is not known.
+        // With several functions, it is not known which one to use.
         let alone = !self.web || objects.next().is_none();
         alone.then_some(name.as_str())
     }

@@ -12,7 +12,7 @@ use ruff_python_parser::{Mode, Parsed, lexer, parse_module};
 
 /// How deep a tree may be. `CPython` takes 200 brackets and 100 indentations.
 const MAX_DEPTH: usize = 500;
-/// What the parser gets for that, in bytes; only what is used is taken from the machine.
+/// The parser's stack for this depth, in bytes; the machine allocates only what is used.
 const STACK: usize = 64 << 20;
 
 /// Where the text is not a module, in bytes from its start, and why.
@@ -242,7 +242,7 @@ mod tests {
         assert!(module(&text).is_ok());
     }
 
-    /// The positive control: without the measure the process ends.
+    /// The positive control: without measuring, the process ends.
     #[test]
     fn the_parser_alone_ends_the_stack() {
         const TRY: &str = "TEST_PARSER_ALONE";

@@ -174,7 +174,7 @@ pub fn plain(files: &dyn Files, path: &str) -> Result<Environment, EnvironmentEr
     Ok(environment)
 }
 
-/// The names that the file sets; `None` if it is a script, whose outcome nobody knows before.
+/// The names that the file sets; `None` if it is a script, whose result is not known before it runs.
 pub fn plain_names(files: &dyn Files) -> Option<Vec<String>> {
     let Some(bytes) = files.read(FILE) else {
         return Some(Vec::new());
@@ -190,9 +190,10 @@ fn text<'b>(bytes: &'b [u8], path: &Path) -> Result<&'b str, EnvironmentError> {
     })
 }
 
-/// Adds what a fragment sets to `environment`, and takes away what it unsets; but leaves alone what
-/// the caller has `said`, where the fragment does not look at it. The status of its last command,
-/// which need not mean anything; 0 if there is no such file.
+/// Adds the variables that a fragment sets to `environment`, and removes those that it unsets.
+/// Variables that the caller has `said` do not change, unless the fragment looks at them. Returns
+/// the status of the fragment's last command, which may not mean anything; 0 if the file is
+/// missing.
 ///
 /// # Errors
 /// If it is not text, or ends the shell.

@@ -29,7 +29,7 @@ const MAX_DEPTH: usize = 16;
 /// One logical line of a requirements file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// The file it stands in, relative to the tree.
+    /// Its file, relative to the tree.
     pub file: String,
     /// Number of its first physical line.
     pub number: usize,
@@ -143,9 +143,9 @@ pub struct Requirements {
     pub files: BTreeSet<String>,
     /// Named but not there: (file and line that names it, path).
     pub missing: Vec<(String, String)>,
-    /// What cannot be done.
+    /// Lines that cannot be installed.
     pub problems: Vec<Problem>,
-    /// `${NAME}` without a value, and where it stands.
+    /// `${NAME}` without a value, and its position.
     pub unset: Vec<(String, String)>,
     /// The values of `${NAME}`.
     variables: BTreeMap<String, String>,
@@ -154,7 +154,7 @@ pub struct Requirements {
 }
 
 impl Requirements {
-    /// Of an application in this directory of the source, with these values of `${NAME}`.
+    /// For an application in this directory of the source, with these values of `${NAME}`.
     pub fn new(variables: &BTreeMap<String, String>, home: &str) -> Requirements {
         Requirements {
             variables: variables.clone(),
@@ -191,7 +191,7 @@ impl Requirements {
         }
     }
 
-    /// Adds lines that stand in a file of another form.
+    /// Adds lines from a file of another format.
     pub fn add_texts(&mut self, files: &dyn Files, file: &str, texts: &[String]) {
         self.files.insert(file.to_owned());
         for (index, text) in texts.iter().enumerate() {
@@ -283,7 +283,7 @@ impl Requirements {
         });
     }
 
-    /// Constraint files name files themselves, but no requirements.
+    /// Constraint files can name other files, but not requirements.
     fn add_constraint(&mut self, files: &dyn Files, path: &str, place: &str, depth: usize) {
         if self.files.contains(path) || depth > MAX_DEPTH {
             return;

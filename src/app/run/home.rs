@@ -48,14 +48,14 @@ pub(super) fn is_writable(directory: &Path) -> bool {
     access(directory, Access::WRITE_OK | Access::EXEC_OK).is_ok()
 }
 
-/// The directory below `$TMPDIR` (else `/tmp`) that belongs to this user and nobody else.
+/// The directory below `$TMPDIR` (else `/tmp`) that belongs to this user alone.
 pub(super) fn private_directory(temporary: Option<&OsStr>) -> PathBuf {
     let parent = temporary
         .filter(|path| Path::new(path).is_absolute())
         .map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
     let uid = geteuid().as_raw();
     let mut name = OsString::from(format!("warpdrive-{uid}"));
-    // Somebody else's directory or link of that name is not ours to use.
+    // A directory or link of another user with that name must not be used.
     for number in 1..10 {
         let path = parent.join(&name);
         match lstat(&path) {
@@ -68,7 +68,7 @@ pub(super) fn private_directory(temporary: Option<&OsStr>) -> PathBuf {
     parent.join(name)
 }
 
-/// Makes a directory and its parents up to and including `top`, mode 0700. A failure will show
+/// Makes a directory and its parents up to and including `top`, mode 0700. A failure is reported
 /// where the directory is used.
 pub(super) fn make(path: &Path, top: &Path) {
     if path != top

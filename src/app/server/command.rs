@@ -26,9 +26,9 @@ pub struct Context<'c> {
     pub run_directory: &'c str,
     /// For the heartbeat files of gunicorn's workers: memory, not a disk.
     pub worker_directory: Option<&'c str>,
-    /// How many workers or threads; None for what is not a server.
+    /// How many workers or threads; `None` if it is not a server.
     pub concurrency: Option<&'c Concurrency>,
-    /// Seconds for the requests that run when the server is told to stop.
+    /// Seconds for running requests after the server is told to stop.
     pub grace: u32,
     pub environment: &'c BTreeMap<String, String>,
 }
@@ -116,8 +116,8 @@ pub fn command(plan: &Plan, context: &Context<'_>) -> Result<Vec<String>, Argume
     Ok(line.0)
 }
 
-/// A shell that runs a line, with more arguments behind it. The program takes the shell's place where
-/// the line is a single command, so that it gets the signals.
+/// A shell that runs a line, with more arguments behind it. If the line is a single command, the
+/// program replaces the shell, so that it gets the signals.
 pub fn shell_line(text: &str, extra: Vec<String>) -> Vec<String> {
     let single = !text.contains(['&', '|', ';', '<', '>', '(', ')', '\n'])
         && text.split_whitespace().next().is_some_and(|word| {
@@ -159,7 +159,7 @@ impl Line {
 }
 
 /// The release of the server's package that is installed, if the build has seen it. Options that
-/// older releases refuse are only given to those that are known to have them.
+/// older releases refuse are used only for releases that are known to have them.
 #[derive(Clone, Copy)]
 struct Version<'v>(Option<&'v str>);
 
@@ -224,7 +224,7 @@ fn base(
             line.number("--processes", number);
             line.option("--threads", THREADS);
             line.option("--shutdown-timeout", context.grace);
-            // By itself it takes C.UTF-8 for en_US.UTF-8, which an image has not.
+            // Its default is en_US.UTF-8, which an image does not have.
             if context.has_plain_locale() {
                 line.option("--locale", "C.UTF-8");
             }
@@ -234,7 +234,7 @@ fn base(
             line.words(&["--enable-threads", &format!("--threads={THREADS}")]);
             line.number("--processes", number);
             line.words(&["--thunder-lock", "--single-interpreter", "--need-app"]);
-            // `--die-on-term` would cut the responses that are under way.
+            // `--die-on-term` would cut running responses.
             line.option(
                 "--hook-master-start",
                 "unix_signal:15 gracefully_kill_them_all",

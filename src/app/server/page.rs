@@ -22,7 +22,7 @@ enum Served {
     Nothing,
 }
 
-/// A row: what is said, in words, and what follows from it.
+/// A row: the setting in words, and the resulting command line.
 struct Row {
     words: String,
     served: Served,

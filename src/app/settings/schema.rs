@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::keys::{AGENTS, KEYS, Kind, STARTED};
 
-/// What the reader of `pyproject.toml` accepts, and nothing else.
+/// Describes exactly what the reader of `pyproject.toml` accepts.
 pub fn schema() -> Value {
     let mut properties = Map::new();
     let mut definitions = Map::new();
@@ -88,7 +88,7 @@ fn by_server() -> Value {
     json!({"type": "object", "properties": properties, "additionalProperties": false})
 }
 
-/// A name with `_`, and with `-` where that is another.
+/// A name with `_`, and with `-` if that differs.
 fn spellings(name: &str) -> Vec<String> {
     let mut all = vec![name.to_owned()];
     if name.contains('_') {
