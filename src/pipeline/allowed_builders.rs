@@ -12,10 +12,10 @@ use crate::store::Store;
 use super::error::BuildError;
 use super::image_use::Use;
 
-/// Those that an application gets unasked.
+/// The default images.
 const OFFICIAL: &str = "docker.io/library/python";
 
-/// Refuses a name that comes from the source's files, unless it is one of those.
+/// Refuses a name from the source's files, unless it is one of the allowed images.
 pub(super) fn check(
     used: Use,
     store: &Store,

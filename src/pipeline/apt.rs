@@ -17,13 +17,13 @@ use super::error::BuildError;
 const FILES: [&str; 4] = ["Aptfile", "apt.txt", "binder/apt.txt", ".binder/apt.txt"];
 /// The settings: for the image, and for the build only.
 const SETTINGS: [&str; 2] = ["packages", "build_packages"];
-/// More packages are not what an application needs.
+/// Most packages: no application needs more.
 const MAX: usize = 200;
 
-/// What the option is called that adds packages.
+/// The option that adds packages.
 const AUTO: &str = "--auto-apt";
 
-/// A list of packages, and who names them.
+/// A list of packages, and the places that name them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Named {
     /// For messages: `Aptfile, packages`.
@@ -31,12 +31,12 @@ pub(super) struct Named {
     packages: BTreeSet<String>,
 }
 
-/// What a project names.
+/// The packages that a project names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Packages {
     /// For the image.
     pub(super) to_run: Option<Named>,
-    /// The same and those for the build only.
+    /// The same, plus those for the build only.
     pub(super) to_build: Option<Named>,
 }
 
@@ -48,7 +48,7 @@ impl Packages {
     }
 }
 
-/// The packages of the first of the files that is there, and of the settings.
+/// The packages of the first existing file, and of the settings.
 ///
 /// # Errors
 /// For a word that is not the name of a package.
@@ -71,7 +71,7 @@ pub(super) fn named(files: &dyn Files, settings: &Settings) -> Result<Packages, 
     Ok(Packages { to_run, to_build })
 }
 
-/// Where a setting stands: the file, or what says it.
+/// The origin of a setting: the file, or the variable or option.
 fn place(setting: &str, origin: &Origin) -> String {
     match origin {
         Origin::File(file) if file.ends_with(setting) => file.clone(),
@@ -119,7 +119,7 @@ fn add(to: &mut Option<Named>, place: &str, text: &str) -> Result<(), BuildError
 }
 
 impl Named {
-    /// What the project names, and these packages, which have libraries that it needs.
+    /// The project's packages, and these packages, which have libraries that it needs.
     pub(super) fn and(named: Option<&Self>, found: BTreeSet<String>) -> Self {
         let mut packages = found;
         packages.extend(
@@ -134,7 +134,7 @@ impl Named {
     }
 }
 
-/// The same base with the packages, made where it is not there yet.
+/// The same base with the packages; made if it does not exist yet.
 ///
 /// # Errors
 /// If the base is not one that can be made again with more packages.

@@ -13,10 +13,10 @@ use crate::store::Store;
 
 use super::error::BuildError;
 
-/// More than this no layer unpacks to.
+/// No layer unpacks to more bytes than this.
 const MAX_UNPACKED: u64 = 64 << 30;
 
-/// The store, and what is in the base's repository.
+/// The store and the base's repository.
 pub struct OnBase<'a> {
     store: &'a Store,
     repository: &'a str,
@@ -24,7 +24,7 @@ pub struct OnBase<'a> {
 }
 
 impl<'a> OnBase<'a> {
-    /// What a base has is not looked for in the store alone.
+    /// Blobs of a base may be in the store or in its repository.
     ///
     /// # Errors
     /// If the base contradicts itself.
@@ -96,8 +96,8 @@ impl Blobs for OnBase<'_> {
     }
 }
 
-/// Refuses an image that another step wrote, unless it lies on this base, to the digest, and each of its own
-/// layers is what its configuration says.
+/// Refuses an image of another step, unless it is on exactly this base (by digest), and each of its own
+/// layers matches its configuration.
 ///
 /// # Errors
 /// If it does not.

@@ -65,7 +65,7 @@ pub enum BuildError {
         exit: Exit,
         /// The last lines that it printed.
         tail: Vec<String>,
-        /// What a compilation has not found.
+        /// Files that a compilation did not find.
         lacking: Option<Lacking>,
         /// Variables of the host whose logins it did not see.
         withheld: Vec<&'static str>,
@@ -79,7 +79,7 @@ pub enum BuildError {
     #[error("{package} has a build script, and there is no Node to run it with")]
     NoNode {
         package: String,
-        /// The image that was looked into.
+        /// The image that was searched.
         reference: String,
     },
     #[error("{place}: `{text}` is not the name of a Debian package")]
@@ -96,7 +96,7 @@ pub enum BuildError {
     NoAssets { package: String },
     #[error("{}", .0.title)]
     Smoke(Box<crate::app::advice::Advice>),
-    /// Not for people: the build is done again.
+    /// Not for users: the build runs again.
     #[error("the application can be loaded on its builder and not on {twin}: {problem}")]
     BuilderOnly { twin: String, problem: String },
     #[error("the image cannot be built without a sandbox: {}", because.join("; "))]
@@ -173,7 +173,7 @@ pub enum BuildError {
     OtherSource {
         wanted: String,
         found: String,
-        /// The commit, where it is another one.
+        /// The commit, if it differs.
         commit: Option<String>,
     },
     #[error(transparent)]
@@ -212,7 +212,7 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// The blob that is damaged or gone, where that is why.
+    /// The damaged or missing blob, if it is the cause.
     pub(super) fn lost_blob(&self) -> Option<&Digest> {
         let (Self::Store(error)
         | Self::Rootfs(RootfsError::Store(error))

@@ -37,7 +37,7 @@ fn write_failed(path: &Path) -> impl FnOnce(io::Error) -> BuildError {
     move |source| BuildError::Write { path, source }
 }
 
-/// Writes what the dependency phase of this key gave.
+/// Writes the result of the dependency phase with this key.
 pub(super) fn give(
     store: &Store,
     directory: &Path,
@@ -79,7 +79,7 @@ fn read(directory: &Path) -> Result<Document, BuildError> {
     serde_json::from_slice(&bytes).map_err(|error| failed(io::Error::other(error)))
 }
 
-/// Takes what the dependency phase of this key gave in another step.
+/// Takes the result of the dependency phase with this key from another step.
 pub(super) fn take(store: &Store, directory: &Path, key: &str) -> Result<Dependencies, BuildError> {
     let Document {
         key: found,
@@ -112,7 +112,7 @@ pub(super) fn take(store: &Store, directory: &Path, key: &str) -> Result<Depende
     })
 }
 
-/// Refuses an image whose dependency layers are not those that the dependency step wrote.
+/// Refuses an image whose dependency layers differ from those of the dependency step.
 ///
 /// # Errors
 /// If they are not.
@@ -130,7 +130,7 @@ pub fn check_dependencies(
     let wanted: Vec<&str> = wanted
         .map(|layer| layer.layer.descriptor.digest().as_ref())
         .collect();
-    // And one of the application, upon them.
+    // One layer of the application is on top of them.
     match own.split_last() {
         Some((_, below)) if below == wanted => Ok(()),
         _ => Err(BuildError::OtherDependencies {

@@ -22,7 +22,7 @@ use crate::store::{self, Image, Needs, Store};
 
 use super::error::BuildError;
 
-/// Raised whenever other bytes come of the same base.
+/// Raised whenever the same base gives other bytes.
 const FORMAT: u32 = 1;
 
 /// Largest privileged file, in bytes; the largest that distributions ship (sudo, exim) have 1.5 MB.
@@ -84,7 +84,7 @@ pub(super) const CREATED_BY: &str = "warpdrive: hardening";
 
 #[derive(Serialize, Deserialize)]
 struct HardeningRecord {
-    /// `None` where the base has nothing to take away.
+    /// `None` if there is nothing to remove from the base.
     layer: Option<StoredLayer>,
 }
 
@@ -96,7 +96,7 @@ impl store::Record for HardeningRecord {
     }
 }
 
-/// The layer that hardens this base, and whether it was there already.
+/// The layer that hardens this base, and whether it existed already.
 pub(super) fn layer(
     store: &Store,
     base: &Image,
@@ -169,8 +169,8 @@ fn whiteout(path: &Path) -> Entry {
     }
 }
 
-/// A directory of the base, with its mode there. Where its owner is another than root, nothing
-/// privileged has any business.
+/// A directory of the base, with its mode. If its owner is not root, no privileged file may be in
+/// it.
 fn directory(lowers: &[PathBuf], path: &Path) -> Entry {
     let mode = lowers
         .iter()

@@ -19,7 +19,7 @@ impl Use {
         }
     }
 
-    /// By which the caller takes it for one build.
+    /// The option by which the caller chooses it for one build.
     pub fn option(self) -> Option<&'static str> {
         match self {
             Self::Builder => Some("--builder"),

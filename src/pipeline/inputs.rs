@@ -16,7 +16,7 @@ use super::context::Context;
 use super::error::BuildError;
 use super::report::Explanation;
 
-/// Most changed inputs that are named.
+/// Most changed inputs that are listed.
 const NAMED: usize = 5;
 
 /// The inputs of one phase.
@@ -24,12 +24,12 @@ const NAMED: usize = 5;
 pub(super) struct Inputs {
     /// Name → hash. The key is made of these.
     decide: BTreeMap<String, String>,
-    /// Path → hash of what the digests of the files above are made of: for the explanation only.
+    /// Path → hash for each file behind the digests above: only for the explanation.
     files: BTreeMap<String, String>,
 }
 
 impl Inputs {
-    /// Adds an input. Two of one name are one.
+    /// Adds an input. A second input of the same name replaces the first.
     pub(super) fn add(
         &mut self,
         name: &str,
@@ -56,7 +56,7 @@ impl Inputs {
         Ok(())
     }
 
-    /// Adds the bounds on layers, where they are not the usual ones: what is kept may be larger.
+    /// Adds the bounds on layers, if they are not the usual ones: a kept result may be larger.
     pub(super) fn add_bounds(&mut self, budget: &Budget) -> Result<(), BuildError> {
         if budget.bounds() == Budget::USUAL {
             return Ok(());
@@ -76,7 +76,7 @@ impl Inputs {
         Ok(sha256_hex(&to_canonical_json(&self.decide)?))
     }
 
-    /// What is another than before. Files are named one by one where they are known.
+    /// What has changed. Files are listed one by one if they are known.
     fn changes(&self, before: &Self) -> Vec<String> {
         let mut changes = differences(&before.files, &self.files);
         let others = differences(&before.decide, &self.decide);
@@ -98,8 +98,8 @@ impl Inputs {
     }
 }
 
-/// Whether the tests want to see what comes of a key without this input (`tests/build_cache.rs`).
-/// There is no such thing in a release.
+/// Whether a test leaves this input out of the key (`tests/build_cache.rs`). A release has no
+/// such switch.
 #[cfg(debug_assertions)]
 fn forgotten(name: &str) -> bool {
     std::env::var("TEST_FORGOTTEN_INPUT")

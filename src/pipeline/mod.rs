@@ -151,7 +151,7 @@ pub fn image(
     Ok(built.report)
 }
 
-/// The dependency phase alone, in place: its result goes where the request says.
+/// Only the dependency phase, in place: its result goes where the request says.
 ///
 /// # Errors
 /// As for an image.
@@ -171,7 +171,7 @@ pub fn dependencies(
     two_phases::dependencies_alone(context, &reading, &source.digest, source.timings.clone())
 }
 
-/// Steps 2 to 6, with the kind of builder that is named.
+/// Steps 2 to 6, with the named kind of builder.
 fn unnamed(context: Context<'_>, source: &Collected) -> Result<Built, BuildError> {
     let Context {
         store,
@@ -219,7 +219,7 @@ fn unnamed(context: Context<'_>, source: &Collected) -> Result<Built, BuildError
 pub struct Preview {
     pub tree: Tree,
     pub detected: Detected,
-    /// What the application will run on, where that can be said.
+    /// The image that the application will run on, if it is known.
     pub runtime: Option<String>,
 }
 
@@ -244,7 +244,7 @@ pub fn preview(
     })
 }
 
-/// What the application will run on. Where no builder of ours builds it, the image that was named alone.
+/// The image that the application will run on. With another builder, only a named image.
 fn expected_runtime(
     store: &Store,
     reading: &Reading<'_>,
@@ -252,7 +252,7 @@ fn expected_runtime(
 ) -> Result<Option<String>, BuildError> {
     let builder = reading.named_builder(store)?;
     let chosen = builder::choose::choose(store, builder.as_deref(), planned.python.as_ref());
-    // That no builder fits is an error of the build, which has more to say of it.
+    // A missing builder is an error of the build, which explains more.
     let Ok(chosen) = chosen else {
         return Ok(None);
     };

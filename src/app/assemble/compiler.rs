@@ -121,7 +121,7 @@ pub fn place(source: &Path, tag: &[u8]) -> PathBuf {
 /// Why byte-code could not be made.
 #[derive(Debug)]
 pub enum Unkept {
-    /// The interpreter does not answer.
+    /// The connection to the interpreter failed.
     Lost(io::Error),
     Unread(PathBuf, io::Error),
     Unwritten(PathBuf, io::Error),

@@ -224,7 +224,7 @@ fn base(
             line.number("--processes", number);
             line.option("--threads", THREADS);
             line.option("--shutdown-timeout", context.grace);
-            // Its default is en_US.UTF-8, which an image does not have.
+            // By itself it replaces C.UTF-8 with en_US.UTF-8, which an image does not have.
             if context.has_plain_locale() {
                 line.option("--locale", "C.UTF-8");
             }

@@ -12,7 +12,7 @@ use elf::abi::{
 
 /// Longest name or list of directories.
 const MAX_NAME: usize = 4096;
-/// Most names that are read of one file; real ones have a few dozen.
+/// Most names that are read from one file; real files have a few dozen.
 const MAX_NAMES: usize = 256;
 /// Size of the program header of a 64-bit file, and the largest table of them.
 const PROGRAM_HEADER: usize = 56;
@@ -28,7 +28,7 @@ pub(super) struct Links {
     pub(super) soname: Option<String>,
 }
 
-/// Reads them; `None` of a file that this machine's dynamic linker would not load.
+/// Reads them; `None` if this machine's dynamic linker would not load the file.
 pub(super) fn read(file: &File) -> Option<Links> {
     let mut header = [0; 64];
     file.read_exact_at(&mut header, 0).ok()?;
@@ -69,7 +69,7 @@ pub(super) fn read(file: &File) -> Option<Links> {
     let Some((_, strings)) = entries.iter().find(|(tag, _)| *tag == DT_STRTAB) else {
         return Some(links);
     };
-    // As the dynamic linker does it: by the address in memory. The section headers need not be true.
+    // As the dynamic linker does it: by the address in memory. The section headers may be wrong.
     let strings = segments
         .iter()
         .find_map(|segment| segment.place(*strings))?;

@@ -41,7 +41,7 @@ impl Record for Objects {
 }
 
 impl Objects {
-    /// Of the tree in this directory. `key` names it, where what is in it follows from that.
+    /// Reads the tree in this directory. `key` names the tree, if it determines the tree's content.
     pub(super) fn of(
         store: &Store,
         directory: &Path,
