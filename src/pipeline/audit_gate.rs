@@ -217,7 +217,7 @@ fn count(number: usize) -> String {
     }
 }
 
-/// The gravest findings, a line each.
+/// The most severe findings, a line each.
 fn lines(report: &audit::Report) -> Vec<String> {
     let least = report.fail_on.unwrap_or(Severity::High);
     let grave: Vec<&Finding> = report

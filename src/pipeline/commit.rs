@@ -35,9 +35,9 @@ pub(super) struct Facts<'a> {
 
 /// The parts of an image, lowest first.
 pub(super) struct Parts<'a> {
-    /// What the application runs on.
+    /// The image that the application runs on.
     pub(super) base: &'a Base,
-    /// The reference of what it was built on.
+    /// The reference of the image that it was built on.
     pub(super) builder: &'a str,
     pub(super) dependencies: &'a Dependencies,
     pub(super) dependencies_hit: bool,

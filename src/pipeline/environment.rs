@@ -34,7 +34,7 @@ const STRIP_DEBUG: &str = "-Wl,--strip-debug";
 /// The versions that `verify-build` installs.
 const CONSTRAINTS: &str = "resolved.txt";
 
-/// What the project's lock file comes to.
+/// The list from the project's lock file.
 const LISTED: &str = "listed.json";
 
 /// The host's certificates.

@@ -156,7 +156,7 @@ pub enum BuildError {
     AuditRefused {
         what: &'static str,
         name: String,
-        /// The gravest findings, a line each.
+        /// The most severe findings, a line each.
         findings: Vec<String>,
     },
     #[error("`{reference}` is not in the store, and --pull never asks no registry for it")]

@@ -58,9 +58,9 @@ impl Dependencies {
         self
     }
 
-    /// Of all that phase 2 sees of phase 1.
+    /// The digest of everything that phase 2 sees of phase 1.
     pub(super) fn digest(&self) -> Result<String, BuildError> {
-        /// Keys are made of it.
+        /// It is a part of keys.
         #[derive(Serialize)]
         struct Document<'d> {
             trees: &'d [String],

@@ -150,14 +150,14 @@ impl LastBuild {
         (record.dependencies.key == key).then(|| record.dependencies.result.clone())
     }
 
-    /// What is known of each distribution of phase 1.
+    /// The facts about each distribution of phase 1.
     pub(super) fn parts(&self) -> &[Part] {
         self.found
             .as_ref()
             .map_or(&[], |(_, record)| record.parts.as_slice())
     }
 
-    /// The layers of phase 1, whatever its key.
+    /// The layers of phase 1, for any key.
     pub(super) fn layers(&self) -> &[TitledLayer] {
         self.found
             .as_ref()

@@ -97,12 +97,12 @@ pub(super) fn read(
     read_for(store, found, environment, &indexes, request.upgrade)
 }
 
-/// What is installed into.
+/// The target environment.
 #[derive(Clone, Copy)]
 pub(super) struct Environment<'a> {
     pub(super) target: &'a Target,
     pub(super) libc: &'a str,
-    /// Where what installs it sees the files.
+    /// The directory of the files, as the installer sees it.
     pub(super) files: &'a str,
 }
 
@@ -407,12 +407,12 @@ fn choose<'a>(files: &'a [File], target: &Target) -> Option<&'a File> {
 }
 
 impl Locked {
-    /// What the application's side is told.
+    /// The list for the in-image tool.
     pub(super) fn listed(&self) -> &Listed {
         &self.listed
     }
 
-    /// The wheels, where nothing is anything else; or why not.
+    /// The wheels, if there is nothing else; or why not.
     pub(super) fn wheels(&self) -> Result<Vec<LockedWheel>, String> {
         if self.listed.open.is_some() {
             return Err("the project binds names to places, and has no lock".into());

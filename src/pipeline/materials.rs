@@ -21,7 +21,7 @@ pub(super) struct Materials<'a> {
     pub(super) detected: &'a Detected,
     /// What the application is built on.
     pub(super) base: &'a Base,
-    /// What it runs on.
+    /// The image that it runs on.
     pub(super) runtime: &'a Base,
     /// The image to run on if it cannot be loaded there.
     pub(super) on_builder: Option<&'a Base>,
@@ -35,7 +35,7 @@ pub(super) struct Materials<'a> {
 }
 
 impl<'a> Materials<'a> {
-    /// What the project's lock file comes to.
+    /// The list from the project's lock file.
     pub(super) fn listed(&self) -> Option<&'a Listed> {
         self.locked.map(Locked::listed)
     }

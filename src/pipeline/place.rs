@@ -76,10 +76,10 @@ pub(super) struct Started<'p> {
     held: Option<Held<'p>>,
 }
 
-/// What a command here has until it ends.
+/// What a command needs until it ends.
 struct Held<'p> {
     filled: Option<(Filled<'p>, Option<PathBuf>)>,
-    /// After what it guards.
+    /// Dropped after the fields that it guards.
     _lock: Lock<'p>,
     _private: tempfile::TempDir,
 }

@@ -106,11 +106,11 @@ impl Twin {
     }
 }
 
-/// A twin held against what was installed.
+/// The comparison of a twin with the installed packages.
 enum Fit {
-    /// With what its builder lacks as well.
+    /// It fits; with the libraries that its builder lacks as well.
     Whole(Box<Base>, Missing),
-    /// The builder's content.
+    /// It lacks libraries that the builder has.
     Lacks(Missing),
 }
 

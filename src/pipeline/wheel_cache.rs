@@ -24,20 +24,20 @@ use super::sandbox_inputs::PASSED_ON;
 use super::secrets::without_credentials;
 use super::tree::make_directory;
 
-/// Raised when what lies there is not to be used any more.
+/// Raised when existing caches must not be used any more.
 const FORMAT: u32 = 3;
 
-/// Which builds on one base image share a cache.
+/// The builds on one base image that share a cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum CacheScope {
-    /// There is no index but `PyPI`.
+    /// `PyPI` is the only index.
     Everybody,
-    /// Those of which this is the same. It may hold logins.
+    /// Builds with the same value here. It may contain logins.
     Those(serde_json::Value),
 }
 
 impl CacheScope {
-    /// Of a build, by the indexes that its installer asks: the caller's, and those in lines of its list.
+    /// The scope of a build, by the indexes that its installer asks: the caller's, and those in its list.
     pub(super) fn of(request: &Request, lines: &[Line]) -> Self {
         let usual = |value: &str| {
             let value = value.trim().trim_end_matches('/');
@@ -50,7 +50,7 @@ impl CacheScope {
             .filter(|(name, value)| {
                 PASSED_ON.contains(name) && name.contains("INDEX") && !usual(value)
             })
-            // How several indexes are asked is not a place.
+            // The strategy for several indexes is not an address.
             .filter(|(name, _)| *name != "UV_INDEX_STRATEGY")
             .collect();
         let said = request.build_env.iter().cloned().collect();
@@ -74,7 +74,7 @@ impl CacheScope {
         Self::Those(json!([of_caller, of_source, application]))
     }
 
-    /// The application that has the cache for itself, where one has.
+    /// The application that has its own cache, if there is one.
     pub(super) fn application(&self) -> Option<&serde_json::Value> {
         match self {
             Self::Everybody => None,
@@ -83,7 +83,7 @@ impl CacheScope {
     }
 }
 
-/// What tells one application from another: where the caller takes the source from, and the image's name.
+/// What distinguishes one application from another: the source's location, and the image's name.
 fn application(request: &Request) -> serde_json::Value {
     let place = |path: &std::path::Path| {
         let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -95,7 +95,7 @@ fn application(request: &Request) -> serde_json::Value {
             None => url.address().to_owned(),
         },
         Origin::Directory(path) => place(path),
-        // These lie anywhere.
+        // These may be anywhere.
         Origin::Archive(_) | Origin::Stdin => String::new(),
     };
     let name = &request.name;
@@ -107,8 +107,8 @@ fn application(request: &Request) -> serde_json::Value {
     ])
 }
 
-/// The wheel cache of this id map and base image (its Python runs while the cache is filled, and is the
-/// business of no other image's builds) for builds of this scope.
+/// The wheel cache for builds of this scope, with this id map and this base image. (The base image's
+/// Python runs while the cache is filled, so builds on other images must not use the cache.)
 pub(super) fn wheel_cache(
     store: &Store,
     base: &Base,
@@ -183,11 +183,11 @@ mod tests {
                 "{host:?} {lines:?}"
             );
         }
-        // A mirror without a login is for all who have it.
+        // A mirror without a login is shared by all builds with the same mirror.
         let mirror = [("UV_INDEX_URL", "https://mirror.example/simple")];
         assert_eq!(scope("a", &mirror, &[]), scope("b", &mirror, &[]));
         assert_ne!(scope("a", &mirror, &[]), CacheScope::Everybody);
-        // What has one, or is named by the source, is for one application.
+        // An index with a login, or one that the source names, is for one application.
         let login = [("PIP_EXTRA_INDEX_URL", "https://me:word@corp.example/simple")];
         let source = ["--extra-index-url https://corp.example/simple"];
         let (none, nothing): Setting<'_> = (&[], &[]);

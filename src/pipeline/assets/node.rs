@@ -19,7 +19,7 @@ use super::super::tree::exists_below;
 
 /// A root file system with Node.
 pub(super) struct Node {
-    /// What stands for it in keys.
+    /// Its name in cache keys.
     pub(super) identity: String,
     /// The uppermost first.
     pub(super) lowers: Vec<PathBuf>,

@@ -42,10 +42,10 @@ const DIRECTORIES: [&str; 9] = [
 /// Libraries of a device's driver, which a container gets at start.
 const DRIVERS: [&str; 4] = ["libcuda.so", "libnvidia-", "libnvcuvid.so", "libnvoptix.so"];
 
-/// Libraries that are told one by one.
+/// Number of libraries that are listed one by one.
 const TOLD: usize = 8;
 
-/// The libraries that nothing has, by name.
+/// The missing libraries, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Missing(Vec<Library>);
 

@@ -53,7 +53,7 @@ pub(super) fn correct(mut entries: Vec<Entry>) -> Result<Vec<Entry>, BuildError>
     Ok(entries)
 }
 
-/// The byte-code with its source's new time, if it has the present one.
+/// The byte-code with its source's new time, if its header has the source's present time.
 fn rewritten(
     code: &Path,
     script: &Path,

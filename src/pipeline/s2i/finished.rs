@@ -27,7 +27,7 @@ pub(super) fn metadata_labels(place: &BuildRoot) -> Result<Vec<(String, String)>
     }
 }
 
-/// Turns what was changed above an image into an outcome.
+/// Turns the changes above an image into an outcome.
 pub(super) fn finish(
     plan: &Plan<'_>,
     on: &BaseImage,

@@ -71,9 +71,9 @@ pub use remake::{Given, not_recorded};
 pub use request::{PullPolicies, PullPolicy, S2iRequest, Source};
 pub use usage::usage;
 
-/// Whether the image by this name, which is pulled when it is not in the store, is an S2I builder that
-/// [`build`] is for, and not one of ours: it says where its scripts are, has triggers, or has an
-/// `assemble` where images have theirs that say nothing, or the source has one.
+/// Whether the image with this name (pulled if it is not in the store) is an S2I builder for
+/// [`build`], and not one of warpdrive's own. It is one if its label names its scripts, if it has
+/// triggers, if it has an `assemble` at the default path, or if the source has one.
 pub fn is_builder(
     store: &Store,
     reference: &str,
@@ -234,8 +234,8 @@ pub(super) fn unnamed(
     )
 }
 
-/// Says which of the host's variables about package indexes and proxies the scripts do not see, so that
-/// a build which needs one does not fail without a word.
+/// Prints which of the host's variables about package indexes and proxies the scripts do not see, so
+/// that a build that needs one does not fail without a hint.
 fn say_what_is_not_passed(request: &S2iRequest, progress: &dyn Progress) {
     let common = &request.common;
     let names: Vec<&str> = PASSED_ON
@@ -263,7 +263,7 @@ fn say_what_is_not_passed(request: &S2iRequest, progress: &dyn Progress) {
     }
 }
 
-/// A builder of warpdrive's own is built on in two phases, whoever asks.
+/// Builds with warpdrive's own builders always have two phases, with this command too.
 fn ours(
     context: Context<'_>,
     request: &S2iRequest,
