@@ -38,7 +38,7 @@ pub(super) fn without_usr(path: &[u8]) -> &[u8] {
     }
 }
 
-/// Whether the database's word on the file's content is of interest.
+/// Whether the database's digest of the file matters.
 pub(super) fn is_verified(path: &[u8]) -> bool {
     let name = without_usr(path);
     known::is_privileged(name)

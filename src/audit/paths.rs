@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 
 /// Brings a member's name into the one form that the audit compares: no leading slash or `./`, no
-/// doubled or trailing slash; the root is empty. `None` for a name with `..`, which no sound archive
+/// doubled or trailing slash; the root is empty. `None` for a name with `..`, which no valid archive
 /// has.
 pub(super) fn normal(name: &OsStr) -> Option<Vec<u8>> {
     let mut path = Vec::with_capacity(name.len());

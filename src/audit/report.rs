@@ -28,7 +28,7 @@ pub struct Excused {
     pub exception: Exception,
 }
 
-/// What the audit came to.
+/// The result of the audit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     pub name: String,
@@ -36,7 +36,7 @@ pub struct Report {
     pub digest: Option<Digest>,
     /// The lowest first.
     pub layers: Vec<LayerInfo>,
-    /// The gravest first.
+    /// The most severe first.
     pub findings: Vec<Finding>,
     pub excused: Vec<Excused>,
     pub fail_on: Option<Severity>,
@@ -45,7 +45,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Applies the policy to what the rules found.
+    /// Applies the policy to the findings.
     pub(super) fn new(
         name: &str,
         digest: Option<Digest>,

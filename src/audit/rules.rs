@@ -368,7 +368,7 @@ pub fn by_id(id: &str) -> Option<&'static Rule> {
     RULES.iter().find(|rule| rule.id == id)
 }
 
-/// Where a rule stands in the catalogue.
+/// The position of a rule in the catalogue.
 pub(super) fn position(id: &str) -> usize {
     RULES
         .iter()

@@ -21,12 +21,12 @@ pub struct Privileged {
     pub gid: u32,
 }
 
-/// What is in the flattened image.
+/// The result for the flattened image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Survey {
     /// By path.
     pub privileged: Vec<Privileged>,
-    /// Those of the paths that were asked for that are there, by path.
+    /// The requested paths that exist, by path.
     pub present: Vec<PathBuf>,
 }
 

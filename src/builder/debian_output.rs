@@ -11,7 +11,7 @@ pub(super) struct Counter {
     set_up: u64,
 }
 
-/// What is counted, how many are done, of how many.
+/// The kind of item, the number done, the total.
 type Count = (&'static str, u64, u64);
 
 const FETCHING: &str = "fetching packages";
@@ -35,7 +35,7 @@ impl Counter {
         } else {
             return None;
         };
-        // A package that is fetched again is still one of them.
+        // A package that is fetched again counts only once.
         *number = (*number + 1).min(self.total);
         Some((what, *number, self.total))
     }

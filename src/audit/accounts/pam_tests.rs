@@ -17,7 +17,7 @@ fn answers(line: &Line) -> (Vec<Answer>, bool) {
     }
 }
 
-/// Whether anybody passes, and whether something is run on the way.
+/// Whether a person without a secret passes, and whether a program runs on the way.
 fn come_of(text: &str) -> (bool, bool) {
     let mut read = |name: &str| -> Option<Vec<Statement>> {
         match name {

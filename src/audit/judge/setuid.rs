@@ -81,7 +81,7 @@ pub(super) fn judge(
     hidden(all, trust, findings);
 }
 
-/// What is said of a program that distributions ship so; `grave` where what it gives is as good as root.
+/// The finding for a program that distributions ship like this; `grave` if its power is as good as root.
 fn of_known(vouch: Vouch, what: &str, grave: bool) -> (&'static str, Severity, String) {
     let severity = if grave {
         Severity::High
