@@ -23,7 +23,7 @@ use rustix::io::Errno;
 /// Links followed in one path, as in the kernel (`path_resolution(7)`).
 pub const MAX_LINKS: usize = 40;
 
-/// What passes through a directory on the way to something else.
+/// Flags for a directory that is only passed on the way.
 const WALK: OFlags = OFlags::PATH
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
@@ -67,7 +67,7 @@ impl Directory {
         }
     }
 
-    /// Opens a path as if the directory were `/`: absolute links and `..` lead to places inside. With
+    /// Opens a path as if the directory were `/`: absolute links and `..` stay inside. With
     /// `O_NOFOLLOW`, a link at its end is not followed.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl Directory {
         let flags = flags | OFlags::CLOEXEC;
         let path = or_dot(path);
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        // The kernel says EAGAIN when something, somewhere, was renamed during `..`.
+        // The kernel returns EAGAIN if any file was renamed during `..`.
         for _ in 0..64 {
             match openat2(&self.fd, path, flags, Mode::empty(), resolve) {
                 Err(Errno::AGAIN | Errno::INTR) => {}
@@ -90,7 +90,7 @@ impl Directory {
     /// Opens a regular file for reading, following no link. A FIFO does not block.
     ///
     /// # Errors
-    /// Also when it is something else than a regular file.
+    /// Also if it is not a regular file.
     pub fn open_file(&self, path: &Path) -> io::Result<File> {
         let fd = self.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
         regular(fd)
@@ -159,7 +159,7 @@ impl Directory {
                 }
                 push_names(&mut pending, &target);
             } else if is_last {
-                // What has become a link meanwhile is not followed.
+                // A directory that has become a link meanwhile is not followed.
                 return openat(here, &name, flags | OFlags::NOFOLLOW, Mode::empty());
             } else if kind == FileType::Directory {
                 way.push(found);
@@ -218,7 +218,7 @@ pub fn open_child(parent: &impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
 /// Opens a regular file whose directory is trusted and whose name is not: no link, no pipe.
 ///
 /// # Errors
-/// Also when it is something else than a regular file.
+/// Also if it is not a regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     regular(openat(CWD, path, flags, Mode::empty())?)
@@ -257,7 +257,7 @@ fn or_dot(path: &Path) -> &Path {
     }
 }
 
-/// Puts a path's names on a stack, the first one uppermost.
+/// Pushes a path's names on a stack, the first one on top.
 pub fn push_names(stack: &mut Vec<OsString>, path: &Path) {
     let names: Vec<_> = path
         .components()

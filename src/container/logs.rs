@@ -11,7 +11,7 @@ use super::ContainerError;
 use super::log::{Line, rotated};
 use super::record::{Record, Status};
 
-/// How often a followed log is looked at.
+/// How often a followed log is checked.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Longest line of a log that is read: a line of output is 16 KiB, written as JSON at most six times that.
@@ -116,7 +116,7 @@ impl Tail {
         }
     }
 
-    /// The next whole line; what is not a record (a line that a full disk cut) is passed over.
+    /// The next complete line; a line that is not a record (cut by a full disk) is skipped.
     fn next(&mut self) -> io::Result<Option<Line>> {
         loop {
             let room = MAX_RECORD.saturating_sub(self.rest.len() as u64);

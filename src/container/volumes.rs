@@ -22,7 +22,7 @@ pub enum VolumeSource {
     Path(PathBuf),
     /// A volume of the store.
     Name(String),
-    /// A tmpfs, of so many bytes at most.
+    /// A tmpfs, with its largest size in bytes.
     Tmpfs(Option<u64>),
 }
 
@@ -195,7 +195,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     Ok(bytes)
 }
 
-/// Makes a host path absolute and there. Tells through `say` when a directory had to be made.
+/// Makes a host path absolute, and makes a missing directory, which it reports through `say`.
 pub(super) fn resolve_host_path(
     path: &Path,
     say: &mut dyn FnMut(&str),

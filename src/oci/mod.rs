@@ -36,7 +36,7 @@ pub mod docker {
     pub const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 }
 
-/// What went wrong while reading or writing the specifications' documents.
+/// Errors of reading or writing the specifications' documents.
 #[derive(Debug, thiserror::Error)]
 pub enum OciError {
     #[error("{what} is not valid JSON: {source}")]
@@ -57,7 +57,7 @@ pub fn descriptor(media_type: impl Into<MediaType>, digest: Digest, size: u64) -
     Descriptor::new(media_type.into(), size, digest)
 }
 
-/// This machine's architecture in Go's words, which the image specification uses.
+/// This machine's architecture in Go's names, which the image specification uses.
 pub fn this_architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

@@ -16,7 +16,7 @@ pub enum PodError {
     #[error("{} is in /opt/app-root, and would go into the image", path.display())]
     Dirty {
         path: PathBuf,
-        /// A login is in it, by its name.
+        /// By its name, it contains a login.
         login: bool,
     },
     #[error("{} is not as the image has it", path.display())]

@@ -20,7 +20,7 @@ pub use volumes::Volumes;
 
 /// Where the pod's image has its tools.
 pub const PLACE: &str = "/opt/warpdrive";
-/// What it says of itself, below [`PLACE`].
+/// Its facts about itself, below [`PLACE`].
 pub const BASE_FILE: &str = "base.json";
 /// The blob of the builder layer, below [`PLACE`].
 pub const BUILDER_LAYER: &str = "builder-layer";

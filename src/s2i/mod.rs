@@ -56,7 +56,7 @@ pub enum S2iError {
     },
 }
 
-/// A text as it may stand in a message: without control characters, and not endless.
+/// A text that is safe in a message: without control characters, and of limited length.
 pub(crate) fn shown(text: &str) -> String {
     let mut shown: String = text.chars().take(200).collect();
     shown.retain(|c| !c.is_control());

@@ -50,7 +50,7 @@ const MAX_WORK_OF_ALL: u64 = 1_200_000;
 /// Blocks of yescrypt that take as long as a round of SHA-crypt.
 const YESCRYPT_BLOCKS: u64 = 8;
 
-/// A field of shadow that can be tried.
+/// A shadow field that can be tried.
 struct Hash<'a> {
     long: bool,
     rounds: u32,

@@ -12,7 +12,7 @@ const MAX_MEMORY: u64 = 16 << 20;
 /// Size of a pair of blocks, in bytes.
 const PAIR: u64 = 128;
 
-/// A field of shadow that can be tried.
+/// A shadow field that can be tried.
 pub(super) struct Hash {
     parameters: Params,
     salt: Vec<u8>,
