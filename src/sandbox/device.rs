@@ -17,9 +17,9 @@ use super::new_root::Builder;
 /// A node that a program may expect in `/dev`.
 struct Node {
     name: &'static str,
-    /// It cannot do without.
+    /// Required.
     needed: bool,
-    /// As `Documentation/admin-guide/devices.txt` of the kernel has them.
+    /// Numbers from the kernel's `Documentation/admin-guide/devices.txt`.
     major: u32,
     minor: u32,
 }
@@ -99,8 +99,8 @@ impl Nodes {
         }
     }
 
-    /// On a tmpfs of our own; nothing where that is not allowed (in a user namespace, without
-    /// `CAP_MKNOD`, by a device cgroup).
+    /// On a private tmpfs; `None` if it is not allowed (in a user namespace, without `CAP_MKNOD`,
+    /// by a device cgroup).
     fn make() -> Option<Self> {
         let options = [("mode", "0755"), ("size", "64k")];
         let safe = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
@@ -125,7 +125,7 @@ impl Nodes {
                 Mode::empty(),
             )
             .ok()?;
-            // A cgroup may let a node be made that it does not let be used.
+            // A cgroup may allow making a node, but not using it.
             let usable = rustix::fs::openat(
                 &tmpfs,
                 node.name,
@@ -201,8 +201,8 @@ pub(super) fn mount_proc(builder: &Builder, nodes: &Nodes, masked: bool) -> Resu
     Ok(())
 }
 
-/// sysfs shows the network devices of the namespace that mounts it, so it is there with a network
-/// namespace of our own only; else (and where the kernel refuses) `/sys` is empty.
+/// sysfs shows the network devices of the namespace that mounts it, so it is mounted only with a
+/// private network namespace; otherwise (and if the kernel refuses) `/sys` is empty.
 pub(super) fn mount_sys(
     builder: &Builder,
     nodes: &Nodes,
@@ -236,7 +236,7 @@ pub(super) fn mount_dev(
     bounded: bool,
 ) -> Result<OwnedFd, Failure> {
     let place = builder.place(Path::new("/dev"), true)?;
-    // `nodev` is for what else may be made there: the nodes are mounts of their own.
+    // `nodev` is for other nodes that may be made there: the allowed nodes are separate mounts.
     let dev = new_mount(
         "tmpfs",
         &[("mode", "0755"), ("size", "1m")],

@@ -16,7 +16,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 
 use super::error::SandboxError;
 
-/// The copy, made at first use and kept for the life of the process.
+/// The copy, made at first use and kept until the process ends.
 static COPY: OnceLock<OwnedFd> = OnceLock::new();
 
 const SEALS: SealFlags = SealFlags::WRITE
@@ -36,7 +36,7 @@ pub(super) fn sealed() -> Result<BorrowedFd<'static>, SandboxError> {
     Ok(COPY.get_or_init(|| copy).as_fd())
 }
 
-/// Takes the program's own file in the copy's place: see [`super::spec::Defence::SealedCopy`].
+/// Uses the program's own file instead of the copy: see [`super::spec::Defence::SealedCopy`].
 #[cfg(debug_assertions)]
 pub(super) fn leave_unsealed() -> Result<(), SandboxError> {
     let ours = File::open("/proc/self/exe")

@@ -52,7 +52,7 @@ pub(super) fn fenced(address: IpAddr) -> bool {
         })
 }
 
-/// Makes them unreachable in this process's network namespace, but for the addresses that it has itself.
+/// Makes them unreachable in this process's network namespace, except the namespace's own addresses.
 pub(super) fn raise() -> Result<(), Failure> {
     let socket = rustix::net::socket_with(
         AddressFamily::NETLINK,

@@ -13,7 +13,7 @@ pub(super) fn tie_to_parent() -> Result<(), Failure> {
         .doing("tying the sandbox's life to its parent's")
 }
 
-/// Lets go of the command's standard streams.
+/// Closes the command's standard streams.
 pub(super) fn quiet_streams() {
     if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()) {
         let _ = rustix::stdio::dup2_stdin(&null);

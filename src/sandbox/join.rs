@@ -55,14 +55,14 @@ pub(super) fn monitor(request: &Join, to_parent: &mut Descriptors) -> Result<(),
         namespaces |= ThreadNameSpaceType::USER;
     }
     let host_network = shares("net");
-    // Never the namespaces of a process that is in no sandbox.
+    // Never join the namespaces of a process that is not in a sandbox.
     if shares("mnt") || shares("pid") {
         return Err(Failure::new(format!("process {target} is in no sandbox")));
     }
     let table = sys::DescriptorTable::open().doing("opening /proc/self/fdinfo")?;
     let cgroups = limits::procs_of(target);
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-    // Best effort: the sandbox may be another user's, who let us join its namespaces only.
+    // Best effort: the sandbox may belong to another user, with permission only to join its namespaces.
     for procs in &cgroups {
         let _ = std::fs::write(procs, "0");
     }

@@ -34,7 +34,7 @@ impl Builder {
         Ok(())
     }
 
-    /// The place to mount on; made if it is missing on a tmpfs of ours.
+    /// The mount point; made if it is missing and its parent is on one of our tmpfs.
     pub(super) fn place(&self, target: &Path, directory: bool) -> Result<OwnedFd, Failure> {
         let place = match open_beneath(&self.root, target) {
             Err(Errno::NOENT) => {
@@ -57,7 +57,7 @@ impl Builder {
 
     fn make_on_tmpfs(&self, target: &Path, directory: bool) -> Result<(), Failure> {
         let place = resolve_missing(&self.root, target)?;
-        // The deepest directory that is there.
+        // The deepest existing directory.
         for parent in place.ancestors().skip(1) {
             let Ok(fd) = open_beneath(&self.root, parent) else {
                 continue;
@@ -77,7 +77,7 @@ impl Builder {
         Err(Errno::NOENT).doing_at("making the mount point", target)
     }
 
-    /// Covers something that is there, without a trace if it is not.
+    /// Covers an existing path; does nothing if it is missing.
     pub(super) fn cover(
         &self,
         target: &Path,
@@ -94,7 +94,7 @@ impl Builder {
         attach(&cover, &place).doing_at("masking", target)
     }
 
-    /// Makes something that is there read-only.
+    /// Makes an existing path read-only.
     pub(super) fn read_only(&self, target: &Path) -> Result<(), Failure> {
         let Ok(place) = open_beneath(&self.root, target) else {
             return Ok(());

@@ -22,7 +22,7 @@ pub(super) fn keep_on_exec(command: &mut Command, numbers: Vec<RawFd>) {
     }
 }
 
-/// Makes a command start in a session of its own, so that it outlives our terminal: for the
+/// Makes a command start in a new session, so that it continues after our terminal has closed: for the
 /// supervisor of a container in the background. Its program may be `/proc/self/exe`; after
 /// [`super::enter`] this process's executable has no other name.
 pub fn in_new_session(command: &mut Command) -> &mut Command {

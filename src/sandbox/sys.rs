@@ -57,7 +57,7 @@ pub(super) fn exit_now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Replaces the program; returns only the error.
+/// Replaces the program; returns only after an error.
 pub(super) fn execve(path: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
     let pointers = |strings: &[CString]| {
         strings
@@ -130,7 +130,7 @@ fn close_range(first: u32, last: u32) -> io::Result<()> {
     }
 }
 
-/// `mount_setattr(2)` on what a descriptor stands for: sets `set` and, if given, the propagation.
+/// `mount_setattr(2)` on a descriptor: sets `set` and, if given, the propagation.
 pub(super) fn mount_setattr(
     mount: impl AsFd,
     recursive: bool,

@@ -12,7 +12,7 @@ use super::wire::{self, Message};
 /// What connects the children with the parent.
 pub(super) struct Descriptors {
     pub(super) control: OwnedFd,
-    /// Gone when this process has nothing more to do with the set-up.
+    /// `None` when this process has finished the set-up.
     pub(super) setup: Option<File>,
 }
 
@@ -23,7 +23,7 @@ impl Descriptors {
         }
     }
 
-    /// What has to stay open until execve.
+    /// Descriptors that must stay open until execve.
     pub(super) fn numbers(&self, terminal: Option<&OwnedFd>) -> Vec<RawFd> {
         let setup = self.setup.as_ref().map(AsRawFd::as_raw_fd);
         let terminal = terminal.map(AsRawFd::as_raw_fd);

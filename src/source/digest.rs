@@ -83,7 +83,7 @@ impl Tree {
     }
 
     /// The hash of one file, which is remembered for [`Tree::stage`]. Hashed once per tree, so that
-    /// all that is derived from one tree is derived from the same contents.
+    /// everything derived from one tree has the same contents.
     fn content(&self, path: &Path, index: Option<&StatIndex>) -> Result<Digest, SourceError> {
         let remembered = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(digest) = remembered.get(path) {

@@ -12,7 +12,7 @@ use walkdir::WalkDir;
 
 /// Largest configuration that is looked through.
 const MAX_CONFIG: u64 = 1024 * 1024;
-/// More names than this no source has that is unpacked (`unpack` has a lower bound).
+/// Most names; no unpacked source has more (`unpack` has a lower bound).
 const MAX_NAMES: usize = 10_000_000;
 
 /// Why git is not asked about an unpacked source; its root is `root`.
@@ -47,8 +47,8 @@ pub(super) fn refusal(root: &Path) -> Option<String> {
     None
 }
 
-/// Why git could wait for ever in a directory that the user has named: there is a FIFO or a device where
-/// it reads.
+/// Why git could wait for ever in a directory that the user has named: there is a FIFO or a device at a
+/// path that it reads.
 pub(super) fn obstacle(git: &Path) -> Option<String> {
     let walk = WalkDir::new(git).follow_links(false).into_iter();
     walk.flatten()
@@ -123,8 +123,8 @@ fn pointer(root: &Path, file: &Path) -> Option<String> {
         return Some(format!("`{path}` is a file that names no directory"));
     };
     let directory = file.parent().unwrap_or(root).join(named);
-    // No component on the way is a link: the git directory of the root was looked through, and the rest
-    // is compared as it stands.
+    // No component on the way is a link: the git directory of the root was checked, and the rest is
+    // compared as text.
     let inside = plain(&directory).is_some_and(|directory| {
         directory.starts_with(root.join(".git"))
             && fs::canonicalize(&directory).is_ok_and(|real| real == directory)

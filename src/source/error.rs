@@ -77,7 +77,7 @@ pub enum SourceError {
         url: String,
         command: String,
         message: String,
-        /// Git's last words, without credentials.
+        /// Git's last message, without credentials.
         tail: Vec<String>,
     },
     #[error("there is no `git` on this machine, and the source is a git repository")]

@@ -9,6 +9,6 @@ pub(super) struct FetchOptions<'a> {
     pub(super) submodules: bool,
     pub(super) timeout: Duration,
     pub(super) progress: &'a dyn Progress,
-    /// Asked often; the work ends when it says so.
+    /// Called often; the work ends when it returns true.
     pub(super) cancelled: &'a (dyn Fn() -> bool + Sync),
 }

@@ -67,7 +67,7 @@ pub enum SourceKind {
 pub struct LeftOut {
     pub files: u64,
     pub bytes: u64,
-    /// The topmost paths (a directory stands for all below it), and which rule left them out.
+    /// The topmost paths (a directory includes everything below it), and the rule that left them out.
     pub paths: Vec<(PathBuf, String)>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// Why a file of this name had better not be in an image.
+/// Why a file of this name should not be in an image.
 pub(super) fn suspicion(path: &Path) -> Option<&'static str> {
     let name = path.file_name()?.to_str()?.to_ascii_lowercase();
     let name = name.as_str();
