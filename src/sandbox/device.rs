@@ -82,13 +82,13 @@ const MASKED_SYS: [&str; 6] = [
 
 /// Detached mounts of device nodes.
 ///
-/// Root's are of our own making: the host's are inodes that its user 0, inside or not, may give
-/// another mode, owner or time. Others may not make any, and get the host's, which cannot be changed
-/// through a read-only mount; what is written to a device does not count as a change.
+/// Root makes new nodes: user 0 could change the mode, owner or time of the host's inodes, also from
+/// inside. Other users cannot make nodes and get the host's through a read-only mount, which
+/// prevents such changes, but not writing to the device.
 pub(super) struct Nodes(Vec<(&'static str, OwnedFd)>);
 
 impl Nodes {
-    /// `as_they_are` gives the host's without that defence.
+    /// `as_they_are` mounts the host's nodes without this defence.
     pub(super) fn open(as_they_are: bool) -> Result<Self, Failure> {
         if as_they_are {
             return Self::of_host(false);
