@@ -8,7 +8,7 @@ use crate::builder::{choose, definition};
 use crate::container::{self, Status};
 use crate::store::Store;
 
-/// The variable by which the shell asks.
+/// The variable that the shell sets.
 pub(super) const VARIABLE: &str = "WARPDRIVE_COMPLETE";
 
 /// The images of the store.
@@ -23,7 +23,7 @@ pub(super) fn images() -> Vec<CompletionCandidate> {
         .collect()
 }
 
-/// The containers of the store, and what has become of them.
+/// The containers of the store, and their states.
 pub(super) fn containers() -> Vec<CompletionCandidate> {
     let Some(store) = Store::existing() else {
         return Vec::new();

@@ -293,7 +293,7 @@ fn build(args: &Args, context: &Context) -> Result<Values, CommandError> {
         return Ok(Values::default());
     }
     if args.in_place.is_some() || args.sandbox == Sandbox::Never {
-        // No namespace either: there may be none.
+        // Without a user namespace too: it may not be possible here.
         source::catch_signals()?;
     } else {
         source::enter(&mut request.source, context, &console)?;
@@ -301,7 +301,8 @@ fn build(args: &Args, context: &Context) -> Result<Values, CommandError> {
     let store = context.open_store()?;
     if args.in_place.is_some() {
         request.place = Place::here(&store, args.fence.into(), &console)?;
-        // The caller has named it by the image that this runs in, and the project has no word in it.
+        // The caller has chosen it by the image that this process runs in, so the project's choice
+        // does not count.
         if let Some(base) = request.place.base_file() {
             request.builder.get_or_insert(base.reference.clone());
         }
@@ -332,8 +333,8 @@ fn build(args: &Args, context: &Context) -> Result<Values, CommandError> {
         .unwrap_or_default())
 }
 
-/// A home directory, or all of the machine, is hardly ever an application, and its image would hold
-/// whatever else is there.
+/// A home directory or `/` is hardly ever an application, and its image would contain all other
+/// files there.
 pub(super) fn refuse_home(directory: &Path) -> Result<(), CommandError> {
     let Ok(directory) = directory.canonicalize() else {
         return Ok(());
@@ -369,7 +370,7 @@ pub(super) fn refuse_home(directory: &Path) -> Result<(), CommandError> {
     ))
 }
 
-/// What becomes of the dependencies.
+/// How the dependencies are handed over.
 fn handover(args: &Args) -> Result<Handover, CommandError> {
     let phase = args.in_place.flatten();
     match (phase, &args.dependencies) {
@@ -400,7 +401,7 @@ fn lock_file(args: &Args) -> Result<Option<PathBuf>, CommandError> {
     Ok(Some(directory.join(crate::app::lock::FILE)))
 }
 
-/// In place of the whole file at once: a build may be reading it.
+/// Replaces the file atomically, because a build may be reading it.
 fn write_lock(path: &Path, report: &Report, context: &Context) -> Result<(), CommandError> {
     let text = report.lock.as_deref().ok_or(pipeline::BuildError::NoLock)?;
     let failed = |source| pipeline::BuildError::Write {
@@ -426,7 +427,7 @@ fn write_lock(path: &Path, report: &Report, context: &Context) -> Result<(), Com
     Ok(())
 }
 
-/// The variables by which a build is told settings.
+/// The variables that a build reads settings from.
 fn settings(words: &[String]) -> Result<Vec<(String, String)>, CommandError> {
     let said = command_line(words).map_err(pipeline::BuildError::from)?;
     let variables = said.into_iter().filter_map(|(name, value)| {
@@ -436,7 +437,7 @@ fn settings(words: &[String]) -> Result<Vec<(String, String)>, CommandError> {
     Ok(variables.collect())
 }
 
-/// What `image` with these words would build.
+/// What `image` with these arguments would build.
 pub(super) fn request_of(words: &[String]) -> Result<Request, CommandError> {
     let command = <Args as clap::Args>::augment_args(clap::Command::new("image"));
     let words = std::iter::once("image").chain(words.iter().map(String::as_str));
@@ -653,7 +654,7 @@ fn preview(
     Ok(0)
 }
 
-/// What is known of a plan before anything ran.
+/// The facts about a plan before anything ran.
 fn plan_words(detected: &Detected) -> Vec<String> {
     let plan = &detected.plan;
     let mut lines = Vec::new();
@@ -697,7 +698,7 @@ fn plan_words(detected: &Detected) -> Vec<String> {
     lines
 }
 
-/// Says of each phase whether it was run, and why.
+/// Prints for each phase whether it ran, and why.
 pub(super) fn explain(report: &Report, context: &Context) {
     for phase in &report.explain {
         context.printer.progress(explanation(phase));

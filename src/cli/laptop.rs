@@ -13,7 +13,7 @@ pub(super) fn run(command: &AppCommand, context: &Context) -> Result<u8, Command
     let Some(settings) = command.installs_with() else {
         return Ok(app::run(command));
     };
-    // What is wrong with the caller's surroundings is said by the command itself.
+    // The command itself reports problems of the caller's environment.
     let (Ok(mut caller), Ok(settings)) = (Caller::current(), settings) else {
         return Ok(app::run(command));
     };

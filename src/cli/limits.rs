@@ -37,7 +37,7 @@ impl LimitArgs {
     }
 }
 
-/// What a build may write.
+/// The bounds on what a build writes.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct WriteArgs {
     /// Largest layer, content uncompressed, as in 20g

@@ -12,7 +12,7 @@ use super::access::RegistryArgs;
 use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 
-/// A password is not longer.
+/// Longest password.
 const MAX_PASSWORD: u64 = 64 * 1024;
 
 /// Log in to a registry
@@ -127,7 +127,7 @@ pub(super) fn login(args: &LoginArgs, context: &Context) -> Result<u8, CommandEr
     if password.is_empty() {
         return Err(CommandError::usage("the password is empty"));
     }
-    // A file that is made here need not be there yet.
+    // A file that this command makes may not exist yet.
     let mut options = args.access.options();
     options.auth_files.clear();
     let known = Client::new(options)?.verify_login(registry, &user, &password)?;
@@ -190,7 +190,7 @@ fn unread(error: &std::io::Error) -> CommandError {
     )
 }
 
-/// Asks a person; what is typed is shown or not.
+/// Asks the user, with or without echo.
 fn ask(question: &str, shown: bool) -> Result<String, CommandError> {
     let input = std::io::stdin();
     if !input.is_terminal() {

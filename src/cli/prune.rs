@@ -39,7 +39,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
-    // Unpacked layers hold files of other ids, which can be removed only from within.
+    // Unpacked layers have files of other ids, which can be removed only inside the user namespace.
     if let Err(error) = sandbox::enter() {
         context.printer.warning(format!(
             "unpacked layers with files of other users cannot be removed: {error}"

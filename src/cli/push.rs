@@ -219,7 +219,7 @@ fn push(args: &Args, context: &Context) -> Result<Values, CommandError> {
     Ok(Values::of(&store.image_at(&shaped)?, &url))
 }
 
-/// Takes what another step wrote into the store, as hostile as it may be.
+/// Loads another step's image into the store; it may be hostile.
 fn layout(
     from: &str,
     dependencies: Option<&Path>,

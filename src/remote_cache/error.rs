@@ -13,7 +13,7 @@ pub enum CacheError {
          as it should be"
     )]
     Conflict {
-        /// With its repository.
+        /// The tag, with its repository.
         tag: String,
         found: String,
         made: String,

@@ -34,7 +34,7 @@ pub use item::{Item, Tag};
 pub use read::Found;
 pub use write::Written;
 
-/// The repositories that a build reads and writes. Cheap to clone; empty where there are none.
+/// The repositories that a build reads and writes. Cheap to clone; may be empty.
 #[derive(Debug, Clone, Default)]
 pub struct RemoteCache(Arc<Repositories>);
 
@@ -86,7 +86,7 @@ impl RemoteCache {
         })))
     }
 
-    /// Whether there is something to look into.
+    /// Whether there is a repository to read.
     #[must_use]
     pub fn is_read(&self) -> bool {
         self.0
@@ -95,8 +95,8 @@ impl RemoteCache {
             .any(|place| !place.is_out.load(Ordering::Relaxed))
     }
 
-    /// The key under which this store keeps what these repositories had a part in. A build that does not read
-    /// the same ones does not find it: they are trusted by the caller that names them, and by no other.
+    /// The key under which this store keeps results that used these repositories. A build that does not read
+    /// the same repositories does not find them: only a caller that names the repositories trusts them.
     #[must_use]
     pub fn scoped(&self, key: &str) -> String {
         let mut names: Vec<&str> = self
@@ -113,7 +113,7 @@ impl RemoteCache {
         sha256_hex(names.join("\n").as_bytes())
     }
 
-    /// Whether results are to be written.
+    /// Whether to write results.
     #[must_use]
     pub fn is_written(&self) -> bool {
         !self.0.to.is_empty()

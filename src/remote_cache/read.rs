@@ -19,8 +19,8 @@ pub struct Found {
 }
 
 impl RemoteCache {
-    /// The item under this tag, from the first repository that has one which can be used. What cannot be
-    /// used, and a registry that does not answer, are told once and count as absent.
+    /// The item under this tag, from the first repository with a usable one. An unusable item, or a
+    /// registry that does not answer, gives one warning and counts as absent.
     pub fn find(&self, tag: &str, kind: &str, progress: &dyn Progress) -> Option<Found> {
         for place in &self.0.from {
             if place.is_out.load(Ordering::Relaxed) {
@@ -64,10 +64,10 @@ impl RemoteCache {
         }))
     }
 
-    /// Has a layer in the store, fetched from the first repository that has it.
+    /// Loads a layer into the store, from the first repository that has it.
     ///
     /// # Errors
-    /// What the last one said.
+    /// The error of the last repository.
     pub fn bring(&self, layer: &Descriptor, store: &Store) -> Result<(), CacheError> {
         let mut outcome = Err(CacheError::Bad {
             what: layer.digest().to_string(),
@@ -82,7 +82,7 @@ impl RemoteCache {
         outcome
     }
 
-    /// Has a layer in the store, fetched from this repository where it is not there; verified.
+    /// Loads a layer into the store, from this repository if it is missing; verified.
     pub fn fetch(
         &self,
         repository: &Reference,
@@ -109,7 +109,7 @@ impl RemoteCache {
     }
 }
 
-/// Has a push know where a blob can be mounted from.
+/// Notes for a push where a blob can be mounted from.
 pub(super) fn note(store: &Store, repository: &Reference, layer: &Descriptor) {
     store.note_repository(
         layer.digest(),
@@ -119,7 +119,7 @@ pub(super) fn note(store: &Store, repository: &Reference, layer: &Descriptor) {
 }
 
 impl Found {
-    /// Has a push know where the item's layers can be mounted from, though they are not here.
+    /// Notes for a push where the item's layers can be mounted from, although they are not here.
     pub fn note(&self, store: &Store) {
         for layer in &self.layers {
             note(store, &self.repository, layer);

@@ -27,7 +27,7 @@ impl Store {
             .collect()
     }
 
-    /// Remembers that this repository has the blob. Where that cannot be written, it is not known.
+    /// Remembers that this repository has the blob. A failed write is ignored.
     pub fn note_repository(&self, blob: &Digest, registry: &str, repository: &str) {
         let mut lines = self.repository_lines(blob);
         let line = format!("{registry}/{repository}");

@@ -17,14 +17,14 @@ const LENGTH: usize = 32;
 const RANDOM: &str = "/dev/urandom";
 
 impl Store {
-    /// A hash of this text that another store has another for.
+    /// A hash of this text that differs from store to store.
     pub fn salted(&self, text: &[u8]) -> Result<String, StoreError> {
         let mut all = self.salt()?.to_vec();
         all.extend_from_slice(text);
         Ok(sha256_hex(&all))
     }
 
-    /// Made when it is first asked for.
+    /// Made at the first use.
     fn salt(&self) -> Result<[u8; LENGTH], StoreError> {
         let path = self.root().join("salt");
         let failed = |error| StoreError::io("write", &path, error);
@@ -33,7 +33,7 @@ impl Store {
                 if let Ok(known) = bytes.try_into() {
                     return Ok(known);
                 }
-                // A power cut has left it.
+                // A power cut has damaged it.
                 fs::remove_file(&path).map_err(failed)?;
             }
             let mut salt = [0; LENGTH];
@@ -41,7 +41,7 @@ impl Store {
                 .and_then(|mut random| random.read_exact(&mut salt))
                 .map_err(|e| StoreError::io("read", Path::new(RANDOM), e))?;
             let (mut file, temporary) = self.tmp_file("file")?;
-            // What another process has made meanwhile stays.
+            // A salt that another process has made meanwhile stays.
             let put = file
                 .set_permissions(Permissions::from_mode(0o600))
                 .and_then(|()| file.write_all(&salt))

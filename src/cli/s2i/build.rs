@@ -143,7 +143,7 @@ pub(super) fn run(
     }
 }
 
-/// The command line with what `.s2ifile` has to add; saved again.
+/// Adds the options of `.s2ifile` to the command line, and saves all of them again.
 fn with_saved(all: clap::Command) -> Result<BuildArgs, CommandError> {
     let here = Path::new(".");
     let given = all.get_matches();

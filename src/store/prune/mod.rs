@@ -36,7 +36,7 @@ use needed::Live;
 pub struct PruneOptions {
     /// Bytes of cache to keep, the most recently used first.
     pub keep: u64,
-    /// Cache that was not used for this long goes in any case.
+    /// Cache items that were not used for this long are always removed.
     pub older_than: Option<Duration>,
     /// Count only.
     pub dry_run: bool,
@@ -55,7 +55,7 @@ impl Default for PruneOptions {
     }
 }
 
-/// What was freed, or with `dry_run` would be.
+/// What was freed, or would be freed with `dry_run`.
 #[derive(Debug, Default)]
 pub struct Pruned {
     pub blobs: u64,
@@ -64,7 +64,7 @@ pub struct Pruned {
     pub unpacked_bytes: u64,
     pub records: u64,
     pub record_bytes: u64,
-    /// What killed processes had left.
+    /// The remains of killed processes.
     pub temporary: u64,
     pub temporary_bytes: u64,
     /// What could not be removed, and why.
@@ -173,7 +173,7 @@ impl Store {
     }
 }
 
-/// The disk space of a tree or file, hard links counted once; what cannot be read counts nothing.
+/// The disk space of a tree or file; hard links count once, unreadable files do not count.
 pub(super) fn tree_size(path: &Path) -> u64 {
     let mut linked = HashSet::new();
     WalkDir::new(path)
