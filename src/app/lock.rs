@@ -213,7 +213,7 @@ fn line(package: &Package) -> Result<String, String> {
             return wrong("depends on an extra or a group, of which none is chosen here");
         }
         Some(marker) if marker.chars().any(char::is_control) || marker.contains(" --") => {
-            return wrong("has a marker that is none");
+            return wrong("has an invalid marker");
         }
         Some(marker) => format!(" ; {marker}"),
     };

@@ -268,7 +268,7 @@ impl From<crate::pod::PodError> for CommandError {
                 "run the build in an image that `warpdrive builder push BUILDER REGISTRY/NAME` made",
             ),
             E::BaseFile { .. } => failure("base-file")
-                .with_hint("make the pod's image anew: `warpdrive builder push BUILDER REGISTRY/NAME`"),
+                .with_hint("make the pod's image again: `warpdrive builder push BUILDER REGISTRY/NAME`"),
             E::Dirty { login, .. } => failure("app-root-dirty").with_hint(if login {
                 "the cluster's set-up writes logins to HOME before the step begins (Tekton's creds-init does, for secrets of the service account): set HOME=/tmp/home in the step, and link no registry secret to the service account of builds"
             } else {
@@ -702,7 +702,7 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 error
             }
             E::NotInIndex { .. } => Self::new(ExitStatus::AppBuildFailed, "not-in-index", message)
-                .with_hint("it is looked for nowhere else, since the project says that it is from there; lock it anew"),
+                .with_hint("it is not looked for elsewhere, because the project binds it to that place; lock it again"),
             E::NothingFits {
                 wanted, offered, ..
             } => {
@@ -728,7 +728,7 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 Self::new(ExitStatus::AppBuildFailed, "no-version", message).with_hint(hint)
             }
             E::LocalPython { .. } => Self::new(ExitStatus::AppBuildFailed, "no-python", message)
-                .with_hint("make the virtual environment anew: warpdrive project --create NAME"),
+                .with_hint("make the virtual environment again: warpdrive project --create NAME"),
             E::Smoke(advice) => Self {
                 code: "smoke-failed",
                 ..(*advice).into()
@@ -863,7 +863,7 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 "free some space with `warpdrive prune`, or point WARPDRIVE_STORE to another disk",
             ),
             E::TreesGone => Self::new(ExitStatus::Failure, "build", message)
-                .with_hint("build again: what is missing is installed anew"),
+                .with_hint("build again: what is missing is installed again"),
             E::NoInstaller { .. }
             | E::Write { .. }
             | E::Read { .. }

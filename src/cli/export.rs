@@ -21,7 +21,7 @@ Examples:
   warpdrive export opal docker-daemon:opal:1.2
   warpdrive export opal containers-storage:opal
 
-Files and directories with equal images are equal, whoever writes them and when.")]
+Equal images give equal files and directories, on any machine and at any time.")]
 pub(super) struct Args {
     /// Name of the image in the store
     #[arg(add = ArgValueCandidates::new(super::complete::images))]

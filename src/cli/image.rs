@@ -83,7 +83,7 @@ pub(super) struct Args {
     /// Push the image to the registry in its name
     #[arg(long)]
     push: bool,
-    /// Use nothing of earlier builds
+    /// Do not use results of earlier builds
     #[arg(long)]
     no_cache: bool,
     #[command(flatten)]
@@ -95,7 +95,7 @@ pub(super) struct Args {
     /// Without a sandbox, leave the byte-code of the application out
     #[arg(long)]
     no_byte_code: bool,
-    /// Resolve unpinned requirements anew
+    /// Resolve unpinned requirements again
     #[arg(long)]
     upgrade: bool,
     /// Write what was installed to a lock file (PEP 751), pylock.toml in the source tree if no other
@@ -121,7 +121,7 @@ pub(super) struct Args {
     /// Stop a phase that takes longer, for example 90s or 15m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
-    /// Take setuid bits and account tools (su, passwd, useradd and their like) of the base away
+    /// Remove setuid bits and account tools (su, passwd, useradd and their like) from the base
     #[arg(long)]
     harden: bool,
     /// Let the code of the app and of packages that are built from source see the logins of the host's
@@ -463,7 +463,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
     }
     if args.in_place.is_some() && matches!(args.network, BuildNetwork::None) {
         return Err(CommandError::usage(
-            "--network none cannot be had in place: there is no network of the build's own",
+            "--network none is not possible in place: the build has no network of its own",
         )
         .with_hint("a NetworkPolicy keeps the pod off the network"));
     }

@@ -20,7 +20,7 @@ use super::printer::human_size;
 The size is that of the layers as they are pushed, compressed. Images share layers: all of them
 together take less space in the store than the sum.")]
 pub(super) struct Args {
-    /// Only names that begin so
+    /// Only names with this prefix
     #[arg(value_name = "PREFIX")]
     prefix: Option<String>,
     /// One JSON object on stdout

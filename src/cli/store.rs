@@ -18,7 +18,7 @@ const WAIT: Duration = Duration::from_secs(10);
 /// Tells the process in the user namespace that the user has agreed.
 const AGREED: &str = "WARPDRIVE_STORE_RM_AGREED";
 
-/// Say where the store is, or take it away
+/// Print the store's path, or remove the store
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

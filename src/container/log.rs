@@ -1,5 +1,5 @@
 //! A container's output on disk: one JSON object a line, in the keys of docker's `json-file`
-//! (`log`, `stream`, `time`), bounded by starting anew and keeping the last file as `log.1`.
+//! (`log`, `stream`, `time`), bounded: a full file becomes `log.1`, and a new one begins.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -32,7 +32,7 @@ pub fn read_logs(
         source,
     };
     let mut current = Tail::open(&path).map_err(io)?;
-    // Opened after the current one: a log that starts anew in between is read twice, never lost.
+    // Opened after the current one: if a new file begins in between, lines are read twice, never lost.
     let mut earlier = Tail::open(&rotated(&path)).map_err(io)?;
     if let (Some(a), Some(b)) = (&current, &earlier)
         && a.inode == b.inode

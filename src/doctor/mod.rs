@@ -105,7 +105,7 @@ fn in_place(checks: &mut Vec<Check>) {
         Err(error) => {
             checks.push(
                 Check::new(IN_PLACE, Verdict::Warn, error.to_string())
-                    .remedy("make the pod's image anew: `warpdrive builder push`"),
+                    .remedy("make the pod's image again: `warpdrive builder push`"),
             );
             return;
         }

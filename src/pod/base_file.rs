@@ -93,7 +93,7 @@ impl BaseFile {
         to_canonical_json(self)
     }
 
-    /// Reads the file of this process's own image; `None` where there is none.
+    /// Reads the file of this process's own image; `None` if it is missing.
     pub fn of_this_image() -> Result<Option<Self>, PodError> {
         Self::read(&Path::new(PLACE).join(BASE_FILE))
     }

@@ -40,7 +40,7 @@ pub enum PodError {
         /// What the code could read.
         credentials: Vec<PathBuf>,
     },
-    #[error("{what} cannot be had in place")]
+    #[error("{what} is not possible in place")]
     NotHere { what: String, instead: String },
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -188,7 +188,7 @@ mod tests {
         let mut found = volumes.without(all).unwrap();
         found.sort();
         assert_eq!(found, [path("etc/app/plain"), path("etc/passwd"), usr]);
-        // The engine's own files are no volumes.
+        // The engine's own files are not volumes.
         let plain = Volumes::parse(b"1 0 0:1 /r /etc/resolv.conf rw - ext4 /dev/x rw\n");
         assert_eq!(
             plain.without([Path::new("/etc")]).unwrap(),

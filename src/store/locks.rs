@@ -1,7 +1,7 @@
 //! File locks (`flock`) with a time limit.
 //!
 //! Two kinds of lock order the work of several processes (and threads: every lock opens its file
-//! anew, so threads exclude each other too):
+//! again, so threads exclude each other too):
 //!
 //! - `lock` at the store's root: a process that reads or writes content holds it *shared*; `prune`
 //!   holds it *exclusively*, so that nothing disappears during a build.

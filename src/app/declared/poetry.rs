@@ -18,7 +18,7 @@ pub(super) fn read(document: &toml::Table) -> Option<Declared> {
         }
         declared.doubt(
             &format!("[[tool.poetry.source]] {name}"),
-            "which package is from which index is gone by where there is a lock",
+            "a binding of packages to indexes counts only with a lock",
             "the lock: poetry lock; or priority = \"explicit\" for an index of the packages that name it",
         );
     }

@@ -16,7 +16,7 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("IPYTHONDIR", ".ipython", "ipython"),
 ];
 
-/// What is written anew at any time.
+/// Files that can be made again at any time.
 const CACHES: &[(&str, &str)] = &[
     ("XDG_CACHE_HOME", "cache"),
     ("XDG_STATE_HOME", "state"),

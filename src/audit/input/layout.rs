@@ -23,10 +23,10 @@ const MAX_DEPTH: usize = 4;
 
 /// Named files: those of a directory, or the members of an archive.
 pub(super) trait Files: Sync {
-    /// Opens a file; `None` where there is none.
+    /// Opens a file; `None` if it is missing.
     fn open(&self, name: &str) -> Result<Option<Box<dyn Read + Send + '_>>, AuditError>;
 
-    /// How many bytes a file has; `None` where there is none.
+    /// The size of a file in bytes; `None` if it is missing.
     fn size(&self, name: &str) -> Result<Option<u64>, AuditError>;
 
     /// For errors.

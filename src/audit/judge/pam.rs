@@ -237,7 +237,7 @@ fn judge_service(
             let when = if root {
                 "before it asks for a password"
             } else {
-                "for whoever knows an account's password"
+                "for a user who knows an account's password"
             };
             for message in tell(Kind::Auth, auth.runs, when) {
                 push(Severity::High, message);
@@ -247,7 +247,7 @@ fn judge_service(
             }
         }
         let when = if caller.knows {
-            "for whoever knows an account's password"
+            "for a user who knows an account's password"
         } else {
             "for everybody"
         };
@@ -319,7 +319,7 @@ fn what_passing_gives(
 /// The files of services, each read once.
 struct Files<'a> {
     flat: &'a Flat<'a>,
-    /// Where there is none, `/etc/pam.conf` counts.
+    /// Without such a file, `/etc/pam.conf` counts.
     has_directory: bool,
     known: RefCell<BTreeMap<String, Option<Vec<Statement>>>>,
     unreadable: RefCell<BTreeSet<(Vec<u8>, usize, &'static str)>>,

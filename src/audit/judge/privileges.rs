@@ -208,11 +208,11 @@ fn sudo(
             };
             let asks = match (ours, nopasswd) {
                 (false, _) if entrant.is_some() => {
-                    "with a password that is empty or known to who made the image"
+                    "with a password that is empty or known to the image's author"
                 }
                 (_, true) => "without a password",
                 (_, false) if answerable => {
-                    "with a password that is empty or known to who made the image"
+                    "with a password that is empty or known to the image's author"
                 }
                 (_, false) => "with its password",
             };
@@ -323,7 +323,7 @@ fn doas(
         let asks = if rule.nopass {
             "without a password"
         } else if own || entrant.is_some() {
-            "with a password that is empty or known to who made the image"
+            "with a password that is empty or known to the image's author"
         } else {
             "with its password"
         };

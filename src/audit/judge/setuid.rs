@@ -35,7 +35,7 @@ pub(super) fn judge(
                 } else {
                     (Severity::Medium, format!("uid {}", item.uid))
                 };
-                let message = format!("runs as {whom} whoever starts it ({shown})");
+                let message = format!("runs as {whom} for every user ({shown})");
                 push("setuid", severity, message);
             }
         }
@@ -53,7 +53,7 @@ pub(super) fn judge(
                     (0, _) | (_, Some(_)) => Severity::High,
                     _ => Severity::Medium,
                 };
-                let message = format!("runs with group {} whoever starts it ({shown})", item.gid);
+                let message = format!("runs with group {} for every user ({shown})", item.gid);
                 push("setgid", severity, message);
             }
         }
@@ -73,7 +73,7 @@ pub(super) fn judge(
                 push(
                     "capability",
                     severity,
-                    format!("has {words} whoever starts it"),
+                    format!("has {words} for every user"),
                 );
             }
         }

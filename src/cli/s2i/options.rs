@@ -270,7 +270,7 @@ pub(super) struct OursArgs {
     /// Push the image to the registry in its name
     #[arg(long)]
     push: bool,
-    /// Use nothing of earlier builds
+    /// Do not use results of earlier builds
     #[arg(long)]
     no_cache: bool,
     /// Sort what assemble changed into layers that other applications share
@@ -282,13 +282,13 @@ pub(super) struct OursArgs {
     /// File for the build only, at /run/secrets/ID
     #[arg(long, value_name = "id=ID,src=FILE")]
     secret: Vec<String>,
-    /// Say whether assemble was run, and if so what had changed
+    /// Print whether assemble ran, and if so, what had changed
     #[arg(long)]
     pub(super) explain: bool,
     /// Stop a step that takes longer, for example 90s or 15m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(super) timeout: Option<Duration>,
-    /// Take setuid bits and account tools (su, passwd, useradd and their like) of the base away
+    /// Remove setuid bits and account tools (su, passwd, useradd and their like) from the base
     #[arg(long)]
     harden: bool,
     /// An image that does not pass the audit gets no name and is not pushed; exits with 4

@@ -68,7 +68,7 @@ fn upload(plan: &Plan<'_>, place: &BuildRoot, user: &User) -> Result<(), BuildEr
         for directory in crate::s2i::scripts::IN_SOURCE {
             let path = Path::new(directory).join(name);
             let same = plan.source.tree.read(&path, MAX_SCRIPT)?.as_ref() == Some(content);
-            // The way there is no link.
+            // There is no link on the way.
             if same && exists_beneath(&src, &path) {
                 let path = src.join(path);
                 std::fs::remove_file(&path)

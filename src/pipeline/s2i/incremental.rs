@@ -74,7 +74,7 @@ pub(super) fn restore(plan: &Plan<'_>) -> Result<Option<Artifacts>, BuildError> 
         Ok(Some(found)) => found,
         Ok(None) => return clean("there is no previous image".into()),
         Err(BuildError::Interrupted) => return Err(BuildError::Interrupted),
-        Err(error) => return clean(format!("the previous image could not be had: {error}")),
+        Err(error) => return clean(format!("the previous image could not be fetched: {error}")),
     };
     match saved(plan, &name, image) {
         Ok(Saved::Artifacts(artifacts)) => Ok(Some(artifacts)),
