@@ -1,4 +1,4 @@
-//! Reading a source tree without knowing where it lies.
+//! Reads a source tree independent of where it is stored.
 //!
 //! Detection runs on the host over what `source` collected, in the image over the directory, and in
 //! tests over a map. All paths are relative to the tree's root, with `/` between the parts and no
@@ -21,7 +21,7 @@ pub trait Files {
     /// The entries of a directory (`""` is the root), sorted by name. Empty if it is not a directory.
     fn list(&self, directory: &str) -> Vec<Entry>;
 
-    /// What lies at `path`.
+    /// The kind of entry at `path`.
     fn kind(&self, path: &str) -> Option<EntryKind> {
         let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
         self.list(directory)

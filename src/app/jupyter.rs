@@ -1,5 +1,5 @@
 //! Jupyter, for a repository of notebooks: which interface, its command line, and the configuration
-//! that takes the password from the environment. A token or a password never stands on the command
+//! that takes the password from the environment. A token or a password is never on the command
 //! line, where every user of the machine could read it.
 
 use std::collections::BTreeSet;

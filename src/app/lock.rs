@@ -279,7 +279,7 @@ fn line(package: &Package) -> Result<String, String> {
     }
 }
 
-/// Refuses text that would be more than one word of a list.
+/// Whether the text is exactly one word of a list.
 fn is_word(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(|c| c.is_whitespace() || c.is_control())
 }

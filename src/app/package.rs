@@ -81,7 +81,7 @@ fn has_module(files: &dyn Files, directory: &str, name: &str) -> bool {
             };
             files.is_directory(&path) || files.is_file(&format!("{path}.py"))
         };
-        // A namespace package lies in a directory of another name.
+        // The directory of a namespace package has another name.
         let inner = files
             .list(place)
             .into_iter()

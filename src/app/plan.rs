@@ -125,7 +125,7 @@ pub struct Application {
     #[serde(default)]
     pub factory: bool,
     pub interface: Interface,
-    /// The module of [`MODULES_DIRECTORY`] that stands in front of it, with an `application` of the
+    /// The module of [`MODULES_DIRECTORY`] in front of it, with an `application` of the
     /// same interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wrapper: Option<String>,

@@ -57,7 +57,7 @@ pub struct Project {
     list: String,
     /// The project in `pyproject.toml` says that it is not a package, or cannot be one.
     no_package: bool,
-    /// What a manager's lock file comes to, where there is one.
+    /// The list from a manager's lock file, if there is one.
     listed: Option<Listed>,
 }
 

@@ -43,7 +43,7 @@ pub(super) fn ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     root.into_iter().chain(slashes)
 }
 
-/// Whether `path` is `directory` or lies beneath it.
+/// Whether `path` is `directory` or beneath it.
 pub(super) fn is_beneath(path: &[u8], directory: &[u8]) -> bool {
     match path.strip_prefix(directory) {
         Some(rest) => directory.is_empty() || rest.is_empty() || rest[0] == b'/',

@@ -12,7 +12,7 @@ use super::rules;
 /// A layer as the report names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerInfo {
-    /// Of the blob as it is stored; the diff id where the layer has no blob of its own.
+    /// The digest of the stored blob; the diff id if the layer has no blob.
     pub digest: Digest,
     pub diff_id: Digest,
     /// `base`, `builder`, `dependencies` or `application`, where warpdrive made it.
@@ -32,7 +32,7 @@ pub struct Excused {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     pub name: String,
-    /// Of the manifest, where there is one.
+    /// The digest of the manifest, if there is one.
     pub digest: Option<Digest>,
     /// The lowest first.
     pub layers: Vec<LayerInfo>,

@@ -167,7 +167,7 @@ fn push(args: &Args, context: &Context) -> Result<Values, CommandError> {
         format: args.format,
     };
     let shaped = match (&args.from, &on_base) {
-        // Layers of the base may not be here, and are as they are.
+        // Layers of the base may not be here, and are not changed.
         (Some(_), Some(_)) => image,
         _ => transport::shaped(&store, &image, shape, &listener)?,
     };

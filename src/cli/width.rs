@@ -13,7 +13,7 @@ pub(super) fn of(stream: impl AsFd) -> Option<usize> {
 }
 
 /// Wraps text to lines of at most this many columns, broken at blanks; those after the first begin with
-/// `indent` blanks. A word that is longer has a line of its own.
+/// `indent` blanks. A longer word gets its own line.
 pub(super) fn wrap(text: &str, columns: Option<usize>, indent: usize) -> String {
     let Some(columns) = columns.filter(|columns| length(text) > *columns) else {
         return text.to_owned();

@@ -72,7 +72,7 @@ fn follow(
     each: &mut dyn FnMut(&Line) -> bool,
 ) -> io::Result<()> {
     loop {
-        // Asked before reading: what was written before the end is read after it.
+        // Checked before reading, so that output written before the end is still read.
         let ended = !matches!(record.status(), Ok((Status::Running | Status::Created, _)));
         loop {
             if let Some(log) = &mut current {

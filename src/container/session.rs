@@ -75,7 +75,7 @@ impl Session {
 
     /// The command's standard streams: pipes. It never gets a descriptor of the caller's, by which it
     /// could read the caller's terminal, or change and lengthen a file that was opened for appending
-    /// (`container exec … >> log`), or reach the directory that it lies in.
+    /// (`container exec … >> log`), or reach the file's directory.
     pub(super) fn io(&self) -> Io {
         if self.terminal {
             let size = terminal::size().map_or(DEFAULT_SIZE, |size| Size {

@@ -1,6 +1,6 @@
 //! `-v SRC:DST[:ro]` and `--mount type=…`: which host paths appear inside, and which user owns them.
 //!
-//! A *named volume* lies in the store (`volumes/NAME`) and survives its containers. Its top
+//! A *named volume* is in the store (`volumes/NAME`) and stays when its containers are removed. Its top
 //! directory belongs to the container's user, group and set-group-id included, so that an app that
 //! runs as 1001:0 can write there with any id map. A *host path* is not changed; if it is missing,
 //! an empty directory is made, as docker does.

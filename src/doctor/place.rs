@@ -1,4 +1,4 @@
-//! Where the store lies: kind of file system, space, modes.
+//! The store's directory: kind of file system, space, modes.
 
 use std::path::Path;
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  image ─► contents (one pass over each layer) ─► files, distributions ─┐
-//!  store ─► shared layers, notes of the build ──────────────────────────┼─► Inspection ─► page (HTML)
+//!  store ─► shared layers, notes of the build ───────────────────────────┼─► Inspection ─► page (HTML)
 //!  audit ─► findings ────────────────────────────────────────────────────┘        └─ changes ─┘
 //! ```
 //!

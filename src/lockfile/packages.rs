@@ -130,7 +130,7 @@ pub(super) fn sha256(text: &str) -> Option<String> {
     is_one.then(|| hash.to_ascii_lowercase())
 }
 
-/// Refuses text that would be an option, or more than one word of a list or command.
+/// Whether the text is exactly one word of a list or command, and not an option.
 pub(super) fn is_word(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with('-')

@@ -1,7 +1,7 @@
 //! The types of the OCI image and distribution specifications, as this project uses them.
 //!
-//! Here: digests, references, canonical JSON, image configurations. Not here: where bytes lie
-//! (`store`), how they travel (`registry`, `transport`), what is in a layer (`layer`).
+//! Here: digests, references, canonical JSON, image configurations. Not here: storing bytes
+//! (`store`), transferring them (`registry`, `transport`), the content of layers (`layer`).
 //!
 //! `oci-spec` gives descriptors, manifests and indexes. A *configuration* is kept as JSON
 //! ([`ImageConfig`]), because the typed struct drops Docker's fields and its maps would give

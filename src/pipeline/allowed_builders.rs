@@ -12,7 +12,7 @@ use crate::store::Store;
 use super::error::BuildError;
 use super::image_use::Use;
 
-/// The default images.
+/// The images that an application gets by default.
 const OFFICIAL: &str = "docker.io/library/python";
 
 /// Refuses a name from the source's files, unless it is one of the allowed images.

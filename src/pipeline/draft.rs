@@ -95,7 +95,7 @@ impl Draft {
         self.kept.push(layer.descriptor.clone());
     }
 
-    /// Adds the layer of `--harden`, which lies directly on the base.
+    /// Adds the layer of `--harden`, directly on the base.
     pub(super) fn harden(&mut self, layer: &StoredLayer, cached: bool) {
         self.push(&NewLayer {
             layer,

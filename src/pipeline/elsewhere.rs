@@ -100,7 +100,7 @@ impl Blobs for OnBase<'_> {
 /// layers matches its configuration.
 ///
 /// # Errors
-/// If it does not.
+/// If it is not on this base, or a layer does not match.
 pub fn check_on_base(
     store: &Store,
     image: &Descriptor,

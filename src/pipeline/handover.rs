@@ -115,7 +115,7 @@ pub(super) fn take(store: &Store, directory: &Path, key: &str) -> Result<Depende
 /// Refuses an image whose dependency layers differ from those of the dependency step.
 ///
 /// # Errors
-/// If they are not.
+/// If they differ.
 pub fn check_dependencies(
     store: &Store,
     image: &Descriptor,

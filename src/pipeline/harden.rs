@@ -1,7 +1,7 @@
 //! `--harden`: a layer on the base that removes setuid and setgid bits, file capabilities, and the
 //! programs that change users, passwords and accounts.
 //!
-//! A container that runs as one user does not need them. The layer lies directly on the base, below
+//! A container that runs as one user does not need them. The layer is directly on the base, below
 //! the builder layer, and is made for each base (`--runtime-image`, another `--builder`): it holds
 //! copies of the base's files, which do not fit another base.
 

@@ -106,7 +106,7 @@ fn forgotten(name: &str) -> bool {
         .is_ok_and(|start| !start.is_empty() && name.starts_with(&start))
 }
 
-/// The name of the input that stands for the content of all files.
+/// The name of the input with the content of all files.
 pub(super) const FILES: &str = "the content of the source";
 
 fn differences(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {

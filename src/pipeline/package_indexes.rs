@@ -1,6 +1,6 @@
 //! The package indexes of a build: their addresses, logins and files.
 //!
-//! A login goes to the host of its own index and to no other.
+//! A login is sent only to the host of its own index.
 
 use std::collections::BTreeMap;
 

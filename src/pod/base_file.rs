@@ -19,7 +19,7 @@ use super::{BASE_FILE, PLACE};
 
 /// The version of the format.
 const VERSION: u32 = 1;
-/// Most lines of history of a base.
+/// Largest file, in bytes: a base has at most some hundred lines of history.
 const MAX: u64 = 16 * 1024 * 1024;
 
 /// The file's content.

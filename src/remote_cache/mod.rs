@@ -66,7 +66,7 @@ impl RemoteCache {
     pub fn new(from: &[String], to: &[String]) -> Result<Self, CacheError> {
         let parse = |names: &[String]| -> Result<Vec<Reference>, CacheError> {
             let mut found: Vec<Reference> = Vec::new();
-            // A pipeline has an empty parameter where there is no cache.
+            // A pipeline without a cache passes an empty parameter.
             for name in names.iter().filter(|name| !name.is_empty()) {
                 let reference = repository(name)?;
                 if !found.iter().any(|known| known.as_given() == name) {

@@ -51,7 +51,7 @@ impl Merged<'_> {
         !matches!(self.at(path), Ok(Seen::Nothing))
     }
 
-    /// The path without links in it, absolute; what is missing stays as it is.
+    /// The absolute path without links; missing parts do not change.
     pub fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         let mut done: Vec<OsString> = Vec::new();
         let mut todo: Vec<OsString> = Vec::new();

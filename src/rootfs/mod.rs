@@ -86,7 +86,7 @@ pub enum RootfsError {
 const MAX_LAYER_ENTRIES: u64 = 10_000_000;
 const MAX_GROWTH: u64 = 100;
 const ALWAYS_ALLOWED: u64 = 1 << 30;
-/// Largest unpacked layer in any case, in bytes.
+/// The variable for another bound on an unpacked layer, in bytes.
 const MAX_UNPACKED: &str = "WARPDRIVE_MAX_UNPACKED";
 /// Bytes that unpacking leaves free on the disk.
 const RESERVE: u64 = 64 << 20;

@@ -125,7 +125,7 @@ mod tests {
     use proptest::prelude::*;
     use std::os::unix::fs::symlink;
 
-    /// What stands at one path of one layer.
+    /// The entry at one path of one layer.
     #[derive(Debug, Clone)]
     enum Made {
         File,

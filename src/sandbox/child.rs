@@ -105,7 +105,7 @@ fn outside(
     network::outside(&request.spec, pidfd, pid, doors, control)
 }
 
-/// Puts the monitor into a pid namespace of its own, around the sandbox's.
+/// Puts the monitor into a separate pid namespace, around the sandbox's.
 ///
 /// A command that is pid 1 itself could undo its parent-death signal. The kernel kills it all the
 /// same when this namespace's first process, the monitor, ends.

@@ -206,7 +206,7 @@ fn remove_stale(parent: &Path) {
     }
 }
 
-/// Groups of ours that a process is in: their `cgroup.procs`, for a command that joins it.
+/// This program's groups that a process is in: their `cgroup.procs`, for a command that joins it.
 pub(super) fn procs_of(pid: i32) -> Vec<PathBuf> {
     let read = |path: String| fs::read_to_string(path).unwrap_or_default();
     let tree = Tree::parse(

@@ -1,7 +1,7 @@
 //! Mount points: found beneath the new root without following a link out of it. If the image does
 //! not have one, it is made in a layer of empty mount points, not in the upper directory.
 //!
-//! Two such layers lie on a tmpfs. The *skeleton* is the lowest one: overlayfs takes a directory's
+//! Two such layers are on a tmpfs. The *skeleton* is the lowest one: overlayfs takes a directory's
 //! attributes from its uppermost layer, so no directory of the image is changed by it. A mount
 //! point that the image's opaque directory or whiteout hides goes to the *crown*, the uppermost
 //! layer, whose directories have the attributes of those they cover.

@@ -62,8 +62,8 @@ impl Settings<'_> {
     }
 }
 
-/// Builds the root file system, moves into it and detaches the old one. The caller has a mount
-/// namespace of its own.
+/// Builds the root file system, moves into it and detaches the old one. The caller has its own
+/// mount namespace.
 pub(super) fn enter_root(settings: &Settings<'_>) -> Result<(), Failure> {
     rustix::mount::mount_change(
         "/",

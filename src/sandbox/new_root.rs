@@ -15,7 +15,7 @@ use super::mount_points::{Staging, is_directory, make_path, open_beneath, resolv
 pub(super) struct Builder {
     pub(super) root: OwnedFd,
     pub(super) staging: Staging,
-    /// Device numbers of tmpfs mounts of ours: mount points may be made there.
+    /// Device numbers of our own tmpfs mounts: mount points may be made there.
     tmpfs: Vec<u64>,
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A command in a root file system of its own.
+/// A command in its own root file system.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Spec {
     pub root: Root,
@@ -37,8 +37,8 @@ pub struct Spec {
     pub capabilities: Vec<Capability>,
     /// umask of the command.
     pub umask: u32,
-    /// A pid 1 that reaps children and forwards signals stands in front of the command, so the
-    /// command is not pid 1 itself. `warpdrive run` leaves it out: there the command is pid 1.
+    /// A pid 1 that reaps children and forwards signals starts the command, so the command is not
+    /// pid 1 itself. `warpdrive run` leaves it out: there the command is pid 1.
     pub init: bool,
     /// Written data may be lost in a power cut: neither the end nor `fsync` inside waits for the
     /// disk (overlayfs, "volatile").
@@ -98,8 +98,8 @@ pub struct Root {
     pub lowers: Vec<PathBuf>,
     /// The directory for changes; without it the root is read-only.
     pub upper: Option<Upper>,
-    /// The root is mounted read-only but for these absolute paths inside, which stay as the upper
-    /// directory has them. `None`: everything is writable (if there is an upper directory).
+    /// The root is mounted read-only, except for these absolute paths inside, which stay as in
+    /// the upper directory. `None`: everything is writable (if there is an upper directory).
     pub writable_only: Option<Vec<PathBuf>>,
 }
 
@@ -112,7 +112,7 @@ pub struct Upper {
 
 /// Something mounted inside. Mount points are made beneath the root without following links out of
 /// it, and never reach the upper directory: where one is missing, it is made on a tmpfs or on a
-/// read-only tree of empty mount points that lies below the upper directory.
+/// read-only tree of empty mount points below the upper directory.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Mount {
     /// A file or directory of the host.

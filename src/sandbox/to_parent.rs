@@ -47,7 +47,7 @@ pub(super) fn detach(parent: i32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Tells the parent about the process that a pidfd stands for.
+/// Tells the parent about the process of a pidfd.
 pub(super) fn introduce(
     pidfd: &OwnedFd,
     pid: Option<i32>,

@@ -1,4 +1,4 @@
-//! Whether all files that git would read for a source lie in that source.
+//! Whether all files that git would read for a source are in that source.
 //!
 //! An archive's `.git` can be a file or a link that names a repository elsewhere on this machine, and a
 //! repository can borrow objects and configuration from another one. Its commit, author and remote would

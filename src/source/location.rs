@@ -139,7 +139,7 @@ impl GitUrl {
         &self.url
     }
 
-    /// The repository's directory, where it lies on this machine.
+    /// The repository's directory, if it is on this machine.
     pub fn path(&self) -> Option<PathBuf> {
         let path = self.url.strip_prefix("file://").unwrap_or(&self.url);
         (self.protocol == Protocol::File).then(|| PathBuf::from(path))

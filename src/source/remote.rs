@@ -1,4 +1,4 @@
-//! A git remote as a URL that may stand in an image's labels: no credentials, no local path.
+//! A git remote as a URL that is safe in an image's labels: no credentials, no local path.
 
 /// The URL, or `None` for a path of this machine or anything else that is not a server's URL.
 ///

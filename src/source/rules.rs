@@ -415,7 +415,7 @@ fn names_something(glob: &Glob) -> bool {
 }
 
 /// Whether a `!` pattern may match something below `directory`. With `spelled_out`, the directory's
-/// own name must stand in it without wildcards.
+/// own name must be in it without wildcards.
 fn reaches_below(pattern: &str, directory: &Path, spelled_out: bool) -> bool {
     let anchored = pattern.trim_end_matches('/').contains('/');
     let parts: Vec<&str> = pattern.split('/').filter(|part| !part.is_empty()).collect();

@@ -204,7 +204,7 @@ impl Tree {
     }
 
     /// The content of a file in the tree; links are followed within the tree. `None` when there is
-    /// no such file (what was left out is not there), an error above `max` bytes.
+    /// no such file (left-out files are not in the tree), an error above `max` bytes.
     pub fn read(&self, path: &Path, max: u64) -> Result<Option<Vec<u8>>, SourceError> {
         let Some(entry) = self.follow(path) else {
             return Ok(None);

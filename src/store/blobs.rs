@@ -14,7 +14,7 @@ use super::locks::Lock;
 use super::{Store, StoreError};
 
 impl Store {
-    /// Where a blob lies or would lie.
+    /// The path of a blob, whether or not it exists.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.root().join("blobs/sha256").join(digest.digest())
     }

@@ -56,7 +56,7 @@ impl Store {
     }
 }
 
-/// The bytes that are there, which may not be a salt.
+/// The existing bytes, which may not be a salt.
 fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     let file = match File::open(path) {
         Ok(file) => file,

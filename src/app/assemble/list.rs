@@ -146,7 +146,7 @@ impl List {
             LineKind::Url { url, editable, .. } => {
                 self.wants_code |= !is_wheel(url);
                 if *editable {
-                    // An editable checkout would lie outside of the environment.
+                    // An editable checkout would be outside the environment.
                     let text = line.text.trim_start_matches("-e");
                     let text = text.trim_start_matches("--editable");
                     text.trim_start_matches('=').trim().to_owned()
@@ -299,7 +299,7 @@ fn is_wheel(url: &str) -> bool {
         .is_some_and(|extension| extension == "whl")
 }
 
-/// `--find-links wheels` with an absolute path, for a list that lies elsewhere.
+/// `--find-links wheels` with an absolute path, for a list in another directory.
 fn absolute_option(text: &str, file: &str, directory: &Path) -> String {
     for option in ["--find-links", "-f"] {
         if let Some(value) = text.strip_prefix(option) {

@@ -105,7 +105,7 @@ struct Walk<'a> {
     layout: Layout,
     /// Where the objects that can be referred to begin, by their numbers.
     marked: Vec<usize>,
-    /// Where a number stands, and the number.
+    /// The position of a number, and the number.
     references: Vec<(usize, usize)>,
     /// Where strings begin whose one character cannot be in a name.
     characters: Vec<usize>,

@@ -728,7 +728,7 @@ impl Finder<'_> {
     }
 
     fn path_for(&self, root: &str) -> Vec<String> {
-        // An installed project is found wherever it lies.
+        // An installed project is found in any directory.
         let installed = || {
             let projects = self.project.local_projects();
             projects.iter().any(|project| project.path == self.home)

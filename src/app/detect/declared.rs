@@ -189,7 +189,7 @@ fn flask_object(files: &dyn Files, home: &str, module: &str) -> Option<String> {
         })
 }
 
-/// The programs that an installed project brings: `[project.scripts]`, `[project.gui-scripts]`,
+/// The programs of an installed project: `[project.scripts]`, `[project.gui-scripts]`,
 /// Poetry's table; `console_scripts` of `setup.cfg` and `setup.py`.
 pub(super) fn scripts(files: &dyn Files, home: &str) -> Vec<Said> {
     let found = scripts_of_pyproject(files, home);

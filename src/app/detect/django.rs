@@ -92,7 +92,7 @@ fn settings_named(source: &str) -> Option<Option<String>> {
     }
 }
 
-/// The directory in which the settings lie: the home, or one below it.
+/// The directory of the settings: the home, or one below it.
 fn root_of(files: &dyn Files, home: &str, module: &str) -> Option<String> {
     let directories = files
         .list(home)

@@ -61,7 +61,7 @@ pub struct Candidate {
     name: String,
     /// Names of exactly this application: (file, name).
     through: BTreeSet<(String, String)>,
-    /// Names that stand in its expression or are given to its methods.
+    /// Names in its expression or in the arguments of its methods.
     mentions: BTreeSet<(String, String)>,
     order: usize,
 }
@@ -122,7 +122,7 @@ pub struct Found {
 pub(super) struct Read {
     pub path: String,
     pub module: String,
-    /// It lies in the home, not in a package.
+    /// It is in the home, not in a package.
     pub in_home: bool,
     /// Dotted names of what it imports.
     pub imports: BTreeSet<String>,
@@ -603,8 +603,8 @@ fn modules_in(
     }
 }
 
-/// A module that lies beside the file and is imported as if its directory were on `sys.path`, which
-/// it is not.
+/// A module beside the file that is imported as if its directory were on `sys.path`, which is not
+/// the case.
 fn sibling_import(
     files: &dyn Files,
     place: &ModuleFile,

@@ -153,7 +153,7 @@ pub(super) const FRAMEWORKS: &[Own] = &[
 ];
 
 impl Own {
-    /// RQ's workers are programs of their own where there is one; modules of jobs need RQ's.
+    /// A module with its own RQ worker is a program; modules with only jobs need RQ's worker.
     pub(super) fn line_of(&self, program: bool) -> &'static str {
         if program && self.package == "rq" {
             "python {file}"
@@ -201,7 +201,7 @@ pub(super) fn celery(modules: &[Read]) -> Option<&str> {
     made.map(|module| module.module.as_str())
 }
 
-/// A framework with a server of its own that the requirements have, and the line that starts it.
+/// A required framework with its own server, and the line that starts it.
 pub(super) fn required(names: &BTreeSet<String>) -> Option<(&'static str, &'static str)> {
     FRAMEWORKS
         .iter()

@@ -50,7 +50,7 @@ pub(super) fn module(source: &str) -> Result<Parsed<ModModule>, Problem> {
 #[derive(Default)]
 struct Level {
     bracket: Option<TokenKind>,
-    /// Operators since the last comma: each may lie below the one before it.
+    /// Operators since the last comma: each may be nested in the previous one.
     operators: usize,
     /// Lambdas whose parameters have not ended: commas between these end nothing.
     lambdas: usize,

@@ -31,11 +31,11 @@ pub(super) struct Module {
     pub uses: Vec<(String, Vec<String>)>,
     /// It has an `if __name__ == "__main__":`.
     pub has_main: bool,
-    /// Calls that stand as statements at the top level, outside of the main block.
+    /// Calls that are statements at the top level, outside the main block.
     pub calls: Vec<Expr>,
     /// There is a `while` at the top level.
     pub loops: bool,
-    /// Calls that stand as statements in the main block.
+    /// Calls that are statements in the main block.
     pub main_calls: Vec<Expr>,
     /// The byte offsets of the bindings; as many as `bindings`.
     offsets: Vec<usize>,

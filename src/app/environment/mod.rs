@@ -18,7 +18,7 @@ use super::shell_words::expand;
 
 pub use file::{Evaluated, evaluate};
 
-/// Where the file lies in the source.
+/// The file's path in the source.
 pub const FILE: &str = ".warpdrive/environment";
 /// More variables for the build, on top of it.
 pub const BUILD_FILE: &str = ".warpdrive/action_hooks/build-env";
@@ -125,7 +125,7 @@ fn unquoted(text: &str, special: &[char]) -> bool {
     scan(text, special).1
 }
 
-/// Whether a quote is open at the end, and whether one of `special` stands outside of quotes.
+/// Whether a quote is open at the end, and whether one of `special` is outside quotes.
 fn scan(text: &str, special: &[char]) -> (bool, bool) {
     let mut quote = None;
     let mut found = false;

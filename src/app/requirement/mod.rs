@@ -49,7 +49,7 @@ pub enum LineKind {
         editable: bool,
     },
     /// `.`, `./lib`, `-e .`, `file:lib`: a directory or archive of the tree, relative to the tree.
-    /// `None`: it lies outside the tree. `extras` is all that follows the path, a marker too.
+    /// `None`: it is outside the tree. `extras` is everything after the path, including a marker.
     Local {
         path: Option<String>,
         extras: String,

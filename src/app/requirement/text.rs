@@ -242,7 +242,7 @@ pub fn expand(text: &str, variables: &BTreeMap<String, String>) -> (String, Vec<
         out.push_str(&rest[..at]);
         match variables.get(name).filter(|value| !value.is_empty()) {
             Some(value) => out.push_str(value),
-            // The directory that the project lies in, as pdm and uv write it.
+            // The project's directory, as pdm and uv write it.
             None if name == "PROJECT_ROOT" => out.push('.'),
             None => {
                 out.push_str(&rest[at..at + end + 3]);

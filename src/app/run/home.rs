@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, Mode, access, lstat, mkdir};
 use rustix::process::geteuid;
 
-/// What may hold settings that the image brings: moved only if HOME has none of it.
+/// Directories that may hold settings of the image: moved only if HOME does not have them.
 const SETTINGS: &[(&str, &str, &str)] = &[
     ("XDG_CONFIG_HOME", ".config", "config"),
     ("XDG_DATA_HOME", ".local/share", "data"),
@@ -28,7 +28,7 @@ const CACHES: &[(&str, &str)] = &[
     ("JUPYTERLAB_WORKSPACES_DIR", "jupyter/workspaces"),
 ];
 
-/// The variables that stand in for a HOME that cannot be written to; none if it can.
+/// The variables that replace a HOME that cannot be written to; none if it can.
 pub(super) fn substitutes(home: Option<&OsStr>, directory: &Path) -> Vec<(&'static str, PathBuf)> {
     let home = home.filter(|home| !home.is_empty()).map(Path::new);
     if home.is_some_and(is_writable) {

@@ -22,7 +22,7 @@ pub struct Context<'c> {
     pub port: u16,
     /// Absolute; for `app.sh`.
     pub home: &'c str,
-    /// A directory that can be written: `mod_wsgi`'s server root lies in it.
+    /// A writable directory for `mod_wsgi`'s server root.
     pub run_directory: &'c str,
     /// For the heartbeat files of gunicorn's workers: memory, not a disk.
     pub worker_directory: Option<&'c str>,
@@ -197,7 +197,7 @@ fn base(
             if let Some(directory) = context.worker_directory {
                 line.option("--worker-tmp-dir", directory);
             }
-            // It would lie in HOME, which is the image.
+            // The default is in HOME, which is part of the image.
             if version.is_at_least(25, 1) {
                 line.words(&["--no-control-socket"]);
             }

@@ -20,7 +20,7 @@ pub mod sudoers;
 mod sudoers_tests;
 mod yescrypt;
 
-/// A number as it stands in a field of passwd or group.
+/// A number as written in a field of passwd or group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Id {
     /// Decimal digits without sign, blank or leading zero, at most 2³²−2.

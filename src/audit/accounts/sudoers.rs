@@ -376,7 +376,7 @@ fn who(word: &[u8]) -> Who {
     }
 }
 
-/// Whether a tag such as `NOPASSWD:` stands in a command list.
+/// Whether a command list has a tag such as `NOPASSWD:`.
 fn has_tag(commands: &[u8], tag: &[u8]) -> bool {
     commands.windows(tag.len()).enumerate().any(|(at, window)| {
         let before = at.checked_sub(1).and_then(|at| commands.get(at));

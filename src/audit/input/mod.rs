@@ -29,7 +29,7 @@ pub trait Layers: Sync {
 /// An image that can be judged.
 pub struct Image<'a> {
     pub name: String,
-    /// Of the manifest, where there is one.
+    /// The digest of the manifest, if there is one.
     pub digest: Option<Digest>,
     pub config: ImageConfig,
     /// The lowest first.
@@ -120,7 +120,7 @@ fn layers(config: &ImageConfig, digests: &[Digest]) -> Result<Vec<LayerInfo>, Au
         .collect())
 }
 
-/// The kind of a layer of ours, by the line of history that `pipeline` writes.
+/// The kind of a layer that warpdrive made, by the line of history that `pipeline` writes.
 fn kind(created_by: &str) -> Option<&'static str> {
     match created_by.strip_prefix("warpdrive: ")? {
         "builder layer" | "hardening" => Some("builder"),

@@ -7,7 +7,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use super::SecretKind;
 use super::tokens::{FORMS, REACH};
 
-/// Bytes that are searched at once; what is kept from one round to the next is [`REACH`].
+/// Bytes that are searched at once; [`REACH`] bytes are kept from one round to the next.
 const WINDOW: usize = 128 * 1024;
 
 /// Different kinds that are kept of one stream.

@@ -257,7 +257,7 @@ impl Form {
         text.get(..self.prefix.len() + length)
     }
 
-    /// The prefix as it stands in UTF-16, either way round, from its first to its last letter.
+    /// The prefix in UTF-16, in both byte orders, from its first to its last letter.
     pub(super) fn wide(&self) -> Vec<u8> {
         let mut wide: Vec<u8> = self.prefix.bytes().flat_map(|byte| [byte, 0]).collect();
         wide.pop();

@@ -23,7 +23,7 @@ const MAX_DYNAMIC: u64 = 64 * 1024;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Links {
     pub(super) needed: Vec<String>,
-    /// Directories, `$ORIGIN` as it stands there.
+    /// Directories, with `$ORIGIN` as written.
     pub(super) search: Vec<String>,
     pub(super) soname: Option<String>,
 }

@@ -30,7 +30,7 @@ pub(super) struct BaseImage {
     pub(super) lowers: Vec<PathBuf>,
 }
 
-/// Whether an image is a builder of others, with S2I scripts or `ONBUILD` triggers of its own.
+/// Whether an image is another builder, with its own S2I scripts or `ONBUILD` triggers.
 ///
 /// warpdrive's own builders have scripts too, from the builder layer, and images that warpdrive
 /// built have their labels: builds on these have two phases.

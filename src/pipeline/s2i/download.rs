@@ -11,7 +11,7 @@ use crate::s2i::scripts::{ASSEMBLE, ASSEMBLE_RUNTIME, MAX_SCRIPT, RUN, SAVE_ARTI
 use super::error::S2iBuildError;
 use super::request::S2iRequest;
 
-/// Who named the place of the scripts.
+/// The origin of a place of scripts.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Word<'a> {
     /// The caller of this build.
