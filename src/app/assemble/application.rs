@@ -256,8 +256,8 @@ impl Build<'_> {
 }
 
 /// `FastHTML` writes a new session key into its working directory when it finds none. A read-only root does not
-/// allow that, and a key in the image would be the same for all: a link leads to `/tmp`, where each container has
-/// a key of its own.
+/// allow that, and a key in the image would be the same for all: so a link leads to `/tmp`, where each
+/// container has its own key.
 fn keep_session_key_elsewhere(home: &Path) -> Result<(), AssembleError> {
     let path = home.join(".sesskey");
     if fs::symlink_metadata(&path).is_ok() {
