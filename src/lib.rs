@@ -1,6 +1,6 @@
 //! warpdrive turns a Python web application's source tree into an OCI image.
 //!
-//! The way of the data, which is also the order in which to read the modules:
+//! The data flows in this order, which is also the order in which to read the modules:
 //!
 //! ```text
 //!  source tree ──► plan ──► base ──► assemble ──► layers ──► commit ──► ship

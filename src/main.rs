@@ -1,4 +1,4 @@
-//! The `warpdrive` executable: the sandbox's child first, then the command line.
+//! The `warpdrive` executable: it first checks whether it is the sandbox's child, then runs the command line.
 
 #![forbid(unsafe_code)]
 

@@ -15,20 +15,20 @@ pub enum Unit {
 
 /// Receives what happens, from any thread.
 pub trait Progress: Sync {
-    /// A step begins: one of the lines of a build that people know by heart
+    /// A step begins: one of the known lines of a build
     /// (`---> Installing application source`).
     fn step(&self, line: &str);
 
-    /// Something that the user should know although the work goes on.
+    /// A warning: the work continues.
     fn warning(&self, text: &str);
 
     /// A line that a program inside the sandbox printed, without its line feed.
     fn output(&self, line: &str);
 
-    /// Bytes of something have moved: `what` names it ("layer 3f0c…"), `total` where it is known.
+    /// The progress of a transfer: `what` names it ("layer 3f0c…"), `total` is set if it is known.
     fn moved(&self, what: &str, done: u64, total: Option<u64>);
 
-    /// So many of something are done: "installing packages", 12 of 166.
+    /// The progress of counted items: "installing packages", 12 of 166.
     fn counted(&self, _what: &str, _done: u64, _total: u64) {}
 
     /// The same of what is over in a moment mostly: who watches sees it, and a line is said of it only where
@@ -42,7 +42,7 @@ pub trait Progress: Sync {
     fn detail(&self, _line: &str) {}
 }
 
-/// Says nothing.
+/// Prints nothing.
 pub struct Silent;
 
 impl Progress for Silent {

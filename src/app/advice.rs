@@ -1,14 +1,14 @@
-//! What an error tells the person in front of the screen: what went wrong, why it may have, and
-//! what to do. The catalogue of the command line prints it; the errors themselves stay data.
+//! What an error tells a user: what went wrong, the possible cause, and what to do. The catalogue
+//! of the command line prints it; the errors themselves stay data.
 
 use std::fmt;
 
-/// An error in words.
+/// An error as text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Advice {
     /// One line.
     pub title: String,
-    /// What is known or likely, most likely first.
+    /// Known or likely causes, the most likely first.
     pub causes: Vec<String>,
     /// What to type or change, best first.
     pub remedies: Vec<String>,
@@ -79,7 +79,7 @@ pub fn is_block(line: &str) -> bool {
 }
 
 impl Advice {
-    /// Reads the last block among lines that a program has printed: the other way round of
+    /// Reads the last block among lines that a program has printed: the reverse of
     /// [`fmt::Display`].
     #[cfg(feature = "host")]
     pub fn read(lines: &[String]) -> Option<Advice> {
@@ -125,7 +125,7 @@ impl Advice {
     }
 }
 
-/// Errors that can say more than one line.
+/// Errors whose text has more than one line.
 pub trait Explain: std::error::Error {
     fn advice(&self) -> Advice;
 }

@@ -7,7 +7,7 @@ use super::files::{EntryKind, Files};
 use super::project::{Project, Source, hook};
 use super::requirement::{LineKind, is_archive};
 
-/// Read wherever they are: metadata and lock files at the root.
+/// Always read: metadata and lock files at the root.
 const ROOT_FILES: &[&str] = &[
     ".python-version",
     ".tool-versions",
@@ -25,7 +25,7 @@ const ROOT_FILES: &[&str] = &[
     "uv.toml",
 ];
 
-/// Below `.warpdrive` these change nothing that phase one does.
+/// These files below `.warpdrive` do not change phase one.
 const NOT_IN_PHASE_ONE: &[&str] = &[
     ".warpdrive/action_hooks/alive",
     ".warpdrive/action_hooks/build",
@@ -119,7 +119,7 @@ fn below(files: &dyn Files, directory: &str, depth: usize, found: &mut BTreeSet<
     }
 }
 
-/// Why phase one needs all the source, if it does.
+/// Why phase one needs the complete source, if it does.
 pub fn needs_all_source(project: &Project, files: &dyn Files) -> Option<String> {
     let mut hooks = ["pre-build", "install"].into_iter();
     if let Some(name) = hooks.find(|name| hook(files, name) == Some(true))

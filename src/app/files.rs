@@ -1,8 +1,8 @@
-//! Reading a source tree without knowing where it lies.
+//! Reads a source tree independent of where it is stored.
 //!
 //! Detection runs on the host over what `source` collected, in the image over the directory, and in
 //! tests over a map. All paths are relative to the tree's root, with `/` between the parts and no
-//! `.` or `..`; what is not UTF-8 is not seen.
+//! `.` or `..`; a name that is not UTF-8 is not seen.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// More than this is never read of one file: no dependency list or Python module is larger.
+/// The most bytes that are read of one file: no dependency list or Python module is larger.
 pub const MAX_FILE: u64 = 4 << 20;
 
 /// A tree of files.
@@ -18,10 +18,10 @@ pub trait Files {
     /// The content of a regular file of at most [`MAX_FILE`] bytes.
     fn read(&self, path: &str) -> Option<Vec<u8>>;
 
-    /// The entries of a directory (`""` is the root), sorted by name. Nothing for what is none.
+    /// The entries of a directory (`""` is the root), sorted by name. Empty if it is not a directory.
     fn list(&self, directory: &str) -> Vec<Entry>;
 
-    /// What lies at `path`.
+    /// The kind of entry at `path`.
     fn kind(&self, path: &str) -> Option<EntryKind> {
         let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
         self.list(directory)

@@ -1,9 +1,11 @@
-//! `warpdrive fixup PATH`: the group may do what an image that runs as any uid with gid 0 needs.
+//! `warpdrive fixup PATH`: gives the group the permissions that an image needs which runs as any
+//! uid with gid 0.
 //!
-//! The rule: group 0; the group reads and writes everything and executes what anybody may execute,
-//! and enters every directory. Only what needs it is changed, so that an overlay copies nothing up
-//! for nothing. Links are not followed, so that nothing outside is touched (the original did).
-//! Without root only the caller's own files are looked at.
+//! The rule: everything belongs to group 0; the group may read and write every file, enter every
+//! directory, and execute each file that any user may execute. Only files that need a change are
+//! changed, so that an overlay copies up as little as possible. Links are not followed, so that
+//! nothing outside changes (the original followed them). Without root, only the caller's own files
+//! are examined.
 
 use std::ffi::CStr;
 use std::io;
@@ -40,7 +42,7 @@ pub struct Fixed {
 /// Applies the rule to `root` (a link given here is followed) and everything below it.
 ///
 /// # Errors
-/// If `root` is not there; if something could not be changed, after all the rest has been.
+/// If `root` does not exist; if something could not be changed (everything else is changed first).
 pub fn fixup(root: &Path) -> Result<Fixed, FixupError> {
     let missing = |source: rustix::io::Errno| FixupError::Missing {
         path: root.to_owned(),
@@ -83,7 +85,7 @@ fn is_directory(stat: &Stat) -> bool {
 }
 
 struct Walk {
-    /// Only files of this user; none means all.
+    /// Only files of this user; `None` means all.
     uid: Option<u32>,
     fixed: Fixed,
     failures: u64,
@@ -174,7 +176,7 @@ fn crate_path(name: &CStr) -> &Path {
     Path::new(std::ffi::OsStr::from_bytes(name.to_bytes()))
 }
 
-/// Changes the mode of exactly what `stat` was about: no link that took its place meanwhile.
+/// Changes the mode of exactly the file that `stat` describes, not of a link that has replaced it.
 fn change_mode(
     parent: BorrowedFd<'_>,
     name: impl rustix::path::Arg + Copy,
@@ -273,7 +275,7 @@ mod tests {
         assert_eq!(mode(&outside), 0o700);
     }
 
-    /// BUG of the original: a missing path was an error in words and success in status.
+    /// BUG of the original: for a missing path it printed an error and ended with success.
     #[test]
     fn a_missing_path_is_a_failure() {
         let error = fixup(Path::new("/nonexistent/path")).unwrap_err();

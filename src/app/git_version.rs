@@ -1,11 +1,11 @@
-//! Versions that build backends take from git: the image has no `.git`, so what git knows at collection is
-//! worked out here and given to the backend by the variable that it has for this.
+//! Versions that build backends take from git: the image has no `.git`, so the version is computed here at
+//! collection, and the backend gets it in the variable that it reads for this.
 
 use super::files::Files;
 use super::project::{Project, Source};
 use super::requirement::normalize;
 
-/// What git says of the commit that is built.
+/// What git says about the commit that is built.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Described {
     /// The nearest tag with a digit in it, if there is one.
@@ -23,12 +23,12 @@ pub struct Described {
 pub struct FromGit {
     /// The backend or plug-in, for people.
     pub tool: &'static str,
-    /// The variable that it has for this.
+    /// The variable in which it takes the version.
     pub variable: String,
     scheme: Scheme,
     /// `+gCOMMIT` belongs to the version.
     local: bool,
-    /// Where git says nothing the project has another: a fallback, or what an archive of sources holds.
+    /// Without git the project has another version: a fallback, or one from an archive of sources.
     pub has_other: bool,
 }
 
@@ -169,7 +169,7 @@ pub fn of_project(files: &dyn Files, project: &Project) -> Option<FromGit> {
 }
 
 impl FromGit {
-    /// The version of what git describes; `None` where a tag is not a version.
+    /// The version from git's description; `None` if the tag is not a version.
     pub fn version(&self, described: &Described) -> Option<String> {
         let node: String = described.commit.chars().take(7).collect();
         let local = if self.local {
@@ -198,7 +198,7 @@ impl FromGit {
         })
     }
 
-    /// Whether the owner has said the version already.
+    /// Whether the owner has already set the version.
     pub fn is_said<'a>(&self, mut names: impl Iterator<Item = &'a str>) -> bool {
         names.any(|name| name == self.variable || name == "SETUPTOOLS_SCM_PRETEND_VERSION")
     }

@@ -1,9 +1,9 @@
 //! Instrumentation without touching the application's code: which packages an agent needs, and how
 //! the command that starts the server is wrapped so that the agent is in every Python process.
 //!
-//! The setting `instrument` chooses; the build installs ([`Instrument::packages`]), `start` wraps
-//! ([`Instrument::wrap`], [`Instrument::variables`]). Nothing of it is there for other commands:
-//! `warpdrive exec python manage.py shell` is watched by nobody.
+//! The setting `instrument` chooses the agent; the build installs it ([`Instrument::packages`]),
+//! `start` wraps the command ([`Instrument::wrap`], [`Instrument::variables`]). Other commands
+//! are not instrumented: no agent watches `warpdrive exec python manage.py shell`.
 
 mod libraries;
 
@@ -16,7 +16,7 @@ use super::server::Server;
 
 pub(crate) use libraries::release;
 
-/// What is in the application's processes besides the application.
+/// The agent in the application's processes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Instrument {
@@ -71,11 +71,11 @@ impl Instrument {
         }
     }
 
-    /// The program that the server's command line is given to.
+    /// The program that gets the server's command line as arguments.
     fn wrapper(&self, server: Option<Server>) -> &'static [&'static str] {
         match self {
             Self::Opentelemetry => &["opentelemetry-instrument"],
-            // mod_wsgi-express has an option of its own, which the variables of New Relic set.
+            // mod_wsgi-express has its own option, which New Relic's variables set.
             Self::Newrelic if server == Some(Server::ModWsgi) => &[],
             Self::Newrelic => &["newrelic-admin", "run-program"],
             Self::Ddtrace => &["ddtrace-run"],

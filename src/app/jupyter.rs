@@ -1,6 +1,6 @@
 //! Jupyter, for a repository of notebooks: which interface, its command line, and the configuration
-//! that takes the password from the environment. A token or a password never stands on the command
-//! line, where everybody on the machine could read it.
+//! that takes the password from the environment. A token or a password is never on the command
+//! line, where every user of the machine could read it.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -29,7 +29,7 @@ pub enum Interface {
 }
 
 impl Interface {
-    /// What `server_type` asks for; `jupyter` alone leaves it to the requirements.
+    /// The interface that `server_type` names; with `jupyter` alone the requirements decide.
     pub fn choose(server_type: Option<&str>, names: &BTreeSet<String>) -> Interface {
         match server_type {
             Some("jupyter_lab") => Self::Lab,

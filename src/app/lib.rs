@@ -2,8 +2,8 @@
 //!
 //! Everything here runs in three places: on the host, over a source tree, before any sandbox starts
 //! ([`detect()`]); in the image at build ([`assemble`]) and at run time ([`run`]); on a laptop in a
-//! virtual environment. It knows neither OCI nor sandboxes, and is all there is in the static
-//! executable at `/opt/app-root/bin/warpdrive`.
+//! virtual environment. It knows neither OCI nor sandboxes. The static executable at
+//! `/opt/app-root/bin/warpdrive` contains nothing else.
 //!
 //! ```text
 //!  files ──► settings ──► project ──► detect ──► plan ──► assemble ──► plan.json ──► run

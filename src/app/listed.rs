@@ -1,45 +1,45 @@
-//! A list of what is to be installed that was made before: of a lock file, for one environment.
+//! A list of packages to install that was made before, from a lock file, for one environment.
 //!
-//! The host reads the lock files of package managers (`crate::lockfile`), and tells the executable in
-//! the image what came of it in a file ([`super::contract::LISTED`]).
+//! The host reads the lock files of package managers (`crate::lockfile`), and passes the result to
+//! the executable in the image in a file ([`super::contract::LISTED`]).
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-/// What a lock file amounts to.
+/// The content of a lock file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
     /// Which lock file.
     pub file: String,
-    /// As in a requirements file; what they depend on is among them.
+    /// Lines as in a requirements file, including all dependencies.
     pub lines: Vec<String>,
-    /// Normalized names of all that is in the list and of the projects: they are looked for nowhere.
+    /// Normalized names of everything in the list and of the projects: they are not looked for anywhere.
     #[serde(default)]
     pub settled: Vec<String>,
     /// Normalized names of the packages that the app asks for itself.
     pub names: BTreeSet<String>,
-    /// Projects of the tree, which are installed as such and without what they depend on.
+    /// Projects of the tree, which are installed as such, without their dependencies.
     pub projects: Vec<LocalProject>,
     /// Files that the list was made of, relative to the tree.
     pub files: Vec<String>,
-    /// What the lines depend on is not among them, and is looked up.
+    /// The dependencies of the lines are not included, and are looked up.
     #[serde(default)]
     pub open: Option<Open>,
 }
 
-/// What is to be known of a list that was made without a lock: where the names are that the project binds to
-/// a place, so that they are looked for nowhere else.
+/// Facts about a list that was made without a lock: the locations of the names that the project binds, so
+/// that they are not looked for elsewhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Open {
-    /// Normalized names that directories of the source bring, which are among the lines.
+    /// Normalized names of directories of the source that are among the lines.
     pub directories: BTreeSet<String>,
-    /// Names that the project binds and does not ask for itself; with the directory of the source, if
-    /// it is one.
+    /// Names that the project binds but does not require itself; with the directory of the source, if
+    /// the location is one.
     pub others: Vec<(String, Option<String>)>,
     /// The metadata of the project itself, which is installed, too.
     pub project: Option<String>,
-    /// Lines for the files that an index gave for the names that are bound to it.
+    /// Lines for the files that an index has for the names bound to it.
     pub fetched: Vec<String>,
     /// SHA-256 of these files.
     pub hashes: Vec<String>,
@@ -53,6 +53,7 @@ pub struct LocalProject {
     pub extras: String,
     pub editable: bool,
     pub named_in: String,
-    /// A list of requirements names it; else it is the source itself, by its metadata, or in a lock.
+    /// A list of requirements names it; otherwise it is the source itself (by its metadata), or a
+    /// lock names it.
     pub is_listed: bool,
 }

@@ -1,8 +1,8 @@
 //! `pylock.toml` (PEP 751) as a list of requirements.
 //!
-//! What a lock file names is turned into the lines that a requirements file would have, each with the
-//! hashes of its files, so that everything that understands those understands locks. Groups and
-//! extras are not chosen from: the format wants a lock for deployment to have none.
+//! The packages of a lock file become lines of a requirements file, each with the hashes of its
+//! files, so that all code that reads requirements can read locks. Groups and extras are not
+//! selected: by the format, a lock for deployment has none.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::requirement::normalize;
 
-/// The lock file that is read without being named.
+/// The lock file that is read by default.
 pub const FILE: &str = "pylock.toml";
 
 /// What a lock file says.
@@ -35,7 +35,7 @@ pub fn is_lock(path: &str) -> bool {
         })
 }
 
-/// A lock file (PEP 751), as far as it is read: nothing in it has been judged.
+/// The parts of a lock file (PEP 751) that are read, without any check of their content.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Document {
@@ -115,7 +115,7 @@ pub struct Artifact {
 }
 
 impl Artifact {
-    /// Its SHA-256 in small hexadecimal digits, if it is given and is one.
+    /// Its SHA-256 in lowercase hexadecimal digits, if a valid one is given.
     #[must_use]
     pub fn sha256(&self) -> Option<String> {
         let hash = self.hashes.get("sha256")?;
@@ -131,7 +131,7 @@ impl Document {
     }
 
     /// # Errors
-    /// In words, for what is not a lock file of version 1.
+    /// A message, if it is not a lock file of version 1.
     pub fn parse(text: &str) -> Result<Self, String> {
         let document: Self = toml::from_str(text).map_err(|error| error.message().to_owned())?;
         if document.lock_version.split('.').next() == Some("1") {
@@ -148,7 +148,7 @@ impl Document {
 /// Reads a lock file as a list of requirements.
 ///
 /// # Errors
-/// In words, for what is not a lock or not one that can be installed as it stands.
+/// A message, if it is not a lock, or cannot be installed as written.
 pub fn read(text: &str) -> Result<Lock, String> {
     let document = Document::parse(text)?;
     let mut indexes: Vec<&str> = Vec::new();
@@ -164,7 +164,7 @@ pub fn read(text: &str) -> Result<Lock, String> {
         }
         lines.push(line(package)?);
     }
-    // One index is the index; of several none is more than the others.
+    // A single index is the index; of several, none comes before the others.
     let pypi = "https://pypi.org/simple";
     if !indexes
         .iter()
@@ -213,7 +213,7 @@ fn line(package: &Package) -> Result<String, String> {
             return wrong("depends on an extra or a group, of which none is chosen here");
         }
         Some(marker) if marker.chars().any(char::is_control) || marker.contains(" --") => {
-            return wrong("has a marker that is none");
+            return wrong("has an invalid marker");
         }
         Some(marker) => format!(" ; {marker}"),
     };
@@ -279,7 +279,7 @@ fn line(package: &Package) -> Result<String, String> {
     }
 }
 
-/// Nothing that would be more than one word of a list.
+/// Whether the text is exactly one word of a list.
 fn is_word(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(|c| c.is_whitespace() || c.is_control())
 }

@@ -1,4 +1,4 @@
-//! What a project says of itself in `pyproject.toml`: `[project] name`, `version`, `description`
+//! What a project says about itself in `pyproject.toml`: `[project] name`, `version`, `description`
 //! (PEP 621), for an image's labels.
 
 use super::files::Files;
@@ -6,7 +6,7 @@ use super::files::Files;
 /// Longest value that becomes a label.
 const MAX_LENGTH: usize = 256;
 
-/// The words of the `[project]` table; all of them may be missing.
+/// Values of the `[project]` table; all of them may be missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
     pub name: Option<String>,
@@ -14,7 +14,7 @@ pub struct Metadata {
     pub description: Option<String>,
 }
 
-/// Reads them; what cannot be read is simply not there (detection reports a broken file).
+/// Reads them; a value that cannot be read counts as missing (detection reports a broken file).
 pub fn read(files: &dyn Files) -> Metadata {
     let project = files
         .text("pyproject.toml")

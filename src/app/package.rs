@@ -11,9 +11,9 @@ fn at<'a>(table: &'a Table, path: &[&str]) -> Option<&'a Value> {
         .try_fold(table.get(*first)?, |value, key| value.get(key))
 }
 
-/// Whether the project in this directory is to be installed itself. It is not where it says so
-/// (`package-mode = false`, `[tool.uv] package = false`, `distribution = false`), where nothing says how
-/// it would be built, and where its build backend looks for a module of its name that is not there.
+/// Whether the project in this directory is installed itself. It is not installed if it says so
+/// (`package-mode = false`, `[tool.uv] package = false`, `distribution = false`), if nothing says how to
+/// build it, or if its build backend looks for a module of its name and there is none.
 pub fn is_package(files: &dyn Files, directory: &str, project: &Table) -> bool {
     let switches = switches(project);
     if switches.contains(&Some(false)) {
@@ -29,7 +29,7 @@ pub fn is_package(files: &dyn Files, directory: &str, project: &Table) -> bool {
     }
     let backend = at(project, &["build-system", "build-backend"]).and_then(Value::as_str);
     let backend = backend.unwrap_or_default();
-    // Where the modules are said, or found without the name, the backend knows best.
+    // If the modules are named, or found without the project's name, the backend decides.
     let looks_for_name = match backend.split(['.', ':']).next().unwrap_or_default() {
         "poetry" => at(project, &["tool", "poetry", "packages"]).is_none(),
         "hatchling" => at(project, &["tool", "hatch", "build"]).is_none(),
@@ -40,8 +40,8 @@ pub fn is_package(files: &dyn Files, directory: &str, project: &Table) -> bool {
     !looks_for_name || has_module(files, directory, name)
 }
 
-/// Whether a project without a lock is surely no package: what says nothing of how it is built is left to
-/// the installer then.
+/// Whether a project without a lock is certainly not a package. If nothing says how to build it, the
+/// installer decides.
 pub fn is_no_package(files: &dyn Files, project: &Table) -> bool {
     switches(project).contains(&Some(false))
         || project.contains_key("build-system") && !is_package(files, "", project)
@@ -59,7 +59,7 @@ fn switches(project: &Table) -> [Option<bool>; 3] {
 /// A module or package of a distribution's name, beside `pyproject.toml` or in `src`.
 fn has_module(files: &dyn Files, directory: &str, name: &str) -> bool {
     let module = normalize(name).replace('-', "_");
-    // Names with dots are of namespace packages; some write them as they are.
+    // Names with dots belong to namespace packages; some projects keep the dots in the directory's name.
     let spelled: Vec<String> = vec![
         module.clone(),
         name.replace('-', "_"),
@@ -81,7 +81,7 @@ fn has_module(files: &dyn Files, directory: &str, name: &str) -> bool {
             };
             files.is_directory(&path) || files.is_file(&format!("{path}.py"))
         };
-        // A namespace package lies in a directory of another name.
+        // The directory of a namespace package has another name.
         let inner = files
             .list(place)
             .into_iter()

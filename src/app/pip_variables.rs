@@ -1,9 +1,9 @@
-//! pip's environment variables in uv's words: people have set them for years, and uv reads its own
-//! only. What uv's variables say comes first.
+//! Translates pip's environment variables to uv's: users have set them for years, and uv reads
+//! only its own. uv's own variables come first.
 
 use std::collections::BTreeMap;
 
-/// pip's variable, uv's, and others of uv's that say the same.
+/// pip's variable, uv's, and other variables of uv with the same meaning.
 const SAME: &[(&str, &str, &[&str])] = &[
     ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", &["UV_INDEX_URL"]),
     ("PIP_EXTRA_INDEX_URL", "UV_INDEX", &["UV_EXTRA_INDEX_URL"]),
@@ -21,7 +21,7 @@ pub fn for_uv(environment: &BTreeMap<String, String>) -> Vec<(String, String)> {
         .iter()
         .filter(|(_, own, others)| said(own).is_none() && others.iter().all(|o| said(o).is_none()))
         .filter_map(|(pip, own, _)| Some(((*own).to_owned(), said(pip)?.clone())))
-        // pip takes parts of seconds, uv does not.
+        // pip takes fractions of seconds, uv does not.
         .filter(|(own, value)| own != "UV_HTTP_TIMEOUT" || value.parse::<u64>().is_ok())
         .collect();
     if let Some(links) = said("PIP_FIND_LINKS").filter(|_| said("UV_FIND_LINKS").is_none()) {
@@ -72,7 +72,7 @@ pub fn without_index(environment: &BTreeMap<String, String>) -> bool {
         || is_on(environment, "PIP_NO_INDEX")
 }
 
-/// As pip reads a switch.
+/// Reads a switch as pip does.
 fn is_on(environment: &BTreeMap<String, String>, name: &str) -> bool {
     environment.get(name).is_some_and(|value| {
         ["1", "y", "yes", "t", "true", "on"].contains(&value.to_lowercase().as_str())

@@ -1,4 +1,4 @@
-//! The plan: how an app is started, as far as the build can know it. Made by [`super::detect()`] from
+//! The plan: how an app is started, as far as the build can know. It is made by [`super::detect()`] from
 //! the text of the source, completed by [`super::assemble`], recorded in the image as
 //! `etc/warpdrive/plan.json` and read by `start`.
 
@@ -55,29 +55,29 @@ pub struct Plan {
     /// Packages that warpdrive adds for the server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub server_packages: Vec<String>,
-    /// The agent that the server is wrapped with.
+    /// The agent around the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instrument: Option<Instrument>,
     /// What agents call the application: `[project] name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    /// The variables of the builder image, which come with the image and from nobody who says
-    /// something about the application: a file of the application comes before them.
+    /// The variables of the builder image. They do not describe the application, so a file of the
+    /// application comes before them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub image_environment: BTreeMap<String, String>,
     /// The installed release of the server's package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_version: Option<String>,
-    /// Hooks that are there and executable.
+    /// Hooks that exist and are executable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<String>,
     /// Further processes by name, each a line for the shell: `start NAME` runs it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub processes: BTreeMap<String, String>,
-    /// What is started listens on a port.
+    /// The started program listens on a port.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub web: bool,
-    /// What makes it one for developers: `app.py: debug=True`.
+    /// Why it is a start for developers: `app.py: debug=True`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub development: Option<String>,
 }
@@ -91,7 +91,7 @@ fn is_yes(web: &bool) -> bool {
     *web
 }
 
-/// The process that is started where none is named.
+/// The process that starts by default.
 pub const WEB: &str = "web";
 /// The process that a new release runs before it starts.
 pub const RELEASE: &str = "release";
@@ -125,7 +125,7 @@ pub struct Application {
     #[serde(default)]
     pub factory: bool,
     pub interface: Interface,
-    /// The module of [`MODULES_DIRECTORY`] that stands in front of it, with an `application` of the
+    /// The module of [`MODULES_DIRECTORY`] in front of it, with an `application` of the
     /// same interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wrapper: Option<String>,
@@ -183,7 +183,7 @@ impl Plan {
     /// Reads a plan's text.
     ///
     /// # Errors
-    /// If it is no JSON, or of another version.
+    /// If it is not JSON, or has another version.
     pub fn from_json(text: &[u8]) -> Result<Plan, String> {
         let plan: Plan = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         if plan.version == Plan::VERSION {
@@ -194,7 +194,7 @@ impl Plan {
     }
 
     /// # Errors
-    /// If there is none, or it cannot be understood.
+    /// If it is missing or cannot be understood.
     pub fn load(app_root: &Path) -> Result<Plan, PlanError> {
         let path = app_root.join(PLAN_FILE);
         let text = std::fs::read(&path).map_err(|source| PlanError::Read {

@@ -1,5 +1,5 @@
 //! Running other programs during a build: hooks, installers, Python. What runs in a container
-//! afterwards is [`super::run`]'s matter.
+//! afterwards belongs to [`super::run`].
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
@@ -109,7 +109,7 @@ pub fn command(
     Ok(command)
 }
 
-/// Runs a program to its end with our own streams.
+/// Runs a program to its end, with the streams of this process.
 ///
 /// # Errors
 /// If it cannot be started.
@@ -199,7 +199,7 @@ impl Heard {
     }
 }
 
-/// Runs a program, passing its stderr on line by line while `pass` says so, and keeping it.
+/// Runs a program and keeps its stderr. Each line is also passed on as long as `pass` returns true.
 ///
 /// # Errors
 /// If it cannot be started.

@@ -1,4 +1,4 @@
-//! How the parts of a build tell what they do. The library itself prints nothing.
+//! How the parts of a build report what they do. The library itself prints nothing.
 
 use super::advice::Advice;
 
@@ -18,7 +18,7 @@ pub trait Progress: Sync {
     }
 }
 
-/// Says nothing.
+/// Prints nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 

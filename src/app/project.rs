@@ -16,7 +16,7 @@ use super::package;
 use super::requirement::{Line, LineKind, Problem, Requirements, is_archive, normalize};
 use super::settings::{Settings, SettingsError};
 
-/// Where the dependencies of an app stand.
+/// Where an app's dependencies are stated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// Requirement files, in order.
@@ -27,8 +27,8 @@ pub enum Source {
         file: String,
         requirements: Vec<String>,
     },
-    /// A lock file (PEP 751), which says all there is; and the metadata of the project that it is
-    /// for, which phase two installs.
+    /// A lock file (PEP 751), which is complete; and the metadata of its project, which phase two
+    /// installs.
     Lock {
         file: String,
         project: Option<String>,
@@ -48,16 +48,16 @@ pub struct Project {
     pub requirements: Requirements,
     /// `pyproject.toml`, `setup.cfg` or `setup.py` describe an installable project.
     pub installable: bool,
-    /// Why a lock file that is there is not gone by.
+    /// Why an existing lock file is ignored.
     pub unused_lock: Option<String>,
-    /// Normalized names of the packages that the app asks for itself: of the list behind a lock,
-    /// where there is one, since a lock has what they depend on, too.
+    /// Normalized names of the packages that the app requires itself. If there is a lock, they
+    /// come from the list behind it, because the lock contains the dependencies too.
     names: BTreeSet<String>,
     /// The digest of the list behind the lock file, or of the list itself: [`Project::list_digest`].
     list: String,
     /// The project in `pyproject.toml` says that it is not a package, or cannot be one.
     no_package: bool,
-    /// What a manager's lock file comes to, where there is one.
+    /// The list from a manager's lock file, if there is one.
     listed: Option<Listed>,
 }
 
@@ -72,7 +72,7 @@ impl Project {
         Self::load_listed(files, environment, command_line, None)
     }
 
-    /// The same with what a manager's lock file comes to, which is what counts then.
+    /// The same, with the list from a manager's lock file, which then counts.
     ///
     /// # Errors
     /// For settings that cannot be understood.
@@ -89,7 +89,7 @@ impl Project {
         }
     }
 
-    /// A tree of which a manager's lock file says all there is, or what is open besides.
+    /// A tree with the list from a manager's lock file, complete or with the open rest.
     pub fn listed(
         files: &dyn Files,
         settings: Settings,
@@ -121,7 +121,7 @@ impl Project {
             .get("home")
             .and_then(|home| super::files::join("", &home))
             .unwrap_or_default();
-        // What the root does not say, the home does.
+        // The home fills in what the root does not state.
         let mut metadata = static_metadata(files).or_else(|| metadata_of_home(files, &home));
         let installable = metadata.is_some();
         let usual = [home.as_str(), ""]
@@ -147,7 +147,7 @@ impl Project {
         } else if metadata.is_none() {
             declared::find(files, &home, document.as_ref())
         } else if silent {
-            // A project that names nothing, beside lists that do.
+            // The project names no dependencies, but lists beside it do.
             declared::lists(files, &home)
         } else {
             None
@@ -220,7 +220,7 @@ impl Project {
                 }
                 (Some(_), Some(_)) if upgrade => {}
                 _ => {
-                    // The list says whether the lock is still its own.
+                    // The list tells whether the lock still belongs to it.
                     let listed = std::mem::take(&mut project.requirements);
                     project.requirements = of_lock(lock::FILE, &lock);
                     indexes_of(listed.lines, &mut project.requirements.lines);
@@ -241,7 +241,7 @@ impl Project {
         Ok(project)
     }
 
-    /// The same where a manager's lock file says all there is.
+    /// The same if a manager's lock file is complete.
     fn of_list(files: &dyn Files, settings: Settings, listed: &Listed) -> Project {
         let mut requirements = Requirements::default();
         requirements.lines = fetched_lines(&listed.file, &listed.lines);
@@ -295,22 +295,22 @@ impl Project {
         }
     }
 
-    /// Whether all that the app needs is in the list, so that nothing has to be added to it.
+    /// Whether the list has everything that the app needs.
     pub fn is_complete(&self) -> bool {
         self.listed.is_some() && self.open().is_none()
     }
 
-    /// What is known of a list that is not complete.
+    /// The facts about an incomplete list.
     pub fn open(&self) -> Option<&Open> {
         self.listed.as_ref()?.open.as_ref()
     }
 
-    /// Normalized names that are not to be looked for, whatever asks for them: they are in the list.
+    /// Normalized names that must not be looked for, whatever requires them: they are in the list.
     pub fn settled(&self) -> &[String] {
         self.listed.as_ref().map_or(&[], |listed| &listed.settled)
     }
 
-    /// Of the list of requirements that people write, which a lock is made from.
+    /// The digest of the list that users write, from which a lock is made.
     pub fn list_digest(&self) -> &str {
         &self.list
     }
@@ -475,7 +475,7 @@ fn listed(
     (source, requirements)
 }
 
-/// Lines with addresses. Wherever they are, they are no projects of the tree.
+/// Lines with addresses. They are never projects of the tree.
 fn fetched_lines(file: &str, texts: &[String]) -> Vec<Line> {
     let line = |(at, text): (usize, &String)| {
         let (name, rest) = super::requirement::name_of(text)?;
@@ -552,7 +552,7 @@ fn of_lock(file: &str, lock: &Lock) -> Requirements {
     requirements
 }
 
-/// Where the list says that packages are, they are: it may have a login, which a lock has not.
+/// The list decides where packages come from: it may have a login, which a lock does not have.
 fn indexes_of(listed: Vec<Line>, locked: &mut Vec<Line>) {
     let mut options: Vec<Line> = listed
         .into_iter()
@@ -769,7 +769,7 @@ mod tests {
         for file in ["pylock.toml", "requirements.txt", "c.txt"] {
             assert!(project.requirements.files.contains(file), "{file}");
         }
-        // Comments are nobody's business; other lists and constraints are.
+        // Comments do not count; other lists and constraints do.
         let noted = list.clone().with(
             "requirements.txt",
             "--index-url https://a:b@c/\n# why\nx\n-c c.txt",
@@ -780,7 +780,7 @@ mod tests {
             assert_eq!(project.source, listed, "{file}");
             assert!(project.unused_lock.is_some(), "{file}");
         }
-        // Another's lock says nothing of a list.
+        // A lock of another tool says nothing about a list.
         assert_eq!(
             load(&list.clone().with("pylock.toml", lock(""))).source,
             locked
@@ -789,7 +789,7 @@ mod tests {
         let again = list.clone().with("pylock.toml", &ours);
         let project = Project::load(&again, &upgrade, &BTreeMap::new()).unwrap();
         assert_eq!((project.source, project.unused_lock), (listed, None));
-        // A setting is stronger; it may name a lock, too.
+        // A setting comes first; it may name a lock, too.
         let named = again.with(".warpdrive/requirements", "requirements.txt");
         assert!(matches!(load(&named).source, Source::Requirements(_)));
         let named = list

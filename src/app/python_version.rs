@@ -1,5 +1,5 @@
-//! A minor version of Python, the unit in which builder images differ. Which one an app asks for is
-//! found out in `python`.
+//! A minor version of Python, the unit in which builder images differ. `python` finds out which one
+//! an app asks for.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,8 +1,8 @@
-//! From a Python traceback to its likely cause, and what to do about it.
+//! Finds the likely cause of a Python traceback, and what to do about it.
 
 use super::advice::Advice;
 
-/// Distributions that are called otherwise than the module that they have.
+/// Distributions whose name differs from their module's.
 const MODULES: &[(&str, &str)] = &[
     ("attr", "attrs"),
     ("bs4", "beautifulsoup4"),
@@ -45,7 +45,7 @@ const MODULES: &[(&str, &str)] = &[
     ("yaml", "PyYAML"),
 ];
 
-/// Debian's packages of libraries that wheels expect of the system.
+/// Debian's packages with libraries that wheels expect in the system.
 const LIBRARIES: &[(&str, &str)] = &[
     ("libGL.so.1", "libgl1"),
     ("libgthread-2.0.so.0", "libglib2.0-0"),
@@ -74,23 +74,23 @@ const LIBRARIES: &[(&str, &str)] = &[
     ("libtesseract.so.5", "libtesseract5"),
 ];
 
-/// What made an import fail.
+/// Why an import failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
     /// Variables that are not set.
     Variables(Vec<String>),
-    /// A module that is not there.
+    /// A missing module.
     Module(String),
-    /// A shared library that is not there.
+    /// A missing shared library.
     Library(String),
-    /// File, line and the parser's word.
+    /// File, line and the parser's message.
     Syntax(String),
-    /// A database or another machine was asked.
+    /// A connection to a database or another machine failed.
     Network,
     Other,
 }
 
-/// The last line of a traceback that says what it is about.
+/// The last line of a traceback that names the exception.
 pub fn last_line(traceback: &str) -> &str {
     traceback
         .lines()
@@ -165,8 +165,8 @@ impl Cause {
         Cause::Other
     }
 
-    /// Adds the cause in words and what to do. `named_in`: files that name a missing module's
-    /// distribution and were not installed.
+    /// Adds the cause and what to do. `named_in`: files that name a missing module's distribution
+    /// and were not installed.
     pub fn explain(&self, advice: Advice, named_in: &[String]) -> Advice {
         match self {
             Cause::Variables(names) => {
@@ -239,7 +239,7 @@ impl Cause {
     }
 }
 
-/// The distribution that has a module, as far as it is known.
+/// The distribution that has a module, if it is known.
 pub fn distribution(module: &str) -> &str {
     MODULES
         .iter()

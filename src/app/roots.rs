@@ -1,4 +1,4 @@
-//! Where an app lies: its root (virtual environment and home), its source, its home in the source.
+//! The directories of an app: its root (virtual environment and home), its source, its home in the source.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -36,10 +36,10 @@ impl Explain for RootsError {
 impl Roots {
     /// App root: `WARPDRIVE_APP_ROOT`, else `/opt/app-root` in an image, else the active virtual
     /// environment. Source: `WARPDRIVE_SRC_ROOT`, else `src` below the app root in an image (and
-    /// where `WARPDRIVE_APP_ROOT` says so and there is one), else the working directory.
+    /// if `WARPDRIVE_APP_ROOT` is set and has one), else the working directory.
     ///
     /// # Errors
-    /// If there is none of these.
+    /// If none of these exists.
     pub fn find(
         variable: impl Fn(&str) -> Option<OsString>,
         directory: &Path,

@@ -1,5 +1,5 @@
-//! `server_args`: text with `$V`, `${V}` and `${V:-default}`, split into words as a shell would,
-//! and nothing more: no command is ever run.
+//! `server_args`: text with `$V`, `${V}` and `${V:-default}`, split into words as in a shell, and
+//! nothing more: no command runs.
 
 use std::collections::BTreeMap;
 
@@ -112,7 +112,7 @@ fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or("").chars().take(80).collect()
 }
 
-/// Reads `$V`, `${V}` or `${V:-default}` at the beginning of `text`. What is none of them stays.
+/// Reads `$V`, `${V}` or `${V:-default}` at the beginning of `text`. Other text does not change.
 pub(crate) fn variable<'t>(
     text: &'t str,
     environment: &BTreeMap<String, String>,

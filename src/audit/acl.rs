@@ -1,12 +1,12 @@
 //! POSIX access control lists: the value of the `system.posix_acl_access` attribute
-//! (`linux/posix_acl_xattr.h`; acl(5)). Container engines set it as it stands in the layer.
+//! (`linux/posix_acl_xattr.h`; acl(5)). Container engines set it exactly as the layer has it.
 
 use serde::{Deserialize, Serialize};
 
 /// The attribute's name.
 pub(super) const ATTRIBUTE: &str = "system.posix_acl_access";
 
-/// Who may write by the list. What the mask takes away is taken away.
+/// The users who may write by the list, after applying the mask.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Acl {
     /// Named users.
@@ -20,8 +20,8 @@ pub(super) struct Acl {
 
 const WRITE: u16 = 2;
 
-/// Reads the attribute's value. `None` where it lets nobody write but the owner, or where the kernel
-/// does not take it.
+/// Reads the attribute's value. `None` if only the owner may write, or if the kernel refuses the
+/// value.
 pub(super) fn parse(value: &[u8]) -> Option<Acl> {
     let (version, entries) = value.split_first_chunk::<4>()?;
     if u32::from_le_bytes(*version) != 2 || !entries.len().is_multiple_of(8) {

@@ -1,12 +1,12 @@
 //! File capabilities: the value of the `security.capability` attribute (`linux/capability.h`,
 //! `struct vfs_ns_cap_data`; capabilities(7), "File capability extended attribute versioning").
 
-/// What a file with capabilities gives to whoever runs it.
+/// The capabilities that a file gives to the user who runs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Capability {
     /// Permitted or inheritable, one bit per capability.
     pub bits: u64,
-    /// A value that the kernel does not take.
+    /// A value that the kernel refuses.
     pub malformed: bool,
 }
 
@@ -63,7 +63,7 @@ const fn bit(number: u32) -> u64 {
 }
 
 impl Capability {
-    /// Whether somebody who has them is root or can become it.
+    /// Whether a user with these capabilities is root or can become root.
     pub fn is_dangerous(self) -> bool {
         self.malformed || self.bits & DANGEROUS != 0
     }
@@ -86,7 +86,7 @@ impl Capability {
     }
 }
 
-/// Reads the attribute's value. `None` where it gives nothing at all.
+/// Reads the attribute's value. `None` if it gives no capability.
 pub fn parse(value: &[u8]) -> Option<Capability> {
     let malformed = Some(Capability {
         bits: 0,

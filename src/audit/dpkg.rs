@@ -1,9 +1,9 @@
-//! What dpkg's database says of the content of files (`/var/lib/dpkg/info/*.md5sums`, and
+//! What dpkg's database says about the content of files (`/var/lib/dpkg/info/*.md5sums`, and
 //! `status.d/*.md5sums` in distroless images).
 //!
-//! MD5 is what dpkg records. It is not proof against whoever made both the package and the file,
-//! and a database can be forged like any file; so a match never makes an unknown setuid program
-//! harmless, it only tells a *known* one from an exchanged one.
+//! MD5 is what dpkg records. It is not proof against an attacker who made both the package and
+//! the file, and a database can be forged like any file. So a match never makes an unknown setuid
+//! program harmless; it only tells a *known* program from a replaced one.
 
 use super::known;
 
@@ -38,7 +38,7 @@ pub(super) fn without_usr(path: &[u8]) -> &[u8] {
     }
 }
 
-/// Whether the database's word on the file's content is of interest.
+/// Whether the database's digest of the file matters.
 pub(super) fn is_verified(path: &[u8]) -> bool {
     let name = without_usr(path);
     known::is_privileged(name)

@@ -9,18 +9,18 @@ use serde::{Deserialize, Serialize};
 /// Most names that are read of one file; real ones have a few dozen.
 const MAX_NAMES: usize = 256;
 
-/// The names of what a program or library is loaded with.
+/// The libraries that are loaded with a program or library.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Links {
     /// Sonames of the libraries.
     pub(super) needed: Vec<Vec<u8>>,
-    /// Directories that are searched first, `$ORIGIN` as it stands there.
+    /// Directories that are searched first, with `$ORIGIN` as written.
     pub(super) search: Vec<Vec<u8>>,
     /// The dynamic linker.
     pub(super) interpreter: Option<Vec<u8>>,
 }
 
-/// Reads them; `None` of what the format's own rules do not allow.
+/// Reads them; `None` if the file breaks the format's rules.
 pub(super) fn parse(bytes: &[u8]) -> Option<Links> {
     let file = ElfBytes::<AnyEndian>::minimal_parse(bytes).ok()?;
     let segments = file.segments()?;

@@ -1,10 +1,10 @@
-//! What one layer tells: the entries that a rule may care about, and a trace of all others.
+//! The facts about one layer: the entries that a rule may need, and a trace of all others.
 //!
-//! A layer has tens of thousands of entries, of which a rule looks at some hundred. The others
-//! matter only in that they hide what lower layers have at the same path; for that a 64-bit keyed
-//! hash of each path is enough ([`Traces`]), 8 bytes however long the path. The key is drawn at
-//! random (for each audit, or for each store that remembers facts), so that nobody can make a path
-//! that collides with another.
+//! A layer has tens of thousands of entries; the rules look at some hundreds. The others matter
+//! only because they hide what lower layers have at the same path. For that, a 64-bit keyed hash
+//! of each path is enough ([`Traces`]): 8 bytes, however long the path is. The key is drawn at
+//! random (for each audit, or for each store that remembers facts), so that an attacker cannot
+//! make a path that collides with another.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -18,16 +18,16 @@ use super::dpkg::Md5;
 use super::elf::Links;
 use super::secrets::SecretKind;
 
-/// How an entry stands to what lower layers have.
+/// How an entry affects the lower layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Trace {
     /// A directory: joins the one below, with its own owner and mode.
     Directory = 0,
     /// A directory that hides all that lower layers have in it.
     Opaque = 1,
-    /// Anything else: hides what stands at this path, and beneath.
+    /// Anything else: hides the entries at this path and beneath it.
     Other = 2,
-    /// Removes what stands at this path, and beneath.
+    /// Removes the entries at this path and beneath it.
     Whiteout = 3,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct PathHasher {
 }
 
 impl Default for PathHasher {
-    /// With a key that nobody knows.
+    /// With a random, secret key.
     fn default() -> Self {
         let mut key = [0; 32];
         for part in key.chunks_exact_mut(8) {
@@ -91,7 +91,7 @@ pub(super) enum ItemKind {
     File,
     Directory,
     Symlink(Vec<u8>),
-    /// To a file whose facts are not known here.
+    /// A hard link to a file whose facts are not known here.
     HardLink(Vec<u8>),
     Fifo,
     Device {
@@ -118,7 +118,7 @@ pub(super) struct Item {
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) capability: Option<Capability>,
-    /// Where it lets others write than owner and mode say.
+    /// The access control list, if it lets more users write than owner and mode do.
     pub(super) acl: Option<Acl>,
     /// Of setuid and setgid files, of those with capabilities, and of what these load.
     pub(super) md5: Option<Md5>,
@@ -143,7 +143,7 @@ impl Item {
         self.is_file() && self.mode & 0o2010 == 0o2010
     }
 
-    /// Who runs it is root, or can become root by it.
+    /// A user who runs it is root, or can become root by it.
     pub(super) fn gives_root(&self) -> bool {
         let capable = self.capability.is_some_and(Capability::is_dangerous);
         (self.is_setuid() && self.uid == 0) || capable
@@ -161,20 +161,19 @@ pub(super) struct Secret {
     pub(super) kind: SecretKind,
 }
 
-/// What one layer tells.
+/// The facts about one layer.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct LayerFacts {
     pub(super) traces: Traces,
     #[serde(with = "pairs")]
     pub(super) items: BTreeMap<Vec<u8>, Item>,
     pub(super) secrets: Vec<Secret>,
-    /// Package database files and what they say of the content of known setuid programs and of
-    /// libraries.
+    /// Package database files, with their digests of known setuid programs and of libraries.
     #[serde(with = "pairs")]
     pub(super) md5sums: BTreeMap<Vec<u8>, Vec<(Vec<u8>, Md5)>>,
-    /// Member names that no sound archive has.
+    /// Member names that no valid archive has.
     pub(super) odd_names: Vec<String>,
-    /// More app files were unusable than are kept.
+    /// There were more unusable app files than are kept.
     pub(super) app_files_cut: bool,
     /// Bytes of the uncompressed tar stream.
     pub(super) bytes: u64,

@@ -1,8 +1,8 @@
-//! What the audit says: one finding, how grave it is, and which layer brought it in.
+//! A finding of the audit: what it is, how severe it is, and which layer contains it.
 
 use serde::{Deserialize, Serialize};
 
-/// How grave a finding is; the order is the order of gravity.
+/// The severity of a finding, in rising order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
@@ -34,15 +34,15 @@ pub struct Finding {
     /// The id of a rule of [`super::RULES`].
     pub rule: &'static str,
     pub severity: Severity,
-    /// What is wrong here, in one sentence without a full stop. Never a secret's bytes.
+    /// The problem, in one sentence without a full stop. Never a secret's bytes.
     pub message: String,
-    /// The absolute path in the image, safe to print; `None` where the configuration is at fault.
+    /// The absolute path in the image, safe to print; `None` if the fault is in the configuration.
     pub path: Option<String>,
-    /// Which layer, counted from the lowest; `None` where the configuration is at fault.
+    /// Which layer, counted from the lowest; `None` if the fault is in the configuration.
     pub layer: Option<usize>,
     /// Further paths with the same fault in the same layer, some of them.
     pub more: Vec<String>,
-    /// How many paths have this fault: 1, or more where findings were put together.
+    /// How many paths have this fault: 1, or more if findings were combined.
     pub count: u64,
 }
 

@@ -3,7 +3,7 @@
 //! Layers are laid over each other as overlayfs does it (image-spec, `layer.md`, "Applying
 //! Changesets"): the uppermost entry of a path counts; a whiteout, or anything that is not a directory,
 //! hides what lower layers have at and beneath its path; an opaque directory hides what they have
-//! beneath it.
+//! beneath its path.
 
 use super::facts::{Content, Item, ItemKind, LayerFacts, PathHasher, Trace};
 use super::paths::{ancestors, split};
@@ -34,7 +34,7 @@ pub(super) enum Lookup<'a> {
         layer: usize,
         bytes: &'a [u8],
     },
-    /// Something is there that cannot be judged, and why.
+    /// Something that cannot be judged, and why.
     Unreadable {
         layer: usize,
         problem: &'static str,
@@ -66,7 +66,7 @@ impl<'a> Flat<'a> {
         all
     }
 
-    /// The lowest layer above `layer` that takes away or replaces what `layer` has at `path`.
+    /// The lowest layer above `layer` that removes or replaces the entry of `layer` at `path`.
     pub(super) fn hidden_by(&self, layer: usize, path: &[u8]) -> Option<usize> {
         let hash = self.hasher.hash(path);
         let above: Vec<u64> = ancestors(path).map(|path| self.hasher.hash(path)).collect();
@@ -117,19 +117,18 @@ impl<'a> Flat<'a> {
         self.layers[layer].traces.has(hash, Trace::Other)
     }
 
-    /// What the image has at a path, where it was kept.
+    /// The image's entry at a path, if it was kept.
     pub(super) fn item(&self, path: &[u8]) -> Option<(usize, &'a Item)> {
         let layer = self.origin(path)?;
         Some((layer, self.layers[layer].items.get(path)?))
     }
 
-    /// Where a path leads, symbolic links being followed as far as they were kept. `None` where they
-    /// lead nowhere.
+    /// The target of a path after following the kept symbolic links. `None` if there is no target.
     pub(super) fn real(&self, path: &[u8]) -> Option<Vec<u8>> {
         self.follow(path).filter(|real| self.has(real))
     }
 
-    /// As [`Self::real`], whether or not something is there. `None` where links run in a circle.
+    /// As [`Self::real`], also for a missing target. `None` if links form a circle.
     pub(super) fn follow(&self, path: &[u8]) -> Option<Vec<u8>> {
         let mut waiting: Vec<Vec<u8>> = parts(path);
         waiting.reverse();
@@ -176,7 +175,7 @@ impl<'a> Flat<'a> {
 
     /// The content of one of the files of [`super::interest::Interest::reads`].
     pub(super) fn read(&self, path: &[u8]) -> Lookup<'a> {
-        // What stands behind a link is not known; a link on the way is as good as one at the end.
+        // The target of a link is not known; a link on the way counts like one at the end.
         for ancestor in ancestors(path).filter(|path| !path.is_empty()) {
             if let Some(layer) = self.origin(ancestor) {
                 let hash = self.hasher.hash(ancestor);
@@ -233,7 +232,7 @@ impl<'a> Flat<'a> {
     }
 }
 
-/// The names of a path, without those that say nothing.
+/// The names of a path, without `.` and empty ones.
 fn parts(path: &[u8]) -> Vec<Vec<u8>> {
     path.split(|&byte| byte == b'/')
         .filter(|part| !part.is_empty() && *part != b".")

@@ -1,5 +1,5 @@
 //! Which entries of a layer the rules want to see: system directories, account files, the app's own
-//! tree, and whatever carries privilege.
+//! tree, and every file that gives privileges.
 
 use crate::layer::{Member, MemberKind};
 use crate::oci::ImageConfig;
@@ -8,7 +8,7 @@ use super::accounts::strict_decimal;
 use super::paths::{is_beneath, join, split};
 use super::{dpkg, known, secrets};
 
-/// Files that say who may be root. Also judged: everything in [`ACCOUNT_DIRECTORIES`].
+/// Files that decide which users may become root. Also judged: everything in [`ACCOUNT_DIRECTORIES`].
 const ACCOUNT_FILES: [&str; 22] = [
     "etc/passwd",
     "etc/shadow",
@@ -80,7 +80,7 @@ const READ_DIRECTORIES: [&str; 6] = [
     "usr/etc/pam.d",
 ];
 
-/// Where programs are found and libraries are loaded from by everybody, root too.
+/// Where all users, including root, find programs and load libraries.
 const SYSTEM_TREES: [&str; 14] = [
     "bin",
     "sbin",
@@ -101,15 +101,15 @@ const SYSTEM_TREES: [&str; 14] = [
 /// As [`SYSTEM_TREES`], but many images install their Python here.
 const LOCAL_LIBRARY: &str = "usr/local/lib";
 
-/// Directories on the way to those above: who can write here can put another in their place.
+/// Parent directories of those above: a user who can write here can replace them.
 const UPPER_DIRECTORIES: [&str; 5] = ["", "etc", "usr", "usr/local", "usr/local/etc"];
 
-/// What a path is to the rules.
+/// The role of a path for the rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PathKind {
-    /// Says who may be root.
+    /// Decides which users may become root.
     Account,
-    /// A program or library that others than the app run, or a directory of such.
+    /// A program or library that not only the app runs, or a directory with such files.
     System,
     /// The app's own files.
     App,
@@ -176,8 +176,8 @@ impl Interest {
         !self.app_roots.is_empty()
     }
 
-    /// How the path stands in the search path, where that alone makes it one of the system's: whether
-    /// the system's own directories come first.
+    /// Whether the system's own directories come before this path in the search path, if only the
+    /// search path makes it a system path.
     pub(super) fn behind_the_system(&self, path: &[u8]) -> Option<bool> {
         let is_system = |entry: &[u8]| {
             SYSTEM_TREES
@@ -213,7 +213,7 @@ impl Interest {
         }
     }
 
-    /// Whether a rule may want to see this entry, its path being brought into form.
+    /// Whether a rule may need this entry; the path is in its normal form.
     pub(super) fn keeps(&self, path: &[u8], member: &Member) -> bool {
         let writable = member.mode & 0o022 != 0;
         let place = self.place(path);
@@ -231,7 +231,7 @@ impl Interest {
                     || (place == PathKind::App
                         && Use::of(directory, member.mode, member.gid) != Use::Full)
             }
-            // In the place of a directory that everything relies on, and those that lead to libraries.
+            // A link in place of a system directory, or a link that leads to libraries.
             // Packages of Node.js have thousands of others.
             MemberKind::Symlink(_) => {
                 let deep = path.split(|&byte| byte == b'/').count() > 5;
@@ -245,7 +245,7 @@ impl Interest {
         }
     }
 
-    /// Whether the file's content is to be kept until the layers are put together.
+    /// Whether the file's content is kept until the layers are combined.
     pub(super) fn reads(path: &[u8]) -> bool {
         let (directory, _) = split(path);
         let is = |list: &[&str], path: &[u8]| list.iter().any(|known| known.as_bytes() == path);
@@ -254,7 +254,7 @@ impl Interest {
             || is_beneath(directory, b"etc/authselect")
     }
 
-    /// Whether the content is looked at while the layer goes by, and not kept.
+    /// Whether the content is only examined while the layer is read.
     pub(super) fn looks_into(path: &[u8]) -> bool {
         dpkg::is_md5sums(path) || secrets::is_read(path)
     }
@@ -282,7 +282,7 @@ fn may_be_app_root(root: &[u8]) -> bool {
 /// What an arbitrary uid with gid 0 can do with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
-    /// All that the owner can.
+    /// Everything that the owner can do.
     Full,
     /// Not write what the owner can write.
     ReadOnly,
@@ -299,7 +299,7 @@ impl Use {
             mode & 0o7
         };
         let missing = owner & !ours;
-        // A directory that can be read and not entered, or the reverse, is of no use.
+        // A directory needs both the read and the execute permission.
         let needed = if directory { 0o5 } else { owner & 0o5 };
         if missing & 0o5 != 0 || ours & needed != needed {
             Self::None

@@ -1,9 +1,9 @@
 //! The programs that distributions ship with a setuid or setgid bit or with file capabilities.
 //!
 //! A program in this list, with the content that the package database has for it, is reported for
-//! information only; `--harden` takes the bits away all the same. A program that is not in it is a
-//! finding whatever its content: `chmod 4711 /bin/bash` leaves the content as the package has it.
-//! Paths are as [`super::dpkg::without_usr`] gives them.
+//! information only; `--harden` removes the bits all the same. A program that is not in the list
+//! is a finding, whatever its content: `chmod 4711 /bin/bash` leaves the content as the package
+//! has it. Paths are as [`super::dpkg::without_usr`] gives them.
 
 /// setuid root.
 const SETUID: [&str; 32] = [
@@ -74,7 +74,7 @@ const fn bits(numbers: &[u32]) -> u64 {
     bits
 }
 
-/// With capabilities of their own, and which these are (numbers of `linux/capability.h`).
+/// With their own capabilities (numbers of `linux/capability.h`).
 const CAPABILITY: [(&str, u64); 9] = [
     ("bin/arping", bits(&[NET_RAW])),
     ("bin/clockdiff", bits(&[NET_RAW, SYS_NICE])),
@@ -97,7 +97,7 @@ const NET_ADMIN: u32 = 12;
 const NET_RAW: u32 = 13;
 const SYS_NICE: u32 = 23;
 
-/// Programs without a bit of their own that setuid programs run as root.
+/// Programs without their own setuid bit that setuid programs run as root.
 const HELPERS: [&str; 5] = [
     "sbin/mkhomedir_helper",
     "sbin/pam_namespace_helper",
@@ -118,7 +118,7 @@ pub(super) fn is_setgid(path: &[u8]) -> bool {
     has(&SETGID, path)
 }
 
-/// The capabilities that a program has where distributions ship it.
+/// The capabilities that a program has in distributions.
 pub(super) fn capabilities(path: &[u8]) -> Option<u64> {
     CAPABILITY
         .iter()
@@ -136,7 +136,7 @@ pub(super) fn is_helper(path: &[u8]) -> bool {
 }
 
 /// A list of the modules that convert character sets (`gconv-modules`, `gconv-modules.d/*.conf`, or what
-/// iconvconfig made of them): it names modules in any place. The path is as it stands in the layer.
+/// iconvconfig made of them): it can name modules at any path. The path is as the layer has it.
 pub(super) fn is_conversion_list(path: &[u8]) -> bool {
     let (directory, name) = super::paths::split(path);
     let directory = match name {
@@ -149,8 +149,8 @@ pub(super) fn is_conversion_list(path: &[u8]) -> bool {
     })
 }
 
-/// A library where the system's programs load theirs from; what Python and Node.js keep there is loaded
-/// by these alone. The path is as it stands in the layer.
+/// A library in a directory from which the system's programs load theirs. Only Python and Node.js load
+/// their own libraries there. The path is as the layer has it.
 pub(super) fn is_library(path: &[u8]) -> bool {
     let trees = [
         &b"lib"[..],

@@ -8,7 +8,7 @@ const ENTRY: usize = 24;
 /// Most entries that are read; a desktop's cache has 4000.
 const MAX_ENTRIES: usize = 50_000;
 
-/// Soname and path of each library that the cache knows. Empty for what glibc does not take for a cache.
+/// Soname and path of each library in the cache. Empty if glibc would not accept it as a cache.
 pub(super) fn cache(bytes: &[u8]) -> Vec<(&[u8], &[u8])> {
     // Before glibc 2.32 an older form comes first, with the newer one behind it.
     let Some(start) = bytes

@@ -1,8 +1,8 @@
-//! What layers told, kept in the store: a base's layers are read once, not in every build on it.
+//! Keeps the facts about layers in the store: a base's layers are read once, not in every build on it.
 //!
-//! A record belongs to a layer's blob and diff id, to what the configuration makes the rules look at, and to
-//! the release. Of a secret it holds the kind and the file, never a byte. A change of what `scan` keeps
-//! raises [`FORMAT`].
+//! The key of a record is made of the layer's blob and diff ID, of what the configuration makes the rules
+//! look at, and of warpdrive's release. Of a secret, a record holds the kind and the file, never a byte. A
+//! change of what `scan` keeps raises [`FORMAT`].
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -30,8 +30,8 @@ impl Record for Key {
     }
 }
 
-/// Facts are mostly bytes and numbers, a megabyte of them for a base: as JSON they take longer to read
-/// than all that is done with them.
+/// Facts are mostly bytes and numbers, a megabyte for a base: reading them as JSON would take longer
+/// than all rules.
 #[derive(Serialize, Deserialize)]
 struct Packed {
     postcard: String,
@@ -92,7 +92,7 @@ impl<'a> Memory<'a> {
         &self.hasher
     }
 
-    /// Of the blob, too: a configuration may claim any diff id for it.
+    /// It includes the blob, because a configuration may claim any diff id for it.
     fn key(&self, layer: &LayerInfo) -> String {
         let LayerInfo {
             digest, diff_id, ..
@@ -105,7 +105,7 @@ impl<'a> Memory<'a> {
         packed?.facts()
     }
 
-    /// That it cannot be written is not a reason to fail.
+    /// A failed write is not an error.
     pub(super) fn keep(&self, layer: &LayerInfo, facts: &LayerFacts) {
         if let Some(packed) = Packed::of(facts) {
             let _ = self.store.remember(&self.key(layer), &packed);
@@ -177,7 +177,7 @@ mod tests {
         let large = [layer(1), layer(WORTH_KEEPING)];
         assert_eq!(opened(&store, &large, &[digest(1), digest(2)]), 2);
         assert_eq!(opened(&store, &large, &[digest(1), digest(2)]), 0);
-        // Another blob of which its configuration says the same.
+        // Another blob with the same diff id in its configuration.
         assert_eq!(opened(&store, &large, &[digest(1), digest(3)]), 1);
         let small = [layer(1), layer(2)];
         assert_eq!(opened(&store, &small, &[digest(1), digest(4)]), 1);

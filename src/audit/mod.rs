@@ -8,10 +8,10 @@
 //!                                                                    policy ──► Report ──► JSON, SARIF
 //! ```
 //!
-//! Here: what is wrong with an image. Not here: words on a terminal (`cli`), fetching images from
+//! Here: what is wrong with an image. Not here: output on a terminal (`cli`), fetching images from
 //! registries (`registry`), unpacking them (`layer`). Nothing is unpacked, run or followed: layers
-//! are read as streams and forgotten, but for the entries that `interest` names. Everything read
-//! is taken as hostile: sizes and counts are bounded, and what cannot be judged is a finding or an
+//! are read as streams, and only the entries that `interest` names are kept. All content is
+//! hostile: sizes and counts are bounded, and content that cannot be judged is a finding or an
 //! error, never a pass.
 //!
 //! [`accounts`], [`capability`], [`dpkg`] and [`policy`] are pure functions over bytes.
@@ -63,7 +63,7 @@ use interest::Interest;
 use memory::Memory;
 use scan::{Budget, ScanError};
 
-/// Layers that are read at once, at most: each takes a window of compressed data in memory.
+/// Most layers that are read at once: each takes a window of compressed data in memory.
 const MAX_THREADS: usize = 4;
 
 /// Judges an image by all rules and applies the policy; `today` decides which exceptions count.
@@ -79,7 +79,7 @@ pub fn audit(image: &Image<'_>, policy: &Policy, today: Date) -> Result<Report, 
     )
 }
 
-/// As [`audit`], with the store's memory of what layers told: only those that are new are read.
+/// As [`audit`], with the store's memory of layers' facts: only new layers are read.
 pub fn audit_remembering(
     store: &Store,
     image: &Image<'_>,
@@ -120,11 +120,11 @@ fn judge_with(
     Ok(report)
 }
 
-/// The uppermost layer is the one that each build makes anew: its facts are kept from this many bytes on.
+/// Each build makes the uppermost layer again: its facts are kept only from this size in bytes.
 const WORTH_KEEPING: u64 = 8 << 20;
 
 /// Reads all layers, several at a time. The first error in the order of the layers is reported,
-/// whichever came first in time.
+/// not the first in time.
 fn scan_all(
     image: &Image<'_>,
     interest: &Interest,
@@ -200,8 +200,8 @@ fn scan_one(
     hasher: &PathHasher,
     budget: &Budget,
 ) -> Result<LayerFacts, AuditError> {
-    // Some programs tell compression by a layer's first bytes, as we do, others by its media type, and a
-    // layer can be made that is one thing to these and another to those. The diff id says which it is.
+    // Some programs detect compression by a layer's first bytes, as this code does, others by its media
+    // type; a crafted layer can differ between them. The diff id decides which is right.
     let diff_id = image.layers[index].diff_id.clone();
     let tar = input::Verified::new(image.source.open(index)?, diff_id);
     scan::scan(tar, interest, hasher, budget).map_err(|error| {

@@ -1,11 +1,11 @@
-//! Paths as they stand in layers: bytes, relative, without `.` and `..`; and how they are shown.
+//! Paths as layers have them: bytes, relative, without `.` and `..`; and how they are shown.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 
 /// Brings a member's name into the one form that the audit compares: no leading slash or `./`, no
-/// doubled or trailing slash; the root is empty. `None` for a name with `..`, which no sound archive
+/// doubled or trailing slash; the root is empty. `None` for a name with `..`, which no valid archive
 /// has.
 pub(super) fn normal(name: &OsStr) -> Option<Vec<u8>> {
     let mut path = Vec::with_capacity(name.len());
@@ -43,7 +43,7 @@ pub(super) fn ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     root.into_iter().chain(slashes)
 }
 
-/// Whether `path` is `directory` or lies beneath it.
+/// Whether `path` is `directory` or beneath it.
 pub(super) fn is_beneath(path: &[u8], directory: &[u8]) -> bool {
     match path.strip_prefix(directory) {
         Some(rest) => directory.is_empty() || rest.is_empty() || rest[0] == b'/',

@@ -50,7 +50,7 @@ pub enum PolicyError {
     },
 }
 
-/// Which rules count, how much, and what is excused.
+/// Which rules count, their severities, and the exceptions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// An image is refused for a finding of this severity or graver; `None`: never.
@@ -60,7 +60,7 @@ pub struct Policy {
     exceptions: Vec<Exception>,
 }
 
-/// What is excused, why, and until when.
+/// An exception: what it covers, why, and until when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exception {
     pub rule: String,
@@ -70,7 +70,7 @@ pub struct Exception {
     pub expires: Date,
 }
 
-/// What the policy makes of a finding.
+/// The policy's decision about a finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict<'p> {
     Off,
@@ -204,8 +204,8 @@ impl Policy {
         &self.exceptions
     }
 
-    /// What becomes of a finding in the layer with this digest. A bundle of several paths is excused
-    /// only where no path is asked for, or all that are known fit.
+    /// The decision about a finding in the layer with this digest. A combined finding with several
+    /// paths is excused only if the exception names no path, or if all known paths match.
     pub(super) fn judge(&self, finding: &Finding, layer: Option<&str>, today: Date) -> Verdict<'_> {
         let severity = match self.severities.get(finding.rule) {
             Some(None) => return Verdict::Off,
@@ -299,8 +299,8 @@ fn known(id: &str) -> Result<(), PolicyError> {
 
 /// Compares a path with a pattern: `*` stands for any text without `/`, `**` for any text.
 fn fits(pattern: &str, path: &str) -> bool {
-    // Which ends of the path's beginnings fit the pattern read so far; linear in both lengths'
-    // product, whatever the pattern.
+    // Which prefixes of the path match the pattern read so far; the time is bounded by the
+    // product of both lengths, for any pattern.
     let path: Vec<char> = path.chars().collect();
     let mut reached = vec![false; path.len() + 1];
     reached[0] = true;

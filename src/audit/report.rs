@@ -12,7 +12,7 @@ use super::rules;
 /// A layer as the report names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerInfo {
-    /// Of the blob as it is stored; the diff id where the layer has no blob of its own.
+    /// The digest of the stored blob; the diff id if the layer has no blob.
     pub digest: Digest,
     pub diff_id: Digest,
     /// `base`, `builder`, `dependencies` or `application`, where warpdrive made it.
@@ -28,15 +28,15 @@ pub struct Excused {
     pub exception: Exception,
 }
 
-/// What the audit came to.
+/// The result of the audit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     pub name: String,
-    /// Of the manifest, where there is one.
+    /// The digest of the manifest, if there is one.
     pub digest: Option<Digest>,
     /// The lowest first.
     pub layers: Vec<LayerInfo>,
-    /// The gravest first.
+    /// The most severe first.
     pub findings: Vec<Finding>,
     pub excused: Vec<Excused>,
     pub fail_on: Option<Severity>,
@@ -45,7 +45,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Applies the policy to what the rules found.
+    /// Applies the policy to the findings.
     pub(super) fn new(
         name: &str,
         digest: Option<Digest>,

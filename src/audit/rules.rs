@@ -1,7 +1,7 @@
 //! The catalogue of rules: what each is called, why it exists, what to do about a finding.
 //!
-//! The severity here is the gravest that the rule gives; a finding may have a lower one where the
-//! circumstances make it less grave.
+//! The severity here is the highest that the rule gives; a finding may have a lower one where it
+//! does less harm.
 
 use serde::Serialize;
 
@@ -78,7 +78,7 @@ pub const RULES: [Rule; 46] = [
         "account-root-alias",
         High,
         "An account other than root has uid 0",
-        "Whoever becomes that user is root under another name.",
+        "A process that becomes this user is root under another name.",
         "remove the account, or give it a uid of its own",
     ),
     rule(
@@ -98,7 +98,7 @@ pub const RULES: [Rule; 46] = [
     rule(
         "account-unreadable",
         High,
-        "A file that says who may be root cannot be judged",
+        "A file that decides which users may be root cannot be judged",
         "It is a link, or not of a form or size that such a file has, so that what a program makes of it is not known from here.",
         "make it a plain file of its own",
     ),
@@ -127,7 +127,7 @@ pub const RULES: [Rule; 46] = [
         "password-usable",
         High,
         "An account has a password",
-        "All containers of the image share it. Root's is of high severity where a program asks for it: who made the image knows it, and becomes root in every container.",
+        "All containers of the image share it. Root's password is of high severity if a program asks for it: the image's author knows it, and can become root in every container.",
         "lock the account: `passwd -l NAME`",
     ),
     rule(
@@ -141,7 +141,7 @@ pub const RULES: [Rule; 46] = [
         "sudo-rule",
         High,
         "sudo lets the image's user or others act as root",
-        "A rule applies to the image's user, or lets others act without a password. It is of high severity where the password that is asked for is empty or one that who made the image knows, also where the rule is for another account that `su` makes of the user.",
+        "A rule applies to the image's user, or lets other users act without a password. It is of high severity if the password that is asked for is empty or known to the image's author, also if the rule is for another account that the user can become with `su`.",
         "remove the rule, or better the package sudo; lock the accounts: `passwd -l NAME`",
     ),
     rule(
@@ -155,7 +155,7 @@ pub const RULES: [Rule; 46] = [
         "setuid",
         High,
         "A program that distributions do not ship so has the setuid bit",
-        "Whoever runs it acts as the file's owner. A copy of any program with mode 4711 is a way to root.",
+        "A user who runs it acts as the file's owner. A copy of any program with mode 4711 is a way to root.",
         "take the bit away (`chmod u-s`), or remove the file, in the layer that adds it",
     ),
     rule(
@@ -197,35 +197,35 @@ pub const RULES: [Rule; 46] = [
         "base-unproven",
         Info,
         "Nothing outside of the image confirms its lowest layer",
-        "Who exchanged a program of the lowest layer could exchange the package database that confirms it as well.",
+        "An attacker who replaced a program of the lowest layer could also replace the package database that confirms it.",
         "name the base that you trust: `warpdrive audit IMAGE --trusted-base REF`",
     ),
     rule(
         "setuid-hidden",
         Medium,
         "A lower layer has a setuid program that a higher one hides",
-        "The file is still part of the image: whoever can mount or unpack its layers has it.",
+        "The file is still part of the image: every user who can mount or unpack its layers has it.",
         "leave it out of the layer that adds it",
     ),
     rule(
         "setgid",
         High,
         "A program that distributions do not ship so has the setgid bit",
-        "Whoever runs it has the file's group.",
+        "A user who runs it has the file's group.",
         "take the bit away (`chmod g-s`)",
     ),
     rule(
         "capability",
         High,
         "A program has file capabilities",
-        "Whoever runs it gets a part of root's power; some parts are as good as all of it.",
+        "A user who runs it gets a part of root's power; some parts are as good as all of it.",
         "remove them: `setcap -r FILE`",
     ),
     rule(
         "account-writable",
         High,
-        "A file that says who may be root can be written by others than root",
-        "Whoever writes to /etc/passwd or its like adds an account with uid 0. Platforms give arbitrary uids the group 0.",
+        "Users other than root can write to a file that decides which users may be root",
+        "A user who can write to /etc/passwd or a similar file can add an account with uid 0. Platforms give arbitrary uids the group 0.",
         "make it root's with mode 0644, or 0640 for shadow and 0440 for sudoers",
     ),
     rule(
@@ -260,7 +260,7 @@ pub const RULES: [Rule; 46] = [
         "pam",
         High,
         "PAM lets anybody become another user without a password, or runs a program as root",
-        "The service's `auth` stack can end well for a person that knows no secret, or a stack runs a program as root: before a password is asked for, or for whoever knows an account's.",
+        "The service's `auth` stack can succeed for a person who knows no secret, or a stack runs a program as root: before a password is asked for, or for a user who knows an account's password.",
         "restore the service's file below /etc/pam.d as the package has it, or take the setuid bits away (`--harden`)",
     ),
     rule(
@@ -281,28 +281,28 @@ pub const RULES: [Rule; 46] = [
         "secret-key",
         High,
         "A private key is in a layer",
-        "Whoever can pull the image has it; deleting it in a later layer does not help.",
+        "Every user who can pull the image has it; deleting it in a later layer does not help.",
         "build without it (`--secret`), and replace the key",
     ),
     rule(
         "secret-token",
         High,
         "A service's token is in a layer or in the configuration",
-        "Whoever can pull the image has it; deleting it in a later layer does not help.",
+        "Every user who can pull the image has it; deleting it in a later layer does not help.",
         "build without it (`--secret`), and revoke the token",
     ),
     rule(
         "secret-file",
         High,
         "A file that holds secrets is in a layer",
-        "Whoever can pull the image has it; deleting it in a later layer does not help.",
+        "Every user who can pull the image has it; deleting it in a later layer does not help.",
         "leave it out (.dockerignore, .s2iignore), and replace the secrets",
     ),
     rule(
         "secret-credentials",
         High,
         "A login is in a configuration file or a variable",
-        "Whoever can pull the image has it; deleting it in a later layer does not help.",
+        "Every user who can pull the image has it; deleting it in a later layer does not help.",
         "build without it (`--secret`), and change the password",
     ),
     rule(
@@ -316,7 +316,7 @@ pub const RULES: [Rule; 46] = [
         "secret-variable",
         Medium,
         "The configuration sets a variable that looks like a secret",
-        "Whoever can pull the image, or list its containers, reads its environment.",
+        "Every user who can pull the image, or list its containers, can read its environment.",
         "give it at run time",
     ),
     rule(
@@ -337,7 +337,7 @@ pub const RULES: [Rule; 46] = [
         "development-server",
         Medium,
         "The image starts a server for developers, or in debug mode",
-        "Such a server reloads files, shows the source and the variables in its error pages, and some let whoever sees one run code.",
+        "Such a server reloads files, shows the source and the variables in its error pages, and some let a user who sees one run code.",
         "start it with a server for production, and turn debug mode off where the image runs",
     ),
     rule(
@@ -368,7 +368,7 @@ pub fn by_id(id: &str) -> Option<&'static Rule> {
     RULES.iter().find(|rule| rule.id == id)
 }
 
-/// Where a rule stands in the catalogue.
+/// The position of a rule in the catalogue.
 pub(super) fn position(id: &str) -> usize {
     RULES
         .iter()

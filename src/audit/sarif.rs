@@ -66,7 +66,7 @@ fn result(report: &Report, finding: &Finding) -> Value {
             "kind": layer.kind,
         });
     }
-    // A location needs a relative reference; what is in the configuration is located by its name.
+    // A location needs a relative reference; a finding in the configuration uses its name.
     let place = match &finding.path {
         Some(path) => uri(path.trim_start_matches('/')),
         None => "config.json".to_owned(),
@@ -117,7 +117,7 @@ fn score(severity: Severity) -> &'static str {
     }
 }
 
-/// Percent-encodes what may not stand in a URI's path (RFC 3986, section 3.3).
+/// Percent-encodes characters that a URI's path must not contain (RFC 3986, section 3.3).
 fn uri(path: &str) -> String {
     use std::fmt::Write as _;
     let mut uri = String::new();

@@ -41,10 +41,10 @@ const MAX_ODD_NAMES: usize = 20;
 
 const CAPABILITY: &str = "security.capability";
 
-/// Memory that all layers' facts may take together, roughly, in bytes. A large image takes a tenth.
+/// Most memory for all layers' facts together, roughly, in bytes. A large image needs a tenth.
 const MAX_FACTS: usize = 80 * 1024 * 1024;
 
-/// What an entry takes besides its path, and a trace, roughly.
+/// The memory of an entry without its path, and of a trace, roughly.
 const ITEM_COST: usize = 256;
 const TRACE_COST: usize = 12;
 
@@ -127,7 +127,7 @@ impl Scan<'_> {
                 let name = paths::text(member.path.as_os_str().as_bytes());
                 self.facts.odd_names.push(name);
             }
-            // Its content counts all the same.
+            // Its content is searched all the same.
             return self
                 .content(tar, member, member.path.as_os_str().as_bytes())
                 .map(drop);
@@ -154,7 +154,7 @@ impl Scan<'_> {
             _ => Trace::Other,
         };
         self.trace(&path, trace)?;
-        // The last of several members of one name is the one that stays.
+        // Of several members with one name, the last one stays.
         self.facts.items.remove(&path);
         self.facts.md5sums.remove(&path);
         let read = self.content(tar, member, &path)?;
@@ -213,7 +213,7 @@ impl Scan<'_> {
         Ok(())
     }
 
-    /// Kept for nothing but being an app's file that cannot be used.
+    /// Kept only because it is an unusable file of the app.
     fn is_app_file_only(&self, path: &[u8], item: &Item) -> bool {
         self.interest.place(path) == PathKind::App
             && item.capability.is_none()
@@ -223,7 +223,7 @@ impl Scan<'_> {
             && (!item.is_directory() || item.mode & 0o002 == 0)
     }
 
-    /// Reads a file's content once, for all who want it.
+    /// Reads a file's content once, for all rules that need it.
     fn content<R: Read>(
         &mut self,
         tar: &mut TarReader<R>,
@@ -321,7 +321,7 @@ impl Scan<'_> {
     }
 
     fn secret(&mut self, path: &[u8], kind: SecretKind, size: u64) -> Result<(), ScanError> {
-        // A file that was emptied holds nothing.
+        // An empty file has no content to judge.
         if size == 0 {
             return Ok(());
         }
@@ -337,7 +337,7 @@ impl Scan<'_> {
     }
 }
 
-/// What was read of a file.
+/// The results of reading a file.
 #[derive(Default)]
 struct Known {
     content: Content,

@@ -1,4 +1,4 @@
-//! Which files of an image give power to whoever runs them: what `--harden` takes away.
+//! Finds the files of an image that give more power to the user who runs them: `--harden` removes this.
 
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -21,12 +21,12 @@ pub struct Privileged {
     pub gid: u32,
 }
 
-/// What is in the flattened image.
+/// The result for the flattened image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Survey {
     /// By path.
     pub privileged: Vec<Privileged>,
-    /// Those of the paths that were asked for that are there, by path.
+    /// The requested paths that exist, by path.
     pub present: Vec<PathBuf>,
 }
 

@@ -1,11 +1,11 @@
-//! Opening what lies beneath a directory: paths that others chose become files here.
+//! Opens files beneath a directory by paths that come from outside: an archive, an image, a source.
 //!
-//! A tree is walked and read while another program may rename things in it: a path that was a directory a
-//! moment ago may be a link to `/etc` now. Every open goes through the directory's descriptor with openat2(2).
-//! Where the kernel or a filter does not have the call, the same is done name by name. Two readings of a path
-//! are here, and nothing else: no link is followed ([`Directory::open_at`]: sources, unpacked trees, image
-//! layouts), or links lead to where they will lead when the directory is a container's `/`
-//! ([`Directory::open_within`]: layers and running containers).
+//! Another program may rename files in a tree while this one reads it: a path that was a directory a moment
+//! ago may be a link to `/etc` now. Every open goes through the directory's descriptor with openat2(2). Where
+//! the kernel or a filter does not allow the call, this module does the same name by name. It reads a path in
+//! one of two ways: no link is followed ([`Directory::open_at`]: sources, unpacked trees, image layouts), or
+//! links lead to where they will lead when the directory is a container's `/` ([`Directory::open_within`]:
+//! layers and running containers).
 
 #![forbid(unsafe_code)]
 
@@ -25,7 +25,7 @@ use rustix::io::Errno;
 /// Links followed in one path, as in the kernel (`path_resolution(7)`).
 pub const MAX_LINKS: usize = 40;
 
-/// What passes through a directory on the way to something else.
+/// Flags for a directory that is only passed on the way.
 const WALK: OFlags = OFlags::PATH
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
@@ -69,7 +69,7 @@ impl Directory {
         }
     }
 
-    /// Opens a path as if the directory were `/`: absolute links and `..` lead to places inside. With
+    /// Opens a path as if the directory were `/`: absolute links and `..` stay inside. With
     /// `O_NOFOLLOW`, a link at its end is not followed.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ impl Directory {
     /// Opens a regular file for reading, following no link. A FIFO does not block.
     ///
     /// # Errors
-    /// Also when it is something else than a regular file.
+    /// Also if it is not a regular file.
     pub fn open_file(&self, path: &Path) -> io::Result<File> {
         let fd = self.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
         regular(fd)
@@ -228,7 +228,7 @@ pub fn open_child(parent: &impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
 /// Opens a regular file whose directory is trusted and whose name is not: no link, no pipe.
 ///
 /// # Errors
-/// Also when it is something else than a regular file.
+/// Also if it is not a regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     regular(openat(CWD, path, flags, Mode::empty())?)
@@ -267,7 +267,7 @@ fn or_dot(path: &Path) -> &Path {
     }
 }
 
-/// Puts a path's names on a stack, the first one uppermost.
+/// Pushes a path's names on a stack, the first one on top.
 pub fn push_names(stack: &mut Vec<OsString>, path: &Path) {
     let names: Vec<_> = path
         .components()

@@ -1,4 +1,4 @@
-//! Which builder image an application gets when nobody said which.
+//! Chooses the builder image for an application when none was named.
 
 use crate::app::python::PythonRequest;
 use crate::app::python_version::PythonVersion;
@@ -7,7 +7,7 @@ use crate::store::{Image, Store};
 
 use super::{BuilderError, LABEL_KIND, LABEL_NAME, LABEL_PYTHON, definition};
 
-/// A builder and why it was chosen, for people.
+/// A builder, and the reason for the choice as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
     pub reference: String,
@@ -17,7 +17,7 @@ pub struct Choice {
 /// A builder image of this store that `warpdrive builder build` made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalBuilder {
-    /// The name under which it stands in the store.
+    /// Its name in the store.
     pub reference: String,
     pub python: String,
     /// `build` or `run`.
@@ -29,9 +29,9 @@ pub struct LocalBuilder {
 
 /// The builder images of this store, newest Python first.
 ///
-/// Labels are what an image says of itself: one that was pulled or loaded is not a local builder,
-/// whatever it claims, and is never chosen unasked. `builder build` gives its images their
-/// definition's name; what comes from elsewhere has another.
+/// An image's labels are only its own claim: a pulled or loaded image is not a local builder,
+/// whatever its labels say, and is never chosen by default. `builder build` gives its images
+/// their definition's name; other images have other names.
 pub fn local(store: &Store) -> Result<Vec<LocalBuilder>, BuilderError> {
     let mut found = Vec::new();
     for named in store.images()? {
@@ -69,11 +69,12 @@ pub fn local(store: &Store) -> Result<Vec<LocalBuilder>, BuilderError> {
 /// Pythons that have an official image, and for which uv has an interpreter.
 const PYTHONS: std::ops::RangeInclusive<u32> = 8..=14;
 
-/// The wish, else by the rule, which what else the store holds does not change: the newest supported
-/// Debian builder that fits, then a builder `python-VERSION` of this store, then the official image.
+/// The requested builder, else one by this rule, which does not depend on other images in the store:
+/// the newest supported Debian builder that fits, then a builder `python-VERSION` of this store,
+/// then the official image.
 ///
 /// # Errors
-/// If no Python that there is fits: no registry is asked for it.
+/// If no known Python fits: no registry is asked.
 pub fn choose(
     store: &Store,
     wish: Option<&str>,
@@ -132,14 +133,14 @@ fn by_rule(local: &[LocalBuilder], python: Option<&PythonRequest>) -> Result<Cho
     })
 }
 
-/// What the slim twin of a builder that `builder build` made is called.
+/// The name of the slim twin of a builder from `builder build`.
 pub fn twin_name(reference: &str, builder: &Image) -> Option<String> {
     let label = |key| builder.config.label(key);
     let is_ours = label(LABEL_NAME) == Some(reference) && label(LABEL_KIND) == Some("build");
     is_ours.then(|| format!("{reference}-run"))
 }
 
-/// Whether the store has an image of that name that `builder build` made to run what this builder builds.
+/// Whether the store has an image of that name that `builder build` made as this builder's twin.
 ///
 /// # Errors
 /// If the store cannot be read.
@@ -159,7 +160,7 @@ pub fn official(version: &str) -> String {
     format!("docker.io/library/python:{version}-slim")
 }
 
-/// `3.11` is newer than `3.9`; what is no version is oldest.
+/// `3.11` is newer than `3.9`; text that is not a version is the oldest.
 fn minor(version: &str) -> Option<PythonVersion> {
     version.parse().ok()
 }

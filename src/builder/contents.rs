@@ -1,5 +1,5 @@
 //! Which Debian package has a shared library, a header or a tool of a build: a table of the common ones,
-//! which `scripts/debian-contents` writes from the archive's own lists. Nothing is asked of a network.
+//! which `scripts/debian-contents` writes from the archive's own lists. The network is not used.
 
 use std::path::{Path, PathBuf};
 
@@ -24,8 +24,8 @@ pub fn suite(lowers: &[PathBuf]) -> Option<String> {
     column(&name).map(|_| name)
 }
 
-/// The package that has it in this release: a soname (`libxcb.so.1`), the name by which a linker looks for
-/// a library (`libsasl2.so`), a program (`pg_config`), a file of pkg-config (`cairo.pc`).
+/// The package that has a file in this release: a soname (`libxcb.so.1`), the name by which a linker looks
+/// for a library (`libsasl2.so`), a program (`pg_config`), a file of pkg-config (`cairo.pc`).
 pub fn package(suite: &str, name: &str) -> Option<&'static str> {
     let column = column(suite)?;
     let row = TABLE.lines().find(|line| {

@@ -1,4 +1,4 @@
-//! Makes a builder image from Debian's signed packages with `mmdebstrap`; no registry is asked.
+//! Makes a builder image from Debian's signed packages with `mmdebstrap`, without a registry.
 //!
 //! `builder-images/README.md` says what goes in and why the result is the same for everyone.
 
@@ -30,10 +30,10 @@ use super::{APP_UID, BuilderError, FIXED_TIME, FIXED_TIME_RFC3339};
 const FINISH: &str = include_str!("../../builder-images/finish.sh");
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const MIRROR: &str = "http://deb.debian.org/debian";
-/// Hooks that make `/bin` a link to `/usr/bin` where the suite wants it. The mmdebstrap of Debian 11 does not have
-/// them.
+/// Hooks that make `/bin` a link to `/usr/bin` if the suite needs it. The mmdebstrap of Debian 11 does not
+/// have them.
 pub const HOOKS: &str = "/usr/share/mmdebstrap/hooks/maybe-merged-usr";
-/// How long mmdebstrap may take to end when it is asked to.
+/// How long mmdebstrap may take to end after a request.
 const PATIENCE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
 /// Lines that are repeated below an error.
@@ -50,13 +50,13 @@ pub enum Privilege {
 /// Where packages come from.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Mirror<'a> {
-    /// Debian's own where there is none.
+    /// `None`: Debian's own mirror.
     pub url: Option<&'a str>,
-    /// It is a snapshot of an earlier day: its signatures count, the date until which they do does not.
+    /// It is a snapshot of an earlier day: its signatures are checked, but not their expiry date.
     pub expired: bool,
 }
 
-/// What this process may do. `None`: neither root nor subordinate ids.
+/// How this process can run mmdebstrap. `None`: it has neither root nor subordinate ids.
 pub fn privilege(mode: IdMode) -> Option<Privilege> {
     match mode {
         IdMode::Root => Some(Privilege::Root),
@@ -104,7 +104,7 @@ pub fn build(
     image::commit(store, definition, vec![layer], &config)
 }
 
-/// Lays the definition's root file system out in a directory, as root.
+/// Unpacks the definition's root file system to a directory, as root.
 pub(super) fn unpack(
     store: &Store,
     definition: &Definition,
@@ -124,7 +124,7 @@ pub(super) fn unpack(
         progress,
     )?;
     start.read(definition, progress, |mut stdout| {
-        // Nothing comes of it but its end.
+        // Its output is empty; only its end matters.
         let _ = io::copy(&mut stdout, &mut io::sink());
         Ok(())
     })
@@ -137,17 +137,17 @@ fn suite(definition: &Definition) -> Result<String, BuilderError> {
     })
 }
 
-/// Where what mmdebstrap makes goes.
+/// The target of mmdebstrap's result.
 pub(super) enum Target<'a> {
     /// To its output, as a tar.
     Stream,
     Directory(&'a Path),
 }
 
-/// mmdebstrap at work.
+/// A running mmdebstrap.
 struct Started {
     child: Child,
-    /// All that it has begun ends with it.
+    /// All processes that it started end with it.
     together: bool,
     /// Its scratch directory.
     _scratch: Scratch,
@@ -206,7 +206,7 @@ fn start(
 }
 
 impl Started {
-    /// Gives what `read` makes of its output, once it has ended well.
+    /// Returns the result of `read` for its output, after a successful end.
     fn read<T>(
         mut self,
         definition: &Definition,
@@ -225,7 +225,7 @@ impl Started {
                 Some(stdout) => read(Output(stdout)),
                 None => unreachable!("stdout is piped"),
             };
-            // It may be far from its end, and says nothing meanwhile.
+            // It may run much longer without any output.
             if sandbox::interrupted() {
                 stop(&mut self.child, self.together);
             }
@@ -249,7 +249,7 @@ impl Started {
     }
 }
 
-/// What mmdebstrap writes; an error once this process is asked to end.
+/// The output of mmdebstrap; an error once this process is asked to end.
 struct Output(ChildStdout);
 
 impl Read for Output {
@@ -276,8 +276,8 @@ impl Read for Output {
     }
 }
 
-/// Asks a program to end, which then takes away what it has begun, and ends it if it takes too long. (`unshare`
-/// heeds no such wish, and what it ends leaves nothing: `together`.)
+/// Asks a program to end, so that it removes its unfinished work, and kills it if this takes too long.
+/// (`unshare` ignores such a request; the programs that it kills leave nothing behind: `together`.)
 fn stop(child: &mut Child, together: bool) {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     if let (Some(pid), false) = (pid, together) {
@@ -293,12 +293,12 @@ fn stop(child: &mut Child, together: bool) {
     let _ = child.kill();
 }
 
-/// Passes on what mmdebstrap says, and keeps the end of it.
+/// Passes on mmdebstrap's messages, and keeps the last lines.
 fn tell(stderr: ChildStderr, tail: &mut VecDeque<String>, progress: &dyn Progress) {
     let mut counter = Counter::default();
     for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
         let line = printable(&String::from_utf8_lossy(&line));
-        // An error of the hook quotes the whole of it.
+        // An error of the hook quotes the complete hook.
         if !line.trim().is_empty() && FINISH.lines().any(|own| own == line) {
             continue;
         }
@@ -313,8 +313,9 @@ fn tell(stderr: ChildStderr, tail: &mut VecDeque<String>, progress: &dyn Progres
     }
 }
 
-/// mmdebstrap's own scratch directory where it works with subordinate ids, which have to get there: the
-/// store and many a home are closed to them. On a disk rather than in memory: it holds a gigabyte.
+/// mmdebstrap's scratch directory for work with subordinate ids, which must be able to enter it: they
+/// cannot enter the store and many home directories. It is on a disk and not in memory, because it
+/// takes a gigabyte.
 fn open_place() -> Result<PathBuf, BuilderError> {
     let wished = std::env::var_os("TMPDIR").map(PathBuf::from);
     let places: Vec<PathBuf> = wished
@@ -328,7 +329,7 @@ fn open_place() -> Result<PathBuf, BuilderError> {
         .ok_or(BuilderError::NoOpenPlace { tried: places })
 }
 
-/// Whether this user may write there and every other may get there.
+/// Whether this user may write there and all users may enter it.
 fn is_open(place: &Path) -> bool {
     let Ok(place) = place.canonicalize() else {
         return false;
@@ -341,7 +342,7 @@ fn is_open(place: &Path) -> bool {
     writable.is_ok() && place.ancestors().all(entered)
 }
 
-/// Whether this machine has what makes builders.
+/// Whether this machine has the programs that make builders.
 pub fn is_possible() -> bool {
     is_installed("mmdebstrap") && Path::new(HOOKS).exists()
 }
@@ -352,15 +353,16 @@ fn is_installed(program: &str) -> bool {
         .is_some_and(|path| std::env::split_paths(&path).any(|place| place.join(program).is_file()))
 }
 
-/// Whether util-linux is there to have mmdebstrap end with this process.
+/// Whether util-linux is installed, so that mmdebstrap ends with this process.
 fn is_tied() -> bool {
     is_installed("setpriv") && is_installed("unshare")
 }
 
-/// `mmdebstrap`, which ends when this process does, killed or not, where util-linux is there to see to
-/// it: as root with all that it has started, which is in a process namespace of its own then, and with
-/// all that it has mounted, which the host never sees: a `/dev` left in the store would be taken away
-/// with it. (Without root it makes both itself, and its helpers know processes by the numbers outside.)
+/// The command line of `mmdebstrap`. With util-linux, it ends together with this process, even if this
+/// process is killed. As root it gets its own process and mount namespaces: all processes that it
+/// started end with it, and the host never sees its mounts. (Otherwise a `/dev` that is left in the
+/// store would be removed together with the store.) Without root, mmdebstrap makes both namespaces
+/// itself, and its helpers use the process numbers outside.
 fn tied(privilege: Privilege) -> Command {
     const TOGETHER: [&str; 7] = [
         "unshare",
@@ -431,10 +433,10 @@ fn arguments(
         arguments.push(format!("--dpkgopt={option}").into());
     }
     arguments.push(format!("--customize-hook={FINISH}").into());
-    // What apt and dpkg say is how far it is.
+    // The messages of apt and dpkg show the progress.
     arguments.extend(["--verbose".into(), suite.into(), place]);
     for source in &definition.suites {
-        // Security updates lie beside the main archive, on every mirror that has them.
+        // Security updates are beside the main archive, on every mirror that has them.
         let archive = if source.ends_with("-security") {
             format!("{mirror}-security")
         } else {
@@ -445,7 +447,7 @@ fn arguments(
     arguments
 }
 
-/// Device nodes belong to whoever runs a container, not to an image.
+/// Device nodes come from the container engine, not from an image.
 fn keep(member: &mut Member) -> Edit {
     if is_device_file(&member.path) {
         Edit::Drop
@@ -468,7 +470,7 @@ fn config(
     let mut config = ImageConfig::new("linux", architecture);
     config.set_created(FIXED_TIME_RFC3339);
     config.set("Cmd", json!(["python3"]));
-    // Nobody is root by default, in the builder neither.
+    // The default user is not root, also in the builder.
     config.set("User", json!(APP_UID.to_string()));
     config.set_env(
         "PATH",

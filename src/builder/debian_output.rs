@@ -1,7 +1,7 @@
-//! How far mmdebstrap is, by what apt and dpkg say.
+//! The progress of mmdebstrap, read from the output of apt and dpkg.
 //!
-//! It installs in two rounds: the packages that every Debian has, then those that were asked for. Each
-//! round says how many they are, fetches them, unpacks them and sets them up.
+//! mmdebstrap installs in two rounds: first the packages that every Debian has, then the requested
+//! ones. Each round prints the number of packages, fetches them, unpacks them and sets them up.
 
 /// Reads the lines of one run.
 #[derive(Debug, Default)]
@@ -11,7 +11,7 @@ pub(super) struct Counter {
     set_up: u64,
 }
 
-/// What is counted, how many are done, of how many.
+/// The kind of item, the number done, the total.
 type Count = (&'static str, u64, u64);
 
 const FETCHING: &str = "fetching packages";
@@ -35,7 +35,7 @@ impl Counter {
         } else {
             return None;
         };
-        // A package that is fetched again is still one of them.
+        // A package that is fetched again counts only once.
         *number = (*number + 1).min(self.total);
         Some((what, *number, self.total))
     }

@@ -11,7 +11,7 @@ use crate::progress::one_line;
 
 use super::BuilderError;
 
-/// A builder image to be.
+/// A builder image that can be made.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Definition {
@@ -19,9 +19,9 @@ pub struct Definition {
     pub name: String,
     #[serde(default)]
     pub description: String,
-    /// `debian:SUITE`; or another builder, on which uv's Python of this version is put.
+    /// `debian:SUITE`; or another builder, which gets uv's Python of this version.
     pub from: String,
-    /// For `debian:`, where packages come from.
+    /// For `debian:`, the mirror of the packages.
     #[serde(default)]
     pub suites: Vec<String>,
     /// `3.11`.
@@ -35,7 +35,7 @@ pub struct Definition {
     pub env: BTreeMap<String, String>,
 }
 
-/// What an image is for.
+/// The purpose of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -120,7 +120,7 @@ pub fn shipped() -> Result<Vec<Definition>, BuilderError> {
         .collect()
 }
 
-/// The shipped definition that somebody means with this name: that of it, or of one like it.
+/// The shipped definition for this name, or for a similar name.
 pub fn meant(name: &str) -> Option<&'static str> {
     SHIPPED
         .iter()
@@ -228,12 +228,12 @@ fn parse(text: &str, path: &Path) -> Result<Definition, BuilderError> {
 }
 
 impl Definition {
-    /// The builder on which a Python of uv's is put; `None` for one that is made of Debian's packages.
+    /// The builder that gets uv's Python; `None` for one that is made from Debian's packages.
     pub fn below(&self) -> Option<&str> {
         (!self.from.starts_with("debian:")).then_some(self.from.as_str())
     }
 
-    /// The definition of the slim image that runs what is built on this one.
+    /// The definition of the slim image that runs applications built on this one.
     pub fn twin(&self) -> Option<Self> {
         if self.kind == Kind::Run {
             return None;

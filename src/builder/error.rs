@@ -27,7 +27,7 @@ pub enum BuilderError {
     NoBuilderFits {
         wanted: String,
         wanted_by: String,
-        /// Names and Pythons of those that there are.
+        /// Names and Pythons of the existing builders.
         known: Vec<(String, String)>,
     },
     #[error("could not read {}: {source}", path.display())]

@@ -1,4 +1,5 @@
-//! The end of every builder: what its configuration says of the definition, and the image in the store.
+//! The last step of every builder: its configuration records the definition, and the image goes into
+//! the store.
 
 use crate::oci::{
     Descriptor, ImageConfig, ImageManifestBuilder, MediaType, OciError, descriptor,

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use sha2::{Digest as _, Sha256};
 
-/// The static executable that lies at `/opt/app-root/bin/warpdrive` in every image. `build.rs`
-/// compiles it, or takes the file that `WARPDRIVE_APP_TOOL` names.
+/// The static executable for `/opt/app-root/bin/warpdrive` in every image. `build.rs` compiles
+/// it, or takes the file that `WARPDRIVE_APP_TOOL` names.
 pub(super) static BYTES: &[u8] = include_bytes!(env!("WARPDRIVE_APP_TOOL_PATH"));
 
 /// Its SHA-256 in hexadecimal.

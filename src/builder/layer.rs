@@ -18,7 +18,7 @@ use crate::store::{self, Image, Needs, Store};
 use super::python::Python;
 use super::{APP_GID, APP_UID, BuilderError, FIXED_TIME};
 
-/// The S2I scripts, thin: they call the in-image `warpdrive`.
+/// The S2I scripts. They only call the in-image `warpdrive`.
 const SCRIPTS: [(&str, &str); 4] = [
     ("assemble", include_str!("../../s2i/bin/assemble")),
     ("run", include_str!("../../s2i/bin/run")),
@@ -29,7 +29,7 @@ const SCRIPTS: [(&str, &str); 4] = [
     ("usage", include_str!("../../s2i/bin/usage")),
 ];
 
-/// A layer in the store, and what it unpacks to.
+/// A layer in the store, and its diff ID.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StoredLayer {
     pub descriptor: Descriptor,
@@ -38,8 +38,8 @@ pub struct StoredLayer {
 }
 
 impl StoredLayer {
-    /// The parsed diff ID; a record that was damaged gives the layer's own digest, which then
-    /// fails verification.
+    /// The parsed diff ID; for a damaged record, the layer's own digest, which then fails
+    /// verification.
     pub fn diff_id(&self) -> Digest {
         parse_digest(&self.diff_id).unwrap_or_else(|_| self.descriptor.digest().clone())
     }
@@ -60,7 +60,7 @@ impl store::Record for BuilderLayerRecord {
 
 /// The builder layer of a base image: from the cache, or made and written to the store.
 ///
-/// The second value tells whether it was there already.
+/// The second value says whether it existed already.
 pub fn make(
     store: &Store,
     base: &Image,
@@ -78,7 +78,7 @@ pub fn make(
     Ok((record.layer, false))
 }
 
-/// The base's `/etc/passwd`: all that the builder layer takes from its files.
+/// The base's `/etc/passwd`, the only file of the base that the builder layer uses.
 pub fn accounts(
     store: &Store,
     base: &Image,
@@ -87,7 +87,7 @@ pub fn accounts(
     base_file(store, base, Path::new("etc/passwd"), reference)
 }
 
-/// The builder layer of a base of which no more is known; written to the store, and not remembered.
+/// The builder layer of a base without a known image; written to the store, but not remembered.
 pub fn made_of(
     store: &Store,
     python: &Python,
@@ -215,7 +215,7 @@ fn app_directory(path: &str) -> Entry {
     entry(below_app_root(path), Kind::Directory, 0o775)
 }
 
-/// A parent directory as every layer of ours names it, so that no layer changes what another said.
+/// A parent directory, the same in every layer of warpdrive, so that no layer changes another's.
 pub fn parent_directory(path: &Path) -> Entry {
     let mut parent = entry(path.to_owned(), Kind::Directory, 0o775);
     if !path.starts_with("opt/app-root") {
@@ -224,7 +224,7 @@ pub fn parent_directory(path: &Path) -> Entry {
     parent
 }
 
-/// The base's accounts with ours added; `None` when uid 1001 is there already.
+/// The base's accounts with warpdrive's added; `None` if uid 1001 exists already.
 fn passwd_with_user(base: Option<&[u8]>) -> Option<Vec<u8>> {
     let mut text = match base {
         Some(base) => base.to_vec(),

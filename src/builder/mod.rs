@@ -1,4 +1,4 @@
-//! Builder images: what an application is built on.
+//! Builder images: the images on which applications are built.
 //!
 //! Here: the definitions below `builder-images/` ([`definition`]), making one from Debian's signed
 //! packages ([`debian`], [`packages`]), with a Python of uv's on it ([`standalone`]), finding the Python in a base ([`python`]), the *builder layer* that turns
@@ -20,15 +20,15 @@ pub mod standalone;
 
 pub use error::BuilderError;
 
-/// Where every image that warpdrive makes has its virtual environment and home.
+/// The path of the virtual environment and home in every image of warpdrive.
 pub const APP_ROOT: &str = "/opt/app-root";
 
 /// Owner of everything below [`APP_ROOT`].
 pub const APP_UID: u32 = 1001;
 pub const APP_GID: u32 = 0;
 
-/// The one time that base-independent layers bear: 1980-01-01T00:00:01Z, since zip files cannot
-/// name an earlier one.
+/// The time of all files in layers that do not depend on the base: 1980-01-01T00:00:01Z, because
+/// zip files cannot have an earlier one.
 pub const FIXED_TIME: i64 = 315_532_801;
 pub const FIXED_TIME_RFC3339: &str = "1980-01-01T00:00:01Z";
 

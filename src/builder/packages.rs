@@ -1,8 +1,9 @@
-//! More of Debian's packages on a builder that was made of them: one layer, which has what differs.
+//! Additional Debian packages on a Debian builder: one layer with the differences.
 //!
-//! mmdebstrap makes the whole root file system anew, with the packages; what is in it as it is in the builder
-//! is left out. So applications that name packages share the builder's layers with all others, and those that
-//! name the same ones share this layer as well. Not here: whose packages they are (`pipeline`).
+//! mmdebstrap makes the complete root file system again, with the packages; files that are the same as in the
+//! builder are left out. So applications that name packages share the builder's layers with all others, and
+//! those that name the same ones share this layer as well. Not here: which project names the packages
+//! (`pipeline`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -21,10 +22,10 @@ use super::definition::Definition;
 use super::image;
 use super::{BuilderError, FIXED_TIME, FIXED_TIME_RFC3339};
 
-/// What is mounted, or of a machine, when mmdebstrap works.
+/// Paths that are mounted or belong to the machine while mmdebstrap runs.
 const LEFT_OUT: [&str; 3] = ["dev", "proc", "sys"];
 
-/// Makes the image `definition.name`: the builder `base` with these packages besides. By root. `None` where the
+/// Makes the image `definition.name`: the builder `base` plus these packages. Needs root. `None` if the
 /// builder is not one layer of Debian's packages, as `builder build` makes it.
 ///
 /// # Errors
@@ -68,7 +69,7 @@ pub fn add(
     image::commit(store, definition, layers, &config).map(Some)
 }
 
-/// The layer that makes of the tree `below` the tree `above`, both at rest.
+/// The layer that turns the tree `below` into the tree `above`. No process may change them meanwhile.
 fn difference(below: &Path, above: &Path) -> Result<Vec<Entry>, BuilderError> {
     let skip = LEFT_OUT.map(Path::new);
     let known: BTreeMap<PathBuf, Entry> = layer::scan(below, &skip)?
@@ -87,7 +88,7 @@ fn difference(below: &Path, above: &Path) -> Result<Vec<Entry>, BuilderError> {
             changed.insert(entry.path.clone());
         }
     }
-    // Names of one file belong together: a layer links to what it has itself.
+    // Hard links of a file stay together: a layer can only link to its own entries.
     let target = |entry: &Entry| match &entry.kind {
         Kind::HardLink(target) => Some(target.clone()),
         _ => None,
@@ -110,7 +111,7 @@ fn difference(below: &Path, above: &Path) -> Result<Vec<Entry>, BuilderError> {
         .iter()
         .map(|entry| (entry.path.as_path(), entry))
         .collect();
-    // What was in a directory goes with it, whatever is in its place now.
+    // The entries of a removed directory go with it, whatever replaces it.
     let is_directory = |path: &Path| {
         path.as_os_str().is_empty()
             || there
@@ -132,7 +133,7 @@ fn difference(below: &Path, above: &Path) -> Result<Vec<Entry>, BuilderError> {
         .cloned()
         .chain(gone)
         .collect();
-    // Directories on the way are as they are.
+    // Parent directories do not change.
     layer = layer::with_parents(layer, |path| match there.get(path) {
         Some(entry) => (*entry).clone(),
         None => Entry::directory(path, 0o755, Mtime::Fixed(FIXED_TIME)),
@@ -143,7 +144,7 @@ fn difference(below: &Path, above: &Path) -> Result<Vec<Entry>, BuilderError> {
     Ok(layer)
 }
 
-/// Whether two entries differ in nothing but their time.
+/// Whether two entries are equal except for their time.
 fn is_same(known: &Entry, entry: &Entry) -> Result<bool, BuilderError> {
     let attributes = |entry: &Entry| (entry.mode, entry.uid, entry.gid, entry.xattrs.clone());
     if attributes(known) != attributes(entry) {
@@ -236,13 +237,13 @@ mod tests {
             fs::Permissions::from_mode(0o755),
         )
         .unwrap();
-        // A name more for the one file; the other has two names on both sides, and changes.
+        // One file gets an additional name; the other has two names on both sides, and changes.
         fs::hard_link(above.path().join("lib/one"), above.path().join("lib/three")).unwrap();
         for side in [&below, &above] {
             fs::hard_link(side.path().join("lib/two"), side.path().join("lib/zwei")).unwrap();
             symlink("one", side.path().join("lib/link")).unwrap();
         }
-        // A directory that became a link: what was in it is not taken from where the link leads.
+        // A directory became a link: its entries are not read through the link.
         fs::create_dir(below.path().join("turned")).unwrap();
         fs::write(below.path().join("turned/file"), "1").unwrap();
         symlink("half", above.path().join("turned")).unwrap();

@@ -13,7 +13,7 @@ use crate::store::{self, Image, Needs, Store};
 
 use super::{APP_GID, APP_UID, BuilderError};
 
-/// What a base image's interpreter says of itself.
+/// What a base image's interpreter reports about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Python {
     /// Real path of the executable, `/usr/bin/python3.11`.
@@ -29,12 +29,12 @@ pub struct Python {
 }
 
 impl Python {
-    /// Whether all of it may become part of paths and messages, whoever said it.
+    /// Whether all values are safe in paths and messages. The image may be hostile.
     pub fn is_usable(&self) -> bool {
         check(self).is_ok()
     }
 
-    /// `3.11` as a version. The probe gives nothing else.
+    /// `3.11` as a version. The probe returns nothing else.
     pub fn minor(&self) -> PythonVersion {
         self.minor.parse().unwrap_or(PythonVersion::new(3, 0))
     }
@@ -74,8 +74,8 @@ pub fn search_path(image: &Image) -> String {
         .map_or_else(|| DEFAULT_PATH.to_owned(), |(_, value)| value)
 }
 
-/// What the image's program says becomes part of paths, of `pyvenv.cfg` and of messages: a
-/// `python3` that lies is no Python.
+/// The values from the image's program become part of paths, of `pyvenv.cfg` and of messages: a
+/// `python3` with unsafe values is refused.
 fn check(python: &Python) -> Result<(), String> {
     let numbers = |text: &str, parts: usize| {
         text.split('.').count() == parts
@@ -111,7 +111,7 @@ fn check(python: &Python) -> Result<(), String> {
     Ok(())
 }
 
-/// What is known of the image's Python, if it was asked before.
+/// The known values of the image's Python, if it was asked before.
 pub fn known(store: &Store, image: &Image) -> Result<Option<Python>, BuilderError> {
     let record = store.cached::<PythonRecord>(image.manifest.config().digest().digest())?;
     Ok(record.map(|record| record.python))

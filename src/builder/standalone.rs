@@ -1,9 +1,9 @@
-//! Any Python that uv knows (python-build-standalone), put on a Debian builder: for versions that no
+//! Puts a Python that uv knows (python-build-standalone) on a Debian builder, for versions that no
 //! Debian release has.
 //!
 //! The pinned uv fetches it, from the mirror that `UV_PYTHON_INSTALL_MIRROR` names where there is one, and
-//! holds it against the SHA-256 that it carries; what it lays out becomes a layer below `/usr/local`, which
-//! comes first in the search path of Debian's images.
+//! compares it with the SHA-256 that uv contains; the unpacked files become a layer below `/usr/local`,
+//! which comes first in the search path of Debian's images.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,11 +22,11 @@ use super::image;
 use super::layer::parent_directory;
 use super::{BuilderError, FIXED_TIME, FIXED_TIME_RFC3339};
 
-/// Where it lies in the image.
+/// Its path in the image.
 const PREFIX: &str = "/usr/local";
 /// Lines that are repeated below an error.
 const TAIL: usize = 20;
-/// Variables of the caller's that say where it comes from, and how it is reached.
+/// The caller's variables about the mirror and the network.
 const PASSED_ON: [&str; 12] = [
     "UV_PYTHON_INSTALL_MIRROR",
     "UV_PYTHON_DOWNLOADS_JSON_URL",
@@ -42,11 +42,11 @@ const PASSED_ON: [&str; 12] = [
     "NETRC",
 ];
 
-/// Makes the image on one that is in the store, and gives it the definition's name. `uv` is the pinned
+/// Makes the image on one from the store, and gives it the definition's name. `uv` is the pinned
 /// executable.
 ///
 /// # Errors
-/// If uv does not know this Python, or cannot have it.
+/// If uv does not know this Python, or cannot fetch it.
 pub fn build(
     store: &Store,
     definition: &Definition,
@@ -98,7 +98,7 @@ pub fn build(
     image::commit(store, definition, layers, &config)
 }
 
-/// Has uv fetch and lay it out. Nothing of it is run.
+/// Lets uv fetch and unpack it. Nothing of it runs.
 fn install(
     uv: &Path,
     python: &str,
@@ -150,7 +150,7 @@ fn install(
     })
 }
 
-/// The directory that uv has made; what has the minor version for a name is a link to it.
+/// The directory that uv has made; the entry named after the minor version is a link to it.
 fn installed(place: &Path) -> Option<PathBuf> {
     let entries = fs::read_dir(place).ok()?.filter_map(Result::ok);
     let mut found: Vec<PathBuf> = entries
@@ -162,8 +162,8 @@ fn installed(place: &Path) -> Option<PathBuf> {
     found.pop()
 }
 
-/// The layer: owned by root, without what only installs packages for all, and without a path of this
-/// machine.
+/// The layer: owned by root, without programs that install packages for all users, and without a
+/// path of this machine.
 fn entries(tree: &Path) -> Result<Vec<Entry>, BuilderError> {
     let scan = layer::scan(tree, &[])?;
     let mut found = Vec::new();
@@ -208,8 +208,8 @@ fn below_prefix(path: &Path) -> PathBuf {
     Path::new(PREFIX.trim_start_matches('/')).join(path)
 }
 
-/// pip and its like, which an environment has no need of; what tells uv of itself; and byte-code, whose
-/// times are not those of the layer.
+/// pip and similar packages, which an environment does not need; uv's own marker files; and byte-code,
+/// whose times differ from those of the layer.
 fn is_left_out(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let in_bin = path.starts_with("bin");
@@ -221,7 +221,7 @@ fn is_left_out(path: &Path) -> bool {
         || path == Path::new("BUILD")
 }
 
-/// The content of a text that names the place where uv has put it, with the one where it will be.
+/// The content of a text file, with uv's temporary path replaced by the final one.
 fn without_place(source: &Path, size: u64, tree: &Path) -> std::io::Result<Option<Vec<u8>>> {
     const MAX: u64 = 4 << 20;
     if size > MAX {

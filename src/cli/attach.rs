@@ -1,4 +1,4 @@
-//! `warpdrive attach`: files that belong to an image of a registry are put beside it.
+//! `warpdrive attach`: puts files that belong to an image beside it in the registry.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -118,7 +118,7 @@ pub(super) fn is_strict(given: &Path) -> bool {
     given.as_os_str() == "strict"
 }
 
-/// Where images with plain names are.
+/// The store or registry of images with plain names.
 struct Sources {
     store: Store,
     client: Client,
@@ -139,7 +139,7 @@ fn open<'p>(name: &str, places: Option<&'p Sources>) -> Result<Image<'p>, Comman
 
 type Open = fn(&Path, Option<&str>) -> Result<Image<'static>, audit::AuditError>;
 
-/// The transports of containers/image for an image outside the store; `None` for a plain name.
+/// Reads the transports of containers/image, for an image outside the store; `None` for a plain name.
 fn transport(name: &str) -> Option<(Open, &str)> {
     let transports: [(&str, Open); 3] = [
         ("oci:", audit::oci_layout),
@@ -152,7 +152,7 @@ fn transport(name: &str) -> Option<(Open, &str)> {
 }
 
 fn outside(open: Open, rest: &str) -> Result<Image<'static>, audit::AuditError> {
-    // What is there as a whole has no tag, also where its name has a colon.
+    // If the whole text is an existing path, it has no tag, even if its name has a colon.
     let (path, tag) = match rest.split_once(':') {
         Some((path, tag)) if !Path::new(rest).exists() => (path, Some(tag)),
         _ => (rest, None),
@@ -160,7 +160,7 @@ fn outside(open: Open, rest: &str) -> Result<Image<'static>, audit::AuditError> 
     open(Path::new(path), tag)
 }
 
-/// An image of the store; or of a registry, whose layers are read as they come and kept nowhere.
+/// An image of the store; or of a registry, whose layers are read as they come and not stored.
 fn of_store<'p>(name: &str, places: &'p Sources) -> Result<Image<'p>, CommandError> {
     let Sources { store, client } = places;
     let remote = name.strip_prefix("docker://");
@@ -178,7 +178,7 @@ fn of_store<'p>(name: &str, places: &'p Sources) -> Result<Image<'p>, CommandErr
                 &crate::registry::Silent,
             )?);
         }
-        // With the words that all commands have for it.
+        // With the error text that all commands use.
         (None, _) => find(store, name)?,
     };
     Ok(audit::from_store(store, name, &image)?)

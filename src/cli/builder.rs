@@ -162,7 +162,7 @@ fn build(what: &str, wish: Wish<'_>, json: bool, context: &Context) -> Result<u8
     let (image, cached) = made(&store, &definition, wish, context)?;
     let twin = definition.twin().filter(|_| !wish.without_run);
     let run = match &twin {
-        // The builder is there, and works without it.
+        // The builder exists, and works without it.
         Some(twin) => match made(&store, twin, wish, context) {
             Ok((image, cached)) => Some((&twin.name, image, cached)),
             Err(error) if sandbox::interrupted() => return Err(error),
@@ -197,7 +197,7 @@ fn build(what: &str, wish: Wish<'_>, json: bool, context: &Context) -> Result<u8
     Ok(0)
 }
 
-/// The image of a definition, and whether it was there already.
+/// The image of a definition, and whether it existed already.
 fn made(
     store: &Store,
     definition: &Definition,

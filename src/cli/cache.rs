@@ -14,7 +14,7 @@ pub(super) struct CacheArgs {
     to: CacheToArgs,
 }
 
-/// The same for a step that only writes.
+/// The same, for a step that only writes.
 #[derive(Debug, clap::Args)]
 pub(super) struct CacheToArgs {
     /// Write what is made (with `push`: of --wheels) to this repository of a registry, for other machines;

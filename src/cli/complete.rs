@@ -1,6 +1,6 @@
-//! What the shell offers behind a command: names of images, containers and builders.
+//! Completions for the shell: names of images, containers and builders.
 //!
-//! Only the standard store is looked at, or that of `WARPDRIVE_STORE`; nothing is made or mended there.
+//! It reads only the standard store, or that of `WARPDRIVE_STORE`, and changes nothing there.
 
 use clap_complete::engine::CompletionCandidate;
 
@@ -8,7 +8,7 @@ use crate::builder::{choose, definition};
 use crate::container::{self, Status};
 use crate::store::Store;
 
-/// The variable by which the shell asks.
+/// The variable that the shell sets.
 pub(super) const VARIABLE: &str = "WARPDRIVE_COMPLETE";
 
 /// The images of the store.
@@ -23,7 +23,7 @@ pub(super) fn images() -> Vec<CompletionCandidate> {
         .collect()
 }
 
-/// The containers of the store, and what has become of them.
+/// The containers of the store, and their states.
 pub(super) fn containers() -> Vec<CompletionCandidate> {
     let Some(store) = Store::existing() else {
         return Vec::new();

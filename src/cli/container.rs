@@ -247,7 +247,7 @@ pub(super) fn list(args: &Ls, context: &Context) -> Result<u8, CommandError> {
     let mut rows = Vec::new();
     let mut objects: Vec<Value> = Vec::new();
     for record in container::list(&store)? {
-        // One that is removed at this moment is not an error.
+        // A container that is being removed is not an error.
         let Ok((status, state)) = record.status() else {
             continue;
         };
@@ -402,8 +402,8 @@ fn start(containers: &[String], waiting: &WaitArgs, context: &Context) -> Result
 
 fn restart(args: &Restart, context: &Context) -> Result<u8, CommandError> {
     let store = context.open_store()?;
-    // Before entering: from within a user namespace nothing of a container can be signalled. The
-    // second time, within, there is nothing to stop.
+    // Before entering the user namespace: inside it, no process of a container can be signalled.
+    // The second call, inside, has nothing to stop.
     for name in &args.containers {
         let record = container::find(&store, name)?;
         if record.config.remove {
@@ -515,7 +515,7 @@ pub(super) fn logs(args: &Logs, context: &Context) -> Result<u8, CommandError> {
     Ok(0)
 }
 
-/// Each stream where it came from; a closed pipe ends the reading.
+/// Each line goes to the stream that it came from; a closed pipe ends the reading.
 fn show(line: &Line, timestamps: bool) -> io::Result<()> {
     let mut text = String::new();
     if timestamps {
@@ -536,7 +536,7 @@ fn show(line: &Line, timestamps: bool) -> io::Result<()> {
 fn remove(args: &Rm, context: &Context) -> Result<u8, CommandError> {
     let store = context.open_store()?;
     let find = |name: &str| match container::find(&store, name) {
-        // One that ran with --rm is gone when it has ended.
+        // A container with --rm is removed when it has ended.
         Err(ContainerError::NoSuch { .. }) if args.force => Ok(None),
         found => found.map(Some),
     };

@@ -1,4 +1,4 @@
-//! What every command is given: where the store is, where words go, whether to speak JSON.
+//! What every command gets: the store's path, the printer, and whether to print JSON.
 
 use std::path::PathBuf;
 

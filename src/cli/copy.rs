@@ -1,4 +1,4 @@
-//! `warpdrive copy`: an image goes from one place to another.
+//! `warpdrive copy`: copies an image from one place to another.
 
 use serde_json::json;
 

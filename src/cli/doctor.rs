@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args, context: &Context) -> u8 {
         printer.json(&json!({"checks": list, "ok": !doctor::fails(&checks)}));
     } else {
         for line in checks.iter().flat_map(lines) {
-            // The lines below the first one of a check stand under its text.
+            // The further lines of a check are indented under its text.
             let indent = if line.starts_with(' ') { 8 } else { 26 };
             printer.prose(&line, indent);
         }
@@ -77,7 +77,7 @@ fn lines(check: &Check) -> Vec<String> {
     lines
 }
 
-/// The last line: what it comes to.
+/// The last line: the conclusion.
 fn verdict(checks: &[Check]) -> String {
     let warnings = checks
         .iter()

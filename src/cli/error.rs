@@ -1,7 +1,8 @@
-//! The one catalogue of errors: what each means to a person, and its exit code.
+//! The one catalogue of errors: what each means to a user, and its exit code.
 //!
-//! Libraries say what happened; here it becomes a title, a cause, a remedy. A remedy that needs the error's own
-//! data comes from its `hint()`. A new error type gets its `From` below, so that `?` works in every command.
+//! The libraries report what happened; here it becomes a title, a cause and a remedy. A remedy that needs the
+//! error's own data comes from its `hint()`. A new error type gets its `From` below, so that `?` works in
+//! every command.
 
 use std::io::{self, Write};
 
@@ -42,7 +43,7 @@ impl ExitStatus {
     }
 }
 
-/// The last lines of a program that an error in JSON has.
+/// Number of a program's last lines in a JSON error.
 const JSON_TAIL: usize = 12;
 
 /// An error as a person (or `--json`) sees it.
@@ -51,9 +52,9 @@ pub(super) struct CommandError {
     pub(super) exit: ExitStatus,
     /// A stable word for programs: `name-invalid`, `builder-missing`, `assemble-failed` …
     pub(super) code: &'static str,
-    /// What was being done and what was wrong, without a final full stop.
+    /// What warpdrive was doing and what was wrong, without a final full stop.
     pub(super) message: String,
-    /// Why that may be, line by line.
+    /// Possible causes, line by line.
     pub(super) causes: Vec<String>,
     /// What to do next, line by line.
     pub(super) hint: Option<String>,
@@ -88,13 +89,13 @@ impl CommandError {
         self
     }
 
-    /// The same with a hint where there is none.
+    /// The same, with this hint if it has none.
     fn or_hint(mut self, hint: &str) -> Self {
         self.hint.get_or_insert_with(|| hint.to_owned());
         self
     }
 
-    /// The same with what a compilation has not found, in place of what was guessed of it.
+    /// The same, with the files that a compilation did not find instead of the guess.
     fn lacking(mut self, lacking: Option<Lacking>) -> Self {
         let Some(Lacking { what, package }) = lacking else {
             return self;
@@ -111,8 +112,8 @@ impl CommandError {
         self
     }
 
-    /// A program of the build ended with an error. It is told in the words of that program, if it has
-    /// some for people. `withheld`: variables whose logins it did not see.
+    /// A program of the build ended with an error. Its own error text is used, if it is for users.
+    /// `withheld`: variables whose logins it did not see.
     fn ended(message: String, exit: Exit, tail: Vec<String>, withheld: &[&str]) -> Self {
         let mut error = Self::new(ExitStatus::AppBuildFailed, "assemble-failed", message);
         error.status = match exit {
@@ -124,7 +125,7 @@ impl CommandError {
         let index = tail
             .iter()
             .any(|line| refused.iter().any(|word| line.contains(word)));
-        // The program itself knows nothing of these.
+        // The program itself does not know about these.
         let mut hints = Vec::new();
         if index && !withheld.is_empty() {
             hints.push(format!(
@@ -148,10 +149,10 @@ impl CommandError {
         error
     }
 
-    /// Prints it: as JSON on stdout where that was asked for, as prose on stderr always.
+    /// Prints it: as text on stderr, and with `--json` also as JSON on stdout.
     pub(super) fn report(&self, printer: &Printer, as_json: bool) {
         if as_json {
-            // What a program printed last is the cause, where nothing better is known.
+            // The program's last lines are the cause, if nothing better is known.
             let causes = if self.causes.is_empty() {
                 let shown = self.tail.len().saturating_sub(JSON_TAIL);
                 let shown = self.tail.iter().skip(shown);
@@ -161,7 +162,7 @@ impl CommandError {
             };
             let join = |first: &str, rest: &[String], indent: &str| {
                 let lines = [&[first.to_owned()], rest].concat();
-                // Whatever an error quotes: a URL is told without its login.
+                // In all quoted text, a URL is shown without its login.
                 without_logins(&lines.join(indent)).into_owned()
             };
             printer.json(&json!({"error": {
@@ -267,7 +268,7 @@ impl From<crate::pod::PodError> for CommandError {
                 "run the build in an image that `warpdrive builder push BUILDER REGISTRY/NAME` made",
             ),
             E::BaseFile { .. } => failure("base-file")
-                .with_hint("make the pod's image anew: `warpdrive builder push BUILDER REGISTRY/NAME`"),
+                .with_hint("make the pod's image again: `warpdrive builder push BUILDER REGISTRY/NAME`"),
             E::Dirty { login, .. } => failure("app-root-dirty").with_hint(if login {
                 "the cluster's set-up writes logins to HOME before the step begins (Tekton's creds-init does, for secrets of the service account): set HOME=/tmp/home in the step, and link no registry secret to the service account of builds"
             } else {
@@ -333,7 +334,7 @@ impl From<crate::transport::TransportError> for CommandError {
     }
 }
 
-/// What to do about what mmdebstrap said last.
+/// What to do about mmdebstrap's last message.
 fn mmdebstrap_remedy(tail: &[String]) -> &'static str {
     let says = |words: &[&str]| {
         tail.iter()
@@ -701,7 +702,7 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 error
             }
             E::NotInIndex { .. } => Self::new(ExitStatus::AppBuildFailed, "not-in-index", message)
-                .with_hint("it is looked for nowhere else, since the project says that it is from there; lock it anew"),
+                .with_hint("it is not looked for elsewhere, because the project binds it to that place; lock it again"),
             E::NothingFits {
                 wanted, offered, ..
             } => {
@@ -729,7 +730,7 @@ impl From<crate::pipeline::BuildError> for CommandError {
             E::NoNetwork { .. } => Self::new(ExitStatus::AppBuildFailed, "no-network", message)
                 .with_hint("build once without --network none: the store keeps what is fetched"),
             E::LocalPython { .. } => Self::new(ExitStatus::AppBuildFailed, "no-python", message)
-                .with_hint("make the virtual environment anew: warpdrive project --create NAME"),
+                .with_hint("make the virtual environment again: warpdrive project --create NAME"),
             E::Smoke(advice) => Self {
                 code: "smoke-failed",
                 ..(*advice).into()
@@ -864,7 +865,7 @@ impl From<crate::pipeline::BuildError> for CommandError {
                 "free some space with `warpdrive prune`, or point WARPDRIVE_STORE to another disk",
             ),
             E::TreesGone => Self::new(ExitStatus::Failure, "build", message)
-                .with_hint("build again: what is missing is installed anew"),
+                .with_hint("build again: what is missing is installed again"),
             E::NoInstaller { .. }
             | E::Write { .. }
             | E::Read { .. }

@@ -1,4 +1,4 @@
-//! `warpdrive export`: an image of the store goes into a file, a directory or another tool.
+//! `warpdrive export`: writes an image of the store to a file, a directory or another tool.
 
 use clap_complete::engine::ArgValueCandidates;
 use serde_json::json;
@@ -22,7 +22,7 @@ Examples:
   warpdrive export opal docker-daemon:opal:1.2
   warpdrive export opal containers-storage:opal
 
-Files and directories with equal images are equal, whoever writes them and when.")]
+Equal images give equal files and directories, on any machine and at any time.")]
 pub(super) struct Args {
     /// Name of the image in the store
     #[arg(add = ArgValueCandidates::new(super::complete::images))]

@@ -185,7 +185,7 @@ impl Command {
     }
 }
 
-/// Parses the arguments, carries the command out, and gives the exit code.
+/// Parses the arguments, runs the command, and returns the exit code.
 pub fn main() -> ExitCode {
     CompleteEnv::with_factory(Cli::command)
         .var(complete::VARIABLE)

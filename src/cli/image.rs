@@ -84,7 +84,7 @@ pub(super) struct Args {
     /// Push the image to the registry in its name
     #[arg(long)]
     push: bool,
-    /// Use nothing of earlier builds
+    /// Do not use results of earlier builds
     #[arg(long)]
     no_cache: bool,
     #[command(flatten)]
@@ -96,7 +96,7 @@ pub(super) struct Args {
     /// Without a sandbox, leave the byte-code of the application out
     #[arg(long)]
     no_byte_code: bool,
-    /// Resolve unpinned requirements anew
+    /// Resolve unpinned requirements again
     #[arg(long)]
     upgrade: bool,
     /// Write what was installed to a lock file (PEP 751), pylock.toml in the source tree if no other
@@ -122,7 +122,7 @@ pub(super) struct Args {
     /// Stop a phase that takes longer, for example 90s or 15m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
-    /// Take setuid bits and account tools (su, passwd, useradd and their like) of the base away
+    /// Remove setuid bits and account tools (su, passwd, useradd and their like) from the base
     #[arg(long)]
     harden: bool,
     /// Let the code of the app and of packages that are built from source see the logins of the host's
@@ -294,7 +294,7 @@ fn build(args: &Args, context: &Context) -> Result<Values, CommandError> {
         return Ok(Values::default());
     }
     if args.in_place.is_some() || args.sandbox == Sandbox::Never {
-        // No namespace either: there may be none.
+        // Without a user namespace too: it may not be possible here.
         source::catch_signals()?;
     } else {
         source::enter(&mut request.source, context, &console)?;
@@ -302,7 +302,8 @@ fn build(args: &Args, context: &Context) -> Result<Values, CommandError> {
     let store = context.open_store()?;
     if args.in_place.is_some() {
         request.place = Place::here(&store, args.fence.into(), &console)?;
-        // The caller has named it by the image that this runs in, and the project has no word in it.
+        // The caller has chosen it by the image that this process runs in, so the project's choice
+        // does not count.
         if let Some(base) = request.place.base_file() {
             request.builder.get_or_insert(base.reference.clone());
         }
@@ -335,8 +336,8 @@ fn build(args: &Args, context: &Context) -> Result<Values, CommandError> {
         .unwrap_or_default())
 }
 
-/// A home directory, or all of the machine, is hardly ever an application, and its image would hold
-/// whatever else is there.
+/// A home directory or `/` is hardly ever an application, and its image would contain all other
+/// files there.
 pub(super) fn refuse_home(directory: &Path) -> Result<(), CommandError> {
     let Ok(directory) = directory.canonicalize() else {
         return Ok(());
@@ -372,7 +373,7 @@ pub(super) fn refuse_home(directory: &Path) -> Result<(), CommandError> {
     ))
 }
 
-/// What becomes of the dependencies.
+/// How the dependencies are handed over.
 fn handover(args: &Args) -> Result<Handover, CommandError> {
     let phase = args.in_place.flatten();
     match (phase, &args.dependencies) {
@@ -403,7 +404,7 @@ fn lock_file(args: &Args) -> Result<Option<PathBuf>, CommandError> {
     Ok(Some(directory.join(crate::app::lock::FILE)))
 }
 
-/// In place of the whole file at once: a build may be reading it.
+/// Replaces the file atomically, because a build may be reading it.
 fn write_lock(path: &Path, report: &Report, context: &Context) -> Result<(), CommandError> {
     let text = report.lock.as_deref().ok_or(pipeline::BuildError::NoLock)?;
     let failed = |source| pipeline::BuildError::Write {
@@ -432,7 +433,7 @@ fn write_lock(path: &Path, report: &Report, context: &Context) -> Result<(), Com
     Ok(())
 }
 
-/// The variables by which a build is told settings.
+/// The variables that a build reads settings from.
 fn settings(words: &[String]) -> Result<Vec<(String, String)>, CommandError> {
     let said = command_line(words).map_err(pipeline::BuildError::from)?;
     let variables = said.into_iter().filter_map(|(name, value)| {
@@ -442,7 +443,7 @@ fn settings(words: &[String]) -> Result<Vec<(String, String)>, CommandError> {
     Ok(variables.collect())
 }
 
-/// What `image` with these words would build.
+/// What `image` with these arguments would build.
 pub(super) fn request_of(words: &[String]) -> Result<Request, CommandError> {
     let command = <Args as clap::Args>::augment_args(clap::Command::new("image"));
     let words = std::iter::once("image").chain(words.iter().map(String::as_str));
@@ -468,7 +469,7 @@ fn request(args: &Args) -> Result<Request, CommandError> {
     }
     if args.in_place.is_some() && matches!(args.network, BuildNetwork::None) {
         return Err(CommandError::usage(
-            "--network none cannot be had in place: there is no network of the build's own",
+            "--network none is not possible in place: the build has no network of its own",
         )
         .with_hint("a NetworkPolicy keeps the pod off the network"));
     }
@@ -661,7 +662,7 @@ fn preview(
     Ok(0)
 }
 
-/// What is known of a plan before anything ran.
+/// The facts about a plan before anything ran.
 fn plan_words(detected: &Detected) -> Vec<String> {
     let plan = &detected.plan;
     let mut lines = Vec::new();
@@ -705,7 +706,7 @@ fn plan_words(detected: &Detected) -> Vec<String> {
     lines
 }
 
-/// Says of each phase whether it was run, and why.
+/// Prints for each phase whether it ran, and why.
 pub(super) fn explain(report: &Report, context: &Context) {
     for phase in &report.explain {
         context.printer.progress(explanation(phase));

@@ -20,7 +20,7 @@ use super::printer::human_size;
 The size is that of the layers as they are pushed, compressed. Images share layers: all of them
 together take less space in the store than the sum.")]
 pub(super) struct Args {
-    /// Only names that begin so
+    /// Only names with this prefix
     #[arg(value_name = "PREFIX")]
     prefix: Option<String>,
     /// One JSON object on stdout
@@ -88,7 +88,7 @@ fn object(named: &Named, image: Option<&Image>) -> Value {
     })
 }
 
-/// The bytes of an image as it is pushed.
+/// The size of an image when it is pushed.
 pub(super) fn size(image: &Image) -> u64 {
     let layers: u64 = image.manifest.layers().iter().map(Descriptor::size).sum();
     layers + image.manifest.config().size() + image.manifest_bytes.len() as u64
@@ -98,7 +98,7 @@ pub(super) fn platform(image: &Image) -> String {
     format!("{}/{}", image.config.os(), image.config.architecture())
 }
 
-/// When the image says that it was made (RFC 3339).
+/// The image's own creation time (RFC 3339).
 pub(super) fn created(image: &Image) -> Option<String> {
     let config: Value = serde_json::from_slice(&image.config_bytes).ok()?;
     Some(config.get("created")?.as_str()?.to_owned())
@@ -120,7 +120,7 @@ pub(super) fn resolve(store: &Store, name: &str) -> Result<Descriptor, CommandEr
     }
 }
 
-/// There is no image of this name: which one may have been meant?
+/// The error for an unknown name; suggests a similar one.
 pub(super) fn missing(store: &Store, name: &str) -> CommandError {
     let error = CommandError::new(
         ExitStatus::Failure,

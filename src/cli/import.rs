@@ -1,4 +1,4 @@
-//! `warpdrive import`: an image of a file, a directory or another tool comes into the store.
+//! `warpdrive import`: reads an image from a file, a directory or another tool into the store.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! `warpdrive index`: indexes of images that are in registries.
+//! `warpdrive index`: writes indexes of images that are in registries.
 
 use clap::Subcommand;
 use serde_json::{Value, json};

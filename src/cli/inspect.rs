@@ -141,7 +141,7 @@ fn check_store_only(args: &Args, hint: &str) -> Result<(), CommandError> {
     .with_hint(hint.to_owned()))
 }
 
-/// A place outside the store; `None` where the text does not begin as one.
+/// A place outside the store; `None` if the text does not have such a prefix.
 fn outside(text: &str) -> Option<Result<Place, TransportError>> {
     let transports = [
         "oci:",
@@ -155,7 +155,7 @@ fn outside(text: &str) -> Option<Result<Place, TransportError>> {
     is_place.then(|| Place::parse(text))
 }
 
-/// What is asked for, on stdout.
+/// Prints the requested part on stdout.
 fn show(
     args: &Args,
     names: &[String],
@@ -212,7 +212,7 @@ fn show(
     Ok(())
 }
 
-/// In place of the whole file at once, readable for all: it holds what the image does.
+/// Replaces the file atomically. It is readable for all, because the image has the same content.
 fn write(path: &Path, page: &str) -> Result<(), CommandError> {
     let parent = path
         .parent()
@@ -416,7 +416,7 @@ fn history(image: &Image) -> Vec<String> {
         .collect()
 }
 
-/// Words as a shell would want them.
+/// Quotes words for a shell.
 fn shell_words(words: &[String]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     let quoted: Vec<String> = words

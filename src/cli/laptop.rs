@@ -1,5 +1,5 @@
-//! The application's commands on a developer's machine. Those that install are given what the lock of the
-//! project says; the others are the same as in an image.
+//! The application's commands on a developer's machine. Commands that install get the packages of the
+//! project's lock; the others are the same as in an image.
 
 use crate::app::cli::{self as app, AppCommand};
 use crate::app::run::Caller;
@@ -13,7 +13,7 @@ pub(super) fn run(command: &AppCommand, context: &Context) -> Result<u8, Command
     let Some(settings) = command.installs_with() else {
         return Ok(app::run(command));
     };
-    // What is wrong with the caller's surroundings is said by the command itself.
+    // The command itself reports problems of the caller's environment.
     let (Ok(mut caller), Ok(settings)) = (Caller::current(), settings) else {
         return Ok(app::run(command));
     };

@@ -1,4 +1,4 @@
-//! The options that say what a sandbox may use; those of `image` and `run`.
+//! The options that limit a sandbox, for `image` and `run`.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ impl LimitArgs {
     }
 }
 
-/// What a build may write.
+/// The bounds on what a build writes.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct WriteArgs {
     /// Largest layer, content uncompressed, as in 20g

@@ -1,4 +1,4 @@
-//! `warpdrive login` and `warpdrive logout`: the login of a registry is verified and kept, or forgotten.
+//! `warpdrive login` and `warpdrive logout`: verifies and keeps the login of a registry, or removes it.
 
 use std::io::{BufRead, IsTerminal, Read, Write};
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::progress::Console;
 
-/// A password is not longer.
+/// Longest password.
 const MAX_PASSWORD: u64 = 64 * 1024;
 
 /// Log in to a registry
@@ -129,7 +129,7 @@ pub(super) fn login(args: &LoginArgs, context: &Context) -> Result<u8, CommandEr
     if password.is_empty() {
         return Err(CommandError::usage("the password is empty"));
     }
-    // A file that is made here need not be there yet.
+    // A file that this command makes may not exist yet.
     let mut options = args.access.options();
     options.auth_files.clear();
     let console = Console::new(&context.printer);
@@ -194,7 +194,7 @@ fn unread(error: &std::io::Error) -> CommandError {
     )
 }
 
-/// Asks a person; what is typed is shown or not.
+/// Asks the user, with or without echo.
 fn ask(question: &str, shown: bool) -> Result<String, CommandError> {
     let input = std::io::stdin();
     if !input.is_terminal() {

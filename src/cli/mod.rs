@@ -1,4 +1,4 @@
-//! The command line: arguments in, library call, words out. No logic.
+//! The command line: it parses arguments, calls the library, and prints the result. No logic.
 //!
 //! One file per command, each with its `Args` and a `run(args, &Context)`. `error` is the one
 //! catalogue that turns every error of the library into title, cause, remedy and exit code.

@@ -11,7 +11,7 @@ pub(super) fn platform(text: &str) -> Result<String, String> {
     }
 }
 
-/// What `--platform` and `--all` come to.
+/// The meaning of `--platform` and `--all` together.
 pub(super) fn platforms(named: &[String], all: bool) -> Platforms {
     match named {
         _ if all => Platforms::All,

@@ -1,4 +1,4 @@
-//! Where words go: results to stdout, progress and build output to stderr.
+//! Where output goes: results to stdout, progress and build output to stderr.
 //!
 //! A closed pipe ends output quietly, as in any Unix tool.
 
@@ -14,7 +14,7 @@ use crate::progress::{self, printable, shown, without_logins};
 
 use super::width;
 
-/// How much is said.
+/// How much is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Words {
     /// Results and warnings only.
@@ -31,7 +31,7 @@ pub(super) struct Printer {
     /// Columns of stdout and stderr.
     out: Option<usize>,
     err: Option<usize>,
-    /// Bars on the terminal, which lines are printed above.
+    /// Bars on the terminal; lines are printed above them.
     bars: Mutex<Option<MultiProgress>>,
 }
 
@@ -84,7 +84,7 @@ impl Printer {
         }
     }
 
-    /// A line of ours on stderr, in as many as the terminal needs.
+    /// A line of warpdrive on stderr, wrapped to the terminal.
     fn err(&self, text: &str, indent: usize) {
         let text = width::wrap(text, self.err, indent);
         self.beside(|| {
@@ -92,7 +92,7 @@ impl Printer {
         });
     }
 
-    /// A paragraph of an error, with what comes before it on its first line.
+    /// A paragraph of an error, with a prefix on its first line.
     pub(super) fn paragraph(&self, before: &str, text: &str, indent: usize) {
         self.err(&format!("{before}{}", line(text)), indent);
     }
@@ -181,7 +181,7 @@ impl Printer {
         self.err(&format!("{word}: {}", line(text.as_ref())), 2);
     }
 
-    /// Text in a colour (an SGR number) where stderr is a terminal; meaning never hangs on it.
+    /// Text in a colour (an SGR number) if stderr is a terminal; the meaning never depends on it.
     pub(super) fn paint(&self, sgr: &str, text: &str) -> String {
         if self.colour {
             format!("\u{1b}[{sgr}m{text}\u{1b}[0m")
@@ -196,7 +196,7 @@ pub(super) fn is_drawn_on() -> bool {
     io::stderr().is_terminal() && std::env::var("TERM").map_or(true, |term| term != "dumb")
 }
 
-/// A line that may hold names from anywhere, as it goes to a terminal. Logins in URLs do not.
+/// Makes a line with names from outside safe for a terminal, and removes logins from URLs.
 pub(super) fn line(text: &str) -> String {
     shown(&without_logins(text)).into_owned()
 }

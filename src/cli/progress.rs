@@ -1,6 +1,6 @@
 //! Shows progress: the build's lines and the apps' output as they come, transfers and counts as bars on
-//! a terminal and as plain lines with the same facts otherwise. A step that takes its time is seen to do
-//! so: with a clock on a terminal, with a line now and then elsewhere.
+//! a terminal and as plain lines with the same facts otherwise. A long step shows that it continues:
+//! with a clock on a terminal, with a line from time to time elsewhere.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -14,10 +14,10 @@ use crate::progress::{Progress, Unit};
 
 use super::printer::{Printer, human_size, is_drawn_on, line};
 
-/// How often a transfer is mentioned where there is no terminal.
+/// How often a transfer is reported without a terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
-/// When a step that says nothing is mentioned where there is no terminal: after so long, and again
-/// whenever it has taken twice the time.
+/// When a silent step is reported without a terminal: after this time, and again whenever the time
+/// has doubled.
 const STILL_AFTER: Duration = Duration::from_secs(15);
 
 const BYTES: &str =
@@ -76,7 +76,7 @@ impl<'a> Console<'a> {
         Some(bar.with_message(line(what)))
     }
 
-    /// Shows how far something is, and forgets it when it is finished.
+    /// Shows the progress of an item, and forgets it when it is finished.
     fn advance(
         &self,
         what: &str,
@@ -117,7 +117,7 @@ impl<'a> Console<'a> {
         }
     }
 
-    /// Something was said: whoever waits knows that it goes on.
+    /// A line was printed, so the user knows that the step continues.
     fn heard(&self) {
         if let Some(still) = &self.still {
             still.heard(None);
@@ -223,7 +223,7 @@ impl Drop for Console<'_> {
     }
 }
 
-/// Says of a step that it goes on, where nobody sees a clock.
+/// Reports that a step continues, where there is no clock on a terminal.
 struct Still {
     shared: Arc<(Mutex<Silence>, Condvar)>,
     thread: Option<JoinHandle<()>>,
@@ -232,7 +232,7 @@ struct Still {
 struct Silence {
     step: String,
     began: Instant,
-    /// When it is mentioned next.
+    /// When it is reported next.
     next: Duration,
     heard: Instant,
     over: bool,
@@ -273,7 +273,7 @@ impl Still {
         }
     }
 
-    /// Something was said; with a step, that it began.
+    /// A line was printed; with a step, the step began.
     fn heard(&self, step: Option<&str>) {
         if let Ok(mut silence) = self.shared.0.lock() {
             silence.heard = Instant::now();
@@ -287,7 +287,7 @@ impl Still {
 }
 
 impl Silence {
-    /// What is to be said at this moment, if anything.
+    /// The line to print now, if any.
     fn words(&mut self, now: Instant) -> Option<String> {
         let took = now.duration_since(self.began);
         let due = !self.step.is_empty()

@@ -22,16 +22,16 @@ use super::progress::meanwhile;
 
 What makes a rebuild of a named image fast stays as well: it takes no space of its own.")]
 pub(super) struct Args {
-    /// Keep so much of the build cache, the most recently used of it
+    /// Keep this much of the build cache, the most recently used part
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "0")]
     keep: u64,
-    /// Build cache that was not used for so long goes in any case
+    /// Always remove build cache that was not used for this long
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "90days")]
     older_than: Duration,
-    /// Say what would be freed, and leave everything as it is
+    /// Print what would be freed, and remove nothing
     #[arg(long)]
     dry_run: bool,
-    /// Wait so long for builds that use the store
+    /// Wait this long for builds that use the store
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "10s")]
     wait: Duration,
     /// One JSON object on stdout
@@ -40,7 +40,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
-    // Unpacked layers hold files of other ids, which can be removed only from within.
+    // Unpacked layers have files of other ids, which can be removed only inside the user namespace.
     if let Err(error) = sandbox::enter() {
         context.printer.warning(format!(
             "unpacked layers with files of other users cannot be removed: {error}"

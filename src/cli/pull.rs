@@ -1,4 +1,4 @@
-//! `warpdrive pull`: an image of a registry comes into the store.
+//! `warpdrive pull`: fetches an image of a registry into the store.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! `warpdrive push`: an image of the store goes to registries.
+//! `warpdrive push`: sends an image of the store to registries.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -167,7 +167,7 @@ fn push(args: &Args, context: &Context) -> Result<Values, CommandError> {
         format: args.format,
     };
     let shaped = match (&args.from, &on_base) {
-        // Layers of the base may not be here, and are as they are.
+        // Layers of the base may not be here, and are not changed.
         (Some(_), Some(_)) => image,
         _ => transport::shaped(&store, &image, shape, &listener)?,
     };
@@ -219,7 +219,7 @@ fn push(args: &Args, context: &Context) -> Result<Values, CommandError> {
     Ok(Values::of(&store.image_at(&shaped)?, &url))
 }
 
-/// Takes what another step wrote into the store, as hostile as it may be.
+/// Loads another step's image into the store; it may be hostile.
 fn layout(
     from: &str,
     dependencies: Option<&Path>,

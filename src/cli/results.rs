@@ -1,5 +1,5 @@
-//! `--result NAME=FILE`: what a pipeline wants to know, each in a file of its own, as Tekton and Shipwright
-//! read it: no line feed, and nothing of what another step wrote there.
+//! `--result NAME=FILE`: writes each result for a pipeline to its own file, as Tekton and Shipwright read
+//! it: without a line feed, and replacing what another step wrote there.
 
 use std::fmt;
 use std::io::Write;
@@ -63,7 +63,7 @@ impl FromStr for ResultFile {
     }
 }
 
-/// What came of a command.
+/// The result of a command.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Values {
     pub(super) digest: String,
@@ -74,7 +74,7 @@ pub(super) struct Values {
 }
 
 impl Values {
-    /// Of an image, and where it is now.
+    /// An image, and where it is now.
     pub(super) fn of(image: &Image, url: &str) -> Self {
         let annotation = |name: &str| {
             let annotations = image.manifest.annotations().as_ref();
@@ -94,8 +94,8 @@ impl Values {
     }
 }
 
-/// Runs a command and writes what came of it. The files are emptied first, so that nothing in them is another
-/// step's, whatever happens.
+/// Runs a command and writes its results. The files are emptied first, so that they never contain another
+/// step's values.
 ///
 /// # Errors
 /// That of the command; or if a file cannot be written.
@@ -156,7 +156,7 @@ fn one_line(text: &str) -> String {
     line
 }
 
-/// Puts a new file in the place of whatever has the name: a link there is not followed.
+/// Replaces the entry of this name with a new file: a link there is not followed.
 fn write(path: &Path, text: &str) -> Result<(), CommandError> {
     let failed = |error: &dyn fmt::Display| {
         CommandError::new(

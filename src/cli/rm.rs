@@ -1,4 +1,4 @@
-//! `warpdrive rm NAME…`: names go, content stays until `prune`.
+//! `warpdrive rm NAME…`: removes names; the content stays until `prune`.
 
 use serde_json::json;
 
@@ -27,7 +27,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     let store = context.open_store()?;
-    // All or nothing: a slip in the third name does not cost the first two.
+    // All or nothing: a typing error in the third name does not remove the first two.
     let mut found = Vec::new();
     for name in &args.names {
         let named = stored(&store, name)?;

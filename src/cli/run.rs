@@ -166,7 +166,7 @@ pub(super) fn with_all_ports(image: &str, context: &Context) -> Result<u8, Comma
         .unwrap_or_default();
     let mut arguments = vec!["run".to_owned(), "--rm".to_owned()];
     for port in ports {
-        // UDP is nothing that is published here.
+        // UDP ports are not published.
         if let Some(port) = port
             .strip_suffix("/tcp")
             .or((!port.contains('/')).then_some(&port))
@@ -240,14 +240,14 @@ pub(super) fn detached(
     Ok(0)
 }
 
-/// What the user may want to know of a container that runs now.
+/// Notes for the user about a new container.
 pub(super) fn announce(
     record: &Record,
     ports: &[PortMapping],
     notes: &[String],
     context: &Context,
 ) {
-    // That all is well is nothing to report.
+    // Success is not reported.
     for note in notes.iter().filter(|note| note.starts_with("no ")) {
         if !said_today(record, note) {
             context.printer.progress(note);
@@ -263,8 +263,8 @@ pub(super) fn announce(
     }
 }
 
-/// Whether this store's user was told it within a day. What is true of the machine is no news with
-/// every container.
+/// Whether the note was shown to this store's user within a day. A note about the machine is not
+/// repeated for every container.
 fn said_today(record: &Record, note: &str) -> bool {
     const DAY: Duration = Duration::from_hours(24);
     let Some(store) = record.directory().ancestors().nth(2) else {
@@ -279,7 +279,7 @@ fn said_today(record: &Record, note: &str) -> bool {
     if recent && std::fs::read_to_string(&place).is_ok_and(|text| text == note) {
         return true;
     }
-    // Who cannot write there is told again.
+    // If the file cannot be written, the note is shown again.
     let _ = std::fs::write(&place, note);
     false
 }
@@ -318,14 +318,14 @@ fn options(args: &Args) -> Result<RunOptions, ContainerError> {
     })
 }
 
-/// A variable of the caller's, for `-e NAME`.
+/// A variable of the caller, for `-e NAME`.
 pub(super) fn caller_env(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
 impl CommandError {
-    /// Adds what a container's last lines say of the cause: what the tool inside has found out, else
-    /// what the last traceback means, else the lines themselves.
+    /// Adds the cause from a container's last lines: the diagnosis of the in-image tool, else the
+    /// meaning of the last traceback, else the lines themselves.
     fn diagnosed(&mut self, log: Vec<String>) {
         let found = Advice::read(&log).or_else(|| of_log(String::new(), &log.join("\n")));
         let Some(advice) = found else {
@@ -345,8 +345,8 @@ impl CommandError {
     }
 }
 
-/// A failure of warpdrive's own in a command that answers with a program's status: 125 to 127, as
-/// docker has it.
+/// A failure of warpdrive itself in a command that ends with a program's status: 125 to 127, as
+/// in docker.
 pub(super) fn own_failure(error: ContainerError) -> CommandError {
     let exit = error.status();
     let status = match &error {

@@ -10,7 +10,7 @@ use super::context::Context;
 use super::error::{CommandError, ExitStatus};
 use super::progress::Console;
 
-/// By which the outer process tells the one in the user namespace where the source is.
+/// The variable by which the outer process passes the source's path to the one in the user namespace.
 const FETCHED: &str = "WARPDRIVE_FETCHED_SOURCE";
 
 #[derive(Debug, clap::Args)]
@@ -49,7 +49,7 @@ impl SourceArgs {
         Ok(request)
     }
 
-    /// The source's directory, where it is one on this machine.
+    /// The source's directory, if it is on this machine.
     pub(super) fn directory(&self) -> Option<PathBuf> {
         let directory = match &self.context_dir {
             Some(below) => self.path.join(below),
@@ -61,9 +61,9 @@ impl SourceArgs {
 
 /// [`sandbox::enter`] for a command that fetches a source.
 ///
-/// `ssh`, agents and credential helpers look up who the user is, and in a user namespace they find
-/// somebody else. So git repositories are fetched before, by the outer process, which keeps the
-/// temporary directory until the inner one has ended.
+/// `ssh`, agents and credential helpers look up the user, and in a user namespace they find
+/// another one. So the outer process fetches git repositories before, and keeps the temporary
+/// directory until the inner process has ended.
 pub(super) fn enter(
     request: &mut SourceRequest,
     context: &Context,
@@ -84,7 +84,7 @@ pub(super) fn enter(
     catch_signals()
 }
 
-/// From here on Ctrl-C ends what runs, and then this program in its own way.
+/// From here on, Ctrl-C ends the running sandbox, and then this program ends normally.
 pub(super) fn catch_signals() -> Result<(), CommandError> {
     sandbox::install_interrupt_handler().map_err(|error| {
         CommandError::new(

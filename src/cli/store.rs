@@ -16,10 +16,10 @@ use super::progress::meanwhile;
 
 /// How long the removal waits for builds that use the store.
 const WAIT: Duration = Duration::from_secs(10);
-/// That the user has said yes, for the process in the user namespace.
+/// Tells the process in the user namespace that the user has agreed.
 const AGREED: &str = "WARPDRIVE_STORE_RM_AGREED";
 
-/// Say where the store is, or take it away
+/// Print the store's path, or remove the store
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -80,7 +80,7 @@ fn remove(
             context.printer.progress("nothing was removed");
             return Ok(1);
         }
-        // Before entering: from within a user namespace no container's process can be signalled.
+        // Before entering: inside a user namespace, no process of a container can be signalled.
         release(&store, force)?;
     }
     sandbox::enter_with(&[(AGREED, "1".as_ref())], || ())?;
@@ -98,7 +98,7 @@ fn remove(
     Ok(0)
 }
 
-/// Asks on the terminal; without one there is nobody to ask.
+/// Asks on the terminal; without a terminal, it is an error.
 fn agreed(store: &Store) -> Result<bool, CommandError> {
     let root = store.root().display().to_string();
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
@@ -128,7 +128,7 @@ fn several(count: usize, what: &str) -> String {
     format!("{count} {what}{s}")
 }
 
-/// Sees to it that no container runs.
+/// Makes sure that no container runs.
 fn release(store: &Store, force: bool) -> Result<(), CommandError> {
     let mut running = Vec::new();
     for record in container::list(store)? {

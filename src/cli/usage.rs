@@ -1,9 +1,9 @@
-//! Command lines that are not understood: what clap says, and what was probably meant.
+//! Command lines that are not understood: clap's message, and what the user probably meant.
 
 use clap::ColorChoice;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// What `--color` says, for errors of the command line, which come before it is understood.
+/// The value of `--color`, for errors that occur before the command line is parsed.
 pub(super) fn colour(arguments: &[String]) -> ColorChoice {
     let mut said = ColorChoice::Auto;
     for (index, argument) in arguments.iter().enumerate() {
@@ -22,7 +22,7 @@ pub(super) fn colour(arguments: &[String]) -> ColorChoice {
     said
 }
 
-/// What people mean who know another tool. `arguments`: without the program's name.
+/// Suggests the right command to users of another tool. `arguments`: without the program's name.
 pub(super) fn hint(error: &clap::Error, arguments: &[String]) -> Option<String> {
     let missing = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::Strings(missing)) => missing.join(" "),
@@ -62,12 +62,12 @@ pub(super) fn hint(error: &clap::Error, arguments: &[String]) -> Option<String> 
     }
 }
 
-/// Whether somebody asks for the version with a word that means something else.
+/// Whether the user asks for the version with an option that means something else.
 pub(super) fn is_only_verbose(arguments: &[String]) -> bool {
     matches!(arguments, [word] if word == "-v" || word == "--verbose")
 }
 
-/// Without the options that go before the command.
+/// Without the options before the command.
 fn from_the_command_on(arguments: &[String]) -> Vec<&str> {
     let mut words = arguments.iter().map(String::as_str).peekable();
     while let Some(word) = words.peek().filter(|word| word.starts_with('-')) {

@@ -100,7 +100,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
     })
 }
 
-/// The directory that was given, or the commit in a repository.
+/// The given directory, or the commit in a repository.
 fn origin(args: &Args, record: &BuildRecord) -> Result<Origin, CommandError> {
     if let Some(directory) = &args.source {
         return Ok(Origin::local(directory));
@@ -121,7 +121,7 @@ fn origin(args: &Args, record: &BuildRecord) -> Result<Origin, CommandError> {
     Ok(Origin::Git(GitUrl::parse(url)?).at(commit)?)
 }
 
-/// What the record does not decide.
+/// The options that the record does not decide.
 fn request(args: &Args, record: &BuildRecord) -> Result<Request, CommandError> {
     let name: Reference = args.image.parse()?;
     let mut limits = args.limits.limits(args.timeout);

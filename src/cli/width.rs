@@ -3,7 +3,7 @@
 use rustix::fd::AsFd;
 use rustix::termios::tcgetwinsize;
 
-/// Columns of a terminal, else what `COLUMNS` says. Without either, text is as long as it is.
+/// Columns of the terminal, else `COLUMNS`. Without either, text is not wrapped.
 pub(super) fn of(stream: impl AsFd) -> Option<usize> {
     let terminal = tcgetwinsize(stream).map(|size| usize::from(size.ws_col));
     terminal
@@ -12,8 +12,8 @@ pub(super) fn of(stream: impl AsFd) -> Option<usize> {
         .filter(|columns| *columns >= 20)
 }
 
-/// Text in lines of at most so many columns, broken at blanks; those after the first begin with
-/// `indent` blanks. A word that is longer has a line of its own.
+/// Wraps text to lines of at most this many columns, broken at blanks; those after the first begin with
+/// `indent` blanks. A longer word gets its own line.
 pub(super) fn wrap(text: &str, columns: Option<usize>, indent: usize) -> String {
     let Some(columns) = columns.filter(|columns| length(text) > *columns) else {
         return text.to_owned();
@@ -64,7 +64,7 @@ pub(super) fn fit(mut widths: Vec<usize>, room: Option<usize>) -> Vec<usize> {
     widths
 }
 
-/// A cell of a table that is no wider than its column.
+/// A table cell, cut to the width of its column.
 pub(super) fn cut(cell: &str, width: usize) -> String {
     if length(cell) <= width {
         return cell.to_owned();
@@ -74,7 +74,7 @@ pub(super) fn cut(cell: &str, width: usize) -> String {
     cut
 }
 
-/// Without the escapes of colours.
+/// The width without colour escapes.
 fn length(text: &str) -> usize {
     let mut length = 0;
     let mut escape = false;

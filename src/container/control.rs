@@ -11,12 +11,12 @@ use super::record::{Record, State, Status};
 use super::signal;
 use crate::store::Store;
 
-/// How long a killed container's supervisor is given to write down how it ended.
+/// How long a killed container's supervisor gets to write down how it ended.
 const SETTLE: Duration = Duration::from_secs(10);
 
-/// Sends the container's stop signal, and after `grace` a KILL. A container that is not running is
-/// left as it is. Comes back when the container has ended and is written down as such (with
-/// `--rm`: is gone).
+/// Sends the container's stop signal, and after `grace` a KILL. Does nothing if the container is
+/// not running. Returns when the container has ended and its state says so (with `--rm`: when it
+/// is removed).
 pub fn stop(record: &Record, grace: Duration) -> Result<(), ContainerError> {
     let wanted = signal::named(record.config.stop_signal).unwrap_or(Signal::TERM);
     if let Some(state) = running(record)? {
@@ -31,12 +31,12 @@ pub fn stop(record: &Record, grace: Duration) -> Result<(), ContainerError> {
     settle(record)
 }
 
-/// Sends a command a HUP, by which servers load their code again.
+/// Sends the command a HUP, so that a server loads its code again.
 pub fn hang_up(process: &Process) -> Result<(), ContainerError> {
     send(process, Signal::HUP)
 }
 
-/// Ends this run of a container, as [`stop`] does, and nothing that the caller has started again since.
+/// Ends this run of a container, as [`stop`] does, but not a later run.
 /// The process that holds the container writes down how it ended.
 pub fn end(record: &Record, process: &Process, grace: Duration) -> Result<(), ContainerError> {
     let wanted = signal::named(record.config.stop_signal).unwrap_or(Signal::TERM);
@@ -61,15 +61,15 @@ pub fn kill(record: &Record) -> Result<(), ContainerError> {
     if !wait_ended(record, SETTLE)?
         && let Some(supervisor) = &state.supervisor
     {
-        // It should have seen the end by now: without it the container counts as dead.
+        // The supervisor should have seen the end by now: without it, the container counts as dead.
         send(supervisor, Signal::KILL)?;
         supervisor.wait_gone(SETTLE);
     }
     settle(record)
 }
 
-/// Makes sure that nothing of a container runs, before [`remove`]: kills a running one with `force`,
-/// and refuses without; kills what a dead supervisor may have left.
+/// Makes sure that nothing of a container runs, before [`remove`]. Kills a running container with
+/// `force`, and refuses without it. Also kills processes that a dead supervisor may have left.
 ///
 /// In the process that the user started, *before* `sandbox::enter`: from inside a user namespace of
 /// its own a process cannot signal those of the container's.
@@ -126,7 +126,7 @@ fn wait_ended(record: &Record, limit: Duration) -> Result<bool, ContainerError> 
     Ok(true)
 }
 
-/// Waits for a supervisor that removes the container itself.
+/// Waits until the supervisor has removed the container.
 fn settle(record: &Record) -> Result<(), ContainerError> {
     if record.config.remove {
         let end = Instant::now() + SETTLE;

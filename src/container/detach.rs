@@ -1,4 +1,4 @@
-//! `-d`: a supervisor process that outlives the command line and its terminal.
+//! `-d`: a supervisor process that continues after the command line and its terminal have ended.
 //!
 //! The command line starts this same executable again, in the user namespace it is in, with the
 //! hidden command `container supervise`:
@@ -54,13 +54,13 @@ enum Answer {
 /// A container that runs.
 #[derive(Debug, Clone)]
 pub struct Started {
-    /// As they are, free ones chosen.
+    /// The real ports, with chosen free ones.
     pub ports: Vec<PortMapping>,
     /// What the user may want to know: no outbound network, for example.
     pub notes: Vec<String>,
 }
 
-/// Starts a supervisor for a prepared container; comes back when the command runs.
+/// Starts a supervisor for a prepared container; returns when the command runs.
 pub fn start(store: &Store, prepared: &Prepared) -> Result<Started, ContainerError> {
     let ran = |record: &Record| record.state().is_ok_and(|state| state.started.is_some());
     let before = ran(&prepared.record);
@@ -98,7 +98,7 @@ fn exchange(store: &Store, prepared: &Prepared) -> Result<Started, ContainerErro
     })
     .map_err(|error| failed(error.into()))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A supervisor that ended early says why in its answer or in its last words.
+        // A supervisor that ended early gives the reason in its answer or in its last output.
         let _ = stdin.write_all(&start);
     }
     let mut bytes = Vec::new();
@@ -149,10 +149,10 @@ fn last_words(path: &Path) -> String {
     }
 }
 
-/// The supervisor itself: what `container supervise` does. Gives the container's exit status.
+/// The supervisor itself, for `container supervise`. Returns the container's exit status.
 pub fn supervise(store: &Store) -> Result<i32, ContainerError> {
     let ran = read_start().and_then(|start| {
-        // Not the leader of a process group (it was just forked), so this cannot fail in earnest.
+        // This cannot fail: a new child is not the leader of a process group.
         let _ = rustix::process::setsid();
         let record = Record::load(store, &start.id)?;
         silence(Silenced::Stdin);
@@ -192,7 +192,7 @@ fn read_start() -> Result<Start, ContainerError> {
         .map_err(|error| io_failed("read what to supervise", error.into()))
 }
 
-/// Nobody may be listening any more; then there is nobody to tell.
+/// The command line may have ended; then the answer is lost, which does not matter.
 fn answer(answer: &Answer) {
     if let Ok(bytes) = serde_json::to_vec(answer) {
         let mut stdout = io::stdout().lock();
@@ -206,7 +206,7 @@ enum Silenced {
     Stdout,
 }
 
-/// Puts /dev/null in a standard stream's place, which ends the pipe to the command line.
+/// Replaces a standard stream by /dev/null, which closes the pipe to the command line.
 fn silence(stream: Silenced) {
     let null = OpenOptions::new().read(true).write(true).open("/dev/null");
     if let Ok(null) = null {

@@ -1,7 +1,7 @@
-//! The first moments of a detached container: one that does not come to serve is not a success.
+//! The first moments of a detached container: a container that does not begin to serve is a failure.
 //!
-//! An application for the web is waited for until it answers, as long as the caller says. What else
-//! runs is looked at for a moment: a command that dies at once, or a port that nothing listens on yet.
+//! A web application: wait until it answers, as long as the caller says. Any other program: look for a
+//! moment whether the command ends at once, and whether a port has no listener yet.
 
 use std::collections::HashSet;
 use std::fs;
@@ -17,23 +17,24 @@ use super::process::Process;
 use super::record::{Record, State, Status};
 use crate::sandbox::Network;
 
-/// How long a container is looked at.
+/// How long a container is watched.
 const MOMENT: Duration = Duration::from_secs(1);
 /// The same for one with published ports that nothing listens on yet: imports take their time.
 const UNTIL_IT_LISTENS: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(20);
-/// How often an application is asked, and how long it has for an answer that is not its last chance.
+/// How often an application is asked, and how long it gets for each answer except the last.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 const ANSWER: Duration = Duration::from_secs(5);
-/// How long an application may answer with a server's error until that counts.
+/// How long an application may answer with a server error before this counts.
 const UNWELL: Duration = Duration::from_secs(2);
-/// Lines of its log that are repeated, if nothing in it says more.
+/// Number of log lines that are repeated if no cause is found in them.
 const TAIL: usize = 20;
-/// Lines of its log in which the cause is looked for.
+/// Number of log lines that are searched for the cause.
 const SEARCHED: usize = 400;
-/// So many workers that are gone before any has answered are a loop, where the log laments.
+/// If this number of workers have ended before any has answered, and the log has errors, the
+/// server restarts them in a loop.
 const LOOP: usize = 5;
-/// What servers and Python say of a worker that ended by itself.
+/// Messages of servers and Python about a worker that ended by itself.
 const LAMENTS: [&str; 6] = [
     "Traceback (most recent call last):",
     "Unexpected exit",
@@ -50,19 +51,19 @@ pub struct Patience {
     pub limit: Duration,
 }
 
-/// What became of a container that was started just now.
+/// The state of a container right after its start.
 #[derive(Debug)]
 pub enum Early {
-    /// It runs, or has done its work.
+    /// It runs, or has ended successfully.
     Well,
     /// It answers with a server's error.
     Unwell(u16),
-    /// It was removed with its log (`--rm`): nobody knows how it ended.
+    /// It was removed with its log (`--rm`): it is not known how it ended.
     Removed,
 }
 
-/// Looks at a container until its application answers, or, without one, until something listens on a
-/// published port or for a moment.
+/// Watches a container until its application answers. Without an application, until something
+/// listens on a published port, or for a moment.
 pub fn look(record: &Record, patience: Option<Patience>) -> Result<Early, ContainerError> {
     match patience {
         Some(patience) => until_it_answers(record, patience),
@@ -72,7 +73,7 @@ pub fn look(record: &Record, patience: Option<Patience>) -> Result<Early, Contai
 
 fn for_a_moment(record: &Record) -> Result<Early, ContainerError> {
     let ports: Vec<u16> = match record.config.network {
-        // What listens there may be anybody's.
+        // Another program may listen there.
         Network::Host => Vec::new(),
         _ => record.config.ports.iter().map(|port| port.port).collect(),
     };
@@ -131,7 +132,7 @@ fn until_it_answers(record: &Record, patience: Patience) -> Result<Early, Contai
             && workers.lost(process) >= LOOP
             && laments(record)
         {
-            // What it is killed with if it does not end is not a concern here.
+            // An error of the kill does not matter here.
             let _ = stop(record, Duration::from_secs(5));
             return Err(ContainerError::WorkersDie {
                 name: record.config.name.clone(),
@@ -178,7 +179,7 @@ fn has_ended(record: &Record, serves: bool) -> Result<(State, Option<Early>), Co
     Ok((state, over))
 }
 
-/// The last lines of its log: enough to find the cause in.
+/// The last lines of its log: enough to find the cause.
 fn tail(record: &Record) -> Vec<String> {
     let mut tail = Vec::new();
     let _ = read_logs(record, Some(SEARCHED), false, &mut |line| {
@@ -188,7 +189,7 @@ fn tail(record: &Record) -> Vec<String> {
     tail
 }
 
-/// The last of these lines, for who finds no cause in them.
+/// The last of these lines, to show if no cause is found in them.
 pub fn last_lines(mut lines: Vec<String>) -> Vec<String> {
     lines.split_off(lines.len().saturating_sub(TAIL))
 }
@@ -234,7 +235,7 @@ enum Answer {
     Status(u16),
 }
 
-/// What the application says to `GET /`. One whose port is not published is believed when it listens.
+/// The application's answer to `GET /`. If its port is not published, it is enough that it listens.
 fn answer(record: &Record, state: &State, port: u16, limit: Duration) -> Answer {
     let address = if record.config.network == Network::Host {
         SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)
@@ -254,7 +255,7 @@ fn answer(record: &Record, state: &State, port: u16, limit: Duration) -> Answer 
     get(address, limit).map_or(Answer::None, Answer::Status)
 }
 
-/// An address that stands for all of this machine's is none to connect to.
+/// A wildcard address cannot be connected to.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let address: IpAddr = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

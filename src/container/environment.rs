@@ -9,7 +9,7 @@ use super::ContainerError;
 /// Largest file of variables that is read, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
 
-/// A variable to set (`K=V`), or to take from the caller's environment (`K`; unset there: removed).
+/// A variable to set (`K=V`), or to copy from the caller's environment (`K`; removed if it is unset there).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variable {
     pub name: String,
@@ -44,7 +44,7 @@ fn parse(text: &str) -> Result<Variable, &'static str> {
     })
 }
 
-/// Reads a file of variables: a line each, `#` begins a comment line, quotes mean nothing.
+/// Reads a file of variables: one in each line, `#` begins a comment line, quotes have no meaning.
 pub fn read_env_file(path: &Path) -> Result<Vec<Variable>, ContainerError> {
     let io = |source| ContainerError::Io {
         doing: "read the file of variables",

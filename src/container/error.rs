@@ -72,7 +72,7 @@ pub enum ContainerError {
     },
     #[error("the container's record {path} cannot be read: {problem}", path = path.display())]
     Record { path: PathBuf, problem: String },
-    /// What the supervisor said before the container ran; the text is complete.
+    /// The supervisor's error before the container ran; the text is complete.
     #[error("{message}")]
     Supervisor {
         code: String,
@@ -168,7 +168,7 @@ impl ContainerError {
         }
     }
 
-    /// What to do about it, where there is something better to say than the message.
+    /// What to do about it, if it adds something to the message.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::OnlyOneUid { .. } => "other users need a range of subordinate ids: as root, \

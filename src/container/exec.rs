@@ -12,7 +12,7 @@ use super::session::{Session, exit_status};
 use crate::rootfs::find_user_in;
 use crate::sandbox::{self, JoinSpec};
 
-/// How long a command's last output is waited for when its children hold its streams still.
+/// How long to wait for a command's last output while its children keep its streams open.
 const LINGER: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone)]
@@ -27,8 +27,8 @@ pub struct ExecOptions {
 
 /// Runs a command in a running container and gives its exit status.
 ///
-/// From outside: in the process that did *not* call `sandbox::enter`, since a process inside a
-/// user namespace of its own cannot join the container's.
+/// Call it in the process that did *not* call `sandbox::enter`: a process inside its own user
+/// namespace cannot join the container's.
 pub fn exec(
     record: &Record,
     options: &ExecOptions,

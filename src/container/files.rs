@@ -10,7 +10,7 @@ const MAX_FILE: u64 = 64 * 1024;
 
 pub(super) fn network_files(network: Network, hostname: &str) -> Vec<Mount> {
     let hosts = match network {
-        // The host's names count where its network does.
+        // With the host's network, the host's names are valid too.
         Network::Host => read("/etc/hosts").unwrap_or_else(|| hosts(hostname)),
         Network::None | Network::Private | Network::Outward => hosts(hostname),
     };

@@ -1,8 +1,9 @@
-//! What a server prints in the foreground when it cannot start: the same traceback from each of its
-//! workers, then what the tool inside has found out. The tracebacks are held back for a moment, and left
-//! out where the diagnosis says it all.
+//! Shortens what a server prints in the foreground when it cannot start: each of its workers prints the
+//! same traceback, then the in-image tool prints its diagnosis. The tracebacks are held back for a
+//! moment, and left out where the diagnosis contains everything.
 //!
-//! Only in the first minute, and only what follows a traceback is late. The log has everything.
+//! This happens only in the first minute, and delays only the output after a traceback. The log
+//! has everything.
 
 use std::time::{Duration, Instant};
 
@@ -10,12 +11,12 @@ use std::time::{Duration, Instant};
 const EARLY: Duration = Duration::from_mins(1);
 /// How long output is held: workers fail together, and the diagnosis imports the application once more.
 const HOLD: Duration = Duration::from_secs(5);
-/// Most that is held.
+/// Most bytes that are held.
 const MAX: usize = 512 * 1024;
 const TRACEBACK: &[u8] = b"Traceback (most recent call last):";
 /// How lines of a diagnosis begin (`app::advice`).
 const DIAGNOSIS: &[u8] = b" !";
-/// What stands between the tracebacks of a chain.
+/// The text between the tracebacks of a chain.
 const LINKS: [&[u8]; 2] = [
     b"During handling of the above exception",
     b"The above exception was the direct cause",
@@ -25,12 +26,12 @@ pub(super) struct Fold {
     begun: Instant,
     held: Vec<u8>,
     since: Option<Instant>,
-    /// Nothing is held any more.
+    /// Output is not held any more.
     over: bool,
 }
 
 impl Fold {
-    /// `wanted`: otherwise all passes as it comes.
+    /// Without `wanted`, all output passes at once.
     pub(super) fn new(wanted: bool) -> Self {
         Self {
             begun: Instant::now(),
@@ -40,7 +41,7 @@ impl Fold {
         }
     }
 
-    /// What is to be shown now, of what was held and these bytes.
+    /// The part of the held bytes and of these bytes to show now.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         if self.since.is_some() {
             self.held.extend_from_slice(bytes);
@@ -66,19 +67,19 @@ impl Fold {
         bytes[..at].to_vec()
     }
 
-    /// How long what is held may wait.
+    /// How long held bytes may still wait.
     pub(super) fn left(&self) -> Option<Duration> {
         Some(HOLD.saturating_sub(self.since?.elapsed()))
     }
 
-    /// All that is held: the server goes on, so its tracebacks are news.
+    /// All held bytes: the server continues, so its tracebacks are useful.
     pub(super) fn release(&mut self) -> Vec<u8> {
         self.over = true;
         self.since = None;
         std::mem::take(&mut self.held)
     }
 
-    /// What is to be shown at the end.
+    /// The bytes to show at the end.
     pub(super) fn finish(mut self) -> Vec<u8> {
         let held = self.release();
         let is_told = held

@@ -1,5 +1,5 @@
 //! A container's output on disk: one JSON object a line, in the keys of docker's `json-file`
-//! (`log`, `stream`, `time`), bounded by starting anew and keeping the last file as `log.1`.
+//! (`log`, `stream`, `time`), bounded: a full file becomes `log.1`, and a new one begins.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-/// Size at which a log starts anew; with the one before it the bound is twice this (64 MiB).
+/// Size at which a new log file begins; together with the previous one, the bound is twice this (64 MiB).
 const MAX_LOG: u64 = 32 * 1024 * 1024;
 
 /// A longer line is written in pieces.
@@ -59,7 +59,7 @@ impl LogWriter {
         })
     }
 
-    /// Writes one line (or a piece of one). Bytes that are no UTF-8 become U+FFFD.
+    /// Writes one line (or a piece of one). Bytes that are not UTF-8 become U+FFFD.
     fn write(&self, stream: Stream, line: &[u8]) -> io::Result<()> {
         let line = Line {
             log: String::from_utf8_lossy(line).into_owned(),
@@ -76,7 +76,7 @@ impl LogWriter {
                 written: 0,
             };
         }
-        // One write for a line: a reader never sees half of one, but where the disk is full.
+        // One write for a line: a reader never sees half a line, unless the disk is full.
         inner.file.write_all(&bytes)?;
         inner.written += bytes.len() as u64;
         Ok(())

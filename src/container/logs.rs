@@ -11,7 +11,7 @@ use super::ContainerError;
 use super::log::{Line, rotated};
 use super::record::{Record, Status};
 
-/// How often a followed log is looked at.
+/// How often a followed log is checked.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Longest line of a log that is read: a line of output is 16 KiB, written as JSON at most six times that.
@@ -32,7 +32,7 @@ pub fn read_logs(
         source,
     };
     let mut current = Tail::open(&path).map_err(io)?;
-    // Opened after the current one: a log that starts anew in between is read twice, never lost.
+    // Opened after the current one: if a new file begins in between, lines are read twice, never lost.
     let mut earlier = Tail::open(&rotated(&path)).map_err(io)?;
     if let (Some(a), Some(b)) = (&current, &earlier)
         && a.inode == b.inode
@@ -72,7 +72,7 @@ fn follow(
     each: &mut dyn FnMut(&Line) -> bool,
 ) -> io::Result<()> {
     loop {
-        // Asked before reading: what was written before the end is read after it.
+        // Checked before reading, so that output written before the end is still read.
         let ended = !matches!(record.status(), Ok((Status::Running | Status::Created, _)));
         loop {
             if let Some(log) = &mut current {
@@ -116,7 +116,7 @@ impl Tail {
         }
     }
 
-    /// The next whole line; what is not a record (a line that a full disk cut) is passed over.
+    /// The next complete line; a line that is not a record (cut by a full disk) is skipped.
     fn next(&mut self) -> io::Result<Option<Line>> {
         loop {
             let room = MAX_RECORD.saturating_sub(self.rest.len() as u64);

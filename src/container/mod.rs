@@ -10,11 +10,11 @@
 //! ```
 //!
 //! Every other command (`ls`, `logs`, `stop`, `exec`) works from what is written in the record and
-//! from the processes named there; there is nobody to ask. Whether a container runs is decided by
-//! whether its processes do.
+//! from the processes named there; there is no daemon to ask. A container runs if its processes
+//! run.
 //!
-//! Here: what docker would call the engine. Not here: namespaces and mounts (`sandbox`), unpacking
-//! (`rootfs`), words for people (`cli`).
+//! Here: what docker calls the engine. Not here: namespaces and mounts (`sandbox`), unpacking
+//! (`rootfs`), output for users (`cli`).
 
 mod attach;
 mod control;

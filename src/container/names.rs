@@ -1,6 +1,6 @@
 //! Names that a user may give.
 
-/// Docker's rule for names of containers and volumes, with an end.
+/// Docker's rule for names of containers and volumes, with a largest length.
 pub(super) fn valid_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     name.len() <= 64

@@ -17,14 +17,14 @@ use super::log::{LineSplitter, LogWriter, Stream};
 pub(super) enum Show {
     Nothing,
     Everything,
-    /// Without the tracebacks of a start that failed, where the cause is told below them.
+    /// Without the tracebacks of a failed start, if the cause is printed below them.
     Folded,
 }
 
-/// Most that a pipe holds (`/proc/sys/fs/pipe-max-size`), and what a copier has in hand.
+/// Most bytes in a pipe (`/proc/sys/fs/pipe-max-size`), and in a copier's buffer.
 const MAX_PIPE: u64 = (1 << 20) + 64 * 1024;
 
-/// A thread that copies output, and how far it is.
+/// A thread that copies output, and its progress.
 pub(super) struct Pump {
     thread: JoinHandle<()>,
     progress: Arc<Copied>,
@@ -43,8 +43,8 @@ impl Pump {
         let _ = self.thread.join();
     }
 
-    /// Waits until all is copied that was in the stream by now, however slow its reader is; the
-    /// stream may be held open, and even written to, by what outlives its command.
+    /// Waits until everything that is in the stream now is copied, however slow its reader is.
+    /// Processes that continue after the command may keep the stream open, and even write to it.
     pub(super) fn finish_what_is_there(self, linger: Duration) {
         let before = self.progress.copied.load(Ordering::SeqCst);
         let mut idle_since = Instant::now();
@@ -64,8 +64,8 @@ impl Pump {
     }
 }
 
-/// Copies until the end on a thread of its own. What cannot be written is dropped: a container must
-/// not stop because nobody reads it or the disk is full.
+/// Copies until the end on a thread of its own. Output that cannot be written is dropped: a
+/// container must not stop because its output is not read or the disk is full.
 pub(super) fn pump(
     mut from: File,
     stream: Stream,

@@ -73,7 +73,7 @@ impl FromStr for PortMapping {
     }
 }
 
-/// Decimal digits only: `+80` and ` 80` are no ports.
+/// Decimal digits only: `+80` and ` 80` are not ports.
 fn number(text: &str) -> Option<u16> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if digits { text.parse().ok() } else { None }

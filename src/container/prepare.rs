@@ -16,10 +16,10 @@ use crate::rootfs::{self, User, find_user};
 use crate::sandbox::{IdMode, Limits, Mount, Network, Root, Spec, Upper};
 use crate::store::{Image, Store};
 
-/// Where programs are looked for when the image says nothing.
+/// The default search path for programs.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What the build has decided about the application, as JSON.
+/// The build's plan for the application, as JSON.
 const PLAN_LABEL: &str = "io.warpdrive.plan";
 
 /// Longest host name that the kernel takes.
@@ -60,7 +60,7 @@ pub struct RunOptions {
 pub struct Prepared {
     pub record: Record,
     pub spec: Spec,
-    /// Where its application is to answer, inside.
+    /// The port inside on which its application must answer.
     pub serves: Option<Serves>,
 }
 
@@ -68,11 +68,11 @@ pub struct Prepared {
 #[derive(Debug, Clone, Copy)]
 pub struct Serves {
     pub port: u16,
-    /// `false` for a program with a published port: it may be a bot all the same.
+    /// `false` for a program with a published port: it may still be a bot without a listener.
     pub certain: bool,
 }
 
-/// Lays the image's layers out and makes the container's directory. Nothing runs yet.
+/// Unpacks the image's layers and makes the container's directory. Nothing runs yet.
 ///
 /// To be called in a process that may mount and chown (`sandbox::enter`).
 pub fn prepare(
@@ -160,7 +160,7 @@ pub fn prepare(
     })
 }
 
-/// A container that has ended, ready to be started again with what it wrote.
+/// Prepares an ended container for another start with its written files.
 ///
 /// To be called in a process that may mount and chown (`sandbox::enter`).
 pub fn again(store: &Store, record: Record) -> Result<Prepared, ContainerError> {
@@ -187,7 +187,7 @@ pub fn again(store: &Store, record: Record) -> Result<Prepared, ContainerError> 
     })
 }
 
-/// The port inside on which the application of an image of ours answers, if it is one for the web.
+/// The port inside on which the application of a warpdrive image answers, if it is a web application.
 fn web_port(image: &Image, config: &Config) -> Option<Serves> {
     let plan: serde_json::Value = serde_json::from_str(image.config.label(PLAN_LABEL)?).ok()?;
     if plan.get("web").and_then(serde_json::Value::as_bool) == Some(false) {
@@ -209,7 +209,7 @@ fn web_port(image: &Image, config: &Config) -> Option<Serves> {
     })
 }
 
-/// What cannot go together.
+/// Refuses options that exclude each other.
 fn check(options: &RunOptions) -> Result<(), ContainerError> {
     check_ports(&options.ports)?;
     if !options.ports.is_empty() && options.network != Network::Private {
@@ -224,8 +224,8 @@ fn check(options: &RunOptions) -> Result<(), ContainerError> {
     Ok(())
 }
 
-/// Who is meant by `-u`: without a user, the one that is there already. Docker takes root then, which
-/// an unset variable in `-u "$USER_ID"` is not to come to.
+/// The user of `-u`. An empty value means the image's user. (Docker takes root, so an unset variable
+/// in `-u "$USER_ID"` would give root.)
 pub(super) fn user_text(asked: Option<&str>, present: &str) -> String {
     match asked.map(|text| text.split_once(':').unwrap_or((text, ""))) {
         None | Some(("", "")) => present.to_owned(),
@@ -347,7 +347,7 @@ fn mounts(store: &Store, config: &Config, image: &Image) -> Result<Vec<Mount>, C
     let mut mounts = network_files(config.network, &config.hostname);
     let taken = |target: &Path| config.volumes.iter().any(|volume| volume.target == target);
     if config.read_only {
-        // What has to be written although the root is not: /tmp, and what the image calls volumes.
+        // Writable directories in a read-only root: /tmp, and the image's volumes.
         let declared = image
             .config
             .get("Volumes")
@@ -393,7 +393,7 @@ fn mounts(store: &Store, config: &Config, image: &Image) -> Result<Vec<Mount>, C
     Ok(mounts)
 }
 
-/// The directory of a volume of the store. An empty one is given to the container's user.
+/// The directory of a volume of the store. An empty one gets the container's user as its owner.
 fn named_volume(store: &Store, name: &str, uid: u32, gid: u32) -> Result<PathBuf, ContainerError> {
     let parent = store.root().join("volumes");
     let path = parent.join(name);

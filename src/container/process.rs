@@ -1,4 +1,4 @@
-//! A process named so that a later one with the same number is never taken for it.
+//! Identifies a process so that a later process with the same number is not mistaken for it.
 
 use std::fs;
 use std::io;
@@ -18,7 +18,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Describes a process that runs now; `None` when there is none with this number.
+    /// Describes a process that runs now; `None` if there is none with this number.
     pub fn of(pid: i32) -> Option<Self> {
         Some(Self {
             pid,
@@ -31,18 +31,18 @@ impl Process {
         Self::of(i32::try_from(std::process::id()).ok()?)
     }
 
-    /// Whether it runs still. A zombie does not.
+    /// Whether it still runs. A zombie does not.
     pub fn is_alive(&self) -> bool {
         start_of(self.pid) == Some(self.start) && boot_id() == self.boot
     }
 
-    /// A handle that stays with this very process; `None` when it is gone.
+    /// A handle for exactly this process; `None` if it is gone.
     fn handle(&self) -> io::Result<Option<OwnedFd>> {
         let Some(pid) = Pid::from_raw(self.pid) else {
             return Ok(None);
         };
         match pidfd_open(pid, PidfdFlags::empty()) {
-            // The handle is of the process that had the number a moment ago: look at it afterwards.
+            // The handle belongs to the process that had the number a moment ago: compare it afterwards.
             Ok(handle) if self.is_alive() => Ok(Some(handle)),
             Ok(_) | Err(rustix::io::Errno::SRCH) => Ok(None),
             Err(error) => Err(error.into()),
@@ -74,7 +74,7 @@ impl Process {
     }
 }
 
-/// Field 22 of `/proc/PID/stat`; `None` for no process and for zombies.
+/// Field 22 of `/proc/PID/stat`; `None` for a missing process and for a zombie.
 fn start_of(pid: i32) -> Option<u64> {
     let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
     parse_stat(&String::from_utf8_lossy(&text))

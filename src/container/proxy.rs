@@ -2,8 +2,8 @@
 //! opened inside the container's network namespace.
 //!
 //! One thread with an event loop serves all ports of a container. Each connection is copied both
-//! ways until both sides have ended (a half-closed connection goes on in its other direction); there
-//! is a bound on how many there are at once, beyond which clients wait in the listener's queue.
+//! ways until both sides have ended (a half-closed connection continues in its other direction). The
+//! number of connections is bounded; further clients wait in the listener's queue.
 
 use std::io;
 use std::net::{TcpListener, TcpStream};
@@ -16,13 +16,13 @@ use tokio::sync::{Semaphore, oneshot};
 use super::ContainerError;
 use super::ports::PortMapping;
 
-/// Connections at once, over all ports of a container, where the limit of open files allows them.
+/// Most connections at once, over all ports of a container, if the limit of open files allows them.
 const MAX_CONNECTIONS: usize = 1024;
 
 /// Bytes in flight per direction of a connection.
 const BUFFER: usize = 32 * 1024;
 
-/// How long to wait before a server that was not there is asked again.
+/// How long to wait before another attempt to connect to a server.
 const AGAIN: Duration = Duration::from_millis(8);
 
 /// Opens connections to ports inside.
@@ -92,7 +92,7 @@ impl Proxy {
                     }
                     let _ = stopped.await;
                 });
-                // A dial that hangs must not keep the container's end waiting.
+                // A hanging dial must not delay the container's end.
                 runtime.shutdown_timeout(Duration::from_millis(200));
             })?;
         Ok(Self {
@@ -111,7 +111,7 @@ impl Drop for Proxy {
     }
 }
 
-/// Raises this process's limit of open files as far as it may, and gives the connections that fit.
+/// Raises this process's limit of open files as far as allowed, and returns how many connections fit.
 fn connection_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -182,7 +182,7 @@ async fn carry(
     let inside = match dialled {
         Ok(inside) => inside,
         Err(error) => {
-            // Nobody listens inside: the client sees a reset, not an empty answer.
+            // Nothing listens inside: the client sees a reset, not an empty answer.
             let _ = rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO));
             return Err(error);
         }
@@ -219,7 +219,7 @@ mod tests {
         )
     }
 
-    /// Answers each connection with what it got, once its sender has ended.
+    /// Answers each connection with the received bytes, after its sender has ended.
     fn upper_case_after_the_end() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -290,7 +290,7 @@ mod tests {
         let _proxy = Proxy::start(listeners, To(address), Duration::from_mins(1)).unwrap();
         let mut client = TcpStream::connect(at).unwrap();
         client.write_all(b"x").unwrap();
-        // It has been refused by now, or will find the server: both are to be well.
+        // It has been refused by now, or will find the server: both are fine.
         client
             .set_read_timeout(Some(Duration::from_millis(50)))
             .unwrap();

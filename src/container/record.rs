@@ -1,9 +1,9 @@
 //! A container on disk: `STORE/containers/ID/{config.json,state.json}`.
 //!
 //! `config.json` is written once and says what was asked for; `state.json` is replaced whenever
-//! something changes. Whether a container runs is not what a file says but whether the processes
-//! named in it are there. Only plain files of the caller's own uid lie here (but for `upper` and
-//! `work`, whose files may belong to subordinate ids), so all but removal works without a user
+//! something changes. A container runs if the processes named in the file exist; the file alone
+//! does not decide it. All files here belong to the caller's own uid, except those of `upper` and
+//! `work`, which may belong to subordinate ids. So everything except removal works without a user
 //! namespace.
 //!
 //! `prune` can tell what is in use: every `containers/*/config.json` names its image's manifest in
@@ -42,7 +42,7 @@ pub struct Config {
     pub name: String,
     /// The image's name as it was given.
     pub image: String,
-    /// The image's manifest: what must not be pruned.
+    /// The image's manifest, which must not be pruned.
     pub manifest: Descriptor,
     /// RFC 3339.
     pub created: String,
@@ -60,18 +60,18 @@ pub struct Config {
     pub terminal: bool,
     pub remove: bool,
     pub detached: bool,
-    /// `root`, `subuid` or `single`: who the files in `upper` belong to.
+    /// `root`, `subuid` or `single`: how the files in `upper` are owned.
     pub map: String,
 }
 
-/// What has become of it.
+/// Its state.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct State {
     /// The process that holds the container.
     pub supervisor: Option<Process>,
     /// The command.
     pub process: Option<Process>,
-    /// The ports as they are, free ones chosen.
+    /// The real ports, with chosen free ones.
     #[serde(default)]
     pub ports: Vec<PortMapping>,
     /// RFC 3339.
@@ -91,11 +91,11 @@ pub enum Status {
     Created,
     Running,
     Exited(i32),
-    /// Its supervisor vanished without writing down how it ended.
+    /// Its supervisor ended without recording how the container ended.
     Dead,
 }
 
-/// A container: its directory and what is written there.
+/// A container: its directory and its records.
 #[derive(Debug, Clone)]
 pub struct Record {
     directory: PathBuf,
@@ -180,7 +180,7 @@ impl Record {
         Ok(record)
     }
 
-    /// Removes it from disk; its name is free at once. Somebody else may be doing the same.
+    /// Removes it from disk; its name is free at once. Another process may do the same.
     ///
     /// In a process that may remove files of subordinate ids (`sandbox::enter`).
     pub fn remove(&self, store: &Store) -> Result<(), ContainerError> {
@@ -219,7 +219,7 @@ impl Record {
         write_atomic(&self.directory, "state.json", state)
     }
 
-    /// What is known of it now.
+    /// Its present state.
     pub fn status(&self) -> Result<(Status, State), ContainerError> {
         let state = match self.state() {
             Ok(state) => state,
@@ -243,11 +243,11 @@ impl State {
     }
 }
 
-/// What the sandbox is told to start it with.
+/// The sandbox's specification for its start.
 const SPEC: &str = "spec.json";
 
 impl Record {
-    /// Keeps what it is started with, for another start. `prune` spares the layers that are named here.
+    /// Keeps the specification of its start, for another start. `prune` keeps the layers that are named here.
     pub(super) fn keep_spec(&self, spec: &Spec) -> Result<(), ContainerError> {
         write_atomic(&self.directory, SPEC, spec)
     }
@@ -257,12 +257,12 @@ impl Record {
     }
 }
 
-/// Beginnings of the names of directories that are no containers yet, or any more.
+/// Name prefixes of directories that are not containers yet, or not any more.
 const MAKING: &str = ".making-";
 const REMOVING: &str = ".removing-";
 
-/// Removes what killed processes left half made or half removed. Under the lock of names, so
-/// nobody is making one.
+/// Removes what killed processes left half made or half removed. It holds the lock of names, so
+/// no process makes a container meanwhile.
 fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -296,7 +296,7 @@ pub(super) fn new_id() -> Result<String, ContainerError> {
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
-/// All containers, oldest first. What cannot be read is left out.
+/// All containers, oldest first. Unreadable ones are left out.
 pub fn list(store: &Store) -> Result<Vec<Record>, ContainerError> {
     let parent = containers(store);
     let entries = match fs::read_dir(&parent) {

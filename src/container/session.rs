@@ -23,10 +23,10 @@ const USR2: i32 = 12;
 const TERM: i32 = 15;
 const WINCH: i32 = 28;
 
-/// So many interrupts kill a command that takes no notice of them.
+/// This number of interrupts kills a command that ignores them.
 const PATIENCE: u32 = 3;
 
-/// What a terminal is that nobody sees.
+/// The size of a terminal that is not shown.
 const DEFAULT_SIZE: Size = Size {
     rows: 24,
     columns: 80,
@@ -37,18 +37,18 @@ pub(super) struct Session {
     attach: Attach,
     terminal: bool,
     signals: SignalQueue,
-    /// What a detached container gets when its supervisor is asked to end.
+    /// The signal for a detached container when its supervisor is asked to end.
     stop_signal: i32,
     master: Option<File>,
     pumps: Vec<Pump>,
-    /// A signal came by which the caller wants an end.
+    /// A signal came with which the caller asks for the end.
     asked: bool,
-    /// Last: given back when all that writes to the terminal has ended.
+    /// Last field: the terminal is restored after all writers have ended.
     raw: Option<RawTerminal>,
 }
 
 impl Session {
-    /// From here on signals are forwarded; with a terminal, the caller's is in raw mode.
+    /// From here on signals are forwarded; the caller's terminal, if there is one, is in raw mode.
     pub(super) fn new(
         terminal: bool,
         attach: Attach,
@@ -75,7 +75,7 @@ impl Session {
 
     /// The command's standard streams: pipes. It never gets a descriptor of the caller's, by which it
     /// could read the caller's terminal, or change and lengthen a file that was opened for appending
-    /// (`container exec … >> log`), or reach the directory that it lies in.
+    /// (`container exec … >> log`), or reach the file's directory.
     pub(super) fn io(&self) -> Io {
         if self.terminal {
             let size = terminal::size().map_or(DEFAULT_SIZE, |size| Size {
@@ -99,7 +99,7 @@ impl Session {
         }
     }
 
-    /// Starts to carry what the command reads and prints.
+    /// Starts to copy the command's input and output.
     pub(super) fn connect(
         &mut self,
         sandbox: &mut Sandbox,
@@ -135,8 +135,7 @@ impl Session {
         Ok(())
     }
 
-    /// Waits for the end, or for the end of the time that the command has, and forwards signals until
-    /// then.
+    /// Waits for the command's end or for its time limit, and forwards signals meanwhile.
     pub(super) fn wait(&mut self, sandbox: &mut Sandbox) -> Result<Exit, ContainerError> {
         let mut interrupts = 0;
         loop {
@@ -166,7 +165,7 @@ impl Session {
         }
     }
 
-    /// Whether the caller wanted an end.
+    /// Whether the caller asked for the end.
     pub(super) fn was_asked(&self) -> bool {
         self.asked
     }
@@ -181,7 +180,7 @@ impl Session {
         if matches!(signal, INT | TERM) {
             *interrupts += 1;
         }
-        // One that is gone has nothing to be told.
+        // An ended process needs no signal.
         let _ = if *interrupts >= PATIENCE {
             sandbox.kill()
         } else if self.attach.foreground {
@@ -191,8 +190,8 @@ impl Session {
         };
     }
 
-    /// Waits until all that was printed is carried on; with `linger` only for what is there, since a
-    /// command's children may hold its streams.
+    /// Waits until all output is copied; with `linger` only for the present output, because a
+    /// command's children may keep its streams open.
     pub(super) fn drain(&mut self, linger: Option<Duration>) {
         for pump in self.pumps.drain(..) {
             match linger {
@@ -207,7 +206,7 @@ pub(super) fn io_failed(doing: &'static str, source: io::Error) -> ContainerErro
     ContainerError::System { doing, source }
 }
 
-/// The status as a shell has it: 128 and the signal's number for one that was killed.
+/// The status as in a shell: 128 plus the signal's number for a killed command.
 pub(super) fn exit_status(exit: Exit) -> i32 {
     match exit {
         Exit::Code(code) => code,

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-/// What stops a container when nothing else is said.
+/// The default stop signal.
 pub(super) const TERM: i32 = 15;
 
 const NAMES: [(&str, i32); 17] = [
@@ -25,7 +25,7 @@ const NAMES: [(&str, i32); 17] = [
     ("PWR", 30),
 ];
 
-/// Reads `SIGTERM`, `TERM` or `15`. Real-time signals, which only systemd as pid 1 asks for, are not known.
+/// Reads `SIGTERM`, `TERM` or `15`. Real-time signals are not supported; only systemd as pid 1 uses them.
 pub fn parse(text: &str) -> Option<i32> {
     let upper = text.trim().to_ascii_uppercase();
     if let Ok(number) = upper.parse::<i32>() {

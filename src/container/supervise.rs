@@ -25,12 +25,11 @@ impl Dial for Dialer {
     }
 }
 
-/// Runs a prepared container to its end and gives its exit status. `ready` is called when it runs,
-/// with its ports and what the user may want to know, before anything that it prints is shown.
+/// Runs a prepared container to its end and returns its exit status. When it runs, `ready` is
+/// called with its ports and with notes for the user, before any of its output is shown.
 ///
 /// A container that could not be started is removed, so that its name is free again, unless it ran
-/// before. To be called
-/// from the main thread: the sandbox ends when the thread that started it does.
+/// before. Call it from the main thread: the sandbox ends with the thread that started it.
 pub fn run(
     store: &Store,
     record: &Record,
@@ -46,11 +45,11 @@ pub fn run(
 pub struct Ended {
     /// As a shell has it.
     pub status: i32,
-    /// The caller of this process was the one to end it (Ctrl-C).
+    /// The caller of this process ended it (Ctrl-C).
     pub asked: bool,
 }
 
-/// As [`run`], for a caller that wants to know who ended it.
+/// As [`run`], for a caller that needs to know whether the user ended it.
 pub fn run_to_end(
     store: &Store,
     record: &Record,
@@ -87,7 +86,7 @@ struct Running {
 }
 
 fn start(record: &Record, spec: &Spec, attach: Attach) -> Result<Running, ContainerError> {
-    // Until the command runs the container lives as long as this process.
+    // Until the command runs, the container ends with this process.
     record.write_state(&State {
         supervisor: Process::this(),
         ..State::default()
@@ -134,7 +133,7 @@ fn start(record: &Record, spec: &Spec, attach: Attach) -> Result<Running, Contai
 }
 
 impl Running {
-    /// Waits for the end and writes it down.
+    /// Waits for the end and records it.
     fn finish(mut self, record: &Record) -> Result<Ended, ContainerError> {
         let ended = self.attend();
         drop(self.proxy.take());
@@ -152,7 +151,7 @@ impl Running {
         self.state.exit = Some(status);
         self.state.finished = Some(record::now());
         match record.write_state(&self.state) {
-            // Somebody removed it by force while it ended.
+            // Another process removed it by force while it ended.
             Err(_) if !record.directory().exists() => {}
             other => other?,
         }

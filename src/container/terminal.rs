@@ -10,7 +10,7 @@ use rustix::termios::{
 
 use super::ContainerError;
 
-/// The terminal on standard input in raw mode; dropping it gives it back as it was.
+/// The terminal on standard input in raw mode; dropping it restores the terminal.
 pub(super) struct RawTerminal {
     before: Termios,
 }
@@ -53,8 +53,8 @@ pub(super) fn follow_size(master: impl AsFd) {
     }
 }
 
-/// Copies standard input to the command (its terminal, or a pipe), on a thread that lives as long as the
-/// process: there is no waiting for somebody who types nothing.
+/// Copies standard input to the command (its terminal, or a pipe), on a thread that runs as long as the
+/// process: a read cannot be stopped while the user types nothing.
 pub(super) fn feed(mut to: File) -> io::Result<()> {
     std::thread::Builder::new()
         .name("stdin".to_owned())

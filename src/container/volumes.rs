@@ -1,9 +1,9 @@
-//! `-v SRC:DST[:ro]` and `--mount type=…`: what of the host appears inside, and who owns it.
+//! `-v SRC:DST[:ro]` and `--mount type=…`: which host paths appear inside, and which user owns them.
 //!
-//! A *named volume* lies in the store (`volumes/NAME`) and survives its containers. Its top
+//! A *named volume* is in the store (`volumes/NAME`) and stays when its containers are removed. Its top
 //! directory belongs to the container's user, group and set-group-id included, so that an app that
-//! runs as 1001:0 can write whatever the id map. A *host path* is left as it is; one that is missing
-//! is made as an empty directory, as docker does.
+//! runs as 1001:0 can write there with any id map. A *host path* is not changed; if it is missing,
+//! an empty directory is made, as docker does.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -22,7 +22,7 @@ pub enum VolumeSource {
     Path(PathBuf),
     /// A volume of the store.
     Name(String),
-    /// A tmpfs, of so many bytes at most.
+    /// A tmpfs, with its largest size in bytes.
     Tmpfs(Option<u64>),
 }
 
@@ -195,7 +195,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     Ok(bytes)
 }
 
-/// Makes a host path absolute and there. Tells through `say` when a directory had to be made.
+/// Makes a host path absolute, and makes a missing directory, which it reports through `say`.
 pub(super) fn resolve_host_path(
     path: &Path,
     say: &mut dyn FnMut(&str),

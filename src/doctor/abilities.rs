@@ -1,11 +1,11 @@
-//! What the user who asks can do here: build images, run them, make builder images.
+//! What the current user can do on this machine: build images, run them, make builder images.
 
 use crate::builder::{choose, debian, definition};
 use crate::sandbox::{IdMode, Verdict};
 
 use super::{Check, fails, programs};
 
-/// What all that was found comes to for this user.
+/// The conclusions from all findings for this user.
 pub(super) fn checks(found: &[Check], sandboxes: bool) -> Vec<Check> {
     if !sandboxes {
         return vec![
@@ -69,7 +69,7 @@ fn run(mode: IdMode, broken: bool) -> Check {
     Check::new(NAME, Verdict::Ok, detail)
 }
 
-/// `missing`: what builders are made with and is not there, and how to get it.
+/// `missing`: the missing programs for making builders, and how to get them.
 fn make(mode: IdMode, missing: Option<(String, String)>) -> Check {
     const NAME: &str = "you can make";
     let Some((name, python)) = definition::by_rule().next() else {

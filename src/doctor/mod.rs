@@ -1,9 +1,8 @@
 //! What this machine allows, what is missing and how to get it: the findings of `warpdrive doctor`.
 //!
-//! [`examine`] joins what the sandbox says of the kernel ([`sandbox::probe`]) with the place of the
-//! store (`place`), the programs that are useful (`programs`), and what this user can do with all
-//! of it (`abilities`). Nothing is changed and nothing is
-//! installed; the words go to the user in `cli::doctor`.
+//! [`examine`] joins the sandbox's findings about the kernel ([`sandbox::probe`]) with the place of
+//! the store (`place`), the useful programs (`programs`), and what this user can do with these
+//! (`abilities`). It changes and installs nothing; `cli::doctor` prints the result.
 
 mod abilities;
 mod place;
@@ -16,7 +15,7 @@ use crate::pod::BaseFile;
 use crate::sandbox::{self, Verdict};
 use crate::store::Store;
 
-/// One thing that was looked at.
+/// One check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     pub name: String,
@@ -70,7 +69,7 @@ pub fn examine(store: Option<&Path>) -> Vec<Check> {
     let lacking = checks
         .iter()
         .any(|check| check.name == "user namespaces" && check.verdict != Verdict::Ok);
-    // Nobody installs a package in a pod.
+    // Packages are not installed in a pod.
     if lacking && (!sandboxes || sandbox::in_pod()) {
         checks.retain(|check| !OF_MACHINES.contains(&check.name.as_str()));
     } else {
@@ -88,7 +87,7 @@ pub fn examine(store: Option<&Path>) -> Vec<Check> {
 /// The check that says whether a build can be done without a sandbox.
 const IN_PLACE: &str = "in place";
 
-/// What helps where sandboxes start, and is nothing to be had or to be missed in a pod.
+/// Checks that only matter where sandboxes can start; a pod does not need them.
 const OF_MACHINES: &[&str] = &[
     "subordinate ids",
     "private network",
@@ -98,7 +97,7 @@ const OF_MACHINES: &[&str] = &[
     "you can make",
 ];
 
-/// In an image of `builder push` a build needs no namespace: what would otherwise be a failure is none.
+/// In an image of `builder push`, a build needs no namespace, so a missing one is not a failure.
 fn in_place(checks: &mut Vec<Check>) {
     let base = match BaseFile::of_this_image() {
         Ok(Some(base)) => base,
@@ -106,7 +105,7 @@ fn in_place(checks: &mut Vec<Check>) {
         Err(error) => {
             checks.push(
                 Check::new(IN_PLACE, Verdict::Warn, error.to_string())
-                    .remedy("make the pod's image anew: `warpdrive builder push`"),
+                    .remedy("make the pod's image again: `warpdrive builder push`"),
             );
             return;
         }
@@ -126,7 +125,7 @@ fn in_place(checks: &mut Vec<Check>) {
     checks.push(Check::new(IN_PLACE, Verdict::Ok, detail));
 }
 
-/// Whether images can be built here in place, and in no sandbox.
+/// Whether images can be built here only in place, without a sandbox.
 #[must_use]
 pub fn is_in_place_only(checks: &[Check]) -> bool {
     let has = |name: &str, verdict| {

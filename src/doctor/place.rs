@@ -1,4 +1,4 @@
-//! Where the store lies: kind of file system, space, modes.
+//! The store's directory: kind of file system, space, modes.
 
 use std::path::Path;
 
@@ -63,7 +63,7 @@ const KINDS: &[(u64, &str, Option<&str>)] = &[
     (0xf2f5_2010, "F2FS", None),
 ];
 
-/// What the place of the store is good for.
+/// Whether the store's directory is suitable.
 pub(super) fn checks(root: &Path) -> Vec<Check> {
     let mut checks = Vec::new();
     if let Ok(found) = statfs(root) {

@@ -1,4 +1,4 @@
-//! Programs of this machine that warpdrive uses where they are there: none is essential.
+//! Programs of this machine that warpdrive uses if they are installed. None is essential.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,7 @@ use super::Check;
 /// Debian's signing keys; `builder build` needs them.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// What the programs on the `PATH` are good for.
+/// What the programs on the `PATH` are used for.
 pub(super) fn checks() -> Vec<Check> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let find = |name: &str| find(name, &path);
@@ -35,7 +35,7 @@ pub(super) fn checks() -> Vec<Check> {
     ]
 }
 
-/// What `builder build` lacks on this machine, and how to get it.
+/// What is missing for `builder build` on this machine, and how to get it.
 pub(super) fn missing_for_builders() -> Option<(String, String)> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let find = |name: &str| find(name, &path);
@@ -65,7 +65,7 @@ fn has_hooks() -> bool {
     Path::new(HOOKS).exists()
 }
 
-/// `hooks`: whether mmdebstrap brings those that are used.
+/// `hooks`: whether mmdebstrap has the hooks that are used.
 fn debian(find: &dyn Fn(&str) -> Option<PathBuf>, keyring: bool, hooks: bool) -> Check {
     const NAME: &str = "mmdebstrap";
     let remedy = "`warpdrive builder build` needs it: sudo apt-get install mmdebstrap \

@@ -1,31 +1,31 @@
-//! What is another in an image than in an earlier one.
+//! What differs between an image and an earlier one.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::Inspection;
 
-/// A distribution that came, went, or has another version.
+/// A distribution that was added, removed, or has another version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DistributionChange {
     pub name: String,
-    /// `None`: it came.
+    /// `None`: it was added.
     pub before: Option<String>,
-    /// `None`: it went.
+    /// `None`: it was removed.
     pub after: Option<String>,
 }
 
 /// From one image to another.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Layers, and bytes of them, that both have.
+    /// Number and bytes of the layers that both have.
     pub same_layers: usize,
     pub same_bytes: u64,
     pub new_layers: usize,
     pub new_bytes: u64,
     pub gone_layers: usize,
     pub distributions: Vec<DistributionChange>,
-    /// What the configuration says: the key, before and after.
+    /// Changes of the configuration: the key, and its value before and after.
     pub configuration: Vec<(String, String, String)>,
     pub added: Vec<PathBuf>,
     pub removed: Vec<PathBuf>,
@@ -33,8 +33,8 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// From `before` to `after`. Files are told apart by their content where both were read for that,
-    /// else by their size.
+    /// From `before` to `after`. Files are compared by their content if both were hashed, else by
+    /// their size.
     pub fn between(before: &Inspection, after: &Inspection) -> Self {
         let mut changes = Self {
             distributions: distributions(before, after),

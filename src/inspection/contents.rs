@@ -13,7 +13,7 @@ use crate::layer::{LayerError, Limits, MemberKind, OPAQUE_NAME, TarReader, WHITE
 
 use super::InspectionError;
 
-/// Files that are kept; a large image has a third.
+/// Most files that are kept; a large image has a third of this.
 const MAX_FILES: usize = 300_000;
 
 /// Largest document of a distribution that is read, and all of them, in bytes.
@@ -26,16 +26,16 @@ pub struct File {
     /// Which layer has it, from the lowest, 0.
     pub layer: usize,
     pub size: u64,
-    /// Of its content, where that was asked for.
+    /// The digest of its content, if it was requested.
     pub digest: Option<[u8; 32]>,
 }
 
-/// What the layers hold together.
+/// The content of all layers together.
 #[derive(Debug, Default)]
 pub struct Contents {
-    /// By path, relative to the root. Directories are none of them.
+    /// By path, relative to the root, without directories.
     pub files: BTreeMap<PathBuf, File>,
-    /// There are more than are kept.
+    /// There are more files than are kept.
     pub cut: bool,
     /// Bytes of content in each layer, whether they are seen or not.
     pub bytes: Vec<u64>,
@@ -130,7 +130,7 @@ impl Contents {
         Ok(())
     }
 
-    /// Takes away what lower layers have at a path, or only what they have below it.
+    /// Removes what lower layers have at a path, or only what they have below it.
     fn hide(&mut self, path: &Path, layer: usize, below_only: bool) {
         let hidden: Vec<PathBuf> = self
             .files
@@ -151,7 +151,7 @@ impl Contents {
     }
 }
 
-/// The bytes of the present member: its size was looked at.
+/// The bytes of the present member; its size was checked.
 fn read_to_end(tar: &mut impl Read, into: &mut Vec<u8>) -> std::io::Result<()> {
     tar.take(MAX_DOCUMENT).read_to_end(into).map(|_| ())
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::contents::{Contents, normal};
 
-/// Distributions that are told of.
+/// Most distributions that are reported.
 const MAX: usize = 5000;
 
 /// Of a name, a version or a licence, in characters.
@@ -17,7 +17,7 @@ const MAX_TEXT: usize = 120;
 pub struct Distribution {
     pub name: String,
     pub version: String,
-    /// As it says itself; empty where it says nothing.
+    /// From its own metadata; may be empty.
     pub licence: String,
     /// Bytes of its files, byte-code included.
     pub size: u64,
@@ -63,7 +63,7 @@ fn one(contents: &Contents, path: &Path, metadata: &[u8]) -> Option<Distribution
     })
 }
 
-/// The files that `RECORD` lists and that are there, and their byte-code, which not every installer lists.
+/// The existing files in `RECORD`, and their byte-code, which not every installer lists.
 fn own_files(contents: &Contents, site: &Path, record: &[u8]) -> HashSet<PathBuf> {
     let mut own = HashSet::new();
     for line in record.split(|byte| *byte == b'\n') {

@@ -6,7 +6,7 @@ use super::{KINDS, Layer};
 pub(super) const WIDTH: u64 = 1000;
 pub(super) const HEIGHT: u64 = 320;
 
-/// So that what is small can be seen, and reached with a pointer.
+/// So that small layers are visible and can be pointed at.
 const LEAST_WIDTH: u64 = 24;
 const LEAST_HEIGHT: u64 = 3;
 
@@ -57,7 +57,7 @@ pub(super) fn cells(layers: &[Layer]) -> Vec<Cell> {
     cells
 }
 
-/// Divides `room` in the proportion of the weights; none gets less than `least`, while there is room.
+/// Divides `room` in proportion to the weights; no part gets less than `least`, if there is room.
 fn shares(weights: &[u64], room: u64, least: u64) -> Vec<u64> {
     let count = weights.len() as u64;
     if count == 0 {

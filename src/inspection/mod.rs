@@ -1,14 +1,14 @@
-//! What an image is made of, put together from its layers, the store and the audit; and the page of it.
+//! What an image is made of, collected from its layers, the store and the audit; and the HTML page about it.
 //!
 //! ```text
 //!  image ─► contents (one pass over each layer) ─► files, distributions ─┐
-//!  store ─► who shares a layer, notes of the build ──────────────────────┼─► Inspection ─► page (HTML)
+//!  store ─► shared layers, notes of the build ───────────────────────────┼─► Inspection ─► page (HTML)
 //!  audit ─► findings ────────────────────────────────────────────────────┘        └─ changes ─┘
 //! ```
 //!
-//! Here: facts, and the page for a browser. Not here: words on a terminal (`cli`). Names of files and
-//! what packages say of themselves are hostile: counts and lengths are bounded, and all text in the page
-//! is escaped by the template.
+//! Here: facts, and the page for a browser. Not here: output on a terminal (`cli`). Names of files and
+//! the metadata of packages are hostile: counts and lengths are bounded, and the template escapes all
+//! text in the page.
 
 mod changes;
 mod contents;
@@ -30,7 +30,7 @@ pub use contents::Contents;
 pub use distributions::Distribution;
 pub use page::page;
 
-/// Why an image could not be looked into.
+/// Why an image could not be inspected.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectionError {
     #[error(transparent)]
@@ -55,22 +55,22 @@ pub struct Layer {
     pub digest: String,
     /// Compressed.
     pub size: u64,
-    /// `base`, `builder`, `dependencies` or `application`; `base` where it is not known.
+    /// `base`, `builder`, `dependencies` or `application`; `base` if it is not known.
     pub kind: &'static str,
     pub made_by: String,
-    /// Names of other images in the store that have it, too.
+    /// Names of other images in the store that share it.
     pub shared: Vec<String>,
 }
 
 /// The kinds of layers, in their order.
 pub const KINDS: [&str; 4] = ["base", "builder", "dependencies", "application"];
 
-/// The layers of an image: from its documents and the store alone, no layer is read.
+/// The layers of an image, only from its documents and the store; no layer is read.
 pub fn layers(store: &Store, name: &str, image: &Image) -> Result<Vec<Layer>, InspectionError> {
     let judged = audit::from_store(store, name, image)?;
     let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for named in store.images()? {
-        // An image that cannot be read shares nothing that can be told.
+        // An unreadable image counts as sharing nothing.
         let Ok(other) = store.image_at(&named.descriptor) else {
             continue;
         };
@@ -104,7 +104,7 @@ pub fn layers(store: &Store, name: &str, image: &Image) -> Result<Vec<Layer>, In
         .collect())
 }
 
-/// What an image is made of, all of it.
+/// Everything that an image is made of.
 #[derive(Debug)]
 pub struct Inspection {
     /// As it was asked for.
@@ -119,7 +119,7 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    /// Reads all layers. With `content`, files can be told apart that are of the same size.
+    /// Reads all layers. With `content`, files of the same size can be compared.
     pub fn of(
         store: &Store,
         name: &str,
@@ -154,7 +154,7 @@ pub fn packages(
     Ok(distributions::of(&Contents::read(name, &judged, false)?))
 }
 
-/// The start plan that the build recorded, a line for each thing that it says.
+/// The start plan from the build's record, one line for each fact.
 pub fn plan(image: &Image) -> Vec<(String, String)> {
     let text = image.config.label(LABEL_PLAN).unwrap_or_default();
     let mut rows = Vec::new();

@@ -1,7 +1,7 @@
 //! The page of an image: one file, without a script and without a link that leads out of it.
 //!
 //! Its policy lets the browser load nothing, and apply its own style sheet only. The template escapes all
-//! text; what would hide or turn text around is shown as an escape ([`crate::progress::shown`]).
+//! text; characters that would hide or reverse text are shown as escapes ([`crate::progress::shown`]).
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use super::{Inspection, InspectionError, KINDS, map};
 
 const STYLE: &str = include_str!("page.css");
 
-/// Rows of a table, and characters of a cell: the page stays below some megabytes, whatever is in the image.
+/// Rows of a table, and characters of a cell: the page stays below some megabytes for every image.
 const MAX_ROWS: usize = 1000;
 const MAX_FILES: usize = 250;
 const MAX_TEXT: usize = 400;
@@ -114,7 +114,7 @@ struct ChangesPart {
     tables: Vec<Table>,
 }
 
-/// The page of an image, with what changed against another.
+/// The page of an image, with the changes since another image.
 pub fn page(of: &Inspection, against: Option<&Inspection>) -> Result<String, InspectionError> {
     let notes = of.notes.clone().unwrap_or_default();
     let style = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
@@ -335,7 +335,7 @@ fn finding_rows(report: &Report) -> Vec<FindingRow> {
         .collect()
 }
 
-/// In the order of the build, where the step is a known one.
+/// In the order of the build, if the step is known.
 fn steps(timings: &std::collections::BTreeMap<String, u64>) -> Vec<StepRow> {
     const ORDER: [&str; 9] = [
         "collect",
@@ -496,7 +496,7 @@ mod tests {
         assert!(!text("a\u{202e}b").contains('\u{202e}'));
     }
 
-    /// A style sheet that ends its element would end its policy, too.
+    /// A style sheet that closes its element would escape from the policy, too.
     #[test]
     fn the_style_stays_in_its_element() {
         assert!(!STYLE.contains("</"));

@@ -1,5 +1,5 @@
-//! Which packages a manager builds from their sources though there is a wheel, and which it never builds: by its
-//! variables and by its own settings.
+//! Which packages a manager builds from source although there is a wheel, and which it never builds. The
+//! manager's variables and its own settings decide this.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,7 +73,7 @@ impl Names {
     }
 }
 
-/// What may be taken of each package.
+/// Which kinds of files are allowed for each package.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Binaries {
     no_wheel: Names,
@@ -92,7 +92,7 @@ impl Binaries {
         let said = |name: &str| variable(name).unwrap_or_default();
         let uv = |key: &str| at(project, &["tool", "uv", key]).map(Names::of_value);
         match manager {
-            // What a variable says comes before the table, and the two kinds of words add up.
+            // A variable comes before the table, and both kinds of values are combined.
             Manager::Uv => {
                 let both = |all: (&str, &str), some: (&str, &str)| {
                     let all = variable(all.0).or_else(|| uv(all.1)).unwrap_or_default();
@@ -135,7 +135,7 @@ impl Binaries {
         }
     }
 
-    /// The files of a package that may be taken.
+    /// The allowed files of a package.
     pub(super) fn allowed(&self, name: &str, files: &[File]) -> Vec<File> {
         let (no_wheel, only_wheel) = (self.no_wheel.has(name), self.only_wheel.has(name));
         files
@@ -157,7 +157,7 @@ mod tests {
     use super::*;
     use crate::app::files::Memory;
 
-    /// What is left of a wheel and an archive of `psycopg2`.
+    /// The allowed ones of a wheel and an archive of `psycopg2`.
     fn left(manager: Manager, files: &Memory, variables: &[(&str, &str)]) -> &'static str {
         let variables = variables
             .iter()

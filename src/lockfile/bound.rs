@@ -1,8 +1,8 @@
-//! What a project without a lock asks for, each name where the project says that it is: a path of the
-//! tree, a repository, a file, an index.
+//! The requirements of a project without a lock, each with the location that the project binds it to:
+//! a path of the tree, a repository, a file, an index.
 //!
-//! The list that comes of it is an installer's, which looks for the rest in the usual index. Only what is
-//! of an index of its own is left open here: which file it is, that index says.
+//! The result is a list for an installer, which looks for the rest in the usual index. Only a requirement
+//! that is bound to an index stays open here: that index says which file it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,10 +24,10 @@ use super::requirement::Requirement;
 use super::target::Target;
 use super::{manager::Manager, pipenv};
 
-/// Projects of the tree that need one another deeper than this are not followed.
+/// Largest depth of projects of the tree that require each other.
 const MAX_PROJECTS: usize = 200;
 
-/// What is asked for, and where each of it is.
+/// The requirements, and the location of each.
 #[derive(Debug)]
 pub struct Bound {
     file: String,
@@ -40,12 +40,12 @@ pub struct Bound {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Asked {
-    /// For an installer, as it stands.
+    /// A line for an installer, as written.
     Line(String),
     Index(FromIndex),
 }
 
-/// A name that one index has, and no other is asked.
+/// A name in one index; no other index is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FromIndex {
     pub name: String,
@@ -81,7 +81,7 @@ impl FromIndex {
         )
     }
 
-    /// Whether this version is asked for. (Several conditions, of several projects, have to hold.)
+    /// Whether this version is allowed. (The conditions of all projects must hold.)
     pub fn allows(&self, version: &str) -> bool {
         self.specifiers
             .iter()
@@ -94,7 +94,7 @@ fn of_marker(marker: Option<&str>) -> String {
 }
 
 impl Bound {
-    /// What a tree without a lock asks for, where it binds a name to a place.
+    /// The requirements of a tree without a lock that binds a name to a location.
     pub(super) fn read(
         files: &dyn Files,
         project: &Project,
@@ -112,12 +112,12 @@ impl Bound {
         };
         let requirements = &project.requirements;
         if !requirements.problems.is_empty() || !requirements.missing.is_empty() {
-            // Detection refuses what cannot be done, line by line.
+            // Detection refuses lines that cannot be installed, one by one.
             return Ok(None);
         }
         let dynamic = matches!(project.source, Source::Dynamic { .. });
         if dynamic && bindings.all().all(|(_, one)| one.manager == "uv") {
-            // Its build backend alone knows what it asks for; uv heeds its own table then.
+            // Only its build backend knows its requirements; then uv follows its own table.
             return Ok(None);
         }
         let of_pattern = |(name, _): &(&str, _)| name.contains(['*', '?', '[']);
@@ -138,7 +138,7 @@ impl Bound {
         Ok(Some(bound))
     }
 
-    /// What is known of it before the Python is.
+    /// The facts that are known before the Python.
     pub fn preview(&self) -> Listed {
         let mut listed = self.listed();
         listed.lines = self
@@ -163,7 +163,7 @@ impl Bound {
         }
     }
 
-    /// The list for one environment, without what has to be chosen in an index; and that.
+    /// The list for one environment, without the names whose file is chosen in an index; and these names.
     ///
     /// # Errors
     /// For markers that cannot be read.
@@ -206,12 +206,12 @@ impl Bound {
     }
 }
 
-/// Goes through what the project and the projects of the tree that it needs ask for.
+/// Walks the requirements of the project and of the projects of the tree that it needs.
 struct Reader<'a> {
     files: &'a dyn Files,
     places: BoundNames,
     asked: Vec<Asked>,
-    /// Names that are asked for and bound.
+    /// Names that are required and bound.
     named: BTreeSet<String>,
     directories: BTreeSet<String>,
     read: Vec<String>,
@@ -338,7 +338,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// A project of the tree: what it needs, and whether it is a package itself.
+    /// A project of the tree: its requirements, and whether it is a package itself.
     fn project(&mut self, directory: &str, listed: bool) -> Result<bool, LockfileError> {
         let path = files::join(directory, "pyproject.toml").unwrap_or_default();
         let Some(table) = self.table(&path) else {
@@ -378,7 +378,7 @@ impl<'a> Reader<'a> {
         Ok(package)
     }
 
-    /// setuptools builds what has its files, whatever `pyproject.toml` says.
+    /// setuptools builds a project with its files, even without a word in `pyproject.toml`.
     fn is_old_package(&self, directory: &str) -> bool {
         ["setup.py", "setup.cfg"]
             .iter()
@@ -406,7 +406,7 @@ impl<'a> Reader<'a> {
             Source::Lock { file, project } => (file.clone(), project.clone()),
             Source::None => ("pyproject.toml".to_owned(), None),
         };
-        // To the managers a project that does not say how it is built is not a package.
+        // For the managers, a project without a build system is not a package.
         let own = own.filter(|file| {
             !file.ends_with("pyproject.toml")
                 || self

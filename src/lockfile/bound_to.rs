@@ -1,4 +1,4 @@
-//! The places that `pyproject.toml` and `Pipfile` bind names to, in the words of each manager.
+//! The locations that `pyproject.toml` and `Pipfile` bind names to, in each manager's syntax.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::error::LockfileError;
 use super::fit::at;
 use super::packages::{Index, is_word};
 
-/// Where something is.
+/// A location.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum BoundTo {
     /// A directory or an archive of the tree, relative to it.
@@ -25,7 +25,7 @@ pub(super) enum BoundTo {
     Index(Index),
 }
 
-/// BoundNames by normalized name; each with the environments that it is for.
+/// Locations by normalized name; each with its environments.
 #[derive(Debug, Default)]
 pub(super) struct BoundNames(BTreeMap<String, Vec<(Option<String>, BoundTo)>>);
 
@@ -40,7 +40,7 @@ impl BoundNames {
             .map(|(name, places)| (name.as_str(), places.as_slice()))
     }
 
-    /// What the `pyproject.toml` of a directory binds, for names that nothing was said about.
+    /// The names that the `pyproject.toml` of a directory binds, if they are not bound yet.
     pub(super) fn add(
         &mut self,
         files: &dyn Files,
@@ -81,7 +81,7 @@ impl BoundNames {
         Ok(())
     }
 
-    /// What a `Pipfile` binds.
+    /// The names that a `Pipfile` binds.
     pub(super) fn add_pipfile(&mut self, table: &Table) -> Result<(), LockfileError> {
         let mut found = Found {
             files: &files::Memory::new(),
@@ -294,7 +294,7 @@ impl Found<'_> {
         members: &BTreeMap<String, String>,
     ) -> Result<(), LockfileError> {
         let text = |key: &str| source.get(key).and_then(Value::as_str);
-        // Of an extra or a group that is not installed.
+        // For an extra or a group that is not installed.
         if text("extra").is_some() || text("group").is_some() {
             return Ok(());
         }

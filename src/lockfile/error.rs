@@ -1,4 +1,4 @@
-//! What can be wrong with lock files.
+//! Errors of lock files.
 
 use crate::app::advice::{Advice, Explain};
 use crate::app::settings::SettingsError;

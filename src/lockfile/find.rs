@@ -1,4 +1,4 @@
-//! Which lock a tree goes by, and what has to be refused.
+//! Finds the lock that counts for a tree, and refuses trees without a clear one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,16 +15,16 @@ use super::error::LockfileError;
 use super::lock::{Lock, parse};
 use super::manager::Manager;
 
-/// What decides which packages are installed, besides a list that an installer reads.
+/// What decides which packages are installed, except a list that an installer reads.
 #[derive(Debug)]
 pub enum Found {
     Lock(Box<Lock>),
-    /// No lock, and names that the project binds to places.
+    /// No lock, but names that the project binds to locations.
     Bound(Box<Bound>),
 }
 
 impl Found {
-    /// What is known of it before the Python is.
+    /// The facts that are known before the Python.
     pub fn preview(&self) -> Listed {
         match self {
             Self::Lock(lock) => lock.preview(),
@@ -33,11 +33,11 @@ impl Found {
     }
 }
 
-/// The lock that a tree goes by, if it has one, else what it binds. Nothing where a list of requirements is
-/// what counts. Without a lock, `project` gives what the tree says.
+/// The lock that counts for a tree, if it has one, else its bound names. `None` if a list of requirements
+/// counts. Without a lock, `project` reads the tree.
 ///
 /// # Errors
-/// If there are several, if it cannot be read, or if it does not fit what it was written for.
+/// If there are several, if it cannot be read, or if it does not fit its project.
 pub fn find<'p>(
     files: &dyn Files,
     settings: &Settings,
@@ -50,7 +50,7 @@ pub fn find<'p>(
     let said = Manager::ALL
         .into_iter()
         .find(|manager| Some(manager.name()) == said.as_deref());
-    // Lists that the owner names are what counts.
+    // Lists that the owner names come first.
     let named = settings.get("requirements");
     let named: Vec<&str> = named
         .as_deref()
@@ -92,7 +92,7 @@ pub fn find<'p>(
     Ok(Some(Found::Lock(Box::new(lock))))
 }
 
-/// The lock in the application's directory, where the top of the tree says nothing of packages.
+/// The lock in the application's directory, if the top of the tree names no packages.
 fn of_home(
     files: &dyn Files,
     home: &str,
@@ -119,7 +119,7 @@ fn of_home(
     }
 }
 
-/// Without a lock, what the project binds to a place is taken from there.
+/// Without a lock, bound names are taken from their locations.
 fn unlocked<'p>(
     files: &dyn Files,
     project: impl FnOnce() -> Result<&'p Project, SettingsError>,
@@ -128,7 +128,7 @@ fn unlocked<'p>(
     Ok(Bound::read(files, project()?, &bindings)?.map(|bound| Found::Bound(Box::new(bound))))
 }
 
-/// The lock of a directory that nothing is said about.
+/// The lock of a directory without any setting.
 fn the_only(
     files: &dyn Files,
     directory: &str,
@@ -144,7 +144,7 @@ fn the_only(
     for entry in files.list(directory) {
         let file = below(&entry.name);
         if pylock_file::is_lock(&entry.name) && files.is_file(&file) {
-            // One that warpdrive wrote is of another list, which counts.
+            // A lock that warpdrive wrote belongs to a list, and the list counts.
             let text = files.text(&file).unwrap_or_default();
             let ours = pylock_file::Document::parse(&text).is_ok_and(|document| document.is_ours());
             if !ours {
@@ -177,7 +177,7 @@ fn the_only(
     })
 }
 
-/// Whether a list has nothing but what is in a lock, in the same versions.
+/// Whether a list has only packages of a lock, in the same versions.
 fn is_export(files: &dyn Files, list: &str, versions: &BTreeSet<(String, String)>) -> bool {
     let requirements = requirement::read(files, list);
     requirements.lines.iter().all(|line| match &line.kind {

@@ -1,5 +1,5 @@
-//! Whether a `uv.lock` was written for what a `pyproject.toml` asks for now. (The other managers keep a
-//! hash for that; uv keeps the requirements.)
+//! Whether a `uv.lock` was written for the present requirements of a `pyproject.toml`. (The other
+//! managers keep a hash for that; uv keeps the requirements.)
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ pub(super) fn at<'a>(table: &'a Table, path: &[&str]) -> Option<&'a Value> {
     Some(value)
 }
 
-/// Where a name is bound to.
+/// The location of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Binding {
     None,
@@ -33,11 +33,11 @@ enum Binding {
     Several,
 }
 
-/// A requirement as far as both sides say it in the same words. (A marker is brought into another form
-/// in the lock.)
+/// The parts of a requirement that both sides write in the same way. (The lock changes the form of
+/// markers.)
 type Key = (String, BTreeSet<String>, BTreeSet<String>, Binding);
 
-/// What does not fit, in words.
+/// A description of what does not fit.
 pub(super) fn problem(project: &Table, locked: &Metadata, root: &Table) -> Option<String> {
     let dynamic = at(project, &["project", "dynamic"]).and_then(Value::as_array);
     let dynamic =
@@ -132,7 +132,7 @@ fn texts(list: Option<&Value>) -> impl Iterator<Item = &str> {
         .filter_map(Value::as_str)
 }
 
-/// `[dependency-groups]` with what they include, and uv's older `dev-dependencies`.
+/// `[dependency-groups]` with included groups, and uv's older `dev-dependencies`.
 fn groups(project: &Table) -> BTreeMap<String, Vec<&str>> {
     let table = at(project, &["dependency-groups"]).and_then(Value::as_table);
     let mut found: BTreeMap<String, Vec<&str>> = BTreeMap::new();
@@ -202,7 +202,7 @@ impl Sources {
         Self(found)
     }
 
-    /// Of a requirement as `pyproject.toml` has it.
+    /// From a requirement in `pyproject.toml`.
     fn key(&self, text: &str) -> Option<Key> {
         let requirement = Requirement::parse(text)?;
         let binding = match (self.0.get(&requirement.name), &requirement.url) {
@@ -220,7 +220,7 @@ impl Sources {
         ))
     }
 
-    /// Of one as the lock has it.
+    /// From a requirement in the lock.
     fn locked(&self, required: &Required) -> Key {
         let name = normalize(&required.name);
         let path = [
@@ -252,7 +252,7 @@ impl Sources {
     }
 }
 
-/// What has another source than an index has no versions to choose from.
+/// A package that does not come from an index has only one version.
 fn key(
     name: String,
     extras: BTreeSet<String>,

@@ -1,12 +1,12 @@
-//! The hashes by which lock files know what they were written for: of what Python's `json.dumps`
-//! makes of parts of a file.
+//! The hashes in lock files that tell what the lock was written for: hashes of the output of
+//! Python's `json.dumps` for parts of a file.
 
 use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 use toml::Value;
 
-/// What stands between the parts.
+/// The separators between the parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
     /// `json.dumps`'s own: a blank after `,` and `:`.
@@ -45,7 +45,7 @@ impl<'a> Json<'a> {
         value.map_or(Self::Null, Self::Part)
     }
 
-    /// An empty table where there is none.
+    /// An empty table if there is none.
     pub(super) fn or_table(value: Option<&'a Value>) -> Self {
         value.map_or_else(|| Self::table([]), Self::Part)
     }
@@ -122,7 +122,7 @@ fn member(key: &str, style: Style, out: &mut String) {
     out.push_str(if style == Style::Spaced { ": " } else { ":" });
 }
 
-/// As `json.dumps` has it: ASCII alone.
+/// As in `json.dumps`: only ASCII.
 fn string(text: &str, out: &mut String) {
     out.push('"');
     for character in text.chars() {

@@ -10,11 +10,11 @@ use super::packages::{File, Index, is_file_name, sha256};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     pub file: File,
-    /// As the page has it: perhaps relative to the page.
+    /// As on the page: may be relative to the page.
     pub href: String,
-    /// No longer to be chosen (PEP 592).
+    /// Yanked: must not be chosen (PEP 592).
     pub withdrawn: bool,
-    /// Which Pythons it is for (PEP 345), where the page says so.
+    /// Its Python versions (PEP 345), if the page has them.
     requires_python: Option<String>,
 }
 
@@ -45,7 +45,7 @@ struct Entry {
     requires_python: Option<String>,
 }
 
-/// The files of an index's page that have a SHA-256. What cannot be read is not a file.
+/// The files on an index's page with a SHA-256. Unreadable entries are ignored.
 pub fn links(content_type: &str, text: &str) -> Vec<Link> {
     let json = content_type.contains("json");
     let found = if json { of_json(text) } else { of_html(text) };
@@ -82,7 +82,7 @@ fn of_json(text: &str) -> Vec<Link> {
         .collect()
 }
 
-/// The `href`s of the anchors, which is all that PEP 503 says is in a page.
+/// The `href`s of the anchors; by PEP 503, a page has nothing else.
 fn of_html(text: &str) -> Vec<Link> {
     let mut found = Vec::new();
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! A lock: whether it fits what the project asks for, and what is chosen from it.
+//! A lock: whether it fits the project's requirements, and which packages are chosen from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,15 +19,15 @@ use super::packages::{File, Locked};
 use super::target::Target;
 use super::{fit, pdm, pipenv, poetry, pylock, uv};
 
-/// The lock of a tree, read and found to fit.
+/// The lock of a tree, read and checked against its project.
 #[derive(Debug)]
 pub struct Lock {
     manager: Manager,
     file: String,
     document: Document,
-    /// `pyproject.toml` or `Pipfile`; empty where there is none.
+    /// `pyproject.toml` or `Pipfile`; may be empty.
     project: Table,
-    /// Where it is, with what it was written for; the paths in it are from here.
+    /// The directory of the lock and its project; the paths in it are relative to it.
     directory: String,
     /// The project itself is installed, too.
     package: bool,
@@ -46,7 +46,7 @@ pub(super) enum Document {
     Pylock(lock::Document),
 }
 
-/// What is chosen of a lock.
+/// What to choose from a lock.
 #[derive(Debug, Default)]
 struct Choice {
     /// Which project of a workspace.
@@ -71,7 +71,7 @@ pub(super) fn parse(manager: Manager, text: &str) -> Result<Document, String> {
 }
 
 impl Document {
-    /// Names and versions of all that is in it, for every environment.
+    /// Names and versions of all packages in it, for every environment.
     pub(super) fn versions(&self) -> BTreeSet<(String, String)> {
         match self {
             Self::Uv(document) => document.versions(),
@@ -160,7 +160,7 @@ impl Lock {
                     Some(Value::String(all)) if all == "all" => known.1.clone(),
                     _ => BTreeSet::new(),
                 };
-                // It is the group of what is for development by its very name.
+                // By its name, it is the group for development.
                 defaults.remove("dev");
                 uv::of_variables(&mut defaults, environment);
                 choice.groups.extend(defaults);
@@ -230,7 +230,7 @@ impl Lock {
         Ok(())
     }
 
-    /// Whether it was written for what the project asks for now.
+    /// Whether it was written for the project's present requirements.
     fn check(&mut self, files: &dyn Files, project_file: &str) -> Result<(), LockfileError> {
         let stale = |project: &str, problem: &str| LockfileError::Stale {
             file: self.file.clone(),
@@ -281,14 +281,14 @@ impl Lock {
         Ok(())
     }
 
-    /// The groups that are installed besides what is for everybody.
+    /// The groups that are installed in addition to the main one.
     #[cfg(test)]
     pub(super) fn groups(&self) -> impl Iterator<Item = &String> {
         self.choice.groups.iter()
     }
 
-    /// Of a workspace whose root is not a project, the project in the application's directory is what is
-    /// installed, unless another was named.
+    /// In a workspace whose root is not a project, the project in the application's directory is
+    /// installed, unless another one was named.
     pub fn take_member(&mut self, home: &str) {
         if let Document::Uv(document) = &self.document
             && self.choice.member.is_empty()
@@ -314,7 +314,7 @@ impl Lock {
             .to_owned()
     }
 
-    /// The files of a package that may be taken: wheels or archives of sources, or both.
+    /// The allowed files of a package: wheels or source archives, or both.
     pub fn allowed(&self, name: &str, files: &[File]) -> Vec<File> {
         self.binaries.allowed(name, files)
     }
@@ -323,7 +323,7 @@ impl Lock {
         &self.file
     }
 
-    /// What is known of it before the Python is: what the project asks for itself, and nothing to install.
+    /// The facts that are known before the Python: the project's own requirements, and nothing to install.
     pub fn preview(&self) -> Listed {
         let Choice {
             member,
@@ -360,7 +360,7 @@ impl Lock {
         }
     }
 
-    /// What `[project]` asks for, for a lock that says only what it comes to.
+    /// The requirements of `[project]`, for a lock that lists only the result.
     fn asked_of_a_list(&self) -> Option<BTreeSet<String>> {
         let list = fit::at(&self.project, &["project", "dependencies"])?.as_array()?;
         let names = list
@@ -370,10 +370,10 @@ impl Lock {
         Some(names.map(|(name, _)| normalize(name)).collect())
     }
 
-    /// What is to be installed in this environment.
+    /// The packages to install in this environment.
     ///
     /// # Errors
-    /// If it is for another Python, or cannot be installed.
+    /// If the lock is for another Python, or cannot be installed.
     pub fn select(&self, target: &Target) -> Result<Locked, LockfileError> {
         let Choice {
             member,
@@ -386,7 +386,7 @@ impl Lock {
             Document::Pdm(document) => document.pythons(),
             Document::Pylock(document) => document.requires_python.as_deref().into_iter().collect(),
             Document::Pipenv(document) => {
-                // It names a minor version, or a patch release that stands for it.
+                // It names a minor version, or a patch release of it.
                 let minor = target.python().to_string();
                 let fits = document.python().is_none_or(|python| {
                     python == minor || python.starts_with(&format!("{minor}."))
@@ -456,14 +456,14 @@ impl Lock {
                 })?;
             }
         }
-        // The project itself comes last: what it depends on is there then.
+        // The project itself comes last, after its dependencies.
         locked
             .projects
             .sort_by_key(|project| std::cmp::Reverse(project.path.clone()));
         Ok(locked)
     }
 
-    /// Gives indexes the names that their logins are asked for by.
+    /// Gives indexes the names under which their logins are found.
     fn name_indexes(&self, locked: &mut Locked) {
         let tables = [
             fit::at(&self.project, &["tool", "uv", "index"]),

@@ -4,7 +4,7 @@ use crate::app::lock;
 
 use super::{pdm, pipenv, poetry, uv};
 
-/// What writes and reads lists of packages.
+/// A package manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manager {
     Uv,
@@ -37,7 +37,7 @@ impl Manager {
         }
     }
 
-    /// Of this name, which is one of them.
+    /// The manager with this name.
     pub(super) fn named(name: &str) -> Self {
         let mut all = Self::ALL.into_iter();
         all.find(|manager| manager.name() == name)
@@ -56,7 +56,7 @@ impl Manager {
         }
     }
 
-    /// The command that writes the file anew.
+    /// The command that writes the file again.
     pub(super) fn mend(self) -> &'static str {
         match self {
             Self::Uv => "uv lock",

@@ -1,8 +1,7 @@
 //! Environment markers (PEP 508), evaluated for one environment.
 //!
-//! A marker comes from a lock file, which anybody may have written: it is read once from left to
-//! right, and nothing is worked out but whether it holds. (A library that brings markers into a normal
-//! form can be made to work for ever by one.)
+//! A marker comes from a lock file, which is hostile. So it is read once from left to right, and only
+//! its truth is computed. (A hostile marker can make a library that normalizes markers work for ever.)
 
 use std::collections::BTreeSet;
 
@@ -10,24 +9,24 @@ use pep440_rs::{Version, VersionSpecifier};
 
 use super::target::Target;
 
-/// Markers are nested no deeper than this.
+/// Largest nesting depth of a marker.
 const MAX_DEPTH: usize = 32;
 /// Longest marker that is read, in bytes.
 const MAX_LENGTH: usize = 64 * 1024;
 
-/// Which extras and groups hold, besides what the target says.
+/// The extras and groups that hold, in addition to the target's variables.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Chosen {
-    /// Normalized: what `extra == 'x'` and `'x' in extras` ask for.
+    /// Normalized names for `extra == 'x'` and `'x' in extras`.
     pub extras: BTreeSet<String>,
-    /// Normalized: what `'x' in dependency_groups` asks for.
+    /// Normalized names for `'x' in dependency_groups`.
     pub groups: BTreeSet<String>,
 }
 
 /// Whether a marker holds for this environment.
 ///
 /// # Errors
-/// In words, for what is not a marker.
+/// A message, if it is not a marker.
 pub fn holds(marker: &str, target: &Target, chosen: &Chosen) -> Result<bool, String> {
     let wrong = |problem: &str| Err(format!("the marker `{}` {problem}", shortened(marker)));
     if marker.len() > MAX_LENGTH {
@@ -91,7 +90,7 @@ fn tokens(marker: &str) -> Option<Vec<Token>> {
     Some(found)
 }
 
-/// Reads and evaluates at once; all of an expression is read, whatever its beginning says.
+/// Reads and evaluates at once; the whole expression is read, even if its beginning already decides.
 struct Reader<'a> {
     tokens: &'a [Token],
     target: &'a Target,
@@ -237,7 +236,7 @@ impl Reader<'_> {
     }
 }
 
-/// `left operator right` as versions; a variable may stand on either side.
+/// Compares `left operator right` as versions; the variable may be on either side.
 fn compare_versions(left: &str, operator: &str, right: &str) -> Option<bool> {
     let left: Version = left.parse().ok()?;
     let specifier: VersionSpecifier = format!("{operator} {right}").parse().ok()?;

@@ -1,13 +1,12 @@
-//! What the lock files of Python's package managers say: `uv.lock`, `poetry.lock`, `pdm.lock`,
+//! Reads the lock files of Python's package managers: `uv.lock`, `poetry.lock`, `pdm.lock`,
 //! `Pipfile.lock`, `pylock.toml` and `pylock.NAME.toml`.
 //!
 //! Each format has a module with `Document::parse`, from text, and `select`, from the document to a
-//! [`Locked`]: the packages, what the project asks for itself, and which projects of the tree are to be installed
-//! as such. [`find`] takes the manager that a tree is for, checks that its lock fits the `pyproject.toml` (or
-//! `Pipfile`), and
-//! [`Lock::select`] evaluates markers, extras and groups for one environment. Nothing here asks an
-//! index, runs a program or knows of images: the pipeline fetches the files that are named, each from
-//! where the lock says and nowhere else.
+//! [`Locked`]: the packages, the project's own requirements, and the projects of the tree to install.
+//! [`find`] finds the tree's manager, checks that its lock fits the `pyproject.toml` (or
+//! `Pipfile`), and [`Lock::select`] evaluates markers, extras and groups for one environment. Nothing here
+//! asks an index, runs a program or knows of images: the pipeline fetches the named files, each only from the
+//! address in the lock.
 
 mod binaries;
 mod bound;

@@ -1,21 +1,21 @@
-//! What is locked, whatever wrote it down.
+//! Locked packages, for every format of lock file.
 
 use std::collections::BTreeSet;
 
 use crate::app::files;
 use crate::app::listed::LocalProject;
 
-/// The index that is asked where nothing else is said.
+/// The default index.
 pub const PYPI: &str = "https://pypi.org/simple";
 
-/// What is to be installed.
+/// The packages to install.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Locked {
     /// By name; each name once.
     pub packages: Vec<Package>,
-    /// Normalized names of what the project asks for itself.
+    /// Normalized names of the project's own requirements.
     pub direct: BTreeSet<String>,
-    /// Projects of the tree, which are installed as such; they are in no list of packages.
+    /// Projects of the tree, which are installed as such and are not in the list of packages.
     pub projects: Vec<LocalProject>,
     /// Their normalized names.
     pub local: BTreeSet<String>,
@@ -26,15 +26,15 @@ pub struct Locked {
 pub struct Package {
     /// Normalized (PEP 503).
     pub name: String,
-    /// Empty where the format does not say it: of what is in a repository.
+    /// Empty if the format does not have it: for a repository.
     pub version: String,
     pub origin: Origin,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
-    /// One of these files, which one of these indexes has; they are looked for nowhere else. The
-    /// indexes are asked in this order, and mostly there is one.
+    /// One of these files, from one of these indexes and nowhere else. The indexes are asked in
+    /// this order; usually there is only one.
     Index {
         indexes: Vec<Index>,
         files: Vec<File>,
@@ -55,14 +55,14 @@ pub enum Origin {
 /// A package index (PEP 503).
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Index {
-    /// What its login is asked for by.
+    /// The name under which its login is found.
     pub name: Option<String>,
-    /// Without login. `None`: the default one, whichever that is for this build.
+    /// Without login. `None`: the default index of this build.
     pub url: Option<String>,
 }
 
 impl Index {
-    /// The index of this address; the default one where that is `PyPI`'s.
+    /// The index of this address; the default one for `PyPI`'s address.
     pub fn at(name: Option<&str>, url: &str) -> Self {
         let url = url.trim_end_matches('/');
         let default = matches!(
@@ -80,7 +80,7 @@ impl Index {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct File {
     pub name: String,
-    /// Where it is, if the lock says so. May be relative to the index.
+    /// Its address, if the lock has it. May be relative to the index.
     pub url: Option<String>,
     /// Hexadecimal, small letters.
     pub sha256: String,
@@ -130,14 +130,14 @@ pub(super) fn sha256(text: &str) -> Option<String> {
     is_one.then(|| hash.to_ascii_lowercase())
 }
 
-/// Nothing that would be more than one word of a list or of a command, or an option.
+/// Whether the text is exactly one word of a list or command, and not an option.
 pub(super) fn is_word(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with('-')
         && !text.chars().any(|c| c.is_whitespace() || c.is_control())
 }
 
-/// A path that a lock writes relative to its own directory, without detours; it may lead to a sibling.
+/// Normalizes a path that a lock writes relative to its own directory; it may lead to a sibling.
 pub(super) fn beside(path: &str) -> Option<String> {
     let mut rest = path;
     while let Some(inner) = rest.strip_prefix("./") {
@@ -153,7 +153,7 @@ pub(super) fn beside(path: &str) -> Option<String> {
     (path.is_empty() || is_word(&path)).then_some(path)
 }
 
-/// A distribution's name, as it may stand in a list.
+/// A distribution's name that is safe in a list.
 pub(super) fn is_name(text: &str) -> bool {
     text.len() <= 200
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -162,7 +162,7 @@ pub(super) fn is_name(text: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
-/// A version, as it may stand in a list.
+/// A version that is safe in a list.
 pub(super) fn is_version(text: &str) -> bool {
     text.len() <= 200
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -171,7 +171,7 @@ pub(super) fn is_version(text: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || "-_.+!".contains(c))
 }
 
-/// A file's name, as it may stand in a path and in a URL.
+/// A file's name that is safe in a path and in a URL.
 pub(super) fn is_file_name(text: &str) -> bool {
     text.len() <= 250
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())

@@ -1,5 +1,4 @@
-//! `pdm.lock`: a list with groups and markers for each package, or, in older ones, with what depends on
-//! what.
+//! `pdm.lock`: a list with groups and markers for each package, or, in older files, with dependencies.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +19,7 @@ use super::target::Target;
 
 /// The name of the file.
 pub(super) const FILE: &str = "pdm.lock";
-/// The group of what the application itself needs.
+/// The group of the application's own dependencies.
 const DEFAULT: &str = "default";
 
 #[derive(Debug, Deserialize)]
@@ -82,7 +81,7 @@ struct Artifact {
 
 impl Document {
     /// # Errors
-    /// In words, for what is not a lock of a version that is known.
+    /// A message, if it is not a lock of a known version.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let document: Self = toml::from_str(text).map_err(|error| error.message().to_owned())?;
         let version = &document.metadata.lock_version;
@@ -101,7 +100,7 @@ impl Document {
             .collect()
     }
 
-    /// Normalized names of what the project asks for itself.
+    /// Normalized names of the project's own requirements.
     pub(super) fn direct(pyproject: &Table, groups: &BTreeSet<String>) -> BTreeSet<String> {
         asked(pyproject, groups)
             .into_iter()
@@ -109,7 +108,7 @@ impl Document {
             .collect()
     }
 
-    /// Names and versions of all that is in it, for every environment.
+    /// Names and versions of all packages in it, for every environment.
     pub(super) fn versions(&self) -> BTreeSet<(String, String)> {
         let all = self.packages.iter();
         all.map(|entry| (normalize(&entry.name), entry.version.clone()))
@@ -187,7 +186,7 @@ impl Document {
                 version: entry.version.clone(),
                 name: name.clone(),
             };
-            // The same with other extras is an entry of its own.
+            // The same package with other extras is a separate entry.
             if let Some(other) = packages.get(&name)
                 && other.version != package.version
             {
@@ -342,7 +341,7 @@ impl Sources {
                 patterns("include_packages"),
                 patterns("exclude_packages"),
             );
-            // One of this name takes the place of the usual one.
+            // A source of this name replaces the usual one.
             if name == Some("pypi") {
                 sources.indexes[0] = entry;
             } else {
@@ -352,7 +351,7 @@ impl Sources {
         sources
     }
 
-    /// As PDM has it: those that name it, else those that do not exclude it.
+    /// As in PDM: the sources that name it, else those that do not exclude it.
     fn of_name(&self, name: &str) -> Result<Vec<Index>, String> {
         if let Some(problem) = &self.unusable {
             return Err(format!("may be anywhere: {problem}"));
@@ -404,7 +403,7 @@ fn asked(pyproject: &Table, groups: &BTreeSet<String>) -> Vec<Requirement> {
         .collect()
 }
 
-/// What PDM calls the content hash.
+/// PDM's content hash.
 fn content_hash(pyproject: &Table) -> String {
     let project = |key: &str| {
         pyproject

@@ -16,7 +16,7 @@ use super::target::Target;
 /// The name of the file, and of the one that it is made from.
 pub(super) const FILE: &str = "Pipfile.lock";
 pub(super) const PIPFILE: &str = "Pipfile";
-/// The section of what the application itself needs.
+/// The section of the application's own dependencies.
 const DEFAULT: &str = "default";
 
 #[derive(Debug)]
@@ -59,7 +59,7 @@ struct Entry {
 
 impl Document {
     /// # Errors
-    /// In words, for what is not a lock of a version that is known.
+    /// A message, if it is not a lock of a known version.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut all: BTreeMap<String, serde_json::Value> =
             serde_json::from_str(text).map_err(|error| error.to_string())?;
@@ -82,7 +82,7 @@ impl Document {
         version.map(String::as_str)
     }
 
-    /// Normalized names of what the project asks for itself.
+    /// Normalized names of the project's own requirements.
     pub(super) fn direct(pipfile: &Table) -> BTreeSet<String> {
         let asked = pipfile.get("packages").and_then(Value::as_table);
         asked
@@ -252,7 +252,7 @@ impl Document {
     }
 }
 
-/// What Pipenv calls the hash of a `Pipfile`.
+/// Pipenv's hash of a `Pipfile`.
 fn hash(pipfile: &Table) -> String {
     let pypi: Value = Value::Array(vec![Value::Table(Table::from_iter([
         ("name".to_owned(), Value::from("pypi")),

@@ -1,5 +1,5 @@
-//! `poetry.lock`: 1.x, which says what depends on what, and 2.x, which says for each package in which
-//! groups it is and under which condition.
+//! `poetry.lock`: version 1.x lists the dependencies of each package; version 2.x lists for each
+//! package its groups and its marker.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -19,7 +19,7 @@ use super::target::Target;
 
 /// The name of the file.
 pub(super) const FILE: &str = "poetry.lock";
-/// The group of what the application itself needs.
+/// The group of the application's own dependencies.
 pub(super) const MAIN: &str = "main";
 
 #[derive(Debug, Deserialize)]
@@ -112,7 +112,7 @@ struct Constraint {
     extras: Vec<String>,
 }
 
-/// What a project asks for itself: a name, on which condition.
+/// A project's own requirement: a name and its condition.
 #[derive(Debug, Clone)]
 struct Asked {
     name: String,
@@ -137,7 +137,7 @@ impl OneOrMore {
 
 impl Document {
     /// # Errors
-    /// In words, for what is not a lock of a version that is known.
+    /// A message, if it is not a lock of a known version.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let document: Self = toml::from_str(text).map_err(|error| error.message().to_owned())?;
         let version = &document.metadata.lock_version;
@@ -148,18 +148,18 @@ impl Document {
         }
     }
 
-    /// The Python versions that it was written for, in Poetry's words.
+    /// The Python versions that it was written for, in Poetry's syntax.
     pub(super) fn python_versions(&self) -> &str {
         &self.metadata.python_versions
     }
 
-    /// Normalized names of what the project asks for itself.
+    /// Normalized names of the project's own requirements.
     pub(super) fn direct(pyproject: &Table, groups: &BTreeSet<String>) -> BTreeSet<String> {
         let asked = asked(pyproject, groups).unwrap_or_default();
         asked.into_iter().map(|asked| asked.name).collect()
     }
 
-    /// Names and versions of all that is in it, for every environment.
+    /// Names and versions of all packages in it, for every environment.
     pub(super) fn versions(&self) -> BTreeSet<(String, String)> {
         let all = self.packages.iter();
         all.map(|entry| (normalize(&entry.name), entry.version.clone()))
@@ -229,7 +229,7 @@ impl Document {
         Ok(locked)
     }
 
-    /// Of Poetry 2: each package says it.
+    /// For Poetry 2: each package has its groups and markers.
     fn of_groups(
         &self,
         groups: &BTreeSet<String>,
@@ -258,7 +258,7 @@ impl Document {
         Ok(found)
     }
 
-    /// Of Poetry 1: from what the project asks for, along the dependencies.
+    /// For Poetry 1: from the project's requirements, along the dependencies.
     fn reached(
         &self,
         pyproject: &Table,
@@ -537,7 +537,7 @@ fn asked(pyproject: &Table, groups: &BTreeSet<String>) -> Result<Vec<Asked>, Str
     Ok(found)
 }
 
-/// What Poetry calls the content hash.
+/// Poetry's content hash.
 fn content_hash(pyproject: &Table, with_groups: bool) -> String {
     let of_project = ["requires-python", "dependencies", "optional-dependencies"]
         .into_iter()

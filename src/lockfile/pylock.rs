@@ -14,7 +14,7 @@ use super::packages::{
 use super::requirement;
 use super::target::Target;
 
-/// Names and versions of all that is in it, for every environment.
+/// Names and versions of all packages in it, for every environment.
 pub(super) fn versions(document: &Document) -> BTreeSet<(String, String)> {
     let all = document.packages.iter();
     all.map(|entry| {

@@ -1,5 +1,5 @@
-//! Requirements (PEP 508) and version conditions (PEP 440, Poetry's), as far as locks are compared with
-//! what they were written for.
+//! Requirements (PEP 508) and version conditions (PEP 440, Poetry's), as far as the comparison of a
+//! lock with its project needs them.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use pep440_rs::{Version, VersionSpecifier, VersionSpecifiers};
 
 use crate::app::requirement::{name_of, normalize};
 
-/// A requirement in its parts, in a form in which two that mean the same are equal.
+/// A requirement in its parts, in a normal form: equal requirements compare as equal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Requirement {
     pub(super) name: String,
@@ -73,8 +73,9 @@ pub(super) fn specifiers(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Whether a version fits a condition, in the words of PEP 440 or of Poetry (`^1.2`, `~1.2`, `1.*`,
-/// `a || b`). What cannot be understood fits: the lock has been made by one that understood it.
+/// Whether a version fits a condition, in the syntax of PEP 440 or of Poetry (`^1.2`, `~1.2`, `1.*`,
+/// `a || b`). A condition that cannot be understood fits, because the manager that wrote the lock
+/// understood it.
 pub(super) fn allows(condition: &str, version: &str) -> bool {
     let Ok(version) = version.parse::<Version>() else {
         return true;

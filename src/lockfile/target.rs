@@ -1,4 +1,4 @@
-//! The environment that something is locked for: what markers ask, and which wheels fit.
+//! The environment to lock for: the values of markers, and the wheels that fit.
 
 use crate::app::python_version::PythonVersion;
 
@@ -10,7 +10,7 @@ pub struct Target {
     /// `3.11`
     minor: String,
     python: PythonVersion,
-    /// Of glibc; `None`: another C library, or none that is known.
+    /// The version of glibc; `None` for another or an unknown C library.
     glibc: Option<(u32, u32)>,
 }
 
@@ -40,7 +40,7 @@ impl Target {
         &self.full
     }
 
-    /// What a marker's variable stands for.
+    /// The value of a marker's variable.
     pub(super) fn value(&self, name: &str) -> Option<&str> {
         Some(match name {
             "python_version" => &self.minor,
@@ -53,16 +53,16 @@ impl Target {
             | "platform.python_implementation"
             | "python_implementation" => "CPython",
             "implementation_name" => "cpython",
-            // Those of the machine that runs it one day are not known, nor is an extra where none is
-            // asked about.
+            // The variables of the machine that will run it are not known; neither is an extra
+            // outside a marker about extras.
             "platform_release" | "platform_version" | "platform.version" | "extra" => "",
             _ => return None,
         })
     }
 
-    /// How well a wheel of this file name fits: the less the better; `None` where it does not.
+    /// How well a wheel with this file name fits: lower is better; `None` if it does not fit.
     ///
-    /// The order is an installer's (PEP 425, PEP 600): first the interpreter and its ABI, then the
+    /// The order is that of installers (PEP 425, PEP 600): first the interpreter and its ABI, then the
     /// platform, the newest first; a build number decides between two of the same tags.
     pub fn rank(&self, file: &str) -> Option<Rank> {
         let parts: Vec<&str> = file.strip_suffix(".whl")?.split('-').collect();
@@ -154,7 +154,7 @@ impl Target {
     }
 }
 
-/// The place of a wheel among those of its version.
+/// The rank of a wheel among those of its version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
     /// Wheels for every platform come after all others.
@@ -168,7 +168,7 @@ pub struct Rank {
 mod tests {
     use super::*;
 
-    /// The best first, as `packaging.tags` has them for `CPython` 3.11 and glibc 2.36.
+    /// The best first, as in `packaging.tags` for `CPython` 3.11 and glibc 2.36.
     #[test]
     fn wheels_in_the_order_of_an_installer() {
         let target = Target::of("3.11.2", "glibc 2.36");

@@ -1,4 +1,4 @@
-//! Which lock counts, and what is said where none can.
+//! Which lock counts, and the error where none can.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ const UV: &str = "version = 1\nrequires-python = \">=3.10\"\n\n\
 const PROJECT: &str = "[project]\nname = \"app\"\nversion = \"1\"\nrequires-python = \">=3.10\"\ndependencies = [\"flask>=3\"]\n";
 const POETRY: &str = "package = []\n[metadata]\nlock-version = \"2.1\"\npython-versions = \">=3.10\"\ncontent-hash = \"0\"\n";
 
-/// What decides in a tree, with these variables.
+/// The result for a tree, with these variables.
 pub(super) fn found_in(
     files: &Memory,
     variables: &BTreeMap<String, String>,
@@ -136,7 +136,7 @@ fn what_is_said_where_no_lock_can_count() {
             Memory::new().with(".warpdrive/dependencies", "pdm"),
             &["there is no pdm.lock", "`pdm lock`"],
         ),
-        // pip cannot be kept from looking elsewhere.
+        // pip cannot be prevented from looking elsewhere.
         (
             Memory::new()
                 .with("pyproject.toml", &bound)
@@ -169,7 +169,7 @@ fn what_is_said_where_no_lock_can_count() {
     }
 }
 
-/// In the application's directory, where the top says nothing of packages.
+/// In the application's directory, if the top names no packages.
 #[test]
 fn a_lock_below_the_top_is_that_of_the_applications_directory() {
     let home = || Memory::new().with(".warpdrive/home", "backend");
@@ -197,7 +197,7 @@ fn a_lock_below_the_top_is_that_of_the_applications_directory() {
         "[tool.warpdrive]\ndependencies = \"uv\"\n",
     );
     assert_eq!(found(&said).unwrap().unwrap().file(), "backend/uv.lock");
-    // What the top says counts, and two who say something are two.
+    // The top counts, and two that name packages are a conflict.
     let top = below().with("uv.lock", UV).with("pyproject.toml", PROJECT);
     assert_eq!(found(&top).unwrap().unwrap().file(), "uv.lock");
     let top = below().with("pyproject.toml", PROJECT);
@@ -221,7 +221,7 @@ fn a_lock_below_the_top_is_that_of_the_applications_directory() {
         stale.contains("backend/uv.lock") && stale.contains("backend/pyproject.toml"),
         "{stale}"
     );
-    // Without a home it is a stranger's.
+    // Without a home, it belongs to another project.
     assert!(
         found(&below().with(".warpdrive/home", ""))
             .unwrap()
@@ -295,7 +295,7 @@ fn of_a_workspace_whose_root_is_no_project_the_member_at_home_is_installed() {
     };
     assert_eq!(installed("services/api"), ["flask"]);
     assert_eq!(installed("services/jobs"), ["celery"]);
-    // Where the application is not a member, all of them are installed.
+    // If the application is not a member, all members are installed.
     assert_eq!(installed("scripts"), ["celery", "flask"]);
 }
 

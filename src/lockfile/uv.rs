@@ -65,7 +65,7 @@ pub(super) struct Metadata {
     pub(super) requires_dev: BTreeMap<String, Vec<Required>>,
 }
 
-/// What a project asks for itself, as it was when the lock was written.
+/// A project's own requirements at the time when the lock was written.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Required {
     pub(super) name: String,
@@ -112,17 +112,17 @@ struct Artifact {
     size: Option<u64>,
 }
 
-/// What is wanted of a workspace.
+/// The wanted part of a workspace.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Wanted {
-    /// The directories of the projects that are installed with all they need, relative to the lock;
+    /// The directories of the projects to install with their dependencies, relative to the lock;
     /// `""` is the root.
     pub(super) member: String,
     pub(super) extras: BTreeSet<String>,
     pub(super) groups: BTreeSet<String>,
 }
 
-/// What uv's variables say of the groups that are installed by default.
+/// uv's variables about the default groups.
 pub(super) fn of_variables(groups: &mut BTreeSet<String>, variables: &BTreeMap<String, String>) {
     let on = |name: &str| {
         variables.get(name).is_some_and(|value| {
@@ -143,7 +143,7 @@ pub(super) fn of_variables(groups: &mut BTreeSet<String>, variables: &BTreeMap<S
 
 impl Document {
     /// # Errors
-    /// In words, for what is not a lock of a version that is known.
+    /// A message, if it is not a lock of a known version.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let document: Self = toml::from_str(text).map_err(|error| error.message().to_owned())?;
         if document.version != 1 {
@@ -152,7 +152,7 @@ impl Document {
         Ok(document)
     }
 
-    /// Names and versions of all that is in it, for every environment.
+    /// Names and versions of all packages in it, for every environment.
     pub(super) fn versions(&self) -> BTreeSet<(String, String)> {
         let all = self.packages.iter();
         all.map(|entry| {
@@ -162,7 +162,7 @@ impl Document {
         .collect()
     }
 
-    /// Normalized names of what the project in this directory asks for itself.
+    /// Normalized names of the own requirements of the project in this directory.
     pub(super) fn direct(&self, wanted: &Wanted) -> BTreeSet<String> {
         let roots = self.packages.iter().filter(|entry| {
             let place = entry.source.local();
@@ -195,12 +195,12 @@ impl Document {
         (extras, groups)
     }
 
-    /// What the project in this directory asked for when the lock was written.
+    /// The requirements of the project in this directory when the lock was written.
     pub(super) fn metadata(&self, member: &str) -> Option<&Metadata> {
         Some(&self.root(member)?.1.metadata)
     }
 
-    /// The directories of the projects that the lock is of, relative to it.
+    /// The directories of the lock's projects, relative to the lock.
     pub(super) fn members(&self) -> Vec<String> {
         let mut found: Vec<String> = self
             .packages
@@ -222,7 +222,7 @@ impl Document {
             .find(|(_, entry)| entry.source.local().as_deref() == Some(member))
     }
 
-    /// What the project in `wanted.member` needs in this environment.
+    /// The packages that the project in `wanted.member` needs in this environment.
     ///
     /// # Errors
     /// In words.
@@ -243,7 +243,7 @@ impl Document {
         if roots.is_empty() {
             return Err("it has no project".into());
         }
-        // Extras and groups that exclude one another are told apart by names of this form.
+        // Names of this form distinguish extras and groups that exclude each other.
         for root in &roots {
             let name = &self.packages[*root].name;
             for (kind, chosen) in [("extra", &wanted.extras), ("group", &wanted.groups)] {
@@ -440,7 +440,7 @@ impl<'a> Walk<'a> {
                 origin: entry.origin().map_err(|problem| wrong(&problem))?,
             });
         }
-        // The application's own comes last: what it depends on is there then.
+        // The application's own project comes last, after its dependencies.
         locked
             .projects
             .sort_by_key(|project| std::cmp::Reverse(project.path.clone()));
@@ -526,7 +526,7 @@ impl Artifact {
             .or(url.as_ref())
             .or(self.path.as_ref());
         let name = place.map(|place| File::name_of(place)).unwrap_or_default();
-        // What is at a URL of its own may be called anything.
+        // A package from a URL may have any file name.
         if !is_file_name(&name) && (url.is_some() || self.path.is_some()) {
             return Err("has a file whose name cannot be used".into());
         }

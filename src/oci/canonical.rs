@@ -1,4 +1,4 @@
-//! JSON whose bytes depend on its content only: sorted keys, no white space.
+//! JSON whose bytes depend only on its content: sorted keys, no white space.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -14,8 +14,8 @@ use super::OciError;
 /// `preserve_order` feature is off (a test below holds that).
 ///
 /// # Errors
-/// [`OciError::Unwritable`] for what JSON cannot say, such as a path that is not UTF-8: no other value may
-/// stand in for it, for keys are made of this.
+/// [`OciError::Unwritable`] for a value that JSON cannot express, such as a path that is not UTF-8: no
+/// other value may replace it, because keys are made from this.
 pub fn to_canonical_json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, OciError> {
     let value = serde_json::to_value(value).map_err(|source| OciError::Unwritable { source })?;
     Ok(value.to_string().into_bytes())
@@ -24,9 +24,9 @@ pub fn to_canonical_json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Oc
 /// Parses JSON; `what` names the document in the error ("the manifest of `opal`").
 ///
 /// # Errors
-/// Also where two names in one object are equal but for case: which of them counts is another one for each
-/// program (those in Go take the last in any case), so that an image would be one thing for its judge and another
-/// for its engine. Names that are free (of labels, ports, volumes) may differ in case.
+/// Also if two names in one object differ only in case: programs differ about which one counts (programs in
+/// Go take the last, in any case), so the audit and the container engine could read different images. Free
+/// names (of labels, ports, volumes) may differ in case.
 pub fn from_json<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, OciError> {
     let parse = || {
         let mut reader = serde_json::Deserializer::from_slice(bytes);
@@ -39,13 +39,13 @@ pub fn from_json<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, Oci
     })
 }
 
-/// Members whose own members have names that an author chose.
+/// Members whose own members have free names.
 const FREE: [&str; 4] = ["labels", "annotations", "exposedports", "volumes"];
 
-/// Reads JSON and refuses names that stand twice in one object.
+/// Reads JSON and refuses duplicate names in one object.
 #[derive(Clone, Copy)]
 struct Unambiguous {
-    /// Case tells names apart here.
+    /// Names may differ in case here.
     free: bool,
 }
 
@@ -96,7 +96,7 @@ impl<'de> Visitor<'de> for Unambiguous {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         let mut names = HashSet::new();
         while let Some(name) = members.next_key::<String>()? {
-            // As Go folds case: ſ is s there.
+            // As in Go's case folding: ſ equals s.
             let folded = name.to_uppercase().to_lowercase();
             let free = FREE.contains(&folded.as_str());
             let known = if self.free { name.clone() } else { folded };

@@ -128,7 +128,7 @@ impl ImageConfig {
         }
     }
 
-    /// The lines of `history`, the oldest first; what is missing in one is empty.
+    /// The lines of `history`, the oldest first; missing values are empty.
     pub fn history(&self) -> Vec<HistoryEntry> {
         let list = self.document.get("history").and_then(Value::as_array);
         list.into_iter()
@@ -202,7 +202,7 @@ impl ImageConfig {
             .unwrap_or_default()
     }
 
-    /// The environment in the order in which it stands; text without `=` is dropped.
+    /// The environment in its order; text without `=` is dropped.
     pub fn env(&self) -> Vec<(String, String)> {
         self.words("Env")
             .into_iter()
@@ -213,7 +213,7 @@ impl ImageConfig {
             .collect()
     }
 
-    /// Sets a variable where it stands, or puts it last.
+    /// Sets a variable in its place, or adds it at the end.
     pub fn set_env(&mut self, name: &str, value: &str) {
         let mut env = self.env();
         match env.iter_mut().find(|(known, _)| known == name) {
@@ -252,7 +252,7 @@ impl ImageConfig {
         self.set("Labels", json!(labels));
     }
 
-    /// Takes a label away, if it is there.
+    /// Removes a label, if it exists.
     pub fn remove_label(&mut self, key: &str) {
         let mut labels = self.labels();
         if labels.remove(key).is_some() {

@@ -56,7 +56,7 @@ impl<W: Write> Sha256Writer<W> {
         }
     }
 
-    /// One that goes on behind what is in `before` already: these bytes count as written.
+    /// Continues after the bytes in `before`, which count as written.
     pub fn behind(inner: W, before: &mut dyn Read) -> io::Result<Self> {
         let mut reader = Sha256Reader::new(before);
         io::copy(&mut reader, &mut io::sink())?;
@@ -67,12 +67,12 @@ impl<W: Write> Sha256Writer<W> {
         })
     }
 
-    /// The number of bytes that went by.
+    /// The number of bytes so far.
     pub fn written(&self) -> u64 {
         self.written
     }
 
-    /// The writer below, the digest and the number of bytes that went by.
+    /// The inner writer, the digest and the number of bytes.
     pub fn finish(self) -> (W, Digest, u64) {
         (self.inner, finish(self.hasher), self.written)
     }
@@ -107,7 +107,7 @@ impl<R: Read> Sha256Reader<R> {
         }
     }
 
-    /// The reader below, the digest and the number of bytes that went by.
+    /// The inner reader, the digest and the number of bytes.
     pub fn finish(self) -> (R, Digest, u64) {
         (self.inner, finish(self.hasher), self.read)
     }

@@ -1,7 +1,7 @@
 //! The types of the OCI image and distribution specifications, as this project uses them.
 //!
-//! Here: digests, references, canonical JSON, image configurations. Not here: where bytes lie
-//! (`store`), how they travel (`registry`, `transport`), what is in a layer (`layer`).
+//! Here: digests, references, canonical JSON, image configurations. Not here: storing bytes
+//! (`store`), transferring them (`registry`, `transport`), the content of layers (`layer`).
 //!
 //! `oci-spec` gives descriptors, manifests and indexes. A *configuration* is kept as JSON
 //! ([`ImageConfig`]), because the typed struct drops Docker's fields and its maps would give
@@ -36,7 +36,7 @@ pub mod docker {
     pub const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 }
 
-/// What went wrong while reading or writing the specifications' documents.
+/// Errors of reading or writing the specifications' documents.
 #[derive(Debug, thiserror::Error)]
 pub enum OciError {
     #[error("{what} is not valid JSON: {source}")]
@@ -57,7 +57,7 @@ pub fn descriptor(media_type: impl Into<MediaType>, digest: Digest, size: u64) -
     Descriptor::new(media_type.into(), size, digest)
 }
 
-/// This machine's architecture in Go's words, which the image specification uses.
+/// This machine's architecture in Go's names, which the image specification uses.
 pub fn this_architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

@@ -11,7 +11,7 @@ use oci_spec::image::Digest;
 
 use super::parse_digest;
 
-/// A parsed image name. Displays as it was given.
+/// A parsed image name. It displays as it was given.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Reference {
     given: String,
@@ -39,7 +39,7 @@ impl Reference {
         &self.given
     }
 
-    /// Whether the name has a registry's host in it.
+    /// Whether the name contains a registry's host.
     pub fn has_host(&self) -> bool {
         self.host.is_some()
     }
@@ -219,7 +219,7 @@ fn check_tag(tag: &str) -> Result<(), String> {
     }
 }
 
-/// `; try NAME`, where a name like this one is allowed.
+/// `; try NAME`, if a similar name is allowed.
 fn instead(path: &str) -> String {
     let components: Vec<String> = path
         .to_lowercase()

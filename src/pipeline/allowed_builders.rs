@@ -1,8 +1,8 @@
-//! Which builder images a source may name. Whoever writes a source decides what its application does;
-//! not which images of the caller's store or registries its image is made of, with the caller's logins.
+//! Which builder images a source may name. The author of a source decides what its application does,
+//! but not which images of the caller's store or registries are used for it with the caller's logins.
 //!
-//! Always: the builders of `warpdrive builder build`, and the official Python images, which an
-//! application gets that names none. Others when the caller says so.
+//! Always allowed: the builders of `warpdrive builder build`, and the official Python images,
+//! which are the default. Other images only if the caller allows them.
 
 use crate::app::settings::{Origin, Value};
 use crate::builder::choose;
@@ -12,10 +12,10 @@ use crate::store::Store;
 use super::error::BuildError;
 use super::image_use::Use;
 
-/// Those that an application gets unasked.
+/// The images that an application gets by default.
 const OFFICIAL: &str = "docker.io/library/python";
 
-/// Refuses a name that comes from the source's files, unless it is one of those.
+/// Refuses a name from the source's files, unless it is one of the allowed images.
 pub(super) fn check(
     used: Use,
     store: &Store,

@@ -1,5 +1,5 @@
 //! Phase 2 of assemble: the source, the application's own build, static files, byte-code; and the
-//! one layer that comes of it. A hit in the cache runs nothing.
+//! one layer that contains the result. A hit in the cache runs nothing.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,8 +44,8 @@ pub(super) struct Phase2<'scope> {
     pub(super) key: String,
     pub(super) explanation: Explanation,
     pub(super) result: Application,
-    /// The application is loaded meanwhile ([`super::smoke`]), and what came of phase 2 is remembered
-    /// then.
+    /// The application is loaded meanwhile ([`super::smoke`]), and the result of phase 2 is
+    /// remembered afterwards.
     unfinished: Option<Unfinished<'scope>>,
 }
 
@@ -56,7 +56,7 @@ struct Unfinished<'scope> {
 }
 
 impl Phase2<'_> {
-    /// Waits until the application was loaded, which an image has to be that gets a name.
+    /// Waits until the application was loaded: without this, an image gets no name.
     ///
     /// # Errors
     /// If it could not be loaded.
@@ -83,8 +83,8 @@ fn builder_only(key: &str) -> String {
     sha256_hex(format!("builder only 1 {key}").as_bytes())
 }
 
-/// Why the application cannot be loaded on `runtime` though it can on its builder, if an earlier build has
-/// found that out.
+/// Why the application cannot be loaded on `runtime` although it can on its builder, if an earlier build
+/// found this.
 pub(super) fn known_to_need_its_builder(
     materials: &Materials<'_>,
     phase1: &Phase1,
@@ -99,7 +99,7 @@ pub(super) fn known_to_need_its_builder(
     Ok(known.map(|known| known.problem))
 }
 
-/// Everything that decides what phase 2 gives. `smoke`: what a start would load is loaded.
+/// Everything that decides the result of phase 2. `smoke`: the build loads what a start would load.
 fn inputs(materials: &Materials<'_>, phase1: &Phase1, smoke: bool) -> Result<Inputs, BuildError> {
     let Materials {
         context: Context { request, .. },
@@ -320,7 +320,7 @@ pub(super) fn phase<'scope, 'env: 'scope>(
     })
 }
 
-/// The layer of what phase 2 left in `upper`, over these lower directories.
+/// Makes the layer from the files of phase 2 in `upper`, over these lower directories.
 fn layer_of(
     materials: &Materials<'_>,
     phase1: &Phase1,

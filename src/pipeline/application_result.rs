@@ -1,4 +1,4 @@
-//! What phase 2 gave: a layer, and how the application is started.
+//! The result of phase 2: a layer, and how the application is started.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -7,12 +7,12 @@ use crate::store::{Needs, Record};
 
 use super::titled_layer::TitledLayer;
 
-/// What phase 2 gave, as the build cache keeps it.
+/// The result of phase 2, as the build cache keeps it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Application {
     pub(super) layer: TitledLayer,
     pub(super) plan: Value,
-    /// What a start would load was loaded.
+    /// The build has loaded what a start would load.
     #[serde(default)]
     pub(super) smoked: bool,
 }

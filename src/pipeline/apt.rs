@@ -1,6 +1,7 @@
 //! Debian packages that a project names: in `Aptfile` or `apt.txt`, one to a line, and in the settings
-//! `packages` and `build_packages`. The image is built on the builder with these packages too, a layer on it
-//! that is made once for each base and list; it runs on what has those of them that are not for the build only.
+//! `packages` and `build_packages`. The image is built on the builder plus one layer with all of these
+//! packages, which is made once for each base and list. It runs on a base that has only the packages of
+//! `packages`.
 
 use std::collections::BTreeSet;
 
@@ -16,13 +17,13 @@ use super::error::BuildError;
 const FILES: [&str; 4] = ["Aptfile", "apt.txt", "binder/apt.txt", ".binder/apt.txt"];
 /// The settings: for the image, and for the build only.
 const SETTINGS: [&str; 2] = ["packages", "build_packages"];
-/// More packages are not what an application needs.
+/// Most packages: no application needs more.
 const MAX: usize = 200;
 
-/// What the option is called that adds packages.
+/// The option that adds packages.
 const AUTO: &str = "--auto-apt";
 
-/// A list of packages, and who names them.
+/// A list of packages, and the places that name them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Named {
     /// For messages: `Aptfile, packages`.
@@ -30,12 +31,12 @@ pub(super) struct Named {
     packages: BTreeSet<String>,
 }
 
-/// What a project names.
+/// The packages that a project names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Packages {
     /// For the image.
     pub(super) to_run: Option<Named>,
-    /// The same and those for the build only.
+    /// The same, plus those for the build only.
     pub(super) to_build: Option<Named>,
 }
 
@@ -47,7 +48,7 @@ impl Packages {
     }
 }
 
-/// The packages of the first of the files that is there, and of the settings.
+/// The packages of the first existing file, and of the settings.
 ///
 /// # Errors
 /// For a word that is not the name of a package.
@@ -70,7 +71,7 @@ pub(super) fn named(files: &dyn Files, settings: &Settings) -> Result<Packages, 
     Ok(Packages { to_run, to_build })
 }
 
-/// Where a setting stands: the file, or what says it.
+/// The origin of a setting: the file, or the variable or option.
 fn place(setting: &str, origin: &Origin) -> String {
     match origin {
         Origin::File(file) if file.ends_with(setting) => file.clone(),
@@ -118,7 +119,7 @@ fn add(to: &mut Option<Named>, place: &str, text: &str) -> Result<(), BuildError
 }
 
 impl Named {
-    /// What the project names, and these packages, which have libraries that it needs.
+    /// The project's packages, and these packages, which have libraries that it needs.
     pub(super) fn and(named: Option<&Self>, found: BTreeSet<String>) -> Self {
         let mut packages = found;
         packages.extend(
@@ -133,7 +134,7 @@ impl Named {
     }
 }
 
-/// The same base with the packages, made where it is not there yet.
+/// The same base with the packages; made if it does not exist yet.
 ///
 /// # Errors
 /// If the base is not one that can be made again with more packages.

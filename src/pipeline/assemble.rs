@@ -18,18 +18,18 @@ use super::network::{self, Code};
 use super::sandbox_inputs::SandboxInputs;
 use super::secrets::Redactor;
 
-/// Lines that are repeated below an error.
+/// Number of lines that are repeated below an error.
 const TAIL: usize = 60;
 /// Longest line that is shown, in bytes.
 const MAX_LINE: u64 = 16 * 1024;
 
-/// What a phase runs on.
+/// The root file system of a phase.
 pub(super) struct Stage {
     pub(super) command: Vec<String>,
     pub(super) cwd: PathBuf,
     /// The uppermost first.
     pub(super) lowers: Vec<PathBuf>,
-    /// Without one nothing of the root can be written.
+    /// Without one, the root is read-only.
     pub(super) upper: Option<Upper>,
     pub(super) mounts: Vec<Mount>,
     pub(super) env: Vec<(String, String)>,
@@ -110,8 +110,8 @@ pub(super) fn spec(stage: Stage, inputs: &SandboxInputs) -> Spec {
     }
 }
 
-/// Waits for the end of a command and shows what it prints meanwhile on those of its streams that
-/// nobody has taken.
+/// Waits for the end of a command. Meanwhile shows the output on those of its streams that no
+/// other code has taken.
 pub(super) fn attend(
     sandbox: &mut Sandbox,
     redactor: &Redactor,
@@ -126,7 +126,7 @@ pub(super) fn attend(
     let stderr = sandbox.take_stderr();
     let show = |line: &str| {
         let line = redactor.clean(line);
-        // A block at the end is an error's, and is told with it.
+        // A block at the end belongs to an error, and is shown with it.
         if let Ok(mut held) = held.lock() {
             if !is_block(&line) {
                 for line in held.drain(..) {
@@ -169,7 +169,7 @@ pub(super) fn attend(
 }
 
 /// The error of a phase that did not end with status 0.
-/// `image`: the layers of what it was built on.
+/// `image`: the layers of the image that it was built on.
 pub(super) fn failure(
     phase: Phase,
     outcome: PhaseEnd,

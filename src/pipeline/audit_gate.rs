@@ -15,7 +15,7 @@ use super::error::BuildError;
 use super::harden;
 use super::report::Verdict;
 
-/// Findings that are told one by one.
+/// Number of findings that are listed one by one.
 const TOLD: usize = 8;
 
 const UNKNOWN: Verdict = Verdict {
@@ -27,8 +27,8 @@ const UNKNOWN: Verdict = Verdict {
     from_base: 0,
 };
 
-/// Judges the builder as an image of ours would have it: with our user, our layers and, with
-/// `--harden`, its layer.
+/// Audits the builder as part of a finished image: with the image's user, the added layers and,
+/// with `--harden`, its layer.
 pub(super) fn builder(context: Context<'_>, base: &Base) -> Result<(), BuildError> {
     let request = context.request;
     if !request.audit.builder_too || request.place.base_file().is_some() {
@@ -40,7 +40,7 @@ pub(super) fn builder(context: Context<'_>, base: &Base) -> Result<(), BuildErro
     of_builder(context, &base.reference, &base.image, config, &layers)
 }
 
-/// Judges an S2I builder, whose user and variables the image will have.
+/// Audits an S2I builder, whose user and variables the image will have.
 pub(super) fn s2i_builder(
     context: Context<'_>,
     reference: &str,
@@ -84,7 +84,7 @@ fn of_builder(
     Ok(())
 }
 
-/// An image with further layers, each with what made it, and this configuration.
+/// An image with more layers, each with the step that made it, and this configuration.
 pub(super) fn with_layers<'s>(
     store: &'s Store,
     reference: &str,
@@ -112,7 +112,7 @@ pub(super) fn with_layers<'s>(
     audit::of_blobs(store, reference, config, &digests)
 }
 
-/// Judges a finished image that has no name yet. Its lowest `in_base` layers are those of the image
+/// Audits a finished image that has no name yet. Its lowest `in_base` layers are those of the image
 /// `base`.
 pub(super) fn image(
     context: Context<'_>,
@@ -167,7 +167,7 @@ pub(super) fn image(
             progress.warning(&line);
         }
     }
-    // Of the base it is known what was found when its image was made for pods.
+    // The findings about the base are known since its image was made for pods.
     let found = elsewhere.map(|base| base.audit.clone()).unwrap_or_default();
     if found.refused {
         if request.audit.required {
@@ -217,7 +217,7 @@ fn count(number: usize) -> String {
     }
 }
 
-/// The gravest findings, a line each.
+/// The most severe findings, a line each.
 fn lines(report: &audit::Report) -> Vec<String> {
     let least = report.fail_on.unwrap_or(Severity::High);
     let grave: Vec<&Finding> = report

@@ -1,5 +1,5 @@
-//! Step 3: the builder image an application is built on: chosen, in the store (pulled when it is
-//! not), its Python known, the builder layer on top.
+//! Step 3: the builder image of an application. It is chosen, pulled if the store does not have
+//! it, asked for its Python, and gets the builder layer on top.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ impl Base {
         }
     }
 
-    /// The layers that we put on it, the lowest first, with the lines of history they get.
+    /// The layers that warpdrive adds to it, the lowest first, with their lines of history.
     pub(super) fn own_layers(&self) -> Vec<(&StoredLayer, &'static str)> {
         self.hardening
             .iter()
@@ -65,7 +65,7 @@ impl Base {
         Ok(())
     }
 
-    /// What stands for this base in cache keys: its digest, and the builder layer's.
+    /// The name of this base in cache keys: its digest, and the builder layer's.
     pub(super) fn identity(&self) -> String {
         format!(
             "{} {}",
@@ -100,7 +100,8 @@ impl Base {
     }
 }
 
-/// Chooses the builder, or takes the one that is named; has it in the store, and puts the builder layer on it.
+/// Chooses the builder, or takes the one that is named, loads it into the store, and puts the builder layer
+/// on it.
 pub(super) fn take(
     context: Context<'_>,
     named: Option<&str>,
@@ -147,13 +148,13 @@ pub(super) fn take(
     Ok(base)
 }
 
-/// The base that this process stands on; `None` where there is one to be taken.
+/// The base that this process runs on; `None` if a base has to be loaded.
 fn in_place(place: &Place) -> Result<Option<Base>, BuildError> {
     let known = place.base_file();
     known.map(|known| of_file(known, place)).transpose()
 }
 
-/// The base that a pod's image is made of.
+/// The base of a pod's image.
 pub(super) fn of_file(known: &BaseFile, place: &Place) -> Result<Base, BuildError> {
     Ok(Base {
         reference: known.reference.clone(),
@@ -183,8 +184,8 @@ fn fits_python(base: &Base, python: Option<&PythonRequest>) -> Result<(), BuildE
     Ok(())
 }
 
-/// A builder of ours that the rule has chosen: made here if it is not there and can be made. Where
-/// nothing could make it, the official image with the same Python takes its place.
+/// A builder of warpdrive that the rule has chosen. It is made here if it is missing and can be
+/// made. Otherwise the official image with the same Python takes its place.
 fn made_by_rule(context: Context<'_>, reference: String) -> Result<String, BuildError> {
     let Context {
         store, progress, ..
@@ -237,13 +238,13 @@ fn make_twin(context: Context<'_>, builder: &Definition) -> Result<(), BuildErro
     Ok(())
 }
 
-/// Makes a shipped builder that is not there yet. Whether that could be done.
+/// Makes a missing shipped builder. Returns whether this was possible.
 pub(super) fn is_made_here(context: Context<'_>, name: &str) -> Result<bool, BuildError> {
     let definition = builder::definition::find(name)?;
     makes(context, &definition)
 }
 
-/// Makes a builder of Debian's packages. Whether that can be done here.
+/// Makes a builder from Debian's packages. Returns whether this is possible here.
 pub(super) fn makes(context: Context<'_>, definition: &Definition) -> Result<bool, BuildError> {
     let Context {
         store,
@@ -264,8 +265,8 @@ pub(super) fn makes(context: Context<'_>, definition: &Definition) -> Result<boo
     Ok(true)
 }
 
-/// Whether this process can have mmdebstrap work, as root: with subordinate ids it is root in a namespace that
-/// has them all, in which mmdebstrap need not, and could not, make another.
+/// Whether this process can run mmdebstrap as root. With subordinate ids it is root in a namespace that has
+/// all of them, in which mmdebstrap does not need to make another (and could not).
 fn can_make() -> bool {
     debian::is_possible() && debian::privilege(IdMode::current()).is_some()
 }
@@ -280,7 +281,7 @@ fn mirror(request: &Request) -> debian::Mirror<'_> {
     }
 }
 
-/// Makes `definition` of a builder and more of Debian's packages. Whether that can be done here.
+/// Makes `definition` from a builder and more of Debian's packages. Returns whether this is possible here.
 pub(super) fn adds(
     context: Context<'_>,
     definition: &Definition,
@@ -300,7 +301,7 @@ pub(super) fn adds(
     Ok(made.is_some())
 }
 
-/// The image that the application runs on where that is another than it is built on: the layers
+/// The image that the application runs on, if it is not the one that it is built on: the layers
 /// above the base do not depend on the base's bytes, but on its Python.
 pub(super) fn runtime(
     context: Context<'_>,
@@ -365,8 +366,8 @@ pub(super) fn prepare(
     })
 }
 
-/// The image of a digest: what its name stands for today, under another name, or from the registry of
-/// its name. Of this machine's platform.
+/// The image with a digest, for this machine's platform: found under its name, under another name, or
+/// in the registry of its name.
 pub(super) fn exactly(
     store: &Store,
     reference: &str,
@@ -432,7 +433,7 @@ fn pull_what_is_not_ours(
             let name = name.to_owned();
             return Err(BuilderError::NotMade { name }.into());
         }
-        // A registry that is asked for a slip of the finger says that a login is needed.
+        // For a misspelt name, a registry answers that a login is needed.
         Some(name) => {
             return Err(BuilderError::Misspelt {
                 reference: reference.to_owned(),
@@ -445,8 +446,8 @@ fn pull_what_is_not_ours(
     pull(store, reference, progress)
 }
 
-/// Does what `--pull` says of an image: its name may stand for another one by now. What `builder build`
-/// makes comes from no registry.
+/// Does what `--pull` says for an image: its name may mean another image by now. Images of `builder
+/// build` are not in a registry.
 pub(super) fn refresh(context: Context<'_>, reference: &str) -> Result<(), BuildError> {
     let Context {
         store,

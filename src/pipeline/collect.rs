@@ -1,4 +1,4 @@
-//! Step 1: the files that go into the image, and what git knows of them.
+//! Step 1: the files that go into the image, and what git knows about them.
 
 use crate::oci::Digest;
 use crate::progress::{Progress, human_size};
@@ -18,7 +18,8 @@ pub(super) struct Collected {
 }
 
 impl Collected {
-    /// Takes the source that the request names; one that a record names has to be the recorded one.
+    /// Takes the source that the request names. If a record names the source, its content must be
+    /// the recorded one.
     pub(super) fn take(context: Context<'_>) -> Result<Self, BuildError> {
         let Context {
             store,
@@ -40,7 +41,7 @@ impl Collected {
     }
 }
 
-/// Fetches and collects a source, and says what it came to.
+/// Fetches and collects a source, and reports the result.
 pub(super) fn collect(
     store: &Store,
     request: &SourceRequest,

@@ -1,4 +1,4 @@
-//! Step 6 with a builder of ours: what the image's configuration, labels and annotations say.
+//! Step 6 with warpdrive's own builders: the image's configuration, labels and annotations.
 
 use serde_json::{Value, json};
 
@@ -16,13 +16,13 @@ use super::record::BuildRecord;
 use super::report::LayerKind;
 use super::request::Request;
 
-/// The S2I scripts' place in every image.
+/// The directory of the S2I scripts in every image.
 const SCRIPTS: &str = "/opt/app-root/s2i/bin";
 
 /// Label: how the app is started, as JSON; every image that warpdrive builds has it.
 pub const LABEL_PLAN: &str = "io.warpdrive.plan";
 
-/// What the image says of itself besides its layers.
+/// The image's metadata.
 pub(super) struct Facts<'a> {
     pub(super) request: &'a Request,
     pub(super) commit: Option<&'a Commit>,
@@ -35,9 +35,9 @@ pub(super) struct Facts<'a> {
 
 /// The parts of an image, lowest first.
 pub(super) struct Parts<'a> {
-    /// What the application runs on.
+    /// The image that the application runs on.
     pub(super) base: &'a Base,
-    /// The reference of what it was built on.
+    /// The reference of the image that it was built on.
     pub(super) builder: &'a str,
     pub(super) dependencies: &'a Dependencies,
     pub(super) dependencies_hit: bool,
@@ -65,8 +65,8 @@ pub(super) fn commit(
         created_by: "warpdrive: builder layer",
     });
     for titled in &parts.dependencies.layers {
-        // For secrets that were given, not for the login of an index: what is in it came from there, and a
-        // login that is new with each build would have all of it read each time.
+        // Searches for given secrets, not for the login of an index: the content came from that index, and
+        // a login that changes with each build would require reading the layer each time.
         if parts.dependencies_hit && !facts.request.secrets.is_empty() {
             draft.search(&titled.layer);
         }
@@ -104,7 +104,7 @@ pub(super) fn commit(
     draft.commit(context, annotations.into_iter().chain(processes).collect())
 }
 
-/// Whom every image runs as, where, and with which search path.
+/// The user, the directory and the search path of every image.
 pub(super) fn run_as_ours(config: &mut ImageConfig, path: &str) {
     config.set("User", json!(APP_UID.to_string()));
     config.set("WorkingDir", json!(format!("{APP_ROOT}/src")));
@@ -134,7 +134,7 @@ fn configure(
         config.set_env(name, value);
     }
     config.set_created(&facts.created);
-    // What the builder says of itself is not true of the application.
+    // The builder's description does not describe the application.
     for key in [LABEL_NAME, LABEL_PYTHON, LABEL_KIND, "io.openshift.tags"] {
         config.remove_label(key);
     }
@@ -148,8 +148,8 @@ fn configure(
     Ok(())
 }
 
-/// The port that the application listens on, where it does: what `PORT` among the image's variables
-/// says, else 8080.
+/// The port that the application listens on, if it does: `PORT` of the image's variables, else
+/// 8080.
 fn port(parts: &Parts<'_>, facts: &Facts<'_>) -> Option<String> {
     if parts.application.plan.get("web") == Some(&Value::Bool(false)) {
         return None;
@@ -169,7 +169,7 @@ fn port(parts: &Parts<'_>, facts: &Facts<'_>) -> Option<String> {
     Some(port.to_string())
 }
 
-/// The names of what can be started, for the annotation.
+/// The names of the processes that can be started, for the annotation.
 fn processes(parts: &Parts<'_>) -> Option<String> {
     let plan = &parts.application.plan;
     let others = plan.get("processes")?.as_object()?;

@@ -1,11 +1,11 @@
-//! What every step of a build works with.
+//! The context that every step of a build gets.
 
 use crate::progress::Progress;
 use crate::store::Store;
 
 use super::request::Request;
 
-/// The store, what is asked for, and who is told what happens.
+/// The store, the request, and the listener for progress.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) store: &'a Store,

@@ -1,6 +1,6 @@
 //! What the dependency phase leaves for the application's layer: `.pth` files, whose order among all
-//! distributions matters, and marks of what was removed, which would hide other applications' files
-//! were they in a shared layer.
+//! distributions matters, and whiteouts of removed files, which in a shared layer would hide other
+//! applications' files.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -33,14 +33,14 @@ pub(super) struct Deferred {
 enum What {
     File(Vec<u8>),
     Link(#[serde(with = "path_bytes")] PathBuf),
-    /// Nothing is here any more.
+    /// The path was removed.
     Removed,
-    /// Nothing of what lies below this directory is seen.
+    /// Everything below this directory is hidden.
     Opaque,
 }
 
 impl Deferred {
-    /// Takes over an entry of the upper directory; `None` for what cannot be deferred.
+    /// Takes over an entry of the upper directory; `None` if it cannot be deferred.
     pub(super) fn take(entry: Entry, upper: &Path) -> Result<Option<Self>, BuildError> {
         let what = match entry.kind {
             Kind::Whiteout => What::Removed,
@@ -67,7 +67,7 @@ impl Deferred {
         }))
     }
 
-    /// What is in it, where it is a file.
+    /// Its content, if it is a file.
     pub(super) fn contents(&self) -> Option<&[u8]> {
         match &self.what {
             What::File(contents) => Some(contents),
@@ -93,7 +93,7 @@ impl Deferred {
         }
     }
 
-    /// Whether phase 2 has put something in this place, or removed it or a directory above it.
+    /// Whether phase 2 has put something at this path, or removed it or a directory above it.
     fn is_replaced(&self, entries: &[Entry]) -> bool {
         entries.iter().any(|entry| match entry.kind {
             Kind::Whiteout | Kind::Opaque => self.path.starts_with(&entry.path),
@@ -103,7 +103,7 @@ impl Deferred {
     }
 }
 
-/// Adds what phase 2 has not replaced to the entries of the application's layer.
+/// Adds the entries that phase 2 has not replaced to the application's layer.
 pub(super) fn add(entries: &mut Vec<Entry>, deferred: &[Deferred], mtime: Mtime) {
     let left: Vec<Entry> = deferred
         .iter()
@@ -113,7 +113,7 @@ pub(super) fn add(entries: &mut Vec<Entry>, deferred: &[Deferred], mtime: Mtime)
     entries.extend(left);
 }
 
-/// Makes a lower directory that shows phase 2 what the dependency layers lack.
+/// Makes a lower directory with the deferred files, which are not in the dependency layers, for phase 2.
 pub(super) fn lay_out(
     deferred: &[Deferred],
     directory: &Path,

@@ -1,6 +1,6 @@
-//! What is around every build, whoever builds: the store is kept as it is, a lost layer is fetched
-//! again, earlier builds' trees are made safe, and at the end the image gets its name and goes where it
-//! is wanted.
+//! The frame around every build, for both kinds of builder: the store is protected from `prune`, a lost
+//! layer is fetched again, earlier builds' trees are synced to disk, and at the end the image gets its
+//! name and is delivered.
 
 use crate::oci::Descriptor;
 
@@ -11,16 +11,16 @@ use super::report::Built;
 use super::timings::Timings;
 use super::{notes, settle, ship};
 
-/// What an image is called at the end.
+/// The name of an image at the end.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Naming {
-    /// As the request says. `previous_loses`: it is said that the image before has no name any more.
+    /// As the request says. `previous_loses`: report that the previous image has no name any more.
     Named { previous_loses: bool },
-    /// It has its digest only.
+    /// It has only its digest.
     Nameless,
 }
 
-/// Takes a source and builds an image of it; names and ships it.
+/// Takes a source, builds an image from it, then names and ships it.
 pub(super) fn deliver<S>(
     context: Context<'_>,
     naming: Naming,
@@ -47,7 +47,7 @@ pub(super) fn deliver<S>(
     })
 }
 
-/// Gives the image its name, and says what becomes of the one that had it.
+/// Gives the image its name, and reports what happens to the previous image of this name.
 fn name(
     context: Context<'_>,
     descriptor: &Descriptor,
@@ -65,7 +65,7 @@ fn name(
         && let Some(previous) = previous
         && previous.digest() != descriptor.digest()
     {
-        // Its layers may be other images' too: what nothing needs goes when `prune` looks.
+        // Other images may share its layers: `prune` removes the layers that nothing needs.
         progress.step(&format!(
             "---> The previous image {} has no name any more: `warpdrive prune` frees it",
             previous.digest()

@@ -1,5 +1,5 @@
-//! Phase 1 of assemble: installs what the application depends on, from the dependency files only,
-//! and turns it into layers that other applications share. A hit in the cache runs nothing.
+//! Phase 1 of assemble: installs the application's dependencies, from the dependency files only,
+//! and makes layers from them that other applications share. A hit in the cache runs nothing.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -51,13 +51,14 @@ pub(super) struct Phase1 {
     /// Of all that decided it.
     pub(super) key: String,
     pub(super) explanation: Explanation,
-    /// Without its layers where they have still to be written, see [`Phase1::written`]: phase 2 has no
-    /// need of them.
+    /// Without its layers if they are not written yet, see [`Phase1::written`]: phase 2 does not need
+    /// them.
     pub(super) result: Dependencies,
     unwritten: Option<Unwritten>,
-    /// What the next build can know of each distribution without having it; empty where it cannot.
+    /// Facts about each distribution for the next build, so that it does not have to fetch them;
+    /// may be empty.
     pub(super) parts: Vec<Part>,
-    /// Nothing that was written before is used.
+    /// Nothing that an earlier build wrote is used.
     no_cache: bool,
 }
 
@@ -79,7 +80,7 @@ impl Phase1 {
         }
     }
 
-    /// The result with its layers, which are written now if they are not.
+    /// The result with its layers, which are written now if they are missing.
     pub(super) fn written(
         &self,
         context: Context<'_>,
@@ -99,7 +100,7 @@ impl Phase1 {
     }
 }
 
-/// Everything that decides what phase 1 gives.
+/// Everything that decides the result of phase 1.
 fn inputs(materials: &Materials<'_>, source: &Tree) -> Result<Inputs, BuildError> {
     let Materials {
         context: Context { request, .. },
@@ -188,12 +189,12 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
             " -----> Dependencies unchanged, {} distributions from the cache in the registry",
             result.resolved.len()
         ));
-        // Secrets are looked for in them.
+        // They are searched for secrets.
         if materials.without_sandbox.is_none() || !request.secrets.is_empty() {
             let layers = result.layers.iter();
             let layers = layers.map(|titled| &titled.layer.descriptor);
-            // Not remembered: under this key another application would find it, and it is trusted for this
-            // one alone.
+            // Not remembered: another application would find it under this key, and it is trusted only for
+            // this one.
             materials.last.fetch(context, layers)?;
         }
         return Ok(Phase1 {
@@ -202,7 +203,7 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
         });
     }
     if let Some(reasons) = materials.without_sandbox {
-        // The application's layer lies on these, and is to be made then.
+        // The application's layer is made on top of these.
         reasons.refuse_to_make()?;
         let (result, parts) = fragments::without_the_base(materials, &source)?;
         return Ok(Phase1 {
@@ -225,7 +226,7 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
                 }),
                 no_cache: request.no_cache,
             };
-            // So many cannot be stacked: phase 2 runs on the layers.
+            // An overlay cannot stack this many: phase 2 runs on the layers.
             if phase.result.trees.len() > MAX_FRAGMENTS {
                 phase.result = phase.written(context, &writer)?;
                 phase.unwritten = None;
@@ -248,8 +249,8 @@ pub(super) fn phase(materials: &Materials<'_>) -> Result<Phase1, BuildError> {
     Ok(Phase1::complete(key, explain(false)?, result))
 }
 
-/// Fills the wheel cache, then runs assemble: at first with wheels only, then with sdists built.
-/// Gives the upper directory that holds what was installed.
+/// Fills the wheel cache, then runs assemble: first with wheels only, then with built sdists.
+/// Returns the upper directory with the installed files.
 fn install(
     materials: &Materials<'_>,
     source: &Tree,
@@ -290,7 +291,7 @@ fn install(
     let shared = wheel_cache(store, base, mode, &scope)?;
     let mut lowers = vec![staged];
     lowers.extend(base.lowers(store)?);
-    // With a hook, or the build of the app's own metadata, foreign code runs from the start.
+    // With a hook, or a build of the app's own metadata, foreign code runs from the beginning.
     let mut with_sdists = detected.needs_all_source.is_some() || fetched.sdists.is_some();
     loop {
         let name = if with_sdists {
@@ -299,7 +300,7 @@ fn install(
             "wheels-only"
         };
         let upper = overlay(scratch, name)?;
-        // The app's own words are run before the first wheel is there (`.warpdrive/environment`).
+        // The app's own shell code (`.warpdrive/environment`) runs before the first wheel is installed.
         let cache = WheelCache::Private {
             shared: shared.clone(),
             upper: overlay_owned(scratch, "cache", mode)?,
@@ -324,8 +325,8 @@ fn install(
             env.push((FIND_LINKS.into(), format!("{known}{}", sdists::inside())));
         }
         if fetched.complete {
-            // The index may ask for a login that is not here, or lie on this machine, whose services are
-            // out of reach.
+            // The index may ask for a login that the sandbox does not have, or run on this machine,
+            // whose services cannot be reached.
             env.push((contract::FETCHED.into(), "1".into()));
         }
         let outcome = assemble::run(
@@ -376,11 +377,11 @@ pub(super) fn lowers(store: &Store, phase: &Phase1) -> Result<Vec<PathBuf>, Buil
         }
     }
     if phase.unwritten.is_some() {
-        // There are no layers to be had in their place.
+        // No layers can replace them.
         return Err(BuildError::TreesGone);
     }
     let mut lowers = Vec::new();
-    // What the layers lack because the application's layer brings it.
+    // The files that are in the application's layer instead of these layers.
     if !phase.result.deferred.is_empty() {
         let key = format!("deferred-{}", phase.result.digest()?);
         lowers.push(store.tree(mode.map_name(), &key, |directory| {
@@ -411,7 +412,7 @@ fn into_layers(
     layer::retain_opaque(&mut scan.entries, |path| exists_below(&below, path));
     let entries: Vec<Entry> = normalize(scan.entries, Mtime::Fixed(FIXED_TIME))
         .into_iter()
-        // The staged dependency files are below; whatever happened to them is the application's.
+        // The staged dependency files are below; changes to them belong to the application.
         .filter(|entry| {
             !(entry.path.starts_with("opt/app-root/src") && matches!(entry.kind, Kind::Whiteout))
         })

@@ -1,4 +1,4 @@
-//! Where two images that should be the same are not: which file, and how.
+//! Finds the difference between two images that should be equal: which file, and how it differs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,21 +14,21 @@ use crate::store::{Image, Store};
 
 use super::error::BuildError;
 
-/// Differences that are told; the rest is counted.
+/// Number of differences that are listed; the others are counted.
 const MOST: usize = 200;
 
-/// Files whose content is looked at for the place where it differs.
+/// Number of files whose content is compared byte by byte.
 const LOOKED_INTO: usize = 20;
 const MAX_CONTENT: u64 = 4 * 1024 * 1024;
 
-/// One thing that is not the same.
+/// One difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// `configuration`, `manifest`, or the layer, by its number from 1.
     pub place: String,
     /// The file in a layer, or the field of a document.
     pub path: String,
-    /// What the image has and what the rebuilt one has instead.
+    /// What the image has, and what the rebuilt one has instead.
     pub what: String,
 }
 
@@ -38,7 +38,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What there is of one file.
+/// The entry of one file.
 #[derive(Debug, PartialEq, Eq)]
 struct Facts {
     member: Member,
@@ -175,7 +175,7 @@ fn of_layers(
     Ok(())
 }
 
-/// What differs in what the headers say.
+/// The differences in the headers.
 fn of_members(a: &Member, b: &Member) -> Vec<String> {
     let mut found = Vec::new();
     let mut compare = |what: &str, a: String, b: String| {
@@ -240,7 +240,7 @@ fn read(
     Ok(found)
 }
 
-/// `from byte 120, line 7`; the bytes themselves are nobody's business here.
+/// `from byte 120, line 7`; the bytes themselves are not shown.
 fn first_difference(a: &[u8], b: &[u8]) -> String {
     let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
     let text = std::str::from_utf8(a).is_ok() && !a.contains(&0);

@@ -1,5 +1,5 @@
-//! An image in the making, whoever builds it: layers onto those of a base, labels and configuration
-//! onto the base's, then a manifest.
+//! An unfinished image, for both kinds of builder: adds layers, labels and configuration to those
+//! of a base, then makes a manifest.
 
 use std::collections::HashMap;
 
@@ -27,11 +27,11 @@ pub(super) struct Draft {
     pub(super) config: ImageConfig,
     /// The lowest first.
     layers: Vec<(Descriptor, LayerReport)>,
-    /// Layers that an earlier build has written, which did not know this one's secrets.
+    /// Layers of an earlier build, which did not know this build's secrets.
     kept: Vec<Descriptor>,
 }
 
-/// A layer of ours, and what is said of it.
+/// A layer of warpdrive, and its description.
 pub(super) struct NewLayer<'a> {
     pub(super) layer: &'a StoredLayer,
     pub(super) title: &'a str,
@@ -48,12 +48,12 @@ pub(super) struct Committed {
     pub(super) descriptor: Descriptor,
     pub(super) config: Descriptor,
     pub(super) layers: Vec<LayerReport>,
-    /// Whom it runs as.
+    /// The user that it runs as.
     pub(super) user: String,
 }
 
 impl Draft {
-    /// What an image begins with: all of the image that it runs on.
+    /// The start of an image: everything of the image that it runs on.
     pub(super) fn on(base: &Image, reference: &str) -> Self {
         let config = base.config.clone();
         let diff_ids = config.diff_ids();
@@ -90,12 +90,12 @@ impl Draft {
         self.layers.push((new.layer.descriptor.clone(), report));
     }
 
-    /// Has a layer searched that an earlier build has written: it did not know this one's secrets.
+    /// Searches a layer of an earlier build, which did not know this build's secrets.
     pub(super) fn search(&mut self, layer: &StoredLayer) {
         self.kept.push(layer.descriptor.clone());
     }
 
-    /// Adds the layer of `--harden`, which lies directly on the base.
+    /// Adds the layer of `--harden`, directly on the base.
     pub(super) fn harden(&mut self, layer: &StoredLayer, cached: bool) {
         self.push(&NewLayer {
             layer,
@@ -107,7 +107,7 @@ impl Draft {
         });
     }
 
-    /// Says how the image was made. The last label: what others say there is not taken for it.
+    /// Adds the record of the build. It is the last label, so that no other source can replace it.
     pub(super) fn record(&mut self, record: &BuildRecord) -> Result<(), BuildError> {
         self.config.set_label(LABEL_BUILD, &record.to_label()?);
         Ok(())
@@ -144,7 +144,7 @@ impl Draft {
         })
     }
 
-    /// The same for an image in which nothing of a build is.
+    /// The same for an image without any file of a build.
     pub(super) fn write(
         self,
         store: &Store,
@@ -206,7 +206,7 @@ pub(super) fn in_oci_words(layer: &Descriptor) -> Descriptor {
     descriptor(media_type, layer.digest().clone(), layer.size())
 }
 
-/// What the protocol's labels say of a commit.
+/// The protocol's labels for a commit.
 pub(super) fn labels_of_commit(commit: &Commit) -> [(String, String); 4] {
     let label = |name: &str, value: String| (format!("{BUILD_LABELS}commit.{name}"), value);
     [
@@ -218,7 +218,7 @@ pub(super) fn labels_of_commit(commit: &Commit) -> [(String, String); 4] {
     ]
 }
 
-/// What a manifest says of an image. `location` of the source is one without credentials.
+/// The annotations of an image. `location` of the source has no credentials.
 pub(super) fn annotations(
     created: &str,
     version: Option<&str>,
@@ -255,7 +255,7 @@ pub(super) fn rfc3339(seconds: i64) -> String {
     } else {
         UNIX_EPOCH.checked_add(magnitude)
     };
-    // humantime covers the years 1970 to 9999; a commit of another age gets the fixed time.
+    // humantime covers the years 1970 to 9999; a commit outside of them gets the fixed time.
     time.filter(|_| (0..253_402_300_800).contains(&seconds))
         .map_or_else(
             || FIXED_TIME_RFC3339.to_owned(),

@@ -1,5 +1,5 @@
-//! An image whose base is in a registry alone: it was built in place, and its lowest layers never were here.
-//! The registry mounts them from the repository that has them.
+//! An image whose base is only in a registry: it was built in place, and its lowest layers were never in the
+//! store. The registry mounts them from the repository that has them.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -13,10 +13,10 @@ use crate::store::Store;
 
 use super::error::BuildError;
 
-/// More than this no layer unpacks to.
+/// No layer unpacks to more bytes than this.
 const MAX_UNPACKED: u64 = 64 << 30;
 
-/// The store, and what is in the base's repository.
+/// The store and the base's repository.
 pub struct OnBase<'a> {
     store: &'a Store,
     repository: &'a str,
@@ -24,7 +24,7 @@ pub struct OnBase<'a> {
 }
 
 impl<'a> OnBase<'a> {
-    /// What a base has is not looked for in the store alone.
+    /// Blobs of a base may be in the store or in its repository.
     ///
     /// # Errors
     /// If the base contradicts itself.
@@ -96,11 +96,11 @@ impl Blobs for OnBase<'_> {
     }
 }
 
-/// Refuses an image that another step wrote, unless it lies on this base, to the digest, and each of its own
-/// layers is what its configuration says.
+/// Refuses an image of another step, unless it is on exactly this base (by digest), and each of its own
+/// layers matches its configuration.
 ///
 /// # Errors
-/// If it does not.
+/// If it is not on this base, or a layer does not match.
 pub fn check_on_base(
     store: &Store,
     image: &Descriptor,

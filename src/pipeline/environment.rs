@@ -1,4 +1,4 @@
-//! What a program sees during the build: its variables, and the files mounted for its time only.
+//! What a program sees during the build: its variables, and the files that are mounted only while it runs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,10 +15,10 @@ use super::sandbox_inputs::{CERTIFICATES, NPM_REGISTRY, PASSED_ON, SandboxInputs
 use super::secrets::without_credentials;
 use super::tools::Tools;
 
-/// Bytes of the tmpfs on `/run`: what we mount there has a place of its own.
+/// Bytes of the tmpfs on `/run`: the mounts of warpdrive below it do not count.
 const RUN_SIZE: u64 = 64 << 20;
 
-/// Where Linux distributions keep the bundle of certificate authorities.
+/// Paths at which Linux distributions keep the bundle of certificate authorities.
 const CA_BUNDLES: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -26,26 +26,26 @@ const CA_BUNDLES: &[&str] = &[
     "/etc/ssl/cert.pem",
 ];
 
-/// Tells the linker, through the compiler, to leave debug information out (Debian's Python asks for it):
-/// it names the directory of the compilation, which uv and pip choose by chance. Flags of the linker are
-/// added to a package's own, where `CFLAGS` would take the place of some.
+/// Tells the linker, through the compiler, to leave out debug information (Debian's Python asks for it):
+/// it contains the directory of the compilation, which uv and pip choose at random. Linker flags are
+/// added to a package's own flags; `CFLAGS` would replace some of them.
 const STRIP_DEBUG: &str = "-Wl,--strip-debug";
 
 /// The versions that `verify-build` installs.
 const CONSTRAINTS: &str = "resolved.txt";
 
-/// What the project's lock file comes to.
+/// The list from the project's lock file.
 const LISTED: &str = "listed.json";
 
 /// The host's certificates.
 const CA_INSIDE: &str = "ca-certificates.crt";
 
-/// Where a file lies that is there for the build only.
+/// The path of a file that exists only during the build.
 fn inside(name: &str) -> String {
     format!("{RUN}/{name}")
 }
 
-/// What programs read to find the bundle.
+/// The variables by which programs find the bundle.
 const CA_VARIABLES: [&str; 6] = [
     "SSL_CERT_FILE",
     "PIP_CERT",
@@ -65,8 +65,8 @@ fn ca_bundle(host_env: &BTreeMap<String, String>) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// The variables of a phase. `path` is the base image's search path, `time` what
-/// `SOURCE_DATE_EPOCH` says inside.
+/// The variables of a phase. `path` is the base image's search path, `time` the value of
+/// `SOURCE_DATE_EPOCH` inside.
 pub(super) fn variables(
     inputs: &SandboxInputs,
     phase: Phase,
@@ -135,7 +135,7 @@ pub(super) fn variables(
     Ok(env.into_iter().collect())
 }
 
-/// The variables of the resolver where it runs on this machine as it is, with a home of its own.
+/// The variables of the resolver when it runs directly on this machine, with its own home.
 pub(super) fn of_the_resolver(
     inputs: &SandboxInputs,
     home: &Path,
@@ -180,7 +180,7 @@ pub(super) fn of_a_container(
     env.into_iter().collect()
 }
 
-/// The variables that every image on this base has, before anybody says anything, as JSON.
+/// The variables that every image on this base has by default, as JSON.
 fn images_own(base_env: &[(String, String)], path: &str) -> Result<String, OciError> {
     let mut own: BTreeMap<&str, String> = base_env
         .iter()
@@ -199,7 +199,7 @@ pub(super) fn of_the_image(base_env: &[(String, String)], path: &str) -> BTreeMa
     serde_json::from_str(&text).unwrap_or_default()
 }
 
-/// Variables that say where the host's certificates are mounted. They hold no value of the host's.
+/// Variables that say where the host's certificates are mounted. They contain no value of the host.
 pub(super) fn certificates(inputs: &SandboxInputs) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     if ca_bundle(&inputs.host_env).is_some() {
@@ -209,7 +209,7 @@ pub(super) fn certificates(inputs: &SandboxInputs) -> Vec<(&'static str, String)
 }
 
 /// Variables about the host's certificates, indexes and proxies, for code of the application, of a
-/// package or of an image: without the logins of the indexes, unless the caller gives these away.
+/// package or of an image: without the logins of the indexes, unless the caller passes these on.
 pub(super) fn of_the_host(inputs: &SandboxInputs) -> Vec<(&'static str, String)> {
     let mut found = certificates(inputs);
     for (name, value) in passed_on(inputs) {
@@ -229,7 +229,7 @@ fn passed_on(inputs: &SandboxInputs) -> impl Iterator<Item = (&'static str, &str
         .filter_map(|name| Some((*name, inputs.host_env.get(*name)?.as_str())))
 }
 
-/// Whether a variable says where packages are. (A proxy's login is needed by all that use the net.)
+/// Whether a variable says where packages are. (Every program that uses the network needs a proxy's login.)
 fn is_index(name: &str) -> bool {
     name.contains("INDEX")
 }
@@ -245,7 +245,7 @@ pub(super) fn withheld(inputs: &SandboxInputs) -> Vec<&'static str> {
         .collect()
 }
 
-/// What the caller says about indexes and proxies, whatever the name of the variable.
+/// The caller's variables about indexes and proxies, in every spelling.
 pub(super) fn indexes_and_proxies(inputs: &SandboxInputs) -> Vec<String> {
     let of_host = inputs.host_env.iter();
     let of_build = inputs.build_env.iter().map(|(name, value)| (name, value));
@@ -260,13 +260,13 @@ pub(super) fn indexes_and_proxies(inputs: &SandboxInputs) -> Vec<String> {
         .collect()
 }
 
-/// The same for scripts of a builder that is not warpdrive's: what the caller gave to them by name, and
-/// nothing else of the host. What is in `.s2i/environment` is the source's word and does not count.
+/// The same for scripts of another builder: only the variables that the caller passed by name, and
+/// nothing else of the host. `.s2i/environment` belongs to the source and does not count.
 pub(super) fn named_for_scripts(request: &Request) -> Vec<String> {
     let said = request.env.iter().chain(&request.build_env);
     said.filter(|(name, _)| {
         let name = name.to_ascii_uppercase();
-        // Builders of other languages have names of their own (`NPM_MIRROR`, `NPM_CONFIG_REGISTRY`).
+        // Builders for other languages have their own names (`NPM_MIRROR`, `NPM_CONFIG_REGISTRY`).
         ["INDEX", "PROXY", "MIRROR", "REGISTRY"]
             .iter()
             .any(|word| name.contains(word))
@@ -278,10 +278,10 @@ pub(super) fn named_for_scripts(request: &Request) -> Vec<String> {
 
 /// How the wheel cache is mounted.
 pub(super) enum WheelCache {
-    /// Nobody's code runs in this sandbox but uv's and the base image's, whose cache it is: it may be
-    /// filled ([`super::fetch`]).
+    /// Only the code of uv and of the base image, to which the cache belongs, runs in this sandbox:
+    /// it may fill the cache ([`super::fetch`]).
     Shared(PathBuf),
-    /// Foreign code runs: it reads the shared cache, and writes go to a directory of its own.
+    /// Foreign code runs: it reads the shared cache, and writes go to a separate directory.
     Private {
         shared: PathBuf,
         upper: crate::sandbox::Upper,

@@ -1,4 +1,4 @@
-//! Why a build did not give an image.
+//! Errors of a build.
 
 use std::io;
 use std::path::PathBuf;
@@ -67,7 +67,7 @@ pub enum BuildError {
         exit: Exit,
         /// The last lines that it printed.
         tail: Vec<String>,
-        /// What a compilation has not found.
+        /// Files that a compilation did not find.
         lacking: Option<Lacking>,
         /// Variables of the host whose logins it did not see.
         withheld: Vec<&'static str>,
@@ -81,7 +81,7 @@ pub enum BuildError {
     #[error("{package} has a build script, and there is no Node to run it with")]
     NoNode {
         package: String,
-        /// The image that was looked into.
+        /// The image that was searched.
         reference: String,
     },
     #[error("{place}: `{text}` is not the name of a Debian package")]
@@ -98,7 +98,7 @@ pub enum BuildError {
     NoAssets { package: String },
     #[error("{}", .0.title)]
     Smoke(Box<crate::app::advice::Advice>),
-    /// Not for people: the build is done again.
+    /// Not for users: the build runs again.
     #[error("the application can be loaded on its builder and not on {twin}: {problem}")]
     BuilderOnly { twin: String, problem: String },
     #[error("the image cannot be built without a sandbox: {}", because.join("; "))]
@@ -158,7 +158,7 @@ pub enum BuildError {
     AuditRefused {
         what: &'static str,
         name: String,
-        /// The gravest findings, a line each.
+        /// The most severe findings, a line each.
         findings: Vec<String>,
     },
     #[error("`{reference}` is not in the store, and --pull never asks no registry for it")]
@@ -175,7 +175,7 @@ pub enum BuildError {
     OtherSource {
         wanted: String,
         found: String,
-        /// The commit, where it is another one.
+        /// The commit, if it differs.
         commit: Option<String>,
     },
     #[error(transparent)]
@@ -214,7 +214,7 @@ pub enum BuildError {
 }
 
 impl BuildError {
-    /// The blob that is damaged or gone, where that is why.
+    /// The damaged or missing blob, if it is the cause.
     pub(super) fn lost_blob(&self) -> Option<&Digest> {
         let (Self::Store(error)
         | Self::Rootfs(RootfsError::Store(error))

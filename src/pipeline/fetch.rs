@@ -1,14 +1,14 @@
 //! Fills the shared wheel cache, before anything of the application or of a package can run.
 //!
-//! What an application brings runs early: its `.warpdrive/environment` is a shell script, a wheel
-//! may replace `bin/python`, a base image's Python is anybody's. Any of these could put a changed
-//! `flask` into a cache that it may write. So assemble never may (see [`WheelCache`]): here, in a
-//! sandbox of its own, only the pinned `uv` and the base's Python run, with a list of requirements
-//! that we wrote and no variable, configuration file or program of the source; and every base image
-//! has a cache of its own, since its Python runs too.
+//! Hostile code runs early in a build: `.warpdrive/environment` is a shell script, a wheel may
+//! replace `bin/python`, and a base image may contain any Python. Each of these could put a changed
+//! `flask` into a cache that it may write. So assemble never may write it (see [`WheelCache`]).
+//! Here, in a separate sandbox, only the pinned `uv` and the base's Python run, with a list of
+//! requirements that warpdrive wrote and without any variable, configuration file or program of the
+//! source. Every base image has its own cache, because its Python runs too.
 //!
-//! The installed tree is thrown away: what stays is what uv keeps of verified downloads. A failure
-//! is none; assemble says better what is wrong, and downloads what is missing for itself.
+//! The installed tree is thrown away; uv's cache of verified downloads stays. A failure here does
+//! not fail the build: assemble downloads what is missing, and its error explains more.
 
 use std::path::Path;
 
@@ -35,16 +35,16 @@ use super::tools::Tools;
 use super::trusted::{self, Job};
 use super::wheel_cache::CacheScope;
 
-/// What is in the installer's cache now.
+/// The content of the installer's cache now.
 #[derive(Default)]
 pub(super) struct Fetched {
-    /// All that the application needs.
+    /// Everything that the application needs.
     pub(super) complete: bool,
-    /// Source distributions are a part of it, and lie in this directory.
+    /// It includes source distributions, which are in this directory.
     pub(super) sdists: Option<Mount>,
 }
 
-/// Downloads what the application names, as far as its list says it plainly. `scratch` is for what has to be
+/// Downloads the packages that the application's list states plainly. `scratch` is for packages that must be
 /// built.
 pub(super) fn fetch(
     materials: &Materials<'_>,
@@ -62,7 +62,7 @@ pub(super) fn fetch(
     if request.network == Network::None || detected.project.uses_pip() {
         return Ok(Fetched::default());
     }
-    // Indexes of uv's own settings are asked by assemble, which reads them; nothing is asked elsewhere first.
+    // assemble reads uv's own settings and asks the indexes in them; no other index is asked before.
     if !detected.project.is_complete() && has_uv_settings(&TreeFiles::new(source)) {
         return Ok(Fetched::default());
     }
@@ -85,7 +85,7 @@ pub(super) fn fetch(
         return Ok(Fetched::default());
     }
     let complete = lists.left_out.is_none();
-    // What the project binds to a place is not looked for.
+    // Names that the project binds to a location are not looked for.
     let others = detected.project.open().into_iter();
     let others = others.flat_map(|open| open.others.iter().map(|(name, _)| name));
     let excluded: Vec<&str> = detected
@@ -206,7 +206,7 @@ pub(super) fn has_uv_settings(files: &TreeFiles<'_>) -> bool {
     let Some(text) = files.text("pyproject.toml") else {
         return false;
     };
-    // What cannot be read is for the installer to complain about.
+    // The installer reports a file that cannot be read.
     toml::from_str::<toml::Table>(&text).map_or(true, |document| {
         document
             .get("tool")
@@ -214,7 +214,7 @@ pub(super) fn has_uv_settings(files: &TreeFiles<'_>) -> bool {
     })
 }
 
-/// Shows the downloads, which take the time, and leaves the rest to assemble.
+/// Shows the downloads, which take most of the time, and leaves the rest to assemble.
 struct Downloads<'a>(&'a dyn Progress);
 
 impl Progress for Downloads<'_> {

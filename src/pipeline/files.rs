@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::app::files::{Entry, EntryKind, Files, MAX_FILE};
 use crate::source::{SourceKind, Tree};
 
-/// A [`Tree`] seen through the eyes of `app`.
+/// A [`Tree`] with the interface that `app` uses.
 pub(super) struct TreeFiles<'a> {
     tree: &'a Tree,
 }

@@ -1,4 +1,4 @@
-//! The end of steps 2 to 6, whoever builds: the image is audited, and there is something to report.
+//! The end of steps 2 to 6, for both kinds of builder: the image is audited, and the report is made.
 
 use serde_json::Value;
 
@@ -9,12 +9,12 @@ use super::error::BuildError;
 use super::report::{Built, CacheReport, Explanation, NameAndDigest, Report};
 use super::timings::Timings;
 
-/// What only the builder knows.
+/// Facts that only the builder knows.
 pub(super) struct Made {
-    /// What the image runs on, and how many of its layers are of it.
+    /// The image that it runs on, and the number of layers from it.
     pub(super) base: NameAndDigest,
     pub(super) base_layers: usize,
-    /// What it was built on.
+    /// The image that it was built on.
     pub(super) builder: NameAndDigest,
     pub(super) cache: CacheReport,
     pub(super) plan: Value,

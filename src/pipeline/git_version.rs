@@ -1,4 +1,4 @@
-//! Gives a build backend the version that git knows.
+//! Passes the version that git knows to a build backend.
 
 use crate::app::files::Files;
 use crate::app::git_version::{self, Described};
@@ -9,10 +9,10 @@ use super::context::Context;
 use super::error::BuildError;
 use super::request::Request;
 
-/// The request with the version among its build variables, where the project's version is git's.
+/// The request with the version among its build variables, if the project takes its version from git.
 ///
 /// # Errors
-/// Where git does not know it and nobody says it: the build backend would fail, or make one up.
+/// If git does not know the version and it is not set: the build backend would fail or invent one.
 pub(super) fn given(
     context: Context<'_>,
     files: &dyn Files,

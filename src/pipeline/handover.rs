@@ -1,9 +1,9 @@
-//! The dependency phase's result on its way from one step of a pipeline to the next, for nodes that cannot fence
-//! code off: each phase runs in a container of its own, and what the first one gave is read-only for the
+//! The dependency phase's result on its way from one step of a pipeline to the next, for nodes that cannot
+//! fence code off: each phase runs in its own container, and the result of the first is read-only for the
 //! others.
 //!
-//! A directory: `dependencies.json`, and the layers in `blobs/sha256`. Whoever reads it takes nothing on trust
-//! but that the step before wrote it.
+//! A directory: `dependencies.json`, and the layers in `blobs/sha256`. The reader verifies everything in it;
+//! it trusts only that the previous step wrote it.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -37,7 +37,7 @@ fn write_failed(path: &Path) -> impl FnOnce(io::Error) -> BuildError {
     move |source| BuildError::Write { path, source }
 }
 
-/// Writes what the dependency phase of this key gave.
+/// Writes the result of the dependency phase with this key.
 pub(super) fn give(
     store: &Store,
     directory: &Path,
@@ -79,7 +79,7 @@ fn read(directory: &Path) -> Result<Document, BuildError> {
     serde_json::from_slice(&bytes).map_err(|error| failed(io::Error::other(error)))
 }
 
-/// Takes what the dependency phase of this key gave in another step.
+/// Takes the result of the dependency phase with this key from another step.
 pub(super) fn take(store: &Store, directory: &Path, key: &str) -> Result<Dependencies, BuildError> {
     let Document {
         key: found,
@@ -112,10 +112,10 @@ pub(super) fn take(store: &Store, directory: &Path, key: &str) -> Result<Depende
     })
 }
 
-/// Refuses an image whose dependency layers are not those that the dependency step wrote.
+/// Refuses an image whose dependency layers differ from those of the dependency step.
 ///
 /// # Errors
-/// If they are not.
+/// If they differ.
 pub fn check_dependencies(
     store: &Store,
     image: &Descriptor,
@@ -130,7 +130,7 @@ pub fn check_dependencies(
     let wanted: Vec<&str> = wanted
         .map(|layer| layer.layer.descriptor.digest().as_ref())
         .collect();
-    // And one of the application, upon them.
+    // One layer of the application is on top of them.
     match own.split_last() {
         Some((_, below)) if below == wanted => Ok(()),
         _ => Err(BuildError::OtherDependencies {

@@ -1,9 +1,9 @@
-//! `--harden`: a layer on the base that takes setuid and setgid bits and file capabilities away, and
-//! removes the programs that change users, passwords and accounts.
+//! `--harden`: a layer on the base that removes setuid and setgid bits, file capabilities, and the
+//! programs that change users, passwords and accounts.
 //!
-//! Nobody needs them in a container that runs as one user. The layer lies directly on the base, below
-//! the builder layer, and is made anew for every base (`--runtime-image`, another `--builder`): it
-//! holds copies of the base's files and means nothing on another one.
+//! A container that runs as one user does not need them. The layer is directly on the base, below
+//! the builder layer, and is made for each base (`--runtime-image`, another `--builder`): it holds
+//! copies of the base's files, which do not fit another base.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
@@ -22,7 +22,7 @@ use crate::store::{self, Image, Needs, Store};
 
 use super::error::BuildError;
 
-/// Raised whenever other bytes come of the same base.
+/// Raised whenever the same base gives other bytes.
 const FORMAT: u32 = 1;
 
 /// Largest privileged file, in bytes; the largest that distributions ship (sudo, exim) have 1.5 MB.
@@ -84,7 +84,7 @@ pub(super) const CREATED_BY: &str = "warpdrive: hardening";
 
 #[derive(Serialize, Deserialize)]
 struct HardeningRecord {
-    /// `None` where the base has nothing to take away.
+    /// `None` if there is nothing to remove from the base.
     layer: Option<StoredLayer>,
 }
 
@@ -96,7 +96,7 @@ impl store::Record for HardeningRecord {
     }
 }
 
-/// The layer that hardens this base, and whether it was there already.
+/// The layer that hardens this base, and whether it existed already.
 pub(super) fn layer(
     store: &Store,
     base: &Image,
@@ -169,8 +169,8 @@ fn whiteout(path: &Path) -> Entry {
     }
 }
 
-/// A directory of the base, with its mode there. Where its owner is another than root, nothing
-/// privileged has any business.
+/// A directory of the base, with its mode. If its owner is not root, no privileged file may be in
+/// it.
 fn directory(lowers: &[PathBuf], path: &Path) -> Entry {
     let mode = lowers
         .iter()

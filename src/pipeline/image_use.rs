@@ -1,4 +1,4 @@
-//! What an image that a source names is for, in words.
+//! Says in words what an image that a source names is used for.
 
 /// What an image is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ impl Use {
         }
     }
 
-    /// By which the caller takes it for one build.
+    /// The option by which the caller chooses it for one build.
     pub fn option(self) -> Option<&'static str> {
         match self {
             Self::Builder => Some("--builder"),

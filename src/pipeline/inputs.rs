@@ -1,7 +1,7 @@
-//! What decides the result of a phase: the key of the build cache, and in words, so that a build can
-//! say why something had to be done again.
+//! The inputs that decide the result of a phase: as the key of the build cache, and in words, so
+//! that a build can say why a phase had to run again.
 //!
-//! Every input has a name for people and is kept as a hash only: the store holds no variable's value.
+//! Every input has a readable name and is kept only as a hash: the store holds no variable's value.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use super::report::Explanation;
 use super::request::Request;
 use super::secrets::without_credentials;
 
-/// Most changed inputs that are named.
+/// Most changed inputs that are listed.
 const NAMED: usize = 5;
 
 /// The inputs of one phase.
@@ -26,12 +26,12 @@ const NAMED: usize = 5;
 pub(super) struct Inputs {
     /// Name → hash. The key is made of these.
     decide: BTreeMap<String, String>,
-    /// Path → hash of what the digests of the files above are made of: for the explanation only.
+    /// Path → hash for each file behind the digests above: only for the explanation.
     files: BTreeMap<String, String>,
 }
 
 impl Inputs {
-    /// Adds an input. Two of one name are one.
+    /// Adds an input. A second input of the same name replaces the first.
     pub(super) fn add(
         &mut self,
         name: &str,
@@ -58,7 +58,7 @@ impl Inputs {
         Ok(())
     }
 
-    /// Adds the bounds on layers, where they are not the usual ones: what is kept may be larger.
+    /// Adds the bounds on layers, if they are not the usual ones: a kept result may be larger.
     pub(super) fn add_bounds(&mut self, budget: &Budget) -> Result<(), BuildError> {
         if budget.bounds() == Budget::USUAL {
             return Ok(());
@@ -107,7 +107,7 @@ impl Inputs {
         Ok(sha256_hex(&to_canonical_json(&self.decide)?))
     }
 
-    /// What is another than before. Files are named one by one where they are known.
+    /// What has changed. Files are listed one by one if they are known.
     fn changes(&self, before: &Self) -> Vec<String> {
         let mut changes = differences(&before.files, &self.files);
         let others = differences(&before.decide, &self.decide);
@@ -129,15 +129,15 @@ impl Inputs {
     }
 }
 
-/// Whether the tests want to see what comes of a key without this input (`tests/build_cache.rs`).
-/// There is no such thing in a release.
+/// Whether a test leaves this input out of the key (`tests/build_cache.rs`). A release has no
+/// such switch.
 #[cfg(debug_assertions)]
 fn forgotten(name: &str) -> bool {
     std::env::var("TEST_FORGOTTEN_INPUT")
         .is_ok_and(|start| !start.is_empty() && name.starts_with(&start))
 }
 
-/// The name of the input that stands for the content of all files.
+/// The name of the input with the content of all files.
 pub(super) const FILES: &str = "the content of the source";
 
 fn differences(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! What the dependency phase gave: layers, and what is known of the distributions in them.
+//! The result of the dependency phase: layers, and facts about the distributions in them.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ use super::tree::APP_ROOT;
 /// Largest RECORD that is read, in bytes.
 const MAX_RECORD: u64 = 64 * 1024 * 1024;
 
-/// What phase 1 gave, as the build cache keeps it.
+/// The result of phase 1, as the build cache keeps it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Dependencies {
     pub(super) layers: Vec<TitledLayer>,
@@ -28,13 +28,13 @@ pub(super) struct Dependencies {
     pub(super) resolved: Vec<(String, String)>,
     /// Seconds since 1970.
     pub(super) resolved_at: u64,
-    /// The trees of the distributions, where each was installed by itself ([`super::fragments`]).
+    /// The trees of the distributions, if each was installed separately ([`super::fragments`]).
     pub(super) trees: Vec<String>,
-    /// Names the tree of all that was installed in one go. No other build finds it by what is in its
-    /// layers: a tree can be more than these say.
+    /// Names the tree of everything that was installed at once. No other build finds it by its
+    /// layers: a tree can contain more than they do.
     #[serde(default)]
     pub(super) tree: Option<String>,
-    /// Which wheels they are, where the resolver said so.
+    /// Their wheels, if the resolver named them.
     #[serde(default)]
     pub(super) wheels: Vec<LockedWheel>,
 }
@@ -58,9 +58,9 @@ impl Dependencies {
         self
     }
 
-    /// Of all that phase 2 sees of phase 1.
+    /// The digest of everything that phase 2 sees of phase 1.
     pub(super) fn digest(&self) -> Result<String, BuildError> {
-        /// Keys are made of it.
+        /// It is a part of keys.
         #[derive(Serialize)]
         struct Document<'d> {
             trees: &'d [String],
@@ -73,7 +73,7 @@ impl Dependencies {
             layers: Vec::new(),
             deferred: &self.deferred,
         };
-        // The layers of trees may not be written yet, and follow from these.
+        // The layers may not be written yet; the trees determine them.
         if self.trees.is_empty() {
             let layers = self.layers.iter();
             document.layers = layers.map(|titled| titled.layer.diff_id.as_str()).collect();

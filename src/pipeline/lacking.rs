@@ -1,8 +1,8 @@
-//! What a compilation lacked, by what the compiler, the linker and their helpers printed.
+//! What was missing for a compilation, found in the output of the compiler, the linker and their helpers.
 
 use crate::builder::contents;
 
-/// What is missing, and the Debian package that has it.
+/// A missing file or program, and the Debian package that has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lacking {
     /// `the header sasl/sasl.h`.
@@ -58,12 +58,12 @@ fn of_line(line: &str, suite: &str) -> Option<Lacking> {
     .into_iter()
     .find_map(|(before, after)| between(line, before, after))?;
     let program = program.strip_prefix("x86_64-linux-gnu-").unwrap_or(program);
-    // What is a word alone: headers and libraries have marks.
+    // A plain word is a program: headers and libraries have marks.
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+');
     if !program.chars().all(plain) && !program.ends_with("-config") {
         return None;
     }
-    // Without a compiler it is another builder that is needed.
+    // If the compiler is missing, another builder is needed.
     if matches!(program, "gcc" | "g++" | "cc" | "c++") {
         return None;
     }

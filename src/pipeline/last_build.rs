@@ -1,10 +1,10 @@
-//! What the last build of an application gave, as a cache in a registry keeps it: one item for each name of
-//! an image, branch and builder, which one request brings.
+//! The result of an application's last build, as a cache in a registry keeps it: one item for each image
+//! name, branch and builder; one request fetches it.
 //!
-//! It has the results of both phases under their keys, and what a build has to know of the base image. Its
-//! layers stay in the registry: a push has them mounted from there, and who has to run something on them
-//! fetches them. Since code of the application and of sdists may have made them, no other application's
-//! build finds them; the tag is made of the application's name.
+//! It has the results of both phases under their keys, and the facts about the base image that a build
+//! needs. Its layers stay in the registry: a push mounts them from there, and a build fetches them only to
+//! run something on them. Code of the application and of sdists may have made them, so no other
+//! application's build finds them; the tag is made from the application's name.
 
 use std::path::Path;
 
@@ -35,7 +35,7 @@ const FORMAT: u32 = 1;
 /// Most bytes of the base's list of accounts.
 const MAX_ACCOUNTS: usize = 1 << 20;
 
-/// A result, and the key of all that decided it.
+/// A result, and the key of everything that decided it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Keyed<T> {
     pub(super) key: String,
@@ -48,21 +48,21 @@ struct LastBuildRecord {
     base: Facts,
     dependencies: Keyed<Dependencies>,
     application: Keyed<Application>,
-    /// Of the dependencies, if each is a distribution by itself.
+    /// Facts about the dependencies, if each layer is a distribution.
     #[serde(default)]
     parts: Vec<Part>,
 }
 
-/// All that a build without the base image's files knows of them.
+/// Everything that a build without the base image's files knows about the base.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Facts {
-    /// The documents, to the letter.
+    /// The documents, byte for byte.
     manifest: String,
     config: String,
     python: Python,
     /// `/etc/passwd`.
     accounts: Option<String>,
-    /// Nothing is in the application's root but what the builder layer has there.
+    /// The application's root has only the files of the builder layer.
     #[serde(default)]
     bare_app_root: bool,
 }
@@ -96,12 +96,12 @@ fn tag(context: Context<'_>, builder: Option<&str>, branch: &str) -> Result<Stri
 }
 
 impl LastBuild {
-    /// Where no cache is asked.
+    /// Without any cache.
     pub(super) fn unknown() -> Self {
         Self { found: None }
     }
 
-    /// Asks the caches. `builder` as it is named, `branch` of the source.
+    /// Asks the caches. `builder` is the name as given, `branch` the branch of the source.
     pub(super) fn find(
         context: Context<'_>,
         builder: Option<&str>,
@@ -139,45 +139,45 @@ impl LastBuild {
         Ok(Self { found })
     }
 
-    /// Whether this registry can have the layers mounted from the cache.
+    /// Whether this registry can mount the layers from the cache.
     pub(super) fn is_in(&self, registry: &str) -> bool {
         let found = self.found.as_ref();
         found.is_some_and(|(found, _)| found.repository.registry() == registry)
     }
 
-    /// What phase 1 gave for this key; its layers may be in the registry only.
+    /// The result of phase 1 for this key; its layers may be only in the registry.
     pub(super) fn dependencies(&self, key: &str) -> Option<Dependencies> {
         let (_, record) = self.found.as_ref()?;
         (record.dependencies.key == key).then(|| record.dependencies.result.clone())
     }
 
-    /// What is known of each distribution of phase 1.
+    /// The facts about each distribution of phase 1.
     pub(super) fn parts(&self) -> &[Part] {
         self.found
             .as_ref()
             .map_or(&[], |(_, record)| record.parts.as_slice())
     }
 
-    /// The layers of phase 1, whatever its key.
+    /// The layers of phase 1, for any key.
     pub(super) fn layers(&self) -> &[TitledLayer] {
         self.found
             .as_ref()
             .map_or(&[], |(_, record)| &record.dependencies.result.layers)
     }
 
-    /// Whether the base has nothing in the application's root that a package could lie over.
+    /// Whether the base has no file in the application's root that a package could hide.
     pub(super) fn has_bare_app_root(&self) -> bool {
         let found = self.found.as_ref();
         found.is_some_and(|(_, record)| record.base.bare_app_root)
     }
 
-    /// The same of phase 2.
+    /// The same for phase 2.
     pub(super) fn application(&self, key: &str) -> Option<Application> {
         let (_, record) = self.found.as_ref()?;
         (record.application.key == key).then(|| record.application.result.clone())
     }
 
-    /// Has these layers in the store.
+    /// Loads these layers into the store.
     pub(super) fn fetch<'d>(
         &self,
         context: Context<'_>,
@@ -199,7 +199,7 @@ impl LastBuild {
         Ok(())
     }
 
-    /// The base image without its files, if it is still what its name stands for.
+    /// The base image without its files, if its name still means the same image.
     pub(super) fn base(
         &self,
         context: Context<'_>,
@@ -283,7 +283,7 @@ impl LastBuild {
         }))
     }
 
-    /// This build as the last one.
+    /// Makes the record of this build as the last one.
     pub(super) fn item(
         &self,
         context: Context<'_>,

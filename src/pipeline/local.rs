@@ -1,7 +1,8 @@
-//! `warpdrive build` on a developer's machine: what the project's lock says, or what the project binds to
-//! places, made ready for the installer in the virtual environment, as it is for an image.
+//! `warpdrive build` on a developer's machine: prepares the packages of the project's lock, or the
+//! requirements that the project binds to a location, for the installer in the virtual environment, as
+//! for an image.
 //!
-//! The installation itself is [`crate::app::assemble`]'s.
+//! [`crate::app::assemble`] does the installation itself.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -30,16 +31,16 @@ const QUESTION: &str = "import platform, sys
 print('.'.join(map(str, sys.version_info[:3])))
 print(' '.join(platform.libc_ver(sys.executable)).strip())";
 
-/// What the installation is told, for as long as this lives.
+/// The input for the installation; it exists as long as this value.
 pub struct Ready {
-    /// Variables that it is to have besides its own.
+    /// Additional variables for it.
     pub variables: Vec<(String, String)>,
     scratch: Scratch,
 }
 
 impl Ready {
-    /// Takes out what the installer has noted of where the files were (PEP 610): they are gone, and an
-    /// index has them.
+    /// Removes the installer's notes about where the files were (PEP 610): these paths are gone, and
+    /// an index has the files.
     pub fn forget_place(&self, roots: &Roots) {
         let place = format!("file://{}/", self.scratch.path().display());
         let site = site_packages(&roots.app);
@@ -56,7 +57,7 @@ impl Ready {
                 .split_inclusive('\n')
                 .filter(|line| !line.contains(".dist-info/direct_url.json,"))
                 .collect();
-            // What is left as it was does no harm.
+            // An unchanged file does no harm.
             if std::fs::write(&record, kept).is_ok() {
                 let _ = std::fs::remove_file(&origin);
             }
@@ -64,11 +65,11 @@ impl Ready {
     }
 }
 
-/// Reads the lock of a source tree, or what it binds, and fetches the files; nothing where an installer
-/// reads all that there is.
+/// Reads the lock of a source tree, or its bound names, and fetches the files; nothing if an installer
+/// can read everything itself.
 ///
 /// # Errors
-/// For a lock that does not fit, and for files that are not to be had.
+/// For a lock that does not fit, and for files that cannot be fetched.
 pub fn ready(
     store: &Store,
     roots: &Roots,
@@ -121,7 +122,7 @@ pub fn ready(
         .and_then(|text| std::fs::write(&path, text))
         .map_err(|error| failed(&path, error))?;
     let mut more = vec![(contract::LISTED.to_owned(), path.display().to_string())];
-    // What is not in a lock has to be kept from being looked for, which pip cannot.
+    // Names that are not in a lock must not be looked for, and pip cannot prevent that.
     if matches!(found, Found::Bound(_)) && process::which("uv", variables).is_none() {
         let tools = tools::ensure(store, &Place::Sandbox, progress)?;
         let bin = scratch.path().join("bin");
@@ -137,7 +138,7 @@ pub fn ready(
     }))
 }
 
-/// The version of a Python and its C library, as a base image's is asked.
+/// The version of a Python and of its C library, asked in the same way as in a base image.
 fn ask(python: &Path) -> Result<(String, String), BuildError> {
     let failed = |source| BuildError::LocalPython {
         python: python.to_owned(),

@@ -1,4 +1,4 @@
-//! What was installed, to the file: recorded in the image, and as a lock file (PEP 751) for
+//! The exact files that were installed: recorded in the image, and as a lock file (PEP 751) for
 //! `image --write-lock`.
 
 use std::collections::BTreeMap;
@@ -15,8 +15,8 @@ pub(super) fn files(dependencies: &Dependencies) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The lock file of what was installed. `list` is the digest of the list that it came from. `None`
-/// where a file is not known: something was built, or is not from an index.
+/// The lock file of the installation. `list` is the digest of the list that it came from. `None`
+/// if a file is not known: something was built, or is not from an index.
 pub(super) fn text(dependencies: &Dependencies, python: &str, list: &str) -> Option<String> {
     if dependencies.wheels.len() != dependencies.resolved.len() {
         return None;

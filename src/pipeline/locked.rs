@@ -1,8 +1,8 @@
 //! The packages of a manager's lock file: which file of each fits, and the files themselves.
 //!
 //! Each file is fetched here, from the address that the lock gives or from the page of the index that
-//! the lock binds the package to, and verified by the lock's hash. What installs them has no need to
-//! ask for anything, so a name is never looked for where the project does not say.
+//! the lock binds the package to, and verified by the lock's hash. The installer then needs no index,
+//! so it never looks for a name in an index that the project does not name.
 
 use std::fs;
 use std::io;
@@ -32,27 +32,27 @@ use super::tree::make_directory;
 
 /// Largest file of a package, in bytes.
 const MAX_FILE: u64 = 8 * 1024 * 1024 * 1024;
-/// How archives of sources end, the usual one first.
+/// The file name endings of source archives, the usual one first.
 const ARCHIVES: [&str; 5] = [".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz"];
-/// So many files travel at once.
+/// Number of simultaneous downloads.
 const AT_ONCE: usize = 8;
 
-/// What is installed, to the file.
+/// The exact files to install.
 #[derive(Debug, Clone)]
 pub(super) struct Locked {
     listed: Listed,
     files: Vec<Chosen>,
-    /// Of repositories: no file that could be named.
+    /// From a repository: there is no file to name.
     repositories: Vec<String>,
 }
 
-/// The file of a package that is installed.
+/// The file of a package to install.
 #[derive(Debug, Clone)]
 struct Chosen {
     name: String,
     version: String,
     file: File,
-    /// Where it is looked up if no address is known. Empty: nowhere.
+    /// The indexes to look it up in if no address is known. Empty: none.
     indexes: Vec<Index>,
     subdirectory: Option<String>,
 }
@@ -64,7 +64,7 @@ impl Chosen {
             .is_some_and(|extension| extension == "whl")
     }
 
-    /// As a line for an installer that sees the files.
+    /// The line for an installer that has the files.
     fn line(&self, extras: &str, environment: Environment<'_>) -> String {
         let subdirectory = self
             .subdirectory
@@ -80,7 +80,7 @@ impl Chosen {
     }
 }
 
-/// Reads a lock, or what a project binds, for the Python of a base image, and chooses the files.
+/// Reads a lock, or a project's bound names, for the Python of a base image, and chooses the files.
 pub(super) fn read(
     store: &Store,
     found: &Found,
@@ -103,12 +103,12 @@ pub(super) fn read(
     read_for(store, found, environment, &asked)
 }
 
-/// What is installed into.
+/// The target environment.
 #[derive(Clone, Copy)]
 pub(super) struct Environment<'a> {
     pub(super) target: &'a Target,
     pub(super) libc: &'a str,
-    /// Where what installs it sees the files.
+    /// The directory of the files, as the installer sees it.
     pub(super) files: &'a str,
 }
 
@@ -133,7 +133,8 @@ pub(super) fn read_for(
     }
 }
 
-/// What is installed without an index: by name and version, from the directories that the caller names.
+/// Packages that are installed without an index: by name and version, from the directories that the
+/// caller names.
 pub(super) fn by_version(found: &Found, target: &Target) -> Result<Listed, BuildError> {
     match found {
         Found::Lock(lock) => {
@@ -153,7 +154,7 @@ pub(super) fn by_version(found: &Found, target: &Target) -> Result<Listed, Build
         Found::Bound(bound) => {
             let (mut listed, wanted) = bound.select(target)?;
             listed.lines.extend(wanted.iter().map(FromIndex::text));
-            // There is nowhere else to look for them.
+            // They are not anywhere else.
             listed.settled.clear();
             Ok(listed)
         }
@@ -207,12 +208,12 @@ fn of_lock(
         if files.iter().all(|file| !file.name.is_empty()) {
             return Ok(files.clone());
         }
-        // Some locks have hashes alone.
+        // Some locks have only hashes.
         source.named(store, name, indexes, files)
     })?;
     let mut chosen = Vec::new();
     for ((name, version, indexes, _, subdirectory), files) in waiting.into_iter().zip(named) {
-        // A file that the project itself names is what it names.
+        // A file that the project itself names is taken as it is.
         let allowed = if indexes.is_empty() {
             files.clone()
         } else {
@@ -252,7 +253,7 @@ fn of_lock(
     })
 }
 
-/// What a project without a lock binds: the newest that its index has and that is asked for.
+/// The bound names of a project without a lock: the newest file in the name's index that the project allows.
 fn of_bound(
     store: &Store,
     bound: &Bound,
@@ -272,7 +273,7 @@ fn of_bound(
             source.opened(&one.index),
             target.full_version()
         );
-        // With the login in it: without, another application would be told what a private index has.
+        // The key contains the login: otherwise another application would learn what a private index has.
         let key = store.salted(text.as_bytes())?;
         if !asked.upgrade
             && !source.is_fresh()
@@ -350,8 +351,8 @@ impl Kept {
     }
 }
 
-/// The newest version that is asked for and has a file that fits; one that is not finished yet only where
-/// there is no other, or where it is asked for by its name.
+/// The newest allowed version with a file that fits. A pre-release counts only if there is no other
+/// version, or if the requirement names it.
 fn newest(wanted: &FromIndex, offered: &[File], target: &Target) -> Option<(String, File)> {
     let mut versions: Vec<Version> = offered
         .iter()
@@ -423,12 +424,12 @@ fn choose<'a>(files: &'a [File], target: &Target) -> Option<&'a File> {
 }
 
 impl Locked {
-    /// What the application's side is told.
+    /// The list for the in-image tool.
     pub(super) fn listed(&self) -> &Listed {
         &self.listed
     }
 
-    /// The wheels, where nothing is anything else; or why not.
+    /// The wheels, if there is nothing else; or why not.
     pub(super) fn wheels(&self) -> Result<Vec<LockedWheel>, String> {
         if self.listed.open.is_some() {
             return Err("the project binds names to places, and has no lock".into());
@@ -455,7 +456,7 @@ impl Locked {
         Ok(wheels.collect())
     }
 
-    /// Names that are not to be looked for, since they are here.
+    /// Names that must not be looked for, because their files are here.
     pub(super) fn names(&self) -> &[String] {
         &self.listed.settled
     }
@@ -483,7 +484,8 @@ impl Locked {
         fetch(&all, store, indexes, directory, progress)
     }
 
-    /// Puts these wheels into a directory; those that are not locked are where the resolver found them.
+    /// Puts these wheels into a directory; wheels that are not locked come from where the resolver
+    /// found them.
     pub(super) fn fetch(
         &self,
         wheels: &[&LockedWheel],
@@ -514,7 +516,7 @@ impl Locked {
         fetch(&all, store, &Indexes::new(request)?, directory, progress)
     }
 
-    /// The directory for the files, seen by what installs them.
+    /// The directory of the files, as the installer sees it.
     pub(super) fn place(scratch: &Scratch) -> Result<PathBuf, BuildError> {
         let place = scratch.path().join("files");
         make_directory(&place)?;
@@ -522,7 +524,7 @@ impl Locked {
     }
 }
 
-/// Fetches the newest file of a name that its index has and that is asked for; `None` where it has none.
+/// Fetches the newest file of a name that its index has and the requirement allows; `None` if there is none.
 pub(super) fn fetch_newest(
     store: &Store,
     wanted: &FromIndex,
@@ -600,7 +602,7 @@ fn fetch(
     Ok(())
 }
 
-/// Whether the store has this file, with the bytes that its name says.
+/// Whether the store has this file, with the content that its name states.
 fn is_kept(place: &Path, digest: &Digest) -> bool {
     let Ok(mut file) = fs::File::open(place) else {
         return false;
@@ -622,7 +624,7 @@ pub(super) fn mount(place: PathBuf) -> Mount {
     }
 }
 
-/// Some at a time, in order; the first error ends it.
+/// Several at a time, results in order; the first error ends it.
 fn in_parallel<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<R, BuildError> + Sync,

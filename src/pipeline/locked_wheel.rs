@@ -1,4 +1,4 @@
-//! A wheel to the file: name, version, hash, and where it is to be had.
+//! One wheel file: name, version, hash, and the address to fetch it from.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub(super) struct Pin {
     pub(super) wheel: String,
 }
 
-/// A wheel, and where it is to be had.
+/// A wheel and its address.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct LockedWheel {
     #[serde(flatten)]
@@ -33,7 +33,7 @@ impl LockedWheel {
     }
 }
 
-/// Where a wheel is to be had; no credentials.
+/// The address of a wheel, without credentials.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Artifact {
     pub(super) file: String,
@@ -43,13 +43,13 @@ pub(super) struct Artifact {
     pub(super) index: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) size: Option<u64>,
-    /// Where it is fetched from in this build: the URL with all that it may have.
+    /// The address in this build: the URL with everything, such as a login.
     #[serde(skip)]
     pub(super) download: Option<String>,
 }
 
 impl Artifact {
-    /// As the resolver has them. A URL loses its login, its query (which may be one) and its fragment.
+    /// As the resolver names them. A URL loses its login, its query (which may be a login) and its fragment.
     pub(super) fn new(
         name: Option<&str>,
         url: Option<&str>,

@@ -1,4 +1,4 @@
-//! What the two phases of assemble work with.
+//! The inputs that the two phases of assemble share.
 
 use crate::app::Detected;
 use crate::app::listed::Listed;
@@ -11,7 +11,7 @@ use super::last_build::LastBuild;
 use super::locked::Locked;
 use super::sandbox_reasons::Reasons;
 
-/// The project and the images, as the steps before have found them.
+/// The project and the images, from the previous steps.
 #[derive(Clone, Copy)]
 pub(super) struct Materials<'a> {
     pub(super) context: Context<'a>,
@@ -21,21 +21,21 @@ pub(super) struct Materials<'a> {
     pub(super) detected: &'a Detected,
     /// What the application is built on.
     pub(super) base: &'a Base,
-    /// What it runs on.
+    /// The image that it runs on.
     pub(super) runtime: &'a Base,
-    /// What it can run on instead where it cannot be loaded there.
+    /// The image to run on if it cannot be loaded there.
     pub(super) on_builder: Option<&'a Base>,
     pub(super) locked: Option<&'a Locked>,
-    /// What a cache in a registry knows of the last build.
+    /// The last build's record in a registry cache.
     pub(super) last: &'a LastBuild,
-    /// Nothing is run, and the base's files are not here; with what would need a sandbox.
+    /// Nothing runs, and the base's files are not here. Contains the reasons that would need a sandbox.
     pub(super) without_sandbox: Option<&'a Reasons>,
     /// The reference time of the application's files.
     pub(super) time: i64,
 }
 
 impl<'a> Materials<'a> {
-    /// What the project's lock file comes to.
+    /// The list from the project's lock file.
     pub(super) fn listed(&self) -> Option<&'a Listed> {
         self.locked.map(Locked::listed)
     }

@@ -1,4 +1,4 @@
-//! A layer that was lost from the store is fetched again.
+//! Fetches a layer again that the store has lost.
 
 use crate::oci::{Digest, Reference};
 use crate::progress::Progress;
@@ -8,8 +8,8 @@ use crate::store::Store;
 use super::error::BuildError;
 use super::transfers::Transfers;
 
-/// Does a piece of work, and once more if a layer of an image from a registry turned out to be damaged
-/// in the store, and could be fetched again.
+/// Runs `work`, and runs it again if a layer from a registry was damaged in the store and could be
+/// fetched again.
 pub(super) fn mending<T>(
     store: &Store,
     progress: &dyn Progress,
@@ -47,7 +47,7 @@ fn where_from(store: &Store, layer: &Digest) -> Result<Option<Reference>, BuildE
         if !reference.has_host() {
             continue;
         }
-        // Of another image, whatever is amiss with it is not what is looked for.
+        // A broken other image does not matter here.
         let Ok(image) = store.image_at(&named.descriptor) else {
             continue;
         };

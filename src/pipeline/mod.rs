@@ -1,17 +1,16 @@
 //! The pipeline: seven steps, one direction, each step's output the next one's input.
 //!
 //! 1. **collect** the source (`collect`);
-//! 2. **plan**: what the project says of itself (`plan`);
+//! 2. **plan**: what the project says about itself (`plan`);
 //! 3. **base**: the image to build on (`base`);
 //! 4. **assemble**: dependencies, then the application, in sandboxes (`dependencies`, `application`);
 //! 5. **layers** of what that gave (`split`, `titled_layer`; `fragments` where a wheel is shared);
 //! 6. **commit**: a configuration and a manifest (`commit`, `draft`), audited (`finish`);
 //! 7. **ship**: a name, and copies elsewhere (`deliver`, `ship`).
 //!
-//! [`image`] is the beginning and the end. Steps 2 to 6 are `two_phases` for a builder of ours, and
-//! [`s2i`] for an image with scripts of its own; both give an image without a name, and `deliver` is around
-//! both.
-//! What the steps are made of lies in the modules below (`source`, `app`, `builder`, `sandbox`, `layer`,
+//! [`image`] is the beginning and the end. Steps 2 to 6 are `two_phases` for warpdrive's own builders, and
+//! [`s2i`] for an image with its own scripts; both give an image without a name, and `deliver` is around
+//! both. The modules below do the work of the steps (`source`, `app`, `builder`, `sandbox`, `layer`,
 //! `store`, `transport`, `registry`).
 
 mod allowed_builders;
@@ -157,7 +156,7 @@ pub fn image(
     Ok(built.report)
 }
 
-/// The dependency phase alone, in place: its result goes where the request says.
+/// Only the dependency phase, in place: its result goes where the request says.
 ///
 /// # Errors
 /// As for an image.
@@ -177,7 +176,7 @@ pub fn dependencies(
     two_phases::dependencies_alone(context, &reading, &source.digest, source.timings.clone())
 }
 
-/// Steps 2 to 6, with the kind of builder that is named.
+/// Steps 2 to 6, with the named kind of builder.
 fn unnamed(context: Context<'_>, source: &Collected) -> Result<Built, BuildError> {
     let Context {
         store,
@@ -225,7 +224,7 @@ fn unnamed(context: Context<'_>, source: &Collected) -> Result<Built, BuildError
 pub struct Preview {
     pub tree: Tree,
     pub detected: Detected,
-    /// What the application will run on, where that can be said.
+    /// The image that the application will run on, if it is known.
     pub runtime: Option<String>,
 }
 
@@ -250,7 +249,7 @@ pub fn preview(
     })
 }
 
-/// What the application will run on. Where no builder of ours builds it, the image that was named alone.
+/// The image that the application will run on. With another builder, only a named image.
 fn expected_runtime(
     store: &Store,
     reading: &Reading<'_>,
@@ -258,7 +257,7 @@ fn expected_runtime(
 ) -> Result<Option<String>, BuildError> {
     let builder = reading.named_builder(store)?;
     let chosen = builder::choose::choose(store, builder.as_deref(), planned.python.as_ref());
-    // That no builder fits is an error of the build, which has more to say of it.
+    // A missing builder is an error of the build, which explains more.
     let Ok(chosen) = chosen else {
         return Ok(None);
     };

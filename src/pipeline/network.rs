@@ -1,5 +1,5 @@
-//! The network of a stage: this machine's for our own tools, one that leads outward for code of the
-//! application and of packages.
+//! The network of a stage: warpdrive's own tools get this machine's network; code of the
+//! application and of packages gets one that leads only outward.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,13 +22,13 @@ const RESOLVER: &str = "/etc/resolv.conf";
 pub(super) enum Code {
     /// The pinned installer's and the base image's.
     Ours,
-    /// The application's, or that of its packages.
+    /// The application's code, or that of its packages.
     Foreign,
-    /// Ours, and it needs no network: none is set up.
+    /// warpdrive's own code, which needs no network: none is set up.
     Offline,
 }
 
-/// Starts the command with the network that a build allows to such code, which is `spec.network`.
+/// Starts the command with the network that a build allows for such code (`spec.network`).
 /// `indexes` are the caller's settings of indexes and proxies.
 pub(super) fn start<'p>(
     mut spec: Spec,
@@ -73,7 +73,7 @@ pub(super) fn start<'p>(
 /// another port.
 const OUTWARD: [u16; 3] = [53, 80, 443];
 
-/// What a command may connect to where there is no network namespace.
+/// The ports that a command may connect to without a network namespace.
 fn reach(network: Network, code: Code, indexes: &[String]) -> Reach {
     match (network, code) {
         (Network::None, _) | (_, Code::Offline) => Reach::Ports(Vec::new()),
@@ -93,7 +93,7 @@ fn ports(value: &str) -> Vec<u16> {
     places(value).map(|(_, port)| port).collect()
 }
 
-/// One line about what code on this machine's network can reach.
+/// One line about what code can reach on this machine's network.
 fn reaches(why: &str, fenced: bool) -> String {
     let sockets = if fenced {
         ""
@@ -107,7 +107,7 @@ fn reaches(why: &str, fenced: bool) -> String {
     )
 }
 
-/// Says it once: a build has several stages.
+/// Prints it once, because a build has several stages.
 fn once(progress: &dyn Progress, line: &str) {
     static SAID: AtomicBool = AtomicBool::new(false);
     if !SAID.swap(true, Ordering::Relaxed) {
@@ -131,9 +131,9 @@ fn outward(mut spec: Spec, indexes: &[String]) -> Spec {
     spec
 }
 
-/// Package indexes and proxies that the caller named, by their addresses. One on this machine can be
-/// reached by the code that needs it, and nothing else of this machine can. What the source names
-/// does not count: it could name anything.
+/// Package indexes and proxies that the caller named, by their addresses. Code that needs one on
+/// this machine can reach it, but nothing else of this machine. Addresses in the source do not
+/// count: a source could name anything.
 fn services(indexes: &[String]) -> Vec<SocketAddr> {
     let names = hosts(&fs::read_to_string("/etc/hosts").unwrap_or_default());
     let found: BTreeSet<SocketAddr> = indexes

@@ -1,5 +1,6 @@
-//! What the store remembers of a build besides its image: how long the steps took, and why they were
-//! run. It is of one build on one machine, so it has no place in the image, which is the same for all.
+//! Notes about a build that the store keeps beside the image: how long the steps took, and why they
+//! ran. They are about one build on one machine, so they are not in the image, which is the same
+//! everywhere.
 
 use std::collections::BTreeMap;
 
@@ -10,17 +11,17 @@ use crate::store::{self, Needs, Store, StoreError};
 
 use super::report::{Built, CacheState};
 
-/// Of the build that made an image.
+/// The notes about the build of an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildNotes {
     /// Milliseconds by step.
     pub timings_ms: BTreeMap<String, u64>,
-    /// What of the source decided how the application is started; may be empty.
+    /// The parts of the source that decided how the application is started; may be empty.
     pub because: String,
     pub phases: Vec<PhaseNote>,
 }
 
-/// What became of a phase.
+/// The outcome of a phase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhaseNote {
     pub phase: String,
@@ -37,14 +38,14 @@ impl store::Record for BuildNotes {
 }
 
 impl BuildNotes {
-    /// Those of the image with this manifest, where it was built in this store.
+    /// The notes for the image with this manifest, if it was built in this store.
     pub fn of(store: &Store, manifest: &Digest) -> Result<Option<Self>, StoreError> {
         store.cached(manifest.digest())
     }
 }
 
-/// Keeps those of a build. One that found everything in the cache tells nothing of how the image was
-/// made: what is there stays.
+/// Keeps the notes of a build. A build that found everything in the cache has no information about
+/// how the image was made: then existing notes stay.
 pub(super) fn keep(store: &Store, built: &Built) -> Result<(), StoreError> {
     let report = &built.report;
     let digest = built.descriptor.digest();

@@ -1,6 +1,6 @@
-//! The package indexes of a build: where they are, what opens them, which files they have.
+//! The package indexes of a build: their addresses, logins and files.
 //!
-//! A login goes to the host of its own index and to no other.
+//! A login is sent only to the host of its own index.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,10 +19,10 @@ use super::secrets::without_credentials;
 
 /// Largest page of an index, in bytes.
 const MAX_PAGE: u64 = 64 * 1024 * 1024;
-/// What an index is asked for: PEP 691, else PEP 503.
+/// The accepted formats: PEP 691, else PEP 503.
 const ACCEPT: &str = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1";
 
-/// Where a file was found once; its hash says that it is the same.
+/// A known address of a file; the hash proves that it is the same file.
 #[derive(Serialize, Deserialize)]
 struct Found {
     name: String,
@@ -38,7 +38,7 @@ impl Record for Found {
     }
 }
 
-/// The indexes of a build, with what opens them.
+/// The indexes of a build, with their logins.
 pub(super) struct Indexes {
     pub(super) client: Client,
     /// The default one, with its login.
@@ -47,7 +47,7 @@ pub(super) struct Indexes {
     /// Those that an address in the source may name: the build's own. With the logins of the caller's indexes
     /// in it, an address could send them to a stranger.
     given: BTreeMap<String, String>,
-    /// What was found before does not count.
+    /// Earlier findings do not count.
     fresh: bool,
     /// The build has no network, and nothing is fetched for it.
     offline: bool,
@@ -63,7 +63,7 @@ impl Indexes {
         Ok(indexes)
     }
 
-    /// Those that these variables name.
+    /// The indexes that these variables name.
     pub(super) fn of(variables: BTreeMap<String, String>, fresh: bool) -> Result<Self, BuildError> {
         let default = ["UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL"]
             .iter()
@@ -85,7 +85,7 @@ impl Indexes {
         })
     }
 
-    /// Whether what was found before does not count.
+    /// Whether earlier findings are ignored.
     pub(super) fn is_fresh(&self) -> bool {
         self.fresh
     }
@@ -118,7 +118,7 @@ impl Indexes {
         }
     }
 
-    /// The address with its login. A build that has both may have what the index has.
+    /// The address with its login. A build that has both may use the packages of the index.
     pub(super) fn opened(&self, index: &Index) -> String {
         self.with_login(&self.url(index), std::slice::from_ref(index))
     }
@@ -206,7 +206,7 @@ impl Indexes {
                 Ok((link, url))
             })
             .filter(|found: &Result<(Link, String), BuildError>| {
-                // A page has no say over other schemes.
+                // A page must not lead to other schemes.
                 found.as_ref().map_or(true, |(_, url)| {
                     url.starts_with("https://") || url.starts_with("http://")
                 })
@@ -214,7 +214,7 @@ impl Indexes {
             .collect()
     }
 
-    /// Where the file is that one of a package's indexes has.
+    /// The address of a file that one of a package's indexes has.
     pub(super) fn find(
         &self,
         store: &Store,
@@ -231,7 +231,7 @@ impl Indexes {
         url.ok_or_else(|| self.missing(name, indexes))
     }
 
-    /// The files that an index has of a package for a Python, which it has not withdrawn.
+    /// The files of a package in an index that fit a Python and are not yanked.
     pub(super) fn offered(
         &self,
         index: &Index,
@@ -260,7 +260,7 @@ impl Indexes {
         without_credentials(&self.url(index))
     }
 
-    /// The names and addresses of files of which the hashes are known, as far as the indexes have them.
+    /// The names and addresses of the files with these hashes, as far as the indexes have them.
     pub(super) fn named(
         &self,
         store: &Store,
@@ -330,7 +330,7 @@ impl Indexes {
     }
 }
 
-/// Percent-encoded, as it may stand in the login of a URL.
+/// Percent-encodes text for the login of a URL.
 fn encoded(text: &str) -> String {
     use std::fmt::Write as _;
     let mut out = String::new();

@@ -1,5 +1,5 @@
-//! Work on a list, two items at once: while one waits for the disk or for a single thread, the other
-//! goes on.
+//! Works on a list, two items at once: while one waits for the disk or for a single thread, the
+//! other continues.
 
 use std::cmp::Reverse;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,8 +12,8 @@ use crate::layer;
 
 use super::error::BuildError;
 
-/// Does the same with all items, and says to each how many threads it may use: half of the machine's.
-/// The results are in their order.
+/// Runs `work` on all items. Each may use half of the machine's threads. The results are in the
+/// items' order.
 ///
 /// # Errors
 /// One of those of `work`, or [`BuildError::Threads`].
@@ -24,20 +24,20 @@ pub(super) fn two_workers<T: Sync, R: Send>(
     let threads = (layer::threads() / 2).max(1);
     let pool = ThreadPoolBuilder::new().num_threads(2).build();
     pool.map_err(BuildError::Threads)?.install(|| {
-        // One by one: the items are few, and not of one size.
+        // One by one: the items are few, and of different sizes.
         let items = items.par_iter().with_max_len(1);
         items.map(|item| work(item, threads)).collect()
     })
 }
 
-/// What has become of items so far, by their numbers, and the first error.
+/// The results so far, by the items' numbers, and the first error.
 struct Done<R, E> {
     results: Vec<(usize, R)>,
     error: Option<E>,
 }
 
-/// Does the same with all items, the heaviest first, at most so many at once; the first error ends it.
-/// The results are in the items' order.
+/// Runs `work` on all items, the largest first, with a limit on how many run at once; the first error
+/// ends it. The results are in the items' order.
 pub(super) fn largest_first<T: Sync, R: Send, E: Send>(
     items: &[T],
     at_once: usize,

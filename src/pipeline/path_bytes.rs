@@ -1,5 +1,5 @@
-//! Paths in records. A path is bytes, and need not be UTF-8: it is written as text where it is text,
-//! else as the list of its bytes.
+//! Paths in records. A path is bytes and may not be UTF-8. UTF-8 is written as text, anything else
+//! as a list of bytes.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};

@@ -1,15 +1,15 @@
-//! What a source tree has in it that goes wrong in the field: pointers of git-lfs in place of files, a
+//! Warns about files in a source tree that often cause failures: pointers of git-lfs in place of files, a
 //! virtual environment that git tracks, scripts with Windows line ends, an `app.sh` that may not be run, a
-//! README that the build needs and that is left out; files that another builder would act on. Each is named
-//! before anything is built.
+//! README that the build needs and that is left out; files that another builder would use. The warnings
+//! come before anything is built.
 
 use std::path::{Path, PathBuf};
 
 use crate::source::{SourceEntry, SourceKind, Tree};
 
-/// Pointers and scripts are small.
+/// Largest file to examine, in bytes: pointers and scripts are small.
 const MAX: u64 = 64 * 1024;
-/// As many names are shown.
+/// Number of names that are shown.
 const SHOWN: usize = 3;
 
 pub(super) fn warnings(tree: &Tree) -> Vec<String> {
@@ -27,7 +27,7 @@ pub(super) fn warnings(tree: &Tree) -> Vec<String> {
     .collect()
 }
 
-/// What Heroku and repo2docker run or read, and this build does not.
+/// Files that Heroku and repo2docker run or read, but this build does not.
 fn of_other_builders(tree: &Tree) -> Vec<String> {
     const HOOK: &str = "is not run; .warpdrive/action_hooks/build is run in the build";
     const FILES: [(&str, &str); 8] = [
@@ -130,7 +130,7 @@ pub(super) fn of_openshift(env: &[(String, String)]) -> Vec<String> {
         .collect()
 }
 
-/// Of git-lfs, where its filter is asked for.
+/// Pointers of git-lfs, if its filter is configured.
 fn pointers(tree: &Tree) -> Option<String> {
     let asked = tree.entries().iter().any(|entry| {
         entry
@@ -208,7 +208,7 @@ fn scripts(tree: &Tree) -> Option<String> {
     })
 }
 
-/// One beside an application that is found without it. (Where there is none, nothing is found.)
+/// A file beside an application that is found without it. (Without one, nothing is found.)
 fn program(tree: &Tree) -> Option<String> {
     let path = Path::new("app.sh");
     let plain = tree.entries().iter().any(|entry| {

@@ -1,8 +1,9 @@
-//! Where the stages of a build run: each in a sandbox of its own, or here, where this process is.
+//! Where the stages of a build run: each in its own sandbox, or in place, in the root file system
+//! of this process.
 //!
-//! A stage is described once, as a sandbox's [`Spec`]. Here its layers are laid where programs expect them
-//! ([`AppRoot`]), what would be mounted gets a path in a private directory, which takes the place of the
-//! path that the stage knows it by, and it runs behind a fence.
+//! A stage is described once, as a sandbox's [`Spec`]. In place, its layers are copied to where programs
+//! expect them ([`AppRoot`]); each mount becomes a path in a private directory, and this path replaces the
+//! mount's path in the stage; and the stage runs behind a fence.
 
 use std::fmt;
 use std::fs;
@@ -20,12 +21,12 @@ use crate::store::{Scratch, Store};
 
 use super::error::BuildError;
 
-/// Read and executed by all that runs here, without the volumes below. Not the rest of `/opt`'s neighbours:
-/// homes, `/run`.
+/// Every stage may read and execute these, without the volumes below them. Other directories, such as homes
+/// and `/run`, are not included.
 const READABLE: &[&str] = &[
     "/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/etc", "/opt", "/proc", "/sys",
 ];
-/// Written by all that runs here.
+/// Every stage may write these.
 const SHARED_MEMORY: &str = "/dev/shm";
 
 /// Where stages run.
@@ -40,7 +41,7 @@ pub enum Place {
 /// Whether the application's code is fenced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FenceWish {
-    /// Where there is a credential that it could read, it has to be.
+    /// If it could read a credential, the fence is required.
     Auto,
     Require,
     Off,
@@ -51,7 +52,7 @@ pub struct Here {
     base: BaseFile,
     app_root: AppRoot,
     fenced: bool,
-    /// A stage with layers has the application's root for itself.
+    /// A stage with layers has exclusive use of the application's root.
     taken: RwLock<()>,
     scratch: Scratch,
 }
@@ -69,16 +70,16 @@ pub(super) enum Reach {
     Ports(Vec<u16>),
 }
 
-/// A command that runs, and what it runs in.
+/// A running command and its surroundings.
 pub(super) struct Started<'p> {
     pub(super) sandbox: Sandbox,
     held: Option<Held<'p>>,
 }
 
-/// What a command here has until it ends.
+/// What a command needs until it ends.
 struct Held<'p> {
     filled: Option<(Filled<'p>, Option<PathBuf>)>,
-    /// After what it guards.
+    /// Dropped after the fields that it guards.
     _lock: Lock<'p>,
     _private: tempfile::TempDir,
 }
@@ -89,7 +90,7 @@ enum Lock<'p> {
 }
 
 impl Started<'_> {
-    /// The command has ended: what it changed is in the upper directory now.
+    /// The command has ended: its changes are in the upper directory now.
     pub(super) fn settle(self) -> Result<(), BuildError> {
         if let Some(held) = self.held
             && let Some((filled, Some(upper))) = &held.filled
@@ -101,10 +102,10 @@ impl Started<'_> {
 }
 
 impl Place {
-    /// This process's own root file system, which has to be that of an image of `builder push`.
+    /// This process's own root file system, which must come from an image of `builder push`.
     ///
     /// # Errors
-    /// If it is none, if something is in the application's root, or if there is no fence and has to be one.
+    /// If it does not, if something is in the application's root, or if a required fence is not possible.
     pub fn here(
         store: &Store,
         wish: FenceWish,
@@ -142,7 +143,7 @@ impl Place {
         })))
     }
 
-    /// What is known of the base where this process stands on it.
+    /// The facts about the base, if this process runs on it.
     pub fn base_file(&self) -> Option<&BaseFile> {
         match self {
             Self::Sandbox => None,
@@ -150,7 +151,7 @@ impl Place {
         }
     }
 
-    /// The builder layer's tree, where no base is unpacked below it.
+    /// The builder layer's tree, if no base is unpacked below it.
     pub(super) fn lowers(&self) -> Option<Vec<PathBuf>> {
         match self {
             Self::Sandbox => None,
@@ -158,7 +159,7 @@ impl Place {
         }
     }
 
-    /// Installers that are there already.
+    /// Installers that the image has already.
     pub(super) fn tools(&self) -> Option<PathBuf> {
         match self {
             Self::Sandbox => None,
@@ -178,7 +179,7 @@ impl Place {
         }
     }
 
-    /// Whether another builder was named than the one that this process stands on.
+    /// Whether a builder was named that is not the one that this process runs on.
     pub(super) fn check_builder(&self, named: Option<&str>) -> Result<(), BuildError> {
         match (self, named) {
             (Self::Here(here), Some(named)) if named != here.base.reference => self.refuse(
@@ -206,7 +207,7 @@ impl Place {
     }
 }
 
-/// Has the builder layer of this process's own image in the store.
+/// Loads the builder layer of this process's own image into the store.
 pub(super) fn take_builder_layer(store: &Store, base: &BaseFile) -> Result<(), BuildError> {
     let layer = &base.builder_layer.descriptor;
     if store.has_whole_blob(layer) {
@@ -224,7 +225,7 @@ pub(super) fn take_builder_layer(store: &Store, base: &BaseFile) -> Result<(), B
     Ok(())
 }
 
-/// What the wish comes to on this kernel.
+/// Decides about the fence from the request and from what this kernel can do.
 fn fenced(wish: FenceWish, progress: &dyn Progress) -> Result<bool, BuildError> {
     if wish == FenceWish::Off {
         return Ok(false);
@@ -251,7 +252,7 @@ fn is_within(path: &Path, directory: &Path) -> bool {
             .is_ok_and(|path| path.starts_with(directory))
 }
 
-/// Where what would be mounted is in its place.
+/// The paths that replace mounts.
 #[derive(Default)]
 struct Map {
     /// The longest first.
@@ -287,12 +288,12 @@ impl Map {
 }
 
 impl Here {
-    /// What all that runs behind the fence reads: the image, without the volumes in it.
+    /// What every stage behind the fence may read: the image, without its volumes.
     fn readable(&self) -> Result<Vec<PathBuf>, BuildError> {
         if !self.fenced {
             return Ok(Vec::new());
         }
-        // A base's Python may lie anywhere.
+        // A base's Python may be anywhere.
         let python = Path::new(&self.base.python.executable);
         let prefix = python.ancestors().nth(2);
         let prefix = prefix.filter(|prefix| *prefix != Path::new("/"));
@@ -374,7 +375,7 @@ fn write(path: &Path) -> impl FnOnce(io::Error) -> BuildError {
     move |source| BuildError::Write { path, source }
 }
 
-/// Gives a path to all that would be mounted.
+/// Gives each mount a path.
 fn mounted(mounts: &[Mount], private: &Path, inside: &mut Inside) -> Result<Map, BuildError> {
     let directory = |name: &str| {
         let path = private.join(name);
@@ -423,7 +424,7 @@ fn mounted(mounts: &[Mount], private: &Path, inside: &mut Inside) -> Result<Map,
                 map.add(target, &upper.upper);
                 inside.writable.push(upper.upper.clone());
             }
-            // The pod's own are there.
+            // The pod's own files exist.
             Mount::File { target, .. } if target.starts_with("/etc") => {}
             Mount::File {
                 target,

@@ -1,5 +1,5 @@
-//! Lists that can be given to an installer where nothing of the application runs: names, versions and indexes, as
-//! far as the application says them plainly.
+//! Lists for an installer that runs without any code of the application: names, versions and indexes, if the
+//! application states them plainly.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,17 +13,17 @@ use super::request::Request;
 /// Largest constraints file that is read.
 const MAX_CONSTRAINTS: u64 = 1024 * 1024;
 
-/// What uv is asked for.
+/// The list for uv.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Lists {
     /// Names, versions, and the indexes that they are looked up in.
     pub(super) requirements: String,
     pub(super) constraints: String,
-    /// The first line that is in neither, if there is one.
+    /// The first line that is in neither list, if there is one.
     pub(super) left_out: Option<String>,
 }
 
-/// What the application asks for, as far as it says it plainly, and `more`.
+/// The application's plainly stated requirements, and `more`.
 pub(super) fn of_project(
     source: &Tree,
     detected: &Detected,
@@ -33,7 +33,7 @@ pub(super) fn of_project(
     of_lines(source, detected, more, request, &BTreeMap::new())
 }
 
-/// The same with the values of `${NAME}` in the addresses of indexes. It may hold a login then.
+/// The same with the values of `${NAME}` in the addresses of indexes. Then it may contain a login.
 pub(super) fn of_lines(
     source: &Tree,
     detected: &Detected,
@@ -59,8 +59,8 @@ pub(super) fn of_lines(
     lists
 }
 
-/// Names, versions and indexes. What is a URL, a path or an option of another kind is left out: it
-/// would be fetched from where the source says, into places that another application's would share.
+/// Names, versions and indexes. URLs, paths and other options are left out: the source chooses what
+/// they mean, and the result would go to a place that other applications share.
 fn lists(lines: &[Line], server: &[String], constraints: &dyn Fn(&str) -> Option<String>) -> Lists {
     let mut lists = Lists::default();
     let mut named = false;

@@ -1,5 +1,5 @@
-//! Step 2: what the project says of itself, read from its text before anything is fetched. Its settings
-//! and its lists are read here, once for a build, and passed on.
+//! Step 2: what the project says about itself, read from its text before anything is fetched. Its
+//! settings and its lists are read here, once in a build, and passed on.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ use super::request::Request;
 use super::runtime_image;
 use super::timings::now;
 
-/// A source tree as the build reads it.
+/// A source tree, as a build reads it.
 pub(super) struct Reading<'a> {
     tree: &'a Tree,
     pub(super) files: TreeFiles<'a>,
@@ -37,7 +37,7 @@ pub(super) struct Reading<'a> {
     unlocked: OnceCell<Project>,
 }
 
-/// What has to be known of a project before its builder is taken.
+/// The facts about a project that are needed before its builder is loaded.
 pub(super) struct Planned {
     pub(super) python: Option<PythonRequest>,
     pub(super) lock: Option<Found>,
@@ -72,7 +72,7 @@ impl<'a> Reading<'a> {
         })
     }
 
-    /// With the project's wish for the image that it runs on.
+    /// Including the project's choice of the image that it runs on.
     pub(super) fn with_runtime(mut self, store: &Store) -> Result<Self, BuildError> {
         let settings = self.settings()?.clone();
         runtime_image::wish(store, &mut self.request, &settings)?;
@@ -90,7 +90,7 @@ impl<'a> Reading<'a> {
         Ok(self.settings.get_or_init(|| read))
     }
 
-    /// The project as its lists say it, without a lock.
+    /// The project by its lists, without a lock.
     fn unlocked(&self) -> Result<&Project, SettingsError> {
         if let Some(project) = self.unlocked.get() {
             return Ok(project);
@@ -100,7 +100,7 @@ impl<'a> Reading<'a> {
         Ok(self.unlocked.get_or_init(|| read))
     }
 
-    /// The builder image that somebody has named: the caller, the project, the caller's environment.
+    /// The builder image that the caller, the project or the caller's environment names.
     pub(super) fn named_builder(&self, store: &Store) -> Result<Option<String>, BuildError> {
         if let Some(builder) = &self.request.builder {
             return Ok(Some(builder.clone()));
@@ -118,7 +118,7 @@ impl<'a> Reading<'a> {
         Ok(self.plan_and_detect()?.0)
     }
 
-    /// The same, with what was found out.
+    /// The same, with the findings.
     pub(super) fn plan_and_detect(&self) -> Result<(Planned, Detected), BuildError> {
         let settings = self.settings()?;
         let python = app::python_request(&self.files, settings)?;
@@ -127,7 +127,7 @@ impl<'a> Reading<'a> {
         let listed = lock.as_ref().map(Found::preview);
         let mut detected = self.detect(listed.as_ref(), None)?;
         if lock.is_none() && detected.found_below {
-            // The lock lies where the application was found.
+            // The lock is in the directory where the application was found.
             let there = &detected.project;
             lock = lockfile::find(&self.files, &there.settings, environment, || Ok(there))?;
             if let Some(lock) = &lock {
@@ -140,7 +140,7 @@ impl<'a> Reading<'a> {
         Ok((Planned { python, lock }, detected))
     }
 
-    /// What kind of application it is, as far as that is known with this list and for this Python.
+    /// The kind of application, as far as it is known with this list and for this Python.
     pub(super) fn detect(
         &self,
         listed: Option<&app::listed::Listed>,
@@ -168,7 +168,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// What detection knows besides the tree: the variables of the build.
+/// The input for detection besides the tree: the variables of the build.
 fn options(request: &Request, tree: &Tree) -> app::Options {
     let upgrade = request
         .upgrade

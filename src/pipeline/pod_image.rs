@@ -1,5 +1,5 @@
-//! `builder push`: the image whose containers build in place. The base, the builder layer, and one layer
-//! with warpdrive, the installers and what is known of the base ([`BaseFile`]).
+//! `builder push`: the image whose containers build in place. It has the base, the builder layer, and
+//! one layer with warpdrive, the installers and the facts about the base ([`BaseFile`]).
 
 use std::fs;
 use std::io;
@@ -30,19 +30,20 @@ use super::place::Place;
 use super::report::LayerKind;
 use super::tools;
 
-/// What the installers' `pip` says where the tools are mounted.
+/// The path in the installers' `pip` at which the tools are mounted.
 const PIP: &str = "#!/bin/sh\nexec /opt/app-root/bin/python /opt/warpdrive/tools/lib/pip \"$@\"\n";
-/// What the library says before its version.
+/// The text before the version in the library.
 const RELEASE: &[u8] = b"release version ";
 /// It has two megabytes.
 const MAX_LIBC: u64 = 32 * 1024 * 1024;
 /// Writable in every pod.
 const HOME: &str = "/tmp/home";
 
-/// Makes the image of a builder for `target`, whose repository will have its layers. It has no name yet.
+/// Makes the pod image of a builder for `target`, whose repository will have its layers. The image has
+/// no name yet.
 ///
 /// # Errors
-/// If the builder is not there, or this executable does not run on it.
+/// If the builder is missing, or this executable does not run on it.
 pub fn pod_image(
     store: &Store,
     builder: &str,
@@ -108,13 +109,14 @@ pub fn pod_image(
 fn configure(draft: &mut Draft, base: &Base) {
     let config = &mut draft.config;
     config.set("User", json!(APP_UID.to_string()));
-    // Engines make the working directory, where a volume hides it: as root, and nothing can be written there.
+    // If a volume hides the working directory, engines make it as root, and then nothing can be written
+    // there.
     config.set("WorkingDir", json!("/"));
     config.set("Entrypoint", Value::Null);
     config.set("Cmd", json!([format!("{APP_ROOT}/s2i/bin/usage")]));
     config.set_env("HOME", HOME);
     let (place, path) = (pod::PLACE, base.search_path());
-    // The executable in images is called as this one is, and knows less.
+    // The executable in images has the same name as this one, but fewer commands.
     let path = format!(
         "{place}/bin:{place}/{}/bin:{APP_ROOT}/bin:{path}",
         pod::TOOLS
@@ -189,7 +191,8 @@ fn installers(directory: &Path) -> Result<Vec<Entry>, BuildError> {
     Ok(entries)
 }
 
-/// What the audit finds in the base: images that are built on it in place are not audited that far down.
+/// The audit's findings about the base: the audit of an image that is built on it in place does not read
+/// the base again.
 fn findings(store: &Store, base: &Base) -> Result<Findings, BuildError> {
     let mut config = base.image.config.clone();
     run_as_ours(&mut config, &base.search_path());
@@ -234,7 +237,7 @@ fn check_libc(store: &Store, program: &[u8], base: &Base) -> Result<(), BuildErr
     .into())
 }
 
-/// The version of the base's GNU C library, by its own words.
+/// The version of the base's GNU C library, read from the library.
 fn glibc_of(store: &Store, base: &Base) -> Result<Option<(u32, u32)>, BuildError> {
     let of_this_machine = format!("lib/{}-linux-gnu/libc.so.6", std::env::consts::ARCH);
     let places = [
@@ -274,7 +277,7 @@ fn version(text: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// The newest version of the GNU C library that an executable asks for; `None` where it asks for none.
+/// The newest version of the GNU C library that an executable needs; `None` if it needs none.
 fn needed_glibc(program: &[u8]) -> Option<(u32, u32)> {
     const PREFIX: &[u8] = b"GLIBC_";
     let file = ElfBytes::<AnyEndian>::minimal_parse(program).ok()?;

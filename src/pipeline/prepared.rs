@@ -1,4 +1,5 @@
-//! Steps 2 and 3: what is known of a project, and taken for it, before its dependencies are installed.
+//! Steps 2 and 3: what is known about a project, and what is chosen for it, before its dependencies
+//! are installed.
 
 use crate::app::Detected;
 use crate::builder;
@@ -17,18 +18,18 @@ use super::sandbox_reasons::Reasons;
 use super::timings::{DEFAULT_SOURCE_TIME, Timings};
 use super::{apt, audit_gate, git_version, leaks, locked, pitfalls, without_sandbox};
 
-/// What one attempt at a build goes by, besides the request.
+/// The inputs of one attempt at a build, besides the request.
 #[derive(Clone, Copy)]
 pub(super) struct Way<'a> {
     /// As it is named.
     pub(super) builder: Option<&'a str>,
     pub(super) last: &'a LastBuild,
     pub(super) without_sandbox: bool,
-    /// Why the application does not run on the slim twin of the builder, where that is known.
+    /// Why the application does not run on the slim twin of the builder, if it is known.
     pub(super) no_twin: Option<&'a str>,
 }
 
-/// The project, and the images that come into question for it.
+/// The project, and the possible images for it.
 pub(super) struct Prepared {
     /// The Debian packages that the project names.
     pub(super) packages: apt::Packages,
@@ -36,20 +37,20 @@ pub(super) struct Prepared {
     pub(super) plain: Base,
     /// What the application is built on.
     pub(super) base: Base,
-    /// What it is to run on, where an image was named for that.
+    /// The image to run on, if one was named.
     pub(super) named: Option<Base>,
     locked: Option<Locked>,
     pub(super) detected: Detected,
     pub(super) reasons: Reasons,
     without_sandbox: bool,
-    /// The request with the version that git knows, where the project's is that.
+    /// The request, with git's version if the project uses it.
     versioned: Option<Request>,
     /// Seconds of the epoch: the caller's, or those of the commit.
     pub(super) time: Option<i64>,
 }
 
 impl Prepared {
-    /// Reads the plan and takes the images. Tells warnings.
+    /// Reads the plan, loads the images and prints warnings.
     pub(super) fn of(
         context: Context<'_>,
         reading: &Reading<'_>,
@@ -57,7 +58,7 @@ impl Prepared {
         timings: &mut Timings,
     ) -> Result<Self, BuildError> {
         let request = context.request;
-        // First: a limit that cannot be kept is an error, also where the cache has it all.
+        // First: a limit that cannot be enforced is an error, even if the cache has everything.
         sandbox::check_limits(&request.limits)?;
         let planned = reading.plan()?;
         timings.step("plan");
@@ -115,7 +116,7 @@ impl Prepared {
         })
     }
 
-    /// What the application's phase works with, until the image that it runs on is chosen.
+    /// The inputs of the application's phase, until the image that it runs on is chosen.
     pub(super) fn materials<'a>(
         &'a self,
         context: Context<'a>,
@@ -138,8 +139,7 @@ impl Prepared {
         }
     }
 
-    /// What the phase of the dependencies works with: the version is of the project, which this phase may not
-    /// see.
+    /// The inputs of the dependency phase: without the project's version, which this phase must not see.
     pub(super) fn of_dependencies<'a>(
         &self,
         context: Context<'a>,
@@ -162,7 +162,7 @@ impl Prepared {
     }
 }
 
-/// Whether Debian packages can be installed at all, the way that this build goes.
+/// Whether Debian packages can be installed in this kind of build.
 fn check_installable(
     request: &Request,
     way: Way<'_>,
@@ -178,7 +178,7 @@ fn check_installable(
         .refuse(&format!("the Debian packages of {place}"), instead)
 }
 
-/// Tells what is odd about the source and the request.
+/// Prints warnings about the source and the request.
 fn warn(context: Context<'_>, reading: &Reading<'_>, detected: &Detected) {
     let of_tree = pitfalls::warnings(reading.tree());
     let of_openshift = pitfalls::of_openshift(&context.request.env);
@@ -203,7 +203,7 @@ fn base_of(context: Context<'_>, way: Way<'_>, planned: &Planned) -> Result<Base
             ));
         };
         match store.image(builder)? {
-            // It is here, and was asked for its Python before.
+            // It is in the store, and its Python is known.
             Some(image) if builder::python::known(store, &image)?.is_some() => {}
             _ => {
                 let base = way.last.base(context, builder)?;
@@ -222,8 +222,8 @@ fn needs(what: &str) -> BuildError {
     }
 }
 
-/// The base, and the image that the application runs on where that is another: with the layer of
-/// `--harden` on the one that it runs on.
+/// The base, and the image that the application runs on if it differs. The layer of `--harden` is
+/// on the one that it runs on.
 fn hardened(
     context: Context<'_>,
     mut base: Base,

@@ -1,7 +1,7 @@
-//! What an image says of its own making, for `verify-build`: label [`LABEL_BUILD`].
+//! What an image records about its own build, for `verify-build`: label [`LABEL_BUILD`].
 //!
-//! Enough to make it again, and nothing that is nobody's business: no path of the machine, no
-//! credential, neither name nor value of a build variable or secret, only how many there were.
+//! It is enough to build the image again, and contains nothing private: no path of the machine,
+//! no credential, neither name nor value of a build variable or secret, only their number.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ use super::s2i::Options;
 /// Label: how the image was built, as JSON.
 pub const LABEL_BUILD: &str = "io.warpdrive.build";
 
-/// The form of the record that this release writes and reads.
+/// The version of the record that this release writes and reads.
 const VERSION: u32 = 1;
 
 /// How an image was built.
@@ -30,14 +30,14 @@ pub struct BuildRecord {
     pub warpdrive: String,
     pub source: SourceRecord,
     pub builder: NameAndDigest,
-    /// The image below the application, where it is another one.
+    /// The image below the application, if it is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<NameAndDigest>,
     /// `SOURCE_DATE_EPOCH`, where it was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_date_epoch: Option<i64>,
     pub harden: bool,
-    /// Of the layers that the build wrote.
+    /// The compression of the layers that the build wrote.
     pub compression: String,
     /// Names of the variables of `--env`; the values are in the image's environment.
     pub env: Vec<String>,
@@ -59,11 +59,11 @@ pub struct BuildRecord {
 /// What was built.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceRecord {
-    /// Of what went into the build: paths, content, modes, links.
+    /// The digest of the build's input: paths, content, modes, links.
     pub digest: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// The files were not those of the commit.
+    /// The files differed from the commit.
     #[serde(default)]
     pub dirty: bool,
     /// Without credentials.
@@ -135,7 +135,8 @@ impl BuildRecord {
         Ok(record)
     }
 
-    /// What of a request the image decides: all that is not of the machine or the hour.
+    /// The parts of a request that the image decides: everything that does not depend on the
+    /// machine or the time.
     pub fn put_into(&self, request: &mut Request, config: &ImageConfig) -> Result<(), BuildError> {
         request.builder = Some(self.builder.reference.clone());
         request.runtime_image = self

@@ -1,4 +1,4 @@
-//! An image of a registry as the audit reads it: layer by layer as streams, kept nowhere.
+//! An image of a registry for the audit: its layers are read as streams, one by one, and not stored.
 
 use std::io::Read;
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::oci::Descriptor;
 
-/// An image in the store that has no name yet, and what there is to say of it.
+/// An image in the store that has no name yet, and the report about it.
 #[derive(Debug)]
 pub struct Built {
     pub report: Report,
@@ -28,17 +28,17 @@ pub struct Report {
     pub cache: CacheReport,
     pub audit: Verdict,
     pub plan: serde_json::Value,
-    /// Why each phase was run, or that it was not.
+    /// Why each phase ran, or that it did not.
     pub explain: Vec<Explanation>,
-    /// Whether code was run, and what of this build needs that.
+    /// Whether code ran in a sandbox, and what needed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<SandboxReport>,
-    /// What the application runs on, and why.
+    /// The image that the application runs on, and why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime: Option<RuntimeReport>,
     pub timings_ms: BTreeMap<String, u64>,
     pub pushed: Vec<String>,
-    /// What was installed, as a lock file (PEP 751), where the resolver named the wheels.
+    /// The installed packages as a lock file (PEP 751), if the resolver named the wheels.
     #[serde(skip)]
     pub lock: Option<String>,
     /// What of the source decided how the application is started.
@@ -60,7 +60,7 @@ pub struct LayerReport {
     pub media_type: String,
     pub kind: LayerKind,
     pub cached: bool,
-    /// What the layer holds, in a few words.
+    /// The layer's content, in a few words.
     #[serde(skip)]
     pub title: String,
 }
@@ -98,9 +98,9 @@ impl CacheState {
 pub struct Explanation {
     /// `dependencies` or `application`.
     pub phase: &'static str,
-    /// Whether the result was there already.
+    /// Whether the result existed already.
     pub hit: bool,
-    /// What was another than in the build before; empty for a hit.
+    /// What changed since the previous build; empty for a hit.
     pub because: Vec<String>,
 }
 
@@ -115,7 +115,7 @@ pub struct RuntimeReport {
 #[derive(Debug, Clone, Serialize)]
 pub struct SandboxReport {
     pub used: bool,
-    /// What could not be done without one.
+    /// What needed one.
     pub because: Vec<String>,
 }
 
@@ -128,6 +128,6 @@ pub struct Verdict {
     pub medium: usize,
     pub low: usize,
     pub info: usize,
-    /// How many of the findings the base image brought.
+    /// How many of the findings come from the base image.
     pub from_base: usize,
 }

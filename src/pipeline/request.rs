@@ -1,4 +1,4 @@
-//! What a build is asked for.
+//! The request for a build.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,27 +18,27 @@ use super::place::Place;
 use super::secrets::Redactor;
 use super::unsearched::Unsearched;
 
-/// When the registry of a builder or runtime image is asked for it.
+/// When to ask the registry for a builder or runtime image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pull {
     /// When the store does not have it.
     #[default]
     Missing,
-    /// Each time, by one question; the store's is taken where nothing answers.
+    /// Each time, with one request; if there is no answer, the image in the store is used.
     Newer,
-    /// Each time; no answer is an error.
+    /// Each time; a missing answer is an error.
     Always,
     Never,
 }
 
-/// When code is run in a sandbox.
+/// When code runs in a sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SandboxUse {
-    /// Where something has to run, and where the base image is in the store anyway.
+    /// If something has to run, or if the base image is in the store anyway.
     #[default]
     Auto,
     Always,
-    /// What would need one is an error.
+    /// Never; anything that needs one is an error.
     Never,
 }
 
@@ -49,13 +49,13 @@ pub struct Request {
     pub name: Reference,
     /// The source tree, and where it is.
     pub source: SourceRequest,
-    /// `--builder`; otherwise the app's own wish or what fits its Python version.
+    /// `--builder`; otherwise the app's own choice, or one that fits its Python version.
     pub builder: Option<String>,
     /// Images that the source may name as its builder, besides warpdrive's own.
     pub allowed_builders: Vec<String>,
-    /// `--runtime-image`: what the application runs on, where that is another image.
+    /// `--runtime-image`: the image that the application runs on, if it is another one.
     pub runtime_image: Option<String>,
-    /// Without one, the slim twin of the builder may be what the application runs on.
+    /// Without one, the application may run on the slim twin of the builder.
     pub twin: bool,
     /// `--auto-apt`: Debian packages with the shared libraries that the dependencies lack are added.
     pub auto_apt: bool,
@@ -68,50 +68,50 @@ pub struct Request {
     pub secrets: Vec<Secret>,
     pub outputs: Vec<Destination>,
     pub push: bool,
-    /// Look nothing up in the build cache.
+    /// Do not read the build cache.
     pub no_cache: bool,
     pub sandbox: SandboxUse,
     /// Without a sandbox, the application's source is byte-compiled by a Python of this machine.
     pub byte_code: bool,
     /// Caches in registries.
     pub cache: RemoteCache,
-    /// Resolve unpinned requirements anew.
+    /// Resolve unpinned requirements again.
     pub upgrade: bool,
     /// Of the layers that this build writes.
     pub compression: Compression,
-    /// With an S2I builder: restore what the previous image's `save-artifacts` gives. Our own builders
-    /// keep what they installed in any case.
+    /// With an S2I builder: restore the output of the previous image's `save-artifacts`. warpdrive's
+    /// own builders always keep what they installed.
     pub incremental: bool,
     pub network: Network,
     /// Load what a start would load before the image is made.
     pub smoke: bool,
-    /// Take setuid bits and account tools of the base away.
+    /// Remove setuid bits and account tools from the base.
     pub harden: bool,
     pub audit: AuditGate,
-    /// `verify-build`: what has to be used, whatever names stand for today.
+    /// `verify-build`: the images and versions to use, whatever the names mean today.
     pub pinned: Option<Pinned>,
-    /// Of each sandbox in which the app's code or its packages' runs.
+    /// Limits of each sandbox in which code of the app or of its packages runs.
     pub limits: Limits,
-    /// Of the layers that are written.
+    /// The compression of new layers.
     pub budget: Budget,
     /// What the search for secrets has passed over.
     pub unsearched: Unsearched,
     /// `SOURCE_DATE_EPOCH` (reproducible-builds.org), seconds.
     pub source_date_epoch: Option<i64>,
-    /// The host's variables that concern package indexes, proxies and certificates.
+    /// The host's variables about package indexes, proxies and certificates.
     pub host_env: BTreeMap<String, String>,
     /// The code of the application and of sdists sees the logins of the host's package indexes, too.
     pub expose_index_credentials: bool,
     /// Between the steps of a pipeline.
     pub handover: Handover,
-    /// Where the wheels go that this build has fetched, for a step that fills a cache.
+    /// The directory for the wheels that this build fetches, for a step that fills a cache.
     pub wheels: Option<PathBuf>,
     /// Where the stages run.
     pub place: Place,
 }
 
 impl Request {
-    /// Takes what is secret in this request out of output.
+    /// Redacts this request's secrets in output.
     pub(super) fn redactor(&self) -> Redactor {
         let secrets = self.secrets.iter();
         let secrets = secrets.map(|secret| secret.contents.as_slice());
@@ -143,14 +143,14 @@ impl Request {
     }
 }
 
-/// What becomes of the dependency phase's result besides, for steps of a pipeline that each run one phase.
+/// How the dependency phase's result is handed over, for pipelines whose steps run one phase each.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Handover {
     #[default]
     Nothing,
-    /// It is all that is made, and is written here.
+    /// Only this result is made, and it is written here.
     Give(PathBuf),
-    /// It was made by another step, and is here.
+    /// Another step has made it; it is here.
     Take(PathBuf),
 }
 
@@ -167,27 +167,27 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// What a build is to make of the audit.
+/// How a build uses the audit.
 #[derive(Debug, Clone, Default)]
 pub struct AuditGate {
     pub policy: Policy,
-    /// An image that does not pass gets no name and goes nowhere.
+    /// An image that does not pass gets no name and is not delivered.
     pub required: bool,
-    /// A builder that does not pass is not built on.
+    /// A builder that does not pass is not used.
     pub builder_too: bool,
 }
 
-/// The images that a build has to use, whatever their names stand for today.
+/// The images that a build has to use, whatever their names mean today.
 #[derive(Debug, Clone)]
 pub struct Pinned {
     pub builder: Digest,
     pub runtime: Option<Digest>,
     /// Versions of distributions, as a list of constraints.
     pub constraints: String,
-    /// What the source has to be.
+    /// The required source.
     pub source: String,
     pub commit: Option<String>,
-    /// Where the image says that its source is; it may be taken from elsewhere.
+    /// The source's location in the image's record; the source may come from another place.
     pub remote: Option<String>,
 }
 

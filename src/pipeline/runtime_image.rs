@@ -1,8 +1,8 @@
-//! What the application runs on: the image that the caller or the project names, else the slim twin of its
-//! builder, where the store has that and it fits, else the builder itself.
+//! Chooses the image on which the application runs: the one that the caller or the project names, else the
+//! slim twin of its builder, if the store has it and it fits, else the builder itself.
 //!
-//! The twin fits if it has the same Python, each shared library of the dependencies that the builder has, the
-//! programs that well-known packages run, and if the application can be loaded on it.
+//! The twin fits if it has the same Python, each of the builder's shared libraries that the dependencies
+//! need, and the programs that well-known packages run, and if the application can be loaded on it.
 
 use std::path::Path;
 
@@ -29,16 +29,16 @@ use super::request::Request;
 /// The word for the builder image itself.
 pub const BUILDER: &str = "builder";
 
-/// Distributions that are of no use without a program of the system: its name for people, and its file.
+/// Distributions that need a program of the system: its display name, and its file.
 const PROGRAMS: [(&str, &str, &str); 2] = [
     ("mod-wsgi", "Apache", "/usr/sbin/apache2"),
     ("gitpython", "git", "/usr/bin/git"),
 ];
 
-/// That the application can be loaded on its builder and not on the twin.
+/// The application can be loaded on its builder, but not on the twin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct BuilderOnly {
-    /// What the twin had to say.
+    /// The error on the twin.
     pub(super) problem: String,
 }
 
@@ -50,10 +50,10 @@ impl Record for BuilderOnly {
     }
 }
 
-/// Puts the project's wish into the request, unless the caller has one.
+/// Puts the project's choice into the request, unless the caller has made one.
 ///
 /// # Errors
-/// If a file of the source names an image that it may not.
+/// If a file of the source names an image that is not allowed.
 pub(super) fn wish(
     store: &Store,
     request: &mut Request,
@@ -73,10 +73,10 @@ pub(super) fn wish(
     Ok(())
 }
 
-/// The image that the application runs on where that is not the one that it was built on.
+/// The image that the application runs on, if it is not the one that it was built on.
 pub(super) struct RunsOn {
     pub(super) image: Option<Base>,
-    /// It was chosen here, and this one would do as well.
+    /// It was chosen automatically, and this other image would fit as well.
     pub(super) instead: Option<Base>,
     pub(super) because: String,
 }
@@ -91,7 +91,7 @@ impl RunsOn {
     }
 }
 
-/// What came of looking for a twin.
+/// The result of the search for a twin.
 #[expect(clippy::large_enum_variant, reason = "there is one of it in a build")]
 enum Twin {
     Taken(RunsOn),
@@ -106,11 +106,11 @@ impl Twin {
     }
 }
 
-/// A twin held against what was installed.
+/// The comparison of a twin with the installed packages.
 enum Fit {
-    /// With what its builder lacks as well.
+    /// It fits; with the libraries that its builder lacks as well.
     Whole(Box<Base>, Missing),
-    /// What the builder has.
+    /// It lacks libraries that the builder has.
     Lacks(Missing),
 }
 
@@ -125,23 +125,23 @@ impl Fit {
     }
 }
 
-/// What there is to choose from.
+/// The candidates.
 pub(super) struct Choice<'a> {
     pub(super) context: Context<'a>,
-    /// What it was built on, with all packages of Debian that the project names.
+    /// The image that it was built on, with all Debian packages that the project names.
     pub(super) built_on: &'a Base,
     /// The builder without them.
     pub(super) plain: &'a Base,
     /// The image that was named, ready to run on.
     pub(super) named: Option<Base>,
     pub(super) packages: &'a apt::Packages,
-    /// Why the twin is not taken, where that is known.
+    /// Why the twin is not used, if it is known.
     pub(super) no_twin: Option<&'a str>,
 }
 
 impl Choice<'_> {
-    /// Chooses, and says what the chosen one lacks. `loads` says why the application cannot be loaded on the
-    /// twin, where that is known.
+    /// Chooses, and reports what the chosen image lacks. `loads` says why the application cannot be loaded
+    /// on the twin, if it is known.
     pub(super) fn make(
         mut self,
         phase1: &Phase1,
@@ -169,7 +169,7 @@ impl Choice<'_> {
         })
     }
 
-    /// The twin, or why it is not taken: `otherwise` is what the application runs on then.
+    /// The twin, or why it is not used: `otherwise` is the image that the application runs on then.
     fn twin(
         &self,
         phase1: &Phase1,
@@ -250,8 +250,8 @@ impl Choice<'_> {
         }))
     }
 
-    /// The twin, if need be with packages that `--auto-apt` adds, and what it and the builder lack; or
-    /// what it alone lacks.
+    /// The twin (with packages that `--auto-apt` adds, if needed), and what both it and the builder
+    /// lack; or what only the twin lacks.
     fn fits(
         &self,
         phase1: &Phase1,
@@ -285,7 +285,7 @@ impl Choice<'_> {
         Ok(Fit::of(twin, missing, &known))
     }
 
-    /// A distribution, and the program that it runs and the builder alone has.
+    /// A distribution, and the program that it runs and that only the builder has.
     fn lacks_program(
         &self,
         phase1: &Phase1,
@@ -308,7 +308,7 @@ impl Choice<'_> {
         Ok(None)
     }
 
-    /// The builder without the packages that are for the build only, where there are such.
+    /// The builder without the packages for the build only, if there are such packages.
     fn without_build_packages(&self) -> Result<Option<Base>, BuildError> {
         let request = self.context.request;
         if !self.packages.has_more_to_build() || request.pinned.is_some() {
@@ -323,8 +323,8 @@ impl Choice<'_> {
         Ok(Some(own))
     }
 
-    /// Holds what was installed against the shared libraries of the image that it will run in, and says what
-    /// that lacks. With `--auto-apt`: that image with the packages that have it.
+    /// Compares the installed packages with the shared libraries of the image that they will run in, and
+    /// reports missing libraries. With `--auto-apt`: adds the Debian packages that have them.
     fn with_libraries(&self, phase1: &Phase1, runtime: &Base) -> Result<Option<Base>, BuildError> {
         let Context {
             store,
@@ -353,7 +353,7 @@ impl Choice<'_> {
     }
 }
 
-/// Words for `--dry-run`: what is known of it before anything is built.
+/// The text for `--dry-run`: what is known about it before anything is built.
 pub(super) fn expected(
     store: &Store,
     request: &Request,

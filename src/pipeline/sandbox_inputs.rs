@@ -1,4 +1,4 @@
-//! What a sandbox of the build may know: each kind is put together of what its code may see.
+//! What a sandbox of the build may know: the inputs of each kind contain only what its code may see.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use super::place::Place;
 use super::request::{Request, Secret};
 use super::secrets::{Redactor, without_credentials};
 
-/// The host's variables about indexes and proxies that a build may use. They reach no layer, no
-/// configuration and no log; credentials in them are redacted.
+/// The host's variables about indexes and proxies that a build may use. They must not reach a
+/// layer, a configuration or a log; credentials in them are redacted.
 pub const PASSED_ON: &[&str] = &[
     "UV_DEFAULT_INDEX",
     "UV_INDEX",
@@ -29,7 +29,7 @@ pub const PASSED_ON: &[&str] = &[
     "no_proxy",
 ];
 
-/// The host's variables that say where npm finds packages: for the build of a front end alone.
+/// The host's variables that say where npm finds packages: only for the build of a front end.
 pub const NPM_REGISTRY: &[&str] = &["NPM_CONFIG_REGISTRY", "npm_config_registry"];
 
 /// Those of them that say where packages of Python come from.
@@ -40,8 +40,8 @@ pub(super) fn indexes() -> impl Iterator<Item = &'static &'static str> {
 /// Names the host's bundle of certificates.
 pub(super) const CERTIFICATES: &str = "SSL_CERT_FILE";
 
-/// Whether a variable is a part of a login for an index, as uv and Poetry have it. None of these is seen
-/// in a sandbox unless the build's owner says it there ([`super::locked`] uses them).
+/// Whether a variable is part of a login for an index, in uv's or Poetry's form. A sandbox does not see
+/// these variables unless the user passes them explicitly ([`super::locked`] uses them).
 pub fn is_index_login(name: &str) -> bool {
     let rest = ["UV_INDEX_", "POETRY_HTTP_BASIC_"]
         .iter()
@@ -49,16 +49,16 @@ pub fn is_index_login(name: &str) -> bool {
     rest.is_some_and(|rest| rest.ends_with("_USERNAME") || rest.ends_with("_PASSWORD"))
 }
 
-/// What one sandbox is told, and where its bounds are.
+/// The inputs and the limits of one sandbox.
 pub(super) struct SandboxInputs {
-    /// Of the host: indexes, proxies and certificates.
+    /// The host's variables: indexes, proxies and certificates.
     pub(super) host_env: BTreeMap<String, String>,
     /// Seen by the build only.
     pub(super) build_env: Vec<(String, String)>,
     /// The application's.
     pub(super) env: Vec<(String, String)>,
     pub(super) secrets: Vec<Secret>,
-    /// What the project's lock file comes to.
+    /// The list from the project's lock file.
     pub(super) listed: Option<Listed>,
     /// The versions that `verify-build` installs, as a list of constraints.
     pub(super) constraints: Option<String>,
@@ -69,7 +69,7 @@ pub(super) struct SandboxInputs {
     pub(super) network: Network,
     pub(super) limits: Limits,
     pub(super) place: Place,
-    /// Cleans what it prints.
+    /// Redacts its output.
     pub(super) redactor: Redactor,
 }
 
@@ -113,8 +113,8 @@ impl SandboxInputs {
         told
     }
 
-    /// For a stage that fills what builds share: where packages come from, which is the owner's word,
-    /// and nothing of the application. The resolver, the installer and the compiler of byte-code run in it.
+    /// For a stage that fills shared caches: the user's settings about where packages come from, and
+    /// nothing of the application. The resolver, the installer and the byte-code compiler run in it.
     pub(super) fn of_shared_stage(request: &Request) -> Self {
         let build_env = request.build_env.iter();
         Self {
@@ -142,7 +142,7 @@ fn constraints(request: &Request) -> Option<String> {
     pinned.map(|pinned| pinned.constraints.clone())
 }
 
-/// Of the host's variables, those that a sandbox is told anything of.
+/// The host's variables that a sandbox may get.
 fn for_sandboxes(host: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     host.iter()
         .filter(|(name, _)| PASSED_ON.contains(&name.as_str()) || *name == CERTIFICATES)

@@ -2,12 +2,12 @@
 
 use super::error::BuildError;
 
-/// What needs a sandbox, in words.
+/// Text that says what needs a sandbox.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reasons {
-    /// Whatever a cache has.
+    /// Even if everything is in a cache.
     pub(super) always: Vec<String>,
-    /// If the application's layer has to be made.
+    /// Only if the application's layer has to be made.
     pub(super) to_make: Vec<String>,
 }
 

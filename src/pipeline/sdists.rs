@@ -1,8 +1,8 @@
-//! Source distributions of indexes that ask for a login: fetched here, with all that their builds need, because
-//! the code of a package builds where the login is not.
+//! Source distributions of indexes that ask for a login. They are fetched here, with everything that their
+//! builds need, because the code of a package must build without access to the login.
 //!
-//! What is read in an archive are words for the installer's list, and no more: which file it was is decided by the
-//! index's hash. Where the words are not enough, the build asks the index itself, and is refused.
+//! The metadata in an archive is used only for the installer's list; the index's hash decides which file it
+//! is. If the metadata is not enough, the build asks the index itself, and the index refuses it.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -25,16 +25,16 @@ use super::plain_lists::{Lists, is_plain};
 use super::sandbox_inputs::PASSED_ON;
 use super::tree::make_directory;
 
-/// How many of them are fetched for one build at most.
+/// Most source distributions that are fetched for one build.
 const MOST: usize = 50;
-/// What is read of one archive at most.
+/// Most bytes that are read of one archive.
 const ARCHIVE: Limits = Limits {
     max_bytes: 1 << 30,
     max_entries: 100_000,
 };
-/// Largest file with words about a package.
+/// Largest file with metadata of a package.
 const MAX_WORDS: u64 = 1024 * 1024;
-/// What builds a project that does not say it (PEP 517).
+/// The default build requirements of a project (PEP 517).
 const USUAL_BUILDER: &str = "setuptools>=40.8.0";
 
 /// What was fetched.
@@ -43,9 +43,9 @@ pub(super) struct Sdists<'a> {
     base: &'a Base,
     directory: PathBuf,
     pub(super) names: Vec<String>,
-    /// What they need when they are installed.
+    /// Their dependencies.
     pub(super) needs: BTreeSet<String>,
-    /// What each needs to be built.
+    /// The build requirements of each.
     pub(super) builders: Vec<BTreeSet<String>>,
 }
 
@@ -61,8 +61,8 @@ impl<'a> Sdists<'a> {
         }
     }
 
-    /// Fetches the package of which the installer's error says that it has no wheel. False if the error names none,
-    /// or one that was fetched before, or one that no index gives.
+    /// Fetches the package of which the installer's error says that it has no wheel. False if the error names
+    /// none, or one that was fetched before, or one that no index has.
     pub(super) fn add(&mut self, tail: &[String], lists: &Lists) -> Result<bool, BuildError> {
         let Some(name) = without_wheel(tail) else {
             return Ok(false);
@@ -97,8 +97,8 @@ impl<'a> Sdists<'a> {
             let path = match fetched {
                 Ok(Some(path)) => path,
                 Err(error) if does_not_have_it(&error) => continue,
-                // What an index has and does not give is not looked for in the next one, where a stranger may
-                // have put something of that name.
+                // If an index has a package but denies it, the next index is not asked: a stranger may have
+                // published that name there.
                 Ok(None) | Err(_) => return Ok(false),
             };
             let words = Words::of(&path);
@@ -110,7 +110,7 @@ impl<'a> Sdists<'a> {
         Ok(false)
     }
 
-    /// Where the build sees them.
+    /// Their directory in the build.
     pub(super) fn into_mount(self) -> Option<Mount> {
         (!self.names.is_empty()).then(|| Mount::Bind {
             source: self.directory,
@@ -125,7 +125,7 @@ pub(super) fn inside() -> String {
     format!("{RUN}/sdists")
 }
 
-/// The first package of which uv says that it has no wheel.
+/// The first package without a wheel in uv's error.
 fn without_wheel(tail: &[String]) -> Option<String> {
     let text: Vec<&str> = tail.iter().map(|line| line.trim()).collect();
     let text = text.join(" ");
@@ -134,7 +134,7 @@ fn without_wheel(tail: &[String]) -> Option<String> {
     Some(normalize(name))
 }
 
-/// Whether an index says that it does not know a package, rather than that something is wrong.
+/// Whether an index says that it does not know a package, and not that another error occurred.
 fn does_not_have_it(error: &BuildError) -> bool {
     matches!(
         error,
@@ -182,7 +182,7 @@ fn places(variables: &[(&str, &str)], lists: &Lists) -> Vec<Index> {
     found
 }
 
-/// The conditions that the lists have for a version.
+/// The version conditions in the lists.
 fn specifiers(name: &str, lists: &Lists) -> BTreeSet<String> {
     let lines = lists.requirements.lines().chain(lists.constraints.lines());
     let rests = lines.filter_map(|line| {
@@ -201,7 +201,7 @@ fn specifiers(name: &str, lists: &Lists) -> BTreeSet<String> {
         .collect()
 }
 
-/// What an archive says that its package needs.
+/// The requirements that an archive states for its package.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Words {
     needs: BTreeSet<String>,
@@ -218,7 +218,8 @@ impl Words {
         words
     }
 
-    /// Reads a tar; whether it says what builds it. One that is damaged says what stands before the damage.
+    /// Reads a tar; returns whether it names its build requirements. Of a damaged one, the part before the
+    /// damage is read.
     fn read(&mut self, file: File) -> bool {
         let mut is_said = false;
         let mut tar = TarReader::new(decompressor(file), ARCHIVE);
@@ -281,7 +282,7 @@ impl Words {
     }
 }
 
-/// A name with versions and a marker, which can do nothing else in a list.
+/// A name with versions and a marker, which is harmless in a list.
 fn plain(text: &str) -> Option<String> {
     let text = text.trim();
     (is_plain(text) && name_of(text).is_some() && !text.contains(" --")).then(|| text.to_owned())
@@ -341,7 +342,7 @@ mod tests {
             .map(|index| index.url)
             .collect();
         let url = |text: &str| Some(text.to_owned());
-        // The last one is the usual one, wherever that is.
+        // The default index comes last, wherever it is.
         assert_eq!(
             found,
             [

@@ -1,4 +1,4 @@
-//! Beside a build, what earlier builds have unpacked is made safe from a power cut.
+//! While a build runs, syncs the trees that earlier builds unpacked, so that a power cut cannot damage them.
 
 use std::panic::resume_unwind;
 use std::thread;
@@ -8,10 +8,10 @@ use crate::store::Store;
 
 use super::error::BuildError;
 
-/// By then the kernel has written what was unpacked, and making sure of it costs little.
+/// After this time the kernel has written the unpacked files, so a sync costs little.
 const SETTLE_AFTER: Duration = Duration::from_mins(5);
 
-/// Does the work, and that while it is done.
+/// Runs the work, and syncs while it runs.
 pub(super) fn beside<T>(
     store: &Store,
     work: impl FnOnce() -> Result<T, BuildError>,

@@ -1,4 +1,4 @@
-//! After a build: what it made goes into the caches in registries that it was told to write.
+//! After a build, writes its results to the caches in registries that `--cache-to` names.
 
 use std::path::Path;
 
@@ -23,17 +23,17 @@ use super::transfers::Transfers;
 /// How many items are written at once.
 const AT_ONCE: usize = 8;
 
-/// What a build gave, each phase's result with its key.
+/// The result of a build: each phase's result with its key.
 pub(super) struct Results<'a> {
     pub(super) base: &'a Base,
     pub(super) dependencies: (&'a str, &'a Dependencies),
-    /// What is known of the distributions.
+    /// The facts about the distributions.
     pub(super) parts: &'a [Part],
     pub(super) application: (&'a str, &'a Application),
 }
 
-/// Writes the fragments of a build, and the build as the last one of its name. A registry that does not take
-/// them is a warning. Another content under the name of a fragment is an error.
+/// Writes the fragments of a build, and the build as the last one of its name. If a registry refuses them,
+/// this is a warning. Different content under the name of a fragment is an error.
 pub(super) fn share(
     context: Context<'_>,
     last: &LastBuild,
@@ -56,7 +56,7 @@ pub(super) fn share(
     } = *results;
     let fragments = fragments::shared_items(context, base, &dependencies.1.wheels)?;
     let mut build = Vec::new();
-    // What the next one can begin with: no layer of --harden, one base, whose files are here.
+    // Only if the next build can use it: no layer of --harden, a single base, and its files are here.
     let in_place = request.place.base_file().is_some();
     if base.hardening.is_none() && request.runtime_image.is_none() && !in_place {
         build.extend(last.item(
@@ -79,11 +79,11 @@ pub(super) fn share(
     write(context, &[&fragments, &build])
 }
 
-/// Writes what an image that another step of a pipeline built is made of: of the wheels that the step has
-/// handed over, and of nothing else that it made.
+/// Writes the fragments of an image that another step of a pipeline built. It uses the wheels that the
+/// step handed over, and nothing else that the step made.
 ///
 /// # Errors
-/// If the image does not say what it is made of, or the cache holds another content under the same name.
+/// If the image does not record its parts, or the cache has different content under the same name.
 pub fn share_wheels(
     store: &Store,
     request: &Request,
@@ -114,7 +114,7 @@ pub fn share_wheels(
     write(context, &[&fragments::shared_items(context, &base, &made)?])
 }
 
-/// Writes items, each round when the one before is done.
+/// Writes items in rounds; each round begins when the previous one is complete.
 fn write(context: Context<'_>, rounds: &[&[Item]]) -> Result<(), BuildError> {
     let Context {
         store,

@@ -1,4 +1,4 @@
-//! Step 7: copies of the finished image go where the user wants them.
+//! Step 7: copies the finished image to the places that the user names.
 
 use crate::oci::Descriptor;
 use crate::pod::{BaseFile, PodError};
@@ -10,7 +10,7 @@ use super::elsewhere::OnBase;
 use super::error::BuildError;
 use super::transfers::Transfers;
 
-/// Writes every `--output` and pushes; gives the references that were pushed.
+/// Writes every `--output` and pushes; returns the pushed references.
 pub(super) fn ship(context: Context<'_>, image: &Descriptor) -> Result<Vec<String>, BuildError> {
     let Context {
         store,
@@ -44,7 +44,7 @@ pub(super) fn ship(context: Context<'_>, image: &Descriptor) -> Result<Vec<Strin
         // A base that was imported may have layers without compression.
         let image = transport::shaped(store, image, Shape::default(), &listener)?;
         match client.push(&image, store, &request.name, &listener) {
-            // The registry did not mount what is not here.
+            // The registry did not mount blobs that are not here.
             Err(RegistryError::Store { .. }) if brings_absent(context, &image)? => {
                 client.push(&image, store, &request.name, &listener)?;
             }
@@ -55,7 +55,7 @@ pub(super) fn ship(context: Context<'_>, image: &Descriptor) -> Result<Vec<Strin
     Ok(pushed)
 }
 
-/// Fetches the layers of an image that stayed in a cache's registry; false where all are here.
+/// Fetches the layers of an image that are still in a cache's registry; false if all are here.
 fn brings_absent(context: Context<'_>, image: &Descriptor) -> Result<bool, BuildError> {
     let Context {
         store,
@@ -80,7 +80,7 @@ fn brings_absent(context: Context<'_>, image: &Descriptor) -> Result<bool, Build
     Ok(true)
 }
 
-/// What was built in place has its base in a registry alone.
+/// The base of an image that was built in place is only in a registry.
 fn write_without_base(
     context: Context<'_>,
     image: &Descriptor,

@@ -1,6 +1,6 @@
-//! The smoke gate: before an image is committed, what its start would load is loaded, on the layers
-//! that it will have, as its user, read-only and without network. An image that could not start is
-//! not made.
+//! The smoke gate: before an image is committed, warpdrive loads what its start would load, on the
+//! image's layers, as its user, read-only and without network. An image that could not start is not
+//! made.
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::sandbox::{Exit, Io, Limits, Mount, Network, Root, Spec, Upper};
 use super::error::BuildError;
 use super::place::{Place, Reach};
 
-/// Our own, above the limit that the imports get (`app::run::smoke`).
+/// The time limit here; it is above the limit of the imports (`app::run::smoke`).
 const LIMIT: Duration = Duration::from_secs(90);
 /// The longest answer.
 const MAX: u64 = 1024 * 1024;
@@ -33,22 +33,22 @@ struct Answer {
     read_only: Option<String>,
 }
 
-/// How the in-image tool begins to say that a library is missing, and goes on behind its name.
+/// The text before and after the name in the in-image tool's message about a missing library.
 const LIBRARY: (&str, &str) = ("The system library ", " is not in the image.");
 
-/// What is loaded.
+/// The application to load.
 pub(super) struct Image<'a> {
     /// Its file system, the uppermost layer first.
     pub(super) lowers: Vec<PathBuf>,
-    /// What of it is the image's that the application runs on.
+    /// The part of it that comes from the image that the application runs on.
     pub(super) base: &'a [PathBuf],
     /// The variables of its configuration and those of the build.
     pub(super) env: Vec<(String, String)>,
 }
 
-/// Asks the in-image tool. `redact` takes secrets out of what is shown. An application that writes into its
-/// root is loaded once more, with `writable` over it: it starts where the root is not read-only, which most
-/// containers' are not.
+/// Asks the in-image tool. `redact` removes secrets from the output. An application that writes into its
+/// root is loaded once more, with `writable` over it: it can start in a container whose root is not
+/// read-only, as in most containers.
 pub(super) fn gate(
     image: Image<'_>,
     limits: Limits,
@@ -101,7 +101,7 @@ pub(super) fn gate(
     })))
 }
 
-/// Has the in-image tool load the application.
+/// Lets the in-image tool load the application.
 fn ask(
     root: Root,
     env: Vec<(String, String)>,
@@ -111,7 +111,7 @@ fn ask(
     limits.timeout = Some(limits.timeout.map_or(LIMIT, |given| given.min(LIMIT)));
     let spec = Spec {
         root,
-        // As a container has it: many imports make temporary files.
+        // As in a container: many imports make temporary files.
         mounts: vec![Mount::Tmpfs {
             target: "/tmp".into(),
             size: None,
@@ -164,7 +164,7 @@ fn ask(
     }))
 }
 
-/// Where a library is missing: the package of the image's own Debian release that has it.
+/// For a missing library: the package of the image's own Debian release that has it.
 fn name_the_package(answer: &mut Answer, base: &[PathBuf]) {
     let library = answer.causes.iter().find_map(|cause| {
         let name = cause.strip_prefix(LIBRARY.0)?.strip_suffix(LIBRARY.1)?;

@@ -2,10 +2,10 @@
 //!
 //! The [`LARGEST`] largest distributions of at least [`LARGE`] have a layer each; the rest go into
 //! [`POOLS`] pools by the SHA-256 of the normalized name. So a distribution's layer is the same
-//! blob in every application that has it, and a small new requirement touches one pool. Who owns a
-//! file is written in `*.dist-info/RECORD` (Recording installed projects, PyPA); byte-code belongs
-//! to its source's owner; what nobody owns goes to the last layer; `.pth` files go to the
-//! application, because their order among all distributions matters.
+//! blob in every application that has it, and a small new requirement touches one pool.
+//! `*.dist-info/RECORD` says which distribution owns a file (Recording installed projects, PyPA);
+//! byte-code belongs to its source's owner; files without an owner go to the last layer; `.pth`
+//! files go to the application, because their order among all distributions matters.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Component, Path, PathBuf};
@@ -14,9 +14,9 @@ use crate::app::requirement::normalize;
 use crate::layer::{Entry, Kind};
 use crate::oci::sha256;
 
-/// Most distributions that get a layer of their own.
+/// Most distributions that get their own layer.
 const LARGEST: usize = 15;
-/// Smallest size, in bytes, that deserves one.
+/// Smallest size for an own layer, in bytes.
 const LARGE: u64 = 1024 * 1024;
 /// Layers that share the small distributions.
 const POOLS: u8 = 8;
@@ -31,7 +31,7 @@ pub(super) struct Distribution {
     pub(super) files: Vec<PathBuf>,
 }
 
-/// The entries of one dependency layer to be.
+/// The entries for one dependency layer.
 #[derive(Debug)]
 pub(super) struct Share {
     /// For the history: `numpy 2.3.1`, or `click, flask, …`.
@@ -39,7 +39,7 @@ pub(super) struct Share {
     pub(super) entries: Vec<Entry>,
 }
 
-/// What [`split`] gives.
+/// The result of [`split`].
 #[derive(Debug)]
 pub(super) struct Split {
     pub(super) shares: Vec<Share>,
@@ -84,7 +84,7 @@ fn first_field(line: &str) -> Option<String> {
     None
 }
 
-/// Joins without touching the disk; `None` for what leaves the image.
+/// Joins paths without reading the disk; `None` if the result is outside the image.
 fn resolve(base: &Path, path: &Path) -> Option<PathBuf> {
     let mut resolved = if path.is_absolute() {
         PathBuf::new()
@@ -124,7 +124,7 @@ pub(super) fn is_path_configuration(path: &Path, site: &Path) -> bool {
     path.parent() == Some(site) && path.extension().is_some_and(|extension| extension == "pth")
 }
 
-/// Sorts entries (files and links, directories are made up again from them) into layers.
+/// Sorts entries into layers (files and links; directories are derived from them).
 pub(super) fn split(entries: Vec<Entry>, distributions: &[Distribution], site: &Path) -> Split {
     let mut order: Vec<&Distribution> = distributions.iter().collect();
     order.sort_by(|a, b| a.name.cmp(&b.name));
@@ -168,7 +168,7 @@ pub(super) fn split(entries: Vec<Entry>, distributions: &[Distribution], site: &
             entries,
         });
     }
-    // An empty directory is carried only where nobody else makes it.
+    // An empty directory is kept only if no other entry implies it.
     let has_content = orphans
         .iter()
         .any(|entry| !matches!(entry.kind, Kind::Directory));
@@ -186,13 +186,13 @@ pub(super) fn split(entries: Vec<Entry>, distributions: &[Distribution], site: &
     }
 }
 
-/// Who owns which file: what RECORDs name, and the byte-code of that.
+/// Which distribution owns which file: the files in RECORDs, and their byte-code.
 struct Owners<'d> {
     files: HashMap<&'d Path, usize>,
 }
 
 impl<'d> Owners<'d> {
-    /// Of two, the first has the file.
+    /// If two name the file, the first owns it.
     fn of(order: &[&'d Distribution]) -> Self {
         let mut files: HashMap<&Path, usize> = HashMap::new();
         for (index, distribution) in order.iter().enumerate() {
@@ -211,7 +211,7 @@ impl<'d> Owners<'d> {
     }
 }
 
-/// The distributions of one layer, as indexes into what [`groups`] was given.
+/// The distributions of one layer, as indexes into the argument of [`groups`].
 pub(super) enum Group {
     Large(usize),
     Pool(Vec<usize>),
@@ -263,7 +263,7 @@ fn pool_of(name: &str) -> u8 {
     u8::from_str_radix(&digest.digest()[..2], 16).unwrap_or(0) % POOLS
 }
 
-/// What counts of an entry, in bytes.
+/// The size of an entry, in bytes.
 pub(super) fn size(entry: &Entry) -> u64 {
     match &entry.kind {
         Kind::File { size, .. } => *size,

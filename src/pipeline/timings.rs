@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// The time of application files where neither `SOURCE_DATE_EPOCH` nor a commit gives one:
+/// The time of application files if neither `SOURCE_DATE_EPOCH` nor a commit gives one:
 /// 2010-01-01T00:00:00Z.
 pub(super) const DEFAULT_SOURCE_TIME: i64 = 1_262_304_000;
 

@@ -1,4 +1,4 @@
-//! Entries become a layer in the store, searched for the build's secrets while it is written.
+//! Writes entries as a layer to the store, and searches it for the build's secrets meanwhile.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,12 +11,12 @@ use super::error::BuildError;
 use super::leaks::Leaks;
 use super::request::Request;
 
-/// A layer of ours and what it holds, in a few words.
+/// A layer of warpdrive and a short description of its content.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct TitledLayer {
     pub(super) layer: StoredLayer,
     pub(super) title: String,
-    /// It was there before this build.
+    /// It existed before this build.
     #[serde(skip)]
     pub(super) cached: bool,
 }
@@ -26,7 +26,7 @@ pub(super) struct LayerWriter<'a> {
     store: &'a Store,
     compression: Compression,
     budget: &'a Budget,
-    /// What must not be in any of them.
+    /// Texts that must not be in any of them.
     leaks: Leaks,
 }
 
@@ -36,7 +36,7 @@ impl<'a> LayerWriter<'a> {
         Self::refusing(store, request, Leaks::new(request))
     }
 
-    /// Refuses what the caller names.
+    /// Refuses the texts that the caller names.
     pub(super) fn refusing(store: &'a Store, request: &'a Request, leaks: Leaks) -> Self {
         Self {
             store,
@@ -46,12 +46,12 @@ impl<'a> LayerWriter<'a> {
         }
     }
 
-    /// In words, for keys.
+    /// A description, for keys.
     pub(super) fn compression(&self) -> String {
         self.compression.to_string()
     }
 
-    /// Writes entries as a layer into the store, on so many threads.
+    /// Writes entries as a layer into the store, on this number of threads.
     pub(super) fn write(
         &self,
         entries: &[Entry],

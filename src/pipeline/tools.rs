@@ -49,7 +49,7 @@ const PIP: Pin = Pin {
 /// Largest wheel or file in one, in bytes.
 const MAX_WHEEL: u64 = 256 * 1024 * 1024;
 
-/// Where the installers lie on this machine.
+/// The installers' directories on this machine.
 #[derive(Debug, Clone)]
 pub(super) struct Tools {
     /// Mounted at `/run/warpdrive/tools`: `bin/uv`, `bin/pip`, `lib/pip/`.
@@ -107,7 +107,7 @@ pub(super) fn ensure(
         b"#!/bin/sh\nexec /opt/app-root/bin/python /run/warpdrive/tools/lib/pip \"$@\"\n",
     )
     .map_err(|e| made(&place, e))?;
-    // A power cut must not leave a name whose content never reached the disk.
+    // A power cut must not leave a name without its content on the disk.
     File::open(&place)
         .and_then(|opened| Ok(rustix::fs::syncfs(opened)?))
         .map_err(|e| made(&place, e))?;

@@ -1,4 +1,4 @@
-//! Blobs that travel, told as progress.
+//! Reports transfers of blobs as progress.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use crate::progress::Progress;
 use crate::registry::{Event, Progress as Listener};
 
-/// Of such a wait, people want to know when it ends.
+/// After a wait of this length, users want to know when it ends.
 const LONG: Duration = Duration::from_mins(1);
 
 /// Turns a transfer's events into lines and bars.
@@ -46,7 +46,7 @@ impl Listener for Transfers<'_> {
             Event::Advance { digest, bytes } => {
                 let name = short(digest);
                 let total = self.size(&name);
-                // The end is told by `Done`, once.
+                // `Done` reports the end, once.
                 if total.is_none_or(|total| *bytes < total) {
                     self.progress.moved(&name, *bytes, total);
                 }

@@ -1,4 +1,4 @@
-//! Directories and entries as every image of ours has them: owner 1001:0, two modes, no xattrs.
+//! Directories and entries as every image of warpdrive has them: owner 1001:0, two modes, no xattrs.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -16,7 +16,7 @@ use super::error::BuildError;
 /// The app root, relative to the root of the image.
 pub(super) const APP_ROOT: &str = "opt/app-root";
 
-/// Makes a directory and those above it that are missing, with this mode whatever the umask: the
+/// Makes a directory and its missing parents, with this mode and independent of the umask: the
 /// command's user has to enter them.
 pub(super) fn make_directory(path: &Path) -> Result<(), BuildError> {
     fs::create_dir_all(path)
@@ -58,8 +58,8 @@ pub(super) fn make_app_root(directory: &Path, chown: bool) -> Result<PathBuf, Bu
     Ok(src)
 }
 
-/// Keeps what lies below the app root, with the metadata that images have. Hard links become files:
-/// their ends may go to different layers.
+/// Keeps the entries below the app root, with the metadata of images. Hard links become files,
+/// because their names may go to different layers.
 pub(super) fn normalize(entries: Vec<Entry>, time: Mtime) -> Vec<Entry> {
     let files: HashMap<PathBuf, Kind> = entries
         .iter()
@@ -96,7 +96,7 @@ pub(super) fn normalize(entries: Vec<Entry>, time: Mtime) -> Vec<Entry> {
         .collect()
 }
 
-/// Leaves out the directories that some other entry implies; only empty ones remain.
+/// Leaves out the directories that another entry implies; only empty ones remain.
 pub(super) fn without_implied_directories(entries: Vec<Entry>) -> Vec<Entry> {
     let mut implied: HashSet<PathBuf> = HashSet::new();
     for entry in &entries {

@@ -1,8 +1,8 @@
-//! A sandbox in which nobody's code runs but that of the pinned installer and of the base image's
-//! Python: no source, no variable, no secret and no configuration file of the application.
+//! A sandbox that runs only the code of the pinned installer and of the base image's Python. It
+//! has no source, variable, secret or configuration file of the application.
 //!
-//! So it may fill the wheel cache that builds on this base image share ([`super::wheel_cache`]), and what is
-//! installed in it may be shared as well, and the logins of the host's package indexes are seen here alone.
+//! So it may fill the wheel cache that builds on this base image share ([`super::wheel_cache`]), and its
+//! installations may be shared as well. Only this sandbox sees the logins of the host's package indexes.
 
 use std::path::PathBuf;
 
@@ -20,18 +20,18 @@ use super::sandbox_inputs::SandboxInputs;
 use super::tools::Tools;
 use super::wheel_cache::{CacheScope, wheel_cache};
 
-/// What is run there.
+/// The command to run.
 pub(super) struct Job {
     pub(super) command: Vec<String>,
     /// Path inside and content.
     pub(super) files: Vec<(String, String)>,
-    /// A directory of ours that the command may write to, and where it is inside.
+    /// A host directory that the command may write to, and its path inside.
     pub(super) output: Option<(PathBuf, String)>,
-    /// Variables that count where the caller has set no others.
+    /// Default variables; the caller's come first.
     pub(super) defaults: &'static [(&'static str, &'static str)],
 }
 
-/// Runs it on the base image, of which nothing can be written.
+/// Runs it on the base image, which is read-only.
 pub(super) fn run(
     context: Context<'_>,
     base: &Base,
@@ -81,7 +81,7 @@ pub(super) fn run(
     assemble::run(stage, &inputs, progress)
 }
 
-/// Adds the variables that count where the caller has set no others.
+/// Adds the default variables that the caller has not set.
 pub(super) fn add_defaults(env: &mut Vec<(String, String)>, defaults: &[(&str, &str)]) {
     for (name, value) in defaults {
         if !env.iter().any(|(known, _)| known == name) {

@@ -1,9 +1,9 @@
-//! A build with a builder of ours, or any image with a Python: steps 2 to 6, in order.
+//! A build with warpdrive's own builders, or any image with a Python: steps 2 to 6, in order.
 //!
-//! [`build_in`] is the story: what is there to build with (`prepared`), the dependencies and the application on
-//! it, the image that this runs on ([`runs_on`]), the image itself and its audit ([`image`]). That has no name
-//! yet. The story runs a second time where the application cannot be loaded on the slim twin of its builder
-//! ([`attempt`]).
+//! [`build_in`] is the story: the preparation (`prepared`), the dependencies and the application on the
+//! builder, the image that the application runs on ([`runs_on`]), the finished image and its audit
+//! ([`image`]). The image has no name yet. All this runs a second time if the application cannot be loaded on
+//! the slim twin of its builder ([`attempt`]).
 
 use std::thread::Scope;
 
@@ -32,7 +32,7 @@ use super::timings::Timings;
 use super::titled_layer::LayerWriter;
 use super::{application, assets, commit, dependencies, fragments, handover, lock, share};
 
-/// The steps after the source. `reading` is of the source that `digest` is of.
+/// The steps after the source. `reading` and `digest` belong to the same source.
 pub(super) fn build(
     context: Context<'_>,
     reading: &Reading<'_>,
@@ -44,8 +44,8 @@ pub(super) fn build(
     attempt(context, reading, digest, timings, last, never)
 }
 
-/// The same without running anything and without the base image's files, where a cache has the last build
-/// and that is enough; `None` where it is not.
+/// The same without running anything and without the base image's files, if a cache has the last build
+/// and it is enough; otherwise `None`.
 pub(super) fn without_the_base(
     context: Context<'_>,
     reading: &Reading<'_>,
@@ -58,7 +58,7 @@ pub(super) fn without_the_base(
         request,
         progress,
     } = context;
-    // Only what is pushed beside the cache can do without the files.
+    // Only an image that is pushed to the cache's registry can be built without the files.
     let is_worth_a_try = request.push
         && request.place.base_file().is_none()
         && request.outputs.is_empty()
@@ -125,7 +125,7 @@ fn attempt(
     built.ok_or(BuildError::OnlyDependencies)
 }
 
-/// The source's git branch; empty where it is not known.
+/// The source's git branch; empty if it is not known.
 pub(super) fn branch<'a>(reading: &'a Reading<'_>) -> &'a str {
     let commit = reading.tree().commit.as_ref();
     commit
@@ -213,7 +213,7 @@ fn build_in<'scope, 'env: 'scope>(
     } else {
         Code::Offline
     };
-    // The dependencies are compressed while the application is built on them.
+    // The dependencies' layers are compressed while the application is built on them.
     let (dependencies, phase2) = rayon::join(
         || phase1.written(context, &writer),
         || application::phase(scope, progress, &materials, &phase1, smoke, code),
@@ -259,8 +259,8 @@ fn build_in<'scope, 'env: 'scope>(
     Ok(Some(built))
 }
 
-/// The image that the application runs on, of those that come into question; `None` where the images' files
-/// are not here, or are those that this process stands on.
+/// The image that the application runs on, from the candidates; `None` if the images' files are not here,
+/// or are this process's own root file system.
 fn runs_on(
     context: Context<'_>,
     prepared: &Prepared,
@@ -290,7 +290,7 @@ fn runs_on(
     Ok(Some(chosen))
 }
 
-/// What the phases gave, and what it runs on.
+/// The results of the phases, and the image to run on.
 struct Results<'a> {
     runtime: &'a Base,
     /// It is not the builder.
@@ -301,7 +301,7 @@ struct Results<'a> {
     application_explained: &'a Explanation,
 }
 
-/// Step 6: the image of what the phases gave, audited, without a name.
+/// Step 6: makes the image from the results of the phases, audited, without a name.
 fn image(
     context: Context<'_>,
     reading: &Reading<'_>,
@@ -335,7 +335,7 @@ fn image(
             request,
             commit,
             project: &app::metadata::read(&reading.files),
-            // About the source as it came, without what a front end made.
+            // About the original source, without the built front end.
             record: &BuildRecord {
                 resolved: dependencies.resolved.clone(),
                 wheels: lock::files(dependencies),

@@ -1,8 +1,7 @@
-//! `verify-build`: makes an image again from what it says of its own making, and compares.
+//! `verify-build`: builds an image again from its own record, and compares.
 //!
-//! Nothing of earlier builds is used but what is verified by its hash: downloads and the builder image.
-//! The image's own words are those of whoever made it: they decide what is built, never what runs
-//! outside of the sandbox.
+//! From earlier builds it uses only what a hash verifies: downloads and the builder image. The image's
+//! record is hostile: it decides what is built, never what runs outside the sandbox.
 
 use serde::Serialize;
 
@@ -21,22 +20,22 @@ use super::request::{Pinned, Request};
 use super::s2i::{self, Given};
 use super::two_phases;
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Serialize)]
 pub struct Verification {
     pub name: String,
     pub digest: String,
-    /// What the same making gives here.
+    /// The result of the same build here.
     pub rebuilt: String,
     pub verified: bool,
-    /// Empty where the digests are the same.
+    /// Empty if the digests are equal.
     pub differences: Vec<Difference>,
     pub record: BuildRecord,
 }
 
-/// Rebuilds an image of the store and compares the two. `request` has what a caller decides (where the
-/// source is, network, limits, build variables, secrets), `given` what it decides with an S2I builder;
-/// all else comes from the record.
+/// Rebuilds an image of the store and compares the two. `request` has the caller's part (the source's
+/// location, network, limits, build variables, secrets), `given` the caller's part for an S2I builder;
+/// everything else comes from the record.
 pub fn verify(
     store: &Store,
     name: &str,
@@ -82,7 +81,7 @@ pub fn verify(
     };
     let descriptor = match &record.s2i {
         Some(options) => s2i::remake(context, options, given)?,
-        // A record of ours is of two phases, whatever its builder's name stands for today.
+        // A record without S2I options is of a build in two phases, whatever its builder's name means today.
         None => in_two_phases(context)?,
     };
     let digest = image.descriptor.digest();
@@ -103,7 +102,7 @@ pub fn verify(
     })
 }
 
-/// Makes an image with a builder of ours, for the comparison: it gets no name and goes nowhere.
+/// Builds an image with warpdrive's own builder, for the comparison: it gets no name and is not delivered.
 fn in_two_phases(context: Context<'_>) -> Result<Descriptor, BuildError> {
     let source = Collected::take(context)?;
     let reading = Reading::new(context.request, &source.tree)?;

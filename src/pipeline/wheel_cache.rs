@@ -1,9 +1,9 @@
 //! The installer's cache of wheels, and which builds share one.
 //!
-//! Code of an application reads the cache that its installer has, so there is nothing in it that the
-//! application could not have fetched itself. What is on `PyPI` is everybody's. What the caller's own indexes
-//! have is for all builds with the same ones, as long as these ask for no login. What is behind a login, or in
-//! an index that a source names, is for builds of one application.
+//! An application's code can read the cache of its installer, so the cache has only what the application
+//! could fetch itself. Packages from `PyPI` are shared by all builds. Packages from the caller's own indexes
+//! without a login are shared by all builds with the same indexes. Packages behind a login, or from an index
+//! that a source names, are for builds of one application.
 
 use std::path::PathBuf;
 
@@ -23,20 +23,20 @@ use super::sandbox_inputs::PASSED_ON;
 use super::secrets::without_credentials;
 use super::tree::make_directory;
 
-/// Raised when what lies there is not to be used any more.
+/// Raised when existing caches must not be used any more.
 const FORMAT: u32 = 3;
 
-/// Which builds on one base image share a cache.
+/// The builds on one base image that share a cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum CacheScope {
-    /// There is no index but `PyPI`.
+    /// `PyPI` is the only index.
     Everybody,
-    /// Those of which this is the same. It may hold logins.
+    /// Builds with the same value here. It may contain logins.
     Those(serde_json::Value),
 }
 
 impl CacheScope {
-    /// Of a build, by the indexes that its installer asks: the caller's, and those in lines of its list.
+    /// The scope of a build, by the indexes that its installer asks: the caller's, and those in its list.
     pub(super) fn of(request: &Request, lines: &[Line]) -> Self {
         let usual = |value: &str| {
             let value = value.trim().trim_end_matches('/');
@@ -49,7 +49,7 @@ impl CacheScope {
             .filter(|(name, value)| {
                 PASSED_ON.contains(name) && name.contains("INDEX") && !usual(value)
             })
-            // How several indexes are asked is not a place.
+            // The strategy for several indexes is not an address.
             .filter(|(name, _)| *name != "UV_INDEX_STRATEGY")
             .collect();
         let said = request.build_env.iter().cloned().collect();
@@ -73,7 +73,7 @@ impl CacheScope {
         Self::Those(json!([of_caller, of_source, application]))
     }
 
-    /// The application that has the cache for itself, where one has.
+    /// The application that has its own cache, if there is one.
     pub(super) fn application(&self) -> Option<&serde_json::Value> {
         match self {
             Self::Everybody => None,
@@ -158,11 +158,11 @@ mod tests {
                 "{host:?} {lines:?}"
             );
         }
-        // A mirror without a login is for all who have it.
+        // A mirror without a login is shared by all builds with the same mirror.
         let mirror = [("UV_INDEX_URL", "https://mirror.example/simple")];
         assert_eq!(scope("a", &mirror, &[]), scope("b", &mirror, &[]));
         assert_ne!(scope("a", &mirror, &[]), CacheScope::Everybody);
-        // What has one, or is named by the source, is for one application.
+        // An index with a login, or one that the source names, is for one application.
         let login = [("PIP_EXTRA_INDEX_URL", "https://me:word@corp.example/simple")];
         let source = ["--extra-index-url https://corp.example/simple"];
         let (none, nothing): Setting<'_> = (&[], &[]);

@@ -1,11 +1,11 @@
 //! A build that runs nothing of the application: no sandbox, no files of the base image, no privilege.
 //!
-//! What an application brings is put into its layer as it is; nobody's code is asked about it. That is all
-//! there is to do where the dependencies are there already, and the application needs no code of its own at
-//! build. Byte-code of its source is made by a Python of this machine with the same minor version, which
-//! compiles and runs nothing of it. The layers are the same to the byte as those of a sandbox.
+//! The application's files go into its layer as they are. No code of the application or of a package runs.
+//! This is enough if the dependencies are cached and the application needs none of its code at build. A
+//! Python of this machine with the same minor version compiles the byte-code; it does not run the source.
+//! The layers are the same to the byte as those of a sandbox.
 //!
-//! Left out are what needs the base image: loading the application once, and the audit.
+//! Steps that need the base image are left out: loading the application once, and the audit.
 
 use std::collections::HashSet;
 use std::io;
@@ -31,7 +31,7 @@ use super::request::Request;
 use super::sandbox_reasons::Reasons;
 use super::{environment, tree};
 
-/// What of an application and of a request needs a sandbox.
+/// The parts of an application and of a request that need a sandbox.
 pub(super) fn reasons(
     request: &Request,
     files: &TreeFiles<'_>,
@@ -118,16 +118,16 @@ fn of_the_request(request: &Request, files: &TreeFiles<'_>, detected: &Detected)
 #[derive(Debug, Clone)]
 pub(super) struct Interpreter {
     pub(super) path: PathBuf,
-    /// It is of the very version that the base image has, so that it compiles as that one does.
+    /// It has exactly the base image's version, so that it compiles in the same way.
     pub(super) is_same: bool,
 }
 
-/// What an interpreter says of itself: its version, and the tag of its byte-code.
+/// What an interpreter reports: its version, and the tag of its byte-code.
 const PROBE: &str = "import sys; v = sys.version_info; \
                      print('%d.%d.%d %s' % (v[0], v[1], v[2], sys.implementation.cache_tag))";
 
-/// Pythons that may be of the base image's minor version: none is started, for that takes longer than a build
-/// of which nothing has changed.
+/// Pythons that may have the base image's minor version. None is started: that would take longer than a build
+/// without changes.
 fn candidates(python: &Python) -> impl Iterator<Item = PathBuf> {
     let name = format!("python{}", python.minor);
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -173,12 +173,12 @@ pub(super) fn interpreter(python: &Python) -> Option<Interpreter> {
     found
 }
 
-/// What `CPython` of this version calls its byte-code.
+/// The tag of byte-code of this `CPython` version.
 fn cache_tag(python: &Python) -> String {
     format!("cpython-{}", python.minor.replace('.', ""))
 }
 
-/// Makes of the staged source what phase 2 makes of it, in the tree `upper`; gives the plan.
+/// Does phase 2's work on the staged source, in the tree `upper`; returns the plan.
 pub(super) fn assemble(
     materials: &Materials<'_>,
     dependencies: &Dependencies,
@@ -210,7 +210,7 @@ pub(super) fn assemble(
     serde_json::from_slice(&bytes).map_err(|_| BuildError::NoPlan)
 }
 
-/// Byte-code of the source, and of what was written for the server.
+/// Byte-code of the source, and of the modules for the server.
 fn compile(python: &Python, upper: &Path) -> Result<(), BuildError> {
     let interpreter = interpreter(python).ok_or_else(|| BuildError::NeedsSandbox {
         because: vec![format!(
@@ -269,10 +269,10 @@ impl Interpreter {
     }
 }
 
-/// Sources in a tree that will lie at the image's root.
+/// Sources in a tree that will be at the image's root.
 struct Here<'a> {
     upper: &'a Path,
-    /// Where they are in the image.
+    /// Their path in the image.
     inside: Vec<PathBuf>,
     /// Of the base image's Python.
     tag: String,
@@ -309,7 +309,7 @@ impl Sources for Here<'_> {
     }
 }
 
-/// The sources below a directory that are compiled, where they will be; links are passed by.
+/// The sources below a directory to compile, with their final paths; links are skipped.
 fn walk(top: &Path, directory: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
     let entries = match std::fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -1,9 +1,9 @@
-//! The application's root where it is: what an overlay mount would do, done by copies.
+//! The application's root in its place: copies do the work of an overlay mount.
 //!
-//! A stage of a build takes lower directories and an upper one, and what it changes is in the upper one when
-//! it has ended. Here the directories are copied onto each other in the one place where programs expect
-//! them; what differs afterwards goes to the upper directory, in overlayfs's own terms (`layer::scan` reads
-//! them); and then the place is as the builder layer has it again.
+//! A stage of a build has lower directories and an upper one; at its end the upper one contains the changes.
+//! Here the directories are copied over each other to the one path where programs expect them. Afterwards
+//! the differences go to the upper directory, in overlayfs's format (`layer::scan` reads it), and the path
+//! gets the content of the builder layer again.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -18,28 +18,28 @@ use crate::layer::remove_tree;
 
 use super::error::PodError;
 
-/// The mark of a directory of which nothing from lower directories is seen, in a user's terms.
+/// The mark of an opaque directory, in the form for unprivileged users.
 const OPAQUE: &str = "user.overlay.opaque";
-/// And of a file that is gone, where no device node can be made.
+/// The mark of a removed file, if no device node can be made.
 const WHITEOUT: &str = "user.overlay.whiteout";
-/// Files that are compared are not larger.
+/// Largest file that is compared.
 const MAX_COMPARED: u64 = 64 * 1024 * 1024;
 
-/// The place, and the tree that it is to be like between stages.
+/// The place, and the tree that it must equal between stages.
 #[derive(Debug)]
 pub struct AppRoot {
     place: PathBuf,
     pristine: PathBuf,
 }
 
-/// The place while a stage runs in it. Dropped, it is as before.
+/// The place while a stage runs in it. Dropping it restores the place.
 #[derive(Debug)]
 pub struct Filled<'a> {
     root: &'a AppRoot,
     before: BTreeMap<PathBuf, Before>,
 }
 
-/// What was at a path when the stage began.
+/// The entry at a path when the stage began.
 #[derive(Debug, Clone, Copy)]
 struct Before {
     stamp: Stamp,
@@ -47,11 +47,11 @@ struct Before {
     below: bool,
 }
 
-/// Changes with whatever is done to a file: no program can set the time of the last change.
+/// The ctime: every change of a file changes it, and no program can set it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     inode: u64,
-    /// When the inode was made: its number may be given again.
+    /// When the inode was made: its number may be reused.
     born: (i64, u32),
     changed: (i64, i64),
     directory: bool,
@@ -70,23 +70,23 @@ impl Stamp {
         }
     }
 
-    /// The same file or directory, whatever was done to it.
+    /// The same file or directory, even if it was changed.
     fn is_same(self, other: Self) -> bool {
         (self.inode, self.born, self.directory) == (other.inode, other.born, other.directory)
     }
 }
 
-/// Where a tree of layers has the application's root.
+/// The application's root in a tree of layers.
 fn inside(tree: &Path) -> PathBuf {
     tree.join("opt/app-root")
 }
 
 impl AppRoot {
-    /// Takes the place over. `pristine` is the unpacked builder layer. An empty place, such as a volume, is
-    /// filled from it; otherwise nothing else may be there.
+    /// Takes over the place. `pristine` is the unpacked builder layer. An empty place, such as a volume, is
+    /// filled from it; otherwise the place must contain exactly it.
     ///
     /// # Errors
-    /// If something else is there, or it cannot be written to.
+    /// If the place has other files, or is not writable.
     pub fn take(place: &Path, pristine: &Path) -> Result<Self, PodError> {
         let this = Self {
             place: place.to_owned(),
@@ -110,7 +110,7 @@ impl AppRoot {
         &self.pristine
     }
 
-    /// Nothing is there but the working directory, which engines make in a volume.
+    /// It has only the working directory, which engines make in a volume.
     fn is_empty(&self) -> Result<bool, PodError> {
         let place = &self.place;
         for entry in fs::read_dir(place).map_err(PodError::io("could not read", place))? {
@@ -125,7 +125,7 @@ impl AppRoot {
         Ok(true)
     }
 
-    /// Refuses what is not as the builder layer has it.
+    /// Refuses entries that differ from the builder layer.
     fn check(&self) -> Result<(), PodError> {
         let pristine = inside(&self.pristine);
         let found = walk(&self.place)?;
@@ -164,7 +164,7 @@ impl AppRoot {
         Ok(())
     }
 
-    /// Makes the place as the builder layer has it, of new files.
+    /// Fills the place with new copies of the builder layer's files.
     fn restore(&self) -> Result<(), PodError> {
         let place = &self.place;
         for entry in fs::read_dir(place).map_err(PodError::io("could not read", place))? {
@@ -175,7 +175,7 @@ impl AppRoot {
         copy_onto(&inside(&self.pristine), &self.place)
     }
 
-    /// Lays the lower directories (the uppermost first) and the upper one on the builder layer.
+    /// Copies the lower directories (the uppermost first) and the upper one over the builder layer.
     ///
     /// # Errors
     /// If something could not be copied.
@@ -196,7 +196,7 @@ impl AppRoot {
             let below = below.binary_search(&path).is_ok();
             filled.before.insert(path, Before { stamp, below });
         }
-        // What the upper directory had already taken away is below all the same.
+        // Entries that the upper directory already removed still exist below.
         for path in below {
             filled.before.entry(path).or_insert(Before {
                 stamp: Stamp {
@@ -213,7 +213,7 @@ impl AppRoot {
 }
 
 impl Filled<'_> {
-    /// Writes what has changed to the upper directory, of which the place was filled.
+    /// Writes the changes to the upper directory from which the place was filled.
     ///
     /// # Errors
     /// If something could not be written.
@@ -240,7 +240,7 @@ impl Filled<'_> {
                 remove(&there)?;
                 make_directory(&there, metadata.mode())?;
             }
-            // Another directory in the place of one that was there.
+            // A new directory has replaced an old one.
             if let Some(before) = before
                 && before.below
                 && !before.stamp.is_same(stamp)
@@ -274,7 +274,7 @@ impl Filled<'_> {
 
 impl Drop for Filled<'_> {
     fn drop(&mut self) {
-        // The next stage, which needs it, says what is wrong.
+        // The next stage needs it and reports the error.
         if let Err(error) = self.root.restore() {
             tracing::warn!(%error, "the application's root could not be made as it was");
         }
@@ -298,7 +298,7 @@ fn is_login(path: &Path) -> bool {
     )
 }
 
-/// All below a directory, by their paths from it. Nothing runs there meanwhile.
+/// All entries below a directory, by their relative paths. Nothing runs there meanwhile.
 fn walk(root: &Path) -> Result<BTreeMap<PathBuf, Metadata>, PodError> {
     let mut found = BTreeMap::new();
     let mut open = vec![PathBuf::new()];
@@ -311,7 +311,7 @@ fn walk(root: &Path) -> Result<BTreeMap<PathBuf, Metadata>, PodError> {
             {
                 return Ok(found);
             }
-            // A program may have taken our right to read what it made.
+            // A program may have removed the read permission of its files.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 let _ = fs::set_permissions(&on_disk, fs::Permissions::from_mode(0o775));
                 fs::read_dir(&on_disk).map_err(PodError::io("could not read", &on_disk))?
@@ -333,7 +333,7 @@ fn walk(root: &Path) -> Result<BTreeMap<PathBuf, Metadata>, PodError> {
     Ok(found)
 }
 
-/// Lays a tree, with overlayfs's marks, on another one. One that is not there is empty.
+/// Copies a tree, with overlayfs's marks, over another one. A missing tree is empty.
 ///
 /// # Errors
 /// If something could not be copied.
@@ -356,7 +356,7 @@ pub fn copy_onto(from: &Path, onto: &Path) -> Result<(), PodError> {
     Ok(())
 }
 
-/// A file, a link, or nothing: what else there may be has no place in a layer.
+/// Copies a file or a link; other kinds do not belong in a layer.
 fn copy_one(source: &Path, target: &Path, metadata: &Metadata) -> Result<(), PodError> {
     let kind = metadata.file_type();
     if kind.is_symlink() {
@@ -368,7 +368,7 @@ fn copy_one(source: &Path, target: &Path, metadata: &Metadata) -> Result<(), Pod
         return Ok(());
     }
     let copy = || {
-        // A file that its owner may not read is read all the same: it is ours.
+        // A file without the owner's read permission is read all the same: this user owns it.
         if metadata.mode() & 0o400 == 0 {
             let _ =
                 fs::set_permissions(source, fs::Permissions::from_mode(metadata.mode() | 0o600));
@@ -422,7 +422,7 @@ fn make_parents(root: &Path, path: &Path) -> Result<(), PodError> {
     fs::create_dir_all(parent).map_err(PodError::io("could not make", parent))
 }
 
-/// A file or a tree, whatever its modes; a missing one is gone already.
+/// Removes a file or a tree with any modes; a missing one is fine.
 fn remove(path: &Path) -> Result<(), PodError> {
     let result = match fs::symlink_metadata(path) {
         Err(_) => return Ok(()),

@@ -1,5 +1,4 @@
-//! `base.json`: what the pod's image knows of the base that it is made of, so that nothing of the base need
-//! be fetched.
+//! `base.json`: what the pod's image knows about its base, so that nothing of the base has to be fetched.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -18,9 +17,9 @@ use crate::store::Image;
 use super::error::PodError;
 use super::{BASE_FILE, PLACE};
 
-/// Of the form: raised with it.
+/// The version of the format.
 const VERSION: u32 = 1;
-/// A base has some hundred lines of history at most.
+/// Largest file, in bytes: a base has at most some hundred lines of history.
 const MAX: u64 = 16 * 1024 * 1024;
 
 /// The file's content.
@@ -28,18 +27,18 @@ const MAX: u64 = 16 * 1024 * 1024;
 #[serde(deny_unknown_fields)]
 pub struct BaseFile {
     version: u32,
-    /// What the base is called where images on it say so.
+    /// The name of the base in the labels of images on it.
     pub reference: String,
     /// `REGISTRY/REPOSITORY`, which has the layers.
     pub repository: String,
     /// Of the base's manifest.
     descriptor: Descriptor,
-    /// To the byte.
+    /// The exact bytes.
     manifest: String,
     config: String,
     pub python: Python,
     pub builder_layer: StoredLayer,
-    /// What the audit found in the base and the builder layer.
+    /// The audit's findings in the base and the builder layer.
     pub audit: Findings,
     /// The release that wrote it.
     warpdrive: String,
@@ -94,7 +93,7 @@ impl BaseFile {
         to_canonical_json(self)
     }
 
-    /// Reads the file of this process's own image; `None` where there is none.
+    /// Reads the file of this process's own image; `None` if it is missing.
     pub fn of_this_image() -> Result<Option<Self>, PodError> {
         Self::read(&Path::new(PLACE).join(BASE_FILE))
     }
@@ -168,7 +167,7 @@ impl BaseFile {
         Ok(base.chain([own]).collect())
     }
 
-    /// The blobs that are in the repository and nowhere here.
+    /// The blobs that are in the repository and not here.
     pub fn elsewhere(&self) -> Result<BTreeSet<String>, PodError> {
         let layers = self.layers()?;
         let digests = layers.iter().map(|(layer, _)| layer.digest().to_string());

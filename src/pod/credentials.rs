@@ -1,18 +1,19 @@
-//! Which credentials this process can read, and so the code that it starts, where nothing fences that off.
+//! Which credentials this process can read. Code that it starts can read them too, unless a fence is
+//! around it.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use super::volumes::Volumes;
 
-/// What Tekton and Kubernetes mount into every step, whatever the step needs.
+/// Mounts of Tekton and Kubernetes in every step, even if the step does not need them.
 const MOUNTED: &[&str] = &[
     "/var/run/secrets/kubernetes.io/serviceaccount/token",
     "/run/secrets/kubernetes.io/serviceaccount/token",
     "/tekton/creds-secrets",
     "/tekton/creds",
 ];
-/// What a login to a registry or to a git server is kept in.
+/// Files that keep a login to a registry or a git server.
 const IN_HOME: &[&str] = &[
     ".docker/config.json",
     ".docker/.dockerconfigjson",
@@ -46,7 +47,7 @@ fn of(variable: &dyn Fn(&str) -> Option<PathBuf>, mounted: &[&str]) -> Vec<PathB
     if let Some(runtime) = variable("XDG_RUNTIME_DIR") {
         places.push(runtime.join("containers/auth.json"));
     }
-    // Tekton writes logins to the home of the image's user, whatever HOME is.
+    // Tekton writes logins to the home of the image's user, independent of HOME.
     let homes = variable("HOME")
         .into_iter()
         .chain([PathBuf::from("/tekton/home")]);

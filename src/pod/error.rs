@@ -1,4 +1,4 @@
-//! Why a build cannot be done where this process is.
+//! Why a build cannot run in place.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ pub enum PodError {
     #[error("{} is in /opt/app-root, and would go into the image", path.display())]
     Dirty {
         path: PathBuf,
-        /// A login is in it, by its name.
+        /// By its name, it contains a login.
         login: bool,
     },
     #[error("{} is not as the image has it", path.display())]
@@ -40,7 +40,7 @@ pub enum PodError {
         /// What the code could read.
         credentials: Vec<PathBuf>,
     },
-    #[error("{what} cannot be had in place")]
+    #[error("{what} is not possible in place")]
     NotHere { what: String, instead: String },
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -1,10 +1,10 @@
-//! A build in a pod, where no namespace, no mount and no capability can be had: the process stands in the
-//! root file system that it builds on.
+//! A build in a pod, where the process gets no namespace, no mount and no capability: its own root file
+//! system is the base of the build.
 //!
-//! Here: what the pod's image says of itself ([`BaseFile`]: `/opt/warpdrive/base.json`, written by `builder
-//! push`), the application's root as a build finds it, fills it and leaves it ([`AppRoot`]), what is mounted
-//! besides the image ([`Volumes`]), and which credentials this process could read ([`credentials`]). Not here: what runs in it and what it runs
-//! behind (`sandbox`), and the steps of a build (`pipeline`).
+//! Here: what the pod's image says about itself ([`BaseFile`]: `/opt/warpdrive/base.json`, written by
+//! `builder push`), the application's root as a build finds it, fills it and leaves it ([`AppRoot`]), what is
+//! mounted besides the image ([`Volumes`]), and which credentials this process could read ([`credentials`]).
+//! Not here: running commands and the fence around them (`sandbox`), and the steps of a build (`pipeline`).
 
 mod app_root;
 mod base_file;
@@ -20,7 +20,7 @@ pub use volumes::Volumes;
 
 /// Where the pod's image has its tools.
 pub const PLACE: &str = "/opt/warpdrive";
-/// What it says of itself, below [`PLACE`].
+/// Its facts about itself, below [`PLACE`].
 pub const BASE_FILE: &str = "base.json";
 /// The blob of the builder layer, below [`PLACE`].
 pub const BUILDER_LAYER: &str = "builder-layer";

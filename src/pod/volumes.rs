@@ -1,8 +1,8 @@
-//! What is mounted into this container besides its image: volumes, as `/proc/self/mountinfo` tells of them
+//! The volumes: what is mounted into this container besides its image, as `/proc/self/mountinfo` lists it
 //! (proc(5)).
 //!
-//! A fence is laid around directories, and what is mounted below one is within. So a directory that has a volume
-//! below it is taken apart ([`Volumes::without`]).
+//! A fence is laid around directories, and includes what is mounted below them. So a directory that has a
+//! volume below it is split into its entries ([`Volumes::without`]).
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,11 +14,11 @@ use super::error::PodError;
 
 const TABLE: &str = "/proc/self/mountinfo";
 
-/// The kernel's own, and no volume of anybody's.
+/// The kernel's own file systems, which are not volumes.
 const KERNEL: [&str; 2] = ["/proc", "/sys"];
 
-/// What engines put into the root file system of each container, and where administrators put the certificates
-/// of their authorities. All that is below belongs to it.
+/// Files of the container engine in each root file system, and the administrators' directories for
+/// certificates. Everything below belongs to them.
 const KNOWN: [&str; 13] = [
     "/etc/hosts",
     "/etc/hostname",
@@ -41,7 +41,7 @@ const WRITTEN_BY_KUBERNETES: &str = "..data";
 struct Volume {
     /// Where it is.
     point: PathBuf,
-    /// What of its file system is mounted.
+    /// The mounted part of its file system.
     root: PathBuf,
     /// The file system's kind.
     kind: String,
@@ -52,7 +52,7 @@ pub struct Volumes(Vec<Volume>);
 
 impl Volumes {
     /// # Errors
-    /// If the kernel does not tell.
+    /// If the kernel does not list them.
     pub fn of_this_process() -> Result<Self, PodError> {
         let table = fs::read(TABLE).map_err(PodError::io("reading", TABLE))?;
         Ok(Self::parse(&table))
@@ -72,8 +72,8 @@ impl Volumes {
         Self(volumes.collect())
     }
 
-    /// The directories, and where a volume is mounted below one: its entries, without the volume. The list has
-    /// no entry that is a link, which leads to what counts by itself.
+    /// The directories. If a volume is mounted below one: its entries without the volume. Links are not
+    /// listed, because their targets count by themselves.
     ///
     /// # Errors
     /// If a directory cannot be listed.
@@ -188,7 +188,7 @@ mod tests {
         let mut found = volumes.without(all).unwrap();
         found.sort();
         assert_eq!(found, [path("etc/app/plain"), path("etc/passwd"), usr]);
-        // The engine's own files are no volumes.
+        // The engine's own files are not volumes.
         let plain = Volumes::parse(b"1 0 0:1 /r /etc/resolv.conf rw - ext4 /dev/x rw\n");
         assert_eq!(
             plain.without([Path::new("/etc")]).unwrap(),

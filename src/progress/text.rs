@@ -1,14 +1,14 @@
-//! Text from elsewhere as it may be shown: names of files, words of servers, output of programs.
+//! Text from outside, made safe to show: names of files, messages of servers, output of programs.
 //!
-//! The one place that decides it. A line of ours ([`shown`]) stays one line and says what it is made of;
-//! a line of a program ([`printable`]) keeps its colours. Neither drives a terminal, hides anything in it
-//! or turns its direction.
+//! This is the only place that decides it. Text within a line of ours ([`shown`]) stays one line and
+//! shows each control character as an escape; a line of a program ([`printable`]) keeps its colours.
+//! Neither can control the terminal, hide text or reverse its direction.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Whether a character does something to a terminal or to the text around it instead of being seen: ends
-/// the line, moves the cursor, turns the direction (UAX 9), has no width.
+/// Whether a character is not visible but affects the terminal or the text around it: it ends the line,
+/// moves the cursor, changes the direction (UAX 9) or has no width.
 fn deceives(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -40,8 +40,8 @@ fn escaped(c: char, into: &mut String) {
     }
 }
 
-/// A line of ours with whatever names are in it: what would deceive is escaped, a line feed too. Tabs
-/// stay.
+/// A line of warpdrive that contains names from outside: deceptive characters and line feeds are
+/// escaped. Tabs stay.
 pub fn shown(text: &str) -> Cow<'_, str> {
     if !text.chars().any(|c| deceives(c) && c != '\t') {
         return text.into();
@@ -57,7 +57,7 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     line.into()
 }
 
-/// JSON as it may go to a terminal: the same document, with escapes for what would deceive.
+/// JSON that is safe on a terminal: the same document, with escapes for deceptive characters.
 pub fn json(document: &str) -> Cow<'_, str> {
     let escape = |c: char| deceives(c) && !matches!(c, '\n' | '\t' | '\r');
     if !document.contains(escape) {
@@ -76,7 +76,7 @@ pub fn json(document: &str) -> Cow<'_, str> {
     text.into()
 }
 
-/// A message of several lines as one: a parser's excerpt (lines with a `|` before the text) goes.
+/// Joins a message of several lines to one, without a parser's excerpt (lines with a `|` before the text).
 pub fn one_line(text: &str) -> String {
     let lines = text.lines().map(str::trim);
     let excerpt = |line: &&str| {
@@ -87,9 +87,9 @@ pub fn one_line(text: &str) -> String {
     lines.join(": ")
 }
 
-/// A line that a program printed, as it may be shown: without what moves a terminal's cursor, sets
-/// its title or its clipboard, or conceals what stands there. Colours of the letters (SGR, ECMA-48 section
-/// 8.3.117) and tabs stay; what a carriage return went over (progress bars) goes.
+/// A program's output line, made safe: without sequences that move the terminal's cursor, set its title or
+/// its clipboard, or conceal text. Text colours (SGR, ECMA-48 section 8.3.117) and tabs stay; text before
+/// a carriage return (progress bars) is removed.
 pub fn printable(line: &str) -> String {
     let line = line.trim_end_matches(['\n', '\r']);
     let line = line.rsplit('\r').next().unwrap_or(line);
@@ -116,8 +116,8 @@ pub fn printable(line: &str) -> String {
     shown
 }
 
-/// Of the parameters of an SGR sequence those that leave the text to be seen: weight, underline and the
-/// colour of the letters. Backgrounds and black letters can hide it, as SGR 8 and blinking do.
+/// The parameters of an SGR sequence that keep the text visible: weight, underline and text colour.
+/// Backgrounds and black letters can hide it, as SGR 8 and blinking do.
 fn colours(parameters: &str) -> Option<String> {
     let mut kept: Vec<&str> = Vec::new();
     let mut rest = parameters.split(';');
@@ -136,7 +136,7 @@ fn colours(parameters: &str) -> Option<String> {
                 }
             }
             Ok(0..=4 | 9 | 21..=24 | 29 | 31..=37 | 39 | 91..=97) => kept.push(number),
-            // Bright black, which programs use for what is of less weight.
+            // Bright black, which programs use for less important text.
             Ok(90) => kept.push("2"),
             Ok(_) => {}
             Err(_) if parameter.is_empty() => kept.push("0"),
@@ -146,7 +146,7 @@ fn colours(parameters: &str) -> Option<String> {
     (!kept.is_empty()).then(|| format!("\u{1b}[{}m", kept.join(";")))
 }
 
-/// Reads what follows an ESC to its end; gives what of it only sets a colour.
+/// Reads the sequence after an ESC; returns the part that only sets a colour.
 fn escape(rest: &mut std::str::Chars<'_>) -> Option<String> {
     match rest.next()? {
         // Control sequence: parameters, then one final byte.
@@ -180,8 +180,8 @@ fn escape(rest: &mut std::str::Chars<'_>) -> Option<String> {
 /// A text without the logins in its URLs: `https://me:word@host/` is `https://****@host/`. `git@`, which
 /// is everyone's, stays.
 ///
-/// For what comes from elsewhere (a server's message, a program's output) and is shown; who knows the
-/// secret words themselves takes them out as well.
+/// For text from outside (a server's message, a program's output); a caller that knows the secrets
+/// themselves removes them as well.
 pub fn without_logins(text: &str) -> Cow<'_, str> {
     let mut clean = String::new();
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! What can go wrong with a cache in a registry.
+//! Errors of a cache in a registry.
 
 use crate::oci::OciError;
 use crate::registry::RegistryError;
@@ -13,7 +13,7 @@ pub enum CacheError {
          as it should be"
     )]
     Conflict {
-        /// With its repository.
+        /// The tag, with its repository.
         tag: String,
         found: String,
         made: String,

@@ -1,4 +1,4 @@
-//! An item as a manifest: what is written, and what is accepted as one.
+//! An item as a manifest: how it is written, and what is accepted when it is read.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,17 +9,17 @@ use crate::oci::{Descriptor, MediaType, OciError, descriptor, sha256, to_canonic
 
 /// Largest record that is read or written, in bytes. Twice in base64 it still fits into a manifest.
 pub(super) const MAX_RECORD: u64 = 2 * 1024 * 1024;
-/// More layers has no item.
+/// Most layers of an item.
 pub(super) const MAX_LAYERS: usize = 400;
 /// Largest layer, in bytes.
 pub(super) const MAX_LAYER: u64 = 16 * 1024 * 1024 * 1024;
 
-/// Where an item stands.
+/// The tag of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tag {
-    /// Named after all that decides the content: written once.
+    /// Named after everything that decides the content: written once.
     Fixed(String),
-    /// What the last build of its name gave: replaced.
+    /// The result of the last build of its name: replaced.
     Moving(String),
 }
 
@@ -31,7 +31,7 @@ impl Tag {
     }
 }
 
-/// Something to be kept.
+/// Something to keep in the cache.
 #[derive(Debug, Clone)]
 pub struct Item {
     pub tag: Tag,
@@ -39,7 +39,7 @@ pub struct Item {
     pub kind: &'static str,
     /// Canonical JSON.
     pub record: Vec<u8>,
-    /// What the record needs, in its order.
+    /// The layers that the record needs, in its order.
     pub layers: Vec<Descriptor>,
 }
 
@@ -72,7 +72,7 @@ impl Item {
     }
 }
 
-/// A manifest of an item, as far as it is looked at.
+/// The parts of an item's manifest that are read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Manifest {
@@ -88,7 +88,7 @@ struct Config {
     data: String,
 }
 
-/// The record and the layers of a manifest of this kind; or what is wrong with it.
+/// The record and the layers of a manifest of this kind, or an error.
 pub(super) fn read(kind: &str, bytes: &[u8]) -> Result<(Vec<u8>, Vec<Descriptor>), String> {
     let manifest: Manifest =
         serde_json::from_slice(bytes).map_err(|_| "it is not a manifest of an item".to_owned())?;
@@ -115,7 +115,7 @@ pub(super) fn read(kind: &str, bytes: &[u8]) -> Result<(Vec<u8>, Vec<Descriptor>
     Ok((record, manifest.layers))
 }
 
-/// Whether a descriptor may be one of a layer.
+/// Whether a descriptor can describe a layer.
 pub(super) fn check(layer: &Descriptor) -> Result<(), String> {
     crate::oci::parse_digest(layer.digest().as_ref())
         .map_err(|_| "a layer has no digest of SHA-256".to_owned())?;

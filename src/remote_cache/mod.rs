@@ -1,20 +1,21 @@
-//! A build cache in a registry: results of builds that other machines need not do again.
+//! A build cache in a registry: results of builds, so that other machines do not have to repeat them.
 //!
 //! ```text
 //!  read   tags of `--cache-from` ──► manifest, verified ──► [`Found`]: a record, and layers that are there
 //!  write  [`Item`] ──► manifest ──► tags of `--cache-to`
 //! ```
 //!
-//! An item is an image manifest, no referrer and no index: every registry knows these, and its collector
-//! keeps what a tag leads to. The record is the manifest's configuration and stands in it (`data` of the
-//! descriptor) as well, so one request tells all. Layers stay where they are until somebody opens them;
-//! the store notes which repository has them, and a push has them mounted from there.
+//! An item is an image manifest, not a referrer or an index: every registry knows image manifests, and
+//! its collector keeps what a tag leads to. The record is the manifest's configuration, and is also in
+//! the manifest itself (`data` of the descriptor), so one request gets everything. Layers stay in the
+//! registry until a step opens them; the store notes which repository has them, and a push mounts them
+//! from there.
 //!
-//! An item's tag is the hash of all that decides its content, so a tag is written once: another content
-//! under it is an alarm ([`CacheError::Conflict`]). Only what is called [`Tag::Moving`] is replaced.
+//! An item's tag is the hash of all that decides its content, so a tag is written once: other content
+//! under the same tag is an alarm ([`CacheError::Conflict`]). Only a [`Tag::Moving`] is replaced.
 //!
-//! Here: tags, manifests, bounds. Not here: what records say and whether it is believed (`pipeline`).
-//! Whatever the registry says is hostile: sizes are bounded and digests verified before anything is used.
+//! Here: tags, manifests, bounds. Not here: what records mean and whether they are trusted (`pipeline`).
+//! All data from the registry is hostile: sizes are bounded and digests verified before anything is used.
 
 mod error;
 mod item;
@@ -33,7 +34,7 @@ pub use item::{Item, Tag};
 pub use read::Found;
 pub use write::Written;
 
-/// The repositories that a build reads and writes. Cheap to clone; empty where there are none.
+/// The repositories that a build reads and writes. Cheap to clone; may be empty.
 #[derive(Debug, Clone, Default)]
 pub struct RemoteCache(Arc<Repositories>);
 
@@ -65,7 +66,7 @@ impl RemoteCache {
     pub fn new(from: &[String], to: &[String]) -> Result<Self, CacheError> {
         let parse = |names: &[String]| -> Result<Vec<Reference>, CacheError> {
             let mut found: Vec<Reference> = Vec::new();
-            // A pipeline has an empty parameter where there is no cache.
+            // A pipeline without a cache passes an empty parameter.
             for name in names.iter().filter(|name| !name.is_empty()) {
                 let reference = repository(name)?;
                 if !found.iter().any(|known| known.as_given() == name) {
@@ -85,7 +86,7 @@ impl RemoteCache {
         })))
     }
 
-    /// Whether there is something to look into.
+    /// Whether there is a repository to read.
     #[must_use]
     pub fn is_read(&self) -> bool {
         self.0
@@ -94,8 +95,8 @@ impl RemoteCache {
             .any(|place| !place.is_out.load(Ordering::Relaxed))
     }
 
-    /// The key under which this store keeps what these repositories had a part in. A build that does not read
-    /// the same ones does not find it: they are trusted by the caller that names them, and by no other.
+    /// The key under which this store keeps results that used these repositories. A build that does not read
+    /// the same repositories does not find them: only a caller that names the repositories trusts them.
     #[must_use]
     pub fn scoped(&self, key: &str) -> String {
         let mut names: Vec<&str> = self
@@ -112,7 +113,7 @@ impl RemoteCache {
         sha256_hex(names.join("\n").as_bytes())
     }
 
-    /// Whether results are to be written.
+    /// Whether to write results.
     #[must_use]
     pub fn is_written(&self) -> bool {
         !self.0.to.is_empty()

@@ -1,4 +1,4 @@
-//! An item's manifest and record on their way to a registry: they are in no store, its layers are.
+//! An item's manifest and record on their way to a registry: neither is in the store; the item's layers are.
 
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};

@@ -1,4 +1,4 @@
-//! What is in the cache, and its bytes.
+//! Reads items and their layers from the cache.
 
 use std::io::{self, Read as _};
 use std::sync::atomic::Ordering;
@@ -20,8 +20,8 @@ pub struct Found {
 }
 
 impl RemoteCache {
-    /// The item under this tag, from the first repository that has one which can be used. What cannot be
-    /// used, and a registry that does not answer, are told once and count as absent.
+    /// The item under this tag, from the first repository with a usable one. An unusable item, or a
+    /// registry that does not answer, gives one warning and counts as absent.
     pub fn find(&self, tag: &str, kind: &str, progress: &dyn Progress) -> Option<Found> {
         for place in &self.0.from {
             if place.is_out.load(Ordering::Relaxed) {
@@ -65,10 +65,10 @@ impl RemoteCache {
         }))
     }
 
-    /// Has a layer in the store, fetched from the first repository that has it.
+    /// Loads a layer into the store, from the first repository that has it.
     ///
     /// # Errors
-    /// What the last one said.
+    /// The error of the last repository.
     pub fn bring(&self, layer: &Descriptor, store: &Store) -> Result<(), CacheError> {
         let mut outcome = Err(CacheError::Bad {
             what: layer.digest().to_string(),
@@ -83,7 +83,7 @@ impl RemoteCache {
         outcome
     }
 
-    /// Has a layer in the store, fetched from this repository where it is not there; verified.
+    /// Loads a layer into the store, from this repository if it is missing; verified.
     pub fn fetch(
         &self,
         repository: &Reference,
@@ -110,7 +110,7 @@ impl RemoteCache {
     }
 }
 
-/// Has a push know where a blob can be mounted from.
+/// Notes for a push where a blob can be mounted from.
 pub(super) fn note(store: &Store, repository: &Reference, layer: &Descriptor) {
     store.note_repository(
         layer.digest(),
@@ -120,7 +120,7 @@ pub(super) fn note(store: &Store, repository: &Reference, layer: &Descriptor) {
 }
 
 impl Found {
-    /// Has a push know where the item's layers can be mounted from, though they are not here.
+    /// Notes for a push where the item's layers can be mounted from, although they are not here.
     pub fn note(&self, store: &Store) {
         for layer in &self.layers {
             note(store, &self.repository, layer);

@@ -1,4 +1,4 @@
-//! Puts items into the cache.
+//! Writes items to the cache.
 
 use crate::oci::Reference;
 use crate::registry::Progress as Transfers;
@@ -8,12 +8,12 @@ use super::item::{Item, MAX_LAYERS, MAX_RECORD, Tag};
 use super::on_the_way::OnTheWay;
 use super::{CacheError, RemoteCache, tagged};
 
-/// What writing did, over all repositories.
+/// The result of writing, over all repositories.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Written {
-    /// Items that were not there.
+    /// Number of new items.
     pub new: usize,
-    /// Items that were there already.
+    /// Number of existing items.
     pub known: usize,
     /// Bytes of layers and records that went over the wire.
     pub bytes: u64,
@@ -28,10 +28,10 @@ impl std::ops::AddAssign for Written {
 }
 
 impl RemoteCache {
-    /// Writes an item to each repository that is written; its layers are in the store, or noted there.
+    /// Writes an item to each repository of `--cache-to`; its layers are in the store, or noted there.
     ///
     /// # Errors
-    /// [`CacheError::Conflict`] where a fixed tag holds something else; it stays as it is.
+    /// [`CacheError::Conflict`] if a fixed tag has other content, which is not changed.
     pub fn put(
         &self,
         item: &Item,
@@ -40,7 +40,7 @@ impl RemoteCache {
     ) -> Result<Written, CacheError> {
         let mut written = Written::default();
         if item.record.len() as u64 > MAX_RECORD || item.layers.len() > MAX_LAYERS {
-            // It would be refused by who reads it.
+            // A reader would refuse it.
             return Ok(written);
         }
         for repository in &self.0.to {

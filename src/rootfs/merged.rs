@@ -1,5 +1,5 @@
-//! What stacked layers show at a path, found without mounting them: whiteouts, opaque directories and
-//! links included. The trees are at rest: nothing runs in them.
+//! Looks up a path in stacked layers without mounting them, with whiteouts, opaque directories and
+//! links. Nothing runs in the trees meanwhile.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -13,14 +13,14 @@ use rustix::io::Errno;
 
 use crate::beneath::{Directory, MAX_LINKS, open_regular, push_names, read_bounded};
 
-/// What stands at a path of the merged tree.
+/// The entry at a path of the merged tree.
 #[derive(Debug)]
 pub enum Seen {
     /// Where it is on disk.
     File(PathBuf, Metadata),
     /// Its target, and where it is on disk.
     Link(PathBuf, PathBuf),
-    /// The uppermost layer's directory, whose owner and mode count.
+    /// The directory in the uppermost layer; its owner and mode count.
     Directory(PathBuf, Metadata),
     /// A device, a pipe, a socket.
     Other,
@@ -51,7 +51,7 @@ impl Merged<'_> {
         !matches!(self.at(path), Ok(Seen::Nothing))
     }
 
-    /// The path without links in it, absolute; what is missing stays as it is.
+    /// The absolute path without links; missing parts do not change.
     pub fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         let mut done: Vec<OsString> = Vec::new();
         let mut todo: Vec<OsString> = Vec::new();
@@ -97,7 +97,7 @@ impl Merged<'_> {
         let mut candidates = BTreeSet::new();
         for lower in self.0 {
             let on_disk = lower.join(parts.iter().collect::<PathBuf>());
-            // A link on the way is of a layer that something covers: `find` tells below.
+            // A link on the way may be in a covered layer: `find` below decides.
             if walks_into(lower, &parts) {
                 for child in fs::read_dir(&on_disk)? {
                     candidates.insert(child?.file_name());

@@ -32,7 +32,7 @@ pub use user::{User, UserError, find_user, find_user_in};
 pub struct Ownership {
     /// Names the directory below `unpacked/`.
     pub map_name: &'static str,
-    /// Files get the owners that the layer names; otherwise everything belongs to this process.
+    /// Files get the layer's owners; otherwise everything belongs to this process's user.
     pub keep: bool,
     /// Opaque marks are `user.overlay.*` (inside a user namespace) instead of `trusted.overlay.*`.
     pub userxattr: bool,
@@ -51,7 +51,7 @@ impl From<IdMode> for Ownership {
     }
 }
 
-/// Why a layer could not be laid out.
+/// Why a layer could not be unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum RootfsError {
     #[error(transparent)]
@@ -80,13 +80,13 @@ pub enum RootfsError {
     LayerCount { layers: usize, diff_ids: usize },
 }
 
-/// Bounds against archives that grow without end: most entries, and how many times its size a blob may
-/// come to where it comes to more than so many bytes. Program files come to three or four times, logs
-/// to twenty, zeros to a thousand.
+/// Bounds against decompression bombs: most entries, and how many times its size a blob may unpack to
+/// above this number of bytes. Program files unpack to three or four times their size, logs to twenty,
+/// zeros to a thousand.
 const MAX_LAYER_ENTRIES: u64 = 10_000_000;
 const MAX_GROWTH: u64 = 100;
 const ALWAYS_ALLOWED: u64 = 1 << 30;
-/// Largest unpacked layer all the same, in bytes: another bound than the above.
+/// The variable for another bound on an unpacked layer, in bytes.
 const MAX_UNPACKED: &str = "WARPDRIVE_MAX_UNPACKED";
 /// Bytes that unpacking leaves free on the disk.
 const RESERVE: u64 = 64 << 20;
@@ -117,11 +117,12 @@ pub fn lowers(
         lowers.push(unpacked_layer(store, layer, diff_id, ownership)?);
     }
     lowers.reverse();
-    // Images have a layer twice (one that says nothing, say), and overlayfs takes no directory twice. All
-    // that the lower of them says the upper one says as well, over whatever lies between them.
+    // An image can have the same layer twice (an empty one, for example), and overlayfs does not take a
+    // directory twice. The upper copy contains everything of the lower one, above all layers between
+    // them.
     let mut seen = HashSet::new();
     lowers.retain(|lower| seen.insert(lower.clone()));
-    // The kernel ignores an opaque mark on a lower directory's own root: whoever has one is the last.
+    // The kernel ignores an opaque mark on a lower directory's own root: so such a layer must be the last.
     for (index, lower) in lowers.iter().enumerate() {
         if layer::hides_all_below(lower).map_err(RootfsError::Mark)? {
             lowers.truncate(index + 1);
@@ -148,7 +149,7 @@ pub fn unpacked_layer(
             reserve: RESERVE,
         };
         let laid_out = lay_out(&mut blob, bounds, directory, ownership, &digest);
-        // Damaged bytes look like anything: their digest is the better answer, and sets them aside.
+        // Damaged bytes can cause any error: the digest error is clearer, and sets the blob aside.
         blob.finish()?;
         let found = laid_out?;
         if found != *diff_id {
@@ -162,17 +163,17 @@ pub fn unpacked_layer(
     })
 }
 
-/// What a blob may come to.
+/// The bound on a blob's unpacked size.
 #[derive(Clone, Copy)]
 struct Bounds {
     /// The blob's own.
     size: u64,
     most: u64,
-    /// What stays free on the disk.
+    /// The bytes that stay free on the disk.
     reserve: u64,
 }
 
-/// Unpacks a layer's blob; gives the digest of what it held.
+/// Unpacks a layer's blob; returns the digest of the uncompressed content.
 fn lay_out(
     blob: impl Read + Send,
     bounds: Bounds,
@@ -209,10 +210,10 @@ fn lay_out(
         digest: digest.clone(),
         source,
     })?;
-    // It comes to its own size at least.
+    // It unpacks to at least its own size.
     layer::check_space(&place, bounds.size, bounds.reserve).map_err(failed)?;
     layer::apply(&mut plain, directory, &options).map_err(failed)?;
-    // What follows the archive's end belongs to the digests too.
+    // Bytes after the archive's end count for the digests too.
     io::copy(&mut plain, &mut io::sink()).map_err(|source| RootfsError::Read {
         digest: digest.clone(),
         source,
@@ -325,7 +326,7 @@ mod tests {
     #[test]
     fn a_blob_may_come_to_a_hundred_times_its_size() {
         const MIB: u64 = 1 << 20;
-        // What a blob of 2 MiB that comes to 2 GiB goes beyond.
+        // A blob of 2 MiB that unpacks to 2 GiB exceeds this bound.
         assert_eq!(most_bytes(2 * MIB, None), 1024 * MIB);
         assert_eq!(most_bytes(100 * MIB, None), 10_000 * MIB);
         assert_eq!(most_bytes(2 * MIB, Some("4000000000")), 4_000_000_000);

@@ -1,5 +1,5 @@
-//! What stacked layers show at many paths: each directory is read once, and paths that are not there
-//! cost nothing more.
+//! Looks up many paths in stacked layers: each directory is read once, and missing paths cost
+//! nothing more.
 //!
 //! Unlike [`super::Merged`], no link is followed, not even on the way: this is for the paths of layers,
 //! whose parents are directories or are not there at all.
@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use super::merged::{Seen, is_opaque};
 
-/// Unpacked layers, the uppermost first, and what is known of their directories.
+/// Unpacked layers, the uppermost first, and the known directories in them.
 pub struct Stacked<'a> {
     lowers: &'a [PathBuf],
     directories: RefCell<HashMap<PathBuf, Rc<Vec<Part>>>>,
@@ -80,7 +80,7 @@ impl<'a> Stacked<'a> {
         !matches!(self.at(path), Ok(Seen::Nothing))
     }
 
-    /// The parts of a directory that are seen, the uppermost first; none where there is no directory.
+    /// The visible parts of a directory, the uppermost first; none if it is not a directory.
     fn directory(&self, path: &Path) -> io::Result<Rc<Vec<Part>>> {
         if let Some(known) = self.directories.borrow().get(path) {
             return Ok(Rc::clone(known));
@@ -99,7 +99,7 @@ impl<'a> Stacked<'a> {
                                 break;
                             }
                         }
-                        // A whiteout, or what hides the directories below.
+                        // A whiteout, or a file that hides the directories below.
                         Some(_) => break,
                     }
                 }
@@ -125,7 +125,7 @@ mod tests {
     use proptest::prelude::*;
     use std::os::unix::fs::symlink;
 
-    /// What stands at one path of one layer.
+    /// The entry at one path of one layer.
     #[derive(Debug, Clone)]
     enum Made {
         File,
@@ -161,7 +161,7 @@ mod tests {
         let lowers = [place.path().to_owned()];
         let stacked = Stacked::new(&lowers);
         assert!(stacked.exists(Path::new("/a/there")));
-        // What comes later is not seen, whatever is asked for.
+        // Later layers are hidden for every path.
         fs::write(place.path().join("a/later"), "x").unwrap();
         assert!(!stacked.exists(Path::new("/a/later")));
         assert!(Stacked::new(&lowers).exists(Path::new("/a/later")));
@@ -170,8 +170,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(40))]
 
-        /// It says what `Merged` says, which looks at each path for itself. Links lead to nothing here,
-        /// since those on the way are the one difference.
+        /// It gives the same results as `Merged`, which looks up each path separately. Dangling links
+        /// are used, because links on the way are the one difference.
         #[test]
         fn it_agrees_with_a_look_at_each_path(
             layers in prop::collection::vec(

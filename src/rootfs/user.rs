@@ -11,18 +11,18 @@ const MAX_FILE: u64 = 4 * 1024 * 1024;
 /// Most supplementary groups (the kernel's `NGROUPS_MAX` is 65536).
 const MAX_GROUPS: usize = 1000;
 
-/// Who runs the command.
+/// The user that runs the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     pub uid: u32,
     pub gid: u32,
     /// From `/etc/group`, for a user of `/etc/passwd` without an explicit group, as docker does it.
     pub groups: Vec<u32>,
-    /// From `/etc/passwd`; `/` for a user who is not there.
+    /// From `/etc/passwd`; `/` for an unknown user.
     pub home: String,
 }
 
-/// Who cannot run a command.
+/// A user that cannot run a command.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot run as user `{user}`: {problem}")]
 pub struct UserError {
@@ -30,7 +30,7 @@ pub struct UserError {
     pub problem: String,
 }
 
-/// Finds `UID`, `NAME`, `UID:GID`, `NAME:GROUP` …; nothing means root.
+/// Finds `UID`, `NAME`, `UID:GID`, `NAME:GROUP` …; an empty text means root.
 pub fn find_user(lowers: &[PathBuf], text: &str) -> Result<User, UserError> {
     find(text, |path| Merged(lowers).read(path, MAX_FILE))
 }

@@ -1,5 +1,5 @@
 //! What `save-artifacts` prints: a tar of files that the next build may reuse. A previous image is as
-//! hostile as any: each member is looked at before anything of it is made.
+//! hostile as any other: each member is checked before a file is made from it.
 
 use std::io::Read;
 use std::path::{Component, Path};
@@ -10,8 +10,8 @@ use crate::layer::{self, ApplyOptions, LayerError, Member, MemberKind, WHITEOUT_
 const MAX_BYTES: u64 = 64 << 30;
 const MAX_MEMBERS: u64 = 500_000;
 
-/// Unpacks artifacts into an existing, empty directory; gives the number of members. On an error the
-/// directory is half full: remove it.
+/// Unpacks artifacts into an existing, empty directory; returns the number of members. After an
+/// error, the directory is half full: remove it.
 pub fn unpack(tar: impl Read, directory: &Path) -> Result<u64, LayerError> {
     let options = ApplyOptions {
         ownership: false,
@@ -25,7 +25,7 @@ pub fn unpack(tar: impl Read, directory: &Path) -> Result<u64, LayerError> {
     Ok(applied.entries)
 }
 
-/// Refuses what is not a plain file, directory or link within the tree.
+/// Refuses everything except plain files, directories and links within the tree.
 fn check(member: &Member) -> Result<(), String> {
     if member.path.is_absolute() {
         return Err("its name is absolute".into());
@@ -55,7 +55,7 @@ fn check(member: &Member) -> Result<(), String> {
     }
 }
 
-/// Refuses a symbolic link that leads out of the tree, whatever other links do.
+/// Refuses a symbolic link that leads out of the tree, even through other links.
 fn link(path: &Path, target: &Path) -> Result<(), String> {
     let out = || {
         let shown: String = target

@@ -1,28 +1,28 @@
-//! A build with an S2I builder as the text of a Dockerfile, for those who have to go through one.
+//! Writes a build with an S2I builder as a Dockerfile, for users who must build with one.
 //!
-//! The same request gives the same text: labels are sorted, nothing of this machine is in it. What the
-//! build needs and the image must not have (injections, secrets) comes by `RUN --mount=type=secret`,
-//! never by `COPY` and `rm`. `CMD` has the exec form, so that the application is process 1, and the
-//! user of the result is the builder image's own.
+//! The same request gives the same text: labels are sorted, and nothing of this machine is in it.
+//! Files that the build needs and the image must not have (injections, secrets) come by `RUN
+//! --mount=type=secret`, never by `COPY` and `rm`. `CMD` has the exec form, so that the application is
+//! process 1, and the user of the result is the builder image's own.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// The first line; a directory whose Dockerfile begins so is ours to replace.
+/// The first line; warpdrive may replace a directory whose Dockerfile begins with it.
 pub const MARK: &str = "# A Dockerfile by `warpdrive s2i`.";
 
-/// What stands in the Dockerfile.
+/// The content of the Dockerfile.
 #[derive(Debug, Clone, Default)]
 pub struct Dockerfile {
     pub builder: String,
     pub labels: BTreeMap<String, String>,
     /// One value for each name.
     pub env: Vec<(String, String)>,
-    /// Where source and scripts go; absolute.
+    /// The directory for source and scripts; absolute.
     pub destination: String,
     /// The builder image's `USER`; empty is root.
     pub user: String,
-    /// Who runs assemble.
+    /// The user that runs assemble.
     pub assemble_user: String,
     /// Paths inside the image.
     pub assemble: String,
@@ -34,7 +34,7 @@ pub struct Dockerfile {
     pub cached: Option<(String, String)>,
 }
 
-/// A file for the time of assemble.
+/// A file that exists only during assemble.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretMount {
     pub id: String,
@@ -43,7 +43,7 @@ pub struct SecretMount {
 }
 
 impl Dockerfile {
-    /// The text; the problem with what cannot be said in one.
+    /// The text; an error for something that a Dockerfile cannot express.
     pub fn text(&self) -> Result<String, String> {
         for (what, text) in [
             ("the builder's name", &self.builder),

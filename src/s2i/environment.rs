@@ -1,18 +1,18 @@
 //! `.s2i/environment`, the files of `-E`, and `-e`: variables for assemble and for the image.
 //!
 //! A line is `NAME=VALUE`; blanks around it are not a part of it. Lines that begin with `#` or `//` are
-//! comments. There is no quoting and no expansion. What is none of these is an error that names file
-//! and line: a misspelt line that is passed over silently is found in production.
+//! comments. There is no quoting and no expansion. Any other line is an error that names file and line:
+//! a misspelt line that is skipped silently would only be noticed in production.
 
 use super::{S2iError, shown};
 
-/// Where the source has it.
+/// Its path in the source.
 pub const IN_SOURCE: [&str; 2] = [".s2i/environment", ".sti/environment"];
 /// Largest file that is read, in bytes.
 pub const MAX: u64 = 1024 * 1024;
 
-/// Reads the lines of `file`, which is named in errors. A later line of one name wins; both are
-/// given, in their order.
+/// Reads the lines of `file`, which is named in errors. A later line with the same name wins;
+/// both are returned, in their order.
 pub fn parse(file: &str, bytes: &[u8]) -> Result<Vec<(String, String)>, S2iError> {
     let wrong = |line: usize, problem: String| S2iError::Environment {
         file: shown(file),
@@ -36,8 +36,8 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Vec<(String, String)>, S2iError
     Ok(found)
 }
 
-/// A word for each line whose value stands in quotes: they are part of the value, as with `s2i`, and
-/// few mean that.
+/// A warning for each line with a quoted value: the quotes are part of the value, as with `s2i`, but
+/// users seldom intend this.
 pub fn quoted(file: &str, bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(bytes);
     let mut found = Vec::new();
@@ -65,7 +65,7 @@ pub fn quoted(file: &str, bytes: &[u8]) -> Vec<String> {
     found
 }
 
-/// Reads one `NAME=VALUE`, as it stands in a file or behind `-e`. Commas are part of the value.
+/// Reads one `NAME=VALUE`, from a file or from `-e`. Commas are part of the value.
 pub fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text
         .split_once('=')

@@ -1,4 +1,4 @@
-//! What an S2I image says of itself in labels and, of old, in variables.
+//! What an S2I image says about itself in labels and, in old images, in variables.
 
 use crate::oci::ImageConfig;
 
@@ -18,11 +18,11 @@ pub const ASSEMBLE_USER: &str = "io.openshift.s2i.assemble-user";
 pub const ASSEMBLE_RUNTIME_USER: &str = "io.openshift.s2i.assemble-runtime-user";
 /// Separated by `;`.
 pub const ASSEMBLE_INPUT_FILES: &str = "io.openshift.s2i.assemble-input-files";
-/// What the labels that a build writes begin with.
+/// The prefix of the labels that a build writes.
 pub const BUILD_PREFIX: &str = "io.openshift.s2i.build.";
 pub const DISPLAY_NAME: &str = "io.k8s.display-name";
 pub const DESCRIPTION: &str = "io.k8s.description";
-/// Where source, scripts and artifacts go where nobody says otherwise.
+/// The default directory for source, scripts and artifacts.
 pub const DEFAULT_DESTINATION: &str = "/tmp";
 /// Most bytes of names and values of the labels that a build writes.
 pub const MAX_LABELS: usize = 10_240;
@@ -49,7 +49,7 @@ pub fn has_scripts(config: &ImageConfig) -> bool {
     .is_some()
 }
 
-/// The first that is not empty: labels, then a variable. Gives where it was found.
+/// The first that is not empty: labels, then a variable. Also returns where it was found.
 fn first(
     config: &ImageConfig,
     labels: &[&'static str],
@@ -69,7 +69,7 @@ fn first(
 }
 
 impl ImageLabels {
-    /// Reads the labels of the image that goes by the name `image`.
+    /// Reads the labels of the image with the name `image`.
     pub fn read(config: &ImageConfig, image: &str) -> Result<Self, S2iError> {
         let wrong = |label: &'static str, value: &str, problem: String| S2iError::Label {
             label,

@@ -2,17 +2,17 @@
 
 use std::path::{Component, Path, PathBuf};
 
-/// `-i`: files of this machine that are there for the time of the build only.
+/// `-i`: files of this machine that exist only during the build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Injection {
     /// A file or directory of this machine.
     pub source: PathBuf,
-    /// The directory inside that the file, or the files of the directory, appear in; a relative one is
-    /// meant below the image's working directory. Empty: the working directory itself.
+    /// The directory inside that the file, or the files of the directory, appear in; a relative path
+    /// is below the image's working directory. Empty: the working directory itself.
     pub destination: String,
 }
 
-/// `--runtime-artifact`: what the runtime image gets of the builder's result.
+/// `--runtime-artifact`: a part of the builder's result for the runtime image.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Artifact {
     /// Absolute, in the assembled builder. A trailing `/.` means the content of a directory.
@@ -21,7 +21,7 @@ pub struct Artifact {
     pub destination: String,
 }
 
-/// `-v`: a directory of this machine, mounted for the time of the build.
+/// `-v`: a directory of this machine, mounted only during the build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Volume {
     pub source: PathBuf,
@@ -30,7 +30,7 @@ pub struct Volume {
     pub read_only: bool,
 }
 
-/// `a:b` in its two halves; the second is empty where there is none.
+/// The two halves of `a:b`; the second may be empty.
 fn halves(text: &str) -> (&str, &str) {
     text.split_once(':').unwrap_or((text, ""))
 }
@@ -100,7 +100,7 @@ impl Artifact {
 }
 
 /// An absolute path inside an image, cleaned: no `.`, no `//`, no trailing `/`. `..`, control
-/// characters, the root itself and what the sandbox mounts are refused.
+/// characters, the root itself and the sandbox's own mounts are refused.
 pub fn absolute(text: &str) -> Result<String, String> {
     if !text.starts_with('/') {
         return Err("it is not an absolute path".into());

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{S2iError, shown};
 
-/// Where assemble writes it, relative to the image's root.
+/// The path at which assemble writes it, relative to the image's root.
 pub const PATH: &str = "tmp/.s2i/image_metadata.json";
 /// Largest file that is read, in bytes.
 pub const MAX: u64 = 1024 * 1024;

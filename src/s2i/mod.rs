@@ -1,10 +1,10 @@
 //! The pieces of the source-to-image protocol: what a builder image's labels say, which scripts there
 //! are and where they come from, which users may run, what is injected, what runtime images get.
 //!
-//! Here: words and files turned into facts, and rules over facts. Not here: carrying a build out
-//! (`pipeline::s2i`), where source comes from (`source`), the command line (`cli::s2i`). Everything
-//! that comes from an image or a source tree is hostile: each parser bounds what it takes and says
-//! what is wrong with the rest.
+//! Here: parsers for texts and files, and rules about their content. Not here: running a build
+//! (`pipeline::s2i`), fetching the source (`source`), the command line (`cli::s2i`). Everything
+//! from an image or a source tree is hostile: each parser bounds what it accepts and reports what
+//! is wrong with the rest.
 
 pub mod artifacts;
 pub mod dockerfile;
@@ -56,7 +56,7 @@ pub enum S2iError {
     },
 }
 
-/// A text as it may stand in a message: without control characters, and not endless.
+/// A text that is safe in a message: without control characters, and of limited length.
 pub(crate) fn shown(text: &str) -> String {
     let mut shown: String = text.chars().take(200).collect();
     shown.retain(|c| !c.is_control());

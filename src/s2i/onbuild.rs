@@ -1,6 +1,6 @@
 //! `OnBuild` triggers of a builder image: the instructions of a Dockerfile that its author left for
-//! those who build on it. Those that make sense for a source build are read here; others are refused
-//! with the reason, since leaving one out would give another image than its author meant.
+//! builds on the image. Triggers that make sense for a source build are read here; the others are
+//! refused with the reason, because without them the image would differ from what the author meant.
 
 use crate::oci::ImageConfig;
 
@@ -10,10 +10,10 @@ use super::{S2iError, shown};
 const MAX_TRIGGERS: usize = 200;
 const MAX_LENGTH: usize = 64 * 1024;
 
-/// A trigger that can be carried out.
+/// A trigger that can be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trigger {
-    /// Sources (relative to the source tree, patterns among them) and the destination.
+    /// Sources (relative to the source tree; may be patterns) and the destination.
     Copy {
         sources: Vec<String>,
         destination: String,
@@ -41,7 +41,7 @@ pub fn triggers(config: &ImageConfig) -> Vec<String> {
     config.words("OnBuild")
 }
 
-/// Reads all triggers of the image that goes by the name `image`.
+/// Reads all triggers of the image with the name `image`.
 pub fn read(config: &ImageConfig, image: &str) -> Result<Vec<Trigger>, S2iError> {
     let wrong = |trigger: &str, problem: String| S2iError::OnBuild {
         image: image.to_owned(),
@@ -69,7 +69,7 @@ pub fn parse(text: &str) -> Result<Trigger, String> {
     if text.contains('\0') {
         return Err("it has a NUL in it".into());
     }
-    // A line that goes on in the next one.
+    // A line that continues on the next one.
     let text = text.replace("\\\r\n", " ").replace("\\\n", " ");
     let text = text.trim();
     let (word, rest) = text
@@ -103,7 +103,7 @@ fn single(text: &str) -> Result<String, String> {
     }
 }
 
-/// `["a", "b"]`, if it is that.
+/// `["a", "b"]`, if it has this form.
 fn json_words(text: &str) -> Option<Vec<String>> {
     text.starts_with('[')
         .then(|| serde_json::from_str(text).ok())
@@ -183,7 +183,7 @@ fn run(rest: &str) -> Result<Trigger, String> {
     }))
 }
 
-/// `A=1 B="x y"`, or of old `A the rest`.
+/// `A=1 B="x y"`, or the old form `A the rest`.
 fn env(rest: &str) -> Result<Vec<(String, String)>, String> {
     let good = |name: &str| {
         !name.is_empty()
@@ -210,7 +210,7 @@ fn env(rest: &str) -> Result<Vec<(String, String)>, String> {
         .collect()
 }
 
-/// Splits at white space; quotes hold words together and `\` takes the next character as it is. `$`
+/// Splits at white space; quotes keep words together and `\` escapes the next character. `$`
 /// stays for [`expand`].
 fn words(text: &str) -> Result<Vec<String>, String> {
     let mut found = Vec::new();
@@ -230,7 +230,7 @@ fn words(text: &str) -> Result<Vec<String>, String> {
             (_, '\\') => {
                 let next = characters.next().ok_or("it ends with a backslash")?;
                 let word = word.get_or_insert_default();
-                // A `$` that is meant as such stays marked for `expand`.
+                // A literal `$` stays marked for `expand`.
                 if next == '$' {
                     word.push('\\');
                 }
@@ -251,8 +251,8 @@ fn words(text: &str) -> Result<Vec<String>, String> {
     Ok(found)
 }
 
-/// Puts variables in: `$NAME`, `${NAME}`, `${NAME:-default}`, `${NAME:+other}`. What is not set is
-/// empty, as in a Dockerfile.
+/// Expands variables: `$NAME`, `${NAME}`, `${NAME:-default}`, `${NAME:+other}`. An unset variable
+/// is empty, as in a Dockerfile.
 pub fn expand(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,7 +1,7 @@
 //! The scripts of the protocol and where each comes from.
 //!
-//! For each script by itself the first place that has it: `--scripts-url`, `.s2i/bin` of the source
-//! (of old `.sti/bin`), the image's own label. Those that do not lie in the image are put at
+//! Each script comes from the first place that has it: `--scripts-url`, `.s2i/bin` of the source
+//! (the old name is `.sti/bin`), the image's own label. Scripts that are not in the image are put at
 //! `DESTINATION/scripts`, mode 0755.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ pub const ASSEMBLE_RUNTIME: &str = "assemble-runtime";
 pub const USAGE: &str = "usage";
 /// Directories of a source tree that may hold scripts, the newest first.
 pub const IN_SOURCE: [&str; 2] = [".s2i/bin", ".sti/bin"];
-/// Where images have their scripts that do not say it.
+/// The default directory of scripts in images.
 pub const IN_IMAGE: &str = "/usr/libexec/s2i";
 /// Largest script, in bytes.
 pub const MAX_SCRIPT: u64 = 16 * 1024 * 1024;
@@ -32,7 +32,7 @@ pub enum ScriptsUrl {
 }
 
 impl ScriptsUrl {
-    /// What a user gives.
+    /// From the user.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if text.chars().any(char::is_control) {
@@ -58,7 +58,7 @@ impl ScriptsUrl {
         Err("it begins with none of image://, file://, http:// and https://".into())
     }
 
-    /// What an image's label says: it must not name files of this machine.
+    /// From an image's label, which must not name files of this machine.
     pub fn from_image(text: &str) -> Result<Self, String> {
         match Self::parse(text)? {
             Self::File(_) => Err("an image cannot name files of this machine".into()),
@@ -72,7 +72,7 @@ impl ScriptsUrl {
 pub enum Where {
     /// An absolute path in the image.
     Image(String),
-    /// To be put at `DESTINATION/scripts`.
+    /// A script for `DESTINATION/scripts`.
     External {
         content: Vec<u8>,
         /// Where it was found, for people.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Ranges of uids, each inclusive: `1-`, `1-10001`, `5`, `-100`, or a list of such with commas.
+/// Ranges of uids, each inclusive: `1-`, `1-10001`, `5`, `-100`, or a comma-separated list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedUids {
     text: String,
@@ -79,7 +79,7 @@ impl AllowedUids {
             .any(|(first, last)| (*first..=*last).contains(&uid))
     }
 
-    /// Checks a `USER` as an image's configuration has it: `1001`, `1001:0`, `app`, or nothing.
+    /// Checks the `USER` of an image's configuration: `1001`, `1001:0`, `app`, or nothing.
     pub fn check(&self, user: &str) -> Result<(), Refused> {
         let user = user.split(':').next().unwrap_or_default().trim();
         if user.is_empty() {

@@ -1,4 +1,4 @@
-//! The new mount interface in four verbs: make a file system, copy a mount, restrict it, attach it.
+//! The new mount interface, in four operations: make a file system, copy a mount, restrict it, attach it.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -9,7 +9,7 @@ use rustix::mount::{
 use super::error::{Doing, Failure};
 use super::sys;
 
-/// What every mount of ours has: neither setuid bits nor device nodes of an image count.
+/// The attributes of every mount: setuid bits and device nodes of an image have no effect.
 pub(super) const SAFE: MountAttrFlags =
     MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
 
@@ -34,7 +34,7 @@ pub(super) fn new_mount(
     rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).doing(&doing)
 }
 
-/// Attaches a detached mount to what a descriptor stands for.
+/// Attaches a detached mount to a descriptor's file or directory.
 pub(super) fn attach(mount: impl AsFd, place: impl AsFd) -> rustix::io::Result<()> {
     rustix::mount::move_mount(
         mount,

@@ -1,4 +1,4 @@
-//! Giving up power, or keeping it: bounding set, groups, user, capability sets, `no_new_privs`.
+//! Drops or keeps privileges: bounding set, groups, user, capability sets, `no_new_privs`.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use super::error::{Doing, Failure};
 use super::spec::Capability;
 use super::sys;
 
-/// Who the command is, and what it may do.
+/// The command's user and capabilities.
 pub(super) struct Identity<'a> {
     pub(super) uid: u32,
     pub(super) gid: u32,
@@ -18,13 +18,13 @@ pub(super) struct Identity<'a> {
     pub(super) capabilities: &'a [Capability],
 }
 
-/// Becomes the user and group, without any capability (but for those that a root command is given)
-/// and with no way to get one.
+/// Becomes the user and group, without any capability (except those of a root command) and without
+/// a way to get one.
 ///
 /// The order matters: the bounding set needs `CAP_SETPCAP`, groups and users need their own.
 pub(super) fn become_user(who: &Identity<'_>) -> Result<(), Failure> {
     let kept: &[Capability] = if who.uid == 0 { who.capabilities } else { &[] };
-    // A supervisor must not be looked into by what it starts, even as the same user.
+    // The programs that a supervisor starts must not inspect it, even as the same user.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     for capability in 0..64 {
         if kept.iter().any(|kept| kept.number() == capability) {
@@ -51,7 +51,7 @@ pub(super) fn become_user(who: &Identity<'_>) -> Result<(), Failure> {
     rustix::thread::set_no_new_privs(true).doing("setting no_new_privs")
 }
 
-/// The same with every capability that there is: see [`super::spec::Defence::Capabilities`].
+/// The same with every capability: see [`super::spec::Defence::Capabilities`].
 pub(super) fn become_user_with_all(who: &Identity<'_>) -> Result<(), Failure> {
     const DOING: &str = "keeping capabilities";
     let all = rustix::thread::capabilities(None).doing(DOING)?.permitted;
@@ -87,8 +87,8 @@ pub(super) fn keep() -> io::Result<()> {
 
 fn change_ids(who: &Identity<'_>) -> Result<(), Failure> {
     let (uid, gid) = (who.uid, who.gid);
-    // Denied in a namespace with one id; there are no groups to get rid of by it either: those
-    // that are left are outside of the map.
+    // Denied in a namespace with one id. There it is not needed: the remaining groups are outside
+    // the map.
     if may_set_groups() {
         let groups: Vec<Gid> = who.groups.iter().copied().map(Gid::from_raw).collect();
         rustix::thread::set_thread_groups(&groups)

@@ -5,7 +5,7 @@
 //!                    └─fork into a new pid namespace─► pid 1: namespaces, root, user, seccomp
 //!                                                        └─ (with an init) the command
 //! ```
-//! Each is killed by the kernel when its parent goes; pid 1's end is the end of everything inside.
+//! The kernel kills each when its parent ends; when pid 1 ends, the kernel kills everything inside.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
@@ -62,7 +62,7 @@ pub(super) fn monitor(request: &Run, to_parent: &mut Descriptors) -> Result<(), 
         .doing("opening /proc/self/fdinfo")?
         .pid_of(pidfd.as_fd());
     introduce(&pidfd, pid, to_parent)?;
-    // The end of the streams is to be seen when those inside have closed them.
+    // The streams must end when the processes inside have closed them.
     quiet_streams();
     let helpers = match outside(request, &pidfd, pid, &ours, &to_parent.control) {
         Ok(helpers) => helpers,
@@ -80,12 +80,12 @@ pub(super) fn monitor(request: &Run, to_parent: &mut Descriptors) -> Result<(), 
         _ => libc::SIGKILL,
     };
     helpers.stop();
-    // Nobody may be listening: then it does not matter.
+    // If the parent has ended, the report is lost, which does not matter.
     let _ = wire::send(&to_parent.control, &Message::Status(status), None);
     Ok(())
 }
 
-/// What a network namespace of the sandbox's own needs outside of it, while pid 1 mounts its root.
+/// The outside part of the sandbox's network namespace, set up while pid 1 mounts its root.
 fn outside(
     request: &Run,
     pidfd: &OwnedFd,
@@ -98,17 +98,17 @@ fn outside(
         match wire::receive::<Step>(first, RecvFlags::empty()) {
             Ok(Some((Step::Door(door), Some(socket)))) => doors.push((door, socket)),
             Ok(Some((Step::Unshared, _))) => break,
-            // It says itself why it has ended.
+            // It has reported why it ended.
             _ => return Ok(network::Helpers::default()),
         }
     }
     network::outside(&request.spec, pidfd, pid, doors, control)
 }
 
-/// Puts the monitor into a pid namespace of its own, around the sandbox's.
+/// Puts the monitor into a separate pid namespace, around the sandbox's.
 ///
-/// A command that is pid 1 itself could undo its parent-death signal. The end of this namespace's
-/// first process, the monitor, is its end all the same.
+/// A command that is pid 1 itself could undo its parent-death signal. The kernel kills it all the
+/// same when this namespace's first process, the monitor, ends.
 fn hide_monitor(to_parent: &Descriptors) -> Result<(), Failure> {
     if let sys::Forked::Parent(monitor) =
         sys::fork_into_pid_namespace().doing("creating a pid namespace")?
@@ -161,7 +161,7 @@ fn first_process(
     }
     if spec.network == Network::Outward {
         if !spec.lacks(Defence::HostAddresses) {
-            // A service that the caller names is let through even there, by a door of its address.
+            // Even there, a door lets a service through that the caller names.
             let named = spec.host_services.iter().map(SocketAddr::ip);
             let named = named.filter(|address| address.is_ipv4() && fence::fenced(*address));
             let mut kept: Vec<IpAddr> = of_host.into_iter().chain(named).collect();
@@ -183,7 +183,7 @@ fn first_process(
         own_network,
     })?;
     rustix::system::sethostname(spec.hostname.as_bytes()).doing("setting the host name")?;
-    // Before the change of user: what brings the network up looks into this process.
+    // Before the change of user: the program that sets up the network inspects this process.
     match wire::receive::<Step>(monitor, RecvFlags::empty()).doing("hearing from the monitor")? {
         Some((Step::Go, _)) => {}
         _ => return Err(Failure::new("the sandbox's monitor is gone")),
@@ -217,8 +217,8 @@ fn first_process(
     }
 }
 
-/// Without `CAP_NET_ADMIN`, as in some pods, the loopback device stays down: where no network is wanted that
-/// is none, and there is none that leads outward.
+/// Without `CAP_NET_ADMIN`, as in some pods, the loopback device stays down. This is fine without a network;
+/// a network that leads outward is not possible then.
 fn raise_loopback(network: Network) -> Result<(), Failure> {
     match (network::raise_loopback(), network) {
         (Err(failure), Network::None) if failure.errno == Some(libc::EPERM) => Ok(()),
@@ -229,7 +229,7 @@ fn raise_loopback(network: Network) -> Result<(), Failure> {
     }
 }
 
-/// Gives up all power: user, capabilities, Landlock's fence, system calls.
+/// Drops all privileges: user, capabilities, Landlock's fence, system calls.
 pub(super) fn confine(
     who: &Identity<'_>,
     host_network: bool,
@@ -264,7 +264,7 @@ fn bound(request: &Run) -> Result<(), Failure> {
         if most.is_none() {
             continue;
         }
-        // A lower one of the caller's holds.
+        // A lower limit of the caller stays.
         let maximum = rustix::process::getrlimit(resource)
             .maximum
             .into_iter()

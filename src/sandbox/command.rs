@@ -1,4 +1,4 @@
-//! The command itself: prepared while there is power, executed when there is none.
+//! The command itself: prepared with privileges, executed without them.
 
 use std::convert::Infallible;
 use std::ffi::CString;
@@ -13,7 +13,7 @@ use super::error::{Doing, Failure, FailureKind};
 use super::to_parent::Descriptors;
 use super::{sys, wire};
 
-/// Starts what becomes the command: `run` in a child, whose failure the child reports itself.
+/// Starts the child that becomes the command: it calls `run` and reports a failure itself.
 pub(super) fn fork(
     to_parent: &mut Descriptors,
     run: impl FnOnce(&mut Descriptors) -> Result<Infallible, Failure>,
@@ -33,10 +33,11 @@ pub(super) fn fork(
     Ok((pid, pidfd))
 }
 
-/// What the command inherits as its standard streams. To be called in its root.
+/// The standard streams of the command. Call it in the command's root.
 ///
-/// Pipes become the command's user's, so that it can open `/dev/stdout` again, as in docker. The host's
-/// `/dev/null` becomes the one of its own `/dev`: user 0 needs no capability to give the host's another mode.
+/// The command's user becomes the owner of pipes, so that it can open `/dev/stdout` again, as in docker. The
+/// host's `/dev/null` is replaced by the one in the sandbox's `/dev`, because user 0 could change the mode of
+/// the host's without any capability.
 pub(super) fn own_streams(uid: u32) {
     own_null();
     for stream in [
@@ -79,7 +80,7 @@ fn own_null() {
     }
 }
 
-/// A command ready for execve: nothing is left to allocate or to look up but the program itself.
+/// A command ready for execve: only the program itself must still be looked up.
 pub(super) struct Prepared {
     program: String,
     candidates: Vec<CString>,
@@ -129,8 +130,8 @@ impl Prepared {
         })
     }
 
-    /// Goes to the working directory, with every descriptor of the host's closed before: an image
-    /// may ask for `/proc/self/fd/7` (CVE-2024-21626).
+    /// Changes to the working directory after closing every descriptor of the host: an image may
+    /// name `/proc/self/fd/7` (CVE-2024-21626).
     pub(super) fn enter_directory(&self, keep: &[RawFd]) -> Result<(), Failure> {
         sys::close_from(3, keep).doing("closing descriptors")?;
         rustix::process::chdir(&self.directory)
@@ -182,7 +183,7 @@ impl Prepared {
     fn refused(&self, error: Option<std::io::Error>) -> Failure {
         let failure = Failure::new("running").at(Path::new(&self.program));
         let Some(error) = error else {
-            // A script whose interpreter is missing says ENOENT too.
+            // A script whose interpreter is missing fails with ENOENT too.
             let there = self.candidates.iter().any(|candidate| {
                 rustix::fs::access(candidate.as_c_str(), rustix::fs::Access::EXISTS).is_ok()
             });

@@ -17,9 +17,9 @@ use super::new_root::Builder;
 /// A node that a program may expect in `/dev`.
 struct Node {
     name: &'static str,
-    /// It cannot do without.
+    /// Required.
     needed: bool,
-    /// As `Documentation/admin-guide/devices.txt` of the kernel has them.
+    /// Numbers from the kernel's `Documentation/admin-guide/devices.txt`.
     major: u32,
     minor: u32,
 }
@@ -82,13 +82,13 @@ const MASKED_SYS: [&str; 6] = [
 
 /// Detached mounts of device nodes.
 ///
-/// Root's are of our own making: the host's are inodes that its user 0, inside or not, may give
-/// another mode, owner or time. Others may not make any, and get the host's, which cannot be changed
-/// through a read-only mount; what is written to a device does not count as a change.
+/// Root makes new nodes: user 0 could change the mode, owner or time of the host's inodes, also from
+/// inside. Other users cannot make nodes and get the host's through a read-only mount, which
+/// prevents such changes, but not writing to the device.
 pub(super) struct Nodes(Vec<(&'static str, OwnedFd)>);
 
 impl Nodes {
-    /// `as_they_are` gives the host's without that defence.
+    /// `as_they_are` mounts the host's nodes without this defence.
     pub(super) fn open(as_they_are: bool) -> Result<Self, Failure> {
         if as_they_are {
             return Self::of_host(false);
@@ -99,8 +99,8 @@ impl Nodes {
         }
     }
 
-    /// On a tmpfs of our own; nothing where that is not allowed (in a user namespace, without
-    /// `CAP_MKNOD`, by a device cgroup).
+    /// On a private tmpfs; `None` if it is not allowed (in a user namespace, without `CAP_MKNOD`,
+    /// by a device cgroup).
     fn make() -> Option<Self> {
         let options = [("mode", "0755"), ("size", "64k")];
         let safe = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
@@ -125,7 +125,7 @@ impl Nodes {
                 Mode::empty(),
             )
             .ok()?;
-            // A cgroup may let a node be made that it does not let be used.
+            // A cgroup may allow making a node, but not using it.
             let usable = rustix::fs::openat(
                 &tmpfs,
                 node.name,
@@ -201,8 +201,8 @@ pub(super) fn mount_proc(builder: &Builder, nodes: &Nodes, masked: bool) -> Resu
     Ok(())
 }
 
-/// sysfs shows the network devices of the namespace that mounts it, so it is there with a network
-/// namespace of our own only; else (and where the kernel refuses) `/sys` is empty.
+/// sysfs shows the network devices of the namespace that mounts it, so it is mounted only with a
+/// private network namespace; otherwise (and if the kernel refuses) `/sys` is empty.
 pub(super) fn mount_sys(
     builder: &Builder,
     nodes: &Nodes,
@@ -236,7 +236,7 @@ pub(super) fn mount_dev(
     bounded: bool,
 ) -> Result<OwnedFd, Failure> {
     let place = builder.place(Path::new("/dev"), true)?;
-    // `nodev` is for what else may be made there: the nodes are mounts of their own.
+    // `nodev` is for other nodes that may be made there: the allowed nodes are separate mounts.
     let dev = new_mount(
         "tmpfs",
         &[("mode", "0755"), ("size", "1m")],

@@ -1,4 +1,4 @@
-//! What this program does when it is a child of itself. Above everything that such a child may be.
+//! What this program does when it is a child of itself: it chooses among all kinds of children.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -9,7 +9,7 @@ use super::to_parent::Descriptors;
 use super::wire::{self, Request};
 use super::{child, enter, here_child, join, probe, sys};
 
-/// Does the work of a child of ourselves and never returns, if this process is one.
+/// If this process is a child of this program, does the child's work and never returns.
 ///
 /// To be called first in `main`, before there is any thread.
 pub fn dispatch_child() {

@@ -21,8 +21,8 @@ fn specification(path: &Path) -> Result<Spec, SandboxError> {
     serde_json::from_slice(&text).map_err(|error| failed(error.into()))
 }
 
-/// Runs it; the exit status is the command's, 124 after a timeout, 130 if interrupted, 125 to 127 as
-/// docker's otherwise.
+/// Runs it. The exit status is the command's, 124 after a timeout, 130 if interrupted, otherwise 125
+/// to 127 as in docker.
 pub(super) fn run(mut arguments: impl Iterator<Item = OsString>) -> i32 {
     let path = arguments.next().unwrap_or_default();
     let how = arguments.next().unwrap_or_default();
@@ -93,7 +93,7 @@ pub(super) fn run(mut arguments: impl Iterator<Item = OsString>) -> i32 {
     }
 }
 
-/// Copies what the terminal shows to standard output.
+/// Copies the terminal's output to standard output.
 fn in_terminal(mut sandbox: Sandbox) -> Result<Exit, SandboxError> {
     let master = sandbox.take_terminal();
     let copier = std::thread::spawn(move || {
@@ -107,7 +107,7 @@ fn in_terminal(mut sandbox: Sandbox) -> Result<Exit, SandboxError> {
     exit
 }
 
-/// Prints what the port inside says, then kills the sandbox.
+/// Prints the bytes from the port inside, then kills the sandbox.
 fn dial(mut sandbox: Sandbox, port: i32) -> Result<Exit, SandboxError> {
     let failed = |error: std::io::Error| SandboxError::io("dialling", error);
     let dialer = sandbox

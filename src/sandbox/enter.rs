@@ -1,4 +1,4 @@
-//! Makes this process one that may mount and chown: once, at the beginning, in a user namespace.
+//! Gives this process the right to mount and chown: once, at the beginning, in a user namespace.
 //!
 //! ```text
 //!  outer process                         inner process (sealed copy, same arguments)
@@ -34,7 +34,7 @@ const MARKER: &str = "WARPDRIVE_INSIDE_USER_NAMESPACE";
 
 /// Makes this process one that may mount and chown. See the module.
 ///
-/// Returns where it already may (as root, or in the inner process); otherwise re-executes the
+/// Returns if it already may (as root, or in the inner process); otherwise re-executes the
 /// program and does not return: this process waits and exits with the inner one's status.
 pub fn enter() -> Result<(), SandboxError> {
     enter_with(&[], || ())
@@ -45,7 +45,7 @@ pub fn will_enter() -> bool {
     !matches!(State::current(), State::Ready(_)) && !is_inner()
 }
 
-/// What the outer process handed to this one in [`enter_with`]; nobody else can.
+/// The variables that the outer process passed to this one in [`enter_with`]; no other process can set them.
 pub fn handed_over(variable: &str) -> Option<OsString> {
     if is_inner() {
         std::env::var_os(variable)
@@ -59,7 +59,7 @@ fn is_inner() -> bool {
 }
 
 /// As [`enter`]; the inner process finds `variables` in its environment ([`handed_over`]), and the
-/// outer one does `afterwards` when the inner one has ended.
+/// outer one calls `afterwards` when the inner one has ended.
 pub fn enter_with(
     variables: &[(&str, &OsStr)],
     afterwards: impl FnOnce(),
@@ -104,7 +104,7 @@ impl From<SandboxError> for Started {
     }
 }
 
-/// What the two processes say to one another.
+/// The messages between the two processes.
 #[derive(Debug, Serialize, Deserialize)]
 enum Word {
     Unshared,
@@ -212,7 +212,7 @@ fn refused(failure: &Failure) -> SandboxError {
     }
 }
 
-/// Waits for the inner process and forwards signals; what this process is to exit with.
+/// Waits for the inner process and forwards signals; returns the exit status for this process.
 fn wait(mut inner: Child) -> i32 {
     // SIGCHLD among them: one wait covers both.
     let signals = sys::Signals::of(&[
@@ -311,7 +311,7 @@ fn become_inner(
         rustix::thread::set_thread_res_uid(root, root, root)
             .doing("becoming the namespace's root")?;
     }
-    // What is mounted here stays here; what the host mounts still arrives.
+    // Mounts here stay here; new mounts of the host still arrive.
     rustix::mount::mount_change(
         "/",
         rustix::mount::MountPropagationFlags::DOWNSTREAM

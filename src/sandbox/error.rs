@@ -1,5 +1,4 @@
-//! What can go wrong, in words: errors for callers, and the failure report that travels back from
-//! the sandbox's own process as JSON.
+//! Errors for callers, and the failure report that the sandbox's own process sends back as JSON.
 
 use std::fmt;
 use std::io;
@@ -23,10 +22,10 @@ pub enum SandboxError {
     /// This process may not create or use a user namespace.
     #[error("cannot set up a user namespace: {reason}; {remedy}")]
     UserNamespace { reason: String, remedy: String },
-    /// A network that leads outward only cannot be had.
+    /// A network that leads only outward is not possible.
     #[error("there is no network of the sandbox's own: {0}")]
     NoOutbound(String),
-    /// A limit was asked for that this machine does not let us enforce.
+    /// A requested limit cannot be enforced on this machine.
     #[error("the limit on {which} cannot be enforced here: {reason}")]
     LimitNotEnforceable { which: &'static str, reason: String },
     /// The specification contradicts itself or this machine's id map.
@@ -48,7 +47,7 @@ impl SandboxError {
         }
     }
 
-    /// What a shell's `$?` would be, for the commands that answer as docker does.
+    /// The exit code as in a shell, for commands that end as docker's do.
     pub fn shell_status(&self) -> i32 {
         match self {
             Self::CommandNotFound { .. } => 127,
@@ -111,7 +110,7 @@ impl Failure {
         self
     }
 
-    /// The errno in words, without Rust's "(os error N)".
+    /// The errno as text, without Rust's "(os error N)".
     fn reason(&self) -> Option<String> {
         let error = io::Error::from_raw_os_error(self.errno?).to_string();
         Some(match error.split_once(" (os error") {
@@ -161,7 +160,7 @@ impl From<Failure> for SandboxError {
     }
 }
 
-/// Says what was being done when a system call failed.
+/// Adds to a failed system call what was being done.
 pub(super) trait Doing<T> {
     fn doing(self, what: &str) -> Result<T, Failure>;
     fn doing_at(self, what: &str, path: &Path) -> Result<T, Failure>;

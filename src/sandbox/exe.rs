@@ -2,7 +2,7 @@
 //!
 //! An image's script that starts `#!/proc/self/exe` runs *our* program inside the container, and a
 //! process that can reach `/proc/PID/exe` could write to it (CVE-2019-5736). So children are
-//! started from a memfd that nobody can write to, or, where memfds may not be executed
+//! started from a memfd that no process can write to or, where memfds may not be executed
 //! (`vm.memfd_noexec=2`), from a copy without a name.
 
 use std::fs::{File, OpenOptions};
@@ -16,7 +16,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 
 use super::error::SandboxError;
 
-/// The copy, made at first use and kept for the life of the process.
+/// The copy, made at first use and kept until the process ends.
 static COPY: OnceLock<OwnedFd> = OnceLock::new();
 
 const SEALS: SealFlags = SealFlags::WRITE
@@ -36,7 +36,7 @@ pub(super) fn sealed() -> Result<BorrowedFd<'static>, SandboxError> {
     Ok(COPY.get_or_init(|| copy).as_fd())
 }
 
-/// Takes the program's own file in the copy's place: see [`super::spec::Defence::SealedCopy`].
+/// Uses the program's own file instead of the copy: see [`super::spec::Defence::SealedCopy`].
 #[cfg(debug_assertions)]
 pub(super) fn leave_unsealed() -> Result<(), SandboxError> {
     let ours = File::open("/proc/self/exe")

@@ -1,8 +1,8 @@
-//! Destinations that no traffic leaves a namespace for: those of this machine's link, and the services by
-//! which a cloud tells a machine who it is and gives it credentials.
+//! Destinations that a namespace cannot send traffic to: those of this machine's link, and the services
+//! by which a cloud gives a machine its identity and credentials.
 //!
-//! pasta connects to a link-local address on this machine's own link, and so to this machine. A rule of
-//! the namespace's routing stands before every route, of whichever device, that a program may add later.
+//! pasta connects to a link-local address on this machine's own link, and so to this machine. A routing
+//! rule of the namespace comes before every route, of any device, that a program may add later.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -52,7 +52,7 @@ pub(super) fn fenced(address: IpAddr) -> bool {
         })
 }
 
-/// Makes them unreachable in this process's network namespace, but for the addresses that it has itself.
+/// Makes them unreachable in this process's network namespace, except the namespace's own addresses.
 pub(super) fn raise() -> Result<(), Failure> {
     let socket = rustix::net::socket_with(
         AddressFamily::NETLINK,

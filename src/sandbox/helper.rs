@@ -1,5 +1,5 @@
-//! What the small processes beside a sandbox have in common: their life is tied to the monitor's, they
-//! hold nobody's streams, and they look at the interfaces of a network.
+//! What the small processes beside a sandbox have in common: they end with the monitor, they do not
+//! keep the command's streams, and they look at the interfaces of a network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -13,7 +13,7 @@ pub(super) fn tie_to_parent() -> Result<(), Failure> {
         .doing("tying the sandbox's life to its parent's")
 }
 
-/// Lets go of the command's standard streams.
+/// Closes the command's standard streams.
 pub(super) fn quiet_streams() {
     if let Ok(null) = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty()) {
         let _ = rustix::stdio::dup2_stdin(&null);

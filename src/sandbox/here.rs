@@ -1,8 +1,7 @@
-//! A command where this process is: no namespace, no mount, no capability. For pods, where none of these
-//! can be had.
+//! A command in place: without namespace, mount or capability. For pods, where none of these is allowed.
 //!
-//! What it may reach is bounded by Landlock (`landlock`), by the list of system calls and by
-//! `no_new_privs`; `here_child` is the other side.
+//! Landlock (`landlock`), the list of system calls and `no_new_privs` bound what it may reach;
+//! `here_child` is the other side.
 
 use std::time::Instant;
 
@@ -23,8 +22,8 @@ pub fn landlock_version() -> Option<i64> {
     (version >= landlock::LEAST).then_some(version)
 }
 
-/// This process builds where it is. It never enters a user namespace: files are its own user's alone. And no
-/// process of that user looks into it from now on: not into its memory, its variables or its descriptors.
+/// This process builds in place. It never enters a user namespace: all files belong to its own user. From
+/// now on, no process of that user can inspect it: its memory, its variables or its descriptors.
 pub fn stay_here() {
     id_map::stay();
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);

@@ -1,7 +1,7 @@
 //! The process that starts a command without a sandbox, and stays beside it.
 //!
-//! There is no pid namespace whose end would be the command's end: the monitor adopts all that the command
-//! starts, and kills what is left when it has ended.
+//! There is no pid namespace that ends with the command: the monitor adopts all processes that the command
+//! starts, and kills the remaining ones when the command has ended.
 
 use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit, Signal};
 
@@ -14,13 +14,13 @@ use super::to_parent::{Descriptors, detach, introduce};
 use super::wire::{self, Here, Message};
 use super::{helper, seccomp, sys};
 
-/// Between two looks at what is left.
+/// Interval between two checks of the remaining processes.
 const ROUND: std::time::Duration = std::time::Duration::from_millis(2);
 
 pub(super) fn monitor(request: &Here, to_parent: &mut Descriptors) -> Result<(), Failure> {
     detach(request.parent)?;
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    // What the command leaves behind becomes this process's child.
+    // Processes that the command leaves behind become this process's children.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         .doing("adopting what the command starts")?;
     let (command, pidfd) = command::fork(to_parent, |to_parent| {
@@ -41,14 +41,14 @@ pub(super) fn monitor(request: &Here, to_parent: &mut Descriptors) -> Result<(),
     Ok(())
 }
 
-/// Kills this process's children, and those that they leave to it, until there is none.
+/// Kills this process's children, and the children that it inherits from them, until none is left.
 fn end_what_is_left() {
     loop {
         for child in children() {
             let _ = rustix::process::kill_process(child, Signal::KILL);
         }
-        // A process that starts another one before it dies, or that could not be looked at: it is found in one
-        // of the next rounds.
+        // A process that starts another one before it dies, or that could not be read, is found in one of the
+        // next rounds.
         match sys::wait(None, true) {
             Ok(Some(_)) => {}
             Ok(None) => std::thread::sleep(ROUND),
@@ -57,7 +57,7 @@ fn end_what_is_left() {
     }
 }
 
-/// By their own words, which every kernel has.
+/// From the children's `/proc/PID/stat`, which every kernel has.
 fn children() -> Vec<Pid> {
     let own = rustix::process::getpid().as_raw_nonzero().to_string();
     let is_ours = |pid: &str| {

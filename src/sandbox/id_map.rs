@@ -12,25 +12,25 @@ use serde::{Deserialize, Serialize};
 pub(super) const APP_UID: u32 = 1001;
 /// And its group.
 pub(super) const APP_GID: u32 = 0;
-/// With one own and this many subordinate ids a whole image fits.
+/// With the own id and this many subordinate ids, all ids of an image fit.
 const WANTED: u32 = 65_536;
 
 /// This process never enters a user namespace, see [`stay`].
 static HERE: AtomicBool = AtomicBool::new(false);
 
-/// From now on files belong to this process's user, and to no other, whatever it could have otherwise.
+/// From now on files belong only to this process's user, even if it could have other ids.
 pub(super) fn stay() {
     HERE.store(true, Ordering::Relaxed);
 }
 
-/// How ids look in this process.
+/// How ids are mapped in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum IdMode {
     /// Real root: every id is itself.
     Root,
-    /// A user namespace with 0 for oneself and the subordinate ids above it.
+    /// A user namespace in which the user is 0, with the subordinate ids above it.
     Subuid,
-    /// A user namespace with one user (1001) and one group (0), both oneself.
+    /// A user namespace with one user (1001) and one group (0); both are the caller's own.
     SingleUid,
 }
 
@@ -46,7 +46,7 @@ impl IdMode {
         }
     }
 
-    /// Names directories whose files' owners depend on the mode.
+    /// The name for directories in which the owners of files depend on the mode.
     pub fn map_name(self) -> &'static str {
         match self {
             Self::Root => "root",
@@ -60,7 +60,7 @@ impl IdMode {
         self != Self::SingleUid
     }
 
-    /// Overlays need `userxattr`: we are in a user namespace.
+    /// Overlays need `userxattr`, because this is a user namespace.
     pub fn userxattr(self) -> bool {
         self != Self::Root
     }
@@ -138,7 +138,7 @@ pub(super) enum Plan {
         uids: Vec<Range>,
         gids: Vec<Range>,
     },
-    /// With the reason why it is not the other.
+    /// With the reason why the other mode is not possible.
     Single(String),
 }
 
@@ -250,7 +250,7 @@ fn user_name(passwd: &str, uid: u32) -> Option<String> {
     })
 }
 
-/// Looks a program up in `PATH` and where administrators' programs are.
+/// Looks a program up in `PATH` and in the administrators' directories.
 pub(super) fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

@@ -19,7 +19,7 @@ pub(super) fn supervise(
     to_parent: &mut Descriptors,
     tty: Option<OwnedFd>,
 ) -> Result<std::convert::Infallible, Failure> {
-    // Blocked, so that none is lost and, for pid 1, none is ignored.
+    // Signals are blocked, so that none is lost and, for pid 1, none is ignored.
     let signals = sys::Signals::all();
     signals.block_exactly().doing("blocking signals")?;
     let command_pid = match sys::fork().doing("starting the command")? {
@@ -39,7 +39,7 @@ pub(super) fn supervise(
         sys::Forked::Parent(pid) => pid,
     };
     drop(tty);
-    // The parent sees the end of the set-up when the command has it closed, too.
+    // The parent sees the end of the set-up only after the command has closed its end, too.
     to_parent.setup = None;
     helper::quiet_streams();
     loop {
@@ -59,8 +59,8 @@ pub(super) fn supervise(
     }
 }
 
-/// To the command alone, as any container engine does: what it has started is its own to tell. (A
-/// server's workers that got the signal as well would cut the responses they are at.)
+/// Only to the command, as every container engine does: the command tells its own children. (If a
+/// server's workers got the signal too, they would cut running responses.)
 fn forward(command: Pid, signal: i32) {
     let _ = sys::kill(command.as_raw_nonzero().get(), signal);
 }

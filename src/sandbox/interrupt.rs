@@ -1,5 +1,6 @@
-//! Signals that come to this process while a sandbox runs: either they end it ([`interrupted`]), or
-//! they are handed on to the command ([`forward_signals`], for programs in the foreground).
+//! Signals that this process gets while a sandbox runs: either they end the sandbox
+//! ([`interrupted`]), or they are forwarded to the command ([`forward_signals`], for programs in
+//! the foreground).
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -43,8 +44,8 @@ impl SelfPipe {
         let number = self.write_end.load(Ordering::SeqCst);
         let byte = u8::try_from(signal).unwrap_or(0);
         if number >= 0 {
-            // SAFETY: the pipe is never closed once it is made; write is async-signal-safe. A full
-            // pipe (it does not block) is readable already.
+            // SAFETY: the pipe is never closed once it is made; write is async-signal-safe. The
+            // pipe does not block; a full pipe is readable already.
             unsafe { libc::write(number, [byte].as_ptr().cast(), 1) };
         }
     }
@@ -64,7 +65,7 @@ extern "C" fn forward(signal: i32) {
 }
 
 /// Makes SIGINT, SIGTERM and SIGHUP set the flag of [`interrupted`] instead of ending the process.
-/// Sandboxes that are waited for are then killed, with [`super::Exit::Interrupted`].
+/// Waiting sandboxes are then killed, with [`super::Exit::Interrupted`].
 pub fn install_interrupt_handler() -> io::Result<()> {
     INTERRUPTS.open()?;
     [libc::SIGINT, libc::SIGTERM, libc::SIGHUP]
@@ -77,7 +78,7 @@ pub fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }
 
-/// Becomes readable, and stays it, when one of these signals has come.
+/// Becomes and stays readable when one of these signals has come.
 pub fn interrupt_fd() -> Option<BorrowedFd<'static>> {
     INTERRUPTS.read_end()
 }

@@ -1,8 +1,8 @@
-//! A command in the namespaces of a sandbox that runs already.
+//! A command in the namespaces of a running sandbox.
 //!
-//! The monitor joins the sandbox's user namespace (if it has one of its own: then it must be our
-//! user's) and the others through one pidfd, forks into the pid namespace, and that child gives up
-//! power and becomes the command just as a sandbox's first process does.
+//! The monitor joins the sandbox's user namespace (if it has its own, which must belong to our
+//! user) and the others through one pidfd, forks into the pid namespace, and that child drops its
+//! privileges and becomes the command, like a sandbox's first process.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -55,14 +55,14 @@ pub(super) fn monitor(request: &Join, to_parent: &mut Descriptors) -> Result<(),
         namespaces |= ThreadNameSpaceType::USER;
     }
     let host_network = shares("net");
-    // Never the namespaces of a process that is in no sandbox.
+    // Never join the namespaces of a process that is not in a sandbox.
     if shares("mnt") || shares("pid") {
         return Err(Failure::new(format!("process {target} is in no sandbox")));
     }
     let table = sys::DescriptorTable::open().doing("opening /proc/self/fdinfo")?;
     let cgroups = limits::procs_of(target);
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-    // Best effort: the sandbox may be another user's, who let us join its namespaces only.
+    // Best effort: the sandbox may belong to another user, with permission only to join its namespaces.
     for procs in &cgroups {
         let _ = std::fs::write(procs, "0");
     }

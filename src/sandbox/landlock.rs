@@ -1,5 +1,5 @@
-//! Landlock (kernel, `Documentation/userspace-api/landlock.rst`): rules that a process lays on itself and
-//! on all that it starts, without any privilege.
+//! Landlock (kernel, `Documentation/userspace-api/landlock.rst`): rules by which a process restricts
+//! itself and all processes that it starts, without any privilege.
 //!
 //! The version of the interface decides what can be fenced: files from 1 on, renames across directories
 //! from 2, truncation from 3, TCP ports from 4, devices from 5, abstract sockets and signals from 6.
@@ -12,7 +12,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 
 use super::error::{Doing, Failure};
 
-/// Before this one, a file that may only be read can be emptied.
+/// Before this version, a read-only file can be truncated.
 pub(super) const LEAST: i64 = 3;
 
 /// Rights on files (`linux/landlock.h`).
@@ -43,7 +43,7 @@ struct RulesetAttributes {
     scoped: u64,
 }
 
-/// The kernel's struct has no gap.
+/// The kernel's struct has no padding.
 #[repr(C, packed)]
 struct PathRule {
     allowed_access: u64,
@@ -60,7 +60,7 @@ struct PortRule {
 pub(super) struct Fence<'a> {
     /// Read and executed.
     pub(super) readable: &'a [std::path::PathBuf],
-    /// All but what devices do.
+    /// Everything except device operations.
     pub(super) writable: &'a [std::path::PathBuf],
     /// TCP connections; `None` leaves them free.
     pub(super) ports: Option<&'a [u16]>,
@@ -103,8 +103,8 @@ pub(super) fn abstract_sockets() -> io::Result<bool> {
     Ok(true)
 }
 
-/// Lays the fence around this process, which has `no_new_privs` set. What is not there is not reached
-/// either.
+/// Lays the fence around this process, which has `no_new_privs` set. Missing paths are outside the
+/// fence.
 pub(super) fn raise(fence: &Fence<'_>) -> Result<(), Failure> {
     let version = version();
     if version < LEAST {
@@ -151,7 +151,7 @@ pub(super) fn raise(fence: &Fence<'_>) -> Result<(), Failure> {
             };
             add(&ruleset, RULE_PORT, (&raw const rule).cast()).doing("allowing a port")?;
         }
-        // A port that the kernel chooses: what a test of the application's own listens at.
+        // A port that the kernel chooses: the application's own tests may listen on one.
         let rule = PortRule {
             allowed_access: BIND_TCP,
             port: 0,
@@ -172,19 +172,18 @@ fn ruleset(attributes: &RulesetAttributes) -> io::Result<OwnedFd> {
         )
     })?;
     let ruleset = RawFd::try_from(ruleset).map_err(io::Error::other)?;
-    // SAFETY: the descriptor was just made and belongs to nobody else.
+    // SAFETY: the descriptor was just made and has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(ruleset) })
 }
 
-/// What is below a directory, or a file. One that is missing, or that may not be looked at, is not a part of
-/// the fence's inside.
+/// Allows a file, or everything below a directory. A missing or unreadable path is not allowed.
 fn add_path(ruleset: &OwnedFd, path: &Path, rights: u64) -> Result<(), Failure> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let Ok(opened) = rustix::fs::open(path, flags, Mode::empty()) else {
         return Ok(());
     };
     let stat = rustix::fs::fstat(&opened).doing_at("looking at", path)?;
-    // Rights on what a directory holds mean nothing for a file, and are refused.
+    // Rights about the entries of a directory are not valid for a file, and are refused.
     let of_files = files::EXECUTE
         | files::WRITE_FILE
         | files::READ_FILE

@@ -1,4 +1,4 @@
-//! Runs a command in a root file system of its own: namespaces, id maps, mounts, capabilities,
+//! Runs a command in its own root file system: namespaces, id maps, mounts, capabilities,
 //! seccomp, limits. The only place with `unsafe`; synchronous; knows neither OCI nor Python.
 //!
 //! A caller [`enter`]s a user namespace once (nothing to do as root), describes what it wants as a

@@ -1,8 +1,8 @@
 //! Memory, CPU and process limits by control groups: version 1 as root, version 2 as root or where a
-//! user manager has delegated a subtree. No daemon is asked.
+//! user manager has delegated a subtree. No daemon is needed.
 //!
-//! A group is made beside or below our own, gets the limit, and pid 1 of the sandbox writes itself
-//! into it. It is removed when the sandbox is gone.
+//! A group is made beside or below our own and gets the limit; pid 1 of the sandbox writes itself
+//! into it. It is removed after the sandbox has ended.
 
 use std::fs;
 use std::io;
@@ -14,19 +14,19 @@ use super::error::SandboxError;
 use super::id_map::IdMode;
 use super::spec::Limits;
 
-/// How a user gets to set limits.
+/// How a user gets permission to set limits.
 pub(super) const REMEDY: &str =
     "run it as root, or in a delegated scope: systemd-run --user --scope -p Delegate=yes";
 const PREFIX: &str = "warpdrive-";
-/// A group that is younger may be about to get its first process.
+/// A younger group may soon get its first process.
 const FRESH: Duration = Duration::from_mins(1);
-/// Most processes and threads of a sandbox for which no number is given.
+/// Default number of processes and threads of a sandbox.
 const DEFAULT_PROCESSES: u64 = 4096;
 /// Microseconds of a CPU quota's period, the kernel's default.
 const PERIOD: u32 = 100_000;
 
 /// An error where a limit cannot be enforced on this machine, as [`super::spawn`] would give it: for a
-/// caller who may not have to start anything.
+/// caller that may not need to start anything.
 pub fn check_limits(limits: &Limits) -> Result<(), SandboxError> {
     Groups::create(limits).map(drop)
 }
@@ -35,7 +35,7 @@ pub fn check_limits(limits: &Limits) -> Result<(), SandboxError> {
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     made: Vec<PathBuf>,
-    /// What could not be enforced, where that is all right.
+    /// Limits that could not be enforced, if that is acceptable.
     notes: Vec<String>,
 }
 
@@ -63,12 +63,12 @@ impl Groups {
         Ok(groups)
     }
 
-    /// The groups for the limits that are set, and the bound on processes that is to be set by
-    /// `RLIMIT_NPROC`: where none was asked for there is one all the same, by what is at hand.
+    /// The groups for the limits that are set, and the bound on processes for `RLIMIT_NPROC`.
+    /// Without a requested bound, there is a default one, by the available means.
     ///
-    /// A user's limit counts in the user namespace, where only sandboxes are. Root's would count the
-    /// processes of user 1001 on all of the machine, and not hold for user 0: so root makes a group if
-    /// it may.
+    /// A user's limit counts in the user namespace, which has only sandboxes. Root's limit would count
+    /// the processes of user 1001 on the whole machine, and would not hold for user 0: so root makes a
+    /// group if it can.
     pub(super) fn of(limits: &Limits) -> Result<(Self, Option<u64>), SandboxError> {
         if limits.pids.is_some() {
             return Ok((Self::create(limits)?, None));
@@ -126,7 +126,7 @@ impl Groups {
         Ok(())
     }
 
-    /// A group below `parent`: the one we have there already, or a new one.
+    /// A group below `parent`: an existing one of this process, or a new one.
     fn make(&mut self, parent: &Path) -> io::Result<PathBuf> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         if let Some(group) = self
@@ -184,7 +184,7 @@ impl Drop for Groups {
     }
 }
 
-/// Groups of warpdrives that were killed are empty and can go.
+/// Empty groups of killed warpdrive processes can be removed.
 fn remove_stale(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -195,7 +195,7 @@ fn remove_stale(parent: &Path) {
                 .parse::<i32>()
                 .ok()
         });
-        // A process of another pid namespace, which is not seen here, may have made it just now.
+        // A process in another pid namespace, which is not visible here, may have made it just now.
         let old = entry
             .metadata()
             .and_then(|data| data.modified())
@@ -206,7 +206,7 @@ fn remove_stale(parent: &Path) {
     }
 }
 
-/// Groups of ours that a process is in: their `cgroup.procs`, for a command that joins it.
+/// This program's groups that a process is in: their `cgroup.procs`, for a command that joins it.
 pub(super) fn procs_of(pid: i32) -> Vec<PathBuf> {
     let read = |path: String| fs::read_to_string(path).unwrap_or_default();
     let tree = Tree::parse(
@@ -227,8 +227,7 @@ pub(super) fn procs_of(pid: i32) -> Vec<PathBuf> {
         .collect()
 }
 
-/// One limit: its controller and the files to write in either version, with whether they have to be
-/// there.
+/// One limit: its controller, the files to write in each version, and whether they are required.
 struct Setting {
     which: &'static str,
     controller: &'static str,
@@ -279,7 +278,7 @@ fn settings(limits: &Limits) -> Vec<Setting> {
     settings
 }
 
-/// Where our own group is, for each hierarchy's controllers.
+/// The group of this process, for each hierarchy's controllers.
 #[derive(Debug, PartialEq, Eq)]
 struct Tree(Vec<(Vec<String>, Home)>);
 
@@ -356,7 +355,7 @@ impl Tree {
     }
 }
 
-/// The directory of a group: the mount shows the hierarchy from `root` on at `point`.
+/// The directory of a group: the mount at `point` shows the hierarchy below `root`.
 fn inside(root: &str, point: &str, path: &str) -> Option<PathBuf> {
     let below = if root == "/" {
         path.strip_prefix('/')?

@@ -1,10 +1,10 @@
-//! Places to mount on: found beneath the new root without following a link out of it, and made,
-//! where the image has none, in layers of empty mount points instead of the upper directory.
+//! Mount points: found beneath the new root without following a link out of it. If the image does
+//! not have one, it is made in a layer of empty mount points, not in the upper directory.
 //!
-//! Two such layers lie on a tmpfs. The *skeleton* is the lowest one: overlayfs takes a directory's
-//! attributes from its uppermost layer, so no directory of the image is changed by it. What an
-//! image's opaque directory or whiteout hides in it goes to the *crown*, the uppermost layer, whose
-//! directories have the attributes of those they cover.
+//! Two such layers are on a tmpfs. The *skeleton* is the lowest one: overlayfs takes a directory's
+//! attributes from its uppermost layer, so no directory of the image is changed by it. A mount
+//! point that the image's opaque directory or whiteout hides goes to the *crown*, the uppermost
+//! layer, whose directories have the attributes of those they cover.
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -26,8 +26,8 @@ pub(super) struct Staging(OwnedFd);
 impl Staging {
     pub(super) fn new() -> Result<Self, Failure> {
         let tmpfs = new_mount("tmpfs", &[("mode", "0755")], SAFE)?;
-        // Any directory of the host's will do: it is covered in this mount namespace only, and all
-        // that is needed of the host is open.
+        // Any directory of the host can be used: it is covered only in this mount namespace, and
+        // everything that is needed of the host is open already.
         let place = ["/tmp", "/run", "/mnt", "/var", "/usr"]
             .iter()
             .find_map(|place| {
@@ -91,7 +91,7 @@ impl Staging {
         .doing("unmounting the root for another try")
     }
 
-    /// Adds a mount point to the skeleton; `false` if it was there.
+    /// Adds a mount point to the skeleton; `false` if it existed.
     pub(super) fn add_to_skeleton(&self, path: &Path, directory: bool) -> Result<bool, Failure> {
         let skeleton = self.skeleton()?;
         if open_beneath(&skeleton, path).is_ok() {
@@ -110,7 +110,7 @@ impl Staging {
     ) -> Result<(), Failure> {
         let crown = self.crown()?;
         make_path(&crown, path, directory)?;
-        // From below, since making something in a directory changes its times.
+        // From below, because making an entry in a directory changes its times.
         for ancestor in path.ancestors().skip(1) {
             if let Ok(original) = open_beneath(root, ancestor) {
                 let copy = open_beneath(&crown, ancestor).doing("opening a mount point")?;
@@ -122,7 +122,8 @@ impl Staging {
     }
 }
 
-/// Owner, mode and times. Owners that do not exist in our id map stay ours: they look alike.
+/// Owner, mode and times. Owners outside the id map cannot be set and stay the process's own:
+/// both look the same.
 fn copy_attributes(from: &OwnedFd, to: &OwnedFd) -> rustix::io::Result<()> {
     let stat = rustix::fs::fstat(from)?;
     let _ = rustix::fs::chownat(
@@ -186,14 +187,14 @@ pub(super) fn make_path(below: &OwnedFd, path: &Path, directory: bool) -> Result
     Ok(())
 }
 
-/// Opens a path as the sandbox will see it: links are followed, but never out of the root.
+/// Opens a path as the sandbox will see it: links are followed, but never to the outside.
 pub(super) fn open_beneath(root: impl AsFd, path: &Path) -> rustix::io::Result<OwnedFd> {
     let relative = path.strip_prefix("/").unwrap_or(path);
     warpdrive_beneath::open_within(root.as_fd(), relative, OFlags::PATH)
 }
 
-/// Where a path that does not exist would be made: its links resolved within the root, as far as
-/// they lead somewhere.
+/// Where a missing path would be made: with its links resolved within the root, as far as they
+/// exist.
 pub(super) fn resolve_missing(root: &OwnedFd, path: &Path) -> Result<PathBuf, Failure> {
     let mut left: Vec<OsString> = Vec::new();
     let queue = |path: &Path, left: &mut Vec<OsString>| {
@@ -234,7 +235,7 @@ pub(super) fn resolve_missing(root: &OwnedFd, path: &Path) -> Result<PathBuf, Fa
     Ok(resolved)
 }
 
-/// The target of a link; `None` for anything else, also if it does not exist.
+/// The target of a link; `None` for anything else, or if it does not exist.
 fn read_link(root: &OwnedFd, path: &Path) -> rustix::io::Result<Option<PathBuf>> {
     use std::os::unix::ffi::OsStringExt;
     let relative = path.strip_prefix("/").unwrap_or(path);

@@ -1,12 +1,12 @@
 //! The root file system: overlay, mount points, writable islands, mounts, pivot.
 //!
-//! Works with descriptors: everything of the host's (layers, sources of binds, device nodes) is
-//! opened before anything is mounted, so that nothing that is mounted can come in between; every
+//! Works with descriptors: everything of the host (layers, sources of binds, device nodes) is
+//! opened before anything is mounted, so that a mount cannot change what a path means; every
 //! target is resolved beneath the new root (`openat2` with `RESOLVE_IN_ROOT`), so that a symbolic
-//! link of an image leads nowhere else.
+//! link of an image cannot lead out of it.
 //!
-//! Mount points are `mount_points`'s matter, the places to mount on are `new_root`'s,
-//! what every sandbox has is `device`'s.
+//! `mount_points` makes missing mount points, `new_root` opens them, `device` makes the mounts
+//! that every sandbox has.
 
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,7 +23,7 @@ use super::new_root::Builder;
 use super::spec::{Defence, Mount, Spec, Upper};
 use super::{device, overlay, sys};
 
-/// Everything of the host's that the sandbox needs, opened.
+/// Open descriptors of everything of the host that the sandbox needs.
 struct Sources {
     lowers: Vec<OwnedFd>,
     upper: Option<(OwnedFd, OwnedFd)>,
@@ -45,7 +45,7 @@ enum Source {
     Nothing,
 }
 
-/// How the root is to be built.
+/// How to build the root.
 pub(super) struct Settings<'a> {
     pub(super) spec: &'a Spec,
     pub(super) userxattr: bool,
@@ -62,8 +62,8 @@ impl Settings<'_> {
     }
 }
 
-/// Builds the root file system, moves into it and lets go of the old one. The caller has a mount
-/// namespace of its own.
+/// Builds the root file system, moves into it and detaches the old one. The caller has its own
+/// mount namespace.
 pub(super) fn enter_root(settings: &Settings<'_>) -> Result<(), Failure> {
     rustix::mount::mount_change(
         "/",
@@ -139,8 +139,8 @@ fn open_upper(upper: &Upper) -> Result<(OwnedFd, OwnedFd), Failure> {
     ))
 }
 
-/// Mounts the overlay so that every mount point is there. Where it is not, because a link of the
-/// image's moved it, the skeleton gets it at its real place; where that is hidden, the crown does.
+/// Mounts the overlay so that every mount point exists. If a link of the image moves a mount
+/// point, the skeleton gets it at its real path; if that path is hidden, the crown gets it.
 fn mount_root(
     settings: &Settings<'_>,
     sources: &Sources,
@@ -187,8 +187,8 @@ fn mount_root(
     Err(Failure::new("making mount points"))
 }
 
-/// Mount points that the root itself has to have, and whether they are directories: what lies below
-/// an earlier mount is made there.
+/// Mount points that the root itself needs, and whether they are directories: a mount point below
+/// an earlier mount is made in that mount.
 fn wanted_mount_points(spec: &Spec, sources: &Sources) -> Result<Vec<(PathBuf, bool)>, Failure> {
     let mut wanted: Vec<(PathBuf, bool)> = ["/proc", "/dev", "/sys"]
         .map(|path| (path.into(), true))
@@ -235,7 +235,7 @@ fn mount_layers(
         .as_ref()
         .map(|(upper, work)| (upper.as_fd(), work.as_fd()));
     overlay::mount(&lowers, upper, settings.overlay(), &staging.root()?)?;
-    // Looked up again: this time it is what is mounted there.
+    // Looked up again, to get the new mount.
     staging.root()
 }
 
@@ -255,7 +255,7 @@ fn target_of(mount: &Mount) -> &Path {
 }
 
 impl Builder {
-    /// Makes the root read-only but for what the spec names.
+    /// Makes the root read-only, except for the paths in the spec.
     fn restrict_writing(&self, spec: &Spec) -> Result<(), Failure> {
         let Some(writable) = &spec.root.writable_only else {
             return Ok(());
@@ -390,8 +390,8 @@ fn pivot(root: &OwnedFd) -> Result<(), Failure> {
             rustix::mount::unmount(".", UnmountFlags::DETACH)
                 .doing("letting go of the old root")?;
         }
-        // containerd's list of system calls does not have it. What is covered by a mount can be reached by
-        // who may unmount, and the command may not.
+        // containerd's list of system calls does not allow it. A process that may unmount could reach what
+        // a mount covers; the command may not unmount.
         Err(Errno::PERM | Errno::NOSYS) => {
             rustix::mount::mount_move(".", "/").doing("moving the new root over the old one")?;
             rustix::process::chroot(".").doing("changing the root")?;

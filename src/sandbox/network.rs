@@ -1,5 +1,5 @@
-//! Network namespaces: loopback, the dialer that reaches into one, and outbound traffic through
-//! slirp4netns or pasta where one is installed.
+//! Network namespaces: loopback, the dialer that connects to ports inside, and outbound traffic
+//! through slirp4netns or pasta, if one is installed.
 //!
 //! The dialer is a small process outside of the sandbox's pid namespace but inside its network
 //! namespace, without privileges. Asked for a port, it connects there and passes the socket back,
@@ -47,11 +47,11 @@ pub fn resolver_file(server: Ipv4Addr, host: &str) -> String {
     text
 }
 
-/// A helper that has not brought the network up by then is killed.
+/// A helper that has not set up the network after this time is killed.
 const HELPER_DEADLINE: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is read of a helper's complaints, in bytes.
+/// Most bytes that are read of a helper's error output.
 const MOST_WORDS: u64 = 4096;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,7 +79,7 @@ impl Dialer {
         }
     }
 
-    /// A connection to what listens on the port inside: on 127.0.0.1, else on `::1`, else on an
+    /// Connects to the listener on the port inside: on 127.0.0.1, else on `::1`, else on an
     /// address of the namespace's interface.
     pub fn connect(&self, port: u16) -> io::Result<TcpStream> {
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,8 +113,8 @@ impl Helpers {
     }
 }
 
-/// Starts what the network of a specification needs. A private network without outbound traffic is
-/// told, one that leads outward is refused.
+/// Starts the processes for a specification's network. Without a helper for outbound traffic, a
+/// private network gives a note, and a network that leads outward is refused.
 pub(super) fn outside(
     spec: &Spec,
     first: &OwnedFd,
@@ -154,12 +154,12 @@ pub(super) fn outside(
     Ok(helpers)
 }
 
-/// What is carried out of a namespace.
+/// What a helper carries out of a namespace.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     /// Traffic, and questions to [`PRIVATE_NAME_SERVER`].
     Private,
-    /// Traffic alone: names are [`outward`]'s matter.
+    /// Only traffic: [`outward`] resolves names.
     Outward,
     /// As it would be without [`Defence::HostAddresses`].
     OpenToHost,
@@ -278,20 +278,20 @@ struct Outbound {
     input: Input,
 }
 
-/// What a program that carries traffic gets as its standard input.
+/// The standard input of a helper for traffic.
 enum Input {
-    /// Where to say that it is ready.
+    /// How it reports that it is ready.
     Ready,
     /// The namespace; it says on its standard output that it is ready.
     Namespace,
 }
 
-/// What is there to carry traffic out, by its looks, or why there is nothing.
+/// The installed helper for outbound traffic, without starting it, or why there is none.
 pub fn outbound() -> Result<&'static str, String> {
     outbound_program(1, Way::Private).map(|outbound| outbound.name)
 }
 
-/// What there is to carry traffic out, or why there is nothing.
+/// The helper for outbound traffic, or why there is none.
 fn outbound_program(pid: i32, way: Way) -> Result<Outbound, String> {
     // Without it pasta has been seen to hang, and slirp4netns fails.
     OpenOptions::new()
@@ -314,7 +314,7 @@ fn outbound_program(pid: i32, way: Way) -> Result<Outbound, String> {
 fn slirp4netns(program: PathBuf, pid: i32, way: Way, mode: id_map::IdMode) -> Outbound {
     let mut arguments = vec!["--configure", "--mtu=65520", "--ready-fd=0"];
     arguments.push(if mode == id_map::IdMode::SingleUid {
-        // It would join the user namespace that it is in, since it is not user 0.
+        // It would join its own user namespace, because it is not user 0.
         "--enable-seccomp"
     } else {
         "--enable-sandbox"
@@ -323,7 +323,7 @@ fn slirp4netns(program: PathBuf, pid: i32, way: Way, mode: id_map::IdMode) -> Ou
         arguments.push("--disable-host-loopback");
     }
     if way != Way::Private {
-        // Its name server is a resolver of this machine's, with all of its ports.
+        // Its name server is a resolver of this machine, with all ports of it.
         arguments.push("--disable-dns");
     }
     let mut arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
@@ -349,11 +349,11 @@ fn pasta(program: PathBuf, way: Way, mode: id_map::IdMode) -> Outbound {
         arguments.extend(["--dns-forward", &server]);
     }
     if mode == id_map::IdMode::Root {
-        // It would become nobody, who may not enter the namespace.
+        // It would become the user `nobody`, which may not enter the namespace.
         arguments.extend(["--runas", "0"]);
     }
-    // It has given up the right to look into the process before it opens the namespace, and closes
-    // what it inherits but for the standard streams. Its process id is the last that it writes.
+    // It drops the right to inspect the process before it opens the namespace, and closes
+    // inherited descriptors except the standard streams. It writes its process id last.
     arguments.extend(["--pid", "/proc/self/fd/1", "--netns", "/proc/self/fd/0"]);
     Outbound {
         name: "pasta",
@@ -363,7 +363,7 @@ fn pasta(program: PathBuf, way: Way, mode: id_map::IdMode) -> Outbound {
     }
 }
 
-/// Starts it for the network namespace of a process, and waits until it says that it works.
+/// Starts it for the network namespace of a process, and waits until it reports that it works.
 pub(super) fn start_outbound(
     pid: Option<i32>,
     way: Way,
@@ -396,7 +396,7 @@ pub(super) fn start_outbound(
         });
     }
     let mut child = command.spawn().map_err(failed)?;
-    // The other end of the pipe is the child's alone from here on.
+    // From here on, only the child has the other end of the pipe.
     drop(command);
     match first_byte(ready) {
         Ok(true) => Ok((child, name)),
@@ -414,7 +414,7 @@ pub(super) fn start_outbound(
     }
 }
 
-/// What a program that has ended complained of last, where it is short and text.
+/// The last error line of a program that has ended, if it is short text.
 fn last_line(words: &mut std::fs::File) -> Option<String> {
     words.rewind().ok()?;
     let mut text = String::new();

@@ -1,5 +1,5 @@
-//! A root file system that is being built: what is mounted on it, and the places for that. Which mounts
-//! there are is the matter of `mounts` and `device`.
+//! A root file system under construction: attaches mounts to their places. `mounts` and `device` decide
+//! which mounts there are.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -15,7 +15,7 @@ use super::mount_points::{Staging, is_directory, make_path, open_beneath, resolv
 pub(super) struct Builder {
     pub(super) root: OwnedFd,
     pub(super) staging: Staging,
-    /// Device numbers of tmpfs mounts of ours: mount points may be made there.
+    /// Device numbers of our own tmpfs mounts: mount points may be made there.
     tmpfs: Vec<u64>,
 }
 
@@ -34,7 +34,7 @@ impl Builder {
         Ok(())
     }
 
-    /// The place to mount on; made if it is missing on a tmpfs of ours.
+    /// The mount point; made if it is missing and its parent is on one of our tmpfs.
     pub(super) fn place(&self, target: &Path, directory: bool) -> Result<OwnedFd, Failure> {
         let place = match open_beneath(&self.root, target) {
             Err(Errno::NOENT) => {
@@ -57,7 +57,7 @@ impl Builder {
 
     fn make_on_tmpfs(&self, target: &Path, directory: bool) -> Result<(), Failure> {
         let place = resolve_missing(&self.root, target)?;
-        // The deepest directory that is there.
+        // The deepest existing directory.
         for parent in place.ancestors().skip(1) {
             let Ok(fd) = open_beneath(&self.root, parent) else {
                 continue;
@@ -77,7 +77,7 @@ impl Builder {
         Err(Errno::NOENT).doing_at("making the mount point", target)
     }
 
-    /// Covers something that is there, without a trace if it is not.
+    /// Covers an existing path; does nothing if it is missing.
     pub(super) fn cover(
         &self,
         target: &Path,
@@ -94,7 +94,7 @@ impl Builder {
         attach(&cover, &place).doing_at("masking", target)
     }
 
-    /// Makes something that is there read-only.
+    /// Makes an existing path read-only.
     pub(super) fn read_only(&self, target: &Path) -> Result<(), Failure> {
         let Ok(place) = open_beneath(&self.root, target) else {
             return Ok(());

@@ -1,16 +1,17 @@
-//! A network that leads outward only: this machine itself is not reached from it.
+//! A network that leads only outward: the sandbox cannot reach this machine itself.
 //!
-//! What carries the traffic out (slirp4netns, pasta) connects from this machine, so a service that
-//! listens on all of its addresses would answer there. Therefore the namespace has every address of
-//! this machine for its own, on its loopback device: what is sent to one never leaves it. Two things
-//! are let through, by *doors*: a socket that is opened inside before the command runs, and that a
-//! small process outside, without privileges, serves. One is the resolver, the others are the
-//! services that the specification names ([`super::Spec::host_services`]).
+//! The program that carries the traffic out (slirp4netns, pasta) connects from this machine, so a
+//! service that listens on all of the machine's addresses would answer. Therefore the namespace has
+//! every address of this machine on its own loopback device: traffic to such an address never leaves
+//! the namespace. Exceptions are *doors*: a door is a socket that is opened inside before the
+//! command runs, and that a small unprivileged process outside serves. One door leads to the
+//! resolver, the others to the services that the specification names
+//! ([`super::Spec::host_services`]).
 //!
-//! What is on this machine's link, and what a cloud has for this machine alone, is not reached either
-//! ([`super::fence`]).
+//! Machines on this machine's link, and the services that a cloud has for this machine alone, cannot
+//! be reached either ([`super::fence`]).
 //!
-//! No helper program needs to know of either, and both work with all of them alike.
+//! No helper program needs to know of these defences, and both work in the same way with all of them.
 
 use std::io;
 use std::net::{
@@ -35,17 +36,17 @@ pub const NAME_SERVER: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const DNS: u16 = 53;
 /// Largest message of DNS over UDP (EDNS0 buffer sizes go up to it).
 const MAX_DATAGRAM: usize = 64 * 1024;
-/// Connections and questions at once; more wait.
+/// Most connections and questions at once; more wait.
 const MAX_AT_ONCE: usize = 128;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A socket inside, and what it leads to.
+/// A socket inside, and its destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Door {
     /// Datagrams for this machine's resolvers.
     Names,
-    /// Connections to the first of these that takes them.
+    /// Connections to the first of these addresses that accepts.
     Service(Vec<SocketAddr>),
 }
 
@@ -56,7 +57,7 @@ pub(super) fn addresses_of_host() -> Vec<IpAddr> {
         .map(|(address, _)| address)
         .filter(|address| match address {
             IpAddr::V4(v4) => !v4.is_loopback(),
-            // Link-local ones mean another link inside; all of them are fenced off.
+            // Link-local addresses mean another link inside; all of them are fenced off.
             IpAddr::V6(v6) => !v6.is_loopback() && !v6.is_unicast_link_local(),
         })
         .collect();
@@ -151,8 +152,8 @@ fn adopt_v6(address: Ipv6Addr) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens the doors in this process's network namespace. A service at an address that the namespace
-/// does not have is another machine's, which needs none.
+/// Opens the doors in this process's network namespace. A service at an address outside the
+/// namespace is on another machine and needs no door.
 pub(super) fn open_doors(
     services: &[SocketAddr],
     resolvers: Vec<SocketAddr>,
@@ -179,7 +180,7 @@ pub(super) fn open_doors(
     Ok(doors)
 }
 
-/// The servers that this machine asks for names.
+/// The name servers of this machine.
 pub(super) fn resolvers() -> Vec<SocketAddr> {
     named_in(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default())
         .into_iter()
@@ -259,7 +260,7 @@ fn serve_until_the_end(
 struct Busy(AtomicUsize);
 
 impl Busy {
-    /// Does it on a thread of its own, where there are not too many.
+    /// Runs it on a new thread, if there are not too many.
     fn run(self: &Arc<Self>, work: impl FnOnce() + Send + 'static) {
         if self.0.fetch_add(1, Ordering::SeqCst) >= MAX_AT_ONCE {
             self.0.fetch_sub(1, Ordering::SeqCst);
@@ -284,7 +285,7 @@ fn accept(listener: &TcpListener, targets: &[SocketAddr], busy: &Arc<Busy>) {
                 busy.run(move || connect(&inside, &targets));
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Out of descriptors, say: not to be tried again at once.
+            // For example without free descriptors: do not retry at once.
             Err(_) => std::thread::sleep(Duration::from_millis(50)),
         }
     }

@@ -1,4 +1,4 @@
-//! Mounting overlays whatever the number, length and characters of their layers' paths.
+//! Mounts overlays with any number of layers and any length and characters of their paths.
 
 use std::fmt::Write;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -13,7 +13,7 @@ use super::error::{Doing, Failure};
 /// Options of an overlay without a value.
 #[derive(Clone, Copy)]
 pub(super) struct Flags {
-    /// Its attributes are `user.*`: what a user namespace may write.
+    /// Its attributes are `user.*`, which a user namespace may write.
     pub(super) userxattr: bool,
     /// It never waits for the disk.
     pub(super) volatile: bool,
@@ -40,16 +40,17 @@ pub(super) fn mount(
     if let Some((_, work)) = upper
         && flags.volatile
     {
-        // An earlier mount of these directories left word that a power cut would have spoilt them;
-        // this is the same build, so there was none.
+        // An earlier mount has marked these directories as possibly damaged by a power cut; this
+        // is the same build, so there was none.
         let mark = "work/incompat/volatile";
         let _ = rustix::fs::unlinkat(work, format!("{mark}/dirty"), AtFlags::empty());
         let _ = rustix::fs::unlinkat(work, mark, AtFlags::REMOVEDIR);
     }
     rustix::process::chdir("/proc/self/fd").doing("entering /proc/self/fd (is /proc mounted?)")?;
     let number = |fd: BorrowedFd<'_>| fd.as_raw_fd().to_string();
-    // Said aloud, so that a distribution's defaults cannot change what ends up in the upper
-    // directory. With user.* attributes the kernel wants `nofollow`, which is never a redirect too.
+    // Set explicitly, so that a distribution's defaults cannot change the content of the upper
+    // directory. With user.* attributes the kernel requires `nofollow`, which also never makes a
+    // redirect.
     let redirect = if flags.userxattr { "nofollow" } else { "off" };
     let mut options = vec![
         ("redirect_dir", redirect.to_owned()),
@@ -131,7 +132,7 @@ fn overlay_by_fsopen(
     rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, SAFE).map_err(failed)
 }
 
-/// What the kernel says about a file system context beyond the errno.
+/// The kernel's messages about a file system context, beyond the errno.
 fn kernel_words(context: &OwnedFd) -> String {
     let mut words = Vec::new();
     let mut line = [0_u8; 512];

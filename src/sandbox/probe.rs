@@ -1,4 +1,4 @@
-//! What this machine allows, for `doctor`: each finding was tried where that is cheap and harmless.
+//! What this machine allows, for `doctor`. Each ability is tried where that is cheap and harmless.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::limits::{self, Groups};
 use super::spec::Limits;
 use super::{capabilities, exe, landlock, network, start, sys};
 
-/// One thing that a sandbox needs or could use.
+/// One feature that a sandbox needs or can use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub name: &'static str,
@@ -88,7 +88,7 @@ pub fn in_pod() -> bool {
         || Path::new("/tekton").exists()
 }
 
-/// Nothing of it needs an administrator but the last.
+/// Only the last one needs an administrator.
 const POD_REMEDY: &str = "this is a pod, which rarely may make namespaces: build in place, which needs none \
      (`warpdrive image NAME --in-place` in an image of `warpdrive builder push`); an administrator who wants \
      nested builds can allow a pod with a user namespace of its own (`hostUsers: false`), root in it, and the \
@@ -178,7 +178,7 @@ fn overlay() -> Finding {
     }
 }
 
-/// Runs a little child of ourselves that tries something and says why it fails.
+/// Runs a small child of this program that tries something and reports why it fails.
 fn try_child(verb: &str) -> Result<(), String> {
     use std::os::unix::process::CommandExt;
     let mut command = Command::new(exe::path().map_err(|error| error.to_string())?);
@@ -333,12 +333,12 @@ fn outbound() -> Finding {
     }
 }
 
-/// Whether commands on this machine's network are kept from its abstract Unix sockets.
+/// Whether commands on this machine's network cannot reach its abstract Unix sockets.
 pub fn fences_abstract_sockets() -> bool {
     landlock::version() >= 6
 }
 
-/// That child, for a network: a namespace, and what carries its traffic out.
+/// That child, for a network: a namespace, and the helper for its outbound traffic.
 pub(super) fn try_network() -> i32 {
     match network_works() {
         Ok(()) => 0,

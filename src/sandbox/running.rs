@@ -1,4 +1,4 @@
-//! Starting sandboxes and living with them: the parent's side.
+//! Starts sandboxes and waits for them: the parent's side.
 
 use std::fs::File;
 use std::io;
@@ -90,7 +90,7 @@ pub struct Sandbox {
     ended: Option<Exit>,
     written: Option<Watch>,
     dialer: Option<Dialer>,
-    /// Removed with the sandbox, after everything inside is gone.
+    /// Removed with the sandbox, after everything inside has ended.
     _groups: Groups,
 }
 
@@ -223,7 +223,7 @@ pub(super) fn start(
     }
 }
 
-/// What the children say while the sandbox is set up.
+/// The children's messages while the sandbox is set up.
 #[derive(Default)]
 struct Greeting {
     pid: Option<i32>,
@@ -319,12 +319,12 @@ impl Sandbox {
         self.dialer.take()
     }
 
-    /// What the user may want to know: no outbound network, for example.
+    /// Notes for the user, for example that there is no outbound network.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// Readable when there is something for [`Sandbox::try_wait`].
+    /// Readable when [`Sandbox::try_wait`] has something to do.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.control.as_fd()
     }
@@ -343,7 +343,7 @@ impl Sandbox {
         }
     }
 
-    /// When the time that the command may take is up.
+    /// When the command's time limit ends.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
@@ -380,9 +380,9 @@ impl Sandbox {
         }
     }
 
-    /// Waits for the end and hands signals on to the command; see [`interrupt::forward_signals`].
-    /// A change of the terminal's size is told to `resized`, not to the command: setting the size of
-    /// its terminal signals it.
+    /// Waits for the end and forwards signals to the command; see [`interrupt::forward_signals`].
+    /// A change of the terminal's size calls `resized` and is not forwarded: setting the size of the
+    /// command's terminal signals the command.
     pub fn wait_forwarding(&mut self, mut resized: impl FnMut()) -> Result<Exit, SandboxError> {
         loop {
             for signal in interrupt::take_forwarded() {
@@ -432,7 +432,7 @@ impl Sandbox {
         Ok(self.ended)
     }
 
-    /// The raw status once everything inside is gone; nothing if the time or `wake` came first.
+    /// The raw status after everything inside has ended; `None` if the time or `wake` came first.
     fn poll_end(
         &mut self,
         until: Option<Instant>,
@@ -463,7 +463,7 @@ impl Sandbox {
                 return Ok(None);
             }
             match wire::receive::<Message>(&self.control, RecvFlags::empty()).map_err(failed)? {
-                // The init's word comes first and counts; the monitor's comes at the very end.
+                // The init's status comes first and counts; the monitor's comes at the end.
                 Some((Message::Status(status), _)) => {
                     self.status.get_or_insert(status);
                 }

@@ -1,10 +1,10 @@
 //! The system calls that a command may make: an allow-list after docker's default profile (moby's
-//! `profiles/seccomp/default.json`) for a process without capabilities, and narrower in that
-//! `ptrace`, `process_vm_*`, `kcmp` and `chroot` are refused too.
+//! `profiles/seccomp/default.json`) for a process without capabilities. It is narrower: `ptrace`,
+//! `process_vm_*`, `kcmp` and `chroot` are refused too.
 //!
-//! What is not allowed fails with EPERM. Two exceptions make C libraries fall back as they would on
-//! an older kernel, by ENOSYS: `clone3`, whose flags a filter cannot see, and calls that are newer
-//! than this list. Calls of another architecture (i386) kill the process; x32's fail.
+//! Other calls fail with EPERM. Two exceptions fail with ENOSYS, so that C libraries fall back as
+//! on an older kernel: `clone3`, whose flags a filter cannot see, and calls that are newer than
+//! this list. Calls of another architecture (i386) kill the process; x32's fail.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use seccompiler::{
 
 use super::error::Failure;
 
-/// Allowed whatever the arguments, on every architecture.
+/// Allowed with all arguments, on every architecture.
 const ALLOWED: &[c_long] = &[
     SYS_accept,
     SYS_accept4,
@@ -265,7 +265,7 @@ const ALLOWED: &[c_long] = &[
     SYS_writev,
 ];
 
-/// Allowed too: only x86 has these, relics mostly.
+/// Also allowed: only x86 has these; most are obsolete.
 #[cfg(target_arch = "x86_64")]
 const ALLOWED_HERE: &[c_long] = &[
     SYS_access,
@@ -335,26 +335,26 @@ const ALLOWED_NEW: &[c_long] = &[
     466, // removexattrat
 ];
 
-/// The newest call that this list has an opinion of: `removexattrat`, Linux 6.13.
+/// The newest call that this list covers: `removexattrat`, Linux 6.13.
 const NEWEST: u32 = 466;
 
 /// Namespaces that `clone` may not make: `CLONE_NEW*` but `CLONE_NEWTIME`, which it cannot.
 const NAMESPACES: u64 = 0x7e02_0000;
 
-/// What `personality` may set: nothing, 32 bits' words, and their `UNAME26` variants; or ask.
+/// The values that `personality` may set: none, 32 bits, and their `UNAME26` variants; or only a query.
 const PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
-/// What keeps a command away from processes beside it, and from their sockets.
+/// What separates a command from processes beside it and from their sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kept {
-    /// Namespaces of its own; or nothing, on the caller's word.
+    /// Its own namespaces; or nothing, if the caller says so.
     Apart,
-    /// Landlock, which knows of files and of TCP as it is usually spoken. What it does not know of is not on the
-    /// list: sockets with a path, other ways to open a connection, limits and priorities of other processes.
+    /// Landlock, which covers files and usual TCP. Calls that it does not cover are not on the list: sockets
+    /// with a path, other ways to open a connection, limits and priorities of other processes.
     ByLandlock,
 }
 
-/// Installs the filters for this thread and what it starts. `no_new_privs` is to be set.
+/// Installs the filters for this thread and what it starts. `no_new_privs` must be set.
 pub(super) fn install(kept: Kept) -> Result<(), Failure> {
     let words = |error: seccompiler::Error| {
         Failure::new(format!("installing the system call filter: {error}"))
@@ -382,7 +382,7 @@ fn compile(kept: Kept) -> Result<BpfProgram, seccompiler::BackendError> {
     // Sockets to the hypervisor know no network namespace.
     let no_vsock = condition(0, Ne, AF_VSOCK.unsigned_abs().into())?;
     rules.insert(SYS_socket, vec![SeccompRule::new(vec![no_vsock])?]);
-    // Neither typing into somebody's terminal (CVE-2017-5226).
+    // No typing into the caller's terminal either (CVE-2017-5226).
     let no_typing = vec![condition(1, Ne, 0x5412)?, condition(1, Ne, 0x541c)?];
     rules.insert(SYS_ioctl, vec![SeccompRule::new(no_typing)?]);
     let personalities = PERSONALITIES
@@ -411,14 +411,14 @@ fn condition(
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
 }
 
-/// Narrower rules for what Landlock does not fence.
+/// Narrower rules for calls that Landlock does not fence.
 fn beside_landlock() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendError> {
     use SeccompCmpOp::{Eq, MaskedEq, Ne};
     let number = |value: i32| u64::from(value.unsigned_abs());
     let mut rules = BTreeMap::new();
 
     // TCP and UDP in their usual forms: MPTCP, SCTP, SMC and DCCP connect past its rules, and so do sockets with
-    // a path. What asks the kernel for its routes stays.
+    // a path. Sockets that ask the kernel for its routes stay allowed.
     let netlink = condition(0, Eq, number(AF_NETLINK))?;
     let mut sockets = vec![SeccompRule::new(vec![netlink])?];
     for family in [AF_INET, AF_INET6] {
@@ -450,7 +450,7 @@ fn beside_landlock() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::Bac
         ],
     );
 
-    // The caller's own limits and priorities, not those of what watches it.
+    // The command's own limits and priorities, not those of the process that watches it.
     for call in [
         SYS_prlimit64,
         SYS_sched_setattr,

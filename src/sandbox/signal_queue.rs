@@ -15,9 +15,9 @@ static PIPE: OnceLock<(OwnedFd, OwnedFd)> = OnceLock::new();
 extern "C" fn enqueue(signal: i32) {
     let number = WRITE_END.load(Ordering::SeqCst);
     if let (0.., Ok(byte)) = (number, u8::try_from(signal)) {
-        // SAFETY: the pipe is never closed once it is made; write is async-signal-safe. A full pipe
-        // (it does not block) loses the signal, after 64 Ki of them. errno is kept for whoever was
-        // interrupted.
+        // SAFETY: the pipe is never closed once it is made; write is async-signal-safe. The pipe
+        // does not block; when it is full (after 64 Ki signals), the signal is lost. errno is kept
+        // for the interrupted code.
         unsafe {
             let errno = libc::__errno_location();
             let before = *errno;
@@ -34,7 +34,7 @@ pub struct SignalQueue {
 }
 
 impl SignalQueue {
-    /// From here on these signals go into the queue and do nothing else.
+    /// From here on these signals only go into the queue.
     pub fn install(signals: &[i32]) -> io::Result<Self> {
         if PIPE.get().is_none() {
             let pipe = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;

@@ -1,4 +1,4 @@
-//! What a sandbox is asked to do: a root file system, mounts, a user, a command, limits.
+//! The description of a sandbox: a root file system, mounts, a user, a command, limits.
 //!
 //! Plain data, so that it can travel to the sandbox's own process as JSON.
 
@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A command in a root file system of its own.
+/// A command in its own root file system.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Spec {
     pub root: Root,
     /// Mounts above the root, in order. `/proc`, `/dev`, `/sys` (masked) are always there.
     pub mounts: Vec<Mount>,
     pub network: Network,
-    /// With [`Network::Outward`]: addresses of this machine that can be reached all the same, where
-    /// they are, by TCP. Those of other machines are not needed here and do no harm.
+    /// With [`Network::Outward`]: addresses of this machine that can be reached by TCP all the
+    /// same. Addresses of other machines are not needed here and do no harm.
     #[serde(default)]
     pub host_services: Vec<SocketAddr>,
     pub hostname: String,
@@ -32,16 +32,16 @@ pub struct Spec {
     /// Supplementary groups. None of them exists in the single-uid mode.
     #[serde(default)]
     pub groups: Vec<u32>,
-    /// What a command of user 0 may do besides what anybody may; for other users there is nothing.
+    /// The additional capabilities of a command of user 0; other users have none.
     #[serde(default)]
     pub capabilities: Vec<Capability>,
     /// umask of the command.
     pub umask: u32,
-    /// A pid 1 that reaps children and forwards signals stands in front of the command, so the
-    /// command is not pid 1 itself. `warpdrive run` leaves it out: there the command is pid 1.
+    /// A pid 1 that reaps children and forwards signals starts the command, so the command is not
+    /// pid 1 itself. `warpdrive run` leaves it out: there the command is pid 1.
     pub init: bool,
-    /// Nothing that is written need survive a power cut: the end does not wait for the disk, and
-    /// `fsync` inside neither (overlayfs, "volatile").
+    /// Written data may be lost in a power cut: neither the end nor `fsync` inside waits for the
+    /// disk (overlayfs, "volatile").
     #[serde(default)]
     pub volatile: bool,
     pub limits: Limits,
@@ -81,13 +81,13 @@ pub enum Defence {
     AbstractSockets,
     /// The copy of this program that children are started from.
     SealedCopy,
-    /// That the command has no capability but those it is given.
+    /// The command has only the given capabilities.
     Capabilities,
-    /// Device nodes that are not the host's own, or cannot be changed.
+    /// Device nodes that are not the host's, or are read-only.
     Devices,
-    /// Bounds that hold where none are given: processes, the size of a tmpfs.
+    /// Default bounds: processes, the size of a tmpfs.
     Bounds,
-    /// That a network of its own does not reach this machine's addresses.
+    /// A private network cannot reach this machine's addresses.
     HostAddresses,
 }
 
@@ -96,10 +96,10 @@ pub enum Defence {
 pub struct Root {
     /// Unpacked layers, the uppermost first.
     pub lowers: Vec<PathBuf>,
-    /// Where changes go; without one the root is read-only.
+    /// The directory for changes; without it the root is read-only.
     pub upper: Option<Upper>,
-    /// The root is mounted read-only but for these absolute paths inside, which stay as the upper
-    /// directory has them. `None`: all of it can be written (if there is an upper directory).
+    /// The root is mounted read-only, except for these absolute paths inside, which stay as in
+    /// the upper directory. `None`: everything is writable (if there is an upper directory).
     pub writable_only: Option<Vec<PathBuf>>,
 }
 
@@ -112,7 +112,7 @@ pub struct Upper {
 
 /// Something mounted inside. Mount points are made beneath the root without following links out of
 /// it, and never reach the upper directory: where one is missing, it is made on a tmpfs or on a
-/// read-only tree of empty mount points that lies below the upper directory.
+/// read-only tree of empty mount points below the upper directory.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Mount {
     /// A file or directory of the host.
@@ -148,16 +148,16 @@ pub enum Network {
     /// A namespace with only loopback.
     None,
     /// A namespace with loopback, whose sockets the port proxy reaches; outbound traffic through
-    /// pasta or slirp4netns where there is one.
+    /// pasta or slirp4netns if one is installed.
     Private,
     /// A namespace with loopback and outbound traffic, from which this machine itself cannot be
-    /// reached, but for [`Spec::host_services`] and its resolver. Where there is nothing to carry the
-    /// traffic, the command is not started ([`super::SandboxError::NoOutbound`]).
+    /// reached, but for [`Spec::host_services`] and its resolver. Without a helper for the traffic,
+    /// the command is not started ([`super::SandboxError::NoOutbound`]).
     Outward,
 }
 
-/// What root may be given to install software and to set owners, and no more: nothing of it reaches
-/// beyond the sandbox's own files and processes (buildah's default list, without `chroot`).
+/// The capabilities that root may get to install software and to set owners: they affect only the
+/// sandbox's own files and processes (buildah's default list, without `chroot`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Capability {
     Chown,
@@ -186,7 +186,7 @@ impl Capability {
         Self::Setfcap,
     ];
 
-    /// As capabilities(7) has it, without `CAP_`.
+    /// The name from capabilities(7), without `CAP_`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Chown => "CHOWN",
@@ -219,7 +219,7 @@ impl Capability {
     }
 }
 
-/// A command that runs here, as this process's own user.
+/// A command that runs in place, as this process's own user.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HereSpec {
     /// Program and arguments, looked up as in [`super::Spec`].
@@ -228,25 +228,25 @@ pub struct HereSpec {
     pub env: Vec<(String, String)>,
     pub cwd: PathBuf,
     pub umask: u32,
-    /// Without one the command can reach what this process can.
+    /// Without a fence, the command can reach everything that this process can.
     pub fence: Option<Inside>,
     /// Directories that it writes to: what `limits.written` counts.
     pub written: Vec<PathBuf>,
     pub limits: Limits,
 }
 
-/// What is inside of the fence.
+/// What the fence allows.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Inside {
     /// Files and directories that are read and executed.
     pub readable: Vec<PathBuf>,
-    /// Files and directories that are written as well.
+    /// Files and directories that may be written as well.
     pub writable: Vec<PathBuf>,
     /// TCP ports that are connected to; `None`: all of them.
     pub ports: Option<Vec<u16>>,
 }
 
-/// A command in a sandbox that runs already.
+/// A command in a running sandbox.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct JoinSpec {
     /// Process id of the sandbox's pid 1, as seen from here.
@@ -261,7 +261,7 @@ pub struct JoinSpec {
     pub umask: u32,
 }
 
-/// What the command may use. `None` is no limit.
+/// The limits of the command. `None` means no limit.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Limits {
     pub timeout: Option<Duration>,
@@ -274,7 +274,7 @@ pub struct Limits {
     /// file as well.
     #[serde(default)]
     pub written: Option<u64>,
-    /// A limit that cannot be enforced here is told ([`super::Sandbox::notes`]) instead of refused.
+    /// A limit that cannot be enforced here gives a note ([`super::Sandbox::notes`]) instead of an error.
     #[serde(default)]
     pub best_effort: bool,
 }

@@ -1,5 +1,5 @@
-//! How this program is started as a child of itself: under which name, and with which descriptors. What
-//! the child does then is in `dispatch`.
+//! Starts this program as a child of itself: the child's name and its descriptors. `dispatch` has what
+//! the child does then.
 
 use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;
@@ -22,7 +22,7 @@ pub(super) fn keep_on_exec(command: &mut Command, numbers: Vec<RawFd>) {
     }
 }
 
-/// Makes a command start in a session of its own, so that it outlives our terminal: for the
+/// Makes a command start in a new session, so that it continues after our terminal has closed: for the
 /// supervisor of a container in the background. Its program may be `/proc/self/exe`; after
 /// [`super::enter`] this process's executable has no other name.
 pub fn in_new_session(command: &mut Command) -> &mut Command {

@@ -37,7 +37,7 @@ pub(super) fn fork() -> io::Result<Forked> {
 }
 
 /// Forks a single-threaded process into a new pid namespace, whose first process the child is. By
-/// `unshare`, all later children of ours would be in it too, and the sandbox would wait for them.
+/// `unshare`, all later children of this process would be in it too, and the sandbox would wait for them.
 pub(super) fn fork_into_pid_namespace() -> io::Result<Forked> {
     let flags = libc::CLONE_NEWPID | libc::SIGCHLD;
     // SAFETY: without CLONE_VM and with no stack given this is a fork; as for `fork`, the callers
@@ -57,7 +57,7 @@ pub(super) fn exit_now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Replaces the program; returns only the error.
+/// Replaces the program; returns only after an error.
 pub(super) fn execve(path: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
     let pointers = |strings: &[CString]| {
         strings
@@ -130,7 +130,7 @@ fn close_range(first: u32, last: u32) -> io::Result<()> {
     }
 }
 
-/// `mount_setattr(2)` on what a descriptor stands for: sets `set` and, if given, the propagation.
+/// `mount_setattr(2)` on a descriptor: sets `set` and, if given, the propagation.
 pub(super) fn mount_setattr(
     mount: impl AsFd,
     recursive: bool,
@@ -267,7 +267,7 @@ pub(super) fn kill(pid: i32, signal: i32) -> io::Result<()> {
     check(unsafe { libc::kill(pid, signal) }.into()).map(|_| ())
 }
 
-/// Sends any signal to the process a pidfd stands for.
+/// Sends any signal to the process of a pidfd.
 pub(super) fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     // SAFETY: a null siginfo means "as kill would".
     check(unsafe {
@@ -296,7 +296,7 @@ impl DescriptorTable {
         )?))
     }
 
-    /// The process id a pidfd stands for; nothing once the process is reaped.
+    /// The process id of a pidfd; `None` after the process is reaped.
     pub(super) fn pid_of(&self, pidfd: BorrowedFd<'_>) -> Option<i32> {
         let name = pidfd.as_raw_fd().to_string();
         let file = rustix::fs::openat(

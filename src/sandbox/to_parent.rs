@@ -1,4 +1,4 @@
-//! What connects the sandbox's own processes with the one that asked for it.
+//! The connection between the sandbox's own processes and their parent.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -12,7 +12,7 @@ use super::wire::{self, Message};
 /// What connects the children with the parent.
 pub(super) struct Descriptors {
     pub(super) control: OwnedFd,
-    /// Gone when this process has nothing more to do with the set-up.
+    /// `None` when this process has finished the set-up.
     pub(super) setup: Option<File>,
 }
 
@@ -23,7 +23,7 @@ impl Descriptors {
         }
     }
 
-    /// What has to stay open until execve.
+    /// Descriptors that must stay open until execve.
     pub(super) fn numbers(&self, terminal: Option<&OwnedFd>) -> Vec<RawFd> {
         let setup = self.setup.as_ref().map(AsRawFd::as_raw_fd);
         let terminal = terminal.map(AsRawFd::as_raw_fd);
@@ -47,7 +47,7 @@ pub(super) fn detach(parent: i32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Tells the parent about the process that a pidfd stands for.
+/// Tells the parent about the process of a pidfd.
 pub(super) fn introduce(
     pidfd: &OwnedFd,
     pid: Option<i32>,

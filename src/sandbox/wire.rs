@@ -1,4 +1,4 @@
-//! What the parent and the sandbox's processes say to one another.
+//! The messages between the parent and the sandbox's processes.
 //!
 //! ```text
 //!  parent (threaded)            monitor (sealed copy)          pid 1 inside
@@ -7,7 +7,7 @@
 //!    │  setup: a pipe ◄───────────────┼─────────────────────────────│  'x' before execve, else a Failure
 //! ```
 //!
-//! The set-up pipe is close-on-exec everywhere: its end of file after an `x` says that the command
+//! The set-up pipe is close-on-exec everywhere: an end of file after an `x` means that the command
 //! runs.
 
 use std::fs::File;
@@ -27,11 +27,11 @@ use serde::{Deserialize, Serialize};
 use super::error::Failure;
 use super::spec::{HereSpec, JoinSpec, Spec};
 
-/// A request of more than this is not one of ours.
+/// A larger request was not made by this program.
 const MAX_REQUEST: u64 = 64 << 20;
 const MAX_MESSAGE: usize = 4096;
 
-/// What the child is to do.
+/// The child's task.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Request {
     Run(Box<Run>),
@@ -45,13 +45,13 @@ pub(super) struct Run {
     pub(super) terminal: Option<Size>,
     /// `cgroup.procs` files that pid 1 writes itself into.
     pub(super) cgroups: Vec<PathBuf>,
-    /// Most processes, where no control group bounds them.
+    /// Most processes, if no control group bounds them.
     pub(super) processes: Option<u64>,
     /// The parent's process id, to notice that it died before the death signal was armed.
     pub(super) parent: i32,
 }
 
-/// A command in the namespaces of a process that is there already.
+/// A command in the namespaces of an existing process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Join {
     pub(super) spec: JoinSpec,
@@ -73,16 +73,16 @@ pub struct Size {
     pub columns: u16,
 }
 
-/// What the children say over the control socket.
+/// The children's messages over the control socket.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Message {
-    /// Pid 1 is there: its process id as the parent sees it, and its pidfd.
+    /// Pid 1 exists: its process id as the parent sees it, and its pidfd.
     Started { pid: i32 },
     /// The master side of the command's terminal is attached.
     Terminal,
     /// The dialer's socket is attached.
     Dialer,
-    /// Something the user may want to know, such as that there is no outbound network.
+    /// A note for the user, such as that there is no outbound network.
     Note(String),
     /// The raw wait status of the command.
     Status(i32),
@@ -139,7 +139,7 @@ pub(super) fn send<T: Serialize>(
     Ok(())
 }
 
-/// Receives a value and what is attached to it; `None` at the end.
+/// Receives a value and its descriptor; `None` at the end.
 pub(super) fn receive<T: DeserializeOwned>(
     from: impl AsFd,
     flags: RecvFlags,
@@ -173,8 +173,8 @@ pub(super) fn receive<T: DeserializeOwned>(
 /// The set-up pipe's text for "now comes execve".
 pub(super) const EXEC: u8 = b'x';
 
-/// Reports a failure over the set-up pipe. Nobody may be listening any more; then there is nobody
-/// to tell.
+/// Reports a failure over the set-up pipe. If the parent has ended, the report is lost, which
+/// does not matter.
 pub(super) fn report(setup: &mut File, failure: &Failure) {
     if let Ok(text) = serde_json::to_vec(failure) {
         let _ = setup.write_all(&text);

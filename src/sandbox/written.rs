@@ -1,9 +1,9 @@
 //! A bound on what a command leaves on the disk.
 //!
-//! No quota is asked of the file system: few have one. While the command runs, the file system's free
-//! space is looked at, which costs nothing; only where it shrank by more than the bound are the
-//! command's own directories counted, since others write, too. A single file is bounded by the kernel
-//! (`RLIMIT_FSIZE`), sparse ones included.
+//! File-system quotas are not used, because few file systems have them. While the command runs, the
+//! free space of the file system is checked, which costs nothing. The command's own directories are
+//! counted only if the free space shrank by more than the bound, because other programs write too. A
+//! single file is bounded by the kernel (`RLIMIT_FSIZE`), sparse ones included.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use super::spec::{Mount, Spec};
 
-/// How often a running command is looked at.
+/// How often a running command is checked.
 pub(super) const PAUSE: Duration = Duration::from_millis(500);
-/// What is written at least between two counts.
+/// The fewest written bytes between two counts.
 const STEP: u64 = 64 << 20;
 
 #[derive(Debug)]
@@ -22,12 +22,12 @@ pub(super) struct Watch {
     places: Vec<PathBuf>,
     limit: u64,
     free_at_first: u64,
-    /// By how much the free space has to shrink until the next count.
+    /// How much the free space must shrink before the next count.
     count_at: u64,
 }
 
 impl Watch {
-    /// Nothing where there is no limit, or nothing on a disk to write to.
+    /// `None` without a limit, or without a directory on a disk to write to.
     pub(super) fn of(spec: &Spec) -> Option<Self> {
         let limit = spec.limits.written?;
         let uppers = spec.mounts.iter().filter_map(|mount| match mount {
@@ -55,7 +55,7 @@ impl Watch {
         })
     }
 
-    /// Whether more was written than may be.
+    /// Whether more was written than allowed.
     pub(super) fn is_exceeded(&mut self) -> bool {
         let Some(free) = self.places.first().and_then(|place| free(place)) else {
             return false;
@@ -79,8 +79,8 @@ fn free(place: &Path) -> Option<u64> {
     Some(found.f_bfree.saturating_mul(found.f_frsize))
 }
 
-/// Bytes on the disk below a directory; counted until there are more than `enough`. What cannot be
-/// read or goes meanwhile does not count.
+/// Bytes on the disk below a directory; the count stops above `enough`. Unreadable entries, and
+/// entries that are removed meanwhile, do not count.
 fn used(place: &Path, enough: u64) -> u64 {
     let mut sum: u64 = 0;
     let mut directories = vec![place.to_owned()];

@@ -19,13 +19,12 @@ use super::{LeftOut, SourceEntry, SourceError, SourceKind, Tree, secrets};
 /// Largest ignore file that is read.
 const MAX_IGNORE_FILE: u64 = 1024 * 1024;
 
-/// What to leave out besides what the ignore files say.
+/// What to leave out in addition to the ignore files.
 #[derive(Debug, Clone, Default)]
 pub struct CollectOptions {
     /// gitignore patterns, stronger than every ignore file.
     pub extra_excludes: Vec<String>,
-    /// The directory that the whole source was unpacked or fetched into. Nothing outside of it is asked
-    /// about the source.
+    /// The directory that the complete source was unpacked or fetched into. Nothing outside it is read.
     pub unpacked: Option<PathBuf>,
 }
 
@@ -34,7 +33,7 @@ pub fn collect(dir: &Path, options: &CollectOptions) -> Result<Tree, SourceError
     collect_unless(dir, options, &|| false)
 }
 
-/// The same, unless it is not wanted any more.
+/// The same, but it can be cancelled.
 pub(super) fn collect_unless(
     dir: &Path,
     options: &CollectOptions,
@@ -156,7 +155,7 @@ impl Walk<'_> {
             git: GitLists::default(),
         }];
         let mut directories = Vec::new();
-        // Directories in which something was left out: without anything else in them they go too.
+        // Directories in which something was left out: if they contain nothing else, they are left out too.
         let mut touched: HashSet<PathBuf> = HashSet::new();
         while let Some(mut directory) = pending.pop() {
             let (fd, names) = self
@@ -200,7 +199,7 @@ impl Walk<'_> {
                 } else {
                     self.left_out.files += 1;
                     self.left_out.bytes += u64::try_from(stat.st_size).unwrap_or(0);
-                    // Below a directory that is left out as a whole, but for what came back.
+                    // Below a directory that is left out as a whole, except re-included paths.
                     self.left_out.paths.push((path, verdict.reason));
                     touched.insert(directory.path.clone());
                 }
@@ -228,7 +227,7 @@ impl Walk<'_> {
         }
         Verdict {
             included: false,
-            // What git tracks in it does not come back, what a later list asks for does.
+            // Files in it that git tracks are not re-included, but those of a later list are.
             level: if tracked {
                 Level::Tracked
             } else {
@@ -238,9 +237,9 @@ impl Walk<'_> {
         }
     }
 
-    /// A directory is in the tree when something below it is. An empty one is in the tree where git
-    /// does not say otherwise (git knows no empty directories: another clone would not have it), and
-    /// unless it is empty only because of what was left out.
+    /// A directory is in the tree if something below it is. An empty one is in the tree only without
+    /// git (git does not know empty directories, so another clone would not have it), and only if it
+    /// is not empty just because of what was left out.
     fn keep_directories(
         &mut self,
         directories: Vec<(PathBuf, bool, bool)>,
@@ -313,7 +312,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// A link must make sense in the image, where the source lies elsewhere.
+    /// A link must be valid in the image, where the source has another path.
     fn check_link(&mut self, path: &Path, target: &Path) -> Result<(), SourceError> {
         if target.is_absolute() {
             if target.starts_with(self.dir) {
@@ -352,7 +351,7 @@ impl Walk<'_> {
         let path = path.join(".gitignore");
         match self.root.open_file(&path) {
             Ok(file) => read_ignore_file(file, &path).map(Some),
-            // A link or a directory: git takes no notice of it either.
+            // A link or a directory: git ignores it too.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Err(SourceError::io("read", &path, error))
             }
@@ -369,7 +368,7 @@ impl Walk<'_> {
     }
 }
 
-/// Whether a directory below was left out of `path`, so that its emptiness is not its owner's wish.
+/// Whether a directory below `path` was left out, so that the owner did not intend it to be empty.
 fn has_dropped_child(path: &Path, touched: &HashSet<PathBuf>) -> bool {
     touched.iter().any(|directory| directory.starts_with(path))
 }
@@ -403,7 +402,7 @@ fn read_ignore_file(file: std::fs::File, path: &Path) -> Result<Vec<u8>, SourceE
     Ok(text)
 }
 
-/// Whether a relative link climbs out of the source, going by its text.
+/// Whether a relative link leads out of the source, by its text alone.
 pub(super) fn leads_out(path: &Path, target: &Path) -> bool {
     let mut depth = path.components().count().saturating_sub(1);
     for component in target.components() {
@@ -417,7 +416,7 @@ pub(super) fn leads_out(path: &Path, target: &Path) -> bool {
     false
 }
 
-/// Files and bytes below a directory that is left out; what cannot be read counts nothing.
+/// Files and bytes below a directory that is left out; unreadable entries do not count.
 fn count(path: &Path) -> (u64, u64) {
     walkdir::WalkDir::new(path)
         .into_iter()

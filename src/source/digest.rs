@@ -1,9 +1,9 @@
-//! The digest of a source: what reaches an image, and nothing else.
+//! The digest of a source: of what reaches an image, and nothing else.
 //!
 //! SHA-256 over one record per entry, in the order of the paths' bytes: a letter for the kind, the
 //! length of the path and the path, then `x` or `-` and the content's SHA-256, or the length of the
-//! link's target and the target. Lengths stand before what they measure, so no two trees have the
-//! same records.
+//! link's target and the target. Each length comes before the text that it measures, so no two
+//! trees have the same records.
 
 use std::fs::File;
 use std::io::Write;
@@ -83,7 +83,7 @@ impl Tree {
     }
 
     /// The hash of one file, which is remembered for [`Tree::stage`]. Hashed once per tree, so that
-    /// all that is derived from one tree is derived from the same contents.
+    /// everything derived from one tree has the same contents.
     fn content(&self, path: &Path, index: Option<&StatIndex>) -> Result<Digest, SourceError> {
         let remembered = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(digest) = remembered.get(path) {

@@ -1,8 +1,8 @@
-//! Whether all that git would read of a source lies in that source.
+//! Whether all files that git would read for a source are in that source.
 //!
 //! An archive's `.git` can be a file or a link that names a repository elsewhere on this machine, and a
 //! repository can borrow objects and configuration from another one. Its commit, author and remote would
-//! then go into the labels of an image that the archive's author gets to see.
+//! then go into the labels of an image, and the archive's author could read them there.
 
 use std::fs;
 use std::io::Read;
@@ -14,7 +14,7 @@ use crate::beneath::open_regular;
 
 /// Largest configuration that is looked through.
 const MAX_CONFIG: u64 = 1024 * 1024;
-/// More names than this no source has that is unpacked (`unpack` has a lower bound).
+/// Most names; no unpacked source has more (`unpack` has a lower bound).
 const MAX_NAMES: usize = 10_000_000;
 
 /// Why git is not asked about an unpacked source; its root is `root`.
@@ -49,8 +49,8 @@ pub(super) fn refusal(root: &Path) -> Option<String> {
     None
 }
 
-/// Why git could wait for ever in a directory that the user has named: there is a FIFO or a device where
-/// it reads.
+/// Why git could wait for ever in a directory that the user has named: there is a FIFO or a device at a
+/// path that it reads.
 pub(super) fn obstacle(git: &Path) -> Option<String> {
     let walk = WalkDir::new(git).follow_links(false).into_iter();
     walk.flatten()
@@ -125,8 +125,8 @@ fn pointer(root: &Path, file: &Path) -> Option<String> {
         return Some(format!("`{path}` is a file that names no directory"));
     };
     let directory = file.parent().unwrap_or(root).join(named);
-    // No component on the way is a link: the git directory of the root was looked through, and the rest
-    // is compared as it stands.
+    // No component on the way is a link: the git directory of the root was checked, and the rest is
+    // compared as text.
     let inside = plain(&directory).is_some_and(|directory| {
         directory.starts_with(root.join(".git"))
             && fs::canonicalize(&directory).is_ok_and(|real| real == directory)

@@ -1,4 +1,4 @@
-//! What can go wrong with a source tree, with the remedy in the text.
+//! Errors of a source tree, with the remedy in the text.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -77,7 +77,7 @@ pub enum SourceError {
         url: String,
         command: String,
         message: String,
-        /// Git's last words, without credentials.
+        /// Git's last message, without credentials.
         tail: Vec<String>,
     },
     #[error("there is no `git` on this machine, and the source is a git repository")]

@@ -1,4 +1,4 @@
-//! A source from wherever it is: fetched or unpacked into a temporary directory, then collected.
+//! Gets a source from any location: fetched or unpacked into a temporary directory, then collected.
 
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
@@ -17,7 +17,7 @@ use super::fetch_options::FetchOptions;
 use super::{CollectOptions, Origin, SourceError, Tree, clone, unpack};
 use crate::beneath::Directory;
 
-/// What `git` gets where nobody says otherwise.
+/// The default time for `git`.
 pub const FETCH_TIMEOUT: Duration = Duration::from_mins(15);
 
 /// What to build from.
@@ -32,7 +32,7 @@ pub struct SourceRequest {
     pub timeout: Duration,
     /// Keep what was fetched or unpacked.
     pub keep: bool,
-    /// What another process has fetched for this one (before it went into a user namespace).
+    /// The source that another process has fetched for this one (before this one entered a user namespace).
     pub fetched: Option<PathBuf>,
 }
 
@@ -57,8 +57,8 @@ pub struct Fetched {
     scratch: Option<Arc<Scratch>>,
 }
 
-/// Has a source as a directory: a directory is taken as it is, everything else goes into a temporary
-/// one, which lives as long as what this gives.
+/// Makes a source available as a directory: a directory is taken as it is, everything else goes into
+/// a temporary one, which exists as long as the returned value.
 pub fn fetch(
     store: &Store,
     request: &SourceRequest,
@@ -130,7 +130,7 @@ pub fn fetch(
     })
 }
 
-/// Standard input, waited for no longer than somebody wants it. (Signals do not end a `read`.)
+/// Standard input; waiting for it can be cancelled. (Signals do not end a `read`.)
 struct Stdin<'a> {
     cancelled: &'a (dyn Fn() -> bool + Sync),
 }
@@ -196,7 +196,7 @@ pub fn take(
     Ok(tree)
 }
 
-/// The directory in a source that counts: beneath it, and through no link.
+/// The chosen directory in a source: beneath it, and not through a link.
 fn context_dir(root: &Path, context: &Path) -> Result<PathBuf, SourceError> {
     let refused = |problem: String| SourceError::ContextDir {
         path: context.to_owned(),

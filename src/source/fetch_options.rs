@@ -1,4 +1,4 @@
-//! How a source is fetched, whatever it comes from.
+//! How a source is fetched, for every kind of location.
 
 use std::time::Duration;
 
@@ -9,6 +9,6 @@ pub(super) struct FetchOptions<'a> {
     pub(super) submodules: bool,
     pub(super) timeout: Duration,
     pub(super) progress: &'a dyn Progress,
-    /// Asked often; the work ends when it says so.
+    /// Called often; the work ends when it returns true.
     pub(super) cancelled: &'a (dyn Fn() -> bool + Sync),
 }

@@ -1,6 +1,6 @@
-//! What git knows of a directory: tracked files, commit, branch, remote.
+//! What git knows about a directory: tracked files, commit, branch, remote.
 //!
-//! By the `git` program, in plumbing commands only. A repository that came in an archive brings its
+//! It uses only plumbing commands of the `git` program. A repository that came in an archive brings its
 //! own `.git/config`, which can name programs to run (filters, fsmonitor, hooks, a pager, gpg); all
 //! of these are switched off, and neither the user's nor the system's configuration is read, so that
 //! two clones look the same everywhere.
@@ -22,10 +22,10 @@ use super::{enclosed, remote};
 
 /// Most output of one call: some million paths.
 const MAX_OUTPUT: u64 = 512 * 1024 * 1024;
-/// Longest time for all questions about one directory. A repository from elsewhere can have a named
-/// pipe or a slow mount wherever git looks, and git waits for as long as it takes.
+/// Longest time for all questions about one directory. A repository from outside can have a named
+/// pipe or a slow mount at any path that git reads, and git would wait for ever.
 const LIMIT: Duration = Duration::from_mins(1);
-/// How often it is asked whether the answer is still wanted.
+/// How often the code checks whether the answer is still wanted.
 const POLL: Duration = Duration::from_millis(50);
 
 /// Whether the answer is not wanted any more.
@@ -36,7 +36,7 @@ pub(super) struct Repository<'a> {
     directory: PathBuf,
     /// The directory above which git looks for nothing.
     ceiling: Option<PathBuf>,
-    /// When git has to have answered.
+    /// The deadline for git's answers.
     end: Instant,
     /// Its answer is not wanted any more.
     cancelled: Cancelled<'a>,
@@ -51,9 +51,9 @@ pub(super) struct Repository<'a> {
 
 /// What was found.
 pub(super) enum Found<'a> {
-    /// Not in a work tree, or in one that knows nothing of this directory.
+    /// Not in a work tree, or in one that does not track this directory.
     Nothing,
-    /// There is a `.git`, and no `git` on this machine or none that would read it; the reason.
+    /// There is a `.git`, but `git` is missing on this machine or refuses to read it; the reason.
     Unusable(String),
     Repository(Repository<'a>),
 }
@@ -99,8 +99,8 @@ fn find_within<'a>(
             path.display()
         ));
     }
-    // Whoever names a directory trusts its `.git` this far, whoever owns it. A repository found above
-    // it is nobody's choice (`/tmp/.git`): git's own check of the owner stands.
+    // A user who names a directory trusts its `.git` this far, even if another user owns it. The user
+    // did not choose a repository above it (`/tmp/.git`): there git's own check of the owner applies.
     if has_git {
         let mut option = OsString::from("safe.directory=");
         option.push(directory);
@@ -119,7 +119,7 @@ fn find_within<'a>(
     if let Err(error) = repository.list() {
         return Found::Unusable(error.to_string());
     }
-    // A home directory may be a repository of dotfiles: it says nothing about what it does not track.
+    // A home directory may be a repository of dotfiles: it is not used for files that it does not track.
     if repository.tracked.is_empty() && !has_git {
         return Found::Nothing;
     }
@@ -190,7 +190,7 @@ impl Repository<'_> {
 
     /// Finds the filters that the repository's configuration defines, to switch them off. A filter
     /// that `-c NAME=VALUE` cannot name (`[filter "a=b"]`: the first `=` ends the name) would stay
-    /// armed, and run as whoever builds: such a repository is not asked any further.
+    /// active, and run as the user who builds: such a repository is not asked any further.
     fn disarm(&mut self) -> Result<(), String> {
         let listed = self.run(&[
             "config",
@@ -249,7 +249,7 @@ impl Repository<'_> {
         };
         let mut child = self
             .command(arguments)
-            // Its helpers end with it.
+            // Its helper processes end with it.
             .process_group(0)
             .spawn()
             .map_err(|error| match error.kind() {
@@ -364,8 +364,8 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
-/// Something that git would wait for, where it always looks: in `.git`, in its `info`, and beside it.
-/// Other places are the deadline's business.
+/// Something that git would wait for, at the paths that it always reads: in `.git`, in its `info`,
+/// and beside it. For other paths there is the deadline.
 fn pipe_in(directory: &Path) -> Option<PathBuf> {
     let git = Path::new(".git");
     let mut candidates: Vec<PathBuf> = [".git", ".gitattributes", ".gitmodules"]
@@ -416,7 +416,7 @@ mod tests {
 
     use super::*;
 
-    /// A repository with a commit, and a named pipe in the place of a file.
+    /// A repository with a commit, and a named pipe in place of a file.
     fn with_a_pipe(at: &str) -> tempfile::TempDir {
         let place = tempfile::tempdir().unwrap();
         let git = |arguments: &[&str]| {
@@ -458,7 +458,7 @@ mod tests {
             ".git/refs/heads/x",
             ".git/objects/info/alternates",
             ".git/objects/pack/pack-x.idx",
-            // A loose object, if it is one of the commit or not.
+            // A loose object, whether or not it belongs to the commit.
             ".git/objects/00/a3a1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8",
         ] {
             let place = with_a_pipe(at);
@@ -467,7 +467,7 @@ mod tests {
             };
             assert!(reason.contains(at), "{reason}");
         }
-        // Deep in the tree only the deadline helps: git waits until it.
+        // Deep in the tree only the deadline helps: git waits until then.
         let place = with_a_pipe("below/.gitattributes");
         let limit = Duration::from_secs(2);
         let begun = Instant::now();
@@ -479,7 +479,7 @@ mod tests {
             );
         }
         assert!(begun.elapsed() >= limit, "git did not look there");
-        // An answer that is not wanted any more is not waited for.
+        // The code does not wait for an answer that is not wanted any more.
         let asked = AtomicBool::new(false);
         let cancelled = || asked.swap(true, Ordering::Relaxed);
         let answer = match find(place.path(), None, &cancelled) {

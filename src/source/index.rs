@@ -1,9 +1,9 @@
-//! What files hashed to, by their stat data, so that an unchanged file is not read again.
+//! Remembers the hashes of files by their stat data, so that an unchanged file is not read again.
 //!
-//! An entry holds as long as device, inode, size, mode, mtime and ctime are the same; ctime is what
-//! an edit followed by `touch -r` cannot hide. As in git ("racily clean", Documentation/technical/
-//! racy-git), a file that was changed within the two seconds before it was hashed is not remembered:
-//! it could be changed again in the same tick of the file system's clock.
+//! An entry is valid while device, inode, size, mode, mtime and ctime are the same; an edit followed
+//! by `touch -r` changes the ctime. As in git ("racily clean", Documentation/technical/ racy-git), a
+//! file that was changed within the two seconds before it was hashed is not remembered: it could be
+//! changed again in the same tick of the file system's clock.
 
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
@@ -21,7 +21,7 @@ const RACY: Duration = Duration::from_secs(2);
 const MAGIC: &str = "warpdrive stat index 1";
 const MAX_SIZE: u64 = 512 * 1024 * 1024;
 
-/// What identifies a state of a file.
+/// The identity of a file's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fingerprint {
     device: u64,
@@ -46,7 +46,7 @@ impl Fingerprint {
         }
     }
 
-    /// Whether the file was last touched long enough before `now` for its times to tell.
+    /// Whether the file's last change is old enough at `now` for its times to be reliable.
     fn is_settled(&self, now: SystemTime) -> bool {
         let now = now
             .checked_sub(RACY)
@@ -73,7 +73,7 @@ impl StatIndex {
         }
     }
 
-    /// Writes what was used or learnt since [`StatIndex::load`], replacing the file whole.
+    /// Writes the entries that were used or added since [`StatIndex::load`], replacing the complete file.
     pub fn save(&self, path: &Path) -> io::Result<()> {
         let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
         if fresh.len() == self.known.len()
@@ -119,7 +119,7 @@ impl StatIndex {
         Some(digest.clone())
     }
 
-    /// Remembers a hash that was begun at `begun`, unless the file's times cannot vouch for it.
+    /// Remembers a hash that was begun at `begun`, unless the file's times are too recent to prove it.
     pub(super) fn learn(
         &self,
         path: &Path,

@@ -2,7 +2,7 @@
 //!
 //! The text comes from people, from pipelines and from labels of images, and ends as arguments of
 //! `git` and of `ssh`. So everything that is not plainly one of the known forms is refused here, each
-//! with its reason: what begins with `-`, remote helpers (`ext::sh -c …` runs a program, see
+//! with its reason: text that begins with `-`, remote helpers (`ext::sh -c …` runs a program, see
 //! gitremote-helpers), other protocols, hosts and refs with odd characters.
 
 use std::fmt;
@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use super::SourceError;
 
-/// Longest location that is looked at.
+/// Longest location that is accepted.
 const MAX_LENGTH: usize = 4096;
-/// Longest name of a branch or tag; file systems end there.
+/// Longest name of a branch or tag, as in file systems.
 const MAX_REFERENCE: usize = 255;
 
 /// Where a source is.
@@ -28,8 +28,8 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Reads a source argument: `-`, a path, a URL, or git's `[USER@]HOST:PATH`. What exists as a file
-    /// or directory is that; `DIR#REF` is a commit of the repository there.
+    /// Reads a source argument: `-`, a path, a URL, or git's `[USER@]HOST:PATH`. An existing file or
+    /// directory comes first; `DIR#REF` is a commit of the repository there.
     pub fn parse(text: &str) -> Result<Self, SourceError> {
         if text == "-" {
             return Ok(Self::Stdin);
@@ -56,7 +56,7 @@ impl Origin {
                 )?));
             }
         } else if let Some(local) = text.strip_prefix("file://") {
-            // As the `s2i` tool has it, a file URL may be any directory.
+            // As in the `s2i` tool, a file URL may be any directory.
             let path = Path::new(local);
             if path.is_file() {
                 return Ok(Self::Archive(path.to_owned()));
@@ -82,7 +82,7 @@ impl Origin {
         }
     }
 
-    /// The same at another commit: for `--ref`, which is stronger than a `#REF` in the URL.
+    /// The same at another commit: for `--ref`, which replaces a `#REF` in the URL.
     pub fn at(self, reference: &str) -> Result<Self, SourceError> {
         check_reference(reference)?;
         match self {
@@ -121,10 +121,10 @@ pub(super) enum Protocol {
     File,
 }
 
-/// A git repository, and what of it.
+/// A git repository, and the wanted commit.
 #[derive(Clone, PartialEq, Eq)]
 pub struct GitUrl {
-    /// As `git` is given it: never with a password.
+    /// The URL for `git`: never with a password.
     pub(super) url: String,
     pub(super) protocol: Protocol,
     /// User name and password that stood in an http(s) URL.
@@ -134,12 +134,12 @@ pub struct GitUrl {
 }
 
 impl GitUrl {
-    /// Where the repository is, without a login and without what is wanted of it.
+    /// The repository's URL, without a login and without a reference.
     pub fn address(&self) -> &str {
         &self.url
     }
 
-    /// The repository's directory, where it lies on this machine.
+    /// The repository's directory, if it is on this machine.
     pub fn path(&self) -> Option<PathBuf> {
         let path = self.url.strip_prefix("file://").unwrap_or(&self.url);
         (self.protocol == Protocol::File).then(|| PathBuf::from(path))
@@ -303,7 +303,7 @@ impl fmt::Debug for GitUrl {
     }
 }
 
-/// What holds for every location.
+/// Checks for every location.
 fn check(text: &str) -> Result<(), SourceError> {
     let malformed = |problem| {
         Err(SourceError::Url {
@@ -338,7 +338,7 @@ pub(super) fn check_reference(reference: &str) -> Result<(), SourceError> {
         });
     }
     let bad = |c: char| c.is_control() || c.is_whitespace() || "~^:?*[\\".contains(c);
-    // To the letter, as git has it.
+    // Case-sensitive, as in git.
     #[expect(clippy::case_sensitive_file_extension_comparisons, reason = "no file")]
     let bad_part = |part: &str| {
         part.is_empty() || part.starts_with('.') || part.ends_with(".lock") || part.ends_with('.')
@@ -429,8 +429,8 @@ fn check_user(user: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// RFC 3986, section 2.1. `None` for what is no UTF-8 or has control characters: a line feed would
-/// end a line of git's credential protocol (git-credential(1)).
+/// RFC 3986, section 2.1. `None` for text that is not UTF-8 or has control characters: a line feed
+/// would end a line of git's credential protocol (git-credential(1)).
 fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
@@ -450,7 +450,7 @@ fn percent_decoded(text: &str) -> Option<String> {
     (!decoded.contains(char::is_control)).then_some(decoded)
 }
 
-/// Text with URLs in it as it may be shown: without what stands between `://` and `@`.
+/// Text with URLs, safe to show: without the part between `://` and `@`.
 pub fn redacted(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;

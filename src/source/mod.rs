@@ -1,7 +1,7 @@
-//! Where an application's files come from: which of them count, what they are, and copies of them.
+//! An application's files: where they come from, which of them count, and copies of them.
 //!
 //! ```text
-//! take:    what the words mean (`location`) ─► fetch: a directory as it is, or into a temporary one:
+//! take: what the argument means (`location`) ─► fetch: a directory as it is, or into a temporary one:
 //!          git (`clone`), archive or standard input (`unpack`) ─► collect
 //! collect: walk (`beneath`) ─► rules (`rules`) ─► what git knows (`git`) ─► Tree
 //! Tree:    digest (`digest`, with the memory of `index`) · stage (`stage`) · read · subset
@@ -11,8 +11,8 @@
 //!
 //! **What counts for the digest** is what reaches an image: paths, kinds, contents, whether the owner
 //! may execute, link targets. Times, owners, the umask and the order in a directory do not count.
-//! What [`Tree::stage`] copies is what was hashed, or an error. So a commit gives the same digest from
-//! a clean checkout, from its URL and from an archive of it.
+//! [`Tree::stage`] copies exactly the content that was hashed, or fails. So a commit gives the same
+//! digest from a clean checkout, from its URL and from an archive of it.
 
 mod clone;
 mod collect;
@@ -69,7 +69,7 @@ pub enum SourceKind {
 pub struct LeftOut {
     pub files: u64,
     pub bytes: u64,
-    /// The topmost paths (a directory stands for all below it), and which rule left them out.
+    /// The topmost paths (a directory includes everything below it), and the rule that left them out.
     pub paths: Vec<(PathBuf, String)>,
 }
 

@@ -1,6 +1,6 @@
-//! A git remote as a URL that may stand in an image's labels: no credentials, no local path.
+//! A git remote as a URL that is safe in an image's labels: no credentials, no local path.
 
-/// The URL, or `None` for a path of this machine and whatever is no URL of a server.
+/// The URL, or `None` for a path of this machine or anything else that is not a server's URL.
 ///
 /// The scp-like form `git@host:team/app.git` (git-clone, "GIT URLS") becomes `ssh://git@host/team/app.git`.
 /// A user name stays only as `git@` of SSH, which is everyone's; query and fragment go.
@@ -121,7 +121,7 @@ mod tests {
         fn no_password_survives(user in "[a-z:@%/]{0,8}", scheme in "https|ssh|git\\+ssh") {
             let given = format!("{scheme}://{user}:s3cretpw@example.com/app");
             if let Some(url) = normalized(&given) {
-                // A slash in the user part ends the authority: then there is no host to speak of.
+                // A slash in the user part ends the authority: then there is no host.
                 prop_assert!(user.contains('/') || !url.contains("s3cretpw"), "{}", url);
             }
         }

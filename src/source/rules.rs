@@ -1,18 +1,18 @@
 //! Which paths stay out of an image, and why.
 //!
-//! The lists, in order; a later one wins:
+//! These lists apply in order; a later one wins:
 //!
 //! 1. the **defaults** below (version control, virtual environments, caches, `.env`, databases …);
 //! 2. **`.gitignore`**, at the root and in every directory, as git reads them (`gitignore(5)`), but
 //!    without the user's own or a parent directory's ignore files: two clones give one image;
-//! 3. **what git tracks**, which counts as asked for (but for `.git` itself);
+//! 3. **what git tracks**, which counts as wanted (except `.git` itself);
 //! 4. **`.dockerignore`** at the root, as Docker reads it: every pattern is anchored at the root,
 //!    and `!` may re-include a path below an excluded directory;
 //! 5. **`.s2iignore`** at the root, with gitignore's patterns, and `!` as in 4.
 //!
-//! `!pattern` re-includes what an earlier list left out. A directory that is re-included comes with
-//! what is below it, but for what the defaults or the same or later lists leave out. Wildcards do
-//! not ask for what the defaults leave out: to have `.venv/x` in an image, `.venv` must be spelled out.
+//! `!pattern` re-includes what an earlier list left out. A re-included directory comes with everything
+//! below it, except what the defaults or the same or later lists leave out. Wildcards do not re-include
+//! what the defaults leave out: to have `.venv/x` in an image, `.venv` must be spelled out.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -22,8 +22,7 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder, Glob};
 
 use super::SourceError;
 
-/// What is left out unless asked for, in gitignore's words, with the reason for the list of
-/// left-out paths.
+/// The default exclusions in gitignore's syntax, with the reason for the list of left-out paths.
 const DEFAULTS: &[(&str, &[&str])] = &[
     (
         "version control",
@@ -95,11 +94,11 @@ const DEFAULTS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// A directory with this file in it is a virtual environment, whatever its name (PEP 405).
+/// A directory with this file is a virtual environment, with any name (PEP 405).
 pub(super) const VENV_MARK: &str = "pyvenv.cfg";
 pub(super) const VENV_REASON: &str = "a virtual environment";
 
-/// The lists, by what they outrank.
+/// The lists, by their rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
     Default,
@@ -117,7 +116,7 @@ enum Dialect {
     Docker,
 }
 
-/// What the lists say about a path, and which of them.
+/// The verdict about a path, and the list that decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub(super) included: bool,
@@ -211,7 +210,7 @@ impl Rules {
         })
     }
 
-    /// What becomes of `path`, whose parent directory has the verdict `parent`.
+    /// The verdict about `path`, whose parent directory has the verdict `parent`.
     pub(super) fn judge(
         &self,
         path: &Path,
@@ -227,7 +226,7 @@ impl Rules {
             .find_map(|list| list.verdict(path, is_dir));
         let itself = by_default.as_ref().is_some_and(|verdict| !verdict.included);
         let below = !parent.included && parent.level == Level::Default;
-        // What the defaults leave out must be asked for by name.
+        // Default exclusions must be re-included by name.
         let asks = |glob: &Glob| (!itself || names_it(glob)) && (!below || names_something(glob));
         for list in self.root_lists.iter().rev() {
             if let Some((verdict, glob)) = list.verdict_and_glob(path, is_dir) {
@@ -241,7 +240,7 @@ impl Rules {
                 }
             }
         }
-        // A directory with something tracked below is walked, and what else is in it stays out.
+        // A directory with tracked files below is walked, and its other files stay out.
         if tracked && !is_dir && !is_git_itself && may_include(Level::Tracked, parent) {
             return Verdict {
                 included: true,
@@ -269,7 +268,7 @@ impl Rules {
         }
     }
 
-    /// Whether something below the excluded directory may be in the image by a `!` pattern.
+    /// Whether a `!` pattern may re-include something below the excluded directory.
     pub(super) fn may_reinclude_below(&self, path: &Path, verdict: &Verdict) -> bool {
         self.root_lists
             .iter()
@@ -279,8 +278,8 @@ impl Rules {
     }
 }
 
-/// Whether an exclusion applies below a directory: what a later list re-included with the
-/// directory, only the defaults and that list itself leave out again.
+/// Whether an exclusion applies below a directory: if a later list re-included the directory,
+/// only the defaults and that list itself can exclude entries in it.
 fn may_exclude(verdict: &Verdict, parent: &Verdict) -> bool {
     !parent.included || verdict.level == Level::Default || verdict.level >= parent.level
 }
@@ -325,7 +324,7 @@ impl List {
             }
             match builder.add_line(None, &pattern) {
                 Ok(_) => {}
-                // git takes no notice of a pattern that is none; a list for images is for images.
+                // git ignores an invalid pattern; in a list for images it is an error.
                 Err(_) if level <= Level::Git => {}
                 Err(error) => {
                     return Err(SourceError::Pattern {
@@ -355,7 +354,7 @@ impl List {
             .map(|(verdict, _)| verdict)
     }
 
-    /// What the last pattern that matches this very path says.
+    /// The verdict of the last pattern that matches exactly this path.
     fn verdict_and_glob(&self, path: &Path, is_dir: bool) -> Option<(Verdict, &Glob)> {
         let path = path.strip_prefix(&self.base).ok()?;
         let (included, glob) = match self.patterns.matched(path, is_dir) {
@@ -416,7 +415,7 @@ fn names_something(glob: &Glob) -> bool {
 }
 
 /// Whether a `!` pattern may match something below `directory`. With `spelled_out`, the directory's
-/// own name must stand in it without wildcards.
+/// own name must be in it without wildcards.
 fn reaches_below(pattern: &str, directory: &Path, spelled_out: bool) -> bool {
     let anchored = pattern.trim_end_matches('/').contains('/');
     let parts: Vec<&str> = pattern.split('/').filter(|part| !part.is_empty()).collect();

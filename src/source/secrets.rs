@@ -1,8 +1,8 @@
-//! Names of files that often hold secrets. They are warned about where they would be in an image.
+//! Names of files that often hold secrets. warpdrive warns about them if they would be in an image.
 
 use std::path::Path;
 
-/// Why a file of this name had better not be in an image.
+/// Why a file of this name should not be in an image.
 pub(super) fn suspicion(path: &Path) -> Option<&'static str> {
     let name = path.file_name()?.to_str()?.to_ascii_lowercase();
     let name = name.as_str();

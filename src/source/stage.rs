@@ -25,14 +25,15 @@ impl Tree {
     ///
     /// Directories and executable files get mode 0775, other files 0664, whatever the umask; owner
     /// and group are `chown` where given. The mode and owner of `dest` itself are left alone. A file
-    /// whose content is not what [`Tree::digest`] saw is an error.
+    /// whose content has changed since [`Tree::digest`] is an error.
     pub fn stage(&self, dest: &Path, chown: Option<(u32, u32)>) -> Result<(), SourceError> {
         self.stage_with(dest, chown, &BTreeMap::new())
     }
 
-    /// The modes that somebody has chosen: those that no umask of use gives (0600, 0444, 0700), by path.
-    /// What all may read and the owner may write is a file like others, whatever the umask of a
-    /// checkout was; so is all of a tree in which nothing is that umask 027 or 077 takes away.
+    /// The chosen modes: those that no usual umask gives (0600, 0444, 0700), by path.
+    /// A file that all may read and the owner may write is an ordinary file, whatever the umask
+    /// of the checkout was. So is every file of a tree whose modes all follow from umask 027 or
+    /// 077.
     pub fn chosen_modes(&self) -> Result<BTreeMap<PathBuf, u32>, SourceError> {
         let mut modes = BTreeMap::new();
         let mut umasks = vec![0o027_u32, 0o077];
@@ -54,7 +55,7 @@ impl Tree {
                 modes.insert(entry.path.clone(), mode);
             }
         }
-        // One file alone was rather chosen.
+        // The mode of a single file was probably chosen.
         let of_checkout = !umasks.is_empty() && modes.len() > 1;
         Ok(if of_checkout { BTreeMap::new() } else { modes })
     }
@@ -86,7 +87,7 @@ impl Tree {
                 SourceKind::File { executable, .. } => self.copy(entry, *executable, &target),
                 SourceKind::Symlink(link) => target.symlink(&entry.path, link),
             })?;
-        // At the end: a directory that its owner may not write in was to be filled first.
+        // At the end, because a directory without the owner's write permission must be filled first.
         for entry in self.entries().iter().rev() {
             if entry.kind == SourceKind::Directory
                 && let Some(mode) = modes.get(&entry.path)
@@ -108,7 +109,7 @@ impl Tree {
         let writing = |error| SourceError::io("write", &target.path.join(path), error);
         let from = self.root_of(path).open_file(path).map_err(reading)?;
         let mut to = target.create(path).map_err(writing)?;
-        // A clone shares its blocks with the source and does not change any more: hash the clone.
+        // A clone shares its blocks with the source and cannot change any more: hash the clone.
         let digest = if ioctl_ficlone(&to, &from).is_ok() {
             let mut reader = Sha256Reader::new(&to);
             io::copy(&mut reader, &mut io::sink()).map_err(writing)?;

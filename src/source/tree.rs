@@ -29,11 +29,11 @@ pub struct Tree {
     pub left_out: LeftOut,
     pub commit: Option<Commit>,
     pub warnings: Vec<String>,
-    /// What the files' contents were when they were hashed; `stage` holds to it.
+    /// The hashes of the files' contents; `stage` copies exactly these.
     pub(super) hashes: Arc<Mutex<HashMap<PathBuf, Digest>>>,
-    /// The temporary directory that the source lies in, where it does.
+    /// The temporary directory of the source, if it has one.
     kept: Option<Arc<Scratch>>,
-    /// Where the files lie that a step of the build made.
+    /// The directory of the files that a step of the build made.
     made: Arc<HashMap<PathBuf, Arc<Directory>>>,
 }
 
@@ -64,8 +64,8 @@ impl Tree {
         self.made.get(path).unwrap_or(&self.root)
     }
 
-    /// With what a step of the build has made: everything beneath `directory`, each in the place of what
-    /// has the same path. The digest is another then.
+    /// Adds the files that a step of the build has made: everything beneath `directory` replaces the
+    /// entries with the same paths. This changes the digest.
     ///
     /// # Errors
     /// If the directory cannot be read.
@@ -158,7 +158,7 @@ impl Tree {
         &self.entries
     }
 
-    /// What the digest is made of, one by one: paths, and their content's hash and mode, or the
+    /// The parts of the digest, one by one: each path with its content's hash and mode, or the
     /// link's target. Files that were not hashed yet are left out.
     pub fn states(&self) -> Vec<(&Path, String)> {
         let hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -204,7 +204,7 @@ impl Tree {
     }
 
     /// The content of a file in the tree; links are followed within the tree. `None` when there is
-    /// no such file (what was left out is not there), an error above `max` bytes.
+    /// no such file (left-out files are not in the tree), an error above `max` bytes.
     pub fn read(&self, path: &Path, max: u64) -> Result<Option<Vec<u8>>, SourceError> {
         let Some(entry) = self.follow(path) else {
             return Ok(None);
@@ -278,7 +278,7 @@ impl Tree {
                 if !above && !entry.path.starts_with(&path) {
                     continue;
                 }
-                // What is above the wanted path counts as a directory or a link on the way to it.
+                // The parents of the wanted path count as directories or links on the way to it.
                 keep[index] = true;
                 if let SourceKind::Symlink(target) = &entry.kind
                     && let Some(mut led) = resolve(&entry.path, target)
@@ -336,7 +336,7 @@ fn plain(path: &Path) -> Option<PathBuf> {
     Some(clean)
 }
 
-/// Where a link at `path` leads, relative to the root; `None` when out of it.
+/// The target of a link at `path`, relative to the root; `None` if it is outside.
 fn resolve(path: &Path, target: &Path) -> Option<PathBuf> {
     let mut led: PathBuf = path.parent().unwrap_or(Path::new("")).to_owned();
     for component in target.components() {

@@ -1,10 +1,10 @@
 //! A source tree from a tar or zip archive, into an empty directory.
 //!
-//! An archive is hostile. What no source tree has is refused, each with its own reason, and nothing is
-//! repaired: `..` and absolute names, links that lead out of the tree, devices, two members of one
-//! name, members below a link, more entries or bytes than any source has. Everything is opened beneath
-//! the directory without following links ([`crate::beneath`]). Owners, times and attributes count for
-//! nothing; of the mode only whether the owner may execute.
+//! An archive is hostile. Things that no source tree has are refused, each with its own reason, and
+//! nothing is repaired: `..` and absolute names, links that lead out of the tree, devices, two members
+//! of one name, members below a link, more entries or bytes than any source has. Everything is opened
+//! beneath the directory without following links ([`crate::beneath`]). Owners, times and attributes
+//! are ignored; of the mode only the owner's execute bit counts.
 
 mod zip;
 
@@ -28,14 +28,14 @@ pub(super) const MAX_ENTRIES: u64 = 500_000;
 /// Most bytes of a source from elsewhere, unpacked.
 pub(super) const MAX_BYTES: u64 = 8 << 30;
 
-/// The same for what a tar has besides: headers and padding are counted as well, and extension headers
-/// count as entries.
+/// The same for a tar, including its other bytes: headers and padding count as well, and extension
+/// headers count as entries.
 const LIMITS: Limits = Limits {
     max_bytes: MAX_BYTES + MAX_ENTRIES * 1024,
     max_entries: MAX_ENTRIES * 2,
 };
 
-/// Unpacks an archive file, whichever it is by its first bytes, into the empty directory `into`.
+/// Unpacks an archive file into the empty directory `into`; its first bytes tell its format.
 pub(super) fn file(
     archive: &Path,
     into: &Path,
@@ -106,10 +106,10 @@ pub(super) fn stream(
     unpacker.top()
 }
 
-/// Says that nobody wants the result any more.
+/// Says that the result is not wanted any more.
 type Cancelled<'a> = &'a (dyn Fn() -> bool + Sync);
 
-/// A stream that ends with an error when nobody wants it any more.
+/// A stream that ends with an error when it is not wanted any more.
 struct Watched<'a, R> {
     inner: R,
     cancelled: Cancelled<'a>,
@@ -230,7 +230,7 @@ impl<'a> Unpacker<'a> {
         Ok((!clean.as_os_str().is_empty()).then_some(clean))
     }
 
-    /// The directory that a member lies in, made where it is missing.
+    /// The directory of a member, made if it is missing.
     fn parent(&self, path: &Path) -> Result<OwnedFd, SourceError> {
         let parent = path.parent().unwrap_or(Path::new(""));
         let flags = OFlags::PATH | OFlags::DIRECTORY;
@@ -260,7 +260,7 @@ impl<'a> Unpacker<'a> {
         }
     }
 
-    /// For the words of a refusal alone.
+    /// Only for the text of a refusal.
     fn has_link(&self, path: &Path) -> bool {
         path.ancestors().skip(1).any(|above| {
             std::fs::symlink_metadata(self.into.join(above)).is_ok_and(|m| m.is_symlink())
@@ -381,7 +381,7 @@ impl<'a> Unpacker<'a> {
             .clean(target.as_os_str().as_bytes())
             .map_err(|_| self.refused(name, "it is a hard link that leads out of the source"))?
             .ok_or_else(|| self.refused(name, "it is a hard link to nothing"))?;
-        // A regular file, and no link on the way to it.
+        // A regular file, without a link on the way to it.
         self.root
             .open_file(&target)
             .map_err(|_| self.refused(name, "it is a hard link to no file that came before"))?;
@@ -398,7 +398,7 @@ impl<'a> Unpacker<'a> {
         }
     }
 
-    /// The source: an archive whose everything lies in one directory (`app-1.0/…`) is that directory.
+    /// The source: if an archive has only one directory at its top (`app-1.0/…`), it is that directory.
     fn top(self) -> Result<PathBuf, SourceError> {
         if self.entries == 0 {
             return Err(SourceError::NoArchive {
@@ -423,8 +423,8 @@ impl<'a> Unpacker<'a> {
     }
 }
 
-/// Refuses an archive with more than a source has before anything of it is on the disk. What else may
-/// be wrong with it is told when it is unpacked.
+/// Refuses an archive that is too large before anything of it is on the disk. Other errors are
+/// reported during unpacking.
 fn measure(unpacker: &Unpacker<'_>, mut file: &File) -> io::Result<Result<(), SourceError>> {
     let mut first = [0; 4];
     let length = file.metadata()?.len();
@@ -494,7 +494,7 @@ fn tar(unpacker: &mut Unpacker<'_>, reader: impl Read + Send) -> Result<(), Sour
         match &member.kind {
             MemberKind::Directory => unpacker.directory(&path)?,
             MemberKind::File => {
-                // Said before it is read: a terabyte of zeros compresses to nothing.
+                // Checked before it is read: a terabyte of zeros compresses to almost nothing.
                 if member.size > MAX_BYTES - unpacker.bytes.min(MAX_BYTES) {
                     return Err(unpacker.too_much(MAX_BYTES, "bytes"));
                 }
@@ -508,7 +508,7 @@ fn tar(unpacker: &mut Unpacker<'_>, reader: impl Read + Send) -> Result<(), Sour
             }
         }
     }
-    // What stands behind the end mark is nobody's, but a damaged end of a compressed stream is seen.
+    // Bytes behind the end mark are ignored, but a damaged end of a compressed stream is detected.
     reader.drain().map_err(failed)?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The directory of a zip archive (PKWARE's APPNOTE 4.3.12), header by header as it was written.
 //!
 //! The reader of the archive's members merges those of one name, and the last counts; other readers take
-//! the first. Who reads an archive of somebody else's looks here for names that come twice.
+//! the first. A reader of a hostile archive looks here for names that occur twice.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -9,10 +9,10 @@ use std::os::unix::fs::FileExt as _;
 
 const BUFFER: usize = 64 * 1024;
 
-/// What the directory says of a member.
+/// The directory's entry for a member.
 pub struct Header {
     fixed: [u8; 46],
-    /// As it is written.
+    /// As written.
     pub name: Vec<u8>,
 }
 
@@ -42,8 +42,8 @@ impl Header {
         u32::from(self.number(at)) | u32::from(self.number(at + 2)) << 16
     }
 
-    /// The bytes of the member in an archive of less than 4 GiB that begins at `start` of `bytes`, as
-    /// they are unpacked; `None` for methods other than "stored" and "deflated" and what is cut off.
+    /// The unpacked bytes of the member, in an archive of less than 4 GiB that begins at `start` of
+    /// `bytes`; `None` for methods other than "stored" and "deflated", and for truncated data.
     pub fn member<'b>(&self, bytes: &'b [u8], start: usize) -> Option<Box<dyn Read + 'b>> {
         const LOCAL: usize = 30;
         let at = start.checked_add(usize::try_from(self.long(42)).ok()?)?;
@@ -70,15 +70,15 @@ impl Header {
         self.number(8) & (1 << 11) != 0
     }
 
-    /// Whether anybody may execute it, where the archive knows modes.
+    /// Whether any user may execute it, if the archive has modes.
     pub fn executable(&self) -> bool {
         const UNIX: u8 = 3;
         self.fixed[5] == UNIX && self.number(40) & 0o111 != 0
     }
 }
 
-/// A file that is read in large pieces. To go to a place within the piece that is here costs nothing,
-/// and a wheel's members follow each other.
+/// A file that is read in large pieces. Seeking within the present piece costs nothing, and a wheel's
+/// members follow each other.
 pub struct Window {
     file: File,
     position: u64,

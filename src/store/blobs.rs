@@ -1,8 +1,8 @@
 //! Content by digest: `blobs/sha256/HEX`.
 //!
-//! A blob is written to `tmp/`, hashed on the way, synced, and renamed into place, so that what
-//! bears a digest's name is whole. Disks err all the same: reading verifies, and a damaged blob is
-//! set aside (`HEX.corrupt`) so that the next pull or build writes it anew.
+//! A blob is written to `tmp/`, hashed on the way, synced, and renamed into place, so that a file
+//! with a digest's name is complete. Disks fail all the same: reading verifies, and a damaged blob
+//! is set aside (`HEX.corrupt`) so that the next pull or build writes it again.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -14,7 +14,7 @@ use super::locks::Lock;
 use super::{Store, StoreError};
 
 impl Store {
-    /// Where a blob lies or would lie.
+    /// The path of a blob, whether or not it exists.
     pub fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.root().join("blobs/sha256").join(digest.digest())
     }
@@ -23,7 +23,7 @@ impl Store {
         self.blob_path(digest).is_file()
     }
 
-    /// Whether the blob is there in its full size (a cheap check, without reading it).
+    /// Whether the blob exists with its full size (a cheap check, without reading it).
     pub fn has_whole_blob(&self, descriptor: &Descriptor) -> bool {
         fs::metadata(self.blob_path(descriptor.digest()))
             .is_ok_and(|metadata| metadata.is_file() && metadata.len() == descriptor.size())
@@ -127,7 +127,7 @@ impl Store {
     }
 }
 
-/// Renames a damaged blob (or removes it, where that fails) and gives the error to report.
+/// Renames a damaged blob (or removes it, if that fails) and returns the error to report.
 fn set_aside(path: &Path, digest: &Digest, found: Digest) -> StoreError {
     let aside = path.with_extension("corrupt");
     if fs::rename(path, &aside).is_err() {
@@ -142,8 +142,8 @@ fn set_aside(path: &Path, digest: &Digest, found: Digest) -> StoreError {
 
 /// A blob that is compared with its digest while it is read.
 ///
-/// The end of the file comes as an error (kind `InvalidData`) when the bytes were not those of the
-/// digest. A consumer that stops before the end, as decompressors do, calls [`VerifiedBlob::finish`].
+/// If the digest is wrong, reading the end of the file is an error (kind `InvalidData`). A consumer
+/// that stops before the end, as decompressors do, calls [`VerifiedBlob::finish`].
 pub struct VerifiedBlob {
     reader: Option<Sha256Reader<File>>,
     digest: Digest,
@@ -179,7 +179,7 @@ impl Read for VerifiedBlob {
     }
 }
 
-/// A blob in the making. Dropped without [`BlobWriter::commit`], it leaves nothing behind.
+/// A new blob. Dropped without [`BlobWriter::commit`], it leaves nothing behind.
 ///
 /// An error of its `Write` side carries a [`StoreError`] (a full disk names the file system).
 pub struct BlobWriter {
@@ -189,7 +189,7 @@ pub struct BlobWriter {
     _lock: Lock,
 }
 
-/// Removes the file of this path, which after a rename is no longer there.
+/// Removes the file at this path, unless it was renamed.
 struct Temporary(PathBuf);
 
 impl Drop for Temporary {
@@ -199,8 +199,8 @@ impl Drop for Temporary {
 }
 
 impl BlobWriter {
-    /// Verifies, syncs and renames. `expected` is what the bytes must be. The new name is synced when
-    /// an image's name leads to it ([`Store::tag`]).
+    /// Verifies, syncs and renames. `expected` is the required digest. The new name is synced when an
+    /// image's name leads to it ([`Store::tag`]).
     pub fn commit(self, expected: Option<&Digest>) -> Result<(Digest, u64), StoreError> {
         let (file, digest, size) = self.writer.finish();
         if let Some(expected) = expected
@@ -301,7 +301,7 @@ mod tests {
                 Err(StoreError::Missing { .. })
             ));
         }
-        // Writing it again mends the store, and also where the damaged one still stands.
+        // Writing it again repairs the store, even if the damaged blob still exists.
         let (digest, _) = store.put_blob(b"hello").unwrap();
         fs::write(store.blob_path(&digest), b"x").unwrap();
         store.put_blob(b"hello").unwrap();

@@ -1,9 +1,9 @@
-//! Records of work that need not be done again: `cache/KIND/KEY.json`.
+//! Records of finished work, so that it is not repeated: `cache/KIND/KEY.json`.
 //!
-//! A record is of a type that says its kind and what it needs to be of use: blobs, and unpacked trees. In
-//! the file that stands in an envelope around the record, so that `prune` knows what the records that it
-//! keeps need, whatever they are. A record whose blobs are gone or damaged in size is not a record. The
-//! file's time is the time of last use.
+//! The type of a record defines its kind and what it needs to be useful: blobs, and unpacked trees. In
+//! the file, an envelope around the record lists these needs, so that `prune` knows the needs of every
+//! kind of record. A record whose blobs are missing or have a wrong size does not count. The file's time
+//! is the time of last use.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -19,7 +19,8 @@ use super::{Store, StoreError, make_private_dir};
 /// Largest record that is read.
 const MAX_RECORD: u64 = 64 * 1024 * 1024;
 
-/// Of the envelope: raised with its form. A file of another format is not a record, and `prune` removes it.
+/// The format of the envelope; raised when it changes. A file of another format is not a record, and
+/// `prune` removes it.
 const FORMAT: u32 = 1;
 
 /// What the store remembers under one kind.
@@ -27,7 +28,7 @@ pub trait Record: Serialize + DeserializeOwned {
     /// The directory below `cache`.
     const KIND: &'static str;
 
-    /// What the store must have for this record to be of use.
+    /// What the store must have so that this record is useful.
     fn needs(&self) -> Needs;
 }
 
@@ -39,7 +40,7 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// Of a record that is of use by itself.
+    /// For a record that needs nothing else.
     pub fn nothing() -> Self {
         Self::default()
     }
@@ -61,8 +62,8 @@ struct Envelope<T> {
 }
 
 impl Store {
-    /// The record of this key, if there is one and its blobs are there. What cannot be read as `T`
-    /// (another release's record) counts as absent.
+    /// The record of this key, if it and its blobs exist. A record that cannot be read as `T`
+    /// (from another release) counts as absent.
     pub fn cached<T: Record>(&self, key: &str) -> Result<Option<T>, StoreError> {
         let path = self.record_path(T::KIND, key)?;
         let file = match File::open(&path) {
@@ -89,8 +90,8 @@ impl Store {
         Ok(Some(record))
     }
 
-    /// Keeps a record, replacing the one of the same key. A power cut may take it, which costs the
-    /// work once more.
+    /// Keeps a record, replacing the one of the same key. A power cut may lose it; then the work
+    /// is done again.
     pub fn remember<T: Record>(&self, key: &str, record: &T) -> Result<(), StoreError> {
         let _content = self.lock_shared()?;
         let path = self.record_path(T::KIND, key)?;
@@ -112,8 +113,8 @@ impl Store {
         }
     }
 
-    /// `cache/KIND/`, for a kind that is not of records: files that their owner names (not `*.json`)
-    /// and replaces whole. `prune` keeps it or removes it as a whole.
+    /// `cache/KIND/`, for a kind without records: files that their owner names (not `*.json`) and
+    /// replaces completely. `prune` keeps or removes the whole directory.
     pub fn cache_dir(&self, kind: &str) -> Result<PathBuf, StoreError> {
         let harmless = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if kind.is_empty() || kind.len() > 40 || !kind.bytes().all(harmless) {
@@ -141,13 +142,13 @@ impl Store {
     }
 }
 
-/// What these bytes hold, if they are a record of this format.
+/// The content of these bytes, if they are a record of this format.
 fn opened<T: DeserializeOwned>(bytes: &[u8]) -> Option<Envelope<T>> {
     let envelope: Envelope<T> = serde_json::from_slice(bytes).ok()?;
     (envelope.format == FORMAT).then_some(envelope)
 }
 
-/// What the record in this file needs; `None` where it is not a record of this format.
+/// What the record in this file needs; `None` if it is not a record of this format.
 pub(super) fn needs_of(path: &Path) -> Option<Needs> {
     let bytes = fs::read(path).ok()?;
     Some(opened::<IgnoredAny>(&bytes)?.needs)
@@ -212,7 +213,7 @@ mod tests {
         for damaged in [
             text[..text.len() - 2].to_owned(),
             text.replace(&before, "\"format\":0"),
-            // Without an envelope, as it was once.
+            // Without an envelope, as in old releases.
             "[1]".to_owned(),
         ] {
             assert_ne!(damaged, text);

@@ -1,4 +1,4 @@
-//! Taking the whole store away, which `rm -rf` cannot where files belong to subordinate ids.
+//! Removes the whole store. `rm -rf` cannot do this where files belong to subordinate ids.
 
 use std::fs;
 use std::io;
@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use super::{Store, StoreError, remove_tree};
 
-/// What says that the directory is a store, and who works in it. These go last: a removal that was
-/// killed can be begun again.
+/// The files that mark the directory as a store, and the locks of processes that use it. They are
+/// removed last, so that a killed removal can be repeated.
 const LAST: [&str; 2] = ["oci-layout", "lock"];
 
 impl Store {
     /// Removes everything, and the directory itself unless it is a mount point. Waits for builds that
-    /// use it. Containers must have ended. In a process that may remove files of subordinate ids.
+    /// use it. Containers must have ended. Call it in a process that may remove files of subordinate ids.
     pub fn destroy(self, wait: Duration) -> Result<(), StoreError> {
         let _alone = self.lock_exclusive(wait)?;
         let root = self.root();

@@ -1,4 +1,4 @@
-//! What can go wrong in the store, with the remedy in the text.
+//! Errors of the store, with the remedy in the text.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -99,14 +99,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether bytes were others than they should be.
+    /// Whether the content was wrong.
     pub fn is_mismatch(&self) -> bool {
         matches!(self, Self::Mismatch { .. } | Self::Size { .. })
     }
 
     /// Wraps an I/O error; a full disk becomes [`StoreError::Full`], which names the file system.
     pub(crate) fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
-        // An error that is ours already travelled through a `Read` or `Write`.
+        // The error is a [`StoreError`] that already passed through a `Read` or `Write`.
         let source = match source.downcast::<Self>() {
             Ok(ours) => return ours,
             Err(source) => source,

@@ -7,13 +7,13 @@ use crate::oci::{
 
 use super::{Store, StoreError};
 
-/// How many indexes may nest; more is a loop or a joke.
+/// How deep indexes may nest; more is a loop or an attack.
 const MAX_DEPTH: usize = 4;
 
 /// An image's documents, verified and checked against each other.
 #[derive(Debug, Clone)]
 pub struct Image {
-    /// Of the manifest: also where a name points to an index of several platforms.
+    /// The digest of the manifest, even if the name points to an index of several platforms.
     pub descriptor: Descriptor,
     pub manifest: ImageManifest,
     pub manifest_bytes: Vec<u8>,
@@ -21,7 +21,7 @@ pub struct Image {
     pub config_bytes: Vec<u8>,
 }
 
-/// What a document is, by its own words (OCI image-spec, and Docker's schema 2).
+/// The kind of a document, from its own content (OCI image-spec, and Docker's schema 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Document {
     Index,
@@ -114,8 +114,8 @@ impl Store {
     }
 }
 
-/// The kind of a document. Content that could be read as both kinds is refused: two readers would
-/// see two images (CVE-2021-41190).
+/// The kind of a document. Content that could be read as both kinds is refused: two readers could
+/// see two different images (CVE-2021-41190).
 fn classify(descriptor: &Descriptor, bytes: &[u8], name: &str) -> Result<Document, StoreError> {
     let what = format!("the manifest of `{name}`");
     let value: serde_json::Value = from_json(bytes, &what)?;
@@ -159,7 +159,7 @@ fn choose(index: &ImageIndex, name: &str, architecture: &str) -> Result<Descript
         if os == "linux" && arch == architecture {
             return Ok(entry.clone());
         }
-        // BuildKit's attestations stand as `unknown/unknown`.
+        // BuildKit's attestations are listed as `unknown/unknown`.
         if os != "unknown" {
             available.push(format!("{os}/{arch}"));
         }

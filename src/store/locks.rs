@@ -1,10 +1,10 @@
 //! File locks (`flock`) with a time limit.
 //!
 //! Two kinds of lock order the work of several processes (and threads: every lock opens its file
-//! anew, so threads exclude each other too):
+//! again, so threads exclude each other too):
 //!
-//! - `lock` at the store's root: whoever reads or writes content holds it *shared*; pruning holds it
-//!   *exclusively*, so that nothing vanishes under a build.
+//! - `lock` at the store's root: a process that reads or writes content holds it *shared*; `prune`
+//!   holds it *exclusively*, so that nothing disappears during a build.
 //! - one file per short or costly piece of work (`index.json.lock`, `unpacked/MAP/KEY.lock`).
 //!
 //! The kernel drops a lock when its holder dies, so a killed process never blocks another.
@@ -20,14 +20,14 @@ use super::{Store, StoreError};
 const DEFAULT_LIMIT: Duration = Duration::from_mins(10);
 const PAUSE: Duration = Duration::from_millis(40);
 
-/// A held lock; dropping it lets go.
+/// A held lock; dropping it releases the lock.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
 }
 
 impl Lock {
-    /// Replaces what stands in the lock file.
+    /// Replaces the content of the lock file.
     pub(super) fn write(&self, text: &str) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.write_all_at(text.as_bytes(), 0)
@@ -41,7 +41,7 @@ pub(super) enum Mode {
 }
 
 impl Store {
-    /// Held by whoever builds, pulls, pushes or runs: as long as it lives nothing is pruned.
+    /// Held by a process that builds, pulls, pushes or runs: nothing is pruned meanwhile.
     pub fn lock_shared(&self) -> Result<Lock, StoreError> {
         acquire(
             &self.root().join("lock"),
@@ -92,7 +92,7 @@ pub(super) fn acquire(
     }
 }
 
-/// One attempt; `None` when somebody else holds it or has just removed the file.
+/// One attempt; `None` if another holder has the lock or has just removed the file.
 pub(super) fn attempt(path: &Path, mode: Mode) -> io::Result<Option<Lock>> {
     let file = OpenOptions::new()
         .read(true)

@@ -1,10 +1,10 @@
-//! The local store: an OCI image layout that several processes share, and what speeds up builds.
+//! The local store: an OCI image layout that several processes share, and the caches of builds.
 //!
 //! ```text
 //! oci-layout, index.json   names (`names`)          ┐ an OCI image layout: skopeo and crane read
 //! blobs/sha256/HEX         content (`blobs`)        ┘ it as it stands
 //! unpacked/MAP/KEY/        overlay lower directories, per way of mapping ids (`unpacked`)
-//! cache/KIND/KEY.json      records of what need not be done again (`cache`)
+//! cache/KIND/KEY.json      records of finished work (`cache`)
 //! containers/              the records of running containers (written by `container`)
 //! tmp/                     work in progress, swept when its process is gone (`scratch`)
 //! salt                     makes hashes of secret things this store's own (`salt`)
@@ -15,7 +15,7 @@
 //! system), verified, synced and renamed. Nothing here knows tar, registries or Python; unpacking is
 //! a closure that the caller gives.
 //!
-//! **Removing trees** is `layer::remove_tree`'s work, the one thing taken from there. Layers hold
+//! **Removing trees** is done by `layer::remove_tree`, the only function used from there. Layers hold
 //! files of other ids, so commands that remove trees run after `sandbox::enter()`.
 
 mod blobs;
@@ -77,7 +77,7 @@ impl Store {
         let root = std::path::absolute(&root).map_err(|e| StoreError::io("find", &root, e))?;
         let store = Self { root };
         store.prepare()?;
-        // What cannot be removed here (files of other ids, before `sandbox::enter`) is `prune`'s.
+        // `prune` removes what cannot be removed here (files of other ids, before `sandbox::enter`).
         let _ = store.sweep();
         Ok(store)
     }
@@ -92,8 +92,8 @@ impl Store {
         &self.root
     }
 
-    /// Where `container` keeps its records. Every digest and tree that stands in a JSON file in
-    /// here is kept by `prune`.
+    /// Where `container` keeps its records. `prune` keeps every digest and tree that a JSON file
+    /// in here names.
     pub fn containers_dir(&self) -> PathBuf {
         self.root.join("containers")
     }
@@ -128,13 +128,13 @@ impl Store {
         self.create_index()
     }
 
-    /// Writes a small file whole: temporary file, sync, rename, sync of the directory.
+    /// Writes a small file atomically: temporary file, sync, rename, sync of the directory.
     fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         self.rename_over(path, bytes, File::sync_all)?;
         path.parent().map_or(Ok(()), sync_dir)
     }
 
-    /// The same for what may be lost, or empty, after a power cut.
+    /// The same for a file that may be lost, or empty, after a power cut.
     fn replace_unsynced(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         self.rename_over(path, bytes, |_| Ok(()))
     }
@@ -169,7 +169,7 @@ fn place(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
         .or_else(|| set("HOME").map(|home| home.join(".local/share/warpdrive")))
 }
 
-/// Refuses a directory of somebody else's, which would get mode 0700 and be pruned.
+/// Refuses a foreign directory, which would get mode 0700 and be pruned.
 fn check_is_ours(root: &Path, entries: fs::ReadDir) -> Result<(), StoreError> {
     let layout = root.join("oci-layout");
     match fs::read_to_string(&layout) {
@@ -213,7 +213,7 @@ fn check_is_ours(root: &Path, entries: fs::ReadDir) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What came of opening or making the store's root.
+/// The result of opening or making the store's root.
 fn closed(doing: &'static str, root: &Path, source: io::Error) -> StoreError {
     if source.kind() == io::ErrorKind::PermissionDenied {
         let path = root.to_owned();
@@ -222,11 +222,11 @@ fn closed(doing: &'static str, root: &Path, source: io::Error) -> StoreError {
     StoreError::io(doing, root, source)
 }
 
-/// Takes away what others may do with the store's root; refuses one that is another user's.
+/// Removes the permissions of others on the store's root; refuses one that belongs to another user.
 fn make_private(root: &Path) -> Result<(), StoreError> {
     let metadata = fs::metadata(root).map_err(|e| StoreError::io("open the store", root, e))?;
     let owner = metadata.uid();
-    // Who owns the directory can put anything in its place, whoever owns what is in it.
+    // The owner of the directory can replace everything in it, even files of other users.
     if owner != rustix::process::geteuid().as_raw() {
         return Err(StoreError::Owner {
             path: root.to_owned(),
@@ -240,8 +240,8 @@ fn make_private(root: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A pod's volume has a group of its own, which all that is made in it inherits, and which no user namespace
-/// of ours knows: overlays cannot be mounted there. The store has its process's group.
+/// A pod's volume has its own group, which all new files inherit, and which the user namespace does not map:
+/// overlays cannot be mounted there. So the store gets the group of its process.
 fn take_group(root: &Path) -> Result<(), StoreError> {
     let metadata = fs::metadata(root).map_err(|e| StoreError::io("open the store", root, e))?;
     if metadata.mode() & 0o2000 == 0 {
@@ -258,8 +258,8 @@ fn make_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
 }
 
-/// Tells the file system that what is made in this directory has nothing to do with each other, so
-/// that it need not lie together (`chattr +T`).
+/// Tells the file system that the entries of this directory are unrelated, so that they can be far
+/// apart on the disk (`chattr +T`).
 ///
 /// ext4 looks for a free inode where the directory's others are, and takes none that was freed within
 /// the last minutes: after a large tree was removed there, every new file costs a search past all of

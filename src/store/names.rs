@@ -1,8 +1,8 @@
 //! Names of images: the entries of `index.json` with `org.opencontainers.image.ref.name`.
 //!
-//! A name is stored to the letter, because `skopeo` looks it up to the letter; several names may
-//! point to one digest. Writers take a lock, read, and replace the file whole. Entries that other
-//! tools wrote (also nameless ones) are left as they are.
+//! A name is stored exactly as given, because `skopeo` looks it up exactly; several names may
+//! point to one digest. Writers take a lock, read, and replace the complete file. Entries of
+//! other tools (also those without a name) are not changed.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -45,7 +45,7 @@ impl Store {
         Ok(images)
     }
 
-    /// The image of this name: to the letter, else with `:latest` added or taken away. A digest, or
+    /// The image with exactly this name, else with `:latest` added or removed. A digest, or
     /// a name with a digest, finds the image of that digest, whatever its name.
     pub fn resolve(&self, name: &str) -> Result<Option<Descriptor>, StoreError> {
         let index = self.read_index()?;
@@ -66,7 +66,7 @@ impl Store {
         Ok(found.cloned())
     }
 
-    /// Gives an image a name, taking it from the one that had it.
+    /// Gives an image a name; another image with this name loses it.
     pub fn tag(&self, name: &str, descriptor: &Descriptor) -> Result<(), StoreError> {
         check_name(name)?;
         let _content = self.lock_shared()?;
@@ -86,7 +86,7 @@ impl Store {
         })
     }
 
-    /// Has an image be found by its digest that has no name. `prune` frees it.
+    /// Makes an image without a name reachable by its digest. `prune` frees it.
     pub fn keep_nameless(&self, descriptor: &Descriptor) -> Result<(), StoreError> {
         let _content = self.lock_shared()?;
         sync_dir(&self.root().join("blobs/sha256"))?;
@@ -100,7 +100,7 @@ impl Store {
         })
     }
 
-    /// Takes a name away; false when nothing had it. The content stays until `prune`.
+    /// Removes a name; false if it did not exist. The content stays until `prune`.
     pub fn untag(&self, name: &str) -> Result<bool, StoreError> {
         let mut found = false;
         self.edit_index(|entries| {
@@ -198,7 +198,7 @@ pub(super) fn ref_name(descriptor: &Descriptor) -> Option<&str> {
         .map(String::as_str)
 }
 
-/// Names are checked by [`crate::oci::Reference`] where they are given; here only against damage.
+/// [`crate::oci::Reference`] checks names where they are given; this check is only against damage.
 fn check_name(name: &str) -> Result<(), StoreError> {
     let problem = if name.is_empty() {
         "it is empty"

@@ -1,6 +1,6 @@
-//! Blobs that come from elsewhere, piece by piece: `cache/downloads/HEX` holds what is here so far, and
-//! outlives its process, so that another one goes on where it ended. `HEX.lock` beside it lets one
-//! process (and thread) at a time fetch a blob; the others wait, and find it in the store then.
+//! Partial downloads of blobs: `cache/downloads/HEX` holds the bytes so far and stays when its process
+//! ends, so that another process can continue. `HEX.lock` beside it lets only one process (and thread)
+//! at a time fetch a blob; the others wait, and then find it in the store.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, Write};
@@ -16,7 +16,7 @@ use super::{Store, StoreError};
 const KIND: &str = "downloads";
 const PAUSE: Duration = Duration::from_millis(40);
 
-/// A blob on its way in. What was written stays when it is dropped; see [`PartialBlob::commit`].
+/// An incomplete blob. The written bytes stay when it is dropped; see [`PartialBlob::commit`].
 ///
 /// An error of its `Write` side carries a [`StoreError`] (a full disk names the file system).
 pub struct PartialBlob {
@@ -30,9 +30,9 @@ pub struct PartialBlob {
 }
 
 impl Store {
-    /// Begins to fetch a blob, or goes on with it; `None` when it is in the store, maybe since a moment
-    /// ago: where another process fetches it, that is waited for as long as it makes headway. `waiting`
-    /// is called once before the wait, and then says at each look whether to go on.
+    /// Begins or continues to fetch a blob; `None` if it is in the store, perhaps since a moment ago:
+    /// if another process fetches it, this call waits as long as that process makes progress. `waiting`
+    /// is called once before the wait, and then at each check it says whether to continue.
     pub fn partial_blob(
         &self,
         blob: &Descriptor,
@@ -92,7 +92,7 @@ impl Store {
     }
 }
 
-/// A writer at the end of a file, which has hashed what is there already.
+/// A writer at the end of a file; it has hashed the existing bytes.
 fn behind(mut file: File) -> io::Result<Sha256Writer<File>> {
     file.rewind()?;
     let mut before = file.try_clone()?;
@@ -102,12 +102,12 @@ fn behind(mut file: File) -> io::Result<Sha256Writer<File>> {
 }
 
 impl PartialBlob {
-    /// How many bytes are here.
+    /// The number of bytes so far.
     pub fn received(&self) -> u64 {
         self.writer.as_ref().map_or(0, Sha256Writer::written)
     }
 
-    /// Throws away what is here.
+    /// Throws away the bytes so far.
     pub fn restart(&mut self) -> io::Result<()> {
         let file = OpenOptions::new().read(true).write(true).open(&self.path)?;
         file.set_len(0)?;
@@ -147,7 +147,8 @@ impl Drop for PartialBlob {
         {
             let _ = fs::remove_file(&self.path);
         }
-        // Still held: whoever has opened it meanwhile finds that it is no longer the lock.
+        // The lock is still held: a process that has opened it meanwhile finds that it is not the
+        // lock any more.
         let _ = fs::remove_file(&self.lock_path);
     }
 }

@@ -1,7 +1,7 @@
-//! Where else a blob is: `cache/repositories/HEX`, a line `REGISTRY/REPOSITORY` for each repository of
-//! a registry that it was pushed to or pulled from, the last first. A registry can mount it from there
-//! (distribution-spec, "Mounting a blob from another repository"). What stands there is a hint: it may
-//! be gone since.
+//! Where else a blob is: `cache/repositories/HEX` has a line `REGISTRY/REPOSITORY` for each repository
+//! that the blob was pushed to or pulled from, the latest first. A registry can mount it from there
+//! (distribution-spec, "Mounting a blob from another repository"). A line is only a hint: the blob may
+//! have been removed since.
 
 use std::fs::File;
 use std::io::Read;
@@ -27,7 +27,7 @@ impl Store {
             .collect()
     }
 
-    /// Remembers that this repository has the blob. Where that cannot be written, it is not known.
+    /// Remembers that this repository has the blob. A failed write is ignored.
     pub fn note_repository(&self, blob: &Digest, registry: &str, repository: &str) {
         let mut lines = self.repository_lines(blob);
         let line = format!("{registry}/{repository}");

@@ -1,7 +1,8 @@
-//! What makes this store's hashes of secret things its own.
+//! A salt, so that hashes of secrets differ from store to store.
 //!
-//! A hash of a password or a login stands in keys of the cache. Who gets to see a copy of the store could try
-//! words against it. With a salt in it, which a copy of `cache/` does not have, that tells nothing.
+//! Keys of the cache contain a hash of a password or a login. An attacker with a copy of the cache could try
+//! passwords against it. The hash includes a salt, which a copy of `cache/` does not have, so it reveals
+//! nothing.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write as _};
@@ -16,14 +17,14 @@ const LENGTH: usize = 32;
 const RANDOM: &str = "/dev/urandom";
 
 impl Store {
-    /// A hash of this text that another store has another for.
+    /// A hash of this text that differs from store to store.
     pub fn salted(&self, text: &[u8]) -> Result<String, StoreError> {
         let mut all = self.salt()?.to_vec();
         all.extend_from_slice(text);
         Ok(sha256_hex(&all))
     }
 
-    /// Made when it is first asked for.
+    /// Made at the first use.
     fn salt(&self) -> Result<[u8; LENGTH], StoreError> {
         let path = self.root().join("salt");
         let failed = |error| StoreError::io("write", &path, error);
@@ -32,7 +33,7 @@ impl Store {
                 if let Ok(known) = bytes.try_into() {
                     return Ok(known);
                 }
-                // A power cut has left it.
+                // A power cut has damaged it.
                 fs::remove_file(&path).map_err(failed)?;
             }
             let mut salt = [0; LENGTH];
@@ -40,7 +41,7 @@ impl Store {
                 .and_then(|mut random| random.read_exact(&mut salt))
                 .map_err(|e| StoreError::io("read", Path::new(RANDOM), e))?;
             let (mut file, temporary) = self.tmp_file("file")?;
-            // What another process has made meanwhile stays.
+            // A salt that another process has made meanwhile stays.
             let put = file
                 .set_permissions(Permissions::from_mode(0o600))
                 .and_then(|()| file.write_all(&salt))
@@ -55,7 +56,7 @@ impl Store {
     }
 }
 
-/// The bytes that are there, which may not be a salt.
+/// The existing bytes, which may not be a salt.
 fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     let file = match File::open(path) {
         Ok(file) => file,

@@ -1,7 +1,7 @@
 //! Temporary files and directories below `tmp/`, swept when their process is gone.
 //!
 //! Each has a lock that its process holds as long as it lives: `NAME.lock` beside a directory, a
-//! lock on the file itself for a file. What nobody holds is left over from a killed process.
+//! lock on the file itself for a file. A file whose lock is free is left over from a killed process.
 //! A lock file is made before its directory and removed after it, so a directory without one is
 //! left over too.
 
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::locks::{self, Lock, Mode};
 use super::{Store, StoreError, remove_tree};
 
-/// A directory of one's own; removed when dropped.
+/// A private directory; removed when dropped.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
@@ -26,7 +26,7 @@ impl Scratch {
         &self.path
     }
 
-    /// Removes the directory now, and says what stood in the way.
+    /// Removes the directory now, and reports an error.
     pub fn remove(self) -> Result<(), StoreError> {
         self.clear()
     }
@@ -40,7 +40,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What cannot be removed now keeps its lock file and is swept later.
+        // A directory that cannot be removed now keeps its lock file and is swept later.
         let _ = self.clear();
     }
 }
@@ -85,7 +85,7 @@ impl Store {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(StoreError::io("create", &path, error)),
             };
-            // A sweep may have come between the two calls; then this name is lost.
+            // A sweep may have removed the file between the two calls; then another name is needed.
             if file.try_lock().is_ok() && locks::is_linked(&file).unwrap_or(false) {
                 return Ok((file, path));
             }
@@ -104,7 +104,7 @@ impl Store {
         ))
     }
 
-    /// Removes what killed processes left in `tmp/`. Gives the paths that could not be removed.
+    /// Removes what killed processes left in `tmp/`. Returns the paths that could not be removed.
     pub(super) fn sweep(&self) -> Result<Swept, StoreError> {
         let tmp = self.root().join("tmp");
         let mut swept = Swept::default();
@@ -124,7 +124,7 @@ impl Store {
     }
 }
 
-/// The bytes freed, or `None` when the entry is in use or was dealt with otherwise.
+/// The freed bytes, or `None` if the entry is in use or was already handled.
 fn sweep_one(path: &Path) -> Result<Option<u64>, StoreError> {
     let gone = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => Ok(None),
@@ -164,7 +164,7 @@ fn sweep_one(path: &Path) -> Result<Option<u64>, StoreError> {
     fs::remove_file(path).map(|()| Some(bytes)).or_else(gone)
 }
 
-/// What a sweep did.
+/// The result of a sweep.
 #[derive(Debug, Default)]
 pub(super) struct Swept {
     pub(super) removed: u64,
@@ -189,7 +189,7 @@ mod tests {
         let scratch = store.scratch("build").unwrap();
         fs::write(scratch.path().join("file"), b"x").unwrap();
         let path = scratch.path().to_owned();
-        // Alive: neither a sweep nor another opening removes it.
+        // In use: neither a sweep nor another opening removes it.
         assert_eq!(store.sweep().unwrap().removed, 0);
         Store::open(Some(store.root())).unwrap();
         assert!(path.join("file").exists());

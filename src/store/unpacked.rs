@@ -1,15 +1,15 @@
 //! Finished trees, ready as overlay lower directories: `unpacked/MAP/KEY/`.
 //!
-//! MAP says how ids look in the files (`sandbox::IdMode::map_name`), KEY is a layer's diff ID (its
-//! hexadecimal digits) or whatever else names a tree for good. A tree is made once, under the lock
+//! MAP says how ids look in the files (`sandbox::IdMode::map_name`); KEY is a layer's diff ID (its
+//! hexadecimal digits) or another permanent name of a tree. A tree is made once, under the lock
 //! `KEY.lock`, in `tmp/`, and renamed when it is finished.
 //!
-//! **After a power cut** the rename may be on the disk and the files not. Syncing some ten thousand
-//! files one tree at a time would cost more than unpacking them, so the lock file holds the id of
-//! the boot in which the tree was made; [`Store::settle`] syncs the file system once and writes
-//! `settled` instead. A tree that is neither settled nor of this boot is made again. That is done beside
-//! a later build, when the kernel has long written the tree by itself: no build waits for the disk.
-//! The lock file's time is the time of last use.
+//! **After a power cut** the rename may be on the disk, but not the files. Syncing some ten thousand
+//! files, one tree at a time, would cost more than unpacking them, so the lock file holds the id of the
+//! boot in which the tree was made; [`Store::settle`] syncs the file system once and writes `settled`
+//! instead. A tree that is neither settled nor from this boot is made again. Settling happens during a
+//! later build, when the kernel has already written the tree: no build waits for the disk. The lock
+//! file's time is the time of last use.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -26,7 +26,7 @@ use super::{Store, StoreError, make_private_dir, remove_tree};
 const SETTLED: &str = "settled";
 
 impl Store {
-    /// The tree of a layer; `unpack` fills an empty directory with it where it is not there yet.
+    /// The tree of a layer; if it is missing, `unpack` fills an empty directory with it.
     ///
     /// The caller holds [`Store::lock_shared`] as long as it uses the path.
     pub fn unpacked<E: From<StoreError>>(
@@ -64,8 +64,8 @@ impl Store {
         Ok(slot.place(&root, &lock)?)
     }
 
-    /// Moves a finished tree (from a [`Store::scratch`] directory) in. Where there is one of this
-    /// key already, that one stays.
+    /// Moves a finished tree (from a [`Store::scratch`] directory) into the store. An existing
+    /// tree of this key stays.
     pub fn keep_unpacked(
         &self,
         map: &str,
@@ -83,7 +83,7 @@ impl Store {
         slot.place(dir, &lock)
     }
 
-    /// The tree of this key, if it is there and whole.
+    /// The tree of this key, if it exists and is complete.
     pub fn find_unpacked(&self, map: &str, key: &str) -> Option<PathBuf> {
         self.slot(map, key).ok()?.find()
     }
@@ -140,7 +140,7 @@ impl Store {
     }
 }
 
-/// Removes a tree; only under the exclusive lock. Half removed, it is no longer trusted.
+/// Removes a tree; only under the exclusive lock. A half removed tree is not trusted any more.
 pub(super) fn drop_tree(tree: &Path) -> Result<(), StoreError> {
     let state = state_file(tree);
     fs::write(&state, b"").map_err(|e| StoreError::io("write", &state, e))?;
@@ -148,7 +148,7 @@ pub(super) fn drop_tree(tree: &Path) -> Result<(), StoreError> {
     fs::remove_file(&state).map_err(|e| StoreError::io("remove", &state, e))
 }
 
-/// When a tree was used last.
+/// The time of a tree's last use.
 pub(super) fn last_use(tree: &Path) -> std::time::SystemTime {
     fs::metadata(state_file(tree))
         .or_else(|_| fs::symlink_metadata(tree))
@@ -192,7 +192,7 @@ impl Slot {
     }
 
     fn place(&self, from: &Path, lock: &Lock) -> Result<PathBuf, StoreError> {
-        // What stands here is of an earlier boot, or half removed.
+        // The existing tree is from an earlier boot, or half removed.
         remove_tree(&self.path)?;
         fs::rename(from, &self.path).map_err(|e| StoreError::io("write", &self.path, e))?;
         lock.write(boot_id())
@@ -201,8 +201,8 @@ impl Slot {
     }
 }
 
-/// Writes `settled` over the id of the boot: who reads it meanwhile sees one or the other, and perhaps
-/// a rest behind it. The time of last use stays.
+/// Writes `settled` over the id of the boot: a reader sees one or the other meanwhile, perhaps with a
+/// rest behind it. The time of last use does not change.
 fn mark(state: &Path, used: Option<SystemTime>) -> io::Result<()> {
     let mut file = fs::OpenOptions::new().write(true).open(state)?;
     file.write_all(SETTLED.as_bytes())?;
@@ -229,7 +229,7 @@ pub(super) fn directories(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
     Ok(found)
 }
 
-/// Identifies this boot of the machine; where the kernel does not say, every process is its own.
+/// Identifies this boot of the machine; if the kernel does not tell, every process counts as its own boot.
 fn boot_id() -> &'static str {
     static ID: OnceLock<String> = OnceLock::new();
     ID.get_or_init(|| {
@@ -259,7 +259,7 @@ fn check_component(text: &str, longest: usize) -> Result<(), StoreError> {
     })
 }
 
-/// How long ago a tree got its name, as far as that can be told.
+/// How long ago a tree got its name, if it is known.
 fn was_moved_in(tree: &Path) -> Option<Duration> {
     let changed = u64::try_from(fs::symlink_metadata(tree).ok()?.ctime()).ok()?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;

@@ -22,7 +22,7 @@ impl Build<'_> {
     pub(super) fn application(&self) -> Result<(), AssembleError> {
         let roots = self.roots;
         let mut environment = self.with_files(self.base())?;
-        // As the host detected it: what a fragment works out comes too late for settings.
+        // As the host detected it: a variable that a script computes comes too late for settings.
         let mut detected = self.detect(self.given)?;
         let home = roots.home(&detected.plan.home);
         environment.insert(contract::APP_HOME.to_owned(), home.display().to_string());
@@ -80,7 +80,7 @@ impl Build<'_> {
         Ok(())
     }
 
-    /// What takes Jupyter's password from the environment.
+    /// Writes the file that takes Jupyter's password from the environment.
     fn write_jupyter_configuration(&self) -> Result<(), AssembleError> {
         let directory = self.roots.app.join(jupyter::CONFIG_DIRECTORY);
         let path = directory.join(jupyter::CONFIG_FILE);
@@ -132,7 +132,7 @@ impl Build<'_> {
         for (project, name) in own {
             let mut arguments = Vec::new();
             if detected.project.is_complete() {
-                // Whatever else it wants, the lock says there is no more.
+                // The lock is complete, whatever else the project asks for.
                 arguments.push("--no-deps".to_owned());
             } else if complete
                 && project.path == detected.project.own_directory()
@@ -150,8 +150,8 @@ impl Build<'_> {
         }
         if self.roots.image {
             let _ = fs::remove_file(self.roots.app.join(".lock"));
-            // Only what is new: what phase one left must stay as it is, byte and inode, or the
-            // application's layer would have a copy of it.
+            // Only new files: those of phase one must stay the same, byte and inode, or the
+            // application's layer would have a copy of them.
             let site = site_packages(&self.roots.app);
             let mut code = Vec::new();
             for distribution in records::read_all(&site)? {
@@ -165,7 +165,7 @@ impl Build<'_> {
         Ok(())
     }
 
-    /// Lets Django tell about itself and collect its static files.
+    /// Asks Django about itself and lets it collect its static files.
     fn django(
         &self,
         environment: &Environment,
@@ -234,7 +234,7 @@ impl Build<'_> {
                 *application = found;
             }
         }
-        // A project with WhiteNoise of its own serves its STATIC_ROOT, unless that is only ours.
+        // A project with its own WhiteNoise serves its STATIC_ROOT, unless warpdrive has set this directory.
         let ours = self.roots.app.join("static").display().to_string();
         let in_ours = facts
             .static_root
@@ -256,8 +256,8 @@ impl Build<'_> {
 }
 
 /// `FastHTML` writes a new session key into its working directory when it finds none. A read-only root does not
-/// allow that, and a key in the image would be the same for all: a link leads to `/tmp`, where each container has
-/// a key of its own.
+/// allow that, and a key in the image would be the same for all: so a link leads to `/tmp`, where each
+/// container has its own key.
 fn keep_session_key_elsewhere(home: &Path) -> Result<(), AssembleError> {
     let path = home.join(".sesskey");
     if fs::symlink_metadata(&path).is_ok() {

@@ -3,8 +3,8 @@
 //! changed in a running container.
 //!
 //! The test suites that packages bring (`tests` below `site-packages`; half the code of pandas and
-//! scikit-learn) have none: nobody imports them where the application runs, and who does waits for
-//! Python to compile them.
+//! scikit-learn) get no byte-code: an application in production does not import them. If one is
+//! imported, Python compiles it at that moment.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use super::super::process::status_of;
 use super::AssembleError;
 use super::compiler::{self, Check, Sources, Unkept, is_compiled, is_of_a_test_suite};
 
-/// Compiles every `.py` below the directories. Files that are no Python 3 are left as they are.
+/// Compiles every `.py` below the directories. Files that are not Python 3 are not changed.
 pub(super) fn compile(
     python: &Path,
     directories: &[PathBuf],
@@ -37,8 +37,7 @@ pub(super) fn compile(
     files(python, paths, check)
 }
 
-/// Removes the byte-code that lies below a directory: what packages brought or made themselves is none
-/// of ours.
+/// Removes the byte-code below a directory: packages brought or made it, not warpdrive.
 pub(super) fn remove(directory: &Path) -> Result<(), AssembleError> {
     let mut found = Vec::new();
     let is_code = |path: &Path| {
@@ -64,7 +63,7 @@ pub(super) fn remove(directory: &Path) -> Result<(), AssembleError> {
             source,
         })?;
         if let Some(parent) = path.parent() {
-            // Unless there is something else in it.
+            // Fails if something else is in it, which is fine.
             let _ = std::fs::remove_dir(parent);
         }
     }
@@ -85,7 +84,7 @@ pub(super) fn files(python: &Path, paths: Vec<PathBuf>, check: Check) -> Result<
     in_order(python, &paths, workers, check)
 }
 
-/// Compiles these files with so many interpreters, each taking the next when it is done with one.
+/// Compiles these files with this number of interpreters; each takes the next file when it has finished one.
 fn in_order(
     python: &Path,
     paths: &[PathBuf],
@@ -111,7 +110,7 @@ fn in_order(
     })
 }
 
-/// Compiles what `take` gives with one interpreter, which is told of so many files ahead.
+/// Compiles the files that `take` gives with one interpreter, which gets this number of files ahead.
 fn compile_some(
     python: &Path,
     paths: &[PathBuf],
@@ -164,7 +163,7 @@ impl Sources for Beside<'_> {
         std::fs::read(self.path(number))
     }
 
-    /// A reader sees all or nothing of it meanwhile.
+    /// Meanwhile a reader sees the complete file or none.
     fn keep(&self, number: usize, tag: &[u8], code: &[u8]) -> io::Result<()> {
         let target = compiler::place(self.path(number), tag);
         let mut temporary = target.clone().into_os_string();
@@ -182,7 +181,7 @@ impl Sources for Beside<'_> {
     }
 }
 
-/// The files below a directory; links are passed by.
+/// The files below a directory, without links.
 fn walk(directory: &Path, found: &mut dyn FnMut(PathBuf)) -> io::Result<()> {
     for entry in std::fs::read_dir(directory)? {
         let entry = entry?;
@@ -281,7 +280,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         std::fs::write(place.path().join("__pycache__"), "").unwrap();
         let mut paths = Vec::new();
-        // More than fits into a pipe: the interpreter is still at it.
+        // More than fits into a pipe: the interpreter is still writing.
         for at in 0..20 {
             let path = place.path().join(format!("x{at}.py"));
             std::fs::write(&path, format!("x = '{}'", "y".repeat(1 << 16))).unwrap();
@@ -301,7 +300,7 @@ mod tests {
         let module = place.path().join("dotted.name.py");
         std::fs::write(&module, "WORDS = ('a b', {'c': (1, 1000, 'a b')})\n").unwrap();
         files(python, vec![module.clone()], Check::Unchecked).unwrap();
-        // Unchecked: it is believed though the source is another.
+        // Unchecked: Python uses it although the source differs.
         std::fs::write(&module, "WORDS = None\n").unwrap();
         let script = "import importlib.util as u, sys; \
             s = u.spec_from_file_location('m', sys.argv[1]); m = u.module_from_spec(s); \

@@ -1,5 +1,5 @@
 //! Speaks with an interpreter that runs `compile.py`: sources go in, byte-code in its normal form comes
-//! out. Where the interpreter runs and where the files are is the caller's affair.
+//! out. The caller decides where the interpreter runs and where the files are.
 
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
@@ -24,7 +24,7 @@ const AHEAD: usize = 8;
 pub const VARIABLES: [(&str, &str); 5] = [
     ("PYTHONHASHSEED", "0"),
     ("LC_ALL", "C.UTF-8"),
-    // glibc is not to give memory back between two files.
+    // glibc should not give memory back between two files.
     ("MALLOC_TOP_PAD_", "67108864"),
     ("MALLOC_TRIM_THRESHOLD_", "268435456"),
     ("MALLOC_MMAP_THRESHOLD_", "268435456"),
@@ -37,8 +37,8 @@ pub enum Check {
     Checked,
 }
 
-/// What an interpreter is started with. No directory of packages is on its path (`-S -s`, no variable),
-/// and it looks into none: every source is handed to it.
+/// The arguments of an interpreter. No directory of packages is on its path (`-S -s`, no variable), and
+/// it reads none: every source is passed to it.
 pub fn arguments(check: Check) -> [&'static str; 6] {
     let check = match check {
         Check::Unchecked => "unchecked",
@@ -47,7 +47,8 @@ pub fn arguments(check: Check) -> [&'static str; 6] {
     ["-S", "-s", "-B", "-c", SCRIPT, check]
 }
 
-/// Has an interpreter of this machine compile what `take` names: what came of it, and how it ended.
+/// Lets an interpreter of this machine compile the files that `take` names. Returns the result, and
+/// how the interpreter ended.
 ///
 /// # Errors
 /// If it could not be started.
@@ -80,8 +81,8 @@ pub fn is_of_a_test_suite(path: &Path) -> bool {
     names.any(|name| name == "tests")
 }
 
-/// Whether Python would import it from here: no hidden directory, no `node_modules` and no
-/// `__pycache__` is on the way. `path` is relative to the directory of packages.
+/// Whether Python would import it from here: its path has no hidden directory, no `node_modules`
+/// and no `__pycache__`. `path` is relative to the directory of packages.
 pub fn is_compiled(path: &Path) -> bool {
     let is_source = path.extension().is_some_and(|extension| extension == "py");
     is_source
@@ -93,15 +94,15 @@ pub fn is_compiled(path: &Path) -> bool {
         })
 }
 
-/// How many files an interpreter is given ahead where there are so many for so many interpreters: few
-/// where there are few.
+/// How many files an interpreter gets ahead, for this number of files and interpreters: fewer if
+/// there are few files.
 pub fn ahead(files: usize, interpreters: usize) -> usize {
     (files / (4 * interpreters.max(1))).clamp(1, AHEAD)
 }
 
 /// The files that are compiled, by number.
 pub trait Sources: Sync {
-    /// Where the code is to say that it is from.
+    /// The file name that the code object records.
     fn path(&self, number: usize) -> &Path;
     fn read(&self, number: usize) -> io::Result<Vec<u8>>;
     /// Takes the byte-code; [`place`] says where it belongs.
@@ -117,21 +118,21 @@ pub fn place(source: &Path, tag: &[u8]) -> PathBuf {
     source.with_file_name("__pycache__").join(name)
 }
 
-/// Why byte-code is not where it should be.
+/// Why byte-code could not be made.
 #[derive(Debug)]
 pub enum Unkept {
-    /// The interpreter is not to be talked to.
+    /// The connection to the interpreter failed.
     Lost(io::Error),
     Unread(PathBuf, io::Error),
     Unwritten(PathBuf, io::Error),
 }
 
-/// Gives the sources that `take` names to an interpreter, so many ahead, and keeps what it makes of
-/// them.
+/// Gives the sources that `take` names to an interpreter, this number ahead, and keeps the
+/// byte-code.
 ///
 /// # Errors
 /// The first source that could not be read, or whose byte-code could not be kept; else that the
-/// interpreter ended before its time.
+/// interpreter ended too early.
 pub fn converse(
     stdin: impl Write + Send,
     stdout: impl Read,
@@ -149,7 +150,7 @@ pub fn converse(
             .join()
             .unwrap_or_else(|_| Err(Unkept::Lost(io::ErrorKind::Other.into())));
         match (gave, heard) {
-            // That it then ended is no news.
+            // Then its end is expected.
             (Err(error @ (Unkept::Unread(..) | Unkept::Unwritten(..))), _) => Err(error),
             (gave, heard) => heard.and(gave),
         }

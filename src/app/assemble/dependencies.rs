@@ -33,7 +33,7 @@ impl Build<'_> {
             }
         };
         let before = protected();
-        // A laptop runs the code of packages as pip does; in an image the pipeline says when.
+        // A laptop runs the code of packages as pip does; in an image the pipeline decides when.
         let asked = environment
             .get(contract::BUILD_SDISTS)
             .is_some_and(|value| value == "1");
@@ -110,12 +110,12 @@ impl Build<'_> {
         for leftover in [".lock", ".gitignore", "CACHEDIR.TAG"] {
             let _ = fs::remove_file(roots.app.join(leftover));
         }
-        // Only what was compiled here is byte-code of ours.
+        // Only byte-code that was compiled here belongs to warpdrive.
         compile::remove(&site)?;
         compile::compile(&roots.python(), &[site], Check::Unchecked)
     }
 
-    /// The hook `pre-build`; where there is none, `install`, as it was called once.
+    /// The hook `pre-build`; if it is missing, `install`, its old name.
     pub(super) fn pre_build(&self, environment: &Environment) -> Result<(), AssembleError> {
         let hooks = self.roots.source.join(".warpdrive/action_hooks");
         match (
@@ -220,7 +220,7 @@ impl Build<'_> {
             .collect();
         again.sort_unstable();
         again.dedup();
-        // The last one to be installed has its way, so the first by name comes last.
+        // The last installation overwrites the others, so the first by name comes last.
         for index in again.iter().rev() {
             let Some(distribution) = distributions.get(*index) else {
                 continue;

@@ -14,7 +14,7 @@ use super::django_failure::Failure;
 
 const SCRIPT: &str = include_str!("django.py");
 
-/// What Django told.
+/// Django's answer.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Facts {
     pub settings_module: Option<String>,
@@ -37,11 +37,11 @@ enum Answer {
     Failure(Failure),
 }
 
-/// Variables that are looked for one after the other.
+/// Most missing variables that are found one after the other.
 const MAX_VARIABLES: usize = 12;
 
-/// Runs the project. A variable that its settings miss hides the next: with a value they get further, and
-/// all are told at once.
+/// Runs the project. A missing variable hides the next one. So each gets a value for another attempt, and
+/// all are reported at once.
 pub(super) fn ask(
     roots: &Roots,
     django: &DjangoPlan,
@@ -129,7 +129,7 @@ fn ask_once(
             source_root: roots.source.display().to_string(),
         }),
         Some(Answer::Failure(mut failure)) => {
-            // A command says what is wrong and ends.
+            // The command reports what is wrong and ends.
             let said = heard.tail(12);
             let mut said = said.iter().rev();
             if failure.kind == "SystemExit"
@@ -155,7 +155,7 @@ fn ask_once(
     }
 }
 
-/// Whether something is to be built by Node, which may make what the settings name: at the top, or one
+/// Whether Node builds something, which may make the files that the settings name: at the top, or one
 /// directory below.
 fn has_front_end(source: &Path) -> bool {
     let below = std::fs::read_dir(source).into_iter().flatten().flatten();

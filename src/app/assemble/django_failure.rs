@@ -1,4 +1,4 @@
-//! Why a Django project could not be asked, in words of people.
+//! Explains in plain words why a Django project could not be asked.
 
 use serde::Deserialize;
 
@@ -18,7 +18,7 @@ pub struct Failure {
     /// The module that could not be imported.
     pub name: Option<String>,
     pub traceback: Vec<String>,
-    /// All that the settings miss, in the order in which they ask.
+    /// All variables that the settings miss, in the order in which they read them.
     #[serde(skip)]
     pub variables: Vec<String>,
 }
@@ -73,7 +73,7 @@ impl Failure {
     }
 }
 
-/// Remedies for the failures that are seen most.
+/// Remedies for the most frequent failures.
 fn hints(advice: Advice, kind: &str, line: &str, module: Option<&str>) -> Advice {
     let text = line.to_lowercase();
     let cause = Cause::of(line);

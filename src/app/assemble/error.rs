@@ -1,4 +1,4 @@
-//! What can go wrong in a build, with its status and its words.
+//! The errors of a build, each with its exit status and its text.
 
 use std::path::PathBuf;
 
@@ -38,7 +38,7 @@ pub enum AssembleError {
         installer: &'static str,
         status: i32,
         missing: Option<String>,
-        /// The answer of an index that lets nobody in, or not with this login.
+        /// The answer of an index that denies access, with or without a login.
         refused: Option<&'static str>,
         tail: Vec<String>,
     },
@@ -74,7 +74,7 @@ impl From<DetectError> for AssembleError {
 }
 
 impl AssembleError {
-    /// What the process that built has to end with: the status of what failed, where it has one.
+    /// The exit status of the build: that of the program that failed, if there is one.
     pub fn status(&self) -> i32 {
         match self {
             AssembleError::NeedsSdists { .. } => NEEDS_SDISTS,
@@ -155,7 +155,7 @@ impl Explain for AssembleError {
     }
 }
 
-/// What usually lacks when an sdist does not compile.
+/// What is usually missing when an sdist does not compile.
 fn compiler_hints(advice: Advice, tail: &[String]) -> Advice {
     let text = tail.join("\n");
     for (sign, cause, remedy) in [
@@ -169,7 +169,7 @@ fn compiler_hints(advice: Advice, tail: &[String]) -> Advice {
             "An extension is compiled, and Python's headers are missing.",
             "use a builder image with compilers (kind \"build\")",
         ),
-        // "command '/usr/bin/gcc' failed with exit code 1" is of one that is there.
+        // "command '/usr/bin/gcc' failed with exit code 1" is about a compiler that exists.
         (
             "' failed: No such file",
             "An extension is compiled, and there is no compiler.",

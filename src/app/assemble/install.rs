@@ -1,9 +1,9 @@
 //! Installs packages with uv or pip.
 //!
-//! The first attempt runs nobody's code (`--no-build`, `--only-binary`), so it may share a cache of
-//! wheels with other builds. Where something has no wheel it ends with [`AssembleError::NeedsSdists`],
-//! and the caller decides where code may be run: the pipeline starts another sandbox with a cache
-//! of its own, a laptop just goes on.
+//! The first attempt runs no code of a package (`--no-build`, `--only-binary`), so it may share a
+//! cache of wheels with other builds. If a distribution has no wheel, it ends with
+//! [`AssembleError::NeedsSdists`], and the caller decides where code may run: the pipeline starts
+//! another sandbox with its own cache; a laptop simply continues.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -36,9 +36,9 @@ pub(super) struct Installer<'a> {
     directory: &'a Path,
     /// Code of packages may be run.
     pub build: bool,
-    /// What is to be installed is in the installer's cache already.
+    /// Everything is in the installer's cache already.
     fetched: bool,
-    /// The project's requirements; their options count for what is installed beside them.
+    /// The project's requirements; their options also apply to packages that are installed beside them.
     project: &'a Project,
     /// Where lists are written.
     temporary: PathBuf,
@@ -120,7 +120,7 @@ impl<'a> Installer<'a> {
         self.pip
     }
 
-    /// Installs requirements that stand in no file, from the same indexes.
+    /// Installs requirements that are not in a file, from the same indexes.
     pub(super) fn install_more(
         &self,
         requirements: &[String],
@@ -138,7 +138,7 @@ impl<'a> Installer<'a> {
 
     /// Installs the source's own directories that the requirements name.
     pub(super) fn install_directories(&self) -> Result<(), AssembleError> {
-        // A list with hashes has all that they need; pip would ask for the directories' hashes.
+        // A list with hashes has all their dependencies; pip would ask for hashes of the directories.
         let hashed = self.list(Part::Directories).hashed;
         let part = match self.project.open() {
             _ if hashed => Part::Directories,
@@ -154,7 +154,7 @@ impl<'a> Installer<'a> {
         if hashed {
             line.push("--no-deps".to_owned());
         }
-        // What was bound to another place is there.
+        // Requirements that are bound to another location are installed already.
         let there = excluded(self.project, self, &self.temporary, |open, name| {
             !open.directories.contains(name)
         })?;
@@ -223,7 +223,7 @@ impl<'a> Installer<'a> {
         Err(self.failed(&heard))
     }
 
-    /// Installs what was fetched before, without a question to an index; false if that is not all.
+    /// Installs what was fetched before, without asking an index; false if something is missing.
     fn offline(&self, line: &[String]) -> Result<bool, AssembleError> {
         let line = [line, &["--offline".to_owned()]].concat();
         let command = process::command(&line, self.directory, &self.translated)?;
@@ -297,7 +297,7 @@ fn without_wheel(errors: &str) -> String {
     String::new()
 }
 
-/// The answer of an index that did not say what it has: nothing follows about its packages.
+/// The answer of an index that did not list its packages: it does not mean that a package is missing.
 pub(super) fn refused_by_index(errors: &str) -> Option<&'static str> {
     let errors: String = errors.split_whitespace().collect::<Vec<_>>().join(" ");
     // As uv and pip have it.
@@ -338,8 +338,8 @@ fn missing_package(errors: &str) -> Option<String> {
     None
 }
 
-/// What to give to the installer for the app's own requirements, without what belongs to phase two.
-/// Nothing: there is nothing to install.
+/// The input for the installer for the app's own requirements, without those of phase two.
+/// `None`: there is nothing to install.
 pub(super) struct Arguments {
     /// Shown to the user.
     pub names: String,
@@ -395,7 +395,7 @@ pub(super) fn arguments(
     }))
 }
 
-/// A file with names that the installer is not to look for.
+/// A file with names that the installer must not look for.
 pub(super) struct Settled(PathBuf);
 
 impl Settled {
@@ -410,7 +410,7 @@ impl Drop for Settled {
     }
 }
 
-/// What is not to be looked for, where a lock says what there is. (pip asks for nothing that is there.)
+/// Names that must not be looked for, because a lock has them. (pip does not look for installed packages.)
 pub(super) fn settled(
     project: &Project,
     installer: &Installer<'_>,
@@ -419,7 +419,7 @@ pub(super) fn settled(
     not_looked_for(project.settled(), installer, temporary_directory)
 }
 
-/// What is not to be looked for now, of the names that an incomplete list binds.
+/// The bound names of an incomplete list that must not be looked for now.
 pub(super) fn excluded(
     project: &Project,
     installer: &Installer<'_>,

@@ -1,5 +1,5 @@
-//! The list that an installer is given: what all requirement files say, in one file of ours, so that
-//! uv and pip get the same, whatever encoding, directory or option it was written with.
+//! Writes the list for the installer: the content of all requirement files in one file, so that uv
+//! and pip get the same list, whatever encoding, directory or option the files use.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use super::super::project::Project;
 use super::super::requirement::{Line, LineKind, is_archive};
 use super::AssembleError;
 
-/// A list and what goes with it on the command line.
+/// A list, and the command-line options that belong to it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct List {
     text: String,
@@ -20,18 +20,18 @@ pub(super) struct List {
     some: bool,
     /// Something of it can only be built: `git+…`, an sdist's URL.
     pub(super) wants_code: bool,
-    /// There are hashes, so it names all there is to install.
+    /// It has hashes, so it is complete.
     pub(super) hashed: bool,
 }
 
-/// What of the requirements is meant.
+/// Which part of the requirements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     /// All but directories of the source, which phase two installs.
     Published,
     /// Everything.
     All,
-    /// The same without what has an address: of a list where that is installed already.
+    /// The same without requirements that have an address: these are installed already.
     Remaining,
     /// The directories alone, with the options that say where packages are.
     Directories,
@@ -51,10 +51,10 @@ const INDEXES: &[&str] = &[
     "--trusted-host",
 ];
 
-/// Where nothing is: the place of a name that the project binds elsewhere and does not ask for.
+/// A path that does not exist: the location of a name that the project binds elsewhere and does not require.
 pub(super) const NOT_ASKED_FOR: &str = ".warpdrive/bound-and-not-asked-for";
 
-/// What is to be given to an installer, for the requirements of a project below `source`.
+/// The list for an installer, with the requirements of a project below `source`.
 pub(super) fn of_project(
     project: &Project,
     part: Part,
@@ -88,7 +88,7 @@ pub(super) fn of_project(
         }
     }
     for (name, directory) in project.open().iter().flat_map(|open| &open.others) {
-        // Where it is not to be had, a need for it ends the installation: nobody else has it.
+        // If the bound location does not have it, the installation fails: no other index may provide it.
         let place = match directory {
             Some(directory) if part != Part::Published => directory.clone(),
             _ => format!("{NOT_ASKED_FOR}/{name}"),
@@ -119,11 +119,11 @@ impl List {
                 if index || matches!(part, Part::Published | Part::All | Part::Remaining) {
                     self.option(line, pip, source);
                 }
-                // A list that the installer fetches may be all there is.
+                // The list that the installer fetches may contain everything.
                 self.some |= line.names_a_list() && matches!(part, Part::Published | Part::All);
                 return;
             }
-            // A path that leads nowhere was refused by detection.
+            // Detection has refused a path that does not exist.
             LineKind::Constraint(_) | LineKind::Include(_) | LineKind::Local { path: None, .. } => {
                 return;
             }
@@ -146,7 +146,7 @@ impl List {
             LineKind::Url { url, editable, .. } => {
                 self.wants_code |= !is_wheel(url);
                 if *editable {
-                    // An editable checkout would lie outside of the environment.
+                    // An editable checkout would be outside the environment.
                     let text = line.text.trim_start_matches("-e");
                     let text = text.trim_start_matches("--editable");
                     text.trim_start_matches('=').trim().to_owned()
@@ -169,7 +169,7 @@ impl List {
         self.text.push('\n');
     }
 
-    /// An option in the words of the installer.
+    /// An option in the installer's syntax.
     fn option(&mut self, line: &Line, pip: bool, source: &Path) {
         let text = absolute_option(&line.text, &line.file, source);
         let value = |option: &str| {
@@ -189,7 +189,7 @@ impl List {
         } else if let Some(index) = value("--pypi-url") {
             self.push(&format!("--index-url {index}"));
         } else if text == "--prefer-binary" || text.starts_with("--use-feature") {
-            // Detection says that uv has no need of the one, and does not know the other.
+            // Detection warns about both: uv does not need the one, and does not know the other.
         } else if let Some((option, names)) = ["--no-binary", "--only-binary"]
             .iter()
             .find_map(|option| value(option).map(|names| (option, names)))
@@ -218,7 +218,7 @@ impl List {
         !self.some
     }
 
-    /// Writes it into a directory, where it lies as long as the result lives.
+    /// Writes it into a directory; the file exists as long as the result.
     pub(super) fn write(self, directory: &Path) -> Result<Written, AssembleError> {
         let mut written = Written {
             arguments: self.options,
@@ -261,7 +261,7 @@ impl Drop for Written {
     }
 }
 
-/// A path of the source as an installer takes it from anywhere.
+/// A path of the source, in a form that an installer takes in any directory.
 fn local(line: &Line, source: &Path) -> String {
     let LineKind::Local {
         path: Some(path),
@@ -291,7 +291,7 @@ fn local(line: &Line, source: &Path) -> String {
         .to_owned()
 }
 
-/// Whether a URL is that of a wheel, which needs no code to be run.
+/// Whether a URL is that of a wheel, which is installed without running code.
 fn is_wheel(url: &str) -> bool {
     let path = url.split(['#', '?']).next().unwrap_or(url);
     Path::new(path)
@@ -299,7 +299,7 @@ fn is_wheel(url: &str) -> bool {
         .is_some_and(|extension| extension == "whl")
 }
 
-/// `--find-links wheels` with an absolute path, for a list that lies elsewhere.
+/// `--find-links wheels` with an absolute path, for a list in another directory.
 fn absolute_option(text: &str, file: &str, directory: &Path) -> String {
     for option in ["--find-links", "-f"] {
         if let Some(value) = text.strip_prefix(option) {

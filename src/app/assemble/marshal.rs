@@ -1,15 +1,15 @@
-//! Gives a code object's serialization (Python's `marshal`, the body of a `.pyc` file) the one form
-//! that depends on its source alone.
+//! Rewrites a serialized code object (Python's `marshal`, the body of a `.pyc` file) to a form that
+//! depends on its source alone.
 //!
 //! `marshal` marks every object that had more than one owner when it was written (`FLAG_REF`), so
-//! that it can be referred to later by number. How many owners a string or a number has depends on
-//! what else the interpreter has seen; which objects are in fact referred to does not. Here the
-//! marks that nobody refers to are taken away, and the others are numbered anew.
+//! that a later part can refer to it by number. How many owners a string or a number has depends
+//! on what else the interpreter has seen; which objects are in fact referred to does not. This
+//! module removes the unused marks and numbers the others again.
 //!
-//! It also says of a string whether it was interned. Strings of one character exist once for the whole
-//! interpreter, and another file may have had one interned that this one only mentions.
-//! Those that are no names count as not interned here; a code object interns its names when it is
-//! loaded, whatever stands there. Lengths and positions stay as they are.
+//! `marshal` also records whether a string was interned. A string of one character exists once in the
+//! whole interpreter, so another file may have interned one that this file only mentions. Here such a
+//! string counts as not interned unless it is a name; a code object interns its names when it is
+//! loaded, whatever the file says. Lengths and positions do not change.
 //!
 //! The format is that of `Python/marshal.c`, versions 4 and 5, as `CPython` 3.7 to 3.14 write it.
 
@@ -35,7 +35,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// That of `CPython` 3.MINOR, if it is one of those that `compile.py` calls known.
+    /// The layout of `CPython` 3.MINOR, if `compile.py` lists that release as known.
     pub(super) fn of(minor: u8) -> Option<Self> {
         let (numbers, objects, tables) = match minor {
             7 => (5, 8, 1),
@@ -51,7 +51,7 @@ impl Layout {
     }
 }
 
-/// Changes the bytes in place. False, and nothing changed: they are not what they should be.
+/// Changes the bytes in place. Returns false, and changes nothing, if they are malformed.
 pub(super) fn normalize(code: &mut [u8], layout: Layout) -> bool {
     let mut walk = Walk {
         bytes: code,
@@ -105,9 +105,9 @@ struct Walk<'a> {
     layout: Layout,
     /// Where the objects that can be referred to begin, by their numbers.
     marked: Vec<usize>,
-    /// Where a number stands, and the number.
+    /// The position of a number, and the number.
     references: Vec<(usize, usize)>,
-    /// Where strings of one character that is in no name begin.
+    /// Where strings begin whose one character cannot be in a name.
     characters: Vec<usize>,
 }
 
@@ -204,7 +204,7 @@ impl Walk<'_> {
                 self.skip(4)?;
                 self.objects(self.layout.tables, depth)
             }
-            // Dictionaries are in no code object, nor are the numbers of old formats.
+            // A code object has neither dictionaries nor the numbers of old formats.
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
 //! `assemble` and `build`: installs the dependencies, then the application, and records the plan.
 //!
 //! Two phases, each of which can run alone. [`Phase::Dependencies`] needs only the files that
-//! [`super::dependencies::files`] lists and leaves nothing but what follows from them.
+//! [`super::dependencies::files`] lists, and its result depends on these alone.
 //! [`Phase::Application`] needs all the source. The same code runs on a laptop (`warpdrive build`),
 //! without the steps that give an image its normal form.
 
@@ -146,7 +146,7 @@ impl<'a> Build<'a> {
         ] {
             environment.insert(name.to_owned(), value);
         }
-        // Between the pipeline and us, and nobody else's.
+        // Only the pipeline and this program use it.
         environment.remove(contract::SAID_VARIABLES);
         environment.remove(contract::IMAGE_ENVIRONMENT);
         environment.remove(contract::LISTED);
@@ -174,8 +174,8 @@ impl<'a> Build<'a> {
         environment
     }
 
-    /// Whether the caller has said what this variable is to be. The pipeline, whose own variables
-    /// nobody has said, names those of `-e` and `--build-env`.
+    /// Whether the caller has set this variable. The pipeline names the variables of `-e` and
+    /// `--build-env`; its own variables do not count.
     fn is_said(&self, name: &str) -> bool {
         match self.given.get(contract::SAID_VARIABLES) {
             Some(names) => names.split(' ').any(|said| said == name),
@@ -235,7 +235,7 @@ impl<'a> Build<'a> {
             .map_err(|error| DetectError::from(error).into())
     }
 
-    /// What the caller made of a manager's lock file.
+    /// The caller's list from a manager's lock file.
     fn listed(&self) -> Result<Option<Listed>, AssembleError> {
         let Some(path) = self.given.get(contract::LISTED).map(PathBuf::from) else {
             return Ok(None);
@@ -248,8 +248,8 @@ impl<'a> Build<'a> {
         })
     }
 
-    /// Without the caller's list nothing is installed of which the project says where it is: no installer
-    /// here can ask there alone.
+    /// Without the caller's list, a project with bound names is not installed: no installer here can ask
+    /// only the bound location.
     fn refuse_bound(&self, project: &Project) -> Result<(), AssembleError> {
         if self.given.contains_key(contract::LISTED) {
             return Ok(());

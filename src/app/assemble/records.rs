@@ -1,6 +1,6 @@
-//! What is installed, by the distributions' own `RECORD` files (PEP 376, PEP 627): who owns which
-//! path, whether somebody wrote where nobody may, and the normal form that makes an installation
-//! depend on the wheels alone.
+//! Reads what is installed from the distributions' own `RECORD` files (PEP 376, PEP 627): which
+//! distribution owns which path, and whether something wrote where nothing may write. Brings the
+//! installation into a normal form that depends on the wheels alone.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -33,7 +33,7 @@ pub struct Entry {
     pub size: String,
 }
 
-/// All distributions in a directory of packages, by name.
+/// All distributions in a directory of packages, sorted by name.
 pub(super) fn read_all(site: &Path) -> Result<Vec<Distribution>, AssembleError> {
     let mut found = name_all(site)?;
     for distribution in &mut found {
@@ -128,7 +128,7 @@ pub fn write(entries: &[Entry]) -> String {
     lines.concat()
 }
 
-/// The place of a RECORD path below the application's root; `None` if it is outside.
+/// A RECORD path relative to the application's root; `None` if it is outside.
 fn place(site: &Path, app_root: &Path, path: &str) -> Option<PathBuf> {
     let mut place = PathBuf::new();
     for component in site.join(path).components() {
@@ -143,9 +143,10 @@ fn place(site: &Path, app_root: &Path, path: &str) -> Option<PathBuf> {
     place.strip_prefix(app_root).ok().map(Path::to_owned)
 }
 
-/// Whether this place, relative to the application's root, is the image's and no package's: what says
-/// how the environment's Python starts, what is run as a build or a start, the application's source, and
-/// everything hidden, for the root is also a home directory, whose hidden files configure programs.
+/// Whether this path, relative to the application's root, belongs to the image and not to a package:
+/// files that decide how the environment's Python starts, programs that run as a build or a start, the
+/// application's source, and everything hidden, because the root is also a home directory, whose hidden
+/// files configure programs.
 pub fn is_protected(place: &Path) -> bool {
     let mut parts = place.iter().map(OsStr::as_bytes);
     match (parts.next(), parts.next(), parts.next()) {
@@ -183,7 +184,7 @@ pub(super) fn refuse_intruders(
     Ok(())
 }
 
-/// The digests of the files that nobody may change, whether or not a RECORD names them. (Builds of
+/// The digests of the files that no package may change, whether or not a RECORD names them. (Builds of
 /// sdists leave other hidden directories in their home.)
 pub(super) fn protected_files(app_root: &Path) -> BTreeMap<PathBuf, String> {
     let mut files = vec![app_root.join("pyvenv.cfg")];
@@ -222,7 +223,7 @@ pub(super) struct Collision {
     /// The first by name: its file stays.
     pub winner: usize,
     pub others: Vec<usize>,
-    /// What lies there is not the winner's.
+    /// The installed file is not the winner's.
     pub wrong: bool,
 }
 
@@ -267,7 +268,7 @@ pub(super) fn collisions(distributions: &[Distribution], site: &Path) -> Vec<Col
 /// What the file `INSTALLER` says, whatever installed the distribution.
 pub const INSTALLER: &str = "warpdrive\n";
 
-/// What installs this very distribution again: its release, or where it came from (PEP 610).
+/// A requirement that installs exactly this distribution again: its release, or where it came from (PEP 610).
 pub(super) fn requirement(distribution: &Distribution) -> String {
     let name = &distribution.name;
     let origin = fs::read(distribution.dist_info.join("direct_url.json"))
@@ -308,7 +309,8 @@ pub(super) fn python_files(distribution: &Distribution, site: &Path) -> Vec<Path
         .collect()
 }
 
-/// The normal form of a distribution: the same whoever installed it, and for whatever reason.
+/// Brings a distribution into its normal form, which does not depend on the installer or on why
+/// it was installed.
 pub(super) fn normalise(distribution: &Distribution) -> Result<(), AssembleError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -356,7 +358,7 @@ pub(super) fn normalise(distribution: &Distribution) -> Result<(), AssembleError
             None => fs::remove_file(&path).map_err(failed(&path))?,
         }
     }
-    // Byte code is ours: no hash, as PEP 376 has it, and no line.
+    // Byte-code belongs to warpdrive: it has no hash (PEP 376), and here no line either.
     entries.retain(|entry| {
         let code = Path::new(&entry.path)
             .extension()
@@ -367,7 +369,7 @@ pub(super) fn normalise(distribution: &Distribution) -> Result<(), AssembleError
     fs::write(&record, write(&entries)).map_err(failed(&record))
 }
 
-/// What others may know of where a distribution came from (PEP 610): nothing about this machine's
+/// What may be published about a distribution's origin (PEP 610): nothing about this machine's
 /// files, no credentials.
 fn public_origin(text: &str) -> Option<String> {
     let mut value: serde_json::Value = serde_json::from_str(text).ok()?;

@@ -1,6 +1,6 @@
 //! `warpdrive wheels`: a wheelhouse of everything that a build installs, so that a build with
-//! `WARPDRIVE_PIP_NO_INDEX=1` needs no index: the requirements, the server and the agent, what local
-//! projects depend on and what they are built with.
+//! `WARPDRIVE_PIP_NO_INDEX=1` needs no index: the requirements, the server and the agent, the
+//! dependencies and build requirements of local projects.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -66,7 +66,7 @@ impl Build<'_> {
             .unwrap_or_default();
         let mut some = false;
         for file in &named {
-            // As with the original, a list that is not there is none.
+            // As in the original, a missing list counts as no list.
             if self.roots.source.join(file).is_file() {
                 some = true;
                 wheels.make(&["-r".to_owned(), file.clone()], file)?;
@@ -174,7 +174,7 @@ impl Build<'_> {
         }
     }
 
-    /// `[build-system] requires`, or what PEP 517 takes where a project does not say.
+    /// `[build-system] requires`, or PEP 517's default.
     fn build_requirements(&self) -> Vec<String> {
         let said = std::fs::read_to_string(self.roots.source.join("pyproject.toml"))
             .ok()
@@ -193,7 +193,7 @@ impl Build<'_> {
     }
 }
 
-/// One call of pip after the other.
+/// Calls pip several times, one call after the other.
 struct Wheels<'a, 'b> {
     build: &'a Build<'b>,
     environment: &'a Environment,

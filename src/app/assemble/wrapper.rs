@@ -1,6 +1,6 @@
-//! Small Python modules of the build's: what stands between a server and the application (static
-//! files, a call of the factory for servers that take only objects), and what starts a server that
-//! by itself would not stop as it should.
+//! Small Python modules that a build writes: some stand between a server and the application
+//! (static files, a call of the factory for servers that take only objects), others start a server
+//! that would not stop correctly by itself.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::AssembleError;
 /// Gives the installed release of the first of these packages that is there.
 type Release<'a> = dyn Fn(&[&str]) -> Result<Option<String>, AssembleError> + 'a;
 
-/// Writes what the server of a plan needs, and completes the plan with it.
+/// Writes the modules that the server of a plan needs, and completes the plan with them.
 pub fn complete(
     plan: &mut Plan,
     app_root: &Path,
@@ -35,7 +35,7 @@ pub fn complete(
     Ok(())
 }
 
-/// Writes what the server needs and returns the name of the module.
+/// Writes the module that the server needs and returns its name.
 fn write(
     app_root: &Path,
     server: Server,
@@ -72,12 +72,12 @@ fn write(
     Ok(Some(name.to_owned()))
 }
 
-/// Writes what starts frameworks that only have a function for serving.
+/// Writes the module that starts frameworks which only have a function for serving.
 fn write_serve(app_root: &Path) -> Result<(), AssembleError> {
     save(app_root, "warpdrive_serve", include_str!("launch_own.py"))
 }
 
-/// Writes what starts the server, if it needs something.
+/// Writes the module that starts the server, if it needs one.
 fn write_launcher(app_root: &Path, server: Server) -> Result<(), AssembleError> {
     let Some(name) = server.launcher() else {
         return Ok(());

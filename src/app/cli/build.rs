@@ -53,7 +53,7 @@ pub(super) fn assemble(caller: &Caller) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// A build that cannot begin has failed as a build does, not as a program that cannot be run.
+/// If a build cannot begin, the exit code is that of a failed build, not of a program that cannot run.
 fn failed(error: RunError) -> Failure {
     Failure::from(error).with_code(1)
 }

@@ -52,7 +52,7 @@ pub struct DestroyArgs {
     name: String,
 }
 
-/// It becomes a part of a path and of the prompt, where shells expand things.
+/// The name becomes a part of a path and of the prompt, where shells expand special characters.
 fn name(text: &str) -> Result<String, String> {
     let good = |c: char| c.is_alphanumeric() || matches!(c, ' ' | '.' | '_' | '-' | '+' | '@');
     if text.trim().is_empty() || text.starts_with('-') || !text.chars().all(good) {
@@ -61,7 +61,7 @@ fn name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Where the virtual environments of all projects are.
+/// The directory of all projects' virtual environments.
 fn place(variables: &BTreeMap<String, String>) -> Result<PathBuf, Failure> {
     let said = |name| variables.get(name).filter(|value| !value.is_empty());
     match (said("WARPDRIVE_VIRTUALENVS"), said("HOME")) {
@@ -71,7 +71,7 @@ fn place(variables: &BTreeMap<String, String>) -> Result<PathBuf, Failure> {
     }
 }
 
-/// The names of the projects that there are.
+/// The names of all projects.
 fn projects(place: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(place)
         .into_iter()
@@ -94,7 +94,7 @@ fn none_of_that_name(name: &str, place: &Path) -> Advice {
     }
 }
 
-/// A path as text: the words of a shell are text.
+/// A path as text: a shell script is text.
 fn text(path: &Path) -> Result<&str, Failure> {
     path.to_str().ok_or_else(|| {
         let words = format!("the path {} is not UTF-8", path.display());
@@ -102,7 +102,7 @@ fn text(path: &Path) -> Result<&str, Failure> {
     })
 }
 
-/// Prints words for a shell; says what to do with them where a person would read them.
+/// Prints commands for a shell; on a terminal, says how to use them.
 fn print(words: &str) -> Result<u8, Failure> {
     let mut out = io::stdout().lock();
     if out.is_terminal() {
@@ -115,7 +115,7 @@ fn print(words: &str) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Makes the virtual environment if asked to, and prints what a shell has to evaluate.
+/// Makes the virtual environment if asked to, and prints commands for the shell to evaluate.
 pub(super) fn project(args: &ProjectArgs, caller: &Caller) -> Result<u8, Failure> {
     let variables = caller.text_variables();
     let place = place(&variables)?;
@@ -143,8 +143,8 @@ pub(super) fn project(args: &ProjectArgs, caller: &Caller) -> Result<u8, Failure
     ))
 }
 
-/// A virtual environment, by uv where it is there. What an attempt that was cut short has left is
-/// replaced.
+/// Makes a virtual environment, with uv if it is installed. The remains of an interrupted attempt
+/// are replaced.
 fn create(
     directory: &Path,
     python: &str,
@@ -173,7 +173,7 @@ fn create(
             .map(str::to_owned)
             .into()
     };
-    // stdout belongs to the words for the shell.
+    // stdout belongs to the commands for the shell.
     let command = process::command(&line, &caller.directory, variables);
     let ended = command.and_then(|mut command| {
         command.stdout(std::process::Stdio::null());
@@ -192,7 +192,7 @@ fn create(
     }
 }
 
-/// Prints what leaves the active project.
+/// Prints the commands that leave the active project.
 pub(super) fn deactivate(args: &ShellArgs, caller: &Caller) -> Result<u8, Failure> {
     let variables = caller.text_variables();
     if !variables.contains_key("WARPDRIVE_ENV_NAME") {
@@ -204,7 +204,7 @@ pub(super) fn deactivate(args: &ShellArgs, caller: &Caller) -> Result<u8, Failur
     print(leave(args.shell))
 }
 
-/// Removes a project's virtual environment, but for the active one.
+/// Removes a project's virtual environment, unless it is active.
 pub(super) fn destroy(args: &DestroyArgs, caller: &Caller) -> Result<u8, Failure> {
     let variables = caller.text_variables();
     let place = place(&variables)?;
@@ -223,7 +223,7 @@ pub(super) fn destroy(args: &DestroyArgs, caller: &Caller) -> Result<u8, Failure
         let advice = Advice::new(format!("the project '{name}' is active"));
         return Err(Failure::new(1, advice.remedy("warpdrive deactivate")));
     }
-    // Nothing that is not a virtual environment goes, whatever its name.
+    // Only a virtual environment is removed, whatever the name.
     let empty = || std::fs::read_dir(&directory).is_ok_and(|mut list| list.next().is_none());
     if !directory.join("pyvenv.cfg").is_file() && !empty() {
         let words = format!("{} is not a virtual environment", directory.display());

@@ -1,5 +1,5 @@
-//! The commands that know an application: in the executable inside images they are all there is,
-//! the host tool has them among its own.
+//! The commands that know an application. The executable inside images has only these; the host
+//! tool has them among its own.
 
 mod build;
 mod environment;
@@ -117,7 +117,7 @@ pub enum AppCommand {
 }
 
 impl AppCommand {
-    /// Whether the user asked for JSON.
+    /// Whether the user asked for JSON output.
     pub fn json(&self) -> bool {
         match self {
             Self::Env(args) => args.json,
@@ -126,8 +126,7 @@ impl AppCommand {
         }
     }
 
-    /// The settings of the command line, of a command that installs packages; the error is the command's
-    /// to tell.
+    /// The command-line settings of a command that installs packages; the command reports the error.
     #[cfg(feature = "host")]
     pub fn installs_with(&self) -> Option<Result<BTreeMap<String, String>, ()>> {
         match self {
@@ -137,7 +136,7 @@ impl AppCommand {
     }
 }
 
-/// Parses the arguments and carries the command out: all of the in-image executable.
+/// Parses the arguments and runs the command: the complete in-image executable.
 pub fn main() -> ExitCode {
     match App::try_parse() {
         Ok(app) => ExitCode::from(run(&app.command)),
@@ -148,8 +147,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Carries a command out and gives the exit code: that of the program that was run, else
-/// warpdrive's own (docs/reference/exit-codes.md).
+/// Runs a command and returns the exit code: that of the program that it ran, else warpdrive's
+/// own (docs/reference/exit-codes.md).
 pub fn run(command: &AppCommand) -> u8 {
     let caller = Caller::current().map_err(RunError::WorkingDirectory);
     let done = caller.map_err(Failure::from);

@@ -31,7 +31,7 @@ pub(super) fn run(args: &Args, caller: &Caller) -> Result<u8, Failure> {
     let written = if args.schema {
         writeln!(out, "{:#}", schema())
     } else {
-        // Settings are the source's: no virtual environment is needed to read them.
+        // Settings belong to the source: no virtual environment is needed to read them.
         let source = caller
             .roots()
             .map_or_else(|_| caller.directory.clone(), |roots| roots.source);
@@ -49,7 +49,7 @@ pub(super) fn run(args: &Args, caller: &Caller) -> Result<u8, Failure> {
     }
 }
 
-/// The settings of a source tree; a tree that is not there has none.
+/// The settings of a source tree; a missing tree has none.
 pub(super) fn load(
     source: &Path,
     caller: &Caller,
@@ -62,7 +62,7 @@ pub(super) fn load(
         .map_err(|error| Failure::new(2, error.advice()))
 }
 
-/// A line for each setting: what it is and where that was said.
+/// A line for each setting: its value and where it comes from.
 pub(super) fn lines(settings: &Settings, out: &mut dyn io::Write) -> io::Result<()> {
     for (key, value) in settings.explain() {
         match value {

@@ -1,22 +1,22 @@
-//! What the shell of a laptop has to evaluate: the function `warpdrive` (`rcfile`), and the words by
-//! which an environment is entered and left. Every value is quoted for the shell that reads it; a
-//! path may hold spaces, quotes, `$` and newlines.
+//! What a laptop's shell evaluates: the function `warpdrive` (`rcfile`), and the commands that enter
+//! and leave an environment. Every value is quoted for the shell that reads it; a path may hold
+//! spaces, quotes, `$` and newlines.
 
 use std::fmt::Write as _;
 
 use crate::environment::quote;
 
-/// A shell that there are words for.
+/// A shell that is supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Shell {
-    /// And any other that understands POSIX words.
+    /// Any other shell that understands POSIX syntax.
     Bash,
     Zsh,
     Fish,
 }
 
 impl Shell {
-    /// By the name of the program in `$SHELL`; bash, whose words most shells understand, else.
+    /// Chosen by the program's name in `$SHELL`; otherwise bash, whose syntax most shells understand.
     pub(super) fn of(program: Option<&str>) -> Shell {
         match program.and_then(|path| path.rsplit('/').next()) {
             Some("zsh") => Self::Zsh,
@@ -33,7 +33,7 @@ impl Shell {
         }
     }
 
-    /// A word that this shell takes to the letter.
+    /// Quotes a word, so that this shell takes it literally.
     fn quote(self, text: &str) -> String {
         match self {
             Self::Bash | Self::Zsh => quote(text),
@@ -44,7 +44,7 @@ impl Shell {
 }
 
 /// The function `warpdrive`: `project` and `deactivate` change the shell itself, everything else is
-/// passed on to the letter. (The original's `$*` broke arguments with spaces.)
+/// passed on literally. (The original's `$*` broke arguments with spaces.)
 pub(super) fn function(shell: Shell, program: &str) -> String {
     let program = shell.quote(program);
     let name = shell.name();
@@ -95,7 +95,7 @@ pub(super) struct Entered<'a> {
     pub(super) source: &'a str,
 }
 
-/// The words that enter an environment, after leaving one that is active. They do not source the
+/// The commands that enter an environment, after leaving an active one. They do not source the
 /// environment's own `bin/activate`, whose quoting depends on the Python that wrote it.
 pub(super) fn enter(shell: Shell, entered: &Entered<'_>) -> String {
     let mut words = String::new();
@@ -170,7 +170,7 @@ hash -r 2>/dev/null || :
     words
 }
 
-/// The words that leave the environment.
+/// The commands that leave the environment.
 pub(super) fn leave(shell: Shell) -> &'static str {
     match shell {
         Shell::Bash | Shell::Zsh => {

@@ -1,5 +1,5 @@
-//! Words of the app commands: progress on stdout where S2I shows it (`assemble`, `build`), on stderr
-//! where stdout belongs to a result or a program; errors as a block on stderr.
+//! Output of the app commands. Progress goes to stdout where S2I shows it (`assemble`, `build`), and
+//! to stderr where stdout belongs to a result or a program. Errors are a block on stderr.
 
 use std::io::{self, Write as _};
 
@@ -19,7 +19,7 @@ pub(super) enum Words {
 
 impl Words {
     fn line(self, text: &str) {
-        // A closed pipe is not a failure of ours.
+        // A closed pipe is not an error here.
         let _ = match self {
             Self::Stdout => writeln!(io::stdout().lock(), "{text}"),
             Self::Stderr => writeln!(io::stderr().lock(), "{text}"),
@@ -54,10 +54,10 @@ pub(super) fn result(line: &str) {
     Words::Stdout.line(line);
 }
 
-/// An error in words, with the exit code that it means.
+/// An error as text, with its exit code.
 pub(super) struct Failure {
     code: u8,
-    /// Boxed: it is large, and rare. None: the status says it all.
+    /// Boxed: it is large, and rare. `None`: the status is enough.
     advice: Option<Box<Advice>>,
 }
 
@@ -95,7 +95,7 @@ impl From<AssembleError> for Failure {
             AssembleError::Detect(error) if matches!(**error, DetectError::Settings(_)) => 2,
             error => u8::try_from(error.status()).unwrap_or(1),
         };
-        // The pipeline calls again with leave to build; there is nothing to tell anybody.
+        // The pipeline calls again with permission to build; there is nothing to report.
         if matches!(error, AssembleError::NeedsSdists { .. }) {
             return Failure { code, advice: None };
         }

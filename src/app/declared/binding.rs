@@ -1,4 +1,4 @@
-//! Names that a project binds to a place: a path, a repository, an index.
+//! Names that a project binds to a location: a path, a repository, an index.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::super::files::Files;
 use super::super::project::{Project, Source};
 use super::super::requirement::{LineKind, normalize};
 
-/// Who binds a name, and in which table.
+/// Which manager binds a name, and in which table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {
     /// `uv`, `poetry`, `pdm` or `pipenv`.
@@ -31,7 +31,7 @@ fn at<'a>(table: &'a Table, path: &[&str]) -> Option<&'a Value> {
 }
 
 impl Bindings {
-    /// Those of a tree.
+    /// The bindings of a tree.
     pub fn read(files: &dyn Files) -> Self {
         let table = |path: &str| {
             let text = files.text(path).unwrap_or_default();
@@ -96,7 +96,7 @@ impl Bindings {
         Self { names, patterns }
     }
 
-    /// Who binds this name.
+    /// Which manager binds this name.
     pub fn find(&self, name: &str) -> Option<Binding> {
         let by_pattern = || {
             let bound = self.patterns.iter().any(|pattern| glob(pattern, name));
@@ -108,11 +108,11 @@ impl Bindings {
         self.names.get(name).cloned().or_else(by_pattern)
     }
 
-    /// A name that the installation of this project would look for, though it is bound to a place.
+    /// A name that the installation of this project would look for, although it is bound to a location.
     pub fn first_of(&self, project: &Project) -> Option<(String, Binding)> {
         let lists = match &project.source {
             Source::Requirements(_) | Source::Lock { .. } => true,
-            // Only uv can tell, and it heeds its own table.
+            // Only uv knows, and it follows its own table.
             Source::Dynamic { .. } => {
                 return self.all().find_map(|(name, binding)| {
                     (binding.manager != "uv").then(|| (name.to_owned(), binding))
@@ -133,7 +133,7 @@ impl Bindings {
         })
     }
 
-    /// All names, with who binds them; a pattern stands for those that it fits.
+    /// All names with their managers; a pattern stands for the names that it matches.
     pub fn all(&self) -> impl Iterator<Item = (&str, Binding)> {
         let patterns = self.patterns.iter().map(|pattern| {
             (
@@ -152,7 +152,7 @@ impl Bindings {
     }
 }
 
-/// `*` and `?`, as `fnmatch` has them.
+/// Matches `*` and `?` as `fnmatch` does.
 pub fn glob(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) =
         (pattern.chars().collect(), name.chars().collect());

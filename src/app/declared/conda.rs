@@ -1,16 +1,16 @@
 //! `environment.yml` with dependencies for pip alone.
 //!
-//! Of YAML this reads what conda itself writes: keys at the margin, lists of plain words below them.
-//! The rest is refused: the in-image executable has no room for a whole parser.
+//! This reads only the YAML that conda itself writes: keys at the margin, lists of plain words below
+//! them. It refuses the rest, because the in-image executable has no room for a complete parser.
 
 use super::super::files::Files;
 use super::super::requirement::{name_of, normalize};
 use super::Declared;
 
-/// What conda needs to run pip, and no more.
+/// Packages that conda needs only to run pip.
 const CARRIERS: &[&str] = &["python", "pip", "setuptools", "wheel"];
 
-/// Channels that say nothing of where packages come from.
+/// Channels that do not change where packages come from.
 const DEFAULTS: &[&str] = &["defaults", "nodefaults"];
 
 pub(super) fn read(files: &dyn Files) -> Option<Declared> {
@@ -88,7 +88,7 @@ pub(super) fn read(files: &dyn Files) -> Option<Declared> {
     Some(declared)
 }
 
-/// A channel says where packages come from, and conda is not asked.
+/// A channel decides where packages come from, and warpdrive does not use conda.
 fn channel(declared: &mut Declared, place: &str, name: &str) {
     let name = name.trim().trim_matches(['"', '\'']);
     if !name.is_empty() && !DEFAULTS.contains(&name) {

@@ -30,7 +30,7 @@ const DEVELOPMENT: &[&str] = &[
     "coverage",
     "benchmark",
 ];
-/// Groups that say for themselves what they are for, the more exact first.
+/// Groups whose names say what they are for, the more exact first.
 const PRODUCTION: &[&str] = &[
     "production",
     "prod",

@@ -1,7 +1,7 @@
-//! Dependencies that stand neither in `requirements.txt` nor in standard metadata, turned into lines of
+//! Turns dependencies that are neither in `requirements.txt` nor in standard metadata into lines of
 //! requirements: Poetry's and Pipenv's tables, PEP 735 groups, `requirements/`, `requirements.in`,
-//! `environment.yml`, PEP 723's comments in a program. Nothing is left out in silence: what has no such line is
-//! a [`Doubt`].
+//! `environment.yml`, PEP 723's comments in a program. Nothing is left out silently: what cannot become a
+//! line is a [`Doubt`].
 
 pub mod binding;
 mod conda;
@@ -14,10 +14,10 @@ mod words;
 
 use super::files::Files;
 
-/// What a place of the source asks for.
+/// The requirements that a file of the source states.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Declared {
-    /// Requirement files that exist, to be read as such.
+    /// Existing requirement files, to be read as such.
     pub files: Vec<String>,
     /// The file that the lines are from.
     pub file: String,
@@ -26,7 +26,7 @@ pub struct Declared {
     pub doubts: Vec<Doubt>,
 }
 
-/// Something that cannot be done as it stands.
+/// Something that cannot be installed as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Doubt {
     pub place: String,
@@ -80,7 +80,7 @@ pub fn lists(files: &dyn Files, home: &str) -> Option<Declared> {
     several::read(files, home)
 }
 
-/// The place that counts where neither `requirements.txt` nor metadata say anything.
+/// The file that counts if neither `requirements.txt` nor metadata name requirements.
 pub fn find(files: &dyn Files, home: &str, document: Option<&toml::Table>) -> Option<Declared> {
     document
         .and_then(of_poetry)

@@ -7,7 +7,7 @@ use super::Declared;
 
 pub(super) fn read(files: &dyn Files) -> Option<Declared> {
     let text = files.text("Pipfile")?;
-    // What is not TOML is found out where the Python version is read.
+    // Invalid TOML is reported where the Python version is read.
     let document: toml::Table = toml::from_str(&text).ok()?;
     let packages = document.get("packages")?.as_table()?;
     let mut declared = Declared::of("Pipfile");
@@ -24,8 +24,8 @@ pub(super) fn read(files: &dyn Files) -> Option<Declared> {
             Some((name, source.get("url")?.as_str()?))
         })
         .collect();
-    // The first is for all that names no other. The public index is what is asked anyway, or what stands in
-    // its place here.
+    // The first source is for all packages that name no other. The public index is asked anyway, or this
+    // machine's substitute for it.
     match urls.first() {
         None | Some((_, "https://pypi.org/simple" | "https://pypi.org/simple/")) => {}
         Some((_, url)) => declared.lines.push(format!("--index-url {url}")),
@@ -62,7 +62,7 @@ const KNOWN: &[&str] = &[
     "path",
     "file",
     "editable",
-    // Such a name is bound: what installs it knows where it is.
+    // Such a name is bound: the installing code knows its location.
     "index",
 ];
 

@@ -12,13 +12,13 @@ pub(super) fn read(document: &toml::Table) -> Option<Declared> {
     for source in sources.into_iter().flatten() {
         let text = |key: &str| source.get(key).and_then(Value::as_str);
         let name = text("name").unwrap_or_default();
-        // One that is asked for what names it alone is heeded by `lockfile::places`.
+        // `lockfile::places` handles a source that is used only by the names bound to it.
         if name.eq_ignore_ascii_case("pypi") || text("priority") == Some("explicit") {
             continue;
         }
         declared.doubt(
             &format!("[[tool.poetry.source]] {name}"),
-            "which package is from which index is gone by where there is a lock",
+            "a binding of packages to indexes counts only with a lock",
             "the lock: poetry lock; or priority = \"explicit\" for an index of the packages that name it",
         );
     }
@@ -63,11 +63,11 @@ const KNOWN: &[&str] = &[
     "file",
     "develop",
     "allow-prereleases",
-    // Such a name is bound: what installs it knows where it is.
+    // Such a name is bound: the installing code knows its location.
     "source",
 ];
 
-/// A line for a dependency; none for one that only an extra brings.
+/// A line for a dependency; none if only an extra requires it.
 fn requirement(name: &str, value: &Value) -> Result<Option<String>, String> {
     if let Some(version) = value.as_str() {
         return Ok(Some(format!(

@@ -5,7 +5,7 @@ use super::Declared;
 
 /// Larger programs are not read.
 const MAX: u64 = 256 * 1024;
-/// What of uv's settings says where packages come from. A name that is bound there is not asked for elsewhere.
+/// uv's settings about where packages come from. A name that is bound there is not looked for elsewhere.
 const PLACES: [&str; 6] = [
     "sources",
     "index",
@@ -15,7 +15,7 @@ const PLACES: [&str; 6] = [
     "no-index",
 ];
 
-/// The list of the only program of a directory that has one.
+/// The list in the only program of a directory that has such a list.
 pub(super) fn read(files: &dyn Files, place: &str) -> Option<Declared> {
     let mut programs = files.list(place).into_iter().filter_map(|entry| {
         let name = entry.name.strip_suffix(".py")?;

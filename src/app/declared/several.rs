@@ -3,7 +3,7 @@
 use super::super::files::{EntryKind, Files, join};
 use super::{Declared, script};
 
-/// What a list is for, the one for production first.
+/// The purposes of lists, production first.
 const WANTED: &[&str] = &[
     "production",
     "prod",
@@ -54,7 +54,7 @@ pub(super) fn read(files: &dyn Files, home: &str) -> Option<Declared> {
         .or_else(|| of_binder(files))
 }
 
-/// What repo2docker reads in a directory of its own.
+/// The directory in which repo2docker reads its files.
 fn of_binder(files: &dyn Files) -> Option<Declared> {
     ["binder", ".binder"].into_iter().find_map(|directory| {
         let path = |name: &str| format!("{directory}/{name}");

@@ -1,6 +1,6 @@
-//! Version conditions in Poetry's words, as PEP 440 has them.
+//! Translates Poetry's version conditions to PEP 440.
 
-/// `^1.2`, `~1.2`, `1.2.*`, `>=1 <2`, `1.2` as clauses of PEP 440; an error is what has none.
+/// `^1.2`, `~1.2`, `1.2.*`, `>=1 <2`, `1.2` as clauses of PEP 440; an error if there are none.
 pub(super) fn clauses(text: &str) -> Result<Vec<String>, String> {
     let text = text.trim();
     if text.is_empty() || text == "*" {

@@ -5,11 +5,11 @@ use super::super::project::Project;
 use super::choose::Finder;
 use super::entry::{NOT_PACKAGES, under};
 
-/// How deep directories are looked into, and how many.
+/// How deep directories are searched, and how many.
 const MAX_DEPTH: usize = 3;
 const MAX_DIRECTORIES: usize = 200;
 
-/// The directories that are an application without doubt. None of them lies in another.
+/// The directories that are clearly an application. None of them is inside another.
 pub(super) fn homes(files: &dyn Files, project: &Project) -> Vec<String> {
     let mut found = Vec::new();
     let mut left = MAX_DIRECTORIES;

@@ -1,4 +1,4 @@
-//! Chooses how an app is started: the order of the original, with syntax trees in place of guesses.
+//! Chooses how an app is started, in the order of the original, but from syntax trees instead of guesses.
 
 use std::collections::BTreeMap;
 
@@ -23,13 +23,13 @@ pub(super) struct Chosen {
     pub warnings: Vec<String>,
     /// It listens on a port.
     pub web: bool,
-    /// Distributions that its program comes with.
+    /// Distributions that contain its program.
     pub needs: Vec<String>,
     /// Why it was chosen, with file and line.
     pub because: String,
     /// Workers that belong to it: lines by name.
     pub processes: Vec<(String, String)>,
-    /// What makes it one for developers.
+    /// Why it is a start for developers.
     pub development: Option<String>,
 }
 
@@ -112,7 +112,7 @@ impl Finder<'_> {
         self.search(&mode)
     }
 
-    /// A line that begins with a program of the source: it has to be executable.
+    /// A line that begins with a program of the source, which must be executable.
     fn startable(&self, chosen: Chosen) -> Result<Chosen, DetectError> {
         let Start::Command { line } = &chosen.start else {
             return Ok(chosen);
@@ -131,7 +131,7 @@ impl Finder<'_> {
         }
     }
 
-    /// A shell script that platforms start where nothing else is said.
+    /// A shell script that platforms start by default.
     fn script_by_name(&self) -> Option<Chosen> {
         ["start.sh", "run.sh", "entrypoint.sh"]
             .iter()
@@ -169,7 +169,7 @@ impl Finder<'_> {
         processes
     }
 
-    /// What makes a start one for developers, with its file.
+    /// Why a start is one for developers, with the file.
     fn development(&self, chosen: &Chosen) -> Option<String> {
         let program = match &chosen.start {
             Start::Python { program } => program,
@@ -187,7 +187,7 @@ impl Finder<'_> {
         Some(format!("{path}: {debugs}"))
     }
 
-    /// What can be found in a directory below without doubt: not a program, not a notebook.
+    /// An application that is clear in a directory below: not a program, not a notebook.
     pub(super) fn is_application(&self) -> bool {
         let shell = self.files.kind(&entry::under(self.home, "app.sh"));
         shell == Some(EntryKind::File { executable: true })
@@ -196,7 +196,7 @@ impl Finder<'_> {
             || self.django_plan().is_some()
             || {
                 let found = entry::search(self.files, self.home);
-                // What lies in a directory that is not a package is that directory's.
+                // Files in a directory that is not a package belong to that directory.
                 let own = |one: &Candidate| {
                     let directory = super::super::files::parent(&one.path);
                     directory == self.home
@@ -329,7 +329,7 @@ impl Finder<'_> {
             .collect()
     }
 
-    /// Without `web`: the one process that the `Procfile` or the setting has, or `worker`.
+    /// Without `web`: the only process of the `Procfile` or the setting, or `worker`.
     fn other_process(&self) -> Result<Option<Chosen>, DetectError> {
         let mut all = declared::procfile(self.files, self.home);
         for (name, line) in &self.project.settings.processes {
@@ -502,7 +502,7 @@ impl Finder<'_> {
         }
     }
 
-    /// There is nothing that one of the servers could serve.
+    /// No server can serve anything here.
     fn without_application(
         &self,
         found: Found,
@@ -687,7 +687,7 @@ impl Finder<'_> {
         chosen
     }
 
-    /// One application, or the one of the two interfaces of a project that the server wants.
+    /// The only application, or, of a project's two interfaces, the one that the server needs.
     fn pick(&self, found: &Found) -> Result<Option<Candidate>, DetectError> {
         match found.applications.as_slice() {
             [] => Ok(None),
@@ -728,7 +728,7 @@ impl Finder<'_> {
     }
 
     fn path_for(&self, root: &str) -> Vec<String> {
-        // An installed project is found wherever it lies.
+        // An installed project is found in any directory.
         let installed = || {
             let projects = self.project.local_projects();
             projects.iter().any(|project| project.path == self.home)
@@ -740,7 +740,7 @@ impl Finder<'_> {
         }
     }
 
-    /// Whether, of an app that has both interfaces, ASGI is meant.
+    /// Whether ASGI is chosen for an app that has both interfaces.
     fn wants_asgi(&self) -> bool {
         let settings = &self.project.settings;
         match settings.get("deploy_mode").as_deref() {
@@ -780,7 +780,7 @@ impl Finder<'_> {
         Ok(chosen)
     }
 
-    /// The server that the owner has chosen.
+    /// The server that the owner chose.
     fn said_server(&self) -> Option<Server> {
         ["deploy_mode", "server_type"]
             .into_iter()

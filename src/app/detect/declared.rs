@@ -1,4 +1,4 @@
-//! What files say about how an application is started: `Procfile`, `gunicorn.conf.py`,
+//! Reads from files how an application is started: `Procfile`, `gunicorn.conf.py`,
 //! `[tool.fastapi]`, `.flaskenv`, `[project.scripts]`. Each with the line that says it.
 
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ pub(super) fn procfile(files: &dyn Files, home: &str) -> BTreeMap<String, Said> 
         .collect()
 }
 
-/// The command that a file for another platform starts the application with: App Engine's, Railway's,
+/// The start command in a file for another platform: App Engine's, Railway's,
 /// Nixpacks' and Railpack's.
 pub(super) fn platform(files: &dyn Files, home: &str) -> Option<Said> {
     let json = |text: &str| serde_json::from_str::<Value>(text).ok();
@@ -133,8 +133,8 @@ fn fastapi(files: &dyn Files, home: &str) -> Option<Said> {
     })
 }
 
-/// `FLASK_APP` in `.flaskenv`: a module, a file, `module:name`, `module:factory()`; without a name
-/// Flask looks for one, and so do we.
+/// `FLASK_APP` in `.flaskenv`: a module, a file, `module:name`, `module:factory()`; without a
+/// name, Flask looks for one, and so does warpdrive.
 fn flask(files: &dyn Files, home: &str) -> Option<Said> {
     let path = under(home, ".flaskenv");
     let text = files.text(&path)?;
@@ -189,7 +189,7 @@ fn flask_object(files: &dyn Files, home: &str, module: &str) -> Option<String> {
         })
 }
 
-/// The programs that an installed project brings: `[project.scripts]`, `[project.gui-scripts]`,
+/// The programs of an installed project: `[project.scripts]`, `[project.gui-scripts]`,
 /// Poetry's table; `console_scripts` of `setup.cfg` and `setup.py`.
 pub(super) fn scripts(files: &dyn Files, home: &str) -> Vec<Said> {
     let found = scripts_of_pyproject(files, home);

@@ -1,5 +1,5 @@
-//! What can be told about a Django project without running it: `manage.py`, the settings module,
-//! and which applications it names. The build asks Django itself ([`crate::assemble`]).
+//! What is known about a Django project without running it: `manage.py`, the settings module, and
+//! the applications that this names. The build asks Django itself ([`crate::assemble`]).
 
 use ruff_python_ast::{self as ast, Expr};
 
@@ -9,7 +9,7 @@ use super::evaluate::Evaluator;
 use super::parse;
 use super::syntax::{self, Binding};
 
-/// A Django project, as its text tells.
+/// A Django project, as far as its text shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Django {
     /// Path of `manage.py`.
@@ -50,7 +50,7 @@ pub(super) fn find(files: &dyn Files, home: &str) -> Option<Django> {
         Some((format!("{module}.application"), path))
     };
     let (wsgi, asgi) = (of_package("wsgi"), of_package("asgi"));
-    // What the server will load decides: `manage.py` is for the developer.
+    // The module that the server will load decides: `manage.py` is for the developer.
     let said = [&wsgi, &asgi]
         .into_iter()
         .flatten()
@@ -76,7 +76,7 @@ pub(super) fn find(files: &dyn Files, home: &str) -> Option<Django> {
     })
 }
 
-/// The settings module that a program names; `None` where it has nothing to do with Django.
+/// The settings module that a program names; `None` if the program does not use Django.
 #[expect(clippy::option_option, reason = "Django, and perhaps its settings")]
 fn settings_named(source: &str) -> Option<Option<String>> {
     match parse::module(source) {
@@ -87,12 +87,12 @@ fn settings_named(source: &str) -> Option<Option<String>> {
             }
             finder.mentioned.then_some(finder.value)
         }
-        // Python 2, say. Django will tell at build.
+        // For example Python 2. Django reports it at build.
         Err(_) => source.contains(VARIABLE).then_some(None),
     }
 }
 
-/// The directory in which the settings lie: the home, or one below it.
+/// The directory of the settings: the home, or one below it.
 fn root_of(files: &dyn Files, home: &str, module: &str) -> Option<String> {
     let directories = files
         .list(home)
@@ -112,7 +112,7 @@ fn setting(evaluator: &Evaluator<'_>, module: &str, name: &str) -> Option<String
     syntax::string(&value(evaluator, module, name, 0)?)
 }
 
-/// What a name of the settings is bound to.
+/// The value of a name in the settings.
 fn value(evaluator: &Evaluator<'_>, module: &str, name: &str, depth: u32) -> Option<Expr> {
     let module = evaluator.module(module)?;
     match module.find(name, None) {

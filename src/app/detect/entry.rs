@@ -3,7 +3,8 @@
 //!
 //! Every module-level application object and every factory is a candidate. Candidates that are one
 //! application under several names (imported, wrapped, made by the factory, mounted) form a group;
-//! one group is the answer, and in it the outermost name. Two groups are the owner's to decide.
+//! one group is the answer, and in it the outermost name. With two groups, the application's owner
+//! must decide.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,9 +59,9 @@ pub struct Candidate {
     pub line: usize,
     /// The name that is bound; `object` may be an attribute of it.
     name: String,
-    /// Names that are this very application: (file, name).
+    /// Names of exactly this application: (file, name).
     through: BTreeSet<(String, String)>,
-    /// Names that stand in its expression or are given to its methods.
+    /// Names in its expression or in the arguments of its methods.
     mentions: BTreeSet<(String, String)>,
     order: usize,
 }
@@ -116,17 +117,17 @@ pub struct Found {
     pub(super) modules: Vec<Read>,
 }
 
-/// What a module says of itself besides its applications.
+/// What a module contains besides applications.
 #[derive(Debug, Clone)]
 pub(super) struct Read {
     pub path: String,
     pub module: String,
-    /// It lies in the home, not in a package.
+    /// It is in the home, not in a package.
     pub in_home: bool,
     /// Dotted names of what it imports.
     pub imports: BTreeSet<String>,
     pub has_main: bool,
-    /// It does more than define things when it is run.
+    /// It does more than define names when it runs.
     pub acts: bool,
     /// What `uvicorn.run("module:object")` in its main block names.
     pub runs: Option<String>,
@@ -166,7 +167,7 @@ impl Read {
     }
 }
 
-/// The last name of what makes an object; a class is made by itself.
+/// The last part of the name of an object's constructor; a class counts as its own.
 fn made_by(name: &str, binding: &Binding) -> Option<String> {
     match binding {
         Binding::Class(_) => Some(name.to_owned()),
@@ -236,8 +237,8 @@ fn named_in_run(call: &Expr) -> Option<String> {
     }
 }
 
-/// Looks for applications below `home`: in the modules that are called after what they are, and only
-/// where these have none in all modules of the root and of packages.
+/// Looks for applications below `home`: first in modules with the usual names; if these have none,
+/// in all modules of the root and of packages.
 pub(super) fn search(files: &dyn Files, home: &str) -> Found {
     let first = search_in(files, home, &places(files, home));
     let served = |one: &Candidate| one.interface != Interface::Own;
@@ -247,7 +248,7 @@ pub(super) fn search(files: &dyn Files, home: &str) -> Found {
     search_all(files, home)
 }
 
-/// All modules, whatever the first say.
+/// Searches all modules, whatever the first ones contain.
 pub(super) fn search_all(files: &dyn Files, home: &str) -> Found {
     search_in(files, home, &all_places(files, home))
 }
@@ -332,7 +333,7 @@ fn search_in(files: &dyn Files, home: &str, places: &[ModuleFile]) -> Found {
             through.remove(&itself);
             let object = match app.attribute {
                 Some(attribute) if !factory => format!("{name}.{attribute}"),
-                // A server cannot take an attribute of what a factory gives.
+                // A server cannot take an attribute of a factory's result.
                 Some(_) => continue,
                 None => name.to_owned(),
             };
@@ -510,8 +511,8 @@ fn places(files: &dyn Files, home: &str) -> Vec<ModuleFile> {
     places
 }
 
-/// Whether a directory is a project beside others, not a package of this one: it says itself what it
-/// needs.
+/// Whether a directory is a separate project, not a package of this one: it has its own
+/// requirements.
 fn is_project(files: &dyn Files, directory: &str) -> bool {
     const SAY: [&str; 5] = [
         "requirements.txt",
@@ -524,7 +525,7 @@ fn is_project(files: &dyn Files, directory: &str) -> bool {
     !has("__init__.py") && SAY.into_iter().any(has)
 }
 
-/// Modules of these names start no application.
+/// Modules with these names do not start an application.
 const NOT_MODULES: &[&str] = &[
     "conftest",
     "fabfile",
@@ -602,8 +603,8 @@ fn modules_in(
     }
 }
 
-/// A module that lies beside the file and is imported as if its directory were on `sys.path`, which
-/// it is not.
+/// A module beside the file that is imported as if its directory were on `sys.path`, which is not
+/// the case.
 fn sibling_import(
     files: &dyn Files,
     place: &ModuleFile,

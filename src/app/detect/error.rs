@@ -10,7 +10,7 @@ use super::super::settings::SettingsError;
 use super::super::shell_words::ArgumentsError;
 use super::syntax::SyntaxError;
 
-/// Where an application was looked for, in vain.
+/// The files that were searched without success.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nothing {
     pub looked_at: Vec<String>,
@@ -108,7 +108,7 @@ fn usual_name(file: &str) -> String {
     }
 }
 
-/// What to do: text to write, unless it says another thing to do.
+/// What to do: text to write, or another instruction.
 fn to_do(write: &str) -> String {
     let other = ["delete ", "give ", "let ", "copy ", "build "];
     if other.iter().any(|start| write.starts_with(start)) {

@@ -1,6 +1,6 @@
 //! What a name in a module is, as far as the text tells: an application, a class of applications,
 //! or something of a package outside of the tree. Follows assignments, imports inside the tree and
-//! what functions return; bounded in depth and steps, because the text is anybody's.
+//! what functions return; bounded in depth and steps, because the text is hostile.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,7 +45,7 @@ pub(super) enum Value {
     Function(Rc<Module>, ast::StmtFunctionDef),
     /// A module, or something in a module outside of the tree, by its dotted name.
     Path(String),
-    /// What calling such a thing gave.
+    /// The result of calling such an object.
     Instance(String),
 }
 
@@ -182,7 +182,7 @@ impl<'f> Evaluator<'f> {
         let Some((index, binding)) = module.find(name, before) else {
             return module.stars.iter().find_map(|star| {
                 let Some(inner) = self.module(star) else {
-                    // `from fasthtml.common import *`: of a package outside, what is known of it.
+                    // `from fasthtml.common import *`: only the known names of an outside package.
                     let dotted = format!("{star}.{name}");
                     return kinds::constructor(&dotted).map(|_| Value::Path(dotted));
                 };
@@ -423,7 +423,7 @@ impl<'f> Evaluator<'f> {
                 _ => None,
             }
         });
-        // Only a server of the framework's own awaits a factory.
+        // Only the framework's own server awaits a factory.
         found.filter(|app| !function.is_async || app.interface == Interface::Own)
     }
 }
@@ -439,7 +439,7 @@ fn through(value: Value, path: &str, name: &str) -> Value {
 }
 
 /// PEP 3333's `(environ, start_response)`, or ASGI's `async (scope, receive, send)`, after `skip`
-/// parameters: by their names, or by what is done with them.
+/// parameters: by their names, or by how they are used.
 fn raw_application(function: &ast::StmtFunctionDef, skip: usize) -> Option<Interface> {
     let names: Vec<&str> = function
         .parameters
@@ -528,13 +528,14 @@ fn each_return(body: &[Stmt], visit: &mut dyn FnMut(&Expr)) {
     });
 }
 
-/// What is looked for in a function.
+/// What to look for in a function.
 enum Part<'a> {
     Return(&'a Expr),
     Call(&'a ast::ExprCall),
 }
 
-/// Goes through a function, and not through those within it. One visitor for both: each is much code.
+/// Walks a function, but not the functions within it. One visitor serves both purposes, because each
+/// visitor is much code.
 fn each_part(body: &[Stmt], visit: &mut dyn FnMut(Part<'_>)) {
     struct Parts<'v>(&'v mut dyn FnMut(Part<'_>));
     impl<'a> ast::visitor::Visitor<'a> for Parts<'_> {

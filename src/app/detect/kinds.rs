@@ -1,4 +1,4 @@
-//! What web frameworks' names mean: which constructors make a WSGI or an ASGI application.
+//! What the names of web frameworks mean: which constructors make a WSGI or an ASGI application.
 
 use serde::{Deserialize, Serialize};
 

@@ -6,10 +6,10 @@ use super::super::project::{Project, Source};
 use super::super::requirement::{LineKind, Problem};
 use super::error::DetectError;
 
-/// Names of lists that people write, and the usual one is what they mean.
+/// Misspelt names of the usual list.
 const USUAL: &str = "requirements.txt";
 
-/// Refuses lists that cannot be done as they stand; gives what the owner should know of the others.
+/// Refuses lists that cannot be installed as written; returns warnings about the others.
 pub(super) fn check(
     files: &dyn Files,
     project: &Project,
@@ -33,7 +33,7 @@ pub(super) fn check(
         .filter(|problem| !(problem.uv_only && pip))
         .cloned()
         .collect();
-    // A script may set them, and it has not run yet.
+    // A script that has not run yet may set them.
     if ![environment::FILE, environment::BUILD_FILE]
         .iter()
         .any(|path| files.is_file(path))
@@ -87,7 +87,7 @@ pub(super) fn check(
     Ok(warnings)
 }
 
-/// Whether a path at the top is one that says what an application needs.
+/// Whether a path at the top states an application's requirements.
 fn declares(path: &str) -> bool {
     const NAMES: &[&str] = &[
         USUAL,
@@ -133,7 +133,7 @@ fn is_like(name: &str) -> bool {
     if lower == USUAL || lower == "requirements" || lower == "reqs.txt" {
         return true;
     }
-    // `requirements-dev.txt` is another list, not a slip of the pen.
+    // `requirements-dev.txt` is another list, not a typing error.
     lower.len() >= USUAL.len() - 3 && strsim::damerau_levenshtein(&lower, USUAL) <= 2
 }
 

@@ -1,7 +1,7 @@
 //! What kind of app a source tree is, from its text alone, so that an impossible one fails before
 //! anything is installed.
 //!
-//! The order of the original: what the owner says; an executable `app.sh`; applications that the
+//! The order is that of the original: what the owner says; an executable `app.sh`; applications that the
 //! syntax trees show; Django; `app.py` as a program. `kinds` has the frameworks' names, `parse`, `syntax`
 //! and `evaluate` read modules, `entry` searches, `django` reads `manage.py`.
 
@@ -51,7 +51,7 @@ pub struct Options {
     pub python: Option<PythonVersion>,
     /// The application's root in the image or on this machine.
     pub app_root: Option<String>,
-    /// What a manager's lock file comes to, if there is one.
+    /// The list from a manager's lock file, if there is one.
     pub listed: Option<Listed>,
     /// Paths at the top that are not in the tree, and the rule that left them out.
     pub left_out: Vec<(String, String)>,
@@ -66,15 +66,15 @@ pub struct Detected {
     pub project: Project,
     /// The files that phase one sees.
     pub dependency_files: Vec<String>,
-    /// Why phase one needs all the source, if it does.
+    /// Why phase one needs the complete source, if it does.
     pub needs_all_source: Option<String>,
     /// What the owner should know.
     pub warnings: Vec<String>,
-    /// What was found out that the owner may like to know.
+    /// Facts that may interest the owner.
     pub notes: Vec<String>,
-    /// Why it is started as it is, with file and line.
+    /// Why this start was chosen, with file and line.
     pub because: String,
-    /// The home was not said but found.
+    /// The home was found, not set by the owner.
     pub found_below: bool,
 }
 
@@ -92,8 +92,8 @@ impl Detected {
         variables
     }
 
-    /// Whether phase two runs anything that is not warpdrive's: hooks and files of variables (which are
-    /// shell), an assemble script, a back end of a project that is installed, Django.
+    /// Whether phase two runs any code that does not belong to warpdrive: hooks and files of variables
+    /// (which are shell), an assemble script, a back end of a project that is installed, Django.
     pub fn runs_own_code(&self, files: &dyn Files) -> bool {
         self.plan.django.is_some()
             || !self.project.local_projects().is_empty()
@@ -118,7 +118,7 @@ pub fn detect(files: &dyn Files, options: &Options) -> Result<Detected, DetectEr
     detect_project(files, project, options)
 }
 
-/// The same of a tree whose project has been read, with the settings that the options say.
+/// The same for a tree whose project has been read, with the settings from the options.
 ///
 /// # Errors
 /// If it cannot be an app, or is more than one.
@@ -225,7 +225,7 @@ fn detect_in_home(
         .arguments_for(server_name)
         .map(|text| text.trim().to_owned());
     if let Some(text) = &server_args {
-        // What is expanded at start is looked at now: a command in it is never run.
+        // Text that is expanded at start is checked now: a command in it never runs.
         super::shell_words::expand(text, &BTreeMap::new())?;
     }
     let mut processes: BTreeMap<String, String> = declared::procfile(files, &home)
@@ -327,8 +327,8 @@ pub(crate) fn static_map(url: &str, root: &str) -> StaticMap {
     }
 }
 
-/// A hook that cannot be run would be found out by its command, in production at the latest. (The
-/// original skipped it, `build` without a word.)
+/// Otherwise a hook that is not executable would fail only when its command runs, perhaps in
+/// production. (The original skipped such a hook, `build` even silently.)
 fn refuse_hooks(files: &dyn Files) -> Result<(), DetectError> {
     // These two are read, not run.
     let run = HOOKS
@@ -381,7 +381,7 @@ pub(crate) fn django_application(django: &DjangoPlan, asgi: bool) -> Option<Appl
     }
 }
 
-/// The wanted Python version alone, for choosing a builder before anything else.
+/// Only the requested Python version, to choose a builder before anything else.
 ///
 /// # Errors
 /// For settings and versions that cannot be understood.

@@ -1,5 +1,6 @@
-//! Frameworks with servers of their own: what a module that imports one is started with. Each is a
-//! line for the shell that listens on 0.0.0.0 and `$PORT`, without reload and without debug mode.
+//! Frameworks with their own servers: the command that starts a module which imports one. Each
+//! command is a line for the shell, and listens on 0.0.0.0 and `$PORT`, without reload and without
+//! debug mode.
 
 use std::collections::BTreeSet;
 
@@ -7,22 +8,22 @@ use super::super::requirement::has;
 use super::entry::{Candidate, Read};
 use super::kinds::Interface;
 
-/// Our module that serves what has only a function for it (`assemble/launch_own.py`).
+/// Our module for frameworks that only have a function for serving (`assemble/launch_own.py`).
 pub(super) const LAUNCHER: &str = "python -m warpdrive_serve";
 
 /// What a program of a framework is started with. `{file}` is the program, `{module}` its dotted
 /// name, `{object}` what the framework's own program takes from it.
 #[derive(Debug)]
 pub(super) struct Own {
-    /// The package whose import tells it.
+    /// The package whose import identifies it.
     pub package: &'static str,
     pub framework: &'static str,
     pub line: &'static str,
     /// It listens on a port.
     pub web: bool,
-    /// The distribution that has the program, where the requirements do not have it.
+    /// The distribution with the program, if the requirements do not have it.
     pub needs: &'static str,
-    /// How the names of the classes end that make the object.
+    /// The endings of the class names that make the object.
     pub makes: &'static [&'static str],
 }
 
@@ -53,7 +54,7 @@ const fn worker(package: &'static str, line: &'static str) -> Own {
     }
 }
 
-/// A worker whose program is told an object.
+/// A worker whose program takes an object as its argument.
 const fn worker_of(
     package: &'static str,
     makes: &'static [&'static str],
@@ -152,7 +153,7 @@ pub(super) const FRAMEWORKS: &[Own] = &[
 ];
 
 impl Own {
-    /// RQ's workers are programs of their own where there is one; modules of jobs need RQ's.
+    /// A module with its own RQ worker is a program; modules with only jobs need RQ's worker.
     pub(super) fn line_of(&self, program: bool) -> &'static str {
         if program && self.package == "rq" {
             "python {file}"
@@ -171,7 +172,7 @@ impl Own {
         let made = |class: &str| self.makes.iter().any(|end| class.ends_with(end));
         let mut objects = module.objects.iter().filter(|(_, class)| made(class));
         let (name, _) = objects.next()?;
-        // Which of several functions is meant is not known.
+        // With several functions, it is not known which one to use.
         let alone = !self.web || objects.next().is_none();
         alone.then_some(name.as_str())
     }
@@ -200,7 +201,7 @@ pub(super) fn celery(modules: &[Read]) -> Option<&str> {
     made.map(|module| module.module.as_str())
 }
 
-/// A framework with a server of its own that the requirements have, and the line that starts it.
+/// A required framework with its own server, and the line that starts it.
 pub(super) fn required(names: &BTreeSet<String>) -> Option<(&'static str, &'static str)> {
     FRAMEWORKS
         .iter()

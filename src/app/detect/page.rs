@@ -276,7 +276,7 @@ fn decisions_are_in_their_order() {
     };
     for (index, (words, files)) in DECISIONS.iter().enumerate() {
         for (later, others) in &DECISIONS[index + 1..] {
-            // A file that both have says one of the two things only.
+            // A file that is in both examples has only one content.
             let both = others
                 .iter()
                 .any(|(path, _)| files.iter().any(|(mine, _)| mine == path));

@@ -1,7 +1,8 @@
-//! Python source to a syntax tree, without an end of the stack.
+//! Parses Python source to a syntax tree without exhausting the stack.
 //!
-//! The parser calls itself for every bracket, prefix and branch, and so does what walks over its tree: a
-//! text of 20,000 minus signs would end the process. So the text is measured first, token by token.
+//! The parser calls itself for every bracket, prefix and branch, and so does the code that walks over
+//! its tree: a text of 20,000 minus signs would end the process. So the text is measured first, token by
+//! token.
 
 use std::thread;
 
@@ -11,7 +12,7 @@ use ruff_python_parser::{Mode, Parsed, lexer, parse_module};
 
 /// How deep a tree may be. `CPython` takes 200 brackets and 100 indentations.
 const MAX_DEPTH: usize = 500;
-/// What the parser gets for that, in bytes; only what is used is taken from the machine.
+/// The parser's stack for this depth, in bytes; the machine allocates only what is used.
 const STACK: usize = 64 << 20;
 
 /// Where the text is not a module, in bytes from its start, and why.
@@ -49,7 +50,7 @@ pub(super) fn module(source: &str) -> Result<Parsed<ModModule>, Problem> {
 #[derive(Default)]
 struct Level {
     bracket: Option<TokenKind>,
-    /// Operators since the last comma: each may lie below the one before it.
+    /// Operators since the last comma: each may be nested in the previous one.
     operators: usize,
     /// Lambdas whose parameters have not ended: commas between these end nothing.
     lambdas: usize,
@@ -241,7 +242,7 @@ mod tests {
         assert!(module(&text).is_ok());
     }
 
-    /// The positive control: without the measure the process ends.
+    /// The positive control: without measuring, the process ends.
     #[test]
     fn the_parser_alone_ends_the_stack() {
         const TRY: &str = "TEST_PARSER_ALONE";

@@ -1,4 +1,4 @@
-//! The shapes that applications have, and what becomes of each.
+//! The shapes that applications have, and what warpdrive makes of each.
 
 use std::fmt::Write as _;
 

@@ -29,15 +29,15 @@ pub(super) struct Module {
     pub stars: Vec<String>,
     /// `name.method(…, other, …)` as statements: the receiver and the names among the arguments.
     pub uses: Vec<(String, Vec<String>)>,
-    /// There is an `if __name__ == "__main__":`.
+    /// It has an `if __name__ == "__main__":`.
     pub has_main: bool,
-    /// Calls that stand as statements at the top level, outside of the main block.
+    /// Calls that are statements at the top level, outside the main block.
     pub calls: Vec<Expr>,
     /// There is a `while` at the top level.
     pub loops: bool,
-    /// Calls that stand as statements in the main block.
+    /// Calls that are statements in the main block.
     pub main_calls: Vec<Expr>,
-    /// Where the names are bound, in bytes; as long as `bindings`.
+    /// The byte offsets of the bindings; as many as `bindings`.
     offsets: Vec<usize>,
 }
 
@@ -155,7 +155,7 @@ impl Module {
                     }
                 }
                 Stmt::Try(attempt) => {
-                    // What is bound when nothing fails comes last, so that it wins.
+                    // Bindings of the branch without a failure come last, so that they win.
                     for handler in &attempt.handlers {
                         let ast::ExceptHandler::ExceptHandler(handler) = handler;
                         self.read(&handler.body, package);

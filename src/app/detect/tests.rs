@@ -229,7 +229,7 @@ fn one_module() {
             "from flask import Flask\nclass Mine(Flask): pass\napp = Mine('x')",
             "gunicorn app:app Wsgi",
         ),
-        // Things made with an application are none.
+        // Objects that are made from an application are not applications.
         (
             "from flask import Flask\nfrom flask_sqlalchemy import SQLAlchemy\nfrom flask_migrate import Migrate\napp = Flask('x')\ndb = SQLAlchemy(app)\nmigrate = Migrate(app, db)",
             "gunicorn app:app Wsgi",
@@ -524,7 +524,7 @@ fn django_projects() {
     );
 }
 
-/// The original ran what stood in `$(…)`.
+/// The original ran the text in `$(…)`.
 #[test]
 fn a_command_in_server_args_is_refused() {
     for text in ["--workers $(nproc)", "--name `id`"] {

@@ -1,6 +1,6 @@
-//! `.warpdrive/environment` and its kin: shell fragments whose assignments become variables of
-//! every program. `/bin/sh` reads them with `set -a`, so that all its logic works and everything is
-//! exported (the original forgot that at deployment).
+//! `.warpdrive/environment` and similar files: shell fragments whose assignments become variables
+//! of every program. `/bin/sh` reads them with `set -a`, so that all its logic works and everything
+//! is exported (the original forgot that at deployment).
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -13,12 +13,12 @@ use std::process::{Command, Stdio};
 use super::EnvironmentError;
 use crate::process::UntilEnd;
 
-/// No such file is larger.
+/// Largest file, in bytes.
 const MAX_FILE: u64 = 1 << 20;
-/// Nor is an environment.
+/// Largest environment, in bytes.
 const MAX_OUTPUT: u64 = 8 << 20;
 
-/// The shell's own business, not the application's.
+/// The shell's own variables, not the application's.
 const SHELL_VARIABLES: &[&str] = &["PWD", "OLDPWD", "SHLVL", "_"];
 
 /// Reads `$1` and prints the status of its last command and the variables, separated by NUL. What
@@ -29,16 +29,16 @@ const SCRIPT: &str = r#"set -a; . "$1" 1>&2; printf '%s\0' "$?"; command -p env 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Evaluated {
     pub variables: BTreeMap<OsString, OsString>,
-    /// The status of its last command, which says nothing certain: `[ -n "$X" ] && Y=1` is no
-    /// failure.
+    /// The status of its last command. It does not prove a failure: `[ -n "$X" ] && Y=1` is not
+    /// one.
     pub status: i32,
-    /// What the fragment says, without its comments.
+    /// The fragment's text, without its comments.
     text: String,
 }
 
 impl Evaluated {
-    /// Whether the fragment has `$NAME` or `${NAME…`: then it has seen what the caller said, and
-    /// what it made of that stands.
+    /// Whether the fragment contains `$NAME` or `${NAME…`: then it has used the caller's value,
+    /// and its own result counts.
     pub fn looks_at(&self, name: &str) -> bool {
         ["$", "${"].iter().any(|before| {
             let word = format!("{before}{name}");
@@ -119,8 +119,8 @@ pub fn evaluate(
     }))
 }
 
-/// The file without its comments, if it is there; an error for what no shell would read as it was
-/// meant.
+/// The file without its comments, if it exists; an error for text that no shell would read as
+/// intended.
 fn check(path: &Path) -> Result<Option<String>, EnvironmentError> {
     let read = |source| EnvironmentError::Read {
         path: path.to_owned(),

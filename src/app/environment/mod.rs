@@ -1,10 +1,10 @@
 //! `.warpdrive/environment` and the `*-env` hooks: variables for the build and the running app.
 //!
-//! They are shell fragments, read by a shell ([`evaluate`]). What the caller has said himself (`-e`,
-//! his environment) comes before what they say, unless they look at it: `A=${A:-1}`,
+//! They are shell fragments, read by a shell ([`evaluate`]). Variables that the caller sets (`-e`, the
+//! caller's environment) come before those of the files, unless a file looks at them: `A=${A:-1}`,
 //! `OPTIONS="$OPTIONS --more"`, `PATH=/x:$PATH` ([`evaluate`] tells by [`Evaluated::looks_at`]). In the
-//! original they had the last word. [`plain`] reads those that are no more than assignments without
-//! a shell, for a plan before anything runs.
+//! original the files came first. [`plain`] reads files that have only assignments, without a shell,
+//! for a plan before anything runs.
 
 mod file;
 
@@ -18,7 +18,7 @@ use super::shell_words::expand;
 
 pub use file::{Evaluated, evaluate};
 
-/// Where the file lies in the source.
+/// The file's path in the source.
 pub const FILE: &str = ".warpdrive/environment";
 /// More variables for the build, on top of it.
 pub const BUILD_FILE: &str = ".warpdrive/action_hooks/build-env";
@@ -125,7 +125,7 @@ fn unquoted(text: &str, special: &[char]) -> bool {
     scan(text, special).1
 }
 
-/// Whether a quote is open at the end, and whether one of `special` stands outside of quotes.
+/// Whether a quote is open at the end, and whether one of `special` is outside quotes.
 fn scan(text: &str, special: &[char]) -> (bool, bool) {
     let mut quote = None;
     let mut found = false;
@@ -174,7 +174,7 @@ pub fn plain(files: &dyn Files, path: &str) -> Result<Environment, EnvironmentEr
     Ok(environment)
 }
 
-/// The names that the file sets; `None` if it is a script, whose outcome nobody knows before.
+/// The names that the file sets; `None` if it is a script, whose result is not known before it runs.
 pub fn plain_names(files: &dyn Files) -> Option<Vec<String>> {
     let Some(bytes) = files.read(FILE) else {
         return Some(Vec::new());
@@ -190,9 +190,10 @@ fn text<'b>(bytes: &'b [u8], path: &Path) -> Result<&'b str, EnvironmentError> {
     })
 }
 
-/// Adds what a fragment sets to `environment`, and takes away what it unsets; but leaves alone what
-/// the caller has `said`, where the fragment does not look at it. The status of its last command,
-/// which need not mean anything; 0 if there is no such file.
+/// Adds the variables that a fragment sets to `environment`, and removes those that it unsets.
+/// Variables that the caller has `said` do not change, unless the fragment looks at them. Returns
+/// the status of the fragment's last command, which may not mean anything; 0 if the file is
+/// missing.
 ///
 /// # Errors
 /// If it is not text, or ends the shell.

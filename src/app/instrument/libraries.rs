@@ -1,7 +1,7 @@
 //! Which instrumentation packages OpenTelemetry has for which libraries, and the releases that
 //! warpdrive installs: the table of `opentelemetry-bootstrap` (`bootstrap_gen.py`), so that a build
-//! decides without running it. Names are enough: an instrumentation that does not fit a library's
-//! release says so at start and does nothing.
+//! decides without running it. Names are enough: an instrumentation package that does not fit the
+//! library's release says so at start and does nothing.
 
 use std::collections::BTreeSet;
 
@@ -20,8 +20,8 @@ const BASE: &[&str] = &[
     "opentelemetry-instrumentation-wsgi",
 ];
 
-/// Distribution, what watches it. (Upstream's table has `pydantic` for Tortoise ORM, too, which is a
-/// mistake.)
+/// A distribution and its instrumentation package. (Upstream's table has `pydantic` for Tortoise
+/// ORM, too, which is a mistake.)
 const LIBRARIES: &[(&str, &str)] = &[
     ("aio-pika", "opentelemetry-instrumentation-aio-pika"),
     ("aiobotocore", "opentelemetry-instrumentation-botocore"),
@@ -88,8 +88,8 @@ pub(super) fn packages(present: &BTreeSet<String>) -> Vec<&'static str> {
     all.into_iter().collect()
 }
 
-/// The release of an agent's package: OpenTelemetry's come in one train, whose numbers belong
-/// together.
+/// The release of an agent's package: OpenTelemetry's packages are released together, with
+/// matching numbers.
 pub(crate) fn release(package: &str, python: PythonVersion) -> Option<&'static str> {
     let old = python < PythonVersion::new(3, 10);
     Some(match package {

@@ -1,5 +1,5 @@
 //! Which Python an app wants: `.python-version`, `runtime.txt`, `Pipfile`, `requires-python` …,
-//! as a condition on minor versions, because a builder image has one patch release of each.
+//! as a condition on minor versions, because a builder image has one patch release of each minor version.
 
 mod places;
 
@@ -14,15 +14,15 @@ use super::settings::Settings;
 /// What an app says about its Python.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PythonRequest {
-    /// As it stands there: `3.12`, `>=3.9,<3.13`, `^3.10`.
+    /// As written: `3.12`, `>=3.9,<3.13`, `^3.10`.
     pub text: String,
     /// The file or setting that says it.
     pub source: String,
 }
 
 impl PythonRequest {
-    /// Whether some release of this minor version fits. What cannot be understood fits always: the
-    /// installer will read it again.
+    /// Whether some release of this minor version fits. A condition that cannot be understood
+    /// always fits: the installer reads it again.
     pub fn matches(&self, version: PythonVersion) -> bool {
         self.text.split("||").any(|part| {
             part.split(',')
@@ -90,7 +90,7 @@ fn clause_allows(clause: &str, have: PythonVersion) -> bool {
     }
 }
 
-/// Why what an app says about its Python cannot be gone by.
+/// Why an app's request for a Python cannot be met.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PythonError {
     #[error("{}", unreadable(.place, .text, .why))]
@@ -111,19 +111,19 @@ fn unreadable(place: &str, text: &str, why: &str) -> String {
     format!("{place}: `{text}` is not a Python version that a builder can have: {why}")
 }
 
-/// What an app says about its Python, all places taken together.
+/// What an app says about its Python, from all files and settings together.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Said {
-    /// The most explicit place's word.
+    /// The most explicit request.
     pub request: Option<PythonRequest>,
     pub warnings: Vec<String>,
 }
 
-/// Finds what an app says about its Python, the most explicit place first. A setting of warpdrive's is
-/// the owner's last word; all other places have to agree.
+/// Finds what an app says about its Python, the most explicit place first. A setting of warpdrive
+/// decides; all other files must agree with each other.
 ///
 /// # Errors
-/// If a place says nothing that can be understood, or two exclude each other.
+/// If a request cannot be understood, or two exclude each other.
 pub fn request(files: &dyn Files, settings: &Settings) -> Result<Said, PythonError> {
     let setting = match settings.value("python") {
         Some(value) => {
@@ -188,7 +188,7 @@ pub fn end_of_life(version: PythonVersion) -> Option<(i64, u32)> {
     }
 }
 
-/// What to say of a Python that gets no fixes at this time (seconds since 1970).
+/// The warning about a Python that gets no fixes at this time (seconds since 1970).
 pub fn warn_of_end(version: PythonVersion, now: u64) -> Option<String> {
     let (year, month) = end_of_life(version)?;
     // The month after the last one begins; days before it make no difference here.

@@ -1,14 +1,14 @@
-//! The places where people say which Python an application wants.
+//! The files and settings where users say which Python an application wants.
 
 use super::super::files::Files;
 use super::super::requirement::decode;
 use super::super::setup_cfg;
 use super::{PythonError, PythonRequest, PythonVersion};
 
-/// One place's word: nothing, a request, or something that is not understood.
+/// What one file or setting says: nothing, a request, or something that is not understood.
 type Found = Result<PythonRequest, PythonError>;
 
-/// What all places say, the most explicit one first.
+/// What all files and settings say, the most explicit first.
 pub(super) fn all(files: &dyn Files) -> Vec<Found> {
     let mut found = Vec::new();
     found.extend(python_version(files));
@@ -113,7 +113,7 @@ fn text(files: &dyn Files, path: &str) -> Option<Result<String, PythonError>> {
     }))
 }
 
-/// The lines that say something, by number.
+/// The lines that are not empty, by number.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().filter_map(|(index, line)| {
         let line = line.split(" #").next().unwrap_or(line).trim();
@@ -287,7 +287,7 @@ fn tool_versions(files: &dyn Files) -> Option<Found> {
         (words.next() == Some("python")).then_some((number, words))
     })?;
     let place = format!(".tool-versions:{number}");
-    // The others are what asdf falls back to on a machine that lacks the first.
+    // The others are asdf's fallbacks for a machine that lacks the first.
     let version = words.into_iter().find(|word| *word != "system")?;
     Some(of_pyenv(version, &place))
 }

@@ -6,7 +6,7 @@ use super::super::files::{self, Files};
 use super::problem::{self, Wrong, uv_cannot, wrong};
 use super::{LineKind, name_of, normalize};
 
-/// Where a line stands.
+/// The position of a line.
 pub(super) struct LineContext<'a> {
     pub(super) files: &'a dyn Files,
     /// The directory of its file.
@@ -15,7 +15,7 @@ pub(super) struct LineContext<'a> {
     pub(super) home: &'a str,
 }
 
-/// Where the source lies in an image: a list that was written there names it so.
+/// The source's path in an image: a list that was written there contains this path.
 const SOURCE_ROOT: &str = "/opt/app-root/src";
 
 /// Options that stand alone: those with a value, and those without one.
@@ -86,7 +86,7 @@ fn is_url(text: &str) -> bool {
     })
 }
 
-/// What a requirement with this text is, and what is wrong with it.
+/// What kind of requirement this text is, and what is wrong with it.
 pub(super) fn classify(text: &str, place: &LineContext<'_>) -> (LineKind, Option<Wrong>) {
     let bare = |value: &str| value.trim_matches(['"', '\'']).to_owned();
     for (short, long, constraint) in [("-r", "--requirement", false), ("-c", "--constraint", true)]
@@ -172,7 +172,7 @@ fn of_place(value: &str, place: &LineContext<'_>) -> Option<Wrong> {
     (candidates.is_empty()).then(|| problem::of_outside(&path, None))
 }
 
-/// Divides a requirement into itself and its options (`--hash …`).
+/// Splits a line into the requirement and its options (`--hash …`).
 fn without_options(text: &str) -> (&str, &str) {
     let at = [" --", "\t--", " -C"]
         .iter()
@@ -204,8 +204,8 @@ fn of_own_options(options: &str) -> Option<Wrong> {
     })
 }
 
-/// Most brackets of a requirement: the installers' parsers go a step deeper for each, and end without a
-/// word when their stack does.
+/// Most brackets of a requirement: the installers' parsers recurse for each, and crash without a
+/// message when their stack overflows.
 const MAX_BRACKETS: usize = 100;
 
 fn target(text: &str, place: &LineContext<'_>, editable: bool) -> (LineKind, Option<Wrong>) {
@@ -331,7 +331,7 @@ fn name_of_url(url: &str) -> Option<String> {
         .or_else(|| name_of_wheel(url.split(['#', '?']).next()?))
 }
 
-/// The name that a wheel's path bears.
+/// The name in a wheel's path.
 pub(super) fn name_of_wheel(path: &str) -> Option<String> {
     let stem = path.rsplit('/').next()?.strip_suffix(".whl")?;
     stem.split('-').next().map(normalize)
@@ -348,7 +348,7 @@ fn without_scheme(written: &str) -> &str {
     let Some(path) = path.strip_prefix("//") else {
         return path;
     };
-    // The machine's own name is none, and what follows it is a path from the root.
+    // The machine's own name is not a host, and an absolute path follows it.
     match path.strip_prefix("localhost") {
         Some(rest) if rest.starts_with('/') => rest,
         _ => path,
@@ -361,7 +361,7 @@ fn plain_path(written: &str) -> String {
     percent_decoded(path.trim_end())
 }
 
-/// What a path may mean in the source, which is not looked into; nothing for a path of another place.
+/// What a path may mean in the source, without reading the source; empty for a path outside.
 fn candidates(path: &str, place: &LineContext<'_>) -> Vec<String> {
     // `file:///./lib` is what is left of pdm's `file:///${PROJECT_ROOT}/lib`.
     let from_root = path
@@ -373,7 +373,7 @@ fn candidates(path: &str, place: &LineContext<'_>) -> Vec<String> {
     if windows || (path.starts_with('/') && from_root.is_none()) || path.starts_with('~') {
         return Vec::new();
     }
-    // pip takes a path from the directory that it is called in, uv from that of the list.
+    // pip reads a path relative to its working directory, uv relative to the list's directory.
     let all: Vec<Option<String>> = match from_root {
         Some(path) => vec![files::join("", path)],
         None => [place.home, "", place.directory]
@@ -384,7 +384,7 @@ fn candidates(path: &str, place: &LineContext<'_>) -> Vec<String> {
     all.into_iter().flatten().collect()
 }
 
-/// A path: of the source, or of another place. `after` is what follows it in the line.
+/// A path in the source or outside. `after` is what follows it in the line.
 fn local(
     written: &str,
     place: &LineContext<'_>,
@@ -443,7 +443,7 @@ fn local(
     (of_kind(Some(kept)), Some(wrong))
 }
 
-/// Whether an installer can take what lies there.
+/// Whether an installer can install the directory or file at this path.
 fn is_installable(files: &dyn Files, path: &str) -> bool {
     if is_archive(path) {
         return files.is_file(path);

@@ -1,9 +1,10 @@
 //! Requirement files: pip's format, as far as warpdrive has to understand it.
 //!
 //! This module finds which files belong together (`-r`, `-c`), what each line is (a name, a URL, a
-//! path of the source, an option) and which lines cannot be done; the installer gets one list made of
-//! them ([`super::assemble`]). No line is dropped: what is not understood is a [`Problem`]. Names
-//! follow PEP 503/508; what a line means beyond its name (markers, extras, hashes) stays text.
+//! path of the source, an option) and which lines cannot be installed; the installer gets one list
+//! made from them ([`super::assemble`]). No line is dropped: a line that is not understood is a
+//! [`Problem`]. Names follow PEP 503/508; what a line means beyond its name (markers, extras, hashes)
+//! stays text.
 
 mod classify;
 mod problem;
@@ -28,7 +29,7 @@ const MAX_DEPTH: usize = 16;
 /// One logical line of a requirements file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// The file it stands in, relative to the tree.
+    /// Its file, relative to the tree.
     pub file: String,
     /// Number of its first physical line.
     pub number: usize,
@@ -48,7 +49,7 @@ pub enum LineKind {
         editable: bool,
     },
     /// `.`, `./lib`, `-e .`, `file:lib`: a directory or archive of the tree, relative to the tree.
-    /// `None`: it lies outside the tree. `extras` is all that follows the path, a marker too.
+    /// `None`: it is outside the tree. `extras` is everything after the path, including a marker.
     Local {
         path: Option<String>,
         extras: String,
@@ -142,9 +143,9 @@ pub struct Requirements {
     pub files: BTreeSet<String>,
     /// Named but not there: (file and line that names it, path).
     pub missing: Vec<(String, String)>,
-    /// What cannot be done.
+    /// Lines that cannot be installed.
     pub problems: Vec<Problem>,
-    /// `${NAME}` without a value, and where it stands.
+    /// `${NAME}` without a value, and its position.
     pub unset: Vec<(String, String)>,
     /// The values of `${NAME}`.
     variables: BTreeMap<String, String>,
@@ -153,7 +154,7 @@ pub struct Requirements {
 }
 
 impl Requirements {
-    /// Of an application in this directory of the source, with these values of `${NAME}`.
+    /// For an application in this directory of the source, with these values of `${NAME}`.
     pub fn new(variables: &BTreeMap<String, String>, home: &str) -> Requirements {
         Requirements {
             variables: variables.clone(),
@@ -190,7 +191,7 @@ impl Requirements {
         }
     }
 
-    /// Adds lines that stand in a file of another form.
+    /// Adds lines from a file of another format.
     pub fn add_texts(&mut self, files: &dyn Files, file: &str, texts: &[String]) {
         self.files.insert(file.to_owned());
         for (index, text) in texts.iter().enumerate() {
@@ -282,7 +283,7 @@ impl Requirements {
         });
     }
 
-    /// Constraint files name files themselves, but no requirements.
+    /// Constraint files can name other files, but not requirements.
     fn add_constraint(&mut self, files: &dyn Files, path: &str, place: &str, depth: usize) {
         if self.files.contains(path) || depth > MAX_DEPTH {
             return;

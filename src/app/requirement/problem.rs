@@ -1,8 +1,8 @@
-//! Lines that cannot be done as they stand, and what to write in their place.
+//! Lines that cannot be installed as they are, and what to write instead.
 
 use super::name_of;
 
-/// A line that cannot be done.
+/// A line that cannot be installed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// `requirements.txt:3`.
@@ -47,7 +47,7 @@ const WINDOWS: &[&str] = &[
     "windows-curses",
 ];
 
-/// What is known of a name whatever an index has: `rest` is what follows the name and its extras.
+/// Known problems of a name, independent of any index: `rest` is the text after the name and its extras.
 pub(super) fn of_name(name: &str, written: &str, rest: &str) -> Option<Wrong> {
     if name == "pkg-resources" {
         return Some(wrong(
@@ -75,7 +75,7 @@ pub(super) fn of_name(name: &str, written: &str, rest: &str) -> Option<Wrong> {
     None
 }
 
-/// What is wrong with what follows a name and its extras, up to the marker.
+/// What is wrong with the text between a name with its extras and the marker.
 pub(super) fn of_versions(written: &str, versions: &str) -> Option<Wrong> {
     let inner = versions
         .strip_prefix('(')

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 /// The text of a file that a person or PowerShell wrote.
 ///
 /// A byte order mark decides; then a comment `coding: NAME` in the first two lines; else it is UTF-8.
-/// Of the encodings that have ASCII in them only ASCII is read: in these files the rest stands in
-/// comments. What stands elsewhere is refused with its line, since an image has no room for the
-/// tables of all encodings.
+/// Of the encodings that contain ASCII, only ASCII is read: in these files, other characters are
+/// usually in comments. Elsewhere they are refused with their line, because an image has no room for
+/// the tables of all encodings.
 ///
 /// # Errors
 /// What is wrong, and in which line (from 1) if there is one.
@@ -219,8 +219,8 @@ pub(super) fn logical_lines(text: &str) -> Vec<(usize, String)> {
     lines
 }
 
-/// Puts the values of `${NAME}` in place, where there is one: pip knows this form alone, with
-/// capitals. Gives the names that have none, too.
+/// Replaces `${NAME}` with its value, if there is one: pip knows only this form, with capitals.
+/// Also returns the names without a value.
 pub fn expand(text: &str, variables: &BTreeMap<String, String>) -> (String, Vec<String>) {
     let mut out = String::with_capacity(text.len());
     let mut unset = Vec::new();
@@ -242,7 +242,7 @@ pub fn expand(text: &str, variables: &BTreeMap<String, String>) -> (String, Vec<
         out.push_str(&rest[..at]);
         match variables.get(name).filter(|value| !value.is_empty()) {
             Some(value) => out.push_str(value),
-            // The directory that the project lies in, as pdm and uv write it.
+            // The project's directory, as pdm and uv write it.
             None if name == "PROJECT_ROOT" => out.push('.'),
             None => {
                 out.push_str(&rest[at..at + end + 3]);

@@ -30,7 +30,7 @@ impl Caller {
             .map(OsString::as_os_str)
     }
 
-    /// Where the application lies.
+    /// The application's directories.
     pub fn roots(&self) -> Result<Roots, RootsError> {
         Roots::find(
             |name| self.variable(name).map(OsStr::to_owned),

@@ -1,5 +1,5 @@
-//! The commands. Each gives the status to end with, or does not come back because the program has
-//! taken warpdrive's place.
+//! The commands. Each returns the exit status, or does not return because the program has
+//! replaced warpdrive.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::server::{
     Concurrency, Context, DEFAULT_GRACE, GRACE, Limits, Server, command, extra, shell_line,
 };
 
-/// The environment for a command, with its warnings told.
+/// The environment for a command, after printing its warnings.
 fn environment(
     caller: &Caller,
     action: &str,
@@ -38,7 +38,7 @@ fn plan(environment: &Environment) -> Result<&Plan, RunError> {
     })
 }
 
-/// The record, with what the caller says today in place of what was said at build.
+/// The record, with the caller's present values instead of those at build.
 fn plan_to_start(process: Option<&str>, environment: &Environment) -> Result<Plan, RunError> {
     let mut plan = plan(environment)?.clone();
     if let Some(name) = process.filter(|name| *name != WEB || !plan.web) {
@@ -66,7 +66,7 @@ fn known_processes(plan: &Plan) -> Vec<String> {
         .collect()
 }
 
-/// What the caller says about the server that only a build could heed.
+/// Settings of the caller about the server that only a build could follow.
 fn too_late(plan: &Plan, environment: &Environment) -> Option<String> {
     let said = environment.value("WARPDRIVE_SERVER_TYPE")?.to_str()?;
     let server = plan.server()?.name();
@@ -76,7 +76,7 @@ fn too_late(plan: &Plan, environment: &Environment) -> Option<String> {
 }
 
 /// `start`: `deploy-cfg` once, the hook `deploy`, then the server (or the process of that name) in
-/// the application's home. Nothing of the application is loaded to find out what the plan knows.
+/// the application's home. The application is not loaded: the plan has everything that is needed.
 pub fn start(
     process: Option<&str>,
     caller: &Caller,
@@ -128,7 +128,7 @@ pub fn start(
     }
     let program = match plan.server() {
         Some(Server::ModWsgi) => program.stopped_by(Stopping::Apache),
-        // Not granian: a worker of it that is told twice cuts its responses and hangs.
+        // Not granian: one of its workers that gets the signal twice cuts its responses and hangs.
         Some(Server::Gunicorn) => program.stopped_by(Stopping::Workers),
         _ => program,
     };
@@ -171,7 +171,7 @@ struct Prepared {
     concurrency: Option<String>,
 }
 
-/// Works out the command line, and sets the variables that go with it.
+/// Makes the command line, and sets the variables that belong to it.
 fn prepare(plan: &Plan, environment: &mut Environment) -> Result<Prepared, RunError> {
     let run_directory = if environment.roots.image {
         if plan.server() == Some(Server::ModWsgi) {
@@ -237,7 +237,7 @@ fn prepare(plan: &Plan, environment: &mut Environment) -> Result<Prepared, RunEr
     Ok(Prepared { words, concurrency })
 }
 
-/// How long a server that is told to stop may take for the requests that run.
+/// How long a server may take for running requests after it is told to stop.
 fn grace(environment: &Environment) -> Result<u32, RunError> {
     let Some(value) = environment.value(GRACE) else {
         return Ok(DEFAULT_GRACE);
@@ -251,7 +251,7 @@ fn grace(environment: &Environment) -> Result<u32, RunError> {
         .ok_or(RunError::Grace { value })
 }
 
-/// What is said before the server speaks. The arguments are not shown: they may hold a secret.
+/// The line before the server's own output. The arguments are not shown: they may hold a secret.
 fn announcement(plan: &Plan, port: u16) -> Vec<String> {
     let (mode, server) = match &plan.start {
         Start::Shell { program } => ("shell", program.clone()),
@@ -296,12 +296,12 @@ fn announcement(plan: &Plan, port: u16) -> Vec<String> {
     ]
 }
 
-/// `OpenShift`'s variable: a database that something else migrates.
+/// `OpenShift`'s variable: something else migrates the database.
 const DISABLE_MIGRATE: &str = "DISABLE_MIGRATE";
 
 /// `setup` and `migrate`: `deploy-cfg` once, then the hook of that name. Without one `migrate` runs the
 /// process `release`, else `manage.py migrate`, and `setup` does the same and makes the account of
-/// `DJANGO_SUPERUSER_*`; what is run is said.
+/// `DJANGO_SUPERUSER_*`; the commands are printed.
 pub fn with_database(
     name: &'static str,
     caller: &Caller,
@@ -340,8 +340,8 @@ pub fn with_database(
     Ok(0)
 }
 
-/// What `setup` and `migrate` run where the application has no hook for it: lines for the shell, and
-/// where.
+/// What `setup` and `migrate` run if the application has no hook: lines for the shell, and their
+/// directory.
 fn without_hook(name: &str, environment: &Environment) -> Vec<(String, PathBuf)> {
     let Some(plan) = &environment.plan else {
         return Vec::new();
@@ -421,7 +421,7 @@ fn probe_timeout(environment: &Environment) -> Result<Duration, RunError> {
         })
 }
 
-/// `exec`: any program, where the caller stands.
+/// `exec`: any program, in the caller's directory.
 pub fn exec(words: &[OsString], caller: &Caller, progress: &dyn Progress) -> Result<u8, RunError> {
     let environment = environment(caller, "exec", progress)?;
     Program::find(words, &environment)?.become_it(&environment, None)

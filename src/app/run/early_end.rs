@@ -1,6 +1,6 @@
-//! A server that ends right after its start, or cannot begin: what may be the cause, for whoever
-//! reads the container's log. The server's own words are above; here the application is imported once
-//! more by itself, because servers tell that in many ways.
+//! Explains in the container's log why a server ended right after its start, or could not start. The
+//! server's own output is above it. The application is imported once more by itself, because each
+//! server reports an import error in a different way.
 
 use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener};
@@ -13,14 +13,14 @@ use super::super::remedy::Cause;
 use super::environment::Environment;
 use super::error::RunError;
 
-/// A server that ran longer has had its application imported.
+/// A server that ran longer has imported its application.
 pub(super) const EARLY: Duration = Duration::from_mins(1);
-/// Longest time that the import gets.
+/// Longest time for the import.
 const IMPORT: Duration = Duration::from_secs(20);
 /// Lines of the traceback that are repeated.
 const TAIL: usize = 12;
 
-/// Refuses to start what could not listen: servers say it late, or try for a while.
+/// Refuses to start a server that could not listen: servers report this late, or retry for a while.
 pub(super) fn check_port(plan: &Plan, port: u16) -> Result<(), RunError> {
     if plan.server().is_none() {
         return Ok(());
@@ -29,12 +29,12 @@ pub(super) fn check_port(plan: &Plan, port: u16) -> Result<(), RunError> {
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             Err(RunError::PortInUse { port })
         }
-        // Whatever else is amiss is the server's to say.
+        // The server reports any other problem itself.
         _ => Ok(()),
     }
 }
 
-/// What may be the cause of a server's early end; nothing where its application can be imported.
+/// The possible cause of a server's early end; nothing if its application can be imported.
 pub(super) fn explain(plan: &Plan, environment: &Environment, status: u8) -> Option<Advice> {
     let Start::Server {
         server,
@@ -80,7 +80,7 @@ fn failed_import(module: &str, environment: &Environment) -> Option<String> {
             }
         }
     };
-    // What is in the pipe now is all: a program that the import has left behind may hold it open.
+    // Only read what is in the pipe now: a program that the import started may keep it open.
     let stderr = child.stderr.take()?;
     rustix::io::ioctl_fionbio(&stderr, true).ok()?;
     let mut bytes = Vec::new();
@@ -88,8 +88,8 @@ fn failed_import(module: &str, environment: &Environment) -> Option<String> {
     failed.then(|| String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// What may be the cause where a server whose words these are does not come to serve: by the last
-/// traceback in them.
+/// The possible cause why a server with this output does not serve, from the last traceback in
+/// it.
 #[cfg(feature = "host")]
 pub fn of_log(title: String, log: &str) -> Option<Advice> {
     let start = log.rfind("Traceback (most recent call last):")?;

@@ -1,5 +1,5 @@
 //! Directories for caches and run-time files where HOME cannot be written to: an image runs as any
-//! uid and with a read-only root, but a `/tmp` there is.
+//! uid and with a read-only root, but it has a `/tmp`.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, Mode, access, lstat, mkdir};
 use rustix::process::geteuid;
 
-/// What may hold settings that the image brings: moved only if HOME has none of it.
+/// Directories that may hold settings of the image: moved only if HOME does not have them.
 const SETTINGS: &[(&str, &str, &str)] = &[
     ("XDG_CONFIG_HOME", ".config", "config"),
     ("XDG_DATA_HOME", ".local/share", "data"),
@@ -16,7 +16,7 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("IPYTHONDIR", ".ipython", "ipython"),
 ];
 
-/// What is written anew at any time.
+/// Files that can be made again at any time.
 const CACHES: &[(&str, &str)] = &[
     ("XDG_CACHE_HOME", "cache"),
     ("XDG_STATE_HOME", "state"),
@@ -28,7 +28,7 @@ const CACHES: &[(&str, &str)] = &[
     ("JUPYTERLAB_WORKSPACES_DIR", "jupyter/workspaces"),
 ];
 
-/// The variables that stand in for a HOME that cannot be written to; none if it can.
+/// The variables that replace a HOME that cannot be written to; none if it can.
 pub(super) fn substitutes(home: Option<&OsStr>, directory: &Path) -> Vec<(&'static str, PathBuf)> {
     let home = home.filter(|home| !home.is_empty()).map(Path::new);
     if home.is_some_and(is_writable) {
@@ -48,14 +48,14 @@ pub(super) fn is_writable(directory: &Path) -> bool {
     access(directory, Access::WRITE_OK | Access::EXEC_OK).is_ok()
 }
 
-/// The directory below `$TMPDIR` (else `/tmp`) that belongs to this user and nobody else.
+/// The directory below `$TMPDIR` (else `/tmp`) that belongs to this user alone.
 pub(super) fn private_directory(temporary: Option<&OsStr>) -> PathBuf {
     let parent = temporary
         .filter(|path| Path::new(path).is_absolute())
         .map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
     let uid = geteuid().as_raw();
     let mut name = OsString::from(format!("warpdrive-{uid}"));
-    // Somebody else's directory or link of that name is not ours to use.
+    // A directory or link of another user with that name must not be used.
     for number in 1..10 {
         let path = parent.join(&name);
         match lstat(&path) {
@@ -68,7 +68,7 @@ pub(super) fn private_directory(temporary: Option<&OsStr>) -> PathBuf {
     parent.join(name)
 }
 
-/// Makes a directory and its parents up to and including `top`, mode 0700. A failure will show
+/// Makes a directory and its parents up to and including `top`, mode 0700. A failure is reported
 /// where the directory is used.
 pub(super) fn make(path: &Path, top: &Path) {
     if path != top

@@ -9,8 +9,8 @@ use super::launch::Program;
 /// The hook of that name, which runs in the source directory. `None` if there is none.
 ///
 /// # Errors
-/// If it is there but not executable. The original warned and went on (or, for `build`, said
-/// nothing): a deployment without the hook that it needs.
+/// If it exists but is not executable. The original warned and continued (for `build` silently),
+/// so the deployment lacked a hook that it needs.
 pub(super) fn find(
     name: &'static str,
     environment: &Environment,

@@ -1,5 +1,6 @@
-//! From a list of words to a running program: the search path, the exit codes of what cannot be
-//! run, taking warpdrive's place or (as process 1) staying as its parent.
+//! Turns a list of words into a running program: the search path, and the exit codes for programs
+//! that cannot run. The program replaces warpdrive, or (as process 1) warpdrive stays as its
+//! parent.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -52,11 +53,10 @@ impl Program {
         self
     }
 
-    /// With a way of its own to be stopped. For Apache warpdrive stays its parent, whatever its process
-    /// id.
+    /// With a special way to stop it. For Apache, warpdrive stays its parent with any process id.
     #[must_use]
     pub(super) fn stopped_by(mut self, stopping: Stopping) -> Program {
-        // With a terminal `mod_wsgi-express` stays Apache's parent and passes on what it is sent.
+        // With a terminal, `mod_wsgi-express` stays Apache's parent and forwards signals.
         if stopping != Stopping::Apache || !rustix::termios::isatty(rustix::stdio::stdout()) {
             self.stopping = stopping;
         }
@@ -94,8 +94,8 @@ impl Program {
         .map_err(|error| self.refused(error))
     }
 
-    /// Takes the place of this process, or stays its parent (as process 1, or to translate signals);
-    /// then its status.
+    /// Replaces this process, or stays the program's parent (as process 1, or to translate signals)
+    /// and returns its status.
     pub(super) fn become_it(
         &self,
         environment: &Environment,
@@ -104,7 +104,7 @@ impl Program {
         Ok(self.take_over(environment, supervisor)?.status)
     }
 
-    /// The same, with all that is known of its end.
+    /// The same, with everything that is known about its end.
     pub(super) fn take_over(
         &self,
         environment: &Environment,
@@ -130,7 +130,7 @@ impl Program {
         Err(self.refused(error))
     }
 
-    /// Why the kernel would not start it.
+    /// Why the kernel did not start it.
     fn refused(&self, source: io::Error) -> RunError {
         if let Some(path) = self.directory.as_ref().filter(|path| !path.is_dir()) {
             return RunError::Directory {
@@ -184,7 +184,7 @@ fn search(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, RunError> {
     }
 }
 
-/// What a `#!` line names.
+/// The program that a `#!` line names.
 fn interpreter(path: &Path) -> Option<String> {
     let mut start = Vec::new();
     File::open(path)

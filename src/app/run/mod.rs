@@ -1,10 +1,10 @@
 //! What an application's container (or laptop) does with it after the build: `start`, `setup`,
 //! `migrate`, `alive`, `ready`, `verify`, `exec`, `shell`, `env`.
 //!
-//! [`Environment`] is what every program sees, [`commands`] what is run in it. Nothing here
-//! installs, compiles or detects: what a start needs to know was resolved by the build and lies in
-//! the [`Plan`](super::plan::Plan). Nothing is written into the image: what has to be remembered or
-//! cached goes below `/tmp`.
+//! [`Environment`] is what every program sees; [`commands`] run in it. Nothing here installs,
+//! compiles or detects: the build has resolved what a start needs, in the
+//! [`Plan`](super::plan::Plan). Nothing is written into the image: state and caches go below
+//! `/tmp`.
 
 mod caller;
 pub mod commands;

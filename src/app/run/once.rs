@@ -16,7 +16,7 @@ use crate::progress::Progress;
 
 const HOOK: &str = "deploy-cfg";
 
-/// Runs the hook unless it has been run. `Some` is the status to end with.
+/// Runs the hook unless it has already run. `Some` is the status to end with.
 pub(super) fn configure(
     environment: &Environment,
     supervisor: &mut Supervisor,
@@ -67,8 +67,8 @@ fn open_locked(path: &Path) -> io::Result<std::fs::File> {
     Ok(file.into())
 }
 
-/// One name per application. Where `/tmp` is a file system of its own it may outlive the container
-/// (a volume of a pod); then the start of process 1 stands for the container.
+/// One name per application. A separate file system at `/tmp` (a volume of a pod) may exist longer
+/// than the container; then the start time of process 1 identifies the container.
 fn marker_name(environment: &Environment) -> PathBuf {
     let mut hasher = DefaultHasher::new();
     environment.roots.app.hash(&mut hasher);

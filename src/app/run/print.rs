@@ -1,4 +1,4 @@
-//! `warpdrive env`: the environment in words for `eval`, for people and for programs.
+//! `warpdrive env`: prints the environment for `eval`, for people and for programs.
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 use super::environment::{Environment, Origin};
 
 /// For `eval "$(warpdrive env)"`: what warpdrive sets or unsets on top of the caller's environment,
-/// quoted so that any byte survives. (The original's words had to be left unquoted by the caller
-/// and lost their newlines.)
-/// `fish`: in the words of that shell, for `warpdrive env --shell fish | source`.
+/// quoted so that any byte survives. (In the original, the caller had to leave the output unquoted,
+/// and it lost its newlines.) `fish`: in that shell's syntax, for `warpdrive env --shell fish |
+/// source`.
 pub fn for_eval(environment: &Environment, fish: bool, out: &mut dyn Write) -> io::Result<()> {
     let (unset, export, between) = if fish {
         ("set --erase", "set --global --export", " ")
@@ -70,7 +70,7 @@ pub fn json(environment: &Environment, explain: bool) -> Value {
     Value::Object(object)
 }
 
-/// What is the caller's own is left out, but for what steers warpdrive.
+/// The caller's own variables are left out, except those that control warpdrive.
 fn shown(name: &OsStr, origin: &Origin) -> bool {
     !matches!(origin, Origin::Environment | Origin::Image)
         || name.as_bytes().starts_with(b"WARPDRIVE_")

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::error::RunError;
 
-/// All of it, from connecting to the status line, where `WARPDRIVE_PROBE_TIMEOUT` says nothing.
+/// The default for the complete probe, from connecting to the status line, without `WARPDRIVE_PROBE_TIMEOUT`.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest status line.
 const MAX_LINE: usize = 4096;

@@ -9,11 +9,11 @@ use super::super::plan::{Plan, Start};
 use super::super::progress::Progress;
 use super::probe::{Listening, listening};
 
-/// How often is looked, and how often at most.
+/// The interval between two checks, and the largest number of checks.
 const PAUSE: Duration = Duration::from_millis(250);
 const LOOKS: u32 = 480;
 
-/// Programs, and the option by which each listens elsewhere.
+/// Programs, and the option by which each listens on another address.
 const OPTIONS: &[(&str, &str)] = &[
     ("runserver", "0.0.0.0:$PORT behind runserver"),
     ("gunicorn", "--bind 0.0.0.0:$PORT"),
@@ -25,7 +25,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("http.server", "--bind 0.0.0.0"),
 ];
 
-/// What is told of it.
+/// The warning.
 pub(super) fn words(plan: Option<&Plan>, port: u16) -> String {
     let option = match plan.map(|plan| &plan.start) {
         Some(Start::Command { line }) => OPTIONS
@@ -39,7 +39,7 @@ pub(super) fn words(plan: Option<&Plan>, port: u16) -> String {
     )
 }
 
-/// Waits until something listens on the port, and warns if nobody outside can reach it.
+/// Waits until something listens on the port, and warns if it cannot be reached from outside.
 pub(super) fn watch(plan: &Plan, port: u16, ended: &AtomicBool, progress: &dyn Progress) {
     for _ in 0..LOOKS {
         std::thread::sleep(PAUSE);

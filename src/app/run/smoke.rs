@@ -1,5 +1,5 @@
-//! `smoke`: whether a finished image could start. What a start loads is loaded, as the container's
-//! user and without network, and nothing is served.
+//! `smoke`: whether a finished image could start. It loads what a start loads, as the container's
+//! user and without network, and serves nothing.
 //!
 //! The answer is JSON on standard output, for the build that asks.
 
@@ -22,14 +22,14 @@ use super::environment::{Environment, Origin};
 use super::error::RunError;
 
 const SCRIPT: &str = include_str!("smoke.py");
-/// Longest time that all imports get.
+/// Longest time for all imports.
 const LIMIT: Duration = Duration::from_mins(1);
-/// Variables that are looked for one after the other.
+/// Most missing variables that are found one after the other.
 const MAX_VARIABLES: usize = 12;
 /// Lines of the traceback that are repeated.
 const TAIL: usize = 12;
 
-/// Checks the application, and gives what is to be told.
+/// Checks the application, and returns the report.
 ///
 /// # Errors
 /// If the environment or the plan cannot be read.
@@ -62,9 +62,9 @@ pub fn smoke(caller: &Caller) -> Result<Value, RunError> {
 
 enum SmokeResult {
     Good,
-    /// Why it could not be found out.
+    /// Why the check could not be done.
     Unknown(String),
-    /// With what was to be written, where the root is read-only.
+    /// With the file that it wanted to write, if the root is read-only.
     Bad(Advice, Option<String>),
 }
 
@@ -154,7 +154,7 @@ fn python(plan: &Plan, kind: &str, name: &str, environment: &mut Environment) ->
             }
             Loaded::No(traceback) => traceback,
         };
-        // A variable that is missing hides the next: with a value, the import gets further.
+        // A missing variable hides the next one: with a value, the import continues further.
         if let Cause::Variables(found) = Cause::of(&traceback)
             && found.iter().any(|name| !variables.contains(name))
             && variables.len() < MAX_VARIABLES
@@ -252,8 +252,8 @@ fn tail(traceback: &str) -> Vec<String> {
     lines.split_off(lines.len().saturating_sub(TAIL))
 }
 
-/// The distribution that has a module, and the setting that has the group or the extra of `pyproject.toml`
-/// installed which names it.
+/// The distribution that has a module, and the setting that installs the group or extra of
+/// `pyproject.toml` which names it.
 fn in_a_group(module: &str, source: &Path) -> Option<(String, &'static str, String)> {
     let text = fs::read_to_string(source.join("pyproject.toml")).ok()?;
     let document: toml::Table = toml::from_str(&text).ok()?;
@@ -358,7 +358,7 @@ fn load(plan: &Plan, kind: &str, name: &str, environment: &Environment, limit: D
     let Some(mut stderr) = child.stderr.take() else {
         return Loaded::Late;
     };
-    // Read aside: an import that says much would wait for us.
+    // Read on another thread: an import with much output would block.
     let reader = std::thread::spawn(move || {
         let mut bytes = Vec::new();
         let _ = stderr.by_ref().take(1 << 20).read_to_end(&mut bytes);
@@ -380,7 +380,7 @@ fn load(plan: &Plan, kind: &str, name: &str, environment: &Environment, limit: D
     match status {
         None => Loaded::Late,
         Some(status) if status.success() => Loaded::Yes,
-        // A program that the import has left behind may hold the pipe open.
+        // A program that the import started may keep the pipe open.
         Some(_) => {
             let end = Instant::now() + Duration::from_secs(2);
             while !reader.is_finished() && Instant::now() < end {

@@ -1,8 +1,9 @@
-//! Running a program and being its parent: passing signals on, and as process 1 burying the orphans.
+//! Runs a program as its parent: forwards signals and, as process 1, reaps orphans.
 //!
-//! The kernel gives process 1 no default action for signals and every orphan to bury; a server or
-//! a shell script does neither. So as process 1 warpdrive stays and the program is its child, in
-//! the same session. Elsewhere it takes the place of warpdrive, see [`super::launch`].
+//! For process 1 the kernel has no default action for signals, and process 1 must reap every
+//! orphan; a server or a shell script does neither correctly. So warpdrive stays as process 1,
+//! and the program is its child in the same session. Otherwise the program replaces warpdrive,
+//! see [`super::launch`].
 
 use std::io;
 use std::process::{Command, Stdio};
@@ -16,8 +17,8 @@ use signal_hook::consts::signal::{
 };
 use signal_hook::iterator::Signals;
 
-/// What is passed on: all but SIGCHLD, those that cannot be caught, and those by which the
-/// processor says that warpdrive itself is broken.
+/// The forwarded signals: all except SIGCHLD, those that cannot be caught, and those that report
+/// a fault of warpdrive itself.
 const FORWARDED: &[i32] = &[
     SIGABRT, SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGIO, SIGPIPE, SIGPROF, SIGQUIT, SIGTERM, SIGTSTP,
     SIGTTIN, SIGTTOU, SIGURG, SIGUSR1, SIGUSR2, SIGVTALRM, SIGWINCH, SIGXCPU, SIGXFSZ,
@@ -28,23 +29,24 @@ const FORWARDED: &[i32] = &[
 const REAL_TIME: std::ops::RangeInclusive<i32> = FIRST_REAL_TIME..=64;
 const FIRST_REAL_TIME: i32 = if cfg!(target_env = "musl") { 35 } else { 34 };
 
-/// What a terminal sends to all its foreground processes, the child among them.
+/// Signals that a terminal sends to all its foreground processes, including the child.
 const FROM_TERMINAL: &[i32] = &[SIGINT, SIGQUIT, SIGTSTP, SIGWINCH];
 
-/// How often workers are told again to stop, and how often it is looked whether all have.
+/// How often workers are told again to stop, and how often warpdrive checks whether all have stopped.
 const AGAIN: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(50);
 
-/// By which signals a program is asked to finish what it does and end.
+/// The signals that ask a program to finish its work and end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stopping {
-    /// By those that warpdrive gets.
+    /// The same signals that warpdrive gets.
     AsTold,
-    /// As Apache: TERM would cut the responses under way; WINCH lets it finish them, and so must not
-    /// come from a terminal whose size changes.
+    /// For Apache: TERM would cut running responses; WINCH lets it finish them, so a WINCH from a
+    /// terminal whose size changes must not reach it.
     Apache,
-    /// As a server that forks workers: one that has not come to set up its handlers has those of its
-    /// parent, which lose what it is told. So workers are told again until the server has ended.
+    /// For a server that forks workers: a worker that has not yet installed its handlers has those
+    /// of its parent, which lose the signal. So workers get the signal again until the server has
+    /// ended.
     Workers,
 }
 
@@ -69,7 +71,7 @@ impl Stopping {
 pub(super) struct Ended {
     /// Its status; 128 + n if signal n ended it.
     pub(super) status: u8,
-    /// The signal by which we were asked to end meanwhile.
+    /// The signal that asked warpdrive to end meanwhile.
     pub(super) asked: Option<i32>,
 }
 
@@ -120,7 +122,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether we were asked to end since the last look.
+    /// Whether warpdrive was asked to end since the last check.
     pub(super) fn asked(&mut self) -> Option<i32> {
         self.signals
             .pending()
@@ -136,8 +138,8 @@ fn forward(child: Pid, number: i32) {
     if let Some(signal) = Signal::from_named_raw(number) {
         let _ = kill_process(child, signal);
     } else {
-        // The number of a real-time signal is the C library's matter: only unsafe code could send
-        // it from here, and it is rare. `bury` collects the shell.
+        // The C library chooses the numbers of real-time signals: only unsafe code could send one
+        // from here, and they are rare. `bury` reaps the shell.
         let _ = Command::new("/bin/sh")
             .args(["-c", "kill -\"$1\" \"$2\"", "sh"])
             .args([number.to_string(), child.as_raw_nonzero().to_string()])
@@ -146,7 +148,7 @@ fn forward(child: Pid, number: i32) {
     }
 }
 
-/// Tells the children of a server to finish what they do and end.
+/// Tells the children of a server to finish their work and end.
 fn tell_workers(server: Pid) {
     let server = server.as_raw_nonzero();
     let list = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children"));
@@ -162,7 +164,7 @@ fn in_foreground() -> bool {
     tcgetpgrp(rustix::stdio::stdin()).is_ok_and(|group| group == getpgrp())
 }
 
-/// Collects every child that has ended, our own and orphans; the status of `child` if it is there.
+/// Reaps every child that has ended, its own and orphans; returns the status of `child` if it is among them.
 fn bury(child: Pid) -> io::Result<Option<u8>> {
     let mut found = None;
     loop {

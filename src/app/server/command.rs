@@ -1,4 +1,4 @@
-//! The servers' command lines. A pure function of the plan and what is known at start, so that
+//! The servers' command lines. A pure function of the plan and of what is known at start, so that
 //! every line can be a row of docs/reference/servers.md and a test. Order: our own arguments,
 //! `MOD_WSGI_*`, `server_args`, the application.
 
@@ -22,13 +22,13 @@ pub struct Context<'c> {
     pub port: u16,
     /// Absolute; for `app.sh`.
     pub home: &'c str,
-    /// A directory that can be written: `mod_wsgi`'s server root lies in it.
+    /// A writable directory for `mod_wsgi`'s server root.
     pub run_directory: &'c str,
     /// For the heartbeat files of gunicorn's workers: memory, not a disk.
     pub worker_directory: Option<&'c str>,
-    /// How many workers or threads; None for what is not a server.
+    /// How many workers or threads; `None` if it is not a server.
     pub concurrency: Option<&'c Concurrency>,
-    /// Seconds for the requests that run when the server is told to stop.
+    /// Seconds for running requests after the server is told to stop.
     pub grace: u32,
     pub environment: &'c BTreeMap<String, String>,
 }
@@ -116,8 +116,8 @@ pub fn command(plan: &Plan, context: &Context<'_>) -> Result<Vec<String>, Argume
     Ok(line.0)
 }
 
-/// A shell that runs a line, with more arguments behind it. The program takes the shell's place where
-/// the line is a single command, so that it gets the signals.
+/// A shell that runs a line, with more arguments behind it. If the line is a single command, the
+/// program replaces the shell, so that it gets the signals.
 pub fn shell_line(text: &str, extra: Vec<String>) -> Vec<String> {
     let single = !text.contains(['&', '|', ';', '<', '>', '(', ')', '\n'])
         && text.split_whitespace().next().is_some_and(|word| {
@@ -159,7 +159,7 @@ impl Line {
 }
 
 /// The release of the server's package that is installed, if the build has seen it. Options that
-/// older releases refuse are only given to those that are known to have them.
+/// older releases refuse are used only for releases that are known to have them.
 #[derive(Clone, Copy)]
 struct Version<'v>(Option<&'v str>);
 
@@ -197,7 +197,7 @@ fn base(
             if let Some(directory) = context.worker_directory {
                 line.option("--worker-tmp-dir", directory);
             }
-            // It would lie in HOME, which is the image.
+            // The default is in HOME, which is part of the image.
             if version.is_at_least(25, 1) {
                 line.words(&["--no-control-socket"]);
             }
@@ -224,7 +224,7 @@ fn base(
             line.number("--processes", number);
             line.option("--threads", THREADS);
             line.option("--shutdown-timeout", context.grace);
-            // By itself it takes C.UTF-8 for en_US.UTF-8, which an image has not.
+            // By itself it replaces C.UTF-8 with en_US.UTF-8, which an image does not have.
             if context.has_plain_locale() {
                 line.option("--locale", "C.UTF-8");
             }
@@ -234,7 +234,7 @@ fn base(
             line.words(&["--enable-threads", &format!("--threads={THREADS}")]);
             line.number("--processes", number);
             line.words(&["--thunder-lock", "--single-interpreter", "--need-app"]);
-            // `--die-on-term` would cut the responses that are under way.
+            // `--die-on-term` would cut running responses.
             line.option(
                 "--hook-master-start",
                 "unix_signal:15 gracefully_kill_them_all",

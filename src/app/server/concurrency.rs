@@ -1,12 +1,12 @@
-//! How many workers or threads a server gets. Pure arithmetic on [`Limits`], in one line of words
-//! that the start prints.
+//! How many workers or threads a server gets. Pure arithmetic on [`Limits`]; the start prints the
+//! result in one line.
 
 use std::collections::BTreeMap;
 
 use super::super::detect::Interface;
 use super::{Limits, Server};
 
-/// The variable by which the user says it; also what gunicorn and uvicorn read themselves.
+/// The user's variable; gunicorn and uvicorn read it too.
 pub const VARIABLE: &str = "WEB_CONCURRENCY";
 
 const MIB: u64 = 1 << 20;
@@ -23,7 +23,7 @@ struct Rule {
     per_cpu: u64,
     more: u64,
     most: u64,
-    /// MiB for what there is once, and for each.
+    /// MiB for the server itself, and for each worker.
     once: u64,
     each: u64,
 }
@@ -57,7 +57,7 @@ impl Rule {
             each: 128,
         };
         match server {
-            // A process that does one thing at a time waits half of it.
+            // A process that does one thing at a time waits half of the time.
             Server::Gunicorn if interface != Interface::Asgi => Rule {
                 per_cpu: 2,
                 more: 1,
@@ -80,14 +80,14 @@ impl Rule {
 /// How many, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Concurrency {
-    /// None: the server finds out itself, from what the user has given it.
+    /// `None`: the server reads the user's value itself.
     pub number: Option<u64>,
     /// For the user, without a full stop.
     pub words: String,
 }
 
-/// By what, besides [`VARIABLE`], the user says how many: options in `server_args`, and variables
-/// that the server itself or the table of `MOD_WSGI_*` knows.
+/// Other ways than [`VARIABLE`] to set the number: options in `server_args`, and variables of the
+/// server itself or of the table of `MOD_WSGI_*`.
 fn said_by(server: Server) -> (&'static [&'static str], &'static [&'static str]) {
     match server {
         Server::Gunicorn | Server::Hypercorn => (&["--workers", "-w"], &[]),
@@ -104,10 +104,10 @@ fn said_by(server: Server) -> (&'static [&'static str], &'static [&'static str])
 }
 
 impl Concurrency {
-    /// What the user said in `arguments` or by a variable, else what the machine allows.
+    /// The user's number from `arguments` or a variable, else what the machine allows.
     ///
     /// # Errors
-    /// If the user's is not a number.
+    /// If the user's value is not a number.
     pub fn choose(
         server: Server,
         interface: Interface,

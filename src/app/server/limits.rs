@@ -1,9 +1,9 @@
-//! What the machine lets this process have: CPUs and memory, from the control groups (version 1, 2
+//! The CPUs and the memory that this process may use, from the control groups (version 1, 2
 //! and both at once) and the scheduler. Read from `proc` and the mounted hierarchies below a root
-//! directory, so that a test can make one up.
+//! directory, so that a test can make its own.
 //!
-//! A limit of a group holds for all below it, so the least one on the way up counts. What cannot be
-//! read is no limit: a start never fails for it.
+//! A group's limit holds for all groups below it, so the smallest limit on the way up counts. A
+//! limit that cannot be read is ignored: a start never fails because of it.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -12,13 +12,13 @@ use std::path::{Component, Path, PathBuf};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     pub cpus: u64,
-    /// Whether a control group set them, or else the number that there are.
+    /// Whether a control group limits them; otherwise it is the number of CPUs.
     pub quota: bool,
-    /// Bytes; None where nothing is limited.
+    /// Bytes; `None` without a limit.
     pub memory: Option<u64>,
 }
 
-/// Limits of memory above this are version 1's way to say that there is none.
+/// A larger memory limit means "no limit" in version 1.
 const UNLIMITED: u64 = 1 << 60;
 
 impl Limits {
@@ -32,7 +32,7 @@ impl Limits {
         Limits::read(Path::new("/"), usable)
     }
 
-    /// With `root` in place of `/`, of a process that may run on so many CPUs.
+    /// With `root` instead of `/`, for a process that may run on this number of CPUs.
     pub fn read(root: &Path, usable: u32) -> Limits {
         let text = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
         let mounts = hierarchies(&text("proc/self/mountinfo"));
@@ -119,11 +119,11 @@ impl Mount {
         })
     }
 
-    /// The directories of a group and of those that it lies in, as far as they are mounted.
+    /// The directories of a group and of its parents, as far as they are mounted.
     fn groups(&self, path: &str) -> Vec<PathBuf> {
         let path = Path::new(path);
-        // A group outside the mounted part (`/../other`, or another namespace's name for it): what
-        // is mounted is then all that there is to see.
+        // The group is outside the mounted part (`/../other`, or another namespace's name for it):
+        // only the mounted part can be read.
         let inside = path
             .strip_prefix(&self.root)
             .ok()
@@ -226,7 +226,7 @@ mod tests {
                 vec![("sys/fs/cgroup/memory.high", "268435456\n")],
                 limits(4000, false, Some(256 << 20)),
             ),
-            // What nobody would write.
+            // Unrealistic content.
             (
                 vec![
                     ("sys/fs/cgroup/cpu.max", "100000 0\n"),
@@ -241,7 +241,7 @@ mod tests {
         }
     }
 
-    /// Without a namespace of its own a process sees its group's name in the whole hierarchy.
+    /// Without its own namespace, a process sees its group's name in the whole hierarchy.
     #[test]
     fn the_least_on_the_way_up_counts() {
         let found = read(

@@ -20,9 +20,9 @@ pub use command::{Context, SOCKET_IO, command, extra, shell_line};
 pub use concurrency::{Concurrency, ConcurrencyError, VARIABLE as CONCURRENCY};
 pub use limits::Limits;
 
-/// The variable for how many seconds the requests that run have when the server is told to stop.
+/// The variable for how many seconds running requests get after the server is told to stop.
 pub const GRACE: &str = "WARPDRIVE_GRACEFUL_TIMEOUT";
-/// What it is where nobody says it: what Kubernetes grants a pod.
+/// The default: the time that Kubernetes gives a pod.
 pub const DEFAULT_GRACE: u32 = 30;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -72,8 +72,8 @@ impl Server {
         }
     }
 
-    /// Made for ASGI, even where it serves WSGI as well: of an application that has both, it gets
-    /// that one.
+    /// Made for ASGI, even if it serves WSGI too: if an application has both interfaces, the
+    /// server gets the ASGI one.
     pub fn is_asynchronous(self) -> bool {
         matches!(self, Uvicorn | Hypercorn | Daphne | Granian)
     }
@@ -83,8 +83,8 @@ impl Server {
         matches!(self, ModWsgi | Uwsgi)
     }
 
-    /// The module of the build's that starts it in place of its own program, which would cut
-    /// responses short when it is told to stop.
+    /// The build's module that starts it instead of its own program, because that program would
+    /// cut responses when it is told to stop.
     pub fn launcher(self) -> Option<&'static str> {
         match self {
             Waitress => Some("warpdrive_waitress"),
@@ -94,7 +94,7 @@ impl Server {
         }
     }
 
-    /// The variable, besides the command line, by which it learns how many workers or threads.
+    /// The variable, besides the command line, that sets its number of workers or threads.
     pub fn reads_concurrency(self) -> Option<&'static str> {
         match self {
             Gunicorn | Uvicorn => Some(CONCURRENCY),
@@ -103,7 +103,7 @@ impl Server {
         }
     }
 
-    /// Packages that bring it, the first one being what warpdrive installs.
+    /// Packages that contain it; warpdrive installs the first one.
     pub(crate) fn packages(self) -> &'static [&'static str] {
         match self {
             Gunicorn => &["gunicorn"],
@@ -117,7 +117,7 @@ impl Server {
         }
     }
 
-    /// The server that `names` (normalized) bring for this kind of application.
+    /// The server for this kind of application that `names` (normalized) contain.
     pub fn brought_by(names: &BTreeSet<String>, interface: Interface) -> Option<Server> {
         let order: &[Server] = match interface {
             Interface::Wsgi => &[Gunicorn, Uwsgi, Waitress, ModWsgi, Granian, Hypercorn],
@@ -130,7 +130,7 @@ impl Server {
             .find(|server| server.packages().iter().any(|package| has(names, package)))
     }
 
-    /// The packages to install for it (normalized names) where `names` do not have them.
+    /// The packages to install for it (normalized names), if `names` do not have them.
     /// `wrapped`: `WhiteNoise` is needed.
     pub fn missing_packages(
         self,

@@ -80,7 +80,7 @@ pub(super) fn names() -> impl Iterator<Item = (String, bool)> {
 mod tests {
     use super::*;
 
-    /// The original's table, to the letter.
+    /// The original's table, unchanged.
     const REFERENCE: &str = "ACCESS_LOG`--access-log` PROCESSES`--processes` THREADS`--threads` MAX_CLIENTS`--max-clients` INITIAL_WORKERS`--initial-workers` MINIMUM_SPARE_WORKERS`--minimum-spare-workers` MAXIMUM_SPARE_WORKERS`--maximum-spare-workers` LIMIT_REQUEST_BODY`--limit-request-body` MAXIMUM_REQUESTS`--maximum-requests` INACTIVITY_TIMEOUT`--inactivity-timeout` REQUEST_TIMEOUT`--request-timeout` CONNECT_TIMEOUT`--connect-timeout` SOCKET_TIMEOUT`--socket-timeout` QUEUE_TIMEOUT`--queue-timeout` HEADER_TIMEOUT`--header-timeout` HEADER_MAX_TIMEOUT`--header-max-timeout` HEADER_MIN_RATE`--header-min-rate` BODY_TIMEOUT`--body-timeout` BODY_MAX_TIMEOUT`--body-max-timeout` BODY_MIN_RATE`--body-min-rate` SERVER_BACKLOG`--server-backlog` DAEMON_BACKLOG`--daemon-backlog` SERVER_MPM`--server-mpm` LOG_LEVEL`--log-level` RELOAD_ON_CHANGES`--reload-on-changes`(flag) ENABLE_DEBUGGER`--debug-mode --enable-debugger`(flag) WORKING_DIRECTORY`--working-directory` APPLICATION_TYPE`--application-type` ENTRY_POINT`--entry-point` CALLABLE_OBJECT`--callable-object` SERVER_STATUS`--server-status`(flag)";
 
     #[test]

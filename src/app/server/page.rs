@@ -1,4 +1,4 @@
-//! Holds docs/reference/servers.md to the truth: the tables of command lines between its markers
+//! Keeps docs/reference/servers.md correct: the tables of command lines between its markers
 //! are written by `UPDATE=1 cargo test -p warpdrive-app server::page` and compared otherwise, and every option
 //! in which a line differs from the original's has its reason on the page.
 
@@ -22,7 +22,7 @@ enum Served {
     Nothing,
 }
 
-/// A row: what is said, in words, and what follows from it.
+/// A row: the setting in words, and the resulting command line.
 struct Row {
     words: String,
     served: Served,

@@ -1,6 +1,6 @@
 //! The table of settings, files and hooks.
 
-/// What a value may be.
+/// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Text,
@@ -23,7 +23,7 @@ pub struct Key {
     pub variables: &'static [&'static str],
     pub kind: Kind,
     pub default: Option<&'static str>,
-    /// Whether `.warpdrive/NAME` says it, too.
+    /// Whether `.warpdrive/NAME` can set it, too.
     pub file: bool,
     pub help: &'static str,
 }
@@ -266,7 +266,7 @@ pub const KEYS: &[Key] = &[
     ),
 ];
 
-/// What `server_args` may be given for: the servers and the other ways to start.
+/// The names for which `server_args` may be set: the servers and the other ways to start.
 pub const STARTED: &[&str] = &[
     "gunicorn",
     "mod_wsgi",
@@ -282,7 +282,7 @@ pub const STARTED: &[&str] = &[
     "process",
 ];
 
-/// What else lies in `.warpdrive`.
+/// The other files in `.warpdrive`.
 pub(super) const OTHER_FILES: &[&str] =
     &["environment", "action_hooks", "wheelhouse", "server_args"];
 

@@ -1,10 +1,10 @@
-//! What the owner of an app said about it, from four places: command line, environment, files
+//! The settings of an app, from four places: command line, environment, files
 //! (`.warpdrive/NAME`, then plain assignments in `.warpdrive/environment`, then `[tool.warpdrive]`
-//! in `pyproject.toml`), defaults; the first that says something wins. Every value remembers where
-//! it comes from, for `warpdrive env --explain`.
+//! in `pyproject.toml`), defaults; the first place that has a value wins. Every value remembers
+//! where it comes from, for `warpdrive env --explain`.
 //!
-//! [`KEYS`] is the one table of names, and [`schema`] says it as JSON Schema; what the values mean
-//! is elsewhere ([`super::server`], [`mod@super::detect`]).
+//! [`KEYS`] is the one table of names, and [`schema`] gives it as JSON Schema; what the values
+//! mean is elsewhere ([`super::server`], [`mod@super::detect`]).
 
 mod keys;
 mod schema;
@@ -20,7 +20,7 @@ use super::instrument::Instrument;
 pub use keys::{AGENTS, HOOKS, KEYS, Key, Kind, STARTED};
 pub use schema::schema;
 
-/// Where a value was said.
+/// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     CommandLine,
@@ -140,7 +140,7 @@ impl Explain for SettingsError {
 /// Settings as the command line gives them (`--set server_type=gunicorn`), by key.
 ///
 /// # Errors
-/// For what is not a setting; the values are checked with all others.
+/// For a name that is not a setting; the values are checked together with all others.
 pub fn command_line(words: &[String]) -> Result<BTreeMap<String, String>, SettingsError> {
     let mut settings = BTreeMap::new();
     for word in words {
@@ -157,7 +157,7 @@ pub fn command_line(words: &[String]) -> Result<BTreeMap<String, String>, Settin
     Ok(settings)
 }
 
-/// All that was said, resolved.
+/// All settings, resolved.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     values: BTreeMap<&'static str, Value>,
@@ -167,8 +167,8 @@ pub struct Settings {
     pub processes: BTreeMap<String, String>,
     /// `[tool.warpdrive.server_args]` or `.warpdrive/server_args/NAME`: arguments by server.
     pub server_args: BTreeMap<String, String>,
-    /// Files in `.warpdrive` that mean nothing but look like one that does, which is there too: a
-    /// copy, perhaps. (path, meant)
+    /// Unknown files in `.warpdrive` that look like a known one which also exists: perhaps
+    /// copies. (path, known name)
     pub doubtful: Vec<(String, String)>,
 }
 
@@ -207,7 +207,8 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The same where this file of the source has set these variables: what they say, the file says.
+    /// The same, if this file of the source has set these variables: the file counts as the origin
+    /// of their values.
     #[cfg(feature = "host")]
     #[must_use]
     pub fn said_in(
@@ -225,10 +226,10 @@ impl Settings {
         self
     }
 
-    /// The same with a home that was found, as if `variable` said it.
+    /// The same with a home that was found, as if `variable` set it.
     ///
     /// # Errors
-    /// For a home that cannot be one.
+    /// If it cannot be a home.
     pub fn with_home(mut self, home: &str, variable: &str) -> Result<Settings, SettingsError> {
         if let Some(key) = KEYS.iter().find(|key| key.name == "home") {
             self.say(key, home, Origin::Environment(variable.to_owned()))?;
@@ -236,7 +237,7 @@ impl Settings {
         Ok(self)
     }
 
-    /// `OpenShift`'s variables that say whose list of packages counts.
+    /// `OpenShift`'s variables that choose the list of packages.
     fn read_openshift(
         &mut self,
         files: &dyn Files,
@@ -297,18 +298,18 @@ impl Settings {
             }
         };
         if key.name == "server_args" {
-            // One text for all, from a place that comes before those by server.
+            // One text for all servers, from a place that comes before the arguments by server.
             self.server_args.clear();
         }
         self.values.insert(key.name, Value { text, origin });
         Ok(())
     }
 
-    /// Variables of settings that `.warpdrive/environment` or `build-env` set plainly. (What a
-    /// script works out is not known before it runs.)
+    /// Variables of settings that `.warpdrive/environment` or `build-env` set plainly. (A
+    /// script's result is not known before it runs.)
     fn read_environment_file(&mut self, files: &dyn Files) -> Result<(), SettingsError> {
         for path in [environment::FILE, environment::BUILD_FILE] {
-            // What cannot be read is reported where the file is evaluated.
+            // An unreadable file is reported where it is evaluated.
             let found = environment::plain(files, path).unwrap_or_default();
             for key in KEYS {
                 let text = key.variables.iter().find_map(|name| found.get(*name));
@@ -376,8 +377,8 @@ impl Settings {
         Ok(())
     }
 
-    /// A name that means nothing. One that looks like another is a slip of the pen, and an error as
-    /// such; beside the file that it looks like it may be a copy of that, which is said.
+    /// An unknown name. If it looks like a known one, it is probably a typing error and is refused;
+    /// if the known file exists too, it may be a copy, which is only a warning.
     fn doubt(
         &mut self,
         directory: &str,
@@ -478,7 +479,7 @@ impl Settings {
         Ok(())
     }
 
-    /// The value of a key, if it was said or has a default.
+    /// The value of a key, if it is set or has a default.
     pub fn value(&self, name: &str) -> Option<Value> {
         self.values
             .get(name)
@@ -497,7 +498,7 @@ impl Settings {
         self.value(name).map(|value| value.text)
     }
 
-    /// A value that was said, not a default.
+    /// A value that is set, not a default.
     pub fn said(&self, name: &str) -> Option<&Value> {
         self.values.get(name).filter(|value| !value.text.is_empty())
     }

@@ -1,11 +1,11 @@
 //! The table of settings as JSON Schema (draft 2020-12): what `[tool.warpdrive]` may hold, for
-//! editors and for whoever wants to check a `pyproject.toml` without warpdrive.
+//! editors, and for a check of a `pyproject.toml` without warpdrive.
 
 use serde_json::{Map, Value, json};
 
 use super::keys::{AGENTS, KEYS, Kind, STARTED};
 
-/// What the reader of `pyproject.toml` accepts, and nothing else.
+/// Describes exactly what the reader of `pyproject.toml` accepts.
 pub fn schema() -> Value {
     let mut properties = Map::new();
     let mut definitions = Map::new();
@@ -88,7 +88,7 @@ fn by_server() -> Value {
     json!({"type": "object", "properties": properties, "additionalProperties": false})
 }
 
-/// A name with `_`, and with `-` where that is another.
+/// A name with `_`, and with `-` if that differs.
 fn spellings(name: &str) -> Vec<String> {
     let mut all = vec![name.to_owned()];
     if name.contains('_') {

@@ -1,16 +1,16 @@
-//! Passwords that everybody tries first: SHA-crypt (`$5$`, `$6$`; crypt(5), and "Unix crypt using
+//! Passwords that an attacker tries first: SHA-crypt (`$5$`, `$6$`; crypt(5), and "Unix crypt using
 //! SHA-256 and SHA-512" by U. Drepper) and yescrypt, in its own module.
 //!
 //! The other formats are not tried: DES, MD5 and their like are findings whatever the password, and
 //! bcrypt, scrypt and Argon2 are not what distributions hash with. All guesses of one audit have a
-//! common budget, since a rule that reads an image in a second must not take a minute.
+//! common budget, because a rule that reads an image in a second must not take a minute.
 
 use mcf::Base64;
 use sha_crypt::Params;
 
 use super::yescrypt;
 
-/// Words that are tried besides the account's own name, the likeliest first.
+/// Passwords to try besides the account's own name, the likeliest first.
 const WORDS: [&str; 26] = [
     "",
     "root",
@@ -40,17 +40,17 @@ const WORDS: [&str; 26] = [
     "alpine",
 ];
 
-/// What one hash may cost, in rounds of SHA-crypt, which take a microsecond or less; the usual 5000
-/// for each word are 135,000.
+/// Most work for one hash, in rounds of SHA-crypt, which take a microsecond or less; the usual 5000
+/// rounds for each password are 135,000.
 const MAX_WORK: u64 = 600_000;
 
-/// What all hashes of an image may cost.
+/// Most work for all hashes of an image.
 const MAX_WORK_OF_ALL: u64 = 1_200_000;
 
 /// Blocks of yescrypt that take as long as a round of SHA-crypt.
 const YESCRYPT_BLOCKS: u64 = 8;
 
-/// A field of shadow that can be tried.
+/// A shadow field that can be tried.
 struct Hash<'a> {
     long: bool,
     rounds: u32,
@@ -114,7 +114,7 @@ fn made(word: &[u8], long: bool, salt: &[u8], rounds: Params) -> String {
     })
 }
 
-/// Tries passwords, as many as are affordable: who asks first is served first.
+/// Tries passwords within the budget, in the order of the calls.
 pub(crate) struct Guesser {
     left: u64,
 }
@@ -128,7 +128,7 @@ impl Default for Guesser {
 }
 
 impl Guesser {
-    /// Whether the password of this field is one of those that everybody tries first.
+    /// Whether this field's password is one that an attacker tries first.
     pub(crate) fn knows(&mut self, field: &[u8], name: &str) -> bool {
         if let Some(hash) = Hash::parse(field) {
             self.try_all(name, u64::from(hash.rounds), |word| hash.fits(word))
@@ -256,10 +256,10 @@ mod tests {
         ] {
             assert!(!is_guessed(other.as_bytes(), "root"), "{other}");
         }
-        // Too dear to be tried.
+        // Too expensive to try.
         let dear = made("root", true).replace("$6$", "$6$rounds=700000$");
         assert!(!is_guessed(dear.as_bytes(), "root"));
-        // By crypt(3), with parameters that cost little: root and x.
+        // By crypt(3), with cheap parameters: root and x.
         let root = "$y$j/.$abcdefgh$haetCDAzuJgGFRocLH9w.8puQ8jFg3hZvjEOUPTXbrA";
         let x = "$y$j2/$abcdefgh$ygWHz2BpGe5FmU5/9fUb32Bvc.3olXxi.c3.4DnSdh/";
         assert!(is_guessed(root.as_bytes(), "app"));

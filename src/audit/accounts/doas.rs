@@ -9,13 +9,13 @@ pub struct Rule {
     pub permit: bool,
     pub nopass: bool,
     pub identity: Identity,
-    /// `None`: as anybody, root too.
+    /// `None`: as any user, including root.
     pub target: Option<String>,
     /// `None`: any command.
     pub command: Option<String>,
 }
 
-/// Whom a rule is for.
+/// The users that a rule is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
     User(String),
@@ -24,7 +24,7 @@ pub enum Identity {
     Gid(u32),
 }
 
-/// The rules, in order, and the numbers of lines that are none.
+/// The rules, in order, and the numbers of lines that are not rules.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Doas {
     pub rules: Vec<Rule>,

@@ -10,7 +10,8 @@ pub struct Group {
     pub name: String,
     pub gid: Id,
     pub members: Vec<String>,
-    /// With it, `newgrp` lets in who is not a member; where gshadow has the group, the one there counts.
+    /// With this password, `newgrp` accepts users who are not members; if gshadow has the group, its
+    /// password counts.
     pub password: Password,
 }
 
@@ -19,12 +20,12 @@ pub struct Group {
 pub struct Secret {
     pub name: String,
     pub password: Password,
-    /// Who may make others members (`gpasswd -a`).
+    /// The users who may add members (`gpasswd -a`).
     pub administrators: Vec<String>,
     pub members: Vec<String>,
 }
 
-/// Groups whose members are root, or can become it (docker.sock, raw disks, the passwords' hashes,
+/// Groups whose members are root or can become root (docker.sock, raw disks, the passwords' hashes,
 /// sudo's and doas's usual rules).
 pub const PRIVILEGED: [&str; 9] = [
     "adm", "disk", "docker", "kmem", "lxd", "podman", "shadow", "sudo", "wheel",

@@ -1,8 +1,9 @@
-//! The files that say who may be whom: passwd, shadow, group, sudoers, doas.conf, PAM's, nsswitch.conf.
+//! The files that decide which user may become which other user: passwd, shadow, group, sudoers,
+//! doas.conf, PAM's, nsswitch.conf.
 //!
-//! Pure functions from bytes to what programs would make of them. Where programs differ, the
-//! reading that gives an attacker most is taken; what no program should have to read is reported as
-//! odd, never skipped in silence.
+//! Pure functions: they read bytes as the programs of the image would. Where programs differ, the
+//! reading that gives an attacker the most counts. Content that no program should have to read is
+//! reported as odd, never skipped silently.
 
 pub(super) mod crypt;
 pub mod doas;
@@ -19,7 +20,7 @@ pub mod sudoers;
 mod sudoers_tests;
 mod yescrypt;
 
-/// A number as it stands in a field of passwd or group.
+/// A number as written in a field of passwd or group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Id {
     /// Decimal digits without sign, blank or leading zero, at most 2³²−2.
@@ -37,7 +38,7 @@ impl Id {
         }
     }
 
-    /// Whether some program takes it for `value`.
+    /// Whether some program reads it as `value`.
     pub fn may_be(&self, value: u32) -> bool {
         match self {
             Self::Plain(own) => *own == value,
@@ -46,8 +47,8 @@ impl Id {
     }
 }
 
-/// Decimal digits only, no leading zero (but for `0` itself), at most 2³²−2: 2³²−1 is what system
-/// calls take for "leave as it is".
+/// Decimal digits only, no leading zero (but for `0` itself), at most 2³²−2: system calls read
+/// 2³²−1 as "do not change".
 pub(crate) fn strict_decimal(field: &[u8]) -> Option<u32> {
     let leading_zero = field.len() > 1 && field[0] == b'0';
     if field.is_empty() || leading_zero || !field.iter().all(u8::is_ascii_digit) {
@@ -57,7 +58,7 @@ pub(crate) fn strict_decimal(field: &[u8]) -> Option<u32> {
     (value != u32::MAX).then_some(value)
 }
 
-/// The lines that hold something, with their numbers from 1.
+/// The lines that are not empty, with their numbers from 1.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     bytes
         .split(|&byte| byte == b'\n')

@@ -63,7 +63,7 @@ pub fn netgroups_of(bytes: &[u8], names: &[String]) -> BTreeSet<String> {
             ours.insert(name.clone());
         }
     }
-    // A netgroup may name others: each round takes in those that name one of ours.
+    // A netgroup may name others: each round adds those that name one of the person's.
     loop {
         let more: Vec<String> = groups
             .iter()

@@ -1,6 +1,6 @@
-//! PAM's configuration (pam.conf(5), pam.d(5)) and what comes of a service's stacks for a person: Linux-PAM's
-//! own way through them (`libpam/pam_handlers.c`, `pam_dispatch.c`), with the answers that the modules can
-//! give such a person.
+//! PAM's configuration (pam.conf(5), pam.d(5)) and how a service's stacks end for a person. The stacks are
+//! walked as Linux-PAM does it (`libpam/pam_handlers.c`, `pam_dispatch.c`), with the answers that the modules
+//! can give such a person.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ pub enum Kind {
     Session,
 }
 
-/// What is done with a module's answer.
+/// The action for each answer of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Control {
     /// By the answer's name; `default` stands for all others.
@@ -57,7 +57,7 @@ pub struct Line {
 pub enum Statement {
     Line(Line),
     Include(String),
-    /// What PAM does not understand: it fails the `auth` stack.
+    /// Text that PAM does not understand: it fails the `auth` stack.
     Odd,
 }
 
@@ -107,7 +107,7 @@ fn statement(number: usize, text: &str) -> Statement {
     Statement::Line(Line {
         number,
         kind,
-        // A control that is none makes every answer a failure; the module is loaded and called all the
+        // An invalid control makes every answer a failure; the module is loaded and called all the
         // same.
         control: control_of(&control)
             .unwrap_or_else(|| Control::Answers(vec![("default".into(), Action::Bad)])),
@@ -178,16 +178,16 @@ fn control_of(text: &str) -> Option<Control> {
     }
 }
 
-/// What a module says to a person that knows no secret.
+/// A module's answer to a person who knows no secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     Success,
     Ignore,
     /// A wrong secret.
     Wrong,
-    /// A wrong secret, no such user, no right, no server: which of them is not known.
+    /// A wrong secret, no such user, no permission, no server: it is not known which.
     Failure,
-    /// The module is not there.
+    /// The module is missing.
     Unknown,
 }
 
@@ -227,7 +227,7 @@ pub enum Node {
     Substack(Vec<Node>),
 }
 
-/// What is known while a stack is walked.
+/// The state during the walk of a stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Mood {
     Undecided,
@@ -235,7 +235,7 @@ enum Mood {
     Failed,
 }
 
-/// What comes of a stack.
+/// The result of a stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StackEnd {
     /// It can end well.
@@ -244,10 +244,10 @@ pub struct StackEnd {
     pub runs: BTreeSet<String>,
 }
 
-/// Walks a stack in all ways that the modules' answers allow.
+/// Walks a stack along every path that the modules' answers allow.
 pub fn walk(stack: &[Node]) -> StackEnd {
     let mut outcome = StackEnd::default();
-    // Where one is, and in which mood: each pair is looked at once.
+    // The position and the state so far: each pair is visited once.
     let mut seen = BTreeSet::new();
     let mut waiting = vec![(0, Mood::Undecided)];
     while let Some((at, mood)) = waiting.pop() {
@@ -290,7 +290,7 @@ pub fn walk(stack: &[Node]) -> StackEnd {
     outcome
 }
 
-/// A failure can have several names; what any of them leads to is looked at.
+/// A failure can have several names; the action of each is followed.
 fn actions(step: &Step, answer: Answer) -> Vec<Action> {
     let named = |name: &str| {
         let found = step.table.iter().rev().find(|(own, _)| own == name);
@@ -310,7 +310,7 @@ fn actions(step: &Step, answer: Answer) -> Vec<Action> {
 fn after(mood: Mood, answer: Answer, action: Action) -> Mood {
     match (action, mood, answer) {
         (Action::Reset, ..) => Mood::Undecided,
-        // An answer other than success, called fine, becomes the stack's own.
+        // An answer other than success with the action `ok` becomes the stack's result.
         (Action::Bad | Action::Die, ..)
         | (
             Action::Ok | Action::Done,
@@ -322,8 +322,8 @@ fn after(mood: Mood, answer: Answer, action: Action) -> Mood {
     }
 }
 
-/// The modules of all stacks of a service, through all that it includes: libpam loads each of them as soon
-/// as the first stack is asked.
+/// The modules of all stacks of a service, through all that it includes: libpam loads each of them when
+/// the first stack runs.
 pub fn modules(
     service: &str,
     read: &mut dyn FnMut(&str) -> Option<Vec<Statement>>,
@@ -354,8 +354,7 @@ pub fn modules(
     modules
 }
 
-/// Reads one stack of a service, files that it includes being taken in. `None` where it is too deep or too
-/// long.
+/// Reads one stack of a service with its included files. `None` if it is too deep or too long.
 pub fn stack(
     service: &str,
     kind: Kind,

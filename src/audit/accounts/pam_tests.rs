@@ -1,4 +1,4 @@
-//! Stacks as distributions ship them, and as they are when somebody has opened them.
+//! Stacks as distributions ship them, and stacks that an administrator has opened.
 
 use proptest::prelude::*;
 
@@ -17,7 +17,7 @@ fn answers(line: &Line) -> (Vec<Answer>, bool) {
     }
 }
 
-/// Whether anybody passes, and whether something is run on the way.
+/// Whether a person without a secret passes, and whether a program runs on the way.
 fn come_of(text: &str) -> (bool, bool) {
     let mut read = |name: &str| -> Option<Vec<Statement>> {
         match name {

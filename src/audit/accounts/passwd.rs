@@ -7,7 +7,7 @@ use super::{Id, lines, lossy};
 pub struct Account {
     pub line: usize,
     pub name: String,
-    /// `x`: the password is in shadow. Empty: none is asked for.
+    /// `x`: the password is in shadow. Empty: no password is needed.
     pub password: Vec<u8>,
     pub uid: Id,
     pub gid: Id,
@@ -15,7 +15,7 @@ pub struct Account {
     pub shell: String,
 }
 
-/// The accounts, in order, and the numbers of lines that are none.
+/// The accounts, in order, and the numbers of lines that are not accounts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Passwd {
     pub accounts: Vec<Account>,
@@ -23,7 +23,7 @@ pub struct Passwd {
 }
 
 impl Passwd {
-    /// The accounts that some program takes for this uid.
+    /// The accounts that some program reads as this uid.
     pub fn of_uid(&self, uid: u32) -> impl Iterator<Item = &Account> {
         self.accounts
             .iter()
@@ -35,7 +35,7 @@ impl Passwd {
     }
 }
 
-/// Reads the file. A line needs its first four fields to be an account to anyone.
+/// Reads the file. Programs accept a line as an account only if it has the first four fields.
 pub fn parse(bytes: &[u8]) -> Passwd {
     let mut passwd = Passwd::default();
     for (number, line) in lines(bytes) {

@@ -2,17 +2,17 @@
 
 use super::{lines, lossy};
 
-/// What a password field lets somebody do.
+/// What a password field allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Password {
-    /// No password is asked for.
+    /// No password is needed.
     Empty,
     /// No password fits: `*`, `!`, `!hash`, or text that no hash looks like.
     Locked,
     /// A hash that is broken by trying: DES, MD5, NTHASH, `$sha1$`, or SHA-crypt with fewer than
     /// 5000 rounds.
     Weak(&'static str),
-    /// A hash. Everyone who has the image has it, and whoever knows the password is in.
+    /// A hash. Everyone with the image has it, and a person who knows the password can log in.
     Usable,
     /// The word `x` in passwd: see shadow.
     InShadow,
@@ -24,7 +24,7 @@ pub struct Entry {
     pub line: usize,
     pub name: String,
     pub password: Password,
-    /// The field as it stands; shown to nobody.
+    /// The field as written; never shown.
     pub field: Vec<u8>,
 }
 
@@ -45,7 +45,7 @@ pub fn parse(bytes: &[u8]) -> Vec<Entry> {
         .collect()
 }
 
-/// Says what a password field means, in shadow or in passwd.
+/// Reads the meaning of a password field, in shadow or in passwd.
 pub fn judge(field: &[u8]) -> Password {
     let is_hash_byte = |byte: &u8| byte.is_ascii_alphanumeric() || b"./".contains(byte);
     match field {

@@ -12,7 +12,7 @@ pub fn plugins(bytes: &[u8]) -> Vec<String> {
     names.iter().map(path).collect()
 }
 
-/// Where a plugin of this name lies.
+/// The path of the plugin with this name.
 pub fn in_plugins(bytes: &[u8], name: &str) -> String {
     beneath(&read(bytes).0, name)
 }
@@ -24,7 +24,7 @@ pub struct Argument {
     pub text: String,
 }
 
-/// The arguments of plugins that name files, but for the file of rules that sudo reads anyway.
+/// The plugin arguments that name files, except the file of rules that sudo reads anyway.
 pub fn paths(bytes: &[u8]) -> Vec<Argument> {
     let joined = lossy(bytes).replace("\\\n", " ");
     let mut paths = Vec::new();
@@ -79,7 +79,7 @@ fn read(bytes: &[u8]) -> (String, Vec<String>) {
             _ => {}
         }
     }
-    // What no line names is the rules' own.
+    // Without such a line, the plugin of the rules counts.
     names.push("sudoers.so".into());
     (directory, names)
 }

@@ -1,7 +1,7 @@
 //! `/etc/sudoers` (sudoers(5)): user specifications, aliases, includes, `Defaults`.
 //!
-//! Read is what says who may do something, and whether a password is asked for; hosts are not
-//! compared (in a container, any name may be the host's).
+//! It reads which user may do something, and whether sudo asks for a password. It does not
+//! compare hosts (in a container, any name may be the host's).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use super::{lossy, strict_decimal};
 /// How deep aliases may name aliases.
 const MAX_DEPTH: usize = 16;
 
-/// Whom an item of a user list stands for.
+/// The users that an item of a user list stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Who {
     All,
@@ -20,9 +20,9 @@ pub enum Who {
     Gid(u32),
     Alias(String),
     Netgroup(String),
-    /// A group of a plugin: who is in it is not known.
+    /// A group of a plugin: its members are not known.
     Plugin(String),
-    /// What sudo does not understand.
+    /// Text that sudo does not understand.
     Other(String),
 }
 
@@ -46,27 +46,27 @@ pub struct Include {
     pub directory: bool,
 }
 
-/// What a file says.
+/// The content of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sudoers {
     pub rules: Vec<Rule>,
     pub includes: Vec<Include>,
     pub user_aliases: BTreeMap<String, Vec<(bool, Who)>>,
-    /// Lines with `Defaults !authenticate`: nobody is asked for a password.
+    /// Lines with `Defaults !authenticate`: sudo asks no user for a password.
     pub no_authenticate: Vec<usize>,
-    /// `Defaults exempt_group`: its members are asked for none.
+    /// `Defaults exempt_group`: sudo does not ask its members for a password.
     pub exempt_groups: Vec<String>,
-    /// `Defaults group_plugin`: a library that says who is in `%:GROUP`.
+    /// `Defaults group_plugin`: a library that knows the members of `%:GROUP`.
     pub group_plugins: Vec<String>,
-    /// `Defaults pam_service` and its like.
+    /// `Defaults pam_service` and similar settings.
     pub pam_services: Vec<String>,
-    /// `Defaults runaspw`: not the own password is asked for, but that of `runas_default`.
+    /// `Defaults runaspw`: sudo asks for the password of `runas_default`, not for the user's own.
     pub asks_runas: bool,
     pub runas_default: Option<String>,
     pub odd_lines: Vec<usize>,
 }
 
-/// For whom the rules are searched.
+/// The person for whom the rules are searched.
 pub struct Person<'a> {
     pub uid: Option<u32>,
     pub names: &'a [String],
@@ -77,7 +77,7 @@ pub struct Person<'a> {
 }
 
 impl Rule {
-    /// Whether it lets commands run as root; what is not told from here is taken to.
+    /// Whether it lets commands run as root; if this is not clear, it counts as yes.
     pub fn is_to_root(&self) -> bool {
         let root = |list: &str| {
             let users = list.split(':').next().unwrap_or_default();
@@ -108,7 +108,7 @@ impl Sudoers {
         self.decides(users, person, &mut BTreeMap::new(), 0) == Some(true)
     }
 
-    /// `known` holds what aliases came to, so that each is followed once however often it is named.
+    /// `known` has the results of aliases, so that each is followed only once.
     fn decides<'s>(
         &'s self,
         users: &'s [(bool, Who)],
@@ -128,7 +128,7 @@ impl Sudoers {
                         let fits = if let Some(fits) = known.get(name.as_str()) {
                             *fits
                         } else {
-                            // What leads back to itself, or too deep, is taken to fit.
+                            // An alias that leads back to itself, or too deep, counts as a match.
                             known.insert(name, Some(true));
                             let fits = if depth < MAX_DEPTH {
                                 self.decides(users, person, known, depth + 1)
@@ -140,7 +140,7 @@ impl Sudoers {
                         };
                         return fits.map(|fits| fits != *negated);
                     }
-                    // A user may be named in capitals.
+                    // The name of a user may be in capitals.
                     None => person.names.contains(name),
                 },
                 Who::Netgroup(name) => person.netgroups.contains(name),
@@ -152,7 +152,7 @@ impl Sudoers {
         })
     }
 
-    /// Takes in what an included file says.
+    /// Adds the content of an included file.
     pub fn merge(&mut self, other: Self) {
         self.rules.extend(other.rules);
         self.includes.extend(other.includes);
@@ -230,7 +230,7 @@ fn statement(sudoers: &mut Sudoers, number: usize, line: &[u8]) {
         return;
     };
     let (users, rest) = user_list(line);
-    // Between the users and the equals sign stand the hosts.
+    // The hosts are between the users and the equals sign.
     if users.is_empty() || line.len() - rest.len() >= equals {
         sudoers.odd_lines.push(number);
         if users.is_empty() {
@@ -249,7 +249,7 @@ fn statement(sudoers: &mut Sudoers, number: usize, line: &[u8]) {
 /// `Defaults[@:!>]… option, !option, option=value`
 fn defaults(sudoers: &mut Sudoers, number: usize, rest: &[u8]) {
     let mut rest = rest;
-    // A scope stands without a blank: `Defaults:app`, `Defaults!/bin/ls`.
+    // A scope has no blank before it: `Defaults:app`, `Defaults!/bin/ls`.
     if !rest.first().is_none_or(u8::is_ascii_whitespace) {
         let end = rest.iter().position(u8::is_ascii_whitespace);
         rest = &rest[end.unwrap_or(rest.len())..];
@@ -305,7 +305,7 @@ fn user_aliases(sudoers: &mut Sudoers, number: usize, rest: &[u8]) {
     }
 }
 
-/// Reads `item, item, …` and gives what follows.
+/// Reads `item, item, …` and returns the rest.
 fn user_list(text: &[u8]) -> (Vec<(bool, Who)>, &[u8]) {
     let mut users = Vec::new();
     let mut rest = text.trim_ascii_start();
@@ -328,7 +328,7 @@ fn user_list(text: &[u8]) -> (Vec<(bool, Who)>, &[u8]) {
     }
 }
 
-/// One word: up to a blank, a comma, `=` or `:`; with quotes and backslashes taken away.
+/// One word: up to a blank, a comma, `=` or `:`; without quotes and backslashes.
 fn word(text: &[u8]) -> (Vec<u8>, &[u8]) {
     let mut word = Vec::new();
     let mut quoted = false;
@@ -376,7 +376,7 @@ fn who(word: &[u8]) -> Who {
     }
 }
 
-/// Whether a tag such as `NOPASSWD:` stands in a command list.
+/// Whether a command list has a tag such as `NOPASSWD:`.
 fn has_tag(commands: &[u8], tag: &[u8]) -> bool {
     commands.windows(tag.len()).enumerate().any(|(at, window)| {
         let before = at.checked_sub(1).and_then(|at| commands.get(at));
@@ -397,7 +397,7 @@ fn outside_quotes(text: &[u8], wanted: u8) -> Option<usize> {
     })
 }
 
-/// Cuts a comment off. `#` followed by digits is an id (a user's, or a group's after `%`).
+/// Removes a comment. `#` followed by digits is an id (a user's, or a group's after `%`).
 fn without_comment(line: &[u8]) -> &[u8] {
     let (mut quoted, mut escaped) = (false, false);
     for (at, &byte) in line.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! yescrypt (`$y$`; crypt(5)), with which Debian hashes passwords: its words are tried like those of
-//! SHA-crypt, as long as trying is affordable.
+//! yescrypt (`$y$`; crypt(5)), the format in which Debian hashes passwords. The same passwords are
+//! tried as for SHA-crypt, as far as the budget allows.
 //!
 //! Only the one flavour that crypt(3) makes: read-write memory, one thread, no ROM, no extra time.
 
@@ -9,10 +9,10 @@ use yescrypt::{Mode, Params};
 /// Most memory for one guess, in bytes: what Debian's own hashes take.
 const MAX_MEMORY: u64 = 16 << 20;
 
-/// What a pair of blocks takes, in bytes.
+/// Size of a pair of blocks, in bytes.
 const PAIR: u64 = 128;
 
-/// A field of shadow that can be tried.
+/// A shadow field that can be tried.
 pub(super) struct Hash {
     parameters: Params,
     salt: Vec<u8>,
@@ -20,8 +20,8 @@ pub(super) struct Hash {
 }
 
 impl Hash {
-    /// `$y$PARAMETERS$SALT$HASH`; `None` for parameters that crypt(3) does not make by itself and for
-    /// more than is affordable.
+    /// `$y$PARAMETERS$SALT$HASH`; `None` for parameters that crypt(3) does not make by itself, and
+    /// for a cost above the budget.
     pub(super) fn parse(field: &[u8]) -> Option<Self> {
         let mut parts = std::str::from_utf8(field)
             .ok()?
@@ -33,7 +33,7 @@ impl Hash {
         if parts.next().is_some() || pairs > MAX_MEMORY / PAIR || read.n() < 4 {
             return None;
         }
-        // The numbers that are left out here decide about time, too.
+        // The numbers that are left out here influence the time, too.
         let parameters = Params::new(Mode::default(), read.n(), read.r(), 1).ok()?;
         let salt = Base64::Crypt.decode_vec(salt).ok()?;
         let digest = Base64::Crypt.decode_vec(digest).ok()?;

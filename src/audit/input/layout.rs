@@ -13,7 +13,7 @@ use super::super::error::AuditError;
 use super::super::paths::text;
 use super::{Image, Layers, layers, uncompressed};
 
-/// What the media types of layers begin with (image-spec; Docker's, "Image Manifest V 2, Schema 2").
+/// The beginnings of layers' media types (image-spec; Docker's, "Image Manifest V 2, Schema 2").
 const LAYERS: [&str; 2] = [
     "application/vnd.oci.image.layer.",
     "application/vnd.docker.image.rootfs.diff.",
@@ -23,10 +23,10 @@ const MAX_DEPTH: usize = 4;
 
 /// Named files: those of a directory, or the members of an archive.
 pub(super) trait Files: Sync {
-    /// Opens a file; `None` where there is none.
+    /// Opens a file; `None` if it is missing.
     fn open(&self, name: &str) -> Result<Option<Box<dyn Read + Send + '_>>, AuditError>;
 
-    /// How many bytes a file has; `None` where there is none.
+    /// The size of a file in bytes; `None` if it is missing.
     fn size(&self, name: &str) -> Result<Option<u64>, AuditError>;
 
     /// For errors.
@@ -65,8 +65,8 @@ struct Directory(PathBuf);
 impl Files for Directory {
     fn open(&self, name: &str) -> Result<Option<Box<dyn Read + Send + '_>>, AuditError> {
         let path = self.0.join(name);
-        // Looked at first: opening a FIFO would wait. Build tools make layouts of links; where they
-        // lead does not matter, since every blob is compared with its digest.
+        // Checked first, because opening a FIFO would wait. Build tools make layouts with links;
+        // their targets do not matter, because every blob is compared with its digest.
         match std::fs::metadata(&path) {
             Ok(metadata) if metadata.is_file() => {}
             Ok(_) => return Ok(None),
@@ -127,7 +127,7 @@ pub(super) fn from_layout<F: Files + 'static>(
         let value: serde_json::Value = from_json(&bytes, &format!("the manifest in {place}"))?;
         if value.get("manifests").is_some() {
             if value.get("layers").is_some() {
-                // CVE-2021-41190: another program would take it for the other.
+                // CVE-2021-41190: another program would read it as the other kind.
                 return Err(files.no_image("it could be read as an image and as an index".into()));
             }
             depth += 1;
@@ -177,7 +177,7 @@ fn blob(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.digest())
 }
 
-/// Other programs refuse a blob that has not the size that its descriptor says.
+/// Other programs refuse a blob whose size differs from its descriptor.
 fn sized<F: Files>(files: &F, descriptor: &Descriptor, size: u64) -> Result<(), AuditError> {
     if size == descriptor.size() {
         return Ok(());

@@ -21,23 +21,23 @@ pub use store::{from_store, of_blobs};
 /// Opens layers, several at a time.
 pub trait Layers: Sync {
     /// The layer's uncompressed tar stream, from the lowest (0) up. Reading it to the end verifies
-    /// the blob, where there is one: bytes of another digest end in an error. That it is the layer of
-    /// the diff id is for the reader to see.
+    /// the blob, where there is one: bytes of another digest end in an error. The reader compares it
+    /// with the diff id.
     fn open(&self, index: usize) -> Result<Box<dyn Read + Send + '_>, AuditError>;
 }
 
 /// An image that can be judged.
 pub struct Image<'a> {
     pub name: String,
-    /// Of the manifest, where there is one.
+    /// The digest of the manifest, if there is one.
     pub digest: Option<Digest>,
     pub config: ImageConfig,
     /// The lowest first.
     pub layers: Vec<LayerInfo>,
     pub source: Box<dyn Layers + 'a>,
-    /// How many layers, the lowest first, the caller trusts; `None` where it has not said.
+    /// How many layers, from the lowest, the caller trusts; `None` if the caller did not say.
     pub trusted: Option<usize>,
-    /// How many layers, the lowest first, are not here, and were judged elsewhere.
+    /// How many layers, from the lowest, are not here and were judged elsewhere.
     pub absent: usize,
 }
 
@@ -61,8 +61,8 @@ impl<'a> Image<'a> {
         })
     }
 
-    /// Trusts the layers of `base`: what came after them cannot vouch for itself. An error where the
-    /// image does not lie on it.
+    /// Trusts the layers of `base`: later layers cannot vouch for themselves. An error if the image
+    /// is not on this base.
     pub fn trust(&mut self, base: &Image<'_>) -> Result<(), AuditError> {
         let own = self.layers.iter().map(|layer| &layer.diff_id);
         let theirs = base.layers.iter().map(|layer| &layer.diff_id);
@@ -83,7 +83,7 @@ impl<'a> Image<'a> {
     }
 }
 
-/// Names the layers from what configuration and manifest say; `digests` are the blobs'.
+/// Names the layers from the configuration and the manifest; `digests` are the blobs'.
 fn layers(config: &ImageConfig, digests: &[Digest]) -> Result<Vec<LayerInfo>, AuditError> {
     let diff_ids = config.diff_ids();
     if diff_ids.len() != digests.len() {
@@ -99,7 +99,7 @@ fn layers(config: &ImageConfig, digests: &[Digest]) -> Result<Vec<LayerInfo>, Au
         .map(|entry| Some(super::paths::text(entry.created_by.as_bytes())))
         .map(|line| line.filter(|text| !text.is_empty()))
         .collect();
-    // A history that does not go with the layers tells nothing.
+    // A history that does not match the layers is ignored.
     if made.len() != digests.len() {
         made = vec![None; digests.len()];
     }
@@ -120,7 +120,7 @@ fn layers(config: &ImageConfig, digests: &[Digest]) -> Result<Vec<LayerInfo>, Au
         .collect())
 }
 
-/// The kind of a layer of ours, by the line of history that `pipeline` writes.
+/// The kind of a layer that warpdrive made, by the line of history that `pipeline` writes.
 fn kind(created_by: &str) -> Option<&'static str> {
     match created_by.strip_prefix("warpdrive: ")? {
         "builder layer" | "hardening" => Some("builder"),
@@ -129,7 +129,7 @@ fn kind(created_by: &str) -> Option<&'static str> {
     }
 }
 
-/// A stream that is an error where its end comes with another digest than expected.
+/// A stream that fails at its end if the digest is wrong.
 pub(super) struct Verified<R> {
     reader: Option<Sha256Reader<R>>,
     expected: Digest,

@@ -37,7 +37,7 @@ pub fn from_store<'a>(
     Ok(judged)
 }
 
-/// An image that is none yet: a configuration, and blobs of the store as its layers.
+/// An image that does not exist yet: a configuration, and blobs of the store as its layers.
 pub fn of_blobs<'a>(
     store: &'a Store,
     name: &str,

@@ -1,4 +1,4 @@
-//! Who is who: the account files as read from the image, whom the image runs as, and the rules
+//! The account files as read from the image, the user that the image runs as, and the rules
 //! `account-*` and `runtime-group`.
 
 use std::collections::BTreeSet;
@@ -21,10 +21,10 @@ pub(super) const SHADOW: &[u8] = b"etc/shadow";
 const GROUP: &[u8] = b"etc/group";
 const GROUP_SHADOW: &[u8] = b"etc/gshadow";
 
-/// Accounts with a password that are looked at one by one.
+/// Most accounts with a password that are examined one by one.
 const MAX_ENTRANTS: usize = 256;
 
-/// The account files; empty where the image has none, which is in order.
+/// The account files; empty if the image has none, which is fine.
 #[derive(Default)]
 pub(super) struct Accounts {
     pub(super) passwd: Passwd,
@@ -55,8 +55,8 @@ impl Accounts {
         accounts
     }
 
-    /// Accounts other than root that somebody can become by a password: an empty one, or one that who
-    /// made the image knows.
+    /// Accounts other than root that an attacker can become by a password: an empty one, or one that
+    /// the image's author knows.
     fn with_password(&self) -> Vec<&passwd::Account> {
         let opens = |password: &Password| {
             matches!(
@@ -87,7 +87,7 @@ impl Accounts {
         if ours(&group.members) {
             return true;
         }
-        // An empty password lets members in, and nobody else.
+        // An empty password lets only members in.
         let opens = |password: &Password| matches!(password, Password::Usable | Password::Weak(_));
         let secrets = || {
             self.secrets
@@ -100,7 +100,7 @@ impl Accounts {
             || (doors.gpasswd && secrets().any(|secret| ours(&secret.administrators)))
     }
 
-    /// The group's name, where it is one of the privileged ones.
+    /// The group's name, if it is privileged.
     pub(super) fn privileged_group(&self, gid: u32) -> Option<&str> {
         self.groups
             .iter()
@@ -109,7 +109,7 @@ impl Accounts {
     }
 }
 
-/// A file's layer and bytes; a finding where there is something that cannot be read.
+/// A file's layer and bytes; a finding if the file cannot be read.
 pub(super) fn readable<'a>(
     flat: &Flat<'a>,
     path: &[u8],
@@ -131,7 +131,7 @@ pub(super) fn readable<'a>(
     }
 }
 
-/// Programs that let a person into groups, where they run as root.
+/// Programs that let a person join groups, if they run as root.
 #[derive(Debug, Clone, Copy)]
 struct Doors {
     newgrp: bool,
@@ -153,17 +153,17 @@ impl Doors {
     }
 }
 
-/// An account whose password is empty, or that somebody knows.
+/// An account whose password is empty or known to the image's author.
 pub(super) struct Entrant {
     pub(super) name: String,
-    /// It is the image's user's own.
+    /// It is the account of the image's user.
     pub(super) is_own: bool,
     /// The image's user can act as it.
     pub(super) is_open: bool,
     pub(super) as_who: Runtime,
 }
 
-/// All of them. The image's user can act as its own account, and as others where a program such as `su`
+/// All of them. The image's user can act as its own account, and as others if a program such as `su`
 /// asks.
 pub(super) fn entrants(
     accounts: &Accounts,
@@ -195,7 +195,7 @@ pub(super) fn entrants(
     entrants
 }
 
-/// Whom the image runs as, or an account that it can become.
+/// The user that the image runs as, or an account that it can become.
 #[derive(Debug, Default)]
 pub(super) struct Runtime {
     pub(super) uid: Option<u32>,
@@ -279,7 +279,7 @@ impl Runtime {
         runtime
     }
 
-    /// Takes in the groups that the names are in.
+    /// Adds the groups of the names.
     fn join(&mut self, accounts: &Accounts, flat: &Flat<'_>) {
         let doors = Doors::of(flat);
         for group in &accounts.groups {
@@ -395,7 +395,7 @@ pub(super) fn judge(accounts: &Accounts, runtime: &Runtime, findings: &mut Vec<F
     privileged.sort_unstable();
     privileged.dedup();
     for group in privileged {
-        // What sudo and wheel allow stands in sudoers and doas.conf, which have rules of their own.
+        // sudoers and doas.conf decide what sudo and wheel allow; they have their own rules.
         let severity = match group {
             "sudo" | "wheel" | "adm" => Severity::Low,
             _ => Severity::High,

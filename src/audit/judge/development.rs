@@ -11,7 +11,7 @@ use super::quoted;
 /// Where warpdrive records how an application is started.
 const PLAN: &str = "io.warpdrive.plan";
 
-/// Words of a command line, all of which stand in it in this order.
+/// Words that a command line contains, in this order.
 const COMMANDS: &[&[&str]] = &[
     &["flask", "run"],
     &["quart", "run"],

@@ -1,7 +1,7 @@
 //! What programs that run as root load (rules `library`, `preload`, `self-vouched`): their libraries, by
 //! the way of the dynamic linker, and the modules of PAM, of the name service and of sudo.
 //!
-//! The linker's order is not asked: every file that may be the one it takes has to be the distribution's.
+//! The linker's order is not considered: every file that it could take must come from the distribution.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use super::super::paths::{join, shown, split, text};
 use super::trust::{Trust, Vouch};
 use super::{Bundle, visible};
 
-/// Where libraries are searched that no cache knows.
+/// Directories in which libraries outside the cache are searched.
 const DEFAULT: [&[u8]; 10] = [
     b"lib",
     b"lib64",
@@ -28,7 +28,7 @@ const DEFAULT: [&[u8]; 10] = [
     b"usr/local/lib64",
 ];
 
-/// The programs that run as root, and all that is loaded with them.
+/// The programs that run as root, and everything that they load.
 pub(super) struct Loaded<'a> {
     flat: &'a Flat<'a>,
     trust: &'a Trust<'a>,
@@ -37,9 +37,9 @@ pub(super) struct Loaded<'a> {
     cache: Vec<(&'a [u8], &'a [u8])>,
     /// Visible lists of modules for character sets.
     conversions: Vec<&'a [u8]>,
-    /// Default directories that are links to elsewhere, and where they lead.
+    /// Default directories that are links, and their targets.
     linked: Vec<Vec<u8>>,
-    /// Programs that give root to whoever runs them.
+    /// Programs that give root to a user who runs them.
     programs: Vec<&'a [u8]>,
     seen: BTreeSet<Vec<u8>>,
     bundles: Vec<Bundle>,
@@ -81,7 +81,7 @@ impl<'a> Loaded<'a> {
         }
     }
 
-    /// Whether somebody who runs something can become root at all.
+    /// Whether a user can become root by running a program at all.
     pub(super) fn has_way(&self) -> bool {
         !self.programs.is_empty()
     }
@@ -100,7 +100,7 @@ impl<'a> Loaded<'a> {
                 self.needed(path, item);
             }
         }
-        // Messages in another character set, as the caller's language has them.
+        // Messages are converted to the character set of the caller's language.
         if self.has_way() {
             let conversions: Vec<&[u8]> = self
                 .libraries
@@ -128,8 +128,8 @@ impl<'a> Loaded<'a> {
         }
     }
 
-    /// A directory of modules for character sets that is a link to elsewhere: its lists and modules are not among
-    /// those that were kept by their place.
+    /// A link in place of the directory of modules for character sets: its lists and modules were not kept,
+    /// because they have other paths.
     fn linked_conversions(&mut self) {
         for directory in DEFAULT {
             for kind in KINDS {
@@ -162,8 +162,8 @@ impl<'a> Loaded<'a> {
         }
     }
 
-    /// The same of the directory in it that has lists, which name modules in any place. Of a path that is a link
-    /// further up the whole directory is told.
+    /// The same for the directory in it that has lists, which can name modules at any path. If a parent
+    /// directory is a link, the finding names the whole directory.
     fn linked_lists(&mut self, path: &[u8]) {
         let is_link = |item: &Item| matches!(item.kind, ItemKind::Symlink(_));
         let Some((layer, item)) = self.flat.item(path) else {
@@ -188,7 +188,7 @@ impl<'a> Loaded<'a> {
         }
     }
 
-    /// A library by its name, as `dlopen` finds it; whether there is one.
+    /// A library by its name, as `dlopen` finds it; returns whether there is one.
     pub(super) fn by_name(&mut self, name: &[u8], owner: &str) -> bool {
         let found = self.candidates(name, b"", &[]);
         for path in &found {
@@ -203,7 +203,7 @@ impl<'a> Loaded<'a> {
         Some(self.file(&real, &format!("is loaded by {owner}, which runs as root")))
     }
 
-    /// What a file that is loaded needs itself.
+    /// The libraries that a loaded file needs itself.
     fn needed(&mut self, path: &[u8], item: &'a Item) {
         let Some(links) = &item.links else { return };
         let (directory, _) = split(path);
@@ -218,7 +218,7 @@ impl<'a> Loaded<'a> {
         }
     }
 
-    /// Every file that the linker may take for a name.
+    /// Every file that the linker may load for a name.
     fn candidates(&self, name: &[u8], origin: &[u8], search: &[Vec<u8>]) -> BTreeSet<Vec<u8>> {
         let mut paths: BTreeSet<Vec<u8>> = BTreeSet::new();
         if name.contains(&b'/') {
@@ -314,13 +314,13 @@ impl<'a> Loaded<'a> {
         findings.push(Finding::of_path("preload", severity, layer, path, message));
     }
 
-    /// What was found of all of it.
+    /// All findings about them.
     pub(super) fn finish(self, findings: &mut Vec<Finding>) {
         Bundle::finish(self.graves, findings);
         Bundle::finish(self.bundles, findings);
     }
 
-    /// Every file that PAM may take for a module.
+    /// Every file that PAM may load as a module.
     pub(super) fn modules(&self, name: &[u8]) -> BTreeSet<Vec<u8>> {
         let listed = self
             .libraries
@@ -341,8 +341,8 @@ impl<'a> Loaded<'a> {
     }
 }
 
-/// The directories of libraries that are links: what lies in them is not among the libraries that were
-/// kept by their place.
+/// The library directories that are links: libraries in them were not kept, because they have other
+/// paths.
 fn linked(flat: &Flat<'_>) -> Vec<Vec<u8>> {
     let mut linked = Vec::new();
     for directory in DEFAULT {
@@ -363,7 +363,7 @@ fn linked(flat: &Flat<'_>) -> Vec<Vec<u8>> {
     linked
 }
 
-/// What Debian puts between for kinds of machines.
+/// Debian's directory names for kinds of machines.
 const KINDS: [&[u8]; 8] = [
     b"",
     b"/x86_64-linux-gnu",

@@ -34,7 +34,7 @@ pub(super) struct Subject<'a> {
     pub(super) config: &'a ImageConfig,
     pub(super) flat: &'a Flat<'a>,
     pub(super) interest: &'a Interest,
-    /// How many layers, the lowest first, the caller trusts.
+    /// How many layers, from the lowest, the caller trusts.
     pub(super) trusted: Option<usize>,
 }
 
@@ -56,7 +56,7 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
     let entrants = accounts::entrants(&accounts, &runtime, subject.flat, has_su, &mut findings);
     let sudo = privileges::judge(subject.flat, &runtime, &entrants, &mut findings);
     setuid::judge(&all, &accounts, &trust, &mut findings);
-    // A base whose program and list were both exchanged looks the same from here.
+    // A base with a replaced program and a replaced list looks the same from here.
     if trust.is_guessed() && findings.iter().any(|it| it.rule == "setuid-known") {
         findings.push(Finding::of_config(
             "base-unproven",
@@ -89,7 +89,7 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Finding> {
     findings
 }
 
-/// What programs that run as root load and run.
+/// What programs load and run when they run as root.
 fn load(
     loaded: &mut Loaded<'_>,
     runtime: &Runtime,
@@ -140,15 +140,15 @@ fn load(
     }
 }
 
-/// The entries that the flattened image has.
+/// The entries of the flattened image.
 fn visible<'a, 's>(all: &'s [Seen<'a>]) -> impl Iterator<Item = &'s Seen<'a>> {
     all.iter().filter(|seen| seen.hidden_by.is_none())
 }
 
-/// Paths that are named in a finding that stands for many.
+/// Number of paths that a combined finding names.
 const SHOWN: usize = 10;
 
-/// Puts many paths with one fault in one layer into one finding.
+/// Combines many paths with one fault in one layer to one finding.
 struct Bundle {
     finding: Finding,
 }

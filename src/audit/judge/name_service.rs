@@ -14,7 +14,7 @@ const BUILT_IN: [&str; 2] = ["files", "dns"];
 /// What glibc does without the file.
 const DEFAULT: [&str; 4] = ["compat", "db", "nis", "nisplus"];
 
-/// Databases that decide who is root.
+/// Databases that decide which users are root.
 const ACCOUNTS: [&str; 6] = [
     "passwd",
     "shadow",
@@ -24,7 +24,7 @@ const ACCOUNTS: [&str; 6] = [
     "sudoers",
 ];
 
-/// A source that keeps accounts in files of its own, and where.
+/// A source with its own account files, and their paths.
 const FILES: [(&str, &[&str]); 3] = [
     (
         "db",
@@ -85,7 +85,7 @@ pub(super) fn judge(loaded: &mut Loaded<'_>, findings: &mut Vec<Finding>) {
             .iter()
             .filter(|sources| sources.database == "sudoers");
         for name in of_rules.flat_map(|sources| &sources.services) {
-            // sudo does not ask the name service for rules, but a library of the source's own.
+            // For rules, sudo does not ask the name service but the source's own library.
             let library = format!("lib{name}_sudo.so");
             let owner = format!("sudo, for the rules of `{name}`");
             loaded.by_name(library.as_bytes(), &owner);
@@ -126,7 +126,7 @@ pub(super) fn judge(loaded: &mut Loaded<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Those of the files that are there; of a directory, one of its files.
+/// The existing files; for a directory, one of its files.
 fn there(flat: &Flat<'_>, places: &[&str]) -> Vec<(Vec<u8>, usize)> {
     let mut found = Vec::new();
     for place in places {

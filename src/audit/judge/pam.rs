@@ -1,5 +1,5 @@
-//! PAM (rule `pam`): services of programs that run as root, whether their `auth` stack lets anybody pass,
-//! and what root runs on the way through all stacks.
+//! PAM (rule `pam`): services of programs that run as root, whether their `auth` stack lets a user pass
+//! without a password, and what root runs on the way through all stacks.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use super::accounts::Runtime;
 use super::loaded::Loaded;
 use super::quoted;
 
-/// Which services a program asks; what it is for decides whether passing makes root.
+/// The services that a program asks; the program's purpose decides whether passing gives root.
 const SERVICES: [(&str, &[&str]); 13] = [
     ("su", &["su", "su-l"]),
     ("sudo", &["sudo", "sudo-i"]),
@@ -29,14 +29,14 @@ const SERVICES: [(&str, &[&str]); 13] = [
     ("busybox", &["su", "login"]),
 ];
 
-/// Services whose passing makes root; the others only change an account's own entry.
+/// Services that give root to a user who passes; the others only change an account's own entry.
 const TO_ROOT: [&str; 7] = ["su", "su-l", "login", "doas", "ksu", "polkit-1", "screen"];
 
 /// Where services are configured, the first that has one counts.
 const DIRECTORIES: [&str; 3] = ["etc/pam.d", "usr/lib/pam.d", "usr/etc/pam.d"];
 
-/// Modules that ask for a secret, or for what a person without one does not have; and what they say
-/// where it is wrong.
+/// Modules that ask for a secret, or for something that a person without a secret does not have;
+/// and their answers if it is wrong.
 const ASKING: [&str; 20] = [
     "pam_sss",
     "pam_ldap",
@@ -60,7 +60,7 @@ const ASKING: [&str; 20] = [
     "pam_sepermit",
 ];
 
-/// Modules that have no word to say about who somebody is.
+/// Modules that do not authenticate.
 const SILENT: [&str; 25] = [
     "pam_env",
     "pam_faildelay",
@@ -89,8 +89,8 @@ const SILENT: [&str; 25] = [
     "pam_nologin",
 ];
 
-/// Modules that run a program or a script that their arguments or a file name. Without `seteuid`, what
-/// `pam_exec` runs has root's id as its effective one all the same.
+/// Modules that run a program or a script that their arguments or a file name. Even without `seteuid`,
+/// a program of `pam_exec` has root as its effective user.
 const RUNNING: [&str; 8] = [
     "pam_exec",
     "pam_filter",
@@ -102,7 +102,7 @@ const RUNNING: [&str; 8] = [
     "pam_script",
 ];
 
-/// The service of what has no service of its own.
+/// The service for programs without their own service.
 const OTHER: &str = "other";
 
 /// What sudo's rules add to PAM's.
@@ -113,7 +113,7 @@ pub(super) struct Sudo<'a> {
     pub(super) has_rule: bool,
 }
 
-/// `knows`: an account that is not root has a password that somebody knows, or an empty one.
+/// `knows`: an account other than root has an empty password, or one that the image's author knows.
 pub(super) fn judge(
     loaded: &mut Loaded<'_>,
     runtime: &Runtime,
@@ -142,19 +142,19 @@ fn place(flat: &Flat<'_>, service: &str) -> Option<(Vec<u8>, usize)> {
     DIRECTORIES.iter().find_map(|directory| {
         let path = join(directory.as_bytes(), service.as_bytes())?;
         let layer = flat.origin(&path)?;
-        // A link that leads nowhere is as good as no file.
+        // A dangling link counts as a missing file.
         flat.real(&path)?;
         Some((path, layer))
     })
 }
 
-/// For whom a service's stacks are walked.
+/// The person for whom a service's stacks are walked.
 #[derive(Clone, Copy)]
 struct Caller<'a> {
     runtime: &'a Runtime,
-    /// It asks for root; otherwise for an account whose password somebody knows, or its own.
+    /// The person asks for root; otherwise for an account with a known password, or for the own account.
     root: bool,
-    /// It knows the password of the account that it asks for.
+    /// The person knows the password of that account.
     knows: bool,
     /// The account that the stacks are about, where it is known.
     target: Option<u32>,
@@ -188,7 +188,7 @@ fn judge_service(
         let step = |line: &Line| answers(loaded, caller, line);
         let mut stack = pam::stack(first, kind, &mut |name: &str| files.read(name), &step)?;
         if has_own && stack.is_empty() {
-            // What a service leaves out, the service `other` decides.
+            // The service `other` decides what a service leaves out.
             stack = pam::stack(OTHER, kind, &mut |name: &str| files.read(name), &step)?;
         }
         Some(pam::walk(&stack))
@@ -224,7 +224,7 @@ fn judge_service(
                 (false, _) => Some(runtime.uid.unwrap_or(0)),
             },
         };
-        // `passwd` asks by the stack `password` itself.
+        // `passwd` asks with the stack `password`.
         if service != "passwd" {
             let Some(auth) = walked(Kind::Auth, caller) else {
                 is_sound = false;
@@ -237,7 +237,7 @@ fn judge_service(
             let when = if root {
                 "before it asks for a password"
             } else {
-                "for whoever knows an account's password"
+                "for a user who knows an account's password"
             };
             for message in tell(Kind::Auth, auth.runs, when) {
                 push(Severity::High, message);
@@ -247,7 +247,7 @@ fn judge_service(
             }
         }
         let when = if caller.knows {
-            "for whoever knows an account's password"
+            "for a user who knows an account's password"
         } else {
             "for everybody"
         };
@@ -262,7 +262,7 @@ fn judge_service(
                 is_sound = false;
                 break;
             };
-            // Of `password`, a first round that ends well is followed by the one that does something.
+            // In `password`, a successful first round is followed by the round that changes the password.
             if *kind != Kind::Password || outcome.passes {
                 for message in tell(*kind, outcome.runs, when) {
                     push(Severity::High, message);
@@ -290,7 +290,7 @@ fn judge_service(
     }
 }
 
-/// What it means that a service's `auth` stack lets everybody pass.
+/// The finding if a service's `auth` stack lets every user pass.
 fn what_passing_gives(
     to_root: bool,
     asked_by_sudo: bool,
@@ -319,7 +319,7 @@ fn what_passing_gives(
 /// The files of services, each read once.
 struct Files<'a> {
     flat: &'a Flat<'a>,
-    /// Where there is none, `/etc/pam.conf` counts.
+    /// Without such a file, `/etc/pam.conf` counts.
     has_directory: bool,
     known: RefCell<BTreeMap<String, Option<Vec<Statement>>>>,
     unreadable: RefCell<BTreeSet<(Vec<u8>, usize, &'static str)>>,
@@ -382,7 +382,7 @@ impl<'a> Files<'a> {
     }
 }
 
-/// Directories of services that are links to where nothing is read.
+/// Directories of services that are links to unread places.
 fn links(flat: &Flat<'_>) -> BTreeSet<(Vec<u8>, usize, &'static str)> {
     let is_read = |real: &[u8]| DIRECTORIES.iter().any(|known| known.as_bytes() == real);
     let mut found = BTreeSet::new();
@@ -398,7 +398,7 @@ fn links(flat: &Flat<'_>) -> BTreeSet<(Vec<u8>, usize, &'static str)> {
     found
 }
 
-/// Holds a module's file against the package database.
+/// Compares a module's file with the package database.
 fn load(loaded: &mut Loaded<'_>, module: &str) {
     if module.starts_with('/') {
         loaded.by_path(module.as_bytes(), "PAM");
@@ -417,7 +417,7 @@ fn load(loaded: &mut Loaded<'_>, module: &str) {
     }
 }
 
-/// What a module may answer a person; and whether root runs something of the image's author on the way.
+/// The possible answers of a module; and whether root then runs a program of the image's author.
 fn answers(loaded: &Loaded<'_>, caller: Caller<'_>, line: &Line) -> (Vec<Answer>, bool) {
     let has = |word: &str| line.arguments.iter().any(|argument| argument == word);
     let is_there = match line.module.strip_prefix('/') {
@@ -437,20 +437,20 @@ fn answers(loaded: &Loaded<'_>, caller: Caller<'_>, line: &Line) -> (Vec<Answer>
         "pam_succeed_if" => conditions(caller, line),
         "pam_unix" if asks && caller.knows => vec![Answer::Success, Answer::Wrong],
         "pam_unix" if asks => vec![Answer::Wrong],
-        // In `account` and `session`, hardly a module has to say no.
+        // In `account` and `session`, hardly any module refuses.
         "pam_unix" => vec![Answer::Success],
         name if SILENT.contains(&name) && asks => vec![Answer::Ignore],
         name if SILENT.contains(&name) => vec![Answer::Success, Answer::Ignore],
         name if line.kind == Kind::Auth => of_auth(name, &has, caller, line),
         name if line.kind == Kind::Password && ASKING.contains(&name) => vec![Answer::Failure],
         "pam_permit" => vec![Answer::Success],
-        // A file, a database or a program of the image decides, and it is not known what it says.
+        // A file, a database or a program of the image decides, and its answer is not known.
         _ => vec![Answer::Success, Answer::Failure],
     };
     (answers, RUNNING.contains(&name))
 }
 
-/// What a module may say in the stack `auth`.
+/// The possible answers of a module in the stack `auth`.
 fn of_auth(name: &str, has: &dyn Fn(&str) -> bool, caller: Caller<'_>, line: &Line) -> Vec<Answer> {
     match name {
         "pam_faillock" if has("authfail") => vec![Answer::Wrong],
@@ -479,7 +479,7 @@ fn trusts(runtime: &Runtime, line: &Line) -> bool {
     inside != line.arguments.iter().any(|argument| argument == "deny")
 }
 
-/// `pam_succeed_if`: conditions on the account that is asked for; with `use_uid` on the image's user.
+/// `pam_succeed_if`: conditions on the requested account, or, with `use_uid`, on the image's user.
 fn conditions(caller: Caller<'_>, line: &Line) -> Vec<Answer> {
     let target = if line.arguments.iter().any(|word| word == "use_uid") {
         Some(caller.runtime.uid.unwrap_or(0))
@@ -519,7 +519,7 @@ fn condition(uid: u32, line: &Line) -> Answer {
             ">=" | "ge" => uid >= number,
             _ => true,
         }),
-        // What is not compared here may hold.
+        // A condition that is not compared here may be true.
         _ => true,
     });
     if holds {

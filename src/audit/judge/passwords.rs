@@ -9,7 +9,7 @@ use super::super::flatten::Flat;
 use super::accounts::{Accounts, PASSWD, SHADOW};
 use super::quoted;
 
-/// Programs that turn a password into a user.
+/// Programs that let a user become another one by a password.
 const WAYS_IN: [&str; 10] = [
     "bin/su",
     "usr/bin/su",
@@ -24,7 +24,7 @@ const WAYS_IN: [&str; 10] = [
 ];
 
 pub(super) fn judge(flat: &Flat<'_>, accounts: &Accounts, findings: &mut Vec<Finding>) {
-    // Without its bit, such a program makes nobody another.
+    // Without its setuid bit, such a program cannot change the user.
     let way_in = WAYS_IN.iter().find(|path| {
         flat.item(path.as_bytes())
             .is_some_and(|(_, item)| item.gives_root())
@@ -98,7 +98,7 @@ fn push(
             Severity::High,
             format!("{name} has a password that is hashed with {hash}"),
         ),
-        // The image's author knows it, and everybody that is told.
+        // The image's author knows it, and may have told others.
         Password::Usable => (
             "password-usable",
             if is_root {

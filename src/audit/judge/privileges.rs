@@ -12,13 +12,13 @@ use super::quoted;
 /// Files that are followed through includes.
 const MAX_FILES: usize = 128;
 
-/// What sudo's rules make it load, run and ask.
+/// What sudo loads, runs and asks because of its rules.
 #[derive(Default)]
 pub(super) struct SudoFacts {
     /// Some rule is for the image's user.
     pub(super) has_rule: bool,
     pub(super) pam_services: Vec<String>,
-    /// Libraries that say who is in a group.
+    /// Libraries that decide group membership.
     pub(super) plugins: Vec<String>,
 }
 
@@ -64,13 +64,13 @@ struct People<'a> {
 }
 
 impl People<'_> {
-    /// Somebody knows the password of the image's user's own account, or it is empty.
+    /// The password of the image's user is empty, or known to the image's author.
     fn own_is_known(&self) -> bool {
         self.entrants.iter().any(|entrant| entrant.is_own)
     }
 }
 
-/// A file of rules and where it is from.
+/// A file of rules and its origin.
 struct Source {
     layer: usize,
     path: Vec<u8>,
@@ -106,7 +106,7 @@ fn collect(flat: &Flat<'_>, file: &[u8], findings: &mut Vec<Finding>) -> Vec<Sou
                 continue;
             };
             let targets = if include.directory {
-                // A link leads elsewhere, or in a circle.
+                // A link leads out of the read files, or in a circle.
                 let real = flat.follow(&target).unwrap_or_default();
                 let mut files = flat.files_in(&real);
                 if !Interest::is_read(&real) {
@@ -150,7 +150,7 @@ fn sudo(
     findings: &mut Vec<Finding>,
 ) {
     let sources = collect(flat, file, findings);
-    // Aliases count in all files, whichever defines them.
+    // An alias of one file counts in all files.
     let mut aliases = Sudoers::default();
     for source in &sources {
         aliases
@@ -171,7 +171,7 @@ fn sudo(
             || exempt.iter().any(|group| people.runtime.is_in(group))
     });
     let person = people.runtime.person();
-    // The password that is asked for is empty, or somebody knows it.
+    // The password that is asked for is empty, or known to the image's author.
     let asked = aliases
         .runas_default
         .as_ref()
@@ -208,11 +208,11 @@ fn sudo(
             };
             let asks = match (ours, nopasswd) {
                 (false, _) if entrant.is_some() => {
-                    "with a password that is empty or known to who made the image"
+                    "with a password that is empty or known to the image's author"
                 }
                 (_, true) => "without a password",
                 (_, false) if answerable => {
-                    "with a password that is empty or known to who made the image"
+                    "with a password that is empty or known to the image's author"
                 }
                 (_, false) => "with its password",
             };
@@ -323,7 +323,7 @@ fn doas(
         let asks = if rule.nopass {
             "without a password"
         } else if own || entrant.is_some() {
-            "with a password that is empty or known to who made the image"
+            "with a password that is empty or known to the image's author"
         } else {
             "with its password"
         };

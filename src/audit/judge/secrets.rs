@@ -105,8 +105,8 @@ fn describe(kind: SecretKind, path: &[u8]) -> (&'static str, Severity, String) {
     }
 }
 
-/// Whether a key there is likely one that the whole world has: test data and examples of packages,
-/// and what is compiled into the system's libraries (`GnuTLS` tests itself with keys of its own).
+/// Whether a key there is probably public: test data and examples of packages, and keys in the
+/// system's libraries (`GnuTLS` contains keys for its self-test).
 fn is_published(path: &[u8]) -> bool {
     let (directory, name) = split(path);
     let system = [&b"usr/lib"[..], b"lib", b"usr/lib64", b"lib64"];

@@ -1,4 +1,4 @@
-//! Files that give whoever runs them another's power: setuid, setgid, capabilities.
+//! Files that run with another user's power: setuid, setgid, capabilities.
 
 use super::super::dpkg::without_usr;
 use super::super::facts::Item;
@@ -35,7 +35,7 @@ pub(super) fn judge(
                 } else {
                     (Severity::Medium, format!("uid {}", item.uid))
                 };
-                let message = format!("runs as {whom} whoever starts it ({shown})");
+                let message = format!("runs as {whom} for every user ({shown})");
                 push("setuid", severity, message);
             }
         }
@@ -53,7 +53,7 @@ pub(super) fn judge(
                     (0, _) | (_, Some(_)) => Severity::High,
                     _ => Severity::Medium,
                 };
-                let message = format!("runs with group {} whoever starts it ({shown})", item.gid);
+                let message = format!("runs with group {} for every user ({shown})", item.gid);
                 push("setgid", severity, message);
             }
         }
@@ -73,7 +73,7 @@ pub(super) fn judge(
                 push(
                     "capability",
                     severity,
-                    format!("has {words} whoever starts it"),
+                    format!("has {words} for every user"),
                 );
             }
         }
@@ -81,7 +81,7 @@ pub(super) fn judge(
     hidden(all, trust, findings);
 }
 
-/// What is said of a program that distributions ship so; `grave` where what it gives is as good as root.
+/// The finding for a program that distributions ship like this; `grave` if its power is as good as root.
 fn of_known(vouch: Vouch, what: &str, grave: bool) -> (&'static str, Severity, String) {
     let severity = if grave {
         Severity::High

@@ -2,8 +2,8 @@
 //!
 //! A database can be changed by the layer that it should judge. So only the lists of the trusted layers
 //! prove anything: those that the caller names (`--trusted-base`), else the lowest layer, where a
-//! distribution's own database is. A list counts also where a higher layer hides it: taking the lists away
-//! takes no evidence away.
+//! distribution's own database is. A list counts also where a higher layer hides it: removing the lists
+//! does not remove the evidence.
 
 use std::collections::HashMap;
 
@@ -11,11 +11,11 @@ use super::super::dpkg::{Md5, without_usr};
 use super::super::facts::Item;
 use super::super::flatten::Flat;
 
-/// What is known of a file's content.
+/// What is known about a file's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Vouch {
     AsShipped,
-    /// Only a list of a layer that is not trusted says so.
+    /// Only a list in an untrusted layer confirms it.
     SelfVouched,
     Changed,
     /// There is a database, and no package has the file.
@@ -55,8 +55,8 @@ impl<'a> Trust<'a> {
         let mut entries: HashMap<&[u8], Vec<(Md5, usize)>> = HashMap::new();
         let mut has_database = false;
         for (layer, facts) in flat.layers().iter().enumerate() {
-            // dpkg rewrites its status whenever it installs something: a list that came without it
-            // was put there by other means.
+            // dpkg rewrites its status whenever it installs something: a list without a new status
+            // was not written by dpkg.
             let distroless = |path: &Vec<u8>| path.starts_with(b"var/lib/dpkg/status.d/");
             let status = flat.layer_has(layer, STATUS);
             let genuine = status || facts.md5sums.keys().all(distroless);
@@ -76,12 +76,12 @@ impl<'a> Trust<'a> {
         }
     }
 
-    /// The caller has not said what is trusted: the lowest layer vouches for itself.
+    /// The caller did not name trusted layers: the lowest layer vouches for itself.
     pub(super) fn is_guessed(&self) -> bool {
         !self.is_given
     }
 
-    /// What is known of the file at this path, which comes from `layer`.
+    /// What is known about the file at this path, which comes from `layer`.
     pub(super) fn vouch(&self, layer: usize, path: &[u8], item: Option<&Item>) -> Vouch {
         let entries = self.entries.get(without_usr(path));
         let fits = |trusted: bool| {
@@ -109,7 +109,7 @@ impl<'a> Trust<'a> {
         }
     }
 
-    /// The same of a file that the image does not show any more.
+    /// The same for a file that the image hides.
     pub(super) fn was_changed(&self, path: &[u8], item: &Item) -> bool {
         self.entries
             .get(without_usr(path))

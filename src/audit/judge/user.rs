@@ -54,7 +54,7 @@ fn kind(value: &serde_json::Value) -> &'static str {
     }
 }
 
-/// What is wrong with the user part of `User`.
+/// The problem of the user part of `User`.
 fn declared(user: &str) -> Option<(&'static str, String)> {
     let name = user.split_once(':').map_or(user, |(name, _)| name);
     if user.is_empty() {
@@ -71,7 +71,7 @@ fn declared(user: &str) -> Option<(&'static str, String)> {
         Some(_) => None,
         None if name == "root" => Some(("user-root", format!("`User` is {}", quoted(user)))),
         None => {
-            // What some program may take for a number is not a name.
+            // Text that some program may read as a number is not a name.
             let numeric = name.starts_with(|c: char| c.is_ascii_digit() || "+- \t".contains(c));
             let (rule, what) = if numeric {
                 ("user-malformed", "not a decimal number from 1 to 2³²−2")

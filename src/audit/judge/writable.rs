@@ -1,5 +1,5 @@
-//! What others than root can write (rules `account-writable`, `path-writable`, `sticky-missing`): by owner
-//! and mode, and by access control lists.
+//! What users other than root can write (rules `account-writable`, `path-writable`, `sticky-missing`): by
+//! owner and mode, and by access control lists.
 
 use super::super::facts::{Item, ItemKind};
 use super::super::finding::{Finding, Severity};
@@ -25,7 +25,7 @@ pub(super) fn judge(
         let place = subject.interest.place(path);
         let shown = ownership(item.uid, item.gid, item.mode);
         if let (Some((severity, whom)), Some(rule)) = (writer(item, runtime), rule(place)) {
-            // World-writable is a fault wherever it is searched.
+            // A world-writable directory is a fault in every search path.
             let searched = match subject.interest.behind_the_system(path) {
                 Some(true) if item.mode & 0o002 == 0 => Some((
                     Severity::Low,
@@ -66,7 +66,7 @@ fn rule(place: PathKind) -> Option<&'static str> {
     }
 }
 
-/// Who besides root can write to it, and how grave that is.
+/// The users besides root who can write to it, and the severity.
 fn writer(item: &Item, runtime: &Runtime) -> Option<(Severity, String)> {
     if item.mode & 0o002 != 0 {
         return Some((Severity::High, "everybody".into()));

@@ -7,13 +7,13 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use super::SecretKind;
 use super::tokens::{FORMS, REACH};
 
-/// Bytes that are searched at once; what is kept from one round to the next is [`REACH`].
+/// Bytes that are searched at once; [`REACH`] bytes are kept from one round to the next.
 const WINDOW: usize = 128 * 1024;
 
 /// Different kinds that are kept of one stream.
 const MAX_KINDS: usize = 16;
 
-/// `None` if the constant table were no automaton, which a test excludes.
+/// `None` if the constant table did not give an automaton; a test makes sure that it does.
 fn automaton() -> Option<&'static AhoCorasick> {
     static AUTOMATON: OnceLock<Option<AhoCorasick>> = OnceLock::new();
     AUTOMATON
@@ -32,7 +32,7 @@ fn automaton() -> Option<&'static AhoCorasick> {
         .as_ref()
 }
 
-/// Takes a stream's bytes as they come and tells which kinds of secrets are in it.
+/// Takes a stream's bytes as they come, and reports the kinds of secrets in it.
 pub(crate) struct Scanner {
     /// The byte before `window`, then bytes that are not searched yet.
     window: Vec<u8>,
@@ -49,7 +49,7 @@ impl Scanner {
         }
     }
 
-    /// Makes it ready for another stream; keeps the memory.
+    /// Prepares it for another stream; keeps the memory.
     pub(crate) fn reset(&mut self) {
         self.window.clear();
         self.before = None;
@@ -132,7 +132,7 @@ fn narrow(text: &[u8]) -> Vec<u8> {
 pub(in super::super) mod tests {
     use super::*;
 
-    /// Secrets that are none, put together here so that no scanner of repositories sees them.
+    /// False secrets, put together here so that scanners of repositories do not report them.
     pub(in super::super::super) fn samples() -> Vec<(SecretKind, String)> {
         let body = "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1eF3hJ5k";
         vec![

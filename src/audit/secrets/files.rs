@@ -1,11 +1,11 @@
-//! Files that hold secrets by their nature or by what stands in them.
+//! Files that hold secrets by their kind or by their content.
 
 use std::borrow::Cow;
 
 use super::super::paths::split;
 use super::SecretKind;
 
-/// What the kinds found here are called: those that can be read again when they were written down.
+/// The names of the kinds found here, for kinds that can be stored and read again.
 pub(super) const LABELS: [&str; 15] = [
     "git's stored logins",
     "PostgreSQL passwords",
@@ -27,7 +27,7 @@ pub(super) const LABELS: [&str; 15] = [
 /// Largest of these files that is read, in bytes; none is anywhere near it.
 pub(crate) const MAX_FILE: u64 = 256 * 1024;
 
-/// A secret that the name alone tells.
+/// A secret that the name alone shows.
 pub(crate) fn by_name(path: &[u8]) -> Option<SecretKind> {
     let (directory, name) = split(path);
     let (_, parent) = split(directory);
@@ -163,7 +163,7 @@ fn is_public_key(user: &[u8], host: &[u8]) -> bool {
     user.len() == 32 && user.iter().all(u8::is_ascii_hexdigit) && host.ends_with(b".sentry.io")
 }
 
-/// `scheme://user:password@host`, where the password is no variable to be filled in.
+/// `scheme://user:password@host`, where the password is not a variable to be filled in.
 pub(crate) fn has_login_in_url(bytes: &[u8]) -> bool {
     bytes.windows(3).enumerate().any(|(at, window)| {
         if window != b"://" {
@@ -269,7 +269,7 @@ pub(crate) fn is_secret_name(name: &str) -> bool {
     !public.iter().any(|end| name.ends_with(end)) && secret.iter().any(|word| name.contains(word))
 }
 
-/// Whether something stands there that is not to be filled in later.
+/// Whether the value is real, not a placeholder to be filled in later.
 pub(crate) fn is_value(value: &[u8]) -> bool {
     let value = value.trim_ascii();
     let quote = |byte: &u8| *byte == b'"' || *byte == b'\'';
@@ -306,7 +306,7 @@ pub(crate) fn is_value(value: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// One that is not could be written down, and not be read again.
+    /// A kind that is not in the list could be stored, but not read again.
     fn is_listed(kind: SecretKind) -> bool {
         match kind {
             SecretKind::File(label) | SecretKind::Credentials(label) => LABELS.contains(&label),

@@ -18,7 +18,7 @@ const BAGS: [&[u8]; 2] = [
 
 const JAVA: &[u8] = b"\xfe\xed\xfe\xed";
 
-/// Whether a file that begins so may be one.
+/// Whether a file with this beginning may be one.
 pub(crate) fn may_be(beginning: &[u8]) -> bool {
     match beginning {
         [0x30, ..] => true,
@@ -112,7 +112,7 @@ mod tests {
     use proptest::prelude::*;
     use std::process::{Command, Stdio};
 
-    /// What openssl writes for these arguments.
+    /// The output of openssl with these arguments.
     fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
         use std::io::Write as _;
         let mut child = Command::new("openssl")

@@ -1,4 +1,4 @@
-//! Secrets in layers: by the name of a file, and by what any file holds.
+//! Secrets in layers: found by the name of a file, and by the content of any file.
 //!
 //! A secret is reported by its kind and its file's path; its bytes never leave this module.
 
@@ -23,18 +23,18 @@ pub use tokens::tokens_in;
 pub(super) enum SecretKind {
     /// A private key in PEM or DER form, an SSH key, or a key store.
     PrivateKey,
-    /// A token of this service, told by its form.
+    /// A token of this service, recognised by its form.
     Token(&'static str),
-    /// A file that is there to hold secrets (`.env`, `.netrc` …), and what it is.
+    /// A file whose purpose is to hold secrets (`.env`, `.netrc` …), and its kind.
     File(&'static str),
-    /// A login in a file that may be without one (`pip.conf`, `.npmrc` …).
+    /// A login in a file that does not always have one (`pip.conf`, `.npmrc` …).
     Credentials(&'static str),
-    /// The `.git` directory: all that ever was in the repository.
+    /// The `.git` directory: the complete history of the repository.
     Repository,
 }
 
 impl SecretKind {
-    /// As it is written down: its name, and of which service or file.
+    /// The stored form: its name, and the service or file.
     fn written(self) -> (Cow<'static, str>, Cow<'static, str>) {
         let (name, label) = match self {
             Self::PrivateKey => ("private-key", ""),
@@ -73,7 +73,7 @@ impl<'de> Deserialize<'de> for SecretKind {
     }
 }
 
-/// Tells which tokens stand in a text that is held in memory (labels, variables, history).
+/// Finds the tokens in a text in memory (labels, variables, history).
 pub(super) fn in_text(text: &[u8]) -> Vec<SecretKind> {
     let mut scanner = Scanner::new();
     scanner.feed(text);

@@ -25,7 +25,7 @@ enum Body {
     Encoded,
     /// `NAME = value`: a sign of assignment, then a token that stands alone.
     Assigned,
-    /// As `Token`, whatever stands before it, and `=` to its end as base64 has it.
+    /// As `Token`, with any text before it, and with base64's `=` at its end.
     Padded,
     /// A number of lines, and a key's lines of base64.
     Counted,
@@ -99,7 +99,7 @@ const fn encoded(prefix: &'static str) -> Form {
     }
 }
 
-/// The secret half of an AWS key, which no form of its own tells.
+/// The secret half of an AWS key, which has no form of its own.
 const fn assigned(prefix: &'static str) -> Form {
     Form {
         prefix,
@@ -110,7 +110,7 @@ const fn assigned(prefix: &'static str) -> Form {
     }
 }
 
-/// What base64 makes of a private key in DER form, from its first bytes on that tell it from all else.
+/// The base64 of a private key in DER form; its first bytes are unique.
 const fn der(prefix: &'static str) -> Form {
     key(prefix)
 }
@@ -241,7 +241,7 @@ impl Form {
         }
     }
 
-    /// What of the text is secret, from its prefix on, where it fits: a token, or all that a key's value is.
+    /// The secret part of a matching text, from its prefix on: a token, or the complete value of a key.
     fn secret_of<'t>(&self, before: Option<u8>, text: &'t [u8]) -> Option<&'t [u8]> {
         if !self.fits(before, text) {
             return None;
@@ -257,7 +257,7 @@ impl Form {
         text.get(..self.prefix.len() + length)
     }
 
-    /// The prefix as it stands in UTF-16, either way round, from its first to its last letter.
+    /// The prefix in UTF-16, in both byte orders, from its first to its last letter.
     pub(super) fn wide(&self) -> Vec<u8> {
         let mut wide: Vec<u8> = self.prefix.bytes().flat_map(|byte| [byte, 0]).collect();
         wide.pop();
@@ -287,7 +287,7 @@ pub fn tokens_in(text: &[u8]) -> Vec<&[u8]> {
     found
 }
 
-/// What stands behind `=`, `:` or `=>`, and behind the quotes around them.
+/// The text behind `=`, `:` or `=>`, and behind the quotes around them.
 fn assigned_value(rest: &[u8]) -> Option<&[u8]> {
     let sign = |byte: u8| b"=:>,".contains(&byte);
     let length = rest
@@ -299,7 +299,7 @@ fn assigned_value(rest: &[u8]) -> Option<&[u8]> {
     between.iter().any(|&byte| sign(byte)).then_some(value)
 }
 
-/// Letters of both cases and digits: no word and no name.
+/// Letters of both cases and digits: not a word or a name.
 fn is_mixed(body: &[u8]) -> bool {
     let has = |is: fn(&u8) -> bool| body.iter().any(is);
     has(u8::is_ascii_digit) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase)
@@ -350,7 +350,7 @@ fn is_key_body(rest: &[u8]) -> bool {
     first.unwrap_or(piece) >= 16 && body.len() >= 40 && is_mixed(&body) && is_random(&body)
 }
 
-/// Tells what was drawn at random from placeholders: `XXXX…`, `…EXAMPLE`, a word repeated.
+/// Distinguishes random text from placeholders: `XXXX…`, `…EXAMPLE`, a word repeated.
 fn is_random(body: &[u8]) -> bool {
     let mut seen = [false; 256];
     for &byte in body {

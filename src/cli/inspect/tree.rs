@@ -15,7 +15,7 @@ use super::super::width;
 /// Layers of a kind that are shown one by one; `--layers` shows all.
 const TOLD: usize = 12;
 
-/// What is known of layers that are not here.
+/// The facts about layers that are not here.
 pub(super) fn layers_of_registry(image: &Image, history: &[String]) -> Vec<Layer> {
     let layers = image.manifest.layers().iter().enumerate();
     layers

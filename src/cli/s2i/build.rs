@@ -43,10 +43,10 @@ pub(super) struct BuildArgs {
     /// The directory of the source that has the app
     #[arg(long, value_name = "DIR")]
     context_dir: Option<PathBuf>,
-    /// The working tree as it is: what happens anyway
+    /// Accepted: the working tree is always used as it is
     #[arg(short, long)]
     copy: bool,
-    /// Links stay links: what happens anyway
+    /// Accepted: links always stay links
     #[arg(long)]
     keep_symlinks: bool,
     /// Do not fetch submodules
@@ -89,7 +89,7 @@ pub(super) struct BuildArgs {
     /// Image that gets the runtime artifacts
     #[arg(long, value_name = "IMAGE")]
     runtime_image: Option<String>,
-    /// What the runtime image gets of the built one
+    /// Artifacts for the runtime image from the built image
     #[arg(short = 'a', long, value_name = "SRC[:DST]")]
     runtime_artifact: Vec<String>,
     /// Run the image when it is built, with its ports published
@@ -143,7 +143,7 @@ pub(super) fn run(
     }
 }
 
-/// The command line with what `.s2ifile` has to add; saved again.
+/// Adds the options of `.s2ifile` to the command line, and saves all of them again.
 fn with_saved(all: clap::Command) -> Result<BuildArgs, CommandError> {
     let here = Path::new(".");
     let given = all.get_matches();

@@ -44,7 +44,7 @@ pub(super) struct GenerateArgs {
 
 pub(super) fn run(args: &GenerateArgs, context: &Context) -> Result<u8, CommandError> {
     args.common.name_logins()?;
-    // As in the `s2i` tool, the image's name may have the transport before it.
+    // As in the `s2i` tool, the image's name may have a transport prefix.
     let builder = args
         .builder
         .strip_prefix("docker://")

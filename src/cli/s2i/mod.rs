@@ -1,7 +1,7 @@
 //! `warpdrive s2i`: the commands and options of the `s2i` tool, for pipelines that call it.
 //!
-//! One file per command; `options` has what several of them share, `saved` the file of
-//! `--use-config`, `work` what a build does from its words to its end.
+//! One file per command; `options` has the shared options, `saved` the file of `--use-config`,
+//! `work` the build from the checked request to its end.
 
 mod build;
 mod create;

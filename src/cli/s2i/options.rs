@@ -1,4 +1,4 @@
-//! Options that several of the commands have, and their words.
+//! Options that several of the commands have, and their texts.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -144,7 +144,7 @@ impl CommonArgs {
         }
     }
 
-    /// Before anything speaks to a registry.
+    /// Before any connection to a registry.
     pub(super) fn name_logins(&self) -> Result<(), CommandError> {
         if let Some(path) = &self.dockercfg_path {
             std::fs::File::open(path).map_err(|error| {
@@ -159,7 +159,8 @@ impl CommonArgs {
     }
 }
 
-/// What of this machine a build uses. No image tells of it: to build one again, it is given again.
+/// The parts of this machine that a build uses. An image does not record them: give them again to
+/// build it again.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(in crate::cli) struct MachineArgs {
     /// Where the scripts are: `image://DIR`, `file://DIR`, `https://…`; stronger than `.s2i/bin`
@@ -257,7 +258,7 @@ fn volume(text: &str) -> Result<Volume, String> {
     })
 }
 
-/// What the `s2i` tool has not.
+/// Options that the `s2i` tool does not have.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Options that the s2i tool has not")]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
@@ -269,7 +270,7 @@ pub(super) struct OursArgs {
     /// Push the image to the registry in its name
     #[arg(long)]
     push: bool,
-    /// Use nothing of earlier builds
+    /// Do not use results of earlier builds
     #[arg(long)]
     no_cache: bool,
     /// Sort what assemble changed into layers that other applications share
@@ -281,13 +282,13 @@ pub(super) struct OursArgs {
     /// File for the build only, at /run/secrets/ID
     #[arg(long, value_name = "id=ID,src=FILE")]
     secret: Vec<String>,
-    /// Say whether assemble was run, and if so what had changed
+    /// Print whether assemble ran, and if so, what had changed
     #[arg(long)]
     pub(super) explain: bool,
     /// Stop a step that takes longer, for example 90s or 15m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(super) timeout: Option<Duration>,
-    /// Take setuid bits and account tools (su, passwd, useradd and their like) of the base away
+    /// Remove setuid bits and account tools (su, passwd, useradd and their like) from the base
     #[arg(long)]
     harden: bool,
     /// An image that does not pass the audit gets no name and is not pushed; exits with 4
@@ -314,7 +315,7 @@ impl OursArgs {
         self.secret.iter().map(|text| secret(text)).collect()
     }
 
-    /// The part of a request that builds of all kinds have.
+    /// The part of a request that all kinds of builds have.
     pub(super) fn request(
         &self,
         name: Option<&str>,
@@ -393,7 +394,7 @@ pub(super) struct EnvArgs {
 }
 
 impl EnvArgs {
-    /// A word for each line of the files whose value is in quotes.
+    /// A warning for each line of the files with a quoted value.
     pub(super) fn quoted(&self) -> Vec<String> {
         self.environment_file
             .iter()

@@ -1,4 +1,4 @@
-//! `warpdrive s2i rebuild`: the commit that an image was built from, again.
+//! `warpdrive s2i rebuild`: builds the commit of an image again.
 
 use crate::oci::ImageConfig;
 use crate::pipeline::s2i::{self, Exclusion, Given};
@@ -67,7 +67,7 @@ pub(super) fn run(args: &RebuildArgs, context: &Context) -> Result<u8, CommandEr
     let commit = label("commit.id").ok_or_else(|| {
         let error = work::no_label(&args.image, "io.openshift.s2i.build.commit.id");
         match &args.source {
-            // Which state of it the image is of, nothing says.
+            // The image does not record the commit.
             Some(source) => error.with_hint(format!(
                 "`warpdrive s2i build {source} {builder} TAG` builds that source as it is now"
             )),
@@ -97,7 +97,7 @@ pub(super) fn run(args: &RebuildArgs, context: &Context) -> Result<u8, CommandEr
         source,
     )?;
     let given = args.machine.given()?;
-    // An image of the s2i tool has its labels only.
+    // An image of the s2i tool has only labels.
     let record = config
         .label(LABEL_BUILD)
         .is_some_and(|label| !label.is_empty())
@@ -150,7 +150,7 @@ pub(super) fn run(args: &RebuildArgs, context: &Context) -> Result<u8, CommandEr
     work::build(work, context)
 }
 
-/// Refuses to build without what the image was built with and does not tell.
+/// Refuses a build without the options that the image was built with but does not record.
 fn all_given(
     image: &str,
     record: &BuildRecord,
@@ -172,7 +172,7 @@ fn all_given(
     .with_hint("give them again, as they were given to `s2i build`"))
 }
 
-/// A label that says something.
+/// A label that is not empty.
 fn text(config: &ImageConfig, label: &str) -> Option<String> {
     let text = config.label(label)?.trim();
     (!text.is_empty()).then(|| text.to_owned())

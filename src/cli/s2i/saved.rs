@@ -1,7 +1,8 @@
 //! `--use-config`: the flags of a build in `.s2ifile`, for the next build in the same directory.
 //!
 //! The file is the `s2i` tool's: `{"source", "builderImage", "tag", "flags": {"NAME": "VALUE"}}`. An
-//! option that may be given several times has a list here, which that tool loses all but one of.
+//! option that may be given several times has a list here; the `s2i` tool keeps only one of its
+//! values.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -16,7 +17,7 @@ use super::super::error::{CommandError, ExitStatus};
 
 const FILES: [&str; 2] = [".s2ifile", ".stifile"];
 const MAX: u64 = 1024 * 1024;
-/// The option itself, and what belongs to one run.
+/// The option itself, and options that belong to one run.
 const NEVER: [&str; 4] = ["use-config", "store", "quiet", "json"];
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +40,7 @@ enum Values {
 }
 
 impl Saved {
-    /// What the file in `directory` says; nothing when there is none.
+    /// The content of the file in `directory`; empty if it is missing.
     pub(super) fn read(directory: &Path) -> Result<Self, CommandError> {
         for name in FILES {
             let path = directory.join(name);
@@ -64,7 +65,7 @@ impl Saved {
         Ok(Self::default())
     }
 
-    /// What was given on the command line, the positional arguments among it, is stronger.
+    /// The command line, including positional arguments, comes first.
     pub(super) fn and(mut self, command: &clap::Command, given: &ArgMatches) -> Self {
         for argument in command.get_arguments() {
             let id = argument.get_id().as_str();
@@ -99,7 +100,7 @@ impl Saved {
         self
     }
 
-    /// The arguments that say the same.
+    /// The equal arguments.
     pub(super) fn arguments(&self, command: &clap::Command) -> Result<Vec<String>, CommandError> {
         let mut arguments = vec!["build".to_owned()];
         for (name, values) in &self.flags {
@@ -121,8 +122,8 @@ impl Saved {
             let takes_value = argument.get_action().takes_values();
             for value in values {
                 match (takes_value, value.as_str()) {
-                    // The Go tool keeps options that were given nothing; here that means something
-                    // for one of them.
+                    // The Go tool keeps options with an empty value; for one of them, an empty
+                    // value has a meaning here.
                     (true, "") if name != "exclude" => {}
                     (true, value) => arguments.push(format!("--{name}={value}")),
                     (false, "false") => {}
@@ -139,7 +140,7 @@ impl Saved {
         Ok(arguments)
     }
 
-    /// Writes the file, which nobody else may read: it has the values of variables in it.
+    /// Writes the file with a mode that only its owner may read, because it contains values of variables.
     pub(super) fn write(&self, directory: &Path) -> Result<(), CommandError> {
         let path = directory.join(FILES[0]);
         let failed = |error: std::io::Error| {

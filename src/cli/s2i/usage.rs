@@ -1,4 +1,4 @@
-//! `warpdrive s2i usage`: a builder image's own words.
+//! `warpdrive s2i usage`: prints the usage text of a builder image.
 
 use crate::pipeline::s2i;
 use crate::s2i::ScriptsUrl;
@@ -49,7 +49,7 @@ pub(super) fn run(args: &UsageArgs, context: &Context) -> Result<u8, CommandErro
     request.pull = args.common.policies();
     request.scripts_url = scripts_url;
     request.script_hosts.clone_from(&args.scripts_host);
-    // What has no network is the script.
+    // Only the script has no network.
     request.offline = false;
     let said = s2i::usage(&store, &request, &console)?;
     context.printer.bytes(&said);

@@ -14,12 +14,12 @@ use super::super::image::{explain, summary};
 use super::super::progress::Console;
 use super::super::{run, source};
 
-/// A build to be done.
+/// A build to run.
 pub(super) struct Work {
     pub(super) request: s2i::S2iRequest,
     /// Paths of the source that are left out.
     pub(super) exclude: s2i::Exclusion,
-    /// What the commit is called, where it is fetched by its id.
+    /// The name for the commit, if it is fetched by its id.
     pub(super) reference: Option<String>,
     pub(super) callback_url: Option<String>,
     /// Run the image afterwards.
@@ -48,7 +48,7 @@ impl Work {
     }
 }
 
-/// Builds, tells the callback URL, and runs the image if that was asked for.
+/// Builds, calls the callback URL, and runs the image if requested.
 pub(super) fn build(mut work: Work, context: &Context) -> Result<u8, CommandError> {
     let begun = std::time::Instant::now();
     work.request.quiet = context.printer.is_quiet();
@@ -63,7 +63,7 @@ pub(super) fn build(mut work: Work, context: &Context) -> Result<u8, CommandErro
     }
     let (mut built, _) = result?;
     if !work.request.tag {
-        // Without a TAG the digest is the name by which other commands find the image.
+        // Without a TAG, other commands find the image by its digest.
         built.report.name = built.report.digest.clone();
     }
     if work.explain {
@@ -153,7 +153,7 @@ pub(super) fn say_how_to_build(written: &s2i::Written, context: &Context) {
         .progress(format!("Next:  {command} {}", written.directory.display()));
 }
 
-/// A build that failed for want of something in an image's labels.
+/// A build that failed because an image's labels are incomplete.
 pub(super) fn no_label(image: &str, label: &str) -> CommandError {
     CommandError::new(
         ExitStatus::Failure,

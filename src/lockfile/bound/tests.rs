@@ -140,7 +140,7 @@ fn projects_of_a_workspace() {
         .with("packages/web/pyproject.toml", member("web", ""))
         .with("packages/old/pyproject.toml", member("core", ""));
     let (listed, _) = list(&files);
-    // What is not a package is only what it needs.
+    // Of a project that is not a package, only the requirements count.
     assert_eq!(listed.lines, ["six", "-e ./packages/a"]);
     let alone = Memory::new().with(
         "pyproject.toml",
@@ -157,7 +157,7 @@ fn what_cannot_be_told_apart_is_refused() {
     let files = Memory::new().with("pyproject.toml", pdm);
     let error = found_in(&files, &BTreeMap::new()).unwrap_err();
     assert!(error.to_string().contains("acme-*"), "{error}");
-    // What cannot be said in a list is not dropped with the rest.
+    // A requirement that a list cannot express is not dropped silently.
     let odd = "[tool.poetry]\nname = 'app'\n[tool.poetry.dependencies]\nodd = '^1 || ^3'\nlib = { path = 'lib' }\n";
     let files = Memory::new()
         .with("pyproject.toml", odd)

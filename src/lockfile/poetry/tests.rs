@@ -109,7 +109,7 @@ fn origins_other_than_the_usual_index() {
     assert!(matches!(&locked.packages[1].origin, Origin::Git { commit, .. } if commit == "0123"));
     assert!(matches!(&locked.packages[2].origin, Origin::Archive { .. }));
     assert!(locked.projects[0].editable);
-    // A sibling of the lock's directory: whether it lies in the source is seen where that is known.
+    // A sibling of the lock's directory: the code that knows the source checks whether it is inside.
     let beside = package(
         "c",
         "1",

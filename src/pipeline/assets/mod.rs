@@ -1,9 +1,9 @@
-//! The front end, where a package of Node makes files that the application serves: built in a phase of
-//! its own, before the application's, in a sandbox with Node. What the build has written becomes a part
-//! of the source; `node_modules` and caches do not. Nothing of Node reaches the image.
+//! The front end, if the application serves files that a Node package makes. It is built in its own
+//! phase, before the application's, in a sandbox with Node. The files that this build writes become
+//! part of the source, except `node_modules` and caches. Nothing of Node reaches the image.
 //!
-//! The phase sees all of the source but Python's files, because tools such as Tailwind read templates,
-//! and its key is made of what it sees.
+//! The phase sees the complete source except Python's files, because tools such as Tailwind read
+//! templates. Its key is made from all that it sees.
 
 mod node;
 mod package;
@@ -41,9 +41,9 @@ use super::tree::{make_app_root, normalize};
 use node::Node;
 use package::{Found, Manager, Package};
 
-/// Raised whenever other bytes come of the same inputs.
+/// Raised whenever the same inputs give other bytes.
 const FORMAT: u32 = 1;
-/// Where the source lies, relative to the root.
+/// The source's path, relative to the root.
 const SOURCE: &str = "opt/app-root/src";
 
 /// Directories that a build fills and the application does not serve.
@@ -85,7 +85,7 @@ impl store::Record for FrontEndRecord {
     }
 }
 
-/// What `--dry-run` says of it.
+/// What `--dry-run` prints about it.
 pub(super) fn notes(files: &dyn Files, detected: &Detected) -> Vec<String> {
     let Found {
         packages,
@@ -107,7 +107,7 @@ fn found(files: &dyn Files, detected: &Detected) -> Found {
     package::find(files, &plan.home, &detected.project.settings)
 }
 
-/// Builds the front end, or finds what it gave. `None` where there is none.
+/// Builds the front end, or finds its earlier result. `None` if there is no front end.
 pub(super) fn phase(
     context: Context<'_>,
     files: &dyn Files,
@@ -168,7 +168,7 @@ pub(super) fn phase(
     Ok(Some(Built { tree, digest }))
 }
 
-/// What a front end is not made of: an edit of it builds nothing anew.
+/// Files that a front end does not use: an edit of them does not start a new build.
 fn is_python(path: &Path) -> bool {
     path.extension()
         .is_some_and(|end| end == "py" || end == "pyi" || end == "ipynb")
@@ -199,7 +199,7 @@ fn inputs(
     Ok(inputs)
 }
 
-/// Runs the commands of every package, and writes what they left.
+/// Runs the commands of every package, and writes the resulting files.
 fn build(
     context: Context<'_>,
     seen: &Tree,
@@ -277,8 +277,8 @@ fn build(
     LayerWriter::new(store, request).write(&entries, layer::threads())
 }
 
-/// What of an upper directory becomes a part of the source: nothing that was removed, or that only the
-/// build needs.
+/// The files of an upper directory that become part of the source: none that were removed, or that
+/// only the build needs.
 fn kept(mut entry: Entry) -> Option<Entry> {
     let inner = entry.path.strip_prefix(SOURCE).ok()?;
     let name = inner.file_name()?.to_str()?;
@@ -314,7 +314,7 @@ fn mounts(told: &SandboxInputs, npm: PathBuf) -> Result<Vec<Mount>, BuildError> 
     Ok(mounts)
 }
 
-/// Downloads of this build. They are nobody else's: what a package's script writes there stays its own.
+/// Downloads of this build. They are not shared: the files of a package's script affect only this build.
 const NPM: &str = "/run/warpdrive/npm";
 
 fn variables(told: &SandboxInputs, node: &Node) -> Vec<(String, String)> {

@@ -1,5 +1,5 @@
-//! Where Node comes from: an image that the settings name, the application's builder image, or the
-//! builder of ours that has it.
+//! Where Node comes from: an image that the settings name, the application's builder image, or
+//! warpdrive's own builder with Node.
 
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ use super::super::tree::exists_below;
 
 /// A root file system with Node.
 pub(super) struct Node {
-    /// What stands for it in keys.
+    /// Its name in cache keys.
     pub(super) identity: String,
     /// The uppermost first.
     pub(super) lowers: Vec<PathBuf>,

@@ -1,4 +1,4 @@
-//! Which packages of a front end a tree has, and with which commands each is built. Only text is read
+//! Finds the front-end packages of a tree, and the commands that build each. Only text is read
 //! here; nothing is run.
 
 use std::path::Path;
@@ -10,12 +10,12 @@ use crate::app::settings::Settings;
 
 /// How deep below the home packages are looked for.
 const MAX_DEPTH: usize = 3;
-/// Python files that are searched for the name of a package's directory, and how large they are.
+/// How many Python files are searched for the name of a package's directory, and their largest size.
 const MAX_MODULES: usize = 2000;
 const MAX_MODULE: usize = 256 * 1024;
 const NOT_SEARCHED: &[&str] = &["node_modules", "tests", "test", "docs", "examples"];
 
-/// Where the newest release that reads the lock is to be had, unless the package names one.
+/// The newest release that reads the lock, unless the package names one.
 const YARN: &str = "yarn@1.22.22";
 const YARN_BERRY: &str = "@yarnpkg/cli-dist@4";
 
@@ -25,7 +25,7 @@ pub(super) struct Package {
     /// Relative to the source; `""` is the source itself.
     pub(super) directory: String,
     pub(super) manager: Manager,
-    /// The lock file that is gone by.
+    /// The lock file that is used.
     pub(super) lock: Option<String>,
     /// It needs other packages.
     pub(super) has_dependencies: bool,
@@ -38,11 +38,11 @@ pub(super) enum Manager {
     /// The package that npm gets it from, with its version.
     Pnpm(String),
     Yarn(String),
-    /// Bun's lock, which nothing of Debian reads.
+    /// Bun's lock, which no Debian package reads.
     Bun,
 }
 
-/// What was found, and what the owner should know of what is not built.
+/// The packages that were found, and warnings about those that are not built.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) packages: Vec<Package>,
@@ -123,7 +123,7 @@ fn read(files: &dyn Files, directory: &str) -> Option<Package> {
     })
 }
 
-/// By the lock that lies beside the package, else by `packageManager`.
+/// By the lock beside the package, else by `packageManager`.
 fn manager(files: &dyn Files, directory: &str, said: Option<&str>) -> (Manager, Option<String>) {
     // `pnpm@9.1.0+sha512.…`
     let version = |name: &str| {
@@ -192,7 +192,7 @@ impl Package {
         join(&self.directory, "package.json").unwrap_or_default()
     }
 
-    /// What is said before it is built.
+    /// The line that is printed before the build.
     pub(super) fn words(&self) -> String {
         let name = match &self.manager {
             Manager::Npm => "npm",
@@ -206,7 +206,7 @@ impl Package {
         format!("{} with {name}{lock}", self.place())
     }
 
-    /// The commands, for a shell that stands in the package's directory and ends at the first that fails.
+    /// The commands, for a shell that runs in the package's directory and ends at the first failure.
     pub(super) fn script(&self) -> String {
         let (before, install, build) = match &self.manager {
             Manager::Npm | Manager::Bun if self.lock.is_some() => {
@@ -401,7 +401,7 @@ mod tests {
                 "__metadata:\n  version: 8\n",
                 "run() { npx --yes @yarnpkg/cli-dist@4.5.0 \"$@\"; }\nrun install --immutable\nrun run build\n",
             ),
-            // A version is not a place for commands.
+            // A version must not contain commands.
             (
                 r#"{"scripts": {"build": "x"}, "packageManager": "pnpm@1; rm -rf /"}"#,
                 "pnpm-lock.yaml",

@@ -1,5 +1,6 @@
-//! What a shared object is loaded with (elf(5), ld.so(8)). A few hundred bytes of it are read, wherever they
-//! lie, because some wheels have libraries of a gigabyte. Each number in the file is bounded before it is used.
+//! The libraries that a shared object is loaded with (elf(5), ld.so(8)). Only a few hundred bytes of it are
+//! read, wherever they are, because some wheels have libraries of a gigabyte. Each number in the file is
+//! bounded before it is used.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -11,7 +12,7 @@ use elf::abi::{
 
 /// Longest name or list of directories.
 const MAX_NAME: usize = 4096;
-/// Most names that are read of one file; real ones have a few dozen.
+/// Most names that are read from one file; real files have a few dozen.
 const MAX_NAMES: usize = 256;
 /// Size of the program header of a 64-bit file, and the largest table of them.
 const PROGRAM_HEADER: usize = 56;
@@ -22,12 +23,12 @@ const MAX_DYNAMIC: u64 = 64 * 1024;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Links {
     pub(super) needed: Vec<String>,
-    /// Directories, `$ORIGIN` as it stands there.
+    /// Directories, with `$ORIGIN` as written.
     pub(super) search: Vec<String>,
     pub(super) soname: Option<String>,
 }
 
-/// Reads them; `None` of a file that this machine's dynamic linker would not load.
+/// Reads them; `None` if this machine's dynamic linker would not load the file.
 pub(super) fn read(file: &File) -> Option<Links> {
     let mut header = [0; 64];
     file.read_exact_at(&mut header, 0).ok()?;
@@ -68,7 +69,7 @@ pub(super) fn read(file: &File) -> Option<Links> {
     let Some((_, strings)) = entries.iter().find(|(tag, _)| *tag == DT_STRTAB) else {
         return Some(links);
     };
-    // As the dynamic linker does it: by the address in memory. The section headers need not be true.
+    // As the dynamic linker does it: by the address in memory. The section headers may be wrong.
     let strings = segments
         .iter()
         .find_map(|segment| segment.place(*strings))?;

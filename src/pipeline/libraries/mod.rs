@@ -1,8 +1,9 @@
-//! Whether the shared libraries of what was installed can be loaded in the image that will run it: each
-//! `.so` of the dependencies is held against what the packages bring themselves and what the image has.
+//! Whether the shared libraries of what was installed can be loaded in the image that will run it: the
+//! needs of each `.so` of the dependencies are compared with the libraries in the packages themselves
+//! and in the image.
 //!
-//! What is missing is told with the Debian package that has it. It is a warning: a plug-in that nobody loads
-//! does no harm, and an application that loads it fails at the smoke gate, which has the last word.
+//! A missing library is reported with the Debian package that has it. It is only a warning: a plug-in that
+//! is never loaded does no harm, and an application that loads it fails at the smoke gate, which decides.
 
 mod links;
 mod tree;
@@ -25,7 +26,7 @@ use super::dependencies::{self, Phase1};
 use super::error::BuildError;
 use tree::{Need, Objects};
 
-/// Where the dynamic linker looks without being told.
+/// The dynamic linker's default directories.
 const DIRECTORIES: [&str; 9] = [
     "/lib",
     "/usr/lib",
@@ -38,13 +39,13 @@ const DIRECTORIES: [&str; 9] = [
     "/usr/lib/aarch64-linux-gnu",
 ];
 
-/// Of a device's driver, which a container is given when it starts.
+/// Libraries of a device's driver, which a container gets at start.
 const DRIVERS: [&str; 4] = ["libcuda.so", "libnvidia-", "libnvcuvid.so", "libnvoptix.so"];
 
-/// Libraries that are told one by one.
+/// Number of libraries that are listed one by one.
 const TOLD: usize = 8;
 
-/// The libraries that nothing has, by name.
+/// The missing libraries, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Missing(Vec<Library>);
 
@@ -65,8 +66,8 @@ impl Record for Missing {
     }
 }
 
-/// Looks for those that the dependencies need and neither bring nor find in the image. A build in which
-/// neither changed reads the answer.
+/// Finds the libraries that the dependencies need and that neither the dependencies nor the image have.
+/// If neither changed, a build reads the kept answer.
 pub(super) fn missing(
     store: &Store,
     phase1: &Phase1,
@@ -94,7 +95,7 @@ pub(super) fn missing(
     Ok(found)
 }
 
-/// What these need in an image of these layers and variables.
+/// The libraries that these need in an image with these layers and variables.
 fn of_objects(objects: &[Objects], image: &[PathBuf], env: &[(String, String)]) -> Missing {
     let needs: Vec<&Need> = objects.iter().flat_map(|objects| &objects.needs).collect();
     if needs.is_empty() {
@@ -159,7 +160,7 @@ impl Missing {
         self.0.is_empty()
     }
 
-    /// Those of them that the other does not lack.
+    /// The libraries that are missing here and not there.
     pub(super) fn beyond(&self, other: &Self) -> Self {
         let known: HashSet<&str> = other.0.iter().map(|it| it.name.as_str()).collect();
         let more = self.0.iter().filter(|it| !known.contains(it.name.as_str()));
@@ -189,7 +190,7 @@ impl Missing {
         packages.collect()
     }
 
-    /// Says which they are.
+    /// Reports them.
     pub(super) fn tell(&self, reference: &str, progress: &dyn Progress) {
         for line in self.lines(reference) {
             progress.warning(&line);

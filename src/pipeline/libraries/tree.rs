@@ -1,5 +1,5 @@
-//! The shared objects of one installed tree: what it brings, and what it needs. Remembered for a tree whose
-//! key says what is in it.
+//! The shared objects of one installed tree: the libraries that it contains, and those that it needs. The
+//! result is remembered if the tree's key determines its content.
 
 use std::io;
 use std::path::Path;
@@ -41,7 +41,7 @@ impl Record for Objects {
 }
 
 impl Objects {
-    /// Of the tree in this directory. `key` names it, where what is in it follows from that.
+    /// Reads the tree in this directory. `key` names the tree, if it determines the tree's content.
     pub(super) fn of(
         store: &Store,
         directory: &Path,

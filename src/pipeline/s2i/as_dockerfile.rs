@@ -1,7 +1,7 @@
 //! `--as-dockerfile`: a Dockerfile and the directory that it copies from, instead of an image.
 //!
-//! Nothing is run and no layer is unpacked. What is not known without that (whether a script of the
-//! image is there) is taken from the image's word.
+//! Nothing runs and no layer is unpacked. What cannot be checked without that (whether the image
+//! has a script) is taken from the image's labels.
 
 use std::fs;
 use std::io;
@@ -25,9 +25,9 @@ use super::{S2iRequest, Source, base_image};
 #[derive(Debug)]
 pub struct Written {
     pub dockerfile: PathBuf,
-    /// The directory to build.
+    /// The directory for the build.
     pub directory: PathBuf,
-    /// Ids of the secrets that the Dockerfile asks for, and the files of this machine that they are.
+    /// Ids of the secrets that the Dockerfile asks for, and their files on this machine.
     pub secrets: Vec<(String, PathBuf)>,
 }
 
@@ -168,7 +168,7 @@ impl Found {
             external: Vec::new(),
             image: in_image.unwrap_or_else(|| "/usr/libexec/s2i".to_owned()),
         };
-        // What lies in the image wins over the source when it was asked for.
+        // A script of the image comes before the source's if the user asked for it.
         if matches!(given, Some(ScriptsUrl::Image(_))) {
             return Ok(found);
         }
@@ -283,7 +283,7 @@ fn secrets(
     Ok(all)
 }
 
-/// The source without what was written into it the last time.
+/// The source without the files that the last run wrote into it.
 fn without_ours(source: &Source, dockerfile: &Path, directory: &Path) -> Source {
     let mut source = source.clone();
     let root = fs::canonicalize(source.tree.root());
@@ -309,7 +309,7 @@ fn is_ours(dockerfile: &Path) -> bool {
     fs::read_to_string(dockerfile).is_ok_and(|text| text.starts_with(MARK))
 }
 
-/// Puts the files in place. What lies there already and is not ours is left alone.
+/// Puts the files in place. Existing files that warpdrive did not write are not changed.
 fn write(
     dockerfile: &Path,
     directory: &Path,
@@ -346,7 +346,7 @@ fn write(
         let src = upload.join("src");
         fs::create_dir(&src).map_err(failed("make the directory", &src))?;
         source.tree.stage_with(&src, None, &source.modes()?)?;
-        // Those that are used lie beside the source, not in it.
+        // The scripts in use are beside the source, not in it.
         for (name, _) in &scripts.external {
             for directory in IN_SOURCE {
                 let path = src.join(directory).join(name);

@@ -1,5 +1,5 @@
-//! Runs assemble on the builder image, by the protocol: source and scripts put where it looks for
-//! them, what it changed made into layers. The runtime image's part is in `runtime`.
+//! Runs assemble on the builder image, by the protocol: puts source and scripts where it looks
+//! for them, and makes layers from its changes. `runtime` does the same for the runtime image.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ use super::plan::Plan;
 use super::run::{self, Job};
 use super::{incremental, onbuild, runtime, scripts};
 
-/// Runs the builder's scripts, and those of the runtime image on what they gave.
+/// Runs the builder's scripts, and then those of the runtime image on the result.
 pub(super) fn assembled(
     plan: &Plan<'_>,
     artifacts: Option<incremental::Artifacts>,
@@ -28,7 +28,7 @@ pub(super) fn assembled(
     let place = BuildRoot::new(plan.context.store, builder, "assemble")?;
     let mut changes = Changes::default();
     let finished = onbuild::carry_out(plan, &place, &mut changes)?;
-    // After the variables of triggers, which these replace.
+    // After the variables of triggers, because these replace them.
     changes.env.extend(plan.env.iter().cloned());
     if !finished {
         let user_name = base_image::check_assemble_user(request, builder, changes.user.as_deref())?;
@@ -60,7 +60,7 @@ fn upload(plan: &Plan<'_>, place: &BuildRoot, user: &User) -> Result<(), BuildEr
         .chown_allowed()
         .then_some((user.uid, user.gid));
     plan.source.tree.stage_with(&src, owner, &plan.modes)?;
-    // Those that are used lie beside the source, not in it.
+    // The scripts in use are beside the source, not in it.
     for (name, script) in &plan.scripts {
         let crate::s2i::Where::External { content, .. } = script else {
             continue;
@@ -68,7 +68,7 @@ fn upload(plan: &Plan<'_>, place: &BuildRoot, user: &User) -> Result<(), BuildEr
         for directory in crate::s2i::scripts::IN_SOURCE {
             let path = Path::new(directory).join(name);
             let same = plan.source.tree.read(&path, MAX_SCRIPT)?.as_ref() == Some(content);
-            // The way there is no link.
+            // There is no link on the way.
             if same && exists_beneath(&src, &path) {
                 let path = src.join(path);
                 std::fs::remove_file(&path)
@@ -108,7 +108,7 @@ fn assemble(
         user,
     };
     let injected = plan.injections.mounts(place, user)?;
-    // Last, for it is away from its place until it is closed.
+    // Last, because it is away from its place until it is closed.
     let packages = PackageCache::open(store, owner, place)?;
     mounts.push(packages.mount());
     mounts.extend(injected.mounts);

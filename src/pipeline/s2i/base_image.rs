@@ -1,4 +1,4 @@
-//! The images that take part: in the store as the pull policy says, their labels and users read.
+//! Loads the images of a build by the pull policy, and reads their labels and users.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use super::super::{BuildError, base};
 use super::error::S2iBuildError;
 use super::request::{PullPolicy, S2iRequest};
 
-/// The one user of those who have a single uid.
+/// The user of processes with a single uid.
 const ONLY: (u32, u32) = (1001, 0);
 
 /// An image to build on, its layers laid out.
@@ -30,16 +30,16 @@ pub(super) struct BaseImage {
     pub(super) lowers: Vec<PathBuf>,
 }
 
-/// Whether an image is a builder of others, with S2I scripts or `ONBUILD` triggers of its own.
+/// Whether an image is another builder, with its own S2I scripts or `ONBUILD` triggers.
 ///
-/// Ours have scripts too once the builder layer is on them, and images that warpdrive built have
-/// their labels: those are built on in two phases.
+/// warpdrive's own builders have scripts too, from the builder layer, and images that warpdrive
+/// built have their labels: builds on these have two phases.
 pub(super) fn is_s2i_builder(image: &Image) -> bool {
     let config = &image.config;
     !is_ours(image) && (labels::has_scripts(config) || !onbuild::triggers(config).is_empty())
 }
 
-/// Whether `builder build` made this image, or warpdrive built it on such a one.
+/// Whether `builder build` made this image, or warpdrive built it on such an image.
 pub(super) fn is_ours(image: &Image) -> bool {
     [LABEL_NAME, LABEL_KIND, LABEL_PYTHON, LABEL_PLAN]
         .iter()
@@ -112,19 +112,19 @@ impl BaseImage {
         Merged(&self.lowers)
     }
 
-    /// What stands for this image in cache keys.
+    /// The name of this image in cache keys.
     pub(super) fn identity(&self) -> String {
         self.image.manifest.config().digest().to_string()
     }
 
-    /// The user of this name in the image, if this machine has such a user to give.
+    /// The user of this name in the image, if this machine can provide it.
     pub(super) fn user(&self, name: &str, what: &'static str) -> Result<User, S2iBuildError> {
         let user = find_user(&self.lowers, name)?;
         must_exist(&user, &self.reference, what)?;
         Ok(user)
     }
 
-    /// Holds `--allowed-uids` against the user that the image names.
+    /// Checks the user that the image names against `--allowed-uids`.
     pub(super) fn check_user(&self, allowed: Option<&AllowedUids>) -> Result<(), S2iBuildError> {
         check(
             allowed,
@@ -133,7 +133,7 @@ impl BaseImage {
         )
     }
 
-    /// Whether it has an `assemble` where images have theirs that do not say it.
+    /// Whether it has an `assemble` at the default path of images without the label.
     pub(super) fn has_assemble(&self) -> bool {
         let path = Path::new(IN_IMAGE).join(ASSEMBLE);
         matches!(self.merged().followed(&path), Ok(Seen::File(..)))
@@ -145,7 +145,7 @@ impl BaseImage {
     }
 }
 
-/// Holds `--allowed-uids` against one user; `what` says whose it is.
+/// Checks one user against `--allowed-uids`; `what` says where the user comes from.
 pub(super) fn check(
     allowed: Option<&AllowedUids>,
     user: &str,
@@ -181,7 +181,7 @@ pub(super) fn check_assemble_user<'a>(
     Ok(user)
 }
 
-/// Refuses a user whom this machine cannot give.
+/// Refuses a user that this machine cannot provide.
 pub(super) fn must_exist(
     user: &User,
     image: &str,

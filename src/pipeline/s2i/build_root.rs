@@ -1,8 +1,8 @@
 //! A root file system under construction: an upper directory above an image's layers.
 //!
-//! What is uploaded is put into the upper directory itself. So `rm -rf /tmp/src` leaves no whiteout,
-//! `mv /tmp/src/. .` is a rename, and what remains is in the layer, as in a container whose files a
-//! tar brought; all that is different is that nothing in the image is needed for it.
+//! Uploaded files go into the upper directory itself. So `rm -rf /tmp/src` leaves no whiteout, `mv
+//! /tmp/src/. .` is a rename, and the remaining files are in the layer, as if a tar had been
+//! unpacked in the container; but this needs no program of the image.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -57,13 +57,13 @@ impl BuildRoot {
         Ok(path)
     }
 
-    /// The directory `path` (inside), made where it is missing; gives its place in the upper
+    /// The directory `path` (inside), made if it is missing; returns its path in the upper
     /// directory. New directories belong to `owner`.
     pub(super) fn directory(&self, path: &Path, owner: &User) -> Result<PathBuf, S2iBuildError> {
         self.directory_for_now(path, owner, &mut MadeForNow::default())
     }
 
-    /// The same, noting what was missing.
+    /// The same; also returns the directories that were missing.
     pub(super) fn directory_for_now(
         &self,
         path: &Path,
@@ -107,8 +107,8 @@ impl BuildRoot {
         Ok(on_disk)
     }
 
-    /// A new empty directory below an existing one of the upper directory, in place of what a trigger
-    /// has put there. What the image has there is merged if it is a directory, and hidden otherwise.
+    /// A new empty directory below an existing one of the upper directory, replacing what a trigger
+    /// has put there. The image's own entry is merged if it is a directory, and hidden otherwise.
     pub(super) fn child(
         parent: &Path,
         name: &str,
@@ -125,7 +125,7 @@ impl BuildRoot {
         Ok(path)
     }
 
-    /// Puts the scripts that do not lie in the image at `DESTINATION/scripts`.
+    /// Puts the scripts that are not in the image at `DESTINATION/scripts`.
     pub(super) fn scripts(
         &self,
         destination: &Path,
@@ -150,7 +150,7 @@ impl BuildRoot {
         Ok(())
     }
 
-    /// Gives a directory of the upper one the owner and mode that the image's has.
+    /// Gives a directory in the upper directory the owner and mode of the image's directory.
     fn look_like(path: &Path, seen: io::Result<Seen>) -> Result<(), S2iBuildError> {
         let failed = |error| S2iBuildError::io("prepare", path, error);
         let Seen::Directory(_, metadata) = seen.map_err(failed)? else {
@@ -165,28 +165,28 @@ impl BuildRoot {
     }
 }
 
-/// Directories that were made for a script's time, parents first.
+/// Directories that exist only while a script runs, parents first.
 #[derive(Debug, Default)]
 pub(super) struct MadeForNow(Vec<PathBuf>);
 
 impl MadeForNow {
-    /// Removes those in which the script has put nothing.
+    /// Removes the directories that the script left empty.
     pub(super) fn remove_empty(&self) {
         for path in self.0.iter().rev() {
-            // What is not empty any more is the script's own, and stays.
+            // A directory with content belongs to the script, and stays.
             let _ = fs::remove_dir(path);
         }
     }
 }
 
-/// Makes a directory with this very mode.
+/// Makes a directory with exactly this mode.
 pub(super) fn make(path: &Path, mode: u32) -> Result<(), S2iBuildError> {
     let failed = |error| S2iBuildError::io("make the directory", path, error);
     DirBuilder::new().mode(mode).create(path).map_err(failed)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)
 }
 
-/// Gives something to a user, if this process may; a link is not followed.
+/// Changes the owner, if this process may; a link is not followed.
 pub(super) fn give(path: &Path, owner: &User) -> Result<(), S2iBuildError> {
     if IdMode::current().chown_allowed() {
         std::os::unix::fs::lchown(path, Some(owner.uid), Some(owner.gid))
@@ -195,7 +195,7 @@ pub(super) fn give(path: &Path, owner: &User) -> Result<(), S2iBuildError> {
     Ok(())
 }
 
-/// Gives a tree that nobody else writes in to a user.
+/// Changes the owner of a tree that no other process writes to.
 pub(super) fn give_all(path: &Path, owner: &User) -> Result<(), S2iBuildError> {
     let failed = |error| S2iBuildError::io("give away", path, error);
     let mut pending = vec![path.to_owned()];
@@ -214,7 +214,7 @@ pub(super) fn give_all(path: &Path, owner: &User) -> Result<(), S2iBuildError> {
     Ok(())
 }
 
-/// Writes a new file with this very mode.
+/// Writes a new file with exactly this mode.
 pub(super) fn write(
     path: &Path,
     content: &[u8],

@@ -1,6 +1,6 @@
 //! Byte-code that Python believes by its source's time (PEP 552, flags 0): layers give files other
-//! times, and so its header gets the new one. Without this every such file would be stale, and
-//! compiled anew at every start of a container that may not write it.
+//! times, so the header gets the new time. Otherwise every such file would be stale, and a
+//! container that may not write it would compile it again at every start.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -53,7 +53,7 @@ pub(super) fn correct(mut entries: Vec<Entry>) -> Result<Vec<Entry>, BuildError>
     Ok(entries)
 }
 
-/// The byte-code with its source's new time, if it has the present one.
+/// The byte-code with its source's new time, if its header has the source's present time.
 fn rewritten(
     code: &Path,
     script: &Path,

@@ -1,4 +1,4 @@
-//! `--callback-url`: tells somebody how a build ended.
+//! `--callback-url`: reports to a URL how a build ended.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use serde_json::json;
 use crate::progress::Progress;
 use crate::registry::{Client, ClientOptions, Retry};
 
-/// Tries in all, as in the `s2i` tool; each sends the whole body.
+/// Number of attempts, as in the `s2i` tool; each sends the complete body.
 const ATTEMPTS: u32 = 3;
 
-/// Posts `{"labels": {…}, "success": …}`. Whatever comes of it, the build is what it is: a failure is
-/// a warning.
+/// Posts `{"labels": {…}, "success": …}`. A failure does not change the build's result: it is a
+/// warning.
 pub fn notify(
     url: &str,
     success: bool,

@@ -1,5 +1,5 @@
-//! Configuration and manifest of an image that scripts of others assembled: the base image's, but for the
-//! command, the variables and the labels that the protocol adds.
+//! Configuration and manifest of an image that scripts of others assembled: those of the base image, with
+//! the command, the variables and the labels that the protocol adds.
 
 use std::collections::BTreeMap;
 
@@ -22,14 +22,14 @@ use super::error::S2iBuildError;
 use super::layers::Made;
 use super::request::{S2iRequest, Source};
 
-/// What a build gave, as the cache keeps it.
+/// The result of a build, as the cache keeps it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct S2iResult {
     pub(super) layers: Vec<Made>,
     /// From `image_metadata.json`.
     pub(super) labels: Vec<(String, String)>,
     pub(super) changes: Changes,
-    /// What an earlier image had saved was there for assemble.
+    /// assemble had the saved artifacts of an earlier image.
     pub(super) restored: bool,
 }
 
@@ -42,7 +42,7 @@ impl store::Record for S2iResult {
     }
 }
 
-/// What becomes of the base image's configuration.
+/// The changes to the base image's configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Changes {
     pub(super) cmd: Option<Vec<String>>,
@@ -52,11 +52,11 @@ pub(super) struct Changes {
     pub(super) working_dir: Option<String>,
 }
 
-/// What an image is made of.
+/// The parts of an image.
 pub(super) struct Parts<'a> {
-    /// What it runs on.
+    /// The image that it runs on.
     pub(super) on: &'a BaseImage,
-    /// The reference of what it was built by.
+    /// The reference of its builder.
     pub(super) builder: &'a str,
     pub(super) result: &'a S2iResult,
     pub(super) hit: bool,
@@ -125,13 +125,13 @@ pub(super) fn commit(context: Context<'_>, parts: &Parts<'_>) -> Result<Committe
     if let Some(directory) = &changes.working_dir {
         config.set("WorkingDir", json!(directory));
     }
-    // They have been carried out, and are not for those who build on the result.
+    // The triggers have run, and must not run again in builds on the result.
     config.set("OnBuild", Value::Null);
     for (name, value) in &changes.env {
         config.set_env(name, value);
     }
     config.set_created(created);
-    // What the base image says of its own build is not true of this one.
+    // The base image's record of its own build is wrong for this one.
     for key in config.labels().into_keys() {
         if key.starts_with(BUILD_LABELS) {
             config.remove_label(&key);
@@ -143,7 +143,7 @@ pub(super) fn commit(context: Context<'_>, parts: &Parts<'_>) -> Result<Committe
     for (key, value) in request.labels.iter().chain(&result.labels) {
         config.set_label(key, value);
     }
-    // The protocol's limit is for what the protocol's words are.
+    // The protocol's limit applies to the protocol's own values.
     config.remove_label(LABEL_BUILD);
     let size: usize = config
         .labels()
@@ -168,7 +168,7 @@ pub(super) fn commit(context: Context<'_>, parts: &Parts<'_>) -> Result<Committe
     draft.commit(context, annotations)
 }
 
-/// All labels that are known before assemble has run.
+/// All labels that are known before assemble runs.
 pub(super) fn labels(
     request: &S2iRequest,
     source: &Source,
@@ -179,7 +179,7 @@ pub(super) fn labels(
     labels
 }
 
-/// The labels that the protocol asks for; what is empty is left out.
+/// The labels of the protocol; empty ones are left out.
 fn generated(builder: &str, request: &S2iRequest, source: &Source) -> BTreeMap<String, String> {
     let commit = source.tree.commit.as_ref();
     let build = |key: &str| format!("{BUILD_LABELS}{key}");

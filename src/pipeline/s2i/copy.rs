@@ -1,5 +1,5 @@
-//! Copies of files into a root under construction, from the merged tree of another or from a plain
-//! directory.
+//! Copies files into a root under construction, from the merged tree of another root or from a
+//! plain directory.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -14,11 +14,11 @@ use super::error::S2iBuildError;
 /// Deepest tree that is copied.
 const MAX_DEPTH: usize = 200;
 
-/// How copies look.
+/// Owner and modes of copies.
 pub(super) struct Look<'a> {
     pub(super) owner: &'a User,
-    /// Of files and directories; without it 0755 for directories and what the owner may execute, and
-    /// 0644 for the rest.
+    /// The mode of files and directories. The default is 0755 for directories and executable files,
+    /// and 0644 for other files.
     pub(super) mode: Option<u32>,
 }
 
@@ -29,7 +29,7 @@ impl Look<'_> {
 }
 
 /// Copies what is at `from` to `to` (inside of `place`), links as links. Directories are merged with
-/// those that are there; of a directory, its content is copied.
+/// existing ones; of a directory, its content is copied.
 pub(super) fn copy(
     tree: &Merged<'_>,
     from: &Path,
@@ -80,12 +80,12 @@ fn deep(
             symlink(link, &target).map_err(failed)?;
             give(&target, look.owner)
         }
-        // Sockets, pipes and devices have no place in a layer.
+        // Sockets, pipes and devices do not belong in a layer.
         Seen::Other | Seen::Nothing => Ok(()),
     }
 }
 
-/// The place on disk for a new file, whose name nothing has.
+/// The path on disk for a new file; the name is free.
 fn free(place: &BuildRoot, to: &Path, look: &Look<'_>) -> Result<PathBuf, S2iBuildError> {
     let name = to.file_name().unwrap_or_default();
     let parent = place.directory(to.parent().unwrap_or(Path::new("/")), look.owner)?;

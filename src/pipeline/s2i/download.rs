@@ -1,4 +1,4 @@
-//! Scripts that lie neither in the source nor in an image.
+//! Fetches scripts that are neither in the source nor in an image.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,17 +11,17 @@ use crate::s2i::scripts::{ASSEMBLE, ASSEMBLE_RUNTIME, MAX_SCRIPT, RUN, SAVE_ARTI
 use super::error::S2iBuildError;
 use super::request::S2iRequest;
 
-/// On whose word scripts are somewhere.
+/// The origin of a place of scripts.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Word<'a> {
-    /// The caller of this build has named the place.
+    /// The caller of this build.
     Caller,
-    /// An image has, by this name.
+    /// The image with this name.
     Image(&'a str),
 }
 
-/// Refuses to fetch from the web what the caller has not asked for: this process reaches more than the
-/// author of an image does.
+/// Refuses to fetch a URL that the caller has not named: this process can reach more hosts than the
+/// author of an image.
 fn may_be_fetched(request: &S2iRequest, url: &str, word: Word<'_>) -> Result<(), S2iBuildError> {
     let place = ScriptsUrl::Web(url.to_owned());
     if request.offline {
@@ -44,7 +44,7 @@ fn may_be_fetched(request: &S2iRequest, url: &str, word: Word<'_>) -> Result<(),
     })
 }
 
-/// Gets one script; `None` when there is none of this name at a place that can be reached.
+/// Gets one script; `None` if a reachable place does not have this name.
 pub(super) fn script(
     request: &S2iRequest,
     url: &ScriptsUrl,
@@ -84,7 +84,7 @@ pub(super) fn script(
     }
 }
 
-/// A URL as a user writes it, without credentials.
+/// A URL as the user wrote it, without credentials.
 pub(super) fn shown(url: &ScriptsUrl) -> String {
     match url {
         ScriptsUrl::Image(path) => format!("image://{path}"),
@@ -102,8 +102,8 @@ pub(super) fn shown(url: &ScriptsUrl) -> String {
     }
 }
 
-/// Refuses a place of `--scripts-url` that has nothing: a misspelt address is no wish for the image's
-/// own scripts.
+/// Refuses an empty place in `--scripts-url`: a misspelt address does not mean the image's own
+/// scripts.
 pub(super) fn must_have_some(
     request: &S2iRequest,
     url: &ScriptsUrl,

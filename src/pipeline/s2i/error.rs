@@ -1,4 +1,4 @@
-//! Why a build with an S2I builder did not give an image.
+//! Errors of a build with an S2I builder.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What scripts left above an image becomes an outcome: layers, labels, configuration.
+//! Turns the changes of the scripts into an outcome: layers, labels, configuration.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ pub(super) fn metadata_labels(place: &BuildRoot) -> Result<Vec<(String, String)>
     }
 }
 
-/// Turns what was changed above an image into an outcome.
+/// Turns the changes above an image into an outcome.
 pub(super) fn finish(
     plan: &Plan<'_>,
     on: &BaseImage,

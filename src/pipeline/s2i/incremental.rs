@@ -1,5 +1,6 @@
-//! What the previous image's `save-artifacts` gives, for the next build. Whatever goes wrong, the
-//! build is a clean one and says why: there is never an empty or half-restored directory.
+//! Restores the output of the previous image's `save-artifacts` for the next build. If anything
+//! fails, the build starts clean and says why: there is never an empty or half-restored
+//! directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,7 +43,7 @@ fn previous(plan: &Plan<'_>) -> Result<Option<(String, Image)>, BuildError> {
     {
         return Ok(Some((name, image)));
     }
-    // A name without a registry is one of this store's.
+    // A name without a registry is a name in this store.
     let elsewhere = name
         .parse::<crate::oci::Reference>()
         .is_ok_and(|reference| reference.has_host());
@@ -55,14 +56,14 @@ fn previous(plan: &Plan<'_>) -> Result<Option<(String, Image)>, BuildError> {
     )))
 }
 
-/// What came of `save-artifacts`.
+/// The result of `save-artifacts`.
 enum Saved {
     Artifacts(Artifacts),
-    /// Why it has nothing for us.
+    /// Why there are no artifacts.
     Nothing(String),
 }
 
-/// Restores artifacts; `None` with a said reason when there are none to have.
+/// Restores artifacts; `None` if there are none, after printing the reason.
 pub(super) fn restore(plan: &Plan<'_>) -> Result<Option<Artifacts>, BuildError> {
     let clean = |reason: String| {
         let text = format!("a clean build: {reason}");
@@ -73,7 +74,7 @@ pub(super) fn restore(plan: &Plan<'_>) -> Result<Option<Artifacts>, BuildError> 
         Ok(Some(found)) => found,
         Ok(None) => return clean("there is no previous image".into()),
         Err(BuildError::Interrupted) => return Err(BuildError::Interrupted),
-        Err(error) => return clean(format!("the previous image could not be had: {error}")),
+        Err(error) => return clean(format!("the previous image could not be fetched: {error}")),
     };
     match saved(plan, &name, image) {
         Ok(Saved::Artifacts(artifacts)) => Ok(Some(artifacts)),
@@ -96,7 +97,7 @@ fn saved(plan: &Plan<'_>, name: &str, image: Image) -> Result<Saved, BuildError>
     } = context;
     let destination = plan.destination.as_path();
     let on = BaseImage::new(store, name, image)?;
-    // Nothing that a previous image says is fetched from elsewhere.
+    // A previous image cannot cause a download.
     let places = Places::new(request, Some(&source.tree), &on).without_the_web();
     let Some(script) = places.find(SAVE_ARTIFACTS)? else {
         return Ok(Saved::Nothing(format!(
@@ -146,7 +147,7 @@ fn saved(plan: &Plan<'_>, name: &str, image: Image) -> Result<Saved, BuildError>
                 _place: place,
             }));
         }
-        // The script may have been stopped by the closed pipe: the archive's fault comes first.
+        // The closed pipe may have stopped the script: the archive's error comes first.
         (_, Err(error)) => {
             format!(
                 "what {SAVE_ARTIFACTS} of `{name}` printed is not an archive that can be used: {error}"

@@ -1,5 +1,5 @@
-//! Injection: files that are there while a script runs, as mounts, so that nothing of them, not even
-//! a mount point, is in any layer.
+//! Injection: files that exist only while a script runs. They are mounts, so that nothing of them,
+//! not even a mount point, is in any layer.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -14,7 +14,7 @@ use crate::sandbox::Mount;
 use super::build_root::{self, BuildRoot, MadeForNow, make};
 use super::error::S2iBuildError;
 
-/// Files up to this size are held in memory and lie on a tmpfs; larger ones are copied.
+/// Files up to this size are held in memory and mounted on a tmpfs; larger ones are copied.
 const SMALL: u64 = 1024 * 1024;
 /// Most bytes that are held in memory for all injections together.
 const MAX_IN_MEMORY: usize = 16 * 1024 * 1024;
@@ -33,20 +33,20 @@ enum Node {
 
 enum Content {
     Bytes(Vec<u8>),
-    /// On this machine, too large to be held.
+    /// A file of this machine that is too large to be held.
     Large(PathBuf),
 }
 
-/// All that is to be injected.
+/// Everything that is injected.
 pub(super) struct Injections {
-    /// Target directory (absolute, inside), and what appears in it.
+    /// The target directory (absolute, inside), and the entries in it.
     nodes: Vec<(PathBuf, Vec<(String, Node)>)>,
-    /// Of paths and contents, for cache keys: none of them can be read from it.
+    /// A digest of paths and contents, for cache keys: it does not reveal them.
     pub(super) digest: String,
 }
 
 impl Injections {
-    /// Reads what is to be injected; relative destinations are meant below `working_dir`.
+    /// Reads the injections; relative destinations are below `working_dir`.
     pub(super) fn read(list: &[Injection], working_dir: &Path) -> Result<Self, S2iBuildError> {
         let mut nodes = Vec::new();
         let mut reader = Reader {
@@ -81,8 +81,9 @@ impl Injections {
         })
     }
 
-    /// The mounts that make it appear, one by one where the directory is there already.
-    /// Missing directories are `user`'s, who may put files of its own beside what is injected.
+    /// The mounts for the injections; one mount for each file if the directory exists already.
+    /// Missing directories belong to `user`, which may put its own files beside the injected
+    /// ones.
     pub(super) fn mounts(&self, place: &BuildRoot, user: &User) -> Result<Injected, S2iBuildError> {
         let mut plan = Plan {
             merged: place.merged(),
@@ -113,10 +114,10 @@ impl Injections {
     }
 }
 
-/// What makes injected files appear.
+/// The mounts for injected files.
 pub(super) struct Injected {
     pub(super) mounts: Vec<Mount>,
-    /// Those that were missing.
+    /// The directories that were missing.
     pub(super) directories: MadeForNow,
 }
 
@@ -142,8 +143,9 @@ impl Reader<'_> {
         self.record.push('\n');
     }
 
-    /// The children of a directory; links are followed, as the user's own. `..data` and the like,
-    /// which Kubernetes keeps beside the links of a mounted secret, stay out.
+    /// The children of a directory; links are followed, because they belong to the user. Names
+    /// such as `..data`, which Kubernetes keeps beside the links of a mounted secret, are left
+    /// out.
     fn directory(
         &mut self,
         path: &Path,
@@ -289,7 +291,7 @@ impl Plan<'_> {
     }
 }
 
-/// Files in a directory and all below it.
+/// Number of files in a directory and below it.
 fn count(children: &[(String, Node)]) -> usize {
     children
         .iter()

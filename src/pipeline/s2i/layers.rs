@@ -1,9 +1,10 @@
-//! What scripts changed, as layers: the merged tree against the image that they ran on.
+//! Makes layers from the changes of scripts: the differences between the merged tree and the
+//! image that they ran on.
 //!
-//! Owners, modes and attributes are as the scripts left them. Times are not: what two builds write at
-//! different hours is to be the same layer. A file of the image whose content and time the scripts
-//! left alone keeps its time; every other one bears a time that follows from its content (or, in a
-//! dependency layer, one fixed time), and byte-code that names its source's time is told the new one
+//! Owners, modes and attributes are as the scripts left them. Times are not: two builds at different
+//! hours must give the same layer. A file of the image keeps its time if the scripts did not change
+//! its content and time; every other file gets a time that follows from its content (or, in a
+//! dependency layer, one fixed time), and byte-code that contains its source's time gets the new one
 //! ([`super::bytecode`]).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -31,7 +32,7 @@ use super::owners::Owners;
 const MAX_RECORD: u64 = 64 * 1024 * 1024;
 const MAX_RECORDS: u64 = 256 * 1024 * 1024;
 
-/// A layer of ours.
+/// A layer that warpdrive makes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Made {
     #[serde(flatten)]
@@ -98,7 +99,7 @@ pub(super) fn make(
         };
         let entries = layer::with_parents(entries, |path| {
             directories.get(path).cloned().unwrap_or_else(|| {
-                // Only for what lies in a directory that the upper one lacks, which is nothing.
+                // Only needed for an entry in a directory that is missing in the upper one; there is none.
                 Entry::directory(path, 0o755, Mtime::Fixed(FIXED_TIME))
             })
         });
@@ -124,7 +125,7 @@ pub(super) fn make(
     Ok(made)
 }
 
-/// Leaves out directories that are as the image has them and hold no change.
+/// Leaves out directories that are the same as in the image and contain no change.
 fn without_unchanged_directories(entries: Vec<Entry>, plan: &Plan<'_>) -> Vec<Entry> {
     let mut above: HashSet<PathBuf> = HashSet::new();
     for entry in &entries {
@@ -186,15 +187,15 @@ fn dated(mut entries: Vec<Entry>, time: Mtime, plan: &Plan<'_>) -> Result<Vec<En
     Ok(entries)
 }
 
-/// Sorts entries into shares of dependencies, and what is the application's.
+/// Sorts entries into shares of dependencies and files of the application.
 fn sort_out(upper: &Path, entries: Vec<Entry>) -> (Vec<split::Share>, Vec<Entry>) {
-    // What stands in a directory that hides the image's has to be in the layer that hides.
+    // Entries of a directory that hides the image's must be in the layer that hides it.
     let opaque: HashSet<PathBuf> = entries
         .iter()
         .filter(|entry| entry.kind == Kind::Opaque)
         .map(|entry| entry.path.clone())
         .collect();
-    // Names of one file have to be in one layer.
+    // All hard links of a file must be in one layer.
     let mut tied: HashSet<PathBuf> = HashSet::new();
     for entry in &entries {
         if let Kind::HardLink(target) = &entry.kind {
@@ -270,7 +271,7 @@ fn sort_out(upper: &Path, entries: Vec<Entry>) -> (Vec<split::Share>, Vec<Entry>
     (shares, application)
 }
 
-/// Whether a path lies in a `node_modules` directory.
+/// Whether a path is in a `node_modules` directory.
 fn in_node_modules(path: &Path) -> bool {
     path.parent().is_some_and(|parent| {
         parent
@@ -299,7 +300,7 @@ fn distributions(upper: &Path, entries: &[Entry]) -> BTreeMap<PathBuf, Vec<Distr
         let Some((name, version)) = split::parse_dist_info(name) else {
             continue;
         };
-        // Whoever writes more of them than that gets no layers of his own for it.
+        // Scripts that write more of them get no separate layers.
         let Ok(record) = read_beneath(upper, &entry.path, MAX_RECORD.min(left)) else {
             return BTreeMap::new();
         };

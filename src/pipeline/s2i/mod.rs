@@ -1,10 +1,10 @@
 //! Builds with any S2I builder image, by the protocol's letter and without a daemon: the image's own
-//! scripts decide, and their work is opaque.
+//! scripts decide what they do, and warpdrive does not interpret it.
 //!
 //! [`unnamed`] reads as the story, steps 2 to 6: the builder and its labels, the scripts, the artifacts of
 //! the previous image, assemble, what it changed, the runtime image if there is one, commit, audit.
 //!
-//! What is the same as in builds with our own builders is taken from the modules around this one.
+//! Parts that are the same with warpdrive's own builders come from the modules around this one.
 
 mod as_dockerfile;
 mod assembled;
@@ -71,9 +71,9 @@ pub use remake::{Given, not_recorded};
 pub use request::{PullPolicies, PullPolicy, S2iRequest, Source};
 pub use usage::usage;
 
-/// Whether the image by this name, which is pulled when it is not in the store, is an S2I builder that
-/// [`build`] is for, and not one of ours: it says where its scripts are, has triggers, or has an
-/// `assemble` where images have theirs that say nothing, or the source has one.
+/// Whether the image with this name (pulled if it is not in the store) is an S2I builder for
+/// [`build`], and not one of warpdrive's own. It is one if its label names its scripts, if it has
+/// triggers, if it has an `assemble` at the default path, or if the source has one.
 pub fn is_builder(
     store: &Store,
     reference: &str,
@@ -234,8 +234,8 @@ pub(super) fn unnamed(
     )
 }
 
-/// Says which of the host's variables about package indexes and proxies the scripts do not see, so that
-/// a build which needs one does not fail without a word.
+/// Prints which of the host's variables about package indexes and proxies the scripts do not see, so
+/// that a build that needs one does not fail without a hint.
 fn say_what_is_not_passed(request: &S2iRequest, progress: &dyn Progress) {
     let common = &request.common;
     let names: Vec<&str> = PASSED_ON
@@ -263,7 +263,7 @@ fn say_what_is_not_passed(request: &S2iRequest, progress: &dyn Progress) {
     }
 }
 
-/// A builder of warpdrive's own is built on in two phases, whoever asks.
+/// Builds with warpdrive's own builders always have two phases, with this command too.
 fn ours(
     context: Context<'_>,
     request: &S2iRequest,

@@ -1,6 +1,6 @@
-//! `ONBUILD` triggers, carried out in their order on the source; and what S2I does with builders that
-//! have nothing else: `assemble` of the source run by a shell, an executable of the source as entry
-//! point.
+//! Runs `ONBUILD` triggers in their order on the source. Also does what S2I does with builders that
+//! have only triggers: a shell runs `assemble` of the source, and an executable of the source becomes
+//! the entry point.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
@@ -21,7 +21,7 @@ use super::plan::Plan;
 use super::run::{self, Job};
 use super::scripts::Places;
 
-/// What an application may be started with, in order.
+/// The possible start programs of an application, in order.
 const ENTRYPOINTS: [&str; 8] = [
     "run",
     "run.sh",
@@ -33,12 +33,12 @@ const ENTRYPOINTS: [&str; 8] = [
     "execute.sh",
 ];
 
-/// Whether there are S2I scripts for the builder beside its triggers: the user's, or its own.
+/// Whether there are S2I scripts besides the builder's triggers: the user's, or the builder's own.
 pub(super) fn has_scripts(places: &Places<'_>) -> Result<bool, BuildError> {
     Ok(places.given.is_some() || places.of_the_image_alone().find(ASSEMBLE)?.is_some())
 }
 
-/// Holds `--allowed-uids` against every user that a trigger names.
+/// Checks every user that a trigger names against `--allowed-uids`.
 pub(super) fn check_users(
     builder: &BaseImage,
     allowed: Option<&AllowedUids>,
@@ -54,7 +54,7 @@ pub(super) fn check_users(
     Ok(())
 }
 
-/// Carries the triggers out. True when that was all: there is no assemble of the protocol to follow.
+/// Runs the triggers. Returns true if the build is then complete, without the protocol's assemble.
 pub(super) fn carry_out(
     plan: &Plan<'_>,
     place: &BuildRoot,
@@ -310,7 +310,7 @@ impl State<'_, '_> {
     }
 }
 
-/// The paths of the context that a source of `COPY` means, which may have patterns in it.
+/// The paths of the context that a source of `COPY` matches; it may contain patterns.
 fn matching(files: &Merged<'_>, source: &str, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
     let mut paths = vec![PathBuf::from("/")];
     for part in source.split('/').filter(|part| !matches!(*part, "" | ".")) {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a record says beside what builds of all kinds have.
+/// The part of a record that only S2I builds have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
     /// `image://…` or `https://…`.
@@ -21,7 +21,7 @@ pub struct Options {
     /// `SRC:DST` each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runtime_artifacts: Vec<String>,
-    /// As it is in the label, unless assemble had another opinion.
+    /// The label's value, unless assemble changed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,14 +29,14 @@ pub struct Options {
     /// Branch or tag, as it is in the label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
-    /// `--exclude`, where it is not the usual one.
+    /// `--exclude`, if it is not the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exclude: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub split: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cap_drop: Vec<String>,
-    /// Artifacts of an earlier image had part in it.
+    /// It used artifacts of an earlier image.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub restored: bool,
     /// Scripts came from a directory of a machine, or by a URL with a login or a query.

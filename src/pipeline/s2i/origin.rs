@@ -1,4 +1,4 @@
-//! The source of a build, what of it is left out, and what its labels say of where it came from.
+//! The source of a build, the files that are left out, and the labels that say where it came from.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,16 +13,16 @@ use super::super::collect::collect;
 use super::super::error::BuildError;
 use super::request::Source;
 
-/// `--exclude`: the paths that are left out besides what ignore files say.
+/// `--exclude`: the paths that are left out in addition to those of ignore files.
 #[derive(Debug, Clone)]
 pub struct Exclusion {
     text: String,
-    /// `None`: nothing is, not even `.git`.
+    /// `None`: nothing is left out, not even `.git`.
     regex: Option<Regex>,
 }
 
 impl Exclusion {
-    /// What is left out where nobody says otherwise. (`.git` is, by the list of every source.)
+    /// What is left out by default. (`.git` is in the default list of every source.)
     pub const USUAL: &str = r"(^|/)\.git(/|$)";
 
     pub fn parse(text: &str) -> Result<Self, String> {
@@ -76,7 +76,7 @@ impl Source {
         let mut source = Self::of_tree(tree, context);
         source.modes_count = matches!(request.origin, Origin::Directory(_));
         if let Origin::Git(url) = &request.origin {
-            // A tag; the label has room for a commit's id already.
+            // A tag; the commit's id has its own label.
             source.reference = url
                 .reference()
                 .filter(|reference| {
@@ -90,7 +90,7 @@ impl Source {
         source
     }
 
-    /// The modes of files and directories that somebody has chosen, by path.
+    /// The unusual modes of files and directories, by path.
     pub(super) fn modes(&self) -> Result<BTreeMap<PathBuf, u32>, BuildError> {
         if self.modes_count {
             Ok(self.tree.chosen_modes()?)
@@ -99,7 +99,7 @@ impl Source {
         }
     }
 
-    /// Gives the commit, which was fetched by its id, the name that it was built by.
+    /// Sets the name that the user gave for the commit, which was fetched by its id.
     pub fn call(&mut self, reference: Option<String>) {
         self.reference = reference;
         if let Some(commit) = &mut self.tree.commit {

@@ -1,4 +1,4 @@
-//! What the scripts gave: found in the store, where all that decides it is as it was, or made by
+//! The result of the scripts: from the store, if all inputs are the same as before, else by
 //! running them.
 
 use std::os::unix::ffi::OsStrExt as _;
@@ -14,11 +14,11 @@ use super::commit::S2iResult;
 use super::incremental;
 use super::plan::Plan;
 
-/// Raised when the same question has another answer.
+/// Raised when the same inputs give another result.
 const FORMAT: u32 = 4;
 
-/// Everything that decides what the scripts give. `restored`: artifacts of an earlier build have part
-/// in it.
+/// Everything that decides the result of the scripts. `restored`: it uses artifacts of an earlier
+/// build.
 fn inputs(plan: &Plan<'_>, source: &Digest, restored: bool) -> Result<Inputs, BuildError> {
     let request = plan.request;
     let mut inputs = Inputs::default();
@@ -45,8 +45,8 @@ fn inputs(plan: &Plan<'_>, source: &Digest, restored: bool) -> Result<Inputs, Bu
     inputs.add("the destination", &plan.destination)?;
     inputs.add("--assemble-user", &request.assemble_user)?;
     inputs.add("--assemble-runtime-user", &request.assemble_runtime_user)?;
-    // A result that another policy has let pass is none under this one: a user may have come from a
-    // script or from an earlier image.
+    // A result that was allowed under another policy does not count under this one: its user may
+    // come from a script or from an earlier image.
     let allowed = request.allowed_uids.as_ref().map(ToString::to_string);
     inputs.add("--allowed-uids", &allowed)?;
     inputs.add("--runtime-artifact", &request.runtime_artifacts)?;
@@ -77,7 +77,7 @@ fn inputs(plan: &Plan<'_>, source: &Digest, restored: bool) -> Result<Inputs, Bu
     Ok(inputs)
 }
 
-/// Runs the scripts, or finds what they gave; says why.
+/// Runs the scripts, or finds their earlier result; prints why.
 pub(super) fn outcome(
     plan: &Plan<'_>,
     source: &Digest,
@@ -91,7 +91,7 @@ pub(super) fn outcome(
     let common = &request.common;
     let fresh = inputs(plan, source, false)?;
     let restored = inputs(plan, source, true)?;
-    // What a mounted directory holds is not looked at, and may be another thing each time.
+    // The content of a mounted directory is not checked, and may change each time.
     let lasting = request.volumes.is_empty();
     if !common.no_cache && !common.upgrade && lasting {
         let wanted: &[&Inputs] = if request.incremental {
@@ -120,7 +120,7 @@ pub(super) fn outcome(
     if !lasting {
         explanation.because = vec!["what --volume mounts may have changed".to_owned()];
     }
-    // What is made for a comparison is not what the next build gets.
+    // A result that is made for a comparison is not kept for the next build.
     if common.pinned.is_none() && lasting {
         store.remember(&inputs.key()?, &outcome)?;
     }

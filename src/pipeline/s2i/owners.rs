@@ -1,8 +1,8 @@
-//! Whose the changed files are, and whether others would have been allowed to change them.
+//! Finds the owners of changed files, and checks whether another user would have been allowed to change them.
 //!
-//! Root and users with subordinate ids see owners as layers have them. Who has one uid only sees every
-//! file as his own: there the image's own layers say what belonged to whom, and a change that user
-//! 1001:0 could not have made is an error, since it would give an image that nobody else gets.
+//! Root and users with subordinate ids see owners as layers have them. A user with a single uid sees
+//! every file as their own. Then the image's own layers say which user owned a file, and a change that
+//! user 1001:0 could not have made is an error, because other machines would build a different image.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,7 +25,7 @@ const GID: u32 = 0;
 /// How an image's files are owned.
 pub(super) struct Owners {
     image: String,
-    /// By path, where the disk does not tell.
+    /// Owners by path, if the disk does not have them.
     members: Option<BTreeMap<PathBuf, Flat>>,
 }
 
@@ -47,7 +47,7 @@ impl Owners {
         })
     }
 
-    /// Gives the entries the owners that they would have elsewhere.
+    /// Gives the entries the owners that they would have on other machines.
     pub(super) fn correct(&self, entries: Vec<Entry>) -> Result<Vec<Entry>, S2iBuildError> {
         let Some(members) = &self.members else {
             return Ok(entries);
@@ -61,7 +61,7 @@ impl Owners {
             };
             let before = members.get(&entry.path).map(|flat| &flat.member);
             let parent = entry.path.parent().and_then(|path| members.get(path));
-            // In a directory that the image has, names come and go as its mode says.
+            // In a directory of the image, its mode decides whether names may be added and removed.
             let named = parent.is_none_or(|parent| {
                 let member = &parent.member;
                 may_write(member.uid, member.gid, member.mode)
@@ -69,7 +69,7 @@ impl Owners {
                         || member.uid == UID
                         || before.is_none_or(|before| before.uid == UID))
             });
-            // A directory for all groups' files gives them its group.
+            // A directory with the setgid bit gives its files its group.
             let foreign_group = parent
                 .is_some_and(|parent| parent.member.mode & 0o2000 != 0 && parent.member.gid != GID);
             match (before, &entry.kind) {
@@ -86,7 +86,7 @@ impl Owners {
                     }
                 }
                 (Some(before), Kind::Directory) if before.kind == MemberKind::Directory => {
-                    // Unpacked with more rights for us than the layer says.
+                    // It was unpacked with more permissions for this process than in the layer.
                     if entry.mode == before.mode || entry.mode == before.mode | 0o700 {
                         entry.mode = before.mode;
                         (entry.uid, entry.gid) = (before.uid, before.gid);
@@ -97,7 +97,7 @@ impl Owners {
                     }
                 }
                 (Some(before), _) => {
-                    // Changed in place, or removed and made anew: the same if it is ours.
+                    // Changed in place, or removed and made again: no difference if the user owns it.
                     let ours = before.uid == UID && before.gid == GID;
                     if !ours {
                         return Err(refused());

@@ -1,9 +1,9 @@
 //! What pip and npm have downloaded and built, kept for the next build of the same application.
 //!
-//! Scripts may write anything into it, so each application has one of its own: by the builder, the user
-//! that assemble runs as, where the caller takes the source from, and the image's name. Nothing of it
-//! goes into a layer, since it is mounted while assemble runs. Without a lasting one there is an empty
-//! one at the same place, so that a build gives the same image with it and without.
+//! Scripts may write anything into it, so each application has its own cache. Its key is the builder,
+//! the user that assemble runs as, the location of the source, and the image's name. Nothing of it goes
+//! into a layer, because it is mounted while assemble runs. A build without a kept cache gets an empty
+//! one at the same path, so that the image is the same with and without it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,18 +24,18 @@ use super::base_image::BaseImage;
 use super::build_root::{self, BuildRoot};
 use super::request::{S2iRequest, Source};
 
-/// Raised when what lies there is not to be used any more.
+/// Raised when existing caches must not be used any more.
 const FORMAT: u32 = 1;
 /// The kind of its directory below the store's `cache`.
 const KIND: &str = "s2i-packages";
 /// Where assemble finds it.
 const INSIDE: &str = "/run/warpdrive/packages";
-/// By which pip and npm find it.
+/// The variables by which pip and npm find it.
 const VARIABLES: [(&str, &str); 2] = [
     ("PIP_CACHE_DIR", "/run/warpdrive/packages/pip"),
     ("npm_config_cache", "/run/warpdrive/packages/npm"),
 ];
-/// Most bytes that one application keeps: more, and the next build begins with nothing.
+/// Most bytes for one application: with more, the next build begins with an empty cache.
 const MAX: u64 = 4 * 1024 * 1024 * 1024;
 
 /// Whose cache it is.
@@ -51,8 +51,8 @@ pub(super) struct Owner<'a> {
 /// The directory of one build.
 pub(super) struct PackageCache {
     directory: PathBuf,
-    /// Where it lies between builds. Away from there while scripts write to it: what a build that was killed
-    /// has left in it was not looked through, and another one at the same time has one of its own.
+    /// Its path between builds. It is moved away while scripts write to it: so a later build never uses the
+    /// unchecked rest of a killed build, and a simultaneous build gets its own cache.
     home: Option<PathBuf>,
 }
 
@@ -73,7 +73,7 @@ impl PackageCache {
             None => None,
         };
         if let Some(home) = &home {
-            // Where there is none, the empty one that was made just now is the first.
+            // If there is none, the new empty one is the first.
             let _ = fs::rename(home, &directory);
         }
         build_root::give(&directory, user)?;
@@ -88,7 +88,7 @@ impl PackageCache {
         }
     }
 
-    /// Tells pip and npm, unless the image or the user has told them something else.
+    /// Sets the variables for pip and npm, unless the image or the user sets them.
     pub(super) fn tell(env: &mut BTreeMap<String, String>) {
         for (name, value) in VARIABLES {
             if !env.keys().any(|known| known.eq_ignore_ascii_case(name)) {
@@ -97,8 +97,8 @@ impl PackageCache {
         }
     }
 
-    /// Removes what has become too large to keep, and what has one of these in it: the next build,
-    /// which is not given them, would find them there.
+    /// Removes a cache that is too large, and a cache that contains one of these secrets:
+    /// otherwise the next build, which does not get them, would find them there.
     pub(super) fn close(self, leaks: &Leaks, progress: &dyn Progress) {
         let Some(home) = self.home else {
             return;
@@ -114,7 +114,7 @@ impl PackageCache {
                 error => format!("could not be searched for secrets ({error})"),
             }
         } else {
-            // Where another build was faster, its own stays.
+            // If another build was faster, its cache stays.
             let _ = fs::rename(&self.directory, &home);
             return;
         };
@@ -124,9 +124,9 @@ impl PackageCache {
     }
 }
 
-/// The key of the application's cache; `None` where nothing tells one application from another.
+/// The key of the application's cache; `None` if nothing distinguishes this application from others.
 ///
-/// What the source says of itself may only tell more of them apart: it is not what makes two the same.
+/// Data from the source may only make keys differ; it must never make two applications share a cache.
 fn application(owner: Owner<'_>) -> Option<String> {
     let common = &owner.request.common;
     let name = owner.request.tag.then(|| {
@@ -134,7 +134,7 @@ fn application(owner: Owner<'_>) -> Option<String> {
         (name.registry().to_owned(), name.repository())
     });
     let commit = owner.source.tree.commit.as_ref();
-    // A checkout of continuous integration lies at one path for all applications.
+    // Continuous integration uses the same checkout path for all applications.
     let of_this_machine = |path: &Path| {
         name.as_ref()?;
         let path = fs::canonicalize(path).ok()?;

@@ -11,7 +11,7 @@ use super::base_image::BaseImage;
 use super::inject::Injections;
 use super::request::{S2iRequest, Source};
 
-/// All that is known before anything runs.
+/// Everything that is known before anything runs.
 pub(super) struct Plan<'a> {
     /// Its request is `request.common`.
     pub(super) context: Context<'a>,
@@ -19,9 +19,9 @@ pub(super) struct Plan<'a> {
     pub(super) source: &'a Source,
     pub(super) builder: &'a BaseImage,
     pub(super) runtime: Option<&'a BaseImage>,
-    /// `.s2i/environment`, then what the request says; all of it is committed.
+    /// `.s2i/environment`, then the request's variables; all of them go into the image.
     pub(super) env: Vec<(String, String)>,
-    /// Absolute, as the label or the user says.
+    /// Absolute, from the label or the user.
     pub(super) destination: PathBuf,
     pub(super) scripts: Scripts,
     /// The builder has `ONBUILD` triggers and no scripts of S2I.
@@ -29,7 +29,7 @@ pub(super) struct Plan<'a> {
     /// Those for the runtime image.
     pub(super) runtime_scripts: Scripts,
     pub(super) injections: Injections,
-    /// Of the source's files and directories that somebody has given an odd one.
+    /// The unusual modes of the source's files and directories.
     pub(super) modes: BTreeMap<PathBuf, u32>,
     /// Reference time of files, and what `SOURCE_DATE_EPOCH` says.
     pub(super) time: i64,

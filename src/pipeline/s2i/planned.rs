@@ -1,5 +1,5 @@
-//! Finds what a build with an S2I builder has to know before anything runs; what must not be is refused
-//! here.
+//! Finds what a build with an S2I builder has to know before anything runs, and refuses what is not
+//! allowed.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ use super::request::{S2iRequest, Source};
 use super::scripts::Places;
 use super::{download, onbuild, runtime};
 
-/// Finds scripts, users and destination, and refuses what must not be before anything runs.
+/// Finds scripts, users and destination, and refuses what is not allowed before anything runs.
 pub(super) fn plan<'a>(
     context: Context<'a>,
     request: &'a S2iRequest,
@@ -28,7 +28,7 @@ pub(super) fn plan<'a>(
 ) -> Result<Plan<'a>, BuildError> {
     let progress = context.progress;
     let allowed = request.allowed_uids.as_ref();
-    // Before the cache is asked: what was made under another policy is not what this one lets pass.
+    // Before the cache is read: a result under another policy may not be allowed under this one.
     builder.check_user(allowed)?;
     onbuild::check_users(builder, allowed)?;
     base_image::check_assemble_user(request, builder, None)?;
@@ -69,7 +69,7 @@ pub(super) fn plan<'a>(
     let triggers = !crate::s2i::onbuild::triggers(&builder.image.config).is_empty();
     let triggers_alone = triggers && !onbuild::has_scripts(&places)?;
     if triggers_alone {
-        // The triggers are all there is.
+        // There are only triggers.
         for name in [ASSEMBLE, RUN] {
             if let Some(script) = places.find(name)? {
                 scripts.insert(name.to_owned(), script);

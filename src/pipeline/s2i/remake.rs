@@ -1,8 +1,8 @@
 //! The protocol's options in an image's record, and a build that is made from them: for `verify-build`
 //! and `s2i rebuild`.
 //!
-//! Of what is the machine's own (files that were injected, volumes, hosts, scripts of a directory)
-//! the image tells the number only: who builds it again gives them again.
+//! For things of the machine (injected files, volumes, hosts, scripts of a directory), the image
+//! records only their number: the user of a later build gives them again.
 
 use crate::oci::Descriptor;
 use crate::s2i::mappings::Volume;
@@ -19,18 +19,18 @@ use super::origin::Exclusion;
 use super::request::{S2iRequest, Source};
 use super::unnamed;
 
-/// What no image tells, and what has to be given again.
+/// Options that an image does not record; the caller gives them again.
 #[derive(Debug, Clone, Default)]
 pub struct Given {
     pub scripts_url: Option<ScriptsUrl>,
-    /// From where scripts may be fetched on an image's word.
+    /// The hosts from which an image may have scripts fetched.
     pub script_hosts: Vec<String>,
     pub injections: Vec<Injection>,
     pub volumes: Vec<Volume>,
     pub add_hosts: Vec<(String, String)>,
 }
 
-/// The options that an image's record tells.
+/// The options in an image's record.
 pub(super) fn options(request: &S2iRequest, source: &Source, outcome: &S2iResult) -> Options {
     let words = request.scripts_url.as_ref().map(tellable);
     let commit = source.tree.commit.as_ref();
@@ -63,7 +63,7 @@ pub(super) fn options(request: &S2iRequest, source: &Source, outcome: &S2iResult
     }
 }
 
-/// A URL of scripts as everybody may read it.
+/// A URL of scripts without secrets.
 fn tellable(url: &ScriptsUrl) -> Option<String> {
     match url {
         ScriptsUrl::Image(path) => Some(format!("image://{path}")),
@@ -72,7 +72,8 @@ fn tellable(url: &ScriptsUrl) -> Option<String> {
     }
 }
 
-/// What an image does not tell of its making: what it is, how many there were, and how many are given.
+/// A kind of option that an image does not record: its name, how many the build had, and how many are
+/// given now.
 pub fn not_recorded(
     record: &BuildRecord,
     request: &Request,
@@ -106,7 +107,7 @@ pub fn not_recorded(
 }
 
 impl S2iRequest {
-    /// The request that a record tells of. The image has no name yet; `common` says the rest.
+    /// The request from a record. The image has no name yet; `common` has the rest.
     pub fn of_record(
         common: &Request,
         options: &Options,
@@ -157,7 +158,7 @@ impl S2iRequest {
     }
 }
 
-/// Makes an image of a record again, for a comparison: it gets no name and goes nowhere.
+/// Builds the image of a record again, for a comparison: it gets no name and is not delivered.
 pub(in crate::pipeline) fn remake(
     context: Context<'_>,
     options: &Options,

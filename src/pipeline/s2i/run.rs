@@ -20,7 +20,7 @@ use super::request::S2iRequest;
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What is to run, and on what.
+/// A command, and the root file system that it runs on.
 pub(super) struct Job<'a> {
     /// For messages: `assemble`.
     pub(super) name: &'a str,
@@ -37,8 +37,8 @@ pub(super) struct Job<'a> {
     pub(super) mounts: Vec<Mount>,
 }
 
-/// The variables of a job: the image's and those of the request. Nothing of the host's environment is
-/// among them, but for where its certificates are mounted.
+/// The variables of a job: the image's and those of the request. They contain nothing of the host's
+/// environment except where its certificates are mounted.
 pub(super) fn variables(
     request: &S2iRequest,
     image: &[(String, String)],
@@ -49,7 +49,7 @@ pub(super) fn variables(
     let mut all: BTreeMap<String, String> = BTreeMap::new();
     all.insert("PATH".into(), DEFAULT_PATH.into());
     all.insert("HOME".into(), user.home.clone());
-    // Byte-code that tools compile is then checked by its source's content, not by its time.
+    // Then byte-code that tools compile is checked by its source's content, not by its time.
     all.insert("SOURCE_DATE_EPOCH".into(), time.to_string());
     for (name, value) in environment::certificates(&inputs(request)) {
         all.insert(name.into(), value);
@@ -65,7 +65,7 @@ fn inputs(request: &S2iRequest) -> SandboxInputs {
     SandboxInputs::of_application(&request.common, None)
 }
 
-/// What every job sees of the host: certificates, resolver, secrets, volumes.
+/// The host's files that every job sees: certificates, resolver, secrets, volumes.
 pub(super) fn mounts(request: &S2iRequest) -> Result<Vec<Mount>, BuildError> {
     let mut hosts = String::new();
     for (host, address) in &request.add_hosts {
@@ -87,7 +87,7 @@ pub(super) fn mounts(request: &S2iRequest) -> Result<Vec<Mount>, BuildError> {
     Ok(mounts)
 }
 
-/// What a root command may do: all that a build may, but for what `--cap-drop` names.
+/// The capabilities of a root command: those of a build, without those of `--cap-drop`.
 fn capabilities(request: &S2iRequest) -> Result<Vec<Capability>, S2iBuildError> {
     let mut kept = Capability::ALL.to_vec();
     for name in &request.cap_drop {
@@ -97,7 +97,7 @@ fn capabilities(request: &S2iRequest) -> Result<Vec<Capability>, S2iBuildError> 
             return Ok(Vec::new());
         }
         kept.retain(|capability| capability.name() != wanted);
-        // Those that no build has are dropped already.
+        // Capabilities that no build has are dropped already.
         if !KNOWN.contains(&wanted) {
             return Err(S2iBuildError::Capability {
                 name: name.chars().filter(|c| !c.is_control()).collect(),
@@ -216,7 +216,7 @@ impl Job<'_> {
         ended(name, image, outcome)
     }
 
-    /// Runs it and gives what it writes to its standard output to `reader`, as it comes.
+    /// Runs it and passes its standard output to `reader` as it comes.
     pub(super) fn read<T: Send>(
         self,
         request: &S2iRequest,
@@ -257,7 +257,7 @@ fn ended(script: String, image: String, outcome: PhaseEnd) -> Result<(), BuildEr
     .into())
 }
 
-/// `--quiet`: what scripts print is not shown.
+/// `--quiet`: the output of scripts is not shown.
 struct Quietly<'a>(&'a dyn Progress);
 
 impl Progress for Quietly<'_> {

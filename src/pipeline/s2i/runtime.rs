@@ -1,4 +1,4 @@
-//! The runtime image: what it gets of the assembled builder, and its own `assemble-runtime`.
+//! The runtime image: the files that it gets from the assembled builder, and its own `assemble-runtime`.
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,7 @@ fn destination(request: &S2iRequest, runtime: &BaseImage) -> PathBuf {
         .into()
 }
 
-/// What the runtime image is to get.
+/// The artifacts for the runtime image.
 fn artifacts<'a>(
     request: &'a S2iRequest,
     builder: &'a BaseImage,
@@ -103,7 +103,7 @@ pub(super) fn check_user<'a>(
     Ok(user)
 }
 
-/// Takes the artifacts over, runs `assemble-runtime`, and gives what that made of the runtime image.
+/// Copies the artifacts, runs `assemble-runtime`, and returns the resulting changes to the runtime image.
 pub(super) fn assembled(
     plan: &Plan<'_>,
     runtime: &BaseImage,

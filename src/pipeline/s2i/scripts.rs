@@ -18,10 +18,10 @@ use super::request::S2iRequest;
 #[derive(Clone)]
 pub(super) struct Places<'a> {
     request: &'a S2iRequest,
-    /// `--scripts-url`, and on whose word.
+    /// `--scripts-url`, and where it comes from.
     pub(super) given: Option<(&'a ScriptsUrl, Word<'a>)>,
     source: Option<&'a Tree>,
-    /// The image's label, or what stands for one.
+    /// The image's label, or its substitute.
     image: Option<(&'a ScriptsUrl, Word<'a>)>,
     is_labelled: bool,
     /// The image's files, and its name.
@@ -60,7 +60,7 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// Says where scripts of an image are that does not say so itself.
+    /// Sets the place of scripts for an image without the label.
     pub(super) fn say_without_label<'s>(
         &self,
         scripts: impl IntoIterator<Item = &'s Where>,
@@ -86,7 +86,7 @@ impl<'a> Places<'a> {
         ));
     }
 
-    /// The same without what the user and the source have.
+    /// The same without the scripts of the user and of the source.
     pub(super) fn of_the_image_alone(&self) -> Self {
         Self {
             given: None,
@@ -95,7 +95,7 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// The same with nothing that the image says is elsewhere.
+    /// The same without scripts that the image places outside itself.
     pub(super) fn without_the_web(mut self) -> Self {
         let in_image = |(url, _): &(&ScriptsUrl, Word<'_>)| matches!(url, ScriptsUrl::Image(_));
         let otherwise = self.request.image_scripts_url.as_ref();
@@ -129,7 +129,7 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// The same for a script that has to be there.
+    /// The same for a required script.
     pub(super) fn require(&self, name: &str) -> Result<Where, BuildError> {
         self.find(name)?.ok_or_else(|| {
             let mut looked = Vec::new();
@@ -179,8 +179,8 @@ impl<'a> Places<'a> {
     }
 }
 
-/// A script's command line. What neither begins with `#!` nor is an executable of the kernel's own
-/// format is a shell script, as it is to a shell that starts it.
+/// A script's command line. A file that does not begin with `#!` and is not an executable of the
+/// kernel's own format is a shell script, as for a shell that starts it.
 pub(super) fn command(
     path: &str,
     script: &Where,
@@ -211,7 +211,7 @@ fn first_bytes(files: &Merged<'_>, path: &str) -> Result<Vec<u8>, S2iBuildError>
     Ok(head)
 }
 
-/// Says where a script comes from.
+/// Prints where a script comes from.
 pub(super) fn announce(name: &str, script: &Where, user: u32, progress: &dyn Progress) {
     let from = match script {
         Where::Image(path) => format!("{path} of the image"),

@@ -1,4 +1,4 @@
-//! `usage`: what a builder image says of itself.
+//! `usage`: what a builder image says about itself.
 
 use std::path::Path;
 
@@ -14,10 +14,10 @@ use super::run::{self, Job};
 use super::scripts::{self, Places};
 use super::{S2iRequest, download};
 
-/// Most that is shown.
+/// Most bytes that are shown.
 const MAX: u64 = 1024 * 1024;
 
-/// Runs the `usage` script of the request's builder; gives what it prints.
+/// Runs the `usage` script of the request's builder; returns its output.
 ///
 /// To be called in a process that may mount and chown (`sandbox::enter`).
 pub fn usage(
@@ -65,7 +65,7 @@ pub fn usage(
         use std::io::Read;
         let mut said = Vec::new();
         let _ = Read::by_ref(&mut stdout).take(MAX).read_to_end(&mut said);
-        // The rest is read and not kept, so that the script can end.
+        // The rest is read and thrown away, so that the script can end.
         let _ = std::io::copy(&mut stdout, &mut std::io::sink());
         said
     })?;

@@ -250,7 +250,7 @@ fn a_git_clone() {
         Some("https://example.com/team/app.git")
     );
     assert!(!commit.dirty);
-    // A second clone, elsewhere, in another umask's modes, is the same source.
+    // A second clone in another directory, with modes of another umask, is the same source.
     let other = tempfile::tempdir().unwrap();
     let clone = other.path().join("clone");
     git(
@@ -595,7 +595,7 @@ proptest! {
     }
 }
 
-/// A source that was unpacked brings its own `.git`, which can name a repository that is nobody's business.
+/// An unpacked source brings its own `.git`, which can name a private repository of this machine.
 #[test]
 fn an_unpacked_source_tells_nothing_of_other_repositories() {
     type Make<'a> = &'a dyn Fn(&Path);
@@ -715,7 +715,7 @@ fn an_unpacked_repository_with_a_submodule_is_known() {
         assert_eq!(commit.message, "with lib", "{:?}", tree.warnings);
         assert!(tree.entries().iter().all(|entry| entry.tracked), "{place}");
     }
-    // A repository above the source says nothing of it.
+    // A repository above the source is not used for it.
     let options = CollectOptions {
         unpacked: Some(dir.path().join("sub")),
         ..CollectOptions::default()

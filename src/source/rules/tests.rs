@@ -149,7 +149,7 @@ fn what_git_tracks_is_asked_for_but_git_itself_is_not() {
             ("node_modules/x/z.js", false),
             ("node_modules/w/z.js", false),
             (".git", false),
-            // The lists for images outrank git.
+            // The lists for images come before git.
             ("tests/t.py", false),
         ],
     );
@@ -181,7 +181,7 @@ fn dockerignore_as_docker_reads_it() {
             ("logs/keep/x", true),
         ],
     );
-    // The style in which everything is left out but what is named.
+    // The style that excludes everything except named paths.
     let lists = Lists {
         docker: Some("*\n!app\n!requirements.txt\n!.env.d\n"),
         ..Lists::default()

@@ -42,7 +42,7 @@ fn copies_have_the_modes_of_an_image() {
     );
     assert_eq!(fs::read(dest.path().join("app.py")).unwrap(), b"print()");
     assert_eq!(tree(dest.path()).digest(None).unwrap(), digest);
-    // What is there already is not overwritten.
+    // Existing files are not overwritten.
     assert!(source.stage(dest.path(), None).is_err());
 }
 
@@ -92,7 +92,7 @@ fn an_index_spares_reading_and_sees_edits() {
     let saved = tempfile::NamedTempFile::new().unwrap();
     let old = std::time::SystemTime::now() - std::time::Duration::from_hours(1);
     let first = tree(dir.path()).digest(None).unwrap();
-    // ctime cannot be set: wait until it is old enough to be believed.
+    // ctime cannot be set: wait until it is old enough to be trusted.
     std::thread::sleep(std::time::Duration::from_millis(2100));
     let index = StatIndex::load(saved.path());
     assert_eq!(tree(dir.path()).digest(Some(&index)).unwrap(), first);

@@ -3,7 +3,7 @@ use super::*;
 use proptest::prelude::*;
 use std::os::unix::fs::PermissionsExt;
 
-/// A tar entry by entry, with names that no tool would write.
+/// Builds a tar entry by entry, with names that no tool would write.
 struct Tar(Vec<u8>);
 
 impl Tar {
@@ -296,7 +296,7 @@ fn zip_archives() {
 
 #[test]
 fn a_zip_with_one_name_twice_is_refused() {
-    // The writer refuses it too: two names of one length, of which one is then written over.
+    // The writer refuses it too: so two names of the same length are used, and one is overwritten afterwards.
     for (other, name) in [("app.pz", "app.py"), ("pkf/", "pkg/")] {
         let archive = zip_of(&[(other, 0o644, b"first"), (name, 0o644, b"last")]);
         assert!(unzip(&archive).is_ok(), "control");
@@ -311,7 +311,7 @@ fn a_zip_with_one_name_twice_is_refused() {
         assert!(error.contains("two members of this name"), "{error}");
         assert!(error.contains(name.trim_end_matches('/')), "{error}");
     }
-    // Directories beside each other of which readers take one or the other.
+    // Two directories beside each other; readers differ about which one they use.
     let archive = zip_of(&[("a", 0o644, b""), ("b", 0o644, b"")]);
     let mut bytes = std::fs::read(archive.path()).unwrap();
     let second = bytes

@@ -79,7 +79,8 @@ pub(super) fn unpack(unpacker: &mut Unpacker<'_>, file: File) -> Result<(), Sour
     Ok(())
 }
 
-/// Refuses an archive with a name twice, which [`::zip`] merges: it has only `merged` members then.
+/// Refuses an archive with a duplicate name. [`::zip`] merges duplicates, so it has only `merged`
+/// members then.
 fn each_name_once(
     unpacker: &Unpacker<'_>,
     file: File,
@@ -109,7 +110,7 @@ fn each_name_once(
 }
 
 /// The number of members that the record at the end of a zip file states (APPNOTE 4.3.16, 4.3.14);
-/// 0 when there is none, which the reader then says better.
+/// 0 if there is none; the reader's error explains that better.
 pub(super) fn declared_entries(mut file: &File) -> io::Result<u64> {
     const LONGEST_END: u64 = 22 + 65_535;
     let size = file.metadata()?.len();

@@ -1,4 +1,4 @@
-//! The things of the cache: which there are, what each would cost to keep, and which go.
+//! The items of the cache: which there are, how many bytes each costs to keep, and which are removed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use super::super::{Store, StoreError, cache};
 use super::needed::Live;
 use super::{PruneOptions, tree_size};
 
-/// A thing of the cache.
+/// An item of the cache.
 pub(super) struct Item {
     pub(super) path: PathBuf,
     pub(super) used: SystemTime,
@@ -18,7 +18,7 @@ pub(super) struct Item {
 
 pub(super) enum ItemKind {
     Record(cache::Needs),
-    /// What no release of this format has written: it is of no use.
+    /// A file that no release with this format has written: it is useless.
     Unreadable,
     Tree {
         key: String,
@@ -30,7 +30,7 @@ pub(super) enum ItemKind {
 }
 
 impl Store {
-    /// Adds what is kept of the cache to `live`; gives what goes.
+    /// Adds the kept items of the cache to `live`; returns the items to remove.
     pub(super) fn choose(
         &self,
         options: &PruneOptions,
@@ -92,7 +92,7 @@ impl Store {
         blobs.sum::<u64>() + trees.sum::<u64>()
     }
 
-    /// Everything of the cache that `live` does not hold already.
+    /// Everything in the cache that is not in `live` yet.
     fn items(&self, live: &Live) -> Result<Vec<Item>, StoreError> {
         let mut items = Vec::new();
         for (_, key, path) in self.trees()? {
@@ -112,7 +112,7 @@ impl Store {
                 .flatten()
                 .map(|entry| entry.path())
                 .collect();
-            // A directory of something else (installers, wheels) stays or goes as a whole.
+            // A directory of another kind (installers, wheels) is kept or removed as a whole.
             let is_record = |path: &PathBuf| path.extension().is_some_and(|e| e == "json");
             if !records.iter().all(is_record) {
                 let used = records.iter().map(|path| modified(path)).max();

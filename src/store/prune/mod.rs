@@ -1,14 +1,15 @@
-//! Freeing space: what no name, no container and no record that is kept needs.
+//! Frees space: removes what no name, no container and no kept record needs.
 //!
 //! 1. What the names in `index.json` and the files in `containers/` need is kept: manifests, configs,
 //!    layers, and the unpacked trees of their diff IDs.
 //! 2. The rest is cache: records, trees that nothing named needs, other files below `cache/`. The
 //!    most recently used of it is kept up to `keep` bytes; a record that needs no byte more than is
 //!    kept anyway (also one that names no blob at all, such as a resolution of requirements) stays
-//!    until nobody used it for `older_than`.
-//! 3. Everything else goes, records of another format, damaged blobs and what killed processes left in `tmp/` too.
+//!    until it was not used for `older_than`.
+//! 3. 3. Everything else is removed, including records of another format, damaged blobs and what killed
+//!    processes left in `tmp/`.
 //!
-//! All under the exclusive lock, so that nothing vanishes under a build.
+//! All this happens under the exclusive lock, so that nothing disappears during a build.
 
 mod cache_items;
 mod needed;
@@ -35,7 +36,7 @@ use needed::Live;
 pub struct PruneOptions {
     /// Bytes of cache to keep, the most recently used first.
     pub keep: u64,
-    /// Cache that was not used for this long goes in any case.
+    /// Cache items that were not used for this long are always removed.
     pub older_than: Option<Duration>,
     /// Count only.
     pub dry_run: bool,
@@ -54,7 +55,7 @@ impl Default for PruneOptions {
     }
 }
 
-/// What was freed, or with `dry_run` would be.
+/// What was freed, or would be freed with `dry_run`.
 #[derive(Debug, Default)]
 pub struct Pruned {
     pub blobs: u64,
@@ -63,7 +64,7 @@ pub struct Pruned {
     pub unpacked_bytes: u64,
     pub records: u64,
     pub record_bytes: u64,
-    /// What killed processes had left.
+    /// The remains of killed processes.
     pub temporary: u64,
     pub temporary_bytes: u64,
     /// What could not be removed, and why.
@@ -172,7 +173,7 @@ impl Store {
     }
 }
 
-/// The disk space of a tree or file, hard links counted once; what cannot be read counts nothing.
+/// The disk space of a tree or file; hard links count once, unreadable files do not count.
 pub(super) fn tree_size(path: &Path) -> u64 {
     let mut linked = HashSet::new();
     WalkDir::new(path)

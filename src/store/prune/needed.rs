@@ -1,5 +1,5 @@
-//! What is needed: all that names and containers lead to, through indexes, manifests and
-//! configurations.
+//! Finds what is needed: everything that names and containers lead to, through indexes, manifests
+//! and configurations.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -49,7 +49,7 @@ impl Store {
         Ok(live)
     }
 
-    /// Adds a blob and, where it is an index, a manifest or a configuration, what that names: every
+    /// Adds a blob and, if it is an index, a manifest or a configuration, everything that it names: every
     /// `digest` and everything in `diff_ids`. Labels and annotations need nothing.
     pub(super) fn need(&self, digest: &Digest, live: &mut Live) {
         if !live.blobs.insert(digest.digest().to_owned()) {

@@ -139,8 +139,8 @@ fn the_most_recently_used_cache_stays_within_keep() {
     let old = store.root().join("cache/resolution/old.json");
     fs::write(&old, r#"{"blobs": []}"#).unwrap();
     let pruned = prune(&store, 25_000);
-    // 10,000 bytes each: two fit. The record without blobs that nobody used for long goes, and so does
-    // what has no envelope.
+    // 10,000 bytes each: two fit. The record without blobs that was not used for long is removed, and
+    // so is a file without an envelope.
     assert_eq!(pruned.records, 3);
     assert!(!old.exists());
     let kept: Vec<_> = layers.iter().map(|l| store.has_blob(l.digest())).collect();

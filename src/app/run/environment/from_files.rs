@@ -1,4 +1,4 @@
-//! What the files of the application say.
+//! Variables from the application's files.
 
 use super::super::error::RunError;
 use super::{Environment, Origin, Variable};

@@ -1,13 +1,14 @@
 //! What every program of the application sees.
 //!
-//! In this order: the caller's variables; where things lie; substitutes for a HOME that cannot be
-//! written to; `.warpdrive/environment` and `.warpdrive/action_hooks/deploy-env`, which set what the
-//! caller has not said or what they look at themselves (`A=${A:-1}`, `PATH=/x:$PATH`); the build's
-//! record, for what is still not set. (It holds the file's own variables as the build saw them, so
-//! it must not come before the file: `A=${A:-$B}` would not see this B.)
+//! In this order: the caller's variables; the paths of the application; substitutes for a HOME that
+//! cannot be written to; `.warpdrive/environment` and `.warpdrive/action_hooks/deploy-env`, which
+//! set variables that the caller did not set or that they use themselves (`A=${A:-1}`,
+//! `PATH=/x:$PATH`); the build's record, for variables that are still not set. (The record holds the
+//! file's variables as the build saw them, so it must not come before the file: `A=${A:-$B}` would
+//! not see this B.)
 //!
-//! What the builder image brings (`LANG`, `PYTHON_VERSION`) nobody has said: the record knows these
-//! variables, and a file comes before them.
+//! The variables of the builder image (`LANG`, `PYTHON_VERSION`) are not the caller's choice: the
+//! record lists them, and a file comes before them.
 
 mod from_files;
 mod places;
@@ -42,7 +43,7 @@ pub enum Origin {
     File(String),
     /// The build's record.
     Plan,
-    /// What warpdrive sets when nobody else does, or on top of what was there.
+    /// warpdrive's own default, or its addition to an existing value.
     Default,
     /// HOME cannot be written to.
     ReadOnlyHome,
@@ -67,7 +68,7 @@ pub struct Variable {
     pub origin: Origin,
 }
 
-/// The variables, and what was found out on the way to them.
+/// The variables, and the facts found while computing them.
 #[derive(Debug)]
 pub struct Environment {
     pub roots: Roots,
@@ -87,10 +88,10 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Works out the environment; reads files and runs the shell on them, writes nothing.
+    /// Computes the environment; reads files and runs the shell on them, writes nothing.
     ///
     /// # Errors
-    /// If the record or a file cannot be read, or PORT is none.
+    /// If the record or a file cannot be read, or PORT is not a port.
     pub fn of(caller: &Caller) -> Result<Environment, RunError> {
         let roots = caller.roots()?;
         let plan = read_plan(&roots.app)?;
@@ -164,7 +165,7 @@ impl Environment {
             .filter(|value| !value.is_empty())
     }
 
-    /// Names and values alone.
+    /// Only names and values.
     pub fn values(&self) -> BTreeMap<OsString, OsString> {
         self.variables
             .iter()
@@ -186,7 +187,7 @@ impl Environment {
         }
     }
 
-    /// What only the server's process sees: the variables of agents and of Jupyter.
+    /// Variables that only the server's process sees: those of agents and of Jupyter.
     pub(super) fn set_for_server(&mut self) {
         let Some(plan) = self.plan.clone() else {
             return;
@@ -203,13 +204,13 @@ impl Environment {
         }
     }
 
-    /// `WARPDRIVE_SERVER_ARGS`, which comes before what the build has recorded.
+    /// `WARPDRIVE_SERVER_ARGS`, which comes before the build's record.
     pub(super) fn server_arguments(&self) -> Option<String> {
         self.value("WARPDRIVE_SERVER_ARGS")
             .map(|text| text.to_string_lossy().into_owned())
     }
 
-    /// `WARPDRIVE_PHASE`, where it is not that of a container.
+    /// `WARPDRIVE_PHASE`, if it is not a container's.
     pub(super) fn set_phase(&mut self, phase: &str) {
         self.set(crate::contract::LIFE_PHASE, phase, Origin::Default);
     }

@@ -1,4 +1,4 @@
-//! Where things lie, and the search paths that follow from it.
+//! The paths of the application, and the search paths that follow from them.
 
 use std::ffi::{OsStr, OsString};
 use std::io;

@@ -166,7 +166,7 @@ fn the_caller_comes_before_the_files() {
         assert_eq!(variable.origin.to_string(), origin, "{name}");
     }
     assert!(found.unset.contains(OsStr::new("GONE")));
-    // Another value than the image's is somebody's.
+    // A value that differs from the image's was set by the caller.
     let found = fixture.of(&[("LANG", "fr_FR.UTF-8")]).unwrap();
     assert_eq!(text(&found, "LANG"), "fr_FR.UTF-8");
 }
