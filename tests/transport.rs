@@ -408,7 +408,7 @@ fn changed_bytes_are_found() {
     let manifest = image(&here, &[&content], &[]);
     let (_, gzip) = layer(&content);
     for transport in ["oci-archive", "docker-archive"] {
-        let file = dir.path().join("x.tar");
+        let file = dir.path().join(format!("{transport}-x.tar"));
         export(&here, &manifest, &format!("{transport}:{}", file.display()));
         let mut bytes = fs::read(&file).unwrap();
         let place = bytes
