@@ -277,7 +277,7 @@ fn what_is_written_depends_on_the_image_only() {
         let bytes: Vec<Vec<u8>> = ["a", "b"]
             .iter()
             .map(|name| {
-                let file = dir.path().join(name);
+                let file = dir.path().join(format!("{transport}-{name}"));
                 export(&here, &manifest, &format!("{transport}:{}", file.display()));
                 fs::read(file).unwrap()
             })
@@ -294,6 +294,60 @@ fn what_is_written_depends_on_the_image_only() {
         layouts.push(fs::read(dir.path().join(name).join("index.json")).unwrap());
     }
     assert_eq!(layouts[0], layouts[1]);
+}
+
+#[test]
+fn an_oci_archive_holds_several_images() {
+    let (dir, here) = store();
+    let [one, two, three] =
+        [&b"one"[..], b"two", b"three"].map(|of| image(&here, &[b"base", of], &[]));
+    let file = dir.path().join("all.tar");
+    let place = |tag: &str| format!("oci-archive:{}:{tag}", file.display());
+    export(&here, &one, &place("a"));
+    export(&here, &two, &place("b"));
+    let members = || process::run(std::process::Command::new("tar").arg("tf").arg(&file));
+    assert_eq!(members().lines().count(), 4 + 2 + 5);
+    export(&here, &three, &place("a"));
+    for (tag, image) in [("a", &three), ("b", &two)] {
+        let (_dir, there) = store();
+        assert_eq!(import(&there, &place(tag)).unwrap().descriptor, *image);
+        is_whole(&there, image);
+        assert_eq!(
+            skopeo::inspect(&place(tag))["Digest"],
+            image.digest().to_string()
+        );
+    }
+    // Nothing of the image that lost its place is left.
+    assert_eq!(members().lines().count(), 4 + 2 + 5);
+}
+
+#[test]
+fn a_file_that_is_no_archive_is_not_replaced() {
+    let (dir, here) = store();
+    let manifest = image(&here, &[b"one"], &[]);
+    for transport in ["oci-archive", "docker-archive"] {
+        let file = dir.path().join(transport);
+        let other = dir.path().join(format!("{transport}.tar"));
+        fs::write(&file, "notes").unwrap();
+        let tar = [
+            "cf",
+            other.to_str().unwrap(),
+            "-C",
+            dir.path().to_str().unwrap(),
+            transport,
+        ];
+        process::run(std::process::Command::new("tar").args(tar));
+        for file in [&file, &other] {
+            let before = fs::read(file).unwrap();
+            let place = Place::parse(&format!("{transport}:{}", file.display())).unwrap();
+            let error = transport::export(&here, &manifest, "opal", &place, &Silent).unwrap_err();
+            assert!(error.to_string().contains("name another file"), "{error}");
+            assert_eq!(fs::read(file).unwrap(), before);
+        }
+        // An empty file has nothing to lose.
+        fs::write(&file, "").unwrap();
+        export(&here, &manifest, &format!("{transport}:{}", file.display()));
+    }
 }
 
 #[test]
@@ -354,7 +408,7 @@ fn changed_bytes_are_found() {
     let manifest = image(&here, &[&content], &[]);
     let (_, gzip) = layer(&content);
     for transport in ["oci-archive", "docker-archive"] {
-        let file = dir.path().join("x.tar");
+        let file = dir.path().join(format!("{transport}-x.tar"));
         export(&here, &manifest, &format!("{transport}:{}", file.display()));
         let mut bytes = fs::read(&file).unwrap();
         let place = bytes

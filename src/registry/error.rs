@@ -54,6 +54,8 @@ pub enum RegistryError {
         wanted: String,
         found: String,
     },
+    #[error("{target} names another digest than that of the image, {found}")]
+    OtherDigest { target: String, found: String },
     #[error("{host} asks for a login in a way that cannot be trusted: {problem}")]
     Challenge { host: String, problem: String },
     #[error(
@@ -228,6 +230,7 @@ impl RegistryError {
             Self::Elsewhere { target, .. } => Some(format!(
                 "push the builder to the registry of {target} (`warpdrive builder push`), build in that image, and let the login read the builder's repository; or copy the base there: `warpdrive copy`"
             )),
+            Self::OtherDigest { .. } => Some("push it under a tag, or take the image of that digest; with --compression or --format the digest is a new one".into()),
             Self::NotFound { .. } => Some("check the name and the tag".into()),
             Self::Status { status: 429, .. } => Some(
                 "the registry limits how often it is asked: wait, or log in for a higher limit".into(),
@@ -257,7 +260,11 @@ impl RegistryError {
     pub fn is_remote(&self) -> bool {
         !matches!(
             self,
-            Self::Blocked { .. } | Self::File { .. } | Self::Local { .. } | Self::Store { .. }
+            Self::Blocked { .. }
+                | Self::OtherDigest { .. }
+                | Self::File { .. }
+                | Self::Local { .. }
+                | Self::Store { .. }
         )
     }
 }

@@ -126,7 +126,7 @@ impl Making<'_> {
                 self.progress.event(&Event::Warning(&format!(
                     "{} has two images for {}: a pull takes the first of them",
                     self.target,
-                    tame(&platform.to_string(), 100)
+                    words(platform)
                 )));
             }
             self.manifests.push(value);
@@ -205,6 +205,13 @@ impl Making<'_> {
             pushed: self.pushed,
         })
     }
+}
+
+/// `linux/arm64/v8`
+fn words(platform: &Value) -> String {
+    let keys = ["os", "architecture", "variant"].iter();
+    let parts: Vec<&str> = keys.filter_map(|key| platform[key].as_str()).collect();
+    tame(&parts.join("/"), 100)
 }
 
 fn too_many(target: &Reference) -> RegistryError {

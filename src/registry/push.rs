@@ -59,9 +59,8 @@ impl Client {
         if let Some(digest) = target.digest()
             && digest != *manifest.digest()
         {
-            return Err(RegistryError::Digest {
-                what: format!("the image to be pushed to {target}"),
-                expected: digest.to_string(),
+            return Err(RegistryError::OtherDigest {
+                target: target.as_given().to_owned(),
                 found: manifest.digest().to_string(),
             });
         }

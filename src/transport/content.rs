@@ -21,7 +21,7 @@ use crate::store::Store;
 /// The name that containerd and `BuildKit` give beside `ref.name`, which is only a tag there.
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// An index may point to an index, but not for ever.
-const MAX_DEPTH: usize = 3;
+pub(super) const MAX_DEPTH: usize = 3;
 
 /// The files of a layout.
 pub(super) trait Layout {

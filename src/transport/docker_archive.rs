@@ -50,7 +50,7 @@ pub(super) fn export(
     file: &Path,
     progress: &dyn Progress,
 ) -> Result<(), TransportError> {
-    let others = Others::of(store, file, name);
+    let others = Others::of(store, file, name)?;
     let mut output = Output::create(file)?;
     write(
         store,
@@ -70,13 +70,18 @@ pub(super) struct Others {
 }
 
 impl Others {
-    fn of(store: &Store, file: &Path, name: &str) -> Option<Self> {
+    /// `None` where there are none. A file that is something else is not replaced.
+    fn of(store: &Store, file: &Path, name: &str) -> Result<Option<Self>, TransportError> {
         if !std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.len() > 0) {
-            return None;
+            return Ok(None);
         }
-        let archive = TarFile::open(store, file).ok()?;
-        let manifest = small(&archive, MANIFEST).ok().flatten()?;
-        let mut items: Vec<Item> = serde_json::from_slice(&manifest).ok()?;
+        let other = || {
+            let problem = "it is there and is not what `docker save` writes, so that nothing is added to it; remove it, or name another file";
+            TransportError::malformed(file, problem)
+        };
+        let archive = TarFile::open(store, file).map_err(|_| other())?;
+        let manifest = small(&archive, MANIFEST)?.ok_or_else(other)?;
+        let mut items: Vec<Item> = serde_json::from_slice(&manifest).map_err(|_| other())?;
         let own = repo_tag(name);
         items.retain_mut(|item| {
             let before = item.names().len();
@@ -86,7 +91,7 @@ impl Others {
             // One that had this name alone makes room, and so does one without a name for another such.
             !item.names().is_empty() || (before == 0 && own.is_some())
         });
-        (!items.is_empty()).then_some(Self { archive, items })
+        Ok((!items.is_empty()).then_some(Self { archive, items }))
     }
 
     /// Copies their members that are not there yet. Gives what `manifest.json` says of them.

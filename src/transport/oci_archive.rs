@@ -1,16 +1,17 @@
 //! `oci-archive:FILE[:TAG]`: an OCI image layout in a tar.
 
-use std::io::Read;
+use std::collections::BTreeSet;
+use std::io::{self, Read};
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::archive::{Output, TarFile, TarWriter};
-use super::content::{self, Layout, Wanted};
+use super::content::{self, Layout, MAX_DEPTH, Wanted, read_small};
 use super::error::TransportError;
 use super::layout::{VERSION, with_entry};
 use super::{Imported, copy};
-use crate::oci::{Descriptor, to_canonical_json};
+use crate::oci::{Descriptor, REF_NAME, parse_digest, to_canonical_json};
 use crate::registry::{Direction, Progress};
 use crate::store::Store;
 
@@ -36,7 +37,8 @@ pub(super) fn import(
     content::import(store, &TarFile::open(store, file)?, tag, wanted, progress)
 }
 
-/// Writes an archive with one image; a file of that name is replaced.
+/// Adds an image to an archive, which is written anew. An image of the same name there (or without a name, if it
+/// shall have none) loses its place.
 pub(super) fn export(
     store: &Store,
     image: &Descriptor,
@@ -44,20 +46,115 @@ pub(super) fn export(
     tag: Option<&str>,
     progress: &dyn Progress,
 ) -> Result<(), TransportError> {
+    let others = Others::of(store, file, tag)?;
     let mut output = Output::create(file)?;
     let mut tar = TarWriter::new(output.writer(), file);
     tar.bytes("oci-layout", VERSION)?;
-    let index = with_entry(json!({}), image, tag);
+    let before = others.as_ref().map_or(json!({}), |o| o.index.clone());
+    let index = with_entry(before, image, tag);
     tar.bytes("index.json", &to_canonical_json(&index)?)?;
     tar.directory("blobs/")?;
     tar.directory("blobs/sha256/")?;
+    let mut written = BTreeSet::new();
     for entry in copy::parts(store, image)? {
         let mut from = store.open_verified(entry.digest())?;
-        let name = format!("blobs/sha256/{}", entry.digest().digest());
+        let name = blob(entry.digest().digest());
         tar.file(&name, entry.size(), |into| {
             copy::blob(&mut from, into, &entry, Direction::Out, file, progress)
         })?;
+        written.insert(name);
+    }
+    if let Some(others) = others {
+        others.write(&mut tar, &written)?;
     }
     tar.finish()?;
     output.commit()
+}
+
+fn blob(hex: &str) -> String {
+    format!("blobs/sha256/{hex}")
+}
+
+/// The images that an archive has already and keeps.
+struct Others {
+    archive: TarFile,
+    index: Value,
+    /// The members with their bytes.
+    names: BTreeSet<String>,
+}
+
+impl Others {
+    /// `None` where there are none. A file that is something else is not replaced.
+    fn of(store: &Store, file: &Path, tag: Option<&str>) -> Result<Option<Self>, TransportError> {
+        if !std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.len() > 0) {
+            return Ok(None);
+        }
+        let other = || {
+            let problem = "it is there and is not an OCI archive, so that nothing is added to it; remove it, or name another file";
+            TransportError::malformed(file, problem)
+        };
+        let archive = TarFile::open(store, file).map_err(|_| other())?;
+        let index = read_small(&archive, "index.json")?.ok_or_else(other)?;
+        let mut index: Value = serde_json::from_slice(&index).map_err(|_| other())?;
+        let entries = index["manifests"].as_array_mut().ok_or_else(other)?;
+        entries.retain(|entry| entry["annotations"][REF_NAME].as_str() != tag);
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        let mut others = Self {
+            archive,
+            index: json!({}),
+            names: BTreeSet::new(),
+        };
+        others.collect(&index, MAX_DEPTH)?;
+        others.index = index;
+        Ok(Some(others))
+    }
+
+    /// What a document names, and what the documents among that name.
+    fn collect(&mut self, document: &Value, depth: usize) -> Result<(), TransportError> {
+        let list = |key: &str| document[key].as_array().into_iter().flatten();
+        for entry in list("layers").chain([&document["config"]]) {
+            self.add(entry);
+        }
+        for entry in list("manifests") {
+            let Some(name) = self.add(entry) else {
+                continue;
+            };
+            // What is not there, or no document, names nothing.
+            if depth > 0
+                && let Some(bytes) = read_small(&self.archive, &name)?
+                && let Ok(document) = serde_json::from_slice(&bytes)
+            {
+                self.collect(&document, depth - 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the name of what is new.
+    fn add(&mut self, entry: &Value) -> Option<String> {
+        let digest = parse_digest(entry["digest"].as_str()?).ok()?;
+        let name = blob(digest.digest());
+        self.names.insert(name.clone()).then_some(name)
+    }
+
+    fn write(
+        &self,
+        tar: &mut TarWriter<'_>,
+        written: &BTreeSet<String>,
+    ) -> Result<(), TransportError> {
+        let path = self.archive.path();
+        for name in self.names.difference(written) {
+            let Some(mut content) = self.archive.member(name) else {
+                continue;
+            };
+            tar.file(name, content.size(), |into| {
+                io::copy(&mut content, into)
+                    .map(|_| ())
+                    .map_err(|source| TransportError::io("copy from", path, source))
+            })?;
+        }
+        Ok(())
+    }
 }
