@@ -78,12 +78,11 @@ pub(super) fn base64(bytes: &[u8]) -> [Vec<u8>; 4] {
     for &byte in bytes {
         let after_backslash = std::mem::replace(&mut escaped, byte == b'\\');
         match BASE64[usize::from(byte)] {
-            SKIPPED => {}
             NONE if length > 0 => {
                 end(&mut runs, length, group);
                 length = 0;
             }
-            NONE => {}
+            SKIPPED | NONE => {}
             // The end of a line in a string literal.
             _ if after_backslash && matches!(byte, b'n' | b'r') => {}
             value => {
