@@ -177,7 +177,7 @@ impl Walk<'_> {
                 let mut verdict = self.judge(&path, is_dir, &directory, tracked);
                 if verdict.included && self.own_output.is(&stat) {
                     verdict.included = false;
-                    verdict.reason = "written by this command".to_owned();
+                    "written by this command".clone_into(&mut verdict.reason);
                 }
                 if is_dir {
                     let enter = verdict.included
