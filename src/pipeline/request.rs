@@ -89,7 +89,7 @@ pub struct Request {
     pub pinned: Option<Pinned>,
     /// Limits of each sandbox in which code of the app or of its packages runs.
     pub limits: Limits,
-    /// The compression of new layers.
+    /// The bounds on new layers.
     pub budget: Budget,
     /// `SOURCE_DATE_EPOCH` (reproducible-builds.org), seconds.
     pub source_date_epoch: Option<i64>,
