@@ -378,7 +378,7 @@ impl<'a> Reader<'a> {
         Ok(package)
     }
 
-    /// setuptools builds a project with its files, even without a word in `pyproject.toml`.
+    /// setuptools builds a project that has its files, whatever `pyproject.toml` says.
     fn is_old_package(&self, directory: &str) -> bool {
         ["setup.py", "setup.cfg"]
             .iter()

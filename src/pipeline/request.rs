@@ -92,7 +92,7 @@ pub struct Request {
     pub pinned: Option<Pinned>,
     /// Limits of each sandbox in which code of the app or of its packages runs.
     pub limits: Limits,
-    /// The compression of new layers.
+    /// The bounds on new layers.
     pub budget: Budget,
     /// What the search for secrets has passed over.
     pub unsearched: Unsearched,

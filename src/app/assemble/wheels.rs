@@ -193,7 +193,7 @@ impl Build<'_> {
     }
 }
 
-/// Calls pip several times, one call after the other.
+/// Calls of pip, one after the other.
 struct Wheels<'a, 'b> {
     build: &'a Build<'b>,
     environment: &'a Environment,

@@ -5,8 +5,8 @@
 //! 2. The rest is cache: records, trees that nothing named needs, other files below `cache/`. The
 //!    most recently used of it is kept up to `keep` bytes; a record that needs no byte more than is
 //!    kept anyway (also one that names no blob at all, such as a resolution of requirements) stays
-//!    until it was not used for `older_than`.
-//! 3. 3. Everything else is removed, including records of another format, damaged blobs and what killed
+//!    until it has not been used for `older_than`.
+//! 3. Everything else is removed, including records of another format, damaged blobs and what killed
 //!    processes left in `tmp/`.
 //!
 //! All this happens under the exclusive lock, so that nothing disappears during a build.
