@@ -44,7 +44,7 @@ fn a_command_runs_as_the_user_without_any_power() {
 #[test]
 fn a_sandbox_starts_where_openat2_is_refused() {
     // As root, before the change of user: a filter of another user's would forbid newuidmap.
-    const BEHIND_A_FILTER: &str = r#"
+    const BEHIND_A_FILTER: &str = r"
 import ctypes, os, struct, sys
 OPENAT2 = 437
 code = struct.pack('HBBI' * 4,
@@ -60,7 +60,7 @@ if libc.prctl(22, 2, program) != 0:
 if libc.syscall(OPENAT2, -100, b'/', program, 24) != -1 or ctypes.get_errno() != 38:
     sys.exit('openat2 is not refused')
 os.execvp(sys.argv[1], sys.argv[1:])
-"#;
+";
     let behind = |command: &Command| {
         let mut filtered = Command::new("python3");
         filtered.args(["-I", "-c", BEHIND_A_FILTER]);

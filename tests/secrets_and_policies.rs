@@ -592,7 +592,7 @@ fn a_login_by_name_goes_where_the_caller_says() {
         "UV_INDEX_CORP_PASSWORD=ind3x-passw0rd",
     ];
     let origin = corp.url().replace("/simple", "");
-    let build = |more: &str| {
+    let attempt = |more: &str| {
         let mut variables = login.to_vec();
         variables.extend((!more.is_empty()).then_some(more));
         let output = run(&warpdrive, place.path(), &variables, &["--no-cache"]);
@@ -603,7 +603,7 @@ fn a_login_by_name_goes_where_the_caller_says() {
         "WARPDRIVE_INDEX_LOGINS=other=pypi.corp.example",
         "UV_INDEX=corp=https://pypi.corp.example/simple",
     ] {
-        let (built, said) = build(elsewhere);
+        let (built, said) = attempt(elsewhere);
         let refused = format!("the login of the index corp is not sent to {origin}");
         assert!(!built && said.contains(&refused), "{elsewhere}: {said}");
         assert!(!said.contains("ind3x-passw0rd"), "{said}");
@@ -613,7 +613,7 @@ fn a_login_by_name_goes_where_the_caller_says() {
         String::new(),
         format!("WARPDRIVE_INDEX_LOGINS=corp={origin}"),
     ] {
-        let (built, said) = build(&here);
+        let (built, said) = attempt(&here);
         assert!(built && said.contains(&goes), "{here}: {said}");
     }
 }

@@ -145,15 +145,12 @@ fn unescaped(field: &[u8]) -> PathBuf {
             let text = std::str::from_utf8(digits).ok()?;
             u8::from_str_radix(text, 8).ok()
         });
-        match (first, digits) {
-            (b'\\', Some(byte)) => {
-                bytes.push(byte);
-                rest = &after[3..];
-            }
-            _ => {
-                bytes.push(first);
-                rest = after;
-            }
+        if let (b'\\', Some(byte)) = (first, digits) {
+            bytes.push(byte);
+            rest = &after[3..];
+        } else {
+            bytes.push(first);
+            rest = after;
         }
     }
     PathBuf::from(OsString::from_vec(bytes))

@@ -179,8 +179,8 @@ impl<'a> Upload<'a> {
                         cuts += 1;
                         // Nothing of what was sent has stayed: what is sent in one request gets less.
                         if cuts > 1 {
-                            let tried = self.piece(&pieces, least).unwrap_or(size).min(size);
-                            pieces.shrink(smaller_after_a_cut(tried, sent));
+                            let in_one = self.piece(&pieces, least).unwrap_or(size).min(size);
+                            pieces.shrink(smaller_after_a_cut(in_one, sent));
                         }
                     }
                     if place.is_none() {

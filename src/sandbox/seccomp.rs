@@ -354,6 +354,10 @@ pub(super) enum Kept {
     ByLandlock,
 }
 
+/// `linux/resource.h` and `linux/ioprio.h`: the number names a process.
+const PRIO_PROCESS: u64 = 0;
+const IOPRIO_WHO_PROCESS: u64 = 1;
+
 /// Installs the filters for this thread and what it starts. `no_new_privs` must be set.
 pub(super) fn install(kept: Kept) -> Result<(), Failure> {
     let words = |error: seccompiler::Error| {
@@ -459,8 +463,6 @@ fn beside_landlock() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::Bac
     ] {
         rules.insert(call, vec![SeccompRule::new(vec![condition(0, Eq, 0)?])?]);
     }
-    const PRIO_PROCESS: u64 = 0;
-    const IOPRIO_WHO_PROCESS: u64 = 1;
     for (call, process) in [
         (SYS_setpriority, PRIO_PROCESS),
         (SYS_ioprio_set, IOPRIO_WHO_PROCESS),

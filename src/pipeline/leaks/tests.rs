@@ -377,11 +377,12 @@ fn long_texts() -> [Vec<u8>; 2] {
     [SECRET, &SECRET[1..]].map(|secret| [words.join(" ").as_bytes(), secret, b"\nend"].concat())
 }
 
+type Pack<'p> = &'p dyn Fn(&[u8]) -> Vec<u8>;
+
 #[test]
 fn no_order_of_archives_hides_one() {
     let leaks = leaks(SECRET);
     let [text, twin] = long_texts();
-    type Pack<'p> = &'p dyn Fn(&[u8]) -> Vec<u8>;
     let cases: &[(&str, Pack<'_>)] = &[
         ("two tars", &|text| {
             [tar("a", b"a"), gzip(&tar("b", text))].concat()
@@ -449,7 +450,7 @@ fn no_order_of_archives_hides_one() {
             [gzip(first), gzip(second)].concat()
         }),
         ("gzip of a file cut off", &|text| {
-            let packed = gzip(&[text, &[b'x'; 1 << 20]].concat());
+            let packed = gzip(&[text, &b"x".repeat(1 << 20)].concat());
             packed[..packed.len() - 9].to_vec()
         }),
     ];
