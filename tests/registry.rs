@@ -15,7 +15,8 @@ use crate::support::stored::{image, layer, leftovers, noise, store};
 use crate::support::{process, skopeo};
 use warpdrive::oci::{Descriptor, MediaType, Reference, descriptor, sha256, to_canonical_json};
 use warpdrive::registry::{
-    Client, ClientOptions, Event, Outcome, Progress, RegistryError, Retry, Silent, this_platform,
+    Client, ClientOptions, Event, RegistryError, Retry, Silent, Transfer, TransferListener,
+    this_platform,
 };
 
 fn client() -> Client {
@@ -27,9 +28,9 @@ fn name(registry: &Registry, name: &str) -> Reference {
 }
 
 #[derive(Default)]
-struct Ears(Mutex<Vec<Outcome>>);
+struct Ears(Mutex<Vec<Transfer>>);
 
-impl Progress for Ears {
+impl TransferListener for Ears {
     fn event(&self, event: &Event<'_>) {
         if let Event::Done { outcome, .. } = event {
             self.0.lock().unwrap().push(*outcome);
@@ -67,7 +68,7 @@ fn an_image_goes_there_and_back() {
     let ears = Ears::default();
     let pulled = client().pull(&target, &there, &ears).unwrap();
     assert_eq!(pulled, manifest);
-    assert_eq!(ears.0.into_inner().unwrap(), [Outcome::Transferred; 3]);
+    assert_eq!(ears.0.into_inner().unwrap(), [Transfer::Transferred; 3]);
     let parsed: serde_json::Value =
         serde_json::from_slice(&there.read_blob(manifest.digest(), 1 << 20).unwrap()).unwrap();
     for blob in parsed["layers"]
@@ -87,7 +88,7 @@ fn an_image_goes_there_and_back() {
     let before = registry.log().matches("blobs/sha256").count();
     let ears = Ears::default();
     client().pull(&target, &there, &ears).unwrap();
-    assert_eq!(ears.0.into_inner().unwrap(), [Outcome::Existing; 3]);
+    assert_eq!(ears.0.into_inner().unwrap(), [Transfer::Existing; 3]);
     assert_eq!(registry.log().matches("blobs/sha256").count(), before);
 }
 

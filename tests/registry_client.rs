@@ -21,7 +21,7 @@ use warpdrive::oci::{
     Descriptor, MediaType, Reference, descriptor, sha256, this_architecture, to_canonical_json,
 };
 use warpdrive::registry::{
-    Client, ClientOptions, Event, Outcome, Progress, RegistryError, Retry, Silent,
+    Client, ClientOptions, Event, RegistryError, Retry, Silent, Transfer, TransferListener,
 };
 use warpdrive::store::Store;
 
@@ -63,10 +63,10 @@ fn name(address: &str) -> Reference {
 #[derive(Default)]
 struct Ears {
     warnings: Mutex<Vec<String>>,
-    outcomes: Mutex<Vec<Outcome>>,
+    outcomes: Mutex<Vec<Transfer>>,
 }
 
-impl Progress for Ears {
+impl TransferListener for Ears {
     fn event(&self, event: &Event<'_>) {
         match event {
             Event::Warning(text) => self.warnings.lock().unwrap().push((*text).to_owned()),
@@ -153,10 +153,10 @@ fn an_upload_goes_on_in_another_process() {
 /// Opens a latch when it hears that another process is waited for.
 struct Latch(Arc<(Mutex<bool>, Condvar)>);
 
-impl Progress for Latch {
+impl TransferListener for Latch {
     fn event(&self, event: &Event<'_>) {
         if let Event::Warning(text) = event
-            && text.contains("another process is fetching")
+            && text.contains("waiting for another process")
         {
             *self.0.0.lock().unwrap() = true;
             self.0.1.notify_all();
@@ -766,7 +766,7 @@ fn a_list_that_fails_at_first_is_told_of() {
     assert!(words.contains("it answered 503; trying again"), "{words}");
 }
 
-/// The user's own limit is what a registry may ask for, be it shorter or longer than the usual one.
+/// A limit of the user that is shorter than the usual one counts.
 #[test]
 fn a_wait_is_held_against_the_users_limit() {
     let registry = FakeRegistry::start(|asked| match asked.target.as_str() {

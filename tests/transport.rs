@@ -13,21 +13,21 @@ use serde_json::{Value, json};
 use warpdrive::oci::{Descriptor, ImageConfig, MediaType, descriptor, sha256};
 use warpdrive::registry::{Platforms, Silent, this_platform};
 use warpdrive::store::Store;
-use warpdrive::transport::{self, Imported, Place, TransportError};
+use warpdrive::transport::{self, Imported, Location, TransportError};
 
 fn export(store: &Store, image: &Descriptor, to: &str) {
     transport::export(
         store,
         image,
         "crew/opal",
-        &Place::parse(to).unwrap(),
+        &Location::parse(to).unwrap(),
         &Silent,
     )
     .unwrap();
 }
 
 fn import(store: &Store, from: &str) -> Result<Imported, TransportError> {
-    transport::import(store, &Place::parse(from).unwrap(), &Silent)
+    transport::import(store, &Location::parse(from).unwrap(), &Silent)
 }
 
 /// All blobs of an image are in the store, and right.
@@ -172,7 +172,7 @@ fn a_directory_that_is_damaged_or_of_somebody_else_is_refused() {
     refused("it has no manifest.json");
     // A directory with other things in it is not filled with blobs.
     fs::write(at.join("thesis.txt"), "years of work").unwrap();
-    let to = Place::parse(&place).unwrap();
+    let to = Location::parse(&place).unwrap();
     let error = transport::export(&here, &manifest, "x", &to, &Silent).unwrap_err();
     assert!(error.to_string().contains("it has files in it"), "{error}");
     assert_eq!(names(&at), ["thesis.txt"]);
@@ -339,7 +339,7 @@ fn a_file_that_is_no_archive_is_not_replaced() {
         process::run(std::process::Command::new("tar").args(tar));
         for file in [&file, &other] {
             let before = fs::read(file).unwrap();
-            let place = Place::parse(&format!("{transport}:{}", file.display())).unwrap();
+            let place = Location::parse(&format!("{transport}:{}", file.display())).unwrap();
             let error = transport::export(&here, &manifest, "opal", &place, &Silent).unwrap_err();
             assert!(error.to_string().contains("name another file"), "{error}");
             assert_eq!(fs::read(file).unwrap(), before);
@@ -357,7 +357,7 @@ fn a_directory_with_other_things_is_left_alone() {
     let home = dir.path().join("home");
     fs::create_dir(&home).unwrap();
     fs::write(home.join("letter"), "x").unwrap();
-    let place = Place::parse(&format!("oci:{}", home.display())).unwrap();
+    let place = Location::parse(&format!("oci:{}", home.display())).unwrap();
     let error = transport::export(&here, &manifest, "opal", &place, &Silent).unwrap_err();
     assert!(
         error.to_string().contains("not an OCI image layout"),
@@ -782,7 +782,7 @@ fn an_image_of_another_platform_than_the_one_named_is_refused() {
     let of = |place: &str, platform: &str| {
         let (_there, there) = store();
         let platforms = Platforms::One(Some(platform.to_owned()));
-        let source = Place::parse(place).unwrap();
+        let source = Location::parse(place).unwrap();
         transport::import_of(&there, &source, &platforms, &Silent).map(|found| found.descriptor)
     };
     for place in &places {

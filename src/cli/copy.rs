@@ -6,7 +6,7 @@ use crate::oci::{Descriptor, Reference, docker};
 use crate::pipeline::Transfers;
 use crate::registry::{Client, ClientOptions, CopyOptions, Platforms};
 use crate::store::Store;
-use crate::transport::{self, Destination, Format, Place, Shape, Source, TransportError};
+use crate::transport::{self, Destination, Format, Location, Shape, Source, TransportError};
 
 use super::access::RegistryArgs;
 use super::context::Context;
@@ -46,7 +46,7 @@ pub(super) struct Args {
     /// What refers to the image as well: signatures, attestations (from registry to registry)
     #[arg(long)]
     referrers: bool,
-    /// Media types of the manifest: oci or docker; another digest, then [default: as it is]
+    /// Media types of the manifest: oci or docker; this changes the digest [default: as it is]
     #[arg(long, value_name = "FORMAT", conflicts_with = "referrers")]
     format: Option<Format>,
     #[command(flatten)]
@@ -72,7 +72,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8, CommandError> {
         },
         ..args.registry.options()
     };
-    if let (Place::Registry(from), Place::Registry(to), None) = (&source, &destination, args.format)
+    if let (Location::Registry(from), Location::Registry(to), None) =
+        (&source, &destination, args.format)
     {
         return between(args, context, (from, to), &platforms, options);
     }
@@ -120,9 +121,9 @@ pub(super) fn formatted(
     transport::shaped(store, &image, shape, listener)
 }
 
-/// Says who does not read what was written.
+/// Warns that other tools cannot read this format.
 pub(super) fn warn_of_format(image: &Descriptor, to: &Destination, context: &Context) {
-    let is_layout = matches!(to, Place::Oci { .. } | Place::OciArchive { .. });
+    let is_layout = matches!(to, Location::Oci { .. } | Location::OciArchive { .. });
     let kind = image.media_type().to_string();
     if is_layout && (kind == docker::MANIFEST || kind == docker::MANIFEST_LIST) {
         context.printer.warning(format!(

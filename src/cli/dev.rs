@@ -154,7 +154,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Builds and runs until somebody ends it.
+    /// Builds and runs until it is ended.
     fn run(&self) -> Result<u8, CommandError> {
         loop {
             // What changed before this point is in the build.

@@ -317,7 +317,7 @@ impl From<crate::transport::TransportError> for CommandError {
             E::Store(error) => return error.into(),
             E::Registry(error) => return error.into(),
             E::Oci(error) => return error.into(),
-            E::Place { .. } => (ExitStatus::Usage, "place-invalid"),
+            E::Location { .. } => (ExitStatus::Usage, "place-invalid"),
             E::Shape { .. } => (ExitStatus::Usage, "shape-impossible"),
             E::Index { .. } => (ExitStatus::Usage, "platforms-several"),
             E::NoSuchImage { .. } | E::Ambiguous { .. } => (ExitStatus::Failure, "image-missing"),

@@ -22,7 +22,7 @@ Examples:
   warpdrive export opal docker-daemon:opal:1.2
   warpdrive export opal containers-storage:opal
 
-Equal images give equal files and directories, on any machine and at any time.")]
+Equal images give equal new files and directories, on any machine and at any time.")]
 pub(super) struct Args {
     /// Name of the image in the store
     #[arg(add = ArgValueCandidates::new(super::complete::images))]
@@ -30,7 +30,7 @@ pub(super) struct Args {
     /// oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], dir:DIR, docker-daemon:REF,
     /// containers-storage:REF or `docker://REF`
     dest: String,
-    /// Media types of the manifest: oci or docker; another digest, then [default: as it is]
+    /// Media types of the manifest: oci or docker; this changes the digest [default: as it is]
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
     /// One JSON object on stdout

@@ -14,7 +14,7 @@ use crate::pipeline::Transfers;
 use crate::progress::shown;
 use crate::registry::{self, Client, ClientOptions};
 use crate::store::{Image, Store};
-use crate::transport::{self, Place, TransportError};
+use crate::transport::{self, Location, TransportError};
 
 use super::access::RegistryArgs;
 use super::context::Context;
@@ -142,7 +142,7 @@ fn check_store_only(args: &Args, hint: &str) -> Result<(), CommandError> {
 }
 
 /// A place outside the store; `None` if the text does not have such a prefix.
-fn outside(text: &str) -> Option<Result<Place, TransportError>> {
+fn outside(text: &str) -> Option<Result<Location, TransportError>> {
     let transports = [
         "oci:",
         "oci-archive:",
@@ -152,7 +152,7 @@ fn outside(text: &str) -> Option<Result<Place, TransportError>> {
         "containers-storage:",
     ];
     let is_place = transports.iter().any(|begin| text.starts_with(begin));
-    is_place.then(|| Place::parse(text))
+    is_place.then(|| Location::parse(text))
 }
 
 /// Prints the requested part on stdout.

@@ -125,7 +125,7 @@ impl<'a> Console<'a> {
     }
 }
 
-/// Does something that may take its time; who watches sees what it is.
+/// Does something that may take its time; a terminal shows what it is.
 pub(super) fn meanwhile<T>(printer: &Printer, what: &str, work: impl FnOnce() -> T) -> T {
     let console = Console::new(printer);
     console.doing(what);

@@ -13,7 +13,7 @@ use crate::pipeline::{self, OnBase, Request, Transfers};
 use crate::pod::BaseFile;
 use crate::registry::{Blobs, Client, ClientOptions, PushReport};
 use crate::store::Store;
-use crate::transport::{self, Format, Place, Shape};
+use crate::transport::{self, Format, Location, Shape};
 
 use super::access::RegistryArgs;
 use super::cache::CacheToArgs;
@@ -228,8 +228,8 @@ fn layout(
     on_base: Option<&OnBase<'_>>,
     listener: &Transfers<'_>,
 ) -> Result<Descriptor, CommandError> {
-    let place = Place::parse(from)?;
-    if !matches!(place, Place::Oci { .. } | Place::Dir(_)) {
+    let place = Location::parse(from)?;
+    if !matches!(place, Location::Oci { .. } | Location::Dir(_)) {
         return Err(CommandError::usage(format!(
             "--from takes an OCI layout, `oci:DIR`, or `dir:DIR`, and this is `{from}`"
         ))

@@ -346,7 +346,7 @@ impl CommandError {
 }
 
 /// A failure of warpdrive itself in a command that ends with a program's status: 125 to 127, as
-/// in docker.
+/// in docker; for an early end, see `ContainerError::status`.
 pub(super) fn own_failure(error: ContainerError) -> CommandError {
     let exit = error.status();
     let status = match &error {

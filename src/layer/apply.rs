@@ -137,13 +137,13 @@ struct Applier<'a> {
 }
 
 /// A cleaned path, its parent opened.
-struct Place<'p> {
+struct Target<'p> {
     path: &'p Path,
     parent: Rc<OwnedFd>,
     name: &'p OsStr,
 }
 
-impl Place<'_> {
+impl Target<'_> {
     fn failed(&self, action: &'static str) -> impl Fn(Errno) -> LayerError + '_ {
         move |error| LayerError::io(action, self.path, error)
     }
@@ -166,7 +166,7 @@ impl Applier<'_> {
         if name.as_bytes().starts_with(WHITEOUT_PREFIX.as_bytes()) {
             return self.whiteout(member, &path, name);
         }
-        let place = Place {
+        let place = Target {
             path: &path,
             parent: self.parent_of(&path)?,
             name,
@@ -216,7 +216,7 @@ impl Applier<'_> {
         Ok(())
     }
 
-    fn metadata_by_name(&mut self, member: &Member, place: &Place<'_>) -> Result<(), LayerError> {
+    fn metadata_by_name(&mut self, member: &Member, place: &Target<'_>) -> Result<(), LayerError> {
         let (parent, name) = (&place.parent, place.name);
         let left_out = metadata::set_by_name(parent, name, member, place.path, self.options)?;
         self.left_out(place.path, left_out);
@@ -276,7 +276,7 @@ impl Applier<'_> {
     }
 
     /// Removes what stands in an entry's place. True if it was a whiteout.
-    fn clear(&mut self, place: &Place<'_>) -> Result<bool, LayerError> {
+    fn clear(&mut self, place: &Target<'_>) -> Result<bool, LayerError> {
         let Some(stat) = stat_at(&place.parent, place.name).map_err(place.failed("examine"))?
         else {
             return Ok(false);
@@ -329,7 +329,7 @@ impl Applier<'_> {
         if matches!(hidden, b"" | b"." | b"..") {
             return refuse("it is a whiteout of nothing that can be deleted");
         }
-        let place = Place {
+        let place = Target {
             path,
             parent: self.parent_of(path)?,
             name: OsStr::from_bytes(hidden),
@@ -349,7 +349,7 @@ impl Applier<'_> {
         }
     }
 
-    fn directory(&mut self, member: &Member, place: &Place<'_>) -> Result<(), LayerError> {
+    fn directory(&mut self, member: &Member, place: &Target<'_>) -> Result<(), LayerError> {
         let fd = match open_child(&place.parent, place.name) {
             Ok(fd) => fd,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
@@ -373,7 +373,7 @@ impl Applier<'_> {
     fn file<R: Read>(
         &mut self,
         member: &Member,
-        place: &Place<'_>,
+        place: &Target<'_>,
         reader: &mut TarReader<R>,
     ) -> Result<(), LayerError> {
         let create = || {
@@ -421,7 +421,7 @@ impl Applier<'_> {
     fn symlink(
         &mut self,
         member: &Member,
-        place: &Place<'_>,
+        place: &Target<'_>,
         target: &Path,
     ) -> Result<(), LayerError> {
         if target.as_os_str().is_empty() {
@@ -437,7 +437,7 @@ impl Applier<'_> {
     fn hard_link(
         &mut self,
         member: &Member,
-        place: &Place<'_>,
+        place: &Target<'_>,
         target: &Path,
     ) -> Result<(), LayerError> {
         let refuse = |problem: String| LayerError::refused(&member.path, problem);
@@ -500,7 +500,7 @@ impl Applier<'_> {
     fn node(
         &mut self,
         member: &Member,
-        place: &Place<'_>,
+        place: &Target<'_>,
         kind: FileType,
         (major, minor): (u32, u32),
     ) -> Result<(), LayerError> {

@@ -75,11 +75,11 @@ fn long(flag: u8, text: &[u8]) -> Vec<u8> {
 }
 
 /// A root to unpack into, and what lies beside it.
-struct Place {
+struct Scratch {
     temporary: tempfile::TempDir,
 }
 
-impl Place {
+impl Scratch {
     fn new() -> Self {
         let temporary = tempfile::tempdir().unwrap();
         let outside = temporary.path().join("outside");
@@ -404,7 +404,7 @@ fn refused() {
         ("half a header", vec![file("a", ""), vec![1; 100]], ""),
     ];
     for (name, parts, problem) in cases {
-        let place = Place::new();
+        let place = Scratch::new();
         let before = place.surroundings();
         let error = match place.unpack(&parts) {
             Ok(applied) => panic!("{name}: {applied:?}"),
@@ -723,7 +723,7 @@ fn stays_inside() {
         ),
     ];
     for (name, parts, check) in cases {
-        let place = Place::new();
+        let place = Scratch::new();
         let before = place.surroundings();
         let applied = place.unpack(&parts);
         assert!(applied.is_ok(), "{name}: {applied:?}");
@@ -735,7 +735,7 @@ fn stays_inside() {
 
 #[test]
 fn what_is_left_out_or_implied_is_reported() {
-    let place = Place::new();
+    let place = Scratch::new();
     let applied = place
         .unpack(&[
             device(b'3', "null", 1, 3),
@@ -765,7 +765,7 @@ fn what_is_left_out_or_implied_is_reported() {
 
 #[test]
 fn limits_hold() {
-    let place = Place::new();
+    let place = Scratch::new();
     let few = ApplyOptions {
         max_entries: 3,
         ..options()
@@ -807,7 +807,7 @@ fn limits_hold() {
 
 #[test]
 fn errors_show_hostile_names_escaped() {
-    let place = Place::new();
+    let place = Scratch::new();
     let error = place
         .unpack(&[raw(b'0', b"../\x1b[2J\n", b"", b"", |_| {})])
         .unwrap_err()
@@ -820,7 +820,7 @@ fn errors_show_hostile_names_escaped() {
 
 #[test]
 fn without_ownership_trees_stay_usable_by_their_owner() {
-    let place = Place::new();
+    let place = Scratch::new();
     let single = ApplyOptions {
         ownership: false,
         userxattr: true,
@@ -861,7 +861,7 @@ fn capabilities_and_owners_survive() {
         rustix::process::geteuid().is_root(),
         "this test gives files to others, which is for root only; run it as root, as `make test` is"
     );
-    let place = Place::new();
+    let place = Scratch::new();
     // cap_net_raw, effective (linux/capability.h, vfs_cap_data revision 2)
     let capability = [
         1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
@@ -903,7 +903,7 @@ fn capabilities_and_owners_survive() {
 #[test]
 fn capabilities_of_no_known_form_are_left_out() {
     for value in [&b""[..], b"x", &[0; 20], &[1, 0, 0, 2, 0, 0x20, 0, 0]] {
-        let place = Place::new();
+        let place = Scratch::new();
         let applied = place
             .unpack(&[
                 extended(&[("SCHILY.xattr.security.capability", value)]),
@@ -918,7 +918,7 @@ fn capabilities_of_no_known_form_are_left_out() {
 
 #[test]
 fn a_root_that_is_a_link_or_missing() {
-    let place = Place::new();
+    let place = Scratch::new();
     let missing = place.root().join("missing");
     assert!(apply(&[0; 1024][..], &missing, &options()).is_err());
     let linked = place.temporary.path().join("linked");

@@ -3,8 +3,8 @@
 //! What overlayfs left there (kernel, `Documentation/filesystems/overlayfs.rst`) is turned into
 //! entries: a character device 0:0 is a whiteout, an `overlay.opaque` attribute an opaque mark, and
 //! all `overlay.*` attributes are dropped. Owners are those that this process sees: in a user
-//! namespace, those inside. The tree must be at rest: nothing runs in it any more. It is read beneath its
-//! descriptor all the same: no name in it leads out.
+//! namespace, those inside. The tree must be at rest: nothing runs in it any more. Names and
+//! attributes are read beneath its descriptor all the same; contents are opened later, by their path.
 
 use std::collections::hash_map::Entry as Slot;
 use std::collections::{BTreeMap, HashMap};

@@ -4,13 +4,13 @@ use std::io::Read;
 
 use crate::audit::{self, AuditError, Image, Layers};
 use crate::oci::{Descriptor, Digest, ImageConfig, MAX_METADATA, Reference, sha256};
-use crate::registry::{Client, Document, Progress, RegistryError};
+use crate::registry::{Client, Document, RegistryError, TransferListener};
 
 use super::error::BuildError;
 
 struct RemoteLayers<'c> {
     client: &'c Client,
-    progress: &'c dyn Progress,
+    progress: &'c dyn TransferListener,
     reference: Reference,
     layers: Vec<Descriptor>,
 }
@@ -33,7 +33,7 @@ impl Layers for RemoteLayers<'_> {
 pub fn remote_image<'c>(
     client: &'c Client,
     reference: &Reference,
-    progress: &'c dyn Progress,
+    progress: &'c dyn TransferListener,
 ) -> Result<Image<'c>, BuildError> {
     let resolved = client.resolve(reference, progress)?;
     let what = format!("the manifest of {reference}");

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use crate::progress::Progress;
-use crate::registry::{Event, Progress as Listener};
+use crate::registry::{Event, TransferListener};
 
 /// After a wait of this length, users want to know when it ends.
 const LONG: Duration = Duration::from_mins(1);
@@ -35,7 +35,7 @@ fn short(digest: &crate::oci::Digest) -> String {
     digest.digest().chars().take(12).collect()
 }
 
-impl Listener for Transfers<'_> {
+impl TransferListener for Transfers<'_> {
     fn event(&self, event: &Event<'_>) {
         match event {
             Event::Start { digest, size, .. } => {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::credential::Secret;
 use super::credentials::Credentials;
 use super::error::RegistryError;
-use super::http::{Failure, Http, Request, Response, Watch, authority};
+use super::http::{Failure, Http, HttpRequest, Response, Watch, authority};
 use super::parallel::Stop;
-use super::progress::{Event, Progress};
+use super::progress::{Event, TransferListener};
 use super::retry::{self, Retry, Tries, pause};
 
 pub(super) struct Agent {
@@ -43,9 +43,9 @@ impl Agent {
     /// A request outside of any repository, repeated while it fails in a way that may pass.
     pub(super) fn repeat(
         &self,
-        request: &Request,
+        request: &HttpRequest,
         authorization: Option<&Secret>,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<Response<'_>, RegistryError> {
         let watch = Watch {
             progress,
@@ -75,7 +75,7 @@ impl Agent {
         &self,
         tries: &mut Tries,
         outcome: &Result<Response<'_>, Failure>,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<Option<Duration>, RegistryError> {
         let (what, reason, asked) = match outcome {
             Ok(response) if retry::is_transient(response.status()) => (
@@ -105,7 +105,7 @@ impl Agent {
         &self,
         tries: &mut Tries,
         (what, reason, asked): (&str, &str, Option<Duration>),
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
         stop: &Stop,
     ) -> Result<bool, RegistryError> {
         if self.http.left().is_some_and(|left| left.is_zero()) {

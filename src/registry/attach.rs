@@ -11,7 +11,7 @@ use serde_json::json;
 use super::blobs::{BlobError, BlobSink, Blobs, Incoming};
 use super::error::RegistryError;
 use super::manifest::{by_digest, fetch};
-use super::progress::Progress;
+use super::progress::TransferListener;
 use super::push::PushReport;
 use super::session::Client;
 use crate::oci::{
@@ -55,7 +55,7 @@ impl Client {
         &self,
         reference: &Reference,
         attachment: &Attachment,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<Attached, RegistryError> {
         let subject = self.subject(reference, progress)?;
         let empty = sha256(EMPTY);
@@ -107,7 +107,7 @@ impl Client {
     fn subject(
         &self,
         reference: &Reference,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<Descriptor, RegistryError> {
         let repository = self.repository(reference, progress)?;
         let name = reference.as_given();

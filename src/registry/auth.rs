@@ -19,8 +19,8 @@ use super::credentials::Found;
 use super::detail::detail;
 use super::error::{Denied, Detail, RegistryError, tame};
 use super::helper;
-use super::http::{Method, Payload, Request, Response, Url, Watch, authority, shown};
-use super::progress::Progress;
+use super::http::{HttpRequest, Method, Payload, Response, Url, Watch, authority, shown};
+use super::progress::TransferListener;
 
 /// What a token lasts at the least, and when the server does not say (docs.docker.com, "Token
 /// Authentication": "a token should never be returned with less than 60 seconds to live"). One that the
@@ -74,7 +74,7 @@ pub(crate) struct Purpose<'a> {
     pub repository: &'a str,
     pub scopes: &'a [String],
     pub action: &'a str,
-    pub progress: &'a dyn Progress,
+    pub progress: &'a dyn TransferListener,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -172,7 +172,7 @@ impl Auth {
         agent: &Agent,
         host: &str,
         repository: &str,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<Found, RegistryError> {
         let mut logins = lock(&self.logins);
         if let Some(found) = logins.get(repository) {
@@ -293,7 +293,7 @@ impl Auth {
         let asked = purpose
             .agent
             .http
-            .send(&Request::get(url), Some(value), &watch)?;
+            .send(&HttpRequest::get(url), Some(value), &watch)?;
         // A lost connection says nothing of the login; what comes next does.
         let Ok(mut response) = asked else {
             return Ok(());
@@ -431,7 +431,7 @@ fn fetch(
             ("client_id", "warpdrive"),
             ("scope", &scopes),
         ]);
-        let request = Request::new(Method::POST, realm.clone())
+        let request = HttpRequest::new(Method::POST, realm.clone())
             .header("content-type", "application/x-www-form-urlencoded")
             .payload(Payload::Bytes(form(&fields)));
         (request, None)
@@ -443,7 +443,7 @@ fn fetch(
             Some(Credential::Basic { user, password }) => Some(basic(user, password)),
             _ => None,
         };
-        (Request::get(url), authorization)
+        (HttpRequest::get(url), authorization)
     };
     let sent = authorization.is_some() || matches!(request.payload, Payload::Bytes(_));
     let mut response = purpose

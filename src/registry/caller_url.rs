@@ -5,7 +5,7 @@
 
 use super::detail::detail;
 use super::error::RegistryError;
-use super::http::{Method, Payload, Request, Url, shown};
+use super::http::{HttpRequest, Method, Payload, Url, shown};
 use super::progress::Silent;
 use super::session::Client;
 
@@ -38,7 +38,7 @@ impl Client {
         let what = shown(&url);
         let mut response =
             self.agent
-                .repeat(&Request::get(url).even_plain().public(), None, &Silent)?;
+                .repeat(&HttpRequest::get(url).even_plain().public(), None, &Silent)?;
         match response.status() {
             200 | 201 => {}
             404 | 410 => return Ok(None),
@@ -65,7 +65,7 @@ impl Client {
     pub fn post_json(&self, url: &str, body: &[u8]) -> Result<(), RegistryError> {
         let url = parse(url)?;
         let what = shown(&url);
-        let request = Request::new(Method::POST, url)
+        let request = HttpRequest::new(Method::POST, url)
             .header("content-type", "application/json")
             .payload(Payload::Bytes(body.to_vec()))
             .even_plain();

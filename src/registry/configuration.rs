@@ -89,7 +89,7 @@ struct Listed {
 
 /// A repository of a registry, as it is spoken to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Endpoint {
     pub registry: String,
     pub repository: String,
     /// Not the registry of the name, but one that has copies.
@@ -185,7 +185,7 @@ impl Configuration {
     }
 
     /// Where a name leads to, for what is written there: never a mirror.
-    pub(crate) fn place(&self, reference: &Reference) -> Result<Place, RegistryError> {
+    pub(crate) fn place(&self, reference: &Reference) -> Result<Endpoint, RegistryError> {
         let full = format!("{}/{}", reference.registry(), reference.repository());
         let whole = whole(&full, reference);
         let Some((rest, entry)) = self.entry(&whole, &full) else {
@@ -204,7 +204,7 @@ impl Configuration {
     }
 
     /// Where an image may be fetched from, in this order.
-    pub(crate) fn sources(&self, reference: &Reference) -> Result<Vec<Place>, RegistryError> {
+    pub(crate) fn sources(&self, reference: &Reference) -> Result<Vec<Endpoint>, RegistryError> {
         let mut places = Vec::new();
         for name in self.in_full(reference) {
             let whole = whole(&name, reference);
@@ -292,7 +292,7 @@ fn whole(full: &str, reference: &Reference) -> String {
     format!("{full}{tag}{digest}")
 }
 
-fn split(full: &str, is_mirror: bool) -> Result<Place, RegistryError> {
+fn split(full: &str, is_mirror: bool) -> Result<Endpoint, RegistryError> {
     let bad = || RegistryError::Url {
         url: tame(full, 200),
         problem: "registries.conf makes this of the name, and it is not a repository of a registry"
@@ -312,7 +312,7 @@ fn split(full: &str, is_mirror: bool) -> Result<Place, RegistryError> {
     {
         return Err(bad());
     }
-    Ok(Place {
+    Ok(Endpoint {
         registry: registry.to_owned(),
         repository: repository.to_owned(),
         is_mirror,

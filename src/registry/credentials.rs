@@ -110,8 +110,11 @@ impl Credentials {
             let path = &Self::meant(path);
             let Some(file) = AuthFile::read(path, at < self.named)? else {
                 if self.only && at >= self.named && !path.exists() {
-                    let words = "is what REGISTRY_AUTH_FILE names, and is not there";
-                    found.note = Some(format!("{} {words}", path.display()));
+                    let words = "which does not exist";
+                    found.note = Some(format!(
+                        "REGISTRY_AUTH_FILE names {}, {words}",
+                        path.display()
+                    ));
                 }
                 continue;
             };

@@ -91,8 +91,8 @@ mod tests {
             (r#"{"details":"incorrect username"}"#, "incorrect username"),
             ("<html>502</html>", ""),
             (
-                "<!DOCTYPE html><HTML><Title lang=en>413 Request\n Entity Too Large</TITLE>",
-                "413 Request Entity Too Large",
+                "<!DOCTYPE html><HTML><Title lang=en>413 HttpRequest\n Entity Too Large</TITLE>",
+                "413 HttpRequest Entity Too Large",
             ),
             ("<title>never ends", ""),
             ("<title", ""),

@@ -136,7 +136,7 @@ fn beside(note: Option<&str>) -> String {
 pub enum Unreachable {
     /// The name has no address (or there is no network to ask).
     Name,
-    /// Nobody listens there.
+    /// Nothing listens there.
     Refused,
     /// The certificate was not accepted.
     Certificate,
@@ -222,7 +222,7 @@ impl RegistryError {
             } else {
                 format!("log in with `warpdrive login {0}`, `podman login {0}` or `docker login {0}`; check the name too: many registries answer so for a repository that does not exist", denied.host)
             }),
-            Self::Busy { .. } => Some("try again after that time, or allow the wait with --timeout; a login often has a higher limit".into()),
+            Self::Busy { .. } => Some("try again after that time; pull, push and copy wait longer with --timeout; a login often has a higher limit".into()),
             Self::Blocked { .. } => Some("take the image from a registry that is allowed, or have the entry `blocked = true` removed".into()),
             Self::OtherPlatform { .. } => Some(
                 "the image says so itself: name the platform that you want with `--platform OS/ARCH`, or have the image built for it".into(),
@@ -276,7 +276,7 @@ fn is_docker_hub(host: &str) -> bool {
     )
 }
 
-/// Up, so that nobody comes too early.
+/// Rounded up, so that a client does not try too early.
 fn whole_seconds(time: Duration) -> Duration {
     Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0))
 }

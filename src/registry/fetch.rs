@@ -5,7 +5,7 @@ use std::io::Write;
 
 use super::detail::detail;
 use super::error::RegistryError;
-use super::http::{Request, Url, same_origin, shown};
+use super::http::{HttpRequest, Url, same_origin, shown};
 use super::progress::Silent;
 use super::retry::{Tries, pause};
 use super::session::Client;
@@ -19,19 +19,22 @@ pub struct Page {
     pub text: String,
 }
 
-/// A URL of which all programs say that it names the same host. The URL standard of browsers, by which it is
-/// asked, reads `\` as `/`, leaves out control characters, and takes any number of slashes behind the scheme;
-/// RFC 3986 does none of it: who reads the address, or makes a key of it, would see another host.
+/// Whether programs differ in which host an address names. The URL standard of browsers reads `\` as `/`, leaves
+/// out control characters, and takes any number of slashes behind the scheme; RFC 3986 does none of it.
+pub fn is_ambiguous(url: &str) -> bool {
+    let has_host = url
+        .split_once("://")
+        .is_some_and(|(_, rest)| !rest.starts_with('/'));
+    url.contains(|c: char| c == '\\' || c.is_control()) || !has_host
+}
+
+/// A URL of which all programs say that it names the same host.
 fn parse(url: &str) -> Result<Url, RegistryError> {
     let bad = |problem: String| RegistryError::Url {
         url: super::error::tame(url, 300),
         problem,
     };
-    let odd = |c: char| c == '\\' || c.is_control();
-    let has_host = url
-        .split_once("://")
-        .is_some_and(|(_, rest)| !rest.starts_with('/'));
-    if url.contains(odd) || !has_host {
+    if is_ambiguous(url) {
         return Err(bad("programs differ in which host it names".into()));
     }
     Url::parse(url).map_err(|error| bad(error.to_string()))
@@ -68,11 +71,11 @@ impl Client {
         }
         let (_, found, size) = into.finish();
         if found != *expected {
-            // Its digest is not said: of a short answer, that would be the answer.
+            // Its digest is not shown: for a short answer it would reveal the content.
             return Err(RegistryError::Url {
                 url: what,
                 problem: format!(
-                    "what came is not the file with the digest {expected}: it was changed there or on the way"
+                    "the received file does not have the digest {expected}: it was changed there or on the way"
                 ),
             });
         }
@@ -89,7 +92,7 @@ impl Client {
         received: &mut u64,
     ) -> Result<Option<String>, RegistryError> {
         // What comes is held against its hash, however it came.
-        let mut request = Request::get(url.clone()).even_plain();
+        let mut request = HttpRequest::get(url.clone()).even_plain();
         if *received > 0 {
             request = request.header("range", format!("bytes={received}-"));
         }
@@ -150,7 +153,7 @@ impl Client {
         let url = parse(url)?;
         let what = shown(&url);
         let mut response = self.agent.repeat(
-            &Request::get(url).header("accept", accept).even_plain(),
+            &HttpRequest::get(url).header("accept", accept).even_plain(),
             None,
             &Silent,
         )?;

@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::credential::{Credential, Secret};
 use super::error::tame;
 use super::http::TELL_EVERY;
-use super::progress::{Event, Progress, Silent};
+use super::progress::{Event, Silent, TransferListener};
 
 /// A helper may ask its user something, or a cloud's service.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -27,11 +27,11 @@ struct Answer {
     secret: String,
 }
 
-/// Who waits for a helper, and for how long.
+/// How long to wait for a helper, and where the wait is reported.
 #[derive(Clone, Copy)]
 pub(crate) struct Wait<'a> {
     pub most: Option<Duration>,
-    pub progress: &'a dyn Progress,
+    pub progress: &'a dyn TransferListener,
 }
 
 impl Wait<'static> {
@@ -122,8 +122,14 @@ fn call(
     let answer = loop {
         let left = most.saturating_sub(begin.elapsed());
         let slice = left.min(TELL_EVERY);
-        if let Ok(answer) = receive.recv_timeout(slice) {
-            break answer;
+        match receive.recv_timeout(slice) {
+            Ok(answer) => break answer,
+            Err(RecvTimeoutError::Disconnected) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(failed("ended without an answer"));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
         }
         if slice == left {
             let _ = child.kill();

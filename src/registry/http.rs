@@ -22,7 +22,7 @@ use super::certificates;
 use super::credential::Secret;
 use super::error::{RegistryError, Unreachable, tame};
 use super::local;
-use super::progress::{Event, Progress, Silent};
+use super::progress::{Event, Silent, TransferListener};
 use super::proxy::{Proxies, Proxy};
 use super::retry::Patience;
 
@@ -39,7 +39,7 @@ pub(crate) const TELL_EVERY: Duration = Duration::from_secs(10);
 pub(crate) struct Watch<'a> {
     /// How many bytes of the payload have gone out so far.
     pub sent: &'a dyn Fn(u64),
-    pub progress: &'a dyn Progress,
+    pub progress: &'a dyn TransferListener,
 }
 
 impl Watch<'_> {
@@ -65,7 +65,7 @@ pub(crate) enum Payload {
 
 /// A request as it is before anyone logs in.
 #[derive(Clone)]
-pub(crate) struct Request {
+pub(crate) struct HttpRequest {
     pub method: Method,
     pub url: Url,
     pub headers: Vec<(&'static str, String)>,
@@ -78,7 +78,7 @@ pub(crate) struct Request {
     pub alone: bool,
 }
 
-impl Request {
+impl HttpRequest {
     pub(crate) fn new(method: Method, url: Url) -> Self {
         Self {
             method,
@@ -336,7 +336,7 @@ impl Http {
     /// refuses a client's certificate after the handshake, and the client may see only that the
     /// connection is closed (RFC 8446, section 4.4.2.4). In TLS 1.2 the handshake itself fails, so one
     /// request that holds nothing asks there.
-    fn why_closed(&self, request: &Request, url: &Url, failure: Failure) -> Failure {
+    fn why_closed(&self, request: &HttpRequest, url: &Url, failure: Failure) -> Failure {
         if !(failure.unsent && url.scheme() == "https") {
             return failure;
         }
@@ -351,6 +351,11 @@ impl Http {
             &Watch::NONE,
         );
         match asked {
+            // Servers that do not speak TLS 1.2 say the same: the first connection may still have been cut.
+            Err(told) if told.cause.contains(NO_HANDSHAKE) => Failure {
+                cause: format!("{}; asked in TLS 1.2, {}", failure.cause, told.cause),
+                ..failure
+            },
             Err(told) if told.kind == Unreachable::ClientCertificate => told,
             _ => failure,
         }
@@ -379,7 +384,7 @@ impl Http {
     /// `authorization` goes to the request's own origin only.
     pub(crate) fn send(
         &self,
-        request: &Request,
+        request: &HttpRequest,
         authorization: Option<&Secret>,
         watch: &Watch<'_>,
     ) -> Result<Result<Response<'_>, Failure>, RegistryError> {
@@ -450,7 +455,7 @@ impl Http {
     fn exchange(
         &self,
         client: &reqwest::Client,
-        request: &Request,
+        request: &HttpRequest,
         url: &Url,
         headers: HeaderMap,
         watch: &Watch<'_>,
@@ -595,7 +600,7 @@ impl Response<'_> {
     /// The next piece of the body; `None` at its end.
     pub(crate) fn chunk(
         &mut self,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<Option<impl AsRef<[u8]> + use<>>, Failure> {
         let left = self
             .patience
@@ -642,7 +647,7 @@ impl Response<'_> {
     pub(crate) fn bytes(
         &mut self,
         limit: u64,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<Option<Vec<u8>>, Failure> {
         if self.content_length().is_some_and(|length| length > limit) {
             return Ok(None);
@@ -660,7 +665,7 @@ impl Response<'_> {
 }
 
 /// Says every ten seconds that nothing has come; `step` is the time since the last look.
-fn tell(quiet: Duration, step: Duration, host: &str, progress: &dyn Progress) {
+fn tell(quiet: Duration, step: Duration, host: &str, progress: &dyn TransferListener) {
     let times = |time: Duration| time.as_millis() / TELL_EVERY.as_millis();
     if times(quiet) > times(quiet.saturating_sub(step)) {
         progress.event(&Event::Quiet {
@@ -695,7 +700,10 @@ fn through(proxy: &Proxy, failure: Failure) -> Failure {
     }
 }
 
-fn headers(request: &Request, authorization: Option<&Secret>) -> Result<HeaderMap, RegistryError> {
+fn headers(
+    request: &HttpRequest,
+    authorization: Option<&Secret>,
+) -> Result<HeaderMap, RegistryError> {
     let bad = |name: &str| RegistryError::Url {
         url: shown(&request.url),
         problem: format!("the header `{name}` would hold what may not stand in a header"),
@@ -870,7 +878,7 @@ fn failure(url: &Url, error: reqwest::Error) -> Failure {
 
 const WANTS_ONE: &str = "it wants a certificate of this client, or does not accept the one it got";
 
-const NO_HANDSHAKE: &str = "it broke off the handshake of TLS: it wants a certificate of this client, most likely, or speaks no way of encryption that is known here";
+const NO_HANDSHAKE: &str = "it broke off the TLS handshake: most likely it wants a certificate of this client, or it has no cipher that warpdrive supports";
 
 /// What a server says in TLS of a client's certificate that is missing or not to its liking.
 fn alerts_of_certificate(text: &str) -> bool {

@@ -9,7 +9,7 @@ use super::error::{RegistryError, tame};
 use super::listing::whole_config;
 use super::manifest::{Document, by_digest};
 use super::platform::Platform;
-use super::progress::{Event, Progress};
+use super::progress::{Event, TransferListener};
 use super::push::PushReport;
 use super::remote::Remote;
 use super::session::Client;
@@ -38,7 +38,7 @@ impl Client {
         target: &Reference,
         sources: &[Reference],
         directory: &Path,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<IndexReport, RegistryError> {
         let mut making = Making {
             client: self,
@@ -66,7 +66,7 @@ struct Making<'a> {
     client: &'a Client,
     target: &'a Reference,
     directory: &'a Path,
-    progress: &'a dyn Progress,
+    progress: &'a dyn TransferListener,
     manifests: Vec<Value>,
     pushed: PushReport,
 }

@@ -6,8 +6,8 @@ use std::io::Read;
 use serde::Deserialize;
 
 use super::error::{RegistryError, tame};
-use super::http::{Request, Response, Url};
-use super::progress::Progress;
+use super::http::{HttpRequest, Response, Url};
+use super::progress::TransferListener;
 use super::session::{Call, Client, Repository, scope};
 use crate::oci::{Descriptor, ImageManifest, MAX_METADATA, Reference, from_json, sha256};
 
@@ -26,7 +26,7 @@ impl Client {
     pub fn tags(
         &self,
         reference: &Reference,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<Vec<String>, RegistryError> {
         self.first_of(reference, progress, &mut |source| {
             let repository = source.repository()?;
@@ -35,8 +35,12 @@ impl Client {
             let mut next = Some(repository.url("tags/list?n=1000")?);
             for _ in 0..MAX_PAGES {
                 let Some(url) = next else { break };
-                let mut response =
-                    ask(&repository, Request::get(url), "the list of tags", progress)?;
+                let mut response = ask(
+                    &repository,
+                    HttpRequest::get(url),
+                    "the list of tags",
+                    progress,
+                )?;
                 if response.status() != 200 {
                     return Err(repository.refusal(response, "the list of tags", Some(&thing)));
                 }
@@ -64,7 +68,7 @@ impl Client {
         &self,
         reference: &Reference,
         manifest: &ImageManifest,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<Vec<u8>, RegistryError> {
         let config = manifest.config();
         let what = format!("the configuration of {reference}");
@@ -105,9 +109,9 @@ pub(super) fn whole_config<R: Read>(
 
 pub(super) fn ask<'c>(
     repository: &Repository<'c>,
-    request: Request,
+    request: HttpRequest,
     action: &str,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Response<'c>, RegistryError> {
     let scopes = [scope(&repository.name, "pull")];
     let request = request
@@ -120,7 +124,7 @@ pub(super) fn whole(
     repository: &Repository<'_>,
     response: &mut Response<'_>,
     what: &str,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Vec<u8>, RegistryError> {
     response
         .bytes(MAX_METADATA, progress)

@@ -13,7 +13,7 @@ use super::auth::{Purpose, verify};
 use super::credential::Secret;
 use super::error::RegistryError;
 use super::helper;
-use super::progress::Progress;
+use super::progress::TransferListener;
 use super::session::Client;
 
 /// Auth files are small; a larger one is something else.
@@ -32,7 +32,7 @@ impl Client {
         registry: &str,
         user: &str,
         password: &str,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<bool, RegistryError> {
         let repository = self.repository_at(registry, String::new(), progress)?;
         repository.verify(user, &Secret::new(password), progress)
@@ -44,7 +44,7 @@ impl super::session::Repository<'_> {
         &self,
         user: &str,
         password: &Secret,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<bool, RegistryError> {
         let (host, base, auth) = self.parts();
         let purpose = Purpose {

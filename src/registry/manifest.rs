@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::configuration::Place;
+use super::configuration::Endpoint;
 use super::error::{RegistryError, Unreachable, tame};
-use super::http::{Method, Request, Response};
+use super::http::{HttpRequest, Method, Response};
 use super::platform::{choose, this_platform};
-use super::progress::{Event, Progress, Silent};
+use super::progress::{Event, Silent, TransferListener};
 use super::session::{Call, Client, Repository, scope};
 use crate::oci::{
     Descriptor, Digest, ImageIndex, ImageManifest, MAX_METADATA, MediaType, Reference, descriptor,
@@ -217,7 +217,7 @@ pub(super) fn blobs_of(manifest: &ImageManifest) -> Vec<&Descriptor> {
     wanted
 }
 
-fn accept(request: Request) -> Request {
+fn accept(request: HttpRequest) -> HttpRequest {
     let types = [
         "application/vnd.oci.image.manifest.v1+json",
         "application/vnd.oci.image.index.v1+json",
@@ -244,7 +244,7 @@ impl Client {
     pub(super) fn first_of<'c, T>(
         &'c self,
         reference: &Reference,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
         work: &mut dyn FnMut(&Source<'c, '_>) -> Result<T, RegistryError>,
     ) -> Result<T, RegistryError> {
         let mut places = self
@@ -282,7 +282,7 @@ impl Client {
     pub fn head(
         &self,
         reference: &Reference,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<Option<Descriptor>, RegistryError> {
         self.first_of(reference, progress, &mut |source| {
             head(&source.repository()?, reference, progress)
@@ -307,7 +307,7 @@ impl Client {
     pub fn resolve(
         &self,
         reference: &Reference,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<Resolved, RegistryError> {
         self.first_of(reference, progress, &mut |source| {
             let repository = source.repository()?;
@@ -403,8 +403,8 @@ fn too_large(what: &str) -> RegistryError {
 /// A place from which an image may be had; it is not spoken to before something is asked of it.
 pub(super) struct Source<'c, 'p> {
     client: &'c Client,
-    place: &'p Place,
-    progress: &'p dyn Progress,
+    place: &'p Endpoint,
+    progress: &'p dyn TransferListener,
 }
 
 impl<'c> Source<'c, '_> {
@@ -414,7 +414,7 @@ impl<'c> Source<'c, '_> {
             .repository_at(&place.registry, place.repository.clone(), self.progress)
     }
 
-    pub(super) fn place(&self) -> &Place {
+    pub(super) fn place(&self) -> &Endpoint {
         self.place
     }
 }
@@ -435,10 +435,10 @@ fn elsewhere(error: &RegistryError) -> bool {
 
 fn ask<'c>(
     repository: &Repository<'c>,
-    request: Request,
+    request: HttpRequest,
     name: &str,
     actions: &str,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Response<'c>, RegistryError> {
     let scopes = [scope(&repository.name, actions)];
     let action = format!("the question for {name}");
@@ -449,10 +449,10 @@ fn ask<'c>(
 pub(super) fn head(
     repository: &Repository<'_>,
     reference: &Reference,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Option<Descriptor>, RegistryError> {
     let what = reference.tag_or_digest();
-    let request = Request::new(Method::HEAD, repository.url(&format!("manifests/{what}"))?);
+    let request = HttpRequest::new(Method::HEAD, repository.url(&format!("manifests/{what}"))?);
     let response = ask(repository, request, reference.as_given(), "pull", progress)?;
     if response.status() != 200 {
         // A HEAD has no body that could explain it: let the GET do that.
@@ -472,9 +472,9 @@ pub(super) fn fetch(
     name: &str,
     tag_or_digest: &str,
     expected: Option<&Descriptor>,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<(Descriptor, Vec<u8>), RegistryError> {
-    let request = Request::get(repository.url(&format!("manifests/{tag_or_digest}"))?);
+    let request = HttpRequest::get(repository.url(&format!("manifests/{tag_or_digest}"))?);
     let response = ask(repository, request, name, "pull", progress)?;
     if response.status() != 200 {
         let thing = format!("`{tag_or_digest}` in {}", repository.name);
@@ -500,7 +500,7 @@ fn verified(
     name: &str,
     tag_or_digest: &str,
     expected: Option<&Descriptor>,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<(Descriptor, Vec<u8>), RegistryError> {
     let bytes = response
         .bytes(MAX_METADATA, progress)

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Says whether somebody else has failed meanwhile, so that going on is of no use.
+/// Says whether another transfer has failed meanwhile, so that going on is of no use.
 pub(super) struct Stop(AtomicBool);
 
 impl Stop {

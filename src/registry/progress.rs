@@ -15,7 +15,7 @@ pub enum Direction {
 
 /// How a blob got to where it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Transfer {
     /// Its bytes went over the wire.
     Transferred,
     /// It was there already.
@@ -38,7 +38,7 @@ pub enum Event<'a> {
     /// A blob is done.
     Done {
         digest: &'a Digest,
-        outcome: Outcome,
+        outcome: Transfer,
     },
     /// Something failed that may pass; it is tried again after `wait`.
     Retry {
@@ -53,7 +53,7 @@ pub enum Event<'a> {
 }
 
 /// Receives events, from several threads.
-pub trait Progress: Sync {
+pub trait TransferListener: Sync {
     fn event(&self, event: &Event<'_>);
 }
 
@@ -61,6 +61,6 @@ pub trait Progress: Sync {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
-impl Progress for Silent {
+impl TransferListener for Silent {
     fn event(&self, _event: &Event<'_>) {}
 }

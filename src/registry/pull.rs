@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use super::blobs::{Blobs, Incoming};
 use super::error::RegistryError;
-use super::http::{Request, Response, TELL_EVERY, authority};
+use super::http::{HttpRequest, Response, TELL_EVERY, authority};
 use super::manifest::{Document, Resolved, Source, blobs_of, fetch, head};
 use super::parallel::{self, Stop};
 use super::platform::{Platform, this_platform};
-use super::progress::{Direction, Event, Outcome, Progress};
+use super::progress::{Direction, Event, Transfer, TransferListener};
 use super::range;
 use super::retry::Tries;
 use super::session::{Call, Client, Repository, scope};
@@ -28,7 +28,7 @@ impl Client {
         &self,
         reference: &Reference,
         blobs: &dyn Blobs,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<Descriptor, RegistryError> {
         self.first_of(reference, progress, &mut |source| {
             self.pull_from(source, reference, blobs, progress)
@@ -40,7 +40,7 @@ impl Client {
         source: &Source<'_, '_>,
         reference: &Reference,
         blobs: &dyn Blobs,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<Descriptor, RegistryError> {
         let resolved = self.resolve_through(source, reference, blobs, progress)?;
         let what = format!("the manifest of {reference}");
@@ -76,14 +76,14 @@ impl Client {
         source: &Source<'_, '_>,
         wanted: &[&Descriptor],
         blobs: &dyn Blobs,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<(), RegistryError> {
         let mut missing: Vec<&Descriptor> = Vec::new();
         for blob in wanted {
             if blobs.has(blob) {
                 progress.event(&Event::Done {
                     digest: blob.digest(),
-                    outcome: Outcome::Existing,
+                    outcome: Transfer::Existing,
                 });
             } else {
                 missing.push(blob);
@@ -112,7 +112,7 @@ impl Client {
         manifest: &ImageManifest,
         blobs: &dyn Blobs,
         reference: &Reference,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<(), RegistryError> {
         let config = manifest.config();
         let what = format!("the configuration of {reference}");
@@ -146,7 +146,7 @@ impl Client {
         source: &Source<'_, '_>,
         reference: &Reference,
         blobs: &dyn Blobs,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<Resolved, RegistryError> {
         let name = reference.as_given();
         let local = |entry: &Descriptor| blobs.read(entry.digest(), MAX_METADATA).ok();
@@ -243,7 +243,7 @@ pub(super) fn keep(
 struct Download<'a> {
     repository: &'a Repository<'a>,
     blob: &'a Descriptor,
-    progress: &'a dyn Progress,
+    progress: &'a dyn TransferListener,
     stop: &'a Stop,
 }
 
@@ -294,10 +294,10 @@ impl Download<'_> {
                 told = step;
                 let so_far = match step {
                     1 => String::new(),
-                    _ => format!(", for {} s so far", waited.as_secs()),
+                    _ => format!(" ({} s so far)", waited.as_secs()),
                 };
                 self.progress.event(&Event::Warning(&format!(
-                    "another process is fetching {digest}: its end is waited for{so_far}"
+                    "waiting for another process that fetches {digest}{so_far}"
                 )));
             }
             !self.stop.is_set() && http.over(base).is_none()
@@ -315,7 +315,7 @@ impl Download<'_> {
         let Some(mut sink) = sink else {
             self.progress.event(&Event::Done {
                 digest,
-                outcome: Outcome::Existing,
+                outcome: Transfer::Existing,
             });
             return Ok(Some(()));
         };
@@ -362,7 +362,7 @@ impl Download<'_> {
             .map_err(|error| (error.into_error(&what, doing, digest), resumed))?;
         self.progress.event(&Event::Done {
             digest,
-            outcome: Outcome::Transferred,
+            outcome: Transfer::Transferred,
         });
         Ok(Some(()))
     }
@@ -371,7 +371,7 @@ impl Download<'_> {
     fn part(&self, sink: &mut dyn Incoming) -> Result<Ended, RegistryError> {
         let size = self.blob.size();
         let begin = sink.received();
-        let mut request = Request::get(
+        let mut request = HttpRequest::get(
             self.repository
                 .url(&format!("blobs/{}", self.blob.digest()))?,
         );

@@ -6,7 +6,7 @@ use super::blobs::Blobs;
 use super::error::RegistryError;
 use super::manifest::{Document, MAX_DEPTH, Source, fetch};
 use super::platforms::{Platforms, reduced};
-use super::progress::Progress;
+use super::progress::TransferListener;
 use super::pull::{keep, wanted_of};
 use super::session::Client;
 use crate::oci::{Descriptor, Reference, descriptor, sha256};
@@ -19,7 +19,7 @@ impl Client {
         reference: &Reference,
         platforms: &Platforms,
         blobs: &dyn Blobs,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<Descriptor, RegistryError> {
         if matches!(platforms, Platforms::One(_)) {
             return self.pull(reference, blobs, progress);
@@ -42,7 +42,7 @@ struct Several<'a> {
     source: &'a Source<'a, 'a>,
     name: &'a str,
     blobs: &'a dyn Blobs,
-    progress: &'a dyn Progress,
+    progress: &'a dyn TransferListener,
 }
 
 impl Several<'_> {

@@ -11,7 +11,7 @@ use super::blobs::Blobs;
 use super::error::RegistryError;
 use super::manifest::{Document, MAX_DEPTH, blobs_of, fetch, head};
 use super::parallel::{self, Stop};
-use super::progress::{Event, Outcome, Progress};
+use super::progress::{Event, Transfer, TransferListener};
 use super::referrers;
 use super::session::{Client, Repository};
 use super::upload::Upload;
@@ -45,7 +45,7 @@ impl Client {
         manifest: &Descriptor,
         blobs: &dyn Blobs,
         target: &Reference,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<PushReport, RegistryError> {
         let repository = self.repository(target, progress)?;
         let mut report = PushReport {
@@ -82,7 +82,7 @@ struct Push<'a> {
     repository: &'a Repository<'a>,
     target: &'a Reference,
     blobs: &'a dyn Blobs,
-    progress: &'a dyn Progress,
+    progress: &'a dyn TransferListener,
     /// What this push has put there or asked for.
     here: Mutex<HashSet<Digest>>,
 }
@@ -215,7 +215,7 @@ impl Push<'_> {
     }
 
     /// A blob is in the repository.
-    fn done(&self, blob: &Descriptor, outcome: Outcome) {
+    fn done(&self, blob: &Descriptor, outcome: Transfer) {
         let repository = self.repository;
         self.lock().insert(blob.digest().clone());
         self.blobs
@@ -253,7 +253,7 @@ impl Push<'_> {
         let found = parallel::each(&unknown, questions, |blob, stop| {
             let exists = self.upload(blob, stop).exists()?;
             if exists {
-                self.done(blob, Outcome::Existing);
+                self.done(blob, Transfer::Existing);
             }
             Ok::<_, RegistryError>(Some((*blob, exists)))
         })?;
@@ -283,12 +283,12 @@ impl Push<'_> {
         })?;
         for (outcome, size) in done {
             match outcome {
-                Outcome::Transferred => {
+                Transfer::Transferred => {
                     report.uploaded += 1;
                     report.uploaded_bytes += size;
                 }
-                Outcome::Mounted => report.mounted += 1,
-                Outcome::Existing => report.existing += 1,
+                Transfer::Mounted => report.mounted += 1,
+                Transfer::Existing => report.existing += 1,
             }
         }
         Ok(())

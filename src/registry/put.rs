@@ -1,8 +1,8 @@
 //! A manifest on its way out (distribution-spec, "Pushing Manifests").
 
 use super::error::RegistryError;
-use super::http::{Method, Payload, Request};
-use super::progress::Progress;
+use super::http::{HttpRequest, Method, Payload};
+use super::progress::TransferListener;
 use super::session::{Call, Repository, scope};
 use crate::oci::Descriptor;
 
@@ -13,10 +13,10 @@ impl Repository<'_> {
         entry: &Descriptor,
         bytes: Vec<u8>,
         tag_or_digest: &str,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<bool, RegistryError> {
         let repository = self;
-        let request = Request::new(
+        let request = HttpRequest::new(
             Method::PUT,
             repository.url(&format!("manifests/{tag_or_digest}"))?,
         )

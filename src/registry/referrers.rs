@@ -5,9 +5,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::error::{RegistryError, tame};
-use super::http::{Request, Response};
+use super::http::{HttpRequest, Response};
 use super::listing::{MAX_ENTRIES, MAX_PAGES, ask, following, whole};
-use super::progress::Progress;
+use super::progress::TransferListener;
 use super::session::{Client, Repository};
 use crate::oci::{
     Descriptor, Digest, ImageIndex, MediaType, Reference, descriptor, from_json, parse_digest,
@@ -23,7 +23,7 @@ impl Client {
         &self,
         reference: &Reference,
         subject: &Digest,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<Vec<Descriptor>, RegistryError> {
         self.first_of(reference, progress, &mut |source| {
             of_subject(&source.repository()?, subject, progress)
@@ -44,7 +44,7 @@ struct Referring {
 pub(super) fn of_subject(
     repository: &Repository<'_>,
     subject: &Digest,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Vec<Descriptor>, RegistryError> {
     match by_the_registry(repository, subject, progress)? {
         Some(found) => Ok(found),
@@ -57,7 +57,7 @@ pub(super) fn list(
     repository: &Repository<'_>,
     entry: &Descriptor,
     bytes: &[u8],
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<(), RegistryError> {
     let what = format!("the manifest {}", entry.digest());
     let found: Referring = from_json(bytes, &what).map_err(|error| bad(&what, &error))?;
@@ -132,14 +132,14 @@ fn fallback_tag(subject: &Digest) -> String {
 fn by_the_registry(
     repository: &Repository<'_>,
     subject: &Digest,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Option<Vec<Descriptor>>, RegistryError> {
     let action = action(subject);
     let mut found = Vec::new();
     let mut next = Some(repository.url(&format!("referrers/{subject}"))?);
     for _ in 0..MAX_PAGES {
         let Some(url) = next else { break };
-        let mut response = ask(repository, Request::get(url), &action, progress)?;
+        let mut response = ask(repository, HttpRequest::get(url), &action, progress)?;
         match response.status() {
             200 => {}
             404 | 405 if found.is_empty() => return Ok(None),
@@ -157,11 +157,11 @@ fn by_the_registry(
 fn by_the_tag(
     repository: &Repository<'_>,
     subject: &Digest,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Vec<Descriptor>, RegistryError> {
     let action = action(subject);
     let url = repository.url(&format!("manifests/{}", fallback_tag(subject)))?;
-    let mut response = ask(repository, Request::get(url), &action, progress)?;
+    let mut response = ask(repository, HttpRequest::get(url), &action, progress)?;
     match response.status() {
         200 => entries(repository, &mut response, &action, progress),
         404 => Ok(Vec::new()),
@@ -177,7 +177,7 @@ fn entries(
     repository: &Repository<'_>,
     response: &mut Response<'_>,
     action: &str,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Vec<Descriptor>, RegistryError> {
     let bytes = whole(repository, response, action, progress)?;
     let index: ImageIndex = from_json(&bytes, action).map_err(|error| bad(action, &error))?;

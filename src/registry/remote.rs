@@ -11,7 +11,7 @@ use super::blobs::{BlobError, BlobSink, Blobs, Incoming};
 use super::error::RegistryError;
 use super::manifest::{Document, by_digest, fetch};
 use super::platforms::{Platforms, reduced};
-use super::progress::Progress;
+use super::progress::TransferListener;
 use super::push::PushReport;
 use super::referrers::of_subject;
 use super::session::{Client, Repository};
@@ -43,7 +43,7 @@ impl Client {
         to: &Self,
         target: &Reference,
         options: CopyOptions<'_>,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<(PushReport, usize), RegistryError> {
         self.first_of(source, progress, &mut |place| {
             let remote = Remote::new(place.repository()?, options.directory);
@@ -74,7 +74,7 @@ impl Client {
         top: &Descriptor,
         remote: &Remote<'_>,
         target: &Reference,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<usize, RegistryError> {
         let mut subjects = remote.documents_of(top)?;
         let mut known: HashSet<Digest> = subjects.iter().cloned().collect();
@@ -130,7 +130,7 @@ impl<'c> Remote<'c> {
         &self,
         name: &str,
         tag_or_digest: &str,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<(Descriptor, Vec<u8>), RegistryError> {
         let (top, bytes) = fetch(&self.repository, name, tag_or_digest, None, progress)?;
         self.keep(&top, bytes.clone());

@@ -15,10 +15,11 @@ use super::credentials::Credentials;
 use super::detail::detail;
 use super::error::{Denied, RegistryError, Unreachable, tame};
 use super::http::{
-    Certificates, Failure, Http, Method, Request, Response, Url, Watch, is_loopback, same_origin,
+    Certificates, Failure, Http, HttpRequest, Method, Response, Url, Watch, is_loopback,
+    same_origin,
 };
 use super::parallel::Stop;
-use super::progress::{Event, Progress, Silent};
+use super::progress::{Event, Silent, TransferListener};
 use super::proxy::Proxies;
 use super::retry::{self, Patience, Retry, Tries, pause};
 use crate::oci::Reference;
@@ -175,7 +176,7 @@ impl Client {
     pub(super) fn repository(
         &self,
         reference: &Reference,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<Repository<'_>, RegistryError> {
         let place = self.configuration.place(reference)?;
         self.repository_at(&place.registry, place.repository, progress)
@@ -186,7 +187,7 @@ impl Client {
         &self,
         registry: &str,
         repository: String,
-        progress: &dyn Progress,
+        progress: &dyn TransferListener,
     ) -> Result<Repository<'_>, RegistryError> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let host = if let Some(host) = hosts.get(registry) {
@@ -204,7 +205,7 @@ impl Client {
     }
 
     /// Finds out how a registry is reached (`GET /v2/`): https, or http where that is allowed.
-    fn find(&self, name: &str, progress: &dyn Progress) -> Result<Host, RegistryError> {
+    fn find(&self, name: &str, progress: &dyn TransferListener) -> Result<Host, RegistryError> {
         let address = if name == "docker.io" {
             "registry-1.docker.io"
         } else {
@@ -233,13 +234,16 @@ impl Client {
         });
         let mut hurried = false;
         loop {
-            let request = Request::get(join(&base, "v2/")?);
+            let request = HttpRequest::get(join(&base, "v2/")?);
             let failure = match self.agent.http.send(&request, None, &watch)? {
                 Ok(response) => {
                     let asked = retry::retry_after(response.header("retry-after"));
-                    self.agent.http.allows(name, asked)?;
                     // Whatever else it answers, the next request says more.
-                    if matches!(response.status(), 429 | 503)
+                    let busy = matches!(response.status(), 429 | 503);
+                    if busy {
+                        self.agent.http.allows(name, asked)?;
+                    }
+                    if busy
                         && let Some(asked) = asked
                         && let Some(wait) = tries.next(name, Some(asked))?
                     {
@@ -302,7 +306,7 @@ impl Client {
         base: Url,
         watch: &Watch<'_>,
     ) -> Result<Option<Host>, RegistryError> {
-        let request = Request::get(join(&base, "v2/")?);
+        let request = HttpRequest::get(join(&base, "v2/")?);
         match self.agent.http.send(&request, None, watch)? {
             // One that sends everybody on to https is not it.
             Ok(response) if response.status() == 200 && same_origin(&response.url, &base) => {
@@ -349,7 +353,7 @@ pub(super) struct Call<'a> {
     pub scopes: &'a [String],
     /// False for what is not simply repeated, such as the upload of a blob.
     pub repeat: bool,
-    pub progress: &'a dyn Progress,
+    pub progress: &'a dyn TransferListener,
     pub sent: &'a dyn Fn(u64),
     /// Waits end when another transfer has failed.
     pub stop: Option<&'a Stop>,
@@ -357,7 +361,11 @@ pub(super) struct Call<'a> {
 
 impl<'a> Call<'a> {
     /// One that is repeated.
-    pub(super) fn new(action: &'a str, scopes: &'a [String], progress: &'a dyn Progress) -> Self {
+    pub(super) fn new(
+        action: &'a str,
+        scopes: &'a [String],
+        progress: &'a dyn TransferListener,
+    ) -> Self {
         Self {
             action,
             scopes,
@@ -426,7 +434,7 @@ impl<'c> Repository<'c> {
     /// Sends a request with the login it needs. Returns whatever status comes in the end.
     pub(super) fn call(
         &self,
-        request: &Request,
+        request: &HttpRequest,
         call: &Call<'_>,
     ) -> Result<Result<Response<'c>, Failure>, RegistryError> {
         let Host {
@@ -503,7 +511,7 @@ impl<'c> Repository<'c> {
     /// Like [`Self::call`], with a lost connection as an error.
     pub(super) fn must(
         &self,
-        request: &Request,
+        request: &HttpRequest,
         call: &Call<'_>,
     ) -> Result<Response<'c>, RegistryError> {
         self.call(request, call)?

@@ -3,8 +3,8 @@
 use std::io::{self, Read};
 
 use super::error::RegistryError;
-use super::http::{Request, Response};
-use super::progress::{Event, Progress, Silent};
+use super::http::{HttpRequest, Response};
+use super::progress::{Event, Silent, TransferListener};
 use super::retry::{Tries, pause};
 use super::session::{Call, Client, Repository, scope};
 use crate::oci::{Descriptor, Reference, parse_digest};
@@ -17,7 +17,7 @@ impl Client {
         &'c self,
         reference: &Reference,
         blob: &Descriptor,
-        progress: &'c dyn Progress,
+        progress: &'c dyn TransferListener,
     ) -> Result<impl Read + Send + use<'c>, RegistryError> {
         parse_digest(blob.digest().as_ref()).map_err(|error| RegistryError::Manifest {
             what: reference.as_given().to_owned(),
@@ -73,14 +73,14 @@ struct Stream<'c> {
     taken: usize,
     received: u64,
     tries: Tries,
-    progress: &'c dyn Progress,
+    progress: &'c dyn TransferListener,
 }
 
 impl Stream<'_> {
     /// Asks for what is still missing. Gives how many bytes of the answer are here already.
     fn request(&mut self) -> Result<u64, RegistryError> {
         let digest = self.blob.digest();
-        let mut request = Request::get(self.repository.url(&format!("blobs/{digest}"))?);
+        let mut request = HttpRequest::get(self.repository.url(&format!("blobs/{digest}"))?);
         if self.received > 0 {
             let last = self.blob.size().saturating_sub(1);
             request = request.header("range", format!("bytes={}-{last}", self.received));

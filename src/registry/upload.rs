@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use super::blobs::Blobs;
 use super::error::RegistryError;
-use super::http::{self, Failure, Method, Payload, Request, Response, Url};
+use super::http::{self, Failure, HttpRequest, Method, Payload, Response, Url};
 use super::parallel::Stop;
-use super::progress::{Direction, Event, Outcome, Progress};
+use super::progress::{Direction, Event, Transfer, TransferListener};
 use super::range;
 use super::retry::{self, Tries};
 use super::session::{Call, Repository, scope};
@@ -32,13 +32,13 @@ const KEPT: u64 = 1024 * 1024;
 pub(super) struct Upload<'a> {
     pub repository: &'a Repository<'a>,
     pub blob: &'a Descriptor,
-    pub progress: &'a dyn Progress,
+    pub progress: &'a dyn TransferListener,
     pub stop: &'a Stop,
     pub blobs: &'a dyn Blobs,
 }
 
 /// An upload that the registry has opened.
-struct Place {
+struct OpenUpload {
     url: Url,
     /// How many bytes it has.
     offset: u64,
@@ -51,7 +51,7 @@ struct Place {
 /// What came of an offer to begin.
 enum Begun {
     Mounted,
-    Place(Place),
+    OpenUpload(OpenUpload),
 }
 
 /// What came of sending the rest.
@@ -86,7 +86,7 @@ impl<'a> Upload<'a> {
         let url = self
             .repository
             .url(&format!("blobs/{}", self.blob.digest()))?;
-        let response = self.answer(&Request::new(Method::HEAD, url))?;
+        let response = self.answer(&HttpRequest::new(Method::HEAD, url))?;
         Ok(match response.status() {
             // Some gateways answer a HEAD with a length of 0.
             200 => response
@@ -102,15 +102,15 @@ impl<'a> Upload<'a> {
     pub(super) fn run(
         &self,
         source: &dyn Fn() -> Option<String>,
-    ) -> Result<Option<Outcome>, RegistryError> {
+    ) -> Result<Option<Transfer>, RegistryError> {
         let size = self.blob.size();
         let mut place = self.kept()?;
         if place.is_none() {
             match self.begin(source().as_deref())? {
                 // What it says is held against what it has.
-                Begun::Mounted if self.exists()? => return Ok(Some(Outcome::Mounted)),
+                Begun::Mounted if self.exists()? => return Ok(Some(Transfer::Mounted)),
                 Begun::Mounted => {}
-                Begun::Place(begun) => place = Some(begun),
+                Begun::OpenUpload(begun) => place = Some(begun),
             }
         }
         if let Some(place) = self.blobs.elsewhere(self.blob.digest()) {
@@ -138,14 +138,14 @@ impl<'a> Upload<'a> {
                 Some(place) => place,
                 None => {
                     match self.begin(None)? {
-                        Begun::Mounted if self.exists()? => return Ok(Some(Outcome::Mounted)),
+                        Begun::Mounted if self.exists()? => return Ok(Some(Transfer::Mounted)),
                         Begun::Mounted => {
                             return Err(RegistryError::Manifest {
                             what: self.what(),
                             problem: "the registry says that it has the blob, and then that it has not".into(),
                         });
                         }
-                        Begun::Place(place) => place,
+                        Begun::OpenUpload(place) => place,
                     }
                 }
             };
@@ -154,7 +154,7 @@ impl<'a> Upload<'a> {
             match self.send(current, &file, &pieces)? {
                 Sent::Done => {
                     self.forget();
-                    return Ok(Some(Outcome::Transferred));
+                    return Ok(Some(Transfer::Transferred));
                 }
                 Sent::Otherwise { url } => place = self.status(url, least)?,
                 Sent::Interrupted {
@@ -165,7 +165,7 @@ impl<'a> Upload<'a> {
                 } => {
                     if closing && self.exists()? {
                         self.forget();
-                        return Ok(Some(Outcome::Transferred));
+                        return Ok(Some(Transfer::Transferred));
                     }
                     let sent = pieces.sent.replace(0);
                     place = match url {
@@ -238,7 +238,7 @@ impl<'a> Upload<'a> {
     }
 
     /// The upload that an earlier process has begun and the registry still knows.
-    fn kept(&self) -> Result<Option<Place>, RegistryError> {
+    fn kept(&self) -> Result<Option<OpenUpload>, RegistryError> {
         if self.blob.size() < KEPT {
             return Ok(None);
         }
@@ -267,7 +267,7 @@ impl<'a> Upload<'a> {
 
     fn ask(
         &self,
-        request: &Request,
+        request: &HttpRequest,
         repeat: bool,
         sent: &dyn Fn(u64),
     ) -> Result<Result<Response<'a>, Failure>, RegistryError> {
@@ -277,7 +277,7 @@ impl<'a> Upload<'a> {
 
     fn ask_for(
         &self,
-        request: &Request,
+        request: &HttpRequest,
         scopes: &[String],
         repeat: bool,
         sent: &dyn Fn(u64),
@@ -293,7 +293,7 @@ impl<'a> Upload<'a> {
     }
 
     /// An answer, or the error of a lost connection.
-    fn answer(&self, request: &Request) -> Result<Response<'a>, RegistryError> {
+    fn answer(&self, request: &HttpRequest) -> Result<Response<'a>, RegistryError> {
         self.ask(request, true, &|_| {})?
             .map_err(|failure| self.repository.lost(failure))
     }
@@ -310,30 +310,30 @@ impl<'a> Upload<'a> {
                 scope(&self.repository.name, "pull,push"),
                 scope(source, "pull"),
             ];
-            let asked = self.ask_for(&Request::new(Method::POST, url), &scopes, true, &|_| {});
+            let asked = self.ask_for(&HttpRequest::new(Method::POST, url), &scopes, true, &|_| {});
             // A registry that refuses to mount (no right to the source, say) still takes an upload.
             if let Ok(Ok(response)) = asked {
                 match response.status() {
                     201 => return Ok(Begun::Mounted),
-                    202 => return self.opened(&response).map(Begun::Place),
+                    202 => return self.opened(&response).map(Begun::OpenUpload),
                     _ => {}
                 }
             }
         }
-        let response = self.answer(&Request::new(Method::POST, plain))?;
+        let response = self.answer(&HttpRequest::new(Method::POST, plain))?;
         match response.status() {
             201 => Ok(Begun::Mounted),
-            202 => self.opened(&response).map(Begun::Place),
+            202 => self.opened(&response).map(Begun::OpenUpload),
             _ => Err(self.repository.refusal(response, &self.action(), None)),
         }
     }
 
     /// A new upload.
-    fn opened(&self, response: &Response<'_>) -> Result<Place, RegistryError> {
+    fn opened(&self, response: &Response<'_>) -> Result<OpenUpload, RegistryError> {
         let url = self.next(response)?;
         self.remember(&url);
         let least = response.header("oci-chunk-min-length");
-        Ok(Place {
+        Ok(OpenUpload {
             url,
             offset: 0,
             least: least.and_then(|text| text.trim().parse().ok()).unwrap_or(0),
@@ -363,9 +363,14 @@ impl<'a> Upload<'a> {
     }
 
     /// Sends what is missing and closes the upload.
-    fn send(&self, place: Place, file: &Arc<File>, pieces: &Pieces) -> Result<Sent, RegistryError> {
+    fn send(
+        &self,
+        place: OpenUpload,
+        file: &Arc<File>,
+        pieces: &Pieces,
+    ) -> Result<Sent, RegistryError> {
         let size = self.blob.size();
-        let Place {
+        let OpenUpload {
             mut url,
             mut offset,
             least,
@@ -379,7 +384,7 @@ impl<'a> Upload<'a> {
             let length = self
                 .piece(pieces, least)
                 .map_or(size - offset, |piece| piece.min(size - offset));
-            let request = Request::new(Method::PATCH, url.clone())
+            let request = HttpRequest::new(Method::PATCH, url.clone())
                 .header("content-type", "application/octet-stream")
                 .header("content-range", format!("{offset}-{}", offset + length - 1))
                 // What cuts a connection after so many bytes or seconds counts all that it carries.
@@ -440,7 +445,7 @@ impl<'a> Upload<'a> {
         } else {
             Payload::None
         };
-        let request = Request::new(Method::PUT, close)
+        let request = HttpRequest::new(Method::PUT, close)
             .header("content-type", "application/octet-stream")
             .payload(payload);
         let outcome = self.ask(&request, false, &self.sent(0, pieces))?;
@@ -552,8 +557,8 @@ impl<'a> Upload<'a> {
     }
 
     /// How far an upload has come; `None` when it is better begun anew.
-    fn status(&self, url: Url, least: u64) -> Result<Option<Place>, RegistryError> {
-        let Ok(response) = self.ask(&Request::get(url.clone()), true, &|_| {})? else {
+    fn status(&self, url: Url, least: u64) -> Result<Option<OpenUpload>, RegistryError> {
+        let Ok(response) = self.ask(&HttpRequest::get(url.clone()), true, &|_| {})? else {
             return Ok(None);
         };
         if !matches!(response.status(), 200 | 202 | 204) {
@@ -568,7 +573,7 @@ impl<'a> Upload<'a> {
             None => url,
         };
         self.remember(&url);
-        Ok(Some(Place {
+        Ok(Some(OpenUpload {
             url,
             offset,
             least,

@@ -1,7 +1,7 @@
 //! Writes items to the cache.
 
 use crate::oci::Reference;
-use crate::registry::Progress as Transfers;
+use crate::registry::TransferListener;
 use crate::store::Store;
 
 use super::item::{Item, MAX_LAYERS, MAX_RECORD, Tag};
@@ -36,7 +36,7 @@ impl RemoteCache {
         &self,
         item: &Item,
         store: &Store,
-        transfers: &dyn Transfers,
+        transfers: &dyn TransferListener,
     ) -> Result<Written, CacheError> {
         let mut written = Written::default();
         if item.record.len() as u64 > MAX_RECORD || item.layers.len() > MAX_LAYERS {
@@ -54,7 +54,7 @@ impl RemoteCache {
         repository: &Reference,
         item: &Item,
         store: &Store,
-        transfers: &dyn Transfers,
+        transfers: &dyn TransferListener,
     ) -> Result<Written, CacheError> {
         let (entry, bytes) = item.manifest()?;
         let name = tagged(repository, item.tag.name())?;

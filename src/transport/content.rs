@@ -13,8 +13,8 @@ use crate::oci::{
     from_json, parse_digest,
 };
 use crate::registry::{
-    Document, Event, Outcome, Platforms, Progress, RegistryError, choose, other_platform, reduced,
-    this_platform,
+    Document, Event, Platforms, RegistryError, Transfer, TransferListener, choose, other_platform,
+    reduced, this_platform,
 };
 use crate::store::Store;
 
@@ -73,7 +73,7 @@ pub(super) fn import(
     layout: &dyn Layout,
     tag: Option<&str>,
     wanted: &Wanted<'_>,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Imported, TransportError> {
     let entry = entry(layout, tag)?;
     let name = name(&entry);
@@ -164,7 +164,7 @@ pub(super) fn same_image(
     store: &Store,
     layout: &dyn Layout,
     names: &[String],
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Option<Descriptor>, TransportError> {
     if check_version(layout).is_err() {
         return Ok(None);
@@ -203,7 +203,7 @@ pub(super) fn tree(
     layout: &dyn Layout,
     entry: &Descriptor,
     wanted: &Wanted<'_>,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Descriptor, TransportError> {
     if let Platforms::One(platform) = &wanted.platforms {
         let (found, bytes, manifest) = one(layout, entry, platform.as_deref())?;
@@ -252,7 +252,7 @@ fn several(
     entry: &Descriptor,
     wanted: &Wanted<'_>,
     depth: usize,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Descriptor, TransportError> {
     let path = layout.path();
     if depth >= MAX_DEPTH {
@@ -305,7 +305,7 @@ fn blobs(
     layout: &dyn Layout,
     manifest: &ImageManifest,
     left_out: Option<&BTreeSet<String>>,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<(), TransportError> {
     for blob in [manifest.config()].into_iter().chain(manifest.layers()) {
         let may_be_missing = left_out.is_some_and(|out| out.contains(blob.digest().as_ref()));
@@ -389,12 +389,12 @@ fn blob(
     store: &Store,
     layout: &dyn Layout,
     entry: &Descriptor,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<(), TransportError> {
     if copy::is_here(store, entry) {
         progress.event(&Event::Done {
             digest: entry.digest(),
-            outcome: Outcome::Existing,
+            outcome: Transfer::Existing,
         });
         return Ok(());
     }

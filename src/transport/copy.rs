@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::error::TransportError;
 use crate::oci::{Descriptor, Digest, MAX_METADATA, Sha256Writer};
-use crate::registry::{Direction, Document, Event, Outcome, Progress};
+use crate::registry::{Direction, Document, Event, Transfer, TransferListener};
 use crate::store::Store;
 
 /// Copies a blob of a known size; more or less of it is an error.
@@ -16,7 +16,7 @@ pub(super) fn blob(
     entry: &Descriptor,
     direction: Direction,
     path: &Path,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<(), TransportError> {
     let (digest, size) = (entry.digest(), entry.size());
     progress.event(&Event::Start {
@@ -51,7 +51,7 @@ pub(super) fn blob(
     }
     progress.event(&Event::Done {
         digest,
-        outcome: Outcome::Transferred,
+        outcome: Transfer::Transferred,
     });
     Ok(())
 }
@@ -62,7 +62,7 @@ pub(super) fn into_store(
     from: &mut dyn Read,
     entry: &Descriptor,
     path: &Path,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<(), TransportError> {
     let mut writer = store.blob_writer()?;
     blob(from, &mut writer, entry, Direction::In, path, progress)?;

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::error::TransportError;
 use super::{Imported, docker_archive};
 use crate::oci::{Descriptor, Reference};
-use crate::registry::{Client, ClientOptions, Progress};
+use crate::registry::{Client, ClientOptions, TransferListener};
 use crate::store::Store;
 
 /// Writes the archive into the daemon while it is made.
@@ -15,7 +15,7 @@ pub(super) fn export(
     store: &Store,
     image: &Descriptor,
     name: &Reference,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<(), TransportError> {
     let client = Client::new(ClientOptions::default())?;
     let daemon = client.daemon()?;
@@ -54,7 +54,7 @@ pub(super) fn export(
 pub(super) fn import(
     store: &Store,
     name: &Reference,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Imported, TransportError> {
     let scratch = store.scratch("daemon")?;
     let path = scratch.path().join("image.tar");

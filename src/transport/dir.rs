@@ -12,7 +12,7 @@ use super::directory::{Directory, place};
 use super::error::TransportError;
 use super::{Imported, copy};
 use crate::oci::{Descriptor, descriptor, sha256};
-use crate::registry::{Direction, Document, Event, Outcome, Progress};
+use crate::registry::{Direction, Document, Event, Transfer, TransferListener};
 use crate::store::Store;
 
 /// What skopeo looks for before it writes into a directory that is not empty.
@@ -78,7 +78,7 @@ pub(super) fn import(
     store: &Store,
     path: &Path,
     wanted: &Wanted<'_>,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Imported, TransportError> {
     let (flat, entry) = open(path)?;
     Ok(Imported {
@@ -92,7 +92,7 @@ pub(super) fn export(
     store: &Store,
     image: &Descriptor,
     path: &Path,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<(), TransportError> {
     check_is_ours(path)?;
     fs::create_dir_all(path).map_err(|source| TransportError::io("create", path, source))?;
@@ -122,7 +122,7 @@ pub(super) fn export(
         if copy::is_right(&target, entry) {
             progress.event(&Event::Done {
                 digest: entry.digest(),
-                outcome: Outcome::Existing,
+                outcome: Transfer::Existing,
             });
             continue;
         }

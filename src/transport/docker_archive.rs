@@ -19,7 +19,7 @@ use crate::oci::{
     Descriptor, Digest, ImageConfig, MAX_METADATA, MediaType, Reference, Sha256Reader, descriptor,
     from_json, sha256, to_canonical_json,
 };
-use crate::registry::{Direction, Progress};
+use crate::registry::{Direction, TransferListener};
 use crate::store::Store;
 
 const MANIFEST: &str = "manifest.json";
@@ -48,7 +48,7 @@ pub(super) fn export(
     image: &Descriptor,
     name: &str,
     file: &Path,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<(), TransportError> {
     let others = Others::of(store, file, name)?;
     let mut output = Output::create(file)?;
@@ -76,10 +76,13 @@ impl Others {
             return Ok(None);
         }
         let other = || {
-            let problem = "it is there and is not what `docker save` writes, so that nothing is added to it; remove it, or name another file";
+            let problem = "it exists and is not what `docker save` writes, so nothing is added to it; remove it, or name another file";
             TransportError::malformed(file, problem)
         };
-        let archive = TarFile::open(store, file).map_err(|_| other())?;
+        let archive = TarFile::open(store, file).map_err(|error| match error {
+            TransportError::Archive { .. } | TransportError::Malformed { .. } => other(),
+            error => error,
+        })?;
         let manifest = small(&archive, MANIFEST)?.ok_or_else(other)?;
         let mut items: Vec<Item> = serde_json::from_slice(&manifest).map_err(|_| other())?;
         let own = repo_tag(name);
@@ -136,7 +139,7 @@ pub(super) fn write(
     name: &str,
     into: &mut dyn Write,
     (path, others): (&Path, Option<&Others>),
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<(), TransportError> {
     let image = store.image_at(image)?;
     let mut tar = TarWriter::new(into, path);
@@ -248,7 +251,7 @@ pub(super) fn import(
     store: &Store,
     file: &Path,
     wanted: Option<&str>,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Imported, TransportError> {
     let archive = TarFile::open(store, file)?;
     let manifest = small(&archive, MANIFEST)?.ok_or_else(|| {
@@ -383,7 +386,7 @@ fn layer(
     archive: &TarFile,
     name: &str,
     diff_id: &Digest,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Descriptor, TransportError> {
     let path = archive.path();
     let open = || {

@@ -8,13 +8,13 @@ use crate::oci::OciError;
 use crate::registry::RegistryError;
 use crate::store::StoreError;
 
-/// What `Place::parse` reads.
+/// What `Location::parse` reads.
 const FORMS: &str = "a place is oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], dir:DIR, docker-daemon:REF, containers-storage:REF or docker://REF";
 
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
     #[error("`{given}` is not a place for an image: {problem}")]
-    Place { given: String, problem: String },
+    Location { given: String, problem: String },
     #[error("could not {doing} {}: {source}", path.display())]
     Io {
         doing: &'static str,
@@ -78,7 +78,7 @@ impl TransportError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Place { .. } => Some(FORMS.into()),
+            Self::Location { .. } => Some(FORMS.into()),
             Self::Missing { .. } => {
                 Some("check the path; it is taken from the current directory on".into())
             }

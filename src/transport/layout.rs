@@ -12,7 +12,7 @@ use super::directory::{Directory, place};
 use super::error::TransportError;
 use super::{Imported, copy};
 use crate::oci::{Descriptor, REF_NAME, from_json, to_canonical_json};
-use crate::registry::{Direction, Event, Outcome, Progress};
+use crate::registry::{Direction, Event, Transfer, TransferListener};
 use crate::store::Store;
 
 pub(super) const VERSION: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -22,7 +22,7 @@ pub(super) fn import(
     directory: &Path,
     tag: Option<&str>,
     wanted: &Wanted<'_>,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Imported, TransportError> {
     let layout = Directory::open(directory)?;
     content::import(store, &layout, tag, wanted, progress)
@@ -36,7 +36,7 @@ pub(super) fn export(
     directory: &Path,
     tag: Option<&str>,
     left_out: &BTreeSet<String>,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<(), TransportError> {
     let blobs = directory.join("blobs/sha256");
     check_is_layout(directory)?;
@@ -50,7 +50,7 @@ pub(super) fn export(
         if copy::is_right(&target, &entry) {
             progress.event(&Event::Done {
                 digest: entry.digest(),
-                outcome: Outcome::Existing,
+                outcome: Transfer::Existing,
             });
             continue;
         }

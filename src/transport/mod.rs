@@ -24,8 +24,8 @@ mod directory;
 mod docker_archive;
 mod error;
 mod layout;
+mod location;
 mod oci_archive;
-mod place;
 mod podman;
 mod shape;
 
@@ -33,13 +33,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::oci::{Descriptor, ImageConfig, ImageManifest, Reference};
-use crate::registry::{Client, ClientOptions, Platforms, Progress};
+use crate::registry::{Client, ClientOptions, Platforms, TransferListener};
 use crate::store::{Image, Store};
 
 use content::{Layout, Wanted};
 
 pub use error::TransportError;
-pub use place::{Destination, Place, Source};
+pub use location::{Destination, Location, Source};
 pub use shape::{Format, Shape, shaped};
 
 /// What an import brought.
@@ -57,7 +57,7 @@ pub fn export(
     image: &Descriptor,
     name: &str,
     destination: &Destination,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<(), TransportError> {
     let _in_use = store.lock_shared()?;
     if holds_one(destination) && copy::is_index(store, image)? {
@@ -66,21 +66,21 @@ pub fn export(
         });
     }
     match destination {
-        Place::Dir(directory) => dir::export(store, image, directory, progress),
-        Place::Oci { directory, tag } => {
+        Location::Dir(directory) => dir::export(store, image, directory, progress),
+        Location::Oci { directory, tag } => {
             let nothing = BTreeSet::new();
             layout::export(store, image, directory, tag.as_deref(), &nothing, progress)
         }
-        Place::OciArchive { file, tag } => {
+        Location::OciArchive { file, tag } => {
             oci_archive::export(store, image, file, tag.as_deref(), progress)
         }
-        Place::DockerArchive { file, reference } => {
+        Location::DockerArchive { file, reference } => {
             let name = reference.as_ref().map_or(name, Reference::as_given);
             docker_archive::export(store, image, name, file, progress)
         }
-        Place::DockerDaemon(reference) => daemon::export(store, image, reference, progress),
-        Place::ContainersStorage(reference) => podman::export(store, image, reference, progress),
-        Place::Registry(reference) => {
+        Location::DockerDaemon(reference) => daemon::export(store, image, reference, progress),
+        Location::ContainersStorage(reference) => podman::export(store, image, reference, progress),
+        Location::Registry(reference) => {
             let client = Client::new(ClientOptions::default())?;
             let image = shaped(store, image, Shape::default(), progress)?;
             client.push(&image, store, reference, progress)?;
@@ -90,10 +90,10 @@ pub fn export(
 }
 
 /// Whether there are no indexes there: an image is for one platform.
-fn holds_one(place: &Place) -> bool {
+fn holds_one(place: &Location) -> bool {
     matches!(
         place,
-        Place::DockerArchive { .. } | Place::DockerDaemon(_) | Place::ContainersStorage(_)
+        Location::DockerArchive { .. } | Location::DockerDaemon(_) | Location::ContainersStorage(_)
     )
 }
 
@@ -104,7 +104,7 @@ pub fn export_without(
     directory: &Path,
     tag: Option<&str>,
     left_out: &BTreeSet<String>,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<(), TransportError> {
     let _in_use = store.lock_shared()?;
     layout::export(store, image, directory, tag, left_out, progress)
@@ -115,7 +115,7 @@ pub fn import_without(
     store: &Store,
     source: &Source,
     left_out: &BTreeSet<String>,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Imported, TransportError> {
     let _in_use = store.lock_shared()?;
     let wanted = Wanted {
@@ -123,10 +123,10 @@ pub fn import_without(
         ..Wanted::default()
     };
     match source {
-        Place::Oci { directory, tag } => {
+        Location::Oci { directory, tag } => {
             layout::import(store, directory, tag.as_deref(), &wanted, progress)
         }
-        Place::Dir(directory) => dir::import(store, directory, &wanted, progress),
+        Location::Dir(directory) => dir::import(store, directory, &wanted, progress),
         _ => import(store, source, progress),
     }
 }
@@ -135,7 +135,7 @@ pub fn import_without(
 pub fn import(
     store: &Store,
     source: &Source,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Imported, TransportError> {
     import_of(store, source, &Platforms::default(), progress)
 }
@@ -145,7 +145,7 @@ pub fn import_of(
     store: &Store,
     source: &Source,
     platforms: &Platforms,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Imported, TransportError> {
     let _in_use = store.lock_shared()?;
     let wanted = Wanted {
@@ -156,20 +156,20 @@ pub fn import_of(
         platforms.check_single(&source.to_string())?;
     }
     match source {
-        Place::Dir(directory) => dir::import(store, directory, &wanted, progress),
-        Place::Oci { directory, tag } => {
+        Location::Dir(directory) => dir::import(store, directory, &wanted, progress),
+        Location::Oci { directory, tag } => {
             layout::import(store, directory, tag.as_deref(), &wanted, progress)
         }
-        Place::OciArchive { file, tag } => {
+        Location::OciArchive { file, tag } => {
             oci_archive::import(store, file, tag.as_deref(), &wanted, progress)
         }
-        Place::DockerArchive { file, reference } => {
+        Location::DockerArchive { file, reference } => {
             let wanted = reference.as_ref().map(Reference::as_given);
             docker_archive::import(store, file, wanted, progress)
         }
-        Place::DockerDaemon(reference) => daemon::import(store, reference, progress),
-        Place::ContainersStorage(reference) => podman::import(store, reference, progress),
-        Place::Registry(reference) => {
+        Location::DockerDaemon(reference) => daemon::import(store, reference, progress),
+        Location::ContainersStorage(reference) => podman::import(store, reference, progress),
+        Location::Registry(reference) => {
             let client = Client::new(ClientOptions::default())?;
             Ok(Imported {
                 descriptor: client.pull_of(reference, platforms, store, progress)?,
@@ -185,7 +185,7 @@ pub fn look(
     store: &Store,
     source: &Source,
     platform: Option<&str>,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Image, TransportError> {
     let of_layout = |layout: &dyn Layout, entry: &Descriptor| {
         let (descriptor, manifest_bytes, manifest) = content::one(layout, entry, platform)?;
@@ -196,15 +196,15 @@ pub fn look(
         image(descriptor, manifest, manifest_bytes, config_bytes)
     };
     match source {
-        Place::Dir(directory) => {
+        Location::Dir(directory) => {
             let (flat, entry) = dir::open(directory)?;
             of_layout(&flat, &entry)
         }
-        Place::Oci { directory, tag } => {
+        Location::Oci { directory, tag } => {
             let layout = directory::Directory::open(directory)?;
             of_layout(&layout, &content::entry(&layout, tag.as_deref())?)
         }
-        Place::OciArchive { file, tag } => {
+        Location::OciArchive { file, tag } => {
             let layout = archive::TarFile::open(store, file)?;
             of_layout(&layout, &content::entry(&layout, tag.as_deref())?)
         }

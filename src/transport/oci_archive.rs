@@ -12,7 +12,7 @@ use super::error::TransportError;
 use super::layout::{VERSION, with_entry};
 use super::{Imported, copy};
 use crate::oci::{Descriptor, REF_NAME, parse_digest, to_canonical_json};
-use crate::registry::{Direction, Progress};
+use crate::registry::{Direction, TransferListener};
 use crate::store::Store;
 
 impl Layout for TarFile {
@@ -32,7 +32,7 @@ pub(super) fn import(
     file: &Path,
     tag: Option<&str>,
     wanted: &Wanted<'_>,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Imported, TransportError> {
     content::import(store, &TarFile::open(store, file)?, tag, wanted, progress)
 }
@@ -44,7 +44,7 @@ pub(super) fn export(
     image: &Descriptor,
     file: &Path,
     tag: Option<&str>,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<(), TransportError> {
     let others = Others::of(store, file, tag)?;
     let mut output = Output::create(file)?;
@@ -90,10 +90,13 @@ impl Others {
             return Ok(None);
         }
         let other = || {
-            let problem = "it is there and is not an OCI archive, so that nothing is added to it; remove it, or name another file";
+            let problem = "it exists and is not an OCI archive, so nothing is added to it; remove it, or name another file";
             TransportError::malformed(file, problem)
         };
-        let archive = TarFile::open(store, file).map_err(|_| other())?;
+        let archive = TarFile::open(store, file).map_err(|error| match error {
+            TransportError::Archive { .. } | TransportError::Malformed { .. } => other(),
+            error => error,
+        })?;
         let index = read_small(&archive, "index.json")?.ok_or_else(other)?;
         let mut index: Value = serde_json::from_slice(&index).map_err(|_| other())?;
         let entries = index["manifests"].as_array_mut().ok_or_else(other)?;

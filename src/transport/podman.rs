@@ -9,14 +9,14 @@ use super::content::Wanted;
 use super::error::TransportError;
 use super::{Imported, dir, oci_archive};
 use crate::oci::{Descriptor, Reference, docker};
-use crate::registry::Progress;
+use crate::registry::TransferListener;
 use crate::store::Store;
 
 pub(super) fn export(
     store: &Store,
     image: &Descriptor,
     name: &Reference,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<(), TransportError> {
     let scratch = store.scratch("podman")?;
     let archive = scratch.path().join("image.tar");
@@ -28,7 +28,7 @@ pub(super) fn export(
 pub(super) fn import(
     store: &Store,
     name: &Reference,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Imported, TransportError> {
     let scratch = store.scratch("podman")?;
     let to = scratch.path().join("image");

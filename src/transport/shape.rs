@@ -1,7 +1,7 @@
 //! An image in another shape: its layers compressed otherwise, its documents in Docker's media types. What
 //! it unpacks to stays the same, and so does its configuration; the manifest and its digest do not.
 //!
-//! `docker save` writes layers without compression, and nobody wants them so in a registry. The layers
+//! `docker save` writes layers without compression, and registries should get them compressed. The layers
 //! that are made here lie in the store, and are remembered (`cache/compressed`).
 
 use std::io::{self, Read};
@@ -16,7 +16,7 @@ use crate::oci::{
     Descriptor, Digest, ImageConfig, MAX_METADATA, MediaType, Sha256Reader, descriptor, docker,
     from_json, parse_digest, to_canonical_json,
 };
-use crate::registry::{Direction, Document, Event, Outcome, Progress};
+use crate::registry::{Direction, Document, Event, Transfer, TransferListener};
 use crate::store::{Needs, Record, Store};
 
 /// What an image shall be like.
@@ -65,7 +65,7 @@ pub fn shaped(
     store: &Store,
     image: &Descriptor,
     shape: Shape,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Descriptor, TransportError> {
     let bytes = store.read_blob(image.digest(), MAX_METADATA)?;
     let what = format!("the manifest {}", image.digest());
@@ -190,7 +190,7 @@ fn compressed(
     layer: &Descriptor,
     diff_id: Option<&Digest>,
     shape: Shape,
-    progress: &dyn Progress,
+    progress: &dyn TransferListener,
 ) -> Result<Descriptor, TransportError> {
     let wanted = match (shape.compression, Packed::of(layer.media_type())) {
         (None, Packed::Plain) => Compression::default(),
@@ -235,7 +235,7 @@ fn compressed(
     store.remember(&key, &record)?;
     progress.event(&Event::Done {
         digest: layer.digest(),
-        outcome: Outcome::Transferred,
+        outcome: Transfer::Transferred,
     });
     Ok(new)
 }

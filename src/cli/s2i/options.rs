@@ -260,7 +260,7 @@ fn volume(text: &str) -> Result<Volume, String> {
 
 /// Options that the `s2i` tool does not have.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Options that the s2i tool has not")]
+#[command(next_help_heading = "Options that the s2i tool does not have")]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(super) struct OursArgs {
     /// Copy the image: `oci:DIR[:TAG]`, `oci-archive:FILE`, `docker-archive:FILE`,

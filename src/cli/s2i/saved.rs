@@ -100,7 +100,7 @@ impl Saved {
         self
     }
 
-    /// The equal arguments.
+    /// The command-line arguments with the same meaning.
     pub(super) fn arguments(&self, command: &clap::Command) -> Result<Vec<String>, CommandError> {
         let mut arguments = vec!["build".to_owned()];
         for (name, values) in &self.flags {

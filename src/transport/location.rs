@@ -12,7 +12,7 @@ const MAX_TAG: usize = 512;
 
 /// Where an image is, or shall be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Location {
     Oci {
         directory: PathBuf,
         tag: Option<String>,
@@ -33,11 +33,11 @@ pub enum Place {
 }
 
 /// Where an image shall be.
-pub type Destination = Place;
+pub type Destination = Location;
 /// Where an image is.
-pub type Source = Place;
+pub type Source = Location;
 
-impl Place {
+impl Location {
     pub fn parse(text: &str) -> Result<Self, TransportError> {
         text.parse()
     }
@@ -53,11 +53,11 @@ impl Place {
     }
 }
 
-impl FromStr for Place {
+impl FromStr for Location {
     type Err = TransportError;
 
     fn from_str(text: &str) -> Result<Self, TransportError> {
-        let bad = |problem: String| TransportError::Place {
+        let bad = |problem: String| TransportError::Location {
             given: text.chars().take(300).collect(),
             problem,
         };
@@ -144,7 +144,7 @@ fn is_ref_name(text: &str) -> bool {
     })
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut path = |transport: &str, path: &Path, name: Option<&str>| {
             write!(formatter, "{transport}:{}", path.display())?;
@@ -186,7 +186,7 @@ mod tests {
             "containers-storage:localhost/opal",
             "docker://registry.example.com/opal",
         ] {
-            assert_eq!(Place::parse(text).unwrap().to_string(), text);
+            assert_eq!(Location::parse(text).unwrap().to_string(), text);
         }
     }
 
@@ -208,7 +208,7 @@ mod tests {
             ("dir:", "no path"),
             ("ostree:x", "not supported"),
         ] {
-            let error = Place::parse(text).unwrap_err();
+            let error = Location::parse(text).unwrap_err();
             assert!(error.to_string().contains(part), "{text}: {error}");
             assert!(error.hint().is_some());
         }
@@ -217,7 +217,7 @@ mod tests {
     proptest! {
         #[test]
         fn parsing_never_panics(text in "\\PC{0,60}") {
-            if let Ok(place) = Place::parse(&text) {
+            if let Ok(place) = Location::parse(&text) {
                 prop_assert_eq!(place.to_string(), text);
             }
         }
