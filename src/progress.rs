@@ -6,7 +6,7 @@ mod text;
 
 pub use text::{json, one_line, printable, shown, without_logins};
 
-/// Of what [`Progress::passing`] tells.
+/// The unit of [`Progress::passing`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     Bytes,
@@ -31,11 +31,11 @@ pub trait Progress: Sync {
     /// The progress of counted items: "installing packages", 12 of 166.
     fn counted(&self, _what: &str, _done: u64, _total: u64) {}
 
-    /// The same of what is over in a moment mostly: who watches sees it, and a line is said of it only where
-    /// it takes long. It has ended when `done` is `total`.
+    /// The same for work that is usually short: a terminal shows it, and without a terminal a line is printed only
+    /// if it takes long. It has ended when `done` is `total`.
     fn passing(&self, _what: &str, _done: u64, _total: u64, _unit: Unit) {}
 
-    /// What is done within a step, for who watches. No line is said of it.
+    /// The present work within a step, for a terminal. No line is printed for it.
     fn doing(&self, _what: &str) {}
 
     /// A line of a program outside the sandbox, for those who want to see all of it.

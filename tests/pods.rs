@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -546,6 +546,9 @@ def fast_open_by_option():
     opened.connect(registry())
     return opened.send(b"x") == 1
 
+def datagram():
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0].sendto(b"x", "/agent/datagrams") == 1
+
 def agent():
     opened = socket.socket(socket.AF_UNIX)
     opened.connect("/agent/socket")
@@ -570,6 +573,8 @@ for name, attempt in [
     ("fast-open-message", fast_open_of_a_message),
     ("fast-open-option", fast_open_by_option),
     ("agent", agent),
+    ("datagram", datagram),
+    ("volume-lib", read("/lib/app/key")),
     ("volume-etc", read("/etc/app/key")),
     ("volume-opt", read("/opt/app/key")),
     ("volume-usr", read("/usr/local/share/app/key")),
@@ -630,6 +635,7 @@ fn the_fence_holds_where_each_attack_succeeds_without_it() {
     // Its path has to be short.
     let agent = tempfile::tempdir().unwrap();
     let listener = UnixListener::bind(agent.path().join("socket")).unwrap();
+    let datagrams = UnixDatagram::bind(agent.path().join("datagrams")).unwrap();
     process::run(Command::new("chmod").args(["-R", "777"]).arg(agent.path()));
     let step = |name: &str, args: &[&str]| {
         fs::write(shared.join("kept"), "kept").unwrap();
@@ -648,7 +654,8 @@ fn the_fence_holds_where_each_attack_succeeds_without_it() {
             .mount_read_only(agent.path(), "/agent")
             .mount_read_only(&volume, "/etc/app")
             .mount_read_only(&volume, "/opt/app")
-            .mount_read_only(&volume, "/usr/local/share/app");
+            .mount_read_only(&volume, "/usr/local/share/app")
+            .mount_read_only(&volume, "/usr/lib/app");
         // Beside warpdrive, another process of this step.
         step.args = [
             "sh",
@@ -684,7 +691,7 @@ fn the_fence_holds_where_each_attack_succeeds_without_it() {
     .to_vec();
     let output = cluster.pod.run(&bare);
     let found = outcome(&output);
-    assert_eq!(found.len(), 25, "{}", words(&output));
+    assert_eq!(found.len(), 27, "{}", words(&output));
     for (name, succeeds) in &found {
         assert!(succeeds, "{name} without the fence: {}", words(&output));
     }
@@ -698,7 +705,7 @@ fn the_fence_holds_where_each_attack_succeeds_without_it() {
         words(&output)
     );
     let found = outcome(&output);
-    assert_eq!(found.len(), 25, "{}", words(&output));
+    assert_eq!(found.len(), 27, "{}", words(&output));
     for (name, succeeds) in &found {
         assert!(!succeeds, "{name} behind the fence: {}", words(&output));
     }
@@ -740,7 +747,7 @@ fn the_fence_holds_where_each_attack_succeeds_without_it() {
         .args
         .extend(["--fence".to_owned(), "require".to_owned()]);
     refused(&cluster.pod.run(&require), 1, &["no-fence"]);
-    drop(listener);
+    drop((listener, datagrams));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -135,9 +135,15 @@ pub struct UntilEnd<P> {
     pipe: P,
     /// `None` where the kernel has none: then the end of the pipe counts.
     program: Option<OwnedFd>,
-    /// What is read of the pipe after the program's end: more than it holds is somebody else's.
+    /// What is read of the pipe after the program's end: a pipe holds no more, so the rest is from a program that still runs.
     left: usize,
 }
+
+/// How long after a program's end its pipe is read.
+const LAST_WORDS: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 200_000_000,
+};
 
 impl<P: Read + AsFd> UntilEnd<P> {
     pub fn of(child: &Child, pipe: P) -> Self {
@@ -164,7 +170,12 @@ impl<P: Read + AsFd> Read for UntilEnd<P> {
                 return Err(error.into());
             }
         }
-        let [ended, said] = waited.map(|fd| !fd.revents().is_empty());
+        let [ended, mut said] = waited.map(|fd| !fd.revents().is_empty());
+        if ended && !said {
+            // A helper in a pipe of the program's (`exec 2> >(tee log)`) has its last words to pass on.
+            let mut more = [PollFd::new(&self.pipe, PollFlags::IN)];
+            said = poll(&mut more, Some(&LAST_WORDS)).is_ok_and(|ready| ready > 0);
+        }
         if !said || self.left == 0 {
             return Ok(0);
         }

@@ -54,7 +54,7 @@ enum Answer {
 /// A container that runs.
 #[derive(Debug, Clone)]
 pub struct Started {
-    /// The real ports, with chosen free ones.
+    /// The ports in use; a free one was chosen where none was given.
     pub ports: Vec<PortMapping>,
     /// What the user may want to know: no outbound network, for example.
     pub notes: Vec<String>,

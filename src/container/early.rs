@@ -104,7 +104,7 @@ fn until_it_answers(record: &Record, patience: Patience) -> Result<Early, Contai
     let mut workers = Workers::default();
     let mut unwell: Option<(Instant, u16)> = None;
     while begun.elapsed() < patience.limit {
-        let (state, over) = has_ended(record, true)?;
+        let (state, over) = has_ended(record, patience.serves.certain)?;
         if let Some(over) = over {
             return Ok(over);
         }
@@ -141,7 +141,7 @@ fn until_it_answers(record: &Record, patience: Patience) -> Result<Early, Contai
         }
         std::thread::sleep(ASK_EVERY);
     }
-    let (state, _) = has_ended(record, true)?;
+    let (state, _) = has_ended(record, patience.serves.certain)?;
     let listens = match (record.config.network, &state.process) {
         (Network::Host, _) | (_, None) => Vec::new(),
         (_, Some(process)) => listening(process),
@@ -158,8 +158,8 @@ fn until_it_answers(record: &Record, patience: Patience) -> Result<Early, Contai
     })
 }
 
-/// The state, and what it comes to if the container has ended well or is gone. `serves`: it is an application
-/// for the web, which was to answer.
+/// The state, and what it comes to if the container has ended well or is gone. `serves`: it is a web
+/// application, which had to answer.
 fn has_ended(record: &Record, serves: bool) -> Result<(State, Option<Early>), ContainerError> {
     let (status, state) = record.status()?;
     let over = match status {

@@ -71,7 +71,7 @@ pub struct State {
     pub supervisor: Option<Process>,
     /// The command.
     pub process: Option<Process>,
-    /// The real ports, with chosen free ones.
+    /// The ports in use; a free one was chosen where none was given.
     #[serde(default)]
     pub ports: Vec<PortMapping>,
     /// RFC 3339.

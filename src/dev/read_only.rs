@@ -1,6 +1,7 @@
 //! What the application may not change in the source tree that it is given: what programs of the developer's
 //! machine run by themselves, such as `git` for a prompt, or an editor that opens the directory.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -12,15 +13,25 @@ use super::change::is_skipped;
 const REPOSITORIES: [&str; 2] = [".git", ".hg"];
 
 /// At the top alone.
-const AT_THE_TOP: [&str; 8] = [
+const AT_THE_TOP: [&str; 18] = [
+    ".git",
+    ".hg",
+    ".jj",
+    ".claude",
+    ".cursor",
     ".devcontainer",
     ".envrc",
     ".githooks",
     ".husky",
     ".idea",
+    ".mcp.json",
+    ".mise.toml",
     ".pre-commit-config.yaml",
     ".venv",
     ".vscode",
+    ".zed",
+    "mise.toml",
+    "venv",
 ];
 
 /// Entries that are looked at, and how deep.
@@ -53,6 +64,8 @@ pub fn read_only(source: &Path) -> Vec<PathBuf> {
                 .is_ok_and(|found| !found.is_symlink())
         })
         .filter_map(|path| path.strip_prefix(source).ok().map(Path::to_owned))
+        .collect::<BTreeSet<_>>()
+        .into_iter()
         .collect()
 }
 

@@ -35,7 +35,7 @@ pub struct Watch {
     watched: HashSet<PathBuf>,
     /// What a changed file means.
     meaning: fn(&Path) -> Option<Change>,
-    /// Whether this program writes a file itself, so that it is nobody's change.
+    /// Whether this program writes a file itself, so that it does not count as a change.
     is_ours: Box<dyn Fn(&Path) -> bool + Send>,
 }
 

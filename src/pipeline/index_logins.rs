@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::lockfile::{self, Index};
 use crate::progress::Progress;
+use crate::registry::is_ambiguous;
 
 /// `NAME=HOST`, several of them with commas or white space between: then no other name has a login.
 pub const INDEX_LOGINS: &str = "WARPDRIVE_INDEX_LOGINS";
@@ -50,6 +51,9 @@ impl IndexLogins {
     /// User and password for an index at this address.
     pub(super) fn of_index(&self, index: &Index, url: &str) -> Option<(String, String)> {
         let login = lockfile::credentials(index, &|name| self.variables.get(name).cloned())?;
+        if is_ambiguous(url) {
+            return None;
+        }
         let name = lockfile::variable_name(index.name.as_deref()?);
         let allowed = match self.bound.get(&name) {
             Some(places) => places.contains(&origin(url)),
@@ -68,9 +72,8 @@ impl IndexLogins {
         let host = place.trim_start_matches("https://");
         if self.of_index(index, url).is_none() {
             progress.warning(&format!(
-                "the login of the index {name} is not sent to {place}, where the project says that this index \
-                 is: {INDEX_LOGINS}, UV_INDEX or UV_DEFAULT_INDEX says that it is for another place (if it is \
-                 right: {INDEX_LOGINS}={name}={host})"
+                "the login of the index {name} is not sent to {place}, which is the index's address in the \
+                 project: the caller does not allow it there (to allow it: {INDEX_LOGINS}={name}={host})"
             ));
         } else if self.bound.contains_key(&lockfile::variable_name(name)) {
             progress.step(&format!(
@@ -143,6 +146,8 @@ mod tests {
             "https://pypi.corp.example:8443/simple",
             "https://pypi.corp.example@attacker.example/simple",
             "https://pypi.corp.example.attacker.example/simple",
+            "https://pypi.corp.example\\@attacker.example/simple",
+            "https:///pypi.corp.example/simple",
         ];
         let bound = [
             (INDEX_LOGINS, "my-corp=pypi.corp.example"),
@@ -163,10 +168,10 @@ mod tests {
                 assert!(logins.of_index(&index, url).is_none(), "{variable:?} {url}");
             }
         }
-        // Who binds some names by the variable for it binds all.
+        // With this variable, names that are not in it have no login.
         let other = logins(&[(INDEX_LOGINS, "other=o.example")]);
         assert!(other.of_index(&index, good).is_none());
-        // Bound by nobody, it goes where the project says.
+        // Not bound, it goes where the project says.
         assert!(logins(&[]).of_index(&index, bad[0]).is_some());
         assert!(
             logins(&[("UV_INDEX", "https://x.example")])

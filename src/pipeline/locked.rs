@@ -112,7 +112,7 @@ pub(super) struct Environment<'a> {
     pub(super) files: &'a str,
 }
 
-/// Who is asked for what is not in a lock.
+/// Where packages are looked up that are not in a lock.
 pub(super) struct Asked<'a> {
     pub(super) indexes: &'a Indexes,
     /// What was chosen before does not count.
@@ -533,6 +533,7 @@ pub(super) fn fetch_newest(
     directory: &Path,
     progress: &dyn Progress,
 ) -> Result<Option<PathBuf>, BuildError> {
+    source.say_logins([&wanted.index], progress);
     let offered = source.offered(&wanted.index, &wanted.name, target.full_version())?;
     let Some((version, file)) = newest(wanted, &offered, target) else {
         return Ok(None);

@@ -3,12 +3,13 @@
 //! A login is sent only to the host of its own index.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use crate::lockfile::{self, File, Index, Link};
 use crate::progress::Progress;
-use crate::registry::{Client, ClientOptions, join_url};
+use crate::registry::{Client, ClientOptions, is_ambiguous, join_url};
 use crate::sandbox::Network;
 use crate::store::{Needs, Record, Store};
 
@@ -49,6 +50,8 @@ pub(super) struct Indexes {
     given: BTreeMap<String, String>,
     /// Earlier findings do not count.
     fresh: bool,
+    /// Those of which it was said where their logins go.
+    said: Mutex<BTreeSet<Index>>,
     /// The build has no network, and nothing is fetched for it.
     offline: bool,
 }
@@ -81,6 +84,7 @@ impl Indexes {
             logins: IndexLogins::of(&variables),
             given: variables,
             fresh,
+            said: Mutex::default(),
             offline: false,
         })
     }
@@ -130,7 +134,11 @@ impl Indexes {
         progress: &dyn Progress,
     ) {
         let all: BTreeSet<&Index> = indexes.into_iter().collect();
-        for index in all {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        for index in all
+            .into_iter()
+            .filter(|index| said.insert((*index).clone()))
+        {
             self.logins.say(index, &self.url(index), progress);
         }
     }
@@ -173,6 +181,9 @@ impl Indexes {
         }
         for index in indexes {
             let at = self.url(index);
+            if is_ambiguous(&at) || is_ambiguous(url) {
+                continue;
+            }
             let Some((other, place)) = at.split_once("://") else {
                 continue;
             };
@@ -385,6 +396,7 @@ mod tests {
             ])),
             given: BTreeMap::from([("TOKEN".into(), "t".into())]),
             fresh: false,
+            said: Mutex::default(),
             offline: false,
         };
         let with = |url: &str, index: &Index| indexes.with_login(url, std::slice::from_ref(index));

@@ -298,10 +298,8 @@ impl Here {
         let prefix = python.ancestors().nth(2);
         let prefix = prefix.filter(|prefix| *prefix != Path::new("/"));
         let directories = READABLE.iter().map(Path::new).chain(prefix);
-        let mut readable = Volumes::of_this_process()?.without(directories)?;
-        // Both are volumes where the root file system is read-only.
-        readable.extend([APP_ROOT, pod::PLACE].map(PathBuf::from));
-        Ok(readable)
+        let own = [APP_ROOT, pod::PLACE].map(Path::new);
+        Ok(Volumes::of_this_process()?.without(directories.chain(own))?)
     }
 
     fn start<'p>(&'p self, spec: &Spec, io: Io, reach: &Reach) -> Result<Started<'p>, BuildError> {

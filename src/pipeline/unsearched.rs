@@ -1,5 +1,5 @@
-//! What was not looked through for secrets because a bound was reached: said, so that no silence means that
-//! nothing is there.
+//! What was not looked through for secrets because a bound was reached. It is printed: without a warning,
+//! everything was searched.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +22,7 @@ pub(super) enum Bound {
 impl Bound {
     fn words(self) -> &'static str {
         match self {
-            Self::Size => "larger than 64 MiB",
+            Self::Size => "larger than 64 MiB, or needs too much memory",
             Self::Depth => "files in files, more than 8 deep",
             Self::Work => "more than can be unpacked and decoded in a reasonable time",
         }
@@ -63,8 +63,8 @@ impl Unsearched {
             };
             if !places.is_empty() {
                 progress.warning(&format!(
-                    "the secrets of this build were not looked for in all that is packed or encoded in {}{and} \
-                     ({}): what is there in plain text was searched",
+                    "not searched for secrets: some compressed or encoded content of {}{and} ({}). Plain text in \
+                     these files was searched",
                     places.join(", "),
                     because.words()
                 ));

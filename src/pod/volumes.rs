@@ -10,6 +10,8 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use crate::builder::APP_ROOT;
+
 use super::error::PodError;
 
 const TABLE: &str = "/proc/self/mountinfo";
@@ -17,8 +19,11 @@ const TABLE: &str = "/proc/self/mountinfo";
 /// The kernel's own file systems, which are not volumes.
 const KERNEL: [&str; 2] = ["/proc", "/sys"];
 
+/// Volumes of a step that builds in place: their content is the build's own. What is mounted below is not.
+const OWN: [&str; 2] = [APP_ROOT, super::PLACE];
+
 /// Files of the container engine in each root file system, and the administrators' directories for
-/// certificates. Everything below belongs to them.
+/// certificates. Paths below these count too.
 const KNOWN: [&str; 13] = [
     "/etc/hosts",
     "/etc/hostname",
@@ -83,8 +88,14 @@ impl Volumes {
     ) -> Result<Vec<PathBuf>, PodError> {
         let mut found = Vec::new();
         for directory in directories {
-            self.take(directory, &mut found)?;
+            // `/lib` is a link in most images, and a volume is mounted where it leads. What is not there is not
+            // reached either.
+            if let Ok(real) = fs::canonicalize(directory) {
+                self.take(&real, &mut found)?;
+            }
         }
+        found.sort();
+        found.dedup();
         Ok(found)
     }
 
@@ -92,7 +103,10 @@ impl Volumes {
         let is_foreign = |volume: &&Volume| {
             let known = KNOWN.iter().chain(&KERNEL);
             let mut known = known.map(Path::new);
-            volume.point != Path::new("/") && !known.any(|known| volume.point.starts_with(known))
+            let mut own = OWN.iter().map(Path::new);
+            volume.point != Path::new("/")
+                && !own.any(|own| volume.point == own)
+                && !known.any(|known| volume.point.starts_with(known))
         };
         let mut foreign = self.0.iter().filter(is_foreign).map(|volume| &volume.point);
         if foreign.clone().any(|point| path.starts_with(point)) {
@@ -128,8 +142,9 @@ impl Volumes {
                 && !known
                 && (point.join(WRITTEN_BY_KUBERNETES).exists()
                     // One file of it (`subPath`).
-                    || root.parent().is_some_and(|above| {
-                        above.file_name().is_some_and(|name| name.as_bytes().starts_with(b".."))
+                    || root.components().any(|part| {
+                        let name = part.as_os_str().as_bytes();
+                        name.len() > 2 && name.starts_with(b"..")
                     }));
             is_one.then(|| point.clone())
         })
@@ -185,6 +200,16 @@ mod tests {
         let mut found = volumes.without(all).unwrap();
         found.sort();
         assert_eq!(found, [path("etc/app/plain"), path("etc/passwd"), usr]);
+        // Where a link leads.
+        fs::create_dir_all(path("system/lib/keys")).unwrap();
+        fs::create_dir_all(path("system/lib/plain")).unwrap();
+        std::os::unix::fs::symlink("system/lib", path("lib")).unwrap();
+        let table = format!(
+            "1 0 0:1 / {}/system/lib/keys rw - ext4 /dev/x rw\n",
+            root.path().display()
+        );
+        let found = Volumes::parse(table.as_bytes()).without([path("lib").as_path()]);
+        assert_eq!(found.unwrap(), [path("system/lib/plain")]);
         // The engine's own files are not volumes.
         let plain = Volumes::parse(b"1 0 0:1 /r /etc/resolv.conf rw - ext4 /dev/x rw\n");
         assert_eq!(
@@ -206,7 +231,7 @@ mod tests {
         let table = [
             line("/", "secret", "tmpfs"),
             line("/", "scratch", "tmpfs"),
-            line("/..2026/key", "one-key", "tmpfs"),
+            line("/..2026/a/key", "one-key", "tmpfs"),
             line("/run/x", "of-the-engine", "tmpfs"),
             line("/", "secret", "ext4"),
         ];

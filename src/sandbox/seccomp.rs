@@ -437,6 +437,13 @@ fn beside_landlock() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::Bac
         }
     }
     rules.insert(SYS_socket, sockets);
+    // Pairs that stay pairs: one end of a pair of datagrams sends to any path.
+    let mut pairs = Vec::new();
+    for kind in [SOCK_STREAM, SOCK_SEQPACKET] {
+        let is_connected = condition(1, MaskedEq(0xf), number(kind))?;
+        pairs.push(SeccompRule::new(vec![is_connected])?);
+    }
+    rules.insert(SYS_socketpair, pairs);
 
     // TCP Fast Open connects by sending.
     for (call, flags) in [(SYS_sendto, 3), (SYS_sendmsg, 2), (SYS_sendmmsg, 3)] {
@@ -445,12 +452,14 @@ fn beside_landlock() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::Bac
         rules.insert(call, vec![SeccompRule::new(vec![slow])?]);
     }
     let of_another_level = condition(1, Ne, number(IPPROTO_TCP))?;
-    let another = condition(2, Ne, number(TCP_FASTOPEN_CONNECT))?;
+    // The second one makes a TCP socket one of SMC.
+    let slow = condition(2, Ne, number(TCP_FASTOPEN_CONNECT))?;
+    let as_it_is = condition(2, Ne, number(TCP_ULP))?;
     rules.insert(
         SYS_setsockopt,
         vec![
             SeccompRule::new(vec![of_another_level])?,
-            SeccompRule::new(vec![another])?,
+            SeccompRule::new(vec![slow, as_it_is])?,
         ],
     );
 

@@ -150,7 +150,7 @@ impl SourceError {
                 "the server's certificate is not trusted here: name the file with its authority's certificate, as in GIT_SSL_CAINFO=FILE or SSL_CERT_FILE=FILE".into(),
             ),
             Self::Fetch { tail, .. } if said(tail, &["transport 'file' not allowed", "not allowed"]) => Some(
-                "a submodule asks for a transport that is refused; --ignore-submodules builds without submodules (those of a repository on this machine may lie on it, too, where git's own setting lets them: `git config --global protocol.file.allow always`)".into(),
+                "a submodule asks for a transport that is refused; --ignore-submodules builds without submodules (to allow submodules from this machine's disk: `git config --global protocol.file.allow always`)".into(),
             ),
             Self::Fetch { .. } => Some("check the address and the network (HTTPS_PROXY is honoured)".into()),
             Self::NoGit => Some("install git, or give a directory or an archive".into()),

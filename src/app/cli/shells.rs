@@ -9,7 +9,7 @@ use crate::environment::quote;
 /// A shell that is supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Shell {
-    /// Any other shell that understands POSIX syntax.
+    /// Bash, and any other shell that understands POSIX syntax.
     Bash,
     Zsh,
     Fish,

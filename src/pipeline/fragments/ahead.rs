@@ -70,8 +70,8 @@ pub(super) fn install(
         return Ok(Ahead::default());
     }
     let guess = || {
-        let reach = Lookup::Cache;
-        let wheels = match resolve::resolve(given, reach) {
+        let lookup = Lookup::Cache;
+        let wheels = match resolve::resolve(given, lookup) {
             Ok(wheels) => wheels,
             Err(Stop::Error(error)) => return Err(error),
             Err(Stop::Failed | Stop::NotPlain(_)) => return Ok(Ahead::default()),
@@ -84,7 +84,7 @@ pub(super) fn install(
         let said = Said::default();
         let installation = Installation {
             ground: *given,
-            reach,
+            lookup,
             wanted: &|| wanted(&missing),
             progress: &said,
         };

@@ -32,7 +32,7 @@ pub(super) struct Wheels<'a> {
     client: Client,
     /// URLs with logins of the indexes.
     logins: Vec<String>,
-    reach: Lookup,
+    lookup: Lookup,
     progress: &'a dyn Progress,
     fetched: &'a Tally<'a>,
 }
@@ -40,7 +40,7 @@ pub(super) struct Wheels<'a> {
 impl<'a> Wheels<'a> {
     pub(super) fn new(
         ground: Ground<'_>,
-        reach: Lookup,
+        lookup: Lookup,
         scratch: &'a Path,
         (progress, fetched): (&'a dyn Progress, &'a Tally<'a>),
     ) -> Result<Self, BuildError> {
@@ -49,7 +49,7 @@ impl<'a> Wheels<'a> {
             scratch,
             client: Client::new(ClientOptions::default())?,
             logins: logins(ground),
-            reach,
+            lookup,
             progress,
             fetched,
         })
@@ -63,7 +63,7 @@ impl<'a> Wheels<'a> {
             self.fetched.add(wheel.artifact.size.unwrap_or(0));
             return Ok(Some(file));
         }
-        if self.reach == Lookup::Cache {
+        if self.lookup == Lookup::Cache {
             return Ok(None);
         }
         let Some(url) = &wheel.artifact.download else {

@@ -32,7 +32,7 @@ const AT_ONCE: usize = 8;
 /// An installation of wheels, and what it depends on.
 pub(super) struct Installation<'a> {
     pub(super) ground: Ground<'a>,
-    pub(super) reach: Lookup,
+    pub(super) lookup: Lookup,
     /// Whether there is still a use for it: it is given up before its next step otherwise.
     pub(super) wanted: &'a (dyn Fn() -> bool + Sync),
     pub(super) progress: &'a dyn Progress,
@@ -49,7 +49,7 @@ impl Installation<'_> {
         let installed = Tally::new(self.progress, "installing", wheels.len(), Unit::Things);
         let source = Wheels::new(
             self.ground,
-            self.reach,
+            self.lookup,
             scratch.path(),
             (self.progress, &fetched),
         )?;

@@ -293,7 +293,7 @@ fn install(ground: Ground<'_>, wheels: &[&LockedWheel]) -> Result<Vec<Fragment>,
     }
     let installation = Installation {
         ground,
-        reach: Lookup::Index,
+        lookup: Lookup::Index,
         wanted: &|| true,
         progress,
     };

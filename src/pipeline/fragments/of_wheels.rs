@@ -93,7 +93,7 @@ pub(in super::super) fn of_wheels(
             here: Some(&here),
             asked: None,
         },
-        reach: Lookup::Cache,
+        lookup: Lookup::Cache,
         wanted: &|| true,
         progress: context.progress,
     };

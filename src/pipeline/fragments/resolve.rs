@@ -33,13 +33,13 @@ const MAX_LOCK: u64 = 16 * 1024 * 1024;
 const PATIENCE: [(&str, &str); 2] = [("UV_HTTP_RETRIES", "1"), ("UV_HTTP_CONNECT_TIMEOUT", "3")];
 
 /// All that the list and the server need, by name; or why that cannot be told.
-pub(super) fn resolve(given: Given<'_>, reach: Lookup) -> Result<Vec<LockedWheel>, Stop> {
+pub(super) fn resolve(given: Given<'_>, lookup: Lookup) -> Result<Vec<LockedWheel>, Stop> {
     let Given {
         asked, detected, ..
     } = given;
     let base = given.base;
     let run = |requirements: String, constraints: String| {
-        compile(given, requirements, constraints, reach)
+        compile(given, requirements, constraints, lookup)
     };
     let mut found = match asked.locked {
         Some(locked) => locked.wheels().map_err(Stop::NotPlain)?,
@@ -90,7 +90,7 @@ fn compile(
     given: Given<'_>,
     requirements: String,
     constraints: String,
-    reach: Lookup,
+    lookup: Lookup,
 ) -> Result<Vec<LockedWheel>, Stop> {
     let (context, base, tools) = (given.context, given.base, given.tools);
     let scratch = context.store.scratch("resolve")?;
@@ -131,7 +131,7 @@ fn compile(
     if context.request.upgrade {
         command.push("--refresh");
     }
-    command.extend(reach.option());
+    command.extend(lookup.option());
     let job = Job {
         command: command.into_iter().map(str::to_owned).collect(),
         files: vec![

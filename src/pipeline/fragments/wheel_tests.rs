@@ -153,7 +153,7 @@ fn what_a_wheel_unpacks_to_is_bounded() {
         refused,
         Some(LayerError::TooLarge { what: "layer", .. })
     ));
-    // All that a build unpacks is one account, and its layers are another.
+    // What one installation unpacks is one account, and the build's layers are another.
     let budget = Budget::new(4 * MIB, 5 * MIB, None, never);
     assert!(write(&budget).is_none());
     assert!(write(&budget.anew()).is_none());

@@ -152,7 +152,7 @@ impl Look<'_> {
             else {
                 continue;
             };
-            if !self.spend(TRIAL) {
+            if !self.spend(TRIAL + beginning.name.len() as u64) {
                 return;
             }
             let stream = Stream {
@@ -188,6 +188,9 @@ impl Look<'_> {
                 self.spend(piece.len() as u64 * packing.weight())
             });
             whole |= end.whole;
+            if end.refused {
+                self.search.not_searched(Bound::Size);
+            }
             let goes_on = self.spend(end.taken as u64 * packing.weight());
             next += end.taken;
             if !end.whole || !goes_on || !packing.goes_on() {
@@ -215,6 +218,7 @@ impl Look<'_> {
         }
         self.search.go_to(place);
         for name in way {
+            self.spend(name.len() as u64);
             self.search.feed(name.as_bytes());
             self.search.finish_file();
         }

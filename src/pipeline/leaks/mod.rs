@@ -138,7 +138,7 @@ impl Leaks {
         }
     }
 
-    /// Somebody who watches a layer being written; nobody where there is nothing to look for.
+    /// A searcher for a layer that is being written; `None` without secrets.
     pub(super) fn search(&self) -> Option<Search<'_>> {
         (!self.names.is_empty()).then(|| Search::new(self))
     }

@@ -9,6 +9,9 @@ use flate2::{Decompress, FlushDecompress, Status};
 const MOST_MEMORY: u32 = 128 << 10;
 /// Bytes that are unpacked at once.
 const PIECE: usize = 64 * 1024;
+/// The longest name of a zip file's member: longer ones are in no file system, and headers of a few bytes could
+/// each name the same 64 KiB.
+const MAX_NAME: usize = 4096;
 /// A local header of a zip file (APPNOTE 4.3.7) without its name.
 const LOCAL: usize = 30;
 
@@ -47,9 +50,11 @@ pub(super) struct End {
     pub(super) taken: usize,
     /// It was whole, by its own word.
     pub(super) whole: bool,
+    /// It needs more memory than it may have.
+    pub(super) refused: bool,
 }
 
-/// What inflates is made once: most beginnings are none.
+/// The decompressors are made once, because most beginnings are false.
 pub(super) struct Unpacker {
     zlib: Decompress,
     raw: Decompress,
@@ -103,6 +108,8 @@ fn is_zlib(first: u8, second: u8) -> bool {
         && (u32::from(first) * 256 + u32::from(second)).is_multiple_of(31)
 }
 
+/// The properties that programs write.
+const USUAL: u8 = 0x5d;
 /// Properties of lzma are less than this.
 const LZMA_PROPERTIES: u8 = 225;
 
@@ -111,7 +118,6 @@ const LZMA_PROPERTIES: u8 = 225;
 fn is_lzma(rest: &[u8]) -> bool {
     const LEAST: u32 = 1 << 16;
     const LARGEST: u64 = 1 << 38;
-    const USUAL: u8 = 0x5d;
     let Some(header) = rest.first_chunk::<14>() else {
         return false;
     };
@@ -207,7 +213,7 @@ fn member(rest: &[u8]) -> Option<Beginning<'_>> {
         14 => Packing::ZipLzma,
         _ => return None,
     };
-    let name = number(26)?;
+    let name = number(26).filter(|length| *length <= MAX_NAME)?;
     Some(Beginning {
         packing,
         name: rest.get(LOCAL..LOCAL + name)?,
@@ -219,7 +225,7 @@ fn member(rest: &[u8]) -> Option<Beginning<'_>> {
 pub(super) fn stored(rest: &[u8]) -> Option<(&[u8], std::ops::Range<usize>)> {
     let header = rest.first_chunk::<LOCAL>()?;
     let number = |at: usize| usize::from(u16::from_le_bytes([header[at], header[at + 1]]));
-    if !header.starts_with(b"PK\x03\x04") || number(8) != 0 {
+    if !header.starts_with(b"PK\x03\x04") || number(8) != 0 || number(26) > MAX_NAME {
         return None;
     }
     let size = number(18) | number(20) << 16;
@@ -261,9 +267,21 @@ impl Unpacker {
     ) -> End {
         let stream = rest.get(beginning.skip..).unwrap_or_default();
         let mut input = stream;
-        let whole = match beginning.packing {
-            Packing::Zlib => inflate(&mut self.zlib, true, &mut self.piece, &mut input, take),
-            Packing::Deflated => inflate(&mut self.raw, false, &mut self.piece, &mut input, take),
+        let read = match beginning.packing {
+            Packing::Zlib => Ok(inflate(
+                &mut self.zlib,
+                true,
+                &mut self.piece,
+                &mut input,
+                take,
+            )),
+            Packing::Deflated => Ok(inflate(
+                &mut self.raw,
+                false,
+                &mut self.piece,
+                &mut input,
+                take,
+            )),
             Packing::Gzip => {
                 let decoder = flate2::bufread::GzDecoder::new(&mut input);
                 copy(decoder, &mut self.piece, take)
@@ -273,22 +291,30 @@ impl Unpacker {
                 copy(decoder, &mut self.piece, take)
             }
             Packing::Zstd => zstd::stream::read::Decoder::with_buffer(&mut input)
-                .is_ok_and(|decoder| copy(decoder.single_frame(), &mut self.piece, take)),
+                .and_then(|decoder| copy(decoder.single_frame(), &mut self.piece, take)),
             Packing::Xz => {
                 let decoder = lzma_rust2::XzReader::new_mem_limit(&mut input, true, MOST_MEMORY);
                 copy(decoder, &mut self.piece, take)
             }
             Packing::Lzma => lzma_rust2::LzmaReader::new_mem_limit(&mut input, MOST_MEMORY, None)
-                .is_ok_and(|decoder| copy(decoder, &mut self.piece, take)),
+                .and_then(|decoder| copy(decoder, &mut self.piece, take)),
             Packing::ZipLzma => {
-                zip_lzma(&mut input).is_ok_and(|decoder| copy(decoder, &mut self.piece, take))
+                zip_lzma(&mut input).and_then(|decoder| copy(decoder, &mut self.piece, take))
             }
         };
         End {
             taken: beginning.skip + stream.len() - input.len(),
-            whole,
+            whole: matches!(read, Ok(true)),
+            // Of the format before xz, most headers are none.
+            refused: (beginning.packing != Packing::Lzma || stream.first() == Some(&USUAL))
+                && read.is_err_and(|error| is_too_much(&error)),
         }
     }
+}
+
+/// Whether a stream was not unpacked because of the memory that it needs. zstd has words for it only.
+fn is_too_much(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::OutOfMemory || error.to_string().contains("too much memory")
 }
 
 /// APPNOTE 5.8.8: two bytes of a version, two of a length, then the properties.
@@ -306,12 +332,16 @@ fn zip_lzma<'i, 'b>(
 }
 
 /// As far as it can be read; whether that was all.
-fn copy(mut from: impl Read, piece: &mut [u8], take: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+fn copy(
+    mut from: impl Read,
+    piece: &mut [u8],
+    take: &mut dyn FnMut(&[u8]) -> bool,
+) -> io::Result<bool> {
     loop {
-        match from.read(piece) {
-            Ok(0) => return true,
-            Ok(count) if take(&piece[..count]) => {}
-            _ => return false,
+        match from.read(piece)? {
+            0 => return Ok(true),
+            count if take(&piece[..count]) => {}
+            _ => return Ok(false),
         }
     }
 }
