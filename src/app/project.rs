@@ -213,8 +213,8 @@ impl Project {
             match (lock.list.as_deref(), behind) {
                 (Some(made_for), Some(list)) if made_for != list => {
                     project.unused_lock = Some(format!(
-                        "{} is not gone by: the list of requirements is another than the one it was written for; \
-                         `warpdrive image --write-lock` writes it anew",
+                        "{} is ignored: the requirements changed since it was written; \
+                         `warpdrive image --write-lock` writes it again",
                         lock::FILE
                     ));
                 }

@@ -132,7 +132,7 @@ pub(super) struct Args {
     /// An image that does not pass the audit gets no name and is not pushed; exits with 4
     #[arg(long)]
     require_audit: bool,
-    /// What the audit goes by: a policy file, or `strict`, which refuses findings of medium severity
+    /// The rules of the audit: a policy file, or `strict`, which refuses findings of medium severity
     /// and builders with them
     #[arg(long, value_name = "FILE|strict")]
     policy: Option<PathBuf>,

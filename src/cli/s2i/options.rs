@@ -294,7 +294,7 @@ pub(super) struct OursArgs {
     /// An image that does not pass the audit gets no name and is not pushed; exits with 4
     #[arg(long)]
     require_audit: bool,
-    /// What the audit goes by: a policy file, or `strict`
+    /// The rules of the audit: a policy file, or `strict`
     #[arg(long, value_name = "FILE|strict")]
     policy: Option<PathBuf>,
     #[command(flatten)]
