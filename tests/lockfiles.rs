@@ -177,6 +177,11 @@ impl Indexes {
         ]
     }
 
+    /// All that either index was asked for.
+    fn all_asked(&self) -> Vec<String> {
+        [self.private.asked(), self.public.asked()].concat()
+    }
+
     fn asked_for_corplib(&self) -> Vec<String> {
         let lines = self.public.asked();
         lines
@@ -240,8 +245,20 @@ fn a_bound_name_is_asked_of_its_index_alone() {
     let indexes = Indexes::start();
     let public = indexes.public.url();
     let question = "import corplib, small; print(corplib.VERSION, small.VERSION)";
+    let mut is_empty = true;
     for (manager, files) in indexes.projects() {
         let place = lay_out(&files);
+        // Without a network no address of the lock is asked, while the store has nothing.
+        if std::mem::take(&mut is_empty) {
+            let asked = || indexes.all_asked();
+            let before = asked();
+            let (status, said) = warpdrive.refuses(place.path(), &["--network", "none"]);
+            assert!(
+                status == 3 && said.contains("this build has no network"),
+                "{said}"
+            );
+            assert_eq!(asked(), before);
+        }
         // In one go and in fragments.
         for more in [
             &["--no-cache"][..],

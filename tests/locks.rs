@@ -48,11 +48,12 @@ fn what_lies_where_a_lock_is_written_is_replaced() {
     let warpdrive = Warpdrive::with(PYTHON_311_RUN);
     let index = PackageIndex::start();
     index.add(&Wheel::new("gunicorn", "27.0.1"));
-    let place = index.app(&[]);
+    index.add(&Wheel::new("small", "1.0"));
+    let place = index.app(&["small"]);
     let lock = place.path().join("pylock.toml");
     process::run(Command::new("mkfifo").arg(&lock));
     build(&warpdrive, place.path(), &["--write-lock"]);
-    assert_eq!(locked(&lock, "gunicorn").0, "27.0.1");
+    assert_eq!(locked(&lock, "small").0, "1.0");
 }
 
 #[test]
@@ -116,7 +117,6 @@ fn what_was_installed_is_written_down_and_installed_again() {
     let empty = Warpdrive::with(PYTHON_311_RUN);
     let (status, words) = empty.refuses(source, &["--network", "none"]);
     assert_eq!(status, 3, "{words}");
-    assert!(words.contains("this build has no network"), "{words}");
     assert_eq!(index.asked().len(), asked, "{:?}", index.asked());
 
     // Written again by its own means it is the same.
