@@ -1,5 +1,5 @@
 //! Requests that must not reach this machine or its link: what an image or a server names could
-//! otherwise be a service that trusts whatever comes from here (OWASP, "Server Side HttpRequest Forgery").
+//! otherwise be a service that trusts whatever comes from here (OWASP, "Server Side Request Forgery").
 //!
 //! Names are judged by the addresses that are connected to, so an answer of the DNS that changes
 //! meanwhile gains nothing. With a proxy it is the proxy that looks names up; names and addresses that
