@@ -170,6 +170,24 @@ impl<'w> TarWriter<'w> {
     }
 }
 
+/// A file is there that an image should be added to, and is something else.
+pub(super) fn not_added_to(file: &Path, wanted: &str) -> TransportError {
+    let problem = format!(
+        "it exists and is not {wanted}, so nothing is added to it; remove it, or name another file"
+    );
+    TransportError::malformed(file, problem)
+}
+
+/// That error where what was read is not an archive. What could not be read may be one.
+pub(super) fn or_unread(
+    other: impl Fn() -> TransportError,
+) -> impl Fn(TransportError) -> TransportError {
+    move |error| match error {
+        TransportError::Archive { .. } | TransportError::Malformed { .. } => other(),
+        error => error,
+    }
+}
+
 /// An archive whose members can be read by name.
 pub(super) struct TarFile {
     path: PathBuf,

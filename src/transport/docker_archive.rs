@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::archive::{Output, TarFile, TarWriter};
+use super::archive::{Output, TarFile, TarWriter, not_added_to, or_unread};
 use super::error::TransportError;
 use super::{Imported, content, copy};
 use crate::layer::{self, Limits, Packing};
@@ -75,14 +75,8 @@ impl Others {
         if !std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.len() > 0) {
             return Ok(None);
         }
-        let other = || {
-            let problem = "it exists and is not what `docker save` writes, so nothing is added to it; remove it, or name another file";
-            TransportError::malformed(file, problem)
-        };
-        let archive = TarFile::open(store, file).map_err(|error| match error {
-            TransportError::Archive { .. } | TransportError::Malformed { .. } => other(),
-            error => error,
-        })?;
+        let other = || not_added_to(file, "what `docker save` writes");
+        let archive = TarFile::open(store, file).map_err(or_unread(other))?;
         let manifest = small(&archive, MANIFEST)?.ok_or_else(other)?;
         let mut items: Vec<Item> = serde_json::from_slice(&manifest).map_err(|_| other())?;
         let own = repo_tag(name);

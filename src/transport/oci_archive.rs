@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::archive::{Output, TarFile, TarWriter};
+use super::archive::{Output, TarFile, TarWriter, not_added_to, or_unread};
 use super::content::{self, Layout, MAX_DEPTH, Wanted, read_small};
 use super::error::TransportError;
 use super::layout::{VERSION, with_entry};
@@ -89,14 +89,8 @@ impl Others {
         if !std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.len() > 0) {
             return Ok(None);
         }
-        let other = || {
-            let problem = "it exists and is not an OCI archive, so nothing is added to it; remove it, or name another file";
-            TransportError::malformed(file, problem)
-        };
-        let archive = TarFile::open(store, file).map_err(|error| match error {
-            TransportError::Archive { .. } | TransportError::Malformed { .. } => other(),
-            error => error,
-        })?;
+        let other = || not_added_to(file, "an OCI archive");
+        let archive = TarFile::open(store, file).map_err(or_unread(other))?;
         let index = read_small(&archive, "index.json")?.ok_or_else(other)?;
         let mut index: Value = serde_json::from_slice(&index).map_err(|_| other())?;
         let entries = index["manifests"].as_array_mut().ok_or_else(other)?;
