@@ -11,7 +11,7 @@
 //! [`pipeline`] joins these parts; [`cli`] turns words into calls and results into words. Arrows go
 //! down only: `cli → {inspection, dev} → {pipeline, container, doctor} → pod → {builder, lockfile, source, app, s2i,
 //! remote_cache, transport, registry, audit}
-//! → rootfs → {sandbox, layer, store} → {oci, beneath, progress}`; `tests/architecture.rs` holds them. [`app`] is all that
+//! → rootfs → {sandbox, layer, store} → {oci, beneath, parallel, progress}`; `tests/architecture.rs` holds them. [`app`] is all that
 //! the static executable inside images knows, and [`sandbox`] all that has `unsafe`: both are crates of
 //! their own, in their folders, and so is [`beneath`], which the sandbox needs.
 
@@ -31,6 +31,7 @@ pub mod inspection;
 pub mod layer;
 pub mod lockfile;
 pub mod oci;
+pub mod parallel;
 pub mod pipeline;
 pub mod pod;
 pub mod progress;

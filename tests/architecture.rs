@@ -13,10 +13,14 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("oci", &[]),
     ("beneath", &[]),
+    ("parallel", &[]),
     ("progress", &[]),
     ("layer", &["beneath", "oci", "progress"]),
     ("store", &["oci", "layer"]),
-    ("rootfs", &["beneath", "layer", "store", "sandbox", "oci"]),
+    (
+        "rootfs",
+        &["beneath", "layer", "store", "sandbox", "oci", "parallel"],
+    ),
     ("sandbox", &[]),
     ("app", &[]),
     ("lockfile", &["app"]),
@@ -62,6 +66,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "audit",
             "remote_cache",
             "pod",
+            "parallel",
             "progress",
         ],
     ),

@@ -187,7 +187,7 @@ impl LastBuild {
             return Ok(());
         };
         let layers: Vec<&Descriptor> = layers.collect();
-        super::parallel::largest_first(
+        crate::parallel::largest_first(
             &layers,
             6,
             |layer| layer.size(),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::oci::Descriptor;
+use crate::parallel::largest_first;
 use crate::pod::BaseFile;
 use crate::progress::{Progress, human_size};
 use crate::remote_cache::{CacheError, Item, Written};
@@ -15,7 +16,6 @@ use super::error::BuildError;
 use super::fragments;
 use super::installed::Dependencies;
 use super::last_build::{Keyed, LastBuild};
-use super::parallel::largest_first;
 use super::part::Part;
 use super::request::Request;
 use super::transfers::Transfers;

@@ -20,6 +20,7 @@ use rustix::io::Errno;
 use crate::beneath::{Directory, read_bounded};
 use crate::layer::{self, ApplyOptions, LayerError};
 use crate::oci::{Descriptor, Digest, Sha256Reader};
+use crate::parallel::largest_first;
 use crate::sandbox::{self, IdMode};
 use crate::store::{Image, Store, StoreError};
 
@@ -112,10 +113,13 @@ pub fn lowers(
             diff_ids: diff_ids.len(),
         });
     }
-    let mut lowers = Vec::with_capacity(layers.len());
-    for (layer, diff_id) in layers.iter().zip(&diff_ids) {
-        lowers.push(unpacked_layer(store, layer, diff_id, ownership)?);
-    }
+    let layers: Vec<(&Descriptor, &Digest)> = layers.iter().zip(&diff_ids).collect();
+    let mut lowers = largest_first(
+        &layers,
+        layer::threads(),
+        |(layer, _)| layer.size(),
+        |(layer, diff_id)| unpacked_layer(store, layer, diff_id, ownership),
+    )?;
     lowers.reverse();
     // An image can have the same layer twice (an empty one, for example), and overlayfs does not take a
     // directory twice. The upper copy contains everything of the lower one, above all layers between

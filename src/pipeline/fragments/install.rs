@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::layer::Budget;
+use crate::parallel::largest_first;
 use crate::progress::{Progress, Unit};
 use crate::sandbox::{IdMode, interrupted};
 
@@ -15,7 +16,7 @@ use super::super::context::Context;
 use super::super::error::BuildError;
 use super::super::installed::site_packages;
 use super::super::locked_wheel::LockedWheel;
-use super::super::parallel::{largest_first, two_workers};
+use super::super::parallel::two_workers;
 use super::super::tally::Tally;
 use super::super::tree::{APP_ROOT, exists_below};
 use super::contents::Contents;
